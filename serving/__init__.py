@@ -1,0 +1,1 @@
+"""Everything that ships: the pipeline and the API in front of it."""

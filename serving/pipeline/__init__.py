@@ -1,0 +1,1 @@
+"""The pipeline: one question in, one trace out."""

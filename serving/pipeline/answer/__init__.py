@@ -1,0 +1,1 @@
+"""The room that turns passages into an answer."""

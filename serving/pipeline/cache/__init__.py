@@ -1,0 +1,6 @@
+"""The room that remembers answers: its table."""
+
+from serving.pipeline.cache.base import Cache
+from serving.pipeline.registry import Registry
+
+CACHES = Registry[Cache]("cache", {"none": "serving.pipeline.cache.none:NoCache"})

@@ -1,0 +1,236 @@
+"""The configuration: pure data in six sections, one per stage word, complete before it is hashed."""
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from serving.pipeline.digest import digest_of
+from serving.pipeline.errors import ConfigError
+from serving.pipeline.registry import Registry, Spec, explain, near
+
+Stage = Literal["index", "retrieve", "route", "answer", "guard", "cache"]
+STAGES: tuple[Stage, ...] = ("index", "retrieve", "route", "answer", "guard", "cache")  # the order of dependence
+
+
+@dataclass(frozen=True, slots=True)
+class From:
+    """Says which table the plug-ins of a `Spec` field come from, as "module:NAME"."""
+
+    table: str
+
+    def registry(self) -> Registry[Any]:
+        """The table itself."""
+        module, _, name = self.table.partition(":")
+        registry: Registry[Any] = getattr(importlib.import_module(module), name)
+        return registry
+
+
+class Section(BaseModel):
+    """A part of the configuration."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    def plugins(self, prefix: str = "") -> dict[str, tuple[Spec, Registry[Any]]]:
+        """Every plug-in below this section by its dotted path."""
+        found: dict[str, tuple[Spec, Registry[Any]]] = {}
+        for name, field in type(self).model_fields.items():
+            value, path = getattr(self, name), f"{prefix}{name}"
+            if isinstance(value, Section):
+                found |= value.plugins(f"{path}.")
+            elif isinstance(value, Spec):
+                [source] = [part for part in field.metadata if isinstance(part, From)]
+                found[path] = (value, source.registry())
+        return found
+
+
+Chunker = Annotated[Spec, From("serving.pipeline.index:CHUNKERS")]
+Store = Annotated[Spec, From("serving.pipeline.index:STORES")]
+EmbeddingModel = Annotated[Spec, From("serving.pipeline.models:EMBEDDINGS")]
+ChatModel = Annotated[Spec, From("serving.pipeline.models:CHAT_MODELS")]
+Searcher = Annotated[Spec, From("serving.pipeline.retrieve:SEARCHERS")]
+Fusion = Annotated[Spec, From("serving.pipeline.retrieve:FUSIONS")]
+Reranker = Annotated[Spec, From("serving.pipeline.retrieve:RERANKERS")]
+Router = Annotated[Spec, From("serving.pipeline.route:ROUTERS")]
+Guard = Annotated[Spec, From("serving.pipeline.guard:GUARDS")]
+Cache = Annotated[Spec, From("serving.pipeline.cache:CACHES")]
+
+
+class IndexConfig(Section):
+    """What retrieval stands on; a change here means a new index."""
+
+    chunker: Chunker = Spec(name="recursive")
+    context: Literal["none", "title", "heading"] = "heading"  # put before a chunk's text when it is indexed
+    embedder: EmbeddingModel = Spec(name="local:minilm")
+    store: Store = Spec(name="lancedb")
+
+
+class RetrieveConfig(Section):
+    """From a question to passages."""
+
+    search: Searcher = Spec(name="hybrid")
+    fusion: Fusion = Spec(name="weighted")  # how hybrid search joins its two lists
+    candidates: int = Field(default=40, ge=1, le=1000)  # hits fetched from each searcher
+    reranker: Reranker = Spec(name="none")
+    duplicate_similarity: float = Field(default=0.95, ge=0.0, le=1.0)  # word overlap from which a hit is a repeat; 1: exact copies only
+    top_k: int = Field(default=6, ge=1, le=100)
+    neighbours: int = Field(default=0, ge=0, le=5)  # chunks added on each side of a hit
+
+
+class RouteConfig(Section):
+    """Which tier answers."""
+
+    router: Router = Spec(name="rules")
+
+
+class Tiers(Section):
+    """The chat models a router chooses from."""
+
+    lite: ChatModel = Spec(name="local:reader-lite")
+    pro: ChatModel = Spec(name="local:reader-pro")
+
+
+class PromptChoice(Section):
+    """A prompt family member: `prompts/answer/<name>/v<version>.md`."""
+
+    name: str = "general"
+    version: int = Field(default=3, ge=1)
+    by_domain: bool = True  # use the family of the route's domain where one exists at this version
+
+
+class AnswerConfig(Section):
+    """From passages to an answer."""
+
+    models: Tiers = Tiers()
+    prompt: PromptChoice = PromptChoice()
+    context_tokens: int = Field(default=1500, ge=64, le=200_000)  # budget of all passages together
+    max_tokens: int = Field(default=400, ge=16, le=8192)  # of the answer
+
+
+class GuardConfig(Section):
+    """What is checked before and after."""
+
+    input: Guard = Spec(name="none")
+    output: Guard = Spec(name="none")
+
+
+class CacheConfig(Section):
+    """Answers kept for questions that mean the same."""
+
+    lookup: Cache = Spec(name="none")
+
+
+class RagConfig(Section):
+    """One whole configuration; equal configurations have equal digests on every machine."""
+
+    STAGES: ClassVar[tuple[Stage, ...]] = STAGES
+
+    index: IndexConfig = IndexConfig()
+    retrieve: RetrieveConfig = RetrieveConfig()
+    route: RouteConfig = RouteConfig()
+    answer: AnswerConfig = AnswerConfig()
+    guard: GuardConfig = GuardConfig()
+    cache: CacheConfig = CacheConfig()
+
+    @classmethod
+    def parse(cls, data: object, source: str = "config") -> Self:
+        """A complete configuration from plain data, or a `ConfigError` naming the first thing wrong."""
+        if not isinstance(data, Mapping):
+            raise ConfigError(f"{source}: a mapping of the sections {', '.join(STAGES)} is needed, not {data!r}.")
+        try:
+            return cls.model_validate(data).complete()
+        except ValidationError as error:
+            raise ConfigError(explain(error, source, _known_at(cls, error))) from None
+        except ConfigError as error:
+            raise ConfigError(f"{source}: {error}" if source not in str(error) else str(error)) from None
+
+    def complete(self) -> Self:
+        """The same configuration with every plug-in's defaults written out."""
+        changes = {
+            f"{path}.{key}": value for path, (spec, table) in self.plugins().items() for key, value in table.complete(spec).params.items()
+        }
+        return self._with(changes)
+
+    def replace(self, values: Mapping[str, Any]) -> Self:
+        """A complete copy with other values at dotted paths; a new plug-in name starts from that plug-in's defaults."""
+        data = self.model_dump(mode="json")
+        for path, value in sorted(values.items(), key=lambda item: not item[0].endswith(".name")):
+            *parents, key = path.split(".")
+            node = data
+            for parent in parents:
+                if not isinstance(node.get(parent), dict):
+                    raise ConfigError(f"No config field {path!r}.{near(path, list(self.flat()))}")
+                node = node[parent]
+            if key == "name" and node.get("name") != value and path.removesuffix(".name") in self.plugins():
+                node.clear()
+            node[key] = value
+        return self.parse(data)
+
+    def at(self, path: str) -> Any:
+        """The value at a dotted path, as plain data."""
+        flat = self.flat()
+        if path not in flat:
+            raise ConfigError(f"No config field {path!r}.{near(path, list(flat))} See them all: touchstone config show")
+        return flat[path]
+
+    def flat(self) -> dict[str, Any]:
+        """Every leaf by its dotted path."""
+        return dict(_leaves(self.model_dump(mode="json")))
+
+    def digest(self, upto: Stage = "cache", *, corpus: str = "", prompts: Mapping[str, str] | None = None) -> str:
+        """Digest of the sections up to a stage, the code behind their plug-ins, the corpus and the prompts' texts."""
+        stages: set[str] = set(STAGES[: STAGES.index(upto) + 1])
+        versions = {path: table.version(spec) for path, (spec, table) in self.plugins().items() if path.split(".")[0] in stages}
+        facts = {"config": self.complete().model_dump(mode="json", include=stages), "versions": versions, "corpus": corpus}
+        return digest_of(facts | ({"prompts": dict(prompts or {})} if "answer" in stages else {}))
+
+    def _with(self, changes: Mapping[str, Any]) -> Self:
+        data = self.model_dump(mode="json")
+        for path, value in changes.items():
+            *parents, key = path.split(".")
+            node = data
+            for parent in parents:
+                node = node[parent]
+            node[key] = value
+        return type(self).model_validate(data)
+
+
+def load_config(path: Path) -> RagConfig:
+    """Read a configuration from a YAML file."""
+    return RagConfig.parse(read_yaml(path) or {}, source=str(path))
+
+
+def read_yaml(path: Path) -> Any:
+    """The data in a YAML file, or a `ConfigError` with the line that is wrong."""
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"No file {str(path)!r}.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" line {mark.line + 1}:" if mark else ""
+        raise ConfigError(f"{path}:{line} not YAML: {getattr(error, 'problem', None) or error}") from None
+
+
+def _leaves(data: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for key, value in data.items():
+        path = f"{prefix}{key}"
+        found += _leaves(value, f"{path}.") if isinstance(value, dict) else [(path, value)]
+    return found
+
+
+def _known_at(model: type[BaseModel], error: ValidationError) -> list[str]:
+    """The field names allowed where the first error stands."""
+    for part in error.errors(include_url=False)[0]["loc"][:-1]:
+        field = model.model_fields.get(str(part))
+        if field is None or not isinstance(field.annotation, type) or not issubclass(field.annotation, BaseModel):
+            break
+        model = field.annotation
+    return list(model.model_fields)

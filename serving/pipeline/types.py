@@ -1,0 +1,218 @@
+"""The values that travel between rooms; all frozen, nothing else travels."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+from serving.pipeline.digest import digest_of
+
+_EMPTY: Mapping[str, Any] = MappingProxyType({})
+PUBLIC = "public"  # the tenant whose documents everyone may read
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A half-open range of characters in one document's text."""
+
+    document_id: str
+    start: int
+    end: int
+
+    def overlap(self, other: "Span") -> int:
+        """How many characters both spans cover."""
+        if self.document_id != other.document_id:
+            return 0
+        return max(0, min(self.end, other.end) - max(self.start, other.start))
+
+    def __len__(self) -> int:
+        return self.end - self.start
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A source text; offsets into `text` never change while `digest` is the same."""
+
+    id: str
+    text: str
+    title: str = ""
+    domain: str = "general"
+    source: str = ""
+    version: str = ""
+    tenant: str = PUBLIC
+    groups: tuple[str, ...] = ()  # who may read it; empty: everyone of the tenant
+    metadata: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+
+    @property
+    def digest(self) -> str:
+        """Digest of the text and of all that retrieval can filter or show."""
+        facts = [self.id, self.text, self.title, self.domain, self.version, self.tenant]
+        return digest_of([*facts, sorted(self.groups), sorted(self.metadata.items())])
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """An exact slice of a document: `document.text[start:end] == text`."""
+
+    id: str
+    document_id: str
+    start: int
+    end: int
+    text: str
+    ordinal: int = 0  # its place among the document's chunks
+    title: str = ""
+    heading: str = ""  # "Section > Subsection" above the slice
+    domain: str = "general"
+    source: str = ""
+    version: str = ""
+    tenant: str = PUBLIC
+    groups: tuple[str, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+
+    @property
+    def span(self) -> Span:
+        """Where the chunk lies."""
+        return Span(self.document_id, self.start, self.end)
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who asks, and so what may be found for them."""
+
+    id: str = "anonymous"
+    tenant: str = PUBLIC
+    groups: frozenset[str] = frozenset()
+    domains: frozenset[str] | None = None  # None: every domain
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A question, who asks it and where to look."""
+
+    text: str
+    principal: Principal = Principal()
+    domains: tuple[str, ...] = ()  # empty: all that the principal may see
+    metadata: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRank:
+    """Where one searcher put a chunk, and with what score."""
+
+    rank: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A chunk found for a query; `score` orders the hits, `sources` says who found it."""
+
+    chunk: Chunk
+    score: float
+    rank: int = 0  # from 1, in the order handed on
+    sources: Mapping[str, SourceRank] = field(default_factory=lambda: _EMPTY)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Which tier of model answers, and why."""
+
+    tier: str  # a key of the config's answer.models
+    reason: str
+    score: float = 0.0  # the complexity that the thresholds were held against
+    features: Mapping[str, float] = field(default_factory=lambda: _EMPTY)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens and money of calls to one model."""
+
+    model: str
+    input_tokens: int = 0
+    output_tokens: int = 0
+    usd: float = 0.0
+    simulated: bool = False  # the money is that of the model a local one stands in for
+    calls: int = 1
+    priced: bool = True  # False: the price or the tokens are unknown, and `usd` is not the whole cost
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """One `[n]` of an answer and the passage it points to."""
+
+    marker: int
+    chunk_id: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the user reads."""
+
+    text: str
+    citations: tuple[Citation, ...] = ()
+    refused: bool = False
+    model: str = ""
+    truncated: bool = False  # the model hit its output limit
+
+
+class GuardAction(StrEnum):
+    """What a guard decided."""
+
+    ALLOW = "allow"
+    MASK = "mask"
+    BLOCK = "block"
+
+
+@dataclass(frozen=True, slots=True)
+class GuardVerdict:
+    """What a guard found in a text; `text` is the text to go on with."""
+
+    side: str  # input | output
+    action: GuardAction
+    text: str
+    reason: str = ""
+    guard: str = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class StageRecord:
+    """One stage of one query: what went in (by digest), how long it took, what is worth telling."""
+
+    stage: str
+    input_digest: str
+    milliseconds: float
+    detail: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """All that happened for one query; everything downstream reads traces and nothing else."""
+
+    id: str
+    query: Query
+    config_digest: str
+    index_digest: str
+    release_digest: str = ""
+    index_version: str = ""
+    started_at: str = ""  # ISO 8601, UTC
+    stages: tuple[StageRecord, ...] = ()
+    guard: tuple[GuardVerdict, ...] = ()
+    hits: tuple[Hit, ...] = ()
+    passages: tuple[Hit, ...] = ()  # the hits that fitted into the prompt, as numbered there
+    dropped_passages: int = 0  # hits that did not fit
+    route: Route | None = None
+    prompt_id: str = ""  # answer/general/v3
+    prompt: str = ""  # as the model read it
+    answer: Answer = Answer("")
+    usage: tuple[Usage, ...] = ()
+    cached: bool = False
+    milliseconds: float = 0.0
+    first_token_ms: float | None = None
+
+    @property
+    def usd(self) -> float:
+        """What the query cost."""
+        return sum(usage.usd for usage in self.usage)
