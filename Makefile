@@ -1,0 +1,67 @@
+# Every task of this project; hooks, .ci/run and GitHub Actions call the same targets.
+.DEFAULT_GOAL := help
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+export MLFLOW_TRACKING_URI ?= sqlite:///$(CURDIR)/.touchstone/mlflow/mlflow.db
+export MLFLOW_DISABLE_TELEMETRY := true
+export DO_NOT_TRACK := true
+export PATH := $(CURDIR)/.touchstone/tools/bin:$(PATH)
+
+UV := $(shell command -v uv 2>/dev/null || echo .touchstone/tools/bin/uv)
+RUN := $(UV) run --no-sync
+CHANNEL ?= dev
+
+help:  ## list the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/.made  ## make the environment from uv.lock (brings uv itself when it is missing)
+
+.venv/.made: pyproject.toml uv.lock | $(UV)
+	$(UV) sync --locked --all-extras --quiet
+	@touch $@
+
+.touchstone/tools/bin/uv:
+	@echo "uv is not installed: putting it into .touchstone/tools"
+	python3 -m venv .touchstone/tools
+	.touchstone/tools/bin/pip install --quiet --disable-pip-version-check uv
+
+demo: setup  ## the whole loop once: sweep → winner → release → one answer
+	@$(RUN) touchstone doctor
+	$(RUN) mlflow run . -e sweep --env-manager local --experiment-name touchstone -P experiment=experiments/quickstart.yaml
+	$(RUN) touchstone promote --channel dev
+	$(RUN) touchstone ask --channel dev "How many days of paid holiday do people in Leeds get, bank holidays aside?"
+	@echo
+	@echo "report     $$(ls -td reports/sweeps/*/report.html | head -1)"
+	@echo "compare    make ui       then http://127.0.0.1:5000"
+	@echo "serve      make serve    then http://127.0.0.1:8080"
+
+test: setup  ## run the whole test suite
+	$(RUN) pytest -n auto --dist loadgroup
+
+check: setup  ## lint, format, types, import rules
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) mypy
+	$(RUN) lint-imports
+
+fix: setup  ## format and mend what can be mended by itself
+	$(RUN) ruff check --fix .
+	$(RUN) ruff format .
+
+bench: setup  ## measure again what reports/bench/ says (DATA="PATH …" adds retrieval on your sets)
+	$(RUN) python bench/ann.py
+	$(RUN) python bench/overhead.py
+	$(RUN) python bench/embed.py
+	if [ -n "$${DATA:-}" ]; then $(RUN) python bench/retrieval.py $$DATA; fi
+
+serve: setup  ## serve the release of CHANNEL (default dev) on port 8080
+	$(RUN) touchstone serve --channel $(CHANNEL)
+
+ui: setup  ## MLflow's pages on port 5000
+	$(RUN) touchstone ui
+
+clean:  ## remove the environment, indexes, runs and reports of this checkout (releases stay)
+	rm -rf .venv .touchstone .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache reports/runs reports/sweeps
+
+.PHONY: help setup demo test check fix bench serve ui clean

@@ -1,0 +1,1 @@
+"""What decides what ships: evaluate, sweep, compare, gate, promote."""

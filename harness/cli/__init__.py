@@ -1,0 +1,78 @@
+"""The command line: parsing and showing only; the work is done by the modules the commands name."""
+
+import asyncio
+import errno
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+from harness.cli import ask, channel, config, doctor, evaluate, golden, index, promote, release, serve, sweep, ui
+from serving.pipeline.errors import TouchstoneError
+
+app = typer.Typer(
+    name="touchstone",
+    help="Find the best RAG configuration by evidence, prove it on questions it never saw, ship exactly that one.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+app.command("ask")(ask.ask)
+app.command("index")(index.index)
+app.command("eval")(evaluate.evaluate)
+app.command("sweep")(sweep.sweep)
+app.command("promote")(promote.promote)
+app.command("serve")(serve.serve)
+app.command("ui")(ui.ui)
+app.command("doctor")(doctor.doctor)
+app.add_typer(golden.app, name="golden", help="Golden sets: questions with known answers.")
+app.add_typer(config.app, name="config", help="Configurations: show one whole, or every field.")
+app.add_typer(release.app, name="release", help="Releases: what was proven, ready to serve.")
+app.add_typer(channel.app, name="channel", help="Channels: which release an environment serves.")
+
+
+@app.callback()
+def touchstone(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)] = False,
+) -> None:
+    """Touchstone."""
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(installed("touchstone-rag"))
+        raise typer.Exit
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0 good, 1 the gate failed, 2 the user's mistake, 3 the machinery failed."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; every foreseen failure is one line on standard error and its exit code."""
+    try:
+        return int(app(args=list(arguments) if arguments is not None else None, standalone_mode=False) or 0)
+    except TyperException as error:
+        context = getattr(error, "ctx", None)
+        return _say(f"{error.format_message()} See: {context.command_path if context else 'touchstone'} --help", 2)
+    except (typer.Abort, KeyboardInterrupt, asyncio.CancelledError):
+        return _say("stopped; what was finished is kept", 130)
+    except TouchstoneError as error:
+        return _say(str(error), error.exit_code)
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO):
+            return _say(f"{error.filename or 'the disk'}: {error.strerror}", 3)
+        raise
+
+
+def _say(message: str, code: int) -> int:
+    typer.echo(f"touchstone: {message}", err=True)
+    return code

@@ -1,0 +1,85 @@
+"""`touchstone ask`: one question, one answer, with where it comes from."""
+
+import asyncio
+import sys
+from typing import Annotated
+
+import typer
+
+from harness.cli.options import (
+    DEFAULT_CORPUS,
+    AsJson,
+    ConfigFile,
+    CorpusName,
+    Set,
+    print_json,
+    read_config,
+    read_corpus,
+    read_prompts,
+    settings,
+)
+from harness.cli.progress import progress_line
+from serving.pipeline.types import Principal, Query, Trace
+
+
+def ask(
+    question: Annotated[str, typer.Argument(help="The question.")],
+    config: ConfigFile = None,
+    change: Set = None,
+    corpus: CorpusName = DEFAULT_CORPUS,
+    channel: Annotated[str, typer.Option("--channel", help="Ask the release of a channel instead of a configuration.")] = "",
+    group: Annotated[list[str] | None, typer.Option("--group", help="A group the asker belongs to. Repeatable.")] = None,
+    domain: Annotated[list[str] | None, typer.Option("--domain", help="Look only in this domain. Repeatable.")] = None,
+    show_prompt: Annotated[bool, typer.Option("--show-prompt", help="Also print the prompt the model read.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Answer one question and show its citations, route, cost and time."""
+    query = Query(question, Principal(id="command-line", groups=frozenset(group or ())), tuple(domain or ()))
+    live = sys.stdout.isatty() and not as_json
+    trace = asyncio.run(_answer(query, config, change, corpus, channel, live=live))
+    if as_json:
+        from pydantic import TypeAdapter
+
+        print_json(TypeAdapter(Trace).dump_python(trace, mode="json"))
+        return
+    typer.echo("" if live else trace.answer.text)
+    _show(trace)
+    if show_prompt:
+        typer.echo(f"\n--- {trace.prompt_id} ---\n{trace.prompt}")
+
+
+async def _answer(query: Query, config_file: object, changes: object, corpus: str, channel: str, *, live: bool) -> Trace:
+    from harness.workshop import Workshop
+    from serving.pipeline.build import build_pipeline
+    from serving.pipeline.index.build import open_index
+
+    places = settings()
+    emit = (lambda piece: typer.echo(piece, nl=False)) if live else None
+    if channel:
+        from serving.release import load_release, read_channel
+
+        release = load_release(places.releases, read_channel(places.releases, channel).stable)
+        index = await open_index(release.config, release.index.corpus_digest, settings=places)
+        pipeline = build_pipeline(release.config, index, release.prompts, places, release_digest=release.digest)
+        return await pipeline.answer(query, emit=emit)
+    with progress_line() as line:
+        workshop = Workshop(
+            places, read_corpus(corpus, places), read_prompts(places), lambda done, total: line.update("indexing", done, total)
+        )
+        pipeline = await workshop.pipeline(read_config(config_file, changes))  # type: ignore[arg-type]
+    return await pipeline.answer(query, emit=emit)
+
+
+def _show(trace: Trace) -> None:
+    by_id = {hit.chunk.id: hit for hit in trace.passages}
+    if trace.answer.citations:
+        typer.echo("")
+    for citation in sorted(trace.answer.citations, key=lambda citation: citation.marker):
+        chunk = by_id[citation.chunk_id].chunk
+        heading = f" › {chunk.heading}" if chunk.heading else ""
+        typer.echo(f"  [{citation.marker}] {chunk.document_id}{heading}  ({chunk.start}–{chunk.end})")
+    tier = f"{trace.route.tier} ({trace.route.reason})" if trace.route else "none"
+    money = " simulated" if any(usage.simulated for usage in trace.usage) else ""
+    tokens = sum(usage.input_tokens + usage.output_tokens for usage in trace.usage)
+    typer.echo(f"\n  model {trace.answer.model or 'none'} · route {tier}")
+    typer.echo(f"  {trace.milliseconds:.0f} ms · {tokens} tokens · ${trace.usd:.6f}{money} · config {trace.config_digest}")

@@ -1,0 +1,49 @@
+"""`touchstone config …`: what can be set, and what is."""
+
+from typing import Annotated
+
+import typer
+import yaml
+
+from harness.cli.options import AsJson, ConfigFile, Set, print_json, read_config
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.command()
+def show(
+    config: ConfigFile = None,
+    change: Set = None,
+    flat: Annotated[bool, typer.Option("--flat", help="One dotted path per line, as experiments name them.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show a configuration with every default filled in."""
+    chosen = read_config(config, change)
+    if as_json:
+        print_json(chosen.flat() if flat else chosen.model_dump(mode="json"))
+    elif flat:
+        for path, value in chosen.flat().items():
+            typer.echo(f"{path} = {value}")
+    else:
+        typer.echo(yaml.safe_dump(chosen.model_dump(mode="json"), sort_keys=False), nl=False)
+
+
+@app.command()
+def plugins(as_json: AsJson = False) -> None:
+    """List every plug-in that a configuration can name, with its parameters."""
+    tables = {path: table for path, (_, table) in read_config(None, None).plugins().items()}
+    found = {path: {name: _parameters(table.load(name).Params) for name in table.names()} for path, table in tables.items()}
+    if as_json:
+        print_json(found)
+        return
+    for path, known in found.items():
+        typer.echo(f"{path}.name")
+        for name, parameters in known.items():
+            typer.echo(f"  {name}" + (f"  ({', '.join(f'{key}={value!r}' for key, value in parameters.items())})" if parameters else ""))
+
+
+def _parameters(model: type) -> dict[str, object]:
+    from pydantic_core import PydanticUndefined
+
+    fields = model.model_fields  # type: ignore[attr-defined]
+    return {name: None if field.default is PydanticUndefined else field.default for name, field in fields.items()}

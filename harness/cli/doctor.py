@@ -1,0 +1,24 @@
+"""`touchstone doctor`: what is there, what is missing, what it would give."""
+
+from dataclasses import asdict
+
+import typer
+
+from harness.cli.options import AsJson, print_json, settings
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Look at every part; exit 3 when one that is needed does not work."""
+    from harness.doctor import Finding, examine
+
+    findings: list[Finding] = []
+    for finding in examine(settings()):
+        findings.append(finding)
+        if not as_json:
+            sign = {"ok": "✓", "missing": "–", "failed": "✗"}[finding.state]
+            gives = f"  (gives: {finding.gives})" if finding.state != "ok" and finding.gives else ""
+            typer.echo(f"{sign} {finding.part:<16} {finding.detail}{gives}")
+    if as_json:
+        print_json([asdict(finding) for finding in findings])
+    if any(finding.needed and finding.state != "ok" for finding in findings):
+        raise typer.Exit(3)

@@ -1,0 +1,79 @@
+"""`touchstone eval`: score one configuration on a golden set."""
+
+import asyncio
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.options import DEFAULT_GOLDEN, AsJson, ConfigFile, Set, print_json, read_config, read_corpus, read_prompts, settings
+from harness.cli.progress import progress_line
+from harness.metrics import DEFAULT
+from serving.pipeline.errors import InfrastructureError
+
+
+class SplitName(StrEnum):
+    """Which cases."""
+
+    TUNE = "tune"
+    HOLDOUT = "holdout"
+    ALL = "all"
+
+
+def evaluate(
+    config: ConfigFile = None,
+    change: Set = None,
+    golden: Annotated[str, typer.Option("--golden", "-g", help="A golden set, as name or name/vN.")] = DEFAULT_GOLDEN,
+    split: Annotated[
+        SplitName, typer.Option("--split", help="tune for looking around; a look at holdout or all is written down.")
+    ] = SplitName.TUNE,
+    cases: Annotated[int | None, typer.Option("--cases", min=1, help="Only the first so many cases of the split.")] = None,
+    name: Annotated[str, typer.Option("--name", help="Name of the run and its files.")] = "",
+    concurrency: Annotated[int, typer.Option("--concurrency", min=1, max=64, help="Cases at a time.")] = 4,
+    tracking: Annotated[bool, typer.Option("--tracking/--no-tracking", help="Log the run to MLflow.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Answer every case, score the answers, write a report and log a run."""
+    from harness.evaluate import Evaluator
+    from harness.golden import load_golden
+    from harness.report import write_evaluation
+    from harness.results import write_report
+    from harness.tracking import tracker
+    from harness.tracking.record import numbers, record_evaluation
+    from harness.workshop import Workshop
+
+    places = settings()
+    chosen = read_config(config, change)
+    known = load_golden(places.datasets, golden)
+    corpus = read_corpus(known.card.corpus, places)
+    title = name or f"{known.card.name}-{split.value}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    match split:
+        case SplitName.TUNE:
+            chosen_cases = known.tune().head(cases)
+        case SplitName.HOLDOUT:
+            chosen_cases = known.holdout(why=f"eval {title}", ledger=places.holdout_ledger).head(cases)
+        case SplitName.ALL:
+            chosen_cases = known.all(why=f"eval {title}", ledger=places.holdout_ledger).head(cases)
+
+    with progress_line(quiet=as_json) as line, tracker(places, on=tracking).run(title) as run:
+        workshop = Workshop(places, corpus, read_prompts(places), lambda done, total: line.update("indexing", done, total))
+        evaluator = Evaluator(DEFAULT, concurrency)
+        report = asyncio.run(workshop.evaluate(chosen, chosen_cases, evaluator, lambda done, total: line.update("cases", done, total)))
+        record_evaluation(run, report, chosen, chosen_cases)
+    folder: Path = places.reports / "runs" / title
+    write_report(report, folder / "cases.jsonl")
+    page = write_evaluation(report, folder, run_url=run.url)
+
+    if as_json:
+        print_json({"report": str(page), "cases": str(folder / "cases.jsonl"), "run": run.id, "numbers": numbers(report)})
+    else:
+        from harness.cli.tables import show_evaluation
+
+        show_evaluation(report)
+        typer.echo(f"\nreport  {page}\ncases   {folder / 'cases.jsonl'}")
+    if report.outages:
+        first = report.outages[0].error
+        assert first is not None
+        raise InfrastructureError(f"{len(report.outages)} of {len(report.rows)} cases were not answered: {first.message}")

@@ -1,0 +1,71 @@
+"""Options that several commands share, and how they find the things they name."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from harness.settings import HarnessSettings
+from serving.pipeline.config import RagConfig, load_config
+from serving.pipeline.errors import ConfigError
+from serving.pipeline.index.corpus import Corpus, load_corpus
+from serving.pipeline.prompts import PromptLibrary
+from serving.pipeline.registry import near
+
+DEFAULT_CORPUS = "techcorp"
+DEFAULT_GOLDEN = "techcorp/v1"
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", "-c", help="A configuration file; default: every default.")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", "-s", metavar="PATH=VALUE", help="Change one config field, e.g. retrieve.top_k=8. Repeatable.")
+]
+CorpusName = Annotated[str, typer.Option("--corpus", help="A folder below datasets/corpora, a folder's path, or a .jsonl file.")]
+
+
+def settings() -> HarnessSettings:
+    """The settings, from the environment."""
+    from pydantic import ValidationError
+
+    from serving.pipeline.registry import explain
+
+    try:
+        return HarnessSettings()
+    except ValidationError as error:
+        raise ConfigError(explain(error, "settings (TOUCHSTONE_*)", list(HarnessSettings.model_fields))) from None
+
+
+def read_config(path: Path | None, changes: Sequence[str] | None) -> RagConfig:
+    """The configuration of a file (or of all defaults) with the changes of `--set`."""
+    config = load_config(path) if path else RagConfig.parse({})
+    values: dict[str, Any] = {}
+    for change in changes or ():
+        dotted, equals, value = change.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {change!r}: write PATH=VALUE, for example retrieve.top_k=8.")
+        values[dotted.strip()] = yaml.safe_load(value)
+    return config.replace(values) if values else config
+
+
+def read_corpus(name: str, places: HarnessSettings) -> Corpus:
+    """A corpus by name or by path."""
+    root = places.datasets / "corpora"
+    for path in (root / name, Path(name)):
+        if path.exists():
+            return load_corpus(path)
+    known = sorted(path.name for path in root.glob("*") if path.is_dir()) if root.is_dir() else []
+    raise ConfigError(f"No corpus {name!r}.{near(name, known)} Known: {', '.join(known) or 'none'}; or give a folder's path.")
+
+
+def read_prompts(places: HarnessSettings) -> PromptLibrary:
+    """The prompts."""
+    return PromptLibrary(places.prompts)
+
+
+def print_json(value: object) -> None:
+    """One JSON document on standard output."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")

@@ -1,0 +1,62 @@
+"""Progress: a live line on a terminal, a plain line now and then elsewhere; always on standard error."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+PLAIN_EVERY_S = 10.0
+
+
+class Line(Protocol):
+    """Where progress is told."""
+
+    def update(self, what: str, done: int, total: int) -> None: ...
+
+    def say(self, message: str) -> None: ...
+
+
+class PlainLine:
+    """A line every few seconds, for logs."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def update(self, what: str, done: int, total: int) -> None:
+        """Print when some seconds have passed."""
+        if time.monotonic() - self._last >= PLAIN_EVERY_S:
+            self._last = time.monotonic()
+            self.say(f"{what}: {done}/{total}")
+
+    def say(self, message: str) -> None:
+        """Print a line."""
+        sys.stderr.write(message + "\n")
+        sys.stderr.flush()
+
+
+@contextmanager
+def progress_line(*, quiet: bool = False) -> Iterator[Line]:
+    """The line that fits where standard error goes."""
+    if quiet or not sys.stderr.isatty():
+        yield PlainLine()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("starting", total=None)
+
+        class Live:
+            """The bar behind the two words."""
+
+            def update(self, what: str, done: int, total: int) -> None:
+                """Move the bar."""
+                bar.update(task, description=what, completed=done, total=total)
+
+            def say(self, message: str) -> None:
+                """Print above the bar."""
+                bar.console.print(message, markup=False, highlight=False)
+
+        yield Live()

@@ -1,0 +1,44 @@
+"""`touchstone promote`: a sweep's winner becomes a release, and a channel points at it."""
+
+import asyncio
+import subprocess
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.options import AsJson, print_json, read_corpus, read_prompts, settings
+
+
+def promote(
+    winner: Annotated[Path | None, typer.Argument(help="A sweep's winner.json; default: the newest sweep's.")] = None,
+    channel: Annotated[str, typer.Option("--channel", help="dev, staging or prod.")] = "dev",
+    as_json: AsJson = False,
+) -> None:
+    """Write the release of a winner and point a channel at it."""
+    from harness.promote import newest_winner, read_winner
+    from harness.promote import promote as ship
+    from harness.workshop import Workshop
+
+    places = settings()
+    path = winner or newest_winner(places.reports)
+    document = read_winner(path)
+    workshop = Workshop(places, read_corpus(document["corpus"], places), read_prompts(places))
+    done = asyncio.run(ship(document, workshop, root=places.releases, channel=channel, git_commit=_commit()))
+    if as_json:
+        print_json({"release": done.release.digest, "folder": str(done.release.folder), "channel": done.channel.model_dump(mode="json")})
+        return
+    evidence = done.release.evidence
+    typer.echo(f"release {done.release.digest} from {path}")
+    typer.echo(f"  {evidence['reason']}")
+    typer.echo(f"channel {channel} → {done.channel.stable} (revision {done.channel.revision})")
+    typer.echo(f"\nserve it: touchstone serve --channel {channel}")
+
+
+def _commit() -> str:
+    """The commit of the checkout, or "" outside one."""
+    try:
+        done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=False)  # noqa: S607
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

@@ -1,0 +1,86 @@
+"""Tables on a terminal."""
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from harness.golden import Case
+from harness.results import EvalReport
+from harness.stats import Interval
+from harness.sweep.verdict import SweepResult
+
+
+def show_evaluation(report: EvalReport) -> None:
+    """Every metric with interval and coverage, then the objective by kind of question."""
+    console, count = Console(highlight=False), len(report.rows)
+    head = report.header
+    console.print(
+        f"{head.golden} {head.split}: {count} cases, {len(report.errors)} errors, config {head.config_digest}, {head.seconds:.1f} s"
+    )
+    table = _table("metric", "mean", "95 % interval", "scored")
+    for name, interval in report.summary.items():
+        table.add_row(name, _number(interval.mean), _range(interval), f"{interval.count}/{count}")
+    console.print(table)
+    table = _table("kind", "quality", "recall@5", "cases")
+    quality, recall = report.slices("kind", "quality"), report.slices("kind", "recall@5")
+    for kind, interval in quality.items():
+        table.add_row(kind, _number(interval.mean), _number(recall[kind].mean), str(interval.count))
+    console.print(table)
+    if report.costs:
+        money = " simulated" if report.simulated else ""
+        costs, total = report.costs, report.times["total"]
+        console.print(
+            f"per query: ${costs['usd']:.6f}{money}, {costs['input_tokens']:.0f} + {costs['output_tokens']:.0f} tokens, "
+            f"{costs['pro_share']:.0%} to pro, {total['p50']:.0f} ms p50, {total['p95']:.0f} ms p95"
+        )
+
+
+def show_sweep(result: SweepResult) -> None:
+    """The finalists on the holdout, the winner and why."""
+    console, name = Console(highlight=False), result.experiment.objective
+    table = _table("trial", f"{name} (tune)", f"{name} (holdout)", "95 % interval", "against base", "p", "verdict", "$/query", "p50 ms")
+    for one in result.finalists:
+        against, interval = one.against_base, one.holdout.summary[name]
+        table.add_row(
+            ("▸ " if one is result.winner else "  ") + ("base" if against is None else str(one.tried.number)),
+            f"{one.tried.objective:.3f}",
+            _number(interval.mean),
+            _range(interval),
+            f"{against.difference:+.3f} [{against.low:+.3f}, {against.high:+.3f}]" if against else "",
+            f"{against.p_value:.3f}" if against else "",
+            against.outcome if against else "",
+            f"{one.holdout.costs['usd']:.6f}",
+            f"{one.holdout.times['total']['p50']:.0f}",
+        )
+    console.print(table)
+    console.print(result.reason)
+    for path, value in result.winner.tried.values.items():
+        console.print(f"  {path} = {value}")
+
+
+def show_case(case: Case) -> None:
+    """One golden case."""
+    console = Console(highlight=False, markup=False)
+    console.print(f"{case.id}  {case.domain} · {case.kind} · {case.difficulty}{'' if case.answerable else ' · unanswerable'}")
+    console.print(f"  {case.question}")
+    for answer in case.answers:
+        console.print(f"  = {answer}")
+    for evidence in case.evidence:
+        console.print(f"  · {evidence.document}[{evidence.start}:{evidence.end}] {evidence.quote!r}")
+    if case.key_facts:
+        console.print(f"  facts: {' | '.join(case.key_facts)}")
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index == 0 else "right", no_wrap=True)
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _range(interval: Interval) -> str:
+    return "–" if interval.low is None or interval.high is None else f"{interval.low:.3f} … {interval.high:.3f}"

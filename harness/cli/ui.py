@@ -1,0 +1,27 @@
+"""`touchstone ui`: MLflow's pages over the runs logged here."""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from harness.cli.options import settings
+
+
+def ui(
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port to listen on.")] = 5000,
+) -> None:
+    """Open MLflow's UI on the store in use; the first page takes about half a minute."""
+    from harness.tracking.mlflow import quiet_environment
+
+    places = settings()
+    if places.tracking_uri.startswith("http"):
+        typer.echo(f"MLflow runs already: {places.tracking_uri}")
+        return
+    quiet_environment(places)
+    artifacts = (places.home / "mlflow" / "artifacts").absolute().as_uri()
+    arguments = ["-m", "mlflow", "server", "--backend-store-uri", places.tracking_uri, "--default-artifact-root", artifacts]
+    typer.echo(f"http://{host}:{port}", err=True)
+    os.execv(sys.executable, [sys.executable, *arguments, "--host", host, "--port", str(port), "--workers", "1"])  # noqa: S606

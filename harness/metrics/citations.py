@@ -1,0 +1,34 @@
+"""Whether citations point at evidence."""
+
+from typing import ClassVar
+
+from harness.golden import Case
+from harness.metrics.base import Score, Scoring
+from serving.pipeline.registry import Params as PlugInParams
+from serving.pipeline.types import Trace
+
+
+class CitationPrecision(Scoring):
+    """Share of the cited passages that hold evidence; an answer without citations scores 0."""
+
+    version: ClassVar[str] = "1"
+
+    class Params(PlugInParams):
+        """Nothing to set."""
+
+    def __init__(self, params: "Params") -> None:
+        self.name = "citation_precision"
+
+    def score(self, trace: Trace, case: Case) -> Score:
+        """The share, or why there is none."""
+        if trace.answer.refused:
+            return self.skip("a refusal cites nothing")
+        if not case.answerable:
+            return self.skip("no evidence: unanswerable")
+        cited = {citation.chunk_id: citation.span for citation in trace.answer.citations}
+        if not cited:
+            return self.give(0.0)
+        spans = [evidence.span for evidence in case.evidence]
+        if spans:
+            return self.give(sum(any(span.overlap(other) for other in spans) for span in cited.values()) / len(cited))
+        return self.give(sum(span.document_id in case.documents for span in cited.values()) / len(cited))

@@ -1,0 +1,35 @@
+"""Whether the answer says what a right answer must say."""
+
+import re
+from typing import ClassVar
+
+from harness.golden import Case
+from harness.metrics.base import Score, Scoring
+from harness.metrics.words import normal
+from serving.pipeline.registry import Params as PlugInParams
+from serving.pipeline.types import Trace
+
+
+class KeyFacts(Scoring):
+    """Share of the case's key facts that stand in the answer, whole words and whole numbers only."""
+
+    version: ClassVar[str] = "1"
+
+    class Params(PlugInParams):
+        """Nothing to set."""
+
+    def __init__(self, params: "Params") -> None:
+        self.name = "key_facts"
+
+    def score(self, trace: Trace, case: Case) -> Score:
+        """The share found, or why there is none to find."""
+        if not case.key_facts:
+            return self.skip("the case has no key facts")
+        answer = normal(trace.answer.text)
+        return self.give(sum(holds(answer, fact) for fact in case.key_facts) / len(case.key_facts))
+
+
+def holds(answer: str, fact: str) -> bool:
+    """Whether a normalised answer contains a fact, not as part of a longer word or number: "5" is not in "15" or "5.2"."""
+    pattern = rf"(?<![\w])(?<!\d[.,]){re.escape(normal(fact))}(?!\w)(?![.,]\d)"
+    return re.search(pattern, answer) is not None

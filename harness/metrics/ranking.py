@@ -1,0 +1,117 @@
+"""Ranking metrics on evidence spans and on documents; the maths is trec_eval's, through ir-measures."""
+
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from harness.golden import Case
+from harness.metrics.base import Score, Scoring
+from harness.metrics.relevance import Finding, find_documents, find_spans
+from serving.pipeline.registry import Params as PlugInParams
+from serving.pipeline.types import Trace
+
+_QUERY = "q"
+
+
+class _Ranking(Scoring):
+    """A measure of ir-measures at a cutoff, over the hits of a trace."""
+
+    version: ClassVar[str] = "1"
+    measure: ClassVar[str]
+    label: ClassVar[str]
+    on_documents: ClassVar[bool] = False
+
+    class Params(PlugInParams):
+        """Where the list is cut."""
+
+        k: int = Field(default=10, ge=1, le=1000)
+
+    def __init__(self, params: "Params") -> None:
+        self.k = params.k
+        self.name = f"{self.label}@{params.k}"
+
+    def score(self, trace: Trace, case: Case) -> Score:
+        """The measure, or why this case has none."""
+        if not case.answerable:
+            return self.skip("nothing to find: unanswerable")
+        if not self.on_documents and not case.evidence:
+            return self.skip("the case has no evidence spans, only documents")
+        finding = (find_documents if self.on_documents else find_spans)(trace.hits, case)
+        return self.give(self.value(finding))
+
+    def value(self, finding: Finding) -> float:
+        """The measure over one list: a hit is an item, named after the evidence it completes."""
+        relevant, items = _merged(finding)
+        return _measure(self.measure, self.k, relevant, items)
+
+
+class Recall(_Ranking):
+    """Share of the evidence that the first k hits show."""
+
+    label, measure = "recall", "R"
+
+    def value(self, finding: Finding) -> float:
+        """Each piece of evidence counts, also where one hit holds several."""
+        items = [f"e{index}" for hit in finding.found[: self.k] for index in hit]
+        return _measure("R", max(1, len(items)), [f"e{index}" for index in range(finding.evidence)], items)
+
+
+class Precision(_Ranking):
+    """Share of the first k hits that bring new evidence."""
+
+    label, measure = "precision", "P"
+
+
+class ReciprocalRank(_Ranking):
+    """One over the rank of the first hit with evidence."""
+
+    label, measure = "mrr", "RR"
+
+
+class Ndcg(_Ranking):
+    """Discounted gain of hits that bring new evidence, against the best order possible."""
+
+    label, measure = "ndcg", "nDCG"
+
+
+class Coverage(_Ranking):
+    """Whether any evidence is among the first k hits."""
+
+    label, measure = "coverage", "Success"
+
+
+class DocumentRecall(Recall):
+    """Share of the documents with evidence among the documents of the first k hits."""
+
+    label, on_documents = "doc_recall", True
+
+
+class DocumentReciprocalRank(ReciprocalRank):
+    """One over the rank of the first document with evidence."""
+
+    label, on_documents = "doc_mrr", True
+
+
+class DocumentNdcg(Ndcg):
+    """Discounted gain of documents with evidence."""
+
+    label, on_documents = "doc_ndcg", True
+
+
+def _merged(finding: Finding) -> tuple[list[str], list[str]]:
+    """Relevant items and ranked items, where pieces of evidence that one hit completes together are one item."""
+    items = [f"e{hit[0]}" if hit else f"x{rank}" for rank, hit in enumerate(finding.found)]
+    hidden = {index for hit in finding.found for index in hit[1:]}
+    return [f"e{index}" for index in range(finding.evidence) if index not in hidden], items
+
+
+def _measure(name: str, k: int, relevant: Iterable[str], items: list[str]) -> float:
+    import ir_measures
+
+    measure: Any = getattr(ir_measures, name) @ k
+    qrels = [ir_measures.Qrel(_QUERY, item, 1) for item in relevant]
+    run = [ir_measures.ScoredDoc(_QUERY, item, -float(rank)) for rank, item in enumerate(items)]
+    if not run:
+        return 0.0
+    return float(measure.calc_aggregate(qrels, run))

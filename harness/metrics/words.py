@@ -1,0 +1,25 @@
+"""How answers are compared word by word: case, articles, punctuation and citations do not count."""
+
+import re
+import unicodedata
+
+_CITATION = re.compile(r"\[\d+(?:\s*,\s*\d+)*\]")
+_WORD = re.compile(r"\d+(?:[.,:/-]\d+)*|[^\W\d_]+(?:['’][^\W\d_]+)*|\d+")
+_ARTICLES = frozenset({"a", "an", "the"})
+
+
+def without_citations(text: str) -> str:
+    """The text without its `[n]` marks."""
+    return _CITATION.sub("", text)
+
+
+def words(text: str) -> list[str]:
+    """The words and numbers of an answer, folded."""
+    folded = unicodedata.normalize("NFKC", without_citations(text)).casefold()
+    return [word for word in _WORD.findall(folded) if word not in _ARTICLES]
+
+
+def normal(text: str) -> str:
+    """A text in the form in which key facts are looked for: folded, one space between things, dashes alike."""
+    folded = unicodedata.normalize("NFKC", without_citations(text)).casefold()
+    return " ".join(re.sub(r"[‐‑‒–—−]", "-", folded).split())

@@ -1,0 +1,193 @@
+"""What an evaluation found: a row per case, summaries, and both as JSONL and back."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from harness.golden import Case
+from harness.metrics.base import Score
+from harness.stats import Interval, mean_interval, percentile
+from serving.pipeline.errors import DataError
+from serving.pipeline.files import write_text
+from serving.pipeline.types import Trace
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class CaseError:
+    """Why a case has no trace."""
+
+    kind: str  # the exception's name
+    message: str
+    infrastructure: bool  # True: trying again may help; never a judgement of quality
+
+
+@dataclass(frozen=True, slots=True)
+class CaseResult:
+    """One case: its trace and scores, or the error that came instead."""
+
+    case: Case
+    scores: tuple[Score, ...] = ()
+    trace: Trace | None = None
+    error: CaseError | None = None
+
+    def value(self, metric: str) -> float | None:
+        """A metric's value for this case."""
+        return next((score.value for score in self.scores if score.metric == metric), None)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What was evaluated on what; everything needed to do it again."""
+
+    config: dict[str, Any]
+    config_digest: str
+    index_digest: str
+    corpus_digest: str
+    golden: str
+    golden_digest: str
+    split: str
+    split_digest: str
+    metrics: tuple[str, ...]
+    metric_versions: Mapping[str, str] = field(default_factory=dict)
+    started_at: str = ""
+    seconds: float = 0.0
+    format: int = FORMAT
+
+
+@dataclass(frozen=True)
+class EvalReport:
+    """An evaluation."""
+
+    header: Header
+    rows: tuple[CaseResult, ...]
+
+    @cached_property
+    def summary(self) -> dict[str, Interval]:
+        """Mean and interval of every metric over the cases that it scored."""
+        return {name: mean_interval(self.values(name)) for name in self.header.metrics}
+
+    def values(self, metric: str) -> list[float]:
+        """A metric's values, in the order of the rows, unscored cases left out."""
+        return [value for row in self.rows if (value := row.value(metric)) is not None]
+
+    def mean(self, metric: str) -> float | None:
+        """A metric's mean; `None` when it scored nothing."""
+        return self.summary[metric].mean
+
+    def slices(self, by: Literal["kind", "domain", "difficulty"], metric: str) -> dict[str, Interval]:
+        """A metric per kind, domain or difficulty."""
+        names = sorted({str(getattr(row.case, by)) for row in self.rows})
+        parts = {name: [row for row in self.rows if getattr(row.case, by) == name] for name in names}
+        return {name: mean_interval([v for row in rows if (v := row.value(metric)) is not None]) for name, rows in parts.items()}
+
+    @property
+    def errors(self) -> list[CaseResult]:
+        """The cases that have no trace."""
+        return [row for row in self.rows if row.error]
+
+    @property
+    def outages(self) -> list[CaseResult]:
+        """The cases that the machinery failed, not the configuration."""
+        return [row for row in self.rows if row.error and row.error.infrastructure]
+
+    @cached_property
+    def costs(self) -> dict[str, float]:
+        """Tokens and US dollars per query, refusal share, truncation: the mean over the traces."""
+        traces = self.traces
+        if not traces:
+            return {}
+        usage = [use for trace in traces for use in trace.usage]
+        count = len(traces)
+        return {
+            "input_tokens": sum(use.input_tokens for use in usage) / count,
+            "output_tokens": sum(use.output_tokens for use in usage) / count,
+            "usd": sum(use.usd for use in usage) / count,
+            "pro_share": sum(trace.route is not None and trace.route.tier == "pro" for trace in traces) / count,
+            "refused_share": sum(trace.answer.refused for trace in traces) / count,
+            "truncated_share": sum(trace.dropped_passages > 0 for trace in traces) / count,
+            "empty_share": sum(not trace.hits for trace in traces) / count,
+        }
+
+    @cached_property
+    def times(self) -> dict[str, dict[str, float]]:
+        """Milliseconds per stage (and in all): p50, p95, p99."""
+        measured: dict[str, list[float]] = {}
+        for trace in self.traces:
+            measured.setdefault("total", []).append(trace.milliseconds)
+            for stage in trace.stages:
+                measured.setdefault(stage.stage, []).append(stage.milliseconds)
+        return {
+            stage: {name: percentile(values, share) or 0.0 for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))}
+            for stage, values in measured.items()
+        }
+
+    @property
+    def simulated(self) -> bool:
+        """Whether any of the money is that of a model stood in for."""
+        return any(use.simulated for trace in self.traces for use in trace.usage)
+
+    @property
+    def traces(self) -> list[Trace]:
+        """The traces of the cases that have one."""
+        return [row.trace for row in self.rows if row.trace]
+
+
+_HEADER = TypeAdapter(Header)
+_ROW = TypeAdapter(CaseResult)
+
+
+def write_report(report: EvalReport, path: Path) -> None:
+    """Write an evaluation as JSONL: the header, then a line per case."""
+    lines = [_dump(_HEADER, report.header), *(_dump(_ROW, row) for row in report.rows)]
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def read_report(path: Path) -> EvalReport:
+    """Read an evaluation back."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}. Make one: touchstone eval") from None
+    number = 0
+    try:
+        header = _HEADER.validate_json(lines[0])
+        rows = []
+        for number, line in enumerate(lines[1:], start=1):  # noqa: B007 — named in the error below
+            rows.append(_ROW.validate_json(line))
+    except (ValidationError, IndexError):
+        raise DataError(f"{path}:{number + 1}: not a line of an evaluation.") from None
+    return EvalReport(header, tuple(rows))
+
+
+def table(rows: Iterable[CaseResult], metrics: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Flat rows for MLflow's table and for spreadsheets."""
+    names = list(metrics)
+    for row in rows:
+        trace = row.trace
+        yield {
+            "case": row.case.id,
+            "kind": row.case.kind,
+            "domain": row.case.domain,
+            "difficulty": row.case.difficulty,
+            "question": row.case.question,
+            "reference": row.case.answers[0] if row.case.answers else "",
+            "answer": trace.answer.text if trace else "",
+            "refused": trace.answer.refused if trace else None,
+            "tier": trace.route.tier if trace and trace.route else "",
+            "error": row.error.message if row.error else "",
+            **{name: row.value(name) for name in names},
+            "usd": trace.usd if trace else None,
+            "milliseconds": trace.milliseconds if trace else None,
+        }
+
+
+def _dump(adapter: TypeAdapter[Any], value: object) -> str:
+    dump: Callable[..., Any] = adapter.dump_python
+    return json.dumps(dump(value, mode="json"), ensure_ascii=False)

@@ -1,0 +1,37 @@
+"""Where the harness keeps things and whom it tells; the only file of the harness that reads the environment."""
+
+from pathlib import Path
+
+from pydantic import AliasChoices, Field
+
+from serving.pipeline.settings import PipelineSettings
+
+
+class HarnessSettings(PipelineSettings):
+    """Read from TOUCHSTONE_* variables and a `.env` file, after the pipeline's own."""
+
+    datasets: Path = Field(default=Path("datasets"), description="the folder with corpora/ and golden/")
+    reports: Path = Field(default=Path("reports"), description="where reports are written")
+    mlflow_uri: str = Field(
+        default="",
+        validation_alias=AliasChoices("TOUCHSTONE_MLFLOW_URI", "MLFLOW_TRACKING_URI"),
+        description="MLflow tracking server; default sqlite below <home>",
+    )
+    mlflow_run_id: str = Field(default="", validation_alias="MLFLOW_RUN_ID", description="the run `mlflow run` has opened, set by it")
+    mlflow_experiment: str = Field(
+        default="touchstone",
+        validation_alias=AliasChoices("TOUCHSTONE_MLFLOW_EXPERIMENT", "MLFLOW_EXPERIMENT_NAME"),
+        description="MLflow experiment that runs go to",
+    )
+    mlflow_timeout_s: int = Field(default=10, ge=1, description="patience with one call to an MLflow server")
+    releases: Path = Field(default=Path("releases"), description="where releases and channels are kept")
+
+    @property
+    def tracking_uri(self) -> str:
+        """The MLflow address in use."""
+        return self.mlflow_uri or f"sqlite:///{(self.home / 'mlflow' / 'mlflow.db').absolute()}"
+
+    @property
+    def holdout_ledger(self) -> Path:
+        """The file in which every look at a holdout is written down."""
+        return self.home / "holdout-looks.jsonl"

@@ -1,0 +1,1 @@
+"""Searching the configuration space, and proving what was found."""

@@ -1,0 +1,15 @@
+"""Where runs are logged: MLflow, or memory for tests and for `--no-tracking`."""
+
+from harness.settings import HarnessSettings
+from harness.tracking.base import Tracker
+
+
+def tracker(settings: HarnessSettings, *, on: bool = True) -> Tracker:
+    """The tracker that the settings name, or one that forgets."""
+    if on:
+        from harness.tracking.mlflow import MlflowTracker
+
+        return MlflowTracker(settings)
+    from harness.tracking.memory import MemoryTracker
+
+    return MemoryTracker()

@@ -1,0 +1,48 @@
+"""What the harness tells a tracker, whoever it is."""
+
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from harness.golden import Split
+
+
+class Run(Protocol):
+    """One run being logged."""
+
+    id: str
+    url: str  # how a person finds it
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        """Parameters by dotted path."""
+        ...
+
+    def metrics(self, values: Mapping[str, float | None], step: int = 0) -> None:
+        """Numbers; a `None` is left out."""
+        ...
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Digests, states and reasons."""
+        ...
+
+    def dataset(self, split: Split) -> None:
+        """What was scored on."""
+        ...
+
+    def table(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        """A table that the UI shows."""
+        ...
+
+    def text(self, name: str, content: str) -> None:
+        """A file."""
+        ...
+
+    def child(self, name: str) -> "AbstractContextManager[Run]":
+        """A run below this one; ended as finished, or as failed when an exception leaves the block."""
+        ...
+
+
+class Tracker(Protocol):
+    """Opens runs."""
+
+    def run(self, name: str) -> AbstractContextManager[Run]: ...

@@ -1,0 +1,82 @@
+"""A tracker that keeps everything in lists, for tests and for `--no-tracking`."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from harness.golden import Split
+from harness.tracking.base import Run
+
+
+class MemoryRun:
+    """A run as plain attributes."""
+
+    def __init__(self, name: str, ident: str) -> None:
+        self.name = name
+        self.id = ident
+        self.url = ""
+        self.state = "running"
+        self.logged_params: dict[str, Any] = {}
+        self.logged_metrics: dict[str, float] = {}
+        self.logged_tags: dict[str, str] = {}
+        self.logged_tables: dict[str, list[Mapping[str, Any]]] = {}
+        self.logged_texts: dict[str, str] = {}
+        self.datasets: list[Split] = []
+        self.children: list[MemoryRun] = []
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        """Keep parameters."""
+        self.logged_params |= values
+
+    def metrics(self, values: Mapping[str, float | None], step: int = 0) -> None:
+        """Keep numbers."""
+        self.logged_metrics |= {name: value for name, value in values.items() if value is not None}
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Keep tags."""
+        self.logged_tags |= values
+
+    def dataset(self, split: Split) -> None:
+        """Keep a split."""
+        self.datasets.append(split)
+
+    def table(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Keep a table."""
+        self.logged_tables[name] = list(rows)
+
+    def text(self, name: str, content: str) -> None:
+        """Keep a file's content."""
+        self.logged_texts[name] = content
+
+    @contextmanager
+    def child(self, name: str) -> Iterator[Run]:
+        """Keep a run below this one."""
+        run = MemoryRun(name, f"{self.id}.{len(self.children)}")
+        self.children.append(run)
+        with _ending(run):
+            yield run
+
+
+class MemoryTracker:
+    """Opens runs that are forgotten with it."""
+
+    def __init__(self) -> None:
+        self.runs: list[MemoryRun] = []
+
+    @contextmanager
+    def run(self, name: str) -> Iterator[Run]:
+        """Open a run."""
+        run = MemoryRun(name, f"memory-{len(self.runs)}")
+        self.runs.append(run)
+        with _ending(run):
+            yield run
+
+
+@contextmanager
+def _ending(run: MemoryRun) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        run.state = "failed"
+        raise
+    run.state = "finished"

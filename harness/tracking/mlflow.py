@@ -1,0 +1,196 @@
+"""MLflow behind the tracker's words; the only place that imports it."""
+
+import logging
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from harness.golden import Split
+from harness.settings import HarnessSettings
+from harness.tracking.base import Run
+from serving.pipeline.errors import TrackingError
+
+_BATCH = 100  # MLflow's own limit of parameters per request
+
+
+class MlflowTracker:
+    """Logs to the tracking server, or the sqlite file, that the settings name."""
+
+    def __init__(self, settings: HarnessSettings) -> None:
+        self._uri = settings.tracking_uri
+        self._run_id = settings.mlflow_run_id
+        with _told_in_our_words(self._uri):
+            client = _client(settings)
+            self._experiment_id = _experiment(client, settings)
+        self._client = client
+        self.place = _without_password(self._uri)
+
+    @contextmanager
+    def run(self, name: str) -> Iterator[Run]:
+        """Open a run, or go on with the one that `mlflow run` has opened for this process."""
+        opened_for_us = bool(self._run_id)
+        with _told_in_our_words(self._uri):
+            if opened_for_us:
+                run_id, experiment = self._run_id, self._client.get_run(self._run_id).info.experiment_id
+                self._client.update_run(run_id, name=name)
+            else:
+                experiment = self._experiment_id
+                run_id = self._client.create_run(experiment, run_name=name).info.run_id
+        run = MlflowRun(self._client, self._uri, experiment, run_id)
+        with run.ending(leave_open=opened_for_us):
+            yield run
+
+
+class MlflowRun:
+    """One MLflow run."""
+
+    def __init__(self, client: Any, uri: str, experiment_id: str, run_id: str) -> None:
+        self._client, self._uri, self._experiment_id, self.id = client, uri, experiment_id, run_id
+        self.url = f"#/experiments/{experiment_id}/runs/{run_id}"
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        """Log parameters, in batches as MLflow takes them."""
+        from mlflow.entities import Param
+
+        params = [Param(key, str(value)) for key, value in values.items()]
+        with _told_in_our_words(self._uri):
+            for start in range(0, len(params), _BATCH):
+                self._client.log_batch(self.id, params=params[start : start + _BATCH])
+
+    def metrics(self, values: Mapping[str, float | None], step: int = 0) -> None:
+        """Log numbers; MLflow's names take no "@", so recall@5 becomes recall_at_5."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        metrics = [Metric(metric_name(name), value, now, step) for name, value in values.items() if value is not None]
+        with _told_in_our_words(self._uri):
+            self._client.log_batch(self.id, metrics=metrics)
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Log tags."""
+        from mlflow.entities import RunTag
+
+        with _told_in_our_words(self._uri):
+            self._client.log_batch(self.id, tags=[RunTag(key, value) for key, value in values.items()])
+
+    def dataset(self, split: Split) -> None:
+        """Log the split as the run's dataset, by name and digest."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        data = Dataset(
+            name=f"{split.golden}:{split.name}",
+            digest=split.digest,
+            source_type="local",
+            source=f'{{"uri": "datasets/golden/{split.golden}/cases.jsonl"}}',
+            profile=f'{{"num_rows": {len(split.cases)}}}',
+        )
+        with _told_in_our_words(self._uri):
+            self._client.log_inputs(self.id, [DatasetInput(data, [InputTag("mlflow.data.context", split.name)])])
+
+    def table(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Log a table that the UI shows under the run's artifacts."""
+        import pandas as pd
+
+        with _told_in_our_words(self._uri):
+            self._client.log_table(self.id, pd.DataFrame(list(rows)), name)
+
+    def text(self, name: str, content: str) -> None:
+        """Log a file."""
+        with _told_in_our_words(self._uri):
+            self._client.log_text(self.id, content, name)
+
+    @contextmanager
+    def child(self, name: str) -> Iterator[Run]:
+        """Open a run below this one."""
+        with _told_in_our_words(self._uri):
+            tags = {"mlflow.parentRunId": self.id}
+            run_id = self._client.create_run(self._experiment_id, run_name=name, tags=tags).info.run_id
+        run = MlflowRun(self._client, self._uri, self._experiment_id, run_id)
+        with run.ending():
+            yield run
+
+    @contextmanager
+    def ending(self, *, leave_open: bool = False) -> Iterator[None]:
+        """End the run with the block: finished, killed by the keyboard, or failed."""
+        try:
+            yield
+        except BaseException as error:
+            status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+            self._end(status)
+            raise
+        if not leave_open:  # `mlflow run` ends the run that it has opened
+            self._end("FINISHED")
+
+    def _end(self, status: str) -> None:
+        with _told_in_our_words(self._uri):
+            self._client.set_terminated(self.id, status)
+
+
+def metric_name(name: str) -> str:
+    """A metric's name as MLflow and its search language take it."""
+    return name.replace("@", "_at_")
+
+
+def quiet_environment(settings: HarnessSettings) -> None:
+    """Say to MLflow what it only takes from the environment: no telemetry, little patience, no job runner."""
+    for name, value in {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": str(settings.mlflow_timeout_s),
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "DO_NOT_TRACK": "true",
+    }.items():
+        os.environ.setdefault(name, value)
+
+
+def _client(settings: HarnessSettings) -> Any:
+    quiet_environment(settings)
+    if settings.tracking_uri.startswith("sqlite:///"):
+        Path(settings.tracking_uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    from mlflow import MlflowClient
+
+    return MlflowClient(settings.tracking_uri)
+
+
+def _experiment(client: Any, settings: HarnessSettings) -> str:
+    """The id of our experiment; made when missing, with its artifacts beside a sqlite store."""
+    from mlflow.exceptions import MlflowException
+
+    name = settings.mlflow_experiment
+    if known := client.get_experiment_by_name(name):
+        return str(known.experiment_id)
+    local = settings.tracking_uri.startswith("sqlite:")
+    place = (settings.home / "mlflow" / "artifacts").absolute().as_uri() if local else None
+    try:
+        return str(client.create_experiment(name, artifact_location=place))
+    except MlflowException:  # another process was faster
+        return str(client.get_experiment_by_name(name).experiment_id)
+
+
+@contextmanager
+def _told_in_our_words(uri: str) -> Iterator[None]:
+    """Turn MLflow's and the network's exceptions into a `TrackingError` that names the place and the mend."""
+    import requests
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, requests.RequestException, SQLAlchemyError, OSError) as error:
+        first = str(error).splitlines()[0][:200]
+        raise TrackingError(
+            f"MLflow at {_without_password(uri)} failed: {first} Is TOUCHSTONE_MLFLOW_URI right? See: touchstone doctor"
+        ) from error
+
+
+def _without_password(uri: str) -> str:
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(uri)
+    return uri.replace(f":{parts.password}@", ":***@") if parts.password else uri

@@ -1,0 +1,47 @@
+"""Where configurations become running pipelines: a corpus, the prompts, and the indexes opened so far."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from harness.evaluate import Evaluator, Progress
+from harness.golden import Split
+from harness.results import EvalReport
+from serving.pipeline.build import build_pipeline, config_digest
+from serving.pipeline.config import RagConfig
+from serving.pipeline.index.build import OpenIndex, ensure_index
+from serving.pipeline.index.corpus import Corpus
+from serving.pipeline.pipeline import RagPipeline
+from serving.pipeline.prompts import PromptLibrary
+from serving.pipeline.settings import PipelineSettings
+
+Building = Callable[[int, int], None]  # documents (or chunks) done, in all
+
+
+@dataclass
+class Workshop:
+    """Builds each index once and keeps it open for every configuration that stands on it."""
+
+    settings: PipelineSettings
+    corpus: Corpus
+    prompts: PromptLibrary
+    building: Building | None = None
+    _open: dict[str, OpenIndex] = field(default_factory=dict)
+
+    def digest(self, config: RagConfig) -> str:
+        """The digest of everything that decides this configuration's answers."""
+        return config_digest(config, self.corpus.digest, self.prompts)
+
+    async def index(self, config: RagConfig) -> OpenIndex:
+        """The index a configuration stands on; built when it is not there yet."""
+        key = config.digest("index", corpus=self.corpus.digest)
+        if key not in self._open:
+            self._open[key] = await ensure_index(self.corpus, config, settings=self.settings, progress=self.building)
+        return self._open[key]
+
+    async def pipeline(self, config: RagConfig) -> RagPipeline:
+        """A pipeline that answers by this configuration."""
+        return build_pipeline(config, await self.index(config), self.prompts, self.settings)
+
+    async def evaluate(self, config: RagConfig, split: Split, evaluator: Evaluator, progress: Progress | None = None) -> EvalReport:
+        """Score a configuration on a split."""
+        return await evaluator.run(await self.pipeline(config), config, split, progress)

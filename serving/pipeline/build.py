@@ -1,0 +1,52 @@
+"""The only file that wires parts together: a configuration and an index become a pipeline."""
+
+from serving.pipeline.answer.answerer import Answerer
+from serving.pipeline.cache import CACHES
+from serving.pipeline.config import RagConfig
+from serving.pipeline.guard import GUARDS
+from serving.pipeline.index.build import OpenIndex
+from serving.pipeline.models.connect import connect_chat
+from serving.pipeline.pipeline import Clock, RagPipeline, SystemClock
+from serving.pipeline.prompts import PromptLibrary
+from serving.pipeline.retrieve import FUSIONS, RERANKERS, SEARCHERS
+from serving.pipeline.retrieve.retriever import Retriever
+from serving.pipeline.route import ROUTERS
+from serving.pipeline.settings import PipelineSettings
+
+
+def config_digest(config: RagConfig, corpus_digest: str, prompts: PromptLibrary) -> str:
+    """The digest of everything that decides an answer."""
+    return config.digest(corpus=corpus_digest, prompts=prompts.texts(config.answer.prompt))
+
+
+def build_pipeline(
+    config: RagConfig,
+    index: OpenIndex,
+    prompts: PromptLibrary,
+    settings: PipelineSettings,
+    *,
+    clock: Clock | None = None,
+    release_digest: str = "",
+) -> RagPipeline:
+    """A pipeline that answers by `config` over `index`."""
+    clock = clock or SystemClock()
+    retrieve, store, embeddings = config.retrieve, index.store, index.embeddings
+    fusion = FUSIONS.build(retrieve.fusion)
+    chats = {"lite": connect_chat(config.answer.models.lite, settings), "pro": connect_chat(config.answer.models.pro, settings)}
+    return RagPipeline(
+        config_digest=config_digest(config, index.manifest.corpus_digest, prompts),
+        index=index,
+        input_guard=GUARDS.build(config.guard.input),
+        output_guard=GUARDS.build(config.guard.output),
+        cache=CACHES.build(config.cache.lookup),
+        retriever=Retriever(
+            retrieve,
+            searcher=SEARCHERS.build(retrieve.search, store=store, embeddings=embeddings, fusion=fusion),
+            reranker=RERANKERS.build(retrieve.reranker, store=store, embeddings=embeddings, settings=settings),
+            store=store,
+        ),
+        router=ROUTERS.build(config.route.router),
+        answerer=Answerer(config.answer, prompts=prompts, chats=chats, clock=clock.seconds),
+        clock=clock,
+        release_digest=release_digest,
+    )
