@@ -3,12 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Any
 
 from serving.pipeline.digest import digest_of
 
-_EMPTY: Mapping[str, Any] = MappingProxyType({})
 PUBLIC = "public"  # the tenant whose documents everyone may read
 
 
@@ -42,7 +40,7 @@ class Document:
     version: str = ""
     tenant: str = PUBLIC
     groups: tuple[str, ...] = ()  # who may read it; empty: everyone of the tenant
-    metadata: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
@@ -68,7 +66,7 @@ class Chunk:
     version: str = ""
     tenant: str = PUBLIC
     groups: tuple[str, ...] = ()
-    metadata: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def span(self) -> Span:
@@ -93,7 +91,7 @@ class Query:
     text: str
     principal: Principal = Principal()
     domains: tuple[str, ...] = ()  # empty: all that the principal may see
-    metadata: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+    metadata: Mapping[str, str] = field(default_factory=dict)
     id: str = ""
 
 
@@ -112,7 +110,7 @@ class Hit:
     chunk: Chunk
     score: float
     rank: int = 0  # from 1, in the order handed on
-    sources: Mapping[str, SourceRank] = field(default_factory=lambda: _EMPTY)
+    sources: Mapping[str, SourceRank] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +120,7 @@ class Route:
     tier: str  # a key of the config's answer.models
     reason: str
     score: float = 0.0  # the complexity that the thresholds were held against
-    features: Mapping[str, float] = field(default_factory=lambda: _EMPTY)
+    features: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +182,7 @@ class StageRecord:
     stage: str
     input_digest: str
     milliseconds: float
-    detail: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
+    detail: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,181 @@
+"""Chat models that think nothing, for tests, benches and dry runs: real LangChain models with usage and streaming."""
+
+import itertools
+import re
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
+from langchain_core.messages.ai import UsageMetadata
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from pydantic import ConfigDict, Field, PrivateAttr
+
+from serving.pipeline.errors import ModelError, ThrottledError
+from serving.pipeline.registry import Params as PlugInParams
+from serving.pipeline.settings import PipelineSettings
+
+PIECE = re.compile(r"\s*\S+|\s+$")
+
+
+class Fault(PlugInParams):
+    """A place in a script where the model fails, after having said `text`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    error: Literal["throttled", "failed", "crashed"]  # crashed: an exception that is none of ours
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What a fake says to one prompt, and what stops it."""
+
+    text: str
+    error: Exception | None = None
+
+
+class Echo:
+    """`local:echo` answers at once: a fixed text, or the end of what it was asked."""
+
+    class Params(PlugInParams):
+        """What it says."""
+
+        text: str = ""  # empty: the last human message's end
+        tail: int = Field(default=200, ge=1)  # characters of it
+
+    version: ClassVar[str] = "1"
+    price_model = "amazon.nova-lite-v1:0"
+    simulated = True
+
+    def __init__(self, params: Params, *, name: str = "local:echo", settings: PipelineSettings | None = None) -> None:
+        self.name = name
+        self._params = params
+
+    def connect(self) -> "EchoChat":
+        """The model; there is nothing to load."""
+        return EchoChat(text=self._params.text, tail=self._params.tail)
+
+
+class Scripted:
+    """`local:scripted` plays a list of answers, one per call."""
+
+    class Params(PlugInParams):
+        """What it says."""
+
+        answers: tuple[str | Fault, ...] = Field(default=("A scripted answer.",), min_length=1)
+        after: Literal["repeat", "fail"] = "repeat"  # when all are said: from the first again, or an error
+
+    version: ClassVar[str] = "1"
+    price_model = "amazon.nova-lite-v1:0"
+    simulated = True
+
+    def __init__(self, params: Params, *, name: str = "local:scripted", settings: PipelineSettings | None = None) -> None:
+        self.name = name
+        self._params = params
+
+    def connect(self) -> "ScriptedChat":
+        """The model, at the beginning of its script."""
+        return ScriptedChat(answers=self._params.answers, repeat=self._params.after == "repeat")
+
+
+class Instant(BaseChatModel):
+    """A model whose answer needs no waiting: subclasses say `_line`, this makes LangChain's four ways of it."""
+
+    def _line(self, messages: Sequence[BaseMessage]) -> Line:
+        raise NotImplementedError
+
+    @property
+    def _llm_type(self) -> str:
+        return type(self).__name__
+
+    def _generate(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: CallbackManagerForLLMRun | None = None, **kwargs: Any
+    ) -> ChatResult:
+        line = self._line(messages)
+        if line.error is not None:
+            raise line.error
+        facts = {"stop_reason": "end_turn", "model_name": self._llm_type}
+        message = AIMessage(line.text, usage_metadata=usage_between(messages, line.text), response_metadata=facts)
+        return ChatResult(generations=[ChatGeneration(message=message)])
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        return self._generate(messages)
+
+    def _stream(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: CallbackManagerForLLMRun | None = None, **kwargs: Any
+    ) -> Iterator[ChatGenerationChunk]:
+        line = self._line(messages)
+        for piece in pieces(line.text):
+            yield ChatGenerationChunk(message=AIMessageChunk(content=piece))
+        if line.error is not None:
+            raise line.error
+        facts = {"stop_reason": "end_turn", "model_name": self._llm_type}
+        last = AIMessageChunk(content="", usage_metadata=usage_between(messages, line.text), response_metadata=facts)
+        yield ChatGenerationChunk(message=last)
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        for chunk in self._stream(messages):
+            yield chunk
+
+
+class EchoChat(Instant):
+    """Says a fixed text, or the end of the last human message."""
+
+    text: str = ""
+    tail: int = 200
+
+    def _line(self, messages: Sequence[BaseMessage]) -> Line:
+        human = [message for message in messages if isinstance(message, HumanMessage)]
+        return Line(self.text or (str(human[-1].text)[-self.tail :] if human else ""))
+
+
+class ScriptedChat(Instant):
+    """Says its answers in order; calls at the same time take them in the order they come."""
+
+    answers: tuple[str | Fault, ...]
+    repeat: bool = True
+    _place: Iterator[int] = PrivateAttr(default_factory=itertools.count)
+
+    def _line(self, messages: Sequence[BaseMessage]) -> Line:
+        place = next(self._place)
+        if place >= len(self.answers) and not self.repeat:
+            raise ModelError(f"local:scripted was called {place + 1} times, and its script has {len(self.answers)} answers.")
+        answer = self.answers[place % len(self.answers)]
+        return Line(answer) if isinstance(answer, str) else Line(answer.text, _failure(answer, place))
+
+
+def _failure(fault: Fault, place: int) -> Exception:
+    where = f"local:scripted, answer {place + 1}"
+    match fault.error:
+        case "throttled":
+            return ThrottledError(f"{where}: throttled by the script.")
+        case "failed":
+            return ModelError(f"{where}: failed by the script.")
+        case "crashed":
+            return RuntimeError(f"{where}: crashed by the script.")
+
+
+def pieces(text: str) -> list[str]:
+    """A text cut as a stream would bring it; joined, they are the text."""
+    return PIECE.findall(text)
+
+
+def usage_between(messages: Sequence[BaseMessage], text: str) -> UsageMetadata:
+    """Tokens, counted as words."""
+    asked, said = sum(len(str(message.text).split()) for message in messages), len(text.split())
+    return UsageMetadata(input_tokens=asked, output_tokens=said, total_tokens=asked + said)

@@ -1,0 +1,92 @@
+"""Any other model that LangChain knows by a "provider:model" string."""
+
+from typing import ClassVar
+
+from langchain_core.embeddings import Embeddings
+from langchain_core.language_models import BaseChatModel
+from pydantic import ConfigDict, model_validator
+
+from serving.pipeline.errors import ConfigError
+from serving.pipeline.registry import Params as PlugInParams
+from serving.pipeline.settings import PipelineSettings
+
+INSTALL = 'pip install "touchstone-rag[providers]"'
+SECRETS = ("api_key", "apikey", "access_key", "secret", "secret_key", "password", "auth_token", "access_token", "api_token")
+
+
+class PassedOn(PlugInParams):
+    """Handed to the provider's class as they are; its own documentation says which there are."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", protected_namespaces=())
+
+    @model_validator(mode="after")
+    def _no_secrets(self) -> "PassedOn":
+        """A configuration is stored, hashed and logged: no place for a key."""
+        for key in self.__pydantic_extra__ or {}:
+            if key.lower().endswith(SECRETS):
+                raise ConfigError(  # not a ValueError: pydantic would show the value
+                    f"{key!r} looks like a secret, and a config is stored and logged. Set the provider's environment variable instead."
+                )
+        return self
+
+
+class AnyChat:
+    """A chat model by the string that `init_chat_model` takes."""
+
+    class Params(PassedOn):
+        """Handed to the provider's class as they are."""
+
+    version: ClassVar[str] = "1"
+    simulated = False
+
+    def __init__(self, params: Params, *, name: str, settings: PipelineSettings) -> None:
+        self.name = name
+        self.price_model = name
+        self._params = params
+
+    def connect(self) -> BaseChatModel:
+        """LangChain's model; the provider's own retries, if any, come on top unless its `max_retries` is set to 0."""
+        try:
+            from langchain.chat_models import init_chat_model
+        except ImportError as error:
+            raise ConfigError(f"The model {self.name!r} needs the package langchain. Install it: {INSTALL}") from error
+        try:
+            model: BaseChatModel = init_chat_model(self.name, **self._params.model_dump())
+        except Exception as error:
+            raise unusable("chat model", self.name, error) from error
+        return model
+
+
+class AnyEmbeddings:
+    """An embedding model by the string that `init_embeddings` takes."""
+
+    class Params(PassedOn):
+        """Handed to the provider's class as they are."""
+
+    version: ClassVar[str] = "1"
+    simulated = False
+    batch = 64  # texts per call: every provider of LangChain takes as many
+
+    def __init__(self, params: Params, *, name: str, settings: PipelineSettings) -> None:
+        self.name = name
+        self.price_model = name
+        self._params = params
+
+    def connect(self) -> Embeddings:
+        """LangChain's model."""
+        try:
+            from langchain.embeddings import init_embeddings
+        except ImportError as error:
+            raise ConfigError(f"The model {self.name!r} needs the package langchain. Install it: {INSTALL}") from error
+        try:
+            model = init_embeddings(self.name, **self._params.model_dump())
+        except Exception as error:
+            raise unusable("embedding model", self.name, error) from error
+        assert isinstance(model, Embeddings)
+        return model
+
+
+def unusable(kind: str, name: str, error: Exception) -> ConfigError:
+    """What stops a model from being made: a package, a key, a parameter, its name; LangChain's own words say which."""
+    said = " ".join(str(error).split())
+    return ConfigError(f"The {kind} {name!r} cannot be used: {said[:500] or type(error).__name__}")

@@ -1,0 +1,76 @@
+"""Blocking libraries beside an event loop, one daemon thread per call.
+
+The loop's own pool has a handful of threads and is joined at exit, so it would both cap the calls in flight below what
+the settings allow and let one silent endpoint hold up Ctrl-C.
+"""
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+_END = object()
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    error: BaseException
+
+
+async def in_thread(call: Callable[[], T]) -> T:
+    """The result of a blocking call; when the waiter is cancelled, the call ends unheard."""
+    async with aclosing(each_in_thread(lambda: iter((call(),)))) as results:
+        return await anext(results)
+
+
+async def each_in_thread(make: Callable[[], Iterator[T]], *, silence_s: float | None = None) -> AsyncGenerator[T, None]:
+    """The items of a blocking iterator as they come; `TimeoutError` when none comes for `silence_s`."""
+    loop = asyncio.get_running_loop()
+    inbox: asyncio.Queue[Any] = asyncio.Queue()
+    left = threading.Event()
+
+    def post(item: object) -> None:
+        with suppress(RuntimeError):  # the loop was closed: nobody listens any more
+            loop.call_soon_threadsafe(inbox.put_nowait, item)
+
+    def work() -> None:
+        try:
+            for item in make():
+                if left.is_set():
+                    return
+                post(item)
+            post(_END)
+        except BaseException as error:  # noqa: BLE001  # handed to the waiter, who raises it
+            post(_Failed(error))
+
+    threading.Thread(target=contextvars.copy_context().run, args=(work,), daemon=True, name="model-call").start()
+    try:
+        while (item := await asyncio.wait_for(inbox.get(), silence_s)) is not _END:
+            if isinstance(item, _Failed):
+                raise item.error
+            yield item
+    finally:
+        left.set()
+
+
+def run_blocking(work: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine for a caller who cannot await, whether or not a loop runs in its thread."""
+    outcome: list[T | _Failed] = []
+
+    def job() -> None:
+        try:
+            outcome.append(asyncio.run(work))
+        except BaseException as error:  # noqa: BLE001  # raised again below, in the caller's thread
+            outcome.append(_Failed(error))
+
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(job,), daemon=True)
+    thread.start()
+    thread.join()
+    [result] = outcome
+    if isinstance(result, _Failed):
+        raise result.error
+    return result

@@ -1,0 +1,30 @@
+"""Values as plain data, for files and the wire, and back."""
+
+from collections.abc import Mapping
+from typing import Any, Generic, TypeVar
+
+from pydantic import TypeAdapter
+
+T = TypeVar("T")
+
+
+class Plain(Generic[T]):
+    """Turns values of one type into JSON-like data and back."""
+
+    def __init__(self, kind: type[T]) -> None:
+        self._adapter: TypeAdapter[T] = TypeAdapter(kind)
+
+    def dump(self, value: T) -> Any:
+        """The value as dicts, lists, strings and numbers."""
+        return self._adapter.dump_python(value, mode="json", fallback=_read_only, warnings=False)
+
+    def parse(self, json: str) -> T:
+        """The value of a JSON text."""
+        return self._adapter.validate_json(json)
+
+
+def _read_only(value: object) -> dict[Any, Any]:
+    """A read-only mapping as a dict: pydantic knows dicts only."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} has no plain form")

@@ -1,0 +1,1 @@
+"""Stand-ins for services, spoken to over their real protocols."""
