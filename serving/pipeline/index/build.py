@@ -1,0 +1,180 @@
+"""Builds an index from a corpus, once per recipe, and opens it."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version as installed
+from itertools import islice
+from pathlib import Path
+from uuid import uuid4
+
+from langchain_core.embeddings import Embeddings
+
+from serving.pipeline.config import IndexConfig, RagConfig
+from serving.pipeline.errors import DataError, IntegrityError, StoreError
+from serving.pipeline.index import CHUNKERS, STORES
+from serving.pipeline.index.base import Store
+from serving.pipeline.index.context import indexed_text
+from serving.pipeline.index.corpus import Corpus
+from serving.pipeline.index.embed import embed
+from serving.pipeline.index.manifest import FILE, IndexManifest, read_manifest, write_manifest
+from serving.pipeline.index.place import absolute, below, is_remote, remove_prefix
+from serving.pipeline.index.workshop import move_in, workshop
+from serving.pipeline.models import EMBEDDINGS
+from serving.pipeline.settings import PipelineSettings
+from serving.pipeline.types import Chunk
+
+BATCH = 256  # chunks embedded and stored at a time
+Progress = Callable[[int, int], None]  # chunks stored, chunks to store
+
+
+@dataclass(frozen=True, slots=True)
+class OpenIndex:
+    """An index ready to be searched, with the model that embeds its queries."""
+
+    manifest: IndexManifest
+    store: Store
+    embeddings: Embeddings
+
+    @property
+    def digest(self) -> str:
+        """Digest of the recipe: what the index was made of, and how."""
+        return self.manifest.recipe
+
+
+async def ensure_index(
+    corpus: Corpus,
+    config: RagConfig,
+    *,
+    settings: PipelineSettings,
+    embeddings: Embeddings | None = None,
+    progress: Progress | None = None,
+) -> OpenIndex:
+    """The index of a corpus, built if it is not there yet."""
+    there = await asyncio.to_thread(read_manifest, index_uri(config, corpus.digest, settings), settings)
+    if there is None:
+        return await build_index(corpus, config, settings=settings, embeddings=embeddings, progress=progress)
+    return await open_index(config, corpus.digest, settings=settings, embeddings=embeddings)
+
+
+async def open_index(
+    config: RagConfig, corpus_digest: str, *, settings: PipelineSettings, embeddings: Embeddings | None = None
+) -> OpenIndex:
+    """The index built before for this configuration and corpus."""
+    return await open_index_at(index_uri(config, corpus_digest, settings), settings, embeddings)
+
+
+async def open_index_at(uri: str, settings: PipelineSettings, embeddings: Embeddings | None = None) -> OpenIndex:
+    """The index at a place, wherever it was built."""
+    manifest = await asyncio.to_thread(read_manifest, uri, settings)
+    if manifest is None:
+        raise StoreError(f"No index in {absolute(uri)}. Build it: touchstone index")
+    now = EMBEDDINGS.version(manifest.index.embedder)
+    if now != manifest.embedder_version:
+        then = manifest.embedder_version
+        raise IntegrityError(f"{absolute(uri)}: was built with version {then!r} of its embedding model; this is {now!r}. Build it anew.")
+    store = _store(manifest.index, below(uri, manifest.data), manifest.dimensions, settings)
+    count = await store.count()
+    if count != manifest.chunks:
+        raise IntegrityError(f"{absolute(uri)}: holds {count} chunks where its manifest says {manifest.chunks}. Build it anew.")
+    return OpenIndex(manifest, store, embeddings or _connect(manifest.index, settings))
+
+
+async def build_index(
+    corpus: Corpus,
+    config: RagConfig,
+    *,
+    settings: PipelineSettings,
+    embeddings: Embeddings | None = None,
+    progress: Progress | None = None,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> OpenIndex:
+    """A new index; it appears at its place whole, or not at all. Of builders at the same time one wins, and all succeed."""
+    uri = index_uri(config, corpus.digest, settings)
+    work = _Work(corpus, config.complete(), settings, embeddings or _connect(config.index, settings), progress, now)
+    if is_remote(uri):
+        data = f"{work.config.index.store.name}-{uuid4().hex[:12]}"  # builders at the same time must not share a folder
+        try:
+            manifest = await work.run(uri, data)
+        except BaseException:
+            await asyncio.to_thread(remove_prefix, below(uri, data), settings)
+            raise
+        await asyncio.to_thread(write_manifest, uri, manifest, settings)
+    else:
+        with workshop(Path(uri)) as folder:
+            manifest = await work.run(str(folder), work.config.index.store.name)
+            write_manifest(str(folder), manifest, settings)
+            move_in(folder, Path(uri), FILE)
+    return await open_index_at(uri, settings, work.embeddings)
+
+
+def index_uri(config: RagConfig, corpus_digest: str, settings: PipelineSettings) -> str:
+    """Where the index of a configuration and a corpus lies, or would lie."""
+    return below(settings.index_root, config.digest("index", corpus=corpus_digest))
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """One build."""
+
+    corpus: Corpus
+    config: RagConfig
+    settings: PipelineSettings
+    embeddings: Embeddings
+    progress: Progress | None
+    now: Callable[[], datetime]
+
+    async def run(self, uri: str, data: str) -> IndexManifest:
+        """Chunk, embed and store everything below a place; at no time are more than a batch's vectors in memory."""
+        index = self.config.index
+        total = sum(1 for _ in self._chunks())  # cutting twice costs far less than embedding once
+        if total == 0:
+            raise DataError(f"Corpus {self.corpus.name!r} has nothing to index: {len(self.corpus.documents)} documents, no text.")
+        store: Store | None = None
+        done = dimensions = 0
+        for batch in _batches(self._chunks()):
+            texts = [indexed_text(chunk, index.context) for chunk in batch]
+            vectors = await embed(self.embeddings, texts)
+            dimensions = vectors.shape[1]
+            store = store or _store(index, below(uri, data), dimensions, self.settings)
+            await store.add(batch, texts, vectors)
+            done += len(batch)
+            if self.progress:
+                self.progress(done, total)
+        assert store is not None
+        return IndexManifest(
+            recipe=self.config.digest("index", corpus=self.corpus.digest),
+            corpus=self.corpus.name,
+            corpus_digest=self.corpus.digest,
+            documents=len(self.corpus.documents),
+            chunks=done,
+            index=index,
+            embedder_version=EMBEDDINGS.version(index.embedder),
+            dimensions=dimensions,
+            store_version=await store.finish(),
+            lancedb=installed("lancedb"),
+            data=data,
+            created_at=self.now().isoformat(timespec="seconds"),
+        )
+
+    def _chunks(self) -> Iterator[Chunk]:
+        chunker = CHUNKERS.build(self.config.index.chunker)
+        for document in self.corpus.documents:
+            yield from chunker.split(document)
+
+
+def _batches(chunks: Iterable[Chunk]) -> Iterator[list[Chunk]]:
+    stream = iter(chunks)
+    while batch := list(islice(stream, BATCH)):
+        yield batch
+
+
+def _store(index: IndexConfig, uri: str, dimensions: int, settings: PipelineSettings) -> Store:
+    return STORES.build(index.store, uri=uri, dimensions=dimensions, settings=settings)
+
+
+def _connect(index: IndexConfig, settings: PipelineSettings) -> Embeddings:
+    from serving.pipeline.models.connect import connect_embeddings
+
+    return connect_embeddings(index.embedder, settings)

@@ -1,0 +1,211 @@
+"""Reads a folder of files, or one JSONL file, as the documents of a corpus."""
+
+import json
+import os
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path, PurePosixPath
+from types import MappingProxyType
+from typing import Any
+
+from serving.pipeline.digest import digest_all
+from serving.pipeline.errors import DataError
+from serving.pipeline.index.facts import FACTS_FOLDER, SETTINGS_FILE, check_all_used, corpus_settings, document_of, facts_by_id
+from serving.pipeline.index.headings import headings
+from serving.pipeline.index.loaders import LOADERS
+from serving.pipeline.registry import Spec
+from serving.pipeline.types import Document
+
+Progress = Callable[[int, int], None]  # files read, files to read
+
+CARDS = frozenset({"CARD.md", "README.md", "SHA256", "LICENSE"})  # about the corpus, not of it, when at its top
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A file of the folder that is no document, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """Documents sorted by id, under the digest of all they hold."""
+
+    name: str
+    documents: tuple[Document, ...]
+    digest: str
+    skipped: tuple[Skipped, ...] = ()
+    loaders: Mapping[str, str] = field(
+        default_factory=lambda: MappingProxyType({})
+    )  # version of the loader behind each suffix; raising one changes texts
+
+    @classmethod
+    def of(cls, name: str, documents: Iterable[Document], skipped: Iterable[Skipped] = ()) -> "Corpus":
+        """The corpus of some documents."""
+        ordered = tuple(sorted(documents, key=lambda document: document.id))
+        for before, after in pairwise(ordered):
+            if before.id == after.id:
+                raise DataError(f"{name}: two documents have the id {after.id!r}.")
+        suffixes = sorted({PurePosixPath(document.id).suffix.lower() for document in ordered} & set(LOADERS.names()))
+        versions = MappingProxyType({suffix: LOADERS.version(Spec(name=suffix)) for suffix in suffixes})
+        return cls(name, ordered, digest_all(document.digest for document in ordered), tuple(skipped), versions)
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a corpus may hold at most."""
+
+    file_bytes: int = 50_000_000
+    characters: int = 20_000_000  # of one document
+
+
+def load_corpus(folder: Path, *, progress: Progress | None = None, bounds: Bounds | None = None) -> Corpus:
+    """The documents of a folder (or of one `.jsonl` file); a file that is no document is listed in `skipped`."""
+    bounds = bounds or Bounds()
+    if folder.suffix == ".jsonl" and not folder.is_dir():
+        return load_jsonl_corpus(folder, progress=progress, bounds=bounds)
+    if not folder.is_dir():
+        raise DataError(f"No folder {str(folder)!r}. A corpus is a folder of {_known()} files, or one .jsonl file.")
+    settings, facts = corpus_settings(folder), facts_by_id(folder)
+    files, skipped = _files(folder)
+    documents: list[Document] = []
+    for done, path in enumerate(files, 1):
+        document = _document(path, _id_of(path, folder), facts, settings, bounds)
+        if document.text.strip():
+            documents.append(document)
+        else:
+            skipped.append(Skipped(document.id, "empty"))
+        if progress:
+            progress(done, len(files))
+    if not documents:
+        raise DataError(f"{folder}: holds no document. Known suffixes: {_known()}.{_seen(skipped)}")
+    check_all_used(facts, {document.id for document in documents} | {skip.path for skip in skipped})
+    return Corpus.of(str(settings.get("name") or folder.resolve().name), documents, sorted(skipped, key=lambda skip: skip.path))
+
+
+def load_jsonl_corpus(path: Path, *, progress: Progress | None = None, bounds: Bounds | None = None) -> Corpus:
+    """The documents of a file with one `{"id", "title", "text", "metadata"}` (or BEIR's `_id`) per line, texts as they stand."""
+    bounds = bounds or Bounds()
+    documents: dict[str, Document] = {}
+    lines: dict[str, int] = {}
+    skipped: list[Skipped] = []
+    for number, document in _lines(path, bounds):
+        if document.id in lines:
+            raise DataError(f"{path}:{number}: id {document.id!r} is already that of line {lines[document.id]}.")
+        lines[document.id] = number
+        if document.text.strip():
+            documents[document.id] = document
+        else:
+            skipped.append(Skipped(document.id, "empty"))
+        if progress and number % 1000 == 0:
+            progress(number, number)
+    if not documents:
+        raise DataError(f'{path}: holds no document. Each line is a document: {{"id": …, "title": …, "text": …, "metadata": {{…}}}}.')
+    if progress:
+        progress(len(lines), len(lines))
+    return Corpus.of(path.parent.name if path.stem == "corpus" else path.stem, documents.values(), skipped)
+
+
+def _files(folder: Path) -> tuple[list[Path], list[Skipped]]:
+    """The files to load, in order, and those that no loader reads; hidden files are neither."""
+    root = folder.resolve()
+    files: list[Path] = []
+    skipped: list[Skipped] = []
+    for place, folders, names in os.walk(folder, onerror=_refuse):
+        here = Path(place)
+        top = here == folder
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and not (top and name == FACTS_FOLDER))
+        for name in [*folders, *sorted(names)]:
+            path = here / name
+            if name.startswith(".") or (top and name == SETTINGS_FILE):
+                continue
+            if path.is_symlink() and not path.resolve().is_relative_to(root):
+                raise DataError(f"{path}: is a link to {str(path.resolve())!r}, outside the corpus. Copy the file in, or remove the link.")
+            if name in folders:
+                if path.is_symlink():
+                    skipped.append(Skipped(_id_of(path, folder), "a link to another folder of the corpus"))
+            elif top and name in CARDS:
+                skipped.append(Skipped(name, "about the corpus"))
+            elif not path.is_file():
+                skipped.append(Skipped(_id_of(path, folder), "not a file"))
+            elif path.suffix.lower() not in LOADERS.names():
+                skipped.append(Skipped(_id_of(path, folder), f"no loader for {path.suffix!r}"))
+            else:
+                files.append(path)
+    return sorted(files, key=lambda path: _id_of(path, folder)), skipped
+
+
+def _refuse(error: OSError) -> None:
+    raise DataError(f"{error.filename}: cannot be read: {error.strerror}")
+
+
+def _id_of(path: Path, folder: Path) -> str:
+    name = unicodedata.normalize("NFC", path.relative_to(folder).as_posix())
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise DataError(f"{folder}: the name of a file is not UTF-8: {name!r}. Rename it.") from None
+    return name
+
+
+def _document(path: Path, name: str, facts: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Any], bounds: Bounds) -> Document:
+    try:
+        size = path.stat().st_size
+        if size > bounds.file_bytes:
+            raise DataError(f"{path}: has {size / 1e6:.1f} MB; at most {bounds.file_bytes / 1e6:g} MB are read. Split it.")
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+    loaded = LOADERS.build(Spec(name=path.suffix.lower())).load(data, str(path))
+    if len(loaded.text) > bounds.characters:
+        raise DataError(f"{path}: has {len(loaded.text):,} characters; at most {bounds.characters:,} are read. Split it.")
+    folder = name.split("/", 1)[0] if "/" in name else "general"
+    domains = settings.get("domains", {})
+    below = {"domain": domains.get(folder, folder), "source": name, **settings.get("defaults", {})}
+    found = [] if loaded.title else headings(loaded.text)
+    title = loaded.title or (found[0].title if found else path.stem)
+    return document_of(name, loaded.text, {"title": title, **below, **facts.get(name, {}), **loaded.facts}, str(path))
+
+
+def _lines(path: Path, bounds: Bounds) -> Iterator[tuple[int, Document]]:
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    yield number, _parsed(line, f"{path}:{number}", bounds)
+    except FileNotFoundError:
+        raise DataError(f"No file {str(path)!r}.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read: {error}") from None
+
+
+def _parsed(line: str, where: str, bounds: Bounds) -> Document:
+    try:
+        row = json.loads(line)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise DataError(f"{where}: not JSON: {error}") from None
+    if not isinstance(row, dict):
+        raise DataError(f"{where}: an object is needed, not {line.strip()[:60]!r}.")
+    name, text, about = row.get("id", row.get("_id")), row.get("text"), row.get("metadata") or {}
+    if not isinstance(name, str) or not name:
+        raise DataError(f"{where}: 'id' must be a text, not {name!r}.")
+    if not isinstance(text, str):
+        raise DataError(f"{where}: 'text' must be a text, not {text!r}.")
+    if not isinstance(about, dict):
+        raise DataError(f"{where}: 'metadata' must be an object, not {about!r}.")
+    if len(text) > bounds.characters:
+        raise DataError(f"{where}: has {len(text):,} characters; at most {bounds.characters:,} are read. Split it.")
+    own = {key: value for key, value in row.items() if key not in ("id", "_id", "text", "metadata")}
+    return document_of(name, text.replace("\0", " "), {"source": name, **about, **own}, where)
+
+
+def _known() -> str:
+    return ", ".join(LOADERS.names())
+
+
+def _seen(skipped: list[Skipped]) -> str:
+    return f" Skipped: {', '.join(skip.path for skip in skipped[:5])}{' …' if len(skipped) > 5 else ''}." if skipped else ""

@@ -1,0 +1,214 @@
+"""Chunks in LanceDB, in a folder or on S3: vectors, full text and filters in one table."""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from serving.pipeline.errors import StoreError
+from serving.pipeline.index.base import Filter, Found, Vectors
+from serving.pipeline.index.place import absolute, storage_options
+from serving.pipeline.index.rank import cut_at, ranked
+from serving.pipeline.index.where import clause, facts, quoted, storable
+from serving.pipeline.registry import Params as PlugInParams
+from serving.pipeline.settings import PipelineSettings
+from serving.pipeline.types import Chunk
+
+if TYPE_CHECKING:
+    from lancedb.table import AsyncTable
+
+TABLE = "chunks"
+SPARE = 16  # hits asked for beyond k, so that a tie at the end is seen whole
+SOURCE_LINE = re.compile(r",? /\S+\.rs:\d+:\d+")  # where in LanceDB's own source an error arose
+AT_ONCE = 500  # ids in one condition
+CHUNK_COLUMNS = ["id", "document_id", "start", "end", "ordinal", "text", "title", "heading", "domain", "source", "version", "tenant"]
+COLUMNS = [*CHUNK_COLUMNS, "groups", "metadata"]
+
+
+class LanceStore:
+    """One table; searched exactly while it is small and through an HNSW graph when it is large.
+
+    LanceDB must not be used on both sides of a fork: start workers by spawning, and open tables in them.
+    """
+
+    version: ClassVar[str] = "1"
+
+    class Params(PlugInParams):
+        """When and how the vector index is used; `bench/ann.py` measures what they cost."""
+
+        ann_above: int = Field(default=20_000, ge=1)  # rows up to which every vector is compared
+        refine: int = Field(default=10, ge=1, le=100)  # times k candidates of the graph that are compared exactly
+        stop_words: Literal["keep", "drop"] = "drop"  # "the", "and" in full-text search
+
+    def __init__(self, params: Params, *, uri: str, dimensions: int, settings: PipelineSettings) -> None:
+        self.params = params
+        self._uri = absolute(uri)
+        self._dimensions = dimensions
+        self._settings = settings
+        self._opened: AsyncTable | None = None
+        self._ann = False
+
+    async def add(self, chunks: Sequence[Chunk], texts: Sequence[str], vectors: Vectors) -> None:
+        """Append a batch; the first one makes the table."""
+        import pyarrow as pa
+
+        rows = directions(vectors, self._dimensions)
+        if not len(chunks) == len(texts) == len(rows):
+            raise StoreError(f"A batch needs one text and one vector for each chunk, not {len(chunks)}, {len(texts)} and {len(rows)}.")
+        with self._failing("written"):
+            table = self._opened or await self._create()
+            columns = {name: [getattr(chunk, name) for chunk in chunks] for name in CHUNK_COLUMNS}
+            columns |= {
+                "groups": [list(chunk.groups) for chunk in chunks],
+                "open": [not chunk.groups for chunk in chunks],
+                "metadata": [json.dumps(dict(chunk.metadata), ensure_ascii=False, sort_keys=True) for chunk in chunks],
+                "facts": [facts(chunk.metadata) for chunk in chunks],
+                "indexed": list(texts),
+                "vector": pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1), pa.float32()), self._dimensions),
+            }
+            await table.add(pa.table(columns, schema=self._schema()))
+
+    async def finish(self) -> str:
+        """Compact the table and build its indexes; returns LanceDB's version of it."""
+        from lancedb.index import FTS, BTree, HnswSq
+
+        table = await self._table()
+        with self._failing("indexed"):
+            await table.optimize()
+            drop = self.params.stop_words == "drop"
+            await table.create_index("indexed", config=FTS(remove_stop_words=drop, num_workers=1), replace=True)
+            for column in ("id", "document_id"):
+                await table.create_index(column, config=BTree(), replace=True)
+            await self._measure(table)
+            if self._ann:
+                await table.create_index("vector", config=HnswSq(distance_type="cosine", num_partitions=1), replace=True)
+            return str(await table.version())
+
+    async def search_vector(self, vector: Vectors, k: int, where: Filter) -> list[Found]:
+        """The k nearest by cosine similarity; exact in a small table, and nearly so in a large one."""
+        query = directions(np.asarray(vector).reshape(1, -1), self._dimensions)[0]
+        condition = clause(where)
+        table = await self._table()
+
+        def ask(limit: int) -> Any:
+            search = table.query().nearest_to(query).distance_type("cosine").where(condition).limit(limit)
+            search = search.refine_factor(self.params.refine) if self._ann else search.bypass_vector_index()
+            return search.select([*COLUMNS, "_distance"])
+
+        return await self._best(ask, k, lambda row: 1.0 - row["_distance"])
+
+    async def search_text(self, text: str, k: int, where: Filter) -> list[Found]:
+        """The k best by BM25 over the indexed texts; words are looked up as they are, so that no text is a syntax error."""
+        from lancedb.query import MatchQuery
+
+        words = text.encode("utf-8", "replace").decode("utf-8").replace("\0", " ")
+        if not words.strip():
+            return []
+        condition = clause(where)
+        match: Any = MatchQuery  # its pydantic dataclass hides its defaults from type checkers
+        table = await self._table()
+
+        def ask(limit: int) -> Any:
+            search = table.query().nearest_to_text(match(words, "indexed"))
+            return search.where(condition).limit(limit).select([*COLUMNS, "_score"])
+
+        return await self._best(ask, k, lambda row: row["_score"])
+
+    async def slice(self, document_id: str, first: int, last: int, where: Filter) -> list[Chunk]:
+        """A document's chunks with ordinals first..last, in order."""
+        if not storable(document_id):
+            return []
+        condition = f"document_id = {quoted(document_id)} AND ordinal >= {int(first)} AND ordinal <= {int(last)} AND {clause(where)}"
+        table = await self._table()
+        with self._failing("read"):
+            rows = await table.query().where(condition).select(COLUMNS).to_list()
+        return sorted((_chunk(row) for row in rows), key=lambda chunk: chunk.ordinal)
+
+    async def vectors(self, ids: Iterable[str]) -> dict[str, Vectors]:
+        """The stored vectors of chunks; an unknown id has none."""
+        wanted = sorted({chunk_id for chunk_id in ids if storable(chunk_id)})
+        found: dict[str, Vectors] = {}
+        table = await self._table()
+        for start in range(0, len(wanted), AT_ONCE):
+            condition = f"id IN ({', '.join(quoted(chunk_id) for chunk_id in wanted[start : start + AT_ONCE])})"
+            with self._failing("read"):
+                rows = await table.query().where(condition).select(["id", "vector"]).to_arrow()
+            values = rows["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(-1, self._dimensions)
+            found |= {name: np.array(row, dtype=np.float32) for name, row in zip(rows["id"].to_pylist(), values, strict=True)}
+        return {chunk_id: found[chunk_id] for chunk_id in wanted if chunk_id in found}
+
+    async def count(self) -> int:
+        """How many chunks there are."""
+        table = await self._table()
+        with self._failing("read"):
+            return int(await table.count_rows())
+
+    async def _best(self, ask: Callable[[int], Any], k: int, score: Callable[[Any], float]) -> list[Found]:
+        if k <= 0:
+            return []
+        limit = k + SPARE
+        while True:
+            with self._failing("searched"):
+                rows = await ask(limit).to_list()
+            best = cut_at(ranked(Found(_chunk(row), score(row)) for row in rows), k, limit)
+            if best is not None:
+                return best
+            limit *= 4
+
+    async def _table(self) -> "AsyncTable":
+        if self._opened is None:
+            with self._failing("opened"):
+                database = await self._connect()
+                table = await database.open_table(TABLE)
+                await self._measure(table)
+                self._opened = table
+        return self._opened
+
+    async def _create(self) -> "AsyncTable":
+        database = await self._connect()
+        self._opened = await database.create_table(TABLE, schema=self._schema(), exist_ok=True)
+        return self._opened
+
+    async def _connect(self) -> Any:
+        import lancedb
+
+        return await lancedb.connect_async(self._uri, storage_options=storage_options(self._uri, self._settings) or None)
+
+    async def _measure(self, table: "AsyncTable") -> None:
+        self._ann = await table.count_rows() > self.params.ann_above
+
+    def _schema(self) -> Any:
+        import pyarrow as pa
+
+        kinds: dict[str, Any] = dict.fromkeys(CHUNK_COLUMNS, pa.string()) | dict.fromkeys(["start", "end", "ordinal"], pa.int64())
+        kinds |= {"groups": pa.list_(pa.string()), "open": pa.bool_(), "metadata": pa.string(), "facts": pa.list_(pa.string())}
+        return pa.schema([*kinds.items(), ("indexed", pa.string()), ("vector", pa.list_(pa.float32(), self._dimensions))])
+
+    @contextmanager
+    def _failing(self, verb: str) -> Iterator[None]:
+        """LanceDB's failures, which come as several kinds, as ours."""
+        try:
+            yield
+        except (OSError, RuntimeError, ValueError) as error:
+            reason = SOURCE_LINE.sub("", " ".join(str(error).split()))[:300]
+            raise StoreError(f"The index in {self._uri} could not be {verb}: {reason}") from error
+
+
+def directions(vectors: Vectors, dimensions: int) -> Vectors:
+    """The rows as float32, or a `StoreError` if one is no direction: LanceDB would silently find nothing for it."""
+    rows = np.ascontiguousarray(vectors, dtype=np.float32)
+    if rows.ndim != 2 or rows.shape[1] != dimensions:
+        raise StoreError(f"Vectors of {dimensions} numbers are needed, not an array of shape {rows.shape}: was the index built otherwise?")
+    if not np.isfinite(rows).all() or not rows.any(axis=1).all():
+        raise StoreError("A vector of zeros or with a number that is not finite has no direction to compare.")
+    return rows
+
+
+def _chunk(row: dict[str, Any]) -> Chunk:
+    plain = {name: row[name] for name in CHUNK_COLUMNS}
+    return Chunk(**plain, groups=tuple(row["groups"]), metadata=MappingProxyType(json.loads(row["metadata"])))

@@ -1,0 +1,20 @@
+"""From files to stable text: the table of loaders, by suffix."""
+
+from serving.pipeline.index.loaders.base import Loaded, Loader
+from serving.pipeline.registry import Registry
+
+__all__ = ["LOADERS", "Loaded", "Loader"]
+
+LOADERS = Registry[Loader](
+    "loader",
+    {
+        ".txt": "serving.pipeline.index.loaders.text:TextLoader",
+        ".text": "serving.pipeline.index.loaders.text:TextLoader",
+        ".md": "serving.pipeline.index.loaders.markdown:MarkdownLoader",
+        ".markdown": "serving.pipeline.index.loaders.markdown:MarkdownLoader",
+        ".html": "serving.pipeline.index.loaders.html:HtmlLoader",
+        ".htm": "serving.pipeline.index.loaders.html:HtmlLoader",
+        ".pdf": "serving.pipeline.index.loaders.pdf:PdfLoader",
+        ".docx": "serving.pipeline.index.loaders.docx:DocxLoader",
+    },
+)

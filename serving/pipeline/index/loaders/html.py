@@ -1,0 +1,153 @@
+"""Web pages: what a reader sees, as plain text."""
+
+import re
+from typing import Any, ClassVar
+
+from serving.pipeline.index.loaders.base import Loaded, decoded, no_binary, plain
+from serving.pipeline.registry import Params as PlugInParams
+
+DROPPED = frozenset(
+    """
+    script style noscript template head svg math iframe object embed canvas audio video select button
+    """.split()  # noqa: SIM905  a list of quoted words is hard to read
+)
+BLOCKS = frozenset(
+    """
+    address article aside blockquote body caption center dd details dialog div dl dt fieldset figcaption figure footer form
+    header hr main menu nav ol p section summary table tbody tfoot thead ul
+    """.split()  # noqa: SIM905  a list of quoted words is hard to read
+)
+TITLES = {f"h{level}": level for level in range(1, 7)}
+HIDDEN_STYLE = re.compile(r"(?:display\s*:\s*none|visibility\s*:\s*hidden)", re.IGNORECASE)
+CHARSET = re.compile(rb"""<meta[^>]{0,200}charset\s*=\s*["']?\s*([A-Za-z0-9_\-]{2,40})""", re.IGNORECASE)
+MARKS = frozenset(["- ", *(f"{'#' * level} " for level in range(1, 7))])
+
+
+class HtmlLoader:
+    """Visible text: headings as `# ` lines, list items as `- ` lines, table rows as cells joined by ` | `."""
+
+    version: ClassVar[str] = "1"
+
+    class Params(PlugInParams):
+        """Nothing to set."""
+
+    def __init__(self, params: Params) -> None:
+        self.params = params
+
+    def load(self, data: bytes, name: str) -> Loaded:
+        """The page's text and the title it gives itself."""
+        from selectolax.lexbor import LexborHTMLParser
+
+        no_binary(data, name)
+        text, facts = _decoded(data)
+        tree = LexborHTMLParser(text)
+        title = tree.css_first("title")
+        writer = _Writer()
+        if tree.body is not None:
+            writer.write(tree.body)
+        return Loaded(writer.text(), " ".join(title.text().split()) if title else "", facts)
+
+
+def _decoded(data: bytes) -> tuple[str, Any]:
+    text, facts = decoded(data)
+    declared = CHARSET.search(data[:2048]) if facts.get("encoding") == "latin-1" else None
+    if declared:
+        try:
+            encoding = declared[1].decode("ascii").lower()
+            return plain(data.decode(encoding)), {"encoding": encoding}
+        except (LookupError, UnicodeDecodeError):
+            pass  # the page does not know its own encoding: Latin-1 stands
+    return text, facts
+
+
+class _Writer:
+    """Walks a tree without recursion, for a page may nest deeper than Python's stack."""
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+        self._pre = 0  # how many <pre> are open
+        self._rows: list[list[str]] = []  # the finished cells of each open row, and
+        self._outside: list[list[str]] = []  # what was written before the open cell of each
+
+    def write(self, body: Any) -> None:
+        """Write all that is visible below a node."""
+        todo: list[tuple[Any, bool]] = [(body, False)]
+        while todo:
+            node, leaving = todo.pop()
+            if node.tag == "-text":
+                self._text(node.text_content or "")
+            elif leaving:
+                self._leave(node.tag)
+            elif node.tag == "br":
+                self._parts.append("\n")
+            elif not _hidden(node):
+                self._enter(node.tag)
+                todo.append((node, True))
+                child = node.last_child
+                while child is not None:
+                    todo.append((child, False))
+                    child = child.prev
+
+    def text(self) -> str:
+        """All that was written, with at most one blank line in a row."""
+        return re.sub(r"\n{3,}", "\n\n", re.sub(r"[ \t]+(?=\n)", "", "".join(self._parts))).strip()
+
+    def _text(self, text: str) -> None:
+        if not self._pre:
+            text = re.sub(r"\s+", " ", text)
+            if not self._parts or self._parts[-1].endswith((" ", "\n")):
+                text = text.lstrip(" ")
+        if text:
+            self._parts.append(text)
+
+    def _enter(self, tag: str) -> None:
+        if tag in TITLES:
+            self._parts += ["\n\n", f"{'#' * TITLES[tag]} "]
+        elif tag == "li":
+            self._parts += ["\n", "- "]
+        elif tag == "tr":
+            self._rows.append([])
+        elif tag in ("td", "th") and len(self._rows) > len(self._outside):
+            self._outside.append(self._parts)
+            self._parts = []
+        elif tag == "pre":
+            self._pre += 1
+            self._parts.append("\n\n")
+        elif tag in BLOCKS:
+            self._break()
+
+    def _leave(self, tag: str) -> None:
+        if tag in ("td", "th") and self._outside:
+            self._rows[-1].append(" ".join("".join(self._parts).split()))
+            self._parts = self._outside.pop()
+        elif tag == "tr" and self._rows:
+            cells = self._rows.pop()
+            if any(cells):
+                self._parts += ["\n", " | ".join(cells), "\n"]
+        elif tag == "pre":
+            self._pre -= 1
+            self._parts.append("\n\n")
+        elif tag == "li":
+            self._drop_empty_mark()
+            self._parts.append("\n")
+        elif tag in TITLES:
+            self._drop_empty_mark()
+            self._parts.append("\n\n")
+        elif tag in BLOCKS:
+            self._break()
+
+    def _break(self) -> None:
+        """A blank line, unless a list item or heading has only just begun."""
+        if not self._parts or self._parts[-1] not in MARKS:
+            self._parts.append("\n\n")
+
+    def _drop_empty_mark(self) -> None:
+        if self._parts and self._parts[-1] in MARKS:
+            self._parts.pop()
+
+
+def _hidden(node: Any) -> bool:
+    if node.tag in DROPPED or node.tag.startswith(("-", "_", "!")):
+        return True
+    attributes = node.attributes
+    return "hidden" in attributes or attributes.get("aria-hidden") == "true" or bool(HIDDEN_STYLE.search(attributes.get("style") or ""))

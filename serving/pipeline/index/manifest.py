@@ -1,0 +1,52 @@
+"""What an index says of itself; its file is written last, so its presence means the index is whole."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from serving.pipeline.config import IndexConfig
+from serving.pipeline.errors import IntegrityError
+from serving.pipeline.index.place import below, read_bytes, write_bytes
+from serving.pipeline.settings import PipelineSettings
+
+FILE = "index.json"
+
+
+class IndexManifest(BaseModel):
+    """The recipe, and what came of it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = 1
+    recipe: str  # digest of the index section, the code behind it and the corpus
+    corpus: str
+    corpus_digest: str
+    documents: int
+    chunks: int
+    index: IndexConfig
+    embedder_version: str
+    dimensions: int
+    store_version: str  # the store's own version of the data
+    lancedb: str  # version of the library
+    data: str  # the folder beside this file that holds the store
+    created_at: str  # ISO 8601, UTC; in no digest
+
+
+def read_manifest(uri: str, settings: PipelineSettings) -> IndexManifest | None:
+    """The manifest of the index at a place, or None where no whole index is."""
+    data = read_bytes(below(uri, FILE), settings)
+    if data is None:
+        return None
+    try:
+        return IndexManifest.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        path = ".".join(str(part) for part in first["loc"])
+        raise IntegrityError(
+            f"{below(uri, FILE)}: is not a manifest of an index: {path}: {first['msg']}. Remove it and build anew."
+        ) from None
+
+
+def write_manifest(uri: str, manifest: IndexManifest, settings: PipelineSettings) -> None:
+    """Declare the index at a place whole."""
+    write_bytes(below(uri, FILE), (manifest.model_dump_json(indent=2) + "\n").encode(), settings)

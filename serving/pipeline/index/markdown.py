@@ -1,0 +1,50 @@
+"""Chunks that follow a document's headings."""
+
+from collections.abc import Iterator, Sequence
+from typing import ClassVar, Self
+
+from pydantic import Field, model_validator
+
+from serving.pipeline.index.headings import Heading, headings
+from serving.pipeline.index.slices import slices
+from serving.pipeline.index.windows import Characters, Cutter
+from serving.pipeline.registry import Params as PlugInParams
+from serving.pipeline.types import Chunk, Document
+
+
+class MarkdownChunker:
+    """One chunk for each section; a long section is cut further, a very short one goes with the next."""
+
+    version: ClassVar[str] = "1"
+
+    class Params(PlugInParams):
+        """Sizes in characters."""
+
+        size: int = Field(default=1200, ge=16, le=100_000)
+        overlap: int = Field(default=120, ge=0)
+        shortest: int = Field(default=200, ge=0, le=100_000)  # a section below this is joined to the next if both fit
+
+        @model_validator(mode="after")
+        def _overlap_below_size(self) -> Self:
+            if self.overlap >= self.size:
+                raise ValueError(f"overlap {self.overlap} must be smaller than size {self.size}")
+            return self
+
+    def __init__(self, params: Params) -> None:
+        self.params = params
+
+    def split(self, document: Document) -> Iterator[Chunk]:
+        """The document's chunks in order."""
+        text, found = document.text, headings(document.text)
+        cutter = Cutter(text, Characters(len(text)), self.params.size, self.params.overlap, [heading.start for heading in found])
+        ranges = (window for start, end in self._sections(len(text), found) for window in cutter.windows(start, end))
+        return slices(document, ranges, found)
+
+    def _sections(self, length: int, found: Sequence[Heading]) -> Iterator[tuple[int, int]]:
+        bounds = [0, *(heading.start for heading in found if heading.start > 0), length]
+        start = 0
+        for end, after in zip(bounds[1:], [*bounds[2:], None], strict=True):
+            if after is not None and end - start < self.params.shortest and after - start <= self.params.size:
+                continue
+            yield start, end
+            start = end

@@ -1,0 +1,165 @@
+"""Chunks in this process's memory, kept in two files: the plain reference that the real store is held against."""
+
+import io
+import json
+import math
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from serving.pipeline.digest import digest_text
+from serving.pipeline.errors import StoreError
+from serving.pipeline.index.base import Filter, Found, Vectors
+from serving.pipeline.index.lance import directions
+from serving.pipeline.index.place import below, read_bytes, write_bytes
+from serving.pipeline.index.rank import ranked
+from serving.pipeline.registry import Params as PlugInParams
+from serving.pipeline.settings import PipelineSettings
+from serving.pipeline.types import Chunk
+
+WORD = re.compile(r"\w+")
+
+
+class MemoryStore:
+    """Compares every vector and scores every word; for tests and small corpora."""
+
+    version: ClassVar[str] = "1"
+
+    class Params(PlugInParams):
+        """The two constants of BM25."""
+
+        k1: float = Field(default=0.9, ge=0.0, le=10.0)  # how much a word's repetition counts
+        b: float = Field(default=0.4, ge=0.0, le=1.0)  # how much long texts are held back
+
+    def __init__(self, params: Params, *, uri: str, dimensions: int, settings: PipelineSettings) -> None:
+        self.params = params
+        self._uri = uri
+        self._settings = settings
+        self._dimensions = dimensions
+        self._chunks: list[Chunk] = []
+        self._texts: list[str] = []
+        self._rows: list[Vectors] = []
+        self._ready = False
+
+    async def add(self, chunks: Sequence[Chunk], texts: Sequence[str], vectors: Vectors) -> None:
+        """Append a batch."""
+        rows = directions(vectors, self._dimensions)
+        if not len(chunks) == len(texts) == len(rows):
+            raise StoreError(f"A batch needs one text and one vector for each chunk, not {len(chunks)}, {len(texts)} and {len(rows)}.")
+        self._chunks += chunks
+        self._texts += texts
+        self._rows.append(rows)
+
+    async def finish(self) -> str:
+        """Keep the data and make it searchable; the version is a digest of the data."""
+        if not self._chunks:
+            raise StoreError(f"The index in {self._uri} could not be indexed: nothing was added.")
+        lines = [json.dumps({"chunk": _plain(chunk), "text": text}) for chunk, text in zip(self._chunks, self._texts, strict=True)]
+        data = "\n".join(lines)
+        matrix = io.BytesIO()
+        np.save(matrix, np.concatenate(self._rows), allow_pickle=False)
+        write_bytes(below(self._uri, "vectors.npy"), matrix.getvalue(), self._settings)
+        write_bytes(below(self._uri, "chunks.jsonl"), data.encode(), self._settings)
+        self._index()
+        return digest_text(data)
+
+    async def search_vector(self, vector: Vectors, k: int, where: Filter) -> list[Found]:
+        """The k nearest by cosine similarity."""
+        query = directions(np.asarray(vector).reshape(1, -1), self._dimensions)[0]
+        self._load()
+        scores = self._units @ (query / np.linalg.norm(query))
+        return self._best({place: float(score) for place, score in enumerate(scores)}, k, where)
+
+    async def search_text(self, text: str, k: int, where: Filter) -> list[Found]:
+        """The k best by BM25."""
+        self._load()
+        k1, b = self.params.k1, self.params.b
+        scores: dict[int, float] = {}
+        for word, times in sorted(Counter(words(text)).items()):
+            found = self._postings.get(word, {})
+            weight = times * math.log(1 + (len(self._chunks) - len(found) + 0.5) / (len(found) + 0.5))
+            for place, count in found.items():
+                held_back = k1 * (1 - b + b * self._lengths[place] / self._mean_length)
+                scores[place] = scores.get(place, 0.0) + weight * count / (count + held_back)
+        return self._best(scores, k, where)
+
+    async def slice(self, document_id: str, first: int, last: int, where: Filter) -> list[Chunk]:
+        """A document's chunks with ordinals first..last, in order."""
+        self._load()
+        chunks = [chunk for chunk in self._chunks if chunk.document_id == document_id and first <= chunk.ordinal <= last]
+        return sorted(filter(where.admits, chunks), key=lambda chunk: chunk.ordinal)
+
+    async def vectors(self, ids: Iterable[str]) -> dict[str, Vectors]:
+        """The stored vectors of chunks; an unknown id has none."""
+        self._load()
+        return {name: self._matrix[self._places[name]] for name in sorted(set(ids)) if name in self._places}
+
+    async def count(self) -> int:
+        """How many chunks there are."""
+        self._load()
+        return len(self._chunks)
+
+    def _best(self, scores: dict[int, float], k: int, where: Filter) -> list[Found]:
+        found = (Found(self._chunks[place], score) for place, score in scores.items() if where.admits(self._chunks[place]))
+        return ranked(found)[: max(k, 0)]
+
+    def _load(self) -> None:
+        if self._ready:
+            return
+        if not self._chunks:
+            lines = read_bytes(below(self._uri, "chunks.jsonl"), self._settings)
+            matrix = read_bytes(below(self._uri, "vectors.npy"), self._settings)
+            if lines is None or matrix is None:
+                raise StoreError(f"The index in {self._uri} could not be opened: there is none.")
+            rows = [json.loads(line) for line in lines.decode().split("\n")]
+            self._chunks = [_chunk(row["chunk"]) for row in rows]
+            self._texts = [row["text"] for row in rows]
+            self._rows = [np.load(io.BytesIO(matrix), allow_pickle=False)]
+        self._index()
+
+    def _index(self) -> None:
+        self._matrix: Vectors = np.concatenate(self._rows)
+        self._units = self._matrix / np.linalg.norm(self._matrix, axis=1, keepdims=True)
+        self._places = {chunk.id: place for place, chunk in enumerate(self._chunks)}
+        self._postings: dict[str, dict[int, int]] = {}
+        self._lengths: list[int] = []
+        for place, text in enumerate(self._texts):
+            counts = Counter(words(text))
+            self._lengths.append(counts.total())
+            for word, count in counts.items():
+                self._postings.setdefault(word, {})[place] = count
+        self._mean_length = max(sum(self._lengths) / len(self._lengths), 1.0)
+        self._ready = True
+
+
+def words(text: str) -> list[str]:
+    """The words of a text, without case, accents and English endings."""
+    bare = "".join(mark for mark in unicodedata.normalize("NFKD", text) if not unicodedata.combining(mark))
+    return [_stem(word) for word in WORD.findall(bare.casefold())]
+
+
+@lru_cache(maxsize=100_000)
+def _stem(word: str) -> str:
+    import snowballstemmer
+
+    return str(snowballstemmer.stemmer("english").stemWord(word))
+
+
+def _plain(chunk: Chunk) -> dict[str, Any]:
+    return asdict(Chunk(**{**_fields(chunk), "metadata": {}})) | {"metadata": dict(chunk.metadata)}
+
+
+def _fields(chunk: Chunk) -> dict[str, Any]:
+    return {name: getattr(chunk, name) for name in chunk.__slots__}
+
+
+def _chunk(row: dict[str, Any]) -> Chunk:
+    return Chunk(**{**row, "groups": tuple(row["groups"]), "metadata": MappingProxyType(row["metadata"])})

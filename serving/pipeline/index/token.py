@@ -1,0 +1,43 @@
+"""Chunks of a number of tokens, wherever that falls."""
+
+from collections.abc import Iterator
+from typing import ClassVar, Self
+
+from pydantic import Field, model_validator
+
+from serving.pipeline.index.headings import headings
+from serving.pipeline.index.slices import slices
+from serving.pipeline.index.windows import Cutter, Tokens
+from serving.pipeline.registry import Params as PlugInParams
+from serving.pipeline.types import Chunk, Document
+
+
+class TokenChunker:
+    """Full windows of tokens; only a table row is never broken, where it fits at all.
+
+    Tokens are words of up to 16 letters, marks and CJK characters: no model's vocabulary, see `windows.Tokens`.
+    """
+
+    version: ClassVar[str] = "1"
+
+    class Params(PlugInParams):
+        """Sizes in tokens; MiniLM reads 256 of its own, about 210 of these."""
+
+        size: int = Field(default=200, ge=4, le=20_000)
+        overlap: int = Field(default=30, ge=0)
+
+        @model_validator(mode="after")
+        def _overlap_below_size(self) -> Self:
+            if self.overlap >= self.size:
+                raise ValueError(f"overlap {self.overlap} must be smaller than size {self.size}")
+            return self
+
+    def __init__(self, params: Params) -> None:
+        self.params = params
+
+    def split(self, document: Document) -> Iterator[Chunk]:
+        """The document's chunks in order."""
+        text, found = document.text, headings(document.text)
+        barriers = [heading.start for heading in found]
+        cutter = Cutter(text, Tokens(text), self.params.size, self.params.overlap, barriers, soft=False)
+        return slices(document, cutter.windows(0, len(text)), found)

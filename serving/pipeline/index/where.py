@@ -1,0 +1,40 @@
+"""A `Filter` as LanceDB's SQL, agreeing with `Filter.admits` for any strings whatever."""
+
+import json
+from collections.abc import Iterable, Mapping
+
+from serving.pipeline.index.base import Filter
+from serving.pipeline.types import PUBLIC
+
+NOTHING = "false"
+
+
+def clause(where: Filter) -> str:
+    """The condition on the columns tenant, open, groups, domain and facts."""
+    parts = [f"tenant IN {_list([PUBLIC, where.tenant])}"]
+    groups = _list(where.groups)
+    parts.append("open" if groups == "()" else f"(open OR array_has_any(groups, make_array{groups}))")
+    if where.domains is not None:
+        domains = _list(where.domains)
+        parts.append(NOTHING if domains == "()" else f"domain IN {domains}")
+    parts += [f"array_has(facts, {quoted(fact)})" if storable(fact) else NOTHING for fact in facts(where.metadata)]
+    return " AND ".join(parts)
+
+
+def facts(metadata: Mapping[str, str]) -> list[str]:
+    """Each entry as one string that no other entry can equal."""
+    return [json.dumps([key, value], ensure_ascii=False) for key, value in sorted(metadata.items())]
+
+
+def quoted(text: str) -> str:
+    """A text as an SQL literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def storable(text: str) -> bool:
+    """Whether a text can be stored at all; half a surrogate pair cannot, and so equals nothing stored."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _list(texts: Iterable[str]) -> str:
+    return f"({', '.join(quoted(text) for text in sorted(set(texts)) if storable(text))})"

@@ -1,0 +1,39 @@
+"""Searches by words: BM25."""
+
+from typing import ClassVar, Literal
+
+from langchain_core.embeddings import Embeddings
+
+from serving.pipeline.index.base import Filter, Found, Store
+from serving.pipeline.registry import Params as PlugInParams
+from serving.pipeline.retrieve.asked import asked
+from serving.pipeline.retrieve.base import Fusion
+from serving.pipeline.retrieve.single import single
+from serving.pipeline.retrieve.stopwords import without_stop_words
+from serving.pipeline.types import Hit, Query
+
+
+class KeywordSearcher:
+    """Asks the store for the chunks that share the question's rarest words."""
+
+    version: ClassVar[str] = "1"
+
+    class Params(PlugInParams):
+        """What of the question is looked up."""
+
+        stop_words: Literal["drop", "keep"] = "drop"  # "what", "should", "the" of an English question
+
+    def __init__(self, params: Params, *, store: Store, embeddings: Embeddings | None = None, fusion: Fusion | None = None) -> None:
+        self._params = params
+        self._store = store
+
+    async def search(self, query: Query, k: int) -> list[Hit]:
+        """The k best chunks that the query may see."""
+        return single("keyword", await self.find(query, k))
+
+    async def find(self, query: Query, k: int) -> list[Found]:
+        """The same as the store gives it; a blank question finds nothing."""
+        text = asked(query)
+        if self._params.stop_words == "drop":
+            text = without_stop_words(text)
+        return await self._store.search_text(text, k, Filter.of(query)) if text else []

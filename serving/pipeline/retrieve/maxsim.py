@@ -1,0 +1,122 @@
+"""Compares question and passage token by token: late interaction."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import ClassVar, Protocol, get_type_hints, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from serving.pipeline.errors import ConfigError
+from serving.pipeline.index.base import Vectors
+from serving.pipeline.models import EMBEDDINGS
+from serving.pipeline.registry import Params as PlugInParams
+from serving.pipeline.retrieve.asked import asked
+from serving.pipeline.retrieve.minmax import minmax
+from serving.pipeline.types import Chunk, Hit, Query
+
+REMEMBERED_BYTES = 128 * 1024 * 1024  # token vectors kept: some 900 chunks of 190 tokens
+
+
+@runtime_checkable
+class TokenEmbeddings(Protocol):
+    """An embedding model that also tells the vector of every token."""
+
+    def token_vectors(self, text: str) -> Vectors: ...
+
+
+class MaxSimReranker:
+    """Every token of the question looks for its nearest token in the passage; the mean of these is the score."""
+
+    version: ClassVar[str] = "1"
+
+    class Params(PlugInParams):
+        """How much the tokens count and how far down they are asked."""
+
+        weight: float = Field(default=0.5, ge=0.0, le=1.0, description="share of the token score; the rest is the search's score")
+        depth: int = Field(default=20, ge=1, le=200, description="hits compared; those after them keep their order")
+
+    def __init__(self, params: Params, *, embeddings: object, **_: object) -> None:
+        if not isinstance(embeddings, TokenEmbeddings):
+            raise ConfigError(
+                f"Reranker 'maxsim' compares tokens, and {type(embeddings).__name__} gives vectors of whole texts only. "
+                f"Set index.embedder.name to {' or '.join(map(repr, _able()))}, or retrieve.reranker.name to another."
+            )
+        self._params = params
+        self._embeddings = embeddings
+        self._remembered = _Remembered(REMEMBERED_BYTES)
+
+    async def rerank(self, query: Query, hits: Sequence[Hit], k: int) -> list[Hit]:
+        """The k best by both scores, each min–max normalised over the hits compared."""
+        head, tail = list(hits[: self._params.depth]), hits[self._params.depth :]
+        text = asked(query)
+        if not head or not text:
+            return list(hits[:k])
+        question = _unit(await asyncio.to_thread(self._embeddings.token_vectors, text))
+        passages = await asyncio.gather(*(self._tokens(hit.chunk) for hit in head))
+        tokens = minmax([round(_score(question, passage), 6) for passage in passages])  # rounded: equal on every machine
+        found = _on_scale_of(head, hits)
+        weight = self._params.weight
+        scored = [
+            replace(hit, score=weight * token + (1 - weight) * search) for hit, token, search in zip(head, tokens, found, strict=False)
+        ]
+        scored.sort(key=lambda hit: (-hit.score, hit.chunk.id))
+        rest = [replace(hit, score=(1 - weight) * search) for hit, search in zip(tail, found[len(head) :], strict=True)]
+        return [*scored, *rest][:k]
+
+    async def _tokens(self, chunk: Chunk) -> NDArray[np.float16]:
+        tokens = self._remembered.get(chunk.id)
+        if tokens is None:
+            text = f"{chunk.heading or chunk.title}\n{chunk.text}".strip()
+            tokens = _unit(await asyncio.to_thread(self._embeddings.token_vectors, text)).astype(np.float16)
+            self._remembered.put(chunk.id, tokens)
+        return tokens
+
+
+def _able() -> list[str]:
+    """The embedding models by name whose `connect` promises an object with token vectors."""
+    listed = [name for name in EMBEDDINGS.names() if not name.endswith("*")]
+    made = {name: get_type_hints(EMBEDDINGS.load(name).connect).get("return") for name in listed}  # type: ignore[attr-defined]
+    return [name for name, kind in made.items() if hasattr(kind, "token_vectors")]
+
+
+class _Remembered:
+    """Token vectors by chunk, the least recently used forgotten first."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit = limit_bytes
+        self._size = 0
+        self._kept: OrderedDict[str, NDArray[np.float16]] = OrderedDict()
+
+    def get(self, chunk_id: str) -> NDArray[np.float16] | None:
+        tokens = self._kept.get(chunk_id)
+        if tokens is not None:
+            self._kept.move_to_end(chunk_id)
+        return tokens
+
+    def put(self, chunk_id: str, tokens: NDArray[np.float16]) -> None:
+        old = self._kept.pop(chunk_id, None)
+        self._size += tokens.nbytes - (old.nbytes if old is not None else 0)
+        self._kept[chunk_id] = tokens
+        while self._size > self._limit:
+            self._size -= self._kept.popitem(last=False)[1].nbytes
+
+
+def _unit(tokens: Vectors) -> Vectors:
+    lengths = np.linalg.norm(tokens, axis=1, keepdims=True)
+    return np.asarray(tokens / np.where(lengths == 0, 1, lengths), dtype=np.float32)
+
+
+def _score(question: Vectors, passage: NDArray[np.float16]) -> float:
+    if not len(question) or not len(passage):
+        return 0.0
+    return float((question @ passage.astype(np.float32).T).max(axis=1).mean())
+
+
+def _on_scale_of(head: Sequence[Hit], hits: Sequence[Hit]) -> list[float]:
+    """The search's scores where 0..1 is the range of the head; what comes after it is 0 or less and so stays after it."""
+    low, high = min(hit.score for hit in head), max(hit.score for hit in head)
+    return [(hit.score - low) / (high - low) if high > low else 1.0 - (hit.score < low) for hit in hits]

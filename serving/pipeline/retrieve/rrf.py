@@ -1,0 +1,36 @@
+"""Joins lists by rank alone."""
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from pydantic import Field
+
+from serving.pipeline.index.base import Found
+from serving.pipeline.registry import Params as PlugInParams
+from serving.pipeline.retrieve.joined import joined
+from serving.pipeline.types import Hit
+
+
+class ReciprocalRankFusion:
+    """A chunk is worth 1/(k + rank) in each list, times the list's share."""
+
+    version: ClassVar[str] = "1"
+
+    class Params(PlugInParams):
+        """How soon ranks stop mattering, and which list counts more."""
+
+        k: int = Field(default=60, ge=1, le=1000, description="the larger, the less the first ranks stand out")
+        weight: float = Field(default=0.5, ge=0.0, le=1.0, description="share of the vector list; .5 is plain RRF")
+
+    def __init__(self, params: Params) -> None:
+        self._params = params
+
+    def join(self, lists: Mapping[str, Sequence[Found]], k: int) -> list[Hit]:
+        """The k best; scores are those of plain RRF when the lists count the same."""
+        constant, weight = self._params.k, self._params.weight
+        shares = {name: 2 * (weight if name == "vector" else 1 - weight) for name in lists}
+        worth = {
+            name: {one.chunk.id: shares[name] / (constant + rank) for rank, one in enumerate(found, start=1)}
+            for name, found in lists.items()
+        }
+        return joined(lists, worth, k)

@@ -1,0 +1,42 @@
+"""Searches by meaning: the nearest vectors."""
+
+from typing import ClassVar
+
+import numpy as np
+from langchain_core.embeddings import Embeddings
+
+from serving.pipeline.index.base import Filter, Found, Store
+from serving.pipeline.registry import Params as PlugInParams
+from serving.pipeline.retrieve.asked import asked
+from serving.pipeline.retrieve.base import Fusion
+from serving.pipeline.retrieve.single import single
+from serving.pipeline.types import Hit, Query
+
+
+class VectorSearcher:
+    """Embeds the question once and asks the store for the nearest chunks by cosine."""
+
+    version: ClassVar[str] = "1"
+
+    class Params(PlugInParams):
+        """Nothing to set."""
+
+    def __init__(self, params: Params, *, store: Store, embeddings: Embeddings, fusion: Fusion | None = None) -> None:
+        self._store = store
+        self._embeddings = embeddings
+
+    async def search(self, query: Query, k: int) -> list[Hit]:
+        """The k nearest chunks that the query may see."""
+        return single("vector", await self.find(query, k))
+
+    async def find(self, query: Query, k: int) -> list[Found]:
+        """The same as the store gives it; a question without meaning to embed finds nothing."""
+        text = asked(query)
+        if not text:
+            return []
+        # LangChain's own method, since hosted models embed questions and passages differently.
+        vector = np.asarray(await self._embeddings.aembed_query(text), dtype=np.float32)
+        length = float(np.linalg.norm(vector))
+        if not np.isfinite(length) or length == 0.0:  # stores answer such vectors with nothing, or with chance
+            return []
+        return await self._store.search_vector(vector / np.float32(length), k, Filter.of(query))
