@@ -69,7 +69,6 @@ def _try(part: str, look: Callable[[], str], gives: str, *, needed: bool) -> Fin
 
 def _minilm(settings: HarnessSettings) -> str:
     from serving.pipeline.models.connect import connect_embeddings
-
     from serving.pipeline.registry import Spec
 
     vector = connect_embeddings(Spec(name="local:minilm"), settings).embed_query("ready?")

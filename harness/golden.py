@@ -12,11 +12,11 @@ from typing import Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from serving.pipeline.index.corpus import Corpus
 
 from serving.pipeline.digest import digest_text, sha256_file
 from serving.pipeline.errors import DataError
 from serving.pipeline.files import write_text
+from serving.pipeline.index.corpus import Corpus
 from serving.pipeline.registry import explain, near
 from serving.pipeline.types import Principal, Query, Span
 
@@ -230,11 +230,17 @@ def seal(root: Path, name: str, corpus: Corpus) -> GoldenSet:
     whole = GoldenSet(golden.folder, golden.card, tuple(cases), golden.lines, golden.digest)
     if problems := whole.check(corpus):
         raise DataError("\n".join(problems[:20]))
-    lines = [json.dumps(case.model_dump(mode="json", exclude_defaults=True), ensure_ascii=False) for case in cases]
+    lines = [json.dumps(_line(case), ensure_ascii=False) for case in cases]
     write_text(golden.folder / "cases.jsonl", "\n".join(lines) + "\n")
     sums = [f"{sha256_file(golden.folder / file)}  {file}" for file in SEALED]
     write_text(golden.folder / "SHA256", "\n".join(sums) + "\n")
     return load_golden(root, golden.id)
+
+
+def _line(case: Case) -> dict[str, object]:
+    """A case as it is written: what is empty is left out, and `answerable` only said where it is false."""
+    values = case.model_dump(mode="json")
+    return {name: value for name, value in values.items() if value not in ("", [], True)}
 
 
 def _located(case: Case, texts: dict[str, str], where: str) -> Case:

@@ -103,14 +103,14 @@ def _finalists(result: SweepResult) -> list[str]:
             f"{held.difference:+.3f} [{held.low:+.3f}, {held.high:+.3f}]" if held else "",
             f"{held.p_value:.3f}" if held else "",
             held.outcome if held else "",
-            f"{one.holdout.costs['usd']:.6f}",
+            _number(one.holdout.costs["usd"], 6),
         ]
         rows.append("| " + " | ".join(f"**{cell}**" if one is result.winner and cell else cell for cell in cells) + " |")
     return [*head, *rows]
 
 
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+def _number(value: float | None, digits: int = 3) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
 
 
 def _range(one: Interval) -> str:

@@ -1,19 +1,20 @@
 """What an evaluation found: a row per case, summaries, and both as JSONL and back."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from harness.golden import Case
 from harness.metrics.base import Score
 from harness.stats import Interval, mean_interval, percentile
 from serving.pipeline.errors import DataError
 from serving.pipeline.files import write_text
+from serving.pipeline.plain import Plain
 from serving.pipeline.types import Trace
 
 FORMAT = 1
@@ -98,8 +99,8 @@ class EvalReport:
         return [row for row in self.rows if row.error and row.error.infrastructure]
 
     @cached_property
-    def costs(self) -> dict[str, float]:
-        """Tokens and US dollars per query, refusal share, truncation: the mean over the traces."""
+    def costs(self) -> dict[str, float | None]:
+        """Tokens, US dollars (`None` where a model has no known price), refusals, truncation: the mean over the traces."""
         traces = self.traces
         if not traces:
             return {}
@@ -108,7 +109,7 @@ class EvalReport:
         return {
             "input_tokens": sum(use.input_tokens for use in usage) / count,
             "output_tokens": sum(use.output_tokens for use in usage) / count,
-            "usd": sum(use.usd for use in usage) / count,
+            "usd": sum(use.usd for use in usage) / count if all(use.priced for use in usage) else None,
             "pro_share": sum(trace.route is not None and trace.route.tier == "pro" for trace in traces) / count,
             "refused_share": sum(trace.answer.refused for trace in traces) / count,
             "truncated_share": sum(trace.dropped_passages > 0 for trace in traces) / count,
@@ -139,13 +140,14 @@ class EvalReport:
         return [row.trace for row in self.rows if row.trace]
 
 
-_HEADER = TypeAdapter(Header)
-_ROW = TypeAdapter(CaseResult)
+_HEADER = Plain(Header)
+_ROW = Plain(CaseResult)
 
 
 def write_report(report: EvalReport, path: Path) -> None:
     """Write an evaluation as JSONL: the header, then a line per case."""
-    lines = [_dump(_HEADER, report.header), *(_dump(_ROW, row) for row in report.rows)]
+    values = [_HEADER.dump(report.header), *(_ROW.dump(row) for row in report.rows)]
+    lines = [json.dumps(value, ensure_ascii=False) for value in values]
     write_text(path, "\n".join(lines) + "\n")
 
 
@@ -157,10 +159,10 @@ def read_report(path: Path) -> EvalReport:
         raise DataError(f"{path}: cannot be read: {error.strerror}. Make one: touchstone eval") from None
     number = 0
     try:
-        header = _HEADER.validate_json(lines[0])
+        header = _HEADER.parse(lines[0])
         rows = []
         for number, line in enumerate(lines[1:], start=1):  # noqa: B007 — named in the error below
-            rows.append(_ROW.validate_json(line))
+            rows.append(_ROW.parse(line))
     except (ValidationError, IndexError):
         raise DataError(f"{path}:{number + 1}: not a line of an evaluation.") from None
     return EvalReport(header, tuple(rows))
@@ -186,8 +188,3 @@ def table(rows: Iterable[CaseResult], metrics: Iterable[str]) -> Iterator[dict[s
             "usd": trace.usd if trace else None,
             "milliseconds": trace.milliseconds if trace else None,
         }
-
-
-def _dump(adapter: TypeAdapter[Any], value: object) -> str:
-    dump: Callable[..., Any] = adapter.dump_python
-    return json.dumps(dump(value, mode="json"), ensure_ascii=False)

@@ -19,6 +19,7 @@ from harness.cli.options import (
     settings,
 )
 from harness.cli.progress import progress_line
+from serving.pipeline.plain import Plain
 from serving.pipeline.types import Principal, Query, Trace
 
 
@@ -38,9 +39,7 @@ def ask(
     live = sys.stdout.isatty() and not as_json
     trace = asyncio.run(_answer(query, config, change, corpus, channel, live=live))
     if as_json:
-        from pydantic import TypeAdapter
-
-        print_json(TypeAdapter(Trace).dump_python(trace, mode="json"))
+        print_json(Plain(Trace).dump(trace))
         return
     typer.echo("" if live else trace.answer.text)
     _show(trace)

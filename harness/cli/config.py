@@ -1,11 +1,14 @@
 """`touchstone config …`: what can be set, and what is."""
 
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
 import yaml
+from pydantic import AliasChoices
 
-from harness.cli.options import AsJson, ConfigFile, Set, print_json, read_config
+from harness.cli.options import AsJson, ConfigFile, Set, print_json, read_config, settings
+from harness.settings import HarnessSettings
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -47,3 +50,22 @@ def _parameters(model: type) -> dict[str, object]:
 
     fields = model.model_fields  # type: ignore[attr-defined]
     return {name: None if field.default is PydanticUndefined else field.default for name, field in fields.items()}
+
+
+@app.command("settings")
+def show_settings(as_json: AsJson = False) -> None:
+    """List every setting of this machine: environment variable, value in use, meaning."""
+    rows = [{"variable": name, "value": str(value), "meaning": meaning} for name, value, meaning in settings_table(settings())]
+    if as_json:
+        print_json(rows)
+        return
+    for row in rows:
+        typer.echo(f"{row['variable']} = {row['value']}\n    {row['meaning']}")
+
+
+def settings_table(values: HarnessSettings) -> Iterator[tuple[str, object, str]]:
+    """Every setting with its environment variable and value."""
+    for name, field in type(values).model_fields.items():
+        alias = field.validation_alias
+        first = alias.choices[0] if isinstance(alias, AliasChoices) else alias or f"TOUCHSTONE_{name.upper()}"
+        yield str(first), getattr(values, name), field.description or ""

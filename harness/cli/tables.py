@@ -30,7 +30,7 @@ def show_evaluation(report: EvalReport) -> None:
         money = " simulated" if report.simulated else ""
         costs, total = report.costs, report.times["total"]
         console.print(
-            f"per query: ${costs['usd']:.6f}{money}, {costs['input_tokens']:.0f} + {costs['output_tokens']:.0f} tokens, "
+            f"per query: ${_number(costs['usd'], 6)}{money}, {costs['input_tokens']:.0f} + {costs['output_tokens']:.0f} tokens, "
             f"{costs['pro_share']:.0%} to pro, {total['p50']:.0f} ms p50, {total['p95']:.0f} ms p95"
         )
 
@@ -49,7 +49,7 @@ def show_sweep(result: SweepResult) -> None:
             f"{against.difference:+.3f} [{against.low:+.3f}, {against.high:+.3f}]" if against else "",
             f"{against.p_value:.3f}" if against else "",
             against.outcome if against else "",
-            f"{one.holdout.costs['usd']:.6f}",
+            _number(one.holdout.costs["usd"], 6),
             f"{one.holdout.times['total']['p50']:.0f}",
         )
     console.print(table)
@@ -78,8 +78,8 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+def _number(value: float | None, digits: int = 3) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
 
 
 def _range(interval: Interval) -> str:

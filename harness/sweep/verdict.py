@@ -1,5 +1,6 @@
 """The winner: the best on the holdout, and among statistical ties the cheapest, then the fastest."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -71,7 +72,7 @@ def choose(finalists: Sequence[Finalist], metric: str) -> Winner:
     usable = [one for one in finalists if one.against_base is None or one.against_base.outcome != "worse"]
     best = max(usable, key=lambda one: (one.holdout.mean(metric) or 0.0, -one.tried.number))
     tied = [one for one in usable if one is best or held_against(best.holdout, one.holdout, metric).outcome == "tie"]
-    winner = min(tied, key=lambda one: (round(one.holdout.costs["usd"], 7), one.holdout.times["total"]["p50"], one.tried.number))
+    winner = min(tied, key=lambda one: (_price(one), one.holdout.times["total"]["p50"], one.tried.number))
     return Winner(winner, _reason(winner, best, base, len(tied), metric))
 
 
@@ -85,10 +86,16 @@ def _reason(winner: Finalist, best: Finalist, base: Finalist, tied: int, metric:
         seen = f"{against.count} cases show differences from about {against.detectable:.3f}"
         first = f"A tie with the base on the holdout ({_difference(against, metric)}); {seen}."
     if tied > 1:
-        first += f" Of {tied} that the holdout cannot tell apart it is the cheapest (${winner.holdout.costs['usd']:.6f} a query)"
+        first += f" Of {tied} that the holdout cannot tell apart it is the cheapest (${_price(winner):.6f} a query)"
         first += "." if winner is best or winner is base else f"; trial {best.tried.number} has the highest mean."
     return first
 
 
 def _difference(against: Comparison, metric: str) -> str:
     return f"{metric} {against.difference:+.3f} [{against.low:+.3f}, {against.high:+.3f}]"
+
+
+def _price(finalist: Finalist) -> float:
+    """Dollars a query, a millionth being the smallest difference that counts; an unknown price is never the cheapest."""
+    usd = finalist.holdout.costs["usd"]
+    return math.inf if usd is None else round(usd, 6)

@@ -1,0 +1,102 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serving.pipeline.config import STAGES, RagConfig, load_config
+from serving.pipeline.errors import ConfigError
+
+
+def test_defaults_are_filled_in_before_hashing() -> None:
+    short = RagConfig.parse({"index": {"chunker": {"name": "recursive"}}})
+    long = RagConfig.parse(short.model_dump(mode="json"))
+    assert "size" in short.index.chunker.params
+    assert short.digest() == long.digest()
+
+
+def test_the_order_of_keys_does_not_change_the_digest() -> None:
+    one = RagConfig.parse({"retrieve": {"top_k": 4, "neighbours": 1}, "answer": {"max_tokens": 64}})
+    other = RagConfig.parse({"answer": {"max_tokens": 64}, "retrieve": {"neighbours": 1, "top_k": 4}})
+    assert one.digest() == other.digest()
+
+
+def test_a_digest_covers_its_stage_and_those_before_only() -> None:
+    config = RagConfig.parse({})
+    changed = config.replace({"answer.max_tokens": 99})
+    for stage in STAGES:
+        same = config.digest(stage) == changed.digest(stage)
+        assert same == (STAGES.index(stage) < STAGES.index("answer")), stage
+
+
+def test_the_corpus_and_the_prompts_change_the_digest() -> None:
+    config = RagConfig.parse({})
+    assert config.digest(corpus="a") != config.digest(corpus="b")
+    assert config.digest(prompts={"p": "x"}) != config.digest(prompts={"p": "y"})
+    assert config.digest("retrieve", prompts={"p": "x"}) == config.digest("retrieve", prompts={"p": "y"})
+
+
+def test_raising_the_version_of_a_plug_in_changes_the_digest(monkeypatch: pytest.MonkeyPatch) -> None:
+    from serving.pipeline.route.rules import RulesRouter
+
+    config = RagConfig.parse({})
+    before = config.digest("route"), config.digest("retrieve")
+    monkeypatch.setattr(RulesRouter, "version", "not-the-old-one")
+    assert config.digest("route") != before[0]
+    assert config.digest("retrieve") == before[1]
+
+
+def test_every_leaf_can_be_read_and_set_by_its_path() -> None:
+    config = RagConfig.parse({})
+    for path, value in config.flat().items():
+        assert config.at(path) == value
+        assert config.replace({path: value}) == config
+
+
+def test_another_plug_in_starts_from_its_own_defaults() -> None:
+    config = RagConfig.parse({"retrieve": {"fusion": {"name": "weighted", "weight": 0.3}}})
+    changed = config.replace({"retrieve.fusion.name": "rrf"})
+    assert changed.retrieve.fusion.name == "rrf"
+    assert changed.retrieve.fusion.params == RagConfig.parse({"retrieve": {"fusion": {"name": "rrf"}}}).retrieve.fusion.params
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({"retrieve": {"topk": 3}}, ["retrieve.topk", "Did you mean 'top_k'?"]),
+        ({"retrive": {}}, ["retrive", "Did you mean 'retrieve'?"]),
+        ({"retrieve": {"top_k": "many"}}, ["retrieve.top_k", "integer", "'many'"]),
+        ({"retrieve": {"top_k": 0}}, ["retrieve.top_k", "greater than or equal to 1"]),
+        ({"index": {"chunker": {"name": "recursiv"}}}, ["No chunker 'recursiv'", "Did you mean 'recursive'?", "sentence"]),
+        ({"index": {"chunker": {"name": "recursive", "sise": 5}}}, ["recursive", "sise", "Did you mean 'size'?"]),
+        ({"answer": {"models": {"lite": {"name": "local:nobody"}}}}, ["No chat model 'local:nobody'", "local:reader-lite"]),
+        ([1], ["a mapping of the sections"]),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_the_mend(data: object, words: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        RagConfig.parse(data, source="my.yaml")
+    message = str(caught.value)
+    assert message.startswith("my.yaml")
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+def test_an_unknown_path_names_the_near_one() -> None:
+    with pytest.raises(ConfigError, match=r"retrieve\.topk.*Did you mean 'top_k'"):
+        RagConfig.parse({}).replace({"retrieve.topk": 3})
+
+
+def test_a_file_that_is_missing_or_not_yaml_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="No file"):
+        load_config(tmp_path / "none.yaml")
+    (tmp_path / "bad.yaml").write_text("a: [1\nb: 2")
+    with pytest.raises(ConfigError, match=r"bad\.yaml: line 2: not YAML"):
+        load_config(tmp_path / "bad.yaml")
+
+
+@given(st.integers(1, 100), st.integers(0, 5), st.floats(0, 1))
+def test_equal_values_give_equal_digests(top_k: int, neighbours: int, similarity: float) -> None:
+    data = {"retrieve": {"top_k": top_k, "neighbours": neighbours, "duplicate_similarity": similarity}}
+    assert RagConfig.parse(data).digest() == RagConfig.parse(data).digest()

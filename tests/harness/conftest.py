@@ -1,0 +1,3 @@
+from tests.harness.world import world
+
+__all__ = ["world"]

@@ -1,0 +1,183 @@
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.harness.world import REPOSITORY, World
+
+QUESTION = "How many days of paid holiday does an employee have?"
+
+
+def test_asking_gives_an_answer_with_its_source_and_cost(world: World) -> None:
+    said = world.touchstone("ask", QUESTION, "--corpus", "tiny", "-c", "tiny.yaml")
+    assert said.code == 0, said.err
+    assert "30 days" in said.out
+    assert "[1] hr/leave.md" in said.out
+    assert "simulated" in said.out
+
+
+def test_asking_for_json_gives_the_whole_trace(world: World) -> None:
+    trace = world.touchstone("ask", QUESTION, "--corpus", "tiny", "-c", "tiny.yaml", "--json").json
+    assert isinstance(trace, dict)
+    assert [stage["stage"] for stage in trace["stages"]] == ["guard", "cache", "retrieve", "route", "answer", "guard"]
+    assert "30 days" in trace["answer"]["text"]
+    assert trace["usage"][0]["simulated"] is True
+
+
+def test_the_same_question_twice_gives_the_same_answer_hits_and_digests(world: World) -> None:
+    def once() -> dict[str, object]:
+        trace = world.touchstone("ask", QUESTION, "--corpus", "tiny", "-c", "tiny.yaml", "--json").json
+        assert isinstance(trace, dict)
+        return {key: trace[key] for key in ("config_digest", "index_digest", "hits", "answer", "prompt", "usage", "route")}
+
+    assert once() == once()
+
+
+def test_indexing_twice_builds_once(world: World) -> None:
+    first = world.touchstone("index", "--corpus", "tiny", "-c", "tiny.yaml", "--json").json
+    second = world.touchstone("index", "--corpus", "tiny", "-c", "tiny.yaml", "--json").json
+    assert first == second
+    assert isinstance(first, dict)
+    assert first["documents"] == 5
+
+
+def test_evaluating_scores_writes_a_report_and_logs_a_run(world: World) -> None:
+    said = world.touchstone("eval", "-c", "tiny.yaml", "--golden", "tiny", "--split", "all", "--name", "first", "--json")
+    assert said.code == 0, said.err
+    found = said.json
+    assert isinstance(found, dict)
+    assert found["numbers"]["cases"] == 10
+    assert found["numbers"]["recall@5"] > 0.5
+    page = Path(found["report"]).read_text()
+    assert "<script" not in page
+    assert "http" not in page.replace("http-equiv", "")
+    assert "2 tune" not in page
+    assert len(Path(found["cases"]).read_text().splitlines()) == 11
+    assert (world.root / ".touchstone" / "mlflow" / "mlflow.db").exists()
+    assert "eval first" in (world.root / ".touchstone" / "holdout-looks.jsonl").read_text()
+
+
+def test_a_sweep_finds_a_winner_that_can_be_promoted_and_asked(world: World) -> None:
+    said = world.touchstone("sweep", "small.yaml", "--no-tracking", "--json")
+    assert said.code == 0, said.err
+    found = said.json
+    assert isinstance(found, dict)
+    assert found["verdict"] in ("base", "tie", "better")
+    assert Path(found["report"]).exists()
+
+    promoted = world.touchstone("promote", "--json")
+    assert promoted.code == 0, promoted.err
+    shipped = promoted.json
+    assert isinstance(shipped, dict)
+    assert shipped["release"] == found["config_digest"]
+    assert shipped["channel"]["stable"] == found["config_digest"]
+
+    asked = world.touchstone("ask", QUESTION, "--channel", "dev", "--json").json
+    assert isinstance(asked, dict)
+    assert asked["release_digest"] == asked["config_digest"] == found["config_digest"]
+    assert world.touchstone("release", "list").out.split() == [found["config_digest"], "dev"]
+    assert world.touchstone("release", "show", found["config_digest"]).code == 0
+
+
+def test_a_winner_whose_documents_changed_since_is_not_promoted(world: World) -> None:
+    assert world.touchstone("sweep", "small.yaml", "--no-tracking", "--json").code == 0
+    (world.root / "datasets/corpora/tiny/hr/leave.md").write_text("# Leave\n\nNothing.\n")
+    said = world.touchstone("promote")
+    assert said.code == 2
+    assert "Sweep again" in said.err
+    assert not (world.root / "releases").exists()
+
+
+def test_golden_sets_are_listed_shown_and_checked(world: World) -> None:
+    assert "tiny/v1: 10 cases" in world.touchstone("golden", "list").out
+    assert "hr/leave.md[" in world.touchstone("golden", "show", "tiny", "--case", "t0").out
+    assert "every span reads as quoted" in world.touchstone("golden", "check", "tiny").out
+    (world.root / "datasets/corpora/tiny/hr/leave.md").write_text("# Leave\n\nSomething else entirely.\n")
+    said = world.touchstone("golden", "check", "tiny")
+    assert said.code == 2
+    assert "cases.jsonl:1: case 't0': hr/leave.md[" in said.err
+
+
+MISTAKES = [
+    (["ask", QUESTION, "--corpus", "tinny"], "No corpus 'tinny'. Did you mean 'tiny'?"),
+    (["ask", QUESTION, "--corpus", "tiny", "-c", "none.yaml"], "No file 'none.yaml'"),
+    (["ask", QUESTION, "--corpus", "tiny", "-s", "retrieve.topk=3"], "Did you mean 'top_k'?"),
+    (["ask", QUESTION, "--corpus", "tiny", "-s", "retrieve.top_k=three"], "'three'"),
+    (["ask", QUESTION, "--corpus", "tiny", "-s", "retrieve.top_k"], "write PATH=VALUE"),
+    (["ask", QUESTION, "--corpus", "empty"], "empty"),
+    (["ask", QUESTION, "--corpus", "broken"], "report.pdf"),
+    (["ask", QUESTION, "--corpus", "tiny", "-c", "tiny.yaml", "-s", "answer.prompt.version=9"], "No version 9"),
+    (["ask", QUESTION, "--corpus", "tiny", "-c", "tiny.yaml", "-s", "answer.prompt.name=bad"], "passagess"),
+    (["ask", QUESTION, "--channel", "dev"], "Channel 'dev' points at nothing yet"),
+    (["eval", "--golden", "tiney"], "No golden set 'tiney'"),
+    (["eval", "--golden", "tiny", "--split", "half"], "half"),
+    (["sweep", "none.yaml"], "No file 'none.yaml'"),
+    (["promote"], "No sweep has a winner"),
+    (["release", "show", "0000"], "No release '0000'"),
+    (["channel", "show", "devv"], "No channel 'devv'. Did you mean 'dev'?"),
+    (["golden", "show", "tiny", "--case", "t99"], "No case 't99'"),
+    (["nonsense"], "nonsense"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), MISTAKES, ids=[" ".join(a[:1] + a[2:])[:60] for a, _ in MISTAKES])
+def test_a_mistake_is_one_clear_line_and_exit_code_2(
+    world: World, arguments: list[str], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (world.root / "datasets/corpora/empty").mkdir()
+    broken = world.root / "datasets/corpora/broken"
+    broken.mkdir()
+    (broken / "report.pdf").write_bytes(b"this is no pdf")
+    prompts = world.root / "prompts" / "answer"
+    shutil.copytree(REPOSITORY / "prompts" / "answer", prompts)
+    (prompts / "bad").mkdir()
+    text = (prompts / "general" / "v3.md").read_text().replace("{{ passages }}", "{{ passagess }}")
+    (prompts / "bad" / "v3.md").write_text(text)
+    monkeypatch.setenv("TOUCHSTONE_PROMPTS", str(prompts.parent))
+    said = world.touchstone(*arguments)
+    assert said.code == 2, said
+    assert words in said.err
+    assert len(said.err.strip().splitlines()) == 1
+    assert "Traceback" not in said.err
+
+
+def test_an_unreachable_mlflow_is_exit_code_3(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOUCHSTONE_MLFLOW_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    said = world.touchstone("eval", "-c", "tiny.yaml", "--golden", "tiny")
+    assert said.code == 3
+    assert "MLflow at http://127.0.0.1:9 failed" in said.err
+
+
+def test_an_unreachable_bedrock_is_exit_code_3_and_no_case_scores_0(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "TOUCHSTONE_BEDROCK_ENDPOINT": "http://127.0.0.1:9",
+        "TOUCHSTONE_MODEL_ATTEMPTS": "1",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }.items():
+        monkeypatch.setenv(name, value)
+    nova = "bedrock_converse:amazon.nova-lite-v1:0"
+    changes = ["-s", f"answer.models.lite.name={nova}", "-s", f"answer.models.pro.name={nova}"]
+    said = world.touchstone("eval", "-c", "tiny.yaml", *changes, "--golden", "tiny", "--no-tracking", "--name", "dead")
+    assert said.code == 3, said
+    assert "cases were not answered" in said.err
+    rows = [json.loads(line) for line in (world.root / "reports/runs/dead/cases.jsonl").read_text().splitlines()[1:]]
+    assert rows
+    assert all(score["value"] is None and score["reason"] for row in rows for score in row["scores"])
+
+
+def test_every_command_explains_itself(world: World) -> None:
+    for command in ("ask", "index", "eval", "sweep", "promote", "serve", "ui", "doctor", "golden", "config", "release", "channel"):
+        said = world.touchstone(command, "--help")
+        assert said.code == 0, said
+        assert "Usage" in said.out
+
+
+def test_every_setting_is_documented(world: World) -> None:
+    said = world.touchstone("config", "settings", "--json")
+    rows = said.json
+    assert isinstance(rows, list)
+    assert all(row["meaning"] for row in rows)

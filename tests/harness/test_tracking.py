@@ -1,0 +1,73 @@
+from pathlib import Path
+
+import pytest
+
+from harness.golden import Split
+from harness.settings import HarnessSettings
+from harness.tracking.mlflow import MlflowTracker
+from serving.pipeline.errors import TrackingError
+from tests.harness.making import a_case
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> HarnessSettings:
+    return HarnessSettings(home=tmp_path_factory.mktemp("home"), MLFLOW_TRACKING_URI="", MLFLOW_RUN_ID="")
+
+
+def test_a_run_and_its_child_are_logged_with_everything_they_were_told(places: HarnessSettings) -> None:
+    tracker = MlflowTracker(places)
+    with tracker.run("parent") as parent:
+        parent.tags({"touchstone.verdict": "better"})
+        with parent.child("trial 0") as child:
+            child.params({f"a.b{index}": index for index in range(150)})
+            child.metrics({"recall@5": 0.5, "unscored": None})
+            child.dataset(Split("tiny/v1", "tune", (a_case(),), "g"))
+            child.table("cases.json", [{"case": "c1", "recall@5": 0.5}])
+            child.text("note.md", "# note")
+    from mlflow import MlflowClient
+
+    client = MlflowClient(places.tracking_uri)
+    got = client.get_run(child.id)
+    assert got.info.status == "FINISHED"
+    assert got.data.tags["mlflow.parentRunId"] == parent.id
+    assert len(got.data.params) == 150
+    assert got.data.metrics == {"recall_at_5": 0.5}
+    assert got.inputs.dataset_inputs[0].dataset.name == "tiny/v1:tune"
+    assert {file.path for file in client.list_artifacts(child.id)} == {"cases.json", "note.md"}
+    assert client.get_run(parent.id).data.tags["touchstone.verdict"] == "better"
+    assert Path(places.home, "mlflow", "artifacts").is_dir()
+
+
+def test_a_run_left_by_an_exception_is_failed_and_by_the_keyboard_killed(places: HarnessSettings) -> None:
+    tracker = MlflowTracker(places)
+    ids: list[str] = []
+    for error in (ValueError, KeyboardInterrupt):
+        with pytest.raises(error), tracker.run("bad") as run:
+            ids.append(run.id)
+            raise error
+    from mlflow import MlflowClient
+
+    client = MlflowClient(places.tracking_uri)
+    assert [client.get_run(ident).info.status for ident in ids] == ["FAILED", "KILLED"]
+
+
+def test_the_run_that_mlflow_run_opened_is_gone_on_with(places: HarnessSettings) -> None:
+    from mlflow import MlflowClient
+
+    MlflowTracker(places)
+    client = MlflowClient(places.tracking_uri)
+    opened = client.create_run(client.get_experiment_by_name("touchstone").experiment_id)
+    inside = HarnessSettings(home=places.home, MLFLOW_RUN_ID=opened.info.run_id)
+    with MlflowTracker(inside).run("sweep") as run:
+        assert run.id == opened.info.run_id
+    assert client.get_run(run.id).info.status == "RUNNING"  # it is mlflow's to end
+
+
+def test_an_unreachable_server_is_one_clear_line_without_its_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    dead = HarnessSettings(home=tmp_path, MLFLOW_TRACKING_URI="http://me:secret@127.0.0.1:9")
+    with pytest.raises(TrackingError) as caught:
+        MlflowTracker(dead)
+    assert "MLflow at http://me:***@127.0.0.1:9 failed" in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
