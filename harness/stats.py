@@ -95,7 +95,7 @@ def percentile(values: Sequence[float], share: float) -> float | None:
 def _bootstrap(sample: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> tuple[float, float]:
     from scipy import stats
 
-    if len(sample) < 2 or float(sample.std()) == 0.0:
+    if len(sample) < 2 or float(np.ptp(sample)) < 1e-12:  # nothing varies: rounding is no spread
         return float(sample.mean()), float(sample.mean())
     result = stats.bootstrap((sample,), np.mean, n_resamples=RESAMPLES, method="BCa", rng=np.random.default_rng(SEED))
     low, high = float(result.confidence_interval.low), float(result.confidence_interval.high)

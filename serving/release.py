@@ -9,9 +9,7 @@ evaluation logged: what was evaluated is what is served.
 
 import fcntl
 import json
-import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,8 +26,9 @@ from serving.pipeline.digest import sha256_file
 from serving.pipeline.errors import DataError, IntegrityError, StoreError
 from serving.pipeline.files import write_text
 from serving.pipeline.index.manifest import IndexManifest
+from serving.pipeline.index.workshop import move_in, workshop
 from serving.pipeline.prompts import PromptLibrary
-from serving.pipeline.registry import near
+from serving.pipeline.registry import explain, near
 
 SUMS = "SHA256SUMS"
 CHANNELS = ("dev", "staging", "prod")
@@ -66,9 +65,7 @@ def write_release(root: Path, config: RagConfig, prompts: PromptLibrary, index: 
     if folder.exists():
         return load_release(root, digest)
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=root, prefix=f".{digest}.") as name:
-            draft = Path(name)
+        with workshop(folder) as draft:
             write_text(draft / "config.yaml", yaml.safe_dump(config.complete().model_dump(mode="json"), sort_keys=False))
             for ident in prompts.texts(config.answer.prompt):
                 (draft / "prompts" / ident).parent.mkdir(parents=True, exist_ok=True)
@@ -77,13 +74,7 @@ def write_release(root: Path, config: RagConfig, prompts: PromptLibrary, index: 
             write_text(draft / "evidence.json", json.dumps(evidence, indent=2, sort_keys=True))
             files = sorted(path.relative_to(draft).as_posix() for path in draft.rglob("*") if path.is_file())
             write_text(draft / SUMS, "".join(f"{sha256_file(draft / file)}  {file}\n" for file in files))
-            draft.chmod(0o755)
-            try:
-                os.rename(draft, folder)  # noqa: PTH104 — fails when another writer was faster, which replace() would not
-            except OSError:
-                if not folder.exists():
-                    raise
-            draft.mkdir(exist_ok=True)  # what TemporaryDirectory expects to remove
+            move_in(draft, folder, SUMS)  # if another writer was faster, its release stands: it has the same content
     except OSError as error:
         raise StoreError(f"The release {digest} could not be written to {root}: {error.strerror or error}.") from error
     return load_release(root, digest)
@@ -95,14 +86,19 @@ def load_release(root: Path, digest: str) -> Release:
     if not folder.is_dir():
         known = releases(root)
         raise DataError(f"No release {digest!r} in {root}.{near(digest, known)} Known: {', '.join(known) or 'none'}.")
-    _verify(folder)
+    try:
+        _verify(folder)
+    except OSError as error:
+        raise StoreError(f"The release {digest} in {root} cannot be read: {error.strerror or error}.") from error
     config = load_config(folder / "config.yaml")
     prompts = PromptLibrary(folder / "prompts")
     try:
         index = IndexManifest.model_validate_json((folder / "index.json").read_text(encoding="utf-8"))
         evidence = json.loads((folder / "evidence.json").read_text(encoding="utf-8"))
-    except (ValidationError, ValueError) as error:
-        raise IntegrityError(f"{folder}: {error}") from None
+    except ValidationError as error:
+        raise IntegrityError(explain(error, f"{folder / 'index.json'}", list(IndexManifest.model_fields))) from None
+    except ValueError as error:
+        raise IntegrityError(f"{folder / 'evidence.json'}: {error}") from None
     found = config_digest(config, index.corpus_digest, prompts)
     if found != digest:
         mend = "Was it made by another version of the code? Promote it again from its evaluation."
@@ -120,18 +116,19 @@ def read_channel(root: Path, name: str) -> Channel:
     """What a channel points at."""
     path = _channel_path(root, name)
     try:
-        return Channel.model_validate_json(path.read_text(encoding="utf-8"))
+        return Channel.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         raise DataError(f"Channel {name!r} points at nothing yet. Run: touchstone promote --channel {name}") from None
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read: {error.strerror or error}.") from error
     except ValidationError as error:
-        raise IntegrityError(f"{path}: not a channel: {error}") from None
+        raise IntegrityError(explain(error, f"{path} is not a channel", list(Channel.model_fields))) from None
 
 
 def point_channel(root: Path, name: str, digest: str, *, expected: str | None = None) -> Channel:
     """Point a channel at a release; with `expected`, only if it still points there."""
     load_release(root, digest)
     path = _channel_path(root, name)
-    path.parent.mkdir(parents=True, exist_ok=True)
     with _alone(path):
         before = read_channel(root, name) if path.exists() else None
         if expected is not None and (before.stable if before else "") != expected:
@@ -158,7 +155,12 @@ def _channel_path(root: Path, name: str) -> Path:
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
     """Hold a lock so that reading and replacing a pointer is one step."""
-    with path.with_suffix(".lock").open("w") as lock:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.with_suffix(".lock").open("w")
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written: {error.strerror or error}.") from error
+    with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -168,7 +170,7 @@ def _verify(folder: Path) -> None:
     if not sums.is_file():
         raise IntegrityError(f"{folder} has no {SUMS}; it is not a whole release.")
     listed: dict[str, str] = {}
-    for line in sums.read_text(encoding="utf-8").splitlines():
+    for line in sums.read_text(encoding="utf-8", errors="replace").removesuffix("\n").split("\n"):
         digest, _, file = line.partition("  ")
         listed[file] = digest
     present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - {SUMS}

@@ -8,10 +8,11 @@ import typer
 
 
 def serve(
-    channel: Annotated[str, typer.Option("--channel", help="Serve the release that this channel points at.")] = "dev",
+    channel: Annotated[str, typer.Option("--channel", help="Serve what this channel points at; default TOUCHSTONE_CHANNEL, else dev.")] = "",
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port to listen on.")] = 8080,
 ) -> None:
     """Serve a channel's release over HTTP."""
-    arguments = [sys.executable, "-m", "serving.app", "--channel", channel, "--host", host, "--port", str(port)]
+    chosen = ["--channel", channel] if channel else []
+    arguments = [sys.executable, "-m", "serving.app", *chosen, "--host", host, "--port", str(port)]
     os.execv(sys.executable, arguments)  # noqa: S606 — the API replaces this process: what is served never has the harness loaded

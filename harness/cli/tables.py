@@ -1,5 +1,7 @@
 """Tables on a terminal."""
 
+import sys
+
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -12,7 +14,7 @@ from harness.sweep.verdict import SweepResult
 
 def show_evaluation(report: EvalReport) -> None:
     """Every metric with interval and coverage, then the objective by kind of question."""
-    console, count = Console(highlight=False), len(report.rows)
+    console, count = _console(), len(report.rows)
     head = report.header
     console.print(
         f"{head.golden} {head.split}: {count} cases, {len(report.errors)} errors, config {head.config_digest}, {head.seconds:.1f} s"
@@ -37,8 +39,8 @@ def show_evaluation(report: EvalReport) -> None:
 
 def show_sweep(result: SweepResult) -> None:
     """The finalists on the holdout, the winner and why."""
-    console, name = Console(highlight=False), result.experiment.objective
-    table = _table("trial", f"{name} (tune)", f"{name} (holdout)", "95 % interval", "against base", "p", "verdict", "$/query", "p50 ms")
+    console, name = _console(), result.experiment.objective
+    table = _table("trial", "tune", "holdout", "95 % interval", "against base", "p", "verdict", "$/query", "p50 ms")
     for one in result.finalists:
         against, interval = one.against_base, one.holdout.summary[name]
         table.add_row(
@@ -52,6 +54,7 @@ def show_sweep(result: SweepResult) -> None:
             _number(one.holdout.costs["usd"], 6),
             f"{one.holdout.times['total']['p50']:.0f}",
         )
+    console.print(f"{name} on the holdout, {len(result.winner.holdout.rows)} cases; the tune means are the best of many")
     console.print(table)
     console.print(result.reason)
     for path, value in result.winner.tried.values.items():
@@ -69,6 +72,11 @@ def show_case(case: Case) -> None:
         console.print(f"  · {evidence.document}[{evidence.start}:{evidence.end}] {evidence.quote!r}")
     if case.key_facts:
         console.print(f"  facts: {' | '.join(case.key_facts)}")
+
+
+def _console() -> Console:
+    """As wide as the terminal; wide enough for any table where there is none."""
+    return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
 
 
 def _table(*columns: str) -> Table:

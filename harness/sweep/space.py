@@ -19,7 +19,7 @@ def _one(trial: "Trial", path: str, values: Range) -> Any:
         case IntRange():
             return trial.suggest_int(path, *values.bounds, step=values.step, log=values.log)
         case FloatRange():
-            return trial.suggest_float(path, *values.bounds, step=values.step, log=values.log)
+            return round(trial.suggest_float(path, *values.bounds, step=values.step, log=values.log), 9)  # 0.3, not 0.30000000000000004
         case Choice():
             return trial.suggest_categorical(path, values.choice)
 

@@ -24,7 +24,6 @@ MILLION = 1_000_000
         ("global.amazon.nova-lite-v1:0", 0.06, 0.24),
         ("arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-lite-v1:0", 0.06, 0.24),
         ("bedrock:amazon.titan-embed-text-v2:0", 0.02, 0.0),
-        ("bedrock:cohere.embed-english-v3", 0.10, 0.0),
         ("openai:gpt-4o-mini", 0.15, 0.60),
     ],
 )

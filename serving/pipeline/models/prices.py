@@ -32,10 +32,7 @@ class Price:
     read: str
 
 
-OVERRIDES: Mapping[str, Price] = {  # asked first; for models that the package lacks or prices that one has agreed
-    "cohere.embed-english-v3": Price(0.10, 0.0, "Amazon Bedrock price list, 2025"),
-    "cohere.embed-multilingual-v3": Price(0.10, 0.0, "Amazon Bedrock price list, 2025"),
-}
+OVERRIDES: Mapping[str, Price] = {}  # model → price, asked first: for models that the package lacks, and prices that one has agreed
 
 
 class Priced(Protocol):

@@ -1,0 +1,70 @@
+"""`python -m serving.app`: the API in this process."""
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any
+
+import uvicorn
+from pydantic import ValidationError
+
+from serving.app.main import create_app
+from serving.app.settings import AppSettings
+from serving.app.telemetry import uvicorn_logging
+from serving.pipeline.errors import TouchstoneError
+from serving.pipeline.registry import explain
+from serving.release import CHANNELS
+
+LAST_WORDS_S = 5  # after the longest question, when stopping
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until stopped; SIGTERM lets running questions end first."""
+    asked = _parser().parse_args(arguments)
+    try:
+        settings = AppSettings(**({"channel": asked.channel} if asked.channel else {}))
+        app = create_app(settings)
+    except ValidationError as error:
+        return _fail(explain(error, "settings (TOUCHSTONE_* variables)", list(AppSettings.model_fields)), 2)
+    except TouchstoneError as error:
+        return _fail(str(error), error.exit_code)
+    signal.signal(signal.SIGTERM, _leave)  # uvicorn raises the signal again when it is done: leave with 0 then
+    uvicorn.run(
+        app,
+        host=asked.host,
+        port=asked.port,
+        log_config=uvicorn_logging(settings),
+        access_log=False,  # the app writes its own line per request
+        server_header=False,
+        timeout_graceful_shutdown=int(settings.request_timeout_s) + LAST_WORDS_S,
+    )
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m serving.app", description="Serve a channel's release over HTTP.")
+    parser.add_argument("--channel", choices=CHANNELS, help="the channel to serve; default: TOUCHSTONE_CHANNEL, or dev")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=_port, default=8080, help="port to listen on (default: %(default)s)")
+    return parser
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port; allowed: 1 to 65535")
+    return int(text)
+
+
+def _leave(number: int, frame: FrameType | None) -> Any:
+    sys.exit(0)
+
+
+def _fail(message: str, code: int) -> int:
+    sys.stderr.write(f"{message}\n")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,131 @@
+"""Failures as the client reads them: RFC 9457 problems, with nothing of the inside in them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from types import MappingProxyType
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+
+from serving.pipeline.errors import InfrastructureError, ThrottledError
+
+RETRY_S = 2  # what a client told to come back is told to wait
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What went wrong, fit for a client's eyes."""
+
+    status: int
+    kind: str  # a stable word for programs
+    detail: str  # one line for people
+    headers: Mapping[str, str] = field(default_factory=lambda: _NO_HEADERS)
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The problem as JSON."""
+        return {
+            "type": f"urn:touchstone:problem:{self.kind}",
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": self.detail,
+        }
+
+    def response(self) -> JSONResponse:
+        """The problem as a response."""
+        return JSONResponse(self.body, self.status, headers=dict(self.headers), media_type="application/problem+json")
+
+
+class Rejected(Exception):
+    """Raised where a request is turned away."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.detail)
+        self.problem = problem
+
+
+def not_ready() -> Rejected:
+    """No release is in memory."""
+    return Rejected(Problem(503, "not-ready", "No release is ready to answer yet; /readyz says why.", {"Retry-After": str(RETRY_S)}))
+
+
+def too_busy() -> Rejected:
+    """As many questions are running and waiting as may."""
+    return Rejected(Problem(503, "too-busy", "Too many questions at the moment. Try again shortly.", {"Retry-After": str(RETRY_S)}))
+
+
+def unauthenticated() -> Rejected:
+    """No valid key."""
+    detail = "A valid API key is needed: Authorization: Bearer <key>."
+    return Rejected(Problem(401, "unauthenticated", detail, {"WWW-Authenticate": 'Bearer realm="touchstone"'}))
+
+
+def too_large(most: int) -> Rejected:
+    """The body has more bytes than the settings allow."""
+    return Rejected(Problem(413, "too-large", f"The request body is larger than {most} bytes.", {"Connection": "close"}))
+
+
+def too_slow() -> Rejected:
+    """The body did not come in time."""
+    return Rejected(Problem(408, "too-slow", "The request body did not come in time.", {"Connection": "close"}))
+
+
+def too_long(characters: int, most: int) -> Rejected:
+    """The question is longer than the settings allow."""
+    return Rejected(Problem(422, "question-too-long", f"question: has {characters} characters; at most {most} are allowed."))
+
+
+def problem_of(error: Exception) -> Problem:
+    """The problem that stands for an exception; messages of failures inside stay inside, in the log."""
+    match error:
+        case Rejected():
+            return error.problem
+        case RequestValidationError():
+            return Problem(422, "invalid-request", _first(error))
+        case HTTPException():
+            return _http(error)
+        case ThrottledError():
+            return Problem(503, "throttled", "The model is throttling us. Try again shortly.", {"Retry-After": str(RETRY_S)})
+        case InfrastructureError():
+            detail = "A part this service stands on did not answer. Try again shortly."
+            return Problem(503, "outage", detail, {"Retry-After": str(RETRY_S)})
+        case TimeoutError():
+            return Problem(504, "timeout", "The answer took too long. Try again, or ask less at once.")
+        case _:
+            return Problem(500, "failure", "Something failed that should not. The log has it under this response's X-Request-ID.")
+
+
+def install(app: FastAPI) -> None:
+    """Make every failure that a route raises a problem."""
+
+    async def handle(request: Request, error: Exception) -> JSONResponse:
+        request.state.error = error  # for the log
+        return problem_of(error).response()
+
+    for kind in (Rejected, RequestValidationError, HTTPException, InfrastructureError, TimeoutError):
+        app.add_exception_handler(kind, handle)
+
+
+def _http(error: HTTPException) -> Problem:
+    status = HTTPStatus(error.status_code)
+    detail = {
+        404: "There is nothing at this address.",
+        405: "This address does not take that method.",
+    }.get(error.status_code, f"{status.phrase}.")
+    return Problem(error.status_code, status.phrase.lower().replace(" ", "-"), detail, dict(error.headers or {}))
+
+
+def _first(error: RequestValidationError) -> str:
+    """The first thing wrong, in one line, without the value: it may be a long or private text."""
+    first, *rest = error.errors()
+    more = f" ({len(rest)} more)" if rest else ""
+    if first["type"] == "json_invalid":
+        return f"The body is not JSON: {first.get('ctx', {}).get('error', 'syntax error')}."
+    path = ".".join(str(part) for part in first["loc"] if part not in ("body", "query")) or "body"
+    message = "unknown field" if first["type"] == "extra_forbidden" else first["msg"][0].lower() + first["msg"][1:]
+    return f"{path}: {message}{more}."

@@ -1,0 +1,35 @@
+"""How the API is run; the only file of it that reads the environment."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from serving.pipeline.settings import PipelineSettings
+from serving.release import CHANNELS
+
+
+class AppSettings(PipelineSettings):
+    """Read from TOUCHSTONE_* variables and a `.env` file, after the pipeline's own."""
+
+    releases: Path = Field(default=Path("releases"), description="where releases and channels are kept")
+    channel: str = Field(default="dev", description="the channel whose release is served")
+    poll_s: float = Field(default=5.0, gt=0, description="how often the channel is looked at, and how soon a failed load is tried again")
+
+    api_keys: Path | None = Field(default=None, description="a YAML file of callers by their key's SHA-256; none: everyone, as the public")
+    max_question_chars: int = Field(default=2000, ge=1, description="the longest question")
+    max_body_bytes: int = Field(default=65_536, ge=1024, description="the largest request body")
+    max_running: int = Field(default=16, ge=1, description="questions worked on at a time")
+    max_waiting: int = Field(default=64, ge=0, description="questions that may wait for their turn; more are sent away")
+    request_timeout_s: float = Field(default=60.0, gt=0, description="patience with one question, waiting for its turn included")
+    expose_trace: bool = Field(default=False, description="whether ?trace=1 shows a caller the whole trace, the prompt included")
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="what is logged")
+    log_format: Literal["json", "text"] = Field(default="json", description="one JSON object per line, or lines for people")
+
+    @field_validator("channel")
+    @classmethod
+    def _known_channel(cls, value: str) -> str:
+        if value not in CHANNELS:
+            raise ValueError(f"must be one of {', '.join(CHANNELS)}")
+        return value

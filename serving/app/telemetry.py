@@ -1,0 +1,84 @@
+"""Logs: one JSON object per line, with no question and no secret in them."""
+
+import logging
+import re
+import sys
+from typing import Any, Final, TextIO, cast
+
+import structlog
+from structlog.typing import FilteringBoundLogger, Processor
+
+from serving.app.settings import AppSettings
+from serving.pipeline.digest import digest_text
+from serving.pipeline.types import Query, Trace
+
+_TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-(?P<trace>[0-9a-f]{32})-(?P<span>[0-9a-f]{16})-[0-9a-f]{2}")
+
+
+def make_logger(settings: AppSettings, stream: TextIO | None = None) -> FilteringBoundLogger:
+    """A logger of the app's own; nothing global is configured."""
+    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
+    return cast(
+        FilteringBoundLogger,
+        structlog.wrap_logger(
+            structlog.WriteLogger(stream or sys.stdout),
+            processors=[*_common(), *_last(settings)],
+            wrapper_class=structlog.make_filtering_bound_logger(level),
+            cache_logger_on_first_use=False,
+        ),
+    )
+
+
+def uvicorn_logging(settings: AppSettings) -> dict[str, Any]:
+    """A logging configuration under which the server's own lines look like ours."""
+    formatter = {
+        "()": structlog.stdlib.ProcessorFormatter,
+        "foreign_pre_chain": [structlog.stdlib.add_logger_name, *_common()],
+        "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_last(settings)],
+    }
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"line": formatter},
+        "handlers": {"stdout": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "line"}},
+        "loggers": {"uvicorn": {"handlers": ["stdout"], "level": settings.log_level.upper(), "propagate": False}},
+        "root": {"handlers": ["stdout"], "level": "WARNING"},
+    }
+
+
+def facts_of_query(query: Query) -> dict[str, Any]:
+    """What a log may know of a question: its size and a digest to find repeats by."""
+    return {"principal": query.principal.id, "question_chars": len(query.text), "question_digest": digest_text(query.text)}
+
+
+def facts_of_trace(trace: Trace) -> dict[str, Any]:
+    """What a log may know of an answer."""
+    return {
+        "trace_id": trace.id,
+        "release": trace.release_digest,
+        "refused": trace.answer.refused,
+        "cached": trace.cached,
+        "tier": trace.route.tier if trace.route else None,
+        "model": trace.answer.model,
+        "hits": len(trace.hits),
+        "passages": len(trace.passages),
+        "citations": len(trace.answer.citations),
+        "usd": trace.usd,
+        "stage_ms": [[stage.stage, stage.milliseconds] for stage in trace.stages],
+    }
+
+
+def caller_trace(traceparent: str | None) -> dict[str, str]:
+    """The caller's trace and span by its W3C `traceparent` header; nothing of one that is malformed."""
+    match = _TRACEPARENT.fullmatch(traceparent or "")
+    return {"caller_trace_id": match["trace"], "caller_span_id": match["span"]} if match else {}
+
+
+def _common() -> list[Processor]:
+    return [structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True)]
+
+
+def _last(settings: AppSettings) -> list[Processor]:
+    if settings.log_format == "text":
+        return [structlog.dev.ConsoleRenderer(colors=False)]
+    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(sort_keys=True, default=str)]

@@ -1,0 +1,20 @@
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tests.app.making import House, config
+
+
+@pytest.fixture(scope="session")
+def furnished(tmp_path_factory: pytest.TempPathFactory) -> House:
+    """A house with one release on `dev`; read only."""
+    house = House(tmp_path_factory.mktemp("house"))
+    asyncio.run(house.release(config()))
+    return house
+
+
+@pytest.fixture
+def house(furnished: House, tmp_path: Path) -> House:
+    """A copy of one's own, to break."""
+    return furnished.copy(tmp_path / "house")

@@ -1,0 +1,46 @@
+from prometheus_client.parser import text_string_to_metric_families
+
+from serving.app.metrics import Metrics
+from tests.app.making import SAYS, House, opened
+
+
+async def numbers(api) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    text = (await api.client.get("/metrics")).text
+    families = text_string_to_metric_families(text)
+    return {(sample.name, tuple(sorted(sample.labels.items()))): sample.value for family in families for sample in family.samples}
+
+
+async def test_a_query_is_counted_by_stage_tokens_money_and_outcome(furnished: House) -> None:
+    async with opened(furnished.settings()) as api:
+        answer = (await api.ask()).json()
+        await api.ask(domains=["nothing here"])
+        found = await numbers(api)
+        state = api.keeper.readiness
+    echo = ("model", "local:echo")
+    assert found["touchstone_requests_total", (("route", "/v1/query"), ("status", "200"))] == 2
+    assert found["touchstone_query_seconds_count", ()] == 2
+    for stage, times in {"guard": 4, "cache": 2, "retrieve": 2, "route": 2, "answer": 2}.items():
+        assert found["touchstone_stage_seconds_count", (("stage", stage),)] == times
+    assert found["touchstone_tokens_total", (("direction", "output"), echo)] == len(SAYS.split())
+    assert found["touchstone_tokens_total", (("direction", "input"), echo)] == answer["usage"]["input_tokens"]
+    assert found["touchstone_usd_total", (echo, ("simulated", "true"))] == answer["usage"]["usd"]
+    assert found["touchstone_refused_total", ()] == 1
+    assert found["touchstone_cache_hits_total", ()] == 0
+    assert found["touchstone_hits_count", ()] == 2
+    assert found["touchstone_hits_bucket", (("le", "0.0"),)] == 1
+    assert found["touchstone_answers_total", (("tier", "lite"),)] == 2
+    assert found["touchstone_queries_in_flight", ()] == 0
+    assert found["touchstone_ready", ()] == found["touchstone_release_current", ()] == 1
+    assert found["touchstone_release_info", (("channel", "dev"), ("digest", state.loaded), ("index", state.index))] == 1
+
+
+async def test_the_warm_up_is_no_query(furnished: House) -> None:
+    async with opened(furnished.settings()) as api:
+        assert (await numbers(api))["touchstone_query_seconds_count", ()] == 0
+
+
+def test_two_apps_in_one_process_count_for_themselves() -> None:
+    one, two = Metrics(), Metrics()
+    one.request("/v1/query", 200, 0.1)
+    assert one.registry.get_sample_value("touchstone_requests_total", {"route": "/v1/query", "status": "200"}) == 1
+    assert two.registry.get_sample_value("touchstone_requests_total", {"route": "/v1/query", "status": "200"}) is None

@@ -1,0 +1,146 @@
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.app.making import QUESTION, House, config, events
+
+REPOSITORY = Path(__file__).parents[2]
+MOST_S = 120.0  # after which a test that hangs is ended
+
+
+@pytest.fixture(scope="module")
+def reading(tmp_path_factory: pytest.TempPathFactory) -> House:
+    """A house whose release answers with the real local reader."""
+    house = House(tmp_path_factory.mktemp("reading"))
+    asyncio.run(house.release(config(**{"answer.models.lite.name": "local:reader-lite"})))
+    return house
+
+
+def environment(house: House) -> dict[str, str]:
+    own = {key: value for key, value in os.environ.items() if not key.startswith("TOUCHSTONE_")}
+    return own | {
+        "TOUCHSTONE_HOME": str(house.root / "home"),
+        "TOUCHSTONE_RELEASES": str(house.releases),
+        "TOUCHSTONE_POLL_S": "0.2",
+        "PYTHONPATH": str(REPOSITORY),
+    }
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+class Running:
+    """A server process whose log is read as it comes."""
+
+    def __init__(self, process: "subprocess.Popen[str]", url: str) -> None:
+        self.process = process
+        self.url = url
+        self.lines: list[str] = []
+
+    def wait_for(self, *words: str) -> None:
+        """Read the log until each of the words has been in it."""
+        assert self.process.stdout is not None
+        left = {word for word in words if not any(word in line for line in self.lines)}
+        while left:
+            line = self.process.stdout.readline()
+            assert line, f"the server ended before it said {left}: {self.lines}"
+            self.lines.append(line)
+            left -= {word for word in left if word in line}
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.stdout is not None
+        self.lines += self.process.stdout.readlines()
+        return self.process.wait()
+
+
+@contextmanager
+def running(house: House, command: list[str], port: int) -> Iterator[Running]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", *command, "--port", str(port)],
+        cwd=house.root, env=environment(house), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    watchdog = threading.Timer(MOST_S, process.kill)
+    watchdog.start()
+    try:
+        yield Running(process, f"http://127.0.0.1:{port}")
+    finally:
+        watchdog.cancel()
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def test_a_server_starts_proves_its_release_answers_streams_and_stops_when_told(reading: House) -> None:
+    with running(reading, ["serving.app", "--channel", "dev"], free_port()) as server:
+        server.wait_for("Uvicorn running", "release served")
+        with httpx.Client(base_url=server.url, timeout=60) as client:
+            ready = client.get("/readyz")
+            assert (ready.status_code, ready.json()["current"]) == (200, True)
+            answer = client.post("/v1/query", json={"question": QUESTION}).json()
+            streamed = events(client.post("/v1/query/stream", json={"question": QUESTION}).text)
+            assert "server" not in ready.headers
+            assert client.get("/").status_code == 200
+        code = server.stop()
+    assert "28" in answer["answer"]
+    assert answer["citations"][0]["document"] == "leave.md"
+    assert answer["model"] == "local:reader-lite"
+    assert streamed[-1][0] == "answer"
+    assert streamed[-1][1]["answer"] == answer["answer"]
+    assert code == 0
+    log = [json.loads(line) for line in server.lines]
+    assert log[-1]["event"].startswith("Finished server process")
+    assert "stopped" in [line["event"] for line in log]
+    assert [line["route"] for line in log if line["event"] == "request"] == ["/v1/query", "/v1/query/stream", "/"]
+    assert QUESTION not in "".join(server.lines)
+
+
+def test_a_server_without_a_release_stays_up_and_takes_the_release_when_it_comes(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    with running(house, ["uvicorn", "serving.app.main:create_app", "--factory"], free_port()) as server:
+        server.wait_for("Uvicorn running", "release not served")
+        with httpx.Client(base_url=server.url, timeout=60) as client:
+            assert client.get("/livez").status_code == 200
+            assert client.get("/readyz").status_code == 503
+            digest = asyncio.run(house.release(config()))
+            server.wait_for("release served")
+            assert client.get("/readyz").json()["loaded"] == digest
+        server.stop()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "extra", "complaint"),
+    [
+        (["--channel", "prd"], {}, "invalid choice: 'prd'"),
+        (["--port", "99999"], {}, "'99999' is not a port"),
+        ([], {"TOUCHSTONE_POLL_S": "often"}, "poll_s: input should be a valid number"),
+        ([], {"TOUCHSTONE_CHANNEL": "prd"}, "must be one of dev, staging, prod"),
+        ([], {"TOUCHSTONE_API_KEYS": "/nowhere/keys.yaml"}, "No file '/nowhere/keys.yaml'"),
+    ],
+)
+def test_a_wrong_setting_ends_the_start_with_one_clear_line(
+    furnished: House, arguments: list[str], extra: dict[str, str], complaint: str
+) -> None:
+    done: Any = subprocess.run(
+        [sys.executable, "-m", "serving.app", *arguments],
+        cwd=furnished.root, env=environment(furnished) | extra, capture_output=True, text=True, check=False, timeout=MOST_S,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert complaint in done.stderr
+    assert "Traceback" not in done.stderr

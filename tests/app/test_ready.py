@@ -1,0 +1,144 @@
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from serving.app.loaded import prove_index
+from serving.app.settings import AppSettings
+from serving.pipeline.digest import sha256_file
+from serving.pipeline.errors import IntegrityError
+from serving.pipeline.index.build import open_index
+from serving.release import load_release
+from tests.app.making import House, Open, config, manifest_of, opened
+
+
+async def readiness(api: Open) -> tuple[int, dict[str, object]]:
+    response = await api.client.get("/readyz")
+    return response.status_code, response.json()
+
+
+async def test_it_is_ready_when_what_is_loaded_hashes_to_what_is_promoted(furnished: House) -> None:
+    async with opened(furnished.settings()) as api:
+        status, body = await readiness(api)
+        release = load_release(furnished.releases, str(body["promoted"]))
+    assert status == 200
+    assert body["ready"] is body["current"] is True
+    assert body["loaded"] == body["promoted"] == release.digest
+    assert body["index"] == release.index.recipe
+    assert body["reason"] == ""
+
+
+async def test_without_a_release_it_is_alive_and_says_what_to_do_and_takes_the_release_up_when_it_comes(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    async with opened(house.settings()) as api:
+        assert (await api.client.get("/livez")).status_code == 200
+        status, body = await readiness(api)
+        assert status == 503
+        assert "touchstone promote --channel dev" in str(body["reason"])
+        refused = await api.ask()
+        assert refused.status_code == 503
+        assert "Retry-After" in refused.headers
+        assert refused.json()["type"] == "urn:touchstone:problem:not-ready"
+
+        await house.release(config())
+        await api.keeper.look()
+        assert (await readiness(api))[0] == 200
+        assert (await api.ask()).status_code == 200
+
+
+async def test_without_its_index_it_is_alive_and_not_ready_and_says_so(house: House) -> None:
+    shutil.rmtree(house.root / "home" / "indexes")
+    async with opened(house.settings()) as api:
+        assert (await api.client.get("/livez")).status_code == 200
+        status, body = await readiness(api)
+    assert status == 503
+    assert "No index in" in str(body["reason"])
+    assert body["loaded"] == ""
+
+
+def _tamper_prompt(folder: Path) -> Path:
+    path = folder / "prompts" / "answer" / "general" / "v3.md"
+    path.write_text(path.read_text().replace("in at most four sentences", "in at most five sentences", 1))
+    return path
+
+
+def _tamper_config(folder: Path) -> Path:
+    path = folder / "config.yaml"
+    data = yaml.safe_load(path.read_text())
+    data["retrieve"]["top_k"] += 1
+    path.write_text(yaml.safe_dump(data))
+    return path
+
+
+@pytest.mark.parametrize("tamper", [_tamper_prompt, _tamper_config])
+@pytest.mark.parametrize("sums_too", [False, True])
+async def test_a_tampered_release_is_never_ready_and_the_reason_is_named(house: House, tamper, sums_too: bool) -> None:
+    [folder] = [path.parent for path in house.releases.glob("*/SHA256SUMS")]
+    path = tamper(folder)
+    if sums_too:
+        sums = folder / "SHA256SUMS"
+        name = path.relative_to(folder).as_posix()
+        lines = [f"{sha256_file(path)}  {name}" if line.endswith(f"  {name}") else line for line in sums.read_text().splitlines()]
+        sums.write_text("\n".join(lines) + "\n")
+    async with opened(house.settings()) as api:
+        await api.keeper.look()
+        status, body = await readiness(api)
+    assert status == 503
+    assert body["loaded"] == ""
+    assert ("hashes to" if sums_too else f"{path} is not what SHA256SUMS says") in str(body["reason"])
+
+
+async def test_an_index_with_other_contents_than_the_proven_one_is_not_served(house: House) -> None:
+    [digest] = [path.parent.name for path in house.releases.glob("*/SHA256SUMS")]
+    release = load_release(house.releases, digest)
+    index = await open_index(release.config, release.index.corpus_digest, settings=house.places)
+    prove_index(release, index)
+    for fact in ("recipe", "corpus_digest", "embedder_version", "dimensions", "documents", "chunks"):
+        value = getattr(index.manifest, fact)
+        other = value + 1 if isinstance(value, int) else f"{value}x"
+        with pytest.raises(IntegrityError, match="index"):
+            prove_index(release, replace(index, manifest=index.manifest.model_copy(update={fact: other})))
+
+
+async def test_a_release_is_not_served_from_an_index_that_says_other_things_of_itself(house: House) -> None:
+    [path] = (house.root / "home" / "indexes").glob("*/index.json")
+    path.write_text(path.read_text().replace('"documents": 5', '"documents": 4'))
+    async with opened(house.settings()) as api:
+        status, body = await readiness(api)
+    assert status == 503
+    assert "documents 5; the one here has 4" in str(body["reason"])
+
+
+async def test_a_truncated_index_is_not_served(house: House) -> None:
+    [digest] = [path.parent.name for path in house.releases.glob("*/SHA256SUMS")]
+    [path] = (house.root / "home" / "indexes").glob("*/index.json")
+    manifest = manifest_of(house, digest)
+    path.write_text(manifest.model_copy(update={"chunks": manifest.chunks + 1}).model_dump_json())
+    async with opened(house.settings()) as api:
+        status, body = await readiness(api)
+    assert status == 503
+    assert "Build it anew" in str(body["reason"])
+
+
+async def test_a_crash_while_loading_becomes_a_reason_and_the_process_lives(furnished: House) -> None:
+    async def crash(settings: AppSettings, digest: str, before: object = None) -> None:
+        raise RuntimeError("token=hunter2")
+
+    async with opened(furnished.settings(), load=crash) as api:  # type: ignore[arg-type]
+        status, body = await readiness(api)
+        assert (await api.client.get("/livez")).status_code == 200
+    assert status == 503
+    assert "RuntimeError" in str(body["reason"])
+    assert "hunter2" not in str(body["reason"])
+
+
+async def test_a_release_that_cannot_answer_its_first_question_in_time_is_not_ready(furnished: House) -> None:
+    async def crash(settings: AppSettings, digest: str, before: object = None) -> None:
+        raise TimeoutError
+
+    async with opened(furnished.settings(request_timeout_s=7), load=crash) as api:  # type: ignore[arg-type]
+        status, body = await readiness(api)
+    assert status == 503
+    assert "more than 7 s" in str(body["reason"])

@@ -1,0 +1,116 @@
+import asyncio
+import shutil
+
+from serving.app.loaded import Loaded, load
+from serving.app.settings import AppSettings
+from serving.pipeline.pipeline import Emit
+from serving.pipeline.types import Query
+from serving.release import point_channel
+from tests.app.making import SAYS, House, config, interrupted, opened
+
+
+async def test_a_new_release_is_swapped_in_and_a_query_under_way_ends_on_the_old_one(house: House) -> None:
+    begun, go = asyncio.Event(), asyncio.Event()
+
+    async def hold(query: Query, emit: Emit | None) -> None:
+        if query.text == "Wait":
+            begun.set()
+            await go.wait()
+
+    async with opened(house.settings(), load=interrupted(hold)) as api:
+        old = api.keeper.readiness.promoted
+        under_way = asyncio.create_task(api.ask("Wait"))
+        await begun.wait()
+        new = await house.release(config("The new one says so [1]."))
+        await api.keeper.look()
+        fresh = (await api.ask()).json()
+        go.set()
+        ended = await under_way
+        assert api.keeper.readiness.current
+    assert old != new
+    assert (fresh["release"], fresh["answer"]) == (new, "The new one says so [1].")
+    assert ended.status_code == 200
+    assert (ended.json()["release"], ended.json()["answer"]) == (old, SAYS)
+
+
+async def test_questions_asked_while_a_release_loads_are_answered_by_the_old_one(house: House) -> None:
+    loading, go = asyncio.Event(), asyncio.Event()
+
+    async def slow(settings: AppSettings, digest: str, before: Loaded | None = None) -> Loaded:
+        if before is not None:
+            loading.set()
+            await go.wait()
+        return await load(settings, digest, before)
+
+    async with opened(house.settings(), load=slow) as api:
+        old = api.keeper.readiness.promoted
+        new = await house.release(config("New [1]."))
+        look = asyncio.create_task(api.keeper.look())
+        await loading.wait()
+        answers = [(await api.ask()) for _ in range(3)]
+        assert (await api.client.get("/readyz")).status_code == 200
+        go.set()
+        await look
+        after = (await api.ask()).json()
+    assert {answer.status_code for answer in answers} == {200}
+    assert {answer.json()["release"] for answer in answers} == {old}
+    assert after["release"] == new
+
+
+async def test_a_release_that_cannot_be_loaded_does_not_take_the_proven_one_out_of_service(house: House) -> None:
+    async with opened(house.settings()) as api:
+        old = api.keeper.readiness.promoted
+        new = await house.release(config("New [1]."))
+        (house.releases / new / "config.yaml").write_text("{}")
+        await api.keeper.look()
+        ready = await api.client.get("/readyz")
+        answer = await api.ask()
+        current = await api.metric("touchstone_release_current ")
+    assert ready.status_code == 200
+    assert ready.json() == ready.json() | {"ready": True, "current": False, "promoted": new, "loaded": old}
+    assert "SHA256SUMS" in ready.json()["reason"]
+    assert answer.json()["release"] == old
+    assert current == ["touchstone_release_current 0.0"]
+
+
+async def test_going_back_to_the_release_before_needs_nothing_from_the_disk(house: House) -> None:
+    async with opened(house.settings()) as api:
+        old = api.keeper.readiness.promoted
+        await house.release(config("New [1]."))
+        await api.keeper.look()
+        point_channel(house.releases, "dev", old)
+        shutil.rmtree(house.root / "home")
+        await api.keeper.look()
+        state = api.keeper.readiness
+    assert (state.loaded, state.current) == (old, True)
+
+
+async def test_the_embedding_model_is_shared_by_releases_that_use_the_same(house: House) -> None:
+    async with opened(house.settings()) as api:
+        assert api.keeper.serving is not None
+        before = api.keeper.serving.pipeline.index.embeddings
+        await house.release(config("New [1]."))
+        await api.keeper.look()
+        assert api.keeper.serving.pipeline.index.embeddings is before
+        await house.release(config("New [1].", **{"index.embedder.dimensions": 128}))
+        await api.keeper.look()
+        assert api.keeper.readiness.current
+        assert api.keeper.serving.pipeline.index.embeddings is not before
+
+
+async def test_the_channel_is_looked_at_at_the_interval_and_one_trouble_is_logged_once(house: House) -> None:
+    (house.releases / "channels" / "dev.json").unlink()
+    naps: list[float] = []
+    rested = asyncio.Event()
+
+    async def nap(seconds: float) -> None:
+        naps.append(seconds)
+        if len(naps) == 4:
+            rested.set()
+            await asyncio.Event().wait()
+
+    async with opened(house.settings(poll_s=3), sleep=nap) as api:
+        await asyncio.wait_for(rested.wait(), 10)
+        warnings = [line for line in api.log if line["level"] == "warning"]
+    assert naps == [3, 3, 3, 3]
+    assert len(warnings) == 1
