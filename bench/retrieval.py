@@ -116,7 +116,9 @@ class Runs:
     scored: dict[str, list[ScoredDoc]] = field(default_factory=dict)
 
     def add(self, method: str, query: Query, hits: Sequence[Hit]) -> None:
-        self.scored.setdefault(method, []).extend(ScoredDoc(query.id, hit.chunk.id, hit.score) for hit in hits)
+        # The place counts, not the score: of equal scores trec_eval would take the last id first, and copies of a text are common.
+        run = self.scored.setdefault(method, [])
+        run.extend(ScoredDoc(query.id, hit.chunk.id, -float(place)) for place, hit in enumerate(hits))
 
     def measured(self, qrels: list[Qrel]) -> dict[str, dict[str, float]]:
         found = {}

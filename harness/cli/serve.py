@@ -8,7 +8,7 @@ import typer
 
 
 def serve(
-    channel: Annotated[str, typer.Option("--channel", help="Serve what this channel points at; default TOUCHSTONE_CHANNEL, else dev.")] = "",
+    channel: Annotated[str, typer.Option("--channel", help="The channel to serve; default TOUCHSTONE_CHANNEL, else dev.")] = "",
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port to listen on.")] = 8080,
 ) -> None:

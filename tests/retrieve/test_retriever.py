@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from small_handbook import HANDBOOK, chunk_of, cut
 
@@ -10,7 +12,7 @@ from serving.pipeline.retrieve.duplicates import without_repeats
 from serving.pipeline.retrieve.neighbours import widen
 from serving.pipeline.retrieve.retriever import Retrieved, Retriever
 from serving.pipeline.settings import PipelineSettings
-from serving.pipeline.types import Chunk, Document, Hit, Query
+from serving.pipeline.types import Chunk, Document, Hit, Principal, Query
 
 
 def hits(*texts):
@@ -136,6 +138,18 @@ async def test_at_least_top_k_candidates_are_asked_for(handbook_store):
         searcher = Scripted([])
         await retriever(handbook_store, searcher, candidates=candidates, top_k=top_k).retrieve(Query("text"))
         assert searcher.asked == [expected]
+
+
+@pytest.fixture(scope="module", params=STORES.names())
+def partly_secret_store(request, make_store):
+    return make_store(request.param, [PARTS[0], PARTS[1], replace(PARTS[2], groups=("board",))])
+
+
+@pytest.mark.parametrize(("groups", "expected"), [((), 2), (("board",), 3)])
+async def test_a_neighbour_that_the_asker_may_not_read_is_not_added(partly_secret_store, groups, expected):
+    searcher = Scripted([Hit(PARTS[1], 1.0, 1)])
+    query = Query("part", Principal("p", groups=frozenset(groups)))
+    assert len((await retriever(partly_secret_store, searcher, neighbours=1).retrieve(query)).hits) == expected
 
 
 @pytest.mark.parametrize("text", ["", "  ", "\n"])
