@@ -57,8 +57,10 @@ def show_sweep(result: SweepResult) -> None:
     console.print(f"{name} on the holdout, {len(result.winner.holdout.rows)} cases; the tune means are the best of many")
     console.print(table)
     console.print(result.reason)
+    base = result.experiment.config.flat()
     for path, value in result.winner.tried.values.items():
-        console.print(f"  {path} = {value}")
+        if value != base.get(path):
+            console.print(f"  {path}: {base.get(path, '–')} → {value}")
 
 
 def show_case(case: Case) -> None:
