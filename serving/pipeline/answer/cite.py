@@ -1,0 +1,57 @@
+"""Reads the citations of an answer."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from serving.pipeline.types import Citation, Hit
+
+_CODE: Final = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
+_MARKER: Final = re.compile(r"\[\s*(\d{1,3}(?:\s*[,;–-]\s*\d{1,3})*)\s*\]")
+_ENDS: Final = re.compile(r"[.!?,;:)]|\s*\Z|\s*\n|\[")
+
+
+@dataclass(frozen=True, slots=True)
+class Cited:
+    """The passages an answer points to, each once in order of first mention, and how many markers point nowhere."""
+
+    citations: tuple[Citation, ...]
+    dangling: int = 0
+
+
+def cite(text: str, passages: Sequence[Hit]) -> Cited:
+    """Citations `[1]`, `[1, 2]`, `[1-3]`, `[1][2]` of an answer over the passages numbered from 1."""
+    found: dict[int, Citation] = {}
+    dangling = 0
+    for marker in markers(text):
+        if 1 <= marker <= len(passages):
+            chunk = passages[marker - 1].chunk
+            found.setdefault(marker, Citation(marker, chunk.id, chunk.span))
+        else:
+            dangling += 1
+    return Cited(tuple(found.values()), dangling)
+
+
+def markers(text: str) -> list[int]:
+    """Every number cited, in order and with repeats; brackets of code, arrays and links are none."""
+    prose = _CODE.sub(lambda match: " " * len(match[0]), text)
+    return [number for match in _MARKER.finditer(prose) if _is_citation(prose, match) for number in _numbers(match[1])]
+
+
+def _is_citation(text: str, match: re.Match[str]) -> bool:
+    before, after = text[: match.start()], text[match.end() :]
+    if after.startswith("("):  # a Markdown link
+        return False
+    if re.search(r"[A-Za-z_]\w*\Z", before):  # `items[1]` is an array, `28 days[1].` is a citation: look at what follows
+        return bool(_ENDS.match(after)) and not re.search(r"_\w*\Z|\w+\.\w+\Z", before)
+    return not before.endswith(("=", "\\"))
+
+
+def _numbers(inside: str) -> list[int]:
+    numbers: list[int] = []
+    for part in re.split(r"\s*[,;]\s*", inside):
+        first, *rest = [int(number) for number in re.split(r"\s*[–-]\s*", part)]
+        last = rest[-1] if rest else first
+        numbers += range(first, last + 1) if first <= last <= first + 20 else [first, last]
+    return numbers

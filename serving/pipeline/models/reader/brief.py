@@ -1,0 +1,139 @@
+"""What a rendered prompt asks for: the question, the passages and the rules, found in the messages alone."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from langchain_core.messages import BaseMessage
+
+Citing = Literal["every", "some", "none"]
+Style = Literal["thorough", "balanced", "concise"]
+
+_TAGGED: Final = re.compile(r"<(passage|document|doc|source|context)\b([^>\n]*)>\s*?\n?(.*?)\s*</\1>", re.DOTALL | re.IGNORECASE)
+_NUMBERED: Final = re.compile(
+    r"^(?:\[(\d{1,3})\]|(?:passage|document|source|context)\s*#?(\d{1,3})\s*[:.)-])[ \t]*", re.IGNORECASE | re.MULTILINE
+)
+_ATTRIBUTE: Final = re.compile(r"([a-z_]+)=\"([^\"]*)\"", re.IGNORECASE)
+_QUESTION: Final = re.compile(
+    r"(?:^|\n)\s*(?:#+\s*)?(?:\*\*)?(?:user'?s? )?(?:question|query)(?:\s*(?:\*\*)?\s*:(?:\*\*)?[ \t]*|[ \t]*)(?:\n|(?<=[:*\s]))",
+    re.IGNORECASE,
+)
+_QUESTION_TAG: Final = re.compile(r"<(question|query)>(.*?)</\1>", re.DOTALL | re.IGNORECASE)
+_CONTEXT: Final = re.compile(r"(?:^|\n)\s*(?:#+\s*)?(?:context|passages|documents|sources|information)\s*:", re.IGNORECASE)
+_NUMBERS: Final = {
+    **{"one": 1, "a": 1, "single": 1, "two": 2, "three": 3, "four": 4, "five": 5},
+    **{"six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10},
+}
+_COUNT: Final = r"(\d{1,2}|" + "|".join(_NUMBERS) + r")"
+_SENTENCES: Final = re.compile(rf"\b{_COUNT}(?:\s*(?:to|or|-|–)\s*{_COUNT})?\s+(?:\w+\s+)?sentences?\b", re.IGNORECASE)
+_REFUSE: Final = re.compile(
+    r"(?:reply|say|answer|respond|write|return|output|state)[^\"“”\n]{0,80}[\"“]([^\"“”\n]{8,200})[\"”]", re.IGNORECASE
+)
+_DEFAULT_REFUSAL: Final = "The passages do not answer this question."
+_DEFAULT_SENTENCES: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """One passage of the prompt with what its header says."""
+
+    number: int
+    text: str
+    title: str = ""
+    section: str = ""
+    version: str = ""
+    effective: str = ""
+    status: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """The task in the reader's terms."""
+
+    question: str
+    passages: tuple[Passage, ...]
+    sentences: int = _DEFAULT_SENTENCES
+    citing: Citing = "none"
+    style: Style = "balanced"
+    refusal: str = _DEFAULT_REFUSAL
+
+
+def read_brief(messages: Sequence[BaseMessage]) -> Brief:
+    """The brief in a conversation: rules from the system's words, else from the user's outside the passages."""
+    system = "\n".join(str(message.text) for message in messages if message.type == "system")
+    user = next((str(message.text) for message in reversed(messages) if message.type == "human"), "")
+    source = user if _TAGGED.search(user) or not _TAGGED.search(system) else f"{system}\n{user}"
+    passages, rest = _passages(source)
+    rules = f"{_TAGGED.sub('', system)}\n{rest}"
+    refusal = next((match[1] for match in _REFUSE.finditer(rules) if _negative(match[1])), _DEFAULT_REFUSAL)
+    return Brief(_question(rest), passages, _sentences(rules), _citing(rules), _style(rules), refusal)
+
+
+def _passages(text: str) -> tuple[tuple[Passage, ...], str]:
+    """The passages, and the text without them."""
+    tagged = list(_TAGGED.finditer(text))
+    if tagged:
+        return tuple(_from_tag(place, match) for place, match in enumerate(tagged, start=1)), _TAGGED.sub("", text)
+    cut = _last(_QUESTION, text)
+    before, after = (text[:cut], text[cut:]) if cut else (text, "")
+    numbered = list(_NUMBERED.finditer(before))
+    if numbered:
+        ends = [match.start() for match in numbered[1:]] + [len(before)]
+        found = [Passage(int(match[1] or match[2]), before[match.end() : end].strip()) for match, end in zip(numbered, ends, strict=True)]
+        return tuple(found), before[: numbered[0].start()] + after
+    context = _CONTEXT.search(before)
+    if context:
+        return (Passage(1, before[context.end() :].strip()),), before[: context.start()] + after
+    return (), text
+
+
+def _from_tag(place: int, match: re.Match[str]) -> Passage:
+    facts = {key.lower(): value for key, value in _ATTRIBUTE.findall(match[2])}
+    number = facts.get("n") or facts.get("index") or facts.get("id") or ""
+    shown = {key: facts.get(key, "") for key in ("title", "section", "version", "effective", "status")}
+    return Passage(int(number) if number.isdigit() else place, match[3].strip(), **shown)
+
+
+def _question(rest: str) -> str:
+    """The text after the last "Question:", else the last line with a question mark, else the last line."""
+    tagged = _QUESTION_TAG.search(rest)
+    if tagged:
+        return " ".join(tagged[2].split())
+    marks = list(_QUESTION.finditer(rest))
+    if marks:
+        asked = re.split(r"\n\s*(?:#+\s*)?(?:\*\*)?(?:answer|response)\b", rest[marks[-1].end() :], maxsplit=1, flags=re.IGNORECASE)[0]
+        if asked.strip():
+            return " ".join(asked.split())
+    lines = [line.strip() for line in rest.split("\n") if line.strip()]
+    return next((line for line in reversed(lines) if line.endswith("?")), lines[-1] if lines else "")
+
+
+def _sentences(rules: str) -> int:
+    limits = [match[2] or match[1] for match in _SENTENCES.finditer(rules)]
+    if limits:
+        return max(1, min(_NUMBERS.get(word.lower(), 0) or int(word) for word in limits))
+    return 2 if re.search(r"\b(?:concise|brief|short)", rules, re.IGNORECASE) else _DEFAULT_SENTENCES
+
+
+def _citing(rules: str) -> Citing:
+    marked = re.search(r"\[(?:n|\d+|number|id)\]|\bcit(?:e|ation)|\breference the (?:passage|source|document)", rules, re.IGNORECASE)
+    if not marked or re.search(r"\b(?:no|not|without|never)\s+(?:\w+\s+)?cit", rules, re.IGNORECASE):
+        return "none"
+    lax = re.search(r"\b(?:may|can)\b[^.\n]{0,60}\[(?:n|\d+)\]", rules, re.IGNORECASE)
+    return "some" if lax else "every"
+
+
+def _style(rules: str) -> Style:
+    if re.search(r"\b(?:concise|brief|short answers?)\b", rules, re.IGNORECASE):
+        return "concise"
+    return "thorough" if re.search(r"\b(?:full answers?|thorough|detailed|comprehensive|in detail)\b", rules, re.IGNORECASE) else "balanced"
+
+
+def _negative(text: str) -> bool:
+    return bool(re.search(r"\b(?:not|no|cannot|unable|can.t|don.t|unknown|insufficient|refuse|sorry)\b", text, re.IGNORECASE))
+
+
+def _last(pattern: re.Pattern[str], text: str) -> int:
+    starts = [match.start() for match in pattern.finditer(text)]
+    return starts[-1] if starts else 0
