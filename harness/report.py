@@ -8,7 +8,7 @@ import yaml
 
 from harness.results import CaseResult, EvalReport
 from harness.stats import Interval
-from harness.sweep.verdict import SweepResult
+from harness.sweep.verdict import SweepResult, p_words
 from serving.pipeline.files import write_text
 
 SLICE_METRICS = ("quality", "recall@5", "key_facts", "refusal")
@@ -49,6 +49,7 @@ def write_sweep(result: SweepResult, folder: Path) -> Path:
         result=result,
         base_values=flat,
         slice_metrics=names,
+        p_words=p_words,
         config=yaml.safe_dump(result.winner.tried.config.model_dump(mode="json"), sort_keys=False),
     )
     lines = [f"# Sweep {result.experiment.name}: {result.verdict}", "", result.reason, *_finalists(result), *_scores(result.winner.holdout)]
@@ -101,7 +102,7 @@ def _finalists(result: SweepResult) -> list[str]:
             _number(one.tried.objective),
             _number(one.holdout.mean(name)),
             f"{held.difference:+.3f} [{held.low:+.3f}, {held.high:+.3f}]" if held else "",
-            f"{held.p_value:.3f}" if held else "",
+            p_words(held.p_value) if held else "",
             held.outcome if held else "",
             _number(one.holdout.costs["usd"], 6),
         ]

@@ -61,10 +61,11 @@ def evaluate(
         workshop = Workshop(places, corpus, read_prompts(places), lambda done, total: line.update("indexing", done, total))
         evaluator = Evaluator(DEFAULT, concurrency)
         report = asyncio.run(workshop.evaluate(chosen, chosen_cases, evaluator, lambda done, total: line.update("cases", done, total)))
+        folder: Path = places.reports / "runs" / title
+        write_report(report, folder / "cases.jsonl")
+        page = write_evaluation(report, folder, run_url=run.url)
         record_evaluation(run, report, chosen, chosen_cases)
-    folder: Path = places.reports / "runs" / title
-    write_report(report, folder / "cases.jsonl")
-    page = write_evaluation(report, folder, run_url=run.url)
+        run.text("report.html", page.read_text(encoding="utf-8"))
 
     if as_json:
         print_json({"report": str(page), "cases": str(folder / "cases.jsonl"), "run": run.id, "numbers": numbers(report)})

@@ -23,8 +23,7 @@ def sweep(
 ) -> None:
     """Search a configuration space on the tune split and prove the best few on the holdout."""
     from harness.golden import load_golden
-    from harness.promote import write_winner
-    from harness.report import write_sweep
+    from harness.promote import WINNER
     from harness.sweep.experiment import load_experiment
 
     places = settings()
@@ -36,8 +35,7 @@ def sweep(
     folder = places.reports / "sweeps" / title
     with progress_line(quiet=as_json) as line:
         result = asyncio.run(_run(asked, golden, corpus, title, places, line, tracking=tracking))
-    winner = write_winner(result, corpus, folder)
-    page = write_sweep(result, folder)
+    winner, page = folder / WINNER, folder / "report.html"
     if as_json:
         value = {
             "verdict": result.verdict,
@@ -59,10 +57,13 @@ def sweep(
 async def _run(
     asked: Experiment, golden: GoldenSet, corpus: str, title: str, places: HarnessSettings, line: Line, *, tracking: bool
 ) -> SweepResult:
+    from harness.promote import write_winner
+    from harness.report import write_sweep
     from harness.results import write_report
     from harness.sweep.study import Sweep
     from harness.sweep.verdict import Tried
     from harness.tracking import tracker
+    from harness.tracking.record import record_sweep
     from harness.workshop import Workshop
 
     folder = places.reports / "sweeps" / title
@@ -79,4 +80,7 @@ async def _run(
         one = Sweep(asked, workshop, run, places.home / "studies" / f"{title}.journal", line.update, announce)
         tried = await one.search(golden.tune())
         line.say(f"proving the best {asked.finalists} and the base on the holdout")
-        return await one.prove(tried, golden.holdout(why=f"sweep {title}", ledger=places.holdout_ledger))
+        result = await one.prove(tried, golden.holdout(why=f"sweep {title}", ledger=places.holdout_ledger))
+        page = write_sweep(result, folder)
+        record_sweep(run, result, [page, page.with_suffix(".md"), write_winner(result, corpus, folder)])
+    return result

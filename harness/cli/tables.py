@@ -9,7 +9,7 @@ from rich.table import Table
 from harness.golden import Case
 from harness.results import EvalReport
 from harness.stats import Interval
-from harness.sweep.verdict import SweepResult
+from harness.sweep.verdict import SweepResult, p_words
 
 
 def show_evaluation(report: EvalReport) -> None:
@@ -40,7 +40,7 @@ def show_evaluation(report: EvalReport) -> None:
 def show_sweep(result: SweepResult) -> None:
     """The finalists on the holdout, the winner and why."""
     console, name = _console(), result.experiment.objective
-    table = _table("trial", "tune", "holdout", "95 % interval", "against base", "p", "verdict", "$/query", "p50 ms")
+    table = _table("trial", "tune", "holdout", "95 % interval", "against base", "p (Holm)", "verdict", "$/query", "p50 ms")
     for one in result.finalists:
         against, interval = one.against_base, one.holdout.summary[name]
         table.add_row(
@@ -49,7 +49,7 @@ def show_sweep(result: SweepResult) -> None:
             _number(interval.mean),
             _range(interval),
             f"{against.difference:+.3f} [{against.low:+.3f}, {against.high:+.3f}]" if against else "",
-            f"{against.p_value:.3f}" if against else "",
+            p_words(against.p_value) if against else "",
             against.outcome if against else "",
             _number(one.holdout.costs["usd"], 6),
             f"{one.holdout.times['total']['p50']:.0f}",

@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from harness.golden import Case
 from harness.metrics.base import Score, Scoring
+from harness.metrics.citations import CitationPrecision
 from harness.metrics.key_facts import KeyFacts
 from harness.metrics.token_f1 import TokenF1
 from serving.pipeline.registry import Params as PlugInParams
@@ -11,7 +12,11 @@ from serving.pipeline.types import Trace
 
 
 class Quality(Scoring):
-    """Key facts stated (or, where a case has none, token F1); for an unanswerable case, whether it was refused."""
+    """Right facts from the right sources: the harmonic mean of key facts and citation precision; for an unanswerable case, the refusal.
+
+    Facts alone would reward quoting everything, sources alone would reward saying nothing; an answer is as good as both.
+    A case without key facts is judged by token F1 instead.
+    """
 
     version: ClassVar[str] = "1"
 
@@ -22,12 +27,14 @@ class Quality(Scoring):
         self.name = "quality"
         self._facts = KeyFacts(KeyFacts.Params())
         self._words = TokenF1(TokenF1.Params())
+        self._sources = CitationPrecision(CitationPrecision.Params())
 
     def score(self, trace: Trace, case: Case) -> Score:
-        """The share of the right answer that was given."""
+        """How good the answer is; 0 for a refusal of what could be answered."""
         if not case.answerable:
             return self.give(float(trace.answer.refused))
         if trace.answer.refused:
             return self.give(0.0)
-        part = self._facts if case.key_facts else self._words
-        return self.give(part.score(trace, case).value or 0.0)
+        facts = (self._facts if case.key_facts else self._words).score(trace, case).value or 0.0
+        sources = self._sources.score(trace, case).value or 0.0
+        return self.give(2 * facts * sources / (facts + sources) if facts and sources else 0.0)

@@ -81,7 +81,7 @@ def _reason(winner: Finalist, best: Finalist, base: Finalist, tied: int, metric:
     if against is None:
         first = "No finalist is better than the base on the holdout; the base stays."
     elif against.outcome == "better":
-        first = f"Better than the base on the holdout: {_difference(against, metric)}, p {against.p_value:.3f} after Holm."
+        first = f"Better than the base on the holdout: {_difference(against, metric)}, {p_words(against.p_value)} after Holm."
     else:
         seen = f"{against.count} cases show differences from about {against.detectable:.3f}"
         first = f"A tie with the base on the holdout ({_difference(against, metric)}); {seen}."
@@ -99,3 +99,8 @@ def _price(finalist: Finalist) -> float:
     """Dollars a query, a millionth being the smallest difference that counts; an unknown price is never the cheapest."""
     usd = finalist.holdout.costs["usd"]
     return math.inf if usd is None else round(usd, 6)
+
+
+def p_words(p_value: float) -> str:
+    """A p-value as one says it; it is never 0."""
+    return "p < 0.001" if p_value < 0.001 else f"p {p_value:.3f}"

@@ -1,7 +1,11 @@
 """How an evaluation is told to a tracker: the same names in every run, so that runs compare side by side."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from harness.golden import Split
 from harness.results import EvalReport, table
+from harness.sweep.verdict import SweepResult
 from harness.tracking.base import Run
 from serving.pipeline.config import RagConfig
 
@@ -26,6 +30,29 @@ def record_evaluation(run: Run, report: EvalReport, config: RagConfig, split: Sp
     )
     run.metrics(numbers(report))
     run.table("cases.json", table(report.rows, header.metrics))
+
+
+def record_sweep(run: Run, result: SweepResult, files: Sequence[Path]) -> None:
+    """Log on the parent what the sweep decided: the experiment, the winner's values and holdout numbers, the verdict, the report."""
+    experiment, winner = result.experiment, result.winner
+    run.params({"objective": experiment.objective, "trials": len(result.trials), "seed": experiment.seed, "sampler": experiment.sampler})
+    run.params({f"winner.{path}": value for path, value in winner.tried.values.items()})
+    run.tags(
+        {
+            "touchstone.experiment": experiment.name,
+            "touchstone.experiment_digest": experiment.digest,
+            "touchstone.golden": experiment.golden,
+            "touchstone.verdict": result.verdict,
+            "touchstone.reason": result.reason,
+            "touchstone.winner": str(winner.tried.number),
+            "touchstone.config_digest": winner.holdout.header.config_digest,
+        }
+    )
+    run.metrics({f"holdout.{name}": value for name, value in numbers(winner.holdout).items() if name in winner.holdout.summary})
+    for step, tried in enumerate(result.trials):
+        run.metrics({f"tune.{experiment.objective}": tried.objective}, step)
+    for path in files:
+        run.text(path.name, path.read_text(encoding="utf-8"))
 
 
 def numbers(report: EvalReport) -> dict[str, float | None]:

@@ -61,10 +61,14 @@ def test_refusing_is_right_only_where_nothing_answers() -> None:
 
 
 def test_quality_is_defined_for_every_case() -> None:
-    quality = metric("quality")
-    assert quality.score(a_trace(answer="30 days"), a_case()).value == 1.0
+    quality, hits = metric("quality"), (a_hit(0, 50), a_hit(200, 300))
+    sourced = a_trace(*hits, answer="30 days [1]", cited=(0,))
+    assert quality.score(sourced, a_case()).value == 1.0
+    assert quality.score(sourced, a_case(key_facts=[])).value == 1.0
+    assert quality.score(a_trace(*hits, answer="30 days [1][2]", cited=(0, 1)), a_case()).value == pytest.approx(2 * 0.5 / 1.5)
+    assert quality.score(sourced, a_case(key_facts=["30 days", "Leeds"])).value == pytest.approx(2 * 0.5 / 1.5)
+    assert quality.score(a_trace(*hits, answer="30 days"), a_case()).value == 0.0
     assert quality.score(a_trace(answer="30 days", refused=True), a_case()).value == 0.0
-    assert quality.score(a_trace(answer="30 days"), a_case(key_facts=[])).value == 1.0
     assert quality.score(a_trace(refused=True), unanswerable()).value == 1.0
     assert quality.score(a_trace(answer="30 days"), unanswerable()).value == 0.0
 

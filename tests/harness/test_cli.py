@@ -1,6 +1,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,6 +79,29 @@ def test_a_sweep_finds_a_winner_that_can_be_promoted_and_asked(world: World) -> 
     assert asked["release_digest"] == asked["config_digest"] == found["config_digest"]
     assert world.touchstone("release", "list").out.split() == [found["config_digest"], "dev"]
     assert world.touchstone("release", "show", found["config_digest"]).code == 0
+
+
+def test_a_sweeps_parent_run_carries_verdict_report_and_winner(world: World) -> None:
+    said = world.touchstone("sweep", "small.yaml", "--json")
+    assert said.code == 0, said.err
+    found = said.json
+    assert isinstance(found, dict)
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{world.root}/.touchstone/mlflow/mlflow.db")
+    parent = client.get_run(found["run"])
+    assert parent.data.tags["touchstone.verdict"] == found["verdict"]
+    assert "holdout.quality" in parent.data.metrics
+    assert {file.path for file in client.list_artifacts(parent.info.run_id)} == {"report.html", "report.md", "winner.json"}
+    children = client.search_runs([parent.info.experiment_id], f"tags.mlflow.parentRunId = '{parent.info.run_id}'")
+    assert sorted(run.info.run_name for run in children) == ["finalist 0", f"finalist {_best(children)}", "trial 0", "trial 1", "trial 2"]
+    assert all(run.data.params["retrieve.top_k"] and run.data.tags["touchstone.config_digest"] for run in children)
+
+
+def _best(children: list[Any]) -> int:
+    """The number of the best trial that is not the base."""
+    trials = {run.info.run_name: run.data.metrics["quality"] for run in children if run.info.run_name in ("trial 1", "trial 2")}
+    return int(max(trials, key=lambda name: (trials[name], -int(name[-1])))[-1])
 
 
 def test_a_winner_whose_documents_changed_since_is_not_promoted(world: World) -> None:
