@@ -55,6 +55,9 @@ bench: setup  ## measure again what reports/bench/ says (DATA="PATH …" adds re
 	$(RUN) python bench/embed.py
 	if [ -n "$${DATA:-}" ]; then $(RUN) python bench/retrieval.py $$DATA; fi
 
+docs: setup  ## write the pages that are made from the code
+	$(RUN) python docs/make_settings.py
+
 serve: setup  ## serve the release of CHANNEL (default dev) on port 8080
 	$(RUN) touchstone serve --channel $(CHANNEL)
 
@@ -64,4 +67,4 @@ ui: setup  ## MLflow's pages on port 5000
 clean:  ## remove the environment, indexes, runs and reports of this checkout (releases stay)
 	rm -rf .venv .touchstone .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache reports/runs reports/sweeps
 
-.PHONY: help setup demo test check fix bench serve ui clean
+.PHONY: help setup demo test check fix bench docs serve ui clean

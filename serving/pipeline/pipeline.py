@@ -63,14 +63,14 @@ class RagPipeline:
             detail["action"] = verdict.action.value
         note.guard(verdict)
         if verdict.action is GuardAction.BLOCK:
-            return note.finish(answer=Answer(verdict.text, refused=True))
+            return note.finish(answer=_told(Answer(verdict.text, refused=True), emit))
         asked = replace(query, text=verdict.text)
 
         with note.stage("cache", asked.text) as detail:
             known = await self.cache.get(asked)
             detail["hit"] = known is not None
         if known is not None:
-            return note.finish(answer=known, cached=True)
+            return note.finish(answer=_told(known, emit), cached=True)
 
         with note.stage("retrieve", asked.text) as detail:
             retrieved = await self.retriever.retrieve(asked)
@@ -87,9 +87,11 @@ class RagPipeline:
             verdict = await self.output_guard.check_output(asked, answered.answer.text, answered.passages)
             detail["action"] = verdict.action.value
         note.guard(verdict)
-        answer = replace(answered.answer, text=verdict.text, refused=answered.answer.refused or verdict.action is GuardAction.BLOCK)
-        if held is None and emit is not None:
-            emit(answer.text)
+        answer = replace(answered.answer, text=verdict.text)
+        if verdict.action is GuardAction.BLOCK:
+            answer = Answer(verdict.text, refused=True, model=answer.model)
+        if held is None:
+            answer = _told(answer, emit)
         if not answer.refused:
             await self.cache.put(asked, answer)
 
@@ -104,6 +106,13 @@ class RagPipeline:
             usage=(answered.usage,),
             first_token_ms=answered.first_token_ms,
         )
+
+
+def _told(answer: Answer, emit: Emit | None) -> Answer:
+    """The answer, after handing its whole text to a listener that has heard none of it."""
+    if emit is not None:
+        emit(answer.text)
+    return answer
 
 
 class _Notes:

@@ -1,0 +1,28 @@
+import re
+import runpy
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
+
+
+def test_the_page_of_settings_says_what_the_settings_say() -> None:
+    page = runpy.run_path(str(REPOSITORY / "docs" / "make_settings.py"))["page"]()
+    assert (REPOSITORY / "docs" / "settings.md").read_text(encoding="utf-8") == page, "run: make docs"
+
+
+def test_every_link_between_pages_leads_somewhere() -> None:
+    links = [(page, link) for page in PAGES for link in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8"))]
+    broken = [f"{page.name}: {link}" for page, link in links if "://" not in link and not (page.parent / link).exists()]
+    assert len(links) > 5
+    assert broken == []
+
+
+def test_every_command_the_readme_names_exists() -> None:
+    from harness.cli import app
+
+    names = {command.name for command in app.registered_commands} | {group.name for group in app.registered_groups}
+    text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    named = set(re.findall(r"(?:`|^ {4}|: )touchstone ([a-z]+)", text, re.MULTILINE))
+    assert named <= names
+    assert {"ask", "eval", "sweep", "promote", "serve"} <= named
