@@ -51,6 +51,7 @@ fix: setup  ## format and mend what can be mended by itself
 
 bench: setup  ## measure again what reports/bench/ says (DATA="PATH …" adds retrieval on your sets)
 	$(RUN) python bench/ann.py
+	$(RUN) python bench/techcorp.py
 	$(RUN) python bench/overhead.py
 	$(RUN) python bench/embed.py
 	if [ -n "$${DATA:-}" ]; then $(RUN) python bench/retrieval.py $$DATA; fi

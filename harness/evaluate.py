@@ -10,7 +10,7 @@ from harness.metrics import metric
 from harness.metrics.base import Metric, Score
 from harness.results import CaseError, CaseResult, EvalReport, Header
 from serving.pipeline.config import RagConfig
-from serving.pipeline.errors import DataError, InfrastructureError, TouchstoneError, UserError
+from serving.pipeline.errors import DataError, InfrastructureError, IntegrityError, TouchstoneError, UserError
 from serving.pipeline.pipeline import RagPipeline
 from serving.pipeline.types import Trace
 
@@ -92,4 +92,4 @@ def _error(error: Exception, timeout_s: float) -> CaseError:
     if isinstance(error, TimeoutError):
         return CaseError("Timeout", f"no answer within {timeout_s:g} s", infrastructure=True)
     message = str(error) if isinstance(error, TouchstoneError) else f"{type(error).__name__}: {error}"
-    return CaseError(type(error).__name__, message, infrastructure=isinstance(error, InfrastructureError))
+    return CaseError(type(error).__name__, message, infrastructure=isinstance(error, InfrastructureError | IntegrityError))

@@ -263,18 +263,25 @@ def _verify(folder: Path, name: str) -> None:
     sums = folder / "SHA256"
     if not sums.is_file():
         raise DataError(f"{folder} has no SHA256 file. Run: touchstone golden seal {name}")
-    for line in sums.read_text(encoding="utf-8").splitlines():
+    lines = sums.read_text(encoding="utf-8", errors="replace").splitlines()
+    for line in lines:
         digest, _, file = line.partition("  ")
         if file not in SEALED or not (folder / file).is_file():
             raise DataError(f"{sums}: {line!r} names no file of the set. {mend}")
         if sha256_file(folder / file) != digest:
             raise DataError(f"{folder / file} is not what {sums} says. {mend}")
+    if missing := set(SEALED) - {line.partition("  ")[2] for line in lines}:
+        raise DataError(f"{sums} has no sum of {', '.join(sorted(missing))}. {mend}")
 
 
 def _read_cases(path: Path) -> tuple[list[Case], dict[str, int]]:
     cases: list[Case] = []
     lines: dict[str, int] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read: {error}") from None
+    for number, line in enumerate(text.split("\n"), start=1):  # quotes may hold other line separators, which JSON keeps
         if not line.strip():
             continue
         try:

@@ -154,16 +154,16 @@ def write_report(report: EvalReport, path: Path) -> None:
 def read_report(path: Path) -> EvalReport:
     """Read an evaluation back."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}. Make one: touchstone eval") from None
+        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")  # JSON keeps the other line separators of documents
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}. Make one: touchstone eval") from None
     number = 0
     try:
         header = _HEADER.parse(lines[0])
         rows = []
         for number, line in enumerate(lines[1:], start=1):  # noqa: B007 — named in the error below
             rows.append(_ROW.parse(line))
-    except (ValidationError, IndexError):
+    except ValidationError:
         raise DataError(f"{path}:{number + 1}: not a line of an evaluation.") from None
     return EvalReport(header, tuple(rows))
 

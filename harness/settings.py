@@ -1,5 +1,6 @@
 """Where the harness keeps things and whom it tells; the only file of the harness that reads the environment."""
 
+import re
 from pathlib import Path
 
 from pydantic import AliasChoices, Field
@@ -32,6 +33,16 @@ class HarnessSettings(PipelineSettings):
         return self.mlflow_uri or f"sqlite:///{(self.home / 'mlflow' / 'mlflow.db').absolute()}"
 
     @property
+    def shown_tracking_uri(self) -> str:
+        """The MLflow address fit for a user's eyes: without its password."""
+        return without_password(self.tracking_uri)
+
+    @property
     def holdout_ledger(self) -> Path:
         """The file in which every look at a holdout is written down."""
         return self.home / "holdout-looks.jsonl"
+
+
+def without_password(text: str) -> str:
+    """A text in which no address shows its password."""
+    return re.sub(r"(://[^/@:\s]*):[^/@\s]*@", r"\1:***@", text)

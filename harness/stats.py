@@ -52,9 +52,10 @@ def compare(before: Sequence[float], after: Sequence[float], *, higher_is_better
     from scipy import stats
 
     difference = np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64)
-    count, mean = len(difference), float(difference.mean())
-    if not difference.any():
+    count = len(difference)
+    if not difference.any():  # also where there are none
         return Comparison(0.0, 0.0, 0.0, 1.0, count, 0.0, "tie")
+    mean = float(difference.mean())
     low, high = _bootstrap(difference)
     test = stats.permutation_test(
         (difference,),

@@ -12,6 +12,11 @@ from typer.exceptions import TyperException
 from harness.cli import ask, channel, config, doctor, evaluate, golden, index, promote, release, serve, sweep, ui
 from serving.pipeline.errors import TouchstoneError
 
+STOPPED = "stopped; what was finished is kept"
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+# of a folder that settings name
+PLACE = (errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG)
+
 app = typer.Typer(
     name="touchstone",
     help="Find the best RAG configuration by evidence, prove it on questions it never saw, ship exactly that one.",
@@ -56,20 +61,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; every foreseen failure is one line on standard error and its exit code."""
     try:
-        return int(app(args=list(arguments) if arguments is not None else None, standalone_mode=False) or 0)
+        code = int(app(args=list(arguments) if arguments is not None else None, standalone_mode=False) or 0)
+        return _say(STOPPED, 130) if code == 130 else code  # Typer itself turns Ctrl-C into this code, without a word
     except TyperException as error:
         context = getattr(error, "ctx", None)
+        if context is not None and not context.args and type(error).__name__ == "NoArgsIsHelpError":
+            typer.echo(error.format_message(), err=True)
+            return 2
         return _say(f"{error.format_message()} See: {context.command_path if context else 'touchstone'} --help", 2)
     except (typer.Abort, KeyboardInterrupt, asyncio.CancelledError):
-        return _say("stopped; what was finished is kept", 130)
+        return _say(STOPPED, 130)
     except TouchstoneError as error:
         return _say(str(error), error.exit_code)
     except BrokenPipeError:
         sys.stderr.close()
         return 0
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO):
-            return _say(f"{error.filename or 'the disk'}: {error.strerror}", 3)
+        if error.errno in DISK or (error.errno in PLACE and error.filename):
+            return _say(f"{error.filename or 'the disk'}: {error.strerror}. See: touchstone doctor", 3)
         raise
 
 

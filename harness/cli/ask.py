@@ -19,6 +19,7 @@ from harness.cli.options import (
     settings,
 )
 from harness.cli.progress import progress_line
+from serving.pipeline.errors import ConfigError
 from serving.pipeline.plain import Plain
 from serving.pipeline.types import Principal, Query, Trace
 
@@ -35,6 +36,10 @@ def ask(
     as_json: AsJson = False,
 ) -> None:
     """Answer one question and show its citations, route, cost and time."""
+    try:
+        question.encode()
+    except UnicodeEncodeError:
+        raise ConfigError(f"The question is not UTF-8: {question!r}. Is the terminal's character set UTF-8?") from None
     query = Query(question, Principal(id="command-line", groups=frozenset(group or ())), tuple(domain or ()))
     live = sys.stdout.isatty() and not as_json
     trace = asyncio.run(_answer(query, config, change, corpus, channel, live=live))

@@ -3,7 +3,6 @@
 import asyncio
 from datetime import UTC, datetime
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,7 +10,7 @@ import typer
 from harness.cli.options import DEFAULT_GOLDEN, AsJson, ConfigFile, Set, print_json, read_config, read_corpus, read_prompts, settings
 from harness.cli.progress import progress_line
 from harness.metrics import DEFAULT
-from serving.pipeline.errors import InfrastructureError
+from serving.pipeline.errors import ConfigError, InfrastructureError
 
 
 class SplitName(StrEnum):
@@ -49,6 +48,9 @@ def evaluate(
     known = load_golden(places.datasets, golden)
     corpus = read_corpus(known.card.corpus, places)
     title = name or f"{known.card.name}-{split.value}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    folder = places.reports / "runs" / title
+    if folder.exists():
+        raise ConfigError(f"There is an evaluation named {title!r} already: {folder}. Choose another --name, or remove it.")
     match split:
         case SplitName.TUNE:
             chosen_cases = known.tune().head(cases)
@@ -61,7 +63,6 @@ def evaluate(
         workshop = Workshop(places, corpus, read_prompts(places), lambda done, total: line.update("indexing", done, total))
         evaluator = Evaluator(DEFAULT, concurrency)
         report = asyncio.run(workshop.evaluate(chosen, chosen_cases, evaluator, lambda done, total: line.update("cases", done, total)))
-        folder: Path = places.reports / "runs" / title
         write_report(report, folder / "cases.jsonl")
         page = write_evaluation(report, folder, run_url=run.url)
         record_evaluation(run, report, chosen, chosen_cases)

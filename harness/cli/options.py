@@ -47,7 +47,11 @@ def read_config(path: Path | None, changes: Sequence[str] | None) -> RagConfig:
         dotted, equals, value = change.partition("=")
         if not equals:
             raise ConfigError(f"--set {change!r}: write PATH=VALUE, for example retrieve.top_k=8.")
-        values[dotted.strip()] = yaml.safe_load(value)
+        try:
+            values[dotted.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            reason = getattr(error, "problem", None) or "not YAML"
+            raise ConfigError(f"--set {change!r}: the value {value!r} cannot be read: {reason}. Put it in quotes.") from None
     return config.replace(values) if values else config
 
 

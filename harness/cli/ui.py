@@ -18,7 +18,7 @@ def ui(
 
     places = settings()
     if places.tracking_uri.startswith("http"):
-        typer.echo(f"MLflow runs already: {places.tracking_uri}")
+        typer.echo(f"MLflow runs already: {places.shown_tracking_uri}")
         return
     quiet_environment(places)
     artifacts = (places.home / "mlflow" / "artifacts").absolute().as_uri()

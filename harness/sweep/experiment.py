@@ -1,6 +1,7 @@
 """An experiment file: what to vary, on which questions, how long, and what to maximise."""
 
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,7 +11,7 @@ from harness.metrics import DEFAULT, metric
 from serving.pipeline.config import RagConfig, read_yaml
 from serving.pipeline.digest import digest_of
 from serving.pipeline.errors import ConfigError
-from serving.pipeline.registry import explain, near
+from serving.pipeline.registry import Registry, Spec, explain, near
 
 
 class Strict(BaseModel):
@@ -30,6 +31,8 @@ class IntRange(Strict):
     def _ordered(self) -> "IntRange":
         if self.bounds[0] > self.bounds[1]:
             raise ValueError(f"the range {list(self.bounds)} is empty")
+        if self.log and (self.step != 1 or self.bounds[0] < 1):
+            raise ValueError("a logarithmic range starts at 1 or above and has no step")
         return self
 
     def ends(self) -> list[Any]:
@@ -48,6 +51,8 @@ class FloatRange(Strict):
     def _ordered(self) -> "FloatRange":
         if self.bounds[0] > self.bounds[1]:
             raise ValueError(f"the range {list(self.bounds)} is empty")
+        if self.log and (self.step is not None or self.bounds[0] <= 0):
+            raise ValueError("a logarithmic range starts above 0 and has no step")
         return self
 
     def ends(self) -> list[Any]:
@@ -97,8 +102,19 @@ class Experiment(Strict):
         return digest_of(self.model_dump(mode="json", exclude={"about"}))
 
     def apply(self, values: Mapping[str, Any]) -> RagConfig:
-        """The base with a trial's values."""
-        return self.config.replace(values)
+        """The base with a trial's values; a parameter that the trial's choice of plug-in does not have is left out."""
+        return self.config.replace({path: value for path, value in values.items() if self._applies(path, values)})
+
+    def _applies(self, path: str, values: Mapping[str, Any]) -> bool:
+        parent, _, key = path.rpartition(".")
+        if key == "name" or parent not in self._plugins:
+            return True
+        spec, table = self._plugins[parent]
+        return key in table.load(str(values.get(f"{parent}.name", spec.name))).Params.model_fields
+
+    @cached_property
+    def _plugins(self) -> dict[str, tuple[Spec, Registry[Any]]]:
+        return self.config.plugins()
 
 
 def load_experiment(path: Path) -> Experiment:

@@ -39,6 +39,8 @@ class Sweep:
     async def search(self, tune: TuneSplit) -> list[Tried]:
         """Run the trials, the base first; a configuration met twice is scored once."""
         experiment, cases = self.experiment, tune.head(self.experiment.cases)
+        from optuna.trial import TrialState
+
         study = _study(experiment, self.journal)
         tried = [await self._try(0, {}, experiment.config, cases)]
         while len(tried) < experiment.trials and len(study.trials) < 3 * experiment.trials:
@@ -49,14 +51,22 @@ class Sweep:
             if known is None:
                 known = await self._try(len(tried), values, config, cases)
                 tried.append(known)
-            study.tell(trial, known.objective)
+            if known.crashed:  # a mean over the cases it survived would flatter it
+                study.tell(trial, state=TrialState.FAIL)
+            else:
+                study.tell(trial, known.objective)
         return tried
 
     async def prove(self, tried: Sequence[Tried], holdout: HoldoutSplit) -> SweepResult:
         """Score the base and the best few on questions the search never saw, and choose among them."""
-        best = sorted(tried[1:], key=lambda other: (-other.objective, other.number))[: self.experiment.finalists]
+        whole = [other for other in tried[1:] if not other.crashed]
+        best = sorted(whole, key=lambda other: (-other.objective, other.number))[: self.experiment.finalists]
         name = self.experiment.objective
         base, *others = [(await self._evaluate(f"finalist {one.number}", one.config, holdout))[0] for one in [tried[0], *best]]
+        if base.errors:
+            raise InfrastructureError(
+                f"The base crashed on {len(base.errors)} holdout cases; nothing can be held against it: {_first(base)}"
+            )
         against = holm([held_against(base, other, name) for other in others])
         proven = [Finalist(one, report, held) for one, report, held in zip(best, others, against, strict=True)]
         finalists = [Finalist(tried[0], base, None), *proven]
@@ -64,10 +74,11 @@ class Sweep:
         return SweepResult(self.experiment, tuple(tried), tuple(finalists), choice.winner, choice.reason, self.run.id, self.run.url)
 
     async def _try(self, number: int, values: dict[str, Any], config: RagConfig, cases: Split) -> Tried:
-        report, run_id = await self._evaluate(f"trial {number}", config, cases)
+        what = f"trial {number}"
+        report, run_id = await self._evaluate(what, config, cases)
         value = report.mean(self.experiment.objective)
-        if value is None:
-            raise InfrastructureError(f"Trial {number}: no case was scored by {self.experiment.objective!r}; see run {run_id}.")
+        if value is None or (report.errors and number == 0):
+            raise InfrastructureError(f"{what}: {len(report.errors)} of {len(report.rows)} cases crashed: {_first(report)}")
         tried = Tried(number, values, config, report, value, run_id)
         self.announce(tried)
         return tried
@@ -79,10 +90,16 @@ class Sweep:
             report = await self.workshop.evaluate(config, split, evaluator, lambda done, total: self.progress(what, done, total))
             record_evaluation(run, report, config, split)
             if report.outages:
-                first = report.outages[0].error
-                assert first is not None
-                raise InfrastructureError(f"{what}: {len(report.outages)} of {len(report.rows)} cases were not answered: {first.message}")
+                raise InfrastructureError(f"{what}: {len(report.outages)} of {len(report.rows)} cases were not answered: {_first(report)}")
         return report, run.id
+
+
+def _first(report: EvalReport) -> str:
+    """The first error of a report in words, an outage before others; where none is, why the first case was not scored."""
+    for row in [*report.outages, *report.errors]:
+        if row.error:
+            return f"{row.case.id}: {row.error.message}"
+    return next((score.reason for row in report.rows for score in row.scores if score.value is None), "")
 
 
 def _study(experiment: Experiment, journal: Path) -> "optuna.Study":

@@ -22,6 +22,11 @@ class Tried:
     objective: float
     run_id: str
 
+    @property
+    def crashed(self) -> bool:
+        """Whether it failed on some cases by its own fault; its mean is then of the others only."""
+        return bool(self.report.errors)
+
 
 @dataclass(frozen=True, slots=True)
 class Finalist:
@@ -59,7 +64,7 @@ class SweepResult:
 
 
 def held_against(base: EvalReport, other: EvalReport, metric: str) -> Comparison:
-    """The paired comparison of two evaluations on the cases that both scored."""
+    """The paired comparison of two evaluations on the cases that both scored; none of them makes it a tie."""
     before = {row.case.id: row.value(metric) for row in base.rows}
     pairs = [(before.get(row.case.id), row.value(metric)) for row in other.rows]
     both = [(a, b) for a, b in pairs if a is not None and b is not None]
@@ -69,10 +74,12 @@ def held_against(base: EvalReport, other: EvalReport, metric: str) -> Comparison
 def choose(finalists: Sequence[Finalist], metric: str) -> Winner:
     """The best finalist, or the cheapest of those that the holdout cannot tell from it."""
     base = finalists[0]
-    usable = [one for one in finalists if one.against_base is None or one.against_base.outcome != "worse"]
+    usable = [
+        one for one in finalists if one is base or (one.against_base and one.against_base.outcome != "worse" and not one.holdout.errors)
+    ]
     best = max(usable, key=lambda one: (one.holdout.mean(metric) or 0.0, -one.tried.number))
     tied = [one for one in usable if one is best or held_against(best.holdout, one.holdout, metric).outcome == "tie"]
-    winner = min(tied, key=lambda one: (_price(one), one.holdout.times["total"]["p50"], one.tried.number))
+    winner = min(tied, key=lambda one: (_price(one), round(one.holdout.times["total"]["p50"], -1), one.tried.number))
     return Winner(winner, _reason(winner, best, base, len(tied), metric))
 
 
@@ -83,7 +90,11 @@ def _reason(winner: Finalist, best: Finalist, base: Finalist, tied: int, metric:
     elif against.outcome == "better":
         first = f"Better than the base on the holdout: {_difference(against, metric)}, {p_words(against.p_value)} after Holm."
     else:
-        seen = f"{against.count} cases show differences from about {against.detectable:.3f}"
+        seen = (
+            f"{against.count} cases show differences from about {against.detectable:.3f}"
+            if against.detectable
+            else "every case scored the same"
+        )
         first = f"A tie with the base on the holdout ({_difference(against, metric)}); {seen}."
     if tied > 1:
         first += f" Of {tied} that the holdout cannot tell apart it is the cheapest (${_price(winner):.6f} a query)"

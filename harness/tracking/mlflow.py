@@ -1,5 +1,6 @@
 """MLflow behind the tracker's words; the only place that imports it."""
 
+import asyncio
 import json
 import logging
 import os
@@ -121,7 +122,8 @@ class MlflowRun:
         try:
             yield
         except BaseException as error:
-            status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+            killed = isinstance(error, KeyboardInterrupt | asyncio.CancelledError)  # inside a loop Ctrl-C comes as the latter
+            status = "KILLED" if killed else "FAILED"
             self._end(status)
             raise
         if not leave_open:  # `mlflow run` ends the run that it has opened
@@ -186,7 +188,7 @@ def _told_in_our_words(uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, requests.RequestException, SQLAlchemyError, OSError) as error:
-        first = _without_password(str(error).splitlines()[0], uri)[:200]
+        first = _without_password((str(error).splitlines() or [type(error).__name__])[0], uri)[:200]
         raise TrackingError(
             f"MLflow at {_without_password(uri, uri)} failed: {first} Is TOUCHSTONE_MLFLOW_URI right? See: touchstone doctor"
         ) from error

@@ -15,6 +15,8 @@ from serving.pipeline.registry import Registry, Spec, explain, near
 
 Stage = Literal["index", "retrieve", "route", "answer", "guard", "cache"]
 STAGES: tuple[Stage, ...] = ("index", "retrieve", "route", "answer", "guard", "cache")  # the order of dependence
+# The version of what a room does around its plug-ins (packing, citing, removing repeats, …): raise it with the output.
+CODE: Mapping[Stage, str] = {"index": "1", "retrieve": "1", "route": "1", "answer": "1", "guard": "1", "cache": "1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +187,7 @@ class RagConfig(Section):
         """Digest of the sections up to a stage, the code behind their plug-ins, the corpus and the prompts' texts."""
         stages: set[str] = set(STAGES[: STAGES.index(upto) + 1])
         versions = {path: table.version(spec) for path, (spec, table) in self.plugins().items() if path.split(".")[0] in stages}
+        versions |= {stage: CODE[stage] for stage in STAGES if stage in stages}
         facts = {"config": self.complete().model_dump(mode="json", include=stages), "versions": versions, "corpus": corpus}
         return digest_of(facts | ({"prompts": dict(prompts or {})} if "answer" in stages else {}))
 

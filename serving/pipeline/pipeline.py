@@ -82,6 +82,7 @@ class RagPipeline:
             held = None if self.output_guard.rewrites else emit  # no text is shown before the guard has read it whole
             answered = await self.answerer.answer(asked, retrieved.hits, route, emit=held)
             detail |= {"model": answered.answer.model, "passages": len(answered.passages), "dropped": answered.dropped}
+            detail |= {"truncated_passage": answered.truncated_passage, "dangling_citations": answered.dangling_citations}
 
         with note.stage("guard", answered.answer.text) as detail:
             verdict = await self.output_guard.check_output(asked, answered.answer.text, answered.passages)

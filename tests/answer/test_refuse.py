@@ -14,7 +14,6 @@ SENTENCE = "The documents I can see do not answer this question."
         "I cannot answer this from the passages.",
         "I'm sorry, but I don't have enough information.",
         "The provided context does not contain information about parking.",
-        "",
     ],
 )
 def test_a_refusal_is_known_in_its_own_and_in_other_words(text):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.pipeline.config import STAGES, RagConfig, load_config
+from serving.pipeline.config import CODE, STAGES, RagConfig, load_config
 from serving.pipeline.errors import ConfigError
 
 
@@ -44,6 +44,13 @@ def test_raising_the_version_of_a_plug_in_changes_the_digest(monkeypatch: pytest
     monkeypatch.setattr(RulesRouter, "version", "not-the-old-one")
     assert config.digest("route") != before[0]
     assert config.digest("retrieve") == before[1]
+
+
+def test_raising_the_version_of_a_rooms_own_code_changes_the_digest_from_its_stage_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = RagConfig.parse({})
+    before = {stage: config.digest(stage) for stage in STAGES}
+    monkeypatch.setitem(CODE, "route", "not-the-old-one")  # type: ignore[arg-type]
+    assert [stage for stage in STAGES if config.digest(stage) != before[stage]] == ["route", "answer", "guard", "cache"]
 
 
 def test_every_leaf_can_be_read_and_set_by_its_path() -> None:
@@ -100,3 +107,7 @@ def test_a_file_that_is_missing_or_not_yaml_says_so(tmp_path: Path) -> None:
 def test_equal_values_give_equal_digests(top_k: int, neighbours: int, similarity: float) -> None:
     data = {"retrieve": {"top_k": top_k, "neighbours": neighbours, "duplicate_similarity": similarity}}
     assert RagConfig.parse(data).digest() == RagConfig.parse(data).digest()
+
+
+def test_the_shipped_default_configuration_is_every_default() -> None:
+    assert load_config(Path("experiments/configs/default.yaml")) == RagConfig.parse({})

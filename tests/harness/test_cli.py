@@ -1,10 +1,13 @@
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from harness.golden import load_golden
+from serving.pipeline.types import Hit, Query, Route
 from tests.harness.world import REPOSITORY, World
 
 QUESTION = "How many days of paid holiday does an employee have?"
@@ -79,6 +82,33 @@ def test_a_sweep_finds_a_winner_that_can_be_promoted_and_asked(world: World) -> 
     assert asked["release_digest"] == asked["config_digest"] == found["config_digest"]
     assert world.touchstone("release", "list").out.split() == [found["config_digest"], "dev"]
     assert world.touchstone("release", "show", found["config_digest"]).code == 0
+
+
+def test_a_trial_that_crashes_on_some_cases_is_failed_and_cannot_win(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    from serving.pipeline.route.rules import RulesRouter
+
+    plain = RulesRouter.route
+    one = load_golden(world.root / "datasets", "tiny").tune().cases[0]
+
+    def crashing(self: RulesRouter, query: Query, hits: Sequence[Hit]) -> Route:
+        if len(hits) > 2 and query.id == one.id:  # only configurations with more passages than the base's crash
+            raise ZeroDivisionError("oops")
+        return plain(self, query, hits)
+
+    monkeypatch.setattr(RulesRouter, "route", crashing)  # no shipped part crashes by itself
+    found = world.touchstone("sweep", "small.yaml", "--no-tracking", "--trials", "6", "--json").json
+    assert isinstance(found, dict)
+    assert found["values"].get("retrieve.top_k", 2) <= 2
+    trials = sorted((world.root / "reports/sweeps").glob("*/trials/*.jsonl"))
+    assert any("ZeroDivisionError" in trial.read_text() for trial in trials)
+
+
+def test_an_evaluation_is_not_written_over(world: World) -> None:
+    again = ["eval", "-c", "tiny.yaml", "--golden", "tiny", "--no-tracking", "--name", "same"]
+    assert world.touchstone(*again).code == 0
+    said = world.touchstone(*again)
+    assert said.code == 2
+    assert "There is an evaluation named 'same' already" in said.err
 
 
 def test_a_sweeps_parent_run_carries_verdict_report_and_winner(world: World) -> None:
@@ -205,3 +235,32 @@ def test_every_setting_is_documented(world: World) -> None:
     rows = said.json
     assert isinstance(rows, list)
     assert all(row["meaning"] for row in rows)
+
+
+def test_a_value_that_is_not_yaml_and_a_question_that_is_not_utf_8_are_the_users_mistakes(world: World) -> None:
+    for arguments in (("config", "show", "-s", "retrieve.top_k=["), ("ask", "\udcff?", "--corpus", "tiny")):
+        said = world.touchstone(*arguments)
+        assert said.code == 2
+        assert said.err.startswith("touchstone: ")
+        assert said.err.count("\n") == 1
+
+
+def test_a_bare_group_shows_its_help_as_it_is(world: World) -> None:
+    said = world.touchstone("golden")
+    assert said.code == 2
+    assert said.err.startswith("Usage: ")
+
+
+def test_a_place_that_cannot_be_made_is_one_line(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    (world.root / "file").write_text("in the way")
+    monkeypatch.setenv("TOUCHSTONE_HOME", "file")
+    said = world.touchstone("eval", "--golden", "tiny/v1", "--split", "holdout", "-c", "tiny.yaml", "--no-tracking")
+    assert said.code == 3
+    assert said.err.count("\n") == 1
+
+
+def test_settings_are_shown_without_passwords(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOUCHSTONE_MLFLOW_URI", "http://me:secret@mlflow:5000")
+    shown = world.touchstone("config", "settings").out
+    assert "http://me:***@mlflow:5000" in shown
+    assert "secret" not in shown

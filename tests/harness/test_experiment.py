@@ -30,6 +30,8 @@ def test_every_shipped_experiment_loads() -> None:
         ({"space": {"retrieve.topk": {"int": [1, 2]}}}, "no config field 'retrieve.topk'. Did you mean 'retrieve.top_k'"),
         ({"space": {"retrieve.top_k": {"int": [0, 5]}}}, "'retrieve.top_k': 0 does not fit"),
         ({"space": {"retrieve.top_k": {"int": [5, 3]}}}, "range .5, 3. is empty"),
+        ({"space": {"retrieve.top_k": {"int": [1, 9], "step": 2, "log": True}}}, "a logarithmic range"),
+        ({"space": {"retrieve.fusion.weight": {"float": [0.0, 0.8], "log": True}}}, "a logarithmic range"),
         ({"space": {"retrieve.top_k": {"choice": []}}}, "'retrieve.top_k': choice"),
         ({"space": {"retrieve.top_k": {"choice": ["few"]}}}, "'few' does not fit"),
         ({"space": {"retrieve.top_k": {"integer": [1, 2]}}}, "needs int: .low, high."),
@@ -59,3 +61,12 @@ def test_prose_does_not_change_an_experiments_digest_and_everything_else_does(tm
     plain = load_experiment(written(tmp_path)).digest
     assert load_experiment(written(tmp_path, about="why")).digest == plain
     assert load_experiment(written(tmp_path, seed=8)).digest != plain
+
+
+def test_a_parameter_that_the_chosen_plug_in_lacks_is_left_out(tmp_path: Path) -> None:
+    space = {"retrieve.reranker.name": {"choice": ["none", "mmr"]}, "retrieve.reranker.relevance": {"float": [0.1, 0.9]}}
+    experiment = load_experiment(written(tmp_path, space=space))
+    plain = experiment.apply({"retrieve.reranker.name": "none", "retrieve.reranker.relevance": 0.3})
+    assert plain.retrieve.reranker.params == {}
+    varied = experiment.apply({"retrieve.reranker.name": "mmr", "retrieve.reranker.relevance": 0.3})
+    assert varied.retrieve.reranker.params["relevance"] == 0.3

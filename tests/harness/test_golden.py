@@ -51,6 +51,21 @@ def test_a_set_that_changed_after_sealing_is_refused_until_it_is_sealed_again(tm
         load_golden(tmp_path, "tiny")
 
 
+@pytest.mark.parametrize("kept", ["", "first line"])
+def test_a_seal_that_lost_a_line_is_refused(tmp_path: Path, kept: str) -> None:
+    folder = a_set(tmp_path, a_line("a"))
+    seal(tmp_path, "tiny/v1", CORPUS)
+    sums = (folder / "SHA256").read_text().splitlines(keepends=True)
+    (folder / "SHA256").write_text(sums[0] if kept else "")
+    with pytest.raises(DataError, match=r"has no sum of .*CARD\.md"):
+        load_golden(tmp_path, "tiny")
+
+
+def test_a_question_may_hold_a_line_separator_that_json_keeps(tmp_path: Path) -> None:
+    a_set(tmp_path, json.dumps(a_line("a", question="One\u2028two?"), ensure_ascii=False))
+    assert [case.question for case in seal(tmp_path, "tiny/v1", CORPUS).cases] == ["One\u2028two?"]
+
+
 def test_a_failed_seal_changes_nothing(tmp_path: Path) -> None:
     folder = a_set(tmp_path, a_line("a"), a_line("b", "40 days"))
     before = (folder / "cases.jsonl").read_text()

@@ -16,7 +16,7 @@ def a_full_trace() -> Trace:
     hit = replace(a_hit(0, 15), sources=MappingProxyType({"vector": SourceRank(1, 0.5)}))
     usage = Usage("local:reader-lite", 100, 10, 0.001, simulated=True)
     stages = (StageRecord("retrieve", "d", 1.5, {"candidates": 3}), StageRecord("answer", "d", 2.5))
-    whole = a_trace(hit, answer="30 days [1] – ß", cited=(0,))
+    whole = a_trace(hit, answer="30 days [1] – ß\u2028\x85 next", cited=(0,))
     return replace(whole, route=Route("pro", "long", 0.7, {"words": 0.3}), usage=(usage,), stages=stages, milliseconds=5.0)
 
 

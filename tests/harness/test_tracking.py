@@ -1,3 +1,4 @@
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -41,14 +42,14 @@ def test_a_run_and_its_child_are_logged_with_everything_they_were_told(places: H
 def test_a_run_left_by_an_exception_is_failed_and_by_the_keyboard_killed(places: HarnessSettings) -> None:
     tracker = MlflowTracker(places)
     ids: list[str] = []
-    for error in (ValueError, KeyboardInterrupt):
+    for error in (ValueError, KeyboardInterrupt, asyncio.CancelledError):
         with pytest.raises(error), tracker.run("bad") as run:
             ids.append(run.id)
             raise error
     from mlflow import MlflowClient
 
     client = MlflowClient(places.tracking_uri)
-    assert [client.get_run(ident).info.status for ident in ids] == ["FAILED", "KILLED"]
+    assert [client.get_run(ident).info.status for ident in ids] == ["FAILED", "KILLED", "KILLED"]
 
 
 def test_the_run_that_mlflow_run_opened_is_gone_on_with(places: HarnessSettings) -> None:

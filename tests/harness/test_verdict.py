@@ -4,7 +4,7 @@ from pathlib import Path
 
 from harness.metrics.base import Score
 from harness.report import write_evaluation, write_sweep
-from harness.results import CaseResult, EvalReport, Header
+from harness.results import CaseError, CaseResult, EvalReport, Header
 from harness.stats import holm
 from harness.sweep.experiment import Experiment
 from harness.sweep.verdict import Finalist, SweepResult, Tried, choose, held_against
@@ -64,6 +64,17 @@ def test_among_ties_the_cheapest_wins_then_the_fastest() -> None:
 def test_an_unknown_price_is_never_the_cheapest() -> None:
     choice = choose(finalists(a_report(LOW), a_report(HIGH, usd=None), a_report(HIGH, usd=0.001)), "quality")
     assert choice.winner.tried.number == 2
+
+
+def test_a_finalist_that_crashed_on_some_cases_cannot_win() -> None:
+    high = a_report(HIGH)
+    gone = CaseResult(a_case(id="c0"), (Score("quality", None, "no answer"),), error=CaseError("X", "oops", infrastructure=False))
+    flattered = EvalReport(high.header, (gone, *high.rows[1:]))
+    assert choose(finalists(a_report(LOW), flattered), "quality").winner.against_base is None
+
+
+def test_nothing_in_common_is_a_tie() -> None:
+    assert held_against(a_report([None]), a_report([1.0]), "quality").outcome == "tie"
 
 
 def test_pairs_are_of_the_cases_that_both_scored() -> None:

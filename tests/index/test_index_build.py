@@ -208,6 +208,22 @@ def test_a_builder_leaves_another_living_one_in_peace(tmp_path: Path) -> None:
     assert names(tmp_path) == ["index"]
 
 
+def test_what_a_stopped_builder_wrote_after_its_lock_was_gone_is_removed_by_the_next(tmp_path: Path) -> None:
+    left = tmp_path / ".index.0123456789ab"
+    left.mkdir()
+    with workshop(tmp_path / "index"):
+        assert not left.exists()
+
+
+async def test_an_index_that_lies_in_anothers_place_is_refused(tmp_path: Path) -> None:
+    wanted = config(size=400)
+    other = await build_index(CORPUS, config(), settings=here(tmp_path))
+    wrong = tmp_path / wanted.digest("index", corpus=CORPUS.digest)
+    (tmp_path / other.digest).rename(wrong)
+    with pytest.raises(IntegrityError, match=f"holds the index {other.digest}, not {wrong.name}. Remove it"):
+        await ensure_index(CORPUS, wanted, settings=here(tmp_path))
+
+
 async def test_builders_at_the_same_time_all_succeed(tmp_path: Path) -> None:
     indexes = await asyncio.gather(*(build_index(CORPUS, config(), settings=here(tmp_path)) for _ in range(3)))
     assert len({index.manifest.created_at for index in indexes}) == 1

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from serving.pipeline.errors import ConfigError
+from serving.pipeline.errors import ConfigError, ModelError
 from serving.pipeline.registry import Spec
 from serving.pipeline.retrieve import FUSIONS, SEARCHERS
 from serving.pipeline.retrieve.stopwords import without_stop_words
@@ -135,3 +135,15 @@ async def test_stop_words_can_be_kept(embeddings):
         searcher = SEARCHERS.build(Spec(name="keyword", stop_words=choice), store=store, embeddings=embeddings)
         await searcher.search(Query("What is leave?"), 3)
         assert store.text == expected
+
+
+class BrokenEmbeddings:
+    """Gives vectors of no number, as a broken model does."""
+
+    async def aembed_query(self, text):
+        return [float("nan")] * 64
+
+
+async def test_a_broken_embedding_model_is_an_outage_and_not_a_question_that_finds_nothing(handbook_store):
+    with pytest.raises(ModelError, match="not finite"):
+        await build("vector", handbook_store, BrokenEmbeddings()).search(Query("leave"), 3)

@@ -62,6 +62,8 @@ class Answerer:
         message, first_token_ms = await self._ask(chat, messages, emit)
 
         text = str(message.text).strip()
+        if not text:  # silence is a failure of the model; taken for a refusal, it would score on every unanswerable question
+            raise ModelError(f"{chat.name} answered with no text. Try again; see `touchstone doctor`.")
         cited = cite(text, packed.passages)
         refused = is_refusal(text, prompt.refusal)
         return Answered(

@@ -18,8 +18,6 @@ _MOST_WORDS: Final = 45  # a longer text that mentions a gap is an answer with a
 def is_refusal(text: str, sentence: str) -> bool:
     """Whether a text refuses: in the prompt's own sentence, or in other words if it says little else."""
     said, exact = _plain(text), _plain(sentence)
-    if not said:
-        return True
     if exact and (said == exact or (said.startswith(exact) and len(said.split()) <= len(exact.split()) + 25)):
         return True
     if len(said.split()) > _MOST_WORDS or re.search(r"\[\d", text):

@@ -62,7 +62,11 @@ async def open_index(
     config: RagConfig, corpus_digest: str, *, settings: PipelineSettings, embeddings: Embeddings | None = None
 ) -> OpenIndex:
     """The index built before for this configuration and corpus."""
-    return await open_index_at(index_uri(config, corpus_digest, settings), settings, embeddings)
+    uri, recipe = index_uri(config, corpus_digest, settings), config.digest("index", corpus=corpus_digest)
+    index = await open_index_at(uri, settings, embeddings)
+    if index.digest != recipe:
+        raise IntegrityError(f"{absolute(uri)}: holds the index {index.digest}, not {recipe}. Remove it and run: touchstone index")
+    return index
 
 
 async def open_index_at(uri: str, settings: PipelineSettings, embeddings: Embeddings | None = None) -> OpenIndex:

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -12,7 +13,7 @@ from pydantic import Field
 
 from serving.pipeline.errors import StoreError
 from serving.pipeline.index.base import Filter, Found, Vectors
-from serving.pipeline.index.place import absolute, storage_options
+from serving.pipeline.index.place import absolute, is_remote, storage_options
 from serving.pipeline.index.rank import cut_at, ranked
 from serving.pipeline.index.where import clause, facts, quoted, storable
 from serving.pipeline.registry import Params as PlugInParams
@@ -196,7 +197,9 @@ class LanceStore:
             yield
         except (OSError, RuntimeError, ValueError) as error:
             reason = SOURCE_LINE.sub("", " ".join(str(error).split()))[:300]
-            raise StoreError(f"The index in {self._uri} could not be {verb}: {reason}") from error
+            local = verb in ("opened", "read", "searched") and not is_remote(self._uri)
+            mend = f". If it is damaged, remove {Path(self._uri).parent} and run: touchstone index" if local else ""
+            raise StoreError(f"The index in {self._uri} could not be {verb}: {reason.rstrip('.')}{mend or '.'}") from error
 
 
 def directions(vectors: Vectors, dimensions: int) -> Vectors:

@@ -43,7 +43,7 @@ def read_manifest(uri: str, settings: PipelineSettings) -> IndexManifest | None:
         first = error.errors(include_url=False)[0]
         path = ".".join(str(part) for part in first["loc"])
         raise IntegrityError(
-            f"{below(uri, FILE)}: is not a manifest of an index: {path}: {first['msg']}. Remove it and build anew."
+            f"{below(uri, FILE)}: is not a manifest of an index: {path or 'file'}: {first['msg']}. Remove it and run: touchstone index"
         ) from None
 
 

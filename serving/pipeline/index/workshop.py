@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 from uuid import uuid4
 
 from serving.pipeline.errors import StoreError
@@ -19,9 +20,8 @@ def workshop(target: Path) -> Iterator[Path]:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         _clear(target)
-        folder = target.parent / f".{target.name}.{uuid4().hex[:12]}"
-        lock = folder.with_name(f"{folder.name}.lock").open("w")
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock = _lock(target)
+        folder = Path(lock.name).with_suffix("")
         folder.mkdir()
     except OSError as error:
         raise StoreError(f"{target.parent}: cannot be written: {error.strerror or error}") from error
@@ -31,6 +31,17 @@ def workshop(target: Path) -> Iterator[Path]:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
             Path(lock.name).unlink(missing_ok=True)
+
+
+def _lock(target: Path) -> IO[str]:
+    """A held lock of a new name; another's clearing may remove the file between opening and locking it, so look again."""
+    while True:
+        path = target.parent / f".{target.name}.{uuid4().hex[:12]}.lock"
+        lock = path.open("w")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if path.exists():
+            return lock
+        lock.close()
 
 
 def move_in(folder: Path, target: Path, whole: str) -> None:
@@ -54,3 +65,6 @@ def _clear(target: Path) -> None:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises while its builder lives
             shutil.rmtree(lock_path.with_suffix(""), ignore_errors=True)
             lock_path.unlink()
+    for folder in target.parent.glob(f".{target.name}.*"):  # a stopped store's own threads may write on after its folder was removed
+        if folder.is_dir() and not folder.with_name(f"{folder.name}.lock").exists():
+            shutil.rmtree(folder, ignore_errors=True)

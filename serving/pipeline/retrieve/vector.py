@@ -5,6 +5,7 @@ from typing import ClassVar
 import numpy as np
 from langchain_core.embeddings import Embeddings
 
+from serving.pipeline.errors import ModelError
 from serving.pipeline.index.base import Filter, Found, Store
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.retrieve.asked import asked
@@ -37,6 +38,8 @@ class VectorSearcher:
         # LangChain's own method, since hosted models embed questions and passages differently.
         vector = np.asarray(await self._embeddings.aembed_query(text), dtype=np.float32)
         length = float(np.linalg.norm(vector))
-        if not np.isfinite(length) or length == 0.0:  # stores answer such vectors with nothing, or with chance
+        if not np.isfinite(length):  # a broken model: finding nothing would read as a refusal, and be scored
+            raise ModelError(f"The embedding model {type(self._embeddings).__name__} gave a vector that is not finite.")
+        if length == 0.0:  # stores answer such a vector with nothing, or with chance
             return []
         return await self._store.search_vector(vector / np.float32(length), k, Filter.of(query))
