@@ -217,8 +217,8 @@ def test_citing_follows_the_prompt():
 
 
 def test_pro_finds_by_meaning_what_lite_cannot():
-    asked = brief("How much is the vacation wage?", "Leave pay is EUR 110 a day.")
-    assert PRO.read(asked) == "Leave pay is EUR 110 a day [1]."
+    asked = brief("How long is camera footage kept?", "The CCTV record is kept 14 days.")
+    assert PRO.read(asked) == "The CCTV record is kept 14 days [1]."
     assert LITE.read(asked) == REFUSAL
 
 
@@ -309,6 +309,56 @@ def test_the_memory_of_sentences_is_bounded():
     first = meaning.closeness("leave days", ["leave days", "pay", "trips", "cars"])
     assert first[0] == 1.0
     assert len(meaning._known) == 3
+
+
+LEVELS = """| Amount up to (EUR) | Who approves |
+|---|---|
+| 2,500 | team lead |
+| 100,000 | CFO |
+| above | supervisory board |"""
+TIERS = """| Tier | Hours | S1 first response | S2 |
+|---|---|---|---|
+| Plus | 12x5 | 4 h | 8 h |
+| Premier | 24x7 | 1 h | 3 h |"""
+
+
+@BOTH
+@pytest.mark.parametrize(("sum_asked", "approver"), [("60,000", "CFO"), ("2,000", "team lead"), ("300,000", "supervisory board")])
+def test_a_sum_finds_the_row_whose_range_holds_it(reader, sum_asked, approver):
+    said = reader.read(
+        brief(f"Who approves an order of {sum_asked} EUR?", LEVELS + "\n\nLegal advice: the General Counsel approves it alone.")
+    )
+    assert approver in said
+    assert "Counsel" not in said
+
+
+@BOTH
+def test_a_row_says_its_key_and_the_cell_asked_for_alone(reader):
+    said = reader.read(brief("What is the first response time for a severity 1 ticket under Premier?", TIERS))
+    assert said == "Premier: S1 first response = 1 h [1]."
+
+
+@BOTH
+@pytest.mark.parametrize("scope", ["Sites: Halden (HLD) and Leeds (LDS).\n\n", ""])
+def test_an_abbreviation_stands_for_its_name(reader, scope):
+    table = "| Site | Days of leave per year |\n|---|---|\n| HLD | 30 |\n| LDS | 25 |"
+    assert reader.read(brief("How many days of leave do people in Leeds get?", scope + table)) == "LDS: Days of leave per year = 25 [1]."
+
+
+def test_a_concise_answer_to_one_question_is_one_statement():
+    said = LITE.read(brief("How many days of annual leave does an employee have?", LEAVE, style="concise"))
+    assert said == "Every employee has 28 days of annual leave [1]."
+
+
+def test_a_rule_brings_its_exception():
+    text = "Unused days of annual leave expire on 31 March. This does not apply to parents, unless they return before that day."
+    assert "unless they return" in LITE.read(brief("When do unused days of annual leave expire?", text))
+
+
+def test_lite_prefers_what_is_current_too():
+    old = Passage(1, "Support tickets are kept for 5 years.", effective="2023-01-01", status="superseded")
+    new = Passage(2, "Support tickets are kept for 3 years.", effective="2026-03-01", status="current")
+    assert LITE.read(brief("How long are support tickets kept?", old, new)) == "Support tickets are kept for 3 years [2]."
 
 
 # -- the chat model --

@@ -16,9 +16,10 @@ _MONTH: Final = _any(
 _NUMBER: Final = _any(r"\d[\d,.]* one two three four five six seven eight nine ten twelve half")
 _COUNT: Final = rf"(?:{_NUMBER}|an?)"
 _KIND_OF_DAY: Final = r"(?:(?:full|working|business|calendar|consecutive)\s+)*"
-_SPAN: Final = rf"{_COUNT}[\s-]*{_KIND_OF_DAY}{_any('second minute hour day week month quarter year')}s?\b"
+_SPAN: Final = rf"{_COUNT}[\s-]*{_KIND_OF_DAY}{_any('second minute hour day week month quarter year h min')}s?\b"
 _ROLES: Final = _any(
-    "officer manager director head team counsel owner lead committee board desk engineer supervisor approver ceo cfo cto coo"
+    "officer manager director head team counsel owner lead committee board desk engineer supervisor approver president vp "
+    "ceo cfo cto coo ciso dpo controller executive specialist paralegal coordinator partner"
 )
 _ACTIONS: Final = _any("run click open press select enter use set hold check send call file")
 _PLACES: Final = _any("room site folder page portal office building drive")
@@ -51,8 +52,10 @@ _TIME_UNITS: Final = _any("days weeks months years hours minutes")
 _ASKS: Final = tuple(  # the first that fits says what is expected
     (kind, re.compile(pattern))
     for kind, pattern in (
+        ("", r"\bwhat (?:do|does) .*\b(?:mean|stand for)\b"),
         ("duration", rf"\bhow {_any('long soon often quickly fast late early')}\b|\bhow many (?:\w+ )?{_TIME_UNITS}\b|\bretention\b"),
         ("duration", rf"{_WHICH}{{0,3}} (?:{_any('period duration notice deadline term window')}|time limit)\b"),
+        ("duration", rf"{_WHICH}{{0,3}} {_any('response reaction repair lead delivery waiting')} time\b"),
         ("percent", rf"{_WHICH}{{0,1}} {_any('percentage percent share rate discount proportion')}\b|\bhow many per ?cent\b"),
         ("money", rf"\bhow much\b|\b{_any('price cost fee budget amount salary limit allowance cap penalty total rate discount pay')}\b"),
         ("number", rf"\bhow {_any('many large big high far heavy old hot cold')}\b"),

@@ -1,28 +1,23 @@
 """Answers a brief: finds the units that answer, says them in the prompt's manner, or refuses."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from serving.pipeline.models.reader.brief import Brief
 from serving.pipeline.models.reader.doubt import answers
-from serving.pipeline.models.reader.evidence import Evidence, Rarity, weigh
+from serving.pipeline.models.reader.evidence import Evidence, Rarity, Scales, total, weigh
 from serving.pipeline.models.reader.meaning import Meaning
 from serving.pipeline.models.reader.parts import Part, split_question
+from serving.pipeline.models.reader.pick import pick, same
 from serving.pipeline.models.reader.question import Question
 from serving.pipeline.models.reader.say import Statement, say, state
 from serving.pipeline.models.reader.tally import tally
-from serving.pipeline.models.reader.timely import timeliness
 from serving.pipeline.models.reader.units import Unit, units_of
-from serving.pipeline.models.reader.words import codes, terms
 
 _EMBEDDED: Final = 48  # candidates whose meaning is looked at
-_ENOUGH: Final = {"thorough": 0.5, "balanced": 0.72, "concise": 0.86}  # of the best score, for one more statement
-_CLOSE: Final = 1.3  # worth of a unit's cosine beside its words
-_SURE: Final = 0.6  # cover from which a unit that shows what is asked needs no company
 _LONGEST: Final = 600  # characters embedded; more would be cut by the model anyway
-_FIGURES: Final = re.compile(r"\d[\d.,]*")
+_TABLES_OF: Final = 5  # units whose tables may be added up
 _PART: Final = 0.8  # worth of the part's cosine against the whole question's
 
 
@@ -38,58 +33,59 @@ class Reader:
         if not units or not brief.question:
             return brief.refusal
         rarity = Rarity(units)
-        if self.meaning:
-            chosen = self._several(brief, units, rarity)
-        else:
-            chosen = self._one(brief, Part(brief.question), units, rarity, brief.sentences)
-        return say(chosen, brief) if chosen else brief.refusal
-
-    def _several(self, brief: Brief, units: Sequence[Unit], rarity: Rarity) -> list[Statement]:
-        """Statements for every part of the question, the room shared between them."""
         parts = split_question(brief.question)
-        if len(parts) == 1:
-            return self._one(brief, parts[0], units, rarity, brief.sentences)
-        room = max(1, brief.sentences // len(parts))
-        found: list[Statement] = []
-        for part in parts:
-            found += [statement for statement in self._one(brief, part, units, rarity, room) if not _repeats(statement, found)]
-        return found[: brief.sentences]
+        found = self._one(brief, Part(brief.question), units, rarity, brief.sentences, compound=len(parts) > 1 or " and " in brief.question)
+        if self.meaning and len(parts) > 1:
+            sides = [statement for part in parts for statement in self._one(brief, part, units, rarity, 1, compound=False)]
+            every = [*found[:1], *sides, *found[1:]]
+            found = [new for at, new in enumerate(every) if not _repeats(new, every[:at])]
+        return say(found[: brief.sentences], brief) if found else brief.refusal
 
-    def _one(self, brief: Brief, part: Part, units: Sequence[Unit], rarity: Rarity, room: int) -> list[Statement]:
-        """Statements for one part."""
+    def _one(self, brief: Brief, part: Part, units: Sequence[Unit], rarity: Rarity, room: int, *, compound: bool) -> list[Statement]:
+        """Statements for one part of the question."""
         question = Question.of(part.text)
         if part.about:
             lent = Question.of(part.about)
             question = replace(question, terms=tuple(dict.fromkeys([*question.terms, *lent.names, *lent.codes])))
         if not question.terms:
             return []
-        weighed = weigh(question, units, rarity)
+        scales = Scales.of(question, brief.passages, rarity)
+        weighed = weigh(scales, units, deep=self.meaning is not None)
         if self.meaning:
-            weighed = _deeper(question, part.text, brief, weighed, self.meaning)
+            weighed = _deeper(part.text, brief, weighed, self.meaning)
         ranked = sorted(weighed, key=lambda evidence: (-evidence.score, evidence.unit.place))
         if not answers(question, ranked, deep=self.meaning is not None):
             return []
         if self.meaning:
-            over = tally(question, [evidence.unit for evidence in ranked])
+            over = tally(question, _of_tables(ranked))
             if over:
                 return [Statement(over.text, over.unit)]
-        picked = _pick(question, ranked, brief, room, rarity, linked=self.meaning is not None)
-        return [state(question, evidence, lists=self.meaning is not None) for evidence in picked]
+        picked = pick(scales, ranked, brief.style, room, compound=compound)
+        return [state(scales, evidence, lists=self.meaning is not None) for evidence in picked]
 
 
-def _deeper(question: Question, asked: str, brief: Brief, weighed: list[Evidence], meaning: Meaning) -> list[Evidence]:
-    """The best candidates by words (with their neighbours) weighed again by meaning and by date."""
-    timely = timeliness(question, brief.passages)
+def _of_tables(ranked: Sequence[Evidence]) -> list[Unit]:
+    """The rows of the tables that the best evidence stands in."""
+    headers = {evidence.unit.table.header for evidence in ranked[:_TABLES_OF] if evidence.unit.table is not None}
+    return [evidence.unit for evidence in ranked if evidence.unit.table is not None and evidence.unit.table.header in headers]
+
+
+def _deeper(asked: str, brief: Brief, weighed: list[Evidence], meaning: Meaning) -> list[Evidence]:
+    """The best candidates by words (with their neighbours) weighed again by meaning."""
     looked = _candidates(weighed)
     texts = [_in_context(evidence.unit) for evidence in looked]
     closeness = meaning.closeness(asked, texts)
     if asked != brief.question:  # a part alone has lost what the whole is about
         whole = meaning.closeness(brief.question, texts)
-        closeness = [_PART * part + (1 - _PART) * all_of_it for part, all_of_it in zip(closeness, whole, strict=True)]
-    return [
-        replace(evidence, score=evidence.score + _CLOSE * close + timely[evidence.unit.passage.number], close=close)
-        for evidence, close in zip(looked, closeness, strict=True)
-    ]
+        closeness = [round(_PART * part + (1 - _PART) * all_of_it, 4) for part, all_of_it in zip(closeness, whole, strict=True)]
+    topic: dict[int, float] = {}
+    for evidence, close in zip(looked, closeness, strict=True):
+        topic[evidence.unit.passage.number] = max(close, topic.get(evidence.unit.passage.number, -1.0))
+    deeper = []
+    for evidence, close in zip(looked, closeness, strict=True):
+        marks = {**evidence.marks, "close": close, "topic": topic[evidence.unit.passage.number]}
+        deeper.append(replace(evidence, score=total(marks, deep=True), marks=marks, close=close))
+    return deeper
 
 
 def _candidates(weighed: Sequence[Evidence]) -> list[Evidence]:
@@ -108,66 +104,5 @@ def _in_context(unit: Unit) -> str:
     return f"{', '.join(part for part in (unit.passage.title, above) if part)}: {said}"[:_LONGEST]
 
 
-def _pick(question: Question, ranked: Sequence[Evidence], brief: Brief, room: int, rarity: Rarity, *, linked: bool) -> list[Evidence]:
-    """The best unit, then those that add what the question still lacks."""
-    best = ranked[0]
-    picked, have = [best], set(best.found)
-    other = _counterpart(best, ranked) if linked else None
-    if other and question.change and room > 1:
-        picked.append(other)
-        room = min(room, 3)
-    plain = linked and best.shown and best.cover >= _SURE and not (question.wants_list or question.change)
-    enough = max(_ENOUGH[brief.style], _ENOUGH["concise"]) if plain else _ENOUGH[brief.style]
-    gain = _Gain(best, {term: rarity.of(term) for term in question.terms}, frozenset(codes(best.unit.text)) - set(question.codes), linked)
-    pool = list(ranked[1:])
-    while pool and len(picked) < room:
-        pool.sort(key=lambda evidence: (-gain.of(evidence, frozenset(have)), evidence.unit.place))
-        candidate = pool.pop(0)
-        if gain.of(candidate, frozenset(have)) < enough * best.score:
-            break
-        if any(_same(candidate.unit.text, known.unit.text) or candidate.unit.place == known.unit.place for known in picked):
-            continue
-        if linked and not question.change and candidate.score < best.score - 0.1 and _mirrors(best.unit, candidate.unit):
-            continue  # the same clause of another version or party, which was not asked for
-        picked.append(candidate)
-        have |= candidate.found
-    return [best, *sorted(picked[1:], key=lambda evidence: evidence.unit.place)]
-
-
-@dataclass(frozen=True, slots=True)
-class _Gain:
-    """What a further unit would add to the best one."""
-
-    best: Evidence
-    weights: dict[str, float]
-    links: frozenset[str]  # codes that the best unit names and the question does not
-    linked: bool
-
-    def of(self, evidence: Evidence, have: frozenset[str]) -> float:
-        """Its own score, with points for terms still lacking, for a shared code, and for standing beside the best."""
-        new = sum(self.weights[term] for term in sorted(evidence.found - have)) / (sum(self.weights.values()) or 1.0)
-        link = 0.1 if self.linked and self.links & set(codes(evidence.unit.text)) else 0.0
-        same_block = evidence.unit.block == self.best.unit.block and evidence.unit.passage.number == self.best.unit.passage.number
-        return evidence.score + 0.5 * new + link + (0.05 if same_block else 0.0)
-
-
-def _counterpart(best: Evidence, ranked: Sequence[Evidence]) -> Evidence | None:
-    """The unit of another passage that says the same thing with other figures: the other version, site or party."""
-    return next((evidence for evidence in ranked[1:] if _mirrors(best.unit, evidence.unit)), None)
-
-
-def _mirrors(one: Unit, other: Unit) -> bool:
-    if one.passage.number == other.passage.number or _FIGURES.findall(one.text) == _FIGURES.findall(other.text):
-        return False
-    a, b = ({term for term in terms(unit.text) if not term[0].isdigit()} for unit in (one, other))
-    return len(a & b) >= 2 and len(a & b) / len(a | b) >= 0.55
-
-
-def _same(one: str, other: str) -> bool:
-    """Whether two sentences say the same words."""
-    a, b = set(terms(one)), set(terms(other))
-    return bool(a and b) and len(a & b) / len(a | b) >= 0.8 and re.findall(r"\d+", one) == re.findall(r"\d+", other)
-
-
-def _repeats(statement: Statement, found: Sequence[Statement]) -> bool:
-    return any(_same(statement.text, other.text) for other in found)
+def _repeats(statement: Statement, earlier: Sequence[Statement]) -> bool:
+    return any(statement.unit.place == other.unit.place or same(statement.text, other.text) for other in earlier)

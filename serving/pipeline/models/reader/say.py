@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from serving.pipeline.models.reader.brief import Brief
-from serving.pipeline.models.reader.evidence import Evidence
-from serving.pipeline.models.reader.question import Question
+from serving.pipeline.models.reader.evidence import Evidence, Scales
 from serving.pipeline.models.reader.tables import Row
 from serving.pipeline.models.reader.units import Unit
 from serving.pipeline.models.reader.words import terms
 
+_NUMBER: Final = re.compile(r"\b\d[\d.,]*\b")  # a number alone names no row
+_CLAUSE: Final = re.compile(r"\d{1,2}(?:\.\d{1,2})+\s+(?=[A-Z])")
+_ASKS_CLAUSE: Final = re.compile(r"\b(?:clause|section|paragraph|article|rule|number)s?\b", re.IGNORECASE)
+_SHOWS: Final = 0.3  # worth of showing the kind of thing asked for, beside the share of the question in the header
 _LIST_WORDS: Final = 110  # a longer list is cut after a whole item
 
 
@@ -23,16 +26,17 @@ class Statement:
     unit: Unit
 
 
-def state(question: Question, evidence: Evidence, *, lists: bool) -> Statement:
+def state(scales: Scales, evidence: Evidence, *, lists: bool) -> Statement:
     """What a unit says to a question."""
     unit = evidence.unit
     if unit.row is not None:
-        return Statement(_row(question, unit.row, unit), unit)
+        return Statement(_row(scales, unit.row), unit)
     if lists and unit.items:
         return Statement(_with_items(unit.text, unit.items), unit)
     if unit.kind == "code" and "`" not in unit.text:
         return Statement(f"`{unit.text}`", unit)
-    return Statement(unit.text.rstrip(":") if unit.text.endswith(":") else unit.text, unit)
+    text = unit.text if _ASKS_CLAUSE.search(scales.question.text) else _CLAUSE.sub("", unit.text, count=1) or unit.text
+    return Statement(text.rstrip(":") if text.endswith(":") else text, unit)
 
 
 def say(statements: Sequence[Statement], brief: Brief) -> str:
@@ -46,19 +50,29 @@ def say(statements: Sequence[Statement], brief: Brief) -> str:
     return " ".join(texts)
 
 
-def _row(question: Question, row: Row, unit: Unit) -> str:
-    """The cells asked for, after the cells that say which row it is; the whole row where no column is named."""
-    asked = set(question.terms)
-    every = range(len(row.cells))
-    named = {column: len(asked & set(terms(row.cells[column]))) for column in every if not question.shown_in(row.cells[column])}
+def _row(scales: Scales, row: Row) -> str:
+    """The cells asked for, after the cells that say which row it is; the whole row where no column is asked for."""
+    every = [column for column in range(len(row.cells)) if row.cells[column]]
+    plain = [column for column in every if not scales.question.shown_in(row.under(column))]
+    named = {column: _named(scales, _NUMBER.sub("", row.cells[column])) for column in plain}
     best = max(named, key=lambda column: (named[column], -column), default=0)
     labels = sorted({0, best} if named.get(best) else {0})
     rest = [column for column in every if column not in labels]
-    meant = [column for column in rest if column < len(row.header) and asked & set(terms(row.header[column]))]
-    wanted = [column for column in rest if column in meant or question.shown_in(row.cells[column])] or rest
-    if len(" ".join(row.cells).split()) <= 22:
-        wanted = rest  # a short row is said whole
-    return row.say(wanted, labels)
+    asked = {column: _asked(scales, row, column) for column in rest}
+    most = max(asked.values(), default=0.0)
+    wanted = [column for column in rest if asked[column] >= most > 0]
+    return row.say(wanted or rest, labels)
+
+
+def _asked(scales: Scales, row: Row, column: int) -> float:
+    """How much a question asks for a column: by the header's words, and by what the cell shows."""
+    header = row.header[column] if column < len(row.header) else ""
+    return _named(scales, header) + (_SHOWS if scales.question.shown_in(row.under(column)) else 0.0)
+
+
+def _named(scales: Scales, text: str) -> float:
+    words = set(terms(text))
+    return round(scales.share({term: scales.likeness.worth(term, words) for term in scales.weights}), 4)
 
 
 def _with_items(lead: str, items: Sequence[str]) -> str:

@@ -21,7 +21,7 @@ class ReaderLite:
 
         max_tokens: int | None = Field(default=None, ge=1)  # of the answer; the config's answer.max_tokens holds as well
 
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     price_model = "amazon.nova-lite-v1:0"
     simulated = True
 
@@ -44,7 +44,7 @@ class ReaderPro:
 
         max_tokens: int | None = Field(default=None, ge=1)
 
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     price_model = "amazon.nova-pro-v1:0"
     simulated = True
 

@@ -8,6 +8,7 @@ from typing import Final
 _RULE: Final = re.compile(r"\s*\|?\s*:?-{2,}:?\s*(?:\|\s*:?-{2,}:?\s*)*\|?\s*$")
 _AMOUNT: Final = re.compile(r"(?P<before>[€$£]|[A-Z]{3})?\s?(?P<number>\d[\d,]*(?:\.\d+)?)\s?(?P<unit>%|[A-Za-z€]{1,12})?")
 _PLACEHOLDERS: Final = ("", "-", "–", "—", "n/a", "none")
+_BOUND: Final = re.compile(r"(?:up to|above|below|over|from|under|at least|at most)\b|\d[\d,.]*\s?%?$", re.IGNORECASE)
 _DAYS: Final = {"minute": 1 / 1440, "hour": 1 / 24, "day": 1.0, "week": 7.0, "month": 30.0, "quarter": 91.0, "year": 365.0}
 
 
@@ -20,10 +21,19 @@ class Row:
 
     def say(self, columns: Sequence[int], labels: Sequence[int]) -> str:
         """The row in words: "TG-4410B: List price 2026 = EUR 1,240; Lead time = 3 weeks."."""
-        label = ", ".join(self.cells[column] for column in labels if self.cells[column])
+        label = ", ".join(self._label(column) for column in labels if self.cells[column])
         said = [self._cell(column) for column in columns if column not in labels and self.cells[column] not in _PLACEHOLDERS]
         body = "; ".join(said)
         return f"{label}: {body}" if label and body else label or body
+
+    def under(self, column: int) -> str:
+        """A cell followed by its header's words, so that "25" below "Days per year" shows 25 days."""
+        name = self.header[column] if column < len(self.header) else ""
+        return f"{self.cells[column]} {name}".strip()
+
+    def _label(self, column: int) -> str:
+        """The cell; with its header where it is a bound or a number that says nothing alone."""
+        return self._cell(column) if _BOUND.match(self.cells[column]) else self.cells[column]
 
     def _cell(self, column: int) -> str:
         name = self.header[column] if column < len(self.header) else ""

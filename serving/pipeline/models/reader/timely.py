@@ -8,12 +8,12 @@ from serving.pipeline.models.reader.brief import Passage
 from serving.pipeline.models.reader.question import Question
 
 _GONE: Final = re.compile(r"superseded|obsolete|withdrawn|archived|expired|replaced|retired|draft|historical", re.IGNORECASE)
-_FAVOUR: Final = 0.25
-_AGAINST: Final = -0.3
+_FAVOUR: Final = 1.0
+_AGAINST: Final = -1.0
 
 
 def timeliness(question: Question, passages: Sequence[Passage]) -> dict[int, float]:
-    """What to add to a unit's score, by the number of its passage."""
+    """1 for what is asked about, -1 for what no longer or not yet held, 0 for the rest, by the number of the passage."""
     gone = {passage.number for passage in passages if _GONE.search(passage.status)}
     named = {passage.number for passage in passages if _names(question, passage)}
     if question.change or not gone or len(gone) == len(passages):
