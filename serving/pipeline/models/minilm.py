@@ -35,7 +35,6 @@ DIGESTS = {  # what the files must be for `MiniLm.version` to be true
 }
 SPECIAL_TOKENS = 2  # one before the text, one after
 REMEMBERED = 1024  # vectors kept by text, 1.5 KB each
-PIECE = 8  # texts a thread takes at a time: few enough that both end together, and that Ctrl-C ends soon
 MOST_THREADS = 4
 
 _loading = threading.Lock()  # two threads asking at once must not load twice
@@ -117,15 +116,10 @@ class MiniLmEmbeddings(Embeddings):
         """One text per call of the model: faster than batches here, and no text can touch another."""
         if len(texts) < 2 or self._threads < 2:
             return [self._vector(text) for text in texts]
-        order = sorted(range(len(texts)), key=lambda index: -len(texts[index]))  # long ones first: the threads end together
-        pieces = [order[start : start + PIECE] for start in range(0, len(order), PIECE)]
-        if len(pieces) < self._threads:
-            pieces = [order[first :: self._threads] for first in range(min(self._threads, len(order)))]
-        found: dict[int, NDArray[np.float32]] = {}
-        with ThreadPoolExecutor(min(self._threads, len(pieces)), thread_name_prefix="minilm") as pool:
-            for piece, vectors in zip(pieces, pool.map(lambda piece: [self._vector(texts[i]) for i in piece], pieces), strict=True):
-                found.update(zip(piece, vectors, strict=True))
-        return [found[index] for index in range(len(texts))]
+        longest_first = sorted(range(len(texts)), key=lambda index: -len(texts[index]))  # so that the threads end together
+        with ThreadPoolExecutor(min(self._threads, len(texts)), thread_name_prefix="minilm") as pool:
+            vectors = dict(zip(longest_first, pool.map(lambda index: self._vector(texts[index]), longest_first), strict=True))
+        return [vectors[index] for index in range(len(texts))]
 
     def _vector(self, text: str) -> NDArray[np.float32]:
         vector: NDArray[np.float32]
