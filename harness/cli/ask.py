@@ -21,7 +21,7 @@ from harness.cli.options import (
 from harness.cli.progress import progress_line
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.plain import Plain
-from serving.pipeline.types import Principal, Query, Trace
+from serving.pipeline.types import PUBLIC, Principal, Query, Trace
 
 
 def ask(
@@ -32,6 +32,11 @@ def ask(
     channel: Annotated[str, typer.Option("--channel", help="Ask the release of a channel instead of a configuration.")] = "",
     group: Annotated[list[str] | None, typer.Option("--group", help="A group the asker belongs to. Repeatable.")] = None,
     domain: Annotated[list[str] | None, typer.Option("--domain", help="Look only in this domain. Repeatable.")] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option("--where", metavar="KEY=VALUE", help="Only documents with this metadata, e.g. status=current. Repeatable."),
+    ] = None,
+    tenant: Annotated[str, typer.Option("--tenant", help="The asker's tenant.")] = PUBLIC,
     show_prompt: Annotated[bool, typer.Option("--show-prompt", help="Also print the prompt the model read.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -40,7 +45,8 @@ def ask(
         question.encode()
     except UnicodeEncodeError:
         raise ConfigError(f"The question is not UTF-8: {question!r}. Is the terminal's character set UTF-8?") from None
-    query = Query(question, Principal(id="command-line", groups=frozenset(group or ())), tuple(domain or ()))
+    asker = Principal(id="command-line", tenant=tenant, groups=frozenset(group or ()))
+    query = Query(question, asker, tuple(domain or ()), dict(_pair(one) for one in where or ()))
     live = sys.stdout.isatty() and not as_json
     trace = asyncio.run(_answer(query, config, change, corpus, channel, live=live))
     if as_json:
@@ -50,6 +56,13 @@ def ask(
     _show(trace)
     if show_prompt:
         typer.echo(f"\n--- {trace.prompt_id} ---\n{trace.prompt}")
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"--where {text!r}: write KEY=VALUE, for example status=current.")
+    return key, value
 
 
 async def _answer(query: Query, config_file: object, changes: object, corpus: str, channel: str, *, live: bool) -> Trace:

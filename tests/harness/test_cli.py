@@ -29,6 +29,17 @@ def test_asking_for_json_gives_the_whole_trace(world: World) -> None:
     assert trace["usage"][0]["simulated"] is True
 
 
+def test_asking_can_be_narrowed_to_metadata_and_to_a_domain(world: World) -> None:
+    (world.root / "datasets/corpora/tiny/hr/old.md").write_text(
+        "---\nstatus: superseded\n---\n# Leave\n\nEmployees had 25 days of paid holiday.\n"
+    )
+    for narrowed, found in ((["--where", "status=superseded"], {"hr/old.md"}), (["--domain", "it"], {"it/laptops.md", "it/vpn.md"})):
+        trace = world.touchstone("ask", QUESTION, "--corpus", "tiny", "-c", "tiny.yaml", "--json", *narrowed).json
+        assert isinstance(trace, dict)
+        documents = {hit["chunk"]["document_id"] for hit in trace["hits"]}
+        assert documents and documents <= found
+
+
 def test_the_same_question_twice_gives_the_same_answer_hits_and_digests(world: World) -> None:
     def once() -> dict[str, object]:
         trace = world.touchstone("ask", QUESTION, "--corpus", "tiny", "-c", "tiny.yaml", "--json").json
@@ -159,6 +170,7 @@ MISTAKES = [
     (["ask", QUESTION, "--corpus", "tiny", "-s", "retrieve.topk=3"], "Did you mean 'top_k'?"),
     (["ask", QUESTION, "--corpus", "tiny", "-s", "retrieve.top_k=three"], "'three'"),
     (["ask", QUESTION, "--corpus", "tiny", "-s", "retrieve.top_k"], "write PATH=VALUE"),
+    (["ask", QUESTION, "--corpus", "tiny", "--where", "status"], "write KEY=VALUE"),
     (["ask", QUESTION, "--corpus", "empty"], "empty"),
     (["ask", QUESTION, "--corpus", "broken"], "report.pdf"),
     (["ask", QUESTION, "--corpus", "tiny", "-c", "tiny.yaml", "-s", "answer.prompt.version=9"], "No version 9"),

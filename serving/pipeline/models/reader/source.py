@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from serving.pipeline.models.minilm import MiniLm
 from serving.pipeline.models.reader.chat import ReaderChat
 from serving.pipeline.models.reader.meaning import Meaning
 from serving.pipeline.models.reader.read import Reader
@@ -44,7 +45,7 @@ class ReaderPro:
 
         max_tokens: int | None = Field(default=None, ge=1)
 
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = f"2+{MiniLm.version}"  # what it reads by is part of what it is
     price_model = "amazon.nova-pro-v1:0"
     simulated = True
 
@@ -62,7 +63,5 @@ class ReaderPro:
 
     @cached_property
     def _reader(self) -> Reader:
-        from serving.pipeline.models.minilm import MiniLm
-
         embeddings = MiniLm(MiniLm.Params(), settings=self._settings).connect()
         return Reader(Meaning(embeddings.vectors))
