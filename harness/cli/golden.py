@@ -87,7 +87,7 @@ def check(name: Name = DEFAULT_GOLDEN, as_json: AsJson = False) -> None:
 def seal(name: Name = DEFAULT_GOLDEN) -> None:
     """Fill in the offsets of new quotes, check everything and write the sums; nothing changes when a check fails."""
     from harness.golden import load_golden
-    from harness.golden import seal as write_seal
+    from harness.seal import seal as write_seal
 
     places = settings()
     golden = load_golden(places.datasets, name, sealed=False)

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.golden import HoldoutSplit, TuneSplit, golden_sets, load_golden, seal
+from harness.golden import HoldoutSplit, TuneSplit, golden_sets, load_golden
+from harness.seal import seal
 from serving.pipeline.errors import DataError
 from serving.pipeline.index.corpus import Corpus
 from serving.pipeline.types import Document
