@@ -41,16 +41,19 @@ app.add_typer(release.app, name="release", help="Releases: what was proven, read
 app.add_typer(channel.app, name="channel", help="Channels: which release an environment serves.")
 
 
-@app.callback()
-def touchstone(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)] = False,
-) -> None:
-    """Touchstone."""
-    if version:
+def _version(asked: bool) -> None:
+    if asked:
         from importlib.metadata import version as installed
 
         typer.echo(installed("touchstone-rag"))
         raise typer.Exit
+
+
+@app.callback()
+def touchstone(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.", callback=_version, is_eager=True)] = False,
+) -> None:
+    """Touchstone."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -8,7 +8,7 @@ from harness.cli.options import AsJson, print_json, settings
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Look at every part; exit 3 when one that is needed does not work."""
+    """Say what is there, what is missing and what it would give."""
     from harness.doctor import Finding, examine
 
     findings: list[Finding] = []

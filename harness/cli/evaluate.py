@@ -34,7 +34,7 @@ def evaluate(
     tracking: Annotated[bool, typer.Option("--tracking/--no-tracking", help="Log the run to MLflow.")] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Answer every case, score the answers, write a report and log a run."""
+    """Score a configuration on a golden set; report it, log it."""
     from harness.evaluate import Evaluator
     from harness.golden import load_golden
     from harness.report import write_evaluation

@@ -18,7 +18,7 @@ from harness.cli.progress import progress_line
 
 
 def index(config: ConfigFile = None, change: Set = None, corpus: CorpusName = DEFAULT_CORPUS, as_json: AsJson = False) -> None:
-    """Build the index of a configuration over a corpus, or say that it is there."""
+    """Build the index of a configuration, or find it there."""
     import typer
 
     from harness.workshop import Workshop

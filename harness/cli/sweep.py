@@ -21,7 +21,7 @@ def sweep(
     tracking: Annotated[bool, typer.Option("--tracking/--no-tracking", help="Log to MLflow.")] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Search a configuration space on the tune split and prove the best few on the holdout."""
+    """Search on the tune split, prove the best on the holdout."""
     from harness.golden import load_golden
     from harness.promote import WINNER
     from harness.sweep.experiment import load_experiment

@@ -13,7 +13,7 @@ def ui(
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port to listen on.")] = 5000,
 ) -> None:
-    """Open MLflow's UI on the store in use; the first page takes about half a minute."""
+    """Open MLflow's UI on the runs logged here."""
     from harness.tracking.mlflow import quiet_environment
 
     places = settings()

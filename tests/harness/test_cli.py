@@ -1,6 +1,7 @@
 import json
 import shutil
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -240,6 +241,11 @@ def test_every_command_explains_itself(world: World) -> None:
         said = world.touchstone(command, "--help")
         assert said.code == 0, said
         assert "Usage" in said.out
+
+
+def test_the_version_is_that_of_the_package(world: World) -> None:
+    said = world.touchstone("--version")
+    assert (said.code, said.out.strip()) == (0, version("touchstone-rag"))
 
 
 def test_every_setting_is_documented(world: World) -> None:
