@@ -1,14 +1,13 @@
 """Chunks that follow a document's headings."""
 
 from collections.abc import Iterator, Sequence
-from typing import ClassVar, Self
+from typing import ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from serving.pipeline.index.headings import Heading, headings
 from serving.pipeline.index.slices import slices
-from serving.pipeline.index.windows import Characters, Cutter
-from serving.pipeline.registry import Params as PlugInParams
+from serving.pipeline.index.windows import Characters, Cutter, WindowParams
 from serving.pipeline.types import Chunk, Document
 
 
@@ -17,18 +16,12 @@ class MarkdownChunker:
 
     version: ClassVar[str] = "1"
 
-    class Params(PlugInParams):
+    class Params(WindowParams):
         """Sizes in characters."""
 
         size: int = Field(default=1200, ge=16, le=100_000)
         overlap: int = Field(default=120, ge=0)
         shortest: int = Field(default=200, ge=0, le=100_000)  # a section below this is joined to the next if both fit
-
-        @model_validator(mode="after")
-        def _overlap_below_size(self) -> Self:
-            if self.overlap >= self.size:
-                raise ValueError(f"overlap {self.overlap} must be smaller than size {self.size}")
-            return self
 
     def __init__(self, params: Params) -> None:
         self.params = params

@@ -1,14 +1,13 @@
 """Chunks of a number of tokens, wherever that falls."""
 
 from collections.abc import Iterator
-from typing import ClassVar, Self
+from typing import ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from serving.pipeline.index.headings import headings
 from serving.pipeline.index.slices import slices
-from serving.pipeline.index.windows import Cutter, Tokens
-from serving.pipeline.registry import Params as PlugInParams
+from serving.pipeline.index.windows import Cutter, Tokens, WindowParams
 from serving.pipeline.types import Chunk, Document
 
 
@@ -20,17 +19,11 @@ class TokenChunker:
 
     version: ClassVar[str] = "1"
 
-    class Params(PlugInParams):
+    class Params(WindowParams):
         """Sizes in tokens; MiniLM reads 256 of its own, about 210 of these."""
 
         size: int = Field(default=200, ge=4, le=20_000)
         overlap: int = Field(default=30, ge=0)
-
-        @model_validator(mode="after")
-        def _overlap_below_size(self) -> Self:
-            if self.overlap >= self.size:
-                raise ValueError(f"overlap {self.overlap} must be smaller than size {self.size}")
-            return self
 
     def __init__(self, params: Params) -> None:
         self.params = params

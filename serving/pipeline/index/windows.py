@@ -8,9 +8,12 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
+
+from pydantic import model_validator
 
 from serving.pipeline.index.headings import is_heading
+from serving.pipeline.registry import Params as PlugInParams
 
 SENTENCE_END = re.compile(r"[.!?…][\"'”’)\]]*(?=\s)|[。！？]")
 CLAUSE_END = re.compile(r"[;:,](?=\s)")
@@ -18,6 +21,19 @@ SPACE = re.compile(r"\s+")
 FRESH_START = re.compile(r"\n\s*|[.!?…][\"'”’)\]]*\s+|[。！？]")
 TOKEN = re.compile(r"[぀-ヿ㐀-鿿가-힯]|(?:(?![぀-ヿ㐀-鿿가-힯])\w){1,16}|[^\w\s]")
 ROW_REACH = 4000  # how far a table row is followed to its end
+
+
+class WindowParams(PlugInParams):
+    """How large a window is and how much of the one before it repeats, in the chunker's own unit."""
+
+    size: int
+    overlap: int
+
+    @model_validator(mode="after")
+    def _overlap_below_size(self) -> Self:
+        if self.overlap >= self.size:
+            raise ValueError(f"overlap {self.overlap} must be smaller than size {self.size}")
+        return self
 
 
 class Ruler(Protocol):

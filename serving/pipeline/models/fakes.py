@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from abc import abstractmethod
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -84,8 +85,8 @@ class Scripted:
 class Instant(BaseChatModel):
     """A model whose answer needs no waiting: subclasses say `_line`, this makes LangChain's four ways of it."""
 
-    def _line(self, messages: Sequence[BaseMessage]) -> Line:
-        raise NotImplementedError
+    @abstractmethod
+    def _line(self, messages: Sequence[BaseMessage]) -> Line: ...
 
     @property
     def _llm_type(self) -> str:
