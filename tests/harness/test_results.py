@@ -74,3 +74,10 @@ def test_a_file_that_is_no_report_says_so(tmp_path: Path, content: str | None, w
         path.write_text(content)
     with pytest.raises(DataError, match=words):
         read_report(path)
+
+
+def test_dollars_are_unknown_where_one_model_has_no_known_price() -> None:
+    from dataclasses import replace
+
+    unpriced = replace(a_full_trace(), usage=(Usage("m", 10, 5, priced=False),))
+    assert a_report(SCORED, CaseResult(a_case(id="c3"), (), unpriced)).costs["usd"] is None
