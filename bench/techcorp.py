@@ -13,7 +13,7 @@ from pathlib import Path
 import _bench
 
 from harness.evaluate import Evaluator
-from harness.golden import load_golden
+from harness.golden.load import load_golden
 from harness.results import EvalReport
 from harness.settings import HarnessSettings
 from harness.workshop import Workshop

@@ -83,7 +83,7 @@ def _home(home: Path) -> str:
 
 
 def _golden(datasets: Path) -> str:
-    from harness.golden import golden_sets, load_golden
+    from harness.golden.load import golden_sets, load_golden
 
     sets = [load_golden(datasets, name) for name in golden_sets(datasets)]
     return ", ".join(f"{golden.id} ({len(golden.cases)} cases)" for golden in sets) or f"none in {datasets / 'golden'}"

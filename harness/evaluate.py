@@ -5,9 +5,11 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from harness.golden import Case, Split
-from harness.metrics import metric
-from harness.metrics.base import Metric, Score
+from harness.golden.case import Case
+from harness.golden.sets import Split
+from harness.metrics import judged, metric
+from harness.metrics.base import JudgedMetric, Metric, Score
+from harness.metrics.tools import Tools
 from harness.results import CaseError, CaseResult, EvalReport, Header
 from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import DataError, InfrastructureError, IntegrityError, TouchstoneError, UserError
@@ -24,12 +26,13 @@ class Evaluator:
     metrics: Sequence[str]
     concurrency: int = 4
     case_timeout_s: float = 120.0
+    tools: Tools | None = None  # for the metrics that need an embedding model or a judge
 
     async def run(self, pipeline: RagPipeline, config: RagConfig, split: Split, progress: Progress | None = None) -> EvalReport:
         """Answer and score every case of the split; rows come in the split's order whatever finished first."""
         if not split.cases:
             raise DataError(f"The {split.name} split of {split.golden} has no cases; a set this small cannot be split.")
-        scorers = [metric(name) for name in self.metrics]
+        scorers = [metric(name, self.tools) for name in self.metrics]
         clock, begin = pipeline.clock, pipeline.clock.seconds()
         started = clock.now().isoformat(timespec="seconds")
         turn = asyncio.Semaphore(self.concurrency)
@@ -61,12 +64,14 @@ class Evaluator:
             split_digest=split.digest,
             metrics=tuple(scorer.name for scorer in scorers),
             metric_versions={scorer.name: scorer.version for scorer in scorers},
+            directions={scorer.name: scorer.direction for scorer in scorers},
+            judge=f"{self.tools.judge.name} {self.tools.judge.id}" if self.tools and self.tools.judge else "",
             started_at=started,
             seconds=round(clock.seconds() - begin, 3),
         )
         return EvalReport(header, tuple(rows))
 
-    async def _case(self, pipeline: RagPipeline, case: Case, scorers: Sequence[Metric]) -> CaseResult:
+    async def _case(self, pipeline: RagPipeline, case: Case, scorers: Sequence[Metric | JudgedMetric]) -> CaseResult:
         try:
             async with asyncio.timeout(self.case_timeout_s):
                 trace = await pipeline.answer(case.query)
@@ -75,12 +80,14 @@ class Evaluator:
         except Exception as error:  # noqa: BLE001 — whatever one case did, the others are still worth scoring
             found = _error(error, self.case_timeout_s)
             return CaseResult(case, tuple(Score(scorer.name, None, f"no answer: {found.message}") for scorer in scorers), error=found)
-        return CaseResult(case, tuple(_score(scorer, trace, case) for scorer in scorers), trace)
+        return CaseResult(case, tuple([await _score(scorer, trace, case) for scorer in scorers]), trace)
 
 
-def _score(scorer: Metric, trace: Trace, case: Case) -> Score:
+async def _score(scorer: Metric | JudgedMetric, trace: Trace, case: Case) -> Score:
     try:
-        score = scorer.score(trace, case)
+        score = await scorer.ask(trace, case) if judged(scorer) else scorer.score(trace, case)
+    except UserError:
+        raise
     except Exception as error:  # noqa: BLE001 — a metric that raises leaves its own score out, no other
         return Score(scorer.name, None, f"{type(error).__name__}: {error}")
     if score.value is not None and math.isnan(score.value):

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from harness.golden import Case
+from harness.golden.case import Case
 from harness.metrics.base import Score
 from harness.stats import Interval, mean_interval, percentile
 from serving.pipeline.errors import DataError
@@ -57,6 +57,8 @@ class Header:
     split_digest: str
     metrics: tuple[str, ...]
     metric_versions: Mapping[str, str] = field(default_factory=dict)
+    directions: Mapping[str, str] = field(default_factory=dict)  # metric → higher or lower is better
+    judge: str = ""  # name and id of the judge that was asked
     started_at: str = ""
     seconds: float = 0.0
     format: int = FORMAT

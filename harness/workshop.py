@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from harness.evaluate import Evaluator, Progress
-from harness.golden import Split
+from harness.golden.sets import Split
 from harness.results import EvalReport
 from serving.pipeline.build import build_pipeline, config_digest
 from serving.pipeline.config import RagConfig

@@ -36,7 +36,7 @@ def evaluate(
 ) -> None:
     """Score a configuration on a golden set; report it, log it."""
     from harness.evaluate import Evaluator
-    from harness.golden import load_golden
+    from harness.golden.load import load_golden
     from harness.report import write_evaluation
     from harness.results import write_report
     from harness.tracking import tracker

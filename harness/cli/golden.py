@@ -14,7 +14,7 @@ Name = Annotated[str, typer.Argument(help="A golden set, as name or name/vN.")]
 @app.command("list")
 def list_sets(as_json: AsJson = False) -> None:
     """List every golden set with its size and splits."""
-    from harness.golden import golden_sets, load_golden
+    from harness.golden.load import golden_sets, load_golden
 
     root = settings().datasets
     rows: list[dict[str, Any]] = []
@@ -43,7 +43,7 @@ def show(
 ) -> None:
     """Show cases with their answers and evidence."""
     from harness.cli.tables import show_case
-    from harness.golden import load_golden
+    from harness.golden.load import load_golden
     from serving.pipeline.registry import near
 
     golden = load_golden(settings().datasets, name)
@@ -65,7 +65,7 @@ def show(
 @app.command()
 def check(name: Name = DEFAULT_GOLDEN, as_json: AsJson = False) -> None:
     """Hold every case against the corpus: documents exist, spans read as quoted, sums match."""
-    from harness.golden import load_golden
+    from harness.golden.load import load_golden
 
     places = settings()
     golden = load_golden(places.datasets, name)
@@ -86,8 +86,8 @@ def check(name: Name = DEFAULT_GOLDEN, as_json: AsJson = False) -> None:
 @app.command()
 def seal(name: Name = DEFAULT_GOLDEN) -> None:
     """Fill in the offsets of new quotes, check everything and write the sums; nothing changes when a check fails."""
-    from harness.golden import load_golden
-    from harness.seal import seal as write_seal
+    from harness.golden.load import load_golden
+    from harness.golden.seal import seal as write_seal
 
     places = settings()
     golden = load_golden(places.datasets, name, sealed=False)

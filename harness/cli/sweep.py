@@ -9,7 +9,7 @@ import typer
 
 from harness.cli.options import AsJson, print_json, read_corpus, read_prompts, settings
 from harness.cli.progress import Line, progress_line
-from harness.golden import GoldenSet
+from harness.golden.sets import GoldenSet
 from harness.settings import HarnessSettings
 from harness.sweep.experiment import Experiment
 from harness.sweep.verdict import SweepResult
@@ -22,7 +22,7 @@ def sweep(
     as_json: AsJson = False,
 ) -> None:
     """Search on the tune split, prove the best on the holdout."""
-    from harness.golden import load_golden
+    from harness.golden.load import load_golden
     from harness.promote import WINNER
     from harness.sweep.experiment import load_experiment
 

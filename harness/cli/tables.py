@@ -6,7 +6,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from harness.golden import Case
+from harness.golden.case import Case
 from harness.results import EvalReport
 from harness.stats import Interval
 from harness.sweep.verdict import SweepResult, p_words

@@ -1,10 +1,15 @@
 """What a trace is scored by: the table of metrics, and `metric("recall@5")`."""
 
-from harness.metrics.base import Metric
+import inspect
+
+from typing_extensions import TypeIs
+
+from harness.metrics.base import JudgedMetric, Metric
+from harness.metrics.tools import Tools
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.registry import Registry, Spec, near
 
-METRICS = Registry[Metric](
+METRICS = Registry[Metric | JudgedMetric](
     "metric",
     {
         "recall": "harness.metrics.ranking:Recall",
@@ -39,13 +44,24 @@ DEFAULT = (
 )
 
 
-def metric(name: str) -> Metric:
-    """A metric by name, with its cutoff where it takes one: "recall@5"."""
+def metric(name: str, tools: Tools | None = None) -> Metric | JudgedMetric:
+    """A metric by name, with its cutoff where it takes one ("recall@5"); one that names `tools` in its constructor is given them."""
     base, at, cutoff = name.partition("@")
     if base not in METRICS.names():
         raise ConfigError(f"No metric {name!r}.{near(base, METRICS.names())} Known: {', '.join(METRICS.names())}.")
-    takes_cutoff = "k" in METRICS.load(base).Params.model_fields
+    kind = METRICS.load(base)
+    takes_cutoff = "k" in kind.Params.model_fields
     if at and not (takes_cutoff and cutoff.isdigit()):
         example = f"{base}@5" if takes_cutoff else base
         raise ConfigError(f"Metric {name!r} is not understood; write {example!r}.")
-    return METRICS.build(Spec.model_validate({"name": base, **({"k": int(cutoff)} if at else {})}))
+    parts: dict[str, Tools] = {}
+    if "tools" in inspect.signature(kind).parameters:
+        if tools is None:
+            raise ConfigError(f"Metric {name!r} needs an embedding model or a judge, and none was given.")
+        parts["tools"] = tools
+    return METRICS.build(Spec.model_validate({"name": base, **({"k": int(cutoff)} if at else {})}), **parts)
+
+
+def judged(scorer: Metric | JudgedMetric) -> TypeIs[JudgedMetric]:
+    """Whether a metric asks a judge."""
+    return scorer.needs_judge

@@ -1,23 +1,14 @@
 """Whether citations point at evidence."""
 
-from typing import ClassVar
-
-from harness.golden import Case
+from harness.golden.case import Case
 from harness.metrics.base import Score, Scoring
-from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.types import Trace
 
 
 class CitationPrecision(Scoring):
     """Share of the cited passages that hold evidence; an answer without citations scores 0."""
 
-    version: ClassVar[str] = "1"
-
-    class Params(PlugInParams):
-        """Nothing to set."""
-
-    def __init__(self, params: "Params") -> None:
-        self.name = "citation_precision"
+    label = "citation_precision"
 
     def score(self, trace: Trace, case: Case) -> Score:
         """The share, or why there is none."""

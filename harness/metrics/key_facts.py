@@ -1,25 +1,17 @@
 """Whether the answer says what a right answer must say."""
 
 import re
-from typing import ClassVar
 
-from harness.golden import Case
+from harness.golden.case import Case
 from harness.metrics.base import Score, Scoring
 from harness.metrics.words import normal
-from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.types import Trace
 
 
 class KeyFacts(Scoring):
     """Share of the case's key facts that stand in the answer, whole words and whole numbers only."""
 
-    version: ClassVar[str] = "1"
-
-    class Params(PlugInParams):
-        """Nothing to set."""
-
-    def __init__(self, params: "Params") -> None:
-        self.name = "key_facts"
+    label = "key_facts"
 
     def score(self, trace: Trace, case: Case) -> Score:
         """The share found, or why there is none to find."""

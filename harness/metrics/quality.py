@@ -1,8 +1,6 @@
 """One number for "was this the right thing to say", defined for every case; what sweeps maximise by default."""
 
-from typing import ClassVar
-
-from harness.golden import Case
+from harness.golden.case import Case
 from harness.metrics.base import Score, Scoring
 from harness.metrics.citations import CitationPrecision
 from harness.metrics.key_facts import KeyFacts
@@ -18,19 +16,18 @@ class Quality(Scoring):
     A case without key facts is judged by token F1 instead.
     """
 
-    version: ClassVar[str] = "1"
+    label = "quality"
 
-    class Params(PlugInParams):
-        """Nothing to set."""
-
-    def __init__(self, params: "Params") -> None:
-        self.name = "quality"
+    def __init__(self, params: PlugInParams) -> None:
+        super().__init__(params)
         self._facts = KeyFacts(KeyFacts.Params())
         self._words = TokenF1(TokenF1.Params())
         self._sources = CitationPrecision(CitationPrecision.Params())
 
     def score(self, trace: Trace, case: Case) -> Score:
         """How good the answer is; 0 for a refusal of what could be answered."""
+        if case.scope == "retrieval":
+            return self.skip("no reference: retrieval only")
         if not case.answerable:
             return self.give(float(trace.answer.refused))
         if trace.answer.refused:

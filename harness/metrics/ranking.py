@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from harness.golden import Case
+from harness.golden.case import Case
 from harness.metrics.base import Score, Scoring
 from harness.metrics.relevance import Finding, find_documents, find_spans
 from serving.pipeline.registry import Params as PlugInParams
@@ -17,9 +17,8 @@ _QUERY = "q"
 class _Ranking(Scoring):
     """A measure of ir-measures at a cutoff, over the hits of a trace."""
 
-    version: ClassVar[str] = "1"
     measure: ClassVar[str]
-    label: ClassVar[str]
+    reads = "hits"
     on_documents: ClassVar[bool] = False
 
     class Params(PlugInParams):
@@ -27,7 +26,7 @@ class _Ranking(Scoring):
 
         k: int = Field(default=10, ge=1, le=1000)
 
-    def __init__(self, params: "Params") -> None:
+    def __init__(self, params: Params) -> None:
         self.k = params.k
         self.name = f"{self.label}@{params.k}"
 

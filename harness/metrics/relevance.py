@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.golden import Case
+from harness.golden.case import Case
 from serving.pipeline.types import Hit, Span
 
 COVERED = 0.5  # share of an evidence span's characters that must be among the hits for it to count as found

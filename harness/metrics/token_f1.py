@@ -1,30 +1,24 @@
 """Overlap of words with the best reference."""
 
 from collections import Counter
-from typing import ClassVar
 
-from harness.golden import Case
+from harness.golden.case import Case
 from harness.metrics.base import Score, Scoring
 from harness.metrics.words import words
-from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.types import Trace
 
 
 class TokenF1(Scoring):
     """Harmonic mean of the shares of words shared with the nearest reference, as SQuAD counts it."""
 
-    version: ClassVar[str] = "1"
-
-    class Params(PlugInParams):
-        """Nothing to set."""
-
-    def __init__(self, params: "Params") -> None:
-        self.name = "token_f1"
+    label = "token_f1"
 
     def score(self, trace: Trace, case: Case) -> Score:
         """The best F1 over the references; 0 for a refusal of an answerable case."""
         if not case.answerable:
             return self.skip("no reference: unanswerable")
+        if not case.answers:
+            return self.skip("no reference: retrieval only")
         return self.give(max(f1(words(trace.answer.text), words(answer)) for answer in case.answers))
 
 

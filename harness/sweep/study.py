@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.compare import held_against
 from harness.evaluate import Evaluator
-from harness.golden import HoldoutSplit, Split, TuneSplit
+from harness.golden.sets import HoldoutSplit, Split, TuneSplit
 from harness.results import EvalReport
 from harness.stats import holm
 from harness.sweep.experiment import Experiment
 from harness.sweep.space import contains, suggest
-from harness.sweep.verdict import Finalist, SweepResult, Tried, choose, held_against
+from harness.sweep.verdict import Finalist, SweepResult, Tried, choose
 from harness.tracking.base import Run
 from harness.tracking.record import record_evaluation
 from harness.workshop import Workshop

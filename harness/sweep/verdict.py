@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness.compare import held_against
 from harness.results import EvalReport
-from harness.stats import Comparison, compare
+from harness.stats import Comparison
 from harness.sweep.experiment import Experiment
 from serving.pipeline.config import RagConfig
 
@@ -61,14 +62,6 @@ class SweepResult:
     def verdict(self) -> str:
         """What the winner is to the base: better, tie, or the base itself."""
         return self.winner.against_base.outcome if self.winner.against_base else "base"
-
-
-def held_against(base: EvalReport, other: EvalReport, metric: str) -> Comparison:
-    """The paired comparison of two evaluations on the cases that both scored; none of them makes it a tie."""
-    before = {row.case.id: row.value(metric) for row in base.rows}
-    pairs = [(before.get(row.case.id), row.value(metric)) for row in other.rows]
-    both = [(a, b) for a, b in pairs if a is not None and b is not None]
-    return compare([a for a, _ in both], [b for _, b in both])
 
 
 def choose(finalists: Sequence[Finalist], metric: str) -> Winner:

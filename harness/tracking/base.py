@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from harness.golden import Split
+from harness.golden.sets import Split
 
 
 class Run(Protocol):

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from harness.golden import Split
+from harness.golden.sets import Split
 from harness.tracking.base import Run
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from harness.golden import Split
+from harness.golden.sets import Split
 from harness.settings import HarnessSettings
 from harness.tracking.base import Run
 from serving.pipeline.errors import TrackingError

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.golden import Split
+from harness.golden.sets import Split
 from harness.results import EvalReport, table
 from harness.sweep.verdict import SweepResult
 from harness.tracking.base import Run

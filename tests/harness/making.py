@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from harness.golden import Case
+from harness.golden.case import Case
 from serving.pipeline.types import Answer, Chunk, Citation, Hit, Query, Trace
 
 

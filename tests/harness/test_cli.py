@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from harness.golden import load_golden
+from harness.golden.load import load_golden
 from serving.pipeline.types import Hit, Query, Route
 from tests.harness.world import REPOSITORY, World
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from harness.evaluate import Evaluator
-from harness.golden import Split
+from harness.golden.sets import Split
 from harness.results import EvalReport
 from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import ConfigError, DataError, ModelError

@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.golden import HoldoutSplit, TuneSplit, golden_sets, load_golden
-from harness.seal import seal
+from harness.golden.load import golden_sets, load_golden
+from harness.golden.seal import seal
+from harness.golden.sets import HoldoutSplit, TuneSplit
 from serving.pipeline.errors import DataError
 from serving.pipeline.index.corpus import Corpus
 from serving.pipeline.types import Document

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from harness.golden import Case
+from harness.golden.case import Case
 from harness.metrics import metric
 from tests.harness.making import a_case, a_hit, a_trace, unanswerable
 

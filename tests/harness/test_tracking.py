@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.golden import Split
+from harness.golden.sets import Split
 from harness.settings import HarnessSettings
 from harness.tracking.mlflow import MlflowTracker
 from serving.pipeline.errors import TrackingError

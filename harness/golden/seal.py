@@ -3,7 +3,9 @@
 import json
 from pathlib import Path
 
-from harness.golden import SEALED, Case, Evidence, GoldenSet, load_golden
+from harness.golden.case import Case, Evidence
+from harness.golden.load import SEALED, load_golden
+from harness.golden.sets import GoldenSet
 from serving.pipeline.digest import sha256_file
 from serving.pipeline.errors import DataError
 from serving.pipeline.files import write_text
@@ -28,7 +30,7 @@ def seal(root: Path, name: str, corpus: Corpus) -> GoldenSet:
 def _line(case: Case) -> dict[str, object]:
     """A case as it is written: what is empty is left out, and `answerable` only said where it is false."""
     values = case.model_dump(mode="json")
-    return {name: value for name, value in values.items() if value not in ("", [], True)}
+    return {name: value for name, value in values.items() if value not in ("", [], True, "answer")}
 
 
 def _located(case: Case, texts: dict[str, str], where: str) -> Case:

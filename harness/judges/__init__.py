@@ -1,0 +1,1 @@
+"""Judges: who they are, by name."""

@@ -1,0 +1,1 @@
+"""The stage store: what was computed once is not computed again."""
