@@ -11,6 +11,8 @@ from harness.metrics import judged, metric
 from harness.metrics.base import JudgedMetric, Metric, Score
 from harness.metrics.tools import Tools
 from harness.results import CaseError, CaseResult, EvalReport, Header
+from harness.stages.base import Kept
+from harness.stages.score import KeptScores
 from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import DataError, InfrastructureError, IntegrityError, TouchstoneError, UserError
 from serving.pipeline.pipeline import RagPipeline
@@ -27,6 +29,7 @@ class Evaluator:
     concurrency: int = 4
     case_timeout_s: float = 120.0
     tools: Tools | None = None  # for the metrics that need an embedding model or a judge
+    stages: Kept | None = None  # where scores are kept
 
     async def run(self, pipeline: RagPipeline, config: RagConfig, split: Split, progress: Progress | None = None) -> EvalReport:
         """Answer and score every case of the split; rows come in the split's order whatever finished first."""
@@ -80,19 +83,61 @@ class Evaluator:
         except Exception as error:  # noqa: BLE001 — whatever one case did, the others are still worth scoring
             found = _error(error, self.case_timeout_s)
             return CaseResult(case, tuple(Score(scorer.name, None, f"no answer: {found.message}") for scorer in scorers), error=found)
-        return CaseResult(case, tuple([await _score(scorer, trace, case) for scorer in scorers]), trace)
+        return await self._score(trace, case, scorers)
+
+    async def _score(self, trace: Trace, case: Case, scorers: Sequence[Metric | JudgedMetric]) -> CaseResult:
+        """Every score of one trace; those known from before are not computed again, and a judge out of reach is an outage of the case."""
+        kept = KeptScores(self.stages, self.tools.judge.id if self.tools and self.tools.judge else "") if self.stages else None
+        known = kept.find(trace, case, scorers) if kept else {}
+        new = [scorer for scorer in scorers if scorer.name not in known]
+        plain = [scorer for scorer in new if not judged(scorer)]
+        asking = [scorer for scorer in new if judged(scorer)]
+        computed = await asyncio.to_thread(lambda: [_computed(scorer, trace, case) for scorer in plain])  # others may wait for a model
+        computed += await asyncio.gather(*(_asked(scorer, trace, case) for scorer in asking))
+        if kept:
+            kept.keep(trace, case, new, [one.score for one in computed if one.sound])
+        known |= {one.score.metric: one.score for one in computed}
+        outage = next((one.outage for one in computed if one.outage), None)
+        return CaseResult(case, tuple(known[scorer.name] for scorer in scorers), trace, outage)
 
 
-async def _score(scorer: Metric | JudgedMetric, trace: Trace, case: Case) -> Score:
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """A score, whether it would be the same if it were computed again, and the outage that left it out."""
+
+    score: Score
+    sound: bool
+    outage: CaseError | None = None
+
+
+def _computed(scorer: Metric, trace: Trace, case: Case) -> _Scored:
     try:
-        score = await scorer.ask(trace, case) if judged(scorer) else scorer.score(trace, case)
+        score = scorer.score(trace, case)
     except UserError:
         raise
     except Exception as error:  # noqa: BLE001 — a metric that raises leaves its own score out, no other
-        return Score(scorer.name, None, f"{type(error).__name__}: {error}")
-    if score.value is not None and math.isnan(score.value):
-        return Score(scorer.name, None, "the metric gave NaN")
-    return score
+        return _Scored(Score(scorer.name, None, f"{type(error).__name__}: {error}"), sound=False)
+    return _checked(score, sound=True)
+
+
+async def _asked(scorer: JudgedMetric, trace: Trace, case: Case) -> _Scored:
+    """A judge's score; one that it could not give is asked for again the next time."""
+    try:
+        score = await scorer.ask(trace, case)
+    except UserError:
+        raise
+    except InfrastructureError as error:
+        message = f"the judge was out of reach: {error}"
+        return _Scored(Score(scorer.name, None, message), sound=False, outage=CaseError(type(error).__name__, message, infrastructure=True))
+    except Exception as error:  # noqa: BLE001 — likewise
+        return _Scored(Score(scorer.name, None, f"{type(error).__name__}: {error}"), sound=False)
+    return _checked(score, sound=score.value is not None)
+
+
+def _checked(score: Score, *, sound: bool) -> _Scored:
+    if score.value is not None and not math.isfinite(score.value):
+        return _Scored(Score(score.metric, None, "the metric gave " + ("NaN" if math.isnan(score.value) else str(score.value))), sound=False)
+    return _Scored(score, sound)
 
 
 def _error(error: Exception, timeout_s: float) -> CaseError:

@@ -31,7 +31,7 @@ class CaseError:
 
 @dataclass(frozen=True, slots=True)
 class CaseResult:
-    """One case: its trace and scores, or the error that came instead."""
+    """One case: its trace and scores, or the error that came instead; with both, a judge was out of reach."""
 
     case: Case
     scores: tuple[Score, ...] = ()
@@ -92,7 +92,7 @@ class EvalReport:
 
     @property
     def errors(self) -> list[CaseResult]:
-        """The cases that have no trace."""
+        """The cases that something went wrong with."""
         return [row for row in self.rows if row.error]
 
     @property

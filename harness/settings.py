@@ -25,6 +25,7 @@ class HarnessSettings(PipelineSettings):
         description="MLflow experiment that runs go to",
     )
     mlflow_timeout_s: int = Field(default=10, ge=1, description="patience with one call to an MLflow server")
+    stages: Path | None = Field(default=None, description="where stage outputs are kept; default <home>/stages")
     releases: Path = Field(default=Path("releases"), description="where releases and channels are kept")
 
     @property
@@ -36,6 +37,11 @@ class HarnessSettings(PipelineSettings):
     def shown_tracking_uri(self) -> str:
         """The MLflow address fit for a user's eyes: without its password."""
         return without_password(self.tracking_uri)
+
+    @property
+    def stage_folder(self) -> Path:
+        """Where stage outputs are kept."""
+        return self.stages or self.home / "stages"
 
     @property
     def holdout_ledger(self) -> Path:

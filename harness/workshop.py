@@ -1,17 +1,23 @@
 """Where configurations become running pipelines: a corpus, the prompts, and the indexes opened so far."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from harness.evaluate import Evaluator, Progress
 from harness.golden.sets import Split
 from harness.results import EvalReport
+from harness.stages.base import Kept
+from harness.stages.chat import kept_chat
+from harness.stages.embed import kept_embeddings
+from harness.stages.retrieve import KeptRetriever
 from serving.pipeline.build import build_pipeline, config_digest
 from serving.pipeline.config import RagConfig
 from serving.pipeline.index.build import OpenIndex, ensure_index
 from serving.pipeline.index.corpus import Corpus
+from serving.pipeline.models.connect import ConnectedChat
 from serving.pipeline.pipeline import RagPipeline
 from serving.pipeline.prompts import PromptLibrary
+from serving.pipeline.registry import Spec
 from serving.pipeline.settings import PipelineSettings
 
 Building = Callable[[int, int], None]  # documents (or chunks) done, in all
@@ -25,6 +31,8 @@ class Workshop:
     corpus: Corpus
     prompts: PromptLibrary
     building: Building | None = None
+    stages: Kept | None = None  # where stage outputs are kept; none: everything is computed each time
+    replay_only: bool = False  # hosted models answer from there or not at all
     _open: dict[str, OpenIndex] = field(default_factory=dict)
 
     def digest(self, config: RagConfig) -> str:
@@ -35,12 +43,24 @@ class Workshop:
         """The index a configuration stands on; built when it is not there yet."""
         key = config.digest("index", corpus=self.corpus.digest)
         if key not in self._open:
-            self._open[key] = await ensure_index(self.corpus, config, settings=self.settings, progress=self.building)
+            embeddings = None
+            if self.stages is not None:
+                embeddings = kept_embeddings(config.index.embedder, self.settings, self.stages, replay_only=self.replay_only)
+            self._open[key] = await ensure_index(self.corpus, config, settings=self.settings, embeddings=embeddings, progress=self.building)
         return self._open[key]
 
     async def pipeline(self, config: RagConfig) -> RagPipeline:
         """A pipeline that answers by this configuration."""
-        return build_pipeline(config, await self.index(config), self.prompts, self.settings)
+        index, stages = await self.index(config), self.stages
+        if stages is None:
+            return build_pipeline(config, index, self.prompts, self.settings)
+
+        def connect(spec: Spec, settings: PipelineSettings) -> ConnectedChat:
+            return kept_chat(spec, settings, stages, replay_only=self.replay_only)
+
+        pipeline = build_pipeline(config, index, self.prompts, self.settings, connect=connect)
+        digest = config.digest("retrieve", corpus=self.corpus.digest)
+        return replace(pipeline, retriever=KeptRetriever(pipeline.retriever, stages, digest))
 
     async def evaluate(self, config: RagConfig, split: Split, evaluator: Evaluator, progress: Progress | None = None) -> EvalReport:
         """Score a configuration on a split."""

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from harness.cli import ask, channel, config, doctor, evaluate, golden, index, promote, release, serve, sweep, ui
+from harness.cli import ask, channel, config, doctor, evaluate, golden, index, promote, release, serve, store, sweep, ui
 from serving.pipeline.errors import TouchstoneError
 
 STOPPED = "stopped; what was finished is kept"
@@ -37,6 +37,7 @@ app.command("ui")(ui.ui)
 app.command("doctor")(doctor.doctor)
 app.add_typer(golden.app, name="golden", help="Golden sets: questions with known answers.")
 app.add_typer(config.app, name="config", help="Configurations: show one whole, or every field.")
+app.add_typer(store.app, name="store", help="The stage store: what was computed before and is not computed again.")
 app.add_typer(release.app, name="release", help="Releases: what was proven, ready to serve.")
 app.add_typer(channel.app, name="channel", help="Channels: which release an environment serves.")
 

@@ -7,7 +7,22 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import DEFAULT_GOLDEN, AsJson, ConfigFile, Set, print_json, read_config, read_corpus, read_prompts, settings
+from harness.cli.options import (
+    DEFAULT_GOLDEN,
+    AsJson,
+    ConfigFile,
+    JudgeName,
+    Metrics,
+    ReplayOnly,
+    Set,
+    UseStore,
+    open_stages,
+    print_json,
+    read_config,
+    read_corpus,
+    read_prompts,
+    settings,
+)
 from harness.cli.progress import progress_line
 from harness.metrics import DEFAULT
 from serving.pipeline.errors import ConfigError, InfrastructureError
@@ -31,12 +46,17 @@ def evaluate(
     cases: Annotated[int | None, typer.Option("--cases", min=1, help="Only the first so many cases of the split.")] = None,
     name: Annotated[str, typer.Option("--name", help="Name of the run and its files.")] = "",
     concurrency: Annotated[int, typer.Option("--concurrency", min=1, max=64, help="Cases at a time.")] = 4,
+    metrics: Metrics = None,
+    judge: JudgeName = "",
+    store: UseStore = True,
+    replay_only: ReplayOnly = False,
     tracking: Annotated[bool, typer.Option("--tracking/--no-tracking", help="Log the run to MLflow.")] = True,
     as_json: AsJson = False,
 ) -> None:
     """Score a configuration on a golden set; report it, log it."""
     from harness.evaluate import Evaluator
     from harness.golden.load import load_golden
+    from harness.metrics.tools import Tools
     from harness.report import write_evaluation
     from harness.results import write_report
     from harness.tracking import tracker
@@ -44,7 +64,7 @@ def evaluate(
     from harness.workshop import Workshop
 
     places = settings()
-    chosen = read_config(config, change)
+    chosen, names = read_config(config, change), tuple(metrics or DEFAULT)
     known = load_golden(places.datasets, golden)
     corpus = read_corpus(known.card.corpus, places)
     title = name or f"{known.card.name}-{split.value}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
@@ -60,8 +80,11 @@ def evaluate(
             chosen_cases = known.all(why=f"eval {title}", ledger=places.holdout_ledger).head(cases)
 
     with progress_line(quiet=as_json) as line, tracker(places, on=tracking).run(title) as run:
-        workshop = Workshop(places, corpus, read_prompts(places), lambda done, total: line.update("indexing", done, total))
-        evaluator = Evaluator(DEFAULT, concurrency)
+        stages = open_stages(places, on=store)
+        workshop = Workshop(
+            places, corpus, read_prompts(places), lambda done, total: line.update("indexing", done, total), stages, replay_only
+        )
+        evaluator = Evaluator(names, concurrency, tools=Tools(places), stages=stages)
         report = asyncio.run(workshop.evaluate(chosen, chosen_cases, evaluator, lambda done, total: line.update("cases", done, total)))
         write_report(report, folder / "cases.jsonl")
         page = write_evaluation(report, folder, run_url=run.url)
@@ -69,11 +92,21 @@ def evaluate(
         run.text("report.html", page.read_text(encoding="utf-8"))
 
     if as_json:
-        print_json({"report": str(page), "cases": str(folder / "cases.jsonl"), "run": run.id, "numbers": numbers(report)})
+        print_json(
+            {
+                "report": str(page),
+                "cases": str(folder / "cases.jsonl"),
+                "run": run.id,
+                "numbers": numbers(report),
+                "store": stages.counts.plain() if stages else {},
+            }
+        )
     else:
         from harness.cli.tables import show_evaluation
 
         show_evaluation(report)
+        if stages:
+            typer.echo(f"kept from before: {stages.counts.words()}")
         typer.echo(f"\nreport  {page}\ncases   {folder / 'cases.jsonl'}")
     if report.outages:
         first = report.outages[0].error

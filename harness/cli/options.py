@@ -10,6 +10,7 @@ import typer
 import yaml
 
 from harness.settings import HarnessSettings
+from harness.stages.sqlite import SqliteStages
 from serving.pipeline.config import RagConfig, load_config
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.index.corpus import Corpus, load_corpus
@@ -25,6 +26,13 @@ Set = Annotated[
     list[str] | None, typer.Option("--set", "-s", metavar="PATH=VALUE", help="Change one config field, e.g. retrieve.top_k=8. Repeatable.")
 ]
 CorpusName = Annotated[str, typer.Option("--corpus", help="A folder below datasets/corpora, a folder's path, or a .jsonl file.")]
+UseStore = Annotated[bool, typer.Option("--store/--no-store", help="Keep what was computed, and use what is kept.")]
+ReplayOnly = Annotated[bool, typer.Option("--replay-only", help="Hosted models answer from what is kept, or the command stops.")]
+Metrics = Annotated[
+    list[str] | None,
+    typer.Option("--metric", "-m", help="A metric or a group (default, retrieval, answers, safety, cost, judged). Repeatable."),
+]
+JudgeName = Annotated[str, typer.Option("--judge", help="Who judges: local, or llm:<provider>:<model>; asked by judged metrics only.")]
 
 
 def settings() -> HarnessSettings:
@@ -63,6 +71,11 @@ def read_corpus(name: str, places: HarnessSettings) -> Corpus:
             return load_corpus(path)
     known = sorted(path.name for path in root.glob("*") if path.is_dir()) if root.is_dir() else []
     raise ConfigError(f"No corpus {name!r}.{near(name, known)} Known: {', '.join(known) or 'none'}; or give a folder's path.")
+
+
+def open_stages(places: HarnessSettings, *, on: bool = True) -> SqliteStages | None:
+    """The stage store, if it is wanted."""
+    return SqliteStages(places.stage_folder) if on else None
 
 
 def read_prompts(places: HarnessSettings) -> PromptLibrary:

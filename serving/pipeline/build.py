@@ -1,17 +1,22 @@
 """The only file that wires parts together: a configuration and an index become a pipeline."""
 
+from collections.abc import Callable
+
 from serving.pipeline.answer.answerer import Answerer
 from serving.pipeline.cache import CACHES
 from serving.pipeline.config import RagConfig
 from serving.pipeline.guard import GUARDS
 from serving.pipeline.index.build import OpenIndex
-from serving.pipeline.models.connect import connect_chat
+from serving.pipeline.models.connect import ConnectedChat, connect_chat
 from serving.pipeline.pipeline import Clock, RagPipeline, SystemClock
 from serving.pipeline.prompts import PromptLibrary
+from serving.pipeline.registry import Spec
 from serving.pipeline.retrieve import FUSIONS, RERANKERS, SEARCHERS
 from serving.pipeline.retrieve.retriever import Retriever
 from serving.pipeline.route import ROUTERS
 from serving.pipeline.settings import PipelineSettings
+
+Connect = Callable[[Spec, PipelineSettings], ConnectedChat]
 
 
 def config_digest(config: RagConfig, corpus_digest: str, prompts: PromptLibrary) -> str:
@@ -27,12 +32,13 @@ def build_pipeline(
     *,
     clock: Clock | None = None,
     release_digest: str = "",
+    connect: Connect = connect_chat,
 ) -> RagPipeline:
-    """A pipeline that answers by `config` over `index`."""
+    """A pipeline that answers by `config` over `index`, with the chat models that `connect` gives."""
     clock = clock or SystemClock()
     retrieve, store, embeddings = config.retrieve, index.store, index.embeddings
     fusion = FUSIONS.build(retrieve.fusion)
-    chats = {"lite": connect_chat(config.answer.models.lite, settings), "pro": connect_chat(config.answer.models.pro, settings)}
+    chats = {"lite": connect(config.answer.models.lite, settings), "pro": connect(config.answer.models.pro, settings)}
     return RagPipeline(
         config_digest=config_digest(config, index.manifest.corpus_digest, prompts),
         index=index,

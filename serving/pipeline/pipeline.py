@@ -12,7 +12,7 @@ from serving.pipeline.cache.base import Cache
 from serving.pipeline.digest import digest_of
 from serving.pipeline.guard.base import Guard
 from serving.pipeline.index.build import OpenIndex
-from serving.pipeline.retrieve.retriever import Retriever
+from serving.pipeline.retrieve.retriever import Retrieved
 from serving.pipeline.route.base import Router
 from serving.pipeline.types import Answer, GuardAction, GuardVerdict, Query, StageRecord, Trace
 
@@ -25,6 +25,12 @@ class Clock(Protocol):
     def now(self) -> datetime: ...
 
     def seconds(self) -> float: ...
+
+
+class Retrieving(Protocol):
+    """What finds the passages of a query: the `Retriever`, or one that remembers what it found."""
+
+    async def retrieve(self, query: Query) -> Retrieved: ...
 
 
 class SystemClock:
@@ -48,7 +54,7 @@ class RagPipeline:
     input_guard: Guard
     output_guard: Guard
     cache: Cache
-    retriever: Retriever
+    retriever: Retrieving
     router: Router
     answerer: Answerer
     clock: Clock = field(default_factory=SystemClock)
@@ -74,7 +80,7 @@ class RagPipeline:
 
         with note.stage("retrieve", asked.text) as detail:
             retrieved = await self.retriever.retrieve(asked)
-            detail |= retrieved.detail
+            detail |= {**retrieved.detail, **_kept(retrieved.kept_ms)}
         with note.stage("route", [hit.chunk.id for hit in retrieved.hits]) as detail:
             route = self.router.route(asked, retrieved.hits)
             detail |= {"tier": route.tier, "reason": route.reason}
@@ -83,6 +89,7 @@ class RagPipeline:
             answered = await self.answerer.answer(asked, retrieved.hits, route, emit=held)
             detail |= {"model": answered.answer.model, "passages": len(answered.passages), "dropped": answered.dropped}
             detail |= {"truncated_passage": answered.truncated_passage, "dangling_citations": answered.dangling_citations}
+            detail |= _kept(answered.kept_ms)
 
         with note.stage("guard", answered.answer.text) as detail:
             verdict = await self.output_guard.check_output(asked, answered.answer.text, answered.passages)
@@ -109,6 +116,11 @@ class RagPipeline:
         )
 
 
+def _kept(milliseconds: float | None) -> dict[str, float]:
+    """For a stage's detail: how long what was not computed now took when it was."""
+    return {} if milliseconds is None else {"kept_ms": milliseconds}
+
+
 def _told(answer: Answer, emit: Emit | None) -> Answer:
     """The answer, after handing its whole text to a listener that has heard none of it."""
     if emit is not None:
@@ -122,6 +134,7 @@ class _Notes:
     def __init__(self, pipeline: RagPipeline, query: Query) -> None:
         self._clock = pipeline.clock
         self._begin = pipeline.clock.seconds()
+        self._kept_ms = 0.0
         self._stages: list[StageRecord] = []
         self._verdicts: list[GuardVerdict] = []
         started = pipeline.clock.now().isoformat(timespec="milliseconds")
@@ -137,10 +150,11 @@ class _Notes:
 
     @contextmanager
     def stage(self, name: str, inputs: object) -> Iterator[dict[str, Any]]:
-        """Time one stage; what is put into the yielded dict is kept as its detail."""
+        """Time one stage; what is put into the yielded dict is kept as its detail, and a `kept_ms` there is counted as time."""
         begin, detail = self._clock.seconds(), dict[str, Any]()
         yield detail
-        elapsed = (self._clock.seconds() - begin) * 1000
+        elapsed = (self._clock.seconds() - begin) * 1000 + detail.get("kept_ms", 0.0)
+        self._kept_ms += detail.get("kept_ms", 0.0)
         self._stages.append(StageRecord(name, digest_of(inputs), round(elapsed, 3), detail))
 
     def guard(self, verdict: GuardVerdict) -> None:
@@ -149,5 +163,5 @@ class _Notes:
 
     def finish(self, **outcome: Any) -> Trace:
         """The trace of the finished query."""
-        elapsed = (self._clock.seconds() - self._begin) * 1000
+        elapsed = (self._clock.seconds() - self._begin) * 1000 + self._kept_ms
         return replace(self._base, stages=tuple(self._stages), guard=tuple(self._verdicts), milliseconds=round(elapsed, 3), **outcome)

@@ -18,6 +18,10 @@ class Plain(Generic[T]):
         """The value as dicts, lists, strings and numbers."""
         return self._adapter.dump_python(value, mode="json", fallback=_read_only, warnings=False)
 
+    def value(self, plain: Any) -> T:
+        """The value of plain data."""
+        return self._adapter.validate_python(plain)
+
     def parse(self, json: str) -> T:
         """The value of a JSON text."""
         return self._adapter.validate_json(json)

@@ -17,6 +17,8 @@ from serving.pipeline.models.prices import usage_of
 from serving.pipeline.prompts import PromptLibrary
 from serving.pipeline.types import Answer, Hit, Query, Route, Usage
 
+KEPT_MS = "kept_ms"  # in a message's metadata: it was not said now, and this is how long it took when it was
+
 
 @dataclass(frozen=True, slots=True)
 class Answered:
@@ -31,6 +33,7 @@ class Answered:
     first_token_ms: float | None = None
     truncated_passage: bool = False  # the last passage was cut to fit
     dangling_citations: int = 0  # markers that point to no passage
+    kept_ms: float | None = None  # where the model's words were kept from an earlier call: how long that took
 
 
 class Answerer:
@@ -76,6 +79,7 @@ class Answerer:
             first_token_ms=first_token_ms,
             truncated_passage=packed.truncated,
             dangling_citations=cited.dangling,
+            kept_ms=message.response_metadata.get(KEPT_MS),
         )
 
     def _chat(self, tier: str) -> ConnectedChat:

@@ -1,7 +1,7 @@
 """Recorded model answers: one JSON file per call, so that a run can be repeated with no key and no network."""
 
 import json
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,17 +58,17 @@ class Tape:
             raise DataError(f"{path} is not a recorded answer: {type(error).__name__}: {error}. Delete it and record again.") from error
 
 
-class _Taped(BaseChatModel):
-    """What recording and replaying share: the key of a call, and LangChain's blocking way."""
+class AskedChat(BaseChatModel):
+    """What models share that know a call by what is asked: its plain form, and LangChain's blocking way."""
 
-    tape: Tape
     max_tokens: int | None = None
 
     @property
     def _llm_type(self) -> str:
         return "cassette"
 
-    def _asked(self, messages: Sequence[BaseMessage], stop: list[str] | None, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    def asked(self, messages: Sequence[BaseMessage], stop: list[str] | None, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """All that decides what the model says to this call."""
         return {
             "messages": [_said(message) for message in messages],
             "stop": stop,
@@ -82,9 +82,10 @@ class _Taped(BaseChatModel):
         return run_blocking(self._agenerate(messages, stop, **kwargs))
 
 
-class RecordingChat(_Taped):
+class RecordingChat(AskedChat):
     """Asks the model each time and keeps what it says; a call that fails leaves nothing."""
 
+    tape: Tape
     inner: BaseChatModel
 
     async def _agenerate(
@@ -95,7 +96,7 @@ class RecordingChat(_Taped):
         **kwargs: Any,
     ) -> ChatResult:
         message = await self._limited().ainvoke(messages, stop=stop, **kwargs)
-        self.tape.write(self._asked(messages, stop, kwargs), _answer(message))
+        self.tape.write(self.asked(messages, stop, kwargs), plain_answer(message))
         return ChatResult(generations=[ChatGeneration(message=message)])
 
     async def _astream(
@@ -110,7 +111,7 @@ class RecordingChat(_Taped):
             whole = chunk if whole is None else whole + chunk
             yield ChatGenerationChunk(message=chunk)
         if whole is not None:
-            self.tape.write(self._asked(messages, stop, kwargs), _answer(whole))
+            self.tape.write(self.asked(messages, stop, kwargs), plain_answer(whole))
 
     def _limited(self) -> BaseChatModel:
         if self.max_tokens is None or "max_tokens" not in type(self.inner).model_fields:
@@ -118,8 +119,10 @@ class RecordingChat(_Taped):
         return self.inner.model_copy(update={"max_tokens": self.max_tokens})
 
 
-class ReplayedChat(_Taped):
+class ReplayedChat(AskedChat):
     """Says what was recorded and nothing else."""
+
+    tape: Tape
 
     async def _agenerate(
         self,
@@ -128,10 +131,7 @@ class ReplayedChat(_Taped):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        answer = self.tape.read(self._asked(messages, stop, kwargs))
-        message = AIMessage(
-            answer["text"], tool_calls=answer["tool_calls"], usage_metadata=answer["usage"], response_metadata=answer["metadata"]
-        )
+        message = message_of(self.tape.read(self.asked(messages, stop, kwargs)))
         return ChatResult(generations=[ChatGeneration(message=message)])
 
     async def _astream(
@@ -141,15 +141,8 @@ class ReplayedChat(_Taped):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        answer = self.tape.read(self._asked(messages, stop, kwargs))
-        for piece in pieces(answer["text"]):
-            yield ChatGenerationChunk(message=AIMessageChunk(content=piece))
-        calls = [
-            {"name": call["name"], "args": json.dumps(call["args"]), "id": call["id"], "index": index, "type": "tool_call_chunk"}
-            for index, call in enumerate(answer["tool_calls"])
-        ]
-        last = AIMessageChunk(content="", tool_call_chunks=calls, usage_metadata=answer["usage"], response_metadata=answer["metadata"])
-        yield ChatGenerationChunk(message=last)
+        for chunk in chunks_of(self.tape.read(self.asked(messages, stop, kwargs))):
+            yield ChatGenerationChunk(message=chunk)
 
 
 class RecordingEmbeddings(Embeddings):
@@ -226,10 +219,27 @@ def _said(message: BaseMessage) -> dict[str, Any]:
     return {"type": message.type, "content": message.content} | ({"tool_calls": calls} if calls else {})
 
 
-def _answer(message: AIMessage) -> dict[str, Any]:
+def plain_answer(message: AIMessage) -> dict[str, Any]:
+    """What a model said, as plain data."""
     return {
         "text": str(message.text),
         "tool_calls": [{"name": call["name"], "args": call["args"], "id": call["id"], "type": "tool_call"} for call in message.tool_calls],
         "usage": message.usage_metadata,
         "metadata": {key: message.response_metadata[key] for key in KEPT if key in message.response_metadata},
     }
+
+
+def message_of(answer: Mapping[str, Any]) -> AIMessage:
+    """The message that was kept as plain data."""
+    return AIMessage(answer["text"], tool_calls=answer["tool_calls"], usage_metadata=answer["usage"], response_metadata=answer["metadata"])
+
+
+def chunks_of(answer: Mapping[str, Any]) -> Iterator[AIMessageChunk]:
+    """The same message word by word, its facts with the last piece."""
+    for piece in pieces(answer["text"]):
+        yield AIMessageChunk(content=piece)
+    calls = [
+        {"name": call["name"], "args": json.dumps(call["args"]), "id": call["id"], "index": index, "type": "tool_call_chunk"}
+        for index, call in enumerate(answer["tool_calls"])
+    ]
+    yield AIMessageChunk(content="", tool_call_chunks=calls, usage_metadata=answer["usage"], response_metadata=answer["metadata"])

@@ -70,6 +70,7 @@ class Scripted:
         after: Literal["repeat", "fail"] = "repeat"  # when all are said: from the first again, or an error
 
     version: ClassVar[str] = "1"
+    stateful: ClassVar[bool] = True  # the same question has another answer the next time, so none is kept
     price_model = "amazon.nova-lite-v1:0"
     simulated = True
 

@@ -21,6 +21,7 @@ class Retrieved:
 
     hits: tuple[Hit, ...] = ()
     detail: Mapping[str, int] = field(default_factory=lambda: _NOTHING)
+    kept_ms: float | None = None  # where it was computed before and kept: how long that took
 
 
 class Retriever:

@@ -1,0 +1,73 @@
+"""What the stage store promises: outputs kept under the digest of what went into them."""
+
+import hashlib
+import json
+import zlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+class Kept(Protocol):
+    """A store of stage outputs; what is kept once under a key never changes."""
+
+    counts: "Counts"
+
+    def get(self, stage: str, key: str) -> bytes | None:
+        """What is kept, or `None`."""
+        ...
+
+    def put(self, stage: str, key: str, value: bytes) -> None:
+        """Keep a value, whole or not at all; the first one of a key stays."""
+        ...
+
+    def get_many(self, stage: str, keys: Sequence[str]) -> dict[str, bytes]:
+        """What is kept of these keys."""
+        ...
+
+    def put_many(self, stage: str, values: Mapping[str, bytes]) -> None:
+        """Keep several values at once."""
+        ...
+
+
+@dataclass(slots=True)
+class Counts:
+    """How often a stage's output was there, and how often it had to be computed."""
+
+    hits: Counter[str] = field(default_factory=Counter)
+    misses: Counter[str] = field(default_factory=Counter)
+
+    def add(self, stage: str, hits: int, misses: int) -> None:
+        """Count some questions to the store."""
+        self.hits[stage] += hits
+        self.misses[stage] += misses
+
+    @property
+    def stages(self) -> list[str]:
+        """The stages asked for so far, in the order in which they were."""
+        return list(dict.fromkeys([*self.hits, *self.misses]))
+
+    def words(self) -> str:
+        """Found of asked, by stage: "retrieve 148/148, answer 0/148"."""
+        return ", ".join(f"{stage} {self.hits[stage]}/{self.hits[stage] + self.misses[stage]}" for stage in self.stages)
+
+    def plain(self) -> dict[str, dict[str, int]]:
+        """As data."""
+        return {stage: {"hits": self.hits[stage], "misses": self.misses[stage]} for stage in self.stages}
+
+
+def key_of(*parts: Any) -> str:
+    """The key of JSON-like parts."""
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def packed(value: Any) -> bytes:
+    """JSON-like data as few bytes."""
+    return zlib.compress(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass"), level=1)
+
+
+def unpacked(value: bytes) -> Any:
+    """The data again."""
+    return json.loads(zlib.decompress(value).decode("utf-8", "surrogatepass"))

@@ -1,0 +1,96 @@
+"""Embedding models whose vectors are kept: a text is embedded once, whatever it is a chunk of."""
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from langchain_core.embeddings import Embeddings
+
+from harness.stages.base import Kept, key_of
+from serving.pipeline.errors import DataError
+from serving.pipeline.index.base import Vectors
+from serving.pipeline.index.embed import unit
+from serving.pipeline.models import EMBEDDINGS
+from serving.pipeline.models.connect import LOCAL, connect_embeddings
+from serving.pipeline.registry import Spec
+from serving.pipeline.retrieve.maxsim import TokenEmbeddings
+from serving.pipeline.settings import PipelineSettings
+
+STAGE = "embed"
+_FLOAT = np.dtype("<f4")
+
+
+class KeptEmbeddings(Embeddings):
+    """Asks the model only for the vectors of texts that it never saw."""
+
+    def __init__(self, model: str, connect: Callable[[], Embeddings], stages: Kept, *, replay_only: bool = False) -> None:
+        self._model = model
+        self._connect = connect
+        self._stages = stages
+        self._replay_only = replay_only
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        """A vector for each text."""
+        rows: list[list[float]] = self.vectors(texts).tolist()
+        return rows
+
+    def embed_query(self, text: str) -> list[float]:
+        """The vector of a question."""
+        key = key_of(self._model, "query", text)
+        known = self._stages.get(STAGE, key)
+        if known is None:
+            known = _sound([self._inner.embed_query(text)], 1)[0].tobytes()
+            self._stages.put(STAGE, key, known)
+        row: list[float] = np.frombuffer(known, dtype=_FLOAT).tolist()
+        return row
+
+    def vectors(self, texts: Sequence[str]) -> Vectors:
+        """A vector for each text, as an array, as the model gave it."""
+        if not texts:
+            return np.empty((0, 0), dtype=np.float32)
+        keys = [key_of(self._model, "document", text) for text in texts]
+        known = self._stages.get_many(STAGE, keys)
+        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
+        if missing:
+            rows = self._computed(list(missing.values()))
+            new = {key: row.tobytes() for key, row in zip(missing, rows, strict=True)}
+            self._stages.put_many(STAGE, new)
+            known |= new
+        found: Vectors = np.stack([np.frombuffer(known[key], dtype=_FLOAT) for key in keys]).astype(np.float32)
+        return found
+
+    def _computed(self, texts: list[str]) -> Vectors:
+        direct: Callable[[list[str]], Any] | None = getattr(self._inner, "vectors", None)
+        return _sound((direct or self._inner.embed_documents)(texts), len(texts))
+
+    @cached_property
+    def _inner(self) -> Embeddings:
+        if self._replay_only:
+            raise DataError(f"No kept vector of {self._model.split('|')[0]} for a text. Run once without --replay-only.")
+        return self._connect()
+
+
+class KeptTokenEmbeddings(KeptEmbeddings):
+    """The same for a model that also tells the vector of every token."""
+
+    def token_vectors(self, text: str) -> Vectors:
+        """A vector for each token; computed each time, since a text's are two hundred times its vector's size."""
+        assert isinstance(self._inner, TokenEmbeddings)
+        return self._inner.token_vectors(text)
+
+
+def _sound(rows: object, expected: int) -> Vectors:
+    """The rows as they are, or a `ModelError` where one is no direction: normalising twice would change last bits."""
+    unit(rows, expected)
+    return np.asarray(rows, dtype=_FLOAT)
+
+
+def kept_embeddings(spec: Spec, settings: PipelineSettings, stages: Kept, *, replay_only: bool = False) -> KeptEmbeddings:
+    """The embedding model of a spec, its vectors kept; one that tells tokens still does."""
+    model = "|".join([spec.name, EMBEDDINGS.version(spec), key_of(EMBEDDINGS.complete(spec).params)])
+    if not spec.name.startswith(LOCAL):
+        return KeptEmbeddings(model, lambda: connect_embeddings(spec, settings), stages, replay_only=replay_only)
+    inner = connect_embeddings(spec, settings)
+    kind = KeptTokenEmbeddings if isinstance(inner, TokenEmbeddings) else KeptEmbeddings
+    return kind(model, lambda: inner, stages)

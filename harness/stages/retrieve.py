@@ -1,0 +1,66 @@
+"""A retriever that remembers: the same question over the same index by the same settings is searched once."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from harness.stages.base import Kept, key_of, packed, unpacked
+from serving.pipeline.pipeline import Retrieving
+from serving.pipeline.plain import Plain
+from serving.pipeline.retrieve.retriever import Retrieved
+from serving.pipeline.types import Chunk, Hit, Query, SourceRank
+
+STAGE = "retrieve"
+CHUNKS = "chunk"
+_CHUNK = Plain(Chunk)
+
+
+@dataclass(frozen=True, slots=True)
+class KeptRetriever:
+    """Searches only what was never searched; chunks are kept once, however often they are found."""
+
+    inner: Retrieving
+    stages: Kept
+    config_digest: str  # of the index and retrieve sections, the code behind them and the corpus
+
+    async def retrieve(self, query: Query) -> Retrieved:
+        """The passages for a query."""
+        key = key_of(self.config_digest, _asked(query))
+        known = self.stages.get(STAGE, key)
+        if known is not None and (kept := self._unpack(unpacked(known))) is not None:
+            return kept
+        begin = time.perf_counter()
+        found = await self.inner.retrieve(query)
+        took = round((time.perf_counter() - begin) * 1000, 3)
+        self._keep(key, found, took)
+        return found
+
+    def _keep(self, key: str, found: Retrieved, took_ms: float) -> None:
+        chunks: dict[str, bytes] = {}
+        hits: list[list[Any]] = []
+        for hit in found.hits:
+            plain = _CHUNK.dump(hit.chunk)
+            name = key_of(plain)
+            chunks[name] = packed(plain)
+            hits.append([name, hit.score, {source: [one.rank, one.score] for source, one in hit.sources.items()}])
+        self.stages.put_many(CHUNKS, chunks)
+        self.stages.put(STAGE, key, packed({"hits": hits, "detail": dict(found.detail), "ms": took_ms}))
+
+    def _unpack(self, value: dict[str, Any]) -> Retrieved | None:
+        """The passages as they were found; `None` when a chunk of theirs was forgotten."""
+        names = [name for name, _, _ in value["hits"]]
+        chunks = self.stages.get_many(CHUNKS, names)
+        if len(chunks) < len(set(names)):
+            return None
+        hits = [
+            Hit(_CHUNK.value(unpacked(chunks[name])), score, rank, {source: SourceRank(*one) for source, one in sources.items()})
+            for rank, (name, score, sources) in enumerate(value["hits"], start=1)
+        ]
+        return Retrieved(tuple(hits), value["detail"], kept_ms=value["ms"])
+
+
+def _asked(query: Query) -> list[Any]:
+    """All of a query that decides what is found; not its id, and not who asks but what they may see."""
+    who = query.principal
+    domains = None if who.domains is None else sorted(who.domains)
+    return [query.text, who.tenant, sorted(who.groups), domains, list(query.domains), dict(query.metadata)]
