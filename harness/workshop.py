@@ -10,6 +10,7 @@ from harness.stages.base import Kept
 from harness.stages.chat import kept_chat
 from harness.stages.embed import kept_embeddings
 from harness.stages.retrieve import KeptRetriever
+from harness.stages.search import KeptSearches
 from serving.pipeline.build import build_pipeline, config_digest
 from serving.pipeline.config import RagConfig
 from serving.pipeline.index.build import OpenIndex, ensure_index
@@ -58,10 +59,17 @@ class Workshop:
         def connect(spec: Spec, settings: PipelineSettings) -> ConnectedChat:
             return kept_chat(spec, settings, stages, replay_only=self.replay_only)
 
-        pipeline = build_pipeline(config, index, self.prompts, self.settings, connect=connect)
+        searched = replace(index, store=KeptSearches(index.store, stages, index.digest, exact=_exact(index)))
+        pipeline = build_pipeline(config, searched, self.prompts, self.settings, connect=connect)
         digest = config.digest("retrieve", corpus=self.corpus.digest)
         return replace(pipeline, retriever=KeptRetriever(pipeline.retriever, stages, digest))
 
     async def evaluate(self, config: RagConfig, split: Split, evaluator: Evaluator, progress: Progress | None = None) -> EvalReport:
         """Score a configuration on a split."""
         return await evaluator.run(await self.pipeline(config), config, split, progress)
+
+
+def _exact(index: OpenIndex) -> bool:
+    """Whether the store compares every vector, so that a longer list begins with the shorter one."""
+    above = index.manifest.index.store.params.get("ann_above")
+    return above is None or index.manifest.chunks <= int(above)

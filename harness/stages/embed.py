@@ -40,8 +40,10 @@ class KeptEmbeddings(Embeddings):
         key = key_of(self._model, "query", text)
         known = self._stages.get(STAGE, key)
         if known is None:
-            known = _sound([self._inner.embed_query(text)], 1)[0].tobytes()
-            self._stages.put(STAGE, key, known)
+            vector = np.asarray(self._inner.embed_query(text), dtype=_FLOAT)
+            known = vector.tobytes()
+            if np.isfinite(vector).all():  # what is not is the searcher's to refuse
+                self._stages.put(STAGE, key, known)
         row: list[float] = np.frombuffer(known, dtype=_FLOAT).tolist()
         return row
 

@@ -5,14 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.stages.base import Kept, key_of, packed, unpacked
+from harness.stages.chunks import KeptChunks
 from serving.pipeline.pipeline import Retrieving
-from serving.pipeline.plain import Plain
 from serving.pipeline.retrieve.retriever import Retrieved
-from serving.pipeline.types import Chunk, Hit, Query, SourceRank
+from serving.pipeline.types import Hit, Query, SourceRank
 
 STAGE = "retrieve"
-CHUNKS = "chunk"
-_CHUNK = Plain(Chunk)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,25 +34,21 @@ class KeptRetriever:
         return found
 
     def _keep(self, key: str, found: Retrieved, took_ms: float) -> None:
-        chunks: dict[str, bytes] = {}
-        hits: list[list[Any]] = []
-        for hit in found.hits:
-            plain = _CHUNK.dump(hit.chunk)
-            name = key_of(plain)
-            chunks[name] = packed(plain)
-            hits.append([name, hit.score, {source: [one.rank, one.score] for source, one in hit.sources.items()}])
-        self.stages.put_many(CHUNKS, chunks)
+        names = KeptChunks(self.stages).keep([hit.chunk for hit in found.hits])
+        hits = [
+            [name, hit.score, {source: [one.rank, one.score] for source, one in hit.sources.items()}]
+            for name, hit in zip(names, found.hits, strict=True)
+        ]
         self.stages.put(STAGE, key, packed({"hits": hits, "detail": dict(found.detail), "ms": took_ms}))
 
     def _unpack(self, value: dict[str, Any]) -> Retrieved | None:
         """The passages as they were found; `None` when a chunk of theirs was forgotten."""
-        names = [name for name, _, _ in value["hits"]]
-        chunks = self.stages.get_many(CHUNKS, names)
-        if len(chunks) < len(set(names)):
+        chunks = KeptChunks(self.stages).find([name for name, _, _ in value["hits"]])
+        if chunks is None:
             return None
         hits = [
-            Hit(_CHUNK.value(unpacked(chunks[name])), score, rank, {source: SourceRank(*one) for source, one in sources.items()})
-            for rank, (name, score, sources) in enumerate(value["hits"], start=1)
+            Hit(chunk, score, rank, {source: SourceRank(*one) for source, one in sources.items()})
+            for rank, (chunk, (_, score, sources)) in enumerate(zip(chunks, value["hits"], strict=True), start=1)
         ]
         return Retrieved(tuple(hits), value["detail"], kept_ms=value["ms"])
 

@@ -85,6 +85,17 @@ def test_other_retrieval_settings_are_searched_anew_but_embed_nothing(world: Wor
     assert stages.counts.misses["embed"] == 0
 
 
+def test_other_weights_and_lengths_reuse_both_searches(world: World) -> None:
+    config = load_config(world.root / "tiny.yaml")
+    evaluated(world, config, SqliteStages(world.root / "kept"))
+    stages = SqliteStages(world.root / "kept")
+    changed = config.replace({"retrieve.fusion.weight": 0.1, "retrieve.top_k": 4, "retrieve.candidates": 20})
+    report = evaluated(world, changed, stages)
+    assert stages.counts.misses["search"] == 0
+    assert stages.counts.hits["search"] == 2 * len(report.rows)
+    assert scores(report) == scores(evaluated(world, changed, None))
+
+
 def test_what_comes_from_the_store_took_as_long_as_when_it_was_computed(world: World) -> None:
     config = load_config(world.root / "tiny.yaml")
     stages = SqliteStages(world.root / "kept")

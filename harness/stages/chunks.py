@@ -1,0 +1,39 @@
+"""Chunks that were found, kept once however often they are found again."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from harness.stages.base import Kept, key_of, packed, unpacked
+from serving.pipeline.plain import Plain
+from serving.pipeline.types import Chunk
+
+STAGE = "chunk"
+REMEMBERED = 20_000  # chunks of this process, so that each is read once
+_CHUNK = Plain(Chunk)
+
+
+@dataclass(frozen=True, slots=True)
+class KeptChunks:
+    """Chunks by the digest of all they hold."""
+
+    stages: Kept
+
+    def keep(self, chunks: Sequence[Chunk]) -> list[str]:
+        """Keep chunks; returns their names."""
+        plain = [_CHUNK.dump(chunk) for chunk in chunks]
+        names = [key_of(one) for one in plain]
+        self.stages.put_many(STAGE, {name: packed(one) for name, one in zip(names, plain, strict=True)})
+        return names
+
+    def find(self, names: Sequence[str]) -> list[Chunk] | None:
+        """The chunks of these names; `None` when one was forgotten."""
+        known = self.stages.get_many(STAGE, names)
+        if len(known) < len(set(names)):
+            return None
+        return [_chunk(known[name]) for name in names]
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _chunk(value: bytes) -> Chunk:
+    return _CHUNK.value(unpacked(value))
