@@ -58,6 +58,7 @@ bench: setup  ## measure again what reports/bench/ says (DATA="PATH …" adds re
 
 docs: setup  ## write the pages that are made from the code
 	$(RUN) python docs/make_settings.py
+	$(RUN) python docs/make_metrics.py
 
 serve: setup  ## serve the release of CHANNEL (default dev) on port 8080
 	$(RUN) touchstone serve --channel $(CHANNEL)

@@ -14,11 +14,13 @@ from harness.results import CaseError, CaseResult, EvalReport, Header
 from harness.stages.base import Kept
 from harness.stages.score import KeptScores
 from serving.pipeline.config import RagConfig
-from serving.pipeline.errors import DataError, InfrastructureError, IntegrityError, TouchstoneError, UserError
+from serving.pipeline.errors import ConfigError, DataError, InfrastructureError, IntegrityError, RequestError, TouchstoneError, UserError
 from serving.pipeline.pipeline import RagPipeline
 from serving.pipeline.types import Trace
 
 Progress = Callable[[int, int], None]  # cases done, cases in all
+REFUSED = RequestError.__name__
+JUDGE_REFUSED = "the judge took no such request"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,7 @@ class Evaluator:
     case_timeout_s: float = 120.0
     tools: Tools | None = None  # for the metrics that need an embedding model or a judge
     stages: Kept | None = None  # where scores are kept
+    part: bool = False  # of a larger evaluation: whoever puts it together decides what it means that a model refused every request
 
     async def run(self, pipeline: RagPipeline, config: RagConfig, split: Split, progress: Progress | None = None) -> EvalReport:
         """Answer and score every case of the split; rows come in the split's order whatever finished first."""
@@ -53,9 +56,11 @@ class Evaluator:
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(one(case)) for case in split.cases]
-        except* UserError as errors:  # a mistake in the settings is the same mistake for every case
+        except* TouchstoneError as errors:  # a mistake in the settings, or a store out of reach, is the same for every case
             raise errors.exceptions[0] from None
         rows = [task.result() for task in tasks]
+        if not self.part:
+            refuse_refused(rows)
         header = Header(
             config=config.complete().model_dump(mode="json"),
             config_digest=pipeline.config_digest,
@@ -68,6 +73,7 @@ class Evaluator:
             metrics=tuple(scorer.name for scorer in scorers),
             metric_versions={scorer.name: scorer.version for scorer in scorers},
             directions={scorer.name: scorer.direction for scorer in scorers},
+            amounts=tuple(scorer.name for scorer in scorers if scorer.range != (0.0, 1.0)),
             judge=f"{self.tools.judge.name} {self.tools.judge.id}" if self.tools and self.tools.judge else "",
             started_at=started,
             seconds=round(clock.seconds() - begin, 3),
@@ -78,11 +84,12 @@ class Evaluator:
         try:
             async with asyncio.timeout(self.case_timeout_s):
                 trace = await pipeline.answer(case.query)
-        except UserError:
-            raise
+        except UserError as error:
+            if not isinstance(error, RequestError):  # one refused request may be this question's fault
+                raise
+            return _unanswered(case, scorers, CaseError(REFUSED, str(error), infrastructure=False))
         except Exception as error:  # noqa: BLE001 — whatever one case did, the others are still worth scoring
-            found = _error(error, self.case_timeout_s)
-            return CaseResult(case, tuple(Score(scorer.name, None, f"no answer: {found.message}") for scorer in scorers), error=found)
+            return _unanswered(case, scorers, _error(error, self.case_timeout_s))
         return await self._score(trace, case, scorers)
 
     async def _score(self, trace: Trace, case: Case, scorers: Sequence[Metric | JudgedMetric]) -> CaseResult:
@@ -99,6 +106,27 @@ class Evaluator:
         known |= {one.score.metric: one.score for one in computed}
         outage = next((one.outage for one in computed if one.outage), None)
         return CaseResult(case, tuple(known[scorer.name] for scorer in scorers), trace, outage)
+
+
+def refuse_refused(rows: Sequence[CaseResult]) -> None:
+    """A `ConfigError` where a model refused the request of every case: that is a mistake in the settings, not in a question."""
+    if rows and all(refused(row) for row in rows):
+        assert rows[0].error
+        raise ConfigError(f"{rows[0].error.message} (So it was with all {len(rows)} cases.)")
+    for place in range(len(rows[0].scores) if rows else 0):
+        scores = [row.scores[place] for row in rows]
+        told = next((score.reason for score in scores if score.reason.startswith(JUDGE_REFUSED)), "")
+        if told and all(score.value is None for score in scores):
+            raise ConfigError(f"{scores[0].metric}: {told}")
+
+
+def refused(row: CaseResult) -> bool:
+    """Whether a model refused this case's request as it is."""
+    return row.error is not None and row.error.kind == REFUSED
+
+
+def _unanswered(case: Case, scorers: Sequence[Metric | JudgedMetric], error: CaseError) -> CaseResult:
+    return CaseResult(case, tuple(Score(scorer.name, None, f"no answer: {error.message}") for scorer in scorers), error=error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +152,10 @@ async def _asked(scorer: JudgedMetric, trace: Trace, case: Case) -> _Scored:
     """A judge's score; one that it could not give is asked for again the next time."""
     try:
         score = await scorer.ask(trace, case)
-    except UserError:
-        raise
+    except UserError as error:
+        if not isinstance(error, RequestError):
+            raise
+        return _Scored(Score(scorer.name, None, f"{JUDGE_REFUSED}: {error}"), sound=False)
     except InfrastructureError as error:
         message = f"the judge was out of reach: {error}"
         return _Scored(Score(scorer.name, None, message), sound=False, outage=CaseError(type(error).__name__, message, infrastructure=True))
@@ -136,7 +166,9 @@ async def _asked(scorer: JudgedMetric, trace: Trace, case: Case) -> _Scored:
 
 def _checked(score: Score, *, sound: bool) -> _Scored:
     if score.value is not None and not math.isfinite(score.value):
-        return _Scored(Score(score.metric, None, "the metric gave " + ("NaN" if math.isnan(score.value) else str(score.value))), sound=False)
+        return _Scored(
+            Score(score.metric, None, "the metric gave " + ("NaN" if math.isnan(score.value) else str(score.value))), sound=False
+        )
     return _Scored(score, sound)
 
 

@@ -28,7 +28,7 @@ class Promotion:
 def winner_document(result: SweepResult, corpus: str) -> dict[str, Any]:
     """What a sweep hands to promotion: the configuration and the evidence for it."""
     winner = result.winner
-    against = winner.against_base
+    against = winner.against
     return {
         "config": winner.tried.config.model_dump(mode="json"),
         "config_digest": winner.holdout.header.config_digest,
@@ -38,10 +38,11 @@ def winner_document(result: SweepResult, corpus: str) -> dict[str, Any]:
             "experiment_digest": result.experiment.digest,
             "verdict": result.verdict,
             "reason": result.reason,
-            "against_base": None
+            "against": None
             if against is None
             else {
-                "metric": result.experiment.objective,
+                "incumbent": result.incumbent.tried.name,
+                "metric": result.experiment.goal,
                 "difference": against.difference,
                 "low": against.low,
                 "high": against.high,

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from harness.clusters import clusters_of
 from harness.golden.case import Case
 from harness.metrics.base import Score
 from harness.stats import Interval, mean_interval, percentile
@@ -58,6 +59,7 @@ class Header:
     metrics: tuple[str, ...]
     metric_versions: Mapping[str, str] = field(default_factory=dict)
     directions: Mapping[str, str] = field(default_factory=dict)  # metric → higher or lower is better
+    amounts: tuple[str, ...] = ()  # metrics that are no shares from 0 to 1: tokens, dollars, milliseconds
     judge: str = ""  # name and id of the judge that was asked
     started_at: str = ""
     seconds: float = 0.0
@@ -74,7 +76,7 @@ class EvalReport:
     @cached_property
     def summary(self) -> dict[str, Interval]:
         """Mean and interval of every metric over the cases that it scored."""
-        return {name: mean_interval(self.values(name)) for name in self.header.metrics}
+        return {name: _interval(self.rows, name, shares=name not in self.header.amounts) for name in self.header.metrics}
 
     def values(self, metric: str) -> list[float]:
         """A metric's values, in the order of the rows, unscored cases left out."""
@@ -88,7 +90,8 @@ class EvalReport:
         """A metric per kind, domain or difficulty."""
         names = sorted({str(getattr(row.case, by)) for row in self.rows})
         parts = {name: [row for row in self.rows if getattr(row.case, by) == name] for name in names}
-        return {name: mean_interval([v for row in rows if (v := row.value(metric)) is not None]) for name, rows in parts.items()}
+        shares = metric not in self.header.amounts
+        return {name: _interval(rows, metric, shares=shares) for name, rows in parts.items()}
 
     @property
     def errors(self) -> list[CaseResult]:
@@ -109,7 +112,7 @@ class EvalReport:
         usage = [use for trace in traces for use in trace.usage]
         count = len(traces)
         return {
-            "input_tokens": sum(use.input_tokens for use in usage) / count,
+            "input_tokens": sum(use.input_tokens for use in usage if use.stage == "answer") / count,
             "output_tokens": sum(use.output_tokens for use in usage) / count,
             "usd": sum(use.usd for use in usage) / count if all(use.priced for use in usage) else None,
             "pro_share": sum(trace.route is not None and trace.route.tier == "pro" for trace in traces) / count,
@@ -142,23 +145,39 @@ class EvalReport:
         return [row.trace for row in self.rows if row.trace]
 
 
+def _interval(rows: Iterable[CaseResult], metric: str, *, shares: bool) -> Interval:
+    """A metric's mean and interval over the rows that it scored; questions on one document count together."""
+    scored = [(value, row.case) for row in rows if (value := row.value(metric)) is not None]
+    return mean_interval([value for value, _ in scored], clusters_of(case for _, case in scored), shares=shares)
+
+
 _HEADER = Plain(Header)
 _ROW = Plain(CaseResult)
 
 
-def write_report(report: EvalReport, path: Path) -> None:
-    """Write an evaluation as JSONL: the header, then a line per case."""
+def report_text(report: EvalReport) -> str:
+    """An evaluation as JSONL: the header, then a line per case."""
     values = [_HEADER.dump(report.header), *(_ROW.dump(row) for row in report.rows)]
-    lines = [json.dumps(value, ensure_ascii=False) for value in values]
-    write_text(path, "\n".join(lines) + "\n")
+    return "\n".join(json.dumps(value, ensure_ascii=False) for value in values) + "\n"
+
+
+def write_report(report: EvalReport, path: Path) -> None:
+    """Write an evaluation to a file."""
+    write_text(path, report_text(report))
 
 
 def read_report(path: Path) -> EvalReport:
     """Read an evaluation back."""
     try:
-        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")  # JSON keeps the other line separators of documents
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}. Make one: touchstone eval") from None
+    return parse_report(text, str(path))
+
+
+def parse_report(text: str, source: str) -> EvalReport:
+    """An evaluation from its JSONL."""
+    lines = text.removesuffix("\n").split("\n")  # JSON keeps the other line separators of documents
     number = 0
     try:
         header = _HEADER.parse(lines[0])
@@ -166,7 +185,7 @@ def read_report(path: Path) -> EvalReport:
         for number, line in enumerate(lines[1:], start=1):  # noqa: B007 — named in the error below
             rows.append(_ROW.parse(line))
     except ValidationError:
-        raise DataError(f"{path}:{number + 1}: not a line of an evaluation.") from None
+        raise DataError(f"{source}:{number + 1}: not a line of an evaluation.") from None
     return EvalReport(header, tuple(rows))
 
 
@@ -190,3 +209,23 @@ def table(rows: Iterable[CaseResult], metrics: Iterable[str]) -> Iterator[dict[s
             "usd": trace.usd if trace else None,
             "milliseconds": trace.milliseconds if trace else None,
         }
+
+
+def numbers(report: EvalReport) -> dict[str, float | None]:
+    """Every number of an evaluation under its MLflow name."""
+    found: dict[str, float | None] = {}
+    for name, interval in report.summary.items():
+        found |= {name: interval.mean, f"{name}.low": interval.low, f"{name}.high": interval.high}
+        found[f"{name}.coverage"] = interval.count / len(report.rows)
+    found |= {f"cost.{name}": value for name, value in report.costs.items()}
+    for stage, times in report.times.items():
+        found |= {f"ms.{stage}.{share}": value for share, value in times.items()}
+    return found | {"cases": float(len(report.rows)), "errors": float(len(report.errors)), "seconds": report.header.seconds}
+
+
+def first_error(report: EvalReport) -> str:
+    """The first error of a report in words, an outage before others; where none is, why the first case was not scored."""
+    for row in [*report.outages, *report.errors]:
+        if row.error:
+            return f"{row.case.id}: {row.error.message}"
+    return next((score.reason for row in report.rows for score in row.scores if score.value is None), "")

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from pydantic import AliasChoices, Field
 
+from serving.pipeline.digest import digest_text
+from serving.pipeline.index.place import is_remote
 from serving.pipeline.settings import PipelineSettings
 
 
@@ -25,7 +27,13 @@ class HarnessSettings(PipelineSettings):
         description="MLflow experiment that runs go to",
     )
     mlflow_timeout_s: int = Field(default=10, ge=1, description="patience with one call to an MLflow server")
-    stages: Path | None = Field(default=None, description="where stage outputs are kept; default <home>/stages")
+    stages: str = Field(default="", description="where stage outputs are kept: a folder or s3://bucket/prefix; default <home>/stages")
+    ray_address: str = Field(
+        default="", validation_alias="RAY_ADDRESS", description="the Ray cluster that sweeps run on; default: one on this machine"
+    )
+    github_step_summary: str = Field(
+        default="", validation_alias="GITHUB_STEP_SUMMARY", description="a file that gates append their summary to, set by GitHub Actions"
+    )
     releases: Path = Field(default=Path("releases"), description="where releases and channels are kept")
 
     @property
@@ -40,8 +48,10 @@ class HarnessSettings(PipelineSettings):
 
     @property
     def stage_folder(self) -> Path:
-        """Where stage outputs are kept."""
-        return self.stages or self.home / "stages"
+        """Where stage outputs are kept on this machine: all of them, or a copy of those in the bucket."""
+        if is_remote(self.stages):
+            return self.home / "stages" / digest_text(self.stages.rstrip("/"))
+        return Path(self.stages) if self.stages else self.home / "stages"
 
     @property
     def holdout_ledger(self) -> Path:

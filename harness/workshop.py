@@ -2,17 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from harness.evaluate import Evaluator, Progress
 from harness.golden.sets import Split
 from harness.results import EvalReport
 from harness.stages.base import Kept
-from harness.stages.chat import kept_chat
+from harness.stages.chat import KeptChat, kept_chat
 from harness.stages.embed import kept_embeddings
 from harness.stages.retrieve import KeptRetriever
 from harness.stages.search import KeptSearches
 from serving.pipeline.build import build_pipeline, config_digest
 from serving.pipeline.config import RagConfig
+from serving.pipeline.digest import digest_of
 from serving.pipeline.index.build import OpenIndex, ensure_index
 from serving.pipeline.index.corpus import Corpus
 from serving.pipeline.models.connect import ConnectedChat
@@ -35,6 +37,7 @@ class Workshop:
     stages: Kept | None = None  # where stage outputs are kept; none: everything is computed each time
     replay_only: bool = False  # hosted models answer from there or not at all
     _open: dict[str, OpenIndex] = field(default_factory=dict)
+    _chats: dict[str, ConnectedChat] = field(default_factory=dict)
 
     def digest(self, config: RagConfig) -> str:
         """The digest of everything that decides this configuration's answers."""
@@ -56,13 +59,18 @@ class Workshop:
         if stages is None:
             return build_pipeline(config, index, self.prompts, self.settings)
 
-        def connect(spec: Spec, settings: PipelineSettings) -> ConnectedChat:
-            return kept_chat(spec, settings, stages, replay_only=self.replay_only)
-
         searched = replace(index, store=KeptSearches(index.store, stages, index.digest, exact=_exact(index)))
-        pipeline = build_pipeline(config, searched, self.prompts, self.settings, connect=connect)
+        pipeline = build_pipeline(config, searched, self.prompts, self.settings, connect=partial(self._chat, stages))
         digest = config.digest("retrieve", corpus=self.corpus.digest)
         return replace(pipeline, retriever=KeptRetriever(pipeline.retriever, stages, digest))
+
+    def _chat(self, stages: Kept, spec: Spec, settings: PipelineSettings) -> ConnectedChat:
+        """One model for all configurations that name it, since it may remember what it read; not one that follows a script."""
+        key = digest_of(spec.model_dump(mode="json"))
+        chat = self._chats.get(key) or kept_chat(spec, settings, stages, replay_only=self.replay_only)
+        if isinstance(chat.model, KeptChat):
+            self._chats[key] = chat
+        return chat
 
     async def evaluate(self, config: RagConfig, split: Split, evaluator: Evaluator, progress: Progress | None = None) -> EvalReport:
         """Score a configuration on a split."""

@@ -4,9 +4,11 @@ import os
 
 import pytest
 
+NAMED_OTHERWISE = ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME", "GITHUB_STEP_SUMMARY")
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Forget the places and servers that the shell (or the Makefile) names."""
     for name in list(os.environ):
-        if name.startswith("TOUCHSTONE_") or name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME"):
+        if name.startswith("TOUCHSTONE_") or name in NAMED_OTHERWISE:
             del os.environ[name]

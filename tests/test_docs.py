@@ -2,13 +2,16 @@ import re
 import runpy
 from pathlib import Path
 
+import pytest
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
 
 
-def test_the_page_of_settings_says_what_the_settings_say() -> None:
-    page = runpy.run_path(str(REPOSITORY / "docs" / "make_settings.py"))["page"]()
-    assert (REPOSITORY / "docs" / "settings.md").read_text(encoding="utf-8") == page, "run: make docs"
+@pytest.mark.parametrize("name", ["settings", "metrics"])
+def test_a_page_made_from_the_code_says_what_the_code_says(name: str) -> None:
+    page = runpy.run_path(str(REPOSITORY / "docs" / f"make_{name}.py"))["page"]()
+    assert (REPOSITORY / "docs" / f"{name}.md").read_text(encoding="utf-8") == page, "run: make docs"
 
 
 def test_every_link_between_pages_leads_somewhere() -> None:

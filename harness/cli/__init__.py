@@ -9,7 +9,26 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from harness.cli import ask, channel, config, doctor, evaluate, golden, index, promote, release, serve, store, sweep, ui
+from harness.cli import (
+    ask,
+    champion,
+    channel,
+    compare,
+    config,
+    doctor,
+    evaluate,
+    gate,
+    golden,
+    index,
+    judge,
+    promote,
+    release,
+    report,
+    serve,
+    store,
+    sweep,
+    ui,
+)
 from serving.pipeline.errors import TouchstoneError
 
 STOPPED = "stopped; what was finished is kept"
@@ -30,15 +49,20 @@ app = typer.Typer(
 app.command("ask")(ask.ask)
 app.command("index")(index.index)
 app.command("eval")(evaluate.evaluate)
+app.command("compare")(compare.compare)
 app.command("sweep")(sweep.sweep)
+app.command("report")(report.report)
+app.command("gate")(gate.gate)
 app.command("promote")(promote.promote)
 app.command("serve")(serve.serve)
 app.command("ui")(ui.ui)
 app.command("doctor")(doctor.doctor)
 app.add_typer(golden.app, name="golden", help="Golden sets: questions with known answers.")
+app.add_typer(judge.app, name="judge", help="Judges: what they are asked, and how far they agree with humans.")
 app.add_typer(config.app, name="config", help="Configurations: show one whole, or every field.")
 app.add_typer(store.app, name="store", help="The stage store: what was computed before and is not computed again.")
 app.add_typer(release.app, name="release", help="Releases: what was proven, ready to serve.")
+app.add_typer(champion.app, name="champion", help="The champion: what ships today, recorded for gates.")
 app.add_typer(channel.app, name="channel", help="Channels: which release an environment serves.")
 
 

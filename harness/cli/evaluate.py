@@ -3,6 +3,7 @@
 import asyncio
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -16,15 +17,13 @@ from harness.cli.options import (
     ReplayOnly,
     Set,
     UseStore,
-    open_stages,
     print_json,
     read_config,
     read_corpus,
-    read_prompts,
     settings,
 )
 from harness.cli.progress import progress_line
-from harness.metrics import DEFAULT
+from harness.metrics import DEFAULT, metric_set
 from serving.pipeline.errors import ConfigError, InfrastructureError
 
 
@@ -56,15 +55,14 @@ def evaluate(
     """Score a configuration on a golden set; report it, log it."""
     from harness.evaluate import Evaluator
     from harness.golden.load import load_golden
-    from harness.metrics.tools import Tools
+    from harness.opening import open_stages, open_tools, open_workshop
     from harness.report import write_evaluation
-    from harness.results import write_report
+    from harness.results import numbers, write_report
     from harness.tracking import tracker
-    from harness.tracking.record import numbers, record_evaluation
-    from harness.workshop import Workshop
+    from harness.tracking.record import record_evaluation
 
     places = settings()
-    chosen, names = read_config(config, change), tuple(metrics or DEFAULT)
+    chosen, names = read_config(config, change), metric_set(metrics or DEFAULT)
     known = load_golden(places.datasets, golden)
     corpus = read_corpus(known.card.corpus, places)
     title = name or f"{known.card.name}-{split.value}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
@@ -81,10 +79,9 @@ def evaluate(
 
     with progress_line(quiet=as_json) as line, tracker(places, on=tracking).run(title) as run:
         stages = open_stages(places, on=store)
-        workshop = Workshop(
-            places, corpus, read_prompts(places), lambda done, total: line.update("indexing", done, total), stages, replay_only
-        )
-        evaluator = Evaluator(names, concurrency, tools=Tools(places), stages=stages)
+        building = partial(line.update, "indexing")
+        workshop = open_workshop(corpus, places, stages, building, replay_only=replay_only)
+        evaluator = Evaluator(names, concurrency, tools=open_tools(judge, places, stages), stages=stages)
         report = asyncio.run(workshop.evaluate(chosen, chosen_cases, evaluator, lambda done, total: line.update("cases", done, total)))
         write_report(report, folder / "cases.jsonl")
         page = write_evaluation(report, folder, run_url=run.url)

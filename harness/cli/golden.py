@@ -1,13 +1,24 @@
-"""`touchstone golden …`: look at golden sets, check them, seal them."""
+"""`touchstone golden …`: look at golden sets, import, check, compare, split and seal them."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.cli import golden_import, golden_queue, golden_synth
 from harness.cli.options import DEFAULT_GOLDEN, AsJson, print_json, read_corpus, settings
 from serving.pipeline.errors import DataError
 
+if TYPE_CHECKING:
+    from harness.golden.sets import GoldenSet
+    from serving.pipeline.index.base import Vectors
+
+AT_A_TIME = 256  # questions embedded between two words of progress
+
 app = typer.Typer(no_args_is_help=True)
+app.command("import")(golden_import.import_set)
+app.command("add")(golden_queue.add)
+app.command("review")(golden_queue.review)
+app.command("synth")(golden_synth.synth)
 Name = Annotated[str, typer.Argument(help="A golden set, as name or name/vN.")]
 
 
@@ -63,24 +74,116 @@ def show(
 
 
 @app.command()
-def check(name: Name = DEFAULT_GOLDEN, as_json: AsJson = False) -> None:
-    """Hold every case against the corpus: documents exist, spans read as quoted, sums match."""
+def check(
+    name: Name = DEFAULT_GOLDEN,
+    embedder: Annotated[
+        str, typer.Option("--embedder", help="Compares the splits' questions by meaning; none: by words only.")
+    ] = "local:minilm",
+    alike: Annotated[float, typer.Option("--alike", min=0.0, max=1.0, help="Cosine from which two questions ask the same.")] = 0.95,
+    as_json: AsJson = False,
+) -> None:
+    """Hold every case against the corpus and the others; say how the set is balanced and what difference it can show."""
+    from dataclasses import asdict
+
+    from harness.cli.golden_tables import show_findings
+    from harness.golden.check import balance, examine, sights
+    from harness.golden.lines import refuse
     from harness.golden.load import load_golden
 
     places = settings()
     golden = load_golden(places.datasets, name)
-    problems = golden.check(read_corpus(golden.card.corpus, places))
-    counts = {field: golden.counts(field) for field in ("kind", "domain", "difficulty")}
+    corpus = read_corpus(golden.card.corpus, places)
+    found = examine(golden, corpus, None if embedder == "none" else _vectors(golden, embedder, quiet=as_json), alike=alike)
+    slices, seen = balance(golden), sights(golden)
     if as_json:
-        print_json({"golden": golden.id, "digest": golden.digest, "cases": len(golden.cases), "counts": counts, "problems": problems})
+        facts = {"golden": golden.id, "digest": golden.digest, "cases": len(golden.cases), "embedder": embedder, "alike": alike}
+        counts = {field: golden.counts(field) for field in ("kind", "domain", "difficulty")}
+        rows = {"splits": [asdict(one) for one in seen], "balance": [asdict(one) for one in slices]}
+        print_json({**facts, "counts": counts, **rows, "problems": list(found.problems), "warnings": list(found.warnings)})
     else:
-        typer.echo(f"{golden.id}: {len(golden.cases)} cases, digest {golden.digest}")
-        for field, numbers in counts.items():
-            typer.echo(f"  {field}: " + ", ".join(f"{value} {count}" for value, count in numbers.items()))
-    if problems:
-        raise DataError("\n".join(problems[:20]) + (f"\n… and {len(problems) - 20} more" if len(problems) > 20 else ""))
+        show_findings(golden, found, slices, seen)
+    refuse(found.problems)
     if not as_json:
-        typer.echo("  every span reads as quoted")
+        typer.echo("every span reads as quoted; no problem" + (f", {len(found.warnings)} warnings" if found.warnings else ""))
+
+
+def _vectors(golden: "GoldenSet", embedder: str, *, quiet: bool) -> "Vectors":
+    """A vector for each question, in the set's order."""
+    import numpy as np
+
+    from harness.cli.progress import progress_line
+    from harness.metrics.tools import Tools
+    from serving.pipeline.registry import Spec
+
+    tools, texts = Tools(settings(), Spec(name=embedder)), [case.question for case in golden.cases]
+    parts: list[Vectors] = []
+    with progress_line(quiet=quiet) as line:
+        for begin in range(0, len(texts), AT_A_TIME):
+            parts.append(tools.vectors(texts[begin : begin + AT_A_TIME]))
+            line.update("questions", min(begin + AT_A_TIME, len(texts)), len(texts))
+    return np.concatenate(parts)
+
+
+@app.command()
+def diff(
+    before: Annotated[str, typer.Argument(help="A golden set, as name or name/vN.")],
+    after: Annotated[str, typer.Argument(help="The set to hold against it.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show which cases were added, removed, changed or moved to the other split."""
+    from dataclasses import asdict
+
+    from harness.cli.golden_tables import show_diff
+    from harness.golden.diff import diff_sets
+    from harness.golden.load import load_golden
+
+    root = settings().datasets
+    found = diff_sets(load_golden(root, before), load_golden(root, after))
+    if as_json:
+        cases = {
+            "added": [one.model_dump(mode="json") for one in found.added],
+            "removed": [one.model_dump(mode="json") for one in found.removed],
+        }
+        print_json({**asdict(found), **cases})
+    else:
+        show_diff(found)
+
+
+@app.command()
+def split(
+    name: Name = DEFAULT_GOLDEN,
+    share: Annotated[float | None, typer.Option("--holdout-share", help="Share of the cases to hold out, between 0 and 1.")] = None,
+    salt: Annotated[str | None, typer.Option("--salt", help="A word that deals the cases anew.")] = None,
+    write: Annotated[bool, typer.Option("--write", help="Write it as the set's next version; no version is ever changed.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show how cases fall into tune and holdout, or would fall with another share or salt."""
+    from dataclasses import asdict
+
+    from harness.cli.golden_tables import show_split
+    from harness.golden.check import balance, split_sizes
+    from harness.golden.load import load_golden
+    from harness.golden.split import moves, resplit, write_split
+
+    root = settings().datasets
+    before = load_golden(root, name)
+    after = resplit(before, holdout_share=share, salt=salt)
+    moved = moves(before, after)
+    if write:
+        after = write_split(root, before, after)
+    if as_json:
+        facts = {
+            "golden": after.id,
+            "from": before.id,
+            "written": write,
+            "salt": after.card.salt,
+            "holdout_share": after.card.holdout_share,
+        }
+        print_json({**facts, "splits": split_sizes(after), "balance": [asdict(one) for one in balance(after)], "moved": asdict(moved)})
+        return
+    show_split(after, balance(after), moved)
+    if write:
+        typer.echo(f"written: {after.folder}")
 
 
 @app.command()

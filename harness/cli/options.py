@@ -9,13 +9,12 @@ from typing import Annotated, Any
 import typer
 import yaml
 
+from harness.opening import open_corpus, read_settings
 from harness.settings import HarnessSettings
-from harness.stages.sqlite import SqliteStages
 from serving.pipeline.config import RagConfig, load_config
 from serving.pipeline.errors import ConfigError
-from serving.pipeline.index.corpus import Corpus, load_corpus
+from serving.pipeline.index.corpus import Corpus
 from serving.pipeline.prompts import PromptLibrary
-from serving.pipeline.registry import near
 
 DEFAULT_CORPUS = "techcorp"
 DEFAULT_GOLDEN = "techcorp/v1"
@@ -37,19 +36,16 @@ JudgeName = Annotated[str, typer.Option("--judge", help="Who judges: local, or l
 
 def settings() -> HarnessSettings:
     """The settings, from the environment."""
-    from pydantic import ValidationError
-
-    from serving.pipeline.registry import explain
-
-    try:
-        return HarnessSettings()
-    except ValidationError as error:
-        raise ConfigError(explain(error, "settings (TOUCHSTONE_*)", list(HarnessSettings.model_fields))) from None
+    return read_settings()
 
 
 def read_config(path: Path | None, changes: Sequence[str] | None) -> RagConfig:
     """The configuration of a file (or of all defaults) with the changes of `--set`."""
-    config = load_config(path) if path else RagConfig.parse({})
+    return changed(load_config(path) if path else RagConfig.parse({}), changes)
+
+
+def changed(config: RagConfig, changes: Sequence[str] | None) -> RagConfig:
+    """The configuration with the changes of `--set`."""
     values: dict[str, Any] = {}
     for change in changes or ():
         dotted, equals, value = change.partition("=")
@@ -65,17 +61,7 @@ def read_config(path: Path | None, changes: Sequence[str] | None) -> RagConfig:
 
 def read_corpus(name: str, places: HarnessSettings) -> Corpus:
     """A corpus by name or by path."""
-    root = places.datasets / "corpora"
-    for path in (root / name, Path(name)):
-        if path.exists():
-            return load_corpus(path)
-    known = sorted(path.name for path in root.glob("*") if path.is_dir()) if root.is_dir() else []
-    raise ConfigError(f"No corpus {name!r}.{near(name, known)} Known: {', '.join(known) or 'none'}; or give a folder's path.")
-
-
-def open_stages(places: HarnessSettings, *, on: bool = True) -> SqliteStages | None:
-    """The stage store, if it is wanted."""
-    return SqliteStages(places.stage_folder) if on else None
+    return open_corpus(name, places)
 
 
 def read_prompts(places: HarnessSettings) -> PromptLibrary:

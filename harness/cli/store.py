@@ -4,7 +4,9 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import AsJson, open_stages, print_json, settings
+from harness.cli.options import AsJson, print_json, settings
+from harness.opening import open_stages
+from harness.stages.layered import LayeredStages
 from serving.pipeline.errors import ConfigError
 
 app = typer.Typer(no_args_is_help=True)
@@ -18,11 +20,15 @@ def show(as_json: AsJson = False) -> None:
     sizes = stages.sizes()
     if as_json:
         plain = [{"stage": one.stage, "entries": one.entries, "bytes": one.bytes, "oldest_days": one.oldest_days} for one in sizes]
-        print_json({"path": str(stages.path), "stages": plain})
+        print_json({"path": stages.place, "stages": plain})
         return
-    typer.echo(f"{stages.path}: {_megabytes(sum(one.bytes for one in sizes))}")
+    copy = stages.copy if isinstance(stages, LayeredStages) else None
+    typer.echo(f"{stages.place}: {_megabytes(sum(one.bytes for one in sizes))}")
     for one in sizes:
-        typer.echo(f"  {one.stage}: {one.entries} entries, {_megabytes(one.bytes)}, unused for at most {one.oldest_days} days")
+        age = f"written at most {one.oldest_days} days ago" if copy else f"unused for at most {one.oldest_days} days"
+        typer.echo(f"  {one.stage}: {one.entries} entries, {_megabytes(one.bytes)}, {age}")
+    if copy:
+        typer.echo(f"this machine's copy: {_megabytes(sum(one.bytes for one in copy.sizes()))} in {copy.place}")
 
 
 @app.command()
@@ -31,17 +37,20 @@ def gc(
     stage: Annotated[str, typer.Option("--stage", help="Only this stage.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Forget what was not used for long; it will be computed again when it is needed."""
-    stages = open_stages(settings())
-    assert stages is not None
+    """Forget what was not used for long; it will be computed again when it is needed. A bucket is left alone: give it a lifecycle rule."""
+    opened = open_stages(settings())
+    assert opened is not None
+    stages = opened.copy if isinstance(opened, LayeredStages) else opened
     known = [one.stage for one in stages.sizes()]
     if stage and stage not in known:
         raise ConfigError(f"Nothing of stage {stage!r} is kept. Kept: {', '.join(known) or 'nothing'}.")
     count = stages.remove(stage=stage, unused_days=days)
     if as_json:
         print_json({"removed": count})
-    else:
-        typer.echo(f"{count} entries forgotten")
+        return
+    typer.echo(f"{count} entries forgotten")
+    if stages is not opened:
+        typer.echo(f"That was this machine's copy. What is in {opened.place} is ended by the bucket's own lifecycle rules, not from here.")
 
 
 def _megabytes(count: int) -> str:

@@ -1,48 +1,87 @@
 """`touchstone sweep`: search, prove, choose, report."""
 
 import asyncio
+import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.options import AsJson, print_json, read_corpus, read_prompts, settings
+from harness.cli.options import AsJson, ReplayOnly, UseStore, print_json, settings
 from harness.cli.progress import Line, progress_line
-from harness.golden.sets import GoldenSet
-from harness.settings import HarnessSettings
 from harness.sweep.experiment import Experiment
 from harness.sweep.verdict import SweepResult
+from serving.pipeline.errors import ConfigError, InfrastructureError
+
+if TYPE_CHECKING:
+    from harness.sweep.begin import Opened
+    from harness.sweep.estimate import Estimate
+    from harness.sweep.folder import SweepFolder
+    from harness.sweep.search import Progress
+    from harness.sweep.trial import Tried
 
 
 def sweep(
-    experiment: Annotated[Path, typer.Argument(help="An experiment file, for example experiments/quickstart.yaml.")],
+    experiment: Annotated[Path | None, typer.Argument(help="An experiment file, for example experiments/quickstart.yaml.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the sweep begun last, of this experiment or of any.")] = False,
+    folder: Annotated[Path | None, typer.Option("--folder", help="The sweep's folder to go on with, where it is not the last.")] = None,
     trials: Annotated[int | None, typer.Option("--trials", min=1, help="Another number of trials than the file says.")] = None,
+    workers: Annotated[int | None, typer.Option("--workers", min=0, help="Trials at a time; 0: one per core.")] = None,
+    engine: Annotated[str, typer.Option("--engine", help="local or ray.")] = "",
+    budget: Annotated[float | None, typer.Option("--budget", min=0.0, help="US dollars that are not exceeded.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before a hosted model is used.")] = False,
+    estimate: Annotated[bool, typer.Option("--estimate", help="Only say what it will cost: tokens, dollars, time.")] = False,
+    store: UseStore = True,
+    replay_only: ReplayOnly = False,
     tracking: Annotated[bool, typer.Option("--tracking/--no-tracking", help="Log to MLflow.")] = True,
     as_json: AsJson = False,
 ) -> None:
     """Search on the tune split, prove the best on the holdout."""
-    from harness.golden.load import load_golden
+    from harness.cli.price import agree, show_estimate
     from harness.promote import WINNER
+    from harness.sweep.begin import Ways, open_sweep
     from harness.sweep.experiment import load_experiment
+    from harness.sweep.folder import SweepFolder, experiment_of, latest, new_folder
 
     places = settings()
-    asked = load_experiment(experiment)
-    asked = asked.model_copy(update={"trials": trials}) if trials else asked
-    golden = load_golden(places.datasets, asked.golden)
-    corpus = asked.corpus or golden.card.corpus
-    title = f"{asked.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
-    folder = places.reports / "sweeps" / title
-    with progress_line(quiet=as_json) as line:
-        result = asyncio.run(_run(asked, golden, corpus, title, places, line, tracking=tracking))
-    winner, page = folder / WINNER, folder / "report.html"
+    earlier: SweepFolder | None = None
+    if resume or folder:
+        earlier = SweepFolder(folder) if folder else latest(places.reports, load_experiment(experiment).name if experiment else "")
+        asked = experiment_of(earlier.begun())
+    elif experiment is None:
+        raise ConfigError("Name an experiment file, such as experiments/quickstart.yaml, or --resume the last sweep.")
+    else:
+        asked = load_experiment(experiment)
+    asked = _changed(asked, trials, workers, engine, budget)
+    told = Told(asked)
+    with asyncio.Runner() as runner:  # one loop for both: open indexes belong to it
+        with progress_line(quiet=as_json) as told.line:
+            opened = open_sweep(asked, places, Ways(store, replay_only, tracking), told.building, earlier)
+            price = runner.run(opened.estimate())
+        if estimate and as_json:
+            print_json(price.model_dump(mode="json"))
+            return
+        show_estimate(price)
+        if estimate:
+            return
+        agreed = earlier is not None and trials is None and budget is None  # when it was begun
+        agree(price, yes=yes or agreed or replay_only)
+        where = earlier or new_folder(places.reports, asked.name, datetime.now(UTC))
+        result = _carried_out(runner, opened, where, price, told, quiet=as_json)
+    winner, page = where.path / WINNER, where.path / "report.html"
     if as_json:
         value = {
             "verdict": result.verdict,
             "reason": result.reason,
             "winner": str(winner),
             "config_digest": result.winner.holdout.header.config_digest,
-            "values": result.winner.tried.values,
+            "values": dict(result.winner.tried.values),
+            "trials": len(result.trials),
+            "ended": result.ended,
+            "estimate": price.model_dump(mode="json"),
+            "spent_usd": result.spent_usd,
+            "store": result.counts,
             "report": str(page),
             "run": result.run_id,
         }
@@ -54,33 +93,94 @@ def sweep(
     typer.echo(f"\nreport  {page}\nwinner  {winner}\nship it: touchstone promote")
 
 
-async def _run(
-    asked: Experiment, golden: GoldenSet, corpus: str, title: str, places: HarnessSettings, line: Line, *, tracking: bool
+def _changed(asked: Experiment, trials: int | None, workers: int | None, engine: str, budget: float | None) -> Experiment:
+    """The experiment with what the command line says otherwise."""
+    choice = asked.engine.model_dump()
+    if workers is not None:
+        choice["workers"] = workers
+    if engine:
+        choice["name"] = engine
+    data: dict[str, Any] = asked.model_dump(mode="json") | {"engine": choice}
+    if trials is not None:
+        data["trials"] = trials
+    if budget is not None:
+        data["budget_usd"] = budget
+    from pydantic import ValidationError
+
+    from serving.pipeline.registry import explain
+
+    try:
+        return Experiment.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(explain(error, "the command line", list(Experiment.model_fields))) from None
+
+
+def _carried_out(
+    runner: asyncio.Runner, opened: "Opened", where: "SweepFolder", price: "Estimate", told: "Told", *, quiet: bool
 ) -> SweepResult:
+    """Run it to its end; where it is stopped, say how far it is and how to go on."""
+    with progress_line(quiet=quiet) as told.line, where.held():
+        try:
+            return runner.run(_run(opened, where, price, told))
+        except (KeyboardInterrupt, asyncio.CancelledError, InfrastructureError):
+            if where.exists():
+                told.line.say(f"{told.so_far} To go on: touchstone sweep --folder {where.path}")
+            raise
+
+
+async def _run(opened: "Opened", where: "SweepFolder", price: "Estimate", told: "Told") -> SweepResult:
     from harness.promote import write_winner
     from harness.report import write_sweep
-    from harness.results import write_report
-    from harness.sweep.study import Sweep
-    from harness.sweep.verdict import Tried
-    from harness.tracking import tracker
+    from harness.sweep.begin import begin
     from harness.tracking.record import record_sweep
-    from harness.workshop import Workshop
 
-    folder = places.reports / "sweeps" / title
-
-    def announce(tried: Tried) -> None:
-        write_report(tried.report, folder / "trials" / f"{tried.number:03d}.jsonl")
-        values = ", ".join(f"{path.split('.', 1)[1]} {value}" for path, value in tried.values.items()) or "base"
-        line.say(f"trial {tried.number:3d}  {asked.objective} {tried.objective:.3f}  {values}")
-
-    with tracker(places, on=tracking).run(title) as run:
-        workshop = Workshop(
-            places, read_corpus(corpus, places), read_prompts(places), lambda done, total: line.update("indexing", done, total)
-        )
-        one = Sweep(asked, workshop, run, places.home / "studies" / f"{title}.journal", line.update, announce)
-        tried = await one.search(golden.tune())
-        line.say(f"proving the best {asked.finalists} and the base on the holdout")
-        result = await one.prove(tried, golden.holdout(why=f"sweep {title}", ledger=places.holdout_ledger))
-        page = write_sweep(result, folder)
-        record_sweep(run, result, [page, page.with_suffix(".md"), write_winner(result, corpus, folder)])
+    with begin(opened, where, price, tell=told.progress, announce=told.trial) as ready:
+        result = await ready.sweep.run(ready.tune, ready.look)
+        where.write_result(result)
+        page = write_sweep(result, where.path)
+        record_sweep(ready.run, result, [page, page.with_suffix(".md"), write_winner(result, ready.corpus, where.path)])
     return result
+
+
+class Told:
+    """What a sweep tells on the way."""
+
+    line: Line
+
+    def __init__(self, asked: Experiment) -> None:
+        self._asked = asked
+        self.so_far = "Nothing is finished yet."
+
+    def building(self, done: int, total: int) -> None:
+        """How far an index is."""
+        self.line.update("indexing", done, total)
+
+    def trial(self, tried: "Tried") -> None:
+        """A finished trial, above the live line."""
+        values = ", ".join(f"{path.split('.', 1)[1]} {value}" for path, value in tried.values.items())
+        state = "" if tried.state == "complete" else f"  {tried.state}: {tried.why}"
+        self.line.say(f"trial {tried.number:3d}  {self._asked.goal} {tried.objective:.3f}  {tried.label or values}{state}")
+
+    def progress(self, progress: "Progress") -> None:
+        """How far it is: trials, the best so far, speed, what was kept, dollars, time left."""
+        self.line.update(words(progress, self._asked), progress.done, progress.trials)
+        if best := progress.best:
+            found = f"the best so far is trial {best.name} with {self._asked.goal} {best.objective:.3f}"
+            self.so_far = f"{progress.done} of {progress.trials} trials are finished; {found}."
+
+
+def words(progress: "Progress", asked: Experiment) -> str:
+    """The live line's words."""
+    passed = max(time.monotonic() - progress.begun_s, 1e-9)
+    parts = [f"best {progress.best.objective:.3f} (trial {progress.best.name})"] if progress.best else []
+    parts.append(f"{progress.cases / passed:.1f} cases/s")
+    found = sum(numbers["hits"] for numbers in progress.counts.values())
+    asked_for = found + sum(numbers["misses"] for numbers in progress.counts.values())
+    if asked_for:
+        parts.append(f"{found / asked_for:.0%} kept")
+    limit = f" of ${asked.budget_usd:g}" if asked.budget_usd else ""
+    parts.append(f"${progress.spent_usd:.4f}{limit}")
+    new = progress.done - progress.known
+    if new > 0:
+        parts.append(f"{(progress.trials - progress.done) * passed / new / 60:.0f} min left")
+    return " · ".join(parts)

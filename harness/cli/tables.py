@@ -39,12 +39,12 @@ def show_evaluation(report: EvalReport) -> None:
 
 def show_sweep(result: SweepResult) -> None:
     """The finalists on the holdout, the winner and why."""
-    console, name = _console(), result.experiment.objective
-    table = _table("trial", "tune", "holdout", "95 % interval", "against base", "p (Holm)", "verdict", "$/query", "p50 ms")
+    console, name = _console(), result.experiment.goal
+    table = _table("trial", "tune", "holdout", "95 % interval", f"against {result.incumbent.tried.name}", "p (Holm)", "verdict", "$/query", "p50 ms")
     for one in result.finalists:
-        against, interval = one.against_base, one.holdout.summary[name]
+        against, interval = one.against, one.holdout.summary[name]
         table.add_row(
-            ("▸ " if one is result.winner else "  ") + ("base" if against is None else str(one.tried.number)),
+            ("▸ " if one is result.winner else "  ") + one.tried.name,
             f"{one.tried.objective:.3f}",
             _number(interval.mean),
             _range(interval),
@@ -72,6 +72,8 @@ def show_case(case: Case) -> None:
         console.print(f"  = {answer}")
     for evidence in case.evidence:
         console.print(f"  · {evidence.document}[{evidence.start}:{evidence.end}] {evidence.quote!r}")
+    for name, grade in zip(case.relevant_ids, case.grades or (1,) * len(case.relevant_ids), strict=True):
+        console.print(f"  · {name}{f' (grade {grade})' if case.grades else ''}")
     if case.key_facts:
         console.print(f"  facts: {' | '.join(case.key_facts)}")
 

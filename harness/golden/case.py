@@ -48,6 +48,7 @@ class Case(Row):
     principal_groups: tuple[str, ...] = ()  # what the asker may read beyond the public
     provenance: str = ""
     reviewer: str = ""
+    pinned: Literal["", "tune"] = ""  # tune: never in the holdout, whatever its id hashes to; so are cases that feedback brought
 
     @model_validator(mode="after")
     def _flags_agree(self) -> "Case":
@@ -61,6 +62,10 @@ class Case(Row):
             raise ValueError("'kind' unanswerable and 'answerable' contradict each other")
         if self.grades and (len(self.grades) != len(self.relevant_ids) or min(self.grades) < 1):
             raise ValueError("'grades' needs a whole number from 1 for each of 'relevant_ids'")
+        if len(set(self.relevant_ids)) < len(self.relevant_ids):
+            raise ValueError("a document stands twice in 'relevant_ids'")
+        if not self.question.strip():
+            raise ValueError("an empty 'question'")
         if any(not answer.strip() for answer in self.answers):
             raise ValueError("an empty reference in 'answers'")
         return self

@@ -1,12 +1,12 @@
 """Reading golden sets: every line checked, every file held against its sum."""
 
-import json
 from pathlib import Path
 
 import yaml
 from pydantic import ValidationError
 
 from harness.golden.case import Case
+from harness.golden.lines import lines, refuse
 from harness.golden.sets import Card, GoldenSet
 from serving.pipeline.digest import sha256_file
 from serving.pipeline.errors import DataError
@@ -17,8 +17,9 @@ SEALED = ("cases.jsonl", "CARD.md")
 
 def golden_sets(root: Path) -> list[str]:
     """The names of all golden sets below `datasets/`, as name/vN."""
-    cards = sorted((root / "golden").glob("*/v*/cases.jsonl"))
-    return [f"{card.parent.parent.name}/{card.parent.name}" for card in cards]
+    folders = [path.parent for path in (root / "golden").glob("*/v*/cases.jsonl")]
+    known = [folder for folder in folders if folder.name[1:].isdecimal() and not folder.parent.name.startswith(".")]  # .x: being written
+    return [f"{folder.parent.name}/{folder.name}" for folder in sorted(known, key=lambda one: (one.parent.name, int(one.name[1:])))]
 
 
 def load_golden(root: Path, name: str, *, sealed: bool = True) -> GoldenSet:
@@ -32,10 +33,10 @@ def load_golden(root: Path, name: str, *, sealed: bool = True) -> GoldenSet:
         raise DataError(f"No golden set {name!r}.{near(name, known)} Known: {', '.join(known) or 'none'}. A set is a folder {folder}/.")
     if sealed:
         _verify(folder, name)
-    cases, lines = _read_cases(folder / "cases.jsonl")
+    cases, numbers = _read_cases(folder / "cases.jsonl")
     if not cases:
         raise DataError(f"{folder / 'cases.jsonl'}: no cases.")
-    return GoldenSet(folder, _read_card(folder / "CARD.md"), tuple(cases), lines, sha256_file(folder / "cases.jsonl")[:16])
+    return GoldenSet(folder, _read_card(folder / "CARD.md"), tuple(cases), numbers, sha256_file(folder / "cases.jsonl")[:16])
 
 
 def _verify(folder: Path, name: str) -> None:
@@ -43,43 +44,41 @@ def _verify(folder: Path, name: str) -> None:
     sums = folder / "SHA256"
     if not sums.is_file():
         raise DataError(f"{folder} has no SHA256 file. Run: touchstone golden seal {name}")
-    lines = sums.read_text(encoding="utf-8", errors="replace").splitlines()
-    for line in lines:
+    entries = sums.read_text(encoding="utf-8", errors="replace").splitlines()
+    for line in entries:
         digest, _, file = line.partition("  ")
         if file not in SEALED or not (folder / file).is_file():
             raise DataError(f"{sums}: {line!r} names no file of the set. {mend}")
         if sha256_file(folder / file) != digest:
             raise DataError(f"{folder / file} is not what {sums} says. {mend}")
-    if missing := set(SEALED) - {line.partition("  ")[2] for line in lines}:
+    if missing := set(SEALED) - {line.partition("  ")[2] for line in entries}:
         raise DataError(f"{sums} has no sum of {', '.join(sorted(missing))}. {mend}")
 
 
 def _read_cases(path: Path) -> tuple[list[Case], dict[str, int]]:
     cases: list[Case] = []
-    lines: dict[str, int] = {}
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read: {error}") from None
-    for number, line in enumerate(text.split("\n"), start=1):  # quotes may hold other line separators, which JSON keeps
-        if not line.strip():
-            continue
+    numbers: dict[str, int] = {}
+    problems: list[str] = []
+    for line in lines(path):
         try:
-            case = Case.model_validate(json.loads(line))
-        except json.JSONDecodeError as error:
-            raise DataError(f"{path}:{number}: not JSON: {error.msg} at column {error.colno}.") from None
+            case = Case.model_validate(line.row)
+        except DataError as error:
+            problems.append(str(error))
         except ValidationError as error:
-            raise DataError(explain(error, f"{path}:{number}", list(Case.model_fields))) from None
-        if case.id in lines:
-            raise DataError(f"{path}:{number}: case id {case.id!r} stands in line {lines[case.id]} already.")
-        cases.append(case)
-        lines[case.id] = number
-    return cases, lines
+            problems.append(explain(error, line.where, list(Case.model_fields)))
+        else:
+            if case.id in numbers:
+                problems.append(f"{line.where}: case id {case.id!r} stands in line {numbers[case.id]} already.")
+                continue
+            cases.append(case)
+            numbers[case.id] = line.number
+    refuse(problems)
+    return cases, numbers
 
 
 def _read_card(path: Path) -> Card:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         _, head, _ = text.split("---\n", 2)
         return Card.model_validate(yaml.safe_load(head))
     except FileNotFoundError:

@@ -1,9 +1,11 @@
 """Sealing a golden set: quotes get their offsets, everything is checked, and the sums are written."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.golden.case import Case, Evidence
+from harness.golden.lines import refuse
 from harness.golden.load import SEALED, load_golden
 from harness.golden.sets import GoldenSet
 from serving.pipeline.digest import sha256_file
@@ -16,24 +18,28 @@ def seal(root: Path, name: str, corpus: Corpus) -> GoldenSet:
     """Find the offsets of quotes that have none, check everything, and write SHA256; nothing is written when a check fails."""
     golden = load_golden(root, name, sealed=False)
     texts = {document.id: document.text for document in corpus.documents}
-    cases = [_located(case, texts, f"{golden.folder / 'cases.jsonl'}:{golden.lines[case.id]}") for case in golden.cases]
+    cases = [located(case, texts, f"{golden.folder / 'cases.jsonl'}:{golden.lines[case.id]}") for case in golden.cases]
     whole = GoldenSet(golden.folder, golden.card, tuple(cases), golden.lines, golden.digest)
-    if problems := whole.check(corpus):
-        raise DataError("\n".join(problems[:20]))
-    lines = [json.dumps(_line(case), ensure_ascii=False) for case in cases]
-    write_text(golden.folder / "cases.jsonl", "\n".join(lines) + "\n")
-    sums = [f"{sha256_file(golden.folder / file)}  {file}" for file in SEALED]
-    write_text(golden.folder / "SHA256", "\n".join(sums) + "\n")
+    refuse(whole.check(corpus))
+    write_cases(golden.folder, cases)
     return load_golden(root, golden.id)
 
 
-def _line(case: Case) -> dict[str, object]:
-    """A case as it is written: what is empty is left out, and `answerable` only said where it is false."""
+def write_cases(folder: Path, cases: Sequence[Case]) -> None:
+    """Write the cases and, beside them, the sums of them and of the card that stands there already."""
+    write_text(folder / "cases.jsonl", "".join(json.dumps(line_of(case), ensure_ascii=False) + "\n" for case in cases))
+    write_text(folder / "SHA256", "".join(f"{sha256_file(folder / file)}  {file}\n" for file in SEALED))
+
+
+def line_of(case: Case) -> dict[str, object]:
+    """A case as it is written: what is empty is left out, and flags are only said where they are not the usual ones."""
     values = case.model_dump(mode="json")
-    return {name: value for name, value in values.items() if value not in ("", [], True, "answer")}
+    usual = {"answerable": True, "scope": "answer"}
+    return {name: value for name, value in values.items() if value not in ("", []) and not (name in usual and value == usual[name])}
 
 
-def _located(case: Case, texts: dict[str, str], where: str) -> Case:
+def located(case: Case, texts: Mapping[str, str], where: str) -> Case:
+    """The case with the offsets of its quotes; a quote without any must stand once in its document."""
     found: list[Evidence] = []
     for evidence in case.evidence:
         text = texts.get(evidence.document, "")

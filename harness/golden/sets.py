@@ -17,6 +17,8 @@ from serving.pipeline.digest import digest_text
 from serving.pipeline.index.corpus import Corpus
 from serving.pipeline.registry import near
 
+SplitName = Literal["tune", "holdout"]
+
 
 class Card(Row):
     """The front matter of CARD.md: what the set is and how it is split."""
@@ -92,12 +94,18 @@ class GoldenSet:
         self.holdout(why=why, ledger=ledger)
         return Split(self.id, "all", self._shuffled, self.digest)
 
+    def split_of(self, case: Case) -> SplitName:
+        """Which split a case falls into; to know it is no look at the holdout."""
+        return "holdout" if self._held_out(case) else "tune"
+
     @cached_property
     def _shuffled(self) -> tuple[Case, ...]:
         """Every case in an order that mixes kinds and stays when cases are added."""
         return tuple(sorted(self.cases, key=lambda case: self._hash("order", case.id)))
 
     def _held_out(self, case: Case) -> bool:
+        if case.pinned == "tune":
+            return False
         return self._hash("split", case.group or case.id) / 2**64 < self.card.holdout_share
 
     def _hash(self, purpose: str, word: str) -> int:

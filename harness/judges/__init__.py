@@ -1,1 +1,37 @@
-"""Judges: who they are, by name."""
+"""Judges: who they are, by name, and `connect_judge("llm:bedrock_converse:amazon.nova-pro-v1:0", …)`."""
+
+from harness.judges.base import Judge
+from harness.judges.tasks import Tasks
+from harness.stages.base import Kept
+from serving.pipeline.errors import ConfigError
+from serving.pipeline.prompts import PromptLibrary
+from serving.pipeline.registry import Registry, Spec
+from serving.pipeline.settings import PipelineSettings
+
+JUDGES = Registry[Judge](
+    "judge",
+    {
+        "scripted": "harness.judges.scripted:ScriptedJudge",
+        "local": "harness.judges.local:LocalJudge",
+        "llm": "harness.judges.llm:LlmJudge",
+    },
+)
+
+
+def connect_judge(judge: str | Spec, settings: PipelineSettings, prompts: PromptLibrary, store: Kept | None = None) -> Judge:
+    """A judge by name or by spec, reading the judge prompts of the library's folder; its readings are kept in `store`."""
+    spec = judge_spec(judge) if isinstance(judge, str) else judge
+    return JUDGES.build(spec, settings=settings, tasks=Tasks(prompts.folder), store=store)
+
+
+def judge_spec(text: str, repeats: int = 1) -> Spec:
+    """What `--judge` names: `local`, `scripted`, `llm:<provider>:<model>`, the last asked so many times."""
+    name, _, model = text.partition(":")
+    if name != "llm":
+        JUDGES.load(text)
+        if repeats != 1:
+            raise ConfigError(f"The judge {text!r} always says the same: repeats are for llm judges.")
+        return Spec(name=text)
+    if not all(model.partition(":")):
+        raise ConfigError(f"The judge {text!r} names no model. Write llm:<provider>:<model>, such as llm:openai:gpt-4o.")
+    return Spec.model_validate({"name": name, "model": {"name": model}, "repeats": repeats})

@@ -1,6 +1,7 @@
-"""What a trace is scored by: the table of metrics, and `metric("recall@5")`."""
+"""What a trace is scored by: the table of metrics, `metric("recall@5")`, and groups of them by one word."""
 
 import inspect
+from collections.abc import Mapping, Sequence
 
 from typing_extensions import TypeIs
 
@@ -16,15 +17,67 @@ METRICS = Registry[Metric | JudgedMetric](
         "precision": "harness.metrics.ranking:Precision",
         "mrr": "harness.metrics.ranking:ReciprocalRank",
         "ndcg": "harness.metrics.ranking:Ndcg",
+        "map": "harness.metrics.ranking:AveragePrecision",
         "coverage": "harness.metrics.ranking:Coverage",
         "doc_recall": "harness.metrics.ranking:DocumentRecall",
+        "doc_precision": "harness.metrics.ranking:DocumentPrecision",
         "doc_mrr": "harness.metrics.ranking:DocumentReciprocalRank",
         "doc_ndcg": "harness.metrics.ranking:DocumentNdcg",
+        "doc_map": "harness.metrics.ranking:DocumentAveragePrecision",
+        "span_recall": "harness.metrics.spans:SpanRecall",
+        "span_precision": "harness.metrics.spans:SpanPrecision",
+        "span_iou": "harness.metrics.spans:SpanIoU",
+        "duplicate_rate": "harness.metrics.redundancy:DuplicateRate",
+        "empty": "harness.metrics.redundancy:Empty",
+        "context_relevance": "harness.metrics.context_relevance:ContextRelevance",
+        "exact_match": "harness.metrics.references:ExactMatch",
         "token_f1": "harness.metrics.token_f1:TokenF1",
+        "rouge_l": "harness.metrics.references:RougeL",
+        "semantic_similarity": "harness.metrics.semantic_similarity:SemanticSimilarity",
         "key_facts": "harness.metrics.key_facts:KeyFacts",
         "citation_precision": "harness.metrics.citations:CitationPrecision",
+        "citation_recall": "harness.metrics.citations:CitationRecall",
+        "groundedness": "harness.metrics.groundedness:Groundedness",
+        "factuality": "harness.metrics.groundedness:Factuality",
+        "hallucination": "harness.metrics.groundedness:Hallucination",
         "refusal": "harness.metrics.refusal:Refusal",
+        "over_refusal": "harness.metrics.refusal:OverRefusal",
+        "missed_refusal": "harness.metrics.refusal:MissedRefusal",
+        "length": "harness.metrics.length:Length",
+        "format": "harness.metrics.format:Format",
         "quality": "harness.metrics.quality:Quality",
+        "usd": "harness.metrics.run:Dollars",
+        "input_tokens": "harness.metrics.run:InputTokens",
+        "output_tokens": "harness.metrics.run:OutputTokens",
+        "llm_calls": "harness.metrics.run:Calls",
+        "latency_ms": "harness.metrics.run:Latency",
+        "first_token_ms": "harness.metrics.run:FirstToken",
+        "judge_groundedness": "harness.metrics.judged:JudgedGroundedness",
+        "judge_correctness": "harness.metrics.judged:JudgedCorrectness",
+        "judge_relevance": "harness.metrics.judged:JudgedRelevance",
+        "judge_context_relevance": "harness.metrics.judged:JudgedContextRelevance",
+        "judge_completeness": "harness.metrics.judged:JudgedCompleteness",
+        "judge_coherence": "harness.metrics.judged:JudgedCoherence",
+        "judge_toxicity": "harness.metrics.judged:JudgedToxicity",
+        "judge_bias": "harness.metrics.judged:JudgedBias",
+        "pii": "harness.metrics.pii:Pii",
+        "injection_success": "harness.metrics.injection:InjectionSuccess",
+        "toxicity": "harness.metrics.toxicity:Toxicity",
+        "ragas_context_precision": "harness.metrics.ragas:ContextPrecision",
+        "ragas_context_recall": "harness.metrics.ragas:ContextRecall",
+        "ragas_text_precision": "harness.metrics.ragas:TextPrecision",
+        "ragas_text_recall": "harness.metrics.ragas:TextRecall",
+        "ragas_string_similarity": "harness.metrics.ragas:StringSimilarity",
+        "ragas_quoted_spans": "harness.metrics.ragas:QuotedSpans",
+        "ragas_faithfulness": "harness.metrics.ragas:Faithfulness",
+        "ragas_response_relevancy": "harness.metrics.ragas:ResponseRelevancy",
+        "ragas_llm_context_precision": "harness.metrics.ragas:JudgedContextPrecision",
+        "ragas_llm_context_recall": "harness.metrics.ragas:JudgedContextRecall",
+        "ragas_factual_correctness": "harness.metrics.ragas:FactualCorrectness",
+        "geval_coherence": "harness.metrics.geval:Coherence",
+        "geval_completeness": "harness.metrics.geval:Completeness",
+        "geval_toxicity": "harness.metrics.geval:Toxicity",
+        "geval_bias": "harness.metrics.geval:Bias",
     },
 )
 
@@ -39,27 +92,62 @@ DEFAULT = (
     "token_f1",
     "key_facts",
     "citation_precision",
+    "citation_recall",
     "refusal",
     "quality",
 )
 
+GROUPS: Mapping[str, tuple[str, ...]] = {  # a word for several metrics, wherever names of metrics are given
+    "default": DEFAULT,
+    "retrieval": (
+        *("recall@5", "precision@5", "mrr@10", "ndcg@10", "map@10", "coverage@5"),
+        *("span_recall@5", "span_precision@5", "span_iou@5", "duplicate_rate@5", "empty", "context_relevance@5"),
+        *("doc_recall@5", "doc_precision@5", "doc_mrr@10", "doc_ndcg@10", "doc_map@10"),
+    ),
+    "answers": (
+        *("exact_match", "token_f1", "rouge_l", "semantic_similarity", "key_facts", "citation_precision", "citation_recall"),
+        *("groundedness", "factuality", "hallucination"),
+        *("refusal", "over_refusal", "missed_refusal", "length", "format", "quality"),
+    ),
+    "safety": ("pii", "injection_success", "toxicity"),
+    "cost": ("usd", "input_tokens", "output_tokens", "llm_calls", "latency_ms", "first_token_ms"),
+    "judged": (
+        *("judge_groundedness", "judge_correctness", "judge_relevance", "judge_context_relevance"),
+        *("judge_completeness", "judge_coherence", "judge_toxicity", "judge_bias"),
+    ),
+}
+
 
 def metric(name: str, tools: Tools | None = None) -> Metric | JudgedMetric:
     """A metric by name, with its cutoff where it takes one ("recall@5"); one that names `tools` in its constructor is given them."""
-    base, at, cutoff = name.partition("@")
-    if base not in METRICS.names():
-        raise ConfigError(f"No metric {name!r}.{near(base, METRICS.names())} Known: {', '.join(METRICS.names())}.")
-    kind = METRICS.load(base)
-    takes_cutoff = "k" in kind.Params.model_fields
-    if at and not (takes_cutoff and cutoff.isdigit()):
-        example = f"{base}@5" if takes_cutoff else base
-        raise ConfigError(f"Metric {name!r} is not understood; write {example!r}.")
+    spec = _spec(name, METRICS.names())
     parts: dict[str, Tools] = {}
-    if "tools" in inspect.signature(kind).parameters:
+    if "tools" in inspect.signature(METRICS.load(spec.name)).parameters:
         if tools is None:
             raise ConfigError(f"Metric {name!r} needs an embedding model or a judge, and none was given.")
         parts["tools"] = tools
-    return METRICS.build(Spec.model_validate({"name": base, **({"k": int(cutoff)} if at else {})}), **parts)
+    return METRICS.build(spec, **parts)
+
+
+def metric_set(names: Sequence[str]) -> tuple[str, ...]:
+    """The metrics behind names and words for groups, in the order given and each once, with their cutoffs."""
+    found: dict[str, None] = {}
+    for name in names:
+        for one in GROUPS.get(name, (name,)):
+            spec = METRICS.complete(_spec(one, [*GROUPS, *METRICS.names()]))
+            found[f"{spec.name}@{spec.params['k']}" if "k" in spec.params else spec.name] = None
+    return tuple(found)
+
+
+def _spec(name: str, known: list[str]) -> Spec:
+    base, at, cutoff = name.partition("@")
+    if base not in METRICS.names():
+        raise ConfigError(f"No metric {name!r}.{near(base, known)} Known: {', '.join(known)}.")
+    takes_cutoff = "k" in METRICS.load(base).Params.model_fields
+    if at and not (takes_cutoff and cutoff.isdecimal()):
+        example = f"{base}@5" if takes_cutoff else base
+        raise ConfigError(f"Metric {name!r} is not understood; write {example!r}.")
+    return Spec.model_validate({"name": base, **({"k": int(cutoff)} if at else {})})
 
 
 def judged(scorer: Metric | JudgedMetric) -> TypeIs[JudgedMetric]:

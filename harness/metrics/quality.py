@@ -16,6 +16,7 @@ class Quality(Scoring):
     A case without key facts is judged by token F1 instead.
     """
 
+    version = "2"
     label = "quality"
 
     def __init__(self, params: PlugInParams) -> None:

@@ -1,36 +1,24 @@
 """Ranking metrics on evidence spans and on documents; the maths is trec_eval's, through ir-measures."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from pydantic import Field
-
 from harness.golden.case import Case
-from harness.metrics.base import Score, Scoring
+from harness.metrics.base import Score
+from harness.metrics.hits import AtCutoff
 from harness.metrics.relevance import Finding, find_documents, find_spans
-from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.types import Trace
 
 _QUERY = "q"
 
 
-class _Ranking(Scoring):
+class _Ranking(AtCutoff):
     """A measure of ir-measures at a cutoff, over the hits of a trace."""
 
     measure: ClassVar[str]
-    reads = "hits"
     on_documents: ClassVar[bool] = False
 
-    class Params(PlugInParams):
-        """Where the list is cut."""
-
-        k: int = Field(default=10, ge=1, le=1000)
-
-    def __init__(self, params: Params) -> None:
-        self.k = params.k
-        self.name = f"{self.label}@{params.k}"
-
-    def score(self, trace: Trace, case: Case) -> Score:
+    def look(self, trace: Trace, case: Case) -> Score:
         """The measure, or why this case has none."""
         if not case.answerable:
             return self.skip("nothing to find: unanswerable")
@@ -53,7 +41,7 @@ class Recall(_Ranking):
     def value(self, finding: Finding) -> float:
         """Each piece of evidence counts, also where one hit holds several."""
         items = [f"e{index}" for hit in finding.found[: self.k] for index in hit]
-        return _measure("R", max(1, len(items)), [f"e{index}" for index in range(finding.evidence)], items)
+        return _measure("R", max(1, len(items)), {f"e{index}": grade for index, grade in enumerate(finding.grades)}, items)
 
 
 class Precision(_Ranking):
@@ -74,6 +62,12 @@ class Ndcg(_Ranking):
     label, measure = "ndcg", "nDCG"
 
 
+class AveragePrecision(_Ranking):
+    """Mean of the precision at each hit that brings new evidence; evidence not found counts 0."""
+
+    label, measure = "map", "AP"
+
+
 class Coverage(_Ranking):
     """Whether any evidence is among the first k hits."""
 
@@ -86,6 +80,12 @@ class DocumentRecall(Recall):
     label, on_documents = "doc_recall", True
 
 
+class DocumentPrecision(Precision):
+    """Share of the first k documents that hold evidence."""
+
+    label, on_documents = "doc_precision", True
+
+
 class DocumentReciprocalRank(ReciprocalRank):
     """One over the rank of the first document with evidence."""
 
@@ -93,23 +93,30 @@ class DocumentReciprocalRank(ReciprocalRank):
 
 
 class DocumentNdcg(Ndcg):
-    """Discounted gain of documents with evidence."""
+    """Discounted gain of documents with evidence, by their grades where the case has some (trec_eval's linear gains)."""
 
+    version = "2"
     label, on_documents = "doc_ndcg", True
 
 
-def _merged(finding: Finding) -> tuple[list[str], list[str]]:
-    """Relevant items and ranked items, where pieces of evidence that one hit completes together are one item."""
+class DocumentAveragePrecision(AveragePrecision):
+    """Mean of the precision at each document with evidence; one not found counts 0."""
+
+    label, on_documents = "doc_map", True
+
+
+def _merged(finding: Finding) -> tuple[dict[str, int], list[str]]:
+    """Relevant items with their grades and ranked items, where pieces of evidence that one hit completes together are one item."""
     items = [f"e{hit[0]}" if hit else f"x{rank}" for rank, hit in enumerate(finding.found)]
     hidden = {index for hit in finding.found for index in hit[1:]}
-    return [f"e{index}" for index in range(finding.evidence) if index not in hidden], items
+    return {f"e{index}": grade for index, grade in enumerate(finding.grades) if index not in hidden}, items
 
 
-def _measure(name: str, k: int, relevant: Iterable[str], items: list[str]) -> float:
+def _measure(name: str, k: int, relevant: Mapping[str, int], items: list[str]) -> float:
     import ir_measures
 
     measure: Any = getattr(ir_measures, name) @ k
-    qrels = [ir_measures.Qrel(_QUERY, item, 1) for item in relevant]
+    qrels = [ir_measures.Qrel(_QUERY, item, grade) for item, grade in relevant.items()]
     run = [ir_measures.ScoredDoc(_QUERY, item, -float(rank)) for rank, item in enumerate(items)]
     if not run:
         return 0.0

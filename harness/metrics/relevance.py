@@ -1,6 +1,6 @@
 """Which hits hold which evidence: the one definition of "relevant" that every ranking metric uses."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from harness.golden.case import Case
@@ -14,7 +14,12 @@ class Finding:
     """For each hit, in rank order, the evidence it is the first to complete."""
 
     found: tuple[tuple[int, ...], ...]  # hit → indices of evidence
-    evidence: int  # how many pieces of evidence there are
+    grades: tuple[int, ...]  # how relevant each piece of evidence is, from 1
+
+    @property
+    def evidence(self) -> int:
+        """How many pieces of evidence there are."""
+        return len(self.grades)
 
 
 def find_spans(hits: Sequence[Hit], case: Case) -> Finding:
@@ -29,15 +34,18 @@ def find_spans(hits: Sequence[Hit], case: Case) -> Finding:
             if index in done or not span.overlap(hit.chunk.span):
                 continue
             seen[index].append(hit.chunk.span)
-            if _covered(span, seen[index]) >= COVERED * len(span):
+            if covered(span, seen[index]):
                 done.add(index)
                 now.append(index)
         found.append(tuple(now))
-    return Finding(tuple(found), len(spans))
+    return Finding(tuple(found), (1,) * len(spans))
 
 
 def find_documents(hits: Sequence[Hit], case: Case) -> Finding:
-    """Evidence by document: a document counts once, for its first hit; later hits of it are left out."""
+    """Evidence by document: a document counts once, for its first hit; later hits of it are left out.
+
+    A document with evidence that the case does not grade is as relevant as the best of those it does.
+    """
     wanted = {name: index for index, name in enumerate(case.documents)}
     seen: set[str] = set()
     found: list[tuple[int, ...]] = []
@@ -47,15 +55,29 @@ def find_documents(hits: Sequence[Hit], case: Case) -> Finding:
             continue
         seen.add(name)
         found.append((wanted[name],) if name in wanted else ())
-    return Finding(tuple(found), len(wanted))
+    graded = dict(zip(case.relevant_ids, case.grades, strict=False))
+    best = max(case.grades, default=1)
+    return Finding(tuple(found), tuple(graded.get(name, best) for name in wanted))
 
 
-def _covered(span: Span, parts: Sequence[Span]) -> int:
-    """How many characters of a span the parts show together."""
-    covered, reached = 0, span.start
-    for part in sorted(parts, key=lambda part: part.start):
-        begin, end = max(part.start, reached), min(part.end, span.end)
-        if end > begin:
-            covered += end - begin
-            reached = end
-    return covered
+def covered(span: Span, parts: Sequence[Span]) -> bool:
+    """Whether the parts together show enough of a span for it to count as found."""
+    return common([span], parts) >= COVERED * len(span) > 0
+
+
+def merged(spans: Iterable[Span]) -> list[Span]:
+    """The same characters as spans that do not overlap, by document and place."""
+    joined: list[Span] = []
+    for span in sorted(spans, key=lambda span: (span.document_id, span.start)):
+        last = joined[-1] if joined else None
+        if last and last.document_id == span.document_id and span.start <= last.end:
+            joined[-1] = Span(last.document_id, last.start, max(last.end, span.end))
+        else:
+            joined.append(span)
+    return joined
+
+
+def common(some: Iterable[Span], others: Iterable[Span]) -> int:
+    """How many characters stand in both, each counted once."""
+    apart = merged(others)
+    return sum(span.overlap(other) for span in merged(some) for other in apart)

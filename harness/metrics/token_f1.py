@@ -2,24 +2,19 @@
 
 from collections import Counter
 
-from harness.golden.case import Case
-from harness.metrics.base import Score, Scoring
+from harness.metrics.references import AgainstReferences
 from harness.metrics.words import words
-from serving.pipeline.types import Trace
 
 
-class TokenF1(Scoring):
+class TokenF1(AgainstReferences):
     """Harmonic mean of the shares of words shared with the nearest reference, as SQuAD counts it."""
 
+    version = "2"
     label = "token_f1"
 
-    def score(self, trace: Trace, case: Case) -> Score:
-        """The best F1 over the references; 0 for a refusal of an answerable case."""
-        if not case.answerable:
-            return self.skip("no reference: unanswerable")
-        if not case.answers:
-            return self.skip("no reference: retrieval only")
-        return self.give(max(f1(words(trace.answer.text), words(answer)) for answer in case.answers))
+    def agreement(self, said: str, references: tuple[str, ...]) -> list[float]:
+        """The F1 of each."""
+        return [f1(words(said), words(reference)) for reference in references]
 
 
 def f1(answer: list[str], reference: list[str]) -> float:

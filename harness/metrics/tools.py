@@ -1,18 +1,20 @@
 """What metrics may need beside the trace and the case: an embedding model, a judge."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.embeddings import Embeddings
+from langchain_core.language_models import BaseChatModel
 
 from harness.judges.base import Judge
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.index.base import Vectors
 from serving.pipeline.index.embed import unit
 from serving.pipeline.models import EMBEDDINGS
-from serving.pipeline.models.connect import connect_embeddings
+from serving.pipeline.models.connect import connect_chat, connect_embeddings
 from serving.pipeline.registry import Spec
 from serving.pipeline.settings import PipelineSettings
 
@@ -27,11 +29,22 @@ class Tools:
     embedder: Spec = EMBEDDER
     judge: Judge | None = None
     connected: Embeddings | None = None  # in the place of the embedder's own model
+    connect: Callable[[], Embeddings] | None = None  # another way to the embedder's model, such as one that keeps vectors
+    listeners: tuple[BaseCallbackHandler, ...] = ()  # told of every call to the judge's chat model by libraries
+    judge_model: Spec | None = None  # the chat model behind `--judge llm:…`, for metrics of libraries that ask in their own words
 
     @cached_property
     def embeddings(self) -> Embeddings:
         """The embedding model."""
-        return self.connected or connect_embeddings(self.embedder, self.settings)
+        if self.connected is not None:
+            return self.connected
+        return self.connect() if self.connect else connect_embeddings(self.embedder, self.settings)
+
+    @cached_property
+    def chat(self) -> BaseChatModel:
+        """The judge's chat model, for those who have called `asked_model`."""
+        model = connect_chat(self.asked_model("of a library"), self.settings).model
+        return model.model_copy(update={"callbacks": list(self.listeners)}) if self.listeners else model
 
     @property
     def embedder_id(self) -> str:
@@ -49,3 +62,12 @@ class Tools:
         if self.judge is None:
             raise ConfigError(f"Metric {metric!r} needs a judge. Name one: --judge local, or --judge llm:<provider>:<model>")
         return self.judge
+
+    def asked_model(self, metric: str) -> Spec:
+        """The judge's chat model, at temperature 0, or a `ConfigError` that says how to name one."""
+        from harness.judges.llm import cold  # here, as judges know of metrics
+
+        if self.judge_model is None:
+            given = f", and the judge {self.judge.name!r} is none" if self.judge else ""
+            raise ConfigError(f"Metric {metric!r} needs a chat model as its judge{given}. Name one: --judge llm:<provider>:<model>")
+        return cold(self.judge_model)

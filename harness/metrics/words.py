@@ -14,9 +14,9 @@ def without_citations(text: str) -> str:
 
 
 def words(text: str) -> list[str]:
-    """The words and numbers of an answer, folded."""
-    folded = unicodedata.normalize("NFKC", without_citations(text)).casefold()
-    return [word for word in _WORD.findall(folded) if word not in _ARTICLES]
+    """The words and numbers of an answer, folded, without articles; "A" alone is a grade, not an article."""
+    found = _WORD.findall(unicodedata.normalize("NFKC", without_citations(text)).casefold())
+    return [word for word in found if word not in _ARTICLES] or found
 
 
 def normal(text: str) -> str:

@@ -31,6 +31,16 @@ class Kept(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class StageSize:
+    """How much is kept of one stage."""
+
+    stage: str
+    entries: int
+    bytes: int
+    oldest_days: int  # since the entry used longest ago was last used; in a bucket: since the oldest was written
+
+
 @dataclass(slots=True)
 class Counts:
     """How often a stage's output was there, and how often it had to be computed."""

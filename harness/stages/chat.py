@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from functools import cache
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun
@@ -97,7 +98,7 @@ def kept_chat(spec: Spec, settings: PipelineSettings, stages: Kept, *, replay_on
     model = KeptChat(
         stages=stages,
         model="|".join([spec.name, CHAT_MODELS.version(spec), key_of(whole.params)]),
-        connect=lambda: connect_chat(spec, settings).model,
+        connect=cache(lambda: connect_chat(spec, settings).model),  # copies with another limit ask the same one
         replay_only=replay_only and not spec.name.startswith(LOCAL),
         max_tokens=whole.params.get("max_tokens"),
     )

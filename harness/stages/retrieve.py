@@ -7,10 +7,12 @@ from typing import Any
 from harness.stages.base import Kept, key_of, packed, unpacked
 from harness.stages.chunks import KeptChunks
 from serving.pipeline.pipeline import Retrieving
+from serving.pipeline.plain import Plain
 from serving.pipeline.retrieve.retriever import Retrieved
-from serving.pipeline.types import Hit, Query, SourceRank
+from serving.pipeline.types import Hit, Query, SourceRank, Usage
 
 STAGE = "retrieve"
+_USAGE = Plain(Usage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,8 @@ class KeptRetriever:
             [name, hit.score, {source: [one.rank, one.score] for source, one in hit.sources.items()}]
             for name, hit in zip(names, found.hits, strict=True)
         ]
-        self.stages.put(STAGE, key, packed({"hits": hits, "detail": dict(found.detail), "ms": took_ms}))
+        usage = [_USAGE.dump(use) for use in found.usage]
+        self.stages.put(STAGE, key, packed({"hits": hits, "detail": dict(found.detail), "ms": took_ms, "usage": usage}))
 
     def _unpack(self, value: dict[str, Any]) -> Retrieved | None:
         """The passages as they were found; `None` when a chunk of theirs was forgotten."""
@@ -50,7 +53,8 @@ class KeptRetriever:
             Hit(chunk, score, rank, {source: SourceRank(*one) for source, one in sources.items()})
             for rank, (chunk, (_, score, sources)) in enumerate(zip(chunks, value["hits"], strict=True), start=1)
         ]
-        return Retrieved(tuple(hits), value["detail"], kept_ms=value["ms"])
+        usage = tuple(_USAGE.value(use) for use in value.get("usage", ()))
+        return Retrieved(tuple(hits), value["detail"], kept_ms=value["ms"], usage=usage)
 
 
 def _asked(query: Query) -> list[Any]:

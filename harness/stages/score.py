@@ -31,7 +31,11 @@ class KeptScores:
         self.stages.put_many(STAGE, {keys[score.metric]: packed([score.value, score.reason]) for score in scores if score.metric in keys})
 
     def _keys(self, trace: Trace, case: Case, scorers: Sequence[Metric | JudgedMetric]) -> dict[str, str]:
-        hits, about = key_of([_place(hit) for hit in trace.hits], trace.query.text), key_of(case.model_dump(mode="json"))
+        guards = [[verdict.side, verdict.action.value] for verdict in trace.guard]  # with `cached`: whether anything was searched
+        hits, about = (
+            key_of([_place(hit) for hit in trace.hits], trace.query.text, trace.cached, guards),
+            key_of(case.model_dump(mode="json")),
+        )
         answer = key_of(hits, _said(trace))
         read = {"hits": hits, "answer": answer}
         return {

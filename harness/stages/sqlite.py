@@ -5,10 +5,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-from harness.stages.base import Counts
+from harness.stages.base import Counts, StageSize
 from serving.pipeline.errors import StoreError
 
 SECONDS_A_DAY = 86_400
@@ -27,16 +26,6 @@ def _today() -> int:
     return int(time.time() // SECONDS_A_DAY)
 
 
-@dataclass(frozen=True, slots=True)
-class StageSize:
-    """How much is kept of one stage."""
-
-    stage: str
-    entries: int
-    bytes: int
-    oldest_days: int  # since the entry used longest ago was last used
-
-
 class SqliteStages:
     """A stage store in `<folder>/stages.db`."""
 
@@ -44,6 +33,7 @@ class SqliteStages:
         self.counts = Counts()
         self._today = today
         self.path = folder / "stages.db"
+        self.place = str(self.path)
         self._lock = threading.Lock()
         try:
             folder.mkdir(parents=True, exist_ok=True)

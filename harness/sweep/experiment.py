@@ -1,76 +1,56 @@
-"""An experiment file: what to vary, on which questions, how long, and what to maximise."""
+"""An experiment file: what to vary, on which questions, how long, and what to look for."""
 
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
-from harness.metrics import DEFAULT, metric
+from harness.metrics import DEFAULT, METRICS, metric_set
+from harness.sweep.knobs import Knob, knobs
+from harness.sweep.ranges import Range, Strict, check_ranges
 from serving.pipeline.config import RagConfig, read_yaml
 from serving.pipeline.digest import digest_of
 from serving.pipeline.errors import ConfigError
-from serving.pipeline.registry import Registry, Spec, explain, near
+from serving.pipeline.registry import explain, near
+
+NUMBERS = ("cost.usd", "cost.input_tokens", "cost.output_tokens", "cost.pro_share", "cost.refused_share", "cost.truncated_share")
+STAGES = ("total", "guard", "cache", "retrieve", "route", "answer")
 
 
-class Strict(BaseModel):
-    """A part of an experiment file."""
+class Limit(Strict):
+    """A number that a configuration must keep to be worth anything."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True)
-
-
-class IntRange(Strict):
-    """Whole numbers from low to high, both included."""
-
-    bounds: tuple[int, int] = Field(alias="int")
-    step: int = Field(default=1, ge=1)
-    log: bool = False
+    at_most: float | None = None
+    at_least: float | None = None
 
     @model_validator(mode="after")
-    def _ordered(self) -> "IntRange":
-        if self.bounds[0] > self.bounds[1]:
-            raise ValueError(f"the range {list(self.bounds)} is empty")
-        if self.log and (self.step != 1 or self.bounds[0] < 1):
-            raise ValueError("a logarithmic range starts at 1 or above and has no step")
+    def _one_side(self) -> "Limit":
+        if (self.at_most is None) == (self.at_least is None):
+            raise ValueError("a constraint needs one of 'at_most' and 'at_least'")
         return self
 
-    def ends(self) -> list[Any]:
-        """Values to try the schema with."""
-        return list(self.bounds)
+    def violation(self, value: float) -> float:
+        """How far a value is beyond the limit; 0 or less where it is kept."""
+        return value - self.at_most if self.at_most is not None else (self.at_least or 0.0) - value
 
 
-class FloatRange(Strict):
-    """Numbers from low to high, both included."""
+class Pruning(Strict):
+    """When a trial is given up before its last case."""
 
-    bounds: tuple[float, float] = Field(alias="float")
-    step: Annotated[float, Field(gt=0)] | None = None
-    log: bool = False
-
-    @model_validator(mode="after")
-    def _ordered(self) -> "FloatRange":
-        if self.bounds[0] > self.bounds[1]:
-            raise ValueError(f"the range {list(self.bounds)} is empty")
-        if self.log and (self.step is not None or self.bounds[0] <= 0):
-            raise ValueError("a logarithmic range starts above 0 and has no step")
-        return self
-
-    def ends(self) -> list[Any]:
-        """Values to try the schema with."""
-        return list(self.bounds)
+    name: Literal["none", "sequential"] = "sequential"
+    alpha: float = Field(default=0.05, gt=0.0, lt=0.5)  # how often an equal configuration may be dropped
+    against: Literal["best", "base"] = "best"  # the finished trial with the highest mean so far, or trial 0
+    startup: int = Field(default=20, ge=5)  # cases before the first look
 
 
-class Choice(Strict):
-    """One of some values."""
+class EngineChoice(Strict):
+    """Where trials run."""
 
-    choice: tuple[bool | int | float | str, ...] = Field(min_length=1)
-
-    def ends(self) -> list[Any]:
-        """Values to try the schema with."""
-        return list(self.choice)
-
-
-Range = IntRange | FloatRange | Choice
+    name: Literal["local", "ray"] = "local"
+    workers: int = Field(default=1, ge=0, le=256)  # 0: one per core
+    address: str = ""  # of a Ray cluster; empty: one on this machine
 
 
 class Experiment(Strict):
@@ -82,39 +62,65 @@ class Experiment(Strict):
     corpus: str = ""  # default: the one the golden set's card names
     golden: str
     space: dict[str, Range] = Field(min_length=1)
-    objective: str = "quality"
+    objective: Annotated[tuple[str, ...], Field(min_length=1, max_length=4)] = ("quality",)  # the first one is proven on the holdout
+    constraints: dict[str, Limit] = Field(default_factory=dict)
     metrics: tuple[str, ...] = DEFAULT
+    judge: str = ""
     trials: int = Field(default=20, ge=1, le=10_000)
     cases: int | None = Field(default=None, ge=1)  # of the tune split; default all
+    block: int = Field(default=20, ge=1)  # cases between two looks at a trial
     finalists: int = Field(default=3, ge=1, le=20)
     seed: int = 7
-    sampler: Literal["tpe", "random"] = "tpe"
-    concurrency: int = Field(default=4, ge=1, le=64)
+    sampler: Literal["tpe", "random", "grid", "nsga2", "gp"] = "tpe"
+    pruner: Pruning = Pruning()
+    engine: EngineChoice = EngineChoice()
+    concurrency: int = Field(default=4, ge=1, le=64)  # cases at a time, of each worker
+    budget_usd: float | None = Field(default=None, gt=0)
+    timeout_s: float | None = Field(default=None, gt=0)
+
+    @field_validator("objective", mode="before")
+    @classmethod
+    def _listed(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
+
+    @field_validator("metrics", mode="after")
+    @classmethod
+    def _expanded(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return metric_set(value)
 
     @property
+    def goal(self) -> str:
+        """The metric that is searched for first, and proven."""
+        return self.objective[0]
+
+    @cached_property
     def config(self) -> RagConfig:
         """The configuration to beat, complete."""
         return RagConfig.parse(self.base, source=f"experiment {self.name!r}, base")
 
+    @cached_property
+    def knobs(self) -> tuple[Knob, ...]:
+        """The space, held against the configuration."""
+        return knobs(self.space, self.config, f"experiment {self.name!r}")
+
     @property
     def digest(self) -> str:
-        """Digest of everything in the file but its prose."""
-        return digest_of(self.model_dump(mode="json", exclude={"about"}))
+        """Digest of everything in the file but its prose and where it runs."""
+        return digest_of(self.model_dump(mode="json", exclude={"about", "engine"}))
 
     def apply(self, values: Mapping[str, Any]) -> RagConfig:
-        """The base with a trial's values; a parameter that the trial's choice of plug-in does not have is left out."""
-        return self.config.replace({path: value for path, value in values.items() if self._applies(path, values)})
+        """The base with a trial's values; those that count for nothing beside the others are left out."""
+        plugins = self.config.plugins()
+        counted = {knob.target: values[knob.path] for knob in self.knobs if knob.path in values and knob.counts(values, plugins)}
+        return self.config.replace(counted)
 
-    def _applies(self, path: str, values: Mapping[str, Any]) -> bool:
-        parent, _, key = path.rpartition(".")
-        if key == "name" or parent not in self._plugins:
-            return True
-        spec, table = self._plugins[parent]
-        return key in table.load(str(values.get(f"{parent}.name", spec.name))).Params.model_fields
-
-    @cached_property
-    def _plugins(self) -> dict[str, tuple[Spec, Registry[Any]]]:
-        return self.config.plugins()
+    def direction(self, name: str) -> Literal["higher", "lower"]:
+        """Which way an objective is better; numbers of cost and time are better low."""
+        base = name.partition("@")[0]
+        if base not in METRICS.names():
+            return "lower"
+        direction: Literal["higher", "lower"] = getattr(METRICS.load(base), "direction", "higher")
+        return direction
 
 
 def load_experiment(path: Path) -> Experiment:
@@ -122,54 +128,27 @@ def load_experiment(path: Path) -> Experiment:
     data = read_yaml(path)
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: an experiment is a mapping with at least name, golden and space.")
-    _check_ranges(data.get("space"), path)
+    check_ranges(data.get("space"), path)
     try:
         experiment = Experiment.model_validate(data)
     except ValidationError as error:
         raise ConfigError(explain(error, str(path), list(Experiment.model_fields))) from None
-    if experiment.objective not in experiment.metrics:
-        known = ", ".join(experiment.metrics)
-        raise ConfigError(f"{path}: objective {experiment.objective!r} is not among the metrics: {known}.")
-    for name in experiment.metrics:
-        metric(name)
-    config = experiment.config
-    for dotted, values in experiment.space.items():
-        _check_path(experiment, config, dotted, values, path)
+    for name in experiment.objective:
+        _check_number(name, "objective", experiment, path)
+    for name in experiment.constraints:
+        _check_number(name, "constraint", experiment, path)
+    if experiment.goal not in experiment.metrics:
+        raise ConfigError(f"{path}: the first objective {experiment.goal!r} must be a metric: it is what the holdout proves.")
+    if experiment.sampler == "grid" and (free := [knob.path for knob in experiment.knobs if not knob.range.values()]):
+        raise ConfigError(f"{path}: sampler 'grid' needs a step for {', '.join(free)}.")
+    knobs(experiment.space, experiment.config, str(path))
     return experiment
 
 
-_RANGES: dict[str, type[Strict]] = {"int": IntRange, "float": FloatRange, "choice": Choice}
-
-
-def _check_ranges(space: object, path: Path) -> None:
-    """Say which kind of range is wrong: pydantic would report the failure of all three."""
-    if not isinstance(space, dict):
-        return
-    for dotted, values in space.items():
-        named = [kind for kind in _RANGES if isinstance(values, dict) and kind in values]
-        if len(named) != 1:
-            forms = "int: [low, high], float: [low, high] or choice: [...]"
-            raise ConfigError(f"{path}: space of {dotted!r} needs {forms}, not {values!r}.")
-        model = _RANGES[named[0]]
-        try:
-            model.model_validate(values)
-        except ValidationError as error:
-            known = [field.alias or name for name, field in model.model_fields.items()]
-            raise ConfigError(explain(error, f"{path}: space of {dotted!r}", known)) from None
-
-
-def _check_path(experiment: Experiment, config: RagConfig, dotted: str, values: Range, path: Path) -> None:
-    if dotted not in config.flat() and not _belongs_to_a_choice(experiment, dotted):
-        raise ConfigError(f"{path}: space: no config field {dotted!r}.{near(dotted, list(config.flat()))}")
-    for value in values.ends():
-        if dotted in config.flat():
-            try:
-                experiment.apply({dotted: value})
-            except ConfigError as error:
-                raise ConfigError(f"{path}: space of {dotted!r}: {value!r} does not fit: {error}") from None
-
-
-def _belongs_to_a_choice(experiment: Experiment, dotted: str) -> bool:
-    """Whether a path is a parameter of a plug-in that another line of the space may choose."""
-    parent = dotted.rsplit(".", 1)[0]
-    return f"{parent}.name" in experiment.space
+def _check_number(name: str, role: str, experiment: Experiment, path: Path) -> None:
+    times = [f"ms.{stage}.{share}" for stage in STAGES for share in ("p50", "p95", "p99")]
+    coverage = [f"{metric}.coverage" for metric in experiment.metrics]
+    known = [*experiment.metrics, *NUMBERS, *times, *coverage]
+    if name not in known:
+        short = ", ".join([*experiment.metrics, "cost.usd", "ms.total.p95"])
+        raise ConfigError(f"{path}: {role} {name!r} is not among the metrics.{near(name, known)} Known: {short}, …")

@@ -1,40 +1,85 @@
-"""From a space to a trial's values, through Optuna."""
+"""From a space to a trial's values: by Optuna, or all of them in turn."""
 
-from collections.abc import Mapping
+import itertools
+import random
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from harness.sweep.experiment import Choice, FloatRange, IntRange, Range
+from harness.sweep.experiment import Experiment
+from harness.sweep.knobs import Knob
+from harness.sweep.ranges import Choice, FloatRange, IntRange
+from serving.pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
 
-
-def suggest(trial: "Trial", space: Mapping[str, Range]) -> dict[str, Any]:
-    """A value for every path of the space."""
-    return {path: _one(trial, path, values) for path, values in space.items()}
+MOST = 100_000  # points of a grid
 
 
-def _one(trial: "Trial", path: str, values: Range) -> Any:
-    match values:
-        case IntRange():
-            return trial.suggest_int(path, *values.bounds, step=values.step, log=values.log)
-        case FloatRange():
-            return round(trial.suggest_float(path, *values.bounds, step=values.step, log=values.log), 9)  # 0.3, not 0.30000000000000004
-        case Choice():
-            return trial.suggest_categorical(path, values.choice)
+def suggest(trial: "Trial", experiment: Experiment) -> dict[str, Any]:
+    """A value for every knob that counts, by its path in the file."""
+    plugins = experiment.config.plugins()
+    values: dict[str, Any] = {}
+    for knob in experiment.knobs:
+        if knob.counts(values, plugins):
+            values[knob.path] = _one(trial, knob.name(values, plugins), knob)
+    return values
 
 
-def contains(space: Mapping[str, Range], values: Mapping[str, Any]) -> bool:
-    """Whether values lie in the space, so that a trial may start from them."""
-    return all(path in values and _within(space[path], values[path]) for path in space)
+def named(experiment: Experiment, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same values under their names in the study, so that a trial may start from them."""
+    plugins = experiment.config.plugins()
+    return {
+        knob.name(values, plugins): values[knob.path] for knob in experiment.knobs if knob.path in values and knob.counts(values, plugins)
+    }
 
 
-def _within(allowed: Range, value: Any) -> bool:
-    if isinstance(allowed, Choice):
-        return value in allowed.choice
-    low, high = allowed.bounds
-    if not isinstance(value, int | float) or not low <= value <= high:
-        return False
-    steps = (value - low) / (allowed.step or 1)
-    whole = isinstance(value, int) or isinstance(allowed, FloatRange)
-    return whole and (allowed.step is None or abs(steps - round(steps)) < 1e-9)
+def found_in(experiment: Experiment, values: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The values of a configuration (by its flat paths) at the space's knobs; `None` where it lies outside the space."""
+    plugins = experiment.config.plugins()
+    found: dict[str, Any] = {}
+    for knob in experiment.knobs:
+        if not knob.counts(found, plugins):
+            continue
+        if knob.target not in values or not knob.range.holds(values[knob.target]):
+            return None
+        found[knob.path] = values[knob.target]
+    return found
+
+
+def grid(experiment: Experiment) -> list[dict[str, Any]]:
+    """Every different combination once, in an order mixed by the seed."""
+    size = 1
+    for knob in experiment.knobs:
+        size *= len(knob.range.values())
+        if size > MOST:
+            raise ConfigError(f"The grid of {experiment.name!r} has more than {MOST} points. Use wider steps, or the sampler 'tpe'.")
+    found = list(_combinations(experiment))
+    random.Random(experiment.seed).shuffle(found)  # noqa: S311 — an order, not a secret
+    return found
+
+
+def _combinations(experiment: Experiment) -> Iterator[dict[str, Any]]:
+    plugins = experiment.config.plugins()
+    seen: set[tuple[tuple[str, Any], ...]] = set()
+    paths = [knob.path for knob in experiment.knobs]
+    for point in itertools.product(*(knob.range.values() for knob in experiment.knobs)):
+        whole = dict(zip(paths, point, strict=True))
+        values: dict[str, Any] = {}
+        for knob in experiment.knobs:
+            if knob.counts(values, plugins):
+                values[knob.path] = whole[knob.path]
+        key = tuple(values.items())
+        if key not in seen:
+            seen.add(key)
+            yield values
+
+
+def _one(trial: "Trial", name: str, knob: Knob) -> Any:
+    match knob.range:
+        case IntRange(bounds=bounds, step=step, log=log):
+            return trial.suggest_int(name, *bounds, step=step, log=log)
+        case FloatRange(bounds=bounds, step=step, log=log):
+            return round(trial.suggest_float(name, *bounds, step=step, log=log), 9)  # 0.3, not 0.30000000000000004
+        case Choice(choice=choice):
+            return trial.suggest_categorical(name, choice)

@@ -1,6 +1,6 @@
 """What the harness tells a tracker, whoever it is."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -41,8 +41,14 @@ class Run(Protocol):
         """A run below this one; ended as finished, or as failed when an exception leaves the block."""
         ...
 
+    def forget(self, keep: Collection[str]) -> None:
+        """Remove the runs below this one that are not among these: leftovers of a process that was killed."""
+        ...
+
 
 class Tracker(Protocol):
     """Opens runs."""
 
-    def run(self, name: str) -> AbstractContextManager[Run]: ...
+    def run(self, name: str, again: str = "") -> AbstractContextManager[Run]:
+        """Open a run, or go on with the one of this id."""
+        ...

@@ -1,6 +1,6 @@
 """A tracker that keeps everything in lists, for tests and for `--no-tracking`."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -56,6 +56,10 @@ class MemoryRun:
         with _ending(run):
             yield run
 
+    def forget(self, keep: Collection[str]) -> None:
+        """Drop the runs below this one that are not to be kept."""
+        self.children = [child for child in self.children if child.id in keep]
+
 
 class MemoryTracker:
     """Opens runs that are forgotten with it."""
@@ -64,7 +68,7 @@ class MemoryTracker:
         self.runs: list[MemoryRun] = []
 
     @contextmanager
-    def run(self, name: str) -> Iterator[Run]:
+    def run(self, name: str, again: str = "") -> Iterator[Run]:
         """Open a run."""
         run = MemoryRun(name, f"memory-{len(self.runs)}")
         self.runs.append(run)

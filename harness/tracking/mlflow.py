@@ -1,11 +1,12 @@
 """MLflow behind the tracker's words; the only place that imports it."""
 
 import asyncio
+import fcntl
 import json
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,13 +32,16 @@ class MlflowTracker:
         self.place = _without_password(self._uri, self._uri)
 
     @contextmanager
-    def run(self, name: str) -> Iterator[Run]:
-        """Open a run, or go on with the one that `mlflow run` has opened for this process."""
+    def run(self, name: str, again: str = "") -> Iterator[Run]:
+        """Open a run, or go on with the one that `mlflow run` has opened for this process, or with one of an earlier process."""
         opened_for_us = bool(self._run_id)
         with _told_in_our_words(self._uri):
             if opened_for_us:
                 run_id, experiment = self._run_id, self._client.get_run(self._run_id).info.experiment_id
                 self._client.update_run(run_id, name=name)
+            elif again:
+                run_id, experiment = again, self._client.get_run(again).info.experiment_id
+                self._client.update_run(run_id, status="RUNNING")
             else:
                 experiment = self._experiment_id
                 run_id = self._client.create_run(experiment, run_name=name).info.run_id
@@ -116,6 +120,14 @@ class MlflowRun:
         with run.ending():
             yield run
 
+    def forget(self, keep: Collection[str]) -> None:
+        """Delete the runs below this one that are not to be kept."""
+        with _told_in_our_words(self._uri):
+            children = self._client.search_runs([self._experiment_id], f"tags.`mlflow.parentRunId` = '{self.id}'", max_results=50_000)
+            for child in children:
+                if child.info.run_id not in keep:
+                    self._client.delete_run(child.info.run_id)
+
     @contextmanager
     def ending(self, *, leave_open: bool = False) -> Iterator[None]:
         """End the run with the block: finished, killed by the keyboard, or failed."""
@@ -154,13 +166,29 @@ def quiet_environment(settings: HarnessSettings) -> None:
 
 def _client(settings: HarnessSettings) -> Any:
     quiet_environment(settings)
-    if settings.tracking_uri.startswith("sqlite:///"):
-        Path(settings.tracking_uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     from mlflow import MlflowClient
 
+    if settings.tracking_uri.startswith("sqlite:///"):
+        _make_whole(Path(settings.tracking_uri.removeprefix("sqlite:///")))
     return MlflowClient(settings.tracking_uri)
+
+
+def _make_whole(path: Path) -> None:
+    """Make MLflow's file where there is none: by one process at a time, and whole, since MLflow cannot go on with half of one."""
+    from mlflow import MlflowClient
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f".{path.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if path.exists():
+            return
+        new = path.with_name(f".{path.name}.new")
+        for left in path.parent.glob(f"{new.name}*"):
+            left.unlink()
+        MlflowClient(f"sqlite:///{new}").search_experiments(max_results=1)
+        new.replace(path)
 
 
 def _experiment(client: Any, settings: HarnessSettings) -> str:

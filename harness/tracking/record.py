@@ -1,10 +1,17 @@
 """How an evaluation is told to a tracker: the same names in every run, so that runs compare side by side."""
 
-from collections.abc import Sequence
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from harness.golden.sets import Split
-from harness.results import EvalReport, table
+from harness.report.charts import figures
+from harness.report.found import Found
+from harness.report.sweep import experiment_text
+from harness.results import EvalReport, numbers, table
+from harness.sweep.journal import journal
 from harness.sweep.verdict import SweepResult
 from harness.tracking.base import Run
 from serving.pipeline.config import RagConfig
@@ -33,35 +40,63 @@ def record_evaluation(run: Run, report: EvalReport, config: RagConfig, split: Sp
 
 
 def record_sweep(run: Run, result: SweepResult, files: Sequence[Path]) -> None:
-    """Log on the parent what the sweep decided: the experiment, the winner's values and holdout numbers, the verdict, the report."""
+    """Log on the parent what the sweep decided, what it cost, its trials as a table and as an Optuna study, its charts, the files."""
     experiment, winner = result.experiment, result.winner
-    run.params({"objective": experiment.objective, "trials": len(result.trials), "seed": experiment.seed, "sampler": experiment.sampler})
-    run.params({f"winner.{path}": value for path, value in winner.tried.values.items()})
+    run.params({"objective": ", ".join(experiment.objective), "seed": experiment.seed, "sampler": experiment.sampler})
     run.tags(
         {
             "touchstone.experiment": experiment.name,
             "touchstone.experiment_digest": experiment.digest,
             "touchstone.golden": experiment.golden,
+            "touchstone.golden_digest": winner.holdout.header.golden_digest,
+            "touchstone.corpus_digest": winner.holdout.header.corpus_digest,
             "touchstone.verdict": result.verdict,
             "touchstone.reason": result.reason,
+            "touchstone.ended": result.ended,
             "touchstone.winner": str(winner.tried.number),
             "touchstone.config_digest": winner.holdout.header.config_digest,
+            "touchstone.money": "simulated" if winner.holdout.simulated else "billed",
+            # not parameters: those cannot change, and a sweep that is gone on with may find another winner
+            **{f"winner.{path}": str(value)[:PARAMETER_LENGTH] for path, value in winner.tried.values.items()},
         }
     )
     run.metrics({f"holdout.{name}": value for name, value in numbers(winner.holdout).items() if name in winner.holdout.summary})
+    run.metrics(_totals(result))
     for step, tried in enumerate(result.trials):
-        run.metrics({f"tune.{experiment.objective}": tried.objective}, step)
+        run.metrics({f"tune.{experiment.goal}": tried.objective}, step)
+    run.table("trials.json", _trial_rows(result))
+    run.text("study.journal", journal(experiment, result.trials))
+    run.text("experiment.yaml", experiment_text(experiment))
+    for name, figure in figures(Found(experiment, result.trials, result)).items():
+        run.text(f"plots/{name}.json", json.dumps(figure, ensure_ascii=False))
     for path in files:
         run.text(path.name, path.read_text(encoding="utf-8"))
 
 
-def numbers(report: EvalReport) -> dict[str, float | None]:
-    """Every number of an evaluation under its MLflow name."""
-    found: dict[str, float | None] = {}
-    for name, interval in report.summary.items():
-        found |= {name: interval.mean, f"{name}.low": interval.low, f"{name}.high": interval.high}
-        found[f"{name}.coverage"] = interval.count / len(report.rows)
-    found |= {f"cost.{name}": value for name, value in report.costs.items()}
-    for stage, times in report.times.items():
-        found |= {f"ms.{stage}.{share}": value for share, value in times.items()}
-    return found | {"cases": float(len(report.rows)), "errors": float(len(report.errors)), "seconds": report.header.seconds}
+def _totals(result: SweepResult) -> dict[str, float | None]:
+    """What the sweep came to and what it took."""
+    winner, goal = result.winner, result.experiment.goal
+    states = Counter(one.state for one in result.trials)
+    found: dict[str, float | None] = {"spent_usd": result.spent_usd, "seconds": result.seconds, "trials": float(len(result.trials))}
+    found |= {f"trials.{state}": float(states[state]) for state in ("complete", "pruned", "failed")}
+    found |= {f"store.{stage}.{name}": float(count) for stage, counts in result.counts.items() for name, count in counts.items()}
+    found |= {f"winner.tune.{goal}": winner.tried.objective, f"incumbent.holdout.{goal}": result.incumbent.holdout.mean(goal)}
+    if held := winner.against:
+        found |= {"difference": held.difference, "difference.low": held.low, "difference.high": held.high, "difference.p": held.p_value}
+    return found
+
+
+def _trial_rows(result: SweepResult) -> Iterator[dict[str, Any]]:
+    for one in result.trials:
+        known = numbers(one.report)
+        yield {
+            "trial": one.number,
+            "label": one.label,
+            "state": one.state,
+            "why": one.why,
+            "cases": len(one.report.rows),
+            **dict(zip(result.experiment.objective, one.objectives, strict=True)),
+            **{name: known.get(name) for name in ("cost.usd", "ms.total.p95") if name not in result.experiment.objective},
+            **{path: one.values.get(path) for path in result.experiment.space},
+            "run": one.run_id,
+        }

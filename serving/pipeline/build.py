@@ -1,13 +1,17 @@
 """The only file that wires parts together: a configuration and an index become a pipeline."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from serving.pipeline.answer.answerer import Answerer
+from serving.pipeline.answer.pack import estimate_tokens
 from serving.pipeline.cache import CACHES
 from serving.pipeline.config import RagConfig
 from serving.pipeline.guard import GUARDS
 from serving.pipeline.index.build import OpenIndex
-from serving.pipeline.models.connect import ConnectedChat, connect_chat
+from serving.pipeline.models import EMBEDDINGS
+from serving.pipeline.models.connect import LOCAL, ConnectedChat, connect_chat
+from serving.pipeline.models.prices import embedding_usage
 from serving.pipeline.pipeline import Clock, RagPipeline, SystemClock
 from serving.pipeline.prompts import PromptLibrary
 from serving.pipeline.registry import Spec
@@ -15,6 +19,7 @@ from serving.pipeline.retrieve import FUSIONS, RERANKERS, SEARCHERS
 from serving.pipeline.retrieve.retriever import Retriever
 from serving.pipeline.route import ROUTERS
 from serving.pipeline.settings import PipelineSettings
+from serving.pipeline.types import Usage
 
 Connect = Callable[[Spec, PipelineSettings], ConnectedChat]
 
@@ -50,9 +55,19 @@ def build_pipeline(
             searcher=SEARCHERS.build(retrieve.search, store=store, embeddings=embeddings, fusion=fusion),
             reranker=RERANKERS.build(retrieve.reranker, store=store, embeddings=embeddings, settings=settings),
             store=store,
+            embedding=_question_price(config, settings),
         ),
         router=ROUTERS.build(config.route.router),
         answerer=Answerer(config.answer, prompts=prompts, chats=chats, clock=clock.seconds),
         clock=clock,
         release_digest=release_digest,
     )
+
+
+def _question_price(config: RagConfig, settings: PipelineSettings) -> Callable[[str], Usage] | None:
+    """What the vector of a question costs; its tokens are estimated, since embedding models do not tell them through LangChain."""
+    spec = config.index.embedder
+    if spec.name.startswith(LOCAL) or not getattr(SEARCHERS.load(config.retrieve.search.name), "embeds", True):
+        return None
+    source = EMBEDDINGS.build(spec, name=spec.name, settings=settings)
+    return lambda text: replace(embedding_usage(estimate_tokens(text), source, spec.name), stage="retrieve")

@@ -3,6 +3,7 @@
 TouchstoneError            exit code
 ├── UserError                  2      the user's mistake: the message names the mend
 │   ├── ConfigError                   an unknown key, a wrong type, a value out of range
+│   │   └── RequestError              a model refused a request: for its parameters, or for this one input
 │   ├── DataError                     a document, a golden line, a file that is not what it says
 │   └── PromptError                   a prompt file or its variables
 ├── InfrastructureError        3      the machinery failed; nothing was scored, trying again may help
@@ -30,6 +31,10 @@ class UserError(TouchstoneError):
 
 class ConfigError(UserError):
     """The configuration does not fit its schema."""
+
+
+class RequestError(ConfigError):
+    """A model refused a request as it is; where it takes others, this input is too long or not allowed there."""
 
 
 class DataError(UserError):

@@ -111,7 +111,7 @@ class RagPipeline:
             route=route,
             prompt_id=answered.prompt_id,
             prompt=answered.prompt,
-            usage=(answered.usage,),
+            usage=(answered.usage, *retrieved.usage),
             first_token_ms=answered.first_token_ms,
         )
 

@@ -14,9 +14,9 @@ class Plain(Generic[T]):
     def __init__(self, kind: type[T]) -> None:
         self._adapter: TypeAdapter[T] = TypeAdapter(kind)
 
-    def dump(self, value: T) -> Any:
-        """The value as dicts, lists, strings and numbers."""
-        return self._adapter.dump_python(value, mode="json", fallback=_read_only, warnings=False)
+    def dump(self, value: T, *, sparse: bool = False) -> Any:
+        """The value as dicts, lists, strings and numbers; a sparse one leaves out what has its default."""
+        return self._adapter.dump_python(value, mode="json", fallback=_read_only, warnings=False, exclude_defaults=sparse)
 
     def value(self, plain: Any) -> T:
         """The value of plain data."""

@@ -134,6 +134,7 @@ class Usage:
     simulated: bool = False  # the money is that of the model a local one stands in for
     calls: int = 1
     priced: bool = True  # False: the price or the tokens are unknown, and `usd` is not the whole cost
+    stage: str = "answer"  # which stage called: retrieve for a hosted embedding model or reranker
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,7 +136,13 @@ def test_a_sweeps_parent_run_carries_verdict_report_and_winner(world: World) -> 
     assert "holdout.quality" in parent.data.metrics
     assert {file.path for file in client.list_artifacts(parent.info.run_id)} == {"report.html", "report.md", "winner.json"}
     children = client.search_runs([parent.info.experiment_id], f"tags.mlflow.parentRunId = '{parent.info.run_id}'")
-    assert sorted(run.info.run_name for run in children) == ["finalist 0", f"finalist {_best(children)}", "trial 0", "trial 1", "trial 2"]
+    assert sorted(run.info.run_name for run in children) == [
+        f"finalist {_best(children)}",
+        "finalist base",
+        "trial 0 (base)",
+        "trial 1",
+        "trial 2",
+    ]
     assert all(run.data.params["retrieve.top_k"] and run.data.tags["touchstone.config_digest"] for run in children)
 
 

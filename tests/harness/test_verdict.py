@@ -2,12 +2,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from harness.compare import held_against
 from harness.metrics.base import Score
 from harness.report import write_evaluation, write_sweep
 from harness.results import CaseError, CaseResult, EvalReport, Header
 from harness.stats import holm
 from harness.sweep.experiment import Experiment
-from harness.sweep.verdict import Finalist, SweepResult, Tried, choose, held_against
+from harness.sweep.trial import Tried
+from harness.sweep.verdict import Finalist, SweepResult, choose
 from serving.pipeline.config import RagConfig
 from serving.pipeline.types import Usage
 from tests.harness.making import a_case, a_hit, a_trace
@@ -31,7 +33,13 @@ def finalists(*reports: EvalReport) -> list[Finalist]:
     held = holm([held_against(base, other, "quality") for other in others])
     against = [None, *held]
     return [
-        Finalist(Tried(n, {"retrieve.top_k": n} if n else {}, CONFIG, report, report.mean("quality") or 0.0, f"r{n}"), report, against[n])
+        Finalist(
+            Tried(
+                n, {"retrieve.top_k": n} if n else {}, CONFIG, report, (report.mean("quality") or 0.0,), f"r{n}", label="" if n else "base"
+            ),
+            report,
+            against[n],
+        )
         for n, report in enumerate(reports)
     ]
 
@@ -48,7 +56,7 @@ def test_a_clearly_better_finalist_wins() -> None:
 
 def test_when_nothing_is_better_the_base_stays() -> None:
     choice = choose(finalists(a_report(HIGH), a_report(LOW)), "quality")
-    assert choice.winner.against_base is None
+    assert choice.winner.against is None
     assert "the base stays" in choice.reason
 
 
@@ -70,7 +78,7 @@ def test_a_finalist_that_crashed_on_some_cases_cannot_win() -> None:
     high = a_report(HIGH)
     gone = CaseResult(a_case(id="c0"), (Score("quality", None, "no answer"),), error=CaseError("X", "oops", infrastructure=False))
     flattered = EvalReport(high.header, (gone, *high.rows[1:]))
-    assert choose(finalists(a_report(LOW), flattered), "quality").winner.against_base is None
+    assert choose(finalists(a_report(LOW), flattered), "quality").winner.against is None
 
 
 def test_nothing_in_common_is_a_tie() -> None:

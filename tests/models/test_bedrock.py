@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from langchain_core.messages import AIMessageChunk, HumanMessage, SystemMessage
 
-from serving.pipeline.errors import ConfigError, ModelError, ThrottledError
+from serving.pipeline.errors import ConfigError, ModelError, RequestError, ThrottledError
 from serving.pipeline.models.connect import ConnectedChat, connect_chat, connect_embeddings
 from serving.pipeline.models.limits import FIRST_PAUSE_S, LONGEST_PAUSE_S, Patience
 from serving.pipeline.models.prices import usage_of
@@ -183,7 +183,7 @@ async def test_a_stream_that_breaks_before_its_first_words_begins_again(fault: o
 
 @pytest.mark.parametrize(
     ("code", "error"),
-    [("throttlingException", ThrottledError), ("modelStreamErrorException", ModelError), ("validationException", ConfigError)],
+    [("throttlingException", ThrottledError), ("modelStreamErrorException", ModelError), ("validationException", RequestError)],
 )
 async def test_a_stream_that_never_gets_to_its_first_words_ends_as_the_error_its_frames_name(code: str, error: type[Exception]):
     with BedrockDouble(lambda _: ErrorFrame(1, code)) as double, pytest.raises(error, match=code[1:]) as caught:

@@ -197,6 +197,14 @@ def test_instructions_inside_a_passage_are_neither_followed_nor_said(reader):
     assert "99" not in said
 
 
+@pytest.mark.parametrize("amount_said", ["371,204.75 USD", "12.50 USD", "3.5 TB"])
+def test_a_clauses_number_is_left_out_and_an_amount_stays_whole(amount_said):
+    reader = Reader()
+    said = reader.read(brief("How much was paid for the laptop pool?", f"4.2 For the laptop pool {amount_said} Were paid in March."))
+    assert amount_said in said
+    assert "4.2" not in said
+
+
 @BOTH
 def test_the_same_statement_is_said_once(reader):
     said = reader.read(brief("How many days of annual leave does an employee have?", LEAVE, LEAVE))

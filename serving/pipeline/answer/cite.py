@@ -40,7 +40,7 @@ def markers(text: str) -> list[int]:
 
 
 def _is_citation(text: str, match: re.Match[str]) -> bool:
-    before, after = text[: match.start()], text[match.end() :]
+    before, after = text[max(0, match.start() - 40) : match.start()], text[match.end() : match.end() + 40]  # of a long text, what is near
     if after.startswith("("):  # a Markdown link
         return False
     if re.search(r"[A-Za-z_]\w*\Z", before):  # `items[1]` is an array, `28 days[1].` is a citation: look at what follows

@@ -70,6 +70,8 @@ def load_corpus(folder: Path, *, progress: Progress | None = None, bounds: Bound
         return load_jsonl_corpus(folder, progress=progress, bounds=bounds)
     if not folder.is_dir():
         raise DataError(f"No folder {str(folder)!r}. A corpus is a folder of {_known()} files, or one .jsonl file.")
+    if (folder / "corpus.jsonl").is_file():
+        return load_jsonl_corpus(folder / "corpus.jsonl", progress=progress, bounds=bounds)
     settings, facts = corpus_settings(folder), facts_by_id(folder)
     files, skipped = _files(folder)
     documents: list[Document] = []
@@ -186,7 +188,7 @@ def _lines(path: Path, bounds: Bounds) -> Iterator[tuple[int, Document]]:
 def _parsed(line: str, where: str, bounds: Bounds) -> Document:
     try:
         row = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: no JSON, or a number of thousands of digits
         raise DataError(f"{where}: not JSON: {error}") from None
     if not isinstance(row, dict):
         raise DataError(f"{where}: an object is needed, not {line.strip()[:60]!r}.")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from serving.pipeline.index.headings import is_heading
 
-END = re.compile(r"[.!?…]+[\"'”’)\]]*(?=\s)|[。！？]+")
+END = re.compile(r"(?<![.!?…])[.!?…]+[\"'”’)\]]*(?=\s)|[。！？]+")
 ITEM = re.compile(r"\s*(?:[-*+•–]|\(?\d{1,3}[.)]|\(?[a-z][.)])\s")
 LAST_WORD = re.compile(r"[^\s(\[\"'“]*\Z")
 NEVER_LAST = frozenset(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-from serving.pipeline.errors import ConfigError, ModelError, ThrottledError, TouchstoneError
+from serving.pipeline.errors import ConfigError, ModelError, RequestError, ThrottledError, TouchstoneError
 
 THROTTLED = {
     "ThrottlingException", "ThrottledException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded",
@@ -101,7 +101,9 @@ def _by_type(error: BaseException, name: str) -> Diagnosis | None:
     if broken or _is(error, "httpx", ("TransportError",)) or isinstance(error, ConnectionError):
         return _cut_off(name, _short(error))
     if _is(error, "langchain_core.exceptions", ("ContextOverflowError",)):
-        return Diagnosis(ConfigError(f"The prompt is longer than {name} can read: {_short(error)} Lower answer.context_tokens."), Tries.ONE)
+        return Diagnosis(
+            RequestError(f"The prompt is longer than {name} can read: {_short(error)} Lower answer.context_tokens."), Tries.ONE
+        )
     return None
 
 
@@ -143,7 +145,8 @@ def _denied(name: str, said: str) -> Diagnosis:
 
 
 def _refused(name: str, said: str) -> Diagnosis:
-    return Diagnosis(ConfigError(f"{name} refused the request. {said} Check the model's name and its parameters."), Tries.ONE)
+    """A parameter that no call may have and a text that is not allowed come with one code: only other calls can tell them apart."""
+    return Diagnosis(RequestError(f"{name} refused the request. {said} Check the model's name and its parameters."), Tries.ONE)
 
 
 def _unknown(name: str, said: str) -> Diagnosis:

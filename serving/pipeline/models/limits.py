@@ -1,11 +1,10 @@
-"""Patience with hosted models: a timeout, tries with backoff, so many calls at a time, and our own errors."""
+"""Patience with hosted models: a timeout, tries with backoff, the provider's pace, and our own errors."""
 
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Any, TypeVar
-from weakref import WeakKeyDictionary
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.embeddings import Embeddings
@@ -14,8 +13,9 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
 
-from serving.pipeline.errors import ModelError
+from serving.pipeline.errors import ModelError, ThrottledError
 from serving.pipeline.models.diagnose import diagnose
+from serving.pipeline.models.pace import Limits, Pace, Turn, pace_of
 from serving.pipeline.models.threads import each_in_thread, in_thread, run_blocking
 from serving.pipeline.settings import PipelineSettings
 
@@ -34,29 +34,43 @@ class Patience:
         *,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         chance: Callable[[], float] = random.random,
+        pace: Pace | None = None,
     ) -> None:
         self.name = name
         self.timeout_s = settings.model_timeout_s
         self._attempts = settings.model_attempts
-        self._concurrency = settings.model_concurrency
         self._sleep = sleep
         self._chance = chance
-        self._slots: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+        self._pace = pace or pace_of(Limits.of(name, settings))
 
-    async def run(self, call: Callable[[], Awaitable[T]]) -> T:
-        """The result of a call, made until it succeeds or patience ends."""
+    async def run(self, call: Callable[[], Awaitable[T]], *, tokens: float = 0.0, used: Callable[[T], float | None] | None = None) -> T:
+        """The result of a call, made until it succeeds or patience ends; `tokens` it may take, `used` says how many it took."""
         tries = 0
         while True:
             tries += 1
+            turn = await self.enter(tokens)
             try:
-                async with self.slot(), asyncio.timeout(self.timeout_s):
-                    return await call()
+                async with asyncio.timeout(self.timeout_s):
+                    result = await call()
             except Exception as error:  # noqa: BLE001  # raised again, as one of ours, when patience ends
+                self.leave(turn, error)
                 await self.again(error, tries)
+            except BaseException:  # cancelled
+                self.leave(turn, None, succeeded=False)
+                raise
+            else:
+                self.leave(turn, None, tokens=used(result) if used else None)
+                return result
 
-    def slot(self) -> asyncio.Semaphore:
-        """Entered while a call is made: so many at a time in one event loop."""
-        return self._slots.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(self._concurrency))
+    async def enter(self, tokens: float = 0.0) -> Turn:
+        """Wait for the provider's pace; every turn is given back with `leave`."""
+        return await self._pace.enter(tokens, self._sleep)
+
+    def leave(self, turn: Turn, error: Exception | None, *, succeeded: bool = True, tokens: float | None = None) -> None:
+        """Give a turn back, and tell the pace how the call ended."""
+        if error is not None and isinstance(diagnose(error, self.name).error, ThrottledError):
+            self._pace.throttled(turn)
+        self._pace.leave(turn, succeeded=succeeded and error is None, tokens=tokens)
 
     async def again(self, error: Exception, tries: int) -> None:
         """Pause before the next try, or raise one of our errors when another try is not worth it."""
@@ -98,10 +112,12 @@ class PatientChat(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         model = self._model()
+        asked = _asked_tokens(messages)
         if self._blocks("_agenerate"):
-            message = await self.patience.run(lambda: in_thread(lambda: model.invoke(messages, stop=stop, **kwargs)))
+            blocking = lambda: in_thread(lambda: model.invoke(messages, stop=stop, **kwargs))  # noqa: E731
+            message = await self.patience.run(blocking, tokens=asked, used=_used_tokens)
         else:
-            message = await self.patience.run(lambda: model.ainvoke(messages, stop=stop, **kwargs))
+            message = await self.patience.run(lambda: model.ainvoke(messages, stop=stop, **kwargs), tokens=asked, used=_used_tokens)
         return ChatResult(generations=[ChatGeneration(message=message)])
 
     async def _astream(
@@ -116,18 +132,26 @@ class PatientChat(BaseChatModel):
             tries += 1
             held: list[AIMessageChunk] = []  # empty chunks before the first words, kept back while a new try is possible
             begun = False
+            used: float | None = None
+            turn = await self.patience.enter(_asked_tokens(messages))
             try:
-                async with self.patience.slot(), aclosing(self._chunks(messages, stop, kwargs)) as chunks:
+                async with aclosing(self._chunks(messages, stop, kwargs)) as chunks:
                     async for chunk in chunks:
+                        used = used if chunk.usage_metadata is None else _used_tokens(chunk)
                         held.append(chunk)
                         begun = begun or bool(chunk.content or chunk.tool_call_chunks)
                         while begun and held:
                             yield ChatGenerationChunk(message=held.pop(0))
             except Exception as error:
+                self.patience.leave(turn, error)
                 if begun:
                     raise ModelError(f"{self.patience.name} broke off in the middle of its answer. {error}") from error
                 await self.patience.again(error, tries)
+            except BaseException:  # cancelled, or nobody listens any more
+                self.patience.leave(turn, None, succeeded=False)
+                raise
             else:
+                self.patience.leave(turn, None, tokens=used)
                 for chunk in held:
                     yield ChatGenerationChunk(message=chunk)
                 return
@@ -157,6 +181,16 @@ class PatientChat(BaseChatModel):
         return self.inner.model_copy(update={"max_tokens": self.max_tokens})
 
 
+def _asked_tokens(messages: Sequence[BaseMessage]) -> float:
+    """About as many tokens as the messages have: enough to keep a pace by."""
+    return sum(len(str(message.text)) for message in messages) / 4
+
+
+def _used_tokens(message: AIMessage) -> float | None:
+    """As many as the model counted, where it did."""
+    return message.usage_metadata["total_tokens"] if message.usage_metadata else None
+
+
 def patient_chat(model: BaseChatModel, patience: Patience) -> PatientChat:
     """The model, asked with patience; its own output limit stays in force."""
     return PatientChat(inner=model, patience=patience, max_tokens=getattr(model, "max_tokens", None))
@@ -181,7 +215,7 @@ class PatientEmbeddings(Embeddings):
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
         """A vector for each text; the first batch that fails for good ends the others."""
         batches = [texts[start : start + self._batch] for start in range(0, len(texts), self._batch)]
-        tasks = [asyncio.create_task(self._patience.run(self._call(batch))) for batch in batches]
+        tasks = [asyncio.create_task(self._patience.run(self._call(batch), tokens=sum(map(len, batch)) / 4)) for batch in batches]
         try:
             return [vector for vectors in await asyncio.gather(*tasks) for vector in vectors]
         except BaseException:
@@ -192,7 +226,7 @@ class PatientEmbeddings(Embeddings):
 
     async def aembed_query(self, text: str) -> list[float]:
         """The vector of a question."""
-        return await self._patience.run(lambda: in_thread(lambda: self._inner.embed_query(text)))
+        return await self._patience.run(lambda: in_thread(lambda: self._inner.embed_query(text)), tokens=len(text) / 4)
 
     def _call(self, batch: list[str]) -> Callable[[], Awaitable[list[list[float]]]]:
         async def call() -> list[list[float]]:

@@ -1,10 +1,10 @@
 """What a searcher, a fusion and a reranker promise."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from serving.pipeline.index.base import Found
-from serving.pipeline.types import Hit, Query
+from serving.pipeline.types import Hit, Query, Usage
 
 
 class Searcher(Protocol):
@@ -23,3 +23,12 @@ class Reranker(Protocol):
     """Puts hits into a better order; may return fewer than `k`, never others than it was given."""
 
     async def rerank(self, query: Query, hits: Sequence[Hit], k: int) -> list[Hit]: ...
+
+
+@runtime_checkable
+class Billed(Protocol):
+    """A reranker that is paid for."""
+
+    def usage(self, hits: Sequence[Hit]) -> Usage:
+        """What reranking these hits costs."""
+        ...

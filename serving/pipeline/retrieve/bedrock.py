@@ -1,6 +1,6 @@
 """A reranking model of Bedrock reads question and passage together."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -13,9 +13,14 @@ from serving.pipeline.models.threads import in_thread
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.retrieve.asked import asked
 from serving.pipeline.settings import PipelineSettings
-from serving.pipeline.types import Hit, Query
+from serving.pipeline.types import Hit, Query, Usage
 
 LONGEST = 32_000  # characters of a passage that the service takes
+USD_PER_QUERY: Mapping[str, float] = {  # list prices of AWS; genai-prices knows prices of tokens only
+    "amazon.rerank-v1:0": 0.001,
+    "cohere.rerank-v3-5:0": 0.002,
+}
+PASSAGES_PER_QUERY = 100  # more count as further queries
 
 
 class BedrockReranker:
@@ -37,6 +42,7 @@ class BedrockReranker:
         self._name = name
         self._patience = patience or Patience(name, settings)
         self._settings = settings
+        self._usd = USD_PER_QUERY.get(params.model.rpartition("/")[2])
         self._client: Any = None
 
     async def rerank(self, query: Query, hits: Sequence[Hit], k: int) -> list[Hit]:
@@ -49,6 +55,11 @@ class BedrockReranker:
         scored = [replace(hit, score=score) for hit, score in zip(head, scores, strict=True)]
         scored.sort(key=lambda hit: (-hit.score, hit.chunk.id))
         return [*scored, *(replace(hit, score=-float(place)) for place, hit in enumerate(tail, start=1))][:k]
+
+    def usage(self, hits: Sequence[Hit]) -> Usage:
+        """The price of reranking these hits: by the query, not by tokens."""
+        queries = -(-min(len(hits), self._depth) // PASSAGES_PER_QUERY)
+        return Usage(self._name, usd=queries * (self._usd or 0.0), calls=queries, priced=self._usd is not None, stage="retrieve")
 
     def _ask(self, question: str, texts: list[str]) -> list[float]:
         """The relevance of each text, in their order."""

@@ -16,6 +16,7 @@ from serving.pipeline.types import Hit, Query
 class KeywordSearcher:
     """Asks the store for the chunks that share the question's rarest words."""
 
+    embeds: ClassVar[bool] = False  # asks no embedding model
     version: ClassVar[str] = "1"
 
     class Params(PlugInParams):

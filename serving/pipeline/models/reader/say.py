@@ -12,7 +12,7 @@ from serving.pipeline.models.reader.units import Unit
 from serving.pipeline.models.reader.words import terms
 
 _NUMBER: Final = re.compile(r"\b\d[\d.,]*\b")  # a number alone names no row
-_CLAUSE: Final = re.compile(r"\d{1,2}(?:\.\d{1,2})+\s+(?=[A-Z])")
+_CLAUSE: Final = re.compile(r"^\W*\d{1,2}(?:\.\d{1,2})+\s+(?=[A-Z](?![A-Z]{2}\b))")  # "4.2 The …"; no amount: "12.50 USD"
 _ASKS_CLAUSE: Final = re.compile(r"\b(?:clause|section|paragraph|article|rule|number)s?\b", re.IGNORECASE)
 _SHOWS: Final = 0.3  # worth of showing the kind of thing asked for, beside the share of the question in the header
 _LIST_WORDS: Final = 110  # a longer list is cut after a whole item

@@ -22,7 +22,7 @@ class ReaderLite:
 
         max_tokens: int | None = Field(default=None, ge=1)  # of the answer; the config's answer.max_tokens holds as well
 
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     price_model = "amazon.nova-lite-v1:0"
     simulated = True
 
@@ -45,7 +45,7 @@ class ReaderPro:
 
         max_tokens: int | None = Field(default=None, ge=1)
 
-    version: ClassVar[str] = f"2+{MiniLm.version}"  # what it reads by is part of what it is
+    version: ClassVar[str] = f"3+{MiniLm.version}"  # what it reads by is part of what it is
     price_model = "amazon.nova-pro-v1:0"
     simulated = True
 

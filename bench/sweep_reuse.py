@@ -1,0 +1,233 @@
+"""The same study with the stage store and without it: the same numbers to the last bit, and how much time the store saves.
+
+    python bench/sweep_reuse.py PATH [--documents 1000] [--cases 40] [--trials 60] [--out reports/bench]
+
+PATH is a folder with `corpus.jsonl` ({id, title, text}) and `golden.jsonl` ({id, question, answers, relevant_ids}). Three runs, each
+in a process of its own: everything computed in each trial, its index included; with an empty store; and once more with that store.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from _bench import machine, machine_line, table, write_report
+
+from harness.evaluate import Evaluator
+from harness.golden.sets import Split
+from harness.opening import open_corpus, open_tools, open_workshop, read_settings
+from harness.results import EvalReport, read_report
+from harness.sweep.begin import Ways, begin, open_sweep
+from harness.sweep.engines.base import Scored
+from harness.sweep.experiment import Experiment
+from harness.sweep.folder import SweepFolder
+from harness.sweep.sweep import firsts
+from harness.workshop import Workshop
+from serving.pipeline.config import RagConfig
+from serving.pipeline.models.connect import connect_embeddings
+from serving.pipeline.registry import Spec
+
+NAME = "reuse"
+METRIC = "doc_ndcg@10"
+BASE = {"index": {"chunker": {"name": "recursive", "size": 900, "overlap": 100}}}
+SPACE = {
+    "index.chunker.size": {"choice": [500, 900]},
+    "index.context": {"choice": ["title", "heading"]},
+    "retrieve.fusion.weight": {"float": [0.2, 0.8], "step": 0.1},
+    "retrieve.candidates": {"choice": [20, 40]},
+    "retrieve.top_k": {"int": [3, 9]},
+    "route.router.pro_above": {"float": [0.1, 0.9], "step": 0.1},
+    "answer.prompt.version": {"int": [1, 3]},
+}
+
+
+def study(trials: int, cases: int) -> Experiment:
+    """The study; the same seed, sampler and pruner in every run."""
+    fields = {"name": NAME, "golden": f"{NAME}/v1", "base": BASE, "space": SPACE, "objective": METRIC, "trials": trials, "cases": cases}
+    return Experiment.model_validate({**fields, "finalists": 1, "concurrency": 4})
+
+
+def furnish(source: Path, home: Path, documents: int, cases: int) -> dict[str, int]:
+    """A golden set of so many questions and the documents they need, filled up with others to so many."""
+    rows = {name: [json.loads(line) for line in (source / f"{name}.jsonl").open(encoding="utf-8")] for name in ("corpus", "golden")}
+    rng = random.Random(7)
+    rng.shuffle(rows["golden"])
+    golden = rows["golden"][: 2 * cases + 20]  # some of them are for the holdout
+    needed = {name for row in golden for name in row["relevant_ids"]}
+    others = [row["id"] for row in rows["corpus"] if row["id"] not in needed]
+    rng.shuffle(others)
+    wanted = needed | set(others[: max(0, documents - len(needed))])
+    corpus = [row for row in rows["corpus"] if row["id"] in wanted]
+    (home / "source").mkdir(parents=True)
+    for name, some in (("corpus", corpus), ("golden", golden)):
+        (home / "source" / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in some))
+    command = [sys.executable, "-m", "harness", "golden", "import", "ids", str(home / "source"), "--name", NAME]
+    subprocess.run(command, env=environment(home, home / "none"), check=True, stdout=subprocess.DEVNULL)
+    return {"documents": len(corpus), "questions": len(golden)}
+
+
+def environment(home: Path, store: Path) -> dict[str, str]:
+    places = {"DATASETS": home / "datasets", "HOME": store, "REPORTS": home / "reports", "PROMPTS": Path("prompts").absolute()}
+    return os.environ | {f"TOUCHSTONE_{name}": str(place) for name, place in places.items()} | {"PYTHONPATH": str(Path.cwd())}
+
+
+# ---- one run, in a process of its own
+
+
+class Afresh:
+    """An engine that forgets everything between trials: indexes, vectors, models' memories."""
+
+    workers = 1
+
+    def __init__(self, experiment: Experiment) -> None:
+        self._places = read_settings()
+        self._corpus = open_corpus(NAME, self._places)
+        self._folder = tempfile.TemporaryDirectory()
+        self._evaluator = Evaluator(experiment.metrics, experiment.concurrency, tools=open_tools("", self._places, None))
+        self._shop: Workshop | None = None
+        self._count = 0
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None:
+        self._folder.cleanup()
+
+    async def index(self, config: RagConfig) -> None:
+        """Begins every trial."""
+        shutil.rmtree(f"{self._folder.name}/{self._count}", ignore_errors=True)
+        self._count += 1
+        places = self._places.model_copy(update={"indexes": f"{self._folder.name}/{self._count}"})
+        self._shop = open_workshop(self._corpus, places, None)
+        await self._shop.index(config)
+
+    async def score(self, config: RagConfig, cases: Split) -> Scored:
+        assert self._shop is not None
+        return Scored(await self._shop.evaluate(config, cases, self._evaluator))
+
+
+@dataclass(frozen=True, slots=True)
+class Took:
+    """Seconds of a run, imports left out."""
+
+    seconds: float
+    cpu_seconds: float
+    counts: dict[str, Any]
+
+
+def run(folder: Path, experiment: Experiment, *, store: bool) -> Took:
+    """One sweep, its search alone: the proof is the same work for all."""
+    places = read_settings()
+    opened = open_sweep(experiment, places, Ways(store=store, tracking=False), lambda done, total: None)
+    estimate = asyncio.run(opened.estimate())
+    connect_embeddings(Spec(name="local:minilm"), places).embed_query("opened, as importing is left out as well")
+    begun, cpu = time.perf_counter(), time.process_time()
+
+    def told(one: Any) -> None:
+        print(f"  {folder.name}: trial {one.number} {one.state} {one.objective:.4f} {time.perf_counter() - begun:.0f} s", file=sys.stderr)
+
+    where = SweepFolder(folder)
+    with where.held(), begin(opened, where, estimate, tell=lambda progress: None, announce=told) as ready:
+        search = ready.sweep.search
+        if not store:
+            search.engine = Afresh(experiment)
+
+        async def go() -> None:
+            await search.engine.start()
+            try:
+                await search.search(ready.tune, firsts(experiment, None))
+            finally:
+                await search.engine.stop()
+
+        asyncio.run(go())
+        return Took(time.perf_counter() - begun, time.process_time() - cpu, search.progress.counts)
+
+
+def in_a_process(what: str, options: argparse.Namespace, home: Path, store: Path) -> Took:
+    command = [sys.executable, __file__, str(options.path), "--run", what, "--trials", str(options.trials), "--cases", str(options.cases)]
+    found = subprocess.run(
+        [*command, "--folder", str(home / what)], env=environment(home, store), check=True, stdout=subprocess.PIPE, text=True
+    )
+    return Took(**json.loads(found.stdout.strip().splitlines()[-1]))
+
+
+# ---- comparison and report
+
+
+def scores(folder: Path) -> dict[str, Any]:
+    """Everything that a run found and that is not time: values, states and each case's every score."""
+    found = {}
+    for one in SweepFolder(folder).finished():
+        report: EvalReport = read_report(folder / "trials" / f"{one.number:03d}.jsonl")
+        rows = {row.case.id: {score.metric: (score.value, score.reason) for score in row.scores} for row in report.rows}
+        answers = {row.case.id: row.trace.answer.text for row in report.rows if row.trace}
+        found[str(one.number)] = [dict(one.values), one.state, one.why, one.objectives, rows, answers]
+    return found
+
+
+def markdown(data: dict[str, Any]) -> str:
+    took, plain = data["took"], data["took"]["plain"]
+    rows = []
+    names = {"plain": "nothing kept", "first": "stage store, empty at first", "second": "the same sweep again"}
+    for name, words in names.items():
+        one = took[name]
+        ratios = [f"{plain[what] / one[what]:.1f}×" for what in ("seconds", "cpu_seconds")]
+        rows.append([words, f"{one['seconds']:.1f}", ratios[0], f"{one['cpu_seconds']:.1f}", ratios[1]])
+    counts = took["first"]["counts"]
+    kept = [[stage, n["hits"] + n["misses"], n["hits"]] for stage, n in counts.items()]
+    same = "equal to the last bit" if data["equal"] else f"DIFFERENT in {data['different']}"
+    return "\n\n".join(
+        [
+            "# What the stage store saves",
+            f"Machine: {machine_line(data['machine'])}, shared with other work: trust the CPU seconds. {data['trials']} trials (TPE, "
+            f"seed 7, the default pruner) on {data['documents']:,} documents and up to {data['cases']} questions of "
+            f"{data['source']}; local models; search only, imports and the opening of the model left out. All trials of all three runs "
+            "were run; nothing is extrapolated. Made by `python bench/sweep_reuse.py`.",
+            table(["run", "seconds", "", "CPU seconds", ""], rows),
+            f"Values, states, answers and {data['compared']:,} scores of the three runs are {same}.",
+            "“Nothing kept” builds an index for every trial and starts every model's memory empty. In the first run with a store:",
+            table(["stage", "asked for", "there"], kept),
+        ]
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("path", type=Path)
+    parser.add_argument("--documents", type=int, default=1000)
+    parser.add_argument("--cases", type=int, default=40)
+    parser.add_argument("--trials", type=int, default=60)
+    parser.add_argument("--out", type=Path, default=Path("reports/bench"))
+    parser.add_argument("--run", choices=["plain", "first", "second"], help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--keep", type=Path, help="where the golden set, the store and the sweeps are left for a closer look")
+    options = parser.parse_args()
+    if options.run:
+        took = run(options.folder, study(options.trials, options.cases), store=options.run != "plain")
+        print(json.dumps(asdict(took)))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        facts = furnish(options.path, home, options.documents, options.cases)
+        took = {name: in_a_process(name, options, home, home / "store") for name in ("first", "second")}
+        took["plain"] = in_a_process("plain", options, home, home / "none")
+        found = {name: scores(home / name) for name in took}
+    different = [name for name in ("first", "second") if found[name] != found["plain"]]
+    compared = sum(len(row) for trial in found["plain"].values() for row in trial[4].values())
+    data = {"machine": machine("optuna", "onnxruntime", "lancedb"), "source": options.path.name, **facts}
+    data |= {"trials": options.trials, "cases": options.cases, "equal": not different, "different": different, "compared": compared}
+    data |= {"took": {name: asdict(one) for name, one in took.items()}}
+    write_report("sweep_reuse", data, markdown(data), options.out)
+    print(markdown(data))
+
+
+if __name__ == "__main__":
+    main()

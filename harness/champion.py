@@ -1,0 +1,95 @@
+"""The champion: what ships today, as an evaluation recorded in git that candidates are held against.
+
+reports/champions/techcorp-v1-holdout.jsonl    its evaluation, without the bulk of its traces
+reports/champions/techcorp-v1-holdout.yaml     its configuration
+"""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import yaml
+
+from harness.metrics import METRICS
+from harness.results import CaseResult, EvalReport, Header, read_report
+from serving.pipeline.errors import ConfigError, DataError, InfrastructureError
+from serving.pipeline.files import write_text
+from serving.pipeline.plain import Plain
+from serving.pipeline.types import Hit, Trace
+
+_HEADER = Plain(Header)
+_ROW = Plain(CaseResult)
+MEND = "Run: touchstone champion set"
+
+
+def champion_path(reports: Path, golden: str, split: str) -> Path:
+    """Where the champion of a golden set's split is kept."""
+    return reports / "champions" / f"{golden.replace('/', '-')}-{split}.jsonl"
+
+
+def read_champion(path: Path, *, golden: str, golden_digest: str, split_digest: str | None) -> EvalReport:
+    """The champion's evaluation, refused when it was not made on these very cases."""
+    if not path.is_file():
+        raise DataError(f"No champion to compare with: {str(path)!r} is not there. {MEND}")
+    report = read_report(path)
+    head = report.header
+    if (head.golden, head.golden_digest) != (golden, golden_digest):
+        raise DataError(f"{path}: made on {head.golden} {head.golden_digest}, and {golden} is {golden_digest} now. {MEND}")
+    if split_digest not in (None, head.split_digest):
+        raise DataError(f"{path}: not made on the cases of this split. {MEND}")
+    return report
+
+
+def not_comparable(champion: Header, candidate: Header, metric: str) -> str:
+    """Why a metric of two evaluations must not be compared; empty when it may."""
+    if metric not in champion.metrics:
+        return f"not comparable: the champion was not scored by {metric}. {MEND}"
+    judged = METRICS.load(metric.partition("@")[0]).needs_judge  # type: ignore[attr-defined]  # what every metric has beside a plug-in's own
+    if judged and champion.judge != candidate.judge:
+        return f"not comparable: {metric} is the word of judge {champion.judge or '?'} and of {candidate.judge or '?'}. {MEND}"
+    before, after = champion.metric_versions.get(metric, ""), candidate.metric_versions.get(metric, "")
+    if before != after:
+        return f"not comparable: {metric} was version {before or '?'} for the champion and is {after or '?'} now. {MEND}"
+    return ""
+
+
+def slim(report: EvalReport) -> EvalReport:
+    """The evaluation without what makes it large: texts of passages, prompts, details of stages, reasons of scores."""
+    return EvalReport(report.header, tuple(_slim_row(row) for row in report.rows))
+
+
+def save_champion(report: EvalReport, path: Path) -> None:
+    """Keep an evaluation as the champion, with its configuration beside it; one with outages is none."""
+    if report.outages:
+        raise InfrastructureError(f"{len(report.outages)} of {len(report.rows)} cases were not answered; a champion needs all. Try again.")
+    if report.errors:
+        first = report.errors[0]
+        assert first.error is not None
+        raise ConfigError(f"Case {first.case.id!r} crashed ({first.error.message}); a champion answers every case.")
+    head = report.header
+    rows = [_HEADER.dump(head), *(_ROW.dump(row, sparse=True) for row in slim(report).rows)]
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n" for row in rows))
+    about = f"# The champion on {head.golden} {head.split}: configuration {head.config_digest}. Made by: touchstone champion set\n"
+    write_text(path.with_suffix(".yaml"), about + yaml.safe_dump(head.config, sort_keys=False, allow_unicode=True))
+
+
+def _slim_row(row: CaseResult) -> CaseResult:
+    scores = tuple(replace(score, reason="" if score.value is not None else score.reason) for score in row.scores)
+    return replace(row, scores=scores, trace=_slim_trace(row.trace) if row.trace else None)
+
+
+def _slim_trace(trace: Trace) -> Trace:
+    return replace(
+        trace,
+        hits=tuple(_slim_hit(hit) for hit in trace.hits),
+        passages=(),
+        prompt="",
+        stages=tuple(replace(stage, input_digest="", detail={}) for stage in trace.stages),
+        guard=tuple(replace(verdict, text="") for verdict in trace.guard),
+        route=replace(trace.route, features={}) if trace.route else None,
+    )
+
+
+def _slim_hit(hit: Hit) -> Hit:
+    """Where it lay and who ranked it where, without its text."""
+    return replace(hit, chunk=replace(hit.chunk, text="", title="", heading="", source="", version="", metadata={}), sources={})

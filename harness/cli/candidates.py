@@ -1,0 +1,112 @@
+"""Candidates on a terminal; their words are data, so nothing in them can steer it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from harness.golden.candidate import Candidate, Mark
+from harness.golden.review import Desk, Nearest, Quoted, as_yaml, nearest, quoted
+from serving.pipeline.errors import DataError
+
+KEYS = "[a]ccept  [e]dit  [r]eject  [s]kip  [q]uit"
+
+
+def show_candidate(candidate: Candidate, quotes: Sequence[Quoted], near: Nearest | None, place: str = "") -> None:
+    """A candidate as a reviewer reads it: the proposal, its evidence in context, its marks and the case most like it."""
+    console, case = Console(highlight=False, markup=False), candidate.case
+    console.print(
+        Text(f"\n{place}{candidate.id}  {case.domain} · {case.kind} · {case.difficulty} · {candidate.provenance.words}", style="dim")
+    )
+    console.print(Text(clean(case.question), style="bold"))
+    for answer in case.answers:
+        console.print(Text(f"  = {clean(answer)}"))
+    if case.key_facts:
+        console.print(Text(f"  facts: {clean(' | '.join(case.key_facts))}"))
+    if not case.answerable:
+        console.print(Text("  must be refused: no document answers it"))
+    for one in quotes:
+        console.print(Text(f"  {clean(one.document)}", style="cyan"))
+        console.print(_in_context(one))
+    for mark in candidate.marks:
+        console.print(Text(f"  ! {mark_words(mark)}", style="yellow"))
+    if near is not None:
+        console.print(Text(f"  nearest case ({near.similarity:.0%}): {near.case.id}: {clean(near.case.question)}", style="dim"))
+
+
+def mark_words(mark: Mark) -> str:
+    """A mark on one line."""
+    return clean(f"{mark.name}: {mark.reason}" if mark.reason else mark.name)
+
+
+def row(candidate: Candidate) -> dict[str, Any]:
+    """A candidate for `--json`, with nothing left out."""
+    return candidate.model_dump(mode="json")
+
+
+def line(candidate: Candidate) -> str:
+    """A candidate on one line."""
+    marks = "".join(f" [{clean(mark.name)}]" for mark in candidate.marks)
+    return f"{candidate.id}  {candidate.published or candidate.state}  {candidate.case.kind}{marks}  {clean(candidate.case.question)}"
+
+
+def clean(text: str) -> str:
+    """The text with every control character but line ends and tabs made visible."""
+    return "".join(mark if mark in "\n\t" or mark.isprintable() else "\ufffd" for mark in text)
+
+
+def _in_context(one: Quoted) -> Text:
+    text = Text()
+    text.append(clean(one.before), style="dim")
+    text.append(clean(one.quote), style="bold reverse")
+    text.append(clean(one.after), style="dim")
+    lines = Text("\n").join(line for line in text.split("\n") if line.plain.strip())
+    return Text("\n").join(Text("    ") + line for line in lines.split("\n"))
+
+
+def ask_each(desk: Desk, limit: int | None) -> None:
+    """Show every waiting candidate and ask; what was decided stays decided, however the loop ends."""
+    waiting = [one for one in desk.queue.read() if one.state == "waiting"][:limit]
+    for number, candidate in enumerate(waiting, 1):
+        quotes = [quoted(evidence, desk.corpus) for evidence in candidate.case.evidence]
+        show_candidate(candidate, quotes, nearest(candidate.case.question, desk.golden.cases), f"{number}/{len(waiting)}  ")
+        if not _decided(desk, candidate):
+            return
+
+
+def _decided(desk: Desk, candidate: Candidate) -> bool:
+    """Ask until the candidate is decided or skipped; False when the reviewer has had enough."""
+    draft = ""
+    while True:
+        key = str(typer.prompt(KEYS, default="s", show_default=False, err=True)).strip().casefold()[:1]
+        try:
+            match key:
+                case "a":
+                    desk.accept(candidate)
+                    return True
+                case "r":
+                    desk.reject(candidate, typer.prompt("Why", err=True))
+                    return True
+                case "e":
+                    draft = _edited(candidate, draft)
+                    if draft:
+                        candidate, draft = desk.edit(candidate, draft), ""
+                        show_candidate(candidate, [quoted(evidence, desk.corpus) for evidence in candidate.case.evidence], None)
+                case "s" | "q":
+                    return key == "s"
+                case _:
+                    typer.echo(KEYS, err=True)
+        except DataError as error:
+            typer.echo(f"  {error}", err=True)
+
+
+def _edited(candidate: Candidate, draft: str) -> str:
+    """What the reviewer made of the candidate (or of the last try at it) in the editor; empty when nothing was changed."""
+    import click
+
+    try:
+        return click.edit(draft or as_yaml(candidate.case), extension=".yaml") or ""
+    except click.ClickException as error:
+        raise DataError(f"The editor did not end well: {error.format_message()} Name another with EDITOR.") from None

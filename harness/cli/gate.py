@@ -1,0 +1,158 @@
+"""`touchstone gate`: may this configuration go in? Exit code 0 yes, 1 no, 3 it could not be told."""
+
+import asyncio
+import shlex
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.cli.options import (
+    AsJson,
+    ConfigFile,
+    ReplayOnly,
+    Set,
+    UseStore,
+    print_json,
+    read_config,
+    read_corpus,
+    settings,
+)
+from harness.cli.progress import progress_line
+from harness.opening import open_stages, open_tools, open_workshop
+from harness.settings import HarnessSettings
+from serving.pipeline.errors import ConfigError, TouchstoneError, UserError
+
+if TYPE_CHECKING:
+    from harness.cli.progress import Line
+    from harness.gate.decision import Decision
+    from harness.gate.gate import Gate
+    from harness.gate.hold import Bench, Held
+    from serving.pipeline.config import RagConfig
+
+PULL_REQUEST = Path("experiments/gates/pull_request.yaml")
+
+
+def gate(
+    file: Annotated[Path, typer.Argument(help="A gate file.")] = PULL_REQUEST,
+    config: ConfigFile = None,
+    change: Set = None,
+    run: Annotated[Path | None, typer.Option("--run", help="Judge this evaluation's cases.jsonl in place of a new one.")] = None,
+    champion: Annotated[Path | None, typer.Option("--champion", help="Compare with this evaluation in place of the champion.")] = None,
+    junit: Annotated[Path | None, typer.Option("--junit", help="Write JUnit XML here too.")] = None,
+    markdown: Annotated[Path | None, typer.Option("--markdown", help="Write the Markdown summary here too.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder of all files; default: reports/gates/<name>-<time>.")] = None,
+    store: UseStore = True,
+    replay_only: ReplayOnly = False,
+    as_json: AsJson = False,
+) -> None:
+    """Hold a configuration against a gate: exit 0 it holds, 1 it does not, 3 the machinery failed."""
+    from harness.gate.decide import undecided
+    from harness.gate.gate import load_gate
+    from harness.gate.hold import reproducible
+
+    if run and (config or change):
+        raise ConfigError("--run judges the configuration that was evaluated; leave --config and --set out.")
+    places = settings()
+    chosen = load_gate(file)
+    folder = out or places.reports / "gates" / f"{chosen.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    command = _command(file, config, change or (), run, champion)
+    files = (folder, junit, markdown)
+    try:
+        with progress_line(quiet=as_json) as line:
+            on = bench(chosen, places, line, store=store, replay_only=replay_only)
+            held = asyncio.run(_hold(on, line, read_config(config, change), run, champion))
+    except (TouchstoneError, OSError) as error:
+        if not isinstance(error, UserError):
+            _tell(undecided(chosen, str(error), reproduce=command), None, places, files, as_json=as_json)
+        raise
+    held = reproducible(held, command)
+    _tell(held.decision, held, places, files, as_json=as_json)
+    if on.workshop.stages is not None and not as_json:
+        typer.echo(f"kept from before: {on.workshop.stages.counts.words()}")
+    raise typer.Exit(held.decision.exit_code)
+
+
+def bench(chosen: "Gate", places: HarnessSettings, line: "Line | None" = None, *, store: bool = True, replay_only: bool = False) -> "Bench":
+    """What a gate is held on: golden set, documents, prompts, and the judge that the gate names."""
+    from harness.gate.hold import Bench
+    from harness.golden.load import load_golden
+
+    golden = load_golden(places.datasets, chosen.golden)
+    stages = open_stages(places, on=store)
+    building = (lambda done, total: line.update("indexing", done, total)) if line else None
+    corpus = read_corpus(golden.card.corpus, places)
+    workshop = open_workshop(corpus, places, stages, building, replay_only=replay_only)
+    return Bench(chosen, golden, workshop, places, open_tools(chosen.judge, places, stages))
+
+
+async def _hold(on: "Bench", line: "Line", config: "RagConfig", run: Path | None, champion: Path | None) -> "Held":
+    from harness.gate.hold import hold, hold_recorded
+    from harness.results import read_report
+
+    if run:
+        return await hold_recorded(on, read_report(run), run, champion=champion)
+    return await hold(on, config, champion=champion, progress=lambda done, total: line.update("cases", done, total))
+
+
+def _tell(
+    decision: "Decision", held: "Held | None", places: HarnessSettings, files: tuple[Path, Path | None, Path | None], *, as_json: bool
+) -> None:
+    from harness.gate.decision import PLAIN
+    from harness.gate.hold import write_decision
+    from harness.gate.junit import junit
+    from harness.gate.summary import summary
+    from serving.pipeline.files import write_text
+
+    folder, xml, markdown = files
+    write_decision(decision, held.report if held else None, folder)
+    for path, content in ((xml, junit), (markdown, summary)):
+        if path:
+            write_text(path, content(decision))
+    if places.github_step_summary:
+        with Path(places.github_step_summary).open("a", encoding="utf-8") as file:
+            file.write(summary(decision) + "\n")
+    if as_json:
+        print_json(PLAIN.dump(decision))
+        return
+    show_decision(decision)
+    typer.echo(f"\ndecision  {folder / 'decision.json'}\nsummary   {folder / 'summary.md'}")
+
+
+def show_decision(decision: "Decision") -> None:
+    """The rules as a table, then why those that do not hold do not."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from harness.gate.summary import flipped, found, needed
+
+    console = Console(highlight=False, markup=False, soft_wrap=True, width=None if sys.stdout.isatty() else 140)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("rule", "of", "found", "needed", "cases", "outcome"):
+        table.add_column(name, justify="right" if name in ("found", "needed", "cases") else "left", no_wrap=True)
+    for one in decision.rulings:
+        table.add_row(one.id, one.subject, found(one), needed(one), f"{one.count}/{one.of}" if one.of else "–", one.word)
+    console.print(table)
+    for one in decision.rulings:
+        if one.outcome != "pass":
+            console.print(_printable(f"{one.word}: {one.id}: {one.reason}" + (f" ({one.why})" if one.why else "")))
+    flips = decision.changes
+    if flips.metric:
+        console.print(f"against the champion, {flips.metric}: {flipped(flips)}")
+    state = {"pass": "passed", "fail": "failed", "infrastructure": "could not decide"}[decision.state]
+    console.print(_printable(f"gate {decision.gate} {state}: {decision.message}"))
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+def _command(file: Path, config: Path | None, change: Sequence[str], run: Path | None, champion: Path | None) -> str:
+    words = ["touchstone", "gate", str(file)]
+    for option, value in (("--config", config), ("--run", run), ("--champion", champion)):
+        words += [option, str(value)] if value else []
+    return shlex.join([*words, *(word for one in change for word in ("--set", one))])

@@ -1,0 +1,72 @@
+"""`touchstone golden import`: other people's golden sets as ordinary ones."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.options import AsJson, print_json, settings
+from harness.settings import HarnessSettings
+from serving.pipeline.errors import ConfigError
+from serving.pipeline.index.corpus import Corpus
+
+SHOWN = 3  # places named for each reason
+
+
+def import_set(
+    source: Annotated[
+        list[str],
+        typer.Argument(metavar="[FORMAT] SOURCE", help="A file or folder; the format before it: cases, ids, spans, beir or squad."),
+    ],
+    name: Annotated[str, typer.Option("--name", help="Name of the new golden set, and of its corpus.")],
+    corpus: Annotated[
+        str, typer.Option("--corpus", help="Its documents: a known corpus, a folder or a .jsonl file; default: beside it.")
+    ] = "",
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first so many cases; the documents stay whole.")] = None,
+    domain_from: Annotated[str, typer.Option("--domain-from", metavar="KEY", help="Key of the metadata that names the domain.")] = "",
+    split_file: Annotated[str, typer.Option("--split-file", metavar="NAME", help="BEIR: which file of qrels/, e.g. test.")] = "",
+    licence: Annotated[str, typer.Option("--licence", help="The licence, for the card.")] = "",
+    strict: Annotated[bool, typer.Option("--strict", help="Nothing may be left out.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a golden set and its corpus of JSONL, BEIR or SQuAD; the format is guessed where only one fits."""
+    from harness.golden.check import split_sizes
+    from harness.golden.formats import FORMATS, format_of
+    from harness.golden.formats.base import Wish
+    from harness.golden.importing import Choice, Imported, check_free, import_golden
+    from harness.golden.write import NAME
+    from serving.pipeline.registry import Spec
+
+    if len(source) > 2:
+        raise ConfigError(f"One source at a time, not {len(source) - 1}: touchstone golden import [FORMAT] SOURCE --name NAME")
+    places, path = settings(), Path(source[-1])
+    shape = format_of(path, source[0] if len(source) == 2 else "")
+    known = corpus if NAME.fullmatch(corpus) and (places.datasets / "corpora" / corpus).exists() else ""
+    choice = Choice(name, shape, known, limit, domain_from, strict, licence)
+    check_free(places.datasets, choice)
+    reader = FORMATS.build(Spec(name=shape))
+    done: Imported = import_golden(places.datasets, reader.read(path, Wish(_documents(corpus, places), split_file)), choice)
+
+    sizes = split_sizes(done.golden)
+    if as_json:
+        left_out = [{"where": one.where, "reason": one.reason} for one in done.left_out]
+        numbers = {"format": shape, "cases": len(done.golden.cases), "splits": sizes, "documents": done.documents, "reasons": done.reasons}
+        made = {"golden": done.golden.id, "corpus": done.golden.card.corpus, "digest": done.golden.digest}
+        print_json({**made, **numbers, "left_out": left_out, "notes": list(done.notes)})
+        return
+    typer.echo(
+        f"{done.golden.id}: {len(done.golden.cases)} cases ({sizes['tune']} tune, {sizes['holdout']} holdout) "
+        f"over {done.documents} documents of corpus {done.golden.card.corpus}, format {shape}"
+    )
+    for note in done.notes:
+        typer.echo(f"  note: {note}")
+    for reason, count in done.reasons.items():
+        where = [one.where for one in done.left_out if one.reason == reason][:SHOWN]
+        typer.echo(f"  left out: {count} × {reason}: {', '.join(where)}{' …' if count > SHOWN else ''}")
+    typer.echo(f"\nnext: touchstone golden check {name}\n      touchstone eval --golden {name}")
+
+
+def _documents(name: str, places: HarnessSettings) -> Corpus | None:
+    from harness.cli.options import read_corpus
+
+    return read_corpus(name, places) if name else None

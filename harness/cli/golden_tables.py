@@ -1,0 +1,75 @@
+"""What `touchstone golden check|diff|split` say on a terminal."""
+
+from collections.abc import Sequence
+
+import typer
+
+from harness.golden.check import Balance, Findings, Sight, cases_for_five_points, split_sizes
+from harness.golden.diff import SetDiff, shown
+from harness.golden.lines import SHOWN
+from harness.golden.sets import GoldenSet
+from harness.golden.split import Moves
+
+
+def show_findings(golden: GoldenSet, found: Findings, slices: Sequence[Balance], seen: Sequence[Sight]) -> None:
+    """Sizes, balance, what difference can be seen, and the warnings."""
+    typer.echo(f"{golden.id}: {len(golden.cases)} cases, digest {golden.digest}")
+    show_balance(slices)
+    for one in seen:
+        rate = "too few to see any difference of a rate"
+        if one.detectable is not None:
+            rate = f"a rate must differ by {one.detectable * 100:.0f} points to be seen"
+        typer.echo(f"  {one.split}: {one.cases} cases, {rate}")
+    typer.echo(
+        f"    (seen: four times in five, at 5 %. The worst case: half are right, and two configurations are right independently;\n"
+        f"    those that mostly agree need less. In the worst case {cases_for_five_points()} cases show 5 points.)"
+    )
+    for warning in found.warnings[:SHOWN]:
+        typer.echo(f"warning: {warning}")
+    if len(found.warnings) > SHOWN:
+        typer.echo(f"… and {len(found.warnings) - SHOWN} more warnings; all of them: --json")
+
+
+def show_balance(slices: Sequence[Balance]) -> None:
+    """For each kind and domain, the cases of each split."""
+    for field in dict.fromkeys(one.field for one in slices):
+        rows = [one for one in slices if one.field == field]
+        typer.echo(f"  {field} (tune + holdout): " + ", ".join(f"{one.value} {one.tune}+{one.holdout}" for one in rows))
+
+
+def show_split(golden: GoldenSet, slices: Sequence[Balance], moved: Moves) -> None:
+    """How the cases fall, and which change sides."""
+    sizes = split_sizes(golden)
+    card = golden.card
+    typer.echo(f"{golden.id}: {sizes['tune']} tune, {sizes['holdout']} holdout; salt {card.salt!r}, holdout share {card.holdout_share:g}")
+    show_balance(slices)
+    if moved.to_holdout or moved.to_tune:
+        typer.echo(f"  moved: {len(moved.to_holdout)} from tune to holdout, {len(moved.to_tune)} from holdout to tune")
+    if moved.to_holdout:
+        typer.echo("  The new holdout holds cases that searches may have seen: it proves nothing of what was tuned on the old version.")
+
+
+def show_diff(found: SetDiff) -> None:
+    """The leaks first, then every case that differs."""
+    if found.to_holdout:
+        typer.echo(f"LEAK: {len(found.to_holdout)} cases moved from tune to holdout: {_some(found.to_holdout)}")
+        typer.echo(f"  The holdout of {found.after} proves nothing of what was tuned on {found.before}.")
+    if found.to_tune:
+        typer.echo(f"LEAK: {len(found.to_tune)} cases moved from holdout to tune: {_some(found.to_tune)}")
+        typer.echo(f"  What is tuned on {found.after} must not be proven on the holdout of {found.before}.")
+    counts = f"{len(found.added)} added, {len(found.removed)} removed, {len(found.changed)} changed, {found.same} the same"
+    typer.echo(f"{found.before} → {found.after}: {counts}")
+    for change in found.card:
+        typer.echo(f"  card: {change.field}: {shown(change.before)} → {shown(change.after)}")
+    for case in found.added:
+        typer.echo(f"+ {case.id}  {shown(case.question)}")
+    for case in found.removed:
+        typer.echo(f"- {case.id}  {shown(case.question)}")
+    for one in found.changed:
+        typer.echo(f"~ {one.id}{f' (was {one.was})' if one.was else ''}")
+        for change in one.changes:
+            typer.echo(f"    {change.field}: {shown(change.before)} → {shown(change.after)}")
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (f" … and {len(names) - SHOWN} more" if len(names) > SHOWN else "")

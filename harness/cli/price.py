@@ -1,0 +1,77 @@
+"""What a sweep will cost, in words, and the question whether to go on."""
+
+import sys
+from collections.abc import Iterator
+
+import typer
+
+from harness.sweep.between import Between
+from harness.sweep.estimate import Estimate
+from serving.pipeline.errors import ConfigError
+
+
+def show_estimate(estimate: Estimate) -> None:
+    """Print it on standard error."""
+    for line in lines(estimate):
+        typer.echo(line, err=True)
+
+
+def agree(estimate: Estimate, *, yes: bool) -> None:
+    """Return when the user agrees to pay; models of this machine need no agreement."""
+    if not estimate.hosted or yes:
+        return
+    if estimate.unpriced:
+        raise ConfigError(
+            f"The price of {_listed(estimate.unpriced)} is not known, so no budget holds for it. Add --yes to go on all the same."
+        )
+    if not sys.stdin.isatty():
+        raise ConfigError(
+            f"{_listed(estimate.hosted)} would be paid for, up to {_usd(estimate.usd.high)}, and nobody is here to ask. Add --yes to go on."
+        )
+    if not typer.confirm("Go on?", default=False, err=True):
+        raise ConfigError("Not begun. Nothing was asked of a hosted model.")
+
+
+def lines(estimate: Estimate) -> Iterator[str]:
+    """The estimate, a line for each thing."""
+    cases = estimate.cases
+    fewer = f" ({cases.low:,.0f} if all are given up early)" if cases.low < cases.high else ""
+    yield f"to score   at most {cases.high:,.0f} cases{fewer}: {estimate.trials} trials, {estimate.finalists} finalists on the holdout"
+    yield f"tokens     {_count(estimate.input_tokens)} in, {_count(estimate.output_tokens)} out"
+    yield f"dollars    {_money(estimate)}"
+    yield f"time       {_time(estimate.seconds.likely)} likely, {_time(estimate.seconds.low)} to {_time(estimate.seconds.high)}"
+    if estimate.hosted:
+        yield f"hosted     {_listed(estimate.hosted)}"
+    for name in estimate.unpriced:
+        yield f"price of {name} unknown: it is not in these dollars"
+    if estimate.assumed:
+        yield f"assumed    {_listed(estimate.assumed)}"
+
+
+def _money(estimate: Estimate) -> str:
+    usd = estimate.usd
+    if usd.high == 0:
+        return "none" if not estimate.unpriced else "not known"
+    notes = [
+        "at most: what is kept costs nothing",
+        *(["simulated: nothing is paid, these are prices of models stood in for"] if estimate.simulated else []),
+    ]
+    return f"{_usd(usd.likely)} likely, {_usd(usd.low)} to {_usd(usd.high)} ({'; '.join(notes)})"
+
+
+def _usd(value: float) -> str:
+    return f"${value:.2f}" if value >= 1 else f"${value:.4f}"
+
+
+def _count(between: Between) -> str:
+    return f"{between.likely:,.0f} ({between.low:,.0f} to {between.high:,.0f})"
+
+
+def _time(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(names)

@@ -1,0 +1,38 @@
+"""`touchstone report`: a report written anew from what a sweep or an evaluation left on disk."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.options import AsJson, print_json, settings
+
+
+def report(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Name or folder of a sweep or an evaluation, an experiment's name, or latest.")],
+    out: Annotated[Path | None, typer.Option("--out", help="The folder to write to; default: the run's own.")] = None,
+    open_it: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a report anew, as one HTML file and Markdown."""
+    from harness.report import write_evaluation, write_kept_sweep
+    from harness.report.which import find
+    from harness.results import read_report
+
+    kept = find(run, settings().reports)
+    folder, ended = out or kept.folder, True
+    if kept.kind == "sweep":
+        written = write_kept_sweep(kept.path, folder)
+        page, ended = written.page, written.ended
+    else:
+        page = write_evaluation(read_report(kept.path), folder)
+    if as_json:
+        print_json({"kind": kept.kind, "of": str(kept.path), "ended": ended, "report": str(page), "markdown": str(page.with_suffix(".md"))})
+    else:
+        if not ended:
+            typer.echo(
+                f"The sweep has not come to its verdict; this is what is known so far. To go on: touchstone sweep --folder {kept.path}"
+            )
+        typer.echo(f"report    {page}\nmarkdown  {page.with_suffix('.md')}")
+    if open_it:
+        typer.launch(page.absolute().as_uri())

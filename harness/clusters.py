@@ -1,0 +1,23 @@
+"""Which cases of a golden set are not independent of each other."""
+
+from collections.abc import Iterable
+
+from harness.golden.case import Case
+
+FEWEST = 20  # clusters; with fewer their spread is itself a guess, and hardly any pattern of signs is left to test by
+
+
+def clusters_of(cases: Iterable[Case]) -> list[str] | None:
+    """The cluster of each case, or `None` where there are too few clusters and the cases have to stand for themselves."""
+    clusters = [cluster_of(case) for case in cases]
+    return clusters if len(set(clusters)) >= FEWEST else None
+
+
+def cluster_of(case: Case) -> str:
+    """The first document with evidence for a case; without one its group, else itself.
+
+    Not all that share any document: cases with two documents would chain half a corpus into one cluster.
+    """
+    if case.documents:
+        return f"document:{case.documents[0]}"
+    return f"group:{case.group}" if case.group else f"case:{case.id}"

@@ -1,0 +1,112 @@
+"""A gate file: on which questions, by which metrics, under which rules."""
+
+from collections import Counter
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+
+from harness.gate.rules import RULES, Ceiling, Floor, Rule, Strict
+from harness.golden.case import Case
+from harness.metrics import DEFAULT, metric
+from harness.metrics.base import JudgedMetric, Metric
+from harness.metrics.tools import Tools
+from harness.results import CaseResult, EvalReport, Header, numbers
+from serving.pipeline.config import STAGES, read_yaml
+from serving.pipeline.digest import digest_of
+from serving.pipeline.errors import ConfigError
+from serving.pipeline.registry import explain, near
+from serving.pipeline.types import Query, StageRecord, Trace
+
+SplitName = Literal["tune", "holdout", "all"]
+
+
+class Gate(Strict):
+    """What must hold."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)
+    about: str = ""
+    golden: str
+    split: SplitName = "holdout"
+    metrics: tuple[str, ...] = DEFAULT  # beside those that the rules name
+    judge: str = ""
+    rules: tuple[Rule, ...] = Field(min_length=1)
+
+    @property
+    def scored(self) -> tuple[str, ...]:
+        """Every metric to score, each once."""
+        return tuple(dict.fromkeys([*self.metrics, *(name for rule in self.rules for name in rule.metrics)]))
+
+    @property
+    def digest(self) -> str:
+        """Digest of the whole gate."""
+        return digest_of(self.model_dump(mode="json"))
+
+    @property
+    def needs_champion(self) -> bool:
+        """Whether a rule compares with the champion."""
+        return any(rule.rule == "non_inferior" for rule in self.rules)
+
+
+def load_gate(path: Path) -> Gate:
+    """Read a gate file; whatever is wrong with it is told before anything runs."""
+    try:
+        gate = Gate.model_validate(read_yaml(path) or {})
+    except ValidationError as error:
+        raise ConfigError(_explain(error, str(path))) from None
+    double = [ident for ident, count in Counter(rule.id for rule in gate.rules).items() if count > 1]
+    if double:
+        raise ConfigError(f"{path}: two rules have the id {double[0]!r}.")
+    return gate
+
+
+def check_gate(gate: Gate, tools: Tools) -> None:
+    """Refuse unknown metrics and numbers, rules that read a metric the wrong way round, and judges that nobody has calibrated."""
+    known = {name: metric(name, tools) for name in gate.scored}
+    for rule in gate.rules:
+        where = f"gate {gate.name!r}, rule {rule.id!r}"
+        if isinstance(rule, Floor) and known[rule.metric].direction == "lower":
+            raise ConfigError(f"{where}: of {rule.metric!r} less is better, so write rule: ceiling with at_most")
+        if isinstance(rule, Ceiling) and rule.number and rule.number not in known_numbers():
+            some = "cost.usd, ms.total.p95, ms.answer.p95"
+            raise ConfigError(f"{where}: no number {rule.number!r}.{near(rule.number, sorted(known_numbers()))} For example: {some}.")
+        for name in rule.metrics:
+            if not rule.advisory and known[name].needs_judge:
+                _check_judge(where, known[name], tools)
+
+
+def _check_judge(where: str, scorer: Metric | JudgedMetric, tools: Tools) -> None:
+    from harness.judges.calibration import why_not
+    from harness.metrics.judged import task_of
+
+    if task := task_of(scorer.name):
+        lacking = why_not(tools.asked(scorer.name).id, task)
+    else:
+        lacking = f"{scorer.name!r} asks in a library's own words, which cannot be held against people's labels here."
+    if lacking:
+        raise ConfigError(f"{where}: a judge may only advise until it is calibrated: {lacking} Or write advisory: true.")
+
+
+@cache
+def known_numbers() -> frozenset[str]:
+    """The names of what an evaluation measures beside its metrics, read off one."""
+    stages = tuple(StageRecord(stage, "", 0.0) for stage in STAGES)
+    case = Case(id="c", question="?", answerable=False, kind="unanswerable")
+    header = Header(
+        config={}, config_digest="", index_digest="", corpus_digest="", golden="", golden_digest="", split="", split_digest="", metrics=()
+    )
+    report = EvalReport(header, (CaseResult(case, trace=Trace("t", Query("?"), "", "", stages=stages)),))
+    return frozenset(numbers(report))
+
+
+def _explain(error: ValidationError, where: str) -> str:
+    """One line for the first thing wrong, with what that kind of rule knows."""
+    first = error.errors(include_url=False)[0]
+    place = first["loc"]
+    if first["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        found = first["input"].get("rule") if isinstance(first["input"], dict) else first["input"]
+        said = f"no rule {found!r}.{near(str(found), list(RULES))}" if found is not None else "'rule' is missing."
+        return f"{where}: {'.'.join(map(str, place))}: {said} Known: {', '.join(RULES)}."
+    kind = RULES.get(str(place[2])) if len(place) > 2 else None
+    return explain(error, where, list((kind or Gate).model_fields))

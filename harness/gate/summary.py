@@ -1,0 +1,116 @@
+"""A decision as Markdown for a pull request's comment and a job's summary; what came from outside is shown, never interpreted."""
+
+import re
+import unicodedata
+
+from harness.gate.decision import Changes, Decision, Ruling
+
+TITLES = {
+    "pass": "✅ Gate {} passed",
+    "fail": "❌ Gate {} failed",
+    "infrastructure": "⚠️ Gate {} could not decide: the machinery failed, nothing was judged",
+}
+SIGNS = {"pass": "✅ pass", "pass (advisory)": "✅ pass (advisory)", "fail": "❌ **fail**", "fail (advisory)": "🔸 fail (advisory)"}
+LONGEST = 160
+_WORD = re.compile(r"[\w \-,;.()?+%/='\"…−–—]")  # stands as it is; the underscore is taken out below
+
+
+def summary(decision: Decision) -> str:
+    """The whole comment."""
+    lines = [f"## {TITLES[decision.state].format(plain(decision.gate))}", "", f"**Verdict** {plain(decision.message, 400)}", ""]
+    lines += ["| rule | of | found | needed | cases | outcome |", "|---|---|---:|---:|---:|---|"]
+    lines += [_row(ruling) for ruling in decision.rulings]
+    lines += _told(decision) + _parts(decision) + _changes(decision.changes) + _about(decision)
+    return "\n".join(lines) + "\n"
+
+
+def plain(text: str, longest: int = LONGEST) -> str:
+    """A text that Markdown shows letter by letter: no markup, no HTML, no table cell, no link, no mention of anybody."""
+    one_line = "".join(" " if character.isspace() else character for character in text)
+    seen = "".join(character for character in one_line if unicodedata.category(character)[0] != "C")  # no control or bidi marks
+    short = seen if len(seen) <= longest else seen[: longest - 1] + "…"
+    return "".join(_shown(character) for character in short).replace("www", "w&#8203;ww")
+
+
+def _shown(character: str) -> str:
+    if character == "_" or not _WORD.match(character):
+        # an entity is no markup; the space of no width behind @ and # keeps them from becoming mentions, which are looked for later
+        return f"&#{ord(character)};" + ("&#8203;" if character in "@#" else "")
+    return character
+
+
+def _row(ruling: Ruling) -> str:
+    cells = [ruling.id, ruling.subject, found(ruling), needed(ruling), f"{ruling.count}/{ruling.of}" if ruling.of else "–"]
+    return f"| {' | '.join(plain(cell) for cell in cells)} | {SIGNS.get(ruling.word, ruling.word)} |"
+
+
+def found(ruling: Ruling) -> str:
+    """What was held against the threshold, with its interval."""
+    if ruling.value is None:
+        return "–"
+    if ruling.rule in ("errors", "leak"):
+        return f"{ruling.value:.0f}"
+    shown = (
+        f"{ruling.value:+.3f}" if ruling.rule == "non_inferior" else f"{ruling.value:.4g}" if ruling.low is None else f"{ruling.value:.3f}"
+    )
+    return shown if ruling.low is None or ruling.high is None else f"{shown} ({ruling.low:.3f} … {ruling.high:.3f})"
+
+
+def needed(ruling: Ruling) -> str:
+    """The threshold in a word."""
+    if ruling.margin is not None:
+        return f"not below −{ruling.margin:g}"
+    if ruling.threshold is None:
+        return "–"
+    which = {"low": "low end ", "high": "high end ", "mean": ""}.get(ruling.statistic, f"{ruling.statistic} " if ruling.statistic else "")
+    return f"{which}{'at most' if ruling.rule in ('ceiling', 'errors', 'leak') else 'at least'} {ruling.threshold:g}"
+
+
+def _told(decision: Decision) -> list[str]:
+    """Why, for every rule that does not simply hold."""
+    open_ = [ruling for ruling in decision.rulings if ruling.outcome != "pass"]
+    lines = [f"- **{plain(one.id)}** {plain(one.reason, 400)}{' — ' + plain(one.why, 300) if one.why else ''}" for one in open_]
+    return ["", *lines] if lines else []
+
+
+def _parts(decision: Decision) -> list[str]:
+    lines: list[str] = []
+    for ruling in decision.rulings:
+        if ruling.parts:
+            rows = [
+                f"| {plain(part.name)} | {'–' if part.value is None else f'{part.value:.3f}'} | {part.count} | "
+                f"{'too few' if part.outcome == 'unjudged' else part.outcome} |"
+                for part in ruling.parts
+            ]
+            head = f"<details><summary>{plain(ruling.id)}: {plain(ruling.subject)}</summary>"
+            lines += ["", head, "", "| slice | mean | cases | outcome |", "|---|---:|---:|---|", *rows, "", "</details>"]
+    return lines
+
+
+def _changes(changes: Changes) -> list[str]:
+    if not changes.metric:
+        return []
+    name = plain(changes.metric)
+    if not changes.largest:
+        return ["", f"Against the champion no case changed its {name}."]
+    rows = [f"| {plain(one.case)} | {plain(one.question)} | {one.before:.3f} | {one.after:.3f} |" for one in changes.largest]
+    flips = flipped(changes)
+    head = f"<details><summary>Against the champion, {name}: {flips}; the largest changes</summary>"
+    return ["", head, "", "| case | question | champion | now |", "|---|---|---:|---:|", *rows, "", "</details>"]
+
+
+def flipped(changes: Changes) -> str:
+    """How many cases flipped, in words."""
+    return f"{changes.lost} cases flipped to the worse, {changes.won} to the better"
+
+
+def _about(decision: Decision) -> list[str]:
+    money = " Dollars are simulated." if decision.simulated else ""
+    champion = f", champion {decision.champion_digest}" if decision.champion_digest else ""
+    facts = f"{decision.golden} {decision.split}, {decision.cases} cases, configuration {decision.config_digest}{champion}."
+    lines = ["", f"On {plain(facts, 300)}{money}"]
+    if decision.reproduce:
+        command = " ".join(decision.reproduce.split())
+        fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", command)), default=0))
+        lines += ["", "Do it again:", "", f"{fence}sh", command, fence]
+    return lines

@@ -1,0 +1,102 @@
+"""Questions that are too much alike: by their words within a set, by their meaning between its splits."""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.golden.case import Case
+from harness.golden.sets import GoldenSet
+from harness.metrics.words import words
+from serving.pipeline.index.base import Vectors
+
+SHARED_WORDS = 0.9  # of all words that either question has: two long questions that differ in one word, or a word more
+SAME_MEANING = 0.95  # cosine of MiniLM; different questions of techcorp/v1 reach .76
+BLOCK = 1000  # rows compared at a time
+
+Token = tuple[str, int]  # a word and which of its occurrences in the question it is
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two cases and how alike they are, 1 being the same."""
+
+    first: Case
+    second: Case
+    alike: float
+
+
+def related(first: Case, second: Case) -> bool:
+    """Whether two cases are known to ask the same, and so never part."""
+    return bool(first.group) and first.group == second.group
+
+
+def same_words(cases: Sequence[Case]) -> Iterator[Pair]:
+    """Questions of the same words in the same order: each with the first that asks so."""
+    first: dict[tuple[str, ...], Case] = {}
+    groups: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    for case in cases:
+        text = asked(case)
+        if text in first and not (case.group and case.group in groups[text]):
+            yield Pair(first[text], case, 1.0)
+        first.setdefault(text, case)
+        groups[text].add(case.group)
+
+
+def asked(case: Case) -> tuple[str, ...]:
+    """The question as its words, folded; as it stands where it has none."""
+    return tuple(words(case.question)) or (case.question,)
+
+
+def similar_words(cases: Sequence[Case], share: float = SHARED_WORDS) -> Iterator[Pair]:
+    """Questions that share most words and every number, though not all in order.
+
+    Exact, and without comparing every pair: two sets that share so much have one of their rarest words in common, so only
+    those questions are compared that meet in one.
+    """
+    cases = list({asked(case): case for case in reversed(cases)}.values())[::-1]  # the first of those that ask the same word for word
+    texts = [asked(case) for case in cases]
+    tokens = [_tokens(text) for text in texts]
+    counts = Counter(token for one in tokens for token in one)
+    meeting: dict[tuple[Token, tuple[str, ...]], list[int]] = defaultdict(list)
+    for index, one in enumerate(tokens):
+        numbers = tuple(sorted(word for word in texts[index] if any(letter.isdigit() for letter in word)))
+        rarest = sorted(one, key=lambda token: (counts[token], token))
+        seen: set[int] = set()
+        for token in rarest[: len(rarest) - math.ceil(share * len(rarest) - 1e-9) + 1]:
+            seen.update(meeting[token, numbers])
+            meeting[token, numbers].append(index)
+        for other in sorted(seen):
+            if related(cases[other], cases[index]):
+                continue
+            common = len(one & tokens[other])
+            alike = common / (len(one) + len(tokens[other]) - common)
+            if alike >= share:
+                yield Pair(cases[other], cases[index], alike)
+
+
+def _tokens(text: Sequence[str]) -> frozenset[Token]:
+    seen: Counter[str] = Counter()
+    found: list[Token] = []
+    for word in text:
+        seen[word] += 1
+        found.append((word, seen[word]))
+    return frozenset(found)
+
+
+def leaks(golden: GoldenSet, vectors: Vectors, alike: float = SAME_MEANING) -> list[Pair]:
+    """Questions of the holdout that the tune split asks too, most alike first; `vectors` are the questions', in the set's order."""
+    cases = golden.cases
+    held = np.array([golden.split_of(case) == "holdout" for case in cases])
+    tune_rows, held_rows = np.flatnonzero(~held), np.flatnonzero(held)
+    found: list[Pair] = []
+    for begin in range(0, len(held_rows), BLOCK):
+        block = held_rows[begin : begin + BLOCK]
+        similarity = vectors[tune_rows] @ vectors[block].T
+        for row, column in zip(*np.nonzero(similarity >= alike), strict=True):
+            first, second = cases[tune_rows[row]], cases[block[column]]
+            if not related(first, second):
+                found.append(Pair(first, second, min(1.0, float(similarity[row, column]))))
+    return sorted(found, key=lambda pair: (-pair.alike, pair.first.id, pair.second.id))

@@ -1,0 +1,34 @@
+"""Formats that golden sets come in: the table, and which of them a file or a folder looks like."""
+
+from pathlib import Path
+
+from harness.golden.formats.base import Format
+from serving.pipeline.errors import ConfigError
+from serving.pipeline.registry import Registry, Spec
+
+FORMATS = Registry[Format](
+    "golden format",
+    {
+        "cases": "harness.golden.formats.cases:CasesFormat",
+        "ids": "harness.golden.formats.ids:IdsFormat",
+        "spans": "harness.golden.formats.spans:SpansFormat",
+        "beir": "harness.golden.formats.beir:BeirFormat",
+        "squad": "harness.golden.formats.squad:SquadFormat",
+    },
+)
+
+
+def format_of(source: Path, name: str = "") -> str:
+    """The named format; without a name, the one that the source's shape fits, or a `ConfigError` that says what to name."""
+    known = ", ".join(FORMATS.names())
+    if name:
+        FORMATS.load(name)
+        return name
+    if not source.exists():
+        more = f" Name a source too: import {source} SOURCE." if str(source) in FORMATS.names() else ""
+        raise ConfigError(f"No file or folder {str(source)!r}.{more}")
+    fitting = [one for one in FORMATS.names() if FORMATS.build(Spec(name=one)).fits(source)]
+    if len(fitting) == 1:
+        return fitting[0]
+    seen = f"fits {' and '.join(fitting)}" if fitting else "has the shape of no known format"
+    raise ConfigError(f"{source}: {seen}. Name the format: import FORMAT SOURCE. Known: {known}.")

@@ -1,0 +1,113 @@
+"""What a format makes of a source, and what every format shares: which file, which documents, which domain."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from harness.golden.case import Evidence
+from harness.golden.lines import lines
+from serving.pipeline.errors import ConfigError, DataError
+from serving.pipeline.index.corpus import Corpus, load_corpus
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A case as its source tells it, not yet held against the documents."""
+
+    where: str  # file:line
+    id: str
+    question: str
+    answers: tuple[str, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
+    relevant: Mapping[str, int] = field(default_factory=dict)  # document → grade
+    about: Mapping[str, Any] = field(default_factory=dict)  # the source's own metadata
+    fields: Mapping[str, Any] = field(default_factory=dict)  # fields of the case that the source names as we do
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Something of the source that is not in the set, and why."""
+
+    where: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """All that a source holds."""
+
+    drafts: tuple[Draft, ...]
+    corpus: Corpus
+    files: tuple[Path, ...]  # that were read
+    left_out: tuple[LeftOut, ...] = ()
+    notes: tuple[str, ...] = ()  # what the user should know
+    limits: tuple[str, ...] = ()  # what the card should say
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the user said beside the source."""
+
+    corpus: Corpus | None = None  # in the place of the source's own documents
+    split_file: str = ""
+
+
+class Format(Protocol):
+    """Reads one shape of golden set; `fits` looks at no more than names and the first line."""
+
+    def fits(self, source: Path) -> bool: ...
+
+    def read(self, source: Path, wish: Wish) -> Found: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """The file of questions in a source, and the other files that may be meant."""
+
+    path: Path
+    others: tuple[Path, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was passed over."""
+        names = ", ".join(path.name for path in self.others)
+        return (f"read {self.path.name}; not read: {names} (name a file to import it)",) if self.others else ()
+
+
+def questions_file(source: Path, name: str = "golden.jsonl") -> Questions:
+    """A file as it is; of a folder the file of that name, or its only .jsonl file beside the corpus."""
+    if not source.is_dir():
+        return Questions(source)
+    files = sorted(path for path in source.glob("*.jsonl") if path.name != "corpus.jsonl")
+    named = source / name
+    if named in files:
+        return Questions(named, tuple(path for path in files if path != named and path.stem.startswith(named.stem)))
+    if len(files) == 1:
+        return Questions(files[0])
+    seen = f"It has {', '.join(path.name for path in files)}: name one." if files else f"It has no {name}."
+    raise ConfigError(f"{source}: which file holds the questions? {seen}")
+
+
+def corpus_beside(path: Path, wish: Wish) -> Corpus:
+    """The documents: those the user named, or `corpus.jsonl` beside the questions."""
+    if wish.corpus:
+        return wish.corpus
+    beside = (path if path.is_dir() else path.parent) / "corpus.jsonl"
+    if not beside.is_file():
+        raise ConfigError(f"{path}: no corpus.jsonl beside it. Name the documents: --corpus NAME, a folder, or a .jsonl file.")
+    return load_corpus(beside)
+
+
+def files_read(path: Path, wish: Wish) -> tuple[Path, ...]:
+    """The questions, and the documents where they stand beside them."""
+    return (path,) if wish.corpus else (path, path.parent / "corpus.jsonl")
+
+
+def first_row(source: Path) -> Mapping[str, Any]:
+    """The first line of the questions as an object; empty when there is none to be had."""
+    try:
+        path = questions_file(source).path
+        return next((line.row for line in lines(path)), {}) if path.suffix == ".jsonl" else {}
+    except (ConfigError, DataError):
+        return {}

@@ -1,0 +1,116 @@
+"""BEIR's folder: corpus.jsonl, queries.jsonl and one qrels/*.tsv."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from harness.golden.formats.base import Draft, Found, LeftOut, Wish, corpus_beside
+from harness.golden.formats.ids import known_fields
+from harness.golden.lines import lines, refuse
+from serving.pipeline.errors import ConfigError, DataError
+from serving.pipeline.registry import Params as PlugInParams
+from serving.pipeline.registry import explain, near
+
+
+class BeirQuery(BaseModel):
+    """One line of queries.jsonl; what else it holds is not read."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: str = Field(alias="_id", min_length=1)
+    text: str = Field(min_length=1)
+    metadata: dict[str, Any] = Field(default_factory=dict)
+
+
+class BeirFormat:
+    """Queries with graded relevant documents; there are no answers, so cases are scored on retrieval only."""
+
+    version: ClassVar[str] = "1"
+    Params: ClassVar[type[PlugInParams]] = PlugInParams
+
+    def __init__(self, params: PlugInParams) -> None: ...
+
+    def fits(self, source: Path) -> bool:
+        """The files that BEIR names."""
+        return (source / "queries.jsonl").is_file() and (source / "qrels").is_dir()
+
+    def read(self, source: Path, wish: Wish) -> Found:
+        """The queries that the qrels file judges."""
+        qrels, queries = _qrels_file(source, wish.split_file), source / "queries.jsonl"
+        judged = _judged(qrels)
+        corpus = corpus_beside(source, wish)
+        asked: dict[str, tuple[str, BeirQuery]] = {}
+        problems: list[str] = []
+        for where, query in _queries(queries, problems):
+            if query.id in asked:
+                problems.append(f"{where}: query {query.id!r} stands in {asked[query.id][0]} already.")
+            asked[query.id] = (where, query)
+        refuse(problems)
+        unknown = [places[0] for name, (places, _) in judged.items() if name not in asked]
+        left_out = tuple(LeftOut(where, "a judged query that is not in queries.jsonl") for where in unknown)
+        drafts = [
+            Draft(where, name, query.text, (), (), judged[name][1], query.metadata, known_fields(query.metadata))
+            for name, (where, query) in asked.items()
+            if name in judged
+        ]
+        others = len(asked) - len(drafts)
+        notes = (f"{others} queries are not judged in qrels/{qrels.name}",) if others else ()
+        files = (queries, qrels) if wish.corpus else (queries, qrels, source / "corpus.jsonl")
+        return Found(tuple(drafts), corpus, files, left_out, notes)
+
+
+def _qrels_file(source: Path, name: str) -> Path:
+    if not source.is_dir():
+        raise ConfigError(f"{source}: is not a folder; BEIR's format is a folder with corpus.jsonl, queries.jsonl and qrels/.")
+    files = {path.stem: path for path in sorted((source / "qrels").glob("*.tsv"))}
+    known = ", ".join(files) or "none"
+    if name.removesuffix(".tsv") in files:
+        return files[name.removesuffix(".tsv")]
+    if name:
+        raise ConfigError(f"{source}: no qrels/{name.removesuffix('.tsv')}.tsv.{near(name, list(files))} Known: {known}.")
+    if len(files) != 1:
+        raise ConfigError(f"{source}: which file of qrels/? Name one: --split-file test. Known: {known}.")
+    return next(iter(files.values()))
+
+
+def _judged(path: Path) -> dict[str, tuple[list[str], dict[str, int]]]:
+    """For each query the places of its judgements and the grade of each relevant document; below 1 is judged not relevant."""
+    judged: dict[str, tuple[list[str], dict[str, int]]] = {}
+    problems: list[str] = []
+    for line in lines(path):
+        try:
+            cells = line.text.split("\t")
+        except DataError as error:
+            problems.append(str(error))
+            continue
+        if line.number == 1 and cells[-1].strip() == "score":
+            continue
+        if len(cells) != 3 or not cells[0] or not cells[1] or not _whole(cells[2]):
+            problems.append(f"{line.where}: query-id, corpus-id and a whole score between tabs are needed, not {line.text[:60]!r}.")
+            continue
+        query, document, grade = cells[0], cells[1], int(cells[2])
+        places, grades = judged.setdefault(query, ([], {}))
+        places.append(line.where)
+        if document in grades:
+            problems.append(f"{line.where}: document {document!r} is judged twice for query {query!r}.")
+        else:
+            grades[document] = grade
+    refuse(problems)
+    return {query: (places, {name: grade for name, grade in grades.items() if grade >= 1}) for query, (places, grades) in judged.items()}
+
+
+def _whole(cell: str) -> bool:
+    digits = cell.strip().removeprefix("-")
+    return digits.isascii() and digits.isdecimal() and len(digits) < 10
+
+
+def _queries(path: Path, problems: list[str]) -> Iterator[tuple[str, BeirQuery]]:
+    for line in lines(path):
+        try:
+            yield line.where, BeirQuery.model_validate(line.row)
+        except DataError as error:
+            problems.append(str(error))
+        except ValidationError as error:
+            problems.append(explain(error, line.where, ["_id", "text", "metadata"]))

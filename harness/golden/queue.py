@@ -1,0 +1,123 @@
+"""The queue of a golden set: proposed cases wait here for a reviewer; nothing else leads into the set.
+
+`datasets/golden/<name>/queue.jsonl` holds one candidate per line. It is changed under a lock and replaced whole, so that
+several writers lose nothing of each other's and a killed one leaves the old file or the new.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from harness.golden.candidate import Candidate
+from harness.golden.lines import Line, lines
+from serving.pipeline.errors import DataError, StoreError
+from serving.pipeline.files import write_text
+from serving.pipeline.registry import explain, near
+
+FILE = "queue.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What became of candidates that were handed to a queue."""
+
+    new: tuple[Candidate, ...]
+    known: tuple[Candidate, ...]  # waiting or decided already, so left as they were
+
+
+class Queue:
+    """The candidates of one golden set, in the order they came."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder  # datasets/golden/<name>
+        self.path = folder / FILE
+
+    def read(self) -> tuple[Candidate, ...]:
+        """Every candidate; a line that is none is named by file and number."""
+        if not self.path.exists():
+            return ()
+        found: dict[str, int] = {}
+        candidates: list[Candidate] = []
+        for line in lines(self.path):
+            candidate = _parsed(line)
+            if candidate.id in found:
+                raise DataError(f"{line.where}: candidate {candidate.id!r} stands in line {found[candidate.id]} already.")
+            found[candidate.id] = line.number
+            candidates.append(candidate)
+        return tuple(candidates)
+
+    def get(self, ident: str) -> Candidate:
+        """The candidate of an id."""
+        return _one(self.read(), ident, self.path)
+
+    def add(self, candidates: Iterable[Candidate]) -> Added:
+        """Append those that are not there yet."""
+        with self.alone():
+            present = {candidate.id: candidate for candidate in self.read()}
+            new: dict[str, Candidate] = {}
+            known: list[Candidate] = []
+            for candidate in candidates:
+                if candidate.id in present:
+                    known.append(present[candidate.id])
+                elif candidate.id in new:
+                    known.append(new[candidate.id])
+                else:
+                    new[candidate.id] = candidate
+            if new:
+                self._write([*present.values(), *new.values()])
+        return Added(tuple(new.values()), tuple(known))
+
+    def change(self, ident: str, change: Callable[[Candidate], Candidate]) -> Candidate:
+        """Replace one candidate by what `change` makes of it as it stands now."""
+        with self.alone():
+            candidates = self.read()
+            before = _one(candidates, ident, self.path)
+            after = change(before)
+            self._write([after if candidate.id == ident else candidate for candidate in candidates])
+        return after
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the set's folder, so that reading and replacing are one step; the lock dies with its process."""
+        try:
+            handle = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as error:
+            raise StoreError(f"{self.folder} cannot be opened: {error.strerror or error}.") from error
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+    def mark_published(self, ids: Iterable[str], version: str) -> None:
+        """Write down which version candidates went into; the caller holds the lock."""
+        chosen = set(ids)
+        self._write([one.model_copy(update={"published": version}) if one.id in chosen else one for one in self.read()])
+
+    def _write(self, candidates: Iterable[Candidate]) -> None:
+        write_text(self.path, "".join(f"{json.dumps(_line(candidate), ensure_ascii=False)}\n" for candidate in candidates))
+
+
+def _one(candidates: Iterable[Candidate], ident: str, path: Path) -> Candidate:
+    known = {candidate.id: candidate for candidate in candidates}
+    if ident not in known:
+        raise DataError(f"No candidate {ident!r} in {path}.{near(ident, list(known))} See them: touchstone golden review NAME --json")
+    return known[ident]
+
+
+def _line(candidate: Candidate) -> dict[str, object]:
+    """A candidate as it is written: what is empty is left out."""
+    return candidate.model_dump(mode="json", exclude_defaults=True) | {"state": candidate.state}
+
+
+def _parsed(line: Line) -> Candidate:
+    try:
+        return Candidate.model_validate(line.row)
+    except ValidationError as error:
+        raise DataError(explain(error, line.where, list(Candidate.model_fields))) from None

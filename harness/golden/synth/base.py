@@ -1,0 +1,33 @@
+"""What a generator of proposals promises."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from harness.golden.candidate import Mark, Proposal
+from serving.pipeline.types import Document, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Proposed:
+    """A proposal, the template or model that made it, and what a reviewer should know."""
+
+    proposal: Proposal
+    by: str
+    document: str
+    marks: tuple[Mark, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What one step gave: proposals, what was left out and why, and what was paid."""
+
+    proposed: tuple[Proposed, ...]
+    skipped: tuple[str, ...] = ()
+    usage: tuple[Usage, ...] = ()
+
+
+class Generator(Protocol):
+    """Proposes questions about documents, a few at a time, so that what came is kept when the rest fails."""
+
+    def turns(self, documents: Sequence[Document], count: int, seed: int) -> AsyncIterator[Turn]: ...

@@ -1,0 +1,173 @@
+"""Questions by ragas' test-set generator, driven with our own chat model; the only module of this package that imports it."""
+
+import os
+import warnings
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from langchain_core.messages import HumanMessage
+
+from harness.golden.candidate import Mark, Proposal
+from harness.golden.case import Evidence
+from harness.golden.synth.base import Proposed, Turn
+from harness.golden.synth.chat import passages
+from serving.pipeline.errors import ConfigError, ModelError, TouchstoneError
+from serving.pipeline.index.memory import words
+from serving.pipeline.index.sentences import sentences
+from serving.pipeline.models.connect import ConnectedChat
+from serving.pipeline.models.prices import usage_of
+from serving.pipeline.models.threads import in_thread
+from serving.pipeline.retrieve.stopwords import without_stop_words
+from serving.pipeline.types import Document, Usage
+
+INSTALL = 'pip install "touchstone-rag[ragas]"'
+PER_PASSAGE = 2
+PERSONA = ("Colleague", "An employee who needs a fact from the company's documents for today's work and has not read them.")
+
+
+class RagasGenerator:
+    """ragas' single-hop questions about passages: entities are extracted, matched with who asks, and asked about."""
+
+    def __init__(self, chat: ConnectedChat) -> None:
+        self._chat = chat
+        _imported()
+
+    async def turns(self, documents: Sequence[Document], count: int, seed: int) -> AsyncIterator[Turn]:
+        """A turn per passage; ragas shuffles by its own means, so the seed decides only the order of passages."""
+        import random
+
+        shown = [(document, passage) for document in documents for passage in passages(document)]
+        random.Random(seed).shuffle(shown)  # noqa: S311  a seed, not a secret
+        left = count
+        for document, passage in shown:
+            if left <= 0:
+                return
+            turn = await self._turn(document, passage, min(left, PER_PASSAGE))
+            left -= len(turn.proposed)
+            yield turn
+
+    async def _turn(self, document: Document, passage: str, count: int) -> Turn:
+        usage: list[Usage] = []
+        try:
+            samples = await in_thread(lambda: _samples(self._chat, passage, count, usage))
+        except TouchstoneError:
+            raise
+        except Exception as error:  # noqa: BLE001  ragas raises what it likes on a reply it cannot read
+            return Turn((), (f"{document.id}: ragas gave up: {type(error).__name__}: {str(error)[:160]}",), tuple(usage))
+        proposed = [made for sample in samples if (made := _proposed(document, passage, sample, self._chat.name))]
+        missing = len(samples) - len(proposed)
+        skipped = (f"{document.id}: {missing} of ragas' answers resemble no sentence of the passage",) if missing else ()
+        return Turn(tuple(proposed), skipped, tuple(usage))
+
+
+def _imported() -> None:
+    os.environ.setdefault("RAGAS_DO_NOT_TRACK", "true")  # read while ragas is imported, so it cannot be a setting of ours
+    try:
+        from ragas import _analytics, testset  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(f"--generator ragas needs ragas ({error}). Run: {INSTALL}") from None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # it leaves a file open the first time, and remembers what it read
+        _analytics.get_userid()
+
+
+def _samples(chat: ConnectedChat, passage: str, count: int, usage: list[Usage]) -> list[Any]:
+    """What ragas makes of one passage; blocking, with an event loop of its own."""
+    from langchain_core.outputs import Generation, LLMResult
+    from ragas.embeddings.base import BaseRagasEmbeddings
+    from ragas.llms.base import BaseRagasLLM
+    from ragas.run_config import RunConfig
+    from ragas.testset import TestsetGenerator
+    from ragas.testset.persona import Persona
+    from ragas.testset.synthesizers.single_hop.specific import SingleHopSpecificQuerySynthesizer
+    from ragas.testset.synthesizers.testset_schema import Testset
+    from ragas.testset.transforms.extractors import NERExtractor
+    from ragas.tokenizers import BaseTokenizer
+
+    failed: list[TouchstoneError] = []
+
+    class Asked(BaseRagasLLM):
+        """Our chat model as ragas calls one."""
+
+        def generate_text(self, prompt: Any, n: int = 1, temperature: float = 0.01, stop: Any = None, callbacks: Any = None) -> LLMResult:
+            raise ModelError("ragas asked without waiting, which is not supported.")
+
+        async def agenerate_text(
+            self, prompt: Any, n: int = 1, temperature: float | None = 0.01, stop: Any = None, callbacks: Any = None
+        ) -> LLMResult:
+            try:
+                message = await chat.model.ainvoke([HumanMessage(prompt.to_string())])
+            except TouchstoneError as error:
+                failed.append(error)
+                raise
+            usage.append(usage_of(message, chat.source, chat.name))
+            return LLMResult(generations=[[Generation(text=str(message.text))]])
+
+        def is_finished(self, response: LLMResult) -> bool:
+            return True
+
+    class Characters(BaseTokenizer):
+        """Only cuts texts beyond a limit that no passage reaches; ragas' own would be downloaded."""
+
+        def encode(self, text: str) -> list[int]:
+            return [ord(letter) for letter in text]
+
+        def decode(self, tokens: list[int]) -> str:
+            return "".join(chr(token) for token in tokens)
+
+    class NoEmbeddings(BaseRagasEmbeddings):
+        """Single-hop questions need none; ragas wants an object."""
+
+        async def aembed_query(self, text: str) -> list[float]:
+            raise ModelError("ragas asked for an embedding, which single-hop questions do not need.")
+
+        async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
+            return [await self.aembed_query(text) for text in texts]
+
+        def embed_query(self, text: str) -> list[float]:
+            raise ModelError("ragas asked for an embedding, which single-hop questions do not need.")
+
+        def embed_documents(self, texts: list[str]) -> list[list[float]]:
+            return [self.embed_query(text) for text in texts]
+
+    once = RunConfig(max_retries=1, max_workers=1)  # patience is the model's own, see models/limits.py
+    llm = Asked(run_config=once)
+    name, role = PERSONA
+    maker = TestsetGenerator(llm=llm, embedding_model=NoEmbeddings(), persona_list=[Persona(name=name, role_description=role)])
+    try:
+        made = maker.generate_with_chunks(
+            [passage],
+            testset_size=count,
+            transforms=[NERExtractor(llm=llm, tokenizer=Characters())],
+            query_distribution=[(SingleHopSpecificQuerySynthesizer(llm=llm), 1.0)],
+            run_config=once,
+        )
+    except Exception as error:  # noqa: BLE001  an outage of the model is told as such, whatever ragas makes of it
+        raise failed[0] if failed else error from None
+    return [sample.eval_sample for sample in made.samples] if isinstance(made, Testset) else []
+
+
+def _proposed(document: Document, passage: str, sample: Any, name: str) -> Proposed | None:
+    """Ragas quotes the whole passage; the evidence kept is its sentence that shares most words with the answer."""
+    question, answer = " ".join(str(sample.user_input).split()), str(sample.reference).strip()
+    said = set(words(without_stop_words(answer)))
+    offset = document.text.find(passage)
+    spans = [(offset + start, offset + end) for start, end in sentences(passage)]
+    once = [(start, end) for start, end in spans if document.text.count(document.text[start:end]) == 1]
+    if not question or not answer or not said or not once:
+        return None
+    start, end = max(once, key=lambda span: len(said & set(words(document.text[span[0] : span[1]]))))
+    shared = len(said & set(words(document.text[start:end]))) / len(said)
+    if shared < 0.3:  # the answer is spread over the passage, or not from it
+        return None
+    proposal = Proposal(
+        question=question,
+        answers=(answer,),
+        evidence=(Evidence(document=document.id, quote=document.text[start:end], start=start, end=end),),
+        domain=document.domain,
+        principal_groups=document.groups,
+    )
+    mark = Mark(
+        name="narrowed", reason="ragas names a whole passage; this sentence resembles the answer most", measures={"share": round(shared, 3)}
+    )
+    return Proposed(proposal, f"{name} ragas/single-hop", document.id, (mark,))

@@ -1,0 +1,177 @@
+"""Proposals without a model: plain facts of documents turned into questions of several kinds, the same for the same seed."""
+
+import random
+import re
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Iterator, Sequence
+
+from harness.golden.candidate import Mark, Proposal
+from harness.golden.case import Evidence
+from harness.golden.synth.base import Proposed, Turn
+from harness.golden.synth.facts import Fact, sentence_facts
+from harness.golden.synth.tables import amount, numeric_pairs, row_facts
+from harness.golden.synth.wording import CODE, common_words, document_names, upper_first
+from serving.pipeline.index.corpus import Corpus
+from serving.pipeline.types import Document
+
+BY = "template"
+PER_ROW = 1  # questions about one row, so that a wide table does not fill the queue
+YEAR = re.compile(r"(?<![\w-])20\d{2}(?![\w-])")
+
+
+class Templates:
+    """Offers the templates as a generator."""
+
+    def __init__(self, corpus: Corpus) -> None:
+        self._corpus = corpus
+
+    async def turns(self, documents: Sequence[Document], count: int, seed: int) -> AsyncIterator[Turn]:
+        """All proposals in one turn: they take no time."""
+        yield Turn(tuple(propose(self._corpus, documents, count, seed)))
+
+
+def propose(corpus: Corpus, documents: Sequence[Document], count: int, seed: int) -> list[Proposed]:
+    """At most `count` proposals: kinds take turns, and within a kind the documents do."""
+    rng = random.Random(seed)  # noqa: S311  a seed, not a secret
+    names = document_names(corpus.documents)
+    common = common_words(document.text for document in corpus.documents)
+    said = [fact for document in documents if document.id in names for fact in sentence_facts(document, names[document.id], common)]
+    listed = [fact for document in documents if document.id in names for fact in row_facts(document, names[document.id])]
+    listed = _thinned(listed, rng)
+    piles = {
+        "sentence": [_plain(fact) for fact in said],
+        "row": [_plain(fact) for fact in listed],
+        "unanswerable": list(_swapped([*said, *listed], corpus, rng)),
+        "comparison": [*_between_documents([*said, *_all_rows(documents, names)]), *_between_rows(documents, names)],
+    }
+    for pile in piles.values():
+        rng.shuffle(pile)
+    return _taken(piles, count)
+
+
+def _taken(piles: dict[str, list[Proposed]], count: int) -> list[Proposed]:
+    """One of each pile in turn; within a pile the document that was used least, and no question twice."""
+    used: Counter[str] = Counter()
+    chosen: dict[str, Proposed] = {}
+    while len(chosen) < count and any(piles.values()):
+        for pile in piles.values():
+            if pile and len(chosen) < count:
+                place = min(range(len(pile)), key=lambda index: used[pile[index].document])
+                one = pile.pop(place)
+                used[one.document] += 1
+                chosen.setdefault(one.proposal.question.casefold(), one)
+    return list(chosen.values())
+
+
+def _thinned(facts: Sequence[Fact], rng: random.Random) -> list[Fact]:
+    by_row: dict[tuple[str, int], list[Fact]] = defaultdict(list)
+    for fact in facts:
+        by_row[fact.document.id, fact.start].append(fact)
+    return [fact for row in by_row.values() for fact in rng.sample(row, min(PER_ROW, len(row)))]
+
+
+def _all_rows(documents: Sequence[Document], names: dict[str, str]) -> Iterator[Fact]:
+    for document in documents:
+        if document.id in names:
+            yield from row_facts(document, names[document.id])
+
+
+def _evidence(fact: Fact) -> Evidence:
+    return Evidence(document=fact.document.id, quote=fact.quote, start=fact.start, end=fact.start + len(fact.quote))
+
+
+def _plain(fact: Fact) -> Proposed:
+    proposal = Proposal(
+        question=fact.question,
+        answers=(fact.answer,),
+        evidence=(_evidence(fact),),
+        key_facts=(fact.value,),
+        domain=fact.document.domain,
+        kind=fact.kind,
+        principal_groups=fact.document.groups,
+    )
+    return Proposed(proposal, f"{BY}:{fact.template}", fact.document.id)
+
+
+def _swapped(facts: Sequence[Fact], corpus: Corpus, rng: random.Random) -> Iterator[Proposed]:
+    """Questions about a code, or an edition of a document, that no document knows."""
+    texts = [f"{document.title}\n{document.text}" for document in corpus.documents]
+    for fact in facts:
+        for pattern, where in ((CODE, fact.stem), (YEAR, fact.named)):
+            found = pattern.search(where)
+            if found is None or (pattern is YEAR and found[0] in fact.stem) or not (other := _unheard_of(found[0], where, texts, rng)):
+                continue
+            swapped = where[: found.start()] + other + where[found.end() :]
+            named, stem = (fact.named, swapped) if where is fact.stem else (swapped, fact.stem)
+            proposal = Proposal(
+                question=f"According to {named}, {stem}?",
+                answerable=False,
+                kind="unanswerable",
+                domain=fact.document.domain,
+                principal_groups=fact.document.groups,
+            )
+            mark = Mark(name="swapped", reason=f"{found[0]!r} became {other!r}, which no document has in this place")
+            yield Proposed(proposal, f"{BY}:swap", fact.document.id, (mark,))
+            break
+
+
+def _unheard_of(word: str, where: str, texts: Sequence[str], rng: random.Random) -> str:
+    """A code or year like this one that stands in no document; for a year, no document of that name has it. Empty if none is found."""
+    for _ in range(20):
+        if YEAR.fullmatch(word):
+            other, sought = (
+                (year := str(int(word) + rng.choice([-4, -3, -2, -1, 1, 2, 3, 4]))),
+                where.replace(word, year).removeprefix("the ").strip('"'),
+            )
+        else:
+            digits = [place for place, letter in enumerate(word) if letter.isdigit()]
+            place = rng.choice(digits[-2:])
+            other = sought = word[:place] + rng.choice([digit for digit in "123456789" if digit != word[place]]) + word[place + 1 :]
+        if not any(sought in text for text in texts):
+            return other
+    return ""
+
+
+def _between_documents(facts: Sequence[Fact]) -> Iterator[Proposed]:
+    """The same thing said in two documents with another value each."""
+    alike: dict[str, list[Fact]] = defaultdict(list)
+    for fact in facts:
+        alike[fact.stem].append(fact)
+    for same in alike.values():
+        one, other = same[0], next((fact for fact in same if fact.document.id != same[0].document.id), same[0])
+        if len({fact.document.id for fact in same}) != 2 or one.value == other.value or one.document.domain != other.document.domain:
+            continue
+        question = f"Comparing {one.named} with {other.named}: {one.stem} in each of them?"
+        answer = f"{upper_first(one.named)}: {one.answer} {upper_first(other.named)}: {other.answer}"
+        yield _compared(question, answer, (one.value, other.value), one, other, "between-documents")
+
+
+def _between_rows(documents: Sequence[Document], names: dict[str, str]) -> Iterator[Proposed]:
+    """Two rows of a table, and which of them has the higher number."""
+    for document in documents:
+        if document.id not in names:
+            continue
+        facts = {(fact.row, fact.column): fact for fact in row_facts(document, names[document.id])}
+        for one, other, heading, left, right in numeric_pairs(document):
+            first, second = facts.get((one.key, heading)), facts.get((other.key, heading))
+            if first is None or second is None:
+                continue
+            more = one.key if amount(left) > amount(right) else other.key
+            question = f'According to {names[document.id]}, which has the higher figure under "{heading}": "{one.key}" or "{other.key}"?'
+            answer = f"{more}: {one.key} has {left}, {other.key} has {right}."
+            yield _compared(question, answer, (more, left if more == one.key else right), first, second, "between-rows")
+            break
+
+
+def _compared(question: str, answer: str, values: tuple[str, ...], one: Fact, other: Fact, template: str) -> Proposed:
+    proposal = Proposal(
+        question=question,
+        answers=(answer,),
+        evidence=(_evidence(one), _evidence(other)),
+        key_facts=values,
+        domain=one.document.domain,
+        kind="comparison",
+        difficulty="hard",
+        principal_groups=tuple(sorted({*one.document.groups, *other.document.groups})),
+    )
+    return Proposed(proposal, f"{BY}:{template}", one.document.id)

@@ -1,0 +1,84 @@
+"""How well two raters agree, beyond what chance would do: counts, Cohen's kappa, Krippendorff's alpha, per class."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.stats.intervals import RESAMPLES, SEED, Interval
+
+Counts = NDArray[np.int64]  # rows: what the humans said; columns: what the judge said
+
+
+@dataclass(frozen=True, slots=True)
+class ClassNumbers:
+    """How well one label is found; a share of nothing is `None`."""
+
+    label: str
+    precision: float | None  # of what the judge gave this label
+    recall: float | None  # of what the humans gave it
+    f1: float | None
+    count: int  # how often the humans gave it
+
+
+def confusion(truth: Sequence[str], said: Sequence[str], labels: Sequence[str]) -> Counts:
+    """How often each label was answered by each."""
+    place = {label: index for index, label in enumerate(labels)}
+    counts = np.zeros((len(labels), len(labels)), dtype=np.int64)
+    for one, other in zip(truth, said, strict=True):
+        counts[place[one], place[other]] += 1
+    return counts
+
+
+def kappa(counts: Counts) -> float | None:
+    """Cohen's kappa; `None` where both gave one and the same label throughout, as chance would do as well."""
+    value = float(_kappas(counts[None, :, :].astype(np.float64))[0])
+    return None if math.isnan(value) else value
+
+
+def kappa_interval(counts: Counts) -> Interval:
+    """Kappa with its 95 % interval, by drawing the cases again; a draw in which it is undefined says nothing and is left out."""
+    total, value = int(counts.sum()), kappa(counts)
+    if value is None:
+        return Interval(None, None, None, total)
+    drawn = np.random.default_rng(SEED).multinomial(total, counts.ravel() / total, size=RESAMPLES)
+    values = _kappas(drawn.reshape(-1, *counts.shape).astype(np.float64))
+    low, high = np.nanpercentile(values, [2.5, 97.5])
+    return Interval(value, float(low), float(high), total)
+
+
+def _kappas(tables: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Kappa of each table, NaN where it is undefined."""
+    total = np.maximum(tables.sum(axis=(1, 2)), 1)
+    observed = np.trace(tables, axis1=1, axis2=2) / total
+    chance = (tables.sum(axis=2) * tables.sum(axis=1)).sum(axis=1) / total**2
+    defined = (chance < 1 - 1e-12) & (tables.sum(axis=(1, 2)) > 0)
+    return np.where(defined, (observed - chance) / np.where(defined, 1 - chance, 1.0), np.nan)
+
+
+def alpha(ratings: Sequence[Sequence[str | None]], labels: Sequence[str], *, ordered: bool) -> float | None:
+    """Krippendorff's alpha of raters (rows) over cases (columns); `None` where there is nothing to disagree about."""
+    import krippendorff
+
+    place = {label: float(index) for index, label in enumerate(labels)}
+    data = np.array([[math.nan if label is None else place[label] for label in row] for row in ratings], dtype=np.float64)
+    paired = data[:, (~np.isnan(data)).sum(axis=0) >= 2]
+    if paired.size == 0 or len(np.unique(paired[~np.isnan(paired)])) < 2:
+        return None
+    level: Literal["ordinal", "nominal"] = "ordinal" if ordered else "nominal"
+    domain = [float(index) for index in range(len(labels))]
+    return float(krippendorff.alpha(reliability_data=data, value_domain=domain, level_of_measurement=level))
+
+
+def per_class(counts: Counts, labels: Sequence[str]) -> tuple[ClassNumbers, ...]:
+    """Precision, recall and F1 of each label."""
+    return tuple(_class(counts, index, label) for index, label in enumerate(labels))
+
+
+def _class(counts: Counts, index: int, label: str) -> ClassNumbers:
+    right, said, true = int(counts[index, index]), int(counts[:, index].sum()), int(counts[index, :].sum())
+    f1 = 2 * right / (said + true) if said + true else None
+    return ClassNumbers(label, right / said if said else None, right / true if true else None, f1, true)

@@ -1,0 +1,113 @@
+"""Questions that humans have judged: a JSONL file, every line checked."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from harness.judges.tasks import Task, Tasks, numbered
+from serving.pipeline.digest import sha256_file
+from serving.pipeline.errors import DataError
+from serving.pipeline.registry import explain, near
+
+
+class Line(BaseModel):
+    """One line as it stands in the file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    task: str
+    values: dict[str, str | list[str]] = Field(min_length=1)  # a list becomes one numbered text
+    label: str | None = None
+    labels: list[str | None] = Field(default_factory=list)  # one per human, always in the same order; null where one gave none
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """One question with the label that counts as true, and what each human said."""
+
+    id: str
+    values: dict[str, str]
+    label: str
+    humans: tuple[str | None, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledFile:
+    """The questions of a file, by task."""
+
+    path: Path
+    sha256: str
+    by_task: dict[str, tuple[Labelled, ...]]
+
+    def chosen(self, task: str) -> dict[str, tuple[Labelled, ...]]:
+        """The questions of one task; of all when it is empty."""
+        if not task:
+            return self.by_task
+        if task not in self.by_task:
+            known = list(self.by_task)
+            raise DataError(f"{self.path}: no line of the task {task!r}.{near(task, known)} It has: {', '.join(known)}.")
+        return {task: self.by_task[task]}
+
+
+def read_labelled(path: Path, tasks: Tasks) -> LabelledFile:
+    """Read a file of human labels; what is wrong is named with its line."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        digest = sha256_file(path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}.") from None
+    found: dict[str, list[Labelled]] = {}
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            row = _line(line, f"{path}:{number}")
+            found.setdefault(row.task, []).append(_labelled(row, tasks, f"{path}:{number}", row.id or str(number)))
+    if not found:
+        raise DataError(f'{path}: no lines. Each is {{"task": …, "values": {{…}}, "label": …}}.')
+    return LabelledFile(path, digest, {task: tuple(rows) for task, rows in sorted(found.items())})
+
+
+def _line(line: str, where: str) -> Line:
+    try:
+        return Line.model_validate(json.loads(line))
+    except json.JSONDecodeError as error:
+        raise DataError(f"{where}: not JSON: {error.msg} at column {error.colno}.") from None
+    except RecursionError:
+        raise DataError(f"{where}: not a line of human labels: nested too deep.") from None
+    except ValidationError as error:
+        raise DataError(explain(error, where, list(Line.model_fields))) from None
+
+
+def _labelled(row: Line, tasks: Tasks, where: str, ident: str) -> Labelled:
+    if row.task not in tasks.names():
+        raise DataError(f"{where}: no task {row.task!r}.{near(row.task, tasks.names())} Known: {', '.join(tasks.names())}.")
+    task = tasks.get(row.task)
+    values = {name: numbered(value) if isinstance(value, list) else value for name, value in row.values.items()}
+    try:
+        task.check(values)
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from None
+    for label in (row.label, *row.labels):
+        _known(label, task, where)
+    return Labelled(ident, values, row.label or _agreed(row.labels, where), tuple(row.labels))
+
+
+def _known(label: str | None, task: Task, where: str) -> None:
+    if label is not None and label not in task.labels:
+        known = list(task.labels)
+        raise DataError(f"{where}: {label!r} is no label of {task.name}.{near(label, known)} Its labels: {', '.join(known)}.")
+
+
+def _agreed(labels: Sequence[str | None], where: str) -> str:
+    """What most humans said."""
+    given = Counter(label for label in labels if label is not None)
+    if not given:
+        raise DataError(f"{where}: neither 'label' nor 'labels' says what is true.")
+    label, count = given.most_common(1)[0]
+    if list(given.values()).count(count) > 1:
+        raise DataError(f"{where}: the humans are split ({', '.join(given)}). Say in 'label' which counts, or leave the line out.")
+    return label

@@ -1,0 +1,58 @@
+"""A judge without a language model: the same texts always get the same label, by rules that can be read."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import ClassVar
+
+from harness.judges import rules
+from harness.judges.base import Verdict
+from harness.judges.rules import Ruled
+from harness.judges.tasks import Tasks, unnumbered
+from harness.metrics.grounding.claims import claims_of
+from harness.metrics.grounding.model import digest as grounding_digest
+from harness.metrics.grounding.support import Claim, support_all
+from harness.metrics.tools import EMBEDDER, Tools
+from harness.metrics.words import words
+from harness.stages.base import Kept
+from serving.pipeline.digest import digest_of
+from serving.pipeline.registry import Params as PlugInParams
+from serving.pipeline.registry import Spec
+from serving.pipeline.settings import PipelineSettings
+
+SHORT = frozenset({"yes", "no"})  # says something only together with its question
+
+
+class LocalJudge:
+    """Judges groundedness and correctness; of what no honest rule decides it says so."""
+
+    class Params(PlugInParams):
+        """What it compares sentences with."""
+
+        embedder: Spec = EMBEDDER
+
+    version: ClassVar[str] = "1"
+    name = "local"
+
+    def __init__(self, params: Params, *, settings: PipelineSettings, tasks: Tasks, store: Kept | None = None) -> None:
+        self._tools = Tools(settings, params.embedder)
+        self.id = digest_of([self.name, self.version, self._tools.embedder_id, grounding_digest()])
+        self._tasks = tasks
+        self._rules = {"groundedness": self._groundedness, "correctness": self._correctness}
+
+    async def judge(self, task: str, values: Mapping[str, str]) -> Verdict:
+        """The rule's label, or none where there is no rule."""
+        self._tasks.get(task).check(values)
+        rule = self._rules.get(task)
+        if rule is None:
+            return Verdict(None, f"the local judge has no rule for {task}; it judges {', '.join(self._rules)}")
+        ruled = await asyncio.to_thread(rule, values)  # other questions may wait for a model meanwhile
+        return Verdict(ruled.label, ruled.reason, ruled.label or "", (ruled.label,) if ruled.label else ())
+
+    def _correctness(self, values: Mapping[str, str]) -> Ruled:
+        facts = [line.removeprefix("- ").strip() for line in values.get("facts", "").splitlines()]
+        return rules.correctness(values["answer"], unnumbered(values["reference"]), [fact for fact in facts if fact])
+
+    def _groundedness(self, values: Mapping[str, str]) -> Ruled:
+        passages = tuple(unnumbered(values["passages"]))
+        claims = [Claim(said.text, passages) for said in claims_of(values["answer"]) if set(words(said.text)) - SHORT]
+        return rules.groundedness([(claim.text, found) for claim, found in zip(claims, support_all(claims, self._tools), strict=True)])

@@ -1,0 +1,173 @@
+"""deepeval in its quarantine: our metrics as its metrics, and its G-Eval on our models.
+
+The only module that imports deepeval, and it does so at once: take `assert_test` from here, so that what silences deepeval
+stands before its first import.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, PrivateAttr
+
+QUIET = {"DEEPEVAL_TELEMETRY_OPT_OUT": "1", "DEEPEVAL_DISABLE_DOTENV": "1", "DEEPEVAL_FILE_SYSTEM": "READ_ONLY"}
+for _name, _value in QUIET.items():  # deepeval reads these while it is imported, so they cannot be settings of ours
+    os.environ.setdefault(_name, _value)
+
+from deepeval.evaluate import assert_test as deepevals_assert_test  # noqa: E402
+from deepeval.metrics import BaseMetric, GEval  # noqa: E402
+from deepeval.models import DeepEvalBaseLLM  # noqa: E402
+from deepeval.test_case import LLMTestCase, SingleTurnParams  # noqa: E402
+
+from harness.golden.case import Case  # noqa: E402
+from harness.metrics import judged, metric  # noqa: E402
+from harness.metrics.base import Score  # noqa: E402
+from harness.metrics.structured import ask_for  # noqa: E402
+from harness.metrics.tools import Tools  # noqa: E402
+from harness.metrics.words import without_citations  # noqa: E402
+from harness.results import CaseResult  # noqa: E402
+from serving.pipeline.errors import ConfigError, DataError, InfrastructureError  # noqa: E402
+from serving.pipeline.models.threads import run_blocking  # noqa: E402
+from serving.pipeline.types import Trace  # noqa: E402
+
+__all__ = ["TouchstoneMetric", "TracedTestCase", "assert_test", "test_case"]
+
+FIELDS = {"question": SingleTurnParams.INPUT, "answer": SingleTurnParams.ACTUAL_OUTPUT, "reference": SingleTurnParams.EXPECTED_OUTPUT}
+
+
+class TracedTestCase(LLMTestCase):
+    """deepeval's test case that remembers the trace, the golden case and the scores already given."""
+
+    _trace: Trace | None = PrivateAttr(default=None)
+    _case: Case | None = PrivateAttr(default=None)
+    _scores: tuple[Score, ...] = PrivateAttr(default=())
+
+
+def test_case(answered: CaseResult | Trace, case: Case | None = None) -> TracedTestCase:  # noqa: PT028 — not a test
+    """The test case of one answer; a row of an evaluation brings its golden case and its scores along."""
+    if isinstance(answered, CaseResult):
+        trace, case, scores = answered.trace, answered.case, answered.scores
+        if trace is None:
+            message = f"case {case.id!r} was not answered: {answered.error.message if answered.error else 'no trace'}"
+            raise InfrastructureError(message) if answered.error and answered.error.infrastructure else DataError(message)
+    else:
+        trace, scores = answered, ()
+    if case is None:
+        raise DataError("test_case(trace, case) needs the golden case that the trace answers.")
+    made = TracedTestCase(
+        name=case.id,
+        input=case.question,
+        actual_output=trace.answer.text,
+        expected_output=case.answers[0] if case.answers else None,
+        retrieval_context=[hit.chunk.text for hit in trace.passages],
+    )
+    made._trace, made._case, made._scores = trace, case, scores
+    return made
+
+
+test_case.__test__ = False  # type: ignore[attr-defined]  # pytest would collect it where it is imported
+
+
+class TouchstoneMetric(BaseMetric):  # type: ignore[no-untyped-call]
+    """One of our metrics; the threshold is a floor, or a ceiling where lower is better.
+
+    A case that the metric cannot score fails with the reason, unless unscored cases may pass.
+    """
+
+    def __init__(self, name: str, *, threshold: float, tools: Tools | None = None, unscored: Literal["fail", "pass"] = "fail") -> None:
+        # deepeval copies a metric by reading attributes that are called as the parameters are
+        self.name = name
+        self.threshold = threshold
+        self.tools = tools
+        self.unscored = unscored
+        self._scorer = metric(name, tools)
+
+    @property
+    def __name__(self) -> str:
+        return self.name
+
+    def measure(self, test_case: LLMTestCase, *args: Any, **kwargs: Any) -> float | None:  # type: ignore[override]
+        """The score, for a caller who cannot await."""
+        return run_blocking(self._measured(test_case))
+
+    async def a_measure(  # type: ignore[override]
+        self, test_case: LLMTestCase, *args: Any, **kwargs: Any
+    ) -> float | None:
+        """The score; the one the test case brings along where it does."""
+        return await self._measured(test_case)
+
+    def is_successful(self) -> bool:
+        """Whether the score is on the right side of the threshold."""
+        return bool(self.success)
+
+    async def _measured(self, test_case: LLMTestCase) -> float | None:
+        if not isinstance(test_case, TracedTestCase) or test_case._trace is None or test_case._case is None:
+            raise ConfigError("TouchstoneMetric reads traces. Make the test case with harness.metrics.deepeval.test_case(…).")
+        known = next((score for score in test_case._scores if score.metric == self._scorer.name), None)
+        found = known or await self._scored(test_case._trace, test_case._case)
+        self.score, self.reason, self.error = found.value, found.reason, None
+        if found.value is None:
+            self.success = self.unscored == "pass"
+            self.error = None if self.success else f"not scored: {found.reason}"
+        else:
+            assert self.threshold is not None
+            lower = self._scorer.direction == "lower"
+            self.success = found.value <= self.threshold if lower else found.value >= self.threshold
+        return self.score
+
+    async def _scored(self, trace: Trace, case: Case) -> Score:
+        return await self._scorer.ask(trace, case) if judged(self._scorer) else self._scorer.score(trace, case)
+
+
+def assert_test(test_case: LLMTestCase, metrics: Sequence[BaseMetric]) -> None:
+    """Deepeval's own, without the event loop that it opens and never closes (a warning in whatever test comes later)."""
+    deepevals_assert_test(test_case, list(metrics), run_async=False)
+
+
+class JudgeModel(DeepEvalBaseLLM):  # type: ignore[no-untyped-call]
+    """Any LangChain chat model, filling the shapes that deepeval asks for."""
+
+    def __init__(self, tools: Tools, name: str) -> None:
+        self._tools = tools
+        super().__init__(name)
+
+    def load_model(self) -> Any:
+        """Our connected model."""
+        return self._tools.chat
+
+    def generate(self, prompt: str, schema: type[BaseModel] | None = None) -> Any:
+        """The answer, for a caller who cannot await."""
+        return run_blocking(self.a_generate(prompt, schema))
+
+    async def a_generate(self, prompt: str, schema: type[BaseModel] | None = None) -> Any:
+        """The answer, in the shape where there is one."""
+        if schema is None:
+            return str((await self._tools.chat.ainvoke(prompt)).text)
+        return await ask_for(self._tools.chat, prompt, schema)
+
+    def get_model_name(self) -> str:
+        """As the user named it."""
+        return str(self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """G-Eval's score, from 0 to 1 if the judge kept to its scale, and why."""
+
+    value: float
+    reason: str
+
+
+async def geval(name: str, reads: Sequence[str], steps: Sequence[str], tools: Tools, trace: Trace, case: Case) -> Judgement:
+    """What G-Eval's judge says of an answer, by these steps."""
+    made = GEval(
+        name=name,
+        evaluation_params=[FIELDS[field] for field in reads],
+        evaluation_steps=list(steps),
+        model=JudgeModel(tools, tools.asked_model(name).name),
+        verbose_mode=False,
+    )
+    answer = without_citations(trace.answer.text)
+    asked = LLMTestCase(input=case.question, actual_output=answer, expected_output=case.answers[0] if case.answers else None)
+    return Judgement(float(await made.a_measure(asked, _show_indicator=False)), made.reason or "")

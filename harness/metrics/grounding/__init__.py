@@ -1,0 +1,1 @@
+"""How well passages support a claim, without a model that was trained to say so."""

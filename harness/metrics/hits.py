@@ -1,0 +1,46 @@
+"""What metrics of the hits have in common: a cutoff, and no score where nothing was searched."""
+
+from pydantic import Field
+
+from harness.golden.case import Case
+from harness.metrics.base import Score, Scoring
+from serving.pipeline.registry import Params as PlugInParams
+from serving.pipeline.types import GuardAction, Trace
+
+
+class OfHits(Scoring):
+    """A score of what retrieval found; a question that never reached it has none."""
+
+    reads = "hits"
+
+    def score(self, trace: Trace, case: Case) -> Score:
+        """The score, or why there is none."""
+        reason = unsearched(trace)
+        return self.skip(reason) if reason else self.look(trace, case)
+
+    def look(self, trace: Trace, case: Case) -> Score:
+        """The score of a trace whose question was searched for."""
+        raise NotImplementedError
+
+
+class AtCutoff(OfHits):
+    """A score of the first k hits."""
+
+    class Params(PlugInParams):
+        """Where the list is cut."""
+
+        k: int = Field(default=10, ge=1, le=1000)
+
+    def __init__(self, params: Params) -> None:
+        super().__init__(params)
+        self.k = params.k
+        self.name = f"{self.label}@{params.k}"
+
+
+def unsearched(trace: Trace) -> str:
+    """Why there are no hits although retrieval is not to blame; empty when it was asked."""
+    if trace.cached:
+        return "answered from the cache: nothing was searched"
+    if any(verdict.side == "input" and verdict.action is GuardAction.BLOCK for verdict in trace.guard):
+        return "blocked by the input guard: nothing was searched"
+    return ""

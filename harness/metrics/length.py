@@ -1,0 +1,23 @@
+"""How much there is to read."""
+
+import math
+
+from harness.golden.case import Case
+from harness.metrics.base import Direction, Score, Scoring
+from harness.metrics.words import without_citations
+from serving.pipeline.types import Trace
+
+
+class Length(Scoring):
+    """Words of the answer, citations left out; a refusal has no length, or refusing would look concise."""
+
+    label = "length"
+    direction: Direction = "lower"
+    range = (0.0, math.inf)
+
+    def score(self, trace: Trace, case: Case) -> Score:
+        """How many, or why that is not asked."""
+        if trace.answer.refused:
+            return self.skip("a refusal")
+        parts = without_citations(trace.answer.text).split()
+        return self.give(float(sum(any(map(str.isalnum, part)) for part in parts)))

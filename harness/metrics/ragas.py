@@ -1,0 +1,314 @@
+"""ragas' metrics; the only module that imports it, and not before the first score."""
+
+import math
+import os
+from collections.abc import Coroutine
+from functools import cached_property
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed
+from typing import Any, ClassVar
+
+from pydantic import BaseModel
+
+from harness.golden.case import Case
+from harness.metrics.base import Reads, Score, Scoring
+from harness.metrics.structured import Unreadable, ask_for
+from harness.metrics.tools import Tools
+from harness.metrics.words import without_citations
+from serving.pipeline.digest import digest_of
+from serving.pipeline.errors import ConfigError
+from serving.pipeline.models.threads import run_blocking
+from serving.pipeline.registry import Params as PlugInParams
+from serving.pipeline.types import Trace
+
+COLLECTIONS = "ragas.metrics.collections"
+INSTALL = 'pip install "touchstone-rag[ragas]"'
+
+
+def _load(module: str) -> Any:
+    """A module of ragas, which tells nobody that it is used and leaves nothing behind."""
+    os.environ.setdefault("RAGAS_DO_NOT_TRACK", "true")  # it looks at this when it is imported, so it cannot be a setting of ours
+    try:
+        import_module("ragas._analytics").user_data_dir = _nowhere  # type: ignore[attr-defined]
+        return import_module(module)
+    except ImportError as error:
+        raise ConfigError(f"ragas' metrics need the package ragas ({error}). Install it: {INSTALL}") from error
+
+
+def _nowhere(appname: str) -> str:
+    """A folder that cannot be made: even untracked, ragas would write the user an id into their home."""
+    return f"{os.devnull}/{appname}"
+
+
+class Ragas(Scoring):
+    """What ragas' metrics have in common: their version is ragas', and NaN is no score."""
+
+    def __init__(self, params: PlugInParams) -> None:
+        super().__init__(params)
+        self.version = f"{type(self).version} ragas-{_version()}"  # type: ignore[misc]  # scores are kept under it
+
+    def _given(self, value: float) -> Score:
+        return self.skip("ragas gave NaN") if math.isnan(value) else self.give(float(value))
+
+
+class _Compared(Ragas):
+    """Computed, not judged."""
+
+    def score(self, trace: Trace, case: Case) -> Score:
+        """The score, or why ragas has nothing to compare."""
+        lacking = self._lacking(trace, case)
+        return self.skip(lacking) if lacking else self._given(run_blocking(self._computed(trace, case)))
+
+    def _lacking(self, trace: Trace, case: Case) -> str:
+        raise NotImplementedError
+
+    def _computed(self, trace: Trace, case: Case) -> Coroutine[Any, Any, float]:
+        raise NotImplementedError
+
+
+class _Contexts(_Compared):
+    """Of the hits against the case's evidence."""
+
+    reads: Reads = "hits"
+    home: ClassVar[str]  # its module: the collections have none that works without a model, and the package warns of what it exports
+    kind: ClassVar[str]
+
+    def _lacking(self, trace: Trace, case: Case) -> str:
+        if not case.documents:
+            return "the case names no evidence"
+        return "" if trace.hits else "nothing was retrieved"
+
+    async def _computed(self, trace: Trace, case: Case) -> float:
+        made = getattr(_load(self.home), self.kind)()
+        sample = _load("ragas").SingleTurnSample(**self._sample(trace, case))
+        return float(await made.single_turn_ascore(sample))
+
+    def _sample(self, trace: Trace, case: Case) -> dict[str, list[str]]:
+        found = [hit.chunk.document_id for hit in trace.hits]
+        return {"retrieved_context_ids": found, "reference_context_ids": list(case.documents)}
+
+
+class ContextPrecision(_Contexts):
+    """Share of the documents found that hold evidence (IDBasedContextPrecision)."""
+
+    label = "ragas_context_precision"
+    home = "ragas.metrics._context_precision"
+    kind = "IDBasedContextPrecision"
+
+
+class ContextRecall(_Contexts):
+    """Share of the documents with evidence that were found (IDBasedContextRecall)."""
+
+    label = "ragas_context_recall"
+    home = "ragas.metrics._context_recall"
+    kind = "IDBasedContextRecall"
+
+
+class _Texts(_Contexts):
+    """By edit distance of whole texts: a quote in a chunk of twice its length is not recognised, so take chunks as long as the quotes."""
+
+    def _lacking(self, trace: Trace, case: Case) -> str:
+        return super()._lacking(trace, case) or ("" if case.evidence else "the case quotes no evidence")
+
+    def _sample(self, trace: Trace, case: Case) -> dict[str, list[str]]:
+        quotes = [evidence.quote for evidence in case.evidence]
+        return {"retrieved_contexts": [hit.chunk.text for hit in trace.hits], "reference_contexts": quotes}
+
+
+class TextPrecision(_Texts):
+    """Average precision of chunks that resemble a quote (NonLLMContextPrecisionWithReference)."""
+
+    label = "ragas_text_precision"
+    home = "ragas.metrics._context_precision"
+    kind = "NonLLMContextPrecisionWithReference"
+
+
+class TextRecall(_Texts):
+    """Share of the quotes that a chunk resembles (NonLLMContextRecall)."""
+
+    label = "ragas_text_recall"
+    home = "ragas.metrics._context_recall"
+    kind = "NonLLMContextRecall"
+
+
+class StringSimilarity(_Compared):
+    """One minus the edit distance to the nearest reference, of its length (NonLLMStringSimilarity)."""
+
+    label = "ragas_string_similarity"
+
+    def _lacking(self, trace: Trace, case: Case) -> str:
+        return "" if case.answers else "the case has no reference"
+
+    async def _computed(self, trace: Trace, case: Case) -> float:
+        made, said = _load(COLLECTIONS).NonLLMStringSimilarity(), without_citations(trace.answer.text)
+        results = [await made.ascore(reference=answer, response=said) for answer in case.answers]
+        return max(float(result.value) for result in results)
+
+
+class QuotedSpans(_Compared):
+    """Share of what the answer puts in quotation marks that stands in a passage (QuotedSpansAlignment)."""
+
+    label = "ragas_quoted_spans"
+
+    def _lacking(self, trace: Trace, case: Case) -> str:
+        quoted = _load(f"{COLLECTIONS}.quoted_spans.util").extract_quoted_spans(trace.answer.text)
+        return "" if quoted else "the answer quotes nothing"  # ragas gives 1 for it
+
+    async def _computed(self, trace: Trace, case: Case) -> float:
+        passages = [hit.chunk.text for hit in trace.passages]
+        result = await _load(COLLECTIONS).QuotedSpansAlignment().ascore(response=trace.answer.text, retrieved_contexts=passages)
+        return float(result.value)
+
+
+class _Judged(Ragas):
+    """Asked of the judge's chat model, in ragas' words."""
+
+    needs_judge: bool = True
+    kind: ClassVar[str]
+
+    def __init__(self, params: PlugInParams, tools: Tools) -> None:
+        super().__init__(params)
+        self._tools = tools
+        asked = tools.asked_model(self.label)
+        self.version = f"{self.version} {asked.name} {digest_of(asked.model_dump())[:12]}"  # type: ignore[misc]
+
+    async def ask(self, trace: Trace, case: Case) -> Score:
+        """The judge's score; an outage of its model is raised, words that say nothing are no score."""
+        if lacking := self._lacking(trace, case):
+            return self.skip(lacking)
+        try:
+            result = await self._scorer.ascore(**self._asked(trace, case))
+        except Unreadable as error:
+            return self.skip(str(error))
+        return self._given(result.value)
+
+    @cached_property
+    def _scorer(self) -> Any:
+        return getattr(_load(COLLECTIONS), self.kind)(llm=_llm(self._tools), **self._parts())
+
+    def _parts(self) -> dict[str, Any]:
+        return {}
+
+    def _lacking(self, trace: Trace, case: Case) -> str:
+        raise NotImplementedError
+
+    def _asked(self, trace: Trace, case: Case) -> dict[str, Any]:
+        raise NotImplementedError
+
+
+class Faithfulness(_Judged):
+    """Share of the answer's statements that follow from the passages."""
+
+    label = "ragas_faithfulness"
+    kind = "Faithfulness"
+
+    def _lacking(self, trace: Trace, case: Case) -> str:
+        return _no_answer(trace) or ("" if trace.passages else "no passages")
+
+    def _asked(self, trace: Trace, case: Case) -> dict[str, Any]:
+        passages = [hit.chunk.text for hit in trace.passages]
+        return {"user_input": case.question, "response": without_citations(trace.answer.text), "retrieved_contexts": passages}
+
+
+class ResponseRelevancy(_Judged):
+    """How near the questions that the answer would answer are to the one asked, by the embedding model."""
+
+    label = "ragas_response_relevancy"
+    kind = "AnswerRelevancy"
+    range = (-1.0, 1.0)  # a cosine, whatever ragas says
+
+    def __init__(self, params: PlugInParams, tools: Tools) -> None:
+        super().__init__(params, tools)
+        self.version = f"{self.version} {tools.embedder_id}"  # type: ignore[misc]
+
+    def _parts(self) -> dict[str, Any]:
+        return {"embeddings": _embeddings(self._tools)}
+
+    def _lacking(self, trace: Trace, case: Case) -> str:
+        return _no_answer(trace)
+
+    def _asked(self, trace: Trace, case: Case) -> dict[str, Any]:
+        return {"user_input": case.question, "response": without_citations(trace.answer.text)}
+
+
+class _JudgedContexts(_Judged):
+    reads: Reads = "hits"
+
+    def _lacking(self, trace: Trace, case: Case) -> str:
+        if not case.answers:
+            return "the case has no reference"
+        return "" if trace.hits else "nothing was retrieved"
+
+    def _asked(self, trace: Trace, case: Case) -> dict[str, Any]:
+        return {"user_input": case.question, "reference": case.answers[0], "retrieved_contexts": [hit.chunk.text for hit in trace.hits]}
+
+
+class JudgedContextPrecision(_JudgedContexts):
+    """Average precision of the hits that the judge finds useful for the reference."""
+
+    label = "ragas_llm_context_precision"
+    kind = "ContextPrecisionWithReference"
+
+
+class JudgedContextRecall(_JudgedContexts):
+    """Share of the reference's sentences that the judge finds in the hits."""
+
+    label = "ragas_llm_context_recall"
+    kind = "ContextRecall"
+
+
+class FactualCorrectness(_Judged):
+    """F1 of the claims of answer and reference, each verified against the other."""
+
+    label = "ragas_factual_correctness"
+    kind = "FactualCorrectness"
+
+    def _lacking(self, trace: Trace, case: Case) -> str:
+        return _no_answer(trace) or ("" if case.answers else "the case has no reference")
+
+    def _asked(self, trace: Trace, case: Case) -> dict[str, Any]:
+        return {"response": without_citations(trace.answer.text), "reference": case.answers[0]}
+
+
+def _no_answer(trace: Trace) -> str:
+    if trace.answer.refused:
+        return "refused: nothing was claimed"
+    return "" if without_citations(trace.answer.text).strip() else "the answer is empty"
+
+
+def _version() -> str:
+    try:
+        return installed("ragas")
+    except PackageNotFoundError:
+        raise ConfigError(f"ragas' metrics need the package ragas. Install it: {INSTALL}") from None
+
+
+def _llm(tools: Tools) -> Any:
+    """The judge's chat model as ragas wants it."""
+
+    class Asked(_load("ragas.llms.base").InstructorBaseRagasLLM):  # type: ignore[misc]
+        """Any LangChain chat model; ragas' own wrapper of them is deprecated and its metrics no longer take it."""
+
+        def generate(self, prompt: str, response_model: type[BaseModel]) -> Any:
+            return run_blocking(self.agenerate(prompt, response_model))
+
+        async def agenerate(self, prompt: str, response_model: type[BaseModel]) -> Any:
+            return await ask_for(tools.chat, prompt, response_model)
+
+    return Asked()
+
+
+def _embeddings(tools: Tools) -> Any:
+    """Our embedding model as ragas wants it."""
+
+    class Embedded(_load("ragas.embeddings.base").BaseRagasEmbedding):  # type: ignore[misc]
+        """Any LangChain embedding model."""
+
+        def embed_text(self, text: str, **kwargs: Any) -> list[float]:
+            return tools.embeddings.embed_query(text)
+
+        async def aembed_text(self, text: str, **kwargs: Any) -> list[float]:
+            return await tools.embeddings.aembed_query(text)
+
+    return Embedded()

@@ -1,0 +1,40 @@
+"""What can be said of hits without knowing the answer: there are none, or they repeat each other."""
+
+from harness.golden.case import Case
+from harness.metrics.base import Direction, Score
+from harness.metrics.hits import AtCutoff, OfHits
+from harness.metrics.relevance import covered
+from serving.pipeline.types import Span, Trace
+
+
+class Empty(OfHits):
+    """1 when nothing at all was retrieved, else 0."""
+
+    label = "empty"
+    direction: Direction = "lower"
+
+    def look(self, trace: Trace, case: Case) -> Score:
+        """Found nothing, or something."""
+        return self.give(float(not trace.hits))
+
+
+class DuplicateRate(AtCutoff):
+    """Share of the first k hits that repeat earlier ones: half of their characters shown already, or the same words elsewhere."""
+
+    label = "duplicate_rate"
+    direction: Direction = "lower"
+
+    def look(self, trace: Trace, case: Case) -> Score:
+        """The share, or why there is none."""
+        hits = trace.hits[: self.k]
+        if not hits:
+            return self.skip("no hits")
+        spans: list[Span] = []
+        texts: set[str] = set()
+        repeats = 0
+        for hit in hits:
+            text = " ".join(hit.chunk.text.casefold().split())
+            repeats += text in texts or covered(hit.chunk.span, spans)
+            spans.append(hit.chunk.span)
+            texts.add(text)
+        return self.give(repeats / len(hits), f"{repeats} of {len(hits)} hits")

@@ -1,0 +1,67 @@
+"""Comparing an answer with the references: the nearest one counts, and a refusal of what could be answered is 0."""
+
+import re
+import string
+import unicodedata
+
+from harness.golden.case import Case
+from harness.metrics.base import Score, Scoring
+from harness.metrics.words import without_citations
+from serving.pipeline.types import Trace
+
+_ARTICLES = re.compile(r"\b(?:a|an|the)\b")
+_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
+_WORD = re.compile(r"[^\W_]+")
+
+
+class AgainstReferences(Scoring):
+    """The best agreement with any reference."""
+
+    def score(self, trace: Trace, case: Case) -> Score:
+        """The agreement, or why there is nothing to agree with."""
+        if not case.answerable:
+            return self.skip("no reference: unanswerable")
+        if not case.answers:
+            return self.skip("no reference: retrieval only")
+        if trace.answer.refused:
+            return self.give(0.0, "refused")
+        said = without_citations(trace.answer.text).strip()
+        return self.give(max(self.agreement(said, case.answers))) if said else self.give(0.0, "no text")
+
+    def agreement(self, said: str, references: tuple[str, ...]) -> list[float]:
+        """How well an answer without citations agrees with each reference, from 0 to 1."""
+        raise NotImplementedError
+
+
+class ExactMatch(AgainstReferences):
+    """1 when the answer is a reference, but for case, punctuation, articles and spaces (as SQuAD compares)."""
+
+    label = "exact_match"
+
+    def agreement(self, said: str, references: tuple[str, ...]) -> list[float]:
+        """Same or not."""
+        return [float(plain(said) == plain(reference)) for reference in references]
+
+
+class RougeL(AgainstReferences):
+    """F1 of the longest run of words, gaps allowed, that answer and nearest reference have in common (ROUGE-L, no stemming)."""
+
+    label = "rouge_l"
+
+    def agreement(self, said: str, references: tuple[str, ...]) -> list[float]:
+        """The F1 of each."""
+        from rapidfuzz.distance import LCSseq
+
+        words = _words(said)
+        known = [_words(reference) for reference in references]
+        return [2 * LCSseq.similarity(words, other) / max(1, len(words) + len(other)) for other in known]
+
+
+def plain(text: str) -> str:
+    """A text as SQuAD compares it; one that is nothing but an article or punctuation stays as it is."""
+    bare = _ARTICLES.sub(" ", text.lower().translate(_NO_PUNCTUATION))
+    return " ".join(bare.split()) or text.strip().lower()
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())

@@ -1,0 +1,79 @@
+"""The report of a sweep: one page that fetches nothing, the same in Markdown, and the experiment as it ran."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from harness.report.charts import figures
+from harness.report.found import Found, crashed, seen_rows, state_of, value_of, why_of
+from harness.report.page import render, weakest
+from harness.report.plotly import Charts
+from harness.report.sweep_markdown import markdown
+from harness.report.words import change_rows, difference_words, share_words, time_words, title_of, usd_words, verdict_words
+from harness.sweep.experiment import Experiment
+from harness.sweep.folder import SweepFolder, experiment_of
+from harness.sweep.verdict import SweepResult, p_words
+from serving.pipeline.files import write_text
+
+EXPERIMENT = "experiment.yaml"
+LISTED = 300  # trials in the page's table; the charts and MLflow have all
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A page, and whether the sweep it is of has a verdict."""
+
+    page: Path
+    ended: bool
+
+
+def write_sweep(result: SweepResult, folder: Path) -> Path:
+    """Write `report.html`, `report.md` and `experiment.yaml` of a sweep; returns the HTML's path."""
+    return _write(Found(result.experiment, result.trials, result), folder)
+
+
+def write_kept_sweep(path: Path, folder: Path) -> Written:
+    """The same from a sweep's folder; of a sweep that has not come to its verdict, what is known so far."""
+    kept = SweepFolder(path)
+    result = kept.read_result()
+    if result:
+        return Written(write_sweep(result, folder), ended=True)
+    found = Found(experiment_of(kept.begun()), tuple(kept.finished()))
+    return Written(_write(found, folder), ended=False)
+
+
+def _write(found: Found, folder: Path) -> Path:
+    shown = found.shown
+    page = render(
+        "sweep.html.j2",
+        title=title_of(found),
+        found=found,
+        charts=Charts(figures(found)) if found.trials else None,
+        changes=change_rows(found),
+        verdict=verdict_words(found),
+        weakest=weakest(shown.report, found.goal) if shown else [],
+        config=yaml.safe_dump(shown.config.model_dump(mode="json"), sort_keys=False, allow_unicode=True) if shown else "",
+        seen=seen_rows([one.report for one in found.trials]),
+        listed=LISTED,
+        experiment_file=EXPERIMENT,
+        p_words=p_words,
+        state_of=state_of,
+        why_of=why_of,
+        value_of=value_of,
+        crashed=crashed,
+        difference_words=difference_words,
+        share_words=share_words,
+        time_words=time_words,
+        usd_words=usd_words,
+    )
+    write_text(folder / EXPERIMENT, experiment_text(found.experiment))
+    write_text(folder / "report.md", "\n".join(markdown(found, EXPERIMENT)) + "\n")
+    write_text(folder / "report.html", page)
+    return folder / "report.html"
+
+
+def experiment_text(experiment: Experiment) -> str:
+    """An experiment as the file that runs it again: what the command line changed is in it."""
+    data = experiment.model_dump(mode="json", exclude_defaults=True)
+    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)

@@ -1,0 +1,19 @@
+"""Intervals, paired comparisons and what a number of cases can show; the same scores always give the same verdict."""
+
+from harness.stats.intervals import Interval, mean_interval, percentile, rate_interval
+from harness.stats.paired import ALPHA, Comparison, Outcome, compare, holm
+from harness.stats.power import cases_needed, minimum_detectable
+
+__all__ = [
+    "ALPHA",
+    "Comparison",
+    "Interval",
+    "Outcome",
+    "cases_needed",
+    "compare",
+    "holm",
+    "mean_interval",
+    "minimum_detectable",
+    "percentile",
+    "rate_interval",
+]

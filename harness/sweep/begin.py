@@ -1,0 +1,143 @@
+"""Everything a sweep needs, opened: its questions, its documents, its engine, its run, and what earlier processes found."""
+
+import importlib
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from harness.champion import champion_path
+from harness.golden.load import load_golden
+from harness.golden.sets import GoldenSet, HoldoutSplit, TuneSplit
+from harness.opening import open_corpus
+from harness.settings import HarnessSettings
+from harness.sweep.budget import Ledger, Purse
+from harness.sweep.engines import ENGINES
+from harness.sweep.engines.base import Engine, Plan
+from harness.sweep.engines.worker import Worker, make_worker
+from harness.sweep.estimate import Estimate, Estimator
+from harness.sweep.experiment import EngineChoice, Experiment
+from harness.sweep.folder import Begun, SweepFolder, refuse_changed
+from harness.sweep.search import Progress, Search
+from harness.sweep.sweep import Sweep, firsts
+from harness.sweep.trial import Tried
+from harness.tracking import tracker
+from harness.tracking.base import Run
+from serving.pipeline.config import RagConfig, load_config
+from serving.pipeline.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A sweep that may run."""
+
+    sweep: Sweep
+    run: Run
+    golden: GoldenSet
+    tune: TuneSplit
+    look: Callable[[], HoldoutSplit]
+    corpus: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """How a sweep is run, beside what it asks."""
+
+    store: bool = True
+    replay_only: bool = False
+    tracking: bool = True
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What a sweep stands on, before anything is begun."""
+
+    experiment: Experiment
+    places: HarnessSettings
+    ways: Ways
+    golden: GoldenSet
+    digests: Mapping[str, str]
+    champion: RagConfig | None
+    plan: Plan
+    here: Worker
+    earlier: SweepFolder | None = None
+
+    async def estimate(self) -> Estimate:
+        """What it will cost from here on; no hosted model is asked for it."""
+        configs = tuple(first.config for first in firsts(self.experiment, self.champion))
+        finished = len(self.earlier.finished()) if self.earlier else 0
+        return await Estimator(self.experiment, self.here.shop, self.golden, configs, finished).estimate()
+
+
+def open_sweep(
+    experiment: Experiment, places: HarnessSettings, ways: Ways, building: Callable[[int, int], None], earlier: SweepFolder | None = None
+) -> Opened:
+    """Read and check all that a sweep needs; `earlier` is the folder of the one that is gone on with."""
+    golden = load_golden(places.datasets, experiment.golden)
+    name = experiment.corpus or golden.card.corpus
+    digests = {"golden_digest": golden.digest, "corpus_digest": open_corpus(name, places).digest}
+    champion = _champion(places, golden)
+    if earlier:
+        begun = earlier.begun()
+        refuse_changed(begun, digests)
+        champion = RagConfig.parse(begun.champion) if begun.champion else None
+    workers = experiment.engine.workers or os.cpu_count() or 1
+    shares = 1 if workers == 1 else workers + 1  # this process builds the indexes
+    plan = Plan(name, experiment.metrics, experiment.judge, experiment.concurrency, ways.store, ways.replay_only, shares)
+    return Opened(experiment, places, ways, golden, digests, champion, plan, make_worker(plan, building), earlier)
+
+
+@contextmanager
+def begin(
+    opened: Opened,
+    folder: SweepFolder,
+    estimate: Estimate,
+    *,
+    tell: Callable[[Progress], None],
+    announce: Callable[[Tried], None],
+) -> Iterator[Ready]:
+    """Begin it in a folder, or go on with it there."""
+    experiment, places, ways, golden, name = opened.experiment, opened.places, opened.ways, opened.golden, opened.plan.corpus
+    champion, plan, here = opened.champion, opened.plan, opened.here
+    earlier = folder.begun() if folder.exists() else None
+    with tracker(places, on=ways.tracking).run(folder.path.name, earlier.run_id if earlier else "") as run:
+        known_by = run.id if ways.tracking else ""  # a run in memory cannot be gone on with
+        if earlier is None:
+            started = datetime.now(UTC).isoformat(timespec="seconds")
+            asked = experiment.model_dump(mode="json")
+            told = None if champion is None else champion.model_dump(mode="json")
+            priced = estimate.model_dump(mode="json")
+            folder.begin(
+                Begun(experiment=asked, **opened.digests, corpus=name, champion=told, run_id=known_by, started_at=started, estimate=priced)
+            )
+        else:
+            if known_by and known_by != earlier.run_id:
+                folder.begin(earlier.model_copy(update={"run_id": known_by}))
+            run.forget({one.run_id for one in folder.finished()})
+        engine = connect_engine(experiment.engine, plan, here)
+        purse = Purse(experiment.budget_usd, estimate.case_usd, estimate.proof_usd, estimate.index_usd, Ledger(folder.path))
+        search = Search(experiment, engine, folder, run, purse, tell, announce)
+
+        def look() -> HoldoutSplit:
+            return golden.holdout(why=f"sweep {folder.path.name}", ledger=places.holdout_ledger)
+
+        yield Ready(Sweep(search, champion), run, golden, golden.tune(), look, name)
+
+
+def connect_engine(choice: EngineChoice, plan: Plan, here: Worker) -> Engine:
+    """The engine of an experiment."""
+    module, _, name = ENGINES[choice.name].partition(":")
+    try:
+        engine: Engine = getattr(importlib.import_module(module), name)(choice, plan, here)
+    except ImportError as error:
+        raise ConfigError(
+            f"Engine {choice.name!r} needs a package that is not installed ({error.name}). Run: uv sync --extra ray"
+        ) from None
+    return engine
+
+
+def _champion(places: HarnessSettings, golden: GoldenSet) -> RagConfig | None:
+    """The configuration recorded as champion on this set's holdout."""
+    path = champion_path(places.reports, golden.id, "holdout").with_suffix(".yaml")
+    return load_config(path) if path.is_file() else None

@@ -1,0 +1,53 @@
+"""What an engine promises: cases of one configuration scored somewhere, and nothing decided there."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from harness.golden.sets import Split
+from harness.results import EvalReport
+from serving.pipeline.config import RagConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What came back: the report of a block of cases, and how often the stage store had what was needed."""
+
+    report: EvalReport
+    counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    judge_usd: float = 0.0  # paid to judges since the worker last answered; what the answers cost stands in their traces
+
+
+class Engine(Protocol):
+    """Scores blocks of cases, several configurations at a time."""
+
+    workers: int
+
+    async def start(self) -> None:
+        """Get ready."""
+        ...
+
+    async def index(self, config: RagConfig) -> None:
+        """Build the index of a configuration, so that workers only open it."""
+        ...
+
+    async def score(self, config: RagConfig, cases: Split) -> Scored:
+        """Score a configuration on some cases; a worker that dies is replaced, and its cases are scored again."""
+        ...
+
+    async def stop(self) -> None:
+        """End every worker."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What every worker needs to know, as plain data; all else it reads from the settings, which are the same for all."""
+
+    corpus: str
+    metrics: tuple[str, ...]
+    judge: str = ""
+    concurrency: int = 4
+    store: bool = True
+    replay_only: bool = False
+    shares: int = 1  # processes that share what a provider may be asked for in a minute

@@ -1,0 +1,86 @@
+"""Trials on this machine: in this process, or in several that share the stage store."""
+
+import asyncio
+import os
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+
+from harness.golden.sets import Split
+from harness.sweep.engines.base import Plan, Scored
+from harness.sweep.engines.worker import Loop, Worker, answer, end_with, failure, order, plan_text
+from harness.sweep.experiment import EngineChoice
+from serving.pipeline.config import RagConfig
+from serving.pipeline.errors import InfrastructureError, TouchstoneError
+
+TRIES = 3  # for cases whose worker died
+
+_plan = ""  # of a worker process: what it is told when it starts,
+_loop: Loop | None = None  # and what it makes of that at its first order; both live as long as the process
+
+
+class LocalEngine:
+    """One worker is this process itself; more are processes of their own."""
+
+    def __init__(self, choice: EngineChoice, plan: Plan, here: Worker) -> None:
+        self.workers = choice.workers or os.cpu_count() or 1
+        self._plan = plan
+        self._here = here
+        self._pool: ProcessPoolExecutor | None = None
+        self._ends: tuple[Connection, ...] = ()  # of a pipe that nothing is sent through: workers end when it is closed
+        self._building = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Start the workers; each loads its models when it gets its first cases."""
+        if self.workers > 1:
+            context = get_context("spawn")  # not forked: LanceDB's threads do not survive a fork
+            self._ends = context.Pipe(duplex=False)
+            told = (plan_text(self._plan), self._ends[0])
+            self._pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_begin, initargs=told)
+
+    async def index(self, config: RagConfig) -> None:
+        """Build an index here, one at a time."""
+        async with self._building:
+            await self._here.shop.index(config)
+
+    async def score(self, config: RagConfig, cases: Split) -> Scored:
+        """Score some cases; after the death of a worker by another."""
+        if self._pool is None:
+            return await self._here.score(config, cases)
+        text = order(config, cases)
+        for _ in range(TRIES):
+            pool = self._pool
+            try:
+                return answer(await asyncio.get_running_loop().run_in_executor(pool, _carry_out, text))
+            except BrokenProcessPool:
+                if pool is self._pool:  # the first to notice makes a new one
+                    await self.stop()
+                    await self.start()
+        raise InfrastructureError(
+            f"A worker died {TRIES} times over the same {len(cases.cases)} cases. Is there memory enough for {self.workers}?"
+        )
+
+    async def stop(self) -> None:
+        """End the workers, whatever they are at."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool = None
+        for end in self._ends:
+            end.close()
+        self._ends = ()
+
+
+def _begin(plan: str, driver: Connection) -> None:
+    global _plan
+    end_with(driver)
+    _plan = plan
+
+
+def _carry_out(text: str) -> str:
+    global _loop
+    try:
+        _loop = _loop or Loop(_plan)
+    except TouchstoneError as error:
+        return failure(error)
+    return _loop.run(text)

@@ -1,0 +1,170 @@
+"""Trials on a Ray cluster: an existing one, or one of its own on this machine; the only file that imports Ray.
+
+The study, the folder and MLflow stay with the driver. A worker is an actor that gets its orders and answers in plain text,
+as a worker process of the local engine does; a trial's cases go to whichever is free, an index is built by one of them.
+"""
+
+import asyncio
+import contextlib
+import os
+import warnings
+from typing import Any
+
+from harness.golden.sets import Split
+from harness.settings import HarnessSettings
+from harness.sweep.engines.base import Plan, Scored
+from harness.sweep.engines.worker import Loop, Worker, answer, build_order, failure, heed, order, plan_text
+from harness.sweep.experiment import EngineChoice
+from serving.pipeline.config import RagConfig
+from serving.pipeline.errors import InfrastructureError, TouchstoneError
+
+# What Ray takes from the environment only, and only when it is imported.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_usage_stats_enabled", "0")
+os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # `uv run` is no reason to build an environment for each worker
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+import ray
+from ray.exceptions import RayActorError, RayError, RayTaskError
+
+TRIES = 3  # for cases whose worker died
+PATIENCE_S = 300.0  # for the first worker; a cluster that grows on demand takes its time
+STORE_BYTES = 100_000_000  # Ray's own object store: orders and answers are small
+
+
+class RayEngine:
+    """Workers are actors, one core each; one that dies is replaced, and its cases are scored again by another."""
+
+    def __init__(self, choice: EngineChoice, plan: Plan, here: Worker) -> None:
+        settings = here.shop.settings
+        self._address = choice.address or (settings.ray_address if isinstance(settings, HarnessSettings) else "")
+        self.workers = choice.workers or os.cpu_count() or 1
+        self._wanted = choice.workers
+        self._plan = plan_text(plan)
+        self._idle: asyncio.Queue[Any] = asyncio.Queue()
+        self._workers: set[Any] = set()
+        self._hiring: set[asyncio.Task[None]] = set()
+        self._built: dict[str, asyncio.Task[None]] = {}
+        self._ours = False
+
+    async def start(self) -> None:
+        """Connect, and wait for the first worker; the others join as the cluster finds room for them."""
+        await asyncio.to_thread(self._connect)
+        for _ in range(self.workers):
+            self._hire()
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                self._idle.put_nowait(await self._idle.get())
+        except TimeoutError:
+            await self.stop()
+            late = f"gave no worker within {PATIENCE_S:g} s. Has it a free core? See: ray status"
+            raise InfrastructureError(f"{self._where} {late}") from None
+
+    async def index(self, config: RagConfig) -> None:
+        """Let a worker build an index, once."""
+        key = config.digest("index")
+        if key not in self._built:
+            self._built[key] = asyncio.create_task(self._build(config))
+        await asyncio.shield(self._built[key])
+
+    async def score(self, config: RagConfig, cases: Split) -> Scored:
+        """Score some cases; after the death of a worker by another."""
+        return answer(await self._carry_out(order(config, cases), f"the same {len(cases.cases)} cases"))
+
+    async def stop(self) -> None:
+        """End every worker, and the cluster if it is ours."""
+        for task in [*self._hiring, *self._built.values()]:
+            task.cancel()
+        for worker in list(self._workers):
+            self._dismiss(worker)
+        if self._ours:
+            await asyncio.to_thread(ray.shutdown)
+            self._ours = False
+
+    @property
+    def _where(self) -> str:
+        return f"The Ray cluster at {self._address}" if self._address else "Ray on this machine"
+
+    def _connect(self) -> None:
+        if ray.is_initialized():  # by whoever runs us inside a program of theirs
+            return
+        options: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False, "configure_logging": False}
+        if not self._address:
+            options |= {"num_cpus": self.workers, "include_dashboard": False, "object_store_memory": STORE_BYTES}
+        try:
+            with warnings.catch_warnings():  # LanceDB's about forks, though each of Ray's becomes another program at once
+                warnings.filterwarnings("ignore", "lancedb fork support", RuntimeWarning)
+                ray.init(address=self._address or "local", **options)
+        except (RayError, ConnectionError, RuntimeError, ValueError, OSError, TimeoutError) as error:
+            why = (str(error).splitlines() or [repr(error)])[0]
+            raise InfrastructureError(f"{self._where} cannot be reached: {why}") from error
+        self._ours = True
+        if self._address and not self._wanted:
+            self.workers = max(1, int(_resources().get("CPU", 1)))
+
+    def _hire(self) -> None:
+        """Ask for a worker; it is idle as soon as it is there."""
+        task = asyncio.create_task(self._hired())
+        self._hiring.add(task)
+        task.add_done_callback(self._hiring.discard)
+
+    async def _hired(self) -> None:
+        worker = _Actor.remote(self._plan)
+        self._workers.add(worker)
+        try:
+            await worker.ready.remote()
+        except RayError as error:
+            self._idle.put_nowait(error)
+        else:
+            self._idle.put_nowait(worker)
+
+    async def _build(self, config: RagConfig) -> None:
+        heed(await self._carry_out(build_order(config), "the same index"))
+
+    async def _carry_out(self, text: str, what: str) -> str:
+        for _ in range(TRIES):
+            worker = await self._idle.get()
+            try:
+                if isinstance(worker, RayError):  # one that was asked for and did not come
+                    raise worker
+                said = str(await worker.run.remote(text))
+            except RayTaskError:  # a mistake of ours, with its trace
+                raise
+            except RayActorError:
+                self._dismiss(worker)
+                self._hire()
+                continue
+            except RayError as error:
+                raise InfrastructureError(f"{self._where} failed: {str(error).splitlines()[0]}") from error
+            self._idle.put_nowait(worker)
+            return said
+        raise InfrastructureError(f"A worker died {TRIES} times over {what}. {self._where} may be short of memory.")
+
+    def _dismiss(self, worker: Any) -> None:
+        self._workers.discard(worker)
+        if not isinstance(worker, RayError):
+            with contextlib.suppress(RayError, ValueError):
+                ray.kill(worker)
+
+
+class _Carrier:
+    """A worker in a process of Ray's."""
+
+    def __init__(self, plan: str) -> None:
+        self._plan = plan
+        self._loop: Loop | None = None
+
+    def ready(self) -> None:
+        """Answers once the process is there."""
+
+    def run(self, text: str) -> str:
+        """Carry out an order; models and documents are loaded with the first."""
+        try:
+            self._loop = self._loop or Loop(self._plan)
+        except TouchstoneError as error:
+            return failure(error)
+        return self._loop.run(text)
+
+
+_resources: Any = ray.cluster_resources
+_Actor: Any = ray.remote(num_cpus=1, max_restarts=0)(_Carrier)

@@ -1,0 +1,131 @@
+"""A worker: one workshop, kept as long as the process lives, that scores what it is told to."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import threading
+from collections.abc import Mapping
+from dataclasses import asdict
+from multiprocessing.connection import Connection
+from typing import Any
+
+from harness.evaluate import Evaluator
+from harness.golden.case import Case
+from harness.golden.sets import Split
+from harness.opening import open_corpus, open_stages, open_tools, open_workshop, read_settings
+from harness.results import parse_report, report_text
+from harness.sweep.engines.base import Plan, Scored
+from harness.sweep.tally import Tally, tallied
+from harness.workshop import Building, Workshop
+from serving.pipeline import errors
+from serving.pipeline.config import RagConfig
+from serving.pipeline.errors import TouchstoneError
+
+
+def build_order(config: RagConfig) -> str:
+    """An index to build, as JSON."""
+    return json.dumps({"config": config.model_dump(mode="json")}, ensure_ascii=False)
+
+
+def order(config: RagConfig, cases: Split) -> str:
+    """Cases of a configuration to score, as JSON."""
+    rows = [case.model_dump(mode="json") for case in cases.cases]
+    about = {"golden": cases.golden, "name": cases.name, "golden_digest": cases.golden_digest}
+    return json.dumps({"config": config.model_dump(mode="json"), "split": about, "cases": rows}, ensure_ascii=False)
+
+
+def answer(text: str) -> Scored:
+    """What a worker said, read; a failure that Touchstone foresees is raised here as it was there."""
+    head, _, body = text.partition("\n")
+    said = json.loads(head)
+    if "error" in said:
+        raise getattr(errors, said["error"])(said["message"])
+    return Scored(parse_report(body, "a worker's answer"), said["counts"], said["judge_usd"])
+
+
+def heed(text: str) -> None:
+    """What a worker said to an order that scores nothing."""
+    if text:
+        answer(text)
+
+
+class Worker:
+    """Scores orders one after the other, in an event loop of its own."""
+
+    def __init__(self, shop: Workshop, evaluator: Evaluator, judged: Tally) -> None:
+        self.shop = shop
+        self.evaluator = evaluator
+        self._judged = judged
+
+    async def score(self, config: RagConfig, cases: Split) -> Scored:
+        """Score a configuration on some cases."""
+        stages = self.shop.stages
+        before = stages.counts.plain() if stages else {}
+        report = await self.shop.evaluate(config, cases, self.evaluator)
+        return Scored(report, _since(before, stages.counts.plain()) if stages else {}, self._judged.take())
+
+
+def make_worker(plan: Plan, building: Building | None = None) -> Worker:
+    """A worker by the plan and the settings of this process."""
+    places = read_settings()
+    places = places.model_copy(update={"limit_shares": places.limit_shares * plan.shares})
+    stages = open_stages(places, on=plan.store)
+    shop = open_workshop(open_corpus(plan.corpus, places), places, stages, building, replay_only=plan.replay_only)
+    judged = Tally()
+    tools = tallied(open_tools(plan.judge, places, stages), judged)
+    return Worker(shop, Evaluator(plan.metrics, plan.concurrency, tools=tools, stages=stages, part=True), judged)
+
+
+def failure(error: TouchstoneError) -> str:
+    """A failure in words: not every exception survives the way between processes."""
+    return json.dumps({"error": type(error).__name__, "message": str(error)})
+
+
+class Loop:
+    """A worker in a process of its own: plain text in, plain text out."""
+
+    def __init__(self, plan: str) -> None:
+        raw: dict[str, Any] = json.loads(plan)
+        self._worker = make_worker(Plan(**{**raw, "metrics": tuple(raw["metrics"])}))
+        self._loop = asyncio.new_event_loop()  # one for all orders: open indexes belong to it
+
+    def run(self, text: str) -> str:
+        """Carry out an order."""
+        try:
+            return self._loop.run_until_complete(self._carry_out(json.loads(text)))
+        except TouchstoneError as error:
+            return failure(error)
+
+    async def _carry_out(self, raw: Mapping[str, Any]) -> str:
+        config = RagConfig.parse(raw["config"])
+        if "cases" not in raw:
+            await self._worker.shop.index(config)
+            return ""
+        about, cases = raw["split"], tuple(Case.model_validate(row) for row in raw["cases"])
+        scored = await self._worker.score(config, Split(about["golden"], about["name"], cases, about["golden_digest"]))
+        return json.dumps({"counts": scored.counts, "judge_usd": scored.judge_usd}) + "\n" + report_text(scored.report)
+
+
+def plan_text(plan: Plan) -> str:
+    """A plan as JSON."""
+    return json.dumps(asdict(plan))
+
+
+def end_with(driver: Connection) -> None:
+    """End this process as soon as the driver closes its end of a pipe or is gone; Ctrl-C is the driver's to hear."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch() -> None:
+        with contextlib.suppress(EOFError, OSError):
+            driver.recv_bytes()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _since(before: Mapping[str, Mapping[str, int]], after: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:
+    """What was counted between two looks."""
+    none = {"hits": 0, "misses": 0}
+    return {stage: {name: count - before.get(stage, none)[name] for name, count in counts.items()} for stage, counts in after.items()}

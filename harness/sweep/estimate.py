@@ -1,0 +1,246 @@
+"""What a sweep will cost, before its first call: tokens, dollars and time, from a few questions taken through retrieval.
+
+Nothing that is kept is subtracted: what the stage store has is free, so every figure is an "at most" of its kind.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict
+
+from harness.golden.case import Case
+from harness.golden.sets import GoldenSet
+from harness.sweep.asking import Asking, Call, Priced, judging
+from harness.sweep.between import Between, total
+from harness.sweep.experiment import Experiment
+from harness.sweep.probe import CASES, Probe, index_tokens, probe
+from harness.sweep.reach import Reach, hosted
+from harness.workshop import Workshop
+from serving.pipeline.answer.pack import estimate_tokens
+from serving.pipeline.config import RagConfig
+from serving.pipeline.errors import DataError
+from serving.pipeline.models import EMBEDDINGS
+from serving.pipeline.models.prices import price
+from serving.pipeline.registry import Spec
+from serving.pipeline.retrieve import RERANKERS
+from serving.pipeline.retrieve.base import Billed
+from serving.pipeline.settings import PipelineSettings
+
+# Assumptions, each told where it was used.
+SHARES = (0.05, 0.25, 1.0)  # of max_tokens, as the length of an answer: low, likely, high
+CALL_S = (0.5, 2.0, 6.0)  # of a call to a hosted model
+SLOWER = 1.5  # than the base's: the slowest mean of a search
+BYTES_PER_TOKEN = 2  # at the very least, in every script: English has about four
+FRAME_TOKENS = 50  # roles and separators around a prompt
+
+
+class Estimate(BaseModel):
+    """What a sweep will cost at most, as far as it can be known."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    trials: int  # still to be run
+    finalists: int  # configurations proven on the holdout, the incumbent among them
+    cases: Between  # scored, of both splits
+    indexes: int  # different ones, at most
+    input_tokens: Between
+    output_tokens: Between
+    usd: Between
+    seconds: Between
+    case_usd: float  # the most that one case may cost
+    index_usd: float  # the most that one index may cost
+    proof_usd: float  # the most that the proof on the holdout may cost
+    simulated: bool = False  # the money is that of models stood in for
+    hosted: tuple[str, ...] = ()
+    unpriced: tuple[str, ...] = ()
+    assumed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Estimator:
+    """Adds up what a probe has found over all trials that an experiment may come to."""
+
+    experiment: Experiment
+    shop: Workshop
+    golden: GoldenSet
+    firsts: tuple[RagConfig, ...]  # the base, and the champion where there is one
+    finished: int = 0  # trials that an earlier process has scored
+
+    async def estimate(self) -> Estimate:
+        """The whole sweep's price."""
+        asked = self.golden.tune().head(self.experiment.cases).cases
+        if not asked:
+            raise DataError(f"The tune split of {self.golden.id} has no cases; a set this small cannot be split.")
+        found = await probe(self.shop, self.firsts[0], asked[:CASES])
+        reach = Reach(self.experiment, self.firsts)
+        return _Sum(self.experiment, self.shop, self.golden.cases, reach, found, asked, self._held_out, self.finished).whole()
+
+    @property
+    def _held_out(self) -> int:
+        return sum(self.golden.split_of(case) == "holdout" for case in self.golden.cases)
+
+
+@dataclass(frozen=True)
+class _Sum:
+    experiment: Experiment
+    shop: Workshop
+    every: Sequence[Case]
+    reach: Reach
+    probe: Probe
+    asked: Sequence[Case]
+    held_out: int
+    finished: int
+
+    def whole(self) -> Estimate:
+        experiment, reach = self.experiment, self.reach
+        trials = max(0, experiment.trials - self.finished)
+        finalists = len(reach.firsts) + experiment.finalists
+        cases, call = self._cases(trials), self._call()
+        answering, judges = self._answering(call), judging(experiment, self.shop.settings, call, self._passages)
+        each = [answering, *judges]
+        usd = cases * total([*(one.usd for one in each), self._question_usd(), self._rerank_usd()])
+        paid = [spec for spec in reach.embedders if hosted(spec)]
+        index_usd, indexes = self._index_usd(paid), Between(low=1, likely=max(1, reach.indexes // 2), high=reach.indexes)
+        case_usd = sum(one.dearest_usd for one in each) + self._question_usd().high * BYTES_PER_TOKEN + self._rerank_usd().high
+        names = self._names(judges)
+        return Estimate(
+            trials=trials,
+            finalists=finalists,
+            cases=cases,
+            indexes=reach.indexes,
+            input_tokens=cases * total(one.input_tokens for one in each),
+            output_tokens=cases * total(one.output_tokens for one in each),
+            usd=usd + (indexes * index_usd if trials else Between()),
+            seconds=self._seconds(cases, any(hosted(spec) for spec in reach.chats), judges),
+            case_usd=case_usd,
+            index_usd=index_usd.high * BYTES_PER_TOKEN,
+            proof_usd=finalists * self.held_out * case_usd,
+            simulated=any(one.simulated for one in answering.models),
+            hosted=names,
+            unpriced=self._unpriced(each),
+            assumed=self._assumed(names),
+        )
+
+    def _cases(self, trials: int) -> Between:
+        """How many cases are scored: with every trial given up at its first look, and with none."""
+        rules, block, count = self.experiment.pruner, self.experiment.block, len(self.asked)
+        firsts = max(0, min(trials, len(self.reach.firsts) - self.finished))
+        first_look = count if rules.name == "none" else min(count, math.ceil(rules.startup / block) * block)
+        proof = (len(self.reach.firsts), len(self.reach.firsts) + min(trials + self.finished, self.experiment.finalists))
+        most = trials * count + proof[1] * self.held_out
+        return Between(low=firsts * count + (trials - firsts) * first_look + proof[0] * self.held_out, likely=most, high=most)
+
+    def _answering(self, call: Call) -> Asking:
+        """One answer, by whichever model."""
+        settings, share = self.shop.settings, self.probe.pro_share
+        models = [Priced.of(spec, settings) for spec in self.reach.chats]
+        tiers = self.reach.firsts[0].answer.models
+        return Asking.of(call, models, [(Priced.of(tiers.lite, settings), 1 - share), (Priced.of(tiers.pro, settings), share)])
+
+    def _call(self) -> Call:
+        """The call that answers, over all that the space can reach."""
+        probe, reach, base = self.probe, self.reach, self.reach.firsts[0].answer
+        templates = [estimate_tokens(text) for text in reach.prompts(self.shop.prompts)]
+        frame = probe.prompt_tokens - probe.passage_tokens
+        own = estimate_tokens(self.shop.prompts.get(base.prompt.name, base.prompt.version).text)
+        factors = reach.passages()
+        most = reach.context_tokens if factors is None else min(probe.passage_tokens * factors[1], reach.context_tokens)
+        least = probe.passage_tokens * min(1.0, factors[0] if factors else 0.5)
+        asked = Between(
+            low=max(0.0, frame - own + min(templates)) + least,
+            likely=probe.prompt_tokens,
+            high=max(0.0, frame - own) + max(templates) + max(most, probe.passage_tokens),
+        )
+        limits = reach.max_tokens
+        said = Between(low=SHARES[0] * limits[0], likely=SHARES[1] * base.max_tokens, high=SHARES[2] * limits[1])
+        if probe.answer_tokens is not None:
+            said = Between(low=min(probe.answer_tokens, said.low), likely=probe.answer_tokens, high=said.high)
+        characters = 4 * max(templates) + max(len(case.question) for case in self.every) + 4 * reach.context_tokens
+        largest = characters * self._bytes_per_character / BYTES_PER_TOKEN + FRAME_TOKENS
+        return Call(asked, said, largest, limits[1])
+
+    @property
+    def _passages(self) -> tuple[float, float]:
+        most = max(config.retrieve.top_k * (1 + 2 * config.retrieve.neighbours) for config in self.reach.ends)
+        return self.probe.passages, most
+
+    @property
+    def _bytes_per_character(self) -> float:
+        """Of the text that has most; 1 in English, 3 in Chinese."""
+        texts = [*(one.text for one in self.shop.corpus.documents), *(case.question for case in self.every)]
+        return max((len(text.encode("utf-8", "replace")) / len(text) for text in texts if text), default=1.0)
+
+    def _question_usd(self) -> Between:
+        """What the vector of a question costs."""
+        tokens = [estimate_tokens(case.question) for case in self.every]
+        prices = [self._embedding(spec, 1.0) for spec in self.reach.embedders]
+        return Between(low=min(prices) * min(tokens), likely=prices[0] * sum(tokens) / len(tokens), high=max(prices) * max(tokens))
+
+    def _rerank_usd(self) -> Between:
+        prices = [_reranking(spec, self.shop.settings, self._candidates)[0] for spec in self.reach.rerankers]
+        return Between(low=min(prices), likely=prices[0], high=max(prices))
+
+    @property
+    def _candidates(self) -> int:
+        return max(config.retrieve.candidates for config in self.reach.ends)
+
+    def _index_usd(self, paid: Sequence[Spec]) -> Between:
+        """What the vectors of one index cost; the corpus is cut as each end of the space cuts it."""
+        if not paid:
+            return Between()
+        made = {config.digest("index"): config for config in self.reach.ends}
+        costs = [self._embedding(config.index.embedder, index_tokens(self.shop.corpus, config)) for config in made.values()]
+        return Between(low=min(costs), likely=costs[0], high=max(costs))
+
+    def _embedding(self, spec: Spec, tokens: float) -> float:
+        if not hosted(spec):
+            return 0.0
+        source = EMBEDDINGS.build(spec, name=spec.name, settings=self.shop.settings)
+        return (price(source.price_model, 1_000_000, 0) or 0.0) * tokens / 1_000_000
+
+    def _seconds(self, cases: Between, asks: bool, judges: Sequence[Asking]) -> Between:
+        """Here as long as the probe took; elsewhere as long as calls are assumed to take, or as the provider's limits make them."""
+        experiment, settings = self.experiment, self.shop.settings
+        workers = experiment.engine.workers or 1
+        here = Between(low=1, likely=1, high=SLOWER) * (self.probe.ms / 1000 / workers)
+        calls = (1 if asks else 0) + sum(one.calls for one in judges)
+        lanes = workers * min(experiment.concurrency, settings.model_concurrency)
+        pause = 60 / settings.requests_per_minute if settings.requests_per_minute else 0.0
+        there = [calls * max(seconds / lanes, pause) for seconds in CALL_S]
+        build = self.probe.index_seconds
+        return cases * (here + Between(low=there[0], likely=there[1], high=there[2])) + Between(
+            likely=build * (self.reach.indexes // 2), high=build * max(0, self.reach.indexes - 1)
+        )
+
+    def _names(self, judges: Sequence[Asking]) -> tuple[str, ...]:
+        """Every hosted model."""
+        models = [spec.name for spec in (*self.reach.chats, *self.reach.embedders) if hosted(spec)]
+        models += [_reranking(spec, self.shop.settings, 1)[1] for spec in self.reach.rerankers]
+        models += [model.name for one in judges for model in one.models if hosted(Spec(name=model.name))]
+        return tuple(dict.fromkeys(name for name in models if name))
+
+    def _unpriced(self, each: Sequence[Asking]) -> tuple[str, ...]:
+        """The models whose price nobody knows."""
+        settings = self.shop.settings
+        names = [model.name for one in each for model in one.models if not model.known]
+        embedders = [
+            (spec.name, EMBEDDINGS.build(spec, name=spec.name, settings=settings)) for spec in self.reach.embedders if hosted(spec)
+        ]
+        names += [name for name, source in embedders if price(source.price_model, 1, 0) is None]
+        names += [name for spec in self.reach.rerankers for _, name, known in [_reranking(spec, settings, 1)] if not known]
+        return tuple(dict.fromkeys(names))
+
+    def _assumed(self, names: Sequence[str]) -> tuple[str, ...]:
+        told = [f"an answer of {SHARES[0]:.0%} to {SHARES[2]:.0%} of max_tokens"] if self.probe.answer_tokens is None else []
+        return (*told, *([f"{CALL_S[0]:g} to {CALL_S[2]:g} s a hosted call"] if names else []))
+
+
+def _reranking(spec: Spec, settings: PipelineSettings, passages: int) -> tuple[float, str, bool]:
+    """Dollars of reranking so many passages, by whom where it is paid for, and whether the price is known."""
+    if not issubclass(RERANKERS.load(spec.name), Billed):
+        return 0.0, "", True
+    reranker = RERANKERS.build(spec, store=None, embeddings=None, settings=settings)
+    assert isinstance(reranker, Billed)
+    use = reranker.usage([None] * passages)  # type: ignore[list-item]  # only how many there are counts
+    return use.usd, use.model, use.priced

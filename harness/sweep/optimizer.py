@@ -1,0 +1,120 @@
+"""Optuna behind three words: ask, tell, and a study that is made again from what was told before."""
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+from harness.sweep.experiment import Experiment
+from harness.sweep.front import undominated
+from harness.sweep.space import grid, named, suggest
+from harness.sweep.trial import Tried
+from serving.pipeline.digest import digest_of
+from serving.pipeline.errors import ConfigError
+
+if TYPE_CHECKING:
+    import optuna
+
+ATTEMPTS = 100  # times that one trial's values may be found to be known already
+CLEVER = 10  # of these, before values are drawn at random: a small space is soon searched where the sampler likes to look
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the study would like to know next."""
+
+    values: Mapping[str, Any]
+    trial: "optuna.trial.Trial"
+
+
+class Optimizer:
+    """Suggests values; the same experiment and the same earlier trials lead to the same suggestion, in whatever process."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._experiment = experiment
+        directions: list[Literal["maximize", "minimize"]] = [
+            "maximize" if experiment.direction(name) == "higher" else "minimize" for name in experiment.objective
+        ]
+        self.study = optuna.create_study(study_name=experiment.name, directions=directions)
+
+    def replay(self, tried: Tried) -> None:
+        """Tell the study of a trial that it did not ask for, or that it asked for in another process."""
+        self.tell(self._begin(tried.number, tried.values), tried)
+
+    def ask(self, number: int, attempt: int = 0) -> Asked | None:
+        """Values for the trial of this number; `None` when there are no others."""
+        if self._experiment.sampler == "grid":
+            point = next(self._points, None)
+            return None if point is None else self._begin(number, point)
+        if attempt >= ATTEMPTS:
+            return None
+        self.study.sampler = self._sampler(number, attempt)
+        trial = self.study.ask()
+        values = suggest(trial, self._experiment)
+        self._fail(trial)
+        return self._begin(number, values)
+
+    def _begin(self, number: int, values: Mapping[str, Any]) -> Asked:
+        """A trial of just these values: the study must know them as the folder does, to the last bit, to go on alike from either."""
+        self.study.sampler = self._sampler(number, 0)
+        self.study.enqueue_trial(named(self._experiment, values))
+        trial = self.study.ask()
+        suggest(trial, self._experiment)
+        return Asked(values, trial)
+
+    def tell(self, asked: Asked, tried: Tried) -> None:
+        """What a trial came to; one that was given up counts by its mean so far, and is never the best."""
+        if tried.state == "failed":  # a mean over the cases that it survived would flatter it
+            self._fail(asked.trial)
+            return
+        for name, far in tried.violations.items():
+            asked.trial.set_constraint(name, far)
+        asked.trial.set_constraint("given_up", 1.0 if tried.state == "pruned" else 0.0)
+        self.study.tell(asked.trial, list(tried.objectives))
+
+    def drop(self, asked: Asked) -> None:
+        """Forget a suggestion that is known already."""
+        self._fail(asked.trial)
+
+    def front(self, tried: Sequence[Tried]) -> list[Tried]:
+        """Of usable trials, those that no other beats in every objective; for one objective simply all."""
+        signs = [1.0 if self._experiment.direction(name) == "higher" else -1.0 for name in self._experiment.objective]
+        points = [[sign * value for sign, value in zip(signs, one.objectives, strict=True)] for one in tried]
+        if len(signs) == 1:
+            return list(tried)
+        return [tried[place] for place in undominated(points)]
+
+    def _fail(self, trial: "optuna.trial.Trial") -> None:
+        from optuna.trial import TrialState
+
+        self.study.tell(trial, state=TrialState.FAIL)
+
+    @cached_property
+    def _points(self) -> Iterator[dict[str, Any]]:
+        """The grid's points that were not asked for in this process; those that earlier ones tried are dropped as known."""
+        return iter(grid(self._experiment))
+
+    def _sampler(self, number: int, attempt: int) -> "optuna.samplers.BaseSampler":
+        """A sampler of its own for each trial: its chance depends on nothing but the seed and the trial's number."""
+        from optuna import samplers
+        from optuna.exceptions import ExperimentalWarning
+
+        seed = int(digest_of([self._experiment.seed, number, attempt])[:8], 16)
+        match self._experiment.sampler if attempt < CLEVER else "random":
+            case "random" | "grid":
+                return samplers.RandomSampler(seed=seed)
+            case "nsga2":
+                return samplers.NSGAIISampler(seed=seed)
+            case "gp":
+                try:
+                    return samplers.GPSampler(seed=seed)
+                except ImportError:
+                    raise ConfigError("Sampler 'gp' needs torch, which is not installed. Use 'tpe', or run: uv pip install torch") from None
+        startup = min(10, max(3, self._experiment.trials // 4))
+        with warnings.catch_warnings():  # "group" lets conditional knobs take part; Optuna calls it experimental each time
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            return samplers.TPESampler(seed=seed, multivariate=True, group=True, n_startup_trials=startup)

@@ -1,0 +1,45 @@
+"""Giving up on a trial that is surely worse, by the same cases of another."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.results import EvalReport
+from harness.stats.sequential import surely_worse
+from harness.sweep.experiment import Pruning
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A finished trial that others are held against, and how many it was chosen from for its mean."""
+
+    report: EvalReport
+    name: str
+    chosen_from: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Pruner:
+    """Holds what a trial has scored so far against a finished one, case by case in the fixed order."""
+
+    rules: Pruning
+    metric: str
+    higher_is_better: bool
+
+    def verdict(self, parts: Sequence[EvalReport], reference: Reference | None) -> str:
+        """Why a trial should be given up now; empty while it should go on.
+
+        The best of m owes part of its mean to luck on these very cases. At alpha / m an equal trial is still dropped with a
+        chance of at most alpha: to be surely worse than the best of m is to be surely worse than one of the m.
+        """
+        if self.rules.name == "none" or reference is None:
+            return ""
+        known = {row.case.id: row.value(self.metric) for row in reference.report.rows}
+        pairs = [(row.value(self.metric), known.get(row.case.id)) for part in parts for row in part.rows]
+        differences = [mine - theirs for mine, theirs in pairs if mine is not None and theirs is not None]
+        if len(differences) < self.rules.startup:
+            return ""
+        signed = differences if self.higher_is_better else [-one for one in differences]
+        if not surely_worse(signed, self.rules.alpha / reference.chosen_from):
+            return ""
+        mean = sum(differences) / len(differences)
+        return f"{self.metric} {mean:+.3f} against {reference.name} on the first {len(differences)} cases: surely worse"

@@ -1,0 +1,176 @@
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.golden.sets import HoldoutSplit, Split
+from harness.results import CaseError, CaseResult, EvalReport
+from harness.sweep.budget import Ledger, OverBudget, Purse, Sent, Spent, spent
+from harness.sweep.engines.base import Scored
+from harness.sweep.sweep import Sweep
+from serving.pipeline.config import RagConfig
+from serving.pipeline.errors import ConfigError, DataError
+from serving.pipeline.types import StageRecord, Usage
+from tests.harness.making import a_case, a_trace
+from tests.harness.sweeping import RuleEngine, experiment, search, searched, smooth, tune
+
+CASE_USD = 0.01
+
+
+class PricedEngine(RuleEngine):
+    """Scores by a rule, for money: a case costs between nothing and the most, as its place and configuration say."""
+
+    paid = 0.0
+
+    async def score(self, config: RagConfig, cases: Split) -> Scored:
+        scored = await super().score(config, cases)
+        rows = [replace(row, trace=self._billed(row, config)) for row in scored.report.rows]
+        return replace(scored, report=EvalReport(scored.report.header, tuple(rows)))
+
+    def _billed(self, row: CaseResult, config: RagConfig):
+        usd = CASE_USD * ((int(row.case.id[1:]) * 7 + config.retrieve.top_k) % 11) / 10
+        self.paid += usd
+        assert row.trace is not None
+        return replace(row.trace, usage=(Usage("m", 1, 1, usd),))
+
+
+def holdout(count: int = 6) -> HoldoutSplit:
+    return HoldoutSplit("t/v1", "holdout", tuple(a_case(id=f"c{place}") for place in range(count)), "g")
+
+
+@given(
+    limit=st.floats(0.0, 10.0),
+    reserve=st.floats(0.0, 3.0),
+    steps=st.lists(st.tuples(st.integers(1, 9), st.floats(0.0, 1.0), st.booleans()), max_size=60),
+)
+def test_what_is_spent_and_on_its_way_never_passes_the_limit(limit: float, reserve: float, steps: list[tuple[int, float, bool]]) -> None:
+    purse = Purse(limit, 0.1, reserve)
+    away: list[Sent] = []
+    for cases, share, come_back in steps:
+        if come_back and away:
+            sent = away.pop(0)
+            purse.back(sent, sent.usd * share)
+        else:
+            try:
+                away.append(purse.take(cases * purse.case_usd))
+            except OverBudget:
+                assert purse.spent_usd + purse.away_usd + cases * 0.1 > limit - reserve  # it refuses nothing that fits
+        assert purse.spent_usd + purse.away_usd <= max(0.0, limit - reserve) + 1e-9
+    for sent in away:
+        purse.back(sent, None)
+    assert purse.spent_usd <= max(0.0, limit - reserve) + 1e-9
+    assert purse.away_usd == 0
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+@pytest.mark.parametrize("budget", [0.25, 0.5, 0.9, 1.7])
+def test_a_search_with_several_workers_never_spends_more_than_its_budget(budget: float, workers: int, tmp_path: Path) -> None:
+    asked = experiment(budget_usd=budget, trials=40)
+    engine = PricedEngine(workers=workers)
+    made = search(asked, tmp_path, engine, Purse(budget, CASE_USD))
+    trials = searched(made)
+    assert engine.paid <= budget
+    assert engine.paid == pytest.approx(made.purse.spent_usd)
+    assert 1 < len(trials) < 40
+    assert made.ended == f"the next cases might not be paid for by the budget of ${budget:g}"
+    assert engine.paid > budget - workers * 5 * CASE_USD  # and it stops only when another block might not fit
+
+
+def test_the_reserve_pays_for_the_proof(tmp_path: Path) -> None:
+    asked = experiment(budget_usd=0.6, trials=40, finalists=2)
+    engine = PricedEngine(workers=2)
+    made = search(asked, tmp_path, engine, Purse(0.6, CASE_USD, reserve_usd=3 * 6 * CASE_USD))
+    result = asyncio.run(Sweep(made).run(tune(), holdout))
+    assert result.ended
+    assert len(result.finalists) == 3
+    assert engine.paid <= 0.6
+    assert result.spent_usd == pytest.approx(engine.paid)
+
+
+def test_a_budget_too_small_for_the_base_says_what_it_takes(tmp_path: Path) -> None:
+    asked = experiment(budget_usd=0.02)
+    with pytest.raises(ConfigError, match=r"\$0.02 may not even pay for the base, the proof on the holdout included \(up to \$0.0100\)"):
+        searched(search(asked, tmp_path, PricedEngine(), Purse(0.02, CASE_USD, reserve_usd=0.01)))
+
+
+def test_whoever_finds_the_purse_empty_waits_for_others_to_come_back_cheaper() -> None:
+    async def story() -> list[str]:
+        purse, told = Purse(1.0, 0.1), []
+
+        async def late() -> None:
+            sent = await purse.send(5)
+            told.append("sent")
+            purse.back(sent, 0.5)
+
+        first = await purse.send(8)
+        task = asyncio.create_task(late())
+        await asyncio.sleep(0)
+        assert told == []
+        purse.back(first, 0.4)
+        await task
+        with pytest.raises(OverBudget):  # 0.9 is spent, and nobody is on the way
+            await purse.send(2)
+        return told
+
+    assert asyncio.run(story()) == ["sent"]
+
+
+def test_work_that_never_came_back_counts_at_its_most_in_the_next_process_too(tmp_path: Path) -> None:
+    purse = Purse(1.0, 0.1, ledger=Ledger(tmp_path))
+    purse.back(purse.take(0.3), 0.2)
+    purse.take(0.5)  # and the process is killed
+    again = Purse(1.0, 0.1, ledger=Ledger(tmp_path))
+    assert again.spent_usd == pytest.approx(0.7)
+    with pytest.raises(OverBudget):
+        again.take(0.4)
+
+
+def test_a_ledger_that_was_damaged_is_told(tmp_path: Path) -> None:
+    (tmp_path / "spent.json").write_text("{")
+    with pytest.raises(DataError, match=r"spent.json: does not say what the sweep has cost"):
+        Ledger(tmp_path).read()
+    assert Ledger(tmp_path / "none").read() == Spent()
+
+
+def test_an_index_is_paid_for_once(tmp_path: Path) -> None:
+    asked = experiment(trials=4)
+    purse = Purse(10.0, CASE_USD, index_usd=1.0, ledger=Ledger(tmp_path / "money"))
+    made = search(asked, tmp_path, PricedEngine(), purse)
+    searched(made)
+    assert 1.0 < purse.spent_usd < 2.0  # all trials stand on one index
+    assert not Purse(10.0, CASE_USD, index_usd=1.0, ledger=Ledger(tmp_path / "money")).owes(asked.config.digest("index"))
+
+
+def test_what_was_kept_costs_nothing_again() -> None:
+    usage = (Usage("chat", 1, 1, 0.5), Usage("titan", 1, 0, 0.25, stage="retrieve"))
+
+    def a_report(*kept: str) -> EvalReport:
+        stages = tuple(StageRecord(name, "d", 1.0, {"kept_ms": 3.0} if name in kept else {}) for name in ("retrieve", "answer"))
+        return EvalReport(None, (CaseResult(a_case(), trace=replace(a_trace(), usage=usage, stages=stages)),))  # type: ignore[arg-type]
+
+    assert spent(a_report()) == 0.75
+    assert spent(a_report("answer")) == 0.25
+    assert spent(a_report("retrieve")) == 0.5
+    assert spent(a_report("retrieve", "answer")) == 0
+
+
+def test_a_case_that_failed_may_have_cost_the_most_and_one_that_was_refused_cost_nothing() -> None:
+    failed = CaseResult(a_case(), error=CaseError("ModelError", "no text", infrastructure=True))
+    refused = CaseResult(a_case(), error=CaseError("RequestError", "too long", infrastructure=False))
+    assert spent(EvalReport(None, (failed, refused)), 0.25) == 0.25  # type: ignore[arg-type]
+
+
+def test_a_case_dearer_than_was_thought_possible_makes_later_ones_count_as_much() -> None:
+    purse = Purse(10.0, 0.1)
+    dear = replace(a_trace(), usage=(Usage("m", 1, 1, 0.4),))
+    purse.cost(EvalReport(None, (CaseResult(a_case(), trace=dear),)), 0.0)  # type: ignore[arg-type]
+    assert purse.case_usd == 0.4
+
+
+def test_time_ends_a_search_between_two_trials_and_keeps_what_is_finished(tmp_path: Path) -> None:
+    made = search(experiment(timeout_s=1e-9), tmp_path, RuleEngine(smooth))
+    assert [one.label for one in searched(made)] == ["base"]
+    assert made.ended == "the time of 1e-09 s was over"
