@@ -26,9 +26,10 @@ setup: .venv/.made  ## make the environment from uv.lock (brings uv itself when 
 	python3 -m venv .touchstone/tools
 	.touchstone/tools/bin/pip install --quiet --disable-pip-version-check uv
 
-demo: setup  ## the whole loop once: sweep → winner → release → one answer
+demo: setup  ## the whole loop once: sweep → winner → gate → release → one answer
 	@$(RUN) touchstone doctor
 	$(RUN) mlflow run . -e sweep --env-manager local --experiment-name touchstone -P experiment=experiments/quickstart.yaml
+	$(RUN) touchstone gate --config "$$(ls -td reports/sweeps/*/winner.yaml | head -1)"
 	$(RUN) touchstone promote --channel dev
 	$(RUN) touchstone ask --channel dev "How many days of paid holiday do people in Leeds get, bank holidays aside?"
 	@echo
@@ -49,12 +50,16 @@ fix: setup  ## format and mend what can be mended by itself
 	$(RUN) ruff check --fix .
 	$(RUN) ruff format .
 
-bench: setup  ## measure again what reports/bench/ says (DATA="PATH …" adds retrieval on your sets)
+bench: setup  ## measure again what reports/bench/ says (DATA="PATH …" retrieval on your sets, WICE=PATH, SAFETY="XSTEST BIPIA")
 	$(RUN) python bench/ann.py
 	$(RUN) python bench/techcorp.py
 	$(RUN) python bench/overhead.py
 	$(RUN) python bench/embed.py
+	$(RUN) python bench/simulation.py
+	$(RUN) python bench/winners_curse.py --chart docs/winners-curse.svg
 	if [ -n "$${DATA:-}" ]; then $(RUN) python bench/retrieval.py $$DATA; fi
+	if [ -n "$${WICE:-}" ]; then $(RUN) python bench/groundedness.py $$WICE; fi
+	if [ -n "$${SAFETY:-}" ]; then $(RUN) python bench/safety.py $$SAFETY; fi
 
 docs: setup  ## write the pages that are made from the code
 	$(RUN) python docs/make_settings.py
@@ -67,6 +72,6 @@ ui: setup  ## MLflow's pages on port 5000
 	$(RUN) touchstone ui
 
 clean:  ## remove the environment, indexes, runs and reports of this checkout (releases stay)
-	rm -rf .venv .touchstone .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache reports/runs reports/sweeps
+	rm -rf .venv .touchstone .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache reports/runs reports/sweeps reports/compare reports/gates
 
 .PHONY: help setup demo test check fix bench docs serve ui clean

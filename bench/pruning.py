@@ -240,10 +240,10 @@ def markdown(data: dict[str, Any]) -> str:
             f"`python bench/pruning.py --repetitions {data['repetitions']}`; {machine_line(data['machine'])}; {data['seconds']:.0f} s. "
             f"Looks after every {BLOCK} cases but the last.",
             "## Equal configurations that are dropped",
-            f"Every configuration has the same true mean; trial 0 is the base. Stated: {data['alpha']:g} for the sequential test. After ± two "
-            "standard errors. “Best” is the finished trial with the highest mean, on the very cases that others are then held against it "
-            "on: it owes part of that mean to luck, so an equal one looks worse (winner's curse). “Corrected” gives each of the m "
-            "finished trials that it was chosen from a share of alpha: who is surely worse than the best at alpha / m is surely worse "
+            f"Every configuration has the same true mean; trial 0 is the base. Stated: {data['alpha']:g} for the sequential test. After ± "
+            "two standard errors. “Best” is the finished trial with the highest mean, on the very cases that others are then held "
+            "against it on: it owes part of that mean to luck, so an equal one looks worse (winner's curse). “Corrected” gives each of the "
+            "m finished trials that it was chosen from a share of alpha: who is surely worse than the best at alpha / m is surely worse "
             "than one of the m at alpha / m, and that happens to an equal one with a chance of at most alpha in all.",
             table(["scores", "trials", "cases", *same], same_rows),
             "The same mean in unequal portions (0.1 lost on nine questions of ten, 0.9 gained on the tenth), against a fixed base:",
@@ -256,8 +256,8 @@ def markdown(data: dict[str, Any]) -> str:
             "Held against a fixed base; “best of 20” is the same test at a twentieth of alpha, the price of the correction.",
             table(["scores", "worse by", "cases", *less], less_rows),
             "## A search among unequal ones: cases saved / the truly best one dropped / regret",
-            f"True means are normal around the base with a standard deviation of {SPREAD:g}. Regret is what the true mean of the trial that "
-            "is best on the cases lacks to the truly best one, in points (hundredths).",
+            f"True means are normal around the base with a standard deviation of {SPREAD:g}. Regret is what the true mean of the trial "
+            "that is best on the cases lacks to the truly best one, in points (hundredths).",
             table(["scores", "trials", "cases", *wide], wide_rows),
         ]
     )

@@ -1,36 +1,39 @@
 """How near the best of a whole grid a search gets for a part of its price: TPE with pruning, random, and stage by stage.
 
-    python bench/sweep_quality.py [--golden techcorp/v1] [--cases 120] [--runs 30] [--table FOLDER] [--out reports/bench]
+    python bench/sweep_quality.py [--golden techcorp/v1] [--cases 120] [--runs 30] [--table FILE] [--out reports/bench]
 
-First every point of the grid below is scored on tune and holdout cases, once, into a table (`--table`, gone on with when it is there).
-Then searches are run on that table many times: the sweep's own optimizer and pruner, fed with the table's scores instead of answers.
+First every point of the grid below is scored on tune and holdout cases, once, into a table (`--table`; what it holds is not scored
+again). Then searches are run on that table: the sweep's own optimizer and pruner, given the table's scores instead of answers.
 """
 
 import argparse
 import asyncio
 import json
+import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from _bench import machine, machine_line, table, write_report
+from scipy import stats
 
 from harness.evaluate import Evaluator
 from harness.golden.load import load_golden
 from harness.golden.sets import Split
 from harness.opening import open_corpus, open_stages, open_tools, open_workshop, read_settings
-from harness.stats.sequential import surely_worse
+from harness.stats import compare, minimum_detectable
 from harness.sweep.experiment import Experiment
-from harness.sweep.optimizer import Optimizer
-from harness.sweep.space import grid
+from harness.sweep.optimizer import ATTEMPTS, Asked, Optimizer
+from harness.sweep.prune import Pruner, Reference
+from harness.sweep.space import found_in, grid
 from harness.sweep.trial import Tried
 
 METRIC = "quality"
-SHARES = (0.1, 0.2, 0.4)
+SHARES = (0.1, 0.2, 0.4)  # of the grid's case evaluations
 SPACE: dict[str, Any] = {
     "index.chunker.size": {"choice": [250, 400, 600, 900]},
     "retrieve.search.name": {"choice": ["hybrid", "vector", "keyword"]},
@@ -41,20 +44,33 @@ SPACE: dict[str, Any] = {
 }
 BASE = {
     "index": {"chunker": {"name": "recursive", "size": 900, "overlap": 60}},
-    "retrieve": {"fusion": {"name": "weighted", "weight": 0.5}},
-    "route": {"router": {"name": "rules", "pro_domains": []}},
+    "retrieve": {"fusion": {"name": "weighted", "weight": 0.5}, "top_k": 4},
+    "route": {"router": {"name": "rules", "pro_above": 0.6, "pro_domains": []}},
 }
+STAGES = (  # in the order in which a question passes them; all combinations of a stage's knobs are its options
+    ("index.chunker.size",),
+    ("retrieve.search.name", "retrieve.fusion.weight"),
+    ("retrieve.duplicate_similarity",),
+    ("retrieve.top_k",),
+    ("route.router.pro_above",),
+)
+Values = Mapping[str, Any]
 
 
 def experiment(golden: str, **changes: Any) -> Experiment:
     """The grid as the sweep sees it."""
-    return Experiment.model_validate({"name": "grid", "golden": golden, "base": BASE, "space": SPACE, "metrics": [METRIC], **changes})
+    fields = {"name": "grid", "golden": golden, "base": BASE, "space": SPACE, "metrics": [METRIC], "trials": 10_000}
+    return Experiment.model_validate({**fields, **changes})
+
+
+def key(values: Values) -> str:
+    return json.dumps(dict(values), sort_keys=True)
 
 
 # ---- the table
 
 
-async def fill(path: Path, golden_name: str, cases: int, store: Path | None) -> None:
+async def fill(path: Path, golden_name: str, cases: int) -> None:
     """Score what is missing; a line per configuration."""
     places = read_settings()
     golden = load_golden(places.datasets, golden_name)
@@ -63,10 +79,11 @@ async def fill(path: Path, golden_name: str, cases: int, store: Path | None) -> 
     stages = open_stages(places)
     shop = open_workshop(open_corpus(golden.card.corpus, places), places, stages)
     evaluator = Evaluator((METRIC,), concurrency=2, tools=open_tools("", places, stages), stages=stages)
-    known = {json.dumps(row["values"], sort_keys=True) for row in lines(path)}
-    points = sorted(grid(asked), key=lambda values: [str(values.get(name)) for name in SPACE])  # neighbours share an index and its passages
+    known = {key(row["values"]) for row in lines(path)}
+    points = sorted(grid(asked), key=lambda values: [str(values.get(name)) for name in SPACE])  # neighbours share an index
+    path.parent.mkdir(parents=True, exist_ok=True)
     for number, values in enumerate(points, start=1):
-        if json.dumps(values, sort_keys=True) in known:
+        if key(values) in known:
             continue
         begin, config = time.perf_counter(), asked.apply(values)
         reports = [await shop.evaluate(config, split, evaluator) for split in splits]
@@ -83,6 +100,239 @@ def lines(path: Path) -> Iterator[dict[str, Any]]:
         yield from map(json.loads, path.read_text().splitlines())
 
 
+class Row:
+    """A case of a report, as the pruner reads it."""
+
+    def __init__(self, number: int, value: float) -> None:
+        self.case = SimpleNamespace(id=str(number))
+        self._value = value
+
+    def value(self, metric: str) -> float:
+        return self._value
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Every point of the grid with its scores."""
+
+    tune: Mapping[str, Sequence[float]]
+    holdout: Mapping[str, Sequence[float]]
+    rows: Mapping[str, list[Row]]
+    values: Mapping[str, Values]
+
+    @classmethod
+    def read(cls, path: Path) -> "Truth":
+        found = list(lines(path))
+        tune = {key(row["values"]): row["tune"] for row in found}
+        rows = {name: [Row(number, value) for number, value in enumerate(scores)] for name, scores in tune.items()}
+        return cls(tune, {key(row["values"]): row["holdout"] for row in found}, rows, {key(row["values"]): row["values"] for row in found})
+
+    @property
+    def cases(self) -> int:
+        return len(next(iter(self.tune.values())))
+
+    @property
+    def best(self) -> str:
+        """What searching the whole grid would choose."""
+        return max(self.tune, key=lambda name: (self.mean(name), name))
+
+    def mean(self, name: str) -> float:
+        return float(np.mean(self.tune[name]))
+
+    def proven(self, name: str) -> float:
+        return float(np.mean(self.holdout[name]))
+
+
+# ---- searches: each yields (case evaluations so far, configuration seen to its end)
+
+Seen = Iterator[tuple[int, str]]
+
+
+def by_optimizer(truth: Truth, asked: Experiment, make: Callable[[Experiment], Optimizer] = Optimizer) -> Seen:
+    """As `harness.sweep.search` goes about it, base first, one trial after the other."""
+    optimizer, pruner, spent, count = make(asked), Pruner(asked.pruner, METRIC, True), 0, truth.cases
+    first = found_in(asked, asked.config.flat())
+    assert first is not None
+    seen, finished = {key(first)}, {key(first): truth.mean(key(first))}
+    optimizer.replay(Tried(0, first, asked.config, None, (truth.mean(key(first)),)))  # type: ignore[arg-type]
+    spent += count
+    yield spent, key(first)
+    for number in range(1, len(truth.tune)):
+        one = _new(optimizer, number, seen)
+        if one is None:
+            return
+        name, why, parts = key(one.values), "", []
+        best = max(finished, key=lambda other: finished[other]) if asked.pruner.against == "best" else key(first)
+        chosen_from = len(finished) if asked.pruner.against == "best" else 1
+        reference = Reference(SimpleNamespace(rows=truth.rows[best]), best, chosen_from)  # type: ignore[arg-type]
+        for begin in range(0, count, asked.block):
+            parts.append(SimpleNamespace(rows=truth.rows[name][begin : begin + asked.block]))
+            spent += len(parts[-1].rows)
+            if begin + asked.block < count and (why := pruner.verdict(parts, reference)):  # type: ignore[arg-type]
+                break
+        mean = float(np.mean(truth.tune[name][: sum(len(part.rows) for part in parts)]))
+        optimizer.tell(one, Tried(number, one.values, asked.config, None, (mean,), state="pruned" if why else "complete"))  # type: ignore[arg-type]
+        if not why:
+            finished[name] = mean
+            yield spent, name
+
+
+def _new(optimizer: Optimizer, number: int, seen: set[str]) -> Asked | None:
+    for attempt in range(ATTEMPTS):
+        one = optimizer.ask(number, attempt)
+        if one is None:
+            return None
+        if key(one.values) not in seen:
+            seen.add(key(one.values))
+            return one
+        optimizer.drop(one)
+    return None
+
+
+def by_chance(truth: Truth, seed: int) -> Seen:
+    """Without replacement, every case of each."""
+    names = sorted(truth.tune)
+    random.Random(seed).shuffle(names)
+    yield from ((truth.cases * number, name) for number, name in enumerate(names, start=1))
+
+
+def by_stage(truth: Truth, seed: int, *, passes: int = 10_000) -> Seen:
+    """Every option of a stage with the rest as it stands, the best one stays; then the next stage. What is known costs nothing.
+
+    With money left after a pass it goes round again, and when nothing changes any more it starts elsewhere.
+    """
+    rng, seen = random.Random(seed), set[str]()
+    names = sorted(truth.tune)
+    for _ in range(passes):
+        at = truth.values[rng.choice(names)]
+        while True:
+            before = at
+            for stage in STAGES:
+                rest = {path: value for path, value in at.items() if path not in stage}
+                options = [name for name in names if {p: v for p, v in truth.values[name].items() if p not in stage} == rest]
+                for name in options:
+                    if name not in seen:
+                        seen.add(name)
+                        yield truth.cases * len(seen), name
+                at = truth.values[max(options, key=truth.mean)]
+            if at == before or passes == 1:
+                break
+
+
+# ---- regrets
+
+
+def chosen(truth: Truth, seen: Seen, budgets: Sequence[float]) -> list[str]:
+    """The best on tune of what was seen to its end within each budget."""
+    found: list[str] = []
+    best, waiting = "", list(budgets)
+    for spent, name in seen:
+        while waiting and spent > waiting[0]:
+            found.append(best)
+            waiting.pop(0)
+        if not waiting:
+            break
+        best = name if not best or truth.mean(name) > truth.mean(best) else best
+    return found + [best] * len(waiting)
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """A mean over runs, and half its 95 % interval."""
+    return float(np.mean(values)), float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
+
+
+def ways(golden: str) -> dict[str, Callable[[Truth, int], Seen]]:
+    plain = {"name": "none"}
+    return {
+        "TPE with pruning (the default)": lambda truth, seed: by_optimizer(truth, experiment(golden, seed=seed)),
+        "TPE, pruning against the base": lambda truth, seed: by_optimizer(truth, experiment(golden, seed=seed, pruner={"against": "base"})),
+        "TPE without pruning": lambda truth, seed: by_optimizer(truth, experiment(golden, seed=seed, pruner=plain)),
+        "random with pruning": lambda truth, seed: by_optimizer(truth, experiment(golden, seed=seed, sampler="random")),
+        "random": by_chance,
+        "stage by stage": by_stage,
+    }
+
+
+def measure(truth: Truth, golden: str, seeds: Sequence[int]) -> list[dict[str, Any]]:
+    budgets = [share * len(truth.tune) * truth.cases for share in SHARES]
+    best, names = truth.best, ways(golden)
+    picks = {way: [chosen(truth, search(truth, seed), budgets) for seed in seeds] for way, search in names.items()}
+    rows = []
+    for place, share in enumerate(SHARES):
+        by_luck = [truth.proven(pick[place]) for pick in picks["random"]]
+        for way, found in picks.items():
+            some = [pick[place] for pick in found]
+            worse = [compare(truth.holdout[best], truth.holdout[name]).outcome == "worse" for name in some]
+            row = {"way": way, "share": share, "tune": interval([truth.mean(best) - truth.mean(name) for name in some])}
+            row["holdout"] = interval([truth.proven(best) - truth.proven(name) for name in some])
+            row["over_random"] = interval([truth.proven(name) - luck for name, luck in zip(some, by_luck, strict=True)])
+            rows.append({**row, "worse": float(np.mean(worse)), "found": float(np.mean([name == best for name in some]))})
+    return rows
+
+
+def one_pass(truth: Truth, seeds: Sequence[int]) -> dict[str, Any]:
+    """Stage by stage as it is usually done: once through."""
+    runs = [list(by_stage(truth, seed, passes=1)) for seed in seeds]
+    ends = [max((name for _, name in run), key=truth.mean) for run in runs]
+    found = {"share": float(np.mean([run[-1][0] for run in runs]) / len(truth.tune) / truth.cases)}
+    found["tune"] = interval([truth.mean(truth.best) - truth.mean(name) for name in ends])
+    return found | {"holdout": interval([truth.proven(truth.best) - truth.proven(name) for name in ends])}
+
+
+def points(pair: Sequence[float]) -> str:
+    return f"{100 * pair[0]:.2f} ± {100 * pair[1]:.2f}"
+
+
+def markdown(data: dict[str, Any]) -> str:
+    rows = [
+        [f"{row['share']:.0%}", row["way"], points(row["tune"]), points(row["holdout"]), points(row["over_random"]), f"{row['worse']:.0%}"]
+        for row in data["rows"]
+    ]
+    single, facts = data["one_pass"], data["grid"]
+    return "\n\n".join(
+        [
+            "# How near the grid's best a search gets",
+            f"Machine: {machine_line(data['machine'])}. {facts['points']} configurations of {data['golden']} × {facts['tune']} tune cases "
+            f"and {facts['holdout']} holdout cases, `{METRIC}`, all scored; then {data['runs']} seeded searches of each kind on that "
+            "table. Made by `python bench/sweep_quality.py`.",
+            f"Over the grid `{METRIC}` on tune runs from {facts['low']:.3f} to {facts['high']:.3f} (median {facts['median']:.3f}). The "
+            f"best there has {facts['proven']:.3f} on the holdout, where the grid runs from {facts['holdout_low']:.3f} to "
+            f"{facts['holdout_high']:.3f}; "
+            f"that many holdout cases show a difference between the best and the median configuration from {facts['detectable']:.3f} on.",
+            "Regret is what the chosen configuration (best on tune of those seen to their end) lacks to the grid's best on tune, in points "
+            "(hundredths), on tune and on the holdout; after ± the 95 % interval over searches. A negative one on the holdout is luck. The "
+            "last column: searches whose choice a paired test on the holdout calls worse than the grid's best.",
+            table(["case evaluations", "search", "regret on tune", "on the holdout", "holdout: above random", "called worse"], rows),
+            f"Stage by stage, once through, costs {single['share']:.1%} of the grid and ends {points(single['tune'])} points below the "
+            f"best on tune, {points(single['holdout'])} on the holdout. In the table it goes round again, and starts elsewhere when "
+            "nothing changes any more, as long as there is money.",
+        ]
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--golden", default="techcorp/v1")
+    parser.add_argument("--cases", type=int, default=120, help="of the tune split")
+    parser.add_argument("--runs", type=int, default=30)
+    parser.add_argument("--seed", type=int, default=0, help="of the first run")
+    parser.add_argument("--table", type=Path, default=Path(".touchstone/bench/grid.jsonl"))
+    parser.add_argument("--out", type=Path, default=Path("reports/bench"))
+    options = parser.parse_args()
+    asyncio.run(fill(options.table, options.golden, options.cases))
+    truth = Truth.read(options.table)
+    means, proven = sorted(map(truth.mean, truth.tune)), sorted(map(truth.proven, truth.tune))
+    middle = sorted(truth.tune, key=truth.mean)[len(truth.tune) // 2]
+    spread = float(np.std(np.subtract(truth.holdout[truth.best], truth.holdout[middle]), ddof=1))
+    facts: dict[str, Any] = {"points": len(means), "tune": truth.cases, "holdout": len(truth.holdout[middle]), "low": means[0]}
+    facts |= {"high": means[-1], "median": float(np.median(means)), "proven": truth.proven(truth.best), "holdout_low": proven[0]}
+    facts |= {"holdout_high": proven[-1], "detectable": minimum_detectable(spread, facts["holdout"]), "best": truth.values[truth.best]}
+    seeds = range(options.seed, options.seed + options.runs)
+    data = {"machine": machine("optuna", "onnxruntime"), "golden": options.golden, "runs": options.runs, "grid": facts}
+    data |= {"rows": measure(truth, options.golden, seeds), "one_pass": one_pass(truth, seeds)}
+    write_report("sweep_quality", data, markdown(data), options.out)
+    print(markdown(data))
+
+
 if __name__ == "__main__":
-    import sys
-    asyncio.run(fill(Path(sys.argv[1]), "techcorp/v1", 120, None))
+    main()

@@ -1,6 +1,6 @@
 """The same study with the stage store and without it: the same numbers to the last bit, and how much time the store saves.
 
-    python bench/sweep_reuse.py PATH [--documents 1000] [--cases 40] [--trials 60] [--out reports/bench]
+    python bench/sweep_reuse.py PATH [--documents 400] [--cases 30] [--trials 60] [--out reports/bench]
 
 PATH is a folder with `corpus.jsonl` ({id, title, text}) and `golden.jsonl` ({id, question, answers, relevant_ids}). Three runs, each
 in a process of its own: everything computed in each trial, its index included; with an empty store; and once more with that store.
@@ -40,8 +40,7 @@ NAME = "reuse"
 METRIC = "doc_ndcg@10"
 BASE = {"index": {"chunker": {"name": "recursive", "size": 900, "overlap": 100}}}
 SPACE = {
-    "index.chunker.size": {"choice": [500, 900]},
-    "index.context": {"choice": ["title", "heading"]},
+    "index.chunker.size": {"choice": [400, 600, 900]},
     "retrieve.fusion.weight": {"float": [0.2, 0.8], "step": 0.1},
     "retrieve.candidates": {"choice": [20, 40]},
     "retrieve.top_k": {"int": [3, 9]},
@@ -202,13 +201,12 @@ def markdown(data: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("path", type=Path)
-    parser.add_argument("--documents", type=int, default=1000)
-    parser.add_argument("--cases", type=int, default=40)
+    parser.add_argument("--documents", type=int, default=400)
+    parser.add_argument("--cases", type=int, default=30)
     parser.add_argument("--trials", type=int, default=60)
     parser.add_argument("--out", type=Path, default=Path("reports/bench"))
     parser.add_argument("--run", choices=["plain", "first", "second"], help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--keep", type=Path, help="where the golden set, the store and the sweeps are left for a closer look")
     options = parser.parse_args()
     if options.run:
         took = run(options.folder, study(options.trials, options.cases), store=options.run != "plain")

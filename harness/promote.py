@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from harness.results import EvalReport
 from harness.sweep.verdict import SweepResult
 from harness.workshop import Workshop
@@ -109,7 +111,9 @@ async def promote(winner: Mapping[str, Any], workshop: Workshop, *, root: Path, 
 
 
 def write_winner(result: SweepResult, corpus: str, folder: Path) -> Path:
-    """Put a sweep's winner where promotion finds it."""
+    """Put a sweep's winner where promotion finds it, and its configuration where a gate does."""
     path = folder / WINNER
+    config = result.winner.tried.config.complete().model_dump(mode="json")
+    write_text(path.with_suffix(".yaml"), yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
     write_text(path, json.dumps(winner_document(result, corpus), indent=2, ensure_ascii=False))
     return path

@@ -30,9 +30,7 @@ def report(
         print_json({"kind": kept.kind, "of": str(kept.path), "ended": ended, "report": str(page), "markdown": str(page.with_suffix(".md"))})
     else:
         if not ended:
-            typer.echo(
-                f"The sweep has not come to its verdict; this is what is known so far. To go on: touchstone sweep --folder {kept.path}"
-            )
+            typer.echo(f"No verdict yet: this is what is known so far. To go on: touchstone sweep --folder {kept.path}")
         typer.echo(f"report    {page}\nmarkdown  {page.with_suffix('.md')}")
     if open_it:
         typer.launch(page.absolute().as_uri())

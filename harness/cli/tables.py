@@ -1,12 +1,14 @@
 """Tables on a terminal."""
 
 import sys
+from collections import Counter
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from harness.golden.case import Case
+from harness.report.found import state_of
 from harness.results import EvalReport
 from harness.stats import Interval
 from harness.sweep.verdict import SweepResult, p_words
@@ -38,9 +40,12 @@ def show_evaluation(report: EvalReport) -> None:
 
 
 def show_sweep(result: SweepResult) -> None:
-    """The finalists on the holdout, the winner and why."""
+    """How the trials ended and what they took, the finalists on the holdout, the winner and why, what it changes."""
     console, name = _console(), result.experiment.goal
-    table = _table("trial", "tune", "holdout", "95 % interval", f"against {result.incumbent.tried.name}", "p (Holm)", "verdict", "$/query", "p50 ms")
+    console.print(_took(result))
+    table = _table(
+        "trial", "tune", "holdout", "95 % interval", f"against {result.incumbent.tried.name}", "p (Holm)", "verdict", "$/query", "p50 ms"
+    )
     for one in result.finalists:
         against, interval = one.against, one.holdout.summary[name]
         table.add_row(
@@ -51,16 +56,27 @@ def show_sweep(result: SweepResult) -> None:
             f"{against.difference:+.3f} [{against.low:+.3f}, {against.high:+.3f}]" if against else "",
             p_words(against.p_value) if against else "",
             against.outcome if against else "",
-            _number(one.holdout.costs["usd"], 6),
-            f"{one.holdout.times['total']['p50']:.0f}",
+            _number(one.holdout.costs.get("usd"), 6),
+            _number(one.holdout.times.get("total", {}).get("p50"), 0),
         )
     console.print(f"{name} on the holdout, {len(result.winner.holdout.rows)} cases; the tune means are the best of many")
     console.print(table)
     console.print(result.reason)
-    base = result.experiment.config.flat()
-    for path, value in result.winner.tried.values.items():
-        if value != base.get(path):
-            console.print(f"  {path}: {base.get(path, '–')} → {value}")
+    before, after = result.incumbent.tried.config.flat(), result.winner.tried.config.flat()
+    for path in sorted(before.keys() | after.keys()):
+        if before.get(path) != after.get(path):
+            console.print(f"  {path}: {before.get(path, '–')} → {after.get(path, '–')}")
+
+
+def _took(result: SweepResult) -> str:
+    """How the trials ended, and what they took, in a line."""
+    states = Counter(state_of(one) for one in result.trials)
+    parts = [f"{len(result.trials)} trials: " + ", ".join(f"{count} {state}" for state, count in states.items())]
+    hits = sum(count["hits"] for count in result.counts.values())
+    asked = hits + sum(count["misses"] for count in result.counts.values())
+    parts += [f"{hits / asked:.0%} of stage outputs kept from before"] if asked else []
+    parts.append(f"${result.spent_usd:.4f}{' simulated' if result.winner.holdout.simulated else ''}, {result.seconds:.0f} s")
+    return "; ".join([*parts, *([f"ended early: {result.ended}"] if result.ended else [])])
 
 
 def show_case(case: Case) -> None:

@@ -44,8 +44,9 @@ def history(found: Found) -> Figure:
             colours = {"complete": BLUE, "pruned": GREY, "failed": RED, "beyond a limit": ORANGE}
             data.append(_points(found, some, [one.number for one in some], state, symbol, colours[state]))
     base = next((one for one in found.trials if one.label), None)
-    marks = _mark(base.objective, f"the {base.name}") if base else {}
-    return {"data": data, "layout": _layout("trial", f"{found.goal}, tune", legend=_legend(), **marks)}
+    layout = _layout("trial", f"{found.goal}, tune", legend=_legend(), **(_mark(base.objective, f"the {base.name}") if base else {}))
+    layout["xaxis"]["dtick"] = max(1, round(len(found.trials) / 10))  # there is no trial 1.5
+    return {"data": data, "layout": layout}
 
 
 def tradeoff(found: Found) -> Figure:
@@ -126,7 +127,7 @@ def parallel(found: Found) -> Figure:
         "showscale": False,
     }
     data = {"type": "parcoords", "dimensions": [*axes, goal], "line": line, "labelangle": -18, "labelside": "top"}
-    return {"data": [data], "layout": {"height": 360, "margin": {"l": 70, "r": 50, "t": 80, "b": 16}}}
+    return {"data": [data], "layout": {"height": 360, "margin": {"l": 110, "r": 50, "t": 80, "b": 16}}}
 
 
 def gap(found: Found) -> Figure:

@@ -54,6 +54,11 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[s
     return [_row(head), "|" + "---|" * len(head), *(_row(row) for row in rows)]
 
 
+def one_line(text: str) -> str:
+    """A text that stays in its line, and in which no tag begins."""
+    return " ".join(text.split()).replace("<", "&lt;")
+
+
 def number(value: float | None, digits: int = 3) -> str:
     """A number, or a dash."""
     return "–" if value is None else f"{value:.{digits}f}"
@@ -65,4 +70,4 @@ def ends(one: Interval) -> str:
 
 
 def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|").replace("<", "&lt;") for cell in cells) + " |"
+    return "| " + " | ".join(one_line(cell).replace("|", "\\|") for cell in cells) + " |"

@@ -13,6 +13,7 @@ from harness.report.sweep_markdown import markdown
 from harness.report.words import change_rows, difference_words, share_words, time_words, title_of, usd_words, verdict_words
 from harness.sweep.experiment import Experiment
 from harness.sweep.folder import SweepFolder, experiment_of
+from harness.sweep.importance import SHUFFLES
 from harness.sweep.verdict import SweepResult, p_words
 from serving.pipeline.files import write_text
 
@@ -57,6 +58,7 @@ def _write(found: Found, folder: Path) -> Path:
         seen=seen_rows([one.report for one in found.trials]),
         listed=LISTED,
         experiment_file=EXPERIMENT,
+        shuffles=SHUFFLES,
         p_words=p_words,
         state_of=state_of,
         why_of=why_of,

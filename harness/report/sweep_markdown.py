@@ -1,16 +1,22 @@
 """The report of a sweep as Markdown: for a pull request, a terminal, a search."""
 
 from harness.report.found import Found, state_of, value_of, why_of
-from harness.report.page import kind_rows, markdown_table, number, score_rows
+from harness.report.page import kind_rows, markdown_table, number, one_line, score_rows
 from harness.report.words import change_rows, difference_words, share_words, time_words, title_of, usd_words, verdict_words
 from harness.sweep.verdict import SweepResult, p_words
 
 
 def markdown(found: Found, experiment_file: str) -> list[str]:
     """Verdict, incumbent against rival, finalists, front, knobs, trials, cost, how to do it again."""
-    lines = [f"# {title_of(found)}: {found.result.verdict if found.result else 'not finished'}", "", f"**{verdict_words(found)}**"]
+    lines = [
+        f"# {title_of(found)}: {found.result.verdict if found.result else 'not finished'}",
+        "",
+        f"**{one_line(verdict_words(found))}**",
+        "",
+    ]
     if found.result:
-        lines += [found.result.reason, *([f"The search ended early: {found.result.ended}."] if found.result.ended else [])]
+        lines += [one_line(found.result.reason)]
+        lines += ["", f"The search ended early: {one_line(found.result.ended)}."] if found.result.ended else []
     changes = change_rows(found)
     if changes:
         head = ["changed", "incumbent" if found.result else "base", "rival" if found.result else "best so far"]
@@ -124,5 +130,7 @@ def _again(found: Found, experiment_file: str) -> list[str]:
         "",
         f"    touchstone sweep {experiment_file}",
         "",
-        f"Experiment {experiment.digest}, seed {experiment.seed}, {head.golden} {head.golden_digest}, corpus {head.corpus_digest}.",
+        one_line(
+            f"Experiment {experiment.digest}, seed {experiment.seed}, {head.golden} {head.golden_digest}, corpus {head.corpus_digest}."
+        ),
     ]

@@ -5,18 +5,18 @@ from collections.abc import Sequence
 from typing import Any
 
 ABSENT = "–"
-MOST = 24  # characters of a tick
+MOST = 16  # characters of a tick
 FEW = 8  # different numbers up to which each has a place of its own
 
 
 def axis_of(values: Sequence[Any], label: str) -> dict[str, Any]:
     """An axis of Plotly's parallel coordinates: many numbers by their size, else a place for each value; absent ones at the foot."""
-    known = list(dict.fromkeys(value for value in values if value is not None))
+    known = list({repr(value): value for value in values if value is not None}.values())  # 1, 1.0 and True are three values
     numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in known)
     if numeric and len(known) > FEW:
         return measured(values, label)
     places = ([None] if None in values else []) + sorted(known, key=None if numeric else str)
-    found = {repr(value): place for place, value in enumerate(places)}  # 1, 1.0 and True are three values
+    found = {repr(value): place for place, value in enumerate(places)}
     ticks = [_tick(value) for value in places]
     return _axis(label, [found[repr(value)] for value in values], list(range(len(places))), ticks, [-0.2, max(len(places) - 0.8, 0.2)])
 
@@ -41,5 +41,5 @@ def _axis(label: str, values: Sequence[float], at: Sequence[float], ticks: Seque
 
 
 def _tick(value: Any) -> str:
-    words = ABSENT if value is None else str(value)
+    words = ABSENT if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
     return html.escape(words if len(words) <= MOST else words[: MOST - 1] + "…", quote=False)

@@ -46,7 +46,9 @@ def usd_words(value: float | None) -> str:
     """Dollars: a fraction of a cent is not nothing."""
     if value is None:
         return "unknown"
-    return f"${value:.2f}" if value >= 1 else f"${value:.6f}" if value < 0.01 else f"${value:.4f}"
+    if value == 0 or value >= 1:
+        return f"${value:,.2f}"
+    return f"${value:.6f}" if value < 0.01 else f"${value:.4f}"
 
 
 def time_words(seconds: float) -> str:

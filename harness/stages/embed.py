@@ -1,5 +1,7 @@
 """Embedding models whose vectors are kept: a text is embedded once, whatever it is a chunk of."""
 
+import threading
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
@@ -18,6 +20,7 @@ from serving.pipeline.retrieve.maxsim import TokenEmbeddings
 from serving.pipeline.settings import PipelineSettings
 
 STAGE = "embed"
+REMEMBERED_BYTES = 256 * 1024 * 1024  # of token vectors: some 900 passages of 190 tokens
 _FLOAT = np.dtype("<f4")
 
 
@@ -74,12 +77,30 @@ class KeptEmbeddings(Embeddings):
 
 
 class KeptTokenEmbeddings(KeptEmbeddings):
-    """The same for a model that also tells the vector of every token."""
+    """The same for a model that also tells the vector of every token: these are remembered, not kept, being two hundred times as large."""
+
+    def __init__(self, model: str, connect: Callable[[], Embeddings], stages: Kept, *, remember_bytes: int = REMEMBERED_BYTES) -> None:
+        super().__init__(model, connect, stages)
+        self._room = remember_bytes
+        self._remembered: OrderedDict[str, Vectors] = OrderedDict()
+        self._lock = threading.Lock()
 
     def token_vectors(self, text: str) -> Vectors:
-        """A vector for each token; computed each time, since a text's are two hundred times its vector's size."""
+        """A vector for each token; a passage that one configuration compared is not read again for the next."""
+        with self._lock:
+            if text in self._remembered:
+                self._remembered.move_to_end(text)
+                return self._remembered[text]
         assert isinstance(self._inner, TokenEmbeddings)
-        return self._inner.token_vectors(text)
+        found = self._inner.token_vectors(text)
+        found.setflags(write=False)
+        with self._lock:
+            if text not in self._remembered:
+                self._remembered[text] = found
+                self._room -= found.nbytes
+            while self._room < 0:
+                self._room += self._remembered.popitem(last=False)[1].nbytes
+        return found
 
 
 def _sound(rows: object, expected: int) -> Vectors:

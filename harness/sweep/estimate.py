@@ -50,7 +50,7 @@ class Estimate(BaseModel):
     seconds: Between
     case_usd: float  # the most that one case may cost
     index_usd: float  # the most that one index may cost
-    proof_usd: float  # the most that the proof on the holdout may cost
+    proof_usd: float  # what is kept for the proof on the holdout
     simulated: bool = False  # the money is that of models stood in for
     hosted: tuple[str, ...] = ()
     unpriced: tuple[str, ...] = ()
@@ -99,7 +99,7 @@ class _Sum:
         cases, call = self._cases(trials), self._call()
         answering, judges = self._answering(call), judging(experiment, self.shop.settings, call, self._passages)
         each = [answering, *judges]
-        usd = cases * total([*(one.usd for one in each), self._question_usd(), self._rerank_usd()])
+        one_usd = total([*(one.usd for one in each), self._question_usd(), self._rerank_usd()])
         paid = [spec for spec in reach.embedders if hosted(spec)]
         index_usd, indexes = self._index_usd(paid), Between(low=1, likely=max(1, reach.indexes // 2), high=reach.indexes)
         case_usd = sum(one.dearest_usd for one in each) + self._question_usd().high * BYTES_PER_TOKEN + self._rerank_usd().high
@@ -111,11 +111,12 @@ class _Sum:
             indexes=reach.indexes,
             input_tokens=cases * total(one.input_tokens for one in each),
             output_tokens=cases * total(one.output_tokens for one in each),
-            usd=usd + (indexes * index_usd if trials else Between()),
+            usd=cases * one_usd + (indexes * index_usd if trials else Between()),
             seconds=self._seconds(cases, any(hosted(spec) for spec in reach.chats), judges),
             case_usd=case_usd,
             index_usd=index_usd.high * BYTES_PER_TOKEN,
-            proof_usd=finalists * self.held_out * case_usd,
+            # a block is sent only where its dearest price is left, so that much must be left for the last one
+            proof_usd=finalists * self.held_out * one_usd.high + min(experiment.block, self.held_out) * case_usd,
             simulated=any(one.simulated for one in answering.models),
             hosted=names,
             unpriced=self._unpriced(each),

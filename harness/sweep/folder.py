@@ -100,6 +100,8 @@ class SweepFolder:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise ConfigError(f"The sweep in {self.path} is running in another process. Wait for it, or stop it first.") from None
+            for left in self.path.rglob(".*.*.*"):  # what a killed process had not written to its end
+                left.unlink()
             yield
 
     def exists(self) -> bool:

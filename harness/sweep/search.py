@@ -58,6 +58,10 @@ Tell = Callable[[Progress], None]
 Announce = Callable[[Tried], None]
 
 
+class Unscored(Exception):
+    """A configuration has no value of an objective on any case."""
+
+
 @dataclass
 class Search:
     """An experiment with all it needs to run."""
@@ -76,6 +80,7 @@ class Search:
         self._optimizer = Optimizer(self.experiment)
         self._tried: dict[int, Tried] = {}
         self._asked: dict[int, RagConfig] = {}  # on their way
+        self._unscored: dict[int, RagConfig] = {}  # crashed on every case: there is no number to tell the study
         higher = self.experiment.direction(self.experiment.goal) == "higher"
         self._higher = higher
         self._pruner = Pruner(self.experiment.pruner, self.experiment.goal, higher)
@@ -98,6 +103,8 @@ class Search:
                     group.create_task(self._work(cases))
         except* TouchstoneError as errors:
             raise errors.exceptions[0] from None
+        if self._unscored and not self.ended:
+            self.ended = f"trial {', '.join(map(str, self._unscored))} crashed on every case and has no score"
         return [self._tried[number] for number in sorted(self._tried)]
 
     async def prove(self, what: str, config: RagConfig, holdout: HoldoutSplit) -> tuple[EvalReport, str]:
@@ -119,6 +126,8 @@ class Search:
             proof = f", the proof on the holdout included (up to ${self.purse.reserve_usd:.4f})" if self.purse.reserve_usd else ""
             budget = f"A budget of ${self.experiment.budget_usd:g} may not even pay for the {first.label}{proof}"
             raise ConfigError(f"{budget}; ${self.purse.spent_usd:.4f} are spent. Raise it, and --resume.") from None
+        except Unscored as error:
+            raise InfrastructureError(f"The {first.label} could not be scored: {error}") from None
         if found.state == "failed":
             raise InfrastructureError(f"The {first.label} could not be scored: {found.why}: {first_error(found.report)}")
         return found
@@ -140,6 +149,10 @@ class Search:
             except OverBudget:
                 self.ended = f"the next cases might not be paid for by the budget of ${self.experiment.budget_usd:g}"
                 return
+            except Unscored:
+                self._unscored[number] = config
+                self._optimizer.drop(asked)
+                continue
             finally:
                 del self._asked[number]
             self.folder.keep(found)
@@ -149,11 +162,11 @@ class Search:
 
     def _next(self) -> int | None:
         """The number of the next trial."""
-        taken = self._tried.keys() | self._asked.keys()
+        taken = self._tried.keys() | self._asked.keys() | self._unscored.keys()
         return next((number for number in range(self.experiment.trials) if number not in taken), None)
 
     def _ask(self, number: int) -> Asked | None:
-        known = [one.config for one in self._tried.values()] + list(self._asked.values())
+        known = [*(one.config for one in self._tried.values()), *self._asked.values(), *self._unscored.values()]
         for attempt in itertools.count():
             asked = self._optimizer.ask(number, attempt)
             if asked is None:
@@ -181,7 +194,11 @@ class Search:
         whole = merged(parts, cases.name, seen.digest)
         found = tried(self.experiment, number, values, config, whole, whole if label else self._tried[0].report)
         if found is None:
-            raise InfrastructureError(f"trial {number}: no case has a value of every objective: {first_error(merged(parts, '', ''))}")
+            error = Unscored(f"no case has a value of every objective: {first_error(whole)}")
+            with self.run.child(f"trial {number} (no score)") as run:
+                record_evaluation(run, whole, config, seen)
+                run.tags({"touchstone.trial": str(number), "touchstone.state": "failed", "touchstone.why": str(error)})
+            raise error
         found = replace(found, label=label)
         if why and found.state == "complete":
             found = replace(found, state="pruned", why=why)

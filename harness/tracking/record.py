@@ -18,6 +18,8 @@ from serving.pipeline.config import RagConfig
 
 PARAMETER_LENGTH = 500  # what MLflow keeps of a value
 
+FIRST = ("quality",)  # MLflow's comparison of runs draws the metric that was logged first
+
 
 def record_evaluation(run: Run, report: EvalReport, config: RagConfig, split: Split) -> None:
     """Log parameters by dotted path, metrics with intervals and coverage, costs, times, digests and the table of cases."""
@@ -35,13 +37,15 @@ def record_evaluation(run: Run, report: EvalReport, config: RagConfig, split: Sp
             "touchstone.money": "simulated" if report.simulated else "billed",
         }
     )
-    run.metrics(numbers(report))
+    found = numbers(report)
+    run.metrics({name: found[name] for name in FIRST if name in found} | found)
     run.table("cases.json", table(report.rows, header.metrics))
 
 
 def record_sweep(run: Run, result: SweepResult, files: Sequence[Path]) -> None:
     """Log on the parent what the sweep decided, what it cost, its trials as a table and as an Optuna study, its charts, the files."""
     experiment, winner = result.experiment, result.winner
+    values = winner.tried.config.flat()
     run.params({"objective": ", ".join(experiment.objective), "seed": experiment.seed, "sampler": experiment.sampler})
     run.tags(
         {
@@ -57,7 +61,7 @@ def record_sweep(run: Run, result: SweepResult, files: Sequence[Path]) -> None:
             "touchstone.config_digest": winner.holdout.header.config_digest,
             "touchstone.money": "simulated" if winner.holdout.simulated else "billed",
             # not parameters: those cannot change, and a sweep that is gone on with may find another winner
-            **{f"winner.{path}": str(value)[:PARAMETER_LENGTH] for path, value in winner.tried.values.items()},
+            **{f"winner.{knob.path}": str(values.get(knob.target, "–"))[:PARAMETER_LENGTH] for knob in experiment.knobs},
         }
     )
     run.metrics({f"holdout.{name}": value for name, value in numbers(winner.holdout).items() if name in winner.holdout.summary})

@@ -66,21 +66,21 @@ def test_what_is_spent_and_on_its_way_never_passes_the_limit(limit: float, reser
 
 
 @pytest.mark.parametrize("workers", [1, 4])
-@pytest.mark.parametrize("budget", [0.25, 0.5, 0.9, 1.7])
+@pytest.mark.parametrize("budget", [0.25, 0.9])
 def test_a_search_with_several_workers_never_spends_more_than_its_budget(budget: float, workers: int, tmp_path: Path) -> None:
-    asked = experiment(budget_usd=budget, trials=40)
+    asked = experiment(budget_usd=budget, trials=30)
     engine = PricedEngine(workers=workers)
     made = search(asked, tmp_path, engine, Purse(budget, CASE_USD))
     trials = searched(made)
     assert engine.paid <= budget
     assert engine.paid == pytest.approx(made.purse.spent_usd)
-    assert 1 < len(trials) < 40
+    assert 1 < len(trials) < 30
     assert made.ended == f"the next cases might not be paid for by the budget of ${budget:g}"
     assert engine.paid > budget - workers * 5 * CASE_USD  # and it stops only when another block might not fit
 
 
 def test_the_reserve_pays_for_the_proof(tmp_path: Path) -> None:
-    asked = experiment(budget_usd=0.6, trials=40, finalists=2)
+    asked = experiment(budget_usd=0.6, trials=20, finalists=2)
     engine = PricedEngine(workers=2)
     made = search(asked, tmp_path, engine, Purse(0.6, CASE_USD, reserve_usd=3 * 6 * CASE_USD))
     result = asyncio.run(Sweep(made).run(tune(), holdout))

@@ -134,7 +134,7 @@ def test_a_sweeps_parent_run_carries_verdict_report_and_winner(world: World) -> 
     parent = client.get_run(found["run"])
     assert parent.data.tags["touchstone.verdict"] == found["verdict"]
     assert "holdout.quality" in parent.data.metrics
-    assert {file.path for file in client.list_artifacts(parent.info.run_id)} == {"report.html", "report.md", "winner.json"}
+    assert {"report.html", "report.md", "winner.json"} <= {file.path for file in client.list_artifacts(parent.info.run_id)}
     children = client.search_runs([parent.info.experiment_id], f"tags.mlflow.parentRunId = '{parent.info.run_id}'")
     assert sorted(run.info.run_name for run in children) == [
         f"finalist {_best(children)}",

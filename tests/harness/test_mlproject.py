@@ -12,7 +12,7 @@ from tests.harness.world import REPOSITORY, World
 def test_the_project_file_is_the_one_that_mlflow_looks_for() -> None:
     assert (REPOSITORY / "MLproject").resolve() == REPOSITORY / "mlproject.yml"
     project = yaml.safe_load((REPOSITORY / "MLproject").read_text())
-    assert {"sweep", "index", "evaluate", "promote", "serve"} <= project["entry_points"].keys()
+    assert {"sweep", "index", "evaluate", "promote", "serve", "report"} <= project["entry_points"].keys()
     assert (REPOSITORY / project["python_env"]).exists()
 
 

@@ -2,8 +2,11 @@
 
 import asyncio
 import os
+import signal
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 
@@ -52,7 +55,9 @@ class LocalEngine:
         for _ in range(TRIES):
             pool = self._pool
             try:
-                return answer(await asyncio.get_running_loop().run_in_executor(pool, _carry_out, text))
+                with _unheard():
+                    said = asyncio.get_running_loop().run_in_executor(pool, _carry_out, text)
+                return answer(await said)
             except BrokenProcessPool:
                 if pool is self._pool:  # the first to notice makes a new one
                     await self.stop()
@@ -69,6 +74,16 @@ class LocalEngine:
         for end in self._ends:
             end.close()
         self._ends = ()
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """Processes begun in this block never hear Ctrl-C: it is the driver's to hear, who ends them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _begin(plan: str, driver: Connection) -> None:

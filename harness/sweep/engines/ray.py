@@ -6,6 +6,7 @@ as a worker process of the local engine does; a trial's cases go to whichever is
 
 import asyncio
 import contextlib
+import logging
 import os
 import warnings
 from typing import Any
@@ -88,6 +89,7 @@ class RayEngine:
     def _connect(self) -> None:
         if ray.is_initialized():  # by whoever runs us inside a program of theirs
             return
+        logging.getLogger("ray").setLevel(logging.ERROR)
         options: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False, "configure_logging": False}
         if not self._address:
             options |= {"num_cpus": self.workers, "include_dashboard": False, "object_store_memory": STORE_BYTES}

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import json
 import os
-import signal
 import threading
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -114,8 +113,7 @@ def plan_text(plan: Plan) -> str:
 
 
 def end_with(driver: Connection) -> None:
-    """End this process as soon as the driver closes its end of a pipe or is gone; Ctrl-C is the driver's to hear."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """End this process as soon as the driver closes its end of a pipe or is gone."""
 
     def watch() -> None:
         with contextlib.suppress(EOFError, OSError):

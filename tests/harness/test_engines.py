@@ -1,0 +1,162 @@
+"""What every engine promises: the same scores as in this process, workers replaced when they die and ended with the sweep."""
+
+import asyncio
+import importlib.util
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from harness.golden.load import load_golden
+from harness.golden.sets import TuneSplit
+from harness.results import EvalReport
+from harness.settings import HarnessSettings
+from harness.sweep.begin import connect_engine
+from harness.sweep.engines import ENGINES
+from harness.sweep.engines.base import Engine, Plan
+from harness.sweep.engines.worker import answer, failure, make_worker
+from harness.sweep.experiment import EngineChoice
+from serving.pipeline.config import RagConfig, load_config
+from serving.pipeline.errors import ConfigError, DataError, InfrastructureError, StoreError
+from tests.harness.world import World
+
+PATIENCE_S = 120.0
+METRICS = ("recall@5", "quality")
+WORKER = {"local": b"spawn_main", "ray": b"ray::_Carrier"}  # in the command line of a worker process
+
+with_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed")
+ray = pytest.param("ray", marks=[with_ray, pytest.mark.slow])
+engines = pytest.mark.parametrize("name", ["local", ray])
+
+
+@asynccontextmanager
+async def opened(name: str, workers: int, plan: Plan | None = None) -> AsyncIterator[Engine]:
+    plan = plan or Plan("tiny", METRICS)
+    engine = connect_engine(EngineChoice(name=name, workers=workers), plan, make_worker(plan))  # type: ignore[arg-type]
+    await engine.start()
+    try:
+        yield engine
+    finally:
+        await engine.stop()
+
+
+def tune() -> TuneSplit:
+    return load_golden(HarnessSettings().datasets, "tiny").tune()
+
+
+def scores(report: EvalReport) -> list[object]:
+    return [(row.case.id, row.scores, row.trace and (row.trace.answer, row.trace.hits)) for row in report.rows]
+
+
+def here(config: RagConfig) -> EvalReport:
+    return asyncio.run(make_worker(Plan("tiny", METRICS, store=False)).score(config, tune())).report
+
+
+def processes(name: str) -> set[int]:
+    """The worker processes that descend from this one, or, of Ray's, that any node of ours has begun."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            line, stat = (path / "cmdline").read_bytes(), (path / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if WORKER[name] in line and stat[0] != "Z" and (name == "ray" or int(stat[1]) == os.getpid()):
+            found.add(int(path.name))
+    return found
+
+
+async def until(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < end
+        await asyncio.sleep(0.02)
+
+
+def test_every_engine_is_in_the_table_of_the_experiment_file() -> None:
+    assert set(EngineChoice.model_fields["name"].annotation.__args__) == set(ENGINES)  # type: ignore[union-attr]
+
+
+@engines
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_an_engine_scores_as_this_process_does(world: World, name: str, workers: int) -> None:
+    configs = [load_config(world.root / "tiny.yaml").replace({"retrieve.top_k": top_k}) for top_k in (1, 2, 3)]
+    before = processes(name)
+    async with opened(name, workers) as engine:
+        assert engine.workers == workers
+        await asyncio.gather(*(engine.index(config) for config in configs))
+        found = await asyncio.gather(*(engine.score(config, tune()) for config in configs))
+    assert [scores(one.report) for one in found] == await asyncio.to_thread(lambda: [scores(here(config)) for config in configs])
+    assert sum(numbers["misses"] for numbers in found[0].counts.values()) > 0
+    await until(lambda: processes(name) <= before)
+
+
+@engines
+async def test_a_worker_that_is_killed_is_replaced_and_its_cases_are_scored_again(world: World, name: str) -> None:
+    config = load_config(world.root / "tiny.yaml")
+    async with opened(name, 2) as engine:
+        known = processes(name) if name == "ray" else set()  # the local engine's begin with their first cases
+        both = [asyncio.create_task(engine.score(config.replace({"retrieve.top_k": top_k}), tune())) for top_k in (2, 3)]
+        await until(lambda: len(processes(name)) >= 1)
+        victims = processes(name)
+        for victim in victims:
+            os.kill(victim, signal.SIGKILL)
+        found = await asyncio.gather(*both)
+        assert not victims & processes(name)
+        assert known <= victims
+    assert scores(found[0].report) == await asyncio.to_thread(lambda: scores(here(config)))
+
+
+async def test_cases_that_kill_every_worker_end_the_sweep_with_a_clear_line(world: World) -> None:
+    config = load_config(world.root / "tiny.yaml")
+    async with opened("local", 2) as engine:
+        task = asyncio.create_task(engine.score(config, tune()))
+        while not task.done():
+            for victim in processes("local"):
+                os.kill(victim, signal.SIGKILL)
+            await asyncio.sleep(0.01)
+        with pytest.raises(InfrastructureError, match="A worker died 3 times over the same . cases"):
+            await task
+
+
+@engines
+async def test_a_mistake_is_raised_here_as_it_was_in_the_worker(world: World, name: str) -> None:
+    nova = "bedrock_converse:amazon.nova-lite-v1:0"
+    config = load_config(world.root / "tiny.yaml").replace({"answer.models.lite.name": nova, "answer.models.pro.name": nova})
+    async with opened(name, 2, Plan("tiny", METRICS, replay_only=True)) as engine:
+        with pytest.raises(DataError, match="Run once without --replay-only"):
+            await engine.score(config, tune())
+
+
+def test_a_failure_survives_as_what_it_was() -> None:
+    for error in (StoreError("the bucket is gone"), ConfigError("no such corpus\nat all")):
+        with pytest.raises(type(error)) as caught:
+            answer(failure(error))
+        assert str(caught.value) == str(error)
+
+
+@with_ray
+def test_a_cluster_that_is_not_there_is_one_line_and_exit_code_3(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
+    said = world.touchstone("sweep", "small.yaml", "--no-tracking", "--engine", "ray")
+    assert said.code == 3, said
+    assert "touchstone: The Ray cluster at 127.0.0.1:9 cannot be reached: " in said.err
+
+
+@with_ray
+@pytest.mark.slow
+def test_a_sweep_on_ray_finds_what_a_sweep_in_this_process_finds(world: World) -> None:
+    from harness.sweep.folder import SweepFolder, latest
+    from tests.harness.sweeping import plain
+
+    found = []
+    for choice in (["--workers", "1"], ["--engine", "ray", "--workers", "1"]):
+        said = world.touchstone("sweep", "small.yaml", "--no-tracking", "--no-store", "--trials", "5", *choice)
+        assert said.code == 0, said.err
+        folder: SweepFolder = latest(world.root / "reports")
+        found.append(plain(folder.finished()))
+    assert found[0] == found[1]
+    assert len(found[0]) == 5

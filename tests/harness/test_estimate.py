@@ -1,0 +1,209 @@
+import asyncio
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from harness.cli.price import agree, lines
+from harness.golden.load import load_golden
+from harness.opening import read_settings
+from harness.results import read_report
+from harness.sweep.begin import Opened, Ways, open_sweep
+from harness.sweep.between import Between, total
+from harness.sweep.estimate import Estimate
+from harness.sweep.experiment import load_experiment
+from harness.sweep.reach import Reach
+from serving.pipeline.errors import ConfigError
+from tests.doubles.bedrock import CREDENTIALS, BedrockDouble, Reply
+from tests.harness.world import CONFIG, World
+
+LITE, PRO = "bedrock_converse:amazon.nova-lite-v1:0", "bedrock_converse:amazon.nova-pro-v1:0"
+TITAN = "bedrock:amazon.titan-embed-text-v2:0"
+SPACE: dict[str, Any] = {"retrieve.top_k": {"int": [1, 4]}, "answer.prompt.version": {"choice": [2, 3]}}
+
+
+@pytest.fixture(autouse=True)
+def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+
+
+def with_chats(lite: str, pro: str, **sections: Any) -> dict[str, Any]:
+    return {**CONFIG, **sections, "answer": {"models": {"lite": {"name": lite}, "pro": {"name": pro}}}}
+
+
+def opened(world: World, **changes: Any) -> Opened:
+    asked = {"name": "priced", "golden": "tiny/v1", "base": CONFIG, "space": SPACE, "trials": 10, "finalists": 2, **changes}
+    (world.root / "priced.yaml").write_text(yaml.safe_dump(asked))
+    return open_sweep(load_experiment(world.root / "priced.yaml"), read_settings(), Ways(tracking=False), lambda done, of: None)
+
+
+def estimated(world: World, **changes: Any) -> Estimate:
+    return asyncio.run(opened(world, **changes).estimate())
+
+
+def counts(world: World) -> tuple[int, int]:
+    golden = load_golden(world.root / "datasets", "tiny/v1")
+    tune = len(golden.tune().cases)
+    return tune, len(golden.cases) - tune
+
+
+def test_cases_are_those_of_all_trials_and_of_the_proof(world: World) -> None:
+    tune, held_out = counts(world)
+    every = estimated(world, pruner={"name": "none"}).cases
+    assert every.high == every.likely == 10 * tune + 3 * held_out
+    assert every.low == 10 * tune + held_out
+    early = estimated(world, block=1, pruner={"startup": 5})
+    assert early.cases.low == tune + 9 * 5 + held_out
+
+
+def test_local_models_cost_simulated_money_and_their_time_is_measured(world: World) -> None:
+    found = estimated(world)
+    assert found.simulated
+    assert found.hosted == found.unpriced == found.assumed == ()
+    assert 0 < found.usd.low <= found.usd.likely <= found.usd.high
+    assert 0 < found.seconds.low <= found.seconds.likely <= found.seconds.high
+    assert any("simulated" in line for line in lines(found))
+
+
+def test_nothing_hosted_is_asked_and_the_truth_lies_within(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    with BedrockDouble(lambda call: Reply("30 days. [1]", input_tokens=(len(call.text) + 1500) // 4, output_tokens=40)) as double:
+        monkeypatch.setenv("TOUCHSTONE_BEDROCK_ENDPOINT", double.url)
+        found = estimated(world, base=with_chats(LITE, PRO))
+        assert double.calls == []
+        said = world.touchstone("sweep", "priced.yaml", "--yes", "--no-tracking", "--json")
+    assert said.code == 0, said.err
+    assert set(found.hosted) == {LITE, PRO}
+    spent = said.json["spent_usd"]  # type: ignore[index]
+    assert 0 < spent <= found.usd.high
+    traces = [trace for path in world.root.glob("reports/sweeps/*/trials/*.jsonl") for trace in read_report(path).traces]
+    assert traces
+    assert max(trace.usd for trace in traces) <= found.case_usd
+    held_out = counts(world)[1]
+    assert found.usd.high * 3 * held_out / found.cases.high < found.proof_usd < found.case_usd * 4 * held_out
+    assert said.json["estimate"]["usd"] == found.model_dump()["usd"]  # type: ignore[index]
+
+
+def test_a_router_that_knows_one_tier_leaves_the_other_out(world: World) -> None:
+    both = estimated(world, base=with_chats(LITE, PRO))
+    one = estimated(world, base=with_chats(LITE, PRO, route={"router": {"name": "always", "tier": "lite"}}))
+    assert one.hosted == (LITE,)
+    assert one.case_usd == pytest.approx(both.case_usd * 0.06 / 0.8, rel=0.05)  # Nova Lite reads and writes for less
+
+
+def test_of_models_that_vary_the_cheapest_and_the_dearest_count(world: World) -> None:
+    choice = {"answer.models.lite.name": {"choice": [LITE, PRO]}}
+    always = {"router": {"name": "always", "tier": "lite"}}
+    varied = estimated(world, base=with_chats(LITE, PRO, route=always), space=choice)
+    cheap = estimated(world, base=with_chats(LITE, PRO, route=always))
+    dear = estimated(world, base=with_chats(PRO, PRO, route=always))
+    assert varied.case_usd == pytest.approx(dear.case_usd)
+    assert varied.hosted == (LITE, PRO)
+    assert cheap.usd.low < varied.usd.high
+    assert varied.usd.likely == pytest.approx(cheap.usd.likely, rel=0.05)
+
+
+def test_hosted_embeddings_and_reranking_are_priced_without_asking_them(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = {**CONFIG, "index": {"embedder": {"name": TITAN}}, "retrieve": {"top_k": 2, "reranker": {"name": "bedrock"}}}
+    with BedrockDouble() as double:
+        monkeypatch.setenv("TOUCHSTONE_BEDROCK_ENDPOINT", double.url)
+        found = estimated(world, base=base, space=SPACE | {"index.chunker.size": {"choice": [300, 600]}})
+        assert double.calls == []
+    assert set(found.hosted) == {TITAN, "bedrock:amazon.rerank-v1:0"}
+    assert found.indexes == 2
+    assert found.index_usd > 0
+    assert found.case_usd > 0.001  # a query of the reranker
+    assert found.usd.low > 0.001 * found.cases.low
+    assert not list(world.root.glob(".touchstone/indexes/*"))
+
+
+def test_judges_are_counted_with_their_retries(world: World) -> None:
+    base, metrics = with_chats(LITE, LITE), ["quality", "judge_groundedness", "judge_relevance"]
+    alone = estimated(world, base=base, metrics=metrics[:1])
+    judged = estimated(world, base=base, metrics=metrics, judge=f"llm:{PRO}")
+    assert judged.hosted == (LITE, PRO)
+    assert judged.input_tokens.likely > 2 * alone.input_tokens.likely
+    assert judged.case_usd > 6 * alone.case_usd  # two metrics, three tries each, of a dearer model
+
+
+def test_an_unknown_price_is_told_and_needs_a_yes(world: World) -> None:
+    opened(world, base=with_chats("openai:my-own", LITE))
+    told = world.touchstone("sweep", "priced.yaml", "--estimate")
+    assert told.code == 0
+    assert "price of openai:my-own unknown" in told.err
+    refused = world.touchstone("sweep", "priced.yaml", "--no-tracking")
+    assert refused.code == 2
+    assert "The price of openai:my-own is not known" in refused.err
+    assert not list(world.root.glob("reports/sweeps/*"))
+
+
+def test_only_the_estimate_is_printed_where_only_it_is_asked_for(world: World) -> None:
+    opened(world)
+    said = world.touchstone("sweep", "priced.yaml", "--estimate", "--json")
+    assert said.code == 0
+    assert Estimate.model_validate(said.json).trials == 10
+    assert not list(world.root.glob("reports/sweeps/*"))
+
+
+def test_what_is_finished_is_not_priced_again(world: World) -> None:
+    opened(world, trials=2)
+    assert world.touchstone("sweep", "priced.yaml", "--no-tracking", "--json").code == 0
+    [state] = world.root.glob("reports/sweeps/*/sweep.json")
+    assert json.loads(state.read_text())["estimate"]["trials"] == 2
+    said = world.touchstone("sweep", "--resume", "--trials", "5", "--estimate", "--json")
+    assert said.json["trials"] == 3  # type: ignore[index]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+HOSTED = Estimate(
+    **dict.fromkeys(("trials", "finalists", "indexes", "case_usd", "index_usd", "proof_usd"), 1),
+    **dict.fromkeys(("cases", "input_tokens", "output_tokens", "usd", "seconds"), Between(low=1, likely=2, high=3)),
+    hosted=("acme:m",),
+)
+
+
+@pytest.mark.parametrize(("answer", "goes_on"), [("y\n", True), ("n\n", False), ("\n", False)])
+def test_on_a_terminal_it_is_asked(answer: str, goes_on: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", Terminal(answer))  # no fake of ours is a terminal
+    if goes_on:
+        agree(HOSTED, yes=False)
+    else:
+        with pytest.raises(ConfigError, match="Not begun"):
+            agree(HOSTED, yes=False)
+
+
+def test_models_of_this_machine_and_a_yes_need_no_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", Terminal(""))
+    agree(HOSTED, yes=True)
+    agree(HOSTED.model_copy(update={"hosted": ()}), yes=False)
+
+
+def test_what_is_between_adds_and_multiplies_end_by_end() -> None:
+    one, two = Between(low=1, likely=2, high=3), Between(low=10, likely=20, high=40)
+    assert total([one, two]) == Between(low=11, likely=22, high=43)
+    assert one * two == Between(low=10, likely=40, high=120)
+    assert one * 2 == Between(low=2, likely=4, high=6)
+
+
+def test_a_space_reaches_the_ends_of_every_knob(tmp_path: Path) -> None:
+    space = SPACE | {
+        "retrieve.neighbours": {"choice": [0, 1]},
+        "index.chunker.size": {"choice": [350, 700, 1400]},
+        "retrieve.reranker.name": {"choice": ["none", "mmr"]},
+        "retrieve.reranker.mmr.relevance": {"float": [0.2, 0.8]},
+    }
+    path = tmp_path / "e.yaml"
+    path.write_text(yaml.safe_dump({"name": "e", "golden": "t/v1", "base": CONFIG, "space": space, "trials": 30}))
+    asked = load_experiment(path)
+    reach = Reach(asked, (asked.config,))
+    assert reach.passages() == (pytest.approx(0.5 * 350 / 700), pytest.approx(2 * 3 * 2))  # of two passages of 700 and no neighbours
+    assert reach.indexes == 3
+    assert {spec.params.get("relevance") for spec in reach.rerankers if spec.name == "mmr"} >= {0.2, 0.8}

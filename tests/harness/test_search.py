@@ -1,0 +1,177 @@
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.golden.sets import HoldoutSplit
+from harness.results import CaseError
+from harness.sweep.budget import Purse
+from harness.sweep.sweep import firsts
+from harness.tracking.memory import MemoryRun
+from serving.pipeline.config import RagConfig
+from serving.pipeline.errors import ConfigError, InfrastructureError
+from tests.harness.sweeping import RuleEngine, experiment, plain, search, searched, smooth, tune
+
+CRASH = CaseError("ZeroDivisionError", "oops", infrastructure=False)
+OUTAGE = CaseError("ModelError", "no answer from the model", infrastructure=True)
+
+
+def test_the_base_and_the_champion_come_first_and_are_scored_once(tmp_path: Path) -> None:
+    asked = experiment(trials=6)
+    champion = asked.config.replace({"retrieve.top_k": 12})
+    engine = RuleEngine()
+    trials = searched(search(asked, tmp_path, engine), given=firsts(asked, champion))
+    assert [(one.number, one.label) for one in trials] == [(0, "base"), (1, "champion"), *((number, "") for number in range(2, 6))]
+    assert [trials[0].config, trials[1].config] == [asked.config, champion]
+    configs = [config for config, _ in engine.asked]
+    assert configs == [one.config for one in trials for _ in range(2)]  # two blocks each, trial after trial
+    assert [count for _, count in engine.asked] == [5, 5] * 6
+    assert engine.indexed == [one.config for one in trials]
+
+
+def test_a_champion_that_is_the_base_is_tried_once(tmp_path: Path) -> None:
+    asked = experiment(trials=2)
+    assert [one.label for one in searched(search(asked, tmp_path), given=firsts(asked, asked.config))] == ["base", ""]
+
+
+@pytest.mark.parametrize("sampler", ["random", "grid"])
+def test_several_workers_score_the_same_configurations_to_the_same_numbers(tmp_path: Path, sampler: str) -> None:
+    space = {"retrieve.top_k": {"int": [1, 6]}, "retrieve.fusion.weight": {"float": [0.0, 1.0], "step": 0.25}}
+    asked = experiment(space=space, sampler=sampler, trials=20)
+    alone = searched(search(asked, tmp_path / "1", RuleEngine()))
+    engine = RuleEngine(workers=3)
+    together = searched(search(asked, tmp_path / "3", engine))
+    assert plain(together) == plain(alone)
+    assert engine.most_running == 3
+    cut = search(asked, tmp_path / "cut", RuleEngine(workers=3, dies_at=21))
+    with pytest.raises(InfrastructureError):
+        searched(cut)
+    assert plain(searched(search(asked, tmp_path / "cut", RuleEngine(workers=2)))) == plain(alone)
+
+
+def test_a_trial_that_crashes_is_failed_and_the_search_goes_on(tmp_path: Path) -> None:
+    def rule(config: RagConfig, place: int) -> float | CaseError:
+        return CRASH if config.retrieve.top_k > 10 and place == 7 else smooth(config, place)
+
+    made = search(experiment(trials=12), tmp_path, RuleEngine(rule))
+    trials = searched(made)
+    states = {one.state for one in trials if one.config.retrieve.top_k > 10}
+    assert states == {"failed"}
+    assert {one.state for one in trials if one.config.retrieve.top_k <= 10} == {"complete"}
+    assert made.progress.best and made.progress.best.config.retrieve.top_k <= 10
+    assert "1 of 10 cases crashed" in {one.why for one in trials}
+
+
+def test_a_base_that_crashes_ends_the_sweep_since_nothing_can_be_held_against_it(tmp_path: Path) -> None:
+    with pytest.raises(InfrastructureError, match="The base could not be scored: no case has a value of every objective: c0: oops"):
+        searched(search(experiment(), tmp_path, RuleEngine(lambda config, place: CRASH)))
+    assert not list(tmp_path.glob("trials/*.json"))
+
+
+def test_a_configuration_that_crashes_on_every_case_does_not_end_the_sweep(tmp_path: Path) -> None:
+    def rule(config: RagConfig, place: int) -> float | CaseError:
+        return CRASH if config.retrieve.top_k > 10 else smooth(config, place)
+
+    made = search(experiment(trials=12), tmp_path, RuleEngine(rule))
+    trials = searched(made)
+    lost = sorted(set(range(12)) - {one.number for one in trials})
+    assert lost
+    assert made.ended == f"trial {', '.join(map(str, lost))} crashed on every case and has no score"
+    assert isinstance(made.run, MemoryRun)
+    runs = {child.name: child.logged_tags["touchstone.why"] for child in made.run.children}
+    assert runs[f"trial {lost[0]} (no score)"] == "no case has a value of every objective: c0: oops"
+    assert plain(searched(search(experiment(trials=12), tmp_path, RuleEngine(rule)))) == plain(trials)
+
+
+def test_an_outage_ends_the_search_with_all_that_was_finished_kept(tmp_path: Path) -> None:
+    calls = 0
+
+    def rule(config: RagConfig, place: int) -> float | CaseError:
+        nonlocal calls
+        calls += 1
+        return OUTAGE if calls == 57 else smooth(config, place)
+
+    asked = experiment(trials=10)
+    with pytest.raises(InfrastructureError, match="trial 5: 1 of 5 cases were not answered: c6: no answer from the model"):
+        searched(search(asked, tmp_path, RuleEngine(rule)))
+    assert len(list(tmp_path.glob("trials/*.json"))) == 5
+    assert plain(searched(search(asked, tmp_path))) == plain(searched(search(asked, tmp_path / "undisturbed")))
+
+
+def test_what_is_surely_worse_is_given_up_and_never_the_best(tmp_path: Path) -> None:
+    def rule(config: RagConfig, place: int) -> float:
+        return 0.9 if config.retrieve.top_k == config.model_validate({}).retrieve.top_k else 0.1
+
+    asked = experiment(trials=6, block=20, pruner={"name": "sequential", "startup": 20})
+    engine = RuleEngine(rule)
+    made = search(asked, tmp_path, engine)
+    trials = searched(made, tune(100))
+    assert [one.state for one in trials] == ["complete", *["pruned"] * 5]
+    assert all(len(one.report.rows) < 100 for one in trials[1:])
+    assert all("surely worse" in one.why for one in trials[1:])
+    assert made.progress.best is trials[0]
+    again = RuleEngine(rule)
+    assert plain(searched(search(asked, tmp_path, again), tune(100))) == plain(trials)
+    assert again.asked == []
+
+
+def test_no_more_is_sent_than_the_budget_pays_for(tmp_path: Path) -> None:
+    asked = experiment(trials=20, budget_usd=0.5)
+    purse = Purse(0.5, case_usd=0.01)  # the rule's answers cost nothing, so all of it is there again each time
+    made = search(asked, tmp_path, RuleEngine(), purse)
+    assert len(searched(made)) == 20
+    dear = search(asked, tmp_path / "dear", RuleEngine(), Purse(0.5, case_usd=0.2))
+    with pytest.raises(ConfigError, match=r"A budget of \$0\.5 may not even pay for the base"):
+        searched(dear)
+
+
+def test_a_search_whose_time_is_over_ends_after_the_trial_at_hand(tmp_path: Path) -> None:
+    made = search(experiment(trials=20, timeout_s=1e-9), tmp_path)
+    assert [one.label for one in searched(made)] == ["base"]
+    assert made.ended == "the time of 1e-09 s was over"
+
+
+def test_only_the_first_cases_are_scored_where_the_experiment_says_so(tmp_path: Path) -> None:
+    trials = searched(search(experiment(trials=2, cases=7), tmp_path))
+    assert [len(one.report.rows) for one in trials] == [7, 7]
+
+
+def test_each_trial_has_a_run_with_its_state(tmp_path: Path) -> None:
+    made = search(experiment(trials=3), tmp_path)
+    trials = searched(made)
+    assert isinstance(made.run, MemoryRun)
+    assert [child.id for child in made.run.children] == [one.run_id for one in trials]
+    assert [child.name for child in made.run.children] == ["trial 0 (base)", "trial 1", "trial 2"]
+    assert all(child.logged_tags["touchstone.state"] == "complete" for child in made.run.children)
+
+
+def test_progress_counts_trials_cases_and_what_the_store_had(tmp_path: Path) -> None:
+    asked = experiment(trials=4)
+    searched(search(asked, tmp_path))
+    seen: list[tuple[int, int]] = []
+    more = search(asked.model_copy(update={"trials": 5}), tmp_path)
+    more.tell = lambda progress: seen.append((progress.done, progress.known))
+    searched(more)
+    assert seen[-1] == (5, 4)
+    assert more.progress.cases == 10
+    assert more.progress.counts == {"answer": {"hits": 2, "misses": 8}}
+
+
+def test_a_finalist_is_proven_block_by_block_in_the_holdouts_order(tmp_path: Path) -> None:
+    made = search(experiment(), tmp_path, RuleEngine(workers=2))
+    cases = tune(12).cases
+    holdout = HoldoutSplit("t/v1", "holdout", cases, "g")
+    report, ident = asyncio.run(made.prove("finalist base", made.experiment.config, holdout))
+    assert [row.case.id for row in report.rows] == [case.id for case in cases]
+    assert (report.header.split, report.header.split_digest) == ("holdout", holdout.digest)
+    assert ident
+
+
+def test_an_outage_while_proving_is_one_clear_line(tmp_path: Path) -> None:
+    def rule(config: RagConfig, place: int) -> Any:
+        return OUTAGE
+
+    made = search(experiment(), tmp_path, RuleEngine(rule))
+    with pytest.raises(InfrastructureError, match="a finalist: 5 of 5 cases were not answered"):
+        asyncio.run(made.prove("finalist base", made.experiment.config, HoldoutSplit("t/v1", "holdout", tune().cases, "g")))
