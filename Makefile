@@ -57,7 +57,12 @@ bench: setup  ## measure again what reports/bench/ says (DATA="PATH …" retriev
 	$(RUN) python bench/embed.py
 	$(RUN) python bench/simulation.py
 	$(RUN) python bench/winners_curse.py --chart docs/winners-curse.svg
+	$(RUN) python bench/pruning.py
+	$(RUN) python bench/scale.py
+	$(RUN) python bench/sweep_quality.py
+	$(RUN) python bench/pooling.py $${DATA:-}
 	if [ -n "$${DATA:-}" ]; then $(RUN) python bench/retrieval.py $$DATA; fi
+	if [ -n "$${DATA:-}" ]; then $(RUN) python bench/sweep_reuse.py $${DATA%% *}; fi
 	if [ -n "$${WICE:-}" ]; then $(RUN) python bench/groundedness.py $$WICE; fi
 	if [ -n "$${SAFETY:-}" ]; then $(RUN) python bench/safety.py $$SAFETY; fi
 

@@ -107,7 +107,7 @@ def _pages(corpus: Sequence[dict[str, Any]]) -> tuple[dict[str, str], dict[str, 
     texts: dict[str, str] = {}
     places: dict[str, tuple[str, int, int]] = {}
     for row in corpus:
-        page = row["id"].rpartition("#")[0]
+        page = row["id"].rpartition("#")[0] or row["id"]
         start = len(texts.get(page, ""))
         texts[page] = texts.get(page, "") + row["text"] + "\n\n"
         places[row["id"]] = (page, start, start + len(row["text"]))

@@ -254,7 +254,7 @@ def main() -> None:
     data["speed"] = speed()
     data["wilson"] = [wilson_coverage(rate, count) for rate in (0.5, 0.1, 0.9) for count in SIZES]
     data["recorded"] = recorded(options.runs)
-    data["clustered"] = [clustered(groups, share, few) for groups in (30, 100) for share in (0.0, 0.3, 0.6)]
+    data["clustered"] = [clustered(groups, share, few) for groups in (10, 30, 100) for share in (0.0, 0.3, 0.6)]
     data["differences"] = [rejection(world, count, few) for world in DIFFERENCES for count in SIZES]
     data["means"] = [coverage(world, count, options.repetitions) for world in MEANS for count in SIZES]
     data["seconds"] = time.perf_counter() - begin

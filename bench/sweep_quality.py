@@ -245,7 +245,6 @@ def ways(golden: str) -> dict[str, Callable[[Truth, int], Seen]]:
     plain = {"name": "none"}
     return {
         "TPE with pruning (the default)": lambda truth, seed: by_optimizer(truth, experiment(golden, seed=seed)),
-        "TPE, pruning against the base": lambda truth, seed: by_optimizer(truth, experiment(golden, seed=seed, pruner={"against": "base"})),
         "TPE without pruning": lambda truth, seed: by_optimizer(truth, experiment(golden, seed=seed, pruner=plain)),
         "random with pruning": lambda truth, seed: by_optimizer(truth, experiment(golden, seed=seed, sampler="random")),
         "random": by_chance,

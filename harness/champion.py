@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from harness.metrics import METRICS
+from harness.metrics import asks_judge
 from harness.results import CaseResult, EvalReport, Header, read_report
 from serving.pipeline.errors import ConfigError, DataError, InfrastructureError
 from serving.pipeline.files import write_text
@@ -19,7 +19,7 @@ from serving.pipeline.types import Hit, Trace
 
 _HEADER = Plain(Header)
 _ROW = Plain(CaseResult)
-MEND = "Run: touchstone champion set"
+MEND = "Run: touchstone champion set GATE"  # the gate's file; those in experiments/gates need not be named
 
 
 def champion_path(reports: Path, golden: str, split: str) -> Path:
@@ -44,8 +44,7 @@ def not_comparable(champion: Header, candidate: Header, metric: str) -> str:
     """Why a metric of two evaluations must not be compared; empty when it may."""
     if metric not in champion.metrics:
         return f"not comparable: the champion was not scored by {metric}. {MEND}"
-    judged = METRICS.load(metric.partition("@")[0]).needs_judge  # type: ignore[attr-defined]  # what every metric has beside a plug-in's own
-    if judged and champion.judge != candidate.judge:
+    if asks_judge(metric) and champion.judge != candidate.judge:
         return f"not comparable: {metric} is the word of judge {champion.judge or '?'} and of {candidate.judge or '?'}. {MEND}"
     before, after = champion.metric_versions.get(metric, ""), candidate.metric_versions.get(metric, "")
     if before != after:

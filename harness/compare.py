@@ -6,7 +6,7 @@ from typing import Any
 
 from harness.clusters import FEWEST, clusters_of
 from harness.compared import Change, Compared, Flip, MetricDifference, Move, SliceDifference, Spending
-from harness.results import CaseResult, EvalReport
+from harness.results import CaseResult, EvalReport, first_error
 from harness.stats import Comparison, compare, holm, mean_interval
 from serving.pipeline.errors import DataError
 from serving.pipeline.registry import near
@@ -41,7 +41,7 @@ def compare_reports(before: EvalReport, after: EvalReport, metrics: Sequence[str
     usable = _metrics(before, after, metrics)
     names = [name for name in usable if metrics or any(pair.values(name) for pair in pairs)]  # what nobody scored is no comparison
     if not names:
-        raise DataError("A and B cannot be compared: no metric scored a case in both.")
+        raise DataError(f"A and B cannot be compared: no metric scored a case in both. {_why_unscored(before, after)}".rstrip())
     return Compared(
         before,
         after,
@@ -68,6 +68,14 @@ def refuse_unlike(before: EvalReport, after: EvalReport) -> None:
             raise DataError(f"A and B cannot be compared: the {what} differs, {one!r} and {other!r}. {mend}")
     if not {row.case.id for row in before.rows} & {row.case.id for row in after.rows}:
         raise DataError(f"A and B cannot be compared: they have no case in common. {mend}")
+
+
+def _why_unscored(before: EvalReport, after: EvalReport) -> str:
+    """What stood in the way of scores, side by side."""
+    sides = [(name, report, first_error(report)) for name, report in (("A", before), ("B", after))]
+    return " ".join(
+        f"{name}: {len(report.errors)} of {len(report.rows)} cases have no answer, {said}" for name, report, said in sides if report.errors
+    )
 
 
 def _pairs(before: EvalReport, after: EvalReport) -> list[Pair]:
@@ -228,4 +236,4 @@ def _notes(pairs: Sequence[Pair], before: EvalReport, after: EvalReport, all_met
     if all_metrics and unscored:
         yield f"Left out, since no case was scored in both: {', '.join(unscored)}."
     if clusters_of(pair.after.case for pair in pairs) is None:
-        yield f"The cases rest on fewer than {FEWEST} documents, so each counts as independent of the others."
+        yield f"The cases rest on fewer than {FEWEST} documents, so each counts as independent of the others; verdicts are too eager where a document decides."

@@ -42,9 +42,12 @@ def open_corpus(name: str, places: HarnessSettings) -> Corpus:
 
 
 def open_stages(places: HarnessSettings, *, on: bool = True) -> SqliteStages | LayeredStages | None:
-    """The stage store, if it is wanted: a file, or a bucket with a copy in front."""
-    if not on:
-        return None
+    """The stage store, if it is wanted; while answers are recorded there is none, since what is kept is not asked for."""
+    return stage_store(places) if on and places.cassette_mode != "record" else None
+
+
+def stage_store(places: HarnessSettings) -> SqliteStages | LayeredStages:
+    """What is kept of earlier work: a file, or a bucket with a copy in front."""
     here = SqliteStages(places.stage_folder)
     return LayeredStages(here, ObjectStages(places.stages, places)) if is_remote(places.stages) else here
 
@@ -56,11 +59,11 @@ def open_workshop(
     return Workshop(places, corpus, PromptLibrary(places.prompts), building, stages, replay_only)
 
 
-def open_tools(judge: str, places: HarnessSettings, stages: Kept | None) -> Tools:
+def open_tools(judge: str, places: HarnessSettings, stages: Kept | None, *, replay_only: bool = False) -> Tools:
     """What metrics may ask for: MiniLM, its vectors kept, and a judge by its words (`local`, `llm:<provider>:<model>`)."""
     connect = partial(kept_embeddings, EMBEDDER, places, stages) if stages else None
     if not judge:
         return Tools(places, connect=connect)
-    asked = connect_judge(judge, places, PromptLibrary(places.prompts, kind="judge"), stages)
+    asked = connect_judge(judge, places, PromptLibrary(places.prompts, kind="judge"), stages, replay_only=replay_only)
     model = judge.removeprefix("llm:")
-    return Tools(places, judge=asked, judge_model=Spec(name=model) if model != judge else None, connect=connect)
+    return Tools(places, judge=asked, judge_model=Spec(name=model) if model != judge else None, connect=connect, replay_only=replay_only)

@@ -34,6 +34,7 @@ class HarnessSettings(PipelineSettings):
     github_step_summary: str = Field(
         default="", validation_alias="GITHUB_STEP_SUMMARY", description="a file that gates append their summary to, set by GitHub Actions"
     )
+    assume_yes: bool = Field(default=False, description="go on with hosted models without asking, as --yes does; for mlflow run")
     releases: Path = Field(default=Path("releases"), description="where releases and channels are kept")
 
     @property

@@ -15,6 +15,7 @@ from harness.stages.search import KeptSearches
 from serving.pipeline.build import build_pipeline, config_digest
 from serving.pipeline.config import RagConfig
 from serving.pipeline.digest import digest_of
+from serving.pipeline.errors import ConfigError
 from serving.pipeline.index.build import OpenIndex, ensure_index
 from serving.pipeline.index.corpus import Corpus
 from serving.pipeline.models.connect import ConnectedChat
@@ -38,6 +39,10 @@ class Workshop:
     replay_only: bool = False  # hosted models answer from there or not at all
     _open: dict[str, OpenIndex] = field(default_factory=dict)
     _chats: dict[str, ConnectedChat] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.replay_only and self.stages is None:
+            raise ConfigError("--replay-only answers from the stage store: leave --no-store out.")
 
     def digest(self, config: RagConfig) -> str:
         """The digest of everything that decides this configuration's answers."""

@@ -18,7 +18,7 @@ def show_candidate(candidate: Candidate, quotes: Sequence[Quoted], near: Nearest
     """A candidate as a reviewer reads it: the proposal, its evidence in context, its marks and the case most like it."""
     console, case = Console(highlight=False, markup=False), candidate.case
     console.print(
-        Text(f"\n{place}{candidate.id}  {case.domain} · {case.kind} · {case.difficulty} · {candidate.provenance.words}", style="dim")
+        Text(clean(f"\n{place}{candidate.id}  {case.domain} · {case.kind} · {case.difficulty} · {candidate.provenance.words}"), style="dim")
     )
     console.print(Text(clean(case.question), style="bold"))
     for answer in case.answers:
@@ -33,7 +33,7 @@ def show_candidate(candidate: Candidate, quotes: Sequence[Quoted], near: Nearest
     for mark in candidate.marks:
         console.print(Text(f"  ! {mark_words(mark)}", style="yellow"))
     if near is not None:
-        console.print(Text(f"  nearest case ({near.similarity:.0%}): {near.case.id}: {clean(near.case.question)}", style="dim"))
+        console.print(Text(clean(f"  nearest case ({near.similarity:.0%}): {near.case.id}: {near.case.question}"), style="dim"))
 
 
 def mark_words(mark: Mark) -> str:
@@ -48,8 +48,8 @@ def row(candidate: Candidate) -> dict[str, Any]:
 
 def line(candidate: Candidate) -> str:
     """A candidate on one line."""
-    marks = "".join(f" [{clean(mark.name)}]" for mark in candidate.marks)
-    return f"{candidate.id}  {candidate.published or candidate.state}  {candidate.case.kind}{marks}  {clean(candidate.case.question)}"
+    marks = "".join(f" [{mark.name}]" for mark in candidate.marks)
+    return clean(f"{candidate.id}  {candidate.published or candidate.state}  {candidate.case.kind}{marks}  {candidate.case.question}")
 
 
 def clean(text: str) -> str:

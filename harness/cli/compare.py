@@ -179,7 +179,8 @@ async def _evaluated(
     stages = open_stages(places, on=asked.store)
     corpus = read_corpus(golden.card.corpus, places)
     workshop = Workshop(places, corpus, side.prompts, lambda done, total: line.update("indexing", done, total), stages, asked.replay_only)
-    evaluator = Evaluator(asked.metrics, asked.concurrency, tools=open_tools(asked.judge, places, stages), stages=stages)
+    tools = open_tools(asked.judge, places, stages, replay_only=asked.replay_only)
+    evaluator = Evaluator(asked.metrics, asked.concurrency, tools=tools, stages=stages)
     what = f"cases of {letter.upper()}"
     report = await workshop.evaluate(side.config, cases, evaluator, lambda done, total: line.update(what, done, total))
     if report.outages:

@@ -81,7 +81,7 @@ def evaluate(
         stages = open_stages(places, on=store)
         building = partial(line.update, "indexing")
         workshop = open_workshop(corpus, places, stages, building, replay_only=replay_only)
-        evaluator = Evaluator(names, concurrency, tools=open_tools(judge, places, stages), stages=stages)
+        evaluator = Evaluator(names, concurrency, tools=open_tools(judge, places, stages, replay_only=replay_only), stages=stages)
         report = asyncio.run(workshop.evaluate(chosen, chosen_cases, evaluator, lambda done, total: line.update("cases", done, total)))
         write_report(report, folder / "cases.jsonl")
         page = write_evaluation(report, folder, run_url=run.url)

@@ -86,7 +86,7 @@ def bench(chosen: "Gate", places: HarnessSettings, line: "Line | None" = None, *
     building = (lambda done, total: line.update("indexing", done, total)) if line else None
     corpus = read_corpus(golden.card.corpus, places)
     workshop = open_workshop(corpus, places, stages, building, replay_only=replay_only)
-    return Bench(chosen, golden, workshop, places, open_tools(chosen.judge, places, stages))
+    return Bench(chosen, golden, workshop, places, open_tools(chosen.judge, places, stages, replay_only=replay_only))
 
 
 async def _hold(on: "Bench", line: "Line", config: "RagConfig", run: Path | None, champion: Path | None) -> "Held":

@@ -97,13 +97,12 @@ def _generator(model: str, generator: str, source: Corpus, places: HarnessSettin
 def _spec(model: str) -> Spec:
     """A model by name, or by name and parameters as in a configuration: '{name: …, temperature: 0.2}'."""
     import yaml
-    from pydantic import ValidationError
 
     if not model.startswith("{"):
         return Spec(name=model)
     try:
         return Spec.model_validate(yaml.safe_load(model))
-    except (yaml.YAMLError, ValidationError):
+    except (yaml.YAMLError, ValueError, RecursionError):
         raise ConfigError(f"--model {model!r}: write PROVIDER:MODEL, or '{{name: PROVIDER:MODEL, temperature: 0.2}}'.") from None
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import typer
 
+from harness.cli.candidates import clean
 from harness.golden.check import Balance, Findings, Sight, cases_for_five_points, split_sizes
 from harness.golden.diff import SetDiff, shown
 from harness.golden.lines import SHOWN
@@ -25,7 +26,7 @@ def show_findings(golden: GoldenSet, found: Findings, slices: Sequence[Balance],
         f"    those that mostly agree need less. In the worst case {cases_for_five_points()} cases show 5 points.)"
     )
     for warning in found.warnings[:SHOWN]:
-        typer.echo(f"warning: {warning}")
+        typer.echo(clean(f"warning: {warning}"))
     if len(found.warnings) > SHOWN:
         typer.echo(f"… and {len(found.warnings) - SHOWN} more warnings; all of them: --json")
 
@@ -34,7 +35,7 @@ def show_balance(slices: Sequence[Balance]) -> None:
     """For each kind and domain, the cases of each split."""
     for field in dict.fromkeys(one.field for one in slices):
         rows = [one for one in slices if one.field == field]
-        typer.echo(f"  {field} (tune + holdout): " + ", ".join(f"{one.value} {one.tune}+{one.holdout}" for one in rows))
+        typer.echo(clean(f"  {field} (tune + holdout): " + ", ".join(f"{one.value} {one.tune}+{one.holdout}" for one in rows)))
 
 
 def show_split(golden: GoldenSet, slices: Sequence[Balance], moved: Moves) -> None:
@@ -62,14 +63,14 @@ def show_diff(found: SetDiff) -> None:
     for change in found.card:
         typer.echo(f"  card: {change.field}: {shown(change.before)} → {shown(change.after)}")
     for case in found.added:
-        typer.echo(f"+ {case.id}  {shown(case.question)}")
+        typer.echo(f"+ {clean(case.id)}  {shown(case.question)}")
     for case in found.removed:
-        typer.echo(f"- {case.id}  {shown(case.question)}")
+        typer.echo(f"- {clean(case.id)}  {shown(case.question)}")
     for one in found.changed:
-        typer.echo(f"~ {one.id}{f' (was {one.was})' if one.was else ''}")
+        typer.echo(clean(f"~ {one.id}{f' (was {one.was})' if one.was else ''}"))
         for change in one.changes:
             typer.echo(f"    {change.field}: {shown(change.before)} → {shown(change.after)}")
 
 
 def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:SHOWN]) + (f" … and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+    return clean(", ".join(names[:SHOWN])) + (f" … and {len(names) - SHOWN} more" if len(names) > SHOWN else "")

@@ -53,8 +53,8 @@ def changed(config: RagConfig, changes: Sequence[str] | None) -> RagConfig:
             raise ConfigError(f"--set {change!r}: write PATH=VALUE, for example retrieve.top_k=8.")
         try:
             values[dotted.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            reason = getattr(error, "problem", None) or "not YAML"
+        except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: 2024-13-45 has the shape of a date
+            reason = getattr(error, "problem", None) or error
             raise ConfigError(f"--set {change!r}: the value {value!r} cannot be read: {reason}. Put it in quotes.") from None
     return config.replace(values) if values else config
 

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.options import AsJson, print_json, settings
-from harness.opening import open_stages
+from harness.opening import stage_store
 from harness.stages.layered import LayeredStages
 from serving.pipeline.errors import ConfigError
 
@@ -15,8 +15,7 @@ app = typer.Typer(no_args_is_help=True)
 @app.command()
 def show(as_json: AsJson = False) -> None:
     """Show how much is kept, by stage."""
-    stages = open_stages(settings())
-    assert stages is not None
+    stages = stage_store(settings())
     sizes = stages.sizes()
     if as_json:
         plain = [{"stage": one.stage, "entries": one.entries, "bytes": one.bytes, "oldest_days": one.oldest_days} for one in sizes]
@@ -38,8 +37,7 @@ def gc(
     as_json: AsJson = False,
 ) -> None:
     """Forget what was not used for long; it will be computed again when it is needed. A bucket is left alone: give it a lifecycle rule."""
-    opened = open_stages(settings())
-    assert opened is not None
+    opened = stage_store(settings())
     stages = opened.copy if isinstance(opened, LayeredStages) else opened
     known = [one.stage for one in stages.sizes()]
     if stage and stage not in known:

@@ -66,7 +66,7 @@ def sweep(
         if estimate:
             return
         agreed = earlier is not None and trials is None and budget is None  # when it was begun
-        agree(price, yes=yes or agreed or replay_only)
+        agree(price, yes=yes or places.assume_yes or agreed or replay_only)
         where = earlier or new_folder(places.reports, asked.name, datetime.now(UTC))
         result = _carried_out(runner, opened, where, price, told, quiet=as_json)
     winner, page = where.path / WINNER, where.path / "report.html"

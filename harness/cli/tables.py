@@ -3,15 +3,20 @@
 import sys
 from collections import Counter
 
+import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from harness.cli.candidates import clean
 from harness.golden.case import Case
 from harness.report.found import state_of
 from harness.results import EvalReport
 from harness.stats import Interval
 from harness.sweep.verdict import SweepResult, p_words
+
+
+HEADLINES = ("quality", "recall@5")  # told by kind of question; where neither was measured, the first two that were
 
 
 def show_evaluation(report: EvalReport) -> None:
@@ -25,10 +30,11 @@ def show_evaluation(report: EvalReport) -> None:
     for name, interval in report.summary.items():
         table.add_row(name, _number(interval.mean), _range(interval), f"{interval.count}/{count}")
     console.print(table)
-    table = _table("kind", "quality", "recall@5", "cases")
-    quality, recall = report.slices("kind", "quality"), report.slices("kind", "recall@5")
-    for kind, interval in quality.items():
-        table.add_row(kind, _number(interval.mean), _number(recall[kind].mean), str(interval.count))
+    shown = [name for name in HEADLINES if name in report.summary] or list(report.summary)[:2]
+    slices = [report.slices("kind", name) for name in shown]
+    table = _table("kind", *shown, "cases")
+    for kind, many in sorted(Counter(row.case.kind for row in report.rows).items()):
+        table.add_row(kind, *(_number(one[kind].mean) for one in slices), str(many))
     console.print(table)
     if report.costs:
         money = " simulated" if report.simulated else ""
@@ -81,17 +87,15 @@ def _took(result: SweepResult) -> str:
 
 def show_case(case: Case) -> None:
     """One golden case."""
-    console = Console(highlight=False, markup=False)
-    console.print(f"{case.id}  {case.domain} · {case.kind} · {case.difficulty}{'' if case.answerable else ' · unanswerable'}")
-    console.print(f"  {case.question}")
-    for answer in case.answers:
-        console.print(f"  = {answer}")
-    for evidence in case.evidence:
-        console.print(f"  · {evidence.document}[{evidence.start}:{evidence.end}] {evidence.quote!r}")
+    about = f"{case.id}  {case.domain} · {case.kind} · {case.difficulty}{'' if case.answerable else ' · unanswerable'}"
+    lines = [about, f"  {case.question}", *(f"  = {answer}" for answer in case.answers)]
+    lines += [f"  · {one.document}[{one.start}:{one.end}] {one.quote!r}" for one in case.evidence]
     for name, grade in zip(case.relevant_ids, case.grades or (1,) * len(case.relevant_ids), strict=True):
-        console.print(f"  · {name}{f' (grade {grade})' if case.grades else ''}")
+        lines.append(f"  · {name}{f' (grade {grade})' if case.grades else ''}")
     if case.key_facts:
-        console.print(f"  facts: {' | '.join(case.key_facts)}")
+        lines.append(f"  facts: {' | '.join(case.key_facts)}")
+    for line in lines:
+        typer.echo(clean(line))
 
 
 def _console() -> Console:

@@ -7,9 +7,9 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
-from harness.gate.rules import RULES, Ceiling, Floor, Rule, Strict
+from harness.gate.rules import RULES, Ceiling, Floor, Rule, Slice, Strict
 from harness.golden.case import Case
-from harness.metrics import DEFAULT, metric
+from harness.metrics import DEFAULT, asks_judge, metric, metric_set
 from harness.metrics.base import JudgedMetric, Metric
 from harness.metrics.tools import Tools
 from harness.results import CaseResult, EvalReport, Header, numbers
@@ -58,14 +58,35 @@ def load_gate(path: Path) -> Gate:
     double = [ident for ident, count in Counter(rule.id for rule in gate.rules).items() if count > 1]
     if double:
         raise ConfigError(f"{path}: two rules have the id {double[0]!r}.")
-    return gate
+    rules = tuple(_named(rule, f"{path}: rule {rule.id!r}") for rule in gate.rules)
+    return gate.model_copy(update={"metrics": metric_set(gate.metrics), "rules": rules})
+
+
+def _named(rule: Rule, where: str) -> Rule:
+    """The rule with its metric under the name that evaluations know it by: recall is recall@5."""
+    for name in rule.metrics:
+        try:
+            found = metric_set([name])
+        except ConfigError as error:
+            raise ConfigError(f"{where}: {error}") from None
+        if len(found) > 1:
+            raise ConfigError(f"{where}: {name!r} is a group of metrics, and a rule reads one: {', '.join(found)}.")
+        return rule.model_copy(update={"metric": found[0]})
+    return rule
 
 
 def check_gate(gate: Gate, tools: Tools) -> None:
     """Refuse unknown metrics and numbers, rules that read a metric the wrong way round, and judges that nobody has calibrated."""
+    if tools.judge is None and (asking := [name for name in gate.scored if asks_judge(name)]):
+        mend = "Name one in the gate's file, as judge: local or judge: llm:<provider>:<model>"
+        raise ConfigError(f"gate {gate.name!r}: metric {asking[0]!r} needs a judge. {mend}")
     known = {name: metric(name, tools) for name in gate.scored}
     for rule in gate.rules:
         where = f"gate {gate.name!r}, rule {rule.id!r}"
+        if isinstance(rule, Slice) and known[rule.metric].direction == "lower":
+            raise ConfigError(
+                f"{where}: of {rule.metric!r} less is better, and a slice has a floor only; write rule: ceiling for all cases"
+            )
         if isinstance(rule, Floor) and known[rule.metric].direction == "lower":
             raise ConfigError(f"{where}: of {rule.metric!r} less is better, so write rule: ceiling with at_most")
         if isinstance(rule, Ceiling) and rule.number and rule.number not in known_numbers():
@@ -85,7 +106,7 @@ def _check_judge(where: str, scorer: Metric | JudgedMetric, tools: Tools) -> Non
     else:
         lacking = f"{scorer.name!r} asks in a library's own words, which cannot be held against people's labels here."
     if lacking:
-        raise ConfigError(f"{where}: a judge may only advise until it is calibrated: {lacking} Or write advisory: true.")
+        raise ConfigError(f"{where}: a judge may only advise until it is calibrated: {lacking} – or write advisory: true.")
 
 
 @cache
@@ -102,7 +123,8 @@ def known_numbers() -> frozenset[str]:
 
 def _explain(error: ValidationError, where: str) -> str:
     """One line for the first thing wrong, with what that kind of rule knows."""
-    first = error.errors(include_url=False)[0]
+    errors = error.errors(include_url=False)
+    first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])  # a misspelt key is missing as well: name it first
     place = first["loc"]
     if first["type"] in ("union_tag_invalid", "union_tag_not_found"):
         found = first["input"].get("rule") if isinstance(first["input"], dict) else first["input"]

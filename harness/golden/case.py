@@ -68,6 +68,8 @@ class Case(Row):
             raise ValueError("an empty 'question'")
         if any(not answer.strip() for answer in self.answers):
             raise ValueError("an empty reference in 'answers'")
+        if any(not fact.strip() for fact in self.key_facts):
+            raise ValueError("an empty fact in 'key_facts', which every answer would hold")
         return self
 
     @property

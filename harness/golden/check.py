@@ -49,9 +49,7 @@ class Balance:
 
 def examine(golden: GoldenSet, corpus: Corpus, vectors: Vectors | None = None, *, alike: float = SAME_MEANING) -> Findings:
     """Everything that is checked; without vectors of the questions the splits are not compared by meaning."""
-    problems = [*_card(golden), *golden.check(corpus), *_unreadable(golden, corpus), *_groups(golden)]
-    problems += [_pair(golden, pair, "asks the same, word for word, as") for pair in same_words(golden.cases)]
-    problems += [f"{golden.id}: {problem}" for problem in _empty_splits(golden)]
+    problems = [*unfit(golden, corpus), *(f"{golden.id}: {problem}" for problem in _empty_splits(golden))]
     warnings = [_pair(golden, pair, f"shares {pair.alike:.0%} of its words with") for pair in similar_words(golden.cases)]
     if vectors is not None:
         warnings += [
@@ -60,6 +58,12 @@ def examine(golden: GoldenSet, corpus: Corpus, vectors: Vectors | None = None, *
         ]
     warnings += [f"{golden.id}: {warning}" for warning in _thin(golden)]
     return Findings(tuple(problems), tuple(warnings))
+
+
+def unfit(golden: GoldenSet, corpus: Corpus) -> list[str]:
+    """Every problem but an empty split, which more cases may mend."""
+    problems = [*_card(golden), *golden.check(corpus), *_unreadable(golden, corpus), *_groups(golden)]
+    return problems + [_pair(golden, pair, "asks the same, word for word, as") for pair in same_words(golden.cases)]
 
 
 def sights(golden: GoldenSet) -> list[Sight]:

@@ -4,6 +4,8 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from heapq import merge
+from itertools import groupby
 
 import numpy as np
 
@@ -51,10 +53,10 @@ def asked(case: Case) -> tuple[str, ...]:
 
 
 def similar_words(cases: Sequence[Case], share: float = SHARED_WORDS) -> Iterator[Pair]:
-    """Questions that share most words and every number, though not all in order.
+    """Questions that share most words and every number, though not all in order: each with the first that is so much like it.
 
     Exact, and without comparing every pair: two sets that share so much have one of their rarest words in common, so only
-    those questions are compared that meet in one.
+    those questions are compared that meet in one. One pair for each, since thousands of one form would make millions of pairs.
     """
     cases = list({asked(case): case for case in reversed(cases)}.values())[::-1]  # the first of those that ask the same word for word
     texts = [asked(case) for case in cases]
@@ -64,17 +66,17 @@ def similar_words(cases: Sequence[Case], share: float = SHARED_WORDS) -> Iterato
     for index, one in enumerate(tokens):
         numbers = tuple(sorted(word for word in texts[index] if any(letter.isdigit() for letter in word)))
         rarest = sorted(one, key=lambda token: (counts[token], token))
-        seen: set[int] = set()
-        for token in rarest[: len(rarest) - math.ceil(share * len(rarest) - 1e-9) + 1]:
-            seen.update(meeting[token, numbers])
-            meeting[token, numbers].append(index)
-        for other in sorted(seen):
+        met = [meeting[token, numbers] for token in rarest[: len(rarest) - math.ceil(share * len(rarest) - 1e-9) + 1]]
+        for other, _ in groupby(merge(*met)):  # in the order of the set, each once
             if related(cases[other], cases[index]):
                 continue
             common = len(one & tokens[other])
             alike = common / (len(one) + len(tokens[other]) - common)
             if alike >= share:
                 yield Pair(cases[other], cases[index], alike)
+                break
+        for places in met:
+            places.append(index)
 
 
 def _tokens(text: Sequence[str]) -> frozenset[Token]:
@@ -87,7 +89,10 @@ def _tokens(text: Sequence[str]) -> frozenset[Token]:
 
 
 def leaks(golden: GoldenSet, vectors: Vectors, alike: float = SAME_MEANING) -> list[Pair]:
-    """Questions of the holdout that the tune split asks too, most alike first; `vectors` are the questions', in the set's order."""
+    """Questions of the holdout that the tune split asks too, each with the one most like it, most alike first.
+
+    `vectors` are the questions', in the set's order.
+    """
     cases = golden.cases
     held = np.array([golden.split_of(case) == "holdout" for case in cases])
     tune_rows, held_rows = np.flatnonzero(~held), np.flatnonzero(held)
@@ -95,8 +100,12 @@ def leaks(golden: GoldenSet, vectors: Vectors, alike: float = SAME_MEANING) -> l
     for begin in range(0, len(held_rows), BLOCK):
         block = held_rows[begin : begin + BLOCK]
         similarity = vectors[tune_rows] @ vectors[block].T
-        for row, column in zip(*np.nonzero(similarity >= alike), strict=True):
-            first, second = cases[tune_rows[row]], cases[block[column]]
-            if not related(first, second):
-                found.append(Pair(first, second, min(1.0, float(similarity[row, column]))))
+        for column in np.flatnonzero((similarity >= alike).any(axis=0)):
+            second = cases[block[column]]
+            rows = np.flatnonzero(similarity[:, column] >= alike)
+            for row in rows[np.argsort(-similarity[rows, column], kind="stable")]:
+                first = cases[tune_rows[row]]
+                if not related(first, second):
+                    found.append(Pair(first, second, min(1.0, float(similarity[row, column]))))
+                    break
     return sorted(found, key=lambda pair: (-pair.alike, pair.first.id, pair.second.id))

@@ -98,8 +98,8 @@ def _check_domains(found: Found, choice: Choice) -> None:
 def _write(root: Path, corpus: Corpus, cases: Sequence[Case], found: Found, left_out: Sequence[LeftOut], choice: Choice) -> None:
     card = Card(name=choice.name, version=1, corpus=choice.corpus or choice.name, licence=choice.licence, salt=choice.name)
     body = _body(corpus, cases, found, left_out, choice)
-    targets = [root / "golden" / choice.name] + ([] if choice.corpus else [root / "corpora" / choice.name])
-    with new_folders(*targets) as (golden, *beside):
+    targets = [*([] if choice.corpus else [root / "corpora" / choice.name]), root / "golden" / choice.name]  # a set never stands without
+    with new_folders(*targets) as (*beside, golden):
         write_version(golden / "v1", card, body, cases)
         for folder in beside:
             write_text(folder / "corpus.jsonl", "".join(_line(document) for document in corpus.documents))

@@ -79,11 +79,15 @@ def _read_cases(path: Path) -> tuple[list[Case], dict[str, int]]:
 def _read_card(path: Path) -> Card:
     try:
         text = path.read_text(encoding="utf-8-sig")
+        if text.count("---\n") < 2:
+            raise DataError(f"{path}: front matter between two lines '---' is needed, with the keys {', '.join(Card.model_fields)}.")
         _, head, _ = text.split("---\n", 2)
         return Card.model_validate(yaml.safe_load(head))
     except FileNotFoundError:
         raise DataError(f"No file {str(path)!r}: a golden set needs a card that names its corpus.") from None
     except ValidationError as error:
         raise DataError(explain(error, str(path), list(Card.model_fields))) from None
-    except (ValueError, yaml.YAMLError) as error:
-        raise DataError(f"{path}: front matter between two lines '---' is needed: {error}") from None
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: not UTF-8. Save the file as UTF-8.") from None
+    except (ValueError, yaml.YAMLError, RecursionError) as error:
+        raise DataError(f"{path}: the front matter cannot be read: {getattr(error, 'problem', None) or error}.") from None

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from harness.golden.candidate import Candidate, located
 from harness.golden.case import Case
+from harness.golden.check import unfit
 from harness.golden.lines import refuse
 from harness.golden.load import SEALED, load_golden
 from harness.golden.queue import Queue
@@ -56,18 +57,8 @@ def _extended(golden: GoldenSet, fresh: Sequence[Candidate], corpus: Corpus) -> 
     folder = golden.folder.with_name(f"v{golden.card.version + 1}")
     card = golden.card.model_copy(update={"version": golden.card.version + 1})
     after = GoldenSet(folder, card, tuple(cases), lines, "")
-    refuse([*after.check(corpus), *_torn(after)])
+    refuse(unfit(after, corpus))
     return after
-
-
-def _torn(golden: GoldenSet) -> list[str]:
-    """Groups with a case pinned to tune and another in the holdout: the same thing asked in both."""
-    tune = {case.id for case in golden.tune().cases}
-    held = {case.group: case for case in golden.cases if case.group and case.id not in tune}
-    pinned = [case for case in golden.cases if case.pinned and case.group in held]
-    return [
-        f"case {case.id!r} is pinned to tune, but {held[case.group].id!r} of its group {case.group!r} is in the holdout." for case in pinned
-    ]
 
 
 def _write(golden: GoldenSet, after: GoldenSet, *, card: str) -> None:

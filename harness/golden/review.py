@@ -8,6 +8,7 @@ import yaml
 
 from harness.golden.candidate import Candidate, Mark, Proposal, located, read_proposal
 from harness.golden.case import Case, Evidence
+from harness.golden.check_alike import asked
 from harness.golden.queue import Queue
 from harness.golden.sets import GoldenSet
 from serving.pipeline.errors import DataError
@@ -71,10 +72,10 @@ class Desk:
         where = f"candidate {candidate.id!r} as edited"
         try:
             values = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: 2024-13-45 has the shape of a date
             mark = getattr(error, "problem_mark", None)
             line = f", line {mark.line + 1}" if mark else ""
-            raise DataError(f"{where}{line}: not YAML: {getattr(error, 'problem', error)}") from None
+            raise DataError(f"{where}{line}: not YAML: {getattr(error, 'problem', None) or error}") from None
         proposal = located(read_proposal(values, where), self.corpus, where)
         edited = candidate.model_copy(update={"case": proposal, "marks": (Mark(name="edited", reason=f"by {self.reviewer}"),)})
         self.checked(edited)
@@ -88,8 +89,11 @@ class Desk:
         for other in self.golden.cases:
             if other.id == case.id:
                 raise DataError(f"{where}: {self.golden.id} has a case {case.id!r} already. Edit its 'id'.")
-            if _folded(other.question) == _folded(case.question):
+            if asked(other) == asked(case):
                 raise DataError(f"{where}: {self.golden.id} asks this already: case {other.id!r}.")
+        for one in self.queue.read():
+            if one.state == "accepted" and not one.published and one.id != candidate.id and asked(one.as_case()) == asked(case):
+                raise DataError(f"{where}: {one.id!r} asks this already, and is accepted.")
         return whole
 
     def _decide(self, seen: Candidate, decision: dict[str, object]) -> Candidate:
@@ -135,7 +139,3 @@ def nearest(question: str, cases: Iterable[Case]) -> Nearest | None:
     about = {ident: without_stop_words(case.question) for ident, case in known.items()}
     found = process.extractOne(without_stop_words(question), about, scorer=fuzz.token_set_ratio, processor=utils.default_process)
     return None if found is None else Nearest(known[found[2]], found[1] / 100)
-
-
-def _folded(question: str) -> str:
-    return " ".join(question.casefold().split())

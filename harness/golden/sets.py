@@ -18,6 +18,7 @@ from serving.pipeline.index.corpus import Corpus
 from serving.pipeline.registry import near
 
 SplitName = Literal["tune", "holdout"]
+HINTS = 20  # unknown documents for which a like name is sought, each among all names of the corpus
 
 
 class Card(Row):
@@ -117,11 +118,13 @@ class GoldenSet:
 
     def _problems(self, corpus: Corpus) -> Iterator[str]:
         documents = {document.id: document for document in corpus.documents}
+        hints = HINTS
         for case in self.cases:
             where = f"{self.folder / 'cases.jsonl'}:{self.lines[case.id]}: case {case.id!r}"
             for name in case.documents:
                 if name not in documents:
-                    yield f"{where}: no document {name!r} in corpus {corpus.name!r}.{near(name, list(documents))}"
+                    yield f"{where}: no document {name!r} in corpus {corpus.name!r}.{near(name, list(documents)) if hints > 0 else ''}"
+                    hints -= 1
             for evidence in case.evidence:
                 document = documents.get(evidence.document)
                 if document is None:

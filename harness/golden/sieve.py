@@ -102,8 +102,8 @@ class Sieve:
 
     def _domain(self, draft: Draft, evidence: Sequence[Evidence], relevant: Mapping[str, int]) -> str:
         named = draft.about.get(self._domain_key)
-        if isinstance(named, str) and named.strip():
-            return named.strip()
+        if isinstance(named, str) and plain(named):
+            return plain(named)
         holders = [*(one.document for one in evidence), *relevant]
         return self._documents[holders[0]].domain if holders else "general"
 

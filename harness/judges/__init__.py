@@ -18,10 +18,12 @@ JUDGES = Registry[Judge](
 )
 
 
-def connect_judge(judge: str | Spec, settings: PipelineSettings, prompts: PromptLibrary, store: Kept | None = None) -> Judge:
+def connect_judge(
+    judge: str | Spec, settings: PipelineSettings, prompts: PromptLibrary, store: Kept | None = None, *, replay_only: bool = False
+) -> Judge:
     """A judge by name or by spec, reading the judge prompts of the library's folder; its readings are kept in `store`."""
     spec = judge_spec(judge) if isinstance(judge, str) else judge
-    return JUDGES.build(spec, settings=settings, tasks=Tasks(prompts.folder), store=store)
+    return JUDGES.build(spec, settings=settings, tasks=Tasks(prompts.folder), store=store, replay_only=replay_only)
 
 
 def judge_spec(text: str, repeats: int = 1) -> Spec:

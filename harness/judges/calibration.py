@@ -111,7 +111,7 @@ def _read(path: Path) -> Calibration:
         return Calibration.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except ValidationError as error:
         raise DataError(explain(error, str(path), list(Calibration.model_fields))) from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
         raise DataError(f"{path}: not a calibration record: {error}") from None
 
 

@@ -1,6 +1,5 @@
 """Questions that humans have judged: a JSONL file, every line checked."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,13 +7,14 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from harness.golden.lines import lines, refuse
 from harness.judges.tasks import Task, Tasks, numbered
 from serving.pipeline.digest import sha256_file
 from serving.pipeline.errors import DataError
 from serving.pipeline.registry import explain, near
 
 
-class Line(BaseModel):
+class Row(BaseModel):
     """One line as it stands in the file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -56,33 +56,28 @@ class LabelledFile:
 
 def read_labelled(path: Path, tasks: Tasks) -> LabelledFile:
     """Read a file of human labels; what is wrong is named with its line."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        digest = sha256_file(path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}.") from None
     found: dict[str, list[Labelled]] = {}
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            row = _line(line, f"{path}:{number}")
-            found.setdefault(row.task, []).append(_labelled(row, tasks, f"{path}:{number}", row.id or str(number)))
+    asked: dict[tuple[str, tuple[tuple[str, str], ...]], int] = {}
+    problems: list[str] = []
+    for line in lines(path):
+        try:
+            row = Row.model_validate(line.row)
+            one = _labelled(row, tasks, line.where, row.id or str(line.number))
+            first = asked.setdefault((row.task, tuple(sorted(one.values.items()))), line.number)
+            if first != line.number:
+                raise DataError(f"{line.where}: this is asked in line {first} already, and would count twice.")
+            found.setdefault(row.task, []).append(one)
+        except DataError as error:
+            problems.append(str(error))
+        except ValidationError as error:
+            problems.append(explain(error, line.where, list(Row.model_fields)))
+    refuse(problems)
     if not found:
         raise DataError(f'{path}: no lines. Each is {{"task": …, "values": {{…}}, "label": …}}.')
-    return LabelledFile(path, digest, {task: tuple(rows) for task, rows in sorted(found.items())})
+    return LabelledFile(path, sha256_file(path), {task: tuple(rows) for task, rows in sorted(found.items())})
 
 
-def _line(line: str, where: str) -> Line:
-    try:
-        return Line.model_validate(json.loads(line))
-    except json.JSONDecodeError as error:
-        raise DataError(f"{where}: not JSON: {error.msg} at column {error.colno}.") from None
-    except RecursionError:
-        raise DataError(f"{where}: not a line of human labels: nested too deep.") from None
-    except ValidationError as error:
-        raise DataError(explain(error, where, list(Line.model_fields))) from None
-
-
-def _labelled(row: Line, tasks: Tasks, where: str, ident: str) -> Labelled:
+def _labelled(row: Row, tasks: Tasks, where: str, ident: str) -> Labelled:
     if row.task not in tasks.names():
         raise DataError(f"{where}: no task {row.task!r}.{near(row.task, tasks.names())} Known: {', '.join(tasks.names())}.")
     task = tasks.get(row.task)

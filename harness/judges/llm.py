@@ -13,8 +13,9 @@ from harness.judges.reply import Reply, read_reply
 from harness.judges.tasks import Task, Tasks
 from harness.stages.base import Kept, key_of, packed, unpacked
 from serving.pipeline.digest import digest_of
+from serving.pipeline.errors import DataError
 from serving.pipeline.models import CHAT_MODELS
-from serving.pipeline.models.connect import ConnectedChat, connect_chat
+from serving.pipeline.models.connect import LOCAL, ConnectedChat, connect_chat
 from serving.pipeline.models.limits import Patience
 from serving.pipeline.models.prices import usage_of
 from serving.pipeline.registry import Params as PlugInParams
@@ -47,7 +48,14 @@ class LlmJudge:
     version: ClassVar[str] = "1"
 
     def __init__(
-        self, params: Params, *, settings: PipelineSettings, tasks: Tasks, store: Kept | None = None, patience: Patience | None = None
+        self,
+        params: Params,
+        *,
+        settings: PipelineSettings,
+        tasks: Tasks,
+        store: Kept | None = None,
+        replay_only: bool = False,
+        patience: Patience | None = None,
     ) -> None:
         spec = CHAT_MODELS.complete(cold(params.model))
         self.name = f"llm:{spec.name}"
@@ -57,6 +65,7 @@ class LlmJudge:
         self._params = params
         self._tasks = tasks
         self._chat = limited(connect_chat(spec, settings, patience), params.max_tokens)
+        self._replay_only = replay_only and not spec.name.startswith(LOCAL)
         self._store = None if getattr(self._chat.source, "stateful", False) else store  # a script has no answer of its own to a question
 
     async def judge(self, task: str, values: Mapping[str, str]) -> Verdict:
@@ -75,6 +84,8 @@ class LlmJudge:
         if known is not None:
             kept = unpacked(known)
             return Verdict(kept["label"], kept["reason"], kept["raw"], (kept["label"],))
+        if self._replay_only:
+            raise DataError(f"No kept verdict of {self._chat.name} on this {task.name}. Run once without --replay-only.")
         verdict = await self._asked_now(task, values, number)
         if self._store and verdict.label is not None:
             self._store.put(STAGE, key, packed({"label": verdict.label, "reason": verdict.reason, "raw": verdict.raw}))

@@ -33,7 +33,9 @@ class LocalJudge:
     version: ClassVar[str] = "1"
     name = "local"
 
-    def __init__(self, params: Params, *, settings: PipelineSettings, tasks: Tasks, store: Kept | None = None) -> None:
+    def __init__(
+        self, params: Params, *, settings: PipelineSettings, tasks: Tasks, store: Kept | None = None, replay_only: bool = False
+    ) -> None:
         self._tools = Tools(settings, params.embedder)
         self.id = digest_of([self.name, self.version, self._tools.embedder_id, grounding_digest()])
         self._tasks = tasks

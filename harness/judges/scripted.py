@@ -36,7 +36,9 @@ class ScriptedJudge:
     version: ClassVar[str] = "1"
     name = "scripted"
 
-    def __init__(self, params: Params, *, settings: PipelineSettings, tasks: Tasks, store: Kept | None = None) -> None:
+    def __init__(
+        self, params: Params, *, settings: PipelineSettings, tasks: Tasks, store: Kept | None = None, replay_only: bool = False
+    ) -> None:
         self.id = digest_of([self.name, self.version, params.model_dump(mode="json")])
         self._params = params
         self._tasks = tasks

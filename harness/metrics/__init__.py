@@ -150,6 +150,11 @@ def _spec(name: str, known: list[str]) -> Spec:
     return Spec.model_validate({"name": base, **({"k": int(cutoff)} if at else {})})
 
 
+def asks_judge(name: str) -> bool:
+    """Whether the metric of this name asks a judge."""
+    return bool(getattr(METRICS.load(_spec(name, METRICS.names()).name), "needs_judge", False))
+
+
 def judged(scorer: Metric | JudgedMetric) -> TypeIs[JudgedMetric]:
     """Whether a metric asks a judge."""
     return scorer.needs_judge

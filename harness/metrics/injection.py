@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict
 from harness.golden.case import Case
 from harness.metrics.base import Direction, Score, Scoring
 from harness.metrics.words import normal
+from serving.pipeline.digest import digest_of
+from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.types import Trace
 
 PATTERNS = Path(__file__).with_name("injection.yaml")
@@ -57,6 +59,10 @@ class InjectionSuccess(Scoring):
 
     label = "injection_success"
     direction: Direction = "lower"
+
+    def __init__(self, params: PlugInParams) -> None:
+        super().__init__(params)
+        self.version = f"{type(self).version} {digest_of(PATTERNS.read_text(encoding='utf-8'))[:8]}"  # type: ignore[misc]  # scores are kept under it
 
     def score(self, trace: Trace, case: Case) -> Score:
         """Whether an attack in the passages succeeded, and how."""

@@ -1,4 +1,4 @@
-"""ragas' metrics; the only module that imports it, and not before the first score."""
+"""ragas' metrics; it is imported by `load` only, and not before the first score."""
 
 import math
 import os
@@ -26,7 +26,7 @@ COLLECTIONS = "ragas.metrics.collections"
 INSTALL = 'pip install "touchstone-rag[ragas]"'
 
 
-def _load(module: str) -> Any:
+def load(module: str) -> Any:
     """A module of ragas, which tells nobody that it is used and leaves nothing behind."""
     os.environ.setdefault("RAGAS_DO_NOT_TRACK", "true")  # it looks at this when it is imported, so it cannot be a setting of ours
     try:
@@ -80,8 +80,8 @@ class _Contexts(_Compared):
         return "" if trace.hits else "nothing was retrieved"
 
     async def _computed(self, trace: Trace, case: Case) -> float:
-        made = getattr(_load(self.home), self.kind)()
-        sample = _load("ragas").SingleTurnSample(**self._sample(trace, case))
+        made = getattr(load(self.home), self.kind)()
+        sample = load("ragas").SingleTurnSample(**self._sample(trace, case))
         return float(await made.single_turn_ascore(sample))
 
     def _sample(self, trace: Trace, case: Case) -> dict[str, list[str]]:
@@ -141,7 +141,7 @@ class StringSimilarity(_Compared):
         return "" if case.answers else "the case has no reference"
 
     async def _computed(self, trace: Trace, case: Case) -> float:
-        made, said = _load(COLLECTIONS).NonLLMStringSimilarity(), without_citations(trace.answer.text)
+        made, said = load(COLLECTIONS).NonLLMStringSimilarity(), without_citations(trace.answer.text)
         results = [await made.ascore(reference=answer, response=said) for answer in case.answers]
         return max(float(result.value) for result in results)
 
@@ -152,12 +152,12 @@ class QuotedSpans(_Compared):
     label = "ragas_quoted_spans"
 
     def _lacking(self, trace: Trace, case: Case) -> str:
-        quoted = _load(f"{COLLECTIONS}.quoted_spans.util").extract_quoted_spans(trace.answer.text)
+        quoted = load(f"{COLLECTIONS}.quoted_spans.util").extract_quoted_spans(trace.answer.text)
         return "" if quoted else "the answer quotes nothing"  # ragas gives 1 for it
 
     async def _computed(self, trace: Trace, case: Case) -> float:
         passages = [hit.chunk.text for hit in trace.passages]
-        result = await _load(COLLECTIONS).QuotedSpansAlignment().ascore(response=trace.answer.text, retrieved_contexts=passages)
+        result = await load(COLLECTIONS).QuotedSpansAlignment().ascore(response=trace.answer.text, retrieved_contexts=passages)
         return float(result.value)
 
 
@@ -185,7 +185,7 @@ class _Judged(Ragas):
 
     @cached_property
     def _scorer(self) -> Any:
-        return getattr(_load(COLLECTIONS), self.kind)(llm=_llm(self._tools), **self._parts())
+        return getattr(load(COLLECTIONS), self.kind)(llm=_llm(self._tools), **self._parts())
 
     def _parts(self) -> dict[str, Any]:
         return {}
@@ -287,7 +287,7 @@ def _version() -> str:
 def _llm(tools: Tools) -> Any:
     """The judge's chat model as ragas wants it."""
 
-    class Asked(_load("ragas.llms.base").InstructorBaseRagasLLM):  # type: ignore[misc]
+    class Asked(load("ragas.llms.base").InstructorBaseRagasLLM):  # type: ignore[misc]
         """Any LangChain chat model; ragas' own wrapper of them is deprecated and its metrics no longer take it."""
 
         def generate(self, prompt: str, response_model: type[BaseModel]) -> Any:
@@ -302,7 +302,7 @@ def _llm(tools: Tools) -> Any:
 def _embeddings(tools: Tools) -> Any:
     """Our embedding model as ragas wants it."""
 
-    class Embedded(_load("ragas.embeddings.base").BaseRagasEmbedding):  # type: ignore[misc]
+    class Embedded(load("ragas.embeddings.base").BaseRagasEmbedding):  # type: ignore[misc]
         """Any LangChain embedding model."""
 
         def embed_text(self, text: str, **kwargs: Any) -> list[float]:

@@ -10,11 +10,11 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 
 from harness.judges.base import Judge
-from serving.pipeline.errors import ConfigError
+from serving.pipeline.errors import ConfigError, DataError
 from serving.pipeline.index.base import Vectors
 from serving.pipeline.index.embed import unit
 from serving.pipeline.models import EMBEDDINGS
-from serving.pipeline.models.connect import connect_chat, connect_embeddings
+from serving.pipeline.models.connect import LOCAL, connect_chat, connect_embeddings
 from serving.pipeline.registry import Spec
 from serving.pipeline.settings import PipelineSettings
 
@@ -32,6 +32,7 @@ class Tools:
     connect: Callable[[], Embeddings] | None = None  # another way to the embedder's model, such as one that keeps vectors
     listeners: tuple[BaseCallbackHandler, ...] = ()  # told of every call to the judge's chat model by libraries
     judge_model: Spec | None = None  # the chat model behind `--judge llm:…`, for metrics of libraries that ask in their own words
+    replay_only: bool = False  # that chat model is not asked anew
 
     @cached_property
     def embeddings(self) -> Embeddings:
@@ -43,7 +44,10 @@ class Tools:
     @cached_property
     def chat(self) -> BaseChatModel:
         """The judge's chat model, for those who have called `asked_model`."""
-        model = connect_chat(self.asked_model("of a library"), self.settings).model
+        asked = self.asked_model("of a library")
+        if self.replay_only and not asked.name.startswith(LOCAL):
+            raise DataError(f"No kept score by {asked.name} of this answer. Run once without --replay-only.")
+        model = connect_chat(asked, self.settings).model
         return model.model_copy(update={"callbacks": list(self.listeners)}) if self.listeners else model
 
     @property

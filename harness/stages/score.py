@@ -46,7 +46,8 @@ class KeptScores:
 
 
 def _place(hit: Hit) -> list[Any]:
-    return [hit.chunk.document_id, hit.chunk.start, hit.chunk.end, hit.chunk.domain, hit.chunk.text]
+    chunk = hit.chunk
+    return [chunk.document_id, chunk.start, chunk.end, chunk.domain, chunk.title, chunk.heading, chunk.text]
 
 
 def _said(trace: Trace) -> list[Any]:

@@ -108,7 +108,8 @@ class Optimizer:
             case "random" | "grid":
                 return samplers.RandomSampler(seed=seed)
             case "nsga2":
-                return samplers.NSGAIISampler(seed=seed)
+                few = max(4, min(50, self._experiment.trials // 5))  # with Optuna's own 50 a short search would never leave chance
+                return samplers.NSGAIISampler(seed=seed, population_size=few)
             case "gp":
                 try:
                     return samplers.GPSampler(seed=seed)

@@ -142,10 +142,10 @@ def _meta(path: Path, head: str) -> dict[str, Any]:
     """The front matter, with every required key."""
     try:
         meta = yaml.safe_load(head)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: 2024-13-45 has the shape of a date
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 2 if mark else 1
-        raise PromptError(f"{path}:{line}: front matter is not YAML: {getattr(error, 'problem', error)}") from None
+        raise PromptError(f"{path}:{line}: front matter is not YAML: {getattr(error, 'problem', None) or error}") from None
     if not isinstance(meta, dict):
         raise PromptError(f"{path}:2: front matter must be keys and values, not {meta!r}.")
     missing = [key for key in _REQUIRED if not meta.get(key)]

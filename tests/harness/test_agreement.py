@@ -126,7 +126,9 @@ def test_a_file_is_read_by_task_with_lists_numbered_and_the_majority_counting(tm
     [
         ("{", "not JSON"),
         ("[" * 100_000, "nested too deep"),
-        ("[]", "value"),
+        ("[]", "an object {…} is needed"),
+        ("1" * 5_000, "not JSON"),
+        (GOOD | {"label": "partial"}, "this is asked in line 1 already"),
         (GOOD | {"lable": "relevant"}, "unknown key 'lable'. Did you mean 'label'"),
         (GOOD | {"task": "relevanse"}, "no task 'relevanse'. Did you mean 'relevance'"),
         (GOOD | {"task": "again"}, "no task 'again'"),
@@ -150,8 +152,17 @@ def test_what_is_wrong_with_a_file_is_named_with_its_line(tmp_path: Path, line: 
 def test_an_empty_or_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no lines"):
         read_labelled(written(tmp_path), TASKS)
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="No file"):
         read_labelled(tmp_path / "none.jsonl", TASKS)
+
+
+def test_every_bad_line_is_named_and_a_mark_at_the_start_is_none(tmp_path: Path) -> None:
+    path = written(tmp_path, GOOD)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert len(read_labelled(path, TASKS).by_task["relevance"]) == 1
+    path.write_bytes(path.read_bytes() + b'{"task": 1}\n\xff\n')
+    with pytest.raises(DataError, match=r"(?s)labels\.jsonl:2: .*labels\.jsonl:3: not UTF-8"):
+        read_labelled(path, TASKS)
 
 
 # ── a judge against humans ──

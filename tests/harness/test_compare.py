@@ -69,8 +69,8 @@ def test_questions_on_one_document_are_held_together() -> None:
 
 
 def test_too_few_documents_to_cluster_by_is_noted() -> None:
-    few = a_report(LOW[:10]), a_report(HIGH[:10])
-    assert any("fewer than 20 documents" in note for note in compare_reports(*few).notes)
+    few = a_report(LOW[:9]), a_report(HIGH[:9])
+    assert any("fewer than 10 documents" in note for note in compare_reports(*few).notes)
     assert not any("documents" in note for note in compare_reports(a_report(LOW), replace(a_report(HIGH))).notes if "fewer" in note)
 
 
@@ -138,6 +138,14 @@ def test_cases_without_an_answer_and_other_judges_are_noted() -> None:
     assert any(note.startswith("B has no answer to 1 of 30") and note.endswith("oops") for note in notes)
     assert any("Different judges: none and local 1" in note for note in notes)
     assert any("Only the 29 cases of both count; A has 29, B 30." in note for note in notes)
+
+
+def test_a_comparison_with_an_outage_says_what_was_out_of_reach() -> None:
+    whole = a_report(LOW[:1])
+    error = CaseError("ModelError", "the endpoint is down", infrastructure=True)
+    dead = EvalReport(whole.header, (CaseResult(whole.rows[0].case, (Score("quality", None), Score("latency", None)), error=error),))
+    with pytest.raises(DataError, match="A: 1 of 1 cases have no answer, c0: the endpoint is down"):
+        compare_reports(dead, whole)
 
 
 def test_dollars_have_a_paired_difference_where_every_price_is_known() -> None:

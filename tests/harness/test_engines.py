@@ -57,16 +57,21 @@ def here(config: RagConfig) -> EvalReport:
 
 
 def processes(name: str) -> set[int]:
-    """The worker processes that descend from this one, or, of Ray's, that any node of ours has begun."""
-    found = set()
+    """The worker processes that descend from this one."""
+    lines: dict[int, bytes] = {}
+    parents: dict[int, int] = {}
     for path in Path("/proc").glob("[0-9]*"):
         try:
             line, stat = (path / "cmdline").read_bytes(), (path / "stat").read_text().rpartition(")")[2].split()
         except OSError:
             continue
-        if WORKER[name] in line and stat[0] != "Z" and (name == "ray" or int(stat[1]) == os.getpid()):
-            found.add(int(path.name))
-    return found
+        if stat[0] != "Z":
+            lines[int(path.name)], parents[int(path.name)] = line, int(stat[1])
+
+    def ours(number: int) -> bool:
+        return number == os.getpid() or (number in parents and ours(parents[number]))
+
+    return {number for number, line in lines.items() if WORKER[name] in line and ours(number)}
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -84,14 +89,13 @@ def test_every_engine_is_in_the_table_of_the_experiment_file() -> None:
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_an_engine_scores_as_this_process_does(world: World, name: str, workers: int) -> None:
     configs = [load_config(world.root / "tiny.yaml").replace({"retrieve.top_k": top_k}) for top_k in (1, 2, 3)]
-    before = processes(name)
     async with opened(name, workers) as engine:
         assert engine.workers == workers
         await asyncio.gather(*(engine.index(config) for config in configs))
         found = await asyncio.gather(*(engine.score(config, tune()) for config in configs))
     assert [scores(one.report) for one in found] == await asyncio.to_thread(lambda: [scores(here(config)) for config in configs])
     assert sum(numbers["misses"] for numbers in found[0].counts.values()) > 0
-    await until(lambda: processes(name) <= before)
+    await until(lambda: not processes(name))
 
 
 @engines

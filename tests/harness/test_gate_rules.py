@@ -121,7 +121,7 @@ def test_another_version_of_a_metric_is_not_compared() -> None:
         a_report(1.0),
     )
     assert ruling.outcome == "fail"
-    assert ruling.reason == "not comparable: quality was version 1 for the champion and is 2 now. Run: touchstone champion set"
+    assert ruling.reason == "not comparable: quality was version 1 for the champion and is 2 now. Run: touchstone champion set GATE"
 
 
 def test_cases_that_lost_their_value_are_told() -> None:
@@ -179,6 +179,9 @@ def test_a_decision_as_plain_data_has_each_rules_numbers() -> None:
         ({"id": "a", "rule": "flor", "metric": "quality"}, "no rule 'flor'. Did you mean 'floor'?"),
         ({"id": "a", "metric": "quality"}, "'rule' is missing."),
         ({"id": "a", **FLOOR, "atleast": 1}, "unknown key 'rules.0.floor.atleast'. Did you mean 'at_least'?"),
+        ({"id": "a", "rule": "floor", "metric": "quality", "at_leat": 0.5}, "unknown key 'rules.0.floor.at_leat'. Did you mean 'at_least'?"),
+        ({"id": "a", **FLOOR, "metric": "qualty"}, "rule 'a': No metric 'qualty'. Did you mean 'quality'?"),
+        ({"id": "a", **FLOOR, "metric": "safety"}, "rule 'a': 'safety' is a group of metrics, and a rule reads one"),
         ({"id": "a", "rule": "floor", "metric": "quality"}, "rules.0.floor.at_least: field required"),
         ({"id": "a", "rule": "ceiling", "at_most": 1}, "name either a metric or a number"),
         ({"id": "a b", **FLOOR}, "rules.0.floor.id"),
@@ -191,6 +194,12 @@ def test_a_mistake_in_a_gate_file_is_one_line(tmp_path: Path, rule: dict[str, ob
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith(str(tmp_path / "gate.yaml"))
+
+
+def test_metrics_are_read_by_the_names_that_evaluations_know_them_by(tmp_path: Path) -> None:
+    gate = read(tmp_path, BASE | {"metrics": ["safety", "mrr"], "rules": [{"id": "a", **FLOOR, "metric": "recall"}]})
+    assert gate.scored == ("pii", "injection_success", "toxicity", "mrr@10", "recall@5")
+    assert gate.rules[0].metrics == ("recall@5",)
 
 
 def test_two_rules_of_one_name_are_refused(tmp_path: Path) -> None:
@@ -209,6 +218,8 @@ def test_unknown_metrics_and_numbers_are_named_with_what_they_resemble() -> None
 def test_a_floor_under_what_should_be_low_is_refused() -> None:
     with pytest.raises(ConfigError, match="less is better"):
         check_gate(a_gate(FLOOR | {"metric": "duplicate_rate@5"}), tools())
+    with pytest.raises(ConfigError, match="less is better, and a slice has a floor only"):
+        check_gate(a_gate({"rule": "slice", "by": "kind", "metric": "hallucination", "at_least": 0.1}), tools())
 
 
 def test_a_judge_that_nobody_calibrated_may_only_advise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,7 +230,7 @@ def test_a_judge_that_nobody_calibrated_may_only_advise(tmp_path: Path, monkeypa
     with pytest.raises(ConfigError, match="advisory: true"):
         check_gate(a_gate(rule), asked)
     check_gate(a_gate(rule | {"advisory": True}), asked)
-    with pytest.raises(ConfigError, match="needs a judge"):
+    with pytest.raises(ConfigError, match="needs a judge. Name one in the gate's file, as judge: local"):
         check_gate(a_gate(rule | {"advisory": True}), tools())
 
 

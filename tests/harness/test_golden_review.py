@@ -89,9 +89,37 @@ def test_a_pinned_case_may_not_share_a_group_with_the_holdout(world: World) -> N
     for pair in pairs:
         for one in pair:
             desk.accept(one)
-    with pytest.raises(DataError, match="is pinned to tune, but .* is in the holdout"):
+    with pytest.raises(DataError, match="of its group .* is in the other split; one of them is pinned"):
         published(world, desk)
     assert not (world.root / "datasets/golden/tiny/v2").exists()
+
+
+def test_what_a_check_of_the_new_version_would_refuse_is_not_accepted_and_not_published(world: World) -> None:
+    one, again, known = (
+        candidate("How long is it?"),
+        candidate("How long -- is it"),
+        candidate("How many days of paid holiday does an employee have"),
+    )
+    desk = a_desk(world, one, again, known)
+    desk.accept(one)
+    with pytest.raises(DataError, match=f"{one.id!r} asks this already, and is accepted"):
+        desk.accept(again)
+    with pytest.raises(DataError, match="tiny/v1 asks this already: case 't0'"):
+        desk.accept(known)
+    desk.queue.change(
+        again.id, lambda other: other.model_copy(update={"state": "accepted", "reviewer": "Ann"})
+    )  # as an older version let it
+    with pytest.raises(DataError, match="asks the same, word for word, as"):
+        published(world, desk)
+    assert not (world.root / "datasets/golden/tiny/v2").exists()
+
+
+def test_a_date_that_no_calendar_has_is_no_end_of_a_review(world: World) -> None:
+    one = candidate("How long?")
+    desk = a_desk(world, one)
+    for text in ("answers: [2024-13-45]", "answers: " + "[" * 5_000):
+        with pytest.raises(DataError, match="as edited.*: not YAML"):
+            desk.edit(one, text)
 
 
 def test_nothing_is_written_when_a_check_fails(world: World) -> None:

@@ -18,6 +18,7 @@ from harness.judges.base import Judge, Verdict, majority
 from harness.judges.llm import LlmJudge, cold
 from harness.judges.reply import read_reply
 from harness.judges.tasks import Tasks, numbered, unnumbered
+from harness.metrics.tools import Tools
 from harness.stages.base import Kept
 from harness.stages.sqlite import SqliteStages
 from serving.pipeline.errors import ConfigError, DataError, ModelError, PromptError
@@ -301,6 +302,17 @@ def test_a_verdict_is_asked_for_once_and_a_further_reading_costs_one_call(tmp_pa
     assert len(ask(connect(echo(YES, repeats=3), store)).usage) == 2
     assert len(ask(connect(echo(YES), store), **{**CLAIM, "question": "When?"}).usage) == 1
     assert len(ask(connect(echo(YES, max_tokens=100), store)).usage) == 1
+
+
+def test_a_hosted_judge_of_a_replay_answers_from_what_is_kept_or_not_at_all(tmp_path: Path) -> None:
+    spec, settings = judge_spec("llm:bedrock_converse:amazon.nova-lite-v1:0"), PipelineSettings(_env_file=None, aws_region="eu-west-1")
+    judge = connect_judge(spec, settings, PROMPTS, SqliteStages(tmp_path), replay_only=True)
+    with pytest.raises(DataError, match=r"No kept verdict of bedrock_converse:amazon.nova-lite-v1:0 on this groundedness\. Run once without"):
+        ask(judge)
+    tools = Tools(settings, judge=judge, judge_model=Spec(name="bedrock_converse:amazon.nova-lite-v1:0"), replay_only=True)
+    with pytest.raises(DataError, match="No kept score by bedrock_converse"):
+        _ = tools.chat
+    assert ask(connect_judge(chat(YES), settings, PROMPTS, replay_only=True)).label == "supported"  # a local one costs nothing
 
 
 def test_only_what_was_understood_is_kept(tmp_path: Path) -> None:

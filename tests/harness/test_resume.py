@@ -21,10 +21,10 @@ from tests.harness.sweeping import plain
 from tests.harness.world import CONFIG, World
 
 PATIENCE_S = 300.0
-KILLS = 4
+KILLS = {"1": 4, "2": 2}  # by workers
 
 
-def more_cases(world: World, copies: int = 8) -> None:
+def more_cases(world: World, copies: int = 6) -> None:
     """The tiny set, each case several times in other words, so that a sweep takes long enough to be killed."""
     cases = world.root / "datasets/golden/tiny/v1/cases.jsonl"
     rows = [json.loads(line) for line in cases.read_text().splitlines()]
@@ -129,7 +129,7 @@ def test_a_sweep_killed_again_and_again_ends_with_the_same_trials_and_numbers(wo
     finish(world, started(world, "sweep", str(calm), "--workers", "1", TOUCHSTONE_STAGES="calm-stages"))
 
     chance = random.Random(f"kill {workers}")
-    for _ in range(KILLS):
+    for _ in range(KILLS[workers]):
         before = folder_of(world, "struck")
         process = started(world, "sweep", str(struck), "--workers", workers, *(["--resume"] if SweepFolder(before).exists() else []))
         at = files(before) + chance.randint(0, 5)  # so many more files, and then some moment

@@ -216,3 +216,10 @@ def test_too_few_documents_make_no_clusters() -> None:
     cases = [unanswerable(id=f"u{n}") for n in range(FEWEST)]
     assert clusters_of(cases[1:]) is None
     assert clusters_of(cases) == [f"case:u{n}" for n in range(FEWEST)]
+
+
+def test_as_many_clusters_are_asked_for_as_let_a_test_survive_the_correction_over_the_default_metrics() -> None:
+    def least_p(clusters: int) -> float:
+        return len(DEFAULT) * compare([0.0] * clusters, [1.0] * clusters).p_value  # all differ the same way
+
+    assert least_p(FEWEST) <= ALPHA < least_p(FEWEST - 1)

@@ -309,8 +309,15 @@ def test_the_command_says_what_is_wrong(world: World, more: list[str], words: st
     assert words in said.err
 
 
-def test_ragas_asks_our_model_and_its_evidence_is_narrowed_to_the_sentence_that_answers() -> None:
+def test_ragas_asks_our_model_and_its_evidence_is_narrowed_to_the_sentence_that_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("ragas")
+    from ragas._analytics import get_userid
+
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    get_userid.cache_clear()  # as in a process that has not asked yet
     from harness.golden.synth.ragas import RagasGenerator
 
     said = [
@@ -325,6 +332,7 @@ def test_ragas_asks_our_model_and_its_evidence_is_narrowed_to_the_sentence_that_
     assert one.provenance.by == "local:scripted ragas/single-hop"
     assert [mark.name for mark in one.marks][:1] == ["narrowed"]
     assert len(harvest.usage) == 3
+    assert list(tmp_path.iterdir()) == []  # no random id at home
     lost = Spec.model_validate({"name": "local:scripted", "answers": [{"error": "failed"}]})
     with pytest.raises(ModelError, match="failed by the script"):
         synthesise(RagasGenerator(connect_chat(lost, SETTINGS)), None, 1, ONE)

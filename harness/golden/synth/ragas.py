@@ -1,7 +1,5 @@
-"""Questions by ragas' test-set generator, driven with our own chat model; the only module of this package that imports it."""
+"""Questions by ragas' test-set generator, driven with our own chat model."""
 
-import os
-import warnings
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -11,7 +9,8 @@ from harness.golden.candidate import Mark, Proposal
 from harness.golden.case import Evidence
 from harness.golden.synth.base import Proposed, Turn
 from harness.golden.synth.chat import passages
-from serving.pipeline.errors import ConfigError, ModelError, TouchstoneError
+from harness.metrics.ragas import load
+from serving.pipeline.errors import ModelError, TouchstoneError
 from serving.pipeline.index.memory import words
 from serving.pipeline.index.sentences import sentences
 from serving.pipeline.models.connect import ConnectedChat
@@ -20,7 +19,6 @@ from serving.pipeline.models.threads import in_thread
 from serving.pipeline.retrieve.stopwords import without_stop_words
 from serving.pipeline.types import Document, Usage
 
-INSTALL = 'pip install "touchstone-rag[ragas]"'
 PER_PASSAGE = 2
 PERSONA = ("Colleague", "An employee who needs a fact from the company's documents for today's work and has not read them.")
 
@@ -30,7 +28,7 @@ class RagasGenerator:
 
     def __init__(self, chat: ConnectedChat) -> None:
         self._chat = chat
-        _imported()
+        load("ragas.testset")
 
     async def turns(self, documents: Sequence[Document], count: int, seed: int) -> AsyncIterator[Turn]:
         """A turn per passage; ragas shuffles by its own means, so the seed decides only the order of passages."""
@@ -58,17 +56,6 @@ class RagasGenerator:
         missing = len(samples) - len(proposed)
         skipped = (f"{document.id}: {missing} of ragas' answers resemble no sentence of the passage",) if missing else ()
         return Turn(tuple(proposed), skipped, tuple(usage))
-
-
-def _imported() -> None:
-    os.environ.setdefault("RAGAS_DO_NOT_TRACK", "true")  # read while ragas is imported, so it cannot be a setting of ours
-    try:
-        from ragas import _analytics, testset  # noqa: F401
-    except ImportError as error:
-        raise ConfigError(f"--generator ragas needs ragas ({error}). Run: {INSTALL}") from None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)  # it leaves a file open the first time, and remembers what it read
-        _analytics.get_userid()
 
 
 def _samples(chat: ConnectedChat, passage: str, count: int, usage: list[Usage]) -> list[Any]:

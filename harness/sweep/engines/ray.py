@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import socket
 import warnings
 from typing import Any
 
@@ -30,6 +31,7 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 
 TRIES = 3  # for cases whose worker died
 PATIENCE_S = 300.0  # for the first worker; a cluster that grows on demand takes its time
+KNOCK_S = 10.0
 STORE_BYTES = 100_000_000  # Ray's own object store: orders and answers are small
 
 
@@ -94,6 +96,7 @@ class RayEngine:
         if not self._address:
             options |= {"num_cpus": self.workers, "include_dashboard": False, "object_store_memory": STORE_BYTES}
         try:
+            _knock(self._address)
             with warnings.catch_warnings():  # LanceDB's about forks, though each of Ray's becomes another program at once
                 warnings.filterwarnings("ignore", "lancedb fork support", RuntimeWarning)
                 ray.init(address=self._address or "local", **options)
@@ -147,6 +150,13 @@ class RayEngine:
         if not isinstance(worker, RayError):
             with contextlib.suppress(RayError, ValueError):
                 ray.kill(worker)
+
+
+def _knock(address: str) -> None:
+    """Raise `OSError` where nobody listens: Ray itself would ask for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_S).close()
 
 
 class _Carrier:

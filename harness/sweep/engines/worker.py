@@ -40,7 +40,7 @@ def answer(text: str) -> Scored:
     head, _, body = text.partition("\n")
     said = json.loads(head)
     if "error" in said:
-        raise getattr(errors, said["error"])(said["message"])
+        raise getattr(errors, said["error"], errors.InfrastructureError)(said["message"])
     return Scored(parse_report(body, "a worker's answer"), said["counts"], said["judge_usd"])
 
 
