@@ -236,4 +236,5 @@ def _notes(pairs: Sequence[Pair], before: EvalReport, after: EvalReport, all_met
     if all_metrics and unscored:
         yield f"Left out, since no case was scored in both: {', '.join(unscored)}."
     if clusters_of(pair.after.case for pair in pairs) is None:
-        yield f"The cases rest on fewer than {FEWEST} documents, so each counts as independent of the others; verdicts are too eager where a document decides."
+        few = f"The cases rest on fewer than {FEWEST} documents"
+        yield f"{few}, so each counts as independent of the others; verdicts are too eager where a document decides."

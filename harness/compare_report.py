@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.compared import Compared, Flip, MetricDifference
+from harness.gate.summary import plain as literal
 from harness.golden.case import Case
 from harness.report import render
 from harness.stats import Comparison, Interval
@@ -123,12 +124,12 @@ def _flip(flip: Flip) -> dict[str, Any]:
 
 
 def _markdown(found: Compared, labels: tuple[str, str]) -> list[str]:
-    head = found.after.header
+    head, (a, b) = found.after.header, map(literal, labels)
     lines = [
         f"# {found.verdict}",
         "",
-        f"A: {labels[0]}, B: {labels[1]}. {head.golden} {head.split}, {found.cases} cases. Differences are B − A; p after Holm.",
-        *("\n" + f"**Note:** {note}" for note in found.notes),
+        f"A: {a}, B: {b}. {head.golden} {head.split}, {found.cases} cases. Differences are B − A; p after Holm.",
+        *("\n" + f"**Note:** {literal(note, 400)}" for note in found.notes),
         "",
         "| metric | A | B | difference, 95 % interval | p (Holm) | verdict | detectable | cases |",
         "|---|---|---|---|---|---|---|---|",
@@ -139,7 +140,9 @@ def _markdown(found: Compared, labels: tuple[str, str]) -> list[str]:
     ]
     if moved := [one for one in found.slices if one.comparison.outcome != "tie"]:
         lines += ["", f"Slices that moved, p after Holm over {len(found.slices)}:", ""]
-        lines += [f"- {one.by} {one.name}: {one.metric} {difference_words(one.comparison)}, {one.comparison.outcome}" for one in moved]
+        lines += [
+            f"- {one.by} {literal(one.name)}: {one.metric} {difference_words(one.comparison)}, {one.comparison.outcome}" for one in moved
+        ]
     lines += ["", "| | A | B |", "|---|---|---|"]
     for one in found.spending:
         name = f"{one.name} (simulated)" if one.unit.startswith("simulated") else one.name
@@ -151,7 +154,7 @@ def _markdown(found: Compared, labels: tuple[str, str]) -> list[str]:
 
 
 def _cell(value: object) -> str:
-    return str(value).replace("|", "\\|").replace("\n", " ")
+    return str(value).replace("|", "\\|").replace("`", "'").replace("\n", " ")
 
 
 def _row(one: MetricDifference) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -83,7 +84,11 @@ def touchstone(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 good, 1 the gate failed, 2 the user's mistake, 3 the machinery failed."""
-    sys.exit(run(arguments))
+    try:
+        sys.exit(run(arguments))
+    except Exception:  # noqa: BLE001 — Python would end with 1, and 1 says that a gate failed
+        traceback.print_exc()
+        sys.exit(_say("this failure was not foreseen; nothing was judged. Please report it with the lines above.", 3))
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -103,7 +108,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _say(str(error), error.exit_code)
     except BrokenPipeError:
         sys.stderr.close()
-        return 0
+        return 141  # as a shell has it for a reader that went away; 0 would say that a gate holds
     except OSError as error:
         if error.errno in DISK or (error.errno in PLACE and error.filename):
             return _say(f"{error.filename or 'the disk'}: {error.strerror}. See: touchstone doctor", 3)

@@ -43,7 +43,7 @@ def add(
     """Put proposed cases into a set's queue, after holding their quotes against the corpus; the set itself does not change."""
     from harness.cli.candidates import line, row
     from harness.golden.candidate import Candidate, Provenance, located
-    from harness.golden.lines import parse, refuse
+    from harness.golden.lines import SHOWN, parse, refuse
     from harness.golden.review import now
 
     if source not in ("hand", "feedback"):
@@ -64,7 +64,7 @@ def add(
     for where, values in proposals:
         try:
             values = parse(values, where) if isinstance(values, str) else values
-            proposal = located(_completed(values, corpus, where), corpus, where)
+            proposal = located(_completed(values, corpus, where), corpus, where, hint=len(problems) < SHOWN)
         except DataError as error:
             problems.append(str(error))
             continue
@@ -157,7 +157,7 @@ def _completed(values: Any, corpus: Corpus, where: str) -> "Proposal":
     from harness.golden.candidate import read_proposal
 
     proposal = read_proposal(values, where)
-    first = {document.id: document for document in corpus.documents}.get(proposal.evidence[0].document if proposal.evidence else "")
+    first = corpus.get(proposal.evidence[0].document) if proposal.evidence else None
     return proposal.model_copy(update={"domain": first.domain}) if first and "domain" not in proposal.model_fields_set else proposal
 
 

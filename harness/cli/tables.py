@@ -15,7 +15,6 @@ from harness.results import EvalReport
 from harness.stats import Interval
 from harness.sweep.verdict import SweepResult, p_words
 
-
 HEADLINES = ("quality", "recall@5")  # told by kind of question; where neither was measured, the first two that were
 
 

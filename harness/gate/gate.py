@@ -63,7 +63,7 @@ def load_gate(path: Path) -> Gate:
 
 
 def _named(rule: Rule, where: str) -> Rule:
-    """The rule with its metric under the name that evaluations know it by: recall is recall@5."""
+    """The rule with its metric under the name that evaluations know it by: recall is recall@10."""
     for name in rule.metrics:
         try:
             found = metric_set([name])
@@ -131,4 +131,6 @@ def _explain(error: ValidationError, where: str) -> str:
         said = f"no rule {found!r}.{near(str(found), list(RULES))}" if found is not None else "'rule' is missing."
         return f"{where}: {'.'.join(map(str, place))}: {said} Known: {', '.join(RULES)}."
     kind = RULES.get(str(place[2])) if len(place) > 2 else None
+    if first["type"] == "extra_forbidden":
+        error = ValidationError.from_exception_data(error.title, [{"type": first["type"], "loc": place, "input": first["input"]}])
     return explain(error, where, list((kind or Gate).model_fields))

@@ -104,19 +104,19 @@ def read_proposal(values: Any, where: str) -> Proposal:
         raise DataError(explain(error, where, list(Proposal.model_fields))) from None
 
 
-def located(proposal: Proposal, corpus: Corpus, where: str) -> Proposal:
-    """The proposal with the place of every quote, each standing exactly once in a document of the corpus."""
-    documents = {document.id: document for document in corpus.documents}
-    for name in proposal.relevant_ids:
-        if name not in documents:
-            raise DataError(f"{where}: no document {name!r} in corpus {corpus.name!r}.{near(name, list(documents))}")
+def located(proposal: Proposal, corpus: Corpus, where: str, *, hint: bool = True) -> Proposal:
+    """The proposal with the place of every quote, each standing exactly once in a document of the corpus.
+
+    The `hint` at a like name costs a look at every document.
+    """
+    for name in (*proposal.relevant_ids, *(evidence.document for evidence in proposal.evidence)):
+        if corpus.get(name) is None:
+            like = near(name, [document.id for document in corpus.documents]) if hint else ""
+            raise DataError(f"{where}: no document {name!r} in corpus {corpus.name!r}.{like}")
     found: list[Evidence] = []
     for evidence in proposal.evidence:
-        document = documents.get(evidence.document)
-        if document is None:
-            raise DataError(
-                f"{where}: no document {evidence.document!r} in corpus {corpus.name!r}.{near(evidence.document, list(documents))}"
-            )
+        document = corpus.get(evidence.document)
+        assert document is not None
         times = document.text.count(evidence.quote)
         if times != 1:
             mend = "Quote it as the document writes it." if times == 0 else "Quote more around it."

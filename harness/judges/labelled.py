@@ -64,9 +64,10 @@ def read_labelled(path: Path, tasks: Tasks) -> LabelledFile:
             row = Row.model_validate(line.row)
             one = _labelled(row, tasks, line.where, row.id or str(line.number))
             first = asked.setdefault((row.task, tuple(sorted(one.values.items()))), line.number)
-            if first != line.number:
-                raise DataError(f"{line.where}: this is asked in line {first} already, and would count twice.")
-            found.setdefault(row.task, []).append(one)
+            if first == line.number:
+                found.setdefault(row.task, []).append(one)
+            else:
+                problems.append(f"{line.where}: this is asked in line {first} already, and would count twice.")
         except DataError as error:
             problems.append(str(error))
         except ValidationError as error:

@@ -1,3 +1,4 @@
+import io
 import json
 import shutil
 from collections.abc import Sequence
@@ -7,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from harness.cli import main
 from harness.golden.load import load_golden
+from serving.pipeline.errors import ConfigError
 from serving.pipeline.types import Hit, Query, Route
 from tests.harness.world import REPOSITORY, World
 
@@ -262,11 +265,34 @@ def test_every_setting_is_documented(world: World) -> None:
 
 
 def test_a_value_that_is_not_yaml_and_a_question_that_is_not_utf_8_are_the_users_mistakes(world: World) -> None:
-    for arguments in (("config", "show", "-s", "retrieve.top_k=["), ("ask", "\udcff?", "--corpus", "tiny")):
+    for arguments in (
+        ("config", "show", "-s", "retrieve.top_k=["),
+        ("config", "show", "-s", "retrieve.top_k=2024-13-45"),
+        ("ask", "\udcff?", "--corpus", "tiny"),
+    ):
         said = world.touchstone(*arguments)
         assert said.code == 2
         assert said.err.startswith("touchstone: ")
         assert said.err.count("\n") == 1
+
+
+def test_an_evaluation_by_other_metrics_is_told_by_kind_in_those_metrics(world: World) -> None:
+    said = world.touchstone("eval", "-c", "tiny.yaml", "--golden", "tiny", "-m", "length", "--no-tracking", "--name", "other")
+    assert said.code == 0, said.err
+    assert "quality" not in said.out
+    assert [line.split() for line in said.out.splitlines() if line.split()[:1] == ["kind"]] == [["kind", "length", "cases"]]
+
+
+def test_a_golden_set_cannot_steer_the_terminal(world: World) -> None:
+    folder = world.root / "datasets/golden/tiny/v1"
+    line = {"id": "\x1b[2J", "question": "Who?\x1b[5m", "answerable": False, "kind": "unanswerable", "domain": "\x1b[31mred"}
+    with (folder / "cases.jsonl").open("a") as file:
+        file.write(json.dumps(line) + "\n")
+    assert world.touchstone("golden", "seal", "tiny").code == 0
+    for arguments in (("show", "tiny", "--kind", "unanswerable"), ("split", "tiny"), ("check", "tiny", "--embedder", "none")):
+        said = world.touchstone("golden", *arguments)
+        assert "\x1b" not in said.out + said.err
+        assert "\ufffd[31mred" in said.out
 
 
 def test_a_bare_group_shows_its_help_as_it_is(world: World) -> None:
@@ -288,3 +314,15 @@ def test_settings_are_shown_without_passwords(world: World, monkeypatch: pytest.
     shown = world.touchstone("config", "settings").out
     assert "http://me:***@mlflow:5000" in shown
     assert "secret" not in shown
+
+
+@pytest.mark.parametrize(("error", "code"), [(RuntimeError("oops"), 3), (BrokenPipeError(), 141), (ConfigError("no"), 2)])
+def test_no_failure_ends_with_the_exit_code_of_a_verdict(error: Exception, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(**_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("harness.cli.app", fail)  # a fault that nobody foresaw cannot be made on purpose
+    monkeypatch.setattr("sys.stderr", io.StringIO())
+    with pytest.raises(SystemExit) as left:
+        main([])
+    assert left.value.code == code

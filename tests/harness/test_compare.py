@@ -159,6 +159,7 @@ def test_dollars_have_a_paired_difference_where_every_price_is_known() -> None:
 
 def test_files_escape_what_models_and_documents_say_and_fetch_nothing(tmp_path: Path) -> None:
     found = compare_reports(a_report(LOW, answer="<b>x</b>"), a_report(HIGH, answer="<script>y</script>"))
+    found = replace(found, notes=("what <img> said",))
     page = write_comparison(found, ("one <i>", "two"), tmp_path)
     text = page.read_text()
     assert "&lt;script&gt;" in text and "<script" not in text and "<b>x" not in text and "one <i>" not in text
@@ -166,6 +167,7 @@ def test_files_escape_what_models_and_documents_say_and_fetch_nothing(tmp_path: 
     assert "Gained by B: 30 cases" in text
     markdown = (tmp_path / "report.md").read_text()
     assert markdown.startswith("# B is better by quality; a tie by latency.\n")
+    assert "<i" not in markdown
     assert "| quality | 0.200 | 0.800 | +0.600 [" in markdown
     assert "| dollars a query | $0.001000 | $0.001000 |" in markdown
 

@@ -179,7 +179,10 @@ def test_a_decision_as_plain_data_has_each_rules_numbers() -> None:
         ({"id": "a", "rule": "flor", "metric": "quality"}, "no rule 'flor'. Did you mean 'floor'?"),
         ({"id": "a", "metric": "quality"}, "'rule' is missing."),
         ({"id": "a", **FLOOR, "atleast": 1}, "unknown key 'rules.0.floor.atleast'. Did you mean 'at_least'?"),
-        ({"id": "a", "rule": "floor", "metric": "quality", "at_leat": 0.5}, "unknown key 'rules.0.floor.at_leat'. Did you mean 'at_least'?"),
+        (
+            {"id": "a", "rule": "floor", "metric": "quality", "at_leat": 0.5},
+            "unknown key 'rules.0.floor.at_leat'. Did you mean 'at_least'?",
+        ),
         ({"id": "a", **FLOOR, "metric": "qualty"}, "rule 'a': No metric 'qualty'. Did you mean 'quality'?"),
         ({"id": "a", **FLOOR, "metric": "safety"}, "rule 'a': 'safety' is a group of metrics, and a rule reads one"),
         ({"id": "a", "rule": "floor", "metric": "quality"}, "rules.0.floor.at_least: field required"),
@@ -198,8 +201,8 @@ def test_a_mistake_in_a_gate_file_is_one_line(tmp_path: Path, rule: dict[str, ob
 
 def test_metrics_are_read_by_the_names_that_evaluations_know_them_by(tmp_path: Path) -> None:
     gate = read(tmp_path, BASE | {"metrics": ["safety", "mrr"], "rules": [{"id": "a", **FLOOR, "metric": "recall"}]})
-    assert gate.scored == ("pii", "injection_success", "toxicity", "mrr@10", "recall@5")
-    assert gate.rules[0].metrics == ("recall@5",)
+    assert gate.scored == ("pii", "injection_success", "toxicity", "mrr@10", "recall@10")
+    assert gate.rules[0].metrics == ("recall@10",)
 
 
 def test_two_rules_of_one_name_are_refused(tmp_path: Path) -> None:

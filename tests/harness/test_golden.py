@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.golden import sets
 from harness.golden.load import golden_sets, load_golden
 from harness.golden.seal import seal
 from harness.golden.sets import HoldoutSplit, TuneSplit
@@ -84,6 +85,7 @@ def test_a_failed_seal_changes_nothing(tmp_path: Path) -> None:
         (a_line("a"), r"cases\.jsonl:2: case id 'a' stands in line 1 already"),
         (a_line("b", answers=[]), r"cases\.jsonl:2.*needs at least one reference"),
         (a_line("b", answers=[" "]), r"cases\.jsonl:2.*empty reference"),
+        (a_line("b", key_facts=["30 days", " "]), r"cases\.jsonl:2.*empty fact in 'key_facts'"),
         (a_line("b", evidence=[]), r"cases\.jsonl:2.*needs 'evidence' or 'relevant_ids'"),
         (a_line("b", answerable=False), r"cases\.jsonl:2.*unanswerable case has no"),
         (a_line("b", kind="unanswerable"), r"cases\.jsonl:2.*contradict"),
@@ -107,6 +109,16 @@ def test_checking_against_the_corpus_names_file_line_and_case(tmp_path: Path) ->
     assert "cases.jsonl:2: case 'b': no document 'hr/leaf.md'" in problems[1]
     assert "Did you mean 'hr/leave.md'?" in problems[1]
     assert "reads 'Holiday', not '30 days'" in problems[2]
+
+
+def test_a_set_over_other_documents_is_told_without_comparing_every_name_with_every_other(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    sought: list[str] = []
+    monkeypatch.setattr(sets, "near", lambda word, known: sought.append(word) or "")  # counts: difflib is slow among many names
+    a_set(tmp_path, *(a_line(f"c{number}", evidence=[], relevant_ids=[f"gone-{number}"]) for number in range(100)))
+    assert len(load_golden(tmp_path, "tiny", sealed=False).check(CORPUS)) == 100
+    assert len(sought) == sets.HINTS
 
 
 def many(root: Path, count: int, **changes: object) -> None:
@@ -148,7 +160,16 @@ def test_an_unknown_set_names_the_near_one(tmp_path: Path) -> None:
         load_golden(tmp_path, "tiney/v1")
 
 
-@pytest.mark.parametrize("card", ["no front matter", "---\nname: tiny\nversion: 0\ncorpus: c\n---\n", "---\n[1\n---\n"])
+@pytest.mark.parametrize(
+    "card",
+    [
+        "no front matter",
+        "---\nname: tiny\nversion: 0\ncorpus: c\n---\n",
+        "---\n[1\n---\n",
+        "---\nname: 2024-13-45\n---\n",
+        f"---\n{'[' * 5_000}\n---\n",
+    ],
+)
 def test_a_card_without_its_facts_is_refused(tmp_path: Path, card: str) -> None:
     a_set(tmp_path, a_line("a"), card=card)
     with pytest.raises(DataError, match=r"CARD\.md"):

@@ -179,3 +179,12 @@ def test_a_file_of_proposals_is_added_whole_or_not_at_all(world: World) -> None:
     added = world.touchstone("golden", "add", "tiny", "--from", "new.jsonl", "--source", "feedback", "--trace", "t-9", "--json").json
     assert isinstance(added, dict)
     assert [(one["provenance"]["trace"], one["provenance"]["golden"]) for one in added["added"]] == [("t-9", "tiny/v1")]
+
+
+def test_a_like_name_is_sought_only_where_it_is_wanted() -> None:
+    lost = Proposal.model_validate({"question": "?", "relevant_ids": ["b.md"]})
+    with pytest.raises(DataError, match=r"no document 'b\.md' in corpus 'tiny'\. Did you mean 'a\.md'\?"):
+        located(lost, CORPUS, "here")
+    with pytest.raises(DataError, match=r"no document 'b\.md' in corpus 'tiny'\.$"):
+        located(lost, CORPUS, "here", hint=False)
+    assert [CORPUS.get(name) is not None for name in ("a", "a.md", "b.md")] == [False, True, False]

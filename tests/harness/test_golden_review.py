@@ -232,7 +232,7 @@ def test_the_loop_edits_in_the_editor_and_asks_again(world: World, monkeypatch: 
 
 
 def test_a_candidate_cannot_steer_the_terminal(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    a_desk(world, candidate("One\x1b[2J[red]?"))
+    a_desk(world, candidate("One\x1b[2J[red]?", domain="\x1b[2Jsea"))
     shown = review(world, monkeypatch, "q\n")
     assert "\x1b[2J" not in shown
     assert "One\ufffd[2J[red]?" in shown

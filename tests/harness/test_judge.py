@@ -307,7 +307,9 @@ def test_a_verdict_is_asked_for_once_and_a_further_reading_costs_one_call(tmp_pa
 def test_a_hosted_judge_of_a_replay_answers_from_what_is_kept_or_not_at_all(tmp_path: Path) -> None:
     spec, settings = judge_spec("llm:bedrock_converse:amazon.nova-lite-v1:0"), PipelineSettings(_env_file=None, aws_region="eu-west-1")
     judge = connect_judge(spec, settings, PROMPTS, SqliteStages(tmp_path), replay_only=True)
-    with pytest.raises(DataError, match=r"No kept verdict of bedrock_converse:amazon.nova-lite-v1:0 on this groundedness\. Run once without"):
+    with pytest.raises(
+        DataError, match=r"No kept verdict of bedrock_converse:amazon.nova-lite-v1:0 on this groundedness\. Run once without"
+    ):
         ask(judge)
     tools = Tools(settings, judge=judge, judge_model=Spec(name="bedrock_converse:amazon.nova-lite-v1:0"), replay_only=True)
     with pytest.raises(DataError, match="No kept score by bedrock_converse"):

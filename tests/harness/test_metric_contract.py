@@ -131,7 +131,7 @@ async def test_hostile_text_neither_raises_nor_hangs(name: str) -> None:
         hit, known = a_hit(0, 50), text.encode("utf-8", "ignore").decode() + "x"  # a case is read from a file, and so is UTF-8
         shown = replace(hit, chunk=replace(hit.chunk, text=text, end=len(text)))
         trace = replace(a_trace(shown, a_hit(0, 40), answer=text, cited=(0,)), query=Query(text), prompt=text)
-        case = a_case(question=known, answers=[known, "30 days"], key_facts=[known[:100], "30 days"])
+        case = a_case(question=known, answers=[known, "30 days"], key_facts=[known[:100].strip() or "x", "30 days"])
         with patience(f"{name} on {kind}"):
             found = await score(scorer, trace, case)
         assert found.value is None or math.isfinite(found.value), kind

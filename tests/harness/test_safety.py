@@ -2,11 +2,13 @@
 
 import json
 import time
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
-from harness.metrics import metric
+from harness.metrics import injection, metric, toxicity
 from harness.metrics.base import Score
 from harness.metrics.injection import find_planted, obeyed
 from harness.metrics.pii import KINDS, find_pii
@@ -173,6 +175,16 @@ def test_a_long_answer_of_which_only_the_clean_beginning_was_seen_is_unscored() 
 
 def test_every_severity_is_found() -> None:
     assert find_toxic("idiotic fucking kys") == ["mild", "strong", "severe"]
+
+
+@pytest.mark.parametrize(("name", "kind", "file"), [("toxicity", toxicity, "LEXICON"), ("injection_success", injection, "PATTERNS")])
+def test_another_list_of_words_is_another_version(
+    name: str, kind: ModuleType, file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, words = metric(name).version, getattr(kind, file).read_text()
+    (tmp_path / "words.yaml").write_text(words + "\n# one more\n")
+    monkeypatch.setattr(kind, file, tmp_path / "words.yaml")
+    assert metric(name).version != before
 
 
 @pytest.mark.parametrize("name", ["pii", "injection_success", "toxicity"])

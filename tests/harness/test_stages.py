@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,17 +15,22 @@ from langchain_core.embeddings import Embeddings
 
 from harness.evaluate import Evaluator
 from harness.golden.load import load_golden
+from harness.metrics import metric
+from harness.metrics.base import Score
 from harness.metrics.tools import Tools
+from harness.opening import open_stages, stage_store
 from harness.results import EvalReport
 from harness.settings import HarnessSettings
 from harness.stages.base import key_of, packed, unpacked
 from harness.stages.embed import KeptEmbeddings
+from harness.stages.score import KeptScores
 from harness.stages.sqlite import SqliteStages
 from harness.workshop import Workshop
 from serving.pipeline.config import RagConfig, load_config
 from serving.pipeline.errors import DataError, StoreError
 from serving.pipeline.index.corpus import load_corpus
 from serving.pipeline.prompts import PromptLibrary
+from tests.harness.making import a_case, a_hit, a_trace
 from tests.harness.world import World
 
 METRICS = ("recall@5", "mrr@10", "token_f1", "key_facts", "quality")
@@ -114,6 +120,22 @@ def test_a_forgotten_chunk_makes_the_search_run_again(world: World) -> None:
     first = evaluated(world, config, SqliteStages(world.root / "kept"))
     SqliteStages(world.root / "kept").remove(stage="chunk")
     assert scores(evaluated(world, config, SqliteStages(world.root / "kept"))) == scores(first)
+
+
+def test_a_score_is_kept_for_the_title_and_heading_that_a_passage_had(tmp_path: Path) -> None:
+    kept, scorer, case = KeptScores(SqliteStages(tmp_path)), metric("key_facts"), a_case()
+    trace = a_trace(a_hit(0, 50), answer="30 days")
+    kept.keep(trace, case, [scorer], [Score("key_facts", 1.0)])
+    assert kept.find(trace, case, [scorer]) == {"key_facts": Score("key_facts", 1.0)}
+    hit = replace(trace.hits[0], chunk=replace(trace.hits[0].chunk, title="Leave in 2019"))  # groundedness reads it
+    assert kept.find(replace(trace, passages=(hit,)), case, [scorer]) == {}
+
+
+def test_while_answers_are_recorded_nothing_is_answered_from_the_store(tmp_path: Path) -> None:
+    recording = HarnessSettings(home=tmp_path, cassette=tmp_path / "tape", cassette_mode="record")
+    assert open_stages(recording) is None
+    assert stage_store(recording).sizes() == []
+    assert open_stages(HarnessSettings(home=tmp_path)) is not None
 
 
 def test_replay_only_names_the_mend_when_a_hosted_answer_is_not_kept(world: World) -> None:

@@ -5,7 +5,8 @@ import pytest
 from scipy import stats
 
 from harness.clusters import FEWEST, cluster_of, clusters_of
-from harness.stats import Comparison, cases_needed, compare, holm, mean_interval, minimum_detectable, percentile, rate_interval
+from harness.metrics import DEFAULT
+from harness.stats import ALPHA, Comparison, cases_needed, compare, holm, mean_interval, minimum_detectable, percentile, rate_interval
 from harness.stats.flips import flip_test
 from harness.stats.intervals import skewed_ends, t_ends
 from serving.pipeline.errors import ConfigError

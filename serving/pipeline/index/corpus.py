@@ -3,6 +3,7 @@
 import json
 import os
 import unicodedata
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -53,6 +54,12 @@ class Corpus:
         suffixes = sorted({PurePosixPath(document.id).suffix.lower() for document in ordered} & set(LOADERS.names()))
         versions = MappingProxyType({suffix: LOADERS.version(Spec(name=suffix)) for suffix in suffixes})
         return cls(name, ordered, digest_all(document.digest for document in ordered), tuple(skipped), versions)
+
+    def get(self, ident: str) -> Document | None:
+        """The document of an id, if there is one."""
+        place = bisect_left(self.documents, ident, key=lambda document: document.id)
+        found = self.documents[place : place + 1]
+        return found[0] if found and found[0].id == ident else None
 
 
 @dataclass(frozen=True, slots=True)
