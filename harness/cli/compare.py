@@ -19,6 +19,7 @@ from harness.cli.options import (
     ReplayOnly,
     UseStore,
     changed,
+    plain_name,
     print_json,
     read_corpus,
     settings,
@@ -75,7 +76,7 @@ def compare(
     from harness.compare_report import plain, write_comparison
 
     places = settings()
-    title = name or f"{_short(a)}-{_short(b)}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    title = plain_name(name) if name else f"{_short(a)}-{_short(b)}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     folder = places.reports / "compare" / title
     if folder.exists():
         raise ConfigError(f"There is a comparison named {title!r} already: {folder}. Choose another --name, or remove it.")

@@ -17,6 +17,7 @@ from harness.cli.options import (
     ReplayOnly,
     Set,
     UseStore,
+    plain_name,
     print_json,
     read_config,
     read_corpus,
@@ -65,7 +66,7 @@ def evaluate(
     chosen, names = read_config(config, change), metric_set(metrics or DEFAULT)
     known = load_golden(places.datasets, golden)
     corpus = read_corpus(known.card.corpus, places)
-    title = name or f"{known.card.name}-{split.value}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    title = plain_name(name) if name else f"{known.card.name}-{split.value}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     folder = places.reports / "runs" / title
     if folder.exists():
         raise ConfigError(f"There is an evaluation named {title!r} already: {folder}. Choose another --name, or remove it.")

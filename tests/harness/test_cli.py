@@ -326,3 +326,10 @@ def test_no_failure_ends_with_the_exit_code_of_a_verdict(error: Exception, code:
     with pytest.raises(SystemExit) as left:
         main([])
     assert left.value.code == code
+
+
+@pytest.mark.parametrize("name", ["../out", "a/b", "..", "/tmp/x", ""])
+def test_a_name_stays_in_its_folder(world: World, name: str) -> None:
+    said = world.touchstone("eval", "--golden", "tiny/v1", "--config", "tiny.yaml", "--no-tracking", "--name", name or "a\0b")
+    assert said.code == 2
+    assert "becomes a folder's name" in said.err
