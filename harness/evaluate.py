@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from harness.golden.case import Case
 from harness.golden.sets import Split
-from harness.metrics import judged, metric
+from harness.metrics import is_judged, metric
 from harness.metrics.base import JudgedMetric, Metric, Score
 from harness.metrics.tools import Tools
 from harness.results import CaseError, CaseResult, EvalReport, Header
@@ -97,8 +97,8 @@ class Evaluator:
         kept = KeptScores(self.stages, self.tools.judge.id if self.tools and self.tools.judge else "") if self.stages else None
         known = kept.find(trace, case, scorers) if kept else {}
         new = [scorer for scorer in scorers if scorer.name not in known]
-        plain = [scorer for scorer in new if not judged(scorer)]
-        asking = [scorer for scorer in new if judged(scorer)]
+        plain = [scorer for scorer in new if not is_judged(scorer)]
+        asking = [scorer for scorer in new if is_judged(scorer)]
         computed = await asyncio.to_thread(lambda: [_computed(scorer, trace, case) for scorer in plain])  # others may wait for a model
         computed += await asyncio.gather(*(_asked(scorer, trace, case) for scorer in asking))
         if kept:

@@ -155,6 +155,6 @@ def asks_judge(name: str) -> bool:
     return bool(getattr(METRICS.load(_spec(name, METRICS.names()).name), "needs_judge", False))
 
 
-def judged(scorer: Metric | JudgedMetric) -> TypeIs[JudgedMetric]:
+def is_judged(scorer: Metric | JudgedMetric) -> TypeIs[JudgedMetric]:
     """Whether a metric asks a judge."""
     return scorer.needs_judge

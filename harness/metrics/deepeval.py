@@ -21,7 +21,7 @@ from deepeval.models import DeepEvalBaseLLM  # noqa: E402
 from deepeval.test_case import LLMTestCase, SingleTurnParams  # noqa: E402
 
 from harness.golden.case import Case  # noqa: E402
-from harness.metrics import judged, metric  # noqa: E402
+from harness.metrics import is_judged, metric  # noqa: E402
 from harness.metrics.base import Score  # noqa: E402
 from harness.metrics.structured import ask_for  # noqa: E402
 from harness.metrics.tools import Tools  # noqa: E402
@@ -117,7 +117,7 @@ class TouchstoneMetric(BaseMetric):  # type: ignore[no-untyped-call]
         return self.score
 
     async def _scored(self, trace: Trace, case: Case) -> Score:
-        return await self._scorer.ask(trace, case) if judged(self._scorer) else self._scorer.score(trace, case)
+        return await self._scorer.ask(trace, case) if is_judged(self._scorer) else self._scorer.score(trace, case)
 
 
 def assert_test(test_case: LLMTestCase, metrics: Sequence[BaseMetric]) -> None:

@@ -75,7 +75,7 @@ class Coverage(_Ranking):
 
 
 class DocumentRecall(Recall):
-    """Share of the documents with evidence among the documents of the first k hits."""
+    """Share of the documents with evidence among the first k documents."""
 
     label, on_documents = "doc_recall", True
 

@@ -159,3 +159,13 @@ def test_the_judge_is_given_the_passages_as_the_model_read_them_and_every_refere
     assert by_names[frozenset({"question", "answer", "passages"})]["passages"] == "[1] " + "x" * 15 + "\n\n[2] " + "x" * 10
     correctness = by_names[frozenset({"question", "answer", "reference", "facts"})]
     assert (correctness["reference"], correctness["facts"]) == ("[1] 30 days\n\n[2] thirty days", "- 30\n- days")
+
+
+def test_no_module_of_the_metrics_takes_the_name_of_a_function_beside_it() -> None:
+    import pkgutil
+
+    import harness.metrics as metrics
+
+    functions = {name for name, value in vars(metrics).items() if getattr(value, "__module__", "") == metrics.__name__}
+    assert functions
+    assert not functions & {found.name for found in pkgutil.iter_modules(metrics.__path__)}  # importing one would put it in its place

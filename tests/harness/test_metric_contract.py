@@ -14,7 +14,7 @@ import pytest
 
 from harness.golden.case import Case
 from harness.judges import connect_judge
-from harness.metrics import GROUPS, METRICS, judged, metric
+from harness.metrics import GROUPS, METRICS, is_judged, metric
 from harness.metrics.base import JudgedMetric, Metric, Score
 from harness.metrics.tools import Tools
 from serving.pipeline.errors import ConfigError
@@ -66,7 +66,7 @@ def build(name: str) -> Metric | JudgedMetric:
 
 
 async def score(scorer: Metric | JudgedMetric, trace: Trace, case: Case) -> Score:
-    return await scorer.ask(trace, case) if judged(scorer) else scorer.score(trace, case)
+    return await scorer.ask(trace, case) if is_judged(scorer) else scorer.score(trace, case)
 
 
 def traces() -> list[Trace]:

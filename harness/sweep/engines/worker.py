@@ -73,7 +73,7 @@ def make_worker(plan: Plan, building: Building | None = None) -> Worker:
     stages = open_stages(places, on=plan.store)
     shop = open_workshop(open_corpus(plan.corpus, places), places, stages, building, replay_only=plan.replay_only)
     judged = Tally()
-    tools = tallied(open_tools(plan.judge, places, stages), judged)
+    tools = tallied(open_tools(plan.judge, places, stages, replay_only=plan.replay_only), judged)
     return Worker(shop, Evaluator(plan.metrics, plan.concurrency, tools=tools, stages=stages, part=True), judged)
 
 
