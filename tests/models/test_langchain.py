@@ -9,7 +9,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 
-from serving.pipeline.errors import ConfigError, ModelError, ThrottledError
+from serving.pipeline.errors import ConfigError, ModelError, RequestError, ThrottledError
 from serving.pipeline.models import CHAT_MODELS
 from serving.pipeline.models.connect import connect_chat, connect_embeddings
 from serving.pipeline.models.limits import Patience
@@ -79,7 +79,7 @@ async def test_parameters_are_handed_to_the_provider():
 
 @pytest.mark.usefixtures("providers")
 @pytest.mark.parametrize(
-    ("status", "error"), [(429, ThrottledError), (503, ModelError), (401, ConfigError), (404, ConfigError), (400, ConfigError)]
+    ("status", "error"), [(429, ThrottledError), (503, ModelError), (401, ConfigError), (404, ConfigError), (400, RequestError)]
 )
 async def test_http_statuses_become_our_errors(status: int, error: type[Exception]):
     async def at_once(_: float) -> None: ...
