@@ -67,7 +67,7 @@ class Sweep:
         sign = 1.0 if search.experiment.direction(goal) == "higher" else -1.0
         whole = search.front([one for one in trials if one.usable and not one.label])
         best = sorted(whole, key=lambda one: (-sign * one.objective, one.number))[: search.experiment.finalists]
-        challengers = [one for one in given if one is not incumbent] + best
+        challengers = [one for one in given if one is not incumbent and one.usable] + best
         held = (await search.prove(f"finalist {incumbent.name}", incumbent.config, holdout))[0]
         if wrong := at_fault(held, held):
             raise InfrastructureError(
