@@ -1,6 +1,6 @@
 """The same study with the stage store and without it: the same numbers to the last bit, and how much time the store saves.
 
-    python bench/sweep_reuse.py PATH [--documents 200] [--cases 24] [--trials 60] [--plain-trials N] [--out reports/bench]
+    python bench/sweep_reuse.py PATH [--documents 150] [--cases 24] [--trials 60] [--plain-trials N] [--out reports/bench]
 
 PATH is a folder with `corpus.jsonl` ({id, title, text}) and `golden.jsonl` ({id, question, answers, relevant_ids}). Three runs, each
 in a process of its own: everything computed in each trial, its index included; with an empty store; and once more with that store.
@@ -211,7 +211,7 @@ def markdown(data: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("path", type=Path)
-    parser.add_argument("--documents", type=int, default=200)
+    parser.add_argument("--documents", type=int, default=150)
     parser.add_argument("--cases", type=int, default=24)
     parser.add_argument("--trials", type=int, default=60)
     parser.add_argument("--plain-trials", type=int, default=10_000)
