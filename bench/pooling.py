@@ -1,11 +1,14 @@
-"""Chunk vectors from one pass over long windows ("late chunking") against one pass for each chunk size: what is found, and time.
+"""Chunk vectors from one pass over long windows ("late chunking") against one pass for each chunking: what is found, and time.
 
     python bench/pooling.py [--golden techcorp/v1] [PATH …] [--out reports/bench]
 
-MiniLM reads each document once in windows of 256 tokens that overlap; a chunk's vector is the mean of its tokens' vectors, so that any
-chunk size costs a mean. Beside it stand the usual vectors: each chunk read alone, with and without its heading. Vector search only.
+MiniLM reads each document once in overlapping windows (of 256 tokens, and of 512, all that its positions allow); a chunk's vector is the
+mean of its tokens' vectors, so that any chunking costs a mean. Beside it stand the usual vectors: each chunk read alone, with and
+without its heading. Vector search only. Two questions: are pooled vectors as good (an embedder's option), and do they put chunkings in
+the right order (a cheap first fidelity for a search)?
+
 A PATH is a folder with `corpus.jsonl` and `golden.jsonl`, with evidence spans in the questions' metadata or `relevant_ids` that are
-sections of a page (ids `page#number`; a sample of `--pages` pages is taken).
+sections of a page (ids `page#number`; a sample of `--pages` pages is taken). Its questions are halved into tune and holdout.
 """
 
 import argparse
@@ -14,6 +17,7 @@ import random
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +25,7 @@ from typing import Any
 import numpy as np
 from _bench import machine, machine_line, table, write_report
 from numpy.typing import NDArray
+from scipy import stats
 
 from harness.golden.case import Case, Evidence
 from harness.golden.load import load_golden
@@ -34,10 +39,17 @@ from serving.pipeline.models.connect import connect_embeddings
 from serving.pipeline.registry import Spec
 from serving.pipeline.types import Answer, Chunk, Document, Hit, Query, Trace
 
-SIZES = (250, 500, 900)
-WINDOW, STRIDE = 254, 190  # tokens between the two special ones; how far the next window begins after this one
-METRICS = ("recall@5", "ndcg@10")
-WAYS = ("alone", "alone, with heading", "pooled")
+CHUNKINGS = tuple(
+    Spec.model_validate({"name": name, "size": size, "overlap": 0})
+    for name, sizes in (("recursive", (200, 300, 450, 700, 1000)), ("sentence", (200, 450, 900)), ("markdown", (450, 900)))
+    for size in sizes
+)
+WINDOWS = (256, 512)  # tokens, the two special ones included
+SHARED = 1 / 4  # of a window with the next
+GOAL, METRICS = "ndcg@10", ("ndcg@10", "recall@5")
+TRUTH = "alone, with heading"
+POOLED = tuple(f"pooled, {window}" for window in WINDOWS)
+WAYS = (TRUTH, "alone", *POOLED)
 Vectors = NDArray[np.float32]
 
 
@@ -99,7 +111,8 @@ def folder_of(path: Path, pages: int) -> Data:
         )
         for row in golden
     ]
-    return Data(path.name, tuple(Document(name, text) for name, text in documents.items()), {"all": cases})
+    halves = {"tune": cases[::2], "holdout": cases[1::2]}
+    return Data(path.name, tuple(Document(name, text) for name, text in documents.items()), halves)
 
 
 def _pages(corpus: Sequence[dict[str, Any]]) -> tuple[dict[str, str], dict[str, tuple[str, int, int]]]:
@@ -132,23 +145,31 @@ class Tokens:
         return np.asarray(mean / np.linalg.norm(mean), dtype=np.float32)
 
 
-def read_once(model: Any, text: str) -> Tokens:
+def read_once(model: Any, text: str, window: int) -> Tokens:
     """Each token's vector from the window in whose middle it lies best."""
     session, encoded = model._model.session, model._model.tokenizer.encode(text)
     ids, offsets = np.array(encoded.ids, np.int64), np.array(encoded.offsets, np.int64)
     first, last, ids, offsets = ids[:1], ids[-1:], ids[1:-1], offsets[1:-1]
+    size = window - 2
+    stride = int(size * (1 - SHARED))
     vectors, depth = np.zeros((len(ids), 384), np.float32), np.full(len(ids), -1)
-    for start in range(0, max(1, len(ids) - (WINDOW - STRIDE)), STRIDE):
-        window = ids[start : start + WINDOW]
-        [found] = session.run(["tokens"], {"input_ids": np.concatenate([first, window, last])})
-        places = np.arange(len(window))
-        inside = np.minimum(
-            places + (10_000 if start == 0 else 0), len(window) - 1 - places + (10_000 if start + WINDOW >= len(ids) else 0)
-        )
-        better = inside > depth[start : start + len(window)]
-        vectors[start : start + len(window)][better] = found[1:-1][better]
-        depth[start : start + len(window)][better] = inside[better]
+    for start in range(0, max(1, len(ids) - (size - stride)), stride):
+        some = ids[start : start + size]
+        [found] = session.run(["tokens"], {"input_ids": np.concatenate([first, some, last])})
+        places = np.arange(len(some))
+        whole = 10_000  # an end of the document is no edge of a window
+        inside = np.minimum(places + whole * (start == 0), len(some) - 1 - places + whole * (start + size >= len(ids)))
+        better = inside > depth[start : start + len(some)]
+        vectors[start : start + len(some)][better] = found[1:-1][better]
+        depth[start : start + len(some)][better] = inside[better]
     return Tokens(offsets, vectors)
+
+
+def read_all(model: Any, documents: Sequence[Document], window: int) -> dict[str, Tokens]:
+    """Two documents at a time, as the model embeds chunks."""
+    with ThreadPoolExecutor(model._threads) as pool:
+        read = pool.map(lambda document: read_once(model, document.text, window), documents)
+        return {document.id: tokens for document, tokens in zip(documents, read, strict=True)}
 
 
 # ---- measuring
@@ -160,10 +181,10 @@ def search(vectors: Vectors, chunks: Sequence[Chunk], question: Vectors, k: int 
     return tuple(Hit(chunks[place], float(scores[place]), rank) for rank, place in enumerate(best, start=1))
 
 
-def scores(data: Data, split: str, vectors: Vectors, chunks: Sequence[Chunk], asked: dict[str, Vectors]) -> dict[str, list[float]]:
+def scores(cases: Sequence[Case], vectors: Vectors, chunks: Sequence[Chunk], asked: dict[str, Vectors]) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {name: [] for name in METRICS}
     measures: dict[str, Metric] = {name: metric(name) for name in METRICS}  # type: ignore[misc]
-    for case in data.splits[split]:
+    for case in cases:
         hits = search(vectors, chunks, asked[case.id])
         trace = Trace("t", Query(case.question), "c", "i", hits=hits, passages=hits, answer=Answer(""))
         for name in METRICS:
@@ -171,64 +192,126 @@ def scores(data: Data, split: str, vectors: Vectors, chunks: Sequence[Chunk], as
     return found
 
 
-def measure(data: Data, model: Any, clock: Clock) -> list[dict[str, Any]]:
+Scores = dict[tuple[str, str, str, str], list[float]]  # chunking, way, split, metric → a score per case
+
+
+def measure(data: Data, model: Any, clock: Clock) -> Scores:
     cases = [case for some in data.splits.values() for case in some]
     asked = dict(zip([case.id for case in cases], model.vectors([case.question for case in cases]), strict=True))
-    begin = time.perf_counter()
-    tokens = {document.id: read_once(model, document.text) for document in data.documents}
-    clock.add("one pass", begin)
-    rows = []
-    for size in SIZES:
-        chunker = CHUNKERS.build(Spec(name="recursive", size=size, overlap=0))
+    tokens = {}
+    for way, window in zip(POOLED, WINDOWS, strict=True):
+        begin = time.perf_counter()
+        tokens[way] = read_all(model, data.documents, window)
+        clock.add(way, begin)
+    found: Scores = {}
+    for spec in CHUNKINGS:
+        chunker = CHUNKERS.build(spec)
         chunks = [chunk for document in data.documents for chunk in chunker.split(document)]
         vectors: dict[str, Vectors] = {}
-        for way, context in (("alone", "none"), ("alone, with heading", "heading")):
+        for way, context in (("alone", "none"), (TRUTH, "heading")):
             begin = time.perf_counter()
             vectors[way] = np.stack(model._compute([indexed_text(chunk, context) for chunk in chunks]))
-            clock.add(f"{way}, {size}", begin)
-        begin = time.perf_counter()
-        vectors["pooled"] = np.stack([tokens[chunk.document_id].pooled(chunk) for chunk in chunks])
-        clock.add(f"pooled, {size}", begin)
-        for split in data.splits:
-            found = {way: scores(data, split, vectors[way], chunks, asked) for way in WAYS}
-            for name in METRICS:
-                row: dict[str, Any] = {"data": data.name, "split": split, "size": size, "chunks": len(chunks), "metric": name}
-                row |= {way: float(np.mean(found[way][name])) for way in WAYS} | {"cases": len(found["pooled"][name])}
-                for way in WAYS[:2]:
-                    held = compare(found[way][name], found["pooled"][name])
-                    row[f"to {way}"] = [held.difference, held.low, held.high]
-                rows.append(row)
-                print(row, flush=True)
+            clock.add(way, begin)
+        for way in POOLED:
+            begin = time.perf_counter()
+            vectors[way] = np.stack([tokens[way][chunk.document_id].pooled(chunk) for chunk in chunks])
+            clock.add(way, begin)
+        for split, some in data.splits.items():
+            for way in WAYS:
+                for name, values in scores(some, vectors[way], chunks, asked).items():
+                    found[words(spec), way, split, name] = values
+        print(data.name, words(spec), {way: round(float(np.mean(found[words(spec), way, "holdout", GOAL])), 3) for way in WAYS}, flush=True)
+    return found
+
+
+def words(spec: Spec) -> str:
+    return f"{spec.name} {spec.params['size']}"
+
+
+def found_rows(name: str, found: Scores) -> list[dict[str, Any]]:
+    """What each way finds on the holdout, and what pooling loses there."""
+    rows = []
+    for spec in CHUNKINGS:
+        chunking = words(spec)
+        for goal in METRICS:
+            values = {way: found[chunking, way, "holdout", goal] for way in WAYS}
+            row: dict[str, Any] = {"data": name, "chunking": chunking, "metric": goal, "cases": len(values[TRUTH])}
+            row |= {way: float(np.mean(values[way])) for way in WAYS}
+            for way in WAYS[1:]:
+                held = compare(values[TRUTH], values[way])
+                row[f"{way} - {TRUTH}"] = [held.difference, held.low, held.high]
+            rows.append(row)
     return rows
 
 
-def markdown(data: dict[str, Any]) -> str:
-    def difference(one: Sequence[float]) -> str:
-        return f"{one[0]:+.3f} [{one[1]:+.3f}, {one[2]:+.3f}]"
+def fidelity_rows(name: str, found: Scores, seconds: dict[str, float]) -> list[dict[str, Any]]:
+    """How well a way ranks the chunkings on tune, and what its choice is worth on the holdout, by the vectors that would be used."""
+    chunkings = [words(spec) for spec in CHUNKINGS]
 
-    rows = [
-        [f"{row['data']} {row['split']}", row["size"], row["metric"], row["cases"], *(f"{row[way]:.3f}" for way in WAYS)]
-        + [difference(row[f"to {way}"]) for way in WAYS[:2]]
-        for row in data["rows"]
+    def means(way: str) -> list[float]:
+        return [float(np.mean(found[chunking, way, "tune", GOAL])) for chunking in chunkings]
+
+    rows = []
+    own = found[chunkings[int(np.argmax(means(TRUTH)))], TRUTH, "holdout", GOAL]
+    for way in WAYS:
+        chosen = chunkings[int(np.argmax(means(way)))]
+        held = compare(own, found[chosen, TRUTH, "holdout", GOAL])
+        row = {"data": name, "way": way, "tau": float(stats.kendalltau(means(TRUTH), means(way)).statistic), "chosen": chosen}
+        rows.append(row | {"lost": [held.difference, held.low, held.high], "faster": seconds[TRUTH] / seconds[way]})
+    return rows
+
+
+def difference(one: Sequence[float]) -> str:
+    return f"{one[0]:+.3f} [{one[1]:+.3f}, {one[2]:+.3f}]"
+
+
+def markdown(data: dict[str, Any]) -> str:
+    parts = [
+        "# Late chunking",
+        f"Machine: {machine_line(data['machine'])}, shared with other work. Made by `python bench/pooling.py`. Documents are read once in "
+        f"windows of 256 or 512 tokens, a quarter of them shared with the next, and a chunk's vector is the mean of its tokens' vectors "
+        "(“pooled”); or each chunk is read alone, with its heading (the default) or without. No overlap of chunks; vector search alone; "
+        f"`{GOAL}`, recall beside it in the JSON.",
+        "## As an embedder: what is found on the holdout",
     ]
-    times = [
-        [name, f"{seconds['one pass']:.1f}", *(f"{seconds[f'{way}, {size}']:.1f}" for way in ("alone", "pooled") for size in SIZES)]
-        for name, seconds in data["seconds"].items()
-    ]
-    head = ["documents", "one pass", *(f"{way}, {size}" for way in ("each chunk alone", "mean") for size in SIZES)]
-    return "\n\n".join(
-        [
-            "# Late chunking",
-            f"Machine: {machine_line(data['machine'])}, shared with other work. Made by `python bench/pooling.py`. Windows of {WINDOW + 2} "
-            f"tokens, {WINDOW - STRIDE} of them shared with the next; no chunk overlap; vector search alone.",
-            "## What is found",
-            table(["questions", "characters", "metric", "cases", *WAYS, "pooled − alone", "pooled − with heading"], rows),
-            "Differences are paired, with 95 % intervals.",
-            "## Seconds",
-            table(head, times),
-            "One pass serves every size; the rest of its cost is the mean.",
+    rows = [row for row in data["found"] if row["metric"] == GOAL]
+    for name in data["documents"]:
+        some = [row for row in rows if row["data"] == name]
+        parts += [
+            f"{name}: {data['documents'][name]} documents, {some[0]['cases']} questions.",
+            table(
+                ["chunks, characters", *WAYS, *(f"{way} − {TRUTH}" for way in POOLED)],
+                [
+                    [row["chunking"], *(f"{row[way]:.3f}" for way in WAYS), *(difference(row[f"{way} - {TRUTH}"]) for way in POOLED)]
+                    for row in some
+                ],
+            ),
         ]
-    )
+    parts += [
+        f"Differences are paired, with 95 % intervals. {verdict(rows)}",
+        "## As a first fidelity: which chunking is best?",
+        table(
+            ["questions", "ranked by", "Kendall's tau", "its choice", "choice − own choice, holdout", "times as fast"],
+            [
+                [row["data"], row["way"], f"{row['tau']:.2f}", row["chosen"], difference(row["lost"]), f"{row['faster']:.1f}"]
+                for row in data["fidelity"]
+            ],
+        ),
+        f"The {len(CHUNKINGS)} chunkings are ranked on tune by vectors of one kind. Tau says how like that order is to the order by "
+        "vectors of chunks read alone with their headings, which are what would be used; the choice is scored on the holdout by these. "
+        f"“Times as fast” compares the seconds for vectors of all {len(CHUNKINGS)}.",
+    ]
+    return "\n\n".join(parts)
+
+
+def verdict(rows: Sequence[dict[str, Any]]) -> str:
+    """How often pooling is surely worse or better, in words."""
+    said = []
+    for way in POOLED:
+        differences = [row[f"{way} - {TRUTH}"] for row in rows]
+        worse, better = sum(one[2] < 0 for one in differences), sum(one[1] > 0 for one in differences)
+        said.append(f"{way}: the interval lies below 0 in {worse} of {len(rows)} rows, above in {better}")
+    return "; ".join(said) + "."
 
 
 def main() -> None:
@@ -239,13 +322,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("reports/bench"))
     options = parser.parse_args()
     model = connect_embeddings(Spec(name="local:minilm"), read_settings())
-    rows: list[dict[str, Any]] = []
-    seconds = {}
+    facts: dict[str, Any] = {"machine": machine("onnxruntime", "numpy"), "documents": {}, "found": [], "fidelity": [], "seconds": {}}
     for data in (golden_set(options.golden), *(folder_of(path, options.pages) for path in options.paths)):
         clock = Clock()
-        rows += measure(data, model, clock)
-        seconds[f"{data.name}, {len(data.documents)}"] = clock.seconds
-    facts = {"machine": machine("onnxruntime", "numpy"), "rows": rows, "seconds": seconds}
+        found = measure(data, model, clock)
+        facts["documents"][data.name] = len(data.documents)
+        facts["seconds"][data.name] = clock.seconds
+        facts["found"] += found_rows(data.name, found)
+        facts["fidelity"] += fidelity_rows(data.name, found, clock.seconds)
     write_report("pooling", facts, markdown(facts), options.out)
     print(markdown(facts))
 

@@ -94,15 +94,18 @@ class Evaluator:
 
     async def _score(self, trace: Trace, case: Case, scorers: Sequence[Metric | JudgedMetric]) -> CaseResult:
         """Every score of one trace; those known from before are not computed again, and a judge out of reach is an outage of the case."""
-        kept = KeptScores(self.stages, self.tools.judge.id if self.tools and self.tools.judge else "") if self.stages else None
-        known = kept.find(trace, case, scorers) if kept else {}
+        judge_id = self.tools.judge.id if self.tools and self.tools.judge else ""
+        kept = KeptScores.of(self.stages, trace, case, scorers, judge_id) if self.stages else None
+        known = kept.find() if kept else {}
         new = [scorer for scorer in scorers if scorer.name not in known]
         plain = [scorer for scorer in new if not is_judged(scorer)]
         asking = [scorer for scorer in new if is_judged(scorer)]
-        computed = await asyncio.to_thread(lambda: [_computed(scorer, trace, case) for scorer in plain])  # others may wait for a model
+        computed: list[_Scored] = []
+        if plain:  # others may wait for a model meanwhile
+            computed += await asyncio.to_thread(lambda: [_computed(scorer, trace, case) for scorer in plain])
         computed += await asyncio.gather(*(_asked(scorer, trace, case) for scorer in asking))
         if kept:
-            kept.keep(trace, case, new, [one.score for one in computed if one.sound])
+            kept.keep([one.score for one in computed if one.sound])
         known |= {one.score.metric: one.score for one in computed}
         outage = next((one.outage for one in computed if one.outage), None)
         return CaseResult(case, tuple(known[scorer.name] for scorer in scorers), trace, outage)

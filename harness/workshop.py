@@ -9,6 +9,7 @@ from harness.golden.sets import Split
 from harness.results import EvalReport
 from harness.stages.base import Kept
 from harness.stages.chat import KeptChat, kept_chat
+from harness.stages.chunks import KeptChunks
 from harness.stages.embed import kept_embeddings
 from harness.stages.retrieve import KeptRetriever
 from harness.stages.search import KeptSearches
@@ -38,6 +39,7 @@ class Workshop:
     stages: Kept | None = None  # where stage outputs are kept; none: everything is computed each time
     replay_only: bool = False  # hosted models answer from there or not at all
     _open: dict[str, OpenIndex] = field(default_factory=dict)
+    _chunks: KeptChunks | None = None
     _chats: dict[str, ConnectedChat] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -64,10 +66,11 @@ class Workshop:
         if stages is None:
             return build_pipeline(config, index, self.prompts, self.settings)
 
-        searched = replace(index, store=KeptSearches(index.store, stages, index.digest, exact=_exact(index)))
+        self._chunks = chunks = self._chunks or KeptChunks(stages)
+        searched = replace(index, store=KeptSearches(index.store, stages, chunks, index.digest, exact=_exact(index)))
         pipeline = build_pipeline(config, searched, self.prompts, self.settings, connect=partial(self._chat, stages))
         digest = config.digest("retrieve", corpus=self.corpus.digest)
-        return replace(pipeline, retriever=KeptRetriever(pipeline.retriever, stages, digest))
+        return replace(pipeline, retriever=KeptRetriever(pipeline.retriever, stages, chunks, digest))
 
     def _chat(self, stages: Kept, spec: Spec, settings: PipelineSettings) -> ConnectedChat:
         """One model for all configurations that name it, since it may remember what it read; not one that follows a script."""

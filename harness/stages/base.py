@@ -8,6 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+SHORT = 200  # bytes, below which compressing saves nothing but takes its time
+_ZLIB = b"x"  # no JSON begins with it
+_KEY = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+_VALUE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
 
 class Kept(Protocol):
     """A store of stage outputs; what is kept once under a key never changes."""
@@ -69,15 +74,16 @@ class Counts:
 
 def key_of(*parts: Any) -> str:
     """The key of JSON-like parts."""
-    text = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return hashlib.blake2b(_KEY.encode(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def packed(value: Any) -> bytes:
     """JSON-like data as few bytes."""
-    return zlib.compress(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass"), level=1)
+    text = _VALUE.encode(value).encode("utf-8", "surrogatepass")
+    return text if len(text) < SHORT else zlib.compress(text, level=1)
 
 
 def unpacked(value: bytes) -> Any:
     """The data again."""
-    return json.loads(zlib.decompress(value).decode("utf-8", "surrogatepass"))
+    text = zlib.decompress(value) if value.startswith(_ZLIB) else value
+    return json.loads(text.decode("utf-8", "surrogatepass"))

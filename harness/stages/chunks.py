@@ -1,7 +1,7 @@
 """Chunks that were found, kept once however often they are found again."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from harness.stages.base import Kept, key_of, packed, unpacked
@@ -18,18 +18,22 @@ class KeptChunks:
     """Chunks by the digest of all they hold."""
 
     stages: Kept
+    _known: set[str] = field(default_factory=set)  # names that are kept for certain: most chunks are found again and again
 
     def keep(self, chunks: Sequence[Chunk]) -> list[str]:
         """Keep chunks; returns their names."""
         plain = [_CHUNK.dump(chunk) for chunk in chunks]
         names = [key_of(one) for one in plain]
-        self.stages.put_many(STAGE, {name: packed(one) for name, one in zip(names, plain, strict=True)})
+        new = {name: packed(one) for name, one in zip(names, plain, strict=True) if name not in self._known}
+        self.stages.put_many(STAGE, new)
+        self._known.update(new)
         return names
 
     def find(self, names: Sequence[str]) -> list[Chunk] | None:
         """The chunks of these names; `None` when one was forgotten."""
         known = self.stages.get_many(STAGE, names)
         if len(known) < len(set(names)):
+            self._known.clear()  # somebody clears the store
             return None
         return [_chunk(known[name]) for name in names]
 

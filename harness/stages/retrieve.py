@@ -21,6 +21,7 @@ class KeptRetriever:
 
     inner: Retrieving
     stages: Kept
+    chunks: KeptChunks
     config_digest: str  # of the index and retrieve sections, the code behind them and the corpus
 
     async def retrieve(self, query: Query) -> Retrieved:
@@ -36,7 +37,7 @@ class KeptRetriever:
         return found
 
     def _keep(self, key: str, found: Retrieved, took_ms: float) -> None:
-        names = KeptChunks(self.stages).keep([hit.chunk for hit in found.hits])
+        names = self.chunks.keep([hit.chunk for hit in found.hits])
         hits = [
             [name, hit.score, {source: [one.rank, one.score] for source, one in hit.sources.items()}]
             for name, hit in zip(names, found.hits, strict=True)
@@ -46,7 +47,7 @@ class KeptRetriever:
 
     def _unpack(self, value: dict[str, Any]) -> Retrieved | None:
         """The passages as they were found; `None` when a chunk of theirs was forgotten."""
-        chunks = KeptChunks(self.stages).find([name for name, _, _ in value["hits"]])
+        chunks = self.chunks.find([name for name, _, _ in value["hits"]])
         if chunks is None:
             return None
         hits = [

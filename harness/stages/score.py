@@ -1,6 +1,6 @@
 """Scores that are kept: under the metric's version, the case, and that part of the trace which the metric reads."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,32 +17,31 @@ class KeptScores:
     """Finds and keeps the scores of one trace; those of its tokens, dollars and time are never kept."""
 
     stages: Kept
-    judge_id: str = ""
+    keys: Mapping[str, str]  # by metric
 
-    def find(self, trace: Trace, case: Case, scorers: Sequence[Metric | JudgedMetric]) -> dict[str, Score]:
-        """The scores that are known, by metric."""
-        keys = self._keys(trace, case, scorers)
-        known = self.stages.get_many(STAGE, list(keys.values()))
-        return {name: Score(name, *unpacked(known[key])) for name, key in keys.items() if key in known}
-
-    def keep(self, trace: Trace, case: Case, scorers: Sequence[Metric | JudgedMetric], scores: Sequence[Score]) -> None:
-        """Keep new scores."""
-        keys = self._keys(trace, case, scorers)
-        self.stages.put_many(STAGE, {keys[score.metric]: packed([score.value, score.reason]) for score in scores if score.metric in keys})
-
-    def _keys(self, trace: Trace, case: Case, scorers: Sequence[Metric | JudgedMetric]) -> dict[str, str]:
+    @classmethod
+    def of(cls, stages: Kept, trace: Trace, case: Case, scorers: Sequence[Metric | JudgedMetric], judge_id: str = "") -> "KeptScores":
+        """Those of some metrics."""
         guards = [[verdict.side, verdict.action.value] for verdict in trace.guard]  # with `cached`: whether anything was searched
-        hits, about = (
-            key_of([_place(hit) for hit in trace.hits], trace.query.text, trace.cached, guards),
-            key_of(case.model_dump(mode="json")),
-        )
-        answer = key_of(hits, _said(trace))
-        read = {"hits": hits, "answer": answer}
-        return {
-            scorer.name: key_of(scorer.name, scorer.version, self.judge_id if scorer.needs_judge else "", read[scorer.reads], about)
+        hits = key_of([_place(hit) for hit in trace.hits], trace.query.text, trace.cached, guards)
+        read = {"hits": hits, "answer": key_of(hits, _said(trace))}
+        about = key_of(case.model_dump(mode="json"))
+        keys = {
+            scorer.name: key_of(scorer.name, scorer.version, judge_id if scorer.needs_judge else "", read[scorer.reads], about)
             for scorer in scorers
             if scorer.reads in read
         }
+        return cls(stages, keys)
+
+    def find(self) -> dict[str, Score]:
+        """The scores that are known, by metric."""
+        known = self.stages.get_many(STAGE, list(self.keys.values()))
+        return {name: Score(name, *unpacked(known[key])) for name, key in self.keys.items() if key in known}
+
+    def keep(self, scores: Sequence[Score]) -> None:
+        """Keep new scores."""
+        new = {self.keys[score.metric]: packed([score.value, score.reason]) for score in scores if score.metric in self.keys}
+        self.stages.put_many(STAGE, new)
 
 
 def _place(hit: Hit) -> list[Any]:

@@ -21,6 +21,7 @@ class KeptSearches:
 
     inner: Store
     stages: Kept
+    chunks: KeptChunks
     index_digest: str
     exact: bool  # a longer list begins with the shorter one; approximate searches do not promise it
 
@@ -40,14 +41,13 @@ class KeptSearches:
             return []
         domains = None if where.domains is None else sorted(where.domains)
         key = key_of(self.index_digest, asked, length, where.tenant, sorted(where.groups), domains, dict(where.metadata))
-        chunks = KeptChunks(self.stages)
         known = self.stages.get(STAGE, key)
         if known is not None:
             listed = unpacked(known)[:k]
-            if (there := chunks.find([name for name, _ in listed])) is not None:
+            if (there := self.chunks.find([name for name, _ in listed])) is not None:
                 return [Found(chunk, score) for chunk, (_, score) in zip(there, listed, strict=True)]
         found = await search(length)
-        names = chunks.keep([one.chunk for one in found])
+        names = self.chunks.keep([one.chunk for one in found])
         self.stages.put(STAGE, key, packed([[name, one.score] for name, one in zip(names, found, strict=True)]))
         return found[:k]
 

@@ -43,9 +43,9 @@ class Ledger:
         except ValidationError:
             raise DataError(f"{path}: does not say what the sweep has cost. Remove it, and it counts from 0.") from None
 
-    def write(self, spent: Spent) -> None:
-        """Write it down, whole or not at all."""
-        write_text(self.folder / FILE, spent.model_dump_json(indent=1))
+    def write(self, spent: Spent, *, sync: bool) -> None:
+        """Write it down, whole or not at all; synced to the disk where a limit hangs on it."""
+        write_text(self.folder / FILE, spent.model_dump_json(indent=1), sync=sync)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,7 +124,7 @@ class Purse:
 
     def _write(self) -> None:
         if self.ledger:
-            self.ledger.write(Spent(usd=self.spent_usd + self.away_usd, indexes=tuple(self._indexes)))
+            self.ledger.write(Spent(usd=self.spent_usd + self.away_usd, indexes=tuple(self._indexes)), sync=self.limit_usd is not None)
 
 
 def spent(report: EvalReport, case_usd: float = 0.0) -> float:

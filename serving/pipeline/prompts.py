@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -66,7 +67,7 @@ class Prompt:
 
 
 class PromptLibrary:
-    """The prompts of one kind in a folder, `<folder>/<kind>/<name>/v<version>.md`; a file is read once."""
+    """The prompts of one kind in a folder, `<folder>/<kind>/<name>/v<version>.md`; each is looked for and read once."""
 
     def __init__(self, folder: Path, kind: str = "answer") -> None:
         self.folder = folder
@@ -75,17 +76,23 @@ class PromptLibrary:
 
     def names(self) -> list[str]:
         """Every family, sorted."""
-        root = self.folder / self._kind
-        if not root.is_dir():
-            raise PromptError(f"No folder {str(root)!r} of prompts. Name another with TOUCHSTONE_PROMPTS.")
-        return sorted(path.name for path in root.iterdir() if path.is_dir() and any(path.glob("v*.md")))
+        return list(self._known)
 
     def versions(self, name: str) -> list[int]:
         """The versions of a family, ascending; none for an unknown family."""
-        if name not in self.names():
-            return []
-        found = (re.fullmatch(r"v([1-9]\d*)\.md", path.name) for path in (self.folder / self._kind / name).iterdir())
-        return sorted(int(match[1]) for match in found if match)
+        return list(self._known.get(name, ()))
+
+    @cached_property
+    def _known(self) -> dict[str, list[int]]:
+        """Every family with its versions, as the folder has them when first asked: each question asks."""
+        root = self.folder / self._kind
+        if not root.is_dir():
+            raise PromptError(f"No folder {str(root)!r} of prompts. Name another with TOUCHSTONE_PROMPTS.")
+        found: dict[str, list[int]] = {}
+        for path in sorted(root.glob("*/v*.md")):
+            if match := re.fullmatch(r"v([1-9]\d*)\.md", path.name):
+                found.setdefault(path.parent.name, []).append(int(match[1]))
+        return {name: sorted(versions) for name, versions in found.items()}
 
     def get(self, name: str, version: int) -> Prompt:
         """The prompt of a name and version, or a `PromptError` that lists those known."""

@@ -30,6 +30,7 @@ from serving.pipeline.config import RagConfig, load_config
 from serving.pipeline.errors import DataError, StoreError
 from serving.pipeline.index.corpus import load_corpus
 from serving.pipeline.prompts import PromptLibrary
+from serving.pipeline.types import Trace
 from tests.harness.making import a_case, a_hit, a_trace
 from tests.harness.world import World
 
@@ -123,12 +124,14 @@ def test_a_forgotten_chunk_makes_the_search_run_again(world: World) -> None:
 
 
 def test_a_score_is_kept_for_the_title_and_heading_that_a_passage_had(tmp_path: Path) -> None:
-    kept, scorer, case = KeptScores(SqliteStages(tmp_path)), metric("key_facts"), a_case()
-    trace = a_trace(a_hit(0, 50), answer="30 days")
-    kept.keep(trace, case, [scorer], [Score("key_facts", 1.0)])
-    assert kept.find(trace, case, [scorer]) == {"key_facts": Score("key_facts", 1.0)}
+    def kept(trace: Trace) -> KeptScores:
+        return KeptScores.of(stages, trace, a_case(), [metric("key_facts")])
+
+    stages, trace = SqliteStages(tmp_path), a_trace(a_hit(0, 50), answer="30 days")
+    kept(trace).keep([Score("key_facts", 1.0)])
+    assert kept(trace).find() == {"key_facts": Score("key_facts", 1.0)}
     hit = replace(trace.hits[0], chunk=replace(trace.hits[0].chunk, title="Leave in 2019"))  # groundedness reads it
-    assert kept.find(replace(trace, passages=(hit,)), case, [scorer]) == {}
+    assert kept(replace(trace, passages=(hit,))).find() == {}
 
 
 def test_while_answers_are_recorded_nothing_is_answered_from_the_store(tmp_path: Path) -> None:

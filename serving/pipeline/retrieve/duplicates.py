@@ -1,8 +1,9 @@
 """Recognises hits that only repeat a better one."""
 
+import math
 import re
-from collections import Counter
 from collections.abc import Sequence
+from itertools import islice
 
 from serving.pipeline.types import Hit
 
@@ -21,6 +22,7 @@ def without_repeats(hits: Sequence[Hit], similarity: float) -> list[Hit]:
     """
     kept: list[Hit] = []
     texts: set[str] = set()
+    runs: list[set[Shingle]] = []  # of each kept hit
     holders: dict[Shingle, list[int]] = {}  # shingle → places of the kept hits that have it
     for hit in hits:
         text = hit.chunk.text
@@ -28,12 +30,15 @@ def without_repeats(hits: Sequence[Hit], similarity: float) -> list[Hit]:
             continue
         if similarity < 1.0:
             shingles = _shingles(text)
-            shared = Counter(place for shingle in shingles for place in holders.get(shingle, ()))
             enough = max(similarity * len(shingles), 1)
-            if any(count >= enough and _figures(text) <= _figures(kept[place].chunk.text) for place, count in shared.items()):
+            # who shares enough of them has one of any so many: looking for the rest would find nobody else
+            some = islice(shingles, len(shingles) - math.ceil(enough) + 1) if shingles else ()
+            rivals = {place for shingle in some for place in holders.get(shingle, ())}
+            if any(len(shingles & runs[place]) >= enough and _figures(text) <= _figures(kept[place].chunk.text) for place in rivals):
                 continue
             for shingle in shingles:
                 holders.setdefault(shingle, []).append(len(kept))
+            runs.append(shingles)
         texts.add(text)
         kept.append(hit)
     return kept
