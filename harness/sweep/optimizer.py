@@ -63,6 +63,8 @@ class Optimizer:
         self.study.sampler = self._sampler(number, 0)
         self.study.enqueue_trial(named(self._experiment, values))
         trial = self.study.ask()
+        if self._experiment.sampler == "nsga2":
+            _ = trial.relative_params  # a trial joins a generation when its sampler is asked, and given values ask no sampler
         suggest(trial, self._experiment)
         return Asked(values, trial)
 

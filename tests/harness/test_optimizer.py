@@ -9,6 +9,7 @@ import pytest
 
 from harness.results import EvalReport, Header
 from harness.sweep.experiment import Experiment
+from harness.sweep.importance import replayed
 from harness.sweep.optimizer import ATTEMPTS, Optimizer
 from harness.sweep.space import grid
 from harness.sweep.sweep import firsts
@@ -69,6 +70,20 @@ def test_another_process_suggests_the_same(tmp_path: Path) -> None:
     arguments = [json.dumps(asked.model_dump(mode="json")), str(tmp_path / "part")]
     said = subprocess.run([sys.executable, "-c", AGAIN, *arguments], capture_output=True, text=True, check=True)
     assert json.loads(said.stdout) == dict(whole[13].values)
+
+
+def test_nsga2_breeds_its_trials_from_earlier_ones(tmp_path: Path) -> None:
+    asked = experiment(space=LARGE, trials=40, sampler="nsga2", **OBJECTIVES)
+    trials = searched(search(asked, tmp_path / "bred"))
+    study = replayed(asked, trials).study
+    generations = [trial.system_attrs["NSGAIISampler:generation"] for trial in study.trials]
+    assert generations == sorted(generations)
+    assert generations[-1] == 4  # of eight trials each
+
+    random = searched(search(asked.model_copy(update={"sampler": "random"}), tmp_path / "random"))
+    same = [dict(one.values) == dict(other.values) for one, other in zip(trials, random, strict=True)]
+    assert all(same[:8])  # the first generation is drawn
+    assert sum(same[8:]) < 4
 
 
 def test_another_seed_searches_elsewhere(tmp_path: Path) -> None:
