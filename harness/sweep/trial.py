@@ -38,6 +38,11 @@ class Tried:
         return self.label or str(self.number)
 
     @property
+    def title(self) -> str:
+        """The same in a sentence: the base, the champion, trial 7."""
+        return f"the {self.label}" if self.label else f"trial {self.number}"
+
+    @property
     def usable(self) -> bool:
         """Whether it may be a finalist: seen to its end, without a crash, within every limit."""
         return self.state == "complete" and not any(far > 0 for far in self.violations.values())

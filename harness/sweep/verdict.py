@@ -1,14 +1,17 @@
 """The winner: the best on the holdout, and among statistical ties the cheapest, then the fastest."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from harness.compare import held_against
 from harness.results import EvalReport
-from harness.stats import Comparison
+from harness.stats import Comparison, holm
 from harness.sweep.experiment import Experiment
 from harness.sweep.trial import Tried, at_fault
+
+SAME_PRICE = 0.02  # relative differences up to which two cost the same,
+SAME_TIME = 0.2  # and are as fast: clocks are noisy
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,7 @@ class SweepResult:
 
 
 def choose(finalists: Sequence[Finalist], metric: str) -> Winner:
-    """The best finalist, or the cheapest of those that the holdout cannot tell from it."""
+    """The best finalist, or of those that the holdout cannot tell from it the cheapest, then the fastest, then the incumbent."""
     incumbent = finalists[0]
     usable = [
         one
@@ -64,13 +67,31 @@ def choose(finalists: Sequence[Finalist], metric: str) -> Winner:
         if one is incumbent or (one.against and one.against.outcome != "worse" and not at_fault(one.holdout, incumbent.holdout))
     ]
     sign = -1.0 if incumbent.holdout.header.directions.get(metric) == "lower" else 1.0
-    best = max(usable, key=lambda one: (sign * (one.holdout.mean(metric) or 0.0), -one.tried.number))
-    tied = [one for one in usable if one is best or held_against(best.holdout, one.holdout, metric).outcome == "tie"]
-    winner = min(tied, key=lambda one: (_price(one), round(one.holdout.times["total"]["p50"], -1), one.tried.number))
-    return Winner(winner, _reason(winner, best, incumbent, len(tied), metric))
+    best = max(usable, key=lambda one: (sign * (one.holdout.mean(metric) or 0.0), one is incumbent, -one.tried.number))
+    tied = _tied(usable, best, incumbent, metric)
+    cheap = _least(tied, _price, SAME_PRICE)
+    fast = _least(cheap, _median_ms, SAME_TIME)
+    winner = next((one for one in fast if one is incumbent), max(fast, key=lambda one: sign * (one.holdout.mean(metric) or 0.0)))
+    return Winner(winner, _verdict(winner, incumbent, metric) + _choice(winner, best, tied, cheap))
 
 
-def _reason(winner: Finalist, best: Finalist, incumbent: Finalist, tied: int, metric: str) -> str:
+def _tied(usable: Sequence[Finalist], best: Finalist, incumbent: Finalist, metric: str) -> list[Finalist]:
+    """Those that the holdout cannot tell from the best; for the incumbent that is decided already, corrected for all finalists."""
+    if best.against is None:
+        return [one for one in usable if one.against is None or one.against.outcome == "tie"]
+    others = [one for one in usable if one is not best and one is not incumbent]
+    held = holm([held_against(best.holdout, one.holdout, metric) for one in others])  # which side is better matters to no tie
+    alike = {one.tried.number for one, found in zip(others, held, strict=True) if found.outcome == "tie"}
+    return [one for one in usable if one is best or one.tried.number in alike or (one is incumbent and best.against.outcome == "tie")]
+
+
+def _least(some: Sequence[Finalist], number: Callable[[Finalist], float], same: float) -> list[Finalist]:
+    """Those whose number is the least, or too near to it to count as more."""
+    least = min(map(number, some))
+    return [one for one in some if number(one) <= least * (1 + same)]
+
+
+def _verdict(winner: Finalist, incumbent: Finalist, metric: str) -> str:
     against, name = winner.against, incumbent.tried.name
     if against is None:
         first = f"No finalist is better than the {name} on the holdout; the {name} stays."
@@ -83,10 +104,20 @@ def _reason(winner: Finalist, best: Finalist, incumbent: Finalist, tied: int, me
             else "every case scored the same"
         )
         first = f"A tie with the {name} on the holdout ({_difference(against, metric)}); {seen}."
-    if tied > 1:
-        first += f" Of {tied} that the holdout cannot tell apart it is the cheapest (${_price(winner):.6f} a query)"
-        first += "." if winner is best or winner is incumbent else f"; trial {best.tried.name} has the highest mean."
     return first
+
+
+def _choice(winner: Finalist, best: Finalist, tied: Sequence[Finalist], cheap: Sequence[Finalist]) -> str:
+    """Why this one of several that are alike, where there are several."""
+    if len(tied) == 1:
+        return ""
+    price = f"${_price(winner):.6f} a query" if math.isfinite(_price(winner)) else "no price is known"
+    said = f" Of {len(tied)} that the holdout cannot tell apart "
+    if len(cheap) == 1:
+        said += f"it is the cheapest ({price})"
+    else:
+        said += f"{len(cheap)} cost the least ({price}), and none of these is clearly faster (p50 {_median_ms(winner):.0f} ms)"
+    return said + ("." if winner is best or winner.against is None else f"; {best.tried.title} has the highest mean.")
 
 
 def _difference(against: Comparison, metric: str) -> str:
@@ -94,9 +125,13 @@ def _difference(against: Comparison, metric: str) -> str:
 
 
 def _price(finalist: Finalist) -> float:
-    """Dollars a query, a millionth being the smallest difference that counts; an unknown price is never the cheapest."""
+    """Dollars a query; an unknown price is never the cheapest."""
     usd = finalist.holdout.costs["usd"]
-    return math.inf if usd is None else round(usd, 6)
+    return math.inf if usd is None else usd
+
+
+def _median_ms(finalist: Finalist) -> float:
+    return finalist.holdout.times["total"]["p50"]
 
 
 def p_words(p_value: float) -> str:

@@ -70,6 +70,37 @@ def test_among_ties_the_cheapest_wins_then_the_fastest() -> None:
     assert faster.winner.tried.number == 2
 
 
+def test_a_dearer_finalist_wins_nothing_by_a_difference_that_is_gone_after_correction() -> None:
+    base = [0.0] * 60
+    lucky = [1.0] * 6 + [0.0] * 54  # p .031 by itself, three times as much among three
+    alike = [0.0] * 59 + [1.0]
+    found = finalists(a_report(base, usd=0.001), a_report(lucky, usd=0.01), a_report(alike, usd=0.01), a_report(alike, usd=0.01))
+    assert held_against(found[0].holdout, found[1].holdout, "quality").outcome == "better"
+    assert found[1].against is not None and found[1].against.outcome == "tie"
+    choice = choose(found, "quality")
+    assert choice.winner is found[0]
+    assert "cheapest ($0.001000 a query)" in choice.reason
+
+
+def test_an_incumbent_is_not_replaced_by_what_costs_and_takes_nearly_the_same() -> None:
+    slow, quick = 100.0, 85.0
+    found = finalists(a_report(LOW, usd=0.00100, milliseconds=slow), a_report(LOW, usd=0.00099, milliseconds=quick))
+    assert choose(found, "quality").winner is found[0]
+    cheaper = finalists(a_report(LOW, usd=0.00100), a_report(LOW, usd=0.00097))
+    assert choose(cheaper, "quality").winner is cheaper[1]
+    faster = finalists(a_report(LOW, milliseconds=100.0), a_report(LOW, milliseconds=75.0))
+    choice = choose(faster, "quality")
+    assert choice.winner is faster[1]
+    assert "2 cost the least" in choice.reason and "none of these is clearly faster (p50 75 ms)" in choice.reason
+
+
+def test_without_any_known_price_the_fastest_wins() -> None:
+    found = finalists(a_report(LOW, usd=None, milliseconds=100.0), a_report(LOW, usd=None, milliseconds=10.0))
+    choice = choose(found, "quality")
+    assert choice.winner is found[1]
+    assert "no price is known" in choice.reason
+
+
 def test_an_unknown_price_is_never_the_cheapest() -> None:
     choice = choose(finalists(a_report(LOW), a_report(HIGH, usd=None), a_report(HIGH, usd=0.001)), "quality")
     assert choice.winner.tried.number == 2
