@@ -34,6 +34,11 @@ class Evaluator:
     stages: Kept | None = None  # where scores are kept
     part: bool = False  # of a larger evaluation: whoever puts it together decides what it means that a model refused every request
 
+    @property
+    def versions(self) -> dict[str, str]:
+        """The version of each metric."""
+        return {name: metric(name, self.tools).version for name in self.metrics}
+
     async def run(self, pipeline: RagPipeline, config: RagConfig, split: Split, progress: Progress | None = None) -> EvalReport:
         """Answer and score every case of the split; rows come in the split's order whatever finished first."""
         if not split.cases:
@@ -112,10 +117,10 @@ class Evaluator:
 
 
 def refuse_refused(rows: Sequence[CaseResult]) -> None:
-    """A `ConfigError` where a model refused the request of every case: that is a mistake in the settings, not in a question."""
+    """A `RequestError` where a model refused every case: the mistake lies in the settings, not in a question; likewise for a judge."""
     if rows and all(refused(row) for row in rows):
         assert rows[0].error
-        raise ConfigError(f"{rows[0].error.message} (So it was with all {len(rows)} cases.)")
+        raise RequestError(f"{rows[0].error.message} (So it was with all {len(rows)} cases.)")
     for place in range(len(rows[0].scores) if rows else 0):
         scores = [row.scores[place] for row in rows]
         told = next((score.reason for score in scores if score.reason.startswith(JUDGE_REFUSED)), "")

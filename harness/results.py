@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +16,7 @@ from harness.stats import Interval, mean_interval, percentile
 from serving.pipeline.errors import DataError
 from serving.pipeline.files import write_text
 from serving.pipeline.plain import Plain
-from serving.pipeline.types import Trace
+from serving.pipeline.types import Chunk, Trace
 
 FORMAT = 1
 
@@ -145,6 +145,19 @@ class EvalReport:
         return [row.trace for row in self.rows if row.trace]
 
 
+def light(report: EvalReport) -> EvalReport:
+    """The same evaluation without what was found and read: its numbers stay, and many of them take little room."""
+    return EvalReport(report.header, tuple(map(_light, report.rows)))
+
+
+def _light(row: CaseResult) -> CaseResult:
+    """One hit without its text stays, since numbers tell whether anything was found."""
+    if row.trace is None:
+        return row
+    hits = tuple(replace(hit, chunk=Chunk(hit.chunk.id, hit.chunk.document_id, 0, 0, "")) for hit in row.trace.hits[:1])
+    return replace(row, trace=replace(row.trace, hits=hits, passages=(), prompt=""))
+
+
 def _interval(rows: Iterable[CaseResult], metric: str, *, shares: bool) -> Interval:
     """A metric's mean and interval over the rows that it scored; questions on one document count together."""
     scored = [(value, row.case) for row in rows if (value := row.value(metric)) is not None]
@@ -166,16 +179,16 @@ def write_report(report: EvalReport, path: Path) -> None:
     write_text(path, report_text(report))
 
 
-def read_report(path: Path) -> EvalReport:
-    """Read an evaluation back."""
+def read_report(path: Path, *, whole: bool = True) -> EvalReport:
+    """Read an evaluation back; one that is not wanted whole is light."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}. Make one: touchstone eval") from None
-    return parse_report(text, str(path))
+    return parse_report(text, str(path), whole=whole)
 
 
-def parse_report(text: str, source: str) -> EvalReport:
+def parse_report(text: str, source: str, *, whole: bool = True) -> EvalReport:
     """An evaluation from its JSONL."""
     lines = text.removesuffix("\n").split("\n")  # JSON keeps the other line separators of documents
     number = 0
@@ -183,7 +196,8 @@ def parse_report(text: str, source: str) -> EvalReport:
         header = _HEADER.parse(lines[0])
         rows = []
         for number, line in enumerate(lines[1:], start=1):  # noqa: B007 — named in the error below
-            rows.append(_ROW.parse(line))
+            row = _ROW.parse(line)
+            rows.append(row if whole else _light(row))
     except ValidationError:
         raise DataError(f"{source}:{number + 1}: not a line of an evaluation.") from None
     return EvalReport(header, tuple(rows))
@@ -216,7 +230,7 @@ def numbers(report: EvalReport) -> dict[str, float | None]:
     found: dict[str, float | None] = {}
     for name, interval in report.summary.items():
         found |= {name: interval.mean, f"{name}.low": interval.low, f"{name}.high": interval.high}
-        found[f"{name}.coverage"] = interval.count / len(report.rows)
+        found[f"{name}.coverage"] = interval.count / max(1, len(report.rows))
     found |= {f"cost.{name}": value for name, value in report.costs.items()}
     for stage, times in report.times.items():
         found |= {f"ms.{stage}.{share}": value for share, value in times.items()}

@@ -159,7 +159,8 @@ class Told:
         """A finished trial, above the live line."""
         values = ", ".join(f"{path.split('.', 1)[1]} {value}" for path, value in tried.values.items())
         state = "" if tried.state == "complete" else f"  {tried.state}: {tried.why}"
-        self.line.say(f"trial {tried.number:3d}  {self._asked.goal} {tried.objective:.3f}  {tried.label or values}{state}")
+        found = "–" if tried.objective is None else f"{tried.objective:.3f}"
+        self.line.say(f"trial {tried.number:3d}  {self._asked.goal} {found}  {tried.label or values}{state}")
 
     def progress(self, progress: "Progress") -> None:
         """How far it is: trials, the best so far, speed, what was kept, dollars, time left."""

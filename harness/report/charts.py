@@ -39,12 +39,17 @@ def history(found: Found) -> Figure:
             {"type": "scatter", "mode": "lines", "name": "best so far", "x": numbers, "y": values, "line": line, "hoverinfo": "skip"}
         )
     for state, symbol in SYMBOLS.items():
-        some = [one for one in found.trials if state_of(one) == state]
+        some = [one for one in found.trials if state_of(one) == state and one.objectives]
         if some:
             colours = {"complete": BLUE, "pruned": GREY, "failed": RED, "beyond a limit": ORANGE}
             data.append(_points(found, some, [one.number for one in some], state, symbol, colours[state]))
     base = next((one for one in found.trials if one.label), None)
-    layout = _layout("trial", f"{found.goal}, tune", legend=_legend(), **(_mark(base.objective, f"the {base.name}") if base else {}))
+    layout = _layout(
+        "trial",
+        f"{found.goal}, tune",
+        legend=_legend(),
+        **(_mark(base.objective, f"the {base.name}") if base and base.objective is not None else {}),
+    )
     layout["xaxis"]["dtick"] = max(1, round(len(found.trials) / 10))  # there is no trial 1.5
     return {"data": data, "layout": layout}
 
@@ -116,9 +121,9 @@ def parallel(found: Found) -> Figure:
     """Every trial as a line through its knobs' values, coloured by the goal; a trial that crashed has no goal to colour it by."""
     drawn = [one for one in reversed(found.ranked) if one.state != "failed"][-MOST:]
     axes = [axis_of([found.value_at(one, knob.path) for one in drawn], _short(knob.path)) for knob in found.experiment.knobs]
-    scores = [one.objective for one in drawn]
+    scores = [one.objectives[0] for one in drawn]
     goal = measured(scores, _text(found.goal))
-    whole = [one.objective for one in drawn if one.state == "complete"] or scores  # a few cases of a poor trial must not stretch the scale
+    whole = [one.objectives[0] for one in drawn if one.state == "complete"] or scores  # a few cases of a poor trial must not stretch it
     line = {
         "color": scores,
         "colorscale": RISING if found.sign > 0 else FALLING,
@@ -209,7 +214,7 @@ def _hover(found: Found, one: Tried) -> str:
 def _running_best(found: Found) -> Iterator[tuple[int, float]]:
     best: float | None = None
     for one in sorted(found.trials, key=lambda one: one.number):
-        if one.usable and (best is None or found.sign * one.objective > found.sign * best):
+        if one.usable and one.objective is not None and (best is None or one.merit(found.sign) > found.sign * best):
             best = one.objective
         if best is not None:
             yield one.number, best

@@ -38,7 +38,7 @@ class Found:
     @cached_property
     def ranked(self) -> list[Tried]:
         """The trials, usable ones first and the best of them first."""
-        return sorted(self.trials, key=lambda one: (not one.usable, -self.sign * one.objective, one.number))
+        return sorted(self.trials, key=lambda one: (not one.usable, -one.merit(self.sign), one.number))
 
     @property
     def best(self) -> Tried | None:
@@ -93,7 +93,7 @@ class Found:
         """What the trade-off is drawn over, across and up: the first two objectives, or dollars (milliseconds) and the goal."""
         if len(self.experiment.objective) > 1:
             return self.experiment.objective[1], self.goal
-        priced = all(one.report.costs.get("usd") is not None for one in self.trials)
+        priced = all(one.report.costs["usd"] is not None for one in self.trials if one.report.costs)
         return ("cost.usd" if priced else "ms.total.p95"), self.goal
 
     @property

@@ -31,7 +31,7 @@ class Written:
 
 def write_sweep(result: SweepResult, folder: Path) -> Path:
     """Write `report.html`, `report.md` and `experiment.yaml` of a sweep; returns the HTML's path."""
-    return _write(Found(result.experiment, result.trials, result), folder)
+    return _write(Found(result.experiment, result.trials, result), SweepFolder(folder), folder)
 
 
 def write_kept_sweep(path: Path, folder: Path) -> Written:
@@ -39,12 +39,12 @@ def write_kept_sweep(path: Path, folder: Path) -> Written:
     kept = SweepFolder(path)
     result = kept.read_result()
     if result:
-        return Written(write_sweep(result, folder), ended=True)
+        return Written(_write(Found(result.experiment, result.trials, result), kept, folder), ended=True)
     found = Found(experiment_of(kept.begun()), tuple(kept.finished()))
-    return Written(_write(found, folder), ended=False)
+    return Written(_write(found, kept, folder), ended=False)
 
 
-def _write(found: Found, folder: Path) -> Path:
+def _write(found: Found, kept: SweepFolder, folder: Path) -> Path:
     shown = found.shown
     page = render(
         "sweep.html.j2",
@@ -53,7 +53,7 @@ def _write(found: Found, folder: Path) -> Path:
         charts=Charts(figures(found)) if found.trials else None,
         changes=change_rows(found),
         verdict=verdict_words(found),
-        weakest=weakest(shown.report, found.goal) if shown else [],
+        weakest=weakest(kept.whole(shown), found.goal) if shown else [],
         config=yaml.safe_dump(shown.config.model_dump(mode="json"), sort_keys=False, allow_unicode=True) if shown else "",
         seen=seen_rows([one.report for one in found.trials]),
         listed=LISTED,

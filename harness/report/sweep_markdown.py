@@ -63,7 +63,7 @@ def _finalists(found: Found, result: SweepResult) -> list[str]:
             one.tried.name,
             number(one.tried.objective),
             number(mean),
-            "–" if mean is None else f"{mean - one.tried.objective:+.3f}",
+            "–" if mean is None or one.tried.objective is None else f"{mean - one.tried.objective:+.3f}",
             difference_words(held) if held else "",
             p_words(held.p_value) if held else "",
             held.outcome if held else "",

@@ -2,7 +2,7 @@
 
 import importlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -66,7 +66,7 @@ class Opened:
     async def estimate(self) -> Estimate:
         """What it will cost from here on; no hosted model is asked for it."""
         configs = tuple(first.config for first in firsts(self.experiment, self.champion))
-        finished = len(self.earlier.finished()) if self.earlier else 0
+        finished = self.earlier.count() if self.earlier else 0
         return await Estimator(self.experiment, self.here.shop, self.golden, configs, finished).estimate()
 
 
@@ -100,7 +100,8 @@ def begin(
     """Begin it in a folder, or go on with it there."""
     experiment, places, ways, golden, name = opened.experiment, opened.places, opened.ways, opened.golden, opened.plan.corpus
     champion, plan, here = opened.champion, opened.plan, opened.here
-    earlier = folder.begun() if folder.exists() else None
+    earlier, finished = (folder.begun(), folder.finished()) if folder.exists() else (None, [])
+    refuse_mixed(finished, here)
     with tracker(places, on=ways.tracking).run(folder.path.name, earlier.run_id if earlier else "") as run:
         known_by = run.id if ways.tracking else ""  # a run in memory cannot be gone on with
         if earlier is None:
@@ -114,15 +115,32 @@ def begin(
         else:
             if known_by and known_by != earlier.run_id:
                 folder.begin(earlier.model_copy(update={"run_id": known_by}))
-            run.forget({one.run_id for one in folder.finished()})
+            run.forget({one.run_id for one in finished})
         engine = connect_engine(experiment.engine, plan, here)
         purse = Purse(experiment.budget_usd, estimate.case_usd, estimate.proof_usd, estimate.index_usd, Ledger(folder.path))
-        search = Search(experiment, engine, folder, run, purse, tell, announce)
+        search = Search(experiment, engine, folder, run, purse, tell, announce, finished)
 
         def look() -> HoldoutSplit:
             return golden.holdout(why=f"sweep {folder.path.name}", ledger=places.holdout_ledger)
 
         yield Ready(Sweep(search, champion), run, golden, golden.tune(), look, name)
+
+
+def refuse_mixed(finished: Sequence[Tried], here: Worker) -> None:
+    """A `ConfigError` where a finished trial was scored by other prompts, code or metrics than later ones would be."""
+    versions = here.evaluator.versions
+    for one in finished:
+        head, now = one.report.header, here.shop.digest(one.config)
+        changed = [
+            f"{name} {head.metric_versions[name]} → {version}"
+            for name, version in versions.items()
+            if name in head.metric_versions and head.metric_versions[name] != version
+        ]
+        if head.config_digest not in ("", now):
+            changed.insert(0, f"its configuration digest {head.config_digest} → {now}: a prompt, a plug-in's version or a default")
+        if changed:
+            what = "; ".join(changed)
+            raise ConfigError(f"Trial {one.number} was scored by what is no longer there ({what}). Put it back, or begin a new sweep.")
 
 
 def connect_engine(choice: EngineChoice, plan: Plan, here: Worker) -> Engine:

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from harness.results import read_report, write_report
+from harness.results import EvalReport, read_report, write_report
 from harness.stats import Comparison
 from harness.sweep.experiment import Experiment
 from harness.sweep.trial import State, Tried
@@ -124,7 +124,7 @@ class SweepFolder:
 
     def keep(self, tried: Tried) -> None:
         """Keep a finished trial: its report first, then the line that says it is finished."""
-        write_report(tried.report, self.path / "trials" / f"{tried.number:03d}.jsonl")
+        write_report(tried.report, self._trial(tried.number))
         line = _Line(
             number=tried.number,
             values=dict(tried.values),
@@ -135,15 +135,24 @@ class SweepFolder:
             violations=dict(tried.violations),
             run_id=tried.run_id,
         )
-        write_text(self.path / "trials" / f"{tried.number:03d}.json", line.model_dump_json(indent=1))
+        write_text(self._trial(tried.number).with_suffix(".json"), line.model_dump_json(indent=1))
+
+    def count(self) -> int:
+        """How many trials are finished."""
+        return len(list((self.path / "trials").glob("*.json")))
+
+    def whole(self, tried: Tried) -> EvalReport:
+        """A trial's report with all that was found and read; as the trial has it where none is kept here."""
+        path = self._trial(tried.number)
+        return read_report(path) if path.is_file() else tried.report
 
     def finished(self) -> list[Tried]:
-        """Every finished trial, by number."""
+        """Every finished trial, by number; their reports are light, since there may be thousands."""
         found: list[Tried] = []
         for path in sorted((self.path / "trials").glob("*.json")):
             try:
                 line = _Line.model_validate_json(path.read_bytes())
-                report = read_report(path.with_suffix(".jsonl"))
+                report = read_report(path.with_suffix(".jsonl"), whole=False)
             except (ValidationError, OSError, DataError) as error:
                 why = str(error).splitlines()[0]
                 raise DataError(f"{path}: not a finished trial: {why} Remove it, and its cases are scored again.") from None
@@ -200,6 +209,9 @@ class SweepFolder:
             ended.seconds,
             ended.counts,
         )
+
+    def _trial(self, number: int) -> Path:
+        return self.path / "trials" / f"{number:03d}.jsonl"
 
     def _holdout(self, tried: Tried) -> Path:
         return self.path / "holdout" / f"{tried.number:03d}.jsonl"

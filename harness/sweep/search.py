@@ -10,18 +10,18 @@ from typing import Any
 
 from harness.evaluate import refuse_refused
 from harness.golden.sets import HoldoutSplit, Split, TuneSplit
-from harness.results import EvalReport, first_error
+from harness.results import EvalReport, first_error, light
 from harness.sweep.budget import OverBudget, Purse
 from harness.sweep.engines.base import Engine
 from harness.sweep.experiment import Experiment
 from harness.sweep.folder import SweepFolder
 from harness.sweep.optimizer import Asked, Optimizer
 from harness.sweep.prune import Pruner, Reference
-from harness.sweep.trial import Tried, merged, tried
+from harness.sweep.trial import Tried, merged, tried, unscored
 from harness.tracking.base import Run
 from harness.tracking.record import record_evaluation
 from serving.pipeline.config import RagConfig
-from serving.pipeline.errors import ConfigError, InfrastructureError, TouchstoneError
+from serving.pipeline.errors import ConfigError, InfrastructureError, PromptError, RequestError, TouchstoneError
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,8 @@ Tell = Callable[[Progress], None]
 Announce = Callable[[Tried], None]
 
 
-class Unscored(Exception):
-    """A configuration has no value of an objective on any case."""
+class TimeOver(Exception):
+    """The experiment's time is over, and a trial is not at its end."""
 
 
 @dataclass
@@ -73,6 +73,7 @@ class Search:
     purse: Purse
     tell: Tell = lambda progress: None
     announce: Announce = lambda tried: None
+    earlier: Sequence[Tried] = ()  # finished by other processes
     ended: str = ""  # why the search stopped before its last trial
 
     def __post_init__(self) -> None:
@@ -80,7 +81,6 @@ class Search:
         self._optimizer = Optimizer(self.experiment)
         self._tried: dict[int, Tried] = {}
         self._asked: dict[int, RagConfig] = {}  # on their way
-        self._unscored: dict[int, RagConfig] = {}  # crashed on every case: there is no number to tell the study
         higher = self.experiment.direction(self.experiment.goal) == "higher"
         self._higher = higher
         self._pruner = Pruner(self.experiment.pruner, self.experiment.goal, higher)
@@ -88,7 +88,7 @@ class Search:
     async def search(self, tune: TuneSplit, firsts: Sequence[First]) -> list[Tried]:
         """Run the trials that are missing; the firsts come first, and a configuration met twice is scored once."""
         cases = tune.head(self.experiment.cases)
-        for one in self.folder.finished():
+        for one in self.earlier:
             self._note(one, replay=one.number >= len(firsts) or firsts[one.number].values is not None)
         self.progress.known = self.progress.done
         for number, first in enumerate(firsts):
@@ -103,8 +103,6 @@ class Search:
                     group.create_task(self._work(cases))
         except* TouchstoneError as errors:
             raise errors.exceptions[0] from None
-        if self._unscored and not self.ended:
-            self.ended = f"trial {', '.join(map(str, self._unscored))} crashed on every case and has no score"
         return [self._tried[number] for number in sorted(self._tried)]
 
     async def prove(self, what: str, config: RagConfig, holdout: HoldoutSplit) -> tuple[EvalReport, str]:
@@ -126,17 +124,16 @@ class Search:
             proof = f", the proof on the holdout included (up to ${self.purse.reserve_usd:.4f})" if self.purse.reserve_usd else ""
             budget = f"A budget of ${self.experiment.budget_usd:g} may not even pay for the {first.label}{proof}"
             raise ConfigError(f"{budget}; ${self.purse.spent_usd:.4f} are spent. Raise it, and --resume.") from None
-        except Unscored as error:
-            raise InfrastructureError(f"The {first.label} could not be scored: {error}") from None
         if found.state == "failed":
-            raise InfrastructureError(f"The {first.label} could not be scored: {found.why}: {first_error(found.report)}")
+            first_of_all = f": {first_error(found.report)}" if found.objectives else ""
+            raise InfrastructureError(f"The {first.label} could not be scored: {found.why}{first_of_all}")
         return found
 
     async def _work(self, cases: Split) -> None:
         """One trial after the other, until there are enough, or time or money ends."""
         while (number := self._next()) is not None:
-            if self.experiment.timeout_s and time.monotonic() - self.progress.begun_s > self.experiment.timeout_s:
-                self.ended = f"the time of {self.experiment.timeout_s:g} s was over"
+            if self._late:
+                self.ended = self._no_time
                 return
             asked = self._ask(number)
             if asked is None:
@@ -149,10 +146,9 @@ class Search:
             except OverBudget:
                 self.ended = f"the next cases might not be paid for by the budget of ${self.experiment.budget_usd:g}"
                 return
-            except Unscored:
-                self._unscored[number] = config
-                self._optimizer.drop(asked)
-                continue
+            except TimeOver:
+                self.ended = self._no_time
+                return
             finally:
                 del self._asked[number]
             self.folder.keep(found)
@@ -160,67 +156,83 @@ class Search:
             self._note(found, replay=False)
             self.announce(found)
 
+    @property
+    def _late(self) -> bool:
+        limit = self.experiment.timeout_s
+        return limit is not None and time.monotonic() - self.progress.begun_s > limit
+
+    @property
+    def _no_time(self) -> str:
+        return f"the time of {self.experiment.timeout_s:g} s was over"
+
     def _next(self) -> int | None:
         """The number of the next trial."""
-        taken = self._tried.keys() | self._asked.keys() | self._unscored.keys()
+        taken = self._tried.keys() | self._asked.keys()
         return next((number for number in range(self.experiment.trials) if number not in taken), None)
 
     def _ask(self, number: int) -> Asked | None:
-        known = [*(one.config for one in self._tried.values()), *self._asked.values(), *self._unscored.values()]
+        known = {config.model_dump_json() for config in [*(one.config for one in self._tried.values()), *self._asked.values()]}
         for attempt in itertools.count():
             asked = self._optimizer.ask(number, attempt)
             if asked is None:
                 break
             with contextlib.suppress(ConfigError):  # values that do not go together, such as an overlap as large as the chunk
-                if self.experiment.apply(asked.values) not in known:
+                if self.experiment.apply(asked.values).model_dump_json() not in known:
                     return asked
             self._optimizer.drop(asked)
         return None
 
     async def _try(self, number: int, values: Mapping[str, Any], config: RagConfig, cases: Split, label: str) -> Tried:
-        """Score a configuration block by block; it is given up when it is surely worse."""
-        await self._index(config)
+        """Score a configuration; what it cannot be scored for is its own end, not the sweep's, but for the base and the champion."""
         parts: list[EvalReport] = []
-        why, size = "", self.experiment.block
-        reference = None if label else self._reference()
-        for begin in range(0, len(cases.cases), size):
-            block = replace(cases, cases=cases.cases[begin : begin + size])
-            parts.append(await self._block(config, block, f"trial {number}"))
-            refuse_refused([row for part in parts for row in part.rows])
-            last = begin + size >= len(cases.cases)
-            if not last and (why := self._pruner.verdict(parts, reference)):
-                break
+        why = broken = ""
+        try:
+            why = await self._in_blocks(parts, number, config, cases, label)
+        except (RequestError, PromptError) as error:  # a prompt that is not there, more context than the model takes
+            if label:
+                raise
+            broken = str(error)
         seen = replace(cases, cases=cases.cases[: sum(len(part.rows) for part in parts)])
-        whole = merged(parts, cases.name, seen.digest)
-        found = tried(self.experiment, number, values, config, whole, whole if label else self._tried[0].report)
-        if found is None:
-            error = Unscored(f"no case has a value of every objective: {first_error(whole)}")
-            with self.run.child(f"trial {number} (no score)") as run:
-                record_evaluation(run, whole, config, seen)
-                run.tags({"touchstone.trial": str(number), "touchstone.state": "failed", "touchstone.why": str(error)})
-            raise error
-        found = replace(found, label=label)
+        whole = merged(parts, cases.name, seen.digest) if parts else unscored(self.experiment, config, seen)
+        found = tried(self.experiment, number, values, config, whole, whole if label else self._tried[0].report, broken)
         if why and found.state == "complete":
             found = replace(found, state="pruned", why=why)
         with self.run.child(f"trial {number}" + (f" ({label})" if label else "")) as run:
-            record_evaluation(run, found.report, config, seen)
+            record_evaluation(run, whole, config, seen)
             run.tags({"touchstone.trial": str(number), "touchstone.state": found.state, "touchstone.why": found.why})
-        return replace(found, run_id=run.id)
+        return replace(found, label=label, run_id=run.id)
+
+    async def _in_blocks(self, parts: list[EvalReport], number: int, config: RagConfig, cases: Split, label: str) -> str:
+        """Add a report for each block of cases, until one shows that it is surely worse: then the reason, else nothing."""
+        await self._index(config)
+        reference, size = None if label else self._reference(), self.experiment.block
+        for begin in range(0, len(cases.cases), size):
+            if begin and self._late and not label:
+                raise TimeOver
+            parts.append(await self._block(config, replace(cases, cases=cases.cases[begin : begin + size]), f"trial {number}"))
+            refuse_refused([row for part in parts for row in part.rows])
+            last = begin + size >= len(cases.cases)
+            if not last and (why := self._pruner.verdict(parts, reference)):
+                return why
+        return ""
 
     async def _whole(self, config: RagConfig, cases: Split) -> EvalReport:
         self.purse.reserve_usd = 0.0  # this is what it was kept for
         await self._index(config)
-        step = self.experiment.block
+        step, turn = self.experiment.block, asyncio.Semaphore(max(1, self.engine.workers))
         blocks = [replace(cases, cases=cases.cases[begin : begin + step]) for begin in range(0, len(cases.cases), step)]
+
+        async def one(block: Split) -> EvalReport:
+            async with turn:  # a worker has one block at a time, so that cases wait for each other no longer than in a trial
+                return await self._block(config, block, "a finalist")
+
         try:
             async with asyncio.TaskGroup() as group:
-                parts = [group.create_task(self._block(config, block, "a finalist")) for block in blocks]
-        except* TouchstoneError as errors:
-            raise errors.exceptions[0] from None
-        except* OverBudget:
-            raise ConfigError(
-                f"The budget of ${self.experiment.budget_usd:g} does not pay for the proof. Raise it, and --resume."
-            ) from None
+                parts = [group.create_task(one(block)) for block in blocks]
+        except* (TouchstoneError, OverBudget) as errors:
+            told = next((error for error in errors.exceptions if isinstance(error, TouchstoneError)), None)
+            limit = f"${self.experiment.budget_usd:g}" if self.experiment.budget_usd else "none"
+            raise told or ConfigError(f"The budget of {limit} does not pay for the proof. Raise it, and --resume.") from None
         return merged([part.result() for part in parts], cases.name, cases.digest)
 
     async def _block(self, config: RagConfig, block: Split, what: str) -> EvalReport:
@@ -265,13 +277,13 @@ class Search:
     def _best(self) -> Tried | None:
         sign = 1 if self._higher else -1
         usable = [one for one in self._tried.values() if one.usable]
-        return max(usable, key=lambda one: (sign * one.objective, -one.number), default=None)
+        return max(usable, key=lambda one: (one.merit(sign), -one.number), default=None)
 
     def _note(self, one: Tried, *, replay: bool) -> None:
         """Count a finished trial in; the study is told of those that it did not ask for in this process."""
         if replay:
             self._optimizer.replay(one)
-        self._tried[one.number] = one
+        self._tried[one.number] = replace(one, report=light(one.report))
         self.progress.done = len(self._tried)
         self.progress.best = self._best()
         self.tell(self.progress)

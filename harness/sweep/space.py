@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from harness.sweep.experiment import Experiment
 from harness.sweep.knobs import Knob
 from harness.sweep.ranges import Choice, FloatRange, IntRange
+from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -45,6 +46,12 @@ def found_in(experiment: Experiment, values: Mapping[str, Any]) -> dict[str, Any
             return None
         found[knob.path] = values[knob.target]
     return found
+
+
+def place_of(experiment: Experiment, config: RagConfig) -> dict[str, Any] | None:
+    """The values that make this very configuration of the base; `None` where none do."""
+    found = found_in(experiment, config.flat())
+    return found if found is not None and experiment.apply(found) == config else None
 
 
 def grid(experiment: Experiment) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from harness.results import first_error
 from harness.stats import holm
 from harness.sweep.experiment import Experiment
 from harness.sweep.search import First, Search
-from harness.sweep.space import found_in
+from harness.sweep.space import place_of
 from harness.sweep.trial import Tried, at_fault
 from harness.sweep.verdict import Finalist, SweepResult, choose
 from serving.pipeline.config import RagConfig
@@ -21,10 +21,10 @@ Look = Callable[[], HoldoutSplit]  # taken when the search is over, and written 
 
 def firsts(experiment: Experiment, champion: RagConfig | None) -> list[First]:
     """What is tried before the search: the base, and the champion where it is another configuration."""
-    base = First("base", experiment.config, found_in(experiment, experiment.config.flat()))
+    base = First("base", experiment.config, place_of(experiment, experiment.config))
     if champion is None or champion == experiment.config:
         return [base]
-    return [base, First("champion", champion, found_in(experiment, champion.flat()))]
+    return [base, First("champion", champion, place_of(experiment, champion))]
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Sweep:
         incumbent = given[-1]  # the champion, where there is one
         sign = 1.0 if search.experiment.direction(goal) == "higher" else -1.0
         whole = search.front([one for one in trials if one.usable and not one.label])
-        best = sorted(whole, key=lambda one: (-sign * one.objective, one.number))[: search.experiment.finalists]
+        best = sorted(whole, key=lambda one: (-one.merit(sign), one.number))[: search.experiment.finalists]
         challengers = [one for one in given if one is not incumbent and one.usable] + best
         held = (await search.prove(f"finalist {incumbent.name}", incumbent.config, holdout))[0]
         if wrong := at_fault(held, held):

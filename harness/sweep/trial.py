@@ -1,11 +1,13 @@
 """A trial: a configuration, what it scored, and why it ended as it did."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from harness.evaluate import refused
-from harness.results import CaseResult, EvalReport, numbers
+from harness.golden.sets import Split
+from harness.results import CaseResult, EvalReport, Header, first_error, numbers
 from harness.sweep.experiment import Experiment
 from serving.pipeline.config import RagConfig
 
@@ -19,8 +21,8 @@ class Tried:
     number: int
     values: Mapping[str, Any]
     config: RagConfig
-    report: EvalReport
-    objectives: tuple[float, ...]
+    report: EvalReport  # light: the whole one lies in the sweep's folder
+    objectives: tuple[float, ...]  # none where one of them has no value: such a trial has failed
     run_id: str = ""
     state: State = "complete"
     why: str = ""  # where it is not complete
@@ -28,9 +30,13 @@ class Tried:
     violations: Mapping[str, float] = field(default_factory=dict)  # constraint → how far beyond its limit
 
     @property
-    def objective(self) -> float:
+    def objective(self) -> float | None:
         """The first objective."""
-        return self.objectives[0]
+        return self.objectives[0] if self.objectives else None
+
+    def merit(self, sign: float) -> float:
+        """The first objective for ranking, the higher the better (sign −1 where low is good); without one it ranks last."""
+        return -math.inf if self.objective is None else sign * self.objective
 
     @property
     def name(self) -> str:
@@ -49,26 +55,38 @@ class Tried:
 
 
 def tried(
-    experiment: Experiment, number: int, values: Mapping[str, Any], config: RagConfig, report: EvalReport, first: EvalReport
-) -> Tried | None:
-    """The trial that a report makes, beside that of the base; `None` where an objective has no value at all."""
+    experiment: Experiment,
+    number: int,
+    values: Mapping[str, Any],
+    config: RagConfig,
+    report: EvalReport,
+    first: EvalReport,
+    broken: str = "",
+) -> Tried:
+    """The trial that a report makes, beside that of the base; `broken` says why the configuration could not be scored to its end."""
     found = numbers(report)
-    objectives = [found.get(name) for name in experiment.objective]
-    known = [value for value in objectives if value is not None]
-    if len(known) < len(objectives):
-        return None
+    known = {name: value for name in experiment.objective if (value := found.get(name)) is not None}
     far = {name: limit.violation(value) for name, limit in experiment.constraints.items() if (value := found.get(name)) is not None}
     unknown = {name: 1.0 for name in experiment.constraints if found.get(name) is None}  # what cannot be seen is not kept
     wrong = at_fault(report, first)
-    state: State = "failed" if wrong else "complete"
-    why = f"{len(wrong)} of {len(report.rows)} cases crashed" if wrong else ""
-    return Tried(number, values, config, report, tuple(known), state=state, why=why, violations=far | unknown)
+    why = broken or (f"{len(wrong)} of {len(report.rows)} cases crashed" if wrong else "")
+    if missing := [name for name in experiment.objective if name not in known]:
+        why = broken or f"no case has a value of {', '.join(missing)}: {first_error(report)}".removesuffix(": ")
+    objectives = () if missing else tuple(known.values())
+    state: State = "failed" if why else "complete"
+    return Tried(number, values, config, report, objectives, state=state, why=why, violations=far | unknown)
 
 
 def at_fault(report: EvalReport, first: EvalReport) -> list[CaseResult]:
     """The cases that a configuration could not answer; a question that the first one's model refuses as well is not its fault."""
     known = {row.case.id for row in first.rows if refused(row)}
     return [row for row in report.errors if not (refused(row) and row.case.id in known)]
+
+
+def unscored(experiment: Experiment, config: RagConfig, split: Split) -> EvalReport:
+    """The report of a configuration that could not be tried on any case."""
+    about = (split.golden, split.golden_digest, split.name, split.digest)
+    return EvalReport(Header(config.complete().model_dump(mode="json"), "", "", "", *about, experiment.metrics), ())
 
 
 def merged(parts: Sequence[EvalReport], split_name: str, split_digest: str) -> EvalReport:

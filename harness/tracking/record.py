@@ -91,6 +91,7 @@ def _totals(result: SweepResult) -> dict[str, float | None]:
 
 
 def _trial_rows(result: SweepResult) -> Iterator[dict[str, Any]]:
+    names = result.experiment.objective
     for one in result.trials:
         known = numbers(one.report)
         yield {
@@ -99,8 +100,8 @@ def _trial_rows(result: SweepResult) -> Iterator[dict[str, Any]]:
             "state": one.state,
             "why": one.why,
             "cases": len(one.report.rows),
-            **dict(zip(result.experiment.objective, one.objectives, strict=True)),
-            **{name: known.get(name) for name in ("cost.usd", "ms.total.p95") if name not in result.experiment.objective},
+            **(dict(zip(names, one.objectives, strict=True)) if one.objectives else dict.fromkeys(names)),
+            **{name: known.get(name) for name in ("cost.usd", "ms.total.p95") if name not in names},
             **{path: one.values.get(path) for path in result.experiment.space},
             "run": one.run_id,
         }

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from harness.sweep.trial import Tried
 from harness.tracking.memory import MemoryRun
 from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import InfrastructureError
-from tests.harness.making import a_case, a_trace
+from tests.harness.making import a_case, a_hit, a_trace
 
 Rule = Callable[[RagConfig, int], float | CaseError]  # a configuration and a case's place → its quality, or what went wrong
 
@@ -83,7 +84,9 @@ class RuleEngine:
             if isinstance(found, CaseError):
                 rows.append(CaseResult(case, (Score("quality", None, found.message),), error=found))
             else:
-                rows.append(CaseResult(case, (Score("quality", found),), a_trace(answer="30 days")))
+                rows.append(
+                    CaseResult(case, (Score("quality", found),), replace(a_trace(a_hit(0, 9), answer="30 days"), prompt="Read this."))
+                )
         about = (cases.golden, "g", cases.name, cases.digest, ("quality",))
         header = Header(config.model_dump(mode="json"), config.digest(), "i", "k", *about)
         return Scored(EvalReport(header, tuple(rows)), {"answer": {"hits": 1, "misses": len(rows) - 1}})
@@ -91,7 +94,8 @@ class RuleEngine:
 
 def search(asked: Experiment, folder: Path, engine: RuleEngine | None = None, purse: Purse | None = None) -> Search:
     """A search over a folder."""
-    return Search(asked, engine or RuleEngine(), SweepFolder(folder), MemoryRun("sweep", "r"), purse or Purse(asked.budget_usd, 0.0))
+    place, money = SweepFolder(folder), purse or Purse(asked.budget_usd, 0.0)
+    return Search(asked, engine or RuleEngine(), place, MemoryRun("sweep", "r"), money, earlier=place.finished())
 
 
 def searched(made: Search, cases: TuneSplit | None = None, given: Sequence[First] | None = None) -> list[Tried]:

@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from harness.sweep.experiment import load_experiment
-from harness.sweep.space import found_in, grid, named
+from harness.sweep.space import found_in, grid, named, place_of
 from serving.pipeline.errors import ConfigError
 
 GOOD: dict[str, Any] = {"name": "e", "golden": "techcorp/v1", "space": {"retrieve.top_k": {"int": [3, 9], "step": 2}}}
@@ -70,6 +70,13 @@ def test_values_off_the_grid_are_not_in_the_space(tmp_path: Path) -> None:
     assert found_in(experiment, {"retrieve.top_k": 4}) is None
     assert found_in(experiment, {"retrieve.top_k": 11}) is None
     assert found_in(experiment, {}) is None
+
+
+def test_a_configuration_that_differs_where_nothing_varies_has_no_place_in_the_space(tmp_path: Path) -> None:
+    experiment = load_experiment(written(tmp_path))
+    inside = experiment.apply({"retrieve.top_k": 5})
+    assert place_of(experiment, inside) == {"retrieve.top_k": 5}
+    assert place_of(experiment, inside.replace({"retrieve.candidates": 77})) is None
 
 
 RERANKED: dict[str, Any] = {

@@ -45,6 +45,6 @@ def test_cases_that_one_of_the_two_could_not_score_are_left_out() -> None:
 def test_with_several_objectives_nothing_is_given_up(tmp_path: Any) -> None:
     one, two = (search(experiment(objective=names, pruner={}), tmp_path) for names in ("quality", ["quality", "cost.usd"]))
     for made in (one, two):
-        made._tried[0] = SimpleNamespace(usable=True, objective=0.5, number=0, report=BETTER, name="base")
+        made._tried[0] = SimpleNamespace(usable=True, merit=lambda sign: sign * 0.5, number=0, report=BETTER, name="base")
     assert one._reference() == Reference(BETTER, "trial base", 1)
     assert two._reference() is None

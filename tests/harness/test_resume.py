@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -18,7 +19,7 @@ import yaml
 
 from harness.sweep.folder import SweepFolder
 from tests.harness.sweeping import plain
-from tests.harness.world import CONFIG, World
+from tests.harness.world import CONFIG, REPOSITORY, World
 
 PATIENCE_S = 300.0
 KILLS = {"1": 4, "2": 2}  # by workers
@@ -205,6 +206,22 @@ def test_a_sweep_begun_without_mlflow_is_gone_on_with_in_it(world: World) -> Non
     assert SweepFolder(folder).begun().run_id
     assert world.touchstone("sweep", "--resume").code == 0
     assert runs_of(world, "small")["finalist base"] == 1
+
+
+def test_a_sweep_is_not_gone_on_with_by_other_prompts(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    prompts = world.root / "prompts"
+    shutil.copytree(REPOSITORY / "prompts", prompts)
+    monkeypatch.setenv("TOUCHSTONE_PROMPTS", str(prompts))
+    assert world.touchstone("sweep", "small.yaml", "--no-tracking").code == 0
+    told = world.touchstone("sweep", "--resume", "--no-tracking", "--trials", "4")
+    assert told.code == 0, told.err
+    for path in (prompts / "answer").glob("*/v*.md"):
+        path.write_text(path.read_text() + "Be brief.\n")
+    got = world.touchstone("sweep", "--resume", "--no-tracking", "--trials", "5")
+    assert got.code == 2
+    assert "Trial 0 was scored by what is no longer there (its configuration digest " in got.err
+    assert "Put it back, or begin a new sweep." in got.err
+    assert SweepFolder(folder_of(world, "small")).count() == 4
 
 
 def test_an_outage_says_how_to_go_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,12 +5,13 @@ from typing import Any
 import pytest
 
 from harness.golden.sets import HoldoutSplit
-from harness.results import CaseError
+from harness.results import CaseError, numbers
 from harness.sweep.budget import Purse
+from harness.sweep.folder import SweepFolder
 from harness.sweep.sweep import firsts
 from harness.tracking.memory import MemoryRun
 from serving.pipeline.config import RagConfig
-from serving.pipeline.errors import ConfigError, InfrastructureError
+from serving.pipeline.errors import ConfigError, InfrastructureError, PromptError, RequestError, UserError
 from tests.harness.sweeping import RuleEngine, experiment, plain, search, searched, smooth, tune
 
 CRASH = CaseError("ZeroDivisionError", "oops", infrastructure=False)
@@ -64,7 +65,7 @@ def test_a_trial_that_crashes_is_failed_and_the_search_goes_on(tmp_path: Path) -
 
 
 def test_a_base_that_crashes_ends_the_sweep_since_nothing_can_be_held_against_it(tmp_path: Path) -> None:
-    with pytest.raises(InfrastructureError, match="The base could not be scored: no case has a value of every objective: c0: oops"):
+    with pytest.raises(InfrastructureError, match="The base could not be scored: no case has a value of quality: c0: oops"):
         searched(search(experiment(), tmp_path, RuleEngine(lambda config, place: CRASH)))
     assert not list(tmp_path.glob("trials/*.json"))
 
@@ -75,13 +76,51 @@ def test_a_configuration_that_crashes_on_every_case_does_not_end_the_sweep(tmp_p
 
     made = search(experiment(trials=12), tmp_path, RuleEngine(rule))
     trials = searched(made)
-    lost = sorted(set(range(12)) - {one.number for one in trials})
+    lost = [one for one in trials if one.config.retrieve.top_k > 10]
     assert lost
-    assert made.ended == f"trial {', '.join(map(str, lost))} crashed on every case and has no score"
+    assert {(one.state, one.why, one.objective) for one in lost} == {("failed", "no case has a value of quality: c0: oops", None)}
     assert isinstance(made.run, MemoryRun)
     runs = {child.name: child.logged_tags["touchstone.why"] for child in made.run.children}
-    assert runs[f"trial {lost[0]} (no score)"] == "no case has a value of every objective: c0: oops"
-    assert plain(searched(search(experiment(trials=12), tmp_path, RuleEngine(rule)))) == plain(trials)
+    assert runs[f"trial {lost[0].number}"] == lost[0].why
+    again = RuleEngine(rule)
+    assert plain(searched(search(experiment(trials=12), tmp_path, again))) == plain(trials)
+    assert again.asked == []
+
+
+@pytest.mark.parametrize("error", [PromptError("No prompt 'x'."), RequestError("The prompt is longer than m can read.")])
+def test_a_configuration_that_cannot_be_asked_fails_alone_and_is_not_asked_again(tmp_path: Path, error: UserError) -> None:
+    def rule(config: RagConfig, place: int) -> float:
+        if config.retrieve.top_k > 10 and place >= 5:
+            raise error
+        return smooth(config, place)
+
+    trials = searched(search(experiment(trials=12), tmp_path, RuleEngine(rule)))
+    lost = [one for one in trials if one.config.retrieve.top_k > 10]
+    assert len(trials) == 12
+    assert {(one.state, one.why, len(one.report.rows)) for one in lost} == {("failed", str(error), 5)}
+    again = RuleEngine(rule)
+    assert plain(searched(search(experiment(trials=12), tmp_path, again))) == plain(trials)
+    assert again.asked == []
+
+
+def test_what_the_base_cannot_be_asked_is_the_users_mistake(tmp_path: Path) -> None:
+    def rule(config: RagConfig, place: int) -> float:
+        raise PromptError("No prompt 'x'.")
+
+    with pytest.raises(PromptError, match="No prompt 'x'"):
+        searched(search(experiment(), tmp_path, RuleEngine(rule)))
+
+
+def test_a_trial_without_a_case_is_kept_as_failed(tmp_path: Path) -> None:
+    class Picky(RuleEngine):
+        async def index(self, config: RagConfig) -> None:
+            if config.retrieve.top_k > 10:
+                raise RequestError("The embedding model takes no such text.")
+
+    trials = searched(search(experiment(trials=12), tmp_path, Picky()))
+    lost = [one for one in trials if one.state == "failed"]
+    assert {(one.why, one.objectives, one.report.rows) for one in lost} == {("The embedding model takes no such text.", (), ())}
+    assert plain(SweepFolder(tmp_path).finished()) == plain(trials)
 
 
 def test_an_outage_ends_the_search_with_all_that_was_finished_kept(tmp_path: Path) -> None:
@@ -132,6 +171,29 @@ def test_a_search_whose_time_is_over_ends_after_the_trial_at_hand(tmp_path: Path
     assert made.ended == "the time of 1e-09 s was over"
 
 
+def test_a_trial_is_not_finished_when_the_time_is_over(tmp_path: Path) -> None:
+    def rule(config: RagConfig, place: int) -> float:
+        if len(engine.asked) == 7:
+            made.progress.begun_s -= 10_000
+        return smooth(config, place)
+
+    engine = RuleEngine(rule)
+    made = search(experiment(trials=20, timeout_s=9_000.0), tmp_path, engine)
+    trials = searched(made)
+    assert made.ended == "the time of 9000 s was over"
+    assert (len(trials), len(engine.asked)) == (3, 7)  # two blocks to a trial
+    assert plain(searched(search(experiment(trials=20), tmp_path)))[: len(trials)] == plain(trials)
+
+
+def test_finished_trials_are_kept_whole_and_held_without_what_was_read(tmp_path: Path) -> None:
+    made = search(experiment(trials=3), tmp_path)
+    for one in searched(made):
+        whole = made.folder.whole(one)
+        assert all(row.trace and row.trace.prompt for row in whole.rows)
+        assert not any(row.trace and row.trace.prompt for row in one.report.rows)
+        assert numbers(whole) == numbers(one.report)
+
+
 def test_only_the_first_cases_are_scored_where_the_experiment_says_so(tmp_path: Path) -> None:
     trials = searched(search(experiment(trials=2, cases=7), tmp_path))
     assert [len(one.report.rows) for one in trials] == [7, 7]
@@ -166,6 +228,21 @@ def test_a_finalist_is_proven_block_by_block_in_the_holdouts_order(tmp_path: Pat
     assert [row.case.id for row in report.rows] == [case.id for case in cases]
     assert (report.header.split, report.header.split_digest) == ("holdout", holdout.digest)
     assert ident
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_no_worker_proves_more_than_a_block_at_a_time(tmp_path: Path, workers: int) -> None:
+    engine = RuleEngine(workers=workers)
+    made = search(experiment(), tmp_path, engine)
+    asyncio.run(made.prove("finalist base", made.experiment.config, HoldoutSplit("t/v1", "holdout", tune(40).cases, "g")))
+    assert engine.most_running == workers
+
+
+def test_an_outage_while_another_block_waits_for_money_is_an_outage(tmp_path: Path) -> None:
+    asked = experiment(budget_usd=0.05)
+    made = search(asked, tmp_path, RuleEngine(lambda config, place: OUTAGE, workers=2), Purse(0.05, case_usd=0.01))
+    with pytest.raises(InfrastructureError, match="a finalist"):
+        asyncio.run(made.prove("finalist base", asked.config, HoldoutSplit("t/v1", "holdout", tune(20).cases, "g")))
 
 
 def test_an_outage_while_proving_is_one_clear_line(tmp_path: Path) -> None:
