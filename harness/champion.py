@@ -5,26 +5,25 @@ reports/champions/techcorp-v1-holdout.yaml     its configuration
 """
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import yaml
 
 from harness.metrics import asks_judge
 from harness.results import CaseResult, EvalReport, Header, read_report
+from harness.slim import slim
 from serving.pipeline.errors import ConfigError, DataError, InfrastructureError
 from serving.pipeline.files import write_text
 from serving.pipeline.plain import Plain
-from serving.pipeline.types import Hit, Trace
 
 _HEADER = Plain(Header)
 _ROW = Plain(CaseResult)
 MEND = "Run: touchstone champion set GATE"  # the gate's file; those in experiments/gates need not be named
 
 
-def champion_path(reports: Path, golden: str, split: str) -> Path:
+def champion_path(champions: Path, golden: str, split: str) -> Path:
     """Where the champion of a golden set's split is kept."""
-    return reports / "champions" / f"{golden.replace('/', '-')}-{split}.jsonl"
+    return champions / f"{golden.replace('/', '-')}-{split}.jsonl"
 
 
 def read_champion(path: Path, *, golden: str, golden_digest: str, split_digest: str | None) -> EvalReport:
@@ -52,11 +51,6 @@ def not_comparable(champion: Header, candidate: Header, metric: str) -> str:
     return ""
 
 
-def slim(report: EvalReport) -> EvalReport:
-    """The evaluation without what makes it large: texts of passages, prompts, details of stages, reasons of scores."""
-    return EvalReport(report.header, tuple(_slim_row(row) for row in report.rows))
-
-
 def save_champion(report: EvalReport, path: Path) -> None:
     """Keep an evaluation as the champion, with its configuration beside it; one with outages is none."""
     if report.outages:
@@ -70,25 +64,3 @@ def save_champion(report: EvalReport, path: Path) -> None:
     write_text(path, "".join(json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n" for row in rows))
     about = f"# The champion on {head.golden} {head.split}: configuration {head.config_digest}. Made by: touchstone champion set\n"
     write_text(path.with_suffix(".yaml"), about + yaml.safe_dump(head.config, sort_keys=False, allow_unicode=True))
-
-
-def _slim_row(row: CaseResult) -> CaseResult:
-    scores = tuple(replace(score, reason="" if score.value is not None else score.reason) for score in row.scores)
-    return replace(row, scores=scores, trace=_slim_trace(row.trace) if row.trace else None)
-
-
-def _slim_trace(trace: Trace) -> Trace:
-    return replace(
-        trace,
-        hits=tuple(_slim_hit(hit) for hit in trace.hits),
-        passages=(),
-        prompt="",
-        stages=tuple(replace(stage, input_digest="", detail={}) for stage in trace.stages),
-        guard=tuple(replace(verdict, text="") for verdict in trace.guard),
-        route=replace(trace.route, features={}) if trace.route else None,
-    )
-
-
-def _slim_hit(hit: Hit) -> Hit:
-    """Where it lay and who ranked it where, without its text."""
-    return replace(hit, chunk=replace(hit.chunk, text="", title="", heading="", source="", version="", metadata={}), sources={})

@@ -1,8 +1,8 @@
 """What an evaluation found: a row per case, summaries, and both as JSONL and back."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +16,7 @@ from harness.stats import Interval, mean_interval, percentile
 from serving.pipeline.errors import DataError
 from serving.pipeline.files import write_text
 from serving.pipeline.plain import Plain
-from serving.pipeline.types import Chunk, Trace
+from serving.pipeline.types import Trace
 
 FORMAT = 1
 
@@ -145,19 +145,6 @@ class EvalReport:
         return [row.trace for row in self.rows if row.trace]
 
 
-def light(report: EvalReport) -> EvalReport:
-    """The same evaluation without what was found and read: its numbers stay, and many of them take little room."""
-    return EvalReport(report.header, tuple(map(_light, report.rows)))
-
-
-def _light(row: CaseResult) -> CaseResult:
-    """One hit without its text stays, since numbers tell whether anything was found."""
-    if row.trace is None:
-        return row
-    hits = tuple(replace(hit, chunk=Chunk(hit.chunk.id, hit.chunk.document_id, 0, 0, "")) for hit in row.trace.hits[:1])
-    return replace(row, trace=replace(row.trace, hits=hits, passages=(), prompt=""))
-
-
 def _interval(rows: Iterable[CaseResult], metric: str, *, shares: bool) -> Interval:
     """A metric's mean and interval over the rows that it scored; questions on one document count together."""
     scored = [(value, row.case) for row in rows if (value := row.value(metric)) is not None]
@@ -179,16 +166,16 @@ def write_report(report: EvalReport, path: Path) -> None:
     write_text(path, report_text(report))
 
 
-def read_report(path: Path, *, whole: bool = True) -> EvalReport:
-    """Read an evaluation back; one that is not wanted whole is light."""
+def read_report(path: Path, each: Callable[[CaseResult], CaseResult] = lambda row: row) -> EvalReport:
+    """Read an evaluation back; `each` makes of a case what is wanted of it, one by one, since many are large."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}. Make one: touchstone eval") from None
-    return parse_report(text, str(path), whole=whole)
+    return parse_report(text, str(path), each)
 
 
-def parse_report(text: str, source: str, *, whole: bool = True) -> EvalReport:
+def parse_report(text: str, source: str, each: Callable[[CaseResult], CaseResult] = lambda row: row) -> EvalReport:
     """An evaluation from its JSONL."""
     lines = text.removesuffix("\n").split("\n")  # JSON keeps the other line separators of documents
     number = 0
@@ -196,8 +183,7 @@ def parse_report(text: str, source: str, *, whole: bool = True) -> EvalReport:
         header = _HEADER.parse(lines[0])
         rows = []
         for number, line in enumerate(lines[1:], start=1):  # noqa: B007 — named in the error below
-            row = _ROW.parse(line)
-            rows.append(row if whole else _light(row))
+            rows.append(each(_ROW.parse(line)))
     except ValidationError:
         raise DataError(f"{source}:{number + 1}: not a line of an evaluation.") from None
     return EvalReport(header, tuple(rows))

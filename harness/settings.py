@@ -15,6 +15,8 @@ class HarnessSettings(PipelineSettings):
 
     datasets: Path = Field(default=Path("datasets"), description="the folder with corpora/ and golden/")
     reports: Path = Field(default=Path("reports"), description="where reports are written")
+    champions: Path | None = Field(default=None, description="where champions are recorded; default <reports>/champions")
+    looks: Path | None = Field(default=None, description="the file that every look at a holdout is written to; default below <home>")
     mlflow_uri: str = Field(
         default="",
         validation_alias=AliasChoices("TOUCHSTONE_MLFLOW_URI", "MLFLOW_TRACKING_URI"),
@@ -55,9 +57,14 @@ class HarnessSettings(PipelineSettings):
         return Path(self.stages) if self.stages else self.home / "stages"
 
     @property
+    def champion_folder(self) -> Path:
+        """Where champions are recorded."""
+        return self.champions or self.reports / "champions"
+
+    @property
     def holdout_ledger(self) -> Path:
         """The file in which every look at a holdout is written down."""
-        return self.home / "holdout-looks.jsonl"
+        return self.looks or self.home / "holdout-looks.jsonl"
 
 
 def without_password(text: str) -> str:

@@ -46,7 +46,7 @@ def set_champion(
         report = recorded or _evaluate(gate, places, config=config, change=change, release=release, quiet=as_json)
         if run and report.header.split_digest != on.split(f"champion from {run.parent.name}").digest:
             raise DataError(f"{run}: not made on {on.golden.id} {gate.split} as it is now. Leave --run out to evaluate again.")
-        path = champion_path(places.reports, on.golden.id, gate.split)
+        path = champion_path(places.champion_folder, on.golden.id, gate.split)
         save_champion(report, path)
         written.append(path)
         if not as_json:
@@ -71,7 +71,7 @@ def show(gates: Gates = None, as_json: AsJson = False) -> None:
     found: list[dict[str, Any]] = []
     for gate in _merged(_gates(gates)):
         golden = load_golden(places.datasets, gate.golden)
-        path = champion_path(places.reports, golden.id, gate.split)
+        path = champion_path(places.champion_folder, golden.id, gate.split)
         report = read_champion(path, golden=golden.id, golden_digest=golden.digest, split_digest=None)
         head = report.header
         missing = [name for name in gate.scored if name not in head.metrics]

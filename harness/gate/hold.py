@@ -36,7 +36,7 @@ class Bench:
     @property
     def champion(self) -> Path:
         """Where the champion of this golden set's split is kept."""
-        return champion_path(self.settings.reports, self.golden.id, self.gate.split)
+        return champion_path(self.settings.champion_folder, self.golden.id, self.gate.split)
 
     def split(self, why: str) -> Split:
         """The gate's cases; a look at the holdout is written down."""

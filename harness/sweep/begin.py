@@ -157,5 +157,5 @@ def connect_engine(choice: EngineChoice, plan: Plan, here: Worker) -> Engine:
 
 def _champion(places: HarnessSettings, golden: GoldenSet) -> RagConfig | None:
     """The configuration recorded as champion on this set's holdout."""
-    path = champion_path(places.reports, golden.id, "holdout").with_suffix(".yaml")
+    path = champion_path(places.champion_folder, golden.id, "holdout").with_suffix(".yaml")
     return load_config(path) if path.is_file() else None

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.results import EvalReport, read_report, write_report
+from harness.slim import slim_row
 from harness.stats import Comparison
 from harness.sweep.experiment import Experiment
 from harness.sweep.trial import State, Tried
@@ -147,12 +148,12 @@ class SweepFolder:
         return read_report(path) if path.is_file() else tried.report
 
     def finished(self) -> list[Tried]:
-        """Every finished trial, by number; their reports are light, since there may be thousands."""
+        """Every finished trial, by number; their reports are slim, since there may be thousands."""
         found: list[Tried] = []
         for path in sorted((self.path / "trials").glob("*.json")):
             try:
                 line = _Line.model_validate_json(path.read_bytes())
-                report = read_report(path.with_suffix(".jsonl"), whole=False)
+                report = read_report(path.with_suffix(".jsonl"), slim_row)
             except (ValidationError, OSError, DataError) as error:
                 why = str(error).splitlines()[0]
                 raise DataError(f"{path}: not a finished trial: {why} Remove it, and its cases are scored again.") from None

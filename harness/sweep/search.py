@@ -10,7 +10,8 @@ from typing import Any
 
 from harness.evaluate import refuse_refused
 from harness.golden.sets import HoldoutSplit, Split, TuneSplit
-from harness.results import EvalReport, first_error, light
+from harness.results import EvalReport, first_error
+from harness.slim import slim
 from harness.sweep.budget import OverBudget, Purse
 from harness.sweep.engines.base import Engine
 from harness.sweep.experiment import Experiment
@@ -283,7 +284,7 @@ class Search:
         """Count a finished trial in; the study is told of those that it did not ask for in this process."""
         if replay:
             self._optimizer.replay(one)
-        self._tried[one.number] = replace(one, report=light(one.report))
+        self._tried[one.number] = replace(one, report=slim(one.report))
         self.progress.done = len(self._tried)
         self.progress.best = self._best()
         self.tell(self.progress)

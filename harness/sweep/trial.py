@@ -21,7 +21,7 @@ class Tried:
     number: int
     values: Mapping[str, Any]
     config: RagConfig
-    report: EvalReport  # light: the whole one lies in the sweep's folder
+    report: EvalReport  # slim: the whole one lies in the sweep's folder
     objectives: tuple[float, ...]  # none where one of them has no value: such a trial has failed
     run_id: str = ""
     state: State = "complete"

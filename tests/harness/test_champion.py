@@ -4,8 +4,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from harness.champion import champion_path, not_comparable, read_champion, save_champion, slim
+from harness.champion import champion_path, not_comparable, read_champion, save_champion
 from harness.results import EvalReport, numbers
+from harness.slim import slim
 from serving.pipeline.errors import ConfigError, DataError, InfrastructureError
 from serving.pipeline.types import Hit
 from tests.harness.gating import a_report, crashed
@@ -32,7 +33,7 @@ def test_a_slim_evaluation_keeps_every_number_and_loses_the_texts() -> None:
 
 
 def test_a_kept_champion_reads_back_with_its_configuration_beside_it(tmp_path: Path) -> None:
-    path = champion_path(tmp_path, "tiny/v1", "all")
+    path = champion_path(tmp_path / "champions", "tiny/v1", "all")
     assert path == tmp_path / "champions" / "tiny-v1-all.jsonl"
     save_champion(bulky(), path)
     back = read_champion(path, golden="tiny/v1", golden_digest="g", split_digest="s")
