@@ -2,12 +2,14 @@
 
 import asyncio
 import importlib.util
+import json
 import os
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -148,6 +150,39 @@ def test_a_cluster_that_is_not_there_is_one_line_and_exit_code_3(world: World, m
     said = world.touchstone("sweep", "small.yaml", "--no-tracking", "--engine", "ray")
     assert said.code == 3, said
     assert "touchstone: The Ray cluster at 127.0.0.1:9 cannot be reached: " in said.err
+
+
+@with_ray
+async def test_as_many_workers_as_a_cluster_has_cores_share_what_a_provider_may_be_asked(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from harness.sweep.engines import ray as module
+
+    hired: list[str] = []
+
+    class Actor:
+        """Stands for a worker on a cluster that is not there."""
+
+        ready = SimpleNamespace(remote=lambda: asyncio.sleep(0))
+
+        @classmethod
+        def remote(cls, plan: str) -> "Actor":
+            hired.append(plan)
+            return cls()
+
+    for name, stand_in in {
+        "_knock": lambda address: None,
+        "_resources": lambda: {"CPU": 6.0},
+        "_Actor": Actor,
+        "ray": SimpleNamespace(is_initialized=lambda: False, init=lambda **options: None, kill=lambda worker: None, shutdown=lambda: None),
+    }.items():
+        monkeypatch.setattr(module, name, stand_in)
+    plan = Plan("tiny", METRICS, shares=2)
+    engine = connect_engine(EngineChoice(name="ray", workers=0, address="ray://far:10001"), plan, make_worker(plan))
+    await engine.start()
+    await until(lambda: len(hired) == 6)
+    await engine.stop()
+    assert {json.loads(one)["shares"] for one in hired} == {6}
 
 
 @with_ray

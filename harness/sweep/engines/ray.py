@@ -10,6 +10,7 @@ import logging
 import os
 import socket
 import warnings
+from dataclasses import replace
 from typing import Any
 
 from harness.golden.sets import Split
@@ -43,7 +44,7 @@ class RayEngine:
         self._address = choice.address or (settings.ray_address if isinstance(settings, HarnessSettings) else "")
         self.workers = choice.workers or os.cpu_count() or 1
         self._wanted = choice.workers
-        self._plan = plan_text(plan)
+        self._plan = plan
         self._idle: asyncio.Queue[Any] = asyncio.Queue()
         self._workers: set[Any] = set()
         self._hiring: set[asyncio.Task[None]] = set()
@@ -114,7 +115,7 @@ class RayEngine:
         task.add_done_callback(self._hiring.discard)
 
     async def _hired(self) -> None:
-        worker = _Actor.remote(self._plan)
+        worker = _Actor.remote(plan_text(replace(self._plan, shares=self.workers)))  # only a cluster knows how many they are
         self._workers.add(worker)
         try:
             await worker.ready.remote()
