@@ -3,7 +3,7 @@
     with BedrockDouble([Throttle(), "Paris."]) as double:
         client = boto3.client("bedrock-runtime", endpoint_url=double.url, region_name="us-east-1")
 
-    python -m tests.doubles.bedrock 8080
+    python -m tests.doubles.bedrock 8080 0.3    # a port (0: any), and how many seconds each answer takes
 
 Answers come from a function of the call or from a list played in order; after the list each call gets its default.
 Nothing here waits by the clock unless `latency_s` is set: `Hang` holds a call until the double is closed.
@@ -369,7 +369,8 @@ def _guardrail(body: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    with BedrockDouble(port=int(sys.argv[1]) if len(sys.argv) > 1 else 0) as served:
+    given = dict(zip(("port", "latency_s"), sys.argv[1:], strict=False))
+    with BedrockDouble(port=int(given.get("port", 0)), latency_s=float(given.get("latency_s", 0))) as served:
         sys.stdout.write(f"TOUCHSTONE_BEDROCK_ENDPOINT={served.url}\n")
         sys.stdout.flush()
         with suppress(KeyboardInterrupt):
