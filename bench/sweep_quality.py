@@ -1,15 +1,20 @@
-"""How near the best of a whole grid a search gets for a part of its price: TPE with pruning, random, and stage by stage.
+"""How near the best of a whole grid a search gets for a part of its price: the sweep's own search, random, and stage by stage.
 
-    python bench/sweep_quality.py [--golden techcorp/v1] [--cases 120] [--runs 30] [--table FILE] [--out reports/bench]
+    python bench/sweep_quality.py [PATH …] [--golden techcorp/v1] [--runs 30] [--tables FOLDER] [--out reports/bench]
 
-First every point of the grid below is scored on tune and holdout cases, once, into a table (`--table`; what it holds is not scored
-again). Then searches are run on that table: the sweep's own optimizer and pruner, given the table's scores instead of answers.
+First every point of a grid is scored on tune and holdout cases, once, into a table (in `--tables`; what it holds is not scored again).
+Then searches are run on that table: the sweep's own optimizer and pruner, given the table's scores instead of answers. There is a grid
+of whole answers on a golden set of this project, and one of retrieval on each PATH, a folder with `corpus.jsonl` and `golden.jsonl`
+that `touchstone golden import` takes.
 """
 
 import argparse
 import asyncio
 import json
+import os
 import random
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +30,7 @@ from harness.evaluate import Evaluator
 from harness.golden.load import load_golden
 from harness.golden.sets import Split
 from harness.opening import open_corpus, open_stages, open_tools, open_workshop, read_settings
+from harness.settings import HarnessSettings
 from harness.stats import compare, minimum_detectable
 from harness.sweep.experiment import Experiment
 from harness.sweep.optimizer import ATTEMPTS, Asked, Optimizer
@@ -32,35 +38,78 @@ from harness.sweep.prune import Pruner, Reference
 from harness.sweep.space import found_in, grid
 from harness.sweep.trial import Tried
 
-METRIC = "quality"
 SHARES = (0.1, 0.2, 0.4)  # of the grid's case evaluations
-SPACE: dict[str, Any] = {
-    "index.chunker.size": {"choice": [250, 400, 600, 900]},
-    "retrieve.search.name": {"choice": ["hybrid", "vector", "keyword"]},
-    "retrieve.fusion.weight": {"float": [0.1, 0.9], "step": 0.2, "when": {"retrieve.search.name": "hybrid"}},
-    "retrieve.duplicate_similarity": {"choice": [0.7, 0.95]},
-    "retrieve.top_k": {"choice": [2, 4, 7]},
-    "route.router.pro_above": {"choice": [0.6, 1.0]},
-}
-BASE = {
-    "index": {"chunker": {"name": "recursive", "size": 900, "overlap": 60}},
-    "retrieve": {"fusion": {"name": "weighted", "weight": 0.5}, "top_k": 4},
-    "route": {"router": {"name": "rules", "pro_above": 0.6, "pro_domains": []}},
-}
-STAGES = (  # in the order in which a question passes them; all combinations of a stage's knobs are its options
-    ("index.chunker.size",),
-    ("retrieve.search.name", "retrieve.fusion.weight"),
-    ("retrieve.duplicate_similarity",),
-    ("retrieve.top_k",),
-    ("route.router.pro_above",),
-)
 Values = Mapping[str, Any]
 
 
-def experiment(golden: str, **changes: Any) -> Experiment:
-    """The grid as the sweep sees it."""
-    fields = {"name": "grid", "golden": golden, "base": BASE, "space": SPACE, "metrics": [METRIC], "trials": 10_000}
-    return Experiment.model_validate({**fields, **changes})
+@dataclass(frozen=True)
+class Grid:
+    """What is searched: 336 points."""
+
+    metric: str
+    base: dict[str, Any]
+    space: dict[str, Any]
+    stages: tuple[tuple[str, ...], ...]  # in the order in which a question passes them; all combinations of a stage's knobs are its options
+    cases: int | None  # of the tune split
+
+    def experiment(self, golden: str, **changes: Any) -> Experiment:
+        """The grid as the sweep sees it."""
+        fields = {"name": "grid", "golden": golden, "base": self.base, "space": self.space, "metrics": [self.metric], "trials": 10_000}
+        return Experiment.model_validate({**fields, "objective": self.metric, **changes})
+
+
+SEARCH: dict[str, Any] = {
+    "retrieve.search.name": {"choice": ["hybrid", "vector", "keyword"]},
+    "retrieve.fusion.weight": {"float": [0.1, 0.9], "step": 0.2, "when": {"retrieve.search.name": "hybrid"}},
+}
+WEIGHTED = {"name": "weighted", "weight": 0.5}
+ANSWERS = Grid(
+    metric="quality",
+    base={
+        "index": {"chunker": {"name": "recursive", "size": 900, "overlap": 60}},
+        "retrieve": {"fusion": WEIGHTED, "top_k": 4},
+        "route": {"router": {"name": "rules", "pro_above": 0.6, "pro_domains": []}},
+    },
+    space={
+        "index.chunker.size": {"choice": [250, 400, 600, 900]},
+        **SEARCH,
+        "retrieve.duplicate_similarity": {"choice": [0.7, 0.95]},
+        "retrieve.top_k": {"choice": [2, 4, 7]},
+        "route.router.pro_above": {"choice": [0.6, 1.0]},
+    },
+    stages=(
+        ("index.chunker.size",),
+        ("retrieve.search.name", "retrieve.fusion.weight"),
+        ("retrieve.duplicate_similarity",),
+        ("retrieve.top_k",),
+        ("route.router.pro_above",),
+    ),
+    cases=120,
+)
+RETRIEVAL = Grid(
+    metric="ndcg@10",
+    base={
+        "index": {"chunker": {"name": "recursive", "size": 1100, "overlap": 0}},
+        "retrieve": {"fusion": WEIGHTED, "top_k": 10, "candidates": 40, "duplicate_similarity": 0.95},
+        "route": {"router": {"name": "always", "tier": "lite"}},
+        "answer": {"models": {"lite": {"name": "local:echo", "text": "."}}},
+    },
+    space={
+        "index.chunker.size": {"choice": [250, 450, 700, 1100]},
+        **SEARCH,
+        "retrieve.candidates": {"choice": [10, 20, 40]},
+        "retrieve.duplicate_similarity": {"choice": [0.7, 0.95]},
+        "retrieve.reranker.name": {"choice": ["none", "mmr"]},
+    },
+    stages=(
+        ("index.chunker.size",),
+        ("retrieve.search.name", "retrieve.fusion.weight"),
+        ("retrieve.candidates",),
+        ("retrieve.duplicate_similarity",),
+        ("retrieve.reranker.name",),
+    ),
+    cases=None,
+)
 
 
 def key(values: Values) -> str:
@@ -70,17 +119,16 @@ def key(values: Values) -> str:
 # ---- the table
 
 
-async def fill(path: Path, golden_name: str, cases: int) -> None:
+async def fill(path: Path, grid_of: Grid, golden_name: str, places: HarnessSettings) -> None:
     """Score what is missing; a line per configuration."""
-    places = read_settings()
     golden = load_golden(places.datasets, golden_name)
-    asked = experiment(golden_name)
-    splits: list[Split] = [golden.tune().head(cases), golden.holdout(why="bench", ledger=path.with_suffix(".looks"))]
+    asked = grid_of.experiment(golden_name)
+    splits: list[Split] = [golden.tune().head(grid_of.cases), golden.holdout(why="bench", ledger=path.with_suffix(".looks"))]
     stages = open_stages(places)
     shop = open_workshop(open_corpus(golden.card.corpus, places), places, stages)
-    evaluator = Evaluator((METRIC,), concurrency=2, tools=open_tools("", places, stages), stages=stages)
+    evaluator = Evaluator((grid_of.metric,), concurrency=2, tools=open_tools("", places, stages), stages=stages)
     known = {key(row["values"]) for row in lines(path)}
-    points = sorted(grid(asked), key=lambda values: [str(values.get(name)) for name in SPACE])  # neighbours share an index
+    points = sorted(grid(asked), key=lambda values: [str(values.get(name)) for name in grid_of.space])  # neighbours share an index
     path.parent.mkdir(parents=True, exist_ok=True)
     for number, values in enumerate(points, start=1):
         if key(values) in known:
@@ -88,7 +136,7 @@ async def fill(path: Path, golden_name: str, cases: int) -> None:
         begin, config = time.perf_counter(), asked.apply(values)
         reports = [await shop.evaluate(config, split, evaluator) for split in splits]
         assert not any(report.errors for report in reports)
-        tune, holdout = ([row.value(METRIC) for row in report.rows] for report in reports)
+        tune, holdout = ([row.value(grid_of.metric) or 0.0 for row in report.rows] for report in reports)
         ids = [[row.case.id for row in report.rows] for report in reports]
         with path.open("a") as file:
             file.write(json.dumps({"values": values, "tune": tune, "holdout": holdout, "ids": ids}) + "\n")
@@ -150,7 +198,7 @@ Seen = Iterator[tuple[int, str]]
 
 def by_optimizer(truth: Truth, asked: Experiment, make: Callable[[Experiment], Optimizer] = Optimizer) -> Seen:
     """As `harness.sweep.search` goes about it, base first, one trial after the other."""
-    optimizer, pruner, spent, count = make(asked), Pruner(asked.pruner, METRIC, True), 0, truth.cases
+    optimizer, pruner, spent, count = make(asked), Pruner(asked.pruner, asked.goal, True), 0, truth.cases
     first = found_in(asked, asked.config.flat())
     assert first is not None
     seen, finished = {key(first)}, {key(first): truth.mean(key(first))}
@@ -196,7 +244,7 @@ def by_chance(truth: Truth, seed: int) -> Seen:
     yield from ((truth.cases * number, name) for number, name in enumerate(names, start=1))
 
 
-def by_stage(truth: Truth, seed: int, *, passes: int = 10_000) -> Seen:
+def by_stage(truth: Truth, stages: Sequence[Sequence[str]], seed: int, *, passes: int = 10_000) -> Seen:
     """Every option of a stage with the rest as it stands, the best one stays; then the next stage. What is known costs nothing.
 
     With money left after a pass it goes round again, and when nothing changes any more it starts elsewhere.
@@ -207,7 +255,7 @@ def by_stage(truth: Truth, seed: int, *, passes: int = 10_000) -> Seen:
         at = truth.values[rng.choice(names)]
         while True:
             before = at
-            for stage in STAGES:
+            for stage in stages:
                 rest = {path: value for path, value in at.items() if path not in stage}
                 options = [name for name in names if {p: v for p, v in truth.values[name].items() if p not in stage} == rest]
                 for name in options:
@@ -241,22 +289,23 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
     return float(np.mean(values)), float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
 
 
-def ways(golden: str) -> dict[str, Callable[[Truth, int], Seen]]:
-    plain = {"name": "none"}
+def ways(grid_of: Grid, golden: str) -> dict[str, Callable[[Truth, int], Seen]]:
+    def ours(**changes: Any) -> Callable[[Truth, int], Seen]:
+        return lambda truth, seed: by_optimizer(truth, grid_of.experiment(golden, seed=seed, **changes))
+
     return {
-        "TPE with pruning (the default)": lambda truth, seed: by_optimizer(truth, experiment(golden, seed=seed)),
-        "TPE without pruning": lambda truth, seed: by_optimizer(truth, experiment(golden, seed=seed, pruner=plain)),
-        "random by knob, base first, with pruning": lambda truth, seed: by_optimizer(
-            truth, experiment(golden, seed=seed, sampler="random")
-        ),
+        "the default: TPE and steps, with pruning": ours(),
+        "the same without pruning": ours(pruner={"name": "none"}),
+        "TPE alone, with pruning": ours(sampler="tpe"),
+        "random by knob, base first, with pruning": ours(sampler="random"),
         "random points": by_chance,
-        "stage by stage": by_stage,
+        "stage by stage": lambda truth, seed: by_stage(truth, grid_of.stages, seed),
     }
 
 
-def measure(truth: Truth, golden: str, seeds: Sequence[int]) -> list[dict[str, Any]]:
+def measure(truth: Truth, grid_of: Grid, golden: str, seeds: Sequence[int]) -> list[dict[str, Any]]:
     budgets = [share * len(truth.tune) * truth.cases for share in SHARES]
-    best, names = truth.best, ways(golden)
+    best, names = truth.best, ways(grid_of, golden)
     picks = {way: [chosen(truth, search(truth, seed), budgets) for seed in seeds] for way, search in names.items()}
     rows = []
     for place, share in enumerate(SHARES):
@@ -271,9 +320,9 @@ def measure(truth: Truth, golden: str, seeds: Sequence[int]) -> list[dict[str, A
     return rows
 
 
-def one_pass(truth: Truth, seeds: Sequence[int]) -> dict[str, Any]:
+def one_pass(truth: Truth, stages: Sequence[Sequence[str]], seeds: Sequence[int]) -> dict[str, Any]:
     """Stage by stage as it is usually done: once through."""
-    runs = [list(by_stage(truth, seed, passes=1)) for seed in seeds]
+    runs = [list(by_stage(truth, stages, seed, passes=1)) for seed in seeds]
     ends = [max((name for _, name in run), key=truth.mean) for run in runs]
     found = {"share": float(np.mean([run[-1][0] for run in runs]) / len(truth.tune) / truth.cases)}
     found["tune"] = interval([truth.mean(truth.best) - truth.mean(name) for name in ends])
@@ -284,56 +333,82 @@ def points(pair: Sequence[float]) -> str:
     return f"{100 * pair[0]:.2f} ± {100 * pair[1]:.2f}"
 
 
-def markdown(data: dict[str, Any]) -> str:
+def part(data: dict[str, Any]) -> list[str]:
+    """One grid's section."""
     rows = [
         [f"{row['share']:.0%}", row["way"], points(row["tune"]), points(row["holdout"]), points(row["over_random"]), f"{row['worse']:.0%}"]
         for row in data["rows"]
     ]
-    single, facts = data["one_pass"], data["grid"]
+    single, facts, metric = data["one_pass"], data["grid"], data["metric"]
+    return [
+        f"## `{metric}` on {data['golden']}",
+        f"{facts['points']} configurations × {facts['tune']} tune cases and {facts['holdout']} holdout cases, all scored. On tune "
+        f"`{metric}` runs from {facts['low']:.3f} to {facts['high']:.3f} (median {facts['median']:.3f}). The best there has "
+        f"{facts['proven']:.3f} on the holdout, where the grid runs from {facts['holdout_low']:.3f} to {facts['holdout_high']:.3f}; that "
+        "many holdout cases show a difference between the best and the median configuration from "
+        f"{facts['detectable']:.3f} on.",
+        table(["case evaluations", "search", "regret on tune", "on the holdout", "holdout: above random points", "called worse"], rows),
+        f"Stage by stage, once through, costs {single['share']:.1%} of the grid and ends {points(single['tune'])} points below the best "
+        f"on tune, {points(single['holdout'])} on the holdout. In the table it goes round again, and starts elsewhere when nothing "
+        "changes any more, as long as there is money.",
+    ]
+
+
+def markdown(data: dict[str, Any]) -> str:
     return "\n\n".join(
         [
             "# How near the grid's best a search gets",
-            f"Machine: {machine_line(data['machine'])}. {facts['points']} configurations of {data['golden']} × {facts['tune']} tune cases "
-            f"and {facts['holdout']} holdout cases, `{METRIC}`, all scored; then {data['runs']} seeded searches of each kind on that "
-            "table. Made by `python bench/sweep_quality.py`.",
-            f"Over the grid `{METRIC}` on tune runs from {facts['low']:.3f} to {facts['high']:.3f} (median {facts['median']:.3f}). The "
-            f"best there has {facts['proven']:.3f} on the holdout, where the grid runs from {facts['holdout_low']:.3f} to "
-            f"{facts['holdout_high']:.3f}; "
-            f"that many holdout cases show a difference between the best and the median configuration from {facts['detectable']:.3f} on.",
+            f"Machine: {machine_line(data['machine'])}. {data['runs']} seeded searches of each kind on each table. Made by "
+            "`python bench/sweep_quality.py`.",
             "Regret is what the chosen configuration (best on tune of those seen to their end) lacks to the grid's best on tune, in points "
             "(hundredths), on tune and on the holdout; after ± the 95 % interval over searches. A negative one on the holdout is luck. The "
             "last column: searches whose choice a paired test on the holdout calls worse than the grid's best.",
-            table(["case evaluations", "search", "regret on tune", "on the holdout", "holdout: above random points", "called worse"], rows),
+            *(text for one in data["grids"] for text in part(one)),
             "The optimizer begins with the base and draws each knob evenly before it has learned, so a search that is one choice of three "
             "gets a third of its first trials; “random points” draws evenly from the grid, where hybrid search with its weights has five "
             "points of seven.",
-            f"Stage by stage, once through, costs {single['share']:.1%} of the grid and ends {points(single['tune'])} points below the "
-            f"best on tune, {points(single['holdout'])} on the holdout. In the table it goes round again, and starts elsewhere when "
-            "nothing changes any more, as long as there is money.",
         ]
     )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--golden", default="techcorp/v1")
-    parser.add_argument("--cases", type=int, default=120, help="of the tune split")
-    parser.add_argument("--runs", type=int, default=30)
-    parser.add_argument("--seed", type=int, default=0, help="of the first run")
-    parser.add_argument("--table", type=Path, default=Path(".touchstone/bench/grid.jsonl"))
-    parser.add_argument("--out", type=Path, default=Path("reports/bench"))
-    options = parser.parse_args()
-    asyncio.run(fill(options.table, options.golden, options.cases))
-    truth = Truth.read(options.table)
+def imported(path: Path, folder: Path) -> tuple[str, HarnessSettings]:
+    """A folder's questions as a golden set in a place of its own."""
+    places = read_settings().model_copy(update={"datasets": folder / "datasets"})
+    if not (places.datasets / "golden" / path.name).is_dir():
+        command = [sys.executable, "-m", "harness", "golden", "import", str(path), "--name", path.name]
+        environment = os.environ | {"TOUCHSTONE_DATASETS": str(places.datasets), "PYTHONPATH": str(Path.cwd())}
+        subprocess.run(command, env=environment, check=True)
+    return f"{path.name}/v1", places
+
+
+def measured(grid_of: Grid, golden: str, places: HarnessSettings, folder: Path, seeds: Sequence[int]) -> dict[str, Any]:
+    """One grid: its table filled, then searched."""
+    path = folder / f"{golden.replace('/', '-')}.jsonl"
+    asyncio.run(fill(path, grid_of, golden, places))
+    truth = Truth.read(path)
     means, proven = sorted(map(truth.mean, truth.tune)), sorted(map(truth.proven, truth.tune))
     middle = sorted(truth.tune, key=truth.mean)[len(truth.tune) // 2]
     spread = float(np.std(np.subtract(truth.holdout[truth.best], truth.holdout[middle]), ddof=1))
     facts: dict[str, Any] = {"points": len(means), "tune": truth.cases, "holdout": len(truth.holdout[middle]), "low": means[0]}
     facts |= {"high": means[-1], "median": float(np.median(means)), "proven": truth.proven(truth.best), "holdout_low": proven[0]}
     facts |= {"holdout_high": proven[-1], "detectable": minimum_detectable(spread, facts["holdout"]), "best": truth.values[truth.best]}
+    found = {"golden": golden, "metric": grid_of.metric, "grid": facts, "rows": measure(truth, grid_of, golden, seeds)}
+    return found | {"one_pass": one_pass(truth, grid_of.stages, seeds)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("paths", type=Path, nargs="*")
+    parser.add_argument("--golden", default="techcorp/v1")
+    parser.add_argument("--runs", type=int, default=30)
+    parser.add_argument("--seed", type=int, default=0, help="of the first run")
+    parser.add_argument("--tables", type=Path, default=Path(".touchstone/bench"))
+    parser.add_argument("--out", type=Path, default=Path("reports/bench"))
+    options = parser.parse_args()
     seeds = range(options.seed, options.seed + options.runs)
-    data = {"machine": machine("optuna", "onnxruntime"), "golden": options.golden, "runs": options.runs, "grid": facts}
-    data |= {"rows": measure(truth, options.golden, seeds), "one_pass": one_pass(truth, seeds)}
+    grids = [(ANSWERS, options.golden, read_settings())] + [(RETRIEVAL, *imported(path, options.tables)) for path in options.paths]
+    found = [measured(grid_of, golden, places, options.tables, seeds) for grid_of, golden, places in grids]
+    data = {"machine": machine("optuna", "onnxruntime"), "runs": options.runs, "grids": found}
     write_report("sweep_quality", data, markdown(data), options.out)
     print(markdown(data))
 

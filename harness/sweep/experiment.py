@@ -71,7 +71,7 @@ class Experiment(Strict):
     block: int = Field(default=20, ge=1)  # cases between two looks at a trial
     finalists: int = Field(default=3, ge=1, le=20)
     seed: int = 7
-    sampler: Literal["tpe", "random", "grid", "nsga2", "gp"] = "tpe"
+    sampler: Literal["mixed", "tpe", "random", "grid", "nsga2", "gp"] = "mixed"
     pruner: Pruning = Pruning()
     engine: EngineChoice = EngineChoice()
     concurrency: int = Field(default=4, ge=1, le=64)  # cases at a time, of each worker

@@ -1,5 +1,6 @@
 """Optuna behind three words: ask, tell, and a study that is made again from what was told before."""
 
+import random
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from harness.sweep.experiment import Experiment
 from harness.sweep.front import undominated
 from harness.sweep.space import grid, named, suggest
+from harness.sweep.steps import step
 from harness.sweep.trial import Tried
 from serving.pipeline.digest import digest_of
 from serving.pipeline.errors import ConfigError
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 100  # times that one trial's values may be found to be known already
 CLEVER = 10  # of these, before values are drawn at random: a small space is soon searched where the sampler likes to look
+STEPS = 0.5  # share of trials that are steps, by the default sampler
+ORIGINS = 3  # trials that a step may begin at: of the best alone all steps may soon be known
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,8 @@ class Optimizer:
             "maximize" if experiment.direction(name) == "higher" else "minimize" for name in experiment.objective
         ]
         self.study = optuna.create_study(study_name=experiment.name, directions=directions)
+        self._usable: list[Tried] = []  # of the trials told
+        self._startup = min(10, max(3, experiment.trials // 4))
 
     def replay(self, tried: Tried) -> None:
         """Tell the study of a trial that it did not ask for, or that it asked for in another process."""
@@ -52,11 +58,26 @@ class Optimizer:
             return None if point is None else self._begin(number, point)
         if attempt >= ATTEMPTS:
             return None
+        return self._begin(number, self._step(number, attempt) or self._suggested(number, attempt))
+
+    def _suggested(self, number: int, attempt: int) -> dict[str, Any]:
         self.study.sampler = self._sampler(number, attempt)
         trial = self.study.ask()
         values = suggest(trial, self._experiment)
         self._fail(trial)
-        return self._begin(number, values)
+        return values
+
+    def _step(self, number: int, attempt: int) -> dict[str, Any]:
+        """A step from one of the best trials; empty where it is the sampler's turn."""
+        if self._experiment.sampler != "mixed" or attempt >= CLEVER or len(self._usable) < self._startup:
+            return {}
+        chance = random.Random(self._seed(number, attempt))  # noqa: S311 — an order, not a secret
+        if chance.random() >= STEPS:
+            return {}
+        sign = 1.0 if self._experiment.direction(self._experiment.goal) == "higher" else -1.0
+        best = sorted(self.front(self._usable), key=lambda one: (-one.merit(sign), one.number))
+        origin = chance.choice(best[:ORIGINS] if len(self._experiment.objective) == 1 else best)
+        return step(self._experiment, origin.values, chance)
 
     def _begin(self, number: int, values: Mapping[str, Any]) -> Asked:
         """A trial of just these values: the study must know them as the folder does, to the last bit, to go on alike from either."""
@@ -76,6 +97,8 @@ class Optimizer:
         for name, far in tried.violations.items():
             asked.trial.set_constraint(name, far)
         asked.trial.set_constraint("given_up", 1.0 if tried.state == "pruned" else 0.0)
+        if tried.usable:
+            self._usable.append(tried)
         self.study.tell(asked.trial, list(tried.objectives))
 
     def drop(self, asked: Asked) -> None:
@@ -100,12 +123,15 @@ class Optimizer:
         """The grid's points that were not asked for in this process; those that earlier ones tried are dropped as known."""
         return iter(grid(self._experiment))
 
+    def _seed(self, number: int, attempt: int) -> int:
+        return int(digest_of([self._experiment.seed, number, attempt])[:8], 16)
+
     def _sampler(self, number: int, attempt: int) -> "optuna.samplers.BaseSampler":
         """A sampler of its own for each trial: its chance depends on nothing but the seed and the trial's number."""
         from optuna import samplers
         from optuna.exceptions import ExperimentalWarning
 
-        seed = int(digest_of([self._experiment.seed, number, attempt])[:8], 16)
+        seed = self._seed(number, attempt)
         match self._experiment.sampler if attempt < CLEVER else "random":
             case "random" | "grid":
                 return samplers.RandomSampler(seed=seed)
@@ -117,7 +143,6 @@ class Optimizer:
                     return samplers.GPSampler(seed=seed)
                 except ImportError:
                     raise ConfigError("Sampler 'gp' needs torch, which is not installed. Use 'tpe', or run: uv pip install torch") from None
-        startup = min(10, max(3, self._experiment.trials // 4))
         with warnings.catch_warnings():  # "group" lets conditional knobs take part; Optuna calls it experimental each time
             warnings.simplefilter("ignore", ExperimentalWarning)
-            return samplers.TPESampler(seed=seed, multivariate=True, group=True, n_startup_trials=startup)
+            return samplers.TPESampler(seed=seed, multivariate=True, group=True, n_startup_trials=self._startup)

@@ -153,8 +153,7 @@ class Search:
             finally:
                 del self._asked[number]
             self.folder.keep(found)
-            self._optimizer.tell(asked, found)
-            self._note(found, replay=False)
+            self._note(found, asked=asked)
             self.announce(found)
 
     @property
@@ -280,11 +279,14 @@ class Search:
         usable = [one for one in self._tried.values() if one.usable]
         return max(usable, key=lambda one: (one.merit(sign), -one.number), default=None)
 
-    def _note(self, one: Tried, *, replay: bool) -> None:
-        """Count a finished trial in; the study is told of those that it did not ask for in this process."""
-        if replay:
+    def _note(self, one: Tried, *, asked: Asked | None = None, replay: bool = False) -> None:
+        """Count a finished trial in, and tell the study: also of what it did not ask for in this process."""
+        one = replace(one, report=slim(one.report))
+        if asked:
+            self._optimizer.tell(asked, one)
+        elif replay:
             self._optimizer.replay(one)
-        self._tried[one.number] = replace(one, report=slim(one.report))
+        self._tried[one.number] = one
         self.progress.done = len(self._tried)
         self.progress.best = self._best()
         self.tell(self.progress)

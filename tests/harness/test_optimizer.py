@@ -1,4 +1,5 @@
 import json
+import random
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,6 +13,7 @@ from harness.sweep.experiment import Experiment
 from harness.sweep.importance import replayed
 from harness.sweep.optimizer import ATTEMPTS, Optimizer
 from harness.sweep.space import grid
+from harness.sweep.steps import drawn, step
 from harness.sweep.sweep import firsts
 from harness.sweep.trial import Tried
 from serving.pipeline.config import RagConfig
@@ -41,15 +43,19 @@ LARGE: dict[str, Any] = {  # whole and broken numbers, logarithms and steps, kno
 }
 OBJECTIVES = {"objective": ["quality", "cost.usd"]}
 WAYS: list[dict[str, Any]] = [
+    {},
     {"sampler": "tpe"},
     {"sampler": "random"},
     {"sampler": "nsga2", **OBJECTIVES},
     {"sampler": "tpe", **OBJECTIVES},
+    OBJECTIVES,
     {"sampler": "tpe", "constraints": {"cost.output_tokens": {"at_most": 4}}},
 ]
 
 
-@pytest.mark.parametrize("way", WAYS, ids=["tpe", "random", "nsga2", "tpe-two-objectives", "tpe-constrained"])
+@pytest.mark.parametrize(
+    "way", WAYS, ids=["mixed", "tpe", "random", "nsga2", "tpe-two-objectives", "mixed-two-objectives", "tpe-constrained"]
+)
 def test_a_search_cut_anywhere_suggests_the_same_again(tmp_path: Path, way: dict[str, Any]) -> None:
     asked = experiment(space=LARGE, trials=24, **way)
     whole = searched(search(asked, tmp_path / "whole"))
@@ -80,10 +86,42 @@ def test_nsga2_breeds_its_trials_from_earlier_ones(tmp_path: Path) -> None:
     assert generations == sorted(generations)
     assert generations[-1] == 4  # of eight trials each
 
-    random = searched(search(asked.model_copy(update={"sampler": "random"}), tmp_path / "random"))
-    same = [dict(one.values) == dict(other.values) for one, other in zip(trials, random, strict=True)]
+    by_chance = searched(search(asked.model_copy(update={"sampler": "random"}), tmp_path / "random"))
+    same = [dict(one.values) == dict(other.values) for one, other in zip(trials, by_chance, strict=True)]
     assert all(same[:8])  # the first generation is drawn
     assert sum(same[8:]) < 4
+
+
+@pytest.mark.parametrize(
+    "origin", [{"retrieve.reranker.name": "none"}, {"retrieve.reranker.name": "mmr", "retrieve.reranker.mmr.relevance": 0.5}]
+)
+def test_a_step_turns_one_knob_and_draws_what_begins_to_count_with_it(origin: dict[str, Any]) -> None:
+    asked = experiment(space=LARGE)
+    origin = {"retrieve.top_k": 7, "retrieve.fusion.weight": 0.3, "route.router.pro_above": 0.5} | origin
+    for seed in range(200):
+        there = step(asked, origin, random.Random(seed))
+        turned = [path for path in origin if path in there and there[path] != origin[path]]
+        assert len(turned) == 1
+        new, gone = there.keys() - origin.keys(), origin.keys() - there.keys()
+        assert new | gone == ({"retrieve.reranker.mmr.relevance"} if turned == ["retrieve.reranker.name"] else set())
+        asked.apply(there)
+        assert all(knob.range.holds(there[knob.path]) for knob in asked.knobs if knob.path in there)
+
+
+def test_what_has_no_other_value_is_drawn_as_it_is() -> None:
+    asked = experiment(space={"retrieve.top_k": {"int": [3, 3]}, "answer.prompt.version": {"choice": [2]}})
+    assert [drawn(knob.range, random.Random(1), but=knob.range.ends()[0]) for knob in asked.knobs] == [3, 2]
+
+
+def test_half_of_the_default_search_are_steps_from_the_best(tmp_path: Path) -> None:
+    trials = searched(search(experiment(trials=60), tmp_path))
+    stepped = 0
+    for one in trials[15:]:
+        best = sorted(trials[: one.number], key=lambda other: -other.merit(1.0))[:4]
+        differences = [sum(one.values[path] != other.values[path] for path in one.values) for other in best if other.values]
+        stepped += min(differences) == 1
+    assert 12 <= stepped <= 35
+    assert max(one.objective or 0.0 for one in trials[15:]) > max(one.objective or 0.0 for one in trials[:15])
 
 
 def test_another_seed_searches_elsewhere(tmp_path: Path) -> None:
