@@ -163,8 +163,7 @@ class _Sum:
 
     @property
     def _passages(self) -> tuple[float, float]:
-        most = max(config.retrieve.top_k * (1 + 2 * config.retrieve.neighbours) for config in self.reach.ends)
-        return self.probe.passages, most
+        return self.probe.passages, self.reach.hits
 
     @property
     def _bytes_per_character(self) -> float:
@@ -179,20 +178,19 @@ class _Sum:
         return Between(low=min(prices) * min(tokens), likely=prices[0] * sum(tokens) / len(tokens), high=max(prices) * max(tokens))
 
     def _rerank_usd(self) -> Between:
-        prices = [_reranking(spec, self.shop.settings, self._candidates)[0] for spec in self.reach.rerankers]
+        candidates = max(self.reach.values("retrieve.candidates") + self.reach.values("retrieve.top_k"))
+        prices = [_reranking(spec, self.shop.settings, candidates)[0] for spec in self.reach.rerankers]
         return Between(low=min(prices), likely=prices[0], high=max(prices))
 
-    @property
-    def _candidates(self) -> int:
-        return max(config.retrieve.candidates for config in self.reach.ends)
-
     def _index_usd(self, paid: Sequence[Spec]) -> Between:
-        """What the vectors of one index cost; the corpus is cut as each end of the space cuts it."""
+        """What the vectors of one index cost; the corpus is cut as each end of the space cuts it, and embedded by each model."""
         if not paid:
             return Between()
-        made = {config.digest("index"): config for config in self.reach.ends}
-        costs = [self._embedding(config.index.embedder, index_tokens(self.shop.corpus, config)) for config in made.values()]
-        return Between(low=min(costs), likely=costs[0], high=max(costs))
+        contexts = self.reach.values("index.context")
+        tokens = [index_tokens(self.shop.corpus, spec, contexts) for spec in self.reach.chunkers]
+        prices = [self._embedding(spec, 1.0) for spec in self.reach.embedders]
+        every = [count for counts in tokens for count in counts.values()]
+        return Between(low=min(prices) * min(every), likely=prices[0] * tokens[0][contexts[0]], high=max(prices) * max(every))
 
     def _embedding(self, spec: Spec, tokens: float) -> float:
         if not hosted(spec):

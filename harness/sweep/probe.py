@@ -15,7 +15,7 @@ from serving.pipeline.answer.answerer import Answerer
 from serving.pipeline.answer.pack import estimate_tokens
 from serving.pipeline.config import RagConfig
 from serving.pipeline.index import CHUNKERS
-from serving.pipeline.index.context import indexed_text
+from serving.pipeline.index.context import Context, indexed_text
 from serving.pipeline.index.corpus import Corpus
 from serving.pipeline.models import CHAT_MODELS
 from serving.pipeline.models.connect import connect_chat
@@ -64,11 +64,11 @@ async def probe(shop: Workshop, config: RagConfig, cases: Sequence[Case]) -> Pro
     )
 
 
-def index_tokens(corpus: Corpus, config: RagConfig) -> int:
-    """The tokens that an embedding model reads for an index of this configuration."""
-    chunker = CHUNKERS.build(config.index.chunker)
-    chunks = (chunk for document in corpus.documents for chunk in chunker.split(document))
-    return sum(estimate_tokens(indexed_text(chunk, config.index.context)) for chunk in chunks)
+def index_tokens(corpus: Corpus, chunker: Spec, contexts: Sequence[Context]) -> dict[Context, int]:
+    """The tokens that an embedding model reads for an index of chunks, by what is put before each."""
+    cut = CHUNKERS.build(chunker)
+    chunks = [chunk for document in corpus.documents for chunk in cut.split(document)]
+    return {context: sum(estimate_tokens(indexed_text(chunk, context)) for chunk in chunks) for context in contexts}
 
 
 @asynccontextmanager

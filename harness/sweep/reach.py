@@ -1,94 +1,116 @@
-"""What a space can reach: the configurations at its ends, and the dearest and cheapest of what they are made of."""
+"""What a space can reach: the ends of every field, and the dearest and cheapest of what they are made of."""
 
-import contextlib
+import itertools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from harness.sweep.experiment import Experiment
 from harness.sweep.knobs import Knob
-from serving.pipeline.config import RagConfig
-from serving.pipeline.errors import ConfigError
+from serving.pipeline.config import PromptChoice, RagConfig
+from serving.pipeline.errors import ConfigError, PromptError
 from serving.pipeline.models.connect import LOCAL
 from serving.pipeline.prompts import PromptLibrary
-from serving.pipeline.registry import Spec
+from serving.pipeline.registry import Registry, Spec
 
 
 @dataclass(frozen=True)
 class Reach:
-    """The base and the champion, and the base with each knob turned to each of its ends."""
+    """What the base, the champion and the space may hold, field by field: nothing is left out that only a combination of knobs reaches."""
 
     experiment: Experiment
     firsts: tuple[RagConfig, ...]
 
-    @cached_property
-    def ends(self) -> tuple[RagConfig, ...]:
-        """Every configuration that has an end of one knob."""
-        found = {config.digest(): config for config in [*self.firsts, *self._turned()]}
-        return tuple(found.values())
+    def values(self, path: str) -> list[Any]:
+        """What a field may be: as the base and the champion have it, and at the ends of its knobs, whatever these wait for."""
+        own = [flat[path] for config in self.firsts if path in (flat := config.flat())]
+        return [*own, *(value for knob in self._turning(path) for value in knob.range.ends())]
+
+    def specs(self, plugin: str) -> tuple[Spec, ...]:
+        """The plug-ins that may stand at a path, the base's first, with the ends of their parameters in every combination."""
+        base, table = self.firsts[0].plugins()[plugin]
+        found = [config.plugins()[plugin][0] for config in self.firsts]
+        for name in dict.fromkeys(self.values(f"{plugin}.name")):
+            own = table.complete(base if base.name == name else Spec(name=name)).params
+            turning = {key: [one for one in self._turning(f"{plugin}.{key}") if one.of in ("", name)] for key in own}
+            found += _corners(table, name, {key: _choices(own[key], knobs) for key, knobs in turning.items()})
+        return tuple({spec.model_dump_json(): spec for spec in found}.values())
 
     @cached_property
     def chats(self) -> tuple[Spec, ...]:
         """Every chat model that may answer."""
-        return _different(spec for config in self.ends for spec in answering(config).values())
+        free = any(name != "always" for name in self.values("route.router.name"))
+        tiers = ["lite", "pro"] if free else dict.fromkeys(self.values("route.router.tier"))
+        return tuple(spec for tier in tiers for spec in self.specs(f"answer.models.{tier}"))
 
     @cached_property
     def embedders(self) -> tuple[Spec, ...]:
         """Every embedding model that may be asked."""
-        return _different(config.index.embedder for config in self.ends)
+        return self.specs("index.embedder")
+
+    @cached_property
+    def chunkers(self) -> tuple[Spec, ...]:
+        """Every way of cutting the documents."""
+        return self.specs("index.chunker")
 
     @cached_property
     def rerankers(self) -> tuple[Spec, ...]:
         """Every reranker."""
-        return _different(config.retrieve.reranker for config in self.ends)
+        return self.specs("retrieve.reranker")
 
     @property
     def max_tokens(self) -> tuple[int, int]:
         """Of an answer: least and most."""
-        values = [config.answer.max_tokens for config in self.ends]
+        values = self.values("answer.max_tokens")
         return min(values), max(values)
 
     @property
     def context_tokens(self) -> int:
         """Of the passages in a prompt, at most."""
-        return max(config.answer.context_tokens for config in self.ends)
+        return int(max(self.values("answer.context_tokens")))
+
+    @property
+    def hits(self) -> int:
+        """Passages that a question may find, at most."""
+        return int(max(self.values("retrieve.top_k")) * (1 + 2 * max(self.values("retrieve.neighbours"))))
 
     def prompts(self, library: PromptLibrary) -> list[str]:
-        """The text of every prompt that may be used."""
-        return [text for config in self.ends for text in library.texts(config.answer.prompt).values()]
+        """The text of every prompt that may be used; one that a trial would miss is missed here."""
+        base = self.firsts[0].answer.prompt
+        turning = {part: self._turning(f"answer.prompt.{part}") for part in PromptChoice.model_fields}
+        parts = [_choices(getattr(base, part), knobs) for part, knobs in turning.items()]
+        given = any(knob.range.when for knobs in turning.values() for knob in knobs)  # then some combinations are never tried
+        found = [text for config in self.firsts for text in library.texts(config.answer.prompt).values()]
+        for point in itertools.product(*parts):
+            try:
+                found += library.texts(PromptChoice.model_validate(dict(zip(turning, point, strict=True)))).values()
+            except PromptError:
+                if not given:
+                    raise
+        return found
 
     @cached_property
     def indexes(self) -> int:
         """How many different indexes a search may come to, at most."""
-        count = 1
-        for knob in self.experiment.knobs:
-            if knob.target.startswith("index."):
-                count *= len(knob.range.values()) or self.experiment.trials
-        return min(count, self.experiment.trials) + len(self.firsts) - 1
+        turned = [knob for knob in self.experiment.knobs if knob.target.startswith("index.")]
+        count = math.prod((len(knob.range.values()) or self.experiment.trials) + bool(knob.range.when) for knob in turned)
+        flat = [config.flat() for config in self.firsts]
+        outside = sum(not all(knob.range.holds(values.get(knob.target)) for knob in turned) for values in flat)
+        return min(count + outside, max(self.experiment.trials, len(self.firsts)))
 
     def passages(self) -> tuple[float, float] | None:
         """How much shorter or longer than the base's the passages may be, as factors; `None` where chunkers are compared."""
-        base, found = self.firsts[0], self.ends
-        sizes = [_size(config) for config in found]
-        if any(config.index.chunker.name != base.index.chunker.name for config in found) or None in sizes:
+        sizes = [_size(spec) for spec in self.chunkers]
+        if len({spec.name for spec in self.chunkers}) > 1 or None in sizes:
             return None
-        volumes = [[config.retrieve.top_k for config in found], [1 + 2 * config.retrieve.neighbours for config in found], sizes]
-        own = base.retrieve.top_k * (1 + 2 * base.retrieve.neighbours) * (_size(base) or 1.0)
-        return math.prod(map(min, volumes)) / own, math.prod(map(max, volumes)) / own  # type: ignore[arg-type]  # no size is None
+        volumes = [self.values("retrieve.top_k"), [1 + 2 * each for each in self.values("retrieve.neighbours")], sizes]
+        own = math.prod(volume[0] for volume in volumes)
+        return math.prod(map(min, volumes)) / own, math.prod(map(max, volumes)) / own
 
-    def _turned(self) -> Iterator[RagConfig]:
-        for knob in self.experiment.knobs:
-            for value in knob.range.ends():
-                with contextlib.suppress(ConfigError):  # an end that does not go with the base's other values
-                    yield self.experiment.apply({**_conditions(knob), knob.path: value})
-
-
-def _conditions(knob: Knob) -> dict[str, Any]:
-    """What must be chosen for a knob to count."""
-    wanted = {path: value[0] if isinstance(value, tuple) else value for path, value in knob.range.when.items()}
-    return wanted | ({f"{knob.plugin}.name": knob.of} if knob.of else {})
+    def _turning(self, path: str) -> list[Knob]:
+        return [knob for knob in self.experiment.knobs if knob.target == path]
 
 
 def answering(config: RagConfig) -> dict[str, Spec]:
@@ -103,11 +125,42 @@ def hosted(spec: Spec) -> bool:
     return not spec.name.startswith(LOCAL)
 
 
-def _size(config: RagConfig) -> float | None:
+def _choices(own: Any, knobs: Sequence[Knob]) -> list[Any]:
+    """What a trial may have in a field: what its knobs give, and its own value where none of them always turns it."""
+    turned = [value for knob in knobs for value in knob.range.values() or knob.range.ends()]
+    return turned if any(not knob.range.when for knob in knobs) else [own, *turned]
+
+
+def _corners(table: Registry[Any], name: str, fields: Mapping[str, Sequence[Any]]) -> Iterator[Spec]:
+    """A plug-in with its parameters at their ends; where these do not go together, with each in turn at the nearest value that does."""
+    for point in itertools.product(*map(_extremes, fields.values())):
+        values = dict(zip(fields, point, strict=True))
+        if (spec := _fitting(table, name, values)) is not None:
+            yield spec
+            continue
+        for key, value in values.items():
+            nearest = sorted(fields[key], key=lambda one: abs(one - value)) if _numeric(fields[key]) else []
+            near = (_fitting(table, name, values | {key: one}) for one in nearest)
+            yield from itertools.islice((spec for spec in near if spec is not None), 1)
+
+
+def _extremes(values: Sequence[Any]) -> Iterable[Any]:
+    return dict.fromkeys((min(values), max(values))) if _numeric(values) else values
+
+
+def _numeric(values: Sequence[Any]) -> bool:
+    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+
+
+def _fitting(table: Registry[Any], name: str, values: Mapping[str, Any]) -> Spec | None:
+    """The plug-in with these parameters; `None` where they do not go together."""
+    try:
+        return table.complete(Spec.model_validate({"name": name, **values}))
+    except ConfigError:
+        return None
+
+
+def _size(spec: Spec) -> float | None:
     """How long a chunk may be, where the chunker says it."""
-    size = config.index.chunker.params.get("size")
+    size = spec.params.get("size")
     return float(size) if isinstance(size, int | float) else None
-
-
-def _different(specs: Iterable[Spec]) -> tuple[Spec, ...]:
-    return tuple({spec.model_dump_json(): spec for spec in specs}.values())

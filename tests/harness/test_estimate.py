@@ -16,7 +16,8 @@ from harness.sweep.between import Between, total
 from harness.sweep.estimate import Estimate
 from harness.sweep.experiment import load_experiment
 from harness.sweep.reach import Reach
-from serving.pipeline.errors import ConfigError
+from serving.pipeline.errors import ConfigError, PromptError
+from serving.pipeline.prompts import PromptLibrary
 from tests.doubles.bedrock import CREDENTIALS, BedrockDouble, Reply
 from tests.harness.world import CONFIG, World
 
@@ -114,7 +115,7 @@ def test_hosted_embeddings_and_reranking_are_priced_without_asking_them(world: W
         found = estimated(world, base=base, space=SPACE | {"index.chunker.size": {"choice": [300, 600]}})
         assert double.calls == []
     assert set(found.hosted) == {TITAN, "bedrock:amazon.rerank-v1:0"}
-    assert found.indexes == 2
+    assert found.indexes == 3  # and the base's own, which is none of these
     assert found.index_usd > 0
     assert found.case_usd > 0.001  # a query of the reranker
     assert found.usd.low > 0.001 * found.cases.low
@@ -193,6 +194,13 @@ def test_what_is_between_adds_and_multiplies_end_by_end() -> None:
     assert one * 2 == Between(low=2, likely=4, high=6)
 
 
+def reach(folder: Path, space: dict[str, Any], base: dict[str, Any] | None = None) -> Reach:
+    path = folder / "e.yaml"
+    path.write_text(yaml.safe_dump({"name": "e", "golden": "t/v1", "base": base or CONFIG, "space": space, "trials": 30}))
+    asked = load_experiment(path)
+    return Reach(asked, (asked.config,))
+
+
 def test_a_space_reaches_the_ends_of_every_knob(tmp_path: Path) -> None:
     space = SPACE | {
         "retrieve.neighbours": {"choice": [0, 1]},
@@ -200,10 +208,80 @@ def test_a_space_reaches_the_ends_of_every_knob(tmp_path: Path) -> None:
         "retrieve.reranker.name": {"choice": ["none", "mmr"]},
         "retrieve.reranker.mmr.relevance": {"float": [0.2, 0.8]},
     }
-    path = tmp_path / "e.yaml"
-    path.write_text(yaml.safe_dump({"name": "e", "golden": "t/v1", "base": CONFIG, "space": space, "trials": 30}))
-    asked = load_experiment(path)
-    reach = Reach(asked, (asked.config,))
-    assert reach.passages() == (pytest.approx(0.5 * 350 / 700), pytest.approx(2 * 3 * 2))  # of two passages of 700 and no neighbours
-    assert reach.indexes == 3
-    assert {spec.params.get("relevance") for spec in reach.rerankers if spec.name == "mmr"} >= {0.2, 0.8}
+    found = reach(tmp_path, space)
+    assert found.passages() == (pytest.approx(0.5 * 350 / 700), pytest.approx(2 * 3 * 2))  # of two passages of 700 and no neighbours
+    assert found.indexes == 3
+    assert {spec.params.get("relevance") for spec in found.rerankers if spec.name == "mmr"} >= {0.2, 0.8}
+
+
+def test_a_space_reaches_what_only_several_knobs_reach_together(tmp_path: Path) -> None:
+    space = {
+        "retrieve.top_k": {"int": [1, 10]},
+        "retrieve.neighbours": {"int": [0, 2]},
+        "retrieve.reranker.name": {"choice": ["none", "bedrock"]},
+        "retrieve.reranker.model": {"choice": ["amazon.rerank-v1:0", "cohere.rerank-v3-5:0"]},
+        "retrieve.reranker.depth": {"choice": [20, 400]},
+        "answer.max_tokens": {"choice": [4000], "when": {"retrieve.reranker.name": "none"}},
+    }
+    found = reach(tmp_path, space)
+    assert found.hits == 50
+    assert found.max_tokens == (400, 4000)
+    paid = {(spec.params["model"], spec.params["depth"]) for spec in found.rerankers if spec.name == "bedrock"}
+    assert paid == {(model, depth) for model in ("amazon.rerank-v1:0", "cohere.rerank-v3-5:0") for depth in (20, 400)}
+
+
+def test_where_two_ends_do_not_go_together_the_nearest_values_that_do_are_reached(tmp_path: Path) -> None:
+    space = {"index.chunker.size": {"int": [100, 900], "step": 200}, "index.chunker.overlap": {"int": [0, 200], "step": 50}}
+    found = reach(tmp_path, space, {**CONFIG, "index": {"chunker": {"name": "recursive", "size": 500, "overlap": 0}}})
+    cuts = {(spec.params["size"], spec.params["overlap"]) for spec in found.chunkers}
+    assert cuts == {(500, 0), (100, 0), (900, 0), (900, 200), (300, 200), (100, 50)}
+
+
+def prompts(folder: Path, *lengths: tuple[str, int, int]) -> PromptLibrary:
+    """Prompts by family, version and length."""
+    for name, version, length in lengths:
+        path = folder / "answer" / name / f"v{version}.md"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        head = yaml.safe_dump({"purpose": "p", "changes": "c", "owner": "o", "variables": ["question"]})
+        path.write_text(f"---\n{head}---\n# System\n{'x' * length}\n# User\n{{{{ question }}}}\n")
+    return PromptLibrary(folder)
+
+
+def test_the_longest_prompt_may_be_one_that_neither_name_nor_version_reaches_alone(tmp_path: Path) -> None:
+    library = prompts(tmp_path, ("general", 1, 10), ("general", 2, 10), ("general", 3, 10), ("hr", 1, 10), ("hr", 2, 5000), ("hr", 3, 10))
+    base = {**CONFIG, "answer": {"prompt": {"name": "general", "version": 1, "by_domain": False}}}
+    space: dict[str, Any] = {"answer.prompt.name": {"choice": ["general", "hr"]}, "answer.prompt.version": {"int": [1, 3]}}
+    assert max(map(len, reach(tmp_path, space, base).prompts(library))) > 5000
+    (tmp_path / "answer/hr/v2.md").unlink()
+    with pytest.raises(PromptError, match="No version 2 of the prompt answer/hr"):
+        reach(tmp_path, space, base).prompts(PromptLibrary(tmp_path))
+    space["answer.prompt.version"]["when"] = {"answer.prompt.name": "general"}  # hr v2 is never tried
+    assert max(map(len, reach(tmp_path, space, base).prompts(PromptLibrary(tmp_path)))) < 5000
+
+
+def test_a_model_that_only_a_router_and_a_tier_reach_together_is_priced_and_asked_about(world: World) -> None:
+    always = {"router": {"name": "always", "tier": "lite"}}
+    dear = estimated(world, base=with_chats(PRO, PRO, route=always))
+    space = {"route.router.name": {"choice": ["always", "rules"]}, "answer.models.pro.name": {"choice": ["local:reader-pro", PRO]}}
+    found = estimated(world, base=with_chats("local:reader-lite", "local:reader-pro", route=always), space=space)
+    assert found.hosted == (PRO,)
+    assert found.case_usd == pytest.approx(dear.case_usd)
+    refused = world.touchstone("sweep", "priced.yaml", "--no-tracking")
+    assert refused.code == 2
+    assert f"{PRO} would be paid for" in refused.err
+
+
+def test_an_index_is_priced_with_the_cut_and_the_model_that_make_it_dearest_together(world: World) -> None:
+    local, titan = {**CONFIG, "index": {"embedder": {"name": "local:hashing"}}}, {"name": TITAN}
+    cut: dict[str, Any] = {"chunker": {"name": "recursive", "size": 60, "overlap": 40}, "context": "heading"}
+    dear = estimated(world, base={**CONFIG, "index": {"embedder": titan, **cut}})
+    plain = estimated(world, base={**CONFIG, "index": {"embedder": titan, "context": "none"}})
+    space = {
+        "index.embedder.name": {"choice": ["local:hashing", TITAN]},
+        "index.context": {"choice": ["none", "heading"]},
+        "index.chunker.size": {"choice": [60, 900]},
+        "index.chunker.overlap": {"choice": [0, 40]},
+    }
+    found = estimated(world, base={**local, "index": {**local["index"], "context": "none", "chunker": {"name": "recursive"}}}, space=space)
+    assert found.index_usd == pytest.approx(dear.index_usd)
+    assert found.index_usd > 1.5 * plain.index_usd
