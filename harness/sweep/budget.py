@@ -70,6 +70,7 @@ class Purse:
         before = self.ledger.read() if self.ledger else Spent()
         self.spent_usd = before.usd
         self._indexes = dict.fromkeys(before.indexes)
+        self._building = set[str]()
         self._away: list[Sent] = []
         self._changed = asyncio.Event()
 
@@ -93,13 +94,32 @@ class Purse:
             except OverBudget:
                 if not self._away:
                     raise
-            self._changed.clear()
-            await self._changed.wait()
+            await self._change()
 
-    async def send_index(self, index: str) -> Sent:
-        """Set aside what the vectors of an index may cost."""
-        self._indexes[index] = None
-        return await self._send(self.index_usd)
+    async def _change(self) -> None:
+        self._changed.clear()
+        await self._changed.wait()
+
+    async def send_index(self, index: str) -> Sent | None:
+        """Set aside what the vectors of an index may cost; `None` where they are paid for. Whoever comes second waits for the first."""
+        while index in self._building:
+            await self._change()
+        if not self.owes(index):
+            return None
+        self._building.add(index)
+        try:
+            return await self._send(self.index_usd)
+        except BaseException:  # not enough money, or cancelled
+            self._building.remove(index)
+            self._changed.set()
+            raise
+
+    def index_back(self, index: str, sent: Sent, *, built: bool) -> None:
+        """It is there; or its building was cut off, and is paid for again when it is begun again."""
+        self._building.remove(index)
+        if built:
+            self._indexes[index] = None
+        self.back(sent, None)
 
     def back(self, sent: Sent, usd: float | None) -> None:
         """It is back and has cost so much; where that is not known, as much as was set aside."""

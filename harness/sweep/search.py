@@ -256,14 +256,13 @@ class Search:
     async def _index(self, config: RagConfig) -> None:
         """Build an index; vectors of a hosted model are counted at the most that they can cost."""
         key = config.digest("index")
-        if not self.purse.owes(key):
-            await self.engine.index(config)
-            return
-        sent = await self.purse.send_index(key)
+        sent, built = await self.purse.send_index(key), False
         try:
             await self.engine.index(config)
+            built = True
         finally:
-            self.purse.back(sent, None)
+            if sent:
+                self.purse.index_back(key, sent, built=built)
 
     def _reference(self) -> Reference | None:
         """The finished trial that others are held against; none where several objectives count: a worse first one may be a cheaper one."""

@@ -12,7 +12,7 @@ from harness.sweep.budget import Ledger, OverBudget, Purse, Sent, Spent, spent
 from harness.sweep.engines.base import Scored
 from harness.sweep.sweep import Sweep
 from serving.pipeline.config import RagConfig
-from serving.pipeline.errors import ConfigError, DataError
+from serving.pipeline.errors import ConfigError, DataError, InfrastructureError
 from serving.pipeline.types import StageRecord, Usage
 from tests.harness.making import a_case, a_trace
 from tests.harness.sweeping import RuleEngine, experiment, search, searched, smooth, tune
@@ -142,6 +142,51 @@ def test_an_index_is_paid_for_once(tmp_path: Path) -> None:
     searched(made)
     assert 1.0 < purse.spent_usd < 2.0  # all trials stand on one index
     assert not Purse(10.0, CASE_USD, index_usd=1.0, ledger=Ledger(tmp_path / "money")).owes(asked.config.digest("index"))
+
+
+def test_an_index_that_was_not_paid_for_is_still_owed_in_the_next_process(tmp_path: Path) -> None:
+    purse = Purse(1.0, 0.1, index_usd=2.0, ledger=Ledger(tmp_path))
+    with pytest.raises(OverBudget):
+        asyncio.run(purse.send_index("i"))
+    purse.back(purse.take(0.1), 0.1)  # and the ledger is written
+    assert Purse(5.0, 0.1, index_usd=2.0, ledger=Ledger(tmp_path)).owes("i")
+
+
+def test_an_index_whose_building_was_cut_off_is_paid_for_again(tmp_path: Path) -> None:
+    class Torn(PricedEngine):
+        async def index(self, config: RagConfig) -> None:
+            raise InfrastructureError("the embedding model is gone")
+
+    asked = experiment(trials=2)
+    with pytest.raises(InfrastructureError):
+        searched(search(asked, tmp_path, Torn(), Purse(10.0, CASE_USD, index_usd=1.0, ledger=Ledger(tmp_path))))
+    again = Purse(10.0, CASE_USD, index_usd=1.0, ledger=Ledger(tmp_path))
+    assert (again.spent_usd, again.owes(asked.config.digest("index"))) == (1.0, True)
+
+
+@pytest.mark.parametrize("built", [True, False])
+def test_whoever_needs_an_index_that_another_builds_waits_for_it(built: bool) -> None:
+    async def story() -> list[str]:
+        purse, told = Purse(3.0, 0.1, index_usd=2.0), []
+        other = await purse.send(20)  # all but 1.0 are away, so the index waits for its money
+
+        async def build(name: str) -> None:
+            sent = await purse.send_index("i")
+            told.append(f"{name} {'pays' if sent else 'has it'}")
+            await asyncio.sleep(0)
+            if sent:
+                purse.index_back("i", sent, built=built)
+
+        tasks = [asyncio.create_task(build("first"))]
+        await asyncio.sleep(0)
+        tasks.append(asyncio.create_task(build("second")))
+        await asyncio.sleep(0)
+        assert told == []
+        purse.back(other, 0.5)
+        found = await asyncio.gather(*tasks, return_exceptions=True)
+        return [*told, *("no money" for one in found if isinstance(one, OverBudget))]
+
+    assert asyncio.run(story()) == ["first pays", "second has it" if built else "no money"]
 
 
 def test_what_was_kept_costs_nothing_again() -> None:
