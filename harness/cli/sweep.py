@@ -65,7 +65,7 @@ def sweep(
         show_estimate(price)
         if estimate:
             return
-        agreed = earlier is not None and trials is None and budget is None  # when it was begun
+        agreed = earlier is not None and earlier.begun().agreed and trials is None and budget is None
         agree(price, yes=yes or places.assume_yes or agreed or replay_only)
         where = earlier or new_folder(places.reports, asked.name, datetime.now(UTC))
         result = _carried_out(runner, opened, where, price, told, quiet=as_json)

@@ -97,11 +97,12 @@ def begin(
     tell: Callable[[Progress], None],
     announce: Callable[[Tried], None],
 ) -> Iterator[Ready]:
-    """Begin it in a folder, or go on with it there."""
+    """Begin it in a folder, or go on with it there; whoever may ask hosted models anew has agreed to pay for them."""
     experiment, places, ways, golden, name = opened.experiment, opened.places, opened.ways, opened.golden, opened.plan.corpus
     champion, plan, here = opened.champion, opened.plan, opened.here
     earlier, finished = (folder.begun(), folder.finished()) if folder.exists() else (None, [])
     refuse_mixed(finished, here)
+    agreed = not ways.replay_only or (earlier is not None and earlier.agreed)
     with tracker(places, on=ways.tracking).run(folder.path.name, earlier.run_id if earlier else "") as run:
         known_by = run.id if ways.tracking else ""  # a run in memory cannot be gone on with
         if earlier is None:
@@ -110,11 +111,21 @@ def begin(
             told = None if champion is None else champion.model_dump(mode="json")
             priced = estimate.model_dump(mode="json")
             folder.begin(
-                Begun(experiment=asked, **opened.digests, corpus=name, champion=told, run_id=known_by, started_at=started, estimate=priced)
+                Begun(
+                    experiment=asked,
+                    **opened.digests,
+                    corpus=name,
+                    champion=told,
+                    run_id=known_by,
+                    started_at=started,
+                    estimate=priced,
+                    agreed=agreed,
+                )
             )
         else:
-            if known_by and known_by != earlier.run_id:
-                folder.begin(earlier.model_copy(update={"run_id": known_by}))
+            changed = {"run_id": known_by or earlier.run_id, "agreed": agreed}
+            if earlier != (now := earlier.model_copy(update=changed)):
+                folder.begin(now)
             run.forget({one.run_id for one in finished})
         engine = connect_engine(experiment.engine, plan, here)
         purse = Purse(experiment.budget_usd, estimate.case_usd, estimate.proof_usd, estimate.index_usd, Ledger(folder.path))

@@ -41,6 +41,7 @@ class Begun(BaseModel):
     run_id: str = ""
     started_at: str = ""
     estimate: dict[str, Any] | None = None  # what it was thought to cost
+    agreed: bool = False  # that hosted models are paid for; nobody was asked where they only answered from what is kept
 
 
 class _Line(BaseModel):

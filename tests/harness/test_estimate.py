@@ -142,6 +142,19 @@ def test_an_unknown_price_is_told_and_needs_a_yes(world: World) -> None:
     assert not list(world.root.glob("reports/sweeps/*"))
 
 
+def test_a_sweep_begun_from_what_is_kept_asks_before_it_is_gone_on_with_for_money(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened(world, base=with_chats(LITE, LITE), trials=1)
+    with BedrockDouble(lambda call: Reply("30 days. [1]", input_tokens=300, output_tokens=40)) as double:
+        monkeypatch.setenv("TOUCHSTONE_BEDROCK_ENDPOINT", double.url)
+        assert "Run once without --replay-only" in world.touchstone("sweep", "priced.yaml", "--replay-only", "--no-tracking").err
+        refused = world.touchstone("sweep", "--resume", "--no-tracking")
+        assert (refused.code, double.calls) == (2, [])
+        assert "nobody is here to ask" in refused.err
+        assert world.touchstone("sweep", "--resume", "--no-tracking", "--yes").code == 0
+        assert double.calls
+        assert world.touchstone("sweep", "--resume", "--no-tracking").code == 0  # it was agreed to
+
+
 def test_only_the_estimate_is_printed_where_only_it_is_asked_for(world: World) -> None:
     opened(world)
     said = world.touchstone("sweep", "priced.yaml", "--estimate", "--json")
