@@ -1,6 +1,7 @@
 """A judge that is a chat model: any that LangChain knows, at temperature 0, its readings kept."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
@@ -66,7 +67,14 @@ class LlmJudge:
         self._tasks = tasks
         self._chat = limited(connect_chat(spec, settings, patience), params.max_tokens)
         self._replay_only = replay_only and not spec.name.startswith(LOCAL)
+        self._paid: Callable[[Usage], None] | None = None
         self._store = None if getattr(self._chat.source, "stateful", False) else store  # a script has no answer of its own to a question
+
+    def telling(self, paid: Callable[[Usage], None]) -> "LlmJudge":
+        """The same judge, which tells of each call when it is answered, whatever becomes of the verdict."""
+        other = copy(self)
+        other._paid = paid
+        return other
 
     async def judge(self, task: str, values: Mapping[str, str]) -> Verdict:
         """The label that most readings gave."""
@@ -101,6 +109,8 @@ class LlmJudge:
         for _ in range(self._params.retries + 1):
             message = await self._chat.model.ainvoke(messages)
             usage.append(usage_of(message, self._chat.source, self._chat.name))
+            if self._paid is not None:
+                self._paid(usage[-1])
             said = str(message.text)
             reply = read_reply(said, task.labels)
             if reply.label is not None:

@@ -241,7 +241,7 @@ class Search:
         try:
             scored = await self.engine.score(config, block)
             report = scored.report
-            usd = self.purse.cost(report, scored.judge_usd)
+            usd = self.purse.cost(report, scored.judge_usd) + scored.lost * sent.usd
         finally:
             self.purse.back(sent, usd)
         self.progress.cases += len(report.rows)

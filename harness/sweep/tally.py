@@ -8,9 +8,11 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.outputs import LLMResult
 
 from harness.judges.base import Judge, Verdict
+from harness.judges.llm import LlmJudge
 from harness.metrics.tools import Tools
 from serving.pipeline.models import CHAT_MODELS
 from serving.pipeline.models.prices import price
+from serving.pipeline.types import Usage
 
 
 @dataclass
@@ -19,6 +21,10 @@ class Tally:
 
     usd: float = 0.0
 
+    def add(self, use: Usage) -> None:
+        """Count a call."""
+        self.usd += use.usd
+
     def take(self) -> float:
         """What was counted since it was last taken."""
         usd, self.usd = self.usd, 0.0
@@ -26,7 +32,7 @@ class Tally:
 
 
 class TalliedJudge:
-    """A judge whose calls are counted; a verdict that was kept cost nothing."""
+    """A judge whose verdicts are counted; one that was kept cost nothing."""
 
     def __init__(self, judge: Judge, tally: Tally) -> None:
         self.name = judge.name
@@ -37,7 +43,8 @@ class TalliedJudge:
     async def judge(self, task: str, values: Mapping[str, str]) -> Verdict:
         """The judge's verdict."""
         verdict = await self._judge.judge(task, values)
-        self._tally.usd += sum(use.usd for use in verdict.usage)
+        for use in verdict.usage:
+            self._tally.add(use)
         return verdict
 
 
@@ -58,11 +65,12 @@ class Listener(BaseCallbackHandler):
 
 
 def tallied(tools: Tools, tally: Tally) -> Tools:
-    """The same tools, the judge's calls counted: ours by their verdicts, those of libraries by listening to the model."""
+    """The same tools, the judge's calls counted: ours one by one, since a verdict that fails half-way was paid for too, and libraries'."""
     if tools.judge is None:
         return tools
     listeners: tuple[BaseCallbackHandler, ...] = ()
     if tools.judge_model is not None:
         source = CHAT_MODELS.build(tools.judge_model, name=tools.judge_model.name, settings=tools.settings)
         listeners = (Listener(source.price_model, tally),)
-    return replace(tools, judge=TalliedJudge(tools.judge, tally), listeners=listeners)
+    judge = tools.judge.telling(tally.add) if isinstance(tools.judge, LlmJudge) else TalliedJudge(tools.judge, tally)
+    return replace(tools, judge=judge, listeners=listeners)

@@ -135,6 +135,17 @@ def test_a_ledger_that_was_damaged_is_told(tmp_path: Path) -> None:
     assert Ledger(tmp_path / "none").read() == Spent()
 
 
+def test_cases_that_a_worker_died_over_count_at_their_most_and_again_at_their_price(tmp_path: Path) -> None:
+    class Dying(PricedEngine):
+        async def score(self, config: RagConfig, cases: Split) -> Scored:
+            return replace(await super().score(config, cases), lost=2)
+
+    engine = Dying()
+    made = search(experiment(trials=1), tmp_path, engine, Purse(None, CASE_USD))
+    searched(made)
+    assert made.purse.spent_usd == pytest.approx(engine.paid + 2 * 10 * CASE_USD)
+
+
 def test_an_index_is_paid_for_once(tmp_path: Path) -> None:
     asked = experiment(trials=4)
     purse = Purse(10.0, CASE_USD, index_usd=1.0, ledger=Ledger(tmp_path / "money"))

@@ -113,6 +113,7 @@ async def test_a_worker_that_is_killed_is_replaced_and_its_cases_are_scored_agai
         found = await asyncio.gather(*both)
         assert not victims & processes(name)
         assert known <= victims
+    assert any(one.lost for one in found)
     assert scores(found[0].report) == await asyncio.to_thread(lambda: scores(here(config)))
 
 

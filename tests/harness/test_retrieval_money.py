@@ -7,18 +7,21 @@ from typing import Any
 import pytest
 import yaml
 
+from harness.judges import connect_judge
 from harness.judges.base import Verdict
 from harness.metrics import metric
 from harness.metrics.tools import Tools
 from harness.results import EvalReport, read_report
 from harness.sweep.tally import Tally, tallied
 from serving.pipeline.answer.pack import estimate_tokens
+from serving.pipeline.errors import ModelError
+from serving.pipeline.prompts import PromptLibrary
 from serving.pipeline.registry import Spec
 from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.types import Usage
 from tests.doubles.bedrock import CREDENTIALS, BedrockDouble, Reply
 from tests.harness.making import a_case, a_trace
-from tests.harness.world import CONFIG, World
+from tests.harness.world import CONFIG, REPOSITORY, World
 
 TITAN, RERANK, NOVA = "bedrock:amazon.titan-embed-text-v2:0", "bedrock:amazon.rerank-v1:0", "bedrock_converse:amazon.nova-lite-v1:0"
 BASE: dict[str, Any] = {**CONFIG, "index": {"embedder": {"name": TITAN}}, "retrieve": {"top_k": 2, "reranker": {"name": "bedrock"}}}
@@ -92,6 +95,28 @@ def test_what_a_judge_is_paid_is_counted_until_it_is_taken() -> None:
         asyncio.run(tools.judge.judge(task, {}))
     assert (tools.judge.name, tools.judge.id) == ("paid", "p")
     assert (tally.take(), tally.take()) == (1.5, 0.0)
+
+
+@pytest.mark.parametrize("then", [["Well."], []])
+def test_a_verdict_that_fails_half_way_has_cost_all_that_was_answered(then: list[str]) -> None:
+    def judged(*answers: Any) -> tuple[Verdict | None, float]:
+        model = {"name": "local:scripted", "answers": answers}
+        spec = Spec.model_validate({"name": "llm", "repeats": 3, "model": model})
+        place, tally = PipelineSettings(_env_file=None), Tally()
+        tools = tallied(Tools(place, judge=connect_judge(spec, place, PromptLibrary(REPOSITORY / "prompts"))), tally)
+        assert tools.judge is not None
+        try:
+            return asyncio.run(tools.judge.judge("coherence", {"answer": "30 days."})), tally.take()
+        except ModelError:
+            return None, tally.take()
+
+    yes = '{"reason": "It is.", "label": "coherent"}'
+    whole, paid = judged(yes, *then, yes, yes)
+    assert whole is not None
+    assert paid == pytest.approx(sum(use.usd for use in whole.usage))
+    torn, paid = judged(yes, *then, {"error": "failed"})
+    assert torn is None
+    assert 0 < paid == pytest.approx(sum(use.usd for use in whole.usage[: 1 + len(then)]))
 
 
 def test_what_a_library_asks_of_the_judges_model_is_counted_too() -> None:

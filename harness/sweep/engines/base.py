@@ -16,6 +16,7 @@ class Scored:
     report: EvalReport
     counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     judge_usd: float = 0.0  # paid to judges since the worker last answered; what the answers cost stands in their traces
+    lost: int = 0  # workers that died over these cases before: what those had paid, nobody knows
 
 
 class Engine(Protocol):

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from dataclasses import replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 
@@ -33,6 +34,7 @@ class LocalEngine:
         self._pool: ProcessPoolExecutor | None = None
         self._ends: tuple[Connection, ...] = ()  # of a pipe that nothing is sent through: workers end when it is closed
         self._building = asyncio.Lock()
+        self._turn = asyncio.Semaphore(self.workers)  # with a worker go the cases it was at, and none that still wait for one
 
     async def start(self) -> None:
         """Start the workers; each loads its models when it gets its first cases."""
@@ -52,16 +54,17 @@ class LocalEngine:
         if self._pool is None:
             return await self._here.score(config, cases)
         text = order(config, cases)
-        for _ in range(TRIES):
-            pool = self._pool
-            try:
-                with _unheard():
-                    said = asyncio.get_running_loop().run_in_executor(pool, _carry_out, text)
-                return answer(await said)
-            except BrokenProcessPool:
-                if pool is self._pool:  # the first to notice makes a new one
-                    await self.stop()
-                    await self.start()
+        for lost in range(TRIES):
+            async with self._turn:
+                pool = self._pool
+                try:
+                    with _unheard():
+                        said = asyncio.get_running_loop().run_in_executor(pool, _carry_out, text)
+                    return replace(answer(await said), lost=lost)
+                except BrokenProcessPool:
+                    if pool is self._pool:  # the first to notice makes a new one
+                        await self.stop()
+                        await self.start()
         raise InfrastructureError(
             f"A worker died {TRIES} times over the same {len(cases.cases)} cases. Is there memory enough for {self.workers}?"
         )

@@ -10,7 +10,7 @@ import logging
 import os
 import socket
 import warnings
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.golden.sets import Split
@@ -34,6 +34,14 @@ TRIES = 3  # for cases whose worker died
 PATIENCE_S = 300.0  # for the first worker; a cluster that grows on demand takes its time
 KNOCK_S = 10.0
 STORE_BYTES = 100_000_000  # Ray's own object store: orders and answers are small
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What a worker said, and how many died over it before."""
+
+    text: str
+    lost: int
 
 
 class RayEngine:
@@ -73,7 +81,8 @@ class RayEngine:
 
     async def score(self, config: RagConfig, cases: Split) -> Scored:
         """Score some cases; after the death of a worker by another."""
-        return answer(await self._carry_out(order(config, cases), f"the same {len(cases.cases)} cases"))
+        said = await self._carry_out(order(config, cases), f"the same {len(cases.cases)} cases")
+        return replace(answer(said.text), lost=said.lost)
 
     async def stop(self) -> None:
         """End every worker, and the cluster if it is ours."""
@@ -125,10 +134,10 @@ class RayEngine:
             self._idle.put_nowait(worker)
 
     async def _build(self, config: RagConfig) -> None:
-        heed(await self._carry_out(build_order(config), "the same index"))
+        heed((await self._carry_out(build_order(config), "the same index")).text)
 
-    async def _carry_out(self, text: str, what: str) -> str:
-        for _ in range(TRIES):
+    async def _carry_out(self, text: str, what: str) -> _Said:
+        for lost in range(TRIES):
             worker = await self._idle.get()
             try:
                 if isinstance(worker, RayError):  # one that was asked for and did not come
@@ -143,7 +152,7 @@ class RayEngine:
             except RayError as error:
                 raise InfrastructureError(f"{self._where} failed: {str(error).splitlines()[0]}") from error
             self._idle.put_nowait(worker)
-            return said
+            return _Said(said, lost)
         raise InfrastructureError(f"A worker died {TRIES} times over {what}. {self._where} may be short of memory.")
 
     def _dismiss(self, worker: Any) -> None:
