@@ -25,9 +25,8 @@ def agree(estimate: Estimate, *, yes: bool) -> None:
             f"The price of {_listed(estimate.unpriced)} is not known, so no budget holds for it. Add --yes to go on all the same."
         )
     if not sys.stdin.isatty():
-        raise ConfigError(
-            f"{_listed(estimate.hosted)} would be paid for, up to {_usd(estimate.usd.high)}, and nobody is here to ask. Add --yes to go on."
-        )
+        most = dollars(estimate.usd.high)
+        raise ConfigError(f"{_listed(estimate.hosted)} would be paid for, up to {most}, and nobody is here to ask. Add --yes to go on.")
     if not typer.confirm("Go on?", default=False, err=True):
         raise ConfigError("Not begun. Nothing was asked of a hosted model.")
 
@@ -56,10 +55,11 @@ def _money(estimate: Estimate) -> str:
         "at most: what is kept costs nothing",
         *(["simulated: nothing is paid, these are prices of models stood in for"] if estimate.simulated else []),
     ]
-    return f"{_usd(usd.likely)} likely, {_usd(usd.low)} to {_usd(usd.high)} ({'; '.join(notes)})"
+    return f"{dollars(usd.likely)} likely, {dollars(usd.low)} to {dollars(usd.high)} ({'; '.join(notes)})"
 
 
-def _usd(value: float) -> str:
+def dollars(value: float) -> str:
+    """A price in words."""
     return f"${value:.2f}" if value >= 1 else f"${value:.4f}"
 
 

@@ -41,6 +41,7 @@ def sweep(
     from harness.cli.price import agree, show_estimate
     from harness.promote import WINNER
     from harness.sweep.begin import Ways, open_sweep
+    from harness.sweep.budget import Ledger
     from harness.sweep.experiment import load_experiment
     from harness.sweep.folder import SweepFolder, experiment_of, latest, new_folder
 
@@ -68,6 +69,7 @@ def sweep(
         agreed = earlier is not None and earlier.begun().agreed and trials is None and budget is None
         agree(price, yes=yes or places.assume_yes or agreed or replay_only)
         where = earlier or new_folder(places.reports, asked.name, datetime.now(UTC))
+        told.quoted_usd = Ledger(where.path).read().usd + price.usd.likely
         result = _carried_out(runner, opened, where, price, told, quiet=as_json)
     winner, page = where.path / WINNER, where.path / "report.html"
     if as_json:
@@ -149,6 +151,7 @@ class Told:
 
     def __init__(self, asked: Experiment) -> None:
         self._asked = asked
+        self.quoted_usd = 0.0  # what it will likely have cost in the end
         self.so_far = "Nothing is finished yet."
 
     def building(self, done: int, total: int) -> None:
@@ -164,14 +167,16 @@ class Told:
 
     def progress(self, progress: "Progress") -> None:
         """How far it is: trials, the best so far, speed, what was kept, dollars, time left."""
-        self.line.update(words(progress, self._asked), progress.done, progress.trials)
+        self.line.update(words(progress, self._asked, self.quoted_usd), progress.done, progress.trials)
         if best := progress.best:
             found = f"the best so far is trial {best.name} with {self._asked.goal} {best.objective:.3f}"
             self.so_far = f"{progress.done} of {progress.trials} trials are finished; {found}."
 
 
-def words(progress: "Progress", asked: Experiment) -> str:
-    """The live line's words."""
+def words(progress: "Progress", asked: Experiment, quoted_usd: float = 0.0) -> str:
+    """The live line's words; dollars stand beside the budget, or beside what was quoted where there is none."""
+    from harness.cli.price import dollars
+
     passed = max(time.monotonic() - progress.begun_s, 1e-9)
     parts = [f"best {progress.best.objective:.3f} (trial {progress.best.name})"] if progress.best else []
     parts.append(f"{progress.cases / passed:.1f} cases/s")
@@ -179,7 +184,8 @@ def words(progress: "Progress", asked: Experiment) -> str:
     asked_for = found + sum(numbers["misses"] for numbers in progress.counts.values())
     if asked_for:
         parts.append(f"{found / asked_for:.0%} kept")
-    limit = f" of ${asked.budget_usd:g}" if asked.budget_usd else ""
+    quoted = f" of about {dollars(quoted_usd)}" if quoted_usd else ""
+    limit = f" of ${asked.budget_usd:g}" if asked.budget_usd else quoted
     parts.append(f"${progress.spent_usd:.4f}{limit}")
     new = progress.done - progress.known
     if new > 0:

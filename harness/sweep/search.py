@@ -78,7 +78,7 @@ class Search:
     ended: str = ""  # why the search stopped before its last trial
 
     def __post_init__(self) -> None:
-        self.progress = Progress(self.experiment.trials)
+        self.progress = Progress(self.experiment.trials, spent_usd=self.purse.spent_usd)
         self._optimizer = Optimizer(self.experiment)
         self._tried: dict[int, Tried] = {}
         self._asked: dict[int, RagConfig] = {}  # on their way

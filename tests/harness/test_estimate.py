@@ -1,6 +1,7 @@
 import asyncio
 import io
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 import yaml
 
 from harness.cli.price import agree, lines
+from harness.cli.sweep import Told, words
 from harness.golden.load import load_golden
 from harness.opening import read_settings
 from harness.results import read_report
@@ -16,9 +18,11 @@ from harness.sweep.between import Between, total
 from harness.sweep.estimate import Estimate
 from harness.sweep.experiment import load_experiment
 from harness.sweep.reach import Reach
+from harness.sweep.search import Progress
 from serving.pipeline.errors import ConfigError, PromptError
 from serving.pipeline.prompts import PromptLibrary
 from tests.doubles.bedrock import CREDENTIALS, BedrockDouble, Reply
+from tests.harness.sweeping import experiment
 from tests.harness.world import CONFIG, World
 
 LITE, PRO = "bedrock_converse:amazon.nova-lite-v1:0", "bedrock_converse:amazon.nova-pro-v1:0"
@@ -161,6 +165,31 @@ def test_only_the_estimate_is_printed_where_only_it_is_asked_for(world: World) -
     assert said.code == 0
     assert Estimate.model_validate(said.json).trials == 10
     assert not list(world.root.glob("reports/sweeps/*"))
+
+
+def test_progress_tells_dollars_beside_the_budget_or_beside_the_quote() -> None:
+    progress = Progress(trials=10, done=4, known=2, spent_usd=0.0123, begun_s=time.monotonic() - 60)
+    assert words(progress, experiment(), 0.4).endswith("$0.0123 of about $0.4000 · 3 min left")
+    assert "$0.0123 of $2 ·" in words(progress, experiment(budget_usd=2), 0.4)
+    assert "$0.0123 ·" in words(progress, experiment())
+
+
+def test_the_quote_of_a_sweep_that_is_gone_on_with_holds_what_was_spent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    quotes: list[float] = []
+
+    def spy(told: Told, progress: Progress) -> None:
+        quotes.append(told.quoted_usd)
+
+    monkeypatch.setattr(Told, "progress", spy)  # the line is drawn now and then only
+    opened(world, trials=2)
+    assert world.touchstone("sweep", "priced.yaml", "--no-tracking").code == 0
+    [state] = world.root.glob("reports/sweeps/*/spent.json")
+    spent = json.loads(state.read_text())["usd"]
+    assert 0 < spent < quotes[0]
+    more = world.touchstone("sweep", "--resume", "--trials", "4", "--estimate", "--json").json["usd"]["likely"]  # type: ignore[index]
+    quotes.clear()
+    assert world.touchstone("sweep", "--resume", "--trials", "4", "--no-tracking").code == 0
+    assert quotes[0] == pytest.approx(spent + more, rel=0.01)
 
 
 def test_what_is_finished_is_not_priced_again(world: World) -> None:
