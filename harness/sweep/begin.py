@@ -1,7 +1,6 @@
 """Everything a sweep needs, opened: its questions, its documents, its engine, its run, and what earlier processes found."""
 
 import importlib
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -82,7 +81,7 @@ def open_sweep(
         begun = earlier.begun()
         refuse_changed(begun, digests)
         champion = RagConfig.parse(begun.champion) if begun.champion else None
-    workers = experiment.engine.workers or os.cpu_count() or 1
+    workers = experiment.engine.at_once
     shares = 1 if workers == 1 else workers + 1  # this process builds the indexes
     plan = Plan(name, experiment.metrics, experiment.judge, experiment.concurrency, ways.store, ways.replay_only, shares)
     return Opened(experiment, places, ways, golden, digests, champion, plan, make_worker(plan, building), earlier)

@@ -201,7 +201,7 @@ class _Sum:
     def _seconds(self, cases: Between, asks: bool, judges: Sequence[Asking]) -> Between:
         """Here as long as the probe took; elsewhere as long as calls are assumed to take, or as the provider's limits make them."""
         experiment, settings = self.experiment, self.shop.settings
-        workers = experiment.engine.workers or 1
+        workers = experiment.engine.at_once
         here = Between(low=1, likely=1, high=SLOWER) * (self.probe.ms / 1000 / workers)
         calls = (1 if asks else 0) + sum(one.calls for one in judges)
         lanes = workers * min(experiment.concurrency, settings.model_concurrency)

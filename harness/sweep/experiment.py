@@ -1,5 +1,6 @@
 """An experiment file: what to vary, on which questions, how long, and what to look for."""
 
+import os
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -51,6 +52,11 @@ class EngineChoice(Strict):
     name: Literal["local", "ray"] = "local"
     workers: int = Field(default=1, ge=0, le=256)  # 0: one per core
     address: str = ""  # of a Ray cluster; empty: one on this machine
+
+    @property
+    def at_once(self) -> int:
+        """Trials at a time; on a cluster of another size than this machine's the engine finds its own number."""
+        return self.workers or os.cpu_count() or 1
 
 
 class Experiment(Strict):

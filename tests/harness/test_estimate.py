@@ -167,6 +167,14 @@ def test_only_the_estimate_is_printed_where_only_it_is_asked_for(world: World) -
     assert not list(world.root.glob("reports/sweeps/*"))
 
 
+def test_no_number_of_workers_is_one_a_core(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    base = with_chats(LITE, LITE)  # whose calls take their assumed time, beside which the probe's is nothing
+    one, every, four = (estimated(world, base=base, engine={"workers": count}).seconds.high for count in (1, 0, 4))
+    assert every == pytest.approx(four, rel=0.05)
+    assert every == pytest.approx(one / 4, rel=0.05)
+
+
 def test_progress_tells_dollars_beside_the_budget_or_beside_the_quote() -> None:
     progress = Progress(trials=10, done=4, known=2, spent_usd=0.0123, begun_s=time.monotonic() - 60)
     assert words(progress, experiment(), 0.4).endswith("$0.0123 of about $0.4000 · 3 min left")
