@@ -19,7 +19,7 @@ from harness.sweep.reach import Reach, hosted
 from harness.workshop import Workshop
 from serving.pipeline.answer.pack import estimate_tokens
 from serving.pipeline.config import RagConfig
-from serving.pipeline.errors import DataError
+from serving.pipeline.errors import ConfigError, DataError
 from serving.pipeline.models import EMBEDDINGS
 from serving.pipeline.models.prices import price
 from serving.pipeline.registry import Spec
@@ -32,6 +32,7 @@ SHARES = (0.05, 0.25, 1.0)  # of max_tokens, as the length of an answer: low, li
 CALL_S = (0.5, 2.0, 6.0)  # of a call to a hosted model
 SLOWER = 1.5  # than the base's: the slowest mean of a search
 BYTES_PER_TOKEN = 2  # at the very least, in every script: English has about four
+DOLLARS = {"cost.usd", "usd"}  # numbers that no answer has whose price is not known
 FRAME_TOKENS = 50  # roles and separators around a prompt
 
 
@@ -103,7 +104,8 @@ class _Sum:
         paid = [spec for spec in reach.embedders if hosted(spec)]
         index_usd, indexes = self._index_usd(paid), Between(low=1, likely=max(1, reach.indexes // 2), high=reach.indexes)
         case_usd = sum(one.dearest_usd for one in each) + self._question_usd().high * BYTES_PER_TOKEN + self._rerank_usd().high
-        names = self._names(judges)
+        names, unpriced = self._names(judges), self._unpriced(each)
+        self._refuse_unpriced(self._unpriced([answering]))
         return Estimate(
             trials=trials,
             finalists=finalists,
@@ -119,7 +121,7 @@ class _Sum:
             proof_usd=finalists * self.held_out * one_usd.high + min(experiment.block, self.held_out) * case_usd,
             simulated=any(one.simulated for one in answering.models),
             hosted=names,
-            unpriced=self._unpriced(each),
+            unpriced=unpriced,
             assumed=self._assumed(names),
         )
 
@@ -229,6 +231,15 @@ class _Sum:
         names += [name for name, source in embedders if price(source.price_model, 1, 0) is None]
         names += [name for spec in self.reach.rerankers for _, name, known in [_reranking(spec, settings, 1)] if not known]
         return tuple(dict.fromkeys(names))
+
+    def _refuse_unpriced(self, names: Sequence[str]) -> None:
+        """A `ConfigError` where dollars decide, and an answer's are not known: such a trial would have no value."""
+        for role, numbers in (("objective", self.experiment.objective), ("constraint", self.experiment.constraints)):
+            for number in DOLLARS.intersection(numbers) if names else ():
+                raise ConfigError(
+                    f"The {role} {number!r} has no value where the price of {', '.join(names)} is not known. "
+                    f"Take the {role} out, or choose models with a known price."
+                )
 
     def _assumed(self, names: Sequence[str]) -> tuple[str, ...]:
         told = [f"an answer of {SHARES[0]:.0%} to {SHARES[2]:.0%} of max_tokens"] if self.probe.answer_tokens is None else []

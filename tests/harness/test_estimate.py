@@ -26,6 +26,7 @@ from tests.harness.sweeping import experiment
 from tests.harness.world import CONFIG, World
 
 LITE, PRO = "bedrock_converse:amazon.nova-lite-v1:0", "bedrock_converse:amazon.nova-pro-v1:0"
+UNKNOWN = "bedrock_converse:amazon.unheard-of-v1:0"
 TITAN = "bedrock:amazon.titan-embed-text-v2:0"
 SPACE: dict[str, Any] = {"retrieve.top_k": {"int": [1, 4]}, "answer.prompt.version": {"choice": [2, 3]}}
 
@@ -144,6 +145,30 @@ def test_an_unknown_price_is_told_and_needs_a_yes(world: World) -> None:
     assert refused.code == 2
     assert "The price of openai:my-own is not known" in refused.err
     assert not list(world.root.glob("reports/sweeps/*"))
+
+
+@pytest.mark.parametrize(
+    "decides",
+    [
+        {"objective": ["quality", "cost.usd"]},
+        {"constraints": {"cost.usd": {"at_most": 1.0}}},
+        {"objective": ["usd"], "metrics": ["usd"]},
+    ],
+)
+@pytest.mark.parametrize("base", [True, False])
+def test_dollars_decide_nothing_where_a_price_is_unknown(world: World, decides: dict[str, Any], base: bool) -> None:
+    space = SPACE if base else {"answer.models.lite.name": {"choice": ["local:reader-lite", "openai:my-own"]}}
+    opened(world, base=with_chats("openai:my-own", LITE) if base else CONFIG, space=space, **decides)
+    said = world.touchstone("sweep", "priced.yaml", "--yes", "--no-tracking")
+    assert said.code == 2
+    assert said.err.strip().count("\n") == 0
+    assert "has no value where the price of openai:my-own is not known. Take the" in said.err
+    assert not list(world.root.glob("reports/sweeps/*"))
+
+
+def test_a_judge_without_a_known_price_leaves_the_dollars_of_answers_known(world: World) -> None:
+    asked = {"metrics": ["quality", "judge_relevance"], "judge": f"llm:{UNKNOWN}", "constraints": {"cost.usd": {"at_most": 1.0}}}
+    assert estimated(world, **asked).unpriced == (UNKNOWN,)
 
 
 def test_a_sweep_begun_from_what_is_kept_asks_before_it_is_gone_on_with_for_money(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
