@@ -6,6 +6,7 @@ Nothing that is kept is subtracted: what the stage store has is free, so every f
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from pydantic import BaseModel, ConfigDict
 
@@ -146,20 +147,23 @@ class _Sum:
         probe, reach, base = self.probe, self.reach, self.reach.firsts[0].answer
         templates = [estimate_tokens(text) for text in reach.prompts(self.shop.prompts)]
         frame = probe.prompt_tokens - probe.passage_tokens
+        question = sum(estimate_tokens(case.question) for case in self.every) / len(self.every)
         own = estimate_tokens(self.shop.prompts.get(base.prompt.name, base.prompt.version).text)
         factors = reach.passages()
-        most = reach.context_tokens if factors is None else min(probe.passage_tokens * factors[1], reach.context_tokens)
+        room = reach.context_tokens
+        most = room if factors is None or probe.full else min(probe.passage_tokens * factors[1], room)
+        texts = max(frame - own, question) + max(most, probe.passage_tokens)
         least = probe.passage_tokens * min(1.0, factors[0] if factors else 0.5)
         asked = Between(
             low=max(0.0, frame - own + min(templates)) + least,
             likely=probe.prompt_tokens,
-            high=max(0.0, frame - own) + max(templates) + max(most, probe.passage_tokens),
+            high=max(templates) + texts * self._bytes_per_character,
         )
         limits = reach.max_tokens
         said = Between(low=SHARES[0] * limits[0], likely=SHARES[1] * base.max_tokens, high=SHARES[2] * limits[1])
         if probe.answer_tokens is not None:
             said = Between(low=min(probe.answer_tokens, said.low), likely=probe.answer_tokens, high=said.high)
-        characters = 4 * max(templates) + max(len(case.question) for case in self.every) + 4 * reach.context_tokens
+        characters = 4 * max(templates) + max(len(case.question) for case in self.every) + 4 * room
         largest = characters * self._bytes_per_character / BYTES_PER_TOKEN + FRAME_TOKENS
         return Call(asked, said, largest, limits[1])
 
@@ -167,9 +171,9 @@ class _Sum:
     def _passages(self) -> tuple[float, float]:
         return self.probe.passages, self.reach.hits
 
-    @property
+    @cached_property
     def _bytes_per_character(self) -> float:
-        """Of the text that has most; 1 in English, 3 in Chinese."""
+        """Of the text that has most; 1 in English, 3 in Chinese, which has as many more tokens than are counted by the character."""
         texts = [*(one.text for one in self.shop.corpus.documents), *(case.question for case in self.every)]
         return max((len(text.encode("utf-8", "replace")) / len(text) for text in texts if text), default=1.0)
 
@@ -177,7 +181,8 @@ class _Sum:
         """What the vector of a question costs."""
         tokens = [estimate_tokens(case.question) for case in self.every]
         prices = [self._embedding(spec, 1.0) for spec in self.reach.embedders]
-        return Between(low=min(prices) * min(tokens), likely=prices[0] * sum(tokens) / len(tokens), high=max(prices) * max(tokens))
+        most = max(tokens) * self._bytes_per_character
+        return Between(low=min(prices) * min(tokens), likely=prices[0] * sum(tokens) / len(tokens), high=max(prices) * most)
 
     def _rerank_usd(self) -> Between:
         candidates = max(self.reach.values("retrieve.candidates") + self.reach.values("retrieve.top_k"))
@@ -192,7 +197,8 @@ class _Sum:
         tokens = [index_tokens(self.shop.corpus, spec, contexts) for spec in self.reach.chunkers]
         prices = [self._embedding(spec, 1.0) for spec in self.reach.embedders]
         every = [count for counts in tokens for count in counts.values()]
-        return Between(low=min(prices) * min(every), likely=prices[0] * tokens[0][contexts[0]], high=max(prices) * max(every))
+        most = max(every) * self._bytes_per_character
+        return Between(low=min(prices) * min(every), likely=prices[0] * tokens[0][contexts[0]], high=max(prices) * most)
 
     def _embedding(self, spec: Spec, tokens: float) -> float:
         if not hosted(spec):

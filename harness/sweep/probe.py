@@ -12,7 +12,7 @@ from harness.golden.case import Case
 from harness.sweep.reach import answering, hosted
 from harness.workshop import Workshop
 from serving.pipeline.answer.answerer import Answerer
-from serving.pipeline.answer.pack import estimate_tokens
+from serving.pipeline.answer.pack import estimate_tokens, pack
 from serving.pipeline.config import RagConfig
 from serving.pipeline.index import CHUNKERS
 from serving.pipeline.index.context import Context, indexed_text
@@ -33,7 +33,8 @@ class Probe:
     """What the base made of a few questions."""
 
     prompt_tokens: float  # a question, on average
-    passage_tokens: float  # of these, the passages
+    passage_tokens: float  # of these, the passages with what frames them
+    full: bool  # some found no room, so that a larger context would hold more
     passages: float  # how many of them
     answer_tokens: float | None  # where the models that answer are local
     pro_share: float
@@ -52,10 +53,12 @@ async def probe(shop: Workshop, config: RagConfig, cases: Sequence[Case]) -> Pro
         if not thinking:
             pipeline = _silent(pipeline, place, local)
         traces = [await pipeline.answer(case.query) for case in cases]
+    packed = [pack(trace.hits, config.answer.context_tokens) for trace in traces]
     said = [use.output_tokens for trace in traces for use in trace.usage if use.calls]
     return Probe(
         prompt_tokens=fmean(estimate_tokens(trace.prompt) for trace in traces),
-        passage_tokens=fmean(sum(estimate_tokens(hit.chunk.text) for hit in trace.passages) for trace in traces),
+        passage_tokens=fmean(estimate_tokens(one.text) for one in packed),
+        full=any(one.dropped or one.truncated for one in packed),
         passages=fmean(len(trace.passages) for trace in traces),
         answer_tokens=fmean(said) if thinking and said else None,
         pro_share=fmean(trace.route is not None and trace.route.tier == "pro" for trace in traces),

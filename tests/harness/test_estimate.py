@@ -171,6 +171,29 @@ def test_a_judge_without_a_known_price_leaves_the_dollars_of_answers_known(world
     assert estimated(world, **asked).unpriced == (UNKNOWN,)
 
 
+@pytest.mark.parametrize(("base", "space"), [
+    ({"retrieve": {"top_k": 1}}, {"retrieve.top_k": {"int": [1, 5]}}),
+    ({"retrieve": {"top_k": 5}, "context_tokens": 64}, {"answer.context_tokens": {"int": [64, 1500]}}),
+])  # fmt: skip
+def test_no_configuration_of_a_space_reads_more_than_was_quoted(world: World, base: dict[str, Any], space: dict[str, Any]) -> None:
+    def asked(retrieve: dict[str, Any], context_tokens: int = 1500) -> dict[str, Any]:
+        prompt = {"name": "general", "version": 3, "by_domain": False}
+        return {**CONFIG, "retrieve": retrieve, "answer": {**CONFIG["answer"], "prompt": prompt, "context_tokens": context_tokens}}
+
+    found = estimated(world, base=asked(**base), space=space)
+    most = estimated(world, base=asked({"top_k": 5}), space=space)
+    assert found.input_tokens.high / found.cases.high >= most.input_tokens.likely / most.cases.high
+
+
+def test_a_script_of_more_bytes_has_more_tokens(world: World) -> None:
+    base = {**with_chats(LITE, LITE), "index": {"embedder": {"name": TITAN}}}
+    before = estimated(world, base=base)
+    (world.root / "datasets/corpora/tiny/hr/zh.md").write_text("每位員工每年有三十天帶薪假期。" * 100)
+    found = estimated(world, base=base)
+    assert found.index_usd >= before.index_usd + 0.02e-6 * 1500  # a token for each character
+    assert found.input_tokens.high > 1.5 * before.input_tokens.high
+
+
 def test_a_sweep_begun_from_what_is_kept_asks_before_it_is_gone_on_with_for_money(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     opened(world, base=with_chats(LITE, LITE), trials=1)
     with BedrockDouble(lambda call: Reply("30 days. [1]", input_tokens=300, output_tokens=40)) as double:
