@@ -5,18 +5,23 @@ from dataclasses import dataclass
 
 from harness.judges import judge_spec
 from harness.judges.llm import LlmJudge
+from harness.judges.tasks import Tasks
 from harness.metrics import METRICS
+from harness.metrics.structured import TRIES
 from harness.sweep.between import Between
 from harness.sweep.experiment import Experiment
+from serving.pipeline.answer.pack import estimate_tokens
 from serving.pipeline.models import CHAT_MODELS
 from serving.pipeline.models.prices import price
 from serving.pipeline.registry import Spec
 from serving.pipeline.settings import PipelineSettings
 
-TASK_TOKENS = 500  # of a judge's prompt, beside what is judged
 VERDICT_TOKENS = (20, 80)  # of a judge's reply: low, likely
-LIBRARY_CALLS = 3  # that a metric of ragas or deepeval makes
-PER_PASSAGE = ("judge_context_relevance",)  # metrics that ask once for each passage
+LIBRARY_TOKENS = 1500  # of a prompt of ragas or deepeval, beside what is judged: they come with examples
+LIBRARY_CALLS = 4  # that a metric of theirs makes
+LIBRARY_REPLY = 3  # times an answer's length: they have it repeated statement by statement, with reasons
+PER_PASSAGE = ("judge_context_relevance", "ragas_llm_context_precision")  # metrics that ask once for each passage
+ONE = Between(low=1, likely=1, high=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +63,7 @@ class Asking:
     """What one case takes of the models that do one kind of work."""
 
     models: tuple[Priced, ...]
-    calls: float
+    calls: Between
     input_tokens: Between
     output_tokens: Between
     usd: Between
@@ -66,7 +71,7 @@ class Asking:
 
     @classmethod
     def of(
-        cls, call: Call, models: Sequence[Priced], likely: Sequence[tuple[Priced, float]], *, calls: float = 1.0, most: float = 1.0
+        cls, call: Call, models: Sequence[Priced], likely: Sequence[tuple[Priced, float]], *, calls: Between, most: float = 1.0
     ) -> "Asking":
         """The cheapest of the models at the least tokens, the dearest at the most; `most` are the calls that one case can come to."""
         asked, said = call.input_tokens, call.output_tokens
@@ -79,24 +84,46 @@ class Asking:
         return cls(tuple(models), calls, asked * calls, said * calls, usd * calls, dearest)
 
 
-def judging(experiment: Experiment, settings: PipelineSettings, answer: Call, passages: tuple[float, float]) -> list[Asking]:
-    """What the judges of one case take; nothing where no chat model judges. `passages`: how many are likely, how many at most."""
+@dataclass(frozen=True, slots=True)
+class _Judge:
+    """How a kind of metric asks its chat model."""
+
+    model: Priced
+    task_tokens: float  # of a prompt, beside what is judged
+    calls: int  # of a metric
+    limit: float  # of a reply
+    tries: int
+
+    def of(self, metrics: int, answer: Call, parts: Between) -> Asking:
+        """What so many metrics take for one case; `parts` are the texts that each judges one by one, 1 where it judges the whole."""
+        task, share = self.task_tokens, Between(low=0, likely=1 / parts.likely, high=1 / parts.high)
+        judged = Call(
+            input_tokens=Between(low=task, likely=task, high=task) + answer.input_tokens * share + answer.output_tokens,
+            output_tokens=Between(low=VERDICT_TOKENS[0], likely=VERDICT_TOKENS[1], high=self.limit),
+            largest=2 * task + answer.largest / parts.high + answer.limit + self.limit,
+            limit=self.limit,
+        )
+        calls = parts * (metrics * self.calls)
+        return Asking.of(judged, [self.model], [(self.model, 1.0)], calls=calls, most=calls.high * self.tries)
+
+
+def judging(experiment: Experiment, settings: PipelineSettings, answer: Call, passages: Between) -> list[Asking]:
+    """What the judges of one case take; nothing where no chat model judges. `passages`: how many there are to judge."""
     metrics = [name.partition("@")[0] for name in experiment.metrics]
     asking = [name for name in metrics if getattr(METRICS.load(name), "needs_judge", False)]
     spec = judge_spec(experiment.judge) if experiment.judge else None
     if not asking or spec is None or spec.name != "llm":
         return []
     params = LlmJudge.Params.model_validate(spec.params)
-    judge = Priced.of(params.model, settings)
-    own = [name for name in asking if name.startswith("judge_")]
-    each = sum(passages[0] if name in PER_PASSAGE else 1.0 for name in own) * params.repeats
-    most = sum(passages[1] if name in PER_PASSAGE else 1.0 for name in own) * params.repeats
-    library = LIBRARY_CALLS * (len(asking) - len(own))
-    tokens = Between(low=TASK_TOKENS, likely=TASK_TOKENS, high=TASK_TOKENS)
-    judged = Call(
-        input_tokens=tokens + answer.input_tokens * Between(low=0, likely=1, high=1) + answer.output_tokens,
-        output_tokens=Between(low=VERDICT_TOKENS[0], likely=VERDICT_TOKENS[1], high=params.max_tokens),
-        largest=2 * TASK_TOKENS + answer.largest + answer.limit + params.max_tokens,
-        limit=params.max_tokens,
-    )
-    return [Asking.of(judged, [judge], [(judge, 1.0)], calls=each + library, most=(most + library) * (params.retries + 1))]
+    model, tasks = Priced.of(params.model, settings), Tasks(settings.prompts)
+    task_tokens = max(estimate_tokens(tasks.get(name).prompt.text) for name in tasks.names())
+    ours = _Judge(model, task_tokens, params.repeats, params.max_tokens, params.retries + 1)
+    library = _Judge(model, LIBRARY_TOKENS, LIBRARY_CALLS, max(params.max_tokens, LIBRARY_REPLY * answer.limit), TRIES)
+    kinds = [(ours, [name for name in asking if name.startswith("judge_")])]
+    kinds += [(library, [name for name in asking if not name.startswith("judge_")])]
+    found = []
+    for judge, names in kinds:
+        single = sum(name in PER_PASSAGE for name in names)
+        found += [judge.of(len(names) - single, answer, ONE)] if single < len(names) else []
+        found += [judge.of(single, answer, passages)] if single else []
+    return found

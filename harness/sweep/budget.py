@@ -135,7 +135,10 @@ class Purse:
     def cost(self, report: EvalReport, judge_usd: float) -> float:
         """What a block has cost; a case dearer than was thought possible makes all later ones count as much."""
         self.case_usd = max([self.case_usd, *(trace.usd for trace in report.traces)])
-        return spent(report, self.case_usd) + judge_usd
+        usd = spent(report, self.case_usd) + judge_usd
+        if len(self._away) <= 1:  # else judges may have been paid for other blocks' cases too
+            self.case_usd = max(self.case_usd, usd / len(report.rows))
+        return usd
 
     @property
     def away_usd(self) -> float:

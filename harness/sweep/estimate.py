@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from harness.golden.case import Case
 from harness.golden.sets import GoldenSet
-from harness.sweep.asking import Asking, Call, Priced, judging
+from harness.sweep.asking import ONE, Asking, Call, Priced, judging
 from harness.sweep.between import Between, total
 from harness.sweep.experiment import Experiment
 from harness.sweep.probe import CASES, Probe, index_tokens, probe
@@ -140,7 +140,7 @@ class _Sum:
         settings, share = self.shop.settings, self.probe.pro_share
         models = [Priced.of(spec, settings) for spec in self.reach.chats]
         tiers = self.reach.firsts[0].answer.models
-        return Asking.of(call, models, [(Priced.of(tiers.lite, settings), 1 - share), (Priced.of(tiers.pro, settings), share)])
+        return Asking.of(call, models, [(Priced.of(tiers.lite, settings), 1 - share), (Priced.of(tiers.pro, settings), share)], calls=ONE)
 
     def _call(self) -> Call:
         """The call that answers, over all that the space can reach."""
@@ -168,8 +168,9 @@ class _Sum:
         return Call(asked, said, largest, limits[1])
 
     @property
-    def _passages(self) -> tuple[float, float]:
-        return self.probe.passages, self.reach.hits
+    def _passages(self) -> Between:
+        found = max(1.0, self.probe.passages)
+        return Between(low=1, likely=found, high=max(found, self.reach.hits))
 
     @cached_property
     def _bytes_per_character(self) -> float:
@@ -211,12 +212,12 @@ class _Sum:
         experiment, settings = self.experiment, self.shop.settings
         workers = experiment.engine.at_once
         here = Between(low=1, likely=1, high=SLOWER) * (self.probe.ms / 1000 / workers)
-        calls = (1 if asks else 0) + sum(one.calls for one in judges)
+        calls = total([*([ONE] if asks else []), *(one.calls for one in judges)])
         lanes = workers * min(experiment.concurrency, settings.model_concurrency)
         pause = 60 / settings.requests_per_minute if settings.requests_per_minute else 0.0
-        there = [calls * max(seconds / lanes, pause) for seconds in CALL_S]
+        low, likely, high = (max(seconds / lanes, pause) for seconds in CALL_S)
         build = self.probe.index_seconds
-        return cases * (here + Between(low=there[0], likely=there[1], high=there[2])) + Between(
+        return cases * (here + calls * Between(low=low, likely=likely, high=high)) + Between(
             likely=build * (self.reach.indexes // 2), high=build * max(0, self.reach.indexes - 1)
         )
 

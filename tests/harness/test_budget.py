@@ -222,8 +222,15 @@ def test_a_case_that_failed_may_have_cost_the_most_and_one_that_was_refused_cost
 def test_a_case_dearer_than_was_thought_possible_makes_later_ones_count_as_much() -> None:
     purse = Purse(10.0, 0.1)
     dear = replace(a_trace(), usage=(Usage("m", 1, 1, 0.4),))
-    purse.cost(EvalReport(None, (CaseResult(a_case(), trace=dear),)), 0.0)  # type: ignore[arg-type]
+    report = EvalReport(None, (CaseResult(a_case(), trace=dear),))  # type: ignore[arg-type]
+    purse.cost(report, 0.0)
     assert purse.case_usd == 0.4
+    purse.cost(report, 0.5)
+    assert purse.case_usd == 0.9
+    for _ in range(2):
+        purse.take(0.9)
+    purse.cost(report, 5.0)  # of both blocks, for all that is known
+    assert purse.case_usd == 0.9
 
 
 def test_time_ends_a_search_between_two_trials_and_keeps_what_is_finished(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 import asyncio
 import io
 import json
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from serving.pipeline.errors import ConfigError, PromptError
 from serving.pipeline.prompts import PromptLibrary
 from tests.doubles.bedrock import CREDENTIALS, BedrockDouble, Reply
 from tests.harness.sweeping import experiment
-from tests.harness.world import CONFIG, World
+from tests.harness.world import CONFIG, REPOSITORY, World
 
 LITE, PRO = "bedrock_converse:amazon.nova-lite-v1:0", "bedrock_converse:amazon.nova-pro-v1:0"
 UNKNOWN = "bedrock_converse:amazon.unheard-of-v1:0"
@@ -134,6 +135,34 @@ def test_judges_are_counted_with_their_retries(world: World) -> None:
     assert judged.hosted == (LITE, PRO)
     assert judged.input_tokens.likely > 2 * alone.input_tokens.likely
     assert judged.case_usd > 6 * alone.case_usd  # two metrics, three tries each, of a dearer model
+
+
+def test_a_judge_of_each_passage_is_counted_for_as_many_as_the_space_may_find(world: World) -> None:
+    judged: dict[str, Any] = {"metrics": ["quality", "judge_context_relevance"], "judge": f"llm:{PRO}"}
+    space = {"retrieve.top_k": {"int": [1, 20]}}
+    few, many = (estimated(world, base={**CONFIG, "retrieve": {"top_k": top_k}}, space=space, **judged) for top_k in (1, 20))
+    assert many.usd.likely > 2 * few.usd.likely
+    assert few.usd.high / few.cases.high >= many.usd.likely / many.cases.likely
+
+
+def test_judges_are_counted_with_the_prompts_that_they_are_given(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    judged: dict[str, Any] = {"base": with_chats(LITE, LITE), "metrics": ["quality", "judge_coherence"], "judge": f"llm:{PRO}"}
+    shipped = estimated(world, **judged)
+    shutil.copytree(REPOSITORY / "prompts", "own")
+    path = Path("own/judge/coherence/v1.md")
+    path.write_text(path.read_text() + "Mind what hangs together. " * 1000)  # 6500 tokens
+    monkeypatch.setenv("TOUCHSTONE_PROMPTS", "own")
+    own = estimated(world, **judged)
+    assert own.case_usd > shipped.case_usd + 3 * 6000 * 0.8e-6  # in each of three tries
+
+
+def test_a_librarys_metric_takes_several_calls_with_examples_and_long_replies(world: World) -> None:
+    judged: dict[str, Any] = {"base": with_chats(LITE, LITE), "judge": f"llm:{PRO}"}
+    plain = estimated(world, metrics=["quality"], **judged)
+    found = estimated(world, metrics=["quality", "ragas_factual_correctness"], **judged)
+    context, answer = 1500, 400  # tokens at most; two bytes a token are twice as many
+    call = (2 * 1500 + 2 * context + 3 * answer) * 0.8e-6 + 3 * answer * 3.2e-6
+    assert found.case_usd - plain.case_usd > 4 * 2 * call
 
 
 def test_an_unknown_price_is_told_and_needs_a_yes(world: World) -> None:
