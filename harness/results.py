@@ -61,6 +61,7 @@ class Header:
     directions: Mapping[str, str] = field(default_factory=dict)  # metric → higher or lower is better
     amounts: tuple[str, ...] = ()  # metrics that are no shares from 0 to 1: tokens, dollars, milliseconds
     judge: str = ""  # name and id of the judge that was asked
+    prompts_digest: str = ""  # over the texts of the prompts in reach
     started_at: str = ""
     seconds: float = 0.0
     format: int = FORMAT

@@ -82,7 +82,9 @@ class Workshop:
 
     async def evaluate(self, config: RagConfig, split: Split, evaluator: Evaluator, progress: Progress | None = None) -> EvalReport:
         """Score a configuration on a split."""
-        return await evaluator.run(await self.pipeline(config), config, split, progress)
+        report = await evaluator.run(await self.pipeline(config), config, split, progress)
+        prompts = digest_of(self.prompts.texts(config.answer.prompt))
+        return replace(report, header=replace(report.header, prompts_digest=prompts))
 
 
 def _exact(index: OpenIndex) -> bool:

@@ -1,7 +1,6 @@
 """`touchstone promote`: a sweep's winner becomes a release, and a channel points at it."""
 
 import asyncio
-import subprocess
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +15,7 @@ def promote(
     as_json: AsJson = False,
 ) -> None:
     """Write the release of a winner and point a channel at it."""
+    from harness.checkout import ROOT, commit
     from harness.promote import newest_winner, read_winner
     from harness.promote import promote as ship
     from harness.workshop import Workshop
@@ -24,7 +24,7 @@ def promote(
     path = winner or newest_winner(places.reports)
     document = read_winner(path)
     workshop = Workshop(places, read_corpus(document["corpus"], places), read_prompts(places))
-    done = asyncio.run(ship(document, workshop, root=places.releases, channel=channel, git_commit=_commit()))
+    done = asyncio.run(ship(document, workshop, root=places.releases, channel=channel, git_commit=commit(ROOT)))
     if as_json:
         print_json({"release": done.release.digest, "folder": str(done.release.folder), "channel": done.channel.model_dump(mode="json")})
         return
@@ -33,12 +33,3 @@ def promote(
     typer.echo(f"  {evidence['reason']}")
     typer.echo(f"channel {channel} → {done.channel.stable} (revision {done.channel.revision})")
     typer.echo(f"\nserve it: touchstone serve --channel {channel}")
-
-
-def _commit() -> str:
-    """The commit of the checkout, or "" outside one."""
-    try:
-        done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=False)  # noqa: S607
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""

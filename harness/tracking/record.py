@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.checkout import code
 from harness.golden.sets import Split
 from harness.report.charts import figures
 from harness.report.found import Found
 from harness.report.sweep import experiment_text
-from harness.results import EvalReport, numbers, table
+from harness.results import EvalReport, Header, numbers, table
 from harness.sweep.journal import journal
 from harness.sweep.verdict import SweepResult
 from harness.tracking.base import Run
@@ -33,6 +34,7 @@ def record_evaluation(run: Run, report: EvalReport, config: RagConfig, split: Sp
             "touchstone.corpus_digest": header.corpus_digest,
             "touchstone.golden": f"{header.golden}:{header.split}",
             "touchstone.golden_digest": header.golden_digest,
+            **_made_by(header),
             "touchstone.state": "failed" if report.outages else "complete",
             "touchstone.money": "simulated" if report.simulated else "billed",
         }
@@ -54,6 +56,7 @@ def record_sweep(run: Run, result: SweepResult, files: Sequence[Path]) -> None:
             "touchstone.golden": experiment.golden,
             "touchstone.golden_digest": winner.holdout.header.golden_digest,
             "touchstone.corpus_digest": winner.holdout.header.corpus_digest,
+            **_made_by(winner.holdout.header),
             "touchstone.verdict": result.verdict,
             "touchstone.reason": result.reason,
             "touchstone.ended": result.ended,
@@ -75,6 +78,13 @@ def record_sweep(run: Run, result: SweepResult, files: Sequence[Path]) -> None:
         run.text(f"plots/{name}.json", json.dumps(figure, ensure_ascii=False))
     for path in files:
         run.text(path.name, path.read_text(encoding="utf-8"))
+
+
+def _made_by(header: Header) -> dict[str, str]:
+    """What made the numbers beside the configuration: prompts, code, metrics by version, and the judge where there is one."""
+    versions = ", ".join(f"{name} {version}" for name, version in header.metric_versions.items())
+    known = {"prompts_digest": header.prompts_digest, "code": code(), "metric_versions": versions, "judge": header.judge}
+    return {f"touchstone.{name}": value for name, value in known.items() if value}
 
 
 def _totals(result: SweepResult) -> dict[str, float | None]:

@@ -81,3 +81,11 @@ def test_dollars_are_unknown_where_one_model_has_no_known_price() -> None:
 
     unpriced = replace(a_full_trace(), usage=(Usage("m", 10, 5, priced=False),))
     assert a_report(SCORED, CaseResult(a_case(id="c3"), (), unpriced)).costs["usd"] is None
+
+
+def test_a_report_from_before_prompts_were_named_is_read(tmp_path: Path) -> None:
+    write_report(a_report(SCORED), tmp_path / "cases.jsonl")
+    text = (tmp_path / "cases.jsonl").read_text()
+    (tmp_path / "cases.jsonl").write_text(text.replace(', "prompts_digest": ""', ""))
+    assert text != (tmp_path / "cases.jsonl").read_text()
+    assert read_report(tmp_path / "cases.jsonl").header.prompts_digest == ""

@@ -2,12 +2,20 @@ import asyncio
 from pathlib import Path
 
 import pytest
+import yaml
 
+from harness.checkout import code
 from harness.golden.sets import Split
+from harness.metrics import metric
 from harness.settings import HarnessSettings
+from harness.tracking.memory import MemoryRun
 from harness.tracking.mlflow import MlflowTracker
+from harness.tracking.record import record_evaluation
+from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import TrackingError
+from tests.harness.gating import a_report
 from tests.harness.making import a_case
+from tests.harness.world import World
 
 
 @pytest.fixture(scope="module")
@@ -72,3 +80,33 @@ def test_an_unreachable_server_is_one_clear_line_without_its_password(tmp_path: 
     assert "MLflow at http://me:***@127.0.0.1:9 failed" in str(caught.value)
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_every_run_of_a_sweep_names_its_prompts_code_metrics_and_judge(world: World) -> None:
+    asked = yaml.safe_load((world.root / "small.yaml").read_text())
+    (world.root / "small.yaml").write_text(yaml.safe_dump(asked | {"judge": "local", "metrics": ["quality", "recall@5"]}))
+    assert world.touchstone("sweep", "small.yaml", "--json").code == 0
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{world.root}/.touchstone/mlflow/mlflow.db")
+    runs = client.search_runs([client.get_experiment_by_name("touchstone").experiment_id])
+    assert len(runs) > 4  # the sweep, three trials, finalists
+    versions = {name: metric(name).version for name in ("quality", "recall@5")}
+    prompts: dict[str, set[str]] = {}
+    for run in runs:
+        tags, params = run.data.tags, run.data.params
+        assert tags["touchstone.code"] == code() != ""
+        assert tags["touchstone.metric_versions"] == ", ".join(f"{name} {version}" for name, version in versions.items())
+        assert tags["touchstone.judge"].startswith("local ")
+        version = params.get("answer.prompt.version") or tags.get("winner.answer.prompt.version", "")
+        prompts.setdefault(version, set()).add(tags["touchstone.prompts_digest"])
+    assert len(prompts) > 1
+    assert all(len(digests) == 1 for digests in prompts.values())
+    assert len(set.union(*prompts.values())) == len(prompts)
+
+
+def test_a_run_without_a_judge_has_no_tag_of_one() -> None:
+    run, report = MemoryRun("r", "x"), a_report(0.5)
+    record_evaluation(run, report, RagConfig.parse({}), Split("tiny/v1", "tune", (a_case(),), "g"))
+    assert "touchstone.judge" not in run.logged_tags
+    assert "touchstone.prompts_digest" not in run.logged_tags  # a report from before it was kept
