@@ -3,10 +3,14 @@
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.sweep.experiment import Experiment
 from harness.sweep.importance import replayed
 from harness.sweep.trial import Tried
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
 
 
 def journal(experiment: Experiment, trials: Sequence[Tried]) -> str:
@@ -15,10 +19,36 @@ def journal(experiment: Experiment, trials: Sequence[Tried]) -> str:
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
-    known = replayed(experiment, [one for one in trials if one.values]).study
+    inside = [one for one in trials if one.values]
+    known = replayed(experiment, inside).study
+    told = [_as_it_ended(trial, one, experiment) for trial, one in zip(known.get_trials(deepcopy=False), inside, strict=True)]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "journal"
         storage = JournalStorage(JournalFileBackend(str(path)))
         study = optuna.create_study(study_name=experiment.name, storage=storage, directions=known.directions)
-        study.add_trials(known.get_trials(deepcopy=False))
+        study.add_trials(told)
         return path.read_text(encoding="utf-8")
+
+
+def _as_it_ended(trial: "FrozenTrial", one: Tried, experiment: Experiment) -> "FrozenTrial":
+    """The study's trial with what was seen at each look, and as given up where the search only counted its mean so far."""
+    from optuna.trial import TrialState, create_trial
+
+    state = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}[one.state]
+    return create_trial(
+        state=state,
+        values=None if one.state == "failed" else list(one.objectives),
+        params=trial.params,
+        distributions=trial.distributions,
+        system_attrs=trial.system_attrs,
+        user_attrs={"trial": one.number},  # Optuna counts anew
+        intermediate_values=_looks(one, experiment),
+    )
+
+
+def _looks(one: Tried, experiment: Experiment) -> dict[int, float]:
+    """The mean of the goal over the cases seen so far, by their number, after each block."""
+    values = [row.value(experiment.goal) for row in one.report.rows]
+    ends = [*range(experiment.block, len(values), experiment.block), len(values)]
+    seen = {end: [value for value in values[:end] if value is not None] for end in ends}
+    return {end: sum(some) / len(some) for end, some in seen.items() if some}

@@ -262,7 +262,27 @@ def test_optuna_opens_the_study_that_is_kept(tmp_path: Path) -> None:
     path.write_text(journal(EXPERIMENT, a_result().trials))
     study = optuna.load_study(study_name="e", storage=JournalStorage(JournalFileBackend(str(path))))
     assert study.best_trial.params == {"retrieve.top_k": 3, "answer.prompt.version": 2}
-    assert [trial.state.name for trial in study.trials] == ["COMPLETE", "COMPLETE", "FAIL"]
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE", "PRUNED", "FAIL"]
+    assert [trial.user_attrs["trial"] for trial in study.trials] == [1, 2, 3]
+
+
+def test_the_study_that_is_kept_has_the_mean_at_each_look(tmp_path: Path) -> None:
+    import optuna
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+    from optuna.visualization import plot_intermediate_values
+
+    knobs = {"retrieve.top_k": 3, "answer.prompt.version": 2}
+    climbing = a_trial(1, knobs, [0.0] * 20 + [1.0] * 20 + [None] * 5)
+    late = a_trial(2, knobs | {"retrieve.top_k": 4}, [None] * 20 + [0.5] * 20, state="pruned")
+    path = tmp_path / "study.journal"
+    path.write_text(journal(EXPERIMENT, [climbing, late]))
+    study = optuna.load_study(study_name="e", storage=JournalStorage(JournalFileBackend(str(path))))
+    assert [trial.intermediate_values for trial in study.trials] == [{20: 0.0, 40: 0.5, 45: 0.5}, {40: 0.5}]
+    assert [trial.values for trial in study.trials] == [[0.5], [0.5]]
+    assert study.best_trial.user_attrs["trial"] == 1
+    drawn = plot_intermediate_values(study)
+    assert [list(line.x) for line in drawn.data] == [[20, 40, 45], [40]]
 
 
 # ── on disk ──
