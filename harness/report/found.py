@@ -50,6 +50,11 @@ class Found:
         """The trial whose cases are shown: the winner, or the best so far."""
         return self.result.winner.tried if self.result else self.best
 
+    @property
+    def champion(self) -> Tried | None:
+        """The trial of the champion, where one was recorded that is not the base."""
+        return next((one for one in self.trials if one.label == "champion"), None)
+
     @cached_property
     def states(self) -> Counter[str]:
         """How many trials ended how."""

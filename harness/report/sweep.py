@@ -1,23 +1,36 @@
 """The report of a sweep: one page that fetches nothing, the same in Markdown, and the experiment as it ran."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
+from harness.promote import WINNER
 from harness.report.charts import figures
 from harness.report.found import Found, crashed, seen_rows, state_of, value_of, why_of
 from harness.report.page import render, weakest
 from harness.report.plotly import Charts
 from harness.report.sweep_markdown import markdown
-from harness.report.words import change_rows, difference_words, share_words, time_words, title_of, usd_words, verdict_words
+from harness.report.words import (
+    change_rows,
+    difference_words,
+    incumbent_words,
+    share_words,
+    time_words,
+    title_of,
+    usd_words,
+    verdict_words,
+)
 from harness.sweep.experiment import Experiment
 from harness.sweep.folder import SweepFolder, experiment_of
 from harness.sweep.importance import SHUFFLES
 from harness.sweep.verdict import SweepResult, p_words
+from serving.pipeline.config import RagConfig
 from serving.pipeline.files import write_text
 
 EXPERIMENT = "experiment.yaml"
+CHAMPION = "champion.yaml"
 LISTED = 300  # trials in the page's table; the charts and MLflow have all
 
 
@@ -30,7 +43,7 @@ class Written:
 
 
 def write_sweep(result: SweepResult, folder: Path) -> Path:
-    """Write `report.html`, `report.md` and `experiment.yaml` of a sweep; returns the HTML's path."""
+    """Write `report.html`, `report.md`, `experiment.yaml` and the champion it was held against; returns the HTML's path."""
     return _write(Found(result.experiment, result.trials, result), SweepFolder(folder), folder)
 
 
@@ -46,6 +59,8 @@ def write_kept_sweep(path: Path, folder: Path) -> Written:
 
 def _write(found: Found, kept: SweepFolder, folder: Path) -> Path:
     shown = found.shown
+    commands = [f"touchstone sweep {_typed(folder / EXPERIMENT)}"]
+    commands += [f"touchstone promote {_typed(kept.path / WINNER)}"] if found.result else []
     page = render(
         "sweep.html.j2",
         title=title_of(found),
@@ -54,10 +69,11 @@ def _write(found: Found, kept: SweepFolder, folder: Path) -> Path:
         changes=change_rows(found),
         verdict=verdict_words(found),
         weakest=weakest(kept.whole(shown), found.goal) if shown else [],
-        config=yaml.safe_dump(shown.config.model_dump(mode="json"), sort_keys=False, allow_unicode=True) if shown else "",
+        config=config_text(shown.config) if shown else "",
         seen=seen_rows([one.report for one in found.trials]),
         listed=LISTED,
-        experiment_file=EXPERIMENT,
+        commands=commands,
+        incumbent=incumbent_words(found),
         shuffles=SHUFFLES,
         p_words=p_words,
         state_of=state_of,
@@ -70,7 +86,9 @@ def _write(found: Found, kept: SweepFolder, folder: Path) -> Path:
         usd_words=usd_words,
     )
     write_text(folder / EXPERIMENT, experiment_text(found.experiment))
-    write_text(folder / "report.md", "\n".join(markdown(found, EXPERIMENT)) + "\n")
+    if found.champion:
+        write_text(folder / CHAMPION, config_text(found.champion.config))
+    write_text(folder / "report.md", "\n".join(markdown(found, commands)) + "\n")
     write_text(folder / "report.html", page)
     return folder / "report.html"
 
@@ -79,3 +97,14 @@ def experiment_text(experiment: Experiment) -> str:
     """An experiment as the file that runs it again: what the command line changed is in it."""
     data = experiment.model_dump(mode="json", exclude_defaults=True)
     return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+
+
+def config_text(config: RagConfig) -> str:
+    """A configuration as the file that `--config` takes."""
+    return yaml.safe_dump(config.complete().model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _typed(path: Path) -> str:
+    """A path as one types it from the working directory."""
+    here = Path.cwd()
+    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))

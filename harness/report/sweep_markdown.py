@@ -1,12 +1,14 @@
 """The report of a sweep as Markdown: for a pull request, a terminal, a search."""
 
+from collections.abc import Sequence
+
 from harness.report.found import Found, state_of, value_of, why_of
 from harness.report.page import kind_rows, markdown_table, number, one_line, score_rows
-from harness.report.words import change_rows, difference_words, share_words, time_words, title_of, usd_words, verdict_words
+from harness.report.words import change_rows, difference_words, incumbent_words, share_words, time_words, title_of, usd_words, verdict_words
 from harness.sweep.verdict import SweepResult, p_words
 
 
-def markdown(found: Found, experiment_file: str) -> list[str]:
+def markdown(found: Found, commands: Sequence[str]) -> list[str]:
     """Verdict, incumbent against rival, finalists, front, knobs, trials, cost, how to do it again."""
     lines = [
         f"# {title_of(found)}: {found.result.verdict if found.result else 'not finished'}",
@@ -23,7 +25,7 @@ def markdown(found: Found, experiment_file: str) -> list[str]:
         lines += ["", *markdown_table(head, [[f"`{path}`", str(before), str(after)] for path, before, after in changes])]
     if found.result:
         lines += [*_against(found, found.result), *_finalists(found, found.result)]
-    return [*lines, *_front(found), *_knobs(found), *_trials(found), *_scores(found), *_cost(found), *_again(found, experiment_file)]
+    return [*lines, *_front(found), *_knobs(found), *_trials(found), *_scores(found), *_cost(found), *_again(found, commands)]
 
 
 def _against(found: Found, result: SweepResult) -> list[str]:
@@ -120,7 +122,7 @@ def _cost(found: Found) -> list[str]:
     return lines
 
 
-def _again(found: Found, experiment_file: str) -> list[str]:
+def _again(found: Found, commands: Sequence[str]) -> list[str]:
     if not found.trials:
         return []
     head, experiment = found.trials[0].report.header, found.experiment
@@ -128,8 +130,9 @@ def _again(found: Found, experiment_file: str) -> list[str]:
         "",
         "## Do it again",
         "",
-        f"    touchstone sweep {experiment_file}",
+        *(f"    {command}" for command in commands),
         "",
+        one_line(incumbent_words(found)),
         one_line(
             f"Experiment {experiment.digest}, seed {experiment.seed}, {head.golden} {head.golden_digest}, corpus {head.corpus_digest}."
         ),

@@ -25,6 +25,15 @@ def verdict_words(found: Found) -> str:
     return f"The {winner.label} wins." if winner.label else f"Trial {winner.name} wins."
 
 
+def incumbent_words(found: Found) -> str:
+    """What had to be beaten, and where it is kept."""
+    if found.champion is None:  # before the verdict it may only not have been tried yet
+        words = "What had to be beaten was the experiment's base: no other configuration was recorded as champion."
+        return words if found.result else ""
+    which = f"the champion recorded when the sweep was begun, configuration {found.champion.report.header.config_digest}"
+    return f"What had to be beaten was {which}, kept in champion.yaml; a new sweep has to beat the champion recorded by then."
+
+
 def change_rows(found: Found) -> list[Change]:
     """What is different in the rival (or the best so far), by the space's paths."""
     other = found.rival.tried if found.rival else found.best

@@ -10,7 +10,7 @@ from harness.checkout import code
 from harness.golden.sets import Split
 from harness.report.charts import figures
 from harness.report.found import Found
-from harness.report.sweep import experiment_text
+from harness.report.sweep import CHAMPION, EXPERIMENT, config_text, experiment_text
 from harness.results import EvalReport, Header, numbers, table
 from harness.sweep.journal import journal
 from harness.sweep.verdict import SweepResult
@@ -73,8 +73,11 @@ def record_sweep(run: Run, result: SweepResult, files: Sequence[Path]) -> None:
         run.metrics({f"tune.{experiment.goal}": tried.objective}, step)
     run.table("trials.json", _trial_rows(result))
     run.text("study.journal", journal(experiment, result.trials))
-    run.text("experiment.yaml", experiment_text(experiment))
-    for name, figure in figures(Found(experiment, result.trials, result)).items():
+    run.text(EXPERIMENT, experiment_text(experiment))
+    found = Found(experiment, result.trials, result)
+    if found.champion:
+        run.text(CHAMPION, config_text(found.champion.config))
+    for name, figure in figures(found).items():
         run.text(f"plots/{name}.json", json.dumps(figure, ensure_ascii=False))
     for path in files:
         run.text(path.name, path.read_text(encoding="utf-8"))

@@ -292,8 +292,10 @@ def test_a_folder_alone_gives_the_same_report(tmp_path: Path) -> None:
     result = a_result()
     where = kept(tmp_path / "sweep", result)
     where.write_result(result)
-    first = write_sweep(result, tmp_path / "first").read_text()
-    again = write_kept_sweep(where.path, tmp_path / "again")
+    page = write_sweep(result, where.path)
+    first = page.read_text()
+    page.unlink()
+    again = write_kept_sweep(where.path, where.path)
     assert again.ended and again.page.read_text() == first
 
 
