@@ -118,11 +118,13 @@ class SweepFolder:
         """What was asked."""
         path = self.path / STATE
         try:
-            return Begun.model_validate_json(path.read_bytes())
+            begun = Begun.model_validate_json(path.read_bytes())
         except FileNotFoundError:
             raise DataError(f"No sweep in {self.path}: it has no {STATE}.") from None
         except ValidationError as error:
             raise DataError(explain(error, str(path), list(Begun.model_fields))) from None
+        _experiment(begun.experiment, path)
+        return begun
 
     def keep(self, tried: Tried) -> None:
         """Keep a finished trial: its report first, then the line that says it is finished."""
@@ -190,16 +192,19 @@ class SweepFolder:
         try:
             ended = _ENDED.parse(path.read_text(encoding="utf-8"))
         except (ValidationError, OSError, UnicodeDecodeError):
-            raise DataError(f"{path}: not what a sweep found. Write it anew: touchstone sweep --folder {self.path}") from None
+            raise self._no_result() from None
+        experiment = _experiment(ended.experiment, path)
         trials = {one.number: one for one in self.finished()}
         if trials.keys() != set(ended.trials):
             return None
+        if not {ended.winner} <= {one.number for one in ended.finalists} <= trials.keys():
+            raise self._no_result()
         finalists = tuple(
             Finalist(trials[one.number], read_report(self._holdout(trials[one.number])), one.against) for one in ended.finalists
         )
         winner = next(one for one in finalists if one.tried.number == ended.winner)
         return SweepResult(
-            Experiment.model_validate(ended.experiment),
+            experiment,
             tuple(trials[number] for number in ended.trials),
             finalists,
             winner,
@@ -214,6 +219,9 @@ class SweepFolder:
 
     def _trial(self, number: int) -> Path:
         return self.path / "trials" / f"{number:03d}.jsonl"
+
+    def _no_result(self) -> DataError:
+        return DataError(f"{self.path / RESULT}: not what a sweep found. Write it anew: touchstone sweep --folder {self.path}")
 
     def _holdout(self, tried: Tried) -> Path:
         return self.path / "holdout" / f"{tried.number:03d}.jsonl"
@@ -250,6 +258,14 @@ def _named(state: Path, name: str) -> bool:
 def experiment_of(begun: Begun) -> Experiment:
     """The experiment as it was when the sweep was begun."""
     return Experiment.model_validate(begun.experiment)
+
+
+def _experiment(plain: Mapping[str, Any], source: Path) -> Experiment:
+    """An experiment out of one of a sweep's files, which an older version or a hand may have written."""
+    try:
+        return Experiment.model_validate(plain)
+    except ValidationError as error:
+        raise DataError(explain(error, f"{source}, experiment", list(Experiment.model_fields))) from None
 
 
 def refuse_changed(begun: Begun, now: Mapping[str, str]) -> None:

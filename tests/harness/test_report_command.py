@@ -96,3 +96,32 @@ def test_an_unknown_run_is_one_line_with_near_names(world: World) -> None:
     assert said.code == 2
     assert "Did you mean 'first'?" in said.err
     assert len(said.err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["sweep.json", "result.json"])
+def test_a_sweep_of_another_version_is_one_line_that_names_what_is_wrong(world: World, name: str) -> None:
+    assert world.touchstone("sweep", "small.yaml", "--no-tracking", "--json", "--trials", "2").code == 0
+    [folder] = (world.root / "reports/sweeps").iterdir()
+    kept = json.loads((folder / name).read_text())
+    kept["experiment"] |= {"trails": 3}
+    (folder / name).write_text(json.dumps(kept))
+    if name == "sweep.json":
+        (folder / "result.json").unlink()
+        commands = [["report", "latest"], ["sweep", "--resume", "--no-tracking"]]
+    else:
+        commands = [["report", "latest"]]
+    for command in commands:
+        said = world.touchstone(*command)
+        assert said.code == 2, said
+        assert f"{name}, experiment: unknown key 'trails'. Did you mean 'trials'?" in said.err
+        assert len(said.err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("change", [{"winner": 7}, {"finalists": []}, {"finalists": [{"number": 9, "against": None}], "winner": 9}])
+def test_a_verdict_over_trials_that_are_not_there_is_one_line(world: World, change: dict[str, object]) -> None:
+    assert world.touchstone("sweep", "small.yaml", "--no-tracking", "--json", "--trials", "2").code == 0
+    [folder] = (world.root / "reports/sweeps").iterdir()
+    (folder / "result.json").write_text(json.dumps(json.loads((folder / "result.json").read_text()) | change))
+    said = world.touchstone("report", "latest")
+    assert said.code == 2
+    assert "result.json: not what a sweep found. Write it anew: touchstone sweep --folder" in said.err
