@@ -1,6 +1,6 @@
 """What the harness tells a tracker, whoever it is."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -17,8 +17,12 @@ class Run(Protocol):
         """Parameters by dotted path."""
         ...
 
-    def metrics(self, values: Mapping[str, float | None], step: int = 0) -> None:
+    def metrics(self, values: Mapping[str, float | None]) -> None:
         """Numbers; a `None` is left out."""
+        ...
+
+    def history(self, name: str, values: Sequence[float]) -> None:
+        """A number step by step, from 0."""
         ...
 
     def tags(self, values: Mapping[str, str]) -> None:

@@ -1,6 +1,6 @@
 """A tracker that keeps everything in lists, for tests and for `--no-tracking`."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,6 +18,7 @@ class MemoryRun:
         self.state = "running"
         self.logged_params: dict[str, Any] = {}
         self.logged_metrics: dict[str, float] = {}
+        self.logged_histories: dict[str, list[float]] = {}
         self.logged_tags: dict[str, str] = {}
         self.logged_tables: dict[str, list[Mapping[str, Any]]] = {}
         self.logged_texts: dict[str, str] = {}
@@ -28,9 +29,13 @@ class MemoryRun:
         """Keep parameters."""
         self.logged_params |= values
 
-    def metrics(self, values: Mapping[str, float | None], step: int = 0) -> None:
+    def metrics(self, values: Mapping[str, float | None]) -> None:
         """Keep numbers."""
         self.logged_metrics |= {name: value for name, value in values.items() if value is not None}
+
+    def history(self, name: str, values: Sequence[float]) -> None:
+        """Keep a number step by step."""
+        self.logged_histories[name] = list(values)
 
     def tags(self, values: Mapping[str, str]) -> None:
         """Keep tags."""

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from harness.tracking.base import Run
 from serving.pipeline.errors import TrackingError
 
 _BATCH = 100  # MLflow's own limit of parameters per request
+_METRICS = 1000  # and of metrics
 
 
 class MlflowTracker:
@@ -66,14 +67,24 @@ class MlflowRun:
             for start in range(0, len(params), _BATCH):
                 self._client.log_batch(self.id, params=params[start : start + _BATCH])
 
-    def metrics(self, values: Mapping[str, float | None], step: int = 0) -> None:
+    def metrics(self, values: Mapping[str, float | None]) -> None:
         """Log numbers; MLflow's names take no "@", so recall@5 becomes recall_at_5."""
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        metrics = [Metric(metric_name(name), value, now, step) for name, value in values.items() if value is not None]
+        metrics = [Metric(metric_name(name), value, now, 0) for name, value in values.items() if value is not None]
         with _told_in_our_words(self._uri):
             self._client.log_batch(self.id, metrics=metrics)
+
+    def history(self, name: str, values: Sequence[float]) -> None:
+        """Log a number step by step, in batches as MLflow takes them."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        metrics = [Metric(metric_name(name), value, now, step) for step, value in enumerate(values)]
+        with _told_in_our_words(self._uri):
+            for start in range(0, len(metrics), _METRICS):
+                self._client.log_batch(self.id, metrics=metrics[start : start + _METRICS])
 
     def tags(self, values: Mapping[str, str]) -> None:
         """Log tags."""

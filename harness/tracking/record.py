@@ -69,8 +69,7 @@ def record_sweep(run: Run, result: SweepResult, files: Sequence[Path]) -> None:
     )
     run.metrics({f"holdout.{name}": value for name, value in numbers(winner.holdout).items() if name in winner.holdout.summary})
     run.metrics(_totals(result))
-    for step, tried in enumerate(result.trials):
-        run.metrics({f"tune.{experiment.goal}": tried.objective}, step)
+    run.history(f"tune.{experiment.goal}", [tried.objective for tried in result.trials])
     run.table("trials.json", _trial_rows(result))
     run.text("study.journal", journal(experiment, result.trials))
     run.text(EXPERIMENT, experiment_text(experiment))

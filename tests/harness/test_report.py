@@ -345,6 +345,7 @@ def test_the_parent_run_carries_what_the_sweep_found_and_took(tmp_path: Path) ->
         30.0,
     )
     assert metrics["difference"] == pytest.approx(0.5)
+    assert run.logged_histories == {"tune.quality": [one.objective for one in result.trials]}
     assert [row["state"] for row in run.logged_tables["trials.json"]] == ["complete", "complete", "pruned", "failed"]
     assert {"report.html", "experiment.yaml", "study.journal", "plots/gap.json"} <= run.logged_texts.keys()
     assert run.logged_tags["winner.retrieve.top_k"] == "3"

@@ -1,5 +1,6 @@
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -45,6 +46,25 @@ def test_a_run_and_its_child_are_logged_with_everything_they_were_told(places: H
     assert {file.path for file in client.list_artifacts(child.id)} == {"cases.json", "note.md"}
     assert client.get_run(parent.id).data.tags["touchstone.verdict"] == "better"
     assert Path(places.home, "mlflow", "artifacts").is_dir()
+
+
+def test_a_number_step_by_step_is_logged_in_few_requests(places: HarnessSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow import MlflowClient
+
+    sent: list[int] = []
+    plain = MlflowClient.log_batch
+
+    def counting(self: MlflowClient, run_id: str, **more: Any) -> Any:
+        sent.append(len(more.get("metrics", ())))
+        return plain(self, run_id, **more)
+
+    monkeypatch.setattr(MlflowClient, "log_batch", counting)  # the store does not tell how it was asked
+    values = [step / 1100 for step in range(1100)]
+    with MlflowTracker(places).run("sweep") as run:
+        run.history("tune.recall@5", values)
+    assert sent == [1000, 100]
+    kept = MlflowClient(places.tracking_uri).get_metric_history(run.id, "tune.recall_at_5")
+    assert [one.value for one in sorted(kept, key=lambda one: one.step)] == values
 
 
 def test_a_run_left_by_an_exception_is_failed_and_by_the_keyboard_killed(places: HarnessSettings) -> None:
