@@ -1,4 +1,4 @@
-"""Where runs are logged: MLflow, or memory for tests and for `--no-tracking`."""
+"""Where runs are logged: MLflow, or nowhere for `--no-tracking`; tests have memory."""
 
 from harness.settings import HarnessSettings
 from harness.tracking.base import Tracker
@@ -10,6 +10,6 @@ def tracker(settings: HarnessSettings, *, on: bool = True) -> Tracker:
         from harness.tracking.mlflow import MlflowTracker
 
         return MlflowTracker(settings)
-    from harness.tracking.memory import MemoryTracker
+    from harness.tracking.forgetful import ForgetfulTracker
 
-    return MemoryTracker()
+    return ForgetfulTracker()

@@ -1,4 +1,4 @@
-"""A tracker that keeps everything in lists, for tests and for `--no-tracking`."""
+"""A run that keeps everything in lists, for tests."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -64,21 +64,6 @@ class MemoryRun:
     def forget(self, keep: Collection[str]) -> None:
         """Drop the runs below this one that are not to be kept."""
         self.children = [child for child in self.children if child.id in keep]
-
-
-class MemoryTracker:
-    """Opens runs that are forgotten with it."""
-
-    def __init__(self) -> None:
-        self.runs: list[MemoryRun] = []
-
-    @contextmanager
-    def run(self, name: str, again: str = "") -> Iterator[Run]:
-        """Open a run."""
-        run = MemoryRun(name, f"memory-{len(self.runs)}")
-        self.runs.append(run)
-        with _ending(run):
-            yield run
 
 
 @contextmanager

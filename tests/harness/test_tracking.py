@@ -1,4 +1,6 @@
 import asyncio
+import gc
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ from harness.checkout import code
 from harness.golden.sets import Split
 from harness.metrics import metric
 from harness.settings import HarnessSettings
+from harness.tracking import tracker
 from harness.tracking.memory import MemoryRun
 from harness.tracking.mlflow import MlflowTracker
 from harness.tracking.record import record_evaluation
@@ -65,6 +68,33 @@ def test_a_number_step_by_step_is_logged_in_few_requests(places: HarnessSettings
     assert sent == [1000, 100]
     kept = MlflowClient(places.tracking_uri).get_metric_history(run.id, "tune.recall_at_5")
     assert [one.value for one in sorted(kept, key=lambda one: one.step)] == values
+
+
+def test_without_tracking_nothing_is_kept_of_what_a_run_was_told(places: HarnessSettings) -> None:
+    class Row(dict[str, object]):
+        """One that says when it is gone."""
+
+    with tracker(places, on=False).run("sweep") as run:
+        with run.child("trial 0") as child:
+            record_evaluation(child, a_report(0.5), RagConfig.parse({}), Split("tiny/v1", "tune", (a_case(),), "g"))
+            row = Row(case="c1")
+            told = weakref.ref(row)
+            child.table("cases.json", [row])
+            child.text("report.html", "x")
+        run.history("tune.quality", [0.5])
+        run.forget(())
+        del row
+        gc.collect()
+        assert told() is None
+        assert (run.id, run.url, child.id) == ("", "", "")
+
+
+def test_a_page_written_without_tracking_names_no_run(world: World) -> None:
+    found = world.touchstone("sweep", "small.yaml", "--no-tracking", "--json", "--trials", "2").json
+    assert isinstance(found, dict)
+    assert found["run"] == ""
+    assert "MLflow run" not in Path(found["report"]).read_text()
+    assert not (world.root / ".touchstone/mlflow").exists()
 
 
 def test_a_run_left_by_an_exception_is_failed_and_by_the_keyboard_killed(places: HarnessSettings) -> None:
