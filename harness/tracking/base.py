@@ -21,8 +21,8 @@ class Run(Protocol):
         """Numbers; a `None` is left out."""
         ...
 
-    def history(self, name: str, values: Sequence[float]) -> None:
-        """A number step by step, from 0."""
+    def history(self, name: str, values: Sequence[float | None]) -> None:
+        """A number step by step, from 0; a `None` is left out."""
         ...
 
     def tags(self, values: Mapping[str, str]) -> None:

@@ -20,7 +20,7 @@ class ForgetfulRun:
     def metrics(self, values: Mapping[str, float | None]) -> None:
         """Forget numbers."""
 
-    def history(self, name: str, values: Sequence[float]) -> None:
+    def history(self, name: str, values: Sequence[float | None]) -> None:
         """Forget a number step by step."""
 
     def tags(self, values: Mapping[str, str]) -> None:

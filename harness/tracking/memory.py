@@ -18,7 +18,7 @@ class MemoryRun:
         self.state = "running"
         self.logged_params: dict[str, Any] = {}
         self.logged_metrics: dict[str, float] = {}
-        self.logged_histories: dict[str, list[float]] = {}
+        self.logged_histories: dict[str, list[float | None]] = {}
         self.logged_tags: dict[str, str] = {}
         self.logged_tables: dict[str, list[Mapping[str, Any]]] = {}
         self.logged_texts: dict[str, str] = {}
@@ -33,7 +33,7 @@ class MemoryRun:
         """Keep numbers."""
         self.logged_metrics |= {name: value for name, value in values.items() if value is not None}
 
-    def history(self, name: str, values: Sequence[float]) -> None:
+    def history(self, name: str, values: Sequence[float | None]) -> None:
         """Keep a number step by step."""
         self.logged_histories[name] = list(values)
 

@@ -76,12 +76,12 @@ class MlflowRun:
         with _told_in_our_words(self._uri):
             self._client.log_batch(self.id, metrics=metrics)
 
-    def history(self, name: str, values: Sequence[float]) -> None:
+    def history(self, name: str, values: Sequence[float | None]) -> None:
         """Log a number step by step, in batches as MLflow takes them."""
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        metrics = [Metric(metric_name(name), value, now, step) for step, value in enumerate(values)]
+        metrics = [Metric(metric_name(name), value, now, step) for step, value in enumerate(values) if value is not None]
         with _told_in_our_words(self._uri):
             for start in range(0, len(metrics), _METRICS):
                 self._client.log_batch(self.id, metrics=metrics[start : start + _METRICS])

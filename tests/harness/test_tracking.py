@@ -64,10 +64,10 @@ def test_a_number_step_by_step_is_logged_in_few_requests(places: HarnessSettings
     monkeypatch.setattr(MlflowClient, "log_batch", counting)  # the store does not tell how it was asked
     values = [step / 1100 for step in range(1100)]
     with MlflowTracker(places).run("sweep") as run:
-        run.history("tune.recall@5", values)
-    assert sent == [1000, 100]
+        run.history("tune.recall@5", [*values, None, 2.0])
+    assert sent == [1000, 101]
     kept = MlflowClient(places.tracking_uri).get_metric_history(run.id, "tune.recall_at_5")
-    assert [one.value for one in sorted(kept, key=lambda one: one.step)] == values
+    assert [(one.step, one.value) for one in sorted(kept, key=lambda one: one.step)] == [*enumerate(values), (1101, 2.0)]
 
 
 def test_without_tracking_nothing_is_kept_of_what_a_run_was_told(places: HarnessSettings) -> None:
