@@ -121,7 +121,9 @@ class Experiment(Strict):
         return self.config.replace(counted)
 
     def direction(self, name: str) -> Literal["higher", "lower"]:
-        """Which way an objective is better; numbers of cost and time are better low."""
+        """Which way an objective is better; coverage is better high, numbers of cost and time low."""
+        if name.endswith(".coverage"):
+            return "higher"
         base = name.partition("@")[0]
         if base not in METRICS.names():
             return "lower"

@@ -137,3 +137,17 @@ def test_a_parameter_that_the_chosen_plug_in_lacks_is_left_out(tmp_path: Path) -
     assert plain.retrieve.reranker.params == {}
     varied = experiment.apply({"retrieve.reranker.name": "mmr", "retrieve.reranker.relevance": 0.3})
     assert varied.retrieve.reranker.params["relevance"] == 0.3
+
+
+@pytest.mark.parametrize(
+    ("name", "direction"),
+    [
+        ("quality", "higher"),
+        ("input_tokens", "lower"),
+        ("cost.usd", "lower"),
+        ("quality.coverage", "higher"),
+        ("latency_ms.coverage", "higher"),
+    ],
+)
+def test_quality_and_coverage_are_better_high_money_and_time_low(tmp_path: Path, name: str, direction: str) -> None:
+    assert load_experiment(written(tmp_path)).direction(name) == direction
