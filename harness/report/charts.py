@@ -43,13 +43,9 @@ def history(found: Found) -> Figure:
         if some:
             colours = {"complete": BLUE, "pruned": GREY, "failed": RED, "beyond a limit": ORANGE}
             data.append(_points(found, some, [one.number for one in some], state, symbol, colours[state]))
-    base = next((one for one in found.trials if one.label), None)
-    layout = _layout(
-        "trial",
-        f"{found.goal}, tune",
-        legend=_legend(),
-        **(_mark(base.objective, f"the {base.name}") if base and base.objective is not None else {}),
-    )
+    given = [one for one in found.trials if one.label and one.objective is not None]
+    marks = [_mark(given[-1].objectives[0], given[-1].title)] if given else []  # the champion, where there is one
+    layout = _layout("trial", f"{found.goal}, tune", legend=_legend(), shapes=marks)
     layout["xaxis"]["dtick"] = max(1, round(len(found.trials) / 10))  # there is no trial 1.5
     return {"data": data, "layout": layout}
 
@@ -67,7 +63,7 @@ def tradeoff(found: Found) -> Figure:
         line = {"color": GREEN, "width": 2, "shape": shape, "dash": "dot"}
         data.append({"type": "scatter", "mode": "lines", "name": "front", "x": xs, "y": ys, "line": line, "hoverinfo": "skip"})
     ringed = set(map(id, front))
-    named = [one.tried for one in found.result.finalists] if found.result else [found.best]
+    named = found.rival.tried if found.rival else found.best  # beside the base and the champion; finalists often lie on each other
     places = [_scaled(one, across) for one in drawn]
     middle = (min(places) + max(places)) / 2 if places else 0.0  # names lean inwards
     for name, some in (("on the front", front), ("beaten", [one for one in drawn if id(one) not in ringed])):
@@ -75,7 +71,7 @@ def tradeoff(found: Found) -> Figure:
             points = _points(found, some, [_scaled(one, across) for one in some], name, "circle", BLUE)
             points["mode"] = "markers+text"
             points["showlegend"] = False
-            points["text"] = [_text(_role(found, one)) if one.label or one in named else "" for one in some]
+            points["text"] = [_text(_role(found, one)) if one.label or one is named else "" for one in some]
             points["textposition"] = ["top right" if _scaled(one, across) < middle else "top left" for one in some]
             points["marker"] = {
                 "size": 13 if name == "on the front" else 9,
@@ -250,18 +246,10 @@ def _ends(one: Interval) -> str:
 
 
 def _mark(value: float, words: str) -> dict[str, Any]:
-    """A dashed line across a chart, with its name."""
-    line = {
-        "type": "line",
-        "xref": "paper",
-        "x0": 0,
-        "x1": 1,
-        "y0": value,
-        "y1": value,
-        "line": {"color": GREY, "width": 1, "dash": "dash"},
-    }
-    note = {"xref": "paper", "x": 1, "y": value, "text": _text(words), "showarrow": False, "xanchor": "right", "yanchor": "bottom"}
-    return {"shapes": [line], "annotations": [note]}
+    """A dashed line across a chart, named in its legend: beside the line its name would lie on points."""
+    line = {"color": GREY, "width": 1, "dash": "dash"}
+    across = {"xref": "paper", "x0": 0, "x1": 1, "y0": value, "y1": value}
+    return {"type": "line", "line": line, "name": _text(words), "showlegend": True, **across}
 
 
 def _layout(across: str, up: str, **more: Any) -> dict[str, Any]:

@@ -178,6 +178,20 @@ def test_the_best_so_far_counts_only_usable_trials() -> None:
     assert (line["x"], line["y"]) == ([0, 1, 2, 3], [0.5, 0.5, 0.5, 0.6])
 
 
+def test_the_line_to_beat_is_the_incumbents_and_only_the_winner_is_named_beside_it() -> None:
+    plain = a_result()
+    base, *others = plain.trials
+    champion = a_trial(4, {}, HIGH, label="champion")
+    other = a_trial(5, {"retrieve.top_k": 4, "answer.prompt.version": 2}, HIGH[1:])
+    trials = (base, champion, *others, other)
+    result = replace(plain, trials=trials, finalists=(*plain.finalists, Finalist(other, other.report, plain.winner.against)))
+    made = figures(Found(EXPERIMENT, trials, result))
+    [line] = made["history"]["layout"]["shapes"]
+    assert (line["name"], line["showlegend"], line["y0"]) == ("the champion", True, champion.objective)
+    names = {text for points in made["tradeoff"]["data"] for text in points.get("text", ())}
+    assert names == {"base", "champion", "trial 1, winner", ""}
+
+
 def test_a_low_goal_is_best_low() -> None:
     experiment = Experiment.model_validate({"name": "e", "golden": "t/v1", "space": SPACE, "objective": ["cost.usd"]})
     trials = tuple(a_trial(n, {}, [0.5], experiment, objectives=(value,)) for n, value in enumerate((3.0, 1.0, 2.0)))
