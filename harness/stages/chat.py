@@ -1,7 +1,7 @@
 """Chat models whose answers are kept: the same prompt to the same model with the same parameters is asked once."""
 
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -23,7 +23,7 @@ STAGE = "answer"
 
 
 class KeptChat(AskedChat):
-    """Asks the model only what it was never asked before; a call that fails is not kept."""
+    """Asks the model only what it never answered before; neither a call that fails nor silence is kept."""
 
     stages: Any  # Kept; pydantic cannot check a protocol's methods
     model: str
@@ -39,11 +39,12 @@ class KeptChat(AskedChat):
         **kwargs: Any,
     ) -> ChatResult:
         key = self._key(messages, stop, kwargs)
-        message = self._known(key)
-        if message is None:
-            begin = time.perf_counter()
-            message = await self._asked_now().ainvoke(messages, stop=stop, **kwargs)
-            self._keep(key, message, begin)
+        known = self._known(key)
+        if known is not None:
+            return ChatResult(generations=[ChatGeneration(message=message_of(known))])
+        begin = time.perf_counter()
+        message = await self._asked_now().ainvoke(messages, stop=stop, **kwargs)
+        self._keep(key, message, begin)
         return ChatResult(generations=[ChatGeneration(message=message)])
 
     async def _astream(
@@ -54,9 +55,9 @@ class KeptChat(AskedChat):
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         key = self._key(messages, stop, kwargs)
-        value = self.stages.get(STAGE, key)
-        if value is not None:
-            for chunk in chunks_of(unpacked(value)):
+        known = self._known(key)
+        if known is not None:
+            for chunk in chunks_of(known):
                 yield ChatGenerationChunk(message=chunk)
             return
         whole: AIMessageChunk | None = None
@@ -70,12 +71,15 @@ class KeptChat(AskedChat):
     def _key(self, messages: Sequence[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]) -> str:
         return key_of(self.model, self.asked(messages, stop, kwargs))
 
-    def _known(self, key: str) -> AIMessage | None:
+    def _known(self, key: str) -> dict[str, Any] | None:
         value = self.stages.get(STAGE, key)
-        return None if value is None else message_of(unpacked(value))
+        answer = None if value is None else unpacked(value)
+        return None if answer is None or _silent(answer) else answer  # stores of earlier versions hold silence
 
     def _keep(self, key: str, message: AIMessage, begin: float) -> None:
         answer = plain_answer(message)
+        if _silent(answer):  # a failure of the model, which every later run would read again
+            return
         answer["metadata"][KEPT_MS] = round((time.perf_counter() - begin) * 1000, 3)
         self.stages.put(STAGE, key, packed(answer))
 
@@ -87,6 +91,10 @@ class KeptChat(AskedChat):
         if self.max_tokens is None or "max_tokens" not in type(self.inner).model_fields:
             return self.inner
         return self.inner.model_copy(update={"max_tokens": self.max_tokens})
+
+
+def _silent(answer: Mapping[str, Any]) -> bool:
+    return not answer["text"].strip() and not answer["tool_calls"]
 
 
 def kept_chat(spec: Spec, settings: PipelineSettings, stages: Kept, *, replay_only: bool = False) -> ConnectedChat:
