@@ -98,7 +98,7 @@ class Evaluator:
         return await self._score(trace, case, scorers)
 
     async def _score(self, trace: Trace, case: Case, scorers: Sequence[Metric | JudgedMetric]) -> CaseResult:
-        """Every score of one trace; those known from before are not computed again, and a judge out of reach is an outage of the case."""
+        """Every score of one trace; those known from before are not computed again, and a judge or a store out of reach is an outage."""
         judge_id = self.tools.judge.id if self.tools and self.tools.judge else ""
         kept = KeptScores.of(self.stages, trace, case, scorers, judge_id) if self.stages else None
         known = kept.find() if kept else {}
@@ -151,6 +151,9 @@ def _computed(scorer: Metric, trace: Trace, case: Case) -> _Scored:
         score = scorer.score(trace, case)
     except UserError:
         raise
+    except (InfrastructureError, IntegrityError) as error:  # of a store or a model that the metric needs
+        message = f"{scorer.name} could not be computed: {error}"
+        return _Scored(Score(scorer.name, None, message), sound=False, outage=CaseError(type(error).__name__, message, infrastructure=True))
     except Exception as error:  # noqa: BLE001 — a metric that raises leaves its own score out, no other
         return _Scored(Score(scorer.name, None, f"{type(error).__name__}: {error}"), sound=False)
     return _checked(score, sound=True)

@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 
 from harness.evaluate import Evaluator
+from harness.golden.case import Case
 from harness.golden.sets import Split
+from harness.metrics.base import Score
 from harness.results import EvalReport
 from serving.pipeline.config import RagConfig
-from serving.pipeline.errors import ConfigError, DataError, ModelError
+from serving.pipeline.errors import ConfigError, DataError, ModelError, StoreError
 from serving.pipeline.pipeline import SystemClock
 from serving.pipeline.types import Query, Trace
 from tests.harness.making import a_case, a_hit, a_trace
@@ -112,6 +114,22 @@ def test_a_metric_that_raises_or_gives_nan_leaves_out_its_own_score_only(monkeyp
     assert report.mean("recall@5") == 1.0
     monkeypatch.setattr(TokenF1, "score", lambda self, trace, case: self.give(float("nan")))
     assert "NaN" in run(lambda query: GOOD, count=1).rows[0].scores[0].reason
+
+
+def test_a_metric_whose_store_fails_is_an_outage_of_the_case_and_no_missing_score(monkeypatch: pytest.MonkeyPatch) -> None:
+    from harness.metrics.token_f1 import TokenF1
+
+    def cut_off(self: TokenF1, trace: Trace, case: Case) -> Score:
+        if case.id == "c1":
+            raise StoreError("no space left on device")
+        return self.give(1.0)
+
+    monkeypatch.setattr(TokenF1, "score", cut_off)  # likewise
+    report = run(lambda query: GOOD, count=3)
+    [row] = report.outages
+    assert row.case.id == "c1"
+    assert row.error is not None and row.error.kind == "StoreError"
+    assert {score.metric: score.value for score in row.scores} == {"token_f1": None, "recall@5": 1.0}
 
 
 def test_progress_counts_every_case_once() -> None:

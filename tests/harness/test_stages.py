@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -179,6 +180,24 @@ def test_a_damaged_file_says_that_it_may_be_removed(tmp_path: Path) -> None:
     (tmp_path / "stages.db").write_bytes(b"this is no database, but long enough to be looked at" * 100)
     with pytest.raises(StoreError, match=r"stages\.db failed: .*remove it"):
         SqliteStages(tmp_path)
+
+
+@pytest.mark.parametrize("way", ["get_many", "put_many"])
+@pytest.mark.parametrize("stage", ["embed", "search", "chunk", "retrieve", "answer", "score"])
+def test_a_store_that_fails_is_an_outage_wherever_it_is_asked(world: World, monkeypatch: pytest.MonkeyPatch, stage: str, way: str) -> None:
+    whole = getattr(SqliteStages, way)
+
+    def failing(self: SqliteStages, asked: str, *arguments: Any) -> Any:
+        if asked == stage:
+            raise StoreError("the disk is full")
+        return whole(self, asked, *arguments)
+
+    if (stage, way) == ("chunk", "get_many"):  # only what was found before is asked for
+        evaluated(world, load_config(world.root / "tiny.yaml"), open_stages(HarnessSettings()))  # type: ignore[arg-type]
+    monkeypatch.setattr(SqliteStages, way, failing)  # no disk can be made to fail at one stage only
+    said = world.touchstone("eval", "-c", "tiny.yaml", "-g", "tiny/v1", "--no-tracking", "--metric", "quality")
+    assert said.code == 3, said.out
+    assert "the disk is full" in said.err
 
 
 def test_data_survives_packing_whatever_it_holds() -> None:
