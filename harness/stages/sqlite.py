@@ -13,6 +13,7 @@ from serving.pipeline.errors import StoreError
 SECONDS_A_DAY = 86_400
 AT_ONCE = 500  # keys in one question; SQLite takes far more, but a statement should stay readable in its log
 BUSY_S = 60.0  # patience with another process that is writing
+PAUSE_S = 0.01
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS kept (
@@ -40,7 +41,7 @@ class SqliteStages:
             with self._guarded():
                 self._base = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
                 self._base.execute("PRAGMA page_size=8192")  # of a new file; with 4 KB a vector of 1.5 KB takes a page of its own
-                self._base.execute("PRAGMA journal_mode=WAL")
+                self._log_ahead()
                 self._base.execute("PRAGMA synchronous=NORMAL")  # a kill loses nothing; a power cut at most the last entries
                 self._base.execute(_SCHEMA)
         except OSError as error:
@@ -86,7 +87,8 @@ class SqliteStages:
                 self._base.executemany("INSERT OR IGNORE INTO kept VALUES (?, ?, ?, ?)", rows)
                 self._base.execute("COMMIT")
             except BaseException:
-                self._base.execute("ROLLBACK")
+                if self._base.in_transaction:  # of a full disk SQLite takes everything back by itself
+                    self._base.execute("ROLLBACK")
                 raise
 
     def sizes(self) -> list[StageSize]:
@@ -110,6 +112,18 @@ class SqliteStages:
         """Close the file."""
         with self._lock:
             self._base.close()
+
+    def _log_ahead(self) -> None:
+        """Turn WAL mode on; while another process does so with a new file, SQLite is busy without waiting as it does otherwise."""
+        end_s = time.monotonic() + BUSY_S
+        while True:
+            try:
+                self._base.execute("PRAGMA journal_mode=WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > end_s:
+                    raise
+            time.sleep(PAUSE_S)
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:

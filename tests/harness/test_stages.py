@@ -5,6 +5,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -180,6 +181,27 @@ def test_a_damaged_file_says_that_it_may_be_removed(tmp_path: Path) -> None:
     (tmp_path / "stages.db").write_bytes(b"this is no database, but long enough to be looked at" * 100)
     with pytest.raises(StoreError, match=r"stages\.db failed: .*remove it"):
         SqliteStages(tmp_path)
+
+
+def test_a_full_disk_is_told_as_one_and_keeps_nothing_by_halves(tmp_path: Path) -> None:
+    stages = SqliteStages(tmp_path)
+    stages.put("answer", "before", b"x")
+    stages._base.execute("PRAGMA max_page_count=20")  # SQLite's own way to a disk of 160 KB
+    values = {f"k{number}": b"x" * 5000 for number in range(100)}
+    with pytest.raises(StoreError, match="disk is full"):
+        stages.put_many("answer", values)
+    assert stages.get_many("answer", ["before", *values]) == {"before": b"x"}
+
+
+def test_a_new_file_that_another_process_is_just_making_is_waited_for(tmp_path: Path) -> None:
+    other = sqlite3.connect(tmp_path / "stages.db", isolation_level=None, check_same_thread=False)
+    other.execute("CREATE TABLE other (x)")
+    other.execute("BEGIN IMMEDIATE")
+    end = threading.Timer(0.2, lambda: other.execute("COMMIT"))
+    end.start()
+    SqliteStages(tmp_path).put("answer", "k", b"v")
+    end.join()
+    other.close()
 
 
 @pytest.mark.parametrize("way", ["get_many", "put_many"])
