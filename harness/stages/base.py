@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import threading
 import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -48,15 +49,25 @@ class StageSize:
 
 @dataclass(slots=True)
 class Counts:
-    """How often a stage's output was there, and how often it had to be computed."""
+    """How often a stage's output was there, and how often it had to be computed; threads may count at the same time."""
 
     hits: Counter[str] = field(default_factory=Counter)
     misses: Counter[str] = field(default_factory=Counter)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def add(self, stage: str, hits: int, misses: int) -> None:
         """Count some questions to the store."""
-        self.hits[stage] += hits
-        self.misses[stage] += misses
+        with self._lock:
+            self.hits[stage] += hits
+            self.misses[stage] += misses
+
+    def take(self) -> dict[str, dict[str, int]]:
+        """What was counted since it was last taken, as data."""
+        with self._lock:
+            taken = self.plain()
+            self.hits.clear()
+            self.misses.clear()
+        return taken
 
     @property
     def stages(self) -> list[str]:

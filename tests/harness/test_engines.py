@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -98,6 +99,15 @@ async def test_an_engine_scores_as_this_process_does(world: World, name: str, wo
     assert [scores(one.report) for one in found] == await asyncio.to_thread(lambda: [scores(here(config)) for config in configs])
     assert sum(numbers["misses"] for numbers in found[0].counts.values()) > 0
     await until(lambda: not processes(name))
+
+
+async def test_blocks_scored_at_the_same_time_count_every_question_to_the_store_once(world: World) -> None:
+    config, cases = load_config(world.root / "tiny.yaml"), tune()
+    async with opened("local", 1) as engine:
+        await engine.index(config)
+        parts = [replace(cases, cases=(case,)) for case in cases.cases]
+        found = await asyncio.gather(*(engine.score(config, part) for part in parts))
+    assert sum(sum(one.counts.get("retrieve", {}).values()) for one in found) == len(cases.cases)
 
 
 @engines

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from harness.metrics.tools import Tools
 from harness.opening import open_stages, stage_store
 from harness.results import EvalReport
 from harness.settings import HarnessSettings
-from harness.stages.base import key_of, packed, unpacked
+from harness.stages.base import Counts, key_of, packed, unpacked
 from harness.stages.embed import KeptEmbeddings
 from harness.stages.score import KeptScores
 from harness.stages.sqlite import SqliteStages
@@ -155,6 +156,20 @@ def test_the_first_value_of_a_key_stays(tmp_path: Path) -> None:
     stages.put("answer", "k", b"two")
     assert stages.get("answer", "k") == b"one"
     assert stages.get("score", "k") is None
+
+
+def test_what_threads_count_is_taken_once_and_whole() -> None:
+    counts, taken = Counts(), 0
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            adding = [threads.submit(lambda: [counts.add(f"s{number % 50}", 1, 1) for number in range(5_000)]) for _ in range(4)]
+            while not all(one.done() for one in adding):
+                taken += sum(numbers["hits"] + numbers["misses"] for numbers in counts.take().values())
+    finally:
+        sys.setswitchinterval(before)
+    assert taken + sum(numbers["hits"] + numbers["misses"] for numbers in counts.take().values()) == 2 * 4 * 5_000
 
 
 def test_many_keys_are_found_in_one_call(tmp_path: Path) -> None:

@@ -8,13 +8,15 @@ from harness.golden.sets import Split
 from harness.results import EvalReport
 from serving.pipeline.config import RagConfig
 
+Counted = Mapping[str, Mapping[str, int]]  # hits and misses of the stage store, by stage
+
 
 @dataclass(frozen=True, slots=True)
 class Scored:
     """What came back: the report of a block of cases, and how often the stage store had what was needed."""
 
     report: EvalReport
-    counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    counts: Counted = field(default_factory=dict)
     judge_usd: float = 0.0  # paid to judges since the worker last answered; what the answers cost stands in their traces
     lost: int = 0  # workers that died over these cases before: what those had paid, nobody knows
 

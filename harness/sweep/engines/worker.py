@@ -15,7 +15,7 @@ from harness.golden.case import Case
 from harness.golden.sets import Split
 from harness.opening import open_corpus, open_stages, open_tools, open_workshop, read_settings
 from harness.results import parse_report, report_text
-from harness.sweep.engines.base import Plan, Scored
+from harness.sweep.engines.base import Counted, Plan, Scored
 from harness.sweep.tally import Tally, tallied
 from harness.workshop import Building, Workshop
 from serving.pipeline import errors
@@ -59,11 +59,13 @@ class Worker:
         self._judged = judged
 
     async def score(self, config: RagConfig, cases: Split) -> Scored:
-        """Score a configuration on some cases."""
-        stages = self.shop.stages
-        before = stages.counts.plain() if stages else {}
+        """Score a configuration on some cases; what the store is asked for blocks at the same time is counted with one of them."""
         report = await self.shop.evaluate(config, cases, self.evaluator)
-        return Scored(report, _since(before, stages.counts.plain()) if stages else {}, self._judged.take())
+        return Scored(report, self.counted(), self._judged.take())
+
+    def counted(self) -> Counted:
+        """What the stage store was asked since this was last called."""
+        return self.shop.stages.counts.take() if self.shop.stages else {}
 
 
 def make_worker(plan: Plan, building: Building | None = None) -> Worker:
@@ -121,9 +123,3 @@ def end_with(driver: Connection) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-def _since(before: Mapping[str, Mapping[str, int]], after: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:
-    """What was counted between two looks."""
-    none = {"hits": 0, "misses": 0}
-    return {stage: {name: count - before.get(stage, none)[name] for name, count in counts.items()} for stage, counts in after.items()}
