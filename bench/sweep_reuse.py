@@ -28,7 +28,7 @@ from harness.golden.sets import Split
 from harness.opening import open_corpus, open_tools, open_workshop, read_settings
 from harness.results import EvalReport, read_report
 from harness.sweep.begin import Ways, begin, open_sweep
-from harness.sweep.engines.base import Scored
+from harness.sweep.engines.base import Counted, Scored
 from harness.sweep.experiment import Experiment
 from harness.sweep.folder import SweepFolder
 from harness.sweep.sweep import firsts
@@ -106,7 +106,7 @@ class Afresh:
     async def stop(self) -> None:
         self._folder.cleanup()
 
-    async def index(self, config: RagConfig) -> None:
+    async def index(self, config: RagConfig) -> Counted:
         """Begins every trial."""
         if self._count == self._trials:
             raise Enough
@@ -115,6 +115,7 @@ class Afresh:
         places = self._places.model_copy(update={"indexes": f"{self._folder.name}/{self._count}"})
         self._shop = open_workshop(self._corpus, places, None)
         await self._shop.index(config)
+        return {}
 
     async def score(self, config: RagConfig, cases: Split) -> Scored:
         assert self._shop is not None

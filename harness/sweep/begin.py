@@ -129,6 +129,7 @@ def begin(
         engine = connect_engine(experiment.engine, plan, here)
         purse = Purse(experiment.budget_usd, estimate.case_usd, estimate.proof_usd, estimate.index_usd, Ledger(folder.path))
         search = Search(experiment, engine, folder, run, purse, tell, announce, finished)
+        search.progress.count(here.counted())  # the estimate may have built the base's index
 
         def look() -> HoldoutSplit:
             return golden.holdout(why=f"sweep {folder.path.name}", ledger=places.holdout_ledger)

@@ -258,7 +258,7 @@ class Search:
         key = config.digest("index")
         sent, built = await self.purse.send_index(key), False
         try:
-            await self.engine.index(config)
+            self.progress.count(await self.engine.index(config))
             built = True
         finally:
             if sent:

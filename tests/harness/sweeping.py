@@ -10,7 +10,7 @@ from harness.golden.sets import Split, TuneSplit
 from harness.metrics.base import Score
 from harness.results import CaseError, CaseResult, EvalReport, Header
 from harness.sweep.budget import Purse
-from harness.sweep.engines.base import Scored
+from harness.sweep.engines.base import Counted, Scored
 from harness.sweep.experiment import Experiment
 from harness.sweep.folder import SweepFolder
 from harness.sweep.search import First, Search
@@ -56,6 +56,7 @@ class RuleEngine:
         self.dies_at = dies_at  # this block, and all that come after it
         self.asked: list[tuple[RagConfig, int]] = []  # and how many cases
         self.indexed: list[RagConfig] = []
+        self.counts: Counted = {}  # of the first index
         self.running = self.most_running = 0
 
     async def start(self) -> None:
@@ -64,9 +65,10 @@ class RuleEngine:
     async def stop(self) -> None:
         """Nothing to do."""
 
-    async def index(self, config: RagConfig) -> None:
+    async def index(self, config: RagConfig) -> Counted:
         """Remember it."""
         self.indexed.append(config)
+        return self.counts if len(self.indexed) == 1 else {}
 
     async def score(self, config: RagConfig, cases: Split) -> Scored:
         """Score by the rule."""

@@ -25,7 +25,7 @@ from harness.sweep.engines.worker import answer, failure, make_worker
 from harness.sweep.experiment import EngineChoice
 from serving.pipeline.config import RagConfig, load_config
 from serving.pipeline.errors import ConfigError, DataError, InfrastructureError, StoreError
-from tests.harness.world import World
+from tests.harness.world import DOCUMENTS, World
 
 PATIENCE_S = 120.0
 METRICS = ("recall@5", "quality")
@@ -99,6 +99,17 @@ async def test_an_engine_scores_as_this_process_does(world: World, name: str, wo
     assert [scores(one.report) for one in found] == await asyncio.to_thread(lambda: [scores(here(config)) for config in configs])
     assert sum(numbers["misses"] for numbers in found[0].counts.values()) > 0
     await until(lambda: not processes(name))
+
+
+@engines
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_what_the_store_was_asked_for_an_index_comes_with_it_once(world: World, name: str, workers: int) -> None:
+    config = load_config(world.root / "tiny.yaml")
+    async with opened(name, workers) as engine:
+        found = await asyncio.gather(*(engine.index(config) for _ in range(3)))
+        found += [await engine.index(config.replace({"retrieve.top_k": 1}))]
+    asked = [one.get("embed", {}) for one in found]
+    assert [numbers for numbers in asked if any(numbers.values())] == [{"hits": 0, "misses": len(DOCUMENTS)}]
 
 
 async def test_blocks_scored_at_the_same_time_count_every_question_to_the_store_once(world: World) -> None:

@@ -31,6 +31,16 @@ def test_the_base_and_the_champion_come_first_and_are_scored_once(tmp_path: Path
     assert engine.indexed == [one.config for one in trials]
 
 
+@pytest.mark.parametrize("purse", [None, Purse(10.0, 0.0, index_usd=0.1)], ids=["free", "paid"])
+def test_what_the_store_was_asked_for_an_index_is_counted_with_the_rest(tmp_path: Path, purse: Purse | None) -> None:
+    engine = RuleEngine()
+    engine.counts = {"embed": {"hits": 3, "misses": 40}}
+    made = search(experiment(trials=3), tmp_path, engine, purse)
+    searched(made)
+    assert len(engine.indexed) == 3
+    assert made.progress.counts == {"embed": {"hits": 3, "misses": 40}, "answer": {"hits": 6, "misses": 24}}
+
+
 def test_a_champion_that_is_the_base_is_tried_once(tmp_path: Path) -> None:
     asked = experiment(trials=2)
     assert [one.label for one in searched(search(asked, tmp_path), given=firsts(asked, asked.config))] == ["base", ""]

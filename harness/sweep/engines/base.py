@@ -30,8 +30,8 @@ class Engine(Protocol):
         """Get ready."""
         ...
 
-    async def index(self, config: RagConfig) -> None:
-        """Build the index of a configuration, so that workers only open it."""
+    async def index(self, config: RagConfig) -> Counted:
+        """Build the index of a configuration, so that workers only open it; nothing is counted for one that is there."""
         ...
 
     async def score(self, config: RagConfig, cases: Split) -> Scored:

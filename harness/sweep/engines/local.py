@@ -12,7 +12,7 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 
 from harness.golden.sets import Split
-from harness.sweep.engines.base import Plan, Scored
+from harness.sweep.engines.base import Counted, Plan, Scored
 from harness.sweep.engines.worker import Loop, Worker, answer, end_with, failure, order, plan_text
 from harness.sweep.experiment import EngineChoice
 from serving.pipeline.config import RagConfig
@@ -44,10 +44,10 @@ class LocalEngine:
             told = (plan_text(self._plan), self._ends[0])
             self._pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_begin, initargs=told)
 
-    async def index(self, config: RagConfig) -> None:
+    async def index(self, config: RagConfig) -> Counted:
         """Build an index here, one at a time."""
         async with self._building:
-            await self._here.shop.index(config)
+            return await self._here.index(config)
 
     async def score(self, config: RagConfig, cases: Split) -> Scored:
         """Score some cases; after the death of a worker by another."""

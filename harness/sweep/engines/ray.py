@@ -15,8 +15,8 @@ from typing import Any
 
 from harness.golden.sets import Split
 from harness.settings import HarnessSettings
-from harness.sweep.engines.base import Plan, Scored
-from harness.sweep.engines.worker import Loop, Worker, answer, build_order, failure, heed, order, plan_text
+from harness.sweep.engines.base import Counted, Plan, Scored
+from harness.sweep.engines.worker import Loop, Worker, answer, build_order, built, failure, order, plan_text
 from harness.sweep.experiment import EngineChoice
 from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import InfrastructureError, TouchstoneError
@@ -56,7 +56,7 @@ class RayEngine:
         self._idle: asyncio.Queue[Any] = asyncio.Queue()
         self._workers: set[Any] = set()
         self._hiring: set[asyncio.Task[None]] = set()
-        self._built: dict[str, asyncio.Task[None]] = {}
+        self._built: dict[str, asyncio.Task[Counted]] = {}
         self._ours = False
 
     async def start(self) -> None:
@@ -72,12 +72,14 @@ class RayEngine:
             late = f"gave no worker within {PATIENCE_S:g} s. Has it a free core? See: ray status"
             raise InfrastructureError(f"{self._where} {late}") from None
 
-    async def index(self, config: RagConfig) -> None:
-        """Let a worker build an index, once."""
+    async def index(self, config: RagConfig) -> Counted:
+        """Let a worker build an index, once; it is counted for the trial that came first."""
         key = config.digest("index")
-        if key not in self._built:
+        first = key not in self._built
+        if first:
             self._built[key] = asyncio.create_task(self._build(config))
-        await asyncio.shield(self._built[key])
+        counts = await asyncio.shield(self._built[key])
+        return counts if first else {}
 
     async def score(self, config: RagConfig, cases: Split) -> Scored:
         """Score some cases; after the death of a worker by another."""
@@ -133,8 +135,8 @@ class RayEngine:
         else:
             self._idle.put_nowait(worker)
 
-    async def _build(self, config: RagConfig) -> None:
-        heed((await self._carry_out(build_order(config), "the same index")).text)
+    async def _build(self, config: RagConfig) -> Counted:
+        return built((await self._carry_out(build_order(config), "the same index")).text)
 
     async def _carry_out(self, text: str, what: str) -> _Said:
         for lost in range(TRIES):

@@ -38,25 +38,35 @@ def order(config: RagConfig, cases: Split) -> str:
 def answer(text: str) -> Scored:
     """What a worker said, read; a failure that Touchstone foresees is raised here as it was there."""
     head, _, body = text.partition("\n")
-    said = json.loads(head)
-    if "error" in said:
-        raise getattr(errors, said["error"], errors.InfrastructureError)(said["message"])
+    said = _said(head)
     return Scored(parse_report(body, "a worker's answer"), said["counts"], said["judge_usd"])
 
 
-def heed(text: str) -> None:
-    """What a worker said to an order that scores nothing."""
-    if text:
-        answer(text)
+def built(text: str) -> Counted:
+    """What a worker said to an index to build, likewise."""
+    counts: Counted = _said(text)["counts"]
+    return counts
+
+
+def _said(head: str) -> dict[str, Any]:
+    said: dict[str, Any] = json.loads(head)
+    if "error" in said:
+        raise getattr(errors, said["error"], errors.InfrastructureError)(said["message"])
+    return said
 
 
 class Worker:
-    """Scores orders one after the other, in an event loop of its own."""
+    """Builds indexes and scores cases; counts what the stage store is asked for it."""
 
     def __init__(self, shop: Workshop, evaluator: Evaluator, judged: Tally) -> None:
         self.shop = shop
         self.evaluator = evaluator
         self._judged = judged
+
+    async def index(self, config: RagConfig) -> Counted:
+        """Build an index, if it is not there yet."""
+        await self.shop.index(config)
+        return self.counted()
 
     async def score(self, config: RagConfig, cases: Split) -> Scored:
         """Score a configuration on some cases; what the store is asked for blocks at the same time is counted with one of them."""
@@ -102,8 +112,7 @@ class Loop:
     async def _carry_out(self, raw: Mapping[str, Any]) -> str:
         config = RagConfig.parse(raw["config"])
         if "cases" not in raw:
-            await self._worker.shop.index(config)
-            return ""
+            return json.dumps({"counts": await self._worker.index(config)})
         about, cases = raw["split"], tuple(Case.model_validate(row) for row in raw["cases"])
         scored = await self._worker.score(config, Split(about["golden"], about["name"], cases, about["golden_digest"]))
         return json.dumps({"counts": scored.counts, "judge_usd": scored.judge_usd}) + "\n" + report_text(scored.report)
