@@ -11,6 +11,7 @@ from harness.stages.base import Kept
 from harness.stages.chat import KeptChat, kept_chat
 from harness.stages.chunks import KeptChunks
 from harness.stages.embed import kept_embeddings
+from harness.stages.endpoint import asked_at
 from harness.stages.retrieve import KeptRetriever
 from harness.stages.search import KeptSearches
 from serving.pipeline.build import build_pipeline, config_digest
@@ -69,7 +70,9 @@ class Workshop:
         self._chunks = chunks = self._chunks or KeptChunks(stages)
         searched = replace(index, store=KeptSearches(index.store, stages, chunks, index.digest, exact=_exact(index)))
         pipeline = build_pipeline(config, searched, self.prompts, self.settings, connect=partial(self._chat, stages))
-        digest = config.digest("retrieve", corpus=self.corpus.digest)
+        asked = (config.index.embedder.name, config.retrieve.reranker.name)
+        places = [place for name in asked for place in asked_at(name, self.settings)]
+        digest = "|".join([config.digest("retrieve", corpus=self.corpus.digest), *places])
         return replace(pipeline, retriever=KeptRetriever(pipeline.retriever, stages, chunks, digest))
 
     def _chat(self, stages: Kept, spec: Spec, settings: PipelineSettings) -> ConnectedChat:

@@ -11,6 +11,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
 from harness.stages.base import Kept, key_of, packed, unpacked
+from harness.stages.endpoint import asked_at
 from serving.pipeline.answer.answerer import KEPT_MS
 from serving.pipeline.errors import DataError
 from serving.pipeline.models import CHAT_MODELS
@@ -105,7 +106,7 @@ def kept_chat(spec: Spec, settings: PipelineSettings, stages: Kept, *, replay_on
     whole = CHAT_MODELS.complete(spec)
     model = KeptChat(
         stages=stages,
-        model="|".join([spec.name, CHAT_MODELS.version(spec), key_of(whole.params)]),
+        model="|".join([spec.name, CHAT_MODELS.version(spec), key_of(whole.params, *asked_at(spec.name, settings))]),
         connect=cache(lambda: connect_chat(spec, settings).model),  # copies with another limit ask the same one
         replay_only=replay_only and not spec.name.startswith(LOCAL),
         max_tokens=whole.params.get("max_tokens"),

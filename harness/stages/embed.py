@@ -10,6 +10,7 @@ import numpy as np
 from langchain_core.embeddings import Embeddings
 
 from harness.stages.base import Kept, key_of
+from harness.stages.endpoint import asked_at
 from serving.pipeline.errors import DataError
 from serving.pipeline.index.base import Vectors
 from serving.pipeline.index.embed import unit
@@ -111,7 +112,8 @@ def _sound(rows: object, expected: int) -> Vectors:
 
 def kept_embeddings(spec: Spec, settings: PipelineSettings, stages: Kept, *, replay_only: bool = False) -> KeptEmbeddings:
     """The embedding model of a spec, its vectors kept; one that tells tokens still does."""
-    model = "|".join([spec.name, EMBEDDINGS.version(spec), key_of(EMBEDDINGS.complete(spec).params)])
+    params = EMBEDDINGS.complete(spec).params
+    model = "|".join([spec.name, EMBEDDINGS.version(spec), key_of(params, *asked_at(spec.name, settings))])
     if not spec.name.startswith(LOCAL):
         return KeptEmbeddings(model, lambda: connect_embeddings(spec, settings), stages, replay_only=replay_only)
     inner = connect_embeddings(spec, settings)
