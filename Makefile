@@ -50,7 +50,7 @@ fix: setup  ## format and mend what can be mended by itself
 	$(RUN) ruff check --fix .
 	$(RUN) ruff format .
 
-bench: setup  ## measure again what reports/bench/ says (DATA="PATH …" retrieval on your sets, WICE=PATH, SAFETY="XSTEST BIPIA")
+bench: setup  ## measure again what reports/bench/ says (DATA="PATH …" retrieval on your sets, GRID=PATH a search on one, WICE=PATH, SAFETY="XSTEST BIPIA")
 	$(RUN) python bench/ann.py
 	$(RUN) python bench/techcorp.py
 	$(RUN) python bench/overhead.py
@@ -60,7 +60,7 @@ bench: setup  ## measure again what reports/bench/ says (DATA="PATH …" retriev
 	$(RUN) python bench/pruning.py
 	$(RUN) python bench/scale.py
 	$(RUN) python bench/ray_workers.py
-	$(RUN) python bench/sweep_quality.py
+	$(RUN) python bench/sweep_quality.py $${GRID:-}
 	$(RUN) python bench/pooling.py $${DATA:-}
 	if [ -n "$${DATA:-}" ]; then $(RUN) python bench/retrieval.py $$DATA; fi
 	if [ -n "$${DATA:-}" ]; then $(RUN) python bench/sweep_reuse.py $${DATA%% *}; fi
