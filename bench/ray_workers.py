@@ -33,7 +33,9 @@ from harness.sweep.engines.base import Plan
 from harness.sweep.engines.worker import make_worker
 from harness.sweep.experiment import Experiment
 from harness.sweep.folder import SweepFolder
+from harness.sweep.progress import Progress
 from harness.sweep.search import Search
+from harness.sweep.sender import Sender
 from harness.sweep.sweep import firsts
 from harness.sweep.trial import Tried
 from harness.tracking.memory import MemoryRun
@@ -66,7 +68,8 @@ async def search(asked: Experiment, places: HarnessSettings, folder: Path) -> Ru
     tune = load_golden(places.datasets, asked.golden).tune()
     plan = Plan(asked.golden.partition("/")[0], asked.metrics, store=False)
     engine = connect_engine(asked.engine, plan, make_worker(plan))
-    made = Search(asked, engine, SweepFolder(folder), MemoryRun("sweep", "r"), Purse(None, 0.0))
+    sender = Sender(engine, Purse(None, 0.0), Progress(asked.trials), asked.block)
+    made = Search(asked, sender, SweepFolder(folder), MemoryRun("sweep", "r"))
     begun = time.perf_counter()
     await engine.start()
     try:

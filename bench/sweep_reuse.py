@@ -147,16 +147,16 @@ def run(folder: Path, experiment: Experiment, plain_trials: int, *, store: bool)
     with where.held(), begin(opened, where, estimate, tell=lambda progress: None, announce=told) as ready:
         search = ready.sweep.search
         if not store:
-            search.engine = Afresh(experiment, plain_trials)
+            search.sender.engine = Afresh(experiment, plain_trials)
 
         async def go() -> None:
-            await search.engine.start()
+            await search.sender.engine.start()
             try:
                 await search.search(ready.tune, firsts(experiment, None))
             except* Enough:
                 pass
             finally:
-                await search.engine.stop()
+                await search.sender.engine.stop()
 
         asyncio.run(go())
         return Took(time.perf_counter() - begun, time.process_time() - cpu, search.progress.counts, len(where.finished()))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from harness.sweep.begin import Opened
     from harness.sweep.estimate import Estimate
     from harness.sweep.folder import SweepFolder
-    from harness.sweep.search import Progress
+    from harness.sweep.progress import Progress
     from harness.sweep.trial import Tried
 
 

@@ -18,7 +18,9 @@ from harness.sweep.engines.worker import Worker, make_worker
 from harness.sweep.estimate import Estimate, Estimator
 from harness.sweep.experiment import EngineChoice, Experiment
 from harness.sweep.folder import Begun, SweepFolder, refuse_changed
-from harness.sweep.search import Progress, Search
+from harness.sweep.progress import Progress
+from harness.sweep.search import Search
+from harness.sweep.sender import Sender
 from harness.sweep.sweep import Sweep, firsts
 from harness.sweep.trial import Tried
 from harness.tracking import tracker
@@ -128,8 +130,9 @@ def begin(
             run.forget({one.run_id for one in finished})
         engine = connect_engine(experiment.engine, plan, here)
         purse = Purse(experiment.budget_usd, estimate.case_usd, estimate.proof_usd, estimate.index_usd, Ledger(folder.path))
-        search = Search(experiment, engine, folder, run, purse, tell, announce, finished)
-        search.progress.count(here.counted())  # the estimate may have built the base's index
+        progress = Progress(experiment.trials, spent_usd=purse.spent_usd)
+        progress.count(here.counted())  # the estimate may have built the base's index
+        search = Search(experiment, Sender(engine, purse, progress, experiment.block, tell), folder, run, announce, finished)
 
         def look() -> HoldoutSplit:
             return golden.holdout(why=f"sweep {folder.path.name}", ledger=places.holdout_ledger)

@@ -5,19 +5,19 @@ import contextlib
 import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.evaluate import refuse_refused
 from harness.golden.sets import HoldoutSplit, Split, TuneSplit
 from harness.results import EvalReport, first_error
 from harness.slim import slim
-from harness.sweep.budget import OverBudget, Purse
-from harness.sweep.engines.base import Engine
+from harness.sweep.budget import OverBudget
 from harness.sweep.experiment import Experiment
 from harness.sweep.folder import SweepFolder
 from harness.sweep.optimizer import Asked, Optimizer
 from harness.sweep.prune import Pruner, Reference
+from harness.sweep.sender import Sender
 from harness.sweep.trial import Tried, merged, tried, unscored
 from harness.tracking.base import Run
 from harness.tracking.record import record_evaluation
@@ -34,28 +34,6 @@ class First:
     values: Mapping[str, Any] | None  # at the space's knobs; none: it lies outside the space
 
 
-@dataclass
-class Progress:
-    """How far a sweep is; the command line shows it."""
-
-    trials: int
-    done: int = 0
-    known: int = 0  # of these, finished by earlier processes
-    cases: int = 0  # scored in this process
-    best: Tried | None = None
-    spent_usd: float = 0.0
-    counts: dict[str, dict[str, int]] = field(default_factory=dict)  # of the stage store, by stage
-    begun_s: float = field(default_factory=time.monotonic)
-
-    def count(self, counts: Mapping[str, Mapping[str, int]]) -> None:
-        """Add what a block found kept and what it had to compute."""
-        for stage, numbers in counts.items():
-            mine = self.counts.setdefault(stage, {"hits": 0, "misses": 0})
-            for name, number in numbers.items():
-                mine[name] += number
-
-
-Tell = Callable[[Progress], None]
 Announce = Callable[[Tried], None]
 
 
@@ -68,17 +46,15 @@ class Search:
     """An experiment with all it needs to run."""
 
     experiment: Experiment
-    engine: Engine
+    sender: Sender
     folder: SweepFolder
     run: Run
-    purse: Purse
-    tell: Tell = lambda progress: None
     announce: Announce = lambda tried: None
     earlier: Sequence[Tried] = ()  # finished by other processes
     ended: str = ""  # why the search stopped before its last trial
 
     def __post_init__(self) -> None:
-        self.progress = Progress(self.experiment.trials, spent_usd=self.purse.spent_usd)
+        self.progress = self.sender.progress
         self._optimizer = Optimizer(self.experiment)
         self._tried: dict[int, Tried] = {}
         self._asked: dict[int, RagConfig] = {}  # on their way
@@ -100,7 +76,7 @@ class Search:
                 self.announce(found)
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(max(1, self.engine.workers)):
+                for _ in range(max(1, self.sender.engine.workers)):
                     group.create_task(self._work(cases))
         except* TouchstoneError as errors:
             raise errors.exceptions[0] from None
@@ -108,7 +84,7 @@ class Search:
 
     async def prove(self, what: str, config: RagConfig, holdout: HoldoutSplit) -> tuple[EvalReport, str]:
         """Score a finalist on the holdout, in a child run."""
-        report = await self._whole(config, holdout)
+        report = await self.sender.whole(config, holdout)
         with self.run.child(what) as run:
             record_evaluation(run, report, config, holdout)
         return report, run.id
@@ -122,9 +98,11 @@ class Search:
         try:
             found = await self._try(number, first.values or {}, first.config, cases, first.label)
         except OverBudget:
-            proof = f", the proof on the holdout included (up to ${self.purse.reserve_usd:.4f})" if self.purse.reserve_usd else ""
+            proof = (
+                f", the proof on the holdout included (up to ${self.sender.purse.reserve_usd:.4f})" if self.sender.purse.reserve_usd else ""
+            )
             budget = f"A budget of ${self.experiment.budget_usd:g} may not even pay for the {first.label}{proof}"
-            raise ConfigError(f"{budget}; ${self.purse.spent_usd:.4f} are spent. Raise it, and --resume.") from None
+            raise ConfigError(f"{budget}; ${self.sender.purse.spent_usd:.4f} are spent. Raise it, and --resume.") from None
         if found.state == "failed":
             first_of_all = f": {first_error(found.report)}" if found.objectives else ""
             raise InfrastructureError(f"The {first.label} could not be scored: {found.why}{first_of_all}")
@@ -204,65 +182,17 @@ class Search:
 
     async def _in_blocks(self, parts: list[EvalReport], number: int, config: RagConfig, cases: Split, label: str) -> str:
         """Add a report for each block of cases, until one shows that it is surely worse: then the reason, else nothing."""
-        await self._index(config)
+        await self.sender.index(config)
         reference, size = None if label else self._reference(), self.experiment.block
         for begin in range(0, len(cases.cases), size):
             if begin and self._late and not label:
                 raise TimeOver
-            parts.append(await self._block(config, replace(cases, cases=cases.cases[begin : begin + size]), f"trial {number}"))
+            parts.append(await self.sender.block(config, replace(cases, cases=cases.cases[begin : begin + size]), f"trial {number}"))
             refuse_refused([row for part in parts for row in part.rows])
             last = begin + size >= len(cases.cases)
             if not last and (why := self._pruner.verdict(parts, reference)):
                 return why
         return ""
-
-    async def _whole(self, config: RagConfig, cases: Split) -> EvalReport:
-        self.purse.reserve_usd = 0.0  # this is what it was kept for
-        await self._index(config)
-        step, turn = self.experiment.block, asyncio.Semaphore(max(1, self.engine.workers))
-        blocks = [replace(cases, cases=cases.cases[begin : begin + step]) for begin in range(0, len(cases.cases), step)]
-
-        async def one(block: Split) -> EvalReport:
-            async with turn:  # a worker has one block at a time, so that cases wait for each other no longer than in a trial
-                return await self._block(config, block, "a finalist")
-
-        try:
-            async with asyncio.TaskGroup() as group:
-                parts = [group.create_task(one(block)) for block in blocks]
-        except* (TouchstoneError, OverBudget) as errors:
-            told = next((error for error in errors.exceptions if isinstance(error, TouchstoneError)), None)
-            limit = f"${self.experiment.budget_usd:g}" if self.experiment.budget_usd else "none"
-            raise told or ConfigError(f"The budget of {limit} does not pay for the proof. Raise it, and --resume.") from None
-        return merged([part.result() for part in parts], cases.name, cases.digest)
-
-    async def _block(self, config: RagConfig, block: Split, what: str) -> EvalReport:
-        sent = await self.purse.send(len(block.cases))
-        usd: float | None = None  # of a block that does not come back, nobody knows
-        try:
-            scored = await self.engine.score(config, block)
-            report = scored.report
-            usd = self.purse.cost(report, scored.judge_usd) + scored.lost * sent.usd
-        finally:
-            self.purse.back(sent, usd)
-        self.progress.cases += len(report.rows)
-        self.progress.spent_usd = self.purse.spent_usd
-        self.progress.count(scored.counts)
-        self.tell(self.progress)
-        if report.outages:
-            count, rows = len(report.outages), len(report.rows)
-            raise InfrastructureError(f"{what}: {count} of {rows} cases were not answered: {first_error(report)}")
-        return report
-
-    async def _index(self, config: RagConfig) -> None:
-        """Build an index; vectors of a hosted model are counted at the most that they can cost."""
-        key = config.digest("index")
-        sent, built = await self.purse.send_index(key), False
-        try:
-            self.progress.count(await self.engine.index(config))
-            built = True
-        finally:
-            if sent:
-                self.purse.index_back(key, sent, built=built)
 
     def _reference(self) -> Reference | None:
         """The finished trial that others are held against; none where several objectives count: a worse first one may be a cheaper one."""
@@ -288,4 +218,4 @@ class Search:
         self._tried[one.number] = one
         self.progress.done = len(self._tried)
         self.progress.best = self._best()
-        self.tell(self.progress)
+        self.sender.tell(self.progress)

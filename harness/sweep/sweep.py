@@ -38,12 +38,12 @@ class Sweep:
         """Search, prove, choose."""
         begin = time.monotonic()
         search, experiment = self.search, self.search.experiment
-        await search.engine.start()
+        await search.sender.engine.start()
         try:
             trials = await search.search(tune, firsts(experiment, self.champion))
             finalists = await self._prove(trials, look())
         finally:
-            await search.engine.stop()
+            await search.sender.engine.stop()
         choice = choose(finalists, experiment.goal)
         return SweepResult(
             experiment,
@@ -54,7 +54,7 @@ class Sweep:
             search.run.id,
             search.run.url,
             ended=search.ended,
-            spent_usd=search.purse.spent_usd,
+            spent_usd=search.sender.purse.spent_usd,
             seconds=round(time.monotonic() - begin, 1),
             counts=search.progress.counts,
         )

@@ -13,7 +13,9 @@ from harness.sweep.budget import Purse
 from harness.sweep.engines.base import Counted, Scored
 from harness.sweep.experiment import Experiment
 from harness.sweep.folder import SweepFolder
+from harness.sweep.progress import Progress
 from harness.sweep.search import First, Search
+from harness.sweep.sender import Sender
 from harness.sweep.sweep import firsts
 from harness.sweep.trial import Tried
 from harness.tracking.memory import MemoryRun
@@ -97,7 +99,8 @@ class RuleEngine:
 def search(asked: Experiment, folder: Path, engine: RuleEngine | None = None, purse: Purse | None = None) -> Search:
     """A search over a folder."""
     place, money = SweepFolder(folder), purse or Purse(asked.budget_usd, 0.0)
-    return Search(asked, engine or RuleEngine(), place, MemoryRun("sweep", "r"), money, earlier=place.finished())
+    sender = Sender(engine or RuleEngine(), money, Progress(asked.trials, spent_usd=money.spent_usd), asked.block)
+    return Search(asked, sender, place, MemoryRun("sweep", "r"), earlier=place.finished())
 
 
 def searched(made: Search, cases: TuneSplit | None = None, given: Sequence[First] | None = None) -> list[Tried]:

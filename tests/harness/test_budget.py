@@ -73,7 +73,7 @@ def test_a_search_with_several_workers_never_spends_more_than_its_budget(budget:
     made = search(asked, tmp_path, engine, Purse(budget, CASE_USD))
     trials = searched(made)
     assert engine.paid <= budget
-    assert engine.paid == pytest.approx(made.purse.spent_usd)
+    assert engine.paid == pytest.approx(made.sender.purse.spent_usd)
     assert 1 < len(trials) < 30
     assert made.ended == f"the next cases might not be paid for by the budget of ${budget:g}"
     assert engine.paid > budget - workers * 5 * CASE_USD  # and it stops only when another block might not fit
@@ -143,7 +143,7 @@ def test_cases_that_a_worker_died_over_count_at_their_most_and_again_at_their_pr
     engine = Dying()
     made = search(experiment(trials=1), tmp_path, engine, Purse(None, CASE_USD))
     searched(made)
-    assert made.purse.spent_usd == pytest.approx(engine.paid + 2 * 10 * CASE_USD)
+    assert made.sender.purse.spent_usd == pytest.approx(engine.paid + 2 * 10 * CASE_USD)
 
 
 def test_an_index_is_paid_for_once(tmp_path: Path) -> None:

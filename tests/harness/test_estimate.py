@@ -18,8 +18,8 @@ from harness.sweep.begin import Opened, Ways, open_sweep
 from harness.sweep.between import Between, total
 from harness.sweep.estimate import Estimate
 from harness.sweep.experiment import load_experiment
+from harness.sweep.progress import Progress
 from harness.sweep.reach import Reach
-from harness.sweep.search import Progress
 from serving.pipeline.errors import ConfigError, PromptError
 from serving.pipeline.prompts import PromptLibrary
 from tests.doubles.bedrock import CREDENTIALS, BedrockDouble, Reply

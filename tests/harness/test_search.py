@@ -7,6 +7,7 @@ import pytest
 from harness.golden.sets import HoldoutSplit
 from harness.results import CaseError, numbers
 from harness.sweep.budget import Purse
+from harness.sweep.engines.base import Counted
 from harness.sweep.folder import SweepFolder
 from harness.sweep.sweep import firsts
 from harness.tracking.memory import MemoryRun
@@ -123,9 +124,10 @@ def test_what_the_base_cannot_be_asked_is_the_users_mistake(tmp_path: Path) -> N
 
 def test_a_trial_without_a_case_is_kept_as_failed(tmp_path: Path) -> None:
     class Picky(RuleEngine):
-        async def index(self, config: RagConfig) -> None:
+        async def index(self, config: RagConfig) -> Counted:
             if config.retrieve.top_k > 10:
                 raise RequestError("The embedding model takes no such text.")
+            return await super().index(config)
 
     trials = searched(search(experiment(trials=12), tmp_path, Picky()))
     lost = [one for one in trials if one.state == "failed"]
@@ -223,7 +225,7 @@ def test_progress_counts_trials_cases_and_what_the_store_had(tmp_path: Path) -> 
     searched(search(asked, tmp_path))
     seen: list[tuple[int, int]] = []
     more = search(asked.model_copy(update={"trials": 5}), tmp_path)
-    more.tell = lambda progress: seen.append((progress.done, progress.known))
+    more.sender.tell = lambda progress: seen.append((progress.done, progress.known))
     searched(more)
     assert seen[-1] == (5, 4)
     assert more.progress.cases == 10

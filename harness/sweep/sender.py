@@ -1,0 +1,74 @@
+"""Work sent to an engine: paid for before, counted after, and an outage is no score."""
+
+import asyncio
+from dataclasses import dataclass, replace
+
+from harness.golden.sets import Split
+from harness.results import EvalReport, first_error
+from harness.sweep.budget import OverBudget, Purse
+from harness.sweep.engines.base import Engine
+from harness.sweep.progress import Progress, Tell
+from harness.sweep.trial import merged
+from serving.pipeline.config import RagConfig
+from serving.pipeline.errors import ConfigError, InfrastructureError, TouchstoneError
+
+
+@dataclass
+class Sender:
+    """Sends a sweep's configurations and cases to its engine."""
+
+    engine: Engine
+    purse: Purse
+    progress: Progress
+    size: int  # cases in a block
+    tell: Tell = lambda progress: None
+
+    async def index(self, config: RagConfig) -> None:
+        """Build an index; vectors of a hosted model are counted at the most that they can cost."""
+        key = config.digest("index")
+        sent, built = await self.purse.send_index(key), False
+        try:
+            self.progress.count(await self.engine.index(config))
+            built = True
+        finally:
+            if sent:
+                self.purse.index_back(key, sent, built=built)
+
+    async def block(self, config: RagConfig, block: Split, what: str) -> EvalReport:
+        """Score some cases; where the machinery failed one of them, that is an `InfrastructureError`."""
+        sent = await self.purse.send(len(block.cases))
+        usd: float | None = None  # of a block that does not come back, nobody knows
+        try:
+            scored = await self.engine.score(config, block)
+            report = scored.report
+            usd = self.purse.cost(report, scored.judge_usd) + scored.lost * sent.usd
+        finally:
+            self.purse.back(sent, usd)
+        self.progress.cases += len(report.rows)
+        self.progress.spent_usd = self.purse.spent_usd
+        self.progress.count(scored.counts)
+        self.tell(self.progress)
+        if report.outages:
+            count, rows = len(report.outages), len(report.rows)
+            raise InfrastructureError(f"{what}: {count} of {rows} cases were not answered: {first_error(report)}")
+        return report
+
+    async def whole(self, config: RagConfig, cases: Split) -> EvalReport:
+        """Score a finalist on all cases, several blocks at a time."""
+        self.purse.reserve_usd = 0.0  # this is what it was kept for
+        step, turn = self.size, asyncio.Semaphore(max(1, self.engine.workers))
+        blocks = [replace(cases, cases=cases.cases[begin : begin + step]) for begin in range(0, len(cases.cases), step)]
+
+        async def one(block: Split) -> EvalReport:
+            async with turn:  # a worker has one block at a time, so that cases wait for each other no longer than in a trial
+                return await self.block(config, block, "a finalist")
+
+        try:
+            await self.index(config)
+            async with asyncio.TaskGroup() as group:
+                parts = [group.create_task(one(block)) for block in blocks]
+        except* (TouchstoneError, OverBudget) as errors:
+            told = next((error for error in errors.exceptions if isinstance(error, TouchstoneError)), None)
+            limit = f"${self.purse.limit_usd:g}" if self.purse.limit_usd else "none"
+            raise told or ConfigError(f"The budget of {limit} does not pay for the proof. Raise it, and --resume.") from None
+        return merged([part.result() for part in parts], cases.name, cases.digest)
