@@ -1,10 +1,11 @@
 """The same study with the stage store and without it: the same numbers to the last bit, and how much time the store saves.
 
-    python bench/sweep_reuse.py PATH [--documents 150] [--cases 24] [--trials 60] [--plain-trials N] [--out reports/bench]
+    python bench/sweep_reuse.py PATH [--sizes 600:60 all:3] [--cases 24] [--trials 60] [--out reports/bench]
 
-PATH is a folder with `corpus.jsonl` ({id, title, text}) and `golden.jsonl` ({id, question, answers, relevant_ids}). Three runs, each
-in a process of its own: everything computed in each trial, its index included; with an empty store; and once more with that store.
-Where there is no time for all trials without a store, `--plain-trials` ends that run early; its total is then extrapolated.
+PATH is a folder with `corpus.jsonl` ({id, title, text}) and `golden.jsonl` ({id, question, answers, relevant_ids}). For each size, a
+number of documents, three runs, each in a process of its own: everything computed in each trial, its index included; with an empty
+store; and once more with that store. Where there is no time for all trials without a store, the number behind the colon ends that run
+early; its total is then extrapolated.
 """
 
 import argparse
@@ -26,7 +27,7 @@ from _bench import machine, machine_line, table, write_report
 from harness.evaluate import Evaluator
 from harness.golden.sets import Split
 from harness.opening import open_corpus, open_tools, open_workshop, read_settings
-from harness.results import EvalReport, read_report
+from harness.results import EvalReport
 from harness.sweep.begin import Ways, begin, open_sweep
 from harness.sweep.engines.base import Counted, Scored
 from harness.sweep.experiment import Experiment
@@ -162,9 +163,9 @@ def run(folder: Path, experiment: Experiment, plain_trials: int, *, store: bool)
         return Took(time.perf_counter() - begun, time.process_time() - cpu, search.progress.counts, len(where.finished()))
 
 
-def in_a_process(what: str, options: argparse.Namespace, home: Path, store: Path) -> Took:
+def in_a_process(what: str, options: argparse.Namespace, plain_trials: int, home: Path, store: Path) -> Took:
     command = [sys.executable, __file__, str(options.path), "--run", what, "--trials", str(options.trials), "--cases", str(options.cases)]
-    command += ["--plain-trials", str(options.plain_trials), "--folder", str(home / what)]
+    command += ["--plain-trials", str(plain_trials), "--folder", str(home / what)]
     found = subprocess.run(command, env=environment(home, store), check=True, stdout=subprocess.PIPE, text=True)
     return Took(**json.loads(found.stdout.strip().splitlines()[-1]))
 
@@ -176,15 +177,16 @@ def scores(folder: Path) -> dict[str, Any]:
     """Everything that a run found and that is not time: values, states and each case's every score."""
     found = {}
     for one in SweepFolder(folder).finished():
-        report: EvalReport = read_report(folder / "trials" / f"{one.number:03d}.jsonl")
+        report: EvalReport = SweepFolder(folder).whole(one)
         rows = {row.case.id: {score.metric: (score.value, score.reason) for score in row.scores} for row in report.rows}
         answers = {row.case.id: row.trace.answer.text for row in report.rows if row.trace}
         found[str(one.number)] = [dict(one.values), one.state, one.why, one.objectives, rows, answers]
     return found
 
 
-def markdown(data: dict[str, Any]) -> str:
-    took, plain, trials = data["took"], data["took"]["plain"], data["trials"]
+def part(data: dict[str, Any], trials: int) -> list[str]:
+    """One size's section."""
+    took, plain = data["took"], data["took"]["plain"]
     whole = {what: plain[what] * trials / plain["trials"] for what in ("seconds", "cpu_seconds")}
     rows = [["nothing kept", plain["trials"], f"{plain['seconds']:.1f}", "1×", f"{plain['cpu_seconds']:.1f}", "1×"]]
     if plain["trials"] < trials:
@@ -195,27 +197,50 @@ def markdown(data: dict[str, Any]) -> str:
         rows.append([words, one["trials"], f"{one['seconds']:.1f}", ratios["seconds"], f"{one['cpu_seconds']:.1f}", ratios["cpu_seconds"]])
     kept = [[stage, n["hits"] + n["misses"], n["hits"]] for stage, n in took["first"]["counts"].items()]
     same = "equal to the last bit" if data["equal"] else f"DIFFERENT in {data['different']}"
+    return [
+        f"## {data['documents']:,} documents",
+        table(["run", "trials", "seconds", "", "processor seconds", ""], rows),
+        f"Values, states, answers and {data['compared']:,} scores of the {plain['trials']} trials that all three runs made are {same}. "
+        "In the first run with a store:",
+        table(["stage", "asked for", "there"], kept),
+    ]
+
+
+def markdown(data: dict[str, Any]) -> str:
     return "\n\n".join(
         [
             "# What the stage store saves",
-            f"Machine: {machine_line(data['machine'])}, shared with other work: trust the CPU seconds. A study of {trials} trials (TPE, "
-            f"seed 7, the default pruner) on {data['documents']:,} documents and {data['cases']} questions of {data['source']}; local "
-            "models; search only, imports and the opening of the model left out. Made by `python bench/sweep_reuse.py`.",
-            table(["run", "trials", "seconds", "", "CPU seconds", ""], rows),
-            f"Values, states, answers and {data['compared']:,} scores of the {plain['trials']} trials that all three runs made are {same}.",
-            "“Nothing kept” builds an index for every trial and starts every model's memory empty. In the first run with a store:",
-            table(["stage", "asked for", "there"], kept),
+            f"Machine: {machine_line(data['machine'])}, shared with other work. A study of {data['trials']} trials (seed 7, the default "
+            f"search and pruner) on {data['cases']} questions of {data['source']}; local models; search only, imports and opening of the "
+            "models left out. “Nothing kept” builds an index for every trial and starts every model's memory empty. Made by `python "
+            "bench/sweep_reuse.py`.",
+            *(text for one in data["sizes"] for text in part(one, data["trials"])),
         ]
     )
+
+
+def measured(options: argparse.Namespace, documents: int, plain_trials: int) -> dict[str, Any]:
+    """All three runs over so many documents."""
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        facts = furnish(options.path, home, documents, options.cases)
+        took = {name: in_a_process(name, options, plain_trials, home, home / "store") for name in ("first", "second")}
+        took["plain"] = in_a_process("plain", options, plain_trials, home, home / "none")
+        found = {name: scores(home / name) for name in took}
+    done = set(found["plain"])
+    different = [name for name in ("first", "second") if {at: one for at, one in found[name].items() if at in done} != found["plain"]]
+    compared = sum(len(row) for trial in found["plain"].values() for row in trial[4].values())
+    data = {**facts, "equal": not different, "different": different, "compared": compared}
+    return data | {"took": {name: asdict(one) for name, one in took.items()}}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("path", type=Path)
-    parser.add_argument("--documents", type=int, default=150)
+    parser.add_argument("--sizes", nargs="+", default=["600:60", "all:3"], help="documents:trials without a store")
     parser.add_argument("--cases", type=int, default=24)
     parser.add_argument("--trials", type=int, default=60)
-    parser.add_argument("--plain-trials", type=int, default=10_000)
+    parser.add_argument("--plain-trials", type=int, default=10_000, help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, default=Path("reports/bench"))
     parser.add_argument("--run", choices=["plain", "first", "second"], help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -224,19 +249,13 @@ def main() -> None:
         took = run(options.folder, study(options.trials, options.cases), options.plain_trials, store=options.run != "plain")
         print(json.dumps(asdict(took)))
         return
-    with tempfile.TemporaryDirectory() as folder:
-        home = Path(folder)
-        facts = furnish(options.path, home, options.documents, options.cases)
-        took = {name: in_a_process(name, options, home, home / "store") for name in ("first", "second")}
-        took["plain"] = in_a_process("plain", options, home, home / "none")
-        found = {name: scores(home / name) for name in took}
-    done = set(found["plain"])
-    different = [name for name in ("first", "second") if {at: one for at, one in found[name].items() if at in done} != found["plain"]]
-    compared = sum(len(row) for trial in found["plain"].values() for row in trial[4].values())
-    data = {"machine": machine("optuna", "onnxruntime", "lancedb"), "source": options.path.name, **facts}
-    data |= {"trials": options.trials, "cases": options.cases, "equal": not different, "different": different, "compared": compared}
-    data |= {"took": {name: asdict(one) for name, one in took.items()}}
-    write_report("sweep_reuse", data, markdown(data), options.out)
+    sizes = []
+    for size in options.sizes:
+        documents, _, plain = size.partition(":")
+        sizes.append(measured(options, 10**9 if documents == "all" else int(documents), int(plain or options.trials)))
+        data = {"machine": machine("optuna", "onnxruntime", "lancedb"), "source": options.path.name, "trials": options.trials}
+        data |= {"cases": options.cases, "sizes": sizes}
+        write_report("sweep_reuse", data, markdown(data), options.out)
     print(markdown(data))
 
 
