@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from harness.golden.sets import HoldoutSplit, Split
 from harness.results import CaseError, CaseResult, EvalReport
 from harness.sweep.budget import Ledger, OverBudget, Purse, Sent, Spent, spent
-from harness.sweep.engines.base import Scored
+from harness.sweep.engines.base import Counted, Scored
 from harness.sweep.sweep import Sweep
 from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import ConfigError, DataError, InfrastructureError
@@ -165,7 +165,7 @@ def test_an_index_that_was_not_paid_for_is_still_owed_in_the_next_process(tmp_pa
 
 def test_an_index_whose_building_was_cut_off_is_paid_for_again(tmp_path: Path) -> None:
     class Torn(PricedEngine):
-        async def index(self, config: RagConfig) -> None:
+        async def index(self, config: RagConfig) -> Counted:
             raise InfrastructureError("the embedding model is gone")
 
     asked = experiment(trials=2)
