@@ -350,7 +350,7 @@ def test_a_sweep_gone_on_with_has_no_verdict_until_it_ends_again(tmp_path: Path)
 def test_the_parent_run_carries_what_the_sweep_found_and_took(tmp_path: Path) -> None:
     run, result = MemoryRun("sweep", "x"), a_result()
     record_sweep(run, result, [write_sweep(result, tmp_path)])
-    assert run.logged_params == {"objective": "quality", "seed": 3, "sampler": "tpe"}
+    assert run.logged_params == {"objective": "quality", "seed": 3, "sampler": "mixed"}
     metrics = run.logged_metrics
     assert (metrics["spent_usd"], metrics["trials.pruned"], metrics["trials.failed"], metrics["store.retrieve.hits"]) == (
         0.5,

@@ -58,7 +58,13 @@ def started(world: World, *arguments: str, **environment: str) -> subprocess.Pop
             stderr=said,
             text=True,
             start_new_session=True,
+            preexec_fn=_hears_ctrl_c,
         )
+
+
+def _hears_ctrl_c() -> None:
+    """Whoever runs the tests in the background has it ignored, and children would ignore it too."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def said(world: World) -> str:
