@@ -1,16 +1,21 @@
 """Work sent to an engine: paid for before, counted after, and an outage is no score."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from harness.golden.sets import Split
 from harness.results import EvalReport, first_error
 from harness.sweep.budget import OverBudget, Purse
-from harness.sweep.engines.base import Engine
+from harness.sweep.engines.base import Counted, Engine, Scored, WorkerDied
 from harness.sweep.progress import Progress, Tell
 from harness.sweep.trial import merged
 from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import ConfigError, InfrastructureError, TouchstoneError
+
+TRIES = 3  # for work whose worker died
+_Done = TypeVar("_Done")
 
 
 @dataclass
@@ -25,25 +30,12 @@ class Sender:
 
     async def index(self, config: RagConfig) -> None:
         """Build an index; vectors of a hosted model are counted at the most that they can cost."""
-        key = config.digest("index")
-        sent, built = await self.purse.send_index(key), False
-        try:
-            self.progress.count(await self.engine.index(config))
-            built = True
-        finally:
-            if sent:
-                self.purse.index_back(key, sent, built=built)
+        self.progress.count(await self._again(lambda: self._index(config), "index"))
 
     async def block(self, config: RagConfig, block: Split, what: str) -> EvalReport:
         """Score some cases; where the machinery failed one of them, that is an `InfrastructureError`."""
-        sent = await self.purse.send(len(block.cases))
-        usd: float | None = None  # of a block that does not come back, nobody knows
-        try:
-            scored = await self.engine.score(config, block)
-            report = scored.report
-            usd = self.purse.cost(report, scored.judge_usd) + scored.lost * sent.usd
-        finally:
-            self.purse.back(sent, usd)
+        scored = await self._again(lambda: self._score(config, block), f"{len(block.cases)} cases")
+        report = scored.report
         self.progress.cases += len(report.rows)
         self.progress.spent_usd = self.purse.spent_usd
         self.progress.count(scored.counts)
@@ -72,3 +64,34 @@ class Sender:
             limit = f"${self.purse.limit_usd:g}" if self.purse.limit_usd else "none"
             raise told or ConfigError(f"The budget of {limit} does not pay for the proof. Raise it, and --resume.") from None
         return merged([part.result() for part in parts], cases.name, cases.digest)
+
+    async def _again(self, send: Callable[[], Awaitable[_Done]], what: str) -> _Done:
+        """What comes of sent work; where a worker dies over it, it is sent again, and paid for again."""
+        due = ""
+        for _ in range(TRIES):
+            try:
+                return await send()
+            except WorkerDied as died:
+                due = str(died)
+        raise InfrastructureError(f"A worker died {TRIES} times over the same {what}. {due}")
+
+    async def _index(self, config: RagConfig) -> Counted:
+        key = config.digest("index")
+        sent, built = await self.purse.send_index(key), False
+        try:
+            counts = await self.engine.index(config)
+            built = True
+        finally:
+            if sent:
+                self.purse.index_back(key, sent, built=built)
+        return counts
+
+    async def _score(self, config: RagConfig, block: Split) -> Scored:
+        sent = await self.purse.send(len(block.cases))
+        usd: float | None = None  # of a block that does not come back, nobody knows
+        try:
+            scored = await self.engine.score(config, block)
+            usd = self.purse.cost(scored.report, scored.judge_usd)
+        finally:
+            self.purse.back(sent, usd)
+        return scored

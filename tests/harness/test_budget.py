@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from harness.golden.sets import HoldoutSplit, Split
 from harness.results import CaseError, CaseResult, EvalReport
 from harness.sweep.budget import Ledger, OverBudget, Purse, Sent, Spent, spent
-from harness.sweep.engines.base import Counted, Scored
+from harness.sweep.engines.base import Counted, Scored, WorkerDied
 from harness.sweep.sweep import Sweep
 from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import ConfigError, DataError, InfrastructureError
@@ -35,6 +35,21 @@ class PricedEngine(RuleEngine):
         self.paid += usd
         assert row.trace is not None
         return replace(row.trace, usage=(Usage("m", 1, 1, usd),))
+
+
+class DeadlyEngine(PricedEngine):
+    """Its workers die over the first blocks that they get."""
+
+    def __init__(self, deaths: int) -> None:
+        super().__init__()
+        self.deaths = deaths
+        self.died = 0
+
+    async def score(self, config: RagConfig, cases: Split) -> Scored:
+        if self.died < self.deaths:
+            self.died += 1
+            raise WorkerDied("It was hot.")
+        return await super().score(config, cases)
 
 
 def holdout(count: int = 6) -> HoldoutSplit:
@@ -136,14 +151,39 @@ def test_a_ledger_that_was_damaged_is_told(tmp_path: Path) -> None:
 
 
 def test_cases_that_a_worker_died_over_count_at_their_most_and_again_at_their_price(tmp_path: Path) -> None:
-    class Dying(PricedEngine):
-        async def score(self, config: RagConfig, cases: Split) -> Scored:
-            return replace(await super().score(config, cases), lost=2)
-
-    engine = Dying()
+    engine = DeadlyEngine(deaths=2)
     made = search(experiment(trials=1), tmp_path, engine, Purse(None, CASE_USD))
     searched(made)
-    assert made.sender.purse.spent_usd == pytest.approx(engine.paid + 2 * 10 * CASE_USD)
+    assert made.sender.purse.spent_usd == pytest.approx(engine.paid + 2 * 5 * CASE_USD)
+
+
+def test_cases_that_kill_every_worker_count_each_time_in_every_process(tmp_path: Path) -> None:
+    for times in (1, 2):
+        made = search(experiment(trials=1), tmp_path, DeadlyEngine(deaths=9), Purse(10.0, CASE_USD, ledger=Ledger(tmp_path)))
+        with pytest.raises(InfrastructureError, match="A worker died 3 times over the same 5 cases. It was hot."):
+            searched(made)
+        assert Ledger(tmp_path).read().usd == pytest.approx(times * 3 * 5 * CASE_USD)
+
+
+def test_cases_are_not_sent_again_where_the_budget_does_not_pay_for_another_death(tmp_path: Path) -> None:
+    engine, purse = DeadlyEngine(deaths=2), Purse(2.5 * 5 * CASE_USD, CASE_USD)
+    with pytest.raises(ConfigError, match="may not even pay for the base"):
+        searched(search(experiment(trials=1, budget_usd=purse.limit_usd), tmp_path, engine, purse))
+    assert engine.died == 2
+    assert purse.spent_usd == pytest.approx(2 * 5 * CASE_USD)
+
+
+def test_an_index_whose_builder_died_is_paid_for_each_time(tmp_path: Path) -> None:
+    class Torn(PricedEngine):
+        async def index(self, config: RagConfig) -> Counted:
+            if len(self.indexed) < 2:
+                self.indexed.append(config)
+                raise WorkerDied("It was hot.")
+            return await super().index(config)
+
+    engine, purse = Torn(), Purse(10.0, 0.0, index_usd=1.0)
+    searched(search(experiment(trials=1), tmp_path, engine, purse))
+    assert purse.spent_usd == pytest.approx(3.0 + engine.paid)
 
 
 def test_an_index_is_paid_for_once(tmp_path: Path) -> None:

@@ -19,10 +19,13 @@ from harness.golden.sets import TuneSplit
 from harness.results import EvalReport
 from harness.settings import HarnessSettings
 from harness.sweep.begin import connect_engine
+from harness.sweep.budget import Purse
 from harness.sweep.engines import ENGINES
 from harness.sweep.engines.base import Engine, Plan
 from harness.sweep.engines.worker import answer, failure, make_worker
 from harness.sweep.experiment import EngineChoice
+from harness.sweep.progress import Progress
+from harness.sweep.sender import Sender
 from serving.pipeline.config import RagConfig, load_config
 from serving.pipeline.errors import ConfigError, DataError, InfrastructureError, StoreError
 from tests.harness.world import DOCUMENTS, World
@@ -45,6 +48,10 @@ async def opened(name: str, workers: int, plan: Plan | None = None) -> AsyncIter
         yield engine
     finally:
         await engine.stop()
+
+
+def sender(engine: Engine, purse: Purse) -> Sender:
+    return Sender(engine, purse, Progress(1), size=100)
 
 
 def tune() -> TuneSplit:
@@ -124,9 +131,11 @@ async def test_blocks_scored_at_the_same_time_count_every_question_to_the_store_
 @engines
 async def test_a_worker_that_is_killed_is_replaced_and_its_cases_are_scored_again(world: World, name: str) -> None:
     config = load_config(world.root / "tiny.yaml")
+    purse = Purse(None, 0.25)
     async with opened(name, 2) as engine:
         known = processes(name) if name == "ray" else set()  # the local engine's begin with their first cases
-        both = [asyncio.create_task(engine.score(config.replace({"retrieve.top_k": top_k}), tune())) for top_k in (2, 3)]
+        sent = sender(engine, purse)
+        both = [asyncio.create_task(sent.block(config.replace({"retrieve.top_k": top_k}), tune(), "trial")) for top_k in (2, 3)]
         await until(lambda: len(processes(name)) >= 1)
         victims = processes(name)
         for victim in victims:
@@ -134,14 +143,17 @@ async def test_a_worker_that_is_killed_is_replaced_and_its_cases_are_scored_agai
         found = await asyncio.gather(*both)
         assert not victims & processes(name)
         assert known <= victims
-    assert any(one.lost for one in found)
-    assert scores(found[0].report) == await asyncio.to_thread(lambda: scores(here(config)))
+    true_usd = sum(trace.usd for report in found for trace in report.traces)
+    lost = (purse.spent_usd - true_usd) / (0.25 * len(tune().cases))  # blocks, at their most
+    assert lost == pytest.approx(round(lost))
+    assert round(lost) in range(1, 5)
+    assert scores(found[0]) == await asyncio.to_thread(lambda: scores(here(config)))
 
 
 async def test_cases_that_kill_every_worker_end_the_sweep_with_a_clear_line(world: World) -> None:
     config = load_config(world.root / "tiny.yaml")
     async with opened("local", 2) as engine:
-        task = asyncio.create_task(engine.score(config, tune()))
+        task = asyncio.create_task(sender(engine, Purse(None, 0.0)).block(config, tune(), "trial"))
         while not task.done():
             for victim in processes("local"):
                 os.kill(victim, signal.SIGKILL)
@@ -205,6 +217,46 @@ async def test_as_many_workers_as_a_cluster_has_cores_share_what_a_provider_may_
     await until(lambda: len(hired) == 6)
     await engine.stop()
     assert {json.loads(one)["shares"] for one in hired} == {6}
+
+
+@with_ray
+async def test_a_worker_of_a_cluster_that_dies_over_an_index_is_replaced_and_another_builds_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ray.exceptions import RayActorError
+
+    from harness.sweep.engines import ray as module
+
+    orders: list[str] = []
+
+    async def carry_out(order: str) -> str:
+        orders.append(order)
+        await asyncio.sleep(0)
+        if len(orders) < 3:
+            raise RayActorError
+        return json.dumps({"counts": {}})
+
+    class Actor:
+        """Stands for a worker of which the first two die."""
+
+        ready = SimpleNamespace(remote=lambda: asyncio.sleep(0))
+        run = SimpleNamespace(remote=carry_out)
+
+        @classmethod
+        def remote(cls, plan: str) -> "Actor":
+            return cls()
+
+    for name, stand_in in {
+        "_Actor": Actor,
+        "ray": SimpleNamespace(is_initialized=lambda: True, kill=lambda worker: None),
+    }.items():
+        monkeypatch.setattr(module, name, stand_in)
+    config, purse = load_config(world.root / "tiny.yaml"), Purse(None, 0.0, index_usd=1.0)
+    async with opened("ray", 1) as engine:
+        sent = sender(engine, purse)
+        await asyncio.gather(*(sent.index(config.replace({"retrieve.top_k": top_k})) for top_k in (1, 2)))
+    assert len(orders) == 3
+    assert purse.spent_usd == 3.0
 
 
 @with_ray

@@ -18,7 +18,10 @@ class Scored:
     report: EvalReport
     counts: Counted = field(default_factory=dict)
     judge_usd: float = 0.0  # paid to judges since the worker last answered; what the answers cost stands in their traces
-    lost: int = 0  # workers that died over these cases before: what those had paid, nobody knows
+
+
+class WorkerDied(Exception):
+    """A worker died over what it was sent, and is replaced; whoever pays may send it again. Says what the death may be due to."""
 
 
 class Engine(Protocol):
@@ -35,7 +38,7 @@ class Engine(Protocol):
         ...
 
     async def score(self, config: RagConfig, cases: Split) -> Scored:
-        """Score a configuration on some cases; a worker that dies is replaced, and its cases are scored again."""
+        """Score a configuration on some cases; a worker that dies over them, or over an index, is replaced, and that is a `WorkerDied`."""
         ...
 
     async def stop(self) -> None:

@@ -7,18 +7,15 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 
 from harness.golden.sets import Split
-from harness.sweep.engines.base import Counted, Plan, Scored
+from harness.sweep.engines.base import Counted, Plan, Scored, WorkerDied
 from harness.sweep.engines.worker import Loop, Worker, answer, end_with, failure, order, plan_text
 from harness.sweep.experiment import EngineChoice
 from serving.pipeline.config import RagConfig
-from serving.pipeline.errors import InfrastructureError, TouchstoneError
-
-TRIES = 3  # for cases whose worker died
+from serving.pipeline.errors import TouchstoneError
 
 _plan = ""  # of a worker process: what it is told when it starts,
 _loop: Loop | None = None  # and what it makes of that at its first order; both live as long as the process
@@ -50,24 +47,21 @@ class LocalEngine:
             return await self._here.index(config)
 
     async def score(self, config: RagConfig, cases: Split) -> Scored:
-        """Score some cases; after the death of a worker by another."""
+        """Score some cases; the death of a worker ends the whole pool, which is replaced."""
         if self._pool is None:
             return await self._here.score(config, cases)
         text = order(config, cases)
-        for lost in range(TRIES):
-            async with self._turn:
-                pool = self._pool
-                try:
-                    with _unheard():
-                        said = asyncio.get_running_loop().run_in_executor(pool, _carry_out, text)
-                    return replace(answer(await said), lost=lost)
-                except BrokenProcessPool:
-                    if pool is self._pool:  # the first to notice makes a new one
-                        await self.stop()
-                        await self.start()
-        raise InfrastructureError(
-            f"A worker died {TRIES} times over the same {len(cases.cases)} cases. Is there memory enough for {self.workers}?"
-        )
+        async with self._turn:
+            pool = self._pool
+            try:
+                with _unheard():
+                    said = asyncio.get_running_loop().run_in_executor(pool, _carry_out, text)
+                return answer(await said)
+            except BrokenProcessPool:
+                if pool is self._pool:  # the first to notice makes a new one
+                    await self.stop()
+                    await self.start()
+                raise WorkerDied(f"Is there memory enough for {self.workers}?") from None
 
     async def stop(self) -> None:
         """End the workers, whatever they are at."""

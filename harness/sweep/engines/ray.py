@@ -10,12 +10,12 @@ import logging
 import os
 import socket
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from harness.golden.sets import Split
 from harness.settings import HarnessSettings
-from harness.sweep.engines.base import Counted, Plan, Scored
+from harness.sweep.engines.base import Counted, Plan, Scored, WorkerDied
 from harness.sweep.engines.worker import Loop, Worker, answer, build_order, built, failure, order, plan_text
 from harness.sweep.experiment import EngineChoice
 from serving.pipeline.config import RagConfig
@@ -30,22 +30,13 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
-TRIES = 3  # for cases whose worker died
 PATIENCE_S = 300.0  # for the first worker; a cluster that grows on demand takes its time
 KNOCK_S = 10.0
 STORE_BYTES = 100_000_000  # Ray's own object store: orders and answers are small
 
 
-@dataclass(frozen=True, slots=True)
-class _Said:
-    """What a worker said, and how many died over it before."""
-
-    text: str
-    lost: int
-
-
 class RayEngine:
-    """Workers are actors, one core each; one that dies is replaced, and its cases are scored again by another."""
+    """Workers are actors, one core each; one that dies is replaced."""
 
     def __init__(self, choice: EngineChoice, plan: Plan, here: Worker) -> None:
         settings = here.shop.settings
@@ -82,9 +73,8 @@ class RayEngine:
         return counts if first else {}
 
     async def score(self, config: RagConfig, cases: Split) -> Scored:
-        """Score some cases; after the death of a worker by another."""
-        said = await self._carry_out(order(config, cases), f"the same {len(cases.cases)} cases")
-        return replace(answer(said.text), lost=said.lost)
+        """Score some cases by whichever worker is free."""
+        return answer(await self._carry_out(order(config, cases)))
 
     async def stop(self) -> None:
         """End every worker, and the cluster if it is ours."""
@@ -136,26 +126,28 @@ class RayEngine:
             self._idle.put_nowait(worker)
 
     async def _build(self, config: RagConfig) -> Counted:
-        return built((await self._carry_out(build_order(config), "the same index")).text)
+        try:
+            return built(await self._carry_out(build_order(config)))
+        except BaseException:
+            del self._built[config.digest("index")]  # whoever asks again has it built anew
+            raise
 
-    async def _carry_out(self, text: str, what: str) -> _Said:
-        for lost in range(TRIES):
-            worker = await self._idle.get()
-            try:
-                if isinstance(worker, RayError):  # one that was asked for and did not come
-                    raise worker
-                said = str(await worker.run.remote(text))
-            except RayTaskError:  # a mistake of ours, with its trace
-                raise
-            except RayActorError:
-                self._dismiss(worker)
-                self._hire()
-                continue
-            except RayError as error:
-                raise InfrastructureError(f"{self._where} failed: {str(error).splitlines()[0]}") from error
-            self._idle.put_nowait(worker)
-            return _Said(said, lost)
-        raise InfrastructureError(f"A worker died {TRIES} times over {what}. {self._where} may be short of memory.")
+    async def _carry_out(self, text: str) -> str:
+        worker = await self._idle.get()
+        try:
+            if isinstance(worker, RayError):  # one that was asked for and did not come
+                raise worker
+            said = str(await worker.run.remote(text))
+        except RayTaskError:  # a mistake of ours, with its trace
+            raise
+        except RayActorError:
+            self._dismiss(worker)
+            self._hire()
+            raise WorkerDied(f"{self._where} may be short of memory.") from None
+        except RayError as error:
+            raise InfrastructureError(f"{self._where} failed: {str(error).splitlines()[0]}") from error
+        self._idle.put_nowait(worker)
+        return said
 
     def _dismiss(self, worker: Any) -> None:
         self._workers.discard(worker)
