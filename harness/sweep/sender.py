@@ -8,7 +8,7 @@ from typing import TypeVar
 from harness.golden.sets import Split
 from harness.results import EvalReport, first_error
 from harness.sweep.budget import OverBudget, Purse
-from harness.sweep.engines.base import Counted, Engine, Scored, WorkerDied
+from harness.sweep.engines.base import Counted, Engine, NotBegun, Scored, WorkerDied
 from harness.sweep.progress import Progress, Tell
 from harness.sweep.trial import merged
 from serving.pipeline.config import RagConfig
@@ -92,6 +92,9 @@ class Sender:
         try:
             scored = await self.engine.score(config, block)
             usd = self.purse.cost(scored.report, scored.judge_usd)
+        except NotBegun as error:
+            usd = 0.0
+            raise error.why from None
         finally:
             self.purse.back(sent, usd)
         return scored

@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +16,7 @@ import pytest
 
 from harness.golden.load import load_golden
 from harness.golden.sets import TuneSplit
+from harness.judges.base import Verdict
 from harness.results import EvalReport
 from harness.settings import HarnessSettings
 from harness.sweep.begin import connect_engine
@@ -27,7 +28,7 @@ from harness.sweep.experiment import EngineChoice
 from harness.sweep.progress import Progress
 from harness.sweep.sender import Sender
 from serving.pipeline.config import RagConfig, load_config
-from serving.pipeline.errors import ConfigError, DataError, InfrastructureError, StoreError
+from serving.pipeline.errors import ConfigError, DataError, InfrastructureError, PromptError, StoreError
 from tests.harness.world import DOCUMENTS, World
 
 PATIENCE_S = 120.0
@@ -169,6 +170,35 @@ async def test_a_mistake_is_raised_here_as_it_was_in_the_worker(world: World, na
     async with opened(name, 2, Plan("tiny", METRICS, replay_only=True)) as engine:
         with pytest.raises(DataError, match="Run once without --replay-only"):
             await engine.score(config, tune())
+
+
+@engines
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_cases_that_no_pipeline_can_be_built_for_cost_nothing(world: World, name: str, workers: int) -> None:
+    config, purse = load_config(world.root / "tiny.yaml").replace({"answer.prompt.version": 99}), Purse(1.0, 0.125)
+    async with opened(name, workers) as engine:
+        with pytest.raises(PromptError, match="No version 99"):
+            await sender(engine, purse).block(config, tune(), "trial")
+    assert (purse.spent_usd, purse.away_usd) == (0.0, 0.0)
+
+
+async def test_cases_that_a_judge_fails_for_a_mistake_of_the_user_may_have_cost_the_most(world: World) -> None:
+    class Mistaken:
+        """A judge whose credentials are wrong, for all that its prices tell."""
+
+        name = id = "mistaken"
+
+        async def judge(self, task: str, values: Mapping[str, str]) -> Verdict:
+            raise ConfigError("refused the credentials")
+
+    config, purse = load_config(world.root / "tiny.yaml"), Purse(10.0, 0.125)
+    plan = Plan("tiny", ("judge_relevance",), judge="local")
+    worker = make_worker(plan)
+    assert worker.evaluator.tools
+    worker.evaluator = replace(worker.evaluator, tools=replace(worker.evaluator.tools, judge=Mistaken()))
+    with pytest.raises(ConfigError, match="refused the credentials"):
+        await sender(connect_engine(EngineChoice(workers=1), plan, worker), purse).block(config, tune(), "trial")
+    assert purse.spent_usd == 0.125 * len(tune().cases)
 
 
 def test_a_failure_survives_as_what_it_was() -> None:

@@ -7,6 +7,7 @@ from typing import Protocol
 from harness.golden.sets import Split
 from harness.results import EvalReport
 from serving.pipeline.config import RagConfig
+from serving.pipeline.errors import TouchstoneError
 
 Counted = Mapping[str, Mapping[str, int]]  # hits and misses of the stage store, by stage
 
@@ -24,6 +25,14 @@ class WorkerDied(Exception):
     """A worker died over what it was sent, and is replaced; whoever pays may send it again. Says what the death may be due to."""
 
 
+class NotBegun(Exception):
+    """No pipeline can be built for a configuration, so that nothing was asked and nothing is paid."""
+
+    def __init__(self, why: TouchstoneError) -> None:
+        super().__init__(str(why))
+        self.why = why
+
+
 class Engine(Protocol):
     """Scores blocks of cases, several configurations at a time."""
 
@@ -38,7 +47,7 @@ class Engine(Protocol):
         ...
 
     async def score(self, config: RagConfig, cases: Split) -> Scored:
-        """Score a configuration on some cases; a worker that dies over them, or over an index, is replaced, and that is a `WorkerDied`."""
+        """Score a configuration on some cases; may raise `NotBegun`. A worker that dies, here or over an index, is a `WorkerDied`."""
         ...
 
     async def stop(self) -> None:

@@ -15,12 +15,12 @@ from harness.golden.case import Case
 from harness.golden.sets import Split
 from harness.opening import open_corpus, open_stages, open_tools, open_workshop, read_settings
 from harness.results import parse_report, report_text
-from harness.sweep.engines.base import Counted, Plan, Scored
+from harness.sweep.engines.base import Counted, NotBegun, Plan, Scored
 from harness.sweep.tally import Tally, tallied
 from harness.workshop import Building, Workshop
 from serving.pipeline import errors
 from serving.pipeline.config import RagConfig
-from serving.pipeline.errors import TouchstoneError
+from serving.pipeline.errors import RequestError, TouchstoneError, UserError
 
 
 def build_order(config: RagConfig) -> str:
@@ -51,7 +51,8 @@ def built(text: str) -> Counted:
 def _said(head: str) -> dict[str, Any]:
     said: dict[str, Any] = json.loads(head)
     if "error" in said:
-        raise getattr(errors, said["error"], errors.InfrastructureError)(said["message"])
+        why: TouchstoneError = getattr(errors, said["error"], errors.InfrastructureError)(said["message"])
+        raise why if said["begun"] else NotBegun(why)
     return said
 
 
@@ -70,8 +71,20 @@ class Worker:
 
     async def score(self, config: RagConfig, cases: Split) -> Scored:
         """Score a configuration on some cases; what the store is asked for blocks at the same time is counted with one of them."""
-        report = await self.shop.evaluate(config, cases, self.evaluator)
+        try:
+            report = await self.shop.evaluate(config, cases, self.evaluator)
+        except UserError as error:
+            if not await self._builds(config):
+                raise NotBegun(error) from None
+            raise
         return Scored(report, self.counted(), self._judged.take())
+
+    async def _builds(self, config: RagConfig) -> bool:
+        try:
+            await self.shop.pipeline(config)
+        except UserError as error:
+            return isinstance(error, RequestError)  # of an index: somebody was asked
+        return True
 
     def counted(self) -> Counted:
         """What the stage store was asked since this was last called."""
@@ -89,9 +102,9 @@ def make_worker(plan: Plan, building: Building | None = None) -> Worker:
     return Worker(shop, Evaluator(plan.metrics, plan.concurrency, tools=tools, stages=stages, part=True), judged)
 
 
-def failure(error: TouchstoneError) -> str:
+def failure(error: TouchstoneError, *, begun: bool = True) -> str:
     """A failure in words: not every exception survives the way between processes."""
-    return json.dumps({"error": type(error).__name__, "message": str(error)})
+    return json.dumps({"error": type(error).__name__, "message": str(error), "begun": begun})
 
 
 class Loop:
@@ -108,6 +121,8 @@ class Loop:
             return self._loop.run_until_complete(self._carry_out(json.loads(text)))
         except TouchstoneError as error:
             return failure(error)
+        except NotBegun as error:
+            return failure(error.why, begun=False)
 
     async def _carry_out(self, raw: Mapping[str, Any]) -> str:
         config = RagConfig.parse(raw["config"])
