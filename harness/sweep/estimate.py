@@ -96,7 +96,7 @@ class _Sum:
 
     def whole(self) -> Estimate:
         experiment, reach = self.experiment, self.reach
-        trials = max(0, experiment.trials - self.finished)
+        trials = max(0, max(experiment.trials, len(reach.firsts)) - self.finished)  # the base and the champion always run
         finalists = len(reach.firsts) + experiment.finalists
         cases, call = self._cases(trials), self._call()
         answering, judges = self._answering(call), judging(experiment, self.shop.settings, call, self._passages)

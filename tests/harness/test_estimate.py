@@ -3,6 +3,7 @@ import io
 import json
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,15 @@ def test_cases_are_those_of_all_trials_and_of_the_proof(world: World) -> None:
     assert every.low == 10 * tune + held_out
     early = estimated(world, block=1, pruner={"startup": 5})
     assert early.cases.low == tune + 9 * 5 + held_out
+
+
+def test_the_base_and_the_champion_are_counted_however_few_trials_are_asked_for(world: World) -> None:
+    tune, held_out = counts(world)
+    one = opened(world, trials=1)
+    both = replace(one, champion=one.experiment.config.replace({"retrieve.top_k": 7}))
+    found = [asyncio.run(each.estimate()) for each in (one, both)]
+    assert [each.trials for each in found] == [1, 2]
+    assert [each.cases.low for each in found] == [tune + held_out, 2 * tune + 2 * held_out]
 
 
 def test_local_models_cost_simulated_money_and_their_time_is_measured(world: World) -> None:
