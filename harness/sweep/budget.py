@@ -40,6 +40,8 @@ class Ledger:
             return Spent.model_validate_json(path.read_bytes())
         except FileNotFoundError:
             return Spent()
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read: {error.strerror}.") from None
         except ValidationError:
             raise DataError(f"{path}: does not say what the sweep has cost. Remove it, and it counts from 0.") from None
 

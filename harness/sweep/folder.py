@@ -121,6 +121,8 @@ class SweepFolder:
             begun = Begun.model_validate_json(path.read_bytes())
         except FileNotFoundError:
             raise DataError(f"No sweep in {self.path}: it has no {STATE}.") from None
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read: {error.strerror}.") from None
         except ValidationError as error:
             raise DataError(explain(error, str(path), list(Begun.model_fields))) from None
         _experiment(begun.experiment, path)

@@ -150,6 +150,12 @@ def test_a_ledger_that_was_damaged_is_told(tmp_path: Path) -> None:
     assert Ledger(tmp_path / "none").read() == Spent()
 
 
+def test_a_ledger_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / "spent.json").mkdir()
+    with pytest.raises(DataError, match=r"spent.json: cannot be read: Is a directory\.$"):
+        Ledger(tmp_path).read()
+
+
 def test_cases_that_a_worker_died_over_count_at_their_most_and_again_at_their_price(tmp_path: Path) -> None:
     engine = DeadlyEngine(deaths=2)
     made = search(experiment(trials=1), tmp_path, engine, Purse(None, CASE_USD))

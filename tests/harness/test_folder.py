@@ -40,6 +40,12 @@ def test_an_empty_folder_has_nothing_finished_and_says_so(tmp_path: Path) -> Non
         folder.begun()
 
 
+def test_a_folder_whose_question_cannot_be_read_says_so(tmp_path: Path) -> None:
+    (tmp_path / "sweep.json").mkdir()
+    with pytest.raises(DataError, match=r"sweep.json: cannot be read: Is a directory\.$"):
+        SweepFolder(tmp_path).begun()
+
+
 def test_a_trial_whose_line_was_never_written_is_not_finished(tmp_path: Path) -> None:
     trials_of(tmp_path)
     (tmp_path / "trials" / "001.json").unlink()
