@@ -1,5 +1,6 @@
 """What may vary, and between what."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,9 +40,9 @@ class IntRange(Strict):
         """Values to try the schema with."""
         return list(self.bounds)
 
-    def values(self) -> list[Any]:
-        """Every value, where they can be counted."""
-        return list(range(self.bounds[0], self.bounds[1] + 1, self.step))
+    def values(self) -> Sequence[Any]:
+        """Every value, where they can be counted; not as a list: there may be millions."""
+        return range(self.bounds[0], self.bounds[1] + 1, self.step)
 
     def holds(self, value: Any) -> bool:
         """Whether a value lies in the range and on its steps."""

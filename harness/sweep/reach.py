@@ -1,5 +1,6 @@
 """What a space can reach: the ends of every field, and the dearest and cheapest of what they are made of."""
 
+import heapq
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -80,7 +81,7 @@ class Reach:
         """The text of every prompt that may be used; one that a trial would miss is missed here."""
         base = self.firsts[0].answer.prompt
         turning = {part: self._turning(f"answer.prompt.{part}") for part in PromptChoice.model_fields}
-        parts = [_choices(getattr(base, part), knobs) for part, knobs in turning.items()]
+        parts = [itertools.chain(*_choices(getattr(base, part), knobs)) for part, knobs in turning.items()]
         given = any(knob.range.when for knobs in turning.values() for knob in knobs)  # then some combinations are never tried
         found = [text for config in self.firsts for text in library.texts(config.answer.prompt).values()]
         for point in itertools.product(*parts):
@@ -125,13 +126,13 @@ def hosted(spec: Spec) -> bool:
     return not spec.name.startswith(LOCAL)
 
 
-def _choices(own: Any, knobs: Sequence[Knob]) -> list[Any]:
-    """What a trial may have in a field: what its knobs give, and its own value where none of them always turns it."""
-    turned = [value for knob in knobs for value in knob.range.values() or knob.range.ends()]
-    return turned if any(not knob.range.when for knob in knobs) else [own, *turned]
+def _choices(own: Any, knobs: Sequence[Knob]) -> list[Sequence[Any]]:
+    """What a trial may have in a field: what each of its knobs gives, and its own value where none of them always turns it."""
+    turned = [knob.range.values() or knob.range.ends() for knob in knobs]
+    return turned if any(not knob.range.when for knob in knobs) else [[own], *turned]
 
 
-def _corners(table: Registry[Any], name: str, fields: Mapping[str, Sequence[Any]]) -> Iterator[Spec]:
+def _corners(table: Registry[Any], name: str, fields: Mapping[str, Sequence[Sequence[Any]]]) -> Iterator[Spec]:
     """A plug-in with its parameters at their ends; where these do not go together, with each in turn at the nearest value that does."""
     for point in itertools.product(*map(_extremes, fields.values())):
         values = dict(zip(fields, point, strict=True))
@@ -139,13 +140,30 @@ def _corners(table: Registry[Any], name: str, fields: Mapping[str, Sequence[Any]
             yield spec
             continue
         for key, value in values.items():
-            nearest = sorted(fields[key], key=lambda one: abs(one - value)) if _numeric(fields[key]) else []
-            near = (_fitting(table, name, values | {key: one}) for one in nearest)
+            near = (_fitting(table, name, values | {key: one}) for one in _nearest(fields[key], value))
             yield from itertools.islice((spec for spec in near if spec is not None), 1)
 
 
-def _extremes(values: Sequence[Any]) -> Iterable[Any]:
-    return dict.fromkeys((min(values), max(values))) if _numeric(values) else values
+def _extremes(choices: Sequence[Sequence[Any]]) -> Iterable[Any]:
+    ends = _ends(choices)
+    return dict.fromkeys((min(ends), max(ends))) if _numeric(ends) else ends
+
+
+def _nearest(choices: Sequence[Sequence[Any]], end: Any) -> Iterator[Any]:
+    """The numbers of a field from its least or its most on; none where they are no numbers."""
+    if not _numeric(_ends(choices)):
+        return iter(())
+
+    def far(value: Any) -> Any:
+        return abs(value - end)
+
+    way = 1 if end <= min(_ends(choices)) else -1
+    return heapq.merge(*(values[::way] if isinstance(values, range) else sorted(values, key=far) for values in choices), key=far)
+
+
+def _ends(choices: Sequence[Sequence[Any]]) -> list[Any]:
+    """The values of a field; of a range only both ends, since it may have millions."""
+    return [value for values in choices for value in ((values[0], values[-1]) if isinstance(values, range) else values)]
 
 
 def _numeric(values: Sequence[Any]) -> bool:

@@ -3,6 +3,7 @@ import io
 import json
 import shutil
 import time
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -372,6 +373,22 @@ def test_where_two_ends_do_not_go_together_the_nearest_values_that_do_are_reache
     found = reach(tmp_path, space, {**CONFIG, "index": {"chunker": {"name": "recursive", "size": 500, "overlap": 0}}})
     cuts = {(spec.params["size"], spec.params["overlap"]) for spec in found.chunkers}
     assert cuts == {(500, 0), (100, 0), (900, 0), (900, 200), (300, 200), (100, 50)}
+
+
+def test_a_long_range_is_not_listed_for_its_ends(tmp_path: Path) -> None:
+    most = 100_000
+    space = {"index.chunker.size": {"int": [16, most]}, "index.chunker.overlap": {"choice": [0, 20]}}
+    found = reach(tmp_path, space, {**CONFIG, "index": {"chunker": {"name": "recursive", "size": 500, "overlap": 0}}})
+    cuts = {(spec.params["size"], spec.params["overlap"]) for spec in found.chunkers}
+    assert cuts == {(500, 0), (16, 0), (most, 0), (most, 20), (21, 20)}
+    tracemalloc.start()
+    try:
+        assert len(found.specs("index.chunker")) == 5
+        assert found.indexes == 30
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 8 * most  # bytes: a list of them has more
 
 
 def prompts(folder: Path, *lengths: tuple[str, int, int]) -> PromptLibrary:
