@@ -14,7 +14,7 @@ from harness.results import CaseError, CaseResult, EvalReport, Header
 from harness.stages.base import Kept
 from harness.stages.score import KeptScores
 from serving.pipeline.config import RagConfig
-from serving.pipeline.errors import ConfigError, DataError, InfrastructureError, IntegrityError, RequestError, TouchstoneError, UserError
+from serving.pipeline.errors import DataError, InfrastructureError, IntegrityError, RequestError, TouchstoneError, UserError
 from serving.pipeline.pipeline import RagPipeline
 from serving.pipeline.types import Trace
 
@@ -38,6 +38,11 @@ class Evaluator:
     def versions(self) -> dict[str, str]:
         """The version of each metric."""
         return {name: metric(name, self.tools).version for name in self.metrics}
+
+    @property
+    def judge(self) -> str:
+        """Name and id of the judge that is asked; empty where none is."""
+        return f"{self.tools.judge.name} {self.tools.judge.id}" if self.tools and self.tools.judge else ""
 
     async def run(self, pipeline: RagPipeline, config: RagConfig, split: Split, progress: Progress | None = None) -> EvalReport:
         """Answer and score every case of the split; rows come in the split's order whatever finished first."""
@@ -79,7 +84,7 @@ class Evaluator:
             metric_versions={scorer.name: scorer.version for scorer in scorers},
             directions={scorer.name: scorer.direction for scorer in scorers},
             amounts=tuple(scorer.name for scorer in scorers if scorer.range != (0.0, 1.0)),
-            judge=f"{self.tools.judge.name} {self.tools.judge.id}" if self.tools and self.tools.judge else "",
+            judge=self.judge,
             started_at=started,
             seconds=round(clock.seconds() - begin, 3),
         )
@@ -122,10 +127,9 @@ def refuse_refused(rows: Sequence[CaseResult]) -> None:
         assert rows[0].error
         raise RequestError(f"{rows[0].error.message} (So it was with all {len(rows)} cases.)")
     for place in range(len(rows[0].scores) if rows else 0):
-        scores = [row.scores[place] for row in rows]
-        told = next((score.reason for score in scores if score.reason.startswith(JUDGE_REFUSED)), "")
-        if told and all(score.value is None for score in scores):
-            raise ConfigError(f"{scores[0].metric}: {told}")
+        scores = [row.scores[place] for row in rows if row.trace]
+        if scores and all(score.value is None and score.reason.startswith(JUDGE_REFUSED) for score in scores):
+            raise RequestError(f"{scores[0].metric}: {scores[0].reason}")
 
 
 def refused(row: CaseResult) -> bool:

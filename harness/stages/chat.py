@@ -21,6 +21,7 @@ from serving.pipeline.registry import Spec
 from serving.pipeline.settings import PipelineSettings
 
 STAGE = "answer"
+FORMAT = 2  # with 1, silence was kept as well, and the first value of a key stays
 
 
 class KeptChat(AskedChat):
@@ -70,12 +71,11 @@ class KeptChat(AskedChat):
             self._keep(key, whole, begin)
 
     def _key(self, messages: Sequence[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]) -> str:
-        return key_of(self.model, self.asked(messages, stop, kwargs))
+        return key_of(FORMAT, self.model, self.asked(messages, stop, kwargs))
 
     def _known(self, key: str) -> dict[str, Any] | None:
         value = self.stages.get(STAGE, key)
-        answer = None if value is None else unpacked(value)
-        return None if answer is None or _silent(answer) else answer  # stores of earlier versions hold silence
+        return None if value is None else unpacked(value)
 
     def _keep(self, key: str, message: AIMessage, begin: float) -> None:
         answer = plain_answer(message)

@@ -11,6 +11,7 @@ from harness.golden.load import load_golden
 from harness.golden.sets import GoldenSet, HoldoutSplit, TuneSplit
 from harness.opening import open_corpus
 from harness.settings import HarnessSettings
+from harness.stages.endpoint import asked_at
 from harness.sweep.budget import Ledger, Purse
 from harness.sweep.engines import ENGINES
 from harness.sweep.engines.base import Engine, Plan
@@ -19,6 +20,7 @@ from harness.sweep.estimate import Estimate, Estimator
 from harness.sweep.experiment import EngineChoice, Experiment
 from harness.sweep.folder import Begun, SweepFolder, refuse_changed
 from harness.sweep.progress import Progress
+from harness.sweep.reach import Reach
 from harness.sweep.search import Search
 from harness.sweep.sender import Sender
 from harness.sweep.sweep import Sweep, firsts
@@ -26,7 +28,7 @@ from harness.sweep.trial import Tried
 from harness.tracking import tracker
 from harness.tracking.base import Run
 from serving.pipeline.config import RagConfig, load_config
-from serving.pipeline.errors import ConfigError
+from serving.pipeline.errors import ConfigError, PromptError
 
 
 @dataclass(frozen=True)
@@ -78,11 +80,11 @@ def open_sweep(
     golden = load_golden(places.datasets, experiment.golden)
     name = experiment.corpus or golden.card.corpus
     digests = {"golden_digest": golden.digest, "corpus_digest": open_corpus(name, places).digest}
-    champion = _champion(places, golden)
-    if earlier:
-        begun = earlier.begun()
+    begun = earlier.begun() if earlier else None
+    champion = _champion(places, golden) if begun is None else RagConfig.parse(begun.champion) if begun.champion else None
+    digests["endpoints"] = _endpoints(experiment, champion, places)
+    if begun:
         refuse_changed(begun, digests)
-        champion = RagConfig.parse(begun.champion) if begun.champion else None
     workers = experiment.engine.at_once
     shares = 1 if workers == 1 else workers + 1  # this process builds the indexes
     plan = Plan(name, experiment.metrics, experiment.judge, experiment.concurrency, ways.store, ways.replay_only, shares)
@@ -142,19 +144,32 @@ def begin(
 
 def refuse_mixed(finished: Sequence[Tried], here: Worker) -> None:
     """A `ConfigError` where a finished trial was scored by other prompts, code or metrics than later ones would be."""
-    versions = here.evaluator.versions
+    versions, judge = here.evaluator.versions, here.evaluator.judge
     for one in finished:
-        head, now = one.report.header, here.shop.digest(one.config)
+        head = one.report.header
         changed = [
             f"{name} {head.metric_versions[name]} → {version}"
             for name, version in versions.items()
             if name in head.metric_versions and head.metric_versions[name] != version
         ]
-        if head.config_digest not in ("", now):
+        now = _digest_now(one, here)
+        if head.config_digest != now:
             changed.insert(0, f"its configuration digest {head.config_digest} → {now}: a prompt, a plug-in's version or a default")
+        if head.judge != judge:
+            changed.append(f"judge {head.judge or 'none'} → {judge or 'none'}")
         if changed:
             what = "; ".join(changed)
             raise ConfigError(f"Trial {one.number} was scored by what is no longer there ({what}). Put it back, or begin a new sweep.")
+
+
+def _digest_now(one: Tried, here: Worker) -> str:
+    """The digest that a trial would have now; one that could not be tried at all has none, then as now."""
+    if not one.report.header.config_digest:
+        return ""
+    try:
+        return here.shop.digest(one.config)
+    except PromptError as error:
+        return f"none ({error})"
 
 
 def connect_engine(choice: EngineChoice, plan: Plan, here: Worker) -> Engine:
@@ -167,6 +182,13 @@ def connect_engine(choice: EngineChoice, plan: Plan, here: Worker) -> Engine:
             f"Engine {choice.name!r} needs a package that is not installed ({error.name}). Run: uv sync --extra ray"
         ) from None
     return engine
+
+
+def _endpoints(experiment: Experiment, champion: RagConfig | None, places: HarnessSettings) -> str:
+    """Where hosted models in reach are asked, if not at their provider's own place."""
+    reach = Reach(experiment, tuple(first.config for first in firsts(experiment, champion)))
+    specs = [*reach.chats, *reach.embedders, *reach.rerankers]
+    return ", ".join(sorted({place for spec in specs for place in asked_at(spec.name, places)}))
 
 
 def _champion(places: HarnessSettings, golden: GoldenSet) -> RagConfig | None:

@@ -37,6 +37,7 @@ class Begun(BaseModel):
     golden_digest: str
     corpus: str
     corpus_digest: str
+    endpoints: str = ""  # where hosted models are asked, if not at their provider's own place
     champion: dict[str, Any] | None = None
     run_id: str = ""
     started_at: str = ""
@@ -272,6 +273,8 @@ def _experiment(plain: Mapping[str, Any], source: Path) -> Experiment:
 
 def refuse_changed(begun: Begun, now: Mapping[str, str]) -> None:
     """A `ConfigError` where what a sweep stands on is no longer what it was begun with."""
-    for name, what in (("golden_digest", "golden set"), ("corpus_digest", "corpus")):
-        if now[name] != getattr(begun, name):
-            raise ConfigError(f"The {what} has changed since the sweep was begun ({getattr(begun, name)} → {now[name]}). Begin a new one.")
+    for name, what in (("golden_digest", "golden set"), ("corpus_digest", "corpus"), ("endpoints", "endpoint of hosted models")):
+        before, after = getattr(begun, name), now[name]
+        if before != after:
+            change = f"{before or 'none'} → {after or 'none'}"
+            raise ConfigError(f"The {what} has changed since the sweep was begun ({change}). Put it back, or begin a new one.")

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.evaluate import refuse_refused
+from harness.golden.case import Case
 from harness.golden.sets import HoldoutSplit, Split, TuneSplit
 from harness.results import EvalReport, first_error
-from harness.slim import slim
+from harness.slim import bare
 from harness.sweep.budget import OverBudget
 from harness.sweep.experiment import Experiment
 from harness.sweep.folder import SweepFolder
@@ -58,6 +59,7 @@ class Search:
         self._optimizer = Optimizer(self.experiment)
         self._tried: dict[int, Tried] = {}
         self._asked: dict[int, RagConfig] = {}  # on their way
+        self._cases: dict[str, Case] = {}
         higher = self.experiment.direction(self.experiment.goal) == "higher"
         self._higher = higher
         self._pruner = Pruner(self.experiment.pruner, self.experiment.goal, higher)
@@ -65,8 +67,10 @@ class Search:
     async def search(self, tune: TuneSplit, firsts: Sequence[First]) -> list[Tried]:
         """Run the trials that are missing; the firsts come first, and a configuration met twice is scored once."""
         cases = tune.head(self.experiment.cases)
+        self._cases = {case.id: case for case in cases.cases}
         for one in self.earlier:
             self._note(one, replay=one.number >= len(firsts) or firsts[one.number].values is not None)
+        self.earlier = ()
         self.progress.known = self.progress.done
         for number, first in enumerate(firsts):
             if number not in self._tried:
@@ -210,7 +214,7 @@ class Search:
 
     def _note(self, one: Tried, *, asked: Asked | None = None, replay: bool = False) -> None:
         """Count a finished trial in, and tell the study: also of what it did not ask for in this process."""
-        one = replace(one, report=slim(one.report))
+        one = replace(one, report=bare(one.report, self._cases))
         if asked:
             self._optimizer.tell(asked, one)
         elif replay:

@@ -10,7 +10,7 @@ from pydantic import Field
 from serving.pipeline.answer.answerer import Answerer
 from serving.pipeline.answer.family import domain_of
 from serving.pipeline.config import AnswerConfig, PromptChoice
-from serving.pipeline.errors import ConfigError, ModelError
+from serving.pipeline.errors import ConfigError, ModelError, RequestError
 from serving.pipeline.models.connect import ConnectedChat
 from serving.pipeline.models.reader import ReaderLite
 from serving.pipeline.prompts import PromptLibrary
@@ -100,6 +100,11 @@ async def test_with_no_passage_it_refuses_without_asking_the_model():
 async def test_silence_of_a_model_is_an_outage_and_not_a_refusal():
     with pytest.raises(ModelError, match="no text"):
         await answerer(Says(text="  ")).answer(Query("How long?"), [hit("Ten days.")], LITE)
+
+
+async def test_silence_at_the_limit_of_output_is_a_request_that_cannot_be_answered():
+    with pytest.raises(RequestError, match="Raise answer.max_tokens"):
+        await answerer(Says(text=" ", reason="max_tokens")).answer(Query("How long?"), [hit("Ten days.")], LITE)
 
 
 async def test_a_refusal_has_no_citations():

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from harness.evaluate import Evaluator
+from harness.evaluate import JUDGE_REFUSED, Evaluator, refuse_refused
 from harness.golden.case import Case
 from harness.golden.sets import Split
 from harness.metrics.base import Score
-from harness.results import EvalReport
+from harness.results import CaseResult, EvalReport
 from serving.pipeline.config import RagConfig
-from serving.pipeline.errors import ConfigError, DataError, ModelError, StoreError
+from serving.pipeline.errors import ConfigError, DataError, ModelError, RequestError, StoreError
 from serving.pipeline.pipeline import SystemClock
 from serving.pipeline.types import Query, Trace
 from tests.harness.making import a_case, a_hit, a_trace
@@ -130,6 +130,16 @@ def test_a_metric_whose_store_fails_is_an_outage_of_the_case_and_no_missing_scor
     assert row.case.id == "c1"
     assert row.error is not None and row.error.kind == "StoreError"
     assert {score.metric: score.value for score in row.scores} == {"token_f1": None, "recall@5": 1.0}
+
+
+def test_a_judge_that_refuses_every_answer_is_a_mistake_and_one_that_refuses_some_is_not() -> None:
+    def row(reason: str, *, answered: bool = True) -> CaseResult:
+        return CaseResult(a_case(), (Score("judge_relevance", None, reason),), a_trace(answer="x") if answered else None)
+
+    refused, silent = row(f"{JUDGE_REFUSED}: too long"), row("no two readings agree")
+    refuse_refused([refused, silent, row("no answer", answered=False)])
+    with pytest.raises(RequestError, match="judge_relevance: the judge took no such request: too long"):
+        refuse_refused([refused, refused, row("no answer", answered=False)])
 
 
 def test_progress_counts_every_case_once() -> None:

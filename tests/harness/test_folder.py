@@ -105,6 +105,9 @@ def test_what_was_asked_is_read_back_and_the_sweep_begun_last_is_found(tmp_path:
 
 def test_a_sweep_is_not_gone_on_with_over_other_questions_or_documents() -> None:
     begun = Begun(experiment={}, golden_digest="g", corpus="tiny", corpus_digest="c")
-    refuse_changed(begun, {"golden_digest": "g", "corpus_digest": "c"})
+    now = {"golden_digest": "g", "corpus_digest": "c", "endpoints": ""}
+    refuse_changed(begun, now)
     with pytest.raises(ConfigError, match="The corpus has changed"):
-        refuse_changed(begun, {"golden_digest": "g", "corpus_digest": "d"})
+        refuse_changed(begun, now | {"corpus_digest": "d"})
+    with pytest.raises(ConfigError, match="The endpoint of hosted models has changed .*none → http://there"):
+        refuse_changed(begun, now | {"endpoints": "http://there"})

@@ -8,14 +8,12 @@ from typing import Any
 import pytest
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
-from harness.stages.base import packed
-from harness.stages.chat import STAGE, KeptChat
+from harness.stages.chat import KeptChat
 from harness.stages.sqlite import SqliteStages
-from serving.pipeline.errors import DataError, ModelError
-from serving.pipeline.models.cassette import plain_answer
+from serving.pipeline.errors import ModelError
 
 CALL = {"name": "look", "args": {}, "id": "1", "type": "tool_call"}
 BREAK = "(the line breaks)"
@@ -66,16 +64,6 @@ def test_silence_is_not_kept_and_asked_about_again(tmp_path: Path, silence: str,
     said = [asyncio.run(streamed(chat)) if stream else chat.invoke("Why?").text for _ in range(3)]
     assert [text.strip() for text in said] == ["", "Because.", "Because."]
     assert model.asked == 2
-
-
-@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
-def test_silence_that_was_kept_earlier_is_asked_about_again(tmp_path: Path, stream: bool) -> None:
-    stages = SqliteStages(tmp_path)
-    chat, _ = kept([AIMessage("Because.")], stages)
-    stages.put(STAGE, chat._key([HumanMessage("Why?")], None, {}), packed(plain_answer(AIMessage(""))))
-    assert (asyncio.run(streamed(chat)) if stream else chat.invoke("Why?").text) == "Because."
-    with pytest.raises(DataError, match="No kept answer of m"):
-        kept([], stages, replay_only=True)[0].invoke("Why?")
 
 
 def test_a_call_of_a_tool_without_a_word_is_an_answer(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from harness.results import EvalReport, Header
 from harness.sweep.experiment import Experiment
 from harness.sweep.importance import replayed
-from harness.sweep.optimizer import ATTEMPTS, Optimizer
+from harness.sweep.optimizer import ATTEMPTS, ORIGINS, Optimizer
 from harness.sweep.space import grid
 from harness.sweep.steps import drawn, step
 from harness.sweep.sweep import firsts
@@ -113,15 +113,24 @@ def test_what_has_no_other_value_is_drawn_as_it_is() -> None:
     assert [drawn(knob.range, random.Random(1), but=knob.range.ends()[0]) for knob in asked.knobs] == [3, 2]
 
 
-def test_half_of_the_default_search_are_steps_from_the_best(tmp_path: Path) -> None:
-    trials = searched(search(experiment(trials=60), tmp_path))
-    stepped = 0
-    for one in trials[15:]:
-        best = sorted(trials[: one.number], key=lambda other: -other.merit(1.0))[:4]
-        differences = [sum(one.values[path] != other.values[path] for path in one.values) for other in best if other.values]
-        stepped += min(differences) == 1
-    assert 12 <= stepped <= 35
-    assert max(one.objective or 0.0 for one in trials[15:]) > max(one.objective or 0.0 for one in trials[:15])
+def test_half_of_the_default_search_are_steps_from_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: dict[int, bool] = {}
+    whole = Optimizer._step
+
+    def noted(optimizer: Optimizer, number: int, attempt: int) -> dict[str, Any]:
+        found = whole(optimizer, number, attempt)
+        taken.setdefault(number, bool(found))
+        best = sorted(optimizer._usable, key=lambda one: -one.merit(1.0))[:ORIGINS]
+        assert not found or 1 in [sum(found[path] != one.values[path] for path in found) for one in best]
+        return found
+
+    monkeypatch.setattr(Optimizer, "_step", noted)
+    searched(search(experiment(trials=60), tmp_path / "mixed"))
+    assert not any(taken[number] for number in range(1, 10))
+    assert 0.3 < sum(taken[number] for number in range(10, 60)) / 50 < 0.7
+    taken.clear()
+    searched(search(experiment(trials=30, sampler="tpe"), tmp_path / "tpe"))
+    assert not any(taken.values())
 
 
 def test_another_seed_searches_elsewhere(tmp_path: Path) -> None:

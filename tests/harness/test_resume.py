@@ -230,6 +230,21 @@ def test_a_sweep_is_not_gone_on_with_by_other_prompts(world: World, monkeypatch:
     assert SweepFolder(folder_of(world, "small")).count() == 4
 
 
+def test_a_trial_that_could_not_be_tried_at_all_is_no_obstacle_to_going_on(world: World) -> None:
+    space = {
+        "answer.prompt.name": {"choice": ["general", "support"]},
+        "answer.prompt.version": {"choice": [2, 99], "when": {"answer.prompt.name": "support"}},
+    }
+    path = written(world, "gap", space=space, sampler="grid", trials=4)
+    first = world.touchstone("sweep", str(path), "--no-tracking")
+    assert first.code == 0, first.err
+    trials = SweepFolder(folder_of(world, "gap")).finished()
+    assert [(one.state, len(one.report.rows)) for one in trials if one.values.get("answer.prompt.version") == 99] == [("failed", 0)]
+    again = world.touchstone("sweep", "--resume", "--no-tracking")
+    assert again.code == 0, again.err
+    assert plain(SweepFolder(folder_of(world, "gap")).finished()) == plain(trials)
+
+
 def test_an_outage_says_how_to_go_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {
         "TOUCHSTONE_BEDROCK_ENDPOINT": "http://127.0.0.1:9",

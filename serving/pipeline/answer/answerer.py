@@ -11,7 +11,7 @@ from serving.pipeline.answer.family import choose_prompt, domain_of
 from serving.pipeline.answer.pack import fenced, pack
 from serving.pipeline.answer.refuse import is_refusal
 from serving.pipeline.config import AnswerConfig
-from serving.pipeline.errors import ConfigError, ModelError
+from serving.pipeline.errors import ConfigError, ModelError, RequestError
 from serving.pipeline.models.connect import ConnectedChat
 from serving.pipeline.models.prices import usage_of
 from serving.pipeline.prompts import PromptLibrary
@@ -65,6 +65,8 @@ class Answerer:
         message, first_token_ms = await self._ask(chat, messages, emit)
 
         text = str(message.text).strip()
+        if not text and _hit_limit(message):  # spent on thinking: it would be so again
+            raise RequestError(f"{chat.name} came to its limit of output before its first word. Raise answer.max_tokens.")
         if not text:  # silence is a failure of the model; taken for a refusal, it would score on every unanswerable question
             raise ModelError(f"{chat.name} answered with no text. Try again; see `touchstone doctor`.")
         cited = cite(text, packed.passages)
