@@ -17,7 +17,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -303,10 +306,24 @@ def ways(grid_of: Grid, golden: str) -> dict[str, Callable[[Truth, int], Seen]]:
     }
 
 
-def measure(truth: Truth, grid_of: Grid, golden: str, seeds: Sequence[int]) -> list[dict[str, Any]]:
+_read = cache(Truth.read)  # by each process once
+
+
+def _pick(task: tuple[Path, Grid, str, str, int, list[float]]) -> list[str]:
+    """What one search chooses within each budget, in a process of its own."""
+    path, grid_of, golden, way, seed, budgets = task
+    truth = _read(path)
+    return chosen(truth, ways(grid_of, golden)[way](truth, seed), budgets)
+
+
+def measure(path: Path, grid_of: Grid, golden: str, seeds: Sequence[int]) -> list[dict[str, Any]]:
+    truth = _read(path)
     budgets = [share * len(truth.tune) * truth.cases for share in SHARES]
-    best, names = truth.best, ways(grid_of, golden)
-    picks = {way: [chosen(truth, search(truth, seed), budgets) for seed in seeds] for way, search in names.items()}
+    best, names = truth.best, list(ways(grid_of, golden))
+    tasks = [(path, grid_of, golden, way, seed, budgets) for way in names for seed in seeds]
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        found = list(pool.map(_pick, tasks, chunksize=5))
+    picks = {way: found[place * len(seeds) : (place + 1) * len(seeds)] for place, way in enumerate(names)}
     rows = []
     for place, share in enumerate(SHARES):
         by_luck = [truth.proven(pick[place]) for pick in picks["random points"]]
@@ -385,14 +402,14 @@ def measured(grid_of: Grid, golden: str, places: HarnessSettings, folder: Path, 
     """One grid: its table filled, then searched."""
     path = folder / f"{golden.replace('/', '-')}.jsonl"
     asyncio.run(fill(path, grid_of, golden, places))
-    truth = Truth.read(path)
+    truth = _read(path)
     means, proven = sorted(map(truth.mean, truth.tune)), sorted(map(truth.proven, truth.tune))
     middle = sorted(truth.tune, key=truth.mean)[len(truth.tune) // 2]
     spread = float(np.std(np.subtract(truth.holdout[truth.best], truth.holdout[middle]), ddof=1))
     facts: dict[str, Any] = {"points": len(means), "tune": truth.cases, "holdout": len(truth.holdout[middle]), "low": means[0]}
     facts |= {"high": means[-1], "median": float(np.median(means)), "proven": truth.proven(truth.best), "holdout_low": proven[0]}
     facts |= {"holdout_high": proven[-1], "detectable": minimum_detectable(spread, facts["holdout"]), "best": truth.values[truth.best]}
-    found = {"golden": golden, "metric": grid_of.metric, "grid": facts, "rows": measure(truth, grid_of, golden, seeds)}
+    found = {"golden": golden, "metric": grid_of.metric, "grid": facts, "rows": measure(path, grid_of, golden, seeds)}
     return found | {"one_pass": one_pass(truth, grid_of.stages, seeds)}
 
 
