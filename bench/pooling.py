@@ -40,8 +40,12 @@ from serving.pipeline.registry import Spec
 from serving.pipeline.types import Answer, Chunk, Document, Hit, Query, Trace
 
 CHUNKINGS = tuple(
-    Spec.model_validate({"name": name, "size": size, "overlap": 0})
-    for name, sizes in (("recursive", (200, 300, 450, 700, 1000)), ("sentence", (200, 450, 900)), ("markdown", (450, 900)))
+    Spec.model_validate({"name": name, "size": size, none: 0})
+    for name, none, sizes in (
+        ("recursive", "overlap", (200, 300, 450, 700, 1000)),
+        ("sentence", "overlap_sentences", (200, 450, 900)),
+        ("markdown", "overlap", (450, 900)),
+    )
     for size in sizes
 )
 WINDOWS = (256, 512)  # tokens, the two special ones included
