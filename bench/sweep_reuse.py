@@ -1,6 +1,6 @@
 """The same study with the stage store and without it: the same numbers to the last bit, and how much time the store saves.
 
-    python bench/sweep_reuse.py PATH [--sizes 600:60 all:3] [--cases 24] [--trials 60] [--out reports/bench]
+    python bench/sweep_reuse.py PATH [--sizes 600:60 all:2] [--cases 24] [--trials 60] [--out reports/bench]
 
 PATH is a folder with `corpus.jsonl` ({id, title, text}) and `golden.jsonl` ({id, question, answers, relevant_ids}). For each size, a
 number of documents, three runs, each in a process of its own: everything computed in each trial, its index included; with an empty
@@ -237,7 +237,7 @@ def measured(options: argparse.Namespace, documents: int, plain_trials: int) -> 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("path", type=Path)
-    parser.add_argument("--sizes", nargs="+", default=["600:60", "all:3"], help="documents:trials without a store")
+    parser.add_argument("--sizes", nargs="+", default=["600:60", "all:2"], help="documents:trials without a store")
     parser.add_argument("--cases", type=int, default=24)
     parser.add_argument("--trials", type=int, default=60)
     parser.add_argument("--plain-trials", type=int, default=10_000, help=argparse.SUPPRESS)
