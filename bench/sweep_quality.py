@@ -100,16 +100,14 @@ RETRIEVAL = Grid(
     space={
         "index.chunker.size": {"choice": [250, 450, 700, 1100]},
         **SEARCH,
-        "retrieve.candidates": {"choice": [10, 20, 40]},
+        "retrieve.candidates": {"choice": [10, 15, 20, 30, 40, 60]},
         "retrieve.duplicate_similarity": {"choice": [0.7, 0.95]},
-        "retrieve.reranker.name": {"choice": ["none", "mmr"]},
     },
     stages=(
         ("index.chunker.size",),
         ("retrieve.search.name", "retrieve.fusion.weight"),
         ("retrieve.candidates",),
         ("retrieve.duplicate_similarity",),
-        ("retrieve.reranker.name",),
     ),
     cases=None,
 )
