@@ -47,7 +47,7 @@ Values = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Grid:
-    """What is searched: 336 points."""
+    """What is searched."""
 
     metric: str
     base: dict[str, Any]
@@ -98,7 +98,7 @@ RETRIEVAL = Grid(
         "answer": {"models": {"lite": {"name": "local:echo", "text": "."}}},
     },
     space={
-        "index.chunker.size": {"choice": [250, 450, 700, 1100]},
+        "index.chunker.size": {"choice": [250, 450, 1100]},
         **SEARCH,
         "retrieve.candidates": {"choice": [10, 15, 20, 30, 40, 60]},
         "retrieve.duplicate_similarity": {"choice": [0.7, 0.95]},

@@ -105,7 +105,7 @@ async def test_an_engine_scores_as_this_process_does(world: World, name: str, wo
         await asyncio.gather(*(engine.index(config) for config in configs))
         found = await asyncio.gather(*(engine.score(config, tune()) for config in configs))
     assert [scores(one.report) for one in found] == await asyncio.to_thread(lambda: [scores(here(config)) for config in configs])
-    assert sum(numbers["misses"] for numbers in found[0].counts.values()) > 0
+    assert sum(numbers["misses"] for one in found for numbers in one.counts.values()) > 0  # of blocks at once, with whichever ends first
     await until(lambda: not processes(name))
 
 
