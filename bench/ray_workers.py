@@ -133,7 +133,7 @@ def markdown(data: dict[str, Any]) -> str:
         f"Machine: {_bench.machine_line(data['machine'])}.",
         f"{data['trials']} trials of {data['cases']} cases of {data['golden']}, random search, four cases at a time in each worker, "
         f"nothing kept from before, medians of {data['rounds']} rounds; the ratio is the median of the rounds' own. Made by "
-        "`python bench/ray_workers.py`.",
+        f"`python bench/ray_workers.py --trials {data['trials']} --rounds {data['rounds']}`.",
     ]
     for study, ways in data["studies"].items():
         rows = [
