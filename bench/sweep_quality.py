@@ -374,7 +374,7 @@ def markdown(data: dict[str, Any]) -> str:
         [
             "# How near the grid's best a search gets",
             f"Machine: {machine_line(data['machine'])}. {data['runs']} seeded searches of each kind on each table. Made by "
-            "`python bench/sweep_quality.py`.",
+            "`python bench/sweep_quality.py PATH …`, a PATH for each grid after the first.",
             "Regret is what the chosen configuration (best on tune of those seen to their end) lacks to the grid's best on tune, in points "
             "(hundredths), on tune and on the holdout; after ± the 95 % interval over searches. A negative one on the holdout is luck. The "
             "last column: searches whose choice a paired test on the holdout calls worse than the grid's best.",
