@@ -273,7 +273,8 @@ def markdown(data: dict[str, Any]) -> str:
     parts = [
         "# Late chunking",
         f"Machine: {machine_line(data['machine'])}, shared with other work. Made by `python bench/pooling.py PATH …`. "
-        "Documents are read once in windows of 256 or 512 tokens, a quarter of them shared with the next, and a chunk's vector is the mean of its tokens' vectors "
+        "Documents are read once in windows of 256 or 512 tokens, a quarter of them shared with the next, "
+        "and a chunk's vector is the mean of its tokens' vectors "
         "(“pooled”); or each chunk is read alone, with its heading (the default) or without. No overlap of chunks; vector search alone; "
         f"`{GOAL}`, recall beside it in the JSON.",
         "## As an embedder: what is found on the holdout",
