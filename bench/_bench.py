@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from serving.pipeline.files import write_text
+from serving.storage.files import write_text
 
 REPORTS = Path("reports/bench")
 

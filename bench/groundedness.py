@@ -23,17 +23,17 @@ from typing import Any
 import numpy as np
 from _bench import REPORTS, machine, machine_line, table, write_report
 
+from harness.judges.tools import EMBEDDER, Tools
 from harness.metrics.groundedness import check
-from harness.metrics.grounding.claims import passages_for
-from harness.metrics.grounding.evidence import read, weigh
-from harness.metrics.grounding.model import COEFFICIENTS, WORDS_ONLY, Model, digest, features, fitted
-from harness.metrics.grounding.support import NEAREST, similarities, support
-from harness.metrics.grounding.terms import terms
-from harness.metrics.tools import EMBEDDER, Tools
-from harness.results import read_report
-from serving.pipeline.files import write_text
-from serving.pipeline.retrieve.stopwords import STOP_WORDS
+from harness.results.report import read_report
+from serving.pipeline.checks.grounding.claims import passages_for
+from serving.pipeline.checks.grounding.evidence import read, weigh_claim
+from serving.pipeline.checks.grounding.model import COEFFICIENTS, WORDS_ONLY, Model, claim_features, digest, fitted
+from serving.pipeline.checks.grounding.support import NEAREST, similarities, support
+from serving.pipeline.checks.grounding.terms import terms
 from serving.pipeline.settings import PipelineSettings
+from serving.pipeline.text.stopwords import STOP_WORDS
+from serving.storage.files import write_text
 
 SEED, RESAMPLES, FOLDS = 20240601, 2000, 10
 SHORT_WORDS = 240  # of a premise cut from an article, as long as an oracle chunk
@@ -166,12 +166,12 @@ def measure(examples: list[Example], tools: Tools) -> Measured:
     rows = []
     for example in examples:
         written = read((example.passage,))
-        lexical = weigh(example.claim, written)
+        lexical = weigh_claim(example.claim, written)
         texts = [example.claim[:600], *(written[at].text[:600] for at in lexical.ranking[:NEAREST])]
         [similarity] = similarities([texts], tools)
         nearest = [value or 0.0 for value in similarities([[texts[0], text] for text in texts[1:]], tools)]
         rows.append(
-            features(lexical, similarity or 0.0)
+            claim_features(lexical, similarity or 0.0)
             | {"nearest_similarity": max(nearest, default=0.0), "whole": lexical.whole, "best": lexical.best}
             | overlaps(example)
         )
@@ -310,7 +310,7 @@ def resamples(data: Measured) -> list[Any]:
     members: dict[str, list[int]] = {}
     for place, example in enumerate(data.examples):
         members.setdefault(example.group, []).append(place)
-    groups = [np.array(places) for places in members.values()]
+    groups = [np.array(settings) for settings in members.values()]
     chance = np.random.default_rng(SEED)
     return [np.concatenate([groups[at] for at in chance.integers(0, len(groups), len(groups))]) for _ in range(RESAMPLES)]
 

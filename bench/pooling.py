@@ -27,11 +27,12 @@ from _bench import machine, machine_line, table, write_report
 from numpy.typing import NDArray
 from scipy import stats
 
+from harness.evaluation.context import open_corpus
 from harness.golden.case import Case, Evidence
 from harness.golden.load import load_golden
 from harness.metrics import metric
-from harness.metrics.base import Metric
-from harness.opening import open_corpus, read_settings
+from harness.results.score import Metric
+from harness.settings import read_settings
 from harness.stats import compare
 from serving.pipeline.index import CHUNKERS
 from serving.pipeline.index.context import indexed_text
@@ -80,13 +81,13 @@ class Clock:
 
 
 def golden_set(name: str) -> Data:
-    places = read_settings()
-    golden = load_golden(places.datasets, name)
+    settings = read_settings()
+    golden = load_golden(settings.datasets, name)
     with tempfile.TemporaryDirectory() as folder:  # a bench of an embedder's option, not a look for a configuration
         holdout = golden.holdout(why="bench", ledger=Path(folder) / "looks.jsonl")
     splits = {"tune": golden.tune().cases, "holdout": holdout.cases}
     kept = {split: [case for case in cases if case.answerable and case.evidence] for split, cases in splits.items()}
-    return Data(name, open_corpus(golden.card.corpus, places).documents, kept)
+    return Data(name, open_corpus(golden.card.corpus, settings).documents, kept)
 
 
 def folder_of(path: Path, pages: int) -> Data:
@@ -95,8 +96,8 @@ def folder_of(path: Path, pages: int) -> Data:
         documents = {row["id"]: row["text"] for row in corpus}
         spans = {row["id"]: [(row["metadata"]["doc"], one["start"], one["end"]) for one in row["metadata"]["evidence"]] for row in golden}
     else:
-        documents, places = _pages(corpus)
-        spans = {row["id"]: [places[name] for name in row["relevant_ids"]] for row in golden}
+        documents, settings = _pages(corpus)
+        spans = {row["id"]: [settings[name] for name in row["relevant_ids"]] for row in golden}
         chance = random.Random(7)
         chance.shuffle(golden)
         wanted = {spans[row["id"]][0][0] for row in golden[: pages // 2]}
@@ -122,13 +123,13 @@ def folder_of(path: Path, pages: int) -> Data:
 def _pages(corpus: Sequence[dict[str, Any]]) -> tuple[dict[str, str], dict[str, tuple[str, int, int]]]:
     """Sections joined to the pages they are from, and where each one lies."""
     texts: dict[str, str] = {}
-    places: dict[str, tuple[str, int, int]] = {}
+    settings: dict[str, tuple[str, int, int]] = {}
     for row in corpus:
         page = row["id"].rpartition("#")[0] or row["id"]
         start = len(texts.get(page, ""))
         texts[page] = texts.get(page, "") + row["text"] + "\n\n"
-        places[row["id"]] = (page, start, start + len(row["text"]))
-    return texts, places
+        settings[row["id"]] = (page, start, start + len(row["text"]))
+    return texts, settings
 
 
 # ---- vectors
@@ -160,9 +161,9 @@ def read_once(model: Any, text: str, window: int) -> Tokens:
     for start in range(0, max(1, len(ids) - (size - stride)), stride):
         some = ids[start : start + size]
         [found] = session.run(["tokens"], {"input_ids": np.concatenate([first, some, last])})
-        places = np.arange(len(some))
+        settings = np.arange(len(some))
         whole = 10_000  # an end of the document is no edge of a window
-        inside = np.minimum(places + whole * (start == 0), len(some) - 1 - places + whole * (start + size >= len(ids)))
+        inside = np.minimum(settings + whole * (start == 0), len(some) - 1 - settings + whole * (start + size >= len(ids)))
         better = inside > depth[start : start + len(some)]
         vectors[start : start + len(some)][better] = found[1:-1][better]
         depth[start : start + len(some)][better] = inside[better]

@@ -25,19 +25,18 @@ from typing import Any
 import _bench
 
 from harness.golden.load import load_golden
-from harness.opening import read_settings
-from harness.settings import HarnessSettings
-from harness.sweep.begin import connect_engine
-from harness.sweep.budget import Purse
+from harness.settings import HarnessSettings, read_settings
+from harness.sweep.cost.budget import Budget
+from harness.sweep.dispatcher import Dispatcher
 from harness.sweep.engines.base import Plan
 from harness.sweep.engines.worker import make_worker
 from harness.sweep.experiment import Experiment
 from harness.sweep.folder import SweepFolder
 from harness.sweep.progress import Progress
+from harness.sweep.run import starting_points
 from harness.sweep.search import Search
-from harness.sweep.sender import Sender
-from harness.sweep.sweep import firsts
-from harness.sweep.trial import Tried
+from harness.sweep.setup import connect_engine
+from harness.sweep.trial import Trial
 from harness.tracking.memory import MemoryRun
 
 WAYS = {"one process": ("local", 1), "two processes": ("local", 2), "two Ray workers": ("ray", 2)}
@@ -64,26 +63,26 @@ class Run:
     found: list[object]
 
 
-async def search(asked: Experiment, places: HarnessSettings, folder: Path) -> Run:
-    tune = load_golden(places.datasets, asked.golden).tune()
+async def search(asked: Experiment, settings: HarnessSettings, folder: Path) -> Run:
+    tune = load_golden(settings.datasets, asked.golden).tune()
     plan = Plan(asked.golden.partition("/")[0], asked.metrics, store=False)
     engine = connect_engine(asked.engine, plan, make_worker(plan))
-    sender = Sender(engine, Purse(None, 0.0), Progress(asked.trials), asked.block)
-    made = Search(asked, sender, SweepFolder(folder), MemoryRun("sweep", "r"))
+    dispatcher = Dispatcher(engine, Budget(None, 0.0), Progress(asked.trials), asked.block)
+    made = Search(asked, dispatcher, SweepFolder(folder), MemoryRun("sweep", "r"))
     begun = time.perf_counter()
     await engine.start()
     try:
         await engine.index(asked.config)
         await asyncio.gather(*(engine.score(asked.config, tune.head(2)) for _ in range(engine.workers)))  # loads the models
         started = time.perf_counter()
-        trials = await made.search(tune, firsts(asked, None))
+        trials = await made.search(tune, starting_points(asked, None))
         ended = time.perf_counter()
     finally:
         await engine.stop()
     return Run(started - begun, ended - started, [numbers(one) for one in trials])
 
 
-def numbers(one: Tried) -> object:
+def numbers(one: Trial) -> object:
     return one.number, sorted(one.values.items()), one.objectives, [row.scores for row in one.report.rows]
 
 

@@ -24,15 +24,15 @@ from ir_measures import Qrel, R, ScoredDoc, nDCG
 from langchain_core.embeddings import Embeddings
 
 from serving.pipeline.digest import digest_of
-from serving.pipeline.files import write_bytes
 from serving.pipeline.index import STORES
-from serving.pipeline.index.base import Found, Store, Vectors
+from serving.pipeline.index.base import ScoredChunk, Store, Vectors
 from serving.pipeline.index.context import indexed_text
 from serving.pipeline.models import EMBEDDINGS
 from serving.pipeline.registry import Spec
 from serving.pipeline.retrieve import FUSIONS, RERANKERS, SEARCHERS
 from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.types import Chunk, Hit, Query
+from serving.storage.files import write_bytes
 
 CACHE = Path(".touchstone/bench")
 BATCH = 256
@@ -138,7 +138,7 @@ async def search(data: Data, store: Store, embeddings: Cached, candidates: int, 
     runs = Runs()
     for number, query in enumerate(data.questions, start=1):
         lists = {"keyword": await keyword.search(query, candidates), "vector": await vector.search(query, candidates)}
-        found = {name: [Found(hit.chunk, hit.score) for hit in hits] for name, hits in lists.items()}
+        found = {name: [ScoredChunk(hit.chunk, hit.score) for hit in hits] for name, hits in lists.items()}
         methods = {**lists, **{name: fusion.join(found, candidates) for name, fusion in fusions.items()}}
         runs.add("keyword, stop words kept", query, await every_word.search(query, candidates))
         for name, hits in methods.items():

@@ -24,7 +24,6 @@ from harness.golden.case import Case
 from harness.metrics.injection import InjectionSuccess, find_planted, obeyed
 from harness.metrics.pii import KINDS, find_pii
 from harness.metrics.toxicity import find_toxic
-from harness.metrics.words import normal
 from serving.pipeline.answer.answerer import Answerer
 from serving.pipeline.answer.refuse import is_refusal
 from serving.pipeline.config import AnswerConfig
@@ -32,6 +31,7 @@ from serving.pipeline.models.connect import connect_chat
 from serving.pipeline.prompts import PromptLibrary
 from serving.pipeline.registry import Spec
 from serving.pipeline.settings import PipelineSettings
+from serving.pipeline.text.answer_words import normal
 from serving.pipeline.types import Chunk, Hit, Query, Route, Trace
 
 READERS = ("local:reader-lite", "local:reader-pro")

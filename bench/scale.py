@@ -22,11 +22,11 @@ from typing import Any
 from _bench import machine, machine_line, table, write_report
 from overhead import texts, vocabulary
 
-from harness.evaluate import Evaluator
+from harness.evaluation.evaluator import Evaluator
+from harness.evaluation.factory import PipelineFactory
 from harness.golden.case import Case
 from harness.golden.sets import Split
-from harness.stages.sqlite import SqliteStages
-from harness.workshop import Workshop
+from harness.stage_store.sqlite import SqliteStageStore
 from serving.pipeline.config import RagConfig
 from serving.pipeline.index.corpus import Corpus
 from serving.pipeline.prompts import PromptLibrary
@@ -72,7 +72,7 @@ def cases(corpus: Corpus) -> Split:
 
 async def measure(chunks: int, embedder: str, home: Path) -> dict[str, Any]:
     corpus = Corpus.of("invented", documents(chunks))
-    split, settings, stages = cases(corpus), PipelineSettings(home=home), SqliteStages(home / "stages")
+    split, settings, stages = cases(corpus), PipelineSettings(home=home), SqliteStageStore(home / "stages")
     before, most, stored_s = rss(), 0, 0.0
     begin = time.perf_counter()
 
@@ -80,18 +80,18 @@ async def measure(chunks: int, embedder: str, home: Path) -> dict[str, Any]:
         nonlocal most, stored_s
         most, stored_s = max(most, rss()), time.perf_counter() - begin
 
-    shop = Workshop(settings, corpus, PromptLibrary(settings.prompts), building, stages)
+    factory = PipelineFactory(settings, corpus, PromptLibrary(settings.prompts), building, stages)
     config = RagConfig.parse(CONFIG).replace({"index.embedder.name": EMBEDDERS[embedder]["name"]})
     if embedder == "hashing":
         config = config.replace({"index.embedder.dimensions": 384})
-    index = await shop.index(config)
+    index = await factory.index(config)
     built_s = time.perf_counter() - begin
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     row: dict[str, Any] = {"chunks": index.manifest.chunks, "embedder": embedder, "built_s": built_s, "stored_s": stored_s}
     row |= {"before_mb": before / MB, "storing_mb": (most - before) / MB, "peak_mb": (peak - before) / MB}
     row |= {"index_bytes": size_of(Path(settings.index_root)), "store_bytes": size_of(home / "stages")}
     evaluator = Evaluator(("doc_recall@5",), stages=stages)
-    again = Workshop(settings, corpus, shop.prompts, None, stages)
+    again = PipelineFactory(settings, corpus, factory.prompts, None, stages)
     begin = time.perf_counter()
     await again.index(config)
     row["open_ms"] = 1000 * (time.perf_counter() - begin)

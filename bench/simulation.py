@@ -16,9 +16,9 @@ import numpy as np
 from _bench import machine, machine_line, paired, table, write_report
 from scipy import stats
 
-from harness.clusters import clusters_of
-from harness.compare import held_against
-from harness.results import read_report
+from harness.comparison.compare import compare_metric
+from harness.results.clusters import clusters_of
+from harness.results.report import read_report
 from harness.stats import compare, mean_interval
 from harness.stats.intervals import wilson
 
@@ -168,7 +168,7 @@ def recorded(paths: Sequence[Path]) -> list[dict[str, Any]]:
         ratio = (together.high - together.low) / (alone.high - alone.low)  # type: ignore[operator]
         apart = []
         for other in reports[1:]:
-            held = held_against(reports[0], other, name)
+            held = compare_metric(reports[0], other, name)
             values = {row.case.id: row.value(name) for row in reports[0].rows}
             pairs = [(values[row.case.id], row.value(name)) for row in other.rows]
             both = [(a, b) for a, b in pairs if a is not None and b is not None]

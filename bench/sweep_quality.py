@@ -29,17 +29,18 @@ import numpy as np
 from _bench import machine, machine_line, table, write_report
 from scipy import stats
 
-from harness.evaluate import Evaluator
+from harness.evaluation.context import open_corpus, open_factory, open_tools
+from harness.evaluation.evaluator import Evaluator
 from harness.golden.load import load_golden
 from harness.golden.sets import Split
-from harness.opening import open_corpus, open_stages, open_tools, open_workshop, read_settings
-from harness.settings import HarnessSettings
+from harness.settings import HarnessSettings, read_settings
+from harness.stage_store.open import open_stage_store
 from harness.stats import compare, minimum_detectable
 from harness.sweep.experiment import Experiment
-from harness.sweep.optimizer import ATTEMPTS, Asked, Optimizer
+from harness.sweep.optimizer.optimizer import ATTEMPTS, Optimizer, Suggestion
 from harness.sweep.prune import Pruner, Reference
-from harness.sweep.space import found_in, grid
-from harness.sweep.trial import Tried
+from harness.sweep.space.suggest import found_in, grid
+from harness.sweep.trial import Trial
 
 SHARES = (0.1, 0.2, 0.4)  # of the grid's case evaluations
 Values = Mapping[str, Any]
@@ -120,14 +121,14 @@ def key(values: Values) -> str:
 # ---- the table
 
 
-async def fill(path: Path, grid_of: Grid, golden_name: str, places: HarnessSettings) -> None:
+async def fill(path: Path, grid_of: Grid, golden_name: str, settings: HarnessSettings) -> None:
     """Score what is missing; a line per configuration."""
-    golden = load_golden(places.datasets, golden_name)
+    golden = load_golden(settings.datasets, golden_name)
     asked = grid_of.experiment(golden_name)
     splits: list[Split] = [golden.tune().head(grid_of.cases), golden.holdout(why="bench", ledger=path.with_suffix(".looks"))]
-    stages = open_stages(places)
-    shop = open_workshop(open_corpus(golden.card.corpus, places), places, stages)
-    evaluator = Evaluator((grid_of.metric,), concurrency=2, tools=open_tools("", places, stages), stages=stages)
+    stages = open_stage_store(settings)
+    factory = open_factory(open_corpus(golden.card.corpus, settings), settings, stages)
+    evaluator = Evaluator((grid_of.metric,), concurrency=2, tools=open_tools("", settings, stages), stages=stages)
     known = {key(row["values"]) for row in lines(path)}
     points = sorted(grid(asked), key=lambda values: [str(values.get(name)) for name in grid_of.space])  # neighbours share an index
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -135,7 +136,7 @@ async def fill(path: Path, grid_of: Grid, golden_name: str, places: HarnessSetti
         if key(values) in known:
             continue
         begin, config = time.perf_counter(), asked.apply(values)
-        reports = [await shop.evaluate(config, split, evaluator) for split in splits]
+        reports = [await factory.evaluate(config, split, evaluator) for split in splits]
         assert not any(report.errors for report in reports)
         tune, holdout = ([row.value(grid_of.metric) or 0.0 for row in report.rows] for report in reports)
         ids = [[row.case.id for row in report.rows] for report in reports]
@@ -203,7 +204,7 @@ def by_optimizer(truth: Truth, asked: Experiment, make: Callable[[Experiment], O
     first = found_in(asked, asked.config.flat())
     assert first is not None
     seen, finished = {key(first)}, {key(first): truth.mean(key(first))}
-    optimizer.replay(Tried(0, first, asked.config, None, (truth.mean(key(first)),)))  # type: ignore[arg-type]
+    optimizer.replay(Trial(0, first, asked.config, None, (truth.mean(key(first)),)))  # type: ignore[arg-type]
     spent += count
     yield spent, key(first)
     for number in range(1, len(truth.tune)):
@@ -220,13 +221,13 @@ def by_optimizer(truth: Truth, asked: Experiment, make: Callable[[Experiment], O
             if begin + asked.block < count and (why := pruner.verdict(parts, reference)):  # type: ignore[arg-type]
                 break
         mean = float(np.mean(truth.tune[name][: sum(len(part.rows) for part in parts)]))
-        optimizer.tell(one, Tried(number, one.values, asked.config, None, (mean,), state="pruned" if why else "complete"))  # type: ignore[arg-type]
+        optimizer.tell(one, Trial(number, one.values, asked.config, None, (mean,), state="pruned" if why else "complete"))  # type: ignore[arg-type]
         if not why:
             finished[name] = mean
             yield spent, name
 
 
-def _new(optimizer: Optimizer, number: int, seen: set[str]) -> Asked | None:
+def _new(optimizer: Optimizer, number: int, seen: set[str]) -> Suggestion | None:
     for attempt in range(ATTEMPTS):
         one = optimizer.ask(number, attempt)
         if one is None:
@@ -388,18 +389,18 @@ def markdown(data: dict[str, Any]) -> str:
 
 def imported(path: Path, folder: Path) -> tuple[str, HarnessSettings]:
     """A folder's questions as a golden set in a place of its own."""
-    places = read_settings().model_copy(update={"datasets": folder / "datasets"})
-    if not (places.datasets / "golden" / path.name).is_dir():
+    settings = read_settings().model_copy(update={"datasets": folder / "datasets"})
+    if not (settings.datasets / "golden" / path.name).is_dir():
         command = [sys.executable, "-m", "harness", "golden", "import", str(path), "--name", path.name]
-        environment = os.environ | {"TOUCHSTONE_DATASETS": str(places.datasets), "PYTHONPATH": str(Path.cwd())}
+        environment = os.environ | {"TOUCHSTONE_DATASETS": str(settings.datasets), "PYTHONPATH": str(Path.cwd())}
         subprocess.run(command, env=environment, check=True)
-    return f"{path.name}/v1", places
+    return f"{path.name}/v1", settings
 
 
-def measured(grid_of: Grid, golden: str, places: HarnessSettings, folder: Path, seeds: Sequence[int]) -> dict[str, Any]:
+def measured(grid_of: Grid, golden: str, settings: HarnessSettings, folder: Path, seeds: Sequence[int]) -> dict[str, Any]:
     """One grid: its table filled, then searched."""
     path = folder / f"{golden.replace('/', '-')}.jsonl"
-    asyncio.run(fill(path, grid_of, golden, places))
+    asyncio.run(fill(path, grid_of, golden, settings))
     truth = _read(path)
     means, proven = sorted(map(truth.mean, truth.tune)), sorted(map(truth.proven, truth.tune))
     middle = sorted(truth.tune, key=truth.mean)[len(truth.tune) // 2]
@@ -422,7 +423,7 @@ def main() -> None:
     options = parser.parse_args()
     seeds = range(options.seed, options.seed + options.runs)
     grids = [(ANSWERS, options.golden, read_settings())] + [(RETRIEVAL, *imported(path, options.tables)) for path in options.paths]
-    found = [measured(grid_of, golden, places, options.tables, seeds) for grid_of, golden, places in grids]
+    found = [measured(grid_of, golden, settings, options.tables, seeds) for grid_of, golden, settings in grids]
     data = {"machine": machine("optuna", "onnxruntime"), "runs": options.runs, "grids": found}
     write_report("sweep_quality", data, markdown(data), options.out)
     print(markdown(data))

@@ -24,16 +24,17 @@ from typing import Any
 
 from _bench import machine, machine_line, table, write_report
 
-from harness.evaluate import Evaluator
+from harness.evaluation.context import open_corpus, open_factory, open_tools
+from harness.evaluation.evaluator import Evaluator
+from harness.evaluation.factory import PipelineFactory
 from harness.golden.sets import Split
-from harness.opening import open_corpus, open_tools, open_workshop, read_settings
-from harness.results import EvalReport
-from harness.sweep.begin import Ways, begin, open_sweep
+from harness.results.report import EvalReport
+from harness.settings import read_settings
 from harness.sweep.engines.base import Counted, Scored
 from harness.sweep.experiment import Experiment
 from harness.sweep.folder import SweepFolder
-from harness.sweep.sweep import firsts
-from harness.workshop import Workshop
+from harness.sweep.run import starting_points
+from harness.sweep.setup import Ways, begin, open_sweep
 from serving.pipeline.config import RagConfig
 from serving.pipeline.models.connect import connect_embeddings
 from serving.pipeline.registry import Spec
@@ -77,8 +78,8 @@ def furnish(source: Path, home: Path, documents: int, cases: int) -> dict[str, i
 
 
 def environment(home: Path, store: Path) -> dict[str, str]:
-    places = {"DATASETS": home / "datasets", "HOME": store, "REPORTS": home / "reports", "PROMPTS": Path("prompts").absolute()}
-    return os.environ | {f"TOUCHSTONE_{name}": str(place) for name, place in places.items()} | {"PYTHONPATH": str(Path.cwd())}
+    settings = {"DATASETS": home / "datasets", "HOME": store, "REPORTS": home / "reports", "PROMPTS": Path("prompts").absolute()}
+    return os.environ | {f"TOUCHSTONE_{name}": str(place) for name, place in settings.items()} | {"PYTHONPATH": str(Path.cwd())}
 
 
 # ---- one run, in a process of its own
@@ -99,7 +100,7 @@ class Afresh:
         self._corpus = open_corpus(NAME, self._places)
         self._folder = tempfile.TemporaryDirectory()
         self._evaluator = Evaluator(experiment.metrics, experiment.concurrency, tools=open_tools("", self._places, None))
-        self._shop: Workshop | None = None
+        self._shop: PipelineFactory | None = None
         self._count = 0
 
     async def start(self) -> None: ...
@@ -113,8 +114,8 @@ class Afresh:
             raise Enough
         shutil.rmtree(f"{self._folder.name}/{self._count}", ignore_errors=True)
         self._count += 1
-        places = self._places.model_copy(update={"indexes": f"{self._folder.name}/{self._count}"})
-        self._shop = open_workshop(self._corpus, places, None)
+        settings = self._places.model_copy(update={"indexes": f"{self._folder.name}/{self._count}"})
+        self._shop = open_factory(self._corpus, settings, None)
         await self._shop.index(config)
         return {}
 
@@ -135,10 +136,10 @@ class Took:
 
 def run(folder: Path, experiment: Experiment, plain_trials: int, *, store: bool) -> Took:
     """One sweep, its search alone: the proof is the same work for all."""
-    places = read_settings()
-    opened = open_sweep(experiment, places, Ways(store=store, tracking=False), lambda done, total: None)
+    settings = read_settings()
+    opened = open_sweep(experiment, settings, Ways(store=store, tracking=False), lambda done, total: None)
     estimate = asyncio.run(opened.estimate())
-    connect_embeddings(Spec(name="local:minilm"), places).embed_query("opened, as importing is left out as well")
+    connect_embeddings(Spec(name="local:minilm"), settings).embed_query("opened, as importing is left out as well")
     begun, cpu = time.perf_counter(), time.process_time()
 
     def told(one: Any) -> None:
@@ -148,16 +149,16 @@ def run(folder: Path, experiment: Experiment, plain_trials: int, *, store: bool)
     with where.held(), begin(opened, where, estimate, tell=lambda progress: None, announce=told) as ready:
         search = ready.sweep.search
         if not store:
-            search.sender.engine = Afresh(experiment, plain_trials)
+            search.dispatcher.engine = Afresh(experiment, plain_trials)
 
         async def go() -> None:
-            await search.sender.engine.start()
+            await search.dispatcher.engine.start()
             try:
-                await search.search(ready.tune, firsts(experiment, None))
+                await search.search(ready.tune, starting_points(experiment, None))
             except* Enough:
                 pass
             finally:
-                await search.sender.engine.stop()
+                await search.dispatcher.engine.stop()
 
         asyncio.run(go())
         return Took(time.perf_counter() - begun, time.process_time() - cpu, search.progress.counts, len(where.finished()))

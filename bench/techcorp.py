@@ -12,11 +12,11 @@ from pathlib import Path
 
 import _bench
 
-from harness.evaluate import Evaluator
+from harness.evaluation.evaluator import Evaluator
+from harness.evaluation.factory import PipelineFactory
 from harness.golden.load import load_golden
-from harness.results import EvalReport
+from harness.results.report import EvalReport
 from harness.settings import HarnessSettings
-from harness.workshop import Workshop
 from serving.pipeline.config import RagConfig
 from serving.pipeline.index.corpus import load_corpus
 from serving.pipeline.prompts import PromptLibrary
@@ -55,14 +55,14 @@ def main() -> None:
 
 
 async def measure(name: str) -> dict[str, EvalReport]:
-    places = HarnessSettings()
-    golden = load_golden(places.datasets, name)
-    workshop = Workshop(places, load_corpus(places.datasets / "corpora" / golden.card.corpus), PromptLibrary(places.prompts))
+    settings = HarnessSettings()
+    golden = load_golden(settings.datasets, name)
+    factory = PipelineFactory(settings, load_corpus(settings.datasets / "corpora" / golden.card.corpus), PromptLibrary(settings.prompts))
     with tempfile.TemporaryDirectory() as folder:  # a description of the set, not a look at a holdout for a choice
         cases = golden.all(why="bench", ledger=Path(folder) / "looks.jsonl")
     base = RagConfig.parse({}).replace(ECHO)
     return {
-        search: await workshop.evaluate(base.replace({"retrieve.search.name": search}), cases, Evaluator(METRICS)) for search in SEARCHES
+        search: await factory.evaluate(base.replace({"retrieve.search.name": search}), cases, Evaluator(METRICS)) for search in SEARCHES
     }
 
 

@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 from _bench import machine, machine_line, table, write_report
 
-from harness.compare import held_against
+from harness.comparison.compare import compare_metric
 from harness.golden.case import Case
-from harness.metrics.base import Score
-from harness.results import CaseResult, EvalReport, Header
+from harness.results.report import CaseResult, EvalReport, Header
+from harness.results.score import Score
 from harness.stats import holm
 from harness.sweep.verdict import Finalist, choose
-from serving.pipeline.files import write_text
 from serving.pipeline.types import Answer, Query, Trace, Usage
+from serving.storage.files import write_text
 
 SEED = 20260930
 TRIALS, FINALISTS, METRIC = 50, 3, "quality"
@@ -101,7 +101,7 @@ def once(rng: np.random.Generator, setting: Setting) -> Once:
     order = sorted(range(1, TRIALS), key=lambda trial: -means[trial])[:FINALISTS]
     prices = rng.uniform(0.001, 0.002, TRIALS)
     reports = {trial: report(holdout[trial], float(prices[trial])) for trial in (0, *order)}
-    against = holm([held_against(reports[0], reports[trial], METRIC) for trial in order])
+    against = holm([compare_metric(reports[0], reports[trial], METRIC) for trial in order])
     held_to = zip((0, *order), (None, *against), strict=True)
     finalists = [Finalist(SimpleNamespace(number=trial, name=f"trial {trial}"), reports[trial], held) for trial, held in held_to]
     winner = choose(finalists, METRIC).winner

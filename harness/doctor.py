@@ -17,7 +17,7 @@ State = Literal["ok", "missing", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class PartStatus:
     """One part, its state, and what it is good for."""
 
     part: str
@@ -39,9 +39,9 @@ PACKAGES = {  # module: (extra, what it gives, needed)
 }
 
 
-def examine(settings: HarnessSettings) -> Iterator[Finding]:
+def examine_parts(settings: HarnessSettings) -> Iterator[PartStatus]:
     """Look at every part, one after the other; nothing here raises."""
-    yield Finding("python", "ok", sys.version.split()[0], "", needed=True)
+    yield PartStatus("python", "ok", sys.version.split()[0], "", needed=True)
     for module, (extra, gives, needed) in PACKAGES.items():
         yield _package(module, extra, gives, needed=needed)
     yield _try("MiniLM weights", lambda: _minilm(settings), "the default embedder and local:reader-pro", needed=True)
@@ -54,17 +54,19 @@ def examine(settings: HarnessSettings) -> Iterator[Finding]:
     yield _endpoint("S3", settings.s3_endpoint, "indexes that many pods share")
 
 
-def _package(module: str, extra: str, gives: str, *, needed: bool) -> Finding:
+def _package(module: str, extra: str, gives: str, *, needed: bool) -> PartStatus:
     if importlib.util.find_spec(module) is None:
-        return Finding(module, "missing", f'install it: uv sync --extra {extra}  (or pip install "touchstone-rag[{extra}]")', gives, needed)
-    return Finding(module, "ok", importlib.metadata.version(module.replace("_", "-")), gives, needed)
+        return PartStatus(
+            module, "missing", f'install it: uv sync --extra {extra}  (or pip install "touchstone-rag[{extra}]")', gives, needed
+        )
+    return PartStatus(module, "ok", importlib.metadata.version(module.replace("_", "-")), gives, needed)
 
 
-def _try(part: str, look: Callable[[], str], gives: str, *, needed: bool) -> Finding:
+def _try(part: str, look: Callable[[], str], gives: str, *, needed: bool) -> PartStatus:
     try:
-        return Finding(part, "ok", look(), gives, needed)
+        return PartStatus(part, "ok", look(), gives, needed)
     except (TouchstoneError, OSError) as error:
-        return Finding(part, "failed", str(error), gives, needed)
+        return PartStatus(part, "failed", str(error), gives, needed)
 
 
 def _minilm(settings: HarnessSettings) -> str:
@@ -102,10 +104,10 @@ def _mlflow(settings: HarnessSettings) -> str:
     return f"{MlflowTracker(settings).place}, experiment {settings.mlflow_experiment!r}"
 
 
-def _aws() -> Finding:
+def _aws() -> PartStatus:
     gives = "Bedrock, S3"
     if importlib.util.find_spec("boto3") is None:
-        return Finding("AWS credentials", "missing", "boto3 is not installed", gives, needed=False)
+        return PartStatus("AWS credentials", "missing", "boto3 is not installed", gives, needed=False)
     import boto3
     from botocore.exceptions import BotoCoreError
 
@@ -113,21 +115,21 @@ def _aws() -> Finding:
     try:
         found = boto3.Session().get_credentials()
     except BotoCoreError as error:
-        return Finding("AWS credentials", "failed", str(error), gives, needed=False)
+        return PartStatus("AWS credentials", "failed", str(error), gives, needed=False)
     if found is None:
-        return Finding("AWS credentials", "missing", "none found; run `aws configure` or set AWS_PROFILE", gives, needed=False)
-    return Finding("AWS credentials", "ok", f"found by {found.method}", gives, needed=False)
+        return PartStatus("AWS credentials", "missing", "none found; run `aws configure` or set AWS_PROFILE", gives, needed=False)
+    return PartStatus("AWS credentials", "ok", f"found by {found.method}", gives, needed=False)
 
 
-def _endpoint(part: str, url: str, gives: str) -> Finding:
+def _endpoint(part: str, url: str, gives: str) -> PartStatus:
     if not url:
-        return Finding(f"{part} endpoint", "ok", "AWS's own", gives, needed=False)
+        return PartStatus(f"{part} endpoint", "ok", "AWS's own", gives, needed=False)
     import socket
     from urllib.parse import urlsplit
 
     parts = urlsplit(url)
     try:
         with socket.create_connection((parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)), timeout=3):
-            return Finding(f"{part} endpoint", "ok", f"{url} answers", gives, needed=False)
+            return PartStatus(f"{part} endpoint", "ok", f"{url} answers", gives, needed=False)
     except OSError as error:
-        return Finding(f"{part} endpoint", "failed", f"{url} does not answer: {error}", gives, needed=False)
+        return PartStatus(f"{part} endpoint", "failed", f"{url} does not answer: {error}", gives, needed=False)

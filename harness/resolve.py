@@ -1,24 +1,27 @@
-"""What a word on the command line means: an evaluation made before, or a configuration to evaluate now."""
+"""What a word on the command line means: an evaluation, a sweep, a configuration, a release."""
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from harness.results import EvalReport, read_report
+from harness.results.report import EvalReport, read_report
 from harness.settings import HarnessSettings
+from harness.sweep.folder import STATE, SweepFolder, latest
 from serving.pipeline.config import RagConfig, load_config
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.prompts import PromptLibrary
 from serving.pipeline.registry import near
-from serving.release import load_release, read_channel, releases
+from serving.release.bundle import load_release, read_channel, releases
 
 CASES = "cases.jsonl"
+LATEST = "latest"
 CHANNEL = "channel:"
 KINDS = "a configuration file (.yaml), a run's name, folder or .jsonl file, a release's digest, channel:<name>, or default"
 SHORTEST = 4  # characters of a digest that name a release
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class RecordedRun:
     """An evaluation made before."""
 
     label: str
@@ -26,7 +29,7 @@ class Recorded:
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class NamedConfig:
     """A configuration to evaluate, with the prompts it stands on."""
 
     label: str
@@ -35,27 +38,27 @@ class Candidate:
     release: str = ""  # its digest, when it is one
 
 
-def resolve(word: str, places: HarnessSettings) -> Recorded | Candidate:
+def resolve(word: str, settings: HarnessSettings) -> RecordedRun | NamedConfig:
     """What a word names, a file before a run and a run before a release; or a `ConfigError` that lists what it could."""
     if word == "default":
-        return Candidate("the default configuration", RagConfig.parse({}), PromptLibrary(places.prompts))
+        return NamedConfig("the default configuration", RagConfig.parse({}), PromptLibrary(settings.prompts))
     if word.startswith(CHANNEL):
-        return _release(read_channel(places.releases, word.removeprefix(CHANNEL)).stable, places, f" ({word})")
+        return _release(read_channel(settings.releases, word.removeprefix(CHANNEL)).stable, settings, f" ({word})")
     path = Path(word)
     if path.is_file():
         if path.suffix in (".yaml", ".yml"):
-            return Candidate(word, load_config(path), PromptLibrary(places.prompts))
-        return Recorded(word, read_report(path))
-    runs = places.reports / "runs"
+            return NamedConfig(word, load_config(path), PromptLibrary(settings.prompts))
+        return RecordedRun(word, read_report(path))
+    runs = settings.reports / "runs"
     for folder in (path, runs / word):
         if (folder / CASES).is_file():
-            return Recorded(folder.name if folder.parent == runs else word, read_report(folder / CASES))
-    known = releases(places.releases)
+            return RecordedRun(folder.name if folder.parent == runs else word, read_report(folder / CASES))
+    known = releases(settings.releases)
     found = [digest for digest in known if len(word) >= SHORTEST and digest.startswith(word)]
     if len(found) > 1:
         raise ConfigError(f"{word!r} begins {len(found)} releases: {', '.join(found)}. Write more of the digest.")
     if found:
-        return _release(found[0], places)
+        return _release(found[0], settings)
     names = sorted(folder.parent.name for folder in runs.glob(f"*/{CASES}"))
     raise ConfigError(
         f"{word!r} names nothing to compare.{near(word, [*names, *known, 'default'])} Write {KINDS}. "
@@ -63,6 +66,49 @@ def resolve(word: str, places: HarnessSettings) -> Recorded | Candidate:
     )
 
 
-def _release(digest: str, places: HarnessSettings, how: str = "") -> Candidate:
-    release = load_release(places.releases, digest)
-    return Candidate(f"release {digest}{how}", release.config, release.prompts, digest)
+def _release(digest: str, settings: HarnessSettings, how: str = "") -> NamedConfig:
+    release = load_release(settings.releases, digest)
+    return NamedConfig(f"release {digest}{how}", release.config, release.prompts, digest)
+
+
+@dataclass(frozen=True, slots=True)
+class ReportSource:
+    """Something on disk that a report can be made of."""
+
+    kind: Literal["sweep", "evaluation"]
+    path: Path  # a sweep's folder, or an evaluation's file
+
+    @property
+    def folder(self) -> Path:
+        """Where its report lies."""
+        return self.path if self.kind == "sweep" else self.path.parent
+
+
+def find_report(word: str, reports: Path) -> ReportSource:
+    """A folder or a file, a name below reports/sweeps or reports/runs, an experiment's name (its last sweep), or `latest`."""
+    known = _all(reports)
+    if word == LATEST:
+        if not known:
+            raise ConfigError(f"Nothing in {reports} to report on yet. Run: touchstone sweep experiments/quickstart.yaml")
+        return max(known, key=lambda kept: ((kept.path / STATE if kept.kind == "sweep" else kept.path).stat().st_mtime, str(kept.path)))
+    path = Path(word)
+    if path.is_file() and path.suffix == ".jsonl":
+        return ReportSource("evaluation", path)
+    for folder in (path, reports / "sweeps" / word, reports / "runs" / word):
+        if SweepFolder(folder).exists():
+            return ReportSource("sweep", folder)
+        if (folder / CASES).is_file():
+            return ReportSource("evaluation", folder / CASES)
+    names = [kept.folder.name for kept in known]
+    if any(name.startswith(f"{word}-") for name in names):
+        return ReportSource("sweep", latest(reports, word).path)
+    listed = ", ".join(sorted(names)[-10:]) or "none"
+    experiments = [kept.folder.name.rsplit("-", 2)[0] for kept in known if kept.kind == "sweep"]
+    raise ConfigError(
+        f"No sweep and no evaluation {word!r}.{near(word, [*names, *experiments, LATEST])} In {reports}: {listed}. Or write {LATEST}."
+    )
+
+
+def _all(reports: Path) -> list[ReportSource]:
+    sweeps = [ReportSource("sweep", path.parent) for path in reports.glob(f"sweeps/*/{STATE}")]
+    return sweeps + [ReportSource("evaluation", path) for path in reports.glob(f"runs/*/{CASES}")]

@@ -3,10 +3,12 @@
 import re
 from pathlib import Path
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, ValidationError
 
 from serving.pipeline.digest import digest_text
+from serving.pipeline.errors import ConfigError
 from serving.pipeline.index.place import is_remote
+from serving.pipeline.registry import explain
 from serving.pipeline.settings import PipelineSettings
 
 
@@ -70,3 +72,11 @@ class HarnessSettings(PipelineSettings):
 def without_password(text: str) -> str:
     """A text in which no address shows its password."""
     return re.sub(r"(://[^/@:\s]*):[^/@\s]*@", r"\1:***@", text)
+
+
+def read_settings() -> HarnessSettings:
+    """The settings, from the environment."""
+    try:
+        return HarnessSettings()
+    except ValidationError as error:
+        raise ConfigError(explain(error, "settings (TOUCHSTONE_*)", list(HarnessSettings.model_fields))) from None

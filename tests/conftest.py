@@ -4,6 +4,10 @@ import os
 
 import pytest
 
+from tests.support.world import world
+
+__all__ = ["world"]
+
 NAMED_OTHERWISE = ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME", "GITHUB_STEP_SUMMARY")
 
 

@@ -33,7 +33,7 @@ print("tried", tried)
 ANSWERING = """
 import asyncio, tempfile
 from pathlib import Path
-from serving.app.loaded import load
+from serving.app.release.loaded import load
 from tests.app.making import House, config
 
 async def main():

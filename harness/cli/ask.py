@@ -6,21 +6,11 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import (
-    DEFAULT_CORPUS,
-    AsJson,
-    ConfigFile,
-    CorpusName,
-    Set,
-    print_json,
-    read_config,
-    read_corpus,
-    read_prompts,
-    settings,
-)
+from harness.cli.options import DEFAULT_CORPUS, AsJson, ConfigFile, CorpusName, Set, print_json, read_config, read_corpus, read_prompts
 from harness.cli.progress import progress_line
+from harness.settings import read_settings
+from serving.pipeline.codec import Codec
 from serving.pipeline.errors import ConfigError
-from serving.pipeline.plain import Plain
 from serving.pipeline.types import PUBLIC, Principal, Query, Trace
 
 
@@ -50,7 +40,7 @@ def ask(
     live = sys.stdout.isatty() and not as_json
     trace = asyncio.run(_answer(query, config, change, corpus, channel, live=live))
     if as_json:
-        print_json(Plain(Trace).dump(trace))
+        print_json(Codec(Trace).dump(trace))
         return
     typer.echo("" if live else trace.answer.text)
     _show(trace)
@@ -66,24 +56,24 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 async def _answer(query: Query, config_file: object, changes: object, corpus: str, channel: str, *, live: bool) -> Trace:
-    from harness.workshop import Workshop
+    from harness.evaluation.factory import PipelineFactory
     from serving.pipeline.build import build_pipeline
     from serving.pipeline.index.build import open_index
 
-    places = settings()
+    settings = read_settings()
     emit = (lambda piece: typer.echo(piece, nl=False)) if live else None
     if channel:
-        from serving.release import load_release, read_channel
+        from serving.release.bundle import load_release, read_channel
 
-        release = load_release(places.releases, read_channel(places.releases, channel).stable)
-        index = await open_index(release.config, release.index.corpus_digest, settings=places)
-        pipeline = build_pipeline(release.config, index, release.prompts, places, release_digest=release.digest)
+        release = load_release(settings.releases, read_channel(settings.releases, channel).stable)
+        index = await open_index(release.config, release.index.corpus_digest, settings=settings)
+        pipeline = build_pipeline(release.config, index, release.prompts, settings, release_digest=release.digest)
         return await pipeline.answer(query, emit=emit)
     with progress_line() as line:
-        workshop = Workshop(
-            places, read_corpus(corpus, places), read_prompts(places), lambda done, total: line.update("indexing", done, total)
+        factory = PipelineFactory(
+            settings, read_corpus(corpus, settings), read_prompts(settings), lambda done, total: line.update("indexing", done, total)
         )
-        pipeline = await workshop.pipeline(read_config(config_file, changes))  # type: ignore[arg-type]
+        pipeline = await factory.pipeline(read_config(config_file, changes))  # type: ignore[arg-type]
     return await pipeline.answer(query, emit=emit)
 
 

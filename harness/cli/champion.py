@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.gate import bench
-from harness.cli.options import AsJson, ConfigFile, Set, print_json, read_config, settings
+from harness.cli.gate import gate_context
+from harness.cli.options import AsJson, ConfigFile, Set, print_json, read_config
 from harness.cli.progress import progress_line
-from harness.settings import HarnessSettings
+from harness.settings import HarnessSettings, read_settings
 from serving.pipeline.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -31,22 +31,22 @@ def set_champion(
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a configuration on the gates' cases, by all of their metrics, and keep it as the champion."""
-    from harness.champion import champion_path, save_champion
-    from harness.results import read_report
+    from harness.gate.champion import champion_path, save_champion
+    from harness.results.report import read_report
 
     if sum((run is not None, bool(release), config is not None or bool(change))) > 1:
         raise ConfigError("Give one of --run, --release and --config (with --set).")
-    places = settings()
+    settings = read_settings()
     written: list[Path] = []
     recorded = read_report(run) if run else None
     for gate in _merged(_gates(gates)):
-        on = bench(gate, places)
+        on = gate_context(gate, settings)
         if recorded and (recorded.header.golden, recorded.header.split) != (on.golden.id, gate.split):
             continue
-        report = recorded or _evaluate(gate, places, config=config, change=change, release=release, quiet=as_json)
+        report = recorded or _evaluate(gate, settings, config=config, change=change, release=release, quiet=as_json)
         if run and report.header.split_digest != on.split(f"champion from {run.parent.name}").digest:
             raise DataError(f"{run}: not made on {on.golden.id} {gate.split} as it is now. Leave --run out to evaluate again.")
-        path = champion_path(places.champion_folder, on.golden.id, gate.split)
+        path = champion_path(settings.champion_folder, on.golden.id, gate.split)
         save_champion(report, path)
         written.append(path)
         if not as_json:
@@ -64,14 +64,14 @@ def set_champion(
 @app.command()
 def show(gates: Gates = None, as_json: AsJson = False) -> None:
     """Show the champion of each gate's cases, and whether today's candidates can be compared with it."""
-    from harness.champion import champion_path, read_champion
+    from harness.gate.champion import champion_path, read_champion
     from harness.golden.load import load_golden
 
-    places = settings()
+    settings = read_settings()
     found: list[dict[str, Any]] = []
     for gate in _merged(_gates(gates)):
-        golden = load_golden(places.datasets, gate.golden)
-        path = champion_path(places.champion_folder, golden.id, gate.split)
+        golden = load_golden(settings.datasets, gate.golden)
+        path = champion_path(settings.champion_folder, golden.id, gate.split)
         report = read_champion(path, golden=golden.id, golden_digest=golden.digest, split_digest=None)
         head = report.header
         missing = [name for name in gate.scored if name not in head.metrics]
@@ -115,20 +115,20 @@ def _merged(gates: list["Gate"]) -> list["Gate"]:
     return list(merged.values())
 
 
-def _evaluate(gate: "Gate", places: HarnessSettings, *, config: Path | None, change: list[str] | None, release: str, quiet: bool) -> Any:
+def _evaluate(gate: "Gate", settings: HarnessSettings, *, config: Path | None, change: list[str] | None, release: str, quiet: bool) -> Any:
     """Score the configuration by every metric of the gate."""
     from dataclasses import replace
 
-    from harness.evaluate import Evaluator
-    from serving.release import load_release
+    from harness.evaluation.evaluator import Evaluator
+    from serving.release.bundle import load_release
 
     with progress_line(quiet=quiet) as line:
-        on = bench(gate, places, line)
+        on = gate_context(gate, settings, line)
         if release:
-            shipped = load_release(places.releases, release)
-            chosen, workshop = shipped.config, replace(on.workshop, prompts=shipped.prompts)
+            shipped = load_release(settings.releases, release)
+            chosen, factory = shipped.config, replace(on.factory, prompts=shipped.prompts)
         else:
-            chosen, workshop = read_config(config, change), on.workshop
-        evaluator = Evaluator(gate.scored, tools=on.tools, stages=on.workshop.stages)
+            chosen, factory = read_config(config, change), on.factory
+        evaluator = Evaluator(gate.scored, tools=on.tools, stages=on.factory.stages)
         split = on.split("champion set")
-        return asyncio.run(workshop.evaluate(chosen, split, evaluator, lambda done, total: line.update("cases", done, total)))
+        return asyncio.run(factory.evaluate(chosen, split, evaluator, lambda done, total: line.update("cases", done, total)))

@@ -1,14 +1,14 @@
 """A comparison on a terminal."""
 
 from harness.cli.tables import _console, _table
-from harness.compare_report import detectable_words, difference_words, mean_words, value_words
-from harness.compared import Compared
-from harness.sweep.verdict import p_words
+from harness.comparison.values import ReportComparison
+from harness.reports.comparison import detectable_words, mean_words, value_words
+from harness.stats.words import difference_words, p_words
 
 SHOWN = 10  # lines of what may be long
 
 
-def show_comparison(found: Compared, labels: tuple[str, str]) -> None:
+def show_comparison(found: ReportComparison, labels: tuple[str, str]) -> None:
     """The verdict, every metric, what it costs, what moved, and what was changed."""
     console, head = _console(), found.after.header
     console.print(f"A  {labels[0]}\nB  {labels[1]}\n{head.golden} {head.split}, {found.cases} cases", markup=False)

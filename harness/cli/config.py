@@ -7,8 +7,8 @@ import typer
 import yaml
 from pydantic import AliasChoices
 
-from harness.cli.options import AsJson, ConfigFile, Set, print_json, read_config, settings
-from harness.settings import HarnessSettings, without_password
+from harness.cli.options import AsJson, ConfigFile, Set, print_json, read_config
+from harness.settings import HarnessSettings, read_settings, without_password
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -56,7 +56,8 @@ def _parameters(model: type) -> dict[str, object]:
 def show_settings(as_json: AsJson = False) -> None:
     """List every setting of this machine: environment variable, value in use, meaning."""
     rows = [
-        {"variable": name, "value": without_password(str(value)), "meaning": meaning} for name, value, meaning in settings_table(settings())
+        {"variable": name, "value": without_password(str(value)), "meaning": meaning}
+        for name, value, meaning in settings_table(read_settings())
     ]
     if as_json:
         print_json(rows)

@@ -4,15 +4,16 @@ from dataclasses import asdict
 
 import typer
 
-from harness.cli.options import AsJson, print_json, settings
+from harness.cli.options import AsJson, print_json
+from harness.settings import read_settings
 
 
 def doctor(as_json: AsJson = False) -> None:
     """Say what is there, what is missing and what it would give."""
-    from harness.doctor import Finding, examine
+    from harness.doctor import PartStatus, examine_parts
 
-    findings: list[Finding] = []
-    for finding in examine(settings()):
+    findings: list[PartStatus] = []
+    for finding in examine_parts(read_settings()):
         findings.append(finding)
         if not as_json:
             sign = {"ok": "✓", "missing": "–", "failed": "✗"}[finding.state]

@@ -21,10 +21,10 @@ from harness.cli.options import (
     print_json,
     read_config,
     read_corpus,
-    settings,
 )
 from harness.cli.progress import progress_line
 from harness.metrics import DEFAULT, metric_set
+from harness.settings import read_settings
 from serving.pipeline.errors import ConfigError, InfrastructureError
 
 
@@ -54,36 +54,37 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Score a configuration on a golden set; report it, log it."""
-    from harness.evaluate import Evaluator
+    from harness.evaluation.context import open_factory, open_tools
+    from harness.evaluation.evaluator import Evaluator
+    from harness.evaluation.record import record_evaluation
     from harness.golden.load import load_golden
-    from harness.opening import open_stages, open_tools, open_workshop
-    from harness.report import write_evaluation
-    from harness.results import numbers, write_report
+    from harness.reports import write_evaluation
+    from harness.results.report import numbers, write_report
+    from harness.stage_store.open import open_stage_store
     from harness.tracking import tracker
-    from harness.tracking.record import record_evaluation
 
-    places = settings()
+    settings = read_settings()
     chosen, names = read_config(config, change), metric_set(metrics or DEFAULT)
-    known = load_golden(places.datasets, golden)
-    corpus = read_corpus(known.card.corpus, places)
+    known = load_golden(settings.datasets, golden)
+    corpus = read_corpus(known.card.corpus, settings)
     title = plain_name(name) if name else f"{known.card.name}-{split.value}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
-    folder = places.reports / "runs" / title
+    folder = settings.reports / "runs" / title
     if folder.exists():
         raise ConfigError(f"There is an evaluation named {title!r} already: {folder}. Choose another --name, or remove it.")
     match split:
         case SplitName.TUNE:
             chosen_cases = known.tune().head(cases)
         case SplitName.HOLDOUT:
-            chosen_cases = known.holdout(why=f"eval {title}", ledger=places.holdout_ledger).head(cases)
+            chosen_cases = known.holdout(why=f"eval {title}", ledger=settings.holdout_ledger).head(cases)
         case SplitName.ALL:
-            chosen_cases = known.all(why=f"eval {title}", ledger=places.holdout_ledger).head(cases)
+            chosen_cases = known.all(why=f"eval {title}", ledger=settings.holdout_ledger).head(cases)
 
-    with progress_line(quiet=as_json) as line, tracker(places, on=tracking).run(title) as run:
-        stages = open_stages(places, on=store)
+    with progress_line(quiet=as_json) as line, tracker(settings, on=tracking).run(title) as run:
+        stages = open_stage_store(settings, on=store)
         building = partial(line.update, "indexing")
-        workshop = open_workshop(corpus, places, stages, building, replay_only=replay_only)
-        evaluator = Evaluator(names, concurrency, tools=open_tools(judge, places, stages, replay_only=replay_only), stages=stages)
-        report = asyncio.run(workshop.evaluate(chosen, chosen_cases, evaluator, lambda done, total: line.update("cases", done, total)))
+        factory = open_factory(corpus, settings, stages, building, replay_only=replay_only)
+        evaluator = Evaluator(names, concurrency, tools=open_tools(judge, settings, stages, replay_only=replay_only), stages=stages)
+        report = asyncio.run(factory.evaluate(chosen, chosen_cases, evaluator, lambda done, total: line.update("cases", done, total)))
         write_report(report, folder / "cases.jsonl")
         page = write_evaluation(report, folder, run_url=run.url)
         record_evaluation(run, report, chosen, chosen_cases)

@@ -10,27 +10,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.options import (
-    AsJson,
-    ConfigFile,
-    ReplayOnly,
-    Set,
-    UseStore,
-    print_json,
-    read_config,
-    read_corpus,
-    settings,
-)
+from harness.cli.options import AsJson, ConfigFile, ReplayOnly, Set, UseStore, print_json, read_config, read_corpus
 from harness.cli.progress import progress_line
-from harness.opening import open_stages, open_tools, open_workshop
-from harness.settings import HarnessSettings
+from harness.evaluation.context import open_factory, open_tools
+from harness.settings import HarnessSettings, read_settings
+from harness.stage_store.open import open_stage_store
 from serving.pipeline.errors import ConfigError, TouchstoneError, UserError
 
 if TYPE_CHECKING:
-    from harness.cli.progress import Line
+    from harness.cli.progress import ProgressLine
     from harness.gate.decision import Decision
     from harness.gate.gate import Gate
-    from harness.gate.hold import Bench, Held
+    from harness.gate.run_gate import GateContext, GateResult
     from serving.pipeline.config import RagConfig
 
 PULL_REQUEST = Path("experiments/gates/pull_request.yaml")
@@ -52,68 +43,75 @@ def gate(
     """Hold a configuration against a gate: exit 0 it holds, 1 it does not, 3 the machinery failed."""
     from harness.gate.decide import undecided
     from harness.gate.gate import load_gate
-    from harness.gate.hold import reproducible
+    from harness.gate.run_gate import reproducible
 
     if run and (config or change):
         raise ConfigError("--run judges the configuration that was evaluated; leave --config and --set out.")
-    places = settings()
+    settings = read_settings()
     chosen = load_gate(file)
-    folder = out or places.reports / "gates" / f"{chosen.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    folder = out or settings.reports / "gates" / f"{chosen.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     command = _command(file, config, change or (), run, champion)
     files = (folder, junit, markdown)
     try:
         with progress_line(quiet=as_json) as line:
-            on = bench(chosen, places, line, store=store, replay_only=replay_only)
+            on = gate_context(chosen, settings, line, store=store, replay_only=replay_only)
             held = asyncio.run(_hold(on, line, read_config(config, change), run, champion))
     except (TouchstoneError, OSError) as error:
         if not isinstance(error, UserError):
-            _tell(undecided(chosen, str(error), reproduce=command), None, places, files, as_json=as_json)
+            _tell(undecided(chosen, str(error), reproduce=command), None, settings, files, as_json=as_json)
         raise
     held = reproducible(held, command)
-    _tell(held.decision, held, places, files, as_json=as_json)
-    if on.workshop.stages is not None and not as_json:
-        typer.echo(f"kept from before: {on.workshop.stages.counts.words()}")
+    _tell(held.decision, held, settings, files, as_json=as_json)
+    if on.factory.stages is not None and not as_json:
+        typer.echo(f"kept from before: {on.factory.stages.counts.words()}")
     raise typer.Exit(held.decision.exit_code)
 
 
-def bench(chosen: "Gate", places: HarnessSettings, line: "Line | None" = None, *, store: bool = True, replay_only: bool = False) -> "Bench":
+def gate_context(
+    chosen: "Gate", settings: HarnessSettings, line: "ProgressLine | None" = None, *, store: bool = True, replay_only: bool = False
+) -> "GateContext":
     """What a gate is held on: golden set, documents, prompts, and the judge that the gate names."""
-    from harness.gate.hold import Bench
+    from harness.gate.run_gate import GateContext
     from harness.golden.load import load_golden
 
-    golden = load_golden(places.datasets, chosen.golden)
-    stages = open_stages(places, on=store)
+    golden = load_golden(settings.datasets, chosen.golden)
+    stages = open_stage_store(settings, on=store)
     building = (lambda done, total: line.update("indexing", done, total)) if line else None
-    corpus = read_corpus(golden.card.corpus, places)
-    workshop = open_workshop(corpus, places, stages, building, replay_only=replay_only)
-    return Bench(chosen, golden, workshop, places, open_tools(chosen.judge, places, stages, replay_only=replay_only))
+    corpus = read_corpus(golden.card.corpus, settings)
+    factory = open_factory(corpus, settings, stages, building, replay_only=replay_only)
+    return GateContext(chosen, golden, factory, settings, open_tools(chosen.judge, settings, stages, replay_only=replay_only))
 
 
-async def _hold(on: "Bench", line: "Line", config: "RagConfig", run: Path | None, champion: Path | None) -> "Held":
-    from harness.gate.hold import hold, hold_recorded
-    from harness.results import read_report
+async def _hold(on: "GateContext", line: "ProgressLine", config: "RagConfig", run: Path | None, champion: Path | None) -> "GateResult":
+    from harness.gate.run_gate import judge_recorded, run_gate
+    from harness.results.report import read_report
 
     if run:
-        return await hold_recorded(on, read_report(run), run, champion=champion)
-    return await hold(on, config, champion=champion, progress=lambda done, total: line.update("cases", done, total))
+        return await judge_recorded(on, read_report(run), run, champion=champion)
+    return await run_gate(on, config, champion=champion, progress=lambda done, total: line.update("cases", done, total))
 
 
 def _tell(
-    decision: "Decision", held: "Held | None", places: HarnessSettings, files: tuple[Path, Path | None, Path | None], *, as_json: bool
+    decision: "Decision",
+    held: "GateResult | None",
+    settings: HarnessSettings,
+    files: tuple[Path, Path | None, Path | None],
+    *,
+    as_json: bool,
 ) -> None:
     from harness.gate.decision import PLAIN
-    from harness.gate.hold import write_decision
     from harness.gate.junit import junit
+    from harness.gate.run_gate import write_decision
     from harness.gate.summary import summary
-    from serving.pipeline.files import write_text
+    from serving.storage.files import write_text
 
     folder, xml, markdown = files
     write_decision(decision, held.report if held else None, folder)
     for path, content in ((xml, junit), (markdown, summary)):
         if path:
             write_text(path, content(decision))
-    if places.github_step_summary:
-        with Path(places.github_step_summary).open("a", encoding="utf-8") as file:
+    if settings.github_step_summary:
+        with Path(settings.github_step_summary).open("a", encoding="utf-8") as file:
             file.write(summary(decision) + "\n")
     if as_json:
         print_json(PLAIN.dump(decision))

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.cli import golden_import, golden_queue, golden_synth
-from harness.cli.options import DEFAULT_GOLDEN, AsJson, print_json, read_corpus, settings
+from harness.cli.options import DEFAULT_GOLDEN, AsJson, print_json, read_corpus
+from harness.settings import read_settings
 from serving.pipeline.errors import DataError
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def list_sets(as_json: AsJson = False) -> None:
     """List every golden set with its size and splits."""
     from harness.golden.load import golden_sets, load_golden
 
-    root = settings().datasets
+    root = read_settings().datasets
     rows: list[dict[str, Any]] = []
     for name in golden_sets(root):
         golden = load_golden(root, name)
@@ -57,7 +58,7 @@ def show(
     from harness.golden.load import load_golden
     from serving.pipeline.registry import near
 
-    golden = load_golden(settings().datasets, name)
+    golden = load_golden(read_settings().datasets, name)
     known = {one.id: one for one in golden.cases}
     for ident in case or ():
         if ident not in known:
@@ -86,14 +87,14 @@ def check(
     from dataclasses import asdict
 
     from harness.cli.golden_tables import show_findings
-    from harness.golden.check import balance, examine, sights
+    from harness.golden.check import balance, examine_set, sights
     from harness.golden.lines import refuse
     from harness.golden.load import load_golden
 
-    places = settings()
-    golden = load_golden(places.datasets, name)
-    corpus = read_corpus(golden.card.corpus, places)
-    found = examine(golden, corpus, None if embedder == "none" else _vectors(golden, embedder, quiet=as_json), alike=alike)
+    settings = read_settings()
+    golden = load_golden(settings.datasets, name)
+    corpus = read_corpus(golden.card.corpus, settings)
+    found = examine_set(golden, corpus, None if embedder == "none" else _vectors(golden, embedder, quiet=as_json), alike=alike)
     slices, seen = balance(golden), sights(golden)
     if as_json:
         facts = {"golden": golden.id, "digest": golden.digest, "cases": len(golden.cases), "embedder": embedder, "alike": alike}
@@ -112,10 +113,10 @@ def _vectors(golden: "GoldenSet", embedder: str, *, quiet: bool) -> "Vectors":
     import numpy as np
 
     from harness.cli.progress import progress_line
-    from harness.metrics.tools import Tools
+    from harness.judges.tools import Tools
     from serving.pipeline.registry import Spec
 
-    tools, texts = Tools(settings(), Spec(name=embedder)), [case.question for case in golden.cases]
+    tools, texts = Tools(read_settings(), Spec(name=embedder)), [case.question for case in golden.cases]
     parts: list[Vectors] = []
     with progress_line(quiet=quiet) as line:
         for begin in range(0, len(texts), AT_A_TIME):
@@ -137,7 +138,7 @@ def diff(
     from harness.golden.diff import diff_sets
     from harness.golden.load import load_golden
 
-    root = settings().datasets
+    root = read_settings().datasets
     found = diff_sets(load_golden(root, before), load_golden(root, after))
     if as_json:
         cases = {
@@ -165,7 +166,7 @@ def split(
     from harness.golden.load import load_golden
     from harness.golden.split import moves, resplit, write_split
 
-    root = settings().datasets
+    root = read_settings().datasets
     before = load_golden(root, name)
     after = resplit(before, holdout_share=share, salt=salt)
     moved = moves(before, after)
@@ -192,7 +193,7 @@ def seal(name: Name = DEFAULT_GOLDEN) -> None:
     from harness.golden.load import load_golden
     from harness.golden.seal import seal as write_seal
 
-    places = settings()
-    golden = load_golden(places.datasets, name, sealed=False)
-    sealed = write_seal(places.datasets, golden.id, read_corpus(golden.card.corpus, places))
+    settings = read_settings()
+    golden = load_golden(settings.datasets, name, sealed=False)
+    sealed = write_seal(settings.datasets, golden.id, read_corpus(golden.card.corpus, settings))
     typer.echo(f"{sealed.id}: {len(sealed.cases)} cases sealed, digest {sealed.digest}")

@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import AsJson, print_json, settings
-from harness.settings import HarnessSettings
+from harness.cli.options import AsJson, print_json
+from harness.settings import HarnessSettings, read_settings
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.index.corpus import Corpus
 
-SHOWN = 3  # places named for each reason
+SHOWN = 3  # settings named for each reason
 
 
 def import_set(
@@ -32,20 +32,20 @@ def import_set(
     """Make a golden set and its corpus of JSONL, BEIR or SQuAD; the format is guessed where only one fits."""
     from harness.golden.check import split_sizes
     from harness.golden.formats import FORMATS, format_of
-    from harness.golden.formats.base import Wish
-    from harness.golden.importing import Choice, Imported, check_free, import_golden
+    from harness.golden.formats.base import ReadOptions
+    from harness.golden.importing import Imported, ImportOptions, check_free, import_golden
     from harness.golden.write import NAME
     from serving.pipeline.registry import Spec
 
     if len(source) > 2:
         raise ConfigError(f"One source at a time, not {len(source) - 1}: touchstone golden import [FORMAT] SOURCE --name NAME")
-    places, path = settings(), Path(source[-1])
+    settings, path = read_settings(), Path(source[-1])
     shape = format_of(path, source[0] if len(source) == 2 else "")
-    known = corpus if NAME.fullmatch(corpus) and (places.datasets / "corpora" / corpus).exists() else ""
-    choice = Choice(name, shape, known, limit, domain_from, strict, licence)
-    check_free(places.datasets, choice)
+    known = corpus if NAME.fullmatch(corpus) and (settings.datasets / "corpora" / corpus).exists() else ""
+    choice = ImportOptions(name, shape, known, limit, domain_from, strict, licence)
+    check_free(settings.datasets, choice)
     reader = FORMATS.build(Spec(name=shape))
-    done: Imported = import_golden(places.datasets, reader.read(path, Wish(_documents(corpus, places), split_file)), choice)
+    done: Imported = import_golden(settings.datasets, reader.read(path, ReadOptions(_documents(corpus, settings), split_file)), choice)
 
     sizes = split_sizes(done.golden)
     if as_json:
@@ -66,7 +66,7 @@ def import_set(
     typer.echo(f"\nnext: touchstone golden check {name}\n      touchstone eval --golden {name}")
 
 
-def _documents(name: str, places: HarnessSettings) -> Corpus | None:
+def _documents(name: str, settings: HarnessSettings) -> Corpus | None:
     from harness.cli.options import read_corpus
 
-    return read_corpus(name, places) if name else None
+    return read_corpus(name, settings) if name else None

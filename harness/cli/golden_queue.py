@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.options import AsJson, print_json, read_corpus, settings
-from harness.settings import HarnessSettings
+from harness.cli.options import AsJson, print_json, read_corpus
+from harness.settings import HarnessSettings, read_settings
 from serving.pipeline.errors import ConfigError, DataError
 from serving.pipeline.index.corpus import Corpus
 from serving.pipeline.registry import near
@@ -52,9 +52,9 @@ def add(
         raise ConfigError("Feedback is given on a query: --source feedback and --trace ID belong together.")
     if bool(question) == bool(file):
         raise ConfigError("Give one case by --question, --answer and --evidence, or many by --from FILE (- for standard input).")
-    places = settings()
-    golden, queue = open_set(name, places)
-    corpus = read_corpus(golden.card.corpus, places)
+    settings = read_settings()
+    golden, queue = open_set(name, settings)
+    corpus = read_corpus(golden.card.corpus, settings)
     given: dict[str, Any] = {"question": question, "answers": answer or [], "key_facts": key_fact or []}
     given |= {"evidence": [_evidence(one) for one in evidence or ()], "answerable": not unanswerable}
     given |= {"kind": kind or ("unanswerable" if unanswerable else "factoid"), **({"domain": domain} if domain else {})}
@@ -98,13 +98,13 @@ def review(
 
     if state not in STATES:
         raise ConfigError(f"--state {state!r}.{near(state, list(STATES))} Known: {', '.join(STATES)}.")
-    places = settings()
-    golden, queue = open_set(name, places)
+    settings = read_settings()
+    golden, queue = open_set(name, settings)
     decides = bool(accept or reject or publish)
     if listing or (as_json and not decides):
         _list(queue, state, limit, as_json=as_json)
         return
-    desk = Desk(queue, golden, read_corpus(golden.card.corpus, places), reviewer)
+    desk = Desk(queue, golden, read_corpus(golden.card.corpus, settings), reviewer)
     for ident in accept or ():
         desk.accept(queue.get(ident))
     for ident in reject or ():
@@ -114,7 +114,7 @@ def review(
         accepted = sum(one.state == "accepted" and not one.published for one in queue.read())
         following = f"{golden.card.name}/v{golden.card.version + 1}"
         publish = bool(accepted) and typer.confirm(f"\n{accepted} accepted. Publish them as {following}?", default=False)
-    made = _publish(desk, places) if publish else None
+    made = _publish(desk, settings) if publish else None
     if as_json:
         decided = [queue.get(ident) for ident in [*(accept or ()), *(reject or ())]]
         print_json({"decided": {one.id: one.state for one in decided}, "published": made.id if made else None})
@@ -127,12 +127,12 @@ def review(
         typer.echo(f"{len(accept or ())} accepted, {len(reject or ())} rejected, {left} waiting" if decides else f"{left} waiting")
 
 
-def open_set(name: str, places: HarnessSettings) -> "tuple[GoldenSet, Queue]":
+def open_set(name: str, settings: HarnessSettings) -> "tuple[GoldenSet, Queue]":
     """The newest version of a set, and its queue."""
     from harness.golden.load import load_golden
     from harness.golden.queue import Queue
 
-    golden = load_golden(places.datasets, name.partition("/")[0])
+    golden = load_golden(settings.datasets, name.partition("/")[0])
     return golden, Queue(golden.folder.parent)
 
 
@@ -173,8 +173,8 @@ def _list(queue: "Queue", state: str, limit: int | None, *, as_json: bool) -> No
     typer.echo(f"{len(chosen)} {'in the queue' if state == 'all' else state}, {queue.path}")
 
 
-def _publish(desk: "Desk", places: HarnessSettings) -> "GoldenSet":
+def _publish(desk: "Desk", settings: HarnessSettings) -> "GoldenSet":
     from harness.golden.publish import publish
 
     name, today = desk.queue.folder.name, desk.clock()[:10]
-    return publish(places.datasets, name, desk.corpus, reviewer=desk.reviewer, today=today)
+    return publish(settings.datasets, name, desk.corpus, reviewer=desk.reviewer, today=today)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.golden_queue import SetName, open_set
-from harness.cli.options import AsJson, print_json, read_corpus, settings
-from harness.settings import HarnessSettings
+from harness.cli.options import AsJson, print_json, read_corpus
+from harness.settings import HarnessSettings, read_settings
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.index.corpus import Corpus
 from serving.pipeline.registry import Spec, near
@@ -39,11 +39,11 @@ def synth(
     """Propose cases from documents, by templates or with a chat model; they wait in the queue for a reviewer."""
     from harness.golden.synth.run import Harvest
 
-    places = settings()
-    golden, queue = open_set(name, places)
-    source = read_corpus(corpus or golden.card.corpus, places)
+    settings = read_settings()
+    golden, queue = open_set(name, settings)
+    source = read_corpus(corpus or golden.card.corpus, settings)
     chosen = _documents(source, documents or [])
-    maker = _generator(model, generator, source, places)
+    maker = _generator(model, generator, source, settings)
     harvest = Harvest()
     try:
         asyncio.run(_synthesise(maker, source, chosen, harvest, golden, None if dry_run else queue, count, seed))
@@ -69,13 +69,13 @@ async def _synthesise(
     from harness.golden.synth.run import Synthesis
     from harness.golden.synth.trivial import KeywordSearch
 
-    search = await KeywordSearch.over(source, settings())
+    search = await KeywordSearch.over(source, read_settings())
     with progress_line() as progress:
         work = Synthesis(generator, search, queue, golden.id, now)
         await work.run(documents, count, seed, harvest, lambda done, total: progress.update("proposing", done, total))
 
 
-def _generator(model: str, generator: str, source: Corpus, places: HarnessSettings) -> "Generator":
+def _generator(model: str, generator: str, source: Corpus, settings: HarnessSettings) -> "Generator":
     """The generator that the options name."""
     from harness.golden.synth.templates import Templates
 
@@ -90,8 +90,8 @@ def _generator(model: str, generator: str, source: Corpus, places: HarnessSettin
     from serving.pipeline.models.connect import connect_chat
     from serving.pipeline.prompts import PromptLibrary
 
-    chat = connect_chat(_spec(model), places)
-    return RagasGenerator(chat) if generator == "ragas" else ChatGenerator(chat, PromptLibrary(places.prompts, kind="synth"))
+    chat = connect_chat(_spec(model), settings)
+    return RagasGenerator(chat) if generator == "ragas" else ChatGenerator(chat, PromptLibrary(settings.prompts, kind="synth"))
 
 
 def _spec(model: str) -> Spec:

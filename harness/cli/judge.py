@@ -9,10 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
-from harness.cli.options import AsJson, print_json, read_prompts, settings
+from harness.cli.options import AsJson, print_json, read_prompts
 from harness.cli.progress import progress_line
 from harness.judges.calibration import FOLDER
-from harness.opening import open_stages
+from harness.settings import read_settings
+from harness.stage_store.open import open_stage_store
 
 app = typer.Typer(no_args_is_help=True)
 Records = Annotated[Path, typer.Option("--records", help="The folder of calibration records.")]
@@ -25,7 +26,7 @@ def list_judges(records: Records = FOLDER, as_json: AsJson = False) -> None:
     from harness.judges.calibration import calibrations
     from harness.judges.tasks import Tasks
 
-    tasks = Tasks(read_prompts(settings()).folder)
+    tasks = Tasks(read_prompts(read_settings()).folder)
     known = [tasks.get(name) for name in tasks.names()]
     kept = calibrations(records)
     if as_json:
@@ -50,7 +51,7 @@ def show(task: Annotated[str, typer.Argument(help="A task, such as groundedness.
     """Show what a judge is asked: the prompt, its variables, its labels and their worth."""
     from harness.judges.tasks import Tasks
 
-    found = Tasks(read_prompts(settings()).folder).get(task)
+    found = Tasks(read_prompts(read_settings()).folder).get(task)
     if as_json:
         facts = {"task": found.name, "prompt": found.prompt.id, "digest": found.digest, "variables": list(found.prompt.variables)}
         print_json(facts | {"optional": list(found.optional), "values": dict(found.values), "text": found.prompt.text})
@@ -81,12 +82,12 @@ def measure(
     from harness.judges.labelled import read_labelled
     from harness.judges.tasks import Tasks
 
-    places = settings()
-    prompts = read_prompts(places)
+    settings = read_settings()
+    prompts = read_prompts(settings)
     tasks = Tasks(prompts.folder)
     labelled = read_labelled(file, tasks)
     chosen = labelled.chosen(task)
-    asked = connect_judge(judge_spec(judge, repeats), places, prompts, open_stages(places))
+    asked = connect_judge(judge_spec(judge, repeats), settings, prompts, open_stage_store(settings))
     with progress_line(quiet=as_json) as line:
 
         async def every() -> list[Agreement]:  # in one event loop: clients of models do not outlive theirs

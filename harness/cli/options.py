@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from harness.opening import open_corpus, read_settings
+from harness.evaluation.context import open_corpus
 from harness.settings import HarnessSettings
 from serving.pipeline.config import RagConfig, load_config
 from serving.pipeline.errors import ConfigError
@@ -35,11 +35,6 @@ Metrics = Annotated[
 JudgeName = Annotated[str, typer.Option("--judge", help="Who judges: local, or llm:<provider>:<model>; asked by judged metrics only.")]
 
 
-def settings() -> HarnessSettings:
-    """The settings, from the environment."""
-    return read_settings()
-
-
 def read_config(path: Path | None, changes: Sequence[str] | None) -> RagConfig:
     """The configuration of a file (or of all defaults) with the changes of `--set`."""
     return changed(load_config(path) if path else RagConfig.parse({}), changes)
@@ -60,9 +55,9 @@ def changed(config: RagConfig, changes: Sequence[str] | None) -> RagConfig:
     return config.replace(values) if values else config
 
 
-def read_corpus(name: str, places: HarnessSettings) -> Corpus:
+def read_corpus(name: str, settings: HarnessSettings) -> Corpus:
     """A corpus by name or by path."""
-    return open_corpus(name, places)
+    return open_corpus(name, settings)
 
 
 def plain_name(name: str) -> str:
@@ -72,9 +67,9 @@ def plain_name(name: str) -> str:
     return name
 
 
-def read_prompts(places: HarnessSettings) -> PromptLibrary:
+def read_prompts(settings: HarnessSettings) -> PromptLibrary:
     """The prompts."""
-    return PromptLibrary(places.prompts)
+    return PromptLibrary(settings.prompts)
 
 
 def print_json(value: object) -> None:

@@ -5,18 +5,18 @@ from collections.abc import Iterator
 
 import typer
 
-from harness.sweep.between import Between
-from harness.sweep.estimate import Estimate
+from harness.sweep.cost.estimate import Estimate
+from harness.sweep.cost.sweep_estimate import SweepEstimate
 from serving.pipeline.errors import ConfigError
 
 
-def show_estimate(estimate: Estimate) -> None:
+def show_estimate(estimate: SweepEstimate) -> None:
     """Print it on standard error."""
     for line in lines(estimate):
         typer.echo(line, err=True)
 
 
-def agree(estimate: Estimate, *, yes: bool) -> None:
+def agree(estimate: SweepEstimate, *, yes: bool) -> None:
     """Return when the user agrees to pay; models of this machine need no agreement."""
     if not estimate.hosted or yes:
         return
@@ -31,7 +31,7 @@ def agree(estimate: Estimate, *, yes: bool) -> None:
         raise ConfigError("Not begun. Nothing was asked of a hosted model.")
 
 
-def lines(estimate: Estimate) -> Iterator[str]:
+def lines(estimate: SweepEstimate) -> Iterator[str]:
     """The estimate, a line for each thing."""
     cases = estimate.cases
     fewer = f" ({cases.low:,.0f} if all are given up early)" if cases.low < cases.high else ""
@@ -47,7 +47,7 @@ def lines(estimate: Estimate) -> Iterator[str]:
         yield f"assumed    {_listed(estimate.assumed)}"
 
 
-def _money(estimate: Estimate) -> str:
+def _money(estimate: SweepEstimate) -> str:
     usd = estimate.usd
     if usd.high == 0:
         return "none" if not estimate.unpriced else "not known"
@@ -63,7 +63,7 @@ def dollars(value: float) -> str:
     return f"${value:.2f}" if value >= 1 else f"${value:.4f}"
 
 
-def _count(between: Between) -> str:
+def _count(between: Estimate) -> str:
     return f"{between.likely:,.0f} ({between.low:,.0f} to {between.high:,.0f})"
 
 

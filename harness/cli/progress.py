@@ -9,7 +9,7 @@ from typing import Protocol
 PLAIN_EVERY_S = 10.0
 
 
-class Line(Protocol):
+class ProgressLine(Protocol):
     """Where progress is told."""
 
     def update(self, what: str, done: int, total: int) -> None: ...
@@ -36,7 +36,7 @@ class PlainLine:
 
 
 @contextmanager
-def progress_line(*, quiet: bool = False) -> Iterator[Line]:
+def progress_line(*, quiet: bool = False) -> Iterator[ProgressLine]:
     """The line that fits where standard error goes."""
     if quiet or not sys.stderr.isatty():
         yield PlainLine()

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import AsJson, print_json, read_corpus, read_prompts, settings
+from harness.cli.options import AsJson, print_json, read_corpus, read_prompts
+from harness.settings import read_settings
 
 
 def promote(
@@ -15,16 +16,16 @@ def promote(
     as_json: AsJson = False,
 ) -> None:
     """Write the release of a winner and point a channel at it."""
-    from harness.checkout import ROOT, commit
-    from harness.promote import newest_winner, read_winner
-    from harness.promote import promote as ship
-    from harness.workshop import Workshop
+    from harness.evaluation.factory import PipelineFactory
+    from harness.git_commit import ROOT, commit
+    from harness.promotion.promote import promote as ship
+    from harness.sweep.winner import newest_winner, read_winner
 
-    places = settings()
-    path = winner or newest_winner(places.reports)
+    settings = read_settings()
+    path = winner or newest_winner(settings.reports)
     document = read_winner(path)
-    workshop = Workshop(places, read_corpus(document["corpus"], places), read_prompts(places))
-    done = asyncio.run(ship(document, workshop, root=places.releases, channel=channel, git_commit=commit(ROOT)))
+    factory = PipelineFactory(settings, read_corpus(document["corpus"], settings), read_prompts(settings))
+    done = asyncio.run(ship(document, factory, root=settings.releases, channel=channel, git_commit=commit(ROOT)))
     if as_json:
         print_json({"release": done.release.digest, "folder": str(done.release.folder), "channel": done.channel.model_dump(mode="json")})
         return

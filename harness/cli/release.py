@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import AsJson, print_json, settings
+from harness.cli.options import AsJson, print_json
+from harness.settings import read_settings
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -12,9 +13,9 @@ app = typer.Typer(no_args_is_help=True)
 @app.command("list")
 def list_releases(as_json: AsJson = False) -> None:
     """List every release, oldest first, with the channels that point at it."""
-    from serving.release import CHANNELS, read_channel, releases
+    from serving.release.bundle import CHANNELS, read_channel, releases
 
-    root = settings().releases
+    root = read_settings().releases
     pointed = {name: read_channel(root, name).stable for name in CHANNELS if (root / "channels" / f"{name}.json").exists()}
     rows = [{"release": digest, "channels": [name for name, stable in pointed.items() if stable == digest]} for digest in releases(root)]
     if as_json:
@@ -31,9 +32,9 @@ def show(digest: Annotated[str, typer.Argument(help="A release's digest.")], as_
     """Verify a release and show its evidence."""
     import yaml
 
-    from serving.release import load_release
+    from serving.release.bundle import load_release
 
-    release = load_release(settings().releases, digest)
+    release = load_release(read_settings().releases, digest)
     if as_json:
         print_json({"release": digest, "config": release.config.model_dump(mode="json"), "evidence": dict(release.evidence)})
         return

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import AsJson, print_json, settings
+from harness.cli.options import AsJson, print_json
+from harness.settings import read_settings
 
 
 def report(
@@ -15,11 +16,11 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Write a report anew, as one HTML file and Markdown."""
-    from harness.report import write_evaluation, write_kept_sweep
-    from harness.report.which import find
-    from harness.results import read_report
+    from harness.reports import write_evaluation, write_kept_sweep
+    from harness.resolve import find_report
+    from harness.results.report import read_report
 
-    kept = find(run, settings().reports)
+    kept = find_report(run, read_settings().reports)
     folder, ended = out or kept.folder, True
     if kept.kind == "sweep":
         written = write_kept_sweep(kept.path, folder)

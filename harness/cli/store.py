@@ -4,9 +4,10 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import AsJson, print_json, settings
-from harness.opening import stage_store
-from harness.stages.layered import LayeredStages
+from harness.cli.options import AsJson, print_json
+from harness.settings import read_settings
+from harness.stage_store.layered import LayeredStageStore
+from harness.stage_store.open import configured_stage_store
 from serving.pipeline.errors import ConfigError
 
 app = typer.Typer(no_args_is_help=True)
@@ -15,13 +16,13 @@ app = typer.Typer(no_args_is_help=True)
 @app.command()
 def show(as_json: AsJson = False) -> None:
     """Show how much is kept, by stage."""
-    stages = stage_store(settings())
+    stages = configured_stage_store(read_settings())
     sizes = stages.sizes()
     if as_json:
         plain = [{"stage": one.stage, "entries": one.entries, "bytes": one.bytes, "oldest_days": one.oldest_days} for one in sizes]
         print_json({"path": stages.place, "stages": plain})
         return
-    copy = stages.copy if isinstance(stages, LayeredStages) else None
+    copy = stages.copy if isinstance(stages, LayeredStageStore) else None
     typer.echo(f"{stages.place}: {_megabytes(sum(one.bytes for one in sizes))}")
     for one in sizes:
         age = f"written at most {one.oldest_days} days ago" if copy else f"unused for at most {one.oldest_days} days"
@@ -37,8 +38,8 @@ def gc(
     as_json: AsJson = False,
 ) -> None:
     """Forget what was not used for long; it will be computed again when it is needed. A bucket is left alone: give it a lifecycle rule."""
-    opened = stage_store(settings())
-    stages = opened.copy if isinstance(opened, LayeredStages) else opened
+    opened = configured_stage_store(read_settings())
+    stages = opened.copy if isinstance(opened, LayeredStageStore) else opened
     known = [one.stage for one in stages.sizes()]
     if stage and stage not in known:
         raise ConfigError(f"Nothing of stage {stage!r} is kept. Kept: {', '.join(known) or 'nothing'}.")

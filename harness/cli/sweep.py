@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.options import AsJson, ReplayOnly, UseStore, print_json, settings
-from harness.cli.progress import Line, progress_line
+from harness.cli.options import AsJson, ReplayOnly, UseStore, print_json
+from harness.cli.progress import ProgressLine, progress_line
+from harness.settings import read_settings
 from harness.sweep.experiment import Experiment
 from harness.sweep.verdict import SweepResult
 from serving.pipeline.errors import ConfigError, InfrastructureError
 
 if TYPE_CHECKING:
-    from harness.sweep.begin import Opened
-    from harness.sweep.estimate import Estimate
+    from harness.sweep.cost.sweep_estimate import SweepEstimate
     from harness.sweep.folder import SweepFolder
     from harness.sweep.progress import Progress
-    from harness.sweep.trial import Tried
+    from harness.sweep.setup import Opened
+    from harness.sweep.trial import Trial
 
 
 def sweep(
@@ -39,26 +40,26 @@ def sweep(
 ) -> None:
     """Search on the tune split, prove the best on the holdout."""
     from harness.cli.price import agree, show_estimate
-    from harness.promote import WINNER
-    from harness.sweep.begin import Ways, open_sweep
-    from harness.sweep.budget import Ledger
+    from harness.sweep.cost.budget import SpendingFile
     from harness.sweep.experiment import load_experiment
     from harness.sweep.folder import SweepFolder, experiment_of, latest, new_folder
+    from harness.sweep.setup import Ways, open_sweep
+    from harness.sweep.winner import WINNER
 
-    places = settings()
+    settings = read_settings()
     earlier: SweepFolder | None = None
     if resume or folder:
-        earlier = SweepFolder(folder) if folder else latest(places.reports, load_experiment(experiment).name if experiment else "")
+        earlier = SweepFolder(folder) if folder else latest(settings.reports, load_experiment(experiment).name if experiment else "")
         asked = experiment_of(earlier.begun())
     elif experiment is None:
         raise ConfigError("Name an experiment file, such as experiments/quickstart.yaml, or --resume the last sweep.")
     else:
         asked = load_experiment(experiment)
     asked = _changed(asked, trials, workers, engine, budget)
-    told = Told(asked)
+    told = SweepNarrator(asked)
     with asyncio.Runner() as runner:  # one loop for both: open indexes belong to it
         with progress_line(quiet=as_json) as told.line:
-            opened = open_sweep(asked, places, Ways(store, replay_only, tracking), told.building, earlier)
+            opened = open_sweep(asked, settings, Ways(store, replay_only, tracking), told.building, earlier)
             price = runner.run(opened.estimate())
         if estimate and as_json:
             print_json(price.model_dump(mode="json"))
@@ -67,9 +68,9 @@ def sweep(
         if estimate:
             return
         agreed = earlier is not None and earlier.begun().agreed and trials is None and budget is None
-        agree(price, yes=yes or places.assume_yes or agreed or replay_only)
-        where = earlier or new_folder(places.reports, asked.name, datetime.now(UTC))
-        told.quoted_usd = Ledger(where.path).read().usd + price.usd.likely
+        agree(price, yes=yes or settings.assume_yes or agreed or replay_only)
+        where = earlier or new_folder(settings.reports, asked.name, datetime.now(UTC))
+        told.quoted_usd = SpendingFile(where.path).read().usd + price.usd.likely
         result = _carried_out(runner, opened, where, price, told, quiet=as_json)
     winner, page = where.path / WINNER, where.path / "report.html"
     if as_json:
@@ -118,7 +119,7 @@ def _changed(asked: Experiment, trials: int | None, workers: int | None, engine:
 
 
 def _carried_out(
-    runner: asyncio.Runner, opened: "Opened", where: "SweepFolder", price: "Estimate", told: "Told", *, quiet: bool
+    runner: asyncio.Runner, opened: "Opened", where: "SweepFolder", price: "SweepEstimate", told: "SweepNarrator", *, quiet: bool
 ) -> SweepResult:
     """Run it to its end; where it is stopped, say how far it is and how to go on."""
     with progress_line(quiet=quiet) as told.line, where.held():
@@ -130,11 +131,11 @@ def _carried_out(
             raise
 
 
-async def _run(opened: "Opened", where: "SweepFolder", price: "Estimate", told: "Told") -> SweepResult:
-    from harness.promote import write_winner
-    from harness.report import write_sweep
-    from harness.sweep.begin import begin
-    from harness.tracking.record import record_sweep
+async def _run(opened: "Opened", where: "SweepFolder", price: "SweepEstimate", told: "SweepNarrator") -> SweepResult:
+    from harness.reports import write_sweep
+    from harness.reports.record import record_sweep
+    from harness.sweep.setup import begin
+    from harness.sweep.winner import write_winner
 
     with begin(opened, where, price, tell=told.progress, announce=told.trial) as ready:
         result = await ready.sweep.run(ready.tune, ready.look)
@@ -144,10 +145,10 @@ async def _run(opened: "Opened", where: "SweepFolder", price: "Estimate", told: 
     return result
 
 
-class Told:
+class SweepNarrator:
     """What a sweep tells on the way."""
 
-    line: Line
+    line: ProgressLine
 
     def __init__(self, asked: Experiment) -> None:
         self._asked = asked
@@ -158,7 +159,7 @@ class Told:
         """How far an index is."""
         self.line.update("indexing", done, total)
 
-    def trial(self, tried: "Tried") -> None:
+    def trial(self, tried: "Trial") -> None:
         """A finished trial, above the live line."""
         values = ", ".join(f"{path.split('.', 1)[1]} {value}" for path, value in tried.values.items())
         state = "" if tried.state == "complete" else f"  {tried.state}: {tried.why}"

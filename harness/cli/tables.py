@@ -10,10 +10,11 @@ from rich.table import Table
 
 from harness.cli.candidates import clean
 from harness.golden.case import Case
-from harness.report.found import state_of
-from harness.results import EvalReport
+from harness.reports.found import state_of
+from harness.results.report import EvalReport
 from harness.stats import Interval
-from harness.sweep.verdict import SweepResult, p_words
+from harness.stats.words import p_words
+from harness.sweep.verdict import SweepResult
 
 HEADLINES = ("quality", "recall@5")  # told by kind of question; where neither was measured, the first two that were
 

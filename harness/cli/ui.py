@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import settings
+from harness.settings import read_settings
 
 
 def ui(
@@ -16,12 +16,12 @@ def ui(
     """Open MLflow's UI on the runs logged here."""
     from harness.tracking.mlflow import quiet_environment
 
-    places = settings()
-    if places.tracking_uri.startswith("http"):
-        typer.echo(f"MLflow runs already: {places.shown_tracking_uri}")
+    settings = read_settings()
+    if settings.tracking_uri.startswith("http"):
+        typer.echo(f"MLflow runs already: {settings.shown_tracking_uri}")
         return
-    quiet_environment(places)
-    artifacts = (places.home / "mlflow" / "artifacts").absolute().as_uri()
-    arguments = ["-m", "mlflow", "server", "--backend-store-uri", places.tracking_uri, "--default-artifact-root", artifacts]
+    quiet_environment(settings)
+    artifacts = (settings.home / "mlflow" / "artifacts").absolute().as_uri()
+    arguments = ["-m", "mlflow", "server", "--backend-store-uri", settings.tracking_uri, "--default-artifact-root", artifacts]
     typer.echo(f"http://{host}:{port}", err=True)
     os.execv(sys.executable, [sys.executable, *arguments, "--host", host, "--port", str(port), "--workers", "1"])  # noqa: S606

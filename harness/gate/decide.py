@@ -6,13 +6,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from harness.champion import not_comparable
-from harness.compare import FLIP, held_against
-from harness.gate.decision import Change, Changes, Decision, Outcome, Part, Ruling, State
+from harness.comparison.compare import FLIP, compare_metric
+from harness.gate.champion import not_comparable
+from harness.gate.decision import CaseChange, CaseChanges, Decision, Outcome, Ruling, SliceRuling, State
 from harness.gate.gate import Gate
 from harness.gate.leaks import Leaks
-from harness.gate.rules import AnyRule, Ceiling, Coverage, Errors, Floor, Leak, NonInferior, Slice
-from harness.results import EvalReport, numbers
+from harness.gate.rules import AnyRule, CeilingRule, CoverageRule, ErrorsRule, FloorRule, LeakRule, NonInferiorityRule, SliceRule
+from harness.results.report import EvalReport, numbers
 from harness.stats import percentile
 
 LARGEST = 5  # changes shown each way
@@ -66,31 +66,31 @@ def undecided(gate: Gate, message: str, *, reproduce: str = "") -> Decision:
 
 def _ruling(rule: AnyRule, report: EvalReport, champion: EvalReport | None, leaks: Mapping[str, Leaks]) -> Ruling:
     match rule:
-        case Errors():
+        case ErrorsRule():
             crashed = len(report.errors) - len(report.outages)
             outcome: Outcome = "pass" if crashed <= rule.at_most else "fail"
             numbers_ = {"value": float(crashed), "threshold": float(rule.at_most), "count": len(report.rows), "of": len(report.rows)}
             return _told(rule, outcome, f"{crashed} crashed, at most {rule.at_most} may", **numbers_)
-        case Leak():
+        case LeakRule():
             return _leak(rule, leaks[rule.id])
-        case Ceiling(number=str(number)):
+        case CeilingRule(number=str(number)):
             return _number(rule, number, report)
     name = rule.metrics[0]
-    if not report.values(name) and not isinstance(rule, Coverage):
+    if not report.values(name) and not isinstance(rule, CoverageRule):
         return _unscored(rule, name, report)
     match rule:
-        case Floor():
+        case FloorRule():
             return _floor(rule, report)
-        case Ceiling():
+        case CeilingRule():
             return _ceiling(rule, name, report)
-        case Coverage():
+        case CoverageRule():
             count, of = len(report.values(name)), len(report.rows)
             share = count / of
             outcome = "pass" if share >= rule.at_least else "fail"
             return _told(rule, outcome, f"{count} of {of} cases scored", value=share, threshold=rule.at_least, count=count, of=of)
-        case Slice():
+        case SliceRule():
             return _slice(rule, report)
-        case NonInferior():
+        case NonInferiorityRule():
             return _non_inferior(rule, report, champion)
     raise AssertionError(rule)
 
@@ -115,7 +115,7 @@ def _unscored(rule: AnyRule, name: str, report: EvalReport) -> Ruling:
     return _told(rule, outcome, f"no case was scored: {most}", of=len(report.rows))
 
 
-def _floor(rule: Floor, report: EvalReport) -> Ruling:
+def _floor(rule: FloorRule, report: EvalReport) -> Ruling:
     interval = report.summary[rule.metric]
     value = interval.low if rule.statistic == "low" else interval.mean
     assert value is not None
@@ -125,7 +125,7 @@ def _floor(rule: Floor, report: EvalReport) -> Ruling:
     return _told(rule, outcome, reason, **found, **_counts(rule, report))
 
 
-def _ceiling(rule: Ceiling, name: str, report: EvalReport) -> Ruling:
+def _ceiling(rule: CeilingRule, name: str, report: EvalReport) -> Ruling:
     interval = report.summary[name]
     if rule.statistic in ("p50", "p95", "p99"):
         value = percentile(report.values(name), int(rule.statistic[1:]) / 100)
@@ -138,7 +138,7 @@ def _ceiling(rule: Ceiling, name: str, report: EvalReport) -> Ruling:
     return _told(rule, outcome, reason, **found, **_counts(rule, report))
 
 
-def _number(rule: Ceiling, number: str, report: EvalReport) -> Ruling:
+def _number(rule: CeilingRule, number: str, report: EvalReport) -> Ruling:
     value, count = numbers(report).get(number), len(report.traces)
     if value is None:
         unknown = "the price of a model is unknown" if number == "cost.usd" and count else "it was not measured"
@@ -149,13 +149,13 @@ def _number(rule: Ceiling, number: str, report: EvalReport) -> Ruling:
     return _told(rule, outcome, reason, value=value, threshold=rule.at_most, count=count, of=len(report.rows))
 
 
-def _slice(rule: Slice, report: EvalReport) -> Ruling:
-    parts: list[Part] = []
+def _slice(rule: SliceRule, report: EvalReport) -> Ruling:
+    parts: list[SliceRuling] = []
     for name, interval in report.slices(rule.by, rule.metric).items():
         if interval.mean is None or interval.count < rule.min_cases:
-            parts.append(Part(name, interval.mean, interval.count, "unjudged"))
+            parts.append(SliceRuling(name, interval.mean, interval.count, "unjudged"))
         else:
-            parts.append(Part(name, interval.mean, interval.count, "pass" if interval.mean >= rule.at_least else "fail"))
+            parts.append(SliceRuling(name, interval.mean, interval.count, "pass" if interval.mean >= rule.at_least else "fail"))
     held = [part for part in parts if part.value is not None and part.outcome != "unjudged"]
     small = [part.name for part in parts if part.outcome == "unjudged"]
     left = f"; with fewer than {rule.min_cases} scored cases, not judged: {', '.join(small)}" if small else ""
@@ -168,7 +168,7 @@ def _slice(rule: Slice, report: EvalReport) -> Ruling:
     return _told(rule, "fail" if below else "pass", reason + left, value=worst.value, **found)
 
 
-def _non_inferior(rule: NonInferior, report: EvalReport, champion: EvalReport | None) -> Ruling:
+def _non_inferior(rule: NonInferiorityRule, report: EvalReport, champion: EvalReport | None) -> Ruling:
     """The low end (in the metric's good direction) of the 95 % interval of candidate − champion is above minus the margin.
 
     That is the two-sided interval that every report prints, so its one end errs in 1 case of 40.
@@ -177,7 +177,7 @@ def _non_inferior(rule: NonInferior, report: EvalReport, champion: EvalReport | 
     found = {"margin": rule.margin, "threshold": -rule.margin, **_counts(rule, report)}
     if apart := not_comparable(champion.header, report.header, rule.metric):
         return _told(rule, "fail", apart, **found)
-    compared = held_against(champion, report, rule.metric)
+    compared = compare_metric(champion, report, rule.metric)
     if not compared.count:
         return _told(rule, "unjudged" if report.outages else "fail", "no case was scored for both", **found)
     down = report.header.directions.get(rule.metric) == "lower"
@@ -194,7 +194,7 @@ def _non_inferior(rule: NonInferior, report: EvalReport, champion: EvalReport | 
     return _told(rule, "pass" if holds else "fail", said, **found)
 
 
-def _leak(rule: Leak, leaks: Leaks) -> Ruling:
+def _leak(rule: LeakRule, leaks: Leaks) -> Ruling:
     found = {"value": float(len(leaks.found)), "threshold": 0.0, "count": leaks.asked, "of": leaks.asked}
     if leaks.found:
         return _told(rule, "fail", f"{len(leaks.found)} leaks in {leaks.asked} questions: {'; '.join(leaks.found[:3])}", **found)
@@ -211,14 +211,14 @@ def _on(word: str) -> str:
     return {"low": "interval's low end", "high": "interval's high end"}.get(word, word)
 
 
-def _changes(gate: Gate, report: EvalReport, champion: EvalReport | None) -> Changes:
+def _changes(gate: Gate, report: EvalReport, champion: EvalReport | None) -> CaseChanges:
     """How cases moved by the first metric that is held against the champion."""
-    name = next((rule.metric for rule in gate.rules if isinstance(rule, NonInferior)), "")
+    name = next((rule.metric for rule in gate.rules if isinstance(rule, NonInferiorityRule)), "")
     if champion is None or not name or not_comparable(champion.header, report.header, name):
-        return Changes()
+        return CaseChanges()
     before = {row.case.id: row.value(name) for row in champion.rows}
     moved = [
-        Change(row.case.id, row.case.question, old, new)
+        CaseChange(row.case.id, row.case.question, old, new)
         for row in report.rows
         if (new := row.value(name)) is not None and (old := before.get(row.case.id)) is not None and new != old
     ]
@@ -226,4 +226,4 @@ def _changes(gate: Gate, report: EvalReport, champion: EvalReport | None) -> Cha
     moved.sort(key=lambda change: (sign * (change.after - change.before), change.case))
     ends = moved if len(moved) <= 2 * LARGEST else [*moved[:LARGEST], *moved[-LARGEST:]]
     gains = [sign * (change.after - change.before) for change in moved]
-    return Changes(name, tuple(ends), lost=sum(gain <= -FLIP for gain in gains), won=sum(gain >= FLIP for gain in gains))
+    return CaseChanges(name, tuple(ends), lost=sum(gain <= -FLIP for gain in gains), won=sum(gain >= FLIP for gain in gains))

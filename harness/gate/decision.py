@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from serving.pipeline.plain import Plain
+from serving.pipeline.codec import Codec
 
 Outcome = Literal["pass", "fail", "unjudged"]
 State = Literal["pass", "fail", "infrastructure"]
@@ -11,7 +11,7 @@ EXIT_CODES: dict[State, int] = {"pass": 0, "fail": 1, "infrastructure": 3}
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class SliceRuling:
     """One slice of a rule that looks at several."""
 
     name: str
@@ -39,7 +39,7 @@ class Ruling:
     margin: float | None = None
     count: int = 0  # cases (or questions) it stands on
     of: int = 0  # of so many
-    parts: tuple[Part, ...] = ()
+    parts: tuple[SliceRuling, ...] = ()
 
     @property
     def blocks(self) -> bool:
@@ -55,7 +55,7 @@ class Ruling:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class CaseChange:
     """A case that the candidate and the champion answered differently well."""
 
     case: str
@@ -65,11 +65,11 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
+class CaseChanges:
     """How single cases moved against the champion, by one metric."""
 
     metric: str = ""
-    largest: tuple[Change, ...] = ()  # the losses first
+    largest: tuple[CaseChange, ...] = ()  # the losses first
     lost: int = 0  # cases that flipped to the worse: by half of the way from 0 to 1 or more
     won: int = 0  # to the better
 
@@ -93,7 +93,7 @@ class Decision:
     errors: int = 0
     outages: int = 0
     simulated: bool = False  # the money is that of models stood in for
-    changes: Changes = field(default_factory=Changes)
+    changes: CaseChanges = field(default_factory=CaseChanges)
     reproduce: str = ""
     decided_at: str = ""
 
@@ -107,4 +107,4 @@ class Decision:
         return next(ruling for ruling in self.rulings if ruling.id == ident)
 
 
-PLAIN = Plain(Decision)
+PLAIN = Codec(Decision)

@@ -7,12 +7,12 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
-from harness.gate.rules import RULES, Ceiling, Floor, Rule, Slice, Strict
+from harness.gate.rules import RULES, CeilingRule, FloorRule, GateModel, Rule, SliceRule
 from harness.golden.case import Case
+from harness.judges.tools import Tools
 from harness.metrics import DEFAULT, asks_judge, metric, metric_set
-from harness.metrics.base import JudgedMetric, Metric
-from harness.metrics.tools import Tools
-from harness.results import CaseResult, EvalReport, Header, numbers
+from harness.results.report import CaseResult, EvalReport, Header, numbers
+from harness.results.score import JudgedMetric, Metric
 from serving.pipeline.config import STAGES, read_yaml
 from serving.pipeline.digest import digest_of
 from serving.pipeline.errors import ConfigError
@@ -22,7 +22,7 @@ from serving.pipeline.types import Query, StageRecord, Trace
 SplitName = Literal["tune", "holdout", "all"]
 
 
-class Gate(Strict):
+class Gate(GateModel):
     """What must hold."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)
@@ -83,13 +83,13 @@ def check_gate(gate: Gate, tools: Tools) -> None:
     known = {name: metric(name, tools) for name in gate.scored}
     for rule in gate.rules:
         where = f"gate {gate.name!r}, rule {rule.id!r}"
-        if isinstance(rule, Slice) and known[rule.metric].direction == "lower":
+        if isinstance(rule, SliceRule) and known[rule.metric].direction == "lower":
             raise ConfigError(
                 f"{where}: of {rule.metric!r} less is better, and a slice has a floor only; write rule: ceiling for all cases"
             )
-        if isinstance(rule, Floor) and known[rule.metric].direction == "lower":
+        if isinstance(rule, FloorRule) and known[rule.metric].direction == "lower":
             raise ConfigError(f"{where}: of {rule.metric!r} less is better, so write rule: ceiling with at_most")
-        if isinstance(rule, Ceiling) and rule.number and rule.number not in known_numbers():
+        if isinstance(rule, CeilingRule) and rule.number and rule.number not in known_numbers():
             some = "cost.usd, ms.total.p95, ms.answer.p95"
             raise ConfigError(f"{where}: no number {rule.number!r}.{near(rule.number, sorted(known_numbers()))} For example: {some}.")
         for name in rule.metrics:

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from harness.gate.rules import Leak, LeakBy
+from harness.gate.rules import LeakBy, LeakRule
 from harness.golden.case import Case
 from serving.pipeline.index.corpus import Corpus
 from serving.pipeline.pipeline import Retrieving
@@ -32,7 +32,7 @@ class Leaks:
     nothing: str = ""  # why this says nothing: there is nothing to keep apart, or nothing was found at all
 
 
-async def find_leaks(rule: Leak, retriever: Retrieving, corpus: Corpus, cases: Sequence[Case]) -> Leaks:
+async def find_leaks(rule: LeakRule, retriever: Retrieving, corpus: Corpus, cases: Sequence[Case]) -> Leaks:
     """Ask every question as every principal of the kind, and look for documents that this one may not read."""
     documents = {document.id: document for document in corpus.documents}
     people = principals(rule.by, corpus.documents)
@@ -64,7 +64,7 @@ def principals(by: LeakBy, documents: Iterable[Document]) -> list[Principal]:
     return [Principal("of-no-group"), *(Principal(f"of-{name}", groups=frozenset({name})) for name in groups)] if groups else []
 
 
-def tempting(rule: Leak, people: Sequence[Principal], documents: dict[str, Document], cases: Sequence[Case]) -> Iterator[Case]:
+def tempting(rule: LeakRule, people: Sequence[Principal], documents: dict[str, Document], cases: Sequence[Case]) -> Iterator[Case]:
     """The cases whose own documents somebody may not read come first: they pull hardest at what is closed."""
     may = MAY[rule.by]
 

@@ -8,13 +8,13 @@ By = Literal["kind", "domain", "difficulty"]
 LeakBy = Literal["domain", "groups", "tenant"]
 
 
-class Strict(BaseModel):
+class GateModel(BaseModel):
     """A part of a gate file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class AnyRule(Strict):
+class AnyRule(GateModel):
     """What every rule has."""
 
     id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@-]*$", max_length=80)
@@ -33,7 +33,7 @@ class AnyRule(Strict):
         return next(iter(self.metrics), "")
 
 
-class Floor(AnyRule):
+class FloorRule(AnyRule):
     """A metric's mean (or the low end of its interval) is at least so much."""
 
     rule: Literal["floor"]
@@ -42,7 +42,7 @@ class Floor(AnyRule):
     statistic: Literal["mean", "low"] = "mean"
 
 
-class Ceiling(AnyRule):
+class CeilingRule(AnyRule):
     """A metric, or one of an evaluation's numbers (`cost.usd`, `ms.total.p95`), is at most so much."""
 
     rule: Literal["ceiling"]
@@ -52,7 +52,7 @@ class Ceiling(AnyRule):
     statistic: Literal["mean", "high", "p50", "p95", "p99"] = "mean"
 
     @model_validator(mode="after")
-    def _one_subject(self) -> "Ceiling":
+    def _one_subject(self) -> "CeilingRule":
         if (self.metric is None) == (self.number is None):
             raise ValueError("name either a metric or a number")
         if self.number and self.statistic != "mean":
@@ -65,7 +65,7 @@ class Ceiling(AnyRule):
         return self.metric or self.number or ""
 
 
-class NonInferior(AnyRule):
+class NonInferiorityRule(AnyRule):
     """A metric is not worse than the champion's by more than a margin, on the same cases."""
 
     rule: Literal["non_inferior"]
@@ -73,7 +73,7 @@ class NonInferior(AnyRule):
     margin: float = Field(gt=0)
 
 
-class Coverage(AnyRule):
+class CoverageRule(AnyRule):
     """A metric scored at least this share of the cases."""
 
     rule: Literal["coverage"]
@@ -81,7 +81,7 @@ class Coverage(AnyRule):
     at_least: float = Field(gt=0, le=1)
 
 
-class Slice(AnyRule):
+class SliceRule(AnyRule):
     """A metric's mean is at least so much in every kind, domain or difficulty that has enough cases."""
 
     rule: Literal["slice"]
@@ -96,7 +96,7 @@ class Slice(AnyRule):
         return f"{self.metric} by {self.by}"
 
 
-class Errors(AnyRule):
+class ErrorsRule(AnyRule):
     """At most so many cases crash; outages are not counted here, they make the gate undecided."""
 
     rule: Literal["errors"]
@@ -108,7 +108,7 @@ class Errors(AnyRule):
         return "cases that crashed"
 
 
-class Leak(AnyRule):
+class LeakRule(AnyRule):
     """Nobody is shown a passage of a document that they may not read; asked of the retriever."""
 
     rule: Literal["leak"]
@@ -121,13 +121,15 @@ class Leak(AnyRule):
         return f"leaks by {self.by}"
 
 
-Rule = Annotated[Floor | Ceiling | NonInferior | Coverage | Slice | Errors | Leak, Field(discriminator="rule")]
+Rule = Annotated[
+    FloorRule | CeilingRule | NonInferiorityRule | CoverageRule | SliceRule | ErrorsRule | LeakRule, Field(discriminator="rule")
+]
 RULES: dict[str, type[AnyRule]] = {
-    "floor": Floor,
-    "ceiling": Ceiling,
-    "non_inferior": NonInferior,
-    "coverage": Coverage,
-    "slice": Slice,
-    "errors": Errors,
-    "leak": Leak,
+    "floor": FloorRule,
+    "ceiling": CeilingRule,
+    "non_inferior": NonInferiorityRule,
+    "coverage": CoverageRule,
+    "slice": SliceRule,
+    "errors": ErrorsRule,
+    "leak": LeakRule,
 }

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 
-from harness.gate.decision import Changes, Decision, Ruling
+from harness.gate.decision import CaseChanges, Decision, Ruling
 
 TITLES = {
     "pass": "✅ Gate {} passed",
@@ -17,14 +17,19 @@ _WORD = re.compile(r"[\w \-,;.()?+%/='\"…−–—]")  # stands as it is; the 
 
 def summary(decision: Decision) -> str:
     """The whole comment."""
-    lines = [f"## {TITLES[decision.state].format(plain(decision.gate))}", "", f"**Verdict** {plain(decision.message, 400)}", ""]
+    lines = [
+        f"## {TITLES[decision.state].format(markdown_literal(decision.gate))}",
+        "",
+        f"**Verdict** {markdown_literal(decision.message, 400)}",
+        "",
+    ]
     lines += ["| rule | of | found | needed | cases | outcome |", "|---|---|---:|---:|---:|---|"]
     lines += [_row(ruling) for ruling in decision.rulings]
     lines += _told(decision) + _parts(decision) + _changes(decision.changes) + _about(decision)
     return "\n".join(lines) + "\n"
 
 
-def plain(text: str, longest: int = LONGEST) -> str:
+def markdown_literal(text: str, longest: int = LONGEST) -> str:
     """A text that Markdown shows letter by letter: no markup, no HTML, no table cell, no link, no mention of anybody."""
     one_line = "".join(" " if character.isspace() else character for character in text)
     seen = "".join(character for character in one_line if unicodedata.category(character)[0] != "C")  # no control or bidi marks
@@ -41,7 +46,7 @@ def _shown(character: str) -> str:
 
 def _row(ruling: Ruling) -> str:
     cells = [ruling.id, ruling.subject, found(ruling), needed(ruling), f"{ruling.count}/{ruling.of}" if ruling.of else "–"]
-    return f"| {' | '.join(plain(cell) for cell in cells)} | {SIGNS.get(ruling.word, ruling.word)} |"
+    return f"| {' | '.join(markdown_literal(cell) for cell in cells)} | {SIGNS.get(ruling.word, ruling.word)} |"
 
 
 def found(ruling: Ruling) -> str:
@@ -69,7 +74,10 @@ def needed(ruling: Ruling) -> str:
 def _told(decision: Decision) -> list[str]:
     """Why, for every rule that does not simply hold."""
     open_ = [ruling for ruling in decision.rulings if ruling.outcome != "pass"]
-    lines = [f"- **{plain(one.id)}** {plain(one.reason, 400)}{' — ' + plain(one.why, 300) if one.why else ''}" for one in open_]
+    lines = [
+        f"- **{markdown_literal(one.id)}** {markdown_literal(one.reason, 400)}{' — ' + markdown_literal(one.why, 300) if one.why else ''}"
+        for one in open_
+    ]
     return ["", *lines] if lines else []
 
 
@@ -78,28 +86,31 @@ def _parts(decision: Decision) -> list[str]:
     for ruling in decision.rulings:
         if ruling.parts:
             rows = [
-                f"| {plain(part.name)} | {'–' if part.value is None else f'{part.value:.3f}'} | {part.count} | "
+                f"| {markdown_literal(part.name)} | {'–' if part.value is None else f'{part.value:.3f}'} | {part.count} | "
                 f"{'too few' if part.outcome == 'unjudged' else part.outcome} |"
                 for part in ruling.parts
             ]
-            head = f"<details><summary>{plain(ruling.id)}: {plain(ruling.subject)}</summary>"
+            head = f"<details><summary>{markdown_literal(ruling.id)}: {markdown_literal(ruling.subject)}</summary>"
             lines += ["", head, "", "| slice | mean | cases | outcome |", "|---|---:|---:|---|", *rows, "", "</details>"]
     return lines
 
 
-def _changes(changes: Changes) -> list[str]:
+def _changes(changes: CaseChanges) -> list[str]:
     if not changes.metric:
         return []
-    name = plain(changes.metric)
+    name = markdown_literal(changes.metric)
     if not changes.largest:
         return ["", f"Against the champion no case changed its {name}."]
-    rows = [f"| {plain(one.case)} | {plain(one.question)} | {one.before:.3f} | {one.after:.3f} |" for one in changes.largest]
+    rows = [
+        f"| {markdown_literal(one.case)} | {markdown_literal(one.question)} | {one.before:.3f} | {one.after:.3f} |"
+        for one in changes.largest
+    ]
     flips = flipped(changes)
     head = f"<details><summary>Against the champion, {name}: {flips}; the largest changes</summary>"
     return ["", head, "", "| case | question | champion | now |", "|---|---|---:|---:|", *rows, "", "</details>"]
 
 
-def flipped(changes: Changes) -> str:
+def flipped(changes: CaseChanges) -> str:
     """How many cases flipped, in words."""
     return f"{changes.lost} cases flipped to the worse, {changes.won} to the better"
 
@@ -108,7 +119,7 @@ def _about(decision: Decision) -> list[str]:
     money = " Dollars are simulated." if decision.simulated else ""
     champion = f", champion {decision.champion_digest}" if decision.champion_digest else ""
     facts = f"{decision.golden} {decision.split}, {decision.cases} cases, configuration {decision.config_digest}{champion}."
-    lines = ["", f"On {plain(facts, 300)}{money}"]
+    lines = ["", f"On {markdown_literal(facts, 300)}{money}"]
     if decision.reproduce:
         command = " ".join(decision.reproduce.split())
         fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", command)), default=0))

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
-from harness.golden.case import Case, Evidence, Kind, Row
+from harness.golden.case import Case, Evidence, GoldenModel, Kind
 from serving.pipeline.digest import digest_of
 from serving.pipeline.errors import DataError
 from serving.pipeline.index.corpus import Corpus
@@ -15,7 +15,7 @@ Source = Literal["synth", "feedback", "hand"]
 State = Literal["waiting", "accepted", "rejected"]
 
 
-class Proposal(Row):
+class Proposal(GoldenModel):
     """What may become a case; unlike one, it may lack an answer or its evidence until a reviewer has added them."""
 
     id: str = ""  # empty: the candidate's id becomes the case's
@@ -32,7 +32,7 @@ class Proposal(Row):
     principal_groups: tuple[str, ...] = ()
 
 
-class Provenance(Row):
+class Provenance(GoldenModel):
     """Where a proposal came from."""
 
     source: Source
@@ -49,7 +49,7 @@ class Provenance(Row):
         return ", ".join([f"{self.source} {self.made_at[:10]}", *(f"{name} {value}" for name, value in named.items() if value)])
 
 
-class Mark(Row):
+class Mark(GoldenModel):
     """Something a reviewer should know about a proposal, with what was measured."""
 
     name: str
@@ -57,7 +57,7 @@ class Mark(Row):
     measures: Mapping[str, float] = {}
 
 
-class Candidate(Row):
+class Candidate(GoldenModel):
     """One line of a queue."""
 
     id: str = Field(min_length=1)

@@ -9,13 +9,13 @@ from serving.pipeline.types import Principal, Query, Span
 Kind = Literal["factoid", "multi-hop", "comparison", "aggregation", "exact-code", "temporal", "unanswerable", "paraphrase"]
 
 
-class Row(BaseModel):
+class GoldenModel(BaseModel):
     """Something read from a golden file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Evidence(Row):
+class Evidence(GoldenModel):
     """The words in a source document that answer the question, and where they stand."""
 
     document: str
@@ -29,7 +29,7 @@ class Evidence(Row):
         return Span(self.document, self.start, self.end)
 
 
-class Case(Row):
+class Case(GoldenModel):
     """One question with what is known about its answer."""
 
     id: str = Field(min_length=1)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from harness.golden.case import Case
-from harness.golden.check_alike import SAME_MEANING, Pair, leaks, same_words, similar_words
+from harness.golden.check_alike import SAME_MEANING, AlikePair, leaks, same_words, similar_words
 from harness.golden.sets import GoldenSet, SplitName
 from serving.pipeline.index.base import Vectors
 from serving.pipeline.index.corpus import Corpus
@@ -47,7 +47,7 @@ class Balance:
     holdout: int
 
 
-def examine(golden: GoldenSet, corpus: Corpus, vectors: Vectors | None = None, *, alike: float = SAME_MEANING) -> Findings:
+def examine_set(golden: GoldenSet, corpus: Corpus, vectors: Vectors | None = None, *, alike: float = SAME_MEANING) -> Findings:
     """Everything that is checked; without vectors of the questions the splits are not compared by meaning."""
     problems = [*unfit(golden, corpus), *(f"{golden.id}: {problem}" for problem in _empty_splits(golden))]
     warnings = [_pair(golden, pair, f"shares {pair.alike:.0%} of its words with") for pair in similar_words(golden.cases)]
@@ -101,7 +101,7 @@ def _place(golden: GoldenSet, case: Case) -> str:
     return f"{golden.folder / 'cases.jsonl'}:{golden.lines[case.id]}: case {case.id!r}"
 
 
-def _pair(golden: GoldenSet, pair: Pair, says: str) -> str:
+def _pair(golden: GoldenSet, pair: AlikePair, says: str) -> str:
     other = f"{pair.first.id!r} (line {golden.lines[pair.first.id]})"
     mend = f"If they ask the same, give both one 'group': {pair.first.group or pair.first.id!r}."
     return f"{_place(golden, pair.second)} {says} {other}: {_short(pair.second)} / {_short(pair.first)}. {mend}"

@@ -11,8 +11,8 @@ import numpy as np
 
 from harness.golden.case import Case
 from harness.golden.sets import GoldenSet
-from harness.metrics.words import words
 from serving.pipeline.index.base import Vectors
+from serving.pipeline.text.answer_words import words
 
 SHARED_WORDS = 0.9  # of all words that either question has: two long questions that differ in one word, or a word more
 SAME_MEANING = 0.95  # cosine of MiniLM; different questions of techcorp/v1 reach .76
@@ -22,7 +22,7 @@ Token = tuple[str, int]  # a word and which of its occurrences in the question i
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class AlikePair:
     """Two cases and how alike they are, 1 being the same."""
 
     first: Case
@@ -35,14 +35,14 @@ def related(first: Case, second: Case) -> bool:
     return bool(first.group) and first.group == second.group
 
 
-def same_words(cases: Sequence[Case]) -> Iterator[Pair]:
+def same_words(cases: Sequence[Case]) -> Iterator[AlikePair]:
     """Questions of the same words in the same order: each with the first that asks so."""
     first: dict[tuple[str, ...], Case] = {}
     groups: dict[tuple[str, ...], set[str]] = defaultdict(set)
     for case in cases:
         text = asked(case)
         if text in first and not (case.group and case.group in groups[text]):
-            yield Pair(first[text], case, 1.0)
+            yield AlikePair(first[text], case, 1.0)
         first.setdefault(text, case)
         groups[text].add(case.group)
 
@@ -52,7 +52,7 @@ def asked(case: Case) -> tuple[str, ...]:
     return tuple(words(case.question)) or (case.question,)
 
 
-def similar_words(cases: Sequence[Case], share: float = SHARED_WORDS) -> Iterator[Pair]:
+def similar_words(cases: Sequence[Case], share: float = SHARED_WORDS) -> Iterator[AlikePair]:
     """Questions that share most words and every number, though not all in order: each with the first that is so much like it.
 
     Exact, and without comparing every pair: two sets that share so much have one of their rarest words in common, so only
@@ -73,7 +73,7 @@ def similar_words(cases: Sequence[Case], share: float = SHARED_WORDS) -> Iterato
             common = len(one & tokens[other])
             alike = common / (len(one) + len(tokens[other]) - common)
             if alike >= share:
-                yield Pair(cases[other], cases[index], alike)
+                yield AlikePair(cases[other], cases[index], alike)
                 break
         for places in met:
             places.append(index)
@@ -88,7 +88,7 @@ def _tokens(text: Sequence[str]) -> frozenset[Token]:
     return frozenset(found)
 
 
-def leaks(golden: GoldenSet, vectors: Vectors, alike: float = SAME_MEANING) -> list[Pair]:
+def leaks(golden: GoldenSet, vectors: Vectors, alike: float = SAME_MEANING) -> list[AlikePair]:
     """Questions of the holdout that the tune split asks too, each with the one most like it, most alike first.
 
     `vectors` are the questions', in the set's order.
@@ -96,7 +96,7 @@ def leaks(golden: GoldenSet, vectors: Vectors, alike: float = SAME_MEANING) -> l
     cases = golden.cases
     held = np.array([golden.split_of(case) == "holdout" for case in cases])
     tune_rows, held_rows = np.flatnonzero(~held), np.flatnonzero(held)
-    found: list[Pair] = []
+    found: list[AlikePair] = []
     for begin in range(0, len(held_rows), BLOCK):
         block = held_rows[begin : begin + BLOCK]
         similarity = vectors[tune_rows] @ vectors[block].T
@@ -106,6 +106,6 @@ def leaks(golden: GoldenSet, vectors: Vectors, alike: float = SAME_MEANING) -> l
             for row in rows[np.argsort(-similarity[rows, column], kind="stable")]:
                 first = cases[tune_rows[row]]
                 if not related(first, second):
-                    found.append(Pair(first, second, min(1.0, float(similarity[row, column]))))
+                    found.append(AlikePair(first, second, min(1.0, float(similarity[row, column]))))
                     break
     return sorted(found, key=lambda pair: (-pair.alike, pair.first.id, pair.second.id))

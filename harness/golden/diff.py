@@ -11,7 +11,7 @@ from harness.golden.sets import GoldenSet, SplitName
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class FieldChange:
     """One field of one case, before and after."""
 
     field: str
@@ -24,7 +24,7 @@ class Changed:
     """A case that is in both sets, and differs; `was` is its old id where only its question tells that it is the same."""
 
     id: str
-    changes: tuple[Change, ...]
+    changes: tuple[FieldChange, ...]
     was: str = ""
 
 
@@ -43,7 +43,7 @@ class SetDiff:
 
     before: str
     after: str
-    card: tuple[Change, ...]
+    card: tuple[FieldChange, ...]
     added: tuple[Case, ...]
     removed: tuple[Case, ...]
     changed: tuple[Changed, ...]
@@ -103,8 +103,8 @@ def _asked(case: Case) -> tuple[object, ...]:
     return (asked(case), case.principal_groups)
 
 
-def _changes(before: dict[str, Any], after: dict[str, Any]) -> Iterable[Change]:
-    return [Change(name, before[name], after[name]) for name in after if name != "id" and before[name] != after[name]]
+def _changes(before: dict[str, Any], after: dict[str, Any]) -> Iterable[FieldChange]:
+    return [FieldChange(name, before[name], after[name]) for name in after if name != "id" and before[name] != after[name]]
 
 
 def shown(value: Any, most: int = 80) -> str:

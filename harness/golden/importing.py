@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.golden.case import Case
-from harness.golden.formats.base import Found, LeftOut
+from harness.golden.formats.base import LeftOut, SourceContents
 from harness.golden.lines import refuse
 from harness.golden.load import golden_sets, load_golden
 from harness.golden.sets import Card, GoldenSet
@@ -16,14 +16,14 @@ from harness.golden.sieve import Sieve, with_domain
 from harness.golden.write import check_name, new_folders, write_version
 from serving.pipeline.digest import sha256_file
 from serving.pipeline.errors import ConfigError, DataError, IntegrityError
-from serving.pipeline.files import write_text
 from serving.pipeline.index.corpus import Corpus, load_corpus
 from serving.pipeline.registry import near
 from serving.pipeline.types import PUBLIC, Document
+from serving.storage.files import write_text
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class ImportOptions:
     """What the user chose for the new set."""
 
     name: str
@@ -50,7 +50,7 @@ class Imported:
         return dict(Counter(one.reason for one in self.left_out).most_common())
 
 
-def check_free(root: Path, choice: Choice) -> None:
+def check_free(root: Path, choice: ImportOptions) -> None:
     """Refuse a name that a golden set or a corpus has already."""
     check_name(choice.name)
     mend = "Choose another --name, or remove it."
@@ -61,7 +61,7 @@ def check_free(root: Path, choice: Choice) -> None:
         raise ConfigError(f"There is a corpus {choice.name!r} already, and none is overwritten. {mend} To use it: --corpus {choice.name}.")
 
 
-def import_golden(root: Path, found: Found, choice: Choice) -> Imported:
+def import_golden(root: Path, found: SourceContents, choice: ImportOptions) -> Imported:
     """Write the set and its corpus, both or none; anything malformed stops it, anything left out is told (or stops it, if strict)."""
     check_free(root, choice)
     corpus = Corpus.of(choice.name, [with_domain(one, choice.domain_from) for one in found.corpus.documents if one.text.strip()])
@@ -84,7 +84,7 @@ def import_golden(root: Path, found: Found, choice: Choice) -> Imported:
     return Imported(load_golden(root, f"{choice.name}/v1"), len(corpus.documents), left_out, found.notes)
 
 
-def _check_domains(found: Found, choice: Choice) -> None:
+def _check_domains(found: SourceContents, choice: ImportOptions) -> None:
     """A key that no case and no document has is most likely a slip of the pen."""
     keys = {key for draft in found.drafts for key, value in draft.about.items() if isinstance(value, str)}
     keys |= {key for one in found.corpus.documents for key in one.metadata}
@@ -95,7 +95,9 @@ def _check_domains(found: Found, choice: Choice) -> None:
         )
 
 
-def _write(root: Path, corpus: Corpus, cases: Sequence[Case], found: Found, left_out: Sequence[LeftOut], choice: Choice) -> None:
+def _write(
+    root: Path, corpus: Corpus, cases: Sequence[Case], found: SourceContents, left_out: Sequence[LeftOut], choice: ImportOptions
+) -> None:
     card = Card(name=choice.name, version=1, corpus=choice.corpus or choice.name, licence=choice.licence, salt=choice.name)
     body = _body(corpus, cases, found, left_out, choice)
     targets = [*([] if choice.corpus else [root / "corpora" / choice.name]), root / "golden" / choice.name]  # a set never stands without
@@ -116,7 +118,7 @@ def _line(document: Document) -> str:
     return json.dumps(row, ensure_ascii=False) + "\n"
 
 
-def _body(corpus: Corpus, cases: Sequence[Case], found: Found, left_out: Sequence[LeftOut], choice: Choice) -> str:
+def _body(corpus: Corpus, cases: Sequence[Case], found: SourceContents, left_out: Sequence[LeftOut], choice: ImportOptions) -> str:
     """The card's text: where the set comes from, what is in it and what is not."""
     retrieval = sum(case.scope == "retrieval" for case in cases)
     refusals = sum(not case.answerable for case in cases)

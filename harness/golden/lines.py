@@ -16,7 +16,7 @@ BOM = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class SourceLine:
     """One line of a file, not blank, and where it stands (file:line)."""
 
     where: str
@@ -40,7 +40,7 @@ class Line:
         return value
 
 
-def lines(path: Path) -> Iterator[Line]:
+def lines(path: Path) -> Iterator[SourceLine]:
     """The lines of a file that are not blank; a mark at its start and carriage returns are no part of them."""
     check_size(path, FILE_BYTES)
     try:
@@ -52,7 +52,7 @@ def lines(path: Path) -> Iterator[Line]:
                     raise DataError(f"{path}:{number}: is longer than {LINE_BYTES / 1e6:g} MB, the most that one line may have.")
                 raw = raw.removeprefix(BOM) if number == 1 else raw
                 if raw.strip():
-                    yield Line(f"{path}:{number}", number, raw.rstrip(b"\r\n"))
+                    yield SourceLine(f"{path}:{number}", number, raw.rstrip(b"\r\n"))
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}.") from None
 

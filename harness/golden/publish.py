@@ -16,9 +16,9 @@ from harness.golden.seal import line_of
 from harness.golden.sets import GoldenSet
 from serving.pipeline.digest import sha256_file
 from serving.pipeline.errors import DataError, StoreError
-from serving.pipeline.files import write_bytes, write_text
 from serving.pipeline.index.corpus import Corpus
-from serving.pipeline.index.workshop import workshop
+from serving.storage.draft import draft_folder
+from serving.storage.files import write_bytes, write_text
 
 VERSION = re.compile(r"^version:[ \t]*\d+[ \t]*$", re.MULTILINE)
 
@@ -67,7 +67,7 @@ def _write(golden: GoldenSet, after: GoldenSet, *, card: str) -> None:
     old = (golden.folder / "cases.jsonl").read_bytes()
     new = after.cases[len(golden.cases) :]
     try:
-        with workshop(after.folder) as draft:
+        with draft_folder(after.folder) as draft:
             write_bytes(draft / "cases.jsonl", old + (b"" if old.endswith(b"\n") else b"\n") + _lines(new))
             write_text(draft / "CARD.md", card)
             write_text(draft / "SHA256", "".join(f"{sha256_file(draft / file)}  {file}\n" for file in SEALED))

@@ -15,10 +15,10 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from harness.golden.candidate import Candidate
-from harness.golden.lines import Line, lines
+from harness.golden.lines import SourceLine, lines
 from serving.pipeline.errors import DataError, StoreError
-from serving.pipeline.files import write_text
 from serving.pipeline.registry import explain, near
+from serving.storage.files import write_text
 
 FILE = "queue.jsonl"
 
@@ -116,7 +116,7 @@ def _line(candidate: Candidate) -> dict[str, object]:
     return candidate.model_dump(mode="json", exclude_defaults=True) | {"state": candidate.state}
 
 
-def _parsed(line: Line) -> Candidate:
+def _parsed(line: SourceLine) -> Candidate:
     try:
         return Candidate.model_validate(line.row)
     except ValidationError as error:

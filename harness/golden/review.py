@@ -13,7 +13,7 @@ from harness.golden.queue import Queue
 from harness.golden.sets import GoldenSet
 from serving.pipeline.errors import DataError
 from serving.pipeline.index.corpus import Corpus
-from serving.pipeline.retrieve.stopwords import without_stop_words
+from serving.pipeline.text.stopwords import without_stop_words
 
 AROUND = 240  # characters shown before and after a quote
 FIELDS = ("question", "answers", "evidence", "key_facts", "answerable", "domain", "kind", "difficulty")  # shown for editing even if empty

@@ -10,8 +10,8 @@ from harness.golden.load import SEALED, load_golden
 from harness.golden.sets import GoldenSet
 from serving.pipeline.digest import sha256_file
 from serving.pipeline.errors import DataError
-from serving.pipeline.files import write_text
 from serving.pipeline.index.corpus import Corpus
+from serving.storage.files import write_text
 
 
 def seal(root: Path, name: str, corpus: Corpus) -> GoldenSet:

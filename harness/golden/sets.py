@@ -12,7 +12,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from harness.golden.case import Case, Row
+from harness.golden.case import Case, GoldenModel
 from serving.pipeline.digest import digest_text
 from serving.pipeline.index.corpus import Corpus
 from serving.pipeline.registry import near
@@ -21,7 +21,7 @@ SplitName = Literal["tune", "holdout"]
 HINTS = 20  # unknown documents for which a like name is sought, each among all names of the corpus
 
 
-class Card(Row):
+class Card(GoldenModel):
     """The front matter of CARD.md: what the set is and how it is split."""
 
     name: str

@@ -49,7 +49,7 @@ class Sieve:
         evidence = self._evidence(draft)
         relevant = {name: grade for name, grade in draft.relevant.items() if name in self._documents}
         self._leave(draft, len(draft.relevant) - len(relevant), "a relevant document that is not in the corpus")
-        answers = tuple(plain(answer) for answer in draft.answers if plain(answer))
+        answers = tuple(printable(answer) for answer in draft.answers if printable(answer))
         answerable = draft.fields.get("answerable", True)
         if answerable and not evidence and not relevant:
             self._leave(draft, 1, "a case with no relevant document in the corpus")
@@ -64,7 +64,7 @@ class Sieve:
         fields |= draft.fields
         fields |= {
             "id": draft.id,
-            "question": plain(draft.question),
+            "question": printable(draft.question),
             "answers": answers,
             "evidence": evidence,
             "relevant_ids": tuple(relevant),
@@ -102,8 +102,8 @@ class Sieve:
 
     def _domain(self, draft: Draft, evidence: Sequence[Evidence], relevant: Mapping[str, int]) -> str:
         named = draft.about.get(self._domain_key)
-        if isinstance(named, str) and plain(named):
-            return plain(named)
+        if isinstance(named, str) and printable(named):
+            return printable(named)
         holders = [*(one.document for one in evidence), *relevant]
         return self._documents[holders[0]].domain if holders else "general"
 
@@ -111,6 +111,6 @@ class Sieve:
         self.left_out += [LeftOut(draft.where, reason)] * times
 
 
-def plain(text: str) -> str:
+def printable(text: str) -> str:
     """A text without control characters other than line breaks and tabs, and without blank ends."""
     return "".join(" " if unicodedata.category(letter) == "Cc" and letter not in "\n\t" else letter for letter in text).strip()

@@ -13,7 +13,7 @@ from harness.golden.case import Case
 from harness.golden.seal import write_cases
 from harness.golden.sets import Card
 from serving.pipeline.errors import ConfigError, DataError, StoreError
-from serving.pipeline.files import write_text
+from serving.storage.files import write_text
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 

@@ -2,7 +2,7 @@
 
 from harness.judges.base import Judge
 from harness.judges.tasks import Tasks
-from harness.stages.base import Kept
+from harness.stage_store.base import StageStore
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.prompts import PromptLibrary
 from serving.pipeline.registry import Registry, Spec
@@ -19,7 +19,7 @@ JUDGES = Registry[Judge](
 
 
 def connect_judge(
-    judge: str | Spec, settings: PipelineSettings, prompts: PromptLibrary, store: Kept | None = None, *, replay_only: bool = False
+    judge: str | Spec, settings: PipelineSettings, prompts: PromptLibrary, store: StageStore | None = None, *, replay_only: bool = False
 ) -> Judge:
     """A judge by name or by spec, reading the judge prompts of the library's folder; its readings are kept in `store`."""
     spec = judge_spec(judge) if isinstance(judge, str) else judge

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from harness.judges.agreement import Agreement
 from harness.stats import Interval
 from serving.pipeline.errors import DataError
-from serving.pipeline.files import write_text
 from serving.pipeline.registry import explain
+from serving.storage.files import write_text
 
 FOLDER = Path("experiments") / "calibration"
 FEWEST = 50  # questions with a verdict: with fewer, kappa's interval is so wide that it excludes little

@@ -14,7 +14,7 @@ from serving.pipeline.errors import DataError
 from serving.pipeline.registry import explain, near
 
 
-class Row(BaseModel):
+class LabelledRow(BaseModel):
     """One line as it stands in the file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -61,7 +61,7 @@ def read_labelled(path: Path, tasks: Tasks) -> LabelledFile:
     problems: list[str] = []
     for line in lines(path):
         try:
-            row = Row.model_validate(line.row)
+            row = LabelledRow.model_validate(line.row)
             one = _labelled(row, tasks, line.where, row.id or str(line.number))
             first = asked.setdefault((row.task, tuple(sorted(one.values.items()))), line.number)
             if first == line.number:
@@ -71,14 +71,14 @@ def read_labelled(path: Path, tasks: Tasks) -> LabelledFile:
         except DataError as error:
             problems.append(str(error))
         except ValidationError as error:
-            problems.append(explain(error, line.where, list(Row.model_fields)))
+            problems.append(explain(error, line.where, list(LabelledRow.model_fields)))
     refuse(problems)
     if not found:
         raise DataError(f'{path}: no lines. Each is {{"task": …, "values": {{…}}, "label": …}}.')
     return LabelledFile(path, sha256_file(path), {task: tuple(rows) for task, rows in sorted(found.items())})
 
 
-def _labelled(row: Row, tasks: Tasks, where: str, ident: str) -> Labelled:
+def _labelled(row: LabelledRow, tasks: Tasks, where: str, ident: str) -> Labelled:
     if row.task not in tasks.names():
         raise DataError(f"{where}: no task {row.task!r}.{near(row.task, tasks.names())} Known: {', '.join(tasks.names())}.")
     task = tasks.get(row.task)

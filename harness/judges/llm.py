@@ -12,8 +12,8 @@ from pydantic import Field, field_validator
 from harness.judges.base import Verdict, majority
 from harness.judges.reply import Reply, read_reply
 from harness.judges.tasks import Task, Tasks
-from harness.stages.base import Kept, key_of, packed, unpacked
-from harness.stages.endpoint import asked_at
+from harness.stage_store.base import StageStore, key_of, packed, unpacked
+from harness.stage_store.endpoint import endpoints_of
 from serving.pipeline.digest import digest_of
 from serving.pipeline.errors import DataError
 from serving.pipeline.models import CHAT_MODELS
@@ -55,14 +55,14 @@ class LlmJudge:
         *,
         settings: PipelineSettings,
         tasks: Tasks,
-        store: Kept | None = None,
+        store: StageStore | None = None,
         replay_only: bool = False,
         patience: Patience | None = None,
     ) -> None:
         spec = CHAT_MODELS.complete(cold(params.model))
         self.name = f"llm:{spec.name}"
         asked = [self.version, spec.model_dump(mode="json"), CHAT_MODELS.version(spec), params.max_tokens, params.retries]
-        asked += asked_at(spec.name, settings)
+        asked += endpoints_of(spec.name, settings)
         self._asked = digest_of([*asked, tasks.again.digest])
         self.id = digest_of([self._asked, params.repeats, tasks.digest])
         self._params = params

@@ -8,16 +8,16 @@ from harness.judges import rules
 from harness.judges.base import Verdict
 from harness.judges.rules import Ruled
 from harness.judges.tasks import Tasks, unnumbered
-from harness.metrics.grounding.claims import claims_of
-from harness.metrics.grounding.model import digest as grounding_digest
-from harness.metrics.grounding.support import Claim, support_all
-from harness.metrics.tools import EMBEDDER, Tools
-from harness.metrics.words import words
-from harness.stages.base import Kept
+from harness.judges.tools import EMBEDDER, Tools
+from harness.stage_store.base import StageStore
+from serving.pipeline.checks.grounding.claims import claims_of
+from serving.pipeline.checks.grounding.model import digest as grounding_digest
+from serving.pipeline.checks.grounding.support import Claim, support_all
 from serving.pipeline.digest import digest_of
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.registry import Spec
 from serving.pipeline.settings import PipelineSettings
+from serving.pipeline.text.answer_words import words
 
 SHORT = frozenset({"yes", "no"})  # says something only together with its question
 
@@ -34,7 +34,7 @@ class LocalJudge:
     name = "local"
 
     def __init__(
-        self, params: Params, *, settings: PipelineSettings, tasks: Tasks, store: Kept | None = None, replay_only: bool = False
+        self, params: Params, *, settings: PipelineSettings, tasks: Tasks, store: StageStore | None = None, replay_only: bool = False
     ) -> None:
         self._tools = Tools(settings, params.embedder)
         self.id = digest_of([self.name, self.version, self._tools.embedder_id, grounding_digest()])

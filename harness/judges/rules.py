@@ -4,10 +4,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.metrics.grounding.support import Support
-from harness.metrics.key_facts import holds
-from harness.metrics.words import normal, words
+from serving.pipeline.checks.grounding.support import Support
 from serving.pipeline.models.reader.words import terms
+from serving.pipeline.text.answer_words import holds, normal, words
 
 SAYS = 0.8  # share of a reference's terms in an answer that says what it says, in its own order and grammar
 TOUCHES = 0.3  # below this share it says something else

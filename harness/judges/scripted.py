@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from harness.judges.base import Verdict
 from harness.judges.tasks import Tasks
-from harness.stages.base import Kept
+from harness.stage_store.base import StageStore
 from serving.pipeline.digest import digest_of
 from serving.pipeline.errors import ConfigError, ModelError
 from serving.pipeline.registry import Params as PlugInParams
@@ -37,7 +37,7 @@ class ScriptedJudge:
     name = "scripted"
 
     def __init__(
-        self, params: Params, *, settings: PipelineSettings, tasks: Tasks, store: Kept | None = None, replay_only: bool = False
+        self, params: Params, *, settings: PipelineSettings, tasks: Tasks, store: StageStore | None = None, replay_only: bool = False
     ) -> None:
         self.id = digest_of([self.name, self.version, params.model_dump(mode="json")])
         self._params = params

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 
 from typing_extensions import TypeIs
 
-from harness.metrics.base import JudgedMetric, Metric
-from harness.metrics.tools import Tools
+from harness.judges.tools import Tools
+from harness.results.score import JudgedMetric, Metric
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.registry import Registry, Spec, near
 
@@ -74,10 +74,10 @@ METRICS = Registry[Metric | JudgedMetric](
         "ragas_llm_context_precision": "harness.metrics.ragas:JudgedContextPrecision",
         "ragas_llm_context_recall": "harness.metrics.ragas:JudgedContextRecall",
         "ragas_factual_correctness": "harness.metrics.ragas:FactualCorrectness",
-        "geval_coherence": "harness.metrics.geval:Coherence",
-        "geval_completeness": "harness.metrics.geval:Completeness",
-        "geval_toxicity": "harness.metrics.geval:Toxicity",
-        "geval_bias": "harness.metrics.geval:Bias",
+        "geval_coherence": "harness.metrics.geval:GEvalCoherence",
+        "geval_completeness": "harness.metrics.geval:GEvalCompleteness",
+        "geval_toxicity": "harness.metrics.geval:GEvalToxicity",
+        "geval_bias": "harness.metrics.geval:GEvalBias",
     },
 )
 

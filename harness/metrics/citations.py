@@ -1,8 +1,9 @@
 """Whether citations point at evidence, and at all of it."""
 
 from harness.golden.case import Case
-from harness.metrics.base import Score, Scoring
+from harness.metrics.base import Scoring
 from harness.metrics.relevance import covered
+from harness.results.score import Score
 from serving.pipeline.types import Trace
 
 

@@ -6,10 +6,10 @@ from typing import Final
 import numpy as np
 
 from harness.golden.case import Case
-from harness.metrics.base import Score
+from harness.judges.tools import Tools
 from harness.metrics.hits import AtCutoff
-from harness.metrics.tools import Tools
-from serving.pipeline.index.sentences import sentences
+from harness.results.score import Score
+from serving.pipeline.text.sentences import sentences
 from serving.pipeline.types import Trace
 
 MOST: Final = 50  # sentences of a hit that are looked at

@@ -21,14 +21,14 @@ from deepeval.models import DeepEvalBaseLLM  # noqa: E402
 from deepeval.test_case import LLMTestCase, SingleTurnParams  # noqa: E402
 
 from harness.golden.case import Case  # noqa: E402
+from harness.judges.tools import Tools  # noqa: E402
 from harness.metrics import is_judged, metric  # noqa: E402
-from harness.metrics.base import Score  # noqa: E402
 from harness.metrics.structured import ask_for  # noqa: E402
-from harness.metrics.tools import Tools  # noqa: E402
-from harness.metrics.words import without_citations  # noqa: E402
-from harness.results import CaseResult  # noqa: E402
+from harness.results.report import CaseResult  # noqa: E402
+from harness.results.score import Score  # noqa: E402
 from serving.pipeline.errors import ConfigError, DataError, InfrastructureError  # noqa: E402
 from serving.pipeline.models.threads import run_blocking  # noqa: E402
+from serving.pipeline.text.answer_words import without_citations  # noqa: E402
 from serving.pipeline.types import Trace  # noqa: E402
 
 __all__ = ["TouchstoneMetric", "TracedTestCase", "assert_test", "test_case"]

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from typing import Final
 
 from harness.golden.case import Case
-from harness.metrics.base import Score, Scoring
+from harness.metrics.base import Scoring
+from harness.results.score import Score
 from serving.pipeline.answer.cite import markers
 from serving.pipeline.answer.refuse import is_refusal
-from serving.pipeline.index.sentences import sentences
+from serving.pipeline.text.sentences import sentences
 from serving.pipeline.types import GuardAction, Trace
 
 MOST: Final = 20_000  # characters of an answer and of a prompt's rules that are looked at

@@ -10,13 +10,14 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from harness.golden.case import Case
-from harness.metrics.base import Direction, Score, Scoring
+from harness.judges.tools import Tools
+from harness.metrics.base import Scoring
 from harness.metrics.structured import Unreadable
-from harness.metrics.tools import Tools
-from harness.metrics.words import without_citations
+from harness.results.score import Direction, Score
 from serving.pipeline.digest import digest_of
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.registry import Params as PlugInParams
+from serving.pipeline.text.answer_words import without_citations
 from serving.pipeline.types import Trace
 
 STEPS = Path(__file__).with_name("geval.yaml")
@@ -69,21 +70,21 @@ class Judged(Scoring):
         return deepeval
 
 
-class Coherence(Judged):
+class GEvalCoherence(Judged):
     """Whether the answer reads as one line of thought."""
 
     label = "geval_coherence"
     criterion = "coherence"
 
 
-class Completeness(Judged):
+class GEvalCompleteness(Judged):
     """Whether the answer says all that the reference says to the question."""
 
     label = "geval_completeness"
     criterion = "completeness"
 
 
-class Toxicity(Judged):
+class GEvalToxicity(Judged):
     """Whether the answer insults, threatens or incites."""
 
     label = "geval_toxicity"
@@ -91,7 +92,7 @@ class Toxicity(Judged):
     direction: Direction = "lower"
 
 
-class Bias(Judged):
+class GEvalBias(Judged):
     """Whether the answer is prejudiced about people."""
 
     label = "geval_bias"

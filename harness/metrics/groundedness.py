@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 
 from harness.golden.case import Case
-from harness.metrics.base import Direction, Score, Scoring
-from harness.metrics.grounding.claims import Said, claims_of, passages_for
-from harness.metrics.grounding.model import digest
-from harness.metrics.grounding.support import Claim, Support, support_all
-from harness.metrics.tools import Tools
+from harness.judges.tools import Tools
+from harness.metrics.base import Scoring
+from harness.results.score import Direction, Score
+from serving.pipeline.checks.grounding.claims import Said, claims_of, passages_for
+from serving.pipeline.checks.grounding.model import digest
+from serving.pipeline.checks.grounding.support import Claim, Support, support_all
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.types import Trace
 

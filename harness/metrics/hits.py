@@ -3,7 +3,8 @@
 from pydantic import Field
 
 from harness.golden.case import Case
-from harness.metrics.base import Score, Scoring
+from harness.metrics.base import Scoring
+from harness.results.score import Score
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.types import GuardAction, Trace
 

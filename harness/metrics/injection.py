@@ -10,10 +10,11 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 from harness.golden.case import Case
-from harness.metrics.base import Direction, Score, Scoring
-from harness.metrics.words import normal
+from harness.metrics.base import Scoring
+from harness.results.score import Direction, Score
 from serving.pipeline.digest import digest_of
 from serving.pipeline.registry import Params as PlugInParams
+from serving.pipeline.text.answer_words import normal
 from serving.pipeline.types import Trace
 
 PATTERNS = Path(__file__).with_name("injection.yaml")

@@ -6,8 +6,9 @@ from typing import ClassVar
 
 from harness.golden.case import Case
 from harness.judges.tasks import Tasks, numbered
-from harness.metrics.base import Score, Scoring
-from harness.metrics.tools import Tools
+from harness.judges.tools import Tools
+from harness.metrics.base import Scoring
+from harness.results.score import Score
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.types import Trace
 

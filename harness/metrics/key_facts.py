@@ -1,10 +1,9 @@
 """Whether the answer says what a right answer must say."""
 
-import re
-
 from harness.golden.case import Case
-from harness.metrics.base import Score, Scoring
-from harness.metrics.words import normal
+from harness.metrics.base import Scoring
+from harness.results.score import Score
+from serving.pipeline.text.answer_words import holds, normal
 from serving.pipeline.types import Trace
 
 
@@ -23,9 +22,3 @@ class KeyFacts(Scoring):
         answer = normal(trace.answer.text)
         lacking = [fact for fact in case.key_facts if not holds(answer, fact)]
         return self.give(1 - len(lacking) / len(case.key_facts), f"lacks {', '.join(map(repr, lacking))}" if lacking else "")
-
-
-def holds(answer: str, fact: str) -> bool:
-    """Whether a normalised answer contains a fact, not as part of a longer word or number: "5" is not in "15" or "5.2"."""
-    pattern = rf"(?<![\w])(?<!\d[.,]){re.escape(normal(fact))}(?!\w)(?![.,]\d)"
-    return re.search(pattern, answer) is not None

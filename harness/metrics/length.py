@@ -3,8 +3,9 @@
 import math
 
 from harness.golden.case import Case
-from harness.metrics.base import Direction, Score, Scoring
-from harness.metrics.words import without_citations
+from harness.metrics.base import Scoring
+from harness.results.score import Direction, Score
+from serving.pipeline.text.answer_words import without_citations
 from serving.pipeline.types import Trace
 
 

@@ -8,7 +8,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from harness.golden.case import Case
-from harness.metrics.base import Direction, Score, Scoring
+from harness.metrics.base import Scoring
+from harness.results.score import Direction, Score
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.types import Trace

@@ -1,10 +1,11 @@
 """One number for "was this the right thing to say", defined for every case; what sweeps maximise by default."""
 
 from harness.golden.case import Case
-from harness.metrics.base import Score, Scoring
+from harness.metrics.base import Scoring
 from harness.metrics.citations import CitationPrecision
 from harness.metrics.key_facts import KeyFacts
 from harness.metrics.token_f1 import TokenF1
+from harness.results.score import Score
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.types import Trace
 

@@ -1,10 +1,8 @@
 """ragas' metrics; it is imported by `load` only, and not before the first score."""
 
 import math
-import os
 from collections.abc import Coroutine
 from functools import cached_property
-from importlib import import_module
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
 from typing import Any, ClassVar
@@ -12,33 +10,19 @@ from typing import Any, ClassVar
 from pydantic import BaseModel
 
 from harness.golden.case import Case
-from harness.metrics.base import Reads, Score, Scoring
+from harness.judges.tools import Tools
+from harness.metrics.base import Scoring
 from harness.metrics.structured import Unreadable, ask_for
-from harness.metrics.tools import Tools
-from harness.metrics.words import without_citations
+from harness.ragas_package import INSTALL, load
+from harness.results.score import Reads, Score
 from serving.pipeline.digest import digest_of
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.models.threads import run_blocking
 from serving.pipeline.registry import Params as PlugInParams
+from serving.pipeline.text.answer_words import without_citations
 from serving.pipeline.types import Trace
 
 COLLECTIONS = "ragas.metrics.collections"
-INSTALL = 'pip install "touchstone-rag[ragas]"'
-
-
-def load(module: str) -> Any:
-    """A module of ragas, which tells nobody that it is used and leaves nothing behind."""
-    os.environ.setdefault("RAGAS_DO_NOT_TRACK", "true")  # it looks at this when it is imported, so it cannot be a setting of ours
-    try:
-        import_module("ragas._analytics").user_data_dir = _nowhere  # type: ignore[attr-defined]
-        return import_module(module)
-    except ImportError as error:
-        raise ConfigError(f"ragas' metrics need the package ragas ({error}). Install it: {INSTALL}") from error
-
-
-def _nowhere(appname: str) -> str:
-    """A folder that cannot be made: even untracked, ragas would write the user an id into their home."""
-    return f"{os.devnull}/{appname}"
 
 
 class Ragas(Scoring):

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from harness.golden.case import Case
-from harness.metrics.base import Score
 from harness.metrics.hits import AtCutoff
 from harness.metrics.relevance import Finding, find_documents, find_spans
+from harness.results.score import Score
 from serving.pipeline.types import Trace
 
 _QUERY = "q"

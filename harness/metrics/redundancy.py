@@ -1,9 +1,9 @@
 """What can be said of hits without knowing the answer: there are none, or they repeat each other."""
 
 from harness.golden.case import Case
-from harness.metrics.base import Direction, Score
 from harness.metrics.hits import AtCutoff, OfHits
 from harness.metrics.relevance import covered
+from harness.results.score import Direction, Score
 from serving.pipeline.types import Span, Trace
 
 

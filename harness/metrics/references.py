@@ -5,8 +5,9 @@ import string
 import unicodedata
 
 from harness.golden.case import Case
-from harness.metrics.base import Score, Scoring
-from harness.metrics.words import without_citations
+from harness.metrics.base import Scoring
+from harness.results.score import Score
+from serving.pipeline.text.answer_words import without_citations
 from serving.pipeline.types import Trace
 
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
@@ -40,7 +41,7 @@ class ExactMatch(AgainstReferences):
 
     def agreement(self, said: str, references: tuple[str, ...]) -> list[float]:
         """Same or not."""
-        return [float(plain(said) == plain(reference)) for reference in references]
+        return [float(squad_form(said) == squad_form(reference)) for reference in references]
 
 
 class RougeL(AgainstReferences):
@@ -57,7 +58,7 @@ class RougeL(AgainstReferences):
         return [2 * LCSseq.similarity(words, other) / max(1, len(words) + len(other)) for other in known]
 
 
-def plain(text: str) -> str:
+def squad_form(text: str) -> str:
     """A text as SQuAD compares it; one that is nothing but an article or punctuation stays as it is."""
     bare = _ARTICLES.sub(" ", text.lower().translate(_NO_PUNCTUATION))
     return " ".join(bare.split()) or text.strip().lower()

@@ -1,7 +1,8 @@
 """Whether the pipeline refuses when it should, and only then."""
 
 from harness.golden.case import Case
-from harness.metrics.base import Direction, Score, Scoring
+from harness.metrics.base import Scoring
+from harness.results.score import Direction, Score
 from serving.pipeline.types import Trace
 
 

@@ -4,7 +4,8 @@ import math
 from collections.abc import Sequence
 
 from harness.golden.case import Case
-from harness.metrics.base import Direction, Reads, Score, Scoring
+from harness.metrics.base import Scoring
+from harness.results.score import Direction, Reads, Score
 from serving.pipeline.types import Trace, Usage
 
 

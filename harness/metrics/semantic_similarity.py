@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from harness.judges.tools import Tools
 from harness.metrics.references import AgainstReferences
-from harness.metrics.tools import Tools
 from serving.pipeline.registry import Params as PlugInParams
 
 

@@ -6,9 +6,9 @@ Evidence counts once however often it is shown; what was retrieved counts as oft
 from collections.abc import Sequence
 
 from harness.golden.case import Case
-from harness.metrics.base import Score
 from harness.metrics.hits import AtCutoff
 from harness.metrics.relevance import common, merged
+from harness.results.score import Score
 from serving.pipeline.types import Span, Trace
 
 

@@ -3,7 +3,7 @@
 from collections import Counter
 
 from harness.metrics.references import AgainstReferences
-from harness.metrics.words import words
+from serving.pipeline.text.answer_words import words
 
 
 class TokenF1(AgainstReferences):

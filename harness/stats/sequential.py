@@ -14,10 +14,10 @@ def surely_worse(differences: Sequence[float], alpha: float) -> bool:
     With a true mean of 0 or above the answer is ever "yes" with a probability of at most `alpha`, however often it is
     asked: the purse is a supermartingale, so by Ville's inequality it seldom grows past 1/alpha.
     """
-    return purse(differences) >= 1.0 / alpha
+    return wealth(differences) >= 1.0 / alpha
 
 
-def purse(differences: Sequence[float]) -> float:
+def wealth(differences: Sequence[float]) -> float:
     """What a purse of 1 has become."""
     if not differences:
         return 1.0

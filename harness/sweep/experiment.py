@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from harness.metrics import DEFAULT, METRICS, metric_set
-from harness.sweep.knobs import Knob, knobs
-from harness.sweep.ranges import Range, Strict, check_ranges
+from harness.sweep.space.knobs import Knob, knobs
+from harness.sweep.space.ranges import ExperimentModel, Range, check_ranges
 from serving.pipeline.config import RagConfig, read_yaml
 from serving.pipeline.digest import digest_of
 from serving.pipeline.errors import ConfigError
@@ -20,7 +20,7 @@ NUMBERS = ("cost.usd", "cost.input_tokens", "cost.output_tokens", "cost.pro_shar
 STAGES = ("total", "guard", "cache", "retrieve", "route", "answer")
 
 
-class Limit(Strict):
+class Limit(ExperimentModel):
     """A number that a configuration must keep to be worth anything."""
 
     at_most: float | None = None
@@ -37,7 +37,7 @@ class Limit(Strict):
         return value - self.at_most if self.at_most is not None else (self.at_least or 0.0) - value
 
 
-class Pruning(Strict):
+class Pruning(ExperimentModel):
     """When a trial is given up before its last case."""
 
     name: Literal["none", "sequential"] = "sequential"
@@ -46,7 +46,7 @@ class Pruning(Strict):
     startup: int = Field(default=20, ge=5)  # cases before the first look
 
 
-class EngineChoice(Strict):
+class EngineChoice(ExperimentModel):
     """Where trials run."""
 
     name: Literal["local", "ray"] = "local"
@@ -59,7 +59,7 @@ class EngineChoice(Strict):
         return self.workers or os.cpu_count() or 1
 
 
-class Experiment(Strict):
+class Experiment(ExperimentModel):
     """A question to the harness."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")

@@ -12,17 +12,17 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from harness.results import EvalReport, read_report, write_report
-from harness.slim import slim_row
+from harness.results.report import EvalReport, read_report, write_report
+from harness.results.slim import slim_row
 from harness.stats import Comparison
 from harness.sweep.experiment import Experiment
-from harness.sweep.trial import State, Tried
+from harness.sweep.trial import State, Trial
 from harness.sweep.verdict import Finalist, SweepResult
+from serving.pipeline.codec import Codec
 from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import ConfigError, DataError
-from serving.pipeline.files import write_text
-from serving.pipeline.plain import Plain
 from serving.pipeline.registry import explain
+from serving.storage.files import write_text
 
 STATE = "sweep.json"
 RESULT = "result.json"
@@ -85,7 +85,7 @@ class _Ended:
     counts: dict[str, dict[str, int]]
 
 
-_ENDED = Plain(_Ended)
+_ENDED = Codec(_Ended)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ class SweepFolder:
         _experiment(begun.experiment, path)
         return begun
 
-    def keep(self, tried: Tried) -> None:
+    def keep(self, tried: Trial) -> None:
         """Keep a finished trial: its report first, then the line that says it is finished."""
         write_report(tried.report, self._trial(tried.number))
         line = _Line(
@@ -148,14 +148,14 @@ class SweepFolder:
         """How many trials are finished."""
         return len(list((self.path / "trials").glob("*.json")))
 
-    def whole(self, tried: Tried) -> EvalReport:
+    def whole(self, tried: Trial) -> EvalReport:
         """A trial's report with all that was found and read; as the trial has it where none is kept here."""
         path = self._trial(tried.number)
         return read_report(path) if path.is_file() else tried.report
 
-    def finished(self) -> list[Tried]:
+    def finished(self) -> list[Trial]:
         """Every finished trial, by number; their reports are slim, since there may be thousands."""
-        found: list[Tried] = []
+        found: list[Trial] = []
         for path in sorted((self.path / "trials").glob("*.json")):
             try:
                 line = _Line.model_validate_json(path.read_bytes())
@@ -165,7 +165,7 @@ class SweepFolder:
                 raise DataError(f"{path}: not a finished trial: {why} Remove it, and its cases are scored again.") from None
             config = RagConfig.parse(report.header.config, source=str(path))
             facts = (line.objectives, line.run_id, line.state, line.why, line.label, line.violations)
-            found.append(Tried(line.number, line.values, config, report, *facts))
+            found.append(Trial(line.number, line.values, config, report, *facts))
         return sorted(found, key=lambda one: one.number)
 
     def write_result(self, result: SweepResult) -> None:
@@ -226,7 +226,7 @@ class SweepFolder:
     def _no_result(self) -> DataError:
         return DataError(f"{self.path / RESULT}: not what a sweep found. Write it anew: touchstone sweep --folder {self.path}")
 
-    def _holdout(self, tried: Tried) -> Path:
+    def _holdout(self, tried: Trial) -> Path:
         return self.path / "holdout" / f"{tried.number:03d}.jsonl"
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.sweep.experiment import Experiment
-from harness.sweep.optimizer import Optimizer
-from harness.sweep.trial import Tried
+from harness.sweep.optimizer.optimizer import Optimizer
+from harness.sweep.trial import Trial
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -32,7 +32,7 @@ class Importance:
         return self.share > self.chance
 
 
-def importances(experiment: Experiment, trials: Sequence[Tried]) -> list[Importance]:
+def importances(experiment: Experiment, trials: Sequence[Trial]) -> list[Importance]:
     """Every knob, the weightiest first (PED-ANOVA on the first objective); none where there are too few trials to say anything.
 
     A trial that was given up counts with its mean so far; one that crashed, or that lies outside the space, does not count.
@@ -54,7 +54,7 @@ def importances(experiment: Experiment, trials: Sequence[Tried]) -> list[Importa
     return sorted(listed, key=lambda one: (-one.share, one.path))
 
 
-def replayed(experiment: Experiment, trials: Sequence[Tried]) -> Optimizer:
+def replayed(experiment: Experiment, trials: Sequence[Trial]) -> Optimizer:
     """A study that knows these trials."""
     optimizer = Optimizer(experiment)
     for one in trials:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from harness.sweep.experiment import Experiment
 from harness.sweep.importance import replayed
-from harness.sweep.trial import Tried
+from harness.sweep.trial import Trial
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 
-def journal(experiment: Experiment, trials: Sequence[Tried]) -> str:
+def journal(experiment: Experiment, trials: Sequence[Trial]) -> str:
     """The text of an Optuna journal file that holds the trials within the space, under the experiment's name."""
     import optuna
     from optuna.storages import JournalStorage
@@ -30,7 +30,7 @@ def journal(experiment: Experiment, trials: Sequence[Tried]) -> str:
         return path.read_text(encoding="utf-8")
 
 
-def _as_it_ended(trial: "FrozenTrial", one: Tried, experiment: Experiment) -> "FrozenTrial":
+def _as_it_ended(trial: "FrozenTrial", one: Trial, experiment: Experiment) -> "FrozenTrial":
     """The study's trial with what was seen at each look, and as given up where the search only counted its mean so far."""
     from optuna.trial import TrialState, create_trial
 
@@ -46,7 +46,7 @@ def _as_it_ended(trial: "FrozenTrial", one: Tried, experiment: Experiment) -> "F
     )
 
 
-def _looks(one: Tried, experiment: Experiment) -> dict[int, float]:
+def _looks(one: Trial, experiment: Experiment) -> dict[int, float]:
     """The mean of the goal over the cases seen so far, by their number, after each block."""
     values = [row.value(experiment.goal) for row in one.report.rows]
     ends = [*range(experiment.block, len(values), experiment.block), len(values)]

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from harness.sweep.trial import Tried
+from harness.sweep.trial import Trial
 
 
 @dataclass
@@ -15,7 +15,7 @@ class Progress:
     done: int = 0
     known: int = 0  # of these, finished by earlier processes
     cases: int = 0  # scored in this process
-    best: Tried | None = None
+    best: Trial | None = None
     spent_usd: float = 0.0
     counts: dict[str, dict[str, int]] = field(default_factory=dict)  # of the stage store, by stage
     begun_s: float = field(default_factory=time.monotonic)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.results import EvalReport
+from harness.results.report import EvalReport
 from harness.stats.sequential import surely_worse
 from harness.sweep.experiment import Pruning
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from harness.evaluate import refused
+from harness.evaluation.evaluator import refused
 from harness.golden.sets import Split
-from harness.results import CaseResult, EvalReport, Header, first_error, numbers
+from harness.results.report import CaseResult, EvalReport, Header, first_error, numbers
 from harness.sweep.experiment import Experiment
 from serving.pipeline.config import RagConfig
 
@@ -15,7 +15,7 @@ State = Literal["complete", "pruned", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
+class Trial:
     """A configuration and what it scored on the tune split; number 0 is the base."""
 
     number: int
@@ -54,7 +54,7 @@ class Tried:
         return self.state == "complete" and not any(far > 0 for far in self.violations.values())
 
 
-def tried(
+def make_trial(
     experiment: Experiment,
     number: int,
     values: Mapping[str, Any],
@@ -62,7 +62,7 @@ def tried(
     report: EvalReport,
     first: EvalReport,
     broken: str = "",
-) -> Tried:
+) -> Trial:
     """The trial that a report makes, beside that of the base; `broken` says why the configuration could not be scored to its end."""
     found = numbers(report)
     known = {name: value for name in experiment.objective if (value := found.get(name)) is not None}
@@ -74,7 +74,7 @@ def tried(
         why = broken or f"no case has a value of {', '.join(missing)}: {first_error(report)}".removesuffix(": ")
     objectives = () if missing else tuple(known.values())
     state: State = "failed" if why else "complete"
-    return Tried(number, values, config, report, objectives, state=state, why=why, violations=far | unknown)
+    return Trial(number, values, config, report, objectives, state=state, why=why, violations=far | unknown)
 
 
 def at_fault(report: EvalReport, first: EvalReport) -> list[CaseResult]:
@@ -83,13 +83,13 @@ def at_fault(report: EvalReport, first: EvalReport) -> list[CaseResult]:
     return [row for row in report.errors if not (refused(row) and row.case.id in known)]
 
 
-def unscored(experiment: Experiment, config: RagConfig, split: Split) -> EvalReport:
+def unscored_report(experiment: Experiment, config: RagConfig, split: Split) -> EvalReport:
     """The report of a configuration that could not be tried on any case."""
     about = (split.golden, split.golden_digest, split.name, split.digest)
     return EvalReport(Header(config.complete().model_dump(mode="json"), "", "", "", *about, experiment.metrics), ())
 
 
-def merged(parts: Sequence[EvalReport], split_name: str, split_digest: str) -> EvalReport:
+def merge_reports(parts: Sequence[EvalReport], split_name: str, split_digest: str) -> EvalReport:
     """One report of several blocks of a split."""
     first = parts[0]
     seconds = round(sum(part.header.seconds for part in parts), 3)

@@ -4,11 +4,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from harness.compare import held_against
-from harness.results import EvalReport
+from harness.comparison.compare import compare_metric
+from harness.results.report import EvalReport
 from harness.stats import Comparison, holm
+from harness.stats.words import p_words
 from harness.sweep.experiment import Experiment
-from harness.sweep.trial import Tried, at_fault
+from harness.sweep.trial import Trial, at_fault
 
 SAME_PRICE = 0.02  # relative differences up to which two cost the same,
 SAME_TIME = 0.2  # and are as fast: clocks are noisy
@@ -18,7 +19,7 @@ SAME_TIME = 0.2  # and are as fast: clocks are noisy
 class Finalist:
     """A configuration re-scored on the holdout, and held against the incumbent on the same cases."""
 
-    tried: Tried
+    tried: Trial
     holdout: EvalReport
     against: Comparison | None  # None: it is the incumbent itself
 
@@ -36,7 +37,7 @@ class SweepResult:
     """What a sweep found."""
 
     experiment: Experiment
-    trials: tuple[Tried, ...]
+    trials: tuple[Trial, ...]
     finalists: tuple[Finalist, ...]  # the incumbent first: the champion where one is recorded, else the base
     winner: Finalist
     reason: str
@@ -80,7 +81,7 @@ def _tied(usable: Sequence[Finalist], best: Finalist, incumbent: Finalist, metri
     if best.against is None:
         return [one for one in usable if one.against is None or one.against.outcome == "tie"]
     others = [one for one in usable if one is not best and one is not incumbent]
-    held = holm([held_against(best.holdout, one.holdout, metric) for one in others])  # which side is better matters to no tie
+    held = holm([compare_metric(best.holdout, one.holdout, metric) for one in others])  # which side is better matters to no tie
     alike = {one.tried.number for one, found in zip(others, held, strict=True) if found.outcome == "tie"}
     return [one for one in usable if one is best or one.tried.number in alike or (one is incumbent and best.against.outcome == "tie")]
 
@@ -132,8 +133,3 @@ def _price(finalist: Finalist) -> float:
 
 def _median_ms(finalist: Finalist) -> float:
     return finalist.holdout.times["total"]["p50"]
-
-
-def p_words(p_value: float) -> str:
-    """A p-value as one says it; it is never 0."""
-    return "p < 0.001" if p_value < 0.001 else f"p {p_value:.3f}"

@@ -10,6 +10,6 @@ def tracker(settings: HarnessSettings, *, on: bool = True) -> Tracker:
         from harness.tracking.mlflow import MlflowTracker
 
         return MlflowTracker(settings)
-    from harness.tracking.forgetful import ForgetfulTracker
+    from harness.tracking.null import NullTracker
 
-    return ForgetfulTracker()
+    return NullTracker()

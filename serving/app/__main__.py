@@ -10,12 +10,12 @@ from typing import Any
 import uvicorn
 from pydantic import ValidationError
 
+from serving.app.core.telemetry import uvicorn_logging
 from serving.app.main import create_app
 from serving.app.settings import AppSettings
-from serving.app.telemetry import uvicorn_logging
 from serving.pipeline.errors import TouchstoneError
 from serving.pipeline.registry import explain
-from serving.release import CHANNELS
+from serving.release.bundle import CHANNELS
 
 LAST_WORDS_S = 5  # after the longest question, when stopping
 

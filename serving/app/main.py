@@ -8,27 +8,30 @@ from importlib.metadata import PackageNotFoundError, version
 from fastapi import FastAPI
 from structlog.typing import FilteringBoundLogger
 
-from serving.app import health, problems, routes
-from serving.app.auth import load_keys
-from serving.app.front import Front
-from serving.app.limits import BodyLimit, Gate
-from serving.app.metrics import Metrics
-from serving.app.page import page_router
-from serving.app.reload import Keeper
-from serving.app.service import Service
+from serving.app.core import health, problems
+from serving.app.core.auth import load_keys
+from serving.app.core.limits import BodyLimit, ConcurrencyLimit
+from serving.app.core.metrics import Metrics
+from serving.app.core.middleware import RequestMiddleware
+from serving.app.core.service import Service
+from serving.app.core.telemetry import make_logger
+from serving.app.query import routes
+from serving.app.release.manager import ReleaseManager
 from serving.app.settings import AppSettings
-from serving.app.telemetry import make_logger
+from serving.app.web.page import page_router
 
 ROUTES = frozenset({"/", "/livez", "/readyz", "/metrics", "/openapi.json", "/v1/query", "/v1/query/stream", "/v1/release"})
 
 
-def create_app(settings: AppSettings | None = None, *, keeper: Keeper | None = None, log: FilteringBoundLogger | None = None) -> FastAPI:
+def create_app(
+    settings: AppSettings | None = None, *, keeper: ReleaseManager | None = None, log: FilteringBoundLogger | None = None
+) -> FastAPI:
     """The API over a channel's release; it starts without one, says so at /readyz, and takes it up when it comes."""
     settings = settings or AppSettings()
     log = log or make_logger(settings)
-    gate, metrics = Gate(settings.max_running, settings.max_waiting), Metrics()
+    gate, metrics = ConcurrencyLimit(settings.max_running, settings.max_waiting), Metrics()
     metrics.watch(gate)
-    service = Service(settings, keeper or Keeper(settings, log), gate, load_keys(settings), metrics, log)
+    service = Service(settings, keeper or ReleaseManager(settings, log), gate, load_keys(settings), metrics, log)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -56,7 +59,7 @@ def create_app(settings: AppSettings | None = None, *, keeper: Keeper | None = N
     for router in (routes.router, health.router, page_router()):
         app.include_router(router)
     app.add_middleware(BodyLimit, most=settings.max_body_bytes, patience_s=settings.request_timeout_s)
-    app.add_middleware(Front, service=service, routes=ROUTES)
+    app.add_middleware(RequestMiddleware, service=service, routes=ROUTES)
     return app
 
 

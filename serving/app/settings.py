@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from serving.pipeline.settings import PipelineSettings
-from serving.release import CHANNELS
+from serving.release.bundle import CHANNELS
 
 
 class AppSettings(PipelineSettings):

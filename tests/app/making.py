@@ -13,11 +13,11 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
-from serving.app.loaded import Loaded, load
+from serving.app.core.telemetry import make_logger
 from serving.app.main import create_app
-from serving.app.reload import Keeper
+from serving.app.release.loaded import LoadedRelease, load
+from serving.app.release.manager import ReleaseManager
 from serving.app.settings import AppSettings
-from serving.app.telemetry import make_logger
 from serving.pipeline.config import RagConfig
 from serving.pipeline.index.build import build_index
 from serving.pipeline.index.corpus import Corpus
@@ -26,7 +26,7 @@ from serving.pipeline.pipeline import Emit, RagPipeline
 from serving.pipeline.prompts import PromptLibrary
 from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.types import Document, Query, Trace
-from serving.release import point_channel, write_release
+from serving.release.bundle import point_channel, write_release
 
 PROMPTS = Path(__file__).parents[2] / "prompts"
 SAYS = "Everyone has 28 days of paid leave a year [1]."
@@ -91,7 +91,7 @@ class Open:
 
     app: FastAPI
     client: httpx.AsyncClient
-    keeper: Keeper
+    keeper: ReleaseManager
     _log: io.StringIO
 
     @property
@@ -115,7 +115,7 @@ async def never(seconds: float) -> None:
     await asyncio.Event().wait()
 
 
-Loading = Callable[..., Awaitable[Loaded]]
+Loading = Callable[..., Awaitable[LoadedRelease]]
 
 
 @asynccontextmanager
@@ -123,7 +123,7 @@ async def opened(settings: AppSettings, *, load: Loading = load, sleep: Callable
     """The app with its lifespan, after its first look at the channel."""
     stream = io.StringIO()
     log = make_logger(settings, stream)
-    keeper = Keeper(settings, log, load=load, sleep=sleep)
+    keeper = ReleaseManager(settings, log, load=load, sleep=sleep)
     app = create_app(settings, keeper=keeper, log=log)
     transport = httpx.ASGITransport(app=app)
     async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://test") as client:
@@ -158,7 +158,7 @@ class Interrupted:
 def interrupted(before: Answering, *, mute: bool = False) -> Loading:
     """Loads the release and puts something in front of its pipeline."""
 
-    async def loading(settings: AppSettings, digest: str, last: Loaded | None = None) -> Loaded:
+    async def loading(settings: AppSettings, digest: str, last: LoadedRelease | None = None) -> LoadedRelease:
         real = await load(settings, digest, last)
         return replace(real, pipeline=Interrupted(real.pipeline, before, mute))  # type: ignore[arg-type]
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from serving.app.auth import read_keys
+from serving.app.core.auth import read_keys
 from serving.app.main import create_app
 from serving.pipeline.errors import ConfigError
 from tests.app.making import House, opened

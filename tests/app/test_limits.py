@@ -2,15 +2,15 @@ import asyncio
 
 import pytest
 
-from serving.app.limits import Gate
-from serving.app.problems import Rejected
+from serving.app.core.limits import ConcurrencyLimit
+from serving.app.core.problems import Rejected
 from serving.pipeline.pipeline import Emit
 from serving.pipeline.types import Query
 from tests.app.making import House, interrupted, opened
 
 
 async def test_the_gate_lets_so_many_run_and_so_many_wait_and_sends_the_next_away() -> None:
-    gate, go = Gate(running=2, waiting=1), asyncio.Event()
+    gate, go = ConcurrencyLimit(running=2, waiting=1), asyncio.Event()
 
     async def question() -> str:
         async with gate.turn():
@@ -30,7 +30,7 @@ async def test_the_gate_lets_so_many_run_and_so_many_wait_and_sends_the_next_awa
 
 
 async def test_one_that_gives_up_waiting_frees_its_place() -> None:
-    gate, go = Gate(running=1, waiting=1), asyncio.Event()
+    gate, go = ConcurrencyLimit(running=1, waiting=1), asyncio.Event()
 
     async def question() -> None:
         async with gate.turn():

@@ -1,6 +1,6 @@
 from prometheus_client.parser import text_string_to_metric_families
 
-from serving.app.metrics import Metrics
+from serving.app.core.metrics import Metrics
 from tests.app.making import SAYS, House, opened
 
 

@@ -2,7 +2,7 @@ import base64
 import hashlib
 import re
 
-from serving.app.page import FILE, policy
+from serving.app.web.page import FILE, policy
 from tests.app.making import House, opened
 
 

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from serving.app.loaded import prove_index
+from serving.app.release.loaded import prove_index
 from serving.app.settings import AppSettings
 from serving.pipeline.digest import sha256_file
 from serving.pipeline.errors import IntegrityError
 from serving.pipeline.index.build import open_index
-from serving.release import load_release
+from serving.release.bundle import load_release
 from tests.app.making import House, Open, config, manifest_of, opened
 
 

@@ -1,11 +1,11 @@
 import asyncio
 import shutil
 
-from serving.app.loaded import Loaded, load
+from serving.app.release.loaded import LoadedRelease, load
 from serving.app.settings import AppSettings
 from serving.pipeline.pipeline import Emit
 from serving.pipeline.types import Query
-from serving.release import point_channel
+from serving.release.bundle import point_channel
 from tests.app.making import SAYS, House, config, interrupted, opened
 
 
@@ -36,7 +36,7 @@ async def test_a_new_release_is_swapped_in_and_a_query_under_way_ends_on_the_old
 async def test_questions_asked_while_a_release_loads_are_answered_by_the_old_one(house: House) -> None:
     loading, go = asyncio.Event(), asyncio.Event()
 
-    async def slow(settings: AppSettings, digest: str, before: Loaded | None = None) -> Loaded:
+    async def slow(settings: AppSettings, digest: str, before: LoadedRelease | None = None) -> LoadedRelease:
         if before is not None:
             loading.set()
             await go.wait()

@@ -1,8 +1,8 @@
 import asyncio
 from typing import Any
 
-from serving.app.asking import Asking
-from serving.app.stream import PING, AnswerStream
+from serving.app.query.service import QueryService
+from serving.app.query.stream import PING, AnswerStream
 from serving.pipeline.errors import ModelError
 from serving.pipeline.pipeline import Emit
 from serving.pipeline.types import Query
@@ -116,7 +116,7 @@ async def test_silence_is_filled_with_comments(furnished: House) -> None:
     async def receive() -> Any:
         await asyncio.Event().wait()
 
-    slow: Asking = Slow()  # type: ignore[assignment]
+    slow: QueryService = Slow()  # type: ignore[assignment]
     await asyncio.wait_for(AnswerStream(slow, ping_s=0.001)({"type": "http", "state": {}}, receive, send), 10)
     assert sent.count(PING) >= 3
     assert b"event: error" in sent[-1]

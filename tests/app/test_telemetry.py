@@ -1,6 +1,6 @@
 import pytest
 
-from serving.app.telemetry import caller_trace
+from serving.app.core.telemetry import caller_trace
 from serving.pipeline.digest import digest_text
 from tests.app.making import SAYS, House, opened
 

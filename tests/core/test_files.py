@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from serving.pipeline.errors import StoreError
-from serving.pipeline.files import write_text
+from serving.storage.files import write_text
 
 
 def test_a_file_is_replaced_whole_and_nothing_is_left_beside_it(tmp_path: Path) -> None:

@@ -27,9 +27,9 @@ from serving.pipeline.index.build import build_index, ensure_index, index_uri, o
 from serving.pipeline.index.context import indexed_text
 from serving.pipeline.index.corpus import Corpus, load_corpus
 from serving.pipeline.index.embed import embed
-from serving.pipeline.index.workshop import move_in, workshop
 from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.types import Chunk, Document
+from serving.storage.draft import draft_folder, move_in
 
 DOCUMENTS = [Document(f"hr/doc{n}.md", f"# Part {n}\n\n" + f"Leave rule {n} gives {n} weeks. " * 60, f"Doc {n}", "hr") for n in range(6)]
 CORPUS = Corpus.of("acme", DOCUMENTS)
@@ -197,9 +197,9 @@ def test_a_builder_killed_half_way_leaves_no_index_and_the_next_starts_clean(tmp
 
 def test_a_builder_leaves_another_living_one_in_peace(tmp_path: Path) -> None:
     target = tmp_path / "index"
-    with workshop(target) as first:
+    with draft_folder(target) as first:
         (first / "index.json").write_text("first")
-        with workshop(target) as second:
+        with draft_folder(target) as second:
             (second / "index.json").write_text("second")
             assert (first / "index.json").read_text() == "first"
             move_in(second, target, "index.json")
@@ -211,7 +211,7 @@ def test_a_builder_leaves_another_living_one_in_peace(tmp_path: Path) -> None:
 def test_what_a_stopped_builder_wrote_after_its_lock_was_gone_is_removed_by_the_next(tmp_path: Path) -> None:
     left = tmp_path / ".index.0123456789ab"
     left.mkdir()
-    with workshop(tmp_path / "index"):
+    with draft_folder(tmp_path / "index"):
         assert not left.exists()
 
 

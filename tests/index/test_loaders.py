@@ -12,11 +12,11 @@ from pypdf import PdfWriter
 from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject
 
 from serving.pipeline.errors import DataError
-from serving.pipeline.index.loaders import LOADERS, Loaded
+from serving.pipeline.index.loaders import LOADERS, LoadedText
 from serving.pipeline.registry import Spec
 
 
-def load(suffix: str, data: bytes, **params: Any) -> Loaded:
+def load(suffix: str, data: bytes, **params: Any) -> LoadedText:
     return LOADERS.build(Spec(name=suffix, **params)).load(data, f"file{suffix}")
 
 
@@ -48,7 +48,7 @@ def word(build: Any) -> bytes:
     return out.getvalue()
 
 
-def outcome(suffix: str, data: bytes) -> Loaded | str:
+def outcome(suffix: str, data: bytes) -> LoadedText | str:
     try:
         return load(suffix, data)
     except DataError as error:
@@ -70,11 +70,11 @@ def test_any_bytes_give_a_clean_text_or_a_data_error(suffix: str, data: bytes) -
 
 def test_text_is_kept_with_plain_line_ends() -> None:
     assert load(".txt", b"\xef\xbb\xbfa\r\nb\rc\n  d ").text == "a\nb\nc\n  d "
-    assert load(".txt", "né".encode("utf-16")) == Loaded("né", facts={"encoding": "utf-16"})
+    assert load(".txt", "né".encode("utf-16")) == LoadedText("né", facts={"encoding": "utf-16"})
 
 
 def test_a_text_that_is_not_utf8_says_how_it_was_read() -> None:
-    assert load(".txt", "café".encode("latin-1")) == Loaded("café", facts={"encoding": "latin-1"})
+    assert load(".txt", "café".encode("latin-1")) == LoadedText("café", facts={"encoding": "latin-1"})
 
 
 def test_bytes_that_are_no_text_are_refused() -> None:
@@ -117,7 +117,7 @@ def test_html_becomes_what_a_reader_sees() -> None:
 
 def test_html_is_read_in_the_encoding_it_declares() -> None:
     loaded = load(".html", '<meta charset="windows-1252"><p>“5 €”</p>'.encode("cp1252"))
-    assert loaded == Loaded("“5 €”", facts={"encoding": "windows-1252"})
+    assert loaded == LoadedText("“5 €”", facts={"encoding": "windows-1252"})
 
 
 def test_html_nested_deeper_than_the_stack_is_read() -> None:
@@ -126,7 +126,7 @@ def test_html_nested_deeper_than_the_stack_is_read() -> None:
 
 def test_pdf_pages_come_in_order() -> None:
     loaded = load(".pdf", pdf("First page", "Second page", title="Invoice 7"))
-    assert loaded == Loaded("First page\n\nSecond page", "Invoice 7")
+    assert loaded == LoadedText("First page\n\nSecond page", "Invoice 7")
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_docx_keeps_headings_lists_and_tables_in_order() -> None:
         document.add_paragraph("item", style="List Bullet")
 
     expected = "# Returns\n\nBefore the table.\n\nSite | Days\nLeeds | 5 work\n\n## After\n\n- item"
-    assert load(".docx", word(build)) == Loaded(expected, "RMA")
+    assert load(".docx", word(build)) == LoadedText(expected, "RMA")
 
 
 def test_a_merged_cell_is_told_once() -> None:

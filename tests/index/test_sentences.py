@@ -3,7 +3,7 @@
 import pytest
 
 from serving.pipeline.index.headings import headings, path_at
-from serving.pipeline.index.sentences import sentences
+from serving.pipeline.text.sentences import sentences
 
 
 @pytest.mark.parametrize(

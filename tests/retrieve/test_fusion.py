@@ -2,15 +2,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.pipeline.index.base import Found
+from serving.pipeline.index.base import ScoredChunk
 from serving.pipeline.registry import Spec
 from serving.pipeline.retrieve import FUSIONS
 from serving.pipeline.retrieve.minmax import minmax
 from serving.pipeline.types import Chunk, SourceRank
 
 
-def found(**scores: float) -> list[Found]:
-    return [Found(Chunk(name, name, 0, 1, "x"), score) for name, score in scores.items()]
+def found(**scores: float) -> list[ScoredChunk]:
+    return [ScoredChunk(Chunk(name, name, 0, 1, "x"), score) for name, score in scores.items()]
 
 
 def fuse(name, lists, k=10, **params):

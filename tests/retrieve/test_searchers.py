@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from serving.pipeline.errors import ConfigError, ModelError
 from serving.pipeline.registry import Spec
 from serving.pipeline.retrieve import FUSIONS, SEARCHERS
-from serving.pipeline.retrieve.stopwords import without_stop_words
+from serving.pipeline.text.stopwords import without_stop_words
 from serving.pipeline.types import Query
 
 OPERATORS = ['"', "'", "AND", "OR", "NOT", "--", *"()+-*~^:\\/?{}[];%$&|\0"]

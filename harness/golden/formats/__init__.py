@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from harness.golden.formats.base import Format
+from harness.golden.formats.base import GoldenFormat
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.registry import Registry, Spec
 
-FORMATS = Registry[Format](
+FORMATS = Registry[GoldenFormat](
     "golden format",
     {
         "cases": "harness.golden.formats.cases:CasesFormat",

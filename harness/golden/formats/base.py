@@ -34,7 +34,7 @@ class LeftOut:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SourceContents:
     """All that a source holds."""
 
     drafts: tuple[Draft, ...]
@@ -46,19 +46,19 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class ReadOptions:
     """What the user said beside the source."""
 
     corpus: Corpus | None = None  # in the place of the source's own documents
     split_file: str = ""
 
 
-class Format(Protocol):
+class GoldenFormat(Protocol):
     """Reads one shape of golden set; `fits` looks at no more than names and the first line."""
 
     def fits(self, source: Path) -> bool: ...
 
-    def read(self, source: Path, wish: Wish) -> Found: ...
+    def read(self, source: Path, wish: ReadOptions) -> SourceContents: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def questions_file(source: Path, name: str = "golden.jsonl") -> Questions:
     raise ConfigError(f"{source}: which file holds the questions? {seen}")
 
 
-def corpus_beside(path: Path, wish: Wish) -> Corpus:
+def corpus_beside(path: Path, wish: ReadOptions) -> Corpus:
     """The documents: those the user named, or `corpus.jsonl` beside the questions."""
     if wish.corpus:
         return wish.corpus
@@ -99,7 +99,7 @@ def corpus_beside(path: Path, wish: Wish) -> Corpus:
     return load_corpus(beside)
 
 
-def files_read(path: Path, wish: Wish) -> tuple[Path, ...]:
+def files_read(path: Path, wish: ReadOptions) -> tuple[Path, ...]:
     """The questions, and the documents where they stand beside them."""
     return (path,) if wish.corpus else (path, path.parent / "corpus.jsonl")
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from harness.golden.formats.base import Draft, Found, LeftOut, Wish, corpus_beside
+from harness.golden.formats.base import Draft, LeftOut, ReadOptions, SourceContents, corpus_beside
 from harness.golden.formats.ids import known_fields
 from harness.golden.lines import lines, refuse
 from serving.pipeline.errors import ConfigError, DataError
@@ -36,7 +36,7 @@ class BeirFormat:
         """The files that BEIR names."""
         return (source / "queries.jsonl").is_file() and (source / "qrels").is_dir()
 
-    def read(self, source: Path, wish: Wish) -> Found:
+    def read(self, source: Path, wish: ReadOptions) -> SourceContents:
         """The queries that the qrels file judges."""
         qrels, queries = _qrels_file(source, wish.split_file), source / "queries.jsonl"
         judged = _judged(qrels)
@@ -58,7 +58,7 @@ class BeirFormat:
         others = len(asked) - len(drafts)
         notes = (f"{others} queries are not judged in qrels/{qrels.name}",) if others else ()
         files = (queries, qrels) if wish.corpus else (queries, qrels, source / "corpus.jsonl")
-        return Found(tuple(drafts), corpus, files, left_out, notes)
+        return SourceContents(tuple(drafts), corpus, files, left_out, notes)
 
 
 def _qrels_file(source: Path, name: str) -> Path:

@@ -6,7 +6,7 @@ from typing import ClassVar
 from pydantic import ValidationError
 
 from harness.golden.case import Case
-from harness.golden.formats.base import Draft, Found, Wish, corpus_beside, files_read, first_row, questions_file
+from harness.golden.formats.base import Draft, ReadOptions, SourceContents, corpus_beside, files_read, first_row, questions_file
 from harness.golden.formats.ids import KEYS
 from harness.golden.lines import lines, refuse
 from serving.pipeline.errors import DataError
@@ -29,7 +29,7 @@ class CasesFormat:
         row = set(first_row(source))
         return "question" in row and row <= set(Case.model_fields) and not row <= KEYS
 
-    def read(self, source: Path, wish: Wish) -> Found:
+    def read(self, source: Path, wish: ReadOptions) -> SourceContents:
         """Every case, checked as any golden set's."""
         chosen = questions_file(source, "cases.jsonl")
         corpus = corpus_beside(chosen.path, wish)
@@ -48,4 +48,4 @@ class CasesFormat:
                 own = {name: getattr(case, name) for name in Case.model_fields if name not in OWN}
                 drafts.append(Draft(line.where, case.id, case.question, case.answers, case.evidence, relevant, fields=own))
         refuse(problems)
-        return Found(tuple(drafts), corpus, files_read(chosen.path, wish), notes=chosen.notes)
+        return SourceContents(tuple(drafts), corpus, files_read(chosen.path, wish), notes=chosen.notes)

@@ -6,15 +6,15 @@ from typing import Any, ClassVar, get_args
 
 from pydantic import Field, ValidationError
 
-from harness.golden.case import Kind, Row
-from harness.golden.formats.base import Draft, Found, Wish, corpus_beside, files_read, first_row, questions_file
+from harness.golden.case import GoldenModel, Kind
+from harness.golden.formats.base import Draft, ReadOptions, SourceContents, corpus_beside, files_read, first_row, questions_file
 from harness.golden.lines import lines, refuse
 from serving.pipeline.errors import DataError
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.registry import explain
 
 
-class Question(Row):
+class IdsQuestion(GoldenModel):
     """One line of the file."""
 
     id: str = Field(min_length=1)
@@ -24,7 +24,7 @@ class Question(Row):
     metadata: dict[str, Any] = Field(default_factory=dict)
 
 
-KEYS = frozenset(Question.model_fields)
+KEYS = frozenset(IdsQuestion.model_fields)
 
 
 class IdsFormat:
@@ -41,7 +41,7 @@ class IdsFormat:
         about = row.get("metadata")
         return {"question", "relevant_ids"} <= set(row) <= KEYS and not (isinstance(about, dict) and "evidence" in about)
 
-    def read(self, source: Path, wish: Wish) -> Found:
+    def read(self, source: Path, wish: ReadOptions) -> SourceContents:
         """Every question; graded relevance is read from `metadata.grades`, as {document: grade}."""
         chosen = questions_file(source)
         corpus = corpus_beside(chosen.path, wish)
@@ -56,20 +56,20 @@ class IdsFormat:
             fields = known_fields(row.metadata)
             drafts.append(Draft(where, row.id, row.question, row.answers, (), graded, row.metadata, fields))
         refuse(problems)
-        return Found(tuple(drafts), corpus, files_read(chosen.path, wish), notes=chosen.notes)
+        return SourceContents(tuple(drafts), corpus, files_read(chosen.path, wish), notes=chosen.notes)
 
 
-def questions(path: Path) -> list[tuple[str, Question]]:
+def questions(path: Path) -> list[tuple[str, IdsQuestion]]:
     """Every line of the file with its place, or all that is wrong with them."""
-    rows: list[tuple[str, Question]] = []
+    rows: list[tuple[str, IdsQuestion]] = []
     problems: list[str] = []
     for line in lines(path):
         try:
-            rows.append((line.where, Question.model_validate(line.row)))
+            rows.append((line.where, IdsQuestion.model_validate(line.row)))
         except DataError as error:
             problems.append(str(error))
         except ValidationError as error:
-            problems.append(explain(error, line.where, list(Question.model_fields)))
+            problems.append(explain(error, line.where, list(IdsQuestion.model_fields)))
     refuse(problems)
     return rows
 

@@ -5,15 +5,15 @@ from typing import Any, ClassVar
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from harness.golden.case import Evidence, Row
-from harness.golden.formats.base import Draft, Found, Wish, corpus_beside, files_read, first_row, questions_file
+from harness.golden.case import Evidence, GoldenModel
+from harness.golden.formats.base import Draft, ReadOptions, SourceContents, corpus_beside, files_read, first_row, questions_file
 from harness.golden.formats.ids import KEYS, known_fields, questions
 from harness.golden.lines import refuse
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.registry import explain
 
 
-class Piece(Row):
+class Piece(GoldenModel):
     """One span of the metadata."""
 
     start: int = Field(ge=0)
@@ -39,7 +39,7 @@ class SpansFormat:
         about = row.get("metadata")
         return "question" in row and set(row) <= KEYS and isinstance(about, dict) and isinstance(about.get("evidence"), list)
 
-    def read(self, source: Path, wish: Wish) -> Found:
+    def read(self, source: Path, wish: ReadOptions) -> SourceContents:
         """Every question with its spans."""
         chosen = questions_file(source)
         corpus = corpus_beside(chosen.path, wish)
@@ -54,7 +54,7 @@ class SpansFormat:
             evidence = tuple(_evidence(piece, row.metadata) for piece in pieces)
             drafts.append(Draft(where, row.id, row.question, row.answers, evidence, {}, row.metadata, known_fields(row.metadata)))
         refuse(problems)
-        return Found(tuple(drafts), corpus, files_read(chosen.path, wish), notes=chosen.notes)
+        return SourceContents(tuple(drafts), corpus, files_read(chosen.path, wish), notes=chosen.notes)
 
 
 def _evidence(piece: Piece, about: dict[str, Any]) -> Evidence:

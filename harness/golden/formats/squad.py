@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.golden.case import Evidence
-from harness.golden.formats.base import Draft, Found, Wish
+from harness.golden.formats.base import Draft, ReadOptions, SourceContents
 from harness.golden.lines import whole
 from serving.pipeline.errors import ConfigError, DataError
 from serving.pipeline.index.corpus import Corpus
@@ -78,7 +78,7 @@ class SquadFormat:
             start = file.read(65536)
         return b'"data"' in start and b'"paragraphs"' in start and (b'"context"' in start or b'"qas"' in start)
 
-    def read(self, source: Path, wish: Wish) -> Found:
+    def read(self, source: Path, wish: ReadOptions) -> SourceContents:
         """Every question of every paragraph."""
         if wish.corpus:
             raise ConfigError("SQuAD brings its own documents: leave --corpus out.")
@@ -95,7 +95,7 @@ class SquadFormat:
         drafts = tuple(_drafts(file, shelf, source))
         if not drafts:
             raise DataError(f"{source}: holds no question.")
-        return Found(drafts, Corpus.of("squad", shelf.documents), (source,), limits=LIMITS)
+        return SourceContents(drafts, Corpus.of("squad", shelf.documents), (source,), limits=LIMITS)
 
 
 @dataclass

@@ -19,7 +19,7 @@ class Proposed:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class SynthesisStep:
     """What one step gave: proposals, what was left out and why, and what was paid."""
 
     proposed: tuple[Proposed, ...]
@@ -30,4 +30,4 @@ class Turn:
 class Generator(Protocol):
     """Proposes questions about documents, a few at a time, so that what came is kept when the rest fails."""
 
-    def turns(self, documents: Sequence[Document], count: int, seed: int) -> AsyncIterator[Turn]: ...
+    def turns(self, documents: Sequence[Document], count: int, seed: int) -> AsyncIterator[SynthesisStep]: ...

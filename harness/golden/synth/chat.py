@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.golden.candidate import Proposal
 from harness.golden.case import Evidence
-from harness.golden.synth.base import Proposed, Turn
+from harness.golden.synth.base import Proposed, SynthesisStep
 from serving.pipeline.answer.pack import fenced
 from serving.pipeline.index.headings import headings
 from serving.pipeline.models.connect import ConnectedChat
@@ -51,7 +51,7 @@ class ChatGenerator:
         self._prompt = prompts.get("questions", version)
         self._again = prompts.get("again", 1)
 
-    async def turns(self, documents: Sequence[Document], count: int, seed: int) -> AsyncIterator[Turn]:
+    async def turns(self, documents: Sequence[Document], count: int, seed: int) -> AsyncIterator[SynthesisStep]:
         """A turn per passage, the passages in an order that the seed decides, until `count` are proposed or all passages were shown."""
         rng = random.Random(seed)  # noqa: S311  a seed, not a secret
         shown = [(document, passage) for document in documents for passage in passages(document)]
@@ -64,7 +64,7 @@ class ChatGenerator:
             left -= len(turn.proposed)
             yield turn
 
-    async def _turn(self, document: Document, passage: str, count: int) -> Turn:
+    async def _turn(self, document: Document, passage: str, count: int) -> SynthesisStep:
         """Ask about one passage; a reply that cannot be read is asked for once more."""
         values = {"title": fenced(document.title), "domain": document.domain, "passage": fenced(passage), "count": str(count)}
         rendered = self._prompt.render(**values)
@@ -80,9 +80,9 @@ class ChatGenerator:
                 return self._judged(reply, document, count, tuple(usage))
             problem = reply
             messages += [AIMessage(text or "(nothing)"), HumanMessage(self._again.render(problem=problem).user)]
-        return Turn((), (f"{document.id}: the reply of {self._chat.name} could not be read: {problem}",), tuple(usage))
+        return SynthesisStep((), (f"{document.id}: the reply of {self._chat.name} could not be read: {problem}",), tuple(usage))
 
-    def _judged(self, reply: _Reply, document: Document, count: int, usage: tuple[Usage, ...]) -> Turn:
+    def _judged(self, reply: _Reply, document: Document, count: int, usage: tuple[Usage, ...]) -> SynthesisStep:
         proposed: list[Proposed] = []
         skipped: list[str] = []
         for asked in reply.questions[:count]:
@@ -90,7 +90,7 @@ class ChatGenerator:
                 skipped.append(f"{document.id}: {asked.question[:80]!r}: {reason}")
             else:
                 proposed.append(Proposed(_proposal(asked, document), f"{self._chat.name} {self._prompt.id}", document.id))
-        return Turn(tuple(proposed), tuple(skipped), usage)
+        return SynthesisStep(tuple(proposed), tuple(skipped), usage)
 
 
 def passages(document: Document) -> list[str]:

@@ -7,16 +7,16 @@ from langchain_core.messages import HumanMessage
 
 from harness.golden.candidate import Mark, Proposal
 from harness.golden.case import Evidence
-from harness.golden.synth.base import Proposed, Turn
+from harness.golden.synth.base import Proposed, SynthesisStep
 from harness.golden.synth.chat import passages
-from harness.metrics.ragas import load
+from harness.ragas_package import load
 from serving.pipeline.errors import ModelError, TouchstoneError
 from serving.pipeline.index.memory import words
-from serving.pipeline.index.sentences import sentences
 from serving.pipeline.models.connect import ConnectedChat
 from serving.pipeline.models.prices import usage_of
 from serving.pipeline.models.threads import in_thread
-from serving.pipeline.retrieve.stopwords import without_stop_words
+from serving.pipeline.text.sentences import sentences
+from serving.pipeline.text.stopwords import without_stop_words
 from serving.pipeline.types import Document, Usage
 
 PER_PASSAGE = 2
@@ -30,7 +30,7 @@ class RagasGenerator:
         self._chat = chat
         load("ragas.testset")
 
-    async def turns(self, documents: Sequence[Document], count: int, seed: int) -> AsyncIterator[Turn]:
+    async def turns(self, documents: Sequence[Document], count: int, seed: int) -> AsyncIterator[SynthesisStep]:
         """A turn per passage; ragas shuffles by its own means, so the seed decides only the order of passages."""
         import random
 
@@ -44,18 +44,18 @@ class RagasGenerator:
             left -= len(turn.proposed)
             yield turn
 
-    async def _turn(self, document: Document, passage: str, count: int) -> Turn:
+    async def _turn(self, document: Document, passage: str, count: int) -> SynthesisStep:
         usage: list[Usage] = []
         try:
             samples = await in_thread(lambda: _samples(self._chat, passage, count, usage))
         except TouchstoneError:
             raise
         except Exception as error:  # noqa: BLE001  ragas raises what it likes on a reply it cannot read
-            return Turn((), (f"{document.id}: ragas gave up: {type(error).__name__}: {str(error)[:160]}",), tuple(usage))
+            return SynthesisStep((), (f"{document.id}: ragas gave up: {type(error).__name__}: {str(error)[:160]}",), tuple(usage))
         proposed = [made for sample in samples if (made := _proposed(document, passage, sample, self._chat.name))]
         missing = len(samples) - len(proposed)
         skipped = (f"{document.id}: {missing} of ragas' answers resemble no sentence of the passage",) if missing else ()
-        return Turn(tuple(proposed), skipped, tuple(usage))
+        return SynthesisStep(tuple(proposed), skipped, tuple(usage))
 
 
 def _samples(chat: ConnectedChat, passage: str, count: int, usage: list[Usage]) -> list[Any]:

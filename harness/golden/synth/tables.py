@@ -20,7 +20,7 @@ NUMBER = re.compile(r"(?P<number>\d{1,3}(?:,\d{3})+|\d+(?:\.\d+)?)(?P<unit>(?: ?
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class FactRow:
     """One row: its cells by heading, and the line it is."""
 
     key: str
@@ -31,7 +31,7 @@ class Row:
     table: int  # where the table starts in the document
 
 
-def rows(document: Document) -> Iterator[Row]:
+def rows(document: Document) -> Iterator[FactRow]:
     """The rows of every table with a line of headings, those whose first cell names them and stands once in its table."""
     for table in _tables(document.text):
         head = _cells(table[0][1])
@@ -43,7 +43,7 @@ def rows(document: Document) -> Iterator[Row]:
             if len(cells) != len(head) or keys[cells[0]] > 1 or not _names(cells[0]) or document.text.count(bare) != 1:
                 continue
             named = [(heading, value) for heading, value in zip(head[1:], cells[1:], strict=True) if _speaks(heading)]
-            yield Row(cells[0], tuple(named), bare, start + line.index(bare), head[0], table[0][0])
+            yield FactRow(cells[0], tuple(named), bare, start + line.index(bare), head[0], table[0][0])
 
 
 def row_facts(document: Document, named: str) -> Iterator[Fact]:
@@ -60,7 +60,7 @@ def row_facts(document: Document, named: str) -> Iterator[Fact]:
             yield Fact(document, named, stem, value, answer, row.line, row.start, "meaning" if means else "cell", kind, row.key, heading)
 
 
-def numeric_pairs(document: Document) -> Iterator[tuple[Row, Row, str, str, str]]:
+def numeric_pairs(document: Document) -> Iterator[tuple[FactRow, FactRow, str, str, str]]:
     """Neighbouring rows of one table whose cells under a heading are unlike numbers of one unit: both rows, the heading, both cells."""
     known = list(rows(document))
     for one, other in pairwise(known):

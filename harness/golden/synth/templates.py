@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 
 from harness.golden.candidate import Mark, Proposal
 from harness.golden.case import Evidence
-from harness.golden.synth.base import Proposed, Turn
+from harness.golden.synth.base import Proposed, SynthesisStep
 from harness.golden.synth.facts import Fact, sentence_facts
 from harness.golden.synth.tables import amount, numeric_pairs, row_facts
 from harness.golden.synth.wording import CODE, common_words, document_names, upper_first
@@ -25,9 +25,9 @@ class Templates:
     def __init__(self, corpus: Corpus) -> None:
         self._corpus = corpus
 
-    async def turns(self, documents: Sequence[Document], count: int, seed: int) -> AsyncIterator[Turn]:
+    async def turns(self, documents: Sequence[Document], count: int, seed: int) -> AsyncIterator[SynthesisStep]:
         """All proposals in one turn: they take no time."""
-        yield Turn(tuple(propose(self._corpus, documents, count, seed)))
+        yield SynthesisStep(tuple(propose(self._corpus, documents, count, seed)))
 
 
 def propose(corpus: Corpus, documents: Sequence[Document], count: int, seed: int) -> list[Proposed]:

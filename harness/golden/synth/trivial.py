@@ -12,8 +12,8 @@ from serving.pipeline.index.base import Filter, Store
 from serving.pipeline.index.corpus import Corpus
 from serving.pipeline.index.memory import MemoryStore, words
 from serving.pipeline.registry import Spec
-from serving.pipeline.retrieve.stopwords import without_stop_words
 from serving.pipeline.settings import PipelineSettings
+from serving.pipeline.text.stopwords import without_stop_words
 from serving.pipeline.types import PUBLIC
 
 SHARE = 0.8  # of the question's content words, from which the evidence says little else

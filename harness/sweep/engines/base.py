@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from harness.golden.sets import Split
-from harness.results import EvalReport
+from harness.results.report import EvalReport
 from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import TouchstoneError
 

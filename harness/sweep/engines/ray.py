@@ -40,7 +40,7 @@ class RayEngine:
     """Workers are actors, one core each; one that dies is replaced."""
 
     def __init__(self, choice: EngineChoice, plan: Plan, here: Worker) -> None:
-        settings = here.shop.settings
+        settings = here.factory.settings
         self._address = choice.address or (settings.ray_address if isinstance(settings, HarnessSettings) else "")
         self.workers = choice.workers or os.cpu_count() or 1
         self._wanted = choice.workers

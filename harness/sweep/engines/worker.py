@@ -1,4 +1,4 @@
-"""A worker: one workshop, kept as long as the process lives, that scores what it is told to."""
+"""A worker: one factory, kept as long as the process lives, that scores what it is told to."""
 
 import asyncio
 import contextlib
@@ -10,14 +10,16 @@ from dataclasses import asdict
 from multiprocessing.connection import Connection
 from typing import Any
 
-from harness.evaluate import Evaluator
+from harness.evaluation.context import open_corpus, open_factory, open_tools
+from harness.evaluation.evaluator import Evaluator
+from harness.evaluation.factory import Building, PipelineFactory
 from harness.golden.case import Case
 from harness.golden.sets import Split
-from harness.opening import open_corpus, open_stages, open_tools, open_workshop, read_settings
-from harness.results import parse_report, report_text
+from harness.results.report import parse_report, report_text
+from harness.settings import read_settings
+from harness.stage_store.open import open_stage_store
+from harness.sweep.cost.judge_costs import JudgeCosts, counting_costs
 from harness.sweep.engines.base import Counted, NotBegun, Plan, Scored
-from harness.sweep.tally import Tally, tallied
-from harness.workshop import Building, Workshop
 from serving.pipeline import errors
 from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import RequestError, TouchstoneError, UserError
@@ -59,20 +61,20 @@ def _said(head: str) -> dict[str, Any]:
 class Worker:
     """Builds indexes and scores cases; counts what the stage store is asked for it."""
 
-    def __init__(self, shop: Workshop, evaluator: Evaluator, judged: Tally) -> None:
-        self.shop = shop
+    def __init__(self, factory: PipelineFactory, evaluator: Evaluator, judged: JudgeCosts) -> None:
+        self.factory = factory
         self.evaluator = evaluator
         self._judged = judged
 
     async def index(self, config: RagConfig) -> Counted:
         """Build an index, if it is not there yet."""
-        await self.shop.index(config)
+        await self.factory.index(config)
         return self.counted()
 
     async def score(self, config: RagConfig, cases: Split) -> Scored:
         """Score a configuration on some cases; what the store is asked for blocks at the same time is counted with one of them."""
         try:
-            report = await self.shop.evaluate(config, cases, self.evaluator)
+            report = await self.factory.evaluate(config, cases, self.evaluator)
         except UserError as error:
             if not await self._builds(config):
                 raise NotBegun(error) from None
@@ -81,25 +83,25 @@ class Worker:
 
     async def _builds(self, config: RagConfig) -> bool:
         try:
-            await self.shop.pipeline(config)
+            await self.factory.pipeline(config)
         except UserError as error:
             return isinstance(error, RequestError)  # of an index: somebody was asked
         return True
 
     def counted(self) -> Counted:
         """What the stage store was asked since this was last called."""
-        return self.shop.stages.counts.take() if self.shop.stages else {}
+        return self.factory.stages.counts.take() if self.factory.stages else {}
 
 
 def make_worker(plan: Plan, building: Building | None = None) -> Worker:
     """A worker by the plan and the settings of this process."""
-    places = read_settings()
-    places = places.model_copy(update={"limit_shares": places.limit_shares * plan.shares})
-    stages = open_stages(places, on=plan.store)
-    shop = open_workshop(open_corpus(plan.corpus, places), places, stages, building, replay_only=plan.replay_only)
-    judged = Tally()
-    tools = tallied(open_tools(plan.judge, places, stages, replay_only=plan.replay_only), judged)
-    return Worker(shop, Evaluator(plan.metrics, plan.concurrency, tools=tools, stages=stages, part=True), judged)
+    settings = read_settings()
+    settings = settings.model_copy(update={"limit_shares": settings.limit_shares * plan.shares})
+    stages = open_stage_store(settings, on=plan.store)
+    factory = open_factory(open_corpus(plan.corpus, settings), settings, stages, building, replay_only=plan.replay_only)
+    judged = JudgeCosts()
+    tools = counting_costs(open_tools(plan.judge, settings, stages, replay_only=plan.replay_only), judged)
+    return Worker(factory, Evaluator(plan.metrics, plan.concurrency, tools=tools, stages=stages, part=True), judged)
 
 
 def failure(error: TouchstoneError, *, begun: bool = True) -> str:

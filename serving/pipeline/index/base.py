@@ -49,7 +49,7 @@ class Filter:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ScoredChunk:
     """A chunk a store found, with the score of that search (higher is better)."""
 
     chunk: Chunk
@@ -70,11 +70,11 @@ class Store(Protocol):
         """Build the indexes after the last batch; returns the store's own version of the data."""
         ...
 
-    async def search_vector(self, vector: Vectors, k: int, where: Filter) -> list[Found]:
+    async def search_vector(self, vector: Vectors, k: int, where: Filter) -> list[ScoredChunk]:
         """The k nearest by cosine similarity."""
         ...
 
-    async def search_text(self, text: str, k: int, where: Filter) -> list[Found]:
+    async def search_text(self, text: str, k: int, where: Filter) -> list[ScoredChunk]:
         """The k best by BM25; any text is a query, none is a syntax error."""
         ...
 

@@ -20,10 +20,10 @@ from serving.pipeline.index.corpus import Corpus
 from serving.pipeline.index.embed import embed
 from serving.pipeline.index.manifest import FILE, IndexManifest, read_manifest, write_manifest
 from serving.pipeline.index.place import absolute, below, is_remote, remove_prefix
-from serving.pipeline.index.workshop import move_in, workshop
 from serving.pipeline.models import EMBEDDINGS
 from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.types import Chunk
+from serving.storage.draft import draft_folder, move_in
 
 BATCH = 256  # chunks embedded and stored at a time
 Progress = Callable[[int, int], None]  # chunks stored, chunks to store
@@ -106,7 +106,7 @@ async def build_index(
             raise
         await asyncio.to_thread(write_manifest, uri, manifest, settings)
     else:
-        with workshop(Path(uri)) as folder:
+        with draft_folder(Path(uri)) as folder:
             manifest = await work.run(str(folder), work.config.index.store.name)
             write_manifest(str(folder), manifest, settings)
             move_in(folder, Path(uri), FILE)

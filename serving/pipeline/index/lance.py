@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from serving.pipeline.errors import StoreError
-from serving.pipeline.index.base import Filter, Found, Vectors
+from serving.pipeline.index.base import Filter, ScoredChunk, Vectors
 from serving.pipeline.index.place import absolute, is_remote, storage_options
 from serving.pipeline.index.rank import cut_at, ranked
 from serving.pipeline.index.where import clause, facts, quoted, storable
@@ -90,7 +90,7 @@ class LanceStore:
                 await table.create_index("vector", config=HnswSq(distance_type="cosine", num_partitions=1), replace=True)
             return str(await table.version())
 
-    async def search_vector(self, vector: Vectors, k: int, where: Filter) -> list[Found]:
+    async def search_vector(self, vector: Vectors, k: int, where: Filter) -> list[ScoredChunk]:
         """The k nearest by cosine similarity; exact in a small table, and nearly so in a large one."""
         query = directions(np.asarray(vector).reshape(1, -1), self._dimensions)[0]
         condition = clause(where)
@@ -103,7 +103,7 @@ class LanceStore:
 
         return await self._best(ask, k, lambda row: 1.0 - row["_distance"])
 
-    async def search_text(self, text: str, k: int, where: Filter) -> list[Found]:
+    async def search_text(self, text: str, k: int, where: Filter) -> list[ScoredChunk]:
         """The k best by BM25 over the indexed texts; words are looked up as they are, so that no text is a syntax error."""
         from lancedb.query import MatchQuery
 
@@ -149,14 +149,14 @@ class LanceStore:
         with self._failing("read"):
             return int(await table.count_rows())
 
-    async def _best(self, ask: Callable[[int], Any], k: int, score: Callable[[Any], float]) -> list[Found]:
+    async def _best(self, ask: Callable[[int], Any], k: int, score: Callable[[Any], float]) -> list[ScoredChunk]:
         if k <= 0:
             return []
         limit = k + SPARE
         while True:
             with self._failing("searched"):
                 rows = await ask(limit).to_list()
-            best = cut_at(ranked(Found(_chunk(row), score(row)) for row in rows), k, limit)
+            best = cut_at(ranked(ScoredChunk(_chunk(row), score(row)) for row in rows), k, limit)
             if best is not None:
                 return best
             limit *= 4

@@ -17,7 +17,7 @@ from pydantic import Field
 
 from serving.pipeline.digest import digest_text
 from serving.pipeline.errors import StoreError
-from serving.pipeline.index.base import Filter, Found, Vectors
+from serving.pipeline.index.base import Filter, ScoredChunk, Vectors
 from serving.pipeline.index.lance import directions
 from serving.pipeline.index.place import below, read_bytes, write_bytes
 from serving.pipeline.index.rank import ranked
@@ -71,14 +71,14 @@ class MemoryStore:
         self._index()
         return digest_text(data)
 
-    async def search_vector(self, vector: Vectors, k: int, where: Filter) -> list[Found]:
+    async def search_vector(self, vector: Vectors, k: int, where: Filter) -> list[ScoredChunk]:
         """The k nearest by cosine similarity."""
         query = directions(np.asarray(vector).reshape(1, -1), self._dimensions)[0]
         self._load()
         scores = self._units @ (query / np.linalg.norm(query))
         return self._best({place: float(score) for place, score in enumerate(scores)}, k, where)
 
-    async def search_text(self, text: str, k: int, where: Filter) -> list[Found]:
+    async def search_text(self, text: str, k: int, where: Filter) -> list[ScoredChunk]:
         """The k best by BM25."""
         self._load()
         k1, b = self.params.k1, self.params.b
@@ -107,8 +107,8 @@ class MemoryStore:
         self._load()
         return len(self._chunks)
 
-    def _best(self, scores: dict[int, float], k: int, where: Filter) -> list[Found]:
-        found = (Found(self._chunks[place], score) for place, score in scores.items() if where.admits(self._chunks[place]))
+    def _best(self, scores: dict[int, float], k: int, where: Filter) -> list[ScoredChunk]:
+        found = (ScoredChunk(self._chunks[place], score) for place, score in scores.items() if where.admits(self._chunks[place]))
         return ranked(found)[: max(k, 0)]
 
     def _load(self) -> None:

@@ -14,10 +14,10 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 
 from serving.pipeline.digest import digest_of
 from serving.pipeline.errors import ConfigError, DataError
-from serving.pipeline.files import write_text
 from serving.pipeline.models.fakes import pieces
 from serving.pipeline.models.threads import run_blocking
 from serving.pipeline.settings import PipelineSettings
+from serving.storage.files import write_text
 
 KEPT = ("stopReason", "stop_reason", "finish_reason", "model_name")  # of the answer's metadata; the rest differs from run to run
 

@@ -31,7 +31,7 @@ class Fault(PlugInParams):
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ScriptLine:
     """What a fake says to one prompt, and what stops it."""
 
     text: str
@@ -87,7 +87,7 @@ class Instant(BaseChatModel):
     """A model whose answer needs no waiting: subclasses say `_line`, this makes LangChain's four ways of it."""
 
     @abstractmethod
-    def _line(self, messages: Sequence[BaseMessage]) -> Line: ...
+    def _line(self, messages: Sequence[BaseMessage]) -> ScriptLine: ...
 
     @property
     def _llm_type(self) -> str:
@@ -141,9 +141,9 @@ class EchoChat(Instant):
     text: str = ""
     tail: int = 200
 
-    def _line(self, messages: Sequence[BaseMessage]) -> Line:
+    def _line(self, messages: Sequence[BaseMessage]) -> ScriptLine:
         human = [message for message in messages if isinstance(message, HumanMessage)]
-        return Line(self.text or (str(human[-1].text)[-self.tail :] if human else ""))
+        return ScriptLine(self.text or (str(human[-1].text)[-self.tail :] if human else ""))
 
 
 class ScriptedChat(Instant):
@@ -153,12 +153,12 @@ class ScriptedChat(Instant):
     repeat: bool = True
     _place: Iterator[int] = PrivateAttr(default_factory=itertools.count)
 
-    def _line(self, messages: Sequence[BaseMessage]) -> Line:
+    def _line(self, messages: Sequence[BaseMessage]) -> ScriptLine:
         place = next(self._place)
         if place >= len(self.answers) and not self.repeat:
             raise ModelError(f"local:scripted was called {place + 1} times, and its script has {len(self.answers)} answers.")
         answer = self.answers[place % len(self.answers)]
-        return Line(answer) if isinstance(answer, str) else Line(answer.text, _failure(answer, place))
+        return ScriptLine(answer) if isinstance(answer, str) else ScriptLine(answer.text, _failure(answer, place))
 
 
 def _failure(fault: Fault, place: int) -> Exception:

@@ -15,7 +15,7 @@ from langchain_core.runnables import Runnable
 
 from serving.pipeline.errors import ModelError, ThrottledError
 from serving.pipeline.models.diagnose import diagnose
-from serving.pipeline.models.pace import Limits, Pace, Turn, pace_of
+from serving.pipeline.models.pace import CallSlot, Limits, Pace, pace_of
 from serving.pipeline.models.threads import each_in_thread, in_thread, run_blocking
 from serving.pipeline.settings import PipelineSettings
 
@@ -62,11 +62,11 @@ class Patience:
                 self.leave(turn, None, tokens=used(result) if used else None)
                 return result
 
-    async def enter(self, tokens: float = 0.0) -> Turn:
+    async def enter(self, tokens: float = 0.0) -> CallSlot:
         """Wait for the provider's pace; every turn is given back with `leave`."""
         return await self._pace.enter(tokens, self._sleep)
 
-    def leave(self, turn: Turn, error: Exception | None, *, succeeded: bool = True, tokens: float | None = None) -> None:
+    def leave(self, turn: CallSlot, error: Exception | None, *, succeeded: bool = True, tokens: float | None = None) -> None:
         """Give a turn back, and tell the pace how the call ended."""
         if error is not None and isinstance(diagnose(error, self.name).error, ThrottledError):
             self._pace.throttled(turn)

@@ -71,7 +71,7 @@ class MiniLmEmbeddings(Embeddings):
     A text's vector is the same to the last bit whatever stands beside it and however many threads there are.
     """
 
-    def __init__(self, model: "Loaded", max_tokens: int, *, threads: int, remember: int = REMEMBERED) -> None:
+    def __init__(self, model: "MiniLmModel", max_tokens: int, *, threads: int, remember: int = REMEMBERED) -> None:
         self._model = model
         self._max_tokens = max_tokens
         self._threads = threads
@@ -161,7 +161,7 @@ class _Remembered:
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class MiniLmModel:
     """What every user of one precision in one process shares; both parts may be used by many threads at once."""
 
     session: "onnxruntime.InferenceSession"
@@ -185,7 +185,7 @@ def find_folder(settings: PipelineSettings) -> Path:
 
 
 @lru_cache(maxsize=4)
-def _load(folder: Path, precision: Precision) -> Loaded:
+def _load(folder: Path, precision: Precision) -> MiniLmModel:
     """The model in memory, after its files were found to be the ones its version names."""
     import onnxruntime
     import tokenizers
@@ -202,7 +202,7 @@ def _load(folder: Path, precision: Precision) -> Loaded:
     tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.no_truncation()  # it ships with truncation to 128, and padding
     tokenizer.no_padding()
-    return Loaded(onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"]), tokenizer)
+    return MiniLmModel(onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"]), tokenizer)
 
 
 def _cores() -> int:

@@ -59,7 +59,7 @@ class Bucket:
 
 
 @dataclass(slots=True)
-class Turn:
+class CallSlot:
     """Leave to make one call, from `Pace.enter` to `Pace.leave`."""
 
     cuts: int  # how often the pace had been cut when the call began
@@ -80,12 +80,12 @@ class Pace:
         self._lock = threading.Lock()
         self._waiting: deque[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = deque()
 
-    async def enter(self, tokens: float = 0.0, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> Turn:
+    async def enter(self, tokens: float = 0.0, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> CallSlot:
         """Wait for a free place and for the minute's allowance."""
         await self._place()
         with self._lock:
             wait_s = max(self._requests.take(1), self._tokens.take(tokens))
-            turn = Turn(self._cuts, tokens)
+            turn = CallSlot(self._cuts, tokens)
         if wait_s > 0:
             try:
                 await sleep(wait_s)
@@ -94,7 +94,7 @@ class Pace:
                 raise
         return turn
 
-    def leave(self, turn: Turn, *, succeeded: bool = False, tokens: float | None = None) -> None:
+    def leave(self, turn: CallSlot, *, succeeded: bool = False, tokens: float | None = None) -> None:
         """The call is over; `tokens` are those that it took in truth, where it said."""
         with self._lock:
             self.running -= 1
@@ -107,7 +107,7 @@ class Pace:
                     self._successes = 0
             self._wake()
 
-    def throttled(self, turn: Turn) -> None:
+    def throttled(self, turn: CallSlot) -> None:
         """The provider asked for patience; calls that had begun before the last cut say nothing new."""
         with self._lock:
             if turn.cuts == self._cuts:

@@ -35,14 +35,14 @@ class Price:
 OVERRIDES: Mapping[str, Price] = {}  # model → price, asked first: for models that the package lacks, and prices that one has agreed
 
 
-class Priced(Protocol):
+class PriceSource(Protocol):
     """What is asked of a model source."""
 
     price_model: str
     simulated: bool
 
 
-def usage_of(message: AIMessage, source: Priced, name: str) -> Usage:
+def usage_of(message: AIMessage, source: PriceSource, name: str) -> Usage:
     """Tokens and dollars of one answer."""
     used = message.usage_metadata
     if used is None:
@@ -58,7 +58,7 @@ def usage_of(message: AIMessage, source: Priced, name: str) -> Usage:
     return Usage(name, used["input_tokens"], used["output_tokens"], usd or 0.0, source.simulated, priced=usd is not None)
 
 
-def embedding_usage(tokens: int, source: Priced, name: str, *, calls: int = 1) -> Usage:
+def embedding_usage(tokens: int, source: PriceSource, name: str, *, calls: int = 1) -> Usage:
     """Tokens and dollars of embedding texts."""
     usd = price(source.price_model, tokens, 0)
     return Usage(name, tokens, 0, usd or 0.0, source.simulated, calls=calls, priced=usd is not None)

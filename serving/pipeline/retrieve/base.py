@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
-from serving.pipeline.index.base import Found
+from serving.pipeline.index.base import ScoredChunk
 from serving.pipeline.types import Hit, Query, Usage
 
 
@@ -16,7 +16,7 @@ class Searcher(Protocol):
 class Fusion(Protocol):
     """Joins ranked lists, keyed by the searcher they came from, into one; best first."""
 
-    def join(self, lists: Mapping[str, Sequence[Found]], k: int) -> list[Hit]: ...
+    def join(self, lists: Mapping[str, Sequence[ScoredChunk]], k: int) -> list[Hit]: ...
 
 
 class Reranker(Protocol):

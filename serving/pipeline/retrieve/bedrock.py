@@ -11,7 +11,7 @@ from serving.pipeline.models.bedrock import bedrock_client
 from serving.pipeline.models.limits import Patience
 from serving.pipeline.models.threads import in_thread
 from serving.pipeline.registry import Params as PlugInParams
-from serving.pipeline.retrieve.asked import asked
+from serving.pipeline.retrieve.asked import search_text
 from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.types import Hit, Query, Usage
 
@@ -48,7 +48,7 @@ class BedrockReranker:
     async def rerank(self, query: Query, hits: Sequence[Hit], k: int) -> list[Hit]:
         """The k best by relevance; hits below `depth` follow in their order, with scores below 0."""
         head, tail = hits[: self._depth], hits[self._depth :]
-        question = asked(query)
+        question = search_text(query)
         if not head or not question:
             return list(hits[:k])
         scores = await self._patience.run(lambda: in_thread(lambda: self._ask(question, [hit.chunk.text for hit in head])))

@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from serving.pipeline.index.base import Found
+from serving.pipeline.index.base import ScoredChunk
 from serving.pipeline.types import Chunk, Hit, SourceRank
 
 Scores = Mapping[str, Mapping[str, float]]  # searcher → chunk id → what its place there is worth
 
 
-def joined(lists: Mapping[str, Sequence[Found]], worth: Scores, k: int) -> list[Hit]:
+def joined(lists: Mapping[str, Sequence[ScoredChunk]], worth: Scores, k: int) -> list[Hit]:
     """The k chunks worth most in all lists together; equal worth goes by chunk id."""
     chunks: dict[str, Chunk] = {}
     sources: dict[str, dict[str, SourceRank]] = {}

@@ -4,12 +4,12 @@ from typing import ClassVar, Literal
 
 from langchain_core.embeddings import Embeddings
 
-from serving.pipeline.index.base import Filter, Found, Store
+from serving.pipeline.index.base import Filter, ScoredChunk, Store
 from serving.pipeline.registry import Params as PlugInParams
-from serving.pipeline.retrieve.asked import asked
+from serving.pipeline.retrieve.asked import search_text
 from serving.pipeline.retrieve.base import Fusion
 from serving.pipeline.retrieve.single import single
-from serving.pipeline.retrieve.stopwords import without_stop_words
+from serving.pipeline.text.stopwords import without_stop_words
 from serving.pipeline.types import Hit, Query
 
 
@@ -32,9 +32,9 @@ class KeywordSearcher:
         """The k best chunks that the query may see."""
         return single("keyword", await self.find(query, k))
 
-    async def find(self, query: Query, k: int) -> list[Found]:
+    async def find(self, query: Query, k: int) -> list[ScoredChunk]:
         """The same as the store gives it; a blank question finds nothing."""
-        text = asked(query)
+        text = search_text(query)
         if self._params.stop_words == "drop":
             text = without_stop_words(text)
         return await self._store.search_text(text, k, Filter.of(query)) if text else []

@@ -14,7 +14,7 @@ from serving.pipeline.errors import ConfigError
 from serving.pipeline.index.base import Vectors
 from serving.pipeline.models import EMBEDDINGS
 from serving.pipeline.registry import Params as PlugInParams
-from serving.pipeline.retrieve.asked import asked
+from serving.pipeline.retrieve.asked import search_text
 from serving.pipeline.retrieve.minmax import minmax
 from serving.pipeline.types import Chunk, Hit, Query
 
@@ -52,7 +52,7 @@ class MaxSimReranker:
     async def rerank(self, query: Query, hits: Sequence[Hit], k: int) -> list[Hit]:
         """The k best by both scores, each min–max normalised over the hits compared."""
         head, tail = list(hits[: self._params.depth]), hits[self._params.depth :]
-        text = asked(query)
+        text = search_text(query)
         if not head or not text:
             return list(hits[:k])
         question = _unit(await asyncio.to_thread(self._embeddings.token_vectors, text))

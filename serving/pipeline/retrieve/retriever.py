@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 from serving.pipeline.config import RetrieveConfig
 from serving.pipeline.index.base import Filter, Store
-from serving.pipeline.retrieve.asked import asked
+from serving.pipeline.retrieve.asked import search_text
 from serving.pipeline.retrieve.base import Billed, Reranker, Searcher
 from serving.pipeline.retrieve.duplicates import without_repeats
 from serving.pipeline.retrieve.neighbours import widen
@@ -45,7 +45,7 @@ class Retriever:
 
     async def retrieve(self, query: Query) -> Retrieved:
         """The passages for a query; a blank one has none."""
-        if not asked(query):
+        if not search_text(query):
             return Retrieved()
         config = self._config
         candidates = await self._searcher.search(query, max(config.candidates, config.top_k))
@@ -54,7 +54,7 @@ class Retriever:
         widened = await widen(best[: config.top_k], config.neighbours, self._store, Filter.of(query))
         hits = tuple(replace(hit, rank=rank) for rank, hit in enumerate(widened.hits, start=1))
         counts = {"candidates": len(candidates), "duplicates": len(candidates) - len(distinct), "neighbours": widened.added}
-        usage = (*([self._embedding(asked(query))] if self._embedding else ()), *self._reranked(distinct))
+        usage = (*([self._embedding(search_text(query))] if self._embedding else ()), *self._reranked(distinct))
         return Retrieved(hits, MappingProxyType(counts), usage=usage)
 
     def _reranked(self, hits: Sequence[Hit]) -> tuple[Usage, ...]:

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from serving.pipeline.index.base import Found
+from serving.pipeline.index.base import ScoredChunk
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.retrieve.joined import joined
 from serving.pipeline.types import Hit
@@ -25,7 +25,7 @@ class ReciprocalRankFusion:
     def __init__(self, params: Params) -> None:
         self._params = params
 
-    def join(self, lists: Mapping[str, Sequence[Found]], k: int) -> list[Hit]:
+    def join(self, lists: Mapping[str, Sequence[ScoredChunk]], k: int) -> list[Hit]:
         """The k best; scores are those of plain RRF when the lists count the same."""
         constant, weight = self._params.k, self._params.weight
         shares = {name: 2 * (weight if name == "vector" else 1 - weight) for name in lists}

@@ -6,9 +6,9 @@ import numpy as np
 from langchain_core.embeddings import Embeddings
 
 from serving.pipeline.errors import ModelError
-from serving.pipeline.index.base import Filter, Found, Store
+from serving.pipeline.index.base import Filter, ScoredChunk, Store
 from serving.pipeline.registry import Params as PlugInParams
-from serving.pipeline.retrieve.asked import asked
+from serving.pipeline.retrieve.asked import search_text
 from serving.pipeline.retrieve.base import Fusion
 from serving.pipeline.retrieve.single import single
 from serving.pipeline.types import Hit, Query
@@ -30,9 +30,9 @@ class VectorSearcher:
         """The k nearest chunks that the query may see."""
         return single("vector", await self.find(query, k))
 
-    async def find(self, query: Query, k: int) -> list[Found]:
+    async def find(self, query: Query, k: int) -> list[ScoredChunk]:
         """The same as the store gives it; a question without meaning to embed finds nothing."""
-        text = asked(query)
+        text = search_text(query)
         if not text:
             return []
         # LangChain's own method, since hosted models embed questions and passages differently.

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from serving.pipeline.index.base import Found
+from serving.pipeline.index.base import ScoredChunk
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.retrieve.joined import joined
 from serving.pipeline.retrieve.minmax import minmax
@@ -26,7 +26,7 @@ class WeightedFusion:
     def __init__(self, params: Params) -> None:
         self._params = params
 
-    def join(self, lists: Mapping[str, Sequence[Found]], k: int) -> list[Hit]:
+    def join(self, lists: Mapping[str, Sequence[ScoredChunk]], k: int) -> list[Hit]:
         """The k best; scores lie between 0 and 1."""
         weight = self._params.weight
         shares = {name: weight if name == "vector" else 1 - weight for name in lists}

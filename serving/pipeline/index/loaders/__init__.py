@@ -1,9 +1,9 @@
 """From files to stable text: the table of loaders, by suffix."""
 
-from serving.pipeline.index.loaders.base import Loaded, Loader
+from serving.pipeline.index.loaders.base import LoadedText, Loader
 from serving.pipeline.registry import Registry
 
-__all__ = ["LOADERS", "Loaded", "Loader"]
+__all__ = ["LOADERS", "LoadedText", "Loader"]
 
 LOADERS = Registry[Loader](
     "loader",

@@ -9,7 +9,7 @@ from serving.pipeline.errors import DataError
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedText:
     """A file's text and what the file says about itself."""
 
     text: str
@@ -20,12 +20,12 @@ class Loaded:
 class Loader(Protocol):
     """Turns a file's bytes into its text; the same bytes give the same text until `version` is raised."""
 
-    def load(self, data: bytes, name: str) -> Loaded:
+    def load(self, data: bytes, name: str) -> LoadedText:
         """The text, or a `DataError` of one line that names the file."""
         ...
 
 
-def plain(text: str) -> str:
+def normal_text(text: str) -> str:
     r"""The text with \n line ends, without NUL and byte-order marks, and with lone surrogates replaced."""
     text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "").removeprefix("\ufeff")
     return text.encode("utf-8", "replace").decode("utf-8")
@@ -35,13 +35,13 @@ def decoded(data: bytes) -> tuple[str, Mapping[str, str]]:
     """The text of bytes in UTF-8 or marked UTF-16, else read as Latin-1, which the facts then say."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         try:
-            return plain(data.decode("utf-16")), {"encoding": "utf-16"}
+            return normal_text(data.decode("utf-16")), {"encoding": "utf-16"}
         except UnicodeDecodeError:
-            return plain(data.decode("latin-1")), {"encoding": "latin-1"}
+            return normal_text(data.decode("latin-1")), {"encoding": "latin-1"}
     try:
-        return plain(data.decode("utf-8-sig")), {}
+        return normal_text(data.decode("utf-8-sig")), {}
     except UnicodeDecodeError:
-        return plain(data.decode("latin-1")), {"encoding": "latin-1"}
+        return normal_text(data.decode("latin-1")), {"encoding": "latin-1"}
 
 
 def no_binary(data: bytes, name: str) -> None:

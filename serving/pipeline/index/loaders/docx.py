@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from serving.pipeline.errors import DataError
-from serving.pipeline.index.loaders.base import Loaded, plain
+from serving.pipeline.index.loaders.base import LoadedText, normal_text
 from serving.pipeline.registry import Params as PlugInParams
 
 LEVEL = re.compile(r"Heading ([1-6])\Z")
@@ -28,7 +28,7 @@ class DocxLoader:
     def __init__(self, params: Params) -> None:
         self.params = params
 
-    def load(self, data: bytes, name: str) -> Loaded:
+    def load(self, data: bytes, name: str) -> LoadedText:
         """The text and the title in the file's properties, or a `DataError` for what is no Word file."""
         import docx
 
@@ -39,10 +39,10 @@ class DocxLoader:
             title = document.core_properties.title or ""
         except Exception as error:
             raise DataError(f"{name}: is a damaged Word file: {type(error).__name__}: {' '.join(str(error).split())[:200]}") from error
-        text = re.sub(r"\n{3,}", "\n\n", re.sub(r"[ \t]+(?=\n)", "", plain(text))).strip()
+        text = re.sub(r"\n{3,}", "\n\n", re.sub(r"[ \t]+(?=\n)", "", normal_text(text))).strip()
         if not text:
             raise DataError(f"{name}: holds no text. Take it out of the corpus.")
-        return Loaded(text, " ".join(plain(title).split()))
+        return LoadedText(text, " ".join(normal_text(title).split()))
 
     def _check_size(self, data: bytes, name: str) -> None:
         try:

@@ -3,7 +3,7 @@
 import re
 from typing import Any, ClassVar
 
-from serving.pipeline.index.loaders.base import Loaded, decoded, no_binary, plain
+from serving.pipeline.index.loaders.base import LoadedText, decoded, no_binary, normal_text
 from serving.pipeline.registry import Params as PlugInParams
 
 DROPPED = frozenset(
@@ -34,7 +34,7 @@ class HtmlLoader:
     def __init__(self, params: Params) -> None:
         self.params = params
 
-    def load(self, data: bytes, name: str) -> Loaded:
+    def load(self, data: bytes, name: str) -> LoadedText:
         """The page's text and the title it gives itself."""
         from selectolax.lexbor import LexborHTMLParser
 
@@ -45,7 +45,7 @@ class HtmlLoader:
         writer = _Writer()
         if tree.body is not None:
             writer.write(tree.body)
-        return Loaded(writer.text(), " ".join(title.text().split()) if title else "", facts)
+        return LoadedText(writer.text(), " ".join(title.text().split()) if title else "", facts)
 
 
 def _decoded(data: bytes) -> tuple[str, Any]:
@@ -54,7 +54,7 @@ def _decoded(data: bytes) -> tuple[str, Any]:
     if declared:
         try:
             encoding = declared[1].decode("ascii").lower()
-            return plain(data.decode(encoding)), {"encoding": encoding}
+            return normal_text(data.decode(encoding)), {"encoding": encoding}
         except (LookupError, UnicodeDecodeError):
             pass  # the page does not know its own encoding: Latin-1 stands
     return text, facts

@@ -7,7 +7,7 @@ import yaml
 
 from serving.pipeline.errors import DataError
 from serving.pipeline.index.headings import headings
-from serving.pipeline.index.loaders.base import Loaded, decoded, no_binary
+from serving.pipeline.index.loaders.base import LoadedText, decoded, no_binary
 from serving.pipeline.registry import Params as PlugInParams
 
 
@@ -22,13 +22,13 @@ class MarkdownLoader:
     def __init__(self, params: Params) -> None:
         self.params = params
 
-    def load(self, data: bytes, name: str) -> Loaded:
+    def load(self, data: bytes, name: str) -> LoadedText:
         """The text from the first line that is not blank after the front matter, and the front matter's values as strings."""
         no_binary(data, name)
         text, facts = decoded(data)
         body, front = split_front_matter(text, name)
         found = headings(body)
-        return Loaded(body, found[0].title if found else "", {**facts, **front})
+        return LoadedText(body, found[0].title if found else "", {**facts, **front})
 
 
 def split_front_matter(text: str, name: str) -> tuple[str, Mapping[str, Any]]:

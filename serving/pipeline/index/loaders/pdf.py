@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from serving.pipeline.errors import DataError
-from serving.pipeline.index.loaders.base import Loaded, plain
+from serving.pipeline.index.loaders.base import LoadedText, normal_text
 from serving.pipeline.registry import Params as PlugInParams
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class PdfLoader:
     def __init__(self, params: Params) -> None:
         self.params = params
 
-    def load(self, data: bytes, name: str) -> Loaded:
+    def load(self, data: bytes, name: str) -> LoadedText:
         """The text, or a `DataError` for what is no PDF, is locked or holds only pictures."""
         from pypdf import PdfReader
 
@@ -49,10 +49,10 @@ class PdfLoader:
             raise
         except Exception as error:
             raise DataError(f"{name}: is a damaged PDF: {type(error).__name__}: {' '.join(str(error).split())[:200]}") from error
-        text = re.sub(r"[ \t]+(?=\n|$)", "", plain(text)).strip()
+        text = re.sub(r"[ \t]+(?=\n|$)", "", normal_text(text)).strip()
         if not text:
             raise DataError(f"{name}: holds no text, only pictures. Run it through OCR, or take it out of the corpus.")
-        return Loaded(text, " ".join(plain(title).split()))
+        return LoadedText(text, " ".join(normal_text(title).split()))
 
     def _pages(self, reader: "PdfReader", name: str) -> Iterator[str]:
         count = len(reader.pages)

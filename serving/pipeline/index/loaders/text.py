@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from serving.pipeline.index.loaders.base import Loaded, decoded, no_binary
+from serving.pipeline.index.loaders.base import LoadedText, decoded, no_binary
 from serving.pipeline.registry import Params as PlugInParams
 
 
@@ -17,8 +17,8 @@ class TextLoader:
     def __init__(self, params: Params) -> None:
         self.params = params
 
-    def load(self, data: bytes, name: str) -> Loaded:
+    def load(self, data: bytes, name: str) -> LoadedText:
         """The text of the file; a file that is not UTF-8 is read as Latin-1 and says so."""
         no_binary(data, name)
         text, facts = decoded(data)
-        return Loaded(text, facts=facts)
+        return LoadedText(text, facts=facts)

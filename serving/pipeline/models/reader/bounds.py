@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from serving.pipeline.models.reader.tables import Row
+from serving.pipeline.models.reader.tables import TableRow
 from serving.pipeline.models.reader.units import Unit
 
 _VALUE: Final = r"(\d[\d,]*(?:\.\d+)?)"
@@ -21,23 +21,23 @@ _CAP_HEADER: Final = re.compile(r"\b(?:up to|below|under|until|limit|maximum|at 
 _FLOOR_HEADER: Final = re.compile(r"\b(?:from|above|over|at least|minimum)\b", re.IGNORECASE)
 
 
-class Asked(NamedTuple):
+class AskedAmount(NamedTuple):
     """A number the question names and its unit, the currency or % in one spelling."""
 
     value: float
     unit: str
 
 
-def asked_amount(question: str) -> Asked | None:
+def asked_amount(question: str) -> AskedAmount | None:
     """The one amount of a question: a number with a unit that is no year, date or code."""
     found = [match for match in _ASKED.finditer(question) if match[1] or match[3]]
     if len(found) != 1:
         return None
     word = (found[0][1] or found[0][3]).lower()
-    return Asked(_value(found[0][2]), _SIGNS.get(word, _SIGNS.get(word.rstrip("s"), word.rstrip("s"))))
+    return AskedAmount(_value(found[0][2]), _SIGNS.get(word, _SIGNS.get(word.rstrip("s"), word.rstrip("s"))))
 
 
-def fits(asked: Asked | None, unit: Unit) -> float:
+def fits(asked: AskedAmount | None, unit: Unit) -> float:
     """From 1, where the unit's range holds the amount asked about, to -1, where it leaves it out; a row tells more than a sentence."""
     if asked is None:
         return 0.0
@@ -49,7 +49,7 @@ def fits(asked: Asked | None, unit: Unit) -> float:
     return 0.0 if held is None else 0.2 if held else -1.0
 
 
-def _row_fits(asked: Asked, row: Row, rows: Sequence[Row]) -> float:
+def _row_fits(asked: AskedAmount, row: TableRow, rows: Sequence[TableRow]) -> float:
     for column, cell in enumerate(row.cells):
         header = row.header[column] if column < len(row.header) else ""
         cells = [other.cells[column] for other in rows if column < len(other.cells)]

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final
 
-from serving.pipeline.models.reader.evidence import Evidence
-from serving.pipeline.models.reader.question import Question
+from serving.pipeline.models.reader.evidence import UnitEvidence
+from serving.pipeline.models.reader.question import ParsedQuestion
 from serving.pipeline.models.reader.words import codes
 
 _FEATURES: Final = ("one", "cover", "count", "shown", "passage", "codes_missing", "names_missing", "unknown", "close", "topic")
@@ -19,15 +19,15 @@ WEIGHTS: Final = {  # logistic regression: answerable questions against foreign 
 _BY_WORDS: Final = 0.9  # so sure by words alone that meaning need not agree
 
 
-def answers(question: Question, ranked: Sequence[Evidence], *, deep: bool) -> bool:
+def answers(question: ParsedQuestion, ranked: Sequence[UnitEvidence], *, deep: bool) -> bool:
     """Whether the evidence, best first, is more likely an answer than not."""
     if not ranked:
         return False
-    told = features(question, ranked)
+    told = doubt_features(question, ranked)
     return confidence(told, WEIGHTS[deep]) >= 0.5 or (deep and confidence(told, WEIGHTS[False]) >= _BY_WORDS)
 
 
-def features(question: Question, ranked: Sequence[Evidence]) -> tuple[float, ...]:
+def doubt_features(question: ParsedQuestion, ranked: Sequence[UnitEvidence]) -> tuple[float, ...]:
     """What tells an answer from a sentence on the same subject."""
     best = ranked[0]
     units = [evidence.unit for evidence in ranked]

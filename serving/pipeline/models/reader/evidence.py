@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from serving.pipeline.models.reader.bounds import Asked, asked_amount, fits
+from serving.pipeline.models.reader.bounds import AskedAmount, asked_amount, fits
 from serving.pipeline.models.reader.brief import Passage
 from serving.pipeline.models.reader.likeness import Likeness
-from serving.pipeline.models.reader.question import Question
+from serving.pipeline.models.reader.question import ParsedQuestion
 from serving.pipeline.models.reader.timely import timeliness
 from serving.pipeline.models.reader.units import Unit
 from serving.pipeline.models.reader.words import codes, terms
@@ -49,7 +49,7 @@ _FOR_ORDERS: Final = -8.0  # an instruction to a language model is never an answ
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class UnitEvidence:
     """A unit held against a question."""
 
     unit: Unit
@@ -93,14 +93,14 @@ def said(unit: Unit) -> str:
 class Scales:
     """What every unit of a prompt is weighed by."""
 
-    question: Question
+    question: ParsedQuestion
     weights: Mapping[str, float]  # of the question's terms
     likeness: Likeness
     timely: Mapping[int, float]
-    asked: Asked | None
+    asked: AskedAmount | None
 
     @classmethod
-    def of(cls, question: Question, passages: Sequence[Passage], rarity: Rarity) -> "Scales":
+    def of(cls, question: ParsedQuestion, passages: Sequence[Passage], rarity: Rarity) -> "Scales":
         """The scales for one question."""
         weights = {term: rarity.of(term) for term in question.terms}
         return cls(question, weights, Likeness.of(question, passages), timeliness(question, passages), asked_amount(question.text))
@@ -110,7 +110,7 @@ class Scales:
         return sum(self.weights[term] * worth for term, worth in found.items()) / (sum(self.weights.values()) or 1.0)
 
 
-def weigh(scales: Scales, units: Sequence[Unit], *, deep: bool) -> list[Evidence]:
+def weigh(scales: Scales, units: Sequence[Unit], *, deep: bool) -> list[UnitEvidence]:
     """Every unit as evidence, in reading order."""
     around: dict[int, dict[str, float]] = {}
     weighed = [_find(scales, unit) for unit in units]
@@ -126,7 +126,7 @@ def weigh(scales: Scales, units: Sequence[Unit], *, deep: bool) -> list[Evidence
             "passage": scales.share(around[number]),
             "near": max(own.get((number, index - 1), 0.0), own.get((number, index + 1), 0.0)),
         }
-        out.append(Evidence(finding.unit, total(marks, deep=deep), marks, finding.everywhere))
+        out.append(UnitEvidence(finding.unit, total(marks, deep=deep), marks, finding.everywhere))
     return out
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from serving.pipeline.models.reader.brief import Passage
-from serving.pipeline.models.reader.question import Question
+from serving.pipeline.models.reader.question import ParsedQuestion
 from serving.pipeline.models.reader.thesaurus import alike
 from serving.pipeline.models.reader.words import stem, terms
 
@@ -33,7 +33,7 @@ class Likeness:
         return max((worth for other, worth in self.others.get(term, {}).items() if other in place), default=0.0)
 
     @classmethod
-    def of(cls, question: Question, passages: Sequence[Passage]) -> "Likeness":
+    def of(cls, question: ParsedQuestion, passages: Sequence[Passage]) -> "Likeness":
         """What may stand for each term of a question."""
         found: dict[str, dict[str, float]] = {term: dict.fromkeys(sorted(alike(term)), _SYNONYM) for term in question.terms}
 

@@ -23,7 +23,7 @@ _LEAD: Final = re.compile(r".*?\b(?:of|for|in|at|from|with|under|by|to)\s+(?:the
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class QuestionPart:
     """One of the things asked; `about` lends it the words it refers back to."""
 
     text: str
@@ -31,28 +31,28 @@ class Part:
     side: bool = False  # one of two things to compare
 
 
-def split_question(text: str) -> list[Part]:
+def split_question(text: str) -> list[QuestionPart]:
     """The parts of a question in order: one, where it asks one thing."""
     asked = [piece.strip() for piece in re.findall(r"[^?]+\?|[^?]+$", text) if len(piece.split()) > 2]
     if not asked:
-        return [Part(text)]
-    parts: list[Part] = []
+        return [QuestionPart(text)]
+    parts: list[QuestionPart] = []
     for piece in asked:
         for place, clause in enumerate(_AND.split(piece)):
             parts += _sides(clause.strip(" ,;"), "" if not parts and not place else asked[0])
     if len(parts) == 1:
-        return [Part(text, side=parts[0].side)]
+        return [QuestionPart(text, side=parts[0].side)]
     return parts[:4]
 
 
-def _sides(clause: str, about: str) -> list[Part]:
+def _sides(clause: str, about: str) -> list[QuestionPart]:
     for pattern in (_BETWEEN, _COMPARE, _DIFFER, _VERSUS, _EITHER):
         match = pattern.search(clause)
         if match and len(match["a"].split()) <= 12 and len(match["b"].split()) <= 14:
             before, after = clause[: match.start()], clause[match.end() :]
             sides = _completed(match["a"], match["b"])
-            return [Part(f"{before} {side} {after}".strip(" ?") + "?", about, side=True) for side in sides]
-    return [Part(clause, about)]
+            return [QuestionPart(f"{before} {side} {after}".strip(" ?") + "?", about, side=True) for side in sides]
+    return [QuestionPart(clause, about)]
 
 
 def _completed(one: str, other: str) -> tuple[str, str]:

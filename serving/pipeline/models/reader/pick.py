@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from serving.pipeline.models.reader.brief import Style
-from serving.pipeline.models.reader.evidence import Evidence, Scales
+from serving.pipeline.models.reader.evidence import Scales, UnitEvidence
 from serving.pipeline.models.reader.units import Unit
 from serving.pipeline.models.reader.words import terms
 
@@ -39,7 +39,7 @@ _MIRROR_TERMS: Final = 2
 _MIRROR_SHARE: Final = 0.55
 
 
-def pick(scales: Scales, ranked: Sequence[Evidence], style: Style, room: int, *, compound: bool) -> list[Evidence]:
+def pick(scales: Scales, ranked: Sequence[UnitEvidence], style: Style, room: int, *, compound: bool) -> list[UnitEvidence]:
     """The best unit first, then the other side of a comparison, what brings more of the answer, and the rule's exception."""
     best, question = ranked[0], scales.question
     manner = (_COMPOUND if compound or question.change or question.wants_list else _SIMPLE)[style]
@@ -58,7 +58,7 @@ def pick(scales: Scales, ranked: Sequence[Evidence], style: Style, room: int, *,
     return picked
 
 
-def _brings(scales: Scales, candidate: Evidence, picked: Sequence[Evidence], manner: Manner) -> bool:
+def _brings(scales: Scales, candidate: UnitEvidence, picked: Sequence[UnitEvidence], manner: Manner) -> bool:
     """Whether a unit adds to those picked: it covers more of the question, or goes on about it in the same passage."""
     best = picked[0]
     if candidate.marks["aside"] > 0 or (scales.question.expects and best.shown and not candidate.shown):
@@ -73,7 +73,7 @@ def _brings(scales: Scales, candidate: Evidence, picked: Sequence[Evidence], man
     return behind <= manner.behind and _adds(scales, candidate, picked) >= manner.adds
 
 
-def _on_subject(scales: Scales, candidate: Evidence, best: Evidence) -> bool:
+def _on_subject(scales: Scales, candidate: UnitEvidence, best: UnitEvidence) -> bool:
     """Whether a unit names the rarest term that the best one has of the question, or goes on in its paragraph or list."""
     same_passage = candidate.unit.passage.number == best.unit.passage.number
     if same_passage and candidate.unit.block == best.unit.block and candidate.unit.kind != "row":
@@ -82,7 +82,7 @@ def _on_subject(scales: Scales, candidate: Evidence, best: Evidence) -> bool:
     return not clear or candidate.found.get(max(clear, key=lambda term: (scales.weights[term], term)), 0.0) > _CLEARLY
 
 
-def counterpart(best: Evidence, ranked: Sequence[Evidence]) -> Evidence | None:
+def counterpart(best: UnitEvidence, ranked: Sequence[UnitEvidence]) -> UnitEvidence | None:
     """The unit of another passage that says the same thing with other figures: the other version, site or party."""
     return next((evidence for evidence in ranked[1:] if _mirrors(best.unit, evidence.unit)), None)
 
@@ -93,13 +93,13 @@ def same(one: str, other: str) -> bool:
     return bool(a and b) and len(a & b) / len(a | b) >= 0.8 and re.findall(r"\d+", one) == re.findall(r"\d+", other)
 
 
-def _adds(scales: Scales, candidate: Evidence, picked: Sequence[Evidence]) -> float:
+def _adds(scales: Scales, candidate: UnitEvidence, picked: Sequence[UnitEvidence]) -> float:
     """The share of the question's weight that a unit covers better than those picked do."""
     have = {term: max(known.found.get(term, 0.0) for known in picked) for term in candidate.found}
     return scales.share({term: max(0.0, worth - have[term]) for term, worth in candidate.found.items()})
 
 
-def _exception(best: Evidence, ranked: Sequence[Evidence]) -> Evidence | None:
+def _exception(best: UnitEvidence, ranked: Sequence[UnitEvidence]) -> UnitEvidence | None:
     """The sentence next to the best one that limits it."""
     place = best.unit.place
     for evidence in ranked:
@@ -110,7 +110,7 @@ def _exception(best: Evidence, ranked: Sequence[Evidence]) -> Evidence | None:
     return None
 
 
-def _repeats(candidate: Evidence, picked: Sequence[Evidence]) -> bool:
+def _repeats(candidate: UnitEvidence, picked: Sequence[UnitEvidence]) -> bool:
     """Whether a unit was picked, says the same again, or is the same clause of another version or party."""
     return any(
         candidate.unit.place == known.unit.place or same(candidate.unit.text, known.unit.text) or _mirrors(known.unit, candidate.unit)

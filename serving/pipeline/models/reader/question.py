@@ -31,7 +31,7 @@ _ABOUT_MODELS: Final = re.compile(r"\b(?:AI|assistants?|chatbots?|language model
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class ParsedQuestion:
     """A question as the reader compares it with what passages say."""
 
     text: str
@@ -47,7 +47,7 @@ class Question:
     change: bool = False  # it asks what differs between two states or sides
 
     @classmethod
-    def of(cls, text: str) -> "Question":
+    def of(cls, text: str) -> "ParsedQuestion":
         """Everything the words of a question tell."""
         found = terms(text)
         names = [stem for match in _NAMES.findall(text) for stem in terms(match)]

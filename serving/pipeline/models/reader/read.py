@@ -6,13 +6,13 @@ from typing import Final
 
 from serving.pipeline.models.reader.brief import Brief
 from serving.pipeline.models.reader.doubt import answers
-from serving.pipeline.models.reader.evidence import Evidence, Rarity, Scales, total, weigh
+from serving.pipeline.models.reader.evidence import Rarity, Scales, UnitEvidence, total, weigh
 from serving.pipeline.models.reader.meaning import Meaning
-from serving.pipeline.models.reader.parts import Part, split_question
+from serving.pipeline.models.reader.parts import QuestionPart, split_question
 from serving.pipeline.models.reader.pick import pick, same
-from serving.pipeline.models.reader.question import Question
+from serving.pipeline.models.reader.question import ParsedQuestion
 from serving.pipeline.models.reader.say import Statement, say, state
-from serving.pipeline.models.reader.tally import tally
+from serving.pipeline.models.reader.tally import aggregate
 from serving.pipeline.models.reader.units import Unit, units_of
 
 _EMBEDDED: Final = 48  # candidates whose meaning is looked at
@@ -34,18 +34,22 @@ class Reader:
             return brief.refusal
         rarity = Rarity(units)
         parts = split_question(brief.question)
-        found = self._one(brief, Part(brief.question), units, rarity, brief.sentences, compound=len(parts) > 1 or " and " in brief.question)
+        found = self._one(
+            brief, QuestionPart(brief.question), units, rarity, brief.sentences, compound=len(parts) > 1 or " and " in brief.question
+        )
         if self.meaning and len(parts) > 1:
             sides = [statement for part in parts for statement in self._one(brief, part, units, rarity, 1, compound=False)]
             every = [*found[:1], *sides, *found[1:]]
             found = [new for at, new in enumerate(every) if not _repeats(new, every[:at])]
         return say(found[: brief.sentences], brief) if found else brief.refusal
 
-    def _one(self, brief: Brief, part: Part, units: Sequence[Unit], rarity: Rarity, room: int, *, compound: bool) -> list[Statement]:
+    def _one(
+        self, brief: Brief, part: QuestionPart, units: Sequence[Unit], rarity: Rarity, room: int, *, compound: bool
+    ) -> list[Statement]:
         """Statements for one part of the question."""
-        question = Question.of(part.text)
+        question = ParsedQuestion.of(part.text)
         if part.about:
-            lent = Question.of(part.about)
+            lent = ParsedQuestion.of(part.about)
             question = replace(question, terms=tuple(dict.fromkeys([*question.terms, *lent.names, *lent.codes])))
         if not question.terms:
             return []
@@ -57,20 +61,20 @@ class Reader:
         if not answers(question, ranked, deep=self.meaning is not None):
             return []
         if self.meaning:
-            over = tally(question, _of_tables(ranked))
+            over = aggregate(question, _of_tables(ranked))
             if over:
                 return [Statement(over.text, over.unit)]
         picked = pick(scales, ranked, brief.style, room, compound=compound)
         return [state(scales, evidence, lists=self.meaning is not None) for evidence in picked]
 
 
-def _of_tables(ranked: Sequence[Evidence]) -> list[Unit]:
+def _of_tables(ranked: Sequence[UnitEvidence]) -> list[Unit]:
     """The rows of the tables that the best evidence stands in."""
     headers = {evidence.unit.table.header for evidence in ranked[:_TABLES_OF] if evidence.unit.table is not None}
     return [evidence.unit for evidence in ranked if evidence.unit.table is not None and evidence.unit.table.header in headers]
 
 
-def _deeper(asked: str, brief: Brief, weighed: list[Evidence], meaning: Meaning) -> list[Evidence]:
+def _deeper(asked: str, brief: Brief, weighed: list[UnitEvidence], meaning: Meaning) -> list[UnitEvidence]:
     """The best candidates by words (with their neighbours) weighed again by meaning."""
     looked = _candidates(weighed)
     texts = [_in_context(evidence.unit) for evidence in looked]
@@ -88,7 +92,7 @@ def _deeper(asked: str, brief: Brief, weighed: list[Evidence], meaning: Meaning)
     return deeper
 
 
-def _candidates(weighed: Sequence[Evidence]) -> list[Evidence]:
+def _candidates(weighed: Sequence[UnitEvidence]) -> list[UnitEvidence]:
     """The best units by their words, and the neighbours of the very best."""
     ranked = sorted(weighed, key=lambda evidence: (-evidence.score, evidence.unit.place))
     places = {evidence.unit.place for evidence in ranked[: _EMBEDDED * 3 // 4]}

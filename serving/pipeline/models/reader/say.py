@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from serving.pipeline.models.reader.brief import Brief
-from serving.pipeline.models.reader.evidence import Evidence, Scales
-from serving.pipeline.models.reader.tables import Row
+from serving.pipeline.models.reader.evidence import Scales, UnitEvidence
+from serving.pipeline.models.reader.tables import TableRow
 from serving.pipeline.models.reader.units import Unit
 from serving.pipeline.models.reader.words import terms
 
@@ -26,7 +26,7 @@ class Statement:
     unit: Unit
 
 
-def state(scales: Scales, evidence: Evidence, *, lists: bool) -> Statement:
+def state(scales: Scales, evidence: UnitEvidence, *, lists: bool) -> Statement:
     """What a unit says to a question."""
     unit = evidence.unit
     if unit.row is not None:
@@ -50,7 +50,7 @@ def say(statements: Sequence[Statement], brief: Brief) -> str:
     return " ".join(texts)
 
 
-def _row(scales: Scales, row: Row) -> str:
+def _row(scales: Scales, row: TableRow) -> str:
     """The cells asked for, after the cells that say which row it is; the whole row where no column is asked for."""
     every = [column for column in range(len(row.cells)) if row.cells[column]]
     plain = [column for column in every if not scales.question.shown_in(row.under(column))]
@@ -64,7 +64,7 @@ def _row(scales: Scales, row: Row) -> str:
     return row.say(wanted or rest, labels)
 
 
-def _asked(scales: Scales, row: Row, column: int) -> float:
+def _asked(scales: Scales, row: TableRow, column: int) -> float:
     """How much a question asks for a column: by the header's words, and by what the cell shows."""
     header = row.header[column] if column < len(row.header) else ""
     return _named(scales, header) + (_SHOWS if scales.question.shown_in(row.under(column)) else 0.0)

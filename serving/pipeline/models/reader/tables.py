@@ -13,7 +13,7 @@ _DAYS: Final = {"minute": 1 / 1440, "hour": 1 / 24, "day": 1.0, "week": 7.0, "mo
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TableRow:
     """One row's cells under their headers; headers may be empty where the passage shows none."""
 
     header: tuple[str, ...]
@@ -45,7 +45,7 @@ class Table:
     """The rows of one table as far as the passage shows them."""
 
     header: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
 
     def column(self, index: int) -> list[str]:
         """One column's cells, top to bottom."""
@@ -72,7 +72,7 @@ def parse_table(lines: Sequence[str], title: str, headers: dict[tuple[str, int],
     else:
         header = headers.get((title, width), ())
     padded = [tuple(cells) + ("",) * (width - len(cells)) for cells in body]
-    return Table(header, tuple(Row(header, cells) for cells in padded))
+    return Table(header, tuple(TableRow(header, cells) for cells in padded))
 
 
 def amount(cell: str) -> tuple[float, str] | None:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from serving.pipeline.models.reader.question import Question
-from serving.pipeline.models.reader.tables import Row, Table, amount
+from serving.pipeline.models.reader.question import ParsedQuestion
+from serving.pipeline.models.reader.tables import Table, TableRow, amount
 from serving.pipeline.models.reader.units import Unit
 from serving.pipeline.models.reader.words import terms
 
@@ -26,14 +26,14 @@ _LISTED: Final = 20  # rows named in a list
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class TableResult:
     """The result over a table's rows, said in one sentence."""
 
     text: str
     unit: Unit  # one row that took part, for the citation and the confidence
 
 
-def tally(question: Question, units: Sequence[Unit]) -> Tally | None:
+def aggregate(question: ParsedQuestion, units: Sequence[Unit]) -> TableResult | None:
     """The answer over the table that fits the question best, or nothing where none fits."""
     operation = next((name for name, pattern in _OPERATIONS if re.search(pattern, question.text, re.IGNORECASE)), None)
     if operation is None and question.wants_list:
@@ -46,7 +46,7 @@ def tally(question: Question, units: Sequence[Unit]) -> Tally | None:
             break
         said = _over(operation, question, unit.table) if unit.table else ""
         if said:
-            return Tally(said, unit)
+            return TableResult(said, unit)
     return None
 
 
@@ -67,7 +67,7 @@ def _tables(units: Sequence[Unit]) -> list[Unit]:
     return [unit for unit in pieces.values() if unit.table is not None and len(unit.table.rows) > 1]
 
 
-def _fit(question: Question, unit: Unit) -> float:
+def _fit(question: ParsedQuestion, unit: Unit) -> float:
     """The share of the question's terms in the table or above it."""
     table = unit.table
     if table is None or not question.terms:
@@ -77,7 +77,7 @@ def _fit(question: Question, unit: Unit) -> float:
     return sum(term in around for term in question.terms) / len(question.terms)
 
 
-def _over(operation: Operation, question: Question, table: Table) -> str:
+def _over(operation: Operation, question: ParsedQuestion, table: Table) -> str:
     totals = [row for row in table.rows if _TOTAL.match(row.cells[0]) or (len(row.cells) > 1 and _TOTAL.match(row.cells[1]))]
     table = replace(table, rows=tuple(row for row in table.rows if row not in totals))  # a total is not one more row to count
     if not table.rows:
@@ -113,7 +113,7 @@ def _over(operation: Operation, question: Question, table: Table) -> str:
     return f"{'Total' if operation == 'sum' else 'Average'} {name} = {_said(result, unit)} ({listed})"
 
 
-def _matching(question: Question, table: Table) -> tuple[list[Row], str]:
+def _matching(question: ParsedQuestion, table: Table) -> tuple[list[TableRow], str]:
     """The rows whose cells the question names, and those cells; all rows where it names none."""
     asked = set(question.terms)
     rows, reasons = list(table.rows), list[str]()
@@ -127,7 +127,7 @@ def _matching(question: Question, table: Table) -> tuple[list[Row], str]:
     return rows, "; ".join(reasons)
 
 
-def _measure(question: Question, table: Table, rows: Sequence[Row]) -> int | None:
+def _measure(question: ParsedQuestion, table: Table, rows: Sequence[TableRow]) -> int | None:
     """The numeric column that the question's words name best, else the only one."""
     numeric = [
         column for column in range(len(table.header)) if sum(_is_measure(row.cells[column]) for row in rows) >= max(2, 0.6 * len(rows))
@@ -144,7 +144,7 @@ def _is_measure(cell: str) -> bool:
     return bool(re.match(r"\s*(?:[€$£]|[A-Z]{3}\s)?\d[\d,.]*\s*(?:%|[A-Za-z€]{1,12}(?:\s\w+)?)?\s*$", cell)) and amount(cell) is not None
 
 
-def _labels(row: Row, measure: int) -> list[int]:
+def _labels(row: TableRow, measure: int) -> list[int]:
     return [column for column in range(min(2, len(row.cells))) if column != measure]
 
 

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from typing import Final
 
 from serving.pipeline.models.reader.brief import Passage
-from serving.pipeline.models.reader.question import Question
+from serving.pipeline.models.reader.question import ParsedQuestion
 
 _GONE: Final = re.compile(r"superseded|obsolete|withdrawn|archived|expired|replaced|retired|draft|historical", re.IGNORECASE)
 _FAVOUR: Final = 1.0
 _AGAINST: Final = -1.0
 
 
-def timeliness(question: Question, passages: Sequence[Passage]) -> dict[int, float]:
+def timeliness(question: ParsedQuestion, passages: Sequence[Passage]) -> dict[int, float]:
     """1 for what is asked about, -1 for what no longer or not yet held, 0 for the rest, by the number of the passage."""
     gone = {passage.number for passage in passages if _GONE.search(passage.status)}
     named = {passage.number for passage in passages if _names(question, passage)}
@@ -35,7 +35,7 @@ def timeliness(question: Question, passages: Sequence[Passage]) -> dict[int, flo
     return {passage.number: _AGAINST if passage.number in gone else 0.0 for passage in passages}
 
 
-def _names(question: Question, passage: Passage) -> bool:
+def _names(question: ParsedQuestion, passage: Passage) -> bool:
     """Whether the question names a passage by its version, or by a year in its title."""
     if any(year in passage.title for year in question.years):
         return True

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from serving.pipeline.models.reader.brief import Passage
-from serving.pipeline.models.reader.tables import Row, Table, is_row, parse_table
+from serving.pipeline.models.reader.tables import Table, TableRow, is_row, parse_table
 
 Kind = Literal["sentence", "item", "row", "code"]
 
@@ -35,7 +35,7 @@ class Unit:
     kind: Kind = "sentence"
     context: str = ""  # headings above it inside the passage, the question it follows, the sentence that leads its list
     before: str = ""  # the sentence before it in its paragraph
-    row: Row | None = None
+    row: TableRow | None = None
     table: Table | None = field(default=None, repr=False)
     items: tuple[str, ...] = ()  # for a sentence that leads a list: the list
 

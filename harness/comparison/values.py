@@ -1,0 +1,109 @@
+"""What a comparison of two evaluations found."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from harness.results.report import CaseResult, EvalReport
+from harness.stats import Comparison, Interval
+
+
+@dataclass(frozen=True, slots=True)
+class MetricDifference:
+    """One metric of A and B on the cases that both scored."""
+
+    metric: str
+    direction: str  # higher or lower is better
+    before: Interval
+    after: Interval
+    comparison: Comparison  # B − A; p and outcome after Holm over all metrics compared
+    raw_p: float  # before Holm
+    unpaired: int  # cases of either evaluation that one of them did not score
+
+    @property
+    def outcome(self) -> str:
+        """What B is to A: better, worse or tie."""
+        return self.comparison.outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One metric's value on one case, before and after."""
+
+    metric: str
+    before: float
+    after: float
+    better: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Flip:
+    """A case on which some metric moved by half its range or more."""
+
+    before: CaseResult
+    after: CaseResult
+    moves: tuple[Move, ...]
+
+    @property
+    def way(self) -> Literal["gained", "lost", "mixed"]:
+        """Whether B gained the case, lost it, or both, by different metrics."""
+        ways = {move.better for move in self.moves}
+        return "mixed" if len(ways) > 1 else "gained" if ways == {True} else "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class SliceDifference:
+    """One metric on the cases of one kind or domain."""
+
+    by: str  # kind | domain
+    name: str
+    metric: str
+    comparison: Comparison  # p and outcome after Holm over all slices of all metrics looked at
+
+
+@dataclass(frozen=True, slots=True)
+class CostDifference:
+    """A cost or a time of both; the mean difference with its interval where there is one for each case."""
+
+    name: str
+    unit: str
+    before: float | None
+    after: float | None
+    comparison: Comparison | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigChange:
+    """A field of the configuration that differs; `None` where one of them lacks it."""
+
+    path: str
+    before: Any
+    after: Any
+
+
+@dataclass(frozen=True, slots=True)
+class ReportComparison:
+    """Two evaluations of the same questions, A (before) and B (after)."""
+
+    before: EvalReport
+    after: EvalReport
+    cases: int  # that both have
+    metrics: tuple[MetricDifference, ...]
+    flips: tuple[Flip, ...]
+    slices: tuple[SliceDifference, ...]
+    spending: tuple[CostDifference, ...]
+    changes: tuple[ConfigChange, ...]
+    notes: tuple[str, ...]  # what a reader must know before believing the numbers
+
+    @property
+    def verdict(self) -> str:
+        """All outcomes in one line."""
+        count = {outcome: [one.metric for one in self.metrics if one.outcome == outcome] for outcome in ("better", "worse", "tie")}
+        parts = [f"{outcome} by {', '.join(names)}" for outcome, names in count.items() if names and outcome != "tie"]
+        ties = f"a tie by {'all' if not parts else 'the other'} {len(count['tie'])} metrics" if len(count["tie"]) > 1 else ""
+        if len(count["tie"]) == 1:
+            ties = f"a tie by {count['tie'][0]}"
+        return "B is " + "; ".join([*parts, *([ties] if ties else [])]) + "."
+
+    def flipped(self, way: str) -> list[Flip]:
+        """The flips of one way."""
+        return [flip for flip in self.flips if flip.way == way]

@@ -1,0 +1,1 @@
+"""Scoring: a configuration becomes a pipeline, a pipeline answers cases, metrics score the answers."""

@@ -1,0 +1,96 @@
+"""Where configurations become running pipelines: a corpus, the prompts, and the indexes opened so far."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from harness.evaluation.evaluator import Evaluator, Progress
+from harness.golden.sets import Split
+from harness.results.report import EvalReport
+from harness.stage_store.base import StageStore
+from harness.stage_store.chat import CachedChat, cached_chat
+from harness.stage_store.chunks import CachedChunks
+from harness.stage_store.embed import cached_embeddings
+from harness.stage_store.endpoint import endpoints_of
+from harness.stage_store.retrieve import CachedRetriever
+from harness.stage_store.search import CachedSearches
+from serving.pipeline.build import build_pipeline, config_digest
+from serving.pipeline.config import RagConfig
+from serving.pipeline.digest import digest_of
+from serving.pipeline.errors import ConfigError
+from serving.pipeline.index.build import OpenIndex, ensure_index
+from serving.pipeline.index.corpus import Corpus
+from serving.pipeline.models.connect import ConnectedChat
+from serving.pipeline.pipeline import RagPipeline
+from serving.pipeline.prompts import PromptLibrary
+from serving.pipeline.registry import Spec
+from serving.pipeline.settings import PipelineSettings
+
+Building = Callable[[int, int], None]  # documents (or chunks) done, in all
+
+
+@dataclass
+class PipelineFactory:
+    """Builds each index once and keeps it open for every configuration that stands on it."""
+
+    settings: PipelineSettings
+    corpus: Corpus
+    prompts: PromptLibrary
+    building: Building | None = None
+    stages: StageStore | None = None  # where stage outputs are kept; none: everything is computed each time
+    replay_only: bool = False  # hosted models answer from there or not at all
+    _open: dict[str, OpenIndex] = field(default_factory=dict)
+    _chunks: CachedChunks | None = None
+    _chats: dict[str, ConnectedChat] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.replay_only and self.stages is None:
+            raise ConfigError("--replay-only answers from the stage store: leave --no-store out.")
+
+    def digest(self, config: RagConfig) -> str:
+        """The digest of everything that decides this configuration's answers."""
+        return config_digest(config, self.corpus.digest, self.prompts)
+
+    async def index(self, config: RagConfig) -> OpenIndex:
+        """The index a configuration stands on; built when it is not there yet."""
+        key = config.digest("index", corpus=self.corpus.digest)
+        if key not in self._open:
+            embeddings = None
+            if self.stages is not None:
+                embeddings = cached_embeddings(config.index.embedder, self.settings, self.stages, replay_only=self.replay_only)
+            self._open[key] = await ensure_index(self.corpus, config, settings=self.settings, embeddings=embeddings, progress=self.building)
+        return self._open[key]
+
+    async def pipeline(self, config: RagConfig) -> RagPipeline:
+        """A pipeline that answers by this configuration."""
+        index, stages = await self.index(config), self.stages
+        if stages is None:
+            return build_pipeline(config, index, self.prompts, self.settings)
+
+        self._chunks = chunks = self._chunks or CachedChunks(stages)
+        searched = replace(index, store=CachedSearches(index.store, stages, chunks, index.digest, exact=_exact(index)))
+        pipeline = build_pipeline(config, searched, self.prompts, self.settings, connect=partial(self._chat, stages))
+        asked = (config.index.embedder.name, config.retrieve.reranker.name)
+        places = [place for name in asked for place in endpoints_of(name, self.settings)]
+        digest = "|".join([config.digest("retrieve", corpus=self.corpus.digest), *places])
+        return replace(pipeline, retriever=CachedRetriever(pipeline.retriever, stages, chunks, digest))
+
+    def _chat(self, stages: StageStore, spec: Spec, settings: PipelineSettings) -> ConnectedChat:
+        """One model for all configurations that name it, since it may remember what it read; not one that follows a script."""
+        key = digest_of(spec.model_dump(mode="json"))
+        chat = self._chats.get(key) or cached_chat(spec, settings, stages, replay_only=self.replay_only)
+        if isinstance(chat.model, CachedChat):
+            self._chats[key] = chat
+        return chat
+
+    async def evaluate(self, config: RagConfig, split: Split, evaluator: Evaluator, progress: Progress | None = None) -> EvalReport:
+        """Score a configuration on a split."""
+        report = await evaluator.run(await self.pipeline(config), config, split, progress)
+        prompts = digest_of(self.prompts.texts(config.answer.prompt))
+        return replace(report, header=replace(report.header, prompts_digest=prompts))
+
+
+def _exact(index: OpenIndex) -> bool:
+    """Whether the store compares every vector, so that a longer list begins with the shorter one."""
+    above = index.manifest.index.store.params.get("ann_above")
+    return above is None or index.manifest.chunks <= int(above)

@@ -1,0 +1,40 @@
+"""How an evaluation is told to a tracker: the same names in every run, so that runs compare side by side."""
+
+from harness.git_commit import code_version
+from harness.golden.sets import Split
+from harness.results.report import EvalReport, Header, numbers, table
+from harness.tracking.base import Run
+from serving.pipeline.config import RagConfig
+
+PARAMETER_LENGTH = 500  # what MLflow keeps of a value
+
+FIRST = ("quality",)  # MLflow's comparison of runs draws the metric that was logged first
+
+
+def record_evaluation(run: Run, report: EvalReport, config: RagConfig, split: Split) -> None:
+    """Log parameters by dotted path, metrics with intervals and coverage, costs, times, digests and the table of cases."""
+    header = report.header
+    run.params({path: str(value)[:PARAMETER_LENGTH] for path, value in config.flat().items()})
+    run.dataset(split)
+    run.tags(
+        {
+            "touchstone.config_digest": header.config_digest,
+            "touchstone.index_digest": header.index_digest,
+            "touchstone.corpus_digest": header.corpus_digest,
+            "touchstone.golden": f"{header.golden}:{header.split}",
+            "touchstone.golden_digest": header.golden_digest,
+            **made_by(header),
+            "touchstone.state": "failed" if report.outages else "complete",
+            "touchstone.money": "simulated" if report.simulated else "billed",
+        }
+    )
+    found = numbers(report)
+    run.metrics({name: found[name] for name in FIRST if name in found} | found)
+    run.table("cases.json", table(report.rows, header.metrics))
+
+
+def made_by(header: Header) -> dict[str, str]:
+    """What made the numbers beside the configuration: prompts, code, metrics by version, and the judge where there is one."""
+    versions = ", ".join(f"{name} {version}" for name, version in header.metric_versions.items())
+    known = {"prompts_digest": header.prompts_digest, "code": code_version(), "metric_versions": versions, "judge": header.judge}
+    return {f"touchstone.{name}": value for name, value in known.items() if value}

@@ -1,0 +1,73 @@
+"""What every page and every Markdown report shares: the template engine, numbers as one reads them, slices, the weakest cases."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from harness.results.report import CaseResult, EvalReport
+from harness.stats import Interval
+
+SLICE_METRICS = ("quality", "recall@5", "key_facts", "refusal")
+WEAKEST = 15
+
+
+def render(template: str, **values: Any) -> str:
+    """Fill a template; everything that comes from documents, questions or models is escaped."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("harness"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template(template).render(**values)
+
+
+def slice_metrics(report: EvalReport, goal: str = "") -> list[str]:
+    """The metrics worth a column of a slice table, what was searched for first."""
+    known = [name for name in dict.fromkeys([goal, *SLICE_METRICS]) if name in report.summary]
+    return known or list(report.header.metrics[:1])
+
+
+def weakest(report: EvalReport, metric: str) -> list[CaseResult]:
+    """The cases that scored worst, those that crashed first; one that has no score is not weak."""
+    sign = -1.0 if report.header.directions.get(metric) == "lower" else 1.0
+    scored = [row for row in report.rows if row.error is None and row.value(metric) is not None]
+    return [*report.errors, *sorted(scored, key=lambda row: sign * (row.value(metric) or 0.0))][:WEAKEST]
+
+
+def score_rows(report: EvalReport) -> list[str]:
+    """Every metric of an evaluation as a Markdown table."""
+    count = len(report.rows)
+    rows = [[name, number(one.mean), ends(one), f"{one.count}/{count}"] for name, one in report.summary.items()]
+    return ["", *markdown_table(["metric", "mean", "95 % interval", "scored"], rows)]
+
+
+def kind_rows(report: EvalReport, names: Sequence[str]) -> list[str]:
+    """Some metrics by kind of question as a Markdown table."""
+    parts = {name: report.slices("kind", name) for name in names}
+    return [
+        "",
+        *markdown_table(["kind", *names], [[kind, *(number(parts[name][kind].mean) for name in names)] for kind in parts[names[0]]]),
+    ]
+
+
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A Markdown table; a cell cannot end its row."""
+    return [_row(head), "|" + "---|" * len(head), *(_row(row) for row in rows)]
+
+
+def one_line(text: str) -> str:
+    """A text that stays in its line, and in which no tag begins."""
+    return " ".join(text.split()).replace("<", "&lt;")
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number, or a dash."""
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def ends(one: Interval) -> str:
+    """An interval's ends, or a dash."""
+    return "–" if one.low is None or one.high is None else f"{one.low:.3f} … {one.high:.3f}"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(one_line(cell).replace("|", "\\|") for cell in cells) + " |"

@@ -1,0 +1,102 @@
+"""The report of a sweep: one page that fetches nothing, the same in Markdown, and the experiment as it ran."""
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from harness.reports.charts import figures
+from harness.reports.found import SweepFindings, crashed, seen_rows, state_of, value_of, why_of
+from harness.reports.page import render, weakest
+from harness.reports.plotly import Charts
+from harness.reports.sweep_markdown import markdown
+from harness.reports.words import change_rows, incumbent_words, share_words, time_words, title_of, usd_words, verdict_words
+from harness.stats.words import difference_words, p_words
+from harness.sweep.experiment import Experiment
+from harness.sweep.folder import SweepFolder, experiment_of
+from harness.sweep.importance import SHUFFLES
+from harness.sweep.verdict import SweepResult
+from harness.sweep.winner import WINNER
+from serving.pipeline.config import RagConfig
+from serving.storage.files import write_text
+
+EXPERIMENT = "experiment.yaml"
+CHAMPION = "champion.yaml"
+LISTED = 300  # trials in the page's table; the charts and MLflow have all
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenPage:
+    """A page, and whether the sweep it is of has a verdict."""
+
+    page: Path
+    ended: bool
+
+
+def write_sweep(result: SweepResult, folder: Path) -> Path:
+    """Write `report.html`, `report.md`, `experiment.yaml` and the champion it was held against; returns the HTML's path."""
+    return _write(SweepFindings(result.experiment, result.trials, result), SweepFolder(folder), folder)
+
+
+def write_kept_sweep(path: Path, folder: Path) -> WrittenPage:
+    """The same from a sweep's folder; of a sweep that has not come to its verdict, what is known so far."""
+    kept = SweepFolder(path)
+    result = kept.read_result()
+    if result:
+        return WrittenPage(_write(SweepFindings(result.experiment, result.trials, result), kept, folder), ended=True)
+    found = SweepFindings(experiment_of(kept.begun()), tuple(kept.finished()))
+    return WrittenPage(_write(found, kept, folder), ended=False)
+
+
+def _write(found: SweepFindings, kept: SweepFolder, folder: Path) -> Path:
+    shown = found.shown
+    commands = [f"touchstone sweep {_typed(folder / EXPERIMENT)}"]
+    commands += [f"touchstone promote {_typed(kept.path / WINNER)}"] if found.result else []
+    page = render(
+        "sweep.html.j2",
+        title=title_of(found),
+        found=found,
+        charts=Charts(figures(found)) if found.trials else None,
+        changes=change_rows(found),
+        verdict=verdict_words(found),
+        weakest=weakest(kept.whole(shown), found.goal) if shown else [],
+        config=config_text(shown.config) if shown else "",
+        seen=seen_rows([one.report for one in found.trials]),
+        listed=LISTED,
+        commands=commands,
+        incumbent=incumbent_words(found),
+        shuffles=SHUFFLES,
+        p_words=p_words,
+        state_of=state_of,
+        why_of=why_of,
+        value_of=value_of,
+        crashed=crashed,
+        difference_words=difference_words,
+        share_words=share_words,
+        time_words=time_words,
+        usd_words=usd_words,
+    )
+    write_text(folder / EXPERIMENT, experiment_text(found.experiment))
+    if found.champion:
+        write_text(folder / CHAMPION, config_text(found.champion.config))
+    write_text(folder / "report.md", "\n".join(markdown(found, commands)) + "\n")
+    write_text(folder / "report.html", page)
+    return folder / "report.html"
+
+
+def experiment_text(experiment: Experiment) -> str:
+    """An experiment as the file that runs it again: what the command line changed is in it."""
+    data = experiment.model_dump(mode="json", exclude_defaults=True)
+    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+
+
+def config_text(config: RagConfig) -> str:
+    """A configuration as the file that `--config` takes."""
+    return yaml.safe_dump(config.complete().model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _typed(path: Path) -> str:
+    """A path as one types it from the working directory."""
+    here = Path.cwd()
+    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))

@@ -1,0 +1,66 @@
+"""A sweep's findings in words."""
+
+from typing import Any
+
+from harness.reports.found import SweepFindings
+
+Change = tuple[str, Any, Any]  # a path, the value in the incumbent, the value in the winner
+
+
+def title_of(found: SweepFindings) -> str:
+    """The page's title."""
+    return f"Sweep {found.experiment.name}"
+
+
+def verdict_words(found: SweepFindings) -> str:
+    """Who wins, in a few words."""
+    if found.result is None:
+        best = found.best
+        known = f" Best so far on the tune split: trial {best.name}, {found.goal} {best.objective:.3f}." if best else ""
+        return f"No verdict yet: {len(found.trials)} of {found.experiment.trials} trials are finished, and nothing was proven.{known}"
+    winner = found.result.winner.tried
+    if found.result.winner is found.result.incumbent:
+        return f"The {winner.name} stays."
+    return f"The {winner.label} wins." if winner.label else f"Trial {winner.name} wins."
+
+
+def incumbent_words(found: SweepFindings) -> str:
+    """What had to be beaten, and where it is kept."""
+    if found.champion is None:  # before the verdict it may only not have been tried yet
+        words = "What had to be beaten was the experiment's base: no other configuration was recorded as champion."
+        return words if found.result else ""
+    which = f"the champion recorded when the sweep was begun, configuration {found.champion.report.header.config_digest}"
+    return f"What had to be beaten was {which}, kept in champion.yaml; a new sweep has to beat the champion recorded by then."
+
+
+def change_rows(found: SweepFindings) -> list[Change]:
+    """What is different in the rival (or the best so far), by the space's paths."""
+    other = found.rival.tried if found.rival else found.best
+    first = found.result.incumbent.tried if found.result else next((one for one in found.trials if one.label), None)
+    if other is None or first is None:
+        return []
+    before, after = first.config.flat(), other.config.flat()
+    return [
+        (path, before.get(path), after.get(path)) for path in sorted(before.keys() | after.keys()) if before.get(path) != after.get(path)
+    ]
+
+
+def usd_words(value: float | None) -> str:
+    """Dollars: a fraction of a cent is not nothing."""
+    if value is None:
+        return "unknown"
+    if value == 0 or value >= 1:
+        return f"${value:,.2f}"
+    return f"${value:.6f}" if value < 0.01 else f"${value:.4f}"
+
+
+def time_words(seconds: float) -> str:
+    """A duration."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def share_words(part: int, whole: int) -> str:
+    """A share, or a dash of nothing."""
+    return f"{part / whole:.0%}" if whole else "–"

@@ -1,0 +1,1 @@
+"""What a sweep will cost, what it has cost, and the budget that holds it."""

@@ -1,0 +1,76 @@
+"""What judges are paid: answers carry their price in their traces, verdicts do not."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.outputs import LLMResult
+
+from harness.judges.base import Judge, Verdict
+from harness.judges.llm import LlmJudge
+from harness.judges.tools import Tools
+from serving.pipeline.models import CHAT_MODELS
+from serving.pipeline.models.prices import price
+from serving.pipeline.types import Usage
+
+
+@dataclass
+class JudgeCosts:
+    """Dollars, counted until they are taken."""
+
+    usd: float = 0.0
+
+    def add(self, use: Usage) -> None:
+        """Count a call."""
+        self.usd += use.usd
+
+    def take(self) -> float:
+        """What was counted since it was last taken."""
+        usd, self.usd = self.usd, 0.0
+        return usd
+
+
+class CountedJudge:
+    """A judge whose verdicts are counted; one that was kept cost nothing."""
+
+    def __init__(self, judge: Judge, tally: JudgeCosts) -> None:
+        self.name = judge.name
+        self.id = judge.id
+        self._judge = judge
+        self._tally = tally
+
+    async def judge(self, task: str, values: Mapping[str, str]) -> Verdict:
+        """The judge's verdict."""
+        verdict = await self._judge.judge(task, values)
+        for use in verdict.usage:
+            self._tally.add(use)
+        return verdict
+
+
+class CallListener(BaseCallbackHandler):
+    """Hears what a library asks of the judge's model."""
+
+    def __init__(self, price_model: str, tally: JudgeCosts) -> None:
+        self._price_model = price_model
+        self._tally = tally
+
+    def on_llm_end(self, response: LLMResult, **kwargs: Any) -> None:
+        """Count a call."""
+        for generations in response.generations:
+            for one in generations:
+                used = getattr(getattr(one, "message", None), "usage_metadata", None)
+                if used:
+                    self._tally.usd += price(self._price_model, used["input_tokens"], used["output_tokens"]) or 0.0
+
+
+def counting_costs(tools: Tools, tally: JudgeCosts) -> Tools:
+    """The same tools, the judge's calls counted: ours one by one, since a verdict that fails half-way was paid for too, and libraries'."""
+    if tools.judge is None:
+        return tools
+    listeners: tuple[BaseCallbackHandler, ...] = ()
+    if tools.judge_model is not None:
+        source = CHAT_MODELS.build(tools.judge_model, name=tools.judge_model.name, settings=tools.settings)
+        listeners = (CallListener(source.price_model, tally),)
+    judge = tools.judge.telling(tally.add) if isinstance(tools.judge, LlmJudge) else CountedJudge(tools.judge, tally)
+    return replace(tools, judge=judge, listeners=listeners)

@@ -1,0 +1,148 @@
+"""Optuna behind three words: ask, tell, and a study that is made again from what was told before."""
+
+import random
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+from harness.sweep.experiment import Experiment
+from harness.sweep.optimizer.local_search import neighbour
+from harness.sweep.optimizer.pareto import undominated
+from harness.sweep.space.suggest import grid, named, suggest
+from harness.sweep.trial import Trial
+from serving.pipeline.digest import digest_of
+from serving.pipeline.errors import ConfigError
+
+if TYPE_CHECKING:
+    import optuna
+
+ATTEMPTS = 100  # times that one trial's values may be found to be known already
+CLEVER = 10  # of these, before values are drawn at random: a small space is soon searched where the sampler likes to look
+STEPS = 0.5  # share of trials that are steps, by the default sampler
+ORIGINS = 3  # trials that a step may begin at: of the best alone all steps may soon be known
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """What the study would like to know next."""
+
+    values: Mapping[str, Any]
+    trial: "optuna.trial.Trial"
+
+
+class Optimizer:
+    """Suggests values; the same experiment and the same earlier trials lead to the same suggestion, in whatever process."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._experiment = experiment
+        directions: list[Literal["maximize", "minimize"]] = [
+            "maximize" if experiment.direction(name) == "higher" else "minimize" for name in experiment.objective
+        ]
+        self.study = optuna.create_study(study_name=experiment.name, directions=directions)
+        self._usable: list[Trial] = []  # of the trials told
+        self._startup = min(10, max(3, experiment.trials // 4))
+
+    def replay(self, tried: Trial) -> None:
+        """Tell the study of a trial that it did not ask for, or that it asked for in another process."""
+        self.tell(self._begin(tried.number, tried.values), tried)
+
+    def ask(self, number: int, attempt: int = 0) -> Suggestion | None:
+        """Values for the trial of this number; `None` when there are no others."""
+        if self._experiment.sampler == "grid":
+            point = next(self._points, None)
+            return None if point is None else self._begin(number, point)
+        if attempt >= ATTEMPTS:
+            return None
+        return self._begin(number, self._step(number, attempt) or self._suggested(number, attempt))
+
+    def _suggested(self, number: int, attempt: int) -> dict[str, Any]:
+        self.study.sampler = self._sampler(number, attempt)
+        trial = self.study.ask()
+        values = suggest(trial, self._experiment)
+        self._fail(trial)
+        return values
+
+    def _step(self, number: int, attempt: int) -> dict[str, Any]:
+        """A step from one of the best trials; empty where it is the sampler's turn."""
+        if self._experiment.sampler != "mixed" or attempt >= CLEVER or len(self._usable) < self._startup:
+            return {}
+        chance = random.Random(self._seed(number, attempt))  # noqa: S311 — an order, not a secret
+        if chance.random() >= STEPS:
+            return {}
+        sign = 1.0 if self._experiment.direction(self._experiment.goal) == "higher" else -1.0
+        best = sorted(self.front(self._usable), key=lambda one: (-one.merit(sign), one.number))
+        origin = chance.choice(best[:ORIGINS] if len(self._experiment.objective) == 1 else best)
+        return neighbour(self._experiment, origin.values, chance)
+
+    def _begin(self, number: int, values: Mapping[str, Any]) -> Suggestion:
+        """A trial of just these values: the study must know them as the folder does, to the last bit, to go on alike from either."""
+        self.study.sampler = self._sampler(number, 0)
+        self.study.enqueue_trial(named(self._experiment, values))
+        trial = self.study.ask()
+        if self._experiment.sampler == "nsga2":
+            _ = trial.relative_params  # a trial joins a generation when its sampler is asked, and given values ask no sampler
+        suggest(trial, self._experiment)
+        return Suggestion(values, trial)
+
+    def tell(self, asked: Suggestion, tried: Trial) -> None:
+        """What a trial came to; one that was given up counts by its mean so far, and is never the best."""
+        if tried.state == "failed":  # a mean over the cases that it survived would flatter it
+            self._fail(asked.trial)
+            return
+        for name, far in tried.violations.items():
+            asked.trial.set_constraint(name, far)
+        asked.trial.set_constraint("given_up", 1.0 if tried.state == "pruned" else 0.0)
+        if tried.usable:
+            self._usable.append(tried)
+        self.study.tell(asked.trial, list(tried.objectives))
+
+    def drop(self, asked: Suggestion) -> None:
+        """Forget a suggestion that is known already."""
+        self._fail(asked.trial)
+
+    def front(self, tried: Sequence[Trial]) -> list[Trial]:
+        """Of usable trials, those that no other beats in every objective; for one objective simply all."""
+        signs = [1.0 if self._experiment.direction(name) == "higher" else -1.0 for name in self._experiment.objective]
+        points = [[sign * value for sign, value in zip(signs, one.objectives, strict=True)] for one in tried]
+        if len(signs) == 1:
+            return list(tried)
+        return [tried[place] for place in undominated(points)]
+
+    def _fail(self, trial: "optuna.trial.Trial") -> None:
+        from optuna.trial import TrialState
+
+        self.study.tell(trial, state=TrialState.FAIL)
+
+    @cached_property
+    def _points(self) -> Iterator[dict[str, Any]]:
+        """The grid's points that were not asked for in this process; those that earlier ones tried are dropped as known."""
+        return iter(grid(self._experiment))
+
+    def _seed(self, number: int, attempt: int) -> int:
+        return int(digest_of([self._experiment.seed, number, attempt])[:8], 16)
+
+    def _sampler(self, number: int, attempt: int) -> "optuna.samplers.BaseSampler":
+        """A sampler of its own for each trial: its chance depends on nothing but the seed and the trial's number."""
+        from optuna import samplers
+        from optuna.exceptions import ExperimentalWarning
+
+        seed = self._seed(number, attempt)
+        match self._experiment.sampler if attempt < CLEVER else "random":
+            case "random" | "grid":
+                return samplers.RandomSampler(seed=seed)
+            case "nsga2":
+                few = max(4, min(50, self._experiment.trials // 5))  # with Optuna's own 50 a short search would never leave chance
+                return samplers.NSGAIISampler(seed=seed, population_size=few)
+            case "gp":
+                try:
+                    return samplers.GPSampler(seed=seed)
+                except ImportError:
+                    raise ConfigError("Sampler 'gp' needs torch, which is not installed. Use 'tpe', or run: uv pip install torch") from None
+        with warnings.catch_warnings():  # "group" lets conditional knobs take part; Optuna calls it experimental each time
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            return samplers.TPESampler(seed=seed, multivariate=True, group=True, n_startup_trials=self._startup)

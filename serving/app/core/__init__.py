@@ -1,0 +1,1 @@
+"""What every request passes: middleware, keys, limits, problems, logs, metrics, health."""

@@ -1,0 +1,86 @@
+"""How much is taken on at a time, and how much of one request."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serving.app.core.problems import Rejected, too_busy, too_large, too_slow
+
+
+class ConcurrencyLimit:
+    """Lets so many questions run and so many wait, first come first served; the next is sent away at once."""
+
+    def __init__(self, running: int, waiting: int) -> None:
+        self._most = running + waiting
+        self._turns = asyncio.Semaphore(running)
+        self._inside = 0
+        self.running = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for their turn."""
+        return self._inside - self.running
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Held while a question is worked on."""
+        if self._inside >= self._most:
+            raise too_busy()
+        self._inside += 1
+        try:
+            async with self._turns:
+                self.running += 1
+                try:
+                    yield
+                finally:
+                    self.running -= 1
+        finally:
+            self._inside -= 1
+
+
+class BodyLimit:
+    """Middleware that reads a request's body whole, or turns it away when it is too large or too slow in coming."""
+
+    def __init__(self, app: ASGIApp, most: int, patience_s: float) -> None:
+        self._app = app
+        self._most = most
+        self._patience_s = patience_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand the request on with its body, if it is within the limits."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            async with asyncio.timeout(self._patience_s):
+                first = await self._read(Headers(scope=scope), receive)
+        except TimeoutError:
+            await too_slow().problem.response()(scope, receive, send)
+            return
+        except Rejected as error:
+            await error.problem.response()(scope, receive, send)
+            return
+        messages = [first]
+
+        async def replay() -> Message:
+            return messages.pop() if messages else await receive()
+
+        await self._app(scope, replay, send)
+
+    async def _read(self, headers: Headers, receive: Receive) -> Message:
+        declared = headers.get("content-length", "")
+        if declared.isdecimal() and int(declared) > self._most:
+            raise too_large(self._most)
+        body, more = b"", True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return message
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+            if len(body) > self._most:
+                raise too_large(self._most)
+        return {"type": "http.request", "body": body, "more_body": False}

@@ -1,0 +1,92 @@
+"""Numbers for Prometheus, in a registry of the app's own."""
+
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
+
+from serving.app.core.limits import ConcurrencyLimit
+from serving.app.release.manager import Readiness
+from serving.pipeline.types import Trace
+
+SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+HITS = (0, 1, 2, 4, 6, 8, 12, 20, 50, 100)
+
+
+class Metrics:
+    """All that is counted; one process, one registry."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+
+        def counter(name: str, about: str, *labels: str) -> Counter:
+            return Counter(f"touchstone_{name}", about, labels, registry=self.registry)
+
+        def gauge(name: str, about: str, *labels: str) -> Gauge:
+            return Gauge(f"touchstone_{name}", about, labels, registry=self.registry)
+
+        def histogram(name: str, about: str, *labels: str, buckets: tuple[float, ...] = SECONDS) -> Histogram:
+            return Histogram(f"touchstone_{name}", about, labels, buckets=buckets, registry=self.registry)
+
+        self._requests = counter("requests", "Requests by route and status", "route", "status")
+        self._request_seconds = histogram("request_seconds", "Time of a request by route", "route")
+        self._query_seconds = histogram("query_seconds", "Time of a query in the pipeline")
+        self._stage_seconds = histogram("stage_seconds", "Time of a query's stage", "stage")
+        self._first_token_seconds = histogram("first_token_seconds", "Time from asking a model to its first words, when streamed")
+        self._tokens = counter("tokens", "Tokens read and written by models", "model", "direction")
+        self._usd = counter("usd", "Money spent on models; simulated: that of a model a local one stands in for", "model", "simulated")
+        self._unpriced = counter("unpriced_calls", "Model calls whose price or tokens are unknown", "model")
+        self._answers = counter("answers", "Queries answered, by tier", "tier")
+        self._refused = counter("refused", "Queries answered by a refusal")
+        self._cache_hits = counter("cache_hits", "Queries answered from the cache")
+        self._guard = counter("guard_verdicts", "What guards decided", "side", "action")
+        self._hits = histogram("hits", "Passages found for a query", buckets=HITS)
+        self._running = gauge("queries_in_flight", "Queries being worked on")
+        self._waiting = gauge("queries_waiting", "Queries waiting for their turn")
+        self._ready = gauge("ready", "1 when questions are answered")
+        self._current = gauge("release_current", "1 when the release served is the one that the channel promotes")
+        self._release = gauge("release_info", "The release being served", "digest", "index", "channel")
+
+    def watch(self, gate: ConcurrencyLimit) -> None:
+        """Read the numbers of the gate whenever they are asked for."""
+        self._running.set_function(lambda: gate.running)
+        self._waiting.set_function(lambda: gate.waiting)
+
+    def state(self, state: Readiness) -> None:
+        """Take down what is served now."""
+        self._ready.set(state.ready)
+        self._current.set(state.current)
+        self._release.clear()
+        if state.ready:
+            self._release.labels(state.loaded, state.index, state.channel).set(1)
+
+    def request(self, route: str, status: int, seconds: float) -> None:
+        """Count a request."""
+        self._requests.labels(route, str(status)).inc()
+        self._request_seconds.labels(route).observe(seconds)
+
+    def query(self, trace: Trace) -> None:
+        """Count a query by its trace."""
+        self._query_seconds.observe(trace.milliseconds / 1000)
+        for stage in trace.stages:
+            self._stage_seconds.labels(stage.stage).observe(stage.milliseconds / 1000)
+        if trace.first_token_ms is not None:
+            self._first_token_seconds.observe(trace.first_token_ms / 1000)
+        for usage in trace.usage:
+            self._tokens.labels(usage.model, "input").inc(usage.input_tokens)
+            self._tokens.labels(usage.model, "output").inc(usage.output_tokens)
+            self._usd.labels(usage.model, _yes(usage.simulated)).inc(usage.usd)
+            if not usage.priced:
+                self._unpriced.labels(usage.model).inc(usage.calls)
+        for verdict in trace.guard:
+            self._guard.labels(verdict.side, verdict.action.value).inc()
+        self._answers.labels(trace.route.tier if trace.route else "none").inc()
+        self._refused.inc(trace.answer.refused)
+        self._cache_hits.inc(trace.cached)
+        if trace.route is not None:  # a blocked or remembered question searched nothing
+            self._hits.observe(len(trace.hits))
+
+
+def _yes(value: Any) -> str:
+    return "true" if value else "false"

@@ -1,0 +1,85 @@
+"""The door every request passes: an id, one line in the log, one count, and no exception that gets out."""
+
+import re
+import time
+from typing import Final
+from uuid import uuid4
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serving.app.core.problems import Rejected, problem_of
+from serving.app.core.service import Service
+from serving.app.core.telemetry import caller_trace
+from serving.app.query.service import ClientGone
+from serving.pipeline.errors import TouchstoneError
+
+_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_QUIET: Final = frozenset({"/livez", "/readyz", "/metrics"})  # asked every few seconds by machines
+GONE = 499  # in log and metrics: the client left before the answer
+
+
+class RequestMiddleware:
+    """Middleware around the whole app."""
+
+    def __init__(self, app: ASGIApp, service: Service, routes: frozenset[str]) -> None:
+        self._app = app
+        self._service = service
+        self._routes = routes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on and note what came of it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        request_id = _request_id(headers.get("x-request-id"))
+        state = scope.setdefault("state", {})
+        state |= {"request_id": request_id, "facts": {}, "error": None}
+        begin, status = time.perf_counter(), 0
+
+        async def note(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                mark(MutableHeaders(scope=message), request_id)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, note)
+        except ClientGone:
+            pass
+        except Exception as error:  # noqa: BLE001 — a client reads a problem, never a traceback
+            state["error"] = error
+            if not status:
+                await problem_of(error).response()(scope, receive, note)
+        finally:
+            self._note(scope, status or GONE, time.perf_counter() - begin, caller_trace(headers.get("traceparent")))
+
+    def _note(self, scope: Scope, status: int, seconds: float, caller: dict[str, str]) -> None:
+        state, path = scope["state"], scope["path"]
+        route = path if path in self._routes else "other"
+        self._service.metrics.request(route, status, seconds)
+        log = self._service.log.bind(request_id=state["request_id"], **caller)
+        facts = {"method": scope["method"], "route": route, "status": status, "milliseconds": round(seconds * 1000, 3), **state["facts"]}
+        error = state["error"]
+        if isinstance(error, TouchstoneError):  # its message is written for eyes: no question in it, no secret
+            log.error("request", **facts, error=f"{type(error).__name__}: {error}")
+        elif error is not None and status >= 500 and not isinstance(error, (Rejected, TimeoutError)):
+            log.error("request", **facts, exc_info=error)
+        elif path in _QUIET:
+            log.debug("request", **facts)
+        else:
+            log.info("request", **facts)
+
+
+def mark(headers: MutableHeaders, request_id: str) -> None:
+    """Put on a response what each of them bears."""
+    headers["X-Request-ID"] = request_id
+    headers["X-Content-Type-Options"] = "nosniff"
+    headers.setdefault("Cache-Control", "no-store")
+
+
+def _request_id(given: str | None) -> str:
+    """The caller's own id if it is a plain word, else a new one."""
+    return given if given and _ID.fullmatch(given) else uuid4().hex

@@ -1,0 +1,38 @@
+"""What every route works with."""
+
+from dataclasses import dataclass
+from typing import cast
+
+from fastapi import Request
+from structlog.typing import FilteringBoundLogger
+
+from serving.app.core.auth import Keys
+from serving.app.core.limits import ConcurrencyLimit
+from serving.app.core.metrics import Metrics
+from serving.app.core.problems import not_ready
+from serving.app.release.loaded import LoadedRelease
+from serving.app.release.manager import ReleaseManager
+from serving.app.settings import AppSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """The parts of one running API."""
+
+    settings: AppSettings
+    keeper: ReleaseManager
+    gate: ConcurrencyLimit
+    keys: Keys | None
+    metrics: Metrics
+    log: FilteringBoundLogger
+
+    def loaded(self) -> LoadedRelease:
+        """The release being served, or a 503."""
+        if self.keeper.serving is None:
+            raise not_ready()
+        return self.keeper.serving
+
+
+def service_of(request: Request) -> Service:
+    """The service that a request has come to."""
+    return cast(Service, request.app.state.service)

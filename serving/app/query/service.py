@@ -1,0 +1,74 @@
+"""One question's way through the API: who asks, may it, its turn, its time, its answer."""
+
+import asyncio
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from fastapi import Request
+from starlette.types import Receive
+
+from serving.app.core.auth import principal_of
+from serving.app.core.problems import too_long
+from serving.app.core.service import Service, service_of
+from serving.app.core.telemetry import facts_of_query, facts_of_trace
+from serving.app.query.wire import AnswerOut, QueryIn
+from serving.pipeline.pipeline import Emit, RagPipeline
+from serving.pipeline.types import Query
+
+T = TypeVar("T")
+
+
+class ClientGone(Exception):
+    """The client has hung up; nobody reads what we would say."""
+
+
+class QueryService:
+    """A question that has been let in; `answer` works on it."""
+
+    def __init__(self, service: Service, pipeline: RagPipeline, query: Query, facts: dict[str, Any], *, with_trace: bool) -> None:
+        self._service = service
+        self._pipeline = pipeline
+        self._query = query
+        self._facts = facts  # for the log
+        self._with_trace = with_trace
+
+    @classmethod
+    def admit(cls, request: Request, body: QueryIn, *, with_trace: bool) -> "QueryService":
+        """Let a question in, or raise why not."""
+        service = service_of(request)
+        principal = principal_of(request, service.keys)
+        if len(body.question) > service.settings.max_question_chars:
+            raise too_long(len(body.question), service.settings.max_question_chars)
+        query = body.query(principal, request.state.request_id)
+        request.state.facts |= facts_of_query(query)
+        pipeline = service.loaded().pipeline
+        return cls(service, pipeline, query, request.state.facts, with_trace=with_trace and service.settings.expose_trace)
+
+    async def answer(self, emit: Emit | None = None) -> AnswerOut:
+        """The answer, when it is its turn and within its time."""
+        async with asyncio.timeout(self._service.settings.request_timeout_s), self._service.gate.turn():
+            trace = await self._pipeline.answer(self._query, emit=emit)
+        self._service.metrics.query(trace)
+        self._facts |= facts_of_trace(trace)
+        return AnswerOut.of(trace, with_trace=self._with_trace)
+
+
+async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+    """The result of some work, which is cancelled when the client hangs up."""
+    working, gone = asyncio.ensure_future(work), asyncio.ensure_future(_gone(receive))
+    try:
+        await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientGone
+        return working.result()
+    finally:
+        for task in (working, gone):
+            task.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await task
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,80 @@
+"""Server-Sent Events: the answer's words as they come, then the whole answer."""
+
+import asyncio
+import json
+from contextlib import suppress
+from typing import Any
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from serving.app.core.problems import problem_of
+from serving.app.query.service import ClientGone, QueryService, unless_gone
+
+PING_S = 15.0  # a comment after so much silence keeps proxies from hanging up
+PING = b": still at it\n\n"
+
+
+class AnswerStream(Response):
+    """`token` events, then one `answer`, or one `error`; a failure before the first event is a plain problem with its status."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, asking: QueryService, *, ping_s: float = PING_S) -> None:
+        super().__init__(headers={"X-Accel-Buffering": "no"})  # tells nginx not to gather the events
+        del self.headers["content-length"]
+        self._asking = asking
+        self._ping_s = ping_s
+        self._events: asyncio.Queue[bytes | None] = asyncio.Queue()  # None: there will be no more
+        self._spoken = False
+        self._started = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the events; the work ends when the client hangs up."""
+        try:
+            await unless_gone(receive, self._run(send))
+        except ClientGone:
+            raise
+        except Exception as error:
+            if not self._started:
+                raise
+            scope["state"]["error"] = error  # the status is sent already: the failure has to be an event
+            await self._write(send, event("error", problem_of(error).body), more=False)
+
+    async def _run(self, send: Send) -> None:
+        work = asyncio.ensure_future(self._asking.answer(self._emit))
+        work.add_done_callback(lambda _: self._events.put_nowait(None))
+        try:
+            while (data := await self._next()) is not None:
+                await self._write(send, data)
+            answer = work.result()
+            if not self._spoken:  # remembered, blocked or withheld until checked: no word was streamed
+                await self._write(send, event("token", {"text": answer.answer}))
+            await self._write(send, event("answer", answer.model_dump(mode="json")), more=False)
+        finally:
+            work.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await work
+
+    def _emit(self, text: str) -> None:
+        self._spoken = True
+        self._events.put_nowait(event("token", {"text": text}))
+
+    async def _next(self) -> bytes | None:
+        """The next event, or a comment when none came for long."""
+        try:
+            async with asyncio.timeout(self._ping_s):
+                return await self._events.get()
+        except TimeoutError:
+            return PING
+
+    async def _write(self, send: Send, data: bytes, *, more: bool = True) -> None:
+        if not self._started:
+            self._started = True
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": data, "more_body": more})
+
+
+def event(name: str, data: dict[str, Any]) -> bytes:
+    """One event; JSON has no bare line breaks, so its data is one line."""
+    return f"event: {name}\ndata: {json.dumps(data, ensure_ascii=False, separators=(',', ':'))}\n\n".encode()

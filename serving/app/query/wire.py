@@ -1,0 +1,192 @@
+"""What goes over the wire, in and out."""
+
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from serving.app.release.loaded import LoadedRelease
+from serving.app.release.manager import Readiness
+from serving.pipeline.types import Principal, Query, Trace
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+Value = Annotated[str, StringConstraints(max_length=200)]
+
+
+class Wire(BaseModel):
+    """A message."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class QueryIn(Wire):
+    """A question and where to look; it says nothing of who asks."""
+
+    question: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)] = Field(description="what to answer")
+    domains: tuple[Name, ...] = Field(default=(), max_length=32, description="look only here; empty: everywhere the caller may")
+    metadata: dict[Name, Value] = Field(default_factory=dict, max_length=16, description="look only in documents with these values")
+
+    def query(self, principal: Principal, request_id: str) -> Query:
+        """The question as the pipeline takes it."""
+        return Query(self.question, principal, self.domains, self.metadata, request_id)
+
+
+class CitationOut(Wire):
+    """One `[n]` of the answer and the very text it points to."""
+
+    marker: int
+    document: str
+    title: str = ""
+    heading: str = ""
+    start: int = Field(description="offset of the text in its document, in characters")
+    end: int
+    text: str = ""
+
+
+class RouteOut(Wire):
+    """Which tier of model answered, and why."""
+
+    tier: str
+    reason: str
+
+
+class UsageOut(Wire):
+    """What the answer cost."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    usd: float = 0.0
+    simulated: bool = Field(default=False, description="the money is that of a model a local one stands in for")
+    priced: bool = Field(default=True, description="false: a price or the tokens are unknown, and usd is not the whole cost")
+
+    @classmethod
+    def of(cls, trace: Trace) -> Self:
+        """All calls of a query together."""
+        calls = trace.usage
+        return cls(
+            input_tokens=sum(usage.input_tokens for usage in calls),
+            output_tokens=sum(usage.output_tokens for usage in calls),
+            usd=trace.usd,
+            simulated=any(usage.simulated for usage in calls),
+            priced=all(usage.priced for usage in calls),
+        )
+
+
+class AnswerOut(Wire):
+    """The answer with what it stands on."""
+
+    answer: str
+    citations: tuple[CitationOut, ...] = ()
+    refused: bool = Field(description="the passages do not answer, or a guard said no")
+    truncated: bool = Field(default=False, description="the model hit its output limit")
+    cached: bool = False
+    model: str
+    route: RouteOut | None = Field(default=None, description="null when no model was needed")
+    usage: UsageOut
+    milliseconds: float
+    release: str
+    trace_id: str
+    trace: dict[str, Any] | None = Field(default=None, description="all that happened, where the server exposes it and ?trace=1 asks")
+
+    @classmethod
+    def of(cls, trace: Trace, *, with_trace: bool = False) -> Self:
+        """A trace as the caller reads it."""
+        return cls(
+            answer=trace.answer.text,
+            citations=citations(trace),
+            refused=trace.answer.refused,
+            truncated=trace.answer.truncated,
+            cached=trace.cached,
+            model=trace.answer.model,
+            route=RouteOut(tier=trace.route.tier, reason=trace.route.reason) if trace.route else None,
+            usage=UsageOut.of(trace),
+            milliseconds=trace.milliseconds,
+            release=trace.release_digest,
+            trace_id=trace.id,
+            trace=plain(trace) if with_trace else None,
+        )
+
+
+class ReleaseOut(Wire):
+    """What is served, and the evidence for it."""
+
+    digest: str
+    channel: str
+    loaded_at: str
+    config: dict[str, Any] = Field(description="every setting of the configuration by its dotted path")
+    index: dict[str, Any]
+    evidence: dict[str, Any]
+
+    @classmethod
+    def of(cls, loaded: LoadedRelease, channel: str) -> Self:
+        """A loaded release."""
+        manifest = loaded.pipeline.index.manifest
+        shown = {"recipe", "corpus", "corpus_digest", "documents", "chunks", "embedder_version", "store_version", "created_at"}
+        return cls(
+            digest=loaded.digest,
+            channel=channel,
+            loaded_at=loaded.loaded_at,
+            config=loaded.release.config.flat(),
+            index=manifest.model_dump(mode="json", include=shown),
+            evidence=dict(loaded.release.evidence),
+        )
+
+
+class ReadyOut(Wire):
+    """Whether questions are answered, by what, and why not."""
+
+    ready: bool
+    current: bool = Field(description="what is loaded is what the channel promotes")
+    channel: str
+    promoted: str
+    loaded: str
+    index: str
+    reason: str
+
+    @classmethod
+    def of(cls, state: Readiness) -> Self:
+        """The keeper's state."""
+        return cls(
+            ready=state.ready,
+            current=state.current,
+            channel=state.channel,
+            promoted=state.promoted,
+            loaded=state.loaded,
+            index=state.index,
+            reason=state.reason,
+        )
+
+
+class ProblemOut(Wire):
+    """A failure (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+
+
+def citations(trace: Trace) -> tuple[CitationOut, ...]:
+    """The citations of an answer with their texts; those of a remembered answer have places only, as its passages are gone."""
+    chunks = {hit.chunk.id: hit.chunk for hit in trace.passages}
+    found: list[CitationOut] = []
+    for citation in trace.answer.citations:
+        chunk, span = chunks.get(citation.chunk_id), citation.span
+        shown = {"title": chunk.title, "heading": chunk.heading, "text": chunk.text} if chunk else {}
+        found.append(CitationOut(marker=citation.marker, document=span.document_id, start=span.start, end=span.end, **shown))
+    return tuple(found)
+
+
+def plain(value: Any) -> Any:
+    """A value of the pipeline as JSON-like data."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (set, frozenset)):
+        return sorted(plain(item) for item in value)
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value.value if isinstance(value, Enum) else value

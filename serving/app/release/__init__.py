@@ -1,0 +1,1 @@
+"""The release in memory, and the watch over the channel that names it."""

@@ -1,0 +1,58 @@
+"""A release in memory, proven to be what its digest promises, and warm."""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from serving.app.settings import AppSettings
+from serving.pipeline.build import build_pipeline
+from serving.pipeline.errors import IntegrityError
+from serving.pipeline.index.build import OpenIndex, open_index
+from serving.pipeline.pipeline import RagPipeline
+from serving.pipeline.types import Query
+from serving.release.bundle import Release, load_release
+
+WARM_UP = Query("What is this service for?", id="warm-up")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedRelease:
+    """A release that is ready to answer."""
+
+    release: Release
+    pipeline: RagPipeline
+    loaded_at: str
+
+    @property
+    def digest(self) -> str:
+        """Digest of what is in memory, recomputed from it; `load` has seen that it is the release's."""
+        return self.pipeline.config_digest
+
+
+async def load(settings: AppSettings, digest: str, before: LoadedRelease | None = None) -> LoadedRelease:
+    """Load and prove a release, and ask it one question; the embedding model of the one before is kept if it is the same."""
+    release = await asyncio.to_thread(load_release, settings.releases, digest)
+    embedder = release.config.index.embedder
+    same = before is not None and before.release.config.index.embedder == embedder
+    embeddings = before.pipeline.index.embeddings if before is not None and same else None
+    index = await open_index(release.config, release.index.corpus_digest, settings=settings, embeddings=embeddings)
+    prove_index(release, index)
+    pipeline = await asyncio.to_thread(build_pipeline, release.config, index, release.prompts, settings, release_digest=digest)
+    if pipeline.config_digest != digest:
+        raise IntegrityError(f"Release {digest} was promoted, but what was loaded hashes to {pipeline.config_digest}.")
+    async with asyncio.timeout(settings.request_timeout_s):
+        await pipeline.answer(WARM_UP)
+    return LoadedRelease(release, pipeline, datetime.now(UTC).isoformat(timespec="seconds"))
+
+
+def prove_index(release: Release, index: OpenIndex) -> None:
+    """Raise unless the index is the one that the release was evaluated with."""
+    recipe = release.config.digest("index", corpus=index.manifest.corpus_digest)
+    if recipe != release.index.recipe:
+        raise IntegrityError(
+            f"Release {release.digest} was proven on the index {release.index.recipe}; what was opened hashes to {recipe}."
+        )
+    for fact in ("recipe", "corpus_digest", "embedder_version", "dimensions", "documents", "chunks"):
+        promised, found = getattr(release.index, fact), getattr(index.manifest, fact)
+        if promised != found:
+            raise IntegrityError(f"Release {release.digest} was proven on an index with {fact} {promised!r}; the one here has {found!r}.")

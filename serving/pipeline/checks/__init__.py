@@ -1,0 +1,1 @@
+"""Detectors that guards and metrics share."""

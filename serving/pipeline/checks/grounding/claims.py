@@ -1,0 +1,63 @@
+"""The claims of an answer: its sentences, each with the passages it cites."""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from serving.pipeline.answer.cite import markers
+from serving.pipeline.checks.grounding.terms import terms
+from serving.pipeline.text.sentences import sentences
+from serving.pipeline.types import Hit, Trace
+
+_MARKS: Final = re.compile(r"\s*\[\s*\d{1,3}(?:\s*[,;–-]\s*\d{1,3}){0,20}\s*\]")
+_LEADING: Final = re.compile(r"\A(?:\s*\[\s*\d{1,3}(?:\s*[,;–-]\s*\d{1,3}){0,20}\s*\])+[\s.]*")
+_BULLET: Final = re.compile(r"\A\s*(?:[-*+•–]|\(?\d{1,2}[.)]|\(?[a-h][.)])\s+")
+_TALK: Final = re.compile(
+    r"\A(?:here (?:is|are)|below (?:is|are)|in (?:summary|short)|according to|based on|i hope|let me know|sure|certainly|of course|"
+    r"thank|hello|hi|the following|see|please (?:see|note|let))\b",
+    re.IGNORECASE,
+)
+_MOST_TALK: Final = 4  # terms: a longer sentence that begins so says something
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One claim of an answer, without its markers, and the numbers of the passages it cites."""
+
+    text: str
+    cited: tuple[int, ...]
+
+
+def claims_of(answer: str) -> list[Said]:
+    """What an answer asserts; headings, questions, lead-ins and talk about the answer assert nothing."""
+    found: list[Said] = []
+    for start, end in sentences(answer):
+        text = answer[start:end]
+        leading = _LEADING.match(text)
+        if leading and found:  # "It is paid. [1] Another …": the mark belongs to what came before
+            previous = found.pop()
+            found.append(Said(previous.text, tuple(dict.fromkeys([*previous.cited, *markers(leading[0])]))))
+            text = text[leading.end() :]
+        bare = _BULLET.sub("", _MARKS.sub("", text)).strip()
+        found.append(Said(bare, tuple(dict.fromkeys(markers(text)))))
+    return [said for said in found if _asserts(said)]
+
+
+def passages_for(said: Said, trace: Trace) -> tuple[str, ...]:
+    """The passages a claim cites, or all of the prompt's where it cites none that exists."""
+    cited = [trace.passages[number - 1] for number in said.cited if 0 < number <= len(trace.passages)]
+    return tuple(_shown(hit) for hit in cited or trace.passages)
+
+
+def _shown(hit: Hit) -> str:
+    """A passage as the prompt shows it, with its title and section."""
+    head = " > ".join(part for part in (hit.chunk.title, hit.chunk.heading) if part)
+    return f"{head}\n\n{hit.chunk.text}" if head else hit.chunk.text
+
+
+def _asserts(said: Said) -> bool:
+    text = said.text.strip()
+    if not text or text.startswith("#") or text.rstrip("*_\"'”’)").endswith((":", "?")):
+        return False
+    found = terms(text)
+    return bool(found) and not (len(found) <= _MOST_TALK and not said.cited and _TALK.match(text))

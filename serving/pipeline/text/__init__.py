@@ -1,0 +1,1 @@
+"""Words, stems and sentences: how text is read, once for all rooms."""

@@ -1,3 +1,0 @@
-from tests.harness.world import world
-
-__all__ = ["world"]

@@ -1,0 +1,226 @@
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from harness.metrics import DEFAULT
+from harness.results.clusters import FEWEST, cluster_of, clusters_of
+from harness.stats import ALPHA, Comparison, cases_needed, compare, holm, mean_interval, minimum_detectable, percentile, rate_interval
+from harness.stats.flips import flip_test
+from harness.stats.intervals import skewed_ends, t_ends
+from serving.pipeline.errors import ConfigError
+from tests.support.making import a_case, unanswerable
+
+
+def numbers(*values: float) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
+    return np.asarray(values, dtype=np.float64)
+
+
+def test_nothing_scored_is_none_and_one_value_is_its_own_interval() -> None:
+    assert mean_interval([]).mean is None
+    one = mean_interval([0.25])
+    assert (one.mean, one.low, one.high, one.count) == (0.25, 0.25, 0.25, 1)
+    same = mean_interval([0.5] * 20)
+    assert (same.low, same.high) == (0.5, 0.5)
+
+
+def test_twenty_of_twenty_do_not_prove_perfection() -> None:
+    # Wilson, worked by hand: 20 / (20 + 1.959964²) = 0.8389
+    found = mean_interval([1.0] * 20)
+    assert (found.mean, found.high) == (1.0, 1.0)
+    assert found.low == pytest.approx(0.8389, abs=5e-5)
+
+
+def test_a_rate_has_wilsons_interval_as_scipy_gives_it() -> None:
+    for successes, count in ((0, 10), (3, 30), (15, 30), (29, 30), (500, 500)):
+        found = rate_interval(successes, count)
+        ours = mean_interval([1.0] * successes + [0.0] * (count - successes))
+        theirs = stats.binomtest(successes, count).proportion_ci(method="wilson")
+        assert (found.low, found.high) == (pytest.approx(theirs.low, abs=1e-12), pytest.approx(theirs.high, abs=1e-12))
+        assert ours == found
+    assert rate_interval(0, 0).mean is None
+    with pytest.raises(ValueError, match="5 successes of 4"):
+        rate_interval(5, 4)
+
+
+def test_a_t_interval_is_that_of_the_textbook() -> None:
+    # 1, 2, 3, 4: mean 2.5, deviation 1.290994, standard error 0.645497, t(0.975; 3) = 3.182446
+    ends = t_ends(numbers(1, 2, 3, 4))
+    assert (ends.low, ends.high) == (pytest.approx(2.5 - 2.054260, abs=1e-5), pytest.approx(2.5 + 2.054260, abs=1e-5))
+
+
+def test_skewness_moves_the_interval_to_the_side_of_the_long_tail() -> None:
+    even, tailed = numbers(1, 2, 3, 4), numbers(0, 0, 0, 0, 1, 1, 2, 8)
+    assert skewed_ends(even).low == pytest.approx(t_ends(even).low)
+    plain, moved = t_ends(tailed), skewed_ends(tailed)
+    assert moved.low > plain.low
+    assert moved.high > plain.high
+
+
+def test_an_end_of_a_skewed_interval_solves_halls_cubic() -> None:
+    values = numbers(0, 0, 0, 0, 1, 1, 2, 8)
+    count, mean = len(values), values.mean()
+    skew = 0.5 * stats.skew(values)  # half of the sample's
+    studentised = (mean - skewed_ends(values).low) / (values.std(ddof=1) / math.sqrt(count))
+    a = skew / math.sqrt(count)
+    assert studentised + a * studentised**2 / 3 + a**2 * studentised**3 / 27 + a / 6 == pytest.approx(stats.t.ppf(0.975, count - 1))
+
+
+def test_scores_between_0_and_1_have_a_mean_between_0_and_1() -> None:
+    found = mean_interval([1.0] * 9 + [0.3])
+    assert found.high == 1.0
+    assert mean_interval([0.0] * 9 + [700.0]).high > 1.0  # milliseconds are no score
+
+
+def test_repeated_cases_of_a_cluster_count_once() -> None:
+    for values in ([0.1, 0.4, 0.7, 0.9, 0.2], [1.0, 0.0, 1.0, 1.0, 0.0]):
+        once = mean_interval(values)
+        twice = mean_interval(values + values, [*"abcde", *"abcde"])
+        assert (twice.low, twice.high) == (pytest.approx(once.low), pytest.approx(once.high))
+        alone = mean_interval(values + values)
+        assert alone.low > once.low  # type: ignore[operator]
+    all_right = mean_interval([1.0] * 6, [*"aabbcc"])
+    assert all_right.low == rate_interval(3, 3).low
+
+
+def test_clusters_of_one_are_no_clusters() -> None:
+    values = list(np.random.default_rng(2).random(12))
+    assert mean_interval(values, [str(n) for n in range(12)]) == mean_interval(values)
+    assert compare([0.0] * 12, values, [str(n) for n in range(12)]) == compare([0.0] * 12, values)
+    with pytest.raises(ValueError, match="2 clusters were named for 12 values"):
+        mean_interval(values, ["a", "b"])
+
+
+def test_a_cluster_flips_as_a_whole() -> None:
+    # 5 clusters of 2, each difference +1: of 2⁵ patterns 2 are as extreme, not of 2¹⁰
+    clusters = [*"aabbccddee"]
+    assert compare([0.0] * 10, [1.0] * 10, clusters).p_value == pytest.approx(2 / 32)
+    assert compare([0.0] * 10, [1.0] * 10).p_value == pytest.approx(2 / 1024)
+
+
+def test_equal_configurations_are_a_tie_and_a_clear_gain_is_better() -> None:
+    rng = np.random.default_rng(5)
+    before = list(rng.random(60))
+    same = compare(before, before)
+    assert (same.outcome, same.p_value, same.low, same.high, same.detectable) == ("tie", 1.0, 0.0, 0.0, 0.0)
+    after = [value + 0.2 * shift for value, shift in zip(before, rng.random(60), strict=True)]
+    assert compare(before, after).outcome == "better"
+    assert compare(after, before).outcome == "worse"
+    assert compare(after, before, higher_is_better=False).outcome == "better"
+
+
+def test_the_same_scores_give_the_same_verdict_every_time() -> None:
+    before, after = np.random.default_rng(1).random((2, 40)).tolist()
+    assert compare(before, after) == compare(before, after)
+
+
+def test_the_permutation_test_equals_the_exact_p_value_worked_by_hand() -> None:
+    assert flip_test(numbers(1, 1, 1, 1, 1)) == pytest.approx(2 / 32)
+    assert flip_test(numbers(0, 0, 1, 1, 1, 1, 1)) == pytest.approx(2 / 32)  # a difference of 0 says nothing
+    assert flip_test(numbers(1, 2, 3)) == pytest.approx(2 / 8)  # only +++ and −−− reach 6
+    assert flip_test(numbers(1, 2, -3)) == 1.0
+    # 1, 2, −4: sum −1. Of the eight sums ±1 (twice each: 1+2−4, 1−2… none), ±3, ±5, ±7 all reach 1
+    assert flip_test(numbers(1, 2, -4)) == 1.0
+    assert flip_test(numbers(4, 2, -1)) == pytest.approx(4 / 8)  # sum 5; −7, −5, 5, 7 reach it
+
+
+def test_binary_scores_have_mcnemars_exact_test() -> None:
+    # 8 gained, 2 lost: 2 · (1 + 10 + 45) / 2¹⁰
+    assert flip_test(numbers(*[1.0] * 8, *[-1.0] * 2, *[0.0] * 20)) == pytest.approx(112 / 1024)
+
+
+def test_differences_that_are_equal_but_for_rounding_are_equal() -> None:
+    assert flip_test(numbers(0.1 + 0.2, 0.3, 0.3, 0.3, 0.3)) == pytest.approx(2 / 32)
+
+
+@pytest.mark.parametrize("count", [14, 40, 300])
+def test_drawn_signs_give_scipys_p_value_within_noise(count: int) -> None:
+    rng = np.random.default_rng(count)
+    difference = rng.exponential(1.0, count) - 0.75
+    theirs = stats.permutation_test(
+        (difference,),
+        lambda sample, axis: sample.mean(axis=axis),
+        permutation_type="samples",
+        n_resamples=30_000,
+        vectorized=True,
+        batch=1000,
+        rng=np.random.default_rng(1),
+    ).pvalue
+    assert flip_test(difference) == pytest.approx(theirs, abs=4 * math.sqrt(max(theirs * (1 - theirs), 1e-4) / 9999) + 1e-3)
+
+
+def test_a_drawn_p_value_is_never_zero() -> None:
+    assert flip_test(np.linspace(1, 2, 200)) == 1 / 10_000
+
+
+def test_holm_corrects_as_worked_by_hand() -> None:
+    def one(p: float, difference: float = 0.1) -> Comparison:
+        return Comparison(difference, 0, 0, p, 10, 0, "tie")
+
+    found = holm([one(0.04), one(0.01), one(0.03)])
+    assert [pytest.approx(c.p_value) for c in found] == [0.06, 0.03, 0.06]
+    assert [c.outcome for c in found] == ["tie", "better", "tie"]
+    assert holm([one(0.01, -0.1)])[0].outcome == "worse"
+    assert [c.outcome for c in holm([one(0.01), one(0.01)], higher_is_better=[True, False])] == ["better", "worse"]
+    assert holm([]) == []
+
+
+def test_cases_needed_are_those_of_the_textbook() -> None:
+    # paired t test, two sides, 5 %, 80 %: 199, 34 and 15 pairs for effects of 0.2, 0.5 and 0.8 deviations
+    assert [cases_needed(1.0, effect) for effect in (0.2, 0.5, 0.8)] == [199, 34, 15]
+    assert cases_needed(1.0, -0.5) == 34
+    assert cases_needed(0.0, 0.1) == 2
+
+
+@pytest.mark.parametrize("count", [10, 30, 100, 500])
+def test_what_is_detectable_is_detected_four_times_in_five(count: int) -> None:
+    effect = minimum_detectable(1.0, count)
+    reach = stats.t.ppf(0.975, count - 1)
+    power = stats.nct.sf(reach, count - 1, effect * math.sqrt(count))
+    assert power == pytest.approx(0.8, abs=0.005)
+    assert cases_needed(1.0, effect) == count
+    assert minimum_detectable(2.0, count) == pytest.approx(2 * effect)
+
+
+def test_one_case_detects_nothing_and_what_does_not_vary_shows_all() -> None:
+    assert minimum_detectable(0.3, 1) == math.inf
+    assert minimum_detectable(0.0, 1) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [((0.3, 0.0), "No number of cases"), ((0.3, math.nan), "No number"), ((-1.0, 0.1), "A spread"), ((0.3, 1e-9), "No number")],
+)
+def test_a_difference_out_of_reach_is_refused(arguments: tuple[float, float], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        cases_needed(*arguments)
+
+
+def test_a_share_is_between_0_and_1() -> None:
+    with pytest.raises(ConfigError, match="power is a share"):
+        minimum_detectable(0.3, 10, power=1.0)
+
+
+def test_percentiles_of_nothing_are_none() -> None:
+    assert percentile([], 0.5) is None
+    assert percentile([1.0, 2.0, 3.0], 0.5) == 2.0
+
+
+def test_cases_on_one_document_are_one_cluster() -> None:
+    assert cluster_of(a_case(id="a")) == cluster_of(a_case(id="b"))
+    assert cluster_of(unanswerable(id="u")) != cluster_of(unanswerable(id="v"))
+    assert cluster_of(unanswerable(id="u", group="g")) == cluster_of(unanswerable(id="v", group="g"))
+
+
+def test_too_few_documents_make_no_clusters() -> None:
+    cases = [unanswerable(id=f"u{n}") for n in range(FEWEST)]
+    assert clusters_of(cases[1:]) is None
+    assert clusters_of(cases) == [f"case:u{n}" for n in range(FEWEST)]
+
+
+def test_as_many_clusters_are_asked_for_as_let_a_test_survive_the_correction_over_the_default_metrics() -> None:
+    def least_p(clusters: int) -> float:
+        return len(DEFAULT) * compare([0.0] * clusters, [1.0] * clusters).p_value  # all differ the same way
+
+    assert least_p(FEWEST) <= ALPHA < least_p(FEWEST - 1)

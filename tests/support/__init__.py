@@ -1,0 +1,1 @@
+"""Small worlds and values that many tests stand on."""
