@@ -43,7 +43,7 @@ def build_pipeline(
     clock = clock or SystemClock()
     retrieve, store, embeddings = config.retrieve, index.store, index.embeddings
     fusion = FUSIONS.build(retrieve.fusion)
-    chats = {"lite": connect(config.answer.models.lite, settings), "pro": connect(config.answer.models.pro, settings)}
+    chats = {tier: connect(spec, settings) for tier, spec in config.answer.models.items()}
     return RagPipeline(
         config_digest=config_digest(config, index.manifest.corpus_digest, prompts),
         index=index,

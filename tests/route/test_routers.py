@@ -37,9 +37,16 @@ def test_always_is_always_the_same(tier):
     assert {route(text, name="always", tier=tier).tier for text in (SIMPLE, HARD, "")} == {tier}
 
 
-def test_a_tier_that_does_not_exist_is_a_mistake_of_the_config():
-    with pytest.raises(ConfigError, match="tier"):
-        route(SIMPLE, name="always", tier="max")
+@pytest.mark.parametrize("field", ["tier", "simple", "complex"])
+def test_a_tier_that_does_not_exist_is_a_mistake_of_the_config(field):
+    name = "always" if field == "tier" else "rules"
+    with pytest.raises(ConfigError, match=rf"route\.router\.{field}: no tier 'max' in answer\.models\. Known: lite, pro\."):
+        RagConfig.parse({"route": {"router": {"name": name, field: "max"}}})
+
+
+def test_the_rules_choose_between_any_two_tiers():
+    assert (route(SIMPLE, simple="nano").tier, route(HARD, complex="max").tier) == ("nano", "max")
+    assert route(SIMPLE, hits(("legal", 1.0)), complex="max").tier == "max"
 
 
 def test_a_simple_question_is_lite_and_a_hard_one_pro():

@@ -137,12 +137,10 @@ class _Sum:
 
     def _answering(self, call: Call) -> CallCost:
         """One answer, by whichever model."""
-        settings, share = self.factory.settings, self.probe.pro_share
+        settings, shares = self.factory.settings, self.probe.tier_shares
         models = [PricedModel.of(spec, settings) for spec in self.reach.chats]
         tiers = self.reach.firsts[0].answer.models
-        return CallCost.of(
-            call, models, [(PricedModel.of(tiers.lite, settings), 1 - share), (PricedModel.of(tiers.pro, settings), share)], calls=ONE
-        )
+        return CallCost.of(call, models, [(PricedModel.of(spec, settings), shares[tier]) for tier, spec in tiers.items()], calls=ONE)
 
     def _call(self) -> Call:
         """The call that answers, over all that the space can reach."""

@@ -1,8 +1,9 @@
 """One tier for every question."""
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar
 
+from serving.pipeline.references import Tier
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.types import Hit, Query, Route
 
@@ -15,7 +16,7 @@ class AlwaysRouter:
     class Params(PlugInParams):
         """Which tier."""
 
-        tier: Literal["lite", "pro"] = "lite"
+        tier: Tier = "lite"
 
     def __init__(self, params: Params) -> None:
         self._params = params
