@@ -8,6 +8,7 @@ from serving.pipeline.registry import Spec
 from serving.pipeline.route import ROUTERS
 from serving.pipeline.route.features import domain_shares, features, flatness, parts
 from serving.pipeline.types import Chunk, Hit, Query
+from tests.support.parts import some_parts
 
 
 def hits(*pairs):
@@ -15,7 +16,7 @@ def hits(*pairs):
 
 
 def route(text, found=(), name="rules", **params):
-    return ROUTERS.build(Spec(name=name, **params)).route(Query(text), found)
+    return ROUTERS.build(Spec(name=name, **params), parts=some_parts()).route(Query(text), found)
 
 
 SIMPLE = "How many days of annual leave do I have?"

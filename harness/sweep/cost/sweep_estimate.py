@@ -23,6 +23,7 @@ from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import ConfigError, DataError
 from serving.pipeline.models import EMBEDDINGS
 from serving.pipeline.models.prices import price
+from serving.pipeline.parts import Parts
 from serving.pipeline.registry import Spec
 from serving.pipeline.retrieve import RERANKERS
 from serving.pipeline.retrieve.base import Billed
@@ -257,7 +258,7 @@ def _reranking(spec: Spec, settings: PipelineSettings, passages: int) -> tuple[f
     """Dollars of reranking so many passages, by whom where it is paid for, and whether the price is known."""
     if not issubclass(RERANKERS.load(spec.name), Billed):
         return 0.0, "", True
-    reranker = RERANKERS.build(spec, store=None, embeddings=None, settings=settings)
+    reranker = RERANKERS.build(spec, parts=Parts(settings))
     assert isinstance(reranker, Billed)
     use = reranker.usage([None] * passages)  # type: ignore[list-item]  # only how many there are counts
     return use.usd, use.model, use.priced

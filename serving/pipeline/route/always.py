@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
+from serving.pipeline.parts import Parts
 from serving.pipeline.references import Tier
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.types import Hit, Query, Route
@@ -18,7 +19,7 @@ class AlwaysRouter:
 
         tier: Tier = "lite"
 
-    def __init__(self, params: Params) -> None:
+    def __init__(self, params: Params, parts: Parts) -> None:
         self._params = params
 
     def route(self, query: Query, hits: Sequence[Hit]) -> Route:

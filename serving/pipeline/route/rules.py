@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from serving.pipeline.parts import Parts
 from serving.pipeline.references import Tier
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.route.features import domain_shares, features, parts
@@ -47,7 +48,7 @@ class RulesRouter:
         codes: float = _weight(-0.1, "numbers and part codes: most often one exact look-up")
         flatness: float = _weight(0.1, "no hit stands out")
 
-    def __init__(self, params: Params) -> None:
+    def __init__(self, params: Params, parts: Parts) -> None:
         self._params = params
 
     def route(self, query: Query, hits: Sequence[Hit]) -> Route:
