@@ -22,6 +22,7 @@ from serving.pipeline.config import RagConfig
 from serving.pipeline.index.build import build_index
 from serving.pipeline.index.corpus import Corpus
 from serving.pipeline.index.manifest import IndexManifest
+from serving.pipeline.observer import Observer
 from serving.pipeline.pipeline import Emit, RagPipeline
 from serving.pipeline.prompts import PromptLibrary
 from serving.pipeline.settings import PipelineSettings
@@ -150,9 +151,9 @@ class Interrupted:
     def index(self) -> Any:
         return self.inner.index
 
-    async def answer(self, query: Query, *, emit: Emit | None = None) -> Trace:
+    async def answer(self, query: Query, *, emit: Emit | None = None, observer: Observer | None = None) -> Trace:
         await self.before(query, emit)
-        return await self.inner.answer(query, emit=None if self.mute else emit)
+        return await self.inner.answer(query, emit=None if self.mute else emit, observer=observer)
 
 
 def interrupted(before: Answering, *, mute: bool = False) -> Loading:
