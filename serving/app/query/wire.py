@@ -135,12 +135,14 @@ class ReleaseOut(Wire):
     loaded_at: str
     config: dict[str, Any] = Field(description="every setting of the configuration by its dotted path")
     index: dict[str, Any]
-    evidence: dict[str, Any]
+    evidence: dict[str, Any] = Field(description="what proves it: the document that the channel names, without people's names")
+    evidence_digest: str
 
     @classmethod
     def of(cls, loaded: LoadedRelease, channel: str) -> Self:
         """A loaded release."""
         manifest = loaded.pipeline.index.manifest
+        evidence = loaded.release.evidence.get(loaded.evidence)
         shown = {"recipe", "corpus", "corpus_digest", "documents", "chunks", "embedder_version", "store_version", "created_at"}
         return cls(
             digest=loaded.digest,
@@ -148,7 +150,8 @@ class ReleaseOut(Wire):
             loaded_at=loaded.loaded_at,
             config=loaded.release.config.flat(),
             index=manifest.model_dump(mode="json", include=shown),
-            evidence=dict(loaded.release.evidence),
+            evidence=evidence.model_dump(mode="json", exclude={"who": True, "forced": {"who"}}) if evidence else {},
+            evidence_digest=loaded.evidence,
         )
 
 
