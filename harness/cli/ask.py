@@ -57,6 +57,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 async def _answer(query: Query, config_file: object, changes: object, corpus: str, channel: str, *, live: bool) -> Trace:
     from harness.evaluation.factory import PipelineFactory
+    from serving.pipeline.artefacts import BundledArtefacts
     from serving.pipeline.build import build_pipeline
     from serving.pipeline.index.build import open_index
 
@@ -70,7 +71,8 @@ async def _answer(query: Query, config_file: object, changes: object, corpus: st
         pointed = read_channel(releases, channel)
         release = load_release(releases, pointed.stable, evidence=pointed.evidence)
         index = await open_index(release.config, release.index.corpus_digest, settings=settings)
-        pipeline = build_pipeline(release.config, index, release.prompts, settings, release_digest=release.digest)
+        carried = BundledArtefacts(release.artefacts, release.place)
+        pipeline = build_pipeline(release.config, index, release.prompts, settings, release_digest=release.digest, artefacts=carried)
         return await pipeline.answer(query, emit=emit)
     with progress_line() as line:
         factory = PipelineFactory(
