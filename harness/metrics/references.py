@@ -18,7 +18,7 @@ _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 class AgainstReferences(Scoring):
     """The best agreement with any reference."""
 
-    def score(self, trace: Trace, case: Case) -> Score:
+    def measure(self, trace: Trace, case: Case) -> Score:
         """The agreement, or why there is nothing to agree with."""
         if not case.answerable:
             return self.skip("no reference: unanswerable")
