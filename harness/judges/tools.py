@@ -62,7 +62,9 @@ class Tools:
 
     def vectors(self, texts: Sequence[str]) -> Vectors:
         """A unit vector for each text."""
-        return NamedEmbeddings(self.model, self.embeddings).vectors(texts) if texts else np.empty((0, 0), dtype=np.float32)
+        if not texts:  # nothing is loaded for nothing
+            return np.empty((0, 0), dtype=np.float32)
+        return NamedEmbeddings(self.model, self.embeddings).vectors(texts)
 
     def asked(self, metric: str) -> Judge:
         """The judge, or a `ConfigError` that says how to name one."""

@@ -168,6 +168,14 @@ async def test_what_the_provider_tells_of_an_answer_is_kept(wrapped: BaseChatMod
     assert again.response_metadata["finish_reason"] == "stop"
 
 
+async def test_a_model_that_cannot_stream_tools_gives_its_call_in_one_piece(tmp_path: Path) -> None:
+    patient = patient_chat(Streaming(disable_streaming="tool_calling"), Patience("acme", PipelineSettings(_env_file=None)))
+    pieces = [piece async for piece in patient.astream("Where is Paris?", tools=[{"name": "look"}])]
+    assert [piece.text for piece in pieces if piece.text] == ["In France."]
+    pieces = [piece async for piece in patient.astream("Where is Paris?")]
+    assert [piece.text for piece in pieces if piece.text] == WORDS
+
+
 async def test_the_limit_of_the_outermost_reaches_the_model(wrapped: BaseChatModel) -> None:
     await with_output_limit(wrapped, 100).ainvoke("Where is Paris?")
     inner = wrapped.inner.inner.inner  # type: ignore[attr-defined]

@@ -91,7 +91,7 @@ class OuterChat(AsyncChat):
     async def _ask_in_chunks(self, call: ChatCall) -> AsyncGenerator[AIMessageChunk, None]:
         """The other model's chunks; its whole message as one where it cannot stream."""
         model = self._limited_inner()
-        if not streams(model):
+        if not streams(model, call):
             message = await self._ask(call)
             yield AIMessageChunk(**message.model_dump(exclude={"type"}))
             return
@@ -99,9 +99,10 @@ class OuterChat(AsyncChat):
             yield chunk_message(chunk)
 
 
-def streams(model: BaseChatModel) -> bool:
-    """Whether a model streams."""
-    return model.disable_streaming is not True and any(has_own(model, method) for method in ("_astream", "_stream"))
+def streams(model: BaseChatModel, call: ChatCall) -> bool:
+    """Whether a model streams its answer to a call; some cannot while they call tools."""
+    off = bool(call.arguments.get("tools")) if model.disable_streaming == "tool_calling" else model.disable_streaming
+    return not off and any(has_own(model, method) for method in ("_astream", "_stream"))
 
 
 def has_own(model: BaseChatModel, method: str) -> bool:

@@ -140,7 +140,7 @@ class PatientChat(OuterChat):
     async def _chunks(self, call: ChatCall) -> AsyncGenerator[AIMessageChunk, None]:
         """The inner model's chunks; `TimeoutError` when it is silent for too long."""
         model, silence_s = self._limited_inner(), self.patience.timeout_s
-        if streams(model) and not has_own(model, "_astream"):
+        if streams(model, call) and not has_own(model, "_astream"):
             begin = lambda: model._stream(call.messages, stop=call.stop, **call.arguments)  # noqa: E731
             async with aclosing(each_in_thread(begin, silence_s=silence_s)) as pieces:
                 async for piece in pieces:
