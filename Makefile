@@ -40,6 +40,12 @@ demo: setup  ## the whole loop once: sweep → winner → gate → release → o
 test: setup  ## run the whole test suite
 	$(RUN) pytest -n auto --dist loadgroup
 
+quick: setup  ## the developer's loop: lint, import rules, every test that is done at once
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) lint-imports
+	$(RUN) pytest -n auto --dist loadgroup -q -m "not slow"
+
 check: setup  ## lint, format, types, import rules
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
@@ -67,6 +73,9 @@ bench: setup  ## measure again what reports/bench/ says (DATA="PATH …" retriev
 	if [ -n "$${WICE:-}" ]; then $(RUN) python bench/groundedness.py $$WICE; fi
 	if [ -n "$${SAFETY:-}" ]; then $(RUN) python bench/safety.py $$SAFETY; fi
 
+versions: setup  ## write down the outputs of plug-ins whose version was raised
+	$(RUN) python -m tests.contract.test_versions --write
+
 docs: setup  ## write the pages that are made from the code
 	$(RUN) python docs/make_settings.py
 	$(RUN) python docs/make_metrics.py
@@ -80,4 +89,4 @@ ui: setup  ## MLflow's pages on port 5000
 clean:  ## remove the environment, indexes, runs and reports of this checkout (releases stay)
 	rm -rf .venv .touchstone .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache reports/runs reports/sweeps reports/compare reports/gates
 
-.PHONY: help setup demo test check fix bench docs serve ui clean
+.PHONY: help setup demo test quick check versions fix bench docs serve ui clean
