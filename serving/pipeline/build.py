@@ -6,13 +6,16 @@ from dataclasses import replace
 from serving.pipeline.answer.answerer import Answerer
 from serving.pipeline.answer.pack import estimate_tokens
 from serving.pipeline.cache import CACHES
+from serving.pipeline.clock import Clock, SystemClock
 from serving.pipeline.config import RagConfig
+from serving.pipeline.digest import digest_of
 from serving.pipeline.guard import GUARDS
 from serving.pipeline.index.build import OpenIndex
 from serving.pipeline.models import EMBEDDINGS
 from serving.pipeline.models.connect import LOCAL, ConnectedChat, connect_chat
 from serving.pipeline.models.prices import embedding_usage
-from serving.pipeline.pipeline import Clock, RagPipeline, SystemClock
+from serving.pipeline.parts import Digests, Parts
+from serving.pipeline.pipeline import RagPipeline
 from serving.pipeline.prompts import PromptLibrary
 from serving.pipeline.registry import Spec
 from serving.pipeline.retrieve import FUSIONS, RERANKERS, SEARCHERS
@@ -40,28 +43,39 @@ def build_pipeline(
     connect: Connect = connect_chat,
 ) -> RagPipeline:
     """A pipeline that answers by `config` over `index`, with the chat models that `connect` gives."""
-    clock = clock or SystemClock()
-    retrieve, store, embeddings = config.retrieve, index.store, index.embeddings
-    fusion = FUSIONS.build(retrieve.fusion)
-    chats = {"lite": connect(config.answer.models.lite, settings), "pro": connect(config.answer.models.pro, settings)}
+    retrieve = config.retrieve
+    parts = parts_of(config, index, prompts, settings, clock=clock or SystemClock(), release_digest=release_digest)
+    parts = replace(parts, fusion=FUSIONS.build(retrieve.fusion, parts=parts))
+    chats = {tier: connect(spec, settings) for tier, spec in config.answer.models.items()}
     return RagPipeline(
-        config_digest=config_digest(config, index.manifest.corpus_digest, prompts),
+        config_digest=parts.digests.config,
         index=index,
         input_guard=GUARDS.build(config.guard.input),
         output_guard=GUARDS.build(config.guard.output),
         cache=CACHES.build(config.cache.lookup),
         retriever=Retriever(
             retrieve,
-            searcher=SEARCHERS.build(retrieve.search, store=store, embeddings=embeddings, fusion=fusion),
-            reranker=RERANKERS.build(retrieve.reranker, store=store, embeddings=embeddings, settings=settings),
-            store=store,
+            searcher=SEARCHERS.build(retrieve.search, parts=parts),
+            reranker=RERANKERS.build(retrieve.reranker, parts=parts),
+            store=parts.store,
             embedding=_question_price(config, settings),
         ),
-        router=ROUTERS.build(config.route.router),
-        answerer=Answerer(config.answer, prompts=prompts, chats=chats, clock=clock.seconds),
-        clock=clock,
+        router=ROUTERS.build(config.route.router, parts=parts),
+        answerer=Answerer(config.answer, prompts=prompts, chats=chats, clock=parts.clock.seconds),
+        clock=parts.clock,
         release_digest=release_digest,
     )
+
+
+def parts_of(
+    config: RagConfig, index: OpenIndex, prompts: PromptLibrary, settings: PipelineSettings, *, clock: Clock, release_digest: str = ""
+) -> Parts:
+    """What every plug-in of a configuration is built with; the fusion is a plug-in itself and joins when it is built."""
+    corpus = index.manifest.corpus_digest
+    texts = prompts.texts(config.answer.prompt)
+    digests = Digests(config.digest(corpus=corpus, prompts=texts), index.digest, corpus, digest_of(texts), release_digest)
+    embedder = config.index.embedder.name
+    return Parts(settings, index.store, index.embeddings, embedder, prompts=prompts, clock=clock, digests=digests)
 
 
 def _question_price(config: RagConfig, settings: PipelineSettings) -> Callable[[str], Usage] | None:

@@ -1,14 +1,13 @@
 """The whole flow of one question on one screen: guard → cache → retrieve → route → answer → guard."""
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from serving.pipeline.answer.answerer import Answerer
 from serving.pipeline.cache.base import Cache
+from serving.pipeline.clock import Clock, SystemClock
 from serving.pipeline.digest import digest_of
 from serving.pipeline.guard.base import Guard
 from serving.pipeline.index.build import OpenIndex
@@ -19,30 +18,10 @@ from serving.pipeline.types import Answer, GuardAction, GuardVerdict, Query, Sta
 Emit = Callable[[str], None]  # takes the answer's text piece by piece
 
 
-class Clock(Protocol):
-    """Where time comes from."""
-
-    def now(self) -> datetime: ...
-
-    def seconds(self) -> float: ...
-
-
 class Retrieving(Protocol):
     """What finds the passages of a query: the `Retriever`, or one that remembers what it found."""
 
     async def retrieve(self, query: Query) -> Retrieved: ...
-
-
-class SystemClock:
-    """The machine's own clock."""
-
-    def now(self) -> datetime:
-        """The time of day, UTC."""
-        return datetime.now(UTC)
-
-    def seconds(self) -> float:
-        """A counter for measuring durations."""
-        return time.perf_counter()
 
 
 @dataclass(frozen=True, slots=True)

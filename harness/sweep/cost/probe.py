@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +10,7 @@ from statistics import fmean, median
 
 from harness.evaluation.factory import PipelineFactory
 from harness.golden.case import Case
-from harness.sweep.space.bounds import answering, hosted
+from harness.sweep.space.bounds import hosted
 from serving.pipeline.answer.answerer import Answerer
 from serving.pipeline.answer.pack import estimate_tokens, pack
 from serving.pipeline.config import RagConfig
@@ -37,14 +37,14 @@ class Probe:
     full: bool  # some found no room, so that a larger context would hold more
     passages: float  # how many of them
     answer_tokens: float | None  # where the models that answer are local
-    pro_share: float
+    tier_shares: Mapping[str, float]  # of the questions, by the tier that answered
     ms: float  # of all that runs on this machine
     index_seconds: float  # 0 where the index was there already
 
 
 async def probe(factory: PipelineFactory, config: RagConfig, cases: Sequence[Case]) -> Probe:
     """Take some cases through a configuration; hosted models are neither asked nor connected."""
-    thinking = all(_free(spec) for spec in answering(config).values())
+    thinking = all(_free(spec) for spec in config.tiers().values())
     async with _stand_in(factory, config) as (place, local):
         begin = time.monotonic()
         await place.index(local)
@@ -61,7 +61,9 @@ async def probe(factory: PipelineFactory, config: RagConfig, cases: Sequence[Cas
         full=any(one.dropped or one.truncated for one in packed),
         passages=fmean(len(trace.passages) for trace in traces),
         answer_tokens=fmean(said) if thinking and said else None,
-        pro_share=fmean(trace.route is not None and trace.route.tier == "pro" for trace in traces),
+        tier_shares={
+            tier: fmean(trace.route is not None and trace.route.tier == tier for trace in traces) for tier in config.answer.models
+        },
         ms=median(trace.milliseconds for trace in traces),  # the first one also loads models
         index_seconds=built,
     )
@@ -95,14 +97,14 @@ async def _stand_in(factory: PipelineFactory, config: RagConfig) -> AsyncIterato
 
 def _all_local(changes: dict[str, str], config: RagConfig) -> dict[str, str]:
     """With hosted chat models replaced as well: without a stage store they would be connected at once."""
-    models = {"lite": config.answer.models.lite, "pro": config.answer.models.pro}
-    return changes | {f"answer.models.{tier}.name": ECHO.name for tier, spec in models.items() if hosted(spec)}
+    return changes | {f"answer.models.{tier}.name": ECHO.name for tier, spec in config.answer.models.items() if hosted(spec)}
 
 
 def _silent(pipeline: RagPipeline, factory: PipelineFactory, config: RagConfig) -> RagPipeline:
     """The same pipeline with models that say nothing."""
     silent = connect_chat(ECHO, factory.settings)
-    answerer = Answerer(config.answer, prompts=factory.prompts, chats={"lite": silent, "pro": silent}, clock=pipeline.clock.seconds)
+    chats = dict.fromkeys(config.answer.models, silent)
+    answerer = Answerer(config.answer, prompts=factory.prompts, chats=chats, clock=pipeline.clock.seconds)
     return replace(pipeline, answerer=answerer)
 
 

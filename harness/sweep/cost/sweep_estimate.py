@@ -23,6 +23,7 @@ from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import ConfigError, DataError
 from serving.pipeline.models import EMBEDDINGS
 from serving.pipeline.models.prices import price
+from serving.pipeline.parts import Parts
 from serving.pipeline.registry import Spec
 from serving.pipeline.retrieve import RERANKERS
 from serving.pipeline.retrieve.base import Billed
@@ -137,12 +138,10 @@ class _Sum:
 
     def _answering(self, call: Call) -> CallCost:
         """One answer, by whichever model."""
-        settings, share = self.factory.settings, self.probe.pro_share
+        settings, shares = self.factory.settings, self.probe.tier_shares
         models = [PricedModel.of(spec, settings) for spec in self.reach.chats]
         tiers = self.reach.firsts[0].answer.models
-        return CallCost.of(
-            call, models, [(PricedModel.of(tiers.lite, settings), 1 - share), (PricedModel.of(tiers.pro, settings), share)], calls=ONE
-        )
+        return CallCost.of(call, models, [(PricedModel.of(spec, settings), shares[tier]) for tier, spec in tiers.items()], calls=ONE)
 
     def _call(self) -> Call:
         """The call that answers, over all that the space can reach."""
@@ -259,7 +258,7 @@ def _reranking(spec: Spec, settings: PipelineSettings, passages: int) -> tuple[f
     """Dollars of reranking so many passages, by whom where it is paid for, and whether the price is known."""
     if not issubclass(RERANKERS.load(spec.name), Billed):
         return 0.0, "", True
-    reranker = RERANKERS.build(spec, store=None, embeddings=None, settings=settings)
+    reranker = RERANKERS.build(spec, parts=Parts(settings))
     assert isinstance(reranker, Billed)
     use = reranker.usage([None] * passages)  # type: ignore[list-item]  # only how many there are counts
     return use.usd, use.model, use.priced

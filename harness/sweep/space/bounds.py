@@ -14,6 +14,7 @@ from serving.pipeline.config import PromptChoice, RagConfig
 from serving.pipeline.errors import ConfigError, PromptError
 from serving.pipeline.models.connect import LOCAL
 from serving.pipeline.prompts import PromptLibrary
+from serving.pipeline.references import fields_naming, named_values
 from serving.pipeline.registry import Registry, Spec
 
 
@@ -31,8 +32,9 @@ class SpaceBounds:
 
     def specs(self, plugin: str) -> tuple[Spec, ...]:
         """The plug-ins that may stand at a path, the base's first, with the ends of their parameters in every combination."""
-        base, table = self.firsts[0].plugins()[plugin]
-        found = [config.plugins()[plugin][0] for config in self.firsts]
+        known = [plugins[plugin] for config in self.firsts if plugin in (plugins := config.plugins())]
+        base, table = known[0]
+        found = [spec for spec, _ in known]
         for name in dict.fromkeys(self.values(f"{plugin}.name")):
             own = table.complete(base if base.name == name else Spec(name=name)).params
             turning = {key: [one for one in self._turning(f"{plugin}.{key}") if one.of in ("", name)] for key in own}
@@ -42,9 +44,17 @@ class SpaceBounds:
     @cached_property
     def chats(self) -> tuple[Spec, ...]:
         """Every chat model that may answer."""
-        free = any(name != "always" for name in self.values("route.router.name"))
-        tiers = ["lite", "pro"] if free else dict.fromkeys(self.values("route.router.tier"))
+        tiers = dict.fromkeys(tier for name in self.values("route.router.name") for tier in self._tiers(name))
         return tuple(spec for tier in tiers for spec in self.specs(f"answer.models.{tier}"))
+
+    def _tiers(self, router: str) -> list[str]:
+        """The tiers that a router may choose: those its parameters may name, every one where they name none."""
+        base, table = self.firsts[0].plugins()["route.router"]
+        own = table.params(base if base.name == router else Spec(name=router))
+        fields = fields_naming(type(own), "tier")
+        if not fields:
+            return [tier for config in self.firsts for tier in config.answer.models]
+        return [one.value for one in named_values(own, "tier")] + [tier for name in fields for tier in self.values(f"route.router.{name}")]
 
     @cached_property
     def embedders(self) -> tuple[Spec, ...]:
@@ -112,13 +122,6 @@ class SpaceBounds:
 
     def _turning(self, path: str) -> list[Knob]:
         return [knob for knob in self.experiment.knobs if knob.target == path]
-
-
-def answering(config: RagConfig) -> dict[str, Spec]:
-    """The chat models that a configuration's router may choose, by tier."""
-    models = {"lite": config.answer.models.lite, "pro": config.answer.models.pro}
-    router = config.route.router
-    return {str(router.params["tier"]): models[router.params["tier"]]} if router.name == "always" else models
 
 
 def hosted(spec: Spec) -> bool:
