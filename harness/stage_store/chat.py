@@ -17,6 +17,7 @@ from serving.pipeline.errors import DataError
 from serving.pipeline.models import CHAT_MODELS
 from serving.pipeline.models.cassette import AskedChat, chunks_of, message_of, plain_answer
 from serving.pipeline.models.connect import LOCAL, ConnectedChat, connect_chat
+from serving.pipeline.models.limits import UNHEARD
 from serving.pipeline.registry import Spec
 from serving.pipeline.settings import PipelineSettings
 
@@ -45,7 +46,7 @@ class CachedChat(AskedChat):
         if known is not None:
             return ChatResult(generations=[ChatGeneration(message=message_of(known))])
         begin = time.perf_counter()
-        message = await self._asked_now().ainvoke(messages, stop=stop, **kwargs)
+        message = await self._asked_now().ainvoke(messages, UNHEARD, stop=stop, **kwargs)
         self._keep(key, message, begin)
         return ChatResult(generations=[ChatGeneration(message=message)])
 
@@ -64,7 +65,7 @@ class CachedChat(AskedChat):
             return
         whole: AIMessageChunk | None = None
         begin = time.perf_counter()
-        async for chunk in self._asked_now().astream(messages, stop=stop, **kwargs):
+        async for chunk in self._asked_now().astream(messages, UNHEARD, stop=stop, **kwargs):
             whole = chunk if whole is None else whole + chunk
             yield ChatGenerationChunk(message=chunk)
         if whole is not None:

@@ -26,7 +26,7 @@ class SplitterChunker:
     version: ClassVar[str] = "1"
     wrapped: ClassVar["type[TextSplitter]"]
 
-    def __init__(self, params: Params, **_: object) -> None:
+    def __init__(self, params: Params) -> None:
         self._splitter = constructed(self.wrapped, params.passed, "chunker")
 
     def split(self, document: Document) -> Iterator[Chunk]:

@@ -15,6 +15,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from serving.pipeline.digest import digest_of
 from serving.pipeline.errors import ConfigError, DataError
 from serving.pipeline.models.fakes import pieces
+from serving.pipeline.models.limits import UNHEARD
 from serving.pipeline.models.threads import run_blocking
 from serving.pipeline.settings import PipelineSettings
 from serving.storage.files import write_text
@@ -95,7 +96,7 @@ class RecordingChat(AskedChat):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        message = await self._limited().ainvoke(messages, stop=stop, **kwargs)
+        message = await self._limited().ainvoke(messages, UNHEARD, stop=stop, **kwargs)
         self.tape.write(self.asked(messages, stop, kwargs), plain_answer(message))
         return ChatResult(generations=[ChatGeneration(message=message)])
 
@@ -107,7 +108,7 @@ class RecordingChat(AskedChat):
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         whole: AIMessageChunk | None = None
-        async for chunk in self._limited().astream(messages, stop=stop, **kwargs):
+        async for chunk in self._limited().astream(messages, UNHEARD, stop=stop, **kwargs):
             whole = chunk if whole is None else whole + chunk
             yield ChatGenerationChunk(message=chunk)
         if whole is not None:

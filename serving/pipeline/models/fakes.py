@@ -93,6 +93,11 @@ class Instant(BaseChatModel):
     def _llm_type(self) -> str:
         return type(self).__name__
 
+    @property
+    def model_name(self) -> str:
+        """What tracing calls it."""
+        return self._llm_type
+
     def _generate(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: CallbackManagerForLLMRun | None = None, **kwargs: Any
     ) -> ChatResult:

@@ -2,24 +2,25 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
 from typing import Any, TypeVar
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.embeddings import Embeddings
-from langchain_core.language_models import BaseChatModel
+from langchain_core.language_models import BaseChatModel, LangSmithParams
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
-from langchain_core.runnables import Runnable
+from langchain_core.runnables import Runnable, RunnableConfig
 
 from serving.pipeline.errors import ModelError, ThrottledError
 from serving.pipeline.models.diagnose import diagnose
 from serving.pipeline.models.pace import CallSlot, Limits, Pace, pace_of
-from serving.pipeline.models.threads import each_in_thread, in_thread, run_blocking
+from serving.pipeline.models.threads import each_blocking, each_in_thread, in_thread, run_blocking
 from serving.pipeline.settings import PipelineSettings
 
 T = TypeVar("T")
+UNHEARD = RunnableConfig(callbacks=[])  # for the model within: the call is told once, of the model around it
 FIRST_PAUSE_S = 1.0  # the longest pause after the first failure; each further one may be twice as long
 LONGEST_PAUSE_S = 30.0
 
@@ -94,6 +95,9 @@ class PatientChat(BaseChatModel):
     def _llm_type(self) -> str:
         return f"patient-{self.inner._llm_type}"
 
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        return self._model()._get_ls_params(stop=stop, **kwargs)
+
     def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Runnable[Any, AIMessage]:
         """The tools as the inner model wants them."""
         bound = self.inner.bind_tools(tools, **kwargs)
@@ -103,6 +107,11 @@ class PatientChat(BaseChatModel):
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: CallbackManagerForLLMRun | None = None, **kwargs: Any
     ) -> ChatResult:
         return run_blocking(self._agenerate(messages, stop, **kwargs))
+
+    def _stream(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: CallbackManagerForLLMRun | None = None, **kwargs: Any
+    ) -> Iterator[ChatGenerationChunk]:
+        yield from each_blocking(self._astream(messages, stop, **kwargs))
 
     async def _agenerate(
         self,
@@ -114,10 +123,12 @@ class PatientChat(BaseChatModel):
         model = self._model()
         asked = _asked_tokens(messages)
         if self._blocks("_agenerate"):
-            blocking = lambda: in_thread(lambda: model.invoke(messages, stop=stop, **kwargs))  # noqa: E731
+            blocking = lambda: in_thread(lambda: model.invoke(messages, UNHEARD, stop=stop, **kwargs))  # noqa: E731
             message = await self.patience.run(blocking, tokens=asked, used=_used_tokens)
         else:
-            message = await self.patience.run(lambda: model.ainvoke(messages, stop=stop, **kwargs), tokens=asked, used=_used_tokens)
+            message = await self.patience.run(
+                lambda: model.ainvoke(messages, UNHEARD, stop=stop, **kwargs), tokens=asked, used=_used_tokens
+            )
         return ChatResult(generations=[ChatGeneration(message=message)])
 
     async def _astream(
@@ -160,11 +171,13 @@ class PatientChat(BaseChatModel):
         """The inner model's chunks; `TimeoutError` when it is silent for too long."""
         model, silence_s = self._model(), self.patience.timeout_s
         if self._blocks("_astream"):
-            async with aclosing(each_in_thread(lambda: model.stream(messages, stop=stop, **kwargs), silence_s=silence_s)) as chunks:
+            async with aclosing(
+                each_in_thread(lambda: model.stream(messages, UNHEARD, stop=stop, **kwargs), silence_s=silence_s)
+            ) as chunks:
                 async for chunk in chunks:
                     yield chunk
             return
-        stream = aiter(model.astream(messages, stop=stop, **kwargs))
+        stream = aiter(model.astream(messages, UNHEARD, stop=stop, **kwargs))
         while True:
             try:
                 yield await asyncio.wait_for(anext(stream), silence_s)

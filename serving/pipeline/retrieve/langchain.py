@@ -11,9 +11,10 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables.config import ensure_config
 
 from serving.pipeline.errors import ConfigError
-from serving.pipeline.index.base import Filter, Store
+from serving.pipeline.index.base import Filter
 from serving.pipeline.models.diagnose import diagnose
 from serving.pipeline.models.langchain import PassedOn, constructed
+from serving.pipeline.parts import Parts
 from serving.pipeline.retrieve.asked import search_text
 from serving.pipeline.retrieve.placing import Placer
 from serving.pipeline.types import Chunk, Hit, Query, SourceRank
@@ -36,10 +37,10 @@ class RetrieverSearcher:
 
         trusted: bool = False  # True: what is in no document of the index is shown to whoever asks
 
-    def __init__(self, params: Params, *, store: Store, **_: object) -> None:
+    def __init__(self, params: Params, parts: Parts) -> None:
         self._retriever = constructed(self.wrapped, params.passed, "searcher")
         self._trusted = params.trusted
-        self._store = store
+        self._store = parts.store
 
     async def search(self, query: Query, k: int) -> list[Hit]:
         """The first k that the query may see, in the retriever's order; the score is 1/rank, as LangChain's Documents have none."""
@@ -84,7 +85,7 @@ class CompressorReranker:
     class Params(PassedOn):
         """Handed to the compressor's class as they are."""
 
-    def __init__(self, params: Params, **_: object) -> None:
+    def __init__(self, params: Params, parts: Parts) -> None:
         self._compressor = constructed(self.wrapped, params.passed, "reranker")
 
     async def rerank(self, query: Query, hits: Sequence[Hit], k: int) -> list[Hit]:
