@@ -58,7 +58,7 @@ def places(text: str, pieces: Sequence[str]) -> list[Place] | None:
         further: dict[Place, _Path | None] = {}
         for before, path in reached.items():
             for place in _choices(text, piece, before):
-                further.setdefault(place, path if place == before else _Path(place, path))
+                further.setdefault(place, _further(path, before, place))
         reached = further
     for (_, end), path in reached.items():
         if not text[end:].strip():
@@ -70,6 +70,13 @@ def places(text: str, pieces: Sequence[str]) -> list[Place] | None:
 class _Path:
     last: Place
     before: "_Path | None"
+
+
+def _further(path: _Path | None, before: Place, place: Place) -> _Path | None:
+    """The way on to a place; one that begins with the place before it takes that one in."""
+    if place == before:
+        return path
+    return _Path(place, path.before if path and place[0] == before[0] else path)
 
 
 def _unwound(path: _Path | None) -> list[Place]:
@@ -87,9 +94,10 @@ def _choices(text: str, piece: str, before: Place) -> Iterator[Place]:
     behind = blank.end() if blank else end
     if text.startswith(piece, behind):
         yield behind, behind + len(piece)
-    place = text.rfind(piece, start + 1, end + len(piece))
-    while place > start and place + len(piece) > end:
+    first = max(start, 0)
+    place = text.rfind(piece, first, end + len(piece))
+    while place >= 0 and place + len(piece) > end:
         yield place, place + len(piece)
-        place = text.rfind(piece, start + 1, place + len(piece) - 1)
-    if text.find(piece, max(start, 0), end) >= 0:
+        place = text.rfind(piece, first, place + len(piece) - 1)
+    if text.find(piece, first, end) >= 0:
         yield before
