@@ -17,6 +17,7 @@ class OutsideMetric:
     direction: Direction
     range: tuple[float, float]
     needs_judge: bool
+    needs_case: bool
     reads: Reads
     inner: Any  # a Metric, or a JudgedMetric where `needs_judge` says so
 
@@ -24,14 +25,14 @@ class OutsideMetric:
     def of(cls, inner: Metric | JudgedMetric, name: str, origin: str) -> Self:
         """A metric by the name that was asked for, and the distribution it comes from."""
         version = f"{inner.version} {origin}"
-        return cls(name, version, inner.direction, inner.range, inner.needs_judge, inner.reads, inner)
+        return cls(name, version, inner.direction, inner.range, inner.needs_judge, inner.needs_case, inner.reads, inner)
 
-    def score(self, trace: Trace, case: Case) -> Score:
+    def score(self, trace: Trace, case: Case | None = None) -> Score:
         """The metric's own score."""
         found: Score = self.inner.score(trace, case)
         return replace(found, metric=self.name)
 
-    async def ask(self, trace: Trace, case: Case) -> Score:
+    async def ask(self, trace: Trace, case: Case | None = None) -> Score:
         """The metric's own score, where it asks a judge."""
         found: Score = await self.inner.ask(trace, case)
         return replace(found, metric=self.name)

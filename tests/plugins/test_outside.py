@@ -60,7 +60,7 @@ from serving.pipeline.registry import Params
 class Politeness(Scoring):
     """Whether the answer says please."""
     version, label = "1", "politeness"
-    def score(self, trace, case):
+    def measure(self, trace, case):
         return self.give(float("please" in trace.answer.text))
 
 class Early(Politeness):
@@ -70,7 +70,7 @@ class Early(Politeness):
     def __init__(self, params):
         super().__init__(params)
         self.k = params.k
-    def score(self, trace, case):
+    def measure(self, trace, case):
         return self.give(float("please" in trace.answer.text[: self.k]))
 '''
 POINTS = "[touchstone.chunkers]\nlines = acmecut.lines:Lines\n[touchstone.metrics]\npoliteness = acmecut.scores:Politeness\n"

@@ -3,4 +3,4 @@
 from serving.pipeline.guard.base import Guard
 from serving.pipeline.registry import Registry
 
-GUARDS = Registry[Guard]("guard", {"none": "serving.pipeline.guard.none:NoGuard"})
+GUARDS = Registry[Guard]("guard", {"none": "serving.pipeline.guard.none:NoGuard"}, group="checks", protocol=Guard)
