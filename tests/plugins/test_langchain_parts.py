@@ -101,6 +101,13 @@ async def test_a_hidden_text_under_the_name_of_a_readable_document_is_dropped(st
     assert await found(store, passage("Paid leave of directors: 40 days a year.", source="leave.md"), trusted=True) == []
 
 
+async def test_a_text_that_only_names_a_hidden_document_is_dropped(store: Any) -> None:
+    told = passage("Paid leave of directors, in short: 40.", source="salaries.md")
+    assert await found(store, told, trusted=True) == []
+    [hit] = await found(store, told, query=BOARD)
+    assert (hit.chunk.document_id, len(hit.chunk.span)) == ("salaries.md", 0)
+
+
 async def test_domains_and_metadata_of_a_query_hold(store: Any) -> None:
     known = passage("28 days of paid leave", source="leave.md")
     assert await found(store, known, query=Query("paid leave", domains=("finance",))) == []
