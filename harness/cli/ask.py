@@ -57,17 +57,22 @@ def _pair(text: str) -> tuple[str, str]:
 
 async def _answer(query: Query, config_file: object, changes: object, corpus: str, channel: str, *, live: bool) -> Trace:
     from harness.evaluation.factory import PipelineFactory
+    from serving.pipeline.artefacts import BundledArtefacts
     from serving.pipeline.build import build_pipeline
     from serving.pipeline.index.build import open_index
 
     settings = read_settings()
     emit = (lambda piece: typer.echo(piece, nl=False)) if live else None
     if channel:
-        from serving.release.bundle import load_release, read_channel
+        from serving.release.bundle import load_release, open_releases
+        from serving.release.channel import read_channel
 
-        release = load_release(settings.releases, read_channel(settings.releases, channel).stable)
+        releases = open_releases(settings.releases, settings)
+        pointed = read_channel(releases, channel)
+        release = load_release(releases, pointed.stable, evidence=pointed.evidence)
         index = await open_index(release.config, release.index.corpus_digest, settings=settings)
-        pipeline = build_pipeline(release.config, index, release.prompts, settings, release_digest=release.digest)
+        carried = BundledArtefacts(release.artefacts, release.place)
+        pipeline = build_pipeline(release.config, index, release.prompts, settings, release_digest=release.digest, artefacts=carried)
         return await pipeline.answer(query, emit=emit)
     with progress_line() as line:
         factory = PipelineFactory(

@@ -121,14 +121,14 @@ class EvalReport:
             **{f"tier_share.{tier}": share for tier, share in self.tier_shares.items()},
             "refused_share": sum(trace.answer.refused for trace in traces) / count,
             "truncated_share": sum(trace.dropped_passages > 0 for trace in traces) / count,
-            "empty_share": sum(not trace.hits for trace in traces) / count,
+            "empty_share": sum(not trace.hits and not trace.cached for trace in traces) / count,
         }
 
     @cached_property
     def tier_shares(self) -> dict[str, float]:
         """The share of the traces that each tier of the configuration answered."""
         tiers = self.header.config.get("answer", {}).get("models", {})
-        answered = Counter(trace.route.tier for trace in self.traces if trace.route)
+        answered = Counter(trace.route.tier for trace in self.traces if trace.route and not trace.cached)
         return {tier: answered[tier] / len(self.traces) for tier in sorted({*tiers, *answered})} if self.traces else {}
 
     @cached_property

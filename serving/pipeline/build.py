@@ -5,11 +5,15 @@ from dataclasses import replace
 
 from serving.pipeline.answer.answerer import Answerer
 from serving.pipeline.answer.pack import estimate_tokens
+from serving.pipeline.artefacts import Artefacts, FolderArtefacts, collect_artefacts
 from serving.pipeline.cache import CACHES
 from serving.pipeline.clock import Clock, SystemClock
 from serving.pipeline.config import RagConfig
 from serving.pipeline.digest import digest_of
-from serving.pipeline.guard import GUARDS
+from serving.pipeline.errors import ConfigError
+from serving.pipeline.guard import CHECKS
+from serving.pipeline.guard.base import Side
+from serving.pipeline.guard.chain import GuardChain
 from serving.pipeline.index.build import OpenIndex
 from serving.pipeline.models import EMBEDDINGS
 from serving.pipeline.models.connect import LOCAL, ConnectedChat, connect_chat
@@ -23,6 +27,7 @@ from serving.pipeline.retrieve.retriever import Retriever
 from serving.pipeline.route import ROUTERS
 from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.types import Usage
+from serving.storage.open import open_storage
 
 Connect = Callable[[Spec, PipelineSettings], ConnectedChat]
 
@@ -40,19 +45,26 @@ def build_pipeline(
     *,
     clock: Clock | None = None,
     release_digest: str = "",
+    artefacts: Artefacts | None = None,
     connect: Connect = connect_chat,
 ) -> RagPipeline:
-    """A pipeline that answers by `config` over `index`, with the chat models that `connect` gives."""
+    """A pipeline that answers by `config` over `index`, with the chat models that `connect` gives.
+
+    Every plug-in is made anew, so that what a cache remembers is of this pipeline alone. An artefact that the configuration names
+    and `artefacts` (by default those kept at home) lack is a mistake that is told here.
+    """
     retrieve = config.retrieve
-    parts = parts_of(config, index, prompts, settings, clock=clock or SystemClock(), release_digest=release_digest)
+    source: Artefacts = artefacts or FolderArtefacts(settings.artefact_folder)
+    collect_artefacts(config, source)
+    parts = _parts(config, index, prompts, settings, source, clock or SystemClock(), release_digest)
     parts = replace(parts, fusion=FUSIONS.build(retrieve.fusion, parts=parts))
     chats = {tier: connect(spec, settings) for tier, spec in config.answer.models.items()}
     return RagPipeline(
-        config_digest=parts.digests.config,
+        digests=parts.digests,
         index=index,
-        input_guard=GUARDS.build(config.guard.input),
-        output_guard=GUARDS.build(config.guard.output),
-        cache=CACHES.build(config.cache.lookup),
+        input_guard=_guard("input", config, parts),
+        output_guard=_guard("output", config, parts),
+        cache=CACHES.build(config.cache.lookup, parts=parts),
         retriever=Retriever(
             retrieve,
             searcher=SEARCHERS.build(retrieve.search, parts=parts),
@@ -63,19 +75,41 @@ def build_pipeline(
         router=ROUTERS.build(config.route.router, parts=parts),
         answerer=Answerer(config.answer, prompts=prompts, chats=chats, clock=parts.clock.seconds),
         clock=parts.clock,
-        release_digest=release_digest,
     )
 
 
-def parts_of(
-    config: RagConfig, index: OpenIndex, prompts: PromptLibrary, settings: PipelineSettings, *, clock: Clock, release_digest: str = ""
+def _parts(
+    config: RagConfig,
+    index: OpenIndex,
+    prompts: PromptLibrary,
+    settings: PipelineSettings,
+    artefacts: Artefacts,
+    clock: Clock,
+    release_digest: str,
 ) -> Parts:
     """What every plug-in of a configuration is built with; the fusion is a plug-in itself and joins when it is built."""
-    corpus = index.manifest.corpus_digest
-    texts = prompts.texts(config.answer.prompt)
-    digests = Digests(config.digest(corpus=corpus, prompts=texts), index.digest, corpus, digest_of(texts), release_digest)
-    embedder = config.index.embedder.name
-    return Parts(settings, index.store, index.embeddings, embedder, prompts=prompts, clock=clock, digests=digests)
+    corpus, texts = index.manifest.corpus_digest, prompts.texts(config.answer.prompt)
+    return Parts(
+        settings=settings,
+        store=index.store,
+        embeddings=index.embeddings,
+        embedder=config.index.embedder.name,
+        prompts=prompts,
+        artefacts=artefacts,
+        storage=open_storage(str(settings.home / "parts"), settings),
+        clock=clock,
+        digests=Digests(config.digest(corpus=corpus, prompts=texts), index.digest, corpus, digest_of(texts), release_digest),
+    )
+
+
+def _guard(side: Side, config: RagConfig, parts: Parts) -> GuardChain:
+    """The checks of one side; those named `none` are places for a sweep to fill, and are left out."""
+    specs = {"input": config.guard.input, "output": config.guard.output}[side]
+    checks = {name: CHECKS.build(spec, parts=parts) for name, spec in specs.items() if spec.name != "none"}
+    for name, check in checks.items():
+        if side not in check.sides:
+            raise ConfigError(f"guard.{side}.{name}: the check {specs[name].name!r} is for guard.{' and guard.'.join(check.sides)} only.")
+    return GuardChain(side, checks, clock=parts.clock.seconds, on_error=config.guard.on_error, block_message=config.guard.block_message)
 
 
 def _question_price(config: RagConfig, settings: PipelineSettings) -> Callable[[str], Usage] | None:

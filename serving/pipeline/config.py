@@ -16,7 +16,7 @@ from serving.pipeline.section import ByName, Entries, From, Section
 Stage = Literal["index", "retrieve", "route", "answer", "guard", "cache"]
 STAGES: tuple[Stage, ...] = ("index", "retrieve", "route", "answer", "guard", "cache")  # the order of dependence
 # The version of what a room does around its plug-ins (packing, citing, removing repeats, …): raise it with the output.
-CODE: Mapping[Stage, str] = {"index": "1", "retrieve": "1", "route": "1", "answer": "1", "guard": "1", "cache": "1"}
+CODE: Mapping[Stage, str] = {"index": "1", "retrieve": "1", "route": "2", "answer": "1", "guard": "2", "cache": "2"}
 
 
 Chunker = Annotated[Spec, From("serving.pipeline.index:CHUNKERS")]
@@ -27,7 +27,7 @@ Searcher = Annotated[Spec, From("serving.pipeline.retrieve:SEARCHERS")]
 Fusion = Annotated[Spec, From("serving.pipeline.retrieve:FUSIONS")]
 Reranker = Annotated[Spec, From("serving.pipeline.retrieve:RERANKERS")]
 Router = Annotated[Spec, From("serving.pipeline.route:ROUTERS")]
-Guard = Annotated[Spec, From("serving.pipeline.guard:GUARDS")]
+Check = Annotated[Spec, From("serving.pipeline.guard:CHECKS")]
 Cache = Annotated[Spec, From("serving.pipeline.cache:CACHES")]
 
 
@@ -78,11 +78,18 @@ class AnswerConfig(Section):
     max_tokens: int = Field(default=400, ge=16, le=8192)  # of the answer
 
 
-class GuardConfig(Section):
-    """What is checked before and after."""
+NO_CHECK = Spec(name="none")
+INPUT_CHECKS = Entries({"injection": NO_CHECK, "pii": NO_CHECK})  # named so that a sweep finds them
+OUTPUT_CHECKS = Entries({"groundedness": NO_CHECK, "pii": NO_CHECK})
 
-    input: Guard = Spec(name="none")
-    output: Guard = Spec(name="none")
+
+class GuardConfig(Section):
+    """What is checked before and after; the checks of a side run in the order of their names, whatever order they are written in."""
+
+    input: ByName[Check] = Field(default=INPUT_CHECKS)
+    output: ByName[Check] = Field(default=OUTPUT_CHECKS)
+    on_error: Literal["block", "allow"] = "block"  # when a check fails for another reason than an outage
+    block_message: str = "I cannot help with that."  # what is said instead of what was blocked
 
 
 class CacheConfig(Section):
@@ -162,13 +169,21 @@ class RagConfig(Section):
         chosen = [one.value for one in named_values(table.params(spec), "tier")]
         return {tier: self.answer.models[tier] for tier in chosen or self.answer.models}
 
+    def artefacts(self) -> dict[str, str]:
+        """The digest of every artefact by the dotted path of the parameter that names it; `.0`, `.1`, … where it names several."""
+        found: dict[str, str] = {}
+        for path, (spec, table) in self.plugins().items():
+            for one in named_values(table.params(spec), "artefact"):
+                found[f"{path}.{one.path}"] = one.value
+        return found
+
     def _check_tiers(self) -> None:
         known = list(self.answer.models)
         for path, (spec, table) in self.plugins().items():
             for one in named_values(table.params(spec), "tier"):
                 if one.value not in known:
                     raise ConfigError(
-                        f"{path}.{one.field}: no tier {one.value!r} in answer.models.{near(one.value, known)} Known: {', '.join(known)}."
+                        f"{path}.{one.path}: no tier {one.value!r} in answer.models.{near(one.value, known)} Known: {', '.join(known)}."
                     )
 
     def _with(self, changes: Mapping[str, Any]) -> Self:

@@ -1,6 +1,6 @@
 """What a plug-in's parameter may name outside the plug-in: a tier of `answer.models`, an artefact."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
 
@@ -24,14 +24,13 @@ Artefact = Annotated[str, NameOf("artefact"), StringConstraints(pattern=r"^[0-9a
 class NamedValue:
     """One name in one parameter."""
 
-    field: str
+    path: str  # the parameter, and the place in it where it names several: `tiers.0`
     value: str
 
 
 def named_values(params: BaseModel, kind: Kind) -> tuple[NamedValue, ...]:
     """Every tier or artefact that a plug-in's parameters name, alone or in a list, a tuple or a mapping's values."""
-    found = [NamedValue(name, value) for name in fields_naming(type(params), kind) for value in _texts(getattr(params, name))]
-    return tuple(found)
+    return tuple(one for name in fields_naming(type(params), kind) for one in _named(name, getattr(params, name)))
 
 
 def fields_naming(params: type[BaseModel], kind: Kind) -> tuple[str, ...]:
@@ -44,9 +43,9 @@ def _marked(annotation: Any, mark: NameOf) -> bool:
     return mark in getattr(annotation, "__metadata__", ()) or any(_marked(part, mark) for part in get_args(annotation))
 
 
-def _texts(value: Any) -> Iterable[str]:
-    if value is None:
-        return ()
+def _named(path: str, value: Any) -> Iterator[NamedValue]:
     if isinstance(value, str):
-        return (value,)
-    return value.values() if isinstance(value, Mapping) else value
+        yield NamedValue(path, value)
+    elif value is not None:
+        for key, one in value.items() if isinstance(value, Mapping) else enumerate(value):
+            yield from _named(f"{path}.{key}", one)

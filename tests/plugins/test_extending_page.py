@@ -15,7 +15,7 @@ from harness.judges import JUDGES
 from harness.metrics import METRICS
 from harness.results.report import read_report
 from serving.pipeline.cache import CACHES
-from serving.pipeline.guard import GUARDS
+from serving.pipeline.guard import CHECKS
 from serving.pipeline.index import CHUNKERS, STORES
 from serving.pipeline.index.loaders import LOADERS
 from serving.pipeline.models import CHAT_MODELS, EMBEDDINGS
@@ -30,7 +30,7 @@ PAGE = (REPOSITORY / "docs" / "extending.md").read_text(encoding="utf-8")
 FILES = dict(re.findall(r"^`acme-rag/([^`]+)`:\n\n```\w+\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL))
 [COMMANDS] = re.findall(r"^```sh\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 TABLES: list[Registry[object]] = [
-    CHUNKERS, STORES, LOADERS, EMBEDDINGS, CHAT_MODELS, SEARCHERS, FUSIONS, RERANKERS, ROUTERS, GUARDS, CACHES, METRICS, JUDGES
+    CHUNKERS, STORES, LOADERS, EMBEDDINGS, CHAT_MODELS, SEARCHERS, FUSIONS, RERANKERS, ROUTERS, CHECKS, CACHES, METRICS, JUDGES
 ]  # fmt: skip
 
 

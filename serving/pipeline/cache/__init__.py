@@ -3,4 +3,12 @@
 from serving.pipeline.cache.base import Cache
 from serving.pipeline.registry import Registry
 
-CACHES = Registry[Cache]("cache", {"none": "serving.pipeline.cache.none:NoCache"}, group="caches", protocol=Cache)
+CACHES = Registry[Cache](
+    "cache",
+    {
+        "none": "serving.pipeline.cache.none:NoCache",
+        "exact": "serving.pipeline.cache.exact:ExactCache",
+    },
+    group="caches",
+    protocol=Cache,
+)
