@@ -117,7 +117,7 @@ class Registry(Generic[T]):
 
     def _is_import_path(self, name: str) -> bool:
         """Whether a name is "module:Class"; where names are also "provider:model", only a class name after a module's name."""
-        if not packages.is_import_path(name):
+        if self._protocol is None or not packages.is_import_path(name):  # without a protocol nothing can be asked of a class
             return False
         module, _, attribute = name.partition(":")
         if module in self._providers or any(line.startswith(f"{module}:") for line in self._table):

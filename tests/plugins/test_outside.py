@@ -11,7 +11,6 @@ from harness.metrics import METRICS, metric, metric_set
 from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.index import CHUNKERS
-from serving.pipeline.index.base import Chunker
 from serving.pipeline.models import CHAT_MODELS, EMBEDDINGS
 from serving.pipeline.models.providers import PROVIDERS
 from serving.pipeline.registry import Registry, Spec
@@ -261,7 +260,11 @@ def test_a_reranker_needs_its_method() -> None:
         RERANKERS.load("serving.pipeline.retrieve.rrf:ReciprocalRankFusion")
 
 
-def test_a_table_without_a_group_asks_nobody(tmp_path: Path) -> None:
+def test_a_table_without_group_and_protocol_has_its_own_names_only(tmp_path: Path) -> None:
     write_package(tmp_path, "acme-cut", "1", MODULES, POINTS)
     with on_path(tmp_path):
-        assert Registry[Chunker]("chunker", {}, protocol=Chunker).names() == []
+        table = Registry[object]("thing", {"one": "acmecut.lines:Lines"})
+        assert table.names() == ["one"]
+        assert table.version(Spec(name="one")) == "3"
+        with pytest.raises(ConfigError, match="No thing 'acmecut.lines:Lines'"):
+            table.load("acmecut.lines:Lines")
