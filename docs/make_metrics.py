@@ -32,7 +32,7 @@ A word for several metrics, wherever names of metrics are given.
 
 def page() -> str:
     """The whole page."""
-    rows = "".join(_row(name, METRICS.load(name)) for name in METRICS.names())
+    rows = "".join(_row(name, METRICS.load(name)) for name in METRICS.own_names())
     groups = "".join(f"| `{group}` | {', '.join(f'`{name}`' for name in names)} |\n" for group, names in GROUPS.items())
     columns = "\n## All\n\n| metric | what it says | better | range | reads | case | needs | version |\n|---|---|---|---|---|---|---|---|\n"
     return HEAD + GROUPS_HEAD + groups + columns + rows

@@ -5,7 +5,7 @@ it, and hands its run manager on. Were the inner ones runs of their own, whoever
 """
 
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +16,7 @@ from langchain_core.language_models.base import LangSmithParams
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
-from serving.pipeline.models.threads import run_blocking
+from serving.pipeline.models.threads import each_blocking, run_blocking
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,11 @@ class AsyncChat(BaseChatModel):
     def _llm_type(self) -> str:
         return type(self).__name__
 
+    @property
+    def model_name(self) -> str:
+        """What traces call it."""
+        return self._llm_type
+
     def _generate(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: CallbackManagerForLLMRun | None = None, **kwargs: Any
     ) -> ChatResult:
@@ -56,6 +61,11 @@ class AsyncChat(BaseChatModel):
     ) -> ChatResult:
         message = await self._answer(ChatCall(messages, stop, kwargs, run_manager))
         return ChatResult(generations=[ChatGeneration(message=message)])
+
+    def _stream(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: CallbackManagerForLLMRun | None = None, **kwargs: Any
+    ) -> Iterator[ChatGenerationChunk]:
+        yield from each_blocking(self._astream(messages, stop, _asynchronous(run_manager), **kwargs))
 
     async def _astream(
         self,
