@@ -20,7 +20,7 @@ def winner_document(result: SweepResult, corpus: str) -> dict[str, Any]:
     winner = result.winner
     against = winner.against
     return {
-        "config": winner.tried.config.model_dump(mode="json"),
+        "config": winner.trial.config.model_dump(mode="json"),
         "config_digest": winner.holdout.header.config_digest,
         "corpus": corpus,
         "evidence": {
@@ -31,7 +31,7 @@ def winner_document(result: SweepResult, corpus: str) -> dict[str, Any]:
             "against": None
             if against is None
             else {
-                "incumbent": result.incumbent.tried.name,
+                "incumbent": result.incumbent.trial.name,
                 "metric": result.experiment.goal,
                 "difference": against.difference,
                 "low": against.low,
@@ -39,7 +39,7 @@ def winner_document(result: SweepResult, corpus: str) -> dict[str, Any]:
                 "p_value": against.p_value,
             },
             "holdout": evidence_of(winner.holdout),
-            "tune": evidence_of(winner.tried.report),
+            "tune": evidence_of(winner.trial.report),
             "mlflow_run": result.run_id,
         },
     }
@@ -88,7 +88,7 @@ def read_winner(path: Path) -> Mapping[str, Any]:
 def write_winner(result: SweepResult, corpus: str, folder: Path) -> Path:
     """Put a sweep's winner where promotion finds it, and its configuration where a gate does."""
     path = folder / WINNER
-    config = result.winner.tried.config.complete().model_dump(mode="json")
+    config = result.winner.trial.config.complete().model_dump(mode="json")
     write_text(path.with_suffix(".yaml"), yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
     write_text(path, json.dumps(winner_document(result, corpus), indent=2, ensure_ascii=False))
     return path
