@@ -17,7 +17,7 @@ from harness.sweep.cost.probe import CASES, probe
 from harness.sweep.experiment import Experiment
 from harness.sweep.space.bounds import SpaceModels, answer_models, dearest, hosted, sample
 from serving.pipeline.config import RagConfig
-from serving.pipeline.errors import ConfigError, DataError
+from serving.pipeline.errors import ConfigError, DataError, PromptError
 from serving.pipeline.models import EMBEDDINGS
 from serving.pipeline.models.prices import price
 from serving.pipeline.registry import Spec
@@ -59,7 +59,7 @@ async def estimate_sweep(
     settings, tune = factory.settings, golden.tune().head(experiment.cases).cases
     if not tune:
         raise DataError(f"The tune split of {golden.id} has no cases; a set this small cannot be split.")
-    configs = sample(experiment, starts)
+    configs = [config for config in sample(experiment, starts) if _has_prompt(config, experiment, factory)]
     names = SpaceModels.of(experiment, starts)
     specs = {spec.name: spec for config in configs for spec in answer_models(config).values()}
     chats = [ModelPrice.of(specs.get(name) or Spec(name=name), settings) for name in names.chats]
@@ -100,6 +100,16 @@ async def estimate_sweep(
             *([f"{CALL_S[0]:g} to {CALL_S[2]:g} s a hosted call"] if away else []),
         ),
     )
+
+
+def _has_prompt(config: RagConfig, experiment: Experiment, factory: PipelineFactory) -> bool:
+    """Whether its prompt is there; a `PromptError` where it is not, and no condition of the space may have been meant to avoid it."""
+    try:
+        return bool(factory.prompts.texts(config.answer.prompt))
+    except PromptError:
+        if any(knob.range.when for knob in experiment.knobs if knob.target.startswith("answer.prompt.")):
+            return False
+        raise
 
 
 def _cases(experiment: Experiment, tune: int, held_out: int, starts: int, finished: int) -> Estimate:
