@@ -11,7 +11,8 @@ from serving.pipeline.config import RagConfig, load_config
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.prompts import PromptLibrary
 from serving.pipeline.registry import near
-from serving.release.bundle import load_release, read_channel, releases
+from serving.release.bundle import load_release, open_releases, releases
+from serving.release.channel import read_channel
 
 CASES = "cases.jsonl"
 LATEST = "latest"
@@ -43,7 +44,8 @@ def resolve(word: str, settings: HarnessSettings) -> RecordedRun | NamedConfig:
     if word == "default":
         return NamedConfig("the default configuration", RagConfig.parse({}), PromptLibrary(settings.prompts))
     if word.startswith(CHANNEL):
-        return _release(read_channel(settings.releases, word.removeprefix(CHANNEL)).stable, settings, f" ({word})")
+        channel = read_channel(open_releases(settings.releases, settings), word.removeprefix(CHANNEL))
+        return _release(channel.stable, settings, f" ({word})")
     path = Path(word)
     if path.is_file():
         if path.suffix in (".yaml", ".yml"):
@@ -53,7 +55,7 @@ def resolve(word: str, settings: HarnessSettings) -> RecordedRun | NamedConfig:
     for folder in (path, runs / word):
         if (folder / CASES).is_file():
             return RecordedRun(folder.name if folder.parent == runs else word, read_report(folder / CASES))
-    known = releases(settings.releases)
+    known = releases(open_releases(settings.releases, settings))
     found = [digest for digest in known if len(word) >= SHORTEST and digest.startswith(word)]
     if len(found) > 1:
         raise ConfigError(f"{word!r} begins {len(found)} releases: {', '.join(found)}. Write more of the digest.")
@@ -67,7 +69,7 @@ def resolve(word: str, settings: HarnessSettings) -> RecordedRun | NamedConfig:
 
 
 def _release(digest: str, settings: HarnessSettings, how: str = "") -> NamedConfig:
-    release = load_release(settings.releases, digest)
+    release = load_release(open_releases(settings.releases, settings), digest)
     return NamedConfig(f"release {digest}{how}", release.config, release.prompts, digest)
 
 

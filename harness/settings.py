@@ -1,5 +1,6 @@
 """Where the harness keeps things and whom it tells; the only file of the harness that reads the environment."""
 
+import getpass
 import re
 from pathlib import Path
 
@@ -7,9 +8,9 @@ from pydantic import AliasChoices, Field, ValidationError
 
 from serving.pipeline.digest import digest_text
 from serving.pipeline.errors import ConfigError
-from serving.pipeline.index.place import is_remote
 from serving.pipeline.registry import explain
 from serving.pipeline.settings import PipelineSettings
+from serving.storage.place import is_remote
 
 
 class HarnessSettings(PipelineSettings):
@@ -39,7 +40,12 @@ class HarnessSettings(PipelineSettings):
         default="", validation_alias="GITHUB_STEP_SUMMARY", description="a file that gates append their summary to, set by GitHub Actions"
     )
     assume_yes: bool = Field(default=False, description="go on with hosted models without asking, as --yes does; for mlflow run")
-    releases: Path = Field(default=Path("releases"), description="where releases and channels are kept")
+    releases: str = Field(default="releases", description="where releases and channels are kept: a folder or s3://bucket/prefix")
+    who: str = Field(
+        default="",
+        validation_alias=AliasChoices("TOUCHSTONE_WHO", "GITHUB_ACTOR"),
+        description="who promotes, as channels and evidence name them; default: the account that runs the command",
+    )
 
     @property
     def tracking_uri(self) -> str:
@@ -57,6 +63,14 @@ class HarnessSettings(PipelineSettings):
         if is_remote(self.stages):
             return self.home / "stages" / digest_text(self.stages.rstrip("/"))
         return Path(self.stages) if self.stages else self.home / "stages"
+
+    @property
+    def promoter(self) -> str:
+        """Who promotes."""
+        try:
+            return self.who or getpass.getuser()
+        except (KeyError, OSError):  # an account without a name, as containers have it
+            return "unknown"
 
     @property
     def champion_folder(self) -> Path:

@@ -63,9 +63,12 @@ async def _answer(query: Query, config_file: object, changes: object, corpus: st
     settings = read_settings()
     emit = (lambda piece: typer.echo(piece, nl=False)) if live else None
     if channel:
-        from serving.release.bundle import load_release, read_channel
+        from serving.release.bundle import load_release, open_releases
+        from serving.release.channel import read_channel
 
-        release = load_release(settings.releases, read_channel(settings.releases, channel).stable)
+        releases = open_releases(settings.releases, settings)
+        pointed = read_channel(releases, channel)
+        release = load_release(releases, pointed.stable, evidence=pointed.evidence)
         index = await open_index(release.config, release.index.corpus_digest, settings=settings)
         pipeline = build_pipeline(release.config, index, release.prompts, settings, release_digest=release.digest)
         return await pipeline.answer(query, emit=emit)

@@ -120,12 +120,12 @@ def _evaluate(gate: "Gate", settings: HarnessSettings, *, config: Path | None, c
     from dataclasses import replace
 
     from harness.evaluation.evaluator import Evaluator
-    from serving.release.bundle import load_release
+    from serving.release.bundle import load_release, open_releases
 
     with progress_line(quiet=quiet) as line:
         on = gate_context(gate, settings, line)
         if release:
-            shipped = load_release(settings.releases, release)
+            shipped = load_release(open_releases(settings.releases, settings), release)
             chosen, factory = shipped.config, replace(on.factory, prompts=shipped.prompts)
         else:
             chosen, factory = read_config(config, change), on.factory

@@ -94,7 +94,7 @@ def sweep(
     from harness.cli.tables import show_sweep
 
     show_sweep(result)
-    typer.echo(f"\nreport  {page}\nwinner  {winner}\nship it: touchstone promote")
+    typer.echo(f"\nreport  {page}\nwinner  {winner}\nship it: touchstone gate --config {winner.with_suffix('.yaml')} && touchstone promote")
 
 
 def _changed(asked: Experiment, trials: int | None, workers: int | None, engine: str, budget: float | None) -> Experiment:

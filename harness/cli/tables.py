@@ -41,7 +41,8 @@ def show_evaluation(report: EvalReport) -> None:
         costs, total = report.costs, report.times["total"]
         console.print(
             f"per query: ${_number(costs['usd'], 6)}{money}, {costs['input_tokens']:.0f} + {costs['output_tokens']:.0f} tokens, "
-            f"{costs['pro_share']:.0%} to pro, {total['p50']:.0f} ms p50, {total['p95']:.0f} ms p95"
+            f"{', '.join(f'{share:.0%} to {tier}' for tier, share in report.tier_shares.items())}, "
+            f"{total['p50']:.0f} ms p50, {total['p95']:.0f} ms p95"
         )
 
 

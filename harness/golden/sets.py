@@ -95,6 +95,11 @@ class GoldenSet:
         self.holdout(why=why, ledger=ledger)
         return Split(self.id, "all", self._shuffled, self.digest)
 
+    def split_digest(self, name: str) -> str:
+        """The digest of a split (tune, holdout, all); to know it is no look at the holdout."""
+        cases = tuple(case for case in self._shuffled if name in ("all", self.split_of(case)))
+        return Split(self.id, name, cases, self.digest).digest
+
     def split_of(self, case: Case) -> SplitName:
         """Which split a case falls into; to know it is no look at the holdout."""
         return "holdout" if self._held_out(case) else "tune"

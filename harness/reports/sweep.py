@@ -52,7 +52,9 @@ def write_kept_sweep(path: Path, folder: Path) -> WrittenPage:
 def _write(findings: SweepFindings, kept: SweepFolder, folder: Path) -> Path:
     shown = findings.shown
     commands = [f"touchstone sweep {_typed(folder / EXPERIMENT)}"]
-    commands += [f"touchstone promote {_typed(kept.path / WINNER)}"] if findings.result else []
+    if findings.result:
+        winner = kept.path / WINNER
+        commands += [f"touchstone gate --config {_typed(winner.with_suffix('.yaml'))}", f"touchstone promote {_typed(winner)}"]
     page = render(
         "sweep.html.j2",
         title=title_of(findings),

@@ -1,10 +1,9 @@
 """A sweep on disk: what it was begun with, every finished trial, and its result; enough to go on after any end."""
 
-import fcntl
 import itertools
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -23,6 +22,7 @@ from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import ConfigError, DataError
 from serving.pipeline.registry import explain
 from serving.storage.files import write_text
+from serving.storage.lock import file_lock
 
 STATE = "sweep.json"
 RESULT = "result.json"
@@ -103,9 +103,9 @@ class SweepFolder:
     def held(self) -> Iterator[None]:
         """Keep every other process away while this one goes on with the sweep."""
         self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / ".lock").open("w") as file:
+        with ExitStack() as stack:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                stack.enter_context(file_lock(self.path / ".lock", wait=False))
             except BlockingIOError:
                 raise ConfigError(f"The sweep in {self.path} is running in another process. Wait for it, or stop it first.") from None
             for left in self.path.rglob(".*.*.*"):  # what a killed process had not written to its end

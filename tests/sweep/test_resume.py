@@ -96,9 +96,8 @@ def folder_of(world: World, name: str) -> Path:
 def decided(folder: Path) -> list[Any]:
     """The verdict as it was written, without what depends on the clock."""
     winner = json.loads((folder / "winner.json").read_text())
-    evidence = winner["evidence"]
-    facts = [evidence[name] for name in ("verdict", "reason", "against", "experiment")]
-    return [winner["config_digest"], *facts[:3], evidence["holdout"]["metrics"], evidence["tune"]["metrics"]]
+    facts = [winner["verdict"][name] for name in ("verdict", "reason", "against")]
+    return [winner["config_digest"], *facts, *(one["metrics"] for one in winner["measured"])]
 
 
 def runs_of(world: World, sweep: str) -> Counter[str]:

@@ -10,13 +10,14 @@ from harness.sweep.cost.calls import CallCost, MetricCalls, ModelPrice, call_cos
 from harness.sweep.cost.estimate import Estimate, total
 from harness.sweep.cost.probe import Probe
 from harness.sweep.experiment import Experiment
-from harness.sweep.space.bounds import answering, hosted
+from harness.sweep.space.bounds import hosted
 from serving.pipeline.answer.pack import estimate_tokens
 from serving.pipeline.config import RagConfig
 from serving.pipeline.index import CHUNKERS
 from serving.pipeline.index.context import indexed_text
 from serving.pipeline.models import EMBEDDINGS
 from serving.pipeline.models.prices import price
+from serving.pipeline.parts import Parts
 from serving.pipeline.retrieve import RERANKERS
 from serving.pipeline.retrieve.base import Billed
 from serving.pipeline.settings import PipelineSettings
@@ -67,11 +68,11 @@ class CasePrices:
 
     def _answer(self, config: RagConfig) -> CallCost:
         """The call that answers, by whichever model the router may choose."""
-        shares = {tier: self.probe.tier_shares.get(tier, 0.0) for tier in answering(config)}
+        shares = {tier: self.probe.tier_shares.get(tier, 0.0) for tier in config.tiers()}
         if not any(shares.values()):
             shares = dict.fromkeys(shares, 1.0)
         models = [
-            (ModelPrice.of(spec, self.factory.settings), shares[tier] / sum(shares.values())) for tier, spec in answering(config).items()
+            (ModelPrice.of(spec, self.factory.settings), shares[tier] / sum(shares.values())) for tier, spec in config.tiers().items()
         ]
         low, likely, high = (share * config.answer.max_tokens for share in SHARES)
         if (said := self.probe.answer_tokens) is not None:
@@ -135,7 +136,7 @@ def reranking_usage(config: RagConfig, settings: PipelineSettings) -> Usage | No
     spec, most = config.retrieve.reranker, max(config.retrieve.candidates, config.retrieve.top_k)
     if not issubclass(RERANKERS.load(spec.name), Billed):
         return None
-    reranker = RERANKERS.build(spec, store=None, embeddings=None, settings=settings)
+    reranker = RERANKERS.build(spec, parts=Parts(settings))
     assert isinstance(reranker, Billed)
     return reranker.usage([None] * most)  # type: ignore[list-item]  # only how many there are counts
 

@@ -10,7 +10,7 @@ from statistics import fmean, median
 
 from harness.evaluation.factory import PipelineFactory
 from harness.golden.case import Case
-from harness.sweep.space.bounds import answer_models, answering, hosted
+from harness.sweep.space.bounds import answer_models, hosted
 from serving.pipeline.answer.pack import estimate_tokens, pack
 from serving.pipeline.config import RagConfig
 from serving.pipeline.models import CHAT_MODELS
@@ -59,7 +59,7 @@ async def probe(factory: PipelineFactory, config: RagConfig, cases: Sequence[Cas
         passage_tokens=fmean(estimate_tokens(one.text) for one in packed),
         passages=fmean(len(trace.passages) for trace in traces),
         full=any(one.dropped or one.truncated for one in packed),
-        answer_tokens=fmean(output_tokens) if output_tokens and all(_free(spec) for spec in answering(config).values()) else None,
+        answer_tokens=fmean(output_tokens) if output_tokens and all(_free(spec) for spec in config.tiers().values()) else None,
         tier_shares={tier: count / len(traces) for tier, count in tiers.items()},
         ms=median(trace.milliseconds for trace in traces),
         index_seconds=built,

@@ -11,6 +11,7 @@ from harness.sweep.space.suggest import draw
 from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import ConfigError, UserError
 from serving.pipeline.models.connect import LOCAL
+from serving.pipeline.references import fields_naming, named_values
 from serving.pipeline.registry import Spec
 
 DRAWN = 60  # configurations drawn at random
@@ -34,9 +35,16 @@ class SpaceModels:
             ends = [end for knob in experiment.knobs if knob.target == path for end in knob.range.ends()]
             return list(dict.fromkeys([*own, *ends]))
 
-        free = any(name != "always" for name in values("route.router.name"))
-        tiers = list(answer_models(starts[0])) if free else values("route.router.tier")
-        chats = dict.fromkeys(name for tier in tiers for name in values(f"answer.models.{tier}.name"))
+        def tiers(router: str) -> list[str]:
+            """Those that a router's parameters may name; all, where they name none."""
+            own, table = starts[0].plugins()["route.router"]
+            params = table.params(own if own.name == router else Spec(name=router))
+            fields = fields_naming(type(params), "tier")
+            named = [one.value for one in named_values(params, "tier")] + [end for name in fields for end in values(f"route.router.{name}")]
+            return named or [tier for config in starts for tier in answer_models(config)]
+
+        asked = dict.fromkeys(tier for router in values("route.router.name") for tier in tiers(router))
+        chats = dict.fromkeys(name for tier in asked for name in values(f"answer.models.{tier}.name"))
         return cls(tuple(chats), tuple(values("index.embedder.name")), tuple(values("retrieve.reranker.name")))
 
 
@@ -68,14 +76,8 @@ def _holding(given: dict[str, Any], experiment: Experiment, chance: random.Rando
 
 
 def answer_models(config: RagConfig) -> dict[str, Spec]:
-    """The chat models of a configuration by tier."""
-    return {"lite": config.answer.models.lite, "pro": config.answer.models.pro}
-
-
-def answering(config: RagConfig) -> dict[str, Spec]:
-    """Of these, the ones that its router may choose."""
-    models, router = answer_models(config), config.route.router
-    return {str(router.params["tier"]): models[router.params["tier"]]} if router.name == "always" else models
+    """The chat models of a configuration by tier; `config.tiers()` are those that its router may choose."""
+    return dict(config.answer.models)
 
 
 def hosted(name: str) -> bool:
