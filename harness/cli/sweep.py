@@ -12,15 +12,16 @@ from harness.cli.options import AsJson, ReplayOnly, UseStore, print_json
 from harness.cli.progress import ProgressLine, progress_line
 from harness.settings import read_settings
 from harness.sweep.experiment import Experiment
+from harness.sweep.progress import Progress, SweepObserver
+from harness.sweep.trial import Trial
 from harness.sweep.verdict import SweepResult
+from harness.tracking.base import Run
 from serving.pipeline.errors import ConfigError, InfrastructureError
 
 if TYPE_CHECKING:
     from harness.sweep.cost.sweep_estimate import SweepEstimate
     from harness.sweep.folder import SweepFolder
-    from harness.sweep.progress import Progress
-    from harness.sweep.setup import Opened
-    from harness.sweep.trial import Trial
+    from harness.sweep.setup import SweepSetup
 
 
 def sweep(
@@ -43,35 +44,35 @@ def sweep(
     from harness.sweep.cost.budget import SpendingFile
     from harness.sweep.experiment import load_experiment
     from harness.sweep.folder import SweepFolder, experiment_of, latest, new_folder
-    from harness.sweep.setup import Ways, open_sweep
+    from harness.sweep.setup import SweepOptions, open_sweep
     from harness.sweep.winner import WINNER
 
     settings = read_settings()
     earlier: SweepFolder | None = None
     if resume or folder:
         earlier = SweepFolder(folder) if folder else latest(settings.reports, load_experiment(experiment).name if experiment else "")
-        asked = experiment_of(earlier.begun())
+        asked = experiment_of(earlier.record())
     elif experiment is None:
         raise ConfigError("Name an experiment file, such as experiments/quickstart.yaml, or --resume the last sweep.")
     else:
         asked = load_experiment(experiment)
     asked = _changed(asked, trials, workers, engine, budget)
-    told = SweepNarrator(asked)
+    narrator = SweepNarrator(asked)
     with asyncio.Runner() as runner:  # one loop for both: open indexes belong to it
-        with progress_line(quiet=as_json) as told.line:
-            opened = open_sweep(asked, settings, Ways(store, replay_only, tracking), told.building, earlier)
-            price = runner.run(opened.estimate())
+        with progress_line(quiet=as_json) as narrator.line:
+            setup = open_sweep(asked, settings, SweepOptions(store, replay_only, tracking, narrator.building), earlier)
+            price = runner.run(setup.estimate())
         if estimate and as_json:
             print_json(price.model_dump(mode="json"))
             return
         show_estimate(price)
         if estimate:
             return
-        agreed = earlier is not None and earlier.begun().agreed and trials is None and budget is None
+        agreed = earlier is not None and earlier.record().agreed and trials is None and budget is None
         agree(price, yes=yes or settings.assume_yes or agreed or replay_only)
         where = earlier or new_folder(settings.reports, asked.name, datetime.now(UTC))
-        told.quoted_usd = SpendingFile(where.path).read().usd + price.usd.likely
-        result = _carried_out(runner, opened, where, price, told, quiet=as_json)
+        narrator.quoted_usd = SpendingFile(where.path).read().usd + price.usd.likely
+        result = _run(runner, setup, where, price, narrator, quiet=as_json)
     winner, page = where.path / WINNER, where.path / "report.html"
     if as_json:
         value = {
@@ -79,7 +80,7 @@ def sweep(
             "reason": result.reason,
             "winner": str(winner),
             "config_digest": result.winner.holdout.header.config_digest,
-            "values": dict(result.winner.tried.values),
+            "values": dict(result.winner.trial.values),
             "trials": len(result.trials),
             "ended": result.ended,
             "estimate": price.model_dump(mode="json"),
@@ -118,40 +119,30 @@ def _changed(asked: Experiment, trials: int | None, workers: int | None, engine:
         raise ConfigError(explain(error, "the command line", list(Experiment.model_fields))) from None
 
 
-def _carried_out(
-    runner: asyncio.Runner, opened: "Opened", where: "SweepFolder", price: "SweepEstimate", told: "SweepNarrator", *, quiet: bool
+def _run(
+    runner: asyncio.Runner, setup: "SweepSetup", where: "SweepFolder", price: "SweepEstimate", narrator: "SweepNarrator", *, quiet: bool
 ) -> SweepResult:
     """Run it to its end; where it is stopped, say how far it is and how to go on."""
-    with progress_line(quiet=quiet) as told.line, where.held():
+    from harness.sweep.run import run_sweep
+
+    narrator.folder = where.path
+    with progress_line(quiet=quiet) as narrator.line:
         try:
-            return runner.run(_run(opened, where, price, told))
+            return runner.run(run_sweep(setup, where, price, observer=narrator))
         except (KeyboardInterrupt, asyncio.CancelledError, InfrastructureError):
             if where.exists():
-                told.line.say(f"{told.so_far} To go on: touchstone sweep --folder {where.path}")
+                narrator.line.say(f"{narrator.so_far} To go on: touchstone sweep --folder {where.path}")
             raise
 
 
-async def _run(opened: "Opened", where: "SweepFolder", price: "SweepEstimate", told: "SweepNarrator") -> SweepResult:
-    from harness.reports import write_sweep
-    from harness.reports.record import record_sweep
-    from harness.sweep.setup import begin
-    from harness.sweep.winner import write_winner
-
-    with begin(opened, where, price, tell=told.progress, announce=told.trial) as ready:
-        result = await ready.sweep.run(ready.tune, ready.look)
-        where.write_result(result)
-        page = write_sweep(result, where.path)
-        record_sweep(ready.run, result, [page, page.with_suffix(".md"), write_winner(result, ready.corpus, where.path)])
-    return result
-
-
-class SweepNarrator:
-    """What a sweep tells on the way."""
+class SweepNarrator(SweepObserver):
+    """Tells a sweep on a terminal, and writes its pages and its tracking record at the end."""
 
     line: ProgressLine
+    folder: Path
 
-    def __init__(self, asked: Experiment) -> None:
-        self._asked = asked
+    def __init__(self, experiment: Experiment) -> None:
+        self._experiment = experiment
         self.quoted_usd = 0.0  # what it will likely have cost in the end
         self.so_far = "Nothing is finished yet."
 
@@ -159,36 +150,45 @@ class SweepNarrator:
         """How far an index is."""
         self.line.update("indexing", done, total)
 
-    def trial(self, tried: "Trial") -> None:
+    def trial_finished(self, trial: Trial) -> None:
         """A finished trial, above the live line."""
-        values = ", ".join(f"{path.split('.', 1)[1]} {value}" for path, value in tried.values.items())
-        state = "" if tried.state == "complete" else f"  {tried.state}: {tried.why}"
-        found = "–" if tried.objective is None else f"{tried.objective:.3f}"
-        self.line.say(f"trial {tried.number:3d}  {self._asked.goal} {found}  {tried.label or values}{state}")
+        values = ", ".join(f"{path.split('.', 1)[1]} {value}" for path, value in trial.values.items())
+        state = "" if trial.state == "complete" else f"  {trial.state}: {trial.why}"
+        objective = "–" if trial.objective is None else f"{trial.objective:.3f}"
+        self.line.say(f"trial {trial.number:3d}  {self._experiment.goal} {objective}  {trial.label or values}{state}")
 
-    def progress(self, progress: "Progress") -> None:
+    def progressed(self, progress: Progress) -> None:
         """How far it is: trials, the best so far, speed, what was kept, dollars, time left."""
-        self.line.update(words(progress, self._asked, self.quoted_usd), progress.done, progress.trials)
+        self.line.update(words(progress, self._experiment, self.quoted_usd), progress.done, progress.trials)
         if best := progress.best:
-            found = f"the best so far is trial {best.name} with {self._asked.goal} {best.objective:.3f}"
+            found = f"the best so far is trial {best.name} with {self._experiment.goal} {best.objective:.3f}"
             self.so_far = f"{progress.done} of {progress.trials} trials are finished; {found}."
 
+    def sweep_finished(self, result: SweepResult, run: Run) -> None:
+        """Write the report and log the sweep."""
+        from harness.reports import write_sweep
+        from harness.reports.record import record_sweep
+        from harness.sweep.winner import WINNER
 
-def words(progress: "Progress", asked: Experiment, quoted_usd: float = 0.0) -> str:
+        page = write_sweep(result, self.folder)
+        record_sweep(run, result, [page, page.with_suffix(".md"), self.folder / WINNER])
+
+
+def words(progress: Progress, experiment: Experiment, quoted_usd: float = 0.0) -> str:
     """The live line's words; dollars stand beside the budget, or beside what was quoted where there is none."""
     from harness.cli.price import dollars
 
-    passed = max(time.monotonic() - progress.begun_s, 1e-9)
+    passed = max(time.monotonic() - progress.started_s, 1e-9)
     parts = [f"best {progress.best.objective:.3f} (trial {progress.best.name})"] if progress.best else []
     parts.append(f"{progress.cases / passed:.1f} cases/s")
     found = sum(numbers["hits"] for numbers in progress.counts.values())
-    asked_for = found + sum(numbers["misses"] for numbers in progress.counts.values())
-    if asked_for:
-        parts.append(f"{found / asked_for:.0%} kept")
+    asked = found + sum(numbers["misses"] for numbers in progress.counts.values())
+    if asked:
+        parts.append(f"{found / asked:.0%} kept")
     quoted = f" of about {dollars(quoted_usd)}" if quoted_usd else ""
-    limit = f" of ${asked.budget_usd:g}" if asked.budget_usd else quoted
+    limit = f" of ${experiment.budget_usd:g}" if experiment.budget_usd else quoted
     parts.append(f"${progress.spent_usd:.4f}{limit}")
-    new = progress.done - progress.known
+    new = progress.done - progress.resumed
     if new > 0:
         parts.append(f"{(progress.trials - progress.done) * passed / new / 60:.0f} min left")
     return " · ".join(parts)

@@ -33,7 +33,7 @@ def winner_document(result: SweepResult, corpus: str) -> SweepWinner:
     """The winner of a sweep's result."""
     winner, against = result.winner, result.winner.against
     comparison = against and RecordedComparison(
-        incumbent=result.incumbent.tried.name,
+        incumbent=result.incumbent.trial.name,
         metric=result.experiment.goal,
         difference=against.difference,
         low=against.low,
@@ -48,11 +48,11 @@ def winner_document(result: SweepResult, corpus: str) -> SweepWinner:
         against=comparison,
     )
     return SweepWinner(
-        config=winner.tried.config.model_dump(mode="json"),
+        config=winner.trial.config.model_dump(mode="json"),
         config_digest=winner.holdout.header.config_digest,
         corpus=corpus,
         verdict=verdict,
-        measured=(measured("sweep", winner.holdout), measured("sweep", winner.tried.report)),
+        measured=(measured("sweep", winner.holdout), measured("sweep", winner.trial.report)),
         mlflow_run=result.run_id,
     )
 
@@ -100,7 +100,7 @@ def read_winner(path: Path) -> SweepWinner:
 def write_winner(result: SweepResult, corpus: str, folder: Path) -> Path:
     """Put a sweep's winner where promotion finds it, and its configuration where a gate does."""
     path = folder / WINNER
-    config = result.winner.tried.config.complete().model_dump(mode="json")
+    config = result.winner.trial.config.complete().model_dump(mode="json")
     write_text(path.with_suffix(".yaml"), yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
     write_text(path, winner_document(result, corpus).model_dump_json(indent=2))
     return path

@@ -179,7 +179,7 @@ def test_ctrl_c_ends_cleanly_with_what_is_known_so_far(world: World, workers: st
     from mlflow import MlflowClient
 
     client = MlflowClient(f"sqlite:///{world.root}/.touchstone/mlflow/mlflow.db")
-    assert client.get_run(SweepFolder(folder).begun().run_id).info.status == "KILLED"
+    assert client.get_run(SweepFolder(folder).record().run_id).info.status == "KILLED"
     finish(world, started(world, "sweep", "--folder", str(folder), "--workers", workers, "--trials", str(len(kept) + 1)))
     assert plain(SweepFolder(folder).finished())[: len(kept)] == plain(kept)
 
@@ -205,10 +205,10 @@ def test_two_sweeps_on_one_store_and_one_mlflow_file_do_not_disturb_each_other(w
 def test_a_sweep_begun_without_mlflow_is_gone_on_with_in_it(world: World) -> None:
     assert world.touchstone("sweep", "small.yaml", "--no-tracking").code == 0
     folder = folder_of(world, "small")
-    assert SweepFolder(folder).begun().run_id == ""
+    assert SweepFolder(folder).record().run_id == ""
     again = world.touchstone("sweep", "--resume")
     assert again.code == 0, again.err
-    assert SweepFolder(folder).begun().run_id
+    assert SweepFolder(folder).record().run_id
     assert world.touchstone("sweep", "--resume").code == 0
     assert runs_of(world, "small")["finalist base"] == 1
 
