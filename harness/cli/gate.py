@@ -49,9 +49,8 @@ def gate(
         raise ConfigError("--run judges the configuration that was evaluated; leave --config and --set out.")
     settings = read_settings()
     chosen = load_gate(file)
-    folder = out or settings.reports / "gates" / f"{chosen.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     command = _command(file, config, change or (), run, champion)
-    files = (folder, junit, markdown)
+    files = (out, junit, markdown)
     try:
         with progress_line(quiet=as_json) as line:
             on = gate_context(chosen, settings, line, store=store, replay_only=replay_only)
@@ -95,17 +94,18 @@ def _tell(
     decision: "Decision",
     held: "GateResult | None",
     settings: HarnessSettings,
-    files: tuple[Path, Path | None, Path | None],
+    files: tuple[Path | None, Path | None, Path | None],
     *,
     as_json: bool,
 ) -> None:
     from harness.gate.decision import PLAIN
     from harness.gate.junit import junit
-    from harness.gate.run_gate import write_decision
+    from harness.gate.run_gate import new_gate_folder, write_decision
     from harness.gate.summary import summary
     from serving.storage.files import write_text
 
-    folder, xml, markdown = files
+    out, xml, markdown = files
+    folder = out or new_gate_folder(settings.reports, decision.gate, datetime.now(UTC))
     write_decision(decision, held.report if held else None, folder)
     for path, content in ((xml, junit), (markdown, summary)):
         if path:

@@ -1,6 +1,8 @@
 """Hold a configuration (or a recorded evaluation) against a gate: everything the command, pytest and CI have in common."""
 
 from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import count
 from pathlib import Path
 
 from harness.evaluation.evaluator import Evaluator, Progress
@@ -82,6 +84,18 @@ async def judge_recorded(bench: GateContext, report: EvalReport, source: Path, *
         what = "the documents, the prompts or the code changed since, and the gate asks the retriever for leaks"
         raise DataError(f"{source}: {what}. Leave --run out to evaluate again.")
     return GateResult(decide(bench.gate, report, best, await _leaks(bench, config, split)), report)
+
+
+def new_gate_folder(reports: Path, gate: str, now: datetime) -> Path:
+    """A folder of its own for a decision: promotions look for all of them, so none may be written over."""
+    for number in count(1):
+        folder = reports / "gates" / f"{gate}-{now:%Y%m%d-%H%M%S}{'' if number == 1 else f'-{number}'}"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return folder
+    raise AssertionError("numbers do not end")
 
 
 def write_decision(decision: Decision, report: EvalReport | None, folder: Path) -> None:

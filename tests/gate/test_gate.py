@@ -1,4 +1,5 @@
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as Xml
@@ -6,6 +7,7 @@ from xml.etree import ElementTree as Xml
 import pytest
 import yaml
 
+from harness.gate.run_gate import new_gate_folder
 from tests.support.world import CONFIG, World
 
 RULES: list[dict[str, Any]] = [
@@ -160,3 +162,20 @@ def test_a_champion_can_be_taken_from_a_release_or_a_run(gated: World) -> None:
     tuned = gated.touchstone("champion", "set", "--run", "reports/runs/tuned/cases.jsonl")
     assert tuned.code == 2
     assert "no gate is held on its cases" in tuned.err
+
+
+def test_two_decisions_of_the_same_second_have_a_folder_each(tmp_path: Path) -> None:
+    now = datetime(2026, 11, 1, tzinfo=UTC)
+    folders = [new_gate_folder(tmp_path, "small", now) for _ in range(3)]
+    assert [folder.name for folder in folders] == ["small-20261101-000000", "small-20261101-000000-2", "small-20261101-000000-3"]
+
+
+def test_a_decision_says_for_how_long_it_is_valid(gated: World) -> None:
+    change_gate(gated, valid_hours=24)
+    said = gated.touchstone("gate", "-c", "tiny.yaml", "--json")
+    assert isinstance(said.json, dict)
+    assert said.json["valid_hours"] == 24
+    change_gate(gated, valid_hours=0)
+    said = gated.touchstone("gate", "-c", "tiny.yaml")
+    assert said.code == 2
+    assert "valid_hours" in said.err

@@ -3,7 +3,6 @@ import multiprocessing
 import shutil
 import signal
 import subprocess
-import sys
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,9 +12,9 @@ import yaml
 from serving.pipeline.build import config_digest
 from serving.pipeline.errors import DataError, IntegrityError, StoreError
 from serving.release.bundle import SUMS, load_release, releases, write_release
+from tests.support.killing import DeadlyStorage, killing
 from tests.support.releasing import PROMPTS, a_config, a_manifest, at, prove, write
 
-REPOSITORY = Path(__file__).parents[2]
 ARTEFACTS = {"0123456789abcdef.json": b'{"weights": [1, 2]}', "fedcba9876543210.safetensors": bytes(range(256))}
 
 
@@ -182,29 +181,16 @@ def test_a_place_that_cannot_be_written_is_an_outage_with_its_name(tmp_path: Pat
         write(at(tmp_path / "file"), a_config())
 
 
-# The child kills itself before its n-th write: replacing put_if is the only way to stop at a known place.
-KILLED = """
-import os, signal, sys
-from tests.support.releasing import a_config, at, write
-storage, calls = at(sys.argv[1]), [0]
-real = storage.put_if
-def deadly(key, data, *, expected):
-    calls[0] += 1
-    if calls[0] == int(sys.argv[2]):
-        os.kill(os.getpid(), signal.SIGKILL)
-    return real(key, data, expected=expected)
-storage.put_if = deadly
-write(storage, a_config(by_domain=False))
-"""
+def write_and_die(place: str, write_: int) -> None:
+    write(DeadlyStorage(at(place), write_), a_config(by_domain=False))  # type: ignore[arg-type]
 
 
 def test_a_writer_killed_before_any_file_leaves_no_release_and_the_next_one_makes_it_whole(storage_uri: str) -> None:
-    for files in (1, 3, 4):  # of config.yaml, index.json, one prompt, SHA256SUMS
-        code = subprocess.run([sys.executable, "-c", KILLED, storage_uri, str(files)], cwd=REPOSITORY, check=False).returncode
-        assert code == -signal.SIGKILL
-        assert releases(at(storage_uri)) == []
-    whole = subprocess.run([sys.executable, "-c", KILLED, storage_uri, "9"], cwd=REPOSITORY, check=False)
-    assert whole.returncode == 0
+    with killing("tests.release.test_release:write_and_die", storage_uri) as killed:
+        for file in (1, 2, 3, 4):  # config.yaml, index.json, one prompt, SHA256SUMS
+            assert killed(file) == -signal.SIGKILL
+            assert releases(at(storage_uri)) == []
+        assert killed(5) == 0
     [digest] = releases(at(storage_uri))
     load_release(at(storage_uri), digest)
 
