@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import AsJson, print_json, read_corpus, read_prompts
+from harness.cli.options import AsJson, print_json
 from harness.settings import read_settings
 
 
@@ -16,16 +16,12 @@ def promote(
     as_json: AsJson = False,
 ) -> None:
     """Write the release of a winner and point a channel at it."""
-    from harness.evaluation.factory import PipelineFactory
-    from harness.git_commit import ROOT, commit
-    from harness.promotion.promote import promote as ship
-    from harness.sweep.winner import newest_winner, read_winner
+    from harness.project import Project
+    from harness.sweep.winner import newest_winner
 
     settings = read_settings()
     path = winner or newest_winner(settings.reports)
-    document = read_winner(path)
-    factory = PipelineFactory(settings, read_corpus(document["corpus"], settings), read_prompts(settings))
-    done = asyncio.run(ship(document, factory, root=settings.releases, channel=channel, git_commit=commit(ROOT)))
+    done = asyncio.run(Project(settings).promote(path, channel=channel))
     if as_json:
         print_json({"release": done.release.digest, "folder": str(done.release.folder), "channel": done.channel.model_dump(mode="json")})
         return

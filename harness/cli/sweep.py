@@ -2,9 +2,8 @@
 
 import asyncio
 import time
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,14 +11,12 @@ from harness.cli.options import AsJson, ReplayOnly, UseStore, print_json
 from harness.cli.progress import ProgressLine, progress_line
 from harness.settings import read_settings
 from harness.sweep.experiment import Experiment
-from harness.sweep.verdict import SweepResult
 from serving.pipeline.errors import ConfigError, InfrastructureError
 
 if TYPE_CHECKING:
-    from harness.sweep.cost.sweep_estimate import SweepEstimate
+    from harness.project.sweep import FinishedSweep, PlannedSweep
     from harness.sweep.folder import SweepFolder
     from harness.sweep.progress import Progress
-    from harness.sweep.setup import Opened
     from harness.sweep.trial import Trial
 
 
@@ -40,44 +37,41 @@ def sweep(
 ) -> None:
     """Search on the tune split, prove the best on the holdout."""
     from harness.cli.price import agree, show_estimate
+    from harness.project import Project
+    from harness.project.sweep import earlier_sweep, experiment_with
     from harness.sweep.cost.budget import SpendingFile
     from harness.sweep.experiment import load_experiment
-    from harness.sweep.folder import SweepFolder, experiment_of, latest, new_folder
-    from harness.sweep.setup import Ways, open_sweep
-    from harness.sweep.winner import WINNER
+    from harness.sweep.folder import experiment_of
+    from harness.sweep.setup import Ways
 
     settings = read_settings()
-    earlier: SweepFolder | None = None
-    if resume or folder:
-        earlier = SweepFolder(folder) if folder else latest(settings.reports, load_experiment(experiment).name if experiment else "")
-        asked = experiment_of(earlier.begun())
-    elif experiment is None:
+    earlier = earlier_sweep(settings, folder, experiment) if resume or folder else None
+    if earlier is None and experiment is None:
         raise ConfigError("Name an experiment file, such as experiments/quickstart.yaml, or --resume the last sweep.")
-    else:
-        asked = load_experiment(experiment)
-    asked = _changed(asked, trials, workers, engine, budget)
+    asked = experiment_of(earlier.begun()) if earlier else load_experiment(experiment or Path())
+    asked = experiment_with(asked, trials=trials, workers=workers, engine=engine, budget=budget)
     told = SweepNarrator(asked)
-    with asyncio.Runner() as runner:  # one loop for both: open indexes belong to it
+    with asyncio.Runner() as runner:  # one loop for both, so that one Ctrl-C ends either
         with progress_line(quiet=as_json) as told.line:
-            opened = open_sweep(asked, settings, Ways(store, replay_only, tracking), told.building, earlier)
-            price = runner.run(opened.estimate())
+            planned = runner.run(Project(settings, told.work).plan_sweep(asked, Ways(store, replay_only, tracking), earlier))
+        price = planned.estimate
         if estimate and as_json:
             print_json(price.model_dump(mode="json"))
             return
         show_estimate(price)
         if estimate:
             return
-        agreed = earlier is not None and earlier.begun().agreed and trials is None and budget is None
+        agreed = planned.agreed and trials is None and budget is None
         agree(price, yes=yes or settings.assume_yes or agreed or replay_only)
-        where = earlier or new_folder(settings.reports, asked.name, datetime.now(UTC))
+        where = planned.folder()
         told.quoted_usd = SpendingFile(where.path).read().usd + price.usd.likely
-        result = _carried_out(runner, opened, where, price, told, quiet=as_json)
-    winner, page = where.path / WINNER, where.path / "report.html"
+        done = _carried_out(runner, planned, where, told, quiet=as_json)
+    result = done.result
     if as_json:
         value = {
             "verdict": result.verdict,
             "reason": result.reason,
-            "winner": str(winner),
+            "winner": str(done.winner),
             "config_digest": result.winner.holdout.header.config_digest,
             "values": dict(result.winner.tried.values),
             "trials": len(result.trials),
@@ -85,7 +79,7 @@ def sweep(
             "estimate": price.model_dump(mode="json"),
             "spent_usd": result.spent_usd,
             "store": result.counts,
-            "report": str(page),
+            "report": str(done.page),
             "run": result.run_id,
         }
         print_json(value)
@@ -93,56 +87,22 @@ def sweep(
     from harness.cli.tables import show_sweep
 
     show_sweep(result)
-    typer.echo(f"\nreport  {page}\nwinner  {winner}\nship it: touchstone promote")
-
-
-def _changed(asked: Experiment, trials: int | None, workers: int | None, engine: str, budget: float | None) -> Experiment:
-    """The experiment with what the command line says otherwise."""
-    choice = asked.engine.model_dump()
-    if workers is not None:
-        choice["workers"] = workers
-    if engine:
-        choice["name"] = engine
-    data: dict[str, Any] = asked.model_dump(mode="json") | {"engine": choice}
-    if trials is not None:
-        data["trials"] = trials
-    if budget is not None:
-        data["budget_usd"] = budget
-    from pydantic import ValidationError
-
-    from serving.pipeline.registry import explain
-
-    try:
-        return Experiment.model_validate(data)
-    except ValidationError as error:
-        raise ConfigError(explain(error, "the command line", list(Experiment.model_fields))) from None
+    typer.echo(f"\nreport  {done.page}\nwinner  {done.winner}\nship it: touchstone promote")
 
 
 def _carried_out(
-    runner: asyncio.Runner, opened: "Opened", where: "SweepFolder", price: "SweepEstimate", told: "SweepNarrator", *, quiet: bool
-) -> SweepResult:
+    runner: asyncio.Runner, planned: "PlannedSweep", where: "SweepFolder", told: "SweepNarrator", *, quiet: bool
+) -> "FinishedSweep":
     """Run it to its end; where it is stopped, say how far it is and how to go on."""
-    with progress_line(quiet=quiet) as told.line, where.held():
+    from harness.project.sweep import carry_out
+
+    with progress_line(quiet=quiet) as told.line:
         try:
-            return runner.run(_run(opened, where, price, told))
+            return runner.run(carry_out(planned, where, told.progress, told.trial))
         except (KeyboardInterrupt, asyncio.CancelledError, InfrastructureError):
             if where.exists():
                 told.line.say(f"{told.so_far} To go on: touchstone sweep --folder {where.path}")
             raise
-
-
-async def _run(opened: "Opened", where: "SweepFolder", price: "SweepEstimate", told: "SweepNarrator") -> SweepResult:
-    from harness.reports import write_sweep
-    from harness.reports.record import record_sweep
-    from harness.sweep.setup import begin
-    from harness.sweep.winner import write_winner
-
-    with begin(opened, where, price, tell=told.progress, announce=told.trial) as ready:
-        result = await ready.sweep.run(ready.tune, ready.look)
-        where.write_result(result)
-        page = write_sweep(result, where.path)
-        record_sweep(ready.run, result, [page, page.with_suffix(".md"), write_winner(result, ready.corpus, where.path)])
-    return result
 
 
 class SweepNarrator:
@@ -155,9 +115,9 @@ class SweepNarrator:
         self.quoted_usd = 0.0  # what it will likely have cost in the end
         self.so_far = "Nothing is finished yet."
 
-    def building(self, done: int, total: int) -> None:
+    def work(self, what: str, done: int, total: int) -> None:
         """How far an index is."""
-        self.line.update("indexing", done, total)
+        self.line.update(what, done, total)
 
     def trial(self, tried: "Trial") -> None:
         """A finished trial, above the live line."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from harness.evaluation.evaluator import Evaluator, Progress
+from harness.evaluation.subject import PipelineSubject
 from harness.golden.sets import Split
 from harness.results.report import EvalReport
 from harness.stage_store.base import StageStore
@@ -75,6 +76,10 @@ class PipelineFactory:
         digest = "|".join([config.digest("retrieve", corpus=self.corpus.digest), *places])
         return replace(pipeline, retriever=CachedRetriever(pipeline.retriever, stages, chunks, digest))
 
+    async def subject(self, config: RagConfig) -> PipelineSubject:
+        """A configuration as an evaluation takes it: a pipeline of its own, which remembers nothing of other evaluations."""
+        return PipelineSubject(await self.pipeline(config), config, digest_of(self.prompts.texts(config.answer.prompt)))
+
     def _chat(self, stages: StageStore, spec: Spec, settings: PipelineSettings) -> ConnectedChat:
         """One model for all configurations that name it, since it may remember what it read; not one that follows a script."""
         key = digest_of(spec.model_dump(mode="json"))
@@ -85,9 +90,7 @@ class PipelineFactory:
 
     async def evaluate(self, config: RagConfig, split: Split, evaluator: Evaluator, progress: Progress | None = None) -> EvalReport:
         """Score a configuration on a split."""
-        report = await evaluator.run(await self.pipeline(config), config, split, progress)
-        prompts = digest_of(self.prompts.texts(config.answer.prompt))
-        return replace(report, header=replace(report.header, prompts_digest=prompts))
+        return await evaluator.run(await self.subject(config), split, progress)
 
 
 def _exact(index: OpenIndex) -> bool:

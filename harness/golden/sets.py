@@ -95,6 +95,13 @@ class GoldenSet:
         self.holdout(why=why, ledger=ledger)
         return Split(self.id, "all", self._shuffled, self.digest)
 
+    def split(self, name: SplitName | Literal["all"], *, why: str, ledger: Path) -> Split:
+        """The cases of this name; a look at the holdout is appended to the ledger."""
+        if name == "tune":
+            return self.tune()
+        look = self.holdout if name == "holdout" else self.all
+        return look(why=why, ledger=ledger)
+
     def split_of(self, case: Case) -> SplitName:
         """Which split a case falls into; to know it is no look at the holdout."""
         return "holdout" if self._held_out(case) else "tune"

@@ -62,9 +62,15 @@ class Header:
     amounts: tuple[str, ...] = ()  # metrics that are no shares from 0 to 1: tokens, dollars, milliseconds
     judge: str = ""  # name and id of the judge that was asked
     prompts_digest: str = ""  # over the texts of the prompts in reach
+    app: str = ""  # the app of the user's that was evaluated; empty: a configuration of ours
     started_at: str = ""
     seconds: float = 0.0
     format: int = FORMAT
+
+    @property
+    def flat(self) -> dict[str, Any]:
+        """Every field of the configuration by its dotted path; one of an older version may have fields that none has now."""
+        return dict(_leaves(self.config))
 
 
 @dataclass(frozen=True)
@@ -144,6 +150,14 @@ class EvalReport:
     def traces(self) -> list[Trace]:
         """The traces of the cases that have one."""
         return [row.trace for row in self.rows if row.trace]
+
+
+def _leaves(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in data.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def _interval(rows: Iterable[CaseResult], metric: str, *, shares: bool) -> Interval:

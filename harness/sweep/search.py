@@ -90,7 +90,7 @@ class Search:
         """Score a finalist on the holdout, in a child run."""
         report = await self.dispatcher.whole(config, holdout)
         with self.run.child(what) as run:
-            record_evaluation(run, report, config, holdout)
+            record_evaluation(run, report, holdout)
         return report, run.id
 
     def front(self, trials: Sequence[Trial]) -> list[Trial]:
@@ -182,7 +182,7 @@ class Search:
         if why and found.state == "complete":
             found = replace(found, state="pruned", why=why)
         with self.run.child(f"trial {number}" + (f" ({label})" if label else "")) as run:
-            record_evaluation(run, whole, config, seen)
+            record_evaluation(run, whole, seen)
             run.tags({"touchstone.trial": str(number), "touchstone.state": found.state, "touchstone.why": found.why})
         return replace(found, label=label, run_id=run.id)
 

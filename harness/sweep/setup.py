@@ -10,7 +10,7 @@ from harness.evaluation.context import open_corpus
 from harness.gate.champion import champion_path
 from harness.golden.load import load_golden
 from harness.golden.sets import GoldenSet, HoldoutSplit, TuneSplit
-from harness.settings import HarnessSettings
+from harness.settings import HarnessSettings, otherwise
 from harness.stage_store.endpoint import endpoints_of
 from harness.sweep.cost.budget import Budget, SpendingFile
 from harness.sweep.cost.sweep_estimate import SweepEstimate, SweepEstimator
@@ -87,7 +87,9 @@ def open_sweep(
         refuse_changed(begun, digests)
     workers = experiment.engine.at_once
     shares = 1 if workers == 1 else workers + 1  # this process builds the indexes
-    plan = Plan(name, experiment.metrics, experiment.judge, experiment.concurrency, ways.store, ways.replay_only, shares)
+    plan = Plan(
+        name, experiment.metrics, experiment.judge, experiment.concurrency, ways.store, ways.replay_only, shares, otherwise(settings)
+    )
     return Opened(experiment, settings, ways, golden, digests, champion, plan, make_worker(plan, building), earlier)
 
 

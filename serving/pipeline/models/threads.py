@@ -58,18 +58,32 @@ async def each_in_thread(make: Callable[[], Iterator[T]], *, silence_s: float | 
 
 
 def run_blocking(work: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine for a caller who cannot await, whether or not a loop runs in its thread."""
+    """The result of a coroutine for a caller who cannot await, whether or not a loop runs in its thread; Ctrl-C ends the work too."""
     outcome: list[T | _Failed] = []
+    begun: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[T]]] = []
+
+    async def noted() -> T:
+        task = asyncio.current_task()
+        assert task is not None
+        begun.append((asyncio.get_running_loop(), task))
+        return await work
 
     def job() -> None:
         try:
-            outcome.append(asyncio.run(work))
+            outcome.append(asyncio.run(noted()))
         except BaseException as error:  # noqa: BLE001  # raised again below, in the caller's thread
             outcome.append(_Failed(error))
 
     thread = threading.Thread(target=contextvars.copy_context().run, args=(job,), daemon=True)
     thread.start()
-    thread.join()
+    try:
+        thread.join()
+    except BaseException:
+        for loop, task in begun:
+            with suppress(RuntimeError):  # the loop was closed: it had ended
+                loop.call_soon_threadsafe(task.cancel)
+        thread.join()
+        raise
     [result] = outcome
     if isinstance(result, _Failed):
         raise result.error

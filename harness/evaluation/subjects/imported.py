@@ -1,0 +1,71 @@
+"""Code of the user's: found by its import path, known by a digest."""
+
+import importlib
+import importlib.metadata
+import inspect
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from serving.pipeline.digest import digest_text
+from serving.pipeline.errors import ConfigError
+
+IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+
+
+def load_attribute(word: str) -> Any:
+    """What `module:attribute` names; modules of the working directory are found as `python -m` finds them."""
+    module, _, path = word.partition(":")
+    here = str(Path.cwd())
+    if here not in sys.path and "" not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        found: Any = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name and (module == error.name or module.startswith(f"{error.name}.")):
+            raise ConfigError(f"No module {module!r} to import {word!r} from. Is it installed, or in {here}?") from None
+        raise ConfigError(f"{word!r} cannot be imported: {module} needs the module {error.name!r}, which is not installed.") from None
+    except Exception as error:  # noqa: BLE001 — whatever the user's module does when it is imported
+        said = " ".join(str(error).split())
+        raise ConfigError(f"{word!r} cannot be imported: {type(error).__name__}: {said}"[:500]) from None
+    for name in path.split("."):
+        if not hasattr(found, name):
+            known = [one for one in vars(found) if not one.startswith("_")] if hasattr(found, "__dict__") else []
+            raise ConfigError(f"{module} has no {path!r}. It has: {', '.join(known[:20]) or 'nothing'}.")
+        found = getattr(found, name)
+    return found
+
+
+def facts_of(app: Any, import_path: str = "") -> Mapping[str, str]:
+    """What is known of an object's code: its import path, a digest of its source, the distribution it came with."""
+    code = inspect.unwrap(app) if callable(app) else app
+    named = code if hasattr(code, "__qualname__") else type(code)
+    module = import_path.partition(":")[0] or named.__module__
+    path = import_path or f"{module}:{named.__qualname__}"
+    facts = {"path": path, "source": _source_digest(named, module, whole=bool(import_path))}
+    return facts | {"distribution": _distribution(module)}
+
+
+def _source_digest(code: Any, module: str, *, whole: bool) -> str:
+    """Of the module's whole file where that is what was named, since an app is more than its last function; else of the object's source."""
+    file = getattr(sys.modules.get(module), "__file__", None)
+    if file and Path(file).is_file() and (whole or module != "__main__"):
+        return digest_text(Path(file).read_text(encoding="utf-8", errors="replace"))
+    return source_of(code)
+
+
+def source_of(code: Any) -> str:
+    """A digest of an object's own source; empty where there is none to read."""
+    try:
+        return digest_text(inspect.getsource(code))
+    except (OSError, TypeError):
+        return ""
+
+
+def _distribution(module: str) -> str:
+    """Name and version of the installed package of a module; empty for code that is in none."""
+    top = module.partition(".")[0]
+    names = importlib.metadata.packages_distributions().get(top, [])
+    return f"{names[0]} {importlib.metadata.version(names[0])}" if names else ""
