@@ -60,29 +60,29 @@ async def each_in_thread(make: Callable[[], Iterator[T]], *, silence_s: float | 
 def run_blocking(work: Coroutine[Any, Any, T]) -> T:
     """The result of a coroutine for a caller who cannot await, whether or not a loop runs in its thread; Ctrl-C ends the work too."""
     outcome: list[T | _Failed] = []
-    begun: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[T]]] = []
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(work)
 
-    async def noted() -> T:
-        task = asyncio.current_task()
-        assert task is not None
-        begun.append((asyncio.get_running_loop(), task))
-        return await work
+    async def done() -> T:
+        return await task
 
     def job() -> None:
         try:
-            outcome.append(asyncio.run(noted()))
+            with asyncio.Runner(loop_factory=lambda: loop) as runner:
+                outcome.append(runner.run(done()))
         except BaseException as error:  # noqa: BLE001  # raised again below, in the caller's thread
             outcome.append(_Failed(error))
+        finally:
+            ended.set()
 
-    thread = threading.Thread(target=contextvars.copy_context().run, args=(job,), daemon=True)
-    thread.start()
+    ended = threading.Event()  # a join that was interrupted takes the thread for ended
     try:
-        thread.join()
+        threading.Thread(target=contextvars.copy_context().run, args=(job,), daemon=True).start()
+        ended.wait()
     except BaseException:
-        for loop, task in begun:
-            with suppress(RuntimeError):  # the loop was closed: it had ended
-                loop.call_soon_threadsafe(task.cancel)
-        thread.join()
+        with suppress(RuntimeError):  # the loop was closed: it had ended
+            loop.call_soon_threadsafe(task.cancel)
+        ended.wait()
         raise
     [result] = outcome
     if isinstance(result, _Failed):
