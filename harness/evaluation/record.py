@@ -2,7 +2,8 @@
 
 from harness.git_commit import code_version
 from harness.golden.sets import Split
-from harness.results.report import EvalReport, Header, numbers, table
+from harness.results.frames import frame_rows
+from harness.results.report import EvalReport, Header, numbers
 from harness.tracking.base import Run
 
 PARAMETER_LENGTH = 500  # what MLflow keeps of a value
@@ -29,7 +30,7 @@ def record_evaluation(run: Run, report: EvalReport, split: Split) -> None:
     )
     found = numbers(report)
     run.metrics({name: found[name] for name in FIRST if name in found} | found)
-    run.table("cases.json", table(report.rows, header.metrics))
+    run.table("cases.json", frame_rows(report.to_pandas()))
 
 
 def made_by(header: Header) -> dict[str, str]:

@@ -12,8 +12,9 @@ from harness.gate.gate import Gate, check_gate
 from harness.gate.junit import junit
 from harness.gate.leaks import Leaks, find_leaks
 from harness.gate.rules import LeakRule
-from harness.gate.summary import summary
+from harness.gate.summary import found, needed, summary
 from harness.golden.sets import GoldenSet, Split
+from harness.results.display import Display
 from harness.results.report import EvalReport, write_report
 from serving.pipeline.build import build_pipeline
 from serving.pipeline.config import RagConfig
@@ -49,6 +50,23 @@ class GateResult:
 
     decision: Decision
     report: EvalReport
+
+    @property
+    def display(self) -> Display:
+        """Whether it holds, and every rule."""
+        rows = [(one.id, one.subject, found(one), needed(one), one.word) for one in self.decision.rulings]
+        return Display(
+            f"GateResult of {self.decision.gate}: {self.decision.state}",
+            ("rule", "of", "found", "needed", "outcome"),
+            rows,
+            (self.decision.message,),
+        )
+
+    def __repr__(self) -> str:
+        return self.display.text
+
+    def _repr_html_(self) -> str:
+        return self.display.html
 
 
 async def run_gate(bench: GateContext, config: RagConfig, *, champion: Path | None = None, progress: Progress | None = None) -> GateResult:

@@ -46,6 +46,9 @@ class Split:
         """Digest of the set and of which of its cases these are."""
         return digest_text("\n".join([self.golden_digest, self.name, *(case.id for case in self.cases)]))
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.golden} {self.name}: {len(self.cases)} cases>"
+
     def head(self, count: int | None) -> "Split":
         """The first cases in the split's own fixed order; all of them for `None`."""
         return self if count is None else type(self)(self.golden, self.name, self.cases[:count], self.golden_digest)
@@ -77,6 +80,9 @@ class GoldenSet:
     def id(self) -> str:
         """Name and version: techcorp/v1."""
         return f"{self.card.name}/v{self.card.version}"
+
+    def __repr__(self) -> str:
+        return f"<GoldenSet {self.id} over {self.card.corpus}: {len(self.cases)} cases>"
 
     def tune(self) -> TuneSplit:
         """The cases for searching."""
