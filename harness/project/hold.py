@@ -34,10 +34,10 @@ def open_gate(gate: Gate, contexts: OpenContexts, *, store: bool = True, replay_
 
 async def hold(on: GateContext, found: Resolved, contexts: OpenContexts, champion: Path | None = None) -> GateResult:
     """Hold what is named against a gate; an evaluation that was made before is judged as it is."""
+    if isinstance(found, NamedApp) or (isinstance(found, RecordedRun) and found.report.header.app):
+        raise ConfigError(f"A gate is held on configurations, and {found.label} is an app of yours. Compare them: touchstone compare")
     if isinstance(found, RecordedRun):
         return await judge_recorded(on, found.report, found.path if found.path.name else Path(found.label) / CASES, champion=champion)
-    if isinstance(found, NamedApp):
-        raise ConfigError(f"A gate is held on configurations, and {found.label} is an app of yours. Compare them: touchstone compare")
     named = config_of(found, contexts.settings)
     if named.release:
         on = GateContext(on.gate, on.golden, on.context.with_prompts(named.prompts))
@@ -47,7 +47,7 @@ async def hold(on: GateContext, found: Resolved, contexts: OpenContexts, champio
 async def record_champions(gates: Sequence[Gate], found: Resolved, contexts: OpenContexts) -> list[RecordedChampion]:
     """Keep something as the champion of the gates' cases, scored by all of their metrics; a recorded evaluation for its own cases only."""
     kept: list[RecordedChampion] = []
-    if not isinstance(found, RecordedRun):
+    if not isinstance(found, RecordedRun) or found.report.header.app:
         found = config_of(found, contexts.settings)
     for gate in merged(gates):
         on = open_gate(gate, contexts)

@@ -11,6 +11,7 @@ from harness.golden.case import Case
 from harness.golden.sets import Split
 from harness.results.report import CaseResult, EvalReport
 from harness.results.score import Score
+from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import ConfigError, DataError, ModelError, RequestError, StoreError
 from serving.pipeline.pipeline import SystemClock
 from serving.pipeline.types import Query, Trace
@@ -86,6 +87,27 @@ def test_no_more_cases_run_at_once_than_allowed() -> None:
     stub = Stub(lambda query: GOOD)
     asyncio.run(Evaluator(("token_f1",), concurrency=3).run(stub, split_of(12)))
     assert stub.most == 3
+
+
+def test_what_remembers_is_asked_one_case_at_a_time_in_the_order_of_the_split() -> None:
+    order: list[str] = []
+
+    def reply(query: Query) -> Trace:
+        order.append(query.id)
+        return GOOD
+
+    stub = Stub(reply, serial=True)
+    asyncio.run(Evaluator(("token_f1",), concurrency=8).run(stub, split_of(12)))
+    assert (stub.most, order) == (1, [f"c{index}" for index in range(12)])
+
+
+def test_a_configuration_with_a_cache_that_remembers_is_stateful(monkeypatch: pytest.MonkeyPatch) -> None:
+    from harness.evaluation.stateful import is_stateful
+    from serving.pipeline.cache.none import NoCache
+
+    assert not is_stateful(RagConfig.parse({}))
+    monkeypatch.setattr(NoCache, "stateful", True, raising=False)  # no cache that ships remembers yet
+    assert is_stateful(RagConfig.parse({}))
 
 
 def test_a_case_that_takes_too_long_is_unscored() -> None:

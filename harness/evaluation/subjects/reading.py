@@ -36,10 +36,8 @@ def read_answer(value: Any, name: str) -> AppAnswer:
     if isinstance(value, Mapping):
         return _of_mapping(value, name)
     text = getattr(value, "text", None)  # a LangChain message
-    if callable(text):  # as older ones have it
-        text = text()
     if isinstance(text, str):
-        return AppAnswer(_answer(text, name), _usage(None, name))
+        return AppAnswer(_answer(str(text), name), _usage(None, name))
     raise BadAnswer(f"it gave {type(value).__name__}, not text or a mapping with {ANSWERS[0]!r}")
 
 
