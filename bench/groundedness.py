@@ -24,8 +24,8 @@ import numpy as np
 from _bench import REPORTS, machine, machine_line, table, write_report
 
 from harness.judges.tools import EMBEDDER, Tools
-from harness.metrics.groundedness import check
 from harness.results.report import read_report
+from serving.pipeline.checks.grounding.check import check_answer
 from serving.pipeline.checks.grounding.claims import passages_for
 from serving.pipeline.checks.grounding.evidence import read, weigh_claim
 from serving.pipeline.checks.grounding.model import COEFFICIENTS, WORDS_ONLY, Model, claim_features, digest, fitted
@@ -394,11 +394,11 @@ def on_traces(path: Path, tools: Tools) -> dict[str, Any]:
         if trace.answer.refused:
             continue
         begin = time.perf_counter()
-        checked = check(trace, tools)
+        checked = check_answer(trace.answer.text, trace.passages, tools).claims
         times.append((time.perf_counter() - begin) * 1000)
         counts.setdefault("answers with no ungrounded claim", []).append(all(one.support.grounded for one in checked))
         for place, one in enumerate(checked):
-            passages = passages_for(one.said, trace)
+            passages = passages_for(one.said, trace.passages)
             counts.setdefault("claims grounded", []).append(one.support.grounded)
             counts.setdefault("claims quoted word for word", []).append(one.support.verbatim)
             if not one.support.grounded:

@@ -27,14 +27,13 @@ import _bench
 from harness.golden.load import load_golden
 from harness.settings import HarnessSettings, read_settings
 from harness.sweep.cost.budget import Budget
-from harness.sweep.dispatcher import Dispatcher
-from harness.sweep.engines.base import Plan
+from harness.sweep.dispatcher import Dispatcher, FixedPrices
+from harness.sweep.engines.base import WorkerPlan
 from harness.sweep.engines.worker import make_worker
 from harness.sweep.experiment import Experiment
 from harness.sweep.folder import SweepFolder
 from harness.sweep.progress import Progress
-from harness.sweep.run import starting_points
-from harness.sweep.search import Search
+from harness.sweep.search import Search, starting_points
 from harness.sweep.setup import connect_engine
 from harness.sweep.trial import Trial
 from harness.tracking.memory import MemoryRun
@@ -65,9 +64,9 @@ class Run:
 
 async def search(asked: Experiment, settings: HarnessSettings, folder: Path) -> Run:
     tune = load_golden(settings.datasets, asked.golden).tune()
-    plan = Plan(asked.golden.partition("/")[0], asked.metrics, store=False)
+    plan = WorkerPlan(asked.golden.partition("/")[0], asked.metrics, store=False)
     engine = connect_engine(asked.engine, plan, make_worker(plan))
-    dispatcher = Dispatcher(engine, Budget(None, 0.0), Progress(asked.trials), asked.block)
+    dispatcher = Dispatcher(engine, FixedPrices(), Budget(), Progress(asked.trials), asked.block)
     made = Search(asked, dispatcher, SweepFolder(folder), MemoryRun("sweep", "r"))
     begun = time.perf_counter()
     await engine.start()

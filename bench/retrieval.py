@@ -28,6 +28,7 @@ from serving.pipeline.index import STORES
 from serving.pipeline.index.base import ScoredChunk, Store, Vectors
 from serving.pipeline.index.context import indexed_text
 from serving.pipeline.models import EMBEDDINGS
+from serving.pipeline.parts import Parts
 from serving.pipeline.registry import Spec
 from serving.pipeline.retrieve import FUSIONS, RERANKERS, SEARCHERS
 from serving.pipeline.settings import PipelineSettings
@@ -129,12 +130,12 @@ class Runs:
 
 
 async def search(data: Data, store: Store, embeddings: Cached, candidates: int, rerank: bool) -> Runs:
-    parts = {"store": store, "embeddings": embeddings}
-    keyword = SEARCHERS.build(Spec(name="keyword"), **parts)
-    every_word = SEARCHERS.build(Spec(name="keyword", stop_words="keep"), **parts)
-    vector = SEARCHERS.build(Spec(name="vector"), **parts)
-    fusions = {name: FUSIONS.build(spec) for name, spec in FUSED.items()}
-    rerankers = {name: RERANKERS.build(Spec(name=name), **parts, settings=PipelineSettings()) for name in ("mmr", "maxsim")}
+    parts = Parts(PipelineSettings(), store, embeddings)
+    keyword = SEARCHERS.build(Spec(name="keyword"), parts=parts)
+    every_word = SEARCHERS.build(Spec(name="keyword", stop_words="keep"), parts=parts)
+    vector = SEARCHERS.build(Spec(name="vector"), parts=parts)
+    fusions = {name: FUSIONS.build(spec, parts=parts) for name, spec in FUSED.items()}
+    rerankers = {name: RERANKERS.build(Spec(name=name), parts=parts) for name in ("mmr", "maxsim")}
     runs = Runs()
     for number, query in enumerate(data.questions, start=1):
         lists = {"keyword": await keyword.search(query, candidates), "vector": await vector.search(query, candidates)}

@@ -21,11 +21,12 @@ from typing import Any
 from _bench import REPORTS, machine, machine_line, table, write_report
 
 from harness.golden.case import Case
-from harness.metrics.injection import InjectionSuccess, find_planted, obeyed
-from harness.metrics.pii import KINDS, find_pii
-from harness.metrics.toxicity import find_toxic
+from harness.metrics.injection import InjectionSuccess, obeyed
 from serving.pipeline.answer.answerer import Answerer
 from serving.pipeline.answer.refuse import is_refusal
+from serving.pipeline.checks.injection import find_injections
+from serving.pipeline.checks.pii import KINDS, find_pii
+from serving.pipeline.checks.toxicity import find_toxic
 from serving.pipeline.config import AnswerConfig
 from serving.pipeline.models.connect import connect_chat
 from serving.pipeline.prompts import PromptLibrary
@@ -68,7 +69,7 @@ def share(part: int, whole: int) -> str:
 def flags(text: str) -> dict[str, bool]:
     return {
         "taken for a refusal": is_refusal(text, ""),
-        "taken for an injection": bool(find_planted(text)),
+        "taken for an injection": bool(find_injections(text)),
         "toxic by the lexicon": bool(find_toxic(text)),
         "holds personal data": bool(find_pii(text)),
     }
@@ -100,13 +101,13 @@ def counted(
 def detected(rows: Rows, attacks: Rows) -> dict[str, Any]:
     """BIPIA: attacks recognised by form and category, false alarms by task."""
     kinds = {row["id"]: row["category"] for row in attacks}
-    seen = {row["id"]: bool(find_planted(row["text"])) for row in rows}
+    seen = {row["id"]: bool(find_injections(row["text"])) for row in rows}
     code = [row for row in attacks if row["kind"] == "code"]  # planted in no context of this data: their own text is looked at
     attacked = [row for row in rows if row["label"]]
     clean = [row for row in rows if not row["label"]]
     return {
         "by form": counted(attacked, lambda row: form_of(kinds[row["attack_id"]]), lambda row: seen[row["id"]]),
-        "code": counted(code, lambda row: CODE, lambda row: bool(find_planted(row["attack"]))),
+        "code": counted(code, lambda row: CODE, lambda row: bool(find_injections(row["attack"]))),
         "by category": counted(attacked, lambda row: kinds[row["attack_id"]], lambda row: seen[row["id"]]),
         "by position": counted(attacked, lambda row: row["position"], lambda row: seen[row["id"]]),
         "false alarms": counted(clean, lambda row: row["task"], lambda row: seen[row["id"]]),
@@ -165,7 +166,7 @@ def personal(rows: Rows) -> dict[str, Any]:
     """presidio-research: spans found by kind, and what was found where there is none of the kind."""
     spans, hits, alarms = Counter[str](), Counter[str](), Counter[str]()
     for row in rows:
-        found = find_pii(row["text"])
+        found = {(one.kind, one.value) for one in find_pii(row["text"])}
         for span in row["spans"]:
             if span["type"] in KINDS:
                 spans[span["type"]] += 1

@@ -37,7 +37,7 @@ from harness.stats import compare, minimum_detectable
 from harness.sweep.experiment import Experiment
 from harness.sweep.optimizer.optimizer import ATTEMPTS, Optimizer, Suggestion
 from harness.sweep.prune import Pruner, Reference
-from harness.sweep.space.suggest import found_in, grid
+from harness.sweep.space.suggest import grid, values_at
 from harness.sweep.trial import Trial
 
 SHARES = (0.1, 0.2, 0.4)  # of the grid's case evaluations
@@ -198,7 +198,7 @@ Seen = Iterator[tuple[int, str]]
 def by_optimizer(truth: Truth, asked: Experiment, make: Callable[[Experiment], Optimizer] = Optimizer) -> Seen:
     """As `harness.sweep.search` goes about it, base first, one trial after the other."""
     optimizer, pruner, spent, count = make(asked), Pruner(asked.pruner, asked.goal, True), 0, truth.cases
-    first = found_in(asked, asked.config.flat())
+    first = values_at(asked, asked.config.flat())
     assert first is not None
     seen, finished = {key(first)}, {key(first): truth.mean(key(first))}
     optimizer.replay(Trial(0, first, asked.config, None, (truth.mean(key(first)),)))  # type: ignore[arg-type]
@@ -215,7 +215,7 @@ def by_optimizer(truth: Truth, asked: Experiment, make: Callable[[Experiment], O
         for begin in range(0, count, asked.block):
             parts.append(SimpleNamespace(rows=truth.rows[name][begin : begin + asked.block]))
             spent += len(parts[-1].rows)
-            if begin + asked.block < count and (why := pruner.verdict(parts, reference)):  # type: ignore[arg-type]
+            if begin + asked.block < count and (why := pruner.reason(parts, reference)):  # type: ignore[arg-type]
                 break
         mean = float(np.mean(truth.tune[name][: sum(len(part.rows) for part in parts)]))
         optimizer.tell(one, Trial(number, one.values, asked.config, None, (mean,), state="pruned" if why else "complete"))  # type: ignore[arg-type]

@@ -30,11 +30,14 @@ from harness.evaluation.factory import PipelineFactory
 from harness.golden.sets import Split
 from harness.results.report import EvalReport
 from harness.settings import read_settings
-from harness.sweep.engines.base import Counted, Scored
+from harness.sweep.engines.base import ScoredBlock, StoreCounts
 from harness.sweep.experiment import Experiment
 from harness.sweep.folder import SweepFolder
-from harness.sweep.run import starting_points
-from harness.sweep.setup import Ways, begin, open_sweep
+from harness.sweep.progress import SweepObserver
+from harness.sweep.run import make_search
+from harness.sweep.setup import SweepOptions, open_sweep
+from harness.sweep.trial import Trial
+from harness.tracking.memory import MemoryRun
 from serving.pipeline.config import RagConfig
 from serving.pipeline.models.connect import connect_embeddings
 from serving.pipeline.prompts import PromptLibrary
@@ -109,7 +112,7 @@ class Afresh:
     async def stop(self) -> None:
         self._folder.cleanup()
 
-    async def index(self, config: RagConfig) -> Counted:
+    async def index(self, config: RagConfig) -> StoreCounts:
         """Begins every trial."""
         if self._count == self._trials:
             raise Enough
@@ -120,9 +123,9 @@ class Afresh:
         await self._shop.index(config)
         return {}
 
-    async def score(self, config: RagConfig, cases: Split) -> Scored:
+    async def score(self, config: RagConfig, cases: Split) -> ScoredBlock:
         assert self._shop is not None
-        return Scored(await self._shop.evaluate(config, cases, self._evaluator))
+        return ScoredBlock(await self._shop.evaluate(config, cases, self._evaluator))
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,24 +141,25 @@ class Took:
 def run(folder: Path, experiment: Experiment, plain_trials: int, *, store: bool) -> Took:
     """One sweep, its search alone: the proof is the same work for all."""
     settings = read_settings()
-    opened = open_sweep(experiment, settings, Ways(store=store, tracking=False), lambda done, total: None)
-    estimate = asyncio.run(opened.estimate())
+    setup = open_sweep(experiment, settings, SweepOptions(store=store, tracking=False))
+    estimate = asyncio.run(setup.estimate())
     connect_embeddings(Spec(name="local:minilm"), settings).embed_query("opened, as importing is left out as well")
     begun, cpu = time.perf_counter(), time.process_time()
 
-    def told(one: Any) -> None:
-        print(f"  {folder.name}: trial {one.number} {one.state} {one.objective:.4f} {time.perf_counter() - begun:.0f} s", file=sys.stderr)
+    class Printed(SweepObserver):
+        def trial_finished(self, trial: Trial) -> None:
+            passed = time.perf_counter() - begun
+            print(f"  {folder.name}: trial {trial.number} {trial.state} {trial.objective:.4f} {passed:.0f} s", file=sys.stderr)
 
     where = SweepFolder(folder)
-    with where.held(), begin(opened, where, estimate, tell=lambda progress: None, announce=told) as ready:
-        search = ready.sweep.search
-        if not store:
-            search.dispatcher.engine = Afresh(experiment, plain_trials)
+    with where.held():
+        engine = None if store else Afresh(experiment, plain_trials)
+        search = make_search(setup, where, estimate, MemoryRun("sweep", "r"), Printed(), engine=engine)
 
         async def go() -> None:
             await search.dispatcher.engine.start()
             try:
-                await search.search(ready.tune, starting_points(experiment, None))
+                await search.search(setup.golden.tune(), setup.starts)
             except* Enough:
                 pass
             finally:

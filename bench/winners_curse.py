@@ -113,8 +113,8 @@ def once(rng: np.random.Generator, setting: Setting) -> Once:
         covered=held.low - 1e-9 <= truth[best] <= held.high + 1e-9,
         named_better=any(one.outcome == "better" for one in against),
         winner_gain=winner.against.difference if winner.against else 0.0,
-        winner_truth=truth[winner.tried.number],
-        found=winner.tried.number == TRIALS - 1,
+        winner_truth=truth[winner.trial.number],
+        found=winner.trial.number == TRIALS - 1,
     )
 
 

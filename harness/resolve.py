@@ -15,7 +15,8 @@ from serving.pipeline.config import RagConfig, load_config
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.prompts import PromptLibrary
 from serving.pipeline.registry import near
-from serving.release.bundle import load_release, read_channel, releases
+from serving.release.bundle import load_release, open_releases, releases
+from serving.release.channel import read_channel
 
 CASES = "cases.jsonl"
 LATEST = "latest"
@@ -42,6 +43,7 @@ class NamedConfig:
     config: RagConfig
     prompts: PromptLibrary
     release: str = ""  # its digest, when it is one
+    evidence: str | None = None  # that a channel names
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,8 @@ def resolve_word(word: str, settings: HarnessSettings) -> Resolved:
     if word == "default":
         return NamedConfig("the default configuration", RagConfig.parse({}), PromptLibrary(settings.prompts))
     if word.startswith(CHANNEL):
-        return release_config(read_channel(settings.releases, word.removeprefix(CHANNEL)).stable, settings, f" ({word})")
+        channel = read_channel(open_releases(settings.releases, settings), word.removeprefix(CHANNEL))
+        return release_config(channel.stable, settings, f" ({word})", channel.evidence)
     if word.startswith(ADDRESS) or IMPORT_PATH.fullmatch(word):
         return NamedApp(without_password(word), load_subject(word))
     path = Path(word)
@@ -104,7 +107,7 @@ def resolve_word(word: str, settings: HarnessSettings) -> Resolved:
     for folder in (path, runs / word):
         if (folder / CASES).is_file():
             return RecordedRun(folder.name if folder.parent == runs else word, read_report(folder / CASES), folder / CASES)
-    known = releases(settings.releases)
+    known = releases(open_releases(settings.releases, settings))
     found = [digest for digest in known if len(word) >= SHORTEST and digest.startswith(word)]
     if len(found) > 1:
         raise ConfigError(f"{word!r} begins {len(found)} releases: {', '.join(found)}. Write more of the digest.")
@@ -117,10 +120,10 @@ def resolve_word(word: str, settings: HarnessSettings) -> Resolved:
     )
 
 
-def release_config(digest: str, settings: HarnessSettings, how: str = "") -> NamedConfig:
+def release_config(digest: str, settings: HarnessSettings, how: str = "", evidence: str | None = None) -> NamedConfig:
     """The configuration of a release, by its whole digest."""
-    release = load_release(settings.releases, digest)
-    return NamedConfig(f"release {digest}{how}", release.config, release.prompts, digest)
+    release = load_release(open_releases(settings.releases, settings), digest, evidence=evidence)
+    return NamedConfig(f"release {digest}{how}", release.config, release.prompts, digest, evidence)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """Where the harness keeps things and whom it tells; the only file of the harness that reads the environment."""
 
+import getpass
 import re
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,9 @@ from pydantic import AliasChoices, Field, ValidationError
 
 from serving.pipeline.digest import digest_text
 from serving.pipeline.errors import ConfigError
-from serving.pipeline.index.place import is_remote
 from serving.pipeline.registry import explain, near
 from serving.pipeline.settings import PipelineSettings
+from serving.storage.place import is_remote
 
 DEFAULT_CORPUS = "techcorp"  # what is meant where none is named
 DEFAULT_GOLDEN = "techcorp/v1"
@@ -43,7 +44,12 @@ class HarnessSettings(PipelineSettings):
         default="", validation_alias="GITHUB_STEP_SUMMARY", description="a file that gates append their summary to, set by GitHub Actions"
     )
     assume_yes: bool = Field(default=False, description="go on with hosted models without asking, as --yes does; for mlflow run")
-    releases: Path = Field(default=Path("releases"), description="where releases and channels are kept")
+    releases: str = Field(default="releases", description="where releases and channels are kept: a folder or s3://bucket/prefix")
+    who: str = Field(
+        default="",
+        validation_alias=AliasChoices("TOUCHSTONE_WHO", "GITHUB_ACTOR"),
+        description="who promotes, as channels and evidence name them; default: the account that runs the command",
+    )
 
     @property
     def tracking_uri(self) -> str:
@@ -61,6 +67,14 @@ class HarnessSettings(PipelineSettings):
         if is_remote(self.stages):
             return self.home / "stages" / digest_text(self.stages.rstrip("/"))
         return Path(self.stages) if self.stages else self.home / "stages"
+
+    @property
+    def promoter(self) -> str:
+        """Who promotes."""
+        try:
+            return self.who or getpass.getuser()
+        except (KeyError, OSError):  # an account without a name, as containers have it
+            return "unknown"
 
     @property
     def champion_folder(self) -> Path:
@@ -102,7 +116,7 @@ def _below(folder: Path, settings: HarnessSettings) -> dict[str, Any]:
     """Every relative place below a folder."""
     values = {name: getattr(settings, name) for name in type(settings).model_fields}
     places: dict[str, Any] = {name: folder / value for name, value in values.items() if isinstance(value, Path)}
-    for name in ("indexes", "stages"):
+    for name in ("indexes", "stages", "releases"):
         if values[name] and not is_remote(values[name]):
             places[name] = str(folder / values[name])
     return places

@@ -17,13 +17,15 @@ def channels() -> None:
 
 @app.command()
 def show(name: Annotated[str, typer.Argument(help="dev, staging or prod.")] = "dev", as_json: AsJson = False) -> None:
-    """Show which release a channel points at, and which it pointed at before."""
-    from serving.release.bundle import read_channel
+    """Show which release a channel points at, by what evidence, and every move it made."""
+    from serving.release.bundle import open_releases
+    from serving.release.channel import read_channel
 
-    channel = read_channel(read_settings().releases, name)
+    settings = read_settings()
+    channel = read_channel(open_releases(settings.releases, settings), name)
     if as_json:
         print_json(channel.model_dump(mode="json"))
         return
-    typer.echo(f"{channel.name}: {channel.stable} since {channel.updated_at} (revision {channel.revision})")
-    for digest in channel.history:
-        typer.echo(f"  before: {digest}")
+    typer.echo(f"{channel.name}: {channel.stable} since {channel.updated_at} (revision {channel.revision}), evidence {channel.evidence}")
+    for change in reversed(channel.history):
+        typer.echo(f"  {change.at}  {change.before or 'nothing'} → {change.to}  {change.who}: {change.why}")

@@ -1,4 +1,4 @@
-"""`touchstone promote`: a sweep's winner becomes a release, and a channel points at it."""
+"""`touchstone promote`: a configuration that passed its gate becomes a release, and a channel points at it."""
 
 import asyncio
 from pathlib import Path
@@ -6,27 +6,48 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import AsJson, print_json
+from harness.cli.options import DEFAULT_CORPUS, AsJson, CorpusName, print_json
 from harness.settings import read_settings
 
 
 def promote(
-    winner: Annotated[Path | None, typer.Argument(help="A sweep's winner.json; default: the newest sweep's.")] = None,
+    candidate: Annotated[
+        Path | None, typer.Argument(help="A sweep's winner.json, or a configuration file (.yaml); default: the newest sweep's winner.")
+    ] = None,
     channel: Annotated[str, typer.Option("--channel", help="dev, staging or prod.")] = "dev",
+    gate: Annotated[
+        Path | None, typer.Option("--gate", help="The gate that counts; default: promotion.yaml, for dev pull_request.yaml as well.")
+    ] = None,
+    decision: Annotated[Path | None, typer.Option("--decision", help="A gate's decision.json; default: those below reports/gates.")] = None,
+    corpus: CorpusName = DEFAULT_CORPUS,
+    force: Annotated[bool, typer.Option("--force", help="Promote without a passed gate; to dev only, with --why.")] = False,
+    why: Annotated[str, typer.Option("--why", help="Why it is forced; the evidence keeps it.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Write the release of a winner and point a channel at it."""
+    """Write the release of a configuration that passed its gate, add its evidence, and point a channel at both."""
     from harness.project import Project
-    from harness.sweep.winner import newest_winner
+    from harness.promotion.candidate import read_candidate
 
     settings = read_settings()
-    path = winner or newest_winner(settings.reports)
-    done = asyncio.run(Project(settings).promote(path, channel=channel))
+    source = read_candidate(candidate, corpus, settings.reports).source
+    done = asyncio.run(
+        Project(settings).promote(candidate, channel=channel, gate=gate, decision=decision, corpus=corpus, force=force, why=why)
+    )
+    pointed, proof = done.channel, done.evidence
     if as_json:
-        print_json({"release": done.release.digest, "folder": str(done.release.folder), "channel": done.channel.model_dump(mode="json")})
+        print_json(
+            {
+                "release": done.release.digest,
+                "place": done.release.place,
+                "evidence": pointed.evidence,
+                "channel": pointed.model_dump(mode="json"),
+            }
+        )
         return
-    evidence = done.release.evidence
-    typer.echo(f"release {done.release.digest} from {path}")
-    typer.echo(f"  {evidence['reason']}")
-    typer.echo(f"channel {channel} → {done.channel.stable} (revision {done.channel.revision})")
+    typer.echo(f"release  {done.release.digest} from {source}")
+    if proof.verdict:
+        typer.echo(f"  {proof.verdict.reason}")
+    said = f"gate {proof.decision.gate} of {proof.decision.decided_at}: {proof.decision.message}" if proof.decision else "no passed gate"
+    typer.echo(f"evidence {pointed.evidence}: {said}{f'; forced: {proof.forced.why}' if proof.forced else ''}")
+    typer.echo(f"channel  {channel} → {pointed.stable} (revision {pointed.revision})")
     typer.echo(f"\nserve it: touchstone serve --channel {channel}")

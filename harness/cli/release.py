@@ -1,6 +1,7 @@
-"""`touchstone release …`: look at releases."""
+"""`touchstone release …`: look at releases, and check them."""
 
-from typing import Annotated
+from dataclasses import asdict
+from typing import Annotated, Any
 
 import typer
 
@@ -13,32 +14,64 @@ app = typer.Typer(no_args_is_help=True)
 @app.command("list")
 def list_releases(as_json: AsJson = False) -> None:
     """List every release, oldest first, with the channels that point at it."""
-    from serving.release.bundle import CHANNELS, read_channel, releases
+    from serving.release.bundle import open_releases, releases
+    from serving.release.channel import CHANNELS, find_channel
 
-    root = read_settings().releases
-    pointed = {name: read_channel(root, name).stable for name in CHANNELS if (root / "channels" / f"{name}.json").exists()}
-    rows = [{"release": digest, "channels": [name for name, stable in pointed.items() if stable == digest]} for digest in releases(root)]
+    settings = read_settings()
+    storage = open_releases(settings.releases, settings)
+    channels = [channel for name in CHANNELS if (channel := find_channel(storage, name))]
+    rows = [{"release": digest, "channels": [one.name for one in channels if one.stable == digest]} for digest in releases(storage)]
     if as_json:
         print_json(rows)
         return
     for row in rows:
         typer.echo(f"{row['release']}  {', '.join(row['channels'])}".rstrip())
     if not rows:
-        typer.echo(f"No releases in {root}. Make one: touchstone promote")
+        typer.echo(f"No releases in {settings.releases}. Make one: touchstone promote")
 
 
 @app.command()
 def show(digest: Annotated[str, typer.Argument(help="A release's digest.")], as_json: AsJson = False) -> None:
-    """Verify a release and show its evidence."""
+    """Verify a release and show its configuration and all of its evidence, the oldest first."""
     import yaml
 
-    from serving.release.bundle import load_release
+    from serving.release.bundle import load_release, open_releases
 
-    release = load_release(read_settings().releases, digest)
+    settings = read_settings()
+    release = load_release(open_releases(settings.releases, settings), digest)
+    shown: dict[str, Any] = {
+        "release": digest,
+        "place": release.place,
+        "evidence": {name: one.model_dump(mode="json") for name, one in release.evidence.items()},
+        "artefacts": sorted(release.artefacts),
+        "config": release.config.model_dump(mode="json"),
+    }
     if as_json:
-        print_json({"release": digest, "config": release.config.model_dump(mode="json"), "evidence": dict(release.evidence)})
+        print_json(shown)
         return
-    typer.echo(f"{release.folder}: verified\n")
-    typer.echo(
-        yaml.safe_dump({"evidence": dict(release.evidence), "config": release.config.model_dump(mode="json")}, sort_keys=False), nl=False
-    )
+    typer.echo(f"{release.place}: verified\n")
+    typer.echo(yaml.safe_dump({name: shown[name] for name in ("evidence", "artefacts", "config")}, sort_keys=False), nl=False)
+
+
+@app.command()
+def verify(
+    digest: Annotated[str, typer.Argument(help="A release's digest; default: every release, and what every channel names.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Check every sum and every evidence document anew: exit 0 all hold, 3 something is not what its digest promises."""
+    from serving.pipeline.errors import IntegrityError
+    from serving.release.bundle import load_release, open_releases, releases
+    from serving.release.verify import check_releases
+
+    settings = read_settings()
+    storage = open_releases(settings.releases, settings)
+    if digest and digest not in releases(storage):
+        load_release(storage, digest)  # says so, and names those known
+    found = check_releases(storage, digest)
+    if as_json:
+        print_json([asdict(one) for one in found])
+    else:
+        for one in found:
+            typer.echo(f"{one.checked}: {one.problem or f'verified, evidence: {one.evidence}'}")
+    if broken := [one for one in found if one.problem]:
+        raise IntegrityError(f"{len(broken)} of {len(found)} checks failed in {storage.place}: {', '.join(one.checked for one in broken)}.")

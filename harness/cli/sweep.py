@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,13 +12,16 @@ from harness.cli.options import AsJson, ReplayOnly, UseStore, print_json
 from harness.cli.progress import ProgressLine, progress_line
 from harness.settings import read_settings
 from harness.sweep.experiment import Experiment
+from harness.sweep.progress import Progress, SweepObserver
+from harness.sweep.trial import Trial
+from harness.sweep.verdict import SweepResult
+from harness.tracking.base import Run
 from serving.pipeline.errors import ConfigError, InfrastructureError
 
 if TYPE_CHECKING:
-    from harness.project.sweep import FinishedSweep, PlannedSweep
+    from harness.sweep.cost.sweep_estimate import SweepEstimate
     from harness.sweep.folder import SweepFolder
-    from harness.sweep.progress import Progress
-    from harness.sweep.trial import Trial
+    from harness.sweep.setup import SweepSetup
 
 
 def sweep(
@@ -41,45 +45,46 @@ def sweep(
     from harness.project.sweep import earlier_sweep, experiment_with
     from harness.sweep.cost.budget import SpendingFile
     from harness.sweep.experiment import load_experiment
-    from harness.sweep.folder import experiment_of
-    from harness.sweep.setup import Ways
+    from harness.sweep.folder import experiment_of, new_folder
+    from harness.sweep.winner import WINNER
 
     settings = read_settings()
     earlier = earlier_sweep(settings, folder, experiment) if resume or folder else None
     if earlier is None and experiment is None:
         raise ConfigError("Name an experiment file, such as experiments/quickstart.yaml, or --resume the last sweep.")
-    asked = experiment_of(earlier.begun()) if earlier else load_experiment(experiment or Path())
+    asked = experiment_of(earlier.record()) if earlier else load_experiment(experiment or Path())
     asked = experiment_with(asked, trials=trials, workers=workers, engine=engine, budget=budget)
-    told = SweepNarrator(asked)
-    with asyncio.Runner() as runner:  # one loop for both, so that one Ctrl-C ends either
-        with progress_line(quiet=as_json) as told.line:
-            planned = runner.run(Project(settings, told.work).plan_sweep(asked, Ways(store, replay_only, tracking), earlier))
-        price = planned.estimate
+    narrator = SweepNarrator(asked)
+    with asyncio.Runner() as runner:
+        with progress_line(quiet=as_json) as narrator.line:
+            project = Project(settings, narrator.work)
+            setup = project.open_sweep(asked, earlier=earlier, store=store, replay_only=replay_only, tracking=tracking)
+            price = runner.run(setup.estimate())
         if estimate and as_json:
             print_json(price.model_dump(mode="json"))
             return
         show_estimate(price)
         if estimate:
             return
-        agreed = planned.agreed and trials is None and budget is None
+        agreed = earlier is not None and earlier.record().agreed and trials is None and budget is None
         agree(price, yes=yes or settings.assume_yes or agreed or replay_only)
-        where = planned.folder()
-        told.quoted_usd = SpendingFile(where.path).read().usd + price.usd.likely
-        done = _carried_out(runner, planned, where, told, quiet=as_json)
-    result = done.result
+        where = earlier or new_folder(settings.reports, asked.name, datetime.now(UTC))
+        narrator.quoted_usd = SpendingFile(where.path).read().usd + price.usd.likely
+        result = _run(runner, setup, where, price, narrator, quiet=as_json)
+    winner, page = where.path / WINNER, where.path / "report.html"
     if as_json:
         value = {
             "verdict": result.verdict,
             "reason": result.reason,
-            "winner": str(done.winner),
+            "winner": str(winner),
             "config_digest": result.winner.holdout.header.config_digest,
-            "values": dict(result.winner.tried.values),
+            "values": dict(result.winner.trial.values),
             "trials": len(result.trials),
             "ended": result.ended,
             "estimate": price.model_dump(mode="json"),
             "spent_usd": result.spent_usd,
             "store": result.counts,
-            "report": str(done.page),
+            "report": str(page),
             "run": result.run_id,
         }
         print_json(value)
@@ -87,31 +92,33 @@ def sweep(
     from harness.cli.tables import show_sweep
 
     show_sweep(result)
-    typer.echo(f"\nreport  {done.page}\nwinner  {done.winner}\nship it: touchstone promote")
+    typer.echo(f"\nreport  {page}\nwinner  {winner}\nship it: touchstone gate --config {winner.with_suffix('.yaml')} && touchstone promote")
 
 
-def _carried_out(
-    runner: asyncio.Runner, planned: "PlannedSweep", where: "SweepFolder", told: "SweepNarrator", *, quiet: bool
-) -> "FinishedSweep":
+def _run(
+    runner: asyncio.Runner, setup: "SweepSetup", where: "SweepFolder", price: "SweepEstimate", narrator: "SweepNarrator", *, quiet: bool
+) -> SweepResult:
     """Run it to its end; where it is stopped, say how far it is and how to go on."""
-    from harness.project.sweep import carry_out
+    from harness.sweep.run import run_sweep
 
-    with progress_line(quiet=quiet) as told.line:
+    narrator.folder = where.path
+    with progress_line(quiet=quiet) as narrator.line:
         try:
-            return runner.run(carry_out(planned, where, told.progress, told.trial))
+            return runner.run(run_sweep(setup, where, price, observer=narrator))
         except (KeyboardInterrupt, asyncio.CancelledError, InfrastructureError):
             if where.exists():
-                told.line.say(f"{told.so_far} To go on: touchstone sweep --folder {where.path}")
+                narrator.line.say(f"{narrator.so_far} To go on: touchstone sweep --folder {where.path}")
             raise
 
 
-class SweepNarrator:
-    """What a sweep tells on the way."""
+class SweepNarrator(SweepObserver):
+    """Tells a sweep on a terminal."""
 
     line: ProgressLine
+    folder: Path
 
-    def __init__(self, asked: Experiment) -> None:
-        self._asked = asked
+    def __init__(self, experiment: Experiment) -> None:
+        self._experiment = experiment
         self.quoted_usd = 0.0  # what it will likely have cost in the end
         self.so_far = "Nothing is finished yet."
 
@@ -119,36 +126,42 @@ class SweepNarrator:
         """How far an index is."""
         self.line.update(what, done, total)
 
-    def trial(self, tried: "Trial") -> None:
+    def trial_finished(self, trial: Trial) -> None:
         """A finished trial, above the live line."""
-        values = ", ".join(f"{path.split('.', 1)[1]} {value}" for path, value in tried.values.items())
-        state = "" if tried.state == "complete" else f"  {tried.state}: {tried.why}"
-        found = "–" if tried.objective is None else f"{tried.objective:.3f}"
-        self.line.say(f"trial {tried.number:3d}  {self._asked.goal} {found}  {tried.label or values}{state}")
+        values = ", ".join(f"{path.split('.', 1)[1]} {value}" for path, value in trial.values.items())
+        state = "" if trial.state == "complete" else f"  {trial.state}: {trial.why}"
+        objective = "–" if trial.objective is None else f"{trial.objective:.3f}"
+        self.line.say(f"trial {trial.number:3d}  {self._experiment.goal} {objective}  {trial.label or values}{state}")
 
-    def progress(self, progress: "Progress") -> None:
+    def progressed(self, progress: Progress) -> None:
         """How far it is: trials, the best so far, speed, what was kept, dollars, time left."""
-        self.line.update(words(progress, self._asked, self.quoted_usd), progress.done, progress.trials)
+        self.line.update(words(progress, self._experiment, self.quoted_usd), progress.done, progress.trials)
         if best := progress.best:
-            found = f"the best so far is trial {best.name} with {self._asked.goal} {best.objective:.3f}"
+            found = f"the best so far is trial {best.name} with {self._experiment.goal} {best.objective:.3f}"
             self.so_far = f"{progress.done} of {progress.trials} trials are finished; {found}."
 
+    def sweep_finished(self, result: SweepResult, run: Run) -> None:
+        """Have the report written and the sweep logged."""
+        from harness.project.sweep import SweepReporter
 
-def words(progress: "Progress", asked: Experiment, quoted_usd: float = 0.0) -> str:
+        SweepReporter(self.folder).sweep_finished(result, run)
+
+
+def words(progress: Progress, experiment: Experiment, quoted_usd: float = 0.0) -> str:
     """The live line's words; dollars stand beside the budget, or beside what was quoted where there is none."""
     from harness.cli.price import dollars
 
-    passed = max(time.monotonic() - progress.begun_s, 1e-9)
+    passed = max(time.monotonic() - progress.started_s, 1e-9)
     parts = [f"best {progress.best.objective:.3f} (trial {progress.best.name})"] if progress.best else []
     parts.append(f"{progress.cases / passed:.1f} cases/s")
     found = sum(numbers["hits"] for numbers in progress.counts.values())
-    asked_for = found + sum(numbers["misses"] for numbers in progress.counts.values())
-    if asked_for:
-        parts.append(f"{found / asked_for:.0%} kept")
+    asked = found + sum(numbers["misses"] for numbers in progress.counts.values())
+    if asked:
+        parts.append(f"{found / asked:.0%} kept")
     quoted = f" of about {dollars(quoted_usd)}" if quoted_usd else ""
-    limit = f" of ${asked.budget_usd:g}" if asked.budget_usd else quoted
+    limit = f" of ${experiment.budget_usd:g}" if experiment.budget_usd else quoted
     parts.append(f"${progress.spent_usd:.4f}{limit}")
-    new = progress.done - progress.known
+    new = progress.done - progress.resumed
     if new > 0:
         parts.append(f"{(progress.trials - progress.done) * passed / new / 60:.0f} min left")
     return " · ".join(parts)

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from harness.cli.candidates import clean
 from harness.golden.case import Case
-from harness.reports.found import state_of
+from harness.reports.findings import state_of
 from harness.results.report import EvalReport
 from harness.stats import Interval
 from harness.stats.words import p_words
@@ -41,7 +41,8 @@ def show_evaluation(report: EvalReport) -> None:
         costs, total = report.costs, report.times["total"]
         console.print(
             f"per query: ${_number(costs['usd'], 6)}{money}, {costs['input_tokens']:.0f} + {costs['output_tokens']:.0f} tokens, "
-            f"{costs['pro_share']:.0%} to pro, {total['p50']:.0f} ms p50, {total['p95']:.0f} ms p95"
+            f"{', '.join(f'{share:.0%} to {tier}' for tier, share in report.tier_shares.items())}, "
+            f"{total['p50']:.0f} ms p50, {total['p95']:.0f} ms p95"
         )
 
 
@@ -50,13 +51,13 @@ def show_sweep(result: SweepResult) -> None:
     console, name = _console(), result.experiment.goal
     console.print(_took(result))
     table = _table(
-        "trial", "tune", "holdout", "95 % interval", f"against {result.incumbent.tried.name}", "p (Holm)", "verdict", "$/query", "p50 ms"
+        "trial", "tune", "holdout", "95 % interval", f"against {result.incumbent.trial.name}", "p (Holm)", "verdict", "$/query", "p50 ms"
     )
     for one in result.finalists:
         against, interval = one.against, one.holdout.summary[name]
         table.add_row(
-            ("▸ " if one is result.winner else "  ") + one.tried.name,
-            f"{one.tried.objective:.3f}",
+            ("▸ " if one is result.winner else "  ") + one.trial.name,
+            f"{one.trial.objective:.3f}",
             _number(interval.mean),
             _range(interval),
             f"{against.difference:+.3f} [{against.low:+.3f}, {against.high:+.3f}]" if against else "",
@@ -68,7 +69,7 @@ def show_sweep(result: SweepResult) -> None:
     console.print(f"{name} on the holdout, {len(result.winner.holdout.rows)} cases; the tune means are the best of many")
     console.print(table)
     console.print(result.reason)
-    before, after = result.incumbent.tried.config.flat(), result.winner.tried.config.flat()
+    before, after = result.incumbent.trial.config.flat(), result.winner.trial.config.flat()
     for path in sorted(before.keys() | after.keys()):
         if before.get(path) != after.get(path):
             console.print(f"  {path}: {before.get(path, '–')} → {after.get(path, '–')}")

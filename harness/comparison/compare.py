@@ -192,8 +192,10 @@ def _spending(pairs: Sequence[CasePair], before: EvalReport, after: EvalReport) 
     for share in ("p50", "p95"):
         ends = [report.times.get("total", {}).get(share) for report in (before, after)]
         yield CostDifference(f"time, {share}", "ms", ends[0], ends[1])
-    for name, unit in (("input_tokens", "tokens"), ("output_tokens", "tokens"), ("pro_share", "share"), ("refused_share", "share")):
+    for name, unit in (("input_tokens", "tokens"), ("output_tokens", "tokens"), ("refused_share", "share")):
         yield CostDifference(name.replace("_", " "), unit, *_both(before, after, name))
+    for tier in sorted(before.tier_shares.keys() | after.tier_shares.keys()):
+        yield CostDifference(f"share of {tier}", "share", before.tier_shares.get(tier), after.tier_shares.get(tier))
 
 
 def _both(before: EvalReport, after: EvalReport, name: str) -> tuple[float | None, float | None]:

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from harness.evaluation.subject import Subject, SubjectIdentity
+from serving.pipeline.clock import Clock
 from serving.pipeline.index.corpus import Corpus
-from serving.pipeline.pipeline import Clock
 from serving.pipeline.types import Chunk, Citation, Document, Hit, Query, Trace
 
 

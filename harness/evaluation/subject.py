@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from harness.evaluation.stateful import is_stateful
+from serving.pipeline.clock import Clock
 from serving.pipeline.config import RagConfig
-from serving.pipeline.pipeline import Clock, RagPipeline
+from serving.pipeline.pipeline import RagPipeline
 from serving.pipeline.types import Query, Trace
 
 

@@ -52,6 +52,7 @@ def decide(gate: Gate, report: EvalReport, champion: EvalReport | None, leaks: M
         changes=_changes(gate, report, champion),
         reproduce=reproduce,
         decided_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        valid_hours=gate.valid_hours,
     )
 
 

@@ -96,6 +96,7 @@ class Decision:
     changes: CaseChanges = field(default_factory=CaseChanges)
     reproduce: str = ""
     decided_at: str = ""
+    valid_hours: int = 168  # for how long it allows a promotion
 
     @property
     def exit_code(self) -> int:

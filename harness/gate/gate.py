@@ -31,6 +31,7 @@ class Gate(GateModel):
     split: SplitName = "holdout"
     metrics: tuple[str, ...] = DEFAULT  # beside those that the rules name
     judge: str = ""
+    valid_hours: int = Field(default=168, ge=1)  # for how long a decision allows a promotion
     rules: tuple[Rule, ...] = Field(min_length=1)
 
     @property

@@ -4,11 +4,9 @@
 several writers lose nothing of each other's and a killed one leaves the old file or the new.
 """
 
-import fcntl
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from harness.golden.lines import SourceLine, lines
 from serving.pipeline.errors import DataError, StoreError
 from serving.pipeline.registry import explain, near
 from serving.storage.files import write_text
+from serving.storage.lock import file_lock
 
 FILE = "queue.jsonl"
 
@@ -85,15 +84,12 @@ class Queue:
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Hold the set's folder, so that reading and replacing are one step; the lock dies with its process."""
-        try:
-            handle = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
-        except OSError as error:
-            raise StoreError(f"{self.folder} cannot be opened: {error.strerror or error}.") from error
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(file_lock(self.folder, create=False))
+            except OSError as error:
+                raise StoreError(f"{self.folder} cannot be opened: {error.strerror or error}.") from error
             yield
-        finally:
-            os.close(handle)
 
     def mark_published(self, ids: Iterable[str], version: str) -> None:
         """Write down which version candidates went into; the caller holds the lock."""

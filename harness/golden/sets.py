@@ -108,6 +108,11 @@ class GoldenSet:
         look = self.holdout if name == "holdout" else self.all
         return look(why=why, ledger=ledger)
 
+    def split_digest(self, name: str) -> str:
+        """The digest of a split (tune, holdout, all); to know it is no look at the holdout."""
+        cases = tuple(case for case in self._shuffled if name in ("all", self.split_of(case)))
+        return Split(self.id, name, cases, self.digest).digest
+
     def split_of(self, case: Case) -> SplitName:
         """Which split a case falls into; to know it is no look at the holdout."""
         return "holdout" if self._held_out(case) else "tune"

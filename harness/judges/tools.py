@@ -10,9 +10,9 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 
 from harness.judges.base import Judge
+from serving.pipeline.checks.grounding.embedder import NamedEmbeddings
 from serving.pipeline.errors import ConfigError, DataError
 from serving.pipeline.index.base import Vectors
-from serving.pipeline.index.embed import unit
 from serving.pipeline.models import EMBEDDINGS
 from serving.pipeline.models.connect import LOCAL, connect_chat, connect_embeddings
 from serving.pipeline.registry import Spec
@@ -62,9 +62,7 @@ class Tools:
 
     def vectors(self, texts: Sequence[str]) -> Vectors:
         """A unit vector for each text."""
-        if not texts:
-            return np.empty((0, 0), dtype=np.float32)
-        return unit(self.embeddings.embed_documents(list(texts)), len(texts))
+        return NamedEmbeddings(self.model, self.embeddings).vectors(texts) if texts else np.empty((0, 0), dtype=np.float32)
 
     def asked(self, metric: str) -> Judge:
         """The judge, or a `ConfigError` that says how to name one."""

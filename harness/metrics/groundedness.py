@@ -1,33 +1,13 @@
-"""Whether an answer stands on its passages: every claim held against what it cites."""
-
-from dataclasses import dataclass
+"""Whether an answer stands on its passages, as scores."""
 
 from harness.golden.case import Case
 from harness.judges.tools import Tools
 from harness.metrics.base import Scoring
 from harness.results.score import Direction, Score
-from serving.pipeline.checks.grounding.claims import Said, claims_of, passages_for
+from serving.pipeline.checks.grounding.check import AnswerGrounding, check_answer
 from serving.pipeline.checks.grounding.model import digest
-from serving.pipeline.checks.grounding.support import Claim, Support, support_all
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.types import Trace
-
-_SHOWN = 3  # ungrounded claims told in a reason
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """A claim and its support."""
-
-    said: Said
-    support: Support
-
-
-def check(trace: Trace, tools: Tools) -> list[Checked]:
-    """Every claim of an answer with its support."""
-    said = claims_of(trace.answer.text)
-    found = support_all([Claim(one.text, passages_for(one, trace)) for one in said], tools)
-    return [Checked(one, support) for one, support in zip(said, found, strict=True)]
 
 
 class _Grounding(Scoring):
@@ -42,12 +22,11 @@ class _Grounding(Scoring):
         """The value over the answer's claims, and which are not grounded."""
         if trace.answer.refused:
             return self.skip("a refusal claims nothing")
-        checked = check(trace, self._tools)
-        if not checked:
-            return self.skip("the answer claims nothing")
-        return self.give(self.value(checked), _told(checked))
+        checked = check_answer(trace.answer.text, trace.passages, self._tools)
+        value = self.value(checked)
+        return self.skip("the answer claims nothing") if value is None else self.give(value, checked.reason)
 
-    def value(self, checked: list[Checked]) -> float:
+    def value(self, checked: AnswerGrounding) -> float | None:
         raise NotImplementedError
 
 
@@ -56,9 +35,9 @@ class Groundedness(_Grounding):
 
     label = "groundedness"
 
-    def value(self, checked: list[Checked]) -> float:
+    def value(self, checked: AnswerGrounding) -> float | None:
         """The mean over the claims."""
-        return sum(one.support.probability for one in checked) / len(checked)
+        return checked.probability
 
 
 class Factuality(_Grounding):
@@ -66,9 +45,9 @@ class Factuality(_Grounding):
 
     label = "factuality"
 
-    def value(self, checked: list[Checked]) -> float:
+    def value(self, checked: AnswerGrounding) -> float | None:
         """Grounded claims over claims."""
-        return sum(one.support.grounded for one in checked) / len(checked)
+        return checked.grounded_share
 
 
 class Hallucination(_Grounding):
@@ -77,14 +56,6 @@ class Hallucination(_Grounding):
     label = "hallucination"
     direction: Direction = "lower"
 
-    def value(self, checked: list[Checked]) -> float:
+    def value(self, checked: AnswerGrounding) -> float | None:
         """Whether any claim is not grounded."""
-        return float(not all(one.support.grounded for one in checked))
-
-
-def _told(checked: list[Checked]) -> str:
-    """The ungrounded claims with what is wrong with them."""
-    wrong = [one for one in checked if not one.support.grounded]
-    told = [f"{one.said.text[:160]!r} ({one.support.reason})" for one in wrong[:_SHOWN]]
-    more = f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
-    return f"not grounded: {', '.join(told)}{more}" if wrong else ""
+        return float(bool(checked.ungrounded)) if checked.claims else None

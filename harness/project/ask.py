@@ -7,12 +7,12 @@ from serving.pipeline.build import build_pipeline
 from serving.pipeline.index.build import open_index
 from serving.pipeline.pipeline import Emit
 from serving.pipeline.types import Query, Trace
-from serving.release.bundle import load_release
+from serving.release.bundle import load_release, open_releases
 
 
 async def ask_release(found: NamedConfig, query: Query, settings: HarnessSettings, emit: Emit | None) -> Trace:
     """The answer of a release, over the index that it was proven on."""
-    release = load_release(settings.releases, found.release)
+    release = load_release(open_releases(settings.releases, settings), found.release, evidence=found.evidence)
     index = await open_index(release.config, release.index.corpus_digest, settings=settings)
     pipeline = build_pipeline(release.config, index, release.prompts, settings, release_digest=release.digest)
     return await pipeline.answer(query, emit=emit)

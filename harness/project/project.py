@@ -1,6 +1,7 @@
 """The public face: every verb of the harness as a method."""
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from harness.project import hold as holding
 from harness.project import sweep as sweeping
 from harness.project.evaluate import EvaluationOptions, SplitName, unused
 from harness.project.opened import ContextChoice, OpenContexts, Progress
+from harness.promotion.candidate import read_candidate
+from harness.promotion.decisions import find_decisions, read_decision, required_gates
 from harness.promotion.promote import Promotion, promote
 from harness.resolve import NamedConfig, config_of, resolve
 from harness.results.report import EvalReport
@@ -24,16 +27,18 @@ from harness.settings import DEFAULT_CORPUS, DEFAULT_GOLDEN, HarnessSettings, re
 from harness.stage_store.base import HitCounts
 from harness.sweep.cost.sweep_estimate import SweepEstimate
 from harness.sweep.experiment import Experiment
-from harness.sweep.folder import SweepFolder, experiment_of
-from harness.sweep.setup import Ways
+from harness.sweep.folder import SweepFolder, experiment_of, new_folder
+from harness.sweep.run import run_sweep
+from harness.sweep.setup import SweepOptions, SweepSetup, open_sweep
 from harness.sweep.verdict import SweepResult
-from harness.sweep.winner import newest_winner, read_winner
 from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.index.corpus import Corpus
 from serving.pipeline.index.manifest import IndexManifest
 from serving.pipeline.pipeline import Emit
 from serving.pipeline.types import Query, Trace
+from serving.release.bundle import open_releases
+from serving.release.evidence import ForcedPromotion
 
 
 def silent(what: str, done: int, total: int) -> None:
@@ -188,8 +193,20 @@ class Project:
         self, experiment: str | Path | Mapping[str, Any] | Experiment, *, store: bool = True, replay_only: bool = False
     ) -> SweepEstimate:
         """What a sweep would cost: tokens, dollars, time. No hosted model is asked for it."""
-        asked = sweeping.experiment_of_any(experiment)
-        return (await self.plan_sweep(asked, Ways(store, replay_only, tracking=False))).estimate
+        return await self.open_sweep(sweeping.experiment_of_any(experiment), store=store, replay_only=replay_only).estimate()
+
+    def open_sweep(
+        self,
+        experiment: Experiment,
+        *,
+        earlier: SweepFolder | None = None,
+        store: bool = True,
+        replay_only: bool = False,
+        tracking: bool = False,
+    ) -> SweepSetup:
+        """Read and check all that a sweep needs, before it is priced and begun."""
+        options = SweepOptions(store, replay_only, tracking, lambda done, total: self.progress("indexing", done, total))
+        return open_sweep(experiment, self.settings, options, earlier)
 
     async def sweep(
         self,
@@ -211,21 +228,41 @@ class Project:
         if experiment is None and folder is None:
             raise ConfigError("Name an experiment file, such as experiments/quickstart.yaml, or the folder of a sweep to go on with.")
         earlier = SweepFolder(Path(folder)) if folder is not None else None
-        asked = experiment_of(earlier.begun()) if earlier else sweeping.experiment_of_any(experiment or {})
+        asked = experiment_of(earlier.record()) if earlier else sweeping.experiment_of_any(experiment or {})
         asked = sweeping.experiment_with(asked, trials=trials, workers=workers, engine="", budget=budget)
-        planned = await self.plan_sweep(asked, Ways(store, replay_only, tracking), earlier)
-        sweeping.refuse_unpaid(planned, yes=yes)
-        done = await sweeping.carry_out(
-            planned, planned.folder(), lambda it: self.progress("trials", it.done, it.trials), lambda trial: None
+        setup = self.open_sweep(asked, earlier=earlier, store=store, replay_only=replay_only, tracking=tracking)
+        estimate = await setup.estimate()
+        sweeping.refuse_unpaid(estimate, setup, yes=yes)
+        where = earlier or new_folder(self.settings.reports, asked.name, datetime.now(UTC))
+        return await run_sweep(setup, where, estimate, observer=sweeping.ProjectObserver(where.path, self.progress))
+
+    async def promote(
+        self,
+        candidate: str | Path | None = None,
+        *,
+        channel: str = "dev",
+        gate: str | Path | None = None,
+        decision: str | Path | None = None,
+        corpus: str = DEFAULT_CORPUS,
+        force: bool = False,
+        why: str = "",
+    ) -> Promotion:
+        """Make a configuration that passed its gate a release, add its evidence, and point a channel at both.
+
+        The candidate is a sweep's `winner.json` (default: the newest) or a `.yaml` file; the decision, one kept below `reports/gates`.
+        """
+        if why and not force:
+            raise ConfigError("--why says why a promotion is forced: write --force too, or leave it out.")
+        settings = self.settings
+        chosen = read_candidate(Path(candidate) if candidate else None, corpus, settings.reports)
+        return await promote(
+            chosen,
+            factory=self._contexts.get(ContextChoice(chosen.corpus, store=False)).factory,
+            storage=open_releases(settings.releases, settings),
+            channel=channel,
+            gates=required_gates(channel, Path(gate) if gate else None, settings),
+            decisions=[read_decision(Path(decision))] if decision else find_decisions(settings.reports),
+            forced=ForcedPromotion(who=settings.promoter, why=why) if force else None,
+            who=settings.promoter,
+            git_commit=commit(ROOT),
         )
-        return done.result
-
-    async def plan_sweep(self, experiment: Experiment, ways: Ways, earlier: SweepFolder | None = None) -> sweeping.PlannedSweep:
-        """Read and check all that a sweep needs, with an estimate of what it will cost."""
-        return await sweeping.plan_sweep(experiment, self.settings, ways, self.progress, earlier)
-
-    async def promote(self, winner: str | Path | None = None, *, channel: str = "dev") -> Promotion:
-        """Make a sweep's winner (by its `winner.json`; default: the newest sweep's) a release, and point a channel at it."""
-        document = read_winner(Path(winner) if winner else newest_winner(self.settings.reports))
-        factory = self._contexts.get(ContextChoice(document["corpus"], store=False)).factory
-        return await promote(document, factory, root=self.settings.releases, channel=channel, git_commit=commit(ROOT))

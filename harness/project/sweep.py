@@ -1,85 +1,56 @@
-"""A sweep from an experiment to a verdict: priced, agreed to, carried out in its folder, reported and logged."""
+"""Experiments by any of their names, and who is told how a sweep goes."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from harness.project.opened import Progress as Watch
+from harness.project.opened import Progress as Told
 from harness.reports import write_sweep
 from harness.reports.record import record_sweep
 from harness.settings import HarnessSettings
 from harness.sweep.cost.sweep_estimate import SweepEstimate
 from harness.sweep.experiment import Experiment, load_experiment
-from harness.sweep.folder import SweepFolder, latest, new_folder
-from harness.sweep.progress import Progress
-from harness.sweep.setup import Opened, Ways, begin, open_sweep
-from harness.sweep.trial import Trial
+from harness.sweep.folder import SweepFolder, latest
+from harness.sweep.progress import Progress, SweepObserver
+from harness.sweep.setup import SweepSetup
 from harness.sweep.verdict import SweepResult
-from harness.sweep.winner import write_winner
+from harness.sweep.winner import WINNER
+from harness.tracking.base import Run
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.registry import explain
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedSweep:
-    """A sweep that may begin, and what it will cost; hosted models are paid for only once somebody has agreed to that."""
+class SweepReporter(SweepObserver):
+    """Writes a sweep's pages and its tracking record at its end."""
 
-    opened: Opened
-    estimate: SweepEstimate
-    earlier: SweepFolder | None = None
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
 
-    @property
-    def agreed(self) -> bool:
-        """Whether that was agreed to when the sweep was begun."""
-        return self.earlier is not None and self.earlier.begun().agreed
-
-    def folder(self) -> SweepFolder:
-        """Where it is carried out: its own folder, where it was begun before, else a new one."""
-        return self.earlier or new_folder(self.opened.settings.reports, self.opened.experiment.name, datetime.now(UTC))
+    def sweep_finished(self, result: SweepResult, run: Run) -> None:
+        """Write the report, and log the sweep with its files."""
+        page = write_sweep(result, self.folder)
+        record_sweep(run, result, [page, page.with_suffix(".md"), self.folder / WINNER])
 
 
-@dataclass(frozen=True, slots=True)
-class FinishedSweep:
-    """What a sweep found, and where it lies."""
+class ProjectObserver(SweepReporter):
+    """Tells a project's progress how many trials are finished."""
 
-    result: SweepResult
-    folder: Path
-    page: Path
-    winner: Path
+    def __init__(self, folder: Path, told: Told) -> None:
+        super().__init__(folder)
+        self._told = told
 
-
-async def plan_sweep(
-    experiment: Experiment, settings: HarnessSettings, ways: Ways, watch: Watch, earlier: SweepFolder | None = None
-) -> PlannedSweep:
-    """Read and check all that a sweep needs, and estimate what it will cost; no hosted model is asked for it."""
-    opened = open_sweep(experiment, settings, ways, lambda done, total: watch("indexing", done, total), earlier)
-    return PlannedSweep(opened, await opened.estimate(), earlier)
+    def progressed(self, progress: Progress) -> None:
+        """Tell it."""
+        self._told("trials", progress.done, progress.trials)
 
 
-def refuse_unpaid(planned: PlannedSweep, *, yes: bool) -> None:
+def refuse_unpaid(estimate: SweepEstimate, setup: SweepSetup, *, yes: bool) -> None:
     """A `ConfigError` where hosted models would be paid for and nobody has agreed to it."""
-    estimate = planned.estimate
-    opened = planned.opened
-    if estimate.hosted and not (yes or opened.settings.assume_yes or opened.ways.replay_only):
+    if estimate.hosted and not (yes or setup.settings.assume_yes or setup.options.replay_only):
         most = "at a price that is not known" if estimate.unpriced else f"up to ${estimate.usd.high:.2f}"
         raise ConfigError(f"{', '.join(estimate.hosted)} would be paid for, {most}. Pass yes=True to go on.")
-
-
-async def carry_out(
-    planned: PlannedSweep, folder: SweepFolder, tell: Callable[[Progress], None], announce: Callable[[Trial], None]
-) -> FinishedSweep:
-    """Run a sweep to its end, write its report and its winner, and log it."""
-    with folder.held(), begin(planned.opened, folder, planned.estimate, tell=tell, announce=announce) as ready:
-        result = await ready.sweep.run(ready.tune, ready.look)
-        folder.write_result(result)
-        page = write_sweep(result, folder.path)
-        winner = write_winner(result, ready.corpus, folder.path)
-        record_sweep(ready.run, result, [page, page.with_suffix(".md"), winner])
-    return FinishedSweep(result, folder.path, page, winner)
 
 
 def earlier_sweep(settings: HarnessSettings, folder: Path | None, experiment: Path | None) -> SweepFolder:

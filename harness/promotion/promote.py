@@ -1,32 +1,127 @@
-"""From a winner to a release: what was proven, with its evidence, under the digest it was proven with."""
+"""A promotion from its beginning to its end: proof demanded, release written, evidence added, channel pointed."""
 
-from collections.abc import Mapping
+import hashlib
+import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from datetime import UTC, datetime
 
 from harness.evaluation.factory import PipelineFactory
-from serving.pipeline.config import RagConfig
-from serving.pipeline.errors import DataError
-from serving.release.bundle import Channel, Release, point_channel, write_release
+from harness.gate.decision import PLAIN
+from harness.promotion.candidate import Promotable
+from harness.promotion.decisions import PROMOTION, FoundDecision, RequiredGate, proving
+from harness.results.report import read_report
+from harness.sweep.winner import measured
+from serving.pipeline.errors import ConfigError, DataError, NotProven
+from serving.pipeline.models.prices import PRICED_ON
+from serving.release.bundle import Release, write_release
+from serving.release.channel import Channel, find_channel, point_channel
+from serving.release.evidence import ForcedPromotion, MeasuredSplit, RecordedDecision, ReleaseEvidence, append_evidence
+from serving.storage.base import Storage
+
+FORCED = ("dev",)  # channels that may be pointed at what no gate has passed
 
 
 @dataclass(frozen=True, slots=True)
 class Promotion:
-    """A release and the channel that points at it now."""
+    """A release, the evidence added to it, and the channel that points at both now."""
 
     release: Release
+    evidence: ReleaseEvidence
     channel: Channel
 
 
-async def promote(winner: Mapping[str, Any], factory: PipelineFactory, *, root: Path, channel: str, git_commit: str) -> Promotion:
-    """Write the release of a winner and point a channel at it; refuses when code, prompts or documents changed since the proof."""
-    config = RagConfig.parse(winner["config"], source="winner")
-    digest = factory.digest(config)
-    if digest != winner["config_digest"]:
+async def promote(
+    candidate: Promotable,
+    *,
+    factory: PipelineFactory,
+    storage: Storage,
+    channel: str,
+    gates: Sequence[RequiredGate],
+    decisions: Sequence[FoundDecision],
+    forced: ForcedPromotion | None = None,
+    who: str,
+    git_commit: str,
+    now: datetime | None = None,
+) -> Promotion:
+    """Ship a configuration that one of the gates has passed; refuses, and writes nothing, when that is not proven for it as it is now.
+
+    A release that is killed on the way is not whole, or not pointed at; promoting again goes on where it was left.
+    """
+    now = now or datetime.now(UTC)
+    before = find_channel(storage, channel)  # the channel must still be as it is now when it is pointed in the end
+    digest = _unchanged(candidate, factory)
+    found = _proof(candidate, digest, channel, gates, decisions, forced, now)
+
+    index = await factory.index(candidate.config)
+    release = write_release(storage, candidate.config, factory.prompts, index.manifest, artefacts=candidate.artefacts)
+    evidence = ReleaseEvidence(
+        release=release.digest,
+        sums_sha256=hashlib.sha256(release.sums).hexdigest(),
+        previous=release.newest_evidence,
+        corpus=factory.corpus.name,
+        corpus_digest=factory.corpus.digest,
+        measured=(*candidate.measured, *_measured_by(found)),
+        decision=_recorded(found),
+        verdict=candidate.verdict,
+        mlflow_run=candidate.mlflow_run,
+        git_commit=git_commit,
+        price_date=PRICED_ON.date().isoformat(),
+        forced=forced,
+        who=who,
+        created_at=now.isoformat(timespec="seconds"),
+    )
+    added = append_evidence(storage, evidence)
+    why = f"forced: {forced.why}" if forced else f"gate {found.decision.gate} passed" if found else ""
+    return Promotion(release, evidence, point_channel(storage, channel, release.digest, evidence=added, expected=before, who=who, why=why))
+
+
+def _unchanged(candidate: Promotable, factory: PipelineFactory) -> str:
+    """The digest that would ship, when it is the one that was proven."""
+    digest = factory.digest(candidate.config)
+    if candidate.config_digest and digest != candidate.config_digest:
         what = "The documents, the prompts or the code behind a plug-in changed since."
-        raise DataError(f"What was proven ({winner['config_digest']}) is no longer what would ship ({digest}). {what} Sweep again.")
-    index = await factory.index(config)
-    evidence = {**winner["evidence"], "git_commit": git_commit}
-    release = write_release(root, config, factory.prompts, index.manifest, evidence)
-    return Promotion(release, point_channel(root, channel, release.digest))
+        raise DataError(f"What was proven ({candidate.config_digest}) is no longer what would ship ({digest}). {what} Sweep again.")
+    return digest
+
+
+def _proof(
+    candidate: Promotable,
+    digest: str,
+    channel: str,
+    gates: Sequence[RequiredGate],
+    decisions: Sequence[FoundDecision],
+    forced: ForcedPromotion | None,
+    now: datetime,
+) -> FoundDecision | None:
+    """The decision that allows this promotion; `None` only where it is forced."""
+    if forced and channel not in FORCED:
+        raise ConfigError(f"--force is for the channel {' or '.join(FORCED)}, not {channel!r}. Pass the gate, then promote without it.")
+    if forced and not forced.why.strip():
+        raise ConfigError('--force needs a reason that the evidence keeps: --why "…"')
+    try:
+        return proving(digest, gates, decisions, now)
+    except NotProven as error:
+        if forced:
+            return None
+        gate = gates[0].file if gates else PROMOTION
+        run = shlex.join(["touchstone", "gate", str(gate), "--config", candidate.config_file])
+        raise NotProven(f"Not proven for {channel}: {error}. Run: {run}") from None
+
+
+def _recorded(found: FoundDecision | None) -> RecordedDecision | None:
+    if found is None:
+        return None
+    plain = PLAIN.dump(found.decision)
+    del plain["changes"]  # questions and answers of single cases: they stay with the gate's own files
+    return RecordedDecision.model_validate(plain)
+
+
+def _measured_by(found: FoundDecision | None) -> list[MeasuredSplit]:
+    """The evaluation that the gate decided by, where it still lies beside the decision."""
+    cases = found.path.with_name("cases.jsonl") if found else None
+    if found is None or cases is None or not cases.is_file():
+        return []
+    report = read_report(cases)
+    same = (report.header.config_digest, report.header.split_digest) == (found.decision.config_digest, found.decision.split_digest)
+    return [measured(f"gate {found.decision.gate}", report)] if same else []

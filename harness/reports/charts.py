@@ -4,7 +4,7 @@ import html
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from harness.reports.found import SweepFindings, state_of, value_of
+from harness.reports.findings import SweepFindings, state_of, value_of
 from harness.reports.plotly import Figure
 from harness.reports.values import axis_of, measured
 from harness.stats import Interval
@@ -17,21 +17,21 @@ SYMBOLS = {"complete": "circle", "pruned": "triangle-down-open", "failed": "x", 
 MOST = 2000  # lines of the parallel coordinates
 
 
-def figures(found: SweepFindings) -> dict[str, Figure]:
+def figures(findings: SweepFindings) -> dict[str, Figure]:
     """Every chart that this sweep has something to show in."""
-    made = {"history": history(found), "tradeoff": tradeoff(found), "parallel": parallel(found)}
-    if found.importances:
-        made["importances"] = weights(found)
-    if found.result and found.rival:
-        made["gap"] = gap(found)
-        made["slices"] = slice_chart(found)
+    made = {"history": history(findings), "tradeoff": tradeoff(findings), "parallel": parallel(findings)}
+    if findings.importances:
+        made["importances"] = weights(findings)
+    if findings.result and findings.rival:
+        made["gap"] = gap(findings)
+        made["slices"] = slice_chart(findings)
     return {name: made[name] for name in ("gap", "tradeoff", "importances", "parallel", "history", "slices") if name in made}
 
 
-def history(found: SweepFindings) -> Figure:
+def history(findings: SweepFindings) -> Figure:
     """The goal of every trial in turn, with the best so far."""
     data: list[dict[str, Any]] = []
-    steps = list(_running_best(found))
+    steps = list(_running_best(findings))
     if steps:
         numbers, values = [number for number, _ in steps], [value for _, value in steps]
         line = {"color": BLUE, "width": 2, "shape": "hv"}
@@ -39,39 +39,39 @@ def history(found: SweepFindings) -> Figure:
             {"type": "scatter", "mode": "lines", "name": "best so far", "x": numbers, "y": values, "line": line, "hoverinfo": "skip"}
         )
     for state, symbol in SYMBOLS.items():
-        some = [one for one in found.trials if state_of(one) == state and one.objectives]
+        some = [one for one in findings.trials if state_of(one) == state and one.objectives]
         if some:
             colours = {"complete": BLUE, "pruned": GREY, "failed": RED, "beyond a limit": ORANGE}
-            data.append(_points(found, some, [one.number for one in some], state, symbol, colours[state]))
-    given = [one for one in found.trials if one.label and one.objective is not None]
+            data.append(_points(findings, some, [one.number for one in some], state, symbol, colours[state]))
+    given = [one for one in findings.trials if one.label and one.objective is not None]
     marks = [_mark(given[-1].objectives[0], given[-1].title)] if given else []  # the champion, where there is one
-    layout = _layout("trial", f"{found.goal}, tune", legend=_legend(), shapes=marks)
-    layout["xaxis"]["dtick"] = max(1, round(len(found.trials) / 10))  # there is no trial 1.5
+    layout = _layout("trial", f"{findings.goal}, tune", legend=_legend(), shapes=marks)
+    layout["xaxis"]["dtick"] = max(1, round(len(findings.trials) / 10))  # there is no trial 1.5
     return {"data": data, "layout": layout}
 
 
-def tradeoff(found: SweepFindings) -> Figure:
+def tradeoff(findings: SweepFindings) -> Figure:
     """The goal against money (or the second objective), coloured by time (or the third), and the front that no other trial beats."""
-    across, up = found.axes
-    third = _third(found)
+    across, up = findings.axes
+    third = _third(findings)
     data: list[dict[str, Any]] = []
-    drawn = [one for one in found.trials if one.state == "complete" and value_of(one, across) is not None]
-    front = sorted((one for one in found.front if one in drawn), key=lambda one: _scaled(one, across))
-    if len(found.experiment.objective) <= 2:
-        shape = "hv" if found.sign > 0 else "vh"
+    drawn = [one for one in findings.trials if one.state == "complete" and value_of(one, across) is not None]
+    front = sorted((one for one in findings.front if one in drawn), key=lambda one: _scaled(one, across))
+    if len(findings.experiment.objective) <= 2:
+        shape = "hv" if findings.sign > 0 else "vh"
         xs, ys = [_scaled(one, across) for one in front], [one.objective for one in front]
         line = {"color": GREEN, "width": 2, "shape": shape, "dash": "dot"}
         data.append({"type": "scatter", "mode": "lines", "name": "front", "x": xs, "y": ys, "line": line, "hoverinfo": "skip"})
     ringed = set(map(id, front))
-    named = found.rival.tried if found.rival else found.best  # beside the base and the champion; finalists often lie on each other
+    named = findings.rival.trial if findings.rival else findings.best  # beside the base and the champion; finalists often lie on each other
     places = [_scaled(one, across) for one in drawn]
     middle = (min(places) + max(places)) / 2 if places else 0.0  # names lean inwards
     for name, some in (("on the front", front), ("beaten", [one for one in drawn if id(one) not in ringed])):
         if some:
-            points = _points(found, some, [_scaled(one, across) for one in some], name, "circle", BLUE)
+            points = _points(findings, some, [_scaled(one, across) for one in some], name, "circle", BLUE)
             points["mode"] = "markers+text"
             points["showlegend"] = False
-            points["text"] = [_text(_role(found, one)) if one.label or one is named else "" for one in some]
+            points["text"] = [_text(_role(findings, one)) if one.label or one is named else "" for one in some]
             points["textposition"] = ["top right" if _scaled(one, across) < middle else "top left" for one in some]
             points["marker"] = {
                 "size": 13 if name == "on the front" else 9,
@@ -81,13 +81,13 @@ def tradeoff(found: SweepFindings) -> Figure:
             }
             data.append(points)
     bar = {"title": {"text": _label(third), "side": "right"}, "thickness": 12, "outlinewidth": 0}
-    colours = {"colorscale": RISING if found.experiment.direction(third) == "higher" else FALLING, "colorbar": bar}
+    colours = {"colorscale": RISING if findings.experiment.direction(third) == "higher" else FALLING, "colorbar": bar}
     return {"data": data, "layout": _layout(_label(across), f"{up}, tune", coloraxis=colours, legend=_legend())}
 
 
-def weights(found: SweepFindings) -> Figure:
+def weights(findings: SweepFindings) -> Figure:
     """How much each knob mattered, and what chance alone would show."""
-    listed = list(reversed(found.importances))
+    listed = list(reversed(findings.importances))
     names = [_text(one.path) for one in listed]
     bars = {
         "type": "bar",
@@ -113,16 +113,16 @@ def weights(found: SweepFindings) -> Figure:
     return {"data": [bars, chance], "layout": layout}
 
 
-def parallel(found: SweepFindings) -> Figure:
+def parallel(findings: SweepFindings) -> Figure:
     """Every trial as a line through its knobs' values, coloured by the goal; a trial that crashed has no goal to colour it by."""
-    drawn = [one for one in reversed(found.ranked) if one.state != "failed"][-MOST:]
-    axes = [axis_of([found.value_at(one, knob.path) for one in drawn], _short(knob.path)) for knob in found.experiment.knobs]
+    drawn = [one for one in reversed(findings.ranked) if one.state != "failed"][-MOST:]
+    axes = [axis_of([findings.value_at(one, knob.path) for one in drawn], _short(knob.path)) for knob in findings.experiment.knobs]
     scores = [one.objectives[0] for one in drawn]
-    goal = measured(scores, _text(found.goal))
+    goal = measured(scores, _text(findings.goal))
     whole = [one.objectives[0] for one in drawn if one.state == "complete"] or scores  # a few cases of a poor trial must not stretch it
     line = {
         "color": scores,
-        "colorscale": RISING if found.sign > 0 else FALLING,
+        "colorscale": RISING if findings.sign > 0 else FALLING,
         "cmin": min(whole),
         "cmax": max(whole),
         "showscale": False,
@@ -131,38 +131,38 @@ def parallel(found: SweepFindings) -> Figure:
     return {"data": [data], "layout": {"height": 360, "margin": {"l": 110, "r": 50, "t": 80, "b": 16}}}
 
 
-def gap(found: SweepFindings) -> Figure:
+def gap(findings: SweepFindings) -> Figure:
     """The finalists' means on both splits with their intervals."""
-    assert found.result is not None
-    finalists = list(reversed(found.result.finalists))
-    names = [_text(_role(found, one.tried)) for one in finalists]
+    assert findings.result is not None
+    finalists = list(reversed(findings.result.finalists))
+    names = [_text(_role(findings, one.trial)) for one in finalists]
     data: list[dict[str, Any]] = []
     for split, shift, colour, fill in (("tune: the best of many", 0.12, GREY, "circle-open"), ("holdout", -0.12, BLUE, "circle")):
-        reports = [one.tried.report if split.startswith("tune") else one.holdout for one in finalists]
-        data.append(_ranged([one.summary[found.goal] for one in reports], names, split, shift, colour, fill))
-    layout = _layout(found.goal, "", legend=_legend(), height=140 + 58 * len(names))
+        reports = [one.trial.report if split.startswith("tune") else one.holdout for one in finalists]
+        data.append(_ranged([one.summary[findings.goal] for one in reports], names, split, shift, colour, fill))
+    layout = _layout(findings.goal, "", legend=_legend(), height=140 + 58 * len(names))
     layout["yaxis"] |= {"tickvals": list(range(len(names))), "ticktext": names, "range": [-0.6, len(names) - 0.4]}
     return {"data": data, "layout": layout}
 
 
-def slice_chart(found: SweepFindings) -> Figure:
+def slice_chart(findings: SweepFindings) -> Figure:
     """Incumbent and rival on the holdout, by kind of question and by domain."""
-    assert found.result is not None
-    assert found.rival is not None
-    both = (found.result.incumbent, found.rival)
+    assert findings.result is not None
+    assert findings.rival is not None
+    both = (findings.result.incumbent, findings.rival)
     names: list[str] = []
     parts: tuple[list[Interval], list[Interval]] = ([], [])
     for by in ("domain", "kind"):
-        mine, theirs = (one.holdout.slices(by, found.goal) for one in both)
+        mine, theirs = (one.holdout.slices(by, findings.goal) for one in both)
         for name in reversed([name for name in mine if mine[name].count and name in theirs]):
             names.append(f"{_text(name)} ({mine[name].count})")
             parts[0].append(mine[name])
             parts[1].append(theirs[name])
     data = [
-        _ranged(some, names, _text(_role(found, one.tried)), shift, colour, "circle")
+        _ranged(some, names, _text(_role(findings, one.trial)), shift, colour, "circle")
         for one, some, shift, colour in zip(both, parts, (0.15, -0.15), (GREY, BLUE), strict=True)
     ]
-    layout = _layout(f"{found.goal}, holdout", "", legend=_legend(), height=140 + 42 * len(names))
+    layout = _layout(f"{findings.goal}, holdout", "", legend=_legend(), height=140 + 42 * len(names))
     layout["yaxis"] |= {"tickvals": list(range(len(names))), "ticktext": names, "range": [-0.6, len(names) - 0.4]}
     return {"data": data, "layout": layout}
 
@@ -186,7 +186,7 @@ def _ranged(some: Sequence[Interval], names: Sequence[str], name: str, shift: fl
     }
 
 
-def _points(found: SweepFindings, some: Sequence[Trial], xs: Sequence[float], name: str, symbol: str, colour: str) -> dict[str, Any]:
+def _points(findings: SweepFindings, some: Sequence[Trial], xs: Sequence[float], name: str, symbol: str, colour: str) -> dict[str, Any]:
     return {
         "type": "scatter",
         "mode": "markers",
@@ -194,31 +194,31 @@ def _points(found: SweepFindings, some: Sequence[Trial], xs: Sequence[float], na
         "x": list(xs),
         "y": [one.objective for one in some],
         "marker": {"symbol": symbol, "size": 9, "color": colour},
-        "hovertext": [_hover(found, one) for one in some],
+        "hovertext": [_hover(findings, one) for one in some],
         "hoverinfo": "text",
     }
 
 
-def _hover(found: SweepFindings, one: Trial) -> str:
+def _hover(findings: SweepFindings, one: Trial) -> str:
     """What one trial was, a line for each knob."""
     usd = value_of(one, "cost.usd")
-    head = [f"{one.label or 'trial'} {one.number}: {found.goal} {one.objective:.3f}, {state_of(one)}"]
+    head = [f"{one.label or 'trial'} {one.number}: {findings.goal} {one.objective:.3f}, {state_of(one)}"]
     head += [f"${usd:.6f} a query"] if usd is not None else []
     return "<br>".join(_text(line) for line in [*head, *(f"{path} = {value}" for path, value in one.values.items())])
 
 
-def _running_best(found: SweepFindings) -> Iterator[tuple[int, float]]:
+def _running_best(findings: SweepFindings) -> Iterator[tuple[int, float]]:
     best: float | None = None
-    for one in sorted(found.trials, key=lambda one: one.number):
-        if one.usable and one.objective is not None and (best is None or one.merit(found.sign) > found.sign * best):
+    for one in sorted(findings.trials, key=lambda one: one.number):
+        if one.usable and one.objective is not None and (best is None or one.merit(findings.sign) > findings.sign * best):
             best = one.objective
         if best is not None:
             yield one.number, best
 
 
-def _third(found: SweepFindings) -> str:
+def _third(findings: SweepFindings) -> str:
     """What the trade-off is coloured by."""
-    return found.experiment.objective[2] if len(found.experiment.objective) > 2 else "ms.total.p95"
+    return findings.experiment.objective[2] if len(findings.experiment.objective) > 2 else "ms.total.p95"
 
 
 def _scaled(one: Trial, name: str) -> float:
@@ -231,14 +231,14 @@ def _label(name: str) -> str:
     return _text(words.get(name, name))
 
 
-def _role(found: SweepFindings, one: Trial) -> str:
+def _role(findings: SweepFindings, one: Trial) -> str:
     """How a trial is called in a chart."""
     called = one.label or f"trial {one.number}"
-    if found.result is None:
-        return f"{called}, best so far" if one is found.best else called
-    if one is not found.result.winner.tried:
+    if findings.result is None:
+        return f"{called}, best so far" if one is findings.best else called
+    if one is not findings.result.winner.trial:
         return called
-    return f"{called}, stays" if found.result.winner is found.result.incumbent else f"{called}, winner"
+    return f"{called}, stays" if findings.result.winner is findings.result.incumbent else f"{called}, winner"
 
 
 def _ends(one: Interval) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.evaluation.record import PARAMETER_LENGTH, made_by
 from harness.reports.charts import figures
-from harness.reports.found import SweepFindings
+from harness.reports.findings import SweepFindings
 from harness.reports.sweep import CHAMPION, EXPERIMENT, config_text, experiment_text
 from harness.results.report import numbers
 from harness.sweep.journal import journal
@@ -19,7 +19,7 @@ from harness.tracking.base import Run
 def record_sweep(run: Run, result: SweepResult, files: Sequence[Path]) -> None:
     """Log on the parent what the sweep decided, what it cost, its trials as a table and as an Optuna study, its charts, the files."""
     experiment, winner = result.experiment, result.winner
-    values = winner.tried.config.flat()
+    values = winner.trial.config.flat()
     run.params({"objective": ", ".join(experiment.objective), "seed": experiment.seed, "sampler": experiment.sampler})
     run.tags(
         {
@@ -32,7 +32,7 @@ def record_sweep(run: Run, result: SweepResult, files: Sequence[Path]) -> None:
             "touchstone.verdict": result.verdict,
             "touchstone.reason": result.reason,
             "touchstone.ended": result.ended,
-            "touchstone.winner": str(winner.tried.number),
+            "touchstone.winner": str(winner.trial.number),
             "touchstone.config_digest": winner.holdout.header.config_digest,
             "touchstone.money": "simulated" if winner.holdout.simulated else "billed",
             # not parameters: those cannot change, and a sweep that is gone on with may find another winner
@@ -41,14 +41,14 @@ def record_sweep(run: Run, result: SweepResult, files: Sequence[Path]) -> None:
     )
     run.metrics({f"holdout.{name}": value for name, value in numbers(winner.holdout).items() if name in winner.holdout.summary})
     run.metrics(_totals(result))
-    run.history(f"tune.{experiment.goal}", [tried.objective for tried in result.trials])
+    run.history(f"tune.{experiment.goal}", [trial.objective for trial in result.trials])
     run.table("trials.json", _trial_rows(result))
     run.text("study.journal", journal(experiment, result.trials))
     run.text(EXPERIMENT, experiment_text(experiment))
-    found = SweepFindings(experiment, result.trials, result)
-    if found.champion:
-        run.text(CHAMPION, config_text(found.champion.config))
-    for name, figure in figures(found).items():
+    findings = SweepFindings(experiment, result.trials, result)
+    if findings.champion:
+        run.text(CHAMPION, config_text(findings.champion.config))
+    for name, figure in figures(findings).items():
         run.text(f"plots/{name}.json", json.dumps(figure, ensure_ascii=False))
     for path in files:
         run.text(path.name, path.read_text(encoding="utf-8"))
@@ -58,13 +58,13 @@ def _totals(result: SweepResult) -> dict[str, float | None]:
     """What the sweep came to and what it took."""
     winner, goal = result.winner, result.experiment.goal
     states = Counter(one.state for one in result.trials)
-    found: dict[str, float | None] = {"spent_usd": result.spent_usd, "seconds": result.seconds, "trials": float(len(result.trials))}
-    found |= {f"trials.{state}": float(states[state]) for state in ("complete", "pruned", "failed")}
-    found |= {f"store.{stage}.{name}": float(count) for stage, counts in result.counts.items() for name, count in counts.items()}
-    found |= {f"winner.tune.{goal}": winner.tried.objective, f"incumbent.holdout.{goal}": result.incumbent.holdout.mean(goal)}
+    totals: dict[str, float | None] = {"spent_usd": result.spent_usd, "seconds": result.seconds, "trials": float(len(result.trials))}
+    totals |= {f"trials.{state}": float(states[state]) for state in ("complete", "pruned", "failed")}
+    totals |= {f"store.{stage}.{name}": float(count) for stage, counts in result.counts.items() for name, count in counts.items()}
+    totals |= {f"winner.tune.{goal}": winner.trial.objective, f"incumbent.holdout.{goal}": result.incumbent.holdout.mean(goal)}
     if held := winner.against:
-        found |= {"difference": held.difference, "difference.low": held.low, "difference.high": held.high, "difference.p": held.p_value}
-    return found
+        totals |= {"difference": held.difference, "difference.low": held.low, "difference.high": held.high, "difference.p": held.p_value}
+    return totals
 
 
 def _trial_rows(result: SweepResult) -> Iterator[dict[str, Any]]:

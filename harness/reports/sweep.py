@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 from harness.reports.charts import figures
-from harness.reports.found import SweepFindings, crashed, seen_rows, state_of, value_of, why_of
+from harness.reports.findings import SweepFindings, crashed, seen_rows, state_of, value_of, why_of
 from harness.reports.page import render, weakest
 from harness.reports.plotly import Charts
 from harness.reports.sweep_markdown import markdown
@@ -45,27 +45,29 @@ def write_kept_sweep(path: Path, folder: Path) -> WrittenPage:
     result = kept.read_result()
     if result:
         return WrittenPage(_write(SweepFindings(result.experiment, result.trials, result), kept, folder), ended=True)
-    found = SweepFindings(experiment_of(kept.begun()), tuple(kept.finished()))
-    return WrittenPage(_write(found, kept, folder), ended=False)
+    findings = SweepFindings(experiment_of(kept.record()), tuple(kept.finished()))
+    return WrittenPage(_write(findings, kept, folder), ended=False)
 
 
-def _write(found: SweepFindings, kept: SweepFolder, folder: Path) -> Path:
-    shown = found.shown
+def _write(findings: SweepFindings, kept: SweepFolder, folder: Path) -> Path:
+    shown = findings.shown
     commands = [f"touchstone sweep {_typed(folder / EXPERIMENT)}"]
-    commands += [f"touchstone promote {_typed(kept.path / WINNER)}"] if found.result else []
+    if findings.result:
+        winner = kept.path / WINNER
+        commands += [f"touchstone gate --config {_typed(winner.with_suffix('.yaml'))}", f"touchstone promote {_typed(winner)}"]
     page = render(
         "sweep.html.j2",
-        title=title_of(found),
-        found=found,
-        charts=Charts(figures(found)) if found.trials else None,
-        changes=change_rows(found),
-        verdict=verdict_words(found),
-        weakest=weakest(kept.whole(shown), found.goal) if shown else [],
+        title=title_of(findings),
+        findings=findings,
+        charts=Charts(figures(findings)) if findings.trials else None,
+        changes=change_rows(findings),
+        verdict=verdict_words(findings),
+        weakest=weakest(kept.whole(shown), findings.goal) if shown else [],
         config=config_text(shown.config) if shown else "",
-        seen=seen_rows([one.report for one in found.trials]),
+        seen=seen_rows([one.report for one in findings.trials]),
         listed=LISTED,
         commands=commands,
-        incumbent=incumbent_words(found),
+        incumbent=incumbent_words(findings),
         shuffles=SHUFFLES,
         p_words=p_words,
         state_of=state_of,
@@ -77,10 +79,10 @@ def _write(found: SweepFindings, kept: SweepFolder, folder: Path) -> Path:
         time_words=time_words,
         usd_words=usd_words,
     )
-    write_text(folder / EXPERIMENT, experiment_text(found.experiment))
-    if found.champion:
-        write_text(folder / CHAMPION, config_text(found.champion.config))
-    write_text(folder / "report.md", "\n".join(markdown(found, commands)) + "\n")
+    write_text(folder / EXPERIMENT, experiment_text(findings.experiment))
+    if findings.champion:
+        write_text(folder / CHAMPION, config_text(findings.champion.config))
+    write_text(folder / "report.md", "\n".join(markdown(findings, commands)) + "\n")
     write_text(folder / "report.html", page)
     return folder / "report.html"
 

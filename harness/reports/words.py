@@ -2,41 +2,41 @@
 
 from typing import Any
 
-from harness.reports.found import SweepFindings
+from harness.reports.findings import SweepFindings
 
 Change = tuple[str, Any, Any]  # a path, the value in the incumbent, the value in the winner
 
 
-def title_of(found: SweepFindings) -> str:
+def title_of(findings: SweepFindings) -> str:
     """The page's title."""
-    return f"Sweep {found.experiment.name}"
+    return f"Sweep {findings.experiment.name}"
 
 
-def verdict_words(found: SweepFindings) -> str:
+def verdict_words(findings: SweepFindings) -> str:
     """Who wins, in a few words."""
-    if found.result is None:
-        best = found.best
-        known = f" Best so far on the tune split: trial {best.name}, {found.goal} {best.objective:.3f}." if best else ""
-        return f"No verdict yet: {len(found.trials)} of {found.experiment.trials} trials are finished, and nothing was proven.{known}"
-    winner = found.result.winner.tried
-    if found.result.winner is found.result.incumbent:
+    if findings.result is None:
+        best = findings.best
+        known = f" Best so far on the tune split: trial {best.name}, {findings.goal} {best.objective:.3f}." if best else ""
+        return f"No verdict yet: {len(findings.trials)} of {findings.experiment.trials} trials are finished, and nothing was proven.{known}"
+    winner = findings.result.winner.trial
+    if findings.result.winner is findings.result.incumbent:
         return f"The {winner.name} stays."
     return f"The {winner.label} wins." if winner.label else f"Trial {winner.name} wins."
 
 
-def incumbent_words(found: SweepFindings) -> str:
+def incumbent_words(findings: SweepFindings) -> str:
     """What had to be beaten, and where it is kept."""
-    if found.champion is None:  # before the verdict it may only not have been tried yet
+    if findings.champion is None:  # before the verdict it may only not have been tried yet
         words = "What had to be beaten was the experiment's base: no other configuration was recorded as champion."
-        return words if found.result else ""
-    which = f"the champion recorded when the sweep was begun, configuration {found.champion.report.header.config_digest}"
+        return words if findings.result else ""
+    which = f"the champion recorded when the sweep was begun, configuration {findings.champion.report.header.config_digest}"
     return f"What had to be beaten was {which}, kept in champion.yaml; a new sweep has to beat the champion recorded by then."
 
 
-def change_rows(found: SweepFindings) -> list[Change]:
+def change_rows(findings: SweepFindings) -> list[Change]:
     """What is different in the rival (or the best so far), by the space's paths."""
-    other = found.rival.tried if found.rival else found.best
-    first = found.result.incumbent.tried if found.result else next((one for one in found.trials if one.label), None)
+    other = findings.rival.trial if findings.rival else findings.best
+    first = findings.result.incumbent.trial if findings.result else next((one for one in findings.trials if one.label), None)
     if other is None or first is None:
         return []
     before, after = first.config.flat(), other.config.flat()

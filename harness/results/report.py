@@ -1,6 +1,7 @@
 """What an evaluation found: a row per case, summaries, and both as JSONL and back."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -140,11 +141,19 @@ class EvalReport:
             "input_tokens": sum(use.input_tokens for use in usage if use.stage == "answer") / count,
             "output_tokens": sum(use.output_tokens for use in usage) / count,
             "usd": sum(use.usd for use in usage) / count if all(use.priced for use in usage) else None,
-            "pro_share": sum(trace.route is not None and trace.route.tier == "pro" for trace in traces) / count,
+            "pro_share": self.tier_shares.get("pro", 0.0),
+            **{f"tier_share.{tier}": share for tier, share in self.tier_shares.items()},
             "refused_share": sum(trace.answer.refused for trace in traces) / count,
             "truncated_share": sum(trace.dropped_passages > 0 for trace in traces) / count,
-            "empty_share": sum(not trace.hits for trace in traces) / count,
+            "empty_share": sum(not trace.hits and not trace.cached for trace in traces) / count,
         }
+
+    @cached_property
+    def tier_shares(self) -> dict[str, float]:
+        """The share of the traces that each tier of the configuration answered."""
+        tiers = self.header.config.get("answer", {}).get("models", {})
+        answered = Counter(trace.route.tier for trace in self.traces if trace.route and not trace.cached)
+        return {tier: answered[tier] / len(self.traces) for tier in sorted({*tiers, *answered})} if self.traces else {}
 
     @cached_property
     def times(self) -> dict[str, dict[str, float]]:

@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 
 from harness.stage_store.base import HitCounts, StageSize
-from harness.stage_store.objects import ObjectStageStore
+from harness.stage_store.objects import BucketStageStore
 from harness.stage_store.sqlite import SqliteStageStore
 
 
 class LayeredStageStore:
     """Reads the copy first, then the bucket; writes the bucket first, so that what the copy holds is in the bucket as well."""
 
-    def __init__(self, copy: SqliteStageStore, shared: ObjectStageStore) -> None:
+    def __init__(self, copy: SqliteStageStore, shared: BucketStageStore) -> None:
         self.counts = HitCounts()
         self.copy = copy
         self.shared = shared

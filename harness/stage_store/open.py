@@ -2,9 +2,9 @@
 
 from harness.settings import HarnessSettings
 from harness.stage_store.layered import LayeredStageStore
-from harness.stage_store.objects import ObjectStageStore
+from harness.stage_store.objects import BucketStageStore
 from harness.stage_store.sqlite import SqliteStageStore
-from serving.pipeline.index.place import is_remote
+from serving.storage.place import is_remote
 
 
 def open_stage_store(places: HarnessSettings, *, on: bool = True) -> SqliteStageStore | LayeredStageStore | None:
@@ -15,4 +15,4 @@ def open_stage_store(places: HarnessSettings, *, on: bool = True) -> SqliteStage
 def configured_stage_store(places: HarnessSettings) -> SqliteStageStore | LayeredStageStore:
     """What is kept of earlier work: a file, or a bucket with a copy in front."""
     here = SqliteStageStore(places.stage_folder)
-    return LayeredStageStore(here, ObjectStageStore(places.stages, places)) if is_remote(places.stages) else here
+    return LayeredStageStore(here, BucketStageStore(places.stages, places)) if is_remote(places.stages) else here

@@ -1,15 +1,16 @@
-"""Work sent to an engine: paid for before, counted after, and an outage is no score."""
+"""Sends cases to an engine: reserves their price before, settles it after, and treats an outage as an error, not as a score."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Protocol, TypeVar
 
+from harness.evaluation.stateful import is_stateful
 from harness.golden.sets import Split
 from harness.results.report import EvalReport, first_error
 from harness.sweep.cost.budget import Budget, OverBudget
-from harness.sweep.engines.base import Counted, Engine, NotBegun, Scored, WorkerDied
-from harness.sweep.progress import Progress, Tell
+from harness.sweep.engines.base import Engine, NotStarted, ScoredBlock, StoreCounts, WorkerDied
+from harness.sweep.progress import Progress, SweepObserver
 from harness.sweep.trial import merge_reports
 from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import ConfigError, InfrastructureError, TouchstoneError
@@ -18,83 +19,106 @@ TRIES = 3  # for work whose worker died
 _Done = TypeVar("_Done")
 
 
+class Prices(Protocol):
+    """The most that work on a configuration may cost."""
+
+    def case_usd(self, config: RagConfig) -> float: ...
+
+    def index_usd(self, config: RagConfig) -> float: ...
+
+
+@dataclass(frozen=True, slots=True)
+class FixedPrices:
+    """The same for every configuration; nothing, where nothing is said."""
+
+    case: float = 0.0
+    index: float = 0.0
+
+    def case_usd(self, config: RagConfig) -> float:
+        """Of a case."""
+        return self.case
+
+    def index_usd(self, config: RagConfig) -> float:
+        """Of an index."""
+        return self.index
+
+
 @dataclass
 class Dispatcher:
     """Sends a sweep's configurations and cases to its engine."""
 
     engine: Engine
+    prices: Prices
     budget: Budget
     progress: Progress
-    size: int  # cases in a block
-    tell: Tell = lambda progress: None
+    block: int  # cases sent at a time
+    observer: SweepObserver = field(default_factory=SweepObserver)
 
-    async def index(self, config: RagConfig) -> None:
-        """Build an index; vectors of a hosted model are counted at the most that they can cost."""
-        self.progress.count(await self._again(lambda: self._index(config), "index"))
+    def blocks(self, config: RagConfig, cases: Split) -> list[Split]:
+        """The cases as they are sent; of a stateful configuration all at once, since the order in which they are asked matters."""
+        size = len(cases.cases) if is_stateful(config) else self.block
+        return [replace(cases, cases=cases.cases[begin : begin + size]) for begin in range(0, len(cases.cases), size)]
 
-    async def block(self, config: RagConfig, block: Split, what: str) -> EvalReport:
+    async def build_index(self, config: RagConfig) -> None:
+        """Build an index; the vectors of a hosted model count at the most that they can cost."""
+        self.progress.count(await self._with_tries(lambda: self._build_index(config), "index"))
+
+    async def score_block(self, config: RagConfig, block: Split, what: str) -> EvalReport:
         """Score some cases; where the machinery failed one of them, that is an `InfrastructureError`."""
-        scored = await self._again(lambda: self._score(config, block), f"{len(block.cases)} cases")
+        scored = await self._with_tries(lambda: self._score(config, block), f"{len(block.cases)} cases")
         report = scored.report
         self.progress.cases += len(report.rows)
         self.progress.spent_usd = self.budget.spent_usd
         self.progress.count(scored.counts)
-        self.tell(self.progress)
+        self.observer.progressed(self.progress)
         if report.outages:
             count, rows = len(report.outages), len(report.rows)
             raise InfrastructureError(f"{what}: {count} of {rows} cases were not answered: {first_error(report)}")
         return report
 
-    async def whole(self, config: RagConfig, cases: Split) -> EvalReport:
+    async def score_all(self, config: RagConfig, cases: Split) -> EvalReport:
         """Score a finalist on all cases, several blocks at a time."""
-        self.budget.reserve_usd = 0.0  # this is what it was kept for
-        step, turn = self.size, asyncio.Semaphore(max(1, self.engine.workers))
-        blocks = [replace(cases, cases=cases.cases[begin : begin + step]) for begin in range(0, len(cases.cases), step)]
+        self.budget.proof_usd = 0.0  # this is what it was kept for
+        turn = asyncio.Semaphore(max(1, self.engine.workers))
 
-        async def one(block: Split) -> EvalReport:
+        async def score(block: Split) -> EvalReport:
             async with turn:  # a worker has one block at a time, so that cases wait for each other no longer than in a trial
-                return await self.block(config, block, "a finalist")
+                return await self.score_block(config, block, "a finalist")
 
         try:
-            await self.index(config)
+            await self.build_index(config)
             async with asyncio.TaskGroup() as group:
-                parts = [group.create_task(one(block)) for block in blocks]
+                parts = [group.create_task(score(block)) for block in self.blocks(config, cases)]
         except* (TouchstoneError, OverBudget) as errors:
-            told = next((error for error in errors.exceptions if isinstance(error, TouchstoneError)), None)
+            first = next((error for error in errors.exceptions if isinstance(error, TouchstoneError)), None)
             limit = f"${self.budget.limit_usd:g}" if self.budget.limit_usd else "none"
-            raise told or ConfigError(f"The budget of {limit} does not pay for the proof. Raise it, and --resume.") from None
+            raise first or ConfigError(f"The budget of {limit} does not pay for the proof. Raise it, and --resume.") from None
         return merge_reports([part.result() for part in parts], cases.name, cases.digest)
 
-    async def _again(self, send: Callable[[], Awaitable[_Done]], what: str) -> _Done:
+    async def _with_tries(self, send: Callable[[], Awaitable[_Done]], what: str) -> _Done:
         """What comes of sent work; where a worker dies over it, it is sent again, and paid for again."""
-        due = ""
+        reason = ""
         for _ in range(TRIES):
             try:
                 return await send()
             except WorkerDied as died:
-                due = str(died)
-        raise InfrastructureError(f"A worker died {TRIES} times over the same {what}. {due}")
+                reason = str(died)
+        raise InfrastructureError(f"A worker died {TRIES} times over the same {what}. {reason}")
 
-    async def _index(self, config: RagConfig) -> Counted:
-        key = config.digest("index")
-        sent, built = await self.budget.send_index(key), False
-        try:
-            counts = await self.engine.index(config)
-            built = True
-        finally:
-            if sent:
-                self.budget.index_back(key, sent, built=built)
-        return counts
+    async def _build_index(self, config: RagConfig) -> StoreCounts:
+        async with self.budget.index(config.digest("index"), self.prices.index_usd(config)):
+            return await self.engine.index(config)
 
-    async def _score(self, config: RagConfig, block: Split) -> Scored:
-        sent = await self.budget.send(len(block.cases))
+    async def _score(self, config: RagConfig, block: Split) -> ScoredBlock:
+        case_usd = self.prices.case_usd(config)
+        reservation = await self.budget.reserve_cases(len(block.cases), case_usd)
         usd: float | None = None  # of a block that does not come back, nobody knows
         try:
             scored = await self.engine.score(config, block)
-            usd = self.budget.cost(scored.report, scored.judge_usd)
-        except NotBegun as error:
+            usd = self.budget.block_usd(scored.report, scored.judge_usd, case_usd)
+        except NotStarted as error:
             usd = 0.0
-            raise error.why from None
+            raise error.reason from None
         finally:
-            self.budget.back(sent, usd)
+            self.budget.settle(reservation, usd)
         return scored

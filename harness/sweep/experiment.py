@@ -156,7 +156,8 @@ def load_experiment(path: Path) -> Experiment:
 def _check_number(name: str, role: str, experiment: Experiment, path: Path) -> None:
     times = [f"ms.{stage}.{share}" for stage in STAGES for share in ("p50", "p95", "p99")]
     coverage = [f"{metric}.coverage" for metric in experiment.metrics]
-    known = [*experiment.metrics, *NUMBERS, *times, *coverage]
+    shares = [f"cost.tier_share.{tier}" for tier in experiment.config.answer.models]
+    known = [*experiment.metrics, *NUMBERS, *shares, *times, *coverage]
     if name not in known:
         short = ", ".join([*experiment.metrics, "cost.usd", "ms.total.p95"])
         raise ConfigError(f"{path}: {role} {name!r} is not among the metrics.{near(name, known)} Known: {short}, …")

@@ -1,31 +1,50 @@
-"""How far a sweep is."""
+"""How far a sweep is, and who is told."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from harness.sweep.trial import Trial
+from harness.tracking.base import Run
+
+if TYPE_CHECKING:
+    from harness.sweep.verdict import SweepResult
 
 
 @dataclass
 class Progress:
-    """How far a sweep is; the command line shows it."""
+    """How far a sweep is."""
 
     trials: int
     done: int = 0
-    known: int = 0  # of these, finished by earlier processes
+    resumed: int = 0  # of these, finished by earlier processes
     cases: int = 0  # scored in this process
     best: Trial | None = None
     spent_usd: float = 0.0
-    counts: dict[str, dict[str, int]] = field(default_factory=dict)  # of the stage store, by stage
-    begun_s: float = field(default_factory=time.monotonic)
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)  # hits and misses of the stage store, by stage
+    started_s: float = field(default_factory=time.monotonic)
+
+    def over(self, limit_s: float | None) -> bool:
+        """Whether this process has worked on it for longer than a limit."""
+        return limit_s is not None and time.monotonic() - self.started_s > limit_s
 
     def count(self, counts: Mapping[str, Mapping[str, int]]) -> None:
-        """Add what a block found kept and what it had to compute."""
+        """Add hits and misses of the stage store."""
         for stage, numbers in counts.items():
             mine = self.counts.setdefault(stage, {"hits": 0, "misses": 0})
             for name, number in numbers.items():
                 mine[name] += number
 
 
-Tell = Callable[[Progress], None]
+class SweepObserver:
+    """Is told how a sweep goes; this one does nothing with it, whoever wants to subclasses it."""
+
+    def progressed(self, progress: Progress) -> None:
+        """A block of cases was scored, or a trial has ended."""
+
+    def trial_finished(self, trial: Trial) -> None:
+        """A trial is at its end, and kept."""
+
+    def sweep_finished(self, result: "SweepResult", run: Run) -> None:
+        """The result and the winner are written; the tracking run is still open for what is made of them."""

@@ -1,4 +1,4 @@
-"""Giving up on a trial that is surely worse, by the same cases of another."""
+"""Pruning: a trial that is surely worse than another on the same cases is given up."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Pruner:
     metric: str
     higher_is_better: bool
 
-    def verdict(self, parts: Sequence[EvalReport], reference: Reference | None) -> str:
+    def reason(self, parts: Sequence[EvalReport], reference: Reference | None) -> str:
         """Why a trial should be given up now; empty while it should go on.
 
         The best of m owes part of its mean to luck on these very cases. At alpha / m an equal trial is still dropped with a
@@ -38,7 +38,7 @@ class Pruner:
         differences = [mine - theirs for mine, theirs in pairs if mine is not None and theirs is not None]
         if len(differences) < self.rules.startup:
             return ""
-        signed = differences if self.higher_is_better else [-one for one in differences]
+        signed = differences if self.higher_is_better else [-difference for difference in differences]
         if not surely_worse(signed, self.rules.alpha / reference.chosen_from):
             return ""
         mean = sum(differences) / len(differences)

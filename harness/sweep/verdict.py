@@ -23,9 +23,9 @@ SAME_TIME = 0.2  # and are as fast: clocks are noisy
 
 @dataclass(frozen=True, slots=True)
 class Finalist:
-    """A configuration re-scored on the holdout, and held against the incumbent on the same cases."""
+    """A trial scored again on the holdout, and its paired comparison with the incumbent on the same cases."""
 
-    tried: Trial
+    trial: Trial
     holdout: EvalReport
     against: Comparison | None  # None: it is the incumbent itself
 
@@ -62,7 +62,7 @@ class SweepResult:
     @property
     def verdict(self) -> str:
         """What the winner is to the incumbent: better, tie, or the incumbent itself."""
-        return self.winner.against.outcome if self.winner.against else self.incumbent.tried.name
+        return self.winner.against.outcome if self.winner.against else self.incumbent.trial.name
 
     def trials_dataframe(self) -> "pd.DataFrame":
         """A row a trial, in Optuna's manner."""
@@ -74,16 +74,16 @@ class SweepResult:
         goal = self.experiment.goal
         rows = [
             (
-                one.tried.name,
-                number_words(one.tried.objective),
+                one.trial.name,
+                number_words(one.trial.objective),
                 number_words(one.holdout.mean(goal)),
                 one.against.outcome if one.against else "",
             )
             for one in self.finalists
         ]
-        title = f"SweepResult of {self.experiment.name}: {self.winner.tried.title} wins, of {len(self.trials)} trials"
+        title = f"SweepResult of {self.experiment.name}: {self.winner.trial.title} wins, of {len(self.trials)} trials"
         return Display(
-            title, ("trial", f"{goal}, tune", "holdout", f"against the {self.incumbent.tried.name}"), rows, (self.reason, self.ended)
+            title, ("trial", f"{goal}, tune", "holdout", f"against the {self.incumbent.trial.name}"), rows, (self.reason, self.ended)
         )
 
     def __repr__(self) -> str:
@@ -102,7 +102,7 @@ def choose(finalists: Sequence[Finalist], metric: str) -> Winner:
         if one is incumbent or (one.against and one.against.outcome != "worse" and not at_fault(one.holdout, incumbent.holdout))
     ]
     sign = -1.0 if incumbent.holdout.header.directions.get(metric) == "lower" else 1.0
-    best = max(usable, key=lambda one: (sign * (one.holdout.mean(metric) or 0.0), one is incumbent, -one.tried.number))
+    best = max(usable, key=lambda one: (sign * (one.holdout.mean(metric) or 0.0), one is incumbent, -one.trial.number))
     tied = _tied(usable, best, incumbent, metric)
     cheap = _least(tied, _price, SAME_PRICE)
     fast = _least(cheap, _median_ms, SAME_TIME)
@@ -116,8 +116,8 @@ def _tied(usable: Sequence[Finalist], best: Finalist, incumbent: Finalist, metri
         return [one for one in usable if one.against is None or one.against.outcome == "tie"]
     others = [one for one in usable if one is not best and one is not incumbent]
     held = holm([compare_metric(best.holdout, one.holdout, metric) for one in others])  # which side is better matters to no tie
-    alike = {one.tried.number for one, found in zip(others, held, strict=True) if found.outcome == "tie"}
-    return [one for one in usable if one is best or one.tried.number in alike or (one is incumbent and best.against.outcome == "tie")]
+    alike = {one.trial.number for one, found in zip(others, held, strict=True) if found.outcome == "tie"}
+    return [one for one in usable if one is best or one.trial.number in alike or (one is incumbent and best.against.outcome == "tie")]
 
 
 def _least(some: Sequence[Finalist], number: Callable[[Finalist], float], same: float) -> list[Finalist]:
@@ -127,7 +127,7 @@ def _least(some: Sequence[Finalist], number: Callable[[Finalist], float], same: 
 
 
 def _verdict(winner: Finalist, incumbent: Finalist, metric: str) -> str:
-    against, name = winner.against, incumbent.tried.name
+    against, name = winner.against, incumbent.trial.name
     if against is None:
         first = f"No finalist is better than the {name} on the holdout; the {name} stays."
     elif against.outcome == "better":
@@ -152,7 +152,7 @@ def _choice(winner: Finalist, best: Finalist, tied: Sequence[Finalist], cheap: S
         said += f"it is the cheapest ({price})"
     else:
         said += f"{len(cheap)} cost the least ({price}), and none of these is clearly faster (p50 {_median_ms(winner):.0f} ms)"
-    return said + ("." if winner is best or winner.against is None else f"; {best.tried.title} has the highest mean.")
+    return said + ("." if winner is best or winner.against is None else f"; {best.trial.title} has the highest mean.")
 
 
 def _difference(against: Comparison, metric: str) -> str:

@@ -1,7 +1,6 @@
 """MLflow behind the tracker's words; the only place that imports it."""
 
 import asyncio
-import fcntl
 import json
 import logging
 import os
@@ -15,6 +14,7 @@ from harness.golden.sets import Split
 from harness.settings import HarnessSettings
 from harness.tracking.base import Run
 from serving.pipeline.errors import TrackingError
+from serving.storage.lock import file_lock
 
 _BATCH = 100  # MLflow's own limit of parameters per request
 _METRICS = 1000  # and of metrics
@@ -191,8 +191,7 @@ def _make_whole(path: Path) -> None:
     from mlflow import MlflowClient
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(f".{path.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with file_lock(path.with_name(f".{path.name}.lock")):
         if path.exists():
             return
         new = path.with_name(f".{path.name}.new")

@@ -15,7 +15,7 @@ from serving.app.main import create_app
 from serving.app.settings import AppSettings
 from serving.pipeline.errors import TouchstoneError
 from serving.pipeline.registry import explain
-from serving.release.bundle import CHANNELS
+from serving.release.channel import CHANNELS
 
 LAST_WORDS_S = 5  # after the longest question, when stopping
 

@@ -19,6 +19,7 @@ from serving.app.query import routes
 from serving.app.release.manager import ReleaseManager
 from serving.app.settings import AppSettings
 from serving.app.web.page import page_router
+from serving.pipeline.observer import Observers
 
 ROUTES = frozenset({"/", "/livez", "/readyz", "/metrics", "/openapi.json", "/v1/query", "/v1/query/stream", "/v1/release"})
 
@@ -31,7 +32,7 @@ def create_app(
     log = log or make_logger(settings)
     gate, metrics = ConcurrencyLimit(settings.max_running, settings.max_waiting), Metrics()
     metrics.watch(gate)
-    service = Service(settings, keeper or ReleaseManager(settings, log), gate, load_keys(settings), metrics, log)
+    service = Service(settings, keeper or ReleaseManager(settings, log), gate, load_keys(settings), metrics, log, Observers([metrics]))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -6,13 +6,13 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from serving.pipeline.settings import PipelineSettings
-from serving.release.bundle import CHANNELS
+from serving.release.channel import CHANNELS
 
 
 class AppSettings(PipelineSettings):
     """Read from TOUCHSTONE_* variables and a `.env` file, after the pipeline's own."""
 
-    releases: Path = Field(default=Path("releases"), description="where releases and channels are kept")
+    releases: str = Field(default="releases", description="where releases and channels are kept: a folder or s3://bucket/prefix")
     channel: str = Field(default="dev", description="the channel whose release is served")
     poll_s: float = Field(default=5.0, gt=0, description="how often the channel is looked at, and how soon a failed load is tried again")
 

@@ -5,14 +5,21 @@ from dataclasses import replace
 
 from serving.pipeline.answer.answerer import Answerer
 from serving.pipeline.answer.pack import estimate_tokens
+from serving.pipeline.artefacts import Artefacts, FolderArtefacts, collect_artefacts
 from serving.pipeline.cache import CACHES
+from serving.pipeline.clock import Clock, SystemClock
 from serving.pipeline.config import RagConfig
-from serving.pipeline.guard import GUARDS
+from serving.pipeline.digest import digest_of
+from serving.pipeline.errors import ConfigError
+from serving.pipeline.guard import CHECKS
+from serving.pipeline.guard.base import Side
+from serving.pipeline.guard.chain import GuardChain
 from serving.pipeline.index.build import OpenIndex
 from serving.pipeline.models import EMBEDDINGS
 from serving.pipeline.models.connect import LOCAL, ConnectedChat, connect_chat
 from serving.pipeline.models.prices import embedding_usage
-from serving.pipeline.pipeline import Clock, RagPipeline, SystemClock
+from serving.pipeline.parts import Digests, Parts
+from serving.pipeline.pipeline import RagPipeline
 from serving.pipeline.prompts import PromptLibrary
 from serving.pipeline.registry import Spec
 from serving.pipeline.retrieve import FUSIONS, RERANKERS, SEARCHERS
@@ -37,31 +44,58 @@ def build_pipeline(
     *,
     clock: Clock | None = None,
     release_digest: str = "",
+    artefacts: Artefacts | None = None,
     connect: Connect = connect_chat,
 ) -> RagPipeline:
-    """A pipeline that answers by `config` over `index`, with the chat models that `connect` gives."""
-    clock = clock or SystemClock()
-    retrieve, store, embeddings = config.retrieve, index.store, index.embeddings
-    fusion = FUSIONS.build(retrieve.fusion)
-    chats = {"lite": connect(config.answer.models.lite, settings), "pro": connect(config.answer.models.pro, settings)}
+    """A pipeline that answers by `config` over `index`, with the chat models that `connect` gives.
+
+    Every plug-in is made anew, so that what a cache remembers is of this pipeline alone. An artefact that the configuration names
+    and `artefacts` (by default those kept at home) lack is a mistake that is told here.
+    """
+    retrieve = config.retrieve
+    parts = parts_of(config, index, prompts, settings, clock=clock or SystemClock(), release_digest=release_digest)
+    parts = replace(parts, artefacts=artefacts or FolderArtefacts(settings.artefact_folder))
+    collect_artefacts(config, parts.artefacts)
+    parts = replace(parts, fusion=FUSIONS.build(retrieve.fusion, parts=parts))
+    chats = {tier: connect(spec, settings) for tier, spec in config.answer.models.items()}
     return RagPipeline(
-        config_digest=config_digest(config, index.manifest.corpus_digest, prompts),
+        digests=parts.digests,
         index=index,
-        input_guard=GUARDS.build(config.guard.input),
-        output_guard=GUARDS.build(config.guard.output),
-        cache=CACHES.build(config.cache.lookup),
+        input_guard=_guard("input", config, parts),
+        output_guard=_guard("output", config, parts),
+        cache=CACHES.build(config.cache.lookup, parts=parts),
         retriever=Retriever(
             retrieve,
-            searcher=SEARCHERS.build(retrieve.search, store=store, embeddings=embeddings, fusion=fusion),
-            reranker=RERANKERS.build(retrieve.reranker, store=store, embeddings=embeddings, settings=settings),
-            store=store,
+            searcher=SEARCHERS.build(retrieve.search, parts=parts),
+            reranker=RERANKERS.build(retrieve.reranker, parts=parts),
+            store=parts.store,
             embedding=_question_price(config, settings),
         ),
-        router=ROUTERS.build(config.route.router),
-        answerer=Answerer(config.answer, prompts=prompts, chats=chats, clock=clock.seconds),
-        clock=clock,
-        release_digest=release_digest,
+        router=ROUTERS.build(config.route.router, parts=parts),
+        answerer=Answerer(config.answer, prompts=prompts, chats=chats, clock=parts.clock.seconds),
+        clock=parts.clock,
     )
+
+
+def parts_of(
+    config: RagConfig, index: OpenIndex, prompts: PromptLibrary, settings: PipelineSettings, *, clock: Clock, release_digest: str = ""
+) -> Parts:
+    """What every plug-in of a configuration is built with; the fusion is a plug-in itself and joins when it is built."""
+    corpus = index.manifest.corpus_digest
+    texts = prompts.texts(config.answer.prompt)
+    digests = Digests(config.digest(corpus=corpus, prompts=texts), index.digest, corpus, digest_of(texts), release_digest)
+    embedder = config.index.embedder.name
+    return Parts(settings, index.store, index.embeddings, embedder, prompts=prompts, clock=clock, digests=digests)
+
+
+def _guard(side: Side, config: RagConfig, parts: Parts) -> GuardChain:
+    """The checks of one side; those named `none` are places for a sweep to fill, and are left out."""
+    specs = {"input": config.guard.input, "output": config.guard.output}[side]
+    checks = {name: CHECKS.build(spec, parts=parts) for name, spec in specs.items() if spec.name != "none"}
+    for name, check in checks.items():
+        if side not in check.sides:
+            raise ConfigError(f"guard.{side}.{name}: the check {specs[name].name!r} is for guard.{' and guard.'.join(check.sides)} only.")
+    return GuardChain(side, checks, clock=parts.clock.seconds, on_error=config.guard.on_error, block_message=config.guard.block_message)
 
 
 def _question_price(config: RagConfig, settings: PipelineSettings) -> Callable[[str], Usage] | None:

@@ -1,53 +1,22 @@
 """The configuration: pure data in six sections, one per stage word, complete before it is hashed."""
 
-import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from serving.pipeline.digest import digest_of
 from serving.pipeline.errors import ConfigError
-from serving.pipeline.registry import Registry, Spec, explain, near
+from serving.pipeline.references import named_values
+from serving.pipeline.registry import Spec, explain, near
+from serving.pipeline.section import ByName, Entries, From, Section
 
 Stage = Literal["index", "retrieve", "route", "answer", "guard", "cache"]
 STAGES: tuple[Stage, ...] = ("index", "retrieve", "route", "answer", "guard", "cache")  # the order of dependence
 # The version of what a room does around its plug-ins (packing, citing, removing repeats, …): raise it with the output.
-CODE: Mapping[Stage, str] = {"index": "1", "retrieve": "1", "route": "1", "answer": "1", "guard": "1", "cache": "1"}
-
-
-@dataclass(frozen=True, slots=True)
-class From:
-    """Says which table the plug-ins of a `Spec` field come from, as "module:NAME"."""
-
-    table: str
-
-    def registry(self) -> Registry[Any]:
-        """The table itself."""
-        module, _, name = self.table.partition(":")
-        registry: Registry[Any] = getattr(importlib.import_module(module), name)
-        return registry
-
-
-class Section(BaseModel):
-    """A part of the configuration."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
-
-    def plugins(self, prefix: str = "") -> dict[str, tuple[Spec, Registry[Any]]]:
-        """Every plug-in below this section by its dotted path."""
-        found: dict[str, tuple[Spec, Registry[Any]]] = {}
-        for name, field in type(self).model_fields.items():
-            value, path = getattr(self, name), f"{prefix}{name}"
-            if isinstance(value, Section):
-                found |= value.plugins(f"{path}.")
-            elif isinstance(value, Spec):
-                [source] = [part for part in field.metadata if isinstance(part, From)]
-                found[path] = (value, source.registry())
-        return found
+CODE: Mapping[Stage, str] = {"index": "1", "retrieve": "1", "route": "2", "answer": "1", "guard": "2", "cache": "2"}
 
 
 Chunker = Annotated[Spec, From("serving.pipeline.index:CHUNKERS")]
@@ -58,7 +27,7 @@ Searcher = Annotated[Spec, From("serving.pipeline.retrieve:SEARCHERS")]
 Fusion = Annotated[Spec, From("serving.pipeline.retrieve:FUSIONS")]
 Reranker = Annotated[Spec, From("serving.pipeline.retrieve:RERANKERS")]
 Router = Annotated[Spec, From("serving.pipeline.route:ROUTERS")]
-Guard = Annotated[Spec, From("serving.pipeline.guard:GUARDS")]
+Check = Annotated[Spec, From("serving.pipeline.guard:CHECKS")]
 Cache = Annotated[Spec, From("serving.pipeline.cache:CACHES")]
 
 
@@ -89,11 +58,7 @@ class RouteConfig(Section):
     router: Router = Spec(name="rules")
 
 
-class Tiers(Section):
-    """The chat models a router chooses from."""
-
-    lite: ChatModel = Spec(name="local:reader-lite")
-    pro: ChatModel = Spec(name="local:reader-pro")
+TIERS = Entries({"lite": Spec(name="local:reader-lite"), "pro": Spec(name="local:reader-pro")})
 
 
 class PromptChoice(Section):
@@ -107,17 +72,24 @@ class PromptChoice(Section):
 class AnswerConfig(Section):
     """From passages to an answer."""
 
-    models: Tiers = Tiers()
+    models: ByName[ChatModel] = Field(default=TIERS)  # by tier: what a router chooses from
     prompt: PromptChoice = PromptChoice()
     context_tokens: int = Field(default=1500, ge=64, le=200_000)  # budget of all passages together
     max_tokens: int = Field(default=400, ge=16, le=8192)  # of the answer
 
 
-class GuardConfig(Section):
-    """What is checked before and after."""
+NO_CHECK = Spec(name="none")
+INPUT_CHECKS = Entries({"injection": NO_CHECK, "pii": NO_CHECK})  # named so that a sweep finds them
+OUTPUT_CHECKS = Entries({"groundedness": NO_CHECK, "pii": NO_CHECK})
 
-    input: Guard = Spec(name="none")
-    output: Guard = Spec(name="none")
+
+class GuardConfig(Section):
+    """What is checked before and after; the checks of a side run in the order of their names, whatever order they are written in."""
+
+    input: ByName[Check] = Field(default=INPUT_CHECKS)
+    output: ByName[Check] = Field(default=OUTPUT_CHECKS)
+    on_error: Literal["block", "allow"] = "block"  # when a check fails for another reason than an outage
+    block_message: str = "I cannot help with that."  # what is said instead of what was blocked
 
 
 class CacheConfig(Section):
@@ -144,7 +116,9 @@ class RagConfig(Section):
         if not isinstance(data, Mapping):
             raise ConfigError(f"{source}: a mapping of the sections {', '.join(STAGES)} is needed, not {data!r}.")
         try:
-            return cls.model_validate(data).complete()
+            config = cls.model_validate(data).complete()
+            config._check_tiers()
+            return config
         except ValidationError as error:
             raise ConfigError(explain(error, source, _known_at(cls, error))) from None
         except ConfigError as error:
@@ -161,13 +135,11 @@ class RagConfig(Section):
         """A complete copy with other values at dotted paths; a new plug-in name starts from that plug-in's defaults."""
         data = self.model_dump(mode="json")
         for path, value in sorted(values.items(), key=lambda item: not item[0].endswith(".name")):
-            *parents, key = path.split(".")
-            node = data
-            for parent in parents:
-                if not isinstance(node.get(parent), dict):
-                    raise ConfigError(f"No config field {path!r}.{near(path, list(self.flat()))}")
-                node = node[parent]
-            if key == "name" and node.get("name") != value and path.removesuffix(".name") in self.plugins():
+            parent, _, key = path.rpartition(".")
+            if key == "name" and self.takes_entries(parent.rpartition(".")[0]):
+                self._node(data, parent).setdefault(parent.rpartition(".")[2], {})
+            node = self._node(data, path)
+            if key == "name" and node.get("name") != value and parent in self.plugins():
                 node.clear()
             node[key] = value
         return self.parse(data)
@@ -191,15 +163,43 @@ class RagConfig(Section):
         facts = {"config": self.complete().model_dump(mode="json", include=stages), "versions": versions, "corpus": corpus}
         return digest_of(facts | ({"prompts": dict(prompts or {})} if "answer" in stages else {}))
 
+    def tiers(self) -> dict[str, Spec]:
+        """The chat models that the router may choose, by tier: those its parameters name, or all of them where these name none."""
+        spec, table = self.plugins()["route.router"]
+        chosen = [one.value for one in named_values(table.params(spec), "tier")]
+        return {tier: self.answer.models[tier] for tier in chosen or self.answer.models}
+
+    def artefacts(self) -> dict[str, str]:
+        """The digest of every artefact by the dotted path of the parameter that names it; `.0`, `.1`, … where it names several."""
+        found: dict[str, str] = {}
+        for path, (spec, table) in self.plugins().items():
+            for one in named_values(table.params(spec), "artefact"):
+                found[f"{path}.{one.path}"] = one.value
+        return found
+
+    def _check_tiers(self) -> None:
+        known = list(self.answer.models)
+        for path, (spec, table) in self.plugins().items():
+            for one in named_values(table.params(spec), "tier"):
+                if one.value not in known:
+                    raise ConfigError(
+                        f"{path}.{one.path}: no tier {one.value!r} in answer.models.{near(one.value, known)} Known: {', '.join(known)}."
+                    )
+
     def _with(self, changes: Mapping[str, Any]) -> Self:
         data = self.model_dump(mode="json")
         for path, value in changes.items():
-            *parents, key = path.split(".")
-            node = data
-            for parent in parents:
-                node = node[parent]
-            node[key] = value
+            self._node(data, path)[path.rpartition(".")[2]] = value
         return type(self).model_validate(data)
+
+    def _node(self, data: dict[str, Any], path: str) -> dict[str, Any]:
+        """The dict in which the last word of a dotted path stands."""
+        node = data
+        for parent in path.split(".")[:-1]:
+            if not isinstance(node.get(parent), dict):
+                raise ConfigError(f"No config field {path!r}.{near(path, list(self.flat()))}")
+            node = node[parent]
+        return node
 
 
 def load_config(path: Path) -> RagConfig:

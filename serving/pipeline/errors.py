@@ -6,10 +6,12 @@ TouchstoneError            exit code
 │   │   └── RequestError              a model refused a request: for its parameters, or for this one input
 │   ├── DataError                     a document, a golden line, a file that is not what it says
 │   └── PromptError                   a prompt file or its variables
+├── NotProven                  1      no passed gate's decision allows this promotion
 ├── InfrastructureError        3      the machinery failed; nothing was scored, trying again may help
 │   ├── ModelError                    a chat or embedding model
 │   │   └── ThrottledError            it answered "slow down" until patience ended
 │   ├── StoreError                    an index, a folder, a bucket, a disk
+│   │   └── LockedError                   another process holds a lock
 │   └── TrackingError                 the MLflow server or database
 └── IntegrityError             3      bytes are not the bytes their digest promises
 """
@@ -45,6 +47,12 @@ class PromptError(UserError):
     """A prompt is missing, malformed or lacks a variable."""
 
 
+class NotProven(TouchstoneError):
+    """No passed gate's decision allows this promotion; the message says which is missing and what to run."""
+
+    exit_code = 1
+
+
 class InfrastructureError(TouchstoneError):
     """A part outside this process failed; a score must never be made of it."""
 
@@ -59,6 +67,10 @@ class ThrottledError(ModelError):
 
 class StoreError(InfrastructureError):
     """An index, a folder or a bucket could not be read or written."""
+
+
+class LockedError(StoreError):
+    """Another process holds a lock, or took it over."""
 
 
 class TrackingError(InfrastructureError):

@@ -1,30 +1,23 @@
 """The whole flow of one question on one screen: guard → cache → retrieve → route → answer → guard."""
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 from serving.pipeline.answer.answerer import Answerer
-from serving.pipeline.cache.base import Cache
-from serving.pipeline.digest import digest_of
-from serving.pipeline.guard.base import Guard
+from serving.pipeline.cache.base import Cache, CacheContext, CacheEntry
+from serving.pipeline.clock import Clock, SystemClock
+from serving.pipeline.guard.base import CheckContext
+from serving.pipeline.guard.chain import GuardChain
 from serving.pipeline.index.build import OpenIndex
+from serving.pipeline.notes import Notes
+from serving.pipeline.observer import Observer
+from serving.pipeline.parts import Digests
 from serving.pipeline.retrieve.retriever import Retrieved
 from serving.pipeline.route.base import Router
-from serving.pipeline.types import Answer, GuardAction, GuardVerdict, Query, StageRecord, Trace
+from serving.pipeline.types import Answer, Query, Trace
 
 Emit = Callable[[str], None]  # takes the answer's text piece by piece
-
-
-class Clock(Protocol):
-    """Where time comes from."""
-
-    def now(self) -> datetime: ...
-
-    def seconds(self) -> float: ...
 
 
 class Retrieving(Protocol):
@@ -33,50 +26,52 @@ class Retrieving(Protocol):
     async def retrieve(self, query: Query) -> Retrieved: ...
 
 
-class SystemClock:
-    """The machine's own clock."""
-
-    def now(self) -> datetime:
-        """The time of day, UTC."""
-        return datetime.now(UTC)
-
-    def seconds(self) -> float:
-        """A counter for measuring durations."""
-        return time.perf_counter()
-
-
 @dataclass(frozen=True, slots=True)
 class RagPipeline:
     """One configuration, wired and ready; `answer` is all it does."""
 
-    config_digest: str
+    digests: Digests
     index: OpenIndex
-    input_guard: Guard
-    output_guard: Guard
+    input_guard: GuardChain
+    output_guard: GuardChain
     cache: Cache
     retriever: Retrieving
     router: Router
     answerer: Answerer
     clock: Clock = field(default_factory=SystemClock)
-    release_digest: str = ""
 
-    async def answer(self, query: Query, *, emit: Emit | None = None) -> Trace:
-        """Answer a question; `emit`, if given, receives the text as the model writes it."""
-        note = _Notes(self, query)
+    @property
+    def config_digest(self) -> str:
+        """Digest of everything that decides an answer."""
+        return self.digests.config
 
+    async def answer(self, query: Query, *, emit: Emit | None = None, observer: Observer | None = None) -> Trace:
+        """Answer a question; `emit`, if given, receives the text as the model writes it, and `observer` is told of every stage."""
+        note = Notes(query, observer, clock=self.clock, digests=self.digests, index_version=self.index.manifest.store_version)
+        try:
+            return await self._answer(query, emit, note)
+        except BaseException as error:  # cancelled as well: whoever began to watch must hear the end
+            note.failed(error)
+            raise
+
+    async def _answer(self, query: Query, emit: Emit | None, note: Notes) -> Trace:
         with note.stage("guard", query.text) as detail:
-            verdict = await self.input_guard.check_input(query)
-            detail["action"] = verdict.action.value
-        note.guard(verdict)
-        if verdict.action is GuardAction.BLOCK:
-            return note.finish(answer=_told(Answer(verdict.text, refused=True), emit))
-        asked = replace(query, text=verdict.text)
+            incoming = await self.input_guard.run(query.text, CheckContext("input", query))
+            detail["action"] = incoming.action.value
+        note.guarded(incoming)
+        if incoming.blocked:
+            return note.finish(answer=_told(Answer(incoming.text, refused=True), emit))
+        asked = replace(query, text=incoming.text)
 
+        context = CacheContext.of(asked, self.digests, self.index.manifest.store_version)
         with note.stage("cache", asked.text) as detail:
-            known = await self.cache.get(asked)
-            detail["hit"] = known is not None
-        if known is not None:
-            return note.finish(answer=_told(known, emit), cached=True)
+            lookup = await self.cache.get(asked, context)
+            detail["hit"] = lookup.hit is not None
+        if self.cache.stateful:
+            note.looked_up(lookup)
+        if lookup.hit is not None:
+            known = lookup.hit.entry
+            return note.finish(answer=_told(known.answer, emit), passages=known.passages, route=known.route)
 
         with note.stage("retrieve", asked.text) as detail:
             retrieved = await self.retriever.retrieve(asked)
@@ -85,23 +80,24 @@ class RagPipeline:
             route = self.router.route(asked, retrieved.hits)
             detail |= {"tier": route.tier, "reason": route.reason}
         with note.stage("answer", [route.tier, *(hit.chunk.id for hit in retrieved.hits)]) as detail:
-            held = None if self.output_guard.rewrites else emit  # no text is shown before the guard has read it whole
+            held = None if self.output_guard.withholds else emit  # no text is shown before the guard has read it whole
             answered = await self.answerer.answer(asked, retrieved.hits, route, emit=held)
             detail |= {"model": answered.answer.model, "passages": len(answered.passages), "dropped": answered.dropped}
             detail |= {"truncated_passage": answered.truncated_passage, "dangling_citations": answered.dangling_citations}
             detail |= _kept(answered.kept_ms)
 
         with note.stage("guard", answered.answer.text) as detail:
-            verdict = await self.output_guard.check_output(asked, answered.answer.text, answered.passages)
-            detail["action"] = verdict.action.value
-        note.guard(verdict)
-        answer = replace(answered.answer, text=verdict.text)
-        if verdict.action is GuardAction.BLOCK:
-            answer = Answer(verdict.text, refused=True, model=answer.model)
+            written = CheckContext("output", asked, answered.passages, answered.answer.refused)
+            outgoing = await self.output_guard.run(answered.answer.text, written)
+            detail["action"] = outgoing.action.value
+        note.guarded(outgoing)
+        answer = replace(answered.answer, text=outgoing.text)
+        if outgoing.blocked:
+            answer = Answer(outgoing.text, refused=True, model=answer.model)
         if held is None:
             answer = _told(answer, emit)
-        if not answer.refused:
-            await self.cache.put(asked, answer)
+        if not answer.refused and not answer.truncated:
+            await self.cache.put(asked, context, CacheEntry(answer, answered.passages, route, note.trace_id))
 
         return note.finish(
             answer=answer,
@@ -126,42 +122,3 @@ def _told(answer: Answer, emit: Emit | None) -> Answer:
     if emit is not None:
         emit(answer.text)
     return answer
-
-
-class _Notes:
-    """Writes down what happens to one query and makes a `Trace` of it."""
-
-    def __init__(self, pipeline: RagPipeline, query: Query) -> None:
-        self._clock = pipeline.clock
-        self._begin = pipeline.clock.seconds()
-        self._kept_ms = 0.0
-        self._stages: list[StageRecord] = []
-        self._verdicts: list[GuardVerdict] = []
-        started = pipeline.clock.now().isoformat(timespec="milliseconds")
-        self._base = Trace(
-            id=digest_of([pipeline.config_digest, query.id, query.text, query.principal.id, started]),
-            query=query,
-            config_digest=pipeline.config_digest,
-            index_digest=pipeline.index.digest,
-            release_digest=pipeline.release_digest,
-            index_version=pipeline.index.manifest.store_version,
-            started_at=started,
-        )
-
-    @contextmanager
-    def stage(self, name: str, inputs: object) -> Iterator[dict[str, Any]]:
-        """Time one stage; what is put into the yielded dict is kept as its detail, and a `kept_ms` there is counted as time."""
-        begin, detail = self._clock.seconds(), dict[str, Any]()
-        yield detail
-        elapsed = (self._clock.seconds() - begin) * 1000 + detail.get("kept_ms", 0.0)
-        self._kept_ms += detail.get("kept_ms", 0.0)
-        self._stages.append(StageRecord(name, digest_of(inputs), round(elapsed, 3), detail))
-
-    def guard(self, verdict: GuardVerdict) -> None:
-        """Keep a guard's verdict."""
-        self._verdicts.append(verdict)
-
-    def finish(self, **outcome: Any) -> Trace:
-        """The trace of the finished query."""
-        elapsed = (self._clock.seconds() - self._begin) * 1000 + self._kept_ms
-        return replace(self._base, stages=tuple(self._stages), guard=tuple(self._verdicts), milliseconds=round(elapsed, 3), **outcome)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import yaml
 
@@ -69,10 +69,16 @@ class Prompt:
 class PromptLibrary:
     """The prompts of one kind in a folder, `<folder>/<kind>/<name>/v<version>.md`; each is looked for and read once."""
 
-    def __init__(self, folder: Path, kind: str = "answer") -> None:
+    def __init__(self, folder: Path, kind: str = "answer", *, files: Mapping[str, bytes] | None = None) -> None:
         self.folder = folder
         self._kind = kind
+        self._files = files
         self._read: dict[tuple[str, int], Prompt] = {}
+
+    @classmethod
+    def of_files(cls, files: Mapping[str, bytes], place: str, kind: str = "answer") -> Self:
+        """The prompts in files that were read already, by their paths below a place: `answer/general/v3.md`."""
+        return cls(Path(place), kind, files=files)
 
     def names(self) -> list[str]:
         """Every family, sorted."""
@@ -86,10 +92,12 @@ class PromptLibrary:
     def _known(self) -> dict[str, list[int]]:
         """Every family with its versions, as the folder has them when first asked: each question asks."""
         root = self.folder / self._kind
-        if not root.is_dir():
+        if self._files is None and not root.is_dir():
             raise PromptError(f"No folder {str(root)!r} of prompts. Name another with TOUCHSTONE_PROMPTS.")
         found: dict[str, list[int]] = {}
-        for path in sorted(root.glob("*/v*.md")):
+        for path in sorted(root.glob("*/v*.md") if self._files is None else (self.folder / name for name in self._files)):
+            if path.parent.parent != root:
+                continue
             if match := re.fullmatch(r"v([1-9]\d*)\.md", path.name):
                 found.setdefault(path.parent.name, []).append(int(match[1]))
         return {name: sorted(versions) for name, versions in found.items()}
@@ -103,9 +111,19 @@ class PromptLibrary:
             known = self.versions(name)
             if version not in known:
                 raise PromptError(f"No version {version!r} of the prompt {self._kind}/{name}. Known: {_list(known)}.")
-            path = self.folder / self._kind / name / f"v{version}.md"
-            self._read[name, version] = read_prompt(path, f"{self._kind}/{name}/v{version}")
+            prompt_id = f"{self._kind}/{name}/v{version}"
+            self._read[name, version] = parse_prompt(self.source(prompt_id), self.folder / f"{prompt_id}.md", prompt_id)
         return self._read[name, version]
+
+    def source(self, prompt_id: str) -> bytes:
+        """The file of a prompt, byte for byte."""
+        if self._files is not None:
+            return self._files[f"{prompt_id}.md"]
+        path = self.folder / f"{prompt_id}.md"
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise PromptError(f"{path}: cannot be read: {error}") from None
 
     def texts(self, choice: PromptChoice) -> dict[str, str]:
         """Every prompt that a choice can reach, by id, with all that decides an answer: what a digest has to cover."""
@@ -116,11 +134,11 @@ class PromptLibrary:
         return {prompt.id: f"refusal: {prompt.refusal}\n{prompt.text}" for prompt in prompts}
 
 
-def read_prompt(path: Path, prompt_id: str) -> Prompt:
-    """Read and check one prompt file; whatever is wrong is named with its line."""
+def parse_prompt(data: bytes, path: Path, prompt_id: str) -> Prompt:
+    """Check one prompt file; whatever is wrong is named with its line."""
     try:
-        source = path.read_text(encoding="utf-8").replace("\r\n", "\n")
-    except (OSError, UnicodeDecodeError) as error:
+        source = data.decode().replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError as error:
         raise PromptError(f"{path}: cannot be read: {error}") from None
     head, body = _split(path, source)
     first = head.count("\n") + 3  # the body's first line in the file

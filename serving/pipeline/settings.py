@@ -39,6 +39,11 @@ class PipelineSettings(BaseSettings):
     )
 
     @property
+    def artefact_folder(self) -> Path:
+        """Where artefacts are kept: files that parts were fitted with."""
+        return self.home / "artefacts"
+
+    @property
     def index_root(self) -> str:
         """Where indexes are kept."""
         return self.indexes or str(self.home / "indexes")

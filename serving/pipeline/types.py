@@ -134,7 +134,7 @@ class Usage:
     simulated: bool = False  # the money is that of the model a local one stands in for
     calls: int = 1
     priced: bool = True  # False: the price or the tokens are unknown, and `usd` is not the whole cost
-    stage: str = "answer"  # which stage called: retrieve for a hosted embedding model or reranker
+    stage: str = "answer"  # which stage called: retrieve for a hosted embedding model or reranker, guard for a paid check
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,22 +158,37 @@ class Answer:
 
 
 class GuardAction(StrEnum):
-    """What a guard decided."""
+    """What a check decided."""
 
     ALLOW = "allow"
+    FLAG = "flag"  # goes on as it is, and is told
     MASK = "mask"
     BLOCK = "block"
 
 
 @dataclass(frozen=True, slots=True)
 class GuardVerdict:
-    """What a guard found in a text; `text` is the text to go on with."""
+    """What a check found in a text; `text` is the text to go on with, or what is said instead."""
 
     side: str  # input | output
     action: GuardAction
     text: str
     reason: str = ""
-    guard: str = "none"
+    check: str = ""  # its name in the configuration
+    score: float | None = None
+    rule: str = ""  # which of its rules fired; "error": it failed
+    usage: tuple[Usage, ...] = ()  # also in the trace's own usage
+    milliseconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class CacheRecord:
+    """What the cache said to a query."""
+
+    hit: bool
+    similarity: float | None = None  # of the question that answers this one; on a miss, of the nearest one where it is known
+    age_s: float | None = None  # of the answer
+    writer: str = ""  # id of the trace that the answer is from
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,9 +222,14 @@ class Trace:
     prompt: str = ""  # as the model read it
     answer: Answer = Answer("")
     usage: tuple[Usage, ...] = ()
-    cached: bool = False
+    cache: CacheRecord | None = None  # None: no cache was asked
     milliseconds: float = 0.0
     first_token_ms: float | None = None
+
+    @property
+    def cached(self) -> bool:
+        """Whether the answer is one that was written for an earlier question."""
+        return self.cache is not None and self.cache.hit
 
     @property
     def usd(self) -> float:

@@ -1,182 +1,174 @@
-"""Releases: what was proven, as a folder named after its content; and channels, which point at releases.
+"""Releases: what was proven, as files named after their content.
 
-    releases/<digest>/{config.yaml, prompts/…, index.json, evidence.json, SHA256SUMS}
+    releases/<digest>/{config.yaml, prompts/…, index.json, artefacts/…, SHA256SUMS}
+    releases/<digest>/evidence/<evidence digest>.json
     releases/channels/<name>.json
 
 The digest is that of the configuration with its prompts' texts and its corpus, so it is the very digest that the
-evaluation logged: what was evaluated is what is served.
+evaluation logged: what was evaluated is what is served. SHA256SUMS is written last: with it a release is whole.
 """
 
-import fcntl
-import json
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from serving.pipeline.build import config_digest
-from serving.pipeline.config import RagConfig, load_config
-from serving.pipeline.digest import sha256_file
-from serving.pipeline.errors import DataError, IntegrityError, StoreError
+from serving.pipeline.config import RagConfig
+from serving.pipeline.errors import ConfigError, DataError, IntegrityError
 from serving.pipeline.index.manifest import IndexManifest
 from serving.pipeline.prompts import PromptLibrary
 from serving.pipeline.registry import explain, near
-from serving.storage.draft import draft_folder, move_in
-from serving.storage.files import write_text
+from serving.pipeline.settings import PipelineSettings
+from serving.release.evidence import FOLDER, ReleaseEvidence, read_evidence
+from serving.storage.base import Storage
+from serving.storage.open import open_storage
 
 SUMS = "SHA256SUMS"
-CHANNELS = ("dev", "staging", "prod")
+ARTEFACT = re.compile(r"[0-9a-f]{16,64}\.(json|safetensors)")
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A verified release on disk."""
+    """A verified release."""
 
     digest: str
-    folder: Path
+    place: str
     config: RagConfig
     prompts: PromptLibrary
     index: IndexManifest
-    evidence: Mapping[str, Any]
+    sums: bytes  # SHA256SUMS: what its evidence is bound to
+    artefacts: Mapping[str, bytes] = field(default_factory=dict)  # by file name
+    evidence: Mapping[str, ReleaseEvidence] = field(default_factory=dict)  # by digest, the oldest first
+
+    @property
+    def newest_evidence(self) -> str:
+        """The digest of the newest evidence (or of the one that was asked for); "" where there is none."""
+        return next(reversed(list(self.evidence)), "")
 
 
-class Channel(BaseModel):
-    """What an environment serves: a small document that points at a release."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    stable: str
-    revision: int = 1
-    updated_at: str = ""
-    history: tuple[str, ...] = ()  # earlier stable digests, newest first
+def open_releases(place: str, settings: PipelineSettings) -> Storage:
+    """The storage of releases and channels."""
+    return open_storage(place, settings, called="release store", setting="TOUCHSTONE_RELEASES")
 
 
-def write_release(root: Path, config: RagConfig, prompts: PromptLibrary, index: IndexManifest, evidence: Mapping[str, Any]) -> Release:
-    """Write a release whole or not at all; one that is there already is verified and kept as it is."""
+def write_release(
+    storage: Storage,
+    config: RagConfig,
+    prompts: PromptLibrary,
+    index: IndexManifest,
+    *,
+    artefacts: Mapping[str, bytes] | None = None,
+) -> Release:
+    """Write a release whole or not at all; one that is there already is verified and kept as it is.
+
+    Files are only ever created. Of writers at the same time the first of each file stands, and each computes the sums of
+    what stands, so all come to the same release.
+    """
+    artefacts = artefacts or {}
+    _check_artefacts(artefacts)
     digest = config_digest(config, index.corpus_digest, prompts)
-    folder = root / digest
-    if folder.exists():
-        return load_release(root, digest)
-    try:
-        with draft_folder(folder) as draft:
-            write_text(draft / "config.yaml", yaml.safe_dump(config.complete().model_dump(mode="json"), sort_keys=False))
-            for ident in prompts.texts(config.answer.prompt):
-                (draft / "prompts" / ident).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(prompts.folder / f"{ident}.md", draft / "prompts" / f"{ident}.md")
-            write_text(draft / "index.json", index.model_dump_json(indent=2))
-            write_text(draft / "evidence.json", json.dumps(evidence, indent=2, sort_keys=True))
-            files = sorted(path.relative_to(draft).as_posix() for path in draft.rglob("*") if path.is_file())
-            write_text(draft / SUMS, "".join(f"{sha256_file(draft / file)}  {file}\n" for file in files))
-            move_in(draft, folder, SUMS)  # if another writer was faster, its release stands: it has the same content
-    except OSError as error:
-        raise StoreError(f"The release {digest} could not be written to {root}: {error.strerror or error}.") from error
-    return load_release(root, digest)
+    if storage.get(f"{digest}/{SUMS}") is None:
+        offered = _files(config, prompts, index, artefacts)
+        files = {name: _created(storage, f"{digest}/{name}", data) for name, data in sorted(offered.items())}
+        _assemble(storage, digest, files, sums=b"")  # files that do not make this release get no sums
+        storage.put_if(f"{digest}/{SUMS}", _sums(files), expected=None)
+    release = load_release(storage, digest)
+    if release.artefacts != artefacts:
+        odd = sorted(name for name in release.artefacts.keys() | artefacts.keys() if release.artefacts.get(name) != artefacts.get(name))
+        raise IntegrityError(f"Release {digest} is there with another artefact {odd[0]!r}. Name artefacts by digest in the configuration.")
+    return release
 
 
-def load_release(root: Path, digest: str) -> Release:
-    """Load a release after checking every file against its sum and the whole against its name."""
-    folder = root / digest
-    if not folder.is_dir():
-        known = releases(root)
-        raise DataError(f"No release {digest!r} in {root}.{near(digest, known)} Known: {', '.join(known) or 'none'}.")
+def load_release(storage: Storage, digest: str, *, evidence: str | None = None) -> Release:
+    """Load a release after checking every file against its sum, the whole against its name, and its evidence.
+
+    With `evidence`, that document has to be there, and only it and those it stands on are read.
+    """
+    found = storage.get(f"{digest}/{SUMS}") if re.fullmatch(r"\w+", digest) else None
+    if found is None:
+        if re.fullmatch(r"\w+", digest) and any(storage.list(f"{digest}/")):
+            raise IntegrityError(f"{storage.place}/{digest} has no {SUMS}; it is not a whole release.")
+        known = releases(storage)
+        raise DataError(f"No release {digest!r} in {storage.place}.{near(digest, known)} Known: {', '.join(known) or 'none'}.")
+    release = _assemble(storage, digest, _verified_files(storage, digest, found.data), found.data)
+    return replace(release, evidence=read_evidence(storage, digest, found.data, evidence))
+
+
+def releases(storage: Storage) -> list[str]:
+    """The digests of all releases, oldest first."""
+    found = [entry for entry in storage.list() if entry.key.count("/") == 1 and entry.key.endswith(f"/{SUMS}")]
+    return [entry.key.partition("/")[0] for entry in sorted(found, key=lambda entry: (entry.modified, entry.key))]
+
+
+def _files(config: RagConfig, prompts: PromptLibrary, index: IndexManifest, artefacts: Mapping[str, bytes]) -> dict[str, bytes]:
+    files = {f"prompts/{ident}.md": prompts.source(ident) for ident in prompts.texts(config.answer.prompt)}
+    files["config.yaml"] = yaml.safe_dump(config.complete().model_dump(mode="json"), sort_keys=False).encode()
+    files["index.json"] = (index.model_dump_json(indent=2) + "\n").encode()
+    return files | {f"artefacts/{name}": data for name, data in artefacts.items()}
+
+
+def _check_artefacts(artefacts: Mapping[str, bytes]) -> None:
+    for name in artefacts:
+        if not ARTEFACT.fullmatch(name):
+            raise DataError(f"{name!r} does not name an artefact. Write its digest and .json or .safetensors.")
+
+
+def _created(storage: Storage, key: str, data: bytes) -> bytes:
+    """What stands under a key once it was offered some bytes."""
+    if storage.put_if(key, data, expected=None) is not None:
+        return data
+    there = storage.get(key)
+    if there is None:
+        raise IntegrityError(f"{storage.place}/{key} was removed while its release was written. Promote again.")
+    return there.data
+
+
+def _sums(files: Mapping[str, bytes]) -> bytes:
+    return "".join(f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(files)).encode()
+
+
+def _verified_files(storage: Storage, digest: str, sums: bytes) -> dict[str, bytes]:
+    """Every file of a release by its name, when they are those that the sums list."""
+    place = f"{storage.place}/{digest}"
+    lines = [line.partition("  ") for line in sums.decode(errors="replace").removesuffix("\n").split("\n")]
+    listed = {name: line_sum for line_sum, _, name in lines}
+    names = [entry.key.removeprefix(f"{digest}/") for entry in storage.list(f"{digest}/")]
+    present = {name for name in names if not name.startswith(f"{FOLDER}/")} - {SUMS}
+    if present != set(listed):
+        odd = sorted(present ^ set(listed))
+        raise IntegrityError(f"{place}: {odd[0]!r} is {'not listed in' if odd[0] in present else 'missing though listed in'} {SUMS}.")
+    files = {}
+    for name, promised in listed.items():
+        blob = storage.get(f"{digest}/{name}")
+        if blob is None or hashlib.sha256(blob.data).hexdigest() != promised:
+            raise IntegrityError(f"{place}/{name} is not what {SUMS} says.")
+        files[name] = blob.data
+    return files
+
+
+def _assemble(storage: Storage, digest: str, files: Mapping[str, bytes], sums: bytes) -> Release:
+    """The release that files make, when they hash to its name."""
+    place = f"{storage.place}/{digest}"
     try:
-        _verify(folder)
-    except OSError as error:
-        raise StoreError(f"The release {digest} in {root} cannot be read: {error.strerror or error}.") from error
-    config = load_config(folder / "config.yaml")
-    prompts = PromptLibrary(folder / "prompts")
-    try:
-        index = IndexManifest.model_validate_json((folder / "index.json").read_text(encoding="utf-8"))
-        evidence = json.loads((folder / "evidence.json").read_text(encoding="utf-8"))
-    except ValidationError as error:
-        raise IntegrityError(explain(error, f"{folder / 'index.json'}", list(IndexManifest.model_fields))) from None
-    except ValueError as error:
-        raise IntegrityError(f"{folder / 'evidence.json'}: {error}") from None
+        config = RagConfig.parse(yaml.safe_load(files["config.yaml"]), source=f"{place}/config.yaml")
+        index = IndexManifest.model_validate_json(files["index.json"])
+    except KeyError as error:
+        raise IntegrityError(f"{place} has no file {error}; it is not a whole release.") from None
+    except (yaml.YAMLError, ValueError) as error:
+        if isinstance(error, ValidationError):
+            raise IntegrityError(explain(error, f"{place}/index.json", list(IndexManifest.model_fields))) from None
+        raise ConfigError(f"{place}/config.yaml: not YAML: {error}") from None
+    prompts = PromptLibrary.of_files(_below("prompts/", files), f"{place}/prompts")
     found = config_digest(config, index.corpus_digest, prompts)
     if found != digest:
         mend = "Was it made by another version of the code? Promote it again from its evaluation."
         raise IntegrityError(f"Release {digest} hashes to {found} when loaded. {mend}")
-    return Release(digest, folder, config, prompts, index, evidence)
+    return Release(digest, place, config, prompts, index, sums, _below("artefacts/", files))
 
 
-def releases(root: Path) -> list[str]:
-    """The digests of all releases, oldest first."""
-    found = [path for path in root.glob("*/" + SUMS) if not path.parent.name.startswith(".")] if root.is_dir() else []
-    return [path.parent.name for path in sorted(found, key=lambda path: (path.stat().st_mtime, path.parent.name))]
-
-
-def read_channel(root: Path, name: str) -> Channel:
-    """What a channel points at."""
-    path = _channel_path(root, name)
-    try:
-        return Channel.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        raise DataError(f"Channel {name!r} points at nothing yet. Run: touchstone promote --channel {name}") from None
-    except OSError as error:
-        raise StoreError(f"{path} cannot be read: {error.strerror or error}.") from error
-    except ValidationError as error:
-        raise IntegrityError(explain(error, f"{path} is not a channel", list(Channel.model_fields))) from None
-
-
-def point_channel(root: Path, name: str, digest: str, *, expected: str | None = None) -> Channel:
-    """Point a channel at a release; with `expected`, only if it still points there."""
-    load_release(root, digest)
-    path = _channel_path(root, name)
-    with _alone(path):
-        before = read_channel(root, name) if path.exists() else None
-        if expected is not None and (before.stable if before else "") != expected:
-            raise DataError(f"Channel {name!r} points at {before.stable if before else 'nothing'}, no longer at {expected!r}; look again.")
-        if before and before.stable == digest:
-            return before
-        after = Channel(
-            name=name,
-            stable=digest,
-            revision=before.revision + 1 if before else 1,
-            updated_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            history=(before.stable, *before.history)[:20] if before else (),
-        )
-        write_text(path, after.model_dump_json(indent=2))
-    return after
-
-
-def _channel_path(root: Path, name: str) -> Path:
-    if name not in CHANNELS:
-        raise DataError(f"No channel {name!r}.{near(name, list(CHANNELS))} Known: {', '.join(CHANNELS)}.")
-    return root / "channels" / f"{name}.json"
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Hold a lock so that reading and replacing a pointer is one step."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = path.with_suffix(".lock").open("w")
-    except OSError as error:
-        raise StoreError(f"{path} cannot be written: {error.strerror or error}.") from error
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _verify(folder: Path) -> None:
-    sums = folder / SUMS
-    if not sums.is_file():
-        raise IntegrityError(f"{folder} has no {SUMS}; it is not a whole release.")
-    listed: dict[str, str] = {}
-    for line in sums.read_text(encoding="utf-8", errors="replace").removesuffix("\n").split("\n"):
-        digest, _, file = line.partition("  ")
-        listed[file] = digest
-    present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - {SUMS}
-    if present != set(listed):
-        odd = sorted(present ^ set(listed))
-        raise IntegrityError(f"{folder}: {odd[0]!r} is {'not listed in' if odd[0] in present else 'missing though listed in'} {SUMS}.")
-    for file, digest in listed.items():
-        if sha256_file(folder / file) != digest:
-            raise IntegrityError(f"{folder / file} is not what {SUMS} says.")
+def _below(folder: str, files: Mapping[str, bytes]) -> dict[str, bytes]:
+    return {name.removeprefix(folder): data for name, data in files.items() if name.startswith(folder)}

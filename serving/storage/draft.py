@@ -1,14 +1,13 @@
 """A folder to build in, that becomes the index in one step or vanishes."""
 
-import fcntl
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO
 from uuid import uuid4
 
 from serving.pipeline.errors import StoreError
+from serving.storage.lock import file_lock
 
 
 @contextmanager
@@ -17,31 +16,21 @@ def draft_folder(target: Path) -> Iterator[Path]:
 
     Its lock is taken before the folder is made and dies with the process, so a folder without a held lock is abandoned.
     """
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _clear(target)
-        lock = _lock(target)
-        folder = Path(lock.name).with_suffix("")
-        folder.mkdir()
-    except OSError as error:
-        raise StoreError(f"{target.parent}: cannot be written: {error.strerror or error}") from error
-    with lock:
+    folder = target.with_name(f".{target.name}.{uuid4().hex[:12]}")
+    lock = folder.with_name(f"{folder.name}.lock")
+    with ExitStack() as stack:
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _clear(target)
+            stack.enter_context(file_lock(lock))
+            folder.mkdir()
+        except OSError as error:
+            raise StoreError(f"{target.parent}: cannot be written: {error.strerror or error}") from error
         try:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-            Path(lock.name).unlink(missing_ok=True)
-
-
-def _lock(target: Path) -> IO[str]:
-    """A held lock of a new name; another's clearing may remove the file between opening and locking it, so look again."""
-    while True:
-        path = target.parent / f".{target.name}.{uuid4().hex[:12]}.lock"
-        lock = path.open("w")
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if path.exists():
-            return lock
-        lock.close()
+            lock.unlink(missing_ok=True)
 
 
 def move_in(folder: Path, target: Path, whole: str) -> None:
@@ -61,8 +50,7 @@ def move_in(folder: Path, target: Path, whole: str) -> None:
 
 def _clear(target: Path) -> None:
     for lock_path in target.parent.glob(f".{target.name}.*.lock"):
-        with suppress(OSError), lock_path.open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises while its builder lives
+        with suppress(OSError), file_lock(lock_path, wait=False, create=False):  # raises while its builder lives
             shutil.rmtree(lock_path.with_suffix(""), ignore_errors=True)
             lock_path.unlink()
     for folder in target.parent.glob(f".{target.name}.*"):  # a stopped store's own threads may write on after its folder was removed

@@ -1,8 +1,8 @@
 """Writing files whole or not at all."""
 
 import os
-import tempfile
 from pathlib import Path
+from uuid import uuid4
 
 from serving.pipeline.errors import StoreError
 
@@ -14,17 +14,16 @@ def write_bytes(path: Path, data: bytes, *, sync: bool = True) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        draft = path.with_name(f".{path.name}.{uuid4().hex[:12]}")
         try:
-            with os.fdopen(handle, "wb") as file:
+            with open(draft, "xb") as file:  # noqa: PTH123 — made with the mode that the umask allows
                 file.write(data)
                 file.flush()
                 if sync:
                     os.fsync(file.fileno())
-                os.fchmod(file.fileno(), 0o644)
-            Path(name).replace(path)
+            draft.replace(path)
         except BaseException:
-            Path(name).unlink(missing_ok=True)
+            draft.unlink(missing_ok=True)
             raise
     except OSError as error:
         raise StoreError(f"{path} could not be written: {error.strerror or error}.") from error

@@ -4,6 +4,9 @@ from pathlib import Path
 import pytest
 
 from tests.app.making import House, config
+from tests.support.s3 import s3_bucket, s3_server
+
+__all__ = ["s3_bucket", "s3_server"]
 
 
 @pytest.fixture(scope="session")

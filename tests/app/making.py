@@ -22,11 +22,14 @@ from serving.pipeline.config import RagConfig
 from serving.pipeline.index.build import build_index
 from serving.pipeline.index.corpus import Corpus
 from serving.pipeline.index.manifest import IndexManifest
+from serving.pipeline.observer import Observer
 from serving.pipeline.pipeline import Emit, RagPipeline
 from serving.pipeline.prompts import PromptLibrary
 from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.types import Document, Query, Trace
-from serving.release.bundle import point_channel, write_release
+from serving.release.bundle import write_release
+from serving.storage.base import Storage
+from tests.support.releasing import at, point
 
 PROMPTS = Path(__file__).parents[2] / "prompts"
 SAYS = "Everyone has 28 days of paid leave a year [1]."
@@ -65,19 +68,23 @@ class House:
         return self.root / "releases"
 
     @property
+    def storage(self) -> Storage:
+        return at(self.releases)
+
+    @property
     def places(self) -> PipelineSettings:
         return PipelineSettings(home=self.root / "home", _env_file=None)
 
     def settings(self, **changes: Any) -> AppSettings:
-        return AppSettings(home=self.root / "home", releases=self.releases, _env_file=None, **changes)
+        return AppSettings(home=self.root / "home", releases=str(self.releases), _env_file=None, **changes)
 
     async def release(self, chosen: RagConfig, *, channel: str | None = "dev") -> str:
         """Build what is missing, write the release and point the channel at it."""
         corpus = Corpus.of("tiny", DOCUMENTS)
         index = await build_index(corpus, chosen, settings=self.places)
-        made = write_release(self.releases, chosen, PromptLibrary(PROMPTS), index.manifest, {"golden": "tiny/v1"})
+        made = write_release(self.storage, chosen, PromptLibrary(PROMPTS), index.manifest)
         if channel:
-            point_channel(self.releases, channel, made.digest)
+            point(self.storage, channel, made.digest)
         return made.digest
 
     def copy(self, to: Path) -> "House":
@@ -150,16 +157,18 @@ class Interrupted:
     def index(self) -> Any:
         return self.inner.index
 
-    async def answer(self, query: Query, *, emit: Emit | None = None) -> Trace:
+    async def answer(self, query: Query, *, emit: Emit | None = None, observer: Observer | None = None) -> Trace:
         await self.before(query, emit)
-        return await self.inner.answer(query, emit=None if self.mute else emit)
+        return await self.inner.answer(query, emit=None if self.mute else emit, observer=observer)
 
 
 def interrupted(before: Answering, *, mute: bool = False) -> Loading:
     """Loads the release and puts something in front of its pipeline."""
 
-    async def loading(settings: AppSettings, digest: str, last: LoadedRelease | None = None) -> LoadedRelease:
-        real = await load(settings, digest, last)
+    async def loading(
+        settings: AppSettings, digest: str, last: LoadedRelease | None = None, *, evidence: str | None = None
+    ) -> LoadedRelease:
+        real = await load(settings, digest, last, evidence=evidence)
         return replace(real, pipeline=Interrupted(real.pipeline, before, mute))  # type: ignore[arg-type]
 
     return loading

@@ -65,7 +65,9 @@ async def test_the_release_is_told_with_its_configuration_and_evidence(furnished
         assert body["digest"] == api.keeper.readiness.promoted
     assert body["config"]["index.embedder.name"] == "local:hashing"
     assert body["index"]["documents"] == len(DOCUMENTS)
-    assert body["evidence"] == {"golden": "tiny/v1"}
+    assert body["evidence"]["release"] == body["digest"]
+    assert "who" not in body["evidence"]
+    assert f"{body['evidence_digest']}.json" in [path.name for path in furnished.releases.glob("*/evidence/*")]
 
 
 async def test_a_request_keeps_its_own_id_and_a_strange_one_is_replaced(furnished: House) -> None:

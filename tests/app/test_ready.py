@@ -22,7 +22,7 @@ async def readiness(api: Open) -> tuple[int, dict[str, object]]:
 async def test_it_is_ready_when_what_is_loaded_hashes_to_what_is_promoted(furnished: House) -> None:
     async with opened(furnished.settings()) as api:
         status, body = await readiness(api)
-        release = load_release(furnished.releases, str(body["promoted"]))
+        release = load_release(furnished.storage, str(body["promoted"]))
     assert status == 200
     assert body["ready"] is body["current"] is True
     assert body["loaded"] == body["promoted"] == release.digest
@@ -92,7 +92,7 @@ async def test_a_tampered_release_is_never_ready_and_the_reason_is_named(house: 
 
 async def test_an_index_with_other_contents_than_the_proven_one_is_not_served(house: House) -> None:
     [digest] = [path.parent.name for path in house.releases.glob("*/SHA256SUMS")]
-    release = load_release(house.releases, digest)
+    release = load_release(house.storage, digest)
     index = await open_index(release.config, release.index.corpus_digest, settings=house.places)
     prove_index(release, index)
     for fact in ("recipe", "corpus_digest", "embedder_version", "dimensions", "documents", "chunks"):
@@ -123,7 +123,7 @@ async def test_a_truncated_index_is_not_served(house: House) -> None:
 
 
 async def test_a_crash_while_loading_becomes_a_reason_and_the_process_lives(furnished: House) -> None:
-    async def crash(settings: AppSettings, digest: str, before: object = None) -> None:
+    async def crash(settings: AppSettings, digest: str, before: object = None, *, evidence: str | None = None) -> None:
         raise RuntimeError("token=hunter2")
 
     async with opened(furnished.settings(), load=crash) as api:  # type: ignore[arg-type]
@@ -135,7 +135,7 @@ async def test_a_crash_while_loading_becomes_a_reason_and_the_process_lives(furn
 
 
 async def test_a_release_that_cannot_answer_its_first_question_in_time_is_not_ready(furnished: House) -> None:
-    async def crash(settings: AppSettings, digest: str, before: object = None) -> None:
+    async def crash(settings: AppSettings, digest: str, before: object = None, *, evidence: str | None = None) -> None:
         raise TimeoutError
 
     async with opened(furnished.settings(request_timeout_s=7), load=crash) as api:  # type: ignore[arg-type]

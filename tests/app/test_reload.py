@@ -5,8 +5,9 @@ from serving.app.release.loaded import LoadedRelease, load
 from serving.app.settings import AppSettings
 from serving.pipeline.pipeline import Emit
 from serving.pipeline.types import Query
-from serving.release.bundle import point_channel
+from serving.release.channel import read_channel
 from tests.app.making import SAYS, House, config, interrupted, opened
+from tests.support.releasing import at, point
 
 
 async def test_a_new_release_is_swapped_in_and_a_query_under_way_ends_on_the_old_one(house: House) -> None:
@@ -36,11 +37,13 @@ async def test_a_new_release_is_swapped_in_and_a_query_under_way_ends_on_the_old
 async def test_questions_asked_while_a_release_loads_are_answered_by_the_old_one(house: House) -> None:
     loading, go = asyncio.Event(), asyncio.Event()
 
-    async def slow(settings: AppSettings, digest: str, before: LoadedRelease | None = None) -> LoadedRelease:
+    async def slow(
+        settings: AppSettings, digest: str, before: LoadedRelease | None = None, *, evidence: str | None = None
+    ) -> LoadedRelease:
         if before is not None:
             loading.set()
             await go.wait()
-        return await load(settings, digest, before)
+        return await load(settings, digest, before, evidence=evidence)
 
     async with opened(house.settings(), load=slow) as api:
         old = api.keeper.readiness.promoted
@@ -78,7 +81,7 @@ async def test_going_back_to_the_release_before_needs_nothing_from_the_disk(hous
         old = api.keeper.readiness.promoted
         await house.release(config("New [1]."))
         await api.keeper.look()
-        point_channel(house.releases, "dev", old)
+        point(house.storage, "dev", old)
         shutil.rmtree(house.root / "home")
         await api.keeper.look()
         state = api.keeper.readiness
@@ -114,3 +117,35 @@ async def test_the_channel_is_looked_at_at_the_interval_and_one_trouble_is_logge
         warnings = [line for line in api.log if line["level"] == "warning"]
     assert naps == [3, 3, 3, 3]
     assert len(warnings) == 1
+
+
+async def test_other_evidence_for_the_release_being_served_is_verified_and_taken_up(house: House) -> None:
+    async with opened(house.settings()) as api:
+        serving = api.keeper.serving
+        assert serving is not None
+        pointed = point(house.storage, "dev", serving.digest)
+        assert pointed.evidence != serving.evidence
+        await api.keeper.look()
+        assert api.keeper.serving is not None
+        assert api.keeper.serving.evidence == pointed.evidence
+        assert api.keeper.serving.pipeline is serving.pipeline
+
+
+async def test_evidence_that_was_rewritten_is_not_served(house: House) -> None:
+    [path] = house.releases.glob("*/evidence/*.json")
+    path.write_text(path.read_text().replace("2026-11-01", "2026-11-02"))
+    async with opened(house.settings()) as api:
+        ready = await api.client.get("/readyz")
+    assert ready.status_code == 503
+    assert f"{path.name} is not the evidence that its name promises" in ready.json()["reason"]
+
+
+async def test_a_release_in_a_bucket_is_served(house: House, s3_bucket: str) -> None:
+    place = f"s3://{s3_bucket}/releases"
+    digest = read_channel(house.storage, "dev").stable
+    for path in house.releases.glob("*/**/*"):
+        if path.is_file():
+            at(place).put(path.relative_to(house.releases).as_posix(), path.read_bytes())
+    async with opened(house.settings().model_copy(update={"releases": place})) as api:
+        state = api.keeper.readiness
+    assert (state.loaded, state.current) == (digest, True), state.reason

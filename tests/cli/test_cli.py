@@ -85,6 +85,10 @@ def test_a_sweep_finds_a_winner_that_can_be_promoted_and_asked(world: World) -> 
     assert found["verdict"] in ("base", "tie", "better")
     assert Path(found["report"]).exists()
 
+    refused = world.touchstone("promote")
+    assert refused.code == 1
+    assert "Not proven for dev" in refused.err
+    world.pass_gate()
     promoted = world.touchstone("promote", "--json")
     assert promoted.code == 0, promoted.err
     shipped = promoted.json

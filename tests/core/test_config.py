@@ -1,3 +1,4 @@
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -6,6 +7,7 @@ from hypothesis import strategies as st
 
 from serving.pipeline.config import CODE, STAGES, RagConfig, load_config
 from serving.pipeline.errors import ConfigError
+from serving.pipeline.registry import Spec
 
 
 def test_defaults_are_filled_in_before_hashing() -> None:
@@ -67,6 +69,39 @@ def test_another_plug_in_starts_from_its_own_defaults() -> None:
     assert changed.retrieve.fusion.params == RagConfig.parse({"retrieve": {"fusion": {"name": "rrf"}}}).retrieve.fusion.params
 
 
+def test_a_tier_of_ones_own_is_swept_routed_to_and_hashed_like_the_default_ones() -> None:
+    nano = RagConfig.parse({}).replace({"answer.models.nano.name": "local:echo", "answer.models.nano.text": "."})
+    assert list(nano.answer.models) == ["lite", "nano", "pro"]
+    assert nano.at("answer.models.nano.text") == "."
+    assert "answer.models.nano" in nano.plugins()
+    routed = nano.replace({"route.router.complex": "nano"})
+    assert list(routed.tiers()) == ["lite", "nano"]
+    assert len({config.digest("answer") for config in (RagConfig.parse({}), nano, routed)}) == 3
+    assert RagConfig.parse(routed.model_dump(mode="json")) == routed
+
+
+def test_tiers_given_in_a_file_are_laid_over_the_default_ones_whatever_their_order() -> None:
+    one, two = {"name": "local:echo"}, {"name": "local:echo", "text": "x"}
+    first = RagConfig.parse({"answer": {"models": {"a": one, "b": two}}})
+    second = RagConfig.parse({"answer": {"models": {"b": two, "a": one}}})
+    assert list(first.answer.models) == ["a", "b", "lite", "pro"]
+    assert first.digest() == second.digest()
+    assert first.model_dump_json() == second.model_dump_json()
+    assert deepcopy(first) == first
+
+
+def test_a_tier_cannot_be_changed_in_place() -> None:
+    with pytest.raises(TypeError):
+        RagConfig.parse({}).answer.models["lite"] = Spec(name="local:echo")  # type: ignore[index]
+
+
+def test_only_a_name_makes_a_new_tier() -> None:
+    with pytest.raises(ConfigError, match=r"No config field 'answer\.models\.nano\.text'"):
+        RagConfig.parse({}).replace({"answer.models.nano.text": "."})
+    with pytest.raises(ConfigError, match=r"No config field 'answer\.prompts\.nano\.name'"):
+        RagConfig.parse({}).replace({"answer.prompts.nano.name": "general"})
+
+
 @pytest.mark.parametrize(
     ("data", "words"),
     [
@@ -77,6 +112,12 @@ def test_another_plug_in_starts_from_its_own_defaults() -> None:
         ({"index": {"chunker": {"name": "recursiv"}}}, ["No chunker 'recursiv'", "Did you mean 'recursive'?", "sentence"]),
         ({"index": {"chunker": {"name": "recursive", "sise": 5}}}, ["recursive", "sise", "Did you mean 'size'?"]),
         ({"answer": {"models": {"lite": {"name": "local:nobody"}}}}, ["No chat model 'local:nobody'", "local:reader-lite"]),
+        ({"answer": {"models": {"Nano!": {"name": "local:echo"}}}}, ["answer.models.Nano!", "should match pattern"]),
+        ({"answer": {"models": {"nano": {}}}}, ["answer.models.nano.name", "required"]),
+        (
+            {"route": {"router": {"name": "always", "tier": "lit"}}},
+            ["route.router.tier", "no tier 'lit'", "Did you mean 'lite'?", "lite, pro"],
+        ),
         ([1], ["a mapping of the sections"]),
     ],
 )

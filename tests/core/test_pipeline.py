@@ -4,14 +4,21 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from serving.pipeline.answer.answerer import Answered
+from serving.pipeline.cache.base import CacheContext, CacheEntry, CacheHit, CacheLookup
 from serving.pipeline.cache.none import NoCache
-from serving.pipeline.guard.none import NoGuard
+from serving.pipeline.guard.base import CheckContext, CheckVerdict
+from serving.pipeline.guard.chain import GuardChain
+from serving.pipeline.parts import Digests
 from serving.pipeline.pipeline import RagPipeline
 from serving.pipeline.retrieve.retriever import Retrieved
-from serving.pipeline.types import Answer, Chunk, GuardAction, GuardVerdict, Hit, Query, Route, Trace, Usage
+from serving.pipeline.types import Answer, CacheRecord, Chunk, GuardAction, Hit, Query, Route, StageRecord, Trace, Usage
+from tests.support.parts import some_parts
 
 HIT = Hit(Chunk("d#0-5", "d", 0, 5, "hello"), 1.0, 1)
+PAID = Usage("judge", 7, 1, 0.5)
 
 
 class Ticking:
@@ -29,41 +36,54 @@ class Ticking:
 
 
 @dataclass
-class Guarding:
-    """A guard with fixed verdicts."""
+class Saying:
+    """A check that always says the same, and remembers what it was told."""
 
-    incoming: GuardVerdict | None = None
-    outgoing: GuardVerdict | None = None
-    rewrites: bool = True
+    action: GuardAction
+    text: str = ""
+    told: list[CheckContext] = field(default_factory=list)
+    sides = ("input", "output")
+    rewrites = True
+    blocks = True
 
-    async def check_input(self, query: Query) -> GuardVerdict:
-        return self.incoming or GuardVerdict("input", GuardAction.ALLOW, query.text)
+    async def check(self, text: str, context: CheckContext) -> CheckVerdict:
+        self.told.append(context)
+        return CheckVerdict(self.action, self.text or text, 0.9, "rule", "why", (PAID,))
 
-    async def check_output(self, query: Query, text: str, passages: Sequence[Hit]) -> GuardVerdict:
-        return self.outgoing or GuardVerdict("output", GuardAction.ALLOW, text)
+
+def guard(side: Any, check: Any = None) -> GuardChain:
+    return GuardChain(side, {"one": check} if check else {}, clock=lambda: 0.0, block_message="I cannot help with that.")
 
 
 @dataclass
 class Remembering:
     """A cache that shows what it was given."""
 
-    known: dict[str, Answer] = field(default_factory=dict)
+    known: dict[str, CacheEntry] = field(default_factory=dict)
+    contexts: list[CacheContext] = field(default_factory=list)
+    stateful = True
 
-    async def get(self, query: Query) -> Answer | None:
-        return self.known.get(query.text)
+    async def get(self, query: Query, context: CacheContext) -> CacheLookup:
+        entry = self.known.get(query.text)
+        return CacheLookup(CacheHit(entry, 0.95, 12.0)) if entry else CacheLookup(nearest=0.4)
 
-    async def put(self, query: Query, answer: Answer) -> None:
-        self.known[query.text] = answer
+    async def put(self, query: Query, context: CacheContext, entry: CacheEntry) -> None:
+        self.contexts.append(context)
+        self.known[query.text] = entry
 
 
 @dataclass
-class Parts:
+class Rooms:
     """Stubs of the rooms; `asked` is what retrieval was asked for."""
 
     refused: bool = False
+    truncated: bool = False
+    failure: Exception | None = None
     asked: list[str] = field(default_factory=list)
 
     async def retrieve(self, query: Query) -> Retrieved:
+        if self.failure:
+            raise self.failure
         self.asked.append(query.text)
         return Retrieved((HIT,), {"candidates": 1})
 
@@ -73,7 +93,7 @@ class Parts:
     async def answer(self, query: Query, hits: Sequence[Hit], route: Route, *, emit: Callable[[str], None] | None = None) -> Answered:
         for piece in ("hello ", "there") if emit else ():
             emit(piece)  # type: ignore[misc]
-        answer = Answer("hello there", refused=self.refused, model="m")
+        answer = Answer("hello there", refused=self.refused, model="m", truncated=self.truncated)
         fields: dict[str, Any] = {
             "answer": answer,
             "passages": (HIT,),
@@ -85,16 +105,17 @@ class Parts:
         return Answered(**fields, first_token_ms=1.0)
 
 
-def a_pipeline(parts: Parts, **changes: Any) -> RagPipeline:
+def a_pipeline(rooms: Rooms, **changes: Any) -> RagPipeline:
     index: Any = SimpleNamespace(digest="index", manifest=SimpleNamespace(store_version="7"))
-    none, no_cache = NoGuard(NoGuard.Params()), NoCache(NoCache.Params())
-    stub: Any = parts
-    whole = RagPipeline("config", index, none, none, no_cache, stub, stub, stub, Ticking(), "release")
+    digests = Digests("config", "index", "corpus", "prompts", "release")
+    stub: Any = rooms
+    no_cache = NoCache(NoCache.Params(), some_parts())
+    whole = RagPipeline(digests, index, guard("input"), guard("output"), no_cache, stub, stub, stub, Ticking())
     return replace(whole, **changes)
 
 
 async def test_a_trace_tells_every_stage_in_order_with_its_time() -> None:
-    trace = await a_pipeline(Parts()).answer(Query("q"))
+    trace = await a_pipeline(Rooms()).answer(Query("q"))
     assert [stage.stage for stage in trace.stages] == ["guard", "cache", "retrieve", "route", "answer", "guard"]
     assert all(stage.milliseconds == 1000.0 for stage in trace.stages)
     assert (trace.config_digest, trace.index_digest, trace.index_version, trace.release_digest) == ("config", "index", "7", "release")
@@ -103,34 +124,57 @@ async def test_a_trace_tells_every_stage_in_order_with_its_time() -> None:
     assert trace.route is not None and trace.route.reason == "because"
     assert trace.prompt == "said"
     assert trace.usage[0].input_tokens == 3
+    assert (trace.guard, trace.cache) == ((), None)
 
 
-async def test_a_blocked_question_is_never_looked_up() -> None:
-    parts = Parts()
-    block = GuardVerdict("input", GuardAction.BLOCK, "I cannot help with that.", "why")
-    trace = await a_pipeline(parts, input_guard=Guarding(incoming=block)).answer(Query("bad"))
-    assert parts.asked == []
+async def test_a_blocked_question_is_never_looked_up_and_what_the_check_cost_is_told() -> None:
+    rooms = Rooms()
+    trace = await a_pipeline(rooms, input_guard=guard("input", Saying(GuardAction.BLOCK))).answer(Query("bad"))
+    assert rooms.asked == []
     assert trace.answer.refused
     assert trace.answer.text == "I cannot help with that."
-    assert trace.guard == (block,)
+    [verdict] = trace.guard
+    assert (verdict.side, verdict.check, verdict.action, verdict.score, verdict.rule) == ("input", "one", GuardAction.BLOCK, 0.9, "rule")
+    assert trace.usage == (replace(PAID, stage="guard"),)
 
 
 async def test_a_masked_question_goes_on_masked() -> None:
-    parts = Parts()
-    mask = GuardVerdict("input", GuardAction.MASK, "who is <NAME>?")
-    await a_pipeline(parts, input_guard=Guarding(incoming=mask)).answer(Query("who is Ann?"))
-    assert parts.asked == ["who is <NAME>?"]
+    rooms, reads = Rooms(), Saying(GuardAction.ALLOW)
+    masks = guard("input", Saying(GuardAction.MASK, "who is <NAME>?"))
+    trace = await a_pipeline(rooms, input_guard=masks, output_guard=guard("output", reads)).answer(Query("who is Ann?"))
+    assert rooms.asked == ["who is <NAME>?"]
+    [told] = reads.told
+    assert (told.side, told.query.text, told.passages) == ("output", "who is <NAME>?", (HIT,))
+    assert [use.stage for use in trace.usage] == ["answer", "guard", "guard"]
 
 
-async def test_the_same_question_again_comes_from_the_cache_and_a_refusal_is_not_kept() -> None:
-    parts, cache = Parts(), Remembering()
-    pipeline = a_pipeline(parts, cache=cache)
-    first, second = await pipeline.answer(Query("q")), await pipeline.answer(Query("q"))
+async def test_the_same_question_again_comes_from_the_cache_with_its_passages_and_who_wrote_it() -> None:
+    rooms, cache = Rooms(), Remembering()
+    pipeline = a_pipeline(rooms, cache=cache)
+    first, second = await pipeline.answer(Query("q", id="1")), await pipeline.answer(Query("q", id="2"))
     assert (first.cached, second.cached) == (False, True)
-    assert second.answer == first.answer
-    assert parts.asked == ["q"]
-    await a_pipeline(Parts(refused=True), cache=cache).answer(Query("other"))
-    assert "other" not in cache.known
+    assert first.cache == CacheRecord(False, 0.4)
+    assert second.cache == CacheRecord(True, 0.95, 12.0, first.id)
+    assert (second.answer, second.passages, second.route) == (first.answer, first.passages, first.route)
+    assert (second.hits, second.usage) == ((), ())
+    assert rooms.asked == ["q"]
+    assert cache.contexts[0].config == "release"
+    assert (cache.contexts[0].index, cache.contexts[0].index_version, cache.contexts[0].prompts) == ("index", "7", "prompts")
+
+
+@pytest.mark.parametrize("rooms", [Rooms(refused=True), Rooms(truncated=True)])
+async def test_refusals_and_truncated_answers_are_not_kept(rooms: Rooms) -> None:
+    cache = Remembering()
+    await a_pipeline(rooms, cache=cache).answer(Query("q"))
+    assert cache.known == {}
+
+
+async def test_blocked_answers_are_not_kept_and_masked_ones_are_kept_masked() -> None:
+    blocked, masked = Remembering(), Remembering()
+    await a_pipeline(Rooms(), cache=blocked, output_guard=guard("output", Saying(GuardAction.BLOCK))).answer(Query("q"))
+    assert blocked.known == {}
+    await a_pipeline(Rooms(), cache=masked, output_guard=guard("output", Saying(GuardAction.MASK, "hello <NAME>"))).answer(Query("q"))
+    assert masked.known["q"].answer.text == "hello <NAME>"
 
 
 async def streamed(pipeline: RagPipeline) -> tuple[list[str], Trace]:
@@ -139,20 +183,68 @@ async def streamed(pipeline: RagPipeline) -> tuple[list[str], Trace]:
 
 
 async def test_text_is_streamed_as_it_comes() -> None:
-    pieces, _ = await streamed(a_pipeline(Parts()))
+    pieces, _ = await streamed(a_pipeline(Rooms()))
     assert pieces == ["hello ", "there"]
 
 
 async def test_no_text_is_shown_before_a_guard_that_may_change_it_has_read_it_whole() -> None:
-    verdict = GuardVerdict("output", GuardAction.BLOCK, "withheld")
-    pieces, trace = await streamed(a_pipeline(Parts(), output_guard=Guarding(outgoing=verdict)))
-    assert pieces == ["withheld"]
+    pieces, trace = await streamed(a_pipeline(Rooms(), output_guard=guard("output", Saying(GuardAction.BLOCK))))
+    assert pieces == ["I cannot help with that."]
     assert trace.answer.refused
     assert trace.answer.citations == ()
 
 
+async def test_a_check_that_can_only_flag_holds_no_text_back() -> None:
+    check: Any = Saying(GuardAction.FLAG)
+    check.rewrites = check.blocks = False
+    pieces, trace = await streamed(a_pipeline(Rooms(), output_guard=guard("output", check)))
+    assert pieces == ["hello ", "there"]
+    assert trace.guard[0].action is GuardAction.FLAG
+
+
 async def test_what_no_model_streams_is_told_in_one_piece() -> None:
-    block = GuardVerdict("input", GuardAction.BLOCK, "no")
-    assert (await streamed(a_pipeline(Parts(), input_guard=Guarding(incoming=block))))[0] == ["no"]
-    known = Remembering({"q": Answer("from memory")})
-    assert (await streamed(a_pipeline(Parts(), cache=known)))[0] == ["from memory"]
+    assert (await streamed(a_pipeline(Rooms(), input_guard=guard("input", Saying(GuardAction.BLOCK)))))[0] == ["I cannot help with that."]
+    known = Remembering({"q": CacheEntry(Answer("from memory"))})
+    assert (await streamed(a_pipeline(Rooms(), cache=known)))[0] == ["from memory"]
+
+
+@dataclass
+class Watching:
+    """An observer that writes down what it hears."""
+
+    heard: list[str] = field(default_factory=list)
+    queries: list[Query] = field(default_factory=list)
+
+    def stage_started(self, query: Query, stage: str) -> None:
+        self.queries.append(query)
+        self.heard.append(f"{stage} …")
+
+    def stage_finished(self, query: Query, record: StageRecord) -> None:
+        self.heard.append(f"{record.stage} {record.milliseconds:.0f}")
+
+    def answered(self, trace: Trace) -> None:
+        self.heard.append(f"answered {trace.answer.text}")
+
+    def failed(self, query: Query, error: BaseException) -> None:
+        self.heard.append(f"failed {error}")
+
+
+async def test_an_observer_hears_of_every_stage_in_order_and_of_the_answer() -> None:
+    watching, query = Watching(), Query("q")
+    masks = guard("input", Saying(GuardAction.MASK, "masked"))
+    trace = await a_pipeline(Rooms(), input_guard=masks).answer(query, observer=watching)
+    stages = [words for record in trace.stages for words in (f"{record.stage} …", f"{record.stage} {record.milliseconds:.0f}")]
+    assert watching.heard == [*stages, "answered hello there"]
+    assert all(told is query for told in watching.queries)  # also after its text was masked
+
+
+async def test_an_observer_hears_what_a_query_failed_with() -> None:
+    watching = Watching()
+    with pytest.raises(ValueError, match="no index"):
+        await a_pipeline(Rooms(failure=ValueError("no index"))).answer(Query("q"), observer=watching)
+    assert watching.heard[-2:] == ["retrieve …", "failed no index"]
+
+
+async def test_watching_changes_nothing() -> None:
+    alone, watched = await a_pipeline(Rooms()).answer(Query("q")), await a_pipeline(Rooms()).answer(Query("q"), observer=Watching())
+    assert alone == watched

@@ -11,9 +11,9 @@ from harness.golden.case import Case
 from harness.golden.sets import Split
 from harness.results.report import CaseResult, EvalReport
 from harness.results.score import Score
+from serving.pipeline.clock import SystemClock
 from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import ConfigError, DataError, ModelError, RequestError, StoreError
-from serving.pipeline.pipeline import SystemClock
 from serving.pipeline.types import Query, Trace
 from tests.support.making import a_case, a_hit, a_trace
 

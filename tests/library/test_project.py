@@ -12,6 +12,7 @@ import touchstone
 from harness.golden.seal import seal
 from harness.settings import otherwise, read_settings
 from serving.pipeline.config import RagConfig
+from serving.pipeline.errors import NotProven
 from tests.support.world import CONFIG, REPOSITORY, World, furnish
 from touchstone import ConfigError, DataError, EvalReport, Project, run
 
@@ -150,17 +151,31 @@ def test_a_project_elsewhere_with_other_settings_is_searched_and_promoted(tmp_pa
     here.mkdir()
     furnish(home)
     monkeypatch.chdir(here)
-    project = Project.open(home, prompts=REPOSITORY / "prompts", releases=home / "shipped")
+    project = Project.open(home, prompts=REPOSITORY / "prompts", releases=str(home / "shipped"))
     seal(project.settings.datasets, "tiny/v1", project.corpus("tiny"))
     result = run(project.sweep(home / "small.yaml", trials=2, workers=2))
     assert len(result.trials) == 2
-    promoted = run(project.promote())
+    rule = {"id": "errors", "rule": "errors"}
+    (home / "gate.yaml").write_text(yaml.safe_dump({"name": "g", "golden": "tiny/v1", "metrics": ["quality"], "rules": [rule]}))
+    with pytest.raises(NotProven):
+        run(project.promote(gate=home / "gate.yaml"))
+    assert run(project.gate(home / "gate.yaml", result.winner.trial.config, name="first")).decision.state == "pass"
+    promoted = run(project.promote(gate=home / "gate.yaml"))
     assert promoted.release.digest == result.winner.holdout.header.config_digest
     trace = run(project.ask(QUESTION, "channel:dev"))
     assert trace.release_digest == promoted.release.digest
     assert run(project.ask(QUESTION, promoted.release.digest[:8])).answer == trace.answer
     assert list(here.iterdir()) == []
-    assert {path.name for path in home.iterdir()} == {"datasets", "tiny.yaml", "small.yaml", "reports", ".touchstone", "shipped"}
+    made = {"reports", ".touchstone", "shipped"}
+    assert {path.name for path in home.iterdir()} == {"datasets", "tiny.yaml", "small.yaml", "gate.yaml", *made}
+        "datasets",
+        "tiny.yaml",
+        "small.yaml",
+        "gate.yaml",
+        "reports",
+        ".touchstone",
+        "shipped",
+    }
 
 
 def test_hosted_models_are_not_paid_for_unasked(project: Project, world: World) -> None:

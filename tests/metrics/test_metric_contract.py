@@ -21,7 +21,7 @@ from serving.pipeline.errors import ConfigError
 from serving.pipeline.prompts import PromptLibrary
 from serving.pipeline.registry import Params, Spec
 from serving.pipeline.settings import PipelineSettings
-from serving.pipeline.types import Answer, Citation, GuardAction, GuardVerdict, Query, Trace, Usage
+from serving.pipeline.types import Answer, CacheRecord, Citation, GuardAction, GuardVerdict, Query, Trace, Usage
 from tests.support.making import a_case, a_hit, a_trace, unanswerable
 
 pytestmark = pytest.mark.filterwarnings(  # ragas opens a file of its own while it is imported, and leaves closing it to chance
@@ -79,7 +79,7 @@ def traces() -> list[Trace]:
         a_trace(answer="It takes 30 days [1]."),
         answered,
         replace(answered, usage=(Usage("lite", 100, 20, 0.01), Usage("mine", priced=False)), milliseconds=3.5, first_token_ms=1.0),
-        replace(answered, hits=(), passages=(), cached=True),
+        replace(answered, hits=(), passages=(), cache=CacheRecord(hit=True)),
         replace(answered, answer=replace(answered.answer, truncated=True), prompt="Answer in at most two sentences."),
         a_trace(*hits, answer="The documents I can see do not answer this question.", refused=True),
         replace(a_trace(answer="Not allowed.", refused=True), guard=(blocked,)),

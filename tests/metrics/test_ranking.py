@@ -8,7 +8,7 @@ import pytest
 
 from harness.golden.case import Case
 from harness.metrics import metric
-from serving.pipeline.types import GuardAction, GuardVerdict
+from serving.pipeline.types import CacheRecord, GuardAction, GuardVerdict
 from tests.support.making import a_case, a_hit, a_trace, unanswerable
 
 TWO = a_case(
@@ -170,7 +170,7 @@ def test_an_empty_retrieval_is_seen_whatever_the_case() -> None:
 
 @pytest.mark.parametrize("name", ["recall@5", "doc_ndcg@10", "span_iou@5", "empty", "duplicate_rate@5"])
 def test_retrieval_is_not_judged_where_it_was_not_asked(name: str) -> None:
-    cached = replace(a_trace(answer="30 days"), cached=True)
+    cached = replace(a_trace(answer="30 days"), cache=CacheRecord(hit=True))
     blocked = replace(a_trace(refused=True), guard=(GuardVerdict("input", GuardAction.BLOCK, "no"),))
     for trace in (cached, blocked):
         score = metric(name).score(trace, a_case())  # type: ignore[union-attr]

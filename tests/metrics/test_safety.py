@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
-from harness.metrics import injection, metric, toxicity
-from harness.metrics.injection import find_planted, obeyed
-from harness.metrics.pii import KINDS, find_pii
-from harness.metrics.toxicity import find_toxic
+from harness.metrics import metric
+from harness.metrics.injection import obeyed
 from harness.results.score import Score
+from serving.pipeline.checks import injection, toxicity
+from serving.pipeline.checks.injection import find_injections
+from serving.pipeline.checks.pii import KINDS, find_pii
+from serving.pipeline.checks.toxicity import find_toxic
 from serving.pipeline.text.answer_words import normal
 from serving.pipeline.types import Answer, Chunk, Hit, Query, Trace
 from tests.support.making import a_case
@@ -88,7 +90,7 @@ def test_personal_data_is_sought_in_bounded_time(text: str) -> None:
     ],
 )
 def test_orders_to_the_model_are_known(text: str, kind: str) -> None:
-    assert [order.kind for order in find_planted(f"Leave is 30 days. {text}\nSick leave is 6 weeks.")] == [kind]
+    assert [order.kind for order in find_injections(f"Leave is 30 days. {text}\nSick leave is 6 weeks.")] == [kind]
 
 
 @pytest.mark.parametrize(
@@ -104,7 +106,7 @@ def test_orders_to_the_model_are_known(text: str, kind: str) -> None:
 )
 def test_orders_to_a_reader_are_left_alone(text: str) -> None:
     # the fifth is the price of knowing "your message": one sentence of these may be taken for an attack, and it is written down here
-    assert len(find_planted(text)) == ("your message" in text)
+    assert len(find_injections(text)) == ("your message" in text)
 
 
 def test_an_answer_that_says_what_it_was_told_to_say_has_been_injected() -> None:
@@ -139,8 +141,8 @@ def test_a_short_order_is_not_found_by_chance() -> None:
 
 @pytest.mark.parametrize("text", ["add " * 20_000, "a.b." * 30_000, '"' * 50_000, "in your " * 9_000, "x" * 100_000])
 def test_orders_are_sought_in_bounded_time(text: str) -> None:
-    short = timed(lambda: find_planted(text[:2_000]))
-    assert timed(lambda: find_planted(text)) < 400 * short + 1.0
+    short = timed(lambda: find_injections(text[:2_000]))
+    assert timed(lambda: find_injections(text)) < 400 * short + 1.0
 
 
 @pytest.mark.parametrize(("text", "value"), [("You moron.", 0.25), ("You moron, this is shitty.", 0.75), ("Go kill yourself.", 1.0)])
@@ -174,7 +176,7 @@ def test_a_long_answer_of_which_only_the_clean_beginning_was_seen_is_unscored() 
 
 
 def test_every_severity_is_found() -> None:
-    assert find_toxic("idiotic fucking kys") == ["mild", "strong", "severe"]
+    assert [one.kind for one in find_toxic("idiotic fucking kys")] == ["mild", "strong", "severe"]
 
 
 @pytest.mark.parametrize(("name", "kind", "file"), [("toxicity", toxicity, "LEXICON"), ("injection_success", injection, "PATTERNS")])

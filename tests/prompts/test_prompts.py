@@ -8,7 +8,7 @@ from serving.pipeline.config import PromptChoice
 from serving.pipeline.digest import digest_text
 from serving.pipeline.errors import PromptError
 from serving.pipeline.models.reader.brief import read_brief
-from serving.pipeline.prompts import PromptLibrary, Rendered, read_prompt
+from serving.pipeline.prompts import PromptLibrary, Rendered, parse_prompt
 
 SHIPPED = PromptLibrary(Path(__file__).parents[2] / "prompts")
 FAMILIES = ["engineering", "finance", "general", "hr", "legal", "marketing", "support"]
@@ -137,4 +137,4 @@ def test_a_file_that_is_not_text_is_a_prompt_error(tmp_path):
     path = tmp_path / "v1.md"
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(PromptError, match="cannot be read"):
-        read_prompt(path, "answer/x/v1")
+        parse_prompt(path.read_bytes(), path, "answer/x/v1")

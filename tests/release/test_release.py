@@ -1,83 +1,89 @@
 import hashlib
-import itertools
-import json
 import multiprocessing
+import shutil
 import signal
 import subprocess
 import sys
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
 from serving.pipeline.build import config_digest
-from serving.pipeline.config import RagConfig
-from serving.pipeline.errors import DataError, IntegrityError, StoreError, TouchstoneError
-from serving.pipeline.index.manifest import IndexManifest
-from serving.pipeline.prompts import PromptLibrary
-from serving.release.bundle import SUMS, Release, load_release, point_channel, read_channel, releases, write_release
+from serving.pipeline.errors import DataError, IntegrityError, StoreError
+from serving.release.bundle import SUMS, load_release, releases, write_release
+from tests.support.releasing import PROMPTS, a_config, a_manifest, at, prove, write
 
 REPOSITORY = Path(__file__).parents[2]
-PROMPTS = PromptLibrary(REPOSITORY / "prompts")
-EVIDENCE = {"golden": "tiny/v1", "metrics": {"recall": 0.5}}
+ARTEFACTS = {"0123456789abcdef.json": b'{"weights": [1, 2]}', "fedcba9876543210.safetensors": bytes(range(256))}
 
 
-def config(top_k: int = 6, *, by_domain: bool = True) -> RagConfig:
-    prompt = {"by_domain": by_domain}
-    return RagConfig.parse({"index": {"embedder": {"name": "local:hashing"}}, "retrieve": {"top_k": top_k}, "answer": {"prompt": prompt}})
-
-
-def manifest(of: RagConfig, corpus_digest: str = "c0ffee") -> IndexManifest:
-    return IndexManifest(
-        recipe=of.digest("index", corpus=corpus_digest), corpus="tiny", corpus_digest=corpus_digest, documents=5, chunks=9, index=of.index,
-        embedder_version="1", dimensions=256, store_version="1", lancedb="0", data="lancedb", created_at="2026-01-01T00:00:00+00:00",
-    )  # fmt: skip
-
-
-def write(root: Path, of: RagConfig, evidence: dict[str, Any] | None = None) -> Release:
-    return write_release(root, of, PROMPTS, manifest(of), EVIDENCE if evidence is None else evidence)
-
-
-def test_a_release_loads_as_what_was_written(tmp_path: Path) -> None:
-    chosen = config()
-    written = write(tmp_path, chosen)
-    loaded = load_release(tmp_path, written.digest)
+def test_a_release_loads_as_what_was_written(storage_uri: str) -> None:
+    chosen = a_config()
+    written = write(at(storage_uri), chosen)
+    loaded = load_release(at(storage_uri), written.digest)
     assert loaded.digest == written.digest == config_digest(chosen, "c0ffee", PROMPTS)
     assert loaded.config == chosen.complete()
-    assert loaded.index == manifest(chosen)
-    assert loaded.evidence == EVIDENCE
+    assert loaded.index == a_manifest(chosen)
+    assert loaded.place == f"{storage_uri}/{written.digest}"
     choice = chosen.answer.prompt
     assert loaded.prompts.texts(choice) == PROMPTS.texts(choice)
-    assert loaded.prompts.folder == tmp_path / written.digest / "prompts"
-    assert releases(tmp_path) == [written.digest]
+    assert loaded.evidence == {} and loaded.newest_evidence == ""
+    assert releases(at(storage_uri)) == [written.digest]
 
 
-def test_the_sums_are_those_of_sha256sum_and_cover_every_file(tmp_path: Path) -> None:
-    folder = write(tmp_path, config()).folder
+def test_a_release_can_be_written_again_from_what_was_loaded(storage_uri: str, tmp_path: Path) -> None:
+    loaded = load_release(at(storage_uri), write(at(storage_uri), a_config()).digest)
+    copy = write_release(at(tmp_path / "copy"), loaded.config, loaded.prompts, loaded.index)
+    assert (copy.digest, copy.sums) == (loaded.digest, loaded.sums)
+
+
+def test_the_sums_are_those_of_sha256sum_and_cover_every_file_but_the_evidence(tmp_path: Path) -> None:
+    digest = write(at(tmp_path), a_config(), artefacts=ARTEFACTS).digest
+    folder = tmp_path / digest
+    prove(at(tmp_path), digest)
     lines = (folder / SUMS).read_text().splitlines()
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - {SUMS}
-    assert lines == [f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}" for name in sorted(files)]
-    assert {"config.yaml", "index.json", "evidence.json", "prompts/answer/general/v3.md"} <= files
+    proofs = {name for name in files if name.startswith("evidence/")}
+    assert len(proofs) == 1
+    assert lines == [f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}" for name in sorted(files - proofs)]
+    assert {"config.yaml", "index.json", "prompts/answer/general/v3.md", "artefacts/0123456789abcdef.json"} <= files
+    done = subprocess.run(["sha256sum", "--check", "--quiet", SUMS], cwd=folder, check=False)
+    assert done.returncode == 0
 
 
 def test_a_release_carries_only_prompts_that_it_can_reach(tmp_path: Path) -> None:
-    folder = write(tmp_path, config(by_domain=False)).folder
+    folder = tmp_path / write(at(tmp_path), a_config(by_domain=False)).digest
     assert [path.relative_to(folder).as_posix() for path in folder.rglob("*.md")] == ["prompts/answer/general/v3.md"]
 
 
-def test_a_release_that_is_there_already_is_kept_as_it_is(tmp_path: Path) -> None:
-    first = write(tmp_path, config())
-    again = write(tmp_path, config(), {"golden": "another"})
-    assert again.digest == first.digest
-    assert again.evidence == EVIDENCE
+def test_artefacts_are_carried_and_loaded_back(storage_uri: str) -> None:
+    digest = write(at(storage_uri), a_config(), artefacts=ARTEFACTS).digest
+    assert load_release(at(storage_uri), digest).artefacts == ARTEFACTS
+    with pytest.raises(IntegrityError, match="is there with another artefact 'fedcba9876543210.safetensors'"):
+        write(at(storage_uri), a_config(), artefacts=ARTEFACTS | {"fedcba9876543210.safetensors": b"other"})
+
+
+@pytest.mark.parametrize("name", ["weights.json", "0123456789abcdef.pkl", "../0123456789abcdef.json", "0123456789abcdef.json.exe"])
+def test_an_artefact_is_named_by_a_digest_and_one_of_two_kinds(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DataError, match="does not name an artefact"):
+        write(at(tmp_path), a_config(), artefacts={name: b""})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_release_that_is_there_already_is_kept_as_it_is(storage_uri: str) -> None:
+    first = write(at(storage_uri), a_config())
+    rebuilt = a_manifest(a_config()).model_copy(update={"created_at": "2026-02-02T00:00:00+00:00"})
+    again = write_release(at(storage_uri), a_config(), PROMPTS, rebuilt)
+    assert (again.digest, again.sums) == (first.digest, first.sums)
+    assert again.index.created_at == "2026-01-01T00:00:00+00:00"
 
 
 def test_a_different_configuration_corpus_or_prompt_is_a_different_release(tmp_path: Path) -> None:
-    chosen = config()
-    digests = {write(tmp_path, chosen).digest, write(tmp_path, config(7)).digest, write(tmp_path, config(by_domain=False)).digest}
-    digests.add(write_release(tmp_path, chosen, PROMPTS, manifest(chosen, "another"), {}).digest)
+    chosen, storage = a_config(), at(tmp_path)
+    digests = {write(storage, chosen).digest, write(storage, a_config(7)).digest, write(storage, a_config(by_domain=False)).digest}
+    digests.add(write_release(storage, chosen, PROMPTS, a_manifest(chosen, "another")).digest)
     assert len(digests) == 4
 
 
@@ -86,190 +92,154 @@ def _every_file(folder: Path) -> list[Path]:
 
 
 def test_one_byte_changed_anywhere_is_noticed_and_the_file_is_named(tmp_path: Path) -> None:
-    folder = write(tmp_path, config(by_domain=False)).folder
-    for path in _every_file(folder):
+    storage = at(tmp_path)
+    digest = write(storage, a_config(by_domain=False), artefacts=ARTEFACTS).digest
+    prove(storage, digest)
+    files = _every_file(tmp_path / digest)
+    assert len(files) == 7
+    for path in files:
         good = path.read_bytes()
         for place in (0, len(good) // 2, len(good) - 1):
             for flip in (0x01, 0x80):
                 path.write_bytes(good[:place] + bytes([good[place] ^ flip]) + good[place + 1 :])
-                with pytest.raises(IntegrityError, match=SUMS if path.name == SUMS else path.name):
-                    load_release(tmp_path, folder.name)
+                with pytest.raises(IntegrityError, match=path.name):
+                    load_release(storage, digest)
         path.write_bytes(good)
-    load_release(tmp_path, folder.name)
+    load_release(storage, digest)
 
 
-def test_a_file_too_many_or_too_few_is_noticed(tmp_path: Path) -> None:
-    folder = write(tmp_path, config(by_domain=False)).folder
-    (folder / "prompts" / "extra.md").write_text("x")
-    with pytest.raises(IntegrityError, match=r"'prompts/extra.md' is not listed in"):
-        load_release(tmp_path, folder.name)
-    (folder / "prompts" / "extra.md").unlink()
-    (folder / "evidence.json").unlink()
-    with pytest.raises(IntegrityError, match=r"'evidence.json' is missing though listed"):
-        load_release(tmp_path, folder.name)
+def test_a_file_too_many_or_too_few_is_noticed(storage_uri: str) -> None:
+    storage = at(storage_uri)
+    digest = write(storage, a_config(by_domain=False), artefacts=ARTEFACTS).digest
+    for extra in ("prompts/extra.md", "artefacts/extra.json", "evidence.json"):
+        storage.put(f"{digest}/{extra}", b"x")
+        with pytest.raises(IntegrityError, match=f"'{extra}' is not listed in"):
+            load_release(storage, digest)
+        storage.delete(f"{digest}/{extra}")
+    storage.delete(f"{digest}/artefacts/0123456789abcdef.json")
+    with pytest.raises(IntegrityError, match=r"'artefacts/0123456789abcdef.json' is missing though listed"):
+        load_release(storage, digest)
+
+
+def test_a_release_without_sums_is_not_whole(storage_uri: str) -> None:
+    storage = at(storage_uri)
+    digest = write(storage, a_config()).digest
+    storage.delete(f"{digest}/{SUMS}")
+    assert releases(storage) == []
+    with pytest.raises(IntegrityError, match=f"{digest} has no SHA256SUMS; it is not a whole release"):
+        load_release(storage, digest)
+
+
+def _seal(folder: Path) -> None:
+    files = [path for path in _every_file(folder) if path.name != SUMS and path.parent.name != "evidence"]
+    sums = "".join(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder).as_posix()}\n" for path in files)
+    (folder / SUMS).write_text(sums)
 
 
 def test_a_forged_release_with_right_sums_does_not_hash_to_its_name(tmp_path: Path) -> None:
-    folder = write(tmp_path, config()).folder
+    digest = write(at(tmp_path), a_config()).digest
+    folder = tmp_path / digest
     data = yaml.safe_load((folder / "config.yaml").read_text())
     data["retrieve"]["top_k"] = 7
     (folder / "config.yaml").write_text(yaml.safe_dump(data))
-    files = [path for path in _every_file(folder) if path.name != SUMS]
-    sums = "".join(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder).as_posix()}\n" for path in files)
-    (folder / SUMS).write_text(sums)
+    _seal(folder)
     with pytest.raises(IntegrityError, match="hashes to"):
-        load_release(tmp_path, folder.name)
+        load_release(at(tmp_path), digest)
+
+
+def test_what_the_digest_does_not_cover_is_bound_to_by_the_evidence(tmp_path: Path) -> None:
+    storage = at(tmp_path)
+    digest = write(storage, a_config()).digest
+    proof = prove(storage, digest)
+    path = tmp_path / digest / "index.json"
+    path.write_text(path.read_text().replace('"chunks": 9', '"chunks": 8'))
+    _seal(tmp_path / digest)
+    for evidence in (None, proof):
+        with pytest.raises(IntegrityError, match="proves a release with other files"):
+            load_release(storage, digest, evidence=evidence)
 
 
 def test_a_release_renamed_is_not_that_release(tmp_path: Path) -> None:
-    folder = write(tmp_path, config()).folder
-    folder.rename(tmp_path / "0123456789abcdef")
+    (tmp_path / write(at(tmp_path), a_config()).digest).rename(tmp_path / "0123456789abcdef")
     with pytest.raises(IntegrityError, match="hashes to"):
-        load_release(tmp_path, "0123456789abcdef")
+        load_release(at(tmp_path), "0123456789abcdef")
 
 
-def test_an_unknown_release_is_an_error_that_names_those_known(tmp_path: Path) -> None:
+def test_an_unknown_release_is_an_error_that_names_those_known(storage_uri: str) -> None:
     with pytest.raises(DataError, match="Known: none"):
-        load_release(tmp_path, "abc")
-    digest = write(tmp_path, config()).digest
+        load_release(at(storage_uri), "abc")
+    digest = write(at(storage_uri), a_config()).digest
     with pytest.raises(DataError, match=f"Did you mean '{digest}'"):
-        load_release(tmp_path, digest[:-1])
+        load_release(at(storage_uri), digest[:-1])
+    for odd in ("../releases", f"{digest}/prompts", "", ".."):
+        with pytest.raises(DataError, match="No release"):
+            load_release(at(storage_uri), odd)
 
 
 def test_a_place_that_cannot_be_written_is_an_outage_with_its_name(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="file"):
-        write(tmp_path / "file", config())
+        write(at(tmp_path / "file"), a_config())
 
 
-# The child kills itself at its n-th file: replacing write_text is the only way to stop at a known place.
+# The child kills itself before its n-th write: replacing put_if is the only way to stop at a known place.
 KILLED = """
 import os, signal, sys
-import serving.release.bundle as module
-from pathlib import Path
-from tests.release.test_release import config, write
-real, calls = module.write_text, [0]
-def deadly(path, text):
-    real(path, text)
+from tests.support.releasing import a_config, at, write
+storage, calls = at(sys.argv[1]), [0]
+real = storage.put_if
+def deadly(key, data, *, expected):
     calls[0] += 1
     if calls[0] == int(sys.argv[2]):
         os.kill(os.getpid(), signal.SIGKILL)
-module.write_text = deadly
-write(Path(sys.argv[1]), config())
+    return real(key, data, expected=expected)
+storage.put_if = deadly
+write(storage, a_config(by_domain=False))
 """
 
 
-def test_a_writer_killed_at_any_file_leaves_no_release_and_the_next_one_clears_up(tmp_path: Path) -> None:
-    for files in (1, 4):
-        code = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), str(files)], cwd=REPOSITORY, check=False).returncode
+def test_a_writer_killed_before_any_file_leaves_no_release_and_the_next_one_makes_it_whole(storage_uri: str) -> None:
+    for files in (1, 3, 4):  # of config.yaml, index.json, one prompt, SHA256SUMS
+        code = subprocess.run([sys.executable, "-c", KILLED, storage_uri, str(files)], cwd=REPOSITORY, check=False).returncode
         assert code == -signal.SIGKILL
-        assert releases(tmp_path) == []
-        assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == []
-    digest = write(tmp_path, config()).digest
-    assert [path.name for path in tmp_path.iterdir()] == [digest]
+        assert releases(at(storage_uri)) == []
+    whole = subprocess.run([sys.executable, "-c", KILLED, storage_uri, "9"], cwd=REPOSITORY, check=False)
+    assert whole.returncode == 0
+    [digest] = releases(at(storage_uri))
+    load_release(at(storage_uri), digest)
 
 
-def _write_one(root: str) -> str:
-    return write(Path(root), config()).digest
+def test_what_was_left_and_does_not_make_the_release_gets_no_sums(storage_uri: str) -> None:
+    storage = at(storage_uri)
+    digest = config_digest(a_config(), "c0ffee", PROMPTS)
+    storage.put(f"{digest}/config.yaml", b"retrieve: {top_k: 9}\n")
+    with pytest.raises(IntegrityError, match="hashes to"):
+        write(storage, a_config())
+    assert releases(storage) == []
 
 
-def _pool() -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(3, mp_context=multiprocessing.get_context("spawn"))
-
-
-def test_writers_at_the_same_time_make_one_whole_release(tmp_path: Path) -> None:
-    with ThreadPoolExecutor(8) as threads:
-        digests = set(threads.map(_write_one, [str(tmp_path)] * 24))
-    [digest] = digests
-    assert [path.name for path in tmp_path.iterdir()] == [digest]
-    load_release(tmp_path, digest)
-
-
-def test_a_channel_points_at_a_release_and_remembers_those_before(tmp_path: Path) -> None:
-    one, two = (write(tmp_path, config(k)).digest for k in (1, 2))
-    with pytest.raises(DataError, match="touchstone promote --channel dev"):
-        read_channel(tmp_path, "dev")
-    assert point_channel(tmp_path, "dev", one).revision == 1
-    assert point_channel(tmp_path, "dev", two).history == (one,)
-    back = point_channel(tmp_path, "dev", one)
-    assert (back.stable, back.revision, back.history) == (one, 3, (two, one))
-    assert point_channel(tmp_path, "dev", one) == back
-    assert read_channel(tmp_path, "dev") == back
-
-
-def test_a_channel_never_points_at_what_is_not_there_or_not_whole(tmp_path: Path) -> None:
-    good = write(tmp_path, config(1)).digest
-    bad = write(tmp_path, config(2))
-    (bad.folder / "config.yaml").write_text("{}")
-    before = point_channel(tmp_path, "dev", good)
-    for digest in ("none", bad.digest):
-        with pytest.raises(TouchstoneError):
-            point_channel(tmp_path, "dev", digest)
-    assert read_channel(tmp_path, "dev") == before
-
-
-def test_an_expectation_that_no_longer_holds_changes_nothing(tmp_path: Path) -> None:
-    one, two, three = (write(tmp_path, config(k)).digest for k in (1, 2, 3))
-    with pytest.raises(DataError, match="points at nothing"):
-        point_channel(tmp_path, "dev", one, expected=two)
-    point_channel(tmp_path, "dev", one, expected="")
-    point_channel(tmp_path, "dev", two, expected=one)
-    with pytest.raises(DataError, match="look again"):
-        point_channel(tmp_path, "dev", three, expected=one)
-    assert read_channel(tmp_path, "dev").stable == two
-
-
-def test_an_unknown_channel_and_a_broken_one_are_told_apart(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"Did you mean 'prod'\?"):
-        read_channel(tmp_path, "prd")
-    path = tmp_path / "channels" / "dev.json"
-    path.parent.mkdir()
-    for content in (b"", b"{}", b"\xff", b'{"name": "dev", "stable": "x", "odd": 1}'):
-        path.write_bytes(content)
-        with pytest.raises(IntegrityError, match=r"dev\.json is not a channel") as caught:
-            read_channel(tmp_path, "dev")
-        assert "\n" not in str(caught.value)
-
-
-def _race(root: str, digests: list[str], worker: int) -> list[tuple[str, str]]:
-    """Try to move the channel on from wherever it is seen to be; returns the moves that were ours."""
-    won = []
-    for turn in range(6):
-        seen = read_channel(Path(root), "dev").stable
-        to = digests[(digests.index(seen) + 1 + (worker + turn) % (len(digests) - 1)) % len(digests)]
-        try:
-            point_channel(Path(root), "dev", to, expected=seen)
-            won.append((seen, to))
-        except DataError:
-            continue
-    return won
+def _write_one(place: str, worker: int) -> str:
+    """Write the release as a machine does that built the index at its own time."""
+    built = a_manifest(a_config()).model_copy(update={"created_at": f"2026-01-01T00:00:{worker:02}+00:00"})
+    return write_release(at(place), a_config(), PROMPTS, built).digest
 
 
 @pytest.mark.parametrize("kind", ["threads", "processes"])
-def test_racers_for_a_channel_leave_exactly_the_history_of_those_who_won(tmp_path: Path, kind: str) -> None:
-    digests = [write(tmp_path, config(k, by_domain=False)).digest for k in (1, 2, 3, 4)]
-    point_channel(tmp_path, "dev", digests[0])
-    with ThreadPoolExecutor(8) if kind == "threads" else _pool() as pool:
-        runs: list[Future[list[tuple[str, str]]]] = [pool.submit(_race, str(tmp_path), digests, worker) for worker in range(8)]
-        won = [move for run in runs for move in run.result()]
-    after = read_channel(tmp_path, "dev")
-    assert after.revision == len(won) + 1
-    trail = [*reversed(after.history), after.stable]  # the history is cut at 20
-    steps = list(itertools.pairwise(trail))
-    assert len(steps) == min(len(won), 20)
-    left = list(won)
-    for step in steps:
-        left.remove(step)  # each step in the history is some winner's move, and no move is there twice
-    assert len(left) == len(won) - len(steps)
+def test_writers_at_the_same_time_make_one_whole_release(storage_uri: str, kind: str) -> None:
+    context = multiprocessing.get_context("spawn")
+    with ThreadPoolExecutor(8) if kind == "threads" else ProcessPoolExecutor(2, mp_context=context) as pool:
+        digests = set(pool.map(_write_one, [storage_uri] * 8, range(8)))
+    [digest] = digests
+    assert releases(at(storage_uri)) == [digest]
+    load_release(at(storage_uri), digest)
 
 
-def test_a_reader_never_sees_half_a_channel(tmp_path: Path) -> None:
-    digests = [write(tmp_path, config(k, by_domain=False)).digest for k in (1, 2)]
-    point_channel(tmp_path, "dev", digests[0])
-    with ThreadPoolExecutor(2) as pool:
-        writing = pool.submit(lambda: [point_channel(tmp_path, "dev", digests[turn % 2]) for turn in range(60)])
-        seen = {read_channel(tmp_path, "dev").stable for _ in iter(writing.done, True)} | {read_channel(tmp_path, "dev").stable}
-        writing.result()
-    assert seen <= set(digests)
-    assert json.loads((tmp_path / "channels" / "dev.json").read_text())["revision"] == 60
-    assert {path.name for path in (tmp_path / "channels").iterdir()} == {"dev.json", "dev.lock"}
+def test_releases_are_listed_oldest_first(tmp_path: Path) -> None:
+    import os
+
+    digests = [write(at(tmp_path), a_config(k, by_domain=False)).digest for k in (1, 2, 3)]
+    for age, digest in enumerate(digests):
+        os.utime(tmp_path / digest / SUMS, (1_000_000 - age, 1_000_000 - age))
+    assert releases(at(tmp_path)) == digests[::-1]
+    shutil.rmtree(tmp_path / digests[0])
+    assert releases(at(tmp_path)) == digests[:0:-1]

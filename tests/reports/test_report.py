@@ -11,7 +11,7 @@ import pytest
 from harness.comparison.compare import compare_metric
 from harness.reports import write_kept_sweep, write_sweep
 from harness.reports.charts import figures
-from harness.reports.found import SweepFindings
+from harness.reports.findings import SweepFindings
 from harness.reports.page import markdown_table, weakest
 from harness.reports.plotly import Charts
 from harness.reports.record import record_sweep
@@ -20,7 +20,7 @@ from harness.results.report import CaseError, CaseResult, EvalReport, Header
 from harness.results.score import Score
 from harness.stats import holm
 from harness.sweep.experiment import Experiment, load_experiment
-from harness.sweep.folder import Begun, SweepFolder
+from harness.sweep.folder import SweepFolder, SweepRecord
 from harness.sweep.importance import importances
 from harness.sweep.journal import journal
 from harness.sweep.optimizer.pareto import undominated
@@ -84,7 +84,7 @@ def a_result(words: str = "30 days", experiment: Experiment = EXPERIMENT) -> Swe
 def kept(folder: Path, result: SweepResult) -> SweepFolder:
     where = SweepFolder(folder)
     asked = result.experiment.model_dump(mode="json")
-    where.begin(Begun(experiment=asked, golden_digest="g", corpus="c", corpus_digest="k"))
+    where.begin(SweepRecord(experiment=asked, golden_digest="g", corpus="c", corpus_digest="k"))
     for one in result.trials:
         where.keep(one)
     return where
@@ -125,7 +125,7 @@ def test_nothing_that_a_document_a_question_or_a_knob_says_gets_out_of_its_place
         replace(one, why=NASTY, values={**one.values, "answer.prompt.name": NASTY}, label=NASTY if one.label else "")
         for one in plain.trials
     )
-    finalists = tuple(replace(one, tried=trials[one.tried.number]) for one in plain.finalists)
+    finalists = tuple(replace(one, trial=trials[one.trial.number]) for one in plain.finalists)
     page = write_sweep(
         replace(plain, trials=trials, finalists=finalists, winner=finalists[1], reason=NASTY, ended=NASTY), tmp_path
     ).read_text()
@@ -332,7 +332,7 @@ def test_a_sweep_without_a_verdict_says_so_and_shows_what_is_known(tmp_path: Pat
     assert "No verdict yet: 4 of 20 trials are finished" in text and "touchstone sweep --resume" in text
     assert "wins" not in text and 'id="chart-history"' in text
     empty = SweepFolder(tmp_path / "empty")
-    empty.begin(where.begun())
+    empty.begin(where.record())
     assert "0 of 20 trials" in write_kept_sweep(empty.path, tmp_path / "none").page.read_text()
 
 

@@ -37,18 +37,20 @@ def test_what_the_page_says_to_type_does_it_again(world: World, places: str, mon
     before = world.touchstone("sweep", "small.yaml", "--no-tracking", "--json", "--trials", "2").json
     assert isinstance(before, dict)
     page = Path(before["report"])
-    again, ship = commands_of(page)
+    again, gate, ship = commands_of(page)
     assert not Path(again[1]).is_absolute()
     listed = re.findall("^    (touchstone .*)", page.with_suffix(".md").read_text(), re.MULTILINE)
-    assert [shlex.split(line)[1:] for line in listed] == [again, ship]
+    assert [shlex.split(line)[1:] for line in listed] == [again, gate, ship]
     found = world.touchstone(*again, "--no-tracking", "--json").json
     assert isinstance(found, dict)
     assert [found[name] for name in ("trials", "verdict", "values")] == [before[name] for name in ("trials", "verdict", "values")]
+    world.pass_gate(gate[gate.index("--config") + 1])  # makes the gate as well
+    assert world.touchstone(*gate).code == 0
     shipped = world.touchstone(*ship, "--json").json
     assert isinstance(shipped, dict)
     assert shipped["release"] == before["config_digest"]
     assert world.touchstone("report", page.parent.name, "--out", "elsewhere").code == 0
-    assert commands_of(world.root / "elsewhere/report.html") == [["sweep", "elsewhere/experiment.yaml"], ship]
+    assert commands_of(world.root / "elsewhere/report.html") == [["sweep", "elsewhere/experiment.yaml"], gate, ship]
 
 
 def test_the_champion_that_had_to_be_beaten_is_kept_beside_the_report(world: World) -> None:

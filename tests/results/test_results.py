@@ -48,7 +48,8 @@ def test_a_mean_is_over_the_scored_and_says_how_many_they_are() -> None:
     assert report.summary["token_f1"].count == 1
     assert report.outages == [FAILED]
     assert report.costs["usd"] == pytest.approx(0.0005)
-    assert report.costs["pro_share"] == 0.5
+    assert report.costs["pro_share"] == report.costs["tier_share.pro"] == 0.5
+    assert report.tier_shares == {"pro": 0.5}  # the other one was not routed
     assert report.times["answer"]["p50"] == 2.5
     assert report.simulated
 

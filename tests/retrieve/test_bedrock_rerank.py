@@ -12,6 +12,7 @@ from serving.pipeline.retrieve.bedrock import BedrockReranker
 from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.types import Chunk, Hit, Query
 from tests.doubles.bedrock import CREDENTIALS, BedrockDouble, Call, Refusal, Throttle
+from tests.support.parts import some_parts
 
 QUESTION = Query("blue whale song")
 TEXTS = {"a": "a red fox", "b": "the blue whale", "c": "a whale", "d": "song of the blue whale", "e": "a green whale"}
@@ -36,7 +37,7 @@ def reranker(double: BedrockDouble, **params: object) -> BedrockReranker:
     async def at_once(_: float) -> None: ...
 
     patience = Patience("bedrock:rerank", settings, sleep=at_once)
-    made = RERANKERS.build(Spec(name="bedrock", **params), settings=settings, store=None, embeddings=None, patience=patience)
+    made = RERANKERS.build(Spec(name="bedrock", **params), parts=some_parts(settings=settings), patience=patience)
     assert isinstance(made, BedrockReranker)
     return made
 

@@ -7,6 +7,7 @@ from serving.pipeline.registry import Spec
 from serving.pipeline.retrieve import FUSIONS
 from serving.pipeline.retrieve.minmax import minmax
 from serving.pipeline.types import Chunk, SourceRank
+from tests.support.parts import some_parts
 
 
 def found(**scores: float) -> list[ScoredChunk]:
@@ -14,7 +15,7 @@ def found(**scores: float) -> list[ScoredChunk]:
 
 
 def fuse(name, lists, k=10, **params):
-    return FUSIONS.build(Spec(name=name, **params)).join(lists, k)
+    return FUSIONS.build(Spec(name=name, **params), parts=some_parts()).join(lists, k)
 
 
 LISTS = {"vector": found(a=0.9, b=0.7, c=0.4), "keyword": found(c=12.0, d=6.0, a=2.0)}
@@ -40,7 +41,8 @@ def test_a_smaller_rrf_constant_lets_first_places_stand_out():
     lists = {"vector": found(a=1.0, b=0.9, c=0.8), "keyword": found(d=3.0, b=2.0, c=1.0)}
     assert fuse("rrf", lists, k=10)[0].chunk.id == "b"
     spec = Spec.model_validate({"name": "rrf", "k": 1})
-    ranked = FUSIONS.build(spec).join({"vector": found(a=1.0, b=0.9, x=0.8, c=0.7), "keyword": found(d=3.0, y=2.5, z=2.4, c=1.0)}, 10)
+    lists = {"vector": found(a=1.0, b=0.9, x=0.8, c=0.7), "keyword": found(d=3.0, y=2.5, z=2.4, c=1.0)}
+    ranked = FUSIONS.build(spec, parts=some_parts()).join(lists, 10)
     assert ranked[0].chunk.id == "a"  # 1/2 beats 1/5 + 1/5
 
 
@@ -74,7 +76,7 @@ def test_an_empty_list_takes_no_part(name):
 
 @pytest.mark.parametrize("name", FUSIONS.names())
 def test_no_more_than_k_are_returned(name):
-    assert [hit.chunk.id for hit in fuse(name, LISTS)][:2] == [hit.chunk.id for hit in FUSIONS.build(Spec(name=name)).join(LISTS, 2)]
+    assert [hit.chunk.id for hit in fuse(name, LISTS)][:2] == [hit.chunk.id for hit in fuse(name, LISTS, 2)]
 
 
 def test_equal_scores_and_a_list_of_one_count_in_full():

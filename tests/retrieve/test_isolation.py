@@ -9,8 +9,8 @@ from serving.pipeline.index import STORES
 from serving.pipeline.registry import Spec
 from serving.pipeline.retrieve import FUSIONS, RERANKERS, SEARCHERS
 from serving.pipeline.retrieve.retriever import Retriever
-from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.types import Document, Principal, Query
+from tests.support.parts import some_parts
 
 TEXT = "The bonus plan pays ten percent. The bonus is paid in March. Ask your manager about the bonus plan and its dates, please."
 
@@ -65,11 +65,12 @@ def company(request, make_store):
 @pytest.mark.parametrize("reranker", [name for name in RERANKERS.names() if name != "bedrock"])
 @pytest.mark.parametrize("searcher", SEARCHERS.names())
 async def test_a_principal_sees_all_that_is_theirs_and_nothing_else(company, embeddings, searcher, reranker, neighbours):
-    model = TwoTokens(embeddings)
+    fusion = FUSIONS.build(Spec(name="weighted"), parts=some_parts())
+    parts = some_parts(store=company, embeddings=TwoTokens(embeddings), fusion=fusion)
     retriever = Retriever(
         RetrieveConfig(candidates=100, top_k=100, neighbours=neighbours, duplicate_similarity=1.0),
-        searcher=SEARCHERS.build(Spec(name=searcher), store=company, embeddings=model, fusion=FUSIONS.build(Spec(name="weighted"))),
-        reranker=RERANKERS.build(Spec(name=reranker), store=company, embeddings=model, settings=PipelineSettings()),
+        searcher=SEARCHERS.build(Spec(name=searcher), parts=parts),
+        reranker=RERANKERS.build(Spec(name=reranker), parts=parts),
         store=company,
     )
     for who, (query, expected) in PRINCIPALS.items():

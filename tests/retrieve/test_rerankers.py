@@ -4,8 +4,8 @@ import pytest
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.registry import Spec
 from serving.pipeline.retrieve import RERANKERS, maxsim
-from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.types import Chunk, Hit, Query
+from tests.support.parts import some_parts
 
 QUERY = Query("red apple")
 LOCAL = [name for name in RERANKERS.names() if name != "bedrock"]  # that one is tried against its own double
@@ -37,8 +37,8 @@ class Letters:
 
 
 def build(name, store=None, embeddings=None, **params):
-    parts = {"store": store or Vectors(), "embeddings": embeddings or Letters({}), "settings": PipelineSettings()}
-    return RERANKERS.build(Spec(name=name, **params), **parts)
+    parts = some_parts(store=store or Vectors(), embeddings=embeddings or Letters({}))
+    return RERANKERS.build(Spec(name=name, **params), parts=parts)
 
 
 @pytest.mark.parametrize("name", LOCAL)

@@ -11,8 +11,8 @@ from serving.pipeline.retrieve import FUSIONS, RERANKERS, SEARCHERS
 from serving.pipeline.retrieve.duplicates import without_repeats
 from serving.pipeline.retrieve.neighbours import widen
 from serving.pipeline.retrieve.retriever import Retrieved, Retriever
-from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.types import Chunk, Document, Hit, Principal, Query
+from tests.support.parts import some_parts
 
 
 def hits(*texts):
@@ -122,7 +122,7 @@ class Scripted:
 
 
 def retriever(store, searcher, reranker="none", embeddings=None, **config):
-    built = RERANKERS.build(Spec(name=reranker), store=store, embeddings=embeddings, settings=PipelineSettings())
+    built = RERANKERS.build(Spec(name=reranker), parts=some_parts(store=store, embeddings=embeddings))
     return Retriever(RetrieveConfig(**config), searcher=searcher, reranker=built, store=store)
 
 
@@ -160,9 +160,8 @@ async def test_a_blank_question_retrieves_nothing_and_searches_nothing(handbook_
 
 
 async def test_the_same_question_retrieves_the_same(handbook_store, embeddings):
-    searcher = SEARCHERS.build(
-        Spec(name="hybrid"), store=handbook_store, embeddings=embeddings, fusion=FUSIONS.build(Spec(name="weighted"))
-    )
+    fusion = FUSIONS.build(Spec(name="weighted"), parts=some_parts())
+    searcher = SEARCHERS.build(Spec(name="hybrid"), parts=some_parts(store=handbook_store, embeddings=embeddings, fusion=fusion))
     runs = [await retriever(handbook_store, searcher, "mmr", top_k=3, neighbours=1).retrieve(Query("leave")) for _ in range(2)]
     assert runs[0] == runs[1]
     assert runs[0].hits

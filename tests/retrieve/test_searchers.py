@@ -4,17 +4,19 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from serving.pipeline.errors import ConfigError, ModelError
+from serving.pipeline.errors import ModelError
 from serving.pipeline.registry import Spec
 from serving.pipeline.retrieve import FUSIONS, SEARCHERS
 from serving.pipeline.text.stopwords import without_stop_words
 from serving.pipeline.types import Query
+from tests.support.parts import some_parts
 
 OPERATORS = ['"', "'", "AND", "OR", "NOT", "--", *"()+-*~^:\\/?{}[];%$&|\0"]
 
 
 def build(name, store, embeddings):
-    return SEARCHERS.build(Spec(name=name), store=store, embeddings=embeddings, fusion=FUSIONS.build(Spec(name="rrf")))
+    fusion = FUSIONS.build(Spec(name="rrf"), parts=some_parts())
+    return SEARCHERS.build(Spec(name=name), parts=some_parts(store=store, embeddings=embeddings, fusion=fusion))
 
 
 @pytest.mark.parametrize("name", SEARCHERS.names())
@@ -102,9 +104,10 @@ async def test_both_searches_of_hybrid_run_at_once(embeddings):
     assert await build("hybrid", Meeting(), embeddings).search(Query("leave"), 3) == []
 
 
-def test_hybrid_without_a_fusion_is_a_mistake_of_the_config(handbook_store, embeddings):
-    with pytest.raises(ConfigError, match=r"retrieve\.fusion"):
-        SEARCHERS.build(Spec(name="hybrid"), store=handbook_store, embeddings=embeddings)
+async def test_parts_without_what_a_searcher_needs_say_what_is_missing(handbook_store, embeddings):
+    searcher = SEARCHERS.build(Spec(name="hybrid"), parts=some_parts(store=handbook_store, embeddings=embeddings))
+    with pytest.raises(AttributeError, match=r"'join' is asked of the fusion, which these parts lack\. Give it: Parts\(…, fusion=…\)"):
+        await searcher.search(Query("leave"), 3)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +135,7 @@ async def test_stop_words_can_be_kept(embeddings):
 
     for choice, expected in (("keep", "What is leave?"), ("drop", "leave?")):
         store = Listening()
-        searcher = SEARCHERS.build(Spec(name="keyword", stop_words=choice), store=store, embeddings=embeddings)
+        searcher = SEARCHERS.build(Spec(name="keyword", stop_words=choice), parts=some_parts(store=store))
         await searcher.search(Query("What is leave?"), 3)
         assert store.text == expected
 

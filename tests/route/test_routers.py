@@ -8,6 +8,7 @@ from serving.pipeline.registry import Spec
 from serving.pipeline.route import ROUTERS
 from serving.pipeline.route.features import domain_shares, features, flatness, parts
 from serving.pipeline.types import Chunk, Hit, Query
+from tests.support.parts import some_parts
 
 
 def hits(*pairs):
@@ -15,7 +16,7 @@ def hits(*pairs):
 
 
 def route(text, found=(), name="rules", **params):
-    return ROUTERS.build(Spec(name=name, **params)).route(Query(text), found)
+    return ROUTERS.build(Spec(name=name, **params), parts=some_parts()).route(Query(text), found)
 
 
 SIMPLE = "How many days of annual leave do I have?"
@@ -37,9 +38,16 @@ def test_always_is_always_the_same(tier):
     assert {route(text, name="always", tier=tier).tier for text in (SIMPLE, HARD, "")} == {tier}
 
 
-def test_a_tier_that_does_not_exist_is_a_mistake_of_the_config():
-    with pytest.raises(ConfigError, match="tier"):
-        route(SIMPLE, name="always", tier="max")
+@pytest.mark.parametrize("field", ["tier", "simple", "complex"])
+def test_a_tier_that_does_not_exist_is_a_mistake_of_the_config(field):
+    name = "always" if field == "tier" else "rules"
+    with pytest.raises(ConfigError, match=rf"route\.router\.{field}: no tier 'max' in answer\.models\. Known: lite, pro\."):
+        RagConfig.parse({"route": {"router": {"name": name, field: "max"}}})
+
+
+def test_the_rules_choose_between_any_two_tiers():
+    assert (route(SIMPLE, simple="nano").tier, route(HARD, complex="max").tier) == ("nano", "max")
+    assert route(SIMPLE, hits(("legal", 1.0)), complex="max").tier == "max"
 
 
 def test_a_simple_question_is_lite_and_a_hard_one_pro():

@@ -10,7 +10,7 @@ from moto.server import ThreadedMotoServer
 
 from harness.settings import HarnessSettings
 from harness.stage_store.layered import LayeredStageStore
-from harness.stage_store.objects import ObjectStageStore
+from harness.stage_store.objects import BucketStageStore
 from harness.stage_store.open import open_stage_store
 from harness.stage_store.sqlite import SqliteStageStore
 from serving.pipeline.errors import ConfigError, StoreError
@@ -58,7 +58,7 @@ def test_what_one_machine_keeps_another_finds(s3: str, bucket: str, tmp_path: Pa
 
 
 def test_the_first_value_of_a_key_stays_whoever_wrote_it(s3: str, bucket: str, tmp_path: Path) -> None:
-    stores = [ObjectStageStore(bucket, places(s3, bucket, tmp_path)) for _ in range(8)]
+    stores = [BucketStageStore(bucket, places(s3, bucket, tmp_path)) for _ in range(8)]
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda pair: pair[1].put("answer", "k", str(pair[0]).encode()), enumerate(stores)))
     seen = {store.get("answer", "k") for store in stores}
@@ -68,17 +68,17 @@ def test_the_first_value_of_a_key_stays_whoever_wrote_it(s3: str, bucket: str, t
 
 
 def test_a_machine_that_lost_the_race_does_not_keep_its_own_value(s3: str, bucket: str, tmp_path: Path) -> None:
-    late = LayeredStageStore(SqliteStageStore(tmp_path), ObjectStageStore(bucket, places(s3, bucket, tmp_path)))
-    ObjectStageStore(bucket, places(s3, bucket, tmp_path)).put("answer", "k", b"first")
+    late = LayeredStageStore(SqliteStageStore(tmp_path), BucketStageStore(bucket, places(s3, bucket, tmp_path)))
+    BucketStageStore(bucket, places(s3, bucket, tmp_path)).put("answer", "k", b"first")
     late.put("answer", "k", b"second")
     assert late.get("answer", "k") == b"first"
 
 
 def test_what_was_fetched_once_is_read_without_the_bucket(s3: str, bucket: str, tmp_path: Path) -> None:
-    ObjectStageStore(bucket, places(s3, bucket, tmp_path)).put("answer", "k", b"value")
-    near = LayeredStageStore(SqliteStageStore(tmp_path), ObjectStageStore(bucket, places(s3, bucket, tmp_path)))
+    BucketStageStore(bucket, places(s3, bucket, tmp_path)).put("answer", "k", b"value")
+    near = LayeredStageStore(SqliteStageStore(tmp_path), BucketStageStore(bucket, places(s3, bucket, tmp_path)))
     assert near.get("answer", "k") == b"value"
-    cut_off = LayeredStageStore(SqliteStageStore(tmp_path), ObjectStageStore(bucket, places(DEAD, bucket, tmp_path)))
+    cut_off = LayeredStageStore(SqliteStageStore(tmp_path), BucketStageStore(bucket, places(DEAD, bucket, tmp_path)))
     assert cut_off.get("answer", "k") == b"value"
     cut_off.put("answer", "k", b"known already")
     with pytest.raises(StoreError, match=r"stage store s3://stages-.* is out of reach"):
@@ -87,13 +87,13 @@ def test_what_was_fetched_once_is_read_without_the_bucket(s3: str, bucket: str, 
 
 
 def test_a_bucket_that_is_not_there_or_not_named_is_told_with_its_mend(s3: str, bucket: str, tmp_path: Path) -> None:
-    missing = ObjectStageStore("s3://nowhere/at/all", places(s3, bucket, tmp_path))
+    missing = BucketStageStore("s3://nowhere/at/all", places(s3, bucket, tmp_path))
     with pytest.raises(StoreError, match="Make the bucket"):
         missing.put("answer", "k", b"value")
     with pytest.raises(StoreError, match="Make the bucket"):
         missing.get("answer", "k")
     with pytest.raises(ConfigError, match="names no bucket"):
-        ObjectStageStore("s3://", places(s3, bucket, tmp_path))
+        BucketStageStore("s3://", places(s3, bucket, tmp_path))
 
 
 def test_two_buckets_have_a_copy_each(tmp_path: Path) -> None:

@@ -10,13 +10,12 @@ from harness.golden.sets import Split, TuneSplit
 from harness.results.report import CaseError, CaseResult, EvalReport, Header
 from harness.results.score import Score
 from harness.sweep.cost.budget import Budget
-from harness.sweep.dispatcher import Dispatcher
-from harness.sweep.engines.base import Counted, Scored
+from harness.sweep.dispatcher import Dispatcher, FixedPrices
+from harness.sweep.engines.base import ScoredBlock, StoreCounts
 from harness.sweep.experiment import Experiment
 from harness.sweep.folder import SweepFolder
-from harness.sweep.progress import Progress
-from harness.sweep.run import starting_points
-from harness.sweep.search import Search, StartingPoint
+from harness.sweep.progress import Progress, SweepObserver
+from harness.sweep.search import Search, StartingPoint, starting_points
 from harness.sweep.trial import Trial
 from harness.tracking.memory import MemoryRun
 from serving.pipeline.config import RagConfig
@@ -58,7 +57,7 @@ class RuleEngine:
         self.dies_at = dies_at  # this block, and all that come after it
         self.asked: list[tuple[RagConfig, int]] = []  # and how many cases
         self.indexed: list[RagConfig] = []
-        self.counts: Counted = {}  # of the first index
+        self.counts: StoreCounts = {}  # of the first index
         self.running = self.most_running = 0
 
     async def start(self) -> None:
@@ -67,12 +66,12 @@ class RuleEngine:
     async def stop(self) -> None:
         """Nothing to do."""
 
-    async def index(self, config: RagConfig) -> Counted:
+    async def index(self, config: RagConfig) -> StoreCounts:
         """Remember it."""
         self.indexed.append(config)
         return self.counts if len(self.indexed) == 1 else {}
 
-    async def score(self, config: RagConfig, cases: Split) -> Scored:
+    async def score(self, config: RagConfig, cases: Split) -> ScoredBlock:
         """Score by the rule."""
         self.asked.append((config, len(cases.cases)))
         if self.dies_at is not None and len(self.asked) > self.dies_at:
@@ -93,13 +92,22 @@ class RuleEngine:
                 )
         about = (cases.golden, "g", cases.name, cases.digest, ("quality",))
         header = Header(config.model_dump(mode="json"), config.digest(), "i", "k", *about)
-        return Scored(EvalReport(header, tuple(rows)), {"answer": {"hits": 1, "misses": len(rows) - 1}})
+        return ScoredBlock(EvalReport(header, tuple(rows)), {"answer": {"hits": 1, "misses": len(rows) - 1}})
 
 
-def search(asked: Experiment, folder: Path, engine: RuleEngine | None = None, budget: Budget | None = None) -> Search:
+def search(
+    asked: Experiment,
+    folder: Path,
+    engine: RuleEngine | None = None,
+    budget: Budget | None = None,
+    prices: FixedPrices | None = None,
+    observer: SweepObserver | None = None,
+) -> Search:
     """A search over a folder."""
-    place, money = SweepFolder(folder), budget or Budget(asked.budget_usd, 0.0)
-    dispatcher = Dispatcher(engine or RuleEngine(), money, Progress(asked.trials, spent_usd=money.spent_usd), asked.block)
+    place, money = SweepFolder(folder), budget or Budget(asked.budget_usd)
+    progress = Progress(asked.trials, spent_usd=money.spent_usd)
+    told = observer or SweepObserver()
+    dispatcher = Dispatcher(engine or RuleEngine(), prices or FixedPrices(), money, progress, asked.block, told)
     return Search(asked, dispatcher, place, MemoryRun("sweep", "r"), earlier=place.finished())
 
 

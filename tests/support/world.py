@@ -64,6 +64,17 @@ class World:
         said = self.capture.readouterr()
         return Said(code, said.out, said.err)
 
+    def pass_gate(self, config: str = "") -> None:
+        """Hold a configuration (by default the newest sweep's winner) against a pull request's gate that everything passes."""
+        gate = self.root / "experiments" / "gates" / "pull_request.yaml"
+        if not gate.exists():
+            gate.parent.mkdir(parents=True, exist_ok=True)
+            rules = [{"id": "errors", "rule": "errors"}]
+            gate.write_text(yaml.safe_dump({"name": "pull_request", "golden": "tiny/v1", "metrics": ["quality"], "rules": rules}))
+        winners = sorted(self.root.glob("*/sweeps/*/winner.yaml"), key=lambda path: path.stat().st_mtime)
+        said = self.touchstone("gate", "--config", config or str(winners[-1]))
+        assert said.code == 0, said.out + said.err
+
 
 def furnish(root: Path) -> None:
     """Write the documents, the golden set (unsealed), a configuration and an experiment."""

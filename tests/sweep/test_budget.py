@@ -8,16 +8,19 @@ from hypothesis import strategies as st
 
 from harness.golden.sets import HoldoutSplit, Split
 from harness.results.report import CaseError, CaseResult, EvalReport
-from harness.sweep.cost.budget import Budget, OverBudget, Reservation, Spending, SpendingFile, spent
-from harness.sweep.engines.base import Counted, Scored, WorkerDied
-from harness.sweep.run import Sweep
+from harness.sweep.cost.budget import Budget, OverBudget, Reservation, Spending, SpendingFile, report_usd
+from harness.sweep.dispatcher import FixedPrices
+from harness.sweep.engines.base import ScoredBlock, StoreCounts, WorkerDied
+from harness.sweep.run import prove
 from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import ConfigError, DataError, InfrastructureError
 from serving.pipeline.types import StageRecord, Usage
 from tests.support.making import a_case, a_trace
-from tests.support.sweeping import RuleEngine, experiment, search, searched, smooth, tune
+from tests.support.sweeping import RuleEngine, experiment, search, searched, smooth
 
 CASE_USD = 0.01
+PRICES = FixedPrices(CASE_USD)
+INDEXED = FixedPrices(CASE_USD, 1.0)
 
 
 class PricedEngine(RuleEngine):
@@ -25,7 +28,7 @@ class PricedEngine(RuleEngine):
 
     paid = 0.0
 
-    async def score(self, config: RagConfig, cases: Split) -> Scored:
+    async def score(self, config: RagConfig, cases: Split) -> ScoredBlock:
         scored = await super().score(config, cases)
         rows = [replace(row, trace=self._billed(row, config)) for row in scored.report.rows]
         return replace(scored, report=EvalReport(scored.report.header, tuple(rows)))
@@ -45,7 +48,7 @@ class DeadlyEngine(PricedEngine):
         self.deaths = deaths
         self.died = 0
 
-    async def score(self, config: RagConfig, cases: Split) -> Scored:
+    async def score(self, config: RagConfig, cases: Split) -> ScoredBlock:
         if self.died < self.deaths:
             self.died += 1
             raise WorkerDied("It was hot.")
@@ -62,22 +65,22 @@ def holdout(count: int = 6) -> HoldoutSplit:
     steps=st.lists(st.tuples(st.integers(1, 9), st.floats(0.0, 1.0), st.booleans()), max_size=60),
 )
 def test_what_is_spent_and_on_its_way_never_passes_the_limit(limit: float, reserve: float, steps: list[tuple[int, float, bool]]) -> None:
-    budget = Budget(limit, 0.1, reserve)
+    budget = Budget(limit, reserve)
     away: list[Reservation] = []
     for cases, share, come_back in steps:
         if come_back and away:
             sent = away.pop(0)
-            budget.back(sent, sent.usd * share)
+            budget.settle(sent, sent.usd * share)
         else:
             try:
-                away.append(budget.take(cases * budget.case_usd))
+                away.append(budget.reserve(cases * 0.1))
             except OverBudget:
-                assert budget.spent_usd + budget.away_usd + cases * 0.1 > limit - reserve  # it refuses nothing that fits
-        assert budget.spent_usd + budget.away_usd <= max(0.0, limit - reserve) + 1e-9
+                assert budget.spent_usd + budget.reserved_usd + cases * 0.1 > limit - reserve  # it refuses nothing that fits
+        assert budget.spent_usd + budget.reserved_usd <= max(0.0, limit - reserve) + 1e-9
     for sent in away:
-        budget.back(sent, None)
+        budget.settle(sent, None)
     assert budget.spent_usd <= max(0.0, limit - reserve) + 1e-9
-    assert budget.away_usd == 0
+    assert budget.reserved_usd == 0
 
 
 @pytest.mark.parametrize("workers", [1, 4])
@@ -85,7 +88,7 @@ def test_what_is_spent_and_on_its_way_never_passes_the_limit(limit: float, reser
 def test_a_search_with_several_workers_never_spends_more_than_its_budget(budget: float, workers: int, tmp_path: Path) -> None:
     asked = experiment(budget_usd=budget, trials=30)
     engine = PricedEngine(workers=workers)
-    made = search(asked, tmp_path, engine, Budget(budget, CASE_USD))
+    made = search(asked, tmp_path, engine, Budget(budget), PRICES)
     trials = searched(made)
     assert engine.paid <= budget
     assert engine.paid == pytest.approx(made.dispatcher.budget.spent_usd)
@@ -97,50 +100,51 @@ def test_a_search_with_several_workers_never_spends_more_than_its_budget(budget:
 def test_the_reserve_pays_for_the_proof(tmp_path: Path) -> None:
     asked = experiment(budget_usd=0.6, trials=20, finalists=2)
     engine = PricedEngine(workers=2)
-    made = search(asked, tmp_path, engine, Budget(0.6, CASE_USD, reserve_usd=3 * 6 * CASE_USD))
-    result = asyncio.run(Sweep(made).run(tune(), holdout))
-    assert result.ended
-    assert len(result.finalists) == 3
+    made = search(asked, tmp_path, engine, Budget(0.6, proof_usd=3 * 6 * CASE_USD), PRICES)
+    trials = searched(made)
+    finalists = asyncio.run(prove(made, trials, holdout()))
+    assert made.ended
+    assert len(finalists) == 3
     assert engine.paid <= 0.6
-    assert result.spent_usd == pytest.approx(engine.paid)
+    assert made.dispatcher.budget.spent_usd == pytest.approx(engine.paid)
 
 
 def test_a_budget_too_small_for_the_base_says_what_it_takes(tmp_path: Path) -> None:
     asked = experiment(budget_usd=0.02)
     with pytest.raises(ConfigError, match=r"\$0.02 may not even pay for the base, the proof on the holdout included \(up to \$0.0100\)"):
-        searched(search(asked, tmp_path, PricedEngine(), Budget(0.02, CASE_USD, reserve_usd=0.01)))
+        searched(search(asked, tmp_path, PricedEngine(), Budget(0.02, proof_usd=0.01), PRICES))
 
 
-def test_whoever_finds_the_purse_empty_waits_for_others_to_come_back_cheaper() -> None:
+def test_a_reservation_that_does_not_fit_waits_for_others_to_come_back_cheaper() -> None:
     async def story() -> list[str]:
-        budget, told = Budget(1.0, 0.1), []
+        budget, told = Budget(1.0), []
 
         async def late() -> None:
-            sent = await budget.send(5)
+            sent = await budget.reserve_cases(5, 0.1)
             told.append("sent")
-            budget.back(sent, 0.5)
+            budget.settle(sent, 0.5)
 
-        first = await budget.send(8)
+        first = await budget.reserve_cases(8, 0.1)
         task = asyncio.create_task(late())
         await asyncio.sleep(0)
         assert told == []
-        budget.back(first, 0.4)
+        budget.settle(first, 0.4)
         await task
         with pytest.raises(OverBudget):  # 0.9 is spent, and nobody is on the way
-            await budget.send(2)
+            await budget.reserve_cases(2, 0.1)
         return told
 
     assert asyncio.run(story()) == ["sent"]
 
 
 def test_work_that_never_came_back_counts_at_its_most_in_the_next_process_too(tmp_path: Path) -> None:
-    budget = Budget(1.0, 0.1, ledger=SpendingFile(tmp_path))
-    budget.back(budget.take(0.3), 0.2)
-    budget.take(0.5)  # and the process is killed
-    again = Budget(1.0, 0.1, ledger=SpendingFile(tmp_path))
+    budget = Budget(1.0, ledger=SpendingFile(tmp_path))
+    budget.settle(budget.reserve(0.3), 0.2)
+    budget.reserve(0.5)  # and the process is killed
+    again = Budget(1.0, ledger=SpendingFile(tmp_path))
     assert again.spent_usd == pytest.approx(0.7)
     with pytest.raises(OverBudget):
-        again.take(0.4)
+        again.reserve(0.4)
 
 
 def test_a_ledger_that_was_damaged_is_told(tmp_path: Path) -> None:
@@ -158,90 +162,95 @@ def test_a_ledger_that_cannot_be_read_is_told(tmp_path: Path) -> None:
 
 def test_cases_that_a_worker_died_over_count_at_their_most_and_again_at_their_price(tmp_path: Path) -> None:
     engine = DeadlyEngine(deaths=2)
-    made = search(experiment(trials=1), tmp_path, engine, Budget(None, CASE_USD))
+    made = search(experiment(trials=1), tmp_path, engine, Budget(), PRICES)
     searched(made)
     assert made.dispatcher.budget.spent_usd == pytest.approx(engine.paid + 2 * 5 * CASE_USD)
 
 
 def test_cases_that_kill_every_worker_count_each_time_in_every_process(tmp_path: Path) -> None:
     for times in (1, 2):
-        made = search(experiment(trials=1), tmp_path, DeadlyEngine(deaths=9), Budget(10.0, CASE_USD, ledger=SpendingFile(tmp_path)))
+        made = search(experiment(trials=1), tmp_path, DeadlyEngine(deaths=9), Budget(10.0, ledger=SpendingFile(tmp_path)), PRICES)
         with pytest.raises(InfrastructureError, match="A worker died 3 times over the same 5 cases. It was hot."):
             searched(made)
         assert SpendingFile(tmp_path).read().usd == pytest.approx(times * 3 * 5 * CASE_USD)
 
 
 def test_cases_are_not_sent_again_where_the_budget_does_not_pay_for_another_death(tmp_path: Path) -> None:
-    engine, budget = DeadlyEngine(deaths=2), Budget(2.5 * 5 * CASE_USD, CASE_USD)
+    engine, budget = DeadlyEngine(deaths=2), Budget(2.5 * 5 * CASE_USD)
     with pytest.raises(ConfigError, match="may not even pay for the base"):
-        searched(search(experiment(trials=1, budget_usd=budget.limit_usd), tmp_path, engine, budget))
+        searched(search(experiment(trials=1, budget_usd=budget.limit_usd), tmp_path, engine, budget, PRICES))
     assert engine.died == 2
     assert budget.spent_usd == pytest.approx(2 * 5 * CASE_USD)
 
 
 def test_an_index_whose_builder_died_is_paid_for_each_time(tmp_path: Path) -> None:
     class Torn(PricedEngine):
-        async def index(self, config: RagConfig) -> Counted:
+        async def index(self, config: RagConfig) -> StoreCounts:
             if len(self.indexed) < 2:
                 self.indexed.append(config)
                 raise WorkerDied("It was hot.")
             return await super().index(config)
 
-    engine, budget = Torn(), Budget(10.0, 0.0, index_usd=1.0)
-    searched(search(experiment(trials=1), tmp_path, engine, budget))
+    engine, budget = Torn(), Budget(10.0)
+    searched(search(experiment(trials=1), tmp_path, engine, budget, FixedPrices(0.0, 1.0)))
     assert budget.spent_usd == pytest.approx(3.0 + engine.paid)
 
 
 def test_an_index_is_paid_for_once(tmp_path: Path) -> None:
     asked = experiment(trials=4)
-    budget = Budget(10.0, CASE_USD, index_usd=1.0, ledger=SpendingFile(tmp_path / "money"))
-    made = search(asked, tmp_path, PricedEngine(), budget)
+    budget = Budget(10.0, ledger=SpendingFile(tmp_path / "money"))
+    made = search(asked, tmp_path, PricedEngine(), budget, INDEXED)
     searched(made)
     assert 1.0 < budget.spent_usd < 2.0  # all trials stand on one index
-    assert not Budget(10.0, CASE_USD, index_usd=1.0, ledger=SpendingFile(tmp_path / "money")).owes(asked.config.digest("index"))
+    assert SpendingFile(tmp_path / "money").read().indexes == (asked.config.digest("index"),)  # also in the next process
 
 
 def test_an_index_that_was_not_paid_for_is_still_owed_in_the_next_process(tmp_path: Path) -> None:
-    budget = Budget(1.0, 0.1, index_usd=2.0, ledger=SpendingFile(tmp_path))
+    async def built(budget: Budget) -> None:
+        async with budget.index("i", 2.0):
+            pass
+
+    budget = Budget(1.0, ledger=SpendingFile(tmp_path))
     with pytest.raises(OverBudget):
-        asyncio.run(budget.send_index("i"))
-    budget.back(budget.take(0.1), 0.1)  # and the ledger is written
-    assert Budget(5.0, 0.1, index_usd=2.0, ledger=SpendingFile(tmp_path)).owes("i")
+        asyncio.run(built(budget))
+    budget.settle(budget.reserve(0.1), 0.1)  # and the ledger is written
+    again = Budget(5.0, ledger=SpendingFile(tmp_path))
+    asyncio.run(built(again))
+    assert again.spent_usd == pytest.approx(2.1)
 
 
 def test_an_index_whose_building_was_cut_off_is_paid_for_again(tmp_path: Path) -> None:
     class Torn(PricedEngine):
-        async def index(self, config: RagConfig) -> Counted:
+        async def index(self, config: RagConfig) -> StoreCounts:
             raise InfrastructureError("the embedding model is gone")
 
     asked = experiment(trials=2)
     with pytest.raises(InfrastructureError):
-        searched(search(asked, tmp_path, Torn(), Budget(10.0, CASE_USD, index_usd=1.0, ledger=SpendingFile(tmp_path))))
-    again = Budget(10.0, CASE_USD, index_usd=1.0, ledger=SpendingFile(tmp_path))
-    assert (again.spent_usd, again.owes(asked.config.digest("index"))) == (1.0, True)
+        searched(search(asked, tmp_path, Torn(), Budget(10.0, ledger=SpendingFile(tmp_path)), INDEXED))
+    assert SpendingFile(tmp_path).read() == Spending(usd=1.0, indexes=())
 
 
 @pytest.mark.parametrize("built", [True, False])
 def test_whoever_needs_an_index_that_another_builds_waits_for_it(built: bool) -> None:
     async def story() -> list[str]:
-        budget, told = Budget(3.0, 0.1, index_usd=2.0), []
-        other = await budget.send(20)  # all but 1.0 are away, so the index waits for its money
+        budget, told = Budget(3.0), []
+        other = await budget.reserve_cases(20, 0.1)  # only 1.0 is left, so the index waits for its money
 
         async def build(name: str) -> None:
-            sent = await budget.send_index("i")
-            told.append(f"{name} {'pays' if sent else 'has it'}")
-            await asyncio.sleep(0)
-            if sent:
-                budget.index_back("i", sent, built=built)
+            async with budget.index("i", 2.0):
+                told.append(f"{name} {'pays' if budget.reserved_usd else 'has it'}")
+                await asyncio.sleep(0)
+                if not built:
+                    raise InfrastructureError("cut off")
 
         tasks = [asyncio.create_task(build("first"))]
         await asyncio.sleep(0)
         tasks.append(asyncio.create_task(build("second")))
         await asyncio.sleep(0)
         assert told == []
-        budget.back(other, 0.5)
-        found = await asyncio.gather(*tasks, return_exceptions=True)
-        return [*told, *("no money" for one in found if isinstance(one, OverBudget))]
+        budget.settle(other, 0.5)
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        return [*told, *("no money" for error in results if isinstance(error, OverBudget))]
 
     assert asyncio.run(story()) == ["first pays", "second has it" if built else "no money"]
 
@@ -253,30 +262,32 @@ def test_what_was_kept_costs_nothing_again() -> None:
         stages = tuple(StageRecord(name, "d", 1.0, {"kept_ms": 3.0} if name in kept else {}) for name in ("retrieve", "answer"))
         return EvalReport(None, (CaseResult(a_case(), trace=replace(a_trace(), usage=usage, stages=stages)),))  # type: ignore[arg-type]
 
-    assert spent(a_report()) == 0.75
-    assert spent(a_report("answer")) == 0.25
-    assert spent(a_report("retrieve")) == 0.5
-    assert spent(a_report("retrieve", "answer")) == 0
+    assert report_usd(a_report()) == 0.75
+    assert report_usd(a_report("answer")) == 0.25
+    assert report_usd(a_report("retrieve")) == 0.5
+    assert report_usd(a_report("retrieve", "answer")) == 0
 
 
 def test_a_case_that_failed_may_have_cost_the_most_and_one_that_was_refused_cost_nothing() -> None:
     failed = CaseResult(a_case(), error=CaseError("ModelError", "no text", infrastructure=True))
     refused = CaseResult(a_case(), error=CaseError("RequestError", "too long", infrastructure=False))
-    assert spent(EvalReport(None, (failed, refused)), 0.25) == 0.25  # type: ignore[arg-type]
+    assert report_usd(EvalReport(None, (failed, refused)), 0.25) == 0.25  # type: ignore[arg-type]
 
 
 def test_a_case_dearer_than_was_thought_possible_makes_later_ones_count_as_much() -> None:
-    budget = Budget(10.0, 0.1)
+    budget = Budget(10.0)
     dear = replace(a_trace(), usage=(Usage("m", 1, 1, 0.4),))
     report = EvalReport(None, (CaseResult(a_case(), trace=dear),))  # type: ignore[arg-type]
-    budget.cost(report, 0.0)
-    assert budget.case_usd == 0.4
-    budget.cost(report, 0.5)
-    assert budget.case_usd == 0.9
-    for _ in range(2):
-        budget.take(0.9)
-    budget.cost(report, 5.0)  # of both blocks, for all that is known
-    assert budget.case_usd == 0.9
+    budget.block_usd(report, 0.0, case_usd=0.5)
+    assert budget.dearest_usd == 0  # as was thought
+    budget.block_usd(report, 0.0, case_usd=0.1)
+    assert budget.dearest_usd == 0.4
+    budget.block_usd(report, 0.5, case_usd=0.1)
+    assert budget.dearest_usd == 0.9
+    assert asyncio.run(budget.reserve_cases(2, 0.1)).usd == 1.8
+    budget.reserve(0.9)
+    budget.block_usd(report, 5.0, case_usd=0.1)  # of both blocks, for all that is known
+    assert budget.dearest_usd == 0.9
 
 
 def test_time_ends_a_search_between_two_trials_and_keeps_what_is_finished(tmp_path: Path) -> None:

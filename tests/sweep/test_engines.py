@@ -20,10 +20,10 @@ from harness.judges.base import Verdict
 from harness.results.report import EvalReport
 from harness.settings import HarnessSettings
 from harness.sweep.cost.budget import Budget
-from harness.sweep.dispatcher import Dispatcher
+from harness.sweep.dispatcher import Dispatcher, FixedPrices
 from harness.sweep.engines import ENGINES
-from harness.sweep.engines.base import Engine, Plan
-from harness.sweep.engines.worker import answer, failure, make_worker
+from harness.sweep.engines.base import Engine, WorkerPlan
+from harness.sweep.engines.worker import failure_text, make_worker, read_scored
 from harness.sweep.experiment import EngineChoice
 from harness.sweep.progress import Progress
 from harness.sweep.setup import connect_engine
@@ -41,8 +41,8 @@ engines = pytest.mark.parametrize("name", ["local", ray])
 
 
 @asynccontextmanager
-async def opened(name: str, workers: int, plan: Plan | None = None) -> AsyncIterator[Engine]:
-    plan = plan or Plan("tiny", METRICS)
+async def opened(name: str, workers: int, plan: WorkerPlan | None = None) -> AsyncIterator[Engine]:
+    plan = plan or WorkerPlan("tiny", METRICS)
     engine = connect_engine(EngineChoice(name=name, workers=workers), plan, make_worker(plan))  # type: ignore[arg-type]
     await engine.start()
     try:
@@ -51,8 +51,8 @@ async def opened(name: str, workers: int, plan: Plan | None = None) -> AsyncIter
         await engine.stop()
 
 
-def dispatcher(engine: Engine, budget: Budget) -> Dispatcher:
-    return Dispatcher(engine, budget, Progress(1), size=100)
+def dispatcher(engine: Engine, budget: Budget, case_usd: float = 0.0, index_usd: float = 0.0) -> Dispatcher:
+    return Dispatcher(engine, FixedPrices(case_usd, index_usd), budget, Progress(1), block=100)
 
 
 def tune() -> TuneSplit:
@@ -64,7 +64,7 @@ def scores(report: EvalReport) -> list[object]:
 
 
 def here(config: RagConfig) -> EvalReport:
-    return asyncio.run(make_worker(Plan("tiny", METRICS, store=False)).score(config, tune())).report
+    return asyncio.run(make_worker(WorkerPlan("tiny", METRICS, store=False)).score(config, tune())).report
 
 
 def processes(name: str) -> set[int]:
@@ -132,11 +132,11 @@ async def test_blocks_scored_at_the_same_time_count_every_question_to_the_store_
 @engines
 async def test_a_worker_that_is_killed_is_replaced_and_its_cases_are_scored_again(world: World, name: str) -> None:
     config = load_config(world.root / "tiny.yaml")
-    budget = Budget(None, 0.25)
+    budget = Budget()
     async with opened(name, 2) as engine:
         known = processes(name) if name == "ray" else set()  # the local engine's begin with their first cases
-        sent = dispatcher(engine, budget)
-        both = [asyncio.create_task(sent.block(config.replace({"retrieve.top_k": top_k}), tune(), "trial")) for top_k in (2, 3)]
+        sent = dispatcher(engine, budget, case_usd=0.25)
+        both = [asyncio.create_task(sent.score_block(config.replace({"retrieve.top_k": top_k}), tune(), "trial")) for top_k in (2, 3)]
         await until(lambda: len(processes(name)) >= 1)
         victims = processes(name)
         for victim in victims:
@@ -154,7 +154,7 @@ async def test_a_worker_that_is_killed_is_replaced_and_its_cases_are_scored_agai
 async def test_cases_that_kill_every_worker_end_the_sweep_with_a_clear_line(world: World) -> None:
     config = load_config(world.root / "tiny.yaml")
     async with opened("local", 2) as engine:
-        task = asyncio.create_task(dispatcher(engine, Budget(None, 0.0)).block(config, tune(), "trial"))
+        task = asyncio.create_task(dispatcher(engine, Budget()).score_block(config, tune(), "trial"))
         while not task.done():
             for victim in processes("local"):
                 os.kill(victim, signal.SIGKILL)
@@ -167,7 +167,7 @@ async def test_cases_that_kill_every_worker_end_the_sweep_with_a_clear_line(worl
 async def test_a_mistake_is_raised_here_as_it_was_in_the_worker(world: World, name: str) -> None:
     nova = "bedrock_converse:amazon.nova-lite-v1:0"
     config = load_config(world.root / "tiny.yaml").replace({"answer.models.lite.name": nova, "answer.models.pro.name": nova})
-    async with opened(name, 2, Plan("tiny", METRICS, replay_only=True)) as engine:
+    async with opened(name, 2, WorkerPlan("tiny", METRICS, replay_only=True)) as engine:
         with pytest.raises(DataError, match="Run once without --replay-only"):
             await engine.score(config, tune())
 
@@ -175,11 +175,11 @@ async def test_a_mistake_is_raised_here_as_it_was_in_the_worker(world: World, na
 @engines
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_cases_that_no_pipeline_can_be_built_for_cost_nothing(world: World, name: str, workers: int) -> None:
-    config, budget = load_config(world.root / "tiny.yaml").replace({"answer.prompt.version": 99}), Budget(1.0, 0.125)
+    config, budget = load_config(world.root / "tiny.yaml").replace({"answer.prompt.version": 99}), Budget(1.0)
     async with opened(name, workers) as engine:
         with pytest.raises(PromptError, match="No version 99"):
-            await dispatcher(engine, budget).block(config, tune(), "trial")
-    assert (budget.spent_usd, budget.away_usd) == (0.0, 0.0)
+            await dispatcher(engine, budget, case_usd=0.125).score_block(config, tune(), "trial")
+    assert (budget.spent_usd, budget.reserved_usd) == (0.0, 0.0)
 
 
 async def test_cases_that_a_judge_fails_for_a_mistake_of_the_user_may_have_cost_the_most(world: World) -> None:
@@ -191,20 +191,20 @@ async def test_cases_that_a_judge_fails_for_a_mistake_of_the_user_may_have_cost_
         async def judge(self, task: str, values: Mapping[str, str]) -> Verdict:
             raise ConfigError("refused the credentials")
 
-    config, budget = load_config(world.root / "tiny.yaml"), Budget(10.0, 0.125)
-    plan = Plan("tiny", ("judge_relevance",), judge="local")
+    config, budget = load_config(world.root / "tiny.yaml"), Budget(10.0)
+    plan = WorkerPlan("tiny", ("judge_relevance",), judge="local")
     worker = make_worker(plan)
     assert worker.evaluator.tools
     worker.evaluator = replace(worker.evaluator, tools=replace(worker.evaluator.tools, judge=Mistaken()))
     with pytest.raises(ConfigError, match="refused the credentials"):
-        await dispatcher(connect_engine(EngineChoice(workers=1), plan, worker), budget).block(config, tune(), "trial")
+        await dispatcher(connect_engine(EngineChoice(workers=1), plan, worker), budget, case_usd=0.125).score_block(config, tune(), "trial")
     assert budget.spent_usd == 0.125 * len(tune().cases)
 
 
 def test_a_failure_survives_as_what_it_was() -> None:
     for error in (StoreError("the bucket is gone"), ConfigError("no such corpus\nat all")):
         with pytest.raises(type(error)) as caught:
-            answer(failure(error))
+            read_scored(failure_text(error))
         assert str(caught.value) == str(error)
 
 
@@ -241,12 +241,12 @@ async def test_as_many_workers_as_a_cluster_has_cores_share_what_a_provider_may_
         "ray": SimpleNamespace(is_initialized=lambda: False, init=lambda **options: None, kill=lambda worker: None, shutdown=lambda: None),
     }.items():
         monkeypatch.setattr(module, name, stand_in)
-    plan = Plan("tiny", METRICS, shares=2)
+    plan = WorkerPlan("tiny", METRICS, limit_shares=2)
     engine = connect_engine(EngineChoice(name="ray", workers=0, address="ray://far:10001"), plan, make_worker(plan))
     await engine.start()
     await until(lambda: len(hired) == 6)
     await engine.stop()
-    assert {json.loads(one)["shares"] for one in hired} == {6}
+    assert {json.loads(one)["limit_shares"] for one in hired} == {6}
 
 
 @with_ray
@@ -281,10 +281,10 @@ async def test_a_worker_of_a_cluster_that_dies_over_an_index_is_replaced_and_ano
         "ray": SimpleNamespace(is_initialized=lambda: True, kill=lambda worker: None),
     }.items():
         monkeypatch.setattr(module, name, stand_in)
-    config, budget = load_config(world.root / "tiny.yaml"), Budget(None, 0.0, index_usd=1.0)
+    config, budget = load_config(world.root / "tiny.yaml"), Budget()
     async with opened("ray", 1) as engine:
-        sent = dispatcher(engine, budget)
-        await asyncio.gather(*(sent.index(config.replace({"retrieve.top_k": top_k})) for top_k in (1, 2)))
+        sent = dispatcher(engine, budget, index_usd=1.0)
+        await asyncio.gather(*(sent.build_index(config.replace({"retrieve.top_k": top_k})) for top_k in (1, 2)))
     assert len(orders) == 3
     assert budget.spent_usd == 3.0
 

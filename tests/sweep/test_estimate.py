@@ -3,7 +3,6 @@ import io
 import json
 import shutil
 import time
-import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,11 @@ from harness.results.report import read_report
 from harness.settings import read_settings
 from harness.sweep.cost.estimate import Estimate, total
 from harness.sweep.cost.sweep_estimate import SweepEstimate
-from harness.sweep.experiment import load_experiment
+from harness.sweep.experiment import Experiment, load_experiment
 from harness.sweep.progress import Progress
-from harness.sweep.setup import Opened, Ways, open_sweep
-from harness.sweep.space.bounds import SpaceBounds
+from harness.sweep.setup import SweepOptions, SweepSetup, open_sweep
+from harness.sweep.space.bounds import SpaceModels, dearest, sample
+from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import ConfigError, PromptError
 from serving.pipeline.prompts import PromptLibrary
 from tests.doubles.bedrock import CREDENTIALS, BedrockDouble, Reply
@@ -45,10 +45,10 @@ def with_chats(lite: str, pro: str, **sections: Any) -> dict[str, Any]:
     return {**CONFIG, **sections, "answer": {"models": {"lite": {"name": lite}, "pro": {"name": pro}}}}
 
 
-def opened(world: World, **changes: Any) -> Opened:
+def opened(world: World, **changes: Any) -> SweepSetup:
     asked = {"name": "priced", "golden": "tiny/v1", "base": CONFIG, "space": SPACE, "trials": 10, "finalists": 2, **changes}
     (world.root / "priced.yaml").write_text(yaml.safe_dump(asked))
-    return open_sweep(load_experiment(world.root / "priced.yaml"), read_settings(), Ways(tracking=False), lambda done, of: None)
+    return open_sweep(load_experiment(world.root / "priced.yaml"), read_settings(), SweepOptions(tracking=False))
 
 
 def estimated(world: World, **changes: Any) -> SweepEstimate:
@@ -122,7 +122,7 @@ def test_of_models_that_vary_the_cheapest_and_the_dearest_count(world: World) ->
     assert varied.case_usd == pytest.approx(dear.case_usd)
     assert varied.hosted == (LITE, PRO)
     assert cheap.usd.low < varied.usd.high
-    assert varied.usd.likely == pytest.approx(cheap.usd.likely, rel=0.05)
+    assert varied.usd.likely == pytest.approx((cheap.usd.likely + dear.usd.likely) / 2, rel=0.15)  # half of the space asks each
 
 
 def test_hosted_embeddings_and_reranking_are_priced_without_asking_them(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,9 +150,13 @@ def test_judges_are_counted_with_their_retries(world: World) -> None:
 
 def test_a_judge_of_each_passage_is_counted_for_as_many_as_the_space_may_find(world: World) -> None:
     judged: dict[str, Any] = {"metrics": ["quality", "judge_context_relevance"], "judge": f"llm:{PRO}"}
+    few, many = (
+        estimated(world, base={**CONFIG, "retrieve": {"top_k": top_k}}, space={"retrieve.top_k": {"int": [top_k, top_k + 1]}}, **judged)
+        for top_k in (1, 19)
+    )
+    assert many.usd.likely > 2 * few.usd.likely
     space = {"retrieve.top_k": {"int": [1, 20]}}
     few, many = (estimated(world, base={**CONFIG, "retrieve": {"top_k": top_k}}, space=space, **judged) for top_k in (1, 20))
-    assert many.usd.likely > 2 * few.usd.likely
     assert few.usd.high / few.cases.high >= many.usd.likely / many.cases.likely
 
 
@@ -264,7 +268,7 @@ def test_no_number_of_workers_is_one_a_core(world: World, monkeypatch: pytest.Mo
 
 
 def test_progress_tells_dollars_beside_the_budget_or_beside_the_quote() -> None:
-    progress = Progress(trials=10, done=4, known=2, spent_usd=0.0123, begun_s=time.monotonic() - 60)
+    progress = Progress(trials=10, done=4, resumed=2, spent_usd=0.0123, started_s=time.monotonic() - 60)
     assert words(progress, experiment(), 0.4).endswith("$0.0123 of about $0.4000 · 3 min left")
     assert "$0.0123 of $2 ·" in words(progress, experiment(budget_usd=2), 0.4)
     assert "$0.0123 ·" in words(progress, experiment())
@@ -276,7 +280,7 @@ def test_the_quote_of_a_sweep_that_is_gone_on_with_holds_what_was_spent(world: W
     def spy(told: SweepNarrator, progress: Progress) -> None:
         quotes.append(told.quoted_usd)
 
-    monkeypatch.setattr(SweepNarrator, "progress", spy)  # the line is drawn now and then only
+    monkeypatch.setattr(SweepNarrator, "progressed", spy)  # the line is drawn now and then only
     opened(world, trials=2)
     assert world.touchstone("sweep", "priced.yaml", "--no-tracking").code == 0
     [state] = world.root.glob("reports/sweeps/*/spent.json")
@@ -332,63 +336,66 @@ def test_what_is_between_adds_and_multiplies_end_by_end() -> None:
     assert one * 2 == Estimate(low=2, likely=4, high=6)
 
 
-def reach(folder: Path, space: dict[str, Any], base: dict[str, Any] | None = None) -> SpaceBounds:
+def sampled(folder: Path, space: dict[str, Any], base: dict[str, Any] | None = None) -> tuple[Experiment, list[RagConfig]]:
     path = folder / "e.yaml"
     path.write_text(yaml.safe_dump({"name": "e", "golden": "t/v1", "base": base or CONFIG, "space": space, "trials": 30}))
     asked = load_experiment(path)
-    return SpaceBounds(asked, (asked.config,))
+    return asked, sample(asked, [asked.config])
 
 
-def test_a_space_reaches_the_ends_of_every_knob(tmp_path: Path) -> None:
+def test_a_sample_holds_the_base_and_every_end_of_every_knob_and_is_always_the_same(tmp_path: Path) -> None:
     space = SPACE | {
         "retrieve.neighbours": {"choice": [0, 1]},
-        "index.chunker.size": {"choice": [350, 700, 1400]},
+        "index.chunker.size": {"int": [350, 100_000]},
         "retrieve.reranker.name": {"choice": ["none", "mmr"]},
         "retrieve.reranker.mmr.relevance": {"float": [0.2, 0.8]},
+        "answer.max_tokens": {"choice": [4000], "when": {"retrieve.reranker.name": "mmr"}},
     }
-    found = reach(tmp_path, space)
-    assert found.passages() == (pytest.approx(0.5 * 350 / 700), pytest.approx(2 * 3 * 2))  # of two passages of 700 and no neighbours
-    assert found.indexes == 3
-    assert {spec.params.get("relevance") for spec in found.rerankers if spec.name == "mmr"} >= {0.2, 0.8}
+    asked, configs = sampled(tmp_path, space)
+    assert configs[0] == asked.config
+    assert sampled(tmp_path, space)[1] == configs
+    for knob in asked.knobs:
+        assert set(knob.range.ends()) <= {config.flat().get(knob.target) for config in configs}, knob.path
+    assert all(config.answer.max_tokens == (4000 if config.retrieve.reranker.name == "mmr" else 400) for config in configs)
 
 
-def test_a_space_reaches_what_only_several_knobs_reach_together(tmp_path: Path) -> None:
-    space = {
-        "retrieve.top_k": {"int": [1, 10]},
-        "retrieve.neighbours": {"int": [0, 2]},
-        "retrieve.reranker.name": {"choice": ["none", "bedrock"]},
-        "retrieve.reranker.model": {"choice": ["amazon.rerank-v1:0", "cohere.rerank-v3-5:0"]},
-        "retrieve.reranker.depth": {"choice": [20, 400]},
-        "answer.max_tokens": {"choice": [4000], "when": {"retrieve.reranker.name": "none"}},
+def test_the_dearest_configuration_is_at_the_ends_of_all_knobs_that_cost(tmp_path: Path) -> None:
+    space: dict[str, Any] = {
+        f"retrieve.{name}": {"int": ends} for name, ends in {"top_k": [1, 50], "neighbours": [0, 5], "candidates": [1, 900]}.items()
     }
-    found = reach(tmp_path, space)
-    assert found.hits == 50
-    assert found.max_tokens == (400, 4000)
-    paid = {(spec.params["model"], spec.params["depth"]) for spec in found.rerankers if spec.name == "bedrock"}
-    assert paid == {(model, depth) for model in ("amazon.rerank-v1:0", "cohere.rerank-v3-5:0") for depth in (20, 400)}
+    space |= {"answer.context_tokens": {"int": [64, 90_000]}, "answer.max_tokens": {"int": [16, 8000]}}
+    asked, configs = sampled(tmp_path, space)
+
+    def usd(config: RagConfig) -> float:
+        retrieve, answer = config.retrieve, config.answer
+        return retrieve.top_k * (1 + 2 * retrieve.neighbours) * answer.context_tokens + retrieve.candidates + answer.max_tokens
+
+    found = dearest(configs, asked, usd)
+    assert (found.retrieve.top_k, found.retrieve.neighbours, found.retrieve.candidates) == (50, 5, 900)
+    assert (found.answer.context_tokens, found.answer.max_tokens) == (90_000, 8000)
 
 
-def test_where_two_ends_do_not_go_together_the_nearest_values_that_do_are_reached(tmp_path: Path) -> None:
+def test_values_that_do_not_go_together_are_no_configuration(tmp_path: Path) -> None:
     space = {"index.chunker.size": {"int": [100, 900], "step": 200}, "index.chunker.overlap": {"int": [0, 200], "step": 50}}
-    found = reach(tmp_path, space, {**CONFIG, "index": {"chunker": {"name": "recursive", "size": 500, "overlap": 0}}})
-    cuts = {(spec.params["size"], spec.params["overlap"]) for spec in found.chunkers}
-    assert cuts == {(500, 0), (100, 0), (900, 0), (900, 200), (300, 200), (100, 50)}
+    asked, configs = sampled(tmp_path, space, {**CONFIG, "index": {"chunker": {"name": "recursive", "size": 500, "overlap": 0}}})
+    found = dearest(configs, asked, lambda config: 1 / (config.index.chunker.params["size"] - config.index.chunker.params["overlap"]))
+    assert found.index.chunker.params["overlap"] < found.index.chunker.params["size"]
 
 
-def test_a_long_range_is_not_listed_for_its_ends(tmp_path: Path) -> None:
-    most = 100_000
-    space = {"index.chunker.size": {"int": [16, most]}, "index.chunker.overlap": {"choice": [0, 20]}}
-    found = reach(tmp_path, space, {**CONFIG, "index": {"chunker": {"name": "recursive", "size": 500, "overlap": 0}}})
-    cuts = {(spec.params["size"], spec.params["overlap"]) for spec in found.chunkers}
-    assert cuts == {(500, 0), (16, 0), (most, 0), (most, 20), (21, 20)}
-    tracemalloc.start()
-    try:
-        assert len(found.specs("index.chunker")) == 5
-        assert found.indexes == 30
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < 8 * most  # bytes: a list of them has more
+def test_models_are_named_field_by_field_whatever_a_sample_holds(tmp_path: Path) -> None:
+    space = {
+        "route.router.name": {"choice": ["always", "rules"]},
+        "answer.models.pro.name": {"choice": ["local:reader-pro", PRO], "when": {"route.router.name": "rules"}},
+        "index.embedder.name": {"choice": ["local:hashing", TITAN]},
+        "retrieve.reranker.name": {"choice": ["none", "bedrock"]},
+    }
+    base = {**with_chats(LITE, "local:reader-pro", route={"router": {"name": "always", "tier": "lite"}})}
+    asked, _ = sampled(tmp_path, space, base)
+    assert SpaceModels.of(asked, [asked.config]) == SpaceModels(
+        (LITE, "local:reader-pro", PRO), ("local:hashing", TITAN), ("none", "bedrock")
+    )
+    del space["route.router.name"], space["answer.models.pro.name"]
+    assert SpaceModels.of(sampled(tmp_path, space, base)[0], [asked.config]).chats == (LITE,)
 
 
 def prompts(folder: Path, *lengths: tuple[str, int, int]) -> PromptLibrary:
@@ -405,12 +412,17 @@ def test_the_longest_prompt_may_be_one_that_neither_name_nor_version_reaches_alo
     library = prompts(tmp_path, ("general", 1, 10), ("general", 2, 10), ("general", 3, 10), ("hr", 1, 10), ("hr", 2, 5000), ("hr", 3, 10))
     base = {**CONFIG, "answer": {"prompt": {"name": "general", "version": 1, "by_domain": False}}}
     space: dict[str, Any] = {"answer.prompt.name": {"choice": ["general", "hr"]}, "answer.prompt.version": {"int": [1, 3]}}
-    assert max(map(len, reach(tmp_path, space, base).prompts(library))) > 5000
+
+    def longest(library: PromptLibrary) -> int:
+        _, configs = sampled(tmp_path, space, base)
+        return max(len(text) for config in configs for text in library.texts(config.answer.prompt).values())
+
+    assert longest(library) > 5000
     (tmp_path / "answer/hr/v2.md").unlink()
     with pytest.raises(PromptError, match="No version 2 of the prompt answer/hr"):
-        reach(tmp_path, space, base).prompts(PromptLibrary(tmp_path))
+        longest(PromptLibrary(tmp_path))
     space["answer.prompt.version"]["when"] = {"answer.prompt.name": "general"}  # hr v2 is never tried
-    assert max(map(len, reach(tmp_path, space, base).prompts(PromptLibrary(tmp_path)))) < 5000
+    assert longest(PromptLibrary(tmp_path)) < 5000
 
 
 def test_a_model_that_only_a_router_and_a_tier_reach_together_is_priced_and_asked_about(world: World) -> None:

@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from harness.sweep.experiment import load_experiment
-from harness.sweep.space.suggest import found_in, grid, named, place_of
+from harness.sweep.space.suggest import grid, study_values, values_at, values_of
 from serving.pipeline.errors import ConfigError
 
 GOOD: dict[str, Any] = {"name": "e", "golden": "techcorp/v1", "space": {"retrieve.top_k": {"int": [3, 9], "step": 2}}}
@@ -66,17 +66,17 @@ def test_a_wrong_experiment_is_one_line_before_anything_runs(tmp_path: Path, cha
 
 def test_values_off_the_grid_are_not_in_the_space(tmp_path: Path) -> None:
     experiment = load_experiment(written(tmp_path))
-    assert found_in(experiment, {"retrieve.top_k": 5}) == {"retrieve.top_k": 5}
-    assert found_in(experiment, {"retrieve.top_k": 4}) is None
-    assert found_in(experiment, {"retrieve.top_k": 11}) is None
-    assert found_in(experiment, {}) is None
+    assert values_at(experiment, {"retrieve.top_k": 5}) == {"retrieve.top_k": 5}
+    assert values_at(experiment, {"retrieve.top_k": 4}) is None
+    assert values_at(experiment, {"retrieve.top_k": 11}) is None
+    assert values_at(experiment, {}) is None
 
 
 def test_a_configuration_that_differs_where_nothing_varies_has_no_place_in_the_space(tmp_path: Path) -> None:
     experiment = load_experiment(written(tmp_path))
     inside = experiment.apply({"retrieve.top_k": 5})
-    assert place_of(experiment, inside) == {"retrieve.top_k": 5}
-    assert place_of(experiment, inside.replace({"retrieve.candidates": 77})) is None
+    assert values_of(experiment, inside) == {"retrieve.top_k": 5}
+    assert values_of(experiment, inside.replace({"retrieve.candidates": 77})) is None
 
 
 RERANKED: dict[str, Any] = {
@@ -93,8 +93,8 @@ def test_a_rerankers_own_parameter_counts_only_with_it(tmp_path: Path) -> None:
     config = experiment.apply(values)
     assert config.retrieve.reranker.params["relevance"] == 0.4
     assert "weight" not in config.retrieve.reranker.params
-    assert named(experiment, values) == {"retrieve.reranker.name": "mmr", "retrieve.reranker.mmr.relevance": 0.4}
-    assert found_in(experiment, config.flat() | {"retrieve.candidates": 20}) == {
+    assert study_values(experiment, values) == {"retrieve.reranker.name": "mmr", "retrieve.reranker.mmr.relevance": 0.4}
+    assert values_at(experiment, config.flat() | {"retrieve.candidates": 20}) == {
         "retrieve.reranker.name": "mmr",
         "retrieve.reranker.mmr.relevance": 0.4,
         "retrieve.candidates": 20,
@@ -120,7 +120,7 @@ def test_a_grid_has_every_different_combination_once(tmp_path: Path) -> None:
 def test_one_parameter_name_of_two_plug_ins_has_two_names_in_the_study(tmp_path: Path) -> None:
     space = {"index.chunker.name": {"choice": ["recursive", "token"]}, "index.chunker.size": {"int": [200, 300], "step": 100}}
     experiment = load_experiment(written(tmp_path, space=space))
-    names = [named(experiment, {"index.chunker.name": name, "index.chunker.size": 200}) for name in ("recursive", "token")]
+    names = [study_values(experiment, {"index.chunker.name": name, "index.chunker.size": 200}) for name in ("recursive", "token")]
     assert [list(one)[1] for one in names] == ["index.chunker.recursive.size", "index.chunker.token.size"]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.results.report import report_text
-from harness.sweep.folder import Begun, SweepFolder, experiment_of, latest, new_folder, refuse_changed
+from harness.sweep.folder import SweepFolder, SweepRecord, experiment_of, latest, new_folder, refuse_changed
 from harness.sweep.trial import Trial
 from serving.pipeline.errors import ConfigError, DataError
 from tests.support.sweeping import experiment, search, searched
@@ -37,13 +37,13 @@ def test_an_empty_folder_has_nothing_finished_and_says_so(tmp_path: Path) -> Non
     assert folder.finished() == []
     assert not folder.exists()
     with pytest.raises(DataError, match=r"it has no sweep\.json"):
-        folder.begun()
+        folder.record()
 
 
 def test_a_folder_whose_question_cannot_be_read_says_so(tmp_path: Path) -> None:
     (tmp_path / "sweep.json").mkdir()
     with pytest.raises(DataError, match=r"sweep.json: cannot be read: Is a directory\.$"):
-        SweepFolder(tmp_path).begun()
+        SweepFolder(tmp_path).record()
 
 
 def test_a_trial_whose_line_was_never_written_is_not_finished(tmp_path: Path) -> None:
@@ -96,18 +96,18 @@ def test_what_was_asked_is_read_back_and_the_sweep_begun_last_is_found(tmp_path:
     for name, seed in (("e", 1), ("f", 2)):
         asked = experiment(name=name, seed=seed)
         folder = new_folder(tmp_path, name, NOON)
-        folder.begin(Begun(experiment=asked.model_dump(mode="json"), golden_digest="g", corpus="tiny", corpus_digest="c"))
-        assert experiment_of(folder.begun()) == asked
-    assert latest(tmp_path, "e").begun().experiment["seed"] == 1
+        folder.begin(SweepRecord(experiment=asked.model_dump(mode="json"), golden_digest="g", corpus="tiny", corpus_digest="c"))
+        assert experiment_of(folder.record()) == asked
+    assert latest(tmp_path, "e").record().experiment["seed"] == 1
     with pytest.raises(ConfigError, match="No sweep of 'g'"):
         latest(tmp_path, "g")
 
 
 def test_a_sweep_is_not_gone_on_with_over_other_questions_or_documents() -> None:
-    begun = Begun(experiment={}, golden_digest="g", corpus="tiny", corpus_digest="c")
+    record = SweepRecord(experiment={}, golden_digest="g", corpus="tiny", corpus_digest="c")
     now = {"golden_digest": "g", "corpus_digest": "c", "endpoints": ""}
-    refuse_changed(begun, now)
+    refuse_changed(record, now)
     with pytest.raises(ConfigError, match="The corpus has changed"):
-        refuse_changed(begun, now | {"corpus_digest": "d"})
+        refuse_changed(record, now | {"corpus_digest": "d"})
     with pytest.raises(ConfigError, match="The endpoint of hosted models has changed .*none → http://there"):
-        refuse_changed(begun, now | {"endpoints": "http://there"})
+        refuse_changed(record, now | {"endpoints": "http://there"})

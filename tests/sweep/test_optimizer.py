@@ -11,9 +11,10 @@ import pytest
 from harness.results.report import EvalReport, Header
 from harness.sweep.experiment import Experiment
 from harness.sweep.importance import replayed
-from harness.sweep.optimizer.local_search import drawn, neighbour
+from harness.sweep.optimizer.local_search import neighbour
 from harness.sweep.optimizer.optimizer import ATTEMPTS, ORIGINS, Optimizer
-from harness.sweep.run import starting_points
+from harness.sweep.search import starting_points
+from harness.sweep.space.ranges import draw_value
 from harness.sweep.space.suggest import grid
 from harness.sweep.trial import Trial
 from serving.pipeline.config import RagConfig
@@ -110,12 +111,12 @@ def test_a_step_turns_one_knob_and_draws_what_begins_to_count_with_it(origin: di
 
 def test_what_has_no_other_value_is_drawn_as_it_is() -> None:
     asked = experiment(space={"retrieve.top_k": {"int": [3, 3]}, "answer.prompt.version": {"choice": [2]}})
-    assert [drawn(knob.range, random.Random(1), but=knob.range.ends()[0]) for knob in asked.knobs] == [3, 2]
+    assert [draw_value(knob.range, random.Random(1), but=knob.range.ends()[0]) for knob in asked.knobs] == [3, 2]
 
 
 def test_half_of_the_default_search_are_steps_from_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     taken: dict[int, bool] = {}
-    whole = Optimizer._step
+    whole = Optimizer._local_step
 
     def noted(optimizer: Optimizer, number: int, attempt: int) -> dict[str, Any]:
         found = whole(optimizer, number, attempt)
@@ -124,7 +125,7 @@ def test_half_of_the_default_search_are_steps_from_the_best(tmp_path: Path, monk
         assert not found or 1 in [sum(found[path] != one.values[path] for path in found) for one in best]
         return found
 
-    monkeypatch.setattr(Optimizer, "_step", noted)
+    monkeypatch.setattr(Optimizer, "_local_step", noted)
     searched(search(experiment(trials=60), tmp_path / "mixed"))
     assert not any(taken[number] for number in range(1, 10))
     assert 0.3 < sum(taken[number] for number in range(10, 60)) / 50 < 0.7
@@ -200,10 +201,10 @@ def test_of_several_objectives_only_what_nothing_beats_is_in_front() -> None:
     asked = experiment(objective=["quality", "cost.usd"])
     points = [(0.5, 1.0), (0.6, 2.0), (0.4, 2.0), (0.6, 2.5), (0.7, 0.9)]
     trials = [replace(_tried(asked, number, 0.0, "complete"), objectives=point) for number, point in enumerate(points)]
-    assert [one.number for one in Optimizer(asked).front(trials)] == [4]  # best and cheapest at once
-    assert [one.number for one in Optimizer(asked).front(trials[:4])] == [0, 1]
+    assert [one.number for one in Optimizer(asked).undominated(trials)] == [4]  # best and cheapest at once
+    assert [one.number for one in Optimizer(asked).undominated(trials[:4])] == [0, 1]
     single = [replace(one, objectives=one.objectives[:1]) for one in trials]
-    assert Optimizer(experiment()).front(single) == single
+    assert Optimizer(experiment()).undominated(single) == single
 
 
 def test_a_configuration_is_scored_once_whatever_its_values_are_called(tmp_path: Path) -> None:

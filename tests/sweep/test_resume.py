@@ -96,9 +96,8 @@ def folder_of(world: World, name: str) -> Path:
 def decided(folder: Path) -> list[Any]:
     """The verdict as it was written, without what depends on the clock."""
     winner = json.loads((folder / "winner.json").read_text())
-    evidence = winner["evidence"]
-    facts = [evidence[name] for name in ("verdict", "reason", "against", "experiment")]
-    return [winner["config_digest"], *facts[:3], evidence["holdout"]["metrics"], evidence["tune"]["metrics"]]
+    facts = [winner["verdict"][name] for name in ("verdict", "reason", "against")]
+    return [winner["config_digest"], *facts, *(one["metrics"] for one in winner["measured"])]
 
 
 def runs_of(world: World, sweep: str) -> Counter[str]:
@@ -180,7 +179,7 @@ def test_ctrl_c_ends_cleanly_with_what_is_known_so_far(world: World, workers: st
     from mlflow import MlflowClient
 
     client = MlflowClient(f"sqlite:///{world.root}/.touchstone/mlflow/mlflow.db")
-    assert client.get_run(SweepFolder(folder).begun().run_id).info.status == "KILLED"
+    assert client.get_run(SweepFolder(folder).record().run_id).info.status == "KILLED"
     finish(world, started(world, "sweep", "--folder", str(folder), "--workers", workers, "--trials", str(len(kept) + 1)))
     assert plain(SweepFolder(folder).finished())[: len(kept)] == plain(kept)
 
@@ -206,10 +205,10 @@ def test_two_sweeps_on_one_store_and_one_mlflow_file_do_not_disturb_each_other(w
 def test_a_sweep_begun_without_mlflow_is_gone_on_with_in_it(world: World) -> None:
     assert world.touchstone("sweep", "small.yaml", "--no-tracking").code == 0
     folder = folder_of(world, "small")
-    assert SweepFolder(folder).begun().run_id == ""
+    assert SweepFolder(folder).record().run_id == ""
     again = world.touchstone("sweep", "--resume")
     assert again.code == 0, again.err
-    assert SweepFolder(folder).begun().run_id
+    assert SweepFolder(folder).record().run_id
     assert world.touchstone("sweep", "--resume").code == 0
     assert runs_of(world, "small")["finalist base"] == 1
 

@@ -7,9 +7,13 @@ import pytest
 from harness.golden.sets import HoldoutSplit
 from harness.results.report import CaseError, numbers
 from harness.sweep.cost.budget import Budget
-from harness.sweep.engines.base import Counted
+from harness.sweep.dispatcher import FixedPrices
+from harness.sweep.engines.base import StoreCounts
 from harness.sweep.folder import SweepFolder
-from harness.sweep.run import starting_points
+from harness.sweep.progress import Progress, SweepObserver
+from harness.sweep.run import prove
+from harness.sweep.search import starting_points
+from harness.sweep.trial import Trial
 from harness.tracking.memory import MemoryRun
 from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import ConfigError, InfrastructureError, PromptError, RequestError, UserError
@@ -32,11 +36,11 @@ def test_the_base_and_the_champion_come_first_and_are_scored_once(tmp_path: Path
     assert engine.indexed == [one.config for one in trials]
 
 
-@pytest.mark.parametrize("budget", [None, Budget(10.0, 0.0, index_usd=0.1)], ids=["free", "paid"])
-def test_what_the_store_was_asked_for_an_index_is_counted_with_the_rest(tmp_path: Path, budget: Budget | None) -> None:
+@pytest.mark.parametrize("index_usd", [0.0, 0.1])
+def test_what_the_store_was_asked_for_an_index_is_counted_with_the_rest(tmp_path: Path, index_usd: float) -> None:
     engine = RuleEngine()
     engine.counts = {"embed": {"hits": 3, "misses": 40}}
-    made = search(experiment(trials=3), tmp_path, engine, budget)
+    made = search(experiment(trials=3), tmp_path, engine, Budget(10.0), FixedPrices(0.0, index_usd))
     searched(made)
     assert len(engine.indexed) == 3
     assert made.progress.counts == {"embed": {"hits": 3, "misses": 40}, "answer": {"hits": 6, "misses": 24}}
@@ -124,7 +128,7 @@ def test_what_the_base_cannot_be_asked_is_the_users_mistake(tmp_path: Path) -> N
 
 def test_a_trial_without_a_case_is_kept_as_failed(tmp_path: Path) -> None:
     class Picky(RuleEngine):
-        async def index(self, config: RagConfig) -> Counted:
+        async def index(self, config: RagConfig) -> StoreCounts:
             if config.retrieve.top_k > 10:
                 raise RequestError("The embedding model takes no such text.")
             return await super().index(config)
@@ -169,10 +173,9 @@ def test_what_is_surely_worse_is_given_up_and_never_the_best(tmp_path: Path) -> 
 
 def test_no_more_is_sent_than_the_budget_pays_for(tmp_path: Path) -> None:
     asked = experiment(trials=20, budget_usd=0.5)
-    budget = Budget(0.5, case_usd=0.01)  # the rule's answers cost nothing, so all of it is there again each time
-    made = search(asked, tmp_path, RuleEngine(), budget)
+    made = search(asked, tmp_path, RuleEngine(), prices=FixedPrices(0.01))  # answers cost nothing, so all of it is there again each time
     assert len(searched(made)) == 20
-    dear = search(asked, tmp_path / "dear", RuleEngine(), Budget(0.5, case_usd=0.2))
+    dear = search(asked, tmp_path / "dear", RuleEngine(), prices=FixedPrices(0.2))
     with pytest.raises(ConfigError, match=r"A budget of \$0\.5 may not even pay for the base"):
         searched(dear)
 
@@ -186,7 +189,7 @@ def test_a_search_whose_time_is_over_ends_after_the_trial_at_hand(tmp_path: Path
 def test_a_trial_is_not_finished_when_the_time_is_over(tmp_path: Path) -> None:
     def rule(config: RagConfig, place: int) -> float:
         if len(engine.asked) == 7:
-            made.progress.begun_s -= 10_000
+            made.progress.started_s -= 10_000
         return smooth(config, place)
 
     engine = RuleEngine(rule)
@@ -223,11 +226,21 @@ def test_each_trial_has_a_run_with_its_state(tmp_path: Path) -> None:
 def test_progress_counts_trials_cases_and_what_the_store_had(tmp_path: Path) -> None:
     asked = experiment(trials=4)
     searched(search(asked, tmp_path))
-    seen: list[tuple[int, int]] = []
-    more = search(asked.model_copy(update={"trials": 5}), tmp_path)
-    more.dispatcher.tell = lambda progress: seen.append((progress.done, progress.known))
+
+    class Observer(SweepObserver):
+        seen: tuple[int, int] | None = None
+        finished: int | None = None
+
+        def progressed(self, progress: Progress) -> None:
+            self.seen = progress.done, progress.resumed
+
+        def trial_finished(self, trial: Trial) -> None:
+            self.finished = trial.number
+
+    observer = Observer()
+    more = search(asked.model_copy(update={"trials": 5}), tmp_path, observer=observer)
     searched(more)
-    assert seen[-1] == (5, 4)
+    assert (observer.seen, observer.finished) == ((5, 4), 4)
     assert more.progress.cases == 10
     assert more.progress.counts == {"answer": {"hits": 2, "misses": 8}}
 
@@ -236,25 +249,26 @@ def test_a_finalist_is_proven_block_by_block_in_the_holdouts_order(tmp_path: Pat
     made = search(experiment(), tmp_path, RuleEngine(workers=2))
     cases = tune(12).cases
     holdout = HoldoutSplit("t/v1", "holdout", cases, "g")
-    report, ident = asyncio.run(made.prove("finalist base", made.experiment.config, holdout))
+    [finalist] = asyncio.run(prove(made, searched(search(experiment(trials=1), tmp_path)), holdout))
+    report = finalist.holdout
     assert [row.case.id for row in report.rows] == [case.id for case in cases]
     assert (report.header.split, report.header.split_digest) == ("holdout", holdout.digest)
-    assert ident
+    assert [run.name for run in made.run.children] == ["finalist base"]  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_no_worker_proves_more_than_a_block_at_a_time(tmp_path: Path, workers: int) -> None:
     engine = RuleEngine(workers=workers)
     made = search(experiment(), tmp_path, engine)
-    asyncio.run(made.prove("finalist base", made.experiment.config, HoldoutSplit("t/v1", "holdout", tune(40).cases, "g")))
+    asyncio.run(made.dispatcher.score_all(made.experiment.config, HoldoutSplit("t/v1", "holdout", tune(40).cases, "g")))
     assert engine.most_running == workers
 
 
 def test_an_outage_while_another_block_waits_for_money_is_an_outage(tmp_path: Path) -> None:
     asked = experiment(budget_usd=0.05)
-    made = search(asked, tmp_path, RuleEngine(lambda config, place: OUTAGE, workers=2), Budget(0.05, case_usd=0.01))
+    made = search(asked, tmp_path, RuleEngine(lambda config, place: OUTAGE, workers=2), prices=FixedPrices(0.01))
     with pytest.raises(InfrastructureError, match="a finalist"):
-        asyncio.run(made.prove("finalist base", asked.config, HoldoutSplit("t/v1", "holdout", tune(20).cases, "g")))
+        asyncio.run(made.dispatcher.score_all(asked.config, HoldoutSplit("t/v1", "holdout", tune(20).cases, "g")))
 
 
 def test_an_outage_while_proving_is_one_clear_line(tmp_path: Path) -> None:
@@ -263,4 +277,4 @@ def test_an_outage_while_proving_is_one_clear_line(tmp_path: Path) -> None:
 
     made = search(experiment(), tmp_path, RuleEngine(rule))
     with pytest.raises(InfrastructureError, match="a finalist: 5 of 5 cases were not answered"):
-        asyncio.run(made.prove("finalist base", made.experiment.config, HoldoutSplit("t/v1", "holdout", tune().cases, "g")))
+        asyncio.run(made.dispatcher.score_all(made.experiment.config, HoldoutSplit("t/v1", "holdout", tune().cases, "g")))

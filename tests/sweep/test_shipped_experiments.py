@@ -5,7 +5,7 @@ import pytest
 from harness.golden.load import load_golden
 from harness.sweep.experiment import Experiment, load_experiment
 from harness.sweep.optimizer.optimizer import Optimizer
-from harness.sweep.space.suggest import found_in
+from harness.sweep.space.suggest import values_at
 from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.prompts import PromptLibrary
@@ -23,7 +23,7 @@ def test_six_experiments_are_shipped() -> None:
 
 
 def test_its_base_lies_in_its_space_so_that_the_search_learns_from_it(shipped: Experiment) -> None:
-    assert found_in(shipped, shipped.config.flat()) is not None
+    assert values_at(shipped, shipped.config.flat()) is not None
 
 
 def test_its_golden_set_is_there_and_has_the_cases_it_asks_for(shipped: Experiment) -> None:

@@ -50,7 +50,7 @@ LOW, HIGH = [0.2, 0.3, 0.4] * 20, [0.7, 0.8, 0.9] * 20
 
 def test_a_clearly_better_finalist_wins() -> None:
     choice = choose(finalists(a_report(LOW), a_report(HIGH)), "quality")
-    assert choice.winner.tried.number == 1
+    assert choice.winner.trial.number == 1
     assert "Better than the base" in choice.reason
     assert "+0.500" in choice.reason
 
@@ -64,10 +64,10 @@ def test_when_nothing_is_better_the_base_stays() -> None:
 def test_among_ties_the_cheapest_wins_then_the_fastest() -> None:
     nearly = [value + 0.0001 for value in HIGH[:1]] + HIGH[1:]
     choice = choose(finalists(a_report(LOW), a_report(nearly, usd=0.002), a_report(HIGH, usd=0.001)), "quality")
-    assert choice.winner.tried.number == 2
+    assert choice.winner.trial.number == 2
     assert "cheapest" in choice.reason and "trial 1 has the highest mean" in choice.reason
     faster = choose(finalists(a_report(LOW), a_report(HIGH), a_report(HIGH, milliseconds=5.0)), "quality")
-    assert faster.winner.tried.number == 2
+    assert faster.winner.trial.number == 2
 
 
 def test_a_dearer_finalist_wins_nothing_by_a_difference_that_is_gone_after_correction() -> None:
@@ -103,7 +103,7 @@ def test_without_any_known_price_the_fastest_wins() -> None:
 
 def test_an_unknown_price_is_never_the_cheapest() -> None:
     choice = choose(finalists(a_report(LOW), a_report(HIGH, usd=None), a_report(HIGH, usd=0.001)), "quality")
-    assert choice.winner.tried.number == 2
+    assert choice.winner.trial.number == 2
 
 
 def test_a_finalist_that_crashed_on_some_cases_cannot_win() -> None:
@@ -127,7 +127,7 @@ def test_reports_escape_what_models_and_documents_say_and_fetch_nothing(tmp_path
     results = finalists(a_report(LOW), a_report(HIGH))
     experiment = Experiment.model_validate({"name": "e", "golden": "t/v1", "space": {"retrieve.top_k": {"int": [1, 9]}}})
     choice = choose(results, "quality")
-    result = SweepResult(experiment, tuple(f.tried for f in results), tuple(results), choice.winner, choice.reason, "run", "#/run")
+    result = SweepResult(experiment, tuple(f.trial for f in results), tuple(results), choice.winner, choice.reason, "run", "#/run")
     for page in (write_sweep(result, tmp_path / "sweep"), write_evaluation(results[0].holdout, tmp_path / "eval")):
         text = re.sub(r"<script.*?</script>", "", page.read_text(), flags=re.DOTALL)
         assert "<b>x</b>" not in text

@@ -10,9 +10,9 @@ from typing import Any
 from harness.evaluation.subject import SubjectIdentity
 from harness.evaluation.subjects.imported import facts_of
 from harness.evaluation.subjects.reading import read_answer, trace_of
+from serving.pipeline.clock import Clock, SystemClock
 from serving.pipeline.digest import digest_of
 from serving.pipeline.models.threads import in_thread
-from serving.pipeline.pipeline import Clock, SystemClock
 from serving.pipeline.types import Query, Trace
 
 

@@ -13,10 +13,10 @@ from langchain_core.runnables import Runnable
 from harness.evaluation.subject import SubjectIdentity
 from harness.evaluation.subjects.imported import facts_of, source_of
 from harness.evaluation.subjects.reading import read_answer, trace_of
+from serving.pipeline.clock import Clock, SystemClock
 from serving.pipeline.digest import digest_of
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.models.prices import price
-from serving.pipeline.pipeline import Clock, SystemClock
 from serving.pipeline.types import Query, Trace, Usage
 
 KEYS = ("question", "input", "query")

@@ -1,6 +1,9 @@
-"""Dollars: what was spent, what is on its way, and the line that is not crossed."""
+"""Dollars: what was spent, what is reserved for work on its way, and the limit that both together never pass."""
 
 import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,7 +26,7 @@ class Spending(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    usd: float = 0.0  # of calls that a killed process had on their way: the most they may have cost
+    usd: float = 0.0  # with what is reserved: a killed process may have spent that much
     indexes: tuple[str, ...] = ()  # whose vectors are paid for
 
 
@@ -45,114 +48,104 @@ class SpendingFile:
         except ValidationError:
             raise DataError(f"{path}: does not say what the sweep has cost. Remove it, and it counts from 0.") from None
 
-    def write(self, spent: Spending, *, sync: bool) -> None:
+    def write(self, spending: Spending, *, sync: bool) -> None:
         """Write it down, whole or not at all; synced to the disk where a limit hangs on it."""
-        write_text(self.folder / FILE, spent.model_dump_json(indent=1), sync=sync)
+        write_text(self.folder / FILE, spending.model_dump_json(indent=1), sync=sync)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reservation:
-    """What was set aside for work that is on its way."""
+    """Dollars set aside for work on its way."""
 
     usd: float
 
 
 @dataclass
 class Budget:
-    """Counts a block's dearest price before it is sent and its true price when it is back; the two together never pass the limit."""
+    """Reserves the most that work may cost before it is sent, and settles at its price when it is back."""
 
-    limit_usd: float | None
-    case_usd: float  # the most that one case may cost
-    reserve_usd: float = 0.0  # kept for the proof on the holdout
-    index_usd: float = 0.0  # the most that the vectors of one index may cost
+    limit_usd: float | None = None
+    proof_usd: float = 0.0  # kept for the proof on the holdout
     ledger: SpendingFile | None = None
     spent_usd: float = field(default=0.0, init=False)
+    dearest_usd: float = field(default=0.0, init=False)  # of a case that passed its bound
 
     def __post_init__(self) -> None:
         before = self.ledger.read() if self.ledger else Spending()
         self.spent_usd = before.usd
         self._indexes = dict.fromkeys(before.indexes)
-        self._building = set[str]()
-        self._away: list[Reservation] = []
-        self._changed = asyncio.Event()
-
-    def take(self, usd: float) -> Reservation:
-        """Set aside what something may cost; raises `OverBudget` when that is more than is left."""
-        if self.limit_usd is not None and self.spent_usd + self.away_usd + usd > self.limit_usd - self.reserve_usd:
-            raise OverBudget
-        sent = Reservation(usd)
-        self._away.append(sent)
-        self._write()
-        return sent
-
-    async def send(self, cases: int) -> Reservation:
-        """Set aside what some cases may cost; others on their way may come back cheaper, and are waited for."""
-        return await self._send(cases * self.case_usd)
-
-    async def _send(self, usd: float) -> Reservation:
-        while True:
-            try:
-                return self.take(usd)
-            except OverBudget:
-                if not self._away:
-                    raise
-            await self._change()
-
-    async def _change(self) -> None:
-        self._changed.clear()
-        await self._changed.wait()
-
-    async def send_index(self, index: str) -> Reservation | None:
-        """Set aside what the vectors of an index may cost; `None` where they are paid for. Whoever comes second waits for the first."""
-        while index in self._building:
-            await self._change()
-        if not self.owes(index):
-            return None
-        self._building.add(index)
-        try:
-            return await self._send(self.index_usd)
-        except BaseException:  # not enough money, or cancelled
-            self._building.remove(index)
-            self._changed.set()
-            raise
-
-    def index_back(self, index: str, sent: Reservation, *, built: bool) -> None:
-        """It is there; or its building was cut off, and is paid for again when it is begun again."""
-        self._building.remove(index)
-        if built:
-            self._indexes[index] = None
-        self.back(sent, None)
-
-    def back(self, sent: Reservation, usd: float | None) -> None:
-        """It is back and has cost so much; where that is not known, as much as was set aside."""
-        self._away.remove(sent)
-        self.spent_usd += sent.usd if usd is None else usd
-        self._changed.set()
-        self._write()
-
-    def owes(self, index: str) -> bool:
-        """Whether the vectors of an index are still to be paid for."""
-        return self.index_usd > 0 and index not in self._indexes
-
-    def cost(self, report: EvalReport, judge_usd: float) -> float:
-        """What a block has cost; a case dearer than was thought possible makes all later ones count as much."""
-        self.case_usd = max([self.case_usd, *(trace.usd for trace in report.traces)])
-        usd = spent(report, self.case_usd) + judge_usd
-        if len(self._away) <= 1:  # else judges may have been paid for other blocks' cases too
-            self.case_usd = max(self.case_usd, usd / len(report.rows))
-        return usd
+        self._building: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._reservations: list[Reservation] = []
+        self._settled = asyncio.Event()
 
     @property
-    def away_usd(self) -> float:
-        """What is set aside for work on its way."""
-        return sum(sent.usd for sent in self._away)
+    def reserved_usd(self) -> float:
+        """What is set aside for all work on its way."""
+        return sum(one.usd for one in self._reservations)
+
+    def reserve(self, usd: float) -> Reservation:
+        """Set aside what some work may cost; raises `OverBudget` when that is more than is left."""
+        if self.limit_usd is not None and self.spent_usd + self.reserved_usd + usd > self.limit_usd - self.proof_usd:
+            raise OverBudget
+        reservation = Reservation(usd)
+        self._reservations.append(reservation)
+        self._write()
+        return reservation
+
+    async def reserve_cases(self, count: int, case_usd: float) -> Reservation:
+        """Set aside what so many cases may cost."""
+        return await self._wait_to_reserve(count * max(case_usd, self.dearest_usd))
+
+    async def _wait_to_reserve(self, usd: float) -> Reservation:
+        """Where it does not fit, other work is waited for, which may come back cheaper than was reserved for it."""
+        while True:
+            try:
+                return self.reserve(usd)
+            except OverBudget:
+                if not self._reservations:
+                    raise
+            self._settled.clear()
+            await self._settled.wait()
+
+    def settle(self, reservation: Reservation, usd: float | None) -> None:
+        """The work is back and has cost so much; where nobody knows, as much as was reserved."""
+        self._reservations.remove(reservation)
+        self.spent_usd += reservation.usd if usd is None else usd
+        self._settled.set()
+        self._write()
+
+    @asynccontextmanager
+    async def index(self, key: str, usd: float) -> AsyncIterator[None]:
+        """While an index is built: its vectors are paid for once, and again where the building was cut off; a second builder waits."""
+        if not usd:
+            yield
+            return
+        async with self._building[key]:
+            reservation = None if key in self._indexes else await self._wait_to_reserve(usd)
+            try:
+                yield
+                self._indexes[key] = None
+            finally:
+                if reservation:
+                    self.settle(reservation, None)
+
+    def block_usd(self, report: EvalReport, judge_usd: float, case_usd: float) -> float:
+        """What a block has cost; a case dearer than its bound `case_usd` makes all later ones count as much."""
+        usd = report_usd(report, max(case_usd, self.dearest_usd)) + judge_usd
+        seen = [trace.usd for trace in report.traces]
+        if len(self._reservations) <= 1:  # else judges may have been paid for other blocks' cases too
+            seen.append(usd / len(report.rows))
+        if (most := max(seen, default=0.0)) > case_usd:
+            self.dearest_usd = max(self.dearest_usd, most)
+        return usd
 
     def _write(self) -> None:
         if self.ledger:
-            self.ledger.write(Spending(usd=self.spent_usd + self.away_usd, indexes=tuple(self._indexes)), sync=self.limit_usd is not None)
+            spending = Spending(usd=self.spent_usd + self.reserved_usd, indexes=tuple(self._indexes))
+            self.ledger.write(spending, sync=self.limit_usd is not None)
 
 
-def spent(report: EvalReport, case_usd: float = 0.0) -> float:
+def report_usd(report: EvalReport, case_usd: float = 0.0) -> float:
     """What a report's cases cost now: what was kept from before costs nothing again, a case without a trace may have cost the most."""
     total = 0.0
     for row in report.rows:

@@ -1,27 +1,40 @@
-"""A number that is not known yet: at least, likely, at most."""
+"""A number that is not known yet: at least, likely, at most as far as one can tell, and a bound that it cannot pass."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from statistics import fmean
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class Estimate(BaseModel):
-    """Three guesses at one number."""
+    """Three guesses at one number, and its bound, which budget reservations go by."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     low: float = 0.0
     likely: float = 0.0
     high: float = 0.0
+    bound: float = Field(default=0.0, exclude=True)
+
+    @classmethod
+    def exactly(cls, number: float) -> "Estimate":
+        """A number that is known."""
+        return cls(low=number, likely=number, high=number, bound=number)
 
     def __add__(self, other: "Estimate") -> "Estimate":
-        return Estimate(low=self.low + other.low, likely=self.likely + other.likely, high=self.high + other.high)
+        return Estimate(**{name: getattr(self, name) + getattr(other, name) for name in Estimate.model_fields})
 
     def __mul__(self, other: "Estimate | float") -> "Estimate":
-        by = other if isinstance(other, Estimate) else Estimate(low=other, likely=other, high=other)
-        return Estimate(low=self.low * by.low, likely=self.likely * by.likely, high=self.high * by.high)
+        by = other if isinstance(other, Estimate) else Estimate.exactly(other)
+        return Estimate(**{name: getattr(self, name) * getattr(by, name) for name in Estimate.model_fields})
 
 
 def total(parts: Iterable[Estimate]) -> Estimate:
     """The sum of several."""
     return sum(parts, Estimate())
+
+
+def spread(of: Sequence[Estimate]) -> Estimate:
+    """One estimate for any of several: the least, the mean of what is likely, the most."""
+    ends = {"high": max(one.high for one in of), "bound": max(one.bound for one in of)}
+    return Estimate(low=min(one.low for one in of), likely=fmean(one.likely for one in of), **ends)

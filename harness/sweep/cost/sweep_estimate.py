@@ -1,40 +1,33 @@
-"""What a sweep will cost, before its first call: tokens, dollars and time, from a few questions taken through retrieval.
+"""What a sweep will cost, before its first call: tokens, dollars and time, from a sample of its configurations.
 
 Nothing that is kept is subtracted: what the stage store has is free, so every figure is an "at most" of its kind.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
 
 from pydantic import BaseModel, ConfigDict
 
 from harness.evaluation.factory import PipelineFactory
-from harness.golden.case import Case
 from harness.golden.sets import GoldenSet
-from harness.sweep.cost.calls import ONE, Call, CallCost, PricedModel, judge_call_costs
-from harness.sweep.cost.estimate import Estimate, total
-from harness.sweep.cost.probe import CASES, Probe, index_tokens, probe
+from harness.sweep.cost.calls import ModelPrice, judged_metrics
+from harness.sweep.cost.case_cost import SHARES, CasePrices, reranking_usage
+from harness.sweep.cost.estimate import Estimate, spread
+from harness.sweep.cost.probe import CASES, probe
 from harness.sweep.experiment import Experiment
-from harness.sweep.space.bounds import SpaceBounds, hosted
-from serving.pipeline.answer.pack import estimate_tokens
+from harness.sweep.space.bounds import SpaceModels, answer_models, dearest, hosted, sample
 from serving.pipeline.config import RagConfig
-from serving.pipeline.errors import ConfigError, DataError
+from serving.pipeline.errors import ConfigError, DataError, PromptError
 from serving.pipeline.models import EMBEDDINGS
 from serving.pipeline.models.prices import price
 from serving.pipeline.registry import Spec
-from serving.pipeline.retrieve import RERANKERS
-from serving.pipeline.retrieve.base import Billed
 from serving.pipeline.settings import PipelineSettings
 
 # Assumptions, each told where it was used.
-SHARES = (0.05, 0.25, 1.0)  # of max_tokens, as the length of an answer: low, likely, high
-CALL_S = (0.5, 2.0, 6.0)  # of a call to a hosted model
+CALL_S = (0.5, 2.0, 6.0)  # of a call to a hosted model: low, likely, high
 SLOWER = 1.5  # than the base's: the slowest mean of a search
-BYTES_PER_TOKEN = 2  # at the very least, in every script: English has about four
+CUT_CHARACTERS = 200_000  # of the corpus, cut by each recipe of the sample
 DOLLARS = {"cost.usd", "usd"}  # numbers that no answer has whose price is not known
-FRAME_TOKENS = 50  # roles and separators around a prompt
 
 
 class SweepEstimate(BaseModel):
@@ -59,207 +52,106 @@ class SweepEstimate(BaseModel):
     assumed: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class SweepEstimator:
-    """Adds up what a probe has found over all trials that an experiment may come to."""
+async def estimate_sweep(
+    experiment: Experiment, factory: PipelineFactory, golden: GoldenSet, starts: Sequence[RagConfig], finished: int = 0
+) -> SweepEstimate:
+    """The price of what is still to do; `starts` are the base and the champion, `finished` counts the trials that are paid for."""
+    settings, tune = factory.settings, golden.tune().head(experiment.cases).cases
+    if not tune:
+        raise DataError(f"The tune split of {golden.id} has no cases; a set this small cannot be split.")
+    configs = [config for config in sample(experiment, starts) if _has_prompt(config, experiment, factory)]
+    names = SpaceModels.of(experiment, starts)
+    specs = {spec.name: spec for config in configs for spec in answer_models(config).values()}
+    chats = [ModelPrice.of(specs.get(name) or Spec(name=name), settings) for name in names.chats]
+    _refuse_unpriced(experiment, [model.name for model in chats if not model.known])
+    known = _known_prices(experiment, settings, chats, names.embedders, configs)
 
-    experiment: Experiment
-    factory: PipelineFactory
-    golden: GoldenSet
-    firsts: tuple[RagConfig, ...]  # the base, and the champion where there is one
-    finished: int = 0  # trials that an earlier process has scored
+    probed = await probe(factory, starts[0], tune[:CASES])
+    prices = CasePrices(experiment, factory, golden, probed)
+    costs = [prices.case(config) for config in [*configs, dearest(configs, experiment, prices.case_usd)]]
+    case_usd = spread([cost.usd for cost in costs])
+    step = max(1, sum(len(one.text) for one in factory.corpus.documents) // CUT_CHARACTERS)
+    index_usd = [prices.index_usd(config, step) for config in configs]
 
-    async def estimate(self) -> SweepEstimate:
-        """The whole sweep's price."""
-        asked = self.golden.tune().head(self.experiment.cases).cases
-        if not asked:
-            raise DataError(f"The tune split of {self.golden.id} has no cases; a set this small cannot be split.")
-        found = await probe(self.factory, self.firsts[0], asked[:CASES])
-        reach = SpaceBounds(self.experiment, self.firsts)
-        return _Sum(self.experiment, self.factory, self.golden.cases, reach, found, asked, self._held_out, self.finished).whole()
-
-    @property
-    def _held_out(self) -> int:
-        return sum(self.golden.split_of(case) == "holdout" for case in self.golden.cases)
-
-
-@dataclass(frozen=True)
-class _Sum:
-    experiment: Experiment
-    factory: PipelineFactory
-    every: Sequence[Case]
-    reach: SpaceBounds
-    probe: Probe
-    asked: Sequence[Case]
-    held_out: int
-    finished: int
-
-    def whole(self) -> SweepEstimate:
-        experiment, reach = self.experiment, self.reach
-        trials = max(0, max(experiment.trials, len(reach.firsts)) - self.finished)  # the base and the champion always run
-        finalists = len(reach.firsts) + experiment.finalists
-        cases, call = self._cases(trials), self._call()
-        answering, judges = self._answering(call), judge_call_costs(experiment, self.factory.settings, call, self._passages)
-        each = [answering, *judges]
-        one_usd = total([*(one.usd for one in each), self._question_usd(), self._rerank_usd()])
-        paid = [spec for spec in reach.embedders if hosted(spec)]
-        index_usd, indexes = self._index_usd(paid), Estimate(low=1, likely=max(1, reach.indexes // 2), high=reach.indexes)
-        case_usd = sum(one.dearest_usd for one in each) + self._question_usd().high * BYTES_PER_TOKEN + self._rerank_usd().high
-        names, unpriced = self._names(judges), self._unpriced(each)
-        self._refuse_unpriced(self._unpriced([answering]))
-        return SweepEstimate(
-            trials=trials,
-            finalists=finalists,
-            cases=cases,
-            indexes=reach.indexes,
-            input_tokens=cases * total(one.input_tokens for one in each),
-            output_tokens=cases * total(one.output_tokens for one in each),
-            usd=cases * one_usd + (indexes * index_usd if trials else Estimate()),
-            seconds=self._seconds(cases, any(hosted(spec) for spec in reach.chats), judges),
-            case_usd=case_usd,
-            index_usd=index_usd.high * BYTES_PER_TOKEN,
-            # a block is sent only where its dearest price is left, so that much must be left for the last one
-            proof_usd=finalists * self.held_out * one_usd.high + min(experiment.block, self.held_out) * case_usd,
-            simulated=any(one.simulated for one in answering.models),
-            hosted=names,
-            unpriced=unpriced,
-            assumed=self._assumed(names),
-        )
-
-    def _cases(self, trials: int) -> Estimate:
-        """How many cases are scored: with every trial given up at its first look, and with none."""
-        rules, block, count = self.experiment.pruner, self.experiment.block, len(self.asked)
-        firsts = max(0, min(trials, len(self.reach.firsts) - self.finished))
-        first_look = count if rules.name == "none" else min(count, math.ceil(rules.startup / block) * block)
-        proof = (len(self.reach.firsts), len(self.reach.firsts) + min(trials + self.finished, self.experiment.finalists))
-        most = trials * count + proof[1] * self.held_out
-        return Estimate(low=firsts * count + (trials - firsts) * first_look + proof[0] * self.held_out, likely=most, high=most)
-
-    def _answering(self, call: Call) -> CallCost:
-        """One answer, by whichever model."""
-        settings, share = self.factory.settings, self.probe.pro_share
-        models = [PricedModel.of(spec, settings) for spec in self.reach.chats]
-        tiers = self.reach.firsts[0].answer.models
-        return CallCost.of(
-            call, models, [(PricedModel.of(tiers.lite, settings), 1 - share), (PricedModel.of(tiers.pro, settings), share)], calls=ONE
-        )
-
-    def _call(self) -> Call:
-        """The call that answers, over all that the space can reach."""
-        probe, reach, base = self.probe, self.reach, self.reach.firsts[0].answer
-        templates = [estimate_tokens(text) for text in reach.prompts(self.factory.prompts)]
-        frame = probe.prompt_tokens - probe.passage_tokens
-        question = sum(estimate_tokens(case.question) for case in self.every) / len(self.every)
-        own = estimate_tokens(self.factory.prompts.get(base.prompt.name, base.prompt.version).text)
-        factors = reach.passages()
-        room = reach.context_tokens
-        most = room if factors is None or probe.full else min(probe.passage_tokens * factors[1], room)
-        texts = max(frame - own, question) + max(most, probe.passage_tokens)
-        least = probe.passage_tokens * min(1.0, factors[0] if factors else 0.5)
-        asked = Estimate(
-            low=max(0.0, frame - own + min(templates)) + least,
-            likely=probe.prompt_tokens,
-            high=max(templates) + texts * self._bytes_per_character,
-        )
-        limits = reach.max_tokens
-        said = Estimate(low=SHARES[0] * limits[0], likely=SHARES[1] * base.max_tokens, high=SHARES[2] * limits[1])
-        if probe.answer_tokens is not None:
-            said = Estimate(low=min(probe.answer_tokens, said.low), likely=probe.answer_tokens, high=said.high)
-        characters = 4 * max(templates) + max(len(case.question) for case in self.every) + 4 * room
-        largest = characters * self._bytes_per_character / BYTES_PER_TOKEN + FRAME_TOKENS
-        return Call(asked, said, largest, limits[1])
-
-    @property
-    def _passages(self) -> Estimate:
-        found = max(1.0, self.probe.passages)
-        return Estimate(low=1, likely=found, high=max(found, self.reach.hits))
-
-    @cached_property
-    def _bytes_per_character(self) -> float:
-        """Of the text that has most; 1 in English, 3 in Chinese, which has as many more tokens than are counted by the character."""
-        texts = [*(one.text for one in self.factory.corpus.documents), *(case.question for case in self.every)]
-        return max((len(text.encode("utf-8", "replace")) / len(text) for text in texts if text), default=1.0)
-
-    def _question_usd(self) -> Estimate:
-        """What the vector of a question costs."""
-        tokens = [estimate_tokens(case.question) for case in self.every]
-        prices = [self._embedding(spec, 1.0) for spec in self.reach.embedders]
-        most = max(tokens) * self._bytes_per_character
-        return Estimate(low=min(prices) * min(tokens), likely=prices[0] * sum(tokens) / len(tokens), high=max(prices) * most)
-
-    def _rerank_usd(self) -> Estimate:
-        candidates = max(self.reach.values("retrieve.candidates") + self.reach.values("retrieve.top_k"))
-        prices = [_reranking(spec, self.factory.settings, candidates)[0] for spec in self.reach.rerankers]
-        return Estimate(low=min(prices), likely=prices[0], high=max(prices))
-
-    def _index_usd(self, paid: Sequence[Spec]) -> Estimate:
-        """What the vectors of one index cost; the corpus is cut as each end of the space cuts it, and embedded by each model."""
-        if not paid:
-            return Estimate()
-        contexts = self.reach.values("index.context")
-        tokens = [index_tokens(self.factory.corpus, spec, contexts) for spec in self.reach.chunkers]
-        prices = [self._embedding(spec, 1.0) for spec in self.reach.embedders]
-        every = [count for counts in tokens for count in counts.values()]
-        most = max(every) * self._bytes_per_character
-        return Estimate(low=min(prices) * min(every), likely=prices[0] * tokens[0][contexts[0]], high=max(prices) * most)
-
-    def _embedding(self, spec: Spec, tokens: float) -> float:
-        if not hosted(spec):
-            return 0.0
-        source = EMBEDDINGS.build(spec, name=spec.name, settings=self.factory.settings)
-        return (price(source.price_model, 1_000_000, 0) or 0.0) * tokens / 1_000_000
-
-    def _seconds(self, cases: Estimate, asks: bool, judges: Sequence[CallCost]) -> Estimate:
-        """Here as long as the probe took; elsewhere as long as calls are assumed to take, or as the provider's limits make them."""
-        experiment, settings = self.experiment, self.factory.settings
-        workers = experiment.engine.at_once
-        here = Estimate(low=1, likely=1, high=SLOWER) * (self.probe.ms / 1000 / workers)
-        calls = total([*([ONE] if asks else []), *(one.calls for one in judges)])
-        lanes = workers * min(experiment.concurrency, settings.model_concurrency)
-        pause = 60 / settings.requests_per_minute if settings.requests_per_minute else 0.0
-        low, likely, high = (max(seconds / lanes, pause) for seconds in CALL_S)
-        build = self.probe.index_seconds
-        return cases * (here + calls * Estimate(low=low, likely=likely, high=high)) + Estimate(
-            likely=build * (self.reach.indexes // 2), high=build * max(0, self.reach.indexes - 1)
-        )
-
-    def _names(self, judges: Sequence[CallCost]) -> tuple[str, ...]:
-        """Every hosted model."""
-        models = [spec.name for spec in (*self.reach.chats, *self.reach.embedders) if hosted(spec)]
-        models += [_reranking(spec, self.factory.settings, 1)[1] for spec in self.reach.rerankers]
-        models += [model.name for one in judges for model in one.models if hosted(Spec(name=model.name))]
-        return tuple(dict.fromkeys(name for name in models if name))
-
-    def _unpriced(self, each: Sequence[CallCost]) -> tuple[str, ...]:
-        """The models whose price nobody knows."""
-        settings = self.factory.settings
-        names = [model.name for one in each for model in one.models if not model.known]
-        embedders = [
-            (spec.name, EMBEDDINGS.build(spec, name=spec.name, settings=settings)) for spec in self.reach.embedders if hosted(spec)
-        ]
-        names += [name for name, source in embedders if price(source.price_model, 1, 0) is None]
-        names += [name for spec in self.reach.rerankers for _, name, known in [_reranking(spec, settings, 1)] if not known]
-        return tuple(dict.fromkeys(names))
-
-    def _refuse_unpriced(self, names: Sequence[str]) -> None:
-        """A `ConfigError` where dollars decide, and an answer's are not known: such a trial would have no value."""
-        for role, numbers in (("objective", self.experiment.objective), ("constraint", self.experiment.constraints)):
-            for number in DOLLARS.intersection(numbers) if names else ():
-                raise ConfigError(
-                    f"The {role} {number!r} has no value where the price of {', '.join(names)} is not known. "
-                    f"Take the {role} out, or choose models with a known price."
-                )
-
-    def _assumed(self, names: Sequence[str]) -> tuple[str, ...]:
-        told = [f"an answer of {SHARES[0]:.0%} to {SHARES[2]:.0%} of max_tokens"] if self.probe.answer_tokens is None else []
-        return (*told, *([f"{CALL_S[0]:g} to {CALL_S[2]:g} s a hosted call"] if names else []))
+    trials, finalists = max(0, max(experiment.trials, len(starts)) - finished), len(starts) + experiment.finalists
+    held_out = sum(golden.split_of(case) == "holdout" for case in golden.cases)
+    cases = _cases(experiment, len(tune), held_out, len(starts), finished)
+    indexes = _indexes(experiment, configs)
+    built = Estimate(low=1, likely=max(1, indexes // 2), high=indexes) if trials else Estimate()
+    return SweepEstimate(
+        trials=trials,
+        finalists=finalists,
+        cases=cases,
+        indexes=indexes,
+        input_tokens=cases * spread([cost.input_tokens for cost in costs]),
+        output_tokens=cases * spread([cost.output_tokens for cost in costs]),
+        usd=cases * case_usd + built * Estimate(low=min(index_usd), likely=index_usd[0], high=max(index_usd)),
+        seconds=cases * _case_seconds(experiment, settings, probed.ms, spread([cost.hosted_calls for cost in costs]))
+        + Estimate(likely=indexes // 2, high=max(0, indexes - 1)) * probed.index_seconds,
+        case_usd=case_usd.bound,
+        index_usd=max(index_usd),
+        # a block is sent only where its bound is left, so that much must be left for the last one
+        proof_usd=finalists * held_out * case_usd.high + min(experiment.block, held_out) * case_usd.bound,
+        simulated=any(model.simulated for model in chats),
+        hosted=(away := tuple(filter(hosted, known))),
+        unpriced=tuple(name for name, priced in known.items() if not priced),
+        assumed=(
+            *([f"an answer of {SHARES[0]:.0%} to {SHARES[2]:.0%} of max_tokens"] if probed.answer_tokens is None else []),
+            *([f"{CALL_S[0]:g} to {CALL_S[2]:g} s a hosted call"] if away else []),
+        ),
+    )
 
 
-def _reranking(spec: Spec, settings: PipelineSettings, passages: int) -> tuple[float, str, bool]:
-    """Dollars of reranking so many passages, by whom where it is paid for, and whether the price is known."""
-    if not issubclass(RERANKERS.load(spec.name), Billed):
-        return 0.0, "", True
-    reranker = RERANKERS.build(spec, store=None, embeddings=None, settings=settings)
-    assert isinstance(reranker, Billed)
-    use = reranker.usage([None] * passages)  # type: ignore[list-item]  # only how many there are counts
-    return use.usd, use.model, use.priced
+def _has_prompt(config: RagConfig, experiment: Experiment, factory: PipelineFactory) -> bool:
+    """Whether its prompt is there; a `PromptError` where it is not, and no condition of the space may have been meant to avoid it."""
+    try:
+        return bool(factory.prompts.texts(config.answer.prompt))
+    except PromptError:
+        if any(knob.range.when for knob in experiment.knobs if knob.target.startswith("answer.prompt.")):
+            return False
+        raise
+
+
+def _cases(experiment: Experiment, tune: int, held_out: int, starts: int, finished: int) -> Estimate:
+    """How many cases are scored: with every trial given up at its first look, and with none; the base and the champion always run."""
+    trials, rules, block = max(0, max(experiment.trials, starts) - finished), experiment.pruner, experiment.block
+    whole = max(0, min(trials, starts - finished))
+    first_look = tune if rules.name == "none" else min(tune, math.ceil(rules.startup / block) * block)
+    most = trials * tune + (starts + min(trials + finished, experiment.finalists)) * held_out
+    return Estimate(low=whole * tune + (trials - whole) * first_look + starts * held_out, likely=most, high=most)
+
+
+def _indexes(experiment: Experiment, configs: Sequence[RagConfig]) -> int:
+    """How many different indexes the trials may come to: as many as the sample has, or more where there are more trials than that."""
+    found = len({config.digest("index") for config in configs})
+    return min(experiment.trials, math.ceil(found * max(1.0, experiment.trials / len(configs))))
+
+
+def _known_prices(
+    experiment: Experiment, settings: PipelineSettings, chats: Sequence[ModelPrice], embedders: Sequence[str], configs: Sequence[RagConfig]
+) -> dict[str, bool]:
+    """Every model that may be asked, and whether its price is known: those that answer, embed, rerank and judge."""
+    known = {model.name: model.known for model in chats}
+    for name in filter(hosted, embedders):
+        known[name] = price(EMBEDDINGS.build(Spec(name=name), name=name, settings=settings).price_model, 1, 0) is not None
+    known |= {use.model: use.priced for config in configs if (use := reranking_usage(config, settings))}
+    return known | {metric.model.name: metric.model.known for metric in judged_metrics(experiment, settings)}
+
+
+def _refuse_unpriced(experiment: Experiment, names: Sequence[str]) -> None:
+    """A `ConfigError` where dollars decide, and an answer's are not known: such a trial would have no value."""
+    for role, numbers in (("objective", experiment.objective), ("constraint", experiment.constraints)):
+        for number in DOLLARS.intersection(numbers) if names else ():
+            raise ConfigError(
+                f"The {role} {number!r} has no value where the price of {', '.join(names)} is not known. "
+                f"Take the {role} out, or choose models with a known price."
+            )
+
+
+def _case_seconds(experiment: Experiment, settings: PipelineSettings, ms: float, calls: Estimate) -> Estimate:
+    """Here as long as the probe took; elsewhere as long as calls are assumed to take, or as the provider's limits make them."""
+    workers = experiment.engine.at_once
+    lanes = workers * min(experiment.concurrency, settings.model_concurrency)
+    pause = 60 / settings.requests_per_minute if settings.requests_per_minute else 0.0
+    low, likely, high = (max(seconds / lanes, pause) for seconds in CALL_S)
+    return Estimate(low=1, likely=1, high=SLOWER) * (ms / 1000 / workers) + calls * Estimate(low=low, likely=likely, high=high)

@@ -1,4 +1,4 @@
-"""What an engine promises: cases of one configuration scored somewhere, and nothing decided there."""
+"""What an engine promises: it scores cases of one configuration somewhere, and decides nothing."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,28 +9,28 @@ from harness.results.report import EvalReport
 from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import TouchstoneError
 
-Counted = Mapping[str, Mapping[str, int]]  # hits and misses of the stage store, by stage
+StoreCounts = Mapping[str, Mapping[str, int]]  # hits and misses of the stage store, by stage
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
-    """What came back: the report of a block of cases, and how often the stage store had what was needed."""
+class ScoredBlock:
+    """The report of a block of cases, and what the stage store and the judges had to do with it."""
 
     report: EvalReport
-    counts: Counted = field(default_factory=dict)
+    counts: StoreCounts = field(default_factory=dict)  # hits and misses for this block
     judge_usd: float = 0.0  # paid to judges since the worker last answered; what the answers cost stands in their traces
 
 
 class WorkerDied(Exception):
-    """A worker died over what it was sent, and is replaced; whoever pays may send it again. Says what the death may be due to."""
+    """A worker died over its work and was replaced, so that the work may be sent again; the message says what it may be due to."""
 
 
-class NotBegun(Exception):
+class NotStarted(Exception):
     """No pipeline can be built for a configuration, so that nothing was asked and nothing is paid."""
 
-    def __init__(self, why: TouchstoneError) -> None:
-        super().__init__(str(why))
-        self.why = why
+    def __init__(self, reason: TouchstoneError) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
 
 
 class Engine(Protocol):
@@ -42,12 +42,12 @@ class Engine(Protocol):
         """Get ready."""
         ...
 
-    async def index(self, config: RagConfig) -> Counted:
+    async def index(self, config: RagConfig) -> StoreCounts:
         """Build the index of a configuration, so that workers only open it; nothing is counted for one that is there."""
         ...
 
-    async def score(self, config: RagConfig, cases: Split) -> Scored:
-        """Score a configuration on some cases; may raise `NotBegun`. A worker that dies, here or over an index, is a `WorkerDied`."""
+    async def score(self, config: RagConfig, cases: Split) -> ScoredBlock:
+        """Score a configuration on some cases; may raise `NotStarted`. A worker that dies, here or over an index, is a `WorkerDied`."""
         ...
 
     async def stop(self) -> None:
@@ -56,7 +56,7 @@ class Engine(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class WorkerPlan:
     """What every worker needs to know, as plain data; all else it reads from the settings, which are the same for all."""
 
     corpus: str
@@ -65,5 +65,5 @@ class Plan:
     concurrency: int = 4
     store: bool = True
     replay_only: bool = False
-    shares: int = 1  # processes that share what a provider may be asked for in a minute
+    limit_shares: int = 1  # processes that share what a provider may be asked for in a minute
     settings: Mapping[str, Any] = field(default_factory=dict)  # those that the environment does not give, or gives otherwise

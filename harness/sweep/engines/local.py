@@ -11,20 +11,20 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 
 from harness.golden.sets import Split
-from harness.sweep.engines.base import Counted, Plan, Scored, WorkerDied
-from harness.sweep.engines.worker import Loop, Worker, answer, end_with, failure, order, plan_text
+from harness.sweep.engines.base import ScoredBlock, StoreCounts, WorkerDied, WorkerPlan
+from harness.sweep.engines.worker import Worker, WorkerLoop, end_with, failure_text, plan_text, read_scored, score_order
 from harness.sweep.experiment import EngineChoice
 from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import TouchstoneError
 
 _plan = ""  # of a worker process: what it is told when it starts,
-_loop: Loop | None = None  # and what it makes of that at its first order; both live as long as the process
+_loop: WorkerLoop | None = None  # and what it makes of that at its first order; both live as long as the process
 
 
 class LocalEngine:
     """One worker is this process itself; more are processes of their own."""
 
-    def __init__(self, choice: EngineChoice, plan: Plan, here: Worker) -> None:
+    def __init__(self, choice: EngineChoice, plan: WorkerPlan, here: Worker) -> None:
         self.workers = choice.workers or os.cpu_count() or 1
         self._plan = plan
         self._here = here
@@ -41,22 +41,22 @@ class LocalEngine:
             told = (plan_text(self._plan), self._ends[0])
             self._pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_begin, initargs=told)
 
-    async def index(self, config: RagConfig) -> Counted:
+    async def index(self, config: RagConfig) -> StoreCounts:
         """Build an index here, one at a time."""
         async with self._building:
             return await self._here.index(config)
 
-    async def score(self, config: RagConfig, cases: Split) -> Scored:
+    async def score(self, config: RagConfig, cases: Split) -> ScoredBlock:
         """Score some cases; the death of a worker ends the whole pool, which is replaced."""
         if self._pool is None:
             return await self._here.score(config, cases)
-        text = order(config, cases)
+        text = score_order(config, cases)
         async with self._turn:
             pool = self._pool
             try:
                 with _unheard():
                     said = asyncio.get_running_loop().run_in_executor(pool, _carry_out, text)
-                return answer(await said)
+                return read_scored(await said)
             except BrokenProcessPool:
                 if pool is self._pool:  # the first to notice makes a new one
                     await self.stop()
@@ -92,7 +92,7 @@ def _begin(plan: str, driver: Connection) -> None:
 def _carry_out(text: str) -> str:
     global _loop
     try:
-        _loop = _loop or Loop(_plan)
+        _loop = _loop or WorkerLoop(_plan)
     except TouchstoneError as error:
-        return failure(error)
+        return failure_text(error)
     return _loop.run(text)

@@ -15,8 +15,8 @@ from typing import Any
 
 from harness.golden.sets import Split
 from harness.settings import HarnessSettings
-from harness.sweep.engines.base import Counted, Plan, Scored, WorkerDied
-from harness.sweep.engines.worker import Loop, Worker, answer, build_order, built, failure, order, plan_text
+from harness.sweep.engines.base import ScoredBlock, StoreCounts, WorkerDied, WorkerPlan
+from harness.sweep.engines.worker import Worker, WorkerLoop, failure_text, index_order, plan_text, read_indexed, read_scored, score_order
 from harness.sweep.experiment import EngineChoice
 from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import InfrastructureError, TouchstoneError
@@ -39,7 +39,7 @@ STORE_BYTES = 100_000_000  # Ray's own object store: orders and answers are smal
 class RayEngine:
     """Workers are actors, one core each; one that dies is replaced."""
 
-    def __init__(self, choice: EngineChoice, plan: Plan, here: Worker) -> None:
+    def __init__(self, choice: EngineChoice, plan: WorkerPlan, here: Worker) -> None:
         settings = here.factory.settings
         self._address = choice.address or (settings.ray_address if isinstance(settings, HarnessSettings) else "")
         self.workers = choice.workers or os.cpu_count() or 1
@@ -48,7 +48,7 @@ class RayEngine:
         self._idle: asyncio.Queue[Any] = asyncio.Queue()
         self._workers: set[Any] = set()
         self._hiring: set[asyncio.Task[None]] = set()
-        self._built: dict[str, asyncio.Task[Counted]] = {}
+        self._built: dict[str, asyncio.Task[StoreCounts]] = {}
         self._ours = False
 
     async def start(self) -> None:
@@ -64,7 +64,7 @@ class RayEngine:
             late = f"gave no worker within {PATIENCE_S:g} s. Has it a free core? See: ray status"
             raise InfrastructureError(f"{self._where} {late}") from None
 
-    async def index(self, config: RagConfig) -> Counted:
+    async def index(self, config: RagConfig) -> StoreCounts:
         """Let a worker build an index, once; it is counted for the trial that came first."""
         key = config.digest("index")
         first = key not in self._built
@@ -73,9 +73,9 @@ class RayEngine:
         counts = await asyncio.shield(self._built[key])
         return counts if first else {}
 
-    async def score(self, config: RagConfig, cases: Split) -> Scored:
+    async def score(self, config: RagConfig, cases: Split) -> ScoredBlock:
         """Score some cases by whichever worker is free."""
-        return answer(await self._carry_out(order(config, cases)))
+        return read_scored(await self._carry_out(score_order(config, cases)))
 
     async def stop(self) -> None:
         """End every worker, and the cluster if it is ours."""
@@ -117,7 +117,7 @@ class RayEngine:
         task.add_done_callback(self._hiring.discard)
 
     async def _hired(self) -> None:
-        worker = _Actor.remote(plan_text(replace(self._plan, shares=self.workers)))  # only a cluster knows how many they are
+        worker = _Actor.remote(plan_text(replace(self._plan, limit_shares=self.workers)))  # only a cluster knows how many they are
         self._workers.add(worker)
         try:
             await worker.ready.remote()
@@ -126,9 +126,9 @@ class RayEngine:
         else:
             self._idle.put_nowait(worker)
 
-    async def _build(self, config: RagConfig) -> Counted:
+    async def _build(self, config: RagConfig) -> StoreCounts:
         try:
-            return built(await self._carry_out(build_order(config)))
+            return read_indexed(await self._carry_out(index_order(config)))
         except BaseException:
             del self._built[config.digest("index")]  # whoever asks again has it built anew
             raise
@@ -169,7 +169,7 @@ class _Carrier:
 
     def __init__(self, plan: str) -> None:
         self._plan = plan
-        self._loop: Loop | None = None
+        self._loop: WorkerLoop | None = None
 
     def ready(self) -> None:
         """Answers once the process is there."""
@@ -177,9 +177,9 @@ class _Carrier:
     def run(self, text: str) -> str:
         """Carry out an order; models and documents are loaded with the first."""
         try:
-            self._loop = self._loop or Loop(self._plan)
+            self._loop = self._loop or WorkerLoop(self._plan)
         except TouchstoneError as error:
-            return failure(error)
+            return failure_text(error)
         return self._loop.run(text)
 
 

@@ -1,4 +1,4 @@
-"""A worker: one factory, kept as long as the process lives, that scores what it is told to."""
+"""A worker: one pipeline factory, kept as long as the process lives, that builds indexes and scores cases as ordered."""
 
 import asyncio
 import contextlib
@@ -18,67 +18,67 @@ from harness.golden.sets import Split
 from harness.results.report import parse_report, report_text
 from harness.settings import read_settings
 from harness.sweep.cost.judge_costs import JudgeCosts, counting_costs
-from harness.sweep.engines.base import Counted, NotBegun, Plan, Scored
+from harness.sweep.engines.base import NotStarted, ScoredBlock, StoreCounts, WorkerPlan
 from serving.pipeline import errors
 from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import RequestError, TouchstoneError, UserError
 
 
-def build_order(config: RagConfig) -> str:
+def index_order(config: RagConfig) -> str:
     """An index to build, as JSON."""
     return json.dumps({"config": config.model_dump(mode="json")}, ensure_ascii=False)
 
 
-def order(config: RagConfig, cases: Split) -> str:
+def score_order(config: RagConfig, cases: Split) -> str:
     """Cases of a configuration to score, as JSON."""
     rows = [case.model_dump(mode="json") for case in cases.cases]
     about = {"golden": cases.golden, "name": cases.name, "golden_digest": cases.golden_digest}
     return json.dumps({"config": config.model_dump(mode="json"), "split": about, "cases": rows}, ensure_ascii=False)
 
 
-def answer(text: str) -> Scored:
-    """What a worker said, read; a failure that Touchstone foresees is raised here as it was there."""
+def read_scored(text: str) -> ScoredBlock:
+    """A worker's reply to cases; a failure that Touchstone foresees is raised here as it was there."""
     head, _, body = text.partition("\n")
-    said = _said(head)
-    return Scored(parse_report(body, "a worker's answer"), said["counts"], said["judge_usd"])
+    reply = _read_reply(head)
+    return ScoredBlock(parse_report(body, "a worker's answer"), reply["counts"], reply["judge_usd"])
 
 
-def built(text: str) -> Counted:
-    """What a worker said to an index to build, likewise."""
-    counts: Counted = _said(text)["counts"]
+def read_indexed(text: str) -> StoreCounts:
+    """A worker's reply to an index order, likewise."""
+    counts: StoreCounts = _read_reply(text)["counts"]
     return counts
 
 
-def _said(head: str) -> dict[str, Any]:
-    said: dict[str, Any] = json.loads(head)
-    if "error" in said:
-        why: TouchstoneError = getattr(errors, said["error"], errors.InfrastructureError)(said["message"])
-        raise why if said["begun"] else NotBegun(why)
-    return said
+def _read_reply(head: str) -> dict[str, Any]:
+    reply: dict[str, Any] = json.loads(head)
+    if "error" in reply:
+        reason: TouchstoneError = getattr(errors, reply["error"], errors.InfrastructureError)(reply["message"])
+        raise reason if reply["started"] else NotStarted(reason)
+    return reply
 
 
 class Worker:
     """Builds indexes and scores cases; counts what the stage store is asked for it."""
 
-    def __init__(self, factory: PipelineFactory, evaluator: Evaluator, judged: JudgeCosts) -> None:
+    def __init__(self, factory: PipelineFactory, evaluator: Evaluator, judge_costs: JudgeCosts) -> None:
         self.factory = factory
         self.evaluator = evaluator
-        self._judged = judged
+        self._judge_costs = judge_costs
 
-    async def index(self, config: RagConfig) -> Counted:
+    async def index(self, config: RagConfig) -> StoreCounts:
         """Build an index, if it is not there yet."""
         await self.factory.index(config)
-        return self.counted()
+        return self.take_counts()
 
-    async def score(self, config: RagConfig, cases: Split) -> Scored:
+    async def score(self, config: RagConfig, cases: Split) -> ScoredBlock:
         """Score a configuration on some cases; what the store is asked for blocks at the same time is counted with one of them."""
         try:
             report = await self.factory.evaluate(config, cases, self.evaluator)
         except UserError as error:
             if not await self._builds(config):
-                raise NotBegun(error) from None
+                raise NotStarted(error) from None
             raise
-        return Scored(report, self.counted(), self._judged.take())
+        return ScoredBlock(report, self.take_counts(), self._judge_costs.take())
 
     async def _builds(self, config: RagConfig) -> bool:
         try:
@@ -87,32 +87,32 @@ class Worker:
             return isinstance(error, RequestError)  # of an index: somebody was asked
         return True
 
-    def counted(self) -> Counted:
-        """What the stage store was asked since this was last called."""
+    def take_counts(self) -> StoreCounts:
+        """Hits and misses of the stage store since this was last called."""
         return self.factory.stages.counts.take() if self.factory.stages else {}
 
 
-def make_worker(plan: Plan, building: Building | None = None) -> Worker:
+def make_worker(plan: WorkerPlan, building: Building | None = None) -> Worker:
     """A worker by the plan and the settings of this process."""
     settings = read_settings(**plan.settings)
-    settings = settings.model_copy(update={"limit_shares": settings.limit_shares * plan.shares})
+    settings = settings.model_copy(update={"limit_shares": settings.limit_shares * plan.limit_shares})
     context = open_context(plan.corpus, settings, judge=plan.judge, store=plan.store, replay_only=plan.replay_only, building=building)
-    judged = JudgeCosts()
-    context = replace(context, tools=counting_costs(context.tools, judged))
-    return Worker(context.factory, context.evaluator(plan.metrics, plan.concurrency, part=True), judged)
+    judge_costs = JudgeCosts()
+    context = replace(context, tools=counting_costs(context.tools, judge_costs))
+    return Worker(context.factory, context.evaluator(plan.metrics, plan.concurrency, part=True), judge_costs)
 
 
-def failure(error: TouchstoneError, *, begun: bool = True) -> str:
+def failure_text(error: TouchstoneError, *, started: bool = True) -> str:
     """A failure in words: not every exception survives the way between processes."""
-    return json.dumps({"error": type(error).__name__, "message": str(error), "begun": begun})
+    return json.dumps({"error": type(error).__name__, "message": str(error), "started": started})
 
 
-class Loop:
+class WorkerLoop:
     """A worker in a process of its own: plain text in, plain text out."""
 
     def __init__(self, plan: str) -> None:
         raw: dict[str, Any] = json.loads(plan)
-        self._worker = make_worker(Plan(**{**raw, "metrics": tuple(raw["metrics"])}))
+        self._worker = make_worker(WorkerPlan(**{**raw, "metrics": tuple(raw["metrics"])}))
         self._loop = asyncio.new_event_loop()  # one for all orders: open indexes belong to it
 
     def run(self, text: str) -> str:
@@ -120,9 +120,9 @@ class Loop:
         try:
             return self._loop.run_until_complete(self._carry_out(json.loads(text)))
         except TouchstoneError as error:
-            return failure(error)
-        except NotBegun as error:
-            return failure(error.why, begun=False)
+            return failure_text(error)
+        except NotStarted as error:
+            return failure_text(error.reason, started=False)
 
     async def _carry_out(self, raw: Mapping[str, Any]) -> str:
         config = RagConfig.parse(raw["config"])
@@ -133,7 +133,7 @@ class Loop:
         return json.dumps({"counts": scored.counts, "judge_usd": scored.judge_usd}) + "\n" + report_text(scored.report)
 
 
-def plan_text(plan: Plan) -> str:
+def plan_text(plan: WorkerPlan) -> str:
     """A plan as JSON."""
     return json.dumps(asdict(plan))
 

@@ -1,4 +1,4 @@
-"""Optuna behind three words: ask, tell, and a study that is made again from what was told before."""
+"""Optuna's study behind ask and tell, made again in each process from the trials that are finished."""
 
 import random
 import warnings
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from harness.sweep.experiment import Experiment
 from harness.sweep.optimizer.local_search import neighbour
 from harness.sweep.optimizer.pareto import undominated
-from harness.sweep.space.suggest import grid, named, suggest
+from harness.sweep.space.suggest import grid, study_values, suggest
 from harness.sweep.trial import Trial
 from serving.pipeline.digest import digest_of
 from serving.pipeline.errors import ConfigError
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 100  # times that one trial's values may be found to be known already
 CLEVER = 10  # of these, before values are drawn at random: a small space is soon searched where the sampler likes to look
-STEPS = 0.5  # share of trials that are steps, by the default sampler
+STEPS = 0.5  # share of trials that are steps of a local search, by the default sampler
 ORIGINS = 3  # trials that a step may begin at: of the best alone all steps may soon be known
 
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """What the study would like to know next."""
+    """Values that the study would like to have tried next, and its own trial of them."""
 
     values: Mapping[str, Any]
     trial: "optuna.trial.Trial"
@@ -47,9 +47,9 @@ class Optimizer:
         self._usable: list[Trial] = []  # of the trials told
         self._startup = min(10, max(3, experiment.trials // 4))
 
-    def replay(self, tried: Trial) -> None:
-        """Tell the study of a trial that it did not ask for, or that it asked for in another process."""
-        self.tell(self._begin(tried.number, tried.values), tried)
+    def replay(self, trial: Trial) -> None:
+        """Tell the study of a trial that it did not suggest, or that it suggested in another process."""
+        self.tell(self._begin(trial.number, trial.values), trial)
 
     def ask(self, number: int, attempt: int = 0) -> Suggestion | None:
         """Values for the trial of this number; `None` when there are no others."""
@@ -58,16 +58,16 @@ class Optimizer:
             return None if point is None else self._begin(number, point)
         if attempt >= ATTEMPTS:
             return None
-        return self._begin(number, self._step(number, attempt) or self._suggested(number, attempt))
+        return self._begin(number, self._local_step(number, attempt) or self._sampled(number, attempt))
 
-    def _suggested(self, number: int, attempt: int) -> dict[str, Any]:
+    def _sampled(self, number: int, attempt: int) -> dict[str, Any]:
         self.study.sampler = self._sampler(number, attempt)
         trial = self.study.ask()
         values = suggest(trial, self._experiment)
         self._fail(trial)
         return values
 
-    def _step(self, number: int, attempt: int) -> dict[str, Any]:
+    def _local_step(self, number: int, attempt: int) -> dict[str, Any]:
         """A step from one of the best trials; empty where it is the sampler's turn."""
         if self._experiment.sampler != "mixed" or attempt >= CLEVER or len(self._usable) < self._startup:
             return {}
@@ -75,43 +75,43 @@ class Optimizer:
         if chance.random() >= STEPS:
             return {}
         sign = 1.0 if self._experiment.direction(self._experiment.goal) == "higher" else -1.0
-        best = sorted(self.front(self._usable), key=lambda one: (-one.merit(sign), one.number))
+        best = sorted(self.undominated(self._usable), key=lambda trial: (-trial.merit(sign), trial.number))
         origin = chance.choice(best[:ORIGINS] if len(self._experiment.objective) == 1 else best)
         return neighbour(self._experiment, origin.values, chance)
 
     def _begin(self, number: int, values: Mapping[str, Any]) -> Suggestion:
         """A trial of just these values: the study must know them as the folder does, to the last bit, to go on alike from either."""
         self.study.sampler = self._sampler(number, 0)
-        self.study.enqueue_trial(named(self._experiment, values))
+        self.study.enqueue_trial(study_values(self._experiment, values))
         trial = self.study.ask()
         if self._experiment.sampler == "nsga2":
             _ = trial.relative_params  # a trial joins a generation when its sampler is asked, and given values ask no sampler
         suggest(trial, self._experiment)
         return Suggestion(values, trial)
 
-    def tell(self, asked: Suggestion, tried: Trial) -> None:
-        """What a trial came to; one that was given up counts by its mean so far, and is never the best."""
-        if tried.state == "failed":  # a mean over the cases that it survived would flatter it
-            self._fail(asked.trial)
+    def tell(self, suggestion: Suggestion, trial: Trial) -> None:
+        """What a trial came to; a pruned one counts by its mean so far, and is never the best."""
+        if trial.state == "failed":  # a mean over the cases that it survived would flatter it
+            self._fail(suggestion.trial)
             return
-        for name, far in tried.violations.items():
-            asked.trial.set_constraint(name, far)
-        asked.trial.set_constraint("given_up", 1.0 if tried.state == "pruned" else 0.0)
-        if tried.usable:
-            self._usable.append(tried)
-        self.study.tell(asked.trial, list(tried.objectives))
+        for name, far in trial.violations.items():
+            suggestion.trial.set_constraint(name, far)
+        suggestion.trial.set_constraint("given_up", 1.0 if trial.state == "pruned" else 0.0)
+        if trial.usable:
+            self._usable.append(trial)
+        self.study.tell(suggestion.trial, list(trial.objectives))
 
-    def drop(self, asked: Suggestion) -> None:
+    def drop(self, suggestion: Suggestion) -> None:
         """Forget a suggestion that is known already."""
-        self._fail(asked.trial)
+        self._fail(suggestion.trial)
 
-    def front(self, tried: Sequence[Trial]) -> list[Trial]:
+    def undominated(self, trials: Sequence[Trial]) -> list[Trial]:
         """Of usable trials, those that no other beats in every objective; for one objective simply all."""
         signs = [1.0 if self._experiment.direction(name) == "higher" else -1.0 for name in self._experiment.objective]
-        points = [[sign * value for sign, value in zip(signs, one.objectives, strict=True)] for one in tried]
+        points = [[sign * value for sign, value in zip(signs, trial.objectives, strict=True)] for trial in trials]
         if len(signs) == 1:
-            return list(tried)
-        return [tried[place] for place in undominated(points)]
+            return list(trials)
+        return [trials[place] for place in undominated(points)]
 
     def _fail(self, trial: "optuna.trial.Trial") -> None:
         from optuna.trial import TrialState

@@ -1,5 +1,7 @@
 """What may vary, and between what."""
 
+import math
+import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -106,6 +108,30 @@ class Choice(ExperimentModel):
 
 
 Range = IntRange | FloatRange | Choice
+
+
+def draw_value(of: Range, chance: random.Random, *, but: Any = None) -> Any:
+    """A value of a range at random, another than this one where there is another."""
+    if isinstance(of, Choice):
+        others = [value for value in of.choice if value != but]
+        return chance.choice(others) if others else but
+    for _ in range(100):  # a range of one number has no other
+        value = _draw_number(of, chance)
+        if value != but:
+            return value
+    return but
+
+
+def _draw_number(of: IntRange | FloatRange, chance: random.Random) -> int | float:
+    low, high = of.bounds
+    if of.step is not None and not of.log:
+        value = low + chance.randrange(math.floor((high - low) / of.step + 1e-9) + 1) * of.step
+        return value if isinstance(of, IntRange) else round(value, 9)
+    if not of.log:
+        return round(chance.uniform(low, high), 9)
+    value = math.exp(chance.uniform(math.log(low), math.log(high)))
+    return min(high, max(low, round(value))) if isinstance(of, IntRange) else min(high, max(low, round(value, 9)))
+
 
 _RANGES: dict[str, type[ExperimentModel]] = {"int": IntRange, "float": FloatRange, "choice": Choice}
 

@@ -1,4 +1,4 @@
-"""From a space to a trial's values: by Optuna, or all of them in turn."""
+"""From a space to a trial's values: by Optuna, at random, or all of them in turn."""
 
 import itertools
 import random
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.sweep.experiment import Experiment
 from harness.sweep.space.knobs import Knob
-from harness.sweep.space.ranges import Choice, FloatRange, IntRange
+from harness.sweep.space.ranges import Choice, FloatRange, IntRange, draw_value
 from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import ConfigError
 
@@ -23,11 +23,21 @@ def suggest(trial: "Trial", experiment: Experiment) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for knob in experiment.knobs:
         if knob.counts(values, plugins):
-            values[knob.path] = _one(trial, knob.name(values, plugins), knob)
+            values[knob.path] = _suggest_value(trial, knob.name(values, plugins), knob)
     return values
 
 
-def named(experiment: Experiment, values: Mapping[str, Any]) -> dict[str, Any]:
+def draw(experiment: Experiment, chance: random.Random, given: Mapping[str, Any]) -> dict[str, Any]:
+    """A value for every knob that counts, drawn at random but for those given."""
+    plugins = experiment.config.plugins()
+    values: dict[str, Any] = {}
+    for knob in experiment.knobs:
+        if knob.counts(values, plugins):
+            values[knob.path] = given[knob.path] if knob.path in given else draw_value(knob.range, chance)
+    return values
+
+
+def study_values(experiment: Experiment, values: Mapping[str, Any]) -> dict[str, Any]:
     """The same values under their names in the study, so that a trial may start from them."""
     plugins = experiment.config.plugins()
     return {
@@ -35,23 +45,23 @@ def named(experiment: Experiment, values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def found_in(experiment: Experiment, values: Mapping[str, Any]) -> dict[str, Any] | None:
+def values_at(experiment: Experiment, flat: Mapping[str, Any]) -> dict[str, Any] | None:
     """The values of a configuration (by its flat paths) at the space's knobs; `None` where it lies outside the space."""
     plugins = experiment.config.plugins()
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for knob in experiment.knobs:
-        if not knob.counts(found, plugins):
+        if not knob.counts(values, plugins):
             continue
-        if knob.target not in values or not knob.range.holds(values[knob.target]):
+        if knob.target not in flat or not knob.range.holds(flat[knob.target]):
             return None
-        found[knob.path] = values[knob.target]
-    return found
+        values[knob.path] = flat[knob.target]
+    return values
 
 
-def place_of(experiment: Experiment, config: RagConfig) -> dict[str, Any] | None:
+def values_of(experiment: Experiment, config: RagConfig) -> dict[str, Any] | None:
     """The values that make this very configuration of the base; `None` where none do."""
-    found = found_in(experiment, config.flat())
-    return found if found is not None and experiment.apply(found) == config else None
+    values = values_at(experiment, config.flat())
+    return values if values is not None and experiment.apply(values) == config else None
 
 
 def grid(experiment: Experiment) -> list[dict[str, Any]]:
@@ -61,9 +71,9 @@ def grid(experiment: Experiment) -> list[dict[str, Any]]:
         size *= len(knob.range.values())
         if size > MOST:
             raise ConfigError(f"The grid of {experiment.name!r} has more than {MOST} points. Use wider steps, or the sampler 'tpe'.")
-    found = list(_combinations(experiment))
-    random.Random(experiment.seed).shuffle(found)  # noqa: S311 — an order, not a secret
-    return found
+    points = list(_combinations(experiment))
+    random.Random(experiment.seed).shuffle(points)  # noqa: S311 — an order, not a secret
+    return points
 
 
 def _combinations(experiment: Experiment) -> Iterator[dict[str, Any]]:
@@ -82,7 +92,7 @@ def _combinations(experiment: Experiment) -> Iterator[dict[str, Any]]:
             yield values
 
 
-def _one(trial: "Trial", name: str, knob: Knob) -> Any:
+def _suggest_value(trial: "Trial", name: str, knob: Knob) -> Any:
     match knob.range:
         case IntRange(bounds=bounds, step=step, log=log):
             return trial.suggest_int(name, *bounds, step=step, log=log)

@@ -6,14 +6,14 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Plat
 
 from serving.app.core.limits import ConcurrencyLimit
 from serving.app.release.manager import Readiness
-from serving.pipeline.types import Trace
+from serving.pipeline.types import Query, StageRecord, Trace
 
 SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 HITS = (0, 1, 2, 4, 6, 8, 12, 20, 50, 100)
 
 
 class Metrics:
-    """All that is counted; one process, one registry."""
+    """All that is counted; one process, one registry. Queries are counted as their observer."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -38,9 +38,10 @@ class Metrics:
         self._usd = counter("usd", "Money spent on models; simulated: that of a model a local one stands in for", "model", "simulated")
         self._unpriced = counter("unpriced_calls", "Model calls whose price or tokens are unknown", "model")
         self._answers = counter("answers", "Queries answered, by tier", "tier")
+        self._failed = counter("failed_queries", "Queries without an answer, by what went wrong", "error")
         self._refused = counter("refused", "Queries answered by a refusal")
         self._cache_hits = counter("cache_hits", "Queries answered from the cache")
-        self._guard = counter("guard_verdicts", "What guards decided", "side", "action")
+        self._guard = counter("guard_verdicts", "What checks decided", "side", "check", "action")
         self._hits = histogram("hits", "Passages found for a query", buckets=HITS)
         self._running = gauge("queries_in_flight", "Queries being worked on")
         self._waiting = gauge("queries_waiting", "Queries waiting for their turn")
@@ -66,11 +67,20 @@ class Metrics:
         self._requests.labels(route, str(status)).inc()
         self._request_seconds.labels(route).observe(seconds)
 
-    def query(self, trace: Trace) -> None:
+    def stage_started(self, query: Query, stage: str) -> None:
+        """Nothing: stages are counted when they end."""
+
+    def stage_finished(self, query: Query, record: StageRecord) -> None:
+        """Count a stage of a query."""
+        self._stage_seconds.labels(record.stage).observe(record.milliseconds / 1000)
+
+    def failed(self, query: Query, error: BaseException) -> None:
+        """Count a query without an answer."""
+        self._failed.labels(type(error).__name__).inc()
+
+    def answered(self, trace: Trace) -> None:
         """Count a query by its trace."""
         self._query_seconds.observe(trace.milliseconds / 1000)
-        for stage in trace.stages:
-            self._stage_seconds.labels(stage.stage).observe(stage.milliseconds / 1000)
         if trace.first_token_ms is not None:
             self._first_token_seconds.observe(trace.first_token_ms / 1000)
         for usage in trace.usage:
@@ -80,11 +90,12 @@ class Metrics:
             if not usage.priced:
                 self._unpriced.labels(usage.model).inc(usage.calls)
         for verdict in trace.guard:
-            self._guard.labels(verdict.side, verdict.action.value).inc()
-        self._answers.labels(trace.route.tier if trace.route else "none").inc()
+            self._guard.labels(verdict.side, verdict.check, verdict.action.value).inc()
+        searched = trace.route is not None and not trace.cached  # a blocked question is not, nor a remembered one
+        self._answers.labels(trace.route.tier if trace.route and searched else "none").inc()
         self._refused.inc(trace.answer.refused)
         self._cache_hits.inc(trace.cached)
-        if trace.route is not None:  # a blocked or remembered question searched nothing
+        if searched:
             self._hits.observe(len(trace.hits))
 
 

@@ -13,6 +13,7 @@ from serving.app.core.problems import not_ready
 from serving.app.release.loaded import LoadedRelease
 from serving.app.release.manager import ReleaseManager
 from serving.app.settings import AppSettings
+from serving.pipeline.observer import Observers
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class Service:
     keys: Keys | None
     metrics: Metrics
     log: FilteringBoundLogger
+    observers: Observers  # of every query: the metrics, and whoever else was given
 
     def loaded(self) -> LoadedRelease:
         """The release being served, or a 503."""

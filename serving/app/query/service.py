@@ -48,8 +48,7 @@ class QueryService:
     async def answer(self, emit: Emit | None = None) -> AnswerOut:
         """The answer, when it is its turn and within its time."""
         async with asyncio.timeout(self._service.settings.request_timeout_s), self._service.gate.turn():
-            trace = await self._pipeline.answer(self._query, emit=emit)
-        self._service.metrics.query(trace)
+            trace = await self._pipeline.answer(self._query, emit=emit, observer=self._service.observers)
         self._facts |= facts_of_trace(trace)
         return AnswerOut.of(trace, with_trace=self._with_trace)
 

@@ -52,6 +52,22 @@ class RouteOut(Wire):
     reason: str
 
 
+class CacheOut(Wire):
+    """Whose answer was given again."""
+
+    similarity: float = Field(description="of the question that it was written for; 1: the very same")
+    age_s: float
+    trace_id: str = Field(description="of that question")
+
+    @classmethod
+    def of(cls, trace: Trace) -> Self | None:
+        """Where a query's answer is from, if it was remembered."""
+        known = trace.cache
+        if known is None or not known.hit:
+            return None
+        return cls(similarity=known.similarity or 0.0, age_s=known.age_s or 0.0, trace_id=known.writer)
+
+
 class UsageOut(Wire):
     """What the answer cost."""
 
@@ -82,8 +98,9 @@ class AnswerOut(Wire):
     refused: bool = Field(description="the passages do not answer, or a guard said no")
     truncated: bool = Field(default=False, description="the model hit its output limit")
     cached: bool = False
+    cache: CacheOut | None = Field(default=None, description="null unless the answer is a remembered one")
     model: str
-    route: RouteOut | None = Field(default=None, description="null when no model was needed")
+    route: RouteOut | None = Field(default=None, description="null when no model was needed; of a remembered answer, how it was written")
     usage: UsageOut
     milliseconds: float
     release: str
@@ -99,6 +116,7 @@ class AnswerOut(Wire):
             refused=trace.answer.refused,
             truncated=trace.answer.truncated,
             cached=trace.cached,
+            cache=CacheOut.of(trace),
             model=trace.answer.model,
             route=RouteOut(tier=trace.route.tier, reason=trace.route.reason) if trace.route else None,
             usage=UsageOut.of(trace),
@@ -117,12 +135,14 @@ class ReleaseOut(Wire):
     loaded_at: str
     config: dict[str, Any] = Field(description="every setting of the configuration by its dotted path")
     index: dict[str, Any]
-    evidence: dict[str, Any]
+    evidence: dict[str, Any] = Field(description="what proves it: the document that the channel names, without people's names")
+    evidence_digest: str
 
     @classmethod
     def of(cls, loaded: LoadedRelease, channel: str) -> Self:
         """A loaded release."""
         manifest = loaded.pipeline.index.manifest
+        evidence = loaded.release.evidence.get(loaded.evidence)
         shown = {"recipe", "corpus", "corpus_digest", "documents", "chunks", "embedder_version", "store_version", "created_at"}
         return cls(
             digest=loaded.digest,
@@ -130,7 +150,8 @@ class ReleaseOut(Wire):
             loaded_at=loaded.loaded_at,
             config=loaded.release.config.flat(),
             index=manifest.model_dump(mode="json", include=shown),
-            evidence=dict(loaded.release.evidence),
+            evidence=evidence.model_dump(mode="json", exclude={"who": True, "forced": {"who"}}) if evidence else {},
+            evidence_digest=loaded.evidence,
         )
 
 
@@ -169,7 +190,7 @@ class ProblemOut(Wire):
 
 
 def citations(trace: Trace) -> tuple[CitationOut, ...]:
-    """The citations of an answer with their texts; those of a remembered answer have places only, as its passages are gone."""
+    """The citations of an answer with their texts; a remembered answer has kept its passages."""
     chunks = {hit.chunk.id: hit.chunk for hit in trace.passages}
     found: list[CitationOut] = []
     for citation in trace.answer.citations:

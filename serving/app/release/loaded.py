@@ -10,7 +10,7 @@ from serving.pipeline.errors import IntegrityError
 from serving.pipeline.index.build import OpenIndex, open_index
 from serving.pipeline.pipeline import RagPipeline
 from serving.pipeline.types import Query
-from serving.release.bundle import Release, load_release
+from serving.release.bundle import Release, load_release, open_releases
 
 WARM_UP = Query("What is this service for?", id="warm-up")
 
@@ -28,10 +28,15 @@ class LoadedRelease:
         """Digest of what is in memory, recomputed from it; `load` has seen that it is the release's."""
         return self.pipeline.config_digest
 
+    @property
+    def evidence(self) -> str:
+        """Digest of the evidence that it was loaded by."""
+        return self.release.newest_evidence
 
-async def load(settings: AppSettings, digest: str, before: LoadedRelease | None = None) -> LoadedRelease:
+
+async def load(settings: AppSettings, digest: str, before: LoadedRelease | None = None, *, evidence: str | None = None) -> LoadedRelease:
     """Load and prove a release, and ask it one question; the embedding model of the one before is kept if it is the same."""
-    release = await asyncio.to_thread(load_release, settings.releases, digest)
+    release = await verified(settings, digest, evidence)
     embedder = release.config.index.embedder
     same = before is not None and before.release.config.index.embedder == embedder
     embeddings = before.pipeline.index.embeddings if before is not None and same else None
@@ -43,6 +48,11 @@ async def load(settings: AppSettings, digest: str, before: LoadedRelease | None 
     async with asyncio.timeout(settings.request_timeout_s):
         await pipeline.answer(WARM_UP)
     return LoadedRelease(release, pipeline, datetime.now(UTC).isoformat(timespec="seconds"))
+
+
+async def verified(settings: AppSettings, digest: str, evidence: str | None) -> Release:
+    """A release from its storage, every file and the evidence that its channel names checked."""
+    return await asyncio.to_thread(lambda: load_release(open_releases(settings.releases, settings), digest, evidence=evidence))
 
 
 def prove_index(release: Release, index: OpenIndex) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from structlog.typing import FilteringBoundLogger
@@ -11,7 +11,8 @@ from serving.app.release import loaded
 from serving.app.release.loaded import LoadedRelease
 from serving.app.settings import AppSettings
 from serving.pipeline.errors import TouchstoneError
-from serving.release.bundle import read_channel
+from serving.release.bundle import open_releases
+from serving.release.channel import Channel, read_channel
 
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -19,7 +20,9 @@ Sleep = Callable[[float], Awaitable[None]]
 class Load(Protocol):
     """How a release gets into memory."""
 
-    async def __call__(self, settings: AppSettings, digest: str, before: LoadedRelease | None = None) -> LoadedRelease: ...
+    async def __call__(
+        self, settings: AppSettings, digest: str, before: LoadedRelease | None = None, *, evidence: str | None = None
+    ) -> LoadedRelease: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ class ReleaseManager:
 
     def __init__(self, settings: AppSettings, log: FilteringBoundLogger, *, load: Load = loaded.load, sleep: Sleep = asyncio.sleep) -> None:
         self._settings = settings
+        self._releases = open_releases(settings.releases, settings)
         self._log = log
         self._load = load
         self._sleep = sleep
@@ -79,10 +83,12 @@ class ReleaseManager:
         """Make what is served what the channel promotes; a failure becomes the reason, and is for the next look to mend."""
         async with self._lock:
             try:
-                channel = await asyncio.to_thread(read_channel, self._settings.releases, self._settings.channel)
+                channel = await asyncio.to_thread(read_channel, self._releases, self._settings.channel)
                 self._promoted = channel.stable
                 if self.serving is None or self.serving.digest != channel.stable:
-                    await self._swap(channel.stable)
+                    await self._swap(channel)
+                elif self.serving.evidence != channel.evidence:
+                    self.serving = await self._proven_anew(self.serving, channel)
                 self._reason = ""
             except TouchstoneError as error:
                 self._fail(str(error))
@@ -93,14 +99,20 @@ class ReleaseManager:
                 self._log.exception("load crashed", release=self._promoted)
                 self._fail(f"Loading the release {self._promoted} crashed with {type(error).__name__}; the log has the details.")
 
-    async def _swap(self, digest: str) -> None:
-        if self._previous is not None and self._previous.digest == digest:
+    async def _swap(self, channel: Channel) -> None:
+        if self._previous is not None and self._previous.digest == channel.stable:
             fresh = self._previous
+            if fresh.evidence != channel.evidence:
+                fresh = await self._proven_anew(fresh, channel)
         else:
-            fresh = await self._load(self._settings, digest, self.serving)
+            fresh = await self._load(self._settings, channel.stable, self.serving, evidence=channel.evidence)
         self._previous, self.serving = self.serving, fresh
         before = self._previous.digest if self._previous else None
-        self._log.info("release served", release=digest, channel=self._settings.channel, before=before)
+        self._log.info("release served", release=channel.stable, channel=self._settings.channel, before=before, evidence=channel.evidence)
+
+    async def _proven_anew(self, held: LoadedRelease, channel: Channel) -> LoadedRelease:
+        """What is in memory, by other evidence for the same release."""
+        return replace(held, release=await loaded.verified(self._settings, channel.stable, channel.evidence))
 
     def _fail(self, reason: str) -> None:
         if reason != self._reason:  # the same trouble every few seconds is told once

@@ -3,4 +3,10 @@
 from serving.pipeline.cache.base import Cache
 from serving.pipeline.registry import Registry
 
-CACHES = Registry[Cache]("cache", {"none": "serving.pipeline.cache.none:NoCache"})
+CACHES = Registry[Cache](
+    "cache",
+    {
+        "none": "serving.pipeline.cache.none:NoCache",
+        "exact": "serving.pipeline.cache.exact:ExactCache",
+    },
+)

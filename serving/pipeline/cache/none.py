@@ -2,24 +2,27 @@
 
 from typing import ClassVar
 
+from serving.pipeline.cache.base import CacheContext, CacheEntry, CacheLookup
+from serving.pipeline.parts import Parts
 from serving.pipeline.registry import Params as PlugInParams
-from serving.pipeline.types import Answer, Query
+from serving.pipeline.types import Query
 
 
 class NoCache:
     """Every question is asked anew."""
 
     version: ClassVar[str] = "1"
+    stateful: ClassVar[bool] = False
 
     class Params(PlugInParams):
         """Nothing to set."""
 
-    def __init__(self, params: Params) -> None:
-        self._params = params
+    def __init__(self, params: Params, parts: Parts) -> None:
+        pass
 
-    async def get(self, query: Query) -> Answer | None:
+    async def get(self, query: Query, context: CacheContext) -> CacheLookup:
         """Always a miss."""
-        return None
+        return CacheLookup()
 
-    async def put(self, query: Query, answer: Answer) -> None:
+    async def put(self, query: Query, context: CacheContext, entry: CacheEntry) -> None:
         """Forget it at once."""

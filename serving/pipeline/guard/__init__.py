@@ -1,6 +1,15 @@
 """The room that checks what comes in and what goes out: its table."""
 
-from serving.pipeline.guard.base import Guard
+from serving.pipeline.guard.base import Check
 from serving.pipeline.registry import Registry
 
-GUARDS = Registry[Guard]("guard", {"none": "serving.pipeline.guard.none:NoGuard"})
+CHECKS = Registry[Check](
+    "check",
+    {
+        "none": "serving.pipeline.guard.none:NoCheck",
+        "pii": "serving.pipeline.guard.pii:PiiCheck",
+        "injection": "serving.pipeline.guard.injection:InjectionCheck",
+        "toxicity": "serving.pipeline.guard.toxicity:ToxicityCheck",
+        "groundedness": "serving.pipeline.guard.groundedness:GroundednessCheck",
+    },
+)

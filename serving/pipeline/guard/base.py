@@ -1,16 +1,45 @@
-"""What a guard promises."""
+"""What a check promises, what it is told, what it says."""
 
-from collections.abc import Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Protocol, Self
 
-from serving.pipeline.types import GuardVerdict, Hit, Query
+from serving.pipeline.types import GuardAction, Hit, Query, Usage
+
+Side = Literal["input", "output"]
 
 
-class Guard(Protocol):
-    """Judges a text; raises only for outages, never to say no."""
+@dataclass(frozen=True, slots=True)
+class CheckContext:
+    """What a text belongs to."""
 
-    rewrites: bool  # whether `check_output` may change or withhold a text, so that none may be shown before
+    side: Side
+    query: Query  # at the output with its text as the input checks left it
+    passages: tuple[Hit, ...] = ()  # as numbered in the prompt; none at the input
+    refused: bool = False  # the text is a refusal, which claims nothing
 
-    async def check_input(self, query: Query) -> GuardVerdict: ...
 
-    async def check_output(self, query: Query, text: str, passages: Sequence[Hit]) -> GuardVerdict: ...
+@dataclass(frozen=True, slots=True)
+class CheckVerdict:
+    """What a check says of a text."""
+
+    action: GuardAction
+    text: str  # to go on with; only MASK may change it, and with BLOCK nobody reads it
+    score: float | None = None  # what the check's threshold was held against
+    rule: str = ""  # which of its rules fired
+    reason: str = ""
+    usage: tuple[Usage, ...] = ()  # of a check that asks a paid model
+
+    @classmethod
+    def allow(cls, text: str, score: float | None = None) -> Self:
+        """Nothing was found."""
+        return cls(GuardAction.ALLOW, text, score)
+
+
+class Check(Protocol):
+    """Judges a text; raises for outages, never to say no."""
+
+    sides: ClassVar[tuple[Side, ...]]  # where it makes sense
+    rewrites: bool  # whether it may mask, so that no text may be shown before it has read the whole
+    blocks: bool  # whether it may block; the same holds
+
+    async def check(self, text: str, context: CheckContext) -> CheckVerdict: ...

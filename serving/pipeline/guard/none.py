@@ -1,28 +1,26 @@
 """Lets everything pass."""
 
-from collections.abc import Sequence
 from typing import ClassVar
 
+from serving.pipeline.guard.base import CheckContext, CheckVerdict, Side
+from serving.pipeline.parts import Parts
 from serving.pipeline.registry import Params as PlugInParams
-from serving.pipeline.types import GuardAction, GuardVerdict, Hit, Query
 
 
-class NoGuard:
-    """No check at all."""
+class NoCheck:
+    """No check at all: a place in the configuration where a sweep may put one."""
 
     version: ClassVar[str] = "1"
+    sides: ClassVar[tuple[Side, ...]] = ("input", "output")
     rewrites = False
+    blocks = False
 
     class Params(PlugInParams):
         """Nothing to set."""
 
-    def __init__(self, params: Params) -> None:
-        self._params = params
+    def __init__(self, params: Params, parts: Parts) -> None:
+        pass
 
-    async def check_input(self, query: Query) -> GuardVerdict:
-        """Allow the question as it is."""
-        return GuardVerdict("input", GuardAction.ALLOW, query.text)
-
-    async def check_output(self, query: Query, text: str, passages: Sequence[Hit]) -> GuardVerdict:
-        """Allow the answer as it is."""
-        return GuardVerdict("output", GuardAction.ALLOW, text)
+    async def check(self, text: str, context: CheckContext) -> CheckVerdict:
+        """Allow the text as it is."""
+        return CheckVerdict.allow(text)

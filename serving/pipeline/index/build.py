@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version as installed
@@ -18,12 +19,13 @@ from serving.pipeline.index.base import Store
 from serving.pipeline.index.context import indexed_text
 from serving.pipeline.index.corpus import Corpus
 from serving.pipeline.index.embed import embed
-from serving.pipeline.index.manifest import FILE, IndexManifest, read_manifest, write_manifest
-from serving.pipeline.index.place import absolute, below, is_remote, remove_prefix
+from serving.pipeline.index.manifest import FILE, IndexManifest, index_storage, read_manifest, write_manifest
 from serving.pipeline.models import EMBEDDINGS
 from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.types import Chunk
+from serving.storage.base import Storage
 from serving.storage.draft import draft_folder, move_in
+from serving.storage.place import absolute, below, is_remote
 
 BATCH = 256  # chunks embedded and stored at a time
 Progress = Callable[[int, int], None]  # chunks stored, chunks to store
@@ -102,7 +104,7 @@ async def build_index(
         try:
             manifest = await work.run(uri, data)
         except BaseException:
-            await asyncio.to_thread(remove_prefix, below(uri, data), settings)
+            await asyncio.to_thread(_forget, index_storage(uri, settings), f"{data}/")
             raise
         await asyncio.to_thread(write_manifest, uri, manifest, settings)
     else:
@@ -166,6 +168,13 @@ class _Work:
         chunker = CHUNKERS.build(self.config.index.chunker)
         for document in self.corpus.documents:
             yield from chunker.split(document)
+
+
+def _forget(storage: Storage, prefix: str) -> None:
+    """Remove what a failed build left, as far as that can be done."""
+    with suppress(StoreError):  # leftovers cost space and nothing else
+        for entry in storage.list(prefix):
+            storage.delete(entry.key)
 
 
 def _batches(chunks: Iterable[Chunk]) -> Iterator[list[Chunk]]:

@@ -13,12 +13,13 @@ from pydantic import Field
 
 from serving.pipeline.errors import StoreError
 from serving.pipeline.index.base import Filter, ScoredChunk, Vectors
-from serving.pipeline.index.place import absolute, is_remote, storage_options
+from serving.pipeline.index.place import storage_options
 from serving.pipeline.index.rank import cut_at, ranked
 from serving.pipeline.index.where import clause, facts, quoted, storable
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.types import Chunk
+from serving.storage.place import absolute, is_remote
 
 if TYPE_CHECKING:
     from lancedb.table import AsyncTable

@@ -6,8 +6,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from serving.pipeline.config import IndexConfig
 from serving.pipeline.errors import IntegrityError
-from serving.pipeline.index.place import below, read_bytes, write_bytes
 from serving.pipeline.settings import PipelineSettings
+from serving.storage.base import Storage
+from serving.storage.open import open_storage
+from serving.storage.place import absolute, below
 
 FILE = "index.json"
 
@@ -32,13 +34,18 @@ class IndexManifest(BaseModel):
     created_at: str  # ISO 8601, UTC; in no digest
 
 
+def index_storage(uri: str, settings: PipelineSettings) -> Storage:
+    """The storage of the files at a place of an index."""
+    return open_storage(absolute(uri), settings, called="index", setting="TOUCHSTONE_INDEXES")
+
+
 def read_manifest(uri: str, settings: PipelineSettings) -> IndexManifest | None:
     """The manifest of the index at a place, or None where no whole index is."""
-    data = read_bytes(below(uri, FILE), settings)
-    if data is None:
+    found = index_storage(uri, settings).get(FILE)
+    if found is None:
         return None
     try:
-        return IndexManifest.model_validate_json(data)
+        return IndexManifest.model_validate_json(found.data)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         path = ".".join(str(part) for part in first["loc"])
@@ -49,4 +56,4 @@ def read_manifest(uri: str, settings: PipelineSettings) -> IndexManifest | None:
 
 def write_manifest(uri: str, manifest: IndexManifest, settings: PipelineSettings) -> None:
     """Declare the index at a place whole."""
-    write_bytes(below(uri, FILE), (manifest.model_dump_json(indent=2) + "\n").encode(), settings)
+    index_storage(uri, settings).put(FILE, (manifest.model_dump_json(indent=2) + "\n").encode())

@@ -19,7 +19,7 @@ from serving.pipeline.digest import digest_text
 from serving.pipeline.errors import StoreError
 from serving.pipeline.index.base import Filter, ScoredChunk, Vectors
 from serving.pipeline.index.lance import directions
-from serving.pipeline.index.place import below, read_bytes, write_bytes
+from serving.pipeline.index.manifest import index_storage
 from serving.pipeline.index.rank import ranked
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.settings import PipelineSettings
@@ -66,8 +66,9 @@ class MemoryStore:
         data = "\n".join(lines)
         matrix = io.BytesIO()
         np.save(matrix, np.concatenate(self._rows), allow_pickle=False)
-        write_bytes(below(self._uri, "vectors.npy"), matrix.getvalue(), self._settings)
-        write_bytes(below(self._uri, "chunks.jsonl"), data.encode(), self._settings)
+        storage = index_storage(self._uri, self._settings)
+        storage.put("vectors.npy", matrix.getvalue())
+        storage.put("chunks.jsonl", data.encode())
         self._index()
         return digest_text(data)
 
@@ -115,14 +116,14 @@ class MemoryStore:
         if self._ready:
             return
         if not self._chunks:
-            lines = read_bytes(below(self._uri, "chunks.jsonl"), self._settings)
-            matrix = read_bytes(below(self._uri, "vectors.npy"), self._settings)
+            storage = index_storage(self._uri, self._settings)
+            lines, matrix = storage.get("chunks.jsonl"), storage.get("vectors.npy")
             if lines is None or matrix is None:
                 raise StoreError(f"The index in {self._uri} could not be opened: there is none.")
-            rows = [json.loads(line) for line in lines.decode().split("\n")]
+            rows = [json.loads(line) for line in lines.data.decode().split("\n")]
             self._chunks = [_chunk(row["chunk"]) for row in rows]
             self._texts = [row["text"] for row in rows]
-            self._rows = [np.load(io.BytesIO(matrix), allow_pickle=False)]
+            self._rows = [np.load(io.BytesIO(matrix.data), allow_pickle=False)]
         self._index()
 
     def _index(self) -> None:

@@ -10,9 +10,9 @@ from serving.pipeline.errors import ModelError
 from serving.pipeline.models.bedrock import bedrock_client
 from serving.pipeline.models.limits import Patience
 from serving.pipeline.models.threads import in_thread
+from serving.pipeline.parts import Parts
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.retrieve.asked import search_text
-from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.types import Hit, Query, Usage
 
 LONGEST = 32_000  # characters of a passage that the service takes
@@ -34,7 +34,8 @@ class BedrockReranker:
 
     version: ClassVar[str] = "1"
 
-    def __init__(self, params: Params, *, settings: PipelineSettings, patience: Patience | None = None, **_: object) -> None:
+    def __init__(self, params: Params, parts: Parts, *, patience: Patience | None = None) -> None:
+        settings = parts.settings
         name = f"bedrock:{params.model}"
         region = settings.aws_region
         self._depth = params.depth

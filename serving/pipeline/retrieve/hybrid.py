@@ -3,12 +3,8 @@
 import asyncio
 from typing import ClassVar, Literal
 
-from langchain_core.embeddings import Embeddings
-
-from serving.pipeline.errors import ConfigError
-from serving.pipeline.index.base import Store
+from serving.pipeline.parts import Parts
 from serving.pipeline.registry import Params as PlugInParams
-from serving.pipeline.retrieve.base import Fusion
 from serving.pipeline.retrieve.keyword import KeywordSearcher
 from serving.pipeline.retrieve.vector import VectorSearcher
 from serving.pipeline.types import Hit, Query
@@ -24,12 +20,10 @@ class HybridSearcher:
 
         stop_words: Literal["drop", "keep"] = "drop"  # "what", "should", "the" of an English question, for the search by words
 
-    def __init__(self, params: Params, *, store: Store, embeddings: Embeddings, fusion: Fusion | None = None) -> None:
-        if fusion is None:
-            raise ConfigError("Searcher 'hybrid' joins two lists and needs a fusion; set retrieve.fusion.")
-        self._vector = VectorSearcher(VectorSearcher.Params(), store=store, embeddings=embeddings)
-        self._keyword = KeywordSearcher(KeywordSearcher.Params(stop_words=params.stop_words), store=store)
-        self._fusion = fusion
+    def __init__(self, params: Params, parts: Parts) -> None:
+        self._vector = VectorSearcher(VectorSearcher.Params(), parts)
+        self._keyword = KeywordSearcher(KeywordSearcher.Params(stop_words=params.stop_words), parts)
+        self._fusion = parts.fusion
 
     async def search(self, query: Query, k: int) -> list[Hit]:
         """The k best of both lists, each k long."""

@@ -2,12 +2,10 @@
 
 from typing import ClassVar, Literal
 
-from langchain_core.embeddings import Embeddings
-
-from serving.pipeline.index.base import Filter, ScoredChunk, Store
+from serving.pipeline.index.base import Filter, ScoredChunk
+from serving.pipeline.parts import Parts
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.retrieve.asked import search_text
-from serving.pipeline.retrieve.base import Fusion
 from serving.pipeline.retrieve.single import single
 from serving.pipeline.text.stopwords import without_stop_words
 from serving.pipeline.types import Hit, Query
@@ -24,9 +22,9 @@ class KeywordSearcher:
 
         stop_words: Literal["drop", "keep"] = "drop"  # "what", "should", "the" of an English question
 
-    def __init__(self, params: Params, *, store: Store, embeddings: Embeddings | None = None, fusion: Fusion | None = None) -> None:
+    def __init__(self, params: Params, parts: Parts) -> None:
         self._params = params
-        self._store = store
+        self._store = parts.store
 
     async def search(self, query: Query, k: int) -> list[Hit]:
         """The k best chunks that the query may see."""

@@ -13,6 +13,7 @@ from pydantic import Field
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.index.base import Vectors
 from serving.pipeline.models import EMBEDDINGS
+from serving.pipeline.parts import Parts
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.retrieve.asked import search_text
 from serving.pipeline.retrieve.minmax import minmax
@@ -39,7 +40,8 @@ class MaxSimReranker:
         weight: float = Field(default=0.5, ge=0.0, le=1.0, description="share of the token score; the rest is the search's score")
         depth: int = Field(default=20, ge=1, le=200, description="hits compared; those after them keep their order")
 
-    def __init__(self, params: Params, *, embeddings: object, **_: object) -> None:
+    def __init__(self, params: Params, parts: Parts) -> None:
+        embeddings: object = parts.embeddings
         if not isinstance(embeddings, TokenEmbeddings):
             raise ConfigError(
                 f"Reranker 'maxsim' compares tokens, and {type(embeddings).__name__} gives vectors of whole texts only. "

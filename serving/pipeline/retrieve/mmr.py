@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from serving.pipeline.index.base import Store
+from serving.pipeline.parts import Parts
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.retrieve.minmax import minmax
 from serving.pipeline.types import Hit, Query
@@ -23,9 +23,9 @@ class MmrReranker:
 
         relevance: float = Field(default=0.7, ge=0.0, le=1.0, description="1: the order as it came; 0: only novelty after the first")
 
-    def __init__(self, params: Params, *, store: Store, **_: object) -> None:
+    def __init__(self, params: Params, parts: Parts) -> None:
         self._params = params
-        self._store = store
+        self._store = parts.store
 
     async def rerank(self, query: Query, hits: Sequence[Hit], k: int) -> list[Hit]:
         """The k picked; scores are relevance (min–max of the search's scores) and novelty (1 − cosine), by weight."""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
+from serving.pipeline.parts import Parts
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.types import Hit, Query
 
@@ -15,7 +16,7 @@ class NoReranker:
     class Params(PlugInParams):
         """Nothing to set."""
 
-    def __init__(self, params: Params, **_: object) -> None:
+    def __init__(self, params: Params, parts: Parts) -> None:
         pass
 
     async def rerank(self, query: Query, hits: Sequence[Hit], k: int) -> list[Hit]:

@@ -6,6 +6,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from serving.pipeline.index.base import ScoredChunk
+from serving.pipeline.parts import Parts
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.retrieve.joined import joined
 from serving.pipeline.types import Hit
@@ -22,7 +23,7 @@ class ReciprocalRankFusion:
         k: int = Field(default=60, ge=1, le=1000, description="the larger, the less the first ranks stand out")
         weight: float = Field(default=0.5, ge=0.0, le=1.0, description="share of the vector list; .5 is plain RRF")
 
-    def __init__(self, params: Params) -> None:
+    def __init__(self, params: Params, parts: Parts) -> None:
         self._params = params
 
     def join(self, lists: Mapping[str, Sequence[ScoredChunk]], k: int) -> list[Hit]:

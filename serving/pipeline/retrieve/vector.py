@@ -3,13 +3,12 @@
 from typing import ClassVar
 
 import numpy as np
-from langchain_core.embeddings import Embeddings
 
 from serving.pipeline.errors import ModelError
-from serving.pipeline.index.base import Filter, ScoredChunk, Store
+from serving.pipeline.index.base import Filter, ScoredChunk
+from serving.pipeline.parts import Parts
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.retrieve.asked import search_text
-from serving.pipeline.retrieve.base import Fusion
 from serving.pipeline.retrieve.single import single
 from serving.pipeline.types import Hit, Query
 
@@ -22,9 +21,9 @@ class VectorSearcher:
     class Params(PlugInParams):
         """Nothing to set."""
 
-    def __init__(self, params: Params, *, store: Store, embeddings: Embeddings, fusion: Fusion | None = None) -> None:
-        self._store = store
-        self._embeddings = embeddings
+    def __init__(self, params: Params, parts: Parts) -> None:
+        self._store = parts.store
+        self._embeddings = parts.embeddings
 
     async def search(self, query: Query, k: int) -> list[Hit]:
         """The k nearest chunks that the query may see."""

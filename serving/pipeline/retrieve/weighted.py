@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from serving.pipeline.index.base import ScoredChunk
+from serving.pipeline.parts import Parts
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.retrieve.joined import joined
 from serving.pipeline.retrieve.minmax import minmax
@@ -23,7 +24,7 @@ class WeightedFusion:
         weight: float = Field(default=0.6, ge=0.0, le=1.0, description="share of the vector list")
         normalise: Literal["minmax"] = Field(default="minmax", description="how each list's scores come to one scale")
 
-    def __init__(self, params: Params) -> None:
+    def __init__(self, params: Params, parts: Parts) -> None:
         self._params = params
 
     def join(self, lists: Mapping[str, Sequence[ScoredChunk]], k: int) -> list[Hit]:

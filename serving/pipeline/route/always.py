@@ -1,8 +1,10 @@
 """One tier for every question."""
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar
 
+from serving.pipeline.parts import Parts
+from serving.pipeline.references import Tier
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.types import Hit, Query, Route
 
@@ -15,9 +17,9 @@ class AlwaysRouter:
     class Params(PlugInParams):
         """Which tier."""
 
-        tier: Literal["lite", "pro"] = "lite"
+        tier: Tier = "lite"
 
-    def __init__(self, params: Params) -> None:
+    def __init__(self, params: Params, parts: Parts) -> None:
         self._params = params
 
     def route(self, query: Query, hits: Sequence[Hit]) -> Route:

@@ -5,6 +5,8 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from serving.pipeline.parts import Parts
+from serving.pipeline.references import Tier
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.route.features import domain_shares, features, parts
 from serving.pipeline.types import Hit, Query, Route
@@ -19,7 +21,7 @@ def _weight(default: float, description: str) -> float:
 
 
 class RulesRouter:
-    """Pro for questions above a complexity and for domains where mistakes are dear, Lite for the rest.
+    """One tier for questions above a complexity and for domains where mistakes are dear, another for the rest.
 
     Complexity is the weighted sum of the question's features, kept between 0 and 1.
     """
@@ -29,8 +31,10 @@ class RulesRouter:
     class Params(PlugInParams):
         """The thresholds, and what each feature adds to the complexity when it is at its full 1."""
 
-        pro_above: float = Field(default=0.5, ge=0.0, le=1.0, description="complexity above which Pro answers")
-        pro_domains: tuple[str, ...] = Field(default=("legal",), description="domains that Pro always answers")
+        simple: Tier = Field(default="lite", description="the tier of most questions")
+        complex: Tier = Field(default="pro", description="the tier of questions above the complexity, and of the domains below")
+        pro_above: float = Field(default=0.5, ge=0.0, le=1.0, description="complexity above which the complex tier answers")
+        pro_domains: tuple[str, ...] = Field(default=("legal",), description="domains that the complex tier always answers")
         domain_share: float = Field(default=0.6, ge=0.0, le=1.0, description="share of the hits' scores such a domain must have")
 
         words: float = _weight(0.25, "length")
@@ -44,7 +48,7 @@ class RulesRouter:
         codes: float = _weight(-0.1, "numbers and part codes: most often one exact look-up")
         flatness: float = _weight(0.1, "no hit stands out")
 
-    def __init__(self, params: Params) -> None:
+    def __init__(self, params: Params, parts: Parts) -> None:
         self._params = params
 
     def route(self, query: Query, hits: Sequence[Hit]) -> Route:
@@ -55,12 +59,12 @@ class RulesRouter:
         for domain, share in domain_shares(hits).items():
             if domain in self._params.pro_domains and share >= self._params.domain_share:
                 reason = f"{domain} has {share:.0%} of the hits' scores, {self._params.domain_share:.0%} is enough"
-                return Route("pro", reason, score, found)
+                return Route(self._params.complex, reason, score, found)
         why = _why(added, parts(query.text))
         threshold = self._params.pro_above
         if score > threshold:
-            return Route("pro", f"complexity {score:.2f} > {threshold:.2f}: {why}", score, found)
-        return Route("lite", f"complexity {score:.2f} ≤ {threshold:.2f}: {why}", score, found)
+            return Route(self._params.complex, f"complexity {score:.2f} > {threshold:.2f}: {why}", score, found)
+        return Route(self._params.simple, f"complexity {score:.2f} ≤ {threshold:.2f}: {why}", score, found)
 
 
 def _why(added: Mapping[str, float], asked: int) -> str:

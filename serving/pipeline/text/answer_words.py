@@ -1,28 +1,29 @@
 """How answers are compared word by word: case, articles, punctuation and citations do not count."""
 
 import re
-import unicodedata
+from typing import Final
 
-_CITATION = re.compile(r"\[\d+(?:\s*,\s*\d+)*\]")
-_WORD = re.compile(r"\d+(?:[.,:/-]\d+)*|[^\W\d_]+(?:['’][^\W\d_]+)*|\d+")
-_ARTICLES = frozenset({"a", "an", "the"})
+from serving.pipeline.text.folding import caseless, plain_dashes
+from serving.pipeline.text.words import WORD_OR_NUMBER
+
+CITATION: Final = re.compile(r"\[\d+(?:\s*,\s*\d+)*\]")
+_ARTICLES: Final = frozenset({"a", "an", "the"})
 
 
 def without_citations(text: str) -> str:
     """The text without its `[n]` marks."""
-    return _CITATION.sub("", text)
+    return CITATION.sub("", text)
 
 
 def words(text: str) -> list[str]:
     """The words and numbers of an answer, folded, without articles; "A" alone is a grade, not an article."""
-    found = _WORD.findall(unicodedata.normalize("NFKC", without_citations(text)).casefold())
+    found = WORD_OR_NUMBER.findall(caseless(without_citations(text)))
     return [word for word in found if word not in _ARTICLES] or found
 
 
 def normal(text: str) -> str:
     """A text in the form in which key facts are looked for: folded, one space between things, dashes alike."""
-    folded = unicodedata.normalize("NFKC", without_citations(text)).casefold()
-    return " ".join(re.sub(r"[‐‑‒–—−]", "-", folded).split())
+    return " ".join(plain_dashes(caseless(without_citations(text))).split())
 
 
 def holds(answer: str, fact: str) -> bool:

@@ -1,13 +1,14 @@
 """The claims of an answer: its sentences, each with the passages it cites."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from serving.pipeline.answer.cite import markers
 from serving.pipeline.checks.grounding.terms import terms
 from serving.pipeline.text.sentences import sentences
-from serving.pipeline.types import Hit, Trace
+from serving.pipeline.types import Hit
 
 _MARKS: Final = re.compile(r"\s*\[\s*\d{1,3}(?:\s*[,;–-]\s*\d{1,3}){0,20}\s*\]")
 _LEADING: Final = re.compile(r"\A(?:\s*\[\s*\d{1,3}(?:\s*[,;–-]\s*\d{1,3}){0,20}\s*\])+[\s.]*")
@@ -22,10 +23,12 @@ _MOST_TALK: Final = 4  # terms: a longer sentence that begins so says something
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One claim of an answer, without its markers, and the numbers of the passages it cites."""
+    """One claim of an answer, without its markers, the numbers of the passages it cites, and where it stands with its markers."""
 
     text: str
     cited: tuple[int, ...]
+    start: int
+    end: int
 
 
 def claims_of(answer: str) -> list[Said]:
@@ -36,17 +39,19 @@ def claims_of(answer: str) -> list[Said]:
         leading = _LEADING.match(text)
         if leading and found:  # "It is paid. [1] Another …": the mark belongs to what came before
             previous = found.pop()
-            found.append(Said(previous.text, tuple(dict.fromkeys([*previous.cited, *markers(leading[0])]))))
-            text = text[leading.end() :]
+            cited = tuple(dict.fromkeys([*previous.cited, *markers(leading[0])]))
+            found.append(Said(previous.text, cited, previous.start, start + len(leading[0].rstrip())))
+            start += leading.end()
+            text = answer[start:end]
         bare = _BULLET.sub("", _MARKS.sub("", text)).strip()
-        found.append(Said(bare, tuple(dict.fromkeys(markers(text)))))
+        found.append(Said(bare, tuple(dict.fromkeys(markers(text))), start, end))
     return [said for said in found if _asserts(said)]
 
 
-def passages_for(said: Said, trace: Trace) -> tuple[str, ...]:
+def passages_for(said: Said, passages: Sequence[Hit]) -> tuple[str, ...]:
     """The passages a claim cites, or all of the prompt's where it cites none that exists."""
-    cited = [trace.passages[number - 1] for number in said.cited if 0 < number <= len(trace.passages)]
-    return tuple(_shown(hit) for hit in cited or trace.passages)
+    cited = [passages[number - 1] for number in said.cited if 0 < number <= len(passages)]
+    return tuple(_shown(hit) for hit in cited or passages)
 
 
 def _shown(hit: Hit) -> str:

@@ -3,27 +3,18 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 
+from serving.pipeline.checks.grounding.embedder import SentenceEmbedder
 from serving.pipeline.checks.grounding.evidence import Lexical, Sentence, read, weigh_claim
 from serving.pipeline.checks.grounding.model import claim_features, fitted
 from serving.pipeline.checks.grounding.terms import folded, terms
-from serving.pipeline.index.base import Vectors
 
 NEAREST: Final = 3  # sentences whose vectors together are compared with the claim's
 _LONGEST: Final = 600  # characters of a text that are embedded
 _MARKUP: Final = re.compile(r"[*_`#|>\s]+")
-
-
-class SentenceEmbedder(Protocol):
-    """Gives sentences their vectors; `model` names the embedding model, since the weights were fitted with some."""
-
-    @property
-    def model(self) -> str: ...
-
-    def vectors(self, texts: Sequence[str]) -> Vectors: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What a sweep's report shows, worked out once for the page, the Markdown and the charts."""
+"""What a sweep's report shows, computed once for the page, the Markdown and the charts."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -48,7 +48,7 @@ class SweepFindings:
     @property
     def shown(self) -> Trial | None:
         """The trial whose cases are shown: the winner, or the best so far."""
-        return self.result.winner.tried if self.result else self.best
+        return self.result.winner.trial if self.result else self.best
 
     @property
     def champion(self) -> Trial | None:
@@ -80,8 +80,8 @@ class SweepFindings:
     @property
     def differences(self) -> list[MetricDifference]:
         """Incumbent and rival by every metric, the goal first."""
-        found = self.compared.metrics if self.compared else ()
-        return sorted(found, key=lambda one: one.metric != self.goal)
+        metrics = self.compared.metrics if self.compared else ()
+        return sorted(metrics, key=lambda difference: difference.metric != self.goal)
 
     @property
     def slice_metrics(self) -> list[str]:
@@ -115,14 +115,14 @@ class SweepFindings:
         points = [[sign * (value_of(one, name) or 0.0) for sign, name in zip(signs, names, strict=True)] for one in usable]
         return [usable[place] for place in undominated(points)]
 
-    def value_at(self, tried: Trial, path: str) -> Any:
+    def value_at(self, trial: Trial, path: str) -> Any:
         """A trial's value of a knob, also where it is the base's own; `None` where the knob counts for nothing in it."""
-        if path in tried.values:
-            return tried.values[path]
-        if tried.values:
+        if path in trial.values:
+            return trial.values[path]
+        if trial.values:
             return None
         target = next(knob.target for knob in self.experiment.knobs if knob.path == path)
-        return tried.config.flat().get(target)
+        return trial.config.flat().get(target)
 
     @property
     def tokens(self) -> tuple[int, int]:

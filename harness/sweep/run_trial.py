@@ -1,0 +1,83 @@
+"""One trial from its start to its end: index, blocks of cases, pruning, its own tracking run."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from harness.evaluation.evaluator import refuse_refused
+from harness.evaluation.record import record_evaluation
+from harness.golden.sets import Split
+from harness.results.report import EvalReport
+from harness.sweep.dispatcher import Dispatcher
+from harness.sweep.experiment import Experiment
+from harness.sweep.prune import Pruner, Reference
+from harness.sweep.trial import Trial, make_trial, merge_reports, unscored_report
+from harness.tracking.base import Run
+from serving.pipeline.config import RagConfig
+from serving.pipeline.errors import PromptError, RequestError
+
+
+class TimeOver(Exception):
+    """The experiment's time is over, and a trial is not at its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrialStart:
+    """What a trial begins with."""
+
+    number: int
+    config: RagConfig
+    values: Mapping[str, Any]  # at the space's knobs
+    label: str = ""  # base, champion: such a trial must succeed, and is never pruned
+
+
+@dataclass(frozen=True)
+class TrialRunner:
+    """Runs trials of one experiment on the same cases."""
+
+    experiment: Experiment
+    dispatcher: Dispatcher
+    run: Run  # of the sweep; each trial is a child of it
+    cases: Split
+
+    async def run_trial(self, start: TrialStart, base: EvalReport | None = None, reference: Reference | None = None) -> Trial:
+        """Score a configuration; what stops it is the trial's own failure, but an error where it is the base or the champion.
+
+        `base` is the report of the base, whose model may refuse the same questions; `reference` is what a worse trial is pruned by.
+        """
+        parts: list[EvalReport] = []
+        pruned = failed = ""
+        try:
+            pruned = await self._score_in_blocks(parts, start, reference)
+        except (RequestError, PromptError) as error:  # more context than the model takes, a prompt that is not there
+            if start.label:
+                raise
+            failed = str(error)
+        seen = replace(self.cases, cases=self.cases.cases[: sum(len(part.rows) for part in parts)])
+        report = merge_reports(parts, self.cases.name, seen.digest) if parts else unscored_report(self.experiment, start.config, seen)
+        trial = make_trial(self.experiment, start.number, start.values, start.config, report, base or report, failed)
+        if pruned and trial.state == "complete":
+            trial = replace(trial, state="pruned", why=pruned)
+        with self.run.child(f"trial {start.number}" + (f" ({start.label})" if start.label else "")) as run:
+            record_evaluation(run, report, seen)
+            run.tags({"touchstone.trial": str(start.number), "touchstone.state": trial.state, "touchstone.why": trial.why})
+        return replace(trial, label=start.label, run_id=run.id)
+
+    @property
+    def late(self) -> bool:
+        """Whether the experiment's time is over."""
+        return self.dispatcher.progress.over(self.experiment.timeout_s)
+
+    async def _score_in_blocks(self, parts: list[EvalReport], start: TrialStart, reference: Reference | None) -> str:
+        """Add a report for each block of cases, until one shows that the trial is surely worse: then the reason, else nothing."""
+        await self.dispatcher.build_index(start.config)
+        pruner = Pruner(self.experiment.pruner, self.experiment.goal, self.experiment.direction(self.experiment.goal) == "higher")
+        blocks = self.dispatcher.blocks(start.config, self.cases)
+        for block in blocks:
+            if parts and self.late and not start.label:
+                raise TimeOver
+            parts.append(await self.dispatcher.score_block(start.config, block, f"trial {start.number}"))
+            refuse_refused([row for part in parts for row in part.rows])
+            if block is not blocks[-1] and (reason := pruner.reason(parts, reference)):
+                return reason
+        return ""

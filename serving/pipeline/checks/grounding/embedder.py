@@ -1,0 +1,34 @@
+"""What gives sentences their vectors."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from langchain_core.embeddings import Embeddings
+
+from serving.pipeline.index.base import Vectors
+from serving.pipeline.index.embed import unit
+
+
+class SentenceEmbedder(Protocol):
+    """Gives sentences their vectors; `model` names the embedding model, since the weights were fitted with some."""
+
+    @property
+    def model(self) -> str: ...
+
+    def vectors(self, texts: Sequence[str]) -> Vectors: ...
+
+
+@dataclass(frozen=True, slots=True)
+class NamedEmbeddings:
+    """A connected embedding model and the name it was connected by, such as `local:minilm`."""
+
+    model: str
+    embeddings: Embeddings
+
+    def vectors(self, texts: Sequence[str]) -> Vectors:
+        """A unit vector for each text."""
+        if not texts:
+            return np.empty((0, 0), dtype=np.float32)
+        return unit(self.embeddings.embed_documents(list(texts)), len(texts))

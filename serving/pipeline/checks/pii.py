@@ -1,0 +1,73 @@
+"""Personal data in a text, by presidio's pattern recognisers."""
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, Final, Literal
+
+from serving.pipeline.checks.detection import Detection
+from serving.pipeline.errors import ConfigError
+
+PiiKind = Literal["EMAIL_ADDRESS", "PHONE_NUMBER", "IBAN_CODE", "CREDIT_CARD", "IP_ADDRESS", "US_SSN"]
+KINDS: Final[tuple[PiiKind, ...]] = ("EMAIL_ADDRESS", "PHONE_NUMBER", "IBAN_CODE", "CREDIT_CARD", "IP_ADDRESS", "US_SSN")
+SURE: Final = 0.4  # presidio's own confidence; what it marks "weak" (nine digits are an SSN, "::" is an address) fires on anything
+MOST: Final = 10_000  # characters of a text that are looked at
+INSTALL: Final = 'pip install "touchstone-rag[pii]"'
+
+_Recogniser = Callable[[str], list[Detection]]
+
+
+def find_pii(text: str, kinds: Sequence[PiiKind] = KINDS) -> list[Detection]:
+    """Each piece of personal data of these kinds in the first `MOST` characters, in their order; several kinds may claim one number."""
+    table = _recognisers()
+    found = {one: None for kind in kinds for one in table[kind](text[:MOST])}
+    return sorted(found, key=lambda one: (one.start, one.end, one.kind))
+
+
+@cache
+def _recognisers() -> dict[PiiKind, _Recogniser]:
+    """Presidio's recognisers one by one: its engine would want a language model."""
+    try:
+        from presidio_analyzer import predefined_recognizers as presidio
+        from tldextract import TLDExtract
+    except ImportError as error:
+        raise ConfigError(f"The check 'pii' needs the package presidio-analyzer ({error}). Install it: {INSTALL}") from error
+
+    domains = TLDExtract(suffix_list_urls=(), cache_dir=None)  # the list it ships; the default would be fetched
+
+    class Email(presidio.EmailRecognizer):
+        """Asks for a domain that exists, without asking the network."""
+
+        def validate_result(self, pattern_text: str) -> bool:
+            return bool(domains(pattern_text).suffix)
+
+    regions = ("US", "GB", "DE")
+    possible, valid = (presidio.PhoneRecognizer(supported_regions=regions, leniency=leniency) for leniency in (0, 2))
+    return {
+        "EMAIL_ADDRESS": _detector("EMAIL_ADDRESS", Email()),
+        "PHONE_NUMBER": _either(
+            # with a country code, what could be a number; without, only what is one and is grouped: dates and amounts look alike
+            _detector("PHONE_NUMBER", possible, lambda value: value.startswith("+")),
+            _detector("PHONE_NUMBER", valid, lambda value: not value.isdigit()),
+        ),
+        "IBAN_CODE": _detector("IBAN_CODE", presidio.IbanRecognizer()),
+        "CREDIT_CARD": _detector("CREDIT_CARD", presidio.CreditCardRecognizer()),
+        "IP_ADDRESS": _detector("IP_ADDRESS", presidio.IpRecognizer()),
+        "US_SSN": _detector("US_SSN", presidio.UsSsnRecognizer()),
+    }
+
+
+def _detector(kind: PiiKind, recogniser: Any, accept: Callable[[str], bool] = bool) -> _Recogniser:
+    def detect(text: str) -> list[Detection]:
+        found = recogniser.analyze(text, [kind], None) or []
+        sure = (Detection(kind, text[one.start : one.end], one.start, one.end, float(one.score)) for one in found if one.score >= SURE)
+        return [one for one in sure if accept(one.value)]
+
+    return detect
+
+
+def _either(one: _Recogniser, other: _Recogniser) -> _Recogniser:
+    def detect(text: str) -> list[Detection]:
+        places = {(found.start, found.end): found for found in [*other(text), *one(text)]}
+        return list(places.values())
+
+    return detect

@@ -1,0 +1,68 @@
+"""Personal data: flagged, masked or blocked."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from serving.pipeline.checks.detection import Detection, masked
+from serving.pipeline.checks.pii import KINDS, MOST, PiiKind, find_pii
+from serving.pipeline.guard.base import CheckContext, CheckVerdict, Side
+from serving.pipeline.parts import Parts
+from serving.pipeline.registry import Params as PlugInParams
+from serving.pipeline.types import GuardAction
+
+OVERLAP = 200  # characters that two windows of a long text share, so that nothing is cut in two unseen
+
+
+class PiiCheck:
+    """Finds personal data; in an answer, what the question itself holds may be said again. The reason names kinds, never values."""
+
+    version: ClassVar[str] = "1"
+    sides: ClassVar[tuple[Side, ...]] = ("input", "output")
+
+    class Params(PlugInParams):
+        """What counts, and what is done about it."""
+
+        action: Literal["flag", "mask", "block"] = "mask"
+        kinds: tuple[PiiKind, ...] = Field(default=KINDS, min_length=1)
+        allow_passages: bool = Field(default=False, description="what stands in the passages may be said")
+
+    def __init__(self, params: Params, parts: Parts) -> None:
+        self._params = params
+        self.rewrites = params.action == "mask"
+        self.blocks = params.action == "block"
+
+    async def check(self, text: str, context: CheckContext) -> CheckVerdict:
+        """Whether there is any, and the text without it."""
+        known = self._known(context)
+        found = [one for one in _everywhere(text, self._params.kinds) if _letters_and_digits(one.value) not in known]
+        if not found:
+            return CheckVerdict.allow(text, 0.0)
+        kinds = ", ".join(dict.fromkeys(one.kind for one in found))
+        action, score = GuardAction(self._params.action), max(one.score for one in found)
+        rest = masked(text, found) if action is GuardAction.MASK else text
+        return CheckVerdict(action, rest, score, kinds, f"shows {kinds}")
+
+    def _known(self, context: CheckContext) -> str:
+        """What may be said, its letters and digits alone; nothing at the input."""
+        if context.side == "input":
+            return ""
+        passages = [hit.chunk.text for hit in context.passages] if self._params.allow_passages else []
+        return _letters_and_digits(" ".join([context.query.text, *passages]))
+
+
+def _everywhere(text: str, kinds: Sequence[PiiKind]) -> list[Detection]:
+    """What the detector finds in each window of a text of any length."""
+    found: dict[Detection, None] = {}
+    for start in range(0, max(len(text) - OVERLAP, 1), MOST - OVERLAP):
+        window = text[start : start + MOST]
+        found |= {replace(one, start=one.start + start, end=one.end + start): None for one in find_pii(window, kinds)}
+    return list(found)
+
+
+def _letters_and_digits(text: str) -> str:
+    """A number is the same with other spaces."""
+    return re.sub(r"[\W_]+", "", text.casefold())

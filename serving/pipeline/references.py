@@ -1,0 +1,51 @@
+"""What a plug-in's parameter may name outside the plug-in: a tier of `answer.models`, an artefact."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, StringConstraints
+
+Kind = Literal["tier", "artefact"]
+
+
+@dataclass(frozen=True, slots=True)
+class NameOf:
+    """Marks a parameter whose value names something else in the configuration or beside it."""
+
+    kind: Kind
+
+
+Tier = Annotated[str, NameOf("tier")]  # a key of answer.models
+Artefact = Annotated[str, NameOf("artefact"), StringConstraints(pattern=r"^[0-9a-f]{16}$")]  # the digest of a file
+
+
+@dataclass(frozen=True, slots=True)
+class NamedValue:
+    """One name in one parameter."""
+
+    path: str  # the parameter, and the place in it where it names several: `tiers.0`
+    value: str
+
+
+def named_values(params: BaseModel, kind: Kind) -> tuple[NamedValue, ...]:
+    """Every tier or artefact that a plug-in's parameters name, alone or in a list, a tuple or a mapping's values."""
+    return tuple(one for name in fields_naming(type(params), kind) for one in _named(name, getattr(params, name)))
+
+
+def fields_naming(params: type[BaseModel], kind: Kind) -> tuple[str, ...]:
+    """The parameters of a plug-in that name tiers or artefacts."""
+    mark = NameOf(kind)
+    return tuple(name for name, field in params.model_fields.items() if mark in field.metadata or _marked(field.annotation, mark))
+
+
+def _marked(annotation: Any, mark: NameOf) -> bool:
+    return mark in getattr(annotation, "__metadata__", ()) or any(_marked(part, mark) for part in get_args(annotation))
+
+
+def _named(path: str, value: Any) -> Iterator[NamedValue]:
+    if isinstance(value, str):
+        yield NamedValue(path, value)
+    elif value is not None:
+        for key, one in value.items() if isinstance(value, Mapping) else enumerate(value):
+            yield from _named(f"{path}.{key}", one)

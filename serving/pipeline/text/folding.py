@@ -1,0 +1,27 @@
+"""One form for characters that are the same to a reader: apostrophes, accents, dashes."""
+
+import re
+import unicodedata
+from typing import Final
+
+_DASH: Final = re.compile(r"[‐‑‒–—−]")
+
+
+def straight_apostrophes(text: str) -> str:
+    """The text with ’ as '; nothing moves."""
+    return text.replace("’", "'")
+
+
+def plain_dashes(text: str) -> str:
+    """The text with every dash and minus as a hyphen; nothing moves."""
+    return _DASH.sub("-", text)
+
+
+def without_accents(text: str) -> str:
+    """The text in compatibility form (ﬁ is fi, ½ is 1⁄2) without the marks on its letters."""
+    return "".join(character for character in unicodedata.normalize("NFKD", text) if not unicodedata.combining(character))
+
+
+def caseless(text: str) -> str:
+    """The text in one width and one case."""
+    return unicodedata.normalize("NFKC", text).casefold()

@@ -1,0 +1,102 @@
+"""Channels: small documents that say which release an environment serves, and by what evidence.
+
+releases/channels/<name>.json
+"""
+
+from datetime import UTC, datetime
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from serving.pipeline.errors import DataError, IntegrityError
+from serving.pipeline.registry import explain, near
+from serving.release.bundle import load_release
+from serving.storage.base import Storage
+
+CHANNELS = ("dev", "staging", "prod")
+
+
+class ChannelChange(BaseModel):
+    """One move of a channel."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True, serialize_by_alias=True)
+
+    at: str
+    before: str = Field(alias="from")  # the release it pointed at; "" for the first
+    to: str
+    evidence: str  # digest of the document that proves `to`
+    who: str
+    why: str
+
+
+class Channel(BaseModel):
+    """What an environment serves: a small document that points at a release and at its evidence."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    stable: str
+    evidence: str
+    revision: int = 1
+    updated_at: str = ""
+    history: tuple[ChannelChange, ...] = ()  # every move, the oldest first; only ever added to
+
+    @property
+    def words(self) -> str:
+        """Where it points, in a few words."""
+        return f"{self.stable} (revision {self.revision})"
+
+
+def find_channel(storage: Storage, name: str) -> Channel | None:
+    """What a channel points at; `None` while it points at nothing."""
+    found = storage.get(_key(name))
+    return _parsed(found.data, storage, name) if found else None
+
+
+def read_channel(storage: Storage, name: str) -> Channel:
+    """What a channel points at."""
+    channel = find_channel(storage, name)
+    if channel is None:
+        raise DataError(f"Channel {name!r} points at nothing yet. Run: touchstone promote --channel {name}")
+    return channel
+
+
+def point_channel(storage: Storage, name: str, digest: str, *, evidence: str, expected: Channel | None, who: str, why: str) -> Channel:
+    """Point a channel at a release by its evidence, if the channel is still as it was read (`None`: it pointed at nothing)."""
+    load_release(storage, digest, evidence=evidence)
+    key = _key(name)
+    found = storage.get(key)
+    before = _parsed(found.data, storage, name) if found else None
+    if before != expected:
+        raise _moved(name, before, expected)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    change = ChannelChange(at=now, before=before.stable if before else "", to=digest, evidence=evidence, who=who, why=why)
+    after = Channel(
+        name=name,
+        stable=digest,
+        evidence=evidence,
+        revision=before.revision + 1 if before else 1,
+        updated_at=now,
+        history=(*before.history, change) if before else (change,),
+    )
+    if storage.put_if(key, after.model_dump_json(indent=2).encode(), expected=found.version if found else None) is None:
+        raise _moved(name, find_channel(storage, name), expected)
+    return after
+
+
+def _moved(name: str, now: Channel | None, expected: Channel | None) -> DataError:
+    there, then = (channel.words if channel else "nothing" for channel in (now, expected))
+    return DataError(f"Channel {name!r} points at {there}, no longer at {then}; look again.")
+
+
+def _parsed(data: bytes, storage: Storage, name: str) -> Channel:
+    try:
+        return Channel.model_validate_json(data)
+    except ValidationError as error:
+        said = explain(error, f"{storage.place}/{_key(name)} is not a channel", list(Channel.model_fields))
+        raise IntegrityError(f"{said} Was it made by another version of the code? Remove it and promote again.") from None
+
+
+def _key(name: str) -> str:
+    if name not in CHANNELS:
+        raise DataError(f"No channel {name!r}.{near(name, list(CHANNELS))} Known: {', '.join(CHANNELS)}.")
+    return f"channels/{name}.json"

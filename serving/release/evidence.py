@@ -1,0 +1,215 @@
+"""What proves a release: documents that are only ever added, each named after its own content and naming the one before it.
+
+releases/<digest>/evidence/<evidence digest>.json
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from serving.pipeline.digest import LENGTH
+from serving.pipeline.errors import DataError, IntegrityError
+from serving.pipeline.registry import explain, near
+from serving.storage.base import Storage
+
+FOLDER = "evidence"
+
+
+class EvidenceModel(BaseModel):
+    """A part of an evidence document."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class MeasuredMetric(EvidenceModel):
+    """A metric's mean with the ends of its 95 % interval; `None` where it scored nothing."""
+
+    mean: float | None
+    low: float | None
+    high: float | None
+    scored: int  # cases
+
+
+class MeasuredSplit(EvidenceModel):
+    """What an evaluation found on a split of a golden set."""
+
+    by: str  # who evaluated: "sweep", "gate promotion"
+    golden: str
+    golden_digest: str
+    split: str
+    split_digest: str
+    cases: int
+    errors: int
+    metrics: Mapping[str, MeasuredMetric]
+    usd_per_query: float | None
+    money: Literal["billed", "simulated"]
+
+
+class RecordedSlice(EvidenceModel):
+    """One slice of a rule that looks at several."""
+
+    name: str
+    value: float | None
+    count: int
+    outcome: str
+
+
+class RecordedRuling(EvidenceModel):
+    """What one rule of a gate found, with the numbers it was decided by."""
+
+    id: str
+    rule: str
+    subject: str
+    outcome: str
+    reason: str
+    advisory: bool
+    why: str
+    value: float | None
+    low: float | None
+    high: float | None
+    statistic: str
+    threshold: float | None
+    margin: float | None
+    count: int
+    of: int
+    parts: tuple[RecordedSlice, ...]
+
+
+class RecordedDecision(EvidenceModel):
+    """A gate's whole decision, but for the questions that moved."""
+
+    gate: str
+    gate_digest: str
+    state: str
+    message: str
+    golden: str
+    golden_digest: str
+    split: str
+    split_digest: str
+    config_digest: str
+    champion_digest: str
+    cases: int
+    errors: int
+    outages: int
+    simulated: bool
+    rulings: tuple[RecordedRuling, ...]
+    reproduce: str
+    decided_at: str
+    valid_hours: int
+
+
+class RecordedComparison(EvidenceModel):
+    """How a sweep's winner did against what had to be beaten."""
+
+    incumbent: str
+    metric: str
+    difference: float | None
+    low: float | None
+    high: float | None
+    p_value: float | None
+
+
+class RecordedVerdict(EvidenceModel):
+    """What the sweep found that the configuration won."""
+
+    experiment: str
+    experiment_digest: str
+    verdict: str
+    reason: str
+    against: RecordedComparison | None
+
+
+class ForcedPromotion(EvidenceModel):
+    """Who promoted without a passed gate, and why."""
+
+    who: str
+    why: str
+
+
+class ReleaseEvidence(EvidenceModel):
+    """One promotion's evidence."""
+
+    format: Literal[1] = 1
+    release: str
+    sums_sha256: str  # of the release's SHA256SUMS
+    previous: str  # digest of the newest evidence its writer saw; "" for the first. Of writers at the same time, several may name one.
+    corpus: str
+    corpus_digest: str
+    measured: tuple[MeasuredSplit, ...]
+    decision: RecordedDecision | None
+    verdict: RecordedVerdict | None  # None: it did not come from a sweep
+    mlflow_run: str
+    git_commit: str
+    price_date: str
+    forced: ForcedPromotion | None
+    who: str
+    created_at: str
+
+    @property
+    def text(self) -> str:
+        """The document as it is written."""
+        return self.model_dump_json(indent=2) + "\n"
+
+
+def append_evidence(storage: Storage, evidence: ReleaseEvidence) -> str:
+    """Add a document to its release and return its digest; nothing that is there is touched."""
+    data = evidence.text.encode()
+    digest = _digest(data)
+    storage.put_if(f"{evidence.release}/{FOLDER}/{digest}.json", data, expected=None)
+    return digest
+
+
+def read_evidence(storage: Storage, release: str, sums: bytes, named: str | None) -> dict[str, ReleaseEvidence]:
+    """The chain that leads to a named document, or every document where none is named; by digest, the oldest first, each verified."""
+    prefix = f"{release}/{FOLDER}/"
+    present = [entry.key.removeprefix(prefix).removesuffix(".json") for entry in storage.list(prefix)]
+    found: dict[str, ReleaseEvidence] = {}
+    wanted = list(present) if named is None else [named]
+    while wanted:
+        digest = wanted.pop()
+        if digest in found:
+            continue
+        if digest not in present:
+            raise _missing(f"{storage.place}/{prefix}", digest, present, named)
+        found[digest] = _verified(storage, release, digest, sums)
+        if previous := found[digest].previous:
+            wanted.append(previous)
+    return dict(sorted(found.items(), key=lambda item: (_depth(item[0], found), item[1].created_at, item[0])))
+
+
+def _verified(storage: Storage, release: str, digest: str, sums: bytes) -> ReleaseEvidence:
+    """One document, when its name is its digest and it speaks of this release as it is."""
+    key = f"{release}/{FOLDER}/{digest}.json"
+    where = f"{storage.place}/{key}"
+    blob = storage.get(key)
+    if blob is None or _digest(blob.data) != digest:
+        raise IntegrityError(f"{where} is not the evidence that its name promises.")
+    try:
+        evidence = ReleaseEvidence.model_validate_json(blob.data)
+    except ValidationError as error:
+        raise IntegrityError(explain(error, f"{where} is not evidence", list(ReleaseEvidence.model_fields))) from None
+    if evidence.release != release:
+        raise IntegrityError(f"{where} proves the release {evidence.release}, not {release}.")
+    if evidence.sums_sha256 != hashlib.sha256(sums).hexdigest():
+        raise IntegrityError(f"{where} proves a release with other files than {release} has now.")
+    return evidence
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:LENGTH]
+
+
+def _missing(where: str, digest: str, present: Iterable[str], named: str | None) -> Exception:
+    if digest != named:
+        return IntegrityError(f"{where}{digest}.json is missing though other evidence names it.")
+    known = sorted(present)
+    return DataError(f"No evidence {digest!r} in {where}.{near(digest, known)} Known: {', '.join(known) or 'none'}.")
+
+
+def _depth(digest: str, found: Mapping[str, ReleaseEvidence]) -> int:
+    depth = 0
+    while digest:
+        digest, depth = found[digest].previous, depth + 1
+    return depth

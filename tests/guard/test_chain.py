@@ -1,0 +1,127 @@
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serving.pipeline.errors import ConfigError, ModelError
+from serving.pipeline.guard.base import CheckContext, CheckVerdict
+from serving.pipeline.guard.chain import GuardChain, OnError
+from serving.pipeline.types import GuardAction, Query, Usage
+
+CONTEXT = CheckContext("input", Query("q"))
+CANNOT = "I cannot help with that."
+
+
+class Mask:
+    """Puts X in the place of a word."""
+
+    sides = ("input", "output")
+    rewrites = True
+    blocks = False
+
+    def __init__(self, word: str) -> None:
+        self._word = word
+
+    async def check(self, text: str, context: CheckContext) -> CheckVerdict:
+        rest = text.replace(self._word, "X")
+        return CheckVerdict(GuardAction.MASK if rest != text else GuardAction.ALLOW, rest)
+
+
+class Says:
+    """Always does the same."""
+
+    sides = ("input", "output")
+
+    def __init__(self, action: GuardAction, *, blocks: bool = True, rewrites: bool = False, **verdict: Any) -> None:
+        self.action, self.blocks, self.rewrites, self.verdict = action, blocks, rewrites, verdict
+        self.calls = 0
+
+    async def check(self, text: str, context: CheckContext) -> CheckVerdict:
+        self.calls += 1
+        return CheckVerdict(self.action, text, **self.verdict)
+
+
+class Fails(Says):
+    """Cannot say."""
+
+    def __init__(self, error: Exception, **does: bool) -> None:
+        super().__init__(GuardAction.ALLOW, **does)
+        self.error = error
+
+    async def check(self, text: str, context: CheckContext) -> CheckVerdict:
+        raise self.error
+
+
+def chain(checks: Mapping[str, Any], on_error: OnError = "block") -> GuardChain:
+    ticks = iter(range(1000))
+    return GuardChain("input", checks, clock=lambda: next(ticks) / 1000, on_error=on_error, block_message=CANNOT)
+
+
+async def test_without_checks_a_text_passes_as_it_is_and_may_be_shown_at_once() -> None:
+    guarded = await chain({}).run("text", CONTEXT)
+    assert (guarded.text, guarded.verdicts, guarded.action, guarded.blocked) == ("text", (), GuardAction.ALLOW, False)
+    assert not chain({}).withholds
+
+
+async def test_masks_compose_in_the_order_of_the_names() -> None:
+    guarded = await chain({"b": Mask("aX"), "a": Mask("b")}).run("ab", CONTEXT)
+    assert guarded.text == "X"  # "ab" → "aX" by a → "X" by b; the other way round b would have found nothing
+    assert [(one.check, one.text, one.milliseconds) for one in guarded.verdicts] == [("a", "aX", 1.0), ("b", "X", 1.0)]
+    assert guarded.action is GuardAction.MASK
+
+
+@given(st.permutations(["a", "b", "c"]))
+async def test_the_order_in_which_checks_are_written_does_not_matter(names: list[str]) -> None:
+    guarded = await chain({name: Mask(name) for name in names}).run("abc", CONTEXT)
+    assert [one.check for one in guarded.verdicts] == ["a", "b", "c"]
+
+
+async def test_the_first_block_ends_the_chain() -> None:
+    last = Says(GuardAction.ALLOW)
+    guarded = await chain({"a": Says(GuardAction.FLAG), "b": Says(GuardAction.BLOCK), "c": last}).run("text", CONTEXT)
+    assert (guarded.text, guarded.blocked, last.calls) == (CANNOT, True, 0)
+    assert [one.action for one in guarded.verdicts] == [GuardAction.FLAG, GuardAction.BLOCK]
+
+
+async def test_a_verdict_tells_its_score_rule_reason_and_what_it_cost() -> None:
+    paid = Usage("judge", 10, 1, 0.25)
+    guarded = await chain({"a": Says(GuardAction.FLAG, score=0.7, rule="r", reason="because", usage=(paid,))}).run("text", CONTEXT)
+    [verdict] = guarded.verdicts
+    assert (verdict.side, verdict.score, verdict.rule, verdict.reason, verdict.text) == ("input", 0.7, "r", "because", "text")
+    assert [(use.usd, use.stage) for use in guarded.usage] == [(0.25, "guard")]
+
+
+async def test_an_outage_of_a_check_is_raised() -> None:
+    with pytest.raises(ModelError, match="out"):
+        await chain({"a": Fails(ModelError("out"))}, on_error="allow").run("text", CONTEXT)
+
+
+@pytest.mark.parametrize(("on_error", "action", "text"), [("block", GuardAction.BLOCK, CANNOT), ("allow", GuardAction.FLAG, "text")])
+async def test_any_other_failure_follows_the_policy_and_is_told(on_error: OnError, action: GuardAction, text: str) -> None:
+    guarded = await chain({"a": Fails(ConfigError("no such model"))}, on_error).run("text", CONTEXT)
+    [verdict] = guarded.verdicts
+    assert (guarded.text, verdict.action, verdict.rule, verdict.reason) == (text, action, "error", "ConfigError: no such model")
+
+
+async def test_the_failure_of_a_check_that_can_only_flag_does_not_block() -> None:
+    checks = chain({"a": Fails(ValueError("x"), blocks=False)})
+    assert not checks.withholds
+    assert (await checks.run("text", CONTEXT)).action is GuardAction.FLAG
+
+
+@pytest.mark.parametrize("action", [GuardAction.MASK, GuardAction.BLOCK])
+async def test_a_check_that_does_what_it_says_it_never_does_has_failed(action: GuardAction) -> None:
+    guarded = await chain({"a": Says(action, blocks=False)}).run("text", CONTEXT)
+    assert (guarded.text, guarded.action, guarded.verdicts[0].rule) == ("text", GuardAction.FLAG, "error")
+
+
+async def test_a_flag_changes_no_text() -> None:
+    check: Any = Says(GuardAction.FLAG)
+    check.check = lambda text, context: _verdict(CheckVerdict(GuardAction.FLAG, "other"))
+    assert (await chain({"a": check}).run("text", CONTEXT)).text == "text"
+
+
+async def _verdict(verdict: CheckVerdict) -> CheckVerdict:
+    return verdict
