@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 from harness.evaluation.stateful import is_stateful
 from serving.pipeline.clock import Clock
@@ -28,7 +28,6 @@ class SubjectIdentity:
         return bool(self.name)
 
 
-@runtime_checkable
 class Subject(Protocol):
     """Answers questions. `serial` ones are asked one case at a time, in the order of the split."""
 

@@ -16,8 +16,9 @@ def subject_of(app: Any, name: str = "") -> Subject:
     """The subject that an object is, or makes: a subject as it is, a Runnable, or anything that is called with a question."""
     from langchain_core.runnables import Runnable
 
-    if isinstance(app, Subject):
-        return app
+    if {"answer", "identity", "clock", "serial"} <= set(dir(app)):  # not `isinstance`, which would ask for the identity
+        subject: Subject = app
+        return subject
     if isinstance(app, Runnable):
         return RunnableSubject(app, name=name)
     if callable(app) and not isinstance(app, type):

@@ -42,7 +42,7 @@ def facts_of(app: Any, import_path: str = "") -> Mapping[str, str]:
     """What is known of an object's code: its import path, a digest of its source, the distribution it came with."""
     code = inspect.unwrap(app) if callable(app) else app
     named = code if hasattr(code, "__qualname__") else type(code)
-    module = import_path.partition(":")[0] or named.__module__
+    module = import_path.partition(":")[0] or named.__module__ or "__main__"
     path = import_path or f"{module}:{named.__qualname__}"
     facts = {"path": path, "source": _source_digest(named, module, whole=bool(import_path))}
     return facts | {"distribution": _distribution(module)}
