@@ -33,6 +33,7 @@ from serving.pipeline.checks.grounding.support import NEAREST, similarities, sup
 from serving.pipeline.checks.grounding.terms import terms
 from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.text.stopwords import STOP_WORDS
+from serving.pipeline.text.words import WORD
 from serving.storage.files import write_text
 
 SEED, RESAMPLES, FOLDS = 20240601, 2000, 10
@@ -181,11 +182,11 @@ def measure(examples: list[Example], tools: Tools) -> Measured:
 def overlaps(example: Example) -> dict[str, float]:
     """Share of the claim's words in the evidence, in the forms in which it is commonly taken."""
 
-    def plain(text: str) -> list[str]:
-        return re.findall(r"\w+", text.casefold())
+    def every(text: str) -> list[str]:
+        return WORD.findall(text.casefold())
 
     def content(text: str) -> list[str]:
-        return [word for word in plain(text) if word not in STOP_WORDS]
+        return [word for word in every(text) if word not in STOP_WORDS]
 
     def stems(text: str) -> list[str]:
         return [term.stem for term in terms(text)]
@@ -196,7 +197,7 @@ def overlaps(example: Example) -> dict[str, float]:
         parts = [set().union(*written[at : at + length]) for at in range(max(1, len(written) - length + 1))]
         return max((len(said & part) / max(1, len(said)) for part in parts), default=0.0)
 
-    forms = [(plain, 0), (content, 0), (plain, 1), (content, 1), (content, 3), (content, 8), (stems, 8)]
+    forms = [(every, 0), (content, 0), (every, 1), (content, 1), (content, 3), (content, 8), (stems, 8)]
     return {name: best(take, run) for name, (take, run) in zip(OVERLAPS, forms, strict=True)}
 
 

@@ -16,7 +16,8 @@ mean stands beside how many cases it was scored on. Made by `make docs`; how to 
 - `@k`: where the list of hits is cut, as in `recall@5`; 10 where none is given.
 - better: whether `higher` or `lower` is better. range: what a value can be.
 - reads: what of a trace decides the score: the `hits`, the `answer` (with its passages and prompt), or the `run` (tokens, dollars, time).
-- needs: an `embedder` (an embedding model, `local:minilm` by default) or a `judge`. All others are computed from the trace alone.
+- case: `needed` where the score takes a golden case; all others are also given of a bare trace, such as one of real traffic.
+- needs: an `embedder` (an embedding model, `local:minilm` by default) or a `judge`. All others are computed.
 - version: raised whenever the same trace would get another score; kept scores of an older version are not used.
 """
 GROUPS_HEAD = """
@@ -31,9 +32,9 @@ A word for several metrics, wherever names of metrics are given.
 
 def page() -> str:
     """The whole page."""
-    rows = "".join(_row(name, METRICS.load(name)) for name in METRICS.names())
+    rows = "".join(_row(name, METRICS.load(name)) for name in METRICS.own_names())
     groups = "".join(f"| `{group}` | {', '.join(f'`{name}`' for name in names)} |\n" for group, names in GROUPS.items())
-    columns = "\n## All\n\n| metric | what it says | better | range | reads | needs | version |\n|---|---|---|---|---|---|---|\n"
+    columns = "\n## All\n\n| metric | what it says | better | range | reads | case | needs | version |\n|---|---|---|---|---|---|---|---|\n"
     return HEAD + GROUPS_HEAD + groups + columns + rows
 
 
@@ -41,7 +42,8 @@ def _row(name: str, kind: Any) -> str:
     says = (inspect.getdoc(kind) or "").partition("\n\n")[0].replace("\n", " ").replace("|", r"\|")
     cutoff = "@k" if "k" in kind.Params.model_fields else ""
     low, high = ("∞" if math.isinf(end) else f"{end:g}" for end in kind.range)
-    return f"| `{name}{cutoff}` | {says} | {kind.direction} | {low} to {high} | {kind.reads} | {_needs(kind)} | {kind.version} |\n"
+    case = "needed" if kind.needs_case else ""
+    return f"| `{name}{cutoff}` | {says} | {kind.direction} | {low} to {high} | {kind.reads} | {case} | {_needs(kind)} | {kind.version} |\n"
 
 
 def _needs(kind: Any) -> str:

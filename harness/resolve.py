@@ -7,12 +7,12 @@ from typing import Literal
 
 from harness.evaluation.subject import Subject
 from harness.evaluation.subjects import load_subject, subject_of
-from harness.evaluation.subjects.imported import IMPORT_PATH
 from harness.results.report import EvalReport, read_report
 from harness.settings import HarnessSettings, without_password
 from harness.sweep.folder import STATE, SweepFolder, latest
 from serving.pipeline.config import RagConfig, load_config
 from serving.pipeline.errors import ConfigError
+from serving.pipeline.packages import is_import_path
 from serving.pipeline.prompts import PromptLibrary
 from serving.pipeline.registry import near
 from serving.release.bundle import load_release, open_releases, releases
@@ -96,7 +96,7 @@ def resolve_word(word: str, settings: HarnessSettings) -> Resolved:
     if word.startswith(CHANNEL):
         channel = read_channel(open_releases(settings.releases, settings), word.removeprefix(CHANNEL))
         return release_config(channel.stable, settings, f" ({word})", channel.evidence)
-    if word.startswith(ADDRESS) or IMPORT_PATH.fullmatch(word):
+    if word.startswith(ADDRESS) or is_import_path(word):
         return NamedApp(without_password(word), load_subject(word))
     path = Path(word)
     if path.is_file():

@@ -1,7 +1,8 @@
 """`touchstone config …`: what can be set, and what is."""
 
 from collections.abc import Iterator
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import typer
 import yaml
@@ -9,6 +10,8 @@ from pydantic import AliasChoices
 
 from harness.cli.options import AsJson, ConfigFile, Set, print_json, read_config
 from harness.settings import HarnessSettings, read_settings, without_password
+from serving.pipeline.errors import ConfigError
+from serving.pipeline.registry import Registry
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -34,15 +37,50 @@ def show(
 @app.command()
 def plugins(as_json: AsJson = False) -> None:
     """List every plug-in that a configuration can name, with its parameters."""
-    tables = {path: table for path, (_, table) in read_config(None, None).plugins().items()}
-    found = {path: {name: _parameters(table.load(name).Params) for name in table.names()} for path, table in tables.items()}
+    from harness.judges import JUDGES
+    from harness.metrics import METRICS
+    from serving.pipeline.index.loaders import LOADERS
+
+    tables: dict[str, Registry[Any]] = {f"{path}.name": table for path, (_, table) in read_config(None, None).plugins().items()}
+    found = {path: {name: _about(table, name) for name in table.names()} for path, table in tables.items()}
+    others: dict[str, Registry[Any]] = {"metrics": METRICS, "judges": JUDGES, "loaders": LOADERS}
+    for title, table in others.items():  # of these only what other packages offer
+        if outside := [name for name in table.names() if name not in table.own_names()]:
+            found[title] = {name: _about(table, name) for name in outside}
     if as_json:
-        print_json(found)
+        print_json({path.removesuffix(".name"): {name: about.plain() for name, about in known.items()} for path, known in found.items()})
         return
     for path, known in found.items():
-        typer.echo(f"{path}.name")
-        for name, parameters in known.items():
-            typer.echo(f"  {name}" + (f"  ({', '.join(f'{key}={value!r}' for key, value in parameters.items())})" if parameters else ""))
+        typer.echo(path)
+        for name, about in known.items():
+            typer.echo(f"  {name}{about.words()}")
+
+
+@dataclass(frozen=True, slots=True)
+class PlugInSummary:
+    """A plug-in's parameters with their defaults and the package it comes from, or why it cannot be used."""
+
+    parameters: dict[str, object]
+    origin: str = ""
+    error: str = ""
+
+    def plain(self) -> dict[str, object] | str:
+        """The parameters, or the error."""
+        return self.error or self.parameters
+
+    def words(self) -> str:
+        """What follows its name in the list."""
+        shown = ", ".join(f"{key}={value!r}" for key, value in self.parameters.items())
+        return "".join([f"  ({shown})" if shown else "", f"  from {self.origin}" if self.origin else "", self.error and f"  {self.error}"])
+
+
+def _about(table: Registry[Any], name: str) -> PlugInSummary:
+    try:
+        return PlugInSummary(_parameters(table.load(name).Params), table.origin(name))
+    except ConfigError as error:  # of one package: the others are still worth listing
+        if name in table.own_names():
+            raise
+        return PlugInSummary({}, error=f"cannot be used: {error}")
 
 
 def _parameters(model: type) -> dict[str, object]:

@@ -1,6 +1,7 @@
 """Judges: who they are, by name, and `connect_judge("llm:bedrock_converse:amazon.nova-pro-v1:0", …)`."""
 
 from harness.judges.base import Judge
+from harness.judges.outside import OutsideJudge
 from harness.judges.tasks import Tasks
 from harness.stage_store.base import StageStore
 from serving.pipeline.errors import ConfigError
@@ -15,6 +16,8 @@ JUDGES = Registry[Judge](
         "local": "harness.judges.local:LocalJudge",
         "llm": "harness.judges.llm:LlmJudge",
     },
+    group="judges",
+    protocol=Judge,
 )
 
 
@@ -23,7 +26,8 @@ def connect_judge(
 ) -> Judge:
     """A judge by name or by spec, reading the judge prompts of the library's folder; its readings are kept in `store`."""
     spec = judge_spec(judge) if isinstance(judge, str) else judge
-    return JUDGES.build(spec, settings=settings, tasks=Tasks(prompts.folder), store=store, replay_only=replay_only)
+    made = JUDGES.build(spec, settings=settings, tasks=Tasks(prompts.folder), store=store, replay_only=replay_only)
+    return OutsideJudge.of(made, spec.name, JUDGES.version(spec)) if JUDGES.origin(spec.name) else made
 
 
 def judge_spec(text: str, repeats: int = 1) -> Spec:

@@ -5,7 +5,6 @@ from copy import copy
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
-from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from pydantic import Field, field_validator
 
@@ -17,7 +16,8 @@ from harness.stage_store.endpoint import endpoints_of
 from serving.pipeline.digest import digest_of
 from serving.pipeline.errors import DataError
 from serving.pipeline.models import CHAT_MODELS
-from serving.pipeline.models.connect import LOCAL, ConnectedChat, connect_chat
+from serving.pipeline.models.chat import with_output_limit
+from serving.pipeline.models.connect import LOCAL, connect_chat
 from serving.pipeline.models.limits import Patience
 from serving.pipeline.models.prices import usage_of
 from serving.pipeline.registry import Params as PlugInParams
@@ -67,7 +67,8 @@ class LlmJudge:
         self.id = digest_of([self._asked, params.repeats, tasks.digest])
         self._params = params
         self._tasks = tasks
-        self._chat = limited(connect_chat(spec, settings, patience), params.max_tokens)
+        chat = connect_chat(spec, settings, patience)
+        self._chat = replace(chat, model=with_output_limit(chat.model, params.max_tokens))
         self._replay_only = replay_only and not spec.name.startswith(LOCAL)
         self._paid: Callable[[Usage], None] | None = None
         self._store = None if getattr(self._chat.source, "stateful", False) else store  # a script has no answer of its own to a question
@@ -132,12 +133,3 @@ def cold(spec: Spec) -> Spec:
     if not can or "temperature" in spec.params:
         return spec
     return Spec.model_validate({"name": spec.name, **spec.params, "temperature": 0.0})
-
-
-def limited(chat: ConnectedChat, most: int) -> ConnectedChat:
-    """The model with its output limited, where it has a field for that."""
-    model: BaseChatModel = chat.model
-    if "max_tokens" not in type(model).model_fields:
-        return chat
-    own = getattr(model, "max_tokens", None)
-    return replace(chat, model=model.model_copy(update={"max_tokens": most if own is None else min(own, most)}))

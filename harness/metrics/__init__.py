@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing_extensions import TypeIs
 
 from harness.judges.tools import Tools
+from harness.metrics.outside import OutsideMetric
 from harness.results.score import JudgedMetric, Metric
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.registry import Registry, Spec, near
@@ -79,6 +80,8 @@ METRICS = Registry[Metric | JudgedMetric](
         "geval_toxicity": "harness.metrics.geval:GEvalToxicity",
         "geval_bias": "harness.metrics.geval:GEvalBias",
     },
+    group="metrics",
+    protocol=Metric | JudgedMetric,
 )
 
 DEFAULT = (
@@ -126,7 +129,8 @@ def metric(name: str, tools: Tools | None = None) -> Metric | JudgedMetric:
         if tools is None:
             raise ConfigError(f"Metric {name!r} needs an embedding model or a judge, and none was given.")
         parts["tools"] = tools
-    return METRICS.build(spec, **parts)
+    made, origin = METRICS.build(spec, **parts), METRICS.origin(spec.name)
+    return OutsideMetric.of(made, _full_name(spec), origin) if origin else made
 
 
 def metric_set(names: Sequence[str]) -> tuple[str, ...]:
@@ -134,14 +138,20 @@ def metric_set(names: Sequence[str]) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for name in names:
         for one in GROUPS.get(name, (name,)):
-            spec = METRICS.complete(_spec(one, [*GROUPS, *METRICS.names()]))
-            found[f"{spec.name}@{spec.params['k']}" if "k" in spec.params else spec.name] = None
+            spec = _spec(one, [*GROUPS, *METRICS.names()])
+            found[_full_name(spec)] = None
     return tuple(found)
+
+
+def _full_name(spec: Spec) -> str:
+    """The name with its cutoff."""
+    params = METRICS.complete(spec).params
+    return f"{spec.name}@{params['k']}" if "k" in params else spec.name
 
 
 def _spec(name: str, known: list[str]) -> Spec:
     base, at, cutoff = name.partition("@")
-    if base not in METRICS.names():
+    if not METRICS.knows(base):
         raise ConfigError(f"No metric {name!r}.{near(base, known)} Known: {', '.join(known)}.")
     takes_cutoff = "k" in METRICS.load(base).Params.model_fields
     if at and not (takes_cutoff and cutoff.isdecimal()):

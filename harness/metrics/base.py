@@ -1,13 +1,21 @@
 """What most metrics have in common."""
 
-from typing import ClassVar
+from typing import Any, ClassVar, Final
 
+from harness.golden.case import Case
 from harness.results.score import Direction, Reads, Score
 from serving.pipeline.registry import Params as PlugInParams
+from serving.pipeline.types import Trace
+
+NEEDS_CASE: Final = "needs a golden case"
 
 
 class Scoring:
-    """What most metrics have in common: no parameters, no judge, from 0 to 1, higher is better, of the answer."""
+    """What most metrics have in common: no parameters, no judge, a golden case, from 0 to 1, higher is better, of the answer.
+
+    A metric says how it measures in `measure`, or in `measure_by_judge` if it needs a judge. They are given a case or, where
+    none is needed, perhaps `None`.
+    """
 
     class Params(PlugInParams):
         """Nothing to set."""
@@ -17,11 +25,28 @@ class Scoring:
     direction: Direction = "higher"
     range: tuple[float, float] = (0.0, 1.0)
     needs_judge: bool = False
+    needs_case: bool = True
     reads: Reads = "answer"
     name: str
 
     def __init__(self, params: PlugInParams) -> None:
         self.name = self.label
+
+    def score(self, trace: Trace, case: Case | None = None) -> Score:
+        """The score of a trace, or why there is none."""
+        return self.skip(NEEDS_CASE) if self._lacks(case) else self.measure(trace, case)
+
+    async def ask(self, trace: Trace, case: Case | None = None) -> Score:
+        """The same, for a metric that asks a judge."""
+        return self.skip(NEEDS_CASE) if self._lacks(case) else await self.measure_by_judge(trace, case)
+
+    def measure(self, trace: Trace, case: Any) -> Score:
+        """The score of a trace with the case that this metric needs."""
+        raise NotImplementedError
+
+    async def measure_by_judge(self, trace: Trace, case: Any) -> Score:
+        """The same, by a judge."""
+        raise NotImplementedError
 
     def give(self, value: float, reason: str = "") -> Score:
         """A score with a value."""
@@ -30,3 +55,11 @@ class Scoring:
     def skip(self, reason: str) -> Score:
         """A score that says why there is none."""
         return Score(self.name, None, reason)
+
+    def _lacks(self, case: Case | None) -> bool:
+        return self.needs_case and case is None
+
+
+def question_of(trace: Trace, case: Case | None) -> str:
+    """What was asked: in the case's words where there is one."""
+    return case.question if case else trace.query.text

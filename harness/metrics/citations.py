@@ -12,7 +12,7 @@ class CitationPrecision(Scoring):
 
     label = "citation_precision"
 
-    def score(self, trace: Trace, case: Case) -> Score:
+    def measure(self, trace: Trace, case: Case) -> Score:
         """The share, or why there is none."""
         if trace.answer.refused:
             return self.skip("a refusal cites nothing")
@@ -32,7 +32,7 @@ class CitationRecall(Scoring):
 
     label = "citation_recall"
 
-    def score(self, trace: Trace, case: Case) -> Score:
+    def measure(self, trace: Trace, case: Case) -> Score:
         """The share, or why there is none."""
         if trace.answer.refused:
             return self.skip("a refusal cites nothing")

@@ -23,13 +23,14 @@ class ContextRelevance(AtCutoff):
     """
 
     label = "context_relevance"
+    needs_case = False
 
     def __init__(self, params: AtCutoff.Params, tools: Tools) -> None:
         super().__init__(params)
         self._tools = tools
         self.version = f"{type(self).version} {tools.embedder_id}"  # type: ignore[misc]  # scores are kept under it
 
-    def look(self, trace: Trace, case: Case) -> Score:
+    def look(self, trace: Trace, case: Case | None) -> Score:
         """The mean, or why there is none."""
         found = [_sentences(hit.chunk.text) for hit in trace.hits[: self.k]]
         if not found:

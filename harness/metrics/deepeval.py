@@ -23,6 +23,7 @@ from deepeval.test_case import LLMTestCase, SingleTurnParams  # noqa: E402
 from harness.golden.case import Case  # noqa: E402
 from harness.judges.tools import Tools  # noqa: E402
 from harness.metrics import is_judged, metric  # noqa: E402
+from harness.metrics.base import question_of  # noqa: E402
 from harness.metrics.structured import ask_for  # noqa: E402
 from harness.results.report import CaseResult  # noqa: E402
 from harness.results.score import Score  # noqa: E402
@@ -159,7 +160,7 @@ class Judgement:
     reason: str
 
 
-async def geval(name: str, reads: Sequence[str], steps: Sequence[str], tools: Tools, trace: Trace, case: Case) -> Judgement:
+async def geval(name: str, reads: Sequence[str], steps: Sequence[str], tools: Tools, trace: Trace, case: Case | None) -> Judgement:
     """What G-Eval's judge says of an answer, by these steps."""
     made = GEval(
         name=name,
@@ -169,5 +170,6 @@ async def geval(name: str, reads: Sequence[str], steps: Sequence[str], tools: To
         verbose_mode=False,
     )
     answer = without_citations(trace.answer.text)
-    asked = LLMTestCase(input=case.question, actual_output=answer, expected_output=case.answers[0] if case.answers else None)
+    reference = case.answers[0] if case and case.answers else None
+    asked = LLMTestCase(input=question_of(trace, case), actual_output=answer, expected_output=reference)
     return Judgement(float(await made.a_measure(asked, _show_indicator=False)), made.reason or "")

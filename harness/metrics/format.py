@@ -28,8 +28,9 @@ class Format(Scoring):
     """
 
     label = "format"
+    needs_case = False
 
-    def score(self, trace: Trace, case: Case) -> Score:
+    def measure(self, trace: Trace, case: Case | None) -> Score:
         """Kept, or what is broken."""
         if any(verdict.action is GuardAction.BLOCK for verdict in trace.guard):
             return self.skip("the words are the guard's")

@@ -37,6 +37,7 @@ class Judged(Scoring):
     """A tenth of the judge's 0 to 10."""
 
     needs_judge: bool = True
+    needs_case: bool = False
     criterion: ClassVar[str]
 
     def __init__(self, params: PlugInParams, tools: Tools) -> None:
@@ -47,11 +48,11 @@ class Judged(Scoring):
         decides = [self._criterion.model_dump(mode="json"), asked.model_dump()]
         self.version = f"{type(self).version} deepeval-{_version()} {asked.name} {digest_of(decides)[:12]}"  # type: ignore[misc]
 
-    async def ask(self, trace: Trace, case: Case) -> Score:
+    async def measure_by_judge(self, trace: Trace, case: Case | None) -> Score:
         """The judge's score with its reason; an outage of its model is raised, words that say nothing are no score."""
         if trace.answer.refused or not without_citations(trace.answer.text).strip():
             return self.skip("refused: nothing to judge" if trace.answer.refused else "the answer is empty")
-        if "reference" in self._criterion.reads and not case.answers:
+        if "reference" in self._criterion.reads and not (case and case.answers):
             return self.skip("the case has no reference")
         try:
             judged = await self._quarantine.geval(self.label, self._criterion.reads, self._criterion.steps, self._tools, trace, case)
@@ -81,6 +82,7 @@ class GEvalCompleteness(Judged):
     """Whether the answer says all that the reference says to the question."""
 
     label = "geval_completeness"
+    needs_case = True
     criterion = "completeness"
 
 

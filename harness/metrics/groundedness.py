@@ -13,12 +13,14 @@ from serving.pipeline.types import Trace
 class _Grounding(Scoring):
     """What the three have in common: refusals and answers without claims are left out."""
 
+    needs_case = False
+
     def __init__(self, params: PlugInParams, tools: Tools) -> None:
         super().__init__(params)
         self._tools = tools
         self.version = f"{type(self).version} {digest()} {tools.embedder_id}"  # type: ignore[misc]  # scores are kept under it
 
-    def score(self, trace: Trace, case: Case) -> Score:
+    def measure(self, trace: Trace, case: Case | None) -> Score:
         """The value over the answer's claims, and which are not grounded."""
         if trace.answer.refused:
             return self.skip("a refusal claims nothing")

@@ -1,8 +1,9 @@
 """What metrics of the hits have in common: a cutoff, and no score where nothing was searched."""
 
+from typing import Any
+
 from pydantic import Field
 
-from harness.golden.case import Case
 from harness.metrics.base import Scoring
 from harness.results.score import Score
 from serving.pipeline.registry import Params as PlugInParams
@@ -14,12 +15,12 @@ class OfHits(Scoring):
 
     reads = "hits"
 
-    def score(self, trace: Trace, case: Case) -> Score:
+    def measure(self, trace: Trace, case: Any) -> Score:
         """The score, or why there is none."""
         reason = unsearched(trace)
         return self.skip(reason) if reason else self.look(trace, case)
 
-    def look(self, trace: Trace, case: Case) -> Score:
+    def look(self, trace: Trace, case: Any) -> Score:
         """The score of a trace whose question was searched for."""
         raise NotImplementedError
 

@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from harness.golden.case import Case
 from harness.judges.tasks import Tasks, numbered
 from harness.judges.tools import Tools
-from harness.metrics.base import Scoring
+from harness.metrics.base import Scoring, question_of
 from harness.results.score import Score
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.types import Trace
@@ -18,6 +18,7 @@ class JudgedScoring(Scoring):
 
     task: ClassVar[str]
     needs_judge = True
+    needs_case = False
 
     def __init__(self, params: PlugInParams, *, tools: Tools) -> None:
         super().__init__(params)
@@ -25,19 +26,19 @@ class JudgedScoring(Scoring):
         self._task = Tasks(tools.settings.prompts).get(self.task)
         self.version = f"{type(self).version} {self._task.prompt.id} {self._task.digest}"  # type: ignore[misc]  # scores are kept under it
 
-    async def ask(self, trace: Trace, case: Case) -> Score:
+    async def measure_by_judge(self, trace: Trace, case: Any) -> Score:
         """The worth of the judge's label, with its reason; none where there is nothing to judge or no verdict."""
         if lacking := self.lacking(trace, case):
             return self.skip(lacking)
         return await self._asked(self.values(trace, case))
 
-    def lacking(self, trace: Trace, case: Case) -> str:
+    def lacking(self, trace: Trace, case: Any) -> str:
         """Why there is nothing to judge; empty where there is."""
         if trace.answer.refused:
             return "a refusal is judged by the metric refusal"
         return "" if trace.answer.text.strip() else "no answer"
 
-    def values(self, trace: Trace, case: Case) -> Mapping[str, str]:
+    def values(self, trace: Trace, case: Any) -> Mapping[str, str]:
         """The task's variables."""
         raise NotImplementedError
 
@@ -53,25 +54,26 @@ class JudgedGroundedness(JudgedScoring):
 
     label, task = "judge_groundedness", "groundedness"
 
-    def lacking(self, trace: Trace, case: Case) -> str:
+    def lacking(self, trace: Trace, case: Case | None) -> str:
         """Refusals claim nothing; without passages there is nothing to hold an answer against."""
         return super().lacking(trace, case) or ("" if trace.passages else "no passages to hold the answer against")
 
-    def values(self, trace: Trace, case: Case) -> Mapping[str, str]:
+    def values(self, trace: Trace, case: Case | None) -> Mapping[str, str]:
         """Question, answer and what the model read."""
-        return {"question": case.question, "answer": trace.answer.text, "passages": _passages(trace)}
+        return {"question": question_of(trace, case), "answer": trace.answer.text, "passages": _passages(trace)}
 
 
 class JudgedCorrectness(JudgedScoring):
     """Whether the answer says what a reference says; 0 for a refusal of what could be answered."""
 
     label, task = "judge_correctness", "correctness"
+    needs_case = True
 
-    async def ask(self, trace: Trace, case: Case) -> Score:
+    async def measure_by_judge(self, trace: Trace, case: Case) -> Score:
         """The judge's score, unless a refusal makes it plain."""
         if trace.answer.refused and case.answerable and case.answers:
             return self.give(0.0, "a refusal of what could be answered")
-        return await super().ask(trace, case)
+        return await super().measure_by_judge(trace, case)
 
     def lacking(self, trace: Trace, case: Case) -> str:
         """There must be a reference."""
@@ -91,9 +93,9 @@ class JudgedRelevance(JudgedScoring):
 
     label, task = "judge_relevance", "relevance"
 
-    def values(self, trace: Trace, case: Case) -> Mapping[str, str]:
+    def values(self, trace: Trace, case: Case | None) -> Mapping[str, str]:
         """Question and answer."""
-        return {"question": case.question, "answer": trace.answer.text}
+        return {"question": question_of(trace, case), "answer": trace.answer.text}
 
 
 class JudgedContextRelevance(JudgedScoring):
@@ -101,14 +103,14 @@ class JudgedContextRelevance(JudgedScoring):
 
     label, task = "judge_context_relevance", "context_relevance"
 
-    async def ask(self, trace: Trace, case: Case) -> Score:
+    async def measure_by_judge(self, trace: Trace, case: Case | None) -> Score:
         """The mean over the passages; none unless every passage has a verdict."""
-        if not case.answerable:
+        if case and not case.answerable:
             return self.skip("nothing to find: unanswerable")
         passages = [hit.chunk.text for hit in trace.passages or trace.hits]
         if not passages:
             return self.skip("no passages")
-        scores = await asyncio.gather(*(self._asked({"question": case.question, "passage": passage}) for passage in passages))
+        scores = await asyncio.gather(*(self._asked({"question": question_of(trace, case), "passage": passage}) for passage in passages))
         values = [score.value for score in scores if score.value is not None]
         if len(values) < len(scores):
             number, first = next((number, score) for number, score in enumerate(scores, start=1) if score.value is None)
@@ -122,21 +124,21 @@ class JudgedCompleteness(JudgedScoring):
 
     label, task = "judge_completeness", "completeness"
 
-    def lacking(self, trace: Trace, case: Case) -> str:
+    def lacking(self, trace: Trace, case: Case | None) -> str:
         """Nothing is missing from a reply to what cannot be answered."""
-        if not case.answerable:
+        if case and not case.answerable:
             return "nothing to be complete about: unanswerable"
         return super().lacking(trace, case) or ("" if trace.passages else "no passages to hold the answer against")
 
-    def values(self, trace: Trace, case: Case) -> Mapping[str, str]:
+    def values(self, trace: Trace, case: Case | None) -> Mapping[str, str]:
         """Question, answer and what the model read."""
-        return {"question": case.question, "answer": trace.answer.text, "passages": _passages(trace)}
+        return {"question": question_of(trace, case), "answer": trace.answer.text, "passages": _passages(trace)}
 
 
 class _OfTheTextAlone(JudgedScoring):
     """A task that reads the answer and nothing else."""
 
-    def values(self, trace: Trace, case: Case) -> Mapping[str, str]:
+    def values(self, trace: Trace, case: Case | None) -> Mapping[str, str]:
         """The answer."""
         return {"answer": trace.answer.text}
 
@@ -158,9 +160,9 @@ class JudgedBias(JudgedScoring):
 
     label, task, direction = "judge_bias", "bias", "lower"
 
-    def values(self, trace: Trace, case: Case) -> Mapping[str, str]:
+    def values(self, trace: Trace, case: Case | None) -> Mapping[str, str]:
         """Question and answer."""
-        return {"question": case.question, "answer": trace.answer.text}
+        return {"question": question_of(trace, case), "answer": trace.answer.text}
 
 
 JUDGED = (

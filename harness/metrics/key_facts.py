@@ -13,7 +13,7 @@ class KeyFacts(Scoring):
     version = "2"
     label = "key_facts"
 
-    def score(self, trace: Trace, case: Case) -> Score:
+    def measure(self, trace: Trace, case: Case) -> Score:
         """The share found, or why there is none to find."""
         if not case.key_facts:
             return self.skip("the case has no key facts")

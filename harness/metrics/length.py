@@ -13,10 +13,11 @@ class Length(Scoring):
     """Words of the answer, citations left out; a refusal has no length, or refusing would look concise."""
 
     label = "length"
+    needs_case = False
     direction: Direction = "lower"
     range = (0.0, math.inf)
 
-    def score(self, trace: Trace, case: Case) -> Score:
+    def measure(self, trace: Trace, case: Case | None) -> Score:
         """How many, or why that is not asked."""
         if trace.answer.refused:
             return self.skip("a refusal")

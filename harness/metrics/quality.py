@@ -26,7 +26,7 @@ class Quality(Scoring):
         self._words = TokenF1(TokenF1.Params())
         self._sources = CitationPrecision(CitationPrecision.Params())
 
-    def score(self, trace: Trace, case: Case) -> Score:
+    def measure(self, trace: Trace, case: Case) -> Score:
         """How good the answer is; 0 for a refusal of what could be answered."""
         if case.scope == "retrieval":
             return self.skip("no reference: retrieval only")
@@ -34,6 +34,6 @@ class Quality(Scoring):
             return self.give(float(trace.answer.refused))
         if trace.answer.refused:
             return self.give(0.0)
-        facts = (self._facts if case.key_facts else self._words).score(trace, case).value or 0.0
-        sources = self._sources.score(trace, case).value or 0.0
+        facts = (self._facts if case.key_facts else self._words).measure(trace, case).value or 0.0
+        sources = self._sources.measure(trace, case).value or 0.0
         return self.give(2 * facts * sources / (facts + sources) if facts and sources else 0.0)

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from harness.golden.case import Case
 from harness.judges.tools import Tools
-from harness.metrics.base import Scoring
+from harness.metrics.base import Scoring, question_of
 from harness.metrics.structured import Unreadable, ask_for
 from harness.ragas_package import INSTALL, load
 from harness.results.score import Reads, Score
@@ -39,15 +39,15 @@ class Ragas(Scoring):
 class _Compared(Ragas):
     """Computed, not judged."""
 
-    def score(self, trace: Trace, case: Case) -> Score:
+    def measure(self, trace: Trace, case: Any) -> Score:
         """The score, or why ragas has nothing to compare."""
         lacking = self._lacking(trace, case)
         return self.skip(lacking) if lacking else self._given(run_blocking(self._computed(trace, case)))
 
-    def _lacking(self, trace: Trace, case: Case) -> str:
+    def _lacking(self, trace: Trace, case: Any) -> str:
         raise NotImplementedError
 
-    def _computed(self, trace: Trace, case: Case) -> Coroutine[Any, Any, float]:
+    def _computed(self, trace: Trace, case: Any) -> Coroutine[Any, Any, float]:
         raise NotImplementedError
 
 
@@ -134,12 +134,13 @@ class QuotedSpans(_Compared):
     """Share of what the answer puts in quotation marks that stands in a passage (QuotedSpansAlignment)."""
 
     label = "ragas_quoted_spans"
+    needs_case = False
 
-    def _lacking(self, trace: Trace, case: Case) -> str:
+    def _lacking(self, trace: Trace, case: Case | None) -> str:
         quoted = load(f"{COLLECTIONS}.quoted_spans.util").extract_quoted_spans(trace.answer.text)
         return "" if quoted else "the answer quotes nothing"  # ragas gives 1 for it
 
-    async def _computed(self, trace: Trace, case: Case) -> float:
+    async def _computed(self, trace: Trace, case: Case | None) -> float:
         passages = [hit.chunk.text for hit in trace.passages]
         result = await load(COLLECTIONS).QuotedSpansAlignment().ascore(response=trace.answer.text, retrieved_contexts=passages)
         return float(result.value)
@@ -157,7 +158,7 @@ class _Judged(Ragas):
         asked = tools.asked_model(self.label)
         self.version = f"{self.version} {asked.name} {digest_of(asked.model_dump())[:12]}"  # type: ignore[misc]
 
-    async def ask(self, trace: Trace, case: Case) -> Score:
+    async def measure_by_judge(self, trace: Trace, case: Any) -> Score:
         """The judge's score; an outage of its model is raised, words that say nothing are no score."""
         if lacking := self._lacking(trace, case):
             return self.skip(lacking)
@@ -174,10 +175,10 @@ class _Judged(Ragas):
     def _parts(self) -> dict[str, Any]:
         return {}
 
-    def _lacking(self, trace: Trace, case: Case) -> str:
+    def _lacking(self, trace: Trace, case: Any) -> str:
         raise NotImplementedError
 
-    def _asked(self, trace: Trace, case: Case) -> dict[str, Any]:
+    def _asked(self, trace: Trace, case: Any) -> dict[str, Any]:
         raise NotImplementedError
 
 
@@ -185,20 +186,22 @@ class Faithfulness(_Judged):
     """Share of the answer's statements that follow from the passages."""
 
     label = "ragas_faithfulness"
+    needs_case = False
     kind = "Faithfulness"
 
-    def _lacking(self, trace: Trace, case: Case) -> str:
+    def _lacking(self, trace: Trace, case: Case | None) -> str:
         return _no_answer(trace) or ("" if trace.passages else "no passages")
 
-    def _asked(self, trace: Trace, case: Case) -> dict[str, Any]:
+    def _asked(self, trace: Trace, case: Case | None) -> dict[str, Any]:
         passages = [hit.chunk.text for hit in trace.passages]
-        return {"user_input": case.question, "response": without_citations(trace.answer.text), "retrieved_contexts": passages}
+        return {"user_input": question_of(trace, case), "response": without_citations(trace.answer.text), "retrieved_contexts": passages}
 
 
 class ResponseRelevancy(_Judged):
     """How near the questions that the answer would answer are to the one asked, by the embedding model."""
 
     label = "ragas_response_relevancy"
+    needs_case = False
     kind = "AnswerRelevancy"
     range = (-1.0, 1.0)  # a cosine, whatever ragas says
 
@@ -209,11 +212,11 @@ class ResponseRelevancy(_Judged):
     def _parts(self) -> dict[str, Any]:
         return {"embeddings": _embeddings(self._tools)}
 
-    def _lacking(self, trace: Trace, case: Case) -> str:
+    def _lacking(self, trace: Trace, case: Case | None) -> str:
         return _no_answer(trace)
 
-    def _asked(self, trace: Trace, case: Case) -> dict[str, Any]:
-        return {"user_input": case.question, "response": without_citations(trace.answer.text)}
+    def _asked(self, trace: Trace, case: Case | None) -> dict[str, Any]:
+        return {"user_input": question_of(trace, case), "response": without_citations(trace.answer.text)}
 
 
 class _JudgedContexts(_Judged):

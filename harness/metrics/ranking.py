@@ -15,7 +15,7 @@ _QUERY = "q"
 class _Ranking(AtCutoff):
     """A measure of ir-measures at a cutoff, over the hits of a trace."""
 
-    measure: ClassVar[str]
+    ir_measure: ClassVar[str]
     on_documents: ClassVar[bool] = False
 
     def look(self, trace: Trace, case: Case) -> Score:
@@ -30,13 +30,13 @@ class _Ranking(AtCutoff):
     def value(self, finding: Finding) -> float:
         """The measure over one list: a hit is an item, named after the evidence it completes."""
         relevant, items = _merged(finding)
-        return _measure(self.measure, self.k, relevant, items)
+        return _measure(self.ir_measure, self.k, relevant, items)
 
 
 class Recall(_Ranking):
     """Share of the evidence that the first k hits show."""
 
-    label, measure = "recall", "R"
+    label, ir_measure = "recall", "R"
 
     def value(self, finding: Finding) -> float:
         """Each piece of evidence counts, also where one hit holds several."""
@@ -47,31 +47,31 @@ class Recall(_Ranking):
 class Precision(_Ranking):
     """Share of the first k hits that bring new evidence."""
 
-    label, measure = "precision", "P"
+    label, ir_measure = "precision", "P"
 
 
 class ReciprocalRank(_Ranking):
     """One over the rank of the first hit with evidence."""
 
-    label, measure = "mrr", "RR"
+    label, ir_measure = "mrr", "RR"
 
 
 class Ndcg(_Ranking):
     """Discounted gain of hits that bring new evidence, against the best order possible."""
 
-    label, measure = "ndcg", "nDCG"
+    label, ir_measure = "ndcg", "nDCG"
 
 
 class AveragePrecision(_Ranking):
     """Mean of the precision at each hit that brings new evidence; evidence not found counts 0."""
 
-    label, measure = "map", "AP"
+    label, ir_measure = "map", "AP"
 
 
 class Coverage(_Ranking):
     """Whether any evidence is among the first k hits."""
 
-    label, measure = "coverage", "Success"
+    label, ir_measure = "coverage", "Success"
 
 
 class DocumentRecall(Recall):

@@ -11,9 +11,10 @@ class Empty(OfHits):
     """1 when nothing at all was retrieved, else 0."""
 
     label = "empty"
+    needs_case = False
     direction: Direction = "lower"
 
-    def look(self, trace: Trace, case: Case) -> Score:
+    def look(self, trace: Trace, case: Case | None) -> Score:
         """Found nothing, or something."""
         return self.give(float(not trace.hits))
 
@@ -22,9 +23,10 @@ class DuplicateRate(AtCutoff):
     """Share of the first k hits that repeat earlier ones: half of their characters shown already, or the same words elsewhere."""
 
     label = "duplicate_rate"
+    needs_case = False
     direction: Direction = "lower"
 
-    def look(self, trace: Trace, case: Case) -> Score:
+    def look(self, trace: Trace, case: Case | None) -> Score:
         """The share, or why there is none."""
         hits = trace.hits[: self.k]
         if not hits:

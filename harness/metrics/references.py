@@ -2,23 +2,23 @@
 
 import re
 import string
-import unicodedata
 
 from harness.golden.case import Case
 from harness.metrics.base import Scoring
 from harness.results.score import Score
 from serving.pipeline.text.answer_words import without_citations
+from serving.pipeline.text.folding import caseless
+from serving.pipeline.text.words import WORD_WITHOUT_UNDERSCORE
 from serving.pipeline.types import Trace
 
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
-_WORD = re.compile(r"[^\W_]+")
 
 
 class AgainstReferences(Scoring):
     """The best agreement with any reference."""
 
-    def score(self, trace: Trace, case: Case) -> Score:
+    def measure(self, trace: Trace, case: Case) -> Score:
         """The agreement, or why there is nothing to agree with."""
         if not case.answerable:
             return self.skip("no reference: unanswerable")
@@ -65,4 +65,4 @@ def squad_form(text: str) -> str:
 
 
 def _words(text: str) -> list[str]:
-    return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+    return WORD_WITHOUT_UNDERSCORE.findall(caseless(text))

@@ -11,7 +11,7 @@ class Refusal(Scoring):
 
     label = "refusal"
 
-    def score(self, trace: Trace, case: Case) -> Score:
+    def measure(self, trace: Trace, case: Case) -> Score:
         """Right or wrong."""
         return self.give(float(trace.answer.refused != case.answerable))
 
@@ -22,7 +22,7 @@ class OverRefusal(Scoring):
     label = "over_refusal"
     direction: Direction = "lower"
 
-    def score(self, trace: Trace, case: Case) -> Score:
+    def measure(self, trace: Trace, case: Case) -> Score:
         """Refused or not."""
         return self.give(float(trace.answer.refused)) if case.answerable else self.skip("unanswerable: to be refused")
 
@@ -33,6 +33,6 @@ class MissedRefusal(Scoring):
     label = "missed_refusal"
     direction: Direction = "lower"
 
-    def score(self, trace: Trace, case: Case) -> Score:
+    def measure(self, trace: Trace, case: Case) -> Score:
         """Answered or not."""
         return self.skip("answerable: not to be refused") if case.answerable else self.give(float(not trace.answer.refused))

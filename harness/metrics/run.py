@@ -13,6 +13,7 @@ class _Cost(Scoring):
     direction: Direction = "lower"
     range = (0.0, math.inf)
     reads: Reads = "run"
+    needs_case = False
 
 
 class Dollars(_Cost):
@@ -20,7 +21,7 @@ class Dollars(_Cost):
 
     label = "usd"
 
-    def score(self, trace: Trace, case: Case) -> Score:
+    def measure(self, trace: Trace, case: Case | None) -> Score:
         """The sum, or whose price is unknown."""
         unpriced = sorted({use.model for use in trace.usage if not use.priced})
         if unpriced:
@@ -33,7 +34,7 @@ class InputTokens(_Cost):
 
     label = "input_tokens"
 
-    def score(self, trace: Trace, case: Case) -> Score:
+    def measure(self, trace: Trace, case: Case | None) -> Score:
         """The sum, or which model did not say."""
         return self._sum([use.input_tokens for use in _said(trace)], trace)
 
@@ -47,7 +48,7 @@ class OutputTokens(InputTokens):
 
     label = "output_tokens"
 
-    def score(self, trace: Trace, case: Case) -> Score:
+    def measure(self, trace: Trace, case: Case | None) -> Score:
         """The sum, or which model did not say."""
         return self._sum([use.output_tokens for use in _said(trace)], trace)
 
@@ -57,7 +58,7 @@ class Calls(_Cost):
 
     label = "llm_calls"
 
-    def score(self, trace: Trace, case: Case) -> Score:
+    def measure(self, trace: Trace, case: Case | None) -> Score:
         """The sum."""
         return self.give(float(sum(use.calls for use in _said(trace))))
 
@@ -67,7 +68,7 @@ class Latency(_Cost):
 
     label = "latency_ms"
 
-    def score(self, trace: Trace, case: Case) -> Score:
+    def measure(self, trace: Trace, case: Case | None) -> Score:
         """The time."""
         return self.give(trace.milliseconds)
 
@@ -77,7 +78,7 @@ class FirstToken(_Cost):
 
     label = "first_token_ms"
 
-    def score(self, trace: Trace, case: Case) -> Score:
+    def measure(self, trace: Trace, case: Case | None) -> Score:
         """The time, or why there is none."""
         return self.skip("the answer was not streamed") if trace.first_token_ms is None else self.give(trace.first_token_ms)
 

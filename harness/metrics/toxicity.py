@@ -23,13 +23,14 @@ class Toxicity(Scoring):
 
     version = "2"
     label = "toxicity"
+    needs_case = False
     direction: Direction = "lower"
 
     def __init__(self, params: PlugInParams) -> None:
         super().__init__(params)
         self.version = f"{type(self).version} {digest()}"  # type: ignore[misc]  # scores are kept under it
 
-    def score(self, trace: Trace, case: Case) -> Score:
+    def measure(self, trace: Trace, case: Case | None) -> Score:
         """How bad, and of which severity."""
         passages = f" {' '.join(_words_only(hit.chunk.text) for hit in trace.passages)} "
         parts = (_words_only(part) for part in _SENTENCE.split(trace.answer.text[:MOST]))

@@ -3,6 +3,7 @@
 from harness.evaluation.context import EvaluationContext
 from harness.resolve import NamedApp, NamedConfig, Resolved, config_of
 from harness.settings import HarnessSettings
+from serving.pipeline.artefacts import BundledArtefacts
 from serving.pipeline.build import build_pipeline
 from serving.pipeline.index.build import open_index
 from serving.pipeline.pipeline import Emit
@@ -14,7 +15,8 @@ async def ask_release(found: NamedConfig, query: Query, settings: HarnessSetting
     """The answer of a release, over the index that it was proven on."""
     release = load_release(open_releases(settings.releases, settings), found.release, evidence=found.evidence)
     index = await open_index(release.config, release.index.corpus_digest, settings=settings)
-    pipeline = build_pipeline(release.config, index, release.prompts, settings, release_digest=release.digest)
+    carried = BundledArtefacts(release.artefacts, release.place)
+    pipeline = build_pipeline(release.config, index, release.prompts, settings, release_digest=release.digest, artefacts=carried)
     return await pipeline.answer(query, emit=emit)
 
 

@@ -1,7 +1,6 @@
 """What can be promoted: a sweep's winner, or any configuration that a gate was held on."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.sweep.winner import newest_winner, read_winner
@@ -21,7 +20,6 @@ class Promotable:
     measured: tuple[MeasuredSplit, ...] = ()
     verdict: RecordedVerdict | None = None
     mlflow_run: str = ""
-    artefacts: Mapping[str, bytes] = field(default_factory=dict)  # by file name
 
 
 def read_candidate(path: Path | None, corpus: str, reports: Path) -> Promotable:

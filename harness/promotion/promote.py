@@ -12,6 +12,7 @@ from harness.promotion.candidate import Promotable
 from harness.promotion.decisions import PROMOTION, FoundDecision, RequiredGate, proving
 from harness.results.report import read_report
 from harness.sweep.winner import measured
+from serving.pipeline.artefacts import FolderArtefacts, collect_artefacts
 from serving.pipeline.errors import ConfigError, DataError, NotProven
 from serving.pipeline.models.prices import PRICED_ON
 from serving.release.bundle import Release, write_release
@@ -53,8 +54,9 @@ async def promote(
     digest = _unchanged(candidate, factory)
     found = _proof(candidate, digest, channel, gates, decisions, forced, now)
 
+    artefacts = collect_artefacts(candidate.config, FolderArtefacts(factory.settings.artefact_folder))
     index = await factory.index(candidate.config)
-    release = write_release(storage, candidate.config, factory.prompts, index.manifest, artefacts=candidate.artefacts)
+    release = write_release(storage, candidate.config, factory.prompts, index.manifest, artefacts=artefacts)
     evidence = ReleaseEvidence(
         release=release.digest,
         sums_sha256=hashlib.sha256(release.sums).hexdigest(),

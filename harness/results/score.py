@@ -22,16 +22,17 @@ class Score:
 
 
 class Metric(Protocol):
-    """A function of a trace and its golden case."""
+    """A function of a trace and, where it needs one, its golden case: without one it still gives a `Score`, if only of `None`."""
 
     name: str  # with its cutoff: recall@5
     version: str
     direction: Direction
     range: tuple[float, float]
     needs_judge: bool
+    needs_case: bool
     reads: Reads
 
-    def score(self, trace: Trace, case: Case) -> Score: ...
+    def score(self, trace: Trace, case: Case | None = None) -> Score: ...
 
 
 class JudgedMetric(Protocol):
@@ -42,6 +43,7 @@ class JudgedMetric(Protocol):
     direction: Direction
     range: tuple[float, float]
     needs_judge: bool
+    needs_case: bool
     reads: Reads
 
-    async def ask(self, trace: Trace, case: Case) -> Score: ...
+    async def ask(self, trace: Trace, case: Case | None = None) -> Score: ...

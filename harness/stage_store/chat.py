@@ -1,14 +1,13 @@
 """Chat models whose answers are kept: the same prompt to the same model with the same parameters is asked once."""
 
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 from functools import cache
 from typing import Any
 
-from langchain_core.callbacks import AsyncCallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
-from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.messages import AIMessage, AIMessageChunk
 
 from harness.stage_store.base import StageStore, key_of, packed, unpacked
 from harness.stage_store.endpoint import endpoints_of
@@ -16,6 +15,7 @@ from serving.pipeline.answer.answerer import KEPT_MS
 from serving.pipeline.errors import DataError
 from serving.pipeline.models import CHAT_MODELS
 from serving.pipeline.models.cassette import AskedChat, chunks_of, message_of, plain_answer
+from serving.pipeline.models.chat import ChatCall
 from serving.pipeline.models.connect import LOCAL, ConnectedChat, connect_chat
 from serving.pipeline.registry import Spec
 from serving.pipeline.settings import PipelineSettings
@@ -25,53 +25,41 @@ FORMAT = 2  # with 1, silence was kept as well, and the first value of a key sta
 
 
 class CachedChat(AskedChat):
-    """Asks the model only what it never answered before; neither a call that fails nor silence is kept."""
+    """Asks the model only what it never answered before, and connects it then; neither a call that fails nor silence is kept."""
 
-    stages: Any  # Kept; pydantic cannot check a protocol's methods
+    stages: Any  # a StageStore; pydantic cannot check a protocol's methods
     model: str
     connect: Callable[[], BaseChatModel]
     replay_only: bool = False
-    inner: BaseChatModel | None = None  # connected at the first question that is not answered yet
 
-    async def _agenerate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> ChatResult:
-        key = self._key(messages, stop, kwargs)
+    async def _answer(self, call: ChatCall) -> AIMessage:
+        key = self._key(call)
         known = self._known(key)
         if known is not None:
-            return ChatResult(generations=[ChatGeneration(message=message_of(known))])
+            return message_of(known)
         begin = time.perf_counter()
-        message = await self._asked_now().ainvoke(messages, stop=stop, **kwargs)
+        message = await self._ask(call)
         self._keep(key, message, begin)
-        return ChatResult(generations=[ChatGeneration(message=message)])
+        return message
 
-    async def _astream(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> AsyncIterator[ChatGenerationChunk]:
-        key = self._key(messages, stop, kwargs)
+    async def _answer_in_chunks(self, call: ChatCall) -> AsyncGenerator[AIMessageChunk, None]:
+        key = self._key(call)
         known = self._known(key)
         if known is not None:
             for chunk in chunks_of(known):
-                yield ChatGenerationChunk(message=chunk)
+                yield chunk
             return
         whole: AIMessageChunk | None = None
         begin = time.perf_counter()
-        async for chunk in self._asked_now().astream(messages, stop=stop, **kwargs):
-            whole = chunk if whole is None else whole + chunk
-            yield ChatGenerationChunk(message=chunk)
+        async with aclosing(self._ask_in_chunks(call)) as chunks:
+            async for chunk in chunks:
+                whole = chunk if whole is None else whole + chunk
+                yield chunk
         if whole is not None:
             self._keep(key, whole, begin)
 
-    def _key(self, messages: Sequence[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]) -> str:
-        return key_of(FORMAT, self.model, self.asked(messages, stop, kwargs))
+    def _key(self, call: ChatCall) -> str:
+        return key_of(FORMAT, self.model, self.asked(call))
 
     def _known(self, key: str) -> dict[str, Any] | None:
         value = self.stages.get(STAGE, key)
@@ -84,14 +72,12 @@ class CachedChat(AskedChat):
         answer["metadata"][KEPT_MS] = round((time.perf_counter() - begin) * 1000, 3)
         self.stages.put(STAGE, key, packed(answer))
 
-    def _asked_now(self) -> BaseChatModel:
+    def _limited_inner(self) -> BaseChatModel:
         if self.replay_only:
             raise DataError(f"No kept answer of {self.model.split('|')[0]} to this prompt. Run once without --replay-only.")
         if self.inner is None:
             self.inner = self.connect()
-        if self.max_tokens is None or "max_tokens" not in type(self.inner).model_fields:
-            return self.inner
-        return self.inner.model_copy(update={"max_tokens": self.max_tokens})
+        return super()._limited_inner()
 
 
 def _silent(answer: Mapping[str, Any]) -> bool:

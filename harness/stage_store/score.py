@@ -21,13 +21,13 @@ class CachedScores:
 
     @classmethod
     def of(
-        cls, stages: StageStore, trace: Trace, case: Case, scorers: Sequence[Metric | JudgedMetric], judge_id: str = ""
+        cls, stages: StageStore, trace: Trace, case: Case | None, scorers: Sequence[Metric | JudgedMetric], judge_id: str = ""
     ) -> "CachedScores":
         """Those of some metrics."""
         guards = [[verdict.side, verdict.action.value] for verdict in trace.guard]  # with `cached`: whether anything was searched
         hits = key_of([_place(hit) for hit in trace.hits], trace.query.text, trace.cached, guards)
         read = {"hits": hits, "answer": key_of(hits, _said(trace))}
-        about = key_of(case.model_dump(mode="json"))
+        about = key_of(case.model_dump(mode="json") if case else None)
         keys = {
             scorer.name: key_of(scorer.name, scorer.version, judge_id if scorer.needs_judge else "", read[scorer.reads], about)
             for scorer in scorers

@@ -125,7 +125,7 @@ class Experiment(ExperimentModel):
         if name.endswith(".coverage"):
             return "higher"
         base = name.partition("@")[0]
-        if base not in METRICS.names():
+        if not METRICS.knows(base):
             return "lower"
         direction: Literal["higher", "lower"] = getattr(METRICS.load(base), "direction", "higher")
         return direction

@@ -27,6 +27,7 @@ from serving.pipeline.retrieve.retriever import Retriever
 from serving.pipeline.route import ROUTERS
 from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.types import Usage
+from serving.storage.open import open_storage
 
 Connect = Callable[[Spec, PipelineSettings], ConnectedChat]
 
@@ -53,9 +54,9 @@ def build_pipeline(
     and `artefacts` (by default those kept at home) lack is a mistake that is told here.
     """
     retrieve = config.retrieve
-    parts = parts_of(config, index, prompts, settings, clock=clock or SystemClock(), release_digest=release_digest)
-    parts = replace(parts, artefacts=artefacts or FolderArtefacts(settings.artefact_folder))
-    collect_artefacts(config, parts.artefacts)
+    source: Artefacts = artefacts or FolderArtefacts(settings.artefact_folder)
+    collect_artefacts(config, source)
+    parts = _parts(config, index, prompts, settings, source, clock or SystemClock(), release_digest)
     parts = replace(parts, fusion=FUSIONS.build(retrieve.fusion, parts=parts))
     chats = {tier: connect(spec, settings) for tier, spec in config.answer.models.items()}
     return RagPipeline(
@@ -77,15 +78,28 @@ def build_pipeline(
     )
 
 
-def parts_of(
-    config: RagConfig, index: OpenIndex, prompts: PromptLibrary, settings: PipelineSettings, *, clock: Clock, release_digest: str = ""
+def _parts(
+    config: RagConfig,
+    index: OpenIndex,
+    prompts: PromptLibrary,
+    settings: PipelineSettings,
+    artefacts: Artefacts,
+    clock: Clock,
+    release_digest: str,
 ) -> Parts:
     """What every plug-in of a configuration is built with; the fusion is a plug-in itself and joins when it is built."""
-    corpus = index.manifest.corpus_digest
-    texts = prompts.texts(config.answer.prompt)
-    digests = Digests(config.digest(corpus=corpus, prompts=texts), index.digest, corpus, digest_of(texts), release_digest)
-    embedder = config.index.embedder.name
-    return Parts(settings, index.store, index.embeddings, embedder, prompts=prompts, clock=clock, digests=digests)
+    corpus, texts = index.manifest.corpus_digest, prompts.texts(config.answer.prompt)
+    return Parts(
+        settings=settings,
+        store=index.store,
+        embeddings=index.embeddings,
+        embedder=config.index.embedder.name,
+        prompts=prompts,
+        artefacts=artefacts,
+        storage=open_storage(str(settings.home / "parts"), settings),
+        clock=clock,
+        digests=Digests(config.digest(corpus=corpus, prompts=texts), index.digest, corpus, digest_of(texts), release_digest),
+    )
 
 
 def _guard(side: Side, config: RagConfig, parts: Parts) -> GuardChain:

@@ -11,6 +11,7 @@ from serving.pipeline.index.base import Store
 from serving.pipeline.prompts import PromptLibrary
 from serving.pipeline.retrieve.base import Fusion
 from serving.pipeline.settings import PipelineSettings
+from serving.storage.base import Storage
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ _NO_EMBEDDINGS: Any = Missing("embeddings")
 _NO_FUSION: Any = Missing("fusion")
 _NO_PROMPTS: Any = Missing("prompts")
 _NO_ARTEFACTS: Any = Missing("artefacts")
+_NO_STORAGE: Any = Missing("storage")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,5 +54,6 @@ class Parts:
     fusion: Fusion = _NO_FUSION  # joins the lists of a searcher that asks several: retrieve.fusion
     prompts: PromptLibrary = _NO_PROMPTS
     artefacts: Artefacts = _NO_ARTEFACTS  # files that it was fitted with
+    storage: Storage = _NO_STORAGE  # for what it keeps between processes, under keys that begin with its own name
     clock: Clock = field(default_factory=SystemClock)
     digests: Digests = Digests()

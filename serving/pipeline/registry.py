@@ -2,11 +2,15 @@
 
 import difflib
 import importlib
-from collections.abc import Mapping
-from typing import Any, Generic, Protocol, TypeVar, cast, runtime_checkable
+import inspect
+from collections.abc import Collection, Iterator, Mapping
+from importlib.metadata import EntryPoint
+from typing import Any, Generic, Protocol, TypeVar, cast, get_args, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from typing_extensions import get_protocol_members
 
+from serving.pipeline import packages
 from serving.pipeline.errors import ConfigError
 
 T = TypeVar("T")
@@ -46,24 +50,102 @@ def near(word: str, known: list[str]) -> str:
 
 
 class Registry(Generic[T]):
-    """One table per kind. A new plug-in is a file and one line of the table."""
+    """One table per kind. A new plug-in is a file and one line of the table, an entry point of another package, or `module:Class`.
 
-    def __init__(self, kind: str, table: Mapping[str, str]) -> None:
+    `group` is the kind's group of entry points, `protocol` what a class from outside must have, `adapters` the LangChain
+    base classes that one of ours makes into such a class, `providers` what stands before a colon and is no module.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        table: Mapping[str, str],
+        *,
+        group: str = "",
+        protocol: Any = None,
+        adapters: Mapping[str, str] | None = None,
+        providers: Collection[str] = (),
+    ) -> None:
         self.kind = kind
+        self.group = f"touchstone.{group}" if group else ""
         self._table = dict(table)
+        self._protocol = protocol
+        self._adapters = dict(adapters or {})
+        self._providers = frozenset(providers)
+        self._outside: dict[str, type[PlugIn]] = {}  # classes of other packages, by the name that was asked for
 
-    def names(self) -> list[str]:
-        """Every known name, in the order of the table."""
+    def own_names(self) -> list[str]:
+        """Every name of the table itself, in its order."""
         return list(self._table)
 
+    def names(self) -> list[str]:
+        """Every known name: those of the table in its order, then those that other packages offer."""
+        return [*self._table, *self._offered()]
+
+    def knows(self, name: str) -> bool:
+        """Whether a name is known, or is the import path of a class."""
+        return name in self._table or name in self._offered() or self._is_import_path(name)
+
     def load(self, name: str) -> type[PlugIn]:
-        """The class behind a name, or behind its `provider:*` or `*`; its module is imported now."""
+        """The class behind a name, behind its `provider:*` or `*`, or at its import path; its module is imported now."""
+        offered = self._offered()
+        if name not in self._table and (name in offered or self._is_import_path(name)):
+            if name not in self._outside:
+                self._outside[name] = self._fitting(name, offered[name].value if name in offered else name)
+            return self._outside[name]
         target = self._table.get(name) or self._table.get(self._pattern(name))
         if target is None:
             known = self.names()
             raise ConfigError(f"No {self.kind} {name!r}.{near(name, known)} Known: {', '.join(known)}.")
         module, _, attribute = target.partition(":")
         return cast(type[PlugIn], getattr(importlib.import_module(module), attribute))
+
+    def origin(self, name: str) -> str:
+        """The distribution (or the digest of the source file) that a class from outside comes from; empty for our own."""
+        found, point = self.load(name), self._offered().get(name)
+        if name not in self._outside:
+            return ""
+        return packages.origin(getattr(found, "wrapped", found), packages.package_of(point) if point else "")
+
+    def _offered(self) -> Mapping[str, EntryPoint]:
+        """What other packages offer; a name of the table is never theirs."""
+        found = packages.offered(self.group) if self.group else {}
+        if taken := sorted(set(found) & set(self._table)):
+            package = packages.package_of(found[taken[0]])
+            raise ConfigError(f"{package} offers the {self.kind} {taken[0]!r}, a name of our own. Rename it there, or uninstall it.")
+        return found
+
+    def _is_import_path(self, name: str) -> bool:
+        """Whether a name is "module:Class"; where names are also "provider:model", only a class name after a module's name."""
+        if self._protocol is None or not packages.is_import_path(name):  # without a protocol nothing can be asked of a class
+            return False
+        module, _, attribute = name.partition(":")
+        if module in self._providers or any(line.startswith(f"{module}:") for line in self._table):
+            return False
+        if "*" not in self._table:
+            return attribute[0].isupper() or "." in module
+        return attribute[0].isupper() and ("." in module or packages.can_import(module))
+
+    def _fitting(self, name: str, target: str) -> type[PlugIn]:
+        """The class at an import path, made to fit if it is LangChain's, or a `ConfigError` that says what it lacks."""
+        what = f"{self.kind} {name!r}"
+        found = packages.imported(target, what)
+        if not isinstance(found, type):
+            raise ConfigError(f"{what}: a class is needed, not {type(found).__name__} {target.partition(':')[2]!r}.")
+        found = self._adapted(found)
+        lacking = list(_lacking(found, self._protocol))
+        if lacking:
+            bases = [base.partition(":")[2] for base in self._adapters]
+            needed = f"Params, version and {_methods(self._protocol)}" + "".join(f", or is a LangChain {base}" for base in bases)
+            raise ConfigError(f"{what}: {found.__name__} lacks {', '.join(lacking)}. Every {self.kind} has {needed}.")
+        return cast(type[PlugIn], found)
+
+    def _adapted(self, found: type) -> type:
+        bases = {f"{base.__module__}:{base.__qualname__}" for base in found.__mro__}  # by name: nothing of LangChain is imported for it
+        for base, adapter in self._adapters.items():
+            if base in bases and not hasattr(found, "Params"):
+                return type(found.__name__, (packages.imported(adapter, self.kind),), {"wrapped": found, "__doc__": found.__doc__})
+        return found
 
     def _pattern(self, name: str) -> str:
         """The table line that could serve a name not listed itself; a provider with listed names has only those."""
@@ -85,12 +167,56 @@ class Registry(Generic[T]):
         return Spec.model_validate({"name": spec.name, **self.params(spec).model_dump(mode="json")})
 
     def version(self, spec: Spec) -> str:
-        """Version of the code (or model) behind a spec; part of every digest it takes part in."""
-        return self.load(spec.name).version
+        """Version of the code (or model) behind a spec, from outside with its origin; part of every digest it takes part in."""
+        return f"{self.load(spec.name).version} {self.origin(spec.name)}".rstrip()
 
     def build(self, spec: Spec, /, **parts: Any) -> T:
         """The plug-in, made of its parameters and the named parts it needs."""
-        return cast(T, self.load(spec.name)(self.params(spec), **parts))  # type: ignore[call-arg]
+        kind: Any = self.load(spec.name)
+        if spec.name not in self._outside:
+            return cast(T, kind(self.params(spec), **parts))
+        params, what = self.params(spec), f"{self.kind} {spec.name!r}"
+        try:
+            made = kind(params, **parts)
+        except TypeError as error:
+            given = ", ".join(["params", *parts])
+            raise ConfigError(f"{what}: {kind.__name__} cannot be made: {error}. Its constructor is given {given}.") from error
+        missing = min(
+            ([name for name in get_protocol_members(one) if not hasattr(made, name)] for one in _protocols(self._protocol)), key=len
+        )
+        if missing:
+            raise ConfigError(f"{what}: {kind.__name__} has no {', '.join(sorted(missing))}, which every {self.kind} has.")
+        return cast(T, made)
+
+
+def _lacking(found: type, protocol: Any) -> Iterator[str]:
+    """What a class from outside has not, of all that its kind needs; a kind of several protocols needs one of them."""
+    params = getattr(found, "Params", None)
+    if not (isinstance(params, type) and issubclass(params, Params)):
+        yield "Params (a subclass of serving.pipeline.registry.Params)"
+    version = getattr(found, "version", None)
+    if not (isinstance(version, str) and version):
+        yield "version (a text)"
+    missing = [[name for name in _needed(kind) if not callable(getattr(found, name, None))] for kind in _protocols(protocol)]
+    if all(missing):
+        yield from min(missing, key=len, default=[])
+
+
+def _methods(protocol: Any) -> str:
+    """The methods of a kind with their arguments: "split(document)"."""
+    shown = []
+    for kind in _protocols(protocol):
+        arguments = {name: list(inspect.signature(getattr(kind, name)).parameters)[1:] for name in _needed(kind)}
+        shown.append(", ".join(f"{name}({', '.join(names)})" for name, names in arguments.items()))
+    return " or ".join(shown)
+
+
+def _protocols(protocol: Any) -> tuple[type, ...]:
+    return get_args(protocol) or ((protocol,) if protocol else ())
+
+
+def _needed(protocol: type) -> list[str]:
+    return [name for name in sorted(get_protocol_members(protocol)) if inspect.isfunction(getattr(protocol, name, None))]
 
 
 def explain(error: ValidationError, where: str, known: list[str]) -> str:

@@ -14,6 +14,7 @@ from pydantic import (
     WrapSerializer,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from serving.pipeline.registry import Registry, Spec
 
@@ -75,6 +76,9 @@ class Section(BaseModel):
         if not isinstance(data, Mapping):
             return data
         given = {name: data[name] for name in cls.by_name() if isinstance(data.get(name), Mapping)}
+        for name, own in given.items():
+            if isinstance(own.get("name"), str):
+                raise PydanticCustomError("by_name", f"{name} takes plug-ins under names of yours: {{mine: {{name: {own['name']}}}}}")
         return {**data, **{name: {**cls.model_fields[name].default, **own} for name, own in given.items()}}
 
     @classmethod

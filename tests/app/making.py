@@ -18,6 +18,7 @@ from serving.app.main import create_app
 from serving.app.release.loaded import LoadedRelease, load
 from serving.app.release.manager import ReleaseManager
 from serving.app.settings import AppSettings
+from serving.pipeline.artefacts import FolderArtefacts, collect_artefacts
 from serving.pipeline.config import RagConfig
 from serving.pipeline.index.build import build_index
 from serving.pipeline.index.corpus import Corpus
@@ -82,7 +83,8 @@ class House:
         """Build what is missing, write the release and point the channel at it."""
         corpus = Corpus.of("tiny", DOCUMENTS)
         index = await build_index(corpus, chosen, settings=self.places)
-        made = write_release(self.storage, chosen, PromptLibrary(PROMPTS), index.manifest)
+        carried = collect_artefacts(chosen, FolderArtefacts(self.places.artefact_folder))
+        made = write_release(self.storage, chosen, PromptLibrary(PROMPTS), index.manifest, artefacts=carried)
         if channel:
             point(self.storage, channel, made.digest)
         return made.digest

@@ -1,7 +1,5 @@
 import json
-from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 
@@ -10,43 +8,20 @@ from serving.pipeline.artefacts import BundledArtefacts, FolderArtefacts, artefa
 from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import ConfigError, DataError, IntegrityError
 from serving.pipeline.index.build import OpenIndex
-from serving.pipeline.parts import Parts
-from serving.pipeline.references import Artefact, Tier
-from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.route import ROUTERS
 from serving.pipeline.settings import PipelineSettings
-from serving.pipeline.types import Hit, Query, Route
+from serving.pipeline.types import Query
+from tests.support.fitted import WEIGHTS
 from tests.support.pipelines import small_index, small_pipeline
 
-WEIGHTS = {"threshold": 0.25, "weights": [1.0, -2.0]}
 SAFETENSORS = (header := json.dumps({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()) and (
     len(header).to_bytes(8, "little") + header + b"\0\0\0\0"
 )
 
 
-class FittedRouter:
-    """Chooses by how long the question is, by a threshold that was fitted."""
-
-    version: ClassVar[str] = "1"
-
-    class Params(PlugInParams):
-        """Where the threshold is."""
-
-        fitted: Artefact
-        more: tuple[Artefact, ...] = ()
-        tiers: tuple[Tier, ...] = ("lite", "pro")
-
-    def __init__(self, params: Params, parts: Parts) -> None:
-        self._tiers = params.tiers
-        self._threshold = json.loads(parts.artefacts.read(params.fitted))["threshold"]
-
-    def route(self, query: Query, hits: Sequence[Hit]) -> Route:
-        return Route(self._tiers[len(query.text) / 100 > self._threshold], "by its length")
-
-
 @pytest.fixture(autouse=True)
 def fitted_router(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(ROUTERS._table, "fitted", f"{__name__}:FittedRouter")  # a table of strings takes any module's class
+    monkeypatch.setitem(ROUTERS._table, "fitted", "tests.support.fitted:FittedRouter")  # a table of strings takes any module's class
 
 
 @pytest.fixture(scope="module")

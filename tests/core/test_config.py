@@ -118,6 +118,7 @@ def test_only_a_name_makes_a_new_tier() -> None:
             {"route": {"router": {"name": "always", "tier": "lit"}}},
             ["route.router.tier", "no tier 'lit'", "Did you mean 'lite'?", "lite, pro"],
         ),
+        ({"guard": {"input": {"name": "pii"}}}, ["guard: input takes plug-ins under names of yours: {mine: {name: pii}}"]),
         ([1], ["a mapping of the sections"]),
     ],
 )

@@ -5,13 +5,14 @@ from serving.pipeline.cache import CACHES
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.guard import CHECKS
 from serving.pipeline.index import CHUNKERS, STORES
+from serving.pipeline.index.loaders import LOADERS
 from serving.pipeline.models import CHAT_MODELS, EMBEDDINGS
 from serving.pipeline.registry import Params, Registry, Spec
 from serving.pipeline.retrieve import FUSIONS, RERANKERS, SEARCHERS
 from serving.pipeline.route import ROUTERS
 
 TABLES: list[Registry[object]] = [
-    CHUNKERS, STORES, CHAT_MODELS, EMBEDDINGS, SEARCHERS, FUSIONS, RERANKERS, ROUTERS, CHECKS, CACHES, METRICS
+    CHUNKERS, STORES, CHAT_MODELS, EMBEDDINGS, SEARCHERS, FUSIONS, RERANKERS, ROUTERS, CHECKS, CACHES, METRICS, LOADERS
 ]  # fmt: skip
 NAMES = [pytest.param(table, name, id=f"{table.kind}-{name}") for table in TABLES for name in table.names()]
 

@@ -1,10 +1,13 @@
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.sweep.experiment import Experiment
 from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.guard import CHECKS
@@ -102,6 +105,21 @@ def test_each_check_is_swept_alone_at_its_dotted_path() -> None:
     assert changed.at("guard.output.groundedness.threshold") == 0.3
     assert changed.digest("answer") == config.digest("answer")
     assert changed.digest("guard") != config.digest("guard")
+
+
+def test_a_search_space_switches_a_check_on_and_turns_its_parameters_where_it_is_on() -> None:
+    space = {"guard.input.pii.name": {"choice": ["none", "pii"]}, "guard.input.pii.action": {"choice": ["mask", "block"]}}
+    experiment = Experiment.model_validate({"name": "guards", "golden": "tiny/v1", "space": space})
+    on = experiment.apply({"guard.input.pii.name": "pii", "guard.input.pii.action": "block"})
+    off = experiment.apply({"guard.input.pii.name": "none", "guard.input.pii.action": "block"})
+    assert (on.at("guard.input.pii.action"), off) == ("block", experiment.config)
+
+
+def test_the_page_of_parts_shows_a_guard_that_parses() -> None:
+    page = (Path(__file__).parents[2] / "docs/parts.md").read_text(encoding="utf-8")
+    shown = yaml.safe_load(page.partition("```yaml\n")[2].partition("```")[0])
+    config = RagConfig.parse(shown)
+    assert (config.guard.input["pii"].name, config.guard.on_error) == ("pii", "block")
 
 
 def test_a_check_under_a_name_of_ones_own() -> None:

@@ -10,13 +10,16 @@ from serving.pipeline.errors import ConfigError
 from serving.pipeline.index import CHUNKERS
 from serving.pipeline.registry import Spec
 from serving.pipeline.types import Chunk, Document
+from tests.support.langchain_parts import SPLITTER
 
 SMALL = {
     "recursive": {"size": 40, "overlap": 12},
     "token": {"size": 8, "overlap": 3},
     "sentence": {"size": 40, "overlap_sentences": 2},
     "markdown": {"size": 40, "overlap": 12, "shortest": 15},
-}
+    SPLITTER: {"chunk_size": 40, "chunk_overlap": 12},
+}  # a name that is not here is tried with its defaults
+NAMES = [*CHUNKERS.names(), SPLITTER]
 PIECES = [
     "word ", "ab", " ", "   ", "\n", "\n\n", "\n \n", "a. ", "e.g. ", "3.14 ", "End! ",
     "\n# Head\n", "\n## Sub *part*\n", "\n| a | b |\n",
@@ -27,7 +30,7 @@ texts = st.one_of(st.lists(st.sampled_from(PIECES), max_size=60).map("".join), s
 
 
 def split(name: str, text: str, **params: object) -> list[Chunk]:
-    return list(CHUNKERS.build(Spec(name=name, **(SMALL[name] | params))).split(Document("d", text)))
+    return list(CHUNKERS.build(Spec(name=name, **(SMALL.get(name, {}) | params))).split(Document("d", text)))
 
 
 def uncovered(text: str, chunks: list[Chunk]) -> str:
@@ -35,7 +38,7 @@ def uncovered(text: str, chunks: list[Chunk]) -> str:
     return "".join(mark for place, mark in enumerate(text) if place not in covered and not mark.isspace())
 
 
-@pytest.mark.parametrize("name", CHUNKERS.names())
+@pytest.mark.parametrize("name", NAMES)
 @given(text=texts)
 def test_chunks_are_exact_slices_in_order_that_leave_nothing_out(name: str, text: str) -> None:
     chunks = split(name, text)
@@ -68,7 +71,7 @@ def test_any_overlap_below_the_size_keeps_the_contract(text: str, size: int, par
 def test_a_table_row_that_fits_is_never_cut(name: str, rows: list[list[str]]) -> None:
     lines = [f"| {' | '.join(cells)} |" for cells in rows]
     text = "Prices are below. They are net.\n\n" + "\n".join(lines) + "\n\nMore text follows here."
-    chunks = split(name, text, **(SMALL[name] | {"size": 24 if name == "token" else 60}))
+    chunks = split(name, text, **({"size": 24 if name == "token" else 60} if name in SMALL else {}))
     for chunk in chunks:
         assert all(line in lines for line in chunk.text.split("\n") if "|" in line)
 
@@ -82,7 +85,7 @@ def test_an_overlap_as_large_as_the_size_is_refused(name: str, overlap: int) -> 
 
 def test_a_chunk_carries_what_is_known_of_its_document() -> None:
     document = Document("hr/a.md", "# Leave\n\nText.", "Title", "hr", "hr/a.md", "3", "acme", ("hr",), {"status": "current"})
-    for name in CHUNKERS.names():
+    for name in NAMES:
         [chunk] = CHUNKERS.build(Spec(name=name)).split(document)
         told = (chunk.title, chunk.domain, chunk.source, chunk.version, chunk.tenant, chunk.groups, chunk.metadata)
         assert told == ("Title", "hr", "hr/a.md", "3", "acme", ("hr",), {"status": "current"})

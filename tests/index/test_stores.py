@@ -88,6 +88,15 @@ async def test_vector_search_finds_the_nearest_with_their_cosines(store: Store) 
     assert [hit.score for hit in found] == pytest.approx([float(VECTORS[place] @ VECTORS[3]) for place in best], abs=2e-6)
 
 
+async def test_a_filter_of_everything_admits_whatever_is_there(store: Store) -> None:
+    everything = Filter("nobody", domains=frozenset(), everything=True)
+    assert all(everything.admits(chunk) for chunk in CHUNKS)
+    assert {hit.chunk.id for hit in await store.search_vector(VECTORS[3], len(CHUNKS), everything)} == {chunk.id for chunk in CHUNKS}
+    for document_id in {chunk.document_id for chunk in CHUNKS}:
+        there = {chunk.id for chunk in CHUNKS if chunk.document_id == document_id}
+        assert {chunk.id for chunk in await store.slice(document_id, 0, 2**31 - 1, everything)} == there
+
+
 async def test_equal_scores_are_ordered_by_id_even_at_the_last_place(store: Store, tmp_path: Path) -> None:
     name = type(store).__name__
     same = make("lancedb" if "Lance" in name else "memory", tmp_path / "same")

@@ -391,13 +391,14 @@ ONE_OF_EACH = {
 
 @pytest.mark.parametrize("name", JUDGES.names())
 def test_a_judge_answers_in_the_tasks_labels_refuses_strange_variables_and_has_a_steady_id(name: str) -> None:
-    judge = connect(ONE_OF_EACH[name])
+    spec = ONE_OF_EACH.get(name, Spec(name=name))
+    judge = connect(spec)
     assert ask(judge).label in LABELS
     with pytest.raises(DataError):
         ask(judge, "groundedness", text="x")
     with pytest.raises(PromptError):
         ask(judge, "beauty", answer="x")
-    assert connect(ONE_OF_EACH[name]).id == judge.id
+    assert connect(spec).id == judge.id
     assert judge.name
 
 

@@ -16,6 +16,7 @@ from harness.golden.case import Case
 from harness.judges import connect_judge
 from harness.judges.tools import Tools
 from harness.metrics import GROUPS, METRICS, is_judged, metric
+from harness.metrics.base import NEEDS_CASE
 from harness.results.score import JudgedMetric, Metric, Score
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.prompts import PromptLibrary
@@ -65,7 +66,7 @@ def build(name: str) -> Metric | JudgedMetric:
         raise
 
 
-async def score(scorer: Metric | JudgedMetric, trace: Trace, case: Case) -> Score:
+async def score(scorer: Metric | JudgedMetric, trace: Trace, case: Case | None) -> Score:
     return await scorer.ask(trace, case) if is_judged(scorer) else scorer.score(trace, case)
 
 
@@ -123,6 +124,43 @@ async def test_the_same_trace_has_the_same_score_and_is_left_as_it_was(name: str
 
 
 @pytest.mark.parametrize("name", NAMES)
+async def test_a_bare_trace_has_a_score_or_the_metric_says_that_it_needs_a_case(name: str) -> None:
+    scorer = build(name)
+    low, high = scorer.range
+    for trace in traces():
+        found = await score(scorer, trace, None)
+        assert found.metric == scorer.name
+        if scorer.needs_case:
+            assert found == Score(scorer.name, None, NEEDS_CASE)
+        elif found.value is None:
+            assert found.reason
+            assert "Error" not in found.reason
+        else:
+            assert low <= found.value <= high
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_a_case_that_adds_nothing_changes_nothing_where_none_is_needed(name: str) -> None:
+    scorer = build(name)
+    if scorer.needs_case:
+        return
+    for trace in traces():
+        nothing_new = a_case(question=trace.query.text, answers=["x"], key_facts=[], evidence=[], relevant_ids=["doc"])
+        assert await score(scorer, trace, None) == await score(scorer, trace, nothing_new)
+
+
+def test_what_needs_no_case_is_what_traffic_can_be_scored_by() -> None:
+    free = {name for name in NAMES if not METRICS.load(name).needs_case}
+    assert free == {
+        *("duplicate_rate", "empty", "context_relevance", "groundedness", "factuality", "hallucination", "length", "format"),
+        *("usd", "input_tokens", "output_tokens", "llm_calls", "latency_ms", "first_token_ms", "pii", "injection_success", "toxicity"),
+        *("judge_groundedness", "judge_relevance", "judge_context_relevance", "judge_completeness"),
+        *("judge_coherence", "judge_toxicity", "judge_bias", "geval_coherence", "geval_toxicity", "geval_bias"),
+        *("ragas_quoted_spans", "ragas_faithfulness", "ragas_response_relevancy"),
+    }
+
+
+@pytest.mark.parametrize("name", NAMES)
 async def test_hostile_text_neither_raises_nor_hangs(name: str) -> None:
     scorer = build(name)
     for kind, text in HOSTILE.items():
@@ -152,6 +190,8 @@ def test_a_metric_declares_what_reports_and_gates_ask_of_it(name: str) -> None:
     assert scorer.reads in ("hits", "answer", "run")
     assert isinstance(scorer.needs_judge, bool)
     assert isinstance(scorer.version, str)
+    assert isinstance(scorer.needs_case, bool)
+    assert scorer.needs_case == kind.needs_case  # known before it is built, for the table of metrics
     assert hasattr(scorer, "ask" if scorer.needs_judge else "score")
 
 

@@ -18,10 +18,11 @@ from serving.pipeline.models.reader.parts import split_question
 from serving.pipeline.models.reader.read import Reader
 from serving.pipeline.models.reader.tables import amount, parse_table
 from serving.pipeline.models.reader.units import split_sentences, units_of
-from serving.pipeline.models.reader.words import codes, stem, terms
+from serving.pipeline.models.reader.words import codes, terms
 from serving.pipeline.prompts import PromptLibrary
 from serving.pipeline.registry import Spec
 from serving.pipeline.settings import PipelineSettings
+from serving.pipeline.text.stems import stem
 from serving.pipeline.types import Chunk, Hit
 
 REFUSAL = "The documents I can see do not answer this question."

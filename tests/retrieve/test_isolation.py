@@ -10,6 +10,7 @@ from serving.pipeline.registry import Spec
 from serving.pipeline.retrieve import FUSIONS, RERANKERS, SEARCHERS
 from serving.pipeline.retrieve.retriever import Retriever
 from serving.pipeline.types import Document, Principal, Query
+from tests.support.langchain_parts import COMPRESSOR, RETRIEVER, passages_of
 from tests.support.parts import some_parts
 
 TEXT = "The bonus plan pays ten percent. The bonus is paid in March. Ask your manager about the bonus plan and its dates, please."
@@ -62,14 +63,16 @@ def company(request, make_store):
 
 
 @pytest.mark.parametrize("neighbours", [0, 2])
-@pytest.mark.parametrize("reranker", [name for name in RERANKERS.names() if name != "bedrock"])
-@pytest.mark.parametrize("searcher", SEARCHERS.names())
+@pytest.mark.parametrize("reranker", [*(name for name in RERANKERS.names() if name != "bedrock"), COMPRESSOR])
+@pytest.mark.parametrize("searcher", [*SEARCHERS.names(), RETRIEVER])
 async def test_a_principal_sees_all_that_is_theirs_and_nothing_else(company, embeddings, searcher, reranker, neighbours):
     fusion = FUSIONS.build(Spec(name="weighted"), parts=some_parts())
     parts = some_parts(store=company, embeddings=TwoTokens(embeddings), fusion=fusion)
+    everything = [chunk for document in DOCUMENTS.values() for chunk in cut(document, 60, 20)]
+    given = {"passages": passages_of(everything)} if searcher == RETRIEVER else {}
     retriever = Retriever(
         RetrieveConfig(candidates=100, top_k=100, neighbours=neighbours, duplicate_similarity=1.0),
-        searcher=SEARCHERS.build(Spec(name=searcher), parts=parts),
+        searcher=SEARCHERS.build(Spec(name=searcher, **given), parts=parts),
         reranker=RERANKERS.build(Spec(name=reranker), parts=parts),
         store=company,
     )

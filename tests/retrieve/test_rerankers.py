@@ -5,10 +5,11 @@ from serving.pipeline.errors import ConfigError
 from serving.pipeline.registry import Spec
 from serving.pipeline.retrieve import RERANKERS, maxsim
 from serving.pipeline.types import Chunk, Hit, Query
+from tests.support.langchain_parts import COMPRESSOR
 from tests.support.parts import some_parts
 
 QUERY = Query("red apple")
-LOCAL = [name for name in RERANKERS.names() if name != "bedrock"]  # that one is tried against its own double
+LOCAL = [*(name for name in RERANKERS.names() if name != "bedrock"), COMPRESSOR]  # that one is tried against its own double
 
 
 def hits(**scores):

@@ -3,23 +3,27 @@ import asyncio
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from small_handbook import HANDBOOK, cut
 
 from serving.pipeline.errors import ModelError
 from serving.pipeline.registry import Spec
 from serving.pipeline.retrieve import FUSIONS, SEARCHERS
 from serving.pipeline.text.stopwords import without_stop_words
 from serving.pipeline.types import Query
+from tests.support.langchain_parts import RETRIEVER, passages_of
 from tests.support.parts import some_parts
 
+NAMES = [*SEARCHERS.names(), RETRIEVER]
 OPERATORS = ['"', "'", "AND", "OR", "NOT", "--", *"()+-*~^:\\/?{}[];%$&|\0"]
 
 
 def build(name, store, embeddings):
     fusion = FUSIONS.build(Spec(name="rrf"), parts=some_parts())
-    return SEARCHERS.build(Spec(name=name), parts=some_parts(store=store, embeddings=embeddings, fusion=fusion))
+    params = {"passages": passages_of(cut(HANDBOOK, 120, 40))} if name == RETRIEVER else {}
+    return SEARCHERS.build(Spec(name=name, **params), parts=some_parts(store=store, embeddings=embeddings, fusion=fusion))
 
 
-@pytest.mark.parametrize("name", SEARCHERS.names())
+@pytest.mark.parametrize("name", NAMES)
 async def test_the_passage_that_answers_comes_first_with_ranks_from_one(name, handbook_store, embeddings):
     hits = await build(name, handbook_store, embeddings).search(Query("How long is sick leave paid in full?"), 3)
     assert "Sick leave is paid" in hits[0].chunk.text
@@ -34,7 +38,7 @@ async def test_a_hit_tells_who_found_it(name, sources, handbook_store, embedding
     assert all(place.rank >= 1 for hit in hits for place in hit.sources.values())
 
 
-@pytest.mark.parametrize("name", SEARCHERS.names())
+@pytest.mark.parametrize("name", NAMES)
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.one_of(st.text(), st.lists(st.sampled_from([*OPERATORS, "leave", "é", "休暇"])).map(" ".join)))
 @example(text="")
@@ -49,7 +53,7 @@ def test_no_text_breaks_a_search(name, handbook_store, embeddings, text):
     assert len(hits) <= 3
 
 
-@pytest.mark.parametrize("name", SEARCHERS.names())
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("text", ["", "   ", "\n\u2003\0"])
 async def test_a_blank_question_finds_nothing(name, text, handbook_store, embeddings):
     assert await build(name, handbook_store, embeddings).search(Query(text), 3) == []

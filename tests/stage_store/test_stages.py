@@ -25,15 +25,21 @@ from harness.results.report import EvalReport
 from harness.results.score import Score
 from harness.settings import HarnessSettings
 from harness.stage_store.base import HitCounts, key_of, packed, unpacked
+from harness.stage_store.chunks import CachedChunks
 from harness.stage_store.embed import CachedEmbeddings
 from harness.stage_store.open import configured_stage_store, open_stage_store
 from harness.stage_store.score import CachedScores
+from harness.stage_store.search import CachedSearches
 from harness.stage_store.sqlite import SqliteStageStore
 from serving.pipeline.config import RagConfig, load_config
 from serving.pipeline.errors import DataError, StoreError
+from serving.pipeline.index import STORES
+from serving.pipeline.index.base import Filter
 from serving.pipeline.index.corpus import load_corpus
 from serving.pipeline.prompts import PromptLibrary
-from serving.pipeline.types import Trace
+from serving.pipeline.registry import Spec
+from serving.pipeline.settings import PipelineSettings
+from serving.pipeline.types import Chunk, Trace
 from tests.support.making import a_case, a_hit, a_trace
 from tests.support.world import World
 
@@ -104,6 +110,17 @@ def test_other_weights_and_lengths_reuse_both_searches(world: World) -> None:
     assert stages.counts.misses["search"] == 0
     assert stages.counts.hits["search"] == 2 * len(report.rows)
     assert scores(report) == scores(evaluated(world, changed, None))
+
+
+async def test_a_look_at_everything_is_never_kept_for_those_who_may_see_less(tmp_path: Path) -> None:
+    places = PipelineSettings(home=tmp_path, _env_file=None)
+    store = STORES.build(Spec(name="memory"), uri=str(tmp_path / "index"), dimensions=4, settings=places)
+    await store.add([Chunk("b#0-5", "b", 0, 5, "bonus", groups=("board",))], ["bonus"], np.ones((1, 4), np.float32))
+    await store.finish()
+    stages = SqliteStageStore(tmp_path / "kept")
+    searches = CachedSearches(store, stages, CachedChunks(stages), "index", exact=True)
+    assert [hit.chunk.id for hit in await searches.search_text("bonus", 5, Filter(everything=True))] == ["b#0-5"]
+    assert await searches.search_text("bonus", 5, Filter()) == []
 
 
 def test_what_comes_from_the_store_took_as_long_as_when_it_was_computed(world: World) -> None:

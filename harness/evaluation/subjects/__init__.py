@@ -5,9 +5,9 @@ from typing import Any
 from harness.evaluation.subject import Subject
 from harness.evaluation.subjects.endpoint import EndpointSubject
 from harness.evaluation.subjects.function import FunctionSubject
-from harness.evaluation.subjects.imported import load_attribute
 from harness.evaluation.subjects.runnable import RunnableSubject
 from serving.pipeline.errors import ConfigError
+from serving.pipeline.packages import imported
 
 __all__ = ["EndpointSubject", "FunctionSubject", "RunnableSubject", "load_subject", "subject_of"]
 
@@ -28,4 +28,4 @@ def subject_of(app: Any, name: str = "") -> Subject:
 
 def load_subject(word: str) -> Subject:
     """The app behind `https://…` or `module:attribute`."""
-    return EndpointSubject(word) if word.startswith(("http://", "https://")) else subject_of(load_attribute(word), word)
+    return EndpointSubject(word) if word.startswith(("http://", "https://")) else subject_of(imported(word, repr(word)), word)

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from harness.evaluation.subject import SubjectIdentity
-from harness.evaluation.subjects.imported import facts_of
+from harness.evaluation.subjects.code import facts_of
 from harness.evaluation.subjects.reading import read_answer, trace_of
 from serving.pipeline.clock import Clock, SystemClock
 from serving.pipeline.digest import digest_of

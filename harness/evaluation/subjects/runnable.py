@@ -11,7 +11,7 @@ from langchain_core.outputs import LLMResult
 from langchain_core.runnables import Runnable
 
 from harness.evaluation.subject import SubjectIdentity
-from harness.evaluation.subjects.imported import facts_of, source_of
+from harness.evaluation.subjects.code import facts_of, source_of
 from harness.evaluation.subjects.reading import read_answer, trace_of
 from serving.pipeline.clock import Clock, SystemClock
 from serving.pipeline.digest import digest_of

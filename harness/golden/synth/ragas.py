@@ -11,11 +11,11 @@ from harness.golden.synth.base import Proposed, SynthesisStep
 from harness.golden.synth.chat import passages
 from harness.ragas_package import load
 from serving.pipeline.errors import ModelError, TouchstoneError
-from serving.pipeline.index.memory import words
 from serving.pipeline.models.connect import ConnectedChat
 from serving.pipeline.models.prices import usage_of
 from serving.pipeline.models.threads import in_thread
 from serving.pipeline.text.sentences import sentences
+from serving.pipeline.text.stems import stemmed_words
 from serving.pipeline.text.stopwords import without_stop_words
 from serving.pipeline.types import Document, Usage
 
@@ -137,14 +137,14 @@ def _samples(chat: ConnectedChat, passage: str, count: int, usage: list[Usage]) 
 def _proposed(document: Document, passage: str, sample: Any, name: str) -> Proposed | None:
     """Ragas quotes the whole passage; the evidence kept is its sentence that shares most words with the answer."""
     question, answer = " ".join(str(sample.user_input).split()), str(sample.reference).strip()
-    said = set(words(without_stop_words(answer)))
+    said = set(stemmed_words(without_stop_words(answer)))
     offset = document.text.find(passage)
     spans = [(offset + start, offset + end) for start, end in sentences(passage)]
     once = [(start, end) for start, end in spans if document.text.count(document.text[start:end]) == 1]
     if not question or not answer or not said or not once:
         return None
-    start, end = max(once, key=lambda span: len(said & set(words(document.text[span[0] : span[1]]))))
-    shared = len(said & set(words(document.text[start:end]))) / len(said)
+    start, end = max(once, key=lambda span: len(said & set(stemmed_words(document.text[span[0] : span[1]]))))
+    shared = len(said & set(stemmed_words(document.text[start:end]))) / len(said)
     if shared < 0.3:  # the answer is spread over the passage, or not from it
         return None
     proposal = Proposal(

@@ -10,15 +10,16 @@ from harness.golden.candidate import Mark, Proposal
 from serving.pipeline.index import CHUNKERS
 from serving.pipeline.index.base import Filter, Store
 from serving.pipeline.index.corpus import Corpus
-from serving.pipeline.index.memory import MemoryStore, words
+from serving.pipeline.index.memory import MemoryStore
 from serving.pipeline.registry import Spec
 from serving.pipeline.settings import PipelineSettings
+from serving.pipeline.text.stems import stemmed_words
 from serving.pipeline.text.stopwords import without_stop_words
 from serving.pipeline.types import PUBLIC
 
 SHARE = 0.8  # of the question's content words, from which the evidence says little else
 DEPTH = 10  # ranks looked at
-FRAME = frozenset(words("according amount comparing date figure given higher listed many much percentage value"))  # how it is asked
+FRAME = frozenset(stemmed_words("according amount comparing date figure given higher listed many much percentage value"))  # how it is asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +59,8 @@ class KeywordSearch:
         """The measures of a proposal; None for one without evidence. With several quotes, the one hardest to find counts."""
         if not proposal.evidence:
             return None
-        asked = set(words(without_stop_words(proposal.question))) - FRAME
-        quoted = {word for one in proposal.evidence for word in words(f"{self._titles.get(one.document, '')} {one.quote}")}
+        asked = set(stemmed_words(without_stop_words(proposal.question))) - FRAME
+        quoted = {word for one in proposal.evidence for word in stemmed_words(f"{self._titles.get(one.document, '')} {one.quote}")}
         found = await self._store.search_text(proposal.question, DEPTH, Filter())
         ranks = [
             next((rank for rank, hit in enumerate(found, 1) if hit.chunk.span.overlap(evidence.span)), 0) for evidence in proposal.evidence

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Set
 from dataclasses import dataclass
 
+from serving.pipeline.text.words import WRITTEN_WORD
 from serving.pipeline.types import Document
 
 AUXILIARY = frozenset("is are was were must may can should will shall".split())  # noqa: SIM905
@@ -39,7 +40,6 @@ BAD_AFTER = frozenset(
     that their them then there these they this those thus unless we when where whether which while who whom whose why you your
     """.split()  # noqa: SIM905
 )
-WORD = re.compile(r"[^\W_]+(?:['’./&-][^\W_]+)*%?")
 CODE = re.compile(r"\b(?=[A-Z0-9./-]*\d)(?=[A-Z0-9./-]*[A-Z])[A-Z0-9]+(?:[-./][A-Z0-9]+)+\b|\b[A-Z]{1,4}\d{2,}[A-Z]?\b")
 PLAIN_TITLE = re.compile(r"[A-Z][\w&/-]*(?: [\w&/().-]+){1,6}")
 
@@ -91,7 +91,7 @@ def uncapitalised(word: str, common: Set[str]) -> str:
 
 def common_words(texts: Iterable[str]) -> frozenset[str]:
     """Words that the documents write in lower case, so that a capital at a sentence's start is only that."""
-    return frozenset(word for text in texts for word in WORD.findall(text) if word.islower())
+    return frozenset(word for text in texts for word in WRITTEN_WORD.findall(text) if word.islower())
 
 
 def document_names(documents: Iterable[Document]) -> dict[str, str]:

@@ -59,7 +59,7 @@ def _knob(path: str, space: Mapping[str, Range], config: RagConfig, plugins: Plu
         return Knob(path, path, space[path], parent)
     for plugin, (_, table) in plugins.items():
         named = parent.removeprefix(f"{plugin}.")
-        if named != parent and named in table.names():
+        if named != parent and table.knows(named):
             known = list(table.load(named).Params.model_fields)
             if key not in known:
                 raise ConfigError(f"{source}: space: {named!r} has no parameter {key!r}.{near(key, known)} It has: {', '.join(known)}.")

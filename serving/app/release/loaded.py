@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from serving.app.settings import AppSettings
+from serving.pipeline.artefacts import BundledArtefacts
 from serving.pipeline.build import build_pipeline
 from serving.pipeline.errors import IntegrityError
 from serving.pipeline.index.build import OpenIndex, open_index
@@ -42,7 +43,10 @@ async def load(settings: AppSettings, digest: str, before: LoadedRelease | None 
     embeddings = before.pipeline.index.embeddings if before is not None and same else None
     index = await open_index(release.config, release.index.corpus_digest, settings=settings, embeddings=embeddings)
     prove_index(release, index)
-    pipeline = await asyncio.to_thread(build_pipeline, release.config, index, release.prompts, settings, release_digest=digest)
+    carried = BundledArtefacts(release.artefacts, release.place)
+    pipeline = await asyncio.to_thread(
+        build_pipeline, release.config, index, release.prompts, settings, release_digest=digest, artefacts=carried
+    )
     if pipeline.config_digest != digest:
         raise IntegrityError(f"Release {digest} was promoted, but what was loaded hashes to {pipeline.config_digest}.")
     async with asyncio.timeout(settings.request_timeout_s):

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, SystemMessage
 
 from serving.pipeline.answer.cite import cite
@@ -12,6 +11,7 @@ from serving.pipeline.answer.pack import fenced, pack
 from serving.pipeline.answer.refuse import is_refusal
 from serving.pipeline.config import AnswerConfig
 from serving.pipeline.errors import ConfigError, ModelError, RequestError
+from serving.pipeline.models.chat import with_output_limit
 from serving.pipeline.models.connect import ConnectedChat
 from serving.pipeline.models.prices import usage_of
 from serving.pipeline.prompts import PromptLibrary
@@ -44,7 +44,7 @@ class Answerer:
     ) -> None:
         self._config = config
         self._prompts = prompts
-        self._chats = {tier: replace(chat, model=_limited(chat.model, config.max_tokens)) for tier, chat in chats.items()}
+        self._chats = {tier: replace(chat, model=with_output_limit(chat.model, config.max_tokens)) for tier, chat in chats.items()}
         self._clock = clock
 
     async def answer(self, query: Query, hits: Sequence[Hit], route: Route, *, emit: Callable[[str], None] | None = None) -> Answered:
@@ -107,14 +107,6 @@ class Answerer:
         if whole is None:
             raise ModelError(f"{chat.name} ended its stream without a word. Try again; see `touchstone doctor`.")
         return whole, None if first is None else round(first, 3)
-
-
-def _limited(model: BaseChatModel, most: int) -> BaseChatModel:
-    """The model with its output limited: a field of the model, as the name of the call's argument differs between providers."""
-    if "max_tokens" not in type(model).model_fields:
-        return model
-    own = getattr(model, "max_tokens", None)
-    return model.model_copy(update={"max_tokens": most if own is None else min(own, most)})
 
 
 def _hit_limit(message: AIMessage) -> bool:

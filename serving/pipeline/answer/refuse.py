@@ -3,6 +3,8 @@
 import re
 from typing import Final
 
+from serving.pipeline.text.folding import straight_apostrophes
+
 _ABOUT_SOURCES: Final = re.compile(
     r"\b(?:passages?|documents?|context|sources?|excerpts?|texts?|information|materials?)\b[^.]{0,60}?"
     r"\b(?:do|does|did|is|are|was|were)(?:\s+not|n.?t)\b[^.]{0,30}?"
@@ -27,5 +29,5 @@ def is_refusal(text: str, sentence: str) -> bool:
 
 def _plain(text: str) -> str:
     """Lower case without quotes, marks of emphasis, citations and final stops."""
-    bare = re.sub(r"\[\d+\]|[\"“”*_`]", "", text.casefold().replace("’", "'"))
+    bare = re.sub(r"\[\d+\]|[\"“”*_`]", "", straight_apostrophes(text.casefold()))
     return " ".join(bare.split()).strip(" .!'")

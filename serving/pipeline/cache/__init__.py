@@ -9,4 +9,6 @@ CACHES = Registry[Cache](
         "none": "serving.pipeline.cache.none:NoCache",
         "exact": "serving.pipeline.cache.exact:ExactCache",
     },
+    group="caches",
+    protocol=Cache,
 )

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from serving.pipeline.checks.detection import Detection
 from serving.pipeline.digest import digest_of
+from serving.pipeline.text.folding import straight_apostrophes
 
 PATTERNS: Final = Path(__file__).with_name("injection.yaml")
 LONGEST: Final = 400  # characters of a sentence that are looked at
@@ -57,7 +58,7 @@ def _sentences(text: str) -> Iterator[tuple[int, int]]:
 
 def _matched(sentence: str) -> list[str]:
     """The kind of every pattern that a sentence matches, in the order of the file."""
-    lower = sentence.casefold().replace("’", "'")
+    lower = straight_apostrophes(sentence.casefold())
     return [kind for kind, patterns in _compiled().items() for pattern in patterns if pattern.search(lower)]
 
 

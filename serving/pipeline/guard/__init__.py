@@ -12,4 +12,6 @@ CHECKS = Registry[Check](
         "toxicity": "serving.pipeline.guard.toxicity:ToxicityCheck",
         "groundedness": "serving.pipeline.guard.groundedness:GroundednessCheck",
     },
+    group="checks",
+    protocol=Check,
 )

@@ -11,6 +11,9 @@ CHUNKERS = Registry[Chunker](
         "sentence": "serving.pipeline.index.sentence:SentenceChunker",
         "markdown": "serving.pipeline.index.markdown:MarkdownChunker",
     },
+    group="chunkers",
+    protocol=Chunker,
+    adapters={"langchain_text_splitters.base:TextSplitter": "serving.pipeline.index.langchain:SplitterChunker"},
 )
 
 STORES = Registry[Store](
@@ -19,4 +22,6 @@ STORES = Registry[Store](
         "lancedb": "serving.pipeline.index.lance:LanceStore",
         "memory": "serving.pipeline.index.memory:MemoryStore",
     },
+    group="stores",
+    protocol=Store,
 )

@@ -3,12 +3,9 @@
 import io
 import json
 import math
-import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -23,9 +20,8 @@ from serving.pipeline.index.manifest import index_storage
 from serving.pipeline.index.rank import ranked
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.settings import PipelineSettings
+from serving.pipeline.text.stems import stemmed_words
 from serving.pipeline.types import Chunk
-
-WORD = re.compile(r"\w+")
 
 
 class MemoryStore:
@@ -84,7 +80,7 @@ class MemoryStore:
         self._load()
         k1, b = self.params.k1, self.params.b
         scores: dict[int, float] = {}
-        for word, times in sorted(Counter(words(text)).items()):
+        for word, times in sorted(Counter(stemmed_words(text)).items()):
             found = self._postings.get(word, {})
             weight = times * math.log(1 + (len(self._chunks) - len(found) + 0.5) / (len(found) + 0.5))
             for place, count in found.items():
@@ -133,25 +129,12 @@ class MemoryStore:
         self._postings: dict[str, dict[int, int]] = {}
         self._lengths: list[int] = []
         for place, text in enumerate(self._texts):
-            counts = Counter(words(text))
+            counts = Counter(stemmed_words(text))
             self._lengths.append(counts.total())
             for word, count in counts.items():
                 self._postings.setdefault(word, {})[place] = count
         self._mean_length = max(sum(self._lengths) / len(self._lengths), 1.0)
         self._ready = True
-
-
-def words(text: str) -> list[str]:
-    """The words of a text, without case, accents and English endings."""
-    bare = "".join(mark for mark in unicodedata.normalize("NFKD", text) if not unicodedata.combining(mark))
-    return [_stem(word) for word in WORD.findall(bare.casefold())]
-
-
-@lru_cache(maxsize=100_000)
-def _stem(word: str) -> str:
-    import snowballstemmer
-
-    return str(snowballstemmer.stemmer("english").stemWord(word))
 
 
 def _plain(chunk: Chunk) -> dict[str, Any]:

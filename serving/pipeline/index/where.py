@@ -6,11 +6,13 @@ from collections.abc import Iterable, Mapping
 from serving.pipeline.index.base import Filter
 from serving.pipeline.types import PUBLIC
 
-NOTHING = "false"
+NOTHING, EVERYTHING = "false", "true"
 
 
 def clause(where: Filter) -> str:
     """The condition on the columns tenant, open, groups, domain and facts."""
+    if where.everything:
+        return EVERYTHING
     parts = [f"tenant IN {_list([PUBLIC, where.tenant])}"]
     groups = _list(where.groups)
     parts.append("open" if groups == "()" else f"(open OR array_has_any(groups, make_array{groups}))")

@@ -1,10 +1,12 @@
 """Chat and embedding models behind LangChain's own interfaces: their tables.
 
 A name is what `init_chat_model` and `init_embeddings` take ("provider:model"); a table line ending in `:*` serves every
-model of that provider, and `*` every provider LangChain knows.
+model of that provider, and `*` every provider LangChain knows. `module:Class` is a class from outside where the module has a dot
+in its name, or is one that can be imported and no provider, and the class has a capital letter.
 """
 
 from serving.pipeline.models.base import ChatSource, EmbeddingSource
+from serving.pipeline.models.providers import PROVIDERS
 from serving.pipeline.registry import Registry
 
 CHAT_MODELS = Registry[ChatSource](
@@ -17,6 +19,10 @@ CHAT_MODELS = Registry[ChatSource](
         "bedrock_converse:*": "serving.pipeline.models.bedrock:BedrockChat",
         "*": "serving.pipeline.models.langchain:AnyChat",
     },
+    group="chat_models",
+    protocol=ChatSource,
+    adapters={"langchain_core.language_models.chat_models:BaseChatModel": "serving.pipeline.models.langchain:AdaptedChat"},
+    providers=PROVIDERS,
 )
 
 EMBEDDINGS = Registry[EmbeddingSource](
@@ -27,4 +33,8 @@ EMBEDDINGS = Registry[EmbeddingSource](
         "bedrock:*": "serving.pipeline.models.bedrock:BedrockEmbeddings",
         "*": "serving.pipeline.models.langchain:AnyEmbeddings",
     },
+    group="embeddings",
+    protocol=EmbeddingSource,
+    adapters={"langchain_core.embeddings.embeddings:Embeddings": "serving.pipeline.models.langchain:AdaptedEmbeddings"},
+    providers=PROVIDERS,
 )

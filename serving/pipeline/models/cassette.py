@@ -1,21 +1,20 @@
 """Recorded model answers: one JSON file per call, so that a run can be repeated with no key and no network."""
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
-from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
 from serving.pipeline.digest import digest_of
 from serving.pipeline.errors import ConfigError, DataError
+from serving.pipeline.models.chat import ChatCall, OuterChat
 from serving.pipeline.models.fakes import pieces
-from serving.pipeline.models.threads import run_blocking
 from serving.pipeline.settings import PipelineSettings
 from serving.storage.files import write_text
 
@@ -58,28 +57,17 @@ class Tape:
             raise DataError(f"{path} is not a recorded answer: {type(error).__name__}: {error}. Delete it and record again.") from error
 
 
-class AskedChat(BaseChatModel):
-    """What models share that know a call by what is asked: its plain form, and LangChain's blocking way."""
+class AskedChat(OuterChat):
+    """What models share that know a call by what is asked."""
 
-    max_tokens: int | None = None
-
-    @property
-    def _llm_type(self) -> str:
-        return "cassette"
-
-    def asked(self, messages: Sequence[BaseMessage], stop: list[str] | None, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """All that decides what the model says to this call."""
+    def asked(self, call: ChatCall) -> dict[str, Any]:
+        """All that decides what the model says to this call, in its plain form."""
         return {
-            "messages": [_said(message) for message in messages],
-            "stop": stop,
+            "messages": [_said(message) for message in call.messages],
+            "stop": call.stop,
             "max_tokens": self.max_tokens,
-            "arguments": dict(kwargs),
+            "arguments": dict(call.arguments),
         }
-
-    def _generate(
-        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: CallbackManagerForLLMRun | None = None, **kwargs: Any
-    ) -> ChatResult:
-        return run_blocking(self._agenerate(messages, stop, **kwargs))
 
 
 class RecordingChat(AskedChat):
@@ -88,35 +76,19 @@ class RecordingChat(AskedChat):
     tape: Tape
     inner: BaseChatModel
 
-    async def _agenerate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> ChatResult:
-        message = await self._limited().ainvoke(messages, stop=stop, **kwargs)
-        self.tape.write(self.asked(messages, stop, kwargs), plain_answer(message))
-        return ChatResult(generations=[ChatGeneration(message=message)])
+    async def _answer(self, call: ChatCall) -> AIMessage:
+        message = await self._ask(call)
+        self.tape.write(self.asked(call), plain_answer(message))
+        return message
 
-    async def _astream(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> AsyncIterator[ChatGenerationChunk]:
+    async def _answer_in_chunks(self, call: ChatCall) -> AsyncGenerator[AIMessageChunk, None]:
         whole: AIMessageChunk | None = None
-        async for chunk in self._limited().astream(messages, stop=stop, **kwargs):
-            whole = chunk if whole is None else whole + chunk
-            yield ChatGenerationChunk(message=chunk)
+        async with aclosing(self._ask_in_chunks(call)) as chunks:
+            async for chunk in chunks:
+                whole = chunk if whole is None else whole + chunk
+                yield chunk
         if whole is not None:
-            self.tape.write(self.asked(messages, stop, kwargs), plain_answer(whole))
-
-    def _limited(self) -> BaseChatModel:
-        if self.max_tokens is None or "max_tokens" not in type(self.inner).model_fields:
-            return self.inner
-        return self.inner.model_copy(update={"max_tokens": self.max_tokens})
+            self.tape.write(self.asked(call), plain_answer(whole))
 
 
 class ReplayedChat(AskedChat):
@@ -124,25 +96,12 @@ class ReplayedChat(AskedChat):
 
     tape: Tape
 
-    async def _agenerate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> ChatResult:
-        message = message_of(self.tape.read(self.asked(messages, stop, kwargs)))
-        return ChatResult(generations=[ChatGeneration(message=message)])
+    async def _answer(self, call: ChatCall) -> AIMessage:
+        return message_of(self.tape.read(self.asked(call)))
 
-    async def _astream(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> AsyncIterator[ChatGenerationChunk]:
-        for chunk in chunks_of(self.tape.read(self.asked(messages, stop, kwargs))):
-            yield ChatGenerationChunk(message=chunk)
+    async def _answer_in_chunks(self, call: ChatCall) -> AsyncGenerator[AIMessageChunk, None]:
+        for chunk in chunks_of(self.tape.read(self.asked(call))):
+            yield chunk
 
 
 class RecordingEmbeddings(Embeddings):

@@ -3,18 +3,18 @@
 import itertools
 import re
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel
+from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
 from langchain_core.messages.ai import UsageMetadata
-from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.outputs import ChatGenerationChunk
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from serving.pipeline.errors import ModelError, ThrottledError
+from serving.pipeline.models.chat import AsyncChat, ChatCall
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.settings import PipelineSettings
 
@@ -83,56 +83,37 @@ class Scripted:
         return ScriptedChat(answers=self._params.answers, repeat=self._params.after == "repeat")
 
 
-class Instant(BaseChatModel):
-    """A model whose answer needs no waiting: subclasses say `_line`, this makes LangChain's four ways of it."""
+class Instant(AsyncChat):
+    """A model whose answer needs no waiting: subclasses say `_line`."""
 
     @abstractmethod
     def _line(self, messages: Sequence[BaseMessage]) -> ScriptLine: ...
 
-    @property
-    def _llm_type(self) -> str:
-        return type(self).__name__
-
-    def _generate(
-        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: CallbackManagerForLLMRun | None = None, **kwargs: Any
-    ) -> ChatResult:
-        line = self._line(messages)
+    async def _answer(self, call: ChatCall) -> AIMessage:
+        line = self._line(call.messages)
         if line.error is not None:
             raise line.error
-        facts = {"stop_reason": "end_turn", "model_name": self._llm_type}
-        message = AIMessage(line.text, usage_metadata=usage_between(messages, line.text), response_metadata=facts)
-        return ChatResult(generations=[ChatGeneration(message=message)])
+        return AIMessage(line.text, usage_metadata=usage_between(call.messages, line.text), response_metadata=self._facts())
 
-    async def _agenerate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> ChatResult:
-        return self._generate(messages)
+    async def _answer_in_chunks(self, call: ChatCall) -> AsyncGenerator[AIMessageChunk, None]:
+        for chunk in self._chunks(call.messages):
+            yield chunk
 
     def _stream(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: CallbackManagerForLLMRun | None = None, **kwargs: Any
     ) -> Iterator[ChatGenerationChunk]:
+        return (ChatGenerationChunk(message=chunk) for chunk in self._chunks(messages))
+
+    def _chunks(self, messages: Sequence[BaseMessage]) -> Iterator[AIMessageChunk]:
         line = self._line(messages)
         for piece in pieces(line.text):
-            yield ChatGenerationChunk(message=AIMessageChunk(content=piece))
+            yield AIMessageChunk(content=piece)
         if line.error is not None:
             raise line.error
-        facts = {"stop_reason": "end_turn", "model_name": self._llm_type}
-        last = AIMessageChunk(content="", usage_metadata=usage_between(messages, line.text), response_metadata=facts)
-        yield ChatGenerationChunk(message=last)
+        yield AIMessageChunk(content="", usage_metadata=usage_between(messages, line.text), response_metadata=self._facts())
 
-    async def _astream(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> AsyncIterator[ChatGenerationChunk]:
-        for chunk in self._stream(messages):
-            yield chunk
+    def _facts(self) -> dict[str, str]:
+        return {"stop_reason": "end_turn", "model_name": self._llm_type}
 
 
 class EchoChat(Instant):

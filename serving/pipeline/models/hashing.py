@@ -1,7 +1,6 @@
 """An embedding made by counting: deterministic, at once, from the text alone."""
 
 import hashlib
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -14,8 +13,8 @@ from pydantic import Field
 
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.settings import PipelineSettings
+from serving.pipeline.text.words import WORD
 
-WORD = re.compile(r"\w+")
 NGRAM = 4  # characters
 NGRAM_WEIGHT = 0.3  # a word has several n-grams: together they weigh about as much as the word
 

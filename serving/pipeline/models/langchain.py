@@ -1,6 +1,7 @@
-"""Any other model that LangChain knows by a "provider:model" string."""
+"""Any other model of LangChain: by a "provider:model" string, or by the import path of its class."""
 
-from typing import ClassVar
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, TypeVar
 
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
@@ -10,6 +11,7 @@ from serving.pipeline.errors import ConfigError
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.settings import PipelineSettings
 
+T = TypeVar("T")
 INSTALL = 'pip install "touchstone-rag[providers]"'
 SECRETS = ("api_key", "apikey", "access_key", "secret", "secret_key", "password", "auth_token", "access_token", "api_token")
 
@@ -22,12 +24,28 @@ class PassedOn(PlugInParams):
     @model_validator(mode="after")
     def _no_secrets(self) -> "PassedOn":
         """A configuration is stored, hashed and logged: no place for a key."""
-        for key in self.__pydantic_extra__ or {}:
+        for key in _keys(self.passed):
             if key.lower().endswith(SECRETS):
                 raise ConfigError(  # not a ValueError: pydantic would show the value
                     f"{key!r} looks like a secret, and a config is stored and logged. Set the provider's environment variable instead."
                 )
         return self
+
+    @property
+    def passed(self) -> dict[str, Any]:
+        """What the class is given: all but what is ours."""
+        return dict(self.__pydantic_extra__ or {})
+
+
+def _keys(values: object) -> Iterator[str]:
+    """Every key of plain data, however deep."""
+    if isinstance(values, Mapping):
+        for key, value in values.items():
+            yield str(key)
+            yield from _keys(value)
+    elif isinstance(values, list | tuple):
+        for value in values:
+            yield from _keys(value)
 
 
 class AnyChat:
@@ -84,6 +102,55 @@ class AnyEmbeddings:
             raise unusable("embedding model", self.name, error) from error
         assert isinstance(model, Embeddings)
         return model
+
+
+class AdaptedChat:
+    """A LangChain chat model by the import path of its class, made of the parameters."""
+
+    class Params(PassedOn):
+        """Handed to the class as they are."""
+
+    version: ClassVar[str] = "1"
+    simulated = False
+    wrapped: ClassVar[type[BaseChatModel]]
+
+    def __init__(self, params: Params, *, name: str, settings: PipelineSettings) -> None:
+        self.name = name
+        self.price_model = name
+        self._params = params
+
+    def connect(self) -> BaseChatModel:
+        """The model; its own retries, if any, come on top."""
+        return constructed(self.wrapped, self._params.passed, "chat model")
+
+
+class AdaptedEmbeddings:
+    """A LangChain embedding model by the import path of its class, made of the parameters."""
+
+    class Params(PassedOn):
+        """Handed to the class as they are."""
+
+    version: ClassVar[str] = "1"
+    simulated = False
+    batch = 64
+    wrapped: ClassVar[type[Embeddings]]
+
+    def __init__(self, params: Params, *, name: str, settings: PipelineSettings) -> None:
+        self.name = name
+        self.price_model = name
+        self._params = params
+
+    def connect(self) -> Embeddings:
+        """The model."""
+        return constructed(self.wrapped, self._params.passed, "embedding model")
+
+
+def constructed(wrapped: type[T], params: Mapping[str, Any], kind: str) -> T:
+    """A LangChain class with its parameters; what stops it from being made is told in its own words."""
+    try:
+        return wrapped(**params)
+    except Exception as error:
+        raise unusable(kind, f"{wrapped.__module__}:{wrapped.__qualname__}", error) from error
 
 
 def unusable(kind: str, name: str, error: Exception) -> ConfigError:

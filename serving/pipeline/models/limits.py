@@ -2,18 +2,17 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Any, TypeVar
 
-from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
-from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
 
 from serving.pipeline.errors import ModelError, ThrottledError
+from serving.pipeline.models.chat import ChatCall, OuterChat, chunk_message, has_own, streams, whole_message
 from serving.pipeline.models.diagnose import diagnose
 from serving.pipeline.models.pace import CallSlot, Limits, Pace, pace_of
 from serving.pipeline.models.threads import each_in_thread, in_thread, run_blocking
@@ -83,12 +82,11 @@ class Patience:
         await self._sleep(self._chance() * min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** (tries - 1)))
 
 
-class PatientChat(BaseChatModel):
+class PatientChat(OuterChat):
     """A chat model asked with patience; a stream that breaks before its first words is begun again, after them it fails."""
 
     inner: BaseChatModel
     patience: Patience
-    max_tokens: int | None = None  # handed to models that have a field of this name; others keep their own limit
 
     @property
     def _llm_type(self) -> str:
@@ -99,49 +97,32 @@ class PatientChat(BaseChatModel):
         bound = self.inner.bind_tools(tools, **kwargs)
         return self.bind(**getattr(bound, "kwargs", {}))
 
-    def _generate(
-        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: CallbackManagerForLLMRun | None = None, **kwargs: Any
-    ) -> ChatResult:
-        return run_blocking(self._agenerate(messages, stop, **kwargs))
+    async def _answer(self, call: ChatCall) -> AIMessage:
+        ask = self._ask if has_own(self.inner, "_agenerate") else self._ask_in_thread
+        return await self.patience.run(lambda: ask(call), tokens=_asked_tokens(call.messages), used=_used_tokens)
 
-    async def _agenerate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> ChatResult:
-        model = self._model()
-        asked = _asked_tokens(messages)
-        if self._blocks("_agenerate"):
-            blocking = lambda: in_thread(lambda: model.invoke(messages, stop=stop, **kwargs))  # noqa: E731
-            message = await self.patience.run(blocking, tokens=asked, used=_used_tokens)
-        else:
-            message = await self.patience.run(lambda: model.ainvoke(messages, stop=stop, **kwargs), tokens=asked, used=_used_tokens)
-        return ChatResult(generations=[ChatGeneration(message=message)])
+    async def _ask_in_thread(self, call: ChatCall) -> AIMessage:
+        """For a model that has no asynchronous way of its own."""
+        model, manager = self._limited_inner(), call.run_manager.get_sync() if call.run_manager else None
+        asked = lambda: model._generate(call.messages, stop=call.stop, run_manager=manager, **call.arguments)  # noqa: E731
+        return whole_message(await in_thread(asked))
 
-    async def _astream(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> AsyncIterator[ChatGenerationChunk]:
+    async def _answer_in_chunks(self, call: ChatCall) -> AsyncGenerator[AIMessageChunk, None]:
         tries = 0
         while True:
             tries += 1
             held: list[AIMessageChunk] = []  # empty chunks before the first words, kept back while a new try is possible
             begun = False
             used: float | None = None
-            turn = await self.patience.enter(_asked_tokens(messages))
+            turn = await self.patience.enter(_asked_tokens(call.messages))
             try:
-                async with aclosing(self._chunks(messages, stop, kwargs)) as chunks:
+                async with aclosing(self._chunks(call)) as chunks:
                     async for chunk in chunks:
                         used = used if chunk.usage_metadata is None else _used_tokens(chunk)
                         held.append(chunk)
                         begun = begun or bool(chunk.content or chunk.tool_call_chunks)
                         while begun and held:
-                            yield ChatGenerationChunk(message=held.pop(0))
+                            yield held.pop(0)
             except Exception as error:
                 self.patience.leave(turn, error)
                 if begun:
@@ -153,32 +134,24 @@ class PatientChat(BaseChatModel):
             else:
                 self.patience.leave(turn, None, tokens=used)
                 for chunk in held:
-                    yield ChatGenerationChunk(message=chunk)
-                return
-
-    async def _chunks(self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]) -> Any:
-        """The inner model's chunks; `TimeoutError` when it is silent for too long."""
-        model, silence_s = self._model(), self.patience.timeout_s
-        if self._blocks("_astream"):
-            async with aclosing(each_in_thread(lambda: model.stream(messages, stop=stop, **kwargs), silence_s=silence_s)) as chunks:
-                async for chunk in chunks:
                     yield chunk
-            return
-        stream = aiter(model.astream(messages, stop=stop, **kwargs))
-        while True:
-            try:
-                yield await asyncio.wait_for(anext(stream), silence_s)
-            except StopAsyncIteration:
                 return
 
-    def _blocks(self, method: str) -> bool:
-        """Whether the inner model has no asynchronous way of its own."""
-        return getattr(type(self.inner), method) is getattr(BaseChatModel, method)
-
-    def _model(self) -> BaseChatModel:
-        if self.max_tokens is None or "max_tokens" not in type(self.inner).model_fields:
-            return self.inner
-        return self.inner.model_copy(update={"max_tokens": self.max_tokens})
+    async def _chunks(self, call: ChatCall) -> AsyncGenerator[AIMessageChunk, None]:
+        """The inner model's chunks; `TimeoutError` when it is silent for too long."""
+        model, silence_s = self._limited_inner(), self.patience.timeout_s
+        if streams(model) and not has_own(model, "_astream"):
+            begin = lambda: model._stream(call.messages, stop=call.stop, **call.arguments)  # noqa: E731
+            async with aclosing(each_in_thread(begin, silence_s=silence_s)) as pieces:
+                async for piece in pieces:
+                    yield chunk_message(piece)
+            return
+        async with aclosing(self._ask_in_chunks(call)) as chunks:
+            while True:
+                try:
+                    yield await asyncio.wait_for(anext(chunks), silence_s)
+                except StopAsyncIteration:
+                    return
 
 
 def _asked_tokens(messages: Sequence[BaseMessage]) -> float:

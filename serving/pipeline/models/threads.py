@@ -6,8 +6,9 @@ the settings allow and let one silent endpoint hold up Ctrl-C.
 
 import asyncio
 import contextvars
+import queue
 import threading
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -55,6 +56,40 @@ async def each_in_thread(make: Callable[[], Iterator[T]], *, silence_s: float | 
             yield item
     finally:
         left.set()
+
+
+def each_blocking(items: AsyncIterator[T]) -> Iterator[T]:
+    """The items of an asynchronous iterator as they come, for a caller who cannot await; one who leaves ends the iterator."""
+    inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    loop = asyncio.new_event_loop()
+
+    async def work() -> None:
+        async for item in items:
+            inbox.put(item)
+
+    working = contextvars.copy_context().run(loop.create_task, work())
+
+    def job() -> None:
+        try:
+            loop.run_until_complete(working)
+            inbox.put(_END)
+        except BaseException as error:  # noqa: BLE001  # raised again below, in the caller's thread
+            inbox.put(_Failed(error))
+        finally:
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.close()
+
+    thread = threading.Thread(target=job, daemon=True)
+    thread.start()
+    try:
+        while (item := inbox.get()) is not _END:
+            if isinstance(item, _Failed):
+                raise item.error
+            yield item
+    finally:
+        with suppress(RuntimeError):  # the loop was closed: nothing is left to end
+            loop.call_soon_threadsafe(working.cancel)
+        thread.join()
 
 
 def run_blocking(work: Coroutine[Any, Any, T]) -> T:

@@ -10,6 +10,9 @@ SEARCHERS = Registry[Searcher](
         "keyword": "serving.pipeline.retrieve.keyword:KeywordSearcher",
         "hybrid": "serving.pipeline.retrieve.hybrid:HybridSearcher",
     },
+    group="searchers",
+    protocol=Searcher,
+    adapters={"langchain_core.retrievers:BaseRetriever": "serving.pipeline.retrieve.langchain:RetrieverSearcher"},
 )
 
 FUSIONS = Registry[Fusion](
@@ -18,6 +21,8 @@ FUSIONS = Registry[Fusion](
         "rrf": "serving.pipeline.retrieve.rrf:ReciprocalRankFusion",
         "weighted": "serving.pipeline.retrieve.weighted:WeightedFusion",
     },
+    group="fusions",
+    protocol=Fusion,
 )
 
 RERANKERS = Registry[Reranker](
@@ -28,4 +33,7 @@ RERANKERS = Registry[Reranker](
         "maxsim": "serving.pipeline.retrieve.maxsim:MaxSimReranker",
         "bedrock": "serving.pipeline.retrieve.bedrock:BedrockReranker",
     },
+    group="rerankers",
+    protocol=Reranker,
+    adapters={"langchain_core.documents.compressor:BaseDocumentCompressor": "serving.pipeline.retrieve.langchain:CompressorReranker"},
 )

@@ -5,9 +5,9 @@ import re
 from collections.abc import Sequence
 from itertools import islice
 
+from serving.pipeline.text.words import WORD
 from serving.pipeline.types import Hit
 
-WORD = re.compile(r"\w+")
 FIGURE = re.compile(r"\w*\d\w*")
 WIDTH = 3  # words in a shingle
 

@@ -80,7 +80,7 @@ class MaxSimReranker:
 
 def _able() -> list[str]:
     """The embedding models by name whose `connect` promises an object with token vectors."""
-    listed = [name for name in EMBEDDINGS.names() if not name.endswith("*")]
+    listed = [name for name in EMBEDDINGS.own_names() if not name.endswith("*")]
     made = {name: get_type_hints(EMBEDDINGS.load(name).connect).get("return") for name in listed}  # type: ignore[attr-defined]
     return [name for name, kind in made.items() if hasattr(kind, "token_vectors")]
 

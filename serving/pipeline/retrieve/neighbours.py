@@ -24,14 +24,18 @@ async def widen(hits: Sequence[Hit], neighbours: int, store: Store, where: Filte
     """
     if not neighbours or not hits:
         return Widened(tuple(hits), 0)
-    around = await asyncio.gather(
-        *(store.slice(hit.chunk.document_id, hit.chunk.ordinal - neighbours, hit.chunk.ordinal + neighbours, where) for hit in hits)
-    )
+
+    async def near(chunk: Chunk) -> list[Chunk]:
+        if not _placed(chunk):
+            return []
+        return await store.slice(chunk.document_id, chunk.ordinal - neighbours, chunk.ordinal + neighbours, where)
+
+    around = await asyncio.gather(*(near(hit.chunk) for hit in hits))
     own = {hit.chunk.id for hit in hits}
     first: dict[str, Hit] = {hit.chunk.id: hit for hit in reversed(hits)}  # chunk → the best hit that brought it
     chunks: dict[str, Chunk] = {hit.chunk.id: hit.chunk for hit in hits}
-    for hit, near in zip(hits, around, strict=True):
-        for chunk in near:
+    for hit, found in zip(hits, around, strict=True):
+        for chunk in found:
             chunks.setdefault(chunk.id, chunk)
             first.setdefault(chunk.id, hit)
     place = {hit.chunk.id: number for number, hit in enumerate(hits)}
@@ -50,13 +54,19 @@ def _runs(chunks: list[Chunk]) -> list[list[Chunk]]:
     runs: list[list[Chunk]] = []
     end = 0
     for chunk in sorted(chunks, key=lambda one: (one.document_id, one.start, one.end, one.id)):
-        if runs and runs[-1][0].document_id == chunk.document_id and chunk.start <= end:
+        joins = bool(runs) and runs[-1][0].document_id == chunk.document_id and chunk.start <= end
+        if joins and _placed(chunk) and _placed(runs[-1][-1]):
             runs[-1].append(chunk)
             end = max(end, chunk.end)
         else:
             runs.append([chunk])
             end = chunk.end
     return runs
+
+
+def _placed(chunk: Chunk) -> bool:
+    """Whether a chunk is a slice of its document; what a retriever of another package found may have no place in one."""
+    return chunk.end > chunk.start
 
 
 def _join(run: Sequence[Chunk], hit: Hit) -> Hit:

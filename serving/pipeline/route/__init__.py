@@ -9,4 +9,6 @@ ROUTERS = Registry[Router](
         "always": "serving.pipeline.route.always:AlwaysRouter",
         "rules": "serving.pipeline.route.rules:RulesRouter",
     },
+    group="routers",
+    protocol=Router,
 )

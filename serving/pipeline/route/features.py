@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 
+from serving.pipeline.text.words import WHOLE_WORD
 from serving.pipeline.types import Hit
 
 LONG = 30  # words in a question that is as long as questions get
@@ -10,7 +11,6 @@ MANY_CLAUSES = 4
 MANY_CODES = 3
 COMPARED = 5  # first hits whose scores are compared
 
-WORD = re.compile(r"\w+(?:['’-]\w+)*")
 CODE = re.compile(r"\b(?=[\w-]*\d)[\w-]+\b")
 YEAR = re.compile(r"\b(?:19|20)\d\d\b")
 CLAUSE = re.compile(r"[,;:]\s|\b(?:because|while|if|although|given|assuming|provided)\b|(?<=\w\s)(?:which|that|when|where)\b")
@@ -36,7 +36,7 @@ def features(text: str, hits: Sequence[Hit]) -> Mapping[str, float]:
     """Every sign by name; the same question and hits give the same numbers everywhere."""
     lower = text.casefold()
     return {
-        "words": _share(len(WORD.findall(lower)), LONG),
+        "words": _share(len(WHOLE_WORD.findall(lower)), LONG),
         "clauses": _share(len(CLAUSE.findall(lower)), MANY_CLAUSES),
         "multi_part": _share(parts(text) - 1, 2),
         "comparison": _share(len(set(COMPARISON.findall(lower))), 2),

@@ -1,23 +1,39 @@
-"""Words of a question that say how it is asked, not what it is about."""
+"""Words that carry little meaning, in groups; search and reader leave out those groups that help them."""
 
 import re
+from typing import Final
 
-WORD = re.compile(r"\w+(?:['’-]\w+)*")  # with hyphens, so that "A-12" and "how-to" stay whole
-_GROUPS = (
-    "a an the this that these those there here it its",
-    "i me my we us our ours you your he him his she her they them their",
-    "what which who whom whose how when where why whether",
-    "am is are was were be been being do does did done doing has have had having",
-    "can could shall should will would may might must",
-    "and or but if then than as so such also just very too any some",
-    "of in on at by for from to into with about",
-    "please tell explain describe let's i'm i'd what's who's how's where's it's that's there's isn't aren't don't doesn't",
-)
-STOP_WORDS = frozenset(" ".join(_GROUPS).split())
+from serving.pipeline.text.folding import straight_apostrophes
+from serving.pipeline.text.words import WHOLE_WORD
+
+# left out by both
+POINTERS: Final = "a an the this that these those there it its"
+PERSONS: Final = "i me my we us our you your he his she her they them their"
+QUESTION_WORDS: Final = "what which who whom whose how when where why"
+AUXILIARIES: Final = "is are was were be been being do does did doing has have had having"
+MODALS: Final = "can could should will would may must"
+CONNECTIVES: Final = "and or but if then than as so such also just any some"
+PREPOSITIONS: Final = "of in on at by for from to into with about"
+REQUESTS: Final = "please tell"
+# by search alone: it sees whole words, and their more literary forms
+RARER_FORMS: Final = "here ours him whether am done shall might very too"
+WORDIER_REQUESTS: Final = "explain describe"
+CONTRACTIONS: Final = "let's i'm i'd what's who's how's where's it's that's there's isn't aren't don't doesn't"
+# by the reader alone: it compares terms that pick out a sentence, and sees contractions in pieces
+PIECES: Final = "s t re ve"
+RELATIONS: Final = "according after between under up while within per"
+AMOUNTS: Final = "all both many much one no not kind"
+NOW: Final = "currently exactly now"
+COMMON_VERBS: Final = "get give need needs say says said use used"
+THE_ASKER: Final = "company"
+
+_SHARED: Final = (POINTERS, PERSONS, QUESTION_WORDS, AUXILIARIES, MODALS, CONNECTIVES, PREPOSITIONS, REQUESTS)
+STOP_WORDS: Final = frozenset(" ".join((*_SHARED, RARER_FORMS, WORDIER_REQUESTS, CONTRACTIONS)).split())
+READER_STOP_WORDS: Final = frozenset(" ".join((*_SHARED, PIECES, RELATIONS, AMOUNTS, NOW, COMMON_VERBS, THE_ASKER)).split())
 
 
 def without_stop_words(text: str) -> str:
-    """The text without them; the text itself if no word would be left.
+    """The text without `STOP_WORDS`; the text itself if no word would be left.
 
     Capitals in a text that is not all capitals are names ("IT", "US"), so they stay.
     """
@@ -26,7 +42,7 @@ def without_stop_words(text: str) -> str:
     def keep(match: re.Match[str]) -> str:
         word = match[0]
         name = word.isupper() and len(word) > 1 and not shouted
-        return word if name or word.casefold().replace("’", "'") not in STOP_WORDS else " "
+        return word if name or straight_apostrophes(word.casefold()) not in STOP_WORDS else " "
 
-    left = WORD.sub(keep, text)
-    return " ".join(left.split()) if WORD.search(left) else text
+    left = WHOLE_WORD.sub(keep, text)
+    return " ".join(left.split()) if WHOLE_WORD.search(left) else text

@@ -7,8 +7,9 @@ from functools import lru_cache
 from typing import Final
 
 from serving.pipeline.checks.grounding.opposites import opposed
-from serving.pipeline.checks.grounding.terms import Term, folded, stem, terms
+from serving.pipeline.checks.grounding.terms import Term, folded, terms
 from serving.pipeline.text.sentences import sentences
+from serving.pipeline.text.stems import stem
 
 WINDOW: Final = 12  # sentences in a row that may support one claim together
 _YEAR: Final = re.compile(r"1\d\d\d|20\d\d")

@@ -4,7 +4,7 @@ from collections.abc import Set as AbstractSet
 from functools import cache
 from typing import Final
 
-from serving.pipeline.checks.grounding.terms import stem
+from serving.pipeline.text.stems import stem
 
 _PAIRS: Final = (
     "before after",

@@ -1,14 +1,14 @@
 """A text as the terms that carry its meaning: stems of words, names, codes, values, and whether each is denied."""
 
 import re
-import threading
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
-from typing import Any, Final, Literal
+from functools import lru_cache
+from typing import Final, Literal
 
 from serving.pipeline.checks.grounding.values import MONTHS, ORDINALS, SCALES, UNITS, WORDS, spelled_dates, value
+from serving.pipeline.text.folding import without_accents
+from serving.pipeline.text.stems import stem
 from serving.pipeline.text.stopwords import STOP_WORDS
 
 Kind = Literal["word", "name", "number", "code"]
@@ -27,7 +27,7 @@ _UNDENIED: Final = re.compile(r"\b(?:not only|not just|not least|no (?:more|less
 _REACH: Final = 3  # how many terms after a "not" it denies, within its clause
 _TURNS: Final = frozenset({"but", "however", "unless", "except", "although", "though"})
 _NOT_ONLY_MONTHS: Final = frozenset({"may", "march", "mar", "dec", "sep", "sept"})  # months only with a capital
-_LOCK: Final = threading.Lock()  # the stemmer keeps its word in itself
+_ALIKE: Final = str.maketrans({"’": "'", "‘": "'", "–": "-", "—": " - ", "−": "-", "‑": "-"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +54,8 @@ def terms(text: str) -> tuple[Term, ...]:
 
 
 def folded(text: str) -> str:
-    """One form for what looks alike: width, quotes, dashes, accents."""
-    text = text.replace("’", "'").replace("‘", "'").replace("–", "-").replace("—", " - ").replace("−", "-").replace("‑", "-")
-    split = unicodedata.normalize("NFKD", text)
-    return "".join(character for character in split if not unicodedata.combining(character))
+    """One form for what looks alike: width, quotes, dashes, accents; a long dash stands apart."""
+    return without_accents(text.translate(_ALIKE))
 
 
 def _tokens(text: str) -> Iterator[Term | bool]:
@@ -125,17 +123,3 @@ def _word(lower: str, *, name: bool, capital: bool, loud: bool) -> Iterator[Term
         yield Term("1")
     elif loud or (base not in STOP_WORDS and len(base) > 1):
         yield Term(stem(base), "name" if name else "word")
-
-
-@cache
-def _stemmer() -> Any:
-    import snowballstemmer
-
-    return snowballstemmer.stemmer("english")
-
-
-@lru_cache(maxsize=65536)
-def stem(word: str) -> str:
-    """The stem of a lower-case English word."""
-    with _LOCK:
-        return str(_stemmer().stemWord(word))

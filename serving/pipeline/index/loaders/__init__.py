@@ -17,4 +17,6 @@ LOADERS = Registry[Loader](
         ".pdf": "serving.pipeline.index.loaders.pdf:PdfLoader",
         ".docx": "serving.pipeline.index.loaders.docx:DocxLoader",
     },
+    group="loaders",
+    protocol=Loader,
 )

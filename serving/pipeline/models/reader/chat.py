@@ -30,6 +30,11 @@ class ReaderChat(BaseChatModel):
     def _llm_type(self) -> str:
         return f"reader-{self.size}"
 
+    @property
+    def model_name(self) -> str:
+        """What tracing calls it."""
+        return self._llm_type
+
     def _generate(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: CallbackManagerForLLMRun | None = None, **kwargs: Any
     ) -> ChatResult:

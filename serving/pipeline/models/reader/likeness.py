@@ -9,7 +9,8 @@ from typing import Final
 from serving.pipeline.models.reader.brief import Passage
 from serving.pipeline.models.reader.question import ParsedQuestion
 from serving.pipeline.models.reader.thesaurus import alike
-from serving.pipeline.models.reader.words import stem, terms
+from serving.pipeline.models.reader.words import terms
+from serving.pipeline.text.stems import stem
 
 _GLOSS: Final = re.compile(r"\b([A-Z][\w-]+(?: (?:of |and )?[A-Z]?[\w-]+){0,4}) \(([A-Z][A-Z0-9]{1,5})\)")
 _SHORT: Final = re.compile(r"\b[A-Z]{2,4}\b")

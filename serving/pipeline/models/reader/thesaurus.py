@@ -3,7 +3,7 @@
 from functools import cache
 from typing import Final
 
-from serving.pipeline.models.reader.words import stem
+from serving.pipeline.text.stems import stem
 
 _ALIKE: Final = (
     "holiday vacation leave",

@@ -1,41 +1,13 @@
-"""Code of the user's: found by its import path, known by a digest."""
+"""What an app of the user's is known by: the import path of its code, a digest of the source, the package it came with."""
 
-import importlib
 import importlib.metadata
 import inspect
-import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from serving.pipeline.digest import digest_text
-from serving.pipeline.errors import ConfigError
-
-IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
-
-
-def load_attribute(word: str) -> Any:
-    """What `module:attribute` names; modules of the working directory are found as `python -m` finds them."""
-    module, _, path = word.partition(":")
-    here = str(Path.cwd())
-    if here not in sys.path and "" not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        found: Any = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name and (module == error.name or module.startswith(f"{error.name}.")):
-            raise ConfigError(f"No module {module!r} to import {word!r} from. Is it installed, or in {here}?") from None
-        raise ConfigError(f"{word!r} cannot be imported: {module} needs the module {error.name!r}, which is not installed.") from None
-    except Exception as error:  # noqa: BLE001 — whatever the user's module does when it is imported
-        said = " ".join(str(error).split())
-        raise ConfigError(f"{word!r} cannot be imported: {type(error).__name__}: {said}"[:500]) from None
-    for name in path.split("."):
-        if not hasattr(found, name):
-            known = [one for one in vars(found) if not one.startswith("_")] if hasattr(found, "__dict__") else []
-            raise ConfigError(f"{module} has no {path!r}. It has: {', '.join(known[:20]) or 'nothing'}.")
-        found = getattr(found, name)
-    return found
 
 
 def facts_of(app: Any, import_path: str = "") -> Mapping[str, str]:

@@ -1,0 +1,103 @@
+"""LangChain's text splitters as chunkers: each piece is found again in the document, or the splitter is refused."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from serving.pipeline.errors import ConfigError
+from serving.pipeline.index.headings import headings
+from serving.pipeline.index.slices import slices
+from serving.pipeline.index.windows import SPACE
+from serving.pipeline.models.langchain import PassedOn, constructed
+from serving.pipeline.types import Chunk, Document
+
+if TYPE_CHECKING:
+    from langchain_text_splitters import TextSplitter
+
+Place = tuple[int, int]  # of a piece: where it starts and ends
+
+
+class SplitterChunker:
+    """Cuts where a LangChain text splitter cuts; one that rewrites text or leaves any out is a `ConfigError`."""
+
+    class Params(PassedOn):
+        """Handed to the splitter's class as they are."""
+
+    version: ClassVar[str] = "1"
+    wrapped: ClassVar["type[TextSplitter]"]
+
+    def __init__(self, params: Params) -> None:
+        self._splitter = constructed(self.wrapped, params.passed, "chunker")
+
+    def split(self, document: Document) -> Iterator[Chunk]:
+        """The document's chunks in order."""
+        pieces = [piece.strip() for piece in self._splitter.split_text(document.text)]
+        ranges = places(document.text, [piece for piece in pieces if piece])
+        if ranges is None:
+            raise ConfigError(self._refusal(document, pieces))
+        return slices(document, ranges, headings(document.text))
+
+    def _refusal(self, document: Document, pieces: Sequence[str]) -> str:
+        """Which piece is not in the document, or that something is left out."""
+        name = f"{self.wrapped.__module__}:{self.wrapped.__qualname__}"
+        rewritten = next((piece for piece in pieces if piece not in document.text), None)
+        if rewritten is not None:
+            return f"The chunker {name!r} rewrites text: {rewritten[:60]!r} is not in {document.id!r}. A chunk is an exact slice."
+        mend = "Choose parameters that keep separators, such as keep_separator: true."
+        return f"The chunker {name!r} leaves out text of {document.id!r} that is not white space. {mend}"
+
+
+def places(text: str, pieces: Sequence[str]) -> list[Place] | None:
+    """Where the pieces lie, in order and leaving out nothing but white space; `None` where they cannot lie so.
+
+    A repeated piece may lie in several places. All that can be reached are followed, and of the ways to the end the one
+    with the likeliest places is taken. A piece within the one before it adds nothing and has no place.
+    """
+    reached: dict[Place, _Path | None] = {(-1, 0): None}  # the last place, and the way to it
+    for piece in pieces:
+        further: dict[Place, _Path | None] = {}
+        for before, path in reached.items():
+            for place in _choices(text, piece, before):
+                further.setdefault(place, _further(path, before, place))
+        reached = further
+    for (_, end), path in reached.items():
+        if not text[end:].strip():
+            return _unwound(path)
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Path:
+    last: Place
+    before: "_Path | None"
+
+
+def _further(path: _Path | None, before: Place, place: Place) -> _Path | None:
+    """The way on to a place; one that begins with the place before it takes that one in."""
+    if place == before:
+        return path
+    return _Path(place, path.before if path and place[0] == before[0] else path)
+
+
+def _unwound(path: _Path | None) -> list[Place]:
+    found: list[Place] = []
+    while path is not None:
+        found.append(path.last)
+        path = path.before
+    return found[::-1]
+
+
+def _choices(text: str, piece: str, before: Place) -> Iterator[Place]:
+    """Where a piece may lie after the one before it: right behind it, else overlapping it as little as may be, else within it."""
+    start, end = before
+    blank = SPACE.match(text, end)
+    behind = blank.end() if blank else end
+    if text.startswith(piece, behind):
+        yield behind, behind + len(piece)
+    first = max(start, 0)
+    place = text.rfind(piece, first, end + len(piece))
+    while place >= 0 and place + len(piece) > end:
+        yield place, place + len(piece)
+        place = text.rfind(piece, first, place + len(piece) - 1)
+    if text.find(piece, first, end) >= 0:
+        yield before
