@@ -95,7 +95,7 @@ def weights(findings: SweepFindings) -> Figure:
         "name": "importance",
         "y": names,
         "x": [one.share for one in listed],
-        "marker": {"color": [BLUE if one.told else GREY for one in listed]},
+        "marker": {"color": [BLUE if one.beyond_chance else GREY for one in listed]},
         "hovertemplate": "%{x:.0%}<extra></extra>",
     }
     chance = {

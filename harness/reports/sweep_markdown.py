@@ -104,7 +104,9 @@ def _front(findings: SweepFindings) -> list[str]:
 def _knobs(findings: SweepFindings) -> list[str]:
     if not findings.importances:
         return []
-    rows = [[f"`{one.path}`", f"{one.share:.0%}", f"{one.chance:.0%}", "yes" if one.told else "no"] for one in findings.importances]
+    rows = [
+        [f"`{one.path}`", f"{one.share:.0%}", f"{one.chance:.0%}", "yes" if one.beyond_chance else "no"] for one in findings.importances
+    ]
     return ["", "## Which knobs mattered", "", *markdown_table(["knob", "importance", "chance stays below", "more than chance"], rows)]
 
 

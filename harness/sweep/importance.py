@@ -27,7 +27,7 @@ class Importance:
     chance: float  # the share that a knob without any effect stays below, 19 times of 20
 
     @property
-    def told(self) -> bool:
+    def beyond_chance(self) -> bool:
         """Whether it is more than chance."""
         return self.share > self.chance
 
@@ -35,30 +35,31 @@ class Importance:
 def importances(experiment: Experiment, trials: Sequence[Trial]) -> list[Importance]:
     """Every knob, the weightiest first (PED-ANOVA on the first objective); none where there are too few trials to say anything.
 
-    A trial that was given up counts with its mean so far; one that crashed, or that lies outside the space, does not count.
+    A pruned trial counts with its mean so far; one that crashed, or that lies outside the space, does not count.
     """
     import numpy as np
 
-    known = replayed(experiment, [one for one in trials if one.values and one.state != "failed"]).study.get_trials(deepcopy=False)
+    inside = [trial for trial in trials if trial.values and trial.state != "failed"]
+    known = replayed(experiment, inside).study.get_trials(deepcopy=False)
     if len(known) < FEWEST or len({trial.values[0] for trial in known}) == 1:
         return []
     scores = [float(trial.values[0]) for trial in known]
-    found = _divergences(experiment, known, scores)
-    total = sum(found.values())
+    divergences = _divergences(experiment, known, scores)
+    total = sum(divergences.values())
     if total <= 0.0:
         return []
     draw = np.random.default_rng(experiment.seed)
-    shuffled = [_divergences(experiment, known, [float(one) for one in draw.permutation(scores)]) for _ in range(SHUFFLES)]
-    chance = {name: float(np.quantile([one[name] for one in shuffled], CHANCE)) for name in found}
-    listed = [Importance(name, value / total, min(1.0, chance[name] / total)) for name, value in found.items()]
-    return sorted(listed, key=lambda one: (-one.share, one.path))
+    shuffled = [_divergences(experiment, known, [float(score) for score in draw.permutation(scores)]) for _ in range(SHUFFLES)]
+    chance = {name: float(np.quantile([drawn[name] for drawn in shuffled], CHANCE)) for name in divergences}
+    listed = [Importance(name, value / total, min(1.0, chance[name] / total)) for name, value in divergences.items()]
+    return sorted(listed, key=lambda importance: (-importance.share, importance.path))
 
 
 def replayed(experiment: Experiment, trials: Sequence[Trial]) -> Optimizer:
-    """A study that knows these trials."""
+    """An optimizer that was told of these trials."""
     optimizer = Optimizer(experiment)
-    for one in trials:
-        optimizer.replay(one)
+    for trial in trials:
+        optimizer.replay(trial)
     return optimizer
 
 
@@ -78,5 +79,5 @@ def _divergences(experiment: Experiment, known: Sequence["FrozenTrial"], scores:
     top = min(0.5, max(0.1, TOP / len(known)))
     with warnings.catch_warnings():  # few trials of a conditional knob, and `normalize` being new
         warnings.simplefilter("ignore")
-        found = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator(target_quantile=top), normalize=False)
-    return dict(sorted(found.items()))
+        divergences = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator(target_quantile=top), normalize=False)
+    return dict(sorted(divergences.items()))

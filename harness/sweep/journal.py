@@ -19,36 +19,37 @@ def journal(experiment: Experiment, trials: Sequence[Trial]) -> str:
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
-    inside = [one for one in trials if one.values]
+    inside = [trial for trial in trials if trial.values]
     known = replayed(experiment, inside).study
-    told = [_as_it_ended(trial, one, experiment) for trial, one in zip(known.get_trials(deepcopy=False), inside, strict=True)]
+    pairs = zip(known.get_trials(deepcopy=False), inside, strict=True)
+    ended = [_as_it_ended(suggested, trial, experiment) for suggested, trial in pairs]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "journal"
         storage = JournalStorage(JournalFileBackend(str(path)))
         study = optuna.create_study(study_name=experiment.name, storage=storage, directions=known.directions)
-        study.add_trials(told)
+        study.add_trials(ended)
         return path.read_text(encoding="utf-8")
 
 
-def _as_it_ended(trial: "FrozenTrial", one: Trial, experiment: Experiment) -> "FrozenTrial":
-    """The study's trial with what was seen at each look, and as given up where the search only counted its mean so far."""
+def _as_it_ended(suggested: "FrozenTrial", trial: Trial, experiment: Experiment) -> "FrozenTrial":
+    """The study's trial with the mean after each block, and as pruned where the search only counted its mean so far."""
     from optuna.trial import TrialState, create_trial
 
-    state = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}[one.state]
+    state = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}[trial.state]
     return create_trial(
         state=state,
-        values=None if one.state == "failed" else list(one.objectives),
-        params=trial.params,
-        distributions=trial.distributions,
-        system_attrs=trial.system_attrs,
-        user_attrs={"trial": one.number},  # Optuna counts anew
-        intermediate_values=_looks(one, experiment),
+        values=None if trial.state == "failed" else list(trial.objectives),
+        params=suggested.params,
+        distributions=suggested.distributions,
+        system_attrs=suggested.system_attrs,
+        user_attrs={"trial": trial.number},  # Optuna counts anew
+        intermediate_values=_means(trial, experiment),
     )
 
 
-def _looks(one: Trial, experiment: Experiment) -> dict[int, float]:
+def _means(trial: Trial, experiment: Experiment) -> dict[int, float]:
     """The mean of the goal over the cases seen so far, by their number, after each block."""
-    values = [row.value(experiment.goal) for row in one.report.rows]
+    values = [row.value(experiment.goal) for row in trial.report.rows]
     ends = [*range(experiment.block, len(values), experiment.block), len(values)]
-    seen = {end: [value for value in values[:end] if value is not None] for end in ends}
-    return {end: sum(some) / len(some) for end, some in seen.items() if some}
+    scored = {end: [value for value in values[:end] if value is not None] for end in ends}
+    return {end: sum(some) / len(some) for end, some in scored.items() if some}

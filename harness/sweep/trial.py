@@ -55,7 +55,7 @@ class Trial:
     @property
     def usable(self) -> bool:
         """Whether it may be a finalist: seen to its end, without a crash, within every limit."""
-        return self.state == "complete" and not any(far > 0 for far in self.violations.values())
+        return self.state == "complete" and not any(violation > 0 for violation in self.violations.values())
 
 
 def make_trial(
@@ -64,26 +64,28 @@ def make_trial(
     values: Mapping[str, Any],
     config: RagConfig,
     report: EvalReport,
-    first: EvalReport,
-    broken: str = "",
+    base: EvalReport,
+    failed: str = "",
 ) -> Trial:
-    """The trial that a report makes, beside that of the base; `broken` says why the configuration could not be scored to its end."""
-    found = numbers(report)
-    known = {name: value for name in experiment.objective if (value := found.get(name)) is not None}
-    far = {name: limit.violation(value) for name, limit in experiment.constraints.items() if (value := found.get(name)) is not None}
-    unknown = {name: 1.0 for name in experiment.constraints if found.get(name) is None}  # what cannot be seen is not kept
-    wrong = at_fault(report, first)
-    why = broken or (f"{len(wrong)} of {len(report.rows)} cases crashed" if wrong else "")
-    if missing := [name for name in experiment.objective if name not in known]:
-        why = broken or f"no case has a value of {', '.join(missing)}: {first_error(report)}".removesuffix(": ")
-    objectives = () if missing else tuple(known.values())
+    """The trial that a report makes, beside that of the base; `failed` says why the configuration could not be scored to its end."""
+    measured = numbers(report)
+    objectives = {name: value for name in experiment.objective if (value := measured.get(name)) is not None}
+    violations = {}
+    for name, limit in experiment.constraints.items():
+        value = measured.get(name)
+        violations[name] = 1.0 if value is None else limit.violation(value)  # what was not measured is not kept
+    crashed = at_fault(report, base)
+    why = failed or (f"{len(crashed)} of {len(report.rows)} cases crashed" if crashed else "")
+    if missing := [name for name in experiment.objective if name not in objectives]:
+        why = failed or f"no case has a value of {', '.join(missing)}: {first_error(report)}".removesuffix(": ")
     state: State = "failed" if why else "complete"
-    return Trial(number, values, config, report, objectives, state=state, why=why, violations=far | unknown)
+    reached = () if missing else tuple(objectives.values())
+    return Trial(number, values, config, report, reached, state=state, why=why, violations=violations)
 
 
-def at_fault(report: EvalReport, first: EvalReport) -> list[CaseResult]:
-    """The cases that a configuration could not answer; a question that the first one's model refuses as well is not its fault."""
-    known = {row.case.id for row in first.rows if refused(row)}
+def at_fault(report: EvalReport, base: EvalReport) -> list[CaseResult]:
+    """The cases that a configuration could not answer; a question that the base's model refuses as well is not its fault."""
+    known = {row.case.id for row in base.rows if refused(row)}
     return [row for row in report.errors if not (refused(row) and row.case.id in known)]
 
 

@@ -97,33 +97,40 @@ def choose(finalists: Sequence[Finalist], metric: str) -> Winner:
     """The best finalist, or of those that the holdout cannot tell from it the cheapest, then the fastest, then the incumbent."""
     incumbent = finalists[0]
     usable = [
-        one
-        for one in finalists
-        if one is incumbent or (one.against and one.against.outcome != "worse" and not at_fault(one.holdout, incumbent.holdout))
+        finalist
+        for finalist in finalists
+        if finalist is incumbent
+        or (finalist.against and finalist.against.outcome != "worse" and not at_fault(finalist.holdout, incumbent.holdout))
     ]
     sign = -1.0 if incumbent.holdout.header.directions.get(metric) == "lower" else 1.0
-    best = max(usable, key=lambda one: (sign * (one.holdout.mean(metric) or 0.0), one is incumbent, -one.trial.number))
+
+    def merit(finalist: Finalist) -> float:
+        return sign * (finalist.holdout.mean(metric) or 0.0)
+
+    best = max(usable, key=lambda finalist: (merit(finalist), finalist is incumbent, -finalist.trial.number))
     tied = _tied(usable, best, incumbent, metric)
-    cheap = _least(tied, _price, SAME_PRICE)
-    fast = _least(cheap, _median_ms, SAME_TIME)
-    winner = next((one for one in fast if one is incumbent), max(fast, key=lambda one: sign * (one.holdout.mean(metric) or 0.0)))
-    return Winner(winner, _verdict(winner, incumbent, metric) + _choice(winner, best, tied, cheap))
+    cheapest = _least(tied, _usd, SAME_PRICE)
+    fastest = _least(cheapest, _median_ms, SAME_TIME)
+    winner = next((finalist for finalist in fastest if finalist is incumbent), max(fastest, key=merit))
+    return Winner(winner, _verdict(winner, incumbent, metric) + _choice(winner, best, tied, cheapest))
 
 
 def _tied(usable: Sequence[Finalist], best: Finalist, incumbent: Finalist, metric: str) -> list[Finalist]:
     """Those that the holdout cannot tell from the best; for the incumbent that is decided already, corrected for all finalists."""
     if best.against is None:
-        return [one for one in usable if one.against is None or one.against.outcome == "tie"]
-    others = [one for one in usable if one is not best and one is not incumbent]
-    held = holm([compare_metric(best.holdout, one.holdout, metric) for one in others])  # which side is better matters to no tie
-    alike = {one.trial.number for one, found in zip(others, held, strict=True) if found.outcome == "tie"}
-    return [one for one in usable if one is best or one.trial.number in alike or (one is incumbent and best.against.outcome == "tie")]
+        return [finalist for finalist in usable if finalist.against is None or finalist.against.outcome == "tie"]
+    others = [finalist for finalist in usable if finalist is not best and finalist is not incumbent]
+    # which side is better matters to no tie
+    comparisons = holm([compare_metric(best.holdout, finalist.holdout, metric) for finalist in others])
+    tied = [finalist for finalist, comparison in zip(others, comparisons, strict=True) if comparison.outcome == "tie"]
+    tied += [best, *([incumbent] if best.against.outcome == "tie" else [])]
+    return [finalist for finalist in usable if any(finalist is one for one in tied)]
 
 
-def _least(some: Sequence[Finalist], number: Callable[[Finalist], float], same: float) -> list[Finalist]:
+def _least(finalists: Sequence[Finalist], number: Callable[[Finalist], float], same: float) -> list[Finalist]:
     """Those whose number is the least, or too near to it to count as more."""
-    least = min(map(number, some))
-    return [one for one in some if number(one) <= least * (1 + same)]
+    least = min(map(number, finalists))
+    return [finalist for finalist in finalists if number(finalist) <= least * (1 + same)]
 
 
 def _verdict(winner: Finalist, incumbent: Finalist, metric: str) -> str:
@@ -142,16 +149,16 @@ def _verdict(winner: Finalist, incumbent: Finalist, metric: str) -> str:
     return first
 
 
-def _choice(winner: Finalist, best: Finalist, tied: Sequence[Finalist], cheap: Sequence[Finalist]) -> str:
+def _choice(winner: Finalist, best: Finalist, tied: Sequence[Finalist], cheapest: Sequence[Finalist]) -> str:
     """Why this one of several that are alike, where there are several."""
     if len(tied) == 1:
         return ""
-    price = f"${_price(winner):.6f} a query" if math.isfinite(_price(winner)) else "no price is known"
+    price = f"${_usd(winner):.6f} a query" if math.isfinite(_usd(winner)) else "no price is known"
     said = f" Of {len(tied)} that the holdout cannot tell apart "
-    if len(cheap) == 1:
+    if len(cheapest) == 1:
         said += f"it is the cheapest ({price})"
     else:
-        said += f"{len(cheap)} cost the least ({price}), and none of these is clearly faster (p50 {_median_ms(winner):.0f} ms)"
+        said += f"{len(cheapest)} cost the least ({price}), and none of these is clearly faster (p50 {_median_ms(winner):.0f} ms)"
     return said + ("." if winner is best or winner.against is None else f"; {best.trial.title} has the highest mean.")
 
 
@@ -159,7 +166,7 @@ def _difference(against: Comparison, metric: str) -> str:
     return f"{metric} {against.difference:+.3f} [{against.low:+.3f}, {against.high:+.3f}]"
 
 
-def _price(finalist: Finalist) -> float:
+def _usd(finalist: Finalist) -> float:
     """Dollars a query; an unknown price is never the cheapest."""
     usd = finalist.holdout.costs["usd"]
     return math.inf if usd is None else usd

@@ -242,12 +242,12 @@ def many_trials(effect: str) -> list[Trial]:
 
 def test_a_knob_that_decides_stands_out_and_one_that_does_not_is_below_chance() -> None:
     found = {one.path: one for one in importances(EXPERIMENT, many_trials("top_k"))}
-    assert found["retrieve.top_k"].told and not found["answer.prompt.version"].told
+    assert found["retrieve.top_k"].beyond_chance and not found["answer.prompt.version"].beyond_chance
     assert found["retrieve.top_k"].share > 0.8
 
 
 def test_where_nothing_matters_nothing_is_told() -> None:
-    assert not any(one.told for one in importances(EXPERIMENT, many_trials("")))
+    assert not any(one.beyond_chance for one in importances(EXPERIMENT, many_trials("")))
 
 
 def test_the_best_trials_are_the_high_ones_where_high_is_good() -> None:

@@ -10,7 +10,7 @@ from harness.golden.sets import Split, TuneSplit
 from harness.results.report import CaseError, CaseResult, EvalReport, Header
 from harness.results.score import Score
 from harness.sweep.cost.budget import Budget
-from harness.sweep.dispatcher import Dispatcher, FixedPrices
+from harness.sweep.dispatcher import Dispatcher, FixedPrices, Prices
 from harness.sweep.engines.base import ScoredBlock, StoreCounts
 from harness.sweep.experiment import Experiment
 from harness.sweep.folder import SweepFolder
@@ -100,7 +100,7 @@ def search(
     folder: Path,
     engine: RuleEngine | None = None,
     budget: Budget | None = None,
-    prices: FixedPrices | None = None,
+    prices: Prices | None = None,
     observer: SweepObserver | None = None,
 ) -> Search:
     """A search over a folder."""

@@ -97,7 +97,33 @@ def test_a_search_with_several_workers_never_spends_more_than_its_budget(budget:
     assert engine.paid > budget - workers * 5 * CASE_USD  # and it stops only when another block might not fit
 
 
-def test_the_reserve_pays_for_the_proof(tmp_path: Path) -> None:
+class DearPassages(PricedEngine):
+    """A case costs as much as its configuration's own bound."""
+
+    def _billed(self, row: CaseResult, config: RagConfig):
+        self.paid += self.case_usd(config)
+        assert row.trace is not None
+        return replace(row.trace, usage=(Usage("m", 1, 1, self.case_usd(config)),))
+
+    def case_usd(self, config: RagConfig) -> float:
+        return CASE_USD * config.retrieve.top_k
+
+    def index_usd(self, config: RagConfig) -> float:
+        return 0.0
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_each_configuration_is_reserved_at_its_own_price(workers: int, tmp_path: Path) -> None:
+    engine, limit = DearPassages(workers=workers), 12.0
+    made = search(experiment(budget_usd=limit, trials=40), tmp_path, engine, Budget(limit), engine)
+    trials = searched(made)
+    assert made.ended
+    assert limit - workers * 5 * 20 * CASE_USD < engine.paid <= limit
+    assert made.dispatcher.budget.dearest_usd == 0  # no case passed its bound
+    assert len({trial.config.retrieve.top_k for trial in trials}) > 2
+
+
+def test_what_is_kept_for_the_proof_pays_for_it(tmp_path: Path) -> None:
     asked = experiment(budget_usd=0.6, trials=20, finalists=2)
     engine = PricedEngine(workers=2)
     made = search(asked, tmp_path, engine, Budget(0.6, proof_usd=3 * 6 * CASE_USD), PRICES)

@@ -15,9 +15,11 @@ from harness.cli.sweep import SweepNarrator, words
 from harness.golden.load import load_golden
 from harness.results.report import read_report
 from harness.settings import read_settings
-from harness.sweep.cost.estimate import Estimate, total
+from harness.sweep.cost.case_cost import CasePrices
+from harness.sweep.cost.estimate import Estimate, spread, total
 from harness.sweep.cost.sweep_estimate import SweepEstimate
 from harness.sweep.experiment import Experiment, load_experiment
+from harness.sweep.folder import SweepFolder
 from harness.sweep.progress import Progress
 from harness.sweep.setup import SweepOptions, SweepSetup, open_sweep
 from harness.sweep.space.bounds import SpaceModels, dearest, sample
@@ -100,7 +102,11 @@ def test_nothing_hosted_is_asked_and_the_truth_lies_within(world: World, monkeyp
     assert 0 < spent <= found.usd.high
     traces = [trace for path in world.root.glob("reports/sweeps/*/trials/*.jsonl") for trace in read_report(path).traces]
     assert traces
-    assert max(trace.usd for trace in traces) <= found.case_usd
+    [folder] = world.root.glob("reports/sweeps/*")
+    setup = opened(world, base=with_chats(LITE, PRO))
+    prices = CasePrices(setup.experiment, setup.worker.factory, setup.golden)
+    for trial in SweepFolder(folder).finished():  # each within what was reserved for it, and that within what was quoted
+        assert max(trace.usd for trace in trial.report.traces) <= prices.case_usd(trial.config) <= found.case_usd
     held_out = counts(world)[1]
     assert found.usd.high * 3 * held_out / found.cases.high < found.proof_usd < found.case_usd * 4 * held_out
     assert said.json["estimate"]["usd"] == found.model_dump()["usd"]  # type: ignore[index]
@@ -334,6 +340,9 @@ def test_what_is_between_adds_and_multiplies_end_by_end() -> None:
     assert total([one, two]) == Estimate(low=11, likely=22, high=43)
     assert one * two == Estimate(low=10, likely=40, high=120)
     assert one * 2 == Estimate(low=2, likely=4, high=6)
+    assert spread([one, two]) == Estimate(low=1, likely=11, high=40)
+    assert (two + Estimate.exactly(5)) * Estimate.exactly(2) == Estimate(low=30, likely=50, high=90, bound=10)
+    assert "bound" not in Estimate.exactly(5).model_dump()  # what a budget goes by is no part of a quote
 
 
 def sampled(folder: Path, space: dict[str, Any], base: dict[str, Any] | None = None) -> tuple[Experiment, list[RagConfig]]:

@@ -135,7 +135,7 @@ class Budget:
         seen = [trace.usd for trace in report.traces]
         if len(self._reservations) <= 1:  # else judges may have been paid for other blocks' cases too
             seen.append(usd / len(report.rows))
-        if (most := max(seen, default=0.0)) > case_usd:
+        if (most := max(seen, default=0.0)) > case_usd * (1 + 1e-9):  # a sum may be rounded up
             self.dearest_usd = max(self.dearest_usd, most)
         return usd
 

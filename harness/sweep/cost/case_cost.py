@@ -36,11 +36,15 @@ class CasePrices:
     factory: PipelineFactory
     golden: GoldenSet
     probe: Probe = field(default_factory=Probe)
+    _case_usd: dict[str, float] = field(default_factory=dict)
     _index_tokens: dict[tuple[str, str, int], int] = field(default_factory=dict)
 
     def case_usd(self, config: RagConfig) -> float:
         """The most that one case may cost: what is reserved for it."""
-        return self.case(config).usd.bound
+        key = config.model_dump_json()
+        if key not in self._case_usd:  # asked for with each block of a trial
+            self._case_usd[key] = self.case(config).usd.bound
+        return self._case_usd[key]
 
     def case(self, config: RagConfig) -> CallCost:
         """What one case takes: its answer, its judges, its question's vector, the reranking of its candidates."""
@@ -56,8 +60,7 @@ class CasePrices:
 
     def index_usd(self, config: RagConfig, step: int = 1) -> float:
         """The most that the vectors of its index may cost, by every `step`-th document; for a local model nothing is cut."""
-        spec = config.index.chunker, config.index.context
-        key = spec[0].model_dump_json(), spec[1], step
+        key = config.index.chunker.model_dump_json(), config.index.context, step
         if not (per_token := embedding_usd(config, self.factory.settings)):
             return 0.0
         if key not in self._index_tokens:

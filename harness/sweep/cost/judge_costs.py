@@ -17,7 +17,7 @@ from serving.pipeline.types import Usage
 
 @dataclass
 class JudgeCosts:
-    """Dollars, counted until they are taken."""
+    """Dollars of judges' calls, counted until they are taken."""
 
     usd: float = 0.0
 
@@ -34,26 +34,26 @@ class JudgeCosts:
 class CountedJudge:
     """A judge whose verdicts are counted; one that was kept cost nothing."""
 
-    def __init__(self, judge: Judge, tally: JudgeCosts) -> None:
+    def __init__(self, judge: Judge, costs: JudgeCosts) -> None:
         self.name = judge.name
         self.id = judge.id
         self._judge = judge
-        self._tally = tally
+        self._costs = costs
 
     async def judge(self, task: str, values: Mapping[str, str]) -> Verdict:
         """The judge's verdict."""
         verdict = await self._judge.judge(task, values)
         for use in verdict.usage:
-            self._tally.add(use)
+            self._costs.add(use)
         return verdict
 
 
 class CallListener(BaseCallbackHandler):
     """Hears what a library asks of the judge's model."""
 
-    def __init__(self, price_model: str, tally: JudgeCosts) -> None:
+    def __init__(self, price_model: str, costs: JudgeCosts) -> None:
         self._price_model = price_model
-        self._tally = tally
+        self._costs = costs
 
     def on_llm_end(self, response: LLMResult, **kwargs: Any) -> None:
         """Count a call."""
@@ -61,16 +61,16 @@ class CallListener(BaseCallbackHandler):
             for one in generations:
                 used = getattr(getattr(one, "message", None), "usage_metadata", None)
                 if used:
-                    self._tally.usd += price(self._price_model, used["input_tokens"], used["output_tokens"]) or 0.0
+                    self._costs.usd += price(self._price_model, used["input_tokens"], used["output_tokens"]) or 0.0
 
 
-def counting_costs(tools: Tools, tally: JudgeCosts) -> Tools:
+def counting_costs(tools: Tools, costs: JudgeCosts) -> Tools:
     """The same tools, the judge's calls counted: ours one by one, since a verdict that fails half-way was paid for too, and libraries'."""
     if tools.judge is None:
         return tools
     listeners: tuple[BaseCallbackHandler, ...] = ()
     if tools.judge_model is not None:
         source = CHAT_MODELS.build(tools.judge_model, name=tools.judge_model.name, settings=tools.settings)
-        listeners = (CallListener(source.price_model, tally),)
-    judge = tools.judge.telling(tally.add) if isinstance(tools.judge, LlmJudge) else CountedJudge(tools.judge, tally)
+        listeners = (CallListener(source.price_model, costs),)
+    judge = tools.judge.telling(costs.add) if isinstance(tools.judge, LlmJudge) else CountedJudge(tools.judge, costs)
     return replace(tools, judge=judge, listeners=listeners)

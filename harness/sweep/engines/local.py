@@ -17,17 +17,17 @@ from harness.sweep.experiment import EngineChoice
 from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import TouchstoneError
 
-_plan = ""  # of a worker process: what it is told when it starts,
+_plan = ""  # of a worker process: given when it starts,
 _loop: WorkerLoop | None = None  # and what it makes of that at its first order; both live as long as the process
 
 
 class LocalEngine:
     """One worker is this process itself; more are processes of their own."""
 
-    def __init__(self, choice: EngineChoice, plan: WorkerPlan, here: Worker) -> None:
+    def __init__(self, choice: EngineChoice, plan: WorkerPlan, worker: Worker) -> None:
         self.workers = choice.workers or os.cpu_count() or 1
         self._plan = plan
-        self._here = here
+        self._worker = worker
         self._pool: ProcessPoolExecutor | None = None
         self._ends: tuple[Connection, ...] = ()  # of a pipe that nothing is sent through: workers end when it is closed
         self._building = asyncio.Lock()
@@ -38,25 +38,25 @@ class LocalEngine:
         if self.workers > 1:
             context = get_context("spawn")  # not forked: LanceDB's threads do not survive a fork
             self._ends = context.Pipe(duplex=False)
-            told = (plan_text(self._plan), self._ends[0])
-            self._pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_begin, initargs=told)
+            given = (plan_text(self._plan), self._ends[0])
+            self._pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_begin, initargs=given)
 
     async def index(self, config: RagConfig) -> StoreCounts:
         """Build an index here, one at a time."""
         async with self._building:
-            return await self._here.index(config)
+            return await self._worker.index(config)
 
     async def score(self, config: RagConfig, cases: Split) -> ScoredBlock:
         """Score some cases; the death of a worker ends the whole pool, which is replaced."""
         if self._pool is None:
-            return await self._here.score(config, cases)
+            return await self._worker.score(config, cases)
         text = score_order(config, cases)
         async with self._turn:
             pool = self._pool
             try:
-                with _unheard():
-                    said = asyncio.get_running_loop().run_in_executor(pool, _carry_out, text)
-                return read_scored(await said)
+                with _ctrl_c_blocked():
+                    reply = asyncio.get_running_loop().run_in_executor(pool, _carry_out, text)
+                return read_scored(await reply)
             except BrokenProcessPool:
                 if pool is self._pool:  # the first to notice makes a new one
                     await self.stop()
@@ -74,7 +74,7 @@ class LocalEngine:
 
 
 @contextmanager
-def _unheard() -> Iterator[None]:
+def _ctrl_c_blocked() -> Iterator[None]:
     """Processes begun in this block never hear Ctrl-C: it is the driver's to hear, who ends them."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

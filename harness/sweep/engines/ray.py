@@ -39,8 +39,8 @@ STORE_BYTES = 100_000_000  # Ray's own object store: orders and answers are smal
 class RayEngine:
     """Workers are actors, one core each; one that dies is replaced."""
 
-    def __init__(self, choice: EngineChoice, plan: WorkerPlan, here: Worker) -> None:
-        settings = here.factory.settings
+    def __init__(self, choice: EngineChoice, plan: WorkerPlan, worker: Worker) -> None:
+        settings = worker.factory.settings
         self._address = choice.address or (settings.ray_address if isinstance(settings, HarnessSettings) else "")
         self.workers = choice.workers or os.cpu_count() or 1
         self._wanted = choice.workers
@@ -138,7 +138,7 @@ class RayEngine:
         try:
             if isinstance(worker, RayError):  # one that was asked for and did not come
                 raise worker
-            said = str(await worker.run.remote(text))
+            reply = str(await worker.run.remote(text))
         except RayTaskError:  # a mistake of ours, with its trace
             raise
         except RayActorError:
@@ -148,7 +148,7 @@ class RayEngine:
         except RayError as error:
             raise InfrastructureError(f"{self._where} failed: {str(error).splitlines()[0]}") from error
         self._idle.put_nowait(worker)
-        return said
+        return reply
 
     def _dismiss(self, worker: Any) -> None:
         self._workers.discard(worker)
