@@ -10,6 +10,7 @@ from harness.evaluation.subjects import load_subject, subject_of
 from harness.results.report import EvalReport, read_report
 from harness.settings import HarnessSettings, without_password
 from harness.sweep.folder import STATE, SweepFolder, latest
+from serving.pipeline.artefacts import Artefacts, BundledArtefacts
 from serving.pipeline.config import RagConfig, load_config
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.packages import is_import_path
@@ -44,6 +45,7 @@ class NamedConfig:
     prompts: PromptLibrary
     release: str = ""  # its digest, when it is one
     evidence: str | None = None  # that a channel names
+    artefacts: Artefacts | None = None  # that a release carries
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,9 @@ def resolve_word(word: str, settings: HarnessSettings) -> Resolved:
 def release_config(digest: str, settings: HarnessSettings, how: str = "", evidence: str | None = None) -> NamedConfig:
     """The configuration of a release, by its whole digest."""
     release = load_release(open_releases(settings.releases, settings), digest, evidence=evidence)
-    return NamedConfig(f"release {digest}{how}", release.config, release.prompts, digest, evidence)
+    return NamedConfig(
+        f"release {digest}{how}", release.config, release.prompts, digest, evidence, BundledArtefacts(release.artefacts, release.place)
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from harness.settings import HarnessSettings
 from harness.stage_store.base import StageStore
 from harness.stage_store.embed import cached_embeddings
 from harness.stage_store.open import open_stage_store
+from serving.pipeline.artefacts import Artefacts
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.index.corpus import Corpus, load_corpus
 from serving.pipeline.prompts import PromptLibrary
@@ -34,9 +35,9 @@ class EvaluationContext:
         """An evaluator by these metrics; `part` where its reports are put together to a larger one."""
         return Evaluator(metrics, concurrency, tools=self.tools, stages=self.stage_store, part=part)
 
-    def with_prompts(self, prompts: PromptLibrary) -> "EvaluationContext":
-        """The same with the prompts of a release."""
-        return replace(self, prompts=prompts, factory=replace(self.factory, prompts=prompts))
+    def with_release(self, prompts: PromptLibrary, artefacts: Artefacts | None) -> "EvaluationContext":
+        """The same with the prompts and artefacts that a release carries."""
+        return replace(self, prompts=prompts, factory=replace(self.factory, prompts=prompts, artefacts=artefacts))
 
 
 def open_context(

@@ -15,6 +15,7 @@ from harness.stage_store.embed import cached_embeddings
 from harness.stage_store.endpoint import endpoints_of
 from harness.stage_store.retrieve import CachedRetriever
 from harness.stage_store.search import CachedSearches
+from serving.pipeline.artefacts import Artefacts
 from serving.pipeline.build import build_pipeline, config_digest
 from serving.pipeline.config import RagConfig
 from serving.pipeline.digest import digest_of
@@ -40,6 +41,7 @@ class PipelineFactory:
     building: Building | None = None
     stages: StageStore | None = None  # where stage outputs are kept; none: everything is computed each time
     replay_only: bool = False  # hosted models answer from there or not at all
+    artefacts: Artefacts | None = None  # that a release carries; none: those kept at home
     _open: dict[str, OpenIndex] = field(default_factory=dict)
     _chunks: CachedChunks | None = None
     _chats: dict[str, ConnectedChat] = field(default_factory=dict)
@@ -66,11 +68,12 @@ class PipelineFactory:
         """A pipeline that answers by this configuration."""
         index, stages = await self.index(config), self.stages
         if stages is None:
-            return build_pipeline(config, index, self.prompts, self.settings)
+            return build_pipeline(config, index, self.prompts, self.settings, artefacts=self.artefacts)
 
         self._chunks = chunks = self._chunks or CachedChunks(stages)
         searched = replace(index, store=CachedSearches(index.store, stages, chunks, index.digest, exact=_exact(index)))
-        pipeline = build_pipeline(config, searched, self.prompts, self.settings, connect=partial(self._chat, stages))
+        chat = partial(self._chat, stages)
+        pipeline = build_pipeline(config, searched, self.prompts, self.settings, connect=chat, artefacts=self.artefacts)
         asked = (config.index.embedder.name, config.retrieve.reranker.name)
         places = [place for name in asked for place in endpoints_of(name, self.settings)]
         digest = "|".join([config.digest("retrieve", corpus=self.corpus.digest), *places])

@@ -62,7 +62,7 @@ async def score(
     if isinstance(found, NamedApp):
         return await evaluator.run(PlacedSubject(found.subject, context.corpus), split, progress)
     named = config_of(found, context.settings)
-    factory = context.with_prompts(named.prompts).factory if named.release else context.factory
+    factory = context.with_release(named.prompts, named.artefacts).factory if named.release else context.factory
     return await factory.evaluate(named.config, split, evaluator, progress)
 
 

@@ -40,7 +40,7 @@ async def hold(on: GateContext, found: Resolved, contexts: OpenContexts, champio
         return await judge_recorded(on, found.report, found.path if found.path.name else Path(found.label) / CASES, champion=champion)
     named = config_of(found, contexts.settings)
     if named.release:
-        on = GateContext(on.gate, on.golden, on.context.with_prompts(named.prompts))
+        on = GateContext(on.gate, on.golden, on.context.with_release(named.prompts, named.artefacts))
     return await run_gate(on, named.config, champion=champion, progress=lambda done, total: contexts.progress("cases", done, total))
 
 
