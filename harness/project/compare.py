@@ -19,7 +19,7 @@ from serving.pipeline.errors import ConfigError, InfrastructureError
 
 
 @dataclass(frozen=True, slots=True)
-class Questions:
+class ComparedCases:
     """On which cases two sides are compared; empty and `None` where an evaluation at hand decides it."""
 
     golden: str = ""
@@ -28,7 +28,12 @@ class Questions:
 
 
 async def compare(
-    sides: tuple[Resolved, Resolved], asked: Questions, default_golden: str, contexts: OpenContexts, options: EvaluationOptions, name: str
+    sides: tuple[Resolved, Resolved],
+    asked: ComparedCases,
+    default_golden: str,
+    contexts: OpenContexts,
+    options: EvaluationOptions,
+    name: str,
 ) -> ReportComparison:
     """Compare two sides, and write `reports/compare/<name>/` where there is a name."""
     settings = contexts.settings
@@ -56,7 +61,7 @@ async def compare(
     return found
 
 
-def _refuse_other(side: RecordedRun, asked: Questions) -> None:
+def _refuse_other(side: RecordedRun, asked: ComparedCases) -> None:
     """A `ConfigError` when an evaluation was made on other questions than those asked for."""
     head = side.report.header
     if asked.golden and asked.golden not in (head.golden, head.golden.split("/")[0]):
@@ -66,7 +71,7 @@ def _refuse_other(side: RecordedRun, asked: Questions) -> None:
 
 
 def _cases(
-    run: RecordedRun | None, asked: Questions, default_golden: str, settings: HarnessSettings, title: str
+    run: RecordedRun | None, asked: ComparedCases, default_golden: str, settings: HarnessSettings, title: str
 ) -> tuple[GoldenSet, Split]:
     """The golden set and its cases: those of the evaluation where there is one, else those asked for."""
     head = run.report.header if run else None

@@ -14,8 +14,6 @@ from harness.resolve import CASES, NamedApp, RecordedRun, Resolved, config_of
 from harness.results.report import EvalReport
 from serving.pipeline.errors import ConfigError, DataError
 
-GATES = Path("experiments/gates")
-
 
 @dataclass(frozen=True, slots=True)
 class RecordedChampion:
@@ -79,7 +77,7 @@ def champions(gates: Sequence[Gate], contexts: OpenContexts) -> list[RecordedCha
     return found
 
 
-def load_gates(files: Sequence[Path] | None, folder: Path = GATES) -> list[Gate]:
+def load_gates(files: Sequence[Path], folder: Path) -> list[Gate]:
     """Gates by their files; by default every one of a folder."""
     paths = list(files or sorted(folder.glob("*.yaml")))
     if not paths:

@@ -19,7 +19,7 @@ from harness.project import sweep as sweeping
 from harness.project.evaluate import EvaluationOptions, SplitName, unused
 from harness.project.opened import ContextChoice, OpenContexts, Progress
 from harness.promotion.candidate import read_candidate
-from harness.promotion.decisions import find_decisions, read_decision, required_gates
+from harness.promotion.decisions import GATES, find_decisions, read_decision, required_gates
 from harness.promotion.promote import Promotion, promote
 from harness.resolve import NamedConfig, config_of, resolve
 from harness.results.report import EvalReport
@@ -56,15 +56,17 @@ class Project:
     always is its folder.
     """
 
-    def __init__(self, settings: HarnessSettings, progress: Progress = silent) -> None:
+    def __init__(self, settings: HarnessSettings, progress: Progress = silent, folder: Path = Path()) -> None:
         self.settings = settings
         self.progress = progress
+        self.folder = folder  # below which experiments/gates are looked for
         self._contexts = OpenContexts(settings, progress)
 
     @classmethod
     def open(cls, folder: str | Path | None = None, *, progress: Progress = silent, **settings: Any) -> "Project":
         """The project in a folder (default: this one), with its `.env` file; settings given here come before the environment's."""
-        return cls(read_settings(None if folder is None else Path(folder).absolute(), **settings), progress)
+        place = None if folder is None else Path(folder).absolute()
+        return cls(read_settings(place, **settings), progress, place or Path())
 
     def __repr__(self) -> str:
         known = ", ".join(golden_sets(self.settings.datasets)) or "no golden set"
@@ -158,7 +160,7 @@ class Project:
         """Hold B against A on the same questions; both may also be evaluations made before, as reports or by a run's name."""
         sides = (resolve(a, self.settings), resolve(b, self.settings))
         options = EvaluationOptions(tuple(metrics), judge, concurrency, store, replay_only)
-        asked = comparing.Questions(golden, split, cases)
+        asked = comparing.ComparedCases(golden, split, cases)
         return await comparing.compare(sides, asked, DEFAULT_GOLDEN, self._contexts, options, name)
 
     async def gate(
@@ -182,12 +184,12 @@ class Project:
 
     async def record_champion(self, what: object = None, gates: Sequence[str | Path] = ()) -> list[holding.RecordedChampion]:
         """Record what ships today, so that gates hold candidates against it; by default for all of experiments/gates."""
-        chosen = holding.load_gates([Path(gate) for gate in gates])
+        chosen = holding.load_gates([Path(gate) for gate in gates], self.folder / GATES)
         return await holding.record_champions(chosen, resolve(what, self.settings), self._contexts)
 
     def champions(self, gates: Sequence[str | Path] = ()) -> list[holding.RecordedChampion]:
         """The champion of each gate's cases."""
-        return holding.champions(holding.load_gates([Path(gate) for gate in gates]), self._contexts)
+        return holding.champions(holding.load_gates([Path(gate) for gate in gates], self.folder / GATES), self._contexts)
 
     async def estimate(
         self, experiment: str | Path | Mapping[str, Any] | Experiment, *, store: bool = True, replay_only: bool = False

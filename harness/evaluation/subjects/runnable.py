@@ -24,7 +24,7 @@ KEYS = ("question", "input", "query")
 
 @dataclass(frozen=True)
 class RunnableSubject:
-    """A chain, an agent's graph or a chat model. It is given the question as text, or under `input_key` where it takes a mapping."""
+    """A chain, a graph or a chat model. It is given the question as text, or under `input_key` where it takes a mapping."""
 
     runnable: Runnable[Any, Any]
     name: str = ""
