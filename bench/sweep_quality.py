@@ -29,12 +29,10 @@ import numpy as np
 from _bench import machine, machine_line, table, write_report
 from scipy import stats
 
-from harness.evaluation.context import open_corpus, open_factory, open_tools
-from harness.evaluation.evaluator import Evaluator
+from harness.evaluation.context import open_context
 from harness.golden.load import load_golden
 from harness.golden.sets import Split
 from harness.settings import HarnessSettings, read_settings
-from harness.stage_store.open import open_stage_store
 from harness.stats import compare, minimum_detectable
 from harness.sweep.experiment import Experiment
 from harness.sweep.optimizer.optimizer import ATTEMPTS, Optimizer, Suggestion
@@ -126,9 +124,8 @@ async def fill(path: Path, grid_of: Grid, golden_name: str, settings: HarnessSet
     golden = load_golden(settings.datasets, golden_name)
     asked = grid_of.experiment(golden_name)
     splits: list[Split] = [golden.tune().head(grid_of.cases), golden.holdout(why="bench", ledger=path.with_suffix(".looks"))]
-    stages = open_stage_store(settings)
-    factory = open_factory(open_corpus(golden.card.corpus, settings), settings, stages)
-    evaluator = Evaluator((grid_of.metric,), concurrency=2, tools=open_tools("", settings, stages), stages=stages)
+    context = open_context(golden.card.corpus, settings)
+    factory, evaluator = context.factory, context.evaluator((grid_of.metric,), concurrency=2)
     known = {key(row["values"]) for row in lines(path)}
     points = sorted(grid(asked), key=lambda values: [str(values.get(name)) for name in grid_of.space])  # neighbours share an index
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -24,7 +24,7 @@ from typing import Any
 
 from _bench import machine, machine_line, table, write_report
 
-from harness.evaluation.context import open_corpus, open_factory, open_tools
+from harness.evaluation.context import open_corpus, open_tools
 from harness.evaluation.evaluator import Evaluator
 from harness.evaluation.factory import PipelineFactory
 from harness.golden.sets import Split
@@ -40,6 +40,7 @@ from harness.sweep.trial import Trial
 from harness.tracking.memory import MemoryRun
 from serving.pipeline.config import RagConfig
 from serving.pipeline.models.connect import connect_embeddings
+from serving.pipeline.prompts import PromptLibrary
 from serving.pipeline.registry import Spec
 
 NAME = "reuse"
@@ -118,7 +119,7 @@ class Afresh:
         shutil.rmtree(f"{self._folder.name}/{self._count}", ignore_errors=True)
         self._count += 1
         settings = self._places.model_copy(update={"indexes": f"{self._folder.name}/{self._count}"})
-        self._shop = open_factory(self._corpus, settings, None)
+        self._shop = PipelineFactory(settings, self._corpus, PromptLibrary(settings.prompts))
         await self._shop.index(config)
         return {}
 

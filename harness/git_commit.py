@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("harness", "serving")
+PACKAGES = ("harness", "serving", "touchstone")
 
 
 @cache  # git is asked once per process: what runs does not change

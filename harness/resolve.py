@@ -1,14 +1,19 @@
-"""What a word on the command line means: an evaluation, a sweep, a configuration, a release."""
+"""What a word (or an object) names: an evaluation, a sweep, a configuration, a release, an app of the user's."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from harness.evaluation.subject import Subject
+from harness.evaluation.subjects import load_subject, subject_of
 from harness.results.report import EvalReport, read_report
-from harness.settings import HarnessSettings
+from harness.settings import HarnessSettings, without_password
 from harness.sweep.folder import STATE, SweepFolder, latest
+from serving.pipeline.artefacts import Artefacts, BundledArtefacts
 from serving.pipeline.config import RagConfig, load_config
 from serving.pipeline.errors import ConfigError
+from serving.pipeline.packages import is_import_path
 from serving.pipeline.prompts import PromptLibrary
 from serving.pipeline.registry import near
 from serving.release.bundle import load_release, open_releases, releases
@@ -18,6 +23,7 @@ CASES = "cases.jsonl"
 LATEST = "latest"
 CHANNEL = "channel:"
 KINDS = "a configuration file (.yaml), a run's name, folder or .jsonl file, a release's digest, channel:<name>, or default"
+ADDRESS = ("http://", "https://")
 SHORTEST = 4  # characters of a digest that name a release
 
 
@@ -27,6 +33,7 @@ class RecordedRun:
 
     label: str
     report: EvalReport
+    path: Path = Path()  # of its file
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,30 +44,77 @@ class NamedConfig:
     config: RagConfig
     prompts: PromptLibrary
     release: str = ""  # its digest, when it is one
+    evidence: str | None = None  # that a channel names
+    artefacts: Artefacts | None = None  # that a release carries
 
 
-def resolve(word: str, settings: HarnessSettings) -> RecordedRun | NamedConfig:
+@dataclass(frozen=True, slots=True)
+class NamedApp:
+    """An app of the user's, to evaluate beside configurations."""
+
+    label: str
+    subject: Subject
+
+
+Resolved = RecordedRun | NamedConfig | NamedApp
+
+
+def resolve(what: object, settings: HarnessSettings) -> Resolved:
+    """What a word or an object names: none is the default configuration, a mapping is one, a callable is an app."""
+    match what:
+        case RecordedRun() | NamedConfig() | NamedApp():
+            return what
+        case None:
+            return resolve_word("default", settings)
+        case str():
+            return resolve_word(what, settings)
+        case Path():
+            return resolve_word(str(what), settings)
+        case RagConfig():
+            return NamedConfig("the given configuration", what.complete(), PromptLibrary(settings.prompts))
+        case Mapping():
+            return NamedConfig("the given configuration", RagConfig.parse(what), PromptLibrary(settings.prompts))
+        case EvalReport():
+            head = what.header
+            return RecordedRun(head.app or f"configuration {head.config_digest}", what)
+    subject = subject_of(what)
+    return NamedApp(subject.identity.name, subject)
+
+
+def config_of(found: Resolved, settings: HarnessSettings) -> NamedConfig:
+    """The configuration that something names: that of a recorded evaluation is the one it evaluated."""
+    if isinstance(found, NamedConfig):
+        return found
+    if isinstance(found, NamedApp) or found.report.header.app:
+        raise ConfigError(f"{found.label} is an app of yours, not a configuration. Write {KINDS}.")
+    config = RagConfig.parse(found.report.header.config, source=found.label)
+    return NamedConfig(f"the configuration of {found.label}", config, PromptLibrary(settings.prompts))
+
+
+def resolve_word(word: str, settings: HarnessSettings) -> Resolved:
     """What a word names, a file before a run and a run before a release; or a `ConfigError` that lists what it could."""
     if word == "default":
         return NamedConfig("the default configuration", RagConfig.parse({}), PromptLibrary(settings.prompts))
     if word.startswith(CHANNEL):
         channel = read_channel(open_releases(settings.releases, settings), word.removeprefix(CHANNEL))
-        return _release(channel.stable, settings, f" ({word})")
+        return release_config(channel.stable, settings, f" ({word})", channel.evidence)
+    if word.startswith(ADDRESS) or is_import_path(word):
+        return NamedApp(without_password(word), load_subject(word))
     path = Path(word)
     if path.is_file():
         if path.suffix in (".yaml", ".yml"):
             return NamedConfig(word, load_config(path), PromptLibrary(settings.prompts))
-        return RecordedRun(word, read_report(path))
+        return RecordedRun(word, read_report(path), path)
     runs = settings.reports / "runs"
     for folder in (path, runs / word):
         if (folder / CASES).is_file():
-            return RecordedRun(folder.name if folder.parent == runs else word, read_report(folder / CASES))
+            return RecordedRun(folder.name if folder.parent == runs else word, read_report(folder / CASES), folder / CASES)
     known = releases(open_releases(settings.releases, settings))
     found = [digest for digest in known if len(word) >= SHORTEST and digest.startswith(word)]
     if len(found) > 1:
         raise ConfigError(f"{word!r} begins {len(found)} releases: {', '.join(found)}. Write more of the digest.")
     if found:
-        return _release(found[0], settings)
+        return release_config(found[0], settings)
     names = sorted(folder.parent.name for folder in runs.glob(f"*/{CASES}"))
     raise ConfigError(
         f"{word!r} names nothing to compare.{near(word, [*names, *known, 'default'])} Write {KINDS}. "
@@ -68,9 +122,12 @@ def resolve(word: str, settings: HarnessSettings) -> RecordedRun | NamedConfig:
     )
 
 
-def _release(digest: str, settings: HarnessSettings, how: str = "") -> NamedConfig:
-    release = load_release(open_releases(settings.releases, settings), digest)
-    return NamedConfig(f"release {digest}{how}", release.config, release.prompts, digest)
+def release_config(digest: str, settings: HarnessSettings, how: str = "", evidence: str | None = None) -> NamedConfig:
+    """The configuration of a release, by its whole digest."""
+    release = load_release(open_releases(settings.releases, settings), digest, evidence=evidence)
+    return NamedConfig(
+        f"release {digest}{how}", release.config, release.prompts, digest, evidence, BundledArtefacts(release.artefacts, release.place)
+    )
 
 
 @dataclass(frozen=True, slots=True)

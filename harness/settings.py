@@ -3,14 +3,18 @@
 import getpass
 import re
 from pathlib import Path
+from typing import Any
 
 from pydantic import AliasChoices, Field, ValidationError
 
 from serving.pipeline.digest import digest_text
 from serving.pipeline.errors import ConfigError
-from serving.pipeline.registry import explain
+from serving.pipeline.registry import explain, near
 from serving.pipeline.settings import PipelineSettings
 from serving.storage.place import is_remote
+
+DEFAULT_CORPUS = "techcorp"  # what is meant where none is named
+DEFAULT_GOLDEN = "techcorp/v1"
 
 
 class HarnessSettings(PipelineSettings):
@@ -88,9 +92,37 @@ def without_password(text: str) -> str:
     return re.sub(r"(://[^/@:\s]*):[^/@\s]*@", r"\1:***@", text)
 
 
-def read_settings() -> HarnessSettings:
-    """The settings, from the environment."""
+def read_settings(folder: Path | None = None, **changes: Any) -> HarnessSettings:
+    """The settings as the command line has them when it is run in a folder (default: this one); `changes` come before the environment."""
+    fields = HarnessSettings.model_fields
+    for name in changes:
+        if name not in fields:
+            raise ConfigError(f"No setting {name!r}.{near(name, list(fields))} See them all: touchstone config settings")
+    given = {_variable(name): value for name, value in changes.items()}
     try:
-        return HarnessSettings()
+        found = HarnessSettings(**given) if folder is None else HarnessSettings(_env_file=folder / ".env", **given)
     except ValidationError as error:
-        raise ConfigError(explain(error, "settings (TOUCHSTONE_*)", list(HarnessSettings.model_fields))) from None
+        raise ConfigError(explain(error, "settings (TOUCHSTONE_*)", list(fields))) from None
+    return found if folder is None else found.model_copy(update=_below(folder, found))
+
+
+def _variable(name: str) -> str:
+    """The name that pydantic takes a setting by."""
+    alias = HarnessSettings.model_fields[name].validation_alias
+    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else str(alias or name)
+
+
+def _below(folder: Path, settings: HarnessSettings) -> dict[str, Any]:
+    """Every relative place below a folder."""
+    values = {name: getattr(settings, name) for name in type(settings).model_fields}
+    places: dict[str, Any] = {name: folder / value for name, value in values.items() if isinstance(value, Path)}
+    for name in ("indexes", "stages", "releases"):
+        if values[name] and not is_remote(values[name]):
+            places[name] = str(folder / values[name])
+    return places
+
+
+def otherwise(settings: HarnessSettings) -> dict[str, Any]:
+    """What differs in these settings from those of the environment, as plain data: what a process that reads it has to be told."""
+    here, now = read_settings().model_dump(mode="json"), settings.model_dump(mode="json")
+    return {name: value for name, value in now.items() if here[name] != value}

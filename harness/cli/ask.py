@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import DEFAULT_CORPUS, AsJson, ConfigFile, CorpusName, Set, print_json, read_config, read_corpus, read_prompts
+from harness.cli.options import DEFAULT_CORPUS, AsJson, ConfigFile, CorpusName, Set, print_json, read_config
 from harness.cli.progress import progress_line
 from harness.settings import read_settings
 from serving.pipeline.codec import Codec
@@ -31,6 +31,8 @@ def ask(
     as_json: AsJson = False,
 ) -> None:
     """Answer one question and show its citations, route, cost and time."""
+    from harness.project import Project
+
     try:
         question.encode()
     except UnicodeEncodeError:
@@ -38,7 +40,13 @@ def ask(
     asker = Principal(id="command-line", tenant=tenant, groups=frozenset(group or ()))
     query = Query(question, asker, tuple(domain or ()), dict(_pair(one) for one in where or ()))
     live = sys.stdout.isatty() and not as_json
-    trace = asyncio.run(_answer(query, config, change, corpus, channel, live=live))
+    emit = (lambda piece: typer.echo(piece, nl=False)) if live else None
+    what = f"channel:{channel}" if channel else read_config(config, change)
+    with progress_line() as line:
+        project = Project(read_settings(), line.update)
+        if not channel:
+            asyncio.run(project.index(what, corpus=corpus))
+    trace = asyncio.run(project.ask(query, what, corpus=corpus, emit=emit))
     if as_json:
         print_json(Codec(Trace).dump(trace))
         return
@@ -53,33 +61,6 @@ def _pair(text: str) -> tuple[str, str]:
     if not equals or not key:
         raise ConfigError(f"--where {text!r}: write KEY=VALUE, for example status=current.")
     return key, value
-
-
-async def _answer(query: Query, config_file: object, changes: object, corpus: str, channel: str, *, live: bool) -> Trace:
-    from harness.evaluation.factory import PipelineFactory
-    from serving.pipeline.artefacts import BundledArtefacts
-    from serving.pipeline.build import build_pipeline
-    from serving.pipeline.index.build import open_index
-
-    settings = read_settings()
-    emit = (lambda piece: typer.echo(piece, nl=False)) if live else None
-    if channel:
-        from serving.release.bundle import load_release, open_releases
-        from serving.release.channel import read_channel
-
-        releases = open_releases(settings.releases, settings)
-        pointed = read_channel(releases, channel)
-        release = load_release(releases, pointed.stable, evidence=pointed.evidence)
-        index = await open_index(release.config, release.index.corpus_digest, settings=settings)
-        carried = BundledArtefacts(release.artefacts, release.place)
-        pipeline = build_pipeline(release.config, index, release.prompts, settings, release_digest=release.digest, artefacts=carried)
-        return await pipeline.answer(query, emit=emit)
-    with progress_line() as line:
-        factory = PipelineFactory(
-            settings, read_corpus(corpus, settings), read_prompts(settings), lambda done, total: line.update("indexing", done, total)
-        )
-        pipeline = await factory.pipeline(read_config(config_file, changes))  # type: ignore[arg-type]
-    return await pipeline.answer(query, emit=emit)
 
 
 def _show(trace: Trace) -> None:

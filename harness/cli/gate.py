@@ -10,19 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.options import AsJson, ConfigFile, ReplayOnly, Set, UseStore, print_json, read_config, read_corpus
+from harness.cli.options import AsJson, ConfigFile, ReplayOnly, Set, UseStore, print_json, read_config
 from harness.cli.progress import progress_line
-from harness.evaluation.context import open_factory, open_tools
 from harness.settings import HarnessSettings, read_settings
-from harness.stage_store.open import open_stage_store
 from serving.pipeline.errors import ConfigError, TouchstoneError, UserError
 
 if TYPE_CHECKING:
-    from harness.cli.progress import ProgressLine
     from harness.gate.decision import Decision
-    from harness.gate.gate import Gate
-    from harness.gate.run_gate import GateContext, GateResult
-    from serving.pipeline.config import RagConfig
+    from harness.gate.run_gate import GateResult
+    from harness.resolve import RecordedRun
 
 PULL_REQUEST = Path("experiments/gates/pull_request.yaml")
 
@@ -44,6 +40,7 @@ def gate(
     from harness.gate.decide import undecided
     from harness.gate.gate import load_gate
     from harness.gate.run_gate import reproducible
+    from harness.project import Project
 
     if run and (config or change):
         raise ConfigError("--run judges the configuration that was evaluated; leave --config and --set out.")
@@ -53,41 +50,26 @@ def gate(
     files = (out, junit, markdown)
     try:
         with progress_line(quiet=as_json) as line:
-            on = gate_context(chosen, settings, line, store=store, replay_only=replay_only)
-            held = asyncio.run(_hold(on, line, read_config(config, change), run, champion))
+            project = Project(settings, line.update)
+            what = judged(run) if run else read_config(config, change)
+            held = asyncio.run(project.gate(chosen, what, champion=champion, store=store, replay_only=replay_only))
     except (TouchstoneError, OSError) as error:
         if not isinstance(error, UserError):
             _tell(undecided(chosen, str(error), reproduce=command), None, settings, files, as_json=as_json)
         raise
     held = reproducible(held, command)
     _tell(held.decision, held, settings, files, as_json=as_json)
-    if on.factory.stages is not None and not as_json:
-        typer.echo(f"kept from before: {on.factory.stages.counts.words()}")
+    if (counts := project.counts) is not None and not as_json:
+        typer.echo(f"kept from before: {counts.words()}")
     raise typer.Exit(held.decision.exit_code)
 
 
-def gate_context(
-    chosen: "Gate", settings: HarnessSettings, line: "ProgressLine | None" = None, *, store: bool = True, replay_only: bool = False
-) -> "GateContext":
-    """What a gate is held on: golden set, documents, prompts, and the judge that the gate names."""
-    from harness.gate.run_gate import GateContext
-    from harness.golden.load import load_golden
-
-    golden = load_golden(settings.datasets, chosen.golden)
-    stages = open_stage_store(settings, on=store)
-    building = (lambda done, total: line.update("indexing", done, total)) if line else None
-    corpus = read_corpus(golden.card.corpus, settings)
-    factory = open_factory(corpus, settings, stages, building, replay_only=replay_only)
-    return GateContext(chosen, golden, factory, settings, open_tools(chosen.judge, settings, stages, replay_only=replay_only))
-
-
-async def _hold(on: "GateContext", line: "ProgressLine", config: "RagConfig", run: Path | None, champion: Path | None) -> "GateResult":
-    from harness.gate.run_gate import judge_recorded, run_gate
+def judged(run: Path) -> "RecordedRun":
+    """An evaluation's file as what is judged."""
+    from harness.resolve import RecordedRun
     from harness.results.report import read_report
 
-    if run:
-        return await judge_recorded(on, read_report(run), run, champion=champion)
-    return await run_gate(on, config, champion=champion, progress=lambda done, total: line.update("cases", done, total))
+    return RecordedRun(str(run), read_report(run), run)
 
 
 def _tell(

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from harness.cli.options import DEFAULT_CORPUS, AsJson, ConfigFile, CorpusName, Set, print_json, read_config, read_corpus, read_prompts
+from harness.cli.options import DEFAULT_CORPUS, AsJson, ConfigFile, CorpusName, Set, print_json, read_config
 from harness.cli.progress import progress_line
 from harness.settings import read_settings
 
@@ -11,14 +11,13 @@ def index(config: ConfigFile = None, change: Set = None, corpus: CorpusName = DE
     """Build the index of a configuration, or find it there."""
     import typer
 
-    from harness.evaluation.factory import PipelineFactory
+    from harness.project import Project
 
-    settings = read_settings()
-    documents = read_corpus(corpus, settings)
-    chosen = read_config(config, change)
+    settings, chosen = read_settings(), read_config(config, change)
     with progress_line(quiet=as_json) as line:
-        factory = PipelineFactory(settings, documents, read_prompts(settings), lambda done, total: line.update("indexing", done, total))
-        manifest = asyncio.run(factory.index(chosen)).manifest
+        project = Project(settings, line.update)
+        documents = project.corpus(corpus)
+        manifest = asyncio.run(project.index(chosen, corpus=corpus))
     if as_json:
         print_json(manifest.model_dump(mode="json") | {"skipped": [skipped.path for skipped in documents.skipped]})
         return

@@ -11,14 +11,13 @@ import typer
 import yaml
 
 from harness.evaluation.context import open_corpus
-from harness.settings import HarnessSettings
+from harness.settings import DEFAULT_CORPUS, DEFAULT_GOLDEN, HarnessSettings
 from serving.pipeline.config import RagConfig, load_config
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.index.corpus import Corpus
 from serving.pipeline.prompts import PromptLibrary
 
-DEFAULT_CORPUS = "techcorp"
-DEFAULT_GOLDEN = "techcorp/v1"
+__all__ = ["DEFAULT_CORPUS", "DEFAULT_GOLDEN"]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", "-c", help="A configuration file; default: every default.")]

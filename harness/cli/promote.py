@@ -6,9 +6,8 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import DEFAULT_CORPUS, AsJson, CorpusName, print_json, read_corpus, read_prompts
+from harness.cli.options import DEFAULT_CORPUS, AsJson, CorpusName, print_json
 from harness.settings import read_settings
-from serving.pipeline.errors import ConfigError
 
 
 def promote(
@@ -26,30 +25,13 @@ def promote(
     as_json: AsJson = False,
 ) -> None:
     """Write the release of a configuration that passed its gate, add its evidence, and point a channel at both."""
-    from harness.evaluation.factory import PipelineFactory
-    from harness.git_commit import ROOT, commit
+    from harness.project import Project
     from harness.promotion.candidate import read_candidate
-    from harness.promotion.decisions import find_decisions, read_decision, required_gates
-    from harness.promotion.promote import promote as ship
-    from serving.release.bundle import open_releases
-    from serving.release.evidence import ForcedPromotion
 
-    if why and not force:
-        raise ConfigError("--why says why a promotion is forced: write --force too, or leave it out.")
     settings = read_settings()
-    chosen = read_candidate(candidate, corpus, settings.reports)
+    source = read_candidate(candidate, corpus, settings.reports).source
     done = asyncio.run(
-        ship(
-            chosen,
-            factory=PipelineFactory(settings, read_corpus(chosen.corpus, settings), read_prompts(settings)),
-            storage=open_releases(settings.releases, settings),
-            channel=channel,
-            gates=required_gates(channel, gate, settings),
-            decisions=[read_decision(decision)] if decision else find_decisions(settings.reports),
-            forced=ForcedPromotion(who=settings.promoter, why=why) if force else None,
-            who=settings.promoter,
-            git_commit=commit(ROOT),
-        )
+        Project(settings).promote(candidate, channel=channel, gate=gate, decision=decision, corpus=corpus, force=force, why=why)
     )
     pointed, proof = done.channel, done.evidence
     if as_json:
@@ -62,7 +44,7 @@ def promote(
             }
         )
         return
-    typer.echo(f"release  {done.release.digest} from {chosen.source}")
+    typer.echo(f"release  {done.release.digest} from {source}")
     if proof.verdict:
         typer.echo(f"  {proof.verdict.reason}")
     said = f"gate {proof.decision.gate} of {proof.decision.decided_at}: {proof.decision.message}" if proof.decision else "no passed gate"

@@ -4,7 +4,7 @@ import asyncio
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -41,26 +41,24 @@ def sweep(
 ) -> None:
     """Search on the tune split, prove the best on the holdout."""
     from harness.cli.price import agree, show_estimate
+    from harness.project import Project
+    from harness.project.sweep import earlier_sweep, experiment_with
     from harness.sweep.cost.budget import SpendingFile
     from harness.sweep.experiment import load_experiment
-    from harness.sweep.folder import SweepFolder, experiment_of, latest, new_folder
-    from harness.sweep.setup import SweepOptions, open_sweep
+    from harness.sweep.folder import experiment_of, new_folder
     from harness.sweep.winner import WINNER
 
     settings = read_settings()
-    earlier: SweepFolder | None = None
-    if resume or folder:
-        earlier = SweepFolder(folder) if folder else latest(settings.reports, load_experiment(experiment).name if experiment else "")
-        asked = experiment_of(earlier.record())
-    elif experiment is None:
+    earlier = earlier_sweep(settings, folder, experiment) if resume or folder else None
+    if earlier is None and experiment is None:
         raise ConfigError("Name an experiment file, such as experiments/quickstart.yaml, or --resume the last sweep.")
-    else:
-        asked = load_experiment(experiment)
-    asked = _changed(asked, trials, workers, engine, budget)
+    asked = experiment_of(earlier.record()) if earlier else load_experiment(experiment or Path())
+    asked = experiment_with(asked, trials=trials, workers=workers, engine=engine, budget=budget)
     narrator = SweepNarrator(asked)
-    with asyncio.Runner() as runner:  # one loop for both: open indexes belong to it
+    with asyncio.Runner() as runner:
         with progress_line(quiet=as_json) as narrator.line:
-            setup = open_sweep(asked, settings, SweepOptions(store, replay_only, tracking, narrator.building), earlier)
+            project = Project(settings, narrator.work)
+            setup = project.open_sweep(asked, earlier=earlier, store=store, replay_only=replay_only, tracking=tracking)
             price = runner.run(setup.estimate())
         if estimate and as_json:
             print_json(price.model_dump(mode="json"))
@@ -97,28 +95,6 @@ def sweep(
     typer.echo(f"\nreport  {page}\nwinner  {winner}\nship it: touchstone gate --config {winner.with_suffix('.yaml')} && touchstone promote")
 
 
-def _changed(asked: Experiment, trials: int | None, workers: int | None, engine: str, budget: float | None) -> Experiment:
-    """The experiment with what the command line says otherwise."""
-    choice = asked.engine.model_dump()
-    if workers is not None:
-        choice["workers"] = workers
-    if engine:
-        choice["name"] = engine
-    data: dict[str, Any] = asked.model_dump(mode="json") | {"engine": choice}
-    if trials is not None:
-        data["trials"] = trials
-    if budget is not None:
-        data["budget_usd"] = budget
-    from pydantic import ValidationError
-
-    from serving.pipeline.registry import explain
-
-    try:
-        return Experiment.model_validate(data)
-    except ValidationError as error:
-        raise ConfigError(explain(error, "the command line", list(Experiment.model_fields))) from None
-
-
 def _run(
     runner: asyncio.Runner, setup: "SweepSetup", where: "SweepFolder", price: "SweepEstimate", narrator: "SweepNarrator", *, quiet: bool
 ) -> SweepResult:
@@ -136,7 +112,7 @@ def _run(
 
 
 class SweepNarrator(SweepObserver):
-    """Tells a sweep on a terminal, and writes its pages and its tracking record at the end."""
+    """Tells a sweep on a terminal."""
 
     line: ProgressLine
     folder: Path
@@ -146,9 +122,9 @@ class SweepNarrator(SweepObserver):
         self.quoted_usd = 0.0  # what it will likely have cost in the end
         self.so_far = "Nothing is finished yet."
 
-    def building(self, done: int, total: int) -> None:
+    def work(self, what: str, done: int, total: int) -> None:
         """How far an index is."""
-        self.line.update("indexing", done, total)
+        self.line.update(what, done, total)
 
     def trial_finished(self, trial: Trial) -> None:
         """A finished trial, above the live line."""
@@ -165,13 +141,10 @@ class SweepNarrator(SweepObserver):
             self.so_far = f"{progress.done} of {progress.trials} trials are finished; {found}."
 
     def sweep_finished(self, result: SweepResult, run: Run) -> None:
-        """Write the report and log the sweep."""
-        from harness.reports import write_sweep
-        from harness.reports.record import record_sweep
-        from harness.sweep.winner import WINNER
+        """Have the report written and the sweep logged."""
+        from harness.project.sweep import SweepReporter
 
-        page = write_sweep(result, self.folder)
-        record_sweep(run, result, [page, page.with_suffix(".md"), self.folder / WINNER])
+        SweepReporter(self.folder).sweep_finished(result, run)
 
 
 def words(progress: Progress, experiment: Experiment, quoted_usd: float = 0.0) -> str:

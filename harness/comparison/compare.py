@@ -1,8 +1,7 @@
 """Two evaluations side by side, on the cases that both scored."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from harness.comparison.values import ConfigChange, CostDifference, Flip, MetricDifference, Move, ReportComparison, SliceDifference
 from harness.results.clusters import FEWEST, clusters_of
@@ -204,22 +203,21 @@ def _both(before: EvalReport, after: EvalReport, name: str) -> tuple[float | Non
 
 
 def _changes(before: EvalReport, after: EvalReport) -> list[ConfigChange]:
-    a, b = dict(_leaves(before.header.config)), dict(_leaves(after.header.config))
+    """The fields that differ; an app of the user's has none to hold beside a configuration's."""
+    if bool(before.header.app) != bool(after.header.app):
+        return []
+    a, b = before.header.flat, after.header.flat
     return [ConfigChange(path, a.get(path), b.get(path)) for path in sorted(a.keys() | b.keys()) if a.get(path) != b.get(path)]
-
-
-def _leaves(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every leaf by its dotted path; a report of an older version may have fields that no configuration has now."""
-    for key, value in data.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _notes(pairs: Sequence[CasePair], before: EvalReport, after: EvalReport, all_metrics: bool) -> Iterator[str]:
     a, b = before.header, after.header
-    if a.config_digest == b.config_digest:
+    for name, header in (("A", a), ("B", b)):
+        if header.app:
+            yield f"{name} is an app, {header.app}: it was asked from outside, and what it does not show is not scored."
+    if a.app and a.config_digest == b.config_digest:
+        yield "A and B are the same app, as far as its code can be seen."
+    elif a.config_digest == b.config_digest:
         yield f"A and B are the same configuration ({a.config_digest}), with the same prompts and documents."
     elif a.config == b.config:
         yield f"A and B have the same configuration; the prompts, the documents or the code differ ({a.config_digest}, {b.config_digest})."

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from harness.results.display import Display, number_words
 from harness.results.report import CaseResult, EvalReport
 from harness.stats import Comparison, Interval
+from harness.stats.words import difference_words, p_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,3 +109,27 @@ class ReportComparison:
     def flipped(self, way: str) -> list[Flip]:
         """The flips of one way."""
         return [flip for flip in self.flips if flip.way == way]
+
+    @property
+    def display(self) -> Display:
+        """The verdict, and every metric of both."""
+        rows = [
+            (
+                one.metric,
+                number_words(one.before.mean),
+                number_words(one.after.mean),
+                difference_words(one.comparison),
+                p_words(one.comparison.p_value),
+                one.outcome,
+            )
+            for one in self.metrics
+        ]
+        head = self.after.header
+        title = f"ReportComparison on {head.golden} {head.split}, {self.cases} cases: {self.verdict}"
+        return Display(title, ("metric", "A", "B", "B − A, 95 % interval", "p (Holm)", "verdict"), rows, self.notes)
+
+    def __repr__(self) -> str:
+        return self.display.text
+
+    def _repr_html_(self) -> str:
+        return self.display.html

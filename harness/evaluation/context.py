@@ -1,35 +1,73 @@
-"""Opens what the settings and a few words name: the corpus, the stage store, a factory, what metrics need."""
+"""What evaluations stand on, opened once: the documents, the prompts, the stage store, the pipelines, and what metrics ask for."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from harness.evaluation.evaluator import Evaluator
 from harness.evaluation.factory import Building, PipelineFactory
 from harness.judges import connect_judge
 from harness.judges.tools import EMBEDDER, Tools
 from harness.settings import HarnessSettings
 from harness.stage_store.base import StageStore
 from harness.stage_store.embed import cached_embeddings
+from harness.stage_store.open import open_stage_store
+from serving.pipeline.artefacts import Artefacts
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.index.corpus import Corpus, load_corpus
 from serving.pipeline.prompts import PromptLibrary
 from serving.pipeline.registry import Spec, near
 
 
+@dataclass(frozen=True)
+class EvaluationContext:
+    """A corpus with its pipelines, the stage store behind them, and the tools of the metrics."""
+
+    settings: HarnessSettings
+    corpus: Corpus
+    prompts: PromptLibrary
+    stage_store: StageStore | None
+    factory: PipelineFactory
+    tools: Tools
+
+    def evaluator(self, metrics: Sequence[str], concurrency: int = 4, *, part: bool = False) -> Evaluator:
+        """An evaluator by these metrics; `part` where its reports are put together to a larger one."""
+        return Evaluator(metrics, concurrency, tools=self.tools, stages=self.stage_store, part=part)
+
+    def with_release(self, prompts: PromptLibrary, artefacts: Artefacts | None) -> "EvaluationContext":
+        """The same with the prompts and artefacts that a release carries."""
+        return replace(self, prompts=prompts, factory=replace(self.factory, prompts=prompts, artefacts=artefacts))
+
+
+def open_context(
+    corpus: str,
+    settings: HarnessSettings,
+    *,
+    judge: str = "",
+    store: bool = True,
+    replay_only: bool = False,
+    building: Building | None = None,
+) -> EvaluationContext:
+    """Open a corpus by name or path, the stage store of the settings, and a judge by its words (`local`, `llm:<provider>:<model>`)."""
+    documents, prompts, stages = open_corpus(corpus, settings), PromptLibrary(settings.prompts), open_stage_store(settings, on=store)
+    factory = PipelineFactory(settings, documents, prompts, building, stages, replay_only)
+    return EvaluationContext(settings, documents, prompts, stages, factory, open_tools(judge, settings, stages, replay_only=replay_only))
+
+
 def open_corpus(name: str, settings: HarnessSettings) -> Corpus:
     """A corpus by name or by path."""
+    return load_corpus(corpus_path(name, settings))
+
+
+def corpus_path(name: str, settings: HarnessSettings) -> Path:
+    """Where a corpus lies: below the datasets, or at a path."""
     root = settings.datasets / "corpora"
     for path in (root / name, Path(name)):
         if path.exists():
-            return load_corpus(path)
+            return path
     known = sorted(path.name for path in root.glob("*") if path.is_dir()) if root.is_dir() else []
     raise ConfigError(f"No corpus {name!r}.{near(name, known)} Known: {', '.join(known) or 'none'}; or give a folder's path.")
-
-
-def open_factory(
-    corpus: Corpus, settings: HarnessSettings, stages: StageStore | None, building: Building | None = None, *, replay_only: bool = False
-) -> PipelineFactory:
-    """A factory over a corpus."""
-    return PipelineFactory(settings, corpus, PromptLibrary(settings.prompts), building, stages, replay_only)
 
 
 def open_tools(judge: str, settings: HarnessSettings, stages: StageStore | None, *, replay_only: bool = False) -> Tools:

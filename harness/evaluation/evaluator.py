@@ -1,10 +1,12 @@
-"""Score a pipeline on cases: concurrent, bounded, and a crash of one case is a row, not the end."""
+"""Score what answers questions on cases: concurrent, bounded, and a crash of one case is a row, not the end."""
 
 import asyncio
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from harness.evaluation.subject import Subject
+from harness.evaluation.unseen import leave_unseen_out
 from harness.golden.case import Case
 from harness.golden.sets import Split
 from harness.judges.tools import Tools
@@ -13,9 +15,7 @@ from harness.results.report import CaseError, CaseResult, EvalReport, Header
 from harness.results.score import JudgedMetric, Metric, Score
 from harness.stage_store.base import StageStore
 from harness.stage_store.score import CachedScores
-from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import DataError, InfrastructureError, IntegrityError, RequestError, TouchstoneError, UserError
-from serving.pipeline.pipeline import RagPipeline
 from serving.pipeline.types import Trace
 
 Progress = Callable[[int, int], None]  # cases done, cases in all
@@ -44,20 +44,20 @@ class Evaluator:
         """Name and id of the judge that is asked; empty where none is."""
         return f"{self.tools.judge.name} {self.tools.judge.id}" if self.tools and self.tools.judge else ""
 
-    async def run(self, pipeline: RagPipeline, config: RagConfig, split: Split, progress: Progress | None = None) -> EvalReport:
-        """Answer and score every case of the split; rows come in the split's order whatever finished first."""
+    async def run(self, subject: Subject, split: Split, progress: Progress | None = None) -> EvalReport:
+        """Have every case of the split answered, and score it; rows come in the split's order whatever finished first."""
         if not split.cases:
             raise DataError(f"The {split.name} split of {split.golden} has no cases; a set this small cannot be split.")
         scorers = [metric(name, self.tools) for name in self.metrics]
-        clock, begin = pipeline.clock, pipeline.clock.seconds()
+        clock, begin = subject.clock, subject.clock.seconds()
         started = clock.now().isoformat(timespec="seconds")
-        turn = asyncio.Semaphore(self.concurrency)
+        turn = asyncio.Semaphore(1 if subject.serial else self.concurrency)  # who waits is let in first come, first served
         done = 0
 
         async def one(case: Case) -> CaseResult:
             nonlocal done
             async with turn:
-                result = await self._case(pipeline, case, scorers)
+                result = await self._case(subject, case, scorers)
             done += 1
             if progress:
                 progress(done, len(split.cases))
@@ -71,11 +71,14 @@ class Evaluator:
         rows = [task.result() for task in tasks]
         if not self.part:
             refuse_refused(rows)
+        identity = subject.identity
+        if identity.is_app:
+            rows = leave_unseen_out(rows)
         header = Header(
-            config=config.complete().model_dump(mode="json"),
-            config_digest=pipeline.config_digest,
-            index_digest=pipeline.index.digest,
-            corpus_digest=pipeline.index.manifest.corpus_digest,
+            config=dict(identity.config),
+            config_digest=identity.config_digest,
+            index_digest=identity.index_digest,
+            corpus_digest=identity.corpus_digest,
             golden=split.golden,
             golden_digest=split.golden_digest,
             split=split.name,
@@ -85,15 +88,17 @@ class Evaluator:
             directions={scorer.name: scorer.direction for scorer in scorers},
             amounts=tuple(scorer.name for scorer in scorers if scorer.range != (0.0, 1.0)),
             judge=self.judge,
+            prompts_digest=identity.prompts_digest,
+            app=identity.name,
             started_at=started,
             seconds=round(clock.seconds() - begin, 3),
         )
         return EvalReport(header, tuple(rows))
 
-    async def _case(self, pipeline: RagPipeline, case: Case, scorers: Sequence[Metric | JudgedMetric]) -> CaseResult:
+    async def _case(self, subject: Subject, case: Case, scorers: Sequence[Metric | JudgedMetric]) -> CaseResult:
         try:
             async with asyncio.timeout(self.case_timeout_s):
-                trace = await pipeline.answer(case.query)
+                trace = await subject.answer(case.query)
         except UserError as error:
             if not isinstance(error, RequestError):  # one refused request may be this question's fault
                 raise

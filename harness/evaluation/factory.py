@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from harness.evaluation.evaluator import Evaluator, Progress
+from harness.evaluation.subject import PipelineSubject
 from harness.golden.sets import Split
 from harness.results.report import EvalReport
 from harness.stage_store.base import StageStore
@@ -14,6 +15,7 @@ from harness.stage_store.embed import cached_embeddings
 from harness.stage_store.endpoint import endpoints_of
 from harness.stage_store.retrieve import CachedRetriever
 from harness.stage_store.search import CachedSearches
+from serving.pipeline.artefacts import Artefacts
 from serving.pipeline.build import build_pipeline, config_digest
 from serving.pipeline.config import RagConfig
 from serving.pipeline.digest import digest_of
@@ -39,6 +41,7 @@ class PipelineFactory:
     building: Building | None = None
     stages: StageStore | None = None  # where stage outputs are kept; none: everything is computed each time
     replay_only: bool = False  # hosted models answer from there or not at all
+    artefacts: Artefacts | None = None  # that a release carries; none: those kept at home
     _open: dict[str, OpenIndex] = field(default_factory=dict)
     _chunks: CachedChunks | None = None
     _chats: dict[str, ConnectedChat] = field(default_factory=dict)
@@ -65,15 +68,20 @@ class PipelineFactory:
         """A pipeline that answers by this configuration."""
         index, stages = await self.index(config), self.stages
         if stages is None:
-            return build_pipeline(config, index, self.prompts, self.settings)
+            return build_pipeline(config, index, self.prompts, self.settings, artefacts=self.artefacts)
 
         self._chunks = chunks = self._chunks or CachedChunks(stages)
         searched = replace(index, store=CachedSearches(index.store, stages, chunks, index.digest, exact=_exact(index)))
-        pipeline = build_pipeline(config, searched, self.prompts, self.settings, connect=partial(self._chat, stages))
+        chat = partial(self._chat, stages)
+        pipeline = build_pipeline(config, searched, self.prompts, self.settings, connect=chat, artefacts=self.artefacts)
         asked = (config.index.embedder.name, config.retrieve.reranker.name)
         places = [place for name in asked for place in endpoints_of(name, self.settings)]
         digest = "|".join([config.digest("retrieve", corpus=self.corpus.digest), *places])
         return replace(pipeline, retriever=CachedRetriever(pipeline.retriever, stages, chunks, digest))
+
+    async def subject(self, config: RagConfig) -> PipelineSubject:
+        """A configuration as an evaluation takes it: a pipeline of its own, which remembers nothing of other evaluations."""
+        return PipelineSubject(await self.pipeline(config), config, digest_of(self.prompts.texts(config.answer.prompt)))
 
     def _chat(self, stages: StageStore, spec: Spec, settings: PipelineSettings) -> ConnectedChat:
         """One model for all configurations that name it, since it may remember what it read; not one that follows a script."""
@@ -85,9 +93,7 @@ class PipelineFactory:
 
     async def evaluate(self, config: RagConfig, split: Split, evaluator: Evaluator, progress: Progress | None = None) -> EvalReport:
         """Score a configuration on a split."""
-        report = await evaluator.run(await self.pipeline(config), config, split, progress)
-        prompts = digest_of(self.prompts.texts(config.answer.prompt))
-        return replace(report, header=replace(report.header, prompts_digest=prompts))
+        return await evaluator.run(await self.subject(config), split, progress)
 
 
 def _exact(index: OpenIndex) -> bool:

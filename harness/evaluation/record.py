@@ -2,19 +2,19 @@
 
 from harness.git_commit import code_version
 from harness.golden.sets import Split
-from harness.results.report import EvalReport, Header, numbers, table
+from harness.results.frames import frame_rows
+from harness.results.report import EvalReport, Header, numbers
 from harness.tracking.base import Run
-from serving.pipeline.config import RagConfig
 
 PARAMETER_LENGTH = 500  # what MLflow keeps of a value
 
 FIRST = ("quality",)  # MLflow's comparison of runs draws the metric that was logged first
 
 
-def record_evaluation(run: Run, report: EvalReport, config: RagConfig, split: Split) -> None:
+def record_evaluation(run: Run, report: EvalReport, split: Split) -> None:
     """Log parameters by dotted path, metrics with intervals and coverage, costs, times, digests and the table of cases."""
     header = report.header
-    run.params({path: str(value)[:PARAMETER_LENGTH] for path, value in config.flat().items()})
+    run.params({path: str(value)[:PARAMETER_LENGTH] for path, value in header.flat.items()})
     run.dataset(split)
     run.tags(
         {
@@ -30,7 +30,7 @@ def record_evaluation(run: Run, report: EvalReport, config: RagConfig, split: Sp
     )
     found = numbers(report)
     run.metrics({name: found[name] for name in FIRST if name in found} | found)
-    run.table("cases.json", table(report.rows, header.metrics))
+    run.table("cases.json", frame_rows(report.to_pandas()))
 
 
 def made_by(header: Header) -> dict[str, str]:

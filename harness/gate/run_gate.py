@@ -5,8 +5,8 @@ from datetime import datetime
 from itertools import count
 from pathlib import Path
 
-from harness.evaluation.evaluator import Evaluator, Progress
-from harness.evaluation.factory import PipelineFactory
+from harness.evaluation.context import EvaluationContext
+from harness.evaluation.evaluator import Progress
 from harness.gate.champion import champion_path, read_champion
 from harness.gate.decide import decide
 from harness.gate.decision import PLAIN, Decision
@@ -14,11 +14,10 @@ from harness.gate.gate import Gate, check_gate
 from harness.gate.junit import junit
 from harness.gate.leaks import Leaks, find_leaks
 from harness.gate.rules import LeakRule
-from harness.gate.summary import summary
+from harness.gate.summary import found, needed, summary
 from harness.golden.sets import GoldenSet, Split
-from harness.judges.tools import Tools
+from harness.results.display import Display
 from harness.results.report import EvalReport, write_report
-from harness.settings import HarnessSettings
 from serving.pipeline.build import build_pipeline
 from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import DataError
@@ -27,29 +26,24 @@ from serving.storage.files import write_text
 
 @dataclass(frozen=True)
 class GateContext:
-    """What a gate is held on: its golden set, the documents and prompts, and the tools of its metrics."""
+    """What a gate is held on: its golden set, and the context of its evaluation."""
 
     gate: Gate
     golden: GoldenSet
-    factory: PipelineFactory
-    settings: HarnessSettings
-    tools: Tools
+    context: EvaluationContext
 
     @property
     def champion(self) -> Path:
         """Where the champion of this golden set's split is kept."""
-        return champion_path(self.settings.champion_folder, self.golden.id, self.gate.split)
+        return champion_path(self.context.settings.champion_folder, self.golden.id, self.gate.split)
 
     def split(self, why: str) -> Split:
         """The gate's cases; a look at the holdout is written down."""
-        if self.gate.split == "tune":
-            return self.golden.tune()
-        look = self.golden.holdout if self.gate.split == "holdout" else self.golden.all
-        return look(why=why, ledger=self.settings.holdout_ledger)
+        return self.golden.split(self.gate.split, why=why, ledger=self.context.settings.holdout_ledger)
 
     def check(self) -> None:
         """Refuse a gate that asks for what there is not, before anything runs."""
-        check_gate(self.gate, self.tools)
+        check_gate(self.gate, self.context.tools)
 
 
 @dataclass(frozen=True)
@@ -59,14 +53,30 @@ class GateResult:
     decision: Decision
     report: EvalReport
 
+    @property
+    def display(self) -> Display:
+        """Whether it holds, and every rule."""
+        rows = [(one.id, one.subject, found(one), needed(one), one.word) for one in self.decision.rulings]
+        return Display(
+            f"GateResult of {self.decision.gate}: {self.decision.state}",
+            ("rule", "of", "found", "needed", "outcome"),
+            rows,
+            (self.decision.message,),
+        )
+
+    def __repr__(self) -> str:
+        return self.display.text
+
+    def _repr_html_(self) -> str:
+        return self.display.html
+
 
 async def run_gate(bench: GateContext, config: RagConfig, *, champion: Path | None = None, progress: Progress | None = None) -> GateResult:
     """Evaluate a configuration on the gate's cases and decide."""
     bench.check()
     split = bench.split(f"gate {bench.gate.name}")
     best = _champion(bench, split, champion)
-    evaluator = Evaluator(bench.gate.scored, tools=bench.tools, stages=bench.factory.stages)
-    report = await bench.factory.evaluate(config, split, evaluator, progress)
+    report = await bench.context.factory.evaluate(config, split, bench.context.evaluator(bench.gate.scored), progress)
     return GateResult(decide(bench.gate, report, best, await _leaks(bench, config, split)), report)
 
 
@@ -80,7 +90,7 @@ async def judge_recorded(bench: GateContext, report: EvalReport, source: Path, *
         raise DataError(f"{source}: was not scored by {', '.join(dict.fromkeys(missing))}. Leave --run out to evaluate again.")
     best = _champion(bench, split, champion)
     config = RagConfig.parse(report.header.config, source=str(source))
-    if any(isinstance(rule, LeakRule) for rule in bench.gate.rules) and bench.factory.digest(config) != report.header.config_digest:
+    if any(isinstance(rule, LeakRule) for rule in bench.gate.rules) and bench.context.factory.digest(config) != report.header.config_digest:
         what = "the documents, the prompts or the code changed since, and the gate asks the retriever for leaks"
         raise DataError(f"{source}: {what}. Leave --run out to evaluate again.")
     return GateResult(decide(bench.gate, report, best, await _leaks(bench, config, split)), report)
@@ -124,7 +134,7 @@ async def _leaks(bench: GateContext, config: RagConfig, split: Split) -> dict[st
     rules = [rule for rule in bench.gate.rules if isinstance(rule, LeakRule)]
     if not rules:
         return {}
-    factory = bench.factory
+    factory = bench.context.factory
     # built here, not by the factory: that one remembers what was found before, and this must ask the store itself
     retriever = build_pipeline(config, await factory.index(config), factory.prompts, factory.settings).retriever
-    return {rule.id: await find_leaks(rule, retriever, bench.factory.corpus, split.cases) for rule in rules}
+    return {rule.id: await find_leaks(rule, retriever, bench.context.factory.corpus, split.cases) for rule in rules}

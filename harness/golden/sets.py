@@ -46,6 +46,9 @@ class Split:
         """Digest of the set and of which of its cases these are."""
         return digest_text("\n".join([self.golden_digest, self.name, *(case.id for case in self.cases)]))
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.golden} {self.name}: {len(self.cases)} cases>"
+
     def head(self, count: int | None) -> "Split":
         """The first cases in the split's own fixed order; all of them for `None`."""
         return self if count is None else type(self)(self.golden, self.name, self.cases[:count], self.golden_digest)
@@ -78,6 +81,9 @@ class GoldenSet:
         """Name and version: techcorp/v1."""
         return f"{self.card.name}/v{self.card.version}"
 
+    def __repr__(self) -> str:
+        return f"<GoldenSet {self.id} over {self.card.corpus}: {len(self.cases)} cases>"
+
     def tune(self) -> TuneSplit:
         """The cases for searching."""
         return TuneSplit(self.id, "tune", tuple(case for case in self._shuffled if not self._held_out(case)), self.digest)
@@ -94,6 +100,13 @@ class GoldenSet:
         """Every case; a look at the holdout like any other."""
         self.holdout(why=why, ledger=ledger)
         return Split(self.id, "all", self._shuffled, self.digest)
+
+    def split(self, name: SplitName | Literal["all"], *, why: str, ledger: Path) -> Split:
+        """The cases of this name; a look at the holdout is appended to the ledger."""
+        if name == "tune":
+            return self.tune()
+        look = self.holdout if name == "holdout" else self.all
+        return look(why=why, ledger=ledger)
 
     def split_digest(self, name: str) -> str:
         """The digest of a split (tune, holdout, all); to know it is no look at the holdout."""

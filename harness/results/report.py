@@ -6,18 +6,23 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError
 
 from harness.golden.case import Case
 from harness.results.clusters import clusters_of
+from harness.results.display import Display, number_words, range_words
+from harness.results.frames import case_frame, summary_frame
 from harness.results.score import Score
 from harness.stats import Interval, mean_interval, percentile
 from serving.pipeline.codec import Codec
 from serving.pipeline.errors import DataError
 from serving.pipeline.types import Trace
 from serving.storage.files import write_text
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FORMAT = 1
 
@@ -44,6 +49,19 @@ class CaseResult:
         """A metric's value for this case."""
         return next((score.value for score in self.scores if score.metric == metric), None)
 
+    @property
+    def display(self) -> Display:
+        """The question, what was said, and every score."""
+        said = self.trace.answer.text if self.trace else f"no answer: {self.error.message}" if self.error else "no answer"
+        scores = [(score.metric, number_words(score.value), score.reason) for score in self.scores]
+        return Display(f"CaseResult {self.case.id}: {self.case.question}", ("metric", "score", "reason"), scores, (said,))
+
+    def __repr__(self) -> str:
+        return self.display.text
+
+    def _repr_html_(self) -> str:
+        return self.display.html
+
 
 @dataclass(frozen=True)
 class Header:
@@ -63,9 +81,15 @@ class Header:
     amounts: tuple[str, ...] = ()  # metrics that are no shares from 0 to 1: tokens, dollars, milliseconds
     judge: str = ""  # name and id of the judge that was asked
     prompts_digest: str = ""  # over the texts of the prompts in reach
+    app: str = ""  # the app of the user's that was evaluated; empty: a configuration of ours
     started_at: str = ""
     seconds: float = 0.0
     format: int = FORMAT
+
+    @property
+    def flat(self) -> dict[str, Any]:
+        """Every field of the configuration by its dotted path; one of an older version may have fields that none has now."""
+        return dict(_leaves(self.config))
 
 
 @dataclass(frozen=True)
@@ -154,6 +178,42 @@ class EvalReport:
         """The traces of the cases that have one."""
         return [row.trace for row in self.rows if row.trace]
 
+    def to_pandas(self) -> "pd.DataFrame":
+        """A row a case: what was asked and said, every score, tokens, dollars, milliseconds."""
+        return case_frame(self)
+
+    def summary_frame(self) -> "pd.DataFrame":
+        """A row a metric: mean, low, high, scored, coverage, direction."""
+        return summary_frame(self)
+
+    @property
+    def display(self) -> Display:
+        """Every metric with its interval, and what it cost."""
+        head, count = self.header, len(self.rows)
+        rows = [
+            (name, number_words(one.mean), range_words(one.low, one.high), f"{one.count}/{count}") for name, one in self.summary.items()
+        ]
+        what = f"app {head.app}" if head.app else f"configuration {head.config_digest}"
+        usd = self.costs.get("usd")
+        money = "" if usd is None else f"${usd:.6f} a query{' (simulated)' if self.simulated else ''}"
+        wrong = f"{len(self.errors)} of {count} cases have no answer: {first_error(self)}" if self.errors else ""
+        title = f"EvalReport of {what} on {head.golden} {head.split}, {count} cases"
+        return Display(title, ("metric", "mean", "95 % interval", "scored"), rows, (wrong, money))
+
+    def __repr__(self) -> str:
+        return self.display.text
+
+    def _repr_html_(self) -> str:
+        return self.display.html
+
+
+def _leaves(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in data.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
 
 def _interval(rows: Iterable[CaseResult], metric: str, *, shares: bool) -> Interval:
     """A metric's mean and interval over the rows that it scored; questions on one document count together."""
@@ -197,28 +257,6 @@ def parse_report(text: str, source: str, each: Callable[[CaseResult], CaseResult
     except ValidationError:
         raise DataError(f"{source}:{number + 1}: not a line of an evaluation.") from None
     return EvalReport(header, tuple(rows))
-
-
-def table(rows: Iterable[CaseResult], metrics: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """Flat rows for MLflow's table and for spreadsheets."""
-    names = list(metrics)
-    for row in rows:
-        trace = row.trace
-        yield {
-            "case": row.case.id,
-            "kind": row.case.kind,
-            "domain": row.case.domain,
-            "difficulty": row.case.difficulty,
-            "question": row.case.question,
-            "reference": row.case.answers[0] if row.case.answers else "",
-            "answer": trace.answer.text if trace else "",
-            "refused": trace.answer.refused if trace else None,
-            "tier": trace.route.tier if trace and trace.route else "",
-            "error": row.error.message if row.error else "",
-            **{name: row.value(name) for name in names},
-            "usd": trace.usd if trace else None,
-            "milliseconds": trace.milliseconds if trace else None,
-        }
 
 
 def numbers(report: EvalReport) -> dict[str, float | None]:

@@ -143,5 +143,5 @@ async def _score_finalist(search: Search, trial: Trial, holdout: HoldoutSplit) -
     """Its report on the holdout, recorded in a child run."""
     report = await search.dispatcher.score_all(trial.config, holdout)
     with search.run.child(f"finalist {trial.name}") as run:
-        record_evaluation(run, report, trial.config, holdout)
+        record_evaluation(run, report, holdout)
     return report

@@ -59,7 +59,7 @@ class TrialRunner:
         if pruned and trial.state == "complete":
             trial = replace(trial, state="pruned", why=pruned)
         with self.run.child(f"trial {start.number}" + (f" ({start.label})" if start.label else "")) as run:
-            record_evaluation(run, report, start.config, seen)
+            record_evaluation(run, report, seen)
             run.tags({"touchstone.trial": str(start.number), "touchstone.state": trial.state, "touchstone.why": trial.why})
         return replace(trial, label=start.label, run_id=run.id)
 

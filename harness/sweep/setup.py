@@ -9,7 +9,7 @@ from harness.evaluation.factory import Building
 from harness.gate.champion import champion_path
 from harness.golden.load import load_golden
 from harness.golden.sets import GoldenSet
-from harness.settings import HarnessSettings
+from harness.settings import HarnessSettings, otherwise
 from harness.stage_store.endpoint import endpoints_of
 from harness.sweep.cost.sweep_estimate import SweepEstimate, estimate_sweep
 from harness.sweep.engines import ENGINES
@@ -116,6 +116,7 @@ def open_sweep(
         options.store,
         options.replay_only,
         limit_shares=1 if workers == 1 else workers + 1,  # this process builds the indexes
+        settings=otherwise(settings),
     )
     return SweepSetup(experiment, settings, options, golden, digests, champion, plan, make_worker(plan, options.building), earlier)
 

@@ -29,6 +29,10 @@ class Trial:
     label: str = ""  # base, champion
     violations: Mapping[str, float] = field(default_factory=dict)  # constraint → how far beyond its limit
 
+    def __repr__(self) -> str:
+        values = ", ".join(f"{path}={value}" for path, value in self.values.items())
+        return f"<Trial {self.name}: {self.state}, {self.objectives}, {values}>"[:1000]
+
     @property
     def objective(self) -> float | None:
         """The first objective."""

@@ -3,13 +3,19 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from harness.comparison.compare import compare_metric
+from harness.results.display import Display, number_words
 from harness.results.report import EvalReport
 from harness.stats import Comparison, holm
 from harness.stats.words import p_words
 from harness.sweep.experiment import Experiment
+from harness.sweep.frame import trials_frame
 from harness.sweep.trial import Trial, at_fault
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SAME_PRICE = 0.02  # relative differences up to which two cost the same,
 SAME_TIME = 0.2  # and are as fast: clocks are noisy
@@ -57,6 +63,34 @@ class SweepResult:
     def verdict(self) -> str:
         """What the winner is to the incumbent: better, tie, or the incumbent itself."""
         return self.winner.against.outcome if self.winner.against else self.incumbent.trial.name
+
+    def trials_dataframe(self) -> "pd.DataFrame":
+        """A row a trial, in Optuna's manner."""
+        return trials_frame(self.experiment, self.trials)
+
+    @property
+    def display(self) -> Display:
+        """Who wins and why, and every finalist."""
+        goal = self.experiment.goal
+        rows = [
+            (
+                one.trial.name,
+                number_words(one.trial.objective),
+                number_words(one.holdout.mean(goal)),
+                one.against.outcome if one.against else "",
+            )
+            for one in self.finalists
+        ]
+        title = f"SweepResult of {self.experiment.name}: {self.winner.trial.title} wins, of {len(self.trials)} trials"
+        return Display(
+            title, ("trial", f"{goal}, tune", "holdout", f"against the {self.incumbent.trial.name}"), rows, (self.reason, self.ended)
+        )
+
+    def __repr__(self) -> str:
+        return self.display.text
+
+    def _repr_html_(self) -> str:
+        return self.display.html
 
 
 def choose(finalists: Sequence[Finalist], metric: str) -> Winner:

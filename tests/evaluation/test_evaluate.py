@@ -1,12 +1,12 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from harness.evaluation.evaluator import JUDGE_REFUSED, Evaluator, refuse_refused
+from harness.evaluation.subject import SubjectIdentity
 from harness.golden.case import Case
 from harness.golden.sets import Split
 from harness.results.report import CaseResult, EvalReport
@@ -22,14 +22,14 @@ GOOD = a_trace(a_hit(0, 50), answer="30 days")
 
 @dataclass
 class Stub:
-    """A pipeline whose answers a test decides."""
+    """A subject whose answers a test decides."""
 
     reply: Callable[[Query], Trace]
     running: int = 0
     most: int = 0
     clock: SystemClock = field(default_factory=SystemClock)
-    config_digest: str = "c"
-    index: Any = field(default_factory=lambda: SimpleNamespace(digest="i", manifest=SimpleNamespace(corpus_digest="k")))
+    identity: SubjectIdentity = field(default_factory=lambda: SubjectIdentity({}, "c"))
+    serial: bool = False
 
     async def answer(self, query: Query) -> Trace:
         self.running += 1
@@ -48,7 +48,7 @@ def split_of(count: int) -> Split:
 
 def run(reply: Callable[[Query], Trace], count: int = 8, **changes: Any) -> EvalReport:
     evaluator = Evaluator(("token_f1", "recall@5"), **changes)
-    return asyncio.run(evaluator.run(Stub(reply), RagConfig.parse({}), split_of(count)))  # type: ignore[arg-type]
+    return asyncio.run(evaluator.run(Stub(reply), split_of(count)))
 
 
 def failing(error: Exception, *, at: str) -> Callable[[Query], Trace]:
@@ -85,8 +85,29 @@ def test_a_mistake_of_the_user_ends_the_evaluation() -> None:
 
 def test_no_more_cases_run_at_once_than_allowed() -> None:
     stub = Stub(lambda query: GOOD)
-    asyncio.run(Evaluator(("token_f1",), concurrency=3).run(stub, RagConfig.parse({}), split_of(12)))  # type: ignore[arg-type]
+    asyncio.run(Evaluator(("token_f1",), concurrency=3).run(stub, split_of(12)))
     assert stub.most == 3
+
+
+def test_what_remembers_is_asked_one_case_at_a_time_in_the_order_of_the_split() -> None:
+    order: list[str] = []
+
+    def reply(query: Query) -> Trace:
+        order.append(query.id)
+        return GOOD
+
+    stub = Stub(reply, serial=True)
+    asyncio.run(Evaluator(("token_f1",), concurrency=8).run(stub, split_of(12)))
+    assert (stub.most, order) == (1, [f"c{index}" for index in range(12)])
+
+
+def test_a_configuration_with_a_cache_that_remembers_is_stateful(monkeypatch: pytest.MonkeyPatch) -> None:
+    from harness.evaluation.stateful import is_stateful
+    from serving.pipeline.cache.none import NoCache
+
+    assert not is_stateful(RagConfig.parse({}))
+    monkeypatch.setattr(NoCache, "stateful", True, raising=False)  # no cache that ships remembers yet
+    assert is_stateful(RagConfig.parse({}))
 
 
 def test_a_case_that_takes_too_long_is_unscored() -> None:
@@ -96,7 +117,7 @@ def test_a_case_that_takes_too_long_is_unscored() -> None:
             return GOOD
 
     slow = Slow(lambda query: GOOD)
-    report = asyncio.run(Evaluator(("token_f1",), case_timeout_s=0.01).run(slow, RagConfig.parse({}), split_of(2)))  # type: ignore[arg-type]
+    report = asyncio.run(Evaluator(("token_f1",), case_timeout_s=0.01).run(slow, split_of(2)))
     assert len(report.outages) == 2
     assert report.mean("token_f1") is None
 
@@ -145,8 +166,8 @@ def test_a_judge_that_refuses_every_answer_is_a_mistake_and_one_that_refuses_som
 def test_progress_counts_every_case_once() -> None:
     seen: list[int] = []
     evaluator = Evaluator(("token_f1",))
-    stub: Any = Stub(lambda query: GOOD)
-    asyncio.run(evaluator.run(stub, RagConfig.parse({}), split_of(5), lambda done, total: seen.append(done)))
+    stub = Stub(lambda query: GOOD)
+    asyncio.run(evaluator.run(stub, split_of(5), lambda done, total: seen.append(done)))
     assert seen == [1, 2, 3, 4, 5]
 
 

@@ -8,12 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli.gate import PULL_REQUEST, gate_context
-from harness.cli.options import read_config
+from harness.cli.gate import PULL_REQUEST
 from harness.gate.decision import Decision
 from harness.gate.gate import load_gate
-from harness.gate.run_gate import run_gate
-from harness.settings import read_settings
+from harness.project import Project
 
 HERE = Path(__file__).parent
 CONFIG = Path("experiments/configs/default.yaml")
@@ -39,5 +37,4 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture(scope="session")
 def decision() -> Decision:
     """What the gate decides of the configuration that ships by default."""
-    on = gate_context(load_gate(PULL_REQUEST), read_settings())
-    return asyncio.run(run_gate(on, read_config(CONFIG, None))).decision
+    return asyncio.run(Project.open().gate(PULL_REQUEST, CONFIG)).decision

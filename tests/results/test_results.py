@@ -3,7 +3,8 @@ from types import MappingProxyType
 
 import pytest
 
-from harness.results.report import CaseError, CaseResult, EvalReport, Header, read_report, table, write_report
+from harness.results.frames import frame_rows
+from harness.results.report import CaseError, CaseResult, EvalReport, Header, read_report, write_report
 from harness.results.score import Score
 from serving.pipeline.errors import DataError
 from serving.pipeline.types import Route, SourceRank, StageRecord, Trace, Usage
@@ -62,7 +63,7 @@ def test_slices_and_tables_keep_every_row() -> None:
     report = a_report(SCORED, UNSCORED, FAILED)
     assert report.slices("kind", "token_f1")["factoid"].count == 1
     assert report.slices("kind", "token_f1")["unanswerable"].mean is None
-    rows = list(table(report.rows, ["token_f1"]))
+    rows = list(frame_rows(report.to_pandas()))
     assert [row["error"] for row in rows] == ["", "", "gone"]
     assert rows[0]["token_f1"] == 0.5
     assert rows[2]["token_f1"] is None

@@ -103,6 +103,13 @@ def furnish(root: Path) -> None:
     (root / "small.yaml").write_text(yaml.safe_dump(experiment))
 
 
+def rename(root: Path, name: str) -> None:
+    """Give the corpus and the golden set (then unsealed) another name."""
+    (root / "datasets/corpora/tiny").rename(root / "datasets/corpora" / name)
+    golden = (root / "datasets/golden/tiny").rename(root / "datasets/golden" / name) / "v1"
+    (golden / "CARD.md").write_text((golden / "CARD.md").read_text().replace("tiny", name))
+
+
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> World:
     """A furnished folder as the working directory, its golden set sealed."""

@@ -15,7 +15,6 @@ from harness.settings import HarnessSettings
 from harness.tracking import tracker
 from harness.tracking.memory import MemoryRun
 from harness.tracking.mlflow import MlflowTracker
-from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import TrackingError
 from tests.support.gating import a_report
 from tests.support.making import a_case
@@ -76,7 +75,7 @@ def test_without_tracking_nothing_is_kept_of_what_a_run_was_told(places: Harness
 
     with tracker(places, on=False).run("sweep") as run:
         with run.child("trial 0") as child:
-            record_evaluation(child, a_report(0.5), RagConfig.parse({}), Split("tiny/v1", "tune", (a_case(),), "g"))
+            record_evaluation(child, a_report(0.5), Split("tiny/v1", "tune", (a_case(),), "g"))
             row = Row(case="c1")
             told = weakref.ref(row)
             child.table("cases.json", [row])
@@ -157,6 +156,6 @@ def test_every_run_of_a_sweep_names_its_prompts_code_metrics_and_judge(world: Wo
 
 def test_a_run_without_a_judge_has_no_tag_of_one() -> None:
     run, report = MemoryRun("r", "x"), a_report(0.5)
-    record_evaluation(run, report, RagConfig.parse({}), Split("tiny/v1", "tune", (a_case(),), "g"))
+    record_evaluation(run, report, Split("tiny/v1", "tune", (a_case(),), "g"))
     assert "touchstone.judge" not in run.logged_tags
     assert "touchstone.prompts_digest" not in run.logged_tags  # a report from before it was kept

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from harness.golden.sets import Split
 from harness.results.report import EvalReport
@@ -66,3 +66,4 @@ class WorkerPlan:
     store: bool = True
     replay_only: bool = False
     limit_shares: int = 1  # processes that share what a provider may be asked for in a minute
+    settings: Mapping[str, Any] = field(default_factory=dict)  # those that the environment does not give, or gives otherwise

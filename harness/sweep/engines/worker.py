@@ -6,18 +6,17 @@ import json
 import os
 import threading
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from multiprocessing.connection import Connection
 from typing import Any
 
-from harness.evaluation.context import open_corpus, open_factory, open_tools
+from harness.evaluation.context import open_context
 from harness.evaluation.evaluator import Evaluator
 from harness.evaluation.factory import Building, PipelineFactory
 from harness.golden.case import Case
 from harness.golden.sets import Split
 from harness.results.report import parse_report, report_text
 from harness.settings import read_settings
-from harness.stage_store.open import open_stage_store
 from harness.sweep.cost.judge_costs import JudgeCosts, counting_costs
 from harness.sweep.engines.base import NotStarted, ScoredBlock, StoreCounts, WorkerPlan
 from serving.pipeline import errors
@@ -95,13 +94,12 @@ class Worker:
 
 def make_worker(plan: WorkerPlan, building: Building | None = None) -> Worker:
     """A worker by the plan and the settings of this process."""
-    settings = read_settings()
+    settings = read_settings(**plan.settings)
     settings = settings.model_copy(update={"limit_shares": settings.limit_shares * plan.limit_shares})
-    stages = open_stage_store(settings, on=plan.store)
-    factory = open_factory(open_corpus(plan.corpus, settings), settings, stages, building, replay_only=plan.replay_only)
+    context = open_context(plan.corpus, settings, judge=plan.judge, store=plan.store, replay_only=plan.replay_only, building=building)
     judge_costs = JudgeCosts()
-    tools = counting_costs(open_tools(plan.judge, settings, stages, replay_only=plan.replay_only), judge_costs)
-    return Worker(factory, Evaluator(plan.metrics, plan.concurrency, tools=tools, stages=stages, part=True), judge_costs)
+    context = replace(context, tools=counting_costs(context.tools, judge_costs))
+    return Worker(context.factory, context.evaluator(plan.metrics, plan.concurrency, part=True), judge_costs)
 
 
 def failure_text(error: TouchstoneError, *, started: bool = True) -> str:

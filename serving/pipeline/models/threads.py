@@ -93,18 +93,32 @@ def each_blocking(items: AsyncIterator[T]) -> Iterator[T]:
 
 
 def run_blocking(work: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine for a caller who cannot await, whether or not a loop runs in its thread."""
+    """The result of a coroutine for a caller who cannot await, whether or not a loop runs in its thread; Ctrl-C ends the work too."""
     outcome: list[T | _Failed] = []
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(work)
+
+    async def done() -> T:
+        return await task
 
     def job() -> None:
         try:
-            outcome.append(asyncio.run(work))
+            with asyncio.Runner(loop_factory=lambda: loop) as runner:
+                outcome.append(runner.run(done()))
         except BaseException as error:  # noqa: BLE001  # raised again below, in the caller's thread
             outcome.append(_Failed(error))
+        finally:
+            ended.set()
 
-    thread = threading.Thread(target=contextvars.copy_context().run, args=(job,), daemon=True)
-    thread.start()
-    thread.join()
+    ended = threading.Event()  # a join that was interrupted takes the thread for ended
+    try:
+        threading.Thread(target=contextvars.copy_context().run, args=(job,), daemon=True).start()
+        ended.wait()
+    except BaseException:
+        with suppress(RuntimeError):  # the loop was closed: it had ended
+            loop.call_soon_threadsafe(task.cancel)
+        ended.wait()
+        raise
     [result] = outcome
     if isinstance(result, _Failed):
         raise result.error

@@ -1,0 +1,73 @@
+"""What an evaluation scores: anything that answers questions, has an identity and a clock."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from harness.evaluation.stateful import is_stateful
+from serving.pipeline.clock import Clock
+from serving.pipeline.config import RagConfig
+from serving.pipeline.pipeline import RagPipeline
+from serving.pipeline.types import Query, Trace
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectIdentity:
+    """What the header of a report says of what was evaluated."""
+
+    config: Mapping[str, Any]
+    config_digest: str  # of everything that decides an answer, as far as it can be known
+    name: str = ""  # of an app; empty for a configuration of ours
+    index_digest: str = ""
+    corpus_digest: str = ""
+    prompts_digest: str = ""
+
+    @property
+    def is_app(self) -> bool:
+        """Whether it is an app of the user's, whose traces show only what it tells."""
+        return bool(self.name)
+
+
+class Subject(Protocol):
+    """Answers questions. `serial` ones are asked one case at a time, in the order of the split."""
+
+    @property
+    def identity(self) -> SubjectIdentity: ...
+
+    @property
+    def clock(self) -> Clock: ...
+
+    @property
+    def serial(self) -> bool: ...
+
+    async def answer(self, query: Query) -> Trace: ...
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineSubject:
+    """A configuration of ours, as the pipeline that was built for one evaluation of it."""
+
+    pipeline: RagPipeline
+    config: RagConfig
+    prompts_digest: str = ""
+
+    @property
+    def identity(self) -> SubjectIdentity:
+        """The configuration with the digests of its index, documents and prompts."""
+        index = self.pipeline.index
+        data = self.config.complete().model_dump(mode="json")
+        return SubjectIdentity(data, self.pipeline.config_digest, "", index.digest, index.manifest.corpus_digest, self.prompts_digest)
+
+    @property
+    def clock(self) -> Clock:
+        """The pipeline's clock."""
+        return self.pipeline.clock
+
+    @property
+    def serial(self) -> bool:
+        """Whether a cache or a guard remembers earlier questions."""
+        return is_stateful(self.config)
+
+    async def answer(self, query: Query) -> Trace:
+        """The pipeline's answer."""
+        return await self.pipeline.answer(query)

@@ -1,0 +1,31 @@
+"""Apps of the user's as subjects: a callable, a LangChain Runnable, an HTTP endpoint."""
+
+from typing import Any
+
+from harness.evaluation.subject import Subject
+from harness.evaluation.subjects.endpoint import EndpointSubject
+from harness.evaluation.subjects.function import FunctionSubject
+from harness.evaluation.subjects.runnable import RunnableSubject
+from serving.pipeline.errors import ConfigError
+from serving.pipeline.packages import imported
+
+__all__ = ["EndpointSubject", "FunctionSubject", "RunnableSubject", "load_subject", "subject_of"]
+
+
+def subject_of(app: Any, name: str = "") -> Subject:
+    """The subject that an object is, or makes: a subject as it is, a Runnable, or anything that is called with a question."""
+    from langchain_core.runnables import Runnable
+
+    if {"answer", "identity", "clock", "serial"} <= set(dir(app)):  # not `isinstance`, which would ask for the identity
+        subject: Subject = app
+        return subject
+    if isinstance(app, Runnable):
+        return RunnableSubject(app, name=name)
+    if callable(app) and not isinstance(app, type):
+        return FunctionSubject(app, name=name)
+    raise ConfigError(f"{name or repr(app)[:100]} answers no questions: give a function of a question, a LangChain Runnable, or a Subject.")
+
+
+def load_subject(word: str) -> Subject:
+    """The app behind `https://…` or `module:attribute`."""
+    return EndpointSubject(word) if word.startswith(("http://", "https://")) else subject_of(imported(word, repr(word)), word)

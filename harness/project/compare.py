@@ -1,0 +1,109 @@
+"""A comparison of two sides: what is no evaluation yet is evaluated now, on the questions of the one that is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.comparison.compare import compare_reports, refuse_unlike
+from harness.comparison.values import ReportComparison
+from harness.golden.load import load_golden
+from harness.golden.sets import GoldenSet, Split
+from harness.metrics import metric_set
+from harness.project.evaluate import EvaluationOptions, SplitName, score, unused
+from harness.project.opened import OpenContexts
+from harness.reports.comparison import write_comparison
+from harness.resolve import RecordedRun, Resolved
+from harness.results.report import EvalReport, write_report
+from harness.settings import HarnessSettings
+from serving.pipeline.errors import ConfigError, InfrastructureError
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedCases:
+    """On which cases two sides are compared; empty and `None` where an evaluation at hand decides it."""
+
+    golden: str = ""
+    split: SplitName | None = None
+    cases: int | None = None
+
+
+async def compare(
+    sides: tuple[Resolved, Resolved],
+    asked: ComparedCases,
+    default_golden: str,
+    contexts: OpenContexts,
+    options: EvaluationOptions,
+    name: str,
+) -> ReportComparison:
+    """Compare two sides, and write `reports/compare/<name>/` where there is a name."""
+    settings = contexts.settings
+    labels = (sides[0].label, sides[1].label)
+    folder = unused(settings, "compare", name) if name else None
+    recorded = [side for side in sides if isinstance(side, RecordedRun)]
+    for side in recorded:
+        _refuse_other(side, asked)
+    if len(recorded) == 2:
+        refuse_unlike(recorded[0].report, recorded[1].report)
+        before, after = (side.report for side in recorded)
+    else:
+        run = recorded[0] if recorded else None
+        golden, cases = _cases(run, asked, default_golden, settings, name or " and ".join(labels))
+        metrics = run.report.header.metrics if run and not options.metrics else options.names
+        before, after = [
+            side.report
+            if isinstance(side, RecordedRun)
+            else await _evaluated(side, letter, golden, cases, metrics, contexts, options, folder)
+            for letter, side in zip("ab", sides, strict=True)
+        ]
+    found = compare_reports(before, after, metric_set(options.metrics) or None)
+    if folder is not None:
+        write_comparison(found, labels, folder)
+    return found
+
+
+def _refuse_other(side: RecordedRun, asked: ComparedCases) -> None:
+    """A `ConfigError` when an evaluation was made on other questions than those asked for."""
+    head = side.report.header
+    if asked.golden and asked.golden not in (head.golden, head.golden.split("/")[0]):
+        raise ConfigError(f"{side.label} was evaluated on {head.golden}, not on {asked.golden}. Leave --golden out, or evaluate it again.")
+    if asked.split and asked.split != head.split:
+        raise ConfigError(f"{side.label} was evaluated on the {head.split} split, not on {asked.split}. Leave --split out.")
+
+
+def _cases(
+    run: RecordedRun | None, asked: ComparedCases, default_golden: str, settings: HarnessSettings, title: str
+) -> tuple[GoldenSet, Split]:
+    """The golden set and its cases: those of the evaluation where there is one, else those asked for."""
+    head = run.report.header if run else None
+    golden = load_golden(settings.datasets, head.golden if head else asked.golden or default_golden)
+    if head and run and golden.digest != head.golden_digest:
+        raise ConfigError(
+            f"{run.label} was evaluated on {head.golden} as {head.golden_digest}; it is {golden.digest} now. Evaluate it again."
+        )
+    name = head.split if head else asked.split or "tune"
+    split: SplitName = "tune" if name == "tune" else "holdout" if name == "holdout" else "all"
+    count = asked.cases or (len(run.report.rows) if run else None)
+    return golden, golden.split(split, why=f"compare {title}", ledger=settings.holdout_ledger).head(count)
+
+
+async def _evaluated(
+    side: Resolved,
+    letter: str,
+    golden: GoldenSet,
+    cases: Split,
+    metrics: Sequence[str],
+    contexts: OpenContexts,
+    options: EvaluationOptions,
+    folder: Path | None,
+) -> EvalReport:
+    """One side evaluated and kept beside the comparison; an outage ends it, since its scores would be of the outage."""
+    what = f"cases of {letter.upper()}"
+    context = contexts.get(options.on(golden))
+    report = await score(side, context, cases, metrics, options.concurrency, lambda done, total: contexts.progress(what, done, total))
+    if report.outages:
+        first = report.outages[0].error
+        why = first.message if first else ""
+        raise InfrastructureError(f"{side.label}: {len(report.outages)} of {len(report.rows)} cases were not answered: {why}")
+    if folder is not None:
+        write_report(report, folder / f"{letter}.jsonl")
+    return report

@@ -1,0 +1,107 @@
+"""An evaluation from a name to a report: of a configuration or an app, on the cases of a golden set, kept where it has a name."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from harness.evaluation.context import EvaluationContext
+from harness.evaluation.evaluator import Progress as CasesProgress
+from harness.evaluation.places import PlacedSubject
+from harness.evaluation.record import record_evaluation
+from harness.golden.sets import GoldenSet, Split
+from harness.metrics import DEFAULT, metric_set
+from harness.project.opened import ContextChoice, OpenContexts
+from harness.reports import write_evaluation
+from harness.resolve import CASES, NamedApp, Resolved, config_of
+from harness.results.report import EvalReport, write_report
+from harness.settings import HarnessSettings
+from harness.stage_store.base import HitCounts
+from harness.tracking import tracker
+from serving.pipeline.errors import ConfigError
+
+SplitName = Literal["tune", "holdout", "all"]
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationOptions:
+    """How something is evaluated, beside what it is and on which cases."""
+
+    metrics: tuple[str, ...] = ()  # names and groups; none: the default ones
+    judge: str = ""
+    concurrency: int = 4  # cases at a time
+    store: bool = True
+    replay_only: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every metric by name."""
+        return metric_set(self.metrics or DEFAULT)
+
+    def on(self, golden: GoldenSet) -> ContextChoice:
+        """The context that they need."""
+        return ContextChoice(golden.card.corpus, self.judge, self.store, self.replay_only)
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedEvaluation:
+    """A report with where it was written and logged, as far as it was."""
+
+    report: EvalReport
+    page: Path | None = None
+    cases: Path | None = None
+    run_id: str = ""
+    counts: HitCounts | None = None  # of the stage store
+
+
+async def score(
+    found: Resolved, context: EvaluationContext, split: Split, metrics: Sequence[str], concurrency: int, progress: CasesProgress
+) -> EvalReport:
+    """Evaluate a configuration, or an app over the same documents."""
+    evaluator = context.evaluator(metrics, concurrency)
+    if isinstance(found, NamedApp):
+        return await evaluator.run(PlacedSubject(found.subject, context.corpus), split, progress)
+    named = config_of(found, context.settings)
+    factory = context.with_release(named.prompts, named.artefacts).factory if named.release else context.factory
+    return await factory.evaluate(named.config, split, evaluator, progress)
+
+
+async def evaluate(
+    found: Resolved,
+    golden: GoldenSet,
+    split: SplitName,
+    contexts: OpenContexts,
+    options: EvaluationOptions,
+    *,
+    cases: int | None = None,
+    name: str = "",
+    tracking: bool = False,
+) -> FinishedEvaluation:
+    """Evaluate, write `reports/runs/<name>/` where there is a name, and log a run where tracking is on."""
+    settings, metrics = contexts.settings, options.names
+    folder = unused(settings, "runs", name) if name else None
+    chosen = golden.split(split, why=f"eval {name or found.label}", ledger=settings.holdout_ledger).head(cases)
+    with tracker(settings, on=tracking).run(name or found.label) as run:
+        context = contexts.get(options.on(golden))
+        report = await score(
+            found, context, chosen, metrics, options.concurrency, lambda done, total: contexts.progress("cases", done, total)
+        )
+        counts = context.stage_store.counts if context.stage_store else None
+        done = FinishedEvaluation(report, run_id=run.id, counts=counts)
+        if folder is not None:
+            write_report(report, folder / CASES)
+            done = replace(done, page=write_evaluation(report, folder, run_url=run.url), cases=folder / CASES)
+        if tracking:
+            record_evaluation(run, report, chosen)
+        if tracking and done.page is not None:
+            run.text("report.html", done.page.read_text(encoding="utf-8"))
+    return done
+
+
+def unused(settings: HarnessSettings, kind: Literal["runs", "compare", "gates"], name: str) -> Path:
+    """The folder of a new result, or a `ConfigError` where that name is taken."""
+    folder = settings.reports / kind / name
+    if folder.exists():
+        what = {"runs": "an evaluation", "compare": "a comparison", "gates": "a decision"}[kind]
+        raise ConfigError(f"There is {what} named {name!r} already: {folder}. Choose another --name, or remove it.")
+    return folder

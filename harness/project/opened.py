@@ -1,0 +1,65 @@
+"""Contexts kept open, so that a second evaluation finds models and indexes ready; a changed document or prompt opens anew."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.evaluation.context import EvaluationContext, corpus_path, open_context
+from harness.settings import HarnessSettings
+from harness.stage_store.base import HitCounts
+
+Progress = Callable[[str, int, int], None]  # what is being done, how much of it is done, how much there is
+Stamp = tuple[tuple[str, int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ContextChoice:
+    """Which context is asked for."""
+
+    corpus: str
+    judge: str = ""
+    store: bool = True
+    replay_only: bool = False
+
+
+@dataclass(frozen=True)
+class OpenContexts:
+    """The contexts opened so far."""
+
+    settings: HarnessSettings
+    progress: Progress
+    _known: dict[ContextChoice, tuple[Stamp, EvaluationContext]] = field(default_factory=dict)
+
+    def get(self, choice: ContextChoice) -> EvaluationContext:
+        """The context of a corpus, with what was opened for it before unless its documents or the prompts changed on disk."""
+        stamp = tuple(_stamp(corpus_path(choice.corpus, self.settings))) + tuple(_stamp(self.settings.prompts))
+        before, context = self._known.get(choice, ((), None))
+        if context is None or before != stamp:
+            context = open_context(
+                choice.corpus,
+                self.settings,
+                judge=choice.judge,
+                store=choice.store,
+                replay_only=choice.replay_only,
+                building=lambda done, total: self.progress("indexing", done, total),
+            )
+            self._known[choice] = (stamp, context)
+        return context
+
+    @property
+    def counts(self) -> HitCounts | None:
+        """What the stage stores behind them were asked; nothing where there is none."""
+        known = [context.stage_store.counts for _, context in self._known.values() if context.stage_store]
+        total = HitCounts()
+        for one in known:
+            for stage, numbers in one.plain().items():
+                total.add(stage, numbers["hits"], numbers["misses"])
+        return total if known else None
+
+
+def _stamp(place: Path) -> Iterator[tuple[str, int, int]]:
+    """Every file of a folder with its size and the time of its last change."""
+    for path in sorted(place.rglob("*")) if place.is_dir() else [place]:
+        if path.is_file():
+            found = path.stat()
+            yield str(path), found.st_size, found.st_mtime_ns

@@ -1,0 +1,270 @@
+"""The public face: every verb of the harness as a method."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from harness.comparison.values import ReportComparison
+from harness.gate.gate import Gate, load_gate
+from harness.gate.run_gate import GateResult, write_decision
+from harness.git_commit import ROOT, commit
+from harness.golden.load import golden_sets, load_golden
+from harness.golden.sets import GoldenSet
+from harness.project import ask as asking
+from harness.project import compare as comparing
+from harness.project import evaluate as evaluating
+from harness.project import hold as holding
+from harness.project import sweep as sweeping
+from harness.project.evaluate import EvaluationOptions, SplitName, unused
+from harness.project.opened import ContextChoice, OpenContexts, Progress
+from harness.promotion.candidate import read_candidate
+from harness.promotion.decisions import GATES, find_decisions, read_decision, required_gates
+from harness.promotion.promote import Promotion, promote
+from harness.resolve import NamedConfig, config_of, resolve
+from harness.results.report import EvalReport
+from harness.settings import DEFAULT_CORPUS, DEFAULT_GOLDEN, HarnessSettings, read_settings
+from harness.stage_store.base import HitCounts
+from harness.sweep.cost.sweep_estimate import SweepEstimate
+from harness.sweep.experiment import Experiment
+from harness.sweep.folder import SweepFolder, experiment_of, new_folder
+from harness.sweep.run import run_sweep
+from harness.sweep.setup import SweepOptions, SweepSetup, open_sweep
+from harness.sweep.verdict import SweepResult
+from serving.pipeline.config import RagConfig
+from serving.pipeline.errors import ConfigError
+from serving.pipeline.index.corpus import Corpus
+from serving.pipeline.index.manifest import IndexManifest
+from serving.pipeline.pipeline import Emit
+from serving.pipeline.types import Query, Trace
+from serving.release.bundle import open_releases
+from serving.release.evidence import ForcedPromotion
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """Progress that nobody is told."""
+
+
+class Project:
+    """A folder with documents, golden sets, prompts and experiments, and everything that can be done with them.
+
+    What takes time is async: `await` it, or give it to `touchstone.run`. Where a configuration is asked for, give none (or
+    `"default"`), a mapping, a `RagConfig`, a `.yaml` file, a run's name, a release's digest or `"channel:<name>"`; where an app will
+    do as well, a function of a question, a LangChain Runnable, `"module:attribute"` or `"https://…"`.
+
+    Nothing is written but what was computed (the stage store, indexes) and looks at a holdout, unless a `name` says where; a sweep
+    always is its folder.
+    """
+
+    def __init__(self, settings: HarnessSettings, progress: Progress = silent, folder: Path = Path()) -> None:
+        self.settings = settings
+        self.progress = progress
+        self.folder = folder  # below which experiments/gates are looked for
+        self._contexts = OpenContexts(settings, progress)
+
+    @classmethod
+    def open(cls, folder: str | Path | None = None, *, progress: Progress = silent, **settings: Any) -> "Project":
+        """The project in a folder (default: this one), with its `.env` file; settings given here come before the environment's."""
+        place = None if folder is None else Path(folder).absolute()
+        return cls(read_settings(place, **settings), progress, place or Path())
+
+    def __repr__(self) -> str:
+        known = ", ".join(golden_sets(self.settings.datasets)) or "no golden set"
+        return f"<Project {self.settings.datasets.absolute().parent}: {known}>"
+
+    # ---- what there is
+
+    def config(self, what: object = None, changes: Mapping[str, Any] | None = None) -> RagConfig:
+        """A configuration, complete, with other values at dotted paths: `config("default", {"retrieve.top_k": 3})`."""
+        found = config_of(resolve(what, self.settings), self.settings).config
+        return found.replace(changes) if changes else found
+
+    def golden(self, name: str = DEFAULT_GOLDEN) -> GoldenSet:
+        """A golden set by name, of its newest version where none is given."""
+        return load_golden(self.settings.datasets, name)
+
+    def corpus(self, name: str = DEFAULT_CORPUS) -> Corpus:
+        """The documents of a corpus, by name or by path."""
+        return self._contexts.get(ContextChoice(name)).corpus
+
+    @property
+    def counts(self) -> HitCounts | None:
+        """How often the stage store had what was needed, and how often it had to be computed."""
+        return self._contexts.counts
+
+    # ---- what can be done
+
+    async def ask(self, question: str | Query, what: object = None, *, corpus: str = DEFAULT_CORPUS, emit: Emit | None = None) -> Trace:
+        """Ask one question; `emit` is told the answer piece by piece. Nothing kept is used: each answer is computed anew."""
+        query = Query(question) if isinstance(question, str) else question
+        found = resolve(what, self.settings)
+        if isinstance(found, NamedConfig) and found.release:
+            return await asking.ask_release(found, query, self.settings, emit)
+        return await asking.ask(found, query, self._contexts.get(ContextChoice(corpus, store=False)), emit)
+
+    async def index(self, what: object = None, *, corpus: str = DEFAULT_CORPUS) -> IndexManifest:
+        """Build what retrieval stands on, ahead of time, or find it there."""
+        context = self._contexts.get(ContextChoice(corpus, store=False))
+        return (await context.factory.index(self.config(what))).manifest
+
+    async def evaluate(
+        self,
+        what: object = None,
+        golden: str = DEFAULT_GOLDEN,
+        split: SplitName = "tune",
+        *,
+        metrics: Sequence[str] = (),
+        judge: str = "",
+        cases: int | None = None,
+        concurrency: int = 4,
+        name: str = "",
+        tracking: bool = False,
+        store: bool = True,
+        replay_only: bool = False,
+    ) -> EvalReport:
+        """Score a configuration or an app on a golden set. With a `name` it is kept as `reports/runs/<name>/`."""
+        options = EvaluationOptions(tuple(metrics), judge, concurrency, store, replay_only)
+        done = await self.finished_evaluation(what, golden, split, options, cases=cases, name=name, tracking=tracking)
+        return done.report
+
+    async def finished_evaluation(
+        self,
+        what: object,
+        golden: str,
+        split: SplitName,
+        options: EvaluationOptions,
+        *,
+        cases: int | None = None,
+        name: str = "",
+        tracking: bool = False,
+    ) -> evaluating.FinishedEvaluation:
+        """An evaluation, with the files and the run that it became."""
+        found, known = resolve(what, self.settings), self.golden(golden)
+        return await evaluating.evaluate(found, known, split, self._contexts, options, cases=cases, name=name, tracking=tracking)
+
+    async def compare(
+        self,
+        a: object,
+        b: object,
+        golden: str = "",
+        split: SplitName | None = None,
+        *,
+        metrics: Sequence[str] = (),
+        judge: str = "",
+        cases: int | None = None,
+        concurrency: int = 4,
+        name: str = "",
+        store: bool = True,
+        replay_only: bool = False,
+    ) -> ReportComparison:
+        """Hold B against A on the same questions; both may also be evaluations made before, as reports or by a run's name."""
+        sides = (resolve(a, self.settings), resolve(b, self.settings))
+        options = EvaluationOptions(tuple(metrics), judge, concurrency, store, replay_only)
+        asked = comparing.ComparedCases(golden, split, cases)
+        return await comparing.compare(sides, asked, DEFAULT_GOLDEN, self._contexts, options, name)
+
+    async def gate(
+        self,
+        gate: str | Path | Gate,
+        what: object = None,
+        *,
+        champion: Path | None = None,
+        name: str = "",
+        store: bool = True,
+        replay_only: bool = False,
+    ) -> GateResult:
+        """Hold a configuration, or an evaluation made before, against a gate. With a `name` it is kept as `reports/gates/<name>/`."""
+        chosen = gate if isinstance(gate, Gate) else load_gate(Path(gate))
+        folder = unused(self.settings, "gates", name) if name else None
+        on = holding.open_gate(chosen, self._contexts, store=store, replay_only=replay_only)
+        held = await holding.hold(on, resolve(what, self.settings), self._contexts, champion)
+        if folder is not None:
+            write_decision(held.decision, held.report, folder)
+        return held
+
+    async def record_champion(self, what: object = None, gates: Sequence[str | Path] = ()) -> list[holding.RecordedChampion]:
+        """Record what ships today, so that gates hold candidates against it; by default for all of experiments/gates."""
+        chosen = holding.load_gates([Path(gate) for gate in gates], self.folder / GATES)
+        return await holding.record_champions(chosen, resolve(what, self.settings), self._contexts)
+
+    def champions(self, gates: Sequence[str | Path] = ()) -> list[holding.RecordedChampion]:
+        """The champion of each gate's cases."""
+        return holding.champions(holding.load_gates([Path(gate) for gate in gates], self.folder / GATES), self._contexts)
+
+    async def estimate(
+        self, experiment: str | Path | Mapping[str, Any] | Experiment, *, store: bool = True, replay_only: bool = False
+    ) -> SweepEstimate:
+        """What a sweep would cost: tokens, dollars, time. No hosted model is asked for it."""
+        return await self.open_sweep(sweeping.experiment_of_any(experiment), store=store, replay_only=replay_only).estimate()
+
+    def open_sweep(
+        self,
+        experiment: Experiment,
+        *,
+        earlier: SweepFolder | None = None,
+        store: bool = True,
+        replay_only: bool = False,
+        tracking: bool = False,
+    ) -> SweepSetup:
+        """Read and check all that a sweep needs, before it is priced and begun."""
+        options = SweepOptions(store, replay_only, tracking, lambda done, total: self.progress("indexing", done, total))
+        return open_sweep(experiment, self.settings, options, earlier)
+
+    async def sweep(
+        self,
+        experiment: str | Path | Mapping[str, Any] | Experiment | None = None,
+        *,
+        folder: str | Path | None = None,
+        trials: int | None = None,
+        workers: int | None = None,
+        budget: float | None = None,
+        yes: bool = False,
+        tracking: bool = False,
+        store: bool = True,
+        replay_only: bool = False,
+    ) -> SweepResult:
+        """Search on the tune split, prove the best on the holdout; `folder` goes on with a sweep that was begun there.
+
+        It is written as it goes to `reports/sweeps/<experiment>-<time>/`, with report and winner. Hosted models are asked only with `yes`.
+        """
+        if experiment is None and folder is None:
+            raise ConfigError("Name an experiment file, such as experiments/quickstart.yaml, or the folder of a sweep to go on with.")
+        earlier = SweepFolder(Path(folder)) if folder is not None else None
+        asked = experiment_of(earlier.record()) if earlier else sweeping.experiment_of_any(experiment or {})
+        asked = sweeping.experiment_with(asked, trials=trials, workers=workers, engine="", budget=budget)
+        setup = self.open_sweep(asked, earlier=earlier, store=store, replay_only=replay_only, tracking=tracking)
+        estimate = await setup.estimate()
+        sweeping.refuse_unpaid(estimate, setup, yes=yes)
+        where = earlier or new_folder(self.settings.reports, asked.name, datetime.now(UTC))
+        return await run_sweep(setup, where, estimate, observer=sweeping.ProjectObserver(where.path, self.progress))
+
+    async def promote(
+        self,
+        candidate: str | Path | None = None,
+        *,
+        channel: str = "dev",
+        gate: str | Path | None = None,
+        decision: str | Path | None = None,
+        corpus: str = DEFAULT_CORPUS,
+        force: bool = False,
+        why: str = "",
+    ) -> Promotion:
+        """Make a configuration that passed its gate a release, add its evidence, and point a channel at both.
+
+        The candidate is a sweep's `winner.json` (default: the newest) or a `.yaml` file; the decision, one kept below `reports/gates`.
+        """
+        if why and not force:
+            raise ConfigError("--why says why a promotion is forced: write --force too, or leave it out.")
+        settings = self.settings
+        chosen = read_candidate(Path(candidate) if candidate else None, corpus, settings.reports)
+        return await promote(
+            chosen,
+            factory=self._contexts.get(ContextChoice(chosen.corpus, store=False)).factory,
+            storage=open_releases(settings.releases, settings),
+            channel=channel,
+            gates=required_gates(channel, Path(gate) if gate else None, settings),
+            decisions=[read_decision(Path(decision))] if decision else find_decisions(settings.reports),
+            forced=ForcedPromotion(who=settings.promoter, why=why) if force else None,
+            who=settings.promoter,
+            git_commit=commit(ROOT),
+        )
