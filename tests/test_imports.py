@@ -2,6 +2,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).parents[1]
 
 # What only experiments need; with each of these blocked, all of serving must still import, and nothing may have tried to get at it.
@@ -35,6 +37,8 @@ import asyncio, tempfile
 from pathlib import Path
 from serving.app.release.loaded import load
 from tests.app.making import House, config
+
+import pytest
 
 async def main():
     with tempfile.TemporaryDirectory() as name:

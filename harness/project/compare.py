@@ -9,8 +9,8 @@ from harness.comparison.values import ReportComparison
 from harness.golden.load import load_golden
 from harness.golden.sets import GoldenSet, Split
 from harness.metrics import metric_set
+from harness.project.contexts import OpenContexts
 from harness.project.evaluate import EvaluationOptions, SplitName, score, unused
-from harness.project.opened import OpenContexts
 from harness.reports.comparison import write_comparison
 from harness.resolve import RecordedRun, Resolved
 from harness.results.report import EvalReport, write_report

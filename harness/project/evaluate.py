@@ -11,7 +11,7 @@ from harness.evaluation.places import PlacedSubject
 from harness.evaluation.record import record_evaluation
 from harness.golden.sets import GoldenSet, Split
 from harness.metrics import DEFAULT, metric_set
-from harness.project.opened import ContextChoice, OpenContexts
+from harness.project.contexts import ContextChoice, OpenContexts
 from harness.reports import write_evaluation
 from harness.resolve import CASES, NamedApp, Resolved, config_of
 from harness.results.report import EvalReport, write_report

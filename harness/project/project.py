@@ -14,10 +14,10 @@ from harness.golden.sets import GoldenSet
 from harness.project import ask as asking
 from harness.project import compare as comparing
 from harness.project import evaluate as evaluating
-from harness.project import hold as holding
 from harness.project import sweep as sweeping
+from harness.project.contexts import ContextChoice, OpenContexts, Progress
 from harness.project.evaluate import EvaluationOptions, SplitName, unused
-from harness.project.opened import ContextChoice, OpenContexts, Progress
+from harness.project.gates import RecordedChampion, decide_gate, load_gates, open_gate, record_champions, recorded_champions
 from harness.promotion.candidate import read_candidate
 from harness.promotion.decisions import GATES, find_decisions, read_decision, required_gates
 from harness.promotion.promote import Promotion, promote
@@ -176,20 +176,20 @@ class Project:
         """Hold a configuration, or an evaluation made before, against a gate. With a `name` it is kept as `reports/gates/<name>/`."""
         chosen = gate if isinstance(gate, Gate) else load_gate(Path(gate))
         folder = unused(self.settings, "gates", name) if name else None
-        on = holding.open_gate(chosen, self._contexts, store=store, replay_only=replay_only)
-        held = await holding.hold(on, resolve(what, self.settings), self._contexts, champion)
+        on = open_gate(chosen, self._contexts, store=store, replay_only=replay_only)
+        held = await decide_gate(on, resolve(what, self.settings), self._contexts, champion)
         if folder is not None:
             write_decision(held.decision, held.report, folder)
         return held
 
-    async def record_champion(self, what: object = None, gates: Sequence[str | Path] = ()) -> list[holding.RecordedChampion]:
+    async def record_champion(self, what: object = None, gates: Sequence[str | Path] = ()) -> list[RecordedChampion]:
         """Record what ships today, so that gates hold candidates against it; by default for all of experiments/gates."""
-        chosen = holding.load_gates([Path(gate) for gate in gates], self.folder / GATES)
-        return await holding.record_champions(chosen, resolve(what, self.settings), self._contexts)
+        chosen = load_gates([Path(gate) for gate in gates], self.folder / GATES)
+        return await record_champions(chosen, resolve(what, self.settings), self._contexts)
 
-    def champions(self, gates: Sequence[str | Path] = ()) -> list[holding.RecordedChampion]:
+    def champions(self, gates: Sequence[str | Path] = ()) -> list[RecordedChampion]:
         """The champion of each gate's cases."""
-        return holding.champions(holding.load_gates([Path(gate) for gate in gates], self.folder / GATES), self._contexts)
+        return recorded_champions(load_gates([Path(gate) for gate in gates], self.folder / GATES), self._contexts)
 
     async def estimate(
         self, experiment: str | Path | Mapping[str, Any] | Experiment, *, store: bool = True, replay_only: bool = False

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from harness.project.opened import Progress as Told
+from harness.project.contexts import Progress as Told
 from harness.reports import write_sweep
 from harness.reports.record import record_sweep
 from harness.settings import HarnessSettings

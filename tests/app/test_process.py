@@ -16,6 +16,8 @@ import pytest
 
 from tests.app.making import QUESTION, House, config, events
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).parents[2]
 MOST_S = 120.0  # after which a test that hangs is ended
 

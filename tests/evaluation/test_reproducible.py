@@ -4,7 +4,11 @@ import subprocess
 import sys
 from typing import Any
 
+import pytest
+
 from tests.support.world import REPOSITORY, World
+
+pytestmark = pytest.mark.slow
 
 ASK = ["ask", "What is the notice period for managers, and who else has one?", "--corpus", "tiny", "--json"]
 SAME = ("config_digest", "index_digest", "hits", "passages", "route", "prompt", "answer", "usage", "dropped_passages")

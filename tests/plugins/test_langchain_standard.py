@@ -21,6 +21,8 @@ from serving.pipeline.models.reader.chat import ReaderChat
 from serving.pipeline.settings import PipelineSettings
 from tests.plugins.company import QUESTION, config, pipeline
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = PipelineSettings(_env_file=None)
 
 

@@ -31,6 +31,8 @@ from serving.pipeline.config import RagConfig, load_config
 from serving.pipeline.errors import ConfigError, DataError, InfrastructureError, PromptError, StoreError
 from tests.support.world import DOCUMENTS, World
 
+pytestmark = pytest.mark.slow
+
 PATIENCE_S = 120.0
 METRICS = ("recall@5", "quality")
 WORKER = {"local": b"spawn_main", "ray": b"ray::_Carrier"}  # in the command line of a worker process

@@ -21,6 +21,8 @@ from harness.sweep.folder import SweepFolder
 from tests.support.sweeping import plain
 from tests.support.world import CONFIG, REPOSITORY, World
 
+pytestmark = pytest.mark.slow
+
 PATIENCE_S = 300.0
 KILLS = {"1": 4, "2": 2}  # by workers
 

@@ -8,6 +8,8 @@ import yaml
 
 from tests.support.world import REPOSITORY, World
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_project_file_is_the_one_that_mlflow_looks_for() -> None:
     assert (REPOSITORY / "MLproject").resolve() == REPOSITORY / "mlproject.yml"

@@ -8,8 +8,8 @@ from harness.gate.champion import champion_path, read_champion, save_champion
 from harness.gate.gate import Gate, load_gate
 from harness.gate.run_gate import GateContext, GateResult, judge_recorded, run_gate
 from harness.golden.load import load_golden
+from harness.project.contexts import ContextChoice, OpenContexts
 from harness.project.evaluate import score
-from harness.project.opened import ContextChoice, OpenContexts
 from harness.resolve import CASES, NamedApp, RecordedRun, Resolved, config_of
 from harness.results.report import EvalReport
 from serving.pipeline.errors import ConfigError, DataError
@@ -30,7 +30,7 @@ def open_gate(gate: Gate, contexts: OpenContexts, *, store: bool = True, replay_
     return GateContext(gate, golden, contexts.get(ContextChoice(golden.card.corpus, gate.judge, store, replay_only)))
 
 
-async def hold(on: GateContext, found: Resolved, contexts: OpenContexts, champion: Path | None = None) -> GateResult:
+async def decide_gate(on: GateContext, found: Resolved, contexts: OpenContexts, champion: Path | None = None) -> GateResult:
     """Hold what is named against a gate; an evaluation that was made before is judged as it is."""
     if isinstance(found, NamedApp) or (isinstance(found, RecordedRun) and found.report.header.app):
         raise ConfigError(f"A gate is held on configurations, and {found.label} is an app of yours. Compare them: touchstone compare")
@@ -66,7 +66,7 @@ async def record_champions(gates: Sequence[Gate], found: Resolved, contexts: Ope
     return kept
 
 
-def champions(gates: Sequence[Gate], contexts: OpenContexts) -> list[RecordedChampion]:
+def recorded_champions(gates: Sequence[Gate], contexts: OpenContexts) -> list[RecordedChampion]:
     """The champion of each gate's cases, and what today's candidates could not be compared by."""
     found: list[RecordedChampion] = []
     for gate in merged(gates):
