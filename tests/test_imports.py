@@ -2,6 +2,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 pytestmark = pytest.mark.slow
 
 REPOSITORY = Path(__file__).parents[1]
@@ -37,8 +39,6 @@ import asyncio, tempfile
 from pathlib import Path
 from serving.app.release.loaded import load
 from tests.app.making import House, config
-
-import pytest
 
 async def main():
     with tempfile.TemporaryDirectory() as name:
