@@ -3,6 +3,7 @@ import shutil
 
 from serving.app.release.loaded import LoadedRelease, load
 from serving.app.settings import AppSettings
+from serving.pipeline.digest import sha256_file
 from serving.pipeline.pipeline import Emit
 from serving.pipeline.types import Query
 from serving.release.channel import read_channel
@@ -138,6 +139,16 @@ async def test_evidence_that_was_rewritten_is_not_served(house: House) -> None:
         ready = await api.client.get("/readyz")
     assert ready.status_code == 503
     assert f"{path.name} is not the evidence that its name promises" in ready.json()["reason"]
+
+
+async def test_evidence_that_was_rewritten_and_renamed_is_not_what_the_channel_names(house: House) -> None:
+    [path] = house.releases.glob("*/evidence/*.json")
+    path.write_text(path.read_text().replace("2026-11-01", "2026-11-02"))
+    path.rename(path.with_name(f"{sha256_file(path)[:16]}.json"))
+    async with opened(house.settings()) as api:
+        ready = await api.client.get("/readyz")
+    assert ready.status_code == 503
+    assert f"No evidence '{path.stem}' in" in ready.json()["reason"]
 
 
 async def test_a_release_in_a_bucket_is_served(house: House, s3_bucket: str) -> None:
