@@ -251,7 +251,8 @@ class Project:
     ) -> Promotion:
         """Make a configuration that passed its gate a release, add its evidence, and point a channel at both.
 
-        The candidate is a sweep's `winner.json` (default: the newest) or a `.yaml` file; the decision, one kept below `reports/gates`.
+        The candidate is a sweep's `winner.json` (default: the newest) or a `.yaml` file; the decision is one of those
+        below `reports/gates`, or one that is named beside them. Another gate than the channel's own counts for `dev` only.
         """
         if why and not force:
             raise ConfigError("--why says why a promotion is forced: write --force too, or leave it out.")
@@ -262,8 +263,8 @@ class Project:
             factory=self._contexts.get(ContextChoice(chosen.corpus, store=False)).factory,
             storage=open_releases(settings.releases, settings),
             channel=channel,
-            gates=required_gates(channel, Path(gate) if gate else None, settings),
-            decisions=[read_decision(Path(decision))] if decision else find_decisions(settings.reports),
+            gates=required_gates(channel, Path(gate) if gate else None, settings, self.folder),
+            decisions=[*([read_decision(Path(decision))] if decision else []), *find_decisions(settings.reports)],
             forced=ForcedPromotion(who=settings.promoter, why=why) if force else None,
             who=settings.promoter,
             git_commit=commit(ROOT),
