@@ -50,7 +50,8 @@ class FolderStorage:
         """Every key that begins with a prefix, in order."""
         start = self._folder / checked_prefix(prefix).rpartition("/")[0]
         try:
-            found = [path for path in start.rglob("*") if path.is_file()] if start.is_dir() else []
+            inside = start.is_dir() and start.resolve().is_relative_to(self._folder.resolve())
+            found = [path for path in start.rglob("*") if path.is_file()] if inside else []
             keys = sorted((path.relative_to(self._folder).as_posix(), path) for path in found)
             for key, path in keys:
                 if key.startswith(prefix) and not any(name.startswith(".") for name in key.split("/")):
@@ -104,7 +105,13 @@ class FolderStorage:
             yield
 
     def _path(self, key: str) -> Path:
-        return self._folder / checked_key(key)
+        path = self._folder / checked_key(key)
+        try:
+            if path.resolve().is_relative_to(self._folder.resolve()):
+                return path
+        except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
+            raise StoreError(f"{path}: cannot be read: {error}") from error
+        raise StoreError(f"{path} is a link that leads out of {self._folder}. Put what it leads to in its place.")
 
 
 def _version(data: bytes) -> str:

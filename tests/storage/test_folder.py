@@ -64,3 +64,22 @@ def test_a_lock_that_is_not_to_be_made_is_not_made(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     with file_lock(tmp_path, create=False), pytest.raises(BlockingIOError), file_lock(tmp_path, wait=False):
         pass
+
+
+def test_no_link_inside_leads_out_of_the_folder(tmp_path: Path) -> None:
+    storage, outside = FolderStorage(tmp_path / "inside"), tmp_path / "outside"
+    storage.put("a", b"kept")
+    outside.mkdir()
+    (outside / "secret").write_bytes(b"secret")
+    (tmp_path / "inside" / "folder").symlink_to(outside)
+    (tmp_path / "inside" / "file").symlink_to(outside / "secret")
+    (tmp_path / "inside" / "circle").symlink_to(tmp_path / "inside" / "circle")
+    for key in ("folder/secret", "folder/new", "file", "circle", "circle/x"):
+        for do in (storage.get, storage.delete, lambda key: storage.put(key, b"x"), lambda key: storage.lock(key).__enter__()):
+            with pytest.raises(StoreError, match="leads out|loop"):
+                do(key)
+    assert list(storage.list("folder/")) == []
+    assert [(path.name, path.read_bytes()) for path in outside.iterdir()] == [("secret", b"secret")]
+    (tmp_path / "link").symlink_to(tmp_path / "inside")  # the folder itself may be one
+    (tmp_path / "inside" / "b").symlink_to(tmp_path / "inside" / "a")  # and a link that stays is none of the above
+    assert [FolderStorage(tmp_path / "link").get(key) for key in "ab"] == [storage.get("a")] * 2
