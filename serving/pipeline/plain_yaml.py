@@ -10,7 +10,7 @@ class _PlainLoader(yaml.SafeLoader):
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()
+            event: Any = self.get_event()  # type: ignore[no-untyped-call]  # of a library without types
             raise yaml.composer.ComposerError(None, None, f"the alias *{event.anchor} is not allowed here", event.start_mark)
         return super().compose_node(parent, index)
 

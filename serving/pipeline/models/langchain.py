@@ -14,8 +14,10 @@ from serving.pipeline.settings import PipelineSettings
 
 T = TypeVar("T")
 INSTALL = 'pip install "touchstone-rag[providers]"'
-SECRETS = ("api_key", "apikey", "access_key", "secret", "secret_key", "password", "auth_token", "access_token", "api_token")
-SECRETS += ("ad_token", "bearer_token", "session_token", "authorization", "credential", "credentials", "cookie")
+SECRETS = (
+    *("api_key", "apikey", "access_key", "secret", "secret_key", "password", "credential", "credentials", "authorization", "cookie"),
+    *("auth_token", "access_token", "api_token", "ad_token", "bearer_token", "session_token"),
+)
 _PASSWORD = re.compile(r"://[^/@:\s]*:[^/?#\s]+@")  # in an address
 
 
