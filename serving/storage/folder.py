@@ -11,6 +11,8 @@ from serving.storage.base import Blob, Entry, checked_key, checked_prefix
 from serving.storage.files import write_bytes
 from serving.storage.lock import file_lock
 
+TRIES = 100
+
 
 class FolderStorage:
     """Files below a folder; writers take turns by a lock on the folder itself. Names that begin with a dot are not part of it."""
@@ -86,8 +88,7 @@ class FolderStorage:
         path = path.with_name(f".{path.name}.lock")
         with ExitStack() as stack:
             try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                stack.enter_context(file_lock(path, wait=wait))
+                stack.enter_context(_held(path, wait))
             except BlockingIOError:
                 raise LockedError(f"{self.place}/{key} is held by another process. Wait for it, or stop it first.") from None
             except OSError as error:
@@ -112,6 +113,22 @@ class FolderStorage:
         except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
             raise StoreError(f"{path}: cannot be read: {error}") from error
         raise StoreError(f"{path} is a link that leads out of {self._folder}. Put what it leads to in its place.")
+
+
+@contextmanager
+def _held(path: Path, wait: bool) -> Iterator[None]:
+    """Hold a lock's file, made with its folder, which another may remove between the two because it is empty."""
+    for last in [*[False] * TRIES, True]:
+        with ExitStack() as stack:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(file_lock(path, wait=wait))
+            except FileNotFoundError:
+                if last:
+                    raise
+                continue
+            yield
+            return
 
 
 def _version(data: bytes) -> str:

@@ -1,5 +1,7 @@
 import os
 import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -83,3 +85,22 @@ def test_no_link_inside_leads_out_of_the_folder(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "inside")  # the folder itself may be one
     (tmp_path / "inside" / "b").symlink_to(tmp_path / "inside" / "a")  # and a link that stays is none of the above
     assert [FolderStorage(tmp_path / "link").get(key) for key in "ab"] == [storage.get("a")] * 2
+
+
+def test_a_lock_is_had_while_others_remove_the_folder_that_it_is_made_in(tmp_path: Path) -> None:
+    storage, done = FolderStorage(tmp_path), threading.Event()
+
+    def forget() -> None:
+        while not done.is_set():
+            storage.delete("a/b/other")
+
+    with ThreadPoolExecutor(2) as threads:
+        others = [threads.submit(forget) for _ in range(2)]
+        try:
+            for number in range(1000):
+                with storage.lock(f"a/b/{number}"):
+                    pass
+                (tmp_path / "a" / "b" / f".{number}.lock").unlink()
+        finally:
+            done.set()
+    assert [one.result() for one in others] == [None, None]
