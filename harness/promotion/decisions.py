@@ -152,6 +152,6 @@ def _misfit(decision: Decision, gate: RequiredGate) -> str:
         return f"was decided on other questions than {gate.gate.golden} has now"
     if decision.split_digest != gate.split_digest:
         return f"was decided on other cases than the {gate.gate.split} split of {gate.gate.golden} has now"
-    if gate.gate.needs_champion and decision.champion_digest != gate.champion_digest:
+    if gate.gate.needs_champion and gate.champion_digest not in (decision.champion_digest, decision.config_digest):
         return f"was held against the champion {decision.champion_digest or 'unknown'}; recorded is {gate.champion_digest or 'none'} now"
     return ""

@@ -86,6 +86,8 @@ def test_a_decision_against_another_champion_than_the_one_recorded_proves_nothin
     rule = {"rule": "non_inferior", "metric": "quality", "margin": 0.1}
     compared = RequiredGate(Path("compared.yaml"), a_gate(rule, name="compared"), "g", "s", "best")
     assert proven(decided(compared, champion_digest="best"), gates=(compared,))
+    itself = RequiredGate(compared.file, compared.gate, "g", "s", "ours")  # what passed was recorded as the champion since
+    assert proven(decided(compared, champion_digest="best"), gates=(itself,))
     with pytest.raises(NotProven, match="was held against the champion weak; recorded is best now"):
         proven(decided(compared, champion_digest="weak"), gates=(compared,))
 
