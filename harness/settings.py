@@ -17,6 +17,10 @@ DEFAULT_CORPUS = "techcorp"  # what is meant where none is named
 DEFAULT_GOLDEN = "techcorp/v1"
 
 
+_SECRETS = "(?:api)?key|token|secret|password|passwd|pwd|sig|signature|credential|auth|code"
+_SECRET_PARAMETER = re.compile(rf"([?&](?:[\w.-]*[_.-])?(?:{_SECRETS})=)[^&#\s]+", re.IGNORECASE)
+
+
 class HarnessSettings(PipelineSettings):
     """Read from TOUCHSTONE_* variables and a `.env` file, after the pipeline's own."""
 
@@ -88,8 +92,8 @@ class HarnessSettings(PipelineSettings):
 
 
 def without_password(text: str) -> str:
-    """A text in which no address shows its password."""
-    return re.sub(r"(://[^/@:\s]*):[^/@\s]*@", r"\1:***@", text)
+    """A text in which no address shows its password, or a key among its parameters."""
+    return _SECRET_PARAMETER.sub(r"\1***", re.sub(r"(://[^/@:\s]*):[^/?#\s]*@", r"\1:***@", text))
 
 
 def read_settings(folder: Path | None = None, **changes: Any) -> HarnessSettings:

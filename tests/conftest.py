@@ -1,6 +1,8 @@
 """What every test starts from: none of the settings of the shell that runs it."""
 
 import os
+import sys
+from collections.abc import Iterator
 
 import pytest
 
@@ -16,3 +18,11 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in list(os.environ):
         if name.startswith("TOUCHSTONE_") or name in NAMED_OTHERWISE:
             del os.environ[name]
+
+
+@pytest.fixture(autouse=True)
+def import_path() -> Iterator[None]:
+    """Forget the folders that commands and projects looked for modules in."""
+    before = list(sys.path)
+    yield
+    sys.path[:] = before

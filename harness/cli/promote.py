@@ -16,9 +16,10 @@ def promote(
     ] = None,
     channel: Annotated[str, typer.Option("--channel", help="dev, staging or prod.")] = "dev",
     gate: Annotated[
-        Path | None, typer.Option("--gate", help="The gate that counts; default: promotion.yaml, for dev pull_request.yaml as well.")
+        Path | None,
+        typer.Option("--gate", help="The gate that counts; default: the channel's own. Another counts for dev only."),
     ] = None,
-    decision: Annotated[Path | None, typer.Option("--decision", help="A gate's decision.json; default: those below reports/gates.")] = None,
+    decision: Annotated[Path | None, typer.Option("--decision", help="A gate's decision.json, beside those below reports/gates.")] = None,
     corpus: CorpusName = DEFAULT_CORPUS,
     force: Annotated[bool, typer.Option("--force", help="Promote without a passed gate; to dev only, with --why.")] = False,
     why: Annotated[str, typer.Option("--why", help="Why it is forced; the evidence keeps it.")] = "",

@@ -14,5 +14,6 @@ def serve(
 ) -> None:
     """Serve a channel's release over HTTP."""
     chosen = ["--channel", channel] if channel else []
-    arguments = [sys.executable, "-m", "serving.app", *chosen, "--host", host, "--port", str(port)]
+    # -P: a release names classes, and a server finds those that are installed, never those of the folder it was started in
+    arguments = [sys.executable, "-P", "-m", "serving.app", *chosen, "--host", host, "--port", str(port)]
     os.execv(sys.executable, arguments)  # noqa: S606 — the API replaces this process: what is served never has the harness loaded

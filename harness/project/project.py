@@ -35,6 +35,7 @@ from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.index.corpus import Corpus
 from serving.pipeline.index.manifest import IndexManifest
+from serving.pipeline.packages import look_here
 from serving.pipeline.pipeline import Emit
 from serving.pipeline.types import Query, Trace
 from serving.release.bundle import open_releases
@@ -57,6 +58,7 @@ class Project:
     """
 
     def __init__(self, settings: HarnessSettings, progress: Progress = silent, folder: Path = Path()) -> None:
+        look_here()
         self.settings = settings
         self.progress = progress
         self.folder = folder  # below which experiments/gates are looked for
@@ -251,7 +253,8 @@ class Project:
     ) -> Promotion:
         """Make a configuration that passed its gate a release, add its evidence, and point a channel at both.
 
-        The candidate is a sweep's `winner.json` (default: the newest) or a `.yaml` file; the decision, one kept below `reports/gates`.
+        The candidate is a sweep's `winner.json` (default: the newest) or a `.yaml` file; the decision is one of those
+        below `reports/gates`, or one that is named beside them. Another gate than the channel's own counts for `dev` only.
         """
         if why and not force:
             raise ConfigError("--why says why a promotion is forced: write --force too, or leave it out.")
@@ -262,8 +265,8 @@ class Project:
             factory=self._contexts.get(ContextChoice(chosen.corpus, store=False)).factory,
             storage=open_releases(settings.releases, settings),
             channel=channel,
-            gates=required_gates(channel, Path(gate) if gate else None, settings),
-            decisions=[read_decision(Path(decision))] if decision else find_decisions(settings.reports),
+            gates=required_gates(channel, Path(gate) if gate else None, settings, self.folder),
+            decisions=[*([read_decision(Path(decision))] if decision else []), *find_decisions(settings.reports)],
             forced=ForcedPromotion(who=settings.promoter, why=why) if force else None,
             who=settings.promoter,
             git_commit=commit(ROOT),

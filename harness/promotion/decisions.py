@@ -7,11 +7,14 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from harness.gate.champion import champion_path
 from harness.gate.decision import PLAIN, Decision
 from harness.gate.gate import Gate, load_gate
 from harness.golden.load import load_golden
+from harness.results.report import read_report
 from harness.settings import HarnessSettings
-from serving.pipeline.errors import DataError, NotProven
+from serving.pipeline.errors import ConfigError, DataError, NotProven
+from serving.release.channel import UNPROVEN
 
 GATES = Path("experiments/gates")
 PROMOTION = GATES / "promotion.yaml"
@@ -21,12 +24,13 @@ CLOCKS_DIFFER = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class RequiredGate:
-    """A gate that counts, with the questions it is decided on as they are now."""
+    """A gate that counts, with the questions it is decided on and the champion it compares with as they are now."""
 
     file: Path
     gate: Gate
     golden_digest: str
     split_digest: str
+    champion_digest: str = ""  # of the champion's configuration; "": the gate compares with none, or none is recorded
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +46,25 @@ class FoundDecision:
         return datetime.fromisoformat(self.decision.decided_at).astimezone(UTC)
 
 
-def required_gates(channel: str, file: Path | None, settings: HarnessSettings) -> tuple[RequiredGate, ...]:
-    """The gates of which one has to be passed: the one named, or those of the channel that are there."""
-    files = [file] if file else [one for one in (*WEAKER.get(channel, ()), PROMOTION) if one.is_file()]
+def required_gates(channel: str, file: Path | None, settings: HarnessSettings, folder: Path = Path()) -> tuple[RequiredGate, ...]:
+    """The gates of which one has to be passed: those of the channel that are there, or the one named.
+
+    A channel that serves only what is proven has its own gates, and of those alone one may be named: another could ask for less.
+    """
+    own = [folder / one for one in (*WEAKER.get(channel, ()), PROMOTION)]
+    if file and channel not in UNPROVEN and file.resolve() not in [one.resolve() for one in own]:
+        names = " or ".join(repr(str(one)) for one in own)
+        raise ConfigError(f"--gate {str(file)!r} does not count for the channel {channel!r}. Its gate is {names}: leave --gate out.")
+    files = [file] if file else [one for one in own if one.is_file()]
     return tuple(_required(one, settings) for one in files)
 
 
 def _required(file: Path, settings: HarnessSettings) -> RequiredGate:
     gate = load_gate(file)
     golden = load_golden(settings.datasets, gate.golden)
-    return RequiredGate(file, gate, golden.digest, golden.split_digest(gate.split))
+    champion = champion_path(settings.champion_folder, golden.id, gate.split)
+    compared = read_report(champion).header.config_digest if gate.needs_champion and champion.is_file() else ""
+    return RequiredGate(file, gate, golden.digest, golden.split_digest(gate.split), compared)
 
 
 def find_decisions(reports: Path) -> list[FoundDecision]:
@@ -110,9 +123,24 @@ def _problem(found: FoundDecision, gate: RequiredGate, config_digest: str, now: 
     if decision.state != "pass":
         word = {"fail": "failed", "infrastructure": "could not decide"}[decision.state]
         return f"says that the gate {decision.gate!r} {word}: {decision.message}"
-    age = now - found.at
-    if not -CLOCKS_DIFFER <= age <= timedelta(hours=decision.valid_hours):
-        return f"is of {decision.decided_at} and was valid for {decision.valid_hours} hours"
+    if doubt := _doubt(decision, gate.gate):
+        return doubt
+    age, hours = now - found.at, min(decision.valid_hours, gate.gate.valid_hours)
+    if not -CLOCKS_DIFFER <= age <= timedelta(hours=hours):
+        return f"is of {decision.decided_at} and was valid for {hours} hours"
+    return ""
+
+
+def _doubt(decision: Decision, gate: Gate) -> str:
+    """Why a decision that says pass is none; empty when its rulings are the gate's and come to it."""
+    if sorted(one.id for one in decision.rulings) != sorted(rule.id for rule in gate.rules):
+        return f"does not rule on what the gate {gate.name!r} asks"
+    advisory = {rule.id for rule in gate.rules if rule.advisory}
+    judged = [one for one in decision.rulings if one.id not in advisory]
+    if failed := [one.id for one in judged if one.outcome == "fail"]:
+        return f"says pass, and its rule {failed[0]!r} says fail"
+    if not any(one.outcome == "pass" for one in judged):
+        return f"says pass, and no rule that could block was judged: the gate {gate.name!r} asked nothing of it"
     return ""
 
 
@@ -124,4 +152,6 @@ def _misfit(decision: Decision, gate: RequiredGate) -> str:
         return f"was decided on other questions than {gate.gate.golden} has now"
     if decision.split_digest != gate.split_digest:
         return f"was decided on other cases than the {gate.gate.split} split of {gate.gate.golden} has now"
+    if gate.gate.needs_champion and gate.champion_digest not in (decision.champion_digest, decision.config_digest):
+        return f"was held against the champion {decision.champion_digest or 'unknown'}; recorded is {gate.champion_digest or 'none'} now"
     return ""

@@ -16,11 +16,9 @@ from serving.pipeline.artefacts import FolderArtefacts, collect_artefacts
 from serving.pipeline.errors import ConfigError, DataError, NotProven
 from serving.pipeline.models.prices import PRICED_ON
 from serving.release.bundle import Release, write_release
-from serving.release.channel import Channel, find_channel, point_channel
+from serving.release.channel import UNPROVEN, Channel, find_channel, point_channel
 from serving.release.evidence import ForcedPromotion, MeasuredSplit, RecordedDecision, ReleaseEvidence, append_evidence
 from serving.storage.base import Storage
-
-FORCED = ("dev",)  # channels that may be pointed at what no gate has passed
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +95,8 @@ def _proof(
     now: datetime,
 ) -> FoundDecision | None:
     """The decision that allows this promotion; `None` only where it is forced."""
-    if forced and channel not in FORCED:
-        raise ConfigError(f"--force is for the channel {' or '.join(FORCED)}, not {channel!r}. Pass the gate, then promote without it.")
+    if forced and channel not in UNPROVEN:
+        raise ConfigError(f"--force is for the channel {' or '.join(UNPROVEN)}, not {channel!r}. Pass the gate, then promote without it.")
     if forced and not forced.why.strip():
         raise ConfigError('--force needs a reason that the evidence keeps: --why "…"')
     try:

@@ -4,6 +4,7 @@ import argparse
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -43,6 +44,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _installed_only() -> None:
+    """Take the current folder, which `python -m` puts first, off the import path, unless it is where this package is run from.
+
+    A release names classes: those that are installed are found, and none that lies in the folder that a server was started in.
+    """
+    here = Path.cwd()
+    if not sys.flags.safe_path and here != Path(__file__).parents[2] and Path(sys.path[0]).absolute() == here:
+        del sys.path[0]
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m serving.app", description="Serve a channel's release over HTTP.")
     parser.add_argument("--channel", choices=CHANNELS, help="the channel to serve; default: TOUCHSTONE_CHANNEL, or dev")
@@ -67,4 +78,5 @@ def _fail(message: str, code: int) -> int:
 
 
 if __name__ == "__main__":
+    _installed_only()
     sys.exit(main())

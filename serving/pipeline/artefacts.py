@@ -100,7 +100,7 @@ def ending_of(data: bytes) -> str:
         text, ending = data[8 : 8 + length], ".safetensors"
     try:
         json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise DataError("An artefact is a JSON object or list, or a safetensors file; these bytes are neither.") from None
     return ending
 

@@ -42,8 +42,7 @@ def package_of(point: EntryPoint) -> str:
 
 
 def can_import(module: str) -> bool:
-    """Whether there is a top-level module of this name, here or on the import path; it is not imported."""
-    look_here()
+    """Whether there is a top-level module of this name on the import path; it is not imported."""
     try:
         return importlib.util.find_spec(module) is not None
     except (ImportError, ValueError):  # ValueError: a module that was put together in memory
@@ -51,7 +50,10 @@ def can_import(module: str) -> bool:
 
 
 def look_here() -> None:
-    """Let imports find the modules of the current folder, after everything that is installed."""
+    """Let imports find the modules of the current folder, after everything that is installed.
+
+    The harness does so, since it works on a user's own code; a server never does: what its folder holds proves nothing.
+    """
     here = str(Path.cwd())
     if here not in sys.path and "" not in sys.path:
         sys.path.append(here)
@@ -60,12 +62,11 @@ def look_here() -> None:
 def imported(target: str, what: str) -> Any:
     """What stands at "module:Class"; `what` begins the message where nothing does."""
     name, _, attributes = target.partition(":")
-    look_here()
     try:
         found: Any = importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name and f"{name}.".startswith(f"{error.name}."):
-            places = f"sys.path and {Path.cwd()}"
+            places = f"sys.path and {Path.cwd()}" if str(Path.cwd()) in sys.path or "" in sys.path else "sys.path"
             raise ConfigError(f"{what}: there is no module {error.name!r} on {places}. Install its package, or correct the name.") from None
         raise ConfigError(f"{what}: the module {name!r} needs {error.name!r}, which is not installed.") from error
     except Exception as error:

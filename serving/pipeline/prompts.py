@@ -13,6 +13,7 @@ import yaml
 from serving.pipeline.config import PromptChoice
 from serving.pipeline.digest import digest_text
 from serving.pipeline.errors import PromptError
+from serving.pipeline.plain_yaml import load_plain
 from serving.pipeline.registry import near
 
 _VARIABLE: Final = re.compile(r"\{\{ ([a-z][a-z0-9_]*) \}\}")
@@ -166,7 +167,7 @@ def _split(path: Path, source: str) -> tuple[str, str]:
 def _meta(path: Path, head: str) -> dict[str, Any]:
     """The front matter, with every required key."""
     try:
-        meta = yaml.safe_load(head)
+        meta = load_plain(head)
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: 2024-13-45 has the shape of a date
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 2 if mark else 1

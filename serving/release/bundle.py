@@ -16,10 +16,12 @@ from dataclasses import dataclass, field, replace
 import yaml
 from pydantic import ValidationError
 
+from serving.pipeline.artefacts import MOST_BYTES
 from serving.pipeline.build import config_digest
 from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import ConfigError, DataError, IntegrityError
 from serving.pipeline.index.manifest import IndexManifest
+from serving.pipeline.plain_yaml import dump_plain, load_plain
 from serving.pipeline.prompts import PromptLibrary
 from serving.pipeline.registry import explain, near
 from serving.pipeline.settings import PipelineSettings
@@ -28,6 +30,7 @@ from serving.storage.base import Storage
 from serving.storage.open import open_storage
 
 SUMS = "SHA256SUMS"
+MOST_TEXT = 1024 * 1024  # bytes of every other file: a configuration, a prompt, an index's manifest
 ARTEFACT = re.compile(r"[0-9a-f]{16,64}\.(json|safetensors)")
 
 
@@ -106,7 +109,7 @@ def releases(storage: Storage) -> list[str]:
 
 def _files(config: RagConfig, prompts: PromptLibrary, index: IndexManifest, artefacts: Mapping[str, bytes]) -> dict[str, bytes]:
     files = {f"prompts/{ident}.md": prompts.source(ident) for ident in prompts.texts(config.answer.prompt)}
-    files["config.yaml"] = yaml.safe_dump(config.complete().model_dump(mode="json"), sort_keys=False).encode()
+    files["config.yaml"] = dump_plain(config.complete().model_dump(mode="json")).encode()
     files["index.json"] = (index.model_dump_json(indent=2) + "\n").encode()
     return files | {f"artefacts/{name}": data for name, data in artefacts.items()}
 
@@ -136,13 +139,16 @@ def _verified_files(storage: Storage, digest: str, sums: bytes) -> dict[str, byt
     place = f"{storage.place}/{digest}"
     lines = [line.partition("  ") for line in sums.decode(errors="replace").removesuffix("\n").split("\n")]
     listed = {name: line_sum for line_sum, _, name in lines}
-    names = [entry.key.removeprefix(f"{digest}/") for entry in storage.list(f"{digest}/")]
-    present = {name for name in names if not name.startswith(f"{FOLDER}/")} - {SUMS}
+    sizes = {entry.key.removeprefix(f"{digest}/"): entry.size for entry in storage.list(f"{digest}/")}
+    present = {name for name in sizes if not name.startswith(f"{FOLDER}/")} - {SUMS}
     if present != set(listed):
         odd = sorted(present ^ set(listed))
         raise IntegrityError(f"{place}: {odd[0]!r} is {'not listed in' if odd[0] in present else 'missing though listed in'} {SUMS}.")
     files = {}
     for name, promised in listed.items():
+        most = MOST_BYTES if name.startswith("artefacts/") else MOST_TEXT
+        if sizes[name] > most:
+            raise IntegrityError(f"{place}/{name} has {sizes[name]} bytes; at most {most} are read.")
         blob = storage.get(f"{digest}/{name}")
         if blob is None or hashlib.sha256(blob.data).hexdigest() != promised:
             raise IntegrityError(f"{place}/{name} is not what {SUMS} says.")
@@ -154,11 +160,11 @@ def _assemble(storage: Storage, digest: str, files: Mapping[str, bytes], sums: b
     """The release that files make, when they hash to its name."""
     place = f"{storage.place}/{digest}"
     try:
-        config = RagConfig.parse(yaml.safe_load(files["config.yaml"]), source=f"{place}/config.yaml")
+        config = RagConfig.parse(load_plain(files["config.yaml"]), source=f"{place}/config.yaml")
         index = IndexManifest.model_validate_json(files["index.json"])
     except KeyError as error:
         raise IntegrityError(f"{place} has no file {error}; it is not a whole release.") from None
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         if isinstance(error, ValidationError):
             raise IntegrityError(explain(error, f"{place}/index.json", list(IndexManifest.model_fields))) from None
         raise ConfigError(f"{place}/config.yaml: not YAML: {error}") from None

@@ -7,12 +7,14 @@ from datetime import UTC, datetime
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from serving.pipeline.errors import DataError, IntegrityError
+from serving.pipeline.errors import DataError, IntegrityError, NotProven
 from serving.pipeline.registry import explain, near
 from serving.release.bundle import load_release
+from serving.release.evidence import ReleaseEvidence
 from serving.storage.base import Storage
 
 CHANNELS = ("dev", "staging", "prod")
+UNPROVEN = ("dev",)  # channels that may serve what no gate has passed
 
 
 class ChannelChange(BaseModel):
@@ -62,8 +64,8 @@ def read_channel(storage: Storage, name: str) -> Channel:
 
 def point_channel(storage: Storage, name: str, digest: str, *, evidence: str, expected: Channel | None, who: str, why: str) -> Channel:
     """Point a channel at a release by its evidence, if the channel is still as it was read (`None`: it pointed at nothing)."""
-    load_release(storage, digest, evidence=evidence)
     key = _key(name)
+    check_proven(name, load_release(storage, digest, evidence=evidence).evidence[evidence])
     found = storage.get(key)
     before = _parsed(found.data, storage, name) if found else None
     if before != expected:
@@ -83,17 +85,53 @@ def point_channel(storage: Storage, name: str, digest: str, *, evidence: str, ex
     return after
 
 
+def check_proven(name: str, evidence: ReleaseEvidence) -> None:
+    """Refuse evidence without a passed gate's decision where a channel serves only what is proven."""
+    if name in UNPROVEN:
+        return
+    state = evidence.decision.state if evidence.decision else ""
+    if state != "pass" or evidence.forced:
+        said = "was forced" if evidence.forced else f"has a decision that says {state}" if state else "has no decision"
+        rule = f"Channel {name!r} serves what a gate has passed"
+        raise NotProven(f"{rule}, and the evidence of {evidence.release} {said}. Pass the gate, then promote.")
+
+
+def check_not_replayed(now: Channel, seen: Channel) -> None:
+    """Refuse the document that a channel had before the one seen last: going back is a move of its own."""
+    count = len(now.history)
+    if count < len(seen.history) and now.history == seen.history[:count]:
+        said = f"Channel {now.name!r} is at revision {now.revision} again after revision {seen.revision}"
+        raise IntegrityError(f"{said}: an old document was put in its place. To go back, promote the earlier release.")
+
+
 def _moved(name: str, now: Channel | None, expected: Channel | None) -> DataError:
     there, then = (channel.words if channel else "nothing" for channel in (now, expected))
     return DataError(f"Channel {name!r} points at {there}, no longer at {then}; look again.")
 
 
 def _parsed(data: bytes, storage: Storage, name: str) -> Channel:
+    where = f"{storage.place}/{_key(name)}"
     try:
-        return Channel.model_validate_json(data)
+        channel = Channel.model_validate_json(data)
     except ValidationError as error:
-        said = explain(error, f"{storage.place}/{_key(name)} is not a channel", list(Channel.model_fields))
+        said = explain(error, f"{where} is not a channel", list(Channel.model_fields))
         raise IntegrityError(f"{said} Was it made by another version of the code? Remove it and promote again.") from None
+    if problem := _contradiction(channel, name):
+        raise IntegrityError(f"{where} {problem}; it was edited by hand. Put the last good one back, or remove it and promote again.")
+    return channel
+
+
+def _contradiction(channel: Channel, name: str) -> str:
+    """What a channel's document says that its name or its history does not; empty when they agree."""
+    if channel.name != name:
+        return f"is the channel {channel.name!r}"
+    places = ["", *(move.to for move in channel.history)]
+    if [move.before for move in channel.history] != places[:-1] or channel.revision != len(channel.history):
+        return f"has {len(channel.history)} moves that do not lead to revision {channel.revision}"
+    last = channel.history[-1] if channel.history else None
+    if last is None or (last.to, last.evidence) != (channel.stable, channel.evidence):
+        return f"points at {channel.stable} by {channel.evidence}, which its last move does not"
+    return ""
 
 
 def _key(name: str) -> str:

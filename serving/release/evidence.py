@@ -194,6 +194,8 @@ def _verified(storage: Storage, release: str, digest: str, sums: bytes) -> Relea
         raise IntegrityError(f"{where} proves the release {evidence.release}, not {release}.")
     if evidence.sums_sha256 != hashlib.sha256(sums).hexdigest():
         raise IntegrityError(f"{where} proves a release with other files than {release} has now.")
+    if evidence.decision and evidence.decision.config_digest != release:
+        raise IntegrityError(f"{where} proves {release} by a decision on configuration {evidence.decision.config_digest or 'unknown'}.")
     return evidence
 
 

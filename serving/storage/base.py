@@ -1,5 +1,6 @@
 """What a storage promises: bytes under keys, written whole, replaced by compare-and-swap where it matters who was first."""
 
+import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -7,6 +8,8 @@ from datetime import datetime
 from typing import Protocol
 
 from serving.pipeline.errors import DataError
+
+_ODD = re.compile(r"[\\\x00-\x1f\x7f\ud800-\udfff]")  # what separates names elsewhere, or cannot be shown or stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ class Storage(Protocol):
 
 def checked_key(key: str) -> str:
     """The key, when it is names joined by single slashes; names do not begin with a dot, so none leads out and none is hidden."""
-    if any(not name or name.startswith(".") for name in key.split("/")) or "\\" in key or "\0" in key:
+    if any(not name or name.startswith(".") for name in key.split("/")) or _ODD.search(key):
         raise DataError(f"{key!r} is not a key of a storage. Write names joined by '/', none of them empty or beginning with '.'.")
     return key
 

@@ -11,6 +11,8 @@ from serving.storage.base import Blob, Entry, checked_key, checked_prefix
 from serving.storage.files import write_bytes
 from serving.storage.lock import file_lock
 
+TRIES = 100
+
 
 class FolderStorage:
     """Files below a folder; writers take turns by a lock on the folder itself. Names that begin with a dot are not part of it."""
@@ -50,7 +52,8 @@ class FolderStorage:
         """Every key that begins with a prefix, in order."""
         start = self._folder / checked_prefix(prefix).rpartition("/")[0]
         try:
-            found = [path for path in start.rglob("*") if path.is_file()] if start.is_dir() else []
+            inside = start.is_dir() and start.resolve().is_relative_to(self._folder.resolve())
+            found = [path for path in start.rglob("*") if path.is_file()] if inside else []
             keys = sorted((path.relative_to(self._folder).as_posix(), path) for path in found)
             for key, path in keys:
                 if key.startswith(prefix) and not any(name.startswith(".") for name in key.split("/")):
@@ -85,8 +88,7 @@ class FolderStorage:
         path = path.with_name(f".{path.name}.lock")
         with ExitStack() as stack:
             try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                stack.enter_context(file_lock(path, wait=wait))
+                stack.enter_context(_held(path, wait))
             except BlockingIOError:
                 raise LockedError(f"{self.place}/{key} is held by another process. Wait for it, or stop it first.") from None
             except OSError as error:
@@ -104,7 +106,29 @@ class FolderStorage:
             yield
 
     def _path(self, key: str) -> Path:
-        return self._folder / checked_key(key)
+        path = self._folder / checked_key(key)
+        try:
+            if path.resolve().is_relative_to(self._folder.resolve()):
+                return path
+        except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
+            raise StoreError(f"{path}: cannot be read: {error}") from error
+        raise StoreError(f"{path} is a link that leads out of {self._folder}. Put what it leads to in its place.")
+
+
+@contextmanager
+def _held(path: Path, wait: bool) -> Iterator[None]:
+    """Hold a lock's file, made with its folder, which another may remove between the two because it is empty."""
+    for last in [*[False] * TRIES, True]:
+        with ExitStack() as stack:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(file_lock(path, wait=wait))
+            except FileNotFoundError:
+                if last:
+                    raise
+                continue
+            yield
+            return
 
 
 def _version(data: bytes) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+from serving.app.__main__ import _installed_only
 from tests.app.making import QUESTION, House, config, events
 
 pytestmark = pytest.mark.slow
@@ -111,6 +112,17 @@ def test_a_server_starts_proves_its_release_answers_streams_and_stops_when_told(
     assert "stopped" in [line["event"] for line in log]
     assert [line["route"] for line in log if line["event"] == "request"] == ["/v1/query", "/v1/query/stream", "/"]
     assert QUESTION not in "".join(server.lines)
+
+
+def test_the_folder_that_a_server_is_started_in_is_not_on_its_import_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), "/elsewhere"])
+    _installed_only()
+    assert sys.path == ["/elsewhere"]
+    monkeypatch.chdir(REPOSITORY)
+    monkeypatch.setattr(sys, "path", [str(REPOSITORY), "/elsewhere"])
+    _installed_only()  # run from its own source, this is where the package is
+    assert sys.path == [str(REPOSITORY), "/elsewhere"]
 
 
 def test_a_server_without_a_release_stays_up_and_takes_the_release_when_it_comes(tmp_path: Path) -> None:

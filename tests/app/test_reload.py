@@ -160,3 +160,26 @@ async def test_a_release_in_a_bucket_is_served(house: House, s3_bucket: str) -> 
     async with opened(house.settings().model_copy(update={"releases": place})) as api:
         state = api.keeper.readiness
     assert (state.loaded, state.current) == (digest, True), state.reason
+
+
+async def test_a_document_that_the_channel_had_before_is_no_way_back(house: House) -> None:
+    path = house.releases / "channels" / "dev.json"
+    before = path.read_text()
+    async with opened(house.settings()) as api:
+        await house.release(config("New [1]."))
+        new = read_channel(house.storage, "dev").stable
+        await api.keeper.look()
+        path.write_text(before)
+        await api.keeper.look()
+        state = api.keeper.readiness
+    assert (state.loaded, state.ready) == (new, True)
+    assert "is at revision 1 again after revision 2: an old document was put in its place" in state.reason
+
+
+async def test_prod_does_not_serve_what_no_gate_has_passed(house: House) -> None:
+    channels = house.releases / "channels"
+    (channels / "prod.json").write_text((channels / "dev.json").read_text().replace('"dev"', '"prod"'))
+    async with opened(house.settings(channel="prod")) as api:
+        ready = await api.client.get("/readyz")
+    assert ready.status_code == 503
+    assert "Channel 'prod' serves what a gate has passed" in ready.json()["reason"]

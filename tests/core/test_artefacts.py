@@ -44,7 +44,7 @@ def test_what_is_kept_is_read_back_by_its_digest(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {f"{digest}.json", f"{tensors}.safetensors"}
 
 
-@pytest.mark.parametrize("data", [b"", b"\x80\x04\x95pickled", b"{not json", b"\xff" * 20])
+@pytest.mark.parametrize("data", [b"", b"\x80\x04\x95pickled", b"{not json", b"\xff" * 20, b"[" * 100_000])
 def test_only_json_and_safetensors_are_artefacts(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(DataError, match="JSON object or list, or a safetensors file"):
         keep_artefact(tmp_path, data)

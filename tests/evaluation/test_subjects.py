@@ -2,7 +2,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -205,6 +205,32 @@ def serving(status: int, body: bytes, seen: list[Any] | None = None) -> Iterator
         server.server_close()
 
 
+@contextmanager
+def dripping() -> Iterator[str]:
+    """An endpoint that sends a byte now and then, so that no single read takes long, until it is left."""
+    left = threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            with suppress(OSError):
+                while not left.wait(0.02):
+                    self.wfile.write(b" ")
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/ask"
+    finally:
+        left.set()
+        server.shutdown()
+        server.server_close()
+
+
 def test_our_own_api_is_read_with_its_citations_and_costs() -> None:
     cited = {"marker": 1, "document": "doc", "title": "", "heading": "", "start": 10, "end": 20, "text": "x" * 10}
     usage = {"input_tokens": 9, "output_tokens": 3, "usd": 0.5, "simulated": True, "priced": True}
@@ -233,7 +259,36 @@ def test_silence_is_an_outage_and_a_wrong_address_the_users_mistake() -> None:
     assert len(evaluated(EndpointSubject(url), "key_facts", count=1).outages) == 1  # nobody listens there any more
     with serving(422, b"too long") as url, pytest.raises(RequestError, match="refused the question with 422: too long"):
         evaluated(EndpointSubject(url), "key_facts", count=1)
-    assert "secret" not in EndpointSubject("http://me:secret@host/x").identity.name
+
+
+@pytest.mark.parametrize(
+    "url", ["http://me:secret@host/x", "http://me:a@secret@host/x", "http://host/x?api_key=secret", "http://host/x?a=b&X-Token=secret#top"]
+)
+def test_an_endpoints_secrets_are_shown_nowhere(url: str) -> None:
+    subject = EndpointSubject(url, headers=(("authorization", "Bearer secret"),))
+    assert "secret" not in f"{subject!r} {subject.identity}"
+    assert "host/x" in subject.identity.name
+    assert EndpointSubject("http://host/x?keyword=one&monkey=two").identity.name == "http://host/x?keyword=one&monkey=two"
+
+
+def test_an_answer_that_does_not_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.evaluation.subjects.endpoint.MOST_BYTES", 1000)  # the real one takes seconds to fill
+    with serving(200, b"x" * 1001) as url:
+        report = evaluated(EndpointSubject(url), "key_facts", count=1)
+    error = report.errors[0].error
+    assert error and "its answer has more than 1000 bytes" in error.message
+    assert not report.outages
+
+    with dripping() as url:
+        report = evaluated(EndpointSubject(url, timeout_s=0.2), "key_facts", count=1)
+    error = report.outages[0].error
+    assert error and "took more than 0.2 s for its answer" in error.message
+
+
+def test_json_that_is_too_deep_is_the_apps_own_fault() -> None:
+    with serving(200, b"[" * 100_000) as url:
+        report = evaluated(EndpointSubject(url), "key_facts", count=1)
+    assert (len(report.errors), len(report.outages)) == (1, 0)
 
 
 # ---- places

@@ -125,3 +125,35 @@ async def test_a_flag_changes_no_text() -> None:
 
 async def _verdict(verdict: CheckVerdict) -> CheckVerdict:
     return verdict
+
+
+class Gives(Says):
+    """Says what no check may say."""
+
+    def __init__(self, said: Any) -> None:
+        super().__init__(GuardAction.BLOCK)
+        self.said = said
+
+    async def check(self, text: str, context: CheckContext) -> CheckVerdict:
+        said: CheckVerdict = self.said
+        return said
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        None,
+        True,
+        "block",
+        CheckVerdict("block", "text"),  # type: ignore[arg-type]
+        CheckVerdict("deny", "text"),  # type: ignore[arg-type]
+        CheckVerdict(GuardAction.MASK, None),  # type: ignore[arg-type]
+        CheckVerdict(GuardAction.ALLOW, "text", usage=None),  # type: ignore[arg-type]
+        CheckVerdict(GuardAction.ALLOW, "text", usage=("free",)),  # type: ignore[arg-type]
+    ],
+)
+async def test_what_is_no_verdict_is_a_failure_of_the_check(said: Any) -> None:
+    stopped = await chain({"odd": Gives(said)}).run("text", CONTEXT)
+    assert (stopped.text, stopped.blocked, stopped.verdicts[0].rule) == (CANNOT, True, "error")
+    passed = await chain({"odd": Gives(said)}, on_error="allow").run("text", CONTEXT)
+    assert (passed.text, passed.action, passed.verdicts[0].rule) == ("text", GuardAction.FLAG, "error")

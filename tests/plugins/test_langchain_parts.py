@@ -190,6 +190,12 @@ def test_a_secret_among_the_parameters_is_refused_however_deep() -> None:
     with pytest.raises(ConfigError, match="looks like a secret"):
         RERANKERS.params(Spec(name=COMPRESSOR, options={"clients": [{"openai_api_key": "hush-123"}]}))
     assert "hush-123" not in str(caught.value)
+    for options in ({"azure_ad_token": "hush-123"}, {"headers": {"Authorization": "Bearer hush-123", "X-Api-Key": "hush-123"}}):
+        with pytest.raises(ConfigError, match="looks like a secret"):
+            RERANKERS.params(Spec(name=COMPRESSOR, options=options))
+    with pytest.raises(ConfigError, match="'url' holds an address with a password") as caught:
+        RERANKERS.params(Spec(name=COMPRESSOR, url="postgresql://me:hush-123@host/x"))
+    assert "hush-123" not in str(caught.value)
 
 
 def test_a_parameter_that_the_class_does_not_take_is_told_in_its_own_words() -> None:

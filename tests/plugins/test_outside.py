@@ -8,6 +8,7 @@ import pytest
 
 from harness.judges import JUDGES
 from harness.metrics import METRICS, metric, metric_set
+from serving.pipeline import packages
 from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.index import CHUNKERS
@@ -136,6 +137,9 @@ def test_a_module_of_the_current_folder_counts_by_its_source(tmp_path: Path, mon
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [place for place in sys.path if place])
     (tmp_path / "heremod.py").write_text(CUTTER)
+    with pytest.raises(ConfigError, match="there is no module 'heremod' on sys.path. Install"):  # as a server reads it
+        chunks("heremod:Lines")
+    packages.look_here()
     try:
         assert chunks("heremod:Lines") == ["one", "two"]
         version = CHUNKERS.version(Spec(name="heremod:Lines"))

@@ -43,13 +43,38 @@ def test_a_decision_can_be_named_and_so_can_the_gate(gated: World) -> None:
     assert gated.touchstone(*command).code == 1
     assert gated.touchstone(*command, "--decision", "elsewhere/decision.json").code == 0
     assert gated.touchstone(*command, "--decision", "elsewhere/decision.json", "--gate", "experiments/gates/promotion.yaml").code == 1
-    named = [*command, "--channel", "prod", "--decision", "elsewhere/decision.json", "--gate", "experiments/gates/pull_request.yaml"]
-    assert gated.touchstone(*named).code == 0
+    assert gated.touchstone(*command, "--decision", "elsewhere/decision.json", "--gate", "experiments/gates/pull_request.yaml").code == 0
     for file, words in (("none.json", "No file 'none.json'"), ("one.yaml", "one.yaml: not a gate's decision")):
         said = gated.touchstone(*command, "--decision", file)
         assert said.code == 2
         assert words in said.err
     assert gated.touchstone(*command, "--gate", "none.yaml").code == 2
+
+
+def test_no_gate_that_is_named_asks_less_of_prod(gated: World) -> None:
+    Path("lax.yaml").write_text("{name: lax, golden: tiny/v1, metrics: [quality], rules: [{id: errors, rule: errors}]}")
+    command = ["promote", "one.yaml", "--corpus", "tiny", "--channel"]
+    for gate in ("lax.yaml", "experiments/gates/pull_request.yaml"):
+        assert gated.touchstone("gate", gate, "--config", "one.yaml").code == 0
+        assert gated.touchstone(*command, "dev", "--gate", gate).code == 0
+        for channel in ("staging", "prod"):
+            said = gated.touchstone(*command, channel, "--gate", gate)
+            assert said.code == 2
+            assert f"--gate {gate!r} does not count for the channel {channel!r}" in said.err
+    assert gated.touchstone("gate", "experiments/gates/promotion.yaml", "--config", "one.yaml").code == 0
+    assert gated.touchstone(*command, "prod", "--gate", "experiments/gates/promotion.yaml").code == 0
+
+
+def test_naming_a_pass_does_not_hide_a_later_failure(gated: World) -> None:
+    gated.pass_gate("one.yaml")
+    [path] = Path("reports/gates").glob("*/decision.json")
+    earlier = json.loads(path.read_text())
+    Path("pass.json").write_text(json.dumps(earlier))
+    later = earlier | {"state": "fail", "message": "quality", "decided_at": earlier["decided_at"].replace("+00:00", ".5+00:00")}
+    path.write_text(json.dumps(later))
+    said = gated.touchstone("promote", "one.yaml", "--corpus", "tiny", "--decision", "pass.json")
+    assert said.code == 1
+    assert "says that the gate 'pull_request' failed" in said.err
 
 
 def test_an_old_decision_is_stale(gated: World) -> None:

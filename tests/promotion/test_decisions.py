@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from harness.gate.decision import Decision
+from harness.gate.decision import Decision, Outcome, Ruling
 from harness.promotion.decisions import FoundDecision, RequiredGate, proving
 from serving.pipeline.errors import NotProven
 from tests.support.gating import a_gate
@@ -12,6 +12,10 @@ from tests.support.gating import a_gate
 NOW = datetime(2026, 11, 8, 12, tzinfo=UTC)
 STRICT = RequiredGate(Path("strict.yaml"), a_gate({"rule": "errors"}, name="strict"), "g", "s")
 QUICK = RequiredGate(Path("quick.yaml"), a_gate({"rule": "errors"}, name="quick"), "g", "s2")
+
+
+def ruled(required: RequiredGate, outcome: Outcome = "pass") -> tuple[Ruling, ...]:
+    return tuple(Ruling(rule.id, rule.rule, rule.subject, outcome, "", rule.advisory) for rule in required.gate.rules)
 
 
 def decided(required: RequiredGate = STRICT, *, hours_ago: float = 1, **changes: Any) -> FoundDecision:
@@ -22,7 +26,7 @@ def decided(required: RequiredGate = STRICT, *, hours_ago: float = 1, **changes:
         "message": "1 of 1 rules hold",
         "golden": "tiny/v1",
         "split": "all",
-        "rulings": (),
+        "rulings": ruled(required),
         "golden_digest": required.golden_digest,
         "split_digest": required.split_digest,
         "config_digest": "ours",
@@ -52,6 +56,10 @@ def test_a_passed_decision_on_all_as_it_is_now_proves() -> None:
         ({"hours_ago": 168.1}, "was valid for 168 hours"),
         ({"hours_ago": 3, "valid_hours": 2}, "was valid for 2 hours"),
         ({"hours_ago": -1}, "was valid for 168 hours"),
+        ({"hours_ago": 169, "valid_hours": 100_000_000_000}, "was valid for 168 hours"),
+        ({"rulings": ()}, "does not rule on what the gate 'strict' asks"),
+        ({"rulings": ruled(STRICT, "fail")}, "says pass, and its rule 'r0' says fail"),
+        ({"rulings": ruled(STRICT, "unjudged")}, "no rule that could block was judged: the gate 'strict' asked nothing of it"),
         ({"gate": "lenient"}, "there is no decision of the gate 'strict' on configuration ours"),
     ],
 )
@@ -64,7 +72,24 @@ def test_whatever_is_wrong_with_a_decision_is_said(change: dict[str, Any], words
 
 def test_a_decision_is_valid_to_the_hour_that_it_says() -> None:
     assert proven(decided(hours_ago=168))
-    assert proven(decided(hours_ago=400, valid_hours=400))
+    longer = RequiredGate(Path("longer.yaml"), a_gate({"rule": "errors"}, name="longer", valid_hours=400), "g", "s")
+    assert proven(decided(longer, hours_ago=400, valid_hours=400), gates=(longer,))
+
+
+def test_a_gate_that_only_advises_proves_nothing() -> None:
+    mild = RequiredGate(Path("mild.yaml"), a_gate({"rule": "errors", "advisory": True}, name="mild"), "g", "s")
+    with pytest.raises(NotProven, match="no rule that could block was judged"):
+        proven(decided(mild), gates=(mild,))
+
+
+def test_a_decision_against_another_champion_than_the_one_recorded_proves_nothing() -> None:
+    rule = {"rule": "non_inferior", "metric": "quality", "margin": 0.1}
+    compared = RequiredGate(Path("compared.yaml"), a_gate(rule, name="compared"), "g", "s", "best")
+    assert proven(decided(compared, champion_digest="best"), gates=(compared,))
+    itself = RequiredGate(compared.file, compared.gate, "g", "s", "ours")  # what passed was recorded as the champion since
+    assert proven(decided(compared, champion_digest="best"), gates=(itself,))
+    with pytest.raises(NotProven, match="was held against the champion weak; recorded is best now"):
+        proven(decided(compared, champion_digest="weak"), gates=(compared,))
 
 
 def test_without_any_decision_and_without_any_gate_nothing_is_proven() -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from serving.pipeline.errors import DataError, IntegrityError, TouchstoneError
+from serving.pipeline.errors import DataError, IntegrityError, NotProven, TouchstoneError
 from serving.release.bundle import load_release
-from serving.release.channel import Channel, find_channel, point_channel, read_channel
+from serving.release.channel import Channel, check_not_replayed, find_channel, point_channel, read_channel
 from serving.storage.base import Storage
-from tests.support.releasing import a_config, at, point, prove, write
+from tests.support.releasing import a_config, a_decision, at, point, prove, write
 
 
 def proven(storage: Storage, *numbers: int) -> dict[str, str]:
@@ -165,3 +165,66 @@ def test_pointing_again_by_new_evidence_is_a_move(storage_uri: str) -> None:
     assert (second.stable, second.revision) == (digest, 2)
     assert first.evidence != second.evidence
     assert len(load_release(storage, digest).evidence) == 2
+
+
+@pytest.mark.parametrize("channel", ["staging", "prod"])
+def test_only_dev_takes_what_no_gate_has_passed(tmp_path: Path, channel: str) -> None:
+    storage = at(tmp_path)
+    digest = write(storage, a_config(1, by_domain=False)).digest
+    passed = a_decision(digest)
+    for facts, words in (
+        ({}, "has no decision"),
+        ({"decision": a_decision(digest, "fail")}, "has a decision that says fail"),
+        ({"decision": passed, "forced": {"who": "ann", "why": "now"}}, "was forced"),
+    ):
+        proof = prove(storage, digest, **facts)
+        with pytest.raises(NotProven, match=words):
+            point_channel(storage, channel, digest, evidence=proof, expected=None, who="ann", why="now")
+    assert find_channel(storage, channel) is None
+    good = prove(storage, digest, decision=passed)
+    assert point_channel(storage, channel, digest, evidence=good, expected=None, who="ann", why="gate").stable == digest
+
+
+def test_a_decision_on_another_configuration_is_no_evidence(tmp_path: Path) -> None:
+    storage = at(tmp_path)
+    digest = write(storage, a_config(1, by_domain=False)).digest
+    proof = prove(storage, digest, decision=a_decision("0123456789abcdef"))
+    with pytest.raises(IntegrityError, match="by a decision on configuration 0123456789abcdef"):
+        load_release(storage, digest, evidence=proof)
+
+
+def test_a_channel_edited_by_hand_is_refused(tmp_path: Path) -> None:
+    storage = at(tmp_path)
+    known = proven(storage, 1, 2)
+    one, two = known
+    move(storage, two, known[two], move(storage, one, known[one], None))
+    path = tmp_path / "channels" / "dev.json"
+    good = json.loads(path.read_text())
+    edits: list[tuple[dict[str, object], str]] = [
+        ({"stable": one}, f"points at {one} by {known[two]}, which its last move does not"),
+        ({"stable": one, "evidence": known[one]}, f"points at {one} by {known[one]}, which its last move does not"),
+        ({"name": "prod"}, "is the channel 'prod'"),
+        ({"revision": 3}, "has 2 moves that do not lead to revision 3"),
+        ({"history": good["history"][1:], "revision": 1}, "has 1 moves that do not lead to revision 1"),
+        ({"history": []}, "has 0 moves"),
+    ]
+    for edit, words in edits:
+        path.write_text(json.dumps(good | edit))
+        with pytest.raises(IntegrityError, match=words):
+            read_channel(storage, "dev")
+
+
+def test_an_earlier_document_of_a_channel_is_no_way_back(tmp_path: Path) -> None:
+    storage = at(tmp_path)
+    known = proven(storage, 1, 2)
+    one, two = known
+    first = move(storage, one, known[one], None)
+    second = move(storage, two, known[two], first)
+    with pytest.raises(IntegrityError, match="is at revision 1 again after revision 2"):
+        check_not_replayed(first, second)
+    check_not_replayed(second, first)
+    check_not_replayed(second, second)
+    check_not_replayed(move(storage, one, known[one], second), second)
+    (tmp_path / "channels" / "dev.json").unlink()
+    anew = first.model_copy(update={"history": (first.history[0].model_copy(update={"at": "2030-01-01T00:00:00+00:00"}),)})
+    check_not_replayed(anew, second)  # removed and promoted again

@@ -1,4 +1,5 @@
 import hashlib
+import itertools
 import multiprocessing
 import shutil
 import signal
@@ -10,7 +11,7 @@ import pytest
 import yaml
 
 from serving.pipeline.build import config_digest
-from serving.pipeline.errors import DataError, IntegrityError, StoreError
+from serving.pipeline.errors import DataError, IntegrityError, StoreError, TouchstoneError
 from serving.release.bundle import SUMS, load_release, releases, write_release
 from tests.support.killing import DeadlyStorage, killing
 from tests.support.releasing import PROMPTS, a_config, a_manifest, at, prove, write
@@ -229,3 +230,42 @@ def test_releases_are_listed_oldest_first(tmp_path: Path) -> None:
     assert releases(at(tmp_path)) == digests[::-1]
     shutil.rmtree(tmp_path / digests[0])
     assert releases(at(tmp_path)) == digests[:0:-1]
+
+
+def rewritten(folder: Path, name: str, data: bytes) -> None:
+    """Put other bytes under a name of a release, with the sum that goes with them."""
+    before = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    (folder / name).write_bytes(data)
+    (folder / SUMS).write_text((folder / SUMS).read_text().replace(before, hashlib.sha256(data).hexdigest()))
+
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{one}: &{one} [{', '.join([f'*{before}'] * 10)}]\n" for before, one in itertools.pairwise("abcdefghijkl")
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("config.yaml", f"{BOMB}index: *l\n", "the alias \\*a is not allowed here"),
+        ("config.yaml", "[" * 5000, "config.yaml: not YAML"),
+        ("prompts/answer/general/v3.md", f"---\n{BOMB}variables: *l\n---\n# System\n# User\n", "the alias \\*a is not allowed here"),
+        ("prompts/answer/general/v3.md", "x" * (1024 * 1024 + 1), "has 1048577 bytes; at most 1048576 are read"),
+        ("artefacts/0123456789abcdef.json", "x" * (64 * 1024 * 1024 + 1), "has 67108865 bytes; at most 67108864 are read"),
+    ],
+)
+def test_a_release_whose_sums_agree_cannot_exhaust_who_reads_it(tmp_path: Path, name: str, text: str, words: str) -> None:
+    digest = write(at(tmp_path), a_config(), artefacts=ARTEFACTS).digest
+    rewritten(tmp_path / digest, name, text.encode())
+    with pytest.raises(TouchstoneError, match=words):
+        load_release(at(tmp_path), digest)
+
+
+def test_a_file_of_a_release_is_no_link_to_elsewhere(tmp_path: Path) -> None:
+    storage = at(tmp_path / "releases")
+    digest = write(storage, a_config()).digest
+    path = tmp_path / "releases" / digest / "config.yaml"
+    path.rename(tmp_path / "elsewhere.yaml")
+    path.symlink_to(tmp_path / "elsewhere.yaml")
+    with pytest.raises(StoreError, match="leads out of"):
+        load_release(storage, digest)

@@ -106,7 +106,10 @@ def test_keys_are_any_text(storage_uri: str, key: str) -> None:
     assert keys(storage) == []
 
 
-@pytest.mark.parametrize("key", ["", "/etc/passwd", "../out", "a/../../out", "a//b", "a/", ".hidden", "a/.hidden", "a\\b", "a\0b", "."])
+@pytest.mark.parametrize(
+    "key",
+    ["", "/etc/passwd", "../out", "a/../../out", "a//b", "a/", ".hidden", "a/.hidden", "a\\b", "a\0b", ".", "a\nb", "a\x7f", "a\ud800"],
+)
 def test_a_key_that_leads_out_or_is_hidden_is_refused(storage_uri: str, key: str) -> None:
     storage = opened(storage_uri)
     for do in (storage.get, storage.delete, partial(storage.put, data=b""), partial(storage.put_if, data=b"", expected=None)):

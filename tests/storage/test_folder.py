@@ -1,5 +1,7 @@
 import os
 import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -64,3 +66,41 @@ def test_a_lock_that_is_not_to_be_made_is_not_made(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     with file_lock(tmp_path, create=False), pytest.raises(BlockingIOError), file_lock(tmp_path, wait=False):
         pass
+
+
+def test_no_link_inside_leads_out_of_the_folder(tmp_path: Path) -> None:
+    storage, outside = FolderStorage(tmp_path / "inside"), tmp_path / "outside"
+    storage.put("a", b"kept")
+    outside.mkdir()
+    (outside / "secret").write_bytes(b"secret")
+    (tmp_path / "inside" / "folder").symlink_to(outside)
+    (tmp_path / "inside" / "file").symlink_to(outside / "secret")
+    (tmp_path / "inside" / "circle").symlink_to(tmp_path / "inside" / "circle")
+    for key in ("folder/secret", "folder/new", "file", "circle", "circle/x"):
+        for do in (storage.get, storage.delete, lambda key: storage.put(key, b"x"), lambda key: storage.lock(key).__enter__()):
+            with pytest.raises(StoreError, match="leads out|loop"):
+                do(key)
+    assert list(storage.list("folder/")) == []
+    assert [(path.name, path.read_bytes()) for path in outside.iterdir()] == [("secret", b"secret")]
+    (tmp_path / "link").symlink_to(tmp_path / "inside")  # the folder itself may be one
+    (tmp_path / "inside" / "b").symlink_to(tmp_path / "inside" / "a")  # and a link that stays is none of the above
+    assert [FolderStorage(tmp_path / "link").get(key) for key in "ab"] == [storage.get("a")] * 2
+
+
+def test_a_lock_is_had_while_others_remove_the_folder_that_it_is_made_in(tmp_path: Path) -> None:
+    storage, done = FolderStorage(tmp_path), threading.Event()
+
+    def forget() -> None:
+        while not done.is_set():
+            storage.delete("a/b/other")
+
+    with ThreadPoolExecutor(2) as threads:
+        others = [threads.submit(forget) for _ in range(2)]
+        try:
+            for number in range(1000):
+                with storage.lock(f"a/b/{number}"):
+                    pass
+                (tmp_path / "a" / "b" / f".{number}.lock").unlink()
+        finally:
+            done.set()
+    assert [one.result() for one in others] == [None, None]

@@ -61,6 +61,21 @@ def some_evidence(release: Release, **changes: Any) -> ReleaseEvidence:
     return ReleaseEvidence.model_validate(fields | changes)
 
 
+def a_decision(release: str, state: str = "pass") -> dict[str, Any]:
+    """A gate's decision on a release, as its evidence keeps it."""
+    texts = ("message", "golden", "golden_digest", "split", "split_digest", "champion_digest", "reproduce", "decided_at")
+    counts = {"cases": 1, "errors": 0, "outages": 0, "valid_hours": 168, "simulated": False}
+    return {
+        "gate": "promotion",
+        "gate_digest": "g",
+        "state": state,
+        "config_digest": release,
+        "rulings": (),
+        **dict.fromkeys(texts, ""),
+        **counts,
+    }
+
+
 def prove(storage: Storage, digest: str, **changes: Any) -> str:
     """Add evidence to a release as it stands; returns its digest."""
     return append_evidence(storage, some_evidence(load_release(storage, digest), **changes))

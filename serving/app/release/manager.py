@@ -12,7 +12,7 @@ from serving.app.release.loaded import LoadedRelease
 from serving.app.settings import AppSettings
 from serving.pipeline.errors import TouchstoneError
 from serving.release.bundle import open_releases
-from serving.release.channel import Channel, read_channel
+from serving.release.channel import Channel, check_not_replayed, check_proven, read_channel
 
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -58,6 +58,7 @@ class ReleaseManager:
         self._lock = asyncio.Lock()
         self._promoted = ""
         self._reason = "The release is being loaded."
+        self._seen: Channel | None = None  # the newest document of the channel
         self._previous: LoadedRelease | None = None  # so that a rollback takes no loading
         self.serving: LoadedRelease | None = None
 
@@ -84,7 +85,9 @@ class ReleaseManager:
         async with self._lock:
             try:
                 channel = await asyncio.to_thread(read_channel, self._releases, self._settings.channel)
-                self._promoted = channel.stable
+                if self._seen is not None:
+                    check_not_replayed(channel, self._seen)
+                self._seen, self._promoted = channel, channel.stable
                 if self.serving is None or self.serving.digest != channel.stable:
                     await self._swap(channel)
                 elif self.serving.evidence != channel.evidence:
@@ -106,15 +109,23 @@ class ReleaseManager:
                 fresh = await self._proven_anew(fresh, channel)
         else:
             fresh = await self._load(self._settings, channel.stable, self.serving, evidence=channel.evidence)
+            _check(fresh, channel)
         self._previous, self.serving = self.serving, fresh
         before = self._previous.digest if self._previous else None
         self._log.info("release served", release=channel.stable, channel=self._settings.channel, before=before, evidence=channel.evidence)
 
     async def _proven_anew(self, held: LoadedRelease, channel: Channel) -> LoadedRelease:
         """What is in memory, by other evidence for the same release."""
-        return replace(held, release=await loaded.verified(self._settings, channel.stable, channel.evidence))
+        fresh = replace(held, release=await loaded.verified(self._settings, channel.stable, channel.evidence))
+        _check(fresh, channel)
+        return fresh
 
     def _fail(self, reason: str) -> None:
         if reason != self._reason:  # the same trouble every few seconds is told once
             self._log.warning("release not served", channel=self._settings.channel, release=self._promoted, reason=reason)
         self._reason = reason
+
+
+def _check(fresh: LoadedRelease, channel: Channel) -> None:
+    """Raise unless a release may be served on a channel by the evidence that was loaded with it."""
+    check_proven(channel.name, fresh.release.evidence[channel.evidence])

@@ -92,7 +92,11 @@ class GuardChain:
 
 
 def _promised(check: Check, said: CheckVerdict) -> CheckVerdict:
-    """The verdict, when it is one that the check said it may give: by that promise a text was shown or withheld."""
+    """The verdict, when it is one, and one that the check said it may give: by that promise a text was shown or withheld."""
+    if not isinstance(said, CheckVerdict) or not isinstance(said.action, GuardAction) or not isinstance(said.text, str):
+        raise TypeError(f"{type(check).__name__} gave no verdict")  # not what it gave: that may be the text
+    if not all(isinstance(use, Usage) for use in said.usage):
+        raise TypeError(f"{type(check).__name__} gave a verdict whose usage is none")
     if (said.action is GuardAction.MASK and not check.rewrites) or (said.action is GuardAction.BLOCK and not check.blocks):
         raise TypeError(f"{type(check).__name__} did what it says it never does: {said.action.value}")
     return said

@@ -1,15 +1,15 @@
 """Personal data: flagged, masked or blocked."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import replace
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from serving.pipeline.checks.detection import Detection, masked
+from serving.pipeline.checks.detection import masked
 from serving.pipeline.checks.pii import KINDS, MOST, PiiKind, find_pii
 from serving.pipeline.guard.base import CheckContext, CheckVerdict, Side
+from serving.pipeline.guard.windows import find_everywhere
+from serving.pipeline.models.threads import in_thread
 from serving.pipeline.parts import Parts
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.types import GuardAction
@@ -38,7 +38,8 @@ class PiiCheck:
     async def check(self, text: str, context: CheckContext) -> CheckVerdict:
         """Whether there is any, and the text without it."""
         known = self._known(context)
-        found = [one for one in _everywhere(text, self._params.kinds) if _letters_and_digits(one.value) not in known]
+        everywhere = await in_thread(lambda: find_everywhere(text, lambda window: find_pii(window, self._params.kinds), MOST, OVERLAP))
+        found = [one for one in everywhere if _letters_and_digits(one.value) not in known]
         if not found:
             return CheckVerdict.allow(text, 0.0)
         kinds = ", ".join(dict.fromkeys(one.kind for one in found))
@@ -52,15 +53,6 @@ class PiiCheck:
             return ""
         passages = [hit.chunk.text for hit in context.passages] if self._params.allow_passages else []
         return _letters_and_digits(" ".join([context.query.text, *passages]))
-
-
-def _everywhere(text: str, kinds: Sequence[PiiKind]) -> list[Detection]:
-    """What the detector finds in each window of a text of any length."""
-    found: dict[Detection, None] = {}
-    for start in range(0, max(len(text) - OVERLAP, 1), MOST - OVERLAP):
-        window = text[start : start + MOST]
-        found |= {replace(one, start=one.start + start, end=one.end + start): None for one in find_pii(window, kinds)}
-    return list(found)
 
 
 def _letters_and_digits(text: str) -> str:

@@ -4,17 +4,20 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from serving.pipeline.checks.toxicity import digest, find_toxic
+from serving.pipeline.checks.toxicity import MOST, digest, find_toxic
 from serving.pipeline.guard.base import CheckContext, CheckVerdict, Side
+from serving.pipeline.guard.windows import find_everywhere
 from serving.pipeline.parts import Parts
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.types import GuardAction
+
+OVERLAP = 100  # characters that two windows of a long text share, so that nothing is cut in two unseen
 
 
 class ToxicityCheck:
     """Adds up the weights of the toxic words of a text, at most 1. The reason names severities, never words."""
 
-    version: ClassVar[str] = f"1 {digest()}"
+    version: ClassVar[str] = f"2 {digest()}"
     sides: ClassVar[tuple[Side, ...]] = ("input", "output")
     rewrites = False
 
@@ -30,7 +33,7 @@ class ToxicityCheck:
 
     async def check(self, text: str, context: CheckContext) -> CheckVerdict:
         """How bad, and of which severity."""
-        found = find_toxic(text)
+        found = find_everywhere(text, find_toxic, MOST, OVERLAP)
         score = min(1.0, sum(one.score for one in found))
         if score < self._params.threshold:
             return CheckVerdict.allow(text, score)

@@ -1,5 +1,6 @@
 """Any other model of LangChain: by a "provider:model" string, or by the import path of its class."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, TypeVar
 
@@ -13,7 +14,11 @@ from serving.pipeline.settings import PipelineSettings
 
 T = TypeVar("T")
 INSTALL = 'pip install "touchstone-rag[providers]"'
-SECRETS = ("api_key", "apikey", "access_key", "secret", "secret_key", "password", "auth_token", "access_token", "api_token")
+SECRETS = (
+    *("api_key", "apikey", "access_key", "secret", "secret_key", "password", "credential", "credentials", "authorization", "cookie"),
+    *("auth_token", "access_token", "api_token", "ad_token", "bearer_token", "session_token"),
+)
+_PASSWORD = re.compile(r"://[^/@:\s]*:[^/?#\s]+@")  # in an address
 
 
 class PassedOn(PlugInParams):
@@ -25,10 +30,13 @@ class PassedOn(PlugInParams):
     def _no_secrets(self) -> "PassedOn":
         """A configuration is stored, hashed and logged: no place for a key."""
         for key in _keys(self.passed):
-            if key.lower().endswith(SECRETS):
+            if key.lower().replace("-", "_").endswith(SECRETS):
                 raise ConfigError(  # not a ValueError: pydantic would show the value
                     f"{key!r} looks like a secret, and a config is stored and logged. Set the provider's environment variable instead."
                 )
+        for key, value in self.passed.items():
+            if _PASSWORD.search(str(value)):
+                raise ConfigError(f"{key!r} holds an address with a password, and a config is stored and logged. Leave the password out.")
         return self
 
     @property
