@@ -24,7 +24,7 @@ from serving.pipeline.models import EMBEDDINGS
 from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.types import Chunk
 from serving.storage.base import Storage
-from serving.storage.draft import draft_folder, move_in
+from serving.storage.draft import draft_folder, publish_folder
 from serving.storage.place import absolute, below, is_remote
 
 BATCH = 256  # chunks embedded and stored at a time
@@ -111,7 +111,7 @@ async def build_index(
         with draft_folder(Path(uri)) as folder:
             manifest = await work.run(str(folder), work.config.index.store.name)
             write_manifest(str(folder), manifest, settings)
-            move_in(folder, Path(uri), FILE)
+            publish_folder(folder, Path(uri), FILE)
     return await open_index_at(uri, settings, work.embeddings)
 
 

@@ -36,7 +36,7 @@ class IndexManifest(BaseModel):
 
 def index_storage(uri: str, settings: PipelineSettings) -> Storage:
     """The storage of the files at a place of an index."""
-    return open_storage(absolute(uri), settings, called="index", setting="TOUCHSTONE_INDEXES")
+    return open_storage(absolute(uri), settings, purpose="index", setting="TOUCHSTONE_INDEXES")
 
 
 def read_manifest(uri: str, settings: PipelineSettings) -> IndexManifest | None:
