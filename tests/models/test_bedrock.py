@@ -11,8 +11,8 @@ from langchain_core.messages import AIMessageChunk, HumanMessage, SystemMessage
 
 from serving.pipeline.errors import ConfigError, ModelError, RequestError, ThrottledError
 from serving.pipeline.models.connect import ConnectedChat, connect_chat, connect_embeddings
-from serving.pipeline.models.limits import FIRST_PAUSE_S, LONGEST_PAUSE_S, Patience
 from serving.pipeline.models.prices import usage_of
+from serving.pipeline.models.retry import FIRST_PAUSE_S, LONGEST_PAUSE_S, RetryPolicy
 from serving.pipeline.registry import Spec
 from serving.pipeline.settings import PipelineSettings
 from tests.doubles.bedrock import (
@@ -47,8 +47,8 @@ class Pauses(list[float]):
     async def __call__(self, seconds: float) -> None:
         self.append(seconds)
 
-    def patience(self, settings: PipelineSettings, name: str = NOVA) -> Patience:
-        return Patience(name, settings, sleep=self, chance=lambda: 1.0)
+    def retry(self, settings: PipelineSettings, name: str = NOVA) -> RetryPolicy:
+        return RetryPolicy(name, settings, sleep=self, random_share=lambda: 1.0)
 
 
 def settings(double: BedrockDouble | str, **changes: object) -> PipelineSettings:
@@ -141,8 +141,8 @@ async def test_jitter_takes_a_random_share_of_each_pause():
     pauses = Pauses()
     with BedrockDouble([Throttle(), Throttle(), "Fine."]) as double:
         place = settings(double)
-        patience = Patience(NOVA, place, sleep=pauses, chance=iter([0.5, 0.25]).__next__)
-        await connect_chat(Spec(name=NOVA), place, patience).model.ainvoke(QUESTION)
+        retry = RetryPolicy(NOVA, place, sleep=pauses, random_share=iter([0.5, 0.25]).__next__)
+        await connect_chat(Spec(name=NOVA), place, retry).model.ainvoke(QUESTION)
     assert pauses == [0.5 * FIRST_PAUSE_S, 0.25 * 2 * FIRST_PAUSE_S]
 
 

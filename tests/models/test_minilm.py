@@ -145,7 +145,7 @@ def test_changing_a_returned_array_changes_no_later_answer():
 
 def test_the_vectors_remembered_are_bounded_and_still_right():
     loaded = connect()._model
-    few, none = MiniLmEmbeddings(loaded, 256, threads=1, remember=3), MiniLmEmbeddings(loaded, 256, threads=1, remember=0)
+    few, none = MiniLmEmbeddings(loaded, 256, threads=1, cached_texts=3), MiniLmEmbeddings(loaded, 256, threads=1, cached_texts=0)
     for texts in (TEXTS[:2], TEXTS, TEXTS[:2], TEXTS[3:5] * 2):
         assert few.vectors(texts).tobytes() == none.vectors(texts).tobytes()
     assert len(few._remembered._vectors) == 3

@@ -314,7 +314,7 @@ def test_a_sentence_is_embedded_once_however_often_it_is_read():
 
 
 def test_the_memory_of_sentences_is_bounded():
-    meaning = Meaning(concepts, remember=3)
+    meaning = Meaning(concepts, cached_texts=3)
     first = meaning.closeness("leave days", ["leave days", "pay", "trips", "cars"])
     assert first[0] == 1.0
     assert len(meaning._known) == 3

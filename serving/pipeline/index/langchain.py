@@ -8,7 +8,7 @@ from serving.pipeline.errors import ConfigError
 from serving.pipeline.index.headings import headings
 from serving.pipeline.index.slices import slices
 from serving.pipeline.index.windows import SPACE
-from serving.pipeline.models.langchain import PassedOn, constructed
+from serving.pipeline.models.langchain import PassThroughParams, constructed
 from serving.pipeline.types import Chunk, Document
 
 if TYPE_CHECKING:
@@ -20,14 +20,14 @@ Place = tuple[int, int]  # of a piece: where it starts and ends
 class SplitterChunker:
     """Cuts where a LangChain text splitter cuts; one that rewrites text or leaves any out is a `ConfigError`."""
 
-    class Params(PassedOn):
+    class Params(PassThroughParams):
         """Handed to the splitter's class as they are."""
 
     version: ClassVar[str] = "1"
     wrapped: ClassVar["type[TextSplitter]"]
 
     def __init__(self, params: Params) -> None:
-        self._splitter = constructed(self.wrapped, params.passed, "chunker")
+        self._splitter = constructed(self.wrapped, params.arguments, "chunker")
 
     def split(self, document: Document) -> Iterator[Chunk]:
         """The document's chunks in order."""

@@ -13,7 +13,7 @@ from langchain_core.runnables.config import ensure_config
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.index.base import Filter
 from serving.pipeline.models.diagnose import diagnose
-from serving.pipeline.models.langchain import PassedOn, constructed
+from serving.pipeline.models.langchain import PassThroughParams, constructed
 from serving.pipeline.parts import Parts
 from serving.pipeline.retrieve.asked import search_text
 from serving.pipeline.retrieve.placing import Placer
@@ -32,13 +32,13 @@ class RetrieverSearcher:
     version: ClassVar[str] = "1"
     wrapped: ClassVar[type[BaseRetriever]]
 
-    class Params(PassedOn):
+    class Params(PassThroughParams):
         """Handed to the retriever's class, but for what is named here."""
 
         trusted: bool = False  # True: what is in no document of the index is shown to whoever asks
 
     def __init__(self, params: Params, parts: Parts) -> None:
-        self._retriever = constructed(self.wrapped, params.passed, "searcher")
+        self._retriever = constructed(self.wrapped, params.arguments, "searcher")
         self._trusted = params.trusted
         self._store = parts.store
 
@@ -82,11 +82,11 @@ class CompressorReranker:
     version: ClassVar[str] = "1"
     wrapped: ClassVar[type[BaseDocumentCompressor]]
 
-    class Params(PassedOn):
+    class Params(PassThroughParams):
         """Handed to the compressor's class as they are."""
 
     def __init__(self, params: Params, parts: Parts) -> None:
-        self._compressor = constructed(self.wrapped, params.passed, "reranker")
+        self._compressor = constructed(self.wrapped, params.arguments, "reranker")
 
     async def rerank(self, query: Query, hits: Sequence[Hit], k: int) -> list[Hit]:
         """The first k in the compressor's order, with its `relevance_score` where that agrees with the order, else 1/rank."""
