@@ -57,7 +57,7 @@ def settings(double: BedrockDouble | str, **changes: object) -> PipelineSettings
 
 def chat(double: BedrockDouble | str, pauses: Pauses | None = None, spec: Spec | None = None, **changes: object) -> ConnectedChat:
     place = settings(double, **changes)
-    return connect_chat(spec or Spec(name=NOVA), place, (Pauses() if pauses is None else pauses).patience(place))
+    return connect_chat(spec or Spec(name=NOVA), place, (Pauses() if pauses is None else pauses).retry(place))
 
 
 async def streamed(connected: ConnectedChat, heard: list[AIMessageChunk] | None = None) -> list[AIMessageChunk]:
@@ -314,7 +314,7 @@ async def test_only_the_throttled_text_is_embedded_again():
 
     with BedrockDouble(once) as double:
         place = settings(double)
-        model = connect_embeddings(Spec(name=TITAN), place, pauses.patience(place, TITAN))
+        model = connect_embeddings(Spec(name=TITAN), place, pauses.retry(place, TITAN))
         vectors = await model.aembed_documents([f"text {number}" for number in range(5)])
     assert len(vectors) == 5
     assert sorted(call.text for call in double.calls) == ["text 0", "text 1", "text 2", "text 2", "text 3", "text 4"]
@@ -334,4 +334,4 @@ async def test_a_malformed_vector_is_a_model_error():
     with BedrockDouble(lambda _: Malformed()) as double:
         place = settings(double, model_attempts=2)
         with pytest.raises(ModelError, match="titan"):
-            await connect_embeddings(Spec(name=TITAN), place, Pauses().patience(place, TITAN)).aembed_query("one")
+            await connect_embeddings(Spec(name=TITAN), place, Pauses().retry(place, TITAN)).aembed_query("one")

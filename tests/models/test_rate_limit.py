@@ -44,16 +44,16 @@ async def throttle(limiter: RateLimiter) -> None:
 def test_a_bucket_lets_a_burst_through_and_then_as_much_as_flows_in():
     time = Time()
     bucket = TokenBucket(60, time)  # one a second
-    assert [bucket.take(1) for _ in range(int(BURST_S))] == [0] * int(BURST_S)
-    assert [bucket.take(1), bucket.take(1)] == [pytest.approx(1), pytest.approx(2)]
+    assert [bucket.consume(1) for _ in range(int(BURST_S))] == [0] * int(BURST_S)
+    assert [bucket.consume(1), bucket.consume(1)] == [pytest.approx(1), pytest.approx(2)]
     time.now += 7  # two were taken in advance, five fit in again
-    assert [bucket.take(1) for _ in range(5)] == [0] * 5
-    assert bucket.take(1) > 0
+    assert [bucket.consume(1) for _ in range(5)] == [0] * 5
+    assert bucket.consume(1) > 0
 
 
 def test_a_bucket_without_a_limit_never_waits():
     bucket = TokenBucket(0, Time())
-    assert [bucket.take(1e9) for _ in range(3)] == [0, 0, 0]
+    assert [bucket.consume(1e9) for _ in range(3)] == [0, 0, 0]
 
 
 @pytest.mark.parametrize("per_minute", [6, 60, 600])
