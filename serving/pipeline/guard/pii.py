@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from serving.pipeline.checks.detection import Detection, masked
-from serving.pipeline.checks.pii import KINDS, MOST, PiiKind, find_pii
+from serving.pipeline.checks.pii import KINDS, TEXT_LIMIT, PiiKind, find_pii
 from serving.pipeline.guard.base import CheckContext, CheckVerdict, Side
 from serving.pipeline.parts import Parts
 from serving.pipeline.registry import Params as PlugInParams
@@ -57,8 +57,8 @@ class PiiCheck:
 def _everywhere(text: str, kinds: Sequence[PiiKind]) -> list[Detection]:
     """What the detector finds in each window of a text of any length."""
     found: dict[Detection, None] = {}
-    for start in range(0, max(len(text) - OVERLAP, 1), MOST - OVERLAP):
-        window = text[start : start + MOST]
+    for start in range(0, max(len(text) - OVERLAP, 1), TEXT_LIMIT - OVERLAP):
+        window = text[start : start + TEXT_LIMIT]
         found |= {replace(one, start=one.start + start, end=one.end + start): None for one in find_pii(window, kinds)}
     return list(found)
 
