@@ -8,7 +8,7 @@ from typing import Any
 from serving.pipeline.cache.base import CacheLookup
 from serving.pipeline.clock import Clock
 from serving.pipeline.digest import digest_of
-from serving.pipeline.guard.chain import Guarded
+from serving.pipeline.guard.chain import GuardResult
 from serving.pipeline.observer import Observer, Observers
 from serving.pipeline.parts import Digests
 from serving.pipeline.types import CacheRecord, GuardVerdict, Query, StageRecord, Trace, Usage
@@ -56,7 +56,7 @@ class Notes:
         if self._observer is not None:
             self._observer.stage_finished(self._base.query, record)
 
-    def guarded(self, guarded: Guarded) -> None:
+    def guarded(self, guarded: GuardResult) -> None:
         """Keep the verdicts of a side, and what they cost."""
         self._verdicts += guarded.verdicts
         self._guard_usage += guarded.usage

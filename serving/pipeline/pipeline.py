@@ -13,7 +13,7 @@ from serving.pipeline.index.build import OpenIndex
 from serving.pipeline.notes import Notes
 from serving.pipeline.observer import Observer
 from serving.pipeline.parts import Digests
-from serving.pipeline.retrieve.retriever import Retrieved
+from serving.pipeline.retrieve.retriever import RetrievalResult
 from serving.pipeline.route.base import Router
 from serving.pipeline.types import Answer, Query, Trace
 
@@ -23,7 +23,7 @@ Emit = Callable[[str], None]  # takes the answer's text piece by piece
 class Retrieving(Protocol):
     """What finds the passages of a query: the `Retriever`, or one that remembers what it found."""
 
-    async def retrieve(self, query: Query) -> Retrieved: ...
+    async def retrieve(self, query: Query) -> RetrievalResult: ...
 
 
 @dataclass(frozen=True, slots=True)

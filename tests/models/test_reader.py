@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.messages import HumanMessage, SystemMessage
 
-from serving.pipeline.answer.pack import pack
+from serving.pipeline.answer.pack import pack_passages
 from serving.pipeline.models import CHAT_MODELS
 from serving.pipeline.models.reader.chat import ReaderChat
 from serving.pipeline.models.reader.prompt_task import Passage, PromptTask, read_task
@@ -78,7 +78,7 @@ def chat(reader: Reader, **fields) -> ReaderChat:
 def messages(question: str, *texts: str, version: int = 3) -> list:
     hits = [Hit(Chunk(f"c{n}", f"d{n}", 0, len(text), text), 1.0 / n, n) for n, text in enumerate(texts, start=1)]
     prompt = PROMPTS.get("general", version)
-    rendered = prompt.render(question=question, passages=pack(hits, 4000).text, domain="general")
+    rendered = prompt.render(question=question, passages=pack_passages(hits, 4000).text, domain="general")
     return [SystemMessage(rendered.system), HumanMessage(rendered.user)]
 
 

@@ -118,7 +118,7 @@ async def test_token_vectors_are_computed_once_and_forgotten_in_turn(monkeypatch
     await reranker.rerank(Query("x"), hits(x=1.0, y=0.5), 2)
     await reranker.rerank(Query("x"), hits(x=1.0, y=0.5), 2)
     assert letters.asked == ["x", "x", "y", "x"]
-    kept = maxsim._Remembered(limit_bytes=8)
+    kept = maxsim._TokenVectorCache(limit_bytes=8)
     row = np.zeros((1, 2), np.float16)  # four bytes
     for name in ("a", "b"):
         kept.put(name, row)

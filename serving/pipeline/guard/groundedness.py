@@ -36,8 +36,8 @@ class GroundednessCheck:
         """Whether the answer stands on its passages; refusals and answers that claim nothing pass."""
         if context.refused:
             return CheckVerdict.allow(text)
-        checked = await run_in_thread(lambda: check_answer(text, context.passages, self._embedder))
-        score = checked.probability
+        grounding = await run_in_thread(lambda: check_answer(text, context.passages, self._embedder))
+        score = grounding.probability
         if score is None or score >= self._params.threshold:
             return CheckVerdict.allow(text, score)
-        return CheckVerdict(GuardAction(self._params.action), text, score, "ungrounded", checked.reason)
+        return CheckVerdict(GuardAction(self._params.action), text, score, "ungrounded", grounding.reason)

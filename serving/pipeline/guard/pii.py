@@ -14,7 +14,7 @@ from serving.pipeline.parts import Parts
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.types import GuardAction
 
-OVERLAP = 200  # characters that two windows of a long text share, so that nothing is cut in two unseen
+OVERLAP = 200  # characters that two windows of a long text share, so that none of the data is cut in two
 
 
 class PiiCheck:
@@ -37,30 +37,34 @@ class PiiCheck:
 
     async def check(self, text: str, context: CheckContext) -> CheckVerdict:
         """Whether there is any, and the text without it."""
-        known = self._known(context)
-        found = [one for one in _everywhere(text, self._params.kinds) if _letters_and_digits(one.value) not in known]
-        if not found:
+        allowed = self._allowed(context)
+        detections = [
+            detection for detection in _find_in_windows(text, self._params.kinds) if _letters_and_digits(detection.value) not in allowed
+        ]
+        if not detections:
             return CheckVerdict.allow(text, 0.0)
-        kinds = ", ".join(dict.fromkeys(one.kind for one in found))
-        action, score = GuardAction(self._params.action), max(one.score for one in found)
-        rest = masked(text, found) if action is GuardAction.MASK else text
-        return CheckVerdict(action, rest, score, kinds, f"shows {kinds}")
+        kinds = ", ".join(dict.fromkeys(detection.kind for detection in detections))
+        action, score = GuardAction(self._params.action), max(detection.score for detection in detections)
+        output = masked(text, detections) if action is GuardAction.MASK else text
+        return CheckVerdict(action, output, score, kinds, f"shows {kinds}")
 
-    def _known(self, context: CheckContext) -> str:
-        """What may be said, its letters and digits alone; nothing at the input."""
+    def _allowed(self, context: CheckContext) -> str:
+        """The letters and digits of all text whose data is allowed; nothing at the input."""
         if context.side == "input":
             return ""
         passages = [hit.chunk.text for hit in context.passages] if self._params.allow_passages else []
         return _letters_and_digits(" ".join([context.query.text, *passages]))
 
 
-def _everywhere(text: str, kinds: Sequence[PiiKind]) -> list[Detection]:
-    """What the detector finds in each window of a text of any length."""
-    found: dict[Detection, None] = {}
+def _find_in_windows(text: str, kinds: Sequence[PiiKind]) -> list[Detection]:
+    """The detections in a text of any length, window by window."""
+    detections: dict[Detection, None] = {}
     for start in range(0, max(len(text) - OVERLAP, 1), TEXT_LIMIT - OVERLAP):
         window = text[start : start + TEXT_LIMIT]
-        found |= {replace(one, start=one.start + start, end=one.end + start): None for one in find_pii(window, kinds)}
-    return list(found)
+        detections |= {
+            replace(detection, start=detection.start + start, end=detection.end + start): None for detection in find_pii(window, kinds)
+        }
+    return list(detections)
 
 
 def _letters_and_digits(text: str) -> str:

@@ -12,10 +12,10 @@ from serving.pipeline.models.retry import RetryPolicy
 from serving.pipeline.models.threads import run_in_thread
 from serving.pipeline.parts import Parts
 from serving.pipeline.registry import Params as PlugInParams
-from serving.pipeline.retrieve.asked import search_text
+from serving.pipeline.retrieve.query_text import search_text
 from serving.pipeline.types import Hit, Query, Usage
 
-LONGEST = 32_000  # characters of a passage that the service takes
+PASSAGE_CHARACTERS = 32_000  # characters of a passage that the service takes
 USD_PER_QUERY: Mapping[str, float] = {  # list prices of AWS; genai-prices knows prices of tokens only
     "amazon.rerank-v1:0": 0.001,
     "cohere.rerank-v3-5:0": 0.002,
@@ -85,4 +85,4 @@ class BedrockReranker:
 
 
 def _inline(text: str) -> dict[str, Any]:
-    return {"type": "TEXT", "textDocument": {"text": text[:LONGEST] or " "}}  # an empty one is refused
+    return {"type": "TEXT", "textDocument": {"text": text[:PASSAGE_CHARACTERS] or " "}}  # an empty one is refused
