@@ -7,7 +7,7 @@ from typing import Any
 from harness.stage_store.base import StageStore, key_of, packed, unpacked
 from harness.stage_store.chunks import CachedChunks
 from serving.pipeline.codec import Codec
-from serving.pipeline.pipeline import Retrieving
+from serving.pipeline.pipeline import PassageRetriever
 from serving.pipeline.retrieve.retriever import RetrievalResult
 from serving.pipeline.types import Hit, Query, SourceRank, Usage
 
@@ -19,7 +19,7 @@ _USAGE = Codec(Usage)
 class CachedRetriever:
     """Searches only what was never searched; chunks are kept once, however often they are found."""
 
-    inner: Retrieving
+    inner: PassageRetriever
     stages: StageStore
     chunks: CachedChunks
     config_digest: str  # of the index and retrieve sections, the code behind them and the corpus
