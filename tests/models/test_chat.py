@@ -115,7 +115,7 @@ class Listener(BaseCallbackHandler):
 
 @pytest.fixture(params=[Streaming, BlockingStream, Provider])
 def wrapped(request: pytest.FixtureRequest, tmp_path: Path) -> BaseChatModel:
-    """A provider's model behind patience, a cassette and the stage store; it streams, or blocks, or cannot stream."""
+    """A provider's model behind a retry policy, a cassette and the stage store; it streams, or blocks, or cannot stream."""
     patient = retrying_chat(request.param(), RetryPolicy("acme", PipelineSettings(_env_file=None)))
     recording = RecordingChat(cassette=Cassette(tmp_path, "acme", {}), inner=patient)
     return CachedChat(stages=SqliteStageStore(tmp_path / "stages.db"), model="m|1|", connect=lambda: recording, inner=recording)

@@ -182,7 +182,7 @@ def test_processes_share_what_a_minute_allows():
     assert (limits.requests_per_minute, limits.tokens_per_minute) == (20, 3000)
 
 
-async def test_patience_tells_the_pace_what_came_of_its_calls():
+async def test_the_retry_policy_reports_the_end_of_each_call_to_the_rate_limiter():
     time, limiter = Time(), RateLimiter(LIMITS)
     policy = RetryPolicy("acme:m", settings(model_attempts=3), sleep=time.sleep, limiter=limiter)
     answers = iter([ThrottledError("slow down")])
@@ -192,7 +192,7 @@ async def test_patience_tells_the_pace_what_came_of_its_calls():
             raise error
         return "fine"
 
-    with pytest.raises(ThrottledError):  # one of ours is not tried again here: whoever raised it had its own patience
+    with pytest.raises(ThrottledError):  # one of ours is not tried again here: whoever raised it had its own retries
         await policy.run(throttled_once)
     assert limiter.concurrency == 2
     assert await policy.run(throttled_once) == "fine"

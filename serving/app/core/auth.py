@@ -72,8 +72,8 @@ def principal_of(request: Request, keys: Keys | None) -> Principal:
 def _find(keys: Keys, token: str) -> Caller | None:
     """The caller of a key; every entry is compared in constant time, so timing tells nothing of which came close."""
     digest = hashlib.sha256(token.encode()).hexdigest()
-    found: Caller | None = None
+    owner: Caller | None = None
     for known, caller in keys.items():
         if hmac.compare_digest(known, digest):
-            found = caller
-    return found
+            owner = caller
+    return owner

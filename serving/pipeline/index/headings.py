@@ -43,10 +43,10 @@ def headings(text: str) -> list[Heading]:
     return headings_found
 
 
-def path_at(found: Sequence[Heading], position: int) -> str:
+def path_at(text_headings: Sequence[Heading], position: int) -> str:
     """The heading path of an offset, outermost first: "Section > Subsection"."""
     path: list[Heading] = []
-    for heading in found[: bisect_right(found, position, key=lambda heading: heading.start)]:
+    for heading in text_headings[: bisect_right(text_headings, position, key=lambda heading: heading.start)]:
         while path and path[-1].level >= heading.level:
             path.pop()
         path.append(heading)

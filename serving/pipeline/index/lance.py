@@ -134,15 +134,15 @@ class LanceStore:
     async def vectors(self, ids: Iterable[str]) -> dict[str, Vectors]:
         """The stored vectors of chunks; an unknown id has none."""
         wanted = sorted({chunk_id for chunk_id in ids if storable(chunk_id)})
-        found: dict[str, Vectors] = {}
+        vectors_by_id: dict[str, Vectors] = {}
         table = await self._table()
         for start in range(0, len(wanted), IDS_PER_QUERY):
             condition = f"id IN ({', '.join(quoted(chunk_id) for chunk_id in wanted[start : start + IDS_PER_QUERY])})"
             with self._lance_errors("read"):
                 rows = await table.query().where(condition).select(["id", "vector"]).to_arrow()
             values = rows["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(-1, self._dimensions)
-            found |= {name: np.array(row, dtype=np.float32) for name, row in zip(rows["id"].to_pylist(), values, strict=True)}
-        return {chunk_id: found[chunk_id] for chunk_id in wanted if chunk_id in found}
+            vectors_by_id |= {name: np.array(row, dtype=np.float32) for name, row in zip(rows["id"].to_pylist(), values, strict=True)}
+        return {chunk_id: vectors_by_id[chunk_id] for chunk_id in wanted if chunk_id in vectors_by_id}
 
     async def count(self) -> int:
         """How many chunks there are."""

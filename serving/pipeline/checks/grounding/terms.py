@@ -42,15 +42,15 @@ class Term:
 @lru_cache(maxsize=4096)
 def terms(text: str) -> tuple[Term, ...]:
     """The terms of a text, in order; function words are left out."""
-    found: list[Term] = []
+    parsed: list[Term] = []
     denied = 0
     for token in _tokens(text):
         if isinstance(token, Term):
-            found.append(Term(token.stem, token.kind, denied > 0))
+            parsed.append(Term(token.stem, token.kind, denied > 0))
             denied -= denied > 0
         else:
             denied = _DENIAL_REACH if token else 0
-    return tuple(found)
+    return tuple(parsed)
 
 
 def folded(text: str) -> str:

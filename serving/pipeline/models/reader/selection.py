@@ -89,10 +89,14 @@ def counterpart(best: UnitEvidence, ranked: Sequence[UnitEvidence]) -> UnitEvide
     return next((evidence for evidence in ranked[1:] if _is_variant(best.unit, evidence.unit)), None)
 
 
-def same_content(one: str, other: str) -> bool:
+def same_content(first: str, second: str) -> bool:
     """Whether two texts say the same words and figures."""
-    a, b = set(terms(one)), set(terms(other))
-    return bool(a and b) and len(a & b) / len(a | b) >= 0.8 and re.findall(r"\d+", one) == re.findall(r"\d+", other)
+    first_terms, second_terms = set(terms(first)), set(terms(second))
+    return (
+        bool(first_terms and second_terms)
+        and len(first_terms & second_terms) / len(first_terms | second_terms) >= 0.8
+        and re.findall(r"\d+", first) == re.findall(r"\d+", second)
+    )
 
 
 def _added_share(scoring: ScoringContext, candidate: UnitEvidence, selected: Sequence[UnitEvidence]) -> float:
@@ -122,10 +126,13 @@ def _repeats(candidate: UnitEvidence, selected: Sequence[UnitEvidence]) -> bool:
     )
 
 
-def _is_variant(one: Unit, other: Unit) -> bool:
-    if one.passage.number == other.passage.number or _FIGURES.findall(one.text) == _FIGURES.findall(other.text):
+def _is_variant(first: Unit, second: Unit) -> bool:
+    if first.passage.number == second.passage.number or _FIGURES.findall(first.text) == _FIGURES.findall(second.text):
         return False
-    a, b = ({term for term in terms(unit.text) if not term[0].isdigit()} for unit in (one, other))
-    if one.row is not None and other.row is not None and one.row.header == other.row.header:
-        return one.row.cells[0] == other.row.cells[0]
-    return len(a & b) >= _VARIANT_TERMS and len(a & b) / len(a | b) >= _VARIANT_SHARE
+    first_terms, second_terms = ({term for term in terms(unit.text) if not term[0].isdigit()} for unit in (first, second))
+    if first.row is not None and second.row is not None and first.row.header == second.row.header:
+        return first.row.cells[0] == second.row.cells[0]
+    return (
+        len(first_terms & second_terms) >= _VARIANT_TERMS
+        and len(first_terms & second_terms) / len(first_terms | second_terms) >= _VARIANT_SHARE
+    )
