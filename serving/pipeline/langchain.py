@@ -88,7 +88,7 @@ class PipelineRunnable(Runnable[Any, Any]):
         async def questions() -> AsyncIterator[Any]:
             yield input
 
-        async with aclosing(self._atransform_stream_with_config(questions(), self._stream, config)) as chunks:  # type: ignore[type-var]
+        async with aclosing(self._atransform_stream_with_config(questions(), self._stream_answer, config)) as chunks:  # type: ignore[type-var]
             async for chunk in chunks:
                 yield chunk
 
@@ -98,7 +98,7 @@ class PipelineRunnable(Runnable[Any, Any]):
     async def _answer(self, value: Any) -> str | Trace:
         return self._output_of(await self._pipeline.answer(QuestionInput.query(value)))
 
-    async def _stream(self, questions: AsyncIterator[Any]) -> AsyncIterator[str | Trace]:
+    async def _stream_answer(self, questions: AsyncIterator[Any]) -> AsyncIterator[str | Trace]:
         """The chunks of an answer; when the consumer stops, the answer is cancelled."""
         async for value in questions:
             chunks: asyncio.Queue[str | None] = asyncio.Queue()

@@ -148,8 +148,8 @@ def test_the_vectors_remembered_are_bounded_and_still_right():
     few, none = MiniLmEmbeddings(loaded, 256, threads=1, cached_texts=3), MiniLmEmbeddings(loaded, 256, threads=1, cached_texts=0)
     for texts in (TEXTS[:2], TEXTS, TEXTS[:2], TEXTS[3:5] * 2):
         assert few.vectors(texts).tobytes() == none.vectors(texts).tobytes()
-    assert len(few._cache._vectors) == 3
-    assert len(none._cache._vectors) == 0
+    assert len(few._cache) == 3
+    assert len(none._cache) == 0
 
 
 def test_a_text_asked_for_again_is_not_computed_again():

@@ -3,7 +3,6 @@
 import importlib.util
 import os
 import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from pydantic import Field
 from serving.pipeline.digest import sha256_file
 from serving.pipeline.errors import ConfigError, IntegrityError
 from serving.pipeline.models.minilm_graph import WIDTH, Precision, build_graph, read_smoothing
+from serving.pipeline.models.vector_cache import VectorCache
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.settings import PipelineSettings
 
@@ -75,7 +75,7 @@ class MiniLmEmbeddings(Embeddings):
         self._model = model
         self._max_tokens = max_tokens
         self._threads = threads
-        self._cache = _VectorCache(cached_texts)
+        self._cache = VectorCache[NDArray[np.float32]](cached_texts)
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """The vectors, as LangChain wants them."""
@@ -135,29 +135,6 @@ class MiniLmEmbeddings(Embeddings):
     def _encode(self, text: str) -> NDArray[np.int64]:
         sound = text.encode("utf-8", "replace").decode()  # half a surrogate pair is no character; JSON can carry one
         return np.array(self._model.tokenizer.encode(sound).ids, np.int64)
-
-
-class _VectorCache:
-    """The least-recently-used cache of vectors by text; thread-safe."""
-
-    def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
-        self._vectors: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, text: str) -> NDArray[np.float32] | None:
-        with self._lock:
-            vector = self._vectors.get(text)
-            if vector is not None:
-                self._vectors.move_to_end(text)
-            return vector
-
-    def put(self, text: str, vector: NDArray[np.float32]) -> None:
-        with self._lock:
-            self._vectors[text] = vector
-            self._vectors.move_to_end(text)
-            while len(self._vectors) > self._capacity:
-                self._vectors.popitem(last=False)
 
 
 @dataclass(frozen=True, slots=True)

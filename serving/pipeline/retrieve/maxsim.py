@@ -1,7 +1,6 @@
 """Compares question and passage token by token: late interaction."""
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar, Protocol, get_type_hints, runtime_checkable
@@ -13,6 +12,7 @@ from pydantic import Field
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.index.base import Vectors
 from serving.pipeline.models import EMBEDDINGS
+from serving.pipeline.models.vector_cache import VectorCache
 from serving.pipeline.parts import Parts
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.retrieve.minmax import minmax
@@ -49,7 +49,7 @@ class MaxSimReranker:
             )
         self._params = params
         self._embeddings = embeddings
-        self._cache = _TokenVectorCache(CACHE_BYTES)
+        self._cache = VectorCache[NDArray[np.float16]](CACHE_BYTES, size=lambda tokens: tokens.nbytes)
 
     async def rerank(self, query: Query, hits: Sequence[Hit], k: int) -> list[Hit]:
         """The k best by both scores, each min–max normalised over the hits compared."""
@@ -84,28 +84,6 @@ def _models_with_token_vectors() -> list[str]:
     names = [name for name in EMBEDDINGS.own_names() if not name.endswith("*")]
     kinds = {name: get_type_hints(EMBEDDINGS.load(name).connect).get("return") for name in names}  # type: ignore[attr-defined]
     return [name for name, kind in kinds.items() if hasattr(kind, "token_vectors")]
-
-
-class _TokenVectorCache:
-    """A least-recently-used cache of token vectors by chunk."""
-
-    def __init__(self, limit_bytes: int) -> None:
-        self._capacity = limit_bytes
-        self._size = 0
-        self._vectors: OrderedDict[str, NDArray[np.float16]] = OrderedDict()
-
-    def get(self, chunk_id: str) -> NDArray[np.float16] | None:
-        tokens = self._vectors.get(chunk_id)
-        if tokens is not None:
-            self._vectors.move_to_end(chunk_id)
-        return tokens
-
-    def put(self, chunk_id: str, tokens: NDArray[np.float16]) -> None:
-        old = self._vectors.pop(chunk_id, None)
-        self._size += tokens.nbytes - (old.nbytes if old is not None else 0)
-        self._vectors[chunk_id] = tokens
-        while self._size > self._capacity:
-            self._size -= self._vectors.popitem(last=False)[1].nbytes
 
 
 def _unit(tokens: Vectors) -> Vectors:

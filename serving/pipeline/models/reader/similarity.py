@@ -1,12 +1,12 @@
 """Cosine similarity of sentences, with a cache of vectors: a passage read for many questions is embedded once."""
 
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from serving.pipeline.models.vector_cache import VectorCache
 
 Vectors = NDArray[np.float32]
 Embed = Callable[[Sequence[str]], Vectors]
@@ -18,9 +18,7 @@ class SentenceSimilarity:
 
     def __init__(self, embed: Embed, cached_texts: int = _CACHED_TEXTS) -> None:
         self._embed = embed
-        self._capacity = cached_texts
-        self._cache: OrderedDict[str, Vectors] = OrderedDict()
-        self._lock = threading.Lock()
+        self._cache = VectorCache[Vectors](cached_texts)
 
     def cosines(self, question: str, sentences: Sequence[str]) -> list[float]:
         """The cosine of each sentence to a question, to three places, so that a machine's last bits never decide."""
@@ -28,15 +26,10 @@ class SentenceSimilarity:
         return [round(float(cosine), 3) for cosine in vectors[1:] @ vectors[0]]
 
     def _vectors(self, texts: Sequence[str]) -> Vectors:
-        with self._lock:
-            vectors = {text: self._cache[text] for text in texts if text in self._cache}
+        vectors = {text: vector for text in texts if (vector := self._cache.get(text)) is not None}
         missing = [text for text in dict.fromkeys(texts) if text not in vectors]
         if missing:
             vectors |= dict(zip(missing, self._embed(missing), strict=True))
-        with self._lock:
-            for text in texts:
-                self._cache[text] = vectors[text]
-                self._cache.move_to_end(text)
-            while len(self._cache) > self._capacity:
-                self._cache.popitem(last=False)
+            for text in missing:
+                self._cache.put(text, vectors[text])
         return np.stack([vectors[text] for text in texts])
