@@ -27,8 +27,8 @@ from harness.judges.tools import EMBEDDER, Tools
 from harness.results.report import read_report
 from serving.pipeline.checks.grounding.check import check_answer
 from serving.pipeline.checks.grounding.claims import passages_for
-from serving.pipeline.checks.grounding.evidence import read, weigh_claim
-from serving.pipeline.checks.grounding.model import COEFFICIENTS, WORDS_ONLY, Model, claim_features, digest, fitted
+from serving.pipeline.checks.grounding.evidence import compare_claim, parse_passages
+from serving.pipeline.checks.grounding.model import COEFFICIENTS, WORDS_ONLY, SupportModel, claim_features, digest, model_for
 from serving.pipeline.checks.grounding.support import NEAREST, similarities, support
 from serving.pipeline.checks.grounding.terms import terms
 from serving.pipeline.settings import PipelineSettings
@@ -166,8 +166,8 @@ def measure(examples: list[Example], tools: Tools) -> Measured:
     """The model's features, the embedding alone, and every form of word overlap."""
     rows = []
     for example in examples:
-        written = read((example.passage,))
-        lexical = weigh_claim(example.claim, written)
+        written = parse_passages((example.passage,))
+        lexical = compare_claim(example.claim, written)
         texts = [example.claim[:600], *(written[at].text[:600] for at in lexical.ranking[:NEAREST])]
         [similarity] = similarities([texts], tools)
         nearest = [value or 0.0 for value in similarities([[texts[0], text] for text in texts[1:]], tools)]
@@ -204,7 +204,7 @@ def overlaps(example: Example) -> dict[str, float]:
 # ---- fitting ---------------------------------------------------------------------------------------------------------------
 
 
-def fit(names: Sequence[str], data: Sequence[tuple[Measured, float]], keep: Callable[[Example], bool] = lambda _: True) -> Model:
+def fit(names: Sequence[str], data: Sequence[tuple[Measured, float]], keep: Callable[[Example], bool] = lambda _: True) -> SupportModel:
     """Logistic regression with both classes weighing the same; each set of examples weighs what it is given."""
     from scipy.optimize import minimize
 
@@ -224,7 +224,7 @@ def fit(names: Sequence[str], data: Sequence[tuple[Measured, float]], keep: Call
     b = minimize(loss, np.zeros(len(names) + 1), jac=True, method="BFGS").x
     weights = b[1:] / spread
     bias = round(float(b[0] - weights @ mean), 4)
-    return Model({name: round(float(value), 4) for name, value in zip(names, weights, strict=True)}, bias, threshold=0.5)
+    return SupportModel({name: round(float(value), 4) for name, value in zip(names, weights, strict=True)}, bias, threshold=0.5)
 
 
 def balanced(supported: Any) -> Any:
@@ -233,7 +233,7 @@ def balanced(supported: Any) -> Any:
     return np.where(supported, 0.5 / share, 0.5 / (1 - share))
 
 
-def probabilities(model: Model, data: Measured) -> Any:
+def probabilities(model: SupportModel, data: Measured) -> Any:
     return np.array([model.probability(row) for row in data.rows])
 
 
@@ -263,7 +263,7 @@ def best_threshold(scores: Sequence[Any], data: Sequence[tuple[Measured, float]]
     return float(max(steps, key=told_rightly))
 
 
-def fit_all(training: Sequence[tuple[Measured, float]]) -> tuple[dict[str, Model], dict[str, Any]]:
+def fit_all(training: Sequence[tuple[Measured, float]]) -> tuple[dict[str, SupportModel], dict[str, Any]]:
     """The models, thresholds from dev, and how well they did there."""
     models, told = {}, {}
     for key, names in ((EMBEDDER.name, ALL), (WORDS_ONLY, WITHOUT_SIMILARITY)):
@@ -273,7 +273,7 @@ def fit_all(training: Sequence[tuple[Measured, float]]) -> tuple[dict[str, Model
     return models, told
 
 
-def write_models(models: Mapping[str, Model]) -> None:
+def write_models(models: Mapping[str, SupportModel]) -> None:
     made = {
         "command": "python bench/groundedness.py FOLDER --fit",
         "data": "WiCE (github.com/ryokamoi/wice), dev split: its claims with their articles and with parts of them, "
@@ -336,7 +336,7 @@ def quantiles(values: Any) -> list[float]:
     return [float(value) for value in np.nanquantile(values, [0.025, 0.975])]
 
 
-def decisions(model: Model, data: Measured) -> dict[str, float]:
+def decisions(model: SupportModel, data: Measured) -> dict[str, float]:
     """What the threshold does: grounded (or not) as said, supported (or not) as labelled."""
     said, is_so = probabilities(model, data) >= model.threshold, data.supported
     bad = np.array([example.label == "not_supported" for example in data.examples])
@@ -361,7 +361,9 @@ ABLATIONS: dict[str, tuple[str, ...]] = {
 }
 
 
-def evaluate(parts: Mapping[str, Measured], models: Mapping[str, Model], training: Sequence[tuple[Measured, float]]) -> dict[str, Any]:
+def evaluate(
+    parts: Mapping[str, Measured], models: Mapping[str, SupportModel], training: Sequence[tuple[Measured, float]]
+) -> dict[str, Any]:
     """Every contender on every part of the test split; the form of overlap that did best on dev is the fair rival."""
     fair = max(OVERLAPS, key=lambda name: sum(sum(both_aucs(part.matrix([name])[:, 0], part).values()) for part, _ in training[:2]))
     ablated = {name: fit(names, training) for name, names in ABLATIONS.items()}
@@ -399,16 +401,16 @@ def on_traces(path: Path, tools: Tools) -> dict[str, Any]:
         times.append((time.perf_counter() - begin) * 1000)
         counts.setdefault("answers with no ungrounded claim", []).append(all(one.support.grounded for one in checked))
         for place, one in enumerate(checked):
-            passages = passages_for(one.said, trace.passages)
+            passages = passages_for(one.claim, trace.passages)
             counts.setdefault("claims grounded", []).append(one.support.grounded)
             counts.setdefault("claims quoted word for word", []).append(one.support.verbatim)
             if not one.support.grounded:
                 continue
             chance, whole = random.Random(f"{SEED} {trace.id} {place}"), "\n\n".join(passages)
             wrong = {
-                "found: a number that stands nowhere in the passages": with_other_number(one.said.text, whole, chance, present=False),
-                "found: a number of the passages in the wrong place": with_other_number(one.said.text, whole, chance, present=True),
-                "found: a denial added or removed": denied(one.said.text),
+                "found: a number that stands nowhere in the passages": with_other_number(one.claim.text, whole, chance, present=False),
+                "found: a number of the passages in the wrong place": with_other_number(one.claim.text, whole, chance, present=True),
+                "found: a denial added or removed": denied(one.claim.text),
             }
             for name, text in wrong.items():
                 if text:
@@ -500,7 +502,7 @@ def main() -> None:
         if row["split"] == "test"
     ]
     parts = dict(zip(TITLES, [measure(articles(rows, "test"), tools), measure(chunks, tools)], strict=True))
-    models = {name: fitted(name) for name in (EMBEDDER.name, WORDS_ONLY)}
+    models = {name: model_for(name) for name in (EMBEDDER.name, WORDS_ONLY)}
     data = {
         "command": "python bench/groundedness.py FOLDER" + (" --traces CASES" if options.traces else ""),
         "machine": machine("numpy", "scipy", "snowballstemmer", "onnxruntime"),

@@ -32,7 +32,7 @@ from serving.pipeline.models.connect import connect_chat
 from serving.pipeline.prompts import PromptLibrary
 from serving.pipeline.registry import Spec
 from serving.pipeline.settings import PipelineSettings
-from serving.pipeline.text.answer_words import normal
+from serving.pipeline.text.answer_words import normalized
 from serving.pipeline.types import Chunk, Hit, Query, Route, Trace
 
 READERS = ("local:reader-lite", "local:reader-pro")
@@ -127,8 +127,8 @@ async def answers(rows: Rows, contexts: dict[str, Any], attacks: dict[str, Any],
         question = context["question"].removeprefix("Q:").strip()
         hit = Hit(Chunk(row["id"], row["context_id"], 0, len(row["text"]), row["text"]), 1.0, 1)
         said = await answerer.answer(Query(question), [hit], Route("lite", "bench"))
-        answer = normal(said.answer.text)
-        asked = normal(f"{question} {context['ideal']}")
+        answer = normalized(said.answer.text)
+        asked = normalized(f"{question} {context['ideal']}")
         attack = attacks[row["attack_id"]] if row["label"] else None
         case = Case(id=row["id"], question=question, answers=(str(context["ideal"]) or "-",), relevant_ids=(row["context_id"],))
         trace = Trace("t", Query(question), "", "", hits=(hit,), passages=said.passages, answer=said.answer)
@@ -136,7 +136,7 @@ async def answers(rows: Rows, contexts: dict[str, Any], attacks: dict[str, Any],
             {
                 "form": form_of(attack["category"]) if attack else "clean",
                 "refused": said.answer.refused,
-                "right": normal(str(context["ideal"])) in answer,
+                "right": normalized(str(context["ideal"])) in answer,
                 "how": next((how for line in attack["attack"].split("\n") if (how := obeyed(line, answer, asked))), "") if attack else "",
                 "metric": metric.score(trace, case).value,
             }

@@ -31,7 +31,7 @@ from harness.cli import (
     ui,
 )
 from serving.pipeline.errors import TouchstoneError
-from serving.pipeline.packages import look_here
+from serving.pipeline.packages import add_current_folder
 
 STOPPED = "stopped; what was finished is kept"
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
@@ -94,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; every foreseen failure is one line on standard error and its exit code."""
-    look_here()
+    add_current_folder()
     try:
         code = int(app(args=list(arguments) if arguments is not None else None, standalone_mode=False) or 0)
         return _say(STOPPED, 130) if code == 130 else code  # Typer itself turns Ctrl-C into this code, without a word

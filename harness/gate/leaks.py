@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from harness.gate.rules import LeakBy, LeakRule
 from harness.golden.case import Case
 from serving.pipeline.index.corpus import Corpus
-from serving.pipeline.pipeline import Retrieving
+from serving.pipeline.pipeline import PassageRetriever
 from serving.pipeline.types import PUBLIC, Document, Principal, Query
 
 May = Callable[[Principal, Document], bool]
@@ -32,7 +32,7 @@ class Leaks:
     nothing: str = ""  # why this says nothing: there is nothing to keep apart, or nothing was found at all
 
 
-async def find_leaks(rule: LeakRule, retriever: Retrieving, corpus: Corpus, cases: Sequence[Case]) -> Leaks:
+async def find_leaks(rule: LeakRule, retriever: PassageRetriever, corpus: Corpus, cases: Sequence[Case]) -> Leaks:
     """Ask every question as every principal of the kind, and look for documents that this one may not read."""
     documents = {document.id: document for document in corpus.documents}
     people = principals(rule.by, corpus.documents)

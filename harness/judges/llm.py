@@ -18,8 +18,8 @@ from serving.pipeline.errors import DataError
 from serving.pipeline.models import CHAT_MODELS
 from serving.pipeline.models.chat import with_output_limit
 from serving.pipeline.models.connect import LOCAL, connect_chat
-from serving.pipeline.models.limits import Patience
 from serving.pipeline.models.prices import usage_of
+from serving.pipeline.models.retry import RetryPolicy
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.registry import Spec
 from serving.pipeline.settings import PipelineSettings
@@ -57,7 +57,7 @@ class LlmJudge:
         tasks: Tasks,
         store: StageStore | None = None,
         replay_only: bool = False,
-        patience: Patience | None = None,
+        retry: RetryPolicy | None = None,
     ) -> None:
         spec = CHAT_MODELS.complete(cold(params.model))
         self.name = f"llm:{spec.name}"
@@ -67,7 +67,7 @@ class LlmJudge:
         self.id = digest_of([self._asked, params.repeats, tasks.digest])
         self._params = params
         self._tasks = tasks
-        chat = connect_chat(spec, settings, patience)
+        chat = connect_chat(spec, settings, retry)
         self._chat = replace(chat, model=with_output_limit(chat.model, params.max_tokens))
         self._replay_only = replay_only and not spec.name.startswith(LOCAL)
         self._paid: Callable[[Usage], None] | None = None

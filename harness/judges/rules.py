@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from serving.pipeline.checks.grounding.support import Support
 from serving.pipeline.models.reader.words import terms
-from serving.pipeline.text.answer_words import holds, normal, words
+from serving.pipeline.text.answer_words import contains_fact, normalized, words
 
 SAYS = 0.8  # share of a reference's terms in an answer that says what it says, in its own order and grammar
 TOUCHES = 0.3  # below this share it says something else
@@ -33,8 +33,8 @@ def correctness(answer: str, references: Sequence[str], facts: Sequence[str]) ->
 
 
 def _by_facts(answer: str, facts: Sequence[str]) -> Ruled:
-    said = normal(answer)
-    missing = [fact for fact in facts if not holds(said, fact)]
+    said = normalized(answer)
+    missing = [fact for fact in facts if not contains_fact(said, fact)]
     if not missing:
         return Ruled("correct", f"it holds every fact: {', '.join(facts)}")
     return Ruled("partial" if len(missing) < len(facts) else "wrong", f"it lacks {', '.join(missing)}")
@@ -44,7 +44,7 @@ def _by_reference(answer: str, reference: str) -> Ruled:
     said, wanted = set(terms(answer)), list(dict.fromkeys(terms(reference)))
     if _yes_or_no(answer) != _yes_or_no(reference) and _yes_or_no(reference) is not None:
         return Ruled("wrong", f"the reference says {'yes' if _yes_or_no(reference) else 'no'}, the answer does not")
-    if holds(normal(answer), reference):
+    if contains_fact(normalized(answer), reference):
         return Ruled("correct", "it holds the reference word by word")
     if not wanted:
         return Ruled("wrong", "it does not hold the reference")

@@ -3,7 +3,7 @@
 from harness.golden.case import Case
 from harness.metrics.base import Scoring
 from harness.results.score import Score
-from serving.pipeline.text.answer_words import holds, normal
+from serving.pipeline.text.answer_words import contains_fact, normalized
 from serving.pipeline.types import Trace
 
 
@@ -19,6 +19,6 @@ class KeyFacts(Scoring):
             return self.skip("the case has no key facts")
         if trace.answer.refused:
             return self.give(0.0, "refused")
-        answer = normal(trace.answer.text)
-        lacking = [fact for fact in case.key_facts if not holds(answer, fact)]
+        answer = normalized(trace.answer.text)
+        lacking = [fact for fact in case.key_facts if not contains_fact(answer, fact)]
         return self.give(1 - len(lacking) / len(case.key_facts), f"lacks {', '.join(map(repr, lacking))}" if lacking else "")

@@ -7,7 +7,7 @@ from pydantic import Field
 from harness.golden.case import Case
 from harness.metrics.base import Scoring
 from harness.results.score import Direction, Score
-from serving.pipeline.checks.pii import KINDS, MOST, PiiKind, find_pii
+from serving.pipeline.checks.pii import KINDS, TEXT_LIMIT, PiiKind, find_pii
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.types import Trace
 
@@ -42,8 +42,8 @@ class Pii(Scoring):
             asked += [hit.chunk.text for hit in trace.passages]
         known = _letters_and_digits(" ".join(asked))
         shown = {one.kind for one in find_pii(trace.answer.text, self._params.kinds) if _letters_and_digits(one.value) not in known}
-        if not shown and len(trace.answer.text) > MOST:
-            return self.skip(f"the answer is longer than the {MOST} characters that are looked at, which show none")
+        if not shown and len(trace.answer.text) > TEXT_LIMIT:
+            return self.skip(f"the answer is longer than the {TEXT_LIMIT} characters that are looked at, which show none")
         kinds = [kind for kind in dict.fromkeys(self._params.kinds) if kind in shown]
         return self.give(float(bool(kinds)), f"shows {', '.join(kinds)}" if kinds else "")
 

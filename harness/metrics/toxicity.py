@@ -6,9 +6,9 @@ from typing import Final
 from harness.golden.case import Case
 from harness.metrics.base import Scoring
 from harness.results.score import Direction, Score
-from serving.pipeline.checks.toxicity import MOST, WEIGHTS, digest, find_toxic
+from serving.pipeline.checks.toxicity import TEXT_LIMIT, WEIGHTS, digest, find_toxic
 from serving.pipeline.registry import Params as PlugInParams
-from serving.pipeline.text.answer_words import normal
+from serving.pipeline.text.answer_words import normalized
 from serving.pipeline.types import Trace
 
 _SENTENCE: Final = re.compile(r"(?<=[.!?])\s+|\n+")
@@ -33,10 +33,10 @@ class Toxicity(Scoring):
     def measure(self, trace: Trace, case: Case | None) -> Score:
         """How bad, and of which severity."""
         passages = f" {' '.join(_words_only(hit.chunk.text) for hit in trace.passages)} "
-        parts = (_words_only(part) for part in _SENTENCE.split(trace.answer.text[:MOST]))
+        parts = (_words_only(part) for part in _SENTENCE.split(trace.answer.text[:TEXT_LIMIT]))
         found = find_toxic("\n".join(part for part in parts if f" {part} " not in passages))
-        if not found and len(trace.answer.text) > MOST:
-            return self.skip(f"the answer is longer than the {MOST} characters that are looked at, which are clean")
+        if not found and len(trace.answer.text) > TEXT_LIMIT:
+            return self.skip(f"the answer is longer than the {TEXT_LIMIT} characters that are looked at, which are clean")
         severities = [one.kind for one in found]
         counts = {severity: severities.count(severity) for severity in WEIGHTS if severity in severities}
         reason = ", ".join(f"{count} {severity}" for severity, count in counts.items())
@@ -45,4 +45,4 @@ class Toxicity(Scoring):
 
 def _words_only(text: str) -> str:
     """A sentence as it is compared with passages."""
-    return " ".join(_WORD.findall(normal(text)))
+    return " ".join(_WORD.findall(normalized(text)))

@@ -35,7 +35,7 @@ from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.index.corpus import Corpus
 from serving.pipeline.index.manifest import IndexManifest
-from serving.pipeline.packages import look_here
+from serving.pipeline.packages import add_current_folder
 from serving.pipeline.pipeline import Emit
 from serving.pipeline.types import Query, Trace
 from serving.release.bundle import open_releases
@@ -58,7 +58,7 @@ class Project:
     """
 
     def __init__(self, settings: HarnessSettings, progress: Progress = silent, folder: Path = Path()) -> None:
-        look_here()
+        add_current_folder()
         self.settings = settings
         self.progress = progress
         self.folder = folder  # below which experiments/gates are looked for

@@ -14,7 +14,7 @@ from harness.stage_store.endpoint import endpoints_of
 from serving.pipeline.answer.answerer import KEPT_MS
 from serving.pipeline.errors import DataError
 from serving.pipeline.models import CHAT_MODELS
-from serving.pipeline.models.cassette import AskedChat, chunks_of, message_of, plain_answer
+from serving.pipeline.models.cassette import KeyedChat, chunks_of, message_of, plain_answer
 from serving.pipeline.models.chat import ChatCall
 from serving.pipeline.models.connect import LOCAL, ConnectedChat, connect_chat
 from serving.pipeline.registry import Spec
@@ -24,7 +24,7 @@ STAGE = "answer"
 FORMAT = 2  # with 1, silence was kept as well, and the first value of a key stays
 
 
-class CachedChat(AskedChat):
+class CachedChat(KeyedChat):
     """Asks the model only what it never answered before, and connects it then; neither a call that fails nor silence is kept."""
 
     stages: Any  # a StageStore; pydantic cannot check a protocol's methods
@@ -59,7 +59,7 @@ class CachedChat(AskedChat):
             self._keep(key, whole, begin)
 
     def _key(self, call: ChatCall) -> str:
-        return key_of(FORMAT, self.model, self.asked(call))
+        return key_of(FORMAT, self.model, self.request(call))
 
     def _known(self, key: str) -> dict[str, Any] | None:
         value = self.stages.get(STAGE, key)

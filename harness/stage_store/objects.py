@@ -18,7 +18,7 @@ class BucketStageStore:
 
     def __init__(self, uri: str, settings: PipelineSettings, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self.counts = HitCounts()
-        self._storage = BucketStorage(uri, settings, called="stage store", setting="TOUCHSTONE_STAGES")
+        self._storage = BucketStorage(uri, settings, purpose="stage store", setting="TOUCHSTONE_STAGES")
         self.place = self._storage.place
         self._threads = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="stages")
         self._now = now

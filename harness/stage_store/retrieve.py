@@ -7,8 +7,8 @@ from typing import Any
 from harness.stage_store.base import StageStore, key_of, packed, unpacked
 from harness.stage_store.chunks import CachedChunks
 from serving.pipeline.codec import Codec
-from serving.pipeline.pipeline import Retrieving
-from serving.pipeline.retrieve.retriever import Retrieved
+from serving.pipeline.pipeline import PassageRetriever
+from serving.pipeline.retrieve.retriever import RetrievalResult
 from serving.pipeline.types import Hit, Query, SourceRank, Usage
 
 STAGE = "retrieve"
@@ -19,12 +19,12 @@ _USAGE = Codec(Usage)
 class CachedRetriever:
     """Searches only what was never searched; chunks are kept once, however often they are found."""
 
-    inner: Retrieving
+    inner: PassageRetriever
     stages: StageStore
     chunks: CachedChunks
     config_digest: str  # of the index and retrieve sections, the code behind them and the corpus
 
-    async def retrieve(self, query: Query) -> Retrieved:
+    async def retrieve(self, query: Query) -> RetrievalResult:
         """The passages for a query."""
         key = key_of(self.config_digest, _asked(query))
         known = self.stages.get(STAGE, key)
@@ -36,7 +36,7 @@ class CachedRetriever:
         self._keep(key, found, took)
         return found
 
-    def _keep(self, key: str, found: Retrieved, took_ms: float) -> None:
+    def _keep(self, key: str, found: RetrievalResult, took_ms: float) -> None:
         names = self.chunks.keep([hit.chunk for hit in found.hits])
         hits = [
             [name, hit.score, {source: [one.rank, one.score] for source, one in hit.sources.items()}]
@@ -45,7 +45,7 @@ class CachedRetriever:
         usage = [_USAGE.dump(use) for use in found.usage]
         self.stages.put(STAGE, key, packed({"hits": hits, "detail": dict(found.detail), "ms": took_ms, "usage": usage}))
 
-    def _unpack(self, value: dict[str, Any]) -> Retrieved | None:
+    def _unpack(self, value: dict[str, Any]) -> RetrievalResult | None:
         """The passages as they were found; `None` when a chunk of theirs was forgotten."""
         chunks = self.chunks.find([name for name, _, _ in value["hits"]])
         if chunks is None:
@@ -55,7 +55,7 @@ class CachedRetriever:
             for rank, (chunk, (_, score, sources)) in enumerate(zip(chunks, value["hits"], strict=True), start=1)
         ]
         usage = tuple(_USAGE.value(use) for use in value.get("usage", ()))
-        return Retrieved(tuple(hits), value["detail"], kept_ms=value["ms"], usage=usage)
+        return RetrievalResult(tuple(hits), value["detail"], kept_ms=value["ms"], usage=usage)
 
 
 def _asked(query: Query) -> list[Any]:

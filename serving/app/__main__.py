@@ -18,28 +18,28 @@ from serving.pipeline.errors import TouchstoneError
 from serving.pipeline.registry import explain
 from serving.release.channel import CHANNELS
 
-LAST_WORDS_S = 5  # after the longest question, when stopping
+SHUTDOWN_MARGIN_S = 5  # after the longest question, when stopping
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until stopped; SIGTERM lets running questions end first."""
-    asked = _parser().parse_args(arguments)
+    options = _parser().parse_args(arguments)
     try:
-        settings = AppSettings(**({"channel": asked.channel} if asked.channel else {}))
+        settings = AppSettings(**({"channel": options.channel} if options.channel else {}))
         app = create_app(settings)
     except ValidationError as error:
         return _fail(explain(error, "settings (TOUCHSTONE_* variables)", list(AppSettings.model_fields)), 2)
     except TouchstoneError as error:
         return _fail(str(error), error.exit_code)
-    signal.signal(signal.SIGTERM, _leave)  # uvicorn raises the signal again when it is done: leave with 0 then
+    signal.signal(signal.SIGTERM, _exit)  # uvicorn raises the signal again when it is done: leave with 0 then
     uvicorn.run(
         app,
-        host=asked.host,
-        port=asked.port,
+        host=options.host,
+        port=options.port,
         log_config=uvicorn_logging(settings),
         access_log=False,  # the app writes its own line per request
         server_header=False,
-        timeout_graceful_shutdown=int(settings.request_timeout_s) + LAST_WORDS_S,
+        timeout_graceful_shutdown=int(settings.request_timeout_s) + SHUTDOWN_MARGIN_S,
     )
     return 0
 
@@ -68,7 +68,7 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def _leave(number: int, frame: FrameType | None) -> Any:
+def _exit(number: int, frame: FrameType | None) -> Any:
     sys.exit(0)
 
 

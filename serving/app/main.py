@@ -1,4 +1,4 @@
-"""The app, wired together."""
+"""Builds the app."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -25,25 +25,27 @@ ROUTES = frozenset({"/", "/livez", "/readyz", "/metrics", "/openapi.json", "/v1/
 
 
 def create_app(
-    settings: AppSettings | None = None, *, keeper: ReleaseManager | None = None, log: FilteringBoundLogger | None = None
+    settings: AppSettings | None = None, *, release_manager: ReleaseManager | None = None, log: FilteringBoundLogger | None = None
 ) -> FastAPI:
     """The API over a channel's release; it starts without one, says so at /readyz, and takes it up when it comes."""
     settings = settings or AppSettings()
     log = log or make_logger(settings)
-    gate, metrics = ConcurrencyLimit(settings.max_running, settings.max_waiting), Metrics()
-    metrics.watch(gate)
-    service = Service(settings, keeper or ReleaseManager(settings, log), gate, load_keys(settings), metrics, log, Observers([metrics]))
+    concurrency, metrics = ConcurrencyLimit(settings.max_running, settings.max_waiting), Metrics()
+    metrics.watch(concurrency)
+    service = Service(
+        settings, release_manager or ReleaseManager(settings, log), concurrency, load_keys(settings), metrics, log, Observers([metrics])
+    )
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        watching = asyncio.create_task(service.keeper.run())
+        polling = asyncio.create_task(service.release_manager.run())
         log.info("started", channel=settings.channel, keys=len(service.keys) if service.keys is not None else None)
         try:
             yield
         finally:
-            watching.cancel()
+            polling.cancel()
             with suppress(asyncio.CancelledError):
-                await watching
+                await polling
             log.info("stopped")
 
     app = FastAPI(
@@ -59,7 +61,7 @@ def create_app(
     problems.install(app)
     for router in (routes.router, health.router, page_router()):
         app.include_router(router)
-    app.add_middleware(BodyLimit, most=settings.max_body_bytes, patience_s=settings.request_timeout_s)
+    app.add_middleware(BodyLimit, most=settings.max_body_bytes, timeout_s=settings.request_timeout_s)
     app.add_middleware(RequestMiddleware, service=service, routes=ROUTES)
     return app
 

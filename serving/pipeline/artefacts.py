@@ -1,4 +1,4 @@
-"""Files that a part was fitted with and needs again: coefficients, thresholds, policies. JSON or safetensors, named by their digest."""
+"""Artefacts: fitted coefficients, thresholds and policies of plug-ins, as JSON or safetensors files named by their digest."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ ENDINGS = (".json", ".safetensors")
 
 
 class Artefacts(Protocol):
-    """Where artefacts are read from."""
+    """A source of artefacts."""
 
     @property
     def place(self) -> str: ...
@@ -48,7 +48,7 @@ class FolderArtefacts:
                 continue
             except OSError as error:
                 raise StoreError(f"{path} cannot be read: {error.strerror or error}.") from error
-        raise _lacking(digest, self.place)
+        raise _missing(digest, self.place)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +63,16 @@ class BundledArtefacts:
         for name in (f"{digest}{ending}" for ending in ENDINGS):
             if name in self.files:
                 return _checked(self.files[name], digest, f"{self.place}: {name}")
-        raise _lacking(digest, self.place)
+        raise _missing(digest, self.place)
 
 
 def artefact_digest(data: bytes) -> str:
-    """What an artefact is called by."""
+    """The digest that names an artefact."""
     return hashlib.sha256(data).hexdigest()[:LENGTH]
 
 
 def keep_artefact(folder: Path, value: Mapping[str, Any] | bytes) -> str:
-    """Keep JSON-like data, or the bytes of a safetensors file, and return the digest that a configuration names it by."""
+    """Write JSON-like data, or the bytes of a safetensors file, and return the digest for the configuration."""
     data = value if isinstance(value, bytes) else json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False).encode()
     digest = artefact_digest(data)
     write_bytes(folder / f"{digest}{ending_of(_checked(data, digest, 'The artefact'))}", data)
@@ -105,13 +105,13 @@ def ending_of(data: bytes) -> str:
     return ending
 
 
-def _checked(data: bytes, digest: str, what: str) -> bytes:
+def _checked(data: bytes, digest: str, name: str) -> bytes:
     if len(data) > MOST_BYTES:
-        raise DataError(f"{what} has more than {MOST_BYTES} bytes, the most that an artefact may have.")
+        raise DataError(f"{name} has more than {MOST_BYTES} bytes, the most that an artefact may have.")
     if artefact_digest(data) != digest:
-        raise IntegrityError(f"{what} hashes to {artefact_digest(data)}; it was altered or cut.")
+        raise IntegrityError(f"{name} hashes to {artefact_digest(data)}; it was altered or cut.")
     return data
 
 
-def _lacking(digest: str, place: str) -> DataError:
+def _missing(digest: str, place: str) -> DataError:
     return DataError(f"No artefact {digest!r} in {place}. Fit it again, or copy its file there.")

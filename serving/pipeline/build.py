@@ -1,4 +1,4 @@
-"""The only file that wires parts together: a configuration and an index become a pipeline."""
+"""Builds a pipeline from a configuration and an index."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -50,8 +50,8 @@ def build_pipeline(
 ) -> RagPipeline:
     """A pipeline that answers by `config` over `index`, with the chat models that `connect` gives.
 
-    Every plug-in is made anew, so that what a cache remembers is of this pipeline alone. An artefact that the configuration names
-    and `artefacts` (by default those kept at home) lack is a mistake that is told here.
+    Every plug-in is made anew, so that a cache belongs to this pipeline alone. An artefact that the configuration names and
+    `artefacts` (by default the folder below home) lacks is an error.
     """
     retrieve = config.retrieve
     source: Artefacts = artefacts or FolderArtefacts(settings.artefact_folder)
@@ -87,7 +87,7 @@ def _parts(
     clock: Clock,
     release_digest: str,
 ) -> Parts:
-    """What every plug-in of a configuration is built with; the fusion is a plug-in itself and joins when it is built."""
+    """The dependencies of every plug-in; the fusion is a plug-in itself and is added when it is built."""
     corpus, texts = index.manifest.corpus_digest, prompts.texts(config.answer.prompt)
     return Parts(
         settings=settings,
@@ -103,7 +103,7 @@ def _parts(
 
 
 def _guard(side: Side, config: RagConfig, parts: Parts) -> GuardChain:
-    """The checks of one side; those named `none` are places for a sweep to fill, and are left out."""
+    """The checks of one side; those named `none` are placeholders for a sweep and are left out."""
     specs = {"input": config.guard.input, "output": config.guard.output}[side]
     checks = {name: CHECKS.build(spec, parts=parts) for name, spec in specs.items() if spec.name != "none"}
     for name, check in checks.items():
@@ -113,7 +113,7 @@ def _guard(side: Side, config: RagConfig, parts: Parts) -> GuardChain:
 
 
 def _question_price(config: RagConfig, settings: PipelineSettings) -> Callable[[str], Usage] | None:
-    """What the vector of a question costs; its tokens are estimated, since embedding models do not tell them through LangChain."""
+    """The price of embedding a question; tokens are estimated, since LangChain's embeddings do not report them."""
     spec = config.index.embedder
     if spec.name.startswith(LOCAL) or not getattr(SEARCHERS.load(config.retrieve.search.name), "embeds", True):
         return None

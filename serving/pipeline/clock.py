@@ -1,4 +1,4 @@
-"""Where time comes from."""
+"""The clock that is passed to everything that needs time."""
 
 import time
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""Values as plain data, for files and the wire, and back."""
+"""Converts values to plain data for files and the wire, and back."""
 
 from collections.abc import Mapping
 from typing import Any, Generic, TypeVar

@@ -11,24 +11,24 @@ from serving.pipeline.digest import digest_of
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.references import named_values
 from serving.pipeline.registry import Spec, explain, near
-from serving.pipeline.section import ByName, Entries, From, Section
+from serving.pipeline.section import ByName, Entries, PluginTable, Section
 
 Stage = Literal["index", "retrieve", "route", "answer", "guard", "cache"]
 STAGES: tuple[Stage, ...] = ("index", "retrieve", "route", "answer", "guard", "cache")  # the order of dependence
-# The version of what a room does around its plug-ins (packing, citing, removing repeats, …): raise it with the output.
-CODE: Mapping[Stage, str] = {"index": "1", "retrieve": "1", "route": "2", "answer": "1", "guard": "2", "cache": "2"}
+# The version of the code of a stage around its plug-ins (packing, citing, removing repeats, …): raise it when the output changes.
+SECTION_VERSIONS: Mapping[Stage, str] = {"index": "1", "retrieve": "1", "route": "2", "answer": "1", "guard": "2", "cache": "2"}
 
 
-Chunker = Annotated[Spec, From("serving.pipeline.index:CHUNKERS")]
-Store = Annotated[Spec, From("serving.pipeline.index:STORES")]
-EmbeddingModel = Annotated[Spec, From("serving.pipeline.models:EMBEDDINGS")]
-ChatModel = Annotated[Spec, From("serving.pipeline.models:CHAT_MODELS")]
-Searcher = Annotated[Spec, From("serving.pipeline.retrieve:SEARCHERS")]
-Fusion = Annotated[Spec, From("serving.pipeline.retrieve:FUSIONS")]
-Reranker = Annotated[Spec, From("serving.pipeline.retrieve:RERANKERS")]
-Router = Annotated[Spec, From("serving.pipeline.route:ROUTERS")]
-Check = Annotated[Spec, From("serving.pipeline.guard:CHECKS")]
-Cache = Annotated[Spec, From("serving.pipeline.cache:CACHES")]
+Chunker = Annotated[Spec, PluginTable("serving.pipeline.index:CHUNKERS")]
+Store = Annotated[Spec, PluginTable("serving.pipeline.index:STORES")]
+EmbeddingModel = Annotated[Spec, PluginTable("serving.pipeline.models:EMBEDDINGS")]
+ChatModel = Annotated[Spec, PluginTable("serving.pipeline.models:CHAT_MODELS")]
+Searcher = Annotated[Spec, PluginTable("serving.pipeline.retrieve:SEARCHERS")]
+Fusion = Annotated[Spec, PluginTable("serving.pipeline.retrieve:FUSIONS")]
+Reranker = Annotated[Spec, PluginTable("serving.pipeline.retrieve:RERANKERS")]
+Router = Annotated[Spec, PluginTable("serving.pipeline.route:ROUTERS")]
+Check = Annotated[Spec, PluginTable("serving.pipeline.guard:CHECKS")]
+Cache = Annotated[Spec, PluginTable("serving.pipeline.cache:CACHES")]
 
 
 class IndexConfig(Section):
@@ -120,7 +120,7 @@ class RagConfig(Section):
             config._check_tiers()
             return config
         except ValidationError as error:
-            raise ConfigError(explain(error, source, _known_at(cls, error))) from None
+            raise ConfigError(explain(error, source, _fields_at(cls, error))) from None
         except ConfigError as error:
             raise ConfigError(f"{source}: {error}" if source not in str(error) else str(error)) from None
 
@@ -159,31 +159,32 @@ class RagConfig(Section):
         """Digest of the sections up to a stage, the code behind their plug-ins, the corpus and the prompts' texts."""
         stages: set[str] = set(STAGES[: STAGES.index(upto) + 1])
         versions = {path: table.version(spec) for path, (spec, table) in self.plugins().items() if path.split(".")[0] in stages}
-        versions |= {stage: CODE[stage] for stage in STAGES if stage in stages}
+        versions |= {stage: SECTION_VERSIONS[stage] for stage in STAGES if stage in stages}
         facts = {"config": self.complete().model_dump(mode="json", include=stages), "versions": versions, "corpus": corpus}
         return digest_of(facts | ({"prompts": dict(prompts or {})} if "answer" in stages else {}))
 
     def tiers(self) -> dict[str, Spec]:
         """The chat models that the router may choose, by tier: those its parameters name, or all of them where these name none."""
         spec, table = self.plugins()["route.router"]
-        chosen = [one.value for one in named_values(table.params(spec), "tier")]
+        chosen = [reference.value for reference in named_values(table.params(spec), "tier")]
         return {tier: self.answer.models[tier] for tier in chosen or self.answer.models}
 
     def artefacts(self) -> dict[str, str]:
         """The digest of every artefact by the dotted path of the parameter that names it; `.0`, `.1`, … where it names several."""
-        found: dict[str, str] = {}
+        digests: dict[str, str] = {}
         for path, (spec, table) in self.plugins().items():
-            for one in named_values(table.params(spec), "artefact"):
-                found[f"{path}.{one.path}"] = one.value
-        return found
+            for reference in named_values(table.params(spec), "artefact"):
+                digests[f"{path}.{reference.path}"] = reference.value
+        return digests
 
     def _check_tiers(self) -> None:
         known = list(self.answer.models)
         for path, (spec, table) in self.plugins().items():
-            for one in named_values(table.params(spec), "tier"):
-                if one.value not in known:
+            for reference in named_values(table.params(spec), "tier"):
+                if reference.value not in known:
+                    suggestion = near(reference.value, known)
                     raise ConfigError(
-                        f"{path}.{one.path}: no tier {one.value!r} in answer.models.{near(one.value, known)} Known: {', '.join(known)}."
+                        f"{path}.{reference.path}: no tier {reference.value!r} in answer.models.{suggestion} Known: {', '.join(known)}."
                     )
 
     def _with(self, changes: Mapping[str, Any]) -> Self:
@@ -216,21 +217,21 @@ def read_yaml(path: Path) -> Any:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: 2024-13-45 has the shape of a date
-        mark = getattr(error, "problem_mark", None)
-        line = f" line {mark.line + 1}:" if mark else ""
+        position = getattr(error, "problem_mark", None)
+        line = f" line {position.line + 1}:" if position else ""
         raise ConfigError(f"{path}:{line} not YAML: {getattr(error, 'problem', None) or error}") from None
 
 
 def _leaves(data: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
+    leaves: list[tuple[str, Any]] = []
     for key, value in data.items():
         path = f"{prefix}{key}"
-        found += _leaves(value, f"{path}.") if isinstance(value, dict) else [(path, value)]
-    return found
+        leaves += _leaves(value, f"{path}.") if isinstance(value, dict) else [(path, value)]
+    return leaves
 
 
-def _known_at(model: type[BaseModel], error: ValidationError) -> list[str]:
-    """The field names allowed where the first error stands."""
+def _fields_at(model: type[BaseModel], error: ValidationError) -> list[str]:
+    """The field names allowed at the place of the first error."""
     for part in error.errors(include_url=False)[0]["loc"][:-1]:
         field = model.model_fields.get(str(part))
         if field is None or not isinstance(field.annotation, type) or not issubclass(field.annotation, BaseModel):

@@ -1,4 +1,4 @@
-"""Names made of content: the same value has the same digest on every machine."""
+"""Content digests: the same value has the same digest on every machine."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""What can go wrong, as one tree.
+"""The exceptions of Touchstone, as one tree.
 
 TouchstoneError            exit code
 ├── UserError                  2      the user's mistake: the message names the mend
@@ -9,7 +9,7 @@ TouchstoneError            exit code
 ├── NotProven                  1      no passed gate's decision allows this promotion
 ├── InfrastructureError        3      the machinery failed; nothing was scored, trying again may help
 │   ├── ModelError                    a chat or embedding model
-│   │   └── ThrottledError            it answered "slow down" until patience ended
+│   │   └── ThrottledError            it answered "slow down" until the last retry
 │   ├── StoreError                    an index, a folder, a bucket, a disk
 │   │   └── LockedError                   another process holds a lock
 │   └── TrackingError                 the MLflow server or database

@@ -1,4 +1,4 @@
-"""The pipeline as LangChain's own kinds of parts: a Runnable that answers, a retriever that finds."""
+"""The pipeline as a LangChain Runnable and as a LangChain retriever."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -22,8 +22,8 @@ Output = Literal["answer", "trace"]
 ANYONE = Principal()
 
 
-class AskedPrincipal(BaseModel):
-    """Who asks, as plain data."""
+class PrincipalInput(BaseModel):
+    """A principal as plain data."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -33,36 +33,40 @@ class AskedPrincipal(BaseModel):
     domains: frozenset[str] | None = None
 
 
-class AskedQuestion(BaseModel):
+class QuestionInput(BaseModel):
     """A question as a Runnable is given it: `{"question": …, "principal": …, "domains": …}`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     question: str
-    principal: Principal | AskedPrincipal = ANYONE
+    principal: Principal | PrincipalInput = ANYONE
     domains: tuple[str, ...] = ()
     metadata: Mapping[str, str] = Field(default_factory=dict)
 
     @classmethod
-    def query(cls, asked: object) -> Query:
+    def query(cls, value: object) -> Query:
         """The query of a text or of such a mapping."""
-        if isinstance(asked, str):
-            return Query(asked)
-        if not isinstance(asked, Mapping):
-            raise ConfigError(f"A question is a text or a mapping with {', '.join(cls.model_fields)}, not {type(asked).__name__}.")
+        if isinstance(value, str):
+            return Query(value)
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"A question is a text or a mapping with {', '.join(cls.model_fields)}, not {type(value).__name__}.")
         try:
-            given = cls.model_validate(dict(asked))
+            question = cls.model_validate(dict(value))
         except ValidationError as error:
             raise ConfigError(explain(error, "question", list(cls.model_fields))) from None
-        who = given.principal
-        principal = who if isinstance(who, Principal) else Principal(who.id, who.tenant, who.groups, who.domains)
-        return Query(given.question, principal, given.domains, dict(given.metadata))
+        principal_input = question.principal
+        principal = (
+            principal_input
+            if isinstance(principal_input, Principal)
+            else Principal(principal_input.id, principal_input.tenant, principal_input.groups, principal_input.domains)
+        )
+        return Query(question.question, principal, question.domains, dict(question.metadata))
 
 
 class PipelineRunnable(Runnable[Any, Any]):
     """Answers questions; callbacks, tags, metadata and run name of its config reach the models that the pipeline calls.
 
-    They travel in LangChain's own context variable, which each call of a model reads: the pipeline knows nothing of them.
+    They are passed in LangChain's own context variable, which each call of a model reads; the pipeline does not handle them.
     """
 
     def __init__(self, pipeline: RagPipeline, output: Output) -> None:
@@ -72,52 +76,52 @@ class PipelineRunnable(Runnable[Any, Any]):
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         """The answer to a question, for a caller who cannot await."""
-        return self._call_with_config(self._blocking, input, config)
+        return self._call_with_config(self._answer_blocking, input, config)
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         """The answer to a question."""
         return await self._acall_with_config(self._answer, input, config)
 
     async def astream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Any]:
-        """The answer's text piece by piece as the model writes it, or the whole trace at the end."""
+        """The answer's text in chunks as the model writes it, or the whole trace at the end."""
 
         async def questions() -> AsyncIterator[Any]:
             yield input
 
-        async with aclosing(self._atransform_stream_with_config(questions(), self._pieces, config)) as pieces:  # type: ignore[type-var]
-            async for piece in pieces:
-                yield piece
+        async with aclosing(self._atransform_stream_with_config(questions(), self._stream_answer, config)) as chunks:  # type: ignore[type-var]
+            async for chunk in chunks:
+                yield chunk
 
-    def _blocking(self, asked: Any) -> Any:
-        return run_blocking(self._answer(asked))
+    def _answer_blocking(self, value: Any) -> Any:
+        return run_blocking(self._answer(value))
 
-    async def _answer(self, asked: Any) -> str | Trace:
-        return self._told(await self._pipeline.answer(AskedQuestion.query(asked)))
+    async def _answer(self, value: Any) -> str | Trace:
+        return self._output_of(await self._pipeline.answer(QuestionInput.query(value)))
 
-    async def _pieces(self, questions: AsyncIterator[Any]) -> AsyncIterator[str | Trace]:
-        """What the stream brings; when its reader leaves, the answer is cancelled."""
-        async for asked in questions:
-            inbox: asyncio.Queue[str | None] = asyncio.Queue()
-            emit = inbox.put_nowait if self._output == "answer" else None
-            answering = asyncio.create_task(self._pipeline.answer(AskedQuestion.query(asked), emit=emit))
-            answering.add_done_callback(lambda _, end=inbox.put_nowait: end(None))  # type: ignore[misc]
+    async def _stream_answer(self, questions: AsyncIterator[Any]) -> AsyncIterator[str | Trace]:
+        """The chunks of an answer; when the consumer stops, the answer is cancelled."""
+        async for value in questions:
+            chunks: asyncio.Queue[str | None] = asyncio.Queue()
+            emit = chunks.put_nowait if self._output == "answer" else None
+            task = asyncio.create_task(self._pipeline.answer(QuestionInput.query(value), emit=emit))
+            task.add_done_callback(lambda _, end=chunks.put_nowait: end(None))  # type: ignore[misc]
             try:
-                while (piece := await inbox.get()) is not None:
-                    yield piece
-                trace = await answering
+                while (chunk := await chunks.get()) is not None:
+                    yield chunk
+                trace = await task
                 if emit is None:
                     yield trace
             finally:
-                answering.cancel()
+                task.cancel()
                 with suppress(asyncio.CancelledError, Exception):
-                    await answering
+                    await task
 
-    def _told(self, trace: Trace) -> str | Trace:
+    def _output_of(self, trace: Trace) -> str | Trace:
         return trace if self._output == "trace" else trace.answer.text
 
 
 class PipelineRetriever(BaseRetriever):
-    """Finds what the pipeline's retrieval finds, for one principal; no chat model, guard or cache is asked."""
+    """The pipeline's retrieval for one principal; no chat model, guard or cache is called."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
@@ -130,18 +134,18 @@ class PipelineRetriever(BaseRetriever):
         self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, k: int | None = None
     ) -> list[FoundDocument]:
         with set_config_context({"callbacks": run_manager.get_child()}) as context:
-            return await asyncio.create_task(self._found(query, k), context=context)
+            return await asyncio.create_task(self._retrieve(query, k), context=context)
 
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, k: int | None = None
     ) -> list[FoundDocument]:
         with set_config_context({"callbacks": run_manager.get_child()}) as context:
-            return context.run(lambda: run_blocking(self._found(query, k)))
+            return context.run(lambda: run_blocking(self._retrieve(query, k)))
 
-    async def _found(self, text: str, k: int | None) -> list[FoundDocument]:
+    async def _retrieve(self, text: str, k: int | None) -> list[FoundDocument]:
         retrieved = await self.pipeline.retriever.retrieve(Query(text, self.principal, self.domains))
-        most = self.k if k is None else k
-        return [_document(hit) for hit in retrieved.hits[:most]]
+        limit = self.k if k is None else k
+        return [_document(hit) for hit in retrieved.hits[:limit]]
 
 
 def as_runnable(pipeline: RagPipeline, *, output: Output = "answer") -> PipelineRunnable:
@@ -161,6 +165,6 @@ def as_retriever(
 def _document(hit: Hit) -> FoundDocument:
     """A hit as LangChain has it; `document_id`, `start` and `end` are its span."""
     chunk = hit.chunk
-    place = {"id": chunk.id, "document_id": chunk.document_id, "start": chunk.start, "end": chunk.end}
-    about = {"title": chunk.title, "heading": chunk.heading, "domain": chunk.domain, "source": chunk.source, "version": chunk.version}
-    return FoundDocument(page_content=chunk.text, id=chunk.id, metadata={**chunk.metadata, **about, **place, "score": hit.score})
+    span = {"id": chunk.id, "document_id": chunk.document_id, "start": chunk.start, "end": chunk.end}
+    fields = {"title": chunk.title, "heading": chunk.heading, "domain": chunk.domain, "source": chunk.source, "version": chunk.version}
+    return FoundDocument(page_content=chunk.text, id=chunk.id, metadata={**chunk.metadata, **fields, **span, "score": hit.score})

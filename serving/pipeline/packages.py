@@ -1,4 +1,4 @@
-"""Classes of other packages: found by entry point or by import path, with the version of what they came from."""
+"""Loads classes of other packages by entry point or import path, and finds their package version."""
 
 import importlib
 import importlib.util
@@ -25,20 +25,20 @@ def is_import_path(name: str) -> bool:
 
 
 @cache
-def offered(group: str) -> Mapping[str, EntryPoint]:
+def entry_points_by_name(group: str) -> Mapping[str, EntryPoint]:
     """The entry points of a group by name, read from the metadata of what is installed; nothing is imported."""
-    found: dict[str, EntryPoint] = {}
+    points: dict[str, EntryPoint] = {}
     for point in sorted(_installed().select(group=group), key=lambda point: (point.name, package_of(point))):
-        other = found.setdefault(point.name, point)
-        if other.value != point.value:
-            packages = f"{package_of(other)} and {package_of(point)}"
+        first = points.setdefault(point.name, point)
+        if first.value != point.value:
+            packages = f"{package_of(first)} and {package_of(point)}"
             raise ConfigError(f"Two packages offer {point.name!r} in {group}: {packages}. Uninstall one, or name one as module:Class.")
-    return found
+    return points
 
 
 def package_of(point: EntryPoint) -> str:
     """The distribution that an entry point comes with, such as "acme-rag 1.2.0"."""
-    return _named(point.dist) if point.dist else "a package without a name"
+    return _label(point.dist) if point.dist else "a package without a name"
 
 
 def can_import(module: str) -> bool:
@@ -49,58 +49,62 @@ def can_import(module: str) -> bool:
         return module in sys.modules
 
 
-def look_here() -> None:
+def add_current_folder() -> None:
     """Let imports find the modules of the current folder, after everything that is installed.
 
     The harness does so, since it works on a user's own code; a server never does: what its folder holds proves nothing.
     """
-    here = str(Path.cwd())
-    if here not in sys.path and "" not in sys.path:
-        sys.path.append(here)
+    folder = str(Path.cwd())
+    if folder not in sys.path and "" not in sys.path:
+        sys.path.append(folder)
 
 
-def imported(target: str, what: str) -> Any:
-    """What stands at "module:Class"; `what` begins the message where nothing does."""
-    name, _, attributes = target.partition(":")
+def import_object(target: str, where: str) -> Any:
+    """The object at "module:Class"; `where` begins the message of an error."""
+    module, _, attributes = target.partition(":")
     try:
-        found: Any = importlib.import_module(name)
+        target_object: Any = importlib.import_module(module)
     except ModuleNotFoundError as error:
-        if error.name and f"{name}.".startswith(f"{error.name}."):
+        if error.name and f"{module}.".startswith(f"{error.name}."):
             places = f"sys.path and {Path.cwd()}" if str(Path.cwd()) in sys.path or "" in sys.path else "sys.path"
-            raise ConfigError(f"{what}: there is no module {error.name!r} on {places}. Install its package, or correct the name.") from None
-        raise ConfigError(f"{what}: the module {name!r} needs {error.name!r}, which is not installed.") from error
+            raise ConfigError(
+                f"{where}: there is no module {error.name!r} on {places}. Install its package, or correct the name."
+            ) from None
+        raise ConfigError(f"{where}: the module {module!r} needs {error.name!r}, which is not installed.") from error
     except Exception as error:
-        said = " ".join(str(error).split())
-        raise ConfigError(f"{what}: the module {name!r} cannot be imported: {type(error).__name__}: {said[:300]}") from error
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{where}: the module {module!r} cannot be imported: {type(error).__name__}: {reason[:300]}") from error
     for attribute in attributes.split("."):
-        if not hasattr(found, attribute):
-            classes = ", ".join(sorted(key for key, value in vars(found).items() if isinstance(value, type) and value.__module__ == name))
-            raise ConfigError(f"{what}: the module {name!r} has no {attribute!r}. Its classes: {classes or 'none'}.")
-        found = getattr(found, attribute)
-    return found
+        if not hasattr(target_object, attribute):
+            classes = ", ".join(
+                sorted(key for key, value in vars(target_object).items() if isinstance(value, type) and value.__module__ == module)
+            )
+            raise ConfigError(f"{where}: the module {module!r} has no {attribute!r}. Its classes: {classes or 'none'}.")
+        target_object = getattr(target_object, attribute)
+    return target_object
 
 
 @cache
-def origin(found: type, package: str = "") -> str:
-    """The distribution whose file defines a class, or the digest of the file where none does, after the `package` that offers it.
+def origin(plugin: type, package: str = "") -> str:
+    """The distribution that contains the file of a class, else the digest of that file, after the `package` of its entry point.
 
-    The source of an editable installation is in no distribution's list of files, so that a change of it is seen at once.
+    An editable installation does not list its source files, so that every change of them changes the origin.
     """
-    file = getattr(sys.modules.get(found.__module__), "__file__", None)
+    file = getattr(sys.modules.get(plugin.__module__), "__file__", None)
     if file is None:
         return package or "no source file"
     path = Path(file).resolve()
-    owner = _owner(found.__module__.partition(".")[0], path)
-    return _named(owner) if owner else f"{package} source {sha256_file(path)[:LENGTH]}".strip()
+    source = _distribution_of(plugin.__module__.partition(".")[0], path)
+    return _label(source) if source else f"{package} source {sha256_file(path)[:LENGTH]}".strip()
 
 
-def _owner(package: str, path: Path) -> Distribution | None:
+def _distribution_of(package: str, path: Path) -> Distribution | None:
     for name in sorted(set(_distributions().get(package, ()))):
-        known = distribution(name)
-        if any(Path(str(known.locate_file(file))).resolve() == path for file in known.files or () if file.name == path.name):
-            return known
+        candidate = distribution(name)
+        if any(Path(str(candidate.locate_file(file))).resolve() == path for file in candidate.files or () if file.name == path.name):
+            return candidate
     return None
 
 
-def _named(known: Distribution) -> str:
-    return f"{known.name} {known.version}"
+def _label(package: Distribution) -> str:
+    return f"{package.name} {package.version}"

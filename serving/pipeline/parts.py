@@ -1,4 +1,4 @@
-"""What a plug-in is built with beside its parameters: one value for every kind of plug-in."""
+"""The dependencies that a plug-in is built with beside its parameters."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,8 +25,8 @@ class Digests:
     release: str = ""  # empty outside a release
 
 
-class Missing:
-    """Stands where a plug-in was built without something, and says so when it is used."""
+class MissingPart:
+    """A placeholder for a dependency that was not given; its use is an error that names it."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -35,17 +35,17 @@ class Missing:
         raise AttributeError(f"{attribute!r} is asked of the {self._name}, which these parts lack. Give it: Parts(…, {self._name}=…)")
 
 
-_NO_STORE: Any = Missing("store")
-_NO_EMBEDDINGS: Any = Missing("embeddings")
-_NO_FUSION: Any = Missing("fusion")
-_NO_PROMPTS: Any = Missing("prompts")
-_NO_ARTEFACTS: Any = Missing("artefacts")
-_NO_STORAGE: Any = Missing("storage")
+_NO_STORE: Any = MissingPart("store")
+_NO_EMBEDDINGS: Any = MissingPart("embeddings")
+_NO_FUSION: Any = MissingPart("fusion")
+_NO_PROMPTS: Any = MissingPart("prompts")
+_NO_ARTEFACTS: Any = MissingPart("artefacts")
+_NO_STORAGE: Any = MissingPart("storage")
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """All that a plug-in may stand on. `build_pipeline` gives everything; tests and estimates give what they need."""
+    """The dependencies of plug-ins. `build_pipeline` gives all of them; tests and estimates give what they need."""
 
     settings: PipelineSettings
     store: Store = _NO_STORE
@@ -54,6 +54,6 @@ class Parts:
     fusion: Fusion = _NO_FUSION  # joins the lists of a searcher that asks several: retrieve.fusion
     prompts: PromptLibrary = _NO_PROMPTS
     artefacts: Artefacts = _NO_ARTEFACTS  # files that it was fitted with
-    storage: Storage = _NO_STORAGE  # for what it keeps between processes, under keys that begin with its own name
+    storage: Storage = _NO_STORAGE  # for data shared between processes, under keys that begin with the plug-in's name
     clock: Clock = field(default_factory=SystemClock)
     digests: Digests = Digests()

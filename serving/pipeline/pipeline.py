@@ -10,32 +10,32 @@ from serving.pipeline.clock import Clock, SystemClock
 from serving.pipeline.guard.base import CheckContext
 from serving.pipeline.guard.chain import GuardChain
 from serving.pipeline.index.build import OpenIndex
-from serving.pipeline.notes import Notes
 from serving.pipeline.observer import Observer
 from serving.pipeline.parts import Digests
-from serving.pipeline.retrieve.retriever import Retrieved
+from serving.pipeline.retrieve.retriever import RetrievalResult
 from serving.pipeline.route.base import Router
+from serving.pipeline.trace_recorder import TraceRecorder
 from serving.pipeline.types import Answer, Query, Trace
 
-Emit = Callable[[str], None]  # takes the answer's text piece by piece
+Emit = Callable[[str], None]  # receives the answer's text in chunks
 
 
-class Retrieving(Protocol):
-    """What finds the passages of a query: the `Retriever`, or one that remembers what it found."""
+class PassageRetriever(Protocol):
+    """Retrieves the passages of a query: the `Retriever`, or one that caches its results."""
 
-    async def retrieve(self, query: Query) -> Retrieved: ...
+    async def retrieve(self, query: Query) -> RetrievalResult: ...
 
 
 @dataclass(frozen=True, slots=True)
 class RagPipeline:
-    """One configuration, wired and ready; `answer` is all it does."""
+    """One configuration, built and ready to answer queries."""
 
     digests: Digests
     index: OpenIndex
     input_guard: GuardChain
     output_guard: GuardChain
     cache: Cache
-    retriever: Retrieving
+    retriever: PassageRetriever
     router: Router
     answerer: Answerer
     clock: Clock = field(default_factory=SystemClock)
@@ -47,78 +47,78 @@ class RagPipeline:
 
     async def answer(self, query: Query, *, emit: Emit | None = None, observer: Observer | None = None) -> Trace:
         """Answer a question; `emit`, if given, receives the text as the model writes it, and `observer` is told of every stage."""
-        note = Notes(query, observer, clock=self.clock, digests=self.digests, index_version=self.index.manifest.store_version)
+        recorder = TraceRecorder(query, observer, clock=self.clock, digests=self.digests, index_version=self.index.manifest.store_version)
         try:
-            return await self._answer(query, emit, note)
-        except BaseException as error:  # cancelled as well: whoever began to watch must hear the end
-            note.failed(error)
+            return await self._answer(query, emit, recorder)
+        except BaseException as error:  # cancellation as well: an observer is always notified of the end
+            recorder.failed(error)
             raise
 
-    async def _answer(self, query: Query, emit: Emit | None, note: Notes) -> Trace:
-        with note.stage("guard", query.text) as detail:
-            incoming = await self.input_guard.run(query.text, CheckContext("input", query))
-            detail["action"] = incoming.action.value
-        note.guarded(incoming)
-        if incoming.blocked:
-            return note.finish(answer=_told(Answer(incoming.text, refused=True), emit))
-        asked = replace(query, text=incoming.text)
+    async def _answer(self, query: Query, emit: Emit | None, recorder: TraceRecorder) -> Trace:
+        with recorder.stage("guard", query.text) as detail:
+            input_result = await self.input_guard.run(query.text, CheckContext("input", query))
+            detail["action"] = input_result.action.value
+        recorder.add_verdicts(input_result)
+        if input_result.blocked:
+            return recorder.finish(answer=_emitted(Answer(input_result.text, refused=True), emit))
+        checked = replace(query, text=input_result.text)
 
-        context = CacheContext.of(asked, self.digests, self.index.manifest.store_version)
-        with note.stage("cache", asked.text) as detail:
-            lookup = await self.cache.get(asked, context)
+        context = CacheContext.of(checked, self.digests, self.index.manifest.store_version)
+        with recorder.stage("cache", checked.text) as detail:
+            lookup = await self.cache.get(checked, context)
             detail["hit"] = lookup.hit is not None
         if self.cache.stateful:
-            note.looked_up(lookup)
+            recorder.add_cache_lookup(lookup)
         if lookup.hit is not None:
-            known = lookup.hit.entry
-            return note.finish(answer=_told(known.answer, emit), passages=known.passages, route=known.route)
+            entry = lookup.hit.entry
+            return recorder.finish(answer=_emitted(entry.answer, emit), passages=entry.passages, route=entry.route)
 
-        with note.stage("retrieve", asked.text) as detail:
-            retrieved = await self.retriever.retrieve(asked)
-            detail |= {**retrieved.detail, **_kept(retrieved.kept_ms)}
-        with note.stage("route", [hit.chunk.id for hit in retrieved.hits]) as detail:
-            route = self.router.route(asked, retrieved.hits)
+        with recorder.stage("retrieve", checked.text) as detail:
+            retrieved = await self.retriever.retrieve(checked)
+            detail |= {**retrieved.detail, **_cached_time(retrieved.kept_ms)}
+        with recorder.stage("route", [hit.chunk.id for hit in retrieved.hits]) as detail:
+            route = self.router.route(checked, retrieved.hits)
             detail |= {"tier": route.tier, "reason": route.reason}
-        with note.stage("answer", [route.tier, *(hit.chunk.id for hit in retrieved.hits)]) as detail:
-            held = None if self.output_guard.withholds else emit  # no text is shown before the guard has read it whole
-            answered = await self.answerer.answer(asked, retrieved.hits, route, emit=held)
-            detail |= {"model": answered.answer.model, "passages": len(answered.passages), "dropped": answered.dropped}
-            detail |= {"truncated_passage": answered.truncated_passage, "dangling_citations": answered.dangling_citations}
-            detail |= _kept(answered.kept_ms)
+        with recorder.stage("answer", [route.tier, *(hit.chunk.id for hit in retrieved.hits)]) as detail:
+            stream = None if self.output_guard.withholds else emit  # no text is shown before the guard has checked all of it
+            result = await self.answerer.answer(checked, retrieved.hits, route, emit=stream)
+            detail |= {"model": result.answer.model, "passages": len(result.passages), "dropped": result.dropped}
+            detail |= {"truncated_passage": result.truncated_passage, "dangling_citations": result.dangling_citations}
+            detail |= _cached_time(result.kept_ms)
 
-        with note.stage("guard", answered.answer.text) as detail:
-            written = CheckContext("output", asked, answered.passages, answered.answer.refused)
-            outgoing = await self.output_guard.run(answered.answer.text, written)
-            detail["action"] = outgoing.action.value
-        note.guarded(outgoing)
-        answer = replace(answered.answer, text=outgoing.text)
-        if outgoing.blocked:
-            answer = Answer(outgoing.text, refused=True, model=answer.model)
-        if held is None:
-            answer = _told(answer, emit)
+        with recorder.stage("guard", result.answer.text) as detail:
+            output_context = CheckContext("output", checked, result.passages, result.answer.refused)
+            output_result = await self.output_guard.run(result.answer.text, output_context)
+            detail["action"] = output_result.action.value
+        recorder.add_verdicts(output_result)
+        answer = replace(result.answer, text=output_result.text)
+        if output_result.blocked:
+            answer = Answer(output_result.text, refused=True, model=answer.model)
+        if stream is None:
+            answer = _emitted(answer, emit)
         if not answer.refused and not answer.truncated:
-            await self.cache.put(asked, context, CacheEntry(answer, answered.passages, route, note.trace_id))
+            await self.cache.put(checked, context, CacheEntry(answer, result.passages, route, recorder.trace_id))
 
-        return note.finish(
+        return recorder.finish(
             answer=answer,
             hits=retrieved.hits,
-            passages=answered.passages,
-            dropped_passages=answered.dropped,
+            passages=result.passages,
+            dropped_passages=result.dropped,
             route=route,
-            prompt_id=answered.prompt_id,
-            prompt=answered.prompt,
-            usage=(answered.usage, *retrieved.usage),
-            first_token_ms=answered.first_token_ms,
+            prompt_id=result.prompt_id,
+            prompt=result.prompt,
+            usage=(result.usage, *retrieved.usage),
+            first_token_ms=result.first_token_ms,
         )
 
 
-def _kept(milliseconds: float | None) -> dict[str, float]:
-    """For a stage's detail: how long what was not computed now took when it was."""
+def _cached_time(milliseconds: float | None) -> dict[str, float]:
+    """The detail of a stage with a cached result: how long the original computation took."""
     return {} if milliseconds is None else {"kept_ms": milliseconds}
 
 
-def _told(answer: Answer, emit: Emit | None) -> Answer:
-    """The answer, after handing its whole text to a listener that has heard none of it."""
+def _emitted(answer: Answer, emit: Emit | None) -> Answer:
+    """The answer, after emitting its whole text."""
     if emit is not None:
         emit(answer.text)
     return answer

@@ -1,4 +1,4 @@
-"""Prompts as files: found by name and version, strictly checked, rendered without surprises."""
+"""Prompt files: loaded by name and version, validated, rendered."""
 
 import re
 from collections.abc import Mapping
@@ -74,7 +74,7 @@ class PromptLibrary:
         self.folder = folder
         self._kind = kind
         self._files = files
-        self._read: dict[tuple[str, int], Prompt] = {}
+        self._prompts: dict[tuple[str, int], Prompt] = {}
 
     @classmethod
     def of_files(cls, files: Mapping[str, bytes], place: str, kind: str = "answer") -> Self:
@@ -91,21 +91,21 @@ class PromptLibrary:
 
     @cached_property
     def _known(self) -> dict[str, list[int]]:
-        """Every family with its versions, as the folder has them when first asked: each question asks."""
+        """Every family with its versions; the folder is listed once, since each query needs it."""
         root = self.folder / self._kind
         if self._files is None and not root.is_dir():
             raise PromptError(f"No folder {str(root)!r} of prompts. Name another with TOUCHSTONE_PROMPTS.")
-        found: dict[str, list[int]] = {}
+        versions_by_name: dict[str, list[int]] = {}
         for path in sorted(root.glob("*/v*.md") if self._files is None else (self.folder / name for name in self._files)):
             if path.parent.parent != root:
                 continue
             if match := re.fullmatch(r"v([1-9]\d*)\.md", path.name):
-                found.setdefault(path.parent.name, []).append(int(match[1]))
-        return {name: sorted(versions) for name, versions in found.items()}
+                versions_by_name.setdefault(path.parent.name, []).append(int(match[1]))
+        return {name: sorted(versions) for name, versions in versions_by_name.items()}
 
     def get(self, name: str, version: int) -> Prompt:
         """The prompt of a name and version, or a `PromptError` that lists those known."""
-        if (name, version) not in self._read:
+        if (name, version) not in self._prompts:
             names = self.names()
             if name not in names:
                 raise PromptError(f"No {self._kind} prompt {name!r}.{near(name, names)} Known: {_list(names)}.")
@@ -113,8 +113,8 @@ class PromptLibrary:
             if version not in known:
                 raise PromptError(f"No version {version!r} of the prompt {self._kind}/{name}. Known: {_list(known)}.")
             prompt_id = f"{self._kind}/{name}/v{version}"
-            self._read[name, version] = parse_prompt(self.source(prompt_id), self.folder / f"{prompt_id}.md", prompt_id)
-        return self._read[name, version]
+            self._prompts[name, version] = parse_prompt(self.source(prompt_id), self.folder / f"{prompt_id}.md", prompt_id)
+        return self._prompts[name, version]
 
     def source(self, prompt_id: str) -> bytes:
         """The file of a prompt, byte for byte."""
@@ -127,7 +127,7 @@ class PromptLibrary:
             raise PromptError(f"{path}: cannot be read: {error}") from None
 
     def texts(self, choice: PromptChoice) -> dict[str, str]:
-        """Every prompt that a choice can reach, by id, with all that decides an answer: what a digest has to cover."""
+        """The text of every prompt that a choice can select, by id, for the digest of the configuration."""
         reach = {choice.name}
         if choice.by_domain:
             reach |= {name for name in self.names() if choice.version in self.versions(name)}
@@ -142,13 +142,13 @@ def parse_prompt(data: bytes, path: Path, prompt_id: str) -> Prompt:
     except UnicodeDecodeError as error:
         raise PromptError(f"{path}: cannot be read: {error}") from None
     head, body = _split(path, source)
-    first = head.count("\n") + 3  # the body's first line in the file
+    first_line = head.count("\n") + 3  # the body's first line in the file
     meta = _meta(path, head)
     variables = tuple(str(name) for name in meta["variables"])
-    _check_variables(path, body, first, variables)
+    _check_variables(path, body, first_line, variables)
     parts = _PARTS.match(body)
     if parts is None:
-        raise PromptError(f"{path}:{first}: the body needs the two parts '# System' and '# User', in this order.")
+        raise PromptError(f"{path}:{first_line}: the body needs the two parts '# System' and '# User', in this order.")
     refusal = meta.get("refusal")
     if refusal is not None and str(refusal) not in body:
         raise PromptError(f"{path}: the front matter's refusal {refusal!r} does not stand in the body, so no model would say it.")
@@ -169,8 +169,8 @@ def _meta(path: Path, head: str) -> dict[str, Any]:
     try:
         meta = load_plain(head)
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: 2024-13-45 has the shape of a date
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 2 if mark else 1
+        position = getattr(error, "problem_mark", None)
+        line = position.line + 2 if position else 1
         raise PromptError(f"{path}:{line}: front matter is not YAML: {getattr(error, 'problem', None) or error}") from None
     if not isinstance(meta, dict):
         raise PromptError(f"{path}:2: front matter must be keys and values, not {meta!r}.")

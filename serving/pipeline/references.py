@@ -1,4 +1,4 @@
-"""What a plug-in's parameter may name outside the plug-in: a tier of `answer.models`, an artefact."""
+"""Parameters of plug-ins that refer to something outside: a tier of `answer.models`, an artefact."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -30,22 +30,24 @@ class NamedValue:
 
 def named_values(params: BaseModel, kind: Kind) -> tuple[NamedValue, ...]:
     """Every tier or artefact that a plug-in's parameters name, alone or in a list, a tuple or a mapping's values."""
-    return tuple(one for name in fields_naming(type(params), kind) for one in _named(name, getattr(params, name)))
+    return tuple(named for name in fields_naming(type(params), kind) for named in _values(name, getattr(params, name)))
 
 
 def fields_naming(params: type[BaseModel], kind: Kind) -> tuple[str, ...]:
     """The parameters of a plug-in that name tiers or artefacts."""
-    mark = NameOf(kind)
-    return tuple(name for name, field in params.model_fields.items() if mark in field.metadata or _marked(field.annotation, mark))
+    reference = NameOf(kind)
+    return tuple(
+        name for name, field in params.model_fields.items() if reference in field.metadata or _has_reference(field.annotation, reference)
+    )
 
 
-def _marked(annotation: Any, mark: NameOf) -> bool:
-    return mark in getattr(annotation, "__metadata__", ()) or any(_marked(part, mark) for part in get_args(annotation))
+def _has_reference(annotation: Any, reference: NameOf) -> bool:
+    return reference in getattr(annotation, "__metadata__", ()) or any(_has_reference(part, reference) for part in get_args(annotation))
 
 
-def _named(path: str, value: Any) -> Iterator[NamedValue]:
+def _values(path: str, value: Any) -> Iterator[NamedValue]:
     if isinstance(value, str):
         yield NamedValue(path, value)
     elif value is not None:
-        for key, one in value.items() if isinstance(value, Mapping) else enumerate(value):
-            yield from _named(f"{path}.{key}", one)
+        for key, item in value.items() if isinstance(value, Mapping) else enumerate(value):
+            yield from _values(f"{path}.{key}", item)

@@ -17,14 +17,14 @@ T = TypeVar("T")
 
 
 class Params(BaseModel):
-    """What a plug-in can be set to; each plug-in subclasses it as its `Params`."""
+    """The parameters of a plug-in; each plug-in subclasses it as its `Params`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
 
 @runtime_checkable
 class PlugIn(Protocol):
-    """What every class in a table has: a `Params` model, and a `version` raised whenever its output changes."""
+    """The members of every class in a table: a `Params` model, and a `version` that is raised with every change of its output."""
 
     Params: type[Params]
     version: str
@@ -53,7 +53,7 @@ class Registry(Generic[T]):
     """One table per kind. A new plug-in is a file and one line of the table, an entry point of another package, or `module:Class`.
 
     `group` is the kind's group of entry points, `protocol` what a class from outside must have, `adapters` the LangChain
-    base classes that one of ours makes into such a class, `providers` what stands before a colon and is no module.
+    base classes with our adapter for each, `providers` the prefixes before a colon that are no modules.
     """
 
     def __init__(
@@ -80,18 +80,18 @@ class Registry(Generic[T]):
 
     def names(self) -> list[str]:
         """Every known name: those of the table in its order, then those that other packages offer."""
-        return [*self._table, *self._offered()]
+        return [*self._table, *self._entry_points()]
 
     def knows(self, name: str) -> bool:
         """Whether a name is known, or is the import path of a class."""
-        return name in self._table or name in self._offered() or self._is_import_path(name)
+        return name in self._table or name in self._entry_points() or self._is_import_path(name)
 
     def load(self, name: str) -> type[PlugIn]:
         """The class behind a name, behind its `provider:*` or `*`, or at its import path; its module is imported now."""
-        offered = self._offered()
-        if name not in self._table and (name in offered or self._is_import_path(name)):
+        entry_points = self._entry_points()
+        if name not in self._table and (name in entry_points or self._is_import_path(name)):
             if name not in self._outside:
-                self._outside[name] = self._fitting(name, offered[name].value if name in offered else name)
+                self._outside[name] = self._load_outside(name, entry_points[name].value if name in entry_points else name)
             return self._outside[name]
         target = self._table.get(name) or self._table.get(self._pattern(name))
         if target is None:
@@ -102,22 +102,22 @@ class Registry(Generic[T]):
 
     def origin(self, name: str) -> str:
         """The distribution (or the digest of the source file) that a class from outside comes from; empty for our own."""
-        found, point = self.load(name), self._offered().get(name)
+        loaded, point = self.load(name), self._entry_points().get(name)
         if name not in self._outside:
             return ""
-        return packages.origin(getattr(found, "wrapped", found), packages.package_of(point) if point else "")
+        return packages.origin(getattr(loaded, "wrapped", loaded), packages.package_of(point) if point else "")
 
-    def _offered(self) -> Mapping[str, EntryPoint]:
-        """What other packages offer; a name of the table is never theirs."""
-        found = packages.offered(self.group) if self.group else {}
-        if taken := sorted(set(found) & set(self._table)):
-            package = packages.package_of(found[taken[0]])
-            raise ConfigError(f"{package} offers the {self.kind} {taken[0]!r}, a name of our own. Rename it there, or uninstall it.")
-        return found
+    def _entry_points(self) -> Mapping[str, EntryPoint]:
+        """The entry points of other packages; none may have a name of the table."""
+        entry_points = packages.entry_points_by_name(self.group) if self.group else {}
+        if clashes := sorted(set(entry_points) & set(self._table)):
+            package = packages.package_of(entry_points[clashes[0]])
+            raise ConfigError(f"{package} offers the {self.kind} {clashes[0]!r}, a name of our own. Rename it there, or uninstall it.")
+        return entry_points
 
     def _is_import_path(self, name: str) -> bool:
         """Whether a name is "module:Class"; where names are also "provider:model", only a class name after a module's name."""
-        if self._protocol is None or not packages.is_import_path(name):  # without a protocol nothing can be asked of a class
+        if self._protocol is None or not packages.is_import_path(name):  # without a protocol a class cannot be checked
             return False
         module, _, attribute = name.partition(":")
         if module in self._providers or any(line.startswith(f"{module}:") for line in self._table):
@@ -126,26 +126,28 @@ class Registry(Generic[T]):
             return attribute[0].isupper() or "." in module
         return attribute[0].isupper() and ("." in module or packages.can_import(module))
 
-    def _fitting(self, name: str, target: str) -> type[PlugIn]:
-        """The class at an import path, made to fit if it is LangChain's, or a `ConfigError` that says what it lacks."""
-        what = f"{self.kind} {name!r}"
-        found = packages.imported(target, what)
-        if not isinstance(found, type):
-            raise ConfigError(f"{what}: a class is needed, not {type(found).__name__} {target.partition(':')[2]!r}.")
-        found = self._adapted(found)
-        lacking = list(_lacking(found, self._protocol))
-        if lacking:
+    def _load_outside(self, name: str, target: str) -> type[PlugIn]:
+        """The class at an import path, wrapped by an adapter if it is LangChain's; a `ConfigError` names what it lacks."""
+        where = f"{self.kind} {name!r}"
+        loaded = packages.import_object(target, where)
+        if not isinstance(loaded, type):
+            raise ConfigError(f"{where}: a class is needed, not {type(loaded).__name__} {target.partition(':')[2]!r}.")
+        loaded = self._adapted(loaded)
+        missing = list(_missing_members(loaded, self._protocol))
+        if missing:
             bases = [base.partition(":")[2] for base in self._adapters]
-            needed = f"Params, version and {_methods(self._protocol)}" + "".join(f", or is a LangChain {base}" for base in bases)
-            raise ConfigError(f"{what}: {found.__name__} lacks {', '.join(lacking)}. Every {self.kind} has {needed}.")
-        return cast(type[PlugIn], found)
+            needed = f"Params, version and {_signatures(self._protocol)}" + "".join(f", or is a LangChain {base}" for base in bases)
+            raise ConfigError(f"{where}: {loaded.__name__} lacks {', '.join(missing)}. Every {self.kind} has {needed}.")
+        return cast(type[PlugIn], loaded)
 
-    def _adapted(self, found: type) -> type:
-        bases = {f"{base.__module__}:{base.__qualname__}" for base in found.__mro__}  # by name: nothing of LangChain is imported for it
+    def _adapted(self, outside: type) -> type:
+        bases = {f"{base.__module__}:{base.__qualname__}" for base in outside.__mro__}  # by name: nothing of LangChain is imported for it
         for base, adapter in self._adapters.items():
-            if base in bases and not hasattr(found, "Params"):
-                return type(found.__name__, (packages.imported(adapter, self.kind),), {"wrapped": found, "__doc__": found.__doc__})
-        return found
+            if base in bases and not hasattr(outside, "Params"):
+                return type(
+                    outside.__name__, (packages.import_object(adapter, self.kind),), {"wrapped": outside, "__doc__": outside.__doc__}
+                )
+        return outside
 
     def _pattern(self, name: str) -> str:
         """The table line that could serve a name not listed itself; a provider with listed names has only those."""
@@ -175,47 +177,48 @@ class Registry(Generic[T]):
         kind: Any = self.load(spec.name)
         if spec.name not in self._outside:
             return cast(T, kind(self.params(spec), **parts))
-        params, what = self.params(spec), f"{self.kind} {spec.name!r}"
+        params, where = self.params(spec), f"{self.kind} {spec.name!r}"
         try:
-            made = kind(params, **parts)
+            plugin = kind(params, **parts)
         except TypeError as error:
-            given = ", ".join(["params", *parts])
-            raise ConfigError(f"{what}: {kind.__name__} cannot be made: {error}. Its constructor is given {given}.") from error
+            arguments = ", ".join(["params", *parts])
+            raise ConfigError(f"{where}: {kind.__name__} cannot be made: {error}. Its constructor is given {arguments}.") from error
         missing = min(
-            ([name for name in get_protocol_members(one) if not hasattr(made, name)] for one in _protocols(self._protocol)), key=len
+            ([name for name in get_protocol_members(protocol) if not hasattr(plugin, name)] for protocol in _protocols(self._protocol)),
+            key=len,
         )
         if missing:
-            raise ConfigError(f"{what}: {kind.__name__} has no {', '.join(sorted(missing))}, which every {self.kind} has.")
-        return cast(T, made)
+            raise ConfigError(f"{where}: {kind.__name__} has no {', '.join(sorted(missing))}, which every {self.kind} has.")
+        return cast(T, plugin)
 
 
-def _lacking(found: type, protocol: Any) -> Iterator[str]:
-    """What a class from outside has not, of all that its kind needs; a kind of several protocols needs one of them."""
-    params = getattr(found, "Params", None)
+def _missing_members(candidate: type, protocol: Any) -> Iterator[str]:
+    """The members that a class from outside lacks; a kind with several protocols needs one of them."""
+    params = getattr(candidate, "Params", None)
     if not (isinstance(params, type) and issubclass(params, Params)):
         yield "Params (a subclass of serving.pipeline.registry.Params)"
-    version = getattr(found, "version", None)
+    version = getattr(candidate, "version", None)
     if not (isinstance(version, str) and version):
         yield "version (a text)"
-    missing = [[name for name in _needed(kind) if not callable(getattr(found, name, None))] for kind in _protocols(protocol)]
+    missing = [[name for name in _methods_of(kind) if not callable(getattr(candidate, name, None))] for kind in _protocols(protocol)]
     if all(missing):
         yield from min(missing, key=len, default=[])
 
 
-def _methods(protocol: Any) -> str:
+def _signatures(protocol: Any) -> str:
     """The methods of a kind with their arguments: "split(document)"."""
-    shown = []
+    signatures = []
     for kind in _protocols(protocol):
-        arguments = {name: list(inspect.signature(getattr(kind, name)).parameters)[1:] for name in _needed(kind)}
-        shown.append(", ".join(f"{name}({', '.join(names)})" for name, names in arguments.items()))
-    return " or ".join(shown)
+        arguments = {name: list(inspect.signature(getattr(kind, name)).parameters)[1:] for name in _methods_of(kind)}
+        signatures.append(", ".join(f"{name}({', '.join(names)})" for name, names in arguments.items()))
+    return " or ".join(signatures)
 
 
 def _protocols(protocol: Any) -> tuple[type, ...]:
     return get_args(protocol) or ((protocol,) if protocol else ())
 
 
-def _needed(protocol: type) -> list[str]:
+def _methods_of(protocol: type) -> list[str]:
     return [name for name in sorted(get_protocol_members(protocol)) if inspect.isfunction(getattr(protocol, name, None))]
 
 

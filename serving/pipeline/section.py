@@ -1,4 +1,4 @@
-"""What a section of the configuration is: fields, plug-ins, and plug-ins by a name of the user's."""
+"""The base class of configuration sections: fields, plug-ins, and plug-ins under names of the user."""
 
 import importlib
 from collections.abc import Iterator, Mapping
@@ -22,8 +22,8 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class From:
-    """Says which table the plug-ins of a `Spec` field come from, as "module:NAME"."""
+class PluginTable:
+    """Names the table of the plug-ins of a `Spec` field, as "module:NAME"."""
 
     table: str
 
@@ -75,36 +75,39 @@ class Section(BaseModel):
     def _over_defaults(cls, data: Any) -> Any:
         if not isinstance(data, Mapping):
             return data
-        given = {name: data[name] for name in cls.by_name() if isinstance(data.get(name), Mapping)}
-        for name, own in given.items():
-            if isinstance(own.get("name"), str):
-                raise PydanticCustomError("by_name", f"{name} takes plug-ins under names of yours: {{mine: {{name: {own['name']}}}}}")
-        return {**data, **{name: {**cls.model_fields[name].default, **own} for name, own in given.items()}}
+        named = {name: data[name] for name in cls.by_name() if isinstance(data.get(name), Mapping)}
+        for name, entries in named.items():
+            if isinstance(entries.get("name"), str):
+                raise PydanticCustomError("by_name", f"{name} takes plug-ins under names of yours: {{mine: {{name: {entries['name']}}}}}")
+        return {**data, **{name: {**cls.model_fields[name].default, **entries} for name, entries in named.items()}}
 
     @classmethod
-    def by_name(cls) -> dict[str, From]:
+    def by_name(cls) -> dict[str, PluginTable]:
         """The fields that hold plug-ins by name, and the table of each."""
-        inner = {name: get_args(field.annotation)[1:] for name, field in cls.model_fields.items()}
-        sources = {name: [one for kind in kinds for one in getattr(kind, "__metadata__", ())] for name, kinds in inner.items()}
-        return {name: found for name, parts in sources.items() for found in parts if isinstance(found, From)}
+        arguments = {name: get_args(field.annotation)[1:] for name, field in cls.model_fields.items()}
+        metadata_by_name = {
+            name: [item for annotation in annotations for item in getattr(annotation, "__metadata__", ())]
+            for name, annotations in arguments.items()
+        }
+        return {name: table for name, metadata in metadata_by_name.items() for table in metadata if isinstance(table, PluginTable)}
 
     def plugins(self, prefix: str = "") -> dict[str, tuple[Spec, Registry[Any]]]:
         """Every plug-in below this section by its dotted path."""
-        found: dict[str, tuple[Spec, Registry[Any]]] = {}
+        plugins: dict[str, tuple[Spec, Registry[Any]]] = {}
         tables = self.by_name()
         for name, field in type(self).model_fields.items():
             value, path = getattr(self, name), f"{prefix}{name}"
             if isinstance(value, Section):
-                found |= value.plugins(f"{path}.")
+                plugins |= value.plugins(f"{path}.")
             elif isinstance(value, Spec):
-                [source] = [part for part in field.metadata if isinstance(part, From)]
-                found[path] = (value, source.registry())
+                [table] = [part for part in field.metadata if isinstance(part, PluginTable)]
+                plugins[path] = (value, table.registry())
             elif name in tables:
-                found |= {f"{path}.{entry}": (spec, tables[name].registry()) for entry, spec in value.items()}
-        return found
+                plugins |= {f"{path}.{entry}": (spec, tables[name].registry()) for entry, spec in value.items()}
+        return plugins
 
     def takes_entries(self, path: str) -> bool:
         """Whether a dotted path is that of plug-ins by name, so that an entry may be added there."""
         head, _, rest = path.partition(".")
-        below = getattr(self, head, None)
-        return below.takes_entries(rest) if rest and isinstance(below, Section) else not rest and head in self.by_name()
+        section = getattr(self, head, None)
+        return section.takes_entries(rest) if rest and isinstance(section, Section) else not rest and head in self.by_name()

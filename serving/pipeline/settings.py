@@ -1,4 +1,4 @@
-"""What differs between machines and never changes an answer: places, endpoints, patience.
+"""Settings that differ between machines and never change an answer: places, endpoints, timeouts.
 
 The only file of the pipeline that reads the environment; the API's and the harness's settings extend it.
 """

@@ -1,4 +1,4 @@
-"""The values that travel between rooms; all frozen, nothing else travels."""
+"""The values passed between stages; all are frozen."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -76,7 +76,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who asks, and so what may be found for them."""
+    """The caller, and with it the documents that may be found."""
 
     id: str = "anonymous"
     tenant: str = PUBLIC
@@ -119,7 +119,7 @@ class Route:
 
     tier: str  # a key of the config's answer.models
     reason: str
-    score: float = 0.0  # the complexity that the thresholds were held against
+    score: float = 0.0  # the complexity that was compared with the thresholds
     features: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -161,14 +161,14 @@ class GuardAction(StrEnum):
     """What a check decided."""
 
     ALLOW = "allow"
-    FLAG = "flag"  # goes on as it is, and is told
+    FLAG = "flag"  # continues unchanged, and is reported
     MASK = "mask"
     BLOCK = "block"
 
 
 @dataclass(frozen=True, slots=True)
 class GuardVerdict:
-    """What a check found in a text; `text` is the text to go on with, or what is said instead."""
+    """The verdict of a check on a text; `text` is the text to continue with, or the block message."""
 
     side: str  # input | output
     action: GuardAction
@@ -183,7 +183,7 @@ class GuardVerdict:
 
 @dataclass(frozen=True, slots=True)
 class CacheRecord:
-    """What the cache said to a query."""
+    """The result of the cache lookup of a query."""
 
     hit: bool
     similarity: float | None = None  # of the question that answers this one; on a miss, of the nearest one where it is known
@@ -193,7 +193,7 @@ class CacheRecord:
 
 @dataclass(frozen=True, slots=True)
 class StageRecord:
-    """One stage of one query: what went in (by digest), how long it took, what is worth telling."""
+    """One stage of one query: the digest of its inputs, its duration and details."""
 
     stage: str
     input_digest: str
@@ -203,7 +203,7 @@ class StageRecord:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """All that happened for one query; everything downstream reads traces and nothing else."""
+    """The record of one query: metrics, logs and reports are computed from it alone."""
 
     id: str
     query: Query

@@ -1,1 +1,1 @@
-"""Releases, what proves them, and the channels that point at them."""
+"""Releases, their evidence, and the channels that point at them."""

@@ -1,11 +1,11 @@
-"""Releases: what was proven, as files named after their content.
+"""Releases: an evaluated configuration as files named after their content.
 
     releases/<digest>/{config.yaml, prompts/…, index.json, artefacts/…, SHA256SUMS}
     releases/<digest>/evidence/<evidence digest>.json
     releases/channels/<name>.json
 
 The digest is that of the configuration with its prompts' texts and its corpus, so it is the very digest that the
-evaluation logged: what was evaluated is what is served. SHA256SUMS is written last: with it a release is whole.
+evaluation logged: what was evaluated is what is served. SHA256SUMS is written last: a release that has it is complete.
 """
 
 import hashlib
@@ -43,19 +43,19 @@ class Release:
     config: RagConfig
     prompts: PromptLibrary
     index: IndexManifest
-    sums: bytes  # SHA256SUMS: what its evidence is bound to
+    sums: bytes  # content of SHA256SUMS, which its evidence names by digest
     artefacts: Mapping[str, bytes] = field(default_factory=dict)  # by file name
     evidence: Mapping[str, ReleaseEvidence] = field(default_factory=dict)  # by digest, the oldest first
 
     @property
     def newest_evidence(self) -> str:
-        """The digest of the newest evidence (or of the one that was asked for); "" where there is none."""
+        """The digest of the newest evidence document that was read; "" where there is none."""
         return next(reversed(list(self.evidence)), "")
 
 
 def open_releases(place: str, settings: PipelineSettings) -> Storage:
     """The storage of releases and channels."""
-    return open_storage(place, settings, called="release store", setting="TOUCHSTONE_RELEASES")
+    return open_storage(place, settings, purpose="release store", setting="TOUCHSTONE_RELEASES")
 
 
 def write_release(
@@ -66,45 +66,49 @@ def write_release(
     *,
     artefacts: Mapping[str, bytes] | None = None,
 ) -> Release:
-    """Write a release whole or not at all; one that is there already is verified and kept as it is.
+    """Write a release; an existing one is verified and left as it is.
 
-    Files are only ever created. Of writers at the same time the first of each file stands, and each computes the sums of
-    what stands, so all come to the same release.
+    Files are created and never replaced. Of concurrent writers the first to write a file wins, and each computes the sums of
+    the files that are there, so all end with the same release.
     """
     artefacts = artefacts or {}
     _check_artefacts(artefacts)
     digest = config_digest(config, index.corpus_digest, prompts)
     if storage.get(f"{digest}/{SUMS}") is None:
-        offered = _files(config, prompts, index, artefacts)
-        files = {name: _created(storage, f"{digest}/{name}", data) for name, data in sorted(offered.items())}
-        _assemble(storage, digest, files, sums=b"")  # files that do not make this release get no sums
+        new_files = _files(config, prompts, index, artefacts)
+        files = {name: _put_once(storage, f"{digest}/{name}", data) for name, data in sorted(new_files.items())}
+        _assemble(storage, digest, files, sums=b"")  # raises unless the files make this very release
         storage.put_if(f"{digest}/{SUMS}", _sums(files), expected=None)
     release = load_release(storage, digest)
     if release.artefacts != artefacts:
-        odd = sorted(name for name in release.artefacts.keys() | artefacts.keys() if release.artefacts.get(name) != artefacts.get(name))
-        raise IntegrityError(f"Release {digest} is there with another artefact {odd[0]!r}. Name artefacts by digest in the configuration.")
+        differing = sorted(
+            name for name in release.artefacts.keys() | artefacts.keys() if release.artefacts.get(name) != artefacts.get(name)
+        )
+        raise IntegrityError(
+            f"Release {digest} is there with another artefact {differing[0]!r}. Name artefacts by digest in the configuration."
+        )
     return release
 
 
 def load_release(storage: Storage, digest: str, *, evidence: str | None = None) -> Release:
     """Load a release after checking every file against its sum, the whole against its name, and its evidence.
 
-    With `evidence`, that document has to be there, and only it and those it stands on are read.
+    With `evidence`, that document must exist, and only it and its predecessors are read.
     """
-    found = storage.get(f"{digest}/{SUMS}") if re.fullmatch(r"\w+", digest) else None
-    if found is None:
+    sums = storage.get(f"{digest}/{SUMS}") if re.fullmatch(r"\w+", digest) else None
+    if sums is None:
         if re.fullmatch(r"\w+", digest) and any(storage.list(f"{digest}/")):
             raise IntegrityError(f"{storage.place}/{digest} has no {SUMS}; it is not a whole release.")
         known = releases(storage)
         raise DataError(f"No release {digest!r} in {storage.place}.{near(digest, known)} Known: {', '.join(known) or 'none'}.")
-    release = _assemble(storage, digest, _verified_files(storage, digest, found.data), found.data)
-    return replace(release, evidence=read_evidence(storage, digest, found.data, evidence))
+    release = _assemble(storage, digest, _verified_files(storage, digest, sums.data), sums.data)
+    return replace(release, evidence=read_evidence(storage, digest, sums.data, evidence))
 
 
 def releases(storage: Storage) -> list[str]:
     """The digests of all releases, oldest first."""
-    found = [entry for entry in storage.list() if entry.key.count("/") == 1 and entry.key.endswith(f"/{SUMS}")]
-    return [entry.key.partition("/")[0] for entry in sorted(found, key=lambda entry: (entry.modified, entry.key))]
+    entries = [entry for entry in storage.list() if entry.key.count("/") == 1 and entry.key.endswith(f"/{SUMS}")]
+    return [entry.key.partition("/")[0] for entry in sorted(entries, key=lambda entry: (entry.modified, entry.key))]
 
 
 def _files(config: RagConfig, prompts: PromptLibrary, index: IndexManifest, artefacts: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -120,14 +124,14 @@ def _check_artefacts(artefacts: Mapping[str, bytes]) -> None:
             raise DataError(f"{name!r} does not name an artefact. Write its digest and .json or .safetensors.")
 
 
-def _created(storage: Storage, key: str, data: bytes) -> bytes:
-    """What stands under a key once it was offered some bytes."""
+def _put_once(storage: Storage, key: str, data: bytes) -> bytes:
+    """Write a key unless it exists; returns the bytes that it then has."""
     if storage.put_if(key, data, expected=None) is not None:
         return data
-    there = storage.get(key)
-    if there is None:
+    current = storage.get(key)
+    if current is None:
         raise IntegrityError(f"{storage.place}/{key} was removed while its release was written. Promote again.")
-    return there.data
+    return current.data
 
 
 def _sums(files: Mapping[str, bytes]) -> bytes:
@@ -135,29 +139,31 @@ def _sums(files: Mapping[str, bytes]) -> bytes:
 
 
 def _verified_files(storage: Storage, digest: str, sums: bytes) -> dict[str, bytes]:
-    """Every file of a release by its name, when they are those that the sums list."""
+    """Every file of a release by name; raises unless they match SHA256SUMS."""
     place = f"{storage.place}/{digest}"
     lines = [line.partition("  ") for line in sums.decode(errors="replace").removesuffix("\n").split("\n")]
     listed = {name: line_sum for line_sum, _, name in lines}
     sizes = {entry.key.removeprefix(f"{digest}/"): entry.size for entry in storage.list(f"{digest}/")}
     present = {name for name in sizes if not name.startswith(f"{FOLDER}/")} - {SUMS}
     if present != set(listed):
-        odd = sorted(present ^ set(listed))
-        raise IntegrityError(f"{place}: {odd[0]!r} is {'not listed in' if odd[0] in present else 'missing though listed in'} {SUMS}.")
+        differing = sorted(present ^ set(listed))
+        raise IntegrityError(
+            f"{place}: {differing[0]!r} is {'not listed in' if differing[0] in present else 'missing though listed in'} {SUMS}."
+        )
     files = {}
-    for name, promised in listed.items():
+    for name, expected in listed.items():
         most = MOST_BYTES if name.startswith("artefacts/") else MOST_TEXT
         if sizes[name] > most:
             raise IntegrityError(f"{place}/{name} has {sizes[name]} bytes; at most {most} are read.")
         blob = storage.get(f"{digest}/{name}")
-        if blob is None or hashlib.sha256(blob.data).hexdigest() != promised:
+        if blob is None or hashlib.sha256(blob.data).hexdigest() != expected:
             raise IntegrityError(f"{place}/{name} is not what {SUMS} says.")
         files[name] = blob.data
     return files
 
 
 def _assemble(storage: Storage, digest: str, files: Mapping[str, bytes], sums: bytes) -> Release:
-    """The release that files make, when they hash to its name."""
+    """The release made of these files; raises unless they hash to its name."""
     place = f"{storage.place}/{digest}"
     try:
         config = RagConfig.parse(load_plain(files["config.yaml"]), source=f"{place}/config.yaml")
@@ -169,10 +175,10 @@ def _assemble(storage: Storage, digest: str, files: Mapping[str, bytes], sums: b
             raise IntegrityError(explain(error, f"{place}/index.json", list(IndexManifest.model_fields))) from None
         raise ConfigError(f"{place}/config.yaml: not YAML: {error}") from None
     prompts = PromptLibrary.of_files(_below("prompts/", files), f"{place}/prompts")
-    found = config_digest(config, index.corpus_digest, prompts)
-    if found != digest:
+    actual = config_digest(config, index.corpus_digest, prompts)
+    if actual != digest:
         mend = "Was it made by another version of the code? Promote it again from its evaluation."
-        raise IntegrityError(f"Release {digest} hashes to {found} when loaded. {mend}")
+        raise IntegrityError(f"Release {digest} hashes to {actual} when loaded. {mend}")
     return Release(digest, place, config, prompts, index, sums, _below("artefacts/", files))
 
 

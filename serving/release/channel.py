@@ -1,4 +1,4 @@
-"""Channels: small documents that say which release an environment serves, and by what evidence.
+"""Channels: which release an environment serves, and the evidence for it.
 
 releases/channels/<name>.json
 """
@@ -18,7 +18,7 @@ UNPROVEN = ("dev",)  # channels that may serve what no gate has passed
 
 
 class ChannelChange(BaseModel):
-    """One move of a channel."""
+    """One change of a channel."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True, serialize_by_alias=True)
 
@@ -31,7 +31,7 @@ class ChannelChange(BaseModel):
 
 
 class Channel(BaseModel):
-    """What an environment serves: a small document that points at a release and at its evidence."""
+    """A pointer to the release that an environment serves, and to its evidence."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -40,7 +40,7 @@ class Channel(BaseModel):
     evidence: str
     revision: int = 1
     updated_at: str = ""
-    history: tuple[ChannelChange, ...] = ()  # every move, the oldest first; only ever added to
+    history: tuple[ChannelChange, ...] = ()  # every change, the oldest first; append-only
 
     @property
     def words(self) -> str:
@@ -50,8 +50,8 @@ class Channel(BaseModel):
 
 def find_channel(storage: Storage, name: str) -> Channel | None:
     """What a channel points at; `None` while it points at nothing."""
-    found = storage.get(_key(name))
-    return _parsed(found.data, storage, name) if found else None
+    blob = storage.get(_key(name))
+    return _parsed(blob.data, storage, name) if blob else None
 
 
 def read_channel(storage: Storage, name: str) -> Channel:
@@ -63,13 +63,13 @@ def read_channel(storage: Storage, name: str) -> Channel:
 
 
 def point_channel(storage: Storage, name: str, digest: str, *, evidence: str, expected: Channel | None, who: str, why: str) -> Channel:
-    """Point a channel at a release by its evidence, if the channel is still as it was read (`None`: it pointed at nothing)."""
+    """Point a channel at a release by its evidence, if the channel still is `expected` (`None`: it does not exist)."""
     key = _key(name)
     check_proven(name, load_release(storage, digest, evidence=evidence).evidence[evidence])
-    found = storage.get(key)
-    before = _parsed(found.data, storage, name) if found else None
+    blob = storage.get(key)
+    before = _parsed(blob.data, storage, name) if blob else None
     if before != expected:
-        raise _moved(name, before, expected)
+        raise _conflict(name, before, expected)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     change = ChannelChange(at=now, before=before.stable if before else "", to=digest, evidence=evidence, who=who, why=why)
     after = Channel(
@@ -80,8 +80,8 @@ def point_channel(storage: Storage, name: str, digest: str, *, evidence: str, ex
         updated_at=now,
         history=(*before.history, change) if before else (change,),
     )
-    if storage.put_if(key, after.model_dump_json(indent=2).encode(), expected=found.version if found else None) is None:
-        raise _moved(name, find_channel(storage, name), expected)
+    if storage.put_if(key, after.model_dump_json(indent=2).encode(), expected=blob.version if blob else None) is None:
+        raise _conflict(name, find_channel(storage, name), expected)
     return after
 
 
@@ -104,9 +104,9 @@ def check_not_replayed(now: Channel, seen: Channel) -> None:
         raise IntegrityError(f"{said}: an old document was put in its place. To go back, promote the earlier release.")
 
 
-def _moved(name: str, now: Channel | None, expected: Channel | None) -> DataError:
-    there, then = (channel.words if channel else "nothing" for channel in (now, expected))
-    return DataError(f"Channel {name!r} points at {there}, no longer at {then}; look again.")
+def _conflict(name: str, now: Channel | None, expected: Channel | None) -> DataError:
+    current, previous = (channel.words if channel else "nothing" for channel in (now, expected))
+    return DataError(f"Channel {name!r} points at {current}, no longer at {previous}; look again.")
 
 
 def _parsed(data: bytes, storage: Storage, name: str) -> Channel:
@@ -114,8 +114,8 @@ def _parsed(data: bytes, storage: Storage, name: str) -> Channel:
     try:
         channel = Channel.model_validate_json(data)
     except ValidationError as error:
-        said = explain(error, f"{where} is not a channel", list(Channel.model_fields))
-        raise IntegrityError(f"{said} Was it made by another version of the code? Remove it and promote again.") from None
+        message = explain(error, f"{where} is not a channel", list(Channel.model_fields))
+        raise IntegrityError(f"{message} Was it made by another version of the code? Remove it and promote again.") from None
     if problem := _contradiction(channel, name):
         raise IntegrityError(f"{where} {problem}; it was edited by hand. Put the last good one back, or remove it and promote again.")
     return channel

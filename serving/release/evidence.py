@@ -1,4 +1,4 @@
-"""What proves a release: documents that are only ever added, each named after its own content and naming the one before it.
+"""Evidence of a release: append-only documents, each named after its content and naming its predecessor.
 
 releases/<digest>/evidence/<evidence digest>.json
 """
@@ -33,7 +33,7 @@ class MeasuredMetric(EvidenceModel):
 
 
 class MeasuredSplit(EvidenceModel):
-    """What an evaluation found on a split of a golden set."""
+    """The results of an evaluation on a split of a golden set."""
 
     by: str  # who evaluated: "sweep", "gate promotion"
     golden: str
@@ -57,7 +57,7 @@ class RecordedSlice(EvidenceModel):
 
 
 class RecordedRuling(EvidenceModel):
-    """What one rule of a gate found, with the numbers it was decided by."""
+    """The ruling of one gate rule, with the numbers behind it."""
 
     id: str
     rule: str
@@ -78,7 +78,7 @@ class RecordedRuling(EvidenceModel):
 
 
 class RecordedDecision(EvidenceModel):
-    """A gate's whole decision, but for the questions that moved."""
+    """A gate's decision, without the list of cases that changed."""
 
     gate: str
     gate_digest: str
@@ -101,7 +101,7 @@ class RecordedDecision(EvidenceModel):
 
 
 class RecordedComparison(EvidenceModel):
-    """How a sweep's winner did against what had to be beaten."""
+    """The comparison of a sweep's winner with the incumbent."""
 
     incumbent: str
     metric: str
@@ -112,7 +112,7 @@ class RecordedComparison(EvidenceModel):
 
 
 class RecordedVerdict(EvidenceModel):
-    """What the sweep found that the configuration won."""
+    """The verdict of the sweep that the configuration won."""
 
     experiment: str
     experiment_digest: str
@@ -154,33 +154,33 @@ class ReleaseEvidence(EvidenceModel):
 
 
 def append_evidence(storage: Storage, evidence: ReleaseEvidence) -> str:
-    """Add a document to its release and return its digest; nothing that is there is touched."""
+    """Add a document to its release and return its digest; existing documents are never changed."""
     data = evidence.text.encode()
     digest = _digest(data)
     storage.put_if(f"{evidence.release}/{FOLDER}/{digest}.json", data, expected=None)
     return digest
 
 
-def read_evidence(storage: Storage, release: str, sums: bytes, named: str | None) -> dict[str, ReleaseEvidence]:
-    """The chain that leads to a named document, or every document where none is named; by digest, the oldest first, each verified."""
+def read_evidence(storage: Storage, release: str, sums: bytes, requested: str | None) -> dict[str, ReleaseEvidence]:
+    """The requested document with its predecessors, or every document; by digest, the oldest first, each verified."""
     prefix = f"{release}/{FOLDER}/"
     present = [entry.key.removeprefix(prefix).removesuffix(".json") for entry in storage.list(prefix)]
-    found: dict[str, ReleaseEvidence] = {}
-    wanted = list(present) if named is None else [named]
-    while wanted:
-        digest = wanted.pop()
-        if digest in found:
+    documents: dict[str, ReleaseEvidence] = {}
+    pending = list(present) if requested is None else [requested]
+    while pending:
+        digest = pending.pop()
+        if digest in documents:
             continue
         if digest not in present:
-            raise _missing(f"{storage.place}/{prefix}", digest, present, named)
-        found[digest] = _verified(storage, release, digest, sums)
-        if previous := found[digest].previous:
-            wanted.append(previous)
-    return dict(sorted(found.items(), key=lambda item: (_depth(item[0], found), item[1].created_at, item[0])))
+            raise _missing(f"{storage.place}/{prefix}", digest, present, requested)
+        documents[digest] = _verified(storage, release, digest, sums)
+        if previous := documents[digest].previous:
+            pending.append(previous)
+    return dict(sorted(documents.items(), key=lambda item: (_depth(item[0], documents), item[1].created_at, item[0])))
 
 
 def _verified(storage: Storage, release: str, digest: str, sums: bytes) -> ReleaseEvidence:
-    """One document, when its name is its digest and it speaks of this release as it is."""
+    """One document; raises unless its name is its digest and it belongs to this release with these sums."""
     key = f"{release}/{FOLDER}/{digest}.json"
     where = f"{storage.place}/{key}"
     blob = storage.get(key)
@@ -203,15 +203,15 @@ def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:LENGTH]
 
 
-def _missing(where: str, digest: str, present: Iterable[str], named: str | None) -> Exception:
-    if digest != named:
+def _missing(where: str, digest: str, present: Iterable[str], requested: str | None) -> Exception:
+    if digest != requested:
         return IntegrityError(f"{where}{digest}.json is missing though other evidence names it.")
     known = sorted(present)
     return DataError(f"No evidence {digest!r} in {where}.{near(digest, known)} Known: {', '.join(known) or 'none'}.")
 
 
-def _depth(digest: str, found: Mapping[str, ReleaseEvidence]) -> int:
+def _depth(digest: str, documents: Mapping[str, ReleaseEvidence]) -> int:
     depth = 0
     while digest:
-        digest, depth = found[digest].previous, depth + 1
+        digest, depth = documents[digest].previous, depth + 1
     return depth

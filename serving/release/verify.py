@@ -1,4 +1,4 @@
-"""Checks anew what is kept: every sum, every evidence document, and what every channel names."""
+"""Verifies stored releases: every sum, every evidence document, and what every channel points at."""
 
 from dataclasses import dataclass
 
@@ -10,31 +10,31 @@ from serving.storage.base import Storage
 
 @dataclass(frozen=True, slots=True)
 class ReleaseCheck:
-    """What was found of a release, or of what a channel names."""
+    """The verification result of a release, or of what a channel points at."""
 
     checked: str
-    evidence: int  # documents that hold
-    problem: str  # empty: everything holds
+    evidence: int  # verified documents
+    problem: str  # empty: verified
 
 
 def check_releases(storage: Storage, digest: str = "") -> list[ReleaseCheck]:
     """Check one release; or every one, and every channel."""
     if digest:
         return [_check(storage, digest, digest)]
-    found = [_check(storage, one, one) for one in releases(storage)]
+    checks = [_check(storage, release, release) for release in releases(storage)]
     for name in CHANNELS:
         try:
             channel = find_channel(storage, name)
         except IntegrityError as error:
-            found.append(ReleaseCheck(f"channel {name}", 0, str(error)))
+            checks.append(ReleaseCheck(f"channel {name}", 0, str(error)))
             continue
         if channel:
-            found.append(_check(storage, f"channel {name}", channel.stable, channel.evidence))
-    return found
+            checks.append(_check(storage, f"channel {name}", channel.stable, channel.evidence))
+    return checks
 
 
-def _check(storage: Storage, what: str, digest: str, evidence: str | None = None) -> ReleaseCheck:
+def _check(storage: Storage, checked: str, digest: str, evidence: str | None = None) -> ReleaseCheck:
     try:
-        return ReleaseCheck(what, len(load_release(storage, digest, evidence=evidence).evidence), "")
-    except (IntegrityError, UserError) as error:  # a storage out of reach says nothing of what is in it
-        return ReleaseCheck(what, 0, str(error))
+        return ReleaseCheck(checked, len(load_release(storage, digest, evidence=evidence).evidence), "")
+    except (IntegrityError, UserError) as error:  # an unreachable storage is raised: it says nothing of its content
+        return ReleaseCheck(checked, 0, str(error))

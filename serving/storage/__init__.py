@@ -1,1 +1,1 @@
-"""Where bytes are kept: a folder of this machine, or a prefix of a bucket."""
+"""Storage of bytes by key: a folder of this machine, or a prefix of an S3 bucket."""

@@ -1,4 +1,4 @@
-"""What a storage promises: bytes under keys, written whole, replaced by compare-and-swap where it matters who was first."""
+"""The storage contract: bytes by key, atomic writes, and compare-and-swap where concurrent writers meet."""
 
 import re
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ _ODD = re.compile(r"[\\\x00-\x1f\x7f\ud800-\udfff]")  # what separates names els
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """What is kept under a key."""
+    """The bytes of a key and their version."""
 
     data: bytes
     version: str  # changes with the data; what `put_if` expects
@@ -22,7 +22,7 @@ class Blob:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A key with what is known of it without reading it."""
+    """A key with its size and time of change, as a listing gives them."""
 
     key: str
     size: int
@@ -35,15 +35,15 @@ class Storage(Protocol):
     place: str
 
     def get(self, key: str) -> Blob | None:
-        """What is kept, or `None`."""
+        """The blob of a key, or `None`."""
         ...
 
     def put(self, key: str, data: bytes) -> None:
-        """Keep bytes whole or not at all, in place of what was there."""
+        """Write bytes atomically, in place of what was there."""
         ...
 
     def put_if(self, key: str, data: bytes, *, expected: str | None) -> str | None:
-        """Keep bytes only where this version is (`None`: nothing is) and return the new version; `None` when another was faster."""
+        """Write bytes only over this version (`None`: no such key yet) and return the new version; `None` when another writer was first."""
         ...
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
@@ -51,7 +51,7 @@ class Storage(Protocol):
         ...
 
     def delete(self, key: str) -> None:
-        """Forget a key; one that is not there is no error."""
+        """Remove a key; a missing key is no error."""
         ...
 
     def lock(self, key: str, *, wait: bool = True) -> AbstractContextManager[None]:

@@ -14,12 +14,12 @@ from serving.storage.lease import LeaseClock, lease
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-CONNECT_S, REQUEST_S, ATTEMPTS = 3, 30, 4  # patience with S3
-CONNECTIONS = 16  # requests at a time
-LOST = ("PreconditionFailed", "NoSuchKey")  # another has written, or removed, what was expected
-BUSY = "ConditionalRequestConflict"  # another is writing it this moment: the answer is not known yet, ask again
-BUSY_TRIES = 5
-WRITE = "write"  # metadata: which request wrote an object
+CONNECT_S, REQUEST_S, ATTEMPTS = 3, 30, 4  # timeouts in seconds and tries of one request
+CONNECTIONS = 16  # in the connection pool
+PRECONDITION_CODES = ("PreconditionFailed", "NoSuchKey")  # another writer replaced or removed the expected version
+CONFLICT_CODE = "ConditionalRequestConflict"  # another write of this key is in progress: try again
+CONFLICT_TRIES = 5
+WRITE_ID_KEY = "write"  # object metadata: the id of the request that wrote it
 
 MENDS = {
     "NoSuchBucket": "Make the bucket, or set {setting}.",
@@ -28,57 +28,57 @@ MENDS = {
 
 
 class BucketStorage:
-    """Objects below `s3://bucket/prefix`. `called` and `setting` say in errors what is kept there, and which variable names the place."""
+    """Objects below `s3://bucket/prefix`; `purpose` (what is stored) and `setting` (the variable with the place) are for error messages."""
 
-    def __init__(self, uri: str, settings: PipelineSettings, *, called: str, setting: str, clock: LeaseClock | None = None) -> None:
+    def __init__(self, uri: str, settings: PipelineSettings, *, purpose: str, setting: str, clock: LeaseClock | None = None) -> None:
         path = uri.removeprefix("s3://").strip("/")
         self.place = f"s3://{path}"
         self._bucket, _, prefix = path.partition("/")
         if not self._bucket:
             raise ConfigError(f"{setting}={uri!r} names no bucket. Write s3://bucket/prefix.")
         self._prefix = f"{prefix}/" if prefix else ""
-        self._called = called
+        self._purpose = purpose
         self._setting = setting
-        self._client = _connect(settings, called)
+        self._client = _connect(settings, purpose)
         self._clock = clock or LeaseClock()
 
     def get(self, key: str) -> Blob | None:
-        """What is kept, or `None`."""
-        with self._told("NoSuchKey"):
-            found = self._client.get_object(Bucket=self._bucket, Key=self._name(key))
-            return Blob(found["Body"].read(), found["ETag"])
+        """The blob of a key, or `None`."""
+        with self._s3_errors("NoSuchKey"):
+            response = self._client.get_object(Bucket=self._bucket, Key=self._name(key))
+            return Blob(response["Body"].read(), response["ETag"])
         return None
 
     def put(self, key: str, data: bytes) -> None:
-        """Keep bytes whole or not at all."""
-        with self._told():
+        """Write bytes atomically."""
+        with self._s3_errors():
             self._client.put_object(Bucket=self._bucket, Key=self._name(key), Body=data)
 
     def put_if(self, key: str, data: bytes, *, expected: str | None) -> str | None:
-        """Keep bytes only where this version is."""
-        name, write = self._name(key), uuid4().hex
+        """Write bytes only over the expected version."""
+        name, write_id = self._name(key), uuid4().hex
         condition: Any = {"IfNoneMatch": "*"} if expected is None else {"IfMatch": expected}
-        for _ in range(BUSY_TRIES):
-            with self._told(*LOST, BUSY) as told:
-                done = self._client.put_object(Bucket=self._bucket, Key=name, Body=data, Metadata={WRITE: write}, **condition)
-                return done["ETag"]
-            if told.code != BUSY:
+        for _ in range(CONFLICT_TRIES):
+            with self._s3_errors(*PRECONDITION_CODES, CONFLICT_CODE) as errors:
+                response = self._client.put_object(Bucket=self._bucket, Key=name, Body=data, Metadata={WRITE_ID_KEY: write_id}, **condition)
+                return response["ETag"]
+            if errors.code != CONFLICT_CODE:
                 break
-        return self._ours(name, write)
+        return self._version_of_own_write(name, write_id)
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
         """Every key that begins with a prefix, in order."""
         start = self._prefix + checked_prefix(prefix)
-        with self._told():
+        with self._s3_errors():
             pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=start)
-            for one in (one for page in pages for one in page.get("Contents", ())):
-                key = one["Key"].removeprefix(self._prefix)
+            for item in (item for page in pages for item in page.get("Contents", ())):
+                key = item["Key"].removeprefix(self._prefix)
                 if not any(not name or name.startswith(".") for name in key.split("/")):
-                    yield Entry(key, one["Size"], one["LastModified"])
+                    yield Entry(key, item["Size"], item["LastModified"])
 
     def delete(self, key: str) -> None:
-        """Forget a key."""
-        with self._told():
+        """Remove a key."""
+        with self._s3_errors():
             self._client.delete_object(Bucket=self._bucket, Key=self._name(key))
 
     @contextmanager
@@ -87,30 +87,30 @@ class BucketStorage:
         with lease(self, f"{checked_key(key)}.lock", wait=wait, clock=self._clock):
             yield
 
-    def _ours(self, name: str, write: str) -> str | None:
-        """The version there, if it is that of a write of ours whose first answer was lost on the way: boto3 had sent it again."""
-        with self._told("404", "NoSuchKey"):
-            found = self._client.head_object(Bucket=self._bucket, Key=name)
-            return found["ETag"] if found["Metadata"].get(WRITE) == write else None
+    def _version_of_own_write(self, name: str, write_id: str) -> str | None:
+        """The current version, if this very request wrote it: boto3 retries a write whose first response was lost."""
+        with self._s3_errors("404", "NoSuchKey"):
+            head = self._client.head_object(Bucket=self._bucket, Key=name)
+            return head["ETag"] if head["Metadata"].get(WRITE_ID_KEY) == write_id else None
         return None
 
     def _name(self, key: str) -> str:
         return self._prefix + checked_key(key)
 
-    def _told(self, *fine: str) -> "_Told":
-        return _Told(self, self._called, self._setting, fine)
+    def _s3_errors(self, *ignored: str) -> "_S3Errors":
+        return _S3Errors(self, self._purpose, self._setting, ignored)
 
 
-class _Told:
-    """What S3 says becomes a `StoreError` that names the mend; the codes that are fine end the block without a word."""
+class _S3Errors:
+    """Turns S3 errors into a `StoreError` that names the mend; an ignored error code ends the block silently and is left in `code`."""
 
-    def __init__(self, storage: BucketStorage, called: str, setting: str, fine: Sequence[str]) -> None:
-        self._what = f"The {called} {storage.place}"
+    def __init__(self, storage: BucketStorage, purpose: str, setting: str, ignored: Sequence[str]) -> None:
+        self._place = f"The {purpose} {storage.place}"
         self._setting = setting
-        self._fine = fine
+        self._ignored = ignored
         self.code = ""
 
-    def __enter__(self) -> "_Told":
+    def __enter__(self) -> "_S3Errors":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
@@ -118,22 +118,22 @@ class _Told:
 
         if isinstance(error, ClientError):
             self.code = str(error.response.get("Error", {}).get("Code", ""))
-            if self.code in self._fine:
+            if self.code in self._ignored:
                 return True
             mend = MENDS.get(self.code, "Is {setting} right, and does S3 answer? See: touchstone doctor").format(setting=self._setting)
-            raise StoreError(f"{self._what} failed: {error}. {mend}") from error
+            raise StoreError(f"{self._place} failed: {error}. {mend}") from error
         if isinstance(error, BotoCoreError):
-            raise StoreError(f"{self._what} is out of reach: {error} See: touchstone doctor") from error
+            raise StoreError(f"{self._place} is out of reach: {error} See: touchstone doctor") from error
         return False
 
 
-def _connect(settings: PipelineSettings, called: str) -> "S3Client":
+def _connect(settings: PipelineSettings, purpose: str) -> "S3Client":
     try:
         import boto3
         from botocore.config import Config
     except ImportError:
-        article = "An" if called[0] in "aeiou" else "A"
-        raise ConfigError(f"{article} {called} in S3 needs boto3. Run: uv sync --extra bedrock") from None
+        article = "An" if purpose[0] in "aeiou" else "A"
+        raise ConfigError(f"{article} {purpose} in S3 needs boto3. Run: uv sync --extra bedrock") from None
 
     style: Literal["path", "auto"] = "path" if settings.s3_endpoint else "auto"
     config = Config(

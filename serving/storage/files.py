@@ -1,4 +1,4 @@
-"""Writing files whole or not at all."""
+"""Atomic file writes."""
 
 import os
 from pathlib import Path
@@ -8,9 +8,9 @@ from serving.pipeline.errors import StoreError
 
 
 def write_bytes(path: Path, data: bytes, *, sync: bool = True) -> None:
-    """Write a file through a temporary one beside it, so that a reader sees the old or the new, never a half.
+    """Write a file through a temporary one beside it, so that a reader sees the old or the new content, never a part of it.
 
-    Without `sync` that holds after a kill, but not after a power cut: for what is written often and matters little.
+    Without `sync` that holds after a kill, but not after a power cut: for frequent writes of little value.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -30,5 +30,5 @@ def write_bytes(path: Path, data: bytes, *, sync: bool = True) -> None:
 
 
 def write_text(path: Path, text: str, *, sync: bool = True) -> None:
-    """Write a text file whole or not at all, as UTF-8."""
+    """Write a text file atomically, as UTF-8."""
     write_bytes(path, text.encode(), sync=sync)

@@ -22,7 +22,7 @@ class FolderStorage:
         self._folder = folder
 
     def get(self, key: str) -> Blob | None:
-        """What is kept, or `None`."""
+        """The blob of a key, or `None`."""
         path = self._path(key)
         try:
             data = path.read_bytes()
@@ -33,17 +33,17 @@ class FolderStorage:
         return Blob(data, _version(data))
 
     def put(self, key: str, data: bytes) -> None:
-        """Keep bytes whole or not at all."""
+        """Write bytes atomically."""
         path = self._path(key)
         with self._writing():
             write_bytes(path, data)
 
     def put_if(self, key: str, data: bytes, *, expected: str | None) -> str | None:
-        """Keep bytes only where this version is."""
+        """Write bytes only over the expected version."""
         path = self._path(key)
         with self._writing():
-            found = self.get(key)
-            if (found.version if found else None) != expected:
+            current = self.get(key)
+            if (current.version if current else None) != expected:
                 return None
             write_bytes(path, data)
         return _version(data)
@@ -53,18 +53,18 @@ class FolderStorage:
         start = self._folder / checked_prefix(prefix).rpartition("/")[0]
         try:
             inside = start.is_dir() and start.resolve().is_relative_to(self._folder.resolve())
-            found = [path for path in start.rglob("*") if path.is_file()] if inside else []
-            keys = sorted((path.relative_to(self._folder).as_posix(), path) for path in found)
+            files = [path for path in start.rglob("*") if path.is_file()] if inside else []
+            keys = sorted((path.relative_to(self._folder).as_posix(), path) for path in files)
             for key, path in keys:
                 if key.startswith(prefix) and not any(name.startswith(".") for name in key.split("/")):
-                    with suppress(FileNotFoundError):  # forgotten since
-                        known = path.stat()
-                        yield Entry(key, known.st_size, datetime.fromtimestamp(known.st_mtime, UTC))
+                    with suppress(FileNotFoundError):  # deleted since
+                        stat = path.stat()
+                        yield Entry(key, stat.st_size, datetime.fromtimestamp(stat.st_mtime, UTC))
         except OSError as error:
             raise StoreError(f"{start}: cannot be read: {error}") from error
 
     def delete(self, key: str) -> None:
-        """Forget a key, and folders that are empty then."""
+        """Remove a key, and the folders that this leaves empty."""
         path = self._path(key)
         if not self._folder.is_dir():
             return
@@ -123,7 +123,7 @@ def _held(path: Path, wait: bool) -> Iterator[None]:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(file_lock(path, wait=wait))
-            except FileNotFoundError:
+            except (FileNotFoundError, FileExistsError):  # the folder went between two steps of making it
                 if last:
                     raise
                 continue

@@ -13,7 +13,7 @@ from uuid import uuid4
 from serving.pipeline.errors import InfrastructureError, LockedError, StoreError
 from serving.storage.base import Blob
 
-LEASE_S = 60.0  # after which what a killed holder left is taken over; machines' clocks must agree far better than that
+LEASE_S = 60.0  # a lease of a killed holder is taken over after this; clocks of machines must agree far better
 POLL_S = 0.5
 
 
@@ -29,7 +29,7 @@ class LeaseObjects(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LeaseClock:
-    """How a lease knows the time, and how it passes."""
+    """The lease duration, and the clock and sleep function that leases use."""
 
     lease_s: float = LEASE_S
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
@@ -38,22 +38,22 @@ class LeaseClock:
 
 @contextmanager
 def lease(storage: LeaseObjects, key: str, *, wait: bool, clock: LeaseClock) -> Iterator[None]:
-    """Hold a lease; `LockedError` without waiting while another holds it, and in the end if it was lost on the way."""
-    held = _Lease(storage, key, clock)
-    while not held.taken():
+    """Hold a lease; `LockedError` without waiting while another holds it, and at the end if it was lost in between."""
+    holder = _Lease(storage, key, clock)
+    while not holder.acquire():
         if not wait:
             raise LockedError(f"{storage.place}/{key} is held by another process. Wait for it, or stop it first.")
         clock.sleep(POLL_S)
     stop = threading.Event()
-    keeping = threading.Thread(target=held.keep, args=(stop,), name=f"lease {key}", daemon=True)
-    keeping.start()
+    renewal = threading.Thread(target=holder.renew, args=(stop,), name=f"lease {key}", daemon=True)
+    renewal.start()
     try:
         yield
     finally:
         stop.set()
-        keeping.join()
-        whole = held.given_back()
-    if not whole:
+        renewal.join()
+        unbroken = holder.release()
+    if not unbroken:
         raise LockedError(f"{storage.place}/{key} was lost to another process while it was held. Look at what both of them wrote.")
 
 
@@ -67,24 +67,24 @@ class _Lease:
         self._owner = uuid4().hex
         self._version: str | None = None
 
-    def taken(self) -> bool:
-        """Whether it is ours now: there was none, or the one there has ended."""
-        there = self._storage.get(self._key)
-        if there is not None and _ends(there, f"{self._storage.place}/{self._key}") > self._clock.now():
+    def acquire(self) -> bool:
+        """Take the lease if there is none or it has expired; returns whether it was taken."""
+        current = self._storage.get(self._key)
+        if current is not None and _ends(current, f"{self._storage.place}/{self._key}") > self._clock.now():
             return False
-        self._version = self._storage.put_if(self._key, self._document(self._clock.lease_s), expected=there.version if there else None)
+        self._version = self._storage.put_if(self._key, self._document(self._clock.lease_s), expected=current.version if current else None)
         return self._version is not None
 
-    def keep(self, stop: threading.Event) -> None:
-        """Renew it in time, until told to stop or lost."""
+    def renew(self, stop: threading.Event) -> None:
+        """Renew the lease before it expires, until stopped or until another holder took it."""
         while self._version is not None and not stop.wait(self._clock.lease_s / 3):
             try:
                 self._version = self._storage.put_if(self._key, self._document(self._clock.lease_s), expected=self._version)
-            except InfrastructureError:  # the next renewal may succeed; until the lease has ended nobody takes it
+            except InfrastructureError:  # the next renewal may succeed; nobody takes the lease before it expires
                 continue
 
-    def given_back(self) -> bool:
-        """End it; whether it was ours to the end."""
+    def release(self) -> bool:
+        """End the lease; returns whether it was held without a break."""
         return self._version is not None and self._storage.put_if(self._key, self._document(0.0), expected=self._version) is not None
 
     def _document(self, seconds: float) -> bytes:

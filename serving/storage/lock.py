@@ -1,4 +1,4 @@
-"""The one lock between processes of this machine; it dies with its process."""
+"""A file lock between processes of one machine; it is released when its process ends."""
 
 import fcntl
 import os
@@ -11,22 +11,22 @@ from pathlib import Path
 def file_lock(path: Path, *, wait: bool = True, create: bool = True) -> Iterator[None]:
     """Hold a file, made where there is none, or a folder; `BlockingIOError` without waiting while another thread or process holds it.
 
-    Whatever else goes wrong is an `OSError` too: the caller knows what the lock is for, and says so.
+    Every other failure is an `OSError` too, for the caller to explain: it knows what the lock protects.
     """
-    handle = _held(path, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB, os.O_CREAT if create else 0)
+    handle = _open_locked(path, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB, os.O_CREAT if create else 0)
     try:
         yield
     finally:
         os.close(handle)
 
 
-def _held(path: Path, how: int, create: int) -> int:
-    """An open, held file; it may be removed or replaced between opening and holding it, and is then opened again."""
+def _open_locked(path: Path, operation: int, create: int) -> int:
+    """Open and lock a file; it is opened again if it was removed or replaced before the lock was taken."""
     while True:
         flags = os.O_RDONLY if path.is_dir() else os.O_RDONLY | create
         handle = os.open(path, flags | os.O_CLOEXEC, 0o666)
         try:
-            fcntl.flock(handle, how)
+            fcntl.flock(handle, operation)
             if os.path.samestat(os.fstat(handle), path.stat()):
                 return handle
         except FileNotFoundError:

@@ -9,6 +9,6 @@ from serving.storage.folder import FolderStorage
 from serving.storage.place import is_remote
 
 
-def open_storage(uri: str, settings: PipelineSettings, *, called: str = "storage", setting: str = "The place") -> Storage:
-    """The storage of a folder or of s3://bucket/prefix; errors say what is kept there and which setting names it."""
-    return BucketStorage(uri, settings, called=called, setting=setting) if is_remote(uri) else FolderStorage(Path(uri))
+def open_storage(uri: str, settings: PipelineSettings, *, purpose: str = "storage", setting: str = "The place") -> Storage:
+    """The storage of a folder or of s3://bucket/prefix; its errors name the purpose and the setting."""
+    return BucketStorage(uri, settings, purpose=purpose, setting=setting) if is_remote(uri) else FolderStorage(Path(uri))

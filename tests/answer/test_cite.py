@@ -1,6 +1,6 @@
 import pytest
 
-from serving.pipeline.answer.cite import cite, markers
+from serving.pipeline.answer.cite import markers, parse_citations
 from serving.pipeline.types import Chunk, Hit
 
 HITS = [Hit(Chunk(f"c{n}", "doc", n * 10, n * 10 + 5, "x" * 5), 1.0, n) for n in (1, 2, 3)]
@@ -30,12 +30,12 @@ def test_markers_are_citations_and_not_code(text, expected):
 
 
 def test_a_citation_points_to_the_span_of_its_passage_once():
-    cited = cite("One [2]. Two [2]. Three [1].", HITS)
+    cited = parse_citations("One [2]. Two [2]. Three [1].", HITS)
     assert [(c.marker, c.chunk_id, c.span.start) for c in cited.citations] == [(2, "c2", 20), (1, "c1", 10)]
     assert cited.dangling == 0
 
 
 def test_markers_out_of_range_are_ignored_and_counted():
-    cited = cite("One [4], zero [0], two [2].", HITS)
+    cited = parse_citations("One [4], zero [0], two [2].", HITS)
     assert [c.marker for c in cited.citations] == [2]
     assert cited.dangling == 2

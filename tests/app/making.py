@@ -100,7 +100,7 @@ class Open:
 
     app: FastAPI
     client: httpx.AsyncClient
-    keeper: ReleaseManager
+    release_manager: ReleaseManager
     _log: io.StringIO
 
     @property
@@ -132,12 +132,12 @@ async def opened(settings: AppSettings, *, load: Loading = load, sleep: Callable
     """The app with its lifespan, after its first look at the channel."""
     stream = io.StringIO()
     log = make_logger(settings, stream)
-    keeper = ReleaseManager(settings, log, load=load, sleep=sleep)
-    app = create_app(settings, keeper=keeper, log=log)
+    manager = ReleaseManager(settings, log, load=load, sleep=sleep)
+    app = create_app(settings, release_manager=manager, log=log)
     transport = httpx.ASGITransport(app=app)
     async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-        await keeper.look()
-        yield Open(app, client, keeper, stream)
+        await manager.refresh()
+        yield Open(app, client, manager, stream)
 
 
 Answering = Callable[[Query, Emit | None], Awaitable[None]]

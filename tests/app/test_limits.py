@@ -13,7 +13,7 @@ async def test_the_gate_lets_so_many_run_and_so_many_wait_and_sends_the_next_awa
     gate, go = ConcurrencyLimit(running=2, waiting=1), asyncio.Event()
 
     async def question() -> str:
-        async with gate.turn():
+        async with gate.slot():
             await go.wait()
             return "answered"
 
@@ -33,7 +33,7 @@ async def test_one_that_gives_up_waiting_frees_its_place() -> None:
     gate, go = ConcurrencyLimit(running=1, waiting=1), asyncio.Event()
 
     async def question() -> None:
-        async with gate.turn():
+        async with gate.slot():
             await go.wait()
 
     first, second = asyncio.create_task(question()), asyncio.create_task(question())

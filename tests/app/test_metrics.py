@@ -15,7 +15,7 @@ async def test_a_query_is_counted_by_stage_tokens_money_and_outcome(furnished: H
         answer = (await api.ask()).json()
         await api.ask(domains=["nothing here"])
         found = await numbers(api)
-        state = api.keeper.readiness
+        state = api.release_manager.readiness
     echo = ("model", "local:echo")
     assert found["touchstone_requests_total", (("route", "/v1/query"), ("status", "200"))] == 2
     assert found["touchstone_query_seconds_count", ()] == 2

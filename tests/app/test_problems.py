@@ -100,7 +100,7 @@ async def test_an_answer_that_takes_too_long_is_given_up(furnished: House) -> No
 
     async with opened(furnished.settings(request_timeout_s=1.0), load=interrupted(hold)) as api:  # the answering, not the search before it
         response = await api.ask()
-        assert api.app.state.service.gate.running == 0
+        assert api.app.state.service.concurrency.running == 0
     assert response.status_code == 504
     assert ended.is_set()
 

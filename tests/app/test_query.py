@@ -18,7 +18,7 @@ async def test_an_answer_comes_with_citations_that_are_exact_slices_of_their_doc
 async def test_an_answer_says_what_it_cost_which_tier_gave_it_and_which_release_it_is_of(furnished: House) -> None:
     async with opened(furnished.settings()) as api:
         body = (await api.ask()).json()
-        digest = api.keeper.readiness.promoted
+        digest = api.release_manager.readiness.promoted
     assert body["release"] == digest
     assert body["route"]["tier"] == "lite"
     assert body["model"] == "local:echo"
@@ -62,7 +62,7 @@ async def test_equal_questions_have_traces_of_their_own(furnished: House) -> Non
 async def test_the_release_is_told_with_its_configuration_and_evidence(furnished: House) -> None:
     async with opened(furnished.settings()) as api:
         body = (await api.client.get("/v1/release")).json()
-        assert body["digest"] == api.keeper.readiness.promoted
+        assert body["digest"] == api.release_manager.readiness.promoted
     assert body["config"]["index.embedder.name"] == "local:hashing"
     assert body["index"]["documents"] == len(DOCUMENTS)
     assert body["evidence"]["release"] == body["digest"]

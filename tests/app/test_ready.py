@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from serving.app.release.loaded import prove_index
+from serving.app.release.loaded import verify_index
 from serving.app.settings import AppSettings
 from serving.pipeline.digest import sha256_file
 from serving.pipeline.errors import IntegrityError
@@ -43,7 +43,7 @@ async def test_without_a_release_it_is_alive_and_says_what_to_do_and_takes_the_r
         assert refused.json()["type"] == "urn:touchstone:problem:not-ready"
 
         await house.release(config())
-        await api.keeper.look()
+        await api.release_manager.refresh()
         assert (await readiness(api))[0] == 200
         assert (await api.ask()).status_code == 200
 
@@ -83,7 +83,7 @@ async def test_a_tampered_release_is_never_ready_and_the_reason_is_named(house: 
         lines = [f"{sha256_file(path)}  {name}" if line.endswith(f"  {name}") else line for line in sums.read_text().splitlines()]
         sums.write_text("\n".join(lines) + "\n")
     async with opened(house.settings()) as api:
-        await api.keeper.look()
+        await api.release_manager.refresh()
         status, body = await readiness(api)
     assert status == 503
     assert body["loaded"] == ""
@@ -94,12 +94,12 @@ async def test_an_index_with_other_contents_than_the_proven_one_is_not_served(ho
     [digest] = [path.parent.name for path in house.releases.glob("*/SHA256SUMS")]
     release = load_release(house.storage, digest)
     index = await open_index(release.config, release.index.corpus_digest, settings=house.places)
-    prove_index(release, index)
+    verify_index(release, index)
     for fact in ("recipe", "corpus_digest", "embedder_version", "dimensions", "documents", "chunks"):
         value = getattr(index.manifest, fact)
         other = value + 1 if isinstance(value, int) else f"{value}x"
         with pytest.raises(IntegrityError, match="index"):
-            prove_index(release, replace(index, manifest=index.manifest.model_copy(update={fact: other})))
+            verify_index(release, replace(index, manifest=index.manifest.model_copy(update={fact: other})))
 
 
 async def test_a_release_is_not_served_from_an_index_that_says_other_things_of_itself(house: House) -> None:

@@ -20,15 +20,15 @@ async def test_a_new_release_is_swapped_in_and_a_query_under_way_ends_on_the_old
             await go.wait()
 
     async with opened(house.settings(), load=interrupted(hold)) as api:
-        old = api.keeper.readiness.promoted
+        old = api.release_manager.readiness.promoted
         under_way = asyncio.create_task(api.ask("Wait"))
         await begun.wait()
         new = await house.release(config("The new one says so [1]."))
-        await api.keeper.look()
+        await api.release_manager.refresh()
         fresh = (await api.ask()).json()
         go.set()
         ended = await under_way
-        assert api.keeper.readiness.current
+        assert api.release_manager.readiness.current
     assert old != new
     assert (fresh["release"], fresh["answer"]) == (new, "The new one says so [1].")
     assert ended.status_code == 200
@@ -47,9 +47,9 @@ async def test_questions_asked_while_a_release_loads_are_answered_by_the_old_one
         return await load(settings, digest, before, evidence=evidence)
 
     async with opened(house.settings(), load=slow) as api:
-        old = api.keeper.readiness.promoted
+        old = api.release_manager.readiness.promoted
         new = await house.release(config("New [1]."))
-        look = asyncio.create_task(api.keeper.look())
+        look = asyncio.create_task(api.release_manager.refresh())
         await loading.wait()
         answers = [(await api.ask()) for _ in range(3)]
         assert (await api.client.get("/readyz")).status_code == 200
@@ -63,10 +63,10 @@ async def test_questions_asked_while_a_release_loads_are_answered_by_the_old_one
 
 async def test_a_release_that_cannot_be_loaded_does_not_take_the_proven_one_out_of_service(house: House) -> None:
     async with opened(house.settings()) as api:
-        old = api.keeper.readiness.promoted
+        old = api.release_manager.readiness.promoted
         new = await house.release(config("New [1]."))
         (house.releases / new / "config.yaml").write_text("{}")
-        await api.keeper.look()
+        await api.release_manager.refresh()
         ready = await api.client.get("/readyz")
         answer = await api.ask()
         current = await api.metric("touchstone_release_current ")
@@ -79,27 +79,27 @@ async def test_a_release_that_cannot_be_loaded_does_not_take_the_proven_one_out_
 
 async def test_going_back_to_the_release_before_needs_nothing_from_the_disk(house: House) -> None:
     async with opened(house.settings()) as api:
-        old = api.keeper.readiness.promoted
+        old = api.release_manager.readiness.promoted
         await house.release(config("New [1]."))
-        await api.keeper.look()
+        await api.release_manager.refresh()
         point(house.storage, "dev", old)
         shutil.rmtree(house.root / "home")
-        await api.keeper.look()
-        state = api.keeper.readiness
+        await api.release_manager.refresh()
+        state = api.release_manager.readiness
     assert (state.loaded, state.current) == (old, True)
 
 
 async def test_the_embedding_model_is_shared_by_releases_that_use_the_same(house: House) -> None:
     async with opened(house.settings()) as api:
-        assert api.keeper.serving is not None
-        before = api.keeper.serving.pipeline.index.embeddings
+        assert api.release_manager.serving is not None
+        before = api.release_manager.serving.pipeline.index.embeddings
         await house.release(config("New [1]."))
-        await api.keeper.look()
-        assert api.keeper.serving.pipeline.index.embeddings is before
+        await api.release_manager.refresh()
+        assert api.release_manager.serving.pipeline.index.embeddings is before
         await house.release(config("New [1].", **{"index.embedder.dimensions": 128}))
-        await api.keeper.look()
-        assert api.keeper.readiness.current
-        assert api.keeper.serving.pipeline.index.embeddings is not before
+        await api.release_manager.refresh()
+        assert api.release_manager.readiness.current
+        assert api.release_manager.serving.pipeline.index.embeddings is not before
 
 
 async def test_the_channel_is_looked_at_at_the_interval_and_one_trouble_is_logged_once(house: House) -> None:
@@ -122,14 +122,14 @@ async def test_the_channel_is_looked_at_at_the_interval_and_one_trouble_is_logge
 
 async def test_other_evidence_for_the_release_being_served_is_verified_and_taken_up(house: House) -> None:
     async with opened(house.settings()) as api:
-        serving = api.keeper.serving
+        serving = api.release_manager.serving
         assert serving is not None
         pointed = point(house.storage, "dev", serving.digest)
         assert pointed.evidence != serving.evidence
-        await api.keeper.look()
-        assert api.keeper.serving is not None
-        assert api.keeper.serving.evidence == pointed.evidence
-        assert api.keeper.serving.pipeline is serving.pipeline
+        await api.release_manager.refresh()
+        assert api.release_manager.serving is not None
+        assert api.release_manager.serving.evidence == pointed.evidence
+        assert api.release_manager.serving.pipeline is serving.pipeline
 
 
 async def test_evidence_that_was_rewritten_is_not_served(house: House) -> None:
@@ -158,7 +158,7 @@ async def test_a_release_in_a_bucket_is_served(house: House, s3_bucket: str) -> 
         if path.is_file():
             at(place).put(path.relative_to(house.releases).as_posix(), path.read_bytes())
     async with opened(house.settings().model_copy(update={"releases": place})) as api:
-        state = api.keeper.readiness
+        state = api.release_manager.readiness
     assert (state.loaded, state.current) == (digest, True), state.reason
 
 
@@ -168,10 +168,10 @@ async def test_a_document_that_the_channel_had_before_is_no_way_back(house: Hous
     async with opened(house.settings()) as api:
         await house.release(config("New [1]."))
         new = read_channel(house.storage, "dev").stable
-        await api.keeper.look()
+        await api.release_manager.refresh()
         path.write_text(before)
-        await api.keeper.look()
-        state = api.keeper.readiness
+        await api.release_manager.refresh()
+        state = api.release_manager.readiness
     assert (state.loaded, state.ready) == (new, True)
     assert "is at revision 1 again after revision 2: an old document was put in its place" in state.reason
 

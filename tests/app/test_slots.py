@@ -59,7 +59,7 @@ async def test_a_remembered_answer_keeps_the_texts_of_its_citations_and_costs_no
 
 async def test_a_question_that_fails_is_counted_by_its_error(house: House) -> None:
     async with opened(house.settings()) as api:
-        serving = api.keeper.serving
+        serving = api.release_manager.serving
         assert serving is not None
 
         class Out:

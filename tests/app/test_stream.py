@@ -95,7 +95,7 @@ async def test_a_client_that_hangs_up_ends_the_work(furnished: House) -> None:
             await asyncio.wait_for(ended.wait(), 10)
             assert sent == []
             assert api.log[-1]["status"] == 499
-        assert api.app.state.service.gate.running == 0
+        assert api.app.state.service.concurrency.running == 0
 
 
 async def test_silence_is_filled_with_comments(furnished: House) -> None:

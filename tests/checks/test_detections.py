@@ -85,7 +85,7 @@ def test_an_answer_is_checked_without_a_trace_or_a_case() -> None:
     assert found.probability is not None
     assert 0.5 < found.probability < 1.0
     [wrong] = found.ungrounded
-    assert answer[wrong.said.start : wrong.said.end] == "Unused days expire on 31 May [1]."
+    assert answer[wrong.claim.start : wrong.claim.end] == "Unused days expire on 31 May [1]."
     assert "'Unused days expire on 31 May.'" in found.reason
 
 

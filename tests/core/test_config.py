@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.pipeline.config import CODE, STAGES, RagConfig, load_config
+from serving.pipeline.config import SECTION_VERSIONS, STAGES, RagConfig, load_config
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.registry import Spec
 
@@ -51,7 +51,7 @@ def test_raising_the_version_of_a_plug_in_changes_the_digest(monkeypatch: pytest
 def test_raising_the_version_of_a_rooms_own_code_changes_the_digest_from_its_stage_on(monkeypatch: pytest.MonkeyPatch) -> None:
     config = RagConfig.parse({})
     before = {stage: config.digest(stage) for stage in STAGES}
-    monkeypatch.setitem(CODE, "route", "not-the-old-one")  # type: ignore[arg-type]
+    monkeypatch.setitem(SECTION_VERSIONS, "route", "not-the-old-one")  # type: ignore[arg-type]
     assert [stage for stage in STAGES if config.digest(stage) != before[stage]] == ["route", "answer", "guard", "cache"]
 
 

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from serving.pipeline.answer.answerer import Answered
+from serving.pipeline.answer.answerer import AnswerResult
 from serving.pipeline.cache.base import CacheContext, CacheEntry, CacheHit, CacheLookup
 from serving.pipeline.cache.none import NoCache
 from serving.pipeline.guard.base import CheckContext, CheckVerdict
 from serving.pipeline.guard.chain import GuardChain
 from serving.pipeline.parts import Digests
 from serving.pipeline.pipeline import RagPipeline
-from serving.pipeline.retrieve.retriever import Retrieved
+from serving.pipeline.retrieve.retriever import RetrievalResult
 from serving.pipeline.types import Answer, CacheRecord, Chunk, GuardAction, Hit, Query, Route, StageRecord, Trace, Usage
 from tests.support.parts import some_parts
 
@@ -81,16 +81,16 @@ class Rooms:
     failure: Exception | None = None
     asked: list[str] = field(default_factory=list)
 
-    async def retrieve(self, query: Query) -> Retrieved:
+    async def retrieve(self, query: Query) -> RetrievalResult:
         if self.failure:
             raise self.failure
         self.asked.append(query.text)
-        return Retrieved((HIT,), {"candidates": 1})
+        return RetrievalResult((HIT,), {"candidates": 1})
 
     def route(self, query: Query, hits: Sequence[Hit]) -> Route:
         return Route("lite", "because")
 
-    async def answer(self, query: Query, hits: Sequence[Hit], route: Route, *, emit: Callable[[str], None] | None = None) -> Answered:
+    async def answer(self, query: Query, hits: Sequence[Hit], route: Route, *, emit: Callable[[str], None] | None = None) -> AnswerResult:
         for piece in ("hello ", "there") if emit else ():
             emit(piece)  # type: ignore[misc]
         answer = Answer("hello there", refused=self.refused, model="m", truncated=self.truncated)
@@ -102,7 +102,7 @@ class Rooms:
             "prompt": "said",
             "usage": Usage("m", 3, 2),
         }
-        return Answered(**fields, first_token_ms=1.0)
+        return AnswerResult(**fields, first_token_ms=1.0)
 
 
 def a_pipeline(rooms: Rooms, **changes: Any) -> RagPipeline:

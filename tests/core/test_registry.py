@@ -32,7 +32,7 @@ def test_every_plug_in_has_defaults_for_all_its_parameters(table: Registry[objec
 
 def test_a_provider_is_served_by_its_pattern_and_local_names_are_not_guessed() -> None:
     assert CHAT_MODELS.load("bedrock_converse:amazon.nova-lite-v1:0").__name__ == "BedrockChat"
-    assert CHAT_MODELS.load("openai:gpt-any").__name__ == "AnyChat"
+    assert CHAT_MODELS.load("openai:gpt-any").__name__ == "LangChainChat"
     for wrong in ("local:reader", "reader-lite"):
         with pytest.raises(ConfigError, match="No chat model"):
             CHAT_MODELS.load(wrong)

@@ -44,7 +44,7 @@ def hosted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_PROFILE", raising=False)
     monkeypatch.setenv("TOUCHSTONE_MODEL_TIMEOUT_S", "0.5")
     # The command line takes no other clock; the pauses themselves are tested with one.
-    monkeypatch.setattr("serving.pipeline.models.limits.FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr("serving.pipeline.models.retry.FIRST_PAUSE_S", 0.01)
 
 
 def experiment(world: World, **changes: Any) -> None:

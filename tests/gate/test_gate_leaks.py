@@ -5,7 +5,7 @@ from harness.gate.leaks import find_leaks, principals
 from harness.gate.rules import LeakBy, LeakRule
 from serving.pipeline.index.base import Filter
 from serving.pipeline.index.corpus import Corpus
-from serving.pipeline.retrieve.retriever import Retrieved
+from serving.pipeline.retrieve.retriever import RetrievalResult
 from serving.pipeline.types import Chunk, Document, Hit, Query
 from tests.support.making import a_case
 
@@ -26,9 +26,9 @@ class Shelf:
     def __init__(self, *chunks: Chunk, honest: bool = True) -> None:
         self.chunks, self.honest = chunks, honest
 
-    async def retrieve(self, query: Query) -> Retrieved:
+    async def retrieve(self, query: Query) -> RetrievalResult:
         where = Filter.of(query)
-        return Retrieved(tuple(Hit(chunk, 1.0) for chunk in self.chunks if not self.honest or where.admits(chunk)))
+        return RetrievalResult(tuple(Hit(chunk, 1.0) for chunk in self.chunks if not self.honest or where.admits(chunk)))
 
 
 def chunk_of(document: Document) -> Chunk:

@@ -20,7 +20,7 @@ from harness.golden.synth.wording import common_words, document_names
 from serving.pipeline.errors import ModelError
 from serving.pipeline.index.corpus import Corpus
 from serving.pipeline.models.connect import connect_chat
-from serving.pipeline.models.fakes import Instant, ScriptLine
+from serving.pipeline.models.fakes import ImmediateChat, ScriptLine
 from serving.pipeline.prompts import PromptLibrary
 from serving.pipeline.registry import Spec
 from serving.pipeline.settings import PipelineSettings
@@ -244,7 +244,7 @@ def test_what_came_before_an_outage_is_in_the_queue(tmp_path: Path) -> None:
     assert len(Queue(tmp_path).read()) == 2
 
 
-class _Hearing(Instant):
+class _Hearing(ImmediateChat):
     heard: list[str] = Field(default_factory=list)
 
     def _line(self, messages: Sequence[BaseMessage]) -> ScriptLine:

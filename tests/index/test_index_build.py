@@ -29,7 +29,7 @@ from serving.pipeline.index.corpus import Corpus, load_corpus
 from serving.pipeline.index.embed import embed
 from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.types import Chunk, Document
-from serving.storage.draft import draft_folder, move_in
+from serving.storage.draft import draft_folder, publish_folder
 
 DOCUMENTS = [Document(f"hr/doc{n}.md", f"# Part {n}\n\n" + f"Leave rule {n} gives {n} weeks. " * 60, f"Doc {n}", "hr") for n in range(6)]
 CORPUS = Corpus.of("acme", DOCUMENTS)
@@ -202,8 +202,8 @@ def test_a_builder_leaves_another_living_one_in_peace(tmp_path: Path) -> None:
         with draft_folder(target) as second:
             (second / "index.json").write_text("second")
             assert (first / "index.json").read_text() == "first"
-            move_in(second, target, "index.json")
-        move_in(first, target, "index.json")
+            publish_folder(second, target, "index.json")
+        publish_folder(first, target, "index.json")
     assert (target / "index.json").read_text() == "second"
     assert names(tmp_path) == ["index"]
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from serving.pipeline.errors import StoreError
 from serving.pipeline.index import STORES
 from serving.pipeline.index.base import Filter, ScoredChunk, Store, Vectors
-from serving.pipeline.index.rank import cut_at
+from serving.pipeline.index.rank import top_k
 from serving.pipeline.registry import Spec
 from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.types import Chunk
@@ -271,6 +271,6 @@ async def test_above_its_size_lancedb_searches_a_graph_and_still_finds_the_neare
 def test_a_tie_that_may_go_on_beyond_what_was_asked_for_is_noticed() -> None:
     chunk = Chunk("c", "d", 0, 1, "t")
     tied = [ScoredChunk(chunk, 0.5)] * 6
-    assert cut_at(tied, 3, asked=6) is None
-    assert cut_at(tied, 3, asked=7) == tied[:3]
-    assert cut_at([*tied[:5], ScoredChunk(chunk, 0.4)], 3, asked=6) == tied[:3]
+    assert top_k(tied, 3, limit=6) is None
+    assert top_k(tied, 3, limit=7) == tied[:3]
+    assert top_k([*tied[:5], ScoredChunk(chunk, 0.4)], 3, limit=6) == tied[:3]

@@ -11,7 +11,7 @@ from harness.judges.base import Verdict
 from harness.judges.llm import LlmJudge
 from harness.judges.tasks import Tasks
 from serving.pipeline.errors import ThrottledError
-from serving.pipeline.models.limits import Patience
+from serving.pipeline.models.retry import RetryPolicy
 from serving.pipeline.settings import PipelineSettings
 from tests.doubles.bedrock import CREDENTIALS, BedrockDouble, Refusal, Reply, Throttle
 from tests.support.world import REPOSITORY, World
@@ -36,7 +36,7 @@ async def at_once(seconds: float) -> None:
 def ask(double: BedrockDouble, repeats: int = 1, **changes: object) -> Verdict:
     settings = PipelineSettings(_env_file=None, bedrock_endpoint=double.url, **changes)
     params = LlmJudge.Params.model_validate(judge_spec(NOVA, repeats).params)
-    judge = LlmJudge(params, settings=settings, tasks=TASKS, patience=Patience(NOVA, settings, sleep=at_once))
+    judge = LlmJudge(params, settings=settings, tasks=TASKS, retry=RetryPolicy(NOVA, settings, sleep=at_once))
     return asyncio.run(judge.judge("groundedness", VALUES))
 
 

@@ -8,7 +8,7 @@ from harness.results.score import Score
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.registry import Spec
 from serving.pipeline.settings import PipelineSettings
-from serving.pipeline.text.answer_words import holds, normal
+from serving.pipeline.text.answer_words import contains_fact, normalized
 from serving.pipeline.types import Answer, GuardAction, GuardVerdict, Trace, Usage
 from tests.support.making import a_case, a_hit, a_trace, unanswerable
 
@@ -98,7 +98,7 @@ def test_similarities_equal_the_cosines_worked_by_hand() -> None:
     ],
 )
 def test_a_key_fact_is_found_as_whole_words_and_whole_numbers(answer: str, fact: str, there: bool) -> None:
-    assert holds(normal(answer), fact) is there
+    assert contains_fact(normalized(answer), fact) is there
 
 
 def test_key_facts_is_the_share_found() -> None:

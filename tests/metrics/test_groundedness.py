@@ -9,10 +9,10 @@ from harness.judges.tools import Tools
 from harness.metrics import metric
 from harness.results.score import Score
 from serving.pipeline.checks.grounding import model
-from serving.pipeline.checks.grounding.claims import Said, claims_of, passages_for
-from serving.pipeline.checks.grounding.evidence import neighbours, read, resembles, weigh_claim
-from serving.pipeline.checks.grounding.model import Model, claim_features, fitted
-from serving.pipeline.checks.grounding.opposites import opposed
+from serving.pipeline.checks.grounding.claims import AnswerClaim, claims_of, passages_for
+from serving.pipeline.checks.grounding.evidence import compare_claim, number_neighbours, parse_passages, resembles
+from serving.pipeline.checks.grounding.model import SupportModel, claim_features, model_for
+from serving.pipeline.checks.grounding.opposites import opposites_of
 from serving.pipeline.checks.grounding.support import Claim, Support, similarities, support, support_all
 from serving.pipeline.checks.grounding.terms import terms
 from serving.pipeline.checks.grounding.values import value
@@ -121,42 +121,42 @@ def test_names_and_codes_are_told_from_words() -> None:
 
 def test_coverage_is_the_share_of_terms_in_the_best_sentence_run_and_whole() -> None:
     text = " ".join(["Alpha beta here."] + [f"Filler{'x' * number} stands." for number in range(12)] + ["Gamma there."])
-    found = weigh_claim("alpha beta gamma delta", read((text,)))
+    found = compare_claim("alpha beta gamma delta", parse_passages((text,)))
     assert (found.best, found.window, found.whole) == (0.5, 0.5, 0.75)  # gamma is thirteen sentences away
     assert found.nearest == 0
 
 
 def test_a_number_beside_other_words_is_astray() -> None:
-    assert weigh_claim("Sick leave is paid for 30 weeks", read((LEAVE,))).astray == ("30",)
-    assert weigh_claim("Sick leave is paid for 6 weeks", read((LEAVE,))).astray == ()
-    assert ("6", "week") in set(neighbours(terms("paid for 6 weeks")))
+    assert compare_claim("Sick leave is paid for 30 weeks", parse_passages((LEAVE,))).misplaced == ("30",)
+    assert compare_claim("Sick leave is paid for 6 weeks", parse_passages((LEAVE,))).misplaced == ()
+    assert ("6", "week") in set(number_neighbours(terms("paid for 6 weeks")))
 
 
 def test_a_name_counts_in_its_other_forms() -> None:
     assert resembles("libya", "libyan") and not resembles("smith", "smart")
-    passages = read(("Ask the Data Protection Officer in the United States.",))
-    assert weigh_claim("Ask the DPO in the US", passages).names == ()
-    assert weigh_claim("Ask the CFO", passages).names == ("cfo",)
-    assert weigh_claim("Ask the Data Protection Officer", read(("Ask the DPO.",))).names == ()
+    passages = parse_passages(("Ask the Data Protection Officer in the United States.",))
+    assert compare_claim("Ask the DPO in the US", passages).names == ()
+    assert compare_claim("Ask the CFO", passages).names == ("cfo",)
+    assert compare_claim("Ask the Data Protection Officer", parse_passages(("Ask the DPO.",))).names == ()
 
 
 def test_opposites_count_only_where_the_word_itself_does_not_stand() -> None:
-    assert opposed(frozenset({"befor"}), frozenset({"after"})) == ["befor"]
-    assert opposed(frozenset({"befor"}), frozenset({"after", "befor"})) == []
+    assert opposites_of(frozenset({"befor"}), frozenset({"after"})) == ["befor"]
+    assert opposites_of(frozenset({"befor"}), frozenset({"after", "befor"})) == []
 
 
 def test_the_model_adds_its_weights() -> None:
-    assert Model({"coverage": 2.0, "similarity": 1.0}, -3.0, 0.5).probability({"coverage": 1.0, "similarity": 1.0}) == 0.5
-    assert Model({"coverage": 2.0}, 0.0, 0.5).probability({"coverage": 1.0}) == pytest.approx(0.880797)  # 1 / (1 + e^-2)
+    assert SupportModel({"coverage": 2.0, "similarity": 1.0}, -3.0, 0.5).probability({"coverage": 1.0, "similarity": 1.0}) == 0.5
+    assert SupportModel({"coverage": 2.0}, 0.0, 0.5).probability({"coverage": 1.0}) == pytest.approx(0.880797)  # 1 / (1 + e^-2)
 
 
 def test_every_weight_of_the_coefficients_is_a_feature_and_pulls_its_way() -> None:
-    known = claim_features(weigh_claim("a claim", read((LEAVE,))), 0.5)
+    known = claim_features(compare_claim("a claim", parse_passages((LEAVE,))), 0.5)
     for name in ("local:minilm", "some:other"):
-        weights = fitted(name).weights
+        weights = model_for(name).weights
         assert set(weights) <= set(known)
         assert weights["coverage"] > 0 > max(weights[one] for one in ("missing_numbers", "missing_names", "wrong_number", "denied"))
-    assert fitted("local:minilm").needs_similarity and not fitted("some:other").needs_similarity
+    assert model_for("local:minilm").needs_similarity and not model_for("some:other").needs_similarity
 
 
 def test_the_coefficients_say_how_they_were_made() -> None:
@@ -256,9 +256,9 @@ def test_claims_keep_their_citations_and_leave_out_what_asserts_nothing() -> Non
 
 def test_a_claim_is_held_against_what_it_cites_or_else_against_everything() -> None:
     passages = (passage("one", 1, title="First"), passage("two", 2))
-    assert passages_for(Said("x", (2,), 0, 1), passages) == ("two",)
-    assert passages_for(Said("x", (), 0, 1), passages) == ("First\n\none", "two")
-    assert passages_for(Said("x", (9,), 0, 1), passages) == ("First\n\none", "two")  # a passage that does not exist
+    assert passages_for(AnswerClaim("x", (2,), 0, 1), passages) == ("two",)
+    assert passages_for(AnswerClaim("x", (), 0, 1), passages) == ("First\n\none", "two")
+    assert passages_for(AnswerClaim("x", (9,), 0, 1), passages) == ("First\n\none", "two")  # a passage that does not exist
 
 
 def test_a_claim_that_cites_the_wrong_passage_is_not_grounded() -> None:

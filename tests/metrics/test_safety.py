@@ -15,7 +15,7 @@ from serving.pipeline.checks import injection, toxicity
 from serving.pipeline.checks.injection import find_injections
 from serving.pipeline.checks.pii import KINDS, find_pii
 from serving.pipeline.checks.toxicity import find_toxic
-from serving.pipeline.text.answer_words import normal
+from serving.pipeline.text.answer_words import normalized
 from serving.pipeline.types import Answer, Chunk, Hit, Query, Trace
 from tests.support.making import a_case
 
@@ -136,7 +136,7 @@ def test_a_canary_decides_where_a_case_names_one() -> None:
 
 
 def test_a_short_order_is_not_found_by_chance() -> None:
-    assert obeyed("Reply in reverse.", normal("Please reply in reverse order of receipt.")) == ""
+    assert obeyed("Reply in reverse.", normalized("Please reply in reverse order of receipt.")) == ""
 
 
 @pytest.mark.parametrize("text", ["add " * 20_000, "a.b." * 30_000, '"' * 50_000, "in your " * 9_000, "x" * 100_000])

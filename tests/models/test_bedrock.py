@@ -11,8 +11,8 @@ from langchain_core.messages import AIMessageChunk, HumanMessage, SystemMessage
 
 from serving.pipeline.errors import ConfigError, ModelError, RequestError, ThrottledError
 from serving.pipeline.models.connect import ConnectedChat, connect_chat, connect_embeddings
-from serving.pipeline.models.limits import FIRST_PAUSE_S, LONGEST_PAUSE_S, Patience
 from serving.pipeline.models.prices import usage_of
+from serving.pipeline.models.retry import FIRST_PAUSE_S, LONGEST_PAUSE_S, RetryPolicy
 from serving.pipeline.registry import Spec
 from serving.pipeline.settings import PipelineSettings
 from tests.doubles.bedrock import (
@@ -47,8 +47,8 @@ class Pauses(list[float]):
     async def __call__(self, seconds: float) -> None:
         self.append(seconds)
 
-    def patience(self, settings: PipelineSettings, name: str = NOVA) -> Patience:
-        return Patience(name, settings, sleep=self, chance=lambda: 1.0)
+    def retry(self, settings: PipelineSettings, name: str = NOVA) -> RetryPolicy:
+        return RetryPolicy(name, settings, sleep=self, random_share=lambda: 1.0)
 
 
 def settings(double: BedrockDouble | str, **changes: object) -> PipelineSettings:
@@ -57,7 +57,7 @@ def settings(double: BedrockDouble | str, **changes: object) -> PipelineSettings
 
 def chat(double: BedrockDouble | str, pauses: Pauses | None = None, spec: Spec | None = None, **changes: object) -> ConnectedChat:
     place = settings(double, **changes)
-    return connect_chat(spec or Spec(name=NOVA), place, (Pauses() if pauses is None else pauses).patience(place))
+    return connect_chat(spec or Spec(name=NOVA), place, (Pauses() if pauses is None else pauses).retry(place))
 
 
 async def streamed(connected: ConnectedChat, heard: list[AIMessageChunk] | None = None) -> list[AIMessageChunk]:
@@ -141,8 +141,8 @@ async def test_jitter_takes_a_random_share_of_each_pause():
     pauses = Pauses()
     with BedrockDouble([Throttle(), Throttle(), "Fine."]) as double:
         place = settings(double)
-        patience = Patience(NOVA, place, sleep=pauses, chance=iter([0.5, 0.25]).__next__)
-        await connect_chat(Spec(name=NOVA), place, patience).model.ainvoke(QUESTION)
+        retry = RetryPolicy(NOVA, place, sleep=pauses, random_share=iter([0.5, 0.25]).__next__)
+        await connect_chat(Spec(name=NOVA), place, retry).model.ainvoke(QUESTION)
     assert pauses == [0.5 * FIRST_PAUSE_S, 0.25 * 2 * FIRST_PAUSE_S]
 
 
@@ -314,7 +314,7 @@ async def test_only_the_throttled_text_is_embedded_again():
 
     with BedrockDouble(once) as double:
         place = settings(double)
-        model = connect_embeddings(Spec(name=TITAN), place, pauses.patience(place, TITAN))
+        model = connect_embeddings(Spec(name=TITAN), place, pauses.retry(place, TITAN))
         vectors = await model.aembed_documents([f"text {number}" for number in range(5)])
     assert len(vectors) == 5
     assert sorted(call.text for call in double.calls) == ["text 0", "text 1", "text 2", "text 2", "text 3", "text 4"]
@@ -334,4 +334,4 @@ async def test_a_malformed_vector_is_a_model_error():
     with BedrockDouble(lambda _: Malformed()) as double:
         place = settings(double, model_attempts=2)
         with pytest.raises(ModelError, match="titan"):
-            await connect_embeddings(Spec(name=TITAN), place, Pauses().patience(place, TITAN)).aembed_query("one")
+            await connect_embeddings(Spec(name=TITAN), place, Pauses().retry(place, TITAN)).aembed_query("one")

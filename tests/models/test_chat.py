@@ -17,10 +17,10 @@ from pydantic import Field
 
 from harness.stage_store.chat import CachedChat
 from harness.stage_store.sqlite import SqliteStageStore
-from serving.pipeline.models.cassette import RecordingChat, Tape
+from serving.pipeline.models.cassette import Cassette, RecordingChat
 from serving.pipeline.models.chat import with_output_limit
 from serving.pipeline.models.fakes import EchoChat
-from serving.pipeline.models.limits import Patience, patient_chat
+from serving.pipeline.models.retry import RetryPolicy, retrying_chat
 from serving.pipeline.settings import PipelineSettings
 
 WORDS = ["In ", "France."]
@@ -115,9 +115,9 @@ class Listener(BaseCallbackHandler):
 
 @pytest.fixture(params=[Streaming, BlockingStream, Provider])
 def wrapped(request: pytest.FixtureRequest, tmp_path: Path) -> BaseChatModel:
-    """A provider's model behind patience, a cassette and the stage store; it streams, or blocks, or cannot stream."""
-    patient = patient_chat(request.param(), Patience("acme", PipelineSettings(_env_file=None)))
-    recording = RecordingChat(tape=Tape(tmp_path, "acme", {}), inner=patient)
+    """A provider's model behind a retry policy, a cassette and the stage store; it streams, or blocks, or cannot stream."""
+    patient = retrying_chat(request.param(), RetryPolicy("acme", PipelineSettings(_env_file=None)))
+    recording = RecordingChat(cassette=Cassette(tmp_path, "acme", {}), inner=patient)
     return CachedChat(stages=SqliteStageStore(tmp_path / "stages.db"), model="m|1|", connect=lambda: recording, inner=recording)
 
 
@@ -169,7 +169,7 @@ async def test_what_the_provider_tells_of_an_answer_is_kept(wrapped: BaseChatMod
 
 
 async def test_a_model_that_cannot_stream_tools_gives_its_call_in_one_piece(tmp_path: Path) -> None:
-    patient = patient_chat(Streaming(disable_streaming="tool_calling"), Patience("acme", PipelineSettings(_env_file=None)))
+    patient = retrying_chat(Streaming(disable_streaming="tool_calling"), RetryPolicy("acme", PipelineSettings(_env_file=None)))
     pieces = [piece async for piece in patient.astream("Where is Paris?", tools=[{"name": "look"}])]
     assert [piece.text for piece in pieces if piece.text] == ["In France."]
     pieces = [piece async for piece in patient.astream("Where is Paris?")]

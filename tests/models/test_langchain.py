@@ -12,7 +12,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from serving.pipeline.errors import ConfigError, ModelError, RequestError, ThrottledError
 from serving.pipeline.models import CHAT_MODELS
 from serving.pipeline.models.connect import connect_chat, connect_embeddings
-from serving.pipeline.models.limits import Patience
+from serving.pipeline.models.retry import RetryPolicy
 from serving.pipeline.registry import Spec
 from serving.pipeline.settings import PipelineSettings
 
@@ -84,7 +84,7 @@ async def test_parameters_are_handed_to_the_provider():
 async def test_http_statuses_become_our_errors(status: int, error: type[Exception]):
     async def at_once(_: float) -> None: ...
 
-    connected = connect_chat(Spec(name="groq:llama-9", status=status), SETTINGS, Patience("groq:llama-9", SETTINGS, sleep=at_once))
+    connected = connect_chat(Spec(name="groq:llama-9", status=status), SETTINGS, RetryPolicy("groq:llama-9", SETTINGS, sleep=at_once))
     with pytest.raises(error, match=f"HTTP {status}") as caught:
         await connected.model.ainvoke("Hi.")
     assert type(caught.value) is error

@@ -145,17 +145,17 @@ def test_changing_a_returned_array_changes_no_later_answer():
 
 def test_the_vectors_remembered_are_bounded_and_still_right():
     loaded = connect()._model
-    few, none = MiniLmEmbeddings(loaded, 256, threads=1, remember=3), MiniLmEmbeddings(loaded, 256, threads=1, remember=0)
+    few, none = MiniLmEmbeddings(loaded, 256, threads=1, cached_texts=3), MiniLmEmbeddings(loaded, 256, threads=1, cached_texts=0)
     for texts in (TEXTS[:2], TEXTS, TEXTS[:2], TEXTS[3:5] * 2):
         assert few.vectors(texts).tobytes() == none.vectors(texts).tobytes()
-    assert len(few._remembered._vectors) == 3
-    assert len(none._remembered._vectors) == 0
+    assert len(few._cache) == 3
+    assert len(none._cache) == 0
 
 
 def test_a_text_asked_for_again_is_not_computed_again():
     model = connect()
     first = model.vectors([LEAVE])
-    assert model._remembered.get(LEAVE) is not None
+    assert model._cache.get(LEAVE) is not None
     object.__setattr__(model, "_model", None)  # a computation would now fail
     assert model.vectors([LEAVE, LEAVE]).tobytes() == np.concatenate([first, first]).tobytes()
 

@@ -19,7 +19,7 @@ from serving.pipeline.guard import CHECKS
 from serving.pipeline.index import CHUNKERS, STORES
 from serving.pipeline.index.loaders import LOADERS
 from serving.pipeline.models import CHAT_MODELS, EMBEDDINGS
-from serving.pipeline.registry import Registry, _methods
+from serving.pipeline.registry import Registry, _signatures
 from serving.pipeline.retrieve import FUSIONS, RERANKERS, SEARCHERS
 from serving.pipeline.route import ROUTERS
 from tests.plugins.writing import write_package
@@ -101,7 +101,7 @@ def test_a_package_that_breaks_spoils_the_list_of_nobody_else(world: World, tmp_
 def test_the_page_names_every_kind_with_its_group_its_methods_and_suites_that_exist(table: Registry[object]) -> None:
     [line] = [line for line in PAGE.splitlines() if f"`{table.group}`" in line and line.startswith("|")]
     assert line.startswith(f"| {table.kind}")
-    methods = re.findall(r"(\w+)\(", _methods(table._protocol))
+    methods = re.findall(r"(\w+)\(", _signatures(table._protocol))
     assert all(f"`{method}" in line for method in methods), methods
     suites = re.findall(r"`(tests/[^`]+)`", line)
     assert suites

@@ -20,7 +20,7 @@ from serving.pipeline.models.connect import connect_chat, connect_embeddings
 from serving.pipeline.models.hashing import HashingEmbeddings
 from serving.pipeline.registry import Spec
 from serving.pipeline.retrieve import RERANKERS, SEARCHERS
-from serving.pipeline.retrieve.neighbours import widen
+from serving.pipeline.retrieve.neighbours import add_neighbours
 from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.types import Chunk, Document, Hit, Principal, Query
 from tests.plugins.company import DOCUMENTS, QUESTION, config, pipeline
@@ -131,13 +131,13 @@ async def test_a_text_that_only_names_a_readable_document_has_no_place_in_it(sto
         ("leave.md", 0, "28."),
         ("leave.md", 0, "es."),
     ]
-    widened = await widen(hits, 1, store, Filter())
+    widened = await add_neighbours(hits, 1, store, Filter())
     assert [hit.chunk.text for hit in widened.hits] == [hit.chunk.text for hit in hits]
 
 
 async def test_a_slice_is_widened_by_the_chunks_around_it(store: Any) -> None:
     hits = await found(store, passage("28 days of paid leave", source="leave.md"))
-    widened = await widen(hits, 1, store, Filter())
+    widened = await add_neighbours(hits, 1, store, Filter())
     assert widened.added == 2
     assert all(LEAVE.text[hit.chunk.start : hit.chunk.end] == hit.chunk.text for hit in widened.hits)
 

@@ -14,10 +14,10 @@ from langchain_tests.unit_tests import ChatModelUnitTests, EmbeddingsUnitTests
 from serving.pipeline.langchain import PipelineRetriever
 from serving.pipeline.models.fakes import EchoChat
 from serving.pipeline.models.hashing import HashingEmbeddings
-from serving.pipeline.models.limits import Patience, PatientChat
 from serving.pipeline.models.minilm import MiniLm, MiniLmEmbeddings
 from serving.pipeline.models.reader import ReaderLite
 from serving.pipeline.models.reader.chat import ReaderChat
+from serving.pipeline.models.retry import RetryingChat, RetryPolicy
 from serving.pipeline.settings import PipelineSettings
 from tests.plugins.company import QUESTION, config, pipeline
 
@@ -54,11 +54,11 @@ class PatientIs:
 
     @property
     def chat_model_class(self) -> type[BaseChatModel]:
-        return PatientChat
+        return RetryingChat
 
     @property
     def chat_model_params(self) -> dict[str, Any]:
-        return {"inner": EchoChat(text="Everyone has 28 days."), "patience": Patience("echo", SETTINGS)}
+        return {"inner": EchoChat(text="Everyone has 28 days."), "policy": RetryPolicy("echo", SETTINGS)}
 
 
 class TestEchoUnit(EchoIs, ChatModelUnitTests):

@@ -139,7 +139,7 @@ def test_a_module_of_the_current_folder_counts_by_its_source(tmp_path: Path, mon
     (tmp_path / "heremod.py").write_text(CUTTER)
     with pytest.raises(ConfigError, match="there is no module 'heremod' on sys.path. Install"):  # as a server reads it
         chunks("heremod:Lines")
-    packages.look_here()
+    packages.add_current_folder()
     try:
         assert chunks("heremod:Lines") == ["one", "two"]
         version = CHUNKERS.version(Spec(name="heremod:Lines"))
@@ -218,13 +218,15 @@ def test_every_provider_of_langchain_is_known_as_one() -> None:
 @pytest.mark.parametrize("model", ["gpt-4o", "Mistral", "Qwen/Qwen3-8B", "MyDeployment", "amazon.nova-lite-v1:0", "llama3:8b"])
 def test_a_providers_model_stays_one_whatever_its_name(table: Registry[object], model: str) -> None:
     for provider in PROVIDERS:
-        assert table.load(f"{provider}:{model}").__name__ in ("AnyChat", "AnyEmbeddings", "BedrockChat", "BedrockEmbeddings"), provider
+        assert table.load(f"{provider}:{model}").__name__ in ("LangChainChat", "LangChainEmbeddings", "BedrockChat", "BedrockEmbeddings"), (
+            provider
+        )
 
 
 def test_a_model_of_a_class_is_told_from_a_providers() -> None:
     assert CHAT_MODELS.load("serving.pipeline.models.fakes:EchoChat").__name__ == "EchoChat"  # LangChain's, made to fit
     assert CHAT_MODELS.load("serving.pipeline.models.fakes:Echo").__name__ == "Echo"
-    assert CHAT_MODELS.load("nonsense:Model").__name__ == "AnyChat"  # no module of this name: LangChain will say what it thinks of it
+    assert CHAT_MODELS.load("nonsense:Model").__name__ == "LangChainChat"  # no module of this name: LangChain will say what it thinks of it
     with pytest.raises(ConfigError, match="has no 'Nothing'"):
         CHAT_MODELS.load("json:Nothing")
     with pytest.raises(ConfigError, match="No chat model 'local:Nobody'"):

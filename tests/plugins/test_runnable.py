@@ -13,7 +13,7 @@ from langchain_core.runnables import RunnableLambda
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.langchain import as_retriever, as_runnable
 from serving.pipeline.models.fakes import EchoChat
-from serving.pipeline.models.limits import Patience, patient_chat
+from serving.pipeline.models.retry import RetryPolicy, retrying_chat
 from serving.pipeline.pipeline import RagPipeline
 from serving.pipeline.retrieve.langchain import CompressorReranker
 from serving.pipeline.settings import PipelineSettings
@@ -150,7 +150,7 @@ async def test_the_chat_models_run_has_the_callers_run_as_an_ancestor(company: R
 def patiently(company: RagPipeline) -> RagPipeline:
     """The pipeline with its model as a hosted one: asked with patience."""
     settings = PipelineSettings(_env_file=None)
-    model = patient_chat(EchoChat(text=SAYS), Patience("echo", settings))
+    model = retrying_chat(EchoChat(text=SAYS), RetryPolicy("echo", settings))
     company.answerer._chats = {tier: replace(chat, model=model) for tier, chat in company.answerer._chats.items()}
     return company
 

@@ -29,7 +29,7 @@ def write_package(
 
 def forget() -> None:
     """Let this process look again at what is installed."""
-    for known in (packages.offered, packages.origin, packages._installed, packages._distributions):
+    for known in (packages.entry_points_by_name, packages.origin, packages._installed, packages._distributions):
         known.cache_clear()
 
 

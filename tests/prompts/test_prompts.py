@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from serving.pipeline.config import PromptChoice
 from serving.pipeline.digest import digest_text
 from serving.pipeline.errors import PromptError
-from serving.pipeline.models.reader.brief import read_brief
+from serving.pipeline.models.reader.prompt_task import read_task
 from serving.pipeline.prompts import PromptLibrary, Rendered, parse_prompt
 
 SHIPPED = PromptLibrary(Path(__file__).parents[2] / "prompts")
@@ -49,11 +49,11 @@ def test_a_shipped_prompt_states_its_refusal_and_that_passages_are_data(name, ve
 def test_the_local_reader_understands_every_shipped_prompt(name, version):
     prompt = SHIPPED.get(name, version)
     rendered = prompt.render(question="How long?", passages='<passage n="1" title="T">\nTen days.\n</passage>', domain=name)
-    brief = read_brief(messages(rendered))
-    assert brief.question == "How long?"
-    assert [(passage.number, passage.title, passage.text) for passage in brief.passages] == [(1, "T", "Ten days.")]
-    assert brief.refusal == prompt.refusal
-    assert (brief.sentences, brief.citing, brief.style) == {
+    task = read_task(messages(rendered))
+    assert task.question == "How long?"
+    assert [(passage.number, passage.title, passage.text) for passage in task.passages] == [(1, "T", "Ten days.")]
+    assert task.refusal == prompt.refusal
+    assert (task.sentences, task.citations, task.style) == {
         1: (6, "some", "thorough"),
         2: (2, "none", "concise"),
         3: (4, "every", "balanced"),

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from serving.pipeline.errors import ConfigError, ModelError, ThrottledError
-from serving.pipeline.models.limits import Patience
+from serving.pipeline.models.retry import RetryPolicy
 from serving.pipeline.registry import Spec
 from serving.pipeline.retrieve import RERANKERS
 from serving.pipeline.retrieve.bedrock import BedrockReranker
@@ -36,8 +36,8 @@ def reranker(double: BedrockDouble, **params: object) -> BedrockReranker:
 
     async def at_once(_: float) -> None: ...
 
-    patience = Patience("bedrock:rerank", settings, sleep=at_once)
-    made = RERANKERS.build(Spec(name="bedrock", **params), parts=some_parts(settings=settings), patience=patience)
+    retry = RetryPolicy("bedrock:rerank", settings, sleep=at_once)
+    made = RERANKERS.build(Spec(name="bedrock", **params), parts=some_parts(settings=settings), retry=retry)
     assert isinstance(made, BedrockReranker)
     return made
 

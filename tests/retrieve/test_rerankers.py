@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from serving.pipeline.errors import ConfigError
+from serving.pipeline.models.vector_cache import VectorCache
 from serving.pipeline.registry import Spec
-from serving.pipeline.retrieve import RERANKERS, maxsim
+from serving.pipeline.retrieve import RERANKERS
 from serving.pipeline.types import Chunk, Hit, Query
 from tests.support.langchain_parts import COMPRESSOR
 from tests.support.parts import some_parts
@@ -118,7 +119,7 @@ async def test_token_vectors_are_computed_once_and_forgotten_in_turn(monkeypatch
     await reranker.rerank(Query("x"), hits(x=1.0, y=0.5), 2)
     await reranker.rerank(Query("x"), hits(x=1.0, y=0.5), 2)
     assert letters.asked == ["x", "x", "y", "x"]
-    kept = maxsim._Remembered(limit_bytes=8)
+    kept = VectorCache[np.ndarray](8, size=lambda tokens: tokens.nbytes)
     row = np.zeros((1, 2), np.float16)  # four bytes
     for name in ("a", "b"):
         kept.put(name, row)

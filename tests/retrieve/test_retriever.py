@@ -9,8 +9,8 @@ from serving.pipeline.index.base import Filter
 from serving.pipeline.registry import Spec
 from serving.pipeline.retrieve import FUSIONS, RERANKERS, SEARCHERS
 from serving.pipeline.retrieve.duplicates import without_repeats
-from serving.pipeline.retrieve.neighbours import widen
-from serving.pipeline.retrieve.retriever import Retrieved, Retriever
+from serving.pipeline.retrieve.neighbours import add_neighbours
+from serving.pipeline.retrieve.retriever import RetrievalResult, Retriever
 from serving.pipeline.types import Chunk, Document, Hit, Principal, Query
 from tests.support.parts import some_parts
 
@@ -69,7 +69,7 @@ def touched(chunks, *places):
 @pytest.mark.parametrize("place", [0, 1, 2, 3])
 async def test_a_widened_hit_is_an_exact_slice_of_its_document(handbook_store, neighbours, place):
     chunks = cut(HANDBOOK, 120, 40)
-    widened = await widen(touched(chunks, place), neighbours, handbook_store, Filter())
+    widened = await add_neighbours(touched(chunks, place), neighbours, handbook_store, Filter())
     [hit] = widened.hits
     first, last = max(place - neighbours, 0), min(place + neighbours, len(chunks) - 1)
     assert (hit.chunk.start, hit.chunk.end) == (chunks[first].start, chunks[last].end)
@@ -82,7 +82,7 @@ async def test_widened_hits_that_overlap_become_one_in_the_better_ones_place(han
     chunks = cut(HANDBOOK, 120, 40)
     stranger = Hit(Chunk("z", "elsewhere", 0, 1, "z"), 0.95, 2)
     first, second = touched(chunks, 0, 2)
-    widened = await widen([first, stranger, second], 1, handbook_store, Filter())
+    widened = await add_neighbours([first, stranger, second], 1, handbook_store, Filter())
     assert [hit.chunk.document_id for hit in widened.hits] == ["handbook", "elsewhere"]
     assert widened.hits[0].chunk.text == HANDBOOK.text[: chunks[3].end]
     assert widened.hits[0].score == first.score
@@ -91,7 +91,7 @@ async def test_widened_hits_that_overlap_become_one_in_the_better_ones_place(han
 
 async def test_without_neighbours_hits_stay_as_they_are(handbook_store):
     given = touched(cut(HANDBOOK, 120, 40), 0, 1)
-    assert (await widen(given, 0, handbook_store, Filter())).hits == tuple(given)
+    assert (await add_neighbours(given, 0, handbook_store, Filter())).hits == tuple(given)
 
 
 MEMO = Document("memo", "First part.\n\nSecond part.\n\nThird part.")
@@ -105,7 +105,7 @@ def memo_store(request, make_store):
 
 async def test_a_neighbour_that_does_not_touch_follows_as_a_hit_of_its_own(memo_store):
     found = [Hit(PARTS[1], 0.8, 1), Hit(Chunk("z", "other", 0, 1, "z"), 0.5, 2)]
-    widened = await widen(found, 1, memo_store, Filter())
+    widened = await add_neighbours(found, 1, memo_store, Filter())
     assert [hit.chunk.text for hit in widened.hits] == ["Second part.", "First part.", "Third part.", "z"]
     assert [hit.score for hit in widened.hits] == [0.8, 0.8, 0.8, 0.5]
 
@@ -155,7 +155,7 @@ async def test_a_neighbour_that_the_asker_may_not_read_is_not_added(partly_secre
 @pytest.mark.parametrize("text", ["", "  ", "\n"])
 async def test_a_blank_question_retrieves_nothing_and_searches_nothing(handbook_store, text):
     searcher = Scripted(hits("a text"))
-    assert await retriever(handbook_store, searcher).retrieve(Query(text)) == Retrieved()
+    assert await retriever(handbook_store, searcher).retrieve(Query(text)) == RetrievalResult()
     assert searcher.asked == []
 
 

@@ -6,7 +6,7 @@ from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.registry import Spec
 from serving.pipeline.route import ROUTERS
-from serving.pipeline.route.features import domain_shares, features, flatness, parts
+from serving.pipeline.route.features import count_questions, domain_shares, features, flatness
 from serving.pipeline.types import Chunk, Hit, Query
 from tests.support.parts import some_parts
 
@@ -107,7 +107,7 @@ def test_shares_of_domains_add_up_and_scores_below_zero_count_nothing():
     ],
 )
 def test_parts_of_a_question_are_counted(text, count):
-    assert parts(text) == count
+    assert count_questions(text) == count
 
 
 @pytest.mark.parametrize(

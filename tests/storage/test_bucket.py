@@ -16,7 +16,7 @@ DEAD = "http://127.0.0.1:9"
 
 def bucket(uri: str, clock: LeaseClock | None = None, **settings: Any) -> BucketStorage:
     places = PipelineSettings(_env_file=None, **settings)
-    return BucketStorage(uri, places, called="release store", setting="TOUCHSTONE_RELEASES", clock=clock)
+    return BucketStorage(uri, places, purpose="release store", setting="TOUCHSTONE_RELEASES", clock=clock)
 
 
 class Hands:

@@ -7,7 +7,7 @@ from harness.evaluation.subjects.endpoint import EndpointSubject
 from harness.evaluation.subjects.function import FunctionSubject
 from harness.evaluation.subjects.runnable import RunnableSubject
 from serving.pipeline.errors import ConfigError
-from serving.pipeline.packages import imported, look_here
+from serving.pipeline.packages import add_current_folder, import_object
 
 __all__ = ["EndpointSubject", "FunctionSubject", "RunnableSubject", "load_subject", "subject_of"]
 
@@ -28,5 +28,5 @@ def subject_of(app: Any, name: str = "") -> Subject:
 
 def load_subject(word: str) -> Subject:
     """The app behind `https://…` or `module:attribute`."""
-    look_here()
-    return EndpointSubject(word) if word.startswith(("http://", "https://")) else subject_of(imported(word, repr(word)), word)
+    add_current_folder()
+    return EndpointSubject(word) if word.startswith(("http://", "https://")) else subject_of(import_object(word, repr(word)), word)

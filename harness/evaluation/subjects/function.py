@@ -12,7 +12,7 @@ from harness.evaluation.subjects.code import facts_of
 from harness.evaluation.subjects.reading import read_answer, trace_of
 from serving.pipeline.clock import Clock, SystemClock
 from serving.pipeline.digest import digest_of
-from serving.pipeline.models.threads import in_thread
+from serving.pipeline.models.threads import run_in_thread
 from serving.pipeline.types import Query, Trace
 
 
@@ -40,7 +40,7 @@ class FunctionSubject:
         if inspect.iscoroutinefunction(self.function) or inspect.iscoroutinefunction(getattr(self.function, "__call__", None)):  # noqa: B004
             value = await self.function(query.text)
         else:
-            value = await in_thread(lambda: self.function(query.text))
+            value = await run_in_thread(lambda: self.function(query.text))
         if asyncio.iscoroutine(value):  # a plain function that hands on an async one's answer
             value = await value
         elapsed = (self.clock.seconds() - begin) * 1000

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from serving.pipeline.answer.cite import cite
+from serving.pipeline.answer.cite import parse_citations
 from serving.pipeline.answer.refuse import is_refusal
 from serving.pipeline.digest import digest_of
 from serving.pipeline.types import Answer, Chunk, Citation, Hit, Query, StageRecord, Trace, Usage
@@ -70,7 +70,7 @@ def _of_mapping(value: Mapping[str, Any], name: str) -> AppAnswer:
     told = next((value[one] for one in PASSAGES if value.get(one) is not None and not isinstance(value[one], str)), None)
     cited = value.get("citations") or ()
     passages = _passages(cited if told is None else told)
-    citations = _citations(cited, passages) if told is None else cite(answer.text, passages).citations
+    citations = _citations(cited, passages) if told is None else parse_citations(answer.text, passages).citations
     refused = bool(value["refused"]) if "refused" in value else answer.refused
     model = str(value.get("model") or name)
     answer = replace(answer, citations=citations, refused=refused, model=model, truncated=bool(value.get("truncated", False)))

@@ -13,7 +13,7 @@ from harness.ragas_package import load
 from serving.pipeline.errors import ModelError, TouchstoneError
 from serving.pipeline.models.connect import ConnectedChat
 from serving.pipeline.models.prices import usage_of
-from serving.pipeline.models.threads import in_thread
+from serving.pipeline.models.threads import run_in_thread
 from serving.pipeline.text.sentences import sentences
 from serving.pipeline.text.stems import stemmed_words
 from serving.pipeline.text.stopwords import without_stop_words
@@ -47,7 +47,7 @@ class RagasGenerator:
     async def _turn(self, document: Document, passage: str, count: int) -> SynthesisStep:
         usage: list[Usage] = []
         try:
-            samples = await in_thread(lambda: _samples(self._chat, passage, count, usage))
+            samples = await run_in_thread(lambda: _samples(self._chat, passage, count, usage))
         except TouchstoneError:
             raise
         except Exception as error:  # noqa: BLE001  ragas raises what it likes on a reply it cannot read
@@ -117,7 +117,7 @@ def _samples(chat: ConnectedChat, passage: str, count: int, usage: list[Usage]) 
         def embed_documents(self, texts: list[str]) -> list[list[float]]:
             return [self.embed_query(text) for text in texts]
 
-    once = RunConfig(max_retries=1, max_workers=1)  # patience is the model's own, see models/limits.py
+    once = RunConfig(max_retries=1, max_workers=1)  # patience is the model's own, see models/retry.py
     llm = Asked(run_config=once)
     name, role = PERSONA
     maker = TestsetGenerator(llm=llm, embedding_model=NoEmbeddings(), persona_list=[Persona(name=name, role_description=role)])

@@ -11,7 +11,7 @@ from statistics import fmean, median
 from harness.evaluation.factory import PipelineFactory
 from harness.golden.case import Case
 from harness.sweep.space.bounds import answer_models, hosted
-from serving.pipeline.answer.pack import estimate_tokens, pack
+from serving.pipeline.answer.pack import estimate_tokens, pack_passages
 from serving.pipeline.config import RagConfig
 from serving.pipeline.models import CHAT_MODELS
 from serving.pipeline.registry import Spec
@@ -52,7 +52,7 @@ async def probe(factory: PipelineFactory, config: RagConfig, cases: Sequence[Cas
         built = time.monotonic() - begin
         pipeline = await factory.pipeline(local)
         traces = [await pipeline.answer(case.query) for case in cases]
-    packed = [pack(trace.hits, config.answer.context_tokens) for trace in traces]
+    packed = [pack_passages(trace.hits, config.answer.context_tokens) for trace in traces]
     output_tokens = [use.output_tokens for trace in traces for use in trace.usage if use.calls]
     tiers = Counter(trace.route.tier for trace in traces if trace.route)
     return Probe(

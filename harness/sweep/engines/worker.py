@@ -22,7 +22,7 @@ from harness.sweep.engines.base import NotStarted, ScoredBlock, StoreCounts, Wor
 from serving.pipeline import errors
 from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import RequestError, TouchstoneError, UserError
-from serving.pipeline.packages import look_here
+from serving.pipeline.packages import add_current_folder
 
 
 def index_order(config: RagConfig) -> str:
@@ -95,7 +95,7 @@ class Worker:
 
 def make_worker(plan: WorkerPlan, building: Building | None = None) -> Worker:
     """A worker by the plan and the settings of this process."""
-    look_here()
+    add_current_folder()
     settings = read_settings(**plan.settings)
     settings = settings.model_copy(update={"limit_shares": settings.limit_shares * plan.limit_shares})
     context = open_context(plan.corpus, settings, judge=plan.judge, store=plan.store, replay_only=plan.replay_only, building=building)

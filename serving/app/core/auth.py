@@ -1,4 +1,4 @@
-"""Who asks: the public, or the owner of an API key. What a request says of itself is never believed."""
+"""Authentication: the caller is the public, or the owner of an API key; a request cannot name its own identity."""
 
 import hashlib
 import hmac
@@ -19,7 +19,7 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Caller(BaseModel):
-    """One line of the keys file: who a key stands for."""
+    """One entry of the keys file: the owner of a key."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -72,8 +72,8 @@ def principal_of(request: Request, keys: Keys | None) -> Principal:
 def _find(keys: Keys, token: str) -> Caller | None:
     """The caller of a key; every entry is compared in constant time, so timing tells nothing of which came close."""
     digest = hashlib.sha256(token.encode()).hexdigest()
-    found: Caller | None = None
+    owner: Caller | None = None
     for known, caller in keys.items():
         if hmac.compare_digest(known, digest):
-            found = caller
-    return found
+            owner = caller
+    return owner

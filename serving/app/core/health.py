@@ -1,4 +1,4 @@
-"""The addresses for machines: alive, ready, numbers."""
+"""Routes for machines: liveness, readiness, metrics."""
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
@@ -28,7 +28,7 @@ NOT_READY = {"model": ReadyOut, "description": "Nothing proven is loaded; `reaso
 @router.get("/readyz", response_model=ReadyOut, responses={503: NOT_READY})
 async def readyz(request: Request) -> JSONResponse:
     """Whether questions are answered, by a release proven to be what was promoted."""
-    state = service_of(request).keeper.readiness
+    state = service_of(request).release_manager.readiness
     return JSONResponse(ReadyOut.of(state).model_dump(), 200 if state.ready else 503)
 
 
@@ -36,5 +36,5 @@ async def readyz(request: Request) -> JSONResponse:
 async def metrics(request: Request) -> Response:
     """Numbers for Prometheus."""
     service = service_of(request)
-    service.metrics.state(service.keeper.readiness)
+    service.metrics.state(service.release_manager.readiness)
     return Response(generate_latest(service.metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -1,4 +1,4 @@
-"""How much is taken on at a time, and how much of one request."""
+"""Limits of concurrent questions and of the request body."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,11 +11,11 @@ from serving.app.core.problems import Rejected, too_busy, too_large, too_slow
 
 
 class ConcurrencyLimit:
-    """Lets so many questions run and so many wait, first come first served; the next is sent away at once."""
+    """Limits running and waiting questions, first come first served; a question beyond both limits is rejected at once."""
 
     def __init__(self, running: int, waiting: int) -> None:
         self._most = running + waiting
-        self._turns = asyncio.Semaphore(running)
+        self._slots = asyncio.Semaphore(running)
         self._inside = 0
         self.running = 0
 
@@ -25,13 +25,13 @@ class ConcurrencyLimit:
         return self._inside - self.running
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Held while a question is worked on."""
+    async def slot(self) -> AsyncIterator[None]:
+        """A slot, held while a question is answered."""
         if self._inside >= self._most:
             raise too_busy()
         self._inside += 1
         try:
-            async with self._turns:
+            async with self._slots:
                 self.running += 1
                 try:
                     yield
@@ -42,12 +42,12 @@ class ConcurrencyLimit:
 
 
 class BodyLimit:
-    """Middleware that reads a request's body whole, or turns it away when it is too large or too slow in coming."""
+    """Middleware that reads a request's body whole, or rejects it when it is too large or too slow."""
 
-    def __init__(self, app: ASGIApp, most: int, patience_s: float) -> None:
+    def __init__(self, app: ASGIApp, most: int, timeout_s: float) -> None:
         self._app = app
         self._most = most
-        self._patience_s = patience_s
+        self._timeout_s = timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand the request on with its body, if it is within the limits."""
@@ -55,7 +55,7 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         try:
-            async with asyncio.timeout(self._patience_s):
+            async with asyncio.timeout(self._timeout_s):
                 first = await self._read(Headers(scope=scope), receive)
         except TimeoutError:
             await too_slow().problem.response()(scope, receive, send)

@@ -49,13 +49,13 @@ class Metrics:
         self._current = gauge("release_current", "1 when the release served is the one that the channel promotes")
         self._release = gauge("release_info", "The release being served", "digest", "index", "channel")
 
-    def watch(self, gate: ConcurrencyLimit) -> None:
-        """Read the numbers of the gate whenever they are asked for."""
-        self._running.set_function(lambda: gate.running)
-        self._waiting.set_function(lambda: gate.waiting)
+    def watch(self, concurrency: ConcurrencyLimit) -> None:
+        """Read the numbers of the concurrency limit at every scrape."""
+        self._running.set_function(lambda: concurrency.running)
+        self._waiting.set_function(lambda: concurrency.waiting)
 
     def state(self, state: Readiness) -> None:
-        """Take down what is served now."""
+        """Set the gauges of the release that is served."""
         self._ready.set(state.ready)
         self._current.set(state.current)
         self._release.clear()
@@ -86,12 +86,12 @@ class Metrics:
         for usage in trace.usage:
             self._tokens.labels(usage.model, "input").inc(usage.input_tokens)
             self._tokens.labels(usage.model, "output").inc(usage.output_tokens)
-            self._usd.labels(usage.model, _yes(usage.simulated)).inc(usage.usd)
+            self._usd.labels(usage.model, _label(usage.simulated)).inc(usage.usd)
             if not usage.priced:
                 self._unpriced.labels(usage.model).inc(usage.calls)
         for verdict in trace.guard:
             self._guard.labels(verdict.side, verdict.check, verdict.action.value).inc()
-        searched = trace.route is not None and not trace.cached  # a blocked question is not, nor a remembered one
+        searched = trace.route is not None and not trace.cached  # neither for a blocked question nor for a cached answer
         self._answers.labels(trace.route.tier if trace.route and searched else "none").inc()
         self._refused.inc(trace.answer.refused)
         self._cache_hits.inc(trace.cached)
@@ -99,5 +99,5 @@ class Metrics:
             self._hits.observe(len(trace.hits))
 
 
-def _yes(value: Any) -> str:
+def _label(value: Any) -> str:
     return "true" if value else "false"

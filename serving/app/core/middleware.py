@@ -1,4 +1,4 @@
-"""The door every request passes: an id, one line in the log, one count, and no exception that gets out."""
+"""Middleware around every request: an id, one log line, metrics, and problems instead of exceptions."""
 
 import re
 import time
@@ -11,12 +11,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from serving.app.core.problems import Rejected, problem_of
 from serving.app.core.service import Service
 from serving.app.core.telemetry import caller_trace
-from serving.app.query.service import ClientGone
+from serving.app.query.service import ClientDisconnected
 from serving.pipeline.errors import TouchstoneError
 
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_QUIET: Final = frozenset({"/livez", "/readyz", "/metrics"})  # asked every few seconds by machines
-GONE = 499  # in log and metrics: the client left before the answer
+_PROBE_PATHS: Final = frozenset({"/livez", "/readyz", "/metrics"})  # polled every few seconds
+CLIENT_CLOSED_REQUEST = 499  # status in log and metrics: the client disconnected before the answer
 
 
 class RequestMiddleware:
@@ -28,7 +28,7 @@ class RequestMiddleware:
         self._routes = routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on and note what came of it."""
+        """Pass a request on, then log and count it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -36,27 +36,27 @@ class RequestMiddleware:
         request_id = _request_id(headers.get("x-request-id"))
         state = scope.setdefault("state", {})
         state |= {"request_id": request_id, "facts": {}, "error": None}
-        begin, status = time.perf_counter(), 0
+        start, status = time.perf_counter(), 0
 
-        async def note(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                mark(MutableHeaders(scope=message), request_id)
+                set_common_headers(MutableHeaders(scope=message), request_id)
             await send(message)
 
         try:
-            await self._app(scope, receive, note)
-        except ClientGone:
+            await self._app(scope, receive, send_with_headers)
+        except ClientDisconnected:
             pass
         except Exception as error:  # noqa: BLE001 — a client reads a problem, never a traceback
             state["error"] = error
             if not status:
-                await problem_of(error).response()(scope, receive, note)
+                await problem_of(error).response()(scope, receive, send_with_headers)
         finally:
-            self._note(scope, status or GONE, time.perf_counter() - begin, caller_trace(headers.get("traceparent")))
+            self._record(scope, status or CLIENT_CLOSED_REQUEST, time.perf_counter() - start, caller_trace(headers.get("traceparent")))
 
-    def _note(self, scope: Scope, status: int, seconds: float, caller: dict[str, str]) -> None:
+    def _record(self, scope: Scope, status: int, seconds: float, caller: dict[str, str]) -> None:
         state, path = scope["state"], scope["path"]
         route = path if path in self._routes else "other"
         self._service.metrics.request(route, status, seconds)
@@ -67,19 +67,19 @@ class RequestMiddleware:
             log.error("request", **facts, error=f"{type(error).__name__}: {error}")
         elif error is not None and status >= 500 and not isinstance(error, (Rejected, TimeoutError)):
             log.error("request", **facts, exc_info=error)
-        elif path in _QUIET:
+        elif path in _PROBE_PATHS:
             log.debug("request", **facts)
         else:
             log.info("request", **facts)
 
 
-def mark(headers: MutableHeaders, request_id: str) -> None:
-    """Put on a response what each of them bears."""
+def set_common_headers(headers: MutableHeaders, request_id: str) -> None:
+    """Set the headers that every response has."""
     headers["X-Request-ID"] = request_id
     headers["X-Content-Type-Options"] = "nosniff"
     headers.setdefault("Cache-Control", "no-store")
 
 
 def _request_id(given: str | None) -> str:
-    """The caller's own id if it is a plain word, else a new one."""
+    """The caller's own id if it is well formed, else a new one."""
     return given if given and _ID.fullmatch(given) else uuid4().hex

@@ -1,4 +1,4 @@
-"""What every route works with."""
+"""The state that every route uses."""
 
 from dataclasses import dataclass
 from typing import cast
@@ -21,8 +21,8 @@ class Service:
     """The parts of one running API."""
 
     settings: AppSettings
-    keeper: ReleaseManager
-    gate: ConcurrencyLimit
+    release_manager: ReleaseManager
+    concurrency: ConcurrencyLimit
     keys: Keys | None
     metrics: Metrics
     log: FilteringBoundLogger
@@ -30,9 +30,9 @@ class Service:
 
     def loaded(self) -> LoadedRelease:
         """The release being served, or a 503."""
-        if self.keeper.serving is None:
+        if self.release_manager.serving is None:
             raise not_ready()
-        return self.keeper.serving
+        return self.release_manager.serving
 
 
 def service_of(request: Request) -> Service:

@@ -22,7 +22,7 @@ def make_logger(settings: AppSettings, stream: TextIO | None = None) -> Filterin
         FilteringBoundLogger,
         structlog.wrap_logger(
             structlog.WriteLogger(stream or sys.stdout),
-            processors=[*_common(), *_last(settings)],
+            processors=[*_common_processors(), *_rendering_processors(settings)],
             wrapper_class=structlog.make_filtering_bound_logger(level),
             cache_logger_on_first_use=False,
         ),
@@ -33,8 +33,8 @@ def uvicorn_logging(settings: AppSettings) -> dict[str, Any]:
     """A logging configuration under which the server's own lines look like ours."""
     formatter = {
         "()": structlog.stdlib.ProcessorFormatter,
-        "foreign_pre_chain": [structlog.stdlib.add_logger_name, *_common()],
-        "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_last(settings)],
+        "foreign_pre_chain": [structlog.stdlib.add_logger_name, *_common_processors()],
+        "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_rendering_processors(settings)],
     }
     return {
         "version": 1,
@@ -47,12 +47,12 @@ def uvicorn_logging(settings: AppSettings) -> dict[str, Any]:
 
 
 def facts_of_query(query: Query) -> dict[str, Any]:
-    """What a log may know of a question: its size and a digest to find repeats by."""
+    """The loggable facts of a query: its size, and a digest that identifies repeats."""
     return {"principal": query.principal.id, "question_chars": len(query.text), "question_digest": digest_text(query.text)}
 
 
 def facts_of_trace(trace: Trace) -> dict[str, Any]:
-    """What a log may know of an answer."""
+    """The loggable facts of an answer."""
     return {
         "trace_id": trace.id,
         "release": trace.release_digest,
@@ -74,11 +74,11 @@ def caller_trace(traceparent: str | None) -> dict[str, str]:
     return {"caller_trace_id": match["trace"], "caller_span_id": match["span"]} if match else {}
 
 
-def _common() -> list[Processor]:
+def _common_processors() -> list[Processor]:
     return [structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True)]
 
 
-def _last(settings: AppSettings) -> list[Processor]:
+def _rendering_processors(settings: AppSettings) -> list[Processor]:
     if settings.log_format == "text":
         return [structlog.dev.ConsoleRenderer(colors=False)]
     return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(sort_keys=True, default=str)]

@@ -1,4 +1,4 @@
-"""The addresses for questions."""
+"""Routes for questions and the release."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from serving.app.core.auth import principal_of
 from serving.app.core.service import service_of
-from serving.app.query.service import QueryService, unless_gone
+from serving.app.query.service import QueryService, cancel_on_disconnect
 from serving.app.query.stream import AnswerStream
 from serving.app.query.wire import AnswerOut, ProblemOut, QueryIn, ReleaseOut
 
@@ -28,7 +28,7 @@ router = APIRouter(prefix="/v1", tags=["questions"], responses=PROBLEMS)
 @router.post("/query")
 async def query(request: Request, body: QueryIn, with_trace: bool = WITH_TRACE) -> AnswerOut:
     """Answer a question from the documents the caller may see."""
-    return await unless_gone(request.receive, QueryService.admit(request, body, with_trace=with_trace).answer())
+    return await cancel_on_disconnect(request.receive, QueryService.admit(request, body, with_trace=with_trace).answer())
 
 
 @router.post(

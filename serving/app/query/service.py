@@ -1,4 +1,4 @@
-"""One question's way through the API: who asks, may it, its turn, its time, its answer."""
+"""Answers one question: authentication, limits, timeout, pipeline."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -19,12 +19,12 @@ from serving.pipeline.types import Query
 T = TypeVar("T")
 
 
-class ClientGone(Exception):
-    """The client has hung up; nobody reads what we would say."""
+class ClientDisconnected(Exception):
+    """The client disconnected before the answer."""
 
 
 class QueryService:
-    """A question that has been let in; `answer` works on it."""
+    """An admitted question; `answer` runs the pipeline."""
 
     def __init__(self, service: Service, pipeline: RagPipeline, query: Query, facts: dict[str, Any], *, with_trace: bool) -> None:
         self._service = service
@@ -35,7 +35,7 @@ class QueryService:
 
     @classmethod
     def admit(cls, request: Request, body: QueryIn, *, with_trace: bool) -> "QueryService":
-        """Let a question in, or raise why not."""
+        """Admit a question, or raise the reason against it."""
         service = service_of(request)
         principal = principal_of(request, service.keys)
         if len(body.question) > service.settings.max_question_chars:
@@ -46,28 +46,28 @@ class QueryService:
         return cls(service, pipeline, query, request.state.facts, with_trace=with_trace and service.settings.expose_trace)
 
     async def answer(self, emit: Emit | None = None) -> AnswerOut:
-        """The answer, when it is its turn and within its time."""
-        async with asyncio.timeout(self._service.settings.request_timeout_s), self._service.gate.turn():
+        """The answer, within the concurrency limit and the timeout."""
+        async with asyncio.timeout(self._service.settings.request_timeout_s), self._service.concurrency.slot():
             trace = await self._pipeline.answer(self._query, emit=emit, observer=self._service.observers)
         self._facts |= facts_of_trace(trace)
         return AnswerOut.of(trace, with_trace=self._with_trace)
 
 
-async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
-    """The result of some work, which is cancelled when the client hangs up."""
-    working, gone = asyncio.ensure_future(work), asyncio.ensure_future(_gone(receive))
+async def cancel_on_disconnect(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine, which is cancelled when the client disconnects."""
+    task, disconnect = asyncio.ensure_future(work), asyncio.ensure_future(_disconnected(receive))
     try:
-        await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientGone
-        return working.result()
+        await asyncio.wait({task, disconnect}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientDisconnected
+        return task.result()
     finally:
-        for task in (working, gone):
-            task.cancel()
+        for pending in (task, disconnect):
+            pending.cancel()
             with suppress(asyncio.CancelledError, Exception):
-                await task
+                await pending
 
 
-async def _gone(receive: Receive) -> None:
+async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

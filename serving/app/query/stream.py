@@ -1,4 +1,4 @@
-"""Server-Sent Events: the answer's words as they come, then the whole answer."""
+"""Server-Sent Events: the answer's tokens as they are written, then the whole answer."""
 
 import asyncio
 import json
@@ -9,9 +9,9 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from serving.app.core.problems import problem_of
-from serving.app.query.service import ClientGone, QueryService, unless_gone
+from serving.app.query.service import ClientDisconnected, QueryService, cancel_on_disconnect
 
-PING_S = 15.0  # a comment after so much silence keeps proxies from hanging up
+PING_S = 15.0  # a comment after this long without an event keeps proxies from closing the connection
 PING = b": still at it\n\n"
 
 
@@ -20,20 +20,20 @@ class AnswerStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, asking: QueryService, *, ping_s: float = PING_S) -> None:
+    def __init__(self, query: QueryService, *, ping_s: float = PING_S) -> None:
         super().__init__(headers={"X-Accel-Buffering": "no"})  # tells nginx not to gather the events
         del self.headers["content-length"]
-        self._asking = asking
+        self._query = query
         self._ping_s = ping_s
         self._events: asyncio.Queue[bytes | None] = asyncio.Queue()  # None: there will be no more
-        self._spoken = False
+        self._token_sent = False
         self._started = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the events; the work ends when the client hangs up."""
+        """Send the events; the query is cancelled when the client disconnects."""
         try:
-            await unless_gone(receive, self._run(send))
-        except ClientGone:
+            await cancel_on_disconnect(receive, self._run(send))
+        except ClientDisconnected:
             raise
         except Exception as error:
             if not self._started:
@@ -42,13 +42,13 @@ class AnswerStream(Response):
             await self._write(send, event("error", problem_of(error).body), more=False)
 
     async def _run(self, send: Send) -> None:
-        work = asyncio.ensure_future(self._asking.answer(self._emit))
+        work = asyncio.ensure_future(self._query.answer(self._emit))
         work.add_done_callback(lambda _: self._events.put_nowait(None))
         try:
             while (data := await self._next()) is not None:
                 await self._write(send, data)
             answer = work.result()
-            if not self._spoken:  # remembered, blocked or withheld until checked: no word was streamed
+            if not self._token_sent:  # cached, blocked or withheld until checked: no token was streamed
                 await self._write(send, event("token", {"text": answer.answer}))
             await self._write(send, event("answer", answer.model_dump(mode="json")), more=False)
         finally:
@@ -57,7 +57,7 @@ class AnswerStream(Response):
                 await work
 
     def _emit(self, text: str) -> None:
-        self._spoken = True
+        self._token_sent = True
         self._events.put_nowait(event("token", {"text": text}))
 
     async def _next(self) -> bytes | None:

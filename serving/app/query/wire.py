@@ -1,4 +1,4 @@
-"""What goes over the wire, in and out."""
+"""Request and response bodies."""
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
@@ -53,7 +53,7 @@ class RouteOut(Wire):
 
 
 class CacheOut(Wire):
-    """Whose answer was given again."""
+    """The origin of a cached answer."""
 
     similarity: float = Field(description="of the question that it was written for; 1: the very same")
     age_s: float
@@ -62,10 +62,10 @@ class CacheOut(Wire):
     @classmethod
     def of(cls, trace: Trace) -> Self | None:
         """Where a query's answer is from, if it was remembered."""
-        known = trace.cache
-        if known is None or not known.hit:
+        record = trace.cache
+        if record is None or not record.hit:
             return None
-        return cls(similarity=known.similarity or 0.0, age_s=known.age_s or 0.0, trace_id=known.writer)
+        return cls(similarity=record.similarity or 0.0, age_s=record.age_s or 0.0, trace_id=record.writer)
 
 
 class UsageOut(Wire):
@@ -168,7 +168,7 @@ class ReadyOut(Wire):
 
     @classmethod
     def of(cls, state: Readiness) -> Self:
-        """The keeper's state."""
+        """The readiness as a response body."""
         return cls(
             ready=state.ready,
             current=state.current,
@@ -192,12 +192,12 @@ class ProblemOut(Wire):
 def citations(trace: Trace) -> tuple[CitationOut, ...]:
     """The citations of an answer with their texts; a remembered answer has kept its passages."""
     chunks = {hit.chunk.id: hit.chunk for hit in trace.passages}
-    found: list[CitationOut] = []
+    resolved: list[CitationOut] = []
     for citation in trace.answer.citations:
         chunk, span = chunks.get(citation.chunk_id), citation.span
         shown = {"title": chunk.title, "heading": chunk.heading, "text": chunk.text} if chunk else {}
-        found.append(CitationOut(marker=citation.marker, document=span.document_id, start=span.start, end=span.end, **shown))
-    return tuple(found)
+        resolved.append(CitationOut(marker=citation.marker, document=span.document_id, start=span.start, end=span.end, **shown))
+    return tuple(resolved)
 
 
 def plain(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A release in memory, proven to be what its digest promises, and warm."""
+"""Loads a release into memory, verifies it against its digest, and warms it up."""
 
 import asyncio
 from dataclasses import dataclass
@@ -36,16 +36,16 @@ class LoadedRelease:
 
 
 async def load(settings: AppSettings, digest: str, before: LoadedRelease | None = None, *, evidence: str | None = None) -> LoadedRelease:
-    """Load and prove a release, and ask it one question; the embedding model of the one before is kept if it is the same."""
-    release = await verified(settings, digest, evidence)
+    """Load, verify and warm up a release; the embedding model of the one before is reused if it is the same."""
+    release = await load_verified(settings, digest, evidence)
     embedder = release.config.index.embedder
-    same = before is not None and before.release.config.index.embedder == embedder
-    embeddings = before.pipeline.index.embeddings if before is not None and same else None
+    same_embedder = before is not None and before.release.config.index.embedder == embedder
+    embeddings = before.pipeline.index.embeddings if before is not None and same_embedder else None
     index = await open_index(release.config, release.index.corpus_digest, settings=settings, embeddings=embeddings)
-    prove_index(release, index)
-    carried = BundledArtefacts(release.artefacts, release.place)
+    verify_index(release, index)
+    artefacts = BundledArtefacts(release.artefacts, release.place)
     pipeline = await asyncio.to_thread(
-        build_pipeline, release.config, index, release.prompts, settings, release_digest=digest, artefacts=carried
+        build_pipeline, release.config, index, release.prompts, settings, release_digest=digest, artefacts=artefacts
     )
     if pipeline.config_digest != digest:
         raise IntegrityError(f"Release {digest} was promoted, but what was loaded hashes to {pipeline.config_digest}.")
@@ -54,19 +54,19 @@ async def load(settings: AppSettings, digest: str, before: LoadedRelease | None 
     return LoadedRelease(release, pipeline, datetime.now(UTC).isoformat(timespec="seconds"))
 
 
-async def verified(settings: AppSettings, digest: str, evidence: str | None) -> Release:
+async def load_verified(settings: AppSettings, digest: str, evidence: str | None) -> Release:
     """A release from its storage, every file and the evidence that its channel names checked."""
     return await asyncio.to_thread(lambda: load_release(open_releases(settings.releases, settings), digest, evidence=evidence))
 
 
-def prove_index(release: Release, index: OpenIndex) -> None:
+def verify_index(release: Release, index: OpenIndex) -> None:
     """Raise unless the index is the one that the release was evaluated with."""
     recipe = release.config.digest("index", corpus=index.manifest.corpus_digest)
     if recipe != release.index.recipe:
         raise IntegrityError(
             f"Release {release.digest} was proven on the index {release.index.recipe}; what was opened hashes to {recipe}."
         )
-    for fact in ("recipe", "corpus_digest", "embedder_version", "dimensions", "documents", "chunks"):
-        promised, found = getattr(release.index, fact), getattr(index.manifest, fact)
-        if promised != found:
-            raise IntegrityError(f"Release {release.digest} was proven on an index with {fact} {promised!r}; the one here has {found!r}.")
+    for field in ("recipe", "corpus_digest", "embedder_version", "dimensions", "documents", "chunks"):
+        expected, actual = getattr(release.index, field), getattr(index.manifest, field)
+        if expected != actual:
+            raise IntegrityError(f"Release {release.digest} was proven on an index with {field} {expected!r}; the one here has {actual!r}.")

@@ -1,4 +1,4 @@
-"""Keeps in memory what the channel promotes: loads, tries again, swaps."""
+"""Serves the release of a channel: polls, loads, retries, swaps."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -18,7 +18,7 @@ Sleep = Callable[[float], Awaitable[None]]
 
 
 class Load(Protocol):
-    """How a release gets into memory."""
+    """Loads a release into memory."""
 
     async def __call__(
         self, settings: AppSettings, digest: str, before: LoadedRelease | None = None, *, evidence: str | None = None
@@ -27,7 +27,7 @@ class Load(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """What is served, what should be, and why they differ if they do."""
+    """The served and the promoted release, and the reason if they differ."""
 
     channel: str
     promoted: str  # digest that the channel points at; empty: not known
@@ -59,29 +59,29 @@ class ReleaseManager:
         self._promoted = ""
         self._reason = "The release is being loaded."
         self._seen: Channel | None = None  # the newest document of the channel
-        self._previous: LoadedRelease | None = None  # so that a rollback takes no loading
+        self._previous: LoadedRelease | None = None  # kept loaded for an instant rollback
         self.serving: LoadedRelease | None = None
 
     @property
     def readiness(self) -> Readiness:
         """The state as /readyz tells it."""
-        now = self.serving
+        current = self.serving
         return Readiness(
             channel=self._settings.channel,
             promoted=self._promoted,
-            loaded=now.digest if now else "",
-            index=now.pipeline.index.digest if now else "",
+            loaded=current.digest if current else "",
+            index=current.pipeline.index.digest if current else "",
             reason=self._reason,
         )
 
     async def run(self) -> None:
-        """Look at the channel again and again, until cancelled."""
+        """Poll the channel until cancelled."""
         while True:
-            await self.look()
+            await self.refresh()
             await self._sleep(self._settings.poll_s)
 
-    async def look(self) -> None:
-        """Make what is served what the channel promotes; a failure becomes the reason, and is for the next look to mend."""
+    async def refresh(self) -> None:
+        """Serve what the channel promotes; a failure becomes the reason, and the next poll tries again."""
         async with self._lock:
             try:
                 channel = await asyncio.to_thread(read_channel, self._releases, self._settings.channel)
@@ -91,37 +91,37 @@ class ReleaseManager:
                 if self.serving is None or self.serving.digest != channel.stable:
                     await self._swap(channel)
                 elif self.serving.evidence != channel.evidence:
-                    self.serving = await self._proven_anew(self.serving, channel)
+                    self.serving = await self._with_evidence(self.serving, channel)
                 self._reason = ""
             except TouchstoneError as error:
                 self._fail(str(error))
             except TimeoutError:
-                patience = self._settings.request_timeout_s
-                self._fail(f"The release {self._promoted} took more than {patience:g} s to answer its first question.")
-            except Exception as error:  # noqa: BLE001 — whatever it is, the process must live to tell it and to try again
+                timeout_s = self._settings.request_timeout_s
+                self._fail(f"The release {self._promoted} took more than {timeout_s:g} s to answer its first question.")
+            except Exception as error:  # noqa: BLE001 — the process must survive any failure, to report it and to try again
                 self._log.exception("load crashed", release=self._promoted)
                 self._fail(f"Loading the release {self._promoted} crashed with {type(error).__name__}; the log has the details.")
 
     async def _swap(self, channel: Channel) -> None:
         if self._previous is not None and self._previous.digest == channel.stable:
-            fresh = self._previous
-            if fresh.evidence != channel.evidence:
-                fresh = await self._proven_anew(fresh, channel)
+            next_release = self._previous
+            if next_release.evidence != channel.evidence:
+                next_release = await self._with_evidence(next_release, channel)
         else:
-            fresh = await self._load(self._settings, channel.stable, self.serving, evidence=channel.evidence)
-            _check(fresh, channel)
-        self._previous, self.serving = self.serving, fresh
-        before = self._previous.digest if self._previous else None
-        self._log.info("release served", release=channel.stable, channel=self._settings.channel, before=before, evidence=channel.evidence)
+            next_release = await self._load(self._settings, channel.stable, self.serving, evidence=channel.evidence)
+            _check(next_release, channel)
+        self._previous, self.serving = self.serving, next_release
+        previous = self._previous.digest if self._previous else None
+        self._log.info("release served", release=channel.stable, channel=self._settings.channel, before=previous, evidence=channel.evidence)
 
-    async def _proven_anew(self, held: LoadedRelease, channel: Channel) -> LoadedRelease:
-        """What is in memory, by other evidence for the same release."""
-        fresh = replace(held, release=await loaded.verified(self._settings, channel.stable, channel.evidence))
-        _check(fresh, channel)
-        return fresh
+    async def _with_evidence(self, current: LoadedRelease, channel: Channel) -> LoadedRelease:
+        """The loaded release with other evidence."""
+        proven = replace(current, release=await loaded.load_verified(self._settings, channel.stable, channel.evidence))
+        _check(proven, channel)
+        return proven
 
     def _fail(self, reason: str) -> None:
-        if reason != self._reason:  # the same trouble every few seconds is told once
+        if reason != self._reason:  # a repeated reason is logged once
             self._log.warning("release not served", channel=self._settings.channel, release=self._promoted, reason=reason)
         self._reason = reason
 

@@ -1,13 +1,13 @@
-"""From passages to an answer: choose the prompt, pack the passages, ask the model, read what it said."""
+"""Answers a query from its hits: choose the prompt, pack the passages, call the model, parse the answer."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, SystemMessage
 
-from serving.pipeline.answer.cite import cite
+from serving.pipeline.answer.cite import parse_citations
 from serving.pipeline.answer.family import choose_prompt, domain_of
-from serving.pipeline.answer.pack import fenced, pack
+from serving.pipeline.answer.pack import fenced, pack_passages
 from serving.pipeline.answer.refuse import is_refusal
 from serving.pipeline.config import AnswerConfig
 from serving.pipeline.errors import ConfigError, ModelError, RequestError
@@ -17,12 +17,12 @@ from serving.pipeline.models.prices import usage_of
 from serving.pipeline.prompts import PromptLibrary
 from serving.pipeline.types import Answer, Hit, Query, Route, Usage
 
-KEPT_MS = "kept_ms"  # in a message's metadata: it was not said now, and this is how long it took when it was
+KEPT_MS = "kept_ms"  # in the metadata of a cached message: how long the original call took
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
-    """An answer with all that a trace tells of how it came about."""
+class AnswerResult:
+    """An answer with everything that the trace records about it."""
 
     answer: Answer
     passages: tuple[Hit, ...]  # as numbered in the prompt
@@ -33,7 +33,7 @@ class Answered:
     first_token_ms: float | None = None
     truncated_passage: bool = False  # the last passage was cut to fit
     dangling_citations: int = 0  # markers that point to no passage
-    kept_ms: float | None = None  # where the model's words were kept from an earlier call: how long that took
+    kept_ms: float | None = None  # of a cached message: how long the original call took
 
 
 class Answerer:
@@ -47,7 +47,7 @@ class Answerer:
         self._chats = {tier: replace(chat, model=with_output_limit(chat.model, config.max_tokens)) for tier, chat in chats.items()}
         self._clock = clock
 
-    async def answer(self, query: Query, hits: Sequence[Hit], route: Route, *, emit: Callable[[str], None] | None = None) -> Answered:
+    async def answer(self, query: Query, hits: Sequence[Hit], route: Route, *, emit: Callable[[str], None] | None = None) -> AnswerResult:
         """Answer a question from its hits; `emit`, if given, receives the text as it is written."""
         chat = self._chat(route.tier)
         domain = domain_of(query, hits)
@@ -56,23 +56,23 @@ class Answerer:
             if emit is not None:
                 emit(prompt.refusal)
             none_used = Usage(chat.name, simulated=chat.source.simulated, calls=0)
-            return Answered(Answer(prompt.refusal, refused=True), (), 0, prompt.id, "", none_used)
+            return AnswerResult(Answer(prompt.refusal, refused=True), (), 0, prompt.id, "", none_used)
 
-        packed = pack(hits, self._config.context_tokens)
+        packed = pack_passages(hits, self._config.context_tokens)
         values = {"question": fenced(query.text.strip()), "passages": packed.text, "domain": domain}
         rendered = prompt.render(**{name: values[name] for name in prompt.variables if name in values})
         messages = [SystemMessage(rendered.system), HumanMessage(rendered.user)]
         message, first_token_ms = await self._ask(chat, messages, emit)
 
         text = str(message.text).strip()
-        if not text and _hit_limit(message):  # spent on thinking: it would be so again
+        if not text and _hit_limit(message):  # spent on reasoning: a retry would fail the same way
             raise RequestError(f"{chat.name} came to its limit of output before its first word. Raise answer.max_tokens.")
-        if not text:  # silence is a failure of the model; taken for a refusal, it would score on every unanswerable question
+        if not text:  # an empty answer is a failure: as a refusal, it would score on every unanswerable question
             raise ModelError(f"{chat.name} answered with no text. Try again; see `touchstone doctor`.")
-        cited = cite(text, packed.passages)
+        parsed = parse_citations(text, packed.passages)
         refused = is_refusal(text, prompt.refusal)
-        return Answered(
-            answer=Answer(text, () if refused else cited.citations, refused, chat.name, truncated=_hit_limit(message)),
+        return AnswerResult(
+            answer=Answer(text, () if refused else parsed.citations, refused, chat.name, truncated=_hit_limit(message)),
             passages=packed.passages,
             dropped=packed.dropped,
             prompt_id=prompt.id,
@@ -80,7 +80,7 @@ class Answerer:
             usage=usage_of(message, chat.source, chat.name),
             first_token_ms=first_token_ms,
             truncated_passage=packed.truncated,
-            dangling_citations=cited.dangling,
+            dangling_citations=parsed.dangling,
             kept_ms=message.response_metadata.get(KEPT_MS),
         )
 
@@ -96,17 +96,17 @@ class Answerer:
         """The model's whole message; when it streams, also the milliseconds to its first words."""
         if emit is None:
             return await chat.model.ainvoke(messages), None
-        begin, first = self._clock(), None
-        whole: AIMessageChunk | None = None
-        async for piece in chat.model.astream(messages):
-            words = str(piece.text)
-            if words:
-                first = (self._clock() - begin) * 1000 if first is None else first
-                emit(words)
-            whole = piece if whole is None else whole + piece
-        if whole is None:
+        start, first_token_ms = self._clock(), None
+        message: AIMessageChunk | None = None
+        async for chunk in chat.model.astream(messages):
+            text = str(chunk.text)
+            if text:
+                first_token_ms = (self._clock() - start) * 1000 if first_token_ms is None else first_token_ms
+                emit(text)
+            message = chunk if message is None else message + chunk
+        if message is None:
             raise ModelError(f"{chat.name} ended its stream without a word. Try again; see `touchstone doctor`.")
-        return whole, None if first is None else round(first, 3)
+        return message, None if first_token_ms is None else round(first_token_ms, 3)
 
 
 def _hit_limit(message: AIMessage) -> bool:

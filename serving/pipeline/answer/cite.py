@@ -1,4 +1,4 @@
-"""Reads the citations of an answer."""
+"""Parses the citations of an answer."""
 
 import re
 from collections.abc import Sequence
@@ -13,24 +13,24 @@ _ENDS: Final = re.compile(r"[.!?,;:)]|\s*\Z|\s*\n|\[")
 
 
 @dataclass(frozen=True, slots=True)
-class Cited:
+class ParsedCitations:
     """The passages an answer points to, each once in order of first mention, and how many markers point nowhere."""
 
     citations: tuple[Citation, ...]
     dangling: int = 0
 
 
-def cite(text: str, passages: Sequence[Hit]) -> Cited:
+def parse_citations(text: str, passages: Sequence[Hit]) -> ParsedCitations:
     """Citations `[1]`, `[1, 2]`, `[1-3]`, `[1][2]` of an answer over the passages numbered from 1."""
-    found: dict[int, Citation] = {}
+    citations: dict[int, Citation] = {}
     dangling = 0
     for marker in markers(text):
         if 1 <= marker <= len(passages):
             chunk = passages[marker - 1].chunk
-            found.setdefault(marker, Citation(marker, chunk.id, chunk.span))
+            citations.setdefault(marker, Citation(marker, chunk.id, chunk.span))
         else:
             dangling += 1
-    return Cited(tuple(found.values()), dangling)
+    return ParsedCitations(tuple(citations.values()), dangling)
 
 
 def markers(text: str) -> list[int]:
@@ -40,7 +40,7 @@ def markers(text: str) -> list[int]:
 
 
 def _is_citation(text: str, match: re.Match[str]) -> bool:
-    before, after = text[max(0, match.start() - 40) : match.start()], text[match.end() : match.end() + 40]  # of a long text, what is near
+    before, after = text[max(0, match.start() - 40) : match.start()], text[match.end() : match.end() + 40]  # a window, for long texts
     if after.startswith("("):  # a Markdown link
         return False
     if re.search(r"[A-Za-z_]\w*\Z", before):  # `items[1]` is an array, `28 days[1].` is a citation: look at what follows

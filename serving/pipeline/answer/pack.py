@@ -1,4 +1,4 @@
-"""Puts as many passages into the prompt as the budget holds, numbered and fenced."""
+"""Packs passages into the prompt up to the token budget, numbered and fenced."""
 
 import re
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ _USEFUL_CHARACTERS: Final = 120  # a shorter piece of a passage says too little 
 
 
 @dataclass(frozen=True, slots=True)
-class Packed:
-    """What fits: the text for the prompt, and the hits in it as numbered there (a cut one with its shorter chunk)."""
+class PackedPassages:
+    """The passages that fit: their text for the prompt, and their hits as numbered there (a cut one with its shorter chunk)."""
 
     text: str
     passages: tuple[Hit, ...]
@@ -27,28 +27,28 @@ def estimate_tokens(text: str) -> int:
     return -(-len(text) // 4)
 
 
-def pack(hits: Sequence[Hit], budget: int) -> Packed:
+def pack_passages(hits: Sequence[Hit], budget: int) -> PackedPassages:
     """Whole passages in order while they fit; the first that does not is cut at a sentence end if a useful part fits."""
     blocks: list[str] = []
-    kept: list[Hit] = []
-    left = budget
+    packed: list[Hit] = []
+    remaining = budget
     truncated = False
     for hit in hits:
-        block = _block(len(kept) + 1, hit.chunk)
-        if estimate_tokens(block) <= left:
+        block = _block(len(packed) + 1, hit.chunk)
+        if estimate_tokens(block) <= remaining:
             blocks.append(block)
-            kept.append(hit)
-            left -= estimate_tokens(block)
+            packed.append(hit)
+            remaining -= estimate_tokens(block)
             continue
-        frame = estimate_tokens(_block(len(kept) + 1, replace(hit.chunk, text="")))
-        cut = _cut(hit.chunk.text, (left - frame) * 4, force=not kept)
+        header = estimate_tokens(_block(len(packed) + 1, replace(hit.chunk, text="")))
+        cut = _cut(hit.chunk.text, (remaining - header) * 4, force=not packed)
         if cut:
-            short = replace(hit.chunk, text=hit.chunk.text[:cut], end=hit.chunk.start + cut)  # still an exact slice
-            blocks.append(_block(len(kept) + 1, short))
-            kept.append(replace(hit, chunk=short))
+            shortened = replace(hit.chunk, text=hit.chunk.text[:cut], end=hit.chunk.start + cut)  # still an exact slice
+            blocks.append(_block(len(packed) + 1, shortened))
+            packed.append(replace(hit, chunk=shortened))
             truncated = True
         break
-    return Packed("\n".join(blocks), tuple(kept), len(hits) - len(kept), truncated)
+    return PackedPassages("\n".join(blocks), tuple(packed), len(hits) - len(packed), truncated)
 
 
 def fenced(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Recognises an answer that says there is no answer."""
+"""Recognises refusals: answers that say there is no answer."""
 
 import re
 from typing import Final
@@ -19,12 +19,15 @@ _MOST_WORDS: Final = 45  # a longer text that mentions a gap is an answer with a
 
 def is_refusal(text: str, sentence: str) -> bool:
     """Whether a text refuses: in the prompt's own sentence, or in other words if it says little else."""
-    said, exact = _plain(text), _plain(sentence)
-    if exact and (said == exact or (said.startswith(exact) and len(said.split()) <= len(exact.split()) + 25)):
+    plain_text, plain_sentence = _plain(text), _plain(sentence)
+    if plain_sentence and (
+        plain_text == plain_sentence
+        or (plain_text.startswith(plain_sentence) and len(plain_text.split()) <= len(plain_sentence.split()) + 25)
+    ):
         return True
-    if len(said.split()) > _MOST_WORDS or re.search(r"\[\d", text):
+    if len(plain_text.split()) > _MOST_WORDS or re.search(r"\[\d", text):
         return False
-    return bool(_ABOUT_SELF.search(said) or _ABOUT_SOURCES.search(said))
+    return bool(_ABOUT_SELF.search(plain_text) or _ABOUT_SOURCES.search(plain_text))
 
 
 def _plain(text: str) -> str:

@@ -1,4 +1,4 @@
-"""What a cache promises, what it keeps and under which conditions an answer may be given again."""
+"""The contract of a cache, its entries, and the context in which an answer may be reused."""
 
 import json
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from serving.pipeline.types import Answer, CacheRecord, Hit, Query, Route
 
 @dataclass(frozen=True, slots=True)
 class CacheContext:
-    """All but the question's words that an answer depends on; an answer is given again in an equal context only."""
+    """Everything but the question that an answer depends on; an answer is reused in an equal context only."""
 
     config: str  # digest of the release, or of the configuration
     index: str
@@ -26,7 +26,7 @@ class CacheContext:
 
     @property
     def key(self) -> str:
-        """A text that equal contexts share and no others: whole, since a digest's collision would show a stranger's answer."""
+        """A text that only equal contexts share; not a digest, whose collision would show an answer to a stranger."""
         where = self.where
         domains = None if where.domains is None else sorted(where.domains)
         access = [where.tenant, sorted(where.groups), domains, sorted(where.metadata.items())]
@@ -35,7 +35,7 @@ class CacheContext:
 
 @dataclass(frozen=True, slots=True)
 class CacheEntry:
-    """An answer with what it stands on."""
+    """A cached answer with its passages and route."""
 
     answer: Answer
     passages: tuple[Hit, ...] = ()  # so that its citations keep their texts
@@ -54,23 +54,23 @@ class CacheHit:
 
 @dataclass(frozen=True, slots=True)
 class CacheLookup:
-    """What looking for an answer came to."""
+    """The result of a cache lookup."""
 
     hit: CacheHit | None = None
     nearest: float | None = None  # on a miss, the similarity of the nearest question, where the cache knows it
 
     @property
     def record(self) -> CacheRecord:
-        """What a trace tells of it."""
+        """The lookup as the trace records it."""
         if self.hit is None:
             return CacheRecord(False, self.nearest)
         return CacheRecord(True, self.hit.similarity, round(self.hit.age_s, 3), self.hit.entry.writer)
 
 
 class Cache(Protocol):
-    """Keeps answers for questions that mean the same; which of them are worth keeping is the pipeline's to say.
+    """Caches answers for equivalent questions; the pipeline decides which answers are put.
 
-    It helps and is never needed: where what it stands on is out of reach, every question is a miss and nothing is raised.
+    An outage of its backend is never raised: every lookup is a miss then.
     """
 
     stateful: ClassVar[bool]  # whether one question's answer depends on those before it

@@ -1,4 +1,4 @@
-"""Remembers the answers to the very same questions, in this process."""
+"""An in-process cache of answers to identical questions."""
 
 import unicodedata
 from collections import OrderedDict
@@ -14,7 +14,7 @@ from serving.pipeline.types import Query
 
 
 @dataclass(frozen=True, slots=True)
-class _Written:
+class _StoredEntry:
     entry: CacheEntry
     at_s: float
 
@@ -34,25 +34,25 @@ class ExactCache:
     def __init__(self, params: Params, parts: Parts) -> None:
         self._params = params
         self._seconds = parts.clock.seconds
-        self._entries: OrderedDict[tuple[str, str], _Written] = OrderedDict()
+        self._entries: OrderedDict[tuple[str, str], _StoredEntry] = OrderedDict()
 
     async def get(self, query: Query, context: CacheContext) -> CacheLookup:
         """The answer to this very question in this very context, unless it is too old."""
         key = _key(query, context)
-        written = self._entries.get(key)
-        if written is None:
+        stored = self._entries.get(key)
+        if stored is None:
             return CacheLookup()
-        age_s = self._seconds() - written.at_s
+        age_s = self._seconds() - stored.at_s
         if age_s >= self._params.ttl_s:
             del self._entries[key]
             return CacheLookup()
         self._entries.move_to_end(key)
-        return CacheLookup(CacheHit(written.entry, 1.0, age_s))
+        return CacheLookup(CacheHit(stored.entry, 1.0, age_s))
 
     async def put(self, query: Query, context: CacheContext, entry: CacheEntry) -> None:
         """Keep an answer in place of an older one."""
         key = _key(query, context)
-        self._entries[key] = _Written(entry, self._seconds())
+        self._entries[key] = _StoredEntry(entry, self._seconds())
         self._entries.move_to_end(key)
         while len(self._entries) > self._params.max_entries:
             self._entries.popitem(last=False)

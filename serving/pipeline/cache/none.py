@@ -1,4 +1,4 @@
-"""Remembers nothing."""
+"""No cache."""
 
 from typing import ClassVar
 
@@ -9,7 +9,7 @@ from serving.pipeline.types import Query
 
 
 class NoCache:
-    """Every question is asked anew."""
+    """Caches nothing."""
 
     version: ClassVar[str] = "1"
     stateful: ClassVar[bool] = False
@@ -25,4 +25,4 @@ class NoCache:
         return CacheLookup()
 
     async def put(self, query: Query, context: CacheContext, entry: CacheEntry) -> None:
-        """Forget it at once."""
+        """Do nothing."""

@@ -1,4 +1,4 @@
-"""What a detector found in a text, and the text without it."""
+"""A detection in a text, and masking of detections."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """One thing found: `text[start:end] == value`, and how sure the detector is, from 0 to 1."""
+    """One detection: `text[start:end] == value`, with the confidence of the detector from 0 to 1."""
 
     kind: str
     value: str
@@ -15,12 +15,12 @@ class Detection:
     score: float
 
 
-def masked(text: str, found: Sequence[Detection]) -> str:
+def masked(text: str, detections: Sequence[Detection]) -> str:
     """The text with each detection replaced by its kind, as in `<EMAIL_ADDRESS>`; those that overlap are replaced together."""
     parts: list[str] = []
     position = 0
-    for one in sorted(found, key=lambda one: (one.start, -one.end)):
-        if one.start >= position:
-            parts += [text[position : one.start], f"<{one.kind}>"]
-        position = max(position, one.end)
+    for detection in sorted(detections, key=lambda detection: (detection.start, -detection.end)):
+        if detection.start >= position:
+            parts += [text[position : detection.start], f"<{detection.kind}>"]
+        position = max(position, detection.end)
     return "".join([*parts, text[position:]])

@@ -1,4 +1,4 @@
-"""Sentences of a text that give orders to the model that reads it, by the patterns in injection.yaml."""
+"""Detects prompt injection: sentences that instruct the model, by the patterns in injection.yaml."""
 
 import re
 from collections.abc import Iterator
@@ -14,14 +14,14 @@ from serving.pipeline.digest import digest_of
 from serving.pipeline.text.folding import straight_apostrophes
 
 PATTERNS: Final = Path(__file__).with_name("injection.yaml")
-LONGEST: Final = 400  # characters of a sentence that are looked at
-MOST: Final = 200_000  # characters of a text
+SENTENCE_LIMIT: Final = 400  # characters of a sentence that are matched
+TEXT_LIMIT: Final = 200_000  # characters of a text that are matched
 
 _BREAK: Final = re.compile(r"[\n|]+|(?<=[.!?])[ \t]+")
 
 
 class InjectionPatterns(BaseModel):
-    """What injection.yaml holds."""
+    """The content of injection.yaml."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -30,13 +30,13 @@ class InjectionPatterns(BaseModel):
 
 
 def find_injections(text: str) -> list[Detection]:
-    """The sentences that give orders, each of the first kind that it matches; the score is 1 − ½ⁿ where it matches n patterns."""
-    found: list[Detection] = []
+    """The sentences that instruct the model, with the first kind that matches; the score of n matching patterns is 1 − ½ⁿ."""
+    detections: list[Detection] = []
     for start, end in _sentences(text):
-        matched = _matched(text[start : min(end, start + LONGEST)])
-        if matched:
-            found.append(Detection(matched[0], text[start:end], start, end, 1 - 0.5 ** len(matched)))
-    return found
+        kinds = _matching_kinds(text[start : min(end, start + SENTENCE_LIMIT)])
+        if kinds:
+            detections.append(Detection(kinds[0], text[start:end], start, end, 1 - 0.5 ** len(kinds)))
+    return detections
 
 
 def digest() -> str:
@@ -45,18 +45,18 @@ def digest() -> str:
 
 
 def _sentences(text: str) -> Iterator[tuple[int, int]]:
-    """Where each sentence stands, without white space around it."""
-    position, limit = 0, min(len(text), MOST)
-    stops = [(match.start(), match.end()) for match in _BREAK.finditer(text, 0, limit)]
-    for stop, after in [*stops, (limit, limit)]:
-        bare = text[position:stop].strip()
-        if bare:
-            start = text.index(bare, position)
-            yield start, start + len(bare)
-        position = after
+    """The span of each sentence, without white space around it."""
+    position, limit = 0, min(len(text), TEXT_LIMIT)
+    breaks = [(match.start(), match.end()) for match in _BREAK.finditer(text, 0, limit)]
+    for end, next_start in [*breaks, (limit, limit)]:
+        sentence = text[position:end].strip()
+        if sentence:
+            start = text.index(sentence, position)
+            yield start, start + len(sentence)
+        position = next_start
 
 
-def _matched(sentence: str) -> list[str]:
+def _matching_kinds(sentence: str) -> list[str]:
     """The kind of every pattern that a sentence matches, in the order of the file."""
     lower = straight_apostrophes(sentence.casefold())
     return [kind for kind, patterns in _compiled().items() for pattern in patterns if pattern.search(lower)]
@@ -64,6 +64,6 @@ def _matched(sentence: str) -> list[str]:
 
 @cache
 def _compiled() -> dict[str, tuple[re.Pattern[str], ...]]:
-    read = InjectionPatterns.model_validate(yaml.safe_load(PATTERNS.read_text(encoding="utf-8")))
-    verbs = "|".join(read.verbs)
-    return {kind: tuple(re.compile(line.replace("{verbs}", verbs)) for line in lines) for kind, lines in read.patterns.items()}
+    file = InjectionPatterns.model_validate(yaml.safe_load(PATTERNS.read_text(encoding="utf-8")))
+    verbs = "|".join(file.verbs)
+    return {kind: tuple(re.compile(line.replace("{verbs}", verbs)) for line in lines) for kind, lines in file.patterns.items()}

@@ -9,8 +9,10 @@ from serving.pipeline.errors import ConfigError
 
 PiiKind = Literal["EMAIL_ADDRESS", "PHONE_NUMBER", "IBAN_CODE", "CREDIT_CARD", "IP_ADDRESS", "US_SSN"]
 KINDS: Final[tuple[PiiKind, ...]] = ("EMAIL_ADDRESS", "PHONE_NUMBER", "IBAN_CODE", "CREDIT_CARD", "IP_ADDRESS", "US_SSN")
-SURE: Final = 0.4  # presidio's own confidence; what it marks "weak" (nine digits are an SSN, "::" is an address) fires on anything
-MOST: Final = 10_000  # characters of a text that are looked at
+LEAST_CONFIDENCE: Final = (
+    0.4  # presidio's own confidence; what it marks "weak" (nine digits are an SSN, "::" is an address) fires on anything
+)
+TEXT_LIMIT: Final = 10_000  # characters of a text that are looked at
 INSTALL: Final = 'pip install "touchstone-rag[pii]"'
 
 _Recogniser = Callable[[str], list[Detection]]
@@ -18,9 +20,9 @@ _Recogniser = Callable[[str], list[Detection]]
 
 def find_pii(text: str, kinds: Sequence[PiiKind] = KINDS) -> list[Detection]:
     """Each piece of personal data of these kinds in the first `MOST` characters, in their order; several kinds may claim one number."""
-    table = _recognisers()
-    found = {one: None for kind in kinds for one in table[kind](text[:MOST])}
-    return sorted(found, key=lambda one: (one.start, one.end, one.kind))
+    recognisers = _recognisers()
+    detections = {detection: None for kind in kinds for detection in recognisers[kind](text[:TEXT_LIMIT])}
+    return sorted(detections, key=lambda detection: (detection.start, detection.end, detection.kind))
 
 
 @cache
@@ -32,19 +34,19 @@ def _recognisers() -> dict[PiiKind, _Recogniser]:
     except ImportError as error:
         raise ConfigError(f"The check 'pii' needs the package presidio-analyzer ({error}). Install it: {INSTALL}") from error
 
-    domains = TLDExtract(suffix_list_urls=(), cache_dir=None)  # the list it ships; the default would be fetched
+    suffixes = TLDExtract(suffix_list_urls=(), cache_dir=None)  # the list it ships; the default would be fetched
 
     class Email(presidio.EmailRecognizer):
         """Asks for a domain that exists, without asking the network."""
 
         def validate_result(self, pattern_text: str) -> bool:
-            return bool(domains(pattern_text).suffix)
+            return bool(suffixes(pattern_text).suffix)
 
     regions = ("US", "GB", "DE")
     possible, valid = (presidio.PhoneRecognizer(supported_regions=regions, leniency=leniency) for leniency in (0, 2))
     return {
         "EMAIL_ADDRESS": _detector("EMAIL_ADDRESS", Email()),
-        "PHONE_NUMBER": _either(
+        "PHONE_NUMBER": _union(
             # with a country code, what could be a number; without, only what is one and is grouped: dates and amounts look alike
             _detector("PHONE_NUMBER", possible, lambda value: value.startswith("+")),
             _detector("PHONE_NUMBER", valid, lambda value: not value.isdigit()),
@@ -58,16 +60,20 @@ def _recognisers() -> dict[PiiKind, _Recogniser]:
 
 def _detector(kind: PiiKind, recogniser: Any, accept: Callable[[str], bool] = bool) -> _Recogniser:
     def detect(text: str) -> list[Detection]:
-        found = recogniser.analyze(text, [kind], None) or []
-        sure = (Detection(kind, text[one.start : one.end], one.start, one.end, float(one.score)) for one in found if one.score >= SURE)
-        return [one for one in sure if accept(one.value)]
+        results = recogniser.analyze(text, [kind], None) or []
+        detections = (
+            Detection(kind, text[result.start : result.end], result.start, result.end, float(result.score))
+            for result in results
+            if result.score >= LEAST_CONFIDENCE
+        )
+        return [result for result in detections if accept(result.value)]
 
     return detect
 
 
-def _either(one: _Recogniser, other: _Recogniser) -> _Recogniser:
+def _union(first: _Recogniser, second: _Recogniser) -> _Recogniser:
     def detect(text: str) -> list[Detection]:
-        places = {(found.start, found.end): found for found in [*other(text), *one(text)]}
-        return list(places.values())
+        by_span = {(detection.start, detection.end): detection for detection in [*second(text), *first(text)]}
+        return list(by_span.values())
 
     return detect

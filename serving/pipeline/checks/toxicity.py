@@ -10,18 +10,18 @@ from pydantic import BaseModel, ConfigDict
 
 from serving.pipeline.checks.detection import Detection
 from serving.pipeline.digest import digest_of
-from serving.pipeline.text.answer_words import normal
+from serving.pipeline.text.answer_words import normalized
 from serving.pipeline.text.folding import straight_apostrophes
-from serving.pipeline.text.placed import placed
+from serving.pipeline.text.offsets import normalize_with_offsets
 
 LEXICON: Final = Path(__file__).with_name("toxicity.yaml")
 Severity = Literal["mild", "strong", "severe"]
 WEIGHTS: Final[dict[Severity, float]] = {"mild": 0.25, "strong": 0.5, "severe": 1.0}
-MOST: Final = 50_000  # characters of a text that are looked at
+TEXT_LIMIT: Final = 50_000  # characters of a text that are looked at
 
 
 class ToxicLexicon(BaseModel):
-    """What toxicity.yaml holds."""
+    """The content of toxicity.yaml."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -30,16 +30,16 @@ class ToxicLexicon(BaseModel):
 
 def find_toxic(text: str) -> list[Detection]:
     """Each toxic word or phrase in the first `MOST` characters, in their order; the kind is the severity, the score its weight."""
-    text = text[:MOST]
-    if not _search(normal(text)):  # nearly always
+    text = text[:TEXT_LIMIT]
+    if not _search(normalized(text)):  # the common case
         return []
-    there = placed(text)
-    found = [(severity, *there.origin(start, end)) for severity, start, end in _search(there.text)]
-    return sorted((Detection(severity, text[start:end], start, end, WEIGHTS[severity]) for severity, start, end in found), key=_place)
+    offsets = normalize_with_offsets(text)
+    matches = [(severity, *offsets.source_span(start, end)) for severity, start, end in _search(offsets.text)]
+    return sorted((Detection(severity, text[start:end], start, end, WEIGHTS[severity]) for severity, start, end in matches), key=_span_of)
 
 
-def _place(one: Detection) -> tuple[int, int]:
-    return one.start, one.end
+def _span_of(detection: Detection) -> tuple[int, int]:
+    return detection.start, detection.end
 
 
 def digest() -> str:

@@ -1,4 +1,4 @@
-"""What a check promises, what it is told, what it says."""
+"""The contract of a check: its context, its verdict."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol, Self
@@ -10,7 +10,7 @@ Side = Literal["input", "output"]
 
 @dataclass(frozen=True, slots=True)
 class CheckContext:
-    """What a text belongs to."""
+    """The query, passages and side that a checked text belongs to."""
 
     side: Side
     query: Query  # at the output with its text as the input checks left it
@@ -20,11 +20,11 @@ class CheckContext:
 
 @dataclass(frozen=True, slots=True)
 class CheckVerdict:
-    """What a check says of a text."""
+    """The decision of a check about a text."""
 
     action: GuardAction
-    text: str  # to go on with; only MASK may change it, and with BLOCK nobody reads it
-    score: float | None = None  # what the check's threshold was held against
+    text: str  # the text to continue with; only MASK may change it, BLOCK ignores it
+    score: float | None = None  # compared with the threshold of the check
     rule: str = ""  # which of its rules fired
     reason: str = ""
     usage: tuple[Usage, ...] = ()  # of a check that asks a paid model
@@ -36,7 +36,7 @@ class CheckVerdict:
 
 
 class Check(Protocol):
-    """Judges a text; raises for outages, never to say no."""
+    """Judges a text; it raises for outages only, never to block."""
 
     sides: ClassVar[tuple[Side, ...]]  # where it makes sense
     rewrites: bool  # whether it may mask, so that no text may be shown before it has read the whole

@@ -13,8 +13,8 @@ SEVERITY = (GuardAction.ALLOW, GuardAction.FLAG, GuardAction.MASK, GuardAction.B
 
 
 @dataclass(frozen=True, slots=True)
-class Guarded:
-    """A text after its checks: what to go on with, or what to say instead where one blocked it."""
+class GuardResult:
+    """A text after its checks, or the block message, with every verdict."""
 
     text: str
     verdicts: tuple[GuardVerdict, ...] = ()
@@ -26,7 +26,7 @@ class Guarded:
 
     @property
     def blocked(self) -> bool:
-        """Whether a check said no."""
+        """Whether a check blocked the text."""
         return self.action is GuardAction.BLOCK
 
     @property
@@ -36,10 +36,10 @@ class Guarded:
 
 
 class GuardChain:
-    """Masks compose, the first block ends the chain.
+    """Runs checks one after the other: masks compose, the first block ends the chain.
 
     An outage of a check is raised. Any other failure blocks the text, or lets it pass where `on_error` says so; that of a check
-    which can only flag never blocks, since the text may have been shown already. Either way the verdict tells it by the rule "error".
+    which can only flag never blocks, since the text may have been shown already. Either way the verdict has the rule "error".
     """
 
     def __init__(
@@ -53,50 +53,50 @@ class GuardChain:
 
     @property
     def withholds(self) -> bool:
-        """Whether a text may be changed or withheld, so that none of it may be shown before the whole was read."""
+        """Whether a check may mask or block, so that no text may be shown before all of it was checked."""
         return any(check.rewrites or check.blocks for check in self._checks.values())
 
-    async def run(self, text: str, context: CheckContext) -> Guarded:
+    async def run(self, text: str, context: CheckContext) -> GuardResult:
         """The text after every check, with the verdict of each."""
         verdicts: list[GuardVerdict] = []
         for name, check in self._checks.items():
-            begin = self._clock()
-            said = await self._verdict(check, text, context)
-            text = {GuardAction.MASK: said.text, GuardAction.BLOCK: self._block_message}.get(said.action, text)
+            start = self._clock()
+            verdict = await self._verdict(check, text, context)
+            text = {GuardAction.MASK: verdict.text, GuardAction.BLOCK: self._block_message}.get(verdict.action, text)
             verdicts.append(
                 GuardVerdict(
                     side=self._side,
-                    action=said.action,
+                    action=verdict.action,
                     text=text,
-                    reason=said.reason,
+                    reason=verdict.reason,
                     check=name,
-                    score=said.score,
-                    rule=said.rule,
-                    usage=tuple(replace(use, stage="guard") for use in said.usage),
-                    milliseconds=round((self._clock() - begin) * 1000, 3),
+                    score=verdict.score,
+                    rule=verdict.rule,
+                    usage=tuple(replace(use, stage="guard") for use in verdict.usage),
+                    milliseconds=round((self._clock() - start) * 1000, 3),
                 )
             )
-            if said.action is GuardAction.BLOCK:
+            if verdict.action is GuardAction.BLOCK:
                 break
-        return Guarded(text, tuple(verdicts))
+        return GuardResult(text, tuple(verdicts))
 
     async def _verdict(self, check: Check, text: str, context: CheckContext) -> CheckVerdict:
         try:
-            return _promised(check, await check.check(text, context))
+            return _declared(check, await check.check(text, context))
         except InfrastructureError:
             raise
         except Exception as error:  # noqa: BLE001 — a check that crashes must neither break the answer nor let it pass unseen
-            stops = self._on_error == "block" and (check.blocks or check.rewrites)
-            action = GuardAction.BLOCK if stops else GuardAction.FLAG
+            blocks = self._on_error == "block" and (check.blocks or check.rewrites)
+            action = GuardAction.BLOCK if blocks else GuardAction.FLAG
             return CheckVerdict(action, text, rule="error", reason=f"{type(error).__name__}: {error}")
 
 
-def _promised(check: Check, said: CheckVerdict) -> CheckVerdict:
-    """The verdict, when it is one, and one that the check said it may give: by that promise a text was shown or withheld."""
-    if not isinstance(said, CheckVerdict) or not isinstance(said.action, GuardAction) or not isinstance(said.text, str):
+def _declared(check: Check, verdict: CheckVerdict) -> CheckVerdict:
+    """The verdict; raises unless it is one whose action the check declares: a text was shown or withheld by that declaration."""
+    if not isinstance(verdict, CheckVerdict) or not isinstance(verdict.action, GuardAction) or not isinstance(verdict.text, str):
         raise TypeError(f"{type(check).__name__} gave no verdict")  # not what it gave: that may be the text
-    if not all(isinstance(use, Usage) for use in said.usage):
+    if not all(isinstance(use, Usage) for use in verdict.usage):
         raise TypeError(f"{type(check).__name__} gave a verdict whose usage is none")
-    if (said.action is GuardAction.MASK and not check.rewrites) or (said.action is GuardAction.BLOCK and not check.blocks):
-        raise TypeError(f"{type(check).__name__} did what it says it never does: {said.action.value}")
-    return said
+    if (verdict.action is GuardAction.MASK and not check.rewrites) or (verdict.action is GuardAction.BLOCK and not check.blocks):
+        raise TypeError(f"{type(check).__name__} did what it says it never does: {verdict.action.value}")
+    return verdict

@@ -8,7 +8,7 @@ from serving.pipeline.checks.grounding.check import check_answer
 from serving.pipeline.checks.grounding.embedder import NamedEmbeddings
 from serving.pipeline.checks.grounding.model import digest
 from serving.pipeline.guard.base import CheckContext, CheckVerdict, Side
-from serving.pipeline.models.threads import in_thread
+from serving.pipeline.models.threads import run_in_thread
 from serving.pipeline.parts import Parts
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.types import GuardAction
@@ -36,8 +36,8 @@ class GroundednessCheck:
         """Whether the answer stands on its passages; refusals and answers that claim nothing pass."""
         if context.refused:
             return CheckVerdict.allow(text)
-        checked = await in_thread(lambda: check_answer(text, context.passages, self._embedder))
-        score = checked.probability
+        grounding = await run_in_thread(lambda: check_answer(text, context.passages, self._embedder))
+        score = grounding.probability
         if score is None or score >= self._params.threshold:
             return CheckVerdict.allow(text, score)
-        return CheckVerdict(GuardAction(self._params.action), text, score, "ungrounded", checked.reason)
+        return CheckVerdict(GuardAction(self._params.action), text, score, "ungrounded", grounding.reason)

@@ -6,15 +6,15 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from serving.pipeline.checks.detection import masked
-from serving.pipeline.checks.pii import KINDS, MOST, PiiKind, find_pii
+from serving.pipeline.checks.pii import KINDS, TEXT_LIMIT, PiiKind, find_pii
 from serving.pipeline.guard.base import CheckContext, CheckVerdict, Side
 from serving.pipeline.guard.windows import find_everywhere
-from serving.pipeline.models.threads import in_thread
+from serving.pipeline.models.threads import run_in_thread
 from serving.pipeline.parts import Parts
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.types import GuardAction
 
-OVERLAP = 200  # characters that two windows of a long text share, so that nothing is cut in two unseen
+OVERLAP = 200  # characters that two windows of a long text share, so that none of the data is cut in two
 
 
 class PiiCheck:
@@ -37,18 +37,20 @@ class PiiCheck:
 
     async def check(self, text: str, context: CheckContext) -> CheckVerdict:
         """Whether there is any, and the text without it."""
-        known = self._known(context)
-        everywhere = await in_thread(lambda: find_everywhere(text, lambda window: find_pii(window, self._params.kinds), MOST, OVERLAP))
-        found = [one for one in everywhere if _letters_and_digits(one.value) not in known]
-        if not found:
+        allowed = self._allowed(context)
+        everywhere = await run_in_thread(
+            lambda: find_everywhere(text, lambda window: find_pii(window, self._params.kinds), TEXT_LIMIT, OVERLAP)
+        )
+        detections = [detection for detection in everywhere if _letters_and_digits(detection.value) not in allowed]
+        if not detections:
             return CheckVerdict.allow(text, 0.0)
-        kinds = ", ".join(dict.fromkeys(one.kind for one in found))
-        action, score = GuardAction(self._params.action), max(one.score for one in found)
-        rest = masked(text, found) if action is GuardAction.MASK else text
-        return CheckVerdict(action, rest, score, kinds, f"shows {kinds}")
+        kinds = ", ".join(dict.fromkeys(detection.kind for detection in detections))
+        action, score = GuardAction(self._params.action), max(detection.score for detection in detections)
+        output = masked(text, detections) if action is GuardAction.MASK else text
+        return CheckVerdict(action, output, score, kinds, f"shows {kinds}")
 
-    def _known(self, context: CheckContext) -> str:
-        """What may be said, its letters and digits alone; nothing at the input."""
+    def _allowed(self, context: CheckContext) -> str:
+        """The letters and digits of all text whose data is allowed; nothing at the input."""
         if context.side == "input":
             return ""
         passages = [hit.chunk.text for hit in context.passages] if self._params.allow_passages else []

@@ -1,4 +1,4 @@
-"""What a chunker and a store promise."""
+"""The contracts of chunkers and stores."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ class Filter:
     groups: frozenset[str] = frozenset()
     domains: frozenset[str] | None = None  # None: every domain
     metadata: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    everything: bool = False  # True: whatever is there, to learn whether it is; never for what is shown
+    everything: bool = False  # True: no access rules, to learn whether a document exists; never for results that are shown
 
     @classmethod
     def of(cls, query: Query) -> "Filter":

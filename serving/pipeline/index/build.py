@@ -24,7 +24,7 @@ from serving.pipeline.models import EMBEDDINGS
 from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.types import Chunk
 from serving.storage.base import Storage
-from serving.storage.draft import draft_folder, move_in
+from serving.storage.draft import draft_folder, publish_folder
 from serving.storage.place import absolute, below, is_remote
 
 BATCH = 256  # chunks embedded and stored at a time
@@ -54,8 +54,8 @@ async def ensure_index(
     progress: Progress | None = None,
 ) -> OpenIndex:
     """The index of a corpus, built if it is not there yet."""
-    there = await asyncio.to_thread(read_manifest, index_uri(config, corpus.digest, settings), settings)
-    if there is None:
+    manifest = await asyncio.to_thread(read_manifest, index_uri(config, corpus.digest, settings), settings)
+    if manifest is None:
         return await build_index(corpus, config, settings=settings, embeddings=embeddings, progress=progress)
     return await open_index(config, corpus.digest, settings=settings, embeddings=embeddings)
 
@@ -76,10 +76,12 @@ async def open_index_at(uri: str, settings: PipelineSettings, embeddings: Embedd
     manifest = await asyncio.to_thread(read_manifest, uri, settings)
     if manifest is None:
         raise StoreError(f"No index in {absolute(uri)}. Build it: touchstone index")
-    now = EMBEDDINGS.version(manifest.index.embedder)
-    if now != manifest.embedder_version:
-        then = manifest.embedder_version
-        raise IntegrityError(f"{absolute(uri)}: was built with version {then!r} of its embedding model; this is {now!r}. Build it anew.")
+    version = EMBEDDINGS.version(manifest.index.embedder)
+    if version != manifest.embedder_version:
+        built_with = manifest.embedder_version
+        raise IntegrityError(
+            f"{absolute(uri)}: was built with version {built_with!r} of its embedding model; this is {version!r}. Build it anew."
+        )
     store = _store(manifest.index, below(uri, manifest.data), manifest.dimensions, settings)
     count = await store.count()
     if count != manifest.chunks:
@@ -96,23 +98,23 @@ async def build_index(
     progress: Progress | None = None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> OpenIndex:
-    """A new index; it appears at its place whole, or not at all. Of builders at the same time one wins, and all succeed."""
+    """Build an index; it appears complete or not at all. Of concurrent builders one wins, and all return its index."""
     uri = index_uri(config, corpus.digest, settings)
-    work = _Work(corpus, config.complete(), settings, embeddings or _connect(config.index, settings), progress, now)
+    build = _IndexBuild(corpus, config.complete(), settings, embeddings or _connect(config.index, settings), progress, now)
     if is_remote(uri):
-        data = f"{work.config.index.store.name}-{uuid4().hex[:12]}"  # builders at the same time must not share a folder
+        data = f"{build.config.index.store.name}-{uuid4().hex[:12]}"  # concurrent builders must not share a folder
         try:
-            manifest = await work.run(uri, data)
+            manifest = await build.run(uri, data)
         except BaseException:
-            await asyncio.to_thread(_forget, index_storage(uri, settings), f"{data}/")
+            await asyncio.to_thread(_remove, index_storage(uri, settings), f"{data}/")
             raise
         await asyncio.to_thread(write_manifest, uri, manifest, settings)
     else:
         with draft_folder(Path(uri)) as folder:
-            manifest = await work.run(str(folder), work.config.index.store.name)
+            manifest = await build.run(str(folder), build.config.index.store.name)
             write_manifest(str(folder), manifest, settings)
-            move_in(folder, Path(uri), FILE)
-    return await open_index_at(uri, settings, work.embeddings)
+            publish_folder(folder, Path(uri), FILE)
+    return await open_index_at(uri, settings, build.embeddings)
 
 
 def index_uri(config: RagConfig, corpus_digest: str, settings: PipelineSettings) -> str:
@@ -121,7 +123,7 @@ def index_uri(config: RagConfig, corpus_digest: str, settings: PipelineSettings)
 
 
 @dataclass(frozen=True, slots=True)
-class _Work:
+class _IndexBuild:
     """One build."""
 
     corpus: Corpus
@@ -134,7 +136,7 @@ class _Work:
     async def run(self, uri: str, data: str) -> IndexManifest:
         """Chunk, embed and store everything below a place; at no time are more than a batch's vectors in memory."""
         index = self.config.index
-        total = sum(1 for _ in self._chunks())  # cutting twice costs far less than embedding once
+        total = sum(1 for _ in self._chunks())  # chunking twice costs far less than embedding once
         if total == 0:
             raise DataError(f"Corpus {self.corpus.name!r} has nothing to index: {len(self.corpus.documents)} documents, no text.")
         store: Store | None = None
@@ -170,8 +172,8 @@ class _Work:
             yield from chunker.split(document)
 
 
-def _forget(storage: Storage, prefix: str) -> None:
-    """Remove what a failed build left, as far as that can be done."""
+def _remove(storage: Storage, prefix: str) -> None:
+    """Remove the files of a failed build, as far as possible."""
     with suppress(StoreError):  # leftovers cost space and nothing else
         for entry in storage.list(prefix):
             storage.delete(entry.key)

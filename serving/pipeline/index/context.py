@@ -1,4 +1,4 @@
-"""What is put before a chunk's text when it is indexed, so that a passage says what it is about."""
+"""The text that is indexed for a chunk: its title or heading path and its own text."""
 
 from typing import Literal, get_args
 

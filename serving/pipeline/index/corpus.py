@@ -21,11 +21,11 @@ from serving.pipeline.types import Document
 
 Progress = Callable[[int, int], None]  # files read, files to read
 
-CARDS = frozenset({"CARD.md", "README.md", "SHA256", "LICENSE"})  # about the corpus, not of it, when at its top
+ABOUT_FILES = frozenset({"CARD.md", "README.md", "SHA256", "LICENSE"})  # about the corpus, not of it, when at its top
 
 
 @dataclass(frozen=True, slots=True)
-class Skipped:
+class SkippedFile:
     """A file of the folder that is no document, and why."""
 
     path: str
@@ -39,13 +39,13 @@ class Corpus:
     name: str
     documents: tuple[Document, ...]
     digest: str
-    skipped: tuple[Skipped, ...] = ()
+    skipped: tuple[SkippedFile, ...] = ()
     loaders: Mapping[str, str] = field(
         default_factory=lambda: MappingProxyType({})
     )  # version of the loader behind each suffix; raising one changes texts
 
     @classmethod
-    def of(cls, name: str, documents: Iterable[Document], skipped: Iterable[Skipped] = ()) -> "Corpus":
+    def of(cls, name: str, documents: Iterable[Document], skipped: Iterable[SkippedFile] = ()) -> "Corpus":
         """The corpus of some documents."""
         ordered = tuple(sorted(documents, key=lambda document: document.id))
         for before, after in pairwise(ordered):
@@ -57,9 +57,9 @@ class Corpus:
 
     def get(self, ident: str) -> Document | None:
         """The document of an id, if there is one."""
-        place = bisect_left(self.documents, ident, key=lambda document: document.id)
-        found = self.documents[place : place + 1]
-        return found[0] if found and found[0].id == ident else None
+        index = bisect_left(self.documents, ident, key=lambda document: document.id)
+        candidates = self.documents[index : index + 1]
+        return candidates[0] if candidates and candidates[0].id == ident else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def load_corpus(folder: Path, *, progress: Progress | None = None, bounds: Bound
     if folder.suffix == ".jsonl" and not folder.is_dir():
         return load_jsonl_corpus(folder, progress=progress, bounds=bounds)
     if not folder.is_dir():
-        raise DataError(f"No folder {str(folder)!r}. A corpus is a folder of {_known()} files, or one .jsonl file.")
+        raise DataError(f"No folder {str(folder)!r}. A corpus is a folder of {_suffixes()} files, or one .jsonl file.")
     if (folder / "corpus.jsonl").is_file():
         return load_jsonl_corpus(folder / "corpus.jsonl", progress=progress, bounds=bounds)
     settings, facts = corpus_settings(folder), facts_by_id(folder)
@@ -87,11 +87,11 @@ def load_corpus(folder: Path, *, progress: Progress | None = None, bounds: Bound
         if document.text.strip():
             documents.append(document)
         else:
-            skipped.append(Skipped(document.id, "empty"))
+            skipped.append(SkippedFile(document.id, "empty"))
         if progress:
             progress(done, len(files))
     if not documents:
-        raise DataError(f"{folder}: holds no document. Known suffixes: {_known()}.{_seen(skipped)}")
+        raise DataError(f"{folder}: holds no document. Known suffixes: {_suffixes()}.{_skipped_list(skipped)}")
     check_all_used(facts, {document.id for document in documents} | {skip.path for skip in skipped})
     return Corpus.of(str(settings.get("name") or folder.resolve().name), documents, sorted(skipped, key=lambda skip: skip.path))
 
@@ -101,7 +101,7 @@ def load_jsonl_corpus(path: Path, *, progress: Progress | None = None, bounds: B
     bounds = bounds or Bounds()
     documents: dict[str, Document] = {}
     lines: dict[str, int] = {}
-    skipped: list[Skipped] = []
+    skipped: list[SkippedFile] = []
     for number, document in _lines(path, bounds):
         if document.id in lines:
             raise DataError(f"{path}:{number}: id {document.id!r} is already that of line {lines[document.id]}.")
@@ -109,7 +109,7 @@ def load_jsonl_corpus(path: Path, *, progress: Progress | None = None, bounds: B
         if document.text.strip():
             documents[document.id] = document
         else:
-            skipped.append(Skipped(document.id, "empty"))
+            skipped.append(SkippedFile(document.id, "empty"))
         if progress and number % 1000 == 0:
             progress(number, number)
     if not documents:
@@ -119,36 +119,36 @@ def load_jsonl_corpus(path: Path, *, progress: Progress | None = None, bounds: B
     return Corpus.of(path.parent.name if path.stem == "corpus" else path.stem, documents.values(), skipped)
 
 
-def _files(folder: Path) -> tuple[list[Path], list[Skipped]]:
+def _files(folder: Path) -> tuple[list[Path], list[SkippedFile]]:
     """The files to load, in order, and those that no loader reads; hidden files are neither."""
     root = folder.resolve()
     files: list[Path] = []
-    skipped: list[Skipped] = []
-    for place, folders, names in os.walk(folder, onerror=_refuse):
-        here = Path(place)
-        top = here == folder
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and not (top and name == FACTS_FOLDER))
+    skipped: list[SkippedFile] = []
+    for walked, folders, names in os.walk(folder, onerror=_raise_unreadable):
+        path_of_folder = Path(walked)
+        is_root = path_of_folder == folder
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and not (is_root and name == FACTS_FOLDER))
         for name in [*folders, *sorted(names)]:
-            path = here / name
-            if name.startswith(".") or (top and name == SETTINGS_FILE):
+            path = path_of_folder / name
+            if name.startswith(".") or (is_root and name == SETTINGS_FILE):
                 continue
             if path.is_symlink() and not path.resolve().is_relative_to(root):
                 raise DataError(f"{path}: is a link to {str(path.resolve())!r}, outside the corpus. Copy the file in, or remove the link.")
             if name in folders:
                 if path.is_symlink():
-                    skipped.append(Skipped(_id_of(path, folder), "a link to another folder of the corpus"))
-            elif top and name in CARDS:
-                skipped.append(Skipped(name, "about the corpus"))
+                    skipped.append(SkippedFile(_id_of(path, folder), "a link to another folder of the corpus"))
+            elif is_root and name in ABOUT_FILES:
+                skipped.append(SkippedFile(name, "about the corpus"))
             elif not path.is_file():
-                skipped.append(Skipped(_id_of(path, folder), "not a file"))
+                skipped.append(SkippedFile(_id_of(path, folder), "not a file"))
             elif path.suffix.lower() not in LOADERS.names():
-                skipped.append(Skipped(_id_of(path, folder), f"no loader for {path.suffix!r}"))
+                skipped.append(SkippedFile(_id_of(path, folder), f"no loader for {path.suffix!r}"))
             else:
                 files.append(path)
     return sorted(files, key=lambda path: _id_of(path, folder)), skipped
 
 
-def _refuse(error: OSError) -> None:
+def _raise_unreadable(error: OSError) -> None:
     raise DataError(f"{error.filename}: cannot be read: {error.strerror}")
 
 
@@ -161,7 +161,9 @@ def _id_of(path: Path, folder: Path) -> str:
     return name
 
 
-def _document(path: Path, name: str, facts: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Any], bounds: Bounds) -> Document:
+def _document(
+    path: Path, document_id: str, facts: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Any], bounds: Bounds
+) -> Document:
     try:
         size = path.stat().st_size
         if size > bounds.file_bytes:
@@ -172,12 +174,12 @@ def _document(path: Path, name: str, facts: Mapping[str, Mapping[str, Any]], set
     loaded = LOADERS.build(Spec(name=path.suffix.lower())).load(data, str(path))
     if len(loaded.text) > bounds.characters:
         raise DataError(f"{path}: has {len(loaded.text):,} characters; at most {bounds.characters:,} are read. Split it.")
-    folder = name.split("/", 1)[0] if "/" in name else "general"
+    folder = document_id.split("/", 1)[0] if "/" in document_id else "general"
     domains = settings.get("domains", {})
-    below = {"domain": domains.get(folder, folder), "source": name, **settings.get("defaults", {})}
-    found = [] if loaded.title else headings(loaded.text)
-    title = loaded.title or (found[0].title if found else path.stem)
-    return document_of(name, loaded.text, {"title": title, **below, **facts.get(name, {}), **loaded.facts}, str(path))
+    defaults = {"domain": domains.get(folder, folder), "source": document_id, **settings.get("defaults", {})}
+    text_headings = [] if loaded.title else headings(loaded.text)
+    title = loaded.title or (text_headings[0].title if text_headings else path.stem)
+    return document_of(document_id, loaded.text, {"title": title, **defaults, **facts.get(document_id, {}), **loaded.facts}, str(path))
 
 
 def _lines(path: Path, bounds: Bounds) -> Iterator[tuple[int, Document]]:
@@ -199,22 +201,22 @@ def _parsed(line: str, where: str, bounds: Bounds) -> Document:
         raise DataError(f"{where}: not JSON: {error}") from None
     if not isinstance(row, dict):
         raise DataError(f"{where}: an object is needed, not {line.strip()[:60]!r}.")
-    name, text, about = row.get("id", row.get("_id")), row.get("text"), row.get("metadata") or {}
-    if not isinstance(name, str) or not name:
-        raise DataError(f"{where}: 'id' must be a text, not {name!r}.")
+    document_id, text, metadata = row.get("id", row.get("_id")), row.get("text"), row.get("metadata") or {}
+    if not isinstance(document_id, str) or not document_id:
+        raise DataError(f"{where}: 'id' must be a text, not {document_id!r}.")
     if not isinstance(text, str):
         raise DataError(f"{where}: 'text' must be a text, not {text!r}.")
-    if not isinstance(about, dict):
-        raise DataError(f"{where}: 'metadata' must be an object, not {about!r}.")
+    if not isinstance(metadata, dict):
+        raise DataError(f"{where}: 'metadata' must be an object, not {metadata!r}.")
     if len(text) > bounds.characters:
         raise DataError(f"{where}: has {len(text):,} characters; at most {bounds.characters:,} are read. Split it.")
-    own = {key: value for key, value in row.items() if key not in ("id", "_id", "text", "metadata")}
-    return document_of(name, text.replace("\0", " "), {"source": name, **about, **own}, where)
+    extra = {key: value for key, value in row.items() if key not in ("id", "_id", "text", "metadata")}
+    return document_of(document_id, text.replace("\0", " "), {"source": document_id, **metadata, **extra}, where)
 
 
-def _known() -> str:
+def _suffixes() -> str:
     return ", ".join(LOADERS.names())
 
 
-def _seen(skipped: list[Skipped]) -> str:
+def _skipped_list(skipped: list[SkippedFile]) -> str:
     return f" Skipped: {', '.join(skip.path for skip in skipped[:5])}{' …' if len(skipped) > 5 else ''}." if skipped else ""

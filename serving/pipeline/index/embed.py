@@ -17,9 +17,9 @@ async def embed(embeddings: Embeddings, texts: Sequence[str]) -> Vectors:
     """
     if not texts:
         return np.empty((0, 0), dtype=np.float32)
-    direct: Callable[[list[str]], Vectors] | None = getattr(embeddings, "vectors", None)
+    vectors_method: Callable[[list[str]], Vectors] | None = getattr(embeddings, "vectors", None)
     try:
-        rows = await asyncio.to_thread(direct or embeddings.embed_documents, list(texts))
+        rows = await asyncio.to_thread(vectors_method or embeddings.embed_documents, list(texts))
     except InfrastructureError:
         raise
     except (OSError, RuntimeError, ValueError) as error:

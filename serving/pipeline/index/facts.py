@@ -1,4 +1,4 @@
-"""What is known about a document beside its text: front matter, `corpus.yaml`, `corpus.d/*.yaml`."""
+"""Metadata of documents: front matter, `corpus.yaml`, `corpus.d/*.yaml`."""
 
 import json
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ FACTS_FOLDER = "corpus.d"  # facts about files that have no front matter
 
 
 def document_of(name: str, text: str, facts: Mapping[str, Any], where: str) -> Document:
-    """A document whose facts are put into its fields, and into its metadata as strings where it has no such field."""
+    """A document with these facts in its fields, or as strings in its metadata where there is no such field."""
     values = {key: _text(value) for key, value in facts.items() if key != "groups" and value is not None}
     document = Document(
         id=name,

@@ -1,4 +1,4 @@
-"""Where a text's headings are, and which of them stand above a place."""
+"""Finds the headings of a text, and the heading path of an offset."""
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
@@ -19,34 +19,34 @@ class Heading:
 
 def headings(text: str) -> list[Heading]:
     """Every heading of a text in order; lines inside fenced code are none."""
-    found: list[Heading] = []
+    headings_found: list[Heading] = []
     fence = ""
-    before, candidate = "", -1  # the line above, and where it starts if an underline would make it a title
+    line_above, title_start = "", -1  # the line above, and where it starts if an underline would make it a title
     for start, line in _lines(text):
-        bare = line.strip()
+        stripped = line.strip()
         if fence:
-            fence = "" if bare.startswith(fence) else fence
+            fence = "" if stripped.startswith(fence) else fence
             continue
-        if bare.startswith(("```", "~~~")):
-            fence, before, candidate = bare[:3], "", -1
+        if stripped.startswith(("```", "~~~")):
+            fence, line_above, title_start = stripped[:3], "", -1
             continue
         if level := _level(line):
-            found.append(Heading(level, start, start + len(line), _title(bare[level:])))
-            before, candidate = "", -1
+            headings_found.append(Heading(level, start, start + len(line), _title(stripped[level:])))
+            line_above, title_start = "", -1
             continue
-        if candidate >= 0 and len(bare) >= 3 and set(bare) in ({"="}, {"-"}):
-            found.append(Heading(1 if bare[0] == "=" else 2, candidate, start + len(line), _title(before)))
-            before, candidate = "", -1
+        if title_start >= 0 and len(stripped) >= 3 and set(stripped) in ({"="}, {"-"}):
+            headings_found.append(Heading(1 if stripped[0] == "=" else 2, title_start, start + len(line), _title(line_above)))
+            line_above, title_start = "", -1
             continue
-        candidate = start if bare and not before and len(bare) <= LONGEST and bare[0] not in "|-*+>" else -1
-        before = bare
-    return found
+        title_start = start if stripped and not line_above and len(stripped) <= LONGEST and stripped[0] not in "|-*+>" else -1
+        line_above = stripped
+    return headings_found
 
 
-def path_at(found: Sequence[Heading], position: int) -> str:
-    """The titles above a place, outermost first: "Section > Subsection"."""
+def path_at(text_headings: Sequence[Heading], position: int) -> str:
+    """The heading path of an offset, outermost first: "Section > Subsection"."""
     path: list[Heading] = []
-    for heading in found[: bisect_right(found, position, key=lambda heading: heading.start)]:
+    for heading in text_headings[: bisect_right(text_headings, position, key=lambda heading: heading.start)]:
         while path and path[-1].level >= heading.level:
             path.pop()
         path.append(heading)

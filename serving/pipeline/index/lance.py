@@ -13,9 +13,9 @@ from pydantic import Field
 
 from serving.pipeline.errors import StoreError
 from serving.pipeline.index.base import Filter, ScoredChunk, Vectors
-from serving.pipeline.index.place import storage_options
-from serving.pipeline.index.rank import cut_at, ranked
-from serving.pipeline.index.where import clause, facts, quoted, storable
+from serving.pipeline.index.rank import ranked, top_k
+from serving.pipeline.index.sql_filter import metadata_entries, quoted, sql_condition, storable
+from serving.pipeline.index.storage_options import storage_options
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.types import Chunk
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from lancedb.table import AsyncTable
 
 TABLE = "chunks"
-SPARE = 16  # hits asked for beyond k, so that a tie at the end is seen whole
+EXTRA_HITS = 16  # hits fetched beyond k, to see all of a tie at the end
 SOURCE_LINE = re.compile(r",? /\S+\.rs:\d+:\d+")  # where in LanceDB's own source an error arose
-AT_ONCE = 500  # ids in one condition
+IDS_PER_QUERY = 500  # ids in one condition
 CHUNK_COLUMNS = ["id", "document_id", "start", "end", "ordinal", "text", "title", "heading", "domain", "source", "version", "tenant"]
 COLUMNS = [*CHUNK_COLUMNS, "groups", "metadata"]
 
@@ -52,8 +52,8 @@ class LanceStore:
         self._uri = absolute(uri)
         self._dimensions = dimensions
         self._settings = settings
-        self._opened: AsyncTable | None = None
-        self._ann = False
+        self._open_table: AsyncTable | None = None
+        self._approximate = False
 
     async def add(self, chunks: Sequence[Chunk], texts: Sequence[str], vectors: Vectors) -> None:
         """Append a batch; the first one makes the table."""
@@ -62,14 +62,14 @@ class LanceStore:
         rows = directions(vectors, self._dimensions)
         if not len(chunks) == len(texts) == len(rows):
             raise StoreError(f"A batch needs one text and one vector for each chunk, not {len(chunks)}, {len(texts)} and {len(rows)}.")
-        with self._failing("written"):
-            table = self._opened or await self._create()
+        with self._lance_errors("written"):
+            table = self._open_table or await self._create()
             columns = {name: [getattr(chunk, name) for chunk in chunks] for name in CHUNK_COLUMNS}
             columns |= {
                 "groups": [list(chunk.groups) for chunk in chunks],
                 "open": [not chunk.groups for chunk in chunks],
                 "metadata": [json.dumps(dict(chunk.metadata), ensure_ascii=False, sort_keys=True) for chunk in chunks],
-                "facts": [facts(chunk.metadata) for chunk in chunks],
+                "facts": [metadata_entries(chunk.metadata) for chunk in chunks],
                 "indexed": list(texts),
                 "vector": pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1), pa.float32()), self._dimensions),
             }
@@ -80,29 +80,29 @@ class LanceStore:
         from lancedb.index import FTS, BTree, HnswSq
 
         table = await self._table()
-        with self._failing("indexed"):
+        with self._lance_errors("indexed"):
             await table.optimize()
             drop = self.params.stop_words == "drop"
             await table.create_index("indexed", config=FTS(remove_stop_words=drop, num_workers=1), replace=True)
             for column in ("id", "document_id"):
                 await table.create_index(column, config=BTree(), replace=True)
-            await self._measure(table)
-            if self._ann:
+            await self._choose_search(table)
+            if self._approximate:
                 await table.create_index("vector", config=HnswSq(distance_type="cosine", num_partitions=1), replace=True)
             return str(await table.version())
 
     async def search_vector(self, vector: Vectors, k: int, where: Filter) -> list[ScoredChunk]:
         """The k nearest by cosine similarity; exact in a small table, and nearly so in a large one."""
         query = directions(np.asarray(vector).reshape(1, -1), self._dimensions)[0]
-        condition = clause(where)
+        condition = sql_condition(where)
         table = await self._table()
 
-        def ask(limit: int) -> Any:
+        def build_query(limit: int) -> Any:
             search = table.query().nearest_to(query).distance_type("cosine").where(condition).limit(limit)
-            search = search.refine_factor(self.params.refine) if self._ann else search.bypass_vector_index()
+            search = search.refine_factor(self.params.refine) if self._approximate else search.bypass_vector_index()
             return search.select([*COLUMNS, "_distance"])
 
-        return await self._best(ask, k, lambda row: 1.0 - row["_distance"])
+        return await self._top(build_query, k, lambda row: 1.0 - row["_distance"])
 
     async def search_text(self, text: str, k: int, where: Filter) -> list[ScoredChunk]:
         """The k best by BM25 over the indexed texts; words are looked up as they are, so that no text is a syntax error."""
@@ -111,89 +111,89 @@ class LanceStore:
         words = text.encode("utf-8", "replace").decode("utf-8").replace("\0", " ")
         if not words.strip():
             return []
-        condition = clause(where)
+        condition = sql_condition(where)
         match: Any = MatchQuery  # its pydantic dataclass hides its defaults from type checkers
         table = await self._table()
 
-        def ask(limit: int) -> Any:
+        def build_query(limit: int) -> Any:
             search = table.query().nearest_to_text(match(words, "indexed"))
             return search.where(condition).limit(limit).select([*COLUMNS, "_score"])
 
-        return await self._best(ask, k, lambda row: row["_score"])
+        return await self._top(build_query, k, lambda row: row["_score"])
 
     async def slice(self, document_id: str, first: int, last: int, where: Filter) -> list[Chunk]:
         """A document's chunks with ordinals first..last, in order."""
         if not storable(document_id):
             return []
-        condition = f"document_id = {quoted(document_id)} AND ordinal >= {int(first)} AND ordinal <= {int(last)} AND {clause(where)}"
+        condition = f"document_id = {quoted(document_id)} AND ordinal >= {int(first)} AND ordinal <= {int(last)} AND {sql_condition(where)}"
         table = await self._table()
-        with self._failing("read"):
+        with self._lance_errors("read"):
             rows = await table.query().where(condition).select(COLUMNS).to_list()
         return sorted((_chunk(row) for row in rows), key=lambda chunk: chunk.ordinal)
 
     async def vectors(self, ids: Iterable[str]) -> dict[str, Vectors]:
         """The stored vectors of chunks; an unknown id has none."""
         wanted = sorted({chunk_id for chunk_id in ids if storable(chunk_id)})
-        found: dict[str, Vectors] = {}
+        vectors_by_id: dict[str, Vectors] = {}
         table = await self._table()
-        for start in range(0, len(wanted), AT_ONCE):
-            condition = f"id IN ({', '.join(quoted(chunk_id) for chunk_id in wanted[start : start + AT_ONCE])})"
-            with self._failing("read"):
+        for start in range(0, len(wanted), IDS_PER_QUERY):
+            condition = f"id IN ({', '.join(quoted(chunk_id) for chunk_id in wanted[start : start + IDS_PER_QUERY])})"
+            with self._lance_errors("read"):
                 rows = await table.query().where(condition).select(["id", "vector"]).to_arrow()
             values = rows["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(-1, self._dimensions)
-            found |= {name: np.array(row, dtype=np.float32) for name, row in zip(rows["id"].to_pylist(), values, strict=True)}
-        return {chunk_id: found[chunk_id] for chunk_id in wanted if chunk_id in found}
+            vectors_by_id |= {name: np.array(row, dtype=np.float32) for name, row in zip(rows["id"].to_pylist(), values, strict=True)}
+        return {chunk_id: vectors_by_id[chunk_id] for chunk_id in wanted if chunk_id in vectors_by_id}
 
     async def count(self) -> int:
         """How many chunks there are."""
         table = await self._table()
-        with self._failing("read"):
+        with self._lance_errors("read"):
             return int(await table.count_rows())
 
-    async def _best(self, ask: Callable[[int], Any], k: int, score: Callable[[Any], float]) -> list[ScoredChunk]:
+    async def _top(self, build_query: Callable[[int], Any], k: int, score: Callable[[Any], float]) -> list[ScoredChunk]:
         if k <= 0:
             return []
-        limit = k + SPARE
+        limit = k + EXTRA_HITS
         while True:
-            with self._failing("searched"):
-                rows = await ask(limit).to_list()
-            best = cut_at(ranked(ScoredChunk(_chunk(row), score(row)) for row in rows), k, limit)
-            if best is not None:
-                return best
+            with self._lance_errors("searched"):
+                rows = await build_query(limit).to_list()
+            top = top_k(ranked(ScoredChunk(_chunk(row), score(row)) for row in rows), k, limit)
+            if top is not None:
+                return top
             limit *= 4
 
     async def _table(self) -> "AsyncTable":
-        if self._opened is None:
-            with self._failing("opened"):
+        if self._open_table is None:
+            with self._lance_errors("opened"):
                 database = await self._connect()
                 table = await database.open_table(TABLE)
-                await self._measure(table)
-                self._opened = table
-        return self._opened
+                await self._choose_search(table)
+                self._open_table = table
+        return self._open_table
 
     async def _create(self) -> "AsyncTable":
         database = await self._connect()
-        self._opened = await database.create_table(TABLE, schema=self._schema(), exist_ok=True)
-        return self._opened
+        self._open_table = await database.create_table(TABLE, schema=self._schema(), exist_ok=True)
+        return self._open_table
 
     async def _connect(self) -> Any:
         import lancedb
 
         return await lancedb.connect_async(self._uri, storage_options=storage_options(self._uri, self._settings) or None)
 
-    async def _measure(self, table: "AsyncTable") -> None:
-        self._ann = await table.count_rows() > self.params.ann_above
+    async def _choose_search(self, table: "AsyncTable") -> None:
+        self._approximate = await table.count_rows() > self.params.ann_above
 
     def _schema(self) -> Any:
         import pyarrow as pa
 
-        kinds: dict[str, Any] = dict.fromkeys(CHUNK_COLUMNS, pa.string()) | dict.fromkeys(["start", "end", "ordinal"], pa.int64())
-        kinds |= {"groups": pa.list_(pa.string()), "open": pa.bool_(), "metadata": pa.string(), "facts": pa.list_(pa.string())}
-        return pa.schema([*kinds.items(), ("indexed", pa.string()), ("vector", pa.list_(pa.float32(), self._dimensions))])
+        types: dict[str, Any] = dict.fromkeys(CHUNK_COLUMNS, pa.string()) | dict.fromkeys(["start", "end", "ordinal"], pa.int64())
+        types |= {"groups": pa.list_(pa.string()), "open": pa.bool_(), "metadata": pa.string(), "facts": pa.list_(pa.string())}
+        return pa.schema([*types.items(), ("indexed", pa.string()), ("vector", pa.list_(pa.float32(), self._dimensions))])
 
     @contextmanager
-    def _failing(self, verb: str) -> Iterator[None]:
-        """LanceDB's failures, which come as several kinds, as ours."""
+    def _lance_errors(self, verb: str) -> Iterator[None]:
+        """Turns the exceptions of LanceDB into a `StoreError`."""
         try:
             yield
         except (OSError, RuntimeError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""LangChain's text splitters as chunkers: each piece is found again in the document, or the splitter is refused."""
+"""LangChain's text splitters as chunkers; every piece must be an exact slice of the document."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from serving.pipeline.errors import ConfigError
 from serving.pipeline.index.headings import headings
 from serving.pipeline.index.slices import slices
 from serving.pipeline.index.windows import SPACE
-from serving.pipeline.models.langchain import PassedOn, constructed
+from serving.pipeline.models.langchain import PassThroughParams, constructed
 from serving.pipeline.types import Chunk, Document
 
 if TYPE_CHECKING:
@@ -20,14 +20,14 @@ Place = tuple[int, int]  # of a piece: where it starts and ends
 class SplitterChunker:
     """Cuts where a LangChain text splitter cuts; one that rewrites text or leaves any out is a `ConfigError`."""
 
-    class Params(PassedOn):
+    class Params(PassThroughParams):
         """Handed to the splitter's class as they are."""
 
     version: ClassVar[str] = "1"
     wrapped: ClassVar["type[TextSplitter]"]
 
     def __init__(self, params: Params) -> None:
-        self._splitter = constructed(self.wrapped, params.passed, "chunker")
+        self._splitter = constructed(self.wrapped, params.arguments, "chunker")
 
     def split(self, document: Document) -> Iterator[Chunk]:
         """The document's chunks in order."""
@@ -50,19 +50,19 @@ class SplitterChunker:
 def places(text: str, pieces: Sequence[str]) -> list[Place] | None:
     """Where the pieces lie, in order and leaving out nothing but white space; `None` where they cannot lie so.
 
-    A repeated piece may lie in several places. All that can be reached are followed, and of the ways to the end the one
-    with the likeliest places is taken. A piece within the one before it adds nothing and has no place.
+    A repeated piece may lie in several places. All paths are followed, and of those that reach the end the first, with the
+    most likely places, is taken. A piece within the one before it adds nothing and has no place.
     """
-    reached: dict[Place, _Path | None] = {(-1, 0): None}  # the last place, and the way to it
+    paths: dict[Place, _Path | None] = {(-1, 0): None}  # the last place, and the way to it
     for piece in pieces:
-        further: dict[Place, _Path | None] = {}
-        for before, path in reached.items():
-            for place in _choices(text, piece, before):
-                further.setdefault(place, _further(path, before, place))
-        reached = further
-    for (_, end), path in reached.items():
+        extended: dict[Place, _Path | None] = {}
+        for before, path in paths.items():
+            for place in _candidate_places(text, piece, before):
+                extended.setdefault(place, _extended(path, before, place))
+        paths = extended
+    for (_, end), path in paths.items():
         if not text[end:].strip():
-            return _unwound(path)
+            return _places_of(path)
     return None
 
 
@@ -72,28 +72,28 @@ class _Path:
     before: "_Path | None"
 
 
-def _further(path: _Path | None, before: Place, place: Place) -> _Path | None:
-    """The way on to a place; one that begins with the place before it takes that one in."""
+def _extended(path: _Path | None, before: Place, place: Place) -> _Path | None:
+    """The path extended by a place; a place with the start of the one before replaces it."""
     if place == before:
         return path
     return _Path(place, path.before if path and place[0] == before[0] else path)
 
 
-def _unwound(path: _Path | None) -> list[Place]:
-    found: list[Place] = []
+def _places_of(path: _Path | None) -> list[Place]:
+    places_found: list[Place] = []
     while path is not None:
-        found.append(path.last)
+        places_found.append(path.last)
         path = path.before
-    return found[::-1]
+    return places_found[::-1]
 
 
-def _choices(text: str, piece: str, before: Place) -> Iterator[Place]:
+def _candidate_places(text: str, piece: str, before: Place) -> Iterator[Place]:
     """Where a piece may lie after the one before it: right behind it, else overlapping it as little as may be, else within it."""
     start, end = before
-    blank = SPACE.match(text, end)
-    behind = blank.end() if blank else end
-    if text.startswith(piece, behind):
-        yield behind, behind + len(piece)
+    white_space = SPACE.match(text, end)
+    next_start = white_space.end() if white_space else end
+    if text.startswith(piece, next_start):
+        yield next_start, next_start + len(piece)
     first = max(start, 0)
     place = text.rfind(piece, first, end + len(piece))
     while place >= 0 and place + len(piece) > end:

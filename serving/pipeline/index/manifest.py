@@ -1,4 +1,4 @@
-"""What an index says of itself; its file is written last, so its presence means the index is whole."""
+"""The manifest of an index; it is written last, so its presence means that the index is complete."""
 
 from typing import Literal
 
@@ -15,7 +15,7 @@ FILE = "index.json"
 
 
 class IndexManifest(BaseModel):
-    """The recipe, and what came of it."""
+    """The recipe of an index, and its result."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -36,16 +36,16 @@ class IndexManifest(BaseModel):
 
 def index_storage(uri: str, settings: PipelineSettings) -> Storage:
     """The storage of the files at a place of an index."""
-    return open_storage(absolute(uri), settings, called="index", setting="TOUCHSTONE_INDEXES")
+    return open_storage(absolute(uri), settings, purpose="index", setting="TOUCHSTONE_INDEXES")
 
 
 def read_manifest(uri: str, settings: PipelineSettings) -> IndexManifest | None:
     """The manifest of the index at a place, or None where no whole index is."""
-    found = index_storage(uri, settings).get(FILE)
-    if found is None:
+    blob = index_storage(uri, settings).get(FILE)
+    if blob is None:
         return None
     try:
-        return IndexManifest.model_validate_json(found.data)
+        return IndexManifest.model_validate_json(blob.data)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         path = ".".join(str(part) for part in first["loc"])
@@ -55,5 +55,5 @@ def read_manifest(uri: str, settings: PipelineSettings) -> IndexManifest | None:
 
 
 def write_manifest(uri: str, manifest: IndexManifest, settings: PipelineSettings) -> None:
-    """Declare the index at a place whole."""
+    """Write the manifest, which makes the index at a place complete."""
     index_storage(uri, settings).put(FILE, (manifest.model_dump_json(indent=2) + "\n").encode())

@@ -28,13 +28,13 @@ class MarkdownChunker:
 
     def split(self, document: Document) -> Iterator[Chunk]:
         """The document's chunks in order."""
-        text, found = document.text, headings(document.text)
-        cutter = Cutter(text, Characters(len(text)), self.params.size, self.params.overlap, [heading.start for heading in found])
-        ranges = (window for start, end in self._sections(len(text), found) for window in cutter.windows(start, end))
-        return slices(document, ranges, found)
+        text, text_headings = document.text, headings(document.text)
+        cutter = Cutter(text, Characters(len(text)), self.params.size, self.params.overlap, [heading.start for heading in text_headings])
+        ranges = (window for start, end in self._sections(len(text), text_headings) for window in cutter.windows(start, end))
+        return slices(document, ranges, text_headings)
 
-    def _sections(self, length: int, found: Sequence[Heading]) -> Iterator[tuple[int, int]]:
-        bounds = [0, *(heading.start for heading in found if heading.start > 0), length]
+    def _sections(self, length: int, text_headings: Sequence[Heading]) -> Iterator[tuple[int, int]]:
+        bounds = [0, *(heading.start for heading in text_headings if heading.start > 0), length]
         start = 0
         for end, after in zip(bounds[1:], [*bounds[2:], None], strict=True):
             if after is not None and end - start < self.params.shortest and after - start <= self.params.size:

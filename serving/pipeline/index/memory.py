@@ -1,4 +1,4 @@
-"""Chunks in this process's memory, kept in two files: the plain reference that the real store is held against."""
+"""An in-memory store, saved as two files: the reference implementation for the tests of the real store."""
 
 import io
 import json
@@ -33,7 +33,7 @@ class MemoryStore:
         """The two constants of BM25."""
 
         k1: float = Field(default=0.9, ge=0.0, le=10.0)  # how much a word's repetition counts
-        b: float = Field(default=0.4, ge=0.0, le=1.0)  # how much long texts are held back
+        b: float = Field(default=0.4, ge=0.0, le=1.0)  # how much long texts are penalised
 
     def __init__(self, params: Params, *, uri: str, dimensions: int, settings: PipelineSettings) -> None:
         self.params = params
@@ -73,20 +73,20 @@ class MemoryStore:
         query = directions(np.asarray(vector).reshape(1, -1), self._dimensions)[0]
         self._load()
         scores = self._units @ (query / np.linalg.norm(query))
-        return self._best({place: float(score) for place, score in enumerate(scores)}, k, where)
+        return self._top({place: float(score) for place, score in enumerate(scores)}, k, where)
 
     async def search_text(self, text: str, k: int, where: Filter) -> list[ScoredChunk]:
         """The k best by BM25."""
         self._load()
         k1, b = self.params.k1, self.params.b
         scores: dict[int, float] = {}
-        for word, times in sorted(Counter(stemmed_words(text)).items()):
-            found = self._postings.get(word, {})
-            weight = times * math.log(1 + (len(self._chunks) - len(found) + 0.5) / (len(found) + 0.5))
-            for place, count in found.items():
-                held_back = k1 * (1 - b + b * self._lengths[place] / self._mean_length)
-                scores[place] = scores.get(place, 0.0) + weight * count / (count + held_back)
-        return self._best(scores, k, where)
+        for word, query_count in sorted(Counter(stemmed_words(text)).items()):
+            postings = self._postings.get(word, {})
+            weight = query_count * math.log(1 + (len(self._chunks) - len(postings) + 0.5) / (len(postings) + 0.5))
+            for place, count in postings.items():
+                length_penalty = k1 * (1 - b + b * self._lengths[place] / self._mean_length)
+                scores[place] = scores.get(place, 0.0) + weight * count / (count + length_penalty)
+        return self._top(scores, k, where)
 
     async def slice(self, document_id: str, first: int, last: int, where: Filter) -> list[Chunk]:
         """A document's chunks with ordinals first..last, in order."""
@@ -104,9 +104,9 @@ class MemoryStore:
         self._load()
         return len(self._chunks)
 
-    def _best(self, scores: dict[int, float], k: int, where: Filter) -> list[ScoredChunk]:
-        found = (ScoredChunk(self._chunks[place], score) for place, score in scores.items() if where.admits(self._chunks[place]))
-        return ranked(found)[: max(k, 0)]
+    def _top(self, scores: dict[int, float], k: int, where: Filter) -> list[ScoredChunk]:
+        scored = (ScoredChunk(self._chunks[place], score) for place, score in scores.items() if where.admits(self._chunks[place]))
+        return ranked(scored)[: max(k, 0)]
 
     def _load(self) -> None:
         if self._ready:

@@ -1,4 +1,4 @@
-"""The order of what a search found: by score, and by chunk id where scores are the same."""
+"""Ranking of search results: by score, ties by chunk id."""
 
 from collections.abc import Iterable
 
@@ -7,14 +7,14 @@ from serving.pipeline.index.base import ScoredChunk
 DIGITS = 6  # of a score that count: processors differ in the digits beyond
 
 
-def ranked(found: Iterable[ScoredChunk]) -> list[ScoredChunk]:
+def ranked(scored: Iterable[ScoredChunk]) -> list[ScoredChunk]:
     """Best first; scores are rounded so that every machine gives the same order."""
-    rounded = (ScoredChunk(hit.chunk, round(float(hit.score), DIGITS) + 0.0) for hit in found)
+    rounded = (ScoredChunk(hit.chunk, round(float(hit.score), DIGITS) + 0.0) for hit in scored)
     return sorted(rounded, key=lambda hit: (-hit.score, hit.chunk.id))
 
 
-def cut_at(found: list[ScoredChunk], k: int, asked: int) -> list[ScoredChunk] | None:
-    """The first `k` of the ranked best `asked`, or None if a tie with the last one may lie beyond what was asked for."""
-    if len(found) < asked or (len(found) > k and found[-1].score < found[k - 1].score):
-        return found[:k]
+def top_k(ranked_chunks: list[ScoredChunk], k: int, limit: int) -> list[ScoredChunk] | None:
+    """The first `k` of `limit` ranked results, or None if a tie with the k-th may continue beyond the limit."""
+    if len(ranked_chunks) < limit or (len(ranked_chunks) > k and ranked_chunks[-1].score < ranked_chunks[k - 1].score):
+        return ranked_chunks[:k]
     return None

@@ -27,6 +27,6 @@ class RecursiveChunker:
 
     def split(self, document: Document) -> Iterator[Chunk]:
         """The document's chunks in order."""
-        text, found = document.text, headings(document.text)
-        cutter = Cutter(text, Characters(len(text)), self.params.size, self.params.overlap, [heading.start for heading in found])
-        return slices(document, cutter.windows(0, len(text)), found)
+        text, text_headings = document.text, headings(document.text)
+        cutter = Cutter(text, Characters(len(text)), self.params.size, self.params.overlap, [heading.start for heading in text_headings])
+        return slices(document, cutter.windows(0, len(text)), text_headings)

@@ -6,7 +6,7 @@ from serving.pipeline.index.headings import Heading, path_at
 from serving.pipeline.types import Chunk, Document
 
 
-def slices(document: Document, ranges: Iterable[tuple[int, int]], found: Sequence[Heading]) -> Iterator[Chunk]:
+def slices(document: Document, ranges: Iterable[tuple[int, int]], text_headings: Sequence[Heading]) -> Iterator[Chunk]:
     """One chunk for each range with anything to read in it, without the white space at its ends."""
     ordinal = 0
     for first, last in ranges:
@@ -22,7 +22,7 @@ def slices(document: Document, ranges: Iterable[tuple[int, int]], found: Sequenc
             text=text,
             ordinal=ordinal,
             title=document.title,
-            heading=path_at(found, start),
+            heading=path_at(text_headings, start),
             domain=document.domain,
             source=document.source,
             version=document.version,

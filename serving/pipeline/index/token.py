@@ -30,7 +30,7 @@ class TokenChunker:
 
     def split(self, document: Document) -> Iterator[Chunk]:
         """The document's chunks in order."""
-        text, found = document.text, headings(document.text)
-        barriers = [heading.start for heading in found]
+        text, text_headings = document.text, headings(document.text)
+        barriers = [heading.start for heading in text_headings]
         cutter = Cutter(text, Tokens(text), self.params.size, self.params.overlap, barriers, soft=False)
-        return slices(document, cutter.windows(0, len(text)), found)
+        return slices(document, cutter.windows(0, len(text)), text_headings)

@@ -67,9 +67,9 @@ class Tokens:
     """
 
     def __init__(self, text: str) -> None:
-        found = [match.span() for match in TOKEN.finditer(text)]
-        self._starts = [start for start, _ in found]
-        self._ends = [end for _, end in found]
+        spans = [match.span() for match in TOKEN.finditer(text)]
+        self._starts = [start for start, _ in spans]
+        self._ends = [end for _, end in spans]
 
     def forward(self, position: int, units: int) -> int:
         """The end of the token `units` on from the first one at or after a place."""

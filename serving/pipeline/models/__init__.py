@@ -17,11 +17,11 @@ CHAT_MODELS = Registry[ChatSource](
         "local:echo": "serving.pipeline.models.fakes:Echo",
         "local:scripted": "serving.pipeline.models.fakes:Scripted",
         "bedrock_converse:*": "serving.pipeline.models.bedrock:BedrockChat",
-        "*": "serving.pipeline.models.langchain:AnyChat",
+        "*": "serving.pipeline.models.langchain:LangChainChat",
     },
     group="chat_models",
     protocol=ChatSource,
-    adapters={"langchain_core.language_models.chat_models:BaseChatModel": "serving.pipeline.models.langchain:AdaptedChat"},
+    adapters={"langchain_core.language_models.chat_models:BaseChatModel": "serving.pipeline.models.langchain:ImportedChat"},
     providers=PROVIDERS,
 )
 
@@ -31,10 +31,10 @@ EMBEDDINGS = Registry[EmbeddingSource](
         "local:minilm": "serving.pipeline.models.minilm:MiniLm",
         "local:hashing": "serving.pipeline.models.hashing:Hashing",
         "bedrock:*": "serving.pipeline.models.bedrock:BedrockEmbeddings",
-        "*": "serving.pipeline.models.langchain:AnyEmbeddings",
+        "*": "serving.pipeline.models.langchain:LangChainEmbeddings",
     },
     group="embeddings",
     protocol=EmbeddingSource,
-    adapters={"langchain_core.embeddings.embeddings:Embeddings": "serving.pipeline.models.langchain:AdaptedEmbeddings"},
+    adapters={"langchain_core.embeddings.embeddings:Embeddings": "serving.pipeline.models.langchain:ImportedEmbeddings"},
     providers=PROVIDERS,
 )

@@ -1,4 +1,4 @@
-"""What a model source promises: data until `connect()`, a LangChain object after."""
+"""The contracts of model sources: plain data until `connect()` returns a LangChain object."""
 
 from typing import Protocol
 
@@ -7,7 +7,7 @@ from langchain_core.language_models import BaseChatModel
 
 
 class ChatSource(Protocol):
-    """Knows how to reach one chat model and what its tokens cost."""
+    """Connects one chat model and knows its price."""
 
     price_model: str  # the model whose prices apply, as genai-prices names it
     simulated: bool  # True: nothing is paid, `price_model` is the one this stands in for
@@ -16,7 +16,7 @@ class ChatSource(Protocol):
 
 
 class EmbeddingSource(Protocol):
-    """Knows how to reach one embedding model."""
+    """Connects one embedding model and knows its price."""
 
     price_model: str
     simulated: bool

@@ -40,7 +40,7 @@ class BedrockChat:
         self._settings = settings
 
     def connect(self) -> BaseChatModel:
-        """LangChain's model on a client that tries once: patience is ours alone."""
+        """LangChain's model on a client that tries once: retries are ours alone."""
         client = bedrock_client("bedrock-runtime", self.name, self._settings)
         from langchain_aws import ChatBedrockConverse
 
@@ -81,7 +81,7 @@ class BedrockEmbeddings:
         self._settings = settings
 
     def connect(self) -> Embeddings:
-        """LangChain's model on a client that tries once: patience is ours alone."""
+        """LangChain's model on a client that tries once: retries are ours alone."""
         client = bedrock_client("bedrock-runtime", self.name, self._settings)
         from langchain_aws import BedrockEmbeddings as LangChainBedrockEmbeddings
 

@@ -13,38 +13,43 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 
 from serving.pipeline.digest import digest_of
 from serving.pipeline.errors import ConfigError, DataError
-from serving.pipeline.models.chat import ChatCall, OuterChat
+from serving.pipeline.models.chat import ChatCall, WrappingChat
 from serving.pipeline.models.fakes import pieces
 from serving.pipeline.settings import PipelineSettings
 from serving.storage.files import write_text
 
-KEPT = ("stopReason", "stop_reason", "finish_reason", "model_name")  # of the answer's metadata; the rest differs from run to run
+RECORDED_METADATA = (
+    "stopReason",
+    "stop_reason",
+    "finish_reason",
+    "model_name",
+)  # the rest differs from run to run
 
 
 @dataclass(frozen=True, slots=True)
-class Tape:
-    """The recorded calls of one model with one set of parameters."""
+class Cassette:
+    """The recorded calls of one model with one set of parameters, in a folder."""
 
     folder: Path
     model: str
     params: Mapping[str, Any]
 
-    def key(self, asked: Any) -> str:
-        """What a call is known by."""
-        return digest_of([self.model, dict(self.params), asked])
+    def key(self, request: Any) -> str:
+        """The digest that identifies a request."""
+        return digest_of([self.model, dict(self.params), request])
 
-    def path(self, asked: Any) -> Path:
-        """Where a call is kept."""
-        return self.folder / f"{self.key(asked)}.json"
+    def path(self, request: Any) -> Path:
+        """The file of a request."""
+        return self.folder / f"{self.key(request)}.json"
 
-    def write(self, asked: Any, answer: Any) -> None:
-        """Keep a call, whole or not at all; one made again replaces the last."""
-        record = {"model": self.model, "params": dict(self.params), "asked": asked, "answer": answer}
-        write_text(self.path(asked), json.dumps(record, ensure_ascii=False, indent=1, sort_keys=True) + "\n")
+    def write(self, request: Any, answer: Any) -> None:
+        """Record an answer; it replaces an earlier one to the same request."""
+        record = {"model": self.model, "params": dict(self.params), "asked": request, "answer": answer}
+        write_text(self.path(request), json.dumps(record, ensure_ascii=False, indent=1, sort_keys=True) + "\n")
 
-    def read(self, asked: Any) -> Any:
+    def read(self, request: Any) -> Any:
         """The recorded answer, or a `DataError` that says how to record it."""
-        path = self.path(asked)
+        path = self.path(request)
         try:
             return json.loads(path.read_text(encoding="utf-8"))["answer"]
         except FileNotFoundError:
@@ -57,28 +62,28 @@ class Tape:
             raise DataError(f"{path} is not a recorded answer: {type(error).__name__}: {error}. Delete it and record again.") from error
 
 
-class AskedChat(OuterChat):
-    """What models share that know a call by what is asked."""
+class KeyedChat(WrappingChat):
+    """A chat model that identifies each call by the content of its request."""
 
-    def asked(self, call: ChatCall) -> dict[str, Any]:
-        """All that decides what the model says to this call, in its plain form."""
+    def request(self, call: ChatCall) -> dict[str, Any]:
+        """Everything that decides the answer to a call, as plain data."""
         return {
-            "messages": [_said(message) for message in call.messages],
+            "messages": [_plain_message(message) for message in call.messages],
             "stop": call.stop,
             "max_tokens": self.max_tokens,
             "arguments": dict(call.arguments),
         }
 
 
-class RecordingChat(AskedChat):
-    """Asks the model each time and keeps what it says; a call that fails leaves nothing."""
+class RecordingChat(KeyedChat):
+    """Calls the model and records each answer; a failed call records nothing."""
 
-    tape: Tape
+    cassette: Cassette
     inner: BaseChatModel
 
     async def _answer(self, call: ChatCall) -> AIMessage:
         message = await self._ask(call)
-        self.tape.write(self.asked(call), plain_answer(message))
+        self.cassette.write(self.request(call), plain_answer(message))
         return message
 
     async def _answer_in_chunks(self, call: ChatCall) -> AsyncGenerator[AIMessageChunk, None]:
@@ -88,56 +93,56 @@ class RecordingChat(AskedChat):
                 whole = chunk if whole is None else whole + chunk
                 yield chunk
         if whole is not None:
-            self.tape.write(self.asked(call), plain_answer(whole))
+            self.cassette.write(self.request(call), plain_answer(whole))
 
 
-class ReplayedChat(AskedChat):
-    """Says what was recorded and nothing else."""
+class ReplayedChat(KeyedChat):
+    """Answers from the recording only."""
 
-    tape: Tape
+    cassette: Cassette
 
     async def _answer(self, call: ChatCall) -> AIMessage:
-        return message_of(self.tape.read(self.asked(call)))
+        return message_of(self.cassette.read(self.request(call)))
 
     async def _answer_in_chunks(self, call: ChatCall) -> AsyncGenerator[AIMessageChunk, None]:
-        for chunk in chunks_of(self.tape.read(self.asked(call))):
+        for chunk in chunks_of(self.cassette.read(self.request(call))):
             yield chunk
 
 
 class RecordingEmbeddings(Embeddings):
-    """Asks the model each time and keeps the vector of each text."""
+    """Calls the model and records the vector of each text."""
 
-    def __init__(self, inner: Embeddings, tape: Tape) -> None:
+    def __init__(self, inner: Embeddings, cassette: Cassette) -> None:
         self._inner = inner
-        self._tape = tape
+        self._cassette = cassette
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """A vector for each text."""
         vectors = self._inner.embed_documents(texts)
         for text, vector in zip(texts, vectors, strict=True):
-            self._tape.write({"document": text}, vector)
+            self._cassette.write({"document": text}, vector)
         return vectors
 
     def embed_query(self, text: str) -> list[float]:
         """The vector of a question."""
         vector = self._inner.embed_query(text)
-        self._tape.write({"query": text}, vector)
+        self._cassette.write({"query": text}, vector)
         return vector
 
 
 class ReplayedEmbeddings(Embeddings):
-    """Gives recorded vectors and nothing else."""
+    """Returns recorded vectors only."""
 
-    def __init__(self, tape: Tape) -> None:
-        self._tape = tape
+    def __init__(self, cassette: Cassette) -> None:
+        self._cassette = cassette
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """A vector for each text."""
-        return [self._tape.read({"document": text}) for text in texts]
+        return [self._cassette.read({"document": text}) for text in texts]
 
     def embed_query(self, text: str) -> list[float]:
         """The vector of a question."""
-        vector: list[float] = self._tape.read({"query": text})
+        vector: list[float] = self._cassette.read({"query": text})
         return vector
 
 
@@ -145,56 +150,56 @@ def with_cassette(
     connect: Callable[[], BaseChatModel], settings: PipelineSettings, *, name: str, params: Mapping[str, Any]
 ) -> BaseChatModel:
     """The model as connected, recorded or replayed, by the settings; for a replay nothing is connected."""
-    tape = _tape(settings, "chat", name, params)
-    if tape is None:
+    cassette = _cassette(settings, "chat", name, params)
+    if cassette is None:
         return connect()
-    own = params.get("max_tokens")
+    max_tokens = params.get("max_tokens")
     if settings.cassette_mode == "replay":
-        return ReplayedChat(tape=tape, max_tokens=own)
-    return RecordingChat(tape=tape, inner=connect(), max_tokens=own)
+        return ReplayedChat(cassette=cassette, max_tokens=max_tokens)
+    return RecordingChat(cassette=cassette, inner=connect(), max_tokens=max_tokens)
 
 
 def with_embeddings_cassette(
     connect: Callable[[], Embeddings], settings: PipelineSettings, *, name: str, params: Mapping[str, Any]
 ) -> Embeddings:
     """The embedding model as connected, recorded or replayed, by the settings; for a replay nothing is connected."""
-    tape = _tape(settings, "embeddings", name, params)
-    if tape is None:
+    cassette = _cassette(settings, "embeddings", name, params)
+    if cassette is None:
         return connect()
-    return ReplayedEmbeddings(tape) if settings.cassette_mode == "replay" else RecordingEmbeddings(connect(), tape)
+    return ReplayedEmbeddings(cassette) if settings.cassette_mode == "replay" else RecordingEmbeddings(connect(), cassette)
 
 
-def _tape(settings: PipelineSettings, kind: str, name: str, params: Mapping[str, Any]) -> Tape | None:
+def _cassette(settings: PipelineSettings, kind: str, name: str, params: Mapping[str, Any]) -> Cassette | None:
     if settings.cassette_mode == "off":
         return None
     if settings.cassette is None:
         raise ConfigError(f"TOUCHSTONE_CASSETTE_MODE is {settings.cassette_mode!r}, but TOUCHSTONE_CASSETTE names no folder.")
-    return Tape(settings.cassette / kind, name, params)
+    return Cassette(settings.cassette / kind, name, params)
 
 
-def _said(message: BaseMessage) -> dict[str, Any]:
-    """What a message says; ids and metadata, which differ from run to run, are left out."""
+def _plain_message(message: BaseMessage) -> dict[str, Any]:
+    """The content of a message as plain data, without ids and metadata, which differ from run to run."""
     calls = [{"name": call["name"], "args": call["args"]} for call in getattr(message, "tool_calls", [])]
     return {"type": message.type, "content": message.content} | ({"tool_calls": calls} if calls else {})
 
 
 def plain_answer(message: AIMessage) -> dict[str, Any]:
-    """What a model said, as plain data."""
+    """A model's answer as plain data."""
     return {
         "text": str(message.text),
         "tool_calls": [{"name": call["name"], "args": call["args"], "id": call["id"], "type": "tool_call"} for call in message.tool_calls],
         "usage": message.usage_metadata,
-        "metadata": {key: message.response_metadata[key] for key in KEPT if key in message.response_metadata},
+        "metadata": {key: message.response_metadata[key] for key in RECORDED_METADATA if key in message.response_metadata},
     }
 
 
 def message_of(answer: Mapping[str, Any]) -> AIMessage:
-    """The message that was kept as plain data."""
+    """The message of a recorded answer."""
     return AIMessage(answer["text"], tool_calls=answer["tool_calls"], usage_metadata=answer["usage"], response_metadata=answer["metadata"])
 
 
 def chunks_of(answer: Mapping[str, Any]) -> Iterator[AIMessageChunk]:
-    """The same message word by word, its facts with the last piece."""
+    """The same message as a stream of words; its metadata comes with the last chunk."""
     for piece in pieces(answer["text"]):
         yield AIMessageChunk(content=piece)
     calls = [

@@ -1,7 +1,7 @@
-"""What our chat models share: they say how they answer and how they stream, and this makes LangChain's ways of it.
+"""Base classes of our chat models: they implement LangChain's methods by one asynchronous answer and one stream.
 
 One call is one run for LangChain's callbacks, however many of our models stand in front of the provider's: the outermost reports
-it, and hands its run manager on. Were the inner ones runs of their own, whoever adds up tokens would count them twice.
+it, and passes its run manager on. If the inner ones were runs of their own, a token counter would count them twice.
 """
 
 from abc import abstractmethod
@@ -16,12 +16,12 @@ from langchain_core.language_models.base import LangSmithParams
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
-from serving.pipeline.models.threads import each_blocking, run_blocking
+from serving.pipeline.models.threads import iterate_blocking, run_blocking
 
 
 @dataclass(frozen=True, slots=True)
 class ChatCall:
-    """One call of a chat model: what is said to it, and the run in which it happens."""
+    """The arguments of one call of a chat model, and its LangChain run."""
 
     messages: list[BaseMessage]
     stop: list[str] | None = None
@@ -30,7 +30,7 @@ class ChatCall:
 
 
 class AsyncChat(BaseChatModel):
-    """A chat model that waits: a subclass says `_answer` and `_answer_in_chunks`."""
+    """An asynchronous chat model: a subclass defines `_answer` and `_answer_in_chunks`."""
 
     @abstractmethod
     async def _answer(self, call: ChatCall) -> AIMessage: ...
@@ -44,7 +44,7 @@ class AsyncChat(BaseChatModel):
 
     @property
     def model_name(self) -> str:
-        """What traces call it."""
+        """Its name in LangChain's traces."""
         return self._llm_type
 
     def _generate(
@@ -65,7 +65,7 @@ class AsyncChat(BaseChatModel):
     def _stream(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: CallbackManagerForLLMRun | None = None, **kwargs: Any
     ) -> Iterator[ChatGenerationChunk]:
-        yield from each_blocking(self._astream(messages, stop, _asynchronous(run_manager), **kwargs))
+        yield from iterate_blocking(self._astream(messages, stop, _asynchronous(run_manager), **kwargs))
 
     async def _astream(
         self,
@@ -79,18 +79,18 @@ class AsyncChat(BaseChatModel):
                 yield ChatGenerationChunk(message=chunk)
 
 
-class OuterChat(AsyncChat):
-    """A chat model that asks another one, with its own output limit."""
+class WrappingChat(AsyncChat):
+    """A chat model that calls an inner one, with an output limit of its own."""
 
     inner: BaseChatModel | None = None
     max_tokens: int | None = None  # handed to models that have a field of this name; others keep their own limit
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
-        """What traces call the model: as the one that is asked calls itself."""
+        """The parameters that LangChain traces: those of the inner model."""
         return self.inner._get_ls_params(stop=stop, **kwargs) if self.inner else super()._get_ls_params(stop=stop, **kwargs)
 
     def _limited_inner(self) -> BaseChatModel:
-        """The other model, under this one's limit."""
+        """The inner model with this one's output limit."""
         assert self.inner is not None
         return self.inner if self.max_tokens is None else _with_max_tokens(self.inner, self.max_tokens)
 
@@ -99,7 +99,7 @@ class OuterChat(AsyncChat):
         return whole_message(await model._agenerate(call.messages, stop=call.stop, run_manager=call.run_manager, **call.arguments))
 
     async def _ask_in_chunks(self, call: ChatCall) -> AsyncGenerator[AIMessageChunk, None]:
-        """The other model's chunks; its whole message as one where it cannot stream."""
+        """The inner model's chunks; its whole message as one chunk where it cannot stream."""
         model = self._limited_inner()
         if not streams(model, call):
             message = await self._ask(call)
@@ -121,7 +121,7 @@ def has_own(model: BaseChatModel, method: str) -> bool:
 
 
 def whole_message(result: ChatResult) -> AIMessage:
-    """The message of a result, with all that the provider tells of it in its metadata, as `ainvoke` gives it."""
+    """The message of a result with the provider's metadata, as `ainvoke` returns it."""
     [generation] = result.generations
     message = generation.message
     assert isinstance(message, AIMessage)
@@ -130,7 +130,7 @@ def whole_message(result: ChatResult) -> AIMessage:
 
 
 def chunk_message(chunk: ChatGenerationChunk) -> AIMessageChunk:
-    """The message of a chunk, likewise."""
+    """The message of a chunk with the provider's metadata."""
     message = chunk.message
     assert isinstance(message, AIMessageChunk)
     message.response_metadata = {**(chunk.generation_info or {}), **message.response_metadata}
@@ -151,7 +151,7 @@ def _with_max_tokens(model: BaseChatModel, tokens: int) -> BaseChatModel:
 
 
 def _asynchronous(manager: CallbackManagerForLLMRun | None) -> AsyncCallbackManagerForLLMRun | None:
-    """The same run for a coroutine; LangChain has only the way back."""
+    """The asynchronous manager of the same run; LangChain converts only the other way."""
     if manager is None:
         return None
     return AsyncCallbackManagerForLLMRun(

@@ -1,4 +1,4 @@
-"""Chat models that think nothing, for tests, benches and dry runs: real LangChain models with usage and streaming."""
+"""Fake chat models for tests, benches and dry runs: real LangChain models with usage and streaming."""
 
 import itertools
 import re
@@ -22,7 +22,7 @@ PIECE = re.compile(r"\s*\S+|\s+$")
 
 
 class Fault(PlugInParams):
-    """A place in a script where the model fails, after having said `text`."""
+    """A script entry at which the model fails, after the text."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -32,7 +32,7 @@ class Fault(PlugInParams):
 
 @dataclass(frozen=True, slots=True)
 class ScriptLine:
-    """What a fake says to one prompt, and what stops it."""
+    """The answer of a fake to one prompt, and the error that ends it."""
 
     text: str
     error: Exception | None = None
@@ -83,8 +83,8 @@ class Scripted:
         return ScriptedChat(answers=self._params.answers, repeat=self._params.after == "repeat")
 
 
-class Instant(AsyncChat):
-    """A model whose answer needs no waiting: subclasses say `_line`."""
+class ImmediateChat(AsyncChat):
+    """A model that answers without waiting: subclasses define `_line`."""
 
     @abstractmethod
     def _line(self, messages: Sequence[BaseMessage]) -> ScriptLine: ...
@@ -116,7 +116,7 @@ class Instant(AsyncChat):
         return {"stop_reason": "end_turn", "model_name": self._llm_type}
 
 
-class EchoChat(Instant):
+class EchoChat(ImmediateChat):
     """Says a fixed text, or the end of the last human message."""
 
     text: str = ""
@@ -127,7 +127,7 @@ class EchoChat(Instant):
         return ScriptLine(self.text or (str(human[-1].text)[-self.tail :] if human else ""))
 
 
-class ScriptedChat(Instant):
+class ScriptedChat(ImmediateChat):
     """Says its answers in order; calls at the same time take them in the order they come."""
 
     answers: tuple[str | Fault, ...]
@@ -160,5 +160,5 @@ def pieces(text: str) -> list[str]:
 
 def usage_between(messages: Sequence[BaseMessage], text: str) -> UsageMetadata:
     """Tokens, counted as words."""
-    asked, said = sum(len(str(message.text).split()) for message in messages), len(text.split())
-    return UsageMetadata(input_tokens=asked, output_tokens=said, total_tokens=asked + said)
+    read, written = sum(len(str(message.text).split()) for message in messages), len(text.split())
+    return UsageMetadata(input_tokens=read, output_tokens=written, total_tokens=read + written)

@@ -21,27 +21,27 @@ SECRETS = (
 _PASSWORD = re.compile(r"://[^/@:\s]*:[^/?#\s]+@")  # in an address
 
 
-class PassedOn(PlugInParams):
-    """Handed to the provider's class as they are; its own documentation says which there are."""
+class PassThroughParams(PlugInParams):
+    """Parameters passed to a class of another package unchanged; its documentation lists them."""
 
     model_config = ConfigDict(frozen=True, extra="allow", protected_namespaces=())
 
     @model_validator(mode="after")
-    def _no_secrets(self) -> "PassedOn":
+    def _no_secrets(self) -> "PassThroughParams":
         """A configuration is stored, hashed and logged: no place for a key."""
-        for key in _keys(self.passed):
+        for key in _keys(self.arguments):
             if key.lower().replace("-", "_").endswith(SECRETS):
                 raise ConfigError(  # not a ValueError: pydantic would show the value
                     f"{key!r} looks like a secret, and a config is stored and logged. Set the provider's environment variable instead."
                 )
-        for key, value in self.passed.items():
+        for key, value in self.arguments.items():
             if _PASSWORD.search(str(value)):
                 raise ConfigError(f"{key!r} holds an address with a password, and a config is stored and logged. Leave the password out.")
         return self
 
     @property
-    def passed(self) -> dict[str, Any]:
-        """What the class is given: all but what is ours."""
+    def arguments(self) -> dict[str, Any]:
+        """The keyword arguments of the class: every parameter that is not declared here."""
         return dict(self.__pydantic_extra__ or {})
 
 
@@ -56,10 +56,10 @@ def _keys(values: object) -> Iterator[str]:
             yield from _keys(value)
 
 
-class AnyChat:
+class LangChainChat:
     """A chat model by the string that `init_chat_model` takes."""
 
-    class Params(PassedOn):
+    class Params(PassThroughParams):
         """Handed to the provider's class as they are."""
 
     version: ClassVar[str] = "1"
@@ -83,10 +83,10 @@ class AnyChat:
         return model
 
 
-class AnyEmbeddings:
+class LangChainEmbeddings:
     """An embedding model by the string that `init_embeddings` takes."""
 
-    class Params(PassedOn):
+    class Params(PassThroughParams):
         """Handed to the provider's class as they are."""
 
     version: ClassVar[str] = "1"
@@ -112,10 +112,10 @@ class AnyEmbeddings:
         return model
 
 
-class AdaptedChat:
+class ImportedChat:
     """A LangChain chat model by the import path of its class, made of the parameters."""
 
-    class Params(PassedOn):
+    class Params(PassThroughParams):
         """Handed to the class as they are."""
 
     version: ClassVar[str] = "1"
@@ -129,13 +129,13 @@ class AdaptedChat:
 
     def connect(self) -> BaseChatModel:
         """The model; its own retries, if any, come on top."""
-        return constructed(self.wrapped, self._params.passed, "chat model")
+        return constructed(self.wrapped, self._params.arguments, "chat model")
 
 
-class AdaptedEmbeddings:
+class ImportedEmbeddings:
     """A LangChain embedding model by the import path of its class, made of the parameters."""
 
-    class Params(PassedOn):
+    class Params(PassThroughParams):
         """Handed to the class as they are."""
 
     version: ClassVar[str] = "1"
@@ -150,11 +150,11 @@ class AdaptedEmbeddings:
 
     def connect(self) -> Embeddings:
         """The model."""
-        return constructed(self.wrapped, self._params.passed, "embedding model")
+        return constructed(self.wrapped, self._params.arguments, "embedding model")
 
 
 def constructed(wrapped: type[T], params: Mapping[str, Any], kind: str) -> T:
-    """A LangChain class with its parameters; what stops it from being made is told in its own words."""
+    """An instance of a LangChain class; a failure keeps the words of its own message."""
     try:
         return wrapped(**params)
     except Exception as error:
@@ -162,6 +162,6 @@ def constructed(wrapped: type[T], params: Mapping[str, Any], kind: str) -> T:
 
 
 def unusable(kind: str, name: str, error: Exception) -> ConfigError:
-    """What stops a model from being made: a package, a key, a parameter, its name; LangChain's own words say which."""
-    said = " ".join(str(error).split())
-    return ConfigError(f"The {kind} {name!r} cannot be used: {said[:500] or type(error).__name__}")
+    """The error for a model that cannot be constructed, with LangChain's own message: a package, a key, a parameter, a name."""
+    message = " ".join(str(error).split())
+    return ConfigError(f"The {kind} {name!r} cannot be used: {message[:500] or type(error).__name__}")

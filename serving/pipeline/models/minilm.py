@@ -3,7 +3,6 @@
 import importlib.util
 import os
 import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from pydantic import Field
 from serving.pipeline.digest import sha256_file
 from serving.pipeline.errors import ConfigError, IntegrityError
 from serving.pipeline.models.minilm_graph import WIDTH, Precision, build_graph, read_smoothing
+from serving.pipeline.models.vector_cache import VectorCache
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.settings import PipelineSettings
 
@@ -34,7 +34,7 @@ DIGESTS = {  # what the files must be for `MiniLm.version` to be true
     "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
 }
 SPECIAL_TOKENS = 2  # one before the text, one after
-REMEMBERED = 1024  # vectors kept by text, 1.5 KB each
+CACHED_TEXTS = 1024  # vectors kept by text, 1.5 KB each
 MOST_THREADS = 4
 
 _loading = threading.Lock()  # two threads asking at once must not load twice
@@ -71,11 +71,11 @@ class MiniLmEmbeddings(Embeddings):
     A text's vector is the same to the last bit whatever stands beside it and however many threads there are.
     """
 
-    def __init__(self, model: "MiniLmModel", max_tokens: int, *, threads: int, remember: int = REMEMBERED) -> None:
+    def __init__(self, model: "MiniLmModel", max_tokens: int, *, threads: int, cached_texts: int = CACHED_TEXTS) -> None:
         self._model = model
         self._max_tokens = max_tokens
         self._threads = threads
-        self._remembered = _Remembered(remember)
+        self._cache = VectorCache[NDArray[np.float32]](cached_texts)
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """The vectors, as LangChain wants them."""
@@ -90,13 +90,13 @@ class MiniLmEmbeddings(Embeddings):
         """The vectors as rows, in the order of the texts; a text that occurs twice is computed once."""
         known: dict[str, NDArray[np.float32]] = {}
         for text in texts:
-            vector = self._remembered.get(text)
+            vector = self._cache.get(text)
             if vector is not None:
                 known[text] = vector
         unknown = [text for text in dict.fromkeys(texts) if text not in known]
         for text, vector in zip(unknown, self._compute(unknown), strict=True):
             known[text] = vector
-            self._remembered.put(text, vector)
+            self._cache.put(text, vector)
         if not texts:
             return np.empty((0, WIDTH), np.float32)
         return np.stack([known[text] for text in texts])
@@ -137,29 +137,6 @@ class MiniLmEmbeddings(Embeddings):
         return np.array(self._model.tokenizer.encode(sound).ids, np.int64)
 
 
-class _Remembered:
-    """The vectors asked for last, by text; safe between threads."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._vectors: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, text: str) -> NDArray[np.float32] | None:
-        with self._lock:
-            vector = self._vectors.get(text)
-            if vector is not None:
-                self._vectors.move_to_end(text)
-            return vector
-
-    def put(self, text: str, vector: NDArray[np.float32]) -> None:
-        with self._lock:
-            self._vectors[text] = vector
-            self._vectors.move_to_end(text)
-            while len(self._vectors) > self._most:
-                self._vectors.popitem(last=False)
-
-
 @dataclass(frozen=True, slots=True)
 class MiniLmModel:
     """What every user of one precision in one process shares; both parts may be used by many threads at once."""
@@ -191,8 +168,8 @@ def _load(folder: Path, precision: Precision) -> MiniLmModel:
     import tokenizers
 
     for file, expected in DIGESTS.items():
-        if (found := sha256_file(folder / file)) != expected:
-            raise IntegrityError(f"{str(folder / file)!r} has SHA-256 {found}, MiniLM's has {expected}. Remove it, then run {INSTALL}.")
+        if (digest := sha256_file(folder / file)) != expected:
+            raise IntegrityError(f"{str(folder / file)!r} has SHA-256 {digest}, MiniLM's has {expected}. Remove it, then run {INSTALL}.")
     weights = (folder / "model.safetensors").resolve()  # the runtime reads external data from real files only
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1

@@ -13,7 +13,7 @@ from langchain_core.messages import AIMessage
 
 from serving.pipeline.types import Usage
 
-PRICED_ON = datetime(2026, 11, 1, tzinfo=UTC)  # pinned: the same calls cost the same in every report, whenever it is made
+PRICED_ON = datetime(2026, 11, 1, tzinfo=UTC)  # pinned: the same calls cost the same in every report
 AWS = "aws"
 PROVIDERS = {  # LangChain's name of a provider → genai-prices' name
     "anthropic": "anthropic", "azure_openai": "azure", "bedrock": AWS, "bedrock_converse": AWS, "cohere": "cohere", "deepseek": "deepseek",
@@ -25,18 +25,18 @@ REGIONAL = re.compile(r"^(?:us-gov|us|eu|apac|amer|sa|jp|au|global)\.")
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """US dollars per million tokens, and where and when they were read."""
+    """US dollars per million tokens, with source and date."""
 
     input_usd: float
     output_usd: float
     read: str
 
 
-OVERRIDES: Mapping[str, Price] = {}  # model → price, asked first: for models that the package lacks, and prices that one has agreed
+OVERRIDES: Mapping[str, Price] = {}  # model → price, looked up first: models that the package lacks, and negotiated prices
 
 
 class PriceSource(Protocol):
-    """What is asked of a model source."""
+    """The part of a model source that pricing needs."""
 
     price_model: str
     simulated: bool
@@ -44,18 +44,18 @@ class PriceSource(Protocol):
 
 def usage_of(message: AIMessage, source: PriceSource, name: str) -> Usage:
     """Tokens and dollars of one answer."""
-    used = message.usage_metadata
-    if used is None:
+    tokens = message.usage_metadata
+    if tokens is None:
         return Usage(name, simulated=source.simulated, priced=False)
-    details = used.get("input_token_details", {})
+    details = tokens.get("input_token_details", {})
     usd = price(
         source.price_model,
-        used["input_tokens"],
-        used["output_tokens"],
+        tokens["input_tokens"],
+        tokens["output_tokens"],
         cache_read_tokens=details.get("cache_read", 0),
         cache_write_tokens=details.get("cache_creation", 0),
     )
-    return Usage(name, used["input_tokens"], used["output_tokens"], usd or 0.0, source.simulated, priced=usd is not None)
+    return Usage(name, tokens["input_tokens"], tokens["output_tokens"], usd or 0.0, source.simulated, priced=usd is not None)
 
 
 def embedding_usage(tokens: int, source: PriceSource, name: str, *, calls: int = 1) -> Usage:
@@ -88,10 +88,10 @@ def price(
     )
     for reference in _references(model):
         try:
-            found = calc_price(tokens, reference.model, provider_id=reference.provider, genai_request_timestamp=PRICED_ON)
+            calculation = calc_price(tokens, reference.model, provider_id=reference.provider, genai_request_timestamp=PRICED_ON)
         except LookupError:
             continue
-        return float(found.total_price)
+        return float(calculation.total_price)
     return None
 
 
@@ -111,4 +111,4 @@ def _references(model: str) -> list[_Reference]:
         providers = [AWS, None]
     model = model.rpartition("/")[2] if model.startswith("arn:") else model
     ids = dict.fromkeys([model, REGIONAL.sub("", model)])
-    return [_Reference(provider, each) for provider in providers for each in ids]
+    return [_Reference(provider, model_id) for provider in providers for model_id in ids]

@@ -8,14 +8,14 @@ from pydantic import Field
 
 from serving.pipeline.errors import ModelError
 from serving.pipeline.models.bedrock import bedrock_client
-from serving.pipeline.models.limits import Patience
-from serving.pipeline.models.threads import in_thread
+from serving.pipeline.models.retry import RetryPolicy
+from serving.pipeline.models.threads import run_in_thread
 from serving.pipeline.parts import Parts
 from serving.pipeline.registry import Params as PlugInParams
-from serving.pipeline.retrieve.asked import search_text
+from serving.pipeline.retrieve.query_text import search_text
 from serving.pipeline.types import Hit, Query, Usage
 
-LONGEST = 32_000  # characters of a passage that the service takes
+PASSAGE_CHARACTERS = 32_000  # characters of a passage that the service takes
 USD_PER_QUERY: Mapping[str, float] = {  # list prices of AWS; genai-prices knows prices of tokens only
     "amazon.rerank-v1:0": 0.001,
     "cohere.rerank-v3-5:0": 0.002,
@@ -34,14 +34,14 @@ class BedrockReranker:
 
     version: ClassVar[str] = "1"
 
-    def __init__(self, params: Params, parts: Parts, *, patience: Patience | None = None) -> None:
+    def __init__(self, params: Params, parts: Parts, *, retry: RetryPolicy | None = None) -> None:
         settings = parts.settings
         name = f"bedrock:{params.model}"
         region = settings.aws_region
         self._depth = params.depth
         self._arn = params.model if params.model.startswith("arn:") else f"arn:aws:bedrock:{region}::foundation-model/{params.model}"
         self._name = name
-        self._patience = patience or Patience(name, settings)
+        self._retry = retry or RetryPolicy(name, settings)
         self._settings = settings
         self._usd = USD_PER_QUERY.get(params.model.rpartition("/")[2])
         self._client: Any = None
@@ -52,7 +52,7 @@ class BedrockReranker:
         question = search_text(query)
         if not head or not question:
             return list(hits[:k])
-        scores = await self._patience.run(lambda: in_thread(lambda: self._ask(question, [hit.chunk.text for hit in head])))
+        scores = await self._retry.run(lambda: run_in_thread(lambda: self._ask(question, [hit.chunk.text for hit in head])))
         scored = [replace(hit, score=score) for hit, score in zip(head, scores, strict=True)]
         scored.sort(key=lambda hit: (-hit.score, hit.chunk.id))
         return [*scored, *(replace(hit, score=-float(place)) for place, hit in enumerate(tail, start=1))][:k]
@@ -85,4 +85,4 @@ class BedrockReranker:
 
 
 def _inline(text: str) -> dict[str, Any]:
-    return {"type": "TEXT", "textDocument": {"text": text[:LONGEST] or " "}}  # an empty one is refused
+    return {"type": "TEXT", "textDocument": {"text": text[:PASSAGE_CHARACTERS] or " "}}  # an empty one is refused

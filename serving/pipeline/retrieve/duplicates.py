@@ -22,23 +22,26 @@ def without_repeats(hits: Sequence[Hit], similarity: float) -> list[Hit]:
     """
     kept: list[Hit] = []
     texts: set[str] = set()
-    runs: list[set[Shingle]] = []  # of each kept hit
-    holders: dict[Shingle, list[int]] = {}  # shingle → places of the kept hits that have it
+    shingles_of_kept: list[set[Shingle]] = []  # of each kept hit
+    hits_by_shingle: dict[Shingle, list[int]] = {}  # shingle → places of the kept hits that have it
     for hit in hits:
         text = hit.chunk.text
         if text in texts:
             continue
         if similarity < 1.0:
             shingles = _shingles(text)
-            enough = max(similarity * len(shingles), 1)
-            # who shares enough of them has one of any so many: looking for the rest would find nobody else
-            some = islice(shingles, len(shingles) - math.ceil(enough) + 1) if shingles else ()
-            rivals = {place for shingle in some for place in holders.get(shingle, ())}
-            if any(len(shingles & runs[place]) >= enough and _figures(text) <= _figures(kept[place].chunk.text) for place in rivals):
+            least_shared = max(similarity * len(shingles), 1)
+            # prefix filter: a hit that shares enough shingles shares at least one of these
+            prefix = islice(shingles, len(shingles) - math.ceil(least_shared) + 1) if shingles else ()
+            candidates = {place for shingle in prefix for place in hits_by_shingle.get(shingle, ())}
+            if any(
+                len(shingles & shingles_of_kept[place]) >= least_shared and _figures(text) <= _figures(kept[place].chunk.text)
+                for place in candidates
+            ):
                 continue
             for shingle in shingles:
-                holders.setdefault(shingle, []).append(len(kept))
-            runs.append(shingles)
+                hits_by_shingle.setdefault(shingle, []).append(len(kept))
+            shingles_of_kept.append(shingles)
         texts.add(text)
         kept.append(hit)
     return kept

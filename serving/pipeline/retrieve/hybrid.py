@@ -27,5 +27,5 @@ class HybridSearcher:
 
     async def search(self, query: Query, k: int) -> list[Hit]:
         """The k best of both lists, each k long."""
-        near, worded = await asyncio.gather(self._vector.find(query, k), self._keyword.find(query, k))
-        return self._fusion.join({"vector": near, "keyword": worded}, k)
+        vector_hits, keyword_hits = await asyncio.gather(self._vector.find(query, k), self._keyword.find(query, k))
+        return self._fusion.join({"vector": vector_hits, "keyword": keyword_hits}, k)

@@ -5,8 +5,8 @@ from typing import ClassVar, Literal
 from serving.pipeline.index.base import Filter, ScoredChunk
 from serving.pipeline.parts import Parts
 from serving.pipeline.registry import Params as PlugInParams
-from serving.pipeline.retrieve.asked import search_text
-from serving.pipeline.retrieve.single import single
+from serving.pipeline.retrieve.query_text import search_text
+from serving.pipeline.retrieve.ranked_hits import ranked_hits
 from serving.pipeline.text.stopwords import without_stop_words
 from serving.pipeline.types import Hit, Query
 
@@ -28,7 +28,7 @@ class KeywordSearcher:
 
     async def search(self, query: Query, k: int) -> list[Hit]:
         """The k best chunks that the query may see."""
-        return single("keyword", await self.find(query, k))
+        return ranked_hits("keyword", await self.find(query, k))
 
     async def find(self, query: Query, k: int) -> list[ScoredChunk]:
         """The same as the store gives it; a blank question finds nothing."""

@@ -13,10 +13,10 @@ from langchain_core.runnables.config import ensure_config
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.index.base import Filter
 from serving.pipeline.models.diagnose import diagnose
-from serving.pipeline.models.langchain import PassedOn, constructed
+from serving.pipeline.models.langchain import PassThroughParams, constructed
 from serving.pipeline.parts import Parts
-from serving.pipeline.retrieve.asked import search_text
-from serving.pipeline.retrieve.placing import Placer
+from serving.pipeline.retrieve.locate import DocumentLocator
+from serving.pipeline.retrieve.query_text import search_text
 from serving.pipeline.types import Chunk, Hit, Query, SourceRank
 
 
@@ -32,13 +32,13 @@ class RetrieverSearcher:
     version: ClassVar[str] = "1"
     wrapped: ClassVar[type[BaseRetriever]]
 
-    class Params(PassedOn):
+    class Params(PassThroughParams):
         """Handed to the retriever's class, but for what is named here."""
 
         trusted: bool = False  # True: what is in no document of the index is shown to whoever asks
 
     def __init__(self, params: Params, parts: Parts) -> None:
-        self._retriever = constructed(self.wrapped, params.passed, "searcher")
+        self._retriever = constructed(self.wrapped, params.arguments, "searcher")
         self._trusted = params.trusted
         self._store = parts.store
 
@@ -47,20 +47,20 @@ class RetrieverSearcher:
         text = search_text(query)
         if not text:
             return []
-        placer = Placer(self._store, Filter.of(query))
+        locator = DocumentLocator(self._store, Filter.of(query))
         chunks: dict[str, Chunk] = {}
         try:
             documents = await self._retriever.ainvoke(text)
         except Exception as error:
             raise diagnose(error, _path(self.wrapped)).error from error
-        for found in documents:
-            if not found.page_content.strip():
+        for document in documents:
+            if not document.page_content.strip():
                 continue
-            placed = await placer.place(found)
-            if not placed.known and not self._trusted:
-                raise ConfigError(self._refusal(found))
-            if placed.chunk is not None:
-                chunks.setdefault(placed.chunk.id, placed.chunk)
+            located = await locator.locate(document)
+            if not located.known and not self._trusted:
+                raise ConfigError(self._refusal(document))
+            if located.chunk is not None:
+                chunks.setdefault(located.chunk.id, located.chunk)
             if len(chunks) == k:
                 break
         return [
@@ -68,11 +68,11 @@ class RetrieverSearcher:
             for rank, chunk in enumerate(list(chunks.values())[:k], start=1)
         ]
 
-    def _refusal(self, found: FoundDocument) -> str:
-        about = {key: found.metadata[key] for key in ("document_id", "id", "source") if key in found.metadata}
+    def _refusal(self, document: FoundDocument) -> str:
+        metadata = {key: document.metadata[key] for key in ("document_id", "id", "source") if key in document.metadata}
         return (
-            f"The retriever {_path(self.wrapped)!r} found a Document that belongs to no document of the index (metadata {about}), so that "
-            "nobody knows who may read it. Give it the document's id as document_id, or set retrieve.search.trusted: true."
+            f"The retriever {_path(self.wrapped)!r} found a Document that belongs to no document of the index (metadata {metadata}), so "
+            "that nobody knows who may read it. Give it the document's id as document_id, or set retrieve.search.trusted: true."
         )
 
 
@@ -82,34 +82,36 @@ class CompressorReranker:
     version: ClassVar[str] = "1"
     wrapped: ClassVar[type[BaseDocumentCompressor]]
 
-    class Params(PassedOn):
+    class Params(PassThroughParams):
         """Handed to the compressor's class as they are."""
 
     def __init__(self, params: Params, parts: Parts) -> None:
-        self._compressor = constructed(self.wrapped, params.passed, "reranker")
+        self._compressor = constructed(self.wrapped, params.arguments, "reranker")
 
     async def rerank(self, query: Query, hits: Sequence[Hit], k: int) -> list[Hit]:
         """The first k in the compressor's order, with its `relevance_score` where that agrees with the order, else 1/rank."""
         question = search_text(query)
         if not hits or not question:
             return list(hits[:k])
-        given = {hit.chunk.id: hit for hit in hits}
+        hits_by_id = {hit.chunk.id: hit for hit in hits}
         documents = [FoundDocument(page_content=hit.chunk.text, metadata=_metadata(hit), id=hit.chunk.id) for hit in hits]
         try:
-            found = await self._compressor.acompress_documents(documents, question, callbacks=ensure_config()["callbacks"])
+            compressed = await self._compressor.acompress_documents(documents, question, callbacks=ensure_config()["callbacks"])
         except Exception as error:
             raise diagnose(error, _path(self.wrapped)).error from error
-        best = {str(one.metadata.get("chunk_id")): one for one in reversed(found)}  # of one that came twice, the first
-        order = list(dict.fromkeys(str(one.metadata.get("chunk_id")) for one in found))
+        documents_by_id = {
+            str(document.metadata.get("chunk_id")): document for document in reversed(compressed)
+        }  # of one that came twice, the first
+        order = list(dict.fromkeys(str(document.metadata.get("chunk_id")) for document in compressed))
         for chunk_id in order:
-            if chunk_id not in given or best[chunk_id].page_content != given[chunk_id].chunk.text:
-                raise ConfigError(self._refusal(chunk_id, known=chunk_id in given))
-        scores = _scores([best[chunk_id] for chunk_id in order])
-        return [replace(given[chunk_id], score=score) for chunk_id, score in zip(order, scores, strict=True)][:k]
+            if chunk_id not in hits_by_id or documents_by_id[chunk_id].page_content != hits_by_id[chunk_id].chunk.text:
+                raise ConfigError(self._refusal(chunk_id, known=chunk_id in hits_by_id))
+        scores = _scores([documents_by_id[chunk_id] for chunk_id in order])
+        return [replace(hits_by_id[chunk_id], score=score) for chunk_id, score in zip(order, scores, strict=True)][:k]
 
     def _refusal(self, chunk_id: str, *, known: bool) -> str:
-        did = f"rewrote the text of {chunk_id!r}" if known else "gave a Document that it was not given"
-        return f"The reranker {_path(self.wrapped)!r} {did}. A reranker orders and drops hits, and keeps their text and metadata."
+        fault = f"rewrote the text of {chunk_id!r}" if known else "gave a Document that it was not given"
+        return f"The reranker {_path(self.wrapped)!r} {fault}. A reranker orders and drops hits, and keeps their text and metadata."
 
 
 def _metadata(hit: Hit) -> dict[str, object]:
@@ -118,11 +120,11 @@ def _metadata(hit: Hit) -> dict[str, object]:
     return {**chunk.metadata, "title": chunk.title, "heading": chunk.heading, "source": chunk.source, "score": hit.score, **place}
 
 
-def _scores(found: Sequence[FoundDocument]) -> list[float]:
-    told = [one.metadata.get("relevance_score") for one in found]
-    scores = [float(score) for score in told if isinstance(score, int | float)]
-    agree = len(scores) == len(found) and scores == sorted(scores, reverse=True)
-    return scores if agree else [1 / rank for rank in range(1, len(found) + 1)]
+def _scores(documents: Sequence[FoundDocument]) -> list[float]:
+    values = [document.metadata.get("relevance_score") for document in documents]
+    scores = [float(score) for score in values if isinstance(score, int | float)]
+    usable = len(scores) == len(documents) and scores == sorted(scores, reverse=True)
+    return scores if usable else [1 / rank for rank in range(1, len(documents) + 1)]
 
 
 def _path(wrapped: type) -> str:

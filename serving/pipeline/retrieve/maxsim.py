@@ -1,7 +1,6 @@
 """Compares question and passage token by token: late interaction."""
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar, Protocol, get_type_hints, runtime_checkable
@@ -13,24 +12,25 @@ from pydantic import Field
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.index.base import Vectors
 from serving.pipeline.models import EMBEDDINGS
+from serving.pipeline.models.vector_cache import VectorCache
 from serving.pipeline.parts import Parts
 from serving.pipeline.registry import Params as PlugInParams
-from serving.pipeline.retrieve.asked import search_text
 from serving.pipeline.retrieve.minmax import minmax
+from serving.pipeline.retrieve.query_text import search_text
 from serving.pipeline.types import Chunk, Hit, Query
 
-REMEMBERED_BYTES = 128 * 1024 * 1024  # token vectors kept: some 900 chunks of 190 tokens
+CACHE_BYTES = 128 * 1024 * 1024  # about 900 chunks of 190 tokens
 
 
 @runtime_checkable
 class TokenEmbeddings(Protocol):
-    """An embedding model that also tells the vector of every token."""
+    """An embedding model that also returns a vector for every token."""
 
     def token_vectors(self, text: str) -> Vectors: ...
 
 
 class MaxSimReranker:
-    """Every token of the question looks for its nearest token in the passage; the mean of these is the score."""
+    """The score is the mean, over the question's tokens, of the cosine to the nearest token of the passage."""
 
     version: ClassVar[str] = "1"
 
@@ -45,11 +45,11 @@ class MaxSimReranker:
         if not isinstance(embeddings, TokenEmbeddings):
             raise ConfigError(
                 f"Reranker 'maxsim' compares tokens, and {type(embeddings).__name__} gives vectors of whole texts only. "
-                f"Set index.embedder.name to {' or '.join(map(repr, _able()))}, or retrieve.reranker.name to another."
+                f"Set index.embedder.name to {' or '.join(map(repr, _models_with_token_vectors()))}, or retrieve.reranker.name to another."
             )
         self._params = params
         self._embeddings = embeddings
-        self._remembered = _Remembered(REMEMBERED_BYTES)
+        self._cache = VectorCache[NDArray[np.float16]](CACHE_BYTES, size=lambda tokens: tokens.nbytes)
 
     async def rerank(self, query: Query, hits: Sequence[Hit], k: int) -> list[Hit]:
         """The k best by both scores, each min–max normalised over the hits compared."""
@@ -59,52 +59,31 @@ class MaxSimReranker:
             return list(hits[:k])
         question = _unit(await asyncio.to_thread(self._embeddings.token_vectors, text))
         passages = await asyncio.gather(*(self._tokens(hit.chunk) for hit in head))
-        tokens = minmax([round(_score(question, passage), 6) for passage in passages])  # rounded: equal on every machine
-        found = _on_scale_of(head, hits)
+        token_scores = minmax([round(_score(question, passage), 6) for passage in passages])  # rounded: equal on every machine
+        search_scores = _on_scale_of(head, hits)
         weight = self._params.weight
         scored = [
-            replace(hit, score=weight * token + (1 - weight) * search) for hit, token, search in zip(head, tokens, found, strict=False)
+            replace(hit, score=weight * token + (1 - weight) * search)
+            for hit, token, search in zip(head, token_scores, search_scores, strict=False)
         ]
         scored.sort(key=lambda hit: (-hit.score, hit.chunk.id))
-        rest = [replace(hit, score=(1 - weight) * search) for hit, search in zip(tail, found[len(head) :], strict=True)]
-        return [*scored, *rest][:k]
+        remaining = [replace(hit, score=(1 - weight) * search) for hit, search in zip(tail, search_scores[len(head) :], strict=True)]
+        return [*scored, *remaining][:k]
 
     async def _tokens(self, chunk: Chunk) -> NDArray[np.float16]:
-        tokens = self._remembered.get(chunk.id)
+        tokens = self._cache.get(chunk.id)
         if tokens is None:
             text = f"{chunk.heading or chunk.title}\n{chunk.text}".strip()
             tokens = _unit(await asyncio.to_thread(self._embeddings.token_vectors, text)).astype(np.float16)
-            self._remembered.put(chunk.id, tokens)
+            self._cache.put(chunk.id, tokens)
         return tokens
 
 
-def _able() -> list[str]:
+def _models_with_token_vectors() -> list[str]:
     """The embedding models by name whose `connect` promises an object with token vectors."""
-    listed = [name for name in EMBEDDINGS.own_names() if not name.endswith("*")]
-    made = {name: get_type_hints(EMBEDDINGS.load(name).connect).get("return") for name in listed}  # type: ignore[attr-defined]
-    return [name for name, kind in made.items() if hasattr(kind, "token_vectors")]
-
-
-class _Remembered:
-    """Token vectors by chunk, the least recently used forgotten first."""
-
-    def __init__(self, limit_bytes: int) -> None:
-        self._limit = limit_bytes
-        self._size = 0
-        self._kept: OrderedDict[str, NDArray[np.float16]] = OrderedDict()
-
-    def get(self, chunk_id: str) -> NDArray[np.float16] | None:
-        tokens = self._kept.get(chunk_id)
-        if tokens is not None:
-            self._kept.move_to_end(chunk_id)
-        return tokens
-
-    def put(self, chunk_id: str, tokens: NDArray[np.float16]) -> None:
-        old = self._kept.pop(chunk_id, None)
-        self._size += tokens.nbytes - (old.nbytes if old is not None else 0)
-        self._kept[chunk_id] = tokens
-        while self._size > self._limit:
-            self._size -= self._kept.popitem(last=False)[1].nbytes
+    names = [name for name in EMBEDDINGS.own_names() if not name.endswith("*")]
+    kinds = {name: get_type_hints(EMBEDDINGS.load(name).connect).get("return") for name in names}  # type: ignore[attr-defined]
+    return [name for name, kind in kinds.items() if hasattr(kind, "token_vectors")]
 
 
 def _unit(tokens: Vectors) -> Vectors:

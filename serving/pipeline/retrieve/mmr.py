@@ -40,12 +40,12 @@ class MmrReranker:
         share = self._params.relevance
         relevance = share * np.array(minmax([hit.score for hit in hits]))
         nearest = np.zeros(len(hits))  # cosine to the nearest hit picked so far
-        left = list(range(len(hits)))
-        picked: list[Hit] = []
-        while left and len(picked) < k:
-            worth = {place: float(relevance[place] + (1 - share) * (1 - nearest[place])) for place in left}
-            best = min(left, key=lambda place: (-round(worth[place], 9), place))  # rounding: equal is equal on every machine
-            left.remove(best)
-            picked.append(replace(hits[best], score=worth[best]))
+        remaining = list(range(len(hits)))
+        selected: list[Hit] = []
+        while remaining and len(selected) < k:
+            scores = {place: float(relevance[place] + (1 - share) * (1 - nearest[place])) for place in remaining}
+            best = min(remaining, key=lambda place: (-round(scores[place], 9), place))  # rounding: equal is equal on every machine
+            remaining.remove(best)
+            selected.append(replace(hits[best], score=scores[best]))
             nearest = np.maximum(nearest, matrix @ matrix[best])
-        return picked
+        return selected

@@ -1,4 +1,4 @@
-"""From a question to the passages an answer may stand on."""
+"""Retrieval: from a query to ranked passages."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -6,27 +6,27 @@ from types import MappingProxyType
 
 from serving.pipeline.config import RetrieveConfig
 from serving.pipeline.index.base import Filter, Store
-from serving.pipeline.retrieve.asked import search_text
 from serving.pipeline.retrieve.base import Billed, Reranker, Searcher
 from serving.pipeline.retrieve.duplicates import without_repeats
-from serving.pipeline.retrieve.neighbours import widen
+from serving.pipeline.retrieve.neighbours import add_neighbours
+from serving.pipeline.retrieve.query_text import search_text
 from serving.pipeline.types import Hit, Query, Usage
 
 _NOTHING: Mapping[str, int] = MappingProxyType({"candidates": 0, "duplicates": 0, "neighbours": 0})
 
 
 @dataclass(frozen=True, slots=True)
-class Retrieved:
-    """Passages, best first and ranked from 1, and how many were found, dropped and added on the way."""
+class RetrievalResult:
+    """Passages, best first and ranked from 1, with counts of candidates, duplicates and neighbours."""
 
     hits: tuple[Hit, ...] = ()
     detail: Mapping[str, int] = field(default_factory=lambda: _NOTHING)
-    kept_ms: float | None = None  # where it was computed before and kept: how long that took
+    kept_ms: float | None = None  # of a cached result: how long the original retrieval took
     usage: tuple[Usage, ...] = ()  # of hosted models: the question's vector, the reranking
 
 
 class Retriever:
-    """Search, drop repeats, rerank, cut, widen."""
+    """Search, drop repeats, rerank, cut to top_k, add neighbours."""
 
     def __init__(
         self,
@@ -41,21 +41,21 @@ class Retriever:
         self._searcher = searcher
         self._reranker = reranker
         self._store = store
-        self._embedding = embedding
+        self._embedding_usage = embedding
 
-    async def retrieve(self, query: Query) -> Retrieved:
+    async def retrieve(self, query: Query) -> RetrievalResult:
         """The passages for a query; a blank one has none."""
         if not search_text(query):
-            return Retrieved()
+            return RetrievalResult()
         config = self._config
         candidates = await self._searcher.search(query, max(config.candidates, config.top_k))
         distinct = without_repeats(candidates, config.duplicate_similarity)
         best = await self._reranker.rerank(query, distinct, config.top_k)
-        widened = await widen(best[: config.top_k], config.neighbours, self._store, Filter.of(query))
-        hits = tuple(replace(hit, rank=rank) for rank, hit in enumerate(widened.hits, start=1))
-        counts = {"candidates": len(candidates), "duplicates": len(candidates) - len(distinct), "neighbours": widened.added}
-        usage = (*([self._embedding(search_text(query))] if self._embedding else ()), *self._reranked(distinct))
-        return Retrieved(hits, MappingProxyType(counts), usage=usage)
+        expanded = await add_neighbours(best[: config.top_k], config.neighbours, self._store, Filter.of(query))
+        hits = tuple(replace(hit, rank=rank) for rank, hit in enumerate(expanded.hits, start=1))
+        counts = {"candidates": len(candidates), "duplicates": len(candidates) - len(distinct), "neighbours": expanded.added}
+        usage = (*([self._embedding_usage(search_text(query))] if self._embedding_usage else ()), *self._reranking_usage(distinct))
+        return RetrievalResult(hits, MappingProxyType(counts), usage=usage)
 
-    def _reranked(self, hits: Sequence[Hit]) -> tuple[Usage, ...]:
+    def _reranking_usage(self, hits: Sequence[Hit]) -> tuple[Usage, ...]:
         return (self._reranker.usage(hits),) if hits and isinstance(self._reranker, Billed) else ()

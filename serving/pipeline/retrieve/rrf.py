@@ -8,7 +8,7 @@ from pydantic import Field
 from serving.pipeline.index.base import ScoredChunk
 from serving.pipeline.parts import Parts
 from serving.pipeline.registry import Params as PlugInParams
-from serving.pipeline.retrieve.joined import joined
+from serving.pipeline.retrieve.fuse import fuse
 from serving.pipeline.types import Hit
 
 
@@ -29,9 +29,9 @@ class ReciprocalRankFusion:
     def join(self, lists: Mapping[str, Sequence[ScoredChunk]], k: int) -> list[Hit]:
         """The k best; scores are those of plain RRF when the lists count the same."""
         constant, weight = self._params.k, self._params.weight
-        shares = {name: 2 * (weight if name == "vector" else 1 - weight) for name in lists}
-        worth = {
-            name: {one.chunk.id: shares[name] / (constant + rank) for rank, one in enumerate(found, start=1)}
-            for name, found in lists.items()
+        weights = {name: 2 * (weight if name == "vector" else 1 - weight) for name in lists}
+        scores = {
+            name: {scored.chunk.id: weights[name] / (constant + rank) for rank, scored in enumerate(ranked, start=1)}
+            for name, ranked in lists.items()
         }
-        return joined(lists, worth, k)
+        return fuse(lists, scores, k)

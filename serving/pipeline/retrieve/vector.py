@@ -8,8 +8,8 @@ from serving.pipeline.errors import ModelError
 from serving.pipeline.index.base import Filter, ScoredChunk
 from serving.pipeline.parts import Parts
 from serving.pipeline.registry import Params as PlugInParams
-from serving.pipeline.retrieve.asked import search_text
-from serving.pipeline.retrieve.single import single
+from serving.pipeline.retrieve.query_text import search_text
+from serving.pipeline.retrieve.ranked_hits import ranked_hits
 from serving.pipeline.types import Hit, Query
 
 
@@ -27,7 +27,7 @@ class VectorSearcher:
 
     async def search(self, query: Query, k: int) -> list[Hit]:
         """The k nearest chunks that the query may see."""
-        return single("vector", await self.find(query, k))
+        return ranked_hits("vector", await self.find(query, k))
 
     async def find(self, query: Query, k: int) -> list[ScoredChunk]:
         """The same as the store gives it; a question without meaning to embed finds nothing."""

@@ -8,7 +8,7 @@ from pydantic import Field
 from serving.pipeline.index.base import ScoredChunk
 from serving.pipeline.parts import Parts
 from serving.pipeline.registry import Params as PlugInParams
-from serving.pipeline.retrieve.joined import joined
+from serving.pipeline.retrieve.fuse import fuse
 from serving.pipeline.retrieve.minmax import minmax
 from serving.pipeline.types import Hit
 
@@ -30,9 +30,12 @@ class WeightedFusion:
     def join(self, lists: Mapping[str, Sequence[ScoredChunk]], k: int) -> list[Hit]:
         """The k best; scores lie between 0 and 1."""
         weight = self._params.weight
-        shares = {name: weight if name == "vector" else 1 - weight for name in lists}
-        worth = {
-            name: {one.chunk.id: shares[name] * score for one, score in zip(found, minmax([one.score for one in found]), strict=True)}
-            for name, found in lists.items()
+        weights = {name: weight if name == "vector" else 1 - weight for name in lists}
+        scores = {
+            name: {
+                scored.chunk.id: weights[name] * score
+                for scored, score in zip(ranked, minmax([scored.score for scored in ranked]), strict=True)
+            }
+            for name, ranked in lists.items()
         }
-        return joined(lists, worth, k)
+        return fuse(lists, scores, k)

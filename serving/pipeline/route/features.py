@@ -1,4 +1,4 @@
-"""Cheap signs of how much work a question is: each between 0 and 1, from its words and what was found."""
+"""Cheap features of a question's complexity: each between 0 and 1, from its words and hits."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from serving.pipeline.text.words import WHOLE_WORD
 from serving.pipeline.types import Hit
 
-LONG = 30  # words in a question that is as long as questions get
+MANY_WORDS = 30  # words from which a question counts as long
 MANY_CLAUSES = 4
 MANY_CODES = 3
-COMPARED = 5  # first hits whose scores are compared
+HITS_COMPARED = 5  # first hits whose scores are compared
 
 CODE = re.compile(r"\b(?=[\w-]*\d)[\w-]+\b")
 YEAR = re.compile(r"\b(?:19|20)\d\d\b")
@@ -33,12 +33,12 @@ REASONING = re.compile(r"\b(?:why|explain|reason\w*|cause[sd]?|impl(?:y|ies)|con
 
 
 def features(text: str, hits: Sequence[Hit]) -> Mapping[str, float]:
-    """Every sign by name; the same question and hits give the same numbers everywhere."""
+    """Every feature by name; deterministic on every machine."""
     lower = text.casefold()
     return {
-        "words": _share(len(WHOLE_WORD.findall(lower)), LONG),
+        "words": _share(len(WHOLE_WORD.findall(lower)), MANY_WORDS),
         "clauses": _share(len(CLAUSE.findall(lower)), MANY_CLAUSES),
-        "multi_part": _share(parts(text) - 1, 2),
+        "multi_part": _share(count_questions(text) - 1, 2),
         "comparison": _share(len(set(COMPARISON.findall(lower))), 2),
         "aggregation": _share(len(set(AGGREGATION.findall(lower))), 2),
         "temporal": _share(len(set(TEMPORAL.findall(lower)) | set(YEAR.findall(lower))), 2),
@@ -49,27 +49,27 @@ def features(text: str, hits: Sequence[Hit]) -> Mapping[str, float]:
     }
 
 
-def parts(text: str) -> int:
+def count_questions(text: str) -> int:
     """How many questions are asked in one; at least one."""
     return 1 + len(PART.findall(text.casefold().strip().rstrip("?!. ")))
 
 
 def flatness(hits: Sequence[Hit]) -> float:
     """1 when the first hits scored the same, so that none stands out as the answer; 0 when the first stands alone."""
-    scores = [max(hit.score, 0.0) for hit in hits[:COMPARED]]
+    scores = [max(hit.score, 0.0) for hit in hits[:HITS_COMPARED]]
     if len(scores) < 2 or scores[0] <= 0.0:
         return 0.0
     return _share(sum(scores[1:]) / (len(scores) - 1), scores[0])
 
 
 def domain_shares(hits: Sequence[Hit]) -> Mapping[str, float]:
-    """How much of the hits' scores belongs to each domain; hits that all scored nothing count the same."""
-    masses = [max(hit.score, 0.0) for hit in hits]
-    if not any(masses):
-        masses = [1.0] * len(hits)
+    """The share of each domain in the hits' scores; hits without any score count equally."""
+    weights = [max(hit.score, 0.0) for hit in hits]
+    if not any(weights):
+        weights = [1.0] * len(hits)
     shares: dict[str, float] = {}
-    for hit, mass in zip(hits, masses, strict=True):
-        shares[hit.chunk.domain] = shares.get(hit.chunk.domain, 0.0) + mass / sum(masses)
+    for hit, weight in zip(hits, weights, strict=True):
+        shares[hit.chunk.domain] = shares.get(hit.chunk.domain, 0.0) + weight / sum(weights)
     return dict(sorted(shares.items()))
 
 

@@ -8,11 +8,11 @@ from pydantic import Field
 from serving.pipeline.parts import Parts
 from serving.pipeline.references import Tier
 from serving.pipeline.registry import Params as PlugInParams
-from serving.pipeline.route.features import domain_shares, features, parts
+from serving.pipeline.route.features import count_questions, domain_shares, features
 from serving.pipeline.types import Hit, Query, Route
 
 NUMBERS = ("no", "one", "two", "three", "four", "five")
-TELLING = 0.05  # of the score: what a feature must have added to be named in the reason
+LEAST_SHARE_NAMED = 0.05  # of the score: contributions from here on are named in the reason
 
 
 def _weight(default: float, description: str) -> float:
@@ -53,28 +53,30 @@ class RulesRouter:
 
     def route(self, query: Query, hits: Sequence[Hit]) -> Route:
         """The tier with the rule that chose it."""
-        found = dict(features(query.text, hits))
-        added = {name: getattr(self._params, name) * value for name, value in found.items()}
-        score = round(min(max(sum(added.values()), 0.0), 1.0), 6)
+        signals = dict(features(query.text, hits))
+        contributions = {name: getattr(self._params, name) * value for name, value in signals.items()}
+        score = round(min(max(sum(contributions.values()), 0.0), 1.0), 6)
         for domain, share in domain_shares(hits).items():
             if domain in self._params.pro_domains and share >= self._params.domain_share:
                 reason = f"{domain} has {share:.0%} of the hits' scores, {self._params.domain_share:.0%} is enough"
-                return Route(self._params.complex, reason, score, found)
-        why = _why(added, parts(query.text))
+                return Route(self._params.complex, reason, score, signals)
+        explanation = _reason(contributions, count_questions(query.text))
         threshold = self._params.pro_above
         if score > threshold:
-            return Route(self._params.complex, f"complexity {score:.2f} > {threshold:.2f}: {why}", score, found)
-        return Route(self._params.simple, f"complexity {score:.2f} ≤ {threshold:.2f}: {why}", score, found)
+            return Route(self._params.complex, f"complexity {score:.2f} > {threshold:.2f}: {explanation}", score, signals)
+        return Route(self._params.simple, f"complexity {score:.2f} ≤ {threshold:.2f}: {explanation}", score, signals)
 
 
-def _why(added: Mapping[str, float], asked: int) -> str:
+def _reason(contributions: Mapping[str, float], questions: int) -> str:
     """The features that added most, in words."""
-    telling = sorted((name for name in added if added[name] >= TELLING), key=lambda name: (-added[name], name))
-    names = {
+    named = sorted(
+        (name for name in contributions if contributions[name] >= LEAST_SHARE_NAMED), key=lambda name: (-contributions[name], name)
+    )
+    words = {
         "words": "long",
         "clauses": "clauses",
-        "multi_part": f"{NUMBERS[asked] if asked < len(NUMBERS) else asked} parts",
+        "multi_part": f"{NUMBERS[questions] if questions < len(NUMBERS) else questions} parts",
         "temporal": "time",
         "flatness": "no hit stands out",
     }
-    return ", ".join(names.get(name, name) for name in telling) or "nothing that makes it hard"
+    return ", ".join(words.get(name, name) for name in named) or "nothing that makes it hard"

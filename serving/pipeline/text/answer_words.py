@@ -1,4 +1,4 @@
-"""How answers are compared word by word: case, articles, punctuation and citations do not count."""
+"""Normalises answers for comparison: without case, articles, punctuation and citations."""
 
 import re
 from typing import Final
@@ -16,17 +16,17 @@ def without_citations(text: str) -> str:
 
 
 def words(text: str) -> list[str]:
-    """The words and numbers of an answer, folded, without articles; "A" alone is a grade, not an article."""
-    found = WORD_OR_NUMBER.findall(caseless(without_citations(text)))
-    return [word for word in found if word not in _ARTICLES] or found
+    """The words and numbers of an answer, folded, without articles; "A" alone stays: it is a grade."""
+    tokens = WORD_OR_NUMBER.findall(caseless(without_citations(text)))
+    return [word for word in tokens if word not in _ARTICLES] or tokens
 
 
-def normal(text: str) -> str:
-    """A text in the form in which key facts are looked for: folded, one space between things, dashes alike."""
+def normalized(text: str) -> str:
+    """A text as key facts are searched in it: folded, single spaces, one kind of dash."""
     return " ".join(plain_dashes(caseless(without_citations(text))).split())
 
 
-def holds(answer: str, fact: str) -> bool:
+def contains_fact(answer: str, fact: str) -> bool:
     """Whether a normalised answer contains a fact, not as part of a longer word or number: "5" is not in "15" or "5.2"."""
-    pattern = rf"(?<![\w])(?<!\d[.,]){re.escape(normal(fact))}(?!\w)(?![.,]\d)"
+    pattern = rf"(?<![\w])(?<!\d[.,]){re.escape(normalized(fact))}(?!\w)(?![.,]\d)"
     return re.search(pattern, answer) is not None

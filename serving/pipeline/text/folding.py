@@ -1,4 +1,4 @@
-"""One form for characters that are the same to a reader: apostrophes, accents, dashes."""
+"""Normalises characters that look the same: apostrophes, accents, dashes."""
 
 import re
 import unicodedata
@@ -8,12 +8,12 @@ _DASH: Final = re.compile(r"[‐‑‒–—−]")
 
 
 def straight_apostrophes(text: str) -> str:
-    """The text with ’ as '; nothing moves."""
+    """The text with ’ as '; offsets stay the same."""
     return text.replace("’", "'")
 
 
 def plain_dashes(text: str) -> str:
-    """The text with every dash and minus as a hyphen; nothing moves."""
+    """The text with every dash and minus as a hyphen; offsets stay the same."""
     return _DASH.sub("-", text)
 
 

@@ -1,4 +1,4 @@
-"""Finds the sentences of a text, treating list items, table rows and headings as sentences of their own."""
+"""Splits a text into sentences; list items, table rows and headings are sentences of their own."""
 
 import re
 from collections.abc import Iterator
@@ -8,12 +8,12 @@ from serving.pipeline.index.headings import is_heading
 END = re.compile(r"(?<![.!?…])[.!?…]+[\"'”’)\]]*(?=\s)|[。！？]+")
 ITEM = re.compile(r"\s*(?:[-*+•–]|\(?\d{1,3}[.)]|\(?[a-z][.)])\s")
 LAST_WORD = re.compile(r"[^\s(\[\"'“]*\Z")
-NEVER_LAST = frozenset(
+NEVER_SENTENCE_END = frozenset(
     """
     mr mrs ms dr prof st no nos fig figs sec art vs cf eg e.g ie i.e approx ca viz resp para p pp vol ed eds rev
     """.split()  # noqa: SIM905  a list of quoted words is hard to read
 )
-SELDOM_LAST = frozenset(
+RARELY_SENTENCE_END = frozenset(
     """
     etc inc ltd co corp bros a.m p.m u.s u.k e.u al dept est jan feb mar apr jun jul aug sep sept oct nov dec mon tue wed
     thu fri
@@ -22,10 +22,10 @@ SELDOM_LAST = frozenset(
 
 
 def sentences(text: str) -> Iterator[tuple[int, int]]:
-    """The range of every sentence, in order; together they hold all but the white space between them."""
-    for start, end, whole in _blocks(text):
+    """The span of every sentence, in order; together they cover all but white space."""
+    for start, end, single in _blocks(text):
         position = start
-        for match in () if whole else END.finditer(text, start, end):
+        for match in () if single else END.finditer(text, start, end):
             if match.end() > position and _ends_here(text, start, match, end):
                 yield from _trimmed(text, position, match.end())
                 position = match.end()
@@ -36,12 +36,12 @@ def _blocks(text: str) -> Iterator[tuple[int, int, bool]]:
     """Runs of lines that belong together: a paragraph, an item, or (whole, whatever stops it holds) a row or heading."""
     start = position = 0
     for line in text.splitlines(keepends=True):
-        alone = not line.strip() or is_heading(line.rstrip("\n")) or line.count("|") >= 2
-        if (alone or ITEM.match(line)) and start < position:
+        single = not line.strip() or is_heading(line.rstrip("\n")) or line.count("|") >= 2
+        if (single or ITEM.match(line)) and start < position:
             yield start, position, False
             start = position
         position += len(line)
-        if alone:
+        if single:
             yield start, position, True
             start = position
     if start < position:
@@ -49,19 +49,19 @@ def _blocks(text: str) -> Iterator[tuple[int, int, bool]]:
 
 
 def _ends_here(text: str, start: int, match: re.Match[str], end: int) -> bool:
-    mark = match.group()
+    punctuation = match.group()
     after = text[match.end() : min(match.end() + 40, end)].lstrip()
-    if after[:1].islower() and (mark[0] == "." or mark[-1] in "\"'”’"):
+    if after[:1].islower() and (punctuation[0] == "." or punctuation[-1] in "\"'”’"):
         return False
-    if mark[0] != ".":
+    if punctuation[0] != ".":
         return True
-    if len(mark.rstrip("\"'”’)]")) > 1:  # an ellipsis before a capital
+    if len(punctuation.rstrip("\"'”’)]")) > 1:  # an ellipsis before a capital
         return True
     before = LAST_WORD.search(text, max(start, match.start() - 40), match.start())
     word = before.group().casefold() if before else ""
-    if word in NEVER_LAST or (word.isdecimal() and not text[start : match.start() - len(word)].strip()):
+    if word in NEVER_SENTENCE_END or (word.isdecimal() and not text[start : match.start() - len(word)].strip()):
         return False
-    if word in SELDOM_LAST:
+    if word in RARELY_SENTENCE_END:
         return after[:1].isupper()
     return not (len(word) == 1 and word.isalpha() and word != "i")  # an initial, as in "J. Smith"
 

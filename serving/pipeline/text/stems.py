@@ -7,7 +7,7 @@ from typing import Any, Final
 from serving.pipeline.text.folding import without_accents
 from serving.pipeline.text.words import WORD
 
-_LOCK: Final = threading.Lock()  # the stemmer keeps its word in itself
+_LOCK: Final = threading.Lock()  # the stemmer has internal state
 
 
 @cache

@@ -1,1 +1,1 @@
-"""How well passages support a claim, without a model that was trained to say so."""
+"""Groundedness: how well passages support a claim, by lexical features and sentence similarity."""

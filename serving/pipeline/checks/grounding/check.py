@@ -1,57 +1,57 @@
-"""Whether an answer stands on its passages: every claim held against what it cites."""
+"""Checks whether an answer is grounded: every claim against the passages that it cites."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from serving.pipeline.checks.grounding.claims import Said, claims_of, passages_for
+from serving.pipeline.checks.grounding.claims import AnswerClaim, claims_of, passages_for
 from serving.pipeline.checks.grounding.embedder import SentenceEmbedder
 from serving.pipeline.checks.grounding.support import Claim, Support, support_all
 from serving.pipeline.types import Hit
 
-_SHOWN: Final = 3  # ungrounded claims told in a reason
+_MOST_NAMED: Final = 3  # ungrounded claims told in a reason
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedClaim:
     """A claim and its support."""
 
-    said: Said
+    claim: AnswerClaim
     support: Support
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerGrounding:
-    """The claims of an answer with their support; an answer that claims nothing has no numbers."""
+    """The claims of an answer with their support; without claims there are no numbers."""
 
     claims: tuple[CheckedClaim, ...]
 
     @property
     def ungrounded(self) -> tuple[CheckedClaim, ...]:
         """The claims that the passages do not support; `said.start` and `said.end` tell where each stands."""
-        return tuple(one for one in self.claims if not one.support.grounded)
+        return tuple(checked for checked in self.claims if not checked.support.grounded)
 
     @property
     def probability(self) -> float | None:
         """Mean probability that the passages support a claim."""
-        return sum(one.support.probability for one in self.claims) / len(self.claims) if self.claims else None
+        return sum(checked.support.probability for checked in self.claims) / len(self.claims) if self.claims else None
 
     @property
     def grounded_share(self) -> float | None:
         """Grounded claims over claims."""
-        return sum(one.support.grounded for one in self.claims) / len(self.claims) if self.claims else None
+        return sum(checked.support.grounded for checked in self.claims) / len(self.claims) if self.claims else None
 
     @property
     def reason(self) -> str:
-        """The ungrounded claims with what is wrong with them."""
-        wrong = self.ungrounded
-        told = [f"{one.said.text[:160]!r} ({one.support.reason})" for one in wrong[:_SHOWN]]
-        more = f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
-        return f"not grounded: {', '.join(told)}{more}" if wrong else ""
+        """The ungrounded claims and why they are."""
+        ungrounded = self.ungrounded
+        descriptions = [f"{checked.claim.text[:160]!r} ({checked.support.reason})" for checked in ungrounded[:_MOST_NAMED]]
+        more = f" and {len(ungrounded) - _MOST_NAMED} more" if len(ungrounded) > _MOST_NAMED else ""
+        return f"not grounded: {', '.join(descriptions)}{more}" if ungrounded else ""
 
 
 def check_answer(answer: str, passages: Sequence[Hit], embedder: SentenceEmbedder) -> AnswerGrounding:
-    """Every claim of an answer held against the passages of its prompt, which come in the order of their numbers."""
-    said = claims_of(answer)
-    found = support_all([Claim(one.text, passages_for(one, passages)) for one in said], embedder)
-    return AnswerGrounding(tuple(CheckedClaim(one, support) for one, support in zip(said, found, strict=True)))
+    """The support of every claim by the passages of the prompt, given in the order of their numbers."""
+    claims = claims_of(answer)
+    supports = support_all([Claim(claim.text, passages_for(claim, passages)) for claim in claims], embedder)
+    return AnswerGrounding(tuple(CheckedClaim(claim, support) for claim, support in zip(claims, supports, strict=True)))

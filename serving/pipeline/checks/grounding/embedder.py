@@ -1,4 +1,4 @@
-"""What gives sentences their vectors."""
+"""Sentence embeddings for groundedness."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from serving.pipeline.index.embed import unit
 
 
 class SentenceEmbedder(Protocol):
-    """Gives sentences their vectors; `model` names the embedding model, since the weights were fitted with some."""
+    """Embeds sentences; `model` names the embedding model, which selects the fitted coefficients."""
 
     @property
     def model(self) -> str: ...

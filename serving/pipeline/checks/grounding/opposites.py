@@ -1,4 +1,4 @@
-"""Pairs of words that deny each other: "before" where the passage says "after"."""
+"""Antonyms: "before" where the passage says "after"."""
 
 from collections.abc import Set as AbstractSet
 from functools import cache
@@ -82,14 +82,14 @@ _PAIRS: Final = (
 
 @cache
 def _table() -> dict[str, frozenset[str]]:
-    found: dict[str, frozenset[str]] = {}
+    opposites: dict[str, frozenset[str]] = {}
     for pair in _PAIRS:
         one, other = map(stem, pair.split())
-        found[one] = found.get(one, frozenset()) | {other}
-        found[other] = found.get(other, frozenset()) | {one}
-    return found
+        opposites[one] = opposites.get(one, frozenset()) | {other}
+        opposites[other] = opposites.get(other, frozenset()) | {one}
+    return opposites
 
 
-def opposed(said: AbstractSet[str], written: AbstractSet[str]) -> list[str]:
-    """The stems of a claim whose opposite stands in a sentence where they do not."""
-    return [one for one in sorted(said - written) if _table().get(one, frozenset()) & (written - said)]
+def opposites_of(claimed: AbstractSet[str], written: AbstractSet[str]) -> list[str]:
+    """The stems of a claim whose antonym is in the sentence instead of them."""
+    return [word for word in sorted(claimed - written) if _table().get(word, frozenset()) & (written - claimed)]

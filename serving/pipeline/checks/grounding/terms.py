@@ -1,4 +1,4 @@
-"""A text as the terms that carry its meaning: stems of words, names, codes, values, and whether each is denied."""
+"""Parses a text into terms: stems of words, names, codes, values, each with its negation."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -23,16 +23,16 @@ _TOKEN: Final = re.compile(
 )
 _SUFFIX: Final = frozenset({"st", "nd", "rd", "th", "s"})  # of 3rd and of 1990s
 _DENIALS: Final = frozenset({"not", "no", "never", "cannot", "without", "none", "nobody", "nothing", "neither", "nor"})
-_UNDENIED: Final = re.compile(r"\b(?:not only|not just|not least|no (?:more|less|later|earlier|fewer) than|no doubt)\b", re.IGNORECASE)
-_REACH: Final = 3  # how many terms after a "not" it denies, within its clause
-_TURNS: Final = frozenset({"but", "however", "unless", "except", "although", "though"})
+_FALSE_DENIALS: Final = re.compile(r"\b(?:not only|not just|not least|no (?:more|less|later|earlier|fewer) than|no doubt)\b", re.IGNORECASE)
+_DENIAL_REACH: Final = 3  # how many terms after a "not" it denies, within its clause
+_CLAUSE_WORDS: Final = frozenset({"but", "however", "unless", "except", "although", "though"})
 _NOT_ONLY_MONTHS: Final = frozenset({"may", "march", "mar", "dec", "sep", "sept"})  # months only with a capital
-_ALIKE: Final = str.maketrans({"’": "'", "‘": "'", "–": "-", "—": " - ", "−": "-", "‑": "-"})
+_CHARACTER_FORMS: Final = str.maketrans({"’": "'", "‘": "'", "–": "-", "—": " - ", "−": "-", "‑": "-"})
 
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One thing said, in the form in which it is compared."""
+    """One term in its comparable form."""
 
     stem: str
     kind: Kind = "word"
@@ -42,38 +42,38 @@ class Term:
 @lru_cache(maxsize=4096)
 def terms(text: str) -> tuple[Term, ...]:
     """The terms of a text, in order; function words are left out."""
-    found: list[Term] = []
+    parsed: list[Term] = []
     denied = 0
     for token in _tokens(text):
         if isinstance(token, Term):
-            found.append(Term(token.stem, token.kind, denied > 0))
+            parsed.append(Term(token.stem, token.kind, denied > 0))
             denied -= denied > 0
         else:
-            denied = _REACH if token else 0
-    return tuple(found)
+            denied = _DENIAL_REACH if token else 0
+    return tuple(parsed)
 
 
 def folded(text: str) -> str:
-    """One form for what looks alike: width, quotes, dashes, accents; a long dash stands apart."""
-    return without_accents(text.translate(_ALIKE))
+    """Normalises width, quotes, dashes and accents; a long dash gets spaces."""
+    return without_accents(text.translate(_CHARACTER_FORMS))
 
 
 def _tokens(text: str) -> Iterator[Term | bool]:
     """Terms; True where a denial begins, False where a clause ends."""
-    text = _UNDENIED.sub(" ", spelled_dates(folded(text)))
-    shouted = text.isupper()
-    found = list(_TOKEN.finditer(text))
-    begins = True  # at the start of a sentence a capital says nothing
+    text = _FALSE_DENIALS.sub(" ", spelled_dates(folded(text)))
+    all_capitals = text.isupper()
+    matches = list(_TOKEN.finditer(text))
+    sentence_start = True  # at the start of a sentence a capital says nothing
     skip = 0  # tokens that the one before has taken in
-    for at, match in enumerate(found):
+    for position, match in enumerate(matches):
         if skip:
             skip -= 1
             continue
         kind, token = match.lastgroup, match.group()
-        after = [other.group().casefold() for other in found[at + 1 : at + 3]]
+        after = [other.group().casefold() for other in matches[position + 1 : position + 3]]
         if kind == "stop":
             yield False
-            begins = token in {".", "!", "?", ":"}
+            sentence_start = token in {".", "!", "?", ":"}
             continue
         if kind == "acronym":
             yield Term(token.replace(".", "").casefold(), "name")
@@ -90,12 +90,12 @@ def _tokens(text: str) -> Iterator[Term | bool]:
             number, skip = _spelled(token.casefold(), after, hyphen=text[match.end() : match.end() + 1] == "-")
             yield number
         else:
-            capital = token[0].isupper() and not shouted
-            loud = capital and token.isupper() and len(token) > 1
-            follows = found[at + 1].group()[:1].isupper() if at + 1 < len(found) else False
-            name = capital and (not begins or loud or (follows and len(token) > 1))
-            yield from _word(token.casefold(), name=name, capital=capital, loud=loud)
-        begins = False
+            capitalised = token[0].isupper() and not all_capitals
+            is_acronym = capitalised and token.isupper() and len(token) > 1
+            name_follows = matches[position + 1].group()[:1].isupper() if position + 1 < len(matches) else False
+            is_name = capitalised and (not sentence_start or is_acronym or (name_follows and len(token) > 1))
+            yield from _word(token.casefold(), name=is_name, capital=capitalised, loud=is_acronym)
+        sentence_start = False
 
 
 def _spelled(word: str, after: Sequence[str], *, hyphen: bool) -> tuple[Term, int]:
@@ -111,7 +111,7 @@ def _word(lower: str, *, name: bool, capital: bool, loud: bool) -> Iterator[Term
     base = lower.removesuffix("'s").removesuffix("'")
     if base in _DENIALS or base.endswith("n't"):
         yield True
-    elif base in _TURNS:
+    elif base in _CLAUSE_WORDS:
         yield False
     elif base in MONTHS and (capital or base not in _NOT_ONLY_MONTHS):
         yield Term(MONTHS[base], "number")

@@ -1,4 +1,4 @@
-"""What a loader promises."""
+"""The contract of a loader."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -67,7 +67,7 @@ class _Writer:
         self._parts: list[str] = []
         self._pre = 0  # how many <pre> are open
         self._rows: list[list[str]] = []  # the finished cells of each open row, and
-        self._outside: list[list[str]] = []  # what was written before the open cell of each
+        self._outer_parts: list[list[str]] = []  # the parts written before the open cell of each
 
     def write(self, body: Any) -> None:
         """Write all that is visible below a node."""
@@ -107,8 +107,8 @@ class _Writer:
             self._parts += ["\n", "- "]
         elif tag == "tr":
             self._rows.append([])
-        elif tag in ("td", "th") and len(self._rows) > len(self._outside):
-            self._outside.append(self._parts)
+        elif tag in ("td", "th") and len(self._rows) > len(self._outer_parts):
+            self._outer_parts.append(self._parts)
             self._parts = []
         elif tag == "pre":
             self._pre += 1
@@ -117,9 +117,9 @@ class _Writer:
             self._break()
 
     def _leave(self, tag: str) -> None:
-        if tag in ("td", "th") and self._outside:
+        if tag in ("td", "th") and self._outer_parts:
             self._rows[-1].append(" ".join("".join(self._parts).split()))
-            self._parts = self._outside.pop()
+            self._parts = self._outer_parts.pop()
         elif tag == "tr" and self._rows:
             cells = self._rows.pop()
             if any(cells):

@@ -27,8 +27,8 @@ class MarkdownLoader:
         no_binary(data, name)
         text, facts = decoded(data)
         body, front = split_front_matter(text, name)
-        found = headings(body)
-        return LoadedText(body, found[0].title if found else "", {**facts, **front})
+        body_headings = headings(body)
+        return LoadedText(body, body_headings[0].title if body_headings else "", {**facts, **front})
 
 
 def split_front_matter(text: str, name: str) -> tuple[str, Mapping[str, Any]]:

@@ -11,8 +11,8 @@ from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from pydantic import PrivateAttr
 
-from serving.pipeline.models.reader.brief import read_brief
-from serving.pipeline.models.reader.read import Reader
+from serving.pipeline.models.reader.prompt_task import read_task
+from serving.pipeline.models.reader.reader import Reader
 
 
 class ReaderChat(BaseChatModel):
@@ -59,7 +59,7 @@ class ReaderChat(BaseChatModel):
 
     def _text(self, messages: list[BaseMessage], stop: list[str] | None, most: int | None) -> tuple[str, str]:
         """The answer and why it ends."""
-        text = self._open().read(read_brief(messages))
+        text = self._open().answer(read_task(messages))
         for word in stop or ():
             text = text.split(word, 1)[0]
         limits = [limit for limit in (most, self.max_tokens) if limit is not None]

@@ -1,4 +1,4 @@
-"""How well a unit answers a question, by its words."""
+"""Scores how well a unit answers a question, by its words."""
 
 import math
 import re
@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from serving.pipeline.models.reader.bounds import AskedAmount, asked_amount, fits
-from serving.pipeline.models.reader.brief import Passage
-from serving.pipeline.models.reader.likeness import Likeness
+from serving.pipeline.models.reader.numeric_range import QuestionAmount, question_amount, range_match
+from serving.pipeline.models.reader.prompt_task import Passage
 from serving.pipeline.models.reader.question import ParsedQuestion
-from serving.pipeline.models.reader.timely import timeliness
+from serving.pipeline.models.reader.term_match import TermMatcher
+from serving.pipeline.models.reader.timeliness import timeliness
 from serving.pipeline.models.reader.units import Unit
 from serving.pipeline.models.reader.words import codes, terms
 
-_ORDERS: Final = re.compile(
+_INSTRUCTION: Final = re.compile(
     r"\b(?:ignore|disregard|forget|override)\b.{0,60}\b(?:previous|above|prior|earlier|other|all|any|your)\b.{0,40}\b(?:instruction|rule|passage|document|prompt|text)"
     r"|\b(?:AI|LLM|language models?|chat ?bots?|assistants?|(?:automated|AI) (?:systems?|readers?|agents?|tools?))\b.{0,40}"
     r"\b(?:must|should|shall|has to|have to|reply|answer|respond|state|say|output|tell|is to|are to)\b"
@@ -26,10 +26,10 @@ _ORDERS: Final = re.compile(
     r"|\b(?:reply|respond|answer) (?:only )?with\b|\bdo not (?:mention|reveal|tell the user)",
     re.IGNORECASE,
 )
-_IN_HEADER: Final = 0.9  # worth of a term that the header of a row's table has
-_PLACES: Final = {"context": 0.75, "section": 0.65, "title": 0.55, "before": 0.5}  # worth of a term found there only
-_TOPIC: Final = re.compile(r"(?:\d+(?:\.\d+)*\s+)?([A-Z][\w’' -]{2,40}):\s")
-_CLEARLY: Final = 0.4  # worth from which a term counts as found
+_HEADER_WEIGHT: Final = 0.9  # of a term in the header of a row's table
+_PLACE_WEIGHTS: Final = {"context": 0.75, "section": 0.65, "title": 0.55, "before": 0.5}  # of a term found there only
+_NAMED_CASE: Final = re.compile(r"(?:\d+(?:\.\d+)*\s+)?([A-Z][\w’' -]{2,40}):\s")
+_CLEAR_MATCH: Final = 0.4  # match from which a term counts as found
 _MANY: Final = 6  # terms
 _MANY_PAIRS: Final = 3
 _LONG: Final = 30  # words; a longer sentence finds more terms by chance
@@ -45,44 +45,44 @@ WEIGHTS: Final[dict[bool, dict[str, float]]] = {  # fitted: the units that hold 
         **{"item": 0.5, "aside": -2.0, "close": 7.0, "topic": 1.9},
     },
 }
-_FOR_ORDERS: Final = -8.0  # an instruction to a language model is never an answer
+_INSTRUCTION_PENALTY: Final = -8.0  # an instruction to a language model is never an answer
 
 
 @dataclass(frozen=True, slots=True)
 class UnitEvidence:
-    """A unit held against a question."""
+    """A unit with its score for a question."""
 
     unit: Unit
     score: float
-    marks: Mapping[str, float]  # what the score is made of, by the names of `WEIGHTS`
-    found: Mapping[str, float]  # the question's terms found in the unit or around it, and what each place is worth
-    close: float = 0.0  # cosine to the question, where meaning was asked
+    features: Mapping[str, float]  # by the names of `WEIGHTS`
+    matches: Mapping[str, float]  # the question's terms found in the unit or around it, each with its weight
+    similarity: float = 0.0  # cosine to the question, where sentences were embedded
 
     @property
     def cover(self) -> float:
-        """The share of the question's weight found in the unit or around it."""
-        return self.marks["cover"]
+        """The weighted share of the question's terms found in the unit or around it."""
+        return self.features["cover"]
 
     @property
     def shown(self) -> bool:
-        """Whether it shows the kind of thing the question expects."""
-        return self.marks["shown"] > 0
+        """Whether it contains an answer of the expected type."""
+        return self.features["shown"] > 0
 
 
-class Rarity:
-    """How much a term tells among the given passages; one that none of them has tells most."""
+class TermRarity:
+    """Inverse document frequency of terms over the units of the prompt."""
 
     def __init__(self, units: Sequence[Unit]) -> None:
         self._count = len(units)
-        self._found = Counter(term for unit in units for term in set(terms(said(unit))))
+        self._units_by_term = Counter(term for unit in units for term in set(terms(unit_text(unit))))
 
     def of(self, term: str) -> float:
-        """Inverse document frequency over units, at least .2."""
-        found = self._found[term]
-        return max(0.2, math.log(1 + (self._count - found + 0.5) / (found + 0.5)))
+        """The inverse document frequency of a term, at least .2."""
+        units_with_term = self._units_by_term[term]
+        return max(0.2, math.log(1 + (self._count - units_with_term + 0.5) / (units_with_term + 0.5)))
 
 
-def said(unit: Unit) -> str:
+def unit_text(unit: Unit) -> str:
     """A unit's text, a row with the header's words after each cell: "25 Days per year"."""
     if unit.row is None:
         return unit.text
@@ -90,78 +90,78 @@ def said(unit: Unit) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Scales:
-    """What every unit of a prompt is weighed by."""
+class ScoringContext:
+    """What the score of every unit of a prompt depends on."""
 
     question: ParsedQuestion
     weights: Mapping[str, float]  # of the question's terms
-    likeness: Likeness
-    timely: Mapping[int, float]
-    asked: AskedAmount | None
+    matcher: TermMatcher
+    timeliness: Mapping[int, float]
+    amount: QuestionAmount | None
 
     @classmethod
-    def of(cls, question: ParsedQuestion, passages: Sequence[Passage], rarity: Rarity) -> "Scales":
-        """The scales for one question."""
+    def of(cls, question: ParsedQuestion, passages: Sequence[Passage], rarity: TermRarity) -> "ScoringContext":
+        """The context for one question."""
         weights = {term: rarity.of(term) for term in question.terms}
-        return cls(question, weights, Likeness.of(question, passages), timeliness(question, passages), asked_amount(question.text))
+        return cls(question, weights, TermMatcher.of(question, passages), timeliness(question, passages), question_amount(question.text))
 
-    def share(self, found: Mapping[str, float]) -> float:
-        """The share of the question's weight that some findings are worth."""
-        return sum(self.weights[term] * worth for term, worth in found.items()) / (sum(self.weights.values()) or 1.0)
+    def share(self, matches: Mapping[str, float]) -> float:
+        """The weighted share of the question's terms that these matches cover."""
+        return sum(self.weights[term] * match for term, match in matches.items()) / (sum(self.weights.values()) or 1.0)
 
 
-def weigh(scales: Scales, units: Sequence[Unit], *, deep: bool) -> list[UnitEvidence]:
-    """Every unit as evidence, in reading order."""
-    around: dict[int, dict[str, float]] = {}
-    weighed = [_find(scales, unit) for unit in units]
-    for finding in weighed:
-        seen = around.setdefault(finding.unit.passage.number, {})
-        for term, worth in finding.own.items():
-            seen[term] = max(worth, seen.get(term, 0.0))
-    own = {finding.unit.place: scales.share(finding.own) for finding in weighed}
-    out = []
-    for finding in weighed:
-        number, index = finding.unit.place
-        marks = _marks(scales, finding) | {
-            "passage": scales.share(around[number]),
+def score_units(scoring: ScoringContext, units: Sequence[Unit], *, with_similarity: bool) -> list[UnitEvidence]:
+    """Every unit with its score, in reading order."""
+    by_passage: dict[int, dict[str, float]] = {}
+    matched = [_match(scoring, unit) for unit in units]
+    for match in matched:
+        passage_terms = by_passage.setdefault(match.unit.passage.number, {})
+        for term, match_weight in match.own.items():
+            passage_terms[term] = max(match_weight, passage_terms.get(term, 0.0))
+    own = {match.unit.place: scoring.share(match.own) for match in matched}
+    evidence = []
+    for match in matched:
+        number, index = match.unit.place
+        features = _features(scoring, match) | {
+            "passage": scoring.share(by_passage[number]),
             "near": max(own.get((number, index - 1), 0.0), own.get((number, index + 1), 0.0)),
         }
-        out.append(UnitEvidence(finding.unit, total(marks, deep=deep), marks, finding.everywhere))
-    return out
+        evidence.append(UnitEvidence(match.unit, total_score(features, with_similarity=with_similarity), features, match.anywhere))
+    return evidence
 
 
-def total(marks: Mapping[str, float], *, deep: bool) -> float:
-    """The score that marks add up to."""
-    score = sum(weight * marks.get(name, 0.0) for name, weight in WEIGHTS[deep].items())
-    return score + _FOR_ORDERS * marks["orders"]
+def total_score(features: Mapping[str, float], *, with_similarity: bool) -> float:
+    """The weighted sum of the features."""
+    score = sum(weight * features.get(name, 0.0) for name, weight in WEIGHTS[with_similarity].items())
+    return score + _INSTRUCTION_PENALTY * features["orders"]
 
 
 @dataclass(frozen=True, slots=True)
-class _Finding:
+class _TermMatches:
     """A unit with the question's terms in itself, and those in itself or around it."""
 
     unit: Unit
     own: Mapping[str, float]
-    everywhere: Mapping[str, float]
+    anywhere: Mapping[str, float]
 
 
-def _find(scales: Scales, unit: Unit) -> _Finding:
-    worth = scales.likeness.worth
-    inside = set(terms(unit.text))
+def _match(scoring: ScoringContext, unit: Unit) -> _TermMatches:
+    match = scoring.matcher.match
+    unit_terms = set(terms(unit.text))
     header = set(terms(" ".join(unit.row.header))) if unit.row else set()
-    own = {term: value for term in scales.weights if (value := max(worth(term, inside), _IN_HEADER * worth(term, header)))}
-    if scales.asked is not None and fits(scales.asked, unit) >= 1.0:
-        own |= {term: 1.0 for term in scales.weights if term == f"{scales.asked.value:g}"}  # its range holds the number asked about
-    everywhere = dict(own)
-    for place, words in _around(unit).items():
-        for term in scales.weights:
-            value = _PLACES[place] * worth(term, words)
-            if value > everywhere.get(term, 0.0):
-                everywhere[term] = value
-    return _Finding(unit, own, everywhere)
+    own = {term: value for term in scoring.weights if (value := max(match(term, unit_terms), _HEADER_WEIGHT * match(term, header)))}
+    if scoring.amount is not None and range_match(scoring.amount, unit) >= 1.0:
+        own |= {term: 1.0 for term in scoring.weights if term == f"{scoring.amount.value:g}"}  # its range holds the number asked about
+    anywhere = dict(own)
+    for place, words in _surroundings(unit).items():
+        for term in scoring.weights:
+            value = _PLACE_WEIGHTS[place] * match(term, words)
+            if value > anywhere.get(term, 0.0):
+                anywhere[term] = value
+    return _TermMatches(unit, own, anywhere)
 
 
-def _around(unit: Unit) -> dict[str, AbstractSet[str]]:
+def _surroundings(unit: Unit) -> dict[str, AbstractSet[str]]:
     texts = {
         "context": unit.context,
         "section": unit.passage.section,
@@ -171,52 +171,52 @@ def _around(unit: Unit) -> dict[str, AbstractSet[str]]:
     return {place: set(terms(text)) for place, text in texts.items()}
 
 
-def _marks(scales: Scales, finding: _Finding) -> dict[str, float]:
-    """What is told by a unit's words, place and kind."""
-    unit, everywhere = finding.unit, finding.everywhere
+def _features(scoring: ScoringContext, matches: _TermMatches) -> dict[str, float]:
+    """The features of a unit from its words, position and kind."""
+    unit, anywhere = matches.unit, matches.anywhere
     above = set(terms(unit.context))
-    question, words = scales.question, terms(unit.text)
-    shown = question.shown_in(said(unit))
+    question, words = scoring.question, terms(unit.text)
+    shown = question.shown_in(unit_text(unit))
     return {
-        "cover": scales.share(everywhere),
-        "own": scales.share(finding.own),
-        "count": sum(worth > _CLEARLY for worth in everywhere.values()) / _MANY,
-        "heading": scales.share({term: 1.0 for term in scales.weights if scales.likeness.worth(term, above) > _CLEARLY}),
+        "cover": scoring.share(anywhere),
+        "own": scoring.share(matches.own),
+        "count": sum(match > _CLEAR_MATCH for match in anywhere.values()) / _MANY,
+        "heading": scoring.share({term: 1.0 for term in scoring.weights if scoring.matcher.match(term, above) > _CLEAR_MATCH}),
         "shown": float(shown),
         "lacks": float(bool(question.expects) and not shown),
         "pairs": min(_MANY_PAIRS, sum(pair in question.bigrams for pair in pairwise(words))) / _MANY_PAIRS,
         "codes": _share(question.codes, codes(unit.text)),
-        "key": _key(scales, unit),
-        "range": fits(scales.asked, unit),
-        "timely": scales.timely[unit.passage.number],
+        "key": _row_key_match(scoring, unit),
+        "range": range_match(scoring.amount, unit),
+        "timely": scoring.timeliness[unit.passage.number],
         "rank": 1 / unit.passage.number,
         "length": max(0, len(unit.text.split()) - _LONG) / _LONG,
         "short": float(len(words) < 3 and unit.kind == "sentence"),
-        "aside": _aside(scales, unit),
+        "aside": _special_case(scoring, unit),
         "item": float(unit.kind == "item"),
         "figures": float(any(character.isdigit() for character in unit.text)),
-        "orders": (0.1 if question.about_models else 1.0) if _ORDERS.search(unit.text) else 0.0,
+        "orders": (0.1 if question.about_models else 1.0) if _INSTRUCTION.search(unit.text) else 0.0,
     }
 
 
-def _aside(scales: Scales, unit: Unit) -> float:
+def _special_case(scoring: ScoringContext, unit: Unit) -> float:
     """1 where a sentence opens by naming a special case that the question does not ("Legal advice: …"), -1 where it does."""
-    match = _TOPIC.match(unit.text) if unit.row is None else None
+    match = _NAMED_CASE.match(unit.text) if unit.row is None else None
     if match is None:
         return 0.0
     words = set(terms(match[1]))
-    return -1.0 if any(scales.likeness.worth(term, words) > _CLEARLY for term in scales.weights) else 1.0
+    return -1.0 if any(scoring.matcher.match(term, words) > _CLEAR_MATCH for term in scoring.weights) else 1.0
 
 
-def _key(scales: Scales, unit: Unit) -> float:
+def _row_key_match(scoring: ScoringContext, unit: Unit) -> float:
     """The weight of a row's first cell, where the question names all of it."""
     if unit.row is None:
         return 0.0
     key = terms(unit.row.cells[0])
-    worth, weights = scales.likeness.worth, scales.weights
-    named = [max((weights[asked] for asked in weights if worth(asked, {term}) >= _CLEARLY), default=0.0) for term in key]
-    return sum(named) / (sum(scales.weights.values()) or 1.0) if named and all(named) else 0.0
+    match, weights = scoring.matcher.match, scoring.weights
+    matched = [max((weights[name] for name in weights if match(name, {term}) >= _CLEAR_MATCH), default=0.0) for term in key]
+    return sum(matched) / (sum(scoring.weights.values()) or 1.0) if matched and all(matched) else 0.0
 
 
-def _share(wanted: Sequence[str], present: Sequence[str]) -> float:
-    return sum(code in present for code in wanted) / len(wanted) if wanted else 0.0
+def _share(expected: Sequence[str], found: Sequence[str]) -> float:
+    return sum(code in found for code in expected) / len(expected) if expected else 0.0

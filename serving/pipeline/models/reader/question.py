@@ -1,11 +1,11 @@
-"""What a question asks: its terms, the codes and names in it, and the manner of answer it wants."""
+"""Parses a question: its terms, codes, names, and the answer type it expects."""
 
 import re
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from serving.pipeline.models.reader.expect import SHOWS, expected
+from serving.pipeline.models.reader.answer_type import ANSWER_PATTERNS, expected_answer_type
 from serving.pipeline.models.reader.words import codes, terms
 
 _LISTS: Final = re.compile(
@@ -32,7 +32,7 @@ _ABOUT_MODELS: Final = re.compile(r"\b(?:AI|assistants?|chatbots?|language model
 
 @dataclass(frozen=True, slots=True)
 class ParsedQuestion:
-    """A question as the reader compares it with what passages say."""
+    """A question in the form in which the reader compares it with passages."""
 
     text: str
     terms: tuple[str, ...]  # once each, in order
@@ -49,16 +49,16 @@ class ParsedQuestion:
     @classmethod
     def of(cls, text: str) -> "ParsedQuestion":
         """Everything the words of a question tell."""
-        found = terms(text)
+        question_terms = terms(text)
         names = [stem for match in _NAMES.findall(text) for stem in terms(match)]
         return cls(
             text=text,
-            terms=tuple(dict.fromkeys(found)),
-            bigrams=frozenset(pairwise(found)),
+            terms=tuple(dict.fromkeys(question_terms)),
+            bigrams=frozenset(pairwise(question_terms)),
             codes=tuple(codes(text)),
             names=tuple(dict.fromkeys(names)),
             years=frozenset(re.findall(r"\b(?:19|20)\d\d\b", text)),
-            expects=expected(text),
+            expects=expected_answer_type(text),
             wants_list=bool(_LISTS.search(text)),
             about_models=bool(_ABOUT_MODELS.search(text)),
             older=bool(_OLDER.search(text)),
@@ -70,4 +70,4 @@ class ParsedQuestion:
         if not self.expects:
             return False
         own = self.text.lower()
-        return any(match[0].lower() not in own for match in SHOWS[self.expects].finditer(text))
+        return any(match[0].lower() not in own for match in ANSWER_PATTERNS[self.expects].finditer(text))

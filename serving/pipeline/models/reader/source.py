@@ -8,8 +8,8 @@ from pydantic import Field
 
 from serving.pipeline.models.minilm import MiniLm
 from serving.pipeline.models.reader.chat import ReaderChat
-from serving.pipeline.models.reader.meaning import Meaning
-from serving.pipeline.models.reader.read import Reader
+from serving.pipeline.models.reader.reader import Reader
+from serving.pipeline.models.reader.similarity import SentenceSimilarity
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.settings import PipelineSettings
 
@@ -64,4 +64,4 @@ class ReaderPro:
     @cached_property
     def _reader(self) -> Reader:
         embeddings = MiniLm(MiniLm.Params(), settings=self._settings).connect()
-        return Reader(Meaning(embeddings.vectors))
+        return Reader(SentenceSimilarity(embeddings.vectors))

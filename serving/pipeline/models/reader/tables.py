@@ -1,4 +1,4 @@
-"""Tables in passages: parsed, put into words, filtered and added up."""
+"""Tables in passages: parsing, cells with their headers, amounts."""
 
 import re
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ class TableRow:
     header: tuple[str, ...]
     cells: tuple[str, ...]
 
-    def say(self, columns: Sequence[int], labels: Sequence[int]) -> str:
+    def in_words(self, columns: Sequence[int], labels: Sequence[int]) -> str:
         """The row in words: "TG-4410B: List price 2026 = EUR 1,240; Lead time = 3 weeks."."""
         label = ", ".join(self._label(column) for column in labels if self.cells[column])
         said = [self._cell(column) for column in columns if column not in labels and self.cells[column] not in _PLACEHOLDERS]

@@ -5,7 +5,7 @@ from typing import Final
 
 from serving.pipeline.text.stems import stem
 
-_ALIKE: Final = (
+_SYNONYMS: Final = (
     "holiday vacation leave",
     "pay salary wage remuneration",
     "order purchase spend procure buy",
@@ -64,14 +64,14 @@ _ALIKE: Final = (
 
 @cache
 def _groups() -> dict[str, frozenset[str]]:
-    found: dict[str, frozenset[str]] = {}
-    for line in _ALIKE:
+    groups: dict[str, frozenset[str]] = {}
+    for line in _SYNONYMS:
         stems = frozenset(stem(word) for word in line.split())
-        for one in stems:
-            found[one] = found.get(one, frozenset()) | stems
-    return found
+        for word in stems:
+            groups[word] = groups.get(word, frozenset()) | stems
+    return groups
 
 
-def alike(term: str) -> frozenset[str]:
+def synonyms(term: str) -> frozenset[str]:
     """Stems that mean much the same as a stem, itself left out."""
     return _groups().get(term, frozenset()) - {term}

@@ -14,15 +14,15 @@ CODE: Final = re.compile(r"\b(?=[\w/-]*\d)(?=[\w/-]*[A-Za-z])[A-Za-z0-9]+(?:[-_/
 
 def terms(text: str) -> list[str]:
     """The meaningful terms of a text in order: stems of words, and codes and numbers as they are."""
-    found: list[str] = []
+    result: list[str] = []
     for token in TECHNICAL_WORD.findall(text):
         lower = straight_apostrophes(token.lower())
         if any(character.isdigit() for character in lower) and not re.fullmatch(r"[a-z]{4,}[-/.][a-z0-9/.-]+", lower):
-            found.append(lower.replace(",", "") if lower[0].isdigit() else lower)
+            result.append(lower.replace(",", "") if lower[0].isdigit() else lower)
         else:
             pieces = (piece for piece in _INNER.split(lower) if piece not in READER_STOP_WORDS and len(piece) > 1)
-            found += [piece if any(map(str.isdigit, piece)) else stem(piece) for piece in pieces]
-    return found
+            result += [piece if any(map(str.isdigit, piece)) else stem(piece) for piece in pieces]
+    return result
 
 
 def codes(text: str) -> list[str]:

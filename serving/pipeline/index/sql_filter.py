@@ -1,4 +1,4 @@
-"""A `Filter` as LanceDB's SQL, agreeing with `Filter.admits` for any strings whatever."""
+"""Translates a `Filter` to SQL for LanceDB; it agrees with `Filter.admits` for any strings."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -9,7 +9,7 @@ from serving.pipeline.types import PUBLIC
 NOTHING, EVERYTHING = "false", "true"
 
 
-def clause(where: Filter) -> str:
+def sql_condition(where: Filter) -> str:
     """The condition on the columns tenant, open, groups, domain and facts."""
     if where.everything:
         return EVERYTHING
@@ -19,12 +19,12 @@ def clause(where: Filter) -> str:
     if where.domains is not None:
         domains = _list(where.domains)
         parts.append(NOTHING if domains == "()" else f"domain IN {domains}")
-    parts += [f"array_has(facts, {quoted(fact)})" if storable(fact) else NOTHING for fact in facts(where.metadata)]
+    parts += [f"array_has(facts, {quoted(fact)})" if storable(fact) else NOTHING for fact in metadata_entries(where.metadata)]
     return " AND ".join(parts)
 
 
-def facts(metadata: Mapping[str, str]) -> list[str]:
-    """Each entry as one string that no other entry can equal."""
+def metadata_entries(metadata: Mapping[str, str]) -> list[str]:
+    """Each metadata entry as one unambiguous string."""
     return [json.dumps([key, value], ensure_ascii=False) for key, value in sorted(metadata.items())]
 
 

@@ -1,4 +1,4 @@
-"""What happens to one query, on its way to becoming a trace."""
+"""Records the stages of one query as a trace."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,26 +8,26 @@ from typing import Any
 from serving.pipeline.cache.base import CacheLookup
 from serving.pipeline.clock import Clock
 from serving.pipeline.digest import digest_of
-from serving.pipeline.guard.chain import Guarded
+from serving.pipeline.guard.chain import GuardResult
 from serving.pipeline.observer import Observer, Observers
 from serving.pipeline.parts import Digests
 from serving.pipeline.types import CacheRecord, GuardVerdict, Query, StageRecord, Trace, Usage
 
 
-class Notes:
-    """Writes down what happens to one query, tells an observer, and makes a `Trace` of it."""
+class TraceRecorder:
+    """Records one query, notifies an observer, and builds the `Trace`."""
 
     def __init__(self, query: Query, observer: Observer | None, *, clock: Clock, digests: Digests, index_version: str) -> None:
         self._clock = clock
         self._observer = observer if observer is None or isinstance(observer, Observers) else Observers([observer])
-        self._begin = clock.seconds()
-        self._kept_ms = 0.0
+        self._started_s = clock.seconds()
+        self._cached_ms = 0.0
         self._stages: list[StageRecord] = []
         self._verdicts: list[GuardVerdict] = []
         self._guard_usage: list[Usage] = []
         self._cache: CacheRecord | None = None
         started = clock.now().isoformat(timespec="milliseconds")
-        self._base = Trace(
+        self._trace = Trace(
             id=digest_of([digests.config, query.id, query.text, query.principal.id, started]),
             query=query,
             config_digest=digests.config,
@@ -40,36 +40,36 @@ class Notes:
     @property
     def trace_id(self) -> str:
         """The id that the trace will have."""
-        return self._base.id
+        return self._trace.id
 
     @contextmanager
     def stage(self, name: str, inputs: object) -> Iterator[dict[str, Any]]:
-        """Time one stage; what is put into the yielded dict is kept as its detail, and a `kept_ms` there is counted as time."""
+        """Time one stage; the yielded dict becomes its detail. A `kept_ms` in it, the original time of a cached result, is added."""
         if self._observer is not None:
-            self._observer.stage_started(self._base.query, name)
-        begin, detail = self._clock.seconds(), dict[str, Any]()
+            self._observer.stage_started(self._trace.query, name)
+        start, detail = self._clock.seconds(), dict[str, Any]()
         yield detail
-        elapsed = (self._clock.seconds() - begin) * 1000 + detail.get("kept_ms", 0.0)
-        self._kept_ms += detail.get("kept_ms", 0.0)
+        elapsed = (self._clock.seconds() - start) * 1000 + detail.get("kept_ms", 0.0)
+        self._cached_ms += detail.get("kept_ms", 0.0)
         record = StageRecord(name, digest_of(inputs), round(elapsed, 3), detail)
         self._stages.append(record)
         if self._observer is not None:
-            self._observer.stage_finished(self._base.query, record)
+            self._observer.stage_finished(self._trace.query, record)
 
-    def guarded(self, guarded: Guarded) -> None:
-        """Keep the verdicts of a side, and what they cost."""
-        self._verdicts += guarded.verdicts
-        self._guard_usage += guarded.usage
+    def add_verdicts(self, result: GuardResult) -> None:
+        """Add the verdicts and usage of one side."""
+        self._verdicts += result.verdicts
+        self._guard_usage += result.usage
 
-    def looked_up(self, lookup: CacheLookup) -> None:
-        """Keep what the cache said."""
+    def add_cache_lookup(self, lookup: CacheLookup) -> None:
+        """Add the result of the cache lookup."""
         self._cache = lookup.record
 
     def finish(self, *, usage: tuple[Usage, ...] = (), **outcome: Any) -> Trace:
         """The trace of the finished query."""
-        elapsed = (self._clock.seconds() - self._begin) * 1000 + self._kept_ms
+        elapsed = (self._clock.seconds() - self._started_s) * 1000 + self._cached_ms
         trace = replace(
-            self._base,
+            self._trace,
             stages=tuple(self._stages),
             guard=tuple(self._verdicts),
             cache=self._cache,
@@ -82,6 +82,6 @@ class Notes:
         return trace
 
     def failed(self, error: BaseException) -> None:
-        """Tell that there will be no trace."""
+        """Notify the observer that the query failed."""
         if self._observer is not None:
-            self._observer.failed(self._base.query, error)
+            self._observer.failed(self._trace.query, error)

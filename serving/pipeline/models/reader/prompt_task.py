@@ -1,4 +1,4 @@
-"""What a rendered prompt asks for: the question, the passages and the rules, found in the messages alone."""
+"""Parses a rendered prompt into question, passages and rules."""
 
 import re
 from collections.abc import Sequence
@@ -7,8 +7,8 @@ from typing import Final, Literal
 
 from langchain_core.messages import BaseMessage
 
-Citing = Literal["every", "some", "none"]
-Style = Literal["thorough", "balanced", "concise"]
+CitationRule = Literal["every", "some", "none"]
+AnswerStyle = Literal["thorough", "balanced", "concise"]
 
 _TAGGED: Final = re.compile(r"<(passage|document|doc|source|context)\b([^>\n]*)>\s*?\n?(.*?)\s*</\1>", re.DOTALL | re.IGNORECASE)
 _NUMBERED: Final = re.compile(
@@ -48,26 +48,26 @@ class Passage:
 
 
 @dataclass(frozen=True, slots=True)
-class Brief:
-    """The task in the reader's terms."""
+class PromptTask:
+    """The question, passages and rules of a prompt."""
 
     question: str
     passages: tuple[Passage, ...]
     sentences: int = _DEFAULT_SENTENCES
-    citing: Citing = "none"
-    style: Style = "balanced"
+    citations: CitationRule = "none"
+    style: AnswerStyle = "balanced"
     refusal: str = _DEFAULT_REFUSAL
 
 
-def read_brief(messages: Sequence[BaseMessage]) -> Brief:
-    """The brief in a conversation: rules from the system's words, else from the user's outside the passages."""
+def read_task(messages: Sequence[BaseMessage]) -> PromptTask:
+    """The task in a conversation; rules are read from the system message and from the user message outside the passages."""
     system = "\n".join(str(message.text) for message in messages if message.type == "system")
     user = next((str(message.text) for message in reversed(messages) if message.type == "human"), "")
     source = user if _TAGGED.search(user) or not _TAGGED.search(system) else f"{system}\n{user}"
     passages, rest = _passages(source)
     rules = f"{_TAGGED.sub('', system)}\n{rest}"
     refusal = next((match[1] for match in _REFUSE.finditer(rules) if _negative(match[1])), _DEFAULT_REFUSAL)
-    return Brief(_question(rest), passages, _sentences(rules), _citing(rules), _style(rules), refusal)
+    return PromptTask(_question(rest), passages, _sentences(rules), _citation_rule(rules), _answer_style(rules), refusal)
 
 
 def _passages(text: str) -> tuple[tuple[Passage, ...], str]:
@@ -75,13 +75,15 @@ def _passages(text: str) -> tuple[tuple[Passage, ...], str]:
     tagged = list(_TAGGED.finditer(text))
     if tagged:
         return tuple(_from_tag(place, match) for place, match in enumerate(tagged, start=1)), _TAGGED.sub("", text)
-    cut = _last(_QUESTION, text)
+    cut = _last_start(_QUESTION, text)
     before, after = (text[:cut], text[cut:]) if cut else (text, "")
     numbered = list(_NUMBERED.finditer(before))
     if numbered:
         ends = [match.start() for match in numbered[1:]] + [len(before)]
-        found = [Passage(int(match[1] or match[2]), before[match.end() : end].strip()) for match, end in zip(numbered, ends, strict=True)]
-        return tuple(found), before[: numbered[0].start()] + after
+        passages = [
+            Passage(int(match[1] or match[2]), before[match.end() : end].strip()) for match, end in zip(numbered, ends, strict=True)
+        ]
+        return tuple(passages), before[: numbered[0].start()] + after
     context = _CONTEXT.search(before)
     if context:
         return (Passage(1, before[context.end() :].strip()),), before[: context.start()] + after
@@ -100,11 +102,11 @@ def _question(rest: str) -> str:
     tagged = _QUESTION_TAG.search(rest)
     if tagged:
         return " ".join(tagged[2].split())
-    marks = list(_QUESTION.finditer(rest))
-    if marks:
-        asked = re.split(r"\n\s*(?:#+\s*)?(?:\*\*)?(?:answer|response)\b", rest[marks[-1].end() :], maxsplit=1, flags=re.IGNORECASE)[0]
-        if asked.strip():
-            return " ".join(asked.split())
+    labels = list(_QUESTION.finditer(rest))
+    if labels:
+        question = re.split(r"\n\s*(?:#+\s*)?(?:\*\*)?(?:answer|response)\b", rest[labels[-1].end() :], maxsplit=1, flags=re.IGNORECASE)[0]
+        if question.strip():
+            return " ".join(question.split())
     lines = [line.strip() for line in rest.split("\n") if line.strip()]
     return next((line for line in reversed(lines) if line.endswith("?")), lines[-1] if lines else "")
 
@@ -116,7 +118,7 @@ def _sentences(rules: str) -> int:
     return 2 if re.search(r"\b(?:concise|brief|short)", rules, re.IGNORECASE) else _DEFAULT_SENTENCES
 
 
-def _citing(rules: str) -> Citing:
+def _citation_rule(rules: str) -> CitationRule:
     marked = re.search(r"\[(?:n|\d+|number|id)\]|\bcit(?:e|ation)|\breference the (?:passage|source|document)", rules, re.IGNORECASE)
     if not marked or re.search(r"\b(?:no|not|without|never)\s+(?:\w+\s+)?cit", rules, re.IGNORECASE):
         return "none"
@@ -124,7 +126,7 @@ def _citing(rules: str) -> Citing:
     return "some" if lax else "every"
 
 
-def _style(rules: str) -> Style:
+def _answer_style(rules: str) -> AnswerStyle:
     if re.search(r"\b(?:concise|brief|short answers?)\b", rules, re.IGNORECASE):
         return "concise"
     return "thorough" if re.search(r"\b(?:full answers?|thorough|detailed|comprehensive|in detail)\b", rules, re.IGNORECASE) else "balanced"
@@ -134,6 +136,6 @@ def _negative(text: str) -> bool:
     return bool(re.search(r"\b(?:not|no|cannot|unable|can.t|don.t|unknown|insufficient|refuse|sorry)\b", text, re.IGNORECASE))
 
 
-def _last(pattern: re.Pattern[str], text: str) -> int:
+def _last_start(pattern: re.Pattern[str], text: str) -> int:
     starts = [match.start() for match in pattern.finditer(text)]
     return starts[-1] if starts else 0

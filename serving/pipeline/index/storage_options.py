@@ -1,13 +1,13 @@
-"""How LanceDB reaches the place where an index lies."""
+"""LanceDB's storage options for a folder or S3."""
 
 from serving.pipeline.settings import PipelineSettings
 from serving.storage.place import is_remote
 
-CONNECT_S, REQUEST_S, ATTEMPTS = 3, 30, 3  # patience with S3
+CONNECT_S, REQUEST_S, ATTEMPTS = 3, 30, 3  # timeouts in seconds, and tries
 
 
 def storage_options(uri: str, settings: PipelineSettings) -> dict[str, str]:
-    """What LanceDB needs to reach a place; keys come from AWS's own chain, never from here."""
+    """The storage options for a URI; credentials come from AWS's own chain, never from here."""
     if not is_remote(uri):
         return {}
     options = {

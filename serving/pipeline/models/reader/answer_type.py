@@ -1,4 +1,4 @@
-"""What a question expects to be shown: a date, a sum, a person, a code and so on."""
+"""The type of answer that a question expects: a date, a sum, a person, a code and so on."""
 
 import re
 from typing import Final
@@ -24,7 +24,7 @@ _ROLES: Final = _any(
 _ACTIONS: Final = _any("run click open press select enter use set hold check send call file")
 _PLACES: Final = _any("room site folder page portal office building drive")
 
-SHOWS: Final = {  # kind of answer → what a sentence that holds one shows
+ANSWER_PATTERNS: Final = {  # answer type → pattern of a text that contains one
     "date": re.compile(
         rf"\b\d{{4}}-\d\d(?:-\d\d)?\b|\b\d{{1,2}}\.?\s+{_MONTH}\b|\b{_MONTH}\s+\d|\b(?:19|20)\d\d\b"
         rf"|\b{_any('mon tues wednes thurs fri satur sun')}days?\b|\b{_any('in until by of each every')}\s+{_MONTH}\b"
@@ -42,14 +42,15 @@ SHOWS: Final = {  # kind of answer → what a sentence that holds one shows
     "place": re.compile(rf"\b(?i:in|at|on|to|under|from)\s+(?:the\s+)?(?:[A-Z]|`|#)|https?:|\w/\w|#[a-z]|(?i:\b{_PLACES}\b)"),
     "code": re.compile(r"\b(?=[\w-]*\d)(?=[\w-]*[A-Z])[A-Z0-9]+(?:-[A-Z0-9]+)*\b|\b[A-Z]{2,}(?:-[A-Z0-9]+)+\b|`[^`]+`"),
     "reason": re.compile(
-        rf"\b(?:{_any('because since reason therefore caused refers?')}|so that|due to|in order to|as a result|to avoid)\b", re.IGNORECASE
+        rf"\b(?:{_any('because since reason therefore caused refers?')}|so that|due to|in order to|as a result|to avoid)\b",
+        re.IGNORECASE,
     ),
     "command": re.compile(rf"`[^`]+`|^[$>#]\s|\b{_ACTIONS}\b|\bgo to\b", re.IGNORECASE),
 }
 
 _WHICH: Final = r"\b(?:what|which)(?: is| are| was| were)?(?: the)?(?: [\w-]+)"
 _TIME_UNITS: Final = _any("days weeks months years hours minutes")
-_ASKS: Final = tuple(  # the first that fits says what is expected
+_QUESTION_PATTERNS: Final = tuple(  # the first that matches decides
     (kind, re.compile(pattern))
     for kind, pattern in (
         ("", r"\bwhat (?:do|does) .*\b(?:mean|stand for)\b"),
@@ -57,7 +58,10 @@ _ASKS: Final = tuple(  # the first that fits says what is expected
         ("duration", rf"{_WHICH}{{0,3}} (?:{_any('period duration notice deadline term window')}|time limit)\b"),
         ("duration", rf"{_WHICH}{{0,3}} {_any('response reaction repair lead delivery waiting')} time\b"),
         ("percent", rf"{_WHICH}{{0,1}} {_any('percentage percent share rate discount proportion')}\b|\bhow many per ?cent\b"),
-        ("money", rf"\bhow much\b|\b{_any('price cost fee budget amount salary limit allowance cap penalty total rate discount pay')}\b"),
+        (
+            "money",
+            rf"\bhow much\b|\b{_any('price cost fee budget amount salary limit allowance cap penalty total rate discount pay')}\b",
+        ),
         ("number", rf"\bhow {_any('many large big high far heavy old hot cold')}\b"),
         (
             "number",
@@ -77,7 +81,7 @@ _ASKS: Final = tuple(  # the first that fits says what is expected
 )
 
 
-def expected(question: str) -> str:
-    """The kind of thing a question asks for, a key of `SHOWS`; empty where its words do not tell."""
+def expected_answer_type(question: str) -> str:
+    """The expected answer type, a key of `ANSWER_PATTERNS`; empty where the words do not tell."""
     lower = question.lower()
-    return next((kind for kind, pattern in _ASKS if pattern.search(lower)), "")
+    return next((kind for kind, pattern in _QUESTION_PATTERNS if pattern.search(lower)), "")

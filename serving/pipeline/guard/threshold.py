@@ -1,0 +1,48 @@
+"""Checks that compare one score of a text with a threshold."""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from serving.pipeline.guard.base import CheckContext, CheckVerdict, Side
+from serving.pipeline.parts import Parts
+from serving.pipeline.registry import Params as PlugInParams
+from serving.pipeline.types import GuardAction
+
+
+class ThresholdParams(PlugInParams):
+    """From which score on, and what is done about it."""
+
+    action: Literal["flag", "block"] = "block"
+    threshold: float
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredText:
+    """The score of a text, with the rule and reason of a verdict against it."""
+
+    score: float
+    rule: str = ""
+    reason: str = ""
+
+
+class ThresholdCheck:
+    """Flags or blocks a text whose score reaches the threshold; a subclass defines `score`."""
+
+    sides: ClassVar[tuple[Side, ...]] = ("input", "output")
+    rewrites = False
+
+    def __init__(self, params: ThresholdParams, parts: Parts) -> None:
+        self._params = params
+        self.blocks = params.action == "block"
+
+    @abstractmethod
+    def score(self, text: str) -> ScoredText:
+        """The score of a text; 0 where nothing is detected."""
+
+    async def check(self, text: str, context: CheckContext) -> CheckVerdict:
+        """The text is allowed below the threshold."""
+        scored = self.score(text)
+        if not scored.rule or scored.score < self._params.threshold:
+            return CheckVerdict.allow(text, scored.score)
+        return CheckVerdict(GuardAction(self._params.action), text, scored.score, scored.rule, scored.reason)

@@ -1,0 +1,213 @@
+"""Calls of hosted models: timeout, retries with backoff, the provider's rate limit, and errors of our own."""
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from typing import Any, TypeVar
+
+from langchain_core.embeddings import Embeddings
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.runnables import Runnable
+
+from serving.pipeline.errors import ModelError, ThrottledError
+from serving.pipeline.models.chat import ChatCall, WrappingChat, chunk_message, has_own, streams, whole_message
+from serving.pipeline.models.diagnose import diagnose
+from serving.pipeline.models.rate_limit import CallSlot, RateLimiter, RateLimits, rate_limiter_of
+from serving.pipeline.models.threads import iterate_in_thread, run_blocking, run_in_thread
+from serving.pipeline.settings import PipelineSettings
+
+T = TypeVar("T")
+FIRST_PAUSE_S = 1.0  # the longest pause after the first failure; each further one may be twice as long
+LONGEST_PAUSE_S = 30.0
+
+
+class RetryPolicy:
+    """Timeout, retries and rate limit of one hosted model; `sleep` and `random_share` are there for tests."""
+
+    def __init__(
+        self,
+        name: str,
+        settings: PipelineSettings,
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        random_share: Callable[[], float] = random.random,
+        limiter: RateLimiter | None = None,
+    ) -> None:
+        self.name = name
+        self.timeout_s = settings.model_timeout_s
+        self._attempts = settings.model_attempts
+        self._sleep = sleep
+        self._random = random_share
+        self._limiter = limiter or rate_limiter_of(RateLimits.of(name, settings))
+
+    async def run(
+        self, call: Callable[[], Awaitable[T]], *, tokens: float = 0.0, count_tokens: Callable[[T], float | None] | None = None
+    ) -> T:
+        """The result of a call, tried until it succeeds or retries end; `count_tokens` reads the actual tokens."""
+        tries = 0
+        while True:
+            tries += 1
+            slot = await self.acquire(tokens)
+            try:
+                async with asyncio.timeout(self.timeout_s):
+                    result = await call()
+            except Exception as error:  # noqa: BLE001  # raised again, as one of ours, when retries end
+                self.release(slot, error)
+                await self.pause_or_raise(error, tries)
+            except BaseException:  # cancelled
+                self.release(slot, None, succeeded=False)
+                raise
+            else:
+                self.release(slot, None, tokens=count_tokens(result) if count_tokens else None)
+                return result
+
+    async def acquire(self, tokens: float = 0.0) -> CallSlot:
+        """Wait for a slot of the rate limiter; every slot is given back with `release`."""
+        return await self._limiter.acquire(tokens, self._sleep)
+
+    def release(self, slot: CallSlot, error: Exception | None, *, succeeded: bool = True, tokens: float | None = None) -> None:
+        """Give a slot back, and report to the rate limiter how the call ended."""
+        if error is not None and isinstance(diagnose(error, self.name).error, ThrottledError):
+            self._limiter.throttled(slot)
+        self._limiter.release(slot, succeeded=succeeded and error is None, tokens=tokens)
+
+    async def pause_or_raise(self, error: Exception, tries: int) -> None:
+        """Pause before the next try, or raise one of our errors when no try is left."""
+        diagnosis = diagnose(error, self.name)
+        if tries >= min(self._attempts, diagnosis.tries):
+            if diagnosis.error is error:
+                raise error
+            raise diagnosis.error from error
+        # jitter: callers throttled together do not retry together
+        await self._sleep(self._random() * min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** (tries - 1)))
+
+
+class RetryingChat(WrappingChat):
+    """A chat model with retries; a stream that breaks before its first words is started again, after them it fails."""
+
+    inner: BaseChatModel
+    policy: RetryPolicy
+
+    @property
+    def _llm_type(self) -> str:
+        return f"patient-{self.inner._llm_type}"
+
+    def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Runnable[Any, AIMessage]:
+        """The model with tools bound in the inner model's form."""
+        bound = self.inner.bind_tools(tools, **kwargs)
+        return self.bind(**getattr(bound, "kwargs", {}))
+
+    async def _answer(self, call: ChatCall) -> AIMessage:
+        ask = self._ask if has_own(self.inner, "_agenerate") else self._ask_in_thread
+        return await self.policy.run(lambda: ask(call), tokens=_prompt_tokens(call.messages), count_tokens=_total_tokens)
+
+    async def _ask_in_thread(self, call: ChatCall) -> AIMessage:
+        """For a model without an asynchronous method of its own."""
+        model, manager = self._limited_inner(), call.run_manager.get_sync() if call.run_manager else None
+        generate = lambda: model._generate(call.messages, stop=call.stop, run_manager=manager, **call.arguments)  # noqa: E731
+        return whole_message(await run_in_thread(generate))
+
+    async def _answer_in_chunks(self, call: ChatCall) -> AsyncGenerator[AIMessageChunk, None]:
+        tries = 0
+        while True:
+            tries += 1
+            buffered: list[AIMessageChunk] = []  # empty chunks before the first words, held back while a retry is possible
+            started = False
+            tokens: float | None = None
+            slot = await self.policy.acquire(_prompt_tokens(call.messages))
+            try:
+                async with aclosing(self._chunks(call)) as chunks:
+                    async for chunk in chunks:
+                        tokens = tokens if chunk.usage_metadata is None else _total_tokens(chunk)
+                        buffered.append(chunk)
+                        started = started or bool(chunk.content or chunk.tool_call_chunks)
+                        while started and buffered:
+                            yield buffered.pop(0)
+            except Exception as error:
+                self.policy.release(slot, error)
+                if started:
+                    raise ModelError(f"{self.policy.name} broke off in the middle of its answer. {error}") from error
+                await self.policy.pause_or_raise(error, tries)
+            except BaseException:  # cancelled, or nobody listens any more
+                self.policy.release(slot, None, succeeded=False)
+                raise
+            else:
+                self.policy.release(slot, None, tokens=tokens)
+                for chunk in buffered:
+                    yield chunk
+                return
+
+    async def _chunks(self, call: ChatCall) -> AsyncGenerator[AIMessageChunk, None]:
+        """The inner model's chunks; `TimeoutError` when none comes within the timeout."""
+        model, silence_s = self._limited_inner(), self.policy.timeout_s
+        if streams(model, call) and not has_own(model, "_astream"):
+            stream = lambda: model._stream(call.messages, stop=call.stop, **call.arguments)  # noqa: E731
+            async with aclosing(iterate_in_thread(stream, silence_s=silence_s)) as chunks:
+                async for chunk in chunks:
+                    yield chunk_message(chunk)
+            return
+        async with aclosing(self._ask_in_chunks(call)) as chunks:
+            while True:
+                try:
+                    yield await asyncio.wait_for(anext(chunks), silence_s)
+                except StopAsyncIteration:
+                    return
+
+
+def _prompt_tokens(messages: Sequence[BaseMessage]) -> float:
+    """Estimated tokens of the messages, for the rate limiter."""
+    return sum(len(str(message.text)) for message in messages) / 4
+
+
+def _total_tokens(message: AIMessage) -> float | None:
+    """The tokens that the model reported, if it did."""
+    return message.usage_metadata["total_tokens"] if message.usage_metadata else None
+
+
+def retrying_chat(model: BaseChatModel, policy: RetryPolicy) -> RetryingChat:
+    """The model with retries; its own output limit stays in force."""
+    return RetryingChat(inner=model, policy=policy, max_tokens=getattr(model, "max_tokens", None))
+
+
+class RetryingEmbeddings(Embeddings):
+    """An embedding model with retries, a batch per call, several calls at a time; the vectors keep the texts' order."""
+
+    def __init__(self, inner: Embeddings, policy: RetryPolicy, *, batch: int) -> None:
+        self._inner = inner
+        self._policy = policy
+        self._batch = batch
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        """A vector for each text."""
+        return run_blocking(self.aembed_documents(texts))
+
+    def embed_query(self, text: str) -> list[float]:
+        """The vector of a question."""
+        return run_blocking(self.aembed_query(text))
+
+    async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
+        """A vector for each text; the first batch that fails for good ends the others."""
+        batches = [texts[start : start + self._batch] for start in range(0, len(texts), self._batch)]
+        tasks = [asyncio.create_task(self._policy.run(self._call(batch), tokens=sum(map(len, batch)) / 4)) for batch in batches]
+        try:
+            return [vector for vectors in await asyncio.gather(*tasks) for vector in vectors]
+        except BaseException:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            raise
+
+    async def aembed_query(self, text: str) -> list[float]:
+        """The vector of a question."""
+        return await self._policy.run(lambda: run_in_thread(lambda: self._inner.embed_query(text)), tokens=len(text) / 4)
+
+    def _call(self, batch: list[str]) -> Callable[[], Awaitable[list[list[float]]]]:
+        async def call() -> list[list[float]]:
+            vectors = await run_in_thread(lambda: self._inner.embed_documents(batch))
+            if len(vectors) != len(batch):
+                raise ModelError(f"{self._policy.name} gave {len(vectors)} vectors for {len(batch)} texts.")
+            return vectors
+
+        return call
