@@ -18,7 +18,7 @@ from scipy import stats
 
 from harness.comparison.compare import compare_metric
 from harness.results.clusters import clusters_of
-from harness.results.report import read_report
+from harness.results.report_file import read_report
 from harness.stats import compare, mean_interval
 from harness.stats.intervals import wilson
 

@@ -2,8 +2,8 @@
 
 from harness.cli.tables import _console, _table
 from harness.comparison.values import ReportComparison
-from harness.reports.comparison import detectable_words, mean_words, value_words
-from harness.stats.words import difference_words, p_words
+from harness.reports.comparison import detectable_text, value_text
+from harness.stats.text import difference_text, number_text, p_value_text
 
 SHOWN = 10  # lines of what may be long
 
@@ -17,24 +17,22 @@ def show_comparison(found: ReportComparison, labels: tuple[str, str]) -> None:
     table = _table("metric", "A", "B", "B − A, 95 % interval", "p (Holm)", "verdict", "detectable", "cases")
     for one in found.metrics:
         held = one.comparison
-        cells = (mean_words(one.before), mean_words(one.after), difference_words(held), p_words(held.p_value), held.outcome)
+        cells = (number_text(one.before.mean), number_text(one.after.mean), difference_text(held), p_value_text(held.p_value), held.outcome)
         cases = f"{held.count}" + (f" (+{one.unpaired})" if one.unpaired else "")
-        table.add_row(one.metric, *cells, detectable_words(held), cases)
+        table.add_row(one.metric, *cells, detectable_text(held), cases)
     console.print(table)
     if any(one.unpaired for one in found.metrics):
         console.print("(+n): cases that only one of them scored; they do not count")
     table = _table("per query", "A", "B", "B − A, 95 % interval")
     for spent in found.spending:
         digits = 6 if "$" in spent.unit else 1
-        apart = difference_words(spent.comparison, digits) if spent.comparison else ""
+        apart = difference_text(spent.comparison, digits) if spent.comparison else ""
         name = f"{spent.name} (simulated)" if spent.unit.startswith("simulated") else spent.name
-        table.add_row(name, value_words(spent.before, spent.unit), value_words(spent.after, spent.unit), apart)
+        table.add_row(name, value_text(spent.before, spent.unit), value_text(spent.after, spent.unit), apart)
     console.print(table)
     moved = [one for one in found.slices if one.comparison.outcome != "tie"]
     for part in moved[:SHOWN]:
-        console.print(
-            f"  {part.by} {part.name}: {part.metric} {difference_words(part.comparison)}, {part.comparison.outcome}", markup=False
-        )
+        console.print(f"  {part.by} {part.name}: {part.metric} {difference_text(part.comparison)}, {part.comparison.outcome}", markup=False)
     if not moved:
         console.print(f"no slice moved by more than chance allows ({len(found.slices)} looked at, Holm)")
     mixed = len(found.flipped("mixed"))

@@ -57,7 +57,7 @@ def evaluate(
     """Score a configuration, or an app of yours, on a golden set; report it, log it."""
     from harness.project import Project
     from harness.project.evaluate import EvaluationOptions
-    from harness.results.report import numbers
+    from harness.results.numbers import numbers
 
     settings = read_settings()
     if subject and (config or change):

@@ -67,7 +67,7 @@ def gate(
 def judged(run: Path) -> "RecordedRun":
     """An evaluation's file as what is judged."""
     from harness.resolve import RecordedRun
-    from harness.results.report import read_report
+    from harness.results.report_file import read_report
 
     return RecordedRun(str(run), read_report(run), run)
 

@@ -18,7 +18,7 @@ def report(
     """Write a report anew, as one HTML file and Markdown."""
     from harness.reports import write_evaluation, write_kept_sweep
     from harness.resolve import find_report
-    from harness.results.report import read_report
+    from harness.results.report_file import read_report
 
     kept = find_report(run, read_settings().reports)
     folder, ended = out or kept.folder, True

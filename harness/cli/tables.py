@@ -13,7 +13,7 @@ from harness.golden.case import Case
 from harness.reports.findings import state_of
 from harness.results.report import EvalReport
 from harness.stats import Interval
-from harness.stats.words import p_words
+from harness.stats.text import p_value_text
 from harness.sweep.verdict import SweepResult
 
 HEADLINES = ("quality", "recall@5")  # told by kind of question; where neither was measured, the first two that were
@@ -61,7 +61,7 @@ def show_sweep(result: SweepResult) -> None:
             _number(interval.mean),
             _range(interval),
             f"{against.difference:+.3f} [{against.low:+.3f}, {against.high:+.3f}]" if against else "",
-            p_words(against.p_value) if against else "",
+            p_value_text(against.p_value) if against else "",
             against.outcome if against else "",
             _number(one.holdout.costs.get("usd"), 6),
             _number(one.holdout.times.get("total", {}).get("p50"), 0),

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.comparison.values import ConfigChange, CostDifference, Flip, MetricDifference, Move, ReportComparison, SliceDifference
-from harness.results.clusters import FEWEST, clusters_of
-from harness.results.report import CaseResult, EvalReport, first_error
+from harness.results.case_result import CaseResult
+from harness.results.clusters import MIN_CLUSTERS, clusters_of
+from harness.results.report import EvalReport, first_error
 from harness.stats import Comparison, compare, holm, mean_interval
 from serving.pipeline.errors import DataError
 from serving.pipeline.registry import near
@@ -238,5 +239,5 @@ def _notes(pairs: Sequence[CasePair], before: EvalReport, after: EvalReport, all
     if all_metrics and unscored:
         yield f"Left out, since no case was scored in both: {', '.join(unscored)}."
     if clusters_of(pair.after.case for pair in pairs) is None:
-        few = f"The cases rest on fewer than {FEWEST} documents"
+        few = f"The cases rest on fewer than {MIN_CLUSTERS} documents"
         yield f"{few}, so each counts as independent of the others; verdicts are too eager where a document decides."

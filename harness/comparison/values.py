@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from harness.results.display import Display, number_words
-from harness.results.report import CaseResult, EvalReport
+from harness.results.case_result import CaseResult
+from harness.results.display import Display
+from harness.results.report import EvalReport
 from harness.stats import Comparison, Interval
-from harness.stats.words import difference_words, p_words
+from harness.stats.text import difference_text, number_text, p_value_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +117,10 @@ class ReportComparison:
         rows = [
             (
                 one.metric,
-                number_words(one.before.mean),
-                number_words(one.after.mean),
-                difference_words(one.comparison),
-                p_words(one.comparison.p_value),
+                number_text(one.before.mean),
+                number_text(one.after.mean),
+                difference_text(one.comparison),
+                p_value_text(one.comparison.p_value),
                 one.outcome,
             )
             for one in self.metrics

@@ -11,7 +11,9 @@ from harness.golden.case import Case
 from harness.golden.sets import Split
 from harness.judges.tools import Tools
 from harness.metrics import is_judged, metric
-from harness.results.report import CaseError, CaseResult, EvalReport, Header
+from harness.results.case_result import CaseError, CaseResult
+from harness.results.header import Header
+from harness.results.report import EvalReport
 from harness.results.score import JudgedMetric, Metric, Score
 from harness.stage_store.base import StageStore
 from harness.stage_store.score import CachedScores

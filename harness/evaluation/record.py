@@ -3,7 +3,9 @@
 from harness.git_commit import code_version
 from harness.golden.sets import Split
 from harness.results.frames import frame_rows
-from harness.results.report import EvalReport, Header, numbers
+from harness.results.header import Header
+from harness.results.numbers import numbers
+from harness.results.report import EvalReport
 from harness.tracking.base import Run
 
 PARAMETER_LENGTH = 500  # what MLflow keeps of a value

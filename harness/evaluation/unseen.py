@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from harness.results.report import CaseResult
+from harness.results.case_result import CaseResult
 from harness.results.score import Score
 
 Shown = Literal["hits", "documents", "spans", "passages", "citations"]

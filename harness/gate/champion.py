@@ -10,7 +10,10 @@ from pathlib import Path
 import yaml
 
 from harness.metrics import asks_judge
-from harness.results.report import CaseResult, EvalReport, Header, read_report
+from harness.results.case_result import CaseResult
+from harness.results.header import Header
+from harness.results.report import EvalReport
+from harness.results.report_file import read_report
 from harness.results.slim import slim
 from serving.pipeline.codec import Codec
 from serving.pipeline.errors import ConfigError, DataError, InfrastructureError

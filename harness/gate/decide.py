@@ -12,7 +12,8 @@ from harness.gate.decision import CaseChange, CaseChanges, Decision, Outcome, Ru
 from harness.gate.gate import Gate
 from harness.gate.leaks import Leaks
 from harness.gate.rules import AnyRule, CeilingRule, CoverageRule, ErrorsRule, FloorRule, LeakRule, NonInferiorityRule, SliceRule
-from harness.results.report import EvalReport, numbers
+from harness.results.numbers import numbers
+from harness.results.report import EvalReport
 from harness.stats import percentile
 
 LARGEST = 5  # changes shown each way

@@ -11,7 +11,10 @@ from harness.gate.rules import RULES, CeilingRule, FloorRule, GateModel, Rule, S
 from harness.golden.case import Case
 from harness.judges.tools import Tools
 from harness.metrics import DEFAULT, asks_judge, metric, metric_set
-from harness.results.report import CaseResult, EvalReport, Header, numbers
+from harness.results.case_result import CaseResult
+from harness.results.header import Header
+from harness.results.numbers import numbers
+from harness.results.report import EvalReport
 from harness.results.score import JudgedMetric, Metric
 from serving.pipeline.config import STAGES, read_yaml
 from serving.pipeline.digest import digest_of

@@ -17,7 +17,8 @@ from harness.gate.rules import LeakRule
 from harness.gate.summary import found, needed, summary
 from harness.golden.sets import GoldenSet, Split
 from harness.results.display import Display
-from harness.results.report import EvalReport, write_report
+from harness.results.report import EvalReport
+from harness.results.report_file import write_report
 from serving.pipeline.build import build_pipeline
 from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import DataError

@@ -25,7 +25,7 @@ from harness.judges.tools import Tools  # noqa: E402
 from harness.metrics import is_judged, metric  # noqa: E402
 from harness.metrics.base import question_of  # noqa: E402
 from harness.metrics.structured import ask_for  # noqa: E402
-from harness.results.report import CaseResult  # noqa: E402
+from harness.results.case_result import CaseResult  # noqa: E402
 from harness.results.score import Score  # noqa: E402
 from serving.pipeline.errors import ConfigError, DataError, InfrastructureError  # noqa: E402
 from serving.pipeline.models.threads import run_blocking  # noqa: E402

@@ -13,7 +13,8 @@ from harness.project.contexts import OpenContexts
 from harness.project.evaluate import EvaluationOptions, SplitName, score, unused
 from harness.reports.comparison import write_comparison
 from harness.resolve import RecordedRun, Resolved
-from harness.results.report import EvalReport, write_report
+from harness.results.report import EvalReport
+from harness.results.report_file import write_report
 from harness.settings import HarnessSettings
 from serving.pipeline.errors import ConfigError, InfrastructureError
 

@@ -14,7 +14,8 @@ from harness.metrics import DEFAULT, metric_set
 from harness.project.contexts import ContextChoice, OpenContexts
 from harness.reports import write_evaluation
 from harness.resolve import CASES, NamedApp, Resolved, config_of
-from harness.results.report import EvalReport, write_report
+from harness.results.report import EvalReport
+from harness.results.report_file import write_report
 from harness.settings import HarnessSettings
 from harness.stage_store.base import HitCounts
 from harness.tracking import tracker

@@ -10,7 +10,7 @@ from harness.evaluation.factory import PipelineFactory
 from harness.gate.decision import PLAIN
 from harness.promotion.candidate import Promotable
 from harness.promotion.decisions import PROMOTION, FoundDecision, RequiredGate, proving
-from harness.results.report import read_report
+from harness.results.report_file import read_report
 from harness.sweep.winner import measured
 from serving.pipeline.artefacts import FolderArtefacts, collect_artefacts
 from serving.pipeline.errors import ConfigError, DataError, NotProven

@@ -10,8 +10,8 @@ from harness.comparison.values import Flip, MetricDifference, ReportComparison
 from harness.gate.summary import markdown_literal
 from harness.golden.case import Case
 from harness.reports import render
-from harness.stats import Comparison, Interval
-from harness.stats.words import difference_words, p_words
+from harness.stats import Comparison
+from harness.stats.text import difference_text, number_text, p_value_text
 from serving.pipeline.types import Hit
 from serving.storage.files import write_text
 
@@ -31,9 +31,9 @@ def write_comparison(found: ReportComparison, labels: tuple[str, str], folder: P
         moved=[one for one in found.slices if one.comparison.outcome != "tie"],
         ways=WAYS,
         shown=SHOWN,
-        p_words=p_words,
+        p_value_text=p_value_text,
         holds=holds_evidence,
-        value_words=value_words,
+        value_text=value_text,
     )
     write_text(folder / "compare.json", json.dumps(comparison_json(found, labels), indent=2, ensure_ascii=False) + "\n")
     write_text(folder / "report.md", "\n".join(_markdown(found, labels)) + "\n")
@@ -76,17 +76,12 @@ def comparison_json(found: ReportComparison, labels: tuple[str, str]) -> dict[st
     }
 
 
-def detectable_words(one: Comparison) -> str:
+def detectable_text(one: Comparison) -> str:
     """The smallest difference that could be seen; nothing where nothing moved."""
     return f"{one.detectable:.3f}" if 0.0 < one.detectable < math.inf else "–"
 
 
-def mean_words(one: Interval) -> str:
-    """A mean."""
-    return "–" if one.mean is None else f"{one.mean:.3f}"
-
-
-def value_words(value: float | None, unit: str) -> str:
+def value_text(value: float | None, unit: str) -> str:
     """A cost, a time or a share as one reads it."""
     if value is None:
         return "unknown"
@@ -136,13 +131,13 @@ def _markdown(found: ReportComparison, labels: tuple[str, str]) -> list[str]:
     if moved := [one for one in found.slices if one.comparison.outcome != "tie"]:
         lines += ["", f"Slices that moved, p after Holm over {len(found.slices)}:", ""]
         lines += [
-            f"- {one.by} {markdown_literal(one.name)}: {one.metric} {difference_words(one.comparison)}, {one.comparison.outcome}"
+            f"- {one.by} {markdown_literal(one.name)}: {one.metric} {difference_text(one.comparison)}, {one.comparison.outcome}"
             for one in moved
         ]
     lines += ["", "| | A | B |", "|---|---|---|"]
     for one in found.spending:
         name = f"{one.name} (simulated)" if one.unit.startswith("simulated") else one.name
-        lines.append(f"| {name} | {value_words(one.before, one.unit)} | {value_words(one.after, one.unit)} |")
+        lines.append(f"| {name} | {value_text(one.before, one.unit)} | {value_text(one.after, one.unit)} |")
     if found.changes:
         lines += ["", "| configuration | A | B |", "|---|---|---|"]
         lines += [f"| {change.path} | `{_cell(change.before)}` | `{_cell(change.after)}` |" for change in found.changes]
@@ -155,5 +150,5 @@ def _cell(value: object) -> str:
 
 def _row(one: MetricDifference) -> str:
     held = one.comparison
-    cells = [one.metric, mean_words(one.before), mean_words(one.after), difference_words(held), p_words(held.p_value)]
-    return "| " + " | ".join([*cells, held.outcome, detectable_words(held), str(held.count)]) + " |"
+    cells = [one.metric, number_text(one.before.mean), number_text(one.after.mean), difference_text(held), p_value_text(held.p_value)]
+    return "| " + " | ".join([*cells, held.outcome, detectable_text(held), str(held.count)]) + " |"

@@ -9,7 +9,9 @@ from typing import Any
 from harness.comparison.compare import compare_reports
 from harness.comparison.values import MetricDifference, ReportComparison
 from harness.reports.page import slice_metrics
-from harness.results.report import CaseResult, EvalReport, numbers
+from harness.results.case_result import CaseResult
+from harness.results.numbers import numbers
+from harness.results.report import EvalReport
 from harness.sweep.experiment import Experiment
 from harness.sweep.importance import Importance, importances
 from harness.sweep.optimizer.pareto import undominated

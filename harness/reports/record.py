@@ -10,7 +10,7 @@ from harness.evaluation.record import PARAMETER_LENGTH, made_by
 from harness.reports.charts import figures
 from harness.reports.findings import SweepFindings
 from harness.reports.sweep import CHAMPION, EXPERIMENT, config_text, experiment_text
-from harness.results.report import numbers
+from harness.results.numbers import numbers
 from harness.sweep.journal import journal
 from harness.sweep.verdict import SweepResult
 from harness.tracking.base import Run

@@ -11,8 +11,8 @@ from harness.reports.findings import SweepFindings, crashed, seen_rows, state_of
 from harness.reports.page import render, weakest
 from harness.reports.plotly import Charts
 from harness.reports.sweep_markdown import markdown
-from harness.reports.words import change_rows, incumbent_words, share_words, time_words, title_of, usd_words, verdict_words
-from harness.stats.words import difference_words, p_words
+from harness.reports.text import change_rows, incumbent_text, share_text, time_text, title_of, usd_text, verdict_text
+from harness.stats.text import difference_text, p_value_text
 from harness.sweep.experiment import Experiment
 from harness.sweep.folder import SweepFolder, experiment_of
 from harness.sweep.importance import SHUFFLES
@@ -61,23 +61,23 @@ def _write(findings: SweepFindings, kept: SweepFolder, folder: Path) -> Path:
         findings=findings,
         charts=Charts(figures(findings)) if findings.trials else None,
         changes=change_rows(findings),
-        verdict=verdict_words(findings),
+        verdict=verdict_text(findings),
         weakest=weakest(kept.whole(shown), findings.goal) if shown else [],
         config=config_text(shown.config) if shown else "",
         seen=seen_rows([one.report for one in findings.trials]),
         listed=LISTED,
         commands=commands,
-        incumbent=incumbent_words(findings),
+        incumbent=incumbent_text(findings),
         shuffles=SHUFFLES,
-        p_words=p_words,
+        p_value_text=p_value_text,
         state_of=state_of,
         why_of=why_of,
         value_of=value_of,
         crashed=crashed,
-        difference_words=difference_words,
-        share_words=share_words,
-        time_words=time_words,
-        usd_words=usd_words,
+        difference_text=difference_text,
+        share_text=share_text,
+        time_text=time_text,
+        usd_text=usd_text,
     )
     write_text(folder / EXPERIMENT, experiment_text(findings.experiment))
     if findings.champion:

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from harness.reports.findings import SweepFindings, state_of, value_of, why_of
-from harness.reports.page import kind_rows, markdown_table, number, one_line, score_rows
-from harness.reports.words import change_rows, incumbent_words, share_words, time_words, title_of, usd_words, verdict_words
-from harness.stats.words import difference_words, p_words
+from harness.reports.page import kind_rows, markdown_table, one_line, score_rows
+from harness.reports.text import change_rows, incumbent_text, share_text, time_text, title_of, usd_text, verdict_text
+from harness.stats.text import difference_text, number_text, p_value_text
 from harness.sweep.verdict import SweepResult
 
 
@@ -14,7 +14,7 @@ def markdown(findings: SweepFindings, commands: Sequence[str]) -> list[str]:
     lines = [
         f"# {title_of(findings)}: {findings.result.verdict if findings.result else 'not finished'}",
         "",
-        f"**{one_line(verdict_words(findings))}**",
+        f"**{one_line(verdict_text(findings))}**",
         "",
     ]
     if findings.result:
@@ -44,10 +44,10 @@ def _against(findings: SweepFindings, result: SweepResult) -> list[str]:
     rows = [
         [
             one.metric,
-            number(one.before.mean),
-            number(one.after.mean),
-            difference_words(one.comparison),
-            p_words(one.comparison.p_value),
+            number_text(one.before.mean),
+            number_text(one.after.mean),
+            difference_text(one.comparison),
+            p_value_text(one.comparison.p_value),
             one.outcome,
         ]
         for one in findings.differences
@@ -79,13 +79,13 @@ def _finalists(findings: SweepFindings, result: SweepResult) -> list[str]:
         held, mean = one.against, one.holdout.mean(findings.goal)
         cells = [
             one.trial.name,
-            number(one.trial.objective),
-            number(mean),
+            number_text(one.trial.objective),
+            number_text(mean),
             "–" if mean is None or one.trial.objective is None else f"{mean - one.trial.objective:+.3f}",
-            difference_words(held) if held else "",
-            p_words(held.p_value) if held else "",
+            difference_text(held) if held else "",
+            p_value_text(held.p_value) if held else "",
             held.outcome if held else "",
-            number(one.holdout.costs.get("usd"), 6),
+            number_text(one.holdout.costs.get("usd"), 6),
         ]
         rows.append([f"**{cell}**" if one is result.winner and cell else cell for cell in cells])
     note = "The tune means are the best of many and so look better than they are; believe the holdout."
@@ -97,7 +97,7 @@ def _front(findings: SweepFindings) -> list[str]:
         return []
     names = findings.front_names
     shown = [*names, *(name for name in ("cost.usd", "ms.total.p95") if name not in names)]
-    rows = [[one.name, *(number(value_of(one, name), 6 if name == "cost.usd" else 3) for name in shown)] for one in findings.front]
+    rows = [[one.name, *(number_text(value_of(one, name), 6 if name == "cost.usd" else 3) for name in shown)] for one in findings.front]
     return ["", f"## Front on the tune split: not beaten in {' and '.join(names)}", "", *markdown_table(["trial", *shown], rows)]
 
 
@@ -112,7 +112,7 @@ def _knobs(findings: SweepFindings) -> list[str]:
 
 def _trials(findings: SweepFindings) -> list[str]:
     count = ", ".join(f"{count} {state}" for state, count in findings.states.items())
-    rows = [[one.name, number(one.objective), state_of(one), str(len(one.report.rows)), why_of(one)] for one in findings.unfinished]
+    rows = [[one.name, number_text(one.objective), state_of(one), str(len(one.report.rows)), why_of(one)] for one in findings.unfinished]
     lines = ["", "## Trials", "", f"{len(findings.trials)} trials: {count or 'none'}."]
     return lines + (["", *markdown_table(["trial", findings.goal, "state", "cases", "why"], rows)] if rows else [])
 
@@ -135,9 +135,9 @@ def _cost(findings: SweepFindings) -> list[str]:
     lines = ["", "## Cost and time", "", f"- tokens: {into:,} in, {out:,} out, answers kept from before counted as if asked again"]
     if findings.result:
         money = " (simulated: the price of the hosted model that a local reader stands in for)" if findings.simulated else ""
-        lines.append(f"- spent: {usd_words(findings.result.spent_usd)}{money}")
+        lines.append(f"- spent: {usd_text(findings.result.spent_usd)}{money}")
         lines.append(
-            f"- time: {time_words(findings.result.seconds)}; kept from before: {share_words(hits, asked)} of {asked:,} stage outputs"
+            f"- time: {time_text(findings.result.seconds)}; kept from before: {share_text(hits, asked)} of {asked:,} stage outputs"
         )
     return lines
 
@@ -152,7 +152,7 @@ def _again(findings: SweepFindings, commands: Sequence[str]) -> list[str]:
         "",
         *(f"    {command}" for command in commands),
         "",
-        one_line(incumbent_words(findings)),
+        one_line(incumbent_text(findings)),
         one_line(
             f"Experiment {experiment.digest}, seed {experiment.seed}, {head.golden} {head.golden_digest}, corpus {head.corpus_digest}."
         ),

@@ -7,7 +7,10 @@ from typing import Any, Literal
 
 from harness.evaluation.evaluator import refused
 from harness.golden.sets import Split
-from harness.results.report import CaseResult, EvalReport, Header, first_error, numbers
+from harness.results.case_result import CaseResult
+from harness.results.header import Header
+from harness.results.numbers import numbers
+from harness.results.report import EvalReport, first_error
 from harness.sweep.experiment import Experiment
 from serving.pipeline.config import RagConfig
 

@@ -8,7 +8,9 @@ import pytest
 from harness.comparison.compare import compare_metric, compare_reports
 from harness.golden.case import Case
 from harness.reports.comparison import comparison_json, write_comparison
-from harness.results.report import CaseError, CaseResult, EvalReport, Header
+from harness.results.case_result import CaseError, CaseResult
+from harness.results.header import Header
+from harness.results.report import EvalReport
 from harness.results.score import Score
 from serving.pipeline.errors import DataError
 from serving.pipeline.types import Usage

@@ -9,7 +9,8 @@ from harness.evaluation.evaluator import JUDGE_REFUSED, Evaluator, refuse_refuse
 from harness.evaluation.subject import SubjectIdentity
 from harness.golden.case import Case
 from harness.golden.sets import Split
-from harness.results.report import CaseResult, EvalReport
+from harness.results.case_result import CaseResult
+from harness.results.report import EvalReport
 from harness.results.score import Score
 from serving.pipeline.clock import SystemClock
 from serving.pipeline.config import RagConfig

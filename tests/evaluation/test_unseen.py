@@ -7,7 +7,7 @@ import pytest
 
 from harness.evaluation.unseen import NEEDS, WORDS, leave_unseen_out
 from harness.metrics import METRICS
-from harness.results.report import CaseResult
+from harness.results.case_result import CaseResult
 from harness.results.score import Score
 from serving.pipeline.types import Trace
 from tests.metrics.test_metric_contract import build, pytestmark, score

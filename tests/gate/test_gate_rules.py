@@ -9,7 +9,7 @@ from harness.gate.leaks import Leaks
 from harness.golden.load import load_golden
 from harness.judges import connect_judge
 from harness.judges.tools import Tools
-from harness.results.report import read_report
+from harness.results.report_file import read_report
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.prompts import PromptLibrary
 from serving.pipeline.settings import PipelineSettings

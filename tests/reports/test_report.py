@@ -16,7 +16,9 @@ from harness.reports.page import markdown_table, weakest
 from harness.reports.plotly import Charts
 from harness.reports.record import record_sweep
 from harness.reports.values import axis_of
-from harness.results.report import CaseError, CaseResult, EvalReport, Header
+from harness.results.case_result import CaseError, CaseResult
+from harness.results.header import Header
+from harness.results.report import EvalReport
 from harness.results.score import Score
 from harness.stats import holm
 from harness.sweep.experiment import Experiment, load_experiment

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.golden.sets import Split, TuneSplit
-from harness.results.report import CaseError, CaseResult, EvalReport, Header
+from harness.results.case_result import CaseError, CaseResult
+from harness.results.header import Header
+from harness.results.report import EvalReport
 from harness.results.score import Score
 from harness.sweep.cost.budget import Budget
 from harness.sweep.dispatcher import Dispatcher, FixedPrices, Prices

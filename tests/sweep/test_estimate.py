@@ -13,7 +13,7 @@ import yaml
 from harness.cli.price import agree, lines
 from harness.cli.sweep import SweepNarrator, words
 from harness.golden.load import load_golden
-from harness.results.report import read_report
+from harness.results.report_file import read_report
 from harness.settings import read_settings
 from harness.sweep.cost.case_cost import CasePrices
 from harness.sweep.cost.estimate import Estimate, spread, total

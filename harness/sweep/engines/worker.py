@@ -15,7 +15,7 @@ from harness.evaluation.evaluator import Evaluator
 from harness.evaluation.factory import Building, PipelineFactory
 from harness.golden.case import Case
 from harness.golden.sets import Split
-from harness.results.report import parse_report, report_text
+from harness.results.report_file import parse_report, report_text
 from harness.settings import read_settings
 from harness.sweep.cost.judge_costs import JudgeCosts, counting_costs
 from harness.sweep.engines.base import NotStarted, ScoredBlock, StoreCounts, WorkerPlan

@@ -12,7 +12,7 @@ def title_of(findings: SweepFindings) -> str:
     return f"Sweep {findings.experiment.name}"
 
 
-def verdict_words(findings: SweepFindings) -> str:
+def verdict_text(findings: SweepFindings) -> str:
     """Who wins, in a few words."""
     if findings.result is None:
         best = findings.best
@@ -24,7 +24,7 @@ def verdict_words(findings: SweepFindings) -> str:
     return f"The {winner.label} wins." if winner.label else f"Trial {winner.name} wins."
 
 
-def incumbent_words(findings: SweepFindings) -> str:
+def incumbent_text(findings: SweepFindings) -> str:
     """What had to be beaten, and where it is kept."""
     if findings.champion is None:  # before the verdict it may only not have been tried yet
         words = "What had to be beaten was the experiment's base: no other configuration was recorded as champion."
@@ -45,7 +45,7 @@ def change_rows(findings: SweepFindings) -> list[Change]:
     ]
 
 
-def usd_words(value: float | None) -> str:
+def usd_text(value: float | None) -> str:
     """Dollars: a fraction of a cent is not nothing."""
     if value is None:
         return "unknown"
@@ -54,13 +54,13 @@ def usd_words(value: float | None) -> str:
     return f"${value:.6f}" if value < 0.01 else f"${value:.4f}"
 
 
-def time_words(seconds: float) -> str:
+def time_text(seconds: float) -> str:
     """A duration."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def share_words(part: int, whole: int) -> str:
+def share_text(part: int, whole: int) -> str:
     """A share, or a dash of nothing."""
     return f"{part / whole:.0%}" if whole else "–"
