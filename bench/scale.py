@@ -90,7 +90,7 @@ async def measure(chunks: int, embedder: str, home: Path) -> dict[str, Any]:
     row: dict[str, Any] = {"chunks": index.manifest.chunks, "embedder": embedder, "built_s": built_s, "stored_s": stored_s}
     row |= {"before_mb": before / MB, "storing_mb": (most - before) / MB, "peak_mb": (peak - before) / MB}
     row |= {"index_bytes": size_of(Path(settings.index_root)), "store_bytes": size_of(home / "stages")}
-    evaluator = Evaluator(("doc_recall@5",), stages=stages)
+    evaluator = Evaluator(("doc_recall@5",), stage_store=stages)
     again = PipelineFactory(settings, corpus, factory.prompts, None, stages)
     begin = time.perf_counter()
     await again.index(config)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from _bench import machine, machine_line, table, write_report
 
-from harness.comparison.compare import compare_metric
+from harness.comparison.pairs import compare_metric
 from harness.golden.case import Case
 from harness.results.case_result import CaseResult
 from harness.results.header import Header

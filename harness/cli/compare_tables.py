@@ -24,7 +24,7 @@ def show_comparison(found: ReportComparison, labels: tuple[str, str]) -> None:
     if any(one.unpaired for one in found.metrics):
         console.print("(+n): cases that only one of them scored; they do not count")
     table = _table("per query", "A", "B", "B − A, 95 % interval")
-    for spent in found.spending:
+    for spent in found.costs:
         digits = 6 if "$" in spent.unit else 1
         apart = difference_text(spent.comparison, digits) if spent.comparison else ""
         name = f"{spent.name} (simulated)" if spent.unit.startswith("simulated") else spent.name

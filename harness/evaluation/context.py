@@ -33,7 +33,7 @@ class EvaluationContext:
 
     def evaluator(self, metrics: Sequence[str], concurrency: int = 4, *, part: bool = False) -> Evaluator:
         """An evaluator by these metrics; `part` where its reports are put together to a larger one."""
-        return Evaluator(metrics, concurrency, tools=self.tools, stages=self.stage_store, part=part)
+        return Evaluator(metrics, concurrency, tools=self.tools, stage_store=self.stage_store, part=part)
 
     def with_release(self, prompts: PromptLibrary, artefacts: Artefacts | None) -> "EvaluationContext":
         """The same with the prompts and artefacts that a release carries."""
@@ -50,9 +50,11 @@ def open_context(
     building: Building | None = None,
 ) -> EvaluationContext:
     """Open a corpus by name or path, the stage store of the settings, and a judge by its words (`local`, `llm:<provider>:<model>`)."""
-    documents, prompts, stages = open_corpus(corpus, settings), PromptLibrary(settings.prompts), open_stage_store(settings, on=store)
-    factory = PipelineFactory(settings, documents, prompts, building, stages, replay_only)
-    return EvaluationContext(settings, documents, prompts, stages, factory, open_tools(judge, settings, stages, replay_only=replay_only))
+    documents, prompts = open_corpus(corpus, settings), PromptLibrary(settings.prompts)
+    stage_store = open_stage_store(settings, enabled=store)
+    factory = PipelineFactory(settings, documents, prompts, building, stage_store, replay_only)
+    tools = open_tools(judge, settings, stage_store, replay_only=replay_only)
+    return EvaluationContext(settings, documents, prompts, stage_store, factory, tools)
 
 
 def open_corpus(name: str, settings: HarnessSettings) -> Corpus:
@@ -70,11 +72,11 @@ def corpus_path(name: str, settings: HarnessSettings) -> Path:
     raise ConfigError(f"No corpus {name!r}.{near(name, known)} Known: {', '.join(known) or 'none'}; or give a folder's path.")
 
 
-def open_tools(judge: str, settings: HarnessSettings, stages: StageStore | None, *, replay_only: bool = False) -> Tools:
+def open_tools(judge: str, settings: HarnessSettings, stage_store: StageStore | None, *, replay_only: bool = False) -> Tools:
     """What metrics may ask for: MiniLM, its vectors kept, and a judge by its words (`local`, `llm:<provider>:<model>`)."""
-    connect = partial(cached_embeddings, EMBEDDER, settings, stages) if stages else None
+    connect = partial(cached_embeddings, EMBEDDER, settings, stage_store) if stage_store else None
     if not judge:
         return Tools(settings, connect=connect)
-    asked = connect_judge(judge, settings, PromptLibrary(settings.prompts, kind="judge"), stages, replay_only=replay_only)
+    asked = connect_judge(judge, settings, PromptLibrary(settings.prompts, kind="judge"), stage_store, replay_only=replay_only)
     model = judge.removeprefix("llm:")
     return Tools(settings, judge=asked, judge_model=Spec(name=model) if model != judge else None, connect=connect, replay_only=replay_only)

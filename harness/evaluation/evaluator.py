@@ -33,7 +33,7 @@ class Evaluator:
     concurrency: int = 4
     case_timeout_s: float = 120.0
     tools: Tools | None = None  # for the metrics that need an embedding model or a judge
-    stages: StageStore | None = None  # where scores are kept
+    stage_store: StageStore | None = None  # where scores are kept
     part: bool = False  # of a larger evaluation: whoever puts it together decides what it means that a model refused every request
 
     @property
@@ -112,7 +112,7 @@ class Evaluator:
     async def _score(self, trace: Trace, case: Case, scorers: Sequence[Metric | JudgedMetric]) -> CaseResult:
         """Every score of one trace; those known from before are not computed again, and a judge or a store out of reach is an outage."""
         judge_id = self.tools.judge.id if self.tools and self.tools.judge else ""
-        kept = CachedScores.of(self.stages, trace, case, scorers, judge_id) if self.stages else None
+        kept = CachedScores.of(self.stage_store, trace, case, scorers, judge_id) if self.stage_store else None
         known = kept.find() if kept else {}
         new = [scorer for scorer in scorers if scorer.name not in known]
         plain = [scorer for scorer in new if not is_judged(scorer)]

@@ -39,7 +39,7 @@ class PipelineFactory:
     corpus: Corpus
     prompts: PromptLibrary
     building: Building | None = None
-    stages: StageStore | None = None  # where stage outputs are kept; none: everything is computed each time
+    stage_store: StageStore | None = None  # where stage outputs are kept; none: everything is computed each time
     replay_only: bool = False  # hosted models answer from there or not at all
     artefacts: Artefacts | None = None  # that a release carries; none: those kept at home
     _open: dict[str, OpenIndex] = field(default_factory=dict)
@@ -47,7 +47,7 @@ class PipelineFactory:
     _chats: dict[str, ConnectedChat] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.replay_only and self.stages is None:
+        if self.replay_only and self.stage_store is None:
             raise ConfigError("--replay-only answers from the stage store: leave --no-store out.")
 
     def digest(self, config: RagConfig) -> str:
@@ -59,34 +59,34 @@ class PipelineFactory:
         key = config.digest("index", corpus=self.corpus.digest)
         if key not in self._open:
             embeddings = None
-            if self.stages is not None:
-                embeddings = cached_embeddings(config.index.embedder, self.settings, self.stages, replay_only=self.replay_only)
+            if self.stage_store is not None:
+                embeddings = cached_embeddings(config.index.embedder, self.settings, self.stage_store, replay_only=self.replay_only)
             self._open[key] = await ensure_index(self.corpus, config, settings=self.settings, embeddings=embeddings, progress=self.building)
         return self._open[key]
 
     async def pipeline(self, config: RagConfig) -> RagPipeline:
         """A pipeline that answers by this configuration."""
-        index, stages = await self.index(config), self.stages
-        if stages is None:
+        index, stage_store = await self.index(config), self.stage_store
+        if stage_store is None:
             return build_pipeline(config, index, self.prompts, self.settings, artefacts=self.artefacts)
 
-        self._chunks = chunks = self._chunks or CachedChunks(stages)
-        searched = replace(index, store=CachedSearches(index.store, stages, chunks, index.digest, exact=_exact(index)))
-        chat = partial(self._chat, stages)
+        self._chunks = chunks = self._chunks or CachedChunks(stage_store)
+        searched = replace(index, store=CachedSearches(index.store, stage_store, chunks, index.digest, exact=_exact(index)))
+        chat = partial(self._chat, stage_store)
         pipeline = build_pipeline(config, searched, self.prompts, self.settings, connect=chat, artefacts=self.artefacts)
         asked = (config.index.embedder.name, config.retrieve.reranker.name)
         places = [place for name in asked for place in endpoints_of(name, self.settings)]
         digest = "|".join([config.digest("retrieve", corpus=self.corpus.digest), *places])
-        return replace(pipeline, retriever=CachedRetriever(pipeline.retriever, stages, chunks, digest))
+        return replace(pipeline, retriever=CachedRetriever(pipeline.retriever, stage_store, chunks, digest))
 
     async def subject(self, config: RagConfig) -> PipelineSubject:
         """A configuration as an evaluation takes it: a pipeline of its own, which remembers nothing of other evaluations."""
         return PipelineSubject(await self.pipeline(config), config, digest_of(self.prompts.texts(config.answer.prompt)))
 
-    def _chat(self, stages: StageStore, spec: Spec, settings: PipelineSettings) -> ConnectedChat:
+    def _chat(self, stage_store: StageStore, spec: Spec, settings: PipelineSettings) -> ConnectedChat:
         """One model for all configurations that name it, since it may remember what it read; not one that follows a script."""
         key = digest_of(spec.model_dump(mode="json"))
-        chat = self._chats.get(key) or cached_chat(spec, settings, stages, replay_only=self.replay_only)
+        chat = self._chats.get(key) or cached_chat(spec, settings, stage_store, replay_only=self.replay_only)
         if isinstance(chat.model, CachedChat):
             self._chats[key] = chat
         return chat

@@ -11,7 +11,7 @@ from pydantic import Field, field_validator
 from harness.judges.base import Verdict, majority
 from harness.judges.reply import Reply, read_reply
 from harness.judges.tasks import Task, Tasks
-from harness.stage_store.base import StageStore, key_of, packed, unpacked
+from harness.stage_store.base import StageStore, key_of, pack, unpack
 from harness.stage_store.endpoint import endpoints_of
 from serving.pipeline.digest import digest_of
 from serving.pipeline.errors import DataError
@@ -93,13 +93,13 @@ class LlmJudge:
         key = key_of(self._asked, task.digest, dict(values), number)
         known = self._store.get(STAGE, key) if self._store else None
         if known is not None:
-            kept = unpacked(known)
+            kept = unpack(known)
             return Verdict(kept["label"], kept["reason"], kept["raw"], (kept["label"],))
         if self._replay_only:
             raise DataError(f"No kept verdict of {self._chat.name} on this {task.name}. Run once without --replay-only.")
         verdict = await self._asked_now(task, values, number)
         if self._store and verdict.label is not None:
-            self._store.put(STAGE, key, packed({"label": verdict.label, "reason": verdict.reason, "raw": verdict.raw}))
+            self._store.put(STAGE, key, pack({"label": verdict.label, "reason": verdict.reason, "raw": verdict.raw}))
         return verdict
 
     async def _asked_now(self, task: Task, values: Mapping[str, str], number: int) -> Verdict:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.comparison.compare import compare_reports, refuse_unlike
+from harness.comparison.compare import check_comparable, compare_reports
 from harness.comparison.values import ReportComparison
 from harness.golden.load import load_golden
 from harness.golden.sets import GoldenSet, Split
@@ -44,7 +44,7 @@ async def compare(
     for side in recorded:
         _refuse_other(side, asked)
     if len(recorded) == 2:
-        refuse_unlike(recorded[0].report, recorded[1].report)
+        check_comparable(recorded[0].report, recorded[1].report)
         before, after = (side.report for side in recorded)
     else:
         run = recorded[0] if recorded else None

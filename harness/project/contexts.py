@@ -52,7 +52,7 @@ class OpenContexts:
         known = [context.stage_store.counts for _, context in self._known.values() if context.stage_store]
         total = HitCounts()
         for one in known:
-            for stage, numbers in one.plain().items():
+            for stage, numbers in one.as_dict().items():
                 total.add(stage, numbers["hits"], numbers["misses"])
         return total if known else None
 

@@ -38,7 +38,7 @@ async def decide_gate(on: GateContext, found: Resolved, contexts: OpenContexts, 
         return await judge_recorded(on, found.report, found.path if found.path.name else Path(found.label) / CASES, champion=champion)
     named = config_of(found, contexts.settings)
     if named.release:
-        on = GateContext(on.gate, on.golden, on.context.with_release(named.prompts, named.artefacts))
+        on = GateContext(on.gate, on.golden, on.evaluation.with_release(named.prompts, named.artefacts))
     return await run_gate(on, named.config, champion=champion, progress=lambda done, total: contexts.progress("cases", done, total))
 
 
@@ -57,7 +57,7 @@ async def record_champions(gates: Sequence[Gate], found: Resolved, contexts: Ope
                 raise DataError(f"{found.path}: not made on {on.golden.id} {gate.split} as it is now. Leave --run out to evaluate again.")
         else:
             split = on.split("champion set")
-            report = await score(found, on.context, split, gate.scored, 4, lambda done, total: contexts.progress("cases", done, total))
+            report = await score(found, on.evaluation, split, gate.scored, 4, lambda done, total: contexts.progress("cases", done, total))
         path = champion_path(contexts.settings.champion_folder, on.golden.id, gate.split)
         save_champion(report, path)
         kept.append(RecordedChampion(path, report))

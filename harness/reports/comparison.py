@@ -69,7 +69,7 @@ def comparison_json(found: ReportComparison, labels: tuple[str, str]) -> dict[st
         "spending": [
             {"name": one.name, "unit": one.unit, "a": one.before, "b": one.after}
             | ({"difference": _comparison(one.comparison)} if one.comparison else {})
-            for one in found.spending
+            for one in found.costs
         ],
         "changes": [asdict(change) for change in found.changes],
         "flips": [_flip(flip) for flip in found.flips],
@@ -106,7 +106,7 @@ def _flip(flip: Flip) -> dict[str, Any]:
     return {
         "case": case.id,
         "question": case.question,
-        "way": flip.way,
+        "way": flip.outcome,
         "moves": [asdict(move) for move in flip.moves],
         "answers": [trace.answer.text if trace else None for trace in (a, b)],
         "hits": [[hit.chunk.id for hit in trace.hits] if trace else None for trace in (a, b)],
@@ -135,7 +135,7 @@ def _markdown(found: ReportComparison, labels: tuple[str, str]) -> list[str]:
             for one in moved
         ]
     lines += ["", "| | A | B |", "|---|---|---|"]
-    for one in found.spending:
+    for one in found.costs:
         name = f"{one.name} (simulated)" if one.unit.startswith("simulated") else one.name
         lines.append(f"| {name} | {value_text(one.before, one.unit)} | {value_text(one.after, one.unit)} |")
     if found.changes:

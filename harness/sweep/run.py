@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from harness.comparison.compare import compare_metric
+from harness.comparison.pairs import compare_metric
 from harness.evaluation.record import record_evaluation
 from harness.golden.sets import HoldoutSplit
 from harness.results.report import EvalReport, first_error

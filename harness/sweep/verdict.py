@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from harness.comparison.compare import compare_metric
+from harness.comparison.pairs import compare_metric
 from harness.results.display import Display
 from harness.results.report import EvalReport
 from harness.stats import Comparison, holm

@@ -8,7 +8,7 @@ from typing import Any
 import plotly.graph_objects as go
 import pytest
 
-from harness.comparison.compare import compare_metric
+from harness.comparison.pairs import compare_metric
 from harness.reports import write_kept_sweep, write_sweep
 from harness.reports.charts import figures
 from harness.reports.findings import SweepFindings

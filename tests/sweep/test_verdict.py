@@ -3,7 +3,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from harness.comparison.compare import compare_metric
+from harness.comparison.pairs import compare_metric
 from harness.reports import write_evaluation, write_sweep
 from harness.results.case_result import CaseError, CaseResult
 from harness.results.header import Header

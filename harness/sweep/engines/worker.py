@@ -89,7 +89,7 @@ class Worker:
 
     def take_counts(self) -> StoreCounts:
         """Hits and misses of the stage store since this was last called."""
-        return self.factory.stages.counts.take() if self.factory.stages else {}
+        return self.factory.stage_store.counts.take() if self.factory.stage_store else {}
 
 
 def make_worker(plan: WorkerPlan, building: Building | None = None) -> Worker:
