@@ -87,15 +87,15 @@ def check(
     from dataclasses import asdict
 
     from harness.cli.golden_tables import show_findings
-    from harness.golden.check import balance, examine_set, sights
+    from harness.golden.check import balance, check_set, detectable_differences
     from harness.golden.lines import refuse
     from harness.golden.load import load_golden
 
     settings = read_settings()
     golden = load_golden(settings.datasets, name)
     corpus = read_corpus(golden.card.corpus, settings)
-    found = examine_set(golden, corpus, None if embedder == "none" else _vectors(golden, embedder, quiet=as_json), alike=alike)
-    slices, seen = balance(golden), sights(golden)
+    found = check_set(golden, corpus, None if embedder == "none" else _vectors(golden, embedder, quiet=as_json), alike=alike)
+    slices, seen = balance(golden), detectable_differences(golden)
     if as_json:
         facts = {"golden": golden.id, "digest": golden.digest, "cases": len(golden.cases), "embedder": embedder, "alike": alike}
         counts = {field: golden.counts(field) for field in ("kind", "domain", "difficulty")}
@@ -164,12 +164,12 @@ def split(
     from harness.cli.golden_tables import show_split
     from harness.golden.check import balance, split_sizes
     from harness.golden.load import load_golden
-    from harness.golden.split import moves, resplit, write_split
+    from harness.golden.split import resplit, split_moves, write_split
 
     root = read_settings().datasets
     before = load_golden(root, name)
     after = resplit(before, holdout_share=share, salt=salt)
-    moved = moves(before, after)
+    moved = split_moves(before, after)
     if write:
         after = write_split(root, before, after)
     if as_json:

@@ -33,7 +33,7 @@ def import_set(
     from harness.golden.check import split_sizes
     from harness.golden.formats import FORMATS, format_of
     from harness.golden.formats.base import ReadOptions
-    from harness.golden.importing import Imported, ImportOptions, check_free, import_golden
+    from harness.golden.importing import ImportedSet, ImportOptions, check_free, import_golden
     from harness.golden.write import NAME
     from serving.pipeline.registry import Spec
 
@@ -45,7 +45,7 @@ def import_set(
     choice = ImportOptions(name, shape, known, limit, domain_from, strict, licence)
     check_free(settings.datasets, choice)
     reader = FORMATS.build(Spec(name=shape))
-    done: Imported = import_golden(settings.datasets, reader.read(path, ReadOptions(_documents(corpus, settings), split_file)), choice)
+    done: ImportedSet = import_golden(settings.datasets, reader.read(path, ReadOptions(_documents(corpus, settings), split_file)), choice)
 
     sizes = split_sizes(done.golden)
     if as_json:

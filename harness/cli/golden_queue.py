@@ -15,7 +15,7 @@ from serving.pipeline.registry import near
 if TYPE_CHECKING:
     from harness.golden.candidate import Proposal
     from harness.golden.queue import Queue
-    from harness.golden.review import Desk
+    from harness.golden.review import CandidateReview
     from harness.golden.sets import GoldenSet
 
 SetName = Annotated[str, typer.Argument(help="A golden set by name; candidates are for its next version.")]
@@ -42,8 +42,8 @@ def add(
 ) -> None:
     """Put proposed cases into a set's queue, after holding their quotes against the corpus; the set itself does not change."""
     from harness.cli.candidates import line, row
-    from harness.golden.candidate import Candidate, Provenance, located
-    from harness.golden.lines import SHOWN, parse, refuse
+    from harness.golden.candidate import Candidate, Provenance, locate_proposal
+    from harness.golden.lines import MAX_PROBLEMS, parse, refuse
     from harness.golden.review import now
 
     if source not in ("hand", "feedback"):
@@ -64,7 +64,7 @@ def add(
     for where, values in proposals:
         try:
             values = parse(values, where) if isinstance(values, str) else values
-            proposal = located(_completed(values, corpus, where), corpus, where, hint=len(problems) < SHOWN)
+            proposal = locate_proposal(_completed(values, corpus, where), corpus, where, hint=len(problems) < MAX_PROBLEMS)
         except DataError as error:
             problems.append(str(error))
             continue
@@ -94,7 +94,7 @@ def review(
 ) -> None:
     """Accept, edit or reject candidates one by one; each decision is kept at once, and --publish makes the next version."""
     from harness.cli.candidates import ask_each
-    from harness.golden.review import Desk
+    from harness.golden.review import CandidateReview
 
     if state not in STATES:
         raise ConfigError(f"--state {state!r}.{near(state, list(STATES))} Known: {', '.join(STATES)}.")
@@ -104,17 +104,17 @@ def review(
     if listing or (as_json and not decides):
         _list(queue, state, limit, as_json=as_json)
         return
-    desk = Desk(queue, golden, read_corpus(golden.card.corpus, settings), reviewer)
+    decisions = CandidateReview(queue, golden, read_corpus(golden.card.corpus, settings), reviewer)
     for ident in accept or ():
-        desk.accept(queue.get(ident))
+        decisions.accept(queue.get(ident))
     for ident in reject or ():
-        desk.reject(queue.get(ident), why)
+        decisions.reject(queue.get(ident), why)
     if not decides:
-        ask_each(desk, limit)
+        ask_each(decisions, limit)
         accepted = sum(one.state == "accepted" and not one.published for one in queue.read())
         following = f"{golden.card.name}/v{golden.card.version + 1}"
         publish = bool(accepted) and typer.confirm(f"\n{accepted} accepted. Publish them as {following}?", default=False)
-    made = _publish(desk, settings) if publish else None
+    made = _publish(decisions, settings) if publish else None
     if as_json:
         decided = [queue.get(ident) for ident in [*(accept or ()), *(reject or ())]]
         print_json({"decided": {one.id: one.state for one in decided}, "published": made.id if made else None})
@@ -173,8 +173,8 @@ def _list(queue: "Queue", state: str, limit: int | None, *, as_json: bool) -> No
     typer.echo(f"{len(chosen)} {'in the queue' if state == 'all' else state}, {queue.path}")
 
 
-def _publish(desk: "Desk", settings: HarnessSettings) -> "GoldenSet":
+def _publish(decisions: "CandidateReview", settings: HarnessSettings) -> "GoldenSet":
     from harness.golden.publish import publish
 
-    name, today = desk.queue.folder.name, desk.clock()[:10]
-    return publish(settings.datasets, name, desk.corpus, reviewer=desk.reviewer, today=today)
+    name, today = decisions.queue.folder.name, decisions.clock()[:10]
+    return publish(settings.datasets, name, decisions.corpus, reviewer=decisions.reviewer, today=today)

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 import typer
 
 from harness.cli.candidates import clean
-from harness.golden.check import Balance, Findings, Sight, cases_for_five_points, split_sizes
-from harness.golden.diff import SetDiff, shown
-from harness.golden.lines import SHOWN
+from harness.golden.check import Balance, DetectableDifference, Findings, cases_for_five_points, split_sizes
+from harness.golden.diff import SetDiff, short_json
+from harness.golden.lines import MAX_PROBLEMS
 from harness.golden.sets import GoldenSet
-from harness.golden.split import Moves
+from harness.golden.split import SplitMoves
 
 
-def show_findings(golden: GoldenSet, found: Findings, slices: Sequence[Balance], seen: Sequence[Sight]) -> None:
+def show_findings(golden: GoldenSet, found: Findings, slices: Sequence[Balance], seen: Sequence[DetectableDifference]) -> None:
     """Sizes, balance, what difference can be seen, and the warnings."""
     typer.echo(f"{golden.id}: {len(golden.cases)} cases, digest {golden.digest}")
     show_balance(slices)
@@ -25,10 +25,10 @@ def show_findings(golden: GoldenSet, found: Findings, slices: Sequence[Balance],
         f"    (seen: four times in five, at 5 %. The worst case: half are right, and two configurations are right independently;\n"
         f"    those that mostly agree need less. In the worst case {cases_for_five_points()} cases show 5 points.)"
     )
-    for warning in found.warnings[:SHOWN]:
+    for warning in found.warnings[:MAX_PROBLEMS]:
         typer.echo(clean(f"warning: {warning}"))
-    if len(found.warnings) > SHOWN:
-        typer.echo(f"… and {len(found.warnings) - SHOWN} more warnings; all of them: --json")
+    if len(found.warnings) > MAX_PROBLEMS:
+        typer.echo(f"… and {len(found.warnings) - MAX_PROBLEMS} more warnings; all of them: --json")
 
 
 def show_balance(slices: Sequence[Balance]) -> None:
@@ -38,7 +38,7 @@ def show_balance(slices: Sequence[Balance]) -> None:
         typer.echo(clean(f"  {field} (tune + holdout): " + ", ".join(f"{one.value} {one.tune}+{one.holdout}" for one in rows)))
 
 
-def show_split(golden: GoldenSet, slices: Sequence[Balance], moved: Moves) -> None:
+def show_split(golden: GoldenSet, slices: Sequence[Balance], moved: SplitMoves) -> None:
     """How the cases fall, and which change sides."""
     sizes = split_sizes(golden)
     card = golden.card
@@ -61,16 +61,16 @@ def show_diff(found: SetDiff) -> None:
     counts = f"{len(found.added)} added, {len(found.removed)} removed, {len(found.changed)} changed, {found.same} the same"
     typer.echo(f"{found.before} → {found.after}: {counts}")
     for change in found.card:
-        typer.echo(f"  card: {change.field}: {shown(change.before)} → {shown(change.after)}")
+        typer.echo(f"  card: {change.field}: {short_json(change.before)} → {short_json(change.after)}")
     for case in found.added:
-        typer.echo(f"+ {clean(case.id)}  {shown(case.question)}")
+        typer.echo(f"+ {clean(case.id)}  {short_json(case.question)}")
     for case in found.removed:
-        typer.echo(f"- {clean(case.id)}  {shown(case.question)}")
+        typer.echo(f"- {clean(case.id)}  {short_json(case.question)}")
     for one in found.changed:
         typer.echo(clean(f"~ {one.id}{f' (was {one.was})' if one.was else ''}"))
         for change in one.changes:
-            typer.echo(f"    {change.field}: {shown(change.before)} → {shown(change.after)}")
+            typer.echo(f"    {change.field}: {short_json(change.before)} → {short_json(change.after)}")
 
 
 def _some(names: Sequence[str]) -> str:
-    return clean(", ".join(names[:SHOWN])) + (f" … and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+    return clean(", ".join(names[:MAX_PROBLEMS])) + (f" … and {len(names) - MAX_PROBLEMS} more" if len(names) > MAX_PROBLEMS else "")

@@ -106,7 +106,7 @@ def _check_judge(where: str, scorer: Metric | JudgedMetric, tools: Tools) -> Non
     from harness.metrics.judged import task_of
 
     if task := task_of(scorer.name):
-        shortfall = why_not(tools.asked(scorer.name).id, task)
+        shortfall = why_not(tools.require_judge(scorer.name).id, task)
     else:
         shortfall = f"{scorer.name!r} asks in a library's own words, which cannot be held against people's labels here."
     if shortfall:

@@ -136,7 +136,7 @@ async def opened(settings: AppSettings, *, load: Loading = load, sleep: Callable
     app = create_app(settings, keeper=keeper, log=log)
     transport = httpx.ASGITransport(app=app)
     async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-        await keeper.look()
+        await keeper.measure_hits()
         yield Open(app, client, keeper, stream)
 
 

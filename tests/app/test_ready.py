@@ -43,7 +43,7 @@ async def test_without_a_release_it_is_alive_and_says_what_to_do_and_takes_the_r
         assert refused.json()["type"] == "urn:touchstone:problem:not-ready"
 
         await house.release(config())
-        await api.keeper.look()
+        await api.keeper.measure_hits()
         assert (await readiness(api))[0] == 200
         assert (await api.ask()).status_code == 200
 
@@ -83,7 +83,7 @@ async def test_a_tampered_release_is_never_ready_and_the_reason_is_named(house: 
         lines = [f"{sha256_file(path)}  {name}" if line.endswith(f"  {name}") else line for line in sums.read_text().splitlines()]
         sums.write_text("\n".join(lines) + "\n")
     async with opened(house.settings()) as api:
-        await api.keeper.look()
+        await api.keeper.measure_hits()
         status, body = await readiness(api)
     assert status == 503
     assert body["loaded"] == ""

@@ -24,7 +24,7 @@ async def test_a_new_release_is_swapped_in_and_a_query_under_way_ends_on_the_old
         under_way = asyncio.create_task(api.ask("Wait"))
         await begun.wait()
         new = await house.release(config("The new one says so [1]."))
-        await api.keeper.look()
+        await api.keeper.measure_hits()
         fresh = (await api.ask()).json()
         go.set()
         ended = await under_way
@@ -49,7 +49,7 @@ async def test_questions_asked_while_a_release_loads_are_answered_by_the_old_one
     async with opened(house.settings(), load=slow) as api:
         old = api.keeper.readiness.promoted
         new = await house.release(config("New [1]."))
-        look = asyncio.create_task(api.keeper.look())
+        look = asyncio.create_task(api.keeper.measure_hits())
         await loading.wait()
         answers = [(await api.ask()) for _ in range(3)]
         assert (await api.client.get("/readyz")).status_code == 200
@@ -66,7 +66,7 @@ async def test_a_release_that_cannot_be_loaded_does_not_take_the_proven_one_out_
         old = api.keeper.readiness.promoted
         new = await house.release(config("New [1]."))
         (house.releases / new / "config.yaml").write_text("{}")
-        await api.keeper.look()
+        await api.keeper.measure_hits()
         ready = await api.client.get("/readyz")
         answer = await api.ask()
         current = await api.metric("touchstone_release_current ")
@@ -81,10 +81,10 @@ async def test_going_back_to_the_release_before_needs_nothing_from_the_disk(hous
     async with opened(house.settings()) as api:
         old = api.keeper.readiness.promoted
         await house.release(config("New [1]."))
-        await api.keeper.look()
+        await api.keeper.measure_hits()
         point(house.storage, "dev", old)
         shutil.rmtree(house.root / "home")
-        await api.keeper.look()
+        await api.keeper.measure_hits()
         state = api.keeper.readiness
     assert (state.loaded, state.current) == (old, True)
 
@@ -94,10 +94,10 @@ async def test_the_embedding_model_is_shared_by_releases_that_use_the_same(house
         assert api.keeper.serving is not None
         before = api.keeper.serving.pipeline.index.embeddings
         await house.release(config("New [1]."))
-        await api.keeper.look()
+        await api.keeper.measure_hits()
         assert api.keeper.serving.pipeline.index.embeddings is before
         await house.release(config("New [1].", **{"index.embedder.dimensions": 128}))
-        await api.keeper.look()
+        await api.keeper.measure_hits()
         assert api.keeper.readiness.current
         assert api.keeper.serving.pipeline.index.embeddings is not before
 
@@ -126,7 +126,7 @@ async def test_other_evidence_for_the_release_being_served_is_verified_and_taken
         assert serving is not None
         pointed = point(house.storage, "dev", serving.digest)
         assert pointed.evidence != serving.evidence
-        await api.keeper.look()
+        await api.keeper.measure_hits()
         assert api.keeper.serving is not None
         assert api.keeper.serving.evidence == pointed.evidence
         assert api.keeper.serving.pipeline is serving.pipeline
