@@ -76,11 +76,11 @@ async def measure(chunks: int, embedder: str, home: Path) -> dict[str, Any]:
     before, most, stored_s = rss(), 0, 0.0
     begin = time.perf_counter()
 
-    def building(done: int, total: int) -> None:
+    def index_progress(done: int, total: int) -> None:
         nonlocal most, stored_s
         most, stored_s = max(most, rss()), time.perf_counter() - begin
 
-    factory = PipelineFactory(settings, corpus, PromptLibrary(settings.prompts), building, stages)
+    factory = PipelineFactory(settings, corpus, PromptLibrary(settings.prompts), index_progress, stages)
     config = RagConfig.parse(CONFIG).replace({"index.embedder.name": EMBEDDERS[embedder]["name"]})
     if embedder == "hashing":
         config = config.replace({"index.embedder.dimensions": 384})

@@ -1,4 +1,4 @@
-"""Where configurations become running pipelines: a corpus, the prompts, and the indexes opened so far."""
+"""The factory of pipelines: from a configuration, a corpus, the prompts and the stage store."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -28,20 +28,20 @@ from serving.pipeline.prompts import PromptLibrary
 from serving.pipeline.registry import Spec
 from serving.pipeline.settings import PipelineSettings
 
-Building = Callable[[int, int], None]  # documents (or chunks) done, in all
+IndexProgress = Callable[[int, int], None]  # documents (or chunks) done, in all
 
 
 @dataclass
 class PipelineFactory:
-    """Builds each index once and keeps it open for every configuration that stands on it."""
+    """Builds pipelines; each index is built once and shared by the configurations that use it."""
 
     settings: PipelineSettings
     corpus: Corpus
     prompts: PromptLibrary
-    building: Building | None = None
-    stage_store: StageStore | None = None  # where stage outputs are kept; none: everything is computed each time
-    replay_only: bool = False  # hosted models answer from there or not at all
-    artefacts: Artefacts | None = None  # that a release carries; none: those kept at home
+    index_progress: IndexProgress | None = None
+    stage_store: StageStore | None = None  # none: everything is computed each time
+    replay_only: bool = False  # hosted models answer from the stage store or not at all
+    artefacts: Artefacts | None = None  # of a release; none: those of this machine
     _open: dict[str, OpenIndex] = field(default_factory=dict)
     _chunks: CachedChunks | None = None
     _chats: dict[str, ConnectedChat] = field(default_factory=dict)
@@ -61,7 +61,9 @@ class PipelineFactory:
             embeddings = None
             if self.stage_store is not None:
                 embeddings = cached_embeddings(config.index.embedder, self.settings, self.stage_store, replay_only=self.replay_only)
-            self._open[key] = await ensure_index(self.corpus, config, settings=self.settings, embeddings=embeddings, progress=self.building)
+            self._open[key] = await ensure_index(
+                self.corpus, config, settings=self.settings, embeddings=embeddings, progress=self.index_progress
+            )
         return self._open[key]
 
     async def pipeline(self, config: RagConfig) -> RagPipeline:
@@ -71,20 +73,20 @@ class PipelineFactory:
             return build_pipeline(config, index, self.prompts, self.settings, artefacts=self.artefacts)
 
         self._chunks = chunks = self._chunks or CachedChunks(stage_store)
-        searched = replace(index, store=CachedSearches(index.store, stage_store, chunks, index.digest, exact=_exact(index)))
+        cached_index = replace(index, store=CachedSearches(index.store, stage_store, chunks, index.digest, exact=_exact(index)))
         chat = partial(self._chat, stage_store)
-        pipeline = build_pipeline(config, searched, self.prompts, self.settings, connect=chat, artefacts=self.artefacts)
-        asked = (config.index.embedder.name, config.retrieve.reranker.name)
-        places = [place for name in asked for place in endpoints_of(name, self.settings)]
-        digest = "|".join([config.digest("retrieve", corpus=self.corpus.digest), *places])
+        pipeline = build_pipeline(config, cached_index, self.prompts, self.settings, connect=chat, artefacts=self.artefacts)
+        models = (config.index.embedder.name, config.retrieve.reranker.name)
+        endpoints = [endpoint for name in models for endpoint in endpoints_of(name, self.settings)]
+        digest = "|".join([config.digest("retrieve", corpus=self.corpus.digest), *endpoints])
         return replace(pipeline, retriever=CachedRetriever(pipeline.retriever, stage_store, chunks, digest))
 
     async def subject(self, config: RagConfig) -> PipelineSubject:
-        """A configuration as an evaluation takes it: a pipeline of its own, which remembers nothing of other evaluations."""
+        """A configuration as the subject of an evaluation: a new pipeline, without state of other evaluations."""
         return PipelineSubject(await self.pipeline(config), config, digest_of(self.prompts.texts(config.answer.prompt)))
 
     def _chat(self, stage_store: StageStore, spec: Spec, settings: PipelineSettings) -> ConnectedChat:
-        """One model for all configurations that name it, since it may remember what it read; not one that follows a script."""
+        """One model for all configurations that name it; a scripted model is new for each."""
         key = digest_of(spec.model_dump(mode="json"))
         chat = self._chats.get(key) or cached_chat(spec, settings, stage_store, replay_only=self.replay_only)
         if isinstance(chat.model, CachedChat):
@@ -97,6 +99,6 @@ class PipelineFactory:
 
 
 def _exact(index: OpenIndex) -> bool:
-    """Whether the store compares every vector, so that a longer list begins with the shorter one."""
+    """Whether the vector search is exact, so that a longer list begins with the shorter one."""
     above = index.manifest.index.store.params.get("ann_above")
     return above is None or index.manifest.chunks <= int(above)

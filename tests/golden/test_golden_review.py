@@ -205,7 +205,7 @@ def test_a_quote_is_shown_with_the_lines_around_it(world: World) -> None:
     assert shown.after.startswith(" a year.\n")
 
 
-def review(world: World, monkeypatch: pytest.MonkeyPatch, keys: str, *more: str) -> str:
+def review_by_keys(world: World, monkeypatch: pytest.MonkeyPatch, keys: str, *more: str) -> str:
     monkeypatch.setattr("sys.stdin", io.StringIO(keys))
     said = world.touchstone("golden", "review", "tiny", "--reviewer", "Ann", *more)
     return said.out + said.err
@@ -213,11 +213,11 @@ def review(world: World, monkeypatch: pytest.MonkeyPatch, keys: str, *more: str)
 
 def test_the_loop_keeps_each_decision_at_once_even_when_it_is_cut_off(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     review = a_review(world, candidate("One?"), candidate("Two?"), candidate("Three?"))
-    shown = review(world, monkeypatch, "a\nr\nno use\n")  # the input ends before the third
+    shown = review_by_keys(world, monkeypatch, "a\nr\nno use\n")  # the input ends before the third
     assert "stopped; what was finished is kept" in shown
     assert [one.state for one in review.queue.read()] == ["accepted", "rejected", "waiting"]
     assert review.queue.read()[1].note == "no use"
-    shown = review(world, monkeypatch, "s\ny\n")
+    shown = review_by_keys(world, monkeypatch, "s\ny\n")
     assert "tiny/v2: 11 cases, 1 of them new" in shown
 
 
@@ -227,13 +227,13 @@ def test_the_loop_edits_in_the_editor_and_asks_again(world: World, monkeypatch: 
     editor.write_text('#!/bin/sh\nsed -i "s/One?/One what?/" "$1"\n')
     editor.chmod(0o755)
     monkeypatch.setenv("VISUAL", str(editor))
-    review(world, monkeypatch, "e\na\nn\n")
+    review_by_keys(world, monkeypatch, "e\na\nn\n")
     assert [(one.case.question, one.state) for one in review.queue.read()] == [("One what?", "accepted")]
 
 
 def test_a_candidate_cannot_steer_the_terminal(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     a_review(world, candidate("One\x1b[2J[red]?", domain="\x1b[2Jsea"))
-    shown = review(world, monkeypatch, "q\n")
+    shown = review_by_keys(world, monkeypatch, "q\n")
     assert "\x1b[2J" not in shown
     assert "One\ufffd[2J[red]?" in shown
 
