@@ -142,4 +142,4 @@ def _command(file: Path, config: Path | None, change: Sequence[str], run: Path |
     words = ["touchstone", "gate", str(file)]
     for option, value in (("--config", config), ("--run", run), ("--champion", champion)):
         words += [option, str(value)] if value else []
-    return shlex.join([*words, *(word for one in change for word in ("--set", one))])
+    return shlex.join([*words, *(word for changed in change for word in ("--set", changed))])

@@ -1,4 +1,4 @@
-"""What every page and every Markdown report shares: the template engine, numbers as one reads them, slices, the weakest cases."""
+"""Parts of all reports: templates, Markdown tables, slices, the weakest cases."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -24,8 +24,8 @@ def render(template: str, **values: Any) -> str:
 
 def slice_metrics(report: EvalReport, goal: str = "") -> list[str]:
     """The metrics worth a column of a slice table, what was searched for first."""
-    known = [name for name in dict.fromkeys([goal, *SLICE_METRICS]) if name in report.summary]
-    return known or list(report.header.metrics[:1])
+    chosen = [name for name in dict.fromkeys([goal, *SLICE_METRICS]) if name in report.summary]
+    return chosen or list(report.header.metrics[:1])
 
 
 def weakest(report: EvalReport, metric: str) -> list[CaseResult]:
@@ -38,7 +38,10 @@ def weakest(report: EvalReport, metric: str) -> list[CaseResult]:
 def score_rows(report: EvalReport) -> list[str]:
     """Every metric of an evaluation as a Markdown table."""
     count = len(report.rows)
-    rows = [[name, number_text(one.mean), interval_text(one), f"{one.count}/{count}"] for name, one in report.summary.items()]
+    rows = [
+        [name, number_text(interval.mean), interval_text(interval), f"{interval.count}/{count}"]
+        for name, interval in report.summary.items()
+    ]
     return ["", *markdown_table(["metric", "mean", "95 % interval", "scored"], rows)]
 
 
@@ -61,9 +64,9 @@ def one_line(text: str) -> str:
     return " ".join(text.split()).replace("<", "&lt;")
 
 
-def interval_text(one: Interval) -> str:
+def interval_text(interval: Interval) -> str:
     """An interval's ends, or a dash."""
-    return "–" if one.low is None or one.high is None else f"{one.low:.3f} … {one.high:.3f}"
+    return "–" if interval.low is None or interval.high is None else f"{interval.low:.3f} … {interval.high:.3f}"
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""A sweep's findings in words."""
+"""A sweep's findings as text."""
 
 from typing import Any
 
@@ -13,11 +13,12 @@ def title_of(findings: SweepFindings) -> str:
 
 
 def verdict_text(findings: SweepFindings) -> str:
-    """Who wins, in a few words."""
+    """The verdict in one sentence."""
     if findings.result is None:
         best = findings.best
-        known = f" Best so far on the tune split: trial {best.name}, {findings.goal} {best.objective:.3f}." if best else ""
-        return f"No verdict yet: {len(findings.trials)} of {findings.experiment.trials} trials are finished, and nothing was proven.{known}"
+        best_so_far = f" Best so far on the tune split: trial {best.name}, {findings.goal} {best.objective:.3f}." if best else ""
+        finished = f"{len(findings.trials)} of {findings.experiment.trials} trials are finished"
+        return f"No verdict yet: {finished}, and nothing was proven.{best_so_far}"
     winner = findings.result.winner.trial
     if findings.result.winner is findings.result.incumbent:
         return f"The {winner.name} stays."
@@ -27,19 +28,19 @@ def verdict_text(findings: SweepFindings) -> str:
 def incumbent_text(findings: SweepFindings) -> str:
     """What had to be beaten, and where it is kept."""
     if findings.champion is None:  # before the verdict it may only not have been tried yet
-        words = "What had to be beaten was the experiment's base: no other configuration was recorded as champion."
-        return words if findings.result else ""
-    which = f"the champion recorded when the sweep was begun, configuration {findings.champion.report.header.config_digest}"
-    return f"What had to be beaten was {which}, kept in champion.yaml; a new sweep has to beat the champion recorded by then."
+        text = "What had to be beaten was the experiment's base: no other configuration was recorded as champion."
+        return text if findings.result else ""
+    champion = f"the champion recorded when the sweep was begun, configuration {findings.champion.report.header.config_digest}"
+    return f"What had to be beaten was {champion}, kept in champion.yaml; a new sweep has to beat the champion recorded by then."
 
 
 def change_rows(findings: SweepFindings) -> list[Change]:
     """What is different in the rival (or the best so far), by the space's paths."""
-    other = findings.rival.trial if findings.rival else findings.best
-    first = findings.result.incumbent.trial if findings.result else next((one for one in findings.trials if one.label), None)
-    if other is None or first is None:
+    rival = findings.rival.trial if findings.rival else findings.best
+    incumbent = findings.result.incumbent.trial if findings.result else next((trial for trial in findings.trials if trial.label), None)
+    if rival is None or incumbent is None:
         return []
-    before, after = first.config.flat(), other.config.flat()
+    before, after = incumbent.config.flat(), rival.config.flat()
     return [
         (path, before.get(path), after.get(path)) for path in sorted(before.keys() | after.keys()) if before.get(path) != after.get(path)
     ]
