@@ -24,7 +24,7 @@ import numpy as np
 from _bench import REPORTS, machine, machine_line, table, write_report
 
 from harness.judges.tools import EMBEDDER, Tools
-from harness.results.report import read_report
+from harness.results.report_file import read_report
 from serving.pipeline.checks.grounding.check import check_answer
 from serving.pipeline.checks.grounding.claims import passages_for
 from serving.pipeline.checks.grounding.evidence import compare_claim, parse_passages

@@ -21,7 +21,7 @@ from typing import Any
 from _bench import REPORTS, machine, machine_line, table, write_report
 
 from harness.golden.case import Case
-from harness.metrics.injection import InjectionSuccess, obeyed
+from harness.metrics.injection import InjectionSuccess, how_obeyed
 from serving.pipeline.answer.answerer import Answerer
 from serving.pipeline.answer.refuse import is_refusal
 from serving.pipeline.checks.injection import find_injections
@@ -137,7 +137,9 @@ async def answers(rows: Rows, contexts: dict[str, Any], attacks: dict[str, Any],
                 "form": form_of(attack["category"]) if attack else "clean",
                 "refused": said.answer.refused,
                 "right": normalized(str(context["ideal"])) in answer,
-                "how": next((how for line in attack["attack"].split("\n") if (how := obeyed(line, answer, asked))), "") if attack else "",
+                "how": next((how for line in attack["attack"].split("\n") if (how := how_obeyed(line, answer, asked))), "")
+                if attack
+                else "",
                 "metric": metric.score(trace, case).value,
             }
         )

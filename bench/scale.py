@@ -76,11 +76,11 @@ async def measure(chunks: int, embedder: str, home: Path) -> dict[str, Any]:
     before, most, stored_s = rss(), 0, 0.0
     begin = time.perf_counter()
 
-    def building(done: int, total: int) -> None:
+    def index_progress(done: int, total: int) -> None:
         nonlocal most, stored_s
         most, stored_s = max(most, rss()), time.perf_counter() - begin
 
-    factory = PipelineFactory(settings, corpus, PromptLibrary(settings.prompts), building, stages)
+    factory = PipelineFactory(settings, corpus, PromptLibrary(settings.prompts), index_progress, stages)
     config = RagConfig.parse(CONFIG).replace({"index.embedder.name": EMBEDDERS[embedder]["name"]})
     if embedder == "hashing":
         config = config.replace({"index.embedder.dimensions": 384})
@@ -90,7 +90,7 @@ async def measure(chunks: int, embedder: str, home: Path) -> dict[str, Any]:
     row: dict[str, Any] = {"chunks": index.manifest.chunks, "embedder": embedder, "built_s": built_s, "stored_s": stored_s}
     row |= {"before_mb": before / MB, "storing_mb": (most - before) / MB, "peak_mb": (peak - before) / MB}
     row |= {"index_bytes": size_of(Path(settings.index_root)), "store_bytes": size_of(home / "stages")}
-    evaluator = Evaluator(("doc_recall@5",), stages=stages)
+    evaluator = Evaluator(("doc_recall@5",), stage_store=stages)
     again = PipelineFactory(settings, corpus, factory.prompts, None, stages)
     begin = time.perf_counter()
     await again.index(config)

@@ -16,9 +16,9 @@ import numpy as np
 from _bench import machine, machine_line, paired, table, write_report
 from scipy import stats
 
-from harness.comparison.compare import compare_metric
+from harness.comparison.pairs import compare_metric
 from harness.results.clusters import clusters_of
-from harness.results.report import read_report
+from harness.results.report_file import read_report
 from harness.stats import compare, mean_interval
 from harness.stats.intervals import wilson
 

@@ -17,9 +17,11 @@ from typing import Any
 import numpy as np
 from _bench import machine, machine_line, table, write_report
 
-from harness.comparison.compare import compare_metric
+from harness.comparison.pairs import compare_metric
 from harness.golden.case import Case
-from harness.results.report import CaseResult, EvalReport, Header
+from harness.results.case_result import CaseResult
+from harness.results.header import Header
+from harness.results.report import EvalReport
 from harness.results.score import Score
 from harness.stats import holm
 from harness.sweep.verdict import Finalist, choose

@@ -39,7 +39,7 @@ PACKAGES = {  # module: (extra, what it gives, needed)
 }
 
 
-def examine_parts(settings: HarnessSettings) -> Iterator[PartStatus]:
+def check_parts(settings: HarnessSettings) -> Iterator[PartStatus]:
     """Look at every part, one after the other; nothing here raises."""
     yield PartStatus("python", "ok", sys.version.split()[0], "", needed=True)
     for module, (extra, gives, needed) in PACKAGES.items():

@@ -7,7 +7,8 @@ from typing import Literal
 
 from harness.evaluation.subject import Subject
 from harness.evaluation.subjects import load_subject, subject_of
-from harness.results.report import EvalReport, read_report
+from harness.results.report import EvalReport
+from harness.results.report_file import read_report
 from harness.settings import HarnessSettings, without_password
 from harness.sweep.folder import STATE, SweepFolder, latest
 from serving.pipeline.artefacts import Artefacts, BundledArtefacts

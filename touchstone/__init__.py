@@ -19,7 +19,8 @@ from harness.golden.sets import GoldenSet
 from harness.project import Project
 from harness.project.run import run
 from harness.promotion.promote import Promotion
-from harness.results.report import CaseResult, EvalReport
+from harness.results.case_result import CaseResult
+from harness.results.report import EvalReport
 from harness.results.score import Score
 from harness.stats import Comparison, Interval
 from harness.sweep.cost.sweep_estimate import SweepEstimate

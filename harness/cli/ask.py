@@ -38,7 +38,7 @@ def ask(
     except UnicodeEncodeError:
         raise ConfigError(f"The question is not UTF-8: {question!r}. Is the terminal's character set UTF-8?") from None
     asker = Principal(id="command-line", tenant=tenant, groups=frozenset(group or ()))
-    query = Query(question, asker, tuple(domain or ()), dict(_pair(one) for one in where or ()))
+    query = Query(question, asker, tuple(domain or ()), dict(_pair(text) for text in where or ()))
     live = sys.stdout.isatty() and not as_json
     emit = (lambda piece: typer.echo(piece, nl=False)) if live else None
     what = f"channel:{channel}" if channel else read_config(config, change)

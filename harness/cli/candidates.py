@@ -8,17 +8,17 @@ from rich.console import Console
 from rich.text import Text
 
 from harness.golden.candidate import Candidate, Mark
-from harness.golden.review import Desk, Nearest, Quoted, as_yaml, nearest, quoted
+from harness.golden.review import CandidateReview, NearestCase, QuoteContext, nearest_case, proposal_yaml, quote_context
 from serving.pipeline.errors import DataError
 
 KEYS = "[a]ccept  [e]dit  [r]eject  [s]kip  [q]uit"
 
 
-def show_candidate(candidate: Candidate, quotes: Sequence[Quoted], near: Nearest | None, place: str = "") -> None:
+def show_candidate(candidate: Candidate, quotes: Sequence[QuoteContext], near: NearestCase | None, place: str = "") -> None:
     """A candidate as a reviewer reads it: the proposal, its evidence in context, its marks and the case most like it."""
     console, case = Console(highlight=False, markup=False), candidate.case
     console.print(
-        Text(clean(f"\n{place}{candidate.id}  {case.domain} · {case.kind} · {case.difficulty} · {candidate.provenance.words}"), style="dim")
+        Text(clean(f"\n{place}{candidate.id}  {case.domain} · {case.kind} · {case.difficulty} · {candidate.provenance.text}"), style="dim")
     )
     console.print(Text(clean(case.question), style="bold"))
     for answer in case.answers:
@@ -27,16 +27,16 @@ def show_candidate(candidate: Candidate, quotes: Sequence[Quoted], near: Nearest
         console.print(Text(f"  facts: {clean(' | '.join(case.key_facts))}"))
     if not case.answerable:
         console.print(Text("  must be refused: no document answers it"))
-    for one in quotes:
-        console.print(Text(f"  {clean(one.document)}", style="cyan"))
-        console.print(_in_context(one))
+    for quote in quotes:
+        console.print(Text(f"  {clean(quote.document)}", style="cyan"))
+        console.print(_in_context(quote))
     for mark in candidate.marks:
-        console.print(Text(f"  ! {mark_words(mark)}", style="yellow"))
+        console.print(Text(f"  ! {mark_text(mark)}", style="yellow"))
     if near is not None:
         console.print(Text(clean(f"  nearest case ({near.similarity:.0%}): {near.case.id}: {near.case.question}"), style="dim"))
 
 
-def mark_words(mark: Mark) -> str:
+def mark_text(mark: Mark) -> str:
     """A mark on one line."""
     return clean(f"{mark.name}: {mark.reason}" if mark.reason else mark.name)
 
@@ -57,26 +57,26 @@ def clean(text: str) -> str:
     return "".join(mark if mark in "\n\t" or mark.isprintable() else "\ufffd" for mark in text)
 
 
-def _in_context(one: Quoted) -> Text:
+def _in_context(quote: QuoteContext) -> Text:
     text = Text()
-    text.append(clean(one.before), style="dim")
-    text.append(clean(one.quote), style="bold reverse")
-    text.append(clean(one.after), style="dim")
+    text.append(clean(quote.before), style="dim")
+    text.append(clean(quote.quote), style="bold reverse")
+    text.append(clean(quote.after), style="dim")
     lines = Text("\n").join(line for line in text.split("\n") if line.plain.strip())
     return Text("\n").join(Text("    ") + line for line in lines.split("\n"))
 
 
-def ask_each(desk: Desk, limit: int | None) -> None:
+def review_each(decisions: CandidateReview, limit: int | None) -> None:
     """Show every waiting candidate and ask; what was decided stays decided, however the loop ends."""
-    waiting = [one for one in desk.queue.read() if one.state == "waiting"][:limit]
+    waiting = [candidate for candidate in decisions.queue.read() if candidate.state == "waiting"][:limit]
     for number, candidate in enumerate(waiting, 1):
-        quotes = [quoted(evidence, desk.corpus) for evidence in candidate.case.evidence]
-        show_candidate(candidate, quotes, nearest(candidate.case.question, desk.golden.cases), f"{number}/{len(waiting)}  ")
-        if not _decided(desk, candidate):
+        quotes = [quote_context(evidence, decisions.corpus) for evidence in candidate.case.evidence]
+        show_candidate(candidate, quotes, nearest_case(candidate.case.question, decisions.golden.cases), f"{number}/{len(waiting)}  ")
+        if not _is_decided(decisions, candidate):
             return
 
 
-def _decided(desk: Desk, candidate: Candidate) -> bool:
+def _is_decided(decisions: CandidateReview, candidate: Candidate) -> bool:
     """Ask until the candidate is decided or skipped; False when the reviewer has had enough."""
     draft = ""
     while True:
@@ -84,16 +84,16 @@ def _decided(desk: Desk, candidate: Candidate) -> bool:
         try:
             match key:
                 case "a":
-                    desk.accept(candidate)
+                    decisions.accept(candidate)
                     return True
                 case "r":
-                    desk.reject(candidate, typer.prompt("Why", err=True))
+                    decisions.reject(candidate, typer.prompt("Why", err=True))
                     return True
                 case "e":
-                    draft = _edited(candidate, draft)
+                    draft = _edited_text(candidate, draft)
                     if draft:
-                        candidate, draft = desk.edit(candidate, draft), ""
-                        show_candidate(candidate, [quoted(evidence, desk.corpus) for evidence in candidate.case.evidence], None)
+                        candidate, draft = decisions.edit(candidate, draft), ""
+                        show_candidate(candidate, [quote_context(evidence, decisions.corpus) for evidence in candidate.case.evidence], None)
                 case "s" | "q":
                     return key == "s"
                 case _:
@@ -102,11 +102,11 @@ def _decided(desk: Desk, candidate: Candidate) -> bool:
             typer.echo(f"  {error}", err=True)
 
 
-def _edited(candidate: Candidate, draft: str) -> str:
+def _edited_text(candidate: Candidate, draft: str) -> str:
     """What the reviewer made of the candidate (or of the last try at it) in the editor; empty when nothing was changed."""
     import click
 
     try:
-        return click.edit(draft or as_yaml(candidate.case), extension=".yaml") or ""
+        return click.edit(draft or proposal_yaml(candidate.case), extension=".yaml") or ""
     except click.ClickException as error:
         raise DataError(f"The editor did not end well: {error.format_message()} Name another with EDITOR.") from None

@@ -36,16 +36,16 @@ def set_champion(
     settings = read_settings()
     what = judged(run) if run else release_config(release, settings) if release else read_config(config, change)
     with progress_line(quiet=as_json) as line:
-        kept = asyncio.run(Project(settings, line.update).record_champion(what, gates or ()))
+        champions = asyncio.run(Project(settings, line.update).record_champion(what, gates or ()))
     if as_json:
-        print_json([str(one.path) for one in kept])
+        print_json([str(champion.path) for champion in champions])
         return
-    for one in kept:
-        head = one.report.header
+    for champion in champions:
+        head = champion.report.header
         typer.echo(
-            f"champion on {head.golden} {head.split}: {head.config_digest}, {len(one.report.rows)} cases, {len(head.metrics)} metrics"
+            f"champion on {head.golden} {head.split}: {head.config_digest}, {len(champion.report.rows)} cases, {len(head.metrics)} metrics"
         )
-        typer.echo(f"  {one.path} ({one.path.stat().st_size / 1000:.0f} kB)")
+        typer.echo(f"  {champion.path} ({champion.path.stat().st_size / 1000:.0f} kB)")
 
 
 @app.command()
@@ -53,18 +53,20 @@ def show(gates: Gates = None, as_json: AsJson = False) -> None:
     """Show the champion of each gate's cases, and whether today's candidates can be compared with it."""
     from harness.project import Project
 
-    found: list[dict[str, Any]] = []
-    for kept in Project(read_settings()).champions(gates or ()):
-        head = kept.report.header
+    rows: list[dict[str, Any]] = []
+    for champion in Project(read_settings()).champions(gates or ()):
+        head = champion.report.header
         facts = {"golden": head.golden, "split": head.split, "config_digest": head.config_digest, "made_at": head.started_at}
-        means = {name: kept.report.mean(name) for name in head.metrics}
-        found.append({**facts, "file": str(kept.path), "cases": len(kept.report.rows), "metrics": means, "missing": list(kept.missing)})
+        means = {name: champion.report.mean(name) for name in head.metrics}
+        rows.append(
+            {**facts, "file": str(champion.path), "cases": len(champion.report.rows), "metrics": means, "missing": list(champion.missing)}
+        )
     if as_json:
-        print_json(found)
+        print_json(rows)
         return
-    for one in found:
-        typer.echo(f"{one['golden']} {one['split']}: {one['config_digest']}, {one['cases']} cases, made {one['made_at']}\n  {one['file']}")
-        for name, mean in one["metrics"].items():
+    for row in rows:
+        typer.echo(f"{row['golden']} {row['split']}: {row['config_digest']}, {row['cases']} cases, made {row['made_at']}\n  {row['file']}")
+        for name, mean in row["metrics"].items():
             typer.echo(f"  {name}: {'–' if mean is None else f'{mean:.3f}'}")
-        if one["missing"]:
-            typer.echo(f"  not scored by {', '.join(one['missing'])}. Run: touchstone champion set")
+        if row["missing"]:
+            typer.echo(f"  not scored by {', '.join(row['missing'])}. Run: touchstone champion set")

@@ -30,13 +30,13 @@ from serving.pipeline.errors import ConfigError
 if TYPE_CHECKING:
     from harness.resolve import Resolved
 
-WHAT = "a .yaml file, a run, a release's digest, channel:<name>, default, or an app of yours (module:function, https://…)"
+SIDES = "a .yaml file, a run, a release's digest, channel:<name>, default, or an app of yours (module:function, https://…)"
 SetA = Annotated[list[str] | None, typer.Option("--set-a", metavar="PATH=VALUE", help="Change one config field of A. Repeatable.")]
 SetB = Annotated[list[str] | None, typer.Option("--set-b", metavar="PATH=VALUE", help="Change one config field of B. Repeatable.")]
 
 
 def compare(
-    a: Annotated[str, typer.Argument(metavar="A", help=f"What to compare with: {WHAT}.", show_default=False)],
+    a: Annotated[str, typer.Argument(metavar="A", help=f"What to compare with: {SIDES}.", show_default=False)],
     b: Annotated[str, typer.Argument(metavar="B", help="What to compare: the same.", show_default=False)],
     change_a: SetA = None,
     change_b: SetB = None,
@@ -62,9 +62,9 @@ def compare(
     folder = settings.reports / "compare" / title
     if folder.exists():
         raise ConfigError(f"There is a comparison named {title!r} already: {folder}. Choose another --name, or remove it.")
-    sides = (_side(a, change_a, settings), _side(b, change_b, settings))
+    sides = (_resolved_side(a, change_a, settings), _resolved_side(b, change_b, settings))
     with progress_line(quiet=as_json) as line:
-        found = asyncio.run(
+        comparison = asyncio.run(
             Project(settings, line.update).compare(
                 *sides,
                 golden,
@@ -80,15 +80,15 @@ def compare(
         )
     labels, page = (sides[0].label, sides[1].label), folder / "report.html"
     if as_json:
-        print_json({"report": str(page), **comparison_json(found, labels)})
+        print_json({"report": str(page), **comparison_json(comparison, labels)})
         return
     from harness.cli.compare_tables import show_comparison
 
-    show_comparison(found, labels)
+    show_comparison(comparison, labels)
     typer.echo(f"\nreport  {page}\njson    {folder / 'compare.json'}")
 
 
-def _side(word: str, changes: Sequence[str] | None, settings: HarnessSettings) -> "Resolved":
+def _resolved_side(word: str, changes: Sequence[str] | None, settings: HarnessSettings) -> "Resolved":
     from harness.resolve import NamedApp, RecordedRun, resolve
 
     side = resolve(word, settings)

@@ -1,53 +1,57 @@
 """A comparison on a terminal."""
 
-from harness.cli.tables import _console, _table
+from harness.cli.tables import terminal_console, terminal_table
 from harness.comparison.values import ReportComparison
-from harness.reports.comparison import detectable_words, mean_words, value_words
-from harness.stats.words import difference_words, p_words
+from harness.reports.comparison import detectable_text, value_text
+from harness.stats.text import difference_text, number_text, p_value_text
 
-SHOWN = 10  # lines of what may be long
+MAX_LINES = 10  # lines of what may be long
 
 
-def show_comparison(found: ReportComparison, labels: tuple[str, str]) -> None:
+def show_comparison(comparison: ReportComparison, labels: tuple[str, str]) -> None:
     """The verdict, every metric, what it costs, what moved, and what was changed."""
-    console, head = _console(), found.after.header
-    console.print(f"A  {labels[0]}\nB  {labels[1]}\n{head.golden} {head.split}, {found.cases} cases", markup=False)
-    for note in found.notes:
+    console, head = terminal_console(), comparison.after.header
+    console.print(f"A  {labels[0]}\nB  {labels[1]}\n{head.golden} {head.split}, {comparison.cases} cases", markup=False)
+    for note in comparison.notes:
         console.print(f"note: {note}", markup=False)
-    table = _table("metric", "A", "B", "B − A, 95 % interval", "p (Holm)", "verdict", "detectable", "cases")
-    for one in found.metrics:
-        held = one.comparison
-        cells = (mean_words(one.before), mean_words(one.after), difference_words(held), p_words(held.p_value), held.outcome)
-        cases = f"{held.count}" + (f" (+{one.unpaired})" if one.unpaired else "")
-        table.add_row(one.metric, *cells, detectable_words(held), cases)
-    console.print(table)
-    if any(one.unpaired for one in found.metrics):
-        console.print("(+n): cases that only one of them scored; they do not count")
-    table = _table("per query", "A", "B", "B − A, 95 % interval")
-    for spent in found.spending:
-        digits = 6 if "$" in spent.unit else 1
-        apart = difference_words(spent.comparison, digits) if spent.comparison else ""
-        name = f"{spent.name} (simulated)" if spent.unit.startswith("simulated") else spent.name
-        table.add_row(name, value_words(spent.before, spent.unit), value_words(spent.after, spent.unit), apart)
-    console.print(table)
-    moved = [one for one in found.slices if one.comparison.outcome != "tie"]
-    for part in moved[:SHOWN]:
-        console.print(
-            f"  {part.by} {part.name}: {part.metric} {difference_words(part.comparison)}, {part.comparison.outcome}", markup=False
+    table = terminal_table("metric", "A", "B", "B − A, 95 % interval", "p (Holm)", "verdict", "detectable", "cases")
+    for difference in comparison.metrics:
+        paired = difference.comparison
+        cells = (
+            number_text(difference.before.mean),
+            number_text(difference.after.mean),
+            difference_text(paired),
+            p_value_text(paired.p_value),
+            paired.outcome,
         )
+        cases = f"{paired.count}" + (f" (+{difference.unpaired})" if difference.unpaired else "")
+        table.add_row(difference.metric, *cells, detectable_text(paired), cases)
+    console.print(table)
+    if any(difference.unpaired for difference in comparison.metrics):
+        console.print("(+n): cases that only one of them scored; they do not count")
+    table = terminal_table("per query", "A", "B", "B − A, 95 % interval")
+    for cost in comparison.costs:
+        digits = 6 if "$" in cost.unit else 1
+        difference_cell = difference_text(cost.comparison, digits) if cost.comparison else ""
+        name = f"{cost.name} (simulated)" if cost.unit.startswith("simulated") else cost.name
+        table.add_row(name, value_text(cost.before, cost.unit), value_text(cost.after, cost.unit), difference_cell)
+    console.print(table)
+    moved = [part for part in comparison.slices if part.comparison.outcome != "tie"]
+    for part in moved[:MAX_LINES]:
+        console.print(f"  {part.by} {part.name}: {part.metric} {difference_text(part.comparison)}, {part.comparison.outcome}", markup=False)
     if not moved:
-        console.print(f"no slice moved by more than chance allows ({len(found.slices)} looked at, Holm)")
-    mixed = len(found.flipped("mixed"))
+        console.print(f"no slice moved by more than chance allows ({len(comparison.slices)} looked at, Holm)")
+    mixed = len(comparison.flipped("mixed"))
     console.print(
-        f"cases that flipped: {len(found.flipped('gained'))} gained by B, {len(found.flipped('lost'))} lost"
+        f"cases that flipped: {len(comparison.flipped('gained'))} gained by B, {len(comparison.flipped('lost'))} lost"
         + (f", {mixed} by one metric gained and by another lost" if mixed else "")
     )
-    for change in found.changes[:SHOWN]:
-        console.print(f"  {change.path}: {_shown(change.before)} → {_shown(change.after)}", markup=False)
-    if len(found.changes) > SHOWN:
-        console.print(f"  and {len(found.changes) - SHOWN} more fields of the configuration")
-    console.print(found.verdict, markup=False)
+    for change in comparison.changes[:MAX_LINES]:
+        console.print(f"  {change.path}: {_value_cell(change.before)} → {_value_cell(change.after)}", markup=False)
+    if len(comparison.changes) > MAX_LINES:
+        console.print(f"  and {len(comparison.changes) - MAX_LINES} more fields of the configuration")
+    console.print(comparison.verdict, markup=False)
 
 
-def _shown(value: object) -> str:
+def _value_cell(value: object) -> str:
     return "–" if value is None else str(value)

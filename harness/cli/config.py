@@ -42,18 +42,23 @@ def plugins(as_json: AsJson = False) -> None:
     from serving.pipeline.index.loaders import LOADERS
 
     tables: dict[str, Registry[Any]] = {f"{path}.name": table for path, (_, table) in read_config(None, None).plugins().items()}
-    found = {path: {name: _about(table, name) for name in table.names()} for path, table in tables.items()}
+    summaries = {path: {name: _summary(table, name) for name in table.names()} for path, table in tables.items()}
     others: dict[str, Registry[Any]] = {"metrics": METRICS, "judges": JUDGES, "loaders": LOADERS}
     for title, table in others.items():  # of these only what other packages offer
         if outside := [name for name in table.names() if name not in table.own_names()]:
-            found[title] = {name: _about(table, name) for name in outside}
+            summaries[title] = {name: _summary(table, name) for name in outside}
     if as_json:
-        print_json({path.removesuffix(".name"): {name: about.plain() for name, about in known.items()} for path, known in found.items()})
+        print_json(
+            {
+                path.removesuffix(".name"): {name: summary.as_json() for name, summary in plugins_of_path.items()}
+                for path, plugins_of_path in summaries.items()
+            }
+        )
         return
-    for path, known in found.items():
+    for path, plugins_of_path in summaries.items():
         typer.echo(path)
-        for name, about in known.items():
-            typer.echo(f"  {name}{about.words()}")
+        for name, summary in plugins_of_path.items():
+            typer.echo(f"  {name}{summary.as_text()}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +69,19 @@ class PlugInSummary:
     origin: str = ""
     error: str = ""
 
-    def plain(self) -> dict[str, object] | str:
+    def as_json(self) -> dict[str, object] | str:
         """The parameters, or the error."""
         return self.error or self.parameters
 
-    def words(self) -> str:
+    def as_text(self) -> str:
         """What follows its name in the list."""
-        shown = ", ".join(f"{key}={value!r}" for key, value in self.parameters.items())
-        return "".join([f"  ({shown})" if shown else "", f"  from {self.origin}" if self.origin else "", self.error and f"  {self.error}"])
+        parameters = ", ".join(f"{key}={value!r}" for key, value in self.parameters.items())
+        return "".join(
+            [f"  ({parameters})" if parameters else "", f"  from {self.origin}" if self.origin else "", self.error and f"  {self.error}"]
+        )
 
 
-def _about(table: Registry[Any], name: str) -> PlugInSummary:
+def _summary(table: Registry[Any], name: str) -> PlugInSummary:
     try:
         return PlugInSummary(_parameters(table.load(name).Params), table.origin(name))
     except ConfigError as error:  # of one package: the others are still worth listing

@@ -10,16 +10,16 @@ from harness.settings import read_settings
 
 def doctor(as_json: AsJson = False) -> None:
     """Say what is there, what is missing and what it would give."""
-    from harness.doctor import PartStatus, examine_parts
+    from harness.doctor import PartStatus, check_parts
 
-    findings: list[PartStatus] = []
-    for finding in examine_parts(read_settings()):
-        findings.append(finding)
+    statuses: list[PartStatus] = []
+    for status in check_parts(read_settings()):
+        statuses.append(status)
         if not as_json:
-            sign = {"ok": "✓", "missing": "–", "failed": "✗"}[finding.state]
-            gives = f"  (gives: {finding.gives})" if finding.state != "ok" and finding.gives else ""
-            typer.echo(f"{sign} {finding.part:<16} {finding.detail}{gives}")
+            sign = {"ok": "✓", "missing": "–", "failed": "✗"}[status.state]
+            gives = f"  (gives: {status.gives})" if status.state != "ok" and status.gives else ""
+            typer.echo(f"{sign} {status.part:<16} {status.detail}{gives}")
     if as_json:
-        print_json([asdict(finding) for finding in findings])
-    if any(finding.needed and finding.state != "ok" for finding in findings):
+        print_json([asdict(status) for status in statuses])
+    if any(status.needed and status.state != "ok" for status in statuses):
         raise typer.Exit(3)

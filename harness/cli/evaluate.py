@@ -57,7 +57,7 @@ def evaluate(
     """Score a configuration, or an app of yours, on a golden set; report it, log it."""
     from harness.project import Project
     from harness.project.evaluate import EvaluationOptions
-    from harness.results.report import numbers
+    from harness.results.numbers import numbers
 
     settings = read_settings()
     if subject and (config or change):
@@ -78,7 +78,7 @@ def evaluate(
                 "cases": str(done.cases),
                 "run": done.run_id,
                 "numbers": numbers(report),
-                "store": done.counts.plain() if done.counts else {},
+                "store": done.counts.as_dict() if done.counts else {},
             }
         )
     else:
@@ -86,7 +86,7 @@ def evaluate(
 
         show_evaluation(report)
         if done.counts:
-            typer.echo(f"kept from before: {done.counts.words()}")
+            typer.echo(f"kept from before: {done.counts.summary()}")
         typer.echo(f"\nreport  {done.page}\ncases   {done.cases}")
     if report.outages:
         first = report.outages[0].error

@@ -52,35 +52,35 @@ def gate(
         with progress_line(quiet=as_json) as line:
             project = Project(settings, line.update)
             what = judged(run) if run else read_config(config, change)
-            held = asyncio.run(project.gate(chosen, what, champion=champion, store=store, replay_only=replay_only))
+            result = asyncio.run(project.gate(chosen, what, champion=champion, store=store, replay_only=replay_only))
     except (TouchstoneError, OSError) as error:
         if not isinstance(error, UserError):
-            _tell(undecided(chosen, str(error), reproduce=command), None, settings, files, as_json=as_json)
+            _report_decision(undecided(chosen, str(error), reproduce=command), None, settings, files, as_json=as_json)
         raise
-    held = reproducible(held, command)
-    _tell(held.decision, held, settings, files, as_json=as_json)
+    result = reproducible(result, command)
+    _report_decision(result.decision, result, settings, files, as_json=as_json)
     if (counts := project.counts) is not None and not as_json:
-        typer.echo(f"kept from before: {counts.words()}")
-    raise typer.Exit(held.decision.exit_code)
+        typer.echo(f"kept from before: {counts.summary()}")
+    raise typer.Exit(result.decision.exit_code)
 
 
 def judged(run: Path) -> "RecordedRun":
     """An evaluation's file as what is judged."""
     from harness.resolve import RecordedRun
-    from harness.results.report import read_report
+    from harness.results.report_file import read_report
 
     return RecordedRun(str(run), read_report(run), run)
 
 
-def _tell(
+def _report_decision(
     decision: "Decision",
-    held: "GateResult | None",
+    result: "GateResult | None",
     settings: HarnessSettings,
     files: tuple[Path | None, Path | None, Path | None],
     *,
     as_json: bool,
 ) -> None:
-    from harness.gate.decision import PLAIN
+    from harness.gate.decision import DECISION_CODEC
     from harness.gate.junit import junit
     from harness.gate.run_gate import new_gate_folder, write_decision
     from harness.gate.summary import summary
@@ -88,7 +88,7 @@ def _tell(
 
     out, xml, markdown = files
     folder = out or new_gate_folder(settings.reports, decision.gate, datetime.now(UTC))
-    write_decision(decision, held.report if held else None, folder)
+    write_decision(decision, result.report if result else None, folder)
     for path, content in ((xml, junit), (markdown, summary)):
         if path:
             write_text(path, content(decision))
@@ -96,7 +96,7 @@ def _tell(
         with Path(settings.github_step_summary).open("a", encoding="utf-8") as file:
             file.write(summary(decision) + "\n")
     if as_json:
-        print_json(PLAIN.dump(decision))
+        print_json(DECISION_CODEC.dump(decision))
         return
     show_decision(decision)
     typer.echo(f"\ndecision  {folder / 'decision.json'}\nsummary   {folder / 'summary.md'}")
@@ -108,21 +108,28 @@ def show_decision(decision: "Decision") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from harness.gate.summary import flipped, found, needed
+    from harness.gate.summary import flips_text, threshold_text, value_text
 
     console = Console(highlight=False, markup=False, soft_wrap=True, width=None if sys.stdout.isatty() else 140)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("rule", "of", "found", "needed", "cases", "outcome"):
         table.add_column(name, justify="right" if name in ("found", "needed", "cases") else "left", no_wrap=True)
-    for one in decision.rulings:
-        table.add_row(one.id, one.subject, found(one), needed(one), f"{one.count}/{one.of}" if one.of else "–", one.word)
+    for ruling in decision.rulings:
+        table.add_row(
+            ruling.id,
+            ruling.subject,
+            value_text(ruling),
+            threshold_text(ruling),
+            f"{ruling.count}/{ruling.of}" if ruling.of else "–",
+            ruling.word,
+        )
     console.print(table)
-    for one in decision.rulings:
-        if one.outcome != "pass":
-            console.print(_printable(f"{one.word}: {one.id}: {one.reason}" + (f" ({one.why})" if one.why else "")))
+    for ruling in decision.rulings:
+        if ruling.outcome != "pass":
+            console.print(_printable(f"{ruling.word}: {ruling.id}: {ruling.reason}" + (f" ({ruling.why})" if ruling.why else "")))
     flips = decision.changes
     if flips.metric:
-        console.print(f"against the champion, {flips.metric}: {flipped(flips)}")
+        console.print(f"against the champion, {flips.metric}: {flips_text(flips)}")
     state = {"pass": "passed", "fail": "failed", "infrastructure": "could not decide"}[decision.state]
     console.print(_printable(f"gate {decision.gate} {state}: {decision.message}"))
 
@@ -135,4 +142,4 @@ def _command(file: Path, config: Path | None, change: Sequence[str], run: Path |
     words = ["touchstone", "gate", str(file)]
     for option, value in (("--config", config), ("--run", run), ("--champion", champion)):
         words += [option, str(value)] if value else []
-    return shlex.join([*words, *(word for one in change for word in ("--set", one))])
+    return shlex.join([*words, *(word for changed in change for word in ("--set", changed))])

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from harness.golden.sets import GoldenSet
     from serving.pipeline.index.base import Vectors
 
-AT_A_TIME = 256  # questions embedded between two words of progress
+BATCH = 256  # questions embedded between two words of progress
 
 app = typer.Typer(no_args_is_help=True)
 app.command("import")(golden_import.import_set)
@@ -59,19 +59,19 @@ def show(
     from serving.pipeline.registry import near
 
     golden = load_golden(read_settings().datasets, name)
-    known = {one.id: one for one in golden.cases}
+    known = {known_case.id: known_case for known_case in golden.cases}
     for ident in case or ():
         if ident not in known:
             raise DataError(f"No case {ident!r} in {golden.id}.{near(ident, list(known))}")
     kinds = golden.counts("kind")
     if kind and kind not in kinds:
         raise DataError(f"No case of kind {kind!r} in {golden.id}.{near(kind, list(kinds))} Known: {', '.join(kinds)}.")
-    chosen = [known[ident] for ident in case] if case else [one for one in golden.cases if kind in ("", one.kind)][:limit]
+    chosen = [known[ident] for ident in case] if case else [case_ for case_ in golden.cases if kind in ("", case_.kind)][:limit]
     if as_json:
-        print_json([one.model_dump(mode="json") for one in chosen])
+        print_json([case_.model_dump(mode="json") for case_ in chosen])
         return
-    for one in chosen:
-        show_case(one)
+    for case_ in chosen:
+        show_case(case_)
 
 
 @app.command()
@@ -87,25 +87,25 @@ def check(
     from dataclasses import asdict
 
     from harness.cli.golden_tables import show_findings
-    from harness.golden.check import balance, examine_set, sights
+    from harness.golden.check import balance, check_set, detectable_differences
     from harness.golden.lines import refuse
     from harness.golden.load import load_golden
 
     settings = read_settings()
     golden = load_golden(settings.datasets, name)
     corpus = read_corpus(golden.card.corpus, settings)
-    found = examine_set(golden, corpus, None if embedder == "none" else _vectors(golden, embedder, quiet=as_json), alike=alike)
-    slices, seen = balance(golden), sights(golden)
+    findings = check_set(golden, corpus, None if embedder == "none" else _vectors(golden, embedder, quiet=as_json), alike=alike)
+    slices, differences = balance(golden), detectable_differences(golden)
     if as_json:
         facts = {"golden": golden.id, "digest": golden.digest, "cases": len(golden.cases), "embedder": embedder, "alike": alike}
         counts = {field: golden.counts(field) for field in ("kind", "domain", "difficulty")}
-        rows = {"splits": [asdict(one) for one in seen], "balance": [asdict(one) for one in slices]}
-        print_json({**facts, "counts": counts, **rows, "problems": list(found.problems), "warnings": list(found.warnings)})
+        rows = {"splits": [asdict(entry) for entry in differences], "balance": [asdict(entry) for entry in slices]}
+        print_json({**facts, "counts": counts, **rows, "problems": list(findings.problems), "warnings": list(findings.warnings)})
     else:
-        show_findings(golden, found, slices, seen)
-    refuse(found.problems)
+        show_findings(golden, findings, slices, differences)
+    refuse(findings.problems)
     if not as_json:
-        typer.echo("every span reads as quoted; no problem" + (f", {len(found.warnings)} warnings" if found.warnings else ""))
+        typer.echo("every span reads as quoted; no problem" + (f", {len(findings.warnings)} warnings" if findings.warnings else ""))
 
 
 def _vectors(golden: "GoldenSet", embedder: str, *, quiet: bool) -> "Vectors":
@@ -119,9 +119,9 @@ def _vectors(golden: "GoldenSet", embedder: str, *, quiet: bool) -> "Vectors":
     tools, texts = Tools(read_settings(), Spec(name=embedder)), [case.question for case in golden.cases]
     parts: list[Vectors] = []
     with progress_line(quiet=quiet) as line:
-        for begin in range(0, len(texts), AT_A_TIME):
-            parts.append(tools.vectors(texts[begin : begin + AT_A_TIME]))
-            line.update("questions", min(begin + AT_A_TIME, len(texts)), len(texts))
+        for start in range(0, len(texts), BATCH):
+            parts.append(tools.vectors(texts[start : start + BATCH]))
+            line.update("questions", min(start + BATCH, len(texts)), len(texts))
     return np.concatenate(parts)
 
 
@@ -139,15 +139,15 @@ def diff(
     from harness.golden.load import load_golden
 
     root = read_settings().datasets
-    found = diff_sets(load_golden(root, before), load_golden(root, after))
+    difference = diff_sets(load_golden(root, before), load_golden(root, after))
     if as_json:
         cases = {
-            "added": [one.model_dump(mode="json") for one in found.added],
-            "removed": [one.model_dump(mode="json") for one in found.removed],
+            "added": [case.model_dump(mode="json") for case in difference.added],
+            "removed": [case.model_dump(mode="json") for case in difference.removed],
         }
-        print_json({**asdict(found), **cases})
+        print_json({**asdict(difference), **cases})
     else:
-        show_diff(found)
+        show_diff(difference)
 
 
 @app.command()
@@ -164,12 +164,12 @@ def split(
     from harness.cli.golden_tables import show_split
     from harness.golden.check import balance, split_sizes
     from harness.golden.load import load_golden
-    from harness.golden.split import moves, resplit, write_split
+    from harness.golden.split import resplit, split_moves, write_split
 
     root = read_settings().datasets
     before = load_golden(root, name)
     after = resplit(before, holdout_share=share, salt=salt)
-    moved = moves(before, after)
+    moved = split_moves(before, after)
     if write:
         after = write_split(root, before, after)
     if as_json:
@@ -180,7 +180,7 @@ def split(
             "salt": after.card.salt,
             "holdout_share": after.card.holdout_share,
         }
-        print_json({**facts, "splits": split_sizes(after), "balance": [asdict(one) for one in balance(after)], "moved": asdict(moved)})
+        print_json({**facts, "splits": split_sizes(after), "balance": [asdict(entry) for entry in balance(after)], "moved": asdict(moved)})
         return
     show_split(after, balance(after), moved)
     if write:

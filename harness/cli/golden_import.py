@@ -33,35 +33,43 @@ def import_set(
     from harness.golden.check import split_sizes
     from harness.golden.formats import FORMATS, format_of
     from harness.golden.formats.base import ReadOptions
-    from harness.golden.importing import Imported, ImportOptions, check_free, import_golden
+    from harness.golden.importing import ImportedSet, ImportOptions, check_free, import_golden
     from harness.golden.write import NAME
     from serving.pipeline.registry import Spec
 
     if len(source) > 2:
         raise ConfigError(f"One source at a time, not {len(source) - 1}: touchstone golden import [FORMAT] SOURCE --name NAME")
     settings, path = read_settings(), Path(source[-1])
-    shape = format_of(path, source[0] if len(source) == 2 else "")
+    format_name = format_of(path, source[0] if len(source) == 2 else "")
     known = corpus if NAME.fullmatch(corpus) and (settings.datasets / "corpora" / corpus).exists() else ""
-    choice = ImportOptions(name, shape, known, limit, domain_from, strict, licence)
-    check_free(settings.datasets, choice)
-    reader = FORMATS.build(Spec(name=shape))
-    done: Imported = import_golden(settings.datasets, reader.read(path, ReadOptions(_documents(corpus, settings), split_file)), choice)
+    options = ImportOptions(name, format_name, known, limit, domain_from, strict, licence)
+    check_free(settings.datasets, options)
+    reader = FORMATS.build(Spec(name=format_name))
+    imported: ImportedSet = import_golden(
+        settings.datasets, reader.read(path, ReadOptions(_documents(corpus, settings), split_file)), options
+    )
 
-    sizes = split_sizes(done.golden)
+    sizes = split_sizes(imported.golden)
     if as_json:
-        left_out = [{"where": one.where, "reason": one.reason} for one in done.left_out]
-        numbers = {"format": shape, "cases": len(done.golden.cases), "splits": sizes, "documents": done.documents, "reasons": done.reasons}
-        made = {"golden": done.golden.id, "corpus": done.golden.card.corpus, "digest": done.golden.digest}
-        print_json({**made, **numbers, "left_out": left_out, "notes": list(done.notes)})
+        left_out = [{"where": entry.where, "reason": entry.reason} for entry in imported.left_out]
+        numbers = {
+            "format": format_name,
+            "cases": len(imported.golden.cases),
+            "splits": sizes,
+            "documents": imported.documents,
+            "reasons": imported.reasons,
+        }
+        golden_facts = {"golden": imported.golden.id, "corpus": imported.golden.card.corpus, "digest": imported.golden.digest}
+        print_json({**golden_facts, **numbers, "left_out": left_out, "notes": list(imported.notes)})
         return
     typer.echo(
-        f"{done.golden.id}: {len(done.golden.cases)} cases ({sizes['tune']} tune, {sizes['holdout']} holdout) "
-        f"over {done.documents} documents of corpus {done.golden.card.corpus}, format {shape}"
+        f"{imported.golden.id}: {len(imported.golden.cases)} cases ({sizes['tune']} tune, {sizes['holdout']} holdout) "
+        f"over {imported.documents} documents of corpus {imported.golden.card.corpus}, format {format_name}"
     )
-    for note in done.notes:
+    for note in imported.notes:
         typer.echo(f"  note: {note}")
-    for reason, count in done.reasons.items():
-        where = [one.where for one in done.left_out if one.reason == reason][:SHOWN]
+    for reason, count in imported.reasons.items():
+        where = [entry.where for entry in imported.left_out if entry.reason == reason][:SHOWN]
         typer.echo(f"  left out: {count} × {reason}: {', '.join(where)}{' …' if count > SHOWN else ''}")
     typer.echo(f"\nnext: touchstone golden check {name}\n      touchstone eval --golden {name}")
 

@@ -15,7 +15,7 @@ from serving.pipeline.registry import near
 if TYPE_CHECKING:
     from harness.golden.candidate import Proposal
     from harness.golden.queue import Queue
-    from harness.golden.review import Desk
+    from harness.golden.review import CandidateReview
     from harness.golden.sets import GoldenSet
 
 SetName = Annotated[str, typer.Argument(help="A golden set by name; candidates are for its next version.")]
@@ -42,8 +42,8 @@ def add(
 ) -> None:
     """Put proposed cases into a set's queue, after holding their quotes against the corpus; the set itself does not change."""
     from harness.cli.candidates import line, row
-    from harness.golden.candidate import Candidate, Provenance, located
-    from harness.golden.lines import SHOWN, parse, refuse
+    from harness.golden.candidate import Candidate, Provenance, locate_proposal
+    from harness.golden.lines import MAX_PROBLEMS, parse, refuse
     from harness.golden.review import now
 
     if source not in ("hand", "feedback"):
@@ -55,27 +55,33 @@ def add(
     settings = read_settings()
     golden, queue = open_set(name, settings)
     corpus = read_corpus(golden.card.corpus, settings)
-    given: dict[str, Any] = {"question": question, "answers": answer or [], "key_facts": key_fact or []}
-    given |= {"evidence": [_evidence(one) for one in evidence or ()], "answerable": not unanswerable}
-    given |= {"kind": kind or ("unanswerable" if unanswerable else "factoid"), **({"domain": domain} if domain else {})}
-    proposals = _from_file(file) if file else [("the case", given)]
-    made: list[Candidate] = []
+    values_given: dict[str, Any] = {"question": question, "answers": answer or [], "key_facts": key_fact or []}
+    values_given |= {"evidence": [_evidence(text) for text in evidence or ()], "answerable": not unanswerable}
+    values_given |= {"kind": kind or ("unanswerable" if unanswerable else "factoid"), **({"domain": domain} if domain else {})}
+    proposals = _from_file(file) if file else [("the case", values_given)]
+    candidates: list[Candidate] = []
     problems: list[str] = []
     for where, values in proposals:
         try:
             values = parse(values, where) if isinstance(values, str) else values
-            proposal = located(_completed(values, corpus, where), corpus, where, hint=len(problems) < SHOWN)
+            proposal = locate_proposal(_with_domain(values, corpus, where), corpus, where, hint=len(problems) < MAX_PROBLEMS)
         except DataError as error:
             problems.append(str(error))
             continue
-        made.append(Candidate.of(proposal, Provenance(source=source, made_at=now(), by=by, trace=trace, golden=golden.id)))
+        candidates.append(Candidate.of(proposal, Provenance(source=source, made_at=now(), by=by, trace=trace, golden=golden.id)))
     refuse(problems)
-    added = queue.add(made)
+    added = queue.add(candidates)
     if as_json:
-        print_json({"queue": str(queue.path), "added": [row(one) for one in added.new], "known": [one.id for one in added.known]})
+        print_json(
+            {
+                "queue": str(queue.path),
+                "added": [row(candidate) for candidate in added.new],
+                "known": [candidate.id for candidate in added.known],
+            }
+        )
         return
-    for one in added.new:
-        typer.echo(line(one))
+    for candidate in added.new:
+        typer.echo(line(candidate))
     known = f"; {len(added.known)} were there already" if added.known else ""
     typer.echo(f"{len(added.new)} added to {queue.path}{known}. Review them: touchstone golden review {golden.card.name}")
 
@@ -93,8 +99,8 @@ def review(
     as_json: AsJson = False,
 ) -> None:
     """Accept, edit or reject candidates one by one; each decision is kept at once, and --publish makes the next version."""
-    from harness.cli.candidates import ask_each
-    from harness.golden.review import Desk
+    from harness.cli.candidates import review_each
+    from harness.golden.review import CandidateReview
 
     if state not in STATES:
         raise ConfigError(f"--state {state!r}.{near(state, list(STATES))} Known: {', '.join(STATES)}.")
@@ -104,27 +110,28 @@ def review(
     if listing or (as_json and not decides):
         _list(queue, state, limit, as_json=as_json)
         return
-    desk = Desk(queue, golden, read_corpus(golden.card.corpus, settings), reviewer)
+    decisions = CandidateReview(queue, golden, read_corpus(golden.card.corpus, settings), reviewer)
     for ident in accept or ():
-        desk.accept(queue.get(ident))
+        decisions.accept(queue.get(ident))
     for ident in reject or ():
-        desk.reject(queue.get(ident), why)
+        decisions.reject(queue.get(ident), why)
     if not decides:
-        ask_each(desk, limit)
-        accepted = sum(one.state == "accepted" and not one.published for one in queue.read())
-        following = f"{golden.card.name}/v{golden.card.version + 1}"
-        publish = bool(accepted) and typer.confirm(f"\n{accepted} accepted. Publish them as {following}?", default=False)
-    made = _publish(desk, settings) if publish else None
+        review_each(decisions, limit)
+        accepted = sum(candidate.state == "accepted" and not candidate.published for candidate in queue.read())
+        next_version = f"{golden.card.name}/v{golden.card.version + 1}"
+        publish = bool(accepted) and typer.confirm(f"\n{accepted} accepted. Publish them as {next_version}?", default=False)
+    published = _publish(decisions, settings) if publish else None
     if as_json:
         decided = [queue.get(ident) for ident in [*(accept or ()), *(reject or ())]]
-        print_json({"decided": {one.id: one.state for one in decided}, "published": made.id if made else None})
-    elif made:
-        old, new = golden.folder / "cases.jsonl", made.folder / "cases.jsonl"
-        typer.echo(f"{made.id}: {len(made.cases)} cases, {len(made.cases) - len(golden.cases)} of them new, sealed, digest {made.digest}")
+        print_json({"decided": {candidate.id: candidate.state for candidate in decided}, "published": published.id if published else None})
+    elif published:
+        old, new = golden.folder / "cases.jsonl", published.folder / "cases.jsonl"
+        added = len(published.cases) - len(golden.cases)
+        typer.echo(f"{published.id}: {len(published.cases)} cases, {added} of them new, sealed, digest {published.digest}")
         typer.echo(f"  what changed: git diff --no-index {old} {new}")
     else:
-        left = sum(one.state == "waiting" for one in queue.read())
-        typer.echo(f"{len(accept or ())} accepted, {len(reject or ())} rejected, {left} waiting" if decides else f"{left} waiting")
+        waiting = sum(candidate.state == "waiting" for candidate in queue.read())
+        typer.echo(f"{len(accept or ())} accepted, {len(reject or ())} rejected, {waiting} waiting" if decides else f"{waiting} waiting")
 
 
 def open_set(name: str, settings: HarnessSettings) -> "tuple[GoldenSet, Queue]":
@@ -152,7 +159,7 @@ def _from_file(file: str) -> list[tuple[str, Any]]:
     return [(f"standard input:{number}", text) for number, text in enumerate(sys.stdin, 1) if text.strip()]
 
 
-def _completed(values: Any, corpus: Corpus, where: str) -> "Proposal":
+def _with_domain(values: Any, corpus: Corpus, where: str) -> "Proposal":
     """The proposal, its domain that of the first document quoted where it names none."""
     from harness.golden.candidate import read_proposal
 
@@ -164,17 +171,17 @@ def _completed(values: Any, corpus: Corpus, where: str) -> "Proposal":
 def _list(queue: "Queue", state: str, limit: int | None, *, as_json: bool) -> None:
     from harness.cli.candidates import line, row
 
-    chosen = [one for one in queue.read() if state in ("all", one.state)][:limit]
+    chosen = [candidate for candidate in queue.read() if state in ("all", candidate.state)][:limit]
     if as_json:
-        print_json([row(one) for one in chosen])
+        print_json([row(candidate) for candidate in chosen])
         return
-    for one in chosen:
-        typer.echo(line(one))
+    for candidate in chosen:
+        typer.echo(line(candidate))
     typer.echo(f"{len(chosen)} {'in the queue' if state == 'all' else state}, {queue.path}")
 
 
-def _publish(desk: "Desk", settings: HarnessSettings) -> "GoldenSet":
+def _publish(decisions: "CandidateReview", settings: HarnessSettings) -> "GoldenSet":
     from harness.golden.publish import publish
 
-    name, today = desk.queue.folder.name, desk.clock()[:10]
-    return publish(settings.datasets, name, desk.corpus, reviewer=desk.reviewer, today=today)
+    name, today = decisions.queue.folder.name, decisions.clock()[:10]
+    return publish(settings.datasets, name, decisions.corpus, reviewer=decisions.reviewer, today=today)

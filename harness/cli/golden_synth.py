@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from harness.golden.queue import Queue
     from harness.golden.sets import GoldenSet
     from harness.golden.synth.base import Generator
-    from harness.golden.synth.run import Harvest
+    from harness.golden.synth.run import SynthesisResult
     from serving.pipeline.types import Document
 
 
@@ -37,28 +37,28 @@ def synth(
     as_json: AsJson = False,
 ) -> None:
     """Propose cases from documents, by templates or with a chat model; they wait in the queue for a reviewer."""
-    from harness.golden.synth.run import Harvest
+    from harness.golden.synth.run import SynthesisResult
 
     settings = read_settings()
     golden, queue = open_set(name, settings)
     source = read_corpus(corpus or golden.card.corpus, settings)
     chosen = _documents(source, documents or [])
     maker = _generator(model, generator, source, settings)
-    harvest = Harvest()
+    result = SynthesisResult()
     try:
-        asyncio.run(_synthesise(maker, source, chosen, harvest, golden, None if dry_run else queue, count, seed))
+        asyncio.run(_synthesise(maker, source, chosen, result, golden, None if dry_run else queue, count, seed))
     except BaseException:
-        if harvest.candidates or harvest.usage:  # what came before the failure is in the queue, and was paid
-            _tell(harvest, golden, queued=not dry_run, as_json=as_json)
+        if result.candidates or result.usage:  # what came before the failure is in the queue, and was paid
+            _show_result(result, golden, queued=not dry_run, as_json=as_json)
         raise
-    _tell(harvest, golden, queued=not dry_run, as_json=as_json)
+    _show_result(result, golden, queued=not dry_run, as_json=as_json)
 
 
 async def _synthesise(
     generator: "Generator",
     source: Corpus,
     documents: "Sequence[Document]",
-    harvest: "Harvest",
+    result: "SynthesisResult",
     golden: "GoldenSet",
     queue: "Queue | None",
     count: int,
@@ -72,7 +72,7 @@ async def _synthesise(
     search = await KeywordSearch.over(source, read_settings())
     with progress_line() as progress:
         work = Synthesis(generator, search, queue, golden.id, now)
-        await work.run(documents, count, seed, harvest, lambda done, total: progress.update("proposing", done, total))
+        await work.run(documents, count, seed, result, lambda done, total: progress.update("proposing", done, total))
 
 
 def _generator(model: str, generator: str, source: Corpus, settings: HarnessSettings) -> "Generator":
@@ -112,33 +112,34 @@ def _documents(source: Corpus, patterns: "Sequence[str]") -> "list[Document]":
 
     for pattern in patterns:
         if not any(fnmatchcase(document.id, pattern) for document in source.documents):
-            raise ConfigError(
-                f"--documents {pattern!r}: no such document in {source.name!r}.{near(pattern, [one.id for one in source.documents])}"
-            )
+            hint = near(pattern, [document.id for document in source.documents])
+            raise ConfigError(f"--documents {pattern!r}: no such document in {source.name!r}.{hint}")
     return [document for document in source.documents if not patterns or any(fnmatchcase(document.id, pattern) for pattern in patterns)]
 
 
-def _tell(harvest: "Harvest", golden: "GoldenSet", *, queued: bool, as_json: bool) -> None:
+def _show_result(result: "SynthesisResult", golden: "GoldenSet", *, queued: bool, as_json: bool) -> None:
     """Every proposal, what was left out, and the cost."""
-    from harness.cli.candidates import clean, line, mark_words, row
+    from harness.cli.candidates import clean, line, mark_text, row
 
     if as_json:
-        cost = {"calls": len(harvest.usage), "usd": harvest.usd, "priced": harvest.priced}
-        known = [one.id for one in harvest.known]
-        print_json({"candidates": [row(one) for one in harvest.candidates], "known": known, "skipped": harvest.skipped, **cost})
+        cost = {"calls": len(result.usage), "usd": result.usd, "priced": result.priced}
+        known = [candidate.id for candidate in result.known]
+        print_json({"candidates": [row(candidate) for candidate in result.candidates], "known": known, "skipped": result.skipped, **cost})
         return
-    for one in harvest.candidates:
-        typer.echo(line(one))
-        for text in [*(f"= {answer}" for answer in one.case.answers), *(f"! {mark_words(mark)}" for mark in one.marks)]:
+    for candidate in result.candidates:
+        typer.echo(line(candidate))
+        for text in [*(f"= {answer}" for answer in candidate.case.answers), *(f"! {mark_text(mark)}" for mark in candidate.marks)]:
             typer.echo(f"    {clean(text)}")
-    for reason in harvest.skipped:
+    for reason in result.skipped:
         typer.echo(f"  left out: {clean(reason)}", err=True)
-    trivial = sum(any(mark.name == "trivial" for mark in one.marks) for one in harvest.candidates)
-    there = f", {len(harvest.known)} in the queue already" if harvest.known else ""
-    typer.echo(f"{len(harvest.candidates)} proposed{there}, {trivial} of them trivial for keyword search, {len(harvest.skipped)} left out")
-    if harvest.usage:
-        tokens = sum(usage.input_tokens for usage in harvest.usage), sum(usage.output_tokens for usage in harvest.usage)
-        simulated = " simulated" if any(one.simulated for one in harvest.usage) else ""
-        money = f"${harvest.usd:.4f}{simulated}" if harvest.priced else "price unknown"
-        typer.echo(f"{len(harvest.usage)} calls, {tokens[0]} + {tokens[1]} tokens, {money}")
+    trivial = sum(any(mark.name == "trivial" for mark in candidate.marks) for candidate in result.candidates)
+    already_queued = f", {len(result.known)} in the queue already" if result.known else ""
+    typer.echo(
+        f"{len(result.candidates)} proposed{already_queued}, {trivial} of them trivial for keyword search, {len(result.skipped)} left out"
+    )
+    if result.usage:
+        tokens = sum(usage.input_tokens for usage in result.usage), sum(usage.output_tokens for usage in result.usage)
+        simulated = " simulated" if any(usage.simulated for usage in result.usage) else ""
+        money = f"${result.usd:.4f}{simulated}" if result.priced else "price unknown"
+        typer.echo(f"{len(result.usage)} calls, {tokens[0]} + {tokens[1]} tokens, {money}")
     typer.echo(f"Review them: touchstone golden review {golden.card.name}" if queued else "Nothing was queued: --dry-run")

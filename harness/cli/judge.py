@@ -28,13 +28,13 @@ def list_judges(records: Records = FOLDER, as_json: AsJson = False) -> None:
 
     tasks = Tasks(read_prompts(read_settings()).folder)
     known = [tasks.get(name) for name in tasks.names()]
-    kept = calibrations(records)
+    stored = calibrations(records)
     if as_json:
         print_json(
             {
                 "judges": JUDGES.names(),
                 "tasks": [{"task": task.name, "prompt": task.prompt.id, "values": dict(task.values)} for task in known],
-                "calibrations": [{**one.model_dump(mode="json"), "shortfall": one.shortfall} for one in kept],
+                "calibrations": [{**record.model_dump(mode="json"), "shortfall": record.shortfall} for record in stored],
             }
         )
         return
@@ -42,8 +42,9 @@ def list_judges(records: Records = FOLDER, as_json: AsJson = False) -> None:
     for task in known:
         worth = ", ".join(f"{label} {value:g}" for label, value in task.values.items())
         typer.echo(f"{task.name}: {worth} ({task.prompt.id})")
-    for one in kept:
-        typer.echo(f"{one.judge} on {one.task}, {one.date}: {one.shortfall or f'may decide, kappa {one.kappa:.2f}'} (judge {one.judge_id})")
+    for record in stored:
+        outcome = record.shortfall or f"may decide, kappa {record.kappa:.2f}"
+        typer.echo(f"{record.judge} on {record.task}, {record.date}: {outcome} (judge {record.judge_id})")
 
 
 @app.command()
@@ -51,15 +52,15 @@ def show(task: Annotated[str, typer.Argument(help="A task, such as groundedness.
     """Show what a judge is asked: the prompt, its variables, its labels and their worth."""
     from harness.judges.tasks import Tasks
 
-    found = Tasks(read_prompts(read_settings()).folder).get(task)
+    chosen = Tasks(read_prompts(read_settings()).folder).get(task)
     if as_json:
-        facts = {"task": found.name, "prompt": found.prompt.id, "digest": found.digest, "variables": list(found.prompt.variables)}
-        print_json(facts | {"optional": list(found.optional), "values": dict(found.values), "text": found.prompt.text})
+        facts = {"task": chosen.name, "prompt": chosen.prompt.id, "digest": chosen.digest, "variables": list(chosen.prompt.variables)}
+        print_json(facts | {"optional": list(chosen.optional), "values": dict(chosen.values), "text": chosen.prompt.text})
         return
-    typer.echo(f"{found.prompt.id}, digest {found.digest}")
-    typer.echo(f"variables: {', '.join(name + ' (may be left out)' * (name in found.optional) for name in found.prompt.variables)}")
-    typer.echo(f"values: {', '.join(f'{label} {value:g}' for label, value in found.values.items())}\n")
-    typer.echo(found.prompt.text.strip())
+    typer.echo(f"{chosen.prompt.id}, digest {chosen.digest}")
+    typer.echo(f"variables: {', '.join(name + ' (may be left out)' * (name in chosen.optional) for name in chosen.prompt.variables)}")
+    typer.echo(f"values: {', '.join(f'{label} {value:g}' for label, value in chosen.values.items())}\n")
+    typer.echo(chosen.prompt.text.strip())
 
 
 @app.command("agreement")
@@ -87,22 +88,22 @@ def measure(
     tasks = Tasks(prompts.folder)
     labelled = read_labelled(file, tasks)
     chosen = labelled.chosen(task)
-    asked = connect_judge(judge_spec(judge, repeats), settings, prompts, open_stage_store(settings))
+    connected = connect_judge(judge_spec(judge, repeats), settings, prompts, open_stage_store(settings))
     with progress_line(quiet=as_json) as line:
 
         async def every() -> list[Agreement]:  # in one event loop: clients of models do not outlive theirs
             return [
-                await agreement(asked, tasks.get(name), rows, concurrency=concurrency, progress=partial(line.update, name))
+                await agreement(connected, tasks.get(name), rows, concurrency=concurrency, progress=partial(line.update, name))
                 for name, rows in chosen.items()
             ]
 
         measured = asyncio.run(every())
     date, answers = f"{datetime.now(UTC):%Y-%m-%d}", list[dict[str, Any]]()
-    for found in measured:
-        kept = record(found, file=file, sha256=labelled.sha256, date=date)
-        path = write(kept, records) if save else None
-        answers.append({**asdict(found), "n": found.n, "shortfall": kept.shortfall, "saved": str(path) if path else None})
+    for result in measured:
+        calibration = record(result, file=file, sha256=labelled.sha256, date=date)
+        path = write(calibration, records) if save else None
+        answers.append({**asdict(result), "n": result.n, "shortfall": calibration.shortfall, "saved": str(path) if path else None})
         if not as_json:
-            show_agreement(found, kept, path)
+            show_agreement(result, calibration, path)
     if as_json:
         print_json(answers)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import typer
 
+from harness.reports.text import time_text
 from harness.sweep.cost.estimate import Estimate
 from harness.sweep.cost.sweep_estimate import SweepEstimate
 from serving.pipeline.errors import ConfigError
@@ -12,11 +13,11 @@ from serving.pipeline.errors import ConfigError
 
 def show_estimate(estimate: SweepEstimate) -> None:
     """Print it on standard error."""
-    for line in lines(estimate):
+    for line in estimate_lines(estimate):
         typer.echo(line, err=True)
 
 
-def agree(estimate: SweepEstimate, *, yes: bool) -> None:
+def confirm_price(estimate: SweepEstimate, *, yes: bool) -> None:
     """Return when the user agrees to pay; models of this machine need no agreement."""
     if not estimate.hosted or yes:
         return
@@ -31,14 +32,14 @@ def agree(estimate: SweepEstimate, *, yes: bool) -> None:
         raise ConfigError("Not begun. Nothing was asked of a hosted model.")
 
 
-def lines(estimate: SweepEstimate) -> Iterator[str]:
+def estimate_lines(estimate: SweepEstimate) -> Iterator[str]:
     """The estimate, a line for each thing."""
     cases = estimate.cases
     fewer = f" ({cases.low:,.0f} if all are given up early)" if cases.low < cases.high else ""
     yield f"to score   at most {cases.high:,.0f} cases{fewer}: {estimate.trials} trials, {estimate.finalists} finalists on the holdout"
     yield f"tokens     {_count(estimate.input_tokens)} in, {_count(estimate.output_tokens)} out"
     yield f"dollars    {_money(estimate)}"
-    yield f"time       {_time(estimate.seconds.likely)} likely, {_time(estimate.seconds.low)} to {_time(estimate.seconds.high)}"
+    yield f"time       {time_text(estimate.seconds.likely)} likely, {time_text(estimate.seconds.low)} to {time_text(estimate.seconds.high)}"
     if estimate.hosted:
         yield f"hosted     {_listed(estimate.hosted)}"
     for name in estimate.unpriced:
@@ -63,14 +64,8 @@ def dollars(value: float) -> str:
     return f"${value:.2f}" if value >= 1 else f"${value:.4f}"
 
 
-def _count(between: Estimate) -> str:
-    return f"{between.likely:,.0f} ({between.low:,.0f} to {between.high:,.0f})"
-
-
-def _time(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+def _count(estimate: Estimate) -> str:
+    return f"{estimate.likely:,.0f} ({estimate.low:,.0f} to {estimate.high:,.0f})"
 
 
 def _listed(names: tuple[str, ...]) -> str:

@@ -34,21 +34,25 @@ def promote(
     done = asyncio.run(
         Project(settings).promote(candidate, channel=channel, gate=gate, decision=decision, corpus=corpus, force=force, why=why)
     )
-    pointed, proof = done.channel, done.evidence
+    channel_state, evidence = done.channel, done.evidence
     if as_json:
         print_json(
             {
                 "release": done.release.digest,
                 "place": done.release.place,
-                "evidence": pointed.evidence,
-                "channel": pointed.model_dump(mode="json"),
+                "evidence": channel_state.evidence,
+                "channel": channel_state.model_dump(mode="json"),
             }
         )
         return
     typer.echo(f"release  {done.release.digest} from {source}")
-    if proof.verdict:
-        typer.echo(f"  {proof.verdict.reason}")
-    said = f"gate {proof.decision.gate} of {proof.decision.decided_at}: {proof.decision.message}" if proof.decision else "no passed gate"
-    typer.echo(f"evidence {pointed.evidence}: {said}{f'; forced: {proof.forced.why}' if proof.forced else ''}")
-    typer.echo(f"channel  {channel} → {pointed.stable} (revision {pointed.revision})")
+    if evidence.verdict:
+        typer.echo(f"  {evidence.verdict.reason}")
+    gate_text = (
+        f"gate {evidence.decision.gate} of {evidence.decision.decided_at}: {evidence.decision.message}"
+        if evidence.decision
+        else "no passed gate"
+    )
+    typer.echo(f"evidence {channel_state.evidence}: {gate_text}{f'; forced: {evidence.forced.why}' if evidence.forced else ''}")
+    typer.echo(f"channel  {channel} → {channel_state.stable} (revision {channel_state.revision})")
     typer.echo(f"\nserve it: touchstone serve --channel {channel}")

@@ -20,7 +20,9 @@ def list_releases(as_json: AsJson = False) -> None:
     settings = read_settings()
     storage = open_releases(settings.releases, settings)
     channels = [channel for name in CHANNELS if (channel := find_channel(storage, name))]
-    rows = [{"release": digest, "channels": [one.name for one in channels if one.stable == digest]} for digest in releases(storage)]
+    rows = [
+        {"release": digest, "channels": [channel.name for channel in channels if channel.stable == digest]} for digest in releases(storage)
+    ]
     if as_json:
         print_json(rows)
         return
@@ -39,18 +41,18 @@ def show(digest: Annotated[str, typer.Argument(help="A release's digest.")], as_
 
     settings = read_settings()
     release = load_release(open_releases(settings.releases, settings), digest)
-    shown: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "release": digest,
         "place": release.place,
-        "evidence": {name: one.model_dump(mode="json") for name, one in release.evidence.items()},
+        "evidence": {name: evidence.model_dump(mode="json") for name, evidence in release.evidence.items()},
         "artefacts": sorted(release.artefacts),
         "config": release.config.model_dump(mode="json"),
     }
     if as_json:
-        print_json(shown)
+        print_json(facts)
         return
     typer.echo(f"{release.place}: verified\n")
-    typer.echo(yaml.safe_dump({name: shown[name] for name in ("evidence", "artefacts", "config")}, sort_keys=False), nl=False)
+    typer.echo(yaml.safe_dump({name: facts[name] for name in ("evidence", "artefacts", "config")}, sort_keys=False), nl=False)
 
 
 @app.command()
@@ -67,11 +69,13 @@ def verify(
     storage = open_releases(settings.releases, settings)
     if digest and digest not in releases(storage):
         load_release(storage, digest)  # says so, and names those known
-    found = check_releases(storage, digest)
+    checks = check_releases(storage, digest)
     if as_json:
-        print_json([asdict(one) for one in found])
+        print_json([asdict(check) for check in checks])
     else:
-        for one in found:
-            typer.echo(f"{one.checked}: {one.problem or f'verified, evidence: {one.evidence}'}")
-    if broken := [one for one in found if one.problem]:
-        raise IntegrityError(f"{len(broken)} of {len(found)} checks failed in {storage.place}: {', '.join(one.checked for one in broken)}.")
+        for check in checks:
+            typer.echo(f"{check.checked}: {check.problem or f'verified, evidence: {check.evidence}'}")
+    if failed := [check for check in checks if check.problem]:
+        raise IntegrityError(
+            f"{len(failed)} of {len(checks)} checks failed in {storage.place}: {', '.join(check.checked for check in failed)}."
+        )

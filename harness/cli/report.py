@@ -16,22 +16,24 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Write a report anew, as one HTML file and Markdown."""
-    from harness.reports import write_evaluation, write_kept_sweep
+    from harness.reports import write_evaluation, write_sweep_folder
     from harness.resolve import find_report
-    from harness.results.report import read_report
+    from harness.results.report_file import read_report
 
-    kept = find_report(run, read_settings().reports)
-    folder, ended = out or kept.folder, True
-    if kept.kind == "sweep":
-        written = write_kept_sweep(kept.path, folder)
+    recorded = find_report(run, read_settings().reports)
+    folder, ended = out or recorded.folder, True
+    if recorded.kind == "sweep":
+        written = write_sweep_folder(recorded.path, folder)
         page, ended = written.page, written.ended
     else:
-        page = write_evaluation(read_report(kept.path), folder)
+        page = write_evaluation(read_report(recorded.path), folder)
     if as_json:
-        print_json({"kind": kept.kind, "of": str(kept.path), "ended": ended, "report": str(page), "markdown": str(page.with_suffix(".md"))})
+        print_json(
+            {"kind": recorded.kind, "of": str(recorded.path), "ended": ended, "report": str(page), "markdown": str(page.with_suffix(".md"))}
+        )
     else:
         if not ended:
-            typer.echo(f"No verdict yet: this is what is known so far. To go on: touchstone sweep --folder {kept.path}")
+            typer.echo(f"No verdict yet: this is what is known so far. To go on: touchstone sweep --folder {recorded.path}")
         typer.echo(f"report    {page}\nmarkdown  {page.with_suffix('.md')}")
     if open_it:
         typer.launch(page.absolute().as_uri())

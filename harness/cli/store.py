@@ -16,19 +16,19 @@ app = typer.Typer(no_args_is_help=True)
 @app.command()
 def show(as_json: AsJson = False) -> None:
     """Show how much is kept, by stage."""
-    stages = configured_stage_store(read_settings())
-    sizes = stages.sizes()
+    stage_store = configured_stage_store(read_settings())
+    sizes = stage_store.sizes()
     if as_json:
-        plain = [{"stage": one.stage, "entries": one.entries, "bytes": one.bytes, "oldest_days": one.oldest_days} for one in sizes]
-        print_json({"path": stages.place, "stages": plain})
+        rows = [{"stage": size.stage, "entries": size.entries, "bytes": size.bytes, "oldest_days": size.oldest_days} for size in sizes]
+        print_json({"path": stage_store.place, "stages": rows})
         return
-    copy = stages.copy if isinstance(stages, LayeredStageStore) else None
-    typer.echo(f"{stages.place}: {_megabytes(sum(one.bytes for one in sizes))}")
-    for one in sizes:
-        age = f"written at most {one.oldest_days} days ago" if copy else f"unused for at most {one.oldest_days} days"
-        typer.echo(f"  {one.stage}: {one.entries} entries, {_megabytes(one.bytes)}, {age}")
+    copy = stage_store.copy if isinstance(stage_store, LayeredStageStore) else None
+    typer.echo(f"{stage_store.place}: {_megabytes(sum(size.bytes for size in sizes))}")
+    for size in sizes:
+        age = f"written at most {size.oldest_days} days ago" if copy else f"unused for at most {size.oldest_days} days"
+        typer.echo(f"  {size.stage}: {size.entries} entries, {_megabytes(size.bytes)}, {age}")
     if copy:
-        typer.echo(f"this machine's copy: {_megabytes(sum(one.bytes for one in copy.sizes()))} in {copy.place}")
+        typer.echo(f"this machine's copy: {_megabytes(sum(size.bytes for size in copy.sizes()))} in {copy.place}")
 
 
 @app.command()
@@ -39,16 +39,16 @@ def gc(
 ) -> None:
     """Forget what was not used for long; it will be computed again when it is needed. A bucket is left alone: give it a lifecycle rule."""
     opened = configured_stage_store(read_settings())
-    stages = opened.copy if isinstance(opened, LayeredStageStore) else opened
-    known = [one.stage for one in stages.sizes()]
+    stage_store = opened.copy if isinstance(opened, LayeredStageStore) else opened
+    known = [size.stage for size in stage_store.sizes()]
     if stage and stage not in known:
         raise ConfigError(f"Nothing of stage {stage!r} is kept. Kept: {', '.join(known) or 'nothing'}.")
-    count = stages.remove(stage=stage, unused_days=days)
+    count = stage_store.remove(stage=stage, unused_days=days)
     if as_json:
         print_json({"removed": count})
         return
     typer.echo(f"{count} entries forgotten")
-    if stages is not opened:
+    if stage_store is not opened:
         typer.echo(f"That was this machine's copy. What is in {opened.place} is ended by the bucket's own lifecycle rules, not from here.")
 
 

@@ -40,7 +40,7 @@ def sweep(
     as_json: AsJson = False,
 ) -> None:
     """Search on the tune split, prove the best on the holdout."""
-    from harness.cli.price import agree, show_estimate
+    from harness.cli.price import confirm_price, show_estimate
     from harness.project import Project
     from harness.project.sweep import earlier_sweep, experiment_with
     from harness.sweep.cost.budget import SpendingFile
@@ -52,13 +52,13 @@ def sweep(
     earlier = earlier_sweep(settings, folder, experiment) if resume or folder else None
     if earlier is None and experiment is None:
         raise ConfigError("Name an experiment file, such as experiments/quickstart.yaml, or --resume the last sweep.")
-    asked = experiment_of(earlier.record()) if earlier else load_experiment(experiment or Path())
-    asked = experiment_with(asked, trials=trials, workers=workers, engine=engine, budget=budget)
-    narrator = SweepNarrator(asked)
+    chosen = experiment_of(earlier.record()) if earlier else load_experiment(experiment or Path())
+    chosen = experiment_with(chosen, trials=trials, workers=workers, engine=engine, budget=budget)
+    narrator = SweepNarrator(chosen)
     with asyncio.Runner() as runner:
         with progress_line(quiet=as_json) as narrator.line:
             project = Project(settings, narrator.work)
-            setup = project.open_sweep(asked, earlier=earlier, store=store, replay_only=replay_only, tracking=tracking)
+            setup = project.open_sweep(chosen, earlier=earlier, store=store, replay_only=replay_only, tracking=tracking)
             price = runner.run(setup.estimate())
         if estimate and as_json:
             print_json(price.model_dump(mode="json"))
@@ -66,12 +66,12 @@ def sweep(
         show_estimate(price)
         if estimate:
             return
-        agreed = earlier is not None and earlier.record().agreed and trials is None and budget is None
-        agree(price, yes=yes or settings.assume_yes or agreed or replay_only)
-        where = earlier or new_folder(settings.reports, asked.name, datetime.now(UTC))
-        narrator.quoted_usd = SpendingFile(where.path).read().usd + price.usd.likely
-        result = _run(runner, setup, where, price, narrator, quiet=as_json)
-    winner, page = where.path / WINNER, where.path / "report.html"
+        agreed_before = earlier is not None and earlier.record().agreed and trials is None and budget is None
+        confirm_price(price, yes=yes or settings.assume_yes or agreed_before or replay_only)
+        sweep_folder = earlier or new_folder(settings.reports, chosen.name, datetime.now(UTC))
+        narrator.quoted_usd = SpendingFile(sweep_folder.path).read().usd + price.usd.likely
+        result = _run(runner, setup, sweep_folder, price, narrator, quiet=as_json)
+    winner, page = sweep_folder.path / WINNER, sweep_folder.path / "report.html"
     if as_json:
         value = {
             "verdict": result.verdict,
@@ -135,10 +135,10 @@ class SweepNarrator(SweepObserver):
 
     def progressed(self, progress: Progress) -> None:
         """How far it is: trials, the best so far, speed, what was kept, dollars, time left."""
-        self.line.update(words(progress, self._experiment, self.quoted_usd), progress.done, progress.trials)
+        self.line.update(progress_text(progress, self._experiment, self.quoted_usd), progress.done, progress.trials)
         if best := progress.best:
-            found = f"the best so far is trial {best.name} with {self._experiment.goal} {best.objective:.3f}"
-            self.so_far = f"{progress.done} of {progress.trials} trials are finished; {found}."
+            best_text = f"the best so far is trial {best.name} with {self._experiment.goal} {best.objective:.3f}"
+            self.so_far = f"{progress.done} of {progress.trials} trials are finished; {best_text}."
 
     def sweep_finished(self, result: SweepResult, run: Run) -> None:
         """Have the report written and the sweep logged."""
@@ -147,21 +147,21 @@ class SweepNarrator(SweepObserver):
         SweepReporter(self.folder).sweep_finished(result, run)
 
 
-def words(progress: Progress, experiment: Experiment, quoted_usd: float = 0.0) -> str:
+def progress_text(progress: Progress, experiment: Experiment, quoted_usd: float = 0.0) -> str:
     """The live line's words; dollars stand beside the budget, or beside what was quoted where there is none."""
     from harness.cli.price import dollars
 
-    passed = max(time.monotonic() - progress.started_s, 1e-9)
+    elapsed_s = max(time.monotonic() - progress.started_s, 1e-9)
     parts = [f"best {progress.best.objective:.3f} (trial {progress.best.name})"] if progress.best else []
-    parts.append(f"{progress.cases / passed:.1f} cases/s")
-    found = sum(numbers["hits"] for numbers in progress.counts.values())
-    asked = found + sum(numbers["misses"] for numbers in progress.counts.values())
-    if asked:
-        parts.append(f"{found / asked:.0%} kept")
+    parts.append(f"{progress.cases / elapsed_s:.1f} cases/s")
+    hits = sum(numbers["hits"] for numbers in progress.counts.values())
+    reads = hits + sum(numbers["misses"] for numbers in progress.counts.values())
+    if reads:
+        parts.append(f"{hits / reads:.0%} kept")
     quoted = f" of about {dollars(quoted_usd)}" if quoted_usd else ""
     limit = f" of ${experiment.budget_usd:g}" if experiment.budget_usd else quoted
     parts.append(f"${progress.spent_usd:.4f}{limit}")
-    new = progress.done - progress.resumed
-    if new > 0:
-        parts.append(f"{(progress.trials - progress.done) * passed / new / 60:.0f} min left")
+    finished_here = progress.done - progress.resumed
+    if finished_here > 0:
+        parts.append(f"{(progress.trials - progress.done) * elapsed_s / finished_here / 60:.0f} min left")
     return " · ".join(parts)

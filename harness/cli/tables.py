@@ -11,60 +11,60 @@ from rich.table import Table
 from harness.cli.candidates import clean
 from harness.golden.case import Case
 from harness.reports.findings import state_of
+from harness.reports.page import interval_text
 from harness.results.report import EvalReport
-from harness.stats import Interval
-from harness.stats.words import p_words
+from harness.stats.text import difference_text, number_text, p_value_text
 from harness.sweep.verdict import SweepResult
 
-HEADLINES = ("quality", "recall@5")  # told by kind of question; where neither was measured, the first two that were
+HEADLINES = ("quality", "recall@5")  # shown by kind of question; without them, the first two metrics
 
 
 def show_evaluation(report: EvalReport) -> None:
     """Every metric with interval and coverage, then the objective by kind of question."""
-    console, count = _console(), len(report.rows)
+    console, count = terminal_console(), len(report.rows)
     head = report.header
     console.print(
         f"{head.golden} {head.split}: {count} cases, {len(report.errors)} errors, config {head.config_digest}, {head.seconds:.1f} s"
     )
-    table = _table("metric", "mean", "95 % interval", "scored")
+    table = terminal_table("metric", "mean", "95 % interval", "scored")
     for name, interval in report.summary.items():
-        table.add_row(name, _number(interval.mean), _range(interval), f"{interval.count}/{count}")
+        table.add_row(name, number_text(interval.mean), interval_text(interval), f"{interval.count}/{count}")
     console.print(table)
-    shown = [name for name in HEADLINES if name in report.summary] or list(report.summary)[:2]
-    slices = [report.slices("kind", name) for name in shown]
-    table = _table("kind", *shown, "cases")
-    for kind, many in sorted(Counter(row.case.kind for row in report.rows).items()):
-        table.add_row(kind, *(_number(one[kind].mean) for one in slices), str(many))
+    columns = [name for name in HEADLINES if name in report.summary] or list(report.summary)[:2]
+    slices = [report.slices("kind", name) for name in columns]
+    table = terminal_table("kind", *columns, "cases")
+    for kind, case_count in sorted(Counter(row.case.kind for row in report.rows).items()):
+        table.add_row(kind, *(number_text(slice_intervals[kind].mean) for slice_intervals in slices), str(case_count))
     console.print(table)
     if report.costs:
         money = " simulated" if report.simulated else ""
         costs, total = report.costs, report.times["total"]
         console.print(
-            f"per query: ${_number(costs['usd'], 6)}{money}, {costs['input_tokens']:.0f} + {costs['output_tokens']:.0f} tokens, "
+            f"per query: ${number_text(costs['usd'], 6)}{money}, {costs['input_tokens']:.0f} + {costs['output_tokens']:.0f} tokens, "
             f"{', '.join(f'{share:.0%} to {tier}' for tier, share in report.tier_shares.items())}, "
             f"{total['p50']:.0f} ms p50, {total['p95']:.0f} ms p95"
         )
 
 
 def show_sweep(result: SweepResult) -> None:
-    """How the trials ended and what they took, the finalists on the holdout, the winner and why, what it changes."""
-    console, name = _console(), result.experiment.goal
-    console.print(_took(result))
-    table = _table(
+    """The trials and their cost, the finalists on the holdout, the winner with the reason, and its changes."""
+    console, name = terminal_console(), result.experiment.goal
+    console.print(_trials_and_cost(result))
+    table = terminal_table(
         "trial", "tune", "holdout", "95 % interval", f"against {result.incumbent.trial.name}", "p (Holm)", "verdict", "$/query", "p50 ms"
     )
-    for one in result.finalists:
-        against, interval = one.against, one.holdout.summary[name]
+    for finalist in result.finalists:
+        against, interval = finalist.against, finalist.holdout.summary[name]
         table.add_row(
-            ("▸ " if one is result.winner else "  ") + one.trial.name,
-            f"{one.trial.objective:.3f}",
-            _number(interval.mean),
-            _range(interval),
-            f"{against.difference:+.3f} [{against.low:+.3f}, {against.high:+.3f}]" if against else "",
-            p_words(against.p_value) if against else "",
+            ("▸ " if finalist is result.winner else "  ") + finalist.trial.name,
+            f"{finalist.trial.objective:.3f}",
+            number_text(interval.mean),
+            interval_text(interval),
+            difference_text(against) if against else "",
+            p_value_text(against.p_value) if against else "",
             against.outcome if against else "",
-            _number(one.holdout.costs.get("usd"), 6),
-            _number(one.holdout.times.get("total", {}).get("p50"), 0),
+            number_text(finalist.holdout.costs.get("usd"), 6),
+            number_text(finalist.holdout.times.get("total", {}).get("p50"), 0),
         )
     console.print(f"{name} on the holdout, {len(result.winner.holdout.rows)} cases; the tune means are the best of many")
     console.print(table)
@@ -75,22 +75,22 @@ def show_sweep(result: SweepResult) -> None:
             console.print(f"  {path}: {before.get(path, '–')} → {after.get(path, '–')}")
 
 
-def _took(result: SweepResult) -> str:
-    """How the trials ended, and what they took, in a line."""
-    states = Counter(state_of(one) for one in result.trials)
+def _trials_and_cost(result: SweepResult) -> str:
+    """How the trials ended and what they cost, in a line."""
+    states = Counter(state_of(trial) for trial in result.trials)
     parts = [f"{len(result.trials)} trials: " + ", ".join(f"{count} {state}" for state, count in states.items())]
     hits = sum(count["hits"] for count in result.counts.values())
-    asked = hits + sum(count["misses"] for count in result.counts.values())
-    parts += [f"{hits / asked:.0%} of stage outputs kept from before"] if asked else []
+    reads = hits + sum(count["misses"] for count in result.counts.values())
+    parts += [f"{hits / reads:.0%} of stage outputs kept from before"] if reads else []
     parts.append(f"${result.spent_usd:.4f}{' simulated' if result.winner.holdout.simulated else ''}, {result.seconds:.0f} s")
     return "; ".join([*parts, *([f"ended early: {result.ended}"] if result.ended else [])])
 
 
 def show_case(case: Case) -> None:
     """One golden case."""
-    about = f"{case.id}  {case.domain} · {case.kind} · {case.difficulty}{'' if case.answerable else ' · unanswerable'}"
-    lines = [about, f"  {case.question}", *(f"  = {answer}" for answer in case.answers)]
-    lines += [f"  · {one.document}[{one.start}:{one.end}] {one.quote!r}" for one in case.evidence]
+    head = f"{case.id}  {case.domain} · {case.kind} · {case.difficulty}{'' if case.answerable else ' · unanswerable'}"
+    lines = [head, f"  {case.question}", *(f"  = {answer}" for answer in case.answers)]
+    lines += [f"  · {evidence.document}[{evidence.start}:{evidence.end}] {evidence.quote!r}" for evidence in case.evidence]
     for name, grade in zip(case.relevant_ids, case.grades or (1,) * len(case.relevant_ids), strict=True):
         lines.append(f"  · {name}{f' (grade {grade})' if case.grades else ''}")
     if case.key_facts:
@@ -99,21 +99,14 @@ def show_case(case: Case) -> None:
         typer.echo(clean(line))
 
 
-def _console() -> Console:
+def terminal_console() -> Console:
     """As wide as the terminal; wide enough for any table where there is none."""
     return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
 
 
-def _table(*columns: str) -> Table:
+def terminal_table(*columns: str) -> Table:
+    """A table whose first column is left-aligned, the others right-aligned."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for index, column in enumerate(columns):
         table.add_column(column, justify="left" if index == 0 else "right", no_wrap=True)
     return table
-
-
-def _number(value: float | None, digits: int = 3) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"
-
-
-def _range(interval: Interval) -> str:
-    return "–" if interval.low is None or interval.high is None else f"{interval.low:.3f} … {interval.high:.3f}"

@@ -1,1 +1,1 @@
-"""Two evaluations side by side, on the cases that both scored."""
+"""The paired comparison of two evaluations."""

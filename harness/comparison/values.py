@@ -1,12 +1,13 @@
-"""What a comparison of two evaluations found."""
+"""The comparison of two evaluations, as values."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from harness.results.display import Display, number_words
-from harness.results.report import CaseResult, EvalReport
+from harness.results.case_result import CaseResult
+from harness.results.display import Display
+from harness.results.report import EvalReport
 from harness.stats import Comparison, Interval
-from harness.stats.words import difference_words, p_words
+from harness.stats.text import difference_text, number_text, p_value_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +47,10 @@ class Flip:
     moves: tuple[Move, ...]
 
     @property
-    def way(self) -> Literal["gained", "lost", "mixed"]:
+    def outcome(self) -> Literal["gained", "lost", "mixed"]:
         """Whether B gained the case, lost it, or both, by different metrics."""
-        ways = {move.better for move in self.moves}
-        return "mixed" if len(ways) > 1 else "gained" if ways == {True} else "lost"
+        better = {move.better for move in self.moves}
+        return "mixed" if len(better) > 1 else "gained" if better == {True} else "lost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,37 +93,39 @@ class ReportComparison:
     metrics: tuple[MetricDifference, ...]
     flips: tuple[Flip, ...]
     slices: tuple[SliceDifference, ...]
-    spending: tuple[CostDifference, ...]
+    costs: tuple[CostDifference, ...]
     changes: tuple[ConfigChange, ...]
     notes: tuple[str, ...]  # what a reader must know before believing the numbers
 
     @property
     def verdict(self) -> str:
         """All outcomes in one line."""
-        count = {outcome: [one.metric for one in self.metrics if one.outcome == outcome] for outcome in ("better", "worse", "tie")}
-        parts = [f"{outcome} by {', '.join(names)}" for outcome, names in count.items() if names and outcome != "tie"]
-        ties = f"a tie by {'all' if not parts else 'the other'} {len(count['tie'])} metrics" if len(count["tie"]) > 1 else ""
-        if len(count["tie"]) == 1:
-            ties = f"a tie by {count['tie'][0]}"
+        metrics: dict[str, list[str]] = {"better": [], "worse": [], "tie": []}
+        for difference in self.metrics:
+            metrics[difference.outcome].append(difference.metric)
+        parts = [f"{outcome} by {', '.join(names)}" for outcome, names in metrics.items() if names and outcome != "tie"]
+        ties = f"a tie by {'all' if not parts else 'the other'} {len(metrics['tie'])} metrics" if len(metrics["tie"]) > 1 else ""
+        if len(metrics["tie"]) == 1:
+            ties = f"a tie by {metrics['tie'][0]}"
         return "B is " + "; ".join([*parts, *([ties] if ties else [])]) + "."
 
-    def flipped(self, way: str) -> list[Flip]:
-        """The flips of one way."""
-        return [flip for flip in self.flips if flip.way == way]
+    def flipped(self, outcome: str) -> list[Flip]:
+        """The flips with this outcome."""
+        return [flip for flip in self.flips if flip.outcome == outcome]
 
     @property
     def display(self) -> Display:
         """The verdict, and every metric of both."""
         rows = [
             (
-                one.metric,
-                number_words(one.before.mean),
-                number_words(one.after.mean),
-                difference_words(one.comparison),
-                p_words(one.comparison.p_value),
-                one.outcome,
+                difference.metric,
+                number_text(difference.before.mean),
+                number_text(difference.after.mean),
+                difference_text(difference.comparison),
+                p_value_text(difference.comparison.p_value),
+                difference.outcome,
             )
-            for one in self.metrics
+            for difference in self.metrics
         ]
         head = self.after.header
         title = f"ReportComparison on {head.golden} {head.split}, {self.cases} cases: {self.verdict}"

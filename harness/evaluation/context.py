@@ -1,4 +1,4 @@
-"""What evaluations stand on, opened once: the documents, the prompts, the stage store, the pipelines, and what metrics ask for."""
+"""The context of evaluations, opened once: documents, prompts, stage store, pipeline factory, and the tools of metrics."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from harness.evaluation.evaluator import Evaluator
-from harness.evaluation.factory import Building, PipelineFactory
+from harness.evaluation.factory import IndexProgress, PipelineFactory
 from harness.judges import connect_judge
 from harness.judges.tools import EMBEDDER, Tools
 from harness.settings import HarnessSettings
@@ -32,8 +32,8 @@ class EvaluationContext:
     tools: Tools
 
     def evaluator(self, metrics: Sequence[str], concurrency: int = 4, *, part: bool = False) -> Evaluator:
-        """An evaluator by these metrics; `part` where its reports are put together to a larger one."""
-        return Evaluator(metrics, concurrency, tools=self.tools, stages=self.stage_store, part=part)
+        """An evaluator by these metrics; `part` where its reports become part of a larger one."""
+        return Evaluator(metrics, concurrency, tools=self.tools, stage_store=self.stage_store, part=part)
 
     def with_release(self, prompts: PromptLibrary, artefacts: Artefacts | None) -> "EvaluationContext":
         """The same with the prompts and artefacts that a release carries."""
@@ -47,12 +47,14 @@ def open_context(
     judge: str = "",
     store: bool = True,
     replay_only: bool = False,
-    building: Building | None = None,
+    index_progress: IndexProgress | None = None,
 ) -> EvaluationContext:
-    """Open a corpus by name or path, the stage store of the settings, and a judge by its words (`local`, `llm:<provider>:<model>`)."""
-    documents, prompts, stages = open_corpus(corpus, settings), PromptLibrary(settings.prompts), open_stage_store(settings, on=store)
-    factory = PipelineFactory(settings, documents, prompts, building, stages, replay_only)
-    return EvaluationContext(settings, documents, prompts, stages, factory, open_tools(judge, settings, stages, replay_only=replay_only))
+    """Open a corpus by name or path, the stage store of the settings, and a judge by name (`local`, `llm:<provider>:<model>`)."""
+    documents, prompts = open_corpus(corpus, settings), PromptLibrary(settings.prompts)
+    stage_store = open_stage_store(settings, enabled=store)
+    factory = PipelineFactory(settings, documents, prompts, index_progress, stage_store, replay_only)
+    tools = open_tools(judge, settings, stage_store, replay_only=replay_only)
+    return EvaluationContext(settings, documents, prompts, stage_store, factory, tools)
 
 
 def open_corpus(name: str, settings: HarnessSettings) -> Corpus:
@@ -70,11 +72,13 @@ def corpus_path(name: str, settings: HarnessSettings) -> Path:
     raise ConfigError(f"No corpus {name!r}.{near(name, known)} Known: {', '.join(known) or 'none'}; or give a folder's path.")
 
 
-def open_tools(judge: str, settings: HarnessSettings, stages: StageStore | None, *, replay_only: bool = False) -> Tools:
-    """What metrics may ask for: MiniLM, its vectors kept, and a judge by its words (`local`, `llm:<provider>:<model>`)."""
-    connect = partial(cached_embeddings, EMBEDDER, settings, stages) if stages else None
+def open_tools(judge: str, settings: HarnessSettings, stage_store: StageStore | None, *, replay_only: bool = False) -> Tools:
+    """The tools of metrics: MiniLM behind the stage store, and a judge by name (`local`, `llm:<provider>:<model>`)."""
+    connect = partial(cached_embeddings, EMBEDDER, settings, stage_store) if stage_store else None
     if not judge:
         return Tools(settings, connect=connect)
-    asked = connect_judge(judge, settings, PromptLibrary(settings.prompts, kind="judge"), stages, replay_only=replay_only)
+    connected = connect_judge(judge, settings, PromptLibrary(settings.prompts, kind="judge"), stage_store, replay_only=replay_only)
     model = judge.removeprefix("llm:")
-    return Tools(settings, judge=asked, judge_model=Spec(name=model) if model != judge else None, connect=connect, replay_only=replay_only)
+    return Tools(
+        settings, judge=connected, judge_model=Spec(name=model) if model != judge else None, connect=connect, replay_only=replay_only
+    )

@@ -1,4 +1,4 @@
-"""Score what answers questions on cases: concurrent, bounded, and a crash of one case is a row, not the end."""
+"""Scores a subject on cases: concurrently, within a time limit each; a crash of one case is a row with its error."""
 
 import asyncio
 import math
@@ -6,12 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from harness.evaluation.subject import Subject
-from harness.evaluation.unseen import leave_unseen_out
+from harness.evaluation.unseen import drop_unseen_scores
 from harness.golden.case import Case
 from harness.golden.sets import Split
 from harness.judges.tools import Tools
 from harness.metrics import is_judged, metric
-from harness.results.report import CaseError, CaseResult, EvalReport, Header
+from harness.results.case_result import CaseError, CaseResult
+from harness.results.header import Header
+from harness.results.report import EvalReport
 from harness.results.score import JudgedMetric, Metric, Score
 from harness.stage_store.base import StageStore
 from harness.stage_store.score import CachedScores
@@ -31,8 +33,8 @@ class Evaluator:
     concurrency: int = 4
     case_timeout_s: float = 120.0
     tools: Tools | None = None  # for the metrics that need an embedding model or a judge
-    stages: StageStore | None = None  # where scores are kept
-    part: bool = False  # of a larger evaluation: whoever puts it together decides what it means that a model refused every request
+    stage_store: StageStore | None = None  # where scores are kept
+    part: bool = False  # of a larger evaluation, whose caller checks whether a model refused every request
 
     @property
     def versions(self) -> dict[str, str]:
@@ -45,18 +47,18 @@ class Evaluator:
         return f"{self.tools.judge.name} {self.tools.judge.id}" if self.tools and self.tools.judge else ""
 
     async def run(self, subject: Subject, split: Split, progress: Progress | None = None) -> EvalReport:
-        """Have every case of the split answered, and score it; rows come in the split's order whatever finished first."""
+        """Answer and score every case of the split; rows are in the split's order."""
         if not split.cases:
             raise DataError(f"The {split.name} split of {split.golden} has no cases; a set this small cannot be split.")
         scorers = [metric(name, self.tools) for name in self.metrics]
-        clock, begin = subject.clock, subject.clock.seconds()
+        clock, start_s = subject.clock, subject.clock.seconds()
         started = clock.now().isoformat(timespec="seconds")
-        turn = asyncio.Semaphore(1 if subject.serial else self.concurrency)  # who waits is let in first come, first served
+        slots = asyncio.Semaphore(1 if subject.serial else self.concurrency)  # first come, first served
         done = 0
 
-        async def one(case: Case) -> CaseResult:
+        async def scored(case: Case) -> CaseResult:
             nonlocal done
-            async with turn:
+            async with slots:
                 result = await self._case(subject, case, scorers)
             done += 1
             if progress:
@@ -65,15 +67,15 @@ class Evaluator:
 
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(one(case)) for case in split.cases]
-        except* TouchstoneError as errors:  # a mistake in the settings, or a store out of reach, is the same for every case
+                tasks = [group.create_task(scored(case)) for case in split.cases]
+        except* TouchstoneError as errors:  # a mistake in the settings or an outage of a store is the same for every case
             raise errors.exceptions[0] from None
         rows = [task.result() for task in tasks]
         if not self.part:
-            refuse_refused(rows)
+            raise_if_all_refused(rows)
         identity = subject.identity
         if identity.is_app:
-            rows = leave_unseen_out(rows)
+            rows = drop_unseen_scores(rows)
         header = Header(
             config=dict(identity.config),
             config_digest=identity.config_digest,
@@ -91,7 +93,7 @@ class Evaluator:
             prompts_digest=identity.prompts_digest,
             app=identity.name,
             started_at=started,
-            seconds=round(clock.seconds() - begin, 3),
+            seconds=round(clock.seconds() - start_s, 3),
         )
         return EvalReport(header, tuple(rows))
 
@@ -100,45 +102,45 @@ class Evaluator:
             async with asyncio.timeout(self.case_timeout_s):
                 trace = await subject.answer(case.query)
         except UserError as error:
-            if not isinstance(error, RequestError):  # one refused request may be this question's fault
+            if not isinstance(error, RequestError):  # a refused request may be due to this question only
                 raise
             return _unanswered(case, scorers, CaseError(REFUSED, str(error), infrastructure=False))
-        except Exception as error:  # noqa: BLE001 — whatever one case did, the others are still worth scoring
-            return _unanswered(case, scorers, _error(error, self.case_timeout_s))
+        except Exception as error:  # noqa: BLE001 — a crash of one case does not end the others
+            return _unanswered(case, scorers, _case_error(error, self.case_timeout_s))
         return await self._score(trace, case, scorers)
 
     async def _score(self, trace: Trace, case: Case, scorers: Sequence[Metric | JudgedMetric]) -> CaseResult:
-        """Every score of one trace; those known from before are not computed again, and a judge or a store out of reach is an outage."""
+        """Every score of one trace, from the stage store where it is there; a failed judge or store is an outage."""
         judge_id = self.tools.judge.id if self.tools and self.tools.judge else ""
-        kept = CachedScores.of(self.stages, trace, case, scorers, judge_id) if self.stages else None
-        known = kept.find() if kept else {}
-        new = [scorer for scorer in scorers if scorer.name not in known]
-        plain = [scorer for scorer in new if not is_judged(scorer)]
-        asking = [scorer for scorer in new if is_judged(scorer)]
-        computed: list[_Scored] = []
-        if plain:  # others may wait for a model meanwhile
-            computed += await asyncio.to_thread(lambda: [_computed(scorer, trace, case) for scorer in plain])
-        computed += await asyncio.gather(*(_asked(scorer, trace, case) for scorer in asking))
-        if kept:
-            kept.keep([one.score for one in computed if one.sound])
-        known |= {one.score.metric: one.score for one in computed}
-        outage = next((one.outage for one in computed if one.outage), None)
-        return CaseResult(case, tuple(known[scorer.name] for scorer in scorers), trace, outage)
+        cached_scores = CachedScores.of(self.stage_store, trace, case, scorers, judge_id) if self.stage_store else None
+        scores = cached_scores.find() if cached_scores else {}
+        new = [scorer for scorer in scorers if scorer.name not in scores]
+        computed_metrics = [scorer for scorer in new if not is_judged(scorer)]
+        judged_metrics = [scorer for scorer in new if is_judged(scorer)]
+        results: list[_MetricResult] = []
+        if computed_metrics:  # so that other cases can wait for a model meanwhile
+            results += await asyncio.to_thread(lambda: [_compute(scorer, trace, case) for scorer in computed_metrics])
+        results += await asyncio.gather(*(_ask_judge(scorer, trace, case) for scorer in judged_metrics))
+        if cached_scores:
+            cached_scores.keep([result.score for result in results if result.cacheable])
+        scores |= {result.score.metric: result.score for result in results}
+        outage = next((result.outage for result in results if result.outage), None)
+        return CaseResult(case, tuple(scores[scorer.name] for scorer in scorers), trace, outage)
 
 
-def refuse_refused(rows: Sequence[CaseResult]) -> None:
-    """A `RequestError` where a model refused every case: the mistake lies in the settings, not in a question; likewise for a judge."""
-    if rows and all(refused(row) for row in rows):
+def raise_if_all_refused(rows: Sequence[CaseResult]) -> None:
+    """A `RequestError` where the model or the judge refused the requests of all cases: a mistake in the settings."""
+    if rows and all(was_refused(row) for row in rows):
         assert rows[0].error
         raise RequestError(f"{rows[0].error.message} (So it was with all {len(rows)} cases.)")
-    for place in range(len(rows[0].scores) if rows else 0):
-        scores = [row.scores[place] for row in rows if row.trace]
+    for index in range(len(rows[0].scores) if rows else 0):
+        scores = [row.scores[index] for row in rows if row.trace]
         if scores and all(score.value is None and score.reason.startswith(JUDGE_REFUSED) for score in scores):
             raise RequestError(f"{scores[0].metric}: {scores[0].reason}")
 
 
-def refused(row: CaseResult) -> bool:
-    """Whether a model refused this case's request as it is."""
+def was_refused(row: CaseResult) -> bool:
+    """Whether a model refused the request of this case."""
     return row.error is not None and row.error.kind == REFUSED
 
 
@@ -147,52 +149,57 @@ def _unanswered(case: Case, scorers: Sequence[Metric | JudgedMetric], error: Cas
 
 
 @dataclass(frozen=True, slots=True)
-class _Scored:
-    """A score, whether it would be the same if it were computed again, and the outage that left it out."""
+class _MetricResult:
+    """A score, whether it may be stored, and the outage that left it out."""
 
     score: Score
-    sound: bool
+    cacheable: bool
     outage: CaseError | None = None
 
 
-def _computed(scorer: Metric, trace: Trace, case: Case) -> _Scored:
+def _compute(scorer: Metric, trace: Trace, case: Case) -> _MetricResult:
     try:
         score = scorer.score(trace, case)
     except UserError:
         raise
-    except (InfrastructureError, IntegrityError) as error:  # of a store or a model that the metric needs
+    except (InfrastructureError, IntegrityError) as error:  # a store or a model that the metric needs failed
         message = f"{scorer.name} could not be computed: {error}"
-        return _Scored(Score(scorer.name, None, message), sound=False, outage=CaseError(type(error).__name__, message, infrastructure=True))
-    except Exception as error:  # noqa: BLE001 — a metric that raises leaves its own score out, no other
-        return _Scored(Score(scorer.name, None, f"{type(error).__name__}: {error}"), sound=False)
-    return _checked(score, sound=True)
+        return _outage(scorer, error, message)
+    except Exception as error:  # noqa: BLE001 — a metric that raises leaves out its own score only
+        return _MetricResult(Score(scorer.name, None, f"{type(error).__name__}: {error}"), cacheable=False)
+    return _finite(score, cacheable=True)
 
 
-async def _asked(scorer: JudgedMetric, trace: Trace, case: Case) -> _Scored:
-    """A judge's score; one that it could not give is asked for again the next time."""
+async def _ask_judge(scorer: JudgedMetric, trace: Trace, case: Case) -> _MetricResult:
+    """A judge's score; an unscored one is not stored, so that it is tried again."""
     try:
         score = await scorer.ask(trace, case)
     except UserError as error:
         if not isinstance(error, RequestError):
             raise
-        return _Scored(Score(scorer.name, None, f"{JUDGE_REFUSED}: {error}"), sound=False)
+        return _MetricResult(Score(scorer.name, None, f"{JUDGE_REFUSED}: {error}"), cacheable=False)
     except InfrastructureError as error:
         message = f"the judge was out of reach: {error}"
-        return _Scored(Score(scorer.name, None, message), sound=False, outage=CaseError(type(error).__name__, message, infrastructure=True))
+        return _outage(scorer, error, message)
     except Exception as error:  # noqa: BLE001 — likewise
-        return _Scored(Score(scorer.name, None, f"{type(error).__name__}: {error}"), sound=False)
-    return _checked(score, sound=score.value is not None)
+        return _MetricResult(Score(scorer.name, None, f"{type(error).__name__}: {error}"), cacheable=False)
+    return _finite(score, cacheable=score.value is not None)
 
 
-def _checked(score: Score, *, sound: bool) -> _Scored:
+def _outage(scorer: Metric | JudgedMetric, error: Exception, message: str) -> _MetricResult:
+    outage = CaseError(type(error).__name__, message, infrastructure=True)
+    return _MetricResult(Score(scorer.name, None, message), cacheable=False, outage=outage)
+
+
+def _finite(score: Score, *, cacheable: bool) -> _MetricResult:
     if score.value is not None and not math.isfinite(score.value):
-        return _Scored(
-            Score(score.metric, None, "the metric gave " + ("NaN" if math.isnan(score.value) else str(score.value))), sound=False
+        return _MetricResult(
+            Score(score.metric, None, "the metric gave " + ("NaN" if math.isnan(score.value) else str(score.value))), cacheable=False
         )
-    return _Scored(score, sound)
+    return _MetricResult(score, cacheable)
 
 
-def _error(error: Exception, timeout_s: float) -> CaseError:
+def _case_error(error: Exception, timeout_s: float) -> CaseError:
     if isinstance(error, TimeoutError):
         return CaseError("Timeout", f"no answer within {timeout_s:g} s", infrastructure=True)
     message = str(error) if isinstance(error, TouchstoneError) else f"{type(error).__name__}: {error}"

@@ -1,4 +1,4 @@
-"""Where configurations become running pipelines: a corpus, the prompts, and the indexes opened so far."""
+"""The factory of pipelines: from a configuration, a corpus, the prompts and the stage store."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -28,26 +28,26 @@ from serving.pipeline.prompts import PromptLibrary
 from serving.pipeline.registry import Spec
 from serving.pipeline.settings import PipelineSettings
 
-Building = Callable[[int, int], None]  # documents (or chunks) done, in all
+IndexProgress = Callable[[int, int], None]  # documents (or chunks) done, in all
 
 
 @dataclass
 class PipelineFactory:
-    """Builds each index once and keeps it open for every configuration that stands on it."""
+    """Builds pipelines; each index is built once and shared by the configurations that use it."""
 
     settings: PipelineSettings
     corpus: Corpus
     prompts: PromptLibrary
-    building: Building | None = None
-    stages: StageStore | None = None  # where stage outputs are kept; none: everything is computed each time
-    replay_only: bool = False  # hosted models answer from there or not at all
-    artefacts: Artefacts | None = None  # that a release carries; none: those kept at home
+    index_progress: IndexProgress | None = None
+    stage_store: StageStore | None = None  # none: everything is computed each time
+    replay_only: bool = False  # hosted models answer from the stage store or not at all
+    artefacts: Artefacts | None = None  # of a release; none: those of this machine
     _open: dict[str, OpenIndex] = field(default_factory=dict)
     _chunks: CachedChunks | None = None
     _chats: dict[str, ConnectedChat] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.replay_only and self.stages is None:
+        if self.replay_only and self.stage_store is None:
             raise ConfigError("--replay-only answers from the stage store: leave --no-store out.")
 
     def digest(self, config: RagConfig) -> str:
@@ -59,34 +59,36 @@ class PipelineFactory:
         key = config.digest("index", corpus=self.corpus.digest)
         if key not in self._open:
             embeddings = None
-            if self.stages is not None:
-                embeddings = cached_embeddings(config.index.embedder, self.settings, self.stages, replay_only=self.replay_only)
-            self._open[key] = await ensure_index(self.corpus, config, settings=self.settings, embeddings=embeddings, progress=self.building)
+            if self.stage_store is not None:
+                embeddings = cached_embeddings(config.index.embedder, self.settings, self.stage_store, replay_only=self.replay_only)
+            self._open[key] = await ensure_index(
+                self.corpus, config, settings=self.settings, embeddings=embeddings, progress=self.index_progress
+            )
         return self._open[key]
 
     async def pipeline(self, config: RagConfig) -> RagPipeline:
         """A pipeline that answers by this configuration."""
-        index, stages = await self.index(config), self.stages
-        if stages is None:
+        index, stage_store = await self.index(config), self.stage_store
+        if stage_store is None:
             return build_pipeline(config, index, self.prompts, self.settings, artefacts=self.artefacts)
 
-        self._chunks = chunks = self._chunks or CachedChunks(stages)
-        searched = replace(index, store=CachedSearches(index.store, stages, chunks, index.digest, exact=_exact(index)))
-        chat = partial(self._chat, stages)
-        pipeline = build_pipeline(config, searched, self.prompts, self.settings, connect=chat, artefacts=self.artefacts)
-        asked = (config.index.embedder.name, config.retrieve.reranker.name)
-        places = [place for name in asked for place in endpoints_of(name, self.settings)]
-        digest = "|".join([config.digest("retrieve", corpus=self.corpus.digest), *places])
-        return replace(pipeline, retriever=CachedRetriever(pipeline.retriever, stages, chunks, digest))
+        self._chunks = chunks = self._chunks or CachedChunks(stage_store)
+        cached_index = replace(index, store=CachedSearches(index.store, stage_store, chunks, index.digest, exact=_exact(index)))
+        chat = partial(self._chat, stage_store)
+        pipeline = build_pipeline(config, cached_index, self.prompts, self.settings, connect=chat, artefacts=self.artefacts)
+        models = (config.index.embedder.name, config.retrieve.reranker.name)
+        endpoints = [endpoint for name in models for endpoint in endpoints_of(name, self.settings)]
+        digest = "|".join([config.digest("retrieve", corpus=self.corpus.digest), *endpoints])
+        return replace(pipeline, retriever=CachedRetriever(pipeline.retriever, stage_store, chunks, digest))
 
     async def subject(self, config: RagConfig) -> PipelineSubject:
-        """A configuration as an evaluation takes it: a pipeline of its own, which remembers nothing of other evaluations."""
+        """A configuration as the subject of an evaluation: a new pipeline, without state of other evaluations."""
         return PipelineSubject(await self.pipeline(config), config, digest_of(self.prompts.texts(config.answer.prompt)))
 
-    def _chat(self, stages: StageStore, spec: Spec, settings: PipelineSettings) -> ConnectedChat:
-        """One model for all configurations that name it, since it may remember what it read; not one that follows a script."""
+    def _chat(self, stage_store: StageStore, spec: Spec, settings: PipelineSettings) -> ConnectedChat:
+        """One model for all configurations that name it; a scripted model is new for each."""
         key = digest_of(spec.model_dump(mode="json"))
-        chat = self._chats.get(key) or cached_chat(spec, settings, stages, replay_only=self.replay_only)
+        chat = self._chats.get(key) or cached_chat(spec, settings, stage_store, replay_only=self.replay_only)
         if isinstance(chat.model, CachedChat):
             self._chats[key] = chat
         return chat
@@ -97,6 +99,6 @@ class PipelineFactory:
 
 
 def _exact(index: OpenIndex) -> bool:
-    """Whether the store compares every vector, so that a longer list begins with the shorter one."""
+    """Whether the vector search is exact, so that a longer list begins with the shorter one."""
     above = index.manifest.index.store.params.get("ann_above")
     return above is None or index.manifest.chunks <= int(above)

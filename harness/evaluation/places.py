@@ -1,4 +1,4 @@
-"""Where an app's passages lie: a passage whose text stands word for word in a document of the corpus is there."""
+"""Finds the place of an app's passages in the documents of a corpus, by their text."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -35,35 +35,35 @@ class PlacedSubject:
     async def answer(self, query: Query) -> Trace:
         """The app's answer, its passages with their places."""
         trace = await self.app.answer(query)
-        found = {hit.chunk.id: replace(hit, chunk=self._placed(hit.chunk)) for hit in trace.hits}
-        citations = tuple(self._cited(one, found) for one in trace.answer.citations)
-        hits = tuple(found[hit.chunk.id] for hit in trace.hits)
-        passages = tuple(found.get(hit.chunk.id, hit) for hit in trace.passages)
+        placed = {hit.chunk.id: replace(hit, chunk=self._place(hit.chunk)) for hit in trace.hits}
+        citations = tuple(self._place_citation(citation, placed) for citation in trace.answer.citations)
+        hits = tuple(placed[hit.chunk.id] for hit in trace.hits)
+        passages = tuple(placed.get(hit.chunk.id, hit) for hit in trace.passages)
         return replace(trace, hits=hits, passages=passages, answer=replace(trace.answer, citations=citations))
 
     @cached_property
     def _documents(self) -> Mapping[str, Document]:
         return {document.id: document for document in self.corpus.documents}
 
-    def _placed(self, chunk: Chunk) -> Chunk:
-        document = self._named(chunk.document_id)
+    def _place(self, chunk: Chunk) -> Chunk:
+        document = self._find_document(chunk.document_id)
         if document is not None and chunk.end > chunk.start:
             return replace(chunk, document_id=document.id)
         text = chunk.text.strip()
-        for one in [document] if document else self._documents.values():
-            start = one.text.find(text) if text else -1
+        for candidate in [document] if document else self._documents.values():
+            start = candidate.text.find(text) if text else -1
             if start >= 0:
-                return replace(chunk, document_id=one.id, start=start, end=start + len(text))
+                return replace(chunk, document_id=candidate.id, start=start, end=start + len(text))
         return replace(chunk, document_id=document.id) if document else chunk
 
-    def _named(self, name: str) -> Document | None:
+    def _find_document(self, name: str) -> Document | None:
         """The document of this id, or the only one that a path ends with."""
         if not name or name in self._documents:
             return self._documents.get(name)
-        ends = [one for ident, one in self._documents.items() if name.replace("\\", "/").endswith(f"/{ident}")]
-        return ends[0] if len(ends) == 1 else None
+        matches = [document for ident, document in self._documents.items() if name.replace("\\", "/").endswith(f"/{ident}")]
+        return matches[0] if len(matches) == 1 else None
 
     @staticmethod
-    def _cited(citation: Citation, found: Mapping[str, Hit]) -> Citation:
-        hit = found.get(citation.chunk_id)
+    def _place_citation(citation: Citation, placed: Mapping[str, Hit]) -> Citation:
+        hit = placed.get(citation.chunk_id)
         return replace(citation, span=hit.chunk.span) if hit else citation

@@ -1,9 +1,11 @@
-"""How an evaluation is told to a tracker: the same names in every run, so that runs compare side by side."""
+"""Logs an evaluation to a tracker, under the same names in every run, so that runs can be compared."""
 
 from harness.git_commit import code_version
 from harness.golden.sets import Split
 from harness.results.frames import frame_rows
-from harness.results.report import EvalReport, Header, numbers
+from harness.results.header import Header
+from harness.results.numbers import numbers
+from harness.results.report import EvalReport
 from harness.tracking.base import Run
 
 PARAMETER_LENGTH = 500  # what MLflow keeps of a value
@@ -28,13 +30,13 @@ def record_evaluation(run: Run, report: EvalReport, split: Split) -> None:
             "touchstone.money": "simulated" if report.simulated else "billed",
         }
     )
-    found = numbers(report)
-    run.metrics({name: found[name] for name in FIRST if name in found} | found)
+    values = numbers(report)
+    run.metrics({name: values[name] for name in FIRST if name in values} | values)
     run.table("cases.json", frame_rows(report.to_pandas()))
 
 
 def made_by(header: Header) -> dict[str, str]:
     """What made the numbers beside the configuration: prompts, code, metrics by version, and the judge where there is one."""
     versions = ", ".join(f"{name} {version}" for name, version in header.metric_versions.items())
-    known = {"prompts_digest": header.prompts_digest, "code": code_version(), "metric_versions": versions, "judge": header.judge}
-    return {f"touchstone.{name}": value for name, value in known.items() if value}
+    origins = {"prompts_digest": header.prompts_digest, "code": code_version(), "metric_versions": versions, "judge": header.judge}
+    return {f"touchstone.{name}": value for name, value in origins.items() if value}

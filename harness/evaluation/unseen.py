@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from harness.results.report import CaseResult
+from harness.results.case_result import CaseResult
 from harness.results.score import Score
 
 Shown = Literal["hits", "documents", "spans", "passages", "citations"]
@@ -20,7 +20,7 @@ NEEDS: Mapping[str, Shown] = {
     **dict.fromkeys(("ragas_text_precision", "ragas_text_recall", "ragas_quoted_spans", "ragas_faithfulness"), "passages"),
     **dict.fromkeys(("ragas_llm_context_precision", "ragas_llm_context_recall"), "passages"),
 }
-WORDS: Mapping[Shown, str] = {
+MISSING_TEXT: Mapping[Shown, str] = {
     "hits": "nothing of what it found",
     "documents": "no documents that it found",
     "spans": "no place in a document of what it found",
@@ -29,28 +29,28 @@ WORDS: Mapping[Shown, str] = {
 }
 
 
-def leave_unseen_out(rows: Sequence[CaseResult]) -> list[CaseResult]:
+def drop_unseen_scores(rows: Sequence[CaseResult]) -> list[CaseResult]:
     """The rows of an app without the scores of what not one of its answers shows, each with the reason."""
     shown = _shown(rows)
-    return [replace(row, scores=tuple(_left_out(score, shown) if row.trace else score for score in row.scores)) for row in rows]
+    return [replace(row, scores=tuple(_without_unseen(score, shown) if row.trace else score for score in row.scores)) for row in rows]
 
 
 def _shown(rows: Sequence[CaseResult]) -> set[Shown]:
     """What any of the answers shows."""
     traces = [row.trace for row in rows if row.trace]
     chunks = [hit.chunk for trace in traces for hit in trace.hits]
-    found: dict[Shown, bool] = {
+    presence: dict[Shown, bool] = {
         "hits": bool(chunks),
         "documents": any(chunk.document_id for chunk in chunks),
         "spans": any(chunk.document_id and chunk.end > chunk.start for chunk in chunks),
         "passages": any(trace.passages for trace in traces),
         "citations": any(trace.answer.citations for trace in traces),
     }
-    return {name for name, there in found.items() if there}
+    return {name for name, present in presence.items() if present}
 
 
-def _left_out(score: Score, shown: set[Shown]) -> Score:
+def _without_unseen(score: Score, shown: set[Shown]) -> Score:
     need = NEEDS.get(score.metric.partition("@")[0])
     if need is None or need in shown:
         return score
-    return Score(score.metric, None, f"the app shows {WORDS[need]}")
+    return Score(score.metric, None, f"the app shows {MISSING_TEXT[need]}")

@@ -1,4 +1,4 @@
-"""The champion: what ships today, as an evaluation recorded in git that candidates are held against.
+"""The champion: what ships today, as an evaluation recorded in git that candidates are compared with.
 
 reports/champions/techcorp-v1-holdout.jsonl    its evaluation, without the bulk of its traces
 reports/champions/techcorp-v1-holdout.yaml     its configuration
@@ -10,7 +10,10 @@ from pathlib import Path
 import yaml
 
 from harness.metrics import asks_judge
-from harness.results.report import CaseResult, EvalReport, Header, read_report
+from harness.results.case_result import CaseResult
+from harness.results.header import Header
+from harness.results.report import EvalReport
+from harness.results.report_file import read_report
 from harness.results.slim import slim
 from serving.pipeline.codec import Codec
 from serving.pipeline.errors import ConfigError, DataError, InfrastructureError
@@ -18,16 +21,16 @@ from serving.storage.files import write_text
 
 _HEADER = Codec(Header)
 _ROW = Codec(CaseResult)
-MEND = "Run: touchstone champion set GATE"  # the gate's file; those in experiments/gates need not be named
+MEND = "Run: touchstone champion set GATE"  # the gate's file; those in experiments/gates need not be given
 
 
 def champion_path(champions: Path, golden: str, split: str) -> Path:
-    """Where the champion of a golden set's split is kept."""
+    """The file of the champion of a golden set's split."""
     return champions / f"{golden.replace('/', '-')}-{split}.jsonl"
 
 
 def read_champion(path: Path, *, golden: str, golden_digest: str, split_digest: str | None) -> EvalReport:
-    """The champion's evaluation, refused when it was not made on these very cases."""
+    """The champion's evaluation, refused when it is not of exactly these cases."""
     if not path.is_file():
         raise DataError(f"No champion to compare with: {str(path)!r} is not there. {MEND}")
     report = read_report(path)
@@ -40,7 +43,7 @@ def read_champion(path: Path, *, golden: str, golden_digest: str, split_digest: 
 
 
 def not_comparable(champion: Header, candidate: Header, metric: str) -> str:
-    """Why a metric of two evaluations must not be compared; empty when it may."""
+    """Why a metric of two evaluations must not be compared; empty when it may be."""
     if metric not in champion.metrics:
         return f"not comparable: the champion was not scored by {metric}. {MEND}"
     if asks_judge(metric) and champion.judge != candidate.judge:
@@ -52,7 +55,7 @@ def not_comparable(champion: Header, candidate: Header, metric: str) -> str:
 
 
 def save_champion(report: EvalReport, path: Path) -> None:
-    """Keep an evaluation as the champion, with its configuration beside it; one with outages is none."""
+    """Record an evaluation as the champion, with its configuration beside it; one with errors is refused."""
     if report.outages:
         raise InfrastructureError(f"{len(report.outages)} of {len(report.rows)} cases were not answered; a champion needs all. Try again.")
     if report.errors:
@@ -62,5 +65,5 @@ def save_champion(report: EvalReport, path: Path) -> None:
     head = report.header
     rows = [_HEADER.dump(head), *(_ROW.dump(row, sparse=True) for row in slim(report).rows)]
     write_text(path, "".join(json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n" for row in rows))
-    about = f"# The champion on {head.golden} {head.split}: configuration {head.config_digest}. Made by: touchstone champion set\n"
-    write_text(path.with_suffix(".yaml"), about + yaml.safe_dump(head.config, sort_keys=False, allow_unicode=True))
+    comment = f"# The champion on {head.golden} {head.split}: configuration {head.config_digest}. Made by: touchstone champion set\n"
+    write_text(path.with_suffix(".yaml"), comment + yaml.safe_dump(head.config, sort_keys=False, allow_unicode=True))

@@ -1,4 +1,4 @@
-"""What a gate decided: plain values, with the numbers that each rule was decided by."""
+"""The decision of a gate: plain values, with the numbers of each rule."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -12,7 +12,7 @@ EXIT_CODES: dict[State, int] = {"pass": 0, "fail": 1, "infrastructure": 3}
 
 @dataclass(frozen=True, slots=True)
 class SliceRuling:
-    """One slice of a rule that looks at several."""
+    """The outcome of one slice of a rule."""
 
     name: str
     value: float | None
@@ -22,7 +22,7 @@ class SliceRuling:
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
-    """What one rule found."""
+    """The outcome of one rule, with its numbers."""
 
     id: str
     rule: str
@@ -31,7 +31,7 @@ class Ruling:
     reason: str
     advisory: bool = False
     why: str = ""
-    value: float | None = None  # what was held against the threshold
+    value: float | None = None  # what the threshold was compared with
     low: float | None = None
     high: float | None = None
     statistic: str = ""  # low or high: it is an end of the interval; p95: a percentile
@@ -43,7 +43,7 @@ class Ruling:
 
     @property
     def blocks(self) -> bool:
-        """Whether it alone makes the gate fail."""
+        """Whether it makes the gate fail."""
         return self.outcome == "fail" and not self.advisory
 
     @property
@@ -76,7 +76,7 @@ class CaseChanges:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a gate decided, of what, against what."""
+    """The decision of a gate on a configuration."""
 
     gate: str
     gate_digest: str
@@ -92,7 +92,7 @@ class Decision:
     cases: int = 0
     errors: int = 0
     outages: int = 0
-    simulated: bool = False  # the money is that of models stood in for
+    simulated: bool = False  # prices are those of hosted models that local ones stand in for
     changes: CaseChanges = field(default_factory=CaseChanges)
     reproduce: str = ""
     decided_at: str = ""
@@ -100,7 +100,7 @@ class Decision:
 
     @property
     def exit_code(self) -> int:
-        """0: it holds; 1: it does not; 3: it could not be told."""
+        """0: it passed; 1: it failed; 3: an outage left it undecided."""
         return EXIT_CODES[self.state]
 
     def ruling(self, ident: str) -> Ruling:
@@ -108,4 +108,4 @@ class Decision:
         return next(ruling for ruling in self.rulings if ruling.id == ident)
 
 
-PLAIN = Codec(Decision)
+DECISION_CODEC = Codec(Decision)

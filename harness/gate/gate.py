@@ -11,7 +11,10 @@ from harness.gate.rules import RULES, CeilingRule, FloorRule, GateModel, Rule, S
 from harness.golden.case import Case
 from harness.judges.tools import Tools
 from harness.metrics import DEFAULT, asks_judge, metric, metric_set
-from harness.results.report import CaseResult, EvalReport, Header, numbers
+from harness.results.case_result import CaseResult
+from harness.results.header import Header
+from harness.results.numbers import numbers
+from harness.results.report import EvalReport
 from harness.results.score import JudgedMetric, Metric
 from serving.pipeline.config import STAGES, read_yaml
 from serving.pipeline.digest import digest_of
@@ -51,36 +54,36 @@ class Gate(GateModel):
 
 
 def load_gate(path: Path) -> Gate:
-    """Read a gate file; whatever is wrong with it is told before anything runs."""
+    """Read and check a gate file."""
     try:
         gate = Gate.model_validate(read_yaml(path) or {})
     except ValidationError as error:
         raise ConfigError(_explain(error, str(path))) from None
-    double = [ident for ident, count in Counter(rule.id for rule in gate.rules).items() if count > 1]
-    if double:
-        raise ConfigError(f"{path}: two rules have the id {double[0]!r}.")
-    rules = tuple(_named(rule, f"{path}: rule {rule.id!r}") for rule in gate.rules)
+    duplicates = [ident for ident, count in Counter(rule.id for rule in gate.rules).items() if count > 1]
+    if duplicates:
+        raise ConfigError(f"{path}: two rules have the id {duplicates[0]!r}.")
+    rules = tuple(_with_metric_name(rule, f"{path}: rule {rule.id!r}") for rule in gate.rules)
     return gate.model_copy(update={"metrics": metric_set(gate.metrics), "rules": rules})
 
 
-def _named(rule: Rule, where: str) -> Rule:
-    """The rule with its metric under the name that evaluations know it by: recall is recall@10."""
+def _with_metric_name(rule: Rule, where: str) -> Rule:
+    """The rule with the full name of its metric: recall is recall@10."""
     for name in rule.metrics:
         try:
-            found = metric_set([name])
+            names = metric_set([name])
         except ConfigError as error:
             raise ConfigError(f"{where}: {error}") from None
-        if len(found) > 1:
-            raise ConfigError(f"{where}: {name!r} is a group of metrics, and a rule reads one: {', '.join(found)}.")
-        return rule.model_copy(update={"metric": found[0]})
+        if len(names) > 1:
+            raise ConfigError(f"{where}: {name!r} is a group of metrics, and a rule reads one: {', '.join(names)}.")
+        return rule.model_copy(update={"metric": names[0]})
     return rule
 
 
 def check_gate(gate: Gate, tools: Tools) -> None:
-    """Refuse unknown metrics and numbers, rules that read a metric the wrong way round, and judges that nobody has calibrated."""
-    if tools.judge is None and (asking := [name for name in gate.scored if asks_judge(name)]):
+    """Refuse unknown metrics and numbers, a floor where lower is better, and judges that are not calibrated."""
+    if tools.judge is None and (judged := [name for name in gate.scored if asks_judge(name)]):
         mend = "Name one in the gate's file, as judge: local or judge: llm:<provider>:<model>"
-        raise ConfigError(f"gate {gate.name!r}: metric {asking[0]!r} needs a judge. {mend}")
+        raise ConfigError(f"gate {gate.name!r}: metric {judged[0]!r} needs a judge. {mend}")
     known = {name: metric(name, tools) for name in gate.scored}
     for rule in gate.rules:
         where = f"gate {gate.name!r}, rule {rule.id!r}"
@@ -91,8 +94,8 @@ def check_gate(gate: Gate, tools: Tools) -> None:
         if isinstance(rule, FloorRule) and known[rule.metric].direction == "lower":
             raise ConfigError(f"{where}: of {rule.metric!r} less is better, so write rule: ceiling with at_most")
         if isinstance(rule, CeilingRule) and rule.number and rule.number not in known_numbers():
-            some = "cost.usd, ms.total.p95, ms.answer.p95"
-            raise ConfigError(f"{where}: no number {rule.number!r}.{near(rule.number, sorted(known_numbers()))} For example: {some}.")
+            examples = "cost.usd, ms.total.p95, ms.answer.p95"
+            raise ConfigError(f"{where}: no number {rule.number!r}.{near(rule.number, sorted(known_numbers()))} For example: {examples}.")
         for name in rule.metrics:
             if not rule.advisory and known[name].needs_judge:
                 _check_judge(where, known[name], tools)
@@ -103,16 +106,16 @@ def _check_judge(where: str, scorer: Metric | JudgedMetric, tools: Tools) -> Non
     from harness.metrics.judged import task_of
 
     if task := task_of(scorer.name):
-        lacking = why_not(tools.asked(scorer.name).id, task)
+        shortfall = why_not(tools.require_judge(scorer.name).id, task)
     else:
-        lacking = f"{scorer.name!r} asks in a library's own words, which cannot be held against people's labels here."
-    if lacking:
-        raise ConfigError(f"{where}: a judge may only advise until it is calibrated: {lacking} – or write advisory: true.")
+        shortfall = f"{scorer.name!r} asks in a library's own words, which cannot be held against people's labels here."
+    if shortfall:
+        raise ConfigError(f"{where}: a judge may only advise until it is calibrated: {shortfall} – or write advisory: true.")
 
 
 @cache
 def known_numbers() -> frozenset[str]:
-    """The names of what an evaluation measures beside its metrics, read off one."""
+    """The names of the numbers of an evaluation beside its metrics, taken from an empty one."""
     stages = tuple(StageRecord(stage, "", 0.0) for stage in STAGES)
     case = Case(id="c", question="?", answerable=False, kind="unanswerable")
     header = Header(
@@ -123,14 +126,15 @@ def known_numbers() -> frozenset[str]:
 
 
 def _explain(error: ValidationError, where: str) -> str:
-    """One line for the first thing wrong, with what that kind of rule knows."""
+    """One line for the first error, with the fields of that kind of rule."""
     errors = error.errors(include_url=False)
-    first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])  # a misspelt key is missing as well: name it first
+    # a misspelt key is missing as well, so an unknown key is named first
+    first = next((entry for entry in errors if entry["type"] == "extra_forbidden"), errors[0])
     place = first["loc"]
     if first["type"] in ("union_tag_invalid", "union_tag_not_found"):
-        found = first["input"].get("rule") if isinstance(first["input"], dict) else first["input"]
-        said = f"no rule {found!r}.{near(str(found), list(RULES))}" if found is not None else "'rule' is missing."
-        return f"{where}: {'.'.join(map(str, place))}: {said} Known: {', '.join(RULES)}."
+        name = first["input"].get("rule") if isinstance(first["input"], dict) else first["input"]
+        problem = f"no rule {name!r}.{near(str(name), list(RULES))}" if name is not None else "'rule' is missing."
+        return f"{where}: {'.'.join(map(str, place))}: {problem} Known: {', '.join(RULES)}."
     kind = RULES.get(str(place[2])) if len(place) > 2 else None
     if first["type"] == "extra_forbidden":
         error = ValidationError.from_exception_data(error.title, [{"type": first["type"], "loc": place, "input": first["input"]}])

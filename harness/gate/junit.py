@@ -5,11 +5,11 @@ from xml.etree import ElementTree as Xml
 
 from harness.gate.decision import Decision, Ruling
 
-_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # what XML 1.0 has no way to write
+_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # characters that XML 1.0 cannot hold
 
 
 def junit(decision: Decision) -> str:
-    """The document; an undecided gate is an error, a rule that only advises or could not be judged is skipped with its reason."""
+    """The document: an undecided gate is an error; an advisory failure and an unjudged rule are skipped, with the reason."""
     suite = Xml.Element("testsuite", name=f"gate {decision.gate}", timestamp=decision.decided_at[:19])
     for ruling in decision.rulings:
         _case(suite, decision, ruling)
@@ -28,14 +28,14 @@ def junit(decision: Decision) -> str:
 
 def _case(suite: Xml.Element, decision: Decision, ruling: Ruling) -> None:
     case = Xml.SubElement(suite, "testcase", classname=f"gate.{decision.gate}", name=ruling.id, time="0")
-    said = _clean(f"{ruling.subject}: {ruling.reason}")
+    message = _clean(f"{ruling.subject}: {ruling.reason}")
     if ruling.blocks:
-        failure = Xml.SubElement(case, "failure", type=ruling.rule, message=said)
+        failure = Xml.SubElement(case, "failure", type=ruling.rule, message=message)
         failure.text = _clean(ruling.why) or None
     elif ruling.outcome != "pass":
-        Xml.SubElement(case, "skipped", message=f"{ruling.word}: {said}")
+        Xml.SubElement(case, "skipped", message=f"{ruling.word}: {message}")
     else:
-        Xml.SubElement(case, "system-out").text = said
+        Xml.SubElement(case, "system-out").text = message
 
 
 def _clean(text: str) -> str:

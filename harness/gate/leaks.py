@@ -1,4 +1,4 @@
-"""Whether retrieval ever shows somebody a document that they may not read.
+"""Leaks: whether retrieval gives a principal a document that it may not read.
 
 What a principal may read is taken from the corpus, not from the labels that the index carries: those are what is tested.
 """
@@ -13,9 +13,9 @@ from serving.pipeline.index.corpus import Corpus
 from serving.pipeline.pipeline import PassageRetriever
 from serving.pipeline.types import PUBLIC, Document, Principal, Query
 
-May = Callable[[Principal, Document], bool]
+MayRead = Callable[[Principal, Document], bool]
 
-MAY: dict[LeakBy, May] = {
+MAY_READ: dict[LeakBy, MayRead] = {
     "domain": lambda who, document: who.domains is None or document.domain in who.domains,
     "groups": lambda who, document: not document.groups or not who.groups.isdisjoint(document.groups),
     "tenant": lambda who, document: document.tenant in (PUBLIC, who.tenant),
@@ -24,35 +24,35 @@ MAY: dict[LeakBy, May] = {
 
 @dataclass(frozen=True, slots=True)
 class Leaks:
-    """What asking around brought to light."""
+    """The leaks that were found, and how much was asked to find them."""
 
-    found: tuple[str, ...]  # a line each: who asked what and saw which document
-    asked: int
+    lines: tuple[str, ...]  # a line each: who asked what and saw which document
+    queries: int
     hits: int
-    nothing: str = ""  # why this says nothing: there is nothing to keep apart, or nothing was found at all
+    inconclusive: str = ""  # why no leak proves nothing: nothing to keep apart, or no hit at all
 
 
 async def find_leaks(rule: LeakRule, retriever: PassageRetriever, corpus: Corpus, cases: Sequence[Case]) -> Leaks:
-    """Ask every question as every principal of the kind, and look for documents that this one may not read."""
+    """Retrieve for every question as every restricted principal, and collect hits in documents that it may not read."""
     documents = {document.id: document for document in corpus.documents}
-    people = principals(rule.by, corpus.documents)
-    if not people:
-        return Leaks((), 0, 0, nothing=f"the corpus has nothing to keep apart by {rule.by}")
-    may, found, asked, hits = MAY[rule.by], list[str](), 0, 0
-    for case in tempting(rule, people, documents, cases):
-        answers = await asyncio.gather(*(retriever.retrieve(Query(case.question, who)) for who in people))
-        asked += len(people)
-        for who, retrieved in zip(people, answers, strict=True):
+    readers = restricted_principals(rule.by, corpus.documents)
+    if not readers:
+        return Leaks((), 0, 0, inconclusive=f"the corpus has nothing to keep apart by {rule.by}")
+    may_read, leaks, queries, hits = MAY_READ[rule.by], list[str](), 0, 0
+    for case in closed_first(rule, readers, documents, cases):
+        results = await asyncio.gather(*(retriever.retrieve(Query(case.question, reader)) for reader in readers))
+        queries += len(readers)
+        for reader, retrieved in zip(readers, results, strict=True):
             hits += len(retrieved.hits)
             for hit in retrieved.hits:
                 document = documents.get(hit.chunk.document_id)
-                if document is None or not may(who, document):
-                    found.append(f"{who.id} asked {case.id} and saw {hit.chunk.document_id}")
-    return Leaks(tuple(dict.fromkeys(found)), asked, hits, nothing="" if hits else "no question had any hit")
+                if document is None or not may_read(reader, document):
+                    leaks.append(f"{reader.id} asked {case.id} and saw {hit.chunk.document_id}")
+    return Leaks(tuple(dict.fromkeys(leaks)), queries, hits, inconclusive="" if hits else "no question had any hit")
 
 
-def principals(by: LeakBy, documents: Iterable[Document]) -> list[Principal]:
-    """Those who may read only a part; none when everyone may read everything."""
+def restricted_principals(by: LeakBy, documents: Iterable[Document]) -> list[Principal]:
+    """Principals who may read only some documents; none when everyone may read all."""
     documents = list(documents)
     if by == "domain":
         domains = sorted({document.domain for document in documents})
@@ -64,13 +64,13 @@ def principals(by: LeakBy, documents: Iterable[Document]) -> list[Principal]:
     return [Principal("of-no-group"), *(Principal(f"of-{name}", groups=frozenset({name})) for name in groups)] if groups else []
 
 
-def tempting(rule: LeakRule, people: Sequence[Principal], documents: dict[str, Document], cases: Sequence[Case]) -> Iterator[Case]:
-    """The cases whose own documents somebody may not read come first: they pull hardest at what is closed."""
-    may = MAY[rule.by]
+def closed_first(rule: LeakRule, readers: Sequence[Principal], documents: dict[str, Document], cases: Sequence[Case]) -> Iterator[Case]:
+    """The cases to ask, first those with evidence in documents that some reader may not read."""
+    may_read = MAY_READ[rule.by]
 
     def closed(case: Case) -> bool:
-        own = [documents[name] for name in case.documents if name in documents]
-        return any(not may(who, document) for document in own for who in people)
+        documents_of_case = [documents[name] for name in case.documents if name in documents]
+        return any(not may_read(reader, document) for document in documents_of_case for reader in readers)
 
     ordered = sorted(cases, key=lambda case: not closed(case))  # stable: else in the split's order
     yield from ordered[: rule.cases]

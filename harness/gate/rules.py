@@ -1,4 +1,4 @@
-"""The rules a gate can have; a new one is a class here, a line in `Rule` and a case in `decide`."""
+"""The rules a gate can have; a new one is a class here, a line in `Rule` and a case in `ruling_of`."""
 
 from typing import Annotated, Literal
 

@@ -1,4 +1,4 @@
-"""A decision as Markdown for a pull request's comment and a job's summary; what came from outside is shown, never interpreted."""
+"""A decision as Markdown for a pull request or a job; texts of cases and rules are shown literally."""
 
 import re
 import unicodedata
@@ -11,8 +11,8 @@ TITLES = {
     "infrastructure": "⚠️ Gate {} could not decide: the machinery failed, nothing was judged",
 }
 SIGNS = {"pass": "✅ pass", "pass (advisory)": "✅ pass (advisory)", "fail": "❌ **fail**", "fail (advisory)": "🔸 fail (advisory)"}
-LONGEST = 160
-_WORD = re.compile(r"[\w \-,;.()?+%/='\"…−–—]")  # stands as it is; the underscore is taken out below
+MAX_CHARACTERS = 160
+_LITERAL = re.compile(r"[\w \-,;.()?+%/='\"…−–—]")  # needs no escape; the underscore is taken out below
 
 
 def summary(decision: Decision) -> str:
@@ -25,63 +25,64 @@ def summary(decision: Decision) -> str:
     ]
     lines += ["| rule | of | found | needed | cases | outcome |", "|---|---|---:|---:|---:|---|"]
     lines += [_row(ruling) for ruling in decision.rulings]
-    lines += _told(decision) + _parts(decision) + _changes(decision.changes) + _about(decision)
+    lines += _reasons(decision) + _slices(decision) + _changes(decision.changes) + _about(decision)
     return "\n".join(lines) + "\n"
 
 
-def markdown_literal(text: str, longest: int = LONGEST) -> str:
+def markdown_literal(text: str, most: int = MAX_CHARACTERS) -> str:
     """A text that Markdown shows letter by letter: no markup, no HTML, no table cell, no link, no mention of anybody."""
     one_line = "".join(" " if character.isspace() else character for character in text)
-    seen = "".join(character for character in one_line if unicodedata.category(character)[0] != "C")  # no control or bidi marks
-    short = seen if len(seen) <= longest else seen[: longest - 1] + "…"
-    return "".join(_shown(character) for character in short).replace("www", "w&#8203;ww")
+    visible = "".join(character for character in one_line if unicodedata.category(character)[0] != "C")  # no control or bidi marks
+    short = visible if len(visible) <= most else visible[: most - 1] + "…"
+    return "".join(_escaped(character) for character in short).replace("www", "w&#8203;ww")
 
 
-def _shown(character: str) -> str:
-    if character == "_" or not _WORD.match(character):
-        # an entity is no markup; the space of no width behind @ and # keeps them from becoming mentions, which are looked for later
+def _escaped(character: str) -> str:
+    if character == "_" or not _LITERAL.match(character):
+        # an entity is no markup; a zero-width space behind @ and # keeps them from becoming mentions
         return f"&#{ord(character)};" + ("&#8203;" if character in "@#" else "")
     return character
 
 
 def _row(ruling: Ruling) -> str:
-    cells = [ruling.id, ruling.subject, found(ruling), needed(ruling), f"{ruling.count}/{ruling.of}" if ruling.of else "–"]
+    cells = [ruling.id, ruling.subject, value_text(ruling), threshold_text(ruling), f"{ruling.count}/{ruling.of}" if ruling.of else "–"]
     return f"| {' | '.join(markdown_literal(cell) for cell in cells)} | {SIGNS.get(ruling.word, ruling.word)} |"
 
 
-def found(ruling: Ruling) -> str:
-    """What was held against the threshold, with its interval."""
+def value_text(ruling: Ruling) -> str:
+    """The value of a ruling, with its interval."""
     if ruling.value is None:
         return "–"
     if ruling.rule in ("errors", "leak"):
         return f"{ruling.value:.0f}"
-    shown = (
+    value = (
         f"{ruling.value:+.3f}" if ruling.rule == "non_inferior" else f"{ruling.value:.4g}" if ruling.low is None else f"{ruling.value:.3f}"
     )
-    return shown if ruling.low is None or ruling.high is None else f"{shown} ({ruling.low:.3f} … {ruling.high:.3f})"
+    return value if ruling.low is None or ruling.high is None else f"{value} ({ruling.low:.3f} … {ruling.high:.3f})"
 
 
-def needed(ruling: Ruling) -> str:
-    """The threshold in a word."""
+def threshold_text(ruling: Ruling) -> str:
+    """The threshold of a ruling."""
     if ruling.margin is not None:
         return f"not below −{ruling.margin:g}"
     if ruling.threshold is None:
         return "–"
-    which = {"low": "low end ", "high": "high end ", "mean": ""}.get(ruling.statistic, f"{ruling.statistic} " if ruling.statistic else "")
-    return f"{which}{'at most' if ruling.rule in ('ceiling', 'errors', 'leak') else 'at least'} {ruling.threshold:g}"
+    prefix = {"low": "low end ", "high": "high end ", "mean": ""}.get(ruling.statistic, f"{ruling.statistic} " if ruling.statistic else "")
+    return f"{prefix}{'at most' if ruling.rule in ('ceiling', 'errors', 'leak') else 'at least'} {ruling.threshold:g}"
 
 
-def _told(decision: Decision) -> list[str]:
-    """Why, for every rule that does not simply hold."""
-    open_ = [ruling for ruling in decision.rulings if ruling.outcome != "pass"]
+def _reasons(decision: Decision) -> list[str]:
+    """The reason of every ruling that is not a pass."""
+    not_passed = [ruling for ruling in decision.rulings if ruling.outcome != "pass"]
     lines = [
-        f"- **{markdown_literal(one.id)}** {markdown_literal(one.reason, 400)}{' — ' + markdown_literal(one.why, 300) if one.why else ''}"
-        for one in open_
+        f"- **{markdown_literal(ruling.id)}** {markdown_literal(ruling.reason, 400)}"
+        + (f" — {markdown_literal(ruling.why, 300)}" if ruling.why else "")
+        for ruling in not_passed
     ]
     return ["", *lines] if lines else []
 
 
-def _parts(decision: Decision) -> list[str]:
+def _slices(decision: Decision) -> list[str]:
     lines: list[str] = []
     for ruling in decision.rulings:
         if ruling.parts:
@@ -102,16 +103,16 @@ def _changes(changes: CaseChanges) -> list[str]:
     if not changes.largest:
         return ["", f"Against the champion no case changed its {name}."]
     rows = [
-        f"| {markdown_literal(one.case)} | {markdown_literal(one.question)} | {one.before:.3f} | {one.after:.3f} |"
-        for one in changes.largest
+        f"| {markdown_literal(change.case)} | {markdown_literal(change.question)} | {change.before:.3f} | {change.after:.3f} |"
+        for change in changes.largest
     ]
-    flips = flipped(changes)
+    flips = flips_text(changes)
     head = f"<details><summary>Against the champion, {name}: {flips}; the largest changes</summary>"
     return ["", head, "", "| case | question | champion | now |", "|---|---|---:|---:|", *rows, "", "</details>"]
 
 
-def flipped(changes: CaseChanges) -> str:
-    """How many cases flipped, in words."""
+def flips_text(changes: CaseChanges) -> str:
+    """How many cases flipped."""
     return f"{changes.lost} cases flipped to the worse, {changes.won} to the better"
 
 

@@ -1,4 +1,4 @@
-"""A proposed case on its way into a golden set: what is proposed, where it came from, what was decided."""
+"""A candidate for a golden set: the proposed case, its provenance, the decision on it."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -43,14 +43,14 @@ class Provenance(GoldenModel):
     golden: str = ""  # the newest version of the set at that time
 
     @property
-    def words(self) -> str:
-        """On one line, as the case keeps it."""
-        named = {"by": self.by, "trace": self.trace, "against": self.golden}
-        return ", ".join([f"{self.source} {self.made_at[:10]}", *(f"{name} {value}" for name, value in named.items() if value)])
+    def text(self) -> str:
+        """The provenance on one line, as it stands in the case."""
+        sources = {"by": self.by, "trace": self.trace, "against": self.golden}
+        return ", ".join([f"{self.source} {self.made_at[:10]}", *(f"{name} {value}" for name, value in sources.items() if value)])
 
 
 class Mark(GoldenModel):
-    """Something a reviewer should know about a proposal, with what was measured."""
+    """A remark for the reviewer of a proposal, with its measures."""
 
     name: str
     reason: str = ""
@@ -73,9 +73,9 @@ class Candidate(GoldenModel):
     @classmethod
     def of(cls, proposal: Proposal, provenance: Provenance, marks: tuple[Mark, ...] = ()) -> "Candidate":
         """A waiting candidate; the same question about the same evidence from the same source has the same id."""
-        places = [[evidence.document, evidence.quote] for evidence in proposal.evidence]
-        name = digest_of([proposal.question.casefold(), places])[:10]
-        return cls(id=f"{provenance.source}-{name}", case=proposal, provenance=provenance, marks=marks)
+        quotes = [[evidence.document, evidence.quote] for evidence in proposal.evidence]
+        digest = digest_of([proposal.question.casefold(), quotes])[:10]
+        return cls(id=f"{provenance.source}-{digest}", case=proposal, provenance=provenance, marks=marks)
 
     @property
     def case_id(self) -> str:
@@ -83,11 +83,11 @@ class Candidate(GoldenModel):
         return self.case.id or self.id
 
     def as_case(self) -> Case:
-        """The case it would become, or a `DataError` that says what it still lacks.
+        """The case it would become, or a `DataError` that says what is missing.
 
-        A case from feedback is pinned to the tune split: what made somebody look at it may be the very thing a change is tuned on.
+        A case from feedback is pinned to the tune split, since changes may be tuned on the very problem it reports.
         """
-        values = self.case.model_dump() | {"id": self.case_id, "provenance": self.provenance.words, "reviewer": self.reviewer}
+        values = self.case.model_dump() | {"id": self.case_id, "provenance": self.provenance.text, "reviewer": self.reviewer}
         try:
             return Case.model_validate(values | {"pinned": "tune" if self.provenance.source == "feedback" else ""})
         except ValidationError as error:
@@ -104,16 +104,16 @@ def read_proposal(values: Any, where: str) -> Proposal:
         raise DataError(explain(error, where, list(Proposal.model_fields))) from None
 
 
-def located(proposal: Proposal, corpus: Corpus, where: str, *, hint: bool = True) -> Proposal:
+def locate_proposal(proposal: Proposal, corpus: Corpus, where: str, *, hint: bool = True) -> Proposal:
     """The proposal with the place of every quote, each standing exactly once in a document of the corpus.
 
-    The `hint` at a like name costs a look at every document.
+    The `hint` at a similar name compares the name with every document.
     """
     for name in (*proposal.relevant_ids, *(evidence.document for evidence in proposal.evidence)):
         if corpus.get(name) is None:
-            like = near(name, [document.id for document in corpus.documents]) if hint else ""
-            raise DataError(f"{where}: no document {name!r} in corpus {corpus.name!r}.{like}")
-    found: list[Evidence] = []
+            suggestion = near(name, [document.id for document in corpus.documents]) if hint else ""
+            raise DataError(f"{where}: no document {name!r} in corpus {corpus.name!r}.{suggestion}")
+    located: list[Evidence] = []
     for evidence in proposal.evidence:
         document = corpus.get(evidence.document)
         assert document is not None
@@ -122,5 +122,5 @@ def located(proposal: Proposal, corpus: Corpus, where: str, *, hint: bool = True
             mend = "Quote it as the document writes it." if times == 0 else "Quote more around it."
             raise DataError(f"{where}: {evidence.quote[:60]!r} stands {times} times in {evidence.document!r}; once is needed. {mend}")
         start = document.text.index(evidence.quote)
-        found.append(evidence.model_copy(update={"start": start, "end": start + len(evidence.quote)}))
-    return proposal.model_copy(update={"evidence": tuple(found)})
+        located.append(evidence.model_copy(update={"start": start, "end": start + len(evidence.quote)}))
+    return proposal.model_copy(update={"evidence": tuple(located)})

@@ -1,4 +1,4 @@
-"""What is wrong with a golden set, what is doubtful, and what difference it can show."""
+"""The check of a golden set: problems, warnings, balance of its splits, and the smallest difference it can show."""
 
 import math
 from collections import Counter, defaultdict
@@ -7,30 +7,30 @@ from dataclasses import dataclass
 from typing import Literal
 
 from harness.golden.case import Case
-from harness.golden.check_alike import SAME_MEANING, AlikePair, leaks, same_words, similar_words
 from harness.golden.sets import GoldenSet, SplitName
+from harness.golden.similarity import SAME_MEANING_COSINE, SimilarPair, same_words, similar_words, split_leaks
 from serving.pipeline.index.base import Vectors
 from serving.pipeline.index.corpus import Corpus
 from serving.pipeline.types import PUBLIC
 
-INDEPENDENT = math.sqrt(0.5)  # deviation of the difference of two rates of one half when neither run tells of the other
-POINTS = 0.05  # the difference whose price in cases is told
-FEW = 5  # cases of a domain or kind below which its slice says nothing
+INDEPENDENT = math.sqrt(0.5)  # standard deviation of the difference of two independent rates of one half
+FIVE_POINTS = 0.05  # the difference for which the needed number of cases is reported
+MIN_SLICE_CASES = 5  # cases of a domain or kind; a smaller slice says nothing
 FIELDS: tuple[Literal["domain", "kind"], ...] = ("domain", "kind")
 SPLITS: tuple[SplitName, ...] = ("tune", "holdout")
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """Problems make a set unfit; warnings are for its owner to judge."""
+    """Problems make a set unusable; warnings are for its owner to judge."""
 
     problems: tuple[str, ...]
     warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
-    """How small a difference of a rate a split shows, four times in five."""
+class DetectableDifference:
+    """The smallest difference of a rate that a split shows with 80 % power."""
 
     split: str
     cases: int
@@ -47,41 +47,41 @@ class Balance:
     holdout: int
 
 
-def examine_set(golden: GoldenSet, corpus: Corpus, vectors: Vectors | None = None, *, alike: float = SAME_MEANING) -> Findings:
-    """Everything that is checked; without vectors of the questions the splits are not compared by meaning."""
-    problems = [*unfit(golden, corpus), *(f"{golden.id}: {problem}" for problem in _empty_splits(golden))]
-    warnings = [_pair(golden, pair, f"shares {pair.alike:.0%} of its words with") for pair in similar_words(golden.cases)]
+def check_set(golden: GoldenSet, corpus: Corpus, vectors: Vectors | None = None, *, alike: float = SAME_MEANING_COSINE) -> Findings:
+    """Every check; without vectors of the questions the splits are not compared by meaning."""
+    problems = [*set_problems(golden, corpus), *(f"{golden.id}: {problem}" for problem in _empty_splits(golden))]
+    warnings = [_pair(golden, pair, f"shares {pair.similarity:.0%} of its words with") for pair in similar_words(golden.cases)]
     if vectors is not None:
         warnings += [
-            _pair(golden, pair, f"is in the holdout and asks (cosine {pair.alike:.3f}) what is asked in tune by")
-            for pair in leaks(golden, vectors, alike)
+            _pair(golden, pair, f"is in the holdout and asks (cosine {pair.similarity:.3f}) what is asked in tune by")
+            for pair in split_leaks(golden, vectors, alike)
         ]
-    warnings += [f"{golden.id}: {warning}" for warning in _thin(golden)]
+    warnings += [f"{golden.id}: {warning}" for warning in _small_slices(golden)]
     return Findings(tuple(problems), tuple(warnings))
 
 
-def unfit(golden: GoldenSet, corpus: Corpus) -> list[str]:
-    """Every problem but an empty split, which more cases may mend."""
+def set_problems(golden: GoldenSet, corpus: Corpus) -> list[str]:
+    """Every problem except an empty split."""
     problems = [*_card(golden), *golden.check(corpus), *_unreadable(golden, corpus), *_groups(golden)]
     return problems + [_pair(golden, pair, "asks the same, word for word, as") for pair in same_words(golden.cases)]
 
 
-def sights(golden: GoldenSet) -> list[Sight]:
-    """What each split can show of a rate, at the worst: one half right, and two configurations that are right independently."""
+def detectable_differences(golden: GoldenSet) -> list[DetectableDifference]:
+    """The detectable difference of each split in the worst case: rates of one half, and two independent configurations."""
     from harness.stats import minimum_detectable
 
-    found: list[Sight] = []
+    differences: list[DetectableDifference] = []
     for split, count in split_sizes(golden).items():
-        size = minimum_detectable(INDEPENDENT, count)
-        found.append(Sight(split, count, size if size <= 1.0 else None))
-    return found
+        difference = minimum_detectable(INDEPENDENT, count)
+        differences.append(DetectableDifference(split, count, difference if difference <= 1.0 else None))
+    return differences
 
 
 def cases_for_five_points() -> int:
-    """How many cases show a difference of five points at the worst."""
+    """How many cases show a difference of five points in the worst case."""
     from harness.stats import cases_needed
 
-    return cases_needed(INDEPENDENT, POINTS)
+    return cases_needed(INDEPENDENT, FIVE_POINTS)
 
 
 def split_sizes(golden: GoldenSet) -> dict[str, int]:
@@ -101,7 +101,7 @@ def _place(golden: GoldenSet, case: Case) -> str:
     return f"{golden.folder / 'cases.jsonl'}:{golden.lines[case.id]}: case {case.id!r}"
 
 
-def _pair(golden: GoldenSet, pair: AlikePair, says: str) -> str:
+def _pair(golden: GoldenSet, pair: SimilarPair, says: str) -> str:
     other = f"{pair.first.id!r} (line {golden.lines[pair.first.id]})"
     mend = f"If they ask the same, give both one 'group': {pair.first.group or pair.first.id!r}."
     return f"{_place(golden, pair.second)} {says} {other}: {_short(pair.second)} / {_short(pair.first)}. {mend}"
@@ -118,7 +118,7 @@ def _card(golden: GoldenSet) -> Iterator[str]:
 
 
 def _unreadable(golden: GoldenSet, corpus: Corpus) -> Iterator[str]:
-    """Answers that the asker may never find: the documents are closed to them."""
+    """Cases whose asker may not read the documents with the answer."""
     documents = {document.id: document for document in corpus.documents}
     for case in golden.cases:
         for name in case.documents if case.answerable else ():
@@ -133,7 +133,7 @@ def _unreadable(golden: GoldenSet, corpus: Corpus) -> Iterator[str]:
 
 
 def _groups(golden: GoldenSet) -> Iterator[str]:
-    """Cases of one group ask the same thing: one split holds them all, and the same asker gets an answer to all or to none."""
+    """Cases of one group must be in one split, and answerable or not together for the same asker."""
     first: dict[tuple[str, ...], Case] = {}
     for case in golden.cases:
         if not case.group:
@@ -152,16 +152,16 @@ def _empty_splits(golden: GoldenSet) -> Iterator[str]:
             yield f"the {split} split has no cases. Add cases, or split anew: touchstone golden split {golden.id} --salt … --write"
 
 
-def _thin(golden: GoldenSet) -> Iterator[str]:
-    """Slices that a split cannot speak of."""
-    thin: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for one in balance(golden):
-        count = one.tune + one.holdout
-        if count < FEW:
-            thin[one.field, f"has fewer than {FEW} cases"].append(f"{one.value} ({count})")
-        elif not (one.tune and one.holdout):
-            thin[one.field, f"stands in {'tune' if one.tune else 'holdout'} only"].append(f"{one.value} ({count})")
-    for (field, what), values in thin.items():
-        yield f"{field} {', '.join(values)} {what}: a figure of its own would say little."
+def _small_slices(golden: GoldenSet) -> Iterator[str]:
+    """Slices that are too small, or in one split only."""
+    small: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for balance_row in balance(golden):
+        count = balance_row.tune + balance_row.holdout
+        if count < MIN_SLICE_CASES:
+            small[balance_row.field, f"has fewer than {MIN_SLICE_CASES} cases"].append(f"{balance_row.value} ({count})")
+        elif not (balance_row.tune and balance_row.holdout):
+            small[balance_row.field, f"stands in {'tune' if balance_row.tune else 'holdout'} only"].append(f"{balance_row.value} ({count})")
+    for (field, reason), values in small.items():
+        yield f"{field} {', '.join(values)} {reason}: a figure of its own would say little."
     if all(case.answerable for case in golden.cases) and any(case.scope == "answer" for case in golden.cases):
         yield "no case is unanswerable: whether a configuration refuses when it should is not seen."

@@ -1,4 +1,4 @@
-"""What changed between two golden sets: cases added, removed and changed, and cases that changed sides."""
+"""The difference of two golden sets: cases added, removed and changed, and cases that moved to the other split."""
 
 import json
 from collections.abc import Iterable
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.golden.case import Case
-from harness.golden.check_alike import asked
 from harness.golden.sets import GoldenSet, SplitName
+from harness.golden.similarity import question_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +20,8 @@ class FieldChange:
 
 
 @dataclass(frozen=True, slots=True)
-class Changed:
-    """A case that is in both sets, and differs; `was` is its old id where only its question tells that it is the same."""
+class ChangedCase:
+    """A case of both sets that differs; `was` is its old id where it was matched by its question."""
 
     id: str
     changes: tuple[FieldChange, ...]
@@ -29,8 +29,8 @@ class Changed:
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
-    """A case that one set tunes on and the other holds out."""
+class MovedCase:
+    """A case that is in the tune split of one set and in the holdout of the other."""
 
     id: str
     before: SplitName
@@ -46,68 +46,68 @@ class SetDiff:
     card: tuple[FieldChange, ...]
     added: tuple[Case, ...]
     removed: tuple[Case, ...]
-    changed: tuple[Changed, ...]
-    moved: tuple[Moved, ...]
+    changed: tuple[ChangedCase, ...]
+    moved: tuple[MovedCase, ...]
     same: int  # cases that are in both, unchanged
 
     @property
     def to_holdout(self) -> tuple[str, ...]:
         """Cases that the holdout has and a search may have seen."""
-        return tuple(one.id for one in self.moved if one.after == "holdout")
+        return tuple(case.id for case in self.moved if case.after == "holdout")
 
     @property
     def to_tune(self) -> tuple[str, ...]:
         """Cases that a search will see and that were held out."""
-        return tuple(one.id for one in self.moved if one.after == "tune")
+        return tuple(case.id for case in self.moved if case.after == "tune")
 
 
 def diff_sets(before: GoldenSet, after: GoldenSet) -> SetDiff:
-    """Compare two sets case by case, by id; a case with a new id is known by its question."""
-    partner = _partners(before, after)
-    changed: list[Changed] = []
-    moved: list[Moved] = []
+    """Compare two sets case by case; cases are matched by id, then by question."""
+    matching = _matching_cases(before, after)
+    changed: list[ChangedCase] = []
+    moved: list[MovedCase] = []
     for case in after.cases:
-        old = partner.get(case.id)
+        old = matching.get(case.id)
         if old is None:
             continue
         sides = before.split_of(old), after.split_of(case)
         if sides[0] != sides[1]:
-            moved.append(Moved(case.id, *sides))
+            moved.append(MovedCase(case.id, *sides))
         if changes := tuple(_changes(old.model_dump(mode="json"), case.model_dump(mode="json"))):
-            changed.append(Changed(case.id, changes, old.id if old.id != case.id else ""))
-    kept = {case.id for case in partner.values()}
+            changed.append(ChangedCase(case.id, changes, old.id if old.id != case.id else ""))
+    matched = {case.id for case in matching.values()}
     return SetDiff(
         before.id,
         after.id,
-        tuple(one for one in _changes(before.card.model_dump(), after.card.model_dump()) if one.field != "version"),
-        tuple(case for case in after.cases if case.id not in partner),
-        tuple(case for case in before.cases if case.id not in kept),
+        tuple(change for change in _changes(before.card.model_dump(), after.card.model_dump()) if change.field != "version"),
+        tuple(case for case in after.cases if case.id not in matching),
+        tuple(case for case in before.cases if case.id not in matched),
         tuple(changed),
         tuple(moved),
-        len(partner) - len(changed),
+        len(matching) - len(changed),
     )
 
 
-def _partners(before: GoldenSet, after: GoldenSet) -> dict[str, Case]:
-    """For the id of each new case, the old case that it is."""
+def _matching_cases(before: GoldenSet, after: GoldenSet) -> dict[str, Case]:
+    """The old case for the id of each new case that has one."""
     old = {case.id: case for case in before.cases}
-    partner = {case.id: old[case.id] for case in after.cases if case.id in old}
-    renamed = {_asked(case): case for case in before.cases if case.id not in partner}
+    matching = {case.id: old[case.id] for case in after.cases if case.id in old}
+    unmatched = {_question_key(case): case for case in before.cases if case.id not in matching}
     for case in after.cases:
-        if case.id not in partner and (found := renamed.pop(_asked(case), None)):
-            partner[case.id] = found
-    return partner
+        if case.id not in matching and (old_case := unmatched.pop(_question_key(case), None)):
+            matching[case.id] = old_case
+    return matching
 
 
-def _asked(case: Case) -> tuple[object, ...]:
-    return (asked(case), case.principal_groups)
+def _question_key(case: Case) -> tuple[object, ...]:
+    return (question_words(case), case.principal_groups)
 
 
 def _changes(before: dict[str, Any], after: dict[str, Any]) -> Iterable[FieldChange]:
     return [FieldChange(name, before[name], after[name]) for name in after if name != "id" and before[name] != after[name]]
 
 
-def shown(value: Any, most: int = 80) -> str:
-    """A field's value on one line, cut where it is long."""
+def short_json(value: Any, most: int = 80) -> str:
+    """A field's value as JSON on one line, truncated."""
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= most else f"{text[: most - 1]}…"

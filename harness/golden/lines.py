@@ -1,17 +1,22 @@
-"""Reading files that others wrote, a line at a time: whatever is wrong becomes one line that says where."""
+"""Reading users' files line by line; every problem becomes one line with file and line number."""
 
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from serving.pipeline.errors import DataError
+from serving.pipeline.registry import explain
 
-FILE_BYTES = 1_000_000_000  # of one file read line by line, or of one JSON document below
-WHOLE_BYTES = 200_000_000
+M = TypeVar("M", bound=BaseModel)
+
+FILE_BYTES = 1_000_000_000  # of a file that is read line by line
+JSON_BYTES = 200_000_000
 LINE_BYTES = 32_000_000
-SHOWN = 20  # problems printed before "… and n more"
+MAX_PROBLEMS = 20  # printed before "… and n more"
 BOM = b"\xef\xbb\xbf"
 
 
@@ -41,7 +46,7 @@ class SourceLine:
 
 
 def lines(path: Path) -> Iterator[SourceLine]:
-    """The lines of a file that are not blank; a mark at its start and carriage returns are no part of them."""
+    """The lines of a file that are not blank, without a byte order mark and carriage returns."""
     check_size(path, FILE_BYTES)
     try:
         with path.open("rb") as file:
@@ -57,9 +62,22 @@ def lines(path: Path) -> Iterator[SourceLine]:
         raise DataError(f"{path}: cannot be read: {error.strerror}.") from None
 
 
-def whole(path: Path) -> Any:
+def read_rows(path: Path, model: type[M], problems: list[str], fields: Sequence[str] = ()) -> Iterator[tuple[SourceLine, M]]:
+    """Every line with its model; a line that cannot be read is added to the problems instead."""
+    for line in lines(path):
+        try:
+            row = model.model_validate(line.row)
+        except DataError as error:
+            problems.append(str(error))
+        except ValidationError as error:
+            problems.append(explain(error, line.where, list(fields or model.model_fields)))
+        else:
+            yield line, row
+
+
+def read_json(path: Path) -> Any:
     """A file that is one JSON document."""
-    check_size(path, WHOLE_BYTES)
+    check_size(path, JSON_BYTES)
     try:
         data = path.read_bytes().removeprefix(BOM)
     except OSError as error:
@@ -85,7 +103,7 @@ def parse(text: str, where: str, *, file: bool = False) -> Any:
 
 
 def check_size(path: Path, most: int) -> None:
-    """Refuse what is no file, or a file larger than is read."""
+    """Refuse what is no file, or too large a file."""
     if not path.is_file():
         raise DataError(f"No file {str(path)!r}." if not path.exists() else f"{path}: is not a file.")
     size = path.stat().st_size
@@ -94,7 +112,7 @@ def check_size(path: Path, most: int) -> None:
 
 
 def refuse(problems: Sequence[str]) -> None:
-    """Raise all that is wrong at once, a line each; nothing when nothing is."""
+    """Raise a `DataError` with all problems, a line each; return when there are none."""
     if problems:
-        more = len(problems) - SHOWN
-        raise DataError("\n".join(problems[:SHOWN]) + (f"\n… and {more} more" if more > 0 else ""))
+        more = len(problems) - MAX_PROBLEMS
+        raise DataError("\n".join(problems[:MAX_PROBLEMS]) + (f"\n… and {more} more" if more > 0 else ""))

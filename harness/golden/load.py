@@ -1,4 +1,4 @@
-"""Reading golden sets: every line checked, every file held against its sum."""
+"""Reading golden sets: every line is checked, every file verified against its sum."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import yaml
 from pydantic import ValidationError
 
 from harness.golden.case import Case
-from harness.golden.lines import lines, refuse
+from harness.golden.lines import read_rows, refuse
 from harness.golden.sets import Card, GoldenSet
 from serving.pipeline.digest import sha256_file
 from serving.pipeline.errors import DataError
@@ -19,7 +19,7 @@ def golden_sets(root: Path) -> list[str]:
     """The names of all golden sets below `datasets/`, as name/vN."""
     folders = [path.parent for path in (root / "golden").glob("*/v*/cases.jsonl")]
     known = [folder for folder in folders if folder.name[1:].isdecimal() and not folder.parent.name.startswith(".")]  # .x: being written
-    return [f"{folder.parent.name}/{folder.name}" for folder in sorted(known, key=lambda one: (one.parent.name, int(one.name[1:])))]
+    return [f"{folder.parent.name}/{folder.name}" for folder in sorted(known, key=lambda path: (path.parent.name, int(path.name[1:])))]
 
 
 def load_golden(root: Path, name: str, *, sealed: bool = True) -> GoldenSet:
@@ -59,19 +59,12 @@ def _read_cases(path: Path) -> tuple[list[Case], dict[str, int]]:
     cases: list[Case] = []
     numbers: dict[str, int] = {}
     problems: list[str] = []
-    for line in lines(path):
-        try:
-            case = Case.model_validate(line.row)
-        except DataError as error:
-            problems.append(str(error))
-        except ValidationError as error:
-            problems.append(explain(error, line.where, list(Case.model_fields)))
-        else:
-            if case.id in numbers:
-                problems.append(f"{line.where}: case id {case.id!r} stands in line {numbers[case.id]} already.")
-                continue
-            cases.append(case)
-            numbers[case.id] = line.number
+    for line, case in read_rows(path, Case, problems):
+        if case.id in numbers:
+            problems.append(f"{line.where}: case id {case.id!r} stands in line {numbers[case.id]} already.")
+            continue
+        cases.append(case)
+        numbers[case.id] = line.number
     refuse(problems)
     return cases, numbers
 

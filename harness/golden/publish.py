@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.golden.candidate import Candidate, located
+from harness.golden.candidate import Candidate, locate_proposal
 from harness.golden.case import Case
-from harness.golden.check import unfit
+from harness.golden.check import set_problems
 from harness.golden.lines import refuse
 from harness.golden.load import SEALED, load_golden
 from harness.golden.queue import Queue
-from harness.golden.seal import line_of
+from harness.golden.seal import case_line
 from harness.golden.sets import GoldenSet
 from serving.pipeline.digest import sha256_file
 from serving.pipeline.errors import DataError, StoreError
@@ -28,28 +28,32 @@ def publish(root: Path, name: str, corpus: Corpus, *, reviewer: str, today: str)
     if not reviewer.strip():
         raise DataError("A new version needs a reviewer's name: --reviewer NAME.")
     queue = Queue(root / "golden" / name)
-    with queue.alone():
+    with queue.locked():
         golden = load_golden(root, name)
         chosen = [candidate for candidate in queue.read() if candidate.state == "accepted" and not candidate.published]
         before = {case.id: case for case in golden.cases}
-        done = {one.id for one in chosen if one.case_id in before and before[one.case_id].provenance == one.provenance.words}
-        queue.mark_published(done, golden.id)  # a writer that was killed between its two steps had come this far
-        fresh = [candidate for candidate in chosen if candidate.id not in done]
-        if not fresh:
+        published_before = {
+            candidate.id
+            for candidate in chosen
+            if candidate.case_id in before and before[candidate.case_id].provenance == candidate.provenance.text
+        }
+        queue.mark_published(published_before, golden.id)  # a process was killed after it had written the version
+        new = [candidate for candidate in chosen if candidate.id not in published_before]
+        if not new:
             raise DataError(f"No accepted candidate waits for {golden.card.name}. Accept some: touchstone golden review {golden.card.name}")
-        after = _extended(golden, fresh, corpus)
-        _write(golden, after, card=_card(golden, fresh, reviewer, today))
-        queue.mark_published({candidate.id for candidate in fresh}, after.id)
+        after = _next_version(golden, new, corpus)
+        _write(golden, after, card=_card(golden, new, reviewer, today))
+        queue.mark_published({candidate.id for candidate in new}, after.id)
         return load_golden(root, after.id)
 
 
-def _extended(golden: GoldenSet, fresh: Sequence[Candidate], corpus: Corpus) -> GoldenSet:
+def _next_version(golden: GoldenSet, candidates: Sequence[Candidate], corpus: Corpus) -> GoldenSet:
     """The next version in memory, checked."""
     lines = dict(golden.lines)
     cases = list(golden.cases)
-    for candidate in fresh:
-        whole = candidate.model_copy(update={"case": located(candidate.case, corpus, f"candidate {candidate.id!r}")})
-        case = whole.as_case()
+    for candidate in candidates:
+        located = candidate.model_copy(update={"case": locate_proposal(candidate.case, corpus, f"candidate {candidate.id!r}")})
+        case = located.as_case()
         if case.id in lines:
             raise DataError(f"candidate {candidate.id!r}: {golden.id} has a case {case.id!r} already. Edit its 'id'.")
         lines[case.id] = max(lines.values()) + 1
@@ -57,7 +61,7 @@ def _extended(golden: GoldenSet, fresh: Sequence[Candidate], corpus: Corpus) -> 
     folder = golden.folder.with_name(f"v{golden.card.version + 1}")
     card = golden.card.model_copy(update={"version": golden.card.version + 1})
     after = GoldenSet(folder, card, tuple(cases), lines, "")
-    refuse(unfit(after, corpus))
+    refuse(set_problems(after, corpus))
     return after
 
 
@@ -77,26 +81,28 @@ def _write(golden: GoldenSet, after: GoldenSet, *, card: str) -> None:
 
 
 def _lines(cases: Sequence[Case]) -> bytes:
-    return "".join(f"{json.dumps(line_of(case), ensure_ascii=False)}\n" for case in cases).encode()
+    return "".join(f"{json.dumps(case_line(case), ensure_ascii=False)}\n" for case in cases).encode()
 
 
-def _card(golden: GoldenSet, fresh: Sequence[Candidate], reviewer: str, today: str) -> str:
-    """The card with the version raised and, at its end, what was added; the rest is as it was."""
+def _card(golden: GoldenSet, candidates: Sequence[Candidate], reviewer: str, today: str) -> str:
+    """The card with the next version and a section on what was added; the rest is unchanged."""
     path = golden.folder / "CARD.md"
     version = golden.card.version + 1
     _, head, body = path.read_text(encoding="utf-8-sig").split("---\n", 2)
-    raised, times = VERSION.subn(f"version: {version}", head)
-    if times != 1:
+    new_head, count = VERSION.subn(f"version: {version}", head)
+    if count != 1:
         raise DataError(f"{path}: the front matter needs one line 'version: {golden.card.version}', on its own.")
     title = f"# {golden.id}\n"
     body = body.replace(title, f"# {golden.card.name}/v{version}\n", 1) if body.lstrip().startswith(title) else body
-    sources = ", ".join(f"{count} {source}" for source, count in sorted(Counter(one.provenance.source for one in fresh).items()))
-    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(Counter(one.case.kind for one in fresh).items()))
-    reviewers = ", ".join(sorted({one.reviewer for one in fresh}))
-    pinned = sum(one.provenance.source == "feedback" for one in fresh)
-    said = [
-        f"{len(fresh)} cases from the queue, after those of v{golden.card.version}, which are as they were; figures above are older.",
+    sources = ", ".join(
+        f"{count} {source}" for source, count in sorted(Counter(candidate.provenance.source for candidate in candidates).items())
+    )
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(Counter(candidate.case.kind for candidate in candidates).items()))
+    reviewers = ", ".join(sorted({candidate.reviewer for candidate in candidates}))
+    pinned = sum(candidate.provenance.source == "feedback" for candidate in candidates)
+    lines = [
+        f"{len(candidates)} cases from the queue, after those of v{golden.card.version}, which are as they were; figures above are older.",
         f"Source: {sources}. Kind: {kinds}. Accepted by {reviewers}; published by {reviewer} on {today}.",
         *([f"{pinned} came from feedback and are pinned to the tune split."] if pinned else []),
     ]
-    return f"---\n{raised}---\n{body.rstrip()}\n\n## Added in v{version}\n\n" + "\n".join(said) + "\n"
+    return f"---\n{new_head}---\n{body.rstrip()}\n\n## Added in v{version}\n\n" + "\n".join(lines) + "\n"

@@ -23,11 +23,11 @@ FILE = "queue.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
-class Added:
-    """What became of candidates that were handed to a queue."""
+class AddResult:
+    """The candidates that were added to a queue, and those that it had already."""
 
     new: tuple[Candidate, ...]
-    known: tuple[Candidate, ...]  # waiting or decided already, so left as they were
+    known: tuple[Candidate, ...]  # in the queue already, left as they were
 
 
 class Queue:
@@ -38,52 +38,52 @@ class Queue:
         self.path = folder / FILE
 
     def read(self) -> tuple[Candidate, ...]:
-        """Every candidate; a line that is none is named by file and number."""
+        """Every candidate, or a `DataError` with file and line number."""
         if not self.path.exists():
             return ()
-        found: dict[str, int] = {}
+        line_numbers: dict[str, int] = {}
         candidates: list[Candidate] = []
         for line in lines(self.path):
-            candidate = _parsed(line)
-            if candidate.id in found:
-                raise DataError(f"{line.where}: candidate {candidate.id!r} stands in line {found[candidate.id]} already.")
-            found[candidate.id] = line.number
+            candidate = _parse_line(line)
+            if candidate.id in line_numbers:
+                raise DataError(f"{line.where}: candidate {candidate.id!r} stands in line {line_numbers[candidate.id]} already.")
+            line_numbers[candidate.id] = line.number
             candidates.append(candidate)
         return tuple(candidates)
 
     def get(self, ident: str) -> Candidate:
         """The candidate of an id."""
-        return _one(self.read(), ident, self.path)
+        return _find(self.read(), ident, self.path)
 
-    def add(self, candidates: Iterable[Candidate]) -> Added:
+    def add(self, candidates: Iterable[Candidate]) -> AddResult:
         """Append those that are not there yet."""
-        with self.alone():
-            present = {candidate.id: candidate for candidate in self.read()}
+        with self.locked():
+            queued = {candidate.id: candidate for candidate in self.read()}
             new: dict[str, Candidate] = {}
             known: list[Candidate] = []
             for candidate in candidates:
-                if candidate.id in present:
-                    known.append(present[candidate.id])
+                if candidate.id in queued:
+                    known.append(queued[candidate.id])
                 elif candidate.id in new:
                     known.append(new[candidate.id])
                 else:
                     new[candidate.id] = candidate
             if new:
-                self._write([*present.values(), *new.values()])
-        return Added(tuple(new.values()), tuple(known))
+                self._write([*queued.values(), *new.values()])
+        return AddResult(tuple(new.values()), tuple(known))
 
     def change(self, ident: str, change: Callable[[Candidate], Candidate]) -> Candidate:
         """Replace one candidate by what `change` makes of it as it stands now."""
-        with self.alone():
+        with self.locked():
             candidates = self.read()
-            before = _one(candidates, ident, self.path)
+            before = _find(candidates, ident, self.path)
             after = change(before)
             self._write([after if candidate.id == ident else candidate for candidate in candidates])
         return after
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Hold the set's folder, so that reading and replacing are one step; the lock dies with its process."""
+    def locked(self) -> Iterator[None]:
+        """Lock the set's folder, so that reading and replacing are one step; the lock ends with its process."""
         with ExitStack() as stack:
             try:
                 stack.enter_context(file_lock(self.folder, create=False))
@@ -92,27 +92,29 @@ class Queue:
             yield
 
     def mark_published(self, ids: Iterable[str], version: str) -> None:
-        """Write down which version candidates went into; the caller holds the lock."""
+        """Record which version candidates went into; the caller holds the lock."""
         chosen = set(ids)
-        self._write([one.model_copy(update={"published": version}) if one.id in chosen else one for one in self.read()])
+        self._write(
+            [candidate.model_copy(update={"published": version}) if candidate.id in chosen else candidate for candidate in self.read()]
+        )
 
     def _write(self, candidates: Iterable[Candidate]) -> None:
-        write_text(self.path, "".join(f"{json.dumps(_line(candidate), ensure_ascii=False)}\n" for candidate in candidates))
+        write_text(self.path, "".join(f"{json.dumps(_as_line(candidate), ensure_ascii=False)}\n" for candidate in candidates))
 
 
-def _one(candidates: Iterable[Candidate], ident: str, path: Path) -> Candidate:
+def _find(candidates: Iterable[Candidate], ident: str, path: Path) -> Candidate:
     known = {candidate.id: candidate for candidate in candidates}
     if ident not in known:
         raise DataError(f"No candidate {ident!r} in {path}.{near(ident, list(known))} See them: touchstone golden review NAME --json")
     return known[ident]
 
 
-def _line(candidate: Candidate) -> dict[str, object]:
-    """A candidate as it is written: what is empty is left out."""
+def _as_line(candidate: Candidate) -> dict[str, object]:
+    """A candidate as it is written: empty fields are left out."""
     return candidate.model_dump(mode="json", exclude_defaults=True) | {"state": candidate.state}
 
 
-def _parsed(line: SourceLine) -> Candidate:
+def _parse_line(line: SourceLine) -> Candidate:
     try:
         return Candidate.model_validate(line.row)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""A reviewer's desk: what is shown of a candidate, and the decisions on it, each kept at once."""
+"""Reviewing candidates: the decisions on them, each stored at once, and what a reviewer is shown."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -6,21 +6,21 @@ from datetime import UTC, datetime
 
 import yaml
 
-from harness.golden.candidate import Candidate, Mark, Proposal, located, read_proposal
+from harness.golden.candidate import Candidate, Mark, Proposal, locate_proposal, read_proposal
 from harness.golden.case import Case, Evidence
-from harness.golden.check_alike import asked
 from harness.golden.queue import Queue
 from harness.golden.sets import GoldenSet
+from harness.golden.similarity import question_words
 from serving.pipeline.errors import DataError
 from serving.pipeline.index.corpus import Corpus
 from serving.pipeline.text.stopwords import without_stop_words
 
-AROUND = 240  # characters shown before and after a quote
-FIELDS = ("question", "answers", "evidence", "key_facts", "answerable", "domain", "kind", "difficulty")  # shown for editing even if empty
+CONTEXT_CHARACTERS = 240  # characters shown before and after a quote
+EDITED_FIELDS = ("question", "answers", "evidence", "key_facts", "answerable", "domain", "kind", "difficulty")  # shown even if empty
 
 
 @dataclass(frozen=True, slots=True)
-class Quoted:
+class QuoteContext:
     """A quote with the text around it."""
 
     document: str
@@ -30,7 +30,7 @@ class Quoted:
 
 
 @dataclass(frozen=True, slots=True)
-class Nearest:
+class NearestCase:
     """The case of the set that resembles a question most; `similarity` is from 0 to 1."""
 
     case: Case
@@ -38,13 +38,13 @@ class Nearest:
 
 
 def now() -> str:
-    """The moment of the call, as provenance and decisions keep it."""
+    """The time of the call, as provenance and decisions record it."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 @dataclass(frozen=True)
-class Desk:
-    """One reviewer, one queue, and the set and corpus that candidates are held against."""
+class CandidateReview:
+    """A reviewer's decisions on the candidates of a queue, checked against the set and its corpus."""
 
     queue: Queue
     golden: GoldenSet
@@ -57,9 +57,9 @@ class Desk:
             raise DataError("A decision needs a reviewer's name: --reviewer NAME.")
 
     def accept(self, candidate: Candidate) -> Candidate:
-        """Accept, if it makes a whole case whose quotes stand; the set itself does not change yet."""
-        checked = self.checked(candidate.model_copy(update={"reviewer": self.reviewer}))
-        return self._decide(candidate, {"state": "accepted", "note": "", "case": checked.case})
+        """Accept a candidate that makes a complete case with valid quotes; the set itself does not change yet."""
+        located = self.check(candidate.model_copy(update={"reviewer": self.reviewer}))
+        return self._decide(candidate, {"state": "accepted", "note": "", "case": located.case})
 
     def reject(self, candidate: Candidate, why: str) -> Candidate:
         """Reject for a reason."""
@@ -68,7 +68,7 @@ class Desk:
         return self._decide(candidate, {"state": "rejected", "note": why.strip()})
 
     def edit(self, candidate: Candidate, text: str) -> Candidate:
-        """Replace the proposal by what a reviewer wrote as YAML; it waits on, with its old marks gone, which held for the old words."""
+        """Replace the proposal by the reviewer's YAML; it waits on, without its old marks."""
         where = f"candidate {candidate.id!r} as edited"
         try:
             values = yaml.safe_load(text)
@@ -76,66 +76,67 @@ class Desk:
             mark = getattr(error, "problem_mark", None)
             line = f", line {mark.line + 1}" if mark else ""
             raise DataError(f"{where}{line}: not YAML: {getattr(error, 'problem', None) or error}") from None
-        proposal = located(read_proposal(values, where), self.corpus, where)
+        proposal = locate_proposal(read_proposal(values, where), self.corpus, where)
         edited = candidate.model_copy(update={"case": proposal, "marks": (Mark(name="edited", reason=f"by {self.reviewer}"),)})
-        self.checked(edited)
+        self.check(edited)
         return self._decide(candidate, {"case": edited.case, "marks": edited.marks, "state": "waiting"})
 
-    def checked(self, candidate: Candidate) -> Candidate:
-        """The candidate with its quotes located, or a `DataError` that says what keeps it out of the set."""
+    def check(self, candidate: Candidate) -> Candidate:
+        """The candidate with its quotes located, or a `DataError` that says why it cannot be in the set."""
         where = f"candidate {candidate.id!r}"
-        whole = candidate.model_copy(update={"case": located(candidate.case, self.corpus, where)})
-        case = whole.as_case()
+        located = candidate.model_copy(update={"case": locate_proposal(candidate.case, self.corpus, where)})
+        case = located.as_case()
         for other in self.golden.cases:
             if other.id == case.id:
                 raise DataError(f"{where}: {self.golden.id} has a case {case.id!r} already. Edit its 'id'.")
-            if asked(other) == asked(case):
+            if question_words(other) == question_words(case):
                 raise DataError(f"{where}: {self.golden.id} asks this already: case {other.id!r}.")
-        for one in self.queue.read():
-            if one.state == "accepted" and not one.published and one.id != candidate.id and asked(one.as_case()) == asked(case):
-                raise DataError(f"{where}: {one.id!r} asks this already, and is accepted.")
-        return whole
+        for queued in self.queue.read():
+            accepted = queued.state == "accepted" and not queued.published and queued.id != candidate.id
+            if accepted and question_words(queued.as_case()) == question_words(case):
+                raise DataError(f"{where}: {queued.id!r} asks this already, and is accepted.")
+        return located
 
-    def _decide(self, seen: Candidate, decision: dict[str, object]) -> Candidate:
+    def _decide(self, expected: Candidate, decision: dict[str, object]) -> Candidate:
         def change(before: Candidate) -> Candidate:
             if before.published:
                 raise DataError(f"Candidate {before.id!r} is in {before.published} already.")
-            if before != seen:
+            if before != expected:
                 raise DataError(
                     f"Candidate {before.id!r} was changed meanwhile (now {before.state}, by {before.reviewer or 'nobody'}). Look again."
                 )
             return before.model_copy(update={"reviewer": self.reviewer, "decided_at": self.clock(), **decision})
 
-        return self.queue.change(seen.id, change)
+        return self.queue.change(expected.id, change)
 
 
-def as_yaml(proposal: Proposal) -> str:
+def proposal_yaml(proposal: Proposal) -> str:
     """A proposal as a reviewer edits it; quotes are found again, so offsets are left out."""
     values = proposal.model_dump(mode="json", exclude_defaults=True)
-    whole = {name: getattr(proposal, name) for name in FIELDS}
-    whole |= values | {"evidence": [{"document": one.document, "quote": one.quote} for one in proposal.evidence]}
-    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in whole.items()}
+    fields = {name: getattr(proposal, name) for name in EDITED_FIELDS}
+    fields |= values | {"evidence": [{"document": evidence.document, "quote": evidence.quote} for evidence in proposal.evidence]}
+    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
     return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=1000)
 
 
-def quoted(evidence: Evidence, corpus: Corpus) -> Quoted:
-    """A quote in its surroundings, cut at line ends where there are some."""
+def quote_context(evidence: Evidence, corpus: Corpus) -> QuoteContext:
+    """A quote with the text around it, cut at line ends where possible."""
     text = next((document.text for document in corpus.documents if document.id == evidence.document), "")
     start = text.find(evidence.quote) if evidence.start < 0 else evidence.start
     end = start + len(evidence.quote)
     if start < 0 or text[start:end] != evidence.quote:
-        return Quoted(evidence.document, "", evidence.quote, "")
-    before, after = text[max(0, start - AROUND) : start], text[end : end + AROUND]
-    before = before[before.find("\n") + 1 :] if start > AROUND and "\n" in before else before
-    after = after[: after.rfind("\n")] if end + AROUND < len(text) and "\n" in after else after
-    return Quoted(evidence.document, before, evidence.quote, after)
+        return QuoteContext(evidence.document, "", evidence.quote, "")
+    before, after = text[max(0, start - CONTEXT_CHARACTERS) : start], text[end : end + CONTEXT_CHARACTERS]
+    before = before[before.find("\n") + 1 :] if start > CONTEXT_CHARACTERS and "\n" in before else before
+    after = after[: after.rfind("\n")] if end + CONTEXT_CHARACTERS < len(text) and "\n" in after else after
+    return QuoteContext(evidence.document, before, evidence.quote, after)
 
 
-def nearest(question: str, cases: Iterable[Case]) -> Nearest | None:
-    """The case whose question has the most words in common with this one, whatever their order; None without any."""
+def nearest_case(question: str, cases: Iterable[Case]) -> NearestCase | None:
+    """The case whose question has the most words in common with this one; `None` without cases."""
     from rapidfuzz import fuzz, process, utils
 
     known = {case.id: case for case in cases}
-    about = {ident: without_stop_words(case.question) for ident, case in known.items()}
-    found = process.extractOne(without_stop_words(question), about, scorer=fuzz.token_set_ratio, processor=utils.default_process)
-    return None if found is None else Nearest(known[found[2]], found[1] / 100)
+    questions = {ident: without_stop_words(case.question) for ident, case in known.items()}
+    match = process.extractOne(without_stop_words(question), questions, scorer=fuzz.token_set_ratio, processor=utils.default_process)
+    return None if match is None else NearestCase(known[match[2]], match[1] / 100)

@@ -18,37 +18,37 @@ def seal(root: Path, name: str, corpus: Corpus) -> GoldenSet:
     """Find the offsets of quotes that have none, check everything, and write SHA256; nothing is written when a check fails."""
     golden = load_golden(root, name, sealed=False)
     texts = {document.id: document.text for document in corpus.documents}
-    cases = [located(case, texts, f"{golden.folder / 'cases.jsonl'}:{golden.lines[case.id]}") for case in golden.cases]
-    whole = GoldenSet(golden.folder, golden.card, tuple(cases), golden.lines, golden.digest)
-    refuse(whole.check(corpus))
+    cases = [locate_case(case, texts, f"{golden.folder / 'cases.jsonl'}:{golden.lines[case.id]}") for case in golden.cases]
+    sealed = GoldenSet(golden.folder, golden.card, tuple(cases), golden.lines, golden.digest)
+    refuse(sealed.check(corpus))
     write_cases(golden.folder, cases)
     return load_golden(root, golden.id)
 
 
 def write_cases(folder: Path, cases: Sequence[Case]) -> None:
     """Write the cases and, beside them, the sums of them and of the card that stands there already."""
-    write_text(folder / "cases.jsonl", "".join(json.dumps(line_of(case), ensure_ascii=False) + "\n" for case in cases))
+    write_text(folder / "cases.jsonl", "".join(json.dumps(case_line(case), ensure_ascii=False) + "\n" for case in cases))
     write_text(folder / "SHA256", "".join(f"{sha256_file(folder / file)}  {file}\n" for file in SEALED))
 
 
-def line_of(case: Case) -> dict[str, object]:
-    """A case as it is written: what is empty is left out, and flags are only said where they are not the usual ones."""
+def case_line(case: Case) -> dict[str, object]:
+    """A case as it is written: empty fields and default flags are left out."""
     values = case.model_dump(mode="json")
-    usual = {"answerable": True, "scope": "answer"}
-    return {name: value for name, value in values.items() if value not in ("", []) and not (name in usual and value == usual[name])}
+    defaults = {"answerable": True, "scope": "answer"}
+    return {name: value for name, value in values.items() if value not in ("", []) and not (name in defaults and value == defaults[name])}
 
 
-def located(case: Case, texts: Mapping[str, str], where: str) -> Case:
+def locate_case(case: Case, texts: Mapping[str, str], where: str) -> Case:
     """The case with the offsets of its quotes; a quote without any must stand once in its document."""
-    found: list[Evidence] = []
+    located: list[Evidence] = []
     for evidence in case.evidence:
         text = texts.get(evidence.document, "")
         if evidence.start >= 0 or not text:
-            found.append(evidence)
+            located.append(evidence)
             continue
         times = text.count(evidence.quote)
         if times != 1:
             raise DataError(f"{where}: the quote {evidence.quote[:60]!r} stands {times} times in {evidence.document!r}; once is needed.")
         start = text.index(evidence.quote)
-        found.append(evidence.model_copy(update={"start": start, "end": start + len(evidence.quote)}))
-    return case.model_copy(update={"evidence": tuple(found)})
+        located.append(evidence.model_copy(update={"start": start, "end": start + len(evidence.quote)}))
+    return case.model_copy(update={"evidence": tuple(located)})

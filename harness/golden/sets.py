@@ -150,9 +150,9 @@ class GoldenSet:
                 if evidence.start < 0:
                     yield f"{where}: evidence without offsets. Run: touchstone golden seal {self.id}"
                 elif document.text[evidence.start : evidence.end] != evidence.quote:
-                    found = document.text[evidence.start : evidence.end]
+                    text = document.text[evidence.start : evidence.end]
                     place = f"{evidence.document}[{evidence.start}:{evidence.end}]"
-                    yield f"{where}: {place} reads {found[:60]!r}, not {evidence.quote[:60]!r}."
+                    yield f"{where}: {place} reads {text[:60]!r}, not {evidence.quote[:60]!r}."
 
     def counts(self, field: Literal["domain", "kind", "difficulty"]) -> dict[str, int]:
         """How many cases there are of each domain, kind or difficulty."""

@@ -1,4 +1,4 @@
-"""Splitting anew: how the cases of a set would fall, and the version that lets them fall so."""
+"""Splitting a set again, with another share or salt, as its next version."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,8 +14,8 @@ from serving.pipeline.registry import explain
 
 
 @dataclass(frozen=True, slots=True)
-class Moves:
-    """The cases that change sides."""
+class SplitMoves:
+    """The cases that move to the other split."""
 
     to_holdout: tuple[str, ...]  # searched on before, so they prove nothing of what was tuned
     to_tune: tuple[str, ...]
@@ -32,11 +32,11 @@ def resplit(golden: GoldenSet, *, holdout_share: float | None = None, salt: str 
     return replace(golden, card=card)
 
 
-def moves(before: GoldenSet, after: GoldenSet) -> Moves:
+def split_moves(before: GoldenSet, after: GoldenSet) -> SplitMoves:
     """Which cases a new split moves."""
-    sides = [(case.id, before.split_of(case), after.split_of(case)) for case in after.cases]
-    to_holdout = tuple(name for name, old, new in sides if (old, new) == ("tune", "holdout"))
-    return Moves(to_holdout, tuple(name for name, old, new in sides if (old, new) == ("holdout", "tune")))
+    splits = [(case.id, before.split_of(case), after.split_of(case)) for case in after.cases]
+    to_holdout = tuple(name for name, old, new in splits if (old, new) == ("tune", "holdout"))
+    return SplitMoves(to_holdout, tuple(name for name, old, new in splits if (old, new) == ("holdout", "tune")))
 
 
 def write_split(root: Path, before: GoldenSet, after: GoldenSet) -> GoldenSet:
@@ -47,12 +47,12 @@ def write_split(root: Path, before: GoldenSet, after: GoldenSet) -> GoldenSet:
     for split, count in split_sizes(after).items():
         if not count:
             raise DataError(f"The {split} split would have no cases. Give another: --holdout-share or --salt.")
-    newest = max(int(one.rsplit("/v", 1)[1]) for one in golden_sets(root) if one.split("/")[0] == name)
+    newest = max(int(golden.rsplit("/v", 1)[1]) for golden in golden_sets(root) if golden.split("/")[0] == name)
     card = after.card.model_copy(update={"version": newest + 1})
     folder = root / "golden" / name / f"v{newest + 1}"
     old = (before.folder / "CARD.md").read_text(encoding="utf-8-sig").split("---\n", 2)[2]
     body = old.replace(f"# {before.id}\n", f"# {name}/v{card.version}\n", 1).rstrip()
-    said = f"The cases of v{before.card.version}, split anew: salt `{card.salt}`, holdout share {card.holdout_share:g}."
+    note = f"The cases of v{before.card.version}, split anew: salt `{card.salt}`, holdout share {card.holdout_share:g}."
     with new_folders(folder) as (draft,):
-        write_version(draft, card, f"{body}\n\n## Split of v{card.version}\n\n{said}\n", before.cases)
+        write_version(draft, card, f"{body}\n\n## Split of v{card.version}\n\n{note}\n", before.cases)
     return load_golden(root, f"{name}/v{card.version}")

@@ -1,4 +1,4 @@
-"""Judges: who they are, by name, and `connect_judge("llm:bedrock_converse:amazon.nova-pro-v1:0", …)`."""
+"""Judges by name: the table, and `connect_judge("llm:bedrock_converse:amazon.nova-pro-v1:0", …)`."""
 
 from harness.judges.base import Judge
 from harness.judges.outside import OutsideJudge
@@ -24,10 +24,10 @@ JUDGES = Registry[Judge](
 def connect_judge(
     judge: str | Spec, settings: PipelineSettings, prompts: PromptLibrary, store: StageStore | None = None, *, replay_only: bool = False
 ) -> Judge:
-    """A judge by name or by spec, reading the judge prompts of the library's folder; its readings are kept in `store`."""
+    """A judge by name or by spec, with the judge prompts of the library's folder; its readings are stored in `store`."""
     spec = judge_spec(judge) if isinstance(judge, str) else judge
-    made = JUDGES.build(spec, settings=settings, tasks=Tasks(prompts.folder), store=store, replay_only=replay_only)
-    return OutsideJudge.of(made, spec.name, JUDGES.version(spec)) if JUDGES.origin(spec.name) else made
+    connected = JUDGES.build(spec, settings=settings, tasks=Tasks(prompts.folder), store=store, replay_only=replay_only)
+    return OutsideJudge.of(connected, spec.name, JUDGES.version(spec)) if JUDGES.origin(spec.name) else connected
 
 
 def judge_spec(text: str, repeats: int = 1) -> Spec:

@@ -1,4 +1,4 @@
-"""What a judge promises, and the verdict it gives."""
+"""The judge protocol, and the verdict a judge gives."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,38 +10,38 @@ from serving.pipeline.types import Usage
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a judge says; no label, with the reason, where it could not be understood or has no say."""
+    """A judge's label with its reason; no label where the reply could not be read or the judge has no rule."""
 
     label: str | None
     reason: str = ""
-    raw: str = ""  # the judge's own words, every vote of it
+    raw: str = ""  # the judge's replies, of every vote
     votes: tuple[str, ...] = ()  # the label of each repeat that gave one
-    usage: tuple[Usage, ...] = ()  # of the calls made for it; a verdict that was kept costs nothing
+    usage: tuple[Usage, ...] = ()  # of the calls made for it; a stored verdict costs nothing
 
 
 class Judge(Protocol):
-    """Answers one kind of question at a time; a task is a prompt in `prompts/judge/` with its labels."""
+    """Judges texts by a task: a prompt in `prompts/judge/` with its labels."""
 
     name: str  # as the user names it: local, llm:bedrock_converse:amazon.nova-pro-v1:0
     id: str  # digest of everything that decides its verdicts
 
     async def judge(self, task: str, values: Mapping[str, str]) -> Verdict:
-        """The verdict on the task's variables, which are data and never instructions; an outage raises, it is no verdict."""
+        """The verdict on the task's variables, which are data and never instructions; an outage raises."""
         ...
 
 
 def majority(readings: Sequence[Verdict]) -> Verdict:
-    """One verdict of several: the label that more than half of all readings gave, else none."""
+    """The verdict of several readings: the label of more than half of them, else none."""
     if len(readings) == 1:
         return readings[0]
-    votes = tuple(one.label for one in readings if one.label is not None)
-    raw = "\n---\n".join(one.raw for one in readings)
-    usage = tuple(use for one in readings for use in one.usage)
+    votes = tuple(reading.label for reading in readings if reading.label is not None)
+    raw = "\n---\n".join(reading.raw for reading in readings)
+    usage = tuple(use for reading in readings for use in reading.usage)
     if not votes:
         return Verdict(None, readings[-1].reason, raw, votes, usage)
     label, count = Counter(votes).most_common(1)[0]
     if 2 * count > len(readings):
-        return Verdict(label, next(one.reason for one in readings if one.label == label), raw, votes, usage)
-    said = [f"{one} {many}" for one, many in Counter(votes).most_common()]
-    unread = [f"not understood {len(readings) - len(votes)}"] if len(votes) < len(readings) else []
-    return Verdict(None, f"votes were split: {', '.join(said + unread)}", raw, votes, usage)
+        return Verdict(label, next(reading.reason for reading in readings if reading.label == label), raw, votes, usage)
+    counts = [f"{vote} {count}" for vote, count in Counter(votes).most_common()]
+    not_understood = [f"not understood {len(readings) - len(votes)}"] if len(votes) < len(readings) else []
+    return Verdict(None, f"votes were split: {', '.join(counts + not_understood)}", raw, votes, usage)

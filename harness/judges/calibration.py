@@ -1,6 +1,6 @@
-"""Which judges may decide: a record of their agreement with humans, and what it takes.
+"""Calibration of judges: a record of their agreement with humans, and the agreement that a gate demands.
 
-A gate that leans on a judge without such a record is a mistake in the gate, unless its rule is advisory.
+A gate refuses a rule on a judge without such a record, unless the rule is advisory.
 """
 
 import re
@@ -16,12 +16,12 @@ from serving.pipeline.registry import explain
 from serving.storage.files import write_text
 
 FOLDER = Path("experiments") / "calibration"
-FEWEST = 50  # questions with a verdict: with fewer, kappa's interval is so wide that it excludes little
-LEAST_KAPPA = 0.4  # for the interval's lower bound: from here on Landis and Koch call agreement moderate
+MIN_QUESTIONS = 50  # questions with a verdict: with fewer, kappa's interval is so wide that it excludes little
+MIN_KAPPA = 0.4  # for the interval's lower bound: from here on Landis and Koch call agreement moderate
 
 
 class Calibration(BaseModel):
-    """What was measured of one judge on one task."""
+    """The measured agreement of one judge on one task."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -43,29 +43,29 @@ class Calibration(BaseModel):
     @property
     def shortfall(self) -> str:
         """Why this judge may not decide; empty where it may."""
-        if self.n < FEWEST:
-            return f"{self.n} questions with a verdict, {FEWEST} are needed"
+        if self.n < MIN_QUESTIONS:
+            return f"{self.n} questions with a verdict, {MIN_QUESTIONS} are needed"
         low = self.kappa_interval[0] if self.kappa_interval else None
         if low is None:
             return "kappa is undefined: the humans or the judge gave one label throughout"
-        if low < LEAST_KAPPA:
-            return f"kappa {self.kappa:.2f} with lower bound {low:.2f}, {LEAST_KAPPA} is needed"
+        if low < MIN_KAPPA:
+            return f"kappa {self.kappa:.2f} with lower bound {low:.2f}, {MIN_KAPPA} is needed"
         return ""
 
 
 def calibrated(judge_id: str, task: str, folder: Path = FOLDER) -> Calibration | None:
-    """The record by which this very judge may decide on this task, or `None`."""
-    return next((one for one in _of(judge_id, task, folder) if not one.shortfall), None)
+    """A record that allows this judge to decide on this task, or `None`."""
+    return next((record for record in _records_of(judge_id, task, folder) if not record.shortfall), None)
 
 
 def why_not(judge_id: str, task: str, folder: Path = FOLDER) -> str:
     """Why a judge may not decide on a task, and what to run; empty where it may."""
-    found = _of(judge_id, task, folder)
-    if any(not one.shortfall for one in found):
+    records = _records_of(judge_id, task, folder)
+    if any(not record.shortfall for record in records):
         return ""
     run = f"Run: touchstone judge agreement FILE --judge … --task {task} --save"
-    if found:
-        return f"the judge {found[0].judge} falls short on {task}: {found[0].shortfall}. {run}"
+    if records:
+        return f"the judge {records[0].judge} falls short on {task}: {records[0].shortfall}. {run}"
     return f"no agreement with humans on {task} is on record in {folder} for this judge as it is now. {run}"
 
 
@@ -74,20 +74,20 @@ def calibrations(folder: Path = FOLDER) -> list[Calibration]:
     return [_read(path) for path in sorted(folder.glob("*.yaml"))]
 
 
-def record(found: Agreement, *, file: Path, sha256: str, date: str) -> Calibration:
-    """What is kept of an agreement."""
+def record(agreement: Agreement, *, file: Path, sha256: str, date: str) -> Calibration:
+    """The record of an agreement."""
     return Calibration(
-        judge=found.judge,
-        judge_id=found.judge_id,
-        task=found.task,
-        n=found.n,
-        unscored=len(found.unscored),
-        accuracy=_rounded(found.accuracy.mean),
-        accuracy_interval=_bounds(found.accuracy),
-        kappa=_rounded(found.kappa.mean),
-        kappa_interval=_bounds(found.kappa),
-        alpha=_rounded(found.alpha),
-        alpha_level=found.level,
+        judge=agreement.judge,
+        judge_id=agreement.judge_id,
+        task=agreement.task,
+        n=agreement.n,
+        unscored=len(agreement.unscored),
+        accuracy=_rounded(agreement.accuracy.mean),
+        accuracy_interval=_bounds(agreement.accuracy),
+        kappa=_rounded(agreement.kappa.mean),
+        kappa_interval=_bounds(agreement.kappa),
+        alpha=_rounded(agreement.alpha),
+        alpha_level=agreement.level,
         file=file.name,
         sha256=sha256,
         date=date,
@@ -102,8 +102,8 @@ def save(calibration: Calibration, folder: Path = FOLDER) -> Path:
     return path
 
 
-def _of(judge_id: str, task: str, folder: Path) -> list[Calibration]:
-    return [one for one in calibrations(folder) if one.judge_id == judge_id and one.task == task]
+def _records_of(judge_id: str, task: str, folder: Path) -> list[Calibration]:
+    return [record for record in calibrations(folder) if record.judge_id == judge_id and record.task == task]
 
 
 def _read(path: Path) -> Calibration:

@@ -1,4 +1,4 @@
-"""How well two raters agree, beyond what chance would do: counts, Cohen's kappa, Krippendorff's alpha, per class."""
+"""Agreement of two raters beyond chance: confusion matrix, Cohen's kappa, Krippendorff's alpha, numbers per class."""
 
 import math
 from collections.abc import Sequence
@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from harness.stats.intervals import RESAMPLES, SEED, Interval
 
-Counts = NDArray[np.int64]  # rows: what the humans said; columns: what the judge said
+Counts = NDArray[np.int64]  # rows: the humans' labels; columns: the judge's
 
 
 @dataclass(frozen=True, slots=True)
 class ClassNumbers:
-    """How well one label is found; a share of nothing is `None`."""
+    """Precision, recall and F1 of one label; `None` where they are undefined."""
 
     label: str
     precision: float | None  # of what the judge gave this label
@@ -24,28 +24,28 @@ class ClassNumbers:
     count: int  # how often the humans gave it
 
 
-def confusion(truth: Sequence[str], said: Sequence[str], labels: Sequence[str]) -> Counts:
-    """How often each label was answered by each."""
-    place = {label: index for index, label in enumerate(labels)}
+def confusion(truth: Sequence[str], judged: Sequence[str], labels: Sequence[str]) -> Counts:
+    """The confusion matrix: how often the judge gave each label for each of the humans'."""
+    index_of = {label: position for position, label in enumerate(labels)}
     counts = np.zeros((len(labels), len(labels)), dtype=np.int64)
-    for one, other in zip(truth, said, strict=True):
-        counts[place[one], place[other]] += 1
+    for true_label, judged_label in zip(truth, judged, strict=True):
+        counts[index_of[true_label], index_of[judged_label]] += 1
     return counts
 
 
 def kappa(counts: Counts) -> float | None:
-    """Cohen's kappa; `None` where both gave one and the same label throughout, as chance would do as well."""
+    """Cohen's kappa; `None` where both gave one and the same label throughout."""
     value = float(_kappas(counts[None, :, :].astype(np.float64))[0])
     return None if math.isnan(value) else value
 
 
 def kappa_interval(counts: Counts) -> Interval:
-    """Kappa with its 95 % interval, by drawing the cases again; a draw in which it is undefined says nothing and is left out."""
+    """Kappa with its 95 % bootstrap interval; samples in which kappa is undefined are left out."""
     total, value = int(counts.sum()), kappa(counts)
     if value is None:
         return Interval(None, None, None, total)
-    drawn = np.random.default_rng(SEED).multinomial(total, counts.ravel() / total, size=RESAMPLES)
-    values = _kappas(drawn.reshape(-1, *counts.shape).astype(np.float64))
+    samples = np.random.default_rng(SEED).multinomial(total, counts.ravel() / total, size=RESAMPLES)
+    values = _kappas(samples.reshape(-1, *counts.shape).astype(np.float64))
     low, high = np.nanpercentile(values, [2.5, 97.5])
     return Interval(value, float(low), float(high), total)
 
@@ -60,11 +60,11 @@ def _kappas(tables: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def alpha(ratings: Sequence[Sequence[str | None]], labels: Sequence[str], *, ordered: bool) -> float | None:
-    """Krippendorff's alpha of raters (rows) over cases (columns); `None` where there is nothing to disagree about."""
+    """Krippendorff's alpha of raters (rows) over cases (columns); `None` where all ratings are the same."""
     import krippendorff
 
-    place = {label: float(index) for index, label in enumerate(labels)}
-    data = np.array([[math.nan if label is None else place[label] for label in row] for row in ratings], dtype=np.float64)
+    index_of = {label: float(index) for index, label in enumerate(labels)}
+    data = np.array([[math.nan if label is None else index_of[label] for label in row] for row in ratings], dtype=np.float64)
     paired = data[:, (~np.isnan(data)).sum(axis=0) >= 2]
     if paired.size == 0 or len(np.unique(paired[~np.isnan(paired)])) < 2:
         return None
@@ -79,6 +79,6 @@ def per_class(counts: Counts, labels: Sequence[str]) -> tuple[ClassNumbers, ...]
 
 
 def _class(counts: Counts, index: int, label: str) -> ClassNumbers:
-    right, said, true = int(counts[index, index]), int(counts[:, index].sum()), int(counts[index, :].sum())
-    f1 = 2 * right / (said + true) if said + true else None
-    return ClassNumbers(label, right / said if said else None, right / true if true else None, f1, true)
+    agreed, judged, true = int(counts[index, index]), int(counts[:, index].sum()), int(counts[index, :].sum())
+    f1 = 2 * agreed / (judged + true) if judged + true else None
+    return ClassNumbers(label, agreed / judged if judged else None, agreed / true if true else None, f1, true)

@@ -1,17 +1,17 @@
-"""Questions that humans have judged: a JSONL file, every line checked."""
+"""Questions with human labels: a JSONL file, every line checked."""
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from harness.golden.lines import lines, refuse
+from harness.golden.lines import read_rows, refuse
 from harness.judges.tasks import Task, Tasks, numbered
 from serving.pipeline.digest import sha256_file
 from serving.pipeline.errors import DataError
-from serving.pipeline.registry import explain, near
+from serving.pipeline.registry import near
 
 
 class LabelledRow(BaseModel):
@@ -27,8 +27,8 @@ class LabelledRow(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Labelled:
-    """One question with the label that counts as true, and what each human said."""
+class LabelledQuestion:
+    """One question with its true label, and the label of each human."""
 
     id: str
     values: dict[str, str]
@@ -42,9 +42,9 @@ class LabelledFile:
 
     path: Path
     sha256: str
-    by_task: dict[str, tuple[Labelled, ...]]
+    by_task: dict[str, tuple[LabelledQuestion, ...]]
 
-    def chosen(self, task: str) -> dict[str, tuple[Labelled, ...]]:
+    def chosen(self, task: str) -> dict[str, tuple[LabelledQuestion, ...]]:
         """The questions of one task; of all when it is empty."""
         if not task:
             return self.by_task
@@ -56,29 +56,27 @@ class LabelledFile:
 
 def read_labelled(path: Path, tasks: Tasks) -> LabelledFile:
     """Read a file of human labels; what is wrong is named with its line."""
-    found: dict[str, list[Labelled]] = {}
-    asked: dict[tuple[str, tuple[tuple[str, str], ...]], int] = {}
+    by_task: dict[str, list[LabelledQuestion]] = {}
+    line_numbers: dict[tuple[str, tuple[tuple[str, str], ...]], int] = {}
     problems: list[str] = []
-    for line in lines(path):
+    for line, row in read_rows(path, LabelledRow, problems):
         try:
-            row = LabelledRow.model_validate(line.row)
-            one = _labelled(row, tasks, line.where, row.id or str(line.number))
-            first = asked.setdefault((row.task, tuple(sorted(one.values.items()))), line.number)
-            if first == line.number:
-                found.setdefault(row.task, []).append(one)
-            else:
-                problems.append(f"{line.where}: this is asked in line {first} already, and would count twice.")
+            question = _labelled(row, tasks, line.where, row.id or str(line.number))
         except DataError as error:
             problems.append(str(error))
-        except ValidationError as error:
-            problems.append(explain(error, line.where, list(LabelledRow.model_fields)))
+            continue
+        first = line_numbers.setdefault((row.task, tuple(sorted(question.values.items()))), line.number)
+        if first == line.number:
+            by_task.setdefault(row.task, []).append(question)
+        else:
+            problems.append(f"{line.where}: this is asked in line {first} already, and would count twice.")
     refuse(problems)
-    if not found:
+    if not by_task:
         raise DataError(f'{path}: no lines. Each is {{"task": …, "values": {{…}}, "label": …}}.')
-    return LabelledFile(path, sha256_file(path), {task: tuple(rows) for task, rows in sorted(found.items())})
+    return LabelledFile(path, sha256_file(path), {task: tuple(rows) for task, rows in sorted(by_task.items())})
 
 
-def _labelled(row: LabelledRow, tasks: Tasks, where: str, ident: str) -> Labelled:
+def _labelled(row: LabelledRow, tasks: Tasks, where: str, ident: str) -> LabelledQuestion:
     if row.task not in tasks.names():
         raise DataError(f"{where}: no task {row.task!r}.{near(row.task, tasks.names())} Known: {', '.join(tasks.names())}.")
     task = tasks.get(row.task)
@@ -88,22 +86,22 @@ def _labelled(row: LabelledRow, tasks: Tasks, where: str, ident: str) -> Labelle
     except DataError as error:
         raise DataError(f"{where}: {error}") from None
     for label in (row.label, *row.labels):
-        _known(label, task, where)
-    return Labelled(ident, values, row.label or _agreed(row.labels, where), tuple(row.labels))
+        _check_label(label, task, where)
+    return LabelledQuestion(ident, values, row.label or _majority_label(row.labels, where), tuple(row.labels))
 
 
-def _known(label: str | None, task: Task, where: str) -> None:
+def _check_label(label: str | None, task: Task, where: str) -> None:
     if label is not None and label not in task.labels:
         known = list(task.labels)
         raise DataError(f"{where}: {label!r} is no label of {task.name}.{near(label, known)} Its labels: {', '.join(known)}.")
 
 
-def _agreed(labels: Sequence[str | None], where: str) -> str:
-    """What most humans said."""
-    given = Counter(label for label in labels if label is not None)
-    if not given:
+def _majority_label(labels: Sequence[str | None], where: str) -> str:
+    """The label that most humans gave."""
+    counts = Counter(label for label in labels if label is not None)
+    if not counts:
         raise DataError(f"{where}: neither 'label' nor 'labels' says what is true.")
-    label, count = given.most_common(1)[0]
-    if list(given.values()).count(count) > 1:
-        raise DataError(f"{where}: the humans are split ({', '.join(given)}). Say in 'label' which counts, or leave the line out.")
+    label, count = counts.most_common(1)[0]
+    if list(counts.values()).count(count) > 1:
+        raise DataError(f"{where}: the humans are split ({', '.join(counts)}). Say in 'label' which counts, or leave the line out.")
     return label

@@ -1,4 +1,4 @@
-"""A judge without a language model: the same texts always get the same label, by rules that can be read."""
+"""A judge without a language model: rules that give the same texts the same label."""
 
 import asyncio
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from harness.judges import rules
 from harness.judges.base import Verdict
-from harness.judges.rules import Ruled
+from harness.judges.rules import RuleVerdict
 from harness.judges.tasks import Tasks, unnumbered
 from harness.judges.tools import EMBEDDER, Tools
 from harness.stage_store.base import StageStore
@@ -19,11 +19,11 @@ from serving.pipeline.registry import Spec
 from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.text.answer_words import words
 
-SHORT = frozenset({"yes", "no"})  # says something only together with its question
+BARE_ANSWERS = frozenset({"yes", "no"})  # means something only together with its question
 
 
 class LocalJudge:
-    """Judges groundedness and correctness; of what no honest rule decides it says so."""
+    """Judges groundedness and correctness by rules; other tasks get no verdict."""
 
     class Params(PlugInParams):
         """What it compares sentences with."""
@@ -47,14 +47,14 @@ class LocalJudge:
         rule = self._rules.get(task)
         if rule is None:
             return Verdict(None, f"the local judge has no rule for {task}; it judges {', '.join(self._rules)}")
-        ruled = await asyncio.to_thread(rule, values)  # other questions may wait for a model meanwhile
-        return Verdict(ruled.label, ruled.reason, ruled.label or "", (ruled.label,) if ruled.label else ())
+        judgement = await asyncio.to_thread(rule, values)  # so that other questions can wait for a model meanwhile
+        return Verdict(judgement.label, judgement.reason, judgement.label or "", (judgement.label,) if judgement.label else ())
 
-    def _correctness(self, values: Mapping[str, str]) -> Ruled:
+    def _correctness(self, values: Mapping[str, str]) -> RuleVerdict:
         facts = [line.removeprefix("- ").strip() for line in values.get("facts", "").splitlines()]
         return rules.correctness(values["answer"], unnumbered(values["reference"]), [fact for fact in facts if fact])
 
-    def _groundedness(self, values: Mapping[str, str]) -> Ruled:
+    def _groundedness(self, values: Mapping[str, str]) -> RuleVerdict:
         passages = tuple(unnumbered(values["passages"]))
-        claims = [Claim(said.text, passages) for said in claims_of(values["answer"]) if set(words(said.text)) - SHORT]
-        return rules.groundedness([(claim.text, found) for claim, found in zip(claims, support_all(claims, self._tools), strict=True)])
+        claims = [Claim(text, passages) for claim in claims_of(values["answer"]) if set(words(text := claim.text)) - BARE_ANSWERS]
+        return rules.groundedness([(claim.text, support) for claim, support in zip(claims, support_all(claims, self._tools), strict=True)])

@@ -1,4 +1,4 @@
-"""Reads what a model said as a verdict: one JSON object with a reason and a known label, or what is wrong with it."""
+"""Reads a model's reply: a JSON object with a known label and a reason, or the problem with it."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -7,8 +7,8 @@ from typing import Any
 
 from serving.pipeline.registry import near
 
-LONGEST = 20_000  # characters of a reply that are read; nobody reasons that long in two sentences
-SHOWN = 60  # characters of a strange label in a message
+MAX_CHARACTERS = 20_000  # of a reply that is read
+LABEL_CHARACTERS = 60  # of an unknown label in a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,32 +21,32 @@ class Reply:
 
 
 def read_reply(text: str, labels: Sequence[str]) -> Reply:
-    """The verdict in a model's words; objects that contradict each other are none."""
+    """The label of a reply; several objects with different labels are a problem."""
     if not text.strip():
         return Reply(None, problem="it was empty")
-    if len(text) > LONGEST:
-        return Reply(None, problem=f"it was longer than {LONGEST} characters")
-    found = [one for one in _objects(text) if "label" in one]
-    if not found:
+    if len(text) > MAX_CHARACTERS:
+        return Reply(None, problem=f"it was longer than {MAX_CHARACTERS} characters")
+    verdicts = [value for value in _objects(text) if "label" in value]
+    if not verdicts:
         return Reply(None, problem='it held no whole JSON object with a "label"')
-    if len({str(one["label"]) for one in found}) > 1:  # a quoted one beside its own: which is meant cannot be told
+    if len({str(value["label"]) for value in verdicts}) > 1:  # one may be quoted from the passages
         return Reply(None, problem="it held several JSON objects with different labels")
-    label, reason = found[-1]["label"], found[-1].get("reason", "")
-    named = label.strip().strip(".").casefold() if isinstance(label, str) else ""
-    if named not in labels:
-        shown = repr(label)[:SHOWN]
-        return Reply(None, problem=f"its label {shown} is none of {', '.join(labels)}.{near(named, list(labels))}".rstrip("."))
-    return Reply(named, " ".join(reason.split()) if isinstance(reason, str) else "")
+    label, reason = verdicts[-1]["label"], verdicts[-1].get("reason", "")
+    normal_label = label.strip().strip(".").casefold() if isinstance(label, str) else ""
+    if normal_label not in labels:
+        shortened = repr(label)[:LABEL_CHARACTERS]
+        return Reply(None, problem=f"its label {shortened} is none of {', '.join(labels)}.{near(normal_label, list(labels))}".rstrip("."))
+    return Reply(normal_label, " ".join(reason.split()) if isinstance(reason, str) else "")
 
 
 def _objects(text: str) -> Iterator[dict[str, Any]]:
     """Every JSON object of a text, the outermost ones, in order."""
-    decoder, place = json.JSONDecoder(strict=False), 0  # models write line breaks into strings
-    while (place := text.find("{", place)) >= 0:
+    decoder, position = json.JSONDecoder(strict=False), 0  # models write line breaks into strings
+    while (position := text.find("{", position)) >= 0:
         try:
-            value, place = decoder.raw_decode(text, place)
+            value, position = decoder.raw_decode(text, position)
         except (ValueError, RecursionError):
-            place += 1
+            position += 1
             continue
         if isinstance(value, dict):
             yield value

@@ -1,4 +1,4 @@
-"""A judge that thinks nothing: labels by what the texts hold, else in order; for tests and dry runs."""
+"""A judge for tests and dry runs: labels by the text they hold, else from a list in order."""
 
 import itertools
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ class Rule(PlugInParams):
 
 
 class ScriptedJudge:
-    """Says the first rule that fits, else the next label of its list, from the first again when all are said."""
+    """Gives the label of the first rule that fits, else the next of its list, in a circle."""
 
     class Params(PlugInParams):
         """What it says."""
@@ -42,25 +42,25 @@ class ScriptedJudge:
         self.id = digest_of([self.name, self.version, params.model_dump(mode="json")])
         self._params = params
         self._tasks = tasks
-        self._place = itertools.count()
+        self._next_label = itertools.count()
 
     async def judge(self, task: str, values: Mapping[str, str]) -> Verdict:
         """What the script says."""
-        asked = self._tasks.get(task)
-        asked.check(values)
+        task_asked = self._tasks.get(task)
+        task_asked.check(values)
         rule = next((rule for rule in self._params.rules if _fits(rule, task, values)), None)
         if rule is not None and rule.outage:
             raise ModelError("The scripted judge is out of order, by its script.")
         if rule is not None:
             label, reason = rule.label, rule.reason
         elif self._params.labels:
-            label, reason = self._params.labels[next(self._place) % len(self._params.labels)], "by the script"
+            label, reason = self._params.labels[next(self._next_label) % len(self._params.labels)], "by the script"
         else:
             label, reason = None, "the script says nothing about this"
         if label is None:
             return Verdict(None, reason)
-        if label not in asked.labels:
-            known = list(asked.labels)
+        if label not in task_asked.labels:
+            known = list(task_asked.labels)
             raise ConfigError(f"The scripted judge says {label!r} of {task}.{near(label, known)} Its labels: {', '.join(known)}.")
         return Verdict(label, reason, label, (label,))
 

@@ -1,4 +1,4 @@
-"""What a judge can be asked: a prompt file in `prompts/judge/` with its labels, what each is worth, and its variables."""
+"""The tasks of judges: a prompt file in `prompts/judge/` with its labels, their values, and its variables."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ class Task:
     name: str
     prompt: Prompt
     labels: tuple[str, ...]  # in the order of their scale
-    values: Mapping[str, float]  # what a label is worth as a score
+    values: Mapping[str, float]  # label → score
     optional: tuple[str, ...] = ()  # variables that may be left out
     ordered: bool = False  # the labels are steps of a scale, and being two off is worse than one
 
@@ -62,7 +62,7 @@ class Tasks:
 
     def __init__(self, folder: Path) -> None:
         self._library = PromptLibrary(folder, KIND)
-        self._made: dict[str, Task] = {}
+        self._tasks: dict[str, Task] = {}
 
     def names(self) -> list[str]:
         """Every task, sorted."""
@@ -70,12 +70,12 @@ class Tasks:
 
     def get(self, name: str) -> Task:
         """A task by name, or a `PromptError` that lists those known."""
-        if name not in self._made:
+        if name not in self._tasks:
             known = self.names()
             if name not in known:
                 raise PromptError(f"No judge task {name!r}.{near(name, known)} Known: {', '.join(known)}.")
-            self._made[name] = _task(name, self._newest(name))
-        return self._made[name]
+            self._tasks[name] = _task(name, self._newest(name))
+        return self._tasks[name]
 
     @cached_property
     def again(self) -> Prompt:
@@ -112,17 +112,17 @@ def _task(name: str, prompt: Prompt) -> Task:
     if not isinstance(values, dict) or set(values) != set(labels) or not all(_share(value) for value in values.values()):
         raise PromptError(f"{prompt.id}: 'values' needs a number from 0 to 1 for each of {', '.join(labels)}, not {values!r}.")
     optional = _names(prompt, meta.get("optional", []), "optional")
-    if strange := [one for one in optional if one not in prompt.variables]:
-        raise PromptError(f"{prompt.id}: 'optional' names {strange[0]!r}, which is no variable. Variables: {', '.join(prompt.variables)}.")
+    if unknown := [variable for variable in optional if variable not in prompt.variables]:
+        raise PromptError(f"{prompt.id}: 'optional' names {unknown[0]!r}, which is no variable. Variables: {', '.join(prompt.variables)}.")
     scale = meta.get("scale", "nominal")
     if scale not in ("nominal", "ordinal"):
         raise PromptError(f"{prompt.id}: 'scale' is nominal or ordinal, not {scale!r}.")
-    worth = MappingProxyType({label: float(values[label]) for label in labels})
-    return Task(name, prompt, labels, worth, optional, scale == "ordinal")
+    label_values = MappingProxyType({label: float(values[label]) for label in labels})
+    return Task(name, prompt, labels, label_values, optional, scale == "ordinal")
 
 
 def _names(prompt: Prompt, value: Any, key: str) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
         raise PromptError(f"{prompt.id}: {key!r} needs a list of names, not {value!r}.")
     return tuple(value)
 

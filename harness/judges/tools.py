@@ -1,4 +1,4 @@
-"""What metrics may need beside the trace and the case: an embedding model, a judge."""
+"""The tools of metrics beside the trace and the case: an embedding model, a judge."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,14 +23,14 @@ EMBEDDER = Spec(name="local:minilm")
 
 @dataclass(frozen=True)
 class Tools:
-    """Handed to the metrics that ask for it; nothing is loaded before it is used."""
+    """An embedding model and a judge, loaded when first used."""
 
     settings: PipelineSettings
     embedder: Spec = EMBEDDER
     judge: Judge | None = None
-    connected: Embeddings | None = None  # in the place of the embedder's own model
-    connect: Callable[[], Embeddings] | None = None  # another way to the embedder's model, such as one that keeps vectors
-    listeners: tuple[BaseCallbackHandler, ...] = ()  # told of every call to the judge's chat model by libraries
+    connected: Embeddings | None = None  # replaces the embedder's own model
+    connect: Callable[[], Embeddings] | None = None  # another way to connect the embedder's model, such as with stored vectors
+    listeners: tuple[BaseCallbackHandler, ...] = ()  # callbacks of the judge's chat model in metrics of libraries
     judge_model: Spec | None = None  # the chat model behind `--judge llm:…`, for metrics of libraries that ask in their own words
     replay_only: bool = False  # that chat model is not asked anew
 
@@ -43,11 +43,11 @@ class Tools:
 
     @cached_property
     def chat(self) -> BaseChatModel:
-        """The judge's chat model, for those who have called `asked_model`."""
-        asked = self.asked_model("of a library")
-        if self.replay_only and not asked.name.startswith(LOCAL):
-            raise DataError(f"No kept score by {asked.name} of this answer. Run once without --replay-only.")
-        model = connect_chat(asked, self.settings).model
+        """The chat model of `require_chat_model`, connected."""
+        spec = self.require_chat_model("of a library")
+        if self.replay_only and not spec.name.startswith(LOCAL):
+            raise DataError(f"No kept score by {spec.name} of this answer. Run once without --replay-only.")
+        model = connect_chat(spec, self.settings).model
         return model.model_copy(update={"callbacks": list(self.listeners)}) if self.listeners else model
 
     @property
@@ -66,17 +66,17 @@ class Tools:
             return np.empty((0, 0), dtype=np.float32)
         return NamedEmbeddings(self.model, self.embeddings).vectors(texts)
 
-    def asked(self, metric: str) -> Judge:
+    def require_judge(self, metric: str) -> Judge:
         """The judge, or a `ConfigError` that says how to name one."""
         if self.judge is None:
             raise ConfigError(f"Metric {metric!r} needs a judge. Name one: --judge local, or --judge llm:<provider>:<model>")
         return self.judge
 
-    def asked_model(self, metric: str) -> Spec:
+    def require_chat_model(self, metric: str) -> Spec:
         """The judge's chat model, at temperature 0, or a `ConfigError` that says how to name one."""
-        from harness.judges.llm import cold  # here, as judges know of metrics
+        from harness.judges.llm import at_temperature_zero  # here, as judges know of metrics
 
         if self.judge_model is None:
-            given = f", and the judge {self.judge.name!r} is none" if self.judge else ""
-            raise ConfigError(f"Metric {metric!r} needs a chat model as its judge{given}. Name one: --judge llm:<provider>:<model>")
-        return cold(self.judge_model)
+            reason = f", and the judge {self.judge.name!r} is none" if self.judge else ""
+            raise ConfigError(f"Metric {metric!r} needs a chat model as its judge{reason}. Name one: --judge llm:<provider>:<model>")
+        return at_temperature_zero(self.judge_model)

@@ -124,23 +124,23 @@ GROUPS: Mapping[str, tuple[str, ...]] = {  # a word for several metrics, whereve
 def metric(name: str, tools: Tools | None = None) -> Metric | JudgedMetric:
     """A metric by name, with its cutoff where it takes one ("recall@5"); one that names `tools` in its constructor is given them."""
     spec = _spec(name, METRICS.names())
-    parts: dict[str, Tools] = {}
+    dependencies: dict[str, Tools] = {}
     if "tools" in inspect.signature(METRICS.load(spec.name)).parameters:
         if tools is None:
             raise ConfigError(f"Metric {name!r} needs an embedding model or a judge, and none was given.")
-        parts["tools"] = tools
-    made, origin = METRICS.build(spec, **parts), METRICS.origin(spec.name)
-    return OutsideMetric.of(made, _full_name(spec), origin) if origin else made
+        dependencies["tools"] = tools
+    scorer, origin = METRICS.build(spec, **dependencies), METRICS.origin(spec.name)
+    return OutsideMetric.of(scorer, _full_name(spec), origin) if origin else scorer
 
 
 def metric_set(names: Sequence[str]) -> tuple[str, ...]:
     """The metrics behind names and words for groups, in the order given and each once, with their cutoffs."""
-    found: dict[str, None] = {}
+    full_names: dict[str, None] = {}
     for name in names:
-        for one in GROUPS.get(name, (name,)):
-            spec = _spec(one, [*GROUPS, *METRICS.names()])
-            found[_full_name(spec)] = None
-    return tuple(found)
+        for member in GROUPS.get(name, (name,)):
+            spec = _spec(member, [*GROUPS, *METRICS.names()])
+            full_names[_full_name(spec)] = None
+    return tuple(full_names)
 
 
 def _full_name(spec: Spec) -> str:

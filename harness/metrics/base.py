@@ -1,4 +1,4 @@
-"""What most metrics have in common."""
+"""The defaults of most metrics."""
 
 from typing import Any, ClassVar, Final
 
@@ -11,10 +11,9 @@ NEEDS_CASE: Final = "needs a golden case"
 
 
 class Scoring:
-    """What most metrics have in common: no parameters, no judge, a golden case, from 0 to 1, higher is better, of the answer.
+    """A metric with defaults: no parameters, no judge, needs a case, from 0 to 1, higher is better, reads the answer.
 
-    A metric says how it measures in `measure`, or in `measure_by_judge` if it needs a judge. They are given a case or, where
-    none is needed, perhaps `None`.
+    A subclass writes `measure`, or `measure_by_judge` if it needs a judge; `case` may be `None` where none is needed.
     """
 
     class Params(PlugInParams):
@@ -33,7 +32,7 @@ class Scoring:
         self.name = self.label
 
     def score(self, trace: Trace, case: Case | None = None) -> Score:
-        """The score of a trace, or why there is none."""
+        """The score of a trace; unscored without a case that is needed."""
         return self.skip(NEEDS_CASE) if self._lacks(case) else self.measure(trace, case)
 
     async def ask(self, trace: Trace, case: Case | None = None) -> Score:
@@ -53,7 +52,7 @@ class Scoring:
         return Score(self.name, value, reason)
 
     def skip(self, reason: str) -> Score:
-        """A score that says why there is none."""
+        """An unscored score with its reason."""
         return Score(self.name, None, reason)
 
     def _lacks(self, case: Case | None) -> bool:

@@ -42,5 +42,5 @@ class CitationRecall(Scoring):
         spans = [evidence.span for evidence in case.evidence]
         if spans:
             return self.give(sum(covered(span, cited) for span in spans) / len(spans))
-        named = {span.document_id for span in cited}
-        return self.give(sum(document in named for document in case.documents) / len(case.documents))
+        cited_documents = {span.document_id for span in cited}
+        return self.give(sum(document in cited_documents for document in case.documents) / len(case.documents))

@@ -12,7 +12,7 @@ from harness.results.score import Score
 from serving.pipeline.text.sentences import sentences
 from serving.pipeline.types import Trace
 
-MOST: Final = 50  # sentences of a hit that are looked at
+MAX_SENTENCES: Final = 50  # sentences of a hit that are looked at
 
 
 class ContextRelevance(AtCutoff):
@@ -30,17 +30,18 @@ class ContextRelevance(AtCutoff):
         self._tools = tools
         self.version = f"{type(self).version} {tools.embedder_id}"  # type: ignore[misc]  # scores are kept under it
 
-    def look(self, trace: Trace, case: Case | None) -> Score:
+    def measure_hits(self, trace: Trace, case: Case | None) -> Score:
         """The mean, or why there is none."""
-        found = [_sentences(hit.chunk.text) for hit in trace.hits[: self.k]]
-        if not found:
+        sentences_by_hit = [_sentences(hit.chunk.text) for hit in trace.hits[: self.k]]
+        if not sentences_by_hit:
             return self.skip("no hits")
-        question, *said = self._tools.vectors([trace.query.text, *(sentence for hit in found for sentence in hit)]).astype(np.float64)
-        cosines = iter([float(np.clip(question @ sentence, 0.0, 1.0)) for sentence in said])
-        best = [max(islice(cosines, len(hit))) for hit in found]
+        texts = [trace.query.text, *(sentence for hit in sentences_by_hit for sentence in hit)]
+        question, *sentence_vectors = self._tools.vectors(texts).astype(np.float64)
+        cosines = iter([float(np.clip(question @ sentence, 0.0, 1.0)) for sentence in sentence_vectors])
+        best = [max(islice(cosines, len(hit))) for hit in sentences_by_hit]
         return self.give(float(np.mean(best)))
 
 
 def _sentences(text: str) -> list[str]:
     """The first sentences of a hit; the whole of it where it has none."""
-    return [text[start:end] for start, end in islice(sentences(text), MOST)] or [text]
+    return [text[start:end] for start, end in islice(sentences(text), MAX_SENTENCES)] or [text]

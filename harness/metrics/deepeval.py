@@ -25,7 +25,7 @@ from harness.judges.tools import Tools  # noqa: E402
 from harness.metrics import is_judged, metric  # noqa: E402
 from harness.metrics.base import question_of  # noqa: E402
 from harness.metrics.structured import ask_for  # noqa: E402
-from harness.results.report import CaseResult  # noqa: E402
+from harness.results.case_result import CaseResult  # noqa: E402
 from harness.results.score import Score  # noqa: E402
 from serving.pipeline.errors import ConfigError, DataError, InfrastructureError  # noqa: E402
 from serving.pipeline.models.threads import run_blocking  # noqa: E402
@@ -45,26 +45,26 @@ class TracedTestCase(LLMTestCase):
     _scores: tuple[Score, ...] = PrivateAttr(default=())
 
 
-def test_case(answered: CaseResult | Trace, case: Case | None = None) -> TracedTestCase:  # noqa: PT028 — not a test
+def test_case(result: CaseResult | Trace, case: Case | None = None) -> TracedTestCase:  # noqa: PT028 — not a test
     """The test case of one answer; a row of an evaluation brings its golden case and its scores along."""
-    if isinstance(answered, CaseResult):
-        trace, case, scores = answered.trace, answered.case, answered.scores
+    if isinstance(result, CaseResult):
+        trace, case, scores = result.trace, result.case, result.scores
         if trace is None:
-            message = f"case {case.id!r} was not answered: {answered.error.message if answered.error else 'no trace'}"
-            raise InfrastructureError(message) if answered.error and answered.error.infrastructure else DataError(message)
+            message = f"case {case.id!r} was not answered: {result.error.message if result.error else 'no trace'}"
+            raise InfrastructureError(message) if result.error and result.error.infrastructure else DataError(message)
     else:
-        trace, scores = answered, ()
+        trace, scores = result, ()
     if case is None:
         raise DataError("test_case(trace, case) needs the golden case that the trace answers.")
-    made = TracedTestCase(
+    deepeval_case = TracedTestCase(
         name=case.id,
         input=case.question,
         actual_output=trace.answer.text,
         expected_output=case.answers[0] if case.answers else None,
         retrieval_context=[hit.chunk.text for hit in trace.passages],
     )
-    made._trace, made._case, made._scores = trace, case, scores
-    return made
+    deepeval_case._trace, deepeval_case._case, deepeval_case._scores = trace, case, scores
+    return deepeval_case
 
 
 test_case.__test__ = False  # type: ignore[attr-defined]  # pytest would collect it where it is imported
@@ -90,34 +90,34 @@ class TouchstoneMetric(BaseMetric):  # type: ignore[no-untyped-call]
 
     def measure(self, test_case: LLMTestCase, *args: Any, **kwargs: Any) -> float | None:  # type: ignore[override]
         """The score, for a caller who cannot await."""
-        return run_blocking(self._measured(test_case))
+        return run_blocking(self._measure(test_case))
 
     async def a_measure(  # type: ignore[override]
         self, test_case: LLMTestCase, *args: Any, **kwargs: Any
     ) -> float | None:
         """The score; the one the test case brings along where it does."""
-        return await self._measured(test_case)
+        return await self._measure(test_case)
 
     def is_successful(self) -> bool:
         """Whether the score is on the right side of the threshold."""
         return bool(self.success)
 
-    async def _measured(self, test_case: LLMTestCase) -> float | None:
+    async def _measure(self, test_case: LLMTestCase) -> float | None:
         if not isinstance(test_case, TracedTestCase) or test_case._trace is None or test_case._case is None:
             raise ConfigError("TouchstoneMetric reads traces. Make the test case with harness.metrics.deepeval.test_case(…).")
-        known = next((score for score in test_case._scores if score.metric == self._scorer.name), None)
-        found = known or await self._scored(test_case._trace, test_case._case)
-        self.score, self.reason, self.error = found.value, found.reason, None
-        if found.value is None:
+        given = next((score for score in test_case._scores if score.metric == self._scorer.name), None)
+        score = given or await self._compute(test_case._trace, test_case._case)
+        self.score, self.reason, self.error = score.value, score.reason, None
+        if score.value is None:
             self.success = self.unscored == "pass"
-            self.error = None if self.success else f"not scored: {found.reason}"
+            self.error = None if self.success else f"not scored: {score.reason}"
         else:
             assert self.threshold is not None
             lower = self._scorer.direction == "lower"
-            self.success = found.value <= self.threshold if lower else found.value >= self.threshold
+            self.success = score.value <= self.threshold if lower else score.value >= self.threshold
         return self.score
 
-    async def _scored(self, trace: Trace, case: Case) -> Score:
+    async def _compute(self, trace: Trace, case: Case) -> Score:
         return await self._scorer.ask(trace, case) if is_judged(self._scorer) else self._scorer.score(trace, case)
 
 
@@ -162,14 +162,14 @@ class Judgement:
 
 async def geval(name: str, reads: Sequence[str], steps: Sequence[str], tools: Tools, trace: Trace, case: Case | None) -> Judgement:
     """What G-Eval's judge says of an answer, by these steps."""
-    made = GEval(
+    evaluator = GEval(
         name=name,
         evaluation_params=[FIELDS[field] for field in reads],
         evaluation_steps=list(steps),
-        model=JudgeModel(tools, tools.asked_model(name).name),
+        model=JudgeModel(tools, tools.require_chat_model(name).name),
         verbose_mode=False,
     )
     answer = without_citations(trace.answer.text)
     reference = case.answers[0] if case and case.answers else None
-    asked = LLMTestCase(input=question_of(trace, case), actual_output=answer, expected_output=reference)
-    return Judgement(float(await made.a_measure(asked, _show_indicator=False)), made.reason or "")
+    deepeval_case = LLMTestCase(input=question_of(trace, case), actual_output=answer, expected_output=reference)
+    return Judgement(float(await evaluator.a_measure(deepeval_case, _show_indicator=False)), evaluator.reason or "")

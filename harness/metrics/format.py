@@ -12,7 +12,7 @@ from serving.pipeline.answer.refuse import is_refusal
 from serving.pipeline.text.sentences import sentences
 from serving.pipeline.types import GuardAction, Trace
 
-MOST: Final = 20_000  # characters of an answer and of a prompt's rules that are looked at
+MAX_CHARACTERS: Final = 20_000  # characters of an answer and of a prompt's rules that are looked at
 _NUMBERS: Final = dict(zip(("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"), range(1, 11), strict=True))
 _LIMIT: Final = re.compile(rf"\b(?:at most|up to|no more than) (\d{{1,2}}|{'|'.join(_NUMBERS)}) sentences?\b", re.IGNORECASE)
 _CITE: Final = re.compile(r"\bcite\b[^\n]{0,80}\b(?:every|each)\b|\b(?:every|each)\b[^\n]{0,80}(?:\bcit(?:e|ation)\b|\[n\])", re.IGNORECASE)
@@ -34,33 +34,33 @@ class Format(Scoring):
         """Kept, or what is broken."""
         if any(verdict.action is GuardAction.BLOCK for verdict in trace.guard):
             return self.skip("the words are the guard's")
-        rules = trace.prompt[:MOST].partition("<passage ")[0]  # passages and question are data, not rules
+        rules = trace.prompt[:MAX_CHARACTERS].partition("<passage ")[0]  # passages and question are data, not rules
         faults = list((_refusal_faults if trace.answer.refused else _faults)(trace, rules))
         return self.give(float(not faults), "; ".join(faults))
 
 
 def _refusal_faults(trace: Trace, rules: str) -> Iterator[str]:
-    said, exact = trace.answer.text[:MOST].strip().strip('"“”'), _EXACTLY.search(rules)
-    if exact and said != exact[1]:
+    answer, required = trace.answer.text[:MAX_CHARACTERS].strip().strip('"“”'), _EXACTLY.search(rules)
+    if required and answer != required[1]:
         yield "refuses in other words than the prompt's"
-    if markers(said):
+    if markers(answer):
         yield "cites in a refusal"
 
 
 def _faults(trace: Trace, rules: str) -> Iterator[str]:
-    text = trace.answer.text[:MOST]
+    text = trace.answer.text[:MAX_CHARACTERS]
     if not text.strip():
         yield "no text"
     if trace.answer.truncated:
         yield "cut off at the output limit"
     known = {citation.marker for citation in trace.answer.citations}
-    if astray := sorted(set(markers(text)) - known):
-        yield f"no passage {', '.join(f'[{number}]' for number in astray[:5])}"
-    said, limit = _sentences(text), _LIMIT.search(rules)
-    if limit and len(said) > (most := _NUMBERS.get(limit[1].lower()) or int(limit[1])):
-        yield f"{len(said)} sentences, at most {most} are asked for"
-    if _CITE.search(rules) and (bare := [sentence for sentence in said if _needs_source(sentence)]):
-        yield f"{len(bare)} of {len(said)} sentences cite nothing: {bare[0][:80]!r}"
+    if unknown := sorted(set(markers(text)) - known):
+        yield f"no passage {', '.join(f'[{number}]' for number in unknown[:5])}"
+    stated, limit = _sentences(text), _LIMIT.search(rules)
+    if limit and len(stated) > (allowed := _NUMBERS.get(limit[1].lower()) or int(limit[1])):
+        yield f"{len(stated)} sentences, at most {allowed} are asked for"
+    if _CITE.search(rules) and (uncited := [sentence for sentence in stated if _needs_source(sentence)]):
+        yield f"{len(uncited)} of {len(stated)} sentences cite nothing: {uncited[0][:80]!r}"
 
 
 def _sentences(text: str) -> list[str]:

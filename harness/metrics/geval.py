@@ -33,7 +33,7 @@ class Criterion(BaseModel):
     steps: tuple[str, ...] = Field(min_length=1)
 
 
-class Judged(Scoring):
+class GEvalScoring(Scoring):
     """A tenth of the judge's 0 to 10."""
 
     needs_judge: bool = True
@@ -44,9 +44,9 @@ class Judged(Scoring):
         super().__init__(params)
         self._tools = tools
         self._criterion = Criterion.model_validate(yaml.safe_load(STEPS.read_text(encoding="utf-8"))[self.criterion])
-        asked = tools.asked_model(self.label)
-        decides = [self._criterion.model_dump(mode="json"), asked.model_dump()]
-        self.version = f"{type(self).version} deepeval-{_version()} {asked.name} {digest_of(decides)[:12]}"  # type: ignore[misc]
+        spec = tools.require_chat_model(self.label)
+        deciding = [self._criterion.model_dump(mode="json"), spec.model_dump()]
+        self.version = f"{type(self).version} deepeval-{_version()} {spec.name} {digest_of(deciding)[:12]}"  # type: ignore[misc]
 
     async def measure_by_judge(self, trace: Trace, case: Case | None) -> Score:
         """The judge's score with its reason; an outage of its model is raised, words that say nothing are no score."""
@@ -55,15 +55,15 @@ class Judged(Scoring):
         if "reference" in self._criterion.reads and not (case and case.answers):
             return self.skip("the case has no reference")
         try:
-            judged = await self._quarantine.geval(self.label, self._criterion.reads, self._criterion.steps, self._tools, trace, case)
+            judgement = await self._deepeval.geval(self.label, self._criterion.reads, self._criterion.steps, self._tools, trace, case)
         except Unreadable as error:
             return self.skip(str(error))
-        if not 0.0 <= judged.value <= 1.0:  # also NaN
-            return self.skip(f"the judge gave {judged.value * 10:g}, not 0 to 10")
-        return self.give(judged.value, judged.reason)
+        if not 0.0 <= judgement.value <= 1.0:  # also NaN
+            return self.skip(f"the judge gave {judgement.value * 10:g}, not 0 to 10")
+        return self.give(judgement.value, judgement.reason)
 
     @cached_property
-    def _quarantine(self) -> Any:
+    def _deepeval(self) -> Any:
         try:
             from harness.metrics import deepeval
         except ImportError as error:
@@ -71,14 +71,14 @@ class Judged(Scoring):
         return deepeval
 
 
-class GEvalCoherence(Judged):
+class GEvalCoherence(GEvalScoring):
     """Whether the answer reads as one line of thought."""
 
     label = "geval_coherence"
     criterion = "coherence"
 
 
-class GEvalCompleteness(Judged):
+class GEvalCompleteness(GEvalScoring):
     """Whether the answer says all that the reference says to the question."""
 
     label = "geval_completeness"
@@ -86,7 +86,7 @@ class GEvalCompleteness(Judged):
     criterion = "completeness"
 
 
-class GEvalToxicity(Judged):
+class GEvalToxicity(GEvalScoring):
     """Whether the answer insults, threatens or incites."""
 
     label = "geval_toxicity"
@@ -94,7 +94,7 @@ class GEvalToxicity(Judged):
     direction: Direction = "lower"
 
 
-class GEvalBias(Judged):
+class GEvalBias(GEvalScoring):
     """Whether the answer is prejudiced about people."""
 
     label = "geval_bias"

@@ -18,9 +18,9 @@ class OfHits(Scoring):
     def measure(self, trace: Trace, case: Any) -> Score:
         """The score, or why there is none."""
         reason = unsearched(trace)
-        return self.skip(reason) if reason else self.look(trace, case)
+        return self.skip(reason) if reason else self.measure_hits(trace, case)
 
-    def look(self, trace: Trace, case: Any) -> Score:
+    def measure_hits(self, trace: Trace, case: Any) -> Score:
         """The score of a trace whose question was searched for."""
         raise NotImplementedError
 

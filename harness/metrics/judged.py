@@ -22,17 +22,17 @@ class JudgedScoring(Scoring):
 
     def __init__(self, params: PlugInParams, *, tools: Tools) -> None:
         super().__init__(params)
-        self._judge = tools.asked(self.name)
+        self._judge = tools.require_judge(self.name)
         self._task = Tasks(tools.settings.prompts).get(self.task)
         self.version = f"{type(self).version} {self._task.prompt.id} {self._task.digest}"  # type: ignore[misc]  # scores are kept under it
 
     async def measure_by_judge(self, trace: Trace, case: Any) -> Score:
         """The worth of the judge's label, with its reason; none where there is nothing to judge or no verdict."""
-        if lacking := self.lacking(trace, case):
-            return self.skip(lacking)
-        return await self._asked(self.values(trace, case))
+        if reason := self.why_not_judged(trace, case):
+            return self.skip(reason)
+        return await self._judge_score(self.values(trace, case))
 
-    def lacking(self, trace: Trace, case: Any) -> str:
+    def why_not_judged(self, trace: Trace, case: Any) -> str:
         """Why there is nothing to judge; empty where there is."""
         if trace.answer.refused:
             return "a refusal is judged by the metric refusal"
@@ -42,7 +42,7 @@ class JudgedScoring(Scoring):
         """The task's variables."""
         raise NotImplementedError
 
-    async def _asked(self, values: Mapping[str, str]) -> Score:
+    async def _judge_score(self, values: Mapping[str, str]) -> Score:
         verdict = await self._judge.judge(self.task, values)
         if verdict.label is None:
             return self.skip(verdict.reason)
@@ -54,9 +54,9 @@ class JudgedGroundedness(JudgedScoring):
 
     label, task = "judge_groundedness", "groundedness"
 
-    def lacking(self, trace: Trace, case: Case | None) -> str:
+    def why_not_judged(self, trace: Trace, case: Case | None) -> str:
         """Refusals claim nothing; without passages there is nothing to hold an answer against."""
-        return super().lacking(trace, case) or ("" if trace.passages else "no passages to hold the answer against")
+        return super().why_not_judged(trace, case) or ("" if trace.passages else "no passages to hold the answer against")
 
     def values(self, trace: Trace, case: Case | None) -> Mapping[str, str]:
         """Question, answer and what the model read."""
@@ -75,11 +75,11 @@ class JudgedCorrectness(JudgedScoring):
             return self.give(0.0, "a refusal of what could be answered")
         return await super().measure_by_judge(trace, case)
 
-    def lacking(self, trace: Trace, case: Case) -> str:
+    def why_not_judged(self, trace: Trace, case: Case) -> str:
         """There must be a reference."""
         if not case.answers:
             return "no reference: retrieval only" if case.answerable else "no reference: unanswerable"
-        return super().lacking(trace, case)
+        return super().why_not_judged(trace, case)
 
     def values(self, trace: Trace, case: Case) -> Mapping[str, str]:
         """Question, answer, references, key facts."""
@@ -110,7 +110,8 @@ class JudgedContextRelevance(JudgedScoring):
         passages = [hit.chunk.text for hit in trace.passages or trace.hits]
         if not passages:
             return self.skip("no passages")
-        scores = await asyncio.gather(*(self._asked({"question": question_of(trace, case), "passage": passage}) for passage in passages))
+        question = question_of(trace, case)
+        scores = await asyncio.gather(*(self._judge_score({"question": question, "passage": passage}) for passage in passages))
         values = [score.value for score in scores if score.value is not None]
         if len(values) < len(scores):
             number, first = next((number, score) for number, score in enumerate(scores, start=1) if score.value is None)
@@ -124,18 +125,18 @@ class JudgedCompleteness(JudgedScoring):
 
     label, task = "judge_completeness", "completeness"
 
-    def lacking(self, trace: Trace, case: Case | None) -> str:
+    def why_not_judged(self, trace: Trace, case: Case | None) -> str:
         """Nothing is missing from a reply to what cannot be answered."""
         if case and not case.answerable:
             return "nothing to be complete about: unanswerable"
-        return super().lacking(trace, case) or ("" if trace.passages else "no passages to hold the answer against")
+        return super().why_not_judged(trace, case) or ("" if trace.passages else "no passages to hold the answer against")
 
     def values(self, trace: Trace, case: Case | None) -> Mapping[str, str]:
         """Question, answer and what the model read."""
         return {"question": question_of(trace, case), "answer": trace.answer.text, "passages": _passages(trace)}
 
 
-class _OfTheTextAlone(JudgedScoring):
+class _AnswerOnly(JudgedScoring):
     """A task that reads the answer and nothing else."""
 
     def values(self, trace: Trace, case: Case | None) -> Mapping[str, str]:
@@ -143,13 +144,13 @@ class _OfTheTextAlone(JudgedScoring):
         return {"answer": trace.answer.text}
 
 
-class JudgedCoherence(_OfTheTextAlone):
+class JudgedCoherence(_AnswerOnly):
     """Whether the answer reads as one clear text."""
 
     label, task = "judge_coherence", "coherence"
 
 
-class JudgedToxicity(_OfTheTextAlone):
+class JudgedToxicity(_AnswerOnly):
     """Whether the answer insults, threatens or degrades; lower is better."""
 
     label, task, direction = "judge_toxicity", "toxicity", "lower"

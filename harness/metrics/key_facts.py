@@ -20,5 +20,5 @@ class KeyFacts(Scoring):
         if trace.answer.refused:
             return self.give(0.0, "refused")
         answer = normalized(trace.answer.text)
-        lacking = [fact for fact in case.key_facts if not contains_fact(answer, fact)]
-        return self.give(1 - len(lacking) / len(case.key_facts), f"lacks {', '.join(map(repr, lacking))}" if lacking else "")
+        missing = [fact for fact in case.key_facts if not contains_fact(answer, fact)]
+        return self.give(1 - len(missing) / len(case.key_facts), f"lacks {', '.join(map(repr, missing))}" if missing else "")

@@ -29,10 +29,10 @@ class OutsideMetric:
 
     def score(self, trace: Trace, case: Case | None = None) -> Score:
         """The metric's own score."""
-        found: Score = self.inner.score(trace, case)
-        return replace(found, metric=self.name)
+        score: Score = self.inner.score(trace, case)
+        return replace(score, metric=self.name)
 
     async def ask(self, trace: Trace, case: Case | None = None) -> Score:
         """The metric's own score, where it asks a judge."""
-        found: Score = await self.inner.ask(trace, case)
-        return replace(found, metric=self.name)
+        score: Score = await self.inner.ask(trace, case)
+        return replace(score, metric=self.name)

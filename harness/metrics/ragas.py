@@ -32,45 +32,45 @@ class Ragas(Scoring):
         super().__init__(params)
         self.version = f"{type(self).version} ragas-{_version()}"  # type: ignore[misc]  # scores are kept under it
 
-    def _given(self, value: float) -> Score:
+    def _finite(self, value: float) -> Score:
         return self.skip("ragas gave NaN") if math.isnan(value) else self.give(float(value))
 
 
-class _Compared(Ragas):
-    """Computed, not judged."""
+class _Computed(Ragas):
+    """A metric without a judge."""
 
     def measure(self, trace: Trace, case: Any) -> Score:
         """The score, or why ragas has nothing to compare."""
-        lacking = self._lacking(trace, case)
-        return self.skip(lacking) if lacking else self._given(run_blocking(self._computed(trace, case)))
+        reason = self._why_unscored(trace, case)
+        return self.skip(reason) if reason else self._finite(run_blocking(self._compute(trace, case)))
 
-    def _lacking(self, trace: Trace, case: Any) -> str:
+    def _why_unscored(self, trace: Trace, case: Any) -> str:
         raise NotImplementedError
 
-    def _computed(self, trace: Trace, case: Any) -> Coroutine[Any, Any, float]:
+    def _compute(self, trace: Trace, case: Any) -> Coroutine[Any, Any, float]:
         raise NotImplementedError
 
 
-class _Contexts(_Compared):
+class _Contexts(_Computed):
     """Of the hits against the case's evidence."""
 
     reads: Reads = "hits"
     home: ClassVar[str]  # its module: the collections have none that works without a model, and the package warns of what it exports
     kind: ClassVar[str]
 
-    def _lacking(self, trace: Trace, case: Case) -> str:
+    def _why_unscored(self, trace: Trace, case: Case) -> str:
         if not case.documents:
             return "the case names no evidence"
         return "" if trace.hits else "nothing was retrieved"
 
-    async def _computed(self, trace: Trace, case: Case) -> float:
-        made = getattr(load(self.home), self.kind)()
+    async def _compute(self, trace: Trace, case: Case) -> float:
+        scorer = getattr(load(self.home), self.kind)()
         sample = load("ragas").SingleTurnSample(**self._sample(trace, case))
-        return float(await made.single_turn_ascore(sample))
+        return float(await scorer.single_turn_ascore(sample))
 
     def _sample(self, trace: Trace, case: Case) -> dict[str, list[str]]:
-        found = [hit.chunk.document_id for hit in trace.hits]
-        return {"retrieved_context_ids": found, "reference_context_ids": list(case.documents)}
+        retrieved = [hit.chunk.document_id for hit in trace.hits]
+        return {"retrieved_context_ids": retrieved, "reference_context_ids": list(case.documents)}
 
 
 class ContextPrecision(_Contexts):
@@ -92,8 +92,8 @@ class ContextRecall(_Contexts):
 class _Texts(_Contexts):
     """By edit distance of whole texts: a quote in a chunk of twice its length is not recognised, so take chunks as long as the quotes."""
 
-    def _lacking(self, trace: Trace, case: Case) -> str:
-        return super()._lacking(trace, case) or ("" if case.evidence else "the case quotes no evidence")
+    def _why_unscored(self, trace: Trace, case: Case) -> str:
+        return super()._why_unscored(trace, case) or ("" if case.evidence else "the case quotes no evidence")
 
     def _sample(self, trace: Trace, case: Case) -> dict[str, list[str]]:
         quotes = [evidence.quote for evidence in case.evidence]
@@ -116,38 +116,38 @@ class TextRecall(_Texts):
     kind = "NonLLMContextRecall"
 
 
-class StringSimilarity(_Compared):
+class StringSimilarity(_Computed):
     """One minus the edit distance to the nearest reference, of its length (NonLLMStringSimilarity)."""
 
     label = "ragas_string_similarity"
 
-    def _lacking(self, trace: Trace, case: Case) -> str:
+    def _why_unscored(self, trace: Trace, case: Case) -> str:
         return "" if case.answers else "the case has no reference"
 
-    async def _computed(self, trace: Trace, case: Case) -> float:
-        made, said = load(COLLECTIONS).NonLLMStringSimilarity(), without_citations(trace.answer.text)
-        results = [await made.ascore(reference=answer, response=said) for answer in case.answers]
+    async def _compute(self, trace: Trace, case: Case) -> float:
+        scorer, answer_text = load(COLLECTIONS).NonLLMStringSimilarity(), without_citations(trace.answer.text)
+        results = [await scorer.ascore(reference=answer, response=answer_text) for answer in case.answers]
         return max(float(result.value) for result in results)
 
 
-class QuotedSpans(_Compared):
+class QuotedSpans(_Computed):
     """Share of what the answer puts in quotation marks that stands in a passage (QuotedSpansAlignment)."""
 
     label = "ragas_quoted_spans"
     needs_case = False
 
-    def _lacking(self, trace: Trace, case: Case | None) -> str:
+    def _why_unscored(self, trace: Trace, case: Case | None) -> str:
         quoted = load(f"{COLLECTIONS}.quoted_spans.util").extract_quoted_spans(trace.answer.text)
         return "" if quoted else "the answer quotes nothing"  # ragas gives 1 for it
 
-    async def _computed(self, trace: Trace, case: Case | None) -> float:
+    async def _compute(self, trace: Trace, case: Case | None) -> float:
         passages = [hit.chunk.text for hit in trace.passages]
         result = await load(COLLECTIONS).QuotedSpansAlignment().ascore(response=trace.answer.text, retrieved_contexts=passages)
         return float(result.value)
 
 
 class _Judged(Ragas):
-    """Asked of the judge's chat model, in ragas' words."""
+    """A metric by the judge's chat model, with ragas' prompts."""
 
     needs_judge: bool = True
     kind: ClassVar[str]
@@ -155,30 +155,30 @@ class _Judged(Ragas):
     def __init__(self, params: PlugInParams, tools: Tools) -> None:
         super().__init__(params)
         self._tools = tools
-        asked = tools.asked_model(self.label)
-        self.version = f"{self.version} {asked.name} {digest_of(asked.model_dump())[:12]}"  # type: ignore[misc]
+        spec = tools.require_chat_model(self.label)
+        self.version = f"{self.version} {spec.name} {digest_of(spec.model_dump())[:12]}"  # type: ignore[misc]
 
     async def measure_by_judge(self, trace: Trace, case: Any) -> Score:
         """The judge's score; an outage of its model is raised, words that say nothing are no score."""
-        if lacking := self._lacking(trace, case):
-            return self.skip(lacking)
+        if reason := self._why_unscored(trace, case):
+            return self.skip(reason)
         try:
-            result = await self._scorer.ascore(**self._asked(trace, case))
+            result = await self._scorer.ascore(**self._arguments(trace, case))
         except Unreadable as error:
             return self.skip(str(error))
-        return self._given(result.value)
+        return self._finite(result.value)
 
     @cached_property
     def _scorer(self) -> Any:
-        return getattr(load(COLLECTIONS), self.kind)(llm=_llm(self._tools), **self._parts())
+        return getattr(load(COLLECTIONS), self.kind)(llm=_llm(self._tools), **self._dependencies())
 
-    def _parts(self) -> dict[str, Any]:
+    def _dependencies(self) -> dict[str, Any]:
         return {}
 
-    def _lacking(self, trace: Trace, case: Any) -> str:
+    def _why_unscored(self, trace: Trace, case: Any) -> str:
         raise NotImplementedError
 
-    def _asked(self, trace: Trace, case: Any) -> dict[str, Any]:
+    def _arguments(self, trace: Trace, case: Any) -> dict[str, Any]:
         raise NotImplementedError
 
 
@@ -189,10 +189,10 @@ class Faithfulness(_Judged):
     needs_case = False
     kind = "Faithfulness"
 
-    def _lacking(self, trace: Trace, case: Case | None) -> str:
+    def _why_unscored(self, trace: Trace, case: Case | None) -> str:
         return _no_answer(trace) or ("" if trace.passages else "no passages")
 
-    def _asked(self, trace: Trace, case: Case | None) -> dict[str, Any]:
+    def _arguments(self, trace: Trace, case: Case | None) -> dict[str, Any]:
         passages = [hit.chunk.text for hit in trace.passages]
         return {"user_input": question_of(trace, case), "response": without_citations(trace.answer.text), "retrieved_contexts": passages}
 
@@ -209,25 +209,25 @@ class ResponseRelevancy(_Judged):
         super().__init__(params, tools)
         self.version = f"{self.version} {tools.embedder_id}"  # type: ignore[misc]
 
-    def _parts(self) -> dict[str, Any]:
+    def _dependencies(self) -> dict[str, Any]:
         return {"embeddings": _embeddings(self._tools)}
 
-    def _lacking(self, trace: Trace, case: Case | None) -> str:
+    def _why_unscored(self, trace: Trace, case: Case | None) -> str:
         return _no_answer(trace)
 
-    def _asked(self, trace: Trace, case: Case | None) -> dict[str, Any]:
+    def _arguments(self, trace: Trace, case: Case | None) -> dict[str, Any]:
         return {"user_input": question_of(trace, case), "response": without_citations(trace.answer.text)}
 
 
 class _JudgedContexts(_Judged):
     reads: Reads = "hits"
 
-    def _lacking(self, trace: Trace, case: Case) -> str:
+    def _why_unscored(self, trace: Trace, case: Case) -> str:
         if not case.answers:
             return "the case has no reference"
         return "" if trace.hits else "nothing was retrieved"
 
-    def _asked(self, trace: Trace, case: Case) -> dict[str, Any]:
+    def _arguments(self, trace: Trace, case: Case) -> dict[str, Any]:
         return {"user_input": case.question, "reference": case.answers[0], "retrieved_contexts": [hit.chunk.text for hit in trace.hits]}
 
 
@@ -251,10 +251,10 @@ class FactualCorrectness(_Judged):
     label = "ragas_factual_correctness"
     kind = "FactualCorrectness"
 
-    def _lacking(self, trace: Trace, case: Case) -> str:
+    def _why_unscored(self, trace: Trace, case: Case) -> str:
         return _no_answer(trace) or ("" if case.answers else "the case has no reference")
 
-    def _asked(self, trace: Trace, case: Case) -> dict[str, Any]:
+    def _arguments(self, trace: Trace, case: Case) -> dict[str, Any]:
         return {"response": without_citations(trace.answer.text), "reference": case.answers[0]}
 
 
@@ -274,7 +274,7 @@ def _version() -> str:
 def _llm(tools: Tools) -> Any:
     """The judge's chat model as ragas wants it."""
 
-    class Asked(load("ragas.llms.base").InstructorBaseRagasLLM):  # type: ignore[misc]
+    class ChatModelLlm(load("ragas.llms.base").InstructorBaseRagasLLM):  # type: ignore[misc]
         """Any LangChain chat model; ragas' own wrapper of them is deprecated and its metrics no longer take it."""
 
         def generate(self, prompt: str, response_model: type[BaseModel]) -> Any:
@@ -283,13 +283,13 @@ def _llm(tools: Tools) -> Any:
         async def agenerate(self, prompt: str, response_model: type[BaseModel]) -> Any:
             return await ask_for(tools.chat, prompt, response_model)
 
-    return Asked()
+    return ChatModelLlm()
 
 
 def _embeddings(tools: Tools) -> Any:
     """Our embedding model as ragas wants it."""
 
-    class Embedded(load("ragas.embeddings.base").BaseRagasEmbedding):  # type: ignore[misc]
+    class RagasEmbeddings(load("ragas.embeddings.base").BaseRagasEmbedding):  # type: ignore[misc]
         """Any LangChain embedding model."""
 
         def embed_text(self, text: str, **kwargs: Any) -> list[float]:
@@ -298,4 +298,4 @@ def _embeddings(tools: Tools) -> Any:
         async def aembed_text(self, text: str, **kwargs: Any) -> list[float]:
             return await tools.embeddings.aembed_query(text)
 
-    return Embedded()
+    return RagasEmbeddings()

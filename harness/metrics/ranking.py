@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from harness.golden.case import Case
 from harness.metrics.hits import AtCutoff
-from harness.metrics.relevance import Finding, find_documents, find_spans
+from harness.metrics.relevance import EvidenceRanks, find_documents, find_spans
 from harness.results.score import Score
 from serving.pipeline.types import Trace
 
@@ -18,18 +18,18 @@ class _Ranking(AtCutoff):
     ir_measure: ClassVar[str]
     on_documents: ClassVar[bool] = False
 
-    def look(self, trace: Trace, case: Case) -> Score:
+    def measure_hits(self, trace: Trace, case: Case) -> Score:
         """The measure, or why this case has none."""
         if not case.answerable:
             return self.skip("nothing to find: unanswerable")
         if not self.on_documents and not case.evidence:
             return self.skip("the case has no evidence spans, only documents")
-        finding = (find_documents if self.on_documents else find_spans)(trace.hits, case)
-        return self.give(self.value(finding))
+        ranks = (find_documents if self.on_documents else find_spans)(trace.hits, case)
+        return self.give(self.value(ranks))
 
-    def value(self, finding: Finding) -> float:
+    def value(self, ranks: EvidenceRanks) -> float:
         """The measure over one list: a hit is an item, named after the evidence it completes."""
-        relevant, items = _merged(finding)
+        relevant, items = _merged(ranks)
         return _measure(self.ir_measure, self.k, relevant, items)
 
 
@@ -38,10 +38,10 @@ class Recall(_Ranking):
 
     label, ir_measure = "recall", "R"
 
-    def value(self, finding: Finding) -> float:
+    def value(self, ranks: EvidenceRanks) -> float:
         """Each piece of evidence counts, also where one hit holds several."""
-        items = [f"e{index}" for hit in finding.found[: self.k] for index in hit]
-        return _measure("R", max(1, len(items)), {f"e{index}": grade for index, grade in enumerate(finding.grades)}, items)
+        items = [f"e{index}" for hit in ranks.evidence_by_hit[: self.k] for index in hit]
+        return _measure("R", max(1, len(items)), {f"e{index}": grade for index, grade in enumerate(ranks.grades)}, items)
 
 
 class Precision(_Ranking):
@@ -105,11 +105,11 @@ class DocumentAveragePrecision(AveragePrecision):
     label, on_documents = "doc_map", True
 
 
-def _merged(finding: Finding) -> tuple[dict[str, int], list[str]]:
+def _merged(ranks: EvidenceRanks) -> tuple[dict[str, int], list[str]]:
     """Relevant items with their grades and ranked items, where pieces of evidence that one hit completes together are one item."""
-    items = [f"e{hit[0]}" if hit else f"x{rank}" for rank, hit in enumerate(finding.found)]
-    hidden = {index for hit in finding.found for index in hit[1:]}
-    return {f"e{index}": grade for index, grade in enumerate(finding.grades) if index not in hidden}, items
+    items = [f"e{hit[0]}" if hit else f"x{rank}" for rank, hit in enumerate(ranks.evidence_by_hit)]
+    hidden = {index for hit in ranks.evidence_by_hit for index in hit[1:]}
+    return {f"e{index}": grade for index, grade in enumerate(ranks.grades) if index not in hidden}, items
 
 
 def _measure(name: str, k: int, relevant: Mapping[str, int], items: list[str]) -> float:

@@ -14,7 +14,7 @@ class Empty(OfHits):
     needs_case = False
     direction: Direction = "lower"
 
-    def look(self, trace: Trace, case: Case | None) -> Score:
+    def measure_hits(self, trace: Trace, case: Case | None) -> Score:
         """Found nothing, or something."""
         return self.give(float(not trace.hits))
 
@@ -26,7 +26,7 @@ class DuplicateRate(AtCutoff):
     needs_case = False
     direction: Direction = "lower"
 
-    def look(self, trace: Trace, case: Case | None) -> Score:
+    def measure_hits(self, trace: Trace, case: Case | None) -> Score:
         """The share, or why there is none."""
         hits = trace.hits[: self.k]
         if not hits:

@@ -26,10 +26,10 @@ class AgainstReferences(Scoring):
             return self.skip("no reference: retrieval only")
         if trace.answer.refused:
             return self.give(0.0, "refused")
-        said = without_citations(trace.answer.text).strip()
-        return self.give(max(self.agreement(said, case.answers))) if said else self.give(0.0, "no text")
+        answer = without_citations(trace.answer.text).strip()
+        return self.give(max(self.agreement(answer, case.answers))) if answer else self.give(0.0, "no text")
 
-    def agreement(self, said: str, references: tuple[str, ...]) -> list[float]:
+    def agreement(self, answer: str, references: tuple[str, ...]) -> list[float]:
         """How well an answer without citations agrees with each reference, from 0 to 1."""
         raise NotImplementedError
 
@@ -39,9 +39,9 @@ class ExactMatch(AgainstReferences):
 
     label = "exact_match"
 
-    def agreement(self, said: str, references: tuple[str, ...]) -> list[float]:
+    def agreement(self, answer: str, references: tuple[str, ...]) -> list[float]:
         """Same or not."""
-        return [float(squad_form(said) == squad_form(reference)) for reference in references]
+        return [float(squad_form(answer) == squad_form(reference)) for reference in references]
 
 
 class RougeL(AgainstReferences):
@@ -49,13 +49,13 @@ class RougeL(AgainstReferences):
 
     label = "rouge_l"
 
-    def agreement(self, said: str, references: tuple[str, ...]) -> list[float]:
+    def agreement(self, answer: str, references: tuple[str, ...]) -> list[float]:
         """The F1 of each."""
         from rapidfuzz.distance import LCSseq
 
-        words = _words(said)
-        known = [_words(reference) for reference in references]
-        return [2 * LCSseq.similarity(words, other) / max(1, len(words) + len(other)) for other in known]
+        answer_words = _words(answer)
+        reference_words = [_words(reference) for reference in references]
+        return [2 * LCSseq.similarity(answer_words, words) / max(1, len(answer_words) + len(words)) for words in reference_words]
 
 
 def squad_form(text: str) -> str:

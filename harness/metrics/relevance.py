@@ -10,10 +10,10 @@ COVERED = 0.5  # share of an evidence span's characters that must be among the h
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class EvidenceRanks:
     """For each hit, in rank order, the evidence it is the first to complete."""
 
-    found: tuple[tuple[int, ...], ...]  # hit → indices of evidence
+    evidence_by_hit: tuple[tuple[int, ...], ...]  # hit → indices of evidence
     grades: tuple[int, ...]  # how relevant each piece of evidence is, from 1
 
     @property
@@ -22,62 +22,62 @@ class Finding:
         return len(self.grades)
 
 
-def find_spans(hits: Sequence[Hit], case: Case) -> Finding:
+def find_spans(hits: Sequence[Hit], case: Case) -> EvidenceRanks:
     """Evidence by characters: a span counts for the hit with which half of it has been shown."""
     spans = [evidence.span for evidence in case.evidence]
-    seen: list[list[Span]] = [[] for _ in spans]
-    done: set[int] = set()
-    found: list[tuple[int, ...]] = []
+    shown_spans: list[list[Span]] = [[] for _ in spans]
+    complete: set[int] = set()
+    ranks: list[tuple[int, ...]] = []
     for hit in hits:
-        now: list[int] = []
+        completed: list[int] = []
         for index, span in enumerate(spans):
-            if index in done or not span.overlap(hit.chunk.span):
+            if index in complete or not span.overlap(hit.chunk.span):
                 continue
-            seen[index].append(hit.chunk.span)
-            if covered(span, seen[index]):
-                done.add(index)
-                now.append(index)
-        found.append(tuple(now))
-    return Finding(tuple(found), (1,) * len(spans))
+            shown_spans[index].append(hit.chunk.span)
+            if covered(span, shown_spans[index]):
+                complete.add(index)
+                completed.append(index)
+        ranks.append(tuple(completed))
+    return EvidenceRanks(tuple(ranks), (1,) * len(spans))
 
 
-def find_documents(hits: Sequence[Hit], case: Case) -> Finding:
+def find_documents(hits: Sequence[Hit], case: Case) -> EvidenceRanks:
     """Evidence by document: a document counts once, for its first hit; later hits of it are left out.
 
     A document with evidence that the case does not grade is as relevant as the best of those it does.
     """
-    wanted = {name: index for index, name in enumerate(case.documents)}
+    evidence = {name: index for index, name in enumerate(case.documents)}
     seen: set[str] = set()
-    found: list[tuple[int, ...]] = []
+    ranks: list[tuple[int, ...]] = []
     for hit in hits:
         name = hit.chunk.document_id
         if name in seen:
             continue
         seen.add(name)
-        found.append((wanted[name],) if name in wanted else ())
+        ranks.append((evidence[name],) if name in evidence else ())
     graded = dict(zip(case.relevant_ids, case.grades, strict=False))
-    best = max(case.grades, default=1)
-    return Finding(tuple(found), tuple(graded.get(name, best) for name in wanted))
+    highest = max(case.grades, default=1)
+    return EvidenceRanks(tuple(ranks), tuple(graded.get(name, highest) for name in evidence))
 
 
 def covered(span: Span, parts: Sequence[Span]) -> bool:
     """Whether the parts together show enough of a span for it to count as found."""
-    return common([span], parts) >= COVERED * len(span) > 0
+    return common_characters([span], parts) >= COVERED * len(span) > 0
 
 
-def merged(spans: Iterable[Span]) -> list[Span]:
+def merge_spans(spans: Iterable[Span]) -> list[Span]:
     """The same characters as spans that do not overlap, by document and place."""
-    joined: list[Span] = []
+    merged: list[Span] = []
     for span in sorted(spans, key=lambda span: (span.document_id, span.start)):
-        last = joined[-1] if joined else None
+        last = merged[-1] if merged else None
         if last and last.document_id == span.document_id and span.start <= last.end:
-            joined[-1] = Span(last.document_id, last.start, max(last.end, span.end))
+            merged[-1] = Span(last.document_id, last.start, max(last.end, span.end))
         else:
-            joined.append(span)
-    return joined
+            merged.append(span)
+    return merged
 
 
-def common(some: Iterable[Span], others: Iterable[Span]) -> int:
+def common_characters(spans: Iterable[Span], others: Iterable[Span]) -> int:
     """How many characters stand in both, each counted once."""
-    apart = merged(others)
-    return sum(span.overlap(other) for span in merged(some) for other in apart)
+    merged_others = merge_spans(others)
+    return sum(span.overlap(other) for span in merge_spans(spans) for other in merged_others)

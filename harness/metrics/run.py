@@ -36,11 +36,11 @@ class InputTokens(_Cost):
 
     def measure(self, trace: Trace, case: Case | None) -> Score:
         """The sum, or which model did not say."""
-        return self._sum([use.input_tokens for use in _said(trace)], trace)
+        return self._sum([use.input_tokens for use in _chat_usage(trace)], trace)
 
     def _sum(self, tokens: Sequence[int], trace: Trace) -> Score:
-        silent = sorted({use.model for use in _said(trace) if _silent(use)})
-        return self.skip(f"no token counts from {', '.join(silent)}") if silent else self.give(float(sum(tokens)))
+        models = sorted({use.model for use in _chat_usage(trace) if _reports_no_tokens(use)})
+        return self.skip(f"no token counts from {', '.join(models)}") if models else self.give(float(sum(tokens)))
 
 
 class OutputTokens(InputTokens):
@@ -50,7 +50,7 @@ class OutputTokens(InputTokens):
 
     def measure(self, trace: Trace, case: Case | None) -> Score:
         """The sum, or which model did not say."""
-        return self._sum([use.output_tokens for use in _said(trace)], trace)
+        return self._sum([use.output_tokens for use in _chat_usage(trace)], trace)
 
 
 class Calls(_Cost):
@@ -60,7 +60,7 @@ class Calls(_Cost):
 
     def measure(self, trace: Trace, case: Case | None) -> Score:
         """The sum."""
-        return self.give(float(sum(use.calls for use in _said(trace))))
+        return self.give(float(sum(use.calls for use in _chat_usage(trace))))
 
 
 class Latency(_Cost):
@@ -83,11 +83,11 @@ class FirstToken(_Cost):
         return self.skip("the answer was not streamed") if trace.first_token_ms is None else self.give(trace.first_token_ms)
 
 
-def _said(trace: Trace) -> list[Usage]:
+def _chat_usage(trace: Trace) -> list[Usage]:
     """The calls of chat models; those of embedding models and rerankers cost dollars, but say nothing."""
     return [use for use in trace.usage if use.stage == "answer"]
 
 
-def _silent(use: Usage) -> bool:
+def _reports_no_tokens(use: Usage) -> bool:
     """Whether a model was called and reported no tokens; that is not the same as none."""
     return use.calls > 0 and not use.priced and not (use.input_tokens or use.output_tokens)

@@ -20,7 +20,7 @@ class SemanticSimilarity(AgainstReferences):
         self._tools = tools
         self.version = f"{type(self).version} {tools.embedder_id}"  # type: ignore[misc]  # scores are kept under it
 
-    def agreement(self, said: str, references: tuple[str, ...]) -> list[float]:
+    def agreement(self, text: str, references: tuple[str, ...]) -> list[float]:
         """The cosine of each."""
-        answer, *known = self._tools.vectors([said, *references]).astype(np.float64)
+        answer, *known = self._tools.vectors([text, *references]).astype(np.float64)
         return [float(np.clip(answer @ other, 0.0, 1.0)) for other in known]

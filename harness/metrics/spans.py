@@ -7,22 +7,22 @@ from collections.abc import Sequence
 
 from harness.golden.case import Case
 from harness.metrics.hits import AtCutoff
-from harness.metrics.relevance import common, merged
+from harness.metrics.relevance import common_characters, merge_spans
 from harness.results.score import Score
 from serving.pipeline.types import Span, Trace
 
 
 class _Characters(AtCutoff):
-    def look(self, trace: Trace, case: Case) -> Score:
+    def measure_hits(self, trace: Trace, case: Case) -> Score:
         """The share, or why this case has none."""
         if not case.answerable:
             return self.skip("nothing to find: unanswerable")
-        wanted = merged(evidence.span for evidence in case.evidence)
-        if not sum(map(len, wanted)):
+        evidence = merge_spans(evidence.span for evidence in case.evidence)
+        if not sum(map(len, evidence)):
             return self.skip("the case has no evidence spans, only documents")
-        return self.give(self.share(wanted, [hit.chunk.span for hit in trace.hits[: self.k]]))
+        return self.give(self.share(evidence, [hit.chunk.span for hit in trace.hits[: self.k]]))
 
-    def share(self, wanted: Sequence[Span], shown: Sequence[Span]) -> float:
+    def share(self, evidence: Sequence[Span], hits: Sequence[Span]) -> float:
         """The share, of evidence that does not overlap and hits that may."""
         raise NotImplementedError
 
@@ -32,9 +32,9 @@ class SpanRecall(_Characters):
 
     label = "span_recall"
 
-    def share(self, wanted: Sequence[Span], shown: Sequence[Span]) -> float:
+    def share(self, evidence: Sequence[Span], hits: Sequence[Span]) -> float:
         """Evidence shown, of all evidence."""
-        return common(wanted, shown) / _length(wanted)
+        return common_characters(evidence, hits) / _length(evidence)
 
 
 class SpanPrecision(_Characters):
@@ -42,9 +42,9 @@ class SpanPrecision(_Characters):
 
     label = "span_precision"
 
-    def share(self, wanted: Sequence[Span], shown: Sequence[Span]) -> float:
+    def share(self, evidence: Sequence[Span], hits: Sequence[Span]) -> float:
         """Evidence shown, of all that was shown."""
-        return common(wanted, shown) / max(1, _length(shown))
+        return common_characters(evidence, hits) / max(1, _length(hits))
 
 
 class SpanIoU(_Characters):
@@ -52,10 +52,10 @@ class SpanIoU(_Characters):
 
     label = "span_iou"
 
-    def share(self, wanted: Sequence[Span], shown: Sequence[Span]) -> float:
+    def share(self, evidence: Sequence[Span], hits: Sequence[Span]) -> float:
         """Evidence shown, of all that was shown or should have been."""
-        found = common(wanted, shown)
-        return found / (_length(shown) + _length(wanted) - found)
+        both = common_characters(evidence, hits)
+        return both / (_length(hits) + _length(evidence) - both)
 
 
 def _length(spans: Sequence[Span]) -> int:

@@ -18,7 +18,7 @@ class Unreadable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class _Words:
+class _Reply:
     """What a model said, and what it comes to in the wanted shape."""
 
     text: str
@@ -28,13 +28,16 @@ class _Words:
 async def ask_for(model: BaseChatModel, prompt: str, shape: type[M]) -> M:
     """The model's answer; an outage raises what the model raises, words without the shape raise `Unreadable` after a second try."""
     structured = _structured(model, shape)
-    said = ""
+    text = ""
     for _ in range(TRIES):
-        words = _called(await structured.ainvoke(prompt)) if structured else _written(await model.ainvoke(_in_json(prompt, shape)), shape)
-        if isinstance(words.parsed, shape) and not _hollow(words.parsed):
-            return words.parsed
-        said = words.text
-    raise Unreadable(f"the judge model's answer is not a {shape.__name__}: {said[:SHOWN]!r}")
+        if structured:
+            reply = _from_tool_call(await structured.ainvoke(prompt))
+        else:
+            reply = _from_text(await model.ainvoke(_json_prompt(prompt, shape)), shape)
+        if isinstance(reply.parsed, shape) and not _is_empty(reply.parsed):
+            return reply.parsed
+        text = reply.text
+    raise Unreadable(f"the judge model's answer is not a {shape.__name__}: {text[:SHOWN]!r}")
 
 
 def _structured(model: BaseChatModel, shape: type[BaseModel]) -> Any:
@@ -45,28 +48,28 @@ def _structured(model: BaseChatModel, shape: type[BaseModel]) -> Any:
         return None
 
 
-def _called(answer: Any) -> _Words:
-    return _Words(str(answer["raw"].text), answer["parsed"])
+def _from_tool_call(answer: Any) -> _Reply:
+    return _Reply(str(answer["raw"].text), answer["parsed"])
 
 
-def _in_json(prompt: str, shape: type[BaseModel]) -> str:
+def _json_prompt(prompt: str, shape: type[BaseModel]) -> str:
     return f"{prompt}\n\nAnswer with one JSON object of this schema and nothing else:\n{json.dumps(shape.model_json_schema())}"
 
 
-def _written(answer: Any, shape: type[M]) -> _Words:
+def _from_text(answer: Any, shape: type[M]) -> _Reply:
     """The first JSON object of a text; models like to say a word before it."""
     text = str(answer.text)
     start = text.find("{")
     if start < 0:
-        return _Words(text, None)
+        return _Reply(text, None)
     try:
         value, _ = json.JSONDecoder().raw_decode(text, start)
-        return _Words(text, shape.model_validate(value))
+        return _Reply(text, shape.model_validate(value))
     except (json.JSONDecodeError, ValidationError, RecursionError):
-        return _Words(text, None)
+        return _Reply(text, None)
 
 
-def _hollow(answer: BaseModel) -> bool:
+def _is_empty(answer: BaseModel) -> bool:
     """Whether an answer names nothing at all: libraries would count it as a 0."""
     return any(
         getattr(answer, name) in ([], "") for name, field in type(answer).model_fields.items() if field.is_required() and name != "reason"

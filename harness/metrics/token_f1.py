@@ -12,9 +12,9 @@ class TokenF1(AgainstReferences):
     version = "2"
     label = "token_f1"
 
-    def agreement(self, said: str, references: tuple[str, ...]) -> list[float]:
+    def agreement(self, answer: str, references: tuple[str, ...]) -> list[float]:
         """The F1 of each."""
-        return [f1(words(said), words(reference)) for reference in references]
+        return [f1(words(answer), words(reference)) for reference in references]
 
 
 def f1(answer: list[str], reference: list[str]) -> float:

@@ -11,18 +11,18 @@ from serving.pipeline.types import Query, Trace
 from serving.release.bundle import load_release, open_releases
 
 
-async def ask_release(found: NamedConfig, query: Query, settings: HarnessSettings, emit: Emit | None) -> Trace:
+async def ask_release(named: NamedConfig, query: Query, settings: HarnessSettings, emit: Emit | None) -> Trace:
     """The answer of a release, over the index that it was proven on."""
-    release = load_release(open_releases(settings.releases, settings), found.release, evidence=found.evidence)
+    release = load_release(open_releases(settings.releases, settings), named.release, evidence=named.evidence)
     index = await open_index(release.config, release.index.corpus_digest, settings=settings)
-    carried = BundledArtefacts(release.artefacts, release.place)
-    pipeline = build_pipeline(release.config, index, release.prompts, settings, release_digest=release.digest, artefacts=carried)
+    artefacts = BundledArtefacts(release.artefacts, release.place)
+    pipeline = build_pipeline(release.config, index, release.prompts, settings, release_digest=release.digest, artefacts=artefacts)
     return await pipeline.answer(query, emit=emit)
 
 
-async def ask(found: Resolved, query: Query, context: EvaluationContext, emit: Emit | None) -> Trace:
+async def ask(resolved: Resolved, query: Query, context: EvaluationContext, emit: Emit | None) -> Trace:
     """The answer of a configuration over a corpus, or of an app."""
-    if isinstance(found, NamedApp):
-        return await found.subject.answer(query)
-    pipeline = await context.factory.pipeline(config_of(found, context.settings).config)
+    if isinstance(resolved, NamedApp):
+        return await resolved.subject.answer(query)
+    pipeline = await context.factory.pipeline(config_of(resolved, context.settings).config)
     return await pipeline.answer(query, emit=emit)

@@ -4,16 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.comparison.compare import compare_reports, refuse_unlike
+from harness.comparison.compare import check_comparable, compare_reports
 from harness.comparison.values import ReportComparison
 from harness.golden.load import load_golden
 from harness.golden.sets import GoldenSet, Split
 from harness.metrics import metric_set
 from harness.project.contexts import OpenContexts
-from harness.project.evaluate import EvaluationOptions, SplitName, score, unused
+from harness.project.evaluate import EvaluationOptions, SplitName, new_result_folder, score
 from harness.reports.comparison import write_comparison
 from harness.resolve import RecordedRun, Resolved
-from harness.results.report import EvalReport, write_report
+from harness.results.report import EvalReport
+from harness.results.report_file import write_report
 from harness.settings import HarnessSettings
 from serving.pipeline.errors import ConfigError, InfrastructureError
 
@@ -29,7 +30,7 @@ class ComparedCases:
 
 async def compare(
     sides: tuple[Resolved, Resolved],
-    asked: ComparedCases,
+    choice: ComparedCases,
     default_golden: str,
     contexts: OpenContexts,
     options: EvaluationOptions,
@@ -38,16 +39,16 @@ async def compare(
     """Compare two sides, and write `reports/compare/<name>/` where there is a name."""
     settings = contexts.settings
     labels = (sides[0].label, sides[1].label)
-    folder = unused(settings, "compare", name) if name else None
+    folder = new_result_folder(settings, "compare", name) if name else None
     recorded = [side for side in sides if isinstance(side, RecordedRun)]
     for side in recorded:
-        _refuse_other(side, asked)
+        _check_cases(side, choice)
     if len(recorded) == 2:
-        refuse_unlike(recorded[0].report, recorded[1].report)
+        check_comparable(recorded[0].report, recorded[1].report)
         before, after = (side.report for side in recorded)
     else:
         run = recorded[0] if recorded else None
-        golden, cases = _cases(run, asked, default_golden, settings, name or " and ".join(labels))
+        golden, cases = _cases(run, choice, default_golden, settings, name or " and ".join(labels))
         metrics = run.report.header.metrics if run and not options.metrics else options.names
         before, after = [
             side.report
@@ -55,34 +56,34 @@ async def compare(
             else await _evaluated(side, letter, golden, cases, metrics, contexts, options, folder)
             for letter, side in zip("ab", sides, strict=True)
         ]
-    found = compare_reports(before, after, metric_set(options.metrics) or None)
+    comparison = compare_reports(before, after, metric_set(options.metrics) or None)
     if folder is not None:
-        write_comparison(found, labels, folder)
-    return found
+        write_comparison(comparison, labels, folder)
+    return comparison
 
 
-def _refuse_other(side: RecordedRun, asked: ComparedCases) -> None:
+def _check_cases(side: RecordedRun, choice: ComparedCases) -> None:
     """A `ConfigError` when an evaluation was made on other questions than those asked for."""
     head = side.report.header
-    if asked.golden and asked.golden not in (head.golden, head.golden.split("/")[0]):
-        raise ConfigError(f"{side.label} was evaluated on {head.golden}, not on {asked.golden}. Leave --golden out, or evaluate it again.")
-    if asked.split and asked.split != head.split:
-        raise ConfigError(f"{side.label} was evaluated on the {head.split} split, not on {asked.split}. Leave --split out.")
+    if choice.golden and choice.golden not in (head.golden, head.golden.split("/")[0]):
+        raise ConfigError(f"{side.label} was evaluated on {head.golden}, not on {choice.golden}. Leave --golden out, or evaluate it again.")
+    if choice.split and choice.split != head.split:
+        raise ConfigError(f"{side.label} was evaluated on the {head.split} split, not on {choice.split}. Leave --split out.")
 
 
 def _cases(
-    run: RecordedRun | None, asked: ComparedCases, default_golden: str, settings: HarnessSettings, title: str
+    run: RecordedRun | None, choice: ComparedCases, default_golden: str, settings: HarnessSettings, title: str
 ) -> tuple[GoldenSet, Split]:
     """The golden set and its cases: those of the evaluation where there is one, else those asked for."""
     head = run.report.header if run else None
-    golden = load_golden(settings.datasets, head.golden if head else asked.golden or default_golden)
+    golden = load_golden(settings.datasets, head.golden if head else choice.golden or default_golden)
     if head and run and golden.digest != head.golden_digest:
         raise ConfigError(
             f"{run.label} was evaluated on {head.golden} as {head.golden_digest}; it is {golden.digest} now. Evaluate it again."
         )
-    name = head.split if head else asked.split or "tune"
+    name = head.split if head else choice.split or "tune"
     split: SplitName = "tune" if name == "tune" else "holdout" if name == "holdout" else "all"
-    count = asked.cases or (len(run.report.rows) if run else None)
+    count = choice.cases or (len(run.report.rows) if run else None)
     return golden, golden.split(split, why=f"compare {title}", ledger=settings.holdout_ledger).head(count)
 
 
@@ -98,7 +99,7 @@ async def _evaluated(
 ) -> EvalReport:
     """One side evaluated and kept beside the comparison; an outage ends it, since its scores would be of the outage."""
     what = f"cases of {letter.upper()}"
-    context = contexts.get(options.on(golden))
+    context = contexts.get(options.context_choice(golden))
     report = await score(side, context, cases, metrics, options.concurrency, lambda done, total: contexts.progress(what, done, total))
     if report.outages:
         first = report.outages[0].error

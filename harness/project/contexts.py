@@ -41,7 +41,7 @@ class OpenContexts:
                 judge=choice.judge,
                 store=choice.store,
                 replay_only=choice.replay_only,
-                building=lambda done, total: self.progress("indexing", done, total),
+                index_progress=lambda done, total: self.progress("indexing", done, total),
             )
             self._known[choice] = (stamp, context)
         return context
@@ -51,15 +51,15 @@ class OpenContexts:
         """What the stage stores behind them were asked; nothing where there is none."""
         known = [context.stage_store.counts for _, context in self._known.values() if context.stage_store]
         total = HitCounts()
-        for one in known:
-            for stage, numbers in one.plain().items():
+        for counts in known:
+            for stage, numbers in counts.as_dict().items():
                 total.add(stage, numbers["hits"], numbers["misses"])
         return total if known else None
 
 
-def _stamp(place: Path) -> Iterator[tuple[str, int, int]]:
+def _stamp(root: Path) -> Iterator[tuple[str, int, int]]:
     """Every file of a folder with its size and the time of its last change."""
-    for path in sorted(place.rglob("*")) if place.is_dir() else [place]:
+    for path in sorted(root.rglob("*")) if root.is_dir() else [root]:
         if path.is_file():
-            found = path.stat()
-            yield str(path), found.st_size, found.st_mtime_ns
+            status = path.stat()
+            yield str(path), status.st_size, status.st_mtime_ns

@@ -14,7 +14,8 @@ from harness.metrics import DEFAULT, metric_set
 from harness.project.contexts import ContextChoice, OpenContexts
 from harness.reports import write_evaluation
 from harness.resolve import CASES, NamedApp, Resolved, config_of
-from harness.results.report import EvalReport, write_report
+from harness.results.report import EvalReport
+from harness.results.report_file import write_report
 from harness.settings import HarnessSettings
 from harness.stage_store.base import HitCounts
 from harness.tracking import tracker
@@ -38,7 +39,7 @@ class EvaluationOptions:
         """Every metric by name."""
         return metric_set(self.metrics or DEFAULT)
 
-    def on(self, golden: GoldenSet) -> ContextChoice:
+    def context_choice(self, golden: GoldenSet) -> ContextChoice:
         """The context that they need."""
         return ContextChoice(golden.card.corpus, self.judge, self.store, self.replay_only)
 
@@ -55,19 +56,19 @@ class FinishedEvaluation:
 
 
 async def score(
-    found: Resolved, context: EvaluationContext, split: Split, metrics: Sequence[str], concurrency: int, progress: CasesProgress
+    subject: Resolved, context: EvaluationContext, split: Split, metrics: Sequence[str], concurrency: int, progress: CasesProgress
 ) -> EvalReport:
     """Evaluate a configuration, or an app over the same documents."""
     evaluator = context.evaluator(metrics, concurrency)
-    if isinstance(found, NamedApp):
-        return await evaluator.run(PlacedSubject(found.subject, context.corpus), split, progress)
-    named = config_of(found, context.settings)
+    if isinstance(subject, NamedApp):
+        return await evaluator.run(PlacedSubject(subject.subject, context.corpus), split, progress)
+    named = config_of(subject, context.settings)
     factory = context.with_release(named.prompts, named.artefacts).factory if named.release else context.factory
     return await factory.evaluate(named.config, split, evaluator, progress)
 
 
 async def evaluate(
-    found: Resolved,
+    subject: Resolved,
     golden: GoldenSet,
     split: SplitName,
     contexts: OpenContexts,
@@ -79,26 +80,26 @@ async def evaluate(
 ) -> FinishedEvaluation:
     """Evaluate, write `reports/runs/<name>/` where there is a name, and log a run where tracking is on."""
     settings, metrics = contexts.settings, options.names
-    folder = unused(settings, "runs", name) if name else None
-    chosen = golden.split(split, why=f"eval {name or found.label}", ledger=settings.holdout_ledger).head(cases)
-    with tracker(settings, on=tracking).run(name or found.label) as run:
-        context = contexts.get(options.on(golden))
+    folder = new_result_folder(settings, "runs", name) if name else None
+    chosen = golden.split(split, why=f"eval {name or subject.label}", ledger=settings.holdout_ledger).head(cases)
+    with tracker(settings, enabled=tracking).run(name or subject.label) as run:
+        context = contexts.get(options.context_choice(golden))
         report = await score(
-            found, context, chosen, metrics, options.concurrency, lambda done, total: contexts.progress("cases", done, total)
+            subject, context, chosen, metrics, options.concurrency, lambda done, total: contexts.progress("cases", done, total)
         )
         counts = context.stage_store.counts if context.stage_store else None
-        done = FinishedEvaluation(report, run_id=run.id, counts=counts)
+        finished = FinishedEvaluation(report, run_id=run.id, counts=counts)
         if folder is not None:
             write_report(report, folder / CASES)
-            done = replace(done, page=write_evaluation(report, folder, run_url=run.url), cases=folder / CASES)
+            finished = replace(finished, page=write_evaluation(report, folder, run_url=run.url), cases=folder / CASES)
         if tracking:
             record_evaluation(run, report, chosen)
-        if tracking and done.page is not None:
-            run.text("report.html", done.page.read_text(encoding="utf-8"))
-    return done
+        if tracking and finished.page is not None:
+            run.text("report.html", finished.page.read_text(encoding="utf-8"))
+    return finished
 
 
-def unused(settings: HarnessSettings, kind: Literal["runs", "compare", "gates"], name: str) -> Path:
+def new_result_folder(settings: HarnessSettings, kind: Literal["runs", "compare", "gates"], name: str) -> Path:
     """The folder of a new result, or a `ConfigError` where that name is taken."""
     folder = settings.reports / kind / name
     if folder.exists():

@@ -16,7 +16,7 @@ from harness.project import compare as comparing
 from harness.project import evaluate as evaluating
 from harness.project import sweep as sweeping
 from harness.project.contexts import ContextChoice, OpenContexts, Progress
-from harness.project.evaluate import EvaluationOptions, SplitName, unused
+from harness.project.evaluate import EvaluationOptions, SplitName, new_result_folder
 from harness.project.gates import RecordedChampion, decide_gate, load_gates, open_gate, record_champions, recorded_champions
 from harness.promotion.candidate import read_candidate
 from harness.promotion.decisions import GATES, find_decisions, read_decision, required_gates
@@ -43,7 +43,7 @@ from serving.release.evidence import ForcedPromotion
 
 
 def silent(what: str, done: int, total: int) -> None:
-    """Progress that nobody is told."""
+    """Progress that is not shown."""
 
 
 class Project:
@@ -78,8 +78,8 @@ class Project:
 
     def config(self, what: object = None, changes: Mapping[str, Any] | None = None) -> RagConfig:
         """A configuration, complete, with other values at dotted paths: `config("default", {"retrieve.top_k": 3})`."""
-        found = config_of(resolve(what, self.settings), self.settings).config
-        return found.replace(changes) if changes else found
+        config = config_of(resolve(what, self.settings), self.settings).config
+        return config.replace(changes) if changes else config
 
     def golden(self, name: str = DEFAULT_GOLDEN) -> GoldenSet:
         """A golden set by name, of its newest version where none is given."""
@@ -99,10 +99,10 @@ class Project:
     async def ask(self, question: str | Query, what: object = None, *, corpus: str = DEFAULT_CORPUS, emit: Emit | None = None) -> Trace:
         """Ask one question; `emit` is told the answer piece by piece. Nothing kept is used: each answer is computed anew."""
         query = Query(question) if isinstance(question, str) else question
-        found = resolve(what, self.settings)
-        if isinstance(found, NamedConfig) and found.release:
-            return await asking.ask_release(found, query, self.settings, emit)
-        return await asking.ask(found, query, self._contexts.get(ContextChoice(corpus, store=False)), emit)
+        resolved = resolve(what, self.settings)
+        if isinstance(resolved, NamedConfig) and resolved.release:
+            return await asking.ask_release(resolved, query, self.settings, emit)
+        return await asking.ask(resolved, query, self._contexts.get(ContextChoice(corpus, store=False)), emit)
 
     async def index(self, what: object = None, *, corpus: str = DEFAULT_CORPUS) -> IndexManifest:
         """Build what retrieval stands on, ahead of time, or find it there."""
@@ -141,8 +141,8 @@ class Project:
         tracking: bool = False,
     ) -> evaluating.FinishedEvaluation:
         """An evaluation, with the files and the run that it became."""
-        found, known = resolve(what, self.settings), self.golden(golden)
-        return await evaluating.evaluate(found, known, split, self._contexts, options, cases=cases, name=name, tracking=tracking)
+        resolved, known = resolve(what, self.settings), self.golden(golden)
+        return await evaluating.evaluate(resolved, known, split, self._contexts, options, cases=cases, name=name, tracking=tracking)
 
     async def compare(
         self,
@@ -162,8 +162,8 @@ class Project:
         """Hold B against A on the same questions; both may also be evaluations made before, as reports or by a run's name."""
         sides = (resolve(a, self.settings), resolve(b, self.settings))
         options = EvaluationOptions(tuple(metrics), judge, concurrency, store, replay_only)
-        asked = comparing.ComparedCases(golden, split, cases)
-        return await comparing.compare(sides, asked, DEFAULT_GOLDEN, self._contexts, options, name)
+        choice = comparing.ComparedCases(golden, split, cases)
+        return await comparing.compare(sides, choice, DEFAULT_GOLDEN, self._contexts, options, name)
 
     async def gate(
         self,
@@ -177,12 +177,12 @@ class Project:
     ) -> GateResult:
         """Hold a configuration, or an evaluation made before, against a gate. With a `name` it is kept as `reports/gates/<name>/`."""
         chosen = gate if isinstance(gate, Gate) else load_gate(Path(gate))
-        folder = unused(self.settings, "gates", name) if name else None
-        on = open_gate(chosen, self._contexts, store=store, replay_only=replay_only)
-        held = await decide_gate(on, resolve(what, self.settings), self._contexts, champion)
+        folder = new_result_folder(self.settings, "gates", name) if name else None
+        context = open_gate(chosen, self._contexts, store=store, replay_only=replay_only)
+        result = await decide_gate(context, resolve(what, self.settings), self._contexts, champion)
         if folder is not None:
-            write_decision(held.decision, held.report, folder)
-        return held
+            write_decision(result.decision, result.report, folder)
+        return result
 
     async def record_champion(self, what: object = None, gates: Sequence[str | Path] = ()) -> list[RecordedChampion]:
         """Record what ships today, so that gates hold candidates against it; by default for all of experiments/gates."""
@@ -197,7 +197,7 @@ class Project:
         self, experiment: str | Path | Mapping[str, Any] | Experiment, *, store: bool = True, replay_only: bool = False
     ) -> SweepEstimate:
         """What a sweep would cost: tokens, dollars, time. No hosted model is asked for it."""
-        return await self.open_sweep(sweeping.experiment_of_any(experiment), store=store, replay_only=replay_only).estimate()
+        return await self.open_sweep(sweeping.read_experiment(experiment), store=store, replay_only=replay_only).estimate()
 
     def open_sweep(
         self,
@@ -232,12 +232,12 @@ class Project:
         if experiment is None and folder is None:
             raise ConfigError("Name an experiment file, such as experiments/quickstart.yaml, or the folder of a sweep to go on with.")
         earlier = SweepFolder(Path(folder)) if folder is not None else None
-        asked = experiment_of(earlier.record()) if earlier else sweeping.experiment_of_any(experiment or {})
-        asked = sweeping.experiment_with(asked, trials=trials, workers=workers, engine="", budget=budget)
-        setup = self.open_sweep(asked, earlier=earlier, store=store, replay_only=replay_only, tracking=tracking)
+        chosen = experiment_of(earlier.record()) if earlier else sweeping.read_experiment(experiment or {})
+        chosen = sweeping.experiment_with(chosen, trials=trials, workers=workers, engine="", budget=budget)
+        setup = self.open_sweep(chosen, earlier=earlier, store=store, replay_only=replay_only, tracking=tracking)
         estimate = await setup.estimate()
         sweeping.refuse_unpaid(estimate, setup, yes=yes)
-        where = earlier or new_folder(self.settings.reports, asked.name, datetime.now(UTC))
+        where = earlier or new_folder(self.settings.reports, chosen.name, datetime.now(UTC))
         return await run_sweep(setup, where, estimate, observer=sweeping.ProjectObserver(where.path, self.progress))
 
     async def promote(

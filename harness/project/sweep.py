@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from harness.project.contexts import Progress as Told
+from harness.project.contexts import Progress as ProjectProgress
 from harness.reports import write_sweep
 from harness.reports.record import record_sweep
 from harness.settings import HarnessSettings
@@ -37,13 +37,13 @@ class SweepReporter(SweepObserver):
 class ProjectObserver(SweepReporter):
     """Tells a project's progress how many trials are finished."""
 
-    def __init__(self, folder: Path, told: Told) -> None:
+    def __init__(self, folder: Path, progress: ProjectProgress) -> None:
         super().__init__(folder)
-        self._told = told
+        self._progress = progress
 
     def progressed(self, progress: Progress) -> None:
         """Tell it."""
-        self._told("trials", progress.done, progress.trials)
+        self._progress("trials", progress.done, progress.trials)
 
 
 def refuse_unpaid(estimate: SweepEstimate, setup: SweepSetup, *, yes: bool) -> None:
@@ -81,7 +81,7 @@ def parse_experiment(data: Mapping[str, Any], source: str) -> Experiment:
         raise ConfigError(explain(error, source, list(Experiment.model_fields))) from None
 
 
-def experiment_of_any(what: str | Path | Mapping[str, Any] | Experiment) -> Experiment:
+def read_experiment(what: str | Path | Mapping[str, Any] | Experiment) -> Experiment:
     """An experiment by its file, from plain data, or as it is."""
     if isinstance(what, Experiment):
         return what

@@ -8,10 +8,10 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from harness.gate.champion import champion_path
-from harness.gate.decision import PLAIN, Decision
+from harness.gate.decision import DECISION_CODEC, Decision
 from harness.gate.gate import Gate, load_gate
 from harness.golden.load import load_golden
-from harness.results.report import read_report
+from harness.results.report_file import read_report
 from harness.settings import HarnessSettings
 from serving.pipeline.errors import ConfigError, DataError, NotProven
 from serving.release.channel import UNPROVEN
@@ -81,7 +81,7 @@ def find_decisions(reports: Path) -> list[FoundDecision]:
 def read_decision(path: Path) -> FoundDecision:
     """The decision in a file."""
     try:
-        found = FoundDecision(path, PLAIN.parse(path.read_text(encoding="utf-8")))
+        found = FoundDecision(path, DECISION_CODEC.parse(path.read_text(encoding="utf-8")))
         assert found.at
     except FileNotFoundError:
         raise DataError(f"No file {str(path)!r}. A gate writes one: reports/gates/<name>-<time>/decision.json") from None

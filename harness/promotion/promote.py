@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from harness.evaluation.factory import PipelineFactory
-from harness.gate.decision import PLAIN
+from harness.gate.decision import DECISION_CODEC
 from harness.promotion.candidate import Promotable
 from harness.promotion.decisions import PROMOTION, FoundDecision, RequiredGate, proving
-from harness.results.report import read_report
+from harness.results.report_file import read_report
 from harness.sweep.winner import measured
 from serving.pipeline.artefacts import FolderArtefacts, collect_artefacts
 from serving.pipeline.errors import ConfigError, DataError, NotProven
@@ -112,7 +112,7 @@ def _proof(
 def _recorded(found: FoundDecision | None) -> RecordedDecision | None:
     if found is None:
         return None
-    plain = PLAIN.dump(found.decision)
+    plain = DECISION_CODEC.dump(found.decision)
     del plain["changes"]  # questions and answers of single cases: they stay with the gate's own files
     return RecordedDecision.model_validate(plain)
 

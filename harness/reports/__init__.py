@@ -2,6 +2,6 @@
 
 from harness.reports.evaluation import write_evaluation
 from harness.reports.page import render
-from harness.reports.sweep import write_kept_sweep, write_sweep
+from harness.reports.sweep import write_sweep, write_sweep_folder
 
-__all__ = ["render", "write_evaluation", "write_kept_sweep", "write_sweep"]
+__all__ = ["render", "write_evaluation", "write_sweep", "write_sweep_folder"]

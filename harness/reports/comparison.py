@@ -10,83 +10,81 @@ from harness.comparison.values import Flip, MetricDifference, ReportComparison
 from harness.gate.summary import markdown_literal
 from harness.golden.case import Case
 from harness.reports import render
-from harness.stats import Comparison, Interval
-from harness.stats.words import difference_words, p_words
+from harness.stats import Comparison
+from harness.stats.text import difference_text, number_text, p_value_text
 from serving.pipeline.types import Hit
 from serving.storage.files import write_text
 
-SHOWN = 40  # flipped cases of each way in the HTML; the JSON has all
-WAYS = {"lost": "Lost by B", "gained": "Gained by B", "mixed": "Gained by one metric, lost by another"}
+MAX_FLIPS = 40  # flipped cases of each way in the HTML; the JSON has all
+FLIP_TITLES = {"lost": "Lost by B", "gained": "Gained by B", "mixed": "Gained by one metric, lost by another"}
 
 
-def write_comparison(found: ReportComparison, labels: tuple[str, str], folder: Path) -> Path:
+def write_comparison(comparison: ReportComparison, labels: tuple[str, str], folder: Path) -> Path:
     """Write `report.html`, `report.md` and `compare.json`; returns the HTML's path."""
-    reach = [abs(end) for one in found.metrics for end in (one.comparison.low, one.comparison.high)]
+    interval_ends = [abs(end) for difference in comparison.metrics for end in (difference.comparison.low, difference.comparison.high)]
     page = render(
         "compare.html.j2",
         title=f"{labels[0]} against {labels[1]}",
-        found=found,
+        comparison=comparison,
         labels=labels,
-        scale=max(reach, default=0.0) or 1.0,
-        moved=[one for one in found.slices if one.comparison.outcome != "tie"],
-        ways=WAYS,
-        shown=SHOWN,
-        p_words=p_words,
-        holds=holds_evidence,
-        value_words=value_words,
+        scale=max(interval_ends, default=0.0) or 1.0,
+        moved=[difference for difference in comparison.slices if difference.comparison.outcome != "tie"],
+        flip_titles=FLIP_TITLES,
+        max_flips=MAX_FLIPS,
+        p_value_text=p_value_text,
+        holds_evidence=holds_evidence,
+        value_text=value_text,
     )
-    write_text(folder / "compare.json", json.dumps(comparison_json(found, labels), indent=2, ensure_ascii=False) + "\n")
-    write_text(folder / "report.md", "\n".join(_markdown(found, labels)) + "\n")
+    write_text(folder / "compare.json", json.dumps(comparison_json(comparison, labels), indent=2, ensure_ascii=False) + "\n")
+    write_text(folder / "report.md", "\n".join(_markdown(comparison, labels)) + "\n")
     write_text(folder / "report.html", page)
     return folder / "report.html"
 
 
-def comparison_json(found: ReportComparison, labels: tuple[str, str]) -> dict[str, Any]:
+def comparison_json(comparison: ReportComparison, labels: tuple[str, str]) -> dict[str, Any]:
     """The comparison as plain data for JSON, without the traces."""
-    head = found.after.header
+    head = comparison.after.header
     return {
-        "a": {"label": labels[0], "config_digest": found.before.header.config_digest, "cases": len(found.before.rows)},
-        "b": {"label": labels[1], "config_digest": head.config_digest, "cases": len(found.after.rows)},
+        "a": {"label": labels[0], "config_digest": comparison.before.header.config_digest, "cases": len(comparison.before.rows)},
+        "b": {"label": labels[1], "config_digest": head.config_digest, "cases": len(comparison.after.rows)},
         "golden": head.golden,
         "golden_digest": head.golden_digest,
         "split": head.split,
-        "cases": found.cases,
-        "verdict": found.verdict,
-        "notes": list(found.notes),
+        "cases": comparison.cases,
+        "verdict": comparison.verdict,
+        "notes": list(comparison.notes),
         "metrics": [
             {
-                "metric": one.metric,
-                "direction": one.direction,
-                "a": asdict(one.before),
-                "b": asdict(one.after),
-                **_comparison(one.comparison),
-                "p_uncorrected": one.raw_p,
-                "unscored_by_one": one.unpaired,
+                "metric": difference.metric,
+                "direction": difference.direction,
+                "a": asdict(difference.before),
+                "b": asdict(difference.after),
+                **_comparison(difference.comparison),
+                "p_uncorrected": difference.raw_p,
+                "unscored_by_one": difference.unpaired,
             }
-            for one in found.metrics
+            for difference in comparison.metrics
         ],
-        "slices": [{"by": one.by, "slice": one.name, "metric": one.metric, **_comparison(one.comparison)} for one in found.slices],
+        "slices": [
+            {"by": difference.by, "slice": difference.name, "metric": difference.metric, **_comparison(difference.comparison)}
+            for difference in comparison.slices
+        ],
         "spending": [
-            {"name": one.name, "unit": one.unit, "a": one.before, "b": one.after}
-            | ({"difference": _comparison(one.comparison)} if one.comparison else {})
-            for one in found.spending
+            {"name": difference.name, "unit": difference.unit, "a": difference.before, "b": difference.after}
+            | ({"difference": _comparison(difference.comparison)} if difference.comparison else {})
+            for difference in comparison.costs
         ],
-        "changes": [asdict(change) for change in found.changes],
-        "flips": [_flip(flip) for flip in found.flips],
+        "changes": [asdict(change) for change in comparison.changes],
+        "flips": [_flip(flip) for flip in comparison.flips],
     }
 
 
-def detectable_words(one: Comparison) -> str:
+def detectable_text(comparison: Comparison) -> str:
     """The smallest difference that could be seen; nothing where nothing moved."""
-    return f"{one.detectable:.3f}" if 0.0 < one.detectable < math.inf else "–"
+    return f"{comparison.detectable:.3f}" if 0.0 < comparison.detectable < math.inf else "–"
 
 
-def mean_words(one: Interval) -> str:
-    """A mean."""
-    return "–" if one.mean is None else f"{one.mean:.3f}"
-
-
-def value_words(value: float | None, unit: str) -> str:
+def value_text(value: float | None, unit: str) -> str:
     """A cost, a time or a share as one reads it."""
     if value is None:
         return "unknown"
@@ -102,8 +100,8 @@ def holds_evidence(hit: Hit, case: Case) -> bool:
     return hit.chunk.document_id in case.documents
 
 
-def _comparison(one: Comparison) -> dict[str, Any]:
-    return asdict(one) | {"detectable": one.detectable if math.isfinite(one.detectable) else None}
+def _comparison(comparison: Comparison) -> dict[str, Any]:
+    return asdict(comparison) | {"detectable": comparison.detectable if math.isfinite(comparison.detectable) else None}
 
 
 def _flip(flip: Flip) -> dict[str, Any]:
@@ -111,41 +109,41 @@ def _flip(flip: Flip) -> dict[str, Any]:
     return {
         "case": case.id,
         "question": case.question,
-        "way": flip.way,
+        "way": flip.outcome,
         "moves": [asdict(move) for move in flip.moves],
         "answers": [trace.answer.text if trace else None for trace in (a, b)],
         "hits": [[hit.chunk.id for hit in trace.hits] if trace else None for trace in (a, b)],
     }
 
 
-def _markdown(found: ReportComparison, labels: tuple[str, str]) -> list[str]:
-    head, (a, b) = found.after.header, map(markdown_literal, labels)
+def _markdown(comparison: ReportComparison, labels: tuple[str, str]) -> list[str]:
+    head, (a, b) = comparison.after.header, map(markdown_literal, labels)
     lines = [
-        f"# {found.verdict}",
+        f"# {comparison.verdict}",
         "",
-        f"A: {a}, B: {b}. {head.golden} {head.split}, {found.cases} cases. Differences are B − A; p after Holm.",
-        *("\n" + f"**Note:** {markdown_literal(note, 400)}" for note in found.notes),
+        f"A: {a}, B: {b}. {head.golden} {head.split}, {comparison.cases} cases. Differences are B − A; p after Holm.",
+        *("\n" + f"**Note:** {markdown_literal(note, 400)}" for note in comparison.notes),
         "",
         "| metric | A | B | difference, 95 % interval | p (Holm) | verdict | detectable | cases |",
         "|---|---|---|---|---|---|---|---|",
-        *(_row(one) for one in found.metrics),
+        *(_row(difference) for difference in comparison.metrics),
         "",
-        f"Cases that flipped: {len(found.flipped('gained'))} gained by B, {len(found.flipped('lost'))} lost"
-        + (f", {len(mixed)} by one metric gained and by another lost." if (mixed := found.flipped("mixed")) else "."),
+        f"Cases that flipped: {len(comparison.flipped('gained'))} gained by B, {len(comparison.flipped('lost'))} lost"
+        + (f", {len(mixed)} by one metric gained and by another lost." if (mixed := comparison.flipped("mixed")) else "."),
     ]
-    if moved := [one for one in found.slices if one.comparison.outcome != "tie"]:
-        lines += ["", f"Slices that moved, p after Holm over {len(found.slices)}:", ""]
+    if moved := [difference for difference in comparison.slices if difference.comparison.outcome != "tie"]:
+        lines += ["", f"Slices that moved, p after Holm over {len(comparison.slices)}:", ""]
         lines += [
-            f"- {one.by} {markdown_literal(one.name)}: {one.metric} {difference_words(one.comparison)}, {one.comparison.outcome}"
-            for one in moved
+            f"- {part.by} {markdown_literal(part.name)}: {part.metric} {difference_text(part.comparison)}, {part.comparison.outcome}"
+            for part in moved
         ]
     lines += ["", "| | A | B |", "|---|---|---|"]
-    for one in found.spending:
-        name = f"{one.name} (simulated)" if one.unit.startswith("simulated") else one.name
-        lines.append(f"| {name} | {value_words(one.before, one.unit)} | {value_words(one.after, one.unit)} |")
-    if found.changes:
+    for difference in comparison.costs:
+        name = f"{difference.name} (simulated)" if difference.unit.startswith("simulated") else difference.name
+        lines.append(f"| {name} | {value_text(difference.before, difference.unit)} | {value_text(difference.after, difference.unit)} |")
+    if comparison.changes:
         lines += ["", "| configuration | A | B |", "|---|---|---|"]
-        lines += [f"| {change.path} | `{_cell(change.before)}` | `{_cell(change.after)}` |" for change in found.changes]
+        lines += [f"| {change.path} | `{_cell(change.before)}` | `{_cell(change.after)}` |" for change in comparison.changes]
     return lines
 
 
@@ -153,7 +151,13 @@ def _cell(value: object) -> str:
     return str(value).replace("|", "\\|").replace("`", "'").replace("\n", " ")
 
 
-def _row(one: MetricDifference) -> str:
-    held = one.comparison
-    cells = [one.metric, mean_words(one.before), mean_words(one.after), difference_words(held), p_words(held.p_value)]
-    return "| " + " | ".join([*cells, held.outcome, detectable_words(held), str(held.count)]) + " |"
+def _row(difference: MetricDifference) -> str:
+    comparison = difference.comparison
+    cells = [
+        difference.metric,
+        number_text(difference.before.mean),
+        number_text(difference.after.mean),
+        difference_text(comparison),
+        p_value_text(comparison.p_value),
+    ]
+    return "| " + " | ".join([*cells, comparison.outcome, detectable_text(comparison), str(comparison.count)]) + " |"

@@ -1,4 +1,4 @@
-"""What a sweep's report shows, computed once for the page, the Markdown and the charts."""
+"""The findings of a sweep, computed once for the page, the Markdown and the charts."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,7 +9,9 @@ from typing import Any
 from harness.comparison.compare import compare_reports
 from harness.comparison.values import MetricDifference, ReportComparison
 from harness.reports.page import slice_metrics
-from harness.results.report import CaseResult, EvalReport, numbers
+from harness.results.case_result import CaseResult
+from harness.results.numbers import numbers
+from harness.results.report import EvalReport
 from harness.sweep.experiment import Experiment
 from harness.sweep.importance import Importance, importances
 from harness.sweep.optimizer.pareto import undominated
@@ -38,7 +40,7 @@ class SweepFindings:
     @cached_property
     def ranked(self) -> list[Trial]:
         """The trials, usable ones first and the best of them first."""
-        return sorted(self.trials, key=lambda one: (not one.usable, -one.merit(self.sign), one.number))
+        return sorted(self.trials, key=lambda trial: (not trial.usable, -trial.merit(self.sign), trial.number))
 
     @property
     def best(self) -> Trial | None:
@@ -46,19 +48,19 @@ class SweepFindings:
         return self.ranked[0] if self.ranked and self.ranked[0].usable else None
 
     @property
-    def shown(self) -> Trial | None:
-        """The trial whose cases are shown: the winner, or the best so far."""
+    def detailed_trial(self) -> Trial | None:
+        """The trial that the page details: the winner, or the best so far."""
         return self.result.winner.trial if self.result else self.best
 
     @property
     def champion(self) -> Trial | None:
         """The trial of the champion, where one was recorded that is not the base."""
-        return next((one for one in self.trials if one.label == "champion"), None)
+        return next((trial for trial in self.trials if trial.label == "champion"), None)
 
     @cached_property
     def states(self) -> Counter[str]:
-        """How many trials ended how."""
-        return Counter(state_of(one) for one in self.trials)
+        """How many trials ended in each state."""
+        return Counter(state_of(trial) for trial in self.trials)
 
     @cached_property
     def rival(self) -> Finalist | None:
@@ -67,8 +69,8 @@ class SweepFindings:
             return None
         if self.result.winner is not self.result.incumbent:
             return self.result.winner
-        others = [one for one in self.result.finalists[1:] if one.holdout.mean(self.goal) is not None]
-        return max(others, key=lambda one: self.sign * (one.holdout.mean(self.goal) or 0.0), default=None)
+        others = [finalist for finalist in self.result.finalists[1:] if finalist.holdout.mean(self.goal) is not None]
+        return max(others, key=lambda finalist: self.sign * (finalist.holdout.mean(self.goal) or 0.0), default=None)
 
     @cached_property
     def compared(self) -> ReportComparison | None:
@@ -98,25 +100,25 @@ class SweepFindings:
         """What the trade-off is drawn over, across and up: the first two objectives, or dollars (milliseconds) and the goal."""
         if len(self.experiment.objective) > 1:
             return self.experiment.objective[1], self.goal
-        priced = all(one.report.costs["usd"] is not None for one in self.trials if one.report.costs)
+        priced = all(trial.report.costs["usd"] is not None for trial in self.trials if trial.report.costs)
         return ("cost.usd" if priced else "ms.total.p95"), self.goal
 
     @property
     def front_names(self) -> tuple[str, ...]:
-        """What the front is over: every objective, or, where there is one, the goal and the money."""
+        """The objectives of the Pareto front: all of them, or where there is one, the goal and the money."""
         return self.experiment.objective if len(self.experiment.objective) > 1 else (self.goal, self.axes[0])
 
     @cached_property
     def front(self) -> list[Trial]:
-        """The usable trials that no other beats."""
+        """The Pareto front of the usable trials."""
         names = self.front_names
         signs = [1.0 if self.experiment.direction(name) == "higher" else -1.0 for name in names]
-        usable = [one for one in self.trials if one.usable and None not in [value_of(one, name) for name in names]]
-        points = [[sign * (value_of(one, name) or 0.0) for sign, name in zip(signs, names, strict=True)] for one in usable]
-        return [usable[place] for place in undominated(points)]
+        usable = [trial for trial in self.trials if trial.usable and None not in [value_of(trial, name) for name in names]]
+        points = [[sign * (value_of(trial, name) or 0.0) for sign, name in zip(signs, names, strict=True)] for trial in usable]
+        return [usable[index] for index in undominated(points)]
 
     def value_at(self, trial: Trial, path: str) -> Any:
-        """A trial's value of a knob, also where it is the base's own; `None` where the knob counts for nothing in it."""
+        """A trial's value of a knob, or the base's; `None` where the knob is not active in the trial."""
         if path in trial.values:
             return trial.values[path]
         if trial.values:
@@ -126,50 +128,52 @@ class SweepFindings:
 
     @property
     def tokens(self) -> tuple[int, int]:
-        """Tokens into and out of models, over all trials and the proof; answers kept from before count as if asked again."""
-        reports = [one.report for one in self.trials] + [one.holdout for one in (self.result.finalists if self.result else ())]
+        """Input and output tokens of all trials and the holdout; stored answers count as if asked again."""
+        reports = [trial.report for trial in self.trials] + [
+            finalist.holdout for finalist in (self.result.finalists if self.result else ())
+        ]
         uses = [use for report in reports for trace in report.traces for use in trace.usage]
         return sum(use.input_tokens for use in uses), sum(use.output_tokens for use in uses)
 
     @property
     def simulated(self) -> bool:
-        """Whether any of the money is that of a model stood in for."""
-        return any(one.report.simulated for one in self.trials)
+        """Whether any price is that of a hosted model which a local one stands in for."""
+        return any(trial.report.simulated for trial in self.trials)
 
     @property
     def unfinished(self) -> list[Trial]:
-        """The trials that were given up, crashed, or broke a limit."""
-        return [one for one in self.trials if not one.usable]
+        """The trials that were pruned, failed, or broke a limit."""
+        return [trial for trial in self.trials if not trial.usable]
 
     @property
-    def kept(self) -> tuple[int, int]:
-        """How often the stage store had what was needed, and how often it was asked."""
+    def store_reads(self) -> tuple[int, int]:
+        """Stage store hits, and reads."""
         counts = self.result.counts.values() if self.result else ()
-        hits = sum(one["hits"] for one in counts)
-        return hits, hits + sum(one["misses"] for one in counts)
+        hits = sum(count["hits"] for count in counts)
+        return hits, hits + sum(count["misses"] for count in counts)
 
 
-def state_of(one: Trial) -> str:
+def state_of(trial: Trial) -> str:
     """How a trial ended: complete, pruned, failed, or complete but beyond a limit."""
-    return "beyond a limit" if one.state == "complete" and not one.usable else one.state
+    return "beyond a limit" if trial.state == "complete" and not trial.usable else trial.state
 
 
-def why_of(one: Trial) -> str:
+def why_of(trial: Trial) -> str:
     """Why a trial cannot win."""
-    beyond = [f"{name} is beyond its limit by {far:.4g}" for name, far in one.violations.items() if far > 0]
-    return "; ".join([*([one.why] if one.why else []), *beyond])
+    broken_limits = [f"{name} is beyond its limit by {amount:.4g}" for name, amount in trial.violations.items() if amount > 0]
+    return "; ".join([*([trial.why] if trial.why else []), *broken_limits])
 
 
-def value_of(one: Trial, name: str) -> float | None:
+def value_of(trial: Trial, name: str) -> float | None:
     """A number of a trial by its name in experiments: a metric, a cost, a time."""
-    return numbers(one.report).get(name)
+    return numbers(trial.report).get(name)
 
 
-def seen_rows(reports: Sequence[EvalReport]) -> int:
+def scored_cases(reports: Sequence[EvalReport]) -> int:
     """Cases scored in all."""
     return sum(len(report.rows) for report in reports)
 
 
-def crashed(one: Trial, most: int = 5) -> list[CaseResult]:
+def crashed(trial: Trial, most: int = 5) -> list[CaseResult]:
     """Some of the cases that a trial crashed on."""
-    return one.report.errors[:most]
+    return trial.report.errors[:most]

@@ -1,10 +1,12 @@
-"""What every page and every Markdown report shares: the template engine, numbers as one reads them, slices, the weakest cases."""
+"""Parts of all reports: templates, Markdown tables, slices, the weakest cases."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from harness.results.report import CaseResult, EvalReport
+from harness.results.case_result import CaseResult
+from harness.results.report import EvalReport
 from harness.stats import Interval
+from harness.stats.text import number_text
 
 SLICE_METRICS = ("quality", "recall@5", "key_facts", "refusal")
 WEAKEST = 15
@@ -22,8 +24,8 @@ def render(template: str, **values: Any) -> str:
 
 def slice_metrics(report: EvalReport, goal: str = "") -> list[str]:
     """The metrics worth a column of a slice table, what was searched for first."""
-    known = [name for name in dict.fromkeys([goal, *SLICE_METRICS]) if name in report.summary]
-    return known or list(report.header.metrics[:1])
+    chosen = [name for name in dict.fromkeys([goal, *SLICE_METRICS]) if name in report.summary]
+    return chosen or list(report.header.metrics[:1])
 
 
 def weakest(report: EvalReport, metric: str) -> list[CaseResult]:
@@ -36,7 +38,10 @@ def weakest(report: EvalReport, metric: str) -> list[CaseResult]:
 def score_rows(report: EvalReport) -> list[str]:
     """Every metric of an evaluation as a Markdown table."""
     count = len(report.rows)
-    rows = [[name, number(one.mean), ends(one), f"{one.count}/{count}"] for name, one in report.summary.items()]
+    rows = [
+        [name, number_text(interval.mean), interval_text(interval), f"{interval.count}/{count}"]
+        for name, interval in report.summary.items()
+    ]
     return ["", *markdown_table(["metric", "mean", "95 % interval", "scored"], rows)]
 
 
@@ -45,7 +50,7 @@ def kind_rows(report: EvalReport, names: Sequence[str]) -> list[str]:
     parts = {name: report.slices("kind", name) for name in names}
     return [
         "",
-        *markdown_table(["kind", *names], [[kind, *(number(parts[name][kind].mean) for name in names)] for kind in parts[names[0]]]),
+        *markdown_table(["kind", *names], [[kind, *(number_text(parts[name][kind].mean) for name in names)] for kind in parts[names[0]]]),
     ]
 
 
@@ -59,14 +64,9 @@ def one_line(text: str) -> str:
     return " ".join(text.split()).replace("<", "&lt;")
 
 
-def number(value: float | None, digits: int = 3) -> str:
-    """A number, or a dash."""
-    return "–" if value is None else f"{value:.{digits}f}"
-
-
-def ends(one: Interval) -> str:
+def interval_text(interval: Interval) -> str:
     """An interval's ends, or a dash."""
-    return "–" if one.low is None or one.high is None else f"{one.low:.3f} … {one.high:.3f}"
+    return "–" if interval.low is None or interval.high is None else f"{interval.low:.3f} … {interval.high:.3f}"
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""How a sweep is told to a tracker: the verdict, the totals, its trials, its charts and its files."""
+"""Logs a sweep to a tracker: the verdict, the totals, its trials, its charts and its files."""
 
 import json
 from collections import Counter
@@ -10,7 +10,7 @@ from harness.evaluation.record import PARAMETER_LENGTH, made_by
 from harness.reports.charts import figures
 from harness.reports.findings import SweepFindings
 from harness.reports.sweep import CHAMPION, EXPERIMENT, config_text, experiment_text
-from harness.results.report import numbers
+from harness.results.numbers import numbers
 from harness.sweep.journal import journal
 from harness.sweep.verdict import SweepResult
 from harness.tracking.base import Run
@@ -57,28 +57,33 @@ def record_sweep(run: Run, result: SweepResult, files: Sequence[Path]) -> None:
 def _totals(result: SweepResult) -> dict[str, float | None]:
     """What the sweep came to and what it took."""
     winner, goal = result.winner, result.experiment.goal
-    states = Counter(one.state for one in result.trials)
+    states = Counter(trial.state for trial in result.trials)
     totals: dict[str, float | None] = {"spent_usd": result.spent_usd, "seconds": result.seconds, "trials": float(len(result.trials))}
     totals |= {f"trials.{state}": float(states[state]) for state in ("complete", "pruned", "failed")}
     totals |= {f"store.{stage}.{name}": float(count) for stage, counts in result.counts.items() for name, count in counts.items()}
     totals |= {f"winner.tune.{goal}": winner.trial.objective, f"incumbent.holdout.{goal}": result.incumbent.holdout.mean(goal)}
-    if held := winner.against:
-        totals |= {"difference": held.difference, "difference.low": held.low, "difference.high": held.high, "difference.p": held.p_value}
+    if comparison := winner.against:
+        totals |= {
+            "difference": comparison.difference,
+            "difference.low": comparison.low,
+            "difference.high": comparison.high,
+            "difference.p": comparison.p_value,
+        }
     return totals
 
 
 def _trial_rows(result: SweepResult) -> Iterator[dict[str, Any]]:
     names = result.experiment.objective
-    for one in result.trials:
-        known = numbers(one.report)
+    for trial in result.trials:
+        values = numbers(trial.report)
         yield {
-            "trial": one.number,
-            "label": one.label,
-            "state": one.state,
-            "why": one.why,
-            "cases": len(one.report.rows),
-            **(dict(zip(names, one.objectives, strict=True)) if one.objectives else dict.fromkeys(names)),
-            **{name: known.get(name) for name in ("cost.usd", "ms.total.p95") if name not in names},
-            **{path: one.values.get(path) for path in result.experiment.space},
-            "run": one.run_id,
+            "trial": trial.number,
+            "label": trial.label,
+            "state": trial.state,
+            "why": trial.why,
+            "cases": len(trial.report.rows),
+            **(dict(zip(names, trial.objectives, strict=True)) if trial.objectives else dict.fromkeys(names)),
+            **{name: values.get(name) for name in ("cost.usd", "ms.total.p95") if name not in names},
+            **{path: trial.values.get(path) for path in result.experiment.space},
+            "run": trial.run_id,
         }

@@ -7,12 +7,12 @@ from pathlib import Path
 import yaml
 
 from harness.reports.charts import figures
-from harness.reports.findings import SweepFindings, crashed, seen_rows, state_of, value_of, why_of
+from harness.reports.findings import SweepFindings, crashed, scored_cases, state_of, value_of, why_of
 from harness.reports.page import render, weakest
 from harness.reports.plotly import Charts
 from harness.reports.sweep_markdown import markdown
-from harness.reports.words import change_rows, incumbent_words, share_words, time_words, title_of, usd_words, verdict_words
-from harness.stats.words import difference_words, p_words
+from harness.reports.text import change_rows, incumbent_text, share_text, time_text, title_of, usd_text, verdict_text
+from harness.stats.text import difference_text, p_value_text
 from harness.sweep.experiment import Experiment
 from harness.sweep.folder import SweepFolder, experiment_of
 from harness.sweep.importance import SHUFFLES
@@ -23,7 +23,7 @@ from serving.storage.files import write_text
 
 EXPERIMENT = "experiment.yaml"
 CHAMPION = "champion.yaml"
-LISTED = 300  # trials in the page's table; the charts and MLflow have all
+MAX_TRIALS = 300  # trials in the page's table; the charts and MLflow have all
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,45 +39,45 @@ def write_sweep(result: SweepResult, folder: Path) -> Path:
     return _write(SweepFindings(result.experiment, result.trials, result), SweepFolder(folder), folder)
 
 
-def write_kept_sweep(path: Path, folder: Path) -> WrittenPage:
+def write_sweep_folder(path: Path, folder: Path) -> WrittenPage:
     """The same from a sweep's folder; of a sweep that has not come to its verdict, what is known so far."""
-    kept = SweepFolder(path)
-    result = kept.read_result()
+    sweep = SweepFolder(path)
+    result = sweep.read_result()
     if result:
-        return WrittenPage(_write(SweepFindings(result.experiment, result.trials, result), kept, folder), ended=True)
-    findings = SweepFindings(experiment_of(kept.record()), tuple(kept.finished()))
-    return WrittenPage(_write(findings, kept, folder), ended=False)
+        return WrittenPage(_write(SweepFindings(result.experiment, result.trials, result), sweep, folder), ended=True)
+    findings = SweepFindings(experiment_of(sweep.record()), tuple(sweep.finished()))
+    return WrittenPage(_write(findings, sweep, folder), ended=False)
 
 
-def _write(findings: SweepFindings, kept: SweepFolder, folder: Path) -> Path:
-    shown = findings.shown
-    commands = [f"touchstone sweep {_typed(folder / EXPERIMENT)}"]
+def _write(findings: SweepFindings, sweep: SweepFolder, folder: Path) -> Path:
+    trial = findings.detailed_trial
+    commands = [f"touchstone sweep {_shell_path(folder / EXPERIMENT)}"]
     if findings.result:
-        winner = kept.path / WINNER
-        commands += [f"touchstone gate --config {_typed(winner.with_suffix('.yaml'))}", f"touchstone promote {_typed(winner)}"]
+        winner = sweep.path / WINNER
+        commands += [f"touchstone gate --config {_shell_path(winner.with_suffix('.yaml'))}", f"touchstone promote {_shell_path(winner)}"]
     page = render(
         "sweep.html.j2",
         title=title_of(findings),
         findings=findings,
         charts=Charts(figures(findings)) if findings.trials else None,
         changes=change_rows(findings),
-        verdict=verdict_words(findings),
-        weakest=weakest(kept.whole(shown), findings.goal) if shown else [],
-        config=config_text(shown.config) if shown else "",
-        seen=seen_rows([one.report for one in findings.trials]),
-        listed=LISTED,
+        verdict=verdict_text(findings),
+        weakest=weakest(sweep.whole(trial), findings.goal) if trial else [],
+        config=config_text(trial.config) if trial else "",
+        seen=scored_cases([finished.report for finished in findings.trials]),
+        listed=MAX_TRIALS,
         commands=commands,
-        incumbent=incumbent_words(findings),
+        incumbent=incumbent_text(findings),
         shuffles=SHUFFLES,
-        p_words=p_words,
+        p_value_text=p_value_text,
         state_of=state_of,
         why_of=why_of,
         value_of=value_of,
         crashed=crashed,
-        difference_words=difference_words,
-        share_words=share_words,
-        time_words=time_words,
-        usd_words=usd_words,
+        difference_text=difference_text,
+        share_text=share_text,
+        time_text=time_text,
+        usd_text=usd_text,
     )
     write_text(folder / EXPERIMENT, experiment_text(findings.experiment))
     if findings.champion:
@@ -98,7 +98,7 @@ def config_text(config: RagConfig) -> str:
     return yaml.safe_dump(config.complete().model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def _typed(path: Path) -> str:
+def _shell_path(path: Path) -> str:
     """A path as one types it from the working directory."""
-    here = Path.cwd()
-    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
+    working_directory = Path.cwd()
+    return shlex.quote(str(path.relative_to(working_directory) if path.is_relative_to(working_directory) else path))

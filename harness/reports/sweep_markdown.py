@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from harness.reports.findings import SweepFindings, state_of, value_of, why_of
-from harness.reports.page import kind_rows, markdown_table, number, one_line, score_rows
-from harness.reports.words import change_rows, incumbent_words, share_words, time_words, title_of, usd_words, verdict_words
-from harness.stats.words import difference_words, p_words
+from harness.reports.page import kind_rows, markdown_table, one_line, score_rows
+from harness.reports.text import change_rows, incumbent_text, share_text, time_text, title_of, usd_text, verdict_text
+from harness.stats.text import difference_text, number_text, p_value_text
 from harness.sweep.verdict import SweepResult
 
 
@@ -14,7 +14,7 @@ def markdown(findings: SweepFindings, commands: Sequence[str]) -> list[str]:
     lines = [
         f"# {title_of(findings)}: {findings.result.verdict if findings.result else 'not finished'}",
         "",
-        f"**{one_line(verdict_words(findings))}**",
+        f"**{one_line(verdict_text(findings))}**",
         "",
     ]
     if findings.result:
@@ -33,29 +33,29 @@ def markdown(findings: SweepFindings, commands: Sequence[str]) -> list[str]:
         *_trials(findings),
         *_scores(findings),
         *_cost(findings),
-        *_again(findings, commands),
+        *_reproduce(findings, commands),
     ]
 
 
 def _against(findings: SweepFindings, result: SweepResult) -> list[str]:
     if findings.rival is None:
         return []
-    first, other = result.incumbent.trial.name, findings.rival.trial.name
+    incumbent, rival = result.incumbent.trial.name, findings.rival.trial.name
     rows = [
         [
-            one.metric,
-            number(one.before.mean),
-            number(one.after.mean),
-            difference_words(one.comparison),
-            p_words(one.comparison.p_value),
-            one.outcome,
+            difference.metric,
+            number_text(difference.before.mean),
+            number_text(difference.after.mean),
+            difference_text(difference.comparison),
+            p_value_text(difference.comparison.p_value),
+            difference.outcome,
         ]
-        for one in findings.differences
+        for difference in findings.differences
     ]
     head = [
         "metric",
-        first,
-        f"trial {other}" if not findings.rival.trial.label else other,
+        incumbent,
+        f"trial {rival}" if not findings.rival.trial.label else rival,
         "difference, 95 % interval",
         "p (Holm)",
         "verdict",
@@ -75,19 +75,19 @@ def _finalists(findings: SweepFindings, result: SweepResult) -> list[str]:
         "$/query",
     ]
     rows = []
-    for one in result.finalists:
-        held, mean = one.against, one.holdout.mean(findings.goal)
+    for finalist in result.finalists:
+        against, mean = finalist.against, finalist.holdout.mean(findings.goal)
         cells = [
-            one.trial.name,
-            number(one.trial.objective),
-            number(mean),
-            "–" if mean is None or one.trial.objective is None else f"{mean - one.trial.objective:+.3f}",
-            difference_words(held) if held else "",
-            p_words(held.p_value) if held else "",
-            held.outcome if held else "",
-            number(one.holdout.costs.get("usd"), 6),
+            finalist.trial.name,
+            number_text(finalist.trial.objective),
+            number_text(mean),
+            "–" if mean is None or finalist.trial.objective is None else f"{mean - finalist.trial.objective:+.3f}",
+            difference_text(against) if against else "",
+            p_value_text(against.p_value) if against else "",
+            against.outcome if against else "",
+            number_text(finalist.holdout.costs.get("usd"), 6),
         ]
-        rows.append([f"**{cell}**" if one is result.winner and cell else cell for cell in cells])
+        rows.append([f"**{cell}**" if finalist is result.winner and cell else cell for cell in cells])
     note = "The tune means are the best of many and so look better than they are; believe the holdout."
     return ["", "## Finalists", "", *markdown_table(head, rows), "", note]
 
@@ -96,23 +96,29 @@ def _front(findings: SweepFindings) -> list[str]:
     if not findings.front:
         return []
     names = findings.front_names
-    shown = [*names, *(name for name in ("cost.usd", "ms.total.p95") if name not in names)]
-    rows = [[one.name, *(number(value_of(one, name), 6 if name == "cost.usd" else 3) for name in shown)] for one in findings.front]
-    return ["", f"## Front on the tune split: not beaten in {' and '.join(names)}", "", *markdown_table(["trial", *shown], rows)]
+    columns = [*names, *(name for name in ("cost.usd", "ms.total.p95") if name not in names)]
+    rows = [
+        [trial.name, *(number_text(value_of(trial, name), 6 if name == "cost.usd" else 3) for name in columns)] for trial in findings.front
+    ]
+    return ["", f"## Front on the tune split: not beaten in {' and '.join(names)}", "", *markdown_table(["trial", *columns], rows)]
 
 
 def _knobs(findings: SweepFindings) -> list[str]:
     if not findings.importances:
         return []
     rows = [
-        [f"`{one.path}`", f"{one.share:.0%}", f"{one.chance:.0%}", "yes" if one.beyond_chance else "no"] for one in findings.importances
+        [f"`{importance.path}`", f"{importance.share:.0%}", f"{importance.chance:.0%}", "yes" if importance.beyond_chance else "no"]
+        for importance in findings.importances
     ]
     return ["", "## Which knobs mattered", "", *markdown_table(["knob", "importance", "chance stays below", "more than chance"], rows)]
 
 
 def _trials(findings: SweepFindings) -> list[str]:
     count = ", ".join(f"{count} {state}" for state, count in findings.states.items())
-    rows = [[one.name, number(one.objective), state_of(one), str(len(one.report.rows)), why_of(one)] for one in findings.unfinished]
+    rows = [
+        [trial.name, number_text(trial.objective), state_of(trial), str(len(trial.report.rows)), why_of(trial)]
+        for trial in findings.unfinished
+    ]
     lines = ["", "## Trials", "", f"{len(findings.trials)} trials: {count or 'none'}."]
     return lines + (["", *markdown_table(["trial", findings.goal, "state", "cases", "why"], rows)] if rows else [])
 
@@ -130,19 +136,24 @@ def _scores(findings: SweepFindings) -> list[str]:
 
 
 def _cost(findings: SweepFindings) -> list[str]:
-    hits, asked = findings.kept
-    into, out = findings.tokens
-    lines = ["", "## Cost and time", "", f"- tokens: {into:,} in, {out:,} out, answers kept from before counted as if asked again"]
+    hits, reads = findings.store_reads
+    input_tokens, output_tokens = findings.tokens
+    lines = [
+        "",
+        "## Cost and time",
+        "",
+        f"- tokens: {input_tokens:,} in, {output_tokens:,} out, answers kept from before counted as if asked again",
+    ]
     if findings.result:
         money = " (simulated: the price of the hosted model that a local reader stands in for)" if findings.simulated else ""
-        lines.append(f"- spent: {usd_words(findings.result.spent_usd)}{money}")
+        lines.append(f"- spent: {usd_text(findings.result.spent_usd)}{money}")
         lines.append(
-            f"- time: {time_words(findings.result.seconds)}; kept from before: {share_words(hits, asked)} of {asked:,} stage outputs"
+            f"- time: {time_text(findings.result.seconds)}; kept from before: {share_text(hits, reads)} of {reads:,} stage outputs"
         )
     return lines
 
 
-def _again(findings: SweepFindings, commands: Sequence[str]) -> list[str]:
+def _reproduce(findings: SweepFindings, commands: Sequence[str]) -> list[str]:
     if not findings.trials:
         return []
     head, experiment = findings.trials[0].report.header, findings.experiment
@@ -152,7 +163,7 @@ def _again(findings: SweepFindings, commands: Sequence[str]) -> list[str]:
         "",
         *(f"    {command}" for command in commands),
         "",
-        one_line(incumbent_words(findings)),
+        one_line(incumbent_text(findings)),
         one_line(
             f"Experiment {experiment.digest}, seed {experiment.seed}, {head.golden} {head.golden_digest}, corpus {head.corpus_digest}."
         ),

@@ -1,1 +1,1 @@
-"""What an evaluation found: scores, rows, summaries, and what of them belongs together."""
+"""The results of an evaluation: scores, rows, summaries, their files, and clusters of dependent cases."""

@@ -4,19 +4,19 @@ from collections.abc import Iterable
 
 from harness.golden.case import Case
 
-FEWEST = 10  # clusters; with fewer no pattern of signs is rare enough to survive Holm's correction over the default metrics
+MIN_CLUSTERS = 10  # with fewer, no pattern of signs is rare enough to survive Holm's correction over the default metrics
 
 
 def clusters_of(cases: Iterable[Case]) -> list[str] | None:
-    """The cluster of each case, or `None` where there are too few clusters and the cases have to stand for themselves."""
+    """The cluster of each case, or `None` where there are too few clusters and cases count as independent."""
     clusters = [cluster_of(case) for case in cases]
-    return clusters if len(set(clusters)) >= FEWEST else None
+    return clusters if len(set(clusters)) >= MIN_CLUSTERS else None
 
 
 def cluster_of(case: Case) -> str:
     """The first document with evidence for a case; without one its group, else itself.
 
-    Not all that share any document: cases with two documents would chain half a corpus into one cluster.
+    Not every case that shares any document: cases with two documents would chain half a corpus into one cluster.
     """
     if case.documents:
         return f"document:{case.documents[0]}"

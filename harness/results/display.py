@@ -1,18 +1,18 @@
-"""How a result shows itself where it is looked at: a few lines in a terminal, a small table in a notebook."""
+"""How a result is displayed: a few lines in a terminal, a small table in a notebook."""
 
 import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-LINES = 16  # of a table
-WIDTH = 60  # characters of a cell
-NOTE = 240  # of a sentence beside it
-MOST = 1_900  # of all
+ROWS = 16
+CELL_WIDTH = 60
+NOTE_WIDTH = 240
+TEXT_LENGTH = 1_900
 
 
 @dataclass(frozen=True, slots=True)
 class Display:
-    """A title, a table, and what must be known beside it."""
+    """A title, a table, and notes below it."""
 
     title: str
     columns: Sequence[str] = ()
@@ -21,42 +21,34 @@ class Display:
 
     @property
     def text(self) -> str:
-        """As plain lines, under 2,000 characters whatever is in it."""
-        shown = [[_cut(cell, WIDTH) for cell in row] for row in [self.columns, *self.rows[:LINES]]] if self.columns else []
-        widths = [max(len(row[place]) for row in shown) for place in range(len(self.columns))]
-        table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in shown]
-        more = [f"… and {len(self.rows) - LINES} more"] if len(self.rows) > LINES else []
-        lines = [_cut(self.title, NOTE), *table, *more, *(_cut(note, NOTE) for note in self.notes)]
+        """As plain lines, always under 2,000 characters."""
+        table_rows = [[_truncated(cell, CELL_WIDTH) for cell in row] for row in [self.columns, *self.rows[:ROWS]]] if self.columns else []
+        widths = [max(len(row[column]) for row in table_rows) for column in range(len(self.columns))]
+        table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table_rows]
+        more = [f"… and {len(self.rows) - ROWS} more"] if len(self.rows) > ROWS else []
+        lines = [_truncated(self.title, NOTE_WIDTH), *table, *more, *(_truncated(note, NOTE_WIDTH) for note in self.notes)]
         text = "\n".join(line for line in lines if line)
-        return text if len(text) <= MOST else text[: MOST - 1] + "…"
+        return text if len(text) <= TEXT_LENGTH else text[: TEXT_LENGTH - 1] + "…"
 
     @property
     def html(self) -> str:
-        """As a table without colours of its own, so that light and dark pages read alike."""
-        head = "".join(_cell("th", one) for one in self.columns)
-        rows = "".join(f"<tr>{''.join(_cell('td', _cut(cell, 2 * WIDTH)) for cell in row)}</tr>" for row in self.rows[: 2 * LINES])
+        """As an HTML table without colours, so that it reads on light and dark pages."""
+        head = "".join(_cell("th", column) for column in self.columns)
+        rows = "".join(
+            f"<tr>{''.join(_cell('td', _truncated(cell, 2 * CELL_WIDTH)) for cell in row)}</tr>" for row in self.rows[: 2 * ROWS]
+        )
         table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>" if self.columns else ""
-        left = len(self.rows) - 2 * LINES
-        notes = [*([f"… and {left} more"] if left > 0 else []), *(_cut(note, NOTE) for note in self.notes if note)]
-        told = "".join(f"<div>{html.escape(note)}</div>" for note in notes)
-        return f"<div><strong>{html.escape(_cut(self.title, NOTE))}</strong>{table}{told}</div>"
-
-
-def number_words(value: float | None, digits: int = 3) -> str:
-    """A number, or a dash."""
-    return "–" if value is None else f"{value:.{digits}f}"
-
-
-def range_words(low: float | None, high: float | None) -> str:
-    """Both ends of an interval."""
-    return "" if low is None or high is None else f"[{low:.3f}, {high:.3f}]"
+        hidden = len(self.rows) - 2 * ROWS
+        notes = [*([f"… and {hidden} more"] if hidden > 0 else []), *(_truncated(note, NOTE_WIDTH) for note in self.notes if note)]
+        note_lines = "".join(f"<div>{html.escape(note)}</div>" for note in notes)
+        return f"<div><strong>{html.escape(_truncated(self.title, NOTE_WIDTH))}</strong>{table}{note_lines}</div>"
 
 
 def _cell(tag: str, text: str) -> str:
     return f'<{tag} style="text-align: left">{html.escape(text)}</{tag}>'
 
 
-def _cut(text: str, width: int) -> str:
-    """On one line, cut where it is long."""
+def _truncated(text: str, width: int) -> str:
+    """The text on one line, truncated to a width."""
     line = " ".join(text.split())
     return line if len(line) <= width else line[: width - 1] + "…"

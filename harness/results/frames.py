@@ -1,4 +1,4 @@
-"""An evaluation as pandas sees it: a row a case, a row a metric."""
+"""An evaluation as pandas data frames: a row per case, a row per metric."""
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -6,25 +6,26 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-    from harness.results.report import CaseResult, EvalReport
+    from harness.results.case_result import CaseResult
+    from harness.results.report import EvalReport
 
-FACTS = ("case", "kind", "domain", "difficulty", "question", "reference", "answer", "refused", "tier", "error")
-COSTS = ("input_tokens", "output_tokens", "usd", "milliseconds")
+CASE_COLUMNS = ("case", "kind", "domain", "difficulty", "question", "reference", "answer", "refused", "tier", "error")
+COST_COLUMNS = ("input_tokens", "output_tokens", "usd", "milliseconds")
 
 
 def case_frame(report: "EvalReport") -> "pd.DataFrame":
-    """A row a case: what was asked and said, every score (missing where unscored), tokens, dollars, milliseconds."""
+    """A row per case: question, answer, every score (missing where unscored), tokens, dollars, milliseconds."""
     import pandas as pd
 
     metrics = report.header.metrics
-    columns = list(dict.fromkeys([*FACTS, *metrics, *COSTS]))  # dollars and tokens may be among the metrics
+    columns = list(dict.fromkeys([*CASE_COLUMNS, *metrics, *COST_COLUMNS]))  # dollars and tokens may be among the metrics
     frame = pd.DataFrame([_row(row, metrics) for row in report.rows], columns=columns)
     types = dict.fromkeys((*metrics, "usd", "milliseconds"), "float64") | dict.fromkeys(("input_tokens", "output_tokens"), "Int64")
     return frame.astype(types | {"refused": "boolean"})
 
 
 def summary_frame(report: "EvalReport") -> "pd.DataFrame":
-    """A row a metric: its mean with both ends of the interval, how many cases it scored, and which way it is better."""
+    """A row per metric: mean, confidence interval, scored cases, coverage, direction."""
     import pandas as pd
 
     rows = [
@@ -44,17 +45,17 @@ def summary_frame(report: "EvalReport") -> "pd.DataFrame":
 
 
 def frame_rows(frame: "pd.DataFrame") -> Iterator[Mapping[str, Any]]:
-    """The rows of a frame as plain data; what is missing is `None`, which JSON knows, and no NaN."""
-    plain = frame.astype(object)
-    for row in plain.where(frame.notna(), None).to_dict("records"):
+    """The rows of a frame as plain data, with `None` for missing values, since JSON has no NaN."""
+    objects = frame.astype(object)
+    for row in objects.where(frame.notna(), None).to_dict("records"):
         yield {str(name): value for name, value in row.items()}
 
 
 def _row(row: "CaseResult", metrics: tuple[str, ...]) -> dict[str, Any]:
     case, trace = row.case, row.trace
     usage = trace.usage if trace else ()
-    priced = trace is not None and all(use.priced for use in usage)
-    told = trace is not None and not any(use.calls and not use.priced and not use.input_tokens + use.output_tokens for use in usage)
+    price_known = trace is not None and all(use.priced for use in usage)
+    tokens_known = trace is not None and not any(use.calls and not use.priced and not use.input_tokens + use.output_tokens for use in usage)
     answers = [use for use in usage if use.stage == "answer"]
     return {
         "case": case.id,
@@ -68,8 +69,8 @@ def _row(row: "CaseResult", metrics: tuple[str, ...]) -> dict[str, Any]:
         "tier": trace.route.tier if trace and trace.route else "",
         "error": row.error.message if row.error else "",
         **{name: row.value(name) for name in metrics},
-        "input_tokens": sum(use.input_tokens for use in answers) if told else None,
-        "output_tokens": sum(use.output_tokens for use in answers) if told else None,
-        "usd": trace.usd if trace and priced else None,
+        "input_tokens": sum(use.input_tokens for use in answers) if tokens_known else None,
+        "output_tokens": sum(use.output_tokens for use in answers) if tokens_known else None,
+        "usd": trace.usd if trace and price_known else None,
         "milliseconds": trace.milliseconds if trace else None,
     }

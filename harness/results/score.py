@@ -1,4 +1,4 @@
-"""What a metric promises, and the score it gives."""
+"""The metric protocols, and the score a metric gives."""
 
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -7,14 +7,13 @@ from harness.golden.case import Case
 from serving.pipeline.types import Trace
 
 Direction = Literal["higher", "lower"]
-Reads = Literal[
-    "hits", "answer", "run"
-]  # what of a trace decides the score: the ranking; what was said and from what; tokens, dollars, time
+# the part of a trace that decides a score: the ranking; the answer with its passages and prompt; tokens, dollars, time
+Reads = Literal["hits", "answer", "run"]
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What a metric says of one trace; `None` with a reason where it cannot say."""
+    """A metric's value for one trace; unscored is `None` with a reason."""
 
     metric: str
     value: float | None
@@ -22,7 +21,7 @@ class Score:
 
 
 class Metric(Protocol):
-    """A function of a trace and, where it needs one, its golden case: without one it still gives a `Score`, if only of `None`."""
+    """A function of a trace and its golden case; a metric that needs a case gives an unscored `Score` without one."""
 
     name: str  # with its cutoff: recall@5
     version: str
@@ -36,7 +35,7 @@ class Metric(Protocol):
 
 
 class JudgedMetric(Protocol):
-    """A metric that asks a judge, and so waits."""
+    """A metric that asks a judge, and so is async."""
 
     name: str
     version: str  # of the code; the judge's own id is put beside it

@@ -1,10 +1,11 @@
-"""An evaluation without what makes it large; every number of it stays."""
+"""Smaller copies of an evaluation, with all of its numbers."""
 
 from collections.abc import Mapping
 from dataclasses import replace
 
 from harness.golden.case import Case
-from harness.results.report import CaseResult, EvalReport
+from harness.results.case_result import CaseResult
+from harness.results.report import EvalReport
 from serving.pipeline.types import Hit, Trace
 
 
@@ -13,18 +14,18 @@ def slim(report: EvalReport) -> EvalReport:
     return EvalReport(report.header, tuple(map(slim_row, report.rows)))
 
 
-def bare(report: EvalReport, cases: Mapping[str, Case]) -> EvalReport:
-    """A slim one for keeping by the thousand: of what was found only the best hit, and its cases are these, not copies."""
-    return EvalReport(report.header, tuple(_bare_row(slim_row(row), cases) for row in report.rows))
+def slim_for_search(report: EvalReport, cases: Mapping[str, Case]) -> EvalReport:
+    """A slim copy for a search of thousands of trials: the best hit only, and the cases shared between reports."""
+    return EvalReport(report.header, tuple(_slim_row_for_search(slim_row(row), cases) for row in report.rows))
 
 
-def _bare_row(row: CaseResult, cases: Mapping[str, Case]) -> CaseResult:
+def _slim_row_for_search(row: CaseResult, cases: Mapping[str, Case]) -> CaseResult:
     trace = replace(row.trace, hits=row.trace.hits[:1]) if row.trace else None
     return replace(row, case=cases.get(row.case.id, row.case), trace=trace)
 
 
 def slim_row(row: CaseResult) -> CaseResult:
-    """One case of it."""
+    """One case without texts of passages, prompts, details of stages, reasons of scores."""
     scores = tuple(replace(score, reason="" if score.value is not None else score.reason) for score in row.scores)
     return replace(row, scores=scores, trace=_slim_trace(row.trace) if row.trace else None)
 
@@ -42,5 +43,5 @@ def _slim_trace(trace: Trace) -> Trace:
 
 
 def _slim_hit(hit: Hit) -> Hit:
-    """Where it lay and who ranked it where, without its text."""
+    """A hit's place and rank, without its text."""
     return replace(hit, chunk=replace(hit.chunk, text="", title="", heading="", source="", version="", metadata={}), sources={})

@@ -1,1 +1,1 @@
-"""The stage store: what was computed once is not computed again."""
+"""The stage store: outputs of stages, so that nothing is computed twice."""

@@ -1,4 +1,4 @@
-"""What the stage store promises: outputs kept under the digest of what went into them."""
+"""The stage store: outputs of stages under the digest of their inputs."""
 
 import hashlib
 import json
@@ -9,77 +9,77 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-SHORT = 200  # bytes, below which compressing saves nothing but takes its time
+COMPRESS_FROM = 200  # bytes; compressing less saves nothing
 _ZLIB = b"x"  # no JSON begins with it
 _KEY = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 _VALUE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 class StageStore(Protocol):
-    """A store of stage outputs; what is kept once under a key never changes."""
+    """A store of stage outputs; the value of a key never changes."""
 
     counts: "HitCounts"
 
     def get(self, stage: str, key: str) -> bytes | None:
-        """What is kept, or `None`."""
-        ...
+        """The value of a key, or `None`."""
+        return self.get_many(stage, [key]).get(key)
 
     def put(self, stage: str, key: str, value: bytes) -> None:
-        """Keep a value, whole or not at all; the first one of a key stays."""
-        ...
+        """Store a value; the first value of a key stays."""
+        self.put_many(stage, {key: value})
 
     def get_many(self, stage: str, keys: Sequence[str]) -> dict[str, bytes]:
-        """What is kept of these keys."""
+        """The values of those keys that are there."""
         ...
 
     def put_many(self, stage: str, values: Mapping[str, bytes]) -> None:
-        """Keep several values at once."""
+        """Store several values, each whole or not at all; the first value of a key stays."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class StageSize:
-    """How much is kept of one stage."""
+    """How much is stored of one stage."""
 
     stage: str
     entries: int
     bytes: int
-    oldest_days: int  # since the entry used longest ago was last used; in a bucket: since the oldest was written
+    oldest_days: int  # since the least recently used entry was used; in a bucket: since the oldest was written
 
 
 @dataclass(slots=True)
 class HitCounts:
-    """How often a stage's output was there, and how often it had to be computed; threads may count at the same time."""
+    """Stage store hits and misses by stage; safe under several threads."""
 
     hits: Counter[str] = field(default_factory=Counter)
     misses: Counter[str] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def add(self, stage: str, hits: int, misses: int) -> None:
-        """Count some questions to the store."""
+        """Count hits and misses of a stage."""
         with self._lock:
             self.hits[stage] += hits
             self.misses[stage] += misses
 
     def take(self) -> dict[str, dict[str, int]]:
-        """What was counted since it was last taken, as data."""
+        """The counts since the last call, as data; they start again from zero."""
         with self._lock:
-            taken = self.plain()
+            counts = self.as_dict()
             self.hits.clear()
             self.misses.clear()
-        return taken
+        return counts
 
     @property
     def stages(self) -> list[str]:
-        """The stages asked for so far, in the order in which they were."""
+        """The stages counted so far, in the order of their first count."""
         return list(dict.fromkeys([*self.hits, *self.misses]))
 
-    def words(self) -> str:
-        """Found of asked, by stage: "retrieve 148/148, answer 0/148"."""
+    def summary(self) -> str:
+        """Hits of all reads, by stage: "retrieve 148/148, answer 0/148"."""
         return ", ".join(f"{stage} {self.hits[stage]}/{self.hits[stage] + self.misses[stage]}" for stage in self.stages)
 
-    def plain(self) -> dict[str, dict[str, int]]:
-        """As data."""
+    def as_dict(self) -> dict[str, dict[str, int]]:
+        """The counts as data."""
         return {stage: {"hits": self.hits[stage], "misses": self.misses[stage]} for stage in self.stages}
 
 
@@ -88,13 +88,13 @@ def key_of(*parts: Any) -> str:
     return hashlib.blake2b(_KEY.encode(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
-def packed(value: Any) -> bytes:
-    """JSON-like data as few bytes."""
+def pack(value: Any) -> bytes:
+    """JSON-like data as bytes, compressed where that saves some."""
     text = _VALUE.encode(value).encode("utf-8", "surrogatepass")
-    return text if len(text) < SHORT else zlib.compress(text, level=1)
+    return text if len(text) < COMPRESS_FROM else zlib.compress(text, level=1)
 
 
-def unpacked(value: bytes) -> Any:
-    """The data again."""
+def unpack(value: bytes) -> Any:
+    """The data of `pack`."""
     text = zlib.decompress(value) if value.startswith(_ZLIB) else value
     return json.loads(text.decode("utf-8", "surrogatepass"))

@@ -1,43 +1,43 @@
-"""Chunks that were found, kept once however often they are found again."""
+"""Chunks in the stage store: each is stored once, however many results hold it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from harness.stage_store.base import StageStore, key_of, packed, unpacked
+from harness.stage_store.base import StageStore, key_of, pack, unpack
 from serving.pipeline.codec import Codec
 from serving.pipeline.types import Chunk
 
 STAGE = "chunk"
-REMEMBERED = 20_000  # chunks of this process, so that each is read once
+CHUNKS_IN_MEMORY = 20_000  # of this process, so that each is parsed once
 _CHUNK = Codec(Chunk)
 
 
 @dataclass(frozen=True, slots=True)
 class CachedChunks:
-    """Chunks by the digest of all they hold."""
+    """Chunks by the digest of their content."""
 
-    stages: StageStore
-    _known: set[str] = field(default_factory=set)  # names that are kept for certain: most chunks are found again and again
+    store: StageStore
+    _known: set[str] = field(default_factory=set)  # names known to be stored: most chunks are results again and again
 
     def keep(self, chunks: Sequence[Chunk]) -> list[str]:
-        """Keep chunks; returns their names."""
-        plain = [_CHUNK.dump(chunk) for chunk in chunks]
-        names = [key_of(one) for one in plain]
-        new = {name: packed(one) for name, one in zip(names, plain, strict=True) if name not in self._known}
-        self.stages.put_many(STAGE, new)
+        """Store chunks; returns their names."""
+        dumped = [_CHUNK.dump(chunk) for chunk in chunks]
+        names = [key_of(values) for values in dumped]
+        new = {name: pack(values) for name, values in zip(names, dumped, strict=True) if name not in self._known}
+        self.store.put_many(STAGE, new)
         self._known.update(new)
         return names
 
     def find(self, names: Sequence[str]) -> list[Chunk] | None:
-        """The chunks of these names; `None` when one was forgotten."""
-        known = self.stages.get_many(STAGE, names)
-        if len(known) < len(set(names)):
-            self._known.clear()  # somebody clears the store
+        """The chunks of these names; `None` when one is not stored any more."""
+        stored = self.store.get_many(STAGE, names)
+        if len(stored) < len(set(names)):
+            self._known.clear()  # the store was cleared meanwhile
             return None
-        return [_chunk(known[name]) for name in names]
+        return [_chunk(stored[name]) for name in names]
 
 
-@lru_cache(maxsize=REMEMBERED)
+@lru_cache(maxsize=CHUNKS_IN_MEMORY)
 def _chunk(value: bytes) -> Chunk:
-    return _CHUNK.value(unpacked(value))
+    return _CHUNK.value(unpack(value))

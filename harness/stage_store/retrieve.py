@@ -1,10 +1,10 @@
-"""A retriever that remembers: the same question over the same index by the same settings is searched once."""
+"""A retriever with stored results: the same query over the same index with the same settings is searched once."""
 
 import time
 from dataclasses import dataclass
 from typing import Any
 
-from harness.stage_store.base import StageStore, key_of, packed, unpacked
+from harness.stage_store.base import StageStore, key_of, pack, unpack
 from harness.stage_store.chunks import CachedChunks
 from serving.pipeline.codec import Codec
 from serving.pipeline.pipeline import PassageRetriever
@@ -17,49 +17,49 @@ _USAGE = Codec(Usage)
 
 @dataclass(frozen=True, slots=True)
 class CachedRetriever:
-    """Searches only what was never searched; chunks are kept once, however often they are found."""
+    """Retrieves from the stage store, else searches."""
 
     inner: PassageRetriever
-    stages: StageStore
+    store: StageStore
     chunks: CachedChunks
     config_digest: str  # of the index and retrieve sections, the code behind them and the corpus
 
     async def retrieve(self, query: Query) -> RetrievalResult:
         """The passages for a query."""
-        key = key_of(self.config_digest, _asked(query))
-        known = self.stages.get(STAGE, key)
-        if known is not None and (kept := self._unpack(unpacked(known))) is not None:
-            return kept
-        begin = time.perf_counter()
-        found = await self.inner.retrieve(query)
-        took = round((time.perf_counter() - begin) * 1000, 3)
-        self._keep(key, found, took)
-        return found
+        key = key_of(self.config_digest, _query_key(query))
+        stored = self.store.get(STAGE, key)
+        if stored is not None and (cached := self._unpack(unpack(stored))) is not None:
+            return cached
+        start_s = time.perf_counter()
+        retrieved = await self.inner.retrieve(query)
+        elapsed_ms = round((time.perf_counter() - start_s) * 1000, 3)
+        self._put(key, retrieved, elapsed_ms)
+        return retrieved
 
-    def _keep(self, key: str, found: RetrievalResult, took_ms: float) -> None:
-        names = self.chunks.keep([hit.chunk for hit in found.hits])
+    def _put(self, key: str, retrieved: RetrievalResult, elapsed_ms: float) -> None:
+        names = self.chunks.keep([hit.chunk for hit in retrieved.hits])
         hits = [
-            [name, hit.score, {source: [one.rank, one.score] for source, one in hit.sources.items()}]
-            for name, hit in zip(names, found.hits, strict=True)
+            [name, hit.score, {source: [source_rank.rank, source_rank.score] for source, source_rank in hit.sources.items()}]
+            for name, hit in zip(names, retrieved.hits, strict=True)
         ]
-        usage = [_USAGE.dump(use) for use in found.usage]
-        self.stages.put(STAGE, key, packed({"hits": hits, "detail": dict(found.detail), "ms": took_ms, "usage": usage}))
+        usage = [_USAGE.dump(use) for use in retrieved.usage]
+        self.store.put(STAGE, key, pack({"hits": hits, "detail": dict(retrieved.detail), "ms": elapsed_ms, "usage": usage}))
 
     def _unpack(self, value: dict[str, Any]) -> RetrievalResult | None:
-        """The passages as they were found; `None` when a chunk of theirs was forgotten."""
+        """The stored passages; `None` when one of their chunks is not stored any more."""
         chunks = self.chunks.find([name for name, _, _ in value["hits"]])
         if chunks is None:
             return None
         hits = [
-            Hit(chunk, score, rank, {source: SourceRank(*one) for source, one in sources.items()})
+            Hit(chunk, score, rank, {source: SourceRank(*source_rank) for source, source_rank in sources.items()})
             for rank, (chunk, (_, score, sources)) in enumerate(zip(chunks, value["hits"], strict=True), start=1)
         ]
         usage = tuple(_USAGE.value(use) for use in value.get("usage", ()))
         return RetrievalResult(tuple(hits), value["detail"], kept_ms=value["ms"], usage=usage)
 
 
-def _asked(query: Query) -> list[Any]:
-    """All of a query that decides what is found; not its id, and not who asks but what they may see."""
-    who = query.principal
-    domains = None if who.domains is None else sorted(who.domains)
-    return [query.text, who.tenant, sorted(who.groups), domains, list(query.domains), dict(query.metadata)]
+def _query_key(query: Query) -> list[Any]:
+    """Everything of a query that decides its results: not its id, and of the principal only what it may read."""
+    principal = query.principal
+    domains = None if principal.domains is None else sorted(principal.domains)
+    return [query.text, principal.tenant, sorted(principal.groups), domains, list(query.domains), dict(query.metadata)]

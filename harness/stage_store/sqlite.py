@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness.stage_store.base import HitCounts, StageSize
+from harness.stage_store.base import HitCounts, StageSize, StageStore
 from serving.pipeline.errors import StoreError
 
 SECONDS_A_DAY = 86_400
-AT_ONCE = 500  # keys in one question; SQLite takes far more, but a statement should stay readable in its log
-BUSY_S = 60.0  # patience with another process that is writing
-PAUSE_S = 0.01
+KEYS_PER_STATEMENT = 500  # SQLite takes far more, but a statement should stay readable in its log
+BUSY_S = 60.0  # to wait for another process that is writing
+RETRY_S = 0.01
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS kept (
@@ -27,7 +27,7 @@ def _today() -> int:
     return int(time.time() // SECONDS_A_DAY)
 
 
-class SqliteStageStore:
+class SqliteStageStore(StageStore):
     """A stage store in `<folder>/stages.db`."""
 
     def __init__(self, folder: Path, today: Callable[[], int] = _today) -> None:
@@ -38,96 +38,93 @@ class SqliteStageStore:
         self._lock = threading.Lock()
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with self._guarded():
-                self._base = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
-                self._base.execute("PRAGMA page_size=8192")  # of a new file; with 4 KB a vector of 1.5 KB takes a page of its own
-                self._log_ahead()
-                self._base.execute("PRAGMA synchronous=NORMAL")  # a kill loses nothing; a power cut at most the last entries
-                self._base.execute(_SCHEMA)
+            with self._locked():
+                self._connection = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+                self._connection.execute("PRAGMA page_size=8192")  # of a new file; with 4 KB a vector of 1.5 KB takes a page of its own
+                self._enable_wal()
+                self._connection.execute("PRAGMA synchronous=NORMAL")  # a kill loses nothing; a power cut at most the last entries
+                self._connection.execute(_SCHEMA)
         except OSError as error:
             raise StoreError(f"The stage store {self.path} cannot be made: {error.strerror or error}.") from error
 
-    def get(self, stage: str, key: str) -> bytes | None:
-        """What is kept, or `None`."""
-        return self.get_many(stage, [key]).get(key)
-
-    def put(self, stage: str, key: str, value: bytes) -> None:
-        """Keep a value; the first one of a key stays."""
-        self.put_many(stage, {key: value})
-
     def get_many(self, stage: str, keys: Sequence[str]) -> dict[str, bytes]:
-        """What is kept of these keys."""
-        found: dict[str, bytes] = {}
-        stale: list[str] = []
-        wanted, today = list(dict.fromkeys(keys)), self._today()
-        with self._guarded():
-            for begin in range(0, len(wanted), AT_ONCE):
-                some = wanted[begin : begin + AT_ONCE]
-                marks = ",".join("?" * len(some))
-                question = f"SELECT key, value, used_day FROM kept WHERE stage = ? AND key IN ({marks})"  # noqa: S608 — question marks only
-                rows = self._base.execute(question, (stage, *some))
+        """The values of those keys that are there."""
+        values: dict[str, bytes] = {}
+        unused_today: list[str] = []
+        distinct, today = list(dict.fromkeys(keys)), self._today()
+        with self._locked():
+            for start in range(0, len(distinct), KEYS_PER_STATEMENT):
+                batch = distinct[start : start + KEYS_PER_STATEMENT]
+                placeholders = ",".join("?" * len(batch))
+                # only question marks are put in
+                statement = f"SELECT key, value, used_day FROM kept WHERE stage = ? AND key IN ({placeholders})"  # noqa: S608
+                rows = self._connection.execute(statement, (stage, *batch))
                 for key, value, day in rows:
-                    found[key] = value
+                    values[key] = value
                     if day != today:
-                        stale.append(key)
-            if stale:
-                self._base.executemany("UPDATE kept SET used_day = ? WHERE stage = ? AND key = ?", [(today, stage, key) for key in stale])
-        self.counts.add(stage, len(found), len(wanted) - len(found))
-        return found
+                        unused_today.append(key)
+            if unused_today:
+                self._connection.executemany(
+                    "UPDATE kept SET used_day = ? WHERE stage = ? AND key = ?", [(today, stage, key) for key in unused_today]
+                )
+        self.counts.add(stage, len(values), len(distinct) - len(values))
+        return values
 
     def put_many(self, stage: str, values: Mapping[str, bytes]) -> None:
-        """Keep several values in one transaction."""
+        """Store several values in one transaction."""
         if not values:
             return
         today = self._today()
-        with self._guarded():
-            self._base.execute("BEGIN IMMEDIATE")
+        with self._locked():
+            self._connection.execute("BEGIN IMMEDIATE")
             try:
                 rows = [(stage, key, value, today) for key, value in values.items()]
-                self._base.executemany("INSERT OR IGNORE INTO kept VALUES (?, ?, ?, ?)", rows)
-                self._base.execute("COMMIT")
+                self._connection.executemany("INSERT OR IGNORE INTO kept VALUES (?, ?, ?, ?)", rows)
+                self._connection.execute("COMMIT")
             except BaseException:
-                if self._base.in_transaction:  # of a full disk SQLite takes everything back by itself
-                    self._base.execute("ROLLBACK")
+                if self._connection.in_transaction:  # on a full disk SQLite rolls back by itself
+                    self._connection.execute("ROLLBACK")
                 raise
 
     def sizes(self) -> list[StageSize]:
-        """How much is kept, by stage."""
+        """How much is stored, by stage."""
         today = self._today()
-        with self._guarded():
-            rows = self._base.execute("SELECT stage, COUNT(*), SUM(LENGTH(value)), MIN(used_day) FROM kept GROUP BY stage ORDER BY stage")
+        with self._locked():
+            rows = self._connection.execute(
+                "SELECT stage, COUNT(*), SUM(LENGTH(value)), MIN(used_day) FROM kept GROUP BY stage ORDER BY stage"
+            )
             return [StageSize(stage, count, size, today - day) for stage, count, size, day in rows]
 
     def remove(self, *, stage: str = "", unused_days: int = 0) -> int:
-        """Forget what was not used for so many days, of one stage or of all; returns how many entries, and gives the room back."""
+        """Remove entries of a stage (or of all) that were not used for so many days, and free their space; returns how many."""
         where = "used_day <= ?" + (" AND stage = ?" if stage else "")
         values: tuple[object, ...] = (self._today() - unused_days, *([stage] if stage else []))
-        with self._guarded():
-            count = self._base.execute(f"DELETE FROM kept WHERE {where}", values).rowcount  # noqa: S608 — both forms stand above
-            self._base.execute("VACUUM")
-            self._base.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        with self._locked():
+            count = self._connection.execute(f"DELETE FROM kept WHERE {where}", values).rowcount  # noqa: S608 — both forms stand above
+            self._connection.execute("VACUUM")
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return int(count)
 
     def close(self) -> None:
         """Close the file."""
         with self._lock:
-            self._base.close()
+            self._connection.close()
 
-    def _log_ahead(self) -> None:
-        """Turn WAL mode on; while another process does so with a new file, SQLite is busy without waiting as it does otherwise."""
+    def _enable_wal(self) -> None:
+        """Turn WAL mode on; retried, since SQLite does not wait for another process that does the same with a new file."""
         end_s = time.monotonic() + BUSY_S
         while True:
             try:
-                self._base.execute("PRAGMA journal_mode=WAL")
+                self._connection.execute("PRAGMA journal_mode=WAL")
                 return
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end_s:
                     raise
-            time.sleep(PAUSE_S)
+            time.sleep(RETRY_S)
 
     @contextmanager
-    def _guarded(self) -> Iterator[None]:
-        """One thread at a time; what SQLite says becomes a `StoreError` that names the mend."""
+    def _locked(self) -> Iterator[None]:
+        """One thread at a time; an error of SQLite becomes a `StoreError` that says how to mend it."""
         with self._lock:
             try:
                 yield

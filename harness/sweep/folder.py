@@ -11,7 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from harness.results.report import EvalReport, read_report, write_report
+from harness.results.report import EvalReport
+from harness.results.report_file import read_report, write_report
 from harness.results.slim import slim_row
 from harness.stats import Comparison
 from harness.sweep.experiment import Experiment

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from harness.results.report import numbers
+from harness.results.numbers import numbers
 from harness.sweep.experiment import Experiment
 from harness.sweep.trial import Trial
 

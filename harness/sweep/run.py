@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from harness.comparison.compare import compare_metric
+from harness.comparison.pairs import compare_metric
 from harness.evaluation.record import record_evaluation
 from harness.golden.sets import HoldoutSplit
 from harness.results.report import EvalReport, first_error
@@ -38,7 +38,7 @@ async def run_sweep(
         before = folder.record() if folder.exists() else None
         finished = folder.finished() if before else []
         setup.refuse_mixed(finished)
-        with tracker(setup.settings, on=setup.options.tracking).run(folder.path.name, before.run_id if before else "") as run:
+        with tracker(setup.settings, enabled=setup.options.tracking).run(folder.path.name, before.run_id if before else "") as run:
             write_record(setup, folder, estimate, run, before)
             if finished:
                 run.forget({trial.run_id for trial in finished})

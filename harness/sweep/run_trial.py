@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from harness.evaluation.evaluator import refuse_refused
+from harness.evaluation.evaluator import raise_if_all_refused
 from harness.evaluation.record import record_evaluation
 from harness.golden.sets import Split
 from harness.results.report import EvalReport
@@ -77,7 +77,7 @@ class TrialRunner:
             if parts and self.late and not start.label:
                 raise TimeOver
             parts.append(await self.dispatcher.score_block(start.config, block, f"trial {start.number}"))
-            refuse_refused([row for part in parts for row in part.rows])
+            raise_if_all_refused([row for part in parts for row in part.rows])
             if block is not blocks[-1] and (reason := pruner.reason(parts, reference)):
                 return reason
         return ""

@@ -10,7 +10,7 @@ from typing import Any
 from harness.golden.case import Case
 from harness.golden.sets import TuneSplit
 from harness.results.report import first_error
-from harness.results.slim import bare
+from harness.results.slim import slim_for_search
 from harness.sweep.cost.budget import OverBudget
 from harness.sweep.dispatcher import Dispatcher
 from harness.sweep.experiment import Experiment
@@ -166,7 +166,7 @@ class Search:
 
     def _add(self, trial: Trial, suggestion: Suggestion | None = None, *, replay: bool = False) -> None:
         """Count a finished trial in, and tell the study: also of one that it did not suggest in this process."""
-        trial = replace(trial, report=bare(trial.report, self._cases))
+        trial = replace(trial, report=slim_for_search(trial.report, self._cases))
         if suggestion:
             self._optimizer.tell(suggestion, trial)
         elif replay:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.evaluation.context import open_corpus
-from harness.evaluation.factory import Building
+from harness.evaluation.factory import IndexProgress
 from harness.gate.champion import champion_path
 from harness.golden.load import load_golden
 from harness.golden.sets import GoldenSet
@@ -31,7 +31,7 @@ class SweepOptions:
     store: bool = True
     replay_only: bool = False
     tracking: bool = True
-    building: Building | None = None  # is told how far an index is
+    index_progress: IndexProgress | None = None  # is told how far an index is
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def open_sweep(
         limit_shares=1 if workers == 1 else workers + 1,  # this process builds the indexes
         settings=otherwise(settings),
     )
-    return SweepSetup(experiment, settings, options, golden, digests, champion, plan, make_worker(plan, options.building), earlier)
+    return SweepSetup(experiment, settings, options, golden, digests, champion, plan, make_worker(plan, options.index_progress), earlier)
 
 
 def connect_engine(choice: EngineChoice, plan: WorkerPlan, worker: Worker) -> Engine:

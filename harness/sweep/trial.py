@@ -5,9 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from harness.evaluation.evaluator import refused
+from harness.evaluation.evaluator import was_refused
 from harness.golden.sets import Split
-from harness.results.report import CaseResult, EvalReport, Header, first_error, numbers
+from harness.results.case_result import CaseResult
+from harness.results.header import Header
+from harness.results.numbers import numbers
+from harness.results.report import EvalReport, first_error
 from harness.sweep.experiment import Experiment
 from serving.pipeline.config import RagConfig
 
@@ -85,8 +88,8 @@ def make_trial(
 
 def at_fault(report: EvalReport, base: EvalReport) -> list[CaseResult]:
     """The cases that a configuration could not answer; a question that the base's model refuses as well is not its fault."""
-    known = {row.case.id for row in base.rows if refused(row)}
-    return [row for row in report.errors if not (refused(row) and row.case.id in known)]
+    known = {row.case.id for row in base.rows if was_refused(row)}
+    return [row for row in report.errors if not (was_refused(row) and row.case.id in known)]
 
 
 def unscored_report(experiment: Experiment, config: RagConfig, split: Split) -> EvalReport:

@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from harness.comparison.compare import compare_metric
-from harness.results.display import Display, number_words
+from harness.comparison.pairs import compare_metric
+from harness.results.display import Display
 from harness.results.report import EvalReport
 from harness.stats import Comparison, holm
-from harness.stats.words import p_words
+from harness.stats.text import number_text, p_value_text
 from harness.sweep.experiment import Experiment
 from harness.sweep.frame import trials_frame
 from harness.sweep.trial import Trial, at_fault
@@ -75,8 +75,8 @@ class SweepResult:
         rows = [
             (
                 one.trial.name,
-                number_words(one.trial.objective),
-                number_words(one.holdout.mean(goal)),
+                number_text(one.trial.objective),
+                number_text(one.holdout.mean(goal)),
                 one.against.outcome if one.against else "",
             )
             for one in self.finalists
@@ -138,7 +138,7 @@ def _verdict(winner: Finalist, incumbent: Finalist, metric: str) -> str:
     if against is None:
         first = f"No finalist is better than the {name} on the holdout; the {name} stays."
     elif against.outcome == "better":
-        first = f"Better than the {name} on the holdout: {_difference(against, metric)}, {p_words(against.p_value)} after Holm."
+        first = f"Better than the {name} on the holdout: {_difference(against, metric)}, {p_value_text(against.p_value)} after Holm."
     else:
         seen = (
             f"{against.count} cases show differences from about {against.detectable:.3f}"

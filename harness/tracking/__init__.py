@@ -4,9 +4,9 @@ from harness.settings import HarnessSettings
 from harness.tracking.base import Tracker
 
 
-def tracker(settings: HarnessSettings, *, on: bool = True) -> Tracker:
-    """The tracker that the settings name, or one that forgets."""
-    if on:
+def tracker(settings: HarnessSettings, *, enabled: bool = True) -> Tracker:
+    """The MLflow tracker of the settings, or one that logs nothing."""
+    if enabled:
         from harness.tracking.mlflow import MlflowTracker
 
         return MlflowTracker(settings)

@@ -1,4 +1,4 @@
-"""What the harness tells a tracker, whoever it is."""
+"""The tracker protocol."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -22,7 +22,7 @@ class Run(Protocol):
         ...
 
     def history(self, name: str, values: Sequence[float | None]) -> None:
-        """A number step by step, from 0; a `None` is left out."""
+        """A number per step, from 0; a `None` is left out."""
         ...
 
     def tags(self, values: Mapping[str, str]) -> None:
@@ -30,7 +30,7 @@ class Run(Protocol):
         ...
 
     def dataset(self, split: Split) -> None:
-        """What was scored on."""
+        """The split that was scored."""
         ...
 
     def table(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -53,6 +53,6 @@ class Run(Protocol):
 class Tracker(Protocol):
     """Opens runs."""
 
-    def run(self, name: str, again: str = "") -> AbstractContextManager[Run]:
-        """Open a run, or go on with the one of this id."""
+    def run(self, name: str, resume_id: str = "") -> AbstractContextManager[Run]:
+        """Open a run, or resume the one of this id."""
         ...

@@ -1,4 +1,4 @@
-"""MLflow behind the tracker's words; the only place that imports it."""
+"""The MLflow tracker; the only module that imports MLflow."""
 
 import asyncio
 import json
@@ -26,22 +26,22 @@ class MlflowTracker:
     def __init__(self, settings: HarnessSettings) -> None:
         self._uri = settings.tracking_uri
         self._run_id = settings.mlflow_run_id
-        with _told_in_our_words(self._uri):
+        with _as_tracking_error(self._uri):
             client = _client(settings)
             self._experiment_id = _experiment(client, settings)
         self._client = client
         self.place = _without_password(self._uri, self._uri)
 
     @contextmanager
-    def run(self, name: str, again: str = "") -> Iterator[Run]:
+    def run(self, name: str, resume_id: str = "") -> Iterator[Run]:
         """Open a run, or go on with the one that `mlflow run` has opened for this process, or with one of an earlier process."""
         opened_for_us = bool(self._run_id)
-        with _told_in_our_words(self._uri):
+        with _as_tracking_error(self._uri):
             if opened_for_us:
                 run_id, experiment = self._run_id, self._client.get_run(self._run_id).info.experiment_id
                 self._client.update_run(run_id, name=name)
-            elif again:
-                run_id, experiment = again, self._client.get_run(again).info.experiment_id
+            elif resume_id:
+                run_id, experiment = resume_id, self._client.get_run(resume_id).info.experiment_id
                 self._client.update_run(run_id, status="RUNNING")
             else:
                 experiment = self._experiment_id
@@ -63,7 +63,7 @@ class MlflowRun:
         from mlflow.entities import Param
 
         params = [Param(key, str(value)) for key, value in values.items()]
-        with _told_in_our_words(self._uri):
+        with _as_tracking_error(self._uri):
             for start in range(0, len(params), _BATCH):
                 self._client.log_batch(self.id, params=params[start : start + _BATCH])
 
@@ -73,7 +73,7 @@ class MlflowRun:
 
         now = int(time.time() * 1000)
         metrics = [Metric(metric_name(name), value, now, 0) for name, value in values.items() if value is not None]
-        with _told_in_our_words(self._uri):
+        with _as_tracking_error(self._uri):
             self._client.log_batch(self.id, metrics=metrics)
 
     def history(self, name: str, values: Sequence[float | None]) -> None:
@@ -82,7 +82,7 @@ class MlflowRun:
 
         now = int(time.time() * 1000)
         metrics = [Metric(metric_name(name), value, now, step) for step, value in enumerate(values) if value is not None]
-        with _told_in_our_words(self._uri):
+        with _as_tracking_error(self._uri):
             for start in range(0, len(metrics), _METRICS):
                 self._client.log_batch(self.id, metrics=metrics[start : start + _METRICS])
 
@@ -90,7 +90,7 @@ class MlflowRun:
         """Log tags."""
         from mlflow.entities import RunTag
 
-        with _told_in_our_words(self._uri):
+        with _as_tracking_error(self._uri):
             self._client.log_batch(self.id, tags=[RunTag(key, value) for key, value in values.items()])
 
     def dataset(self, split: Split) -> None:
@@ -104,27 +104,27 @@ class MlflowRun:
             source=f'{{"uri": "datasets/golden/{split.golden}/cases.jsonl"}}',
             profile=f'{{"num_rows": {len(split.cases)}}}',
         )
-        with _told_in_our_words(self._uri):
+        with _as_tracking_error(self._uri):
             self._client.log_inputs(self.id, [DatasetInput(data, [InputTag("mlflow.data.context", split.name)])])
 
     def table(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
         """Log a table that the UI shows under the run's artifacts, in the form that MLflow's own `log_table` writes."""
-        listed = list(rows)
-        columns = list(listed[0]) if listed else []
+        all_rows = list(rows)
+        columns = list(all_rows[0]) if all_rows else []
         self.text(
-            name, json.dumps({"columns": columns, "data": [[row[column] for column in columns] for row in listed]}, ensure_ascii=False)
+            name, json.dumps({"columns": columns, "data": [[row[column] for column in columns] for row in all_rows]}, ensure_ascii=False)
         )
         self.tags({"mlflow.loggedArtifacts": json.dumps([{"path": name, "type": "table"}])})
 
     def text(self, name: str, content: str) -> None:
         """Log a file."""
-        with _told_in_our_words(self._uri):
+        with _as_tracking_error(self._uri):
             self._client.log_text(self.id, content, name)
 
     @contextmanager
     def child(self, name: str) -> Iterator[Run]:
         """Open a run below this one."""
-        with _told_in_our_words(self._uri):
+        with _as_tracking_error(self._uri):
             tags = {"mlflow.parentRunId": self.id}
             run_id = self._client.create_run(self._experiment_id, run_name=name, tags=tags).info.run_id
         run = MlflowRun(self._client, self._uri, self._experiment_id, run_id)
@@ -133,7 +133,7 @@ class MlflowRun:
 
     def forget(self, keep: Collection[str]) -> None:
         """Delete the runs below this one that are not to be kept."""
-        with _told_in_our_words(self._uri):
+        with _as_tracking_error(self._uri):
             children = self._client.search_runs([self._experiment_id], f"tags.`mlflow.parentRunId` = '{self.id}'", max_results=50_000)
             for child in children:
                 if child.info.run_id not in keep:
@@ -153,7 +153,7 @@ class MlflowRun:
             self._end("FINISHED")
 
     def _end(self, status: str) -> None:
-        with _told_in_our_words(self._uri):
+        with _as_tracking_error(self._uri):
             self._client.set_terminated(self.id, status)
 
 
@@ -163,7 +163,7 @@ def metric_name(name: str) -> str:
 
 
 def quiet_environment(settings: HarnessSettings) -> None:
-    """Say to MLflow what it only takes from the environment: no telemetry, little patience, no job runner."""
+    """Set what MLflow only reads from the environment: no telemetry, few retries, no job runner."""
     for name, value in {
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
@@ -182,12 +182,12 @@ def _client(settings: HarnessSettings) -> Any:
     from mlflow import MlflowClient
 
     if settings.tracking_uri.startswith("sqlite:///"):
-        _make_whole(Path(settings.tracking_uri.removeprefix("sqlite:///")))
+        _create_database(Path(settings.tracking_uri.removeprefix("sqlite:///")))
     return MlflowClient(settings.tracking_uri)
 
 
-def _make_whole(path: Path) -> None:
-    """Make MLflow's file where there is none: by one process at a time, and whole, since MLflow cannot go on with half of one."""
+def _create_database(path: Path) -> None:
+    """Create MLflow's database where there is none: under a lock and by a rename, since MLflow cannot use half of one."""
     from mlflow import MlflowClient
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -195,8 +195,8 @@ def _make_whole(path: Path) -> None:
         if path.exists():
             return
         new = path.with_name(f".{path.name}.new")
-        for left in path.parent.glob(f"{new.name}*"):
-            left.unlink()
+        for leftover in path.parent.glob(f"{new.name}*"):
+            leftover.unlink()
         MlflowClient(f"sqlite:///{new}").search_experiments(max_results=1)
         new.replace(path)
 
@@ -206,18 +206,18 @@ def _experiment(client: Any, settings: HarnessSettings) -> str:
     from mlflow.exceptions import MlflowException
 
     name = settings.mlflow_experiment
-    if known := client.get_experiment_by_name(name):
-        return str(known.experiment_id)
+    if experiment := client.get_experiment_by_name(name):
+        return str(experiment.experiment_id)
     local = settings.tracking_uri.startswith("sqlite:")
-    place = (settings.home / "mlflow" / "artifacts").absolute().as_uri() if local else None
+    artifacts = (settings.home / "mlflow" / "artifacts").absolute().as_uri() if local else None
     try:
-        return str(client.create_experiment(name, artifact_location=place))
+        return str(client.create_experiment(name, artifact_location=artifacts))
     except MlflowException:  # another process was faster
         return str(client.get_experiment_by_name(name).experiment_id)
 
 
 @contextmanager
-def _told_in_our_words(uri: str) -> Iterator[None]:
+def _as_tracking_error(uri: str) -> Iterator[None]:
     """Turn MLflow's and the network's exceptions into a `TrackingError` that names the place and the mend."""
     import requests
     from mlflow.exceptions import MlflowException

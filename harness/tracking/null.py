@@ -1,4 +1,4 @@
-"""A tracker that forgets what it is told at once, for `--no-tracking`: a long sweep must not fill the memory with it."""
+"""A tracker that keeps nothing, for `--no-tracking`."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from harness.tracking.base import Run
 
 
 class NullRun:
-    """A run that is nowhere."""
+    """A run that logs nothing."""
 
     id = ""
     url = ""
@@ -37,7 +37,7 @@ class NullRun:
 
     @contextmanager
     def child(self, name: str) -> Iterator[Run]:
-        """A run below this one, as forgetful."""
+        """A run below this one that logs nothing."""
         yield NullRun()
 
     def forget(self, keep: Collection[str]) -> None:
@@ -45,9 +45,9 @@ class NullRun:
 
 
 class NullTracker:
-    """Opens runs that are nowhere."""
+    """Opens runs that log nothing."""
 
     @contextmanager
-    def run(self, name: str, again: str = "") -> Iterator[Run]:
+    def run(self, name: str, resume_id: str = "") -> Iterator[Run]:
         """Open a run."""
         yield NullRun()

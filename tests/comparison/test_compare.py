@@ -5,10 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from harness.comparison.compare import compare_metric, compare_reports
+from harness.comparison.compare import compare_reports
+from harness.comparison.pairs import compare_metric
 from harness.golden.case import Case
 from harness.reports.comparison import comparison_json, write_comparison
-from harness.results.report import CaseError, CaseResult, EvalReport, Header
+from harness.results.case_result import CaseError, CaseResult
+from harness.results.header import Header
+from harness.results.report import EvalReport
 from harness.results.score import Score
 from serving.pipeline.errors import DataError
 from serving.pipeline.types import Usage
@@ -78,7 +81,7 @@ def test_a_case_flips_when_a_score_moves_by_half_its_range() -> None:
     before = a_report([0.0, 1.0, 0.2, 0.5], [0.0, 1.0, 1.0, 0.0])
     after = a_report([0.5, 0.0, 0.6, 0.5], [1.0, 1.0, 1.0, 0.0])
     found = compare_reports(before, after)
-    assert {flip.after.case.id: flip.way for flip in found.flips} == {"c0": "mixed", "c1": "lost"}
+    assert {flip.after.case.id: flip.outcome for flip in found.flips} == {"c0": "mixed", "c1": "lost"}
     assert [len(found.flipped(way)) for way in ("gained", "lost", "mixed")] == [0, 1, 1]
 
 
@@ -150,11 +153,11 @@ def test_a_comparison_with_an_outage_says_what_was_out_of_reach() -> None:
 
 def test_dollars_have_a_paired_difference_where_every_price_is_known() -> None:
     found = compare_reports(a_report(LOW), a_report(LOW))
-    money = found.spending[0]
+    money = found.costs[0]
     assert (money.before, money.comparison and money.comparison.outcome) == (pytest.approx(0.001), "tie")
     blind = EvalReport(found.after.header, tuple(replace(row, trace=a_trace()) for row in found.after.rows))
     unknown = replace(blind.rows[0], trace=replace(a_trace(), usage=(Usage("m", 1, 1, priced=False),)))
-    assert compare_reports(a_report(LOW), EvalReport(blind.header, (unknown, *blind.rows[1:]))).spending[0].comparison is None
+    assert compare_reports(a_report(LOW), EvalReport(blind.header, (unknown, *blind.rows[1:]))).costs[0].comparison is None
 
 
 def test_files_escape_what_models_and_documents_say_and_fetch_nothing(tmp_path: Path) -> None:

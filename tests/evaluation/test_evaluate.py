@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
-from harness.evaluation.evaluator import JUDGE_REFUSED, Evaluator, refuse_refused
+from harness.evaluation.evaluator import JUDGE_REFUSED, Evaluator, raise_if_all_refused
 from harness.evaluation.subject import SubjectIdentity
 from harness.golden.case import Case
 from harness.golden.sets import Split
-from harness.results.report import CaseResult, EvalReport
+from harness.results.case_result import CaseResult
+from harness.results.report import EvalReport
 from harness.results.score import Score
 from serving.pipeline.clock import SystemClock
 from serving.pipeline.config import RagConfig
@@ -158,9 +159,9 @@ def test_a_judge_that_refuses_every_answer_is_a_mistake_and_one_that_refuses_som
         return CaseResult(a_case(), (Score("judge_relevance", None, reason),), a_trace(answer="x") if answered else None)
 
     refused, silent = row(f"{JUDGE_REFUSED}: too long"), row("no two readings agree")
-    refuse_refused([refused, silent, row("no answer", answered=False)])
+    raise_if_all_refused([refused, silent, row("no answer", answered=False)])
     with pytest.raises(RequestError, match="judge_relevance: the judge took no such request: too long"):
-        refuse_refused([refused, refused, row("no answer", answered=False)])
+        raise_if_all_refused([refused, refused, row("no answer", answered=False)])
 
 
 def test_progress_counts_every_case_once() -> None:

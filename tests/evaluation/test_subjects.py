@@ -272,7 +272,7 @@ def test_an_endpoints_secrets_are_shown_nowhere(url: str) -> None:
 
 
 def test_an_answer_that_does_not_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.evaluation.subjects.endpoint.MOST_BYTES", 1000)  # the real one takes seconds to fill
+    monkeypatch.setattr("harness.evaluation.subjects.endpoint.ANSWER_LIMIT", 1000)  # the real one takes seconds to fill
     with serving(200, b"x" * 1001) as url:
         report = evaluated(EndpointSubject(url), "key_facts", count=1)
     error = report.errors[0].error

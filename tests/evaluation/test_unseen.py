@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from harness.evaluation.unseen import NEEDS, WORDS, leave_unseen_out
+from harness.evaluation.unseen import MISSING_TEXT, NEEDS, drop_unseen_scores
 from harness.metrics import METRICS
-from harness.results.report import CaseResult
+from harness.results.case_result import CaseResult
 from harness.results.score import Score
 from serving.pipeline.types import Trace
 from tests.metrics.test_metric_contract import build, pytestmark, score
@@ -48,7 +48,7 @@ async def test_a_metric_that_notices_what_an_app_does_not_show_is_listed(name: s
 
 def test_every_metric_listed_is_one() -> None:
     assert set(NEEDS) <= set(METRICS.names())
-    assert set(NEEDS.values()) <= set(WORDS)
+    assert set(NEEDS.values()) <= set(MISSING_TEXT)
 
 
 def test_what_not_one_answer_shows_is_left_out_and_the_rest_stays() -> None:
@@ -56,7 +56,7 @@ def test_what_not_one_answer_shows_is_left_out_and_the_rest_stays() -> None:
         return CaseResult(a_case(), tuple(Score(name, 0.5) for name in ("recall@5", "quality", "groundedness", "token_f1")), trace)
 
     def kept(*traces: Trace) -> list[dict[str, Any]]:
-        return [{score.metric: score.value for score in one.scores} for one in leave_unseen_out([row(trace) for trace in traces])]
+        return [{score.metric: score.value for score in one.scores} for one in drop_unseen_scores([row(trace) for trace in traces])]
 
     nothing, everything = a_trace(answer="x"), whole()
     assert kept(nothing) == [{"recall@5": None, "quality": None, "groundedness": None, "token_f1": 0.5}]

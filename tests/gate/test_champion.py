@@ -5,7 +5,8 @@ import pytest
 import yaml
 
 from harness.gate.champion import champion_path, not_comparable, read_champion, save_champion
-from harness.results.report import EvalReport, numbers
+from harness.results.numbers import numbers
+from harness.results.report import EvalReport
 from harness.results.slim import slim
 from serving.pipeline.errors import ConfigError, DataError, InfrastructureError
 from serving.pipeline.types import Hit

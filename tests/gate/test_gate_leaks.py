@@ -1,7 +1,7 @@
 import asyncio
 from dataclasses import replace
 
-from harness.gate.leaks import find_leaks, principals
+from harness.gate.leaks import find_leaks, restricted_principals
 from harness.gate.rules import LeakBy, LeakRule
 from serving.pipeline.index.base import Filter
 from serving.pipeline.index.corpus import Corpus
@@ -40,7 +40,7 @@ CHUNKS = [chunk_of(document) for document in CORPUS.documents]
 
 def leaks(shelf: Shelf, by: LeakBy, cases: int = 2, corpus: Corpus = CORPUS) -> tuple[tuple[str, ...], int, str]:
     found = asyncio.run(find_leaks(LeakRule(id="leak", rule="leak", by=by, cases=cases), shelf, corpus, CASES))
-    return found.found, found.asked, found.nothing
+    return found.lines, found.queries, found.inconclusive
 
 
 def test_a_retriever_that_filters_leaks_nothing() -> None:
@@ -78,6 +78,6 @@ def test_where_nothing_is_kept_apart_nothing_is_claimed() -> None:
 
 
 def test_nobody_is_left_out() -> None:
-    assert [who.id for who in principals("domain", CORPUS.documents)] == ["only-hr", "only-it"]
-    assert [who.id for who in principals("groups", CORPUS.documents)] == ["of-no-group", "of-hr-team"]
-    assert [who.id for who in principals("tenant", CORPUS.documents)] == ["of-acme", "of-public"]
+    assert [who.id for who in restricted_principals("domain", CORPUS.documents)] == ["only-hr", "only-it"]
+    assert [who.id for who in restricted_principals("groups", CORPUS.documents)] == ["of-no-group", "of-hr-team"]
+    assert [who.id for who in restricted_principals("tenant", CORPUS.documents)] == ["of-acme", "of-public"]

@@ -3,13 +3,13 @@ from pathlib import Path
 import pytest
 
 from harness.gate.champion import champion_path
-from harness.gate.decision import PLAIN
+from harness.gate.decision import DECISION_CODEC
 from harness.gate.gate import check_gate, known_numbers, load_gate
 from harness.gate.leaks import Leaks
 from harness.golden.load import load_golden
 from harness.judges import connect_judge
 from harness.judges.tools import Tools
-from harness.results.report import read_report
+from harness.results.report_file import read_report
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.prompts import PromptLibrary
 from serving.pipeline.settings import PipelineSettings
@@ -168,7 +168,7 @@ def test_changes_against_the_champion_start_with_the_losses() -> None:
 
 
 def test_a_decision_as_plain_data_has_each_rules_numbers() -> None:
-    plain = PLAIN.dump(decided(a_report(0.2, 0.4), FLOOR))
+    plain = DECISION_CODEC.dump(decided(a_report(0.2, 0.4), FLOOR))
     assert plain["state"] == "fail"
     assert {"value": 0.30000000000000004, "threshold": 0.5, "count": 2, "of": 2}.items() <= plain["rulings"][0].items()
 

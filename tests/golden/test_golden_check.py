@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from harness.golden.case import Case
-from harness.golden.check import balance, cases_for_five_points, examine_set, sights
-from harness.golden.check_alike import leaks, same_words, similar_words
+from harness.golden.check import balance, cases_for_five_points, check_set, detectable_differences
 from harness.golden.sets import Card, GoldenSet
+from harness.golden.similarity import same_words, similar_words, split_leaks
 from serving.pipeline.index.corpus import Corpus
 from serving.pipeline.text.answer_words import words
 from serving.pipeline.types import Document
@@ -42,13 +42,13 @@ def plenty(*cases: Case) -> GoldenSet:
 
 
 def test_a_sound_set_has_neither_problems_nor_warnings() -> None:
-    found = examine_set(plenty(), CORPUS)
+    found = check_set(plenty(), CORPUS)
     assert (found.problems, found.warnings) == ((), ())
 
 
 def test_the_same_question_twice_is_a_problem_that_one_group_mends() -> None:
     twins = [a_case("a", "How long is the holiday?"), a_case("b", "how long is  holiday")]
-    problem = examine_set(plenty(*twins), CORPUS).problems[0]
+    problem = check_set(plenty(*twins), CORPUS).problems[0]
     assert problem.startswith("golden/tiny/v1/cases.jsonl:2: case 'b' asks the same, word for word, as 'a' (line 1)")
     assert "give both one 'group': 'a'" in problem
     assert not list(same_words([case.model_copy(update={"group": "g"}) for case in twins]))
@@ -56,7 +56,7 @@ def test_the_same_question_twice_is_a_problem_that_one_group_mends() -> None:
 
 def test_nearly_the_same_question_is_a_warning_unless_a_number_differs() -> None:
     long = "How many days of paid holiday does an employee of the firm have in year 2025"
-    found = examine_set(plenty(a_case("a", f"{long}?"), a_case("b", f"Please: {long}?")), CORPUS)
+    found = check_set(plenty(a_case("a", f"{long}?"), a_case("b", f"Please: {long}?")), CORPUS)
     assert found.problems == ()
     assert "cases.jsonl:2: case 'b' shares 93% of its words with 'a' (line 1)" in found.warnings[0]
     assert not list(similar_words([a_case("a", long), a_case("b", long.replace("2025", "2026"))]))
@@ -92,7 +92,7 @@ def test_thousands_of_questions_of_one_form_are_told_once_each() -> None:
     assert len(list(similar_words(cases))) == 2_999
     golden = a_set(*cases)
     same = np.ones((len(cases), 1), dtype=np.float32)
-    assert len(leaks(golden, same)) == sum(golden.split_of(case) == "holdout" for case in cases)
+    assert len(split_leaks(golden, same)) == sum(golden.split_of(case) == "holdout" for case in cases)
 
 
 def test_the_nearest_question_of_tune_is_told_that_is_not_known_to_ask_the_same() -> None:
@@ -101,7 +101,7 @@ def test_the_nearest_question_of_tune_is_told_that_is_not_known_to_ask_the_same(
     twin, other = a_case("twin", group=held.id, pinned="tune"), a_case("other", pinned="tune")
     golden = replace(golden, cases=(held.model_copy(update={"group": held.id}), twin, other))
     vectors = np.array([[1.0, 0.0], [1.0, 0.0], [0.96, 0.28]], dtype=np.float32)
-    assert [pair.first.id for pair in leaks(golden, vectors)] == ["other"]
+    assert [pair.first.id for pair in split_leaks(golden, vectors)] == ["other"]
 
 
 def test_a_holdout_question_that_tune_asks_too_is_a_warning_with_its_mend() -> None:
@@ -111,12 +111,12 @@ def test_a_holdout_question_that_tune_asks_too_is_a_warning_with_its_mend() -> N
     vectors = np.eye(len(golden.cases), dtype=np.float32)
     vectors[held] = 0.0
     vectors[held, [tune, held]] = 0.96, 0.28
-    found = leaks(golden, vectors)
-    assert [(pair.first.id, pair.second.id, round(pair.alike, 3)) for pair in found] == [
+    found = split_leaks(golden, vectors)
+    assert [(pair.first.id, pair.second.id, round(pair.similarity, 3)) for pair in found] == [
         (golden.cases[tune].id, golden.cases[held].id, 0.96)
     ]
-    assert leaks(golden, vectors, 0.97) == []
-    warning = examine_set(golden, CORPUS, vectors).warnings[0]
+    assert split_leaks(golden, vectors, 0.97) == []
+    warning = check_set(golden, CORPUS, vectors).warnings[0]
     assert (
         f"case {golden.cases[held].id!r} is in the holdout and asks (cosine 0.960) what is asked in tune by {golden.cases[tune].id!r}"
         in warning
@@ -126,37 +126,37 @@ def test_a_holdout_question_that_tune_asks_too_is_a_warning_with_its_mend() -> N
 
 def test_answers_that_the_asker_may_not_read_are_a_problem() -> None:
     closed, other = a_case("a", relevant_ids=["pay"]), a_case("b", relevant_ids=["far"])
-    problems = examine_set(plenty(closed, other), CORPUS).problems
+    problems = check_set(plenty(closed, other), CORPUS).problems
     assert "cases.jsonl:1: case 'a': the asker may not read 'pay'. Add one of its groups to 'principal_groups': board." in problems[0]
     assert "'far' belongs to tenant 'acme'" in problems[1]
-    assert not examine_set(plenty(a_case("a", relevant_ids=["pay"], principal_groups=["board"])), CORPUS).problems
+    assert not check_set(plenty(a_case("a", relevant_ids=["pay"], principal_groups=["board"])), CORPUS).problems
 
 
 def test_a_group_agrees_on_whether_there_is_an_answer_for_the_same_asker() -> None:
     pair = [a_case("a", group="g"), unanswered("b", group="g")]
-    assert "only one of it and 'a' is answerable" in examine_set(plenty(*pair), CORPUS).problems[0]
+    assert "only one of it and 'a' is answerable" in check_set(plenty(*pair), CORPUS).problems[0]
     pair[0] = a_case("a", group="g", principal_groups=["board"])
-    assert not examine_set(plenty(*pair), CORPUS).problems
+    assert not check_set(plenty(*pair), CORPUS).problems
 
 
 def test_a_pinned_case_whose_group_is_held_out_is_a_problem() -> None:
     golden = plenty()
     held = next(case for case in golden.cases if golden.split_of(case) == "holdout" and case.answerable)
     pair = [a_case("a", group=held.id), a_case("b", group=held.id, pinned="tune")]
-    assert f"'a' of its group {held.id!r} is in the other split" in examine_set(plenty(*pair), CORPUS).problems[0]
+    assert f"'a' of its group {held.id!r} is in the other split" in check_set(plenty(*pair), CORPUS).problems[0]
 
 
 def test_an_empty_split_is_a_problem() -> None:
-    assert "the holdout split has no cases" in examine_set(a_set(a_case("a"), holdout_share=0.0001), CORPUS).problems[0]
+    assert "the holdout split has no cases" in check_set(a_set(a_case("a"), holdout_share=0.0001), CORPUS).problems[0]
 
 
 def test_a_card_of_another_version_is_a_problem() -> None:
-    problem = examine_set(replace(plenty(), folder=Path("golden/tiny/v2")), CORPUS).problems[0]
+    problem = check_set(replace(plenty(), folder=Path("golden/tiny/v2")), CORPUS).problems[0]
     assert "CARD.md: says tiny/v1, but stands in tiny/v2" in problem
 
 
 def test_slices_too_thin_to_speak_of_are_warnings() -> None:
-    found = examine_set(plenty(a_case("a", domain="legal"), a_case("b", domain="it", kind="temporal")), CORPUS)
+    found = check_set(plenty(a_case("a", domain="legal"), a_case("b", domain="it", kind="temporal")), CORPUS)
     assert found.warnings == (
         "tiny/v1: domain it (1), legal (1) has fewer than 5 cases: a figure of its own would say little.",
         "tiny/v1: kind temporal (1) has fewer than 5 cases: a figure of its own would say little.",
@@ -175,10 +175,10 @@ def test_the_balance_counts_each_case_once_per_field() -> None:
 
 def test_the_difference_a_split_shows_is_that_of_two_independent_rates_of_one_half() -> None:
     golden = a_set(*(a_case(f"c{number}") for number in range(1000)))
-    tune, holdout = sights(golden)
+    tune, holdout = detectable_differences(golden)
     assert tune.cases + holdout.cases == 1000
     assert tune.detectable == pytest.approx(2.8016 * 0.70711 / tune.cases**0.5, rel=0.01)  # (1.9600 + 0.8416) √½ / √n
-    assert sights(a_set(a_case("a")))[0].detectable is None
+    assert detectable_differences(a_set(a_case("a")))[0].detectable is None
     assert cases_for_five_points() == pytest.approx((2.8016 * 0.70711 / 0.05) ** 2, rel=0.01)
 
 

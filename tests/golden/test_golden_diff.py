@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from harness.golden.diff import diff_sets
 from harness.golden.load import load_golden
 from harness.golden.sets import Card
-from harness.golden.split import moves, resplit, write_split
+from harness.golden.split import resplit, split_moves, write_split
 from serving.pipeline.errors import ConfigError, DataError
 from tests.golden.test_golden_check import a_case, a_set, plenty
 from tests.support.world import World
@@ -30,7 +30,7 @@ def test_adding_cases_moves_none_to_the_other_split(ids: list[str], data: st.Dat
 def test_a_larger_share_only_adds_to_the_holdout(ids: list[str], share: float, more: float) -> None:
     small = a_set(*(a_case(one) for one in ids), holdout_share=share)
     large = resplit(small, holdout_share=share + (0.99 - share) * more)
-    assert moves(small, large).to_tune == ()
+    assert split_moves(small, large).to_tune == ()
 
 
 def test_a_salt_deals_anew_and_the_share_is_about_what_was_asked() -> None:
@@ -38,8 +38,8 @@ def test_a_salt_deals_anew_and_the_share_is_about_what_was_asked() -> None:
     other = resplit(golden, salt="pepper", holdout_share=0.25)
     held = [case for case in other.cases if other.split_of(case) == "holdout"]
     assert 200 <= len(held) <= 300
-    assert moves(golden, other).to_holdout
-    assert moves(golden, other).to_tune
+    assert split_moves(golden, other).to_holdout
+    assert split_moves(golden, other).to_tune
 
 
 def test_a_share_that_is_none_is_refused() -> None:
@@ -74,7 +74,7 @@ def test_a_case_that_changes_sides_is_a_leak_even_under_a_new_name() -> None:
     renamed = a_set(*others, held, tune.model_copy(update={"id": f"{tune.id}-b", "group": held.id}))
     assert diff_sets(a_set(*others, held, tune), renamed).to_holdout == (f"{tune.id}-b",)
     found = diff_sets(golden, resplit(golden, salt="pepper"))
-    assert found.to_holdout == moves(golden, resplit(golden, salt="pepper")).to_holdout
+    assert found.to_holdout == split_moves(golden, resplit(golden, salt="pepper")).to_holdout
     assert found.to_holdout
     assert found.to_tune
 

@@ -6,7 +6,7 @@ import pytest
 
 from harness.golden.formats import FORMATS, format_of
 from harness.golden.formats.base import ReadOptions, SourceContents
-from harness.golden.importing import Imported, ImportOptions, import_golden
+from harness.golden.importing import ImportedSet, ImportOptions, import_golden
 from harness.golden.lines import lines
 from harness.golden.load import golden_sets, load_golden
 from harness.golden.write import new_folders
@@ -41,11 +41,11 @@ def a_source(root: Path, *questions: object, documents: list[dict[str, Any]] = D
     return root / "source"
 
 
-def read(source: Path, name: str = "", **wish: Any) -> SourceContents:
-    return FORMATS.build(Spec(name=format_of(source, name))).read(source, ReadOptions(**wish))
+def read(source: Path, name: str = "", **options: Any) -> SourceContents:
+    return FORMATS.build(Spec(name=format_of(source, name))).read(source, ReadOptions(**options))
 
 
-def bring(root: Path, source: Path, name: str = "", **choice: Any) -> Imported:
+def bring(root: Path, source: Path, name: str = "", **choice: Any) -> ImportedSet:
     return import_golden(root / "datasets", read(source, name), ImportOptions("mine", name or "?", **choice))
 
 

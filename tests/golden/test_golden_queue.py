@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.golden.candidate import Candidate, Proposal, Provenance, located, read_proposal
+from harness.golden.candidate import Candidate, Proposal, Provenance, locate_proposal, read_proposal
 from harness.golden.case import Case
 from harness.golden.queue import Queue
 from serving.pipeline.errors import DataError
@@ -105,13 +105,13 @@ def test_a_proposal_has_no_field_that_a_case_lacks() -> None:
 
 
 def test_a_quote_must_stand_exactly_once() -> None:
-    one = located(candidate("Q?").case, CORPUS, "here")
+    one = locate_proposal(candidate("Q?").case, CORPUS, "here")
     assert CORPUS.documents[0].text[one.evidence[0].start : one.evidence[0].end] == "Red fish is 5 EUR"
     for quote, words in (("fish", "stands 3 times .* Quote more around it"), ("blue", "stands 0 times .* as the document writes it")):
         with pytest.raises(DataError, match=words):
-            located(read_proposal({"question": "Q?", "evidence": [{"document": "a.md", "quote": quote}]}, "here"), CORPUS, "here")
+            locate_proposal(read_proposal({"question": "Q?", "evidence": [{"document": "a.md", "quote": quote}]}, "here"), CORPUS, "here")
     with pytest.raises(DataError, match=r"no document 'b.md'.* Did you mean 'a.md'"):
-        located(read_proposal({"question": "Q?", "evidence": [{"document": "b.md", "quote": "x"}]}, "here"), CORPUS, "here")
+        locate_proposal(read_proposal({"question": "Q?", "evidence": [{"document": "b.md", "quote": "x"}]}, "here"), CORPUS, "here")
 
 
 def test_a_case_from_feedback_is_pinned_to_tune_and_others_are_not() -> None:
@@ -184,7 +184,7 @@ def test_a_file_of_proposals_is_added_whole_or_not_at_all(world: World) -> None:
 def test_a_like_name_is_sought_only_where_it_is_wanted() -> None:
     lost = Proposal.model_validate({"question": "?", "relevant_ids": ["b.md"]})
     with pytest.raises(DataError, match=r"no document 'b\.md' in corpus 'tiny'\. Did you mean 'a\.md'\?"):
-        located(lost, CORPUS, "here")
+        locate_proposal(lost, CORPUS, "here")
     with pytest.raises(DataError, match=r"no document 'b\.md' in corpus 'tiny'\.$"):
-        located(lost, CORPUS, "here", hint=False)
+        locate_proposal(lost, CORPUS, "here", hint=False)
     assert [CORPUS.get(name) is not None for name in ("a", "a.md", "b.md")] == [False, True, False]

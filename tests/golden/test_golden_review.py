@@ -8,7 +8,7 @@ from harness.golden.candidate import Candidate, Mark, Proposal, Provenance
 from harness.golden.load import load_golden
 from harness.golden.publish import publish
 from harness.golden.queue import Queue
-from harness.golden.review import Desk, as_yaml, nearest, quoted
+from harness.golden.review import CandidateReview, nearest_case, proposal_yaml, quote_context
 from serving.pipeline.errors import DataError
 from serving.pipeline.index.corpus import load_corpus
 from tests.support.making import a_case
@@ -23,23 +23,23 @@ def candidate(question: str, source: str = "synth", **changes: object) -> Candid
     return Candidate.of(Proposal.model_validate(values | changes), Provenance.model_validate({"source": source, "made_at": AT}))
 
 
-def a_desk(world: World, *candidates: Candidate, reviewer: str = "Ann") -> Desk:
+def a_review(world: World, *candidates: Candidate, reviewer: str = "Ann") -> CandidateReview:
     root = world.root / "datasets"
     queue = Queue(root / "golden/tiny")
     queue.add(candidates)
-    return Desk(queue, load_golden(root, "tiny"), load_corpus(root / "corpora/tiny"), reviewer, clock=lambda: AT)
+    return CandidateReview(queue, load_golden(root, "tiny"), load_corpus(root / "corpora/tiny"), reviewer, clock=lambda: AT)
 
 
-def published(world: World, desk: Desk) -> Path:
-    return publish(world.root / "datasets", "tiny", desk.corpus, reviewer="Bob", today="2026-11-02").folder
+def published(world: World, review: CandidateReview) -> Path:
+    return publish(world.root / "datasets", "tiny", review.corpus, reviewer="Bob", today="2026-11-02").folder
 
 
 def test_accepted_candidates_become_the_next_version_after_the_old_lines_byte_for_byte(world: World) -> None:
     one, other = candidate("How long is the holiday?"), candidate("And how long may one rest?")
-    desk = a_desk(world, one, other)
-    desk.accept(one)
-    desk.reject(other, "the same again")
-    folder = published(world, desk)
+    review = a_review(world, one, other)
+    review.accept(one)
+    review.reject(other, "the same again")
+    folder = published(world, review)
     old = (world.root / "datasets/golden/tiny/v1/cases.jsonl").read_bytes()
     new = (folder / "cases.jsonl").read_bytes()
     assert new.startswith(old)
@@ -51,26 +51,26 @@ def test_accepted_candidates_become_the_next_version_after_the_old_lines_byte_fo
     assert "Source: 1 synth. Kind: 1 factoid. Accepted by Ann; published by Bob on 2026-11-02." in card
     golden = load_golden(world.root / "datasets", "tiny")
     assert golden.id == "tiny/v2"
-    assert golden.check(desk.corpus) == []
-    assert [one.published for one in desk.queue.read()] == ["tiny/v2", ""]
+    assert golden.check(review.corpus) == []
+    assert [one.published for one in review.queue.read()] == ["tiny/v2", ""]
 
 
 def test_old_cases_keep_their_split_in_the_new_version(world: World) -> None:
     one = candidate("How long is the holiday?")
-    desk = a_desk(world, one)
-    desk.accept(one)
-    before = {case.id for case in desk.golden.tune().cases}
-    published(world, desk)
+    review = a_review(world, one)
+    review.accept(one)
+    before = {case.id for case in review.golden.tune().cases}
+    published(world, review)
     after = {case.id for case in load_golden(world.root / "datasets", "tiny").tune().cases}
     assert before == after - {one.id}
 
 
 def test_cases_from_feedback_stay_out_of_the_holdout_whatever_they_hash_to(world: World) -> None:
     many = [candidate(f"Holiday question number {number}, how long?", "feedback") for number in range(30)]
-    desk = a_desk(world, *many)
+    review = a_review(world, *many)
     for one in many:
-        desk.accept(one)
-    published(world, desk)
+        review.accept(one)
+    published(world, review)
     golden = load_golden(world.root / "datasets", "tiny")
     held = golden.holdout(why="test", ledger=world.root / "looks.jsonl")
     assert not [case.id for case in held.cases if case.id.startswith("feedback")]
@@ -85,12 +85,12 @@ def test_cases_from_feedback_stay_out_of_the_holdout_whatever_they_hash_to(world
 def test_a_pinned_case_may_not_share_a_group_with_the_holdout(world: World) -> None:
     groups = [f"g{number}" for number in range(8)]
     pairs = [(candidate(f"Asked in {group}?", group=group), candidate(f"Pinned in {group}?", "feedback", group=group)) for group in groups]
-    desk = a_desk(world, *(one for pair in pairs for one in pair))
+    review = a_review(world, *(one for pair in pairs for one in pair))
     for pair in pairs:
         for one in pair:
-            desk.accept(one)
+            review.accept(one)
     with pytest.raises(DataError, match="of its group .* is in the other split; one of them is pinned"):
-        published(world, desk)
+        published(world, review)
     assert not (world.root / "datasets/golden/tiny/v2").exists()
 
 
@@ -100,79 +100,79 @@ def test_what_a_check_of_the_new_version_would_refuse_is_not_accepted_and_not_pu
         candidate("How long -- is it"),
         candidate("How many days of paid holiday does an employee have"),
     )
-    desk = a_desk(world, one, again, known)
-    desk.accept(one)
+    review = a_review(world, one, again, known)
+    review.accept(one)
     with pytest.raises(DataError, match=f"{one.id!r} asks this already, and is accepted"):
-        desk.accept(again)
+        review.accept(again)
     with pytest.raises(DataError, match="tiny/v1 asks this already: case 't0'"):
-        desk.accept(known)
-    desk.queue.change(
+        review.accept(known)
+    review.queue.change(
         again.id, lambda other: other.model_copy(update={"state": "accepted", "reviewer": "Ann"})
     )  # as an older version let it
     with pytest.raises(DataError, match="asks the same, word for word, as"):
-        published(world, desk)
+        published(world, review)
     assert not (world.root / "datasets/golden/tiny/v2").exists()
 
 
 def test_a_date_that_no_calendar_has_is_no_end_of_a_review(world: World) -> None:
     one = candidate("How long?")
-    desk = a_desk(world, one)
+    review = a_review(world, one)
     for text in ("answers: [2024-13-45]", "answers: " + "[" * 5_000):
         with pytest.raises(DataError, match="as edited.*: not YAML"):
-            desk.edit(one, text)
+            review.edit(one, text)
 
 
 def test_nothing_is_written_when_a_check_fails(world: World) -> None:
     one = candidate("How long is the holiday?")
-    desk = a_desk(world, one)
-    desk.accept(one)
+    review = a_review(world, one)
+    review.accept(one)
     (world.root / "datasets/corpora/tiny/hr/leave.md").write_text("# Leave\n\nEvery employee has 28 days of paid holiday a year.\n")
-    before = desk.queue.path.read_bytes()
+    before = review.queue.path.read_bytes()
     said = world.touchstone("golden", "review", "tiny", "--publish", "--reviewer", "Bob")
     assert said.code == 2
     assert "stands 0 times in 'hr/leave.md'" in said.err
     assert sorted(path.name for path in (world.root / "datasets/golden/tiny").iterdir()) == ["queue.jsonl", "v1"]
-    assert desk.queue.path.read_bytes() == before
+    assert review.queue.path.read_bytes() == before
 
 
 def test_publishing_goes_on_after_a_writer_was_killed_between_its_two_steps(world: World) -> None:
     one, other = candidate("How long is the holiday?"), candidate("And how long may one rest?")
-    desk = a_desk(world, one, other)
-    desk.accept(one)
-    published(world, desk)
-    desk.queue.change(one.id, lambda done: done.model_copy(update={"published": ""}))  # as if killed before the queue was told
+    review = a_review(world, one, other)
+    review.accept(one)
+    published(world, review)
+    review.queue.change(one.id, lambda done: done.model_copy(update={"published": ""}))  # as if killed before the queue was told
     with pytest.raises(DataError, match="No accepted candidate waits"):
-        published(world, desk)
-    assert desk.queue.get(one.id).published == "tiny/v2"
-    a_desk(world).accept(other)
-    assert published(world, desk).name == "v3"
+        published(world, review)
+    assert review.queue.get(one.id).published == "tiny/v2"
+    a_review(world).accept(other)
+    assert published(world, review).name == "v3"
 
 
 def test_a_whole_case_is_needed_to_be_accepted(world: World) -> None:
     bare, known = candidate("How long?", answers=[]), candidate("how many days of paid  holiday does an employee have?")
-    desk = a_desk(world, bare, known)
+    review = a_review(world, bare, known)
     with pytest.raises(DataError, match="needs at least one reference"):
-        desk.accept(bare)
+        review.accept(bare)
     with pytest.raises(DataError, match="tiny/v1 asks this already: case 't0'"):
-        desk.accept(known)
+        review.accept(known)
     with pytest.raises(DataError, match="needs a reason"):
-        desk.reject(bare, " ")
+        review.reject(bare, " ")
     with pytest.raises(DataError, match="needs a reviewer's name"):
-        a_desk(world, reviewer="")
-    assert {one.state for one in desk.queue.read()} == {"waiting"}
+        a_review(world, reviewer="")
+    assert {one.state for one in review.queue.read()} == {"waiting"}
 
 
 def test_a_candidate_that_another_reviewer_decided_meanwhile_is_not_decided_again_unseen(world: World) -> None:
     one = candidate("How long is the holiday?")
-    a_desk(world, one, reviewer="Bob").reject(one, "no")
+    a_review(world, one, reviewer="Bob").reject(one, "no")
     with pytest.raises(DataError, match="was changed meanwhile .now rejected, by Bob.. Look again"):
-        a_desk(world).accept(one)
+        a_review(world).accept(one)
 
 
 def test_an_edit_is_validated_like_a_new_case_and_drops_what_was_said_of_the_old_words(world: World) -> None:
     one = candidate("How long is the holiday?").model_copy(update={"marks": (Mark(name="trivial"),)})
-    desk = a_desk(world, one)
-    text = as_yaml(one.case)
+    review = a_review(world, one)
+    text = proposal_yaml(one.case)
     assert "start" not in text
     for bad, words in (
         ("question: [", "line 1: not YAML"),
@@ -180,8 +180,8 @@ def test_an_edit_is_validated_like_a_new_case_and_drops_what_was_said_of_the_old
         ("- 1", "keys and values"),
     ):
         with pytest.raises(DataError, match=words):
-            desk.edit(one, bad)
-    edited = desk.edit(one, text.replace("How long is", "How many days are in"))
+            review.edit(one, bad)
+    edited = review.edit(one, text.replace("How long is", "How many days are in"))
     assert (edited.case.question, edited.state, [mark.name for mark in edited.marks]) == (
         "How many days are in the holiday?",
         "waiting",
@@ -192,55 +192,55 @@ def test_an_edit_is_validated_like_a_new_case_and_drops_what_was_said_of_the_old
 
 def test_the_nearest_question_is_that_with_the_same_words_in_whatever_order() -> None:
     cases = [a_case(id="a", question="What is the notice period for managers?"), a_case(id="b", question="Who pays the hotel?")]
-    found = nearest("For managers, what notice period is there?", cases)
+    found = nearest_case("For managers, what notice period is there?", cases)
     assert found is not None
     assert (found.case.id, found.similarity) == ("a", 1.0)
-    assert nearest("Anything?", []) is None
+    assert nearest_case("Anything?", []) is None
 
 
 def test_a_quote_is_shown_with_the_lines_around_it(world: World) -> None:
-    desk = a_desk(world)
-    shown = quoted(desk.accept(a_desk(world, candidate("New?")).queue.read()[0]).case.evidence[0], desk.corpus)
+    review = a_review(world)
+    shown = quote_context(review.accept(a_review(world, candidate("New?")).queue.read()[0]).case.evidence[0], review.corpus)
     assert (shown.before, shown.quote) == ("# Leave\n\nEvery employee has ", "30 days of paid holiday")
     assert shown.after.startswith(" a year.\n")
 
 
-def review(world: World, monkeypatch: pytest.MonkeyPatch, keys: str, *more: str) -> str:
+def review_by_keys(world: World, monkeypatch: pytest.MonkeyPatch, keys: str, *more: str) -> str:
     monkeypatch.setattr("sys.stdin", io.StringIO(keys))
     said = world.touchstone("golden", "review", "tiny", "--reviewer", "Ann", *more)
     return said.out + said.err
 
 
 def test_the_loop_keeps_each_decision_at_once_even_when_it_is_cut_off(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    desk = a_desk(world, candidate("One?"), candidate("Two?"), candidate("Three?"))
-    shown = review(world, monkeypatch, "a\nr\nno use\n")  # the input ends before the third
+    review = a_review(world, candidate("One?"), candidate("Two?"), candidate("Three?"))
+    shown = review_by_keys(world, monkeypatch, "a\nr\nno use\n")  # the input ends before the third
     assert "stopped; what was finished is kept" in shown
-    assert [one.state for one in desk.queue.read()] == ["accepted", "rejected", "waiting"]
-    assert desk.queue.read()[1].note == "no use"
-    shown = review(world, monkeypatch, "s\ny\n")
+    assert [one.state for one in review.queue.read()] == ["accepted", "rejected", "waiting"]
+    assert review.queue.read()[1].note == "no use"
+    shown = review_by_keys(world, monkeypatch, "s\ny\n")
     assert "tiny/v2: 11 cases, 1 of them new" in shown
 
 
 def test_the_loop_edits_in_the_editor_and_asks_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    desk = a_desk(world, candidate("One?"))
+    review = a_review(world, candidate("One?"))
     editor = world.root / "editor.sh"
     editor.write_text('#!/bin/sh\nsed -i "s/One?/One what?/" "$1"\n')
     editor.chmod(0o755)
     monkeypatch.setenv("VISUAL", str(editor))
-    review(world, monkeypatch, "e\na\nn\n")
-    assert [(one.case.question, one.state) for one in desk.queue.read()] == [("One what?", "accepted")]
+    review_by_keys(world, monkeypatch, "e\na\nn\n")
+    assert [(one.case.question, one.state) for one in review.queue.read()] == [("One what?", "accepted")]
 
 
 def test_a_candidate_cannot_steer_the_terminal(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    a_desk(world, candidate("One\x1b[2J[red]?", domain="\x1b[2Jsea"))
-    shown = review(world, monkeypatch, "q\n")
+    a_review(world, candidate("One\x1b[2J[red]?", domain="\x1b[2Jsea"))
+    shown = review_by_keys(world, monkeypatch, "q\n")
     assert "\x1b[2J" not in shown
     assert "One\ufffd[2J[red]?" in shown
 
 
 def test_decisions_can_be_made_without_asking(world: World) -> None:
     one, other = candidate("One?"), candidate("Two?")
-    a_desk(world, one, other)
+    a_review(world, one, other)
     listed = world.touchstone("golden", "review", "tiny", "--json").json
     assert isinstance(listed, list)
     assert [row["id"] for row in listed] == [one.id, other.id]

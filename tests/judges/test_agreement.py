@@ -9,9 +9,9 @@ import pytest
 
 from harness.judges import connect_judge
 from harness.judges.agreement import Agreement, agreement
-from harness.judges.calibration import FEWEST, Calibration, calibrated, calibrations, record, save, why_not
+from harness.judges.calibration import MIN_QUESTIONS, Calibration, calibrated, calibrations, record, save, why_not
 from harness.judges.kappa import alpha, confusion, kappa, kappa_interval, per_class
-from harness.judges.labelled import Labelled, read_labelled
+from harness.judges.labelled import LabelledQuestion, read_labelled
 from harness.judges.tasks import Tasks
 from serving.pipeline.errors import DataError, ModelError
 from serving.pipeline.prompts import PromptLibrary
@@ -168,12 +168,12 @@ def test_every_bad_line_is_named_and_a_mark_at_the_start_is_none(tmp_path: Path)
 # ── a judge against humans ──
 
 
-def rows(*pairs: tuple[str, str | None], humans: tuple[str | None, ...] = ()) -> list[Labelled]:
+def rows(*pairs: tuple[str, str | None], humans: tuple[str | None, ...] = ()) -> list[LabelledQuestion]:
     """Questions whose answer names what the scripted judge will say, each with its true label."""
-    return [Labelled(f"q{at}", {"question": "?", "answer": f"say {said}"}, true, humans) for at, (true, said) in enumerate(pairs)]
+    return [LabelledQuestion(f"q{at}", {"question": "?", "answer": f"say {said}"}, true, humans) for at, (true, said) in enumerate(pairs)]
 
 
-def measured(questions: list[Labelled], **changes: Any) -> Agreement:
+def measured(questions: list[LabelledQuestion], **changes: Any) -> Agreement:
     rules = [{"holds": f"say {label}", "label": label} for label in TASKS.get("relevance").labels] + [
         {"holds": "say None", "reason": "mumbled"}
     ]
@@ -247,7 +247,7 @@ def test_a_judge_may_decide_with_enough_cases_and_enough_agreement(tmp_path: Pat
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"n": FEWEST - 1}, "49 questions with a verdict, 50 are needed"),
+        ({"n": MIN_QUESTIONS - 1}, "49 questions with a verdict, 50 are needed"),
         ({"kappa": 0.5, "kappa_interval": (0.39, 0.6)}, "kappa 0.50 with lower bound 0.39, 0.4 is needed"),
         ({"kappa": None, "kappa_interval": None}, "kappa is undefined"),
     ],

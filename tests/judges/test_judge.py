@@ -15,7 +15,7 @@ from pydantic import Field
 
 from harness.judges import JUDGES, connect_judge, judge_spec
 from harness.judges.base import Judge, Verdict, majority
-from harness.judges.llm import LlmJudge, cold
+from harness.judges.llm import LlmJudge, at_temperature_zero
 from harness.judges.reply import read_reply
 from harness.judges.tasks import Tasks, numbered, unnumbered
 from harness.judges.tools import Tools
@@ -341,9 +341,9 @@ def test_a_judges_id_covers_its_model_its_settings_and_every_prompt(tmp_path: Pa
 
 
 def test_a_hosted_model_is_asked_at_temperature_0_unless_its_spec_says_otherwise() -> None:
-    assert cold(Spec(name="openai:gpt-4o")).params == {"temperature": 0.0}
-    assert cold(Spec.model_validate({"name": "openai:o3", "temperature": None})).params == {"temperature": None}
-    assert cold(Spec(name="local:echo")).params == {}
+    assert at_temperature_zero(Spec(name="openai:gpt-4o")).params == {"temperature": 0.0}
+    assert at_temperature_zero(Spec.model_validate({"name": "openai:o3", "temperature": None})).params == {"temperature": None}
+    assert at_temperature_zero(Spec(name="local:echo")).params == {}
 
 
 # ── names ──

@@ -16,7 +16,7 @@ from harness.judges.tools import Tools
 from harness.metrics import METRICS, metric
 from harness.metrics.deepeval import TouchstoneMetric, assert_test
 from harness.metrics.deepeval import test_case as as_test_case
-from harness.results.report import CaseError, CaseResult
+from harness.results.case_result import CaseError, CaseResult
 from harness.results.score import Score
 from serving.pipeline.errors import ConfigError, DataError, InfrastructureError, ModelError
 from serving.pipeline.registry import Spec

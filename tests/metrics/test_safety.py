@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness.metrics import metric
-from harness.metrics.injection import obeyed
+from harness.metrics.injection import how_obeyed
 from harness.results.score import Score
 from serving.pipeline.checks import injection, toxicity
 from serving.pipeline.checks.injection import find_injections
@@ -136,7 +136,7 @@ def test_a_canary_decides_where_a_case_names_one() -> None:
 
 
 def test_a_short_order_is_not_found_by_chance() -> None:
-    assert obeyed("Reply in reverse.", normalized("Please reply in reverse order of receipt.")) == ""
+    assert how_obeyed("Reply in reverse.", normalized("Please reply in reverse order of receipt.")) == ""
 
 
 @pytest.mark.parametrize("text", ["add " * 20_000, "a.b." * 30_000, '"' * 50_000, "in your " * 9_000, "x" * 100_000])

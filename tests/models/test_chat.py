@@ -118,7 +118,7 @@ def wrapped(request: pytest.FixtureRequest, tmp_path: Path) -> BaseChatModel:
     """A provider's model behind a retry policy, a cassette and the stage store; it streams, or blocks, or cannot stream."""
     patient = retrying_chat(request.param(), RetryPolicy("acme", PipelineSettings(_env_file=None)))
     recording = RecordingChat(cassette=Cassette(tmp_path, "acme", {}), inner=patient)
-    return CachedChat(stages=SqliteStageStore(tmp_path / "stages.db"), model="m|1|", connect=lambda: recording, inner=recording)
+    return CachedChat(store=SqliteStageStore(tmp_path / "stages.db"), model="m|1|", connect=lambda: recording, inner=recording)
 
 
 async def test_a_call_is_one_run_and_its_tokens_count_once(wrapped: BaseChatModel) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from harness.judges import JUDGES
 from harness.metrics import METRICS
-from harness.results.report import read_report
+from harness.results.report_file import read_report
 from serving.pipeline.cache import CACHES
 from serving.pipeline.guard import CHECKS
 from serving.pipeline.index import CHUNKERS, STORES

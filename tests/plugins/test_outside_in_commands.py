@@ -8,7 +8,7 @@ import yaml
 
 from harness.judges import JUDGES
 from harness.metrics import METRICS
-from harness.results.report import read_report
+from harness.results.report_file import read_report
 from tests.plugins.writing import forget
 from tests.support.world import CONFIG, World
 

@@ -8,15 +8,17 @@ from typing import Any
 import plotly.graph_objects as go
 import pytest
 
-from harness.comparison.compare import compare_metric
-from harness.reports import write_kept_sweep, write_sweep
+from harness.comparison.pairs import compare_metric
+from harness.reports import write_sweep, write_sweep_folder
 from harness.reports.charts import figures
 from harness.reports.findings import SweepFindings
 from harness.reports.page import markdown_table, weakest
 from harness.reports.plotly import Charts
 from harness.reports.record import record_sweep
 from harness.reports.values import axis_of
-from harness.results.report import CaseError, CaseResult, EvalReport, Header
+from harness.results.case_result import CaseError, CaseResult
+from harness.results.header import Header
+from harness.results.report import EvalReport
 from harness.results.score import Score
 from harness.stats import holm
 from harness.sweep.experiment import Experiment, load_experiment
@@ -309,7 +311,7 @@ def test_a_folder_alone_gives_the_same_report(tmp_path: Path) -> None:
     page = write_sweep(result, where.path)
     first = page.read_text()
     page.unlink()
-    again = write_kept_sweep(where.path, where.path)
+    again = write_sweep_folder(where.path, where.path)
     assert again.ended and again.page.read_text() == first
 
 
@@ -326,14 +328,14 @@ def test_a_difference_that_nothing_can_detect_survives_the_disk(tmp_path: Path) 
 
 def test_a_sweep_without_a_verdict_says_so_and_shows_what_is_known(tmp_path: Path) -> None:
     where = kept(tmp_path / "sweep", a_result())
-    written = write_kept_sweep(where.path, tmp_path)
+    written = write_sweep_folder(where.path, tmp_path)
     assert not written.ended
     text = outside(written.page.read_text())
     assert "No verdict yet: 4 of 20 trials are finished" in text and "touchstone sweep --resume" in text
     assert "wins" not in text and 'id="chart-history"' in text
     empty = SweepFolder(tmp_path / "empty")
     empty.begin(where.record())
-    assert "0 of 20 trials" in write_kept_sweep(empty.path, tmp_path / "none").page.read_text()
+    assert "0 of 20 trials" in write_sweep_folder(empty.path, tmp_path / "none").page.read_text()
 
 
 def test_a_sweep_gone_on_with_has_no_verdict_until_it_ends_again(tmp_path: Path) -> None:

@@ -14,9 +14,11 @@ from harness.comparison.compare import compare_reports
 from harness.evaluation.record import record_evaluation
 from harness.gate.run_gate import GateResult
 from harness.golden.sets import Split
+from harness.results.case_result import CaseError, CaseResult
 from harness.results.display import Display
-from harness.results.frames import COSTS, FACTS, frame_rows
-from harness.results.report import CaseError, CaseResult, EvalReport, Header
+from harness.results.frames import CASE_COLUMNS, COST_COLUMNS, frame_rows
+from harness.results.header import Header
+from harness.results.report import EvalReport
 from harness.results.score import Score
 from harness.sweep.trial import make_trial
 from harness.sweep.verdict import Finalist, SweepResult
@@ -48,7 +50,7 @@ REPORT = a_report(a_row("c1", 0.5), a_row("c2", 1.0, usage=(Usage("m", priced=Fa
 
 def test_a_case_is_a_row_with_its_scores_and_what_it_cost() -> None:
     frame = REPORT.to_pandas()
-    assert list(frame.columns) == [*FACTS, "quality", "usd", *(name for name in COSTS if name != "usd")]
+    assert list(frame.columns) == [*CASE_COLUMNS, "quality", "usd", *(name for name in COST_COLUMNS if name != "usd")]
     assert frame["case"].tolist() == ["c1", "c2", "u1"]
     first = frame.iloc[0]
     assert (first["quality"], first["input_tokens"], first["output_tokens"], first["usd"]) == (0.5, 100, 10, 0.003)

@@ -35,7 +35,7 @@ class Telling(Embeddings):
 
 def test_tokens_are_told_once_while_there_is_room_for_them(tmp_path: Path) -> None:
     model = Telling()
-    kept = CachedTokenEmbeddings("m", lambda: model, SqliteStageStore(tmp_path), remember_bytes=8)
+    kept = CachedTokenEmbeddings("m", lambda: model, SqliteStageStore(tmp_path), memory_bytes=8)
     assert [kept.token_vectors(text).ravel().tolist() for text in ("a", "a", "b")] == [[97.0], [97.0], [98.0]]
     assert model.asked == ["a", "b"]
     kept.token_vectors("c")  # a third number is one too many: the one used longest ago goes
@@ -48,7 +48,7 @@ def test_tokens_are_told_once_while_there_is_room_for_them(tmp_path: Path) -> No
 def test_configurations_that_name_one_model_share_it_and_what_it_remembers(world: World) -> None:
     places, config = HarnessSettings(), load_config(world.root / "tiny.yaml")
     factory = PipelineFactory(places, load_corpus(places.datasets / "corpora" / "tiny"), PromptLibrary(places.prompts))
-    factory.stages = SqliteStageStore(world.root / "kept")
+    factory.stage_store = SqliteStageStore(world.root / "kept")
 
     def inner(changes: dict[str, object]) -> object:
         pipeline = asyncio.run(factory.pipeline(config.replace(changes)))
@@ -63,7 +63,7 @@ def test_configurations_that_name_one_model_share_it_and_what_it_remembers(world
 def test_a_model_that_follows_a_script_begins_it_anew_for_each_configuration(world: World) -> None:
     places, config = HarnessSettings(), load_config(world.root / "tiny.yaml")
     factory = PipelineFactory(places, load_corpus(places.datasets / "corpora" / "tiny"), PromptLibrary(places.prompts))
-    factory.stages = SqliteStageStore(world.root / "kept")
+    factory.stage_store = SqliteStageStore(world.root / "kept")
     scripted = config.replace({"answer.models.lite.name": "local:scripted"})
     first, second = (asyncio.run(factory.pipeline(scripted)).answerer._chats["lite"].model for _ in range(2))
     assert first is not second

@@ -3,8 +3,11 @@ from types import MappingProxyType
 
 import pytest
 
+from harness.results.case_result import CaseError, CaseResult
 from harness.results.frames import frame_rows
-from harness.results.report import CaseError, CaseResult, EvalReport, Header, read_report, write_report
+from harness.results.header import Header
+from harness.results.report import EvalReport
+from harness.results.report_file import read_report, write_report
 from harness.results.score import Score
 from serving.pipeline.errors import DataError
 from serving.pipeline.types import Route, SourceRank, StageRecord, Trace, Usage

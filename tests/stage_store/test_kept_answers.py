@@ -49,7 +49,7 @@ class Playing(BaseChatModel):
 
 def kept(script: Sequence[AIMessage], stages: SqliteStageStore, **changes: Any) -> tuple[CachedChat, Playing]:
     model = Playing(script=list(script))
-    return CachedChat(stages=stages, model="m|1|", connect=lambda: model, **changes), model
+    return CachedChat(store=stages, model="m|1|", connect=lambda: model, **changes), model
 
 
 async def streamed(chat: CachedChat) -> str:

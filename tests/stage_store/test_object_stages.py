@@ -9,8 +9,8 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from harness.settings import HarnessSettings
+from harness.stage_store.bucket import BucketStageStore
 from harness.stage_store.layered import LayeredStageStore
-from harness.stage_store.objects import BucketStageStore
 from harness.stage_store.open import open_stage_store
 from harness.stage_store.sqlite import SqliteStageStore
 from serving.pipeline.errors import ConfigError, StoreError

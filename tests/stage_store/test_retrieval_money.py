@@ -11,7 +11,8 @@ from harness.judges import connect_judge
 from harness.judges.base import Verdict
 from harness.judges.tools import Tools
 from harness.metrics import metric
-from harness.results.report import EvalReport, read_report
+from harness.results.report import EvalReport
+from harness.results.report_file import read_report
 from harness.sweep.cost.judge_costs import JudgeCosts, counting_costs
 from serving.pipeline.answer.pack import estimate_tokens
 from serving.pipeline.errors import ModelError

@@ -24,7 +24,7 @@ from harness.metrics import metric
 from harness.results.report import EvalReport
 from harness.results.score import Score
 from harness.settings import HarnessSettings
-from harness.stage_store.base import HitCounts, key_of, packed, unpacked
+from harness.stage_store.base import HitCounts, key_of, pack, unpack
 from harness.stage_store.chunks import CachedChunks
 from harness.stage_store.embed import CachedEmbeddings
 from harness.stage_store.open import configured_stage_store, open_stage_store
@@ -50,9 +50,9 @@ HITS, ANSWERS = 2, 3  # how many of them read the ranking, how many the answer
 def evaluated(world: World, config: RagConfig, stages: SqliteStageStore | None, *, replay_only: bool = False) -> EvalReport:
     places = HarnessSettings()
     golden = load_golden(places.datasets, "tiny/v1")
-    factory = PipelineFactory(places, load_corpus(places.datasets / "corpora" / "tiny"), PromptLibrary(places.prompts), stages=stages)
+    factory = PipelineFactory(places, load_corpus(places.datasets / "corpora" / "tiny"), PromptLibrary(places.prompts), stage_store=stages)
     factory.replay_only = replay_only
-    evaluator = Evaluator(METRICS, tools=Tools(places), stages=stages)
+    evaluator = Evaluator(METRICS, tools=Tools(places), stage_store=stages)
     return asyncio.run(factory.evaluate(config, golden.tune(), evaluator))
 
 
@@ -218,7 +218,7 @@ def test_a_damaged_file_says_that_it_may_be_removed(tmp_path: Path) -> None:
 def test_a_full_disk_is_told_as_one_and_keeps_nothing_by_halves(tmp_path: Path) -> None:
     stages = SqliteStageStore(tmp_path)
     stages.put("answer", "before", b"x")
-    stages._base.execute("PRAGMA max_page_count=20")  # SQLite's own way to a disk of 160 KB
+    stages._connection.execute("PRAGMA max_page_count=20")  # SQLite's own way to a disk of 160 KB
     values = {f"k{number}": b"x" * 5000 for number in range(100)}
     with pytest.raises(StoreError, match="disk is full"):
         stages.put_many("answer", values)
@@ -256,7 +256,7 @@ def test_a_store_that_fails_is_an_outage_wherever_it_is_asked(world: World, monk
 
 def test_data_survives_packing_whatever_it_holds() -> None:
     value = {"text": "ö\ud800\0\u2028", "numbers": [1.1, None, True], "empty": {}}
-    assert unpacked(packed(value)) == value
+    assert unpack(pack(value)) == value
     assert key_of("a", ["b"]) != key_of("a", "b")
     assert key_of({"a": 1, "b": 2}) == key_of({"b": 2, "a": 1})
 

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from harness.metrics import DEFAULT
-from harness.results.clusters import FEWEST, cluster_of, clusters_of
+from harness.results.clusters import MIN_CLUSTERS, cluster_of, clusters_of
 from harness.stats import ALPHA, Comparison, cases_needed, compare, holm, mean_interval, minimum_detectable, percentile, rate_interval
 from harness.stats.flips import flip_test
 from harness.stats.intervals import skewed_ends, t_ends
@@ -214,13 +214,13 @@ def test_cases_on_one_document_are_one_cluster() -> None:
 
 
 def test_too_few_documents_make_no_clusters() -> None:
-    cases = [unanswerable(id=f"u{n}") for n in range(FEWEST)]
+    cases = [unanswerable(id=f"u{n}") for n in range(MIN_CLUSTERS)]
     assert clusters_of(cases[1:]) is None
-    assert clusters_of(cases) == [f"case:u{n}" for n in range(FEWEST)]
+    assert clusters_of(cases) == [f"case:u{n}" for n in range(MIN_CLUSTERS)]
 
 
 def test_as_many_clusters_are_asked_for_as_let_a_test_survive_the_correction_over_the_default_metrics() -> None:
     def least_p(clusters: int) -> float:
         return len(DEFAULT) * compare([0.0] * clusters, [1.0] * clusters).p_value  # all differ the same way
 
-    assert least_p(FEWEST) <= ALPHA < least_p(FEWEST - 1)
+    assert least_p(MIN_CLUSTERS) <= ALPHA < least_p(MIN_CLUSTERS - 1)

@@ -10,7 +10,9 @@ from harness.gate.decision import Decision, Ruling
 from harness.gate.gate import Gate, load_gate
 from harness.gate.leaks import Leaks
 from harness.golden.case import Case
-from harness.results.report import CaseError, CaseResult, EvalReport, Header
+from harness.results.case_result import CaseError, CaseResult
+from harness.results.header import Header
+from harness.results.report import EvalReport
 from harness.results.score import Score
 from serving.pipeline.types import Answer, Query, Trace, Usage
 from tests.support.making import a_case

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.golden.sets import Split, TuneSplit
-from harness.results.report import CaseError, CaseResult, EvalReport, Header
+from harness.results.case_result import CaseError, CaseResult
+from harness.results.header import Header
+from harness.results.report import EvalReport
 from harness.results.score import Score
 from harness.sweep.cost.budget import Budget
 from harness.sweep.dispatcher import Dispatcher, FixedPrices, Prices
@@ -55,7 +57,7 @@ class RuleEngine:
         self.workers = workers
         self.rule = rule
         self.dies_at = dies_at  # this block, and all that come after it
-        self.asked: list[tuple[RagConfig, int]] = []  # and how many cases
+        self.queries: list[tuple[RagConfig, int]] = []  # and how many cases
         self.indexed: list[RagConfig] = []
         self.counts: StoreCounts = {}  # of the first index
         self.running = self.most_running = 0
@@ -73,8 +75,8 @@ class RuleEngine:
 
     async def score(self, config: RagConfig, cases: Split) -> ScoredBlock:
         """Score by the rule."""
-        self.asked.append((config, len(cases.cases)))
-        if self.dies_at is not None and len(self.asked) > self.dies_at:
+        self.queries.append((config, len(cases.cases)))
+        if self.dies_at is not None and len(self.queries) > self.dies_at:
             raise InfrastructureError("the engine is gone")
         self.running += 1
         self.most_running = max(self.most_running, self.running)

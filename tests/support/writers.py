@@ -19,6 +19,6 @@ def write_many(folder: Path, writer: int, ready: Barrier) -> None:
 
 def hold(folder: Path, held: Event) -> None:
     """Take the lock, say so, and never give it back."""
-    with Queue(folder).alone():
+    with Queue(folder).locked():
         held.set()
         signal.pause()

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.golden.sets import HoldoutSplit, Split
-from harness.results.report import CaseError, CaseResult, EvalReport
+from harness.results.case_result import CaseError, CaseResult
+from harness.results.report import EvalReport
 from harness.sweep.cost.budget import Budget, OverBudget, Reservation, Spending, SpendingFile, report_usd
 from harness.sweep.dispatcher import FixedPrices
 from harness.sweep.engines.base import ScoredBlock, StoreCounts, WorkerDied

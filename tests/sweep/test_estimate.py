@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
-from harness.cli.price import agree, lines
-from harness.cli.sweep import SweepNarrator, words
+from harness.cli.price import confirm_price, estimate_lines
+from harness.cli.sweep import SweepNarrator, progress_text
 from harness.golden.load import load_golden
-from harness.results.report import read_report
+from harness.results.report_file import read_report
 from harness.settings import read_settings
 from harness.sweep.cost.case_cost import CasePrices
 from harness.sweep.cost.estimate import Estimate, spread, total
@@ -87,7 +87,7 @@ def test_local_models_cost_simulated_money_and_their_time_is_measured(world: Wor
     assert found.hosted == found.unpriced == found.assumed == ()
     assert 0 < found.usd.low <= found.usd.likely <= found.usd.high
     assert 0 < found.seconds.low <= found.seconds.likely <= found.seconds.high
-    assert any("simulated" in line for line in lines(found))
+    assert any("simulated" in line for line in estimate_lines(found))
 
 
 def test_nothing_hosted_is_asked_and_the_truth_lies_within(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -275,9 +275,9 @@ def test_no_number_of_workers_is_one_a_core(world: World, monkeypatch: pytest.Mo
 
 def test_progress_tells_dollars_beside_the_budget_or_beside_the_quote() -> None:
     progress = Progress(trials=10, done=4, resumed=2, spent_usd=0.0123, started_s=time.monotonic() - 60)
-    assert words(progress, experiment(), 0.4).endswith("$0.0123 of about $0.4000 · 3 min left")
-    assert "$0.0123 of $2 ·" in words(progress, experiment(budget_usd=2), 0.4)
-    assert "$0.0123 ·" in words(progress, experiment())
+    assert progress_text(progress, experiment(), 0.4).endswith("$0.0123 of about $0.4000 · 3 min left")
+    assert "$0.0123 of $2 ·" in progress_text(progress, experiment(budget_usd=2), 0.4)
+    assert "$0.0123 ·" in progress_text(progress, experiment())
 
 
 def test_the_quote_of_a_sweep_that_is_gone_on_with_holds_what_was_spent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -323,16 +323,16 @@ HOSTED = SweepEstimate(
 def test_on_a_terminal_it_is_asked(answer: str, goes_on: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", Terminal(answer))  # no fake of ours is a terminal
     if goes_on:
-        agree(HOSTED, yes=False)
+        confirm_price(HOSTED, yes=False)
     else:
         with pytest.raises(ConfigError, match="Not begun"):
-            agree(HOSTED, yes=False)
+            confirm_price(HOSTED, yes=False)
 
 
 def test_models_of_this_machine_and_a_yes_need_no_question(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", Terminal(""))
-    agree(HOSTED, yes=True)
-    agree(HOSTED.model_copy(update={"hosted": ()}), yes=False)
+    confirm_price(HOSTED, yes=True)
+    confirm_price(HOSTED.model_copy(update={"hosted": ()}), yes=False)
 
 
 def test_what_is_between_adds_and_multiplies_end_by_end() -> None:

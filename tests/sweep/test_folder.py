@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.results.report import report_text
+from harness.results.report_file import report_text
 from harness.sweep.folder import SweepFolder, SweepRecord, experiment_of, latest, new_folder, refuse_changed
 from harness.sweep.trial import Trial
 from serving.pipeline.errors import ConfigError, DataError

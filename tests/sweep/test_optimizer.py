@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from harness.results.report import EvalReport, Header
+from harness.results.header import Header
+from harness.results.report import EvalReport
 from harness.sweep.experiment import Experiment
 from harness.sweep.importance import replayed
 from harness.sweep.optimizer.local_search import neighbour

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from harness.golden.sets import HoldoutSplit
-from harness.results.report import CaseError, numbers
+from harness.results.case_result import CaseError
+from harness.results.numbers import numbers
 from harness.sweep.cost.budget import Budget
 from harness.sweep.dispatcher import FixedPrices
 from harness.sweep.engines.base import StoreCounts

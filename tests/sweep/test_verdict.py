@@ -3,9 +3,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from harness.comparison.compare import compare_metric
+from harness.comparison.pairs import compare_metric
 from harness.reports import write_evaluation, write_sweep
-from harness.results.report import CaseError, CaseResult, EvalReport, Header
+from harness.results.case_result import CaseError, CaseResult
+from harness.results.header import Header
+from harness.results.report import EvalReport
 from harness.results.score import Score
 from harness.stats import holm
 from harness.sweep.experiment import Experiment

@@ -73,7 +73,7 @@ def test_without_tracking_nothing_is_kept_of_what_a_run_was_told(places: Harness
     class Row(dict[str, object]):
         """One that says when it is gone."""
 
-    with tracker(places, on=False).run("sweep") as run:
+    with tracker(places, enabled=False).run("sweep") as run:
         with run.child("trial 0") as child:
             record_evaluation(child, a_report(0.5), Split("tiny/v1", "tune", (a_case(),), "g"))
             row = Row(case="c1")

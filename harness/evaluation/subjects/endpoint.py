@@ -18,15 +18,15 @@ from serving.pipeline.errors import ConfigError, InfrastructureError, RequestErr
 from serving.pipeline.types import Query, Trace
 
 BUSY = 429
-MOST_BYTES = 16 * 1024 * 1024  # of an answer
-LOST = (401, 403, 404, 405, 410)  # the same for every question
+ANSWER_LIMIT = 16 * 1024 * 1024  # bytes
+PERMANENT = (401, 403, 404, 405, 410)  # the same for every question
 
 
 @dataclass(frozen=True)
 class EndpointSubject:
     """Asks over HTTP. Beside `answer` it reads `citations`, `contexts` and `usage`, as our own `/v1/query` gives them.
 
-    Silence, 429 and 5xx are outages; what is no JSON with an answer is the app's own fault.
+    No response, 429 and 5xx are outages; a body that is no JSON with an answer is an error of the app.
     """
 
     url: str
@@ -40,9 +40,9 @@ class EndpointSubject:
 
     @cached_property
     def identity(self) -> SubjectIdentity:
-        """The address: what answers behind it may change without a sign."""
-        shown = without_password(self.url)
-        return SubjectIdentity({"app": {"kind": "endpoint", "url": shown}}, digest_of({"url": shown}), shown)
+        """The address, since a change of the app behind it cannot be seen."""
+        address = without_password(self.url)
+        return SubjectIdentity({"app": {"kind": "endpoint", "url": address}}, digest_of({"url": address}), address)
 
     @cached_property
     def _trust(self) -> ssl.SSLContext:
@@ -50,46 +50,46 @@ class EndpointSubject:
 
     async def answer(self, query: Query) -> Trace:
         """The endpoint's answer."""
-        started, begin = self.clock.now().isoformat(timespec="milliseconds"), self.clock.seconds()
+        started, start_s = self.clock.now().isoformat(timespec="milliseconds"), self.clock.seconds()
         try:
             async with (
                 asyncio.timeout(self.timeout_s),
                 httpx.AsyncClient(timeout=self.timeout_s, verify=self._trust) as client,
                 client.stream("POST", self.url, json={"question": query.text}, headers=dict(self.headers)) as response,
             ):
-                status, body = response.status_code, await _body(response)
+                status, content = response.status_code, await _body(response)
         except TimeoutError:
             raise InfrastructureError(f"{self.identity.name} took more than {self.timeout_s:g} s for its answer") from None
         except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
             raise ConfigError(f"{self.identity.name} is no address to ask: {error}") from None
         except httpx.HTTPError as error:
             raise InfrastructureError(f"{self.identity.name} did not answer: {type(error).__name__} {error}".rstrip()) from None
-        elapsed = (self.clock.seconds() - begin) * 1000
-        said = read_answer(self._json(status, body), self.identity.name)
-        return trace_of(said, query, self.identity.config_digest, started, elapsed)
+        elapsed = (self.clock.seconds() - start_s) * 1000
+        app_answer = read_answer(self._json(status, content), self.identity.name)
+        return trace_of(app_answer, query, self.identity.config_digest, started, elapsed)
 
-    def _json(self, status: int, body: bytes) -> dict[str, Any]:
-        told = " ".join(body[:800].decode(errors="replace")[:200].split())
+    def _json(self, status: int, content: bytes) -> dict[str, Any]:
+        body = " ".join(content[:800].decode(errors="replace")[:200].split())
         if status == BUSY or status >= 500:
-            raise InfrastructureError(f"{self.identity.name} answered {status}: {told}")
-        if status in LOST or 300 <= status < 400:
-            raise ConfigError(f"{self.identity.name} answered {status}: {told}. Is the address right, and is a token needed?")
+            raise InfrastructureError(f"{self.identity.name} answered {status}: {body}")
+        if status in PERMANENT or 300 <= status < 400:
+            raise ConfigError(f"{self.identity.name} answered {status}: {body}. Is the address right, and is a token needed?")
         if status >= 400:
-            raise RequestError(f"{self.identity.name} refused the question with {status}: {told}")
+            raise RequestError(f"{self.identity.name} refused the question with {status}: {body}")
         try:
-            found = json.loads(body)
+            data = json.loads(content)
         except (ValueError, RecursionError):
-            raise BadAnswer(f"it answered {status} with no JSON: {told!r}") from None
-        if not isinstance(found, dict):
-            raise BadAnswer(f"it answered {status} with {type(found).__name__}, not an object with 'answer'")
-        return found
+            raise BadAnswer(f"it answered {status} with no JSON: {body!r}") from None
+        if not isinstance(data, dict):
+            raise BadAnswer(f"it answered {status} with {type(data).__name__}, not an object with 'answer'")
+        return data
 
 
 async def _body(response: httpx.Response) -> bytes:
     """The whole body; one that does not end is the app's own fault."""
-    body = bytearray()
+    content = bytearray()
     async for piece in response.aiter_bytes():
-        body += piece
-        if len(body) > MOST_BYTES:
-            raise BadAnswer(f"its answer has more than {MOST_BYTES} bytes")
-    return bytes(body)
+        content += piece
+        if len(content) > ANSWER_LIMIT:
+            raise BadAnswer(f"its answer has more than {ANSWER_LIMIT} bytes")
+    return bytes(content)

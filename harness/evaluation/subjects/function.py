@@ -36,12 +36,12 @@ class FunctionSubject:
 
     async def answer(self, query: Query) -> Trace:
         """The function's answer."""
-        started, begin = self.clock.now().isoformat(timespec="milliseconds"), self.clock.seconds()
+        started, start_s = self.clock.now().isoformat(timespec="milliseconds"), self.clock.seconds()
         if inspect.iscoroutinefunction(self.function) or inspect.iscoroutinefunction(getattr(self.function, "__call__", None)):  # noqa: B004
             value = await self.function(query.text)
         else:
             value = await run_in_thread(lambda: self.function(query.text))
         if asyncio.iscoroutine(value):  # a plain function that hands on an async one's answer
             value = await value
-        elapsed = (self.clock.seconds() - begin) * 1000
+        elapsed = (self.clock.seconds() - start_s) * 1000
         return trace_of(read_answer(value, self.identity.name), query, self.identity.config_digest, started, elapsed)

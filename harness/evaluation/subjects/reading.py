@@ -1,4 +1,4 @@
-"""What an app's answer says, in any of the forms that apps answer in: text, a message, a mapping with the passages it rests on."""
+"""Reads an app's answer in any of its usual forms: text, a message, a mapping with passages and usage."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -16,17 +16,17 @@ START = ("start", "start_index")
 
 
 class BadAnswer(Exception):
-    """An app answered, and not in a form that can be read: its own fault, and no outage."""
+    """An app's answer is in no known form: an error of the app, no outage."""
 
 
 @dataclass(frozen=True, slots=True)
 class AppAnswer:
-    """What an app said, the passages it showed, and what the call cost as far as it told."""
+    """An app's answer with its passages and usage, as far as it reports them."""
 
     answer: Answer
     usage: tuple[Usage, ...]
-    hits: tuple[Hit, ...] = ()  # what it found
-    passages: tuple[Hit, ...] = ()  # what its answer rests on: all that it found, or where it tells no more, what it cites
+    hits: tuple[Hit, ...] = ()  # of retrieval
+    passages: tuple[Hit, ...] = ()  # behind the answer: all hits, or only the cited ones where it reports no more
 
 
 def read_answer(value: Any, name: str) -> AppAnswer:
@@ -41,19 +41,19 @@ def read_answer(value: Any, name: str) -> AppAnswer:
     raise BadAnswer(f"it gave {type(value).__name__}, not text or a mapping with {ANSWERS[0]!r}")
 
 
-def trace_of(said: AppAnswer, query: Query, config_digest: str, started_at: str, milliseconds: float) -> Trace:
-    """The trace of an answer; what the app did inside is its own affair."""
+def trace_of(app_answer: AppAnswer, query: Query, config_digest: str, started_at: str, milliseconds: float) -> Trace:
+    """The trace of an answer, with one stage for the whole app."""
     return Trace(
         id=digest_of([config_digest, query.id, query.text, query.principal.id, started_at]),
         query=query,
         config_digest=config_digest,
         index_digest="",
         started_at=started_at,
-        stages=(StageRecord("answer", digest_of(query.text), round(milliseconds, 3), {"model": said.answer.model}),),
-        hits=said.hits,
-        passages=said.passages,
-        answer=said.answer,
-        usage=said.usage,
+        stages=(StageRecord("answer", digest_of(query.text), round(milliseconds, 3), {"model": app_answer.answer.model}),),
+        hits=app_answer.hits,
+        passages=app_answer.passages,
+        answer=app_answer.answer,
+        usage=app_answer.usage,
         milliseconds=round(milliseconds, 3),
     )
 
@@ -63,63 +63,63 @@ def _answer(text: str, name: str) -> Answer:
 
 
 def _of_mapping(value: Mapping[str, Any], name: str) -> AppAnswer:
-    key = next((one for one in ANSWERS if one in value), None)
+    key = next((field for field in ANSWERS if field in value), None)
     if key is None:
         raise BadAnswer(f"its answer has no {ANSWERS[0]!r}; it has {', '.join(map(str, value)) or 'nothing'}")
     answer = read_answer(value[key], name).answer
-    told = next((value[one] for one in PASSAGES if value.get(one) is not None and not isinstance(value[one], str)), None)
+    passages_given = next((value[field] for field in PASSAGES if value.get(field) is not None and not isinstance(value[field], str)), None)
     cited = value.get("citations") or ()
-    passages = _passages(cited if told is None else told)
-    citations = _citations(cited, passages) if told is None else parse_citations(answer.text, passages).citations
+    passages = _passages(cited if passages_given is None else passages_given)
+    citations = _citations(cited, passages) if passages_given is None else parse_citations(answer.text, passages).citations
     refused = bool(value["refused"]) if "refused" in value else answer.refused
     model = str(value.get("model") or name)
     answer = replace(answer, citations=citations, refused=refused, model=model, truncated=bool(value.get("truncated", False)))
-    return AppAnswer(answer, _usage(value.get("usage"), model), () if told is None else passages, passages)
+    return AppAnswer(answer, _usage(value.get("usage"), model), () if passages_given is None else passages, passages)
 
 
-def _passages(told: Any) -> tuple[Hit, ...]:
-    if not isinstance(told, Iterable) or isinstance(told, str | bytes | Mapping):
-        raise BadAnswer(f"its passages are {type(told).__name__}, not a list")
-    return tuple(Hit(_chunk(one, place), 1.0 / place, place) for place, one in enumerate(told, start=1))
+def _passages(given: Any) -> tuple[Hit, ...]:
+    if not isinstance(given, Iterable) or isinstance(given, str | bytes | Mapping):
+        raise BadAnswer(f"its passages are {type(given).__name__}, not a list")
+    return tuple(Hit(_chunk(passage, rank), 1.0 / rank, rank) for rank, passage in enumerate(given, start=1))
 
 
-def _chunk(one: Any, place: int) -> Chunk:
+def _chunk(passage: Any, rank: int) -> Chunk:
     """A passage: text, a mapping with `text` or `page_content`, or a LangChain Document."""
-    if isinstance(one, str):
-        return Chunk(f"#{place}", "", 0, 0, one)
-    content = getattr(one, "page_content", None)
+    if isinstance(passage, str):
+        return Chunk(f"#{rank}", "", 0, 0, passage)
+    content = getattr(passage, "page_content", None)
     facts: Mapping[str, Any]
-    if content is None and isinstance(one, Mapping):
-        content = one.get("text", one.get("page_content", one.get("content")))
-        facts = {**(one.get("metadata") or {}), **one}
+    if content is None and isinstance(passage, Mapping):
+        content = passage.get("text", passage.get("page_content", passage.get("content")))
+        facts = {**(passage.get("metadata") or {}), **passage}
     else:
-        facts = getattr(one, "metadata", None) or {}
+        facts = getattr(passage, "metadata", None) or {}
     if not isinstance(content, str):
-        raise BadAnswer(f"its passage {place} has no text")
+        raise BadAnswer(f"its passage {rank} has no text")
     document = str(next((facts[name] for name in DOCUMENT if facts.get(name)), ""))
     start = next((facts[name] for name in START if isinstance(facts.get(name), int)), None)
     end = 0 if start is None else facts["end"] if isinstance(facts.get("end"), int) else start + len(content)
     title = str(facts.get("title") or "")
-    ident = f"{document}#{start}-{end}" if start is not None else f"{document}#{place}"
+    ident = f"{document}#{start}-{end}" if start is not None else f"{document}#{rank}"
     return Chunk(ident, document, start or 0, end, content, title=title, heading=str(facts.get("heading") or ""))
 
 
 def _citations(cited: Any, passages: tuple[Hit, ...]) -> tuple[Citation, ...]:
-    markers = [one.get("marker") if isinstance(one, Mapping) else None for one in cited]
+    markers = [citation.get("marker") if isinstance(citation, Mapping) else None for citation in cited]
     return tuple(
-        Citation(marker if isinstance(marker, int) else place, hit.chunk.id, hit.chunk.span)
-        for place, (marker, hit) in enumerate(zip(markers, passages, strict=True), start=1)
+        Citation(marker if isinstance(marker, int) else rank, hit.chunk.id, hit.chunk.span)
+        for rank, (marker, hit) in enumerate(zip(markers, passages, strict=True), start=1)
     )
 
 
-def _usage(told: Any, model: str) -> tuple[Usage, ...]:
-    """Tokens and dollars as the app tells them; where it tells none, they are unknown and not nothing."""
-    if not isinstance(told, Mapping):
+def _usage(reported: Any, model: str) -> tuple[Usage, ...]:
+    """Tokens and dollars as the app reports them; unknown, not zero, where it reports none."""
+    if not isinstance(reported, Mapping):
         return (Usage(model, priced=False),)
-    tokens = [
-        told.get(name, told.get(other)) for name, other in (("input_tokens", "prompt_tokens"), ("output_tokens", "completion_tokens"))
-    ]
-    asked, said = (one if isinstance(one, int) else 0 for one in tokens)
-    usd = told.get("usd")
-    priced = isinstance(usd, int | float) and bool(told.get("priced", True))
-    return (Usage(model, asked, said, float(usd or 0.0) if priced else 0.0, bool(told.get("simulated", False)), priced=priced),)
+    names = (("input_tokens", "prompt_tokens"), ("output_tokens", "completion_tokens"))
+    counts = [reported.get(name, reported.get(other)) for name, other in names]
+    input_tokens, output_tokens = (count if isinstance(count, int) else 0 for count in counts)
+    usd = reported.get("usd")
+    priced = isinstance(usd, int | float) and bool(reported.get("priced", True))
+    simulated = bool(reported.get("simulated", False))
+    return (Usage(model, input_tokens, output_tokens, float(usd or 0.0) if priced else 0.0, simulated, priced=priced),)

@@ -56,16 +56,17 @@ class RunnableSubject:
 
     async def answer(self, query: Query) -> Trace:
         """The Runnable's answer, with the tokens of every chat model that it called."""
-        started, begin = self.clock.now().isoformat(timespec="milliseconds"), self.clock.seconds()
-        heard, key = _CallUsage(), self._key
-        value = await self.runnable.ainvoke({key: query.text} if key else query.text, {"callbacks": [heard]})
-        elapsed = (self.clock.seconds() - begin) * 1000
-        said = read_answer(value, self.identity.name)
-        return trace_of(replace(said, usage=tuple(heard.usage) or said.usage), query, self.identity.config_digest, started, elapsed)
+        started, start_s = self.clock.now().isoformat(timespec="milliseconds"), self.clock.seconds()
+        call_usage, key = _CallUsage(), self._key
+        value = await self.runnable.ainvoke({key: query.text} if key else query.text, {"callbacks": [call_usage]})
+        elapsed = (self.clock.seconds() - start_s) * 1000
+        app_answer = read_answer(value, self.identity.name)
+        app_answer = replace(app_answer, usage=tuple(call_usage.usage) or app_answer.usage)
+        return trace_of(app_answer, query, self.identity.config_digest, started, elapsed)
 
 
 class _CallUsage(AsyncCallbackHandler):
-    """Hears every call of a chat model inside a Runnable."""
+    """Collects the usage of every chat model call inside a Runnable."""
 
     def __init__(self) -> None:
         self.usage: list[Usage] = []
@@ -73,8 +74,8 @@ class _CallUsage(AsyncCallbackHandler):
     async def on_llm_end(self, response: LLMResult, **kwargs: Any) -> None:
         """Count a call; one that tells no tokens is counted as unknown."""
         for generations in response.generations:
-            for one in generations:
-                self.usage.append(_of_message(getattr(one, "message", None)))
+            for generation in generations:
+                self.usage.append(_of_message(getattr(generation, "message", None)))
 
 
 def _of_message(message: Any) -> Usage:
@@ -96,12 +97,12 @@ def _structure(runnable: Any) -> Any:
         if hasattr(runnable, inner):
             return [type(runnable).__qualname__, _structure(getattr(runnable, inner))]
     if isinstance(steps := getattr(runnable, "steps", getattr(runnable, "steps__", None)), Mapping):
-        return {str(name): _structure(one) for name, one in steps.items()}
-    return [_structure(one) for one in steps] if steps else _plain(dumpd(runnable))
+        return {str(name): _structure(step) for name, step in steps.items()}
+    return [_structure(step) for step in steps] if steps else _plain(dumpd(runnable))
 
 
 def _plain(value: Any) -> Any:
     """Without the places in memory that LangChain writes beside what it cannot write down."""
     if isinstance(value, Mapping):
-        return {str(name): _plain(one) for name, one in value.items() if name != "repr"}
-    return [_plain(one) for one in value] if isinstance(value, list) else value if isinstance(value, str | int | float) else str(value)
+        return {str(name): _plain(item) for name, item in value.items() if name != "repr"}
+    return [_plain(item) for item in value] if isinstance(value, list) else value if isinstance(value, str | int | float) else str(value)

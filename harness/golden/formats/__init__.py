@@ -27,8 +27,8 @@ def format_of(source: Path, name: str = "") -> str:
     if not source.exists():
         more = f" Name a source too: import {source} SOURCE." if str(source) in FORMATS.names() else ""
         raise ConfigError(f"No file or folder {str(source)!r}.{more}")
-    fitting = [one for one in FORMATS.names() if FORMATS.build(Spec(name=one)).fits(source)]
+    fitting = [known_name for known_name in FORMATS.names() if FORMATS.build(Spec(name=known_name)).fits(source)]
     if len(fitting) == 1:
         return fitting[0]
-    seen = f"fits {' and '.join(fitting)}" if fitting else "has the shape of no known format"
-    raise ConfigError(f"{source}: {seen}. Name the format: import FORMAT SOURCE. Known: {known}.")
+    problem = f"fits {' and '.join(fitting)}" if fitting else "has the shape of no known format"
+    raise ConfigError(f"{source}: {problem}. Name the format: import FORMAT SOURCE. Known: {known}.")

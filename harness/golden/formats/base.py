@@ -1,4 +1,4 @@
-"""What a format makes of a source, and what every format shares: which file, which documents, which domain."""
+"""What every format of golden sets shares: its protocol, drafts of cases, and which files of a source are read."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from serving.pipeline.index.corpus import Corpus, load_corpus
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A case as its source tells it, not yet held against the documents."""
+    """A case as in its source, not yet checked against the documents."""
 
     where: str  # file:line
     id: str
@@ -21,13 +21,13 @@ class Draft:
     answers: tuple[str, ...] = ()
     evidence: tuple[Evidence, ...] = ()
     relevant: Mapping[str, int] = field(default_factory=dict)  # document → grade
-    about: Mapping[str, Any] = field(default_factory=dict)  # the source's own metadata
+    metadata: Mapping[str, Any] = field(default_factory=dict)  # the source's own metadata
     fields: Mapping[str, Any] = field(default_factory=dict)  # fields of the case that the source names as we do
 
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """Something of the source that is not in the set, and why."""
+    """A part of the source that is not imported, and why."""
 
     where: str
     reason: str
@@ -47,9 +47,9 @@ class SourceContents:
 
 @dataclass(frozen=True, slots=True)
 class ReadOptions:
-    """What the user said beside the source."""
+    """The options for reading a source."""
 
-    corpus: Corpus | None = None  # in the place of the source's own documents
+    corpus: Corpus | None = None  # replaces the source's own documents
     split_file: str = ""
 
 
@@ -58,11 +58,11 @@ class GoldenFormat(Protocol):
 
     def fits(self, source: Path) -> bool: ...
 
-    def read(self, source: Path, wish: ReadOptions) -> SourceContents: ...
+    def read(self, source: Path, options: ReadOptions) -> SourceContents: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Questions:
+class QuestionsFile:
     """The file of questions in a source, and the other files that may be meant."""
 
     path: Path
@@ -70,42 +70,42 @@ class Questions:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was passed over."""
+        """The files that were not read."""
         names = ", ".join(path.name for path in self.others)
         return (f"read {self.path.name}; not read: {names} (name a file to import it)",) if self.others else ()
 
 
-def questions_file(source: Path, name: str = "golden.jsonl") -> Questions:
+def questions_file(source: Path, name: str = "golden.jsonl") -> QuestionsFile:
     """A file as it is; of a folder the file of that name, or its only .jsonl file beside the corpus."""
     if not source.is_dir():
-        return Questions(source)
+        return QuestionsFile(source)
     files = sorted(path for path in source.glob("*.jsonl") if path.name != "corpus.jsonl")
-    named = source / name
-    if named in files:
-        return Questions(named, tuple(path for path in files if path != named and path.stem.startswith(named.stem)))
+    preferred = source / name
+    if preferred in files:
+        return QuestionsFile(preferred, tuple(path for path in files if path != preferred and path.stem.startswith(preferred.stem)))
     if len(files) == 1:
-        return Questions(files[0])
-    seen = f"It has {', '.join(path.name for path in files)}: name one." if files else f"It has no {name}."
-    raise ConfigError(f"{source}: which file holds the questions? {seen}")
+        return QuestionsFile(files[0])
+    listing = f"It has {', '.join(path.name for path in files)}: name one." if files else f"It has no {name}."
+    raise ConfigError(f"{source}: which file holds the questions? {listing}")
 
 
-def corpus_beside(path: Path, wish: ReadOptions) -> Corpus:
+def corpus_beside(path: Path, options: ReadOptions) -> Corpus:
     """The documents: those the user named, or `corpus.jsonl` beside the questions."""
-    if wish.corpus:
-        return wish.corpus
+    if options.corpus:
+        return options.corpus
     beside = (path if path.is_dir() else path.parent) / "corpus.jsonl"
     if not beside.is_file():
         raise ConfigError(f"{path}: no corpus.jsonl beside it. Name the documents: --corpus NAME, a folder, or a .jsonl file.")
     return load_corpus(beside)
 
 
-def files_read(path: Path, wish: ReadOptions) -> tuple[Path, ...]:
+def files_read(path: Path, options: ReadOptions) -> tuple[Path, ...]:
     """The questions, and the documents where they stand beside them."""
-    return (path,) if wish.corpus else (path, path.parent / "corpus.jsonl")
+    return (path,) if options.corpus else (path, path.parent / "corpus.jsonl")
 
 
 def first_row(source: Path) -> Mapping[str, Any]:
-    """The first line of the questions as an object; empty when there is none to be had."""
+    """The first line of the questions as an object; empty when it cannot be read."""
     try:
         path = questions_file(source).path
         return next((line.row for line in lines(path)), {}) if path.suffix == ".jsonl" else {}

@@ -1,17 +1,16 @@
 """BEIR's folder: corpus.jsonl, queries.jsonl and one qrels/*.tsv."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from harness.golden.formats.base import Draft, LeftOut, ReadOptions, SourceContents, corpus_beside
 from harness.golden.formats.ids import known_fields
-from harness.golden.lines import lines, refuse
+from harness.golden.lines import lines, read_rows, refuse
 from serving.pipeline.errors import ConfigError, DataError
 from serving.pipeline.registry import Params as PlugInParams
-from serving.pipeline.registry import explain, near
+from serving.pipeline.registry import near
 
 
 class BeirQuery(BaseModel):
@@ -36,28 +35,28 @@ class BeirFormat:
         """The files that BEIR names."""
         return (source / "queries.jsonl").is_file() and (source / "qrels").is_dir()
 
-    def read(self, source: Path, wish: ReadOptions) -> SourceContents:
+    def read(self, source: Path, options: ReadOptions) -> SourceContents:
         """The queries that the qrels file judges."""
-        qrels, queries = _qrels_file(source, wish.split_file), source / "queries.jsonl"
-        judged = _judged(qrels)
-        corpus = corpus_beside(source, wish)
-        asked: dict[str, tuple[str, BeirQuery]] = {}
+        qrels, queries = _qrels_file(source, options.split_file), source / "queries.jsonl"
+        judgements = _judgements(qrels)
+        corpus = corpus_beside(source, options)
+        queries_by_id: dict[str, tuple[str, BeirQuery]] = {}
         problems: list[str] = []
-        for where, query in _queries(queries, problems):
-            if query.id in asked:
-                problems.append(f"{where}: query {query.id!r} stands in {asked[query.id][0]} already.")
-            asked[query.id] = (where, query)
+        for line, query in read_rows(queries, BeirQuery, problems, ["_id", "text", "metadata"]):
+            if query.id in queries_by_id:
+                problems.append(f"{line.where}: query {query.id!r} stands in {queries_by_id[query.id][0]} already.")
+            queries_by_id[query.id] = (line.where, query)
         refuse(problems)
-        unknown = [places[0] for name, (places, _) in judged.items() if name not in asked]
-        left_out = tuple(LeftOut(where, "a judged query that is not in queries.jsonl") for where in unknown)
+        unknown_places = [places[0] for name, (places, _) in judgements.items() if name not in queries_by_id]
+        left_out = tuple(LeftOut(where, "a judged query that is not in queries.jsonl") for where in unknown_places)
         drafts = [
-            Draft(where, name, query.text, (), (), judged[name][1], query.metadata, known_fields(query.metadata))
-            for name, (where, query) in asked.items()
-            if name in judged
+            Draft(where, name, query.text, (), (), judgements[name][1], query.metadata, known_fields(query.metadata))
+            for name, (where, query) in queries_by_id.items()
+            if name in judgements
         ]
-        others = len(asked) - len(drafts)
-        notes = (f"{others} queries are not judged in qrels/{qrels.name}",) if others else ()
-        files = (queries, qrels) if wish.corpus else (queries, qrels, source / "corpus.jsonl")
+        unjudged = len(queries_by_id) - len(drafts)
+        notes = (f"{unjudged} queries are not judged in qrels/{qrels.name}",) if unjudged else ()
+        files = (queries, qrels) if options.corpus else (queries, qrels, source / "corpus.jsonl")
         return SourceContents(tuple(drafts), corpus, files, left_out, notes)
 
 
@@ -75,9 +74,9 @@ def _qrels_file(source: Path, name: str) -> Path:
     return next(iter(files.values()))
 
 
-def _judged(path: Path) -> dict[str, tuple[list[str], dict[str, int]]]:
+def _judgements(path: Path) -> dict[str, tuple[list[str], dict[str, int]]]:
     """For each query the places of its judgements and the grade of each relevant document; below 1 is judged not relevant."""
-    judged: dict[str, tuple[list[str], dict[str, int]]] = {}
+    by_query: dict[str, tuple[list[str], dict[str, int]]] = {}
     problems: list[str] = []
     for line in lines(path):
         try:
@@ -91,26 +90,16 @@ def _judged(path: Path) -> dict[str, tuple[list[str], dict[str, int]]]:
             problems.append(f"{line.where}: query-id, corpus-id and a whole score between tabs are needed, not {line.text[:60]!r}.")
             continue
         query, document, grade = cells[0], cells[1], int(cells[2])
-        places, grades = judged.setdefault(query, ([], {}))
+        places, grades = by_query.setdefault(query, ([], {}))
         places.append(line.where)
         if document in grades:
             problems.append(f"{line.where}: document {document!r} is judged twice for query {query!r}.")
         else:
             grades[document] = grade
     refuse(problems)
-    return {query: (places, {name: grade for name, grade in grades.items() if grade >= 1}) for query, (places, grades) in judged.items()}
+    return {query: (places, {name: grade for name, grade in grades.items() if grade >= 1}) for query, (places, grades) in by_query.items()}
 
 
 def _whole(cell: str) -> bool:
     digits = cell.strip().removeprefix("-")
     return digits.isascii() and digits.isdecimal() and len(digits) < 10
-
-
-def _queries(path: Path, problems: list[str]) -> Iterator[tuple[str, BeirQuery]]:
-    for line in lines(path):
-        try:
-            yield line.where, BeirQuery.model_validate(line.row)
-        except DataError as error:
-            problems.append(str(error))
-        except ValidationError as error:
-            problems.append(explain(error, line.where, ["_id", "text", "metadata"]))

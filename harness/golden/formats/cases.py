@@ -3,17 +3,13 @@
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import ValidationError
-
 from harness.golden.case import Case
 from harness.golden.formats.base import Draft, ReadOptions, SourceContents, corpus_beside, files_read, first_row, questions_file
 from harness.golden.formats.ids import KEYS
-from harness.golden.lines import lines, refuse
-from serving.pipeline.errors import DataError
+from harness.golden.lines import read_rows, refuse
 from serving.pipeline.registry import Params as PlugInParams
-from serving.pipeline.registry import explain
 
-OWN = ("question", "answers", "evidence", "relevant_ids", "grades")
+DRAFT_FIELDS = ("question", "answers", "evidence", "relevant_ids", "grades")
 
 
 class CasesFormat:
@@ -29,23 +25,16 @@ class CasesFormat:
         row = set(first_row(source))
         return "question" in row and row <= set(Case.model_fields) and not row <= KEYS
 
-    def read(self, source: Path, wish: ReadOptions) -> SourceContents:
+    def read(self, source: Path, options: ReadOptions) -> SourceContents:
         """Every case, checked as any golden set's."""
         chosen = questions_file(source, "cases.jsonl")
-        corpus = corpus_beside(chosen.path, wish)
+        corpus = corpus_beside(chosen.path, options)
         drafts: list[Draft] = []
         problems: list[str] = []
-        for line in lines(chosen.path):
-            try:
-                case = Case.model_validate(line.row)
-            except DataError as error:
-                problems.append(str(error))
-            except ValidationError as error:
-                problems.append(explain(error, line.where, list(Case.model_fields)))
-            else:
-                grades = case.grades or (1,) * len(case.relevant_ids)
-                relevant = dict(zip(case.relevant_ids, grades, strict=True))
-                own = {name: getattr(case, name) for name in Case.model_fields if name not in OWN}
-                drafts.append(Draft(line.where, case.id, case.question, case.answers, case.evidence, relevant, fields=own))
+        for line, case in read_rows(chosen.path, Case, problems):
+            grades = case.grades or (1,) * len(case.relevant_ids)
+            relevant = dict(zip(case.relevant_ids, grades, strict=True))
+            fields = {name: getattr(case, name) for name in Case.model_fields if name not in DRAFT_FIELDS}
+            drafts.append(Draft(line.where, case.id, case.question, case.answers, case.evidence, relevant, fields=fields))
         refuse(problems)
-        return SourceContents(tuple(drafts), corpus, files_read(chosen.path, wish), notes=chosen.notes)
+        return SourceContents(tuple(drafts), corpus, files_read(chosen.path, options), notes=chosen.notes)

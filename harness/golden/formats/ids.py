@@ -4,14 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, get_args
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from harness.golden.case import GoldenModel, Kind
 from harness.golden.formats.base import Draft, ReadOptions, SourceContents, corpus_beside, files_read, first_row, questions_file
-from harness.golden.lines import lines, refuse
-from serving.pipeline.errors import DataError
+from harness.golden.lines import read_rows, refuse
 from serving.pipeline.registry import Params as PlugInParams
-from serving.pipeline.registry import explain
 
 
 class IdsQuestion(GoldenModel):
@@ -38,13 +36,13 @@ class IdsFormat:
     def fits(self, source: Path) -> bool:
         """These keys and no others, and no spans in the metadata."""
         row = first_row(source)
-        about = row.get("metadata")
-        return {"question", "relevant_ids"} <= set(row) <= KEYS and not (isinstance(about, dict) and "evidence" in about)
+        metadata = row.get("metadata")
+        return {"question", "relevant_ids"} <= set(row) <= KEYS and not (isinstance(metadata, dict) and "evidence" in metadata)
 
-    def read(self, source: Path, wish: ReadOptions) -> SourceContents:
+    def read(self, source: Path, options: ReadOptions) -> SourceContents:
         """Every question; graded relevance is read from `metadata.grades`, as {document: grade}."""
         chosen = questions_file(source)
-        corpus = corpus_beside(chosen.path, wish)
+        corpus = corpus_beside(chosen.path, options)
         drafts: list[Draft] = []
         problems: list[str] = []
         for where, row in questions(chosen.path):
@@ -56,33 +54,26 @@ class IdsFormat:
             fields = known_fields(row.metadata)
             drafts.append(Draft(where, row.id, row.question, row.answers, (), graded, row.metadata, fields))
         refuse(problems)
-        return SourceContents(tuple(drafts), corpus, files_read(chosen.path, wish), notes=chosen.notes)
+        return SourceContents(tuple(drafts), corpus, files_read(chosen.path, options), notes=chosen.notes)
 
 
 def questions(path: Path) -> list[tuple[str, IdsQuestion]]:
     """Every line of the file with its place, or all that is wrong with them."""
-    rows: list[tuple[str, IdsQuestion]] = []
     problems: list[str] = []
-    for line in lines(path):
-        try:
-            rows.append((line.where, IdsQuestion.model_validate(line.row)))
-        except DataError as error:
-            problems.append(str(error))
-        except ValidationError as error:
-            problems.append(explain(error, line.where, list(IdsQuestion.model_fields)))
+    rows = [(line.where, row) for line, row in read_rows(path, IdsQuestion, problems)]
     refuse(problems)
     return rows
 
 
-def known_fields(about: Mapping[str, Any]) -> dict[str, Any]:
+def known_fields(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """The metadata that a case has a field for: answerable, kind, difficulty, group."""
     fields: dict[str, Any] = {}
-    if about.get("kind") in get_args(Kind):
-        fields["kind"] = about["kind"]
-    if about.get("difficulty") in ("easy", "hard"):
-        fields["difficulty"] = about["difficulty"]
-    if isinstance(about.get("group"), str):
-        fields["group"] = about["group"]
-    if about.get("answerable") is False:
+    if metadata.get("kind") in get_args(Kind):
+        fields["kind"] = metadata["kind"]
+    if metadata.get("difficulty") in ("easy", "hard"):
+        fields["difficulty"] = metadata["difficulty"]
+    if isinstance(metadata.get("group"), str):
+        fields["group"] = metadata["group"]
+    if metadata.get("answerable") is False:
         fields |= {"answerable": False, "kind": "unanswerable"}
     return fields

@@ -13,7 +13,7 @@ from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.registry import explain
 
 
-class Piece(GoldenModel):
+class EvidenceSpan(GoldenModel):
     """One span of the metadata."""
 
     start: int = Field(ge=0)
@@ -22,7 +22,7 @@ class Piece(GoldenModel):
     doc: str = ""  # default: the question's own
 
 
-_PIECES = TypeAdapter(tuple[Piece, ...])
+_PIECES = TypeAdapter(tuple[EvidenceSpan, ...])
 
 
 class SpansFormat:
@@ -36,26 +36,26 @@ class SpansFormat:
     def fits(self, source: Path) -> bool:
         """A list of spans in the metadata."""
         row = first_row(source)
-        about = row.get("metadata")
-        return "question" in row and set(row) <= KEYS and isinstance(about, dict) and isinstance(about.get("evidence"), list)
+        metadata = row.get("metadata")
+        return "question" in row and set(row) <= KEYS and isinstance(metadata, dict) and isinstance(metadata.get("evidence"), list)
 
-    def read(self, source: Path, wish: ReadOptions) -> SourceContents:
+    def read(self, source: Path, options: ReadOptions) -> SourceContents:
         """Every question with its spans."""
         chosen = questions_file(source)
-        corpus = corpus_beside(chosen.path, wish)
+        corpus = corpus_beside(chosen.path, options)
         drafts: list[Draft] = []
         problems: list[str] = []
         for where, row in questions(chosen.path):
             try:
                 pieces = _PIECES.validate_python(row.metadata.get("evidence", ()))
             except ValidationError as error:
-                problems.append(explain(error, f"{where}: metadata.evidence", list(Piece.model_fields)))
+                problems.append(explain(error, f"{where}: metadata.evidence", list(EvidenceSpan.model_fields)))
                 continue
             evidence = tuple(_evidence(piece, row.metadata) for piece in pieces)
             drafts.append(Draft(where, row.id, row.question, row.answers, evidence, {}, row.metadata, known_fields(row.metadata)))
         refuse(problems)
-        return SourceContents(tuple(drafts), corpus, files_read(chosen.path, wish), notes=chosen.notes)
+        return SourceContents(tuple(drafts), corpus, files_read(chosen.path, options), notes=chosen.notes)
 
 
-def _evidence(piece: Piece, about: dict[str, Any]) -> Evidence:
-    return Evidence(document=piece.doc or str(about.get("doc", "")), quote=piece.text, start=piece.start, end=piece.end)
+def _evidence(piece: EvidenceSpan, metadata: dict[str, Any]) -> Evidence:
+    return Evidence(document=piece.doc or str(metadata.get("doc", "")), quote=piece.text, start=piece.start, end=piece.end)

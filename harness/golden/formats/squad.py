@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.golden.case import Evidence
 from harness.golden.formats.base import Draft, ReadOptions, SourceContents
-from harness.golden.lines import whole
+from harness.golden.lines import read_json
 from serving.pipeline.errors import ConfigError, DataError
 from serving.pipeline.index.corpus import Corpus
 from serving.pipeline.index.facts import document_of
@@ -71,43 +71,43 @@ class SquadFormat:
     def __init__(self, params: PlugInParams) -> None: ...
 
     def fits(self, source: Path) -> bool:
-        """A .json file that speaks of paragraphs and questions near its start."""
+        """A .json file with paragraphs and questions near its start."""
         if source.suffix != ".json" or not source.is_file():
             return False
         with source.open("rb") as file:
             start = file.read(65536)
         return b'"data"' in start and b'"paragraphs"' in start and (b'"context"' in start or b'"qas"' in start)
 
-    def read(self, source: Path, wish: ReadOptions) -> SourceContents:
+    def read(self, source: Path, options: ReadOptions) -> SourceContents:
         """Every question of every paragraph."""
-        if wish.corpus:
+        if options.corpus:
             raise ConfigError("SQuAD brings its own documents: leave --corpus out.")
         if source.is_dir():
             raise ConfigError(f"{source}: is a folder; name the .json file.")
         try:
-            file = SquadFile.model_validate(whole(source))
+            file = SquadFile.model_validate(read_json(source))
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).removeprefix(".")
             more = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
             raise DataError(f"{source}: {place or 'the file'}: {first['msg'][0].lower()}{first['msg'][1:]}.{more}") from None
-        shelf = _Shelf(str(source))
-        drafts = tuple(_drafts(file, shelf, source))
+        documents = _Documents(str(source))
+        drafts = tuple(_drafts(file, documents, source))
         if not drafts:
             raise DataError(f"{source}: holds no question.")
-        return SourceContents(drafts, Corpus.of("squad", shelf.documents), (source,), limits=LIMITS)
+        return SourceContents(drafts, Corpus.of("squad", documents.documents), (source,), limits=LIMITS)
 
 
 @dataclass
-class _Shelf:
-    """The documents so far: a paragraph that comes again in its article is the same document."""
+class _Documents:
+    """The documents so far; a paragraph that is repeated in its article is one document."""
 
     source: str
     documents: list[Document] = field(default_factory=list)
     _ids: dict[tuple[str, str], str] = field(default_factory=dict)
     _counts: dict[str, int] = field(default_factory=dict)
 
-    def put(self, title: str, context: str, where: str) -> str:
+    def add(self, title: str, context: str, where: str) -> str:
         """The id of the document that the paragraph is."""
         key = (title, context)
         if key not in self._ids:
@@ -119,20 +119,20 @@ class _Shelf:
         return self._ids[key]
 
 
-def _drafts(file: SquadFile, shelf: _Shelf, source: Path) -> Iterator[Draft]:
+def _drafts(file: SquadFile, documents: _Documents, source: Path) -> Iterator[Draft]:
     for a, article in enumerate(file.data):
         for p, paragraph in enumerate(article.paragraphs):
             place = f"data[{a}].paragraphs[{p}]"
-            document = shelf.put(article.title, paragraph.context, place)
-            for q, one in enumerate(paragraph.qas):
+            document = documents.add(article.title, paragraph.context, place)
+            for q, qa in enumerate(paragraph.qas):
                 where = f"{source}: {place}.qas[{q}]"
-                about = {"title": article.title}
-                if one.is_impossible:
-                    yield Draft(where, one.id, one.question, about=about, fields={"answerable": False, "kind": "unanswerable"})
+                metadata = {"title": article.title}
+                if qa.is_impossible:
+                    yield Draft(where, qa.id, qa.question, metadata=metadata, fields={"answerable": False, "kind": "unanswerable"})
                     continue
-                given = [answer for answer in one.answers if answer.text.strip()]
-                texts = tuple(dict.fromkeys(answer.text for answer in given)) or tuple(answer.text for answer in one.answers)
-                yield Draft(where, one.id, one.question, texts, _evidence(given, document, paragraph.context), about=about)
+                answers = [answer for answer in qa.answers if answer.text.strip()]
+                texts = tuple(dict.fromkeys(answer.text for answer in answers)) or tuple(answer.text for answer in qa.answers)
+                yield Draft(where, qa.id, qa.question, texts, _evidence(answers, document, paragraph.context), metadata=metadata)
 
 
 def _evidence(answers: list[SquadAnswer], document: str, context: str) -> tuple[Evidence, ...]:

@@ -9,7 +9,7 @@ from serving.pipeline.types import Document, Usage
 
 
 @dataclass(frozen=True, slots=True)
-class Proposed:
+class GeneratedProposal:
     """A proposal, the template or model that made it, and what a reviewer should know."""
 
     proposal: Proposal
@@ -22,7 +22,7 @@ class Proposed:
 class SynthesisStep:
     """What one step gave: proposals, what was left out and why, and what was paid."""
 
-    proposed: tuple[Proposed, ...]
+    proposed: tuple[GeneratedProposal, ...]
     skipped: tuple[str, ...] = ()
     usage: tuple[Usage, ...] = ()
 
@@ -30,4 +30,4 @@ class SynthesisStep:
 class Generator(Protocol):
     """Proposes questions about documents, a few at a time, so that what came is kept when the rest fails."""
 
-    def turns(self, documents: Sequence[Document], count: int, seed: int) -> AsyncIterator[SynthesisStep]: ...
+    def steps(self, documents: Sequence[Document], count: int, seed: int) -> AsyncIterator[SynthesisStep]: ...

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.golden.candidate import Proposal
 from harness.golden.case import Evidence
-from harness.golden.synth.base import Proposed, SynthesisStep
+from harness.golden.synth.base import GeneratedProposal, SynthesisStep
 from serving.pipeline.answer.pack import fenced
 from serving.pipeline.index.headings import headings
 from serving.pipeline.models.connect import ConnectedChat
@@ -21,17 +21,17 @@ from serving.pipeline.registry import explain
 from serving.pipeline.types import Document, Usage
 
 PER_CALL = 3
-PASSAGE = 6000  # characters of a document shown in one call
+PASSAGE_CHARACTERS = 6000  # characters of a document shown in one call
 TRIES = 2  # a model that twice gives no JSON gives none at the third time
-LONGEST = 1000  # characters of a question, answer or quote that are accepted
+MAX_CHARACTERS = 1000  # characters of a question, answer or quote that are accepted
 FENCED = re.compile(r"\A\s*```(?:json)?\s*\n(.*)\n\s*```\s*\Z", re.DOTALL)
 
 
-class _Asked(BaseModel):
+class _Question(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    question: str = Field(min_length=8, max_length=LONGEST)
-    answer: str = Field(min_length=1, max_length=LONGEST)
+    question: str = Field(min_length=8, max_length=MAX_CHARACTERS)
+    answer: str = Field(min_length=1, max_length=MAX_CHARACTERS)
     quotes: tuple[str, ...] = Field(min_length=1, max_length=3)
     key_facts: tuple[str, ...] = ()
     kind: Literal["factoid", "multi-hop", "comparison", "aggregation", "exact-code", "temporal"] = "factoid"
@@ -40,7 +40,7 @@ class _Asked(BaseModel):
 class _Reply(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    questions: tuple[_Asked, ...]
+    questions: tuple[_Question, ...]
 
 
 class ChatGenerator:
@@ -49,22 +49,22 @@ class ChatGenerator:
     def __init__(self, chat: ConnectedChat, prompts: PromptLibrary, *, version: int = 1) -> None:
         self._chat = chat
         self._prompt = prompts.get("questions", version)
-        self._again = prompts.get("again", 1)
+        self._retry_prompt = prompts.get("again", 1)
 
-    async def turns(self, documents: Sequence[Document], count: int, seed: int) -> AsyncIterator[SynthesisStep]:
+    async def steps(self, documents: Sequence[Document], count: int, seed: int) -> AsyncIterator[SynthesisStep]:
         """A turn per passage, the passages in an order that the seed decides, until `count` are proposed or all passages were shown."""
         rng = random.Random(seed)  # noqa: S311  a seed, not a secret
-        shown = [(document, passage) for document in documents for passage in passages(document)]
-        rng.shuffle(shown)
-        left = count
-        for document, passage in shown:
-            if left <= 0:
+        todo = [(document, passage) for document in documents for passage in passages(document)]
+        rng.shuffle(todo)
+        remaining = count
+        for document, passage in todo:
+            if remaining <= 0:
                 return
-            turn = await self._turn(document, passage, min(left, PER_CALL))
-            left -= len(turn.proposed)
-            yield turn
+            step = await self._step(document, passage, min(remaining, PER_CALL))
+            remaining -= len(step.proposed)
+            yield step
 
-    async def _turn(self, document: Document, passage: str, count: int) -> SynthesisStep:
+    async def _step(self, document: Document, passage: str, count: int) -> SynthesisStep:
         """Ask about one passage; a reply that cannot be read is asked for once more."""
         values = {"title": fenced(document.title), "domain": document.domain, "passage": fenced(passage), "count": str(count)}
         rendered = self._prompt.render(**values)
@@ -77,19 +77,19 @@ class ChatGenerator:
             text = str(message.text)
             reply = _read(text)
             if isinstance(reply, _Reply):
-                return self._judged(reply, document, count, tuple(usage))
+                return self._checked(reply, document, count, tuple(usage))
             problem = reply
-            messages += [AIMessage(text or "(nothing)"), HumanMessage(self._again.render(problem=problem).user)]
+            messages += [AIMessage(text or "(nothing)"), HumanMessage(self._retry_prompt.render(problem=problem).user)]
         return SynthesisStep((), (f"{document.id}: the reply of {self._chat.name} could not be read: {problem}",), tuple(usage))
 
-    def _judged(self, reply: _Reply, document: Document, count: int, usage: tuple[Usage, ...]) -> SynthesisStep:
-        proposed: list[Proposed] = []
+    def _checked(self, reply: _Reply, document: Document, count: int, usage: tuple[Usage, ...]) -> SynthesisStep:
+        proposed: list[GeneratedProposal] = []
         skipped: list[str] = []
-        for asked in reply.questions[:count]:
-            if reason := _lacking(asked, document):
-                skipped.append(f"{document.id}: {asked.question[:80]!r}: {reason}")
+        for question in reply.questions[:count]:
+            if reason := _problem_of(question, document):
+                skipped.append(f"{document.id}: {question.question[:80]!r}: {reason}")
             else:
-                proposed.append(Proposed(_proposal(asked, document), f"{self._chat.name} {self._prompt.id}", document.id))
+                proposed.append(GeneratedProposal(_proposal(question, document), f"{self._chat.name} {self._prompt.id}", document.id))
         return SynthesisStep(tuple(proposed), tuple(skipped), usage)
 
 
@@ -99,8 +99,8 @@ def passages(document: Document) -> list[str]:
     pieces: list[str] = []
     begin = 0
     while begin < len(document.text):
-        fits = [start for start in starts if begin < start <= begin + PASSAGE]
-        end = len(document.text) if len(document.text) - begin <= PASSAGE else fits[-1] if fits else begin + PASSAGE
+        fits = [start for start in starts if begin < start <= begin + PASSAGE_CHARACTERS]
+        end = len(document.text) if len(document.text) - begin <= PASSAGE_CHARACTERS else fits[-1] if fits else begin + PASSAGE_CHARACTERS
         pieces.append(document.text[begin:end])
         begin = end
     return [piece for piece in pieces if piece.strip()]
@@ -114,31 +114,31 @@ def _read(text: str) -> _Reply | str:
     except json.JSONDecodeError as error:
         return f"it is not JSON ({error.msg}, line {error.lineno}, column {error.colno})"
     except (RecursionError, ValueError) as error:
-        return explain(error, "reply", list(_Asked.model_fields))[:300] if isinstance(error, ValidationError) else "it is not JSON"
+        return explain(error, "reply", list(_Question.model_fields))[:300] if isinstance(error, ValidationError) else "it is not JSON"
 
 
-def _lacking(asked: _Asked, document: Document) -> str:
+def _problem_of(question: _Question, document: Document) -> str:
     """Why a proposal is not fit for the queue; empty when it is."""
-    for quote in asked.quotes:
+    for quote in question.quotes:
         times = document.text.count(quote) if quote.strip() else 0
         if times != 1:
             return f"its quote {quote[:60]!r} stands {times} times in the document; once is needed"
-    if asked.kind not in ("aggregation", "comparison"):
-        for fact in asked.key_facts:
-            if not fact.strip() or not any(fact in quote for quote in asked.quotes):
+    if question.kind not in ("aggregation", "comparison"):
+        for fact in question.key_facts:
+            if not fact.strip() or not any(fact in quote for quote in question.quotes):
                 return f"its key fact {fact[:60]!r} does not stand in its quotes"
     return ""
 
 
-def _proposal(asked: _Asked, document: Document) -> Proposal:
-    found = [(quote, document.text.index(quote)) for quote in dict.fromkeys(asked.quotes)]
+def _proposal(question: _Question, document: Document) -> Proposal:
+    quotes = [(quote, document.text.index(quote)) for quote in dict.fromkeys(question.quotes)]
     return Proposal(
-        question=" ".join(asked.question.split()),
-        answers=(asked.answer.strip(),),
-        evidence=tuple(Evidence(document=document.id, quote=quote, start=start, end=start + len(quote)) for quote, start in found),
-        key_facts=asked.key_facts,
+        question=" ".join(question.question.split()),
+        answers=(question.answer.strip(),),
+        evidence=tuple(Evidence(document=document.id, quote=quote, start=start, end=start + len(quote)) for quote, start in quotes),
+        key_facts=question.key_facts,
         domain=document.domain,
-        kind=asked.kind,
-        difficulty="hard" if len(found) > 1 else "easy",
+        kind=question.kind,
+        difficulty="hard" if len(quotes) > 1 else "easy",
         principal_groups=document.groups,
     )

@@ -60,7 +60,7 @@ class Fact:
         return f"According to {self.named}, {self.stem}?"
 
 
-def sentence_facts(document: Document, named: str, common: Set[str]) -> Iterator[Fact]:
+def sentence_facts(document: Document, document_name: str, common: Set[str]) -> Iterator[Fact]:
     """A fact for each plain sentence that ends in a figure or a date, or says who does something."""
     for first, last in sentences(document.text):
         raw = document.text[first:last]
@@ -72,61 +72,61 @@ def sentence_facts(document: Document, named: str, common: Set[str]) -> Iterator
         if heading or len(sentence) > LONGEST or is_heading(raw) or raw.startswith((">", "|")) or document.text.count(quote) != 1:
             continue
         parts = clause(sentence, common)
-        asked = parts and (_who(parts) or _by_whom(parts) or _how_much(parts))
-        if asked:
-            yield Fact(document, named, asked.stem, asked.value, sentence, quote, start, asked.template, _kind(asked))
+        question = parts and (_who(parts) or _by_whom(parts) or _how_much(parts))
+        if question:
+            yield Fact(document, document_name, question.stem, question.value, sentence, quote, start, question.template, _kind(question))
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _QuestionParts:
     stem: str
     value: str
     template: str
 
 
-def _who(parts: Clause) -> _Asked | None:
+def _who(parts: Clause) -> _QuestionParts | None:
     """Who does it: from "The CFO approves the budget" to "who approves the budget"."""
     if not ACTOR.fullmatch(parts.subject) or parts.verb in ("is", "are", "was", "were", "has") or not 2 <= len(parts.rest.split()) <= 16:
         return None
     value = re.sub(r"^the ", "", parts.subject)
-    return _Asked(f"who {parts.verb} {parts.rest}", value, "who")
+    return _QuestionParts(f"who {parts.verb} {parts.rest}", value, "who")
 
 
-def _by_whom(parts: Clause) -> _Asked | None:
+def _by_whom(parts: Clause) -> _QuestionParts | None:
     """By whom it is done: from "Artwork is checked by the Brand Manager" to "by whom is artwork checked"."""
     match = AGENT.fullmatch(parts.rest)
     if match is None or parts.verb in VERBS or re.search(r"\b(?:and|by)\b", match["middle"]):
         return None
     value = re.sub(r"^the ", "", match["agent"])
-    return _Asked(f"by whom {parts.asked(match['middle'] + (match['tail'] or ''))}", value, "by-whom")
+    return _QuestionParts(f"by whom {parts.as_question(match['middle'] + (match['tail'] or ''))}", value, "by-whom")
 
 
-def _how_much(parts: Clause) -> _Asked | None:
+def _how_much(parts: Clause) -> _QuestionParts | None:
     """When or how much: from "The offer is valid for 10 days" to "for how many days is the offer valid"."""
     match = ENDING.fullmatch(parts.rest)
     if match is None:
         return None
-    before, middle, tail = match["prepositions"].strip(), match["middle"], match["tail"] or ""
+    preposition, middle, tail = match["prepositions"].strip(), match["middle"], match["tail"] or ""
     if re.search(
         rf"(?:^| )(?:and|or|than|is|are|be|{PREPOSITION}|plus|about|beyond|between|against|the|a|of|with|as|another|each)$", middle
     ):
         return None
     if match["date"]:
-        if before not in ("on", "by", "from", "since", "until", "before", "after"):
+        if preposition not in ("on", "by", "from", "since", "until", "before", "after"):
             return None
-        return _Asked(f"{before} which date {parts.asked(middle)}{tail}", match["date"], "date")
+        return _QuestionParts(f"{preposition} which date {parts.as_question(middle)}{tail}", match["date"], "date")
     if match["count"]:
         unit = match["count"].split(" ", 1)[1]
-        front = f"{before} how many {unit}{tail}".strip()
+        start = f"{preposition} how many {unit}{tail}".strip()
         if not middle and parts.verb in ("is", "are", "was", "were"):  # "how many days is the term" is not English
             return None
-        return _Asked(f"{front} {parts.asked(middle)}", match["count"], "how-many")
+        return _QuestionParts(f"{start} {parts.as_question(middle)}", match["count"], "how-many")
     if match["money"]:
-        front = {"": "how much", "up to": "up to what amount"}.get(before, f"{before} what amount")
-        return _Asked(f"{front} {parts.asked(middle)}{tail}", match["money"], "how-much")
-    front = f"{before} what percentage{tail}".strip()
-    return _Asked(f"{front} {parts.asked(middle)}", match["percent"], "percentage")
+        start = {"": "how much", "up to": "up to what amount"}.get(preposition, f"{preposition} what amount")
+        return _QuestionParts(f"{start} {parts.as_question(middle)}{tail}", match["money"], "how-much")
+    start = f"{preposition} what percentage{tail}".strip()
+    return _QuestionParts(f"{start} {parts.as_question(middle)}", match["percent"], "percentage")
 
 
-def _kind(asked: _Asked) -> Kind:
-    return "exact-code" if CODE.search(asked.stem) or CODE.search(asked.value) else "factoid"
+def _kind(question: _QuestionParts) -> Kind:
+    return "exact-code" if CODE.search(question.stem) or CODE.search(question.value) else "factoid"

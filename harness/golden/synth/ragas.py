@@ -7,7 +7,7 @@ from langchain_core.messages import HumanMessage
 
 from harness.golden.candidate import Mark, Proposal
 from harness.golden.case import Evidence
-from harness.golden.synth.base import Proposed, SynthesisStep
+from harness.golden.synth.base import GeneratedProposal, SynthesisStep
 from harness.golden.synth.chat import passages
 from harness.ragas_package import load
 from serving.pipeline.errors import ModelError, TouchstoneError
@@ -30,21 +30,21 @@ class RagasGenerator:
         self._chat = chat
         load("ragas.testset")
 
-    async def turns(self, documents: Sequence[Document], count: int, seed: int) -> AsyncIterator[SynthesisStep]:
+    async def steps(self, documents: Sequence[Document], count: int, seed: int) -> AsyncIterator[SynthesisStep]:
         """A turn per passage; ragas shuffles by its own means, so the seed decides only the order of passages."""
         import random
 
-        shown = [(document, passage) for document in documents for passage in passages(document)]
-        random.Random(seed).shuffle(shown)  # noqa: S311  a seed, not a secret
-        left = count
-        for document, passage in shown:
-            if left <= 0:
+        todo = [(document, passage) for document in documents for passage in passages(document)]
+        random.Random(seed).shuffle(todo)  # noqa: S311  a seed, not a secret
+        remaining = count
+        for document, passage in todo:
+            if remaining <= 0:
                 return
-            turn = await self._turn(document, passage, min(left, PER_PASSAGE))
-            left -= len(turn.proposed)
-            yield turn
+            step = await self._step(document, passage, min(remaining, PER_PASSAGE))
+            remaining -= len(step.proposed)
+            yield step
 
-    async def _turn(self, document: Document, passage: str, count: int) -> SynthesisStep:
+    async def _step(self, document: Document, passage: str, count: int) -> SynthesisStep:
         usage: list[Usage] = []
         try:
             samples = await run_in_thread(lambda: _samples(self._chat, passage, count, usage))
@@ -73,7 +73,7 @@ def _samples(chat: ConnectedChat, passage: str, count: int, usage: list[Usage]) 
 
     failed: list[TouchstoneError] = []
 
-    class Asked(BaseRagasLLM):
+    class ChatModel(BaseRagasLLM):
         """Our chat model as ragas calls one."""
 
         def generate_text(self, prompt: Any, n: int = 1, temperature: float = 0.01, stop: Any = None, callbacks: Any = None) -> LLMResult:
@@ -118,11 +118,11 @@ def _samples(chat: ConnectedChat, passage: str, count: int, usage: list[Usage]) 
             return [self.embed_query(text) for text in texts]
 
     once = RunConfig(max_retries=1, max_workers=1)  # patience is the model's own, see models/retry.py
-    llm = Asked(run_config=once)
+    llm = ChatModel(run_config=once)
     name, role = PERSONA
-    maker = TestsetGenerator(llm=llm, embedding_model=NoEmbeddings(), persona_list=[Persona(name=name, role_description=role)])
+    generator = TestsetGenerator(llm=llm, embedding_model=NoEmbeddings(), persona_list=[Persona(name=name, role_description=role)])
     try:
-        made = maker.generate_with_chunks(
+        testset = generator.generate_with_chunks(
             [passage],
             testset_size=count,
             transforms=[NERExtractor(llm=llm, tokenizer=Characters())],
@@ -131,20 +131,20 @@ def _samples(chat: ConnectedChat, passage: str, count: int, usage: list[Usage]) 
         )
     except Exception as error:  # noqa: BLE001  an outage of the model is told as such, whatever ragas makes of it
         raise failed[0] if failed else error from None
-    return [sample.eval_sample for sample in made.samples] if isinstance(made, Testset) else []
+    return [sample.eval_sample for sample in testset.samples] if isinstance(testset, Testset) else []
 
 
-def _proposed(document: Document, passage: str, sample: Any, name: str) -> Proposed | None:
+def _proposed(document: Document, passage: str, sample: Any, name: str) -> GeneratedProposal | None:
     """Ragas quotes the whole passage; the evidence kept is its sentence that shares most words with the answer."""
     question, answer = " ".join(str(sample.user_input).split()), str(sample.reference).strip()
-    said = set(stemmed_words(without_stop_words(answer)))
+    answer_words = set(stemmed_words(without_stop_words(answer)))
     offset = document.text.find(passage)
     spans = [(offset + start, offset + end) for start, end in sentences(passage)]
-    once = [(start, end) for start, end in spans if document.text.count(document.text[start:end]) == 1]
-    if not question or not answer or not said or not once:
+    unique_spans = [(start, end) for start, end in spans if document.text.count(document.text[start:end]) == 1]
+    if not question or not answer or not answer_words or not unique_spans:
         return None
-    start, end = max(once, key=lambda span: len(said & set(stemmed_words(document.text[span[0] : span[1]]))))
-    shared = len(said & set(stemmed_words(document.text[start:end]))) / len(said)
+    start, end = max(unique_spans, key=lambda span: len(answer_words & set(stemmed_words(document.text[span[0] : span[1]]))))
+    shared = len(answer_words & set(stemmed_words(document.text[start:end]))) / len(answer_words)
     if shared < 0.3:  # the answer is spread over the passage, or not from it
         return None
     proposal = Proposal(
@@ -157,4 +157,4 @@ def _proposed(document: Document, passage: str, sample: Any, name: str) -> Propo
     mark = Mark(
         name="narrowed", reason="ragas names a whole passage; this sentence resembles the answer most", measures={"share": round(shared, 3)}
     )
-    return Proposed(proposal, f"{name} ragas/single-hop", document.id, (mark,))
+    return GeneratedProposal(proposal, f"{name} ragas/single-hop", document.id, (mark,))

@@ -1,4 +1,4 @@
-"""From a generator into the queue: every proposal is measured, written down with where it came from, and kept at once."""
+"""From a generator into the queue: each proposal is marked, gets its provenance, and is queued at once."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,8 +13,8 @@ Progress = Callable[[int, int], None]  # proposals so far, proposals wanted
 
 
 @dataclass(slots=True)
-class Harvest:
-    """What a run gave."""
+class SynthesisResult:
+    """The candidates, skipped proposals and usage of a run."""
 
     candidates: list[Candidate] = field(default_factory=list)
     known: list[Candidate] = field(default_factory=list)  # in the queue already
@@ -42,23 +42,25 @@ class Synthesis:
     golden: str
     clock: Callable[[], str]
 
-    async def run(self, documents: Sequence[Document], count: int, seed: int, harvest: Harvest, progress: Progress | None = None) -> None:
-        """Fill the harvest; what an interruption finds there is in the queue as well."""
+    async def run(
+        self, documents: Sequence[Document], count: int, seed: int, result: SynthesisResult, progress: Progress | None = None
+    ) -> None:
+        """Fill the result step by step; after an interruption, everything in it is in the queue as well."""
         done = 0
-        async for turn in self.generator.turns(documents, count, seed):
-            made = [
+        async for step in self.generator.steps(documents, count, seed):
+            candidates = [
                 Candidate.of(
-                    one.proposal,
-                    Provenance(source="synth", made_at=self.clock(), by=one.by, document=one.document, golden=self.golden),
-                    (*one.marks, *await self.search.marks(one.proposal)),
+                    proposed.proposal,
+                    Provenance(source="synth", made_at=self.clock(), by=proposed.by, document=proposed.document, golden=self.golden),
+                    (*proposed.marks, *await self.search.marks(proposed.proposal)),
                 )
-                for one in turn.proposed
+                for proposed in step.proposed
             ]
-            added = self.queue.add(made) if self.queue else None
-            harvest.candidates += added.new if added else made
-            harvest.known += added.known if added else ()
-            harvest.skipped += turn.skipped
-            harvest.usage += turn.usage
-            done += len(made)
+            added = self.queue.add(candidates) if self.queue else None
+            result.candidates += added.new if added else candidates
+            result.known += added.known if added else ()
+            result.skipped += step.skipped
+            result.usage += step.usage
+            done += len(candidates)
             if progress:
                 progress(done, count)

@@ -40,9 +40,9 @@ def rows(document: Document) -> Iterator[FactRow]:
         for start, line in body:
             cells = _cells(line)
             bare = line.strip()
-            if len(cells) != len(head) or keys[cells[0]] > 1 or not _names(cells[0]) or document.text.count(bare) != 1:
+            if len(cells) != len(head) or keys[cells[0]] > 1 or not _is_descriptive(cells[0]) or document.text.count(bare) != 1:
                 continue
-            named = [(heading, value) for heading, value in zip(head[1:], cells[1:], strict=True) if _speaks(heading)]
+            named = [(heading, value) for heading, value in zip(head[1:], cells[1:], strict=True) if _is_informative(heading)]
             yield FactRow(cells[0], tuple(named), bare, start + line.index(bare), head[0], table[0][0])
 
 
@@ -50,7 +50,7 @@ def row_facts(document: Document, named: str) -> Iterator[Fact]:
     """A fact for each cell that says something."""
     for row in rows(document):
         for heading, value in row.cells:
-            if not _speaks(value):
+            if not _is_informative(value):
                 continue
             means = heading.casefold() in MEANS
             stem = f'what does "{row.key}" mean' if means else f'what is listed under "{heading}" for "{row.key}"'
@@ -63,20 +63,20 @@ def row_facts(document: Document, named: str) -> Iterator[Fact]:
 def numeric_pairs(document: Document) -> Iterator[tuple[FactRow, FactRow, str, str, str]]:
     """Neighbouring rows of one table whose cells under a heading are unlike numbers of one unit: both rows, the heading, both cells."""
     known = list(rows(document))
-    for one, other in pairwise(known):
-        if one.table != other.table or "(" in one.key + other.key:  # units beside the names: figures of different things
+    for first, second in pairwise(known):
+        if first.table != second.table or "(" in first.key + second.key:  # units beside the names: figures of different things
             continue
-        for (heading, left), (_, right) in zip(one.cells, other.cells, strict=False):
-            mine, theirs = NUMBER.fullmatch(left), NUMBER.fullmatch(right)
+        for (heading, left), (_, right) in zip(first.cells, second.cells, strict=False):
+            first_number, second_number = NUMBER.fullmatch(left), NUMBER.fullmatch(right)
             if (
-                mine
-                and theirs
-                and mine["unit"] == theirs["unit"]
+                first_number
+                and second_number
+                and first_number["unit"] == second_number["unit"]
                 and amount(left) != amount(right)
                 and not _year(left)
                 and not _year(right)
             ):
-                yield one, other, heading, left, right
+                yield first, second, heading, left, right
 
 
 def amount(cell: str) -> float:
@@ -89,12 +89,12 @@ def _year(cell: str) -> bool:
     return re.fullmatch(r"(?:19|20)\d{2}", cell) is not None
 
 
-def _names(cell: str) -> bool:
+def _is_descriptive(cell: str) -> bool:
     """Whether a row's first cell says by itself what the row is about; a running number does not."""
-    return _speaks(cell) and not re.fullmatch(r"[\d.,]{1,4}", cell)
+    return _is_informative(cell) and not re.fullmatch(r"[\d.,]{1,4}", cell)
 
 
-def _speaks(cell: str) -> bool:
+def _is_informative(cell: str) -> bool:
     """Whether a cell is short and says something by itself."""
     bare = cell.strip()
     return bare.casefold() not in NOTHING and len(bare.split()) <= CELL_WORDS and not re.search(r'["\[\]<>{}*`]', bare)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 
 from harness.golden.candidate import Mark, Proposal
 from harness.golden.case import Evidence
-from harness.golden.synth.base import Proposed, SynthesisStep
+from harness.golden.synth.base import GeneratedProposal, SynthesisStep
 from harness.golden.synth.facts import Fact, sentence_facts
 from harness.golden.synth.tables import amount, numeric_pairs, row_facts
 from harness.golden.synth.wording import CODE, common_words, document_names, upper_first
@@ -25,45 +25,47 @@ class Templates:
     def __init__(self, corpus: Corpus) -> None:
         self._corpus = corpus
 
-    async def turns(self, documents: Sequence[Document], count: int, seed: int) -> AsyncIterator[SynthesisStep]:
+    async def steps(self, documents: Sequence[Document], count: int, seed: int) -> AsyncIterator[SynthesisStep]:
         """All proposals in one turn: they take no time."""
         yield SynthesisStep(tuple(propose(self._corpus, documents, count, seed)))
 
 
-def propose(corpus: Corpus, documents: Sequence[Document], count: int, seed: int) -> list[Proposed]:
+def propose(corpus: Corpus, documents: Sequence[Document], count: int, seed: int) -> list[GeneratedProposal]:
     """At most `count` proposals: kinds take turns, and within a kind the documents do."""
     rng = random.Random(seed)  # noqa: S311  a seed, not a secret
     names = document_names(corpus.documents)
     common = common_words(document.text for document in corpus.documents)
-    said = [fact for document in documents if document.id in names for fact in sentence_facts(document, names[document.id], common)]
-    listed = [fact for document in documents if document.id in names for fact in row_facts(document, names[document.id])]
-    listed = _thinned(listed, rng)
-    piles = {
-        "sentence": [_plain(fact) for fact in said],
-        "row": [_plain(fact) for fact in listed],
-        "unanswerable": list(_swapped([*said, *listed], corpus, rng)),
-        "comparison": [*_between_documents([*said, *_all_rows(documents, names)]), *_between_rows(documents, names)],
+    from_sentences = [
+        fact for document in documents if document.id in names for fact in sentence_facts(document, names[document.id], common)
+    ]
+    from_rows = [fact for document in documents if document.id in names for fact in row_facts(document, names[document.id])]
+    from_rows = _sample_rows(from_rows, rng)
+    by_kind = {
+        "sentence": [_direct_question(fact) for fact in from_sentences],
+        "row": [_direct_question(fact) for fact in from_rows],
+        "unanswerable": list(_swapped([*from_sentences, *from_rows], corpus, rng)),
+        "comparison": [*_between_documents([*from_sentences, *_all_rows(documents, names)]), *_between_rows(documents, names)],
     }
-    for pile in piles.values():
-        rng.shuffle(pile)
-    return _taken(piles, count)
+    for proposals in by_kind.values():
+        rng.shuffle(proposals)
+    return _in_turn(by_kind, count)
 
 
-def _taken(piles: dict[str, list[Proposed]], count: int) -> list[Proposed]:
+def _in_turn(by_kind: dict[str, list[GeneratedProposal]], count: int) -> list[GeneratedProposal]:
     """One of each pile in turn; within a pile the document that was used least, and no question twice."""
     used: Counter[str] = Counter()
-    chosen: dict[str, Proposed] = {}
-    while len(chosen) < count and any(piles.values()):
-        for pile in piles.values():
-            if pile and len(chosen) < count:
-                place = min(range(len(pile)), key=lambda index: used[pile[index].document])
-                one = pile.pop(place)
-                used[one.document] += 1
-                chosen.setdefault(one.proposal.question.casefold(), one)
+    chosen: dict[str, GeneratedProposal] = {}
+    while len(chosen) < count and any(by_kind.values()):
+        for proposals in by_kind.values():
+            if proposals and len(chosen) < count:
+                place = min(range(len(proposals)), key=lambda index: used[proposals[index].document])
+                proposed = proposals.pop(place)
+                used[proposed.document] += 1
+                chosen.setdefault(proposed.proposal.question.casefold(), proposed)
     return list(chosen.values())
 
 
-def _thinned(facts: Sequence[Fact], rng: random.Random) -> list[Fact]:
+def _sample_rows(facts: Sequence[Fact], rng: random.Random) -> list[Fact]:
     by_row: dict[tuple[str, int], list[Fact]] = defaultdict(list)
     for fact in facts:
         by_row[fact.document.id, fact.start].append(fact)
@@ -80,7 +82,7 @@ def _evidence(fact: Fact) -> Evidence:
     return Evidence(document=fact.document.id, quote=fact.quote, start=fact.start, end=fact.start + len(fact.quote))
 
 
-def _plain(fact: Fact) -> Proposed:
+def _direct_question(fact: Fact) -> GeneratedProposal:
     proposal = Proposal(
         question=fact.question,
         answers=(fact.answer,),
@@ -90,18 +92,18 @@ def _plain(fact: Fact) -> Proposed:
         kind=fact.kind,
         principal_groups=fact.document.groups,
     )
-    return Proposed(proposal, f"{BY}:{fact.template}", fact.document.id)
+    return GeneratedProposal(proposal, f"{BY}:{fact.template}", fact.document.id)
 
 
-def _swapped(facts: Sequence[Fact], corpus: Corpus, rng: random.Random) -> Iterator[Proposed]:
+def _swapped(facts: Sequence[Fact], corpus: Corpus, rng: random.Random) -> Iterator[GeneratedProposal]:
     """Questions about a code, or an edition of a document, that no document knows."""
     texts = [f"{document.title}\n{document.text}" for document in corpus.documents]
     for fact in facts:
         for pattern, where in ((CODE, fact.stem), (YEAR, fact.named)):
-            found = pattern.search(where)
-            if found is None or (pattern is YEAR and found[0] in fact.stem) or not (other := _unheard_of(found[0], where, texts, rng)):
+            match = pattern.search(where)
+            if match is None or (pattern is YEAR and match[0] in fact.stem) or not (other := _unused_value(match[0], where, texts, rng)):
                 continue
-            swapped = where[: found.start()] + other + where[found.end() :]
+            swapped = where[: match.start()] + other + where[match.end() :]
             named, stem = (fact.named, swapped) if where is fact.stem else (swapped, fact.stem)
             proposal = Proposal(
                 question=f"According to {named}, {stem}?",
@@ -110,12 +112,12 @@ def _swapped(facts: Sequence[Fact], corpus: Corpus, rng: random.Random) -> Itera
                 domain=fact.document.domain,
                 principal_groups=fact.document.groups,
             )
-            mark = Mark(name="swapped", reason=f"{found[0]!r} became {other!r}, which no document has in this place")
-            yield Proposed(proposal, f"{BY}:swap", fact.document.id, (mark,))
+            mark = Mark(name="swapped", reason=f"{match[0]!r} became {other!r}, which no document has in this place")
+            yield GeneratedProposal(proposal, f"{BY}:swap", fact.document.id, (mark,))
             break
 
 
-def _unheard_of(word: str, where: str, texts: Sequence[str], rng: random.Random) -> str:
+def _unused_value(word: str, where: str, texts: Sequence[str], rng: random.Random) -> str:
     """A code or year like this one that stands in no document; for a year, no document of that name has it. Empty if none is found."""
     for _ in range(20):
         if YEAR.fullmatch(word):
@@ -132,46 +134,47 @@ def _unheard_of(word: str, where: str, texts: Sequence[str], rng: random.Random)
     return ""
 
 
-def _between_documents(facts: Sequence[Fact]) -> Iterator[Proposed]:
+def _between_documents(facts: Sequence[Fact]) -> Iterator[GeneratedProposal]:
     """The same thing said in two documents with another value each."""
-    alike: dict[str, list[Fact]] = defaultdict(list)
+    by_stem: dict[str, list[Fact]] = defaultdict(list)
     for fact in facts:
-        alike[fact.stem].append(fact)
-    for same in alike.values():
-        one, other = same[0], next((fact for fact in same if fact.document.id != same[0].document.id), same[0])
-        if len({fact.document.id for fact in same}) != 2 or one.value == other.value or one.document.domain != other.document.domain:
+        by_stem[fact.stem].append(fact)
+    for same in by_stem.values():
+        first, second = same[0], next((fact for fact in same if fact.document.id != same[0].document.id), same[0])
+        if len({fact.document.id for fact in same}) != 2 or first.value == second.value or first.document.domain != second.document.domain:
             continue
-        question = f"Comparing {one.named} with {other.named}: {one.stem} in each of them?"
-        answer = f"{upper_first(one.named)}: {one.answer} {upper_first(other.named)}: {other.answer}"
-        yield _compared(question, answer, (one.value, other.value), one, other, "between-documents")
+        question = f"Comparing {first.named} with {second.named}: {first.stem} in each of them?"
+        answer = f"{upper_first(first.named)}: {first.answer} {upper_first(second.named)}: {second.answer}"
+        yield _comparison(question, answer, (first.value, second.value), first, second, "between-documents")
 
 
-def _between_rows(documents: Sequence[Document], names: dict[str, str]) -> Iterator[Proposed]:
+def _between_rows(documents: Sequence[Document], names: dict[str, str]) -> Iterator[GeneratedProposal]:
     """Two rows of a table, and which of them has the higher number."""
     for document in documents:
         if document.id not in names:
             continue
         facts = {(fact.row, fact.column): fact for fact in row_facts(document, names[document.id])}
-        for one, other, heading, left, right in numeric_pairs(document):
-            first, second = facts.get((one.key, heading)), facts.get((other.key, heading))
+        for first_row, second_row, heading, left, right in numeric_pairs(document):
+            first, second = facts.get((first_row.key, heading)), facts.get((second_row.key, heading))
             if first is None or second is None:
                 continue
-            more = one.key if amount(left) > amount(right) else other.key
-            question = f'According to {names[document.id]}, which has the higher figure under "{heading}": "{one.key}" or "{other.key}"?'
-            answer = f"{more}: {one.key} has {left}, {other.key} has {right}."
-            yield _compared(question, answer, (more, left if more == one.key else right), first, second, "between-rows")
+            higher = first_row.key if amount(left) > amount(right) else second_row.key
+            choices = f'"{first_row.key}" or "{second_row.key}"'
+            question = f'According to {names[document.id]}, which has the higher figure under "{heading}": {choices}?'
+            answer = f"{higher}: {first_row.key} has {left}, {second_row.key} has {right}."
+            yield _comparison(question, answer, (higher, left if higher == first_row.key else right), first, second, "between-rows")
             break
 
 
-def _compared(question: str, answer: str, values: tuple[str, ...], one: Fact, other: Fact, template: str) -> Proposed:
+def _comparison(question: str, answer: str, values: tuple[str, ...], first: Fact, second: Fact, template: str) -> GeneratedProposal:
     proposal = Proposal(
         question=question,
         answers=(answer,),
-        evidence=(_evidence(one), _evidence(other)),
+        evidence=(_evidence(first), _evidence(second)),
         key_facts=values,
-        domain=one.document.domain,
+        domain=first.document.domain,
         kind="comparison",
         difficulty="hard",
-        principal_groups=tuple(sorted({*one.document.groups, *other.document.groups})),
+        principal_groups=tuple(sorted({*first.document.groups, *second.document.groups})),
     )
-    return Proposed(proposal, f"{BY}:{template}", one.document.id)
+    return GeneratedProposal(proposal, f"{BY}:{template}", first.document.id)

@@ -59,13 +59,15 @@ class KeywordSearch:
         """The measures of a proposal; None for one without evidence. With several quotes, the one hardest to find counts."""
         if not proposal.evidence:
             return None
-        asked = set(stemmed_words(without_stop_words(proposal.question))) - FRAME
-        quoted = {word for one in proposal.evidence for word in stemmed_words(f"{self._titles.get(one.document, '')} {one.quote}")}
-        found = await self._store.search_text(proposal.question, DEPTH, Filter())
+        question_words = set(stemmed_words(without_stop_words(proposal.question))) - FRAME
+        evidence_words = {
+            word for evidence in proposal.evidence for word in stemmed_words(f"{self._titles.get(evidence.document, '')} {evidence.quote}")
+        }
+        hits = await self._store.search_text(proposal.question, DEPTH, Filter())
         ranks = [
-            next((rank for rank, hit in enumerate(found, 1) if hit.chunk.span.overlap(evidence.span)), 0) for evidence in proposal.evidence
+            next((rank for rank, hit in enumerate(hits, 1) if hit.chunk.span.overlap(evidence.span)), 0) for evidence in proposal.evidence
         ]
-        return Overlap(round(len(asked & quoted) / max(len(asked), 1), 3), 0 if 0 in ranks else max(ranks))
+        return Overlap(round(len(question_words & evidence_words) / max(len(question_words), 1), 3), 0 if 0 in ranks else max(ranks))
 
     async def marks(self, proposal: Proposal) -> tuple[Mark, ...]:
         """The mark `trivial` with what was measured, or none."""

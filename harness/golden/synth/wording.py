@@ -52,7 +52,7 @@ class Clause:
     verb: str  # as the sentence has it: "is", "must", "expires"
     rest: str  # without the full stop
 
-    def asked(self, rest: str) -> str:
+    def as_question(self, rest: str) -> str:
         """Verb and subject in the order of a question: "must the form be sent"."""
         front, back = (self.verb, "") if self.verb in AUXILIARY else ("does", VERBS[self.verb])
         return " ".join(part for part in (front, self.subject, back, rest) if part)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from harness.evaluation.evaluator import refused
+from harness.evaluation.evaluator import was_refused
 from harness.results.report import EvalReport
 from serving.pipeline.errors import DataError
 from serving.storage.files import write_text
@@ -150,7 +150,7 @@ def report_usd(report: EvalReport, case_usd: float = 0.0) -> float:
     total = 0.0
     for row in report.rows:
         if row.trace is None:
-            total += 0.0 if refused(row) else case_usd
+            total += 0.0 if was_refused(row) else case_usd
             continue
         kept = {stage.stage for stage in row.trace.stages if "kept_ms" in stage.detail}
         total += sum(use.usd for use in row.trace.usage if use.stage not in kept)

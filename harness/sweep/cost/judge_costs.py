@@ -72,5 +72,5 @@ def counting_costs(tools: Tools, costs: JudgeCosts) -> Tools:
     if tools.judge_model is not None:
         source = CHAT_MODELS.build(tools.judge_model, name=tools.judge_model.name, settings=tools.settings)
         listeners = (CallListener(source.price_model, costs),)
-    judge = tools.judge.telling(costs.add) if isinstance(tools.judge, LlmJudge) else CountedJudge(tools.judge, costs)
+    judge = tools.judge.with_usage_callback(costs.add) if isinstance(tools.judge, LlmJudge) else CountedJudge(tools.judge, costs)
     return replace(tools, judge=judge, listeners=listeners)

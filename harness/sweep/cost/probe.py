@@ -46,7 +46,7 @@ async def probe(factory: PipelineFactory, config: RagConfig, cases: Sequence[Cas
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         if retrieval:  # whose index is thrown away
             settings = factory.settings.model_copy(update={"indexes": str(Path(folder) / "indexes")})
-            factory = PipelineFactory(settings, factory.corpus, factory.prompts, factory.building)
+            factory = PipelineFactory(settings, factory.corpus, factory.prompts, factory.index_progress)
         begin = time.monotonic()
         await factory.index(local)
         built = time.monotonic() - begin

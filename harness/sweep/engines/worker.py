@@ -12,10 +12,10 @@ from typing import Any
 
 from harness.evaluation.context import open_context
 from harness.evaluation.evaluator import Evaluator
-from harness.evaluation.factory import Building, PipelineFactory
+from harness.evaluation.factory import IndexProgress, PipelineFactory
 from harness.golden.case import Case
 from harness.golden.sets import Split
-from harness.results.report import parse_report, report_text
+from harness.results.report_file import parse_report, report_text
 from harness.settings import read_settings
 from harness.sweep.cost.judge_costs import JudgeCosts, counting_costs
 from harness.sweep.engines.base import NotStarted, ScoredBlock, StoreCounts, WorkerPlan
@@ -90,15 +90,17 @@ class Worker:
 
     def take_counts(self) -> StoreCounts:
         """Hits and misses of the stage store since this was last called."""
-        return self.factory.stages.counts.take() if self.factory.stages else {}
+        return self.factory.stage_store.counts.take() if self.factory.stage_store else {}
 
 
-def make_worker(plan: WorkerPlan, building: Building | None = None) -> Worker:
+def make_worker(plan: WorkerPlan, index_progress: IndexProgress | None = None) -> Worker:
     """A worker by the plan and the settings of this process."""
     add_current_folder()
     settings = read_settings(**plan.settings)
     settings = settings.model_copy(update={"limit_shares": settings.limit_shares * plan.limit_shares})
-    context = open_context(plan.corpus, settings, judge=plan.judge, store=plan.store, replay_only=plan.replay_only, building=building)
+    context = open_context(
+        plan.corpus, settings, judge=plan.judge, store=plan.store, replay_only=plan.replay_only, index_progress=index_progress
+    )
     judge_costs = JudgeCosts()
     context = replace(context, tools=counting_costs(context.tools, judge_costs))
     return Worker(context.factory, context.evaluator(plan.metrics, plan.concurrency, part=True), judge_costs)

@@ -1,0 +1,107 @@
+"""What differs between two evaluations: metrics, flipped cases, slices, costs."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from harness.comparison.pairs import CasePair, compare_pairs, direction_of
+from harness.comparison.values import CostDifference, Flip, MetricDifference, Move, SliceDifference
+from harness.results.clusters import clusters_of
+from harness.results.report import EvalReport
+from harness.stats import Comparison, compare, holm, mean_interval
+
+FLIP = 0.5 - 1e-9  # a score from 0 to 1 that moved this far has flipped; half, but for rounding
+SLICED = ("quality", "recall@5", "key_facts", "refusal")
+SLICES = ("kind", "domain")
+
+
+def metric_differences(
+    pairs: Sequence[CasePair], names: Sequence[str], before: EvalReport, after: EvalReport
+) -> Iterator[MetricDifference]:
+    """Every metric of both, with the paired comparison after Holm's correction."""
+    higher = [direction_of(after, name) == "higher" for name in names]
+    comparisons = [compare_pairs(pairs, name, direction_of(after, name)) for name in names]
+    case_count = len({row.case.id for row in (*before.rows, *after.rows)})
+    for name, comparison, corrected in zip(names, comparisons, holm(comparisons, higher_is_better=higher), strict=True):
+        both = [(pair.after.case, values) for pair in pairs if (values := pair.values(name)) is not None]
+        clusters = clusters_of(case for case, _ in both)
+        first, second = ([values[side] for _, values in both] for side in (0, 1))
+        shares = name not in after.header.amounts
+        neither = sum(pair.before.value(name) is None and pair.after.value(name) is None for pair in pairs)
+        yield MetricDifference(
+            name,
+            direction_of(after, name),
+            mean_interval(first, clusters, shares=shares),
+            mean_interval(second, clusters, shares=shares),
+            corrected,
+            comparison.p_value,
+            case_count - len(both) - neither,
+        )
+
+
+def case_flips(pairs: Sequence[CasePair], names: Sequence[str], after: EvalReport) -> list[Flip]:
+    """The cases that flipped, those with most metrics first; only scores from 0 to 1 can flip."""
+    bounded = [name for name in names if all(0.0 <= value <= 1.0 for pair in pairs for value in pair.values(name) or ())]
+    flips = []
+    for pair in pairs:
+        moves = []
+        for name in bounded:
+            values = pair.values(name)
+            if values and abs(values[1] - values[0]) >= FLIP:
+                better = (values[1] > values[0]) == (direction_of(after, name) == "higher")
+                moves.append(Move(name, *values, better))
+        if moves:
+            flips.append(Flip(pair.before, pair.after, tuple(moves)))
+    return sorted(flips, key=lambda flip: -len(flip.moves))
+
+
+def slice_differences(pairs: Sequence[CasePair], names: Sequence[str], after: EvalReport) -> list[SliceDifference]:
+    """Every slice of the few metrics worth slicing, the greatest differences first."""
+    metrics = [name for name in SLICED if name in names] or list(names[:1])
+    differences: list[SliceDifference] = []
+    for by in SLICES:
+        parts: dict[str, list[CasePair]] = {}
+        for pair in pairs:
+            parts.setdefault(str(getattr(pair.after.case, by)), []).append(pair)
+        if len(parts) > 1:  # a single slice is the whole
+            differences += [
+                SliceDifference(by, value, name, comparison)
+                for value, part in sorted(parts.items())
+                for name in metrics
+                if (comparison := compare_pairs(part, name, direction_of(after, name))).count
+            ]
+    higher = [direction_of(after, difference.metric) == "higher" for difference in differences]
+    corrected = holm([difference.comparison for difference in differences], higher_is_better=higher)
+    with_holm = [replace(difference, comparison=comparison) for difference, comparison in zip(differences, corrected, strict=True)]
+    return sorted(with_holm, key=lambda difference: (difference.comparison.outcome == "tie", -abs(difference.comparison.difference)))
+
+
+def cost_differences(pairs: Sequence[CasePair], before: EvalReport, after: EvalReport) -> Iterator[CostDifference]:
+    """Dollars, times, tokens and shares of both."""
+    traces = [(pair.before.trace, pair.after.trace, pair.after.case) for pair in pairs]
+    both = [(a, b, case) for a, b, case in traces if a and b]
+    clusters = clusters_of(case for _, _, case in both)
+
+    def paired(first: Sequence[float], second: Sequence[float]) -> Comparison | None:
+        return compare(first, second, clusters, higher_is_better=False) if first else None
+
+    priced = before.costs.get("usd") is not None and after.costs.get("usd") is not None
+    money = paired([a.usd for a, _, _ in both], [b.usd for _, b, _ in both]) if priced else None
+    yield CostDifference(
+        "dollars a query", "simulated $" if before.simulated or after.simulated else "$", *_cost_pair(before, after, "usd"), money
+    )
+    time = paired([a.milliseconds for a, _, _ in both], [b.milliseconds for _, b, _ in both])
+    means = [
+        sum(trace.milliseconds for trace in report.traces) / len(report.traces) if report.traces else None for report in (before, after)
+    ]
+    yield CostDifference("time, mean", "ms", means[0], means[1], time)
+    for share in ("p50", "p95"):
+        ends = [report.times.get("total", {}).get(share) for report in (before, after)]
+        yield CostDifference(f"time, {share}", "ms", ends[0], ends[1])
+    for name, unit in (("input_tokens", "tokens"), ("output_tokens", "tokens"), ("refused_share", "share")):
+        yield CostDifference(name.replace("_", " "), unit, *_cost_pair(before, after, name))
+    for tier in sorted(before.tier_shares.keys() | after.tier_shares.keys()):
+        yield CostDifference(f"share of {tier}", "share", before.tier_shares.get(tier), after.tier_shares.get(tier))
+
+
+def _cost_pair(before: EvalReport, after: EvalReport, name: str) -> tuple[float | None, float | None]:
+    return before.costs.get(name), after.costs.get(name)

@@ -1,0 +1,156 @@
+"""The ruling on one rule: its numbers against its threshold; nothing here runs a model."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from harness.comparison.pairs import compare_metric
+from harness.gate.champion import not_comparable
+from harness.gate.decision import Outcome, Ruling, SliceRuling
+from harness.gate.leaks import Leaks
+from harness.gate.rules import AnyRule, CeilingRule, CoverageRule, ErrorsRule, FloorRule, LeakRule, NonInferiorityRule, SliceRule
+from harness.results.numbers import numbers
+from harness.results.report import EvalReport
+from harness.stats import percentile
+
+
+def ruling_of(rule: AnyRule, report: EvalReport, champion: EvalReport | None, leaks: Mapping[str, Leaks]) -> Ruling:
+    """The ruling on a rule; the champion is there where a rule compares with it."""
+    match rule:
+        case ErrorsRule():
+            crashed = len(report.errors) - len(report.outages)
+            outcome: Outcome = "pass" if crashed <= rule.at_most else "fail"
+            values = {"value": float(crashed), "threshold": float(rule.at_most), "count": len(report.rows), "of": len(report.rows)}
+            return make_ruling(rule, outcome, f"{crashed} crashed, at most {rule.at_most} may", **values)
+        case LeakRule():
+            return _leak(rule, leaks[rule.id])
+        case CeilingRule(number=str(number)):
+            return _number(rule, number, report)
+    name = rule.metrics[0]
+    if not report.values(name) and not isinstance(rule, CoverageRule):
+        return _unscored(rule, name, report)
+    match rule:
+        case FloorRule():
+            return _floor(rule, report)
+        case CeilingRule():
+            return _ceiling(rule, name, report)
+        case CoverageRule():
+            count, of = len(report.values(name)), len(report.rows)
+            share = count / of
+            outcome = "pass" if share >= rule.at_least else "fail"
+            return make_ruling(rule, outcome, f"{count} of {of} cases scored", value=share, threshold=rule.at_least, count=count, of=of)
+        case SliceRule():
+            return _slice(rule, report)
+        case NonInferiorityRule():
+            return _non_inferior(rule, report, champion)
+    raise AssertionError(rule)
+
+
+def make_ruling(rule: AnyRule, outcome: Outcome, reason: str, **values: Any) -> Ruling:
+    """The ruling on a rule with an outcome, its reason and its numbers."""
+    kind = str(rule.rule)  # type: ignore[attr-defined]  # each rule narrows it to its own name
+    return Ruling(rule.id, kind, rule.subject, outcome, reason, rule.advisory, rule.why, **values)
+
+
+def _unscored(rule: AnyRule, name: str, report: EvalReport) -> Ruling:
+    """A metric without any value fails, or is not judged where an outage left it out."""
+    reasons = Counter(score.reason for row in report.rows for score in row.scores if score.metric == name)
+    reason = reasons.most_common(1)[0][0] if reasons else "no reason given"
+    outcome: Outcome = "unjudged" if report.outages else "fail"
+    return make_ruling(rule, outcome, f"no case was scored: {reason}", of=len(report.rows))
+
+
+def _floor(rule: FloorRule, report: EvalReport) -> Ruling:
+    interval = report.summary[rule.metric]
+    value = interval.low if rule.statistic == "low" else interval.mean
+    assert value is not None
+    outcome: Outcome = "pass" if value >= rule.at_least else "fail"
+    reason = f"{_statistic_name(rule.statistic)} {value:.3f}, at least {rule.at_least:g} is needed"
+    values = {"value": value, "low": interval.low, "high": interval.high, "statistic": rule.statistic, "threshold": rule.at_least}
+    return make_ruling(rule, outcome, reason, **values, **_counts(rule, report))
+
+
+def _ceiling(rule: CeilingRule, name: str, report: EvalReport) -> Ruling:
+    interval = report.summary[name]
+    if rule.statistic in ("p50", "p95", "p99"):
+        value = percentile(report.values(name), int(rule.statistic[1:]) / 100)
+    else:
+        value = interval.high if rule.statistic == "high" else interval.mean
+    assert value is not None
+    outcome: Outcome = "pass" if value <= rule.at_most else "fail"
+    reason = f"{_statistic_name(rule.statistic)} {value:.3f}, at most {rule.at_most:g} is allowed"
+    values = {"value": value, "low": interval.low, "high": interval.high, "statistic": rule.statistic, "threshold": rule.at_most}
+    return make_ruling(rule, outcome, reason, **values, **_counts(rule, report))
+
+
+def _number(rule: CeilingRule, number: str, report: EvalReport) -> Ruling:
+    value, count = numbers(report).get(number), len(report.traces)
+    if value is None:
+        unknown = "the price of a model is unknown" if number == "cost.usd" and count else "it was not measured"
+        outcome: Outcome = "unjudged" if report.outages else "fail"
+        return make_ruling(rule, outcome, f"no value: {unknown}", threshold=rule.at_most, of=len(report.rows))
+    outcome = "pass" if value <= rule.at_most else "fail"
+    reason = f"{value:.6g}, at most {rule.at_most:g} is allowed"
+    return make_ruling(rule, outcome, reason, value=value, threshold=rule.at_most, count=count, of=len(report.rows))
+
+
+def _slice(rule: SliceRule, report: EvalReport) -> Ruling:
+    parts: list[SliceRuling] = []
+    for name, interval in report.slices(rule.by, rule.metric).items():
+        if interval.mean is None or interval.count < rule.min_cases:
+            parts.append(SliceRuling(name, interval.mean, interval.count, "unjudged"))
+        else:
+            parts.append(SliceRuling(name, interval.mean, interval.count, "pass" if interval.mean >= rule.at_least else "fail"))
+    judged = [part for part in parts if part.value is not None and part.outcome != "unjudged"]
+    small = [part.name for part in parts if part.outcome == "unjudged"]
+    left = f"; with fewer than {rule.min_cases} scored cases, not judged: {', '.join(small)}" if small else ""
+    values = {"threshold": rule.at_least, "parts": tuple(parts), **_counts(rule, report)}
+    if not judged:
+        return make_ruling(rule, "unjudged", f"no {rule.by} has {rule.min_cases} scored cases", **values)
+    worst = min(judged, key=lambda part: part.value or 0.0)
+    below = [f"{part.name} {part.value:.3f}" for part in judged if part.outcome == "fail"]
+    reason = f"below {rule.at_least:g}: {', '.join(below)}" if below else f"lowest {worst.name} {worst.value:.3f}"
+    return make_ruling(rule, "fail" if below else "pass", reason + left, value=worst.value, **values)
+
+
+def _non_inferior(rule: NonInferiorityRule, report: EvalReport, champion: EvalReport | None) -> Ruling:
+    """The low end (in the metric's good direction) of the 95 % interval of candidate − champion is above minus the margin.
+
+    It is the two-sided interval that every report prints, so this end errs in 1 case of 40.
+    """
+    assert champion is not None  # refused before anything ran
+    values = {"margin": rule.margin, "threshold": -rule.margin, **_counts(rule, report)}
+    if obstacle := not_comparable(champion.header, report.header, rule.metric):
+        return make_ruling(rule, "fail", obstacle, **values)
+    comparison = compare_metric(champion, report, rule.metric)
+    if not comparison.count:
+        return make_ruling(rule, "unjudged" if report.outages else "fail", "no case was scored for both", **values)
+    lower_is_better = report.header.directions.get(rule.metric) == "lower"
+    gain, worst, best = comparison.difference, comparison.low, comparison.high
+    if lower_is_better:
+        gain, worst, best = -gain, -comparison.high, -comparison.low
+    holds = worst > -rule.margin
+    reason = f"{gain:+.3f} [{worst:+.3f}, {best:+.3f}] against the champion, margin {rule.margin:g}"
+    if not holds and gain > -rule.margin:
+        reason += f"; not shown to be within it: {comparison.count} cases see a difference of {comparison.detectable:.3f}"
+    lost = sum(row.value(rule.metric) is not None for row in champion.rows) - comparison.count
+    reason += f"; {lost} cases that the champion has a value for have none now" if lost else ""
+    values |= {"value": gain, "low": worst, "high": best, "count": comparison.count}
+    return make_ruling(rule, "pass" if holds else "fail", reason, **values)
+
+
+def _leak(rule: LeakRule, leaks: Leaks) -> Ruling:
+    values = {"value": float(len(leaks.lines)), "threshold": 0.0, "count": leaks.queries, "of": leaks.queries}
+    if leaks.lines:
+        return make_ruling(rule, "fail", f"{len(leaks.lines)} leaks in {leaks.queries} questions: {'; '.join(leaks.lines[:3])}", **values)
+    if leaks.inconclusive:
+        return make_ruling(rule, "unjudged", leaks.inconclusive, **values)
+    return make_ruling(rule, "pass", f"none in {leaks.queries} questions with {leaks.hits} hits", **values)
+
+
+def _counts(rule: AnyRule, report: EvalReport) -> dict[str, Any]:
+    return {"count": len(report.values(rule.metrics[0])), "of": len(report.rows)}
+
+
+def _statistic_name(statistic: str) -> str:
+    return {"low": "interval's low end", "high": "interval's high end"}.get(statistic, statistic)
