@@ -11,7 +11,7 @@ from rich.table import Table
 from harness.cli.candidates import clean
 from harness.golden.case import Case
 from harness.reports.findings import state_of
-from harness.results.report import EvalReport
+from harness.results.report import EvalReport, first_error
 from harness.stats import Interval
 from harness.stats.words import p_words
 from harness.sweep.verdict import SweepResult
@@ -36,12 +36,14 @@ def show_evaluation(report: EvalReport) -> None:
     for kind, many in sorted(Counter(row.case.kind for row in report.rows).items()):
         table.add_row(kind, *(_number(one[kind].mean) for one in slices), str(many))
     console.print(table)
+    if report.errors:
+        console.print(f"{len(report.errors)} of {count} cases have no answer: {first_error(report)}", markup=False)
     if report.costs:
         money = " simulated" if report.simulated else ""
         costs, total = report.costs, report.times["total"]
         console.print(
             f"per query: ${_number(costs['usd'], 6)}{money}, {costs['input_tokens']:.0f} + {costs['output_tokens']:.0f} tokens, "
-            f"{', '.join(f'{share:.0%} to {tier}' for tier, share in report.tier_shares.items())}, "
+            f"{''.join(f'{share:.0%} to {tier}, ' for tier, share in report.tier_shares.items())}"
             f"{total['p50']:.0f} ms p50, {total['p95']:.0f} ms p95"
         )
 

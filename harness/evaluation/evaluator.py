@@ -103,6 +103,10 @@ class Evaluator:
             if not isinstance(error, RequestError):  # one refused request may be this question's fault
                 raise
             return _unanswered(case, scorers, CaseError(REFUSED, str(error), infrastructure=False))
+        except asyncio.CancelledError as error:
+            if (task := asyncio.current_task()) is None or task.cancelling():  # the evaluation itself is stopped
+                raise
+            return _unanswered(case, scorers, _error(error, self.case_timeout_s))
         except Exception as error:  # noqa: BLE001 — whatever one case did, the others are still worth scoring
             return _unanswered(case, scorers, _error(error, self.case_timeout_s))
         return await self._score(trace, case, scorers)
@@ -192,8 +196,8 @@ def _checked(score: Score, *, sound: bool) -> _Scored:
     return _Scored(score, sound)
 
 
-def _error(error: Exception, timeout_s: float) -> CaseError:
+def _error(error: BaseException, timeout_s: float) -> CaseError:
     if isinstance(error, TimeoutError):
         return CaseError("Timeout", f"no answer within {timeout_s:g} s", infrastructure=True)
-    message = str(error) if isinstance(error, TouchstoneError) else f"{type(error).__name__}: {error}"
+    message = str(error) if isinstance(error, TouchstoneError) else f"{type(error).__name__}: {' '.join(str(error).split())}"
     return CaseError(type(error).__name__, message, infrastructure=isinstance(error, InfrastructureError | IntegrityError))

@@ -68,7 +68,7 @@ def imported(target: str, what: str) -> Any:
             places = f"sys.path and {Path.cwd()}"
             raise ConfigError(f"{what}: there is no module {error.name!r} on {places}. Install its package, or correct the name.") from None
         raise ConfigError(f"{what}: the module {name!r} needs {error.name!r}, which is not installed.") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # SystemExit: a script that runs when it is imported
         said = " ".join(str(error).split())
         raise ConfigError(f"{what}: the module {name!r} cannot be imported: {type(error).__name__}: {said[:300]}") from error
     for attribute in attributes.split("."):

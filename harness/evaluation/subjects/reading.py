@@ -1,5 +1,6 @@
 """What an app's answer says, in any of the forms that apps answer in: text, a message, a mapping with the passages it rests on."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -59,7 +60,13 @@ def trace_of(said: AppAnswer, query: Query, config_digest: str, started_at: str,
 
 
 def _answer(text: str, name: str) -> Answer:
+    text = _whole(text)
     return Answer(text, refused=is_refusal(text, ""), model=name)
+
+
+def _whole(text: str) -> str:
+    """A text that can be written down: half of a character, as a cut JSON escape leaves it, is shown as lost."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _of_mapping(value: Mapping[str, Any], name: str) -> AppAnswer:
@@ -86,22 +93,29 @@ def _passages(told: Any) -> tuple[Hit, ...]:
 def _chunk(one: Any, place: int) -> Chunk:
     """A passage: text, a mapping with `text` or `page_content`, or a LangChain Document."""
     if isinstance(one, str):
-        return Chunk(f"#{place}", "", 0, 0, one)
+        return Chunk(f"#{place}", "", 0, 0, _whole(one))
     content = getattr(one, "page_content", None)
     facts: Mapping[str, Any]
     if content is None and isinstance(one, Mapping):
         content = one.get("text", one.get("page_content", one.get("content")))
-        facts = {**(one.get("metadata") or {}), **one}
+        facts = {**_metadata(one.get("metadata"), place), **one}
     else:
-        facts = getattr(one, "metadata", None) or {}
+        facts = _metadata(getattr(one, "metadata", None), place)
     if not isinstance(content, str):
         raise BadAnswer(f"its passage {place} has no text")
-    document = str(next((facts[name] for name in DOCUMENT if facts.get(name)), ""))
-    start = next((facts[name] for name in START if isinstance(facts.get(name), int)), None)
+    content = _whole(content)
+    document = _whole(str(next((facts[name] for name in DOCUMENT if facts.get(name)), "")))
+    start = next((facts[name] for name in START if isinstance(facts.get(name), int) and facts[name] >= 0), None)
     end = 0 if start is None else facts["end"] if isinstance(facts.get("end"), int) else start + len(content)
-    title = str(facts.get("title") or "")
+    title = _whole(str(facts.get("title") or ""))
     ident = f"{document}#{start}-{end}" if start is not None else f"{document}#{place}"
-    return Chunk(ident, document, start or 0, end, content, title=title, heading=str(facts.get("heading") or ""))
+    return Chunk(ident, document, start or 0, end, content, title=title, heading=_whole(str(facts.get("heading") or "")))
+
+
+def _metadata(told: Any, place: int) -> Mapping[str, Any]:
+    if told is not None and not isinstance(told, Mapping):
+        raise BadAnswer(f"the metadata of its passage {place} are {type(told).__name__}, not a mapping")
+    return told or {}
 
 
 def _citations(cited: Any, passages: tuple[Hit, ...]) -> tuple[Citation, ...]:
@@ -119,7 +133,7 @@ def _usage(told: Any, model: str) -> tuple[Usage, ...]:
     tokens = [
         told.get(name, told.get(other)) for name, other in (("input_tokens", "prompt_tokens"), ("output_tokens", "completion_tokens"))
     ]
-    asked, said = (one if isinstance(one, int) else 0 for one in tokens)
+    asked, said = (one if isinstance(one, int) and one >= 0 else 0 for one in tokens)
     usd = told.get("usd")
-    priced = isinstance(usd, int | float) and bool(told.get("priced", True))
+    priced = isinstance(usd, int | float) and 0 <= usd < math.inf and bool(told.get("priced", True))
     return (Usage(model, asked, said, float(usd or 0.0) if priced else 0.0, bool(told.get("simulated", False)), priced=priced),)
