@@ -36,6 +36,8 @@ def show_evaluation(report: EvalReport) -> None:
     for kind, many in sorted(Counter(row.case.kind for row in report.rows).items()):
         table.add_row(kind, *(_number(one[kind].mean) for one in slices), str(many))
     console.print(table)
+    for reason, names in _unscored(report).items():
+        console.print(f"not scored: {', '.join(names)}: {reason}", markup=False)
     if report.errors:
         console.print(f"{len(report.errors)} of {count} cases have no answer: {first_error(report)}", markup=False)
     if report.costs:
@@ -46,6 +48,16 @@ def show_evaluation(report: EvalReport) -> None:
             f"{''.join(f'{share:.0%} to {tier}, ' for tier, share in report.tier_shares.items())}"
             f"{total['p50']:.0f} ms p50, {total['p95']:.0f} ms p95"
         )
+
+
+def _unscored(report: EvalReport) -> dict[str, list[str]]:
+    """The metrics that scored no case that was answered, by the reason of the first."""
+    found: dict[str, list[str]] = {}
+    for row in [row for row in report.rows if row.trace][:1]:
+        for score in row.scores:
+            if not report.summary[score.metric].count:
+                found.setdefault(" ".join(score.reason.split()), []).append(score.metric)
+    return found
 
 
 def show_sweep(result: SweepResult) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import Distribution, EntryPoint, distribution, entry_points, packages_distributions
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any
 
 from serving.pipeline.digest import LENGTH, sha256_file
@@ -16,6 +17,7 @@ from serving.pipeline.errors import ConfigError
 IMPORT_PATH = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*")  # "package.module:Class"
 
 _installed = cache(entry_points)
+_named_modules: set[str] = set()  # modules that a name led to
 _distributions = cache(packages_distributions)
 
 
@@ -63,6 +65,7 @@ def imported(target: str, what: str) -> Any:
     look_here()
     try:
         found: Any = importlib.import_module(name)
+        _named_modules.add(name)
     except ModuleNotFoundError as error:
         if error.name and f"{name}.".startswith(f"{error.name}."):
             places = f"sys.path and {Path.cwd()}"
@@ -77,6 +80,14 @@ def imported(target: str, what: str) -> Any:
             raise ConfigError(f"{what}: the module {name!r} has no {attribute!r}. Its classes: {classes or 'none'}.")
         found = getattr(found, attribute)
     return found
+
+
+def place_of_fault(error: BaseException) -> str:
+    """Where a named module of another package raised an error, as "module, line 12"; empty when none took part in it."""
+    inner = [place_of_fault(one) for one in error.exceptions] if isinstance(error, BaseExceptionGroup) else []
+    frames = [(str(frame.f_globals.get("__name__")), line) for frame, line in walk_tb(error.__traceback__)]
+    own = [f"{module}, line {line}" for module, line in frames if module in _named_modules]
+    return next(filter(None, inner), own[-1] if own else "")
 
 
 @cache

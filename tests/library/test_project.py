@@ -190,3 +190,9 @@ def test_settings_given_by_hand_come_first_and_unknown_ones_are_told(tmp_path: P
     assert read_settings(**otherwise(found)) == found
     with pytest.raises(ConfigError, match="No setting 'report'. Did you mean 'reports'"):
         Project.open(report="x")
+
+
+def test_an_answer_and_a_corpus_show_themselves_in_short(project: Project) -> None:
+    trace = run(project.ask("word " * 9000 + QUESTION, "tiny.yaml", corpus="tiny"))
+    assert trace.answer.text[:600] in repr(trace) and len(repr(trace)) < 2000
+    assert repr(project.corpus("tiny")).startswith("<Corpus tiny: 5 documents")
