@@ -273,7 +273,7 @@ class Project:
             factory=self._contexts.get(ContextChoice(chosen.corpus, store=False)).factory,
             storage=open_releases(settings.releases, settings),
             channel=channel,
-            gates=required_gates(channel, file_path("A gate", gate) if gate else None, settings),
+            gates=required_gates(channel, file_path("A gate", gate) if gate else None, settings, self.folder),
             decisions=[read_decision(file_path("A decision", decision))] if decision else find_decisions(settings.reports),
             forced=ForcedPromotion(who=settings.promoter, why=why) if force else None,
             who=settings.promoter,

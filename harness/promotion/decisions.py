@@ -42,9 +42,9 @@ class FoundDecision:
         return datetime.fromisoformat(self.decision.decided_at).astimezone(UTC)
 
 
-def required_gates(channel: str, file: Path | None, settings: HarnessSettings) -> tuple[RequiredGate, ...]:
-    """The gates of which one has to be passed: the one named, or those of the channel that are there."""
-    files = [file] if file else [one for one in (*WEAKER.get(channel, ()), PROMOTION) if one.is_file()]
+def required_gates(channel: str, file: Path | None, settings: HarnessSettings, folder: Path = Path()) -> tuple[RequiredGate, ...]:
+    """The gates of which one has to be passed: the one named, or those of the channel that are there, in the project's folder."""
+    files = [file] if file else [folder / one for one in (*WEAKER.get(channel, ()), PROMOTION) if (folder / one).is_file()]
     return tuple(_required(one, settings) for one in files)
 
 
