@@ -144,6 +144,13 @@ def test_an_app_that_answers_nothing_is_no_success(world: World) -> None:
     assert world.touchstone("eval", "--subject", "", "-g", "tiny", "--no-tracking").code == 2
 
 
+def test_what_was_not_scored_is_told_with_its_reason(world: World) -> None:
+    (world.root / "plain_app.py").write_text("def answer(question):\n    return '30 days'\n")
+    said = world.touchstone("eval", "--subject", "plain_app:answer", "-g", "tiny", "--no-tracking", "-m", "recall@2", "-m", "key_facts")
+    assert said.code == 0 and "not scored: recall@2: the app shows no place in a document of what it found" in said.out
+    assert "tokens, , " not in said.out
+
+
 def test_two_evaluations_of_one_second_have_a_name_each(world: World) -> None:
     settings = read_settings(world.root)
     for name in ("a", "a-2"):
@@ -307,6 +314,14 @@ def test_passages_are_found_in_the_corpus_by_their_words() -> None:
     ]
     assert trace.answer.citations[0].span == trace.hits[0].chunk.span
     assert trace.passages == trace.hits
+
+
+@pytest.mark.parametrize("start", [-5, 9999])
+def test_a_place_outside_its_document_is_looked_up_by_its_words(start: int) -> None:
+    told = {"answer": "30 [1]", "contexts": [{"text": "Everyone has 30 days.", "source": "hr/leave.md", "start": start}]}
+    documents = (Document("hr/leave.md", "# Leave\n\nEveryone has 30 days.\n"),)
+    trace = asked(PlacedSubject(subject_of(lambda question: told), Corpus("tiny", documents, "k")))
+    assert (trace.hits[0].chunk.start, trace.hits[0].chunk.end) == (9, 30)
 
 
 # ---- on the command line
