@@ -107,7 +107,7 @@ def resolve_word(word: str, settings: HarnessSettings) -> Resolved:
             return NamedConfig(word, load_config(path), PromptLibrary(settings.prompts))
         return RecordedRun(word, read_report(path), path)
     runs = settings.reports / "runs"
-    for folder in (path, runs / word):
+    for folder in (path, runs / word) if word else ():
         if (folder / CASES).is_file():
             return RecordedRun(folder.name if folder.parent == runs else word, read_report(folder / CASES), folder / CASES)
     known = releases(open_releases(settings.releases, settings))

@@ -31,7 +31,7 @@ from harness.cli import (
     ui,
 )
 from serving.pipeline.errors import TouchstoneError
-from serving.pipeline.packages import add_current_folder
+from serving.pipeline.packages import add_current_folder, place_of_fault
 
 STOPPED = "stopped; what was finished is kept"
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
@@ -114,7 +114,19 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno in DISK or (error.errno in PLACE and error.filename):
             return _say(f"{error.filename or 'the disk'}: {error.strerror}. See: touchstone doctor", 3)
-        raise
+        return _say_fault(error)
+    except Exception as error:  # noqa: BLE001 — raised again unless it comes from a part of the user's
+        return _say_fault(error)
+
+
+def _say_fault(error: Exception) -> int:
+    """A line for an error that a part of the user's raised, with its place; any other is raised again."""
+    place = place_of_fault(error)
+    if not place:
+        raise error
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return _say(f"{place}: {type(error).__name__}: {' '.join(str(error).split())}", 2)
 
 
 def _say(message: str, code: int) -> int:

@@ -19,7 +19,6 @@ from harness.cli.options import (
     ReplayOnly,
     UseStore,
     changed,
-    plain_name,
     print_json,
 )
 from harness.cli.progress import progress_line
@@ -55,10 +54,13 @@ def compare(
 ) -> None:
     """Compare two configurations, runs or releases on the same questions."""
     from harness.project import Project
+    from harness.project.arguments import plain_name
+    from harness.project.evaluate import unused_name
     from harness.reports.comparison import comparison_json
 
     settings = read_settings()
-    title = plain_name(name) if name else f"{_short(a)}-{_short(b)}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    stem = f"{_short(a)}-{_short(b)}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    title = plain_name(name) if name else unused_name(settings, "compare", stem)
     folder = settings.reports / "compare" / title
     if folder.exists():
         raise ConfigError(f"There is a comparison named {title!r} already: {folder}. Choose another --name, or remove it.")

@@ -16,7 +16,6 @@ from harness.cli.options import (
     ReplayOnly,
     Set,
     UseStore,
-    plain_name,
     print_json,
     read_config,
 )
@@ -38,8 +37,8 @@ def evaluate(
     config: ConfigFile = None,
     change: Set = None,
     subject: Annotated[
-        str, typer.Option("--subject", help="An app of yours in place of a configuration: module:function, module:chain, https://…")
-    ] = "",
+        str | None, typer.Option("--subject", help="An app of yours in place of a configuration: module:function, module:chain, https://…")
+    ] = None,
     golden: Annotated[str, typer.Option("--golden", "-g", help="A golden set, as name or name/vN.")] = DEFAULT_GOLDEN,
     split: Annotated[
         SplitName, typer.Option("--split", help="tune for looking around; a look at holdout or all is written down.")
@@ -56,17 +55,22 @@ def evaluate(
 ) -> None:
     """Score a configuration, or an app of yours, on a golden set; report it, log it."""
     from harness.project import Project
-    from harness.project.evaluate import EvaluationOptions
+    from harness.project.arguments import plain_name
+    from harness.project.evaluate import EvaluationOptions, unused_name
     from harness.results.numbers import numbers
+    from harness.results.report import first_error
 
     settings = read_settings()
+    if subject is not None and not subject.strip():
+        raise ConfigError("--subject names nothing: write module:function, module:chain or https://…, or leave it out.")
     if subject and (config or change):
         raise ConfigError("--subject evaluates an app of yours; leave --config and --set out.")
     chosen = subject or read_config(config, change)
     options = EvaluationOptions(metric_set(metrics or DEFAULT), judge, concurrency, store, replay_only)
     with progress_line(quiet=as_json) as line:
         project = Project(settings, line.update)
-        title = plain_name(name) if name else f"{project.golden(golden).card.name}-{split.value}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+        stem = f"{project.golden(golden).card.name}-{split.value}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+        title = plain_name(name) if name else unused_name(settings, "runs", stem)
         run = project.finished_evaluation(chosen, golden, split.value, options, cases=cases, name=title, tracking=tracking)
         done = asyncio.run(run)
     report = done.report
@@ -92,3 +96,5 @@ def evaluate(
         first = report.outages[0].error
         assert first is not None
         raise InfrastructureError(f"{len(report.outages)} of {len(report.rows)} cases were not answered: {first.message}")
+    if report.errors and len(report.errors) == len(report.rows):
+        raise ConfigError(f"Not one of {len(report.rows)} cases was answered. {first_error(report)}")

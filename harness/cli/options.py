@@ -1,7 +1,6 @@
 """Options that several commands share, and how they find the things they name."""
 
 import json
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -57,13 +56,6 @@ def changed(config: RagConfig, changes: Sequence[str] | None) -> RagConfig:
 def read_corpus(name: str, settings: HarnessSettings) -> Corpus:
     """A corpus by name or by path."""
     return open_corpus(name, settings)
-
-
-def plain_name(name: str) -> str:
-    """A name as it may stand in a path: one folder, no way out of it."""
-    if not re.fullmatch(r"[\w.@=+-][\w.@=+ -]{0,119}", name) or set(name) <= {"."}:
-        raise ConfigError(f"--name {name!r} becomes a folder's name: use letters, digits and . _ - only, up to 120.")
-    return name
 
 
 def read_prompts(settings: HarnessSettings) -> PromptLibrary:

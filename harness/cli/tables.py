@@ -12,7 +12,7 @@ from harness.cli.candidates import clean
 from harness.golden.case import Case
 from harness.reports.findings import state_of
 from harness.reports.page import interval_text
-from harness.results.report import EvalReport
+from harness.results.report import EvalReport, first_error
 from harness.stats.text import difference_text, number_text, p_value_text
 from harness.sweep.verdict import SweepResult
 
@@ -36,14 +36,28 @@ def show_evaluation(report: EvalReport) -> None:
     for kind, case_count in sorted(Counter(row.case.kind for row in report.rows).items()):
         table.add_row(kind, *(number_text(slice_intervals[kind].mean) for slice_intervals in slices), str(case_count))
     console.print(table)
+    for reason, names in _unscored(report).items():
+        console.print(f"not scored: {', '.join(names)}: {reason}", markup=False)
+    if report.errors:
+        console.print(f"{len(report.errors)} of {count} cases have no answer: {first_error(report)}", markup=False)
     if report.costs:
         money = " simulated" if report.simulated else ""
         costs, total = report.costs, report.times["total"]
         console.print(
             f"per query: ${number_text(costs['usd'], 6)}{money}, {costs['input_tokens']:.0f} + {costs['output_tokens']:.0f} tokens, "
-            f"{', '.join(f'{share:.0%} to {tier}' for tier, share in report.tier_shares.items())}, "
+            f"{''.join(f'{share:.0%} to {tier}, ' for tier, share in report.tier_shares.items())}"
             f"{total['p50']:.0f} ms p50, {total['p95']:.0f} ms p95"
         )
+
+
+def _unscored(report: EvalReport) -> dict[str, list[str]]:
+    """The metrics that scored no case that was answered, by the reason of the first."""
+    found: dict[str, list[str]] = {}
+    for row in [row for row in report.rows if row.trace][:1]:
+        for score in row.scores:
+            if not report.summary[score.metric].count:
+                found.setdefault(" ".join(score.reason.split()), []).append(score.metric)
+    return found
 
 
 def show_sweep(result: SweepResult) -> None:

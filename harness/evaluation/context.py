@@ -62,14 +62,16 @@ def open_corpus(name: str, settings: HarnessSettings) -> Corpus:
     return load_corpus(corpus_path(name, settings))
 
 
-def corpus_path(name: str, settings: HarnessSettings) -> Path:
+def corpus_path(name: str | Path, settings: HarnessSettings) -> Path:
     """Where a corpus lies: below the datasets, or at a path."""
+    if not isinstance(name, str | Path) or not str(name):
+        raise ConfigError(f"A corpus is a name, or the path of a folder or a .jsonl file, not {name!r}.")
     root = settings.datasets / "corpora"
     for path in (root / name, Path(name)):
         if path.exists():
             return path
     known = sorted(path.name for path in root.glob("*") if path.is_dir()) if root.is_dir() else []
-    raise ConfigError(f"No corpus {name!r}.{near(name, known)} Known: {', '.join(known) or 'none'}; or give a folder's path.")
+    raise ConfigError(f"No corpus {str(name)!r}.{near(str(name), known)} Known: {', '.join(known) or 'none'}; or give a folder's path.")
 
 
 def open_tools(judge: str, settings: HarnessSettings, stage_store: StageStore | None, *, replay_only: bool = False) -> Tools:

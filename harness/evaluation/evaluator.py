@@ -105,6 +105,10 @@ class Evaluator:
             if not isinstance(error, RequestError):  # a refused request may be due to this question only
                 raise
             return _unanswered(case, scorers, CaseError(REFUSED, str(error), infrastructure=False))
+        except asyncio.CancelledError as error:
+            if (task := asyncio.current_task()) is None or task.cancelling():  # the evaluation itself is stopped
+                raise
+            return _unanswered(case, scorers, _case_error(error, self.case_timeout_s))
         except Exception as error:  # noqa: BLE001 — a crash of one case does not end the others
             return _unanswered(case, scorers, _case_error(error, self.case_timeout_s))
         return await self._score(trace, case, scorers)
@@ -199,8 +203,8 @@ def _finite(score: Score, *, cacheable: bool) -> _MetricResult:
     return _MetricResult(score, cacheable)
 
 
-def _case_error(error: Exception, timeout_s: float) -> CaseError:
+def _case_error(error: BaseException, timeout_s: float) -> CaseError:
     if isinstance(error, TimeoutError):
         return CaseError("Timeout", f"no answer within {timeout_s:g} s", infrastructure=True)
-    message = str(error) if isinstance(error, TouchstoneError) else f"{type(error).__name__}: {error}"
+    message = str(error) if isinstance(error, TouchstoneError) else f"{type(error).__name__}: {' '.join(str(error).split())}"
     return CaseError(type(error).__name__, message, infrastructure=isinstance(error, InfrastructureError | IntegrityError))

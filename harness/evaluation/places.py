@@ -47,7 +47,7 @@ class PlacedSubject:
 
     def _place(self, chunk: Chunk) -> Chunk:
         document = self._find_document(chunk.document_id)
-        if document is not None and chunk.end > chunk.start:
+        if document is not None and 0 <= chunk.start < chunk.end <= len(document.text):
             return replace(chunk, document_id=document.id)
         text = chunk.text.strip()
         for candidate in [document] if document else self._documents.values():

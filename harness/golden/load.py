@@ -9,7 +9,7 @@ from harness.golden.case import Case
 from harness.golden.lines import read_rows, refuse
 from harness.golden.sets import Card, GoldenSet
 from serving.pipeline.digest import sha256_file
-from serving.pipeline.errors import DataError
+from serving.pipeline.errors import ConfigError, DataError
 from serving.pipeline.registry import explain, near
 
 SEALED = ("cases.jsonl", "CARD.md")
@@ -25,6 +25,8 @@ def golden_sets(root: Path) -> list[str]:
 def load_golden(root: Path, name: str, *, sealed: bool = True) -> GoldenSet:
     """Load `datasets/golden/<name>/v<N>`; the newest version when `name` has none."""
     known = golden_sets(root)
+    if not isinstance(name, str):
+        raise ConfigError(f"A golden set is named by a text, such as {known[0] if known else 'mine/v1'!r}, not {name!r}.")
     if "/" not in name:
         versions = [other for other in known if other.split("/")[0] == name]
         name = max(versions, key=lambda other: int(other.rsplit("/v", 1)[1]), default=name)

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from harness.golden.case import Case, GoldenModel
 from serving.pipeline.digest import digest_text
+from serving.pipeline.errors import ConfigError
 from serving.pipeline.index.corpus import Corpus
 from serving.pipeline.registry import near
 
@@ -51,7 +52,11 @@ class Split:
 
     def head(self, count: int | None) -> "Split":
         """The first cases in the split's own fixed order; all of them for `None`."""
-        return self if count is None else type(self)(self.golden, self.name, self.cases[:count], self.golden_digest)
+        if count is None:
+            return self
+        if not isinstance(count, int) or count < 1:
+            raise ConfigError(f"cases is a whole number from 1, not {count!r}.")
+        return type(self)(self.golden, self.name, self.cases[:count], self.golden_digest)
 
 
 class TuneSplit(Split):
@@ -105,6 +110,8 @@ class GoldenSet:
         """The cases of this name; a look at the holdout is appended to the ledger."""
         if name == "tune":
             return self.tune()
+        if name not in ("holdout", "all"):
+            raise ConfigError(f"No split {name!r}. Known: tune, holdout, all.")
         look = self.holdout if name == "holdout" else self.all
         return look(why=why, ledger=ledger)
 

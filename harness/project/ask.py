@@ -1,10 +1,12 @@
 """One question to a configuration, a release or an app."""
 
 from harness.evaluation.context import EvaluationContext
+from harness.evaluation.subjects.reading import BadAnswer
 from harness.resolve import NamedApp, NamedConfig, Resolved, config_of
 from harness.settings import HarnessSettings
 from serving.pipeline.artefacts import BundledArtefacts
 from serving.pipeline.build import build_pipeline
+from serving.pipeline.errors import ConfigError
 from serving.pipeline.index.build import open_index
 from serving.pipeline.pipeline import Emit
 from serving.pipeline.types import Query, Trace
@@ -23,6 +25,9 @@ async def ask_release(named: NamedConfig, query: Query, settings: HarnessSetting
 async def ask(resolved: Resolved, query: Query, context: EvaluationContext, emit: Emit | None) -> Trace:
     """The answer of a configuration over a corpus, or of an app."""
     if isinstance(resolved, NamedApp):
-        return await resolved.subject.answer(query)
+        try:
+            return await resolved.subject.answer(query)
+        except BadAnswer as error:
+            raise ConfigError(f"{resolved.label}: {error}.") from None
     pipeline = await context.factory.pipeline(config_of(resolved, context.settings).config)
     return await pipeline.answer(query, emit=emit)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from harness.comparison.compare import check_comparable, compare_reports
 from harness.comparison.values import ReportComparison
@@ -82,9 +83,8 @@ def _cases(
             f"{run.label} was evaluated on {head.golden} as {head.golden_digest}; it is {golden.digest} now. Evaluate it again."
         )
     name = head.split if head else choice.split or "tune"
-    split: SplitName = "tune" if name == "tune" else "holdout" if name == "holdout" else "all"
-    count = choice.cases or (len(run.report.rows) if run else None)
-    return golden, golden.split(split, why=f"compare {title}", ledger=settings.holdout_ledger).head(count)
+    count = choice.cases if choice.cases is not None else len(run.report.rows) if run else None
+    return golden, golden.split(cast(SplitName, name), why=f"compare {title}", ledger=settings.holdout_ledger).head(count)
 
 
 async def _evaluated(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +12,7 @@ from harness.evaluation.places import PlacedSubject
 from harness.evaluation.record import record_evaluation
 from harness.golden.sets import GoldenSet, Split
 from harness.metrics import DEFAULT, metric_set
+from harness.project.arguments import names, plain_name, whole_number
 from harness.project.contexts import ContextChoice, OpenContexts
 from harness.reports import write_evaluation
 from harness.resolve import CASES, NamedApp, Resolved, config_of
@@ -22,6 +24,7 @@ from harness.tracking import tracker
 from serving.pipeline.errors import ConfigError
 
 SplitName = Literal["tune", "holdout", "all"]
+ResultKind = Literal["runs", "compare", "gates"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,10 @@ class EvaluationOptions:
     concurrency: int = 4  # cases at a time
     store: bool = True
     replay_only: bool = False
+
+    def __post_init__(self) -> None:
+        names("metrics", self.metrics)
+        whole_number("concurrency", self.concurrency)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -99,10 +106,16 @@ async def evaluate(
     return finished
 
 
-def new_result_folder(settings: HarnessSettings, kind: Literal["runs", "compare", "gates"], name: str) -> Path:
+def new_result_folder(settings: HarnessSettings, kind: ResultKind, name: str) -> Path:
     """The folder of a new result, or a `ConfigError` where that name is taken."""
-    folder = settings.reports / kind / name
+    folder = settings.reports / kind / plain_name(name)
     if folder.exists():
         what = {"runs": "an evaluation", "compare": "a comparison", "gates": "a decision"}[kind]
         raise ConfigError(f"There is {what} named {name!r} already: {folder}. Choose another --name, or remove it.")
     return folder
+
+
+def unused_name(settings: HarnessSettings, kind: ResultKind, name: str) -> str:
+    """The name of a result that nobody named: with a number where one of the same second has it."""
+    tried = (name if number == 1 else f"{name}-{number}" for number in count(1))
+    return next(one for one in tried if not (settings.reports / kind / one).exists())

@@ -15,6 +15,7 @@ from harness.project import ask as asking
 from harness.project import compare as comparing
 from harness.project import evaluate as evaluating
 from harness.project import sweep as sweeping
+from harness.project.arguments import file_path, names, question_text
 from harness.project.contexts import ContextChoice, OpenContexts, Progress
 from harness.project.evaluate import EvaluationOptions, SplitName, new_result_folder
 from harness.project.gates import RecordedChampion, decide_gate, load_gates, open_gate, record_champions, recorded_champions
@@ -46,6 +47,11 @@ def silent(what: str, done: int, total: int) -> None:
     """Progress that is not shown."""
 
 
+def _files(gates: str | Path | Sequence[str | Path]) -> list[Path]:
+    """The files of one gate or of several."""
+    return [file_path("A gate", gate) for gate in ([gates] if isinstance(gates, str | Path) else gates)]
+
+
 class Project:
     """A folder with documents, golden sets, prompts and experiments, and everything that can be done with them.
 
@@ -67,7 +73,9 @@ class Project:
     @classmethod
     def open(cls, folder: str | Path | None = None, *, progress: Progress = silent, **settings: Any) -> "Project":
         """The project in a folder (default: this one), with its `.env` file; settings given here come before the environment's."""
-        place = None if folder is None else Path(folder).absolute()
+        place = None if folder is None else file_path("A project's folder", folder).absolute()
+        if place and not place.is_dir():
+            raise ConfigError(f"No folder {str(place)!r}. A project is a folder with datasets/ and prompts/, as a checkout has them.")
         return cls(read_settings(place, **settings), progress, place or Path())
 
     def __repr__(self) -> str:
@@ -79,6 +87,8 @@ class Project:
     def config(self, what: object = None, changes: Mapping[str, Any] | None = None) -> RagConfig:
         """A configuration, complete, with other values at dotted paths: `config("default", {"retrieve.top_k": 3})`."""
         config = config_of(resolve(what, self.settings), self.settings).config
+        if not isinstance(changes or {}, Mapping):
+            raise ConfigError(f"Changes are a mapping of dotted paths, such as {{'retrieve.top_k': 3}}, not {changes!r}.")
         return config.replace(changes) if changes else config
 
     def golden(self, name: str = DEFAULT_GOLDEN) -> GoldenSet:
@@ -98,7 +108,8 @@ class Project:
 
     async def ask(self, question: str | Query, what: object = None, *, corpus: str = DEFAULT_CORPUS, emit: Emit | None = None) -> Trace:
         """Ask one question; `emit` is told the answer piece by piece. Nothing kept is used: each answer is computed anew."""
-        query = Query(question) if isinstance(question, str) else question
+        query = question if isinstance(question, Query) else Query(question)
+        question_text(query.text)
         resolved = resolve(what, self.settings)
         if isinstance(resolved, NamedConfig) and resolved.release:
             return await asking.ask_release(resolved, query, self.settings, emit)
@@ -125,7 +136,7 @@ class Project:
         replay_only: bool = False,
     ) -> EvalReport:
         """Score a configuration or an app on a golden set. With a `name` it is kept as `reports/runs/<name>/`."""
-        options = EvaluationOptions(tuple(metrics), judge, concurrency, store, replay_only)
+        options = EvaluationOptions(names("metrics", metrics), judge, concurrency, store, replay_only)
         done = await self.finished_evaluation(what, golden, split, options, cases=cases, name=name, tracking=tracking)
         return done.report
 
@@ -161,7 +172,7 @@ class Project:
     ) -> ReportComparison:
         """Hold B against A on the same questions; both may also be evaluations made before, as reports or by a run's name."""
         sides = (resolve(a, self.settings), resolve(b, self.settings))
-        options = EvaluationOptions(tuple(metrics), judge, concurrency, store, replay_only)
+        options = EvaluationOptions(names("metrics", metrics), judge, concurrency, store, replay_only)
         choice = comparing.ComparedCases(golden, split, cases)
         return await comparing.compare(sides, choice, DEFAULT_GOLDEN, self._contexts, options, name)
 
@@ -176,7 +187,7 @@ class Project:
         replay_only: bool = False,
     ) -> GateResult:
         """Hold a configuration, or an evaluation made before, against a gate. With a `name` it is kept as `reports/gates/<name>/`."""
-        chosen = gate if isinstance(gate, Gate) else load_gate(Path(gate))
+        chosen = gate if isinstance(gate, Gate) else load_gate(file_path("A gate", gate))
         folder = new_result_folder(self.settings, "gates", name) if name else None
         context = open_gate(chosen, self._contexts, store=store, replay_only=replay_only)
         result = await decide_gate(context, resolve(what, self.settings), self._contexts, champion)
@@ -184,14 +195,14 @@ class Project:
             write_decision(result.decision, result.report, folder)
         return result
 
-    async def record_champion(self, what: object = None, gates: Sequence[str | Path] = ()) -> list[RecordedChampion]:
+    async def record_champion(self, what: object = None, gates: str | Path | Sequence[str | Path] = ()) -> list[RecordedChampion]:
         """Record what ships today, so that gates hold candidates against it; by default for all of experiments/gates."""
-        chosen = load_gates([Path(gate) for gate in gates], self.folder / GATES)
+        chosen = load_gates(_files(gates), self.folder / GATES)
         return await record_champions(chosen, resolve(what, self.settings), self._contexts)
 
-    def champions(self, gates: Sequence[str | Path] = ()) -> list[RecordedChampion]:
+    def champions(self, gates: str | Path | Sequence[str | Path] = ()) -> list[RecordedChampion]:
         """The champion of each gate's cases."""
-        return recorded_champions(load_gates([Path(gate) for gate in gates], self.folder / GATES), self._contexts)
+        return recorded_champions(load_gates(_files(gates), self.folder / GATES), self._contexts)
 
     async def estimate(
         self, experiment: str | Path | Mapping[str, Any] | Experiment, *, store: bool = True, replay_only: bool = False
@@ -231,8 +242,8 @@ class Project:
         """
         if experiment is None and folder is None:
             raise ConfigError("Name an experiment file, such as experiments/quickstart.yaml, or the folder of a sweep to go on with.")
-        earlier = SweepFolder(Path(folder)) if folder is not None else None
-        chosen = experiment_of(earlier.record()) if earlier else sweeping.read_experiment(experiment or {})
+        earlier = SweepFolder(file_path("A sweep", folder)) if folder is not None else None
+        chosen = experiment_of(earlier.record()) if earlier else sweeping.read_experiment({} if experiment is None else experiment)
         chosen = sweeping.experiment_with(chosen, trials=trials, workers=workers, engine="", budget=budget)
         setup = self.open_sweep(chosen, earlier=earlier, store=store, replay_only=replay_only, tracking=tracking)
         estimate = await setup.estimate()
@@ -259,14 +270,14 @@ class Project:
         if why and not force:
             raise ConfigError("--why says why a promotion is forced: write --force too, or leave it out.")
         settings = self.settings
-        chosen = read_candidate(Path(candidate) if candidate else None, corpus, settings.reports)
+        chosen = read_candidate(None if candidate is None else file_path("A candidate", candidate), corpus, settings.reports)
         return await promote(
             chosen,
             factory=self._contexts.get(ContextChoice(chosen.corpus, store=False)).factory,
             storage=open_releases(settings.releases, settings),
             channel=channel,
-            gates=required_gates(channel, Path(gate) if gate else None, settings, self.folder),
-            decisions=[*([read_decision(Path(decision))] if decision else []), *find_decisions(settings.reports)],
+            gates=required_gates(channel, file_path("A gate", gate) if gate else None, settings, self.folder),
+            decisions=[*([read_decision(file_path("A decision", decision))] if decision else []), *find_decisions(settings.reports)],
             forced=ForcedPromotion(who=settings.promoter, why=why) if force else None,
             who=settings.promoter,
             git_commit=commit(ROOT),

@@ -1,9 +1,11 @@
 """The result of an awaitable for whoever cannot await: a script, or a notebook whose event loop runs already."""
 
 import asyncio
+import inspect
 from collections.abc import Awaitable
 from typing import TypeVar
 
+from serving.pipeline.errors import ConfigError
 from serving.pipeline.models.threads import run_blocking
 
 T = TypeVar("T")
@@ -19,4 +21,8 @@ def run(work: Awaitable[T]) -> T:
 
 
 async def _awaited(work: Awaitable[T]) -> T:
+    if not inspect.isawaitable(work):
+        raise ConfigError(f"run takes what a method of a Project gives: run(project.evaluate(…)), not {type(work).__name__}.")
+    if inspect.iscoroutine(work) and inspect.getcoroutinestate(work) == inspect.CORO_CLOSED:
+        raise ConfigError(f"This {work.__qualname__} was run already: call the method again for another result.")
     return await work

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from harness.project.arguments import file_path
 from harness.project.contexts import Progress as ProjectProgress
 from harness.reports import write_sweep
 from harness.reports.record import record_sweep
@@ -85,4 +86,4 @@ def read_experiment(what: str | Path | Mapping[str, Any] | Experiment) -> Experi
     """An experiment by its file, from plain data, or as it is."""
     if isinstance(what, Experiment):
         return what
-    return parse_experiment(what, "the experiment") if isinstance(what, Mapping) else load_experiment(Path(what))
+    return parse_experiment(what, "the experiment") if isinstance(what, Mapping) else load_experiment(file_path("An experiment", what))

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import Distribution, EntryPoint, distribution, entry_points, packages_distributions
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any
 
 from serving.pipeline.digest import LENGTH, sha256_file
@@ -16,6 +17,7 @@ from serving.pipeline.errors import ConfigError
 IMPORT_PATH = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*")  # "package.module:Class"
 
 _installed = cache(entry_points)
+_named_modules: set[str] = set()  # modules that a name led to
 _distributions = cache(packages_distributions)
 
 
@@ -64,6 +66,7 @@ def import_object(target: str, where: str) -> Any:
     module, _, attributes = target.partition(":")
     try:
         target_object: Any = importlib.import_module(module)
+        _named_modules.add(module)
     except ModuleNotFoundError as error:
         if error.name and f"{module}.".startswith(f"{error.name}."):
             places = f"sys.path and {Path.cwd()}" if str(Path.cwd()) in sys.path or "" in sys.path else "sys.path"
@@ -71,7 +74,7 @@ def import_object(target: str, where: str) -> Any:
                 f"{where}: there is no module {error.name!r} on {places}. Install its package, or correct the name."
             ) from None
         raise ConfigError(f"{where}: the module {module!r} needs {error.name!r}, which is not installed.") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # SystemExit: a script that runs when it is imported
         reason = " ".join(str(error).split())
         raise ConfigError(f"{where}: the module {module!r} cannot be imported: {type(error).__name__}: {reason[:300]}") from error
     for attribute in attributes.split("."):
@@ -82,6 +85,14 @@ def import_object(target: str, where: str) -> Any:
             raise ConfigError(f"{where}: the module {module!r} has no {attribute!r}. Its classes: {classes or 'none'}.")
         target_object = getattr(target_object, attribute)
     return target_object
+
+
+def place_of_fault(error: BaseException) -> str:
+    """Where a named module of another package raised an error, as "module, line 12"; empty when none took part in it."""
+    inner = [place_of_fault(one) for one in error.exceptions] if isinstance(error, BaseExceptionGroup) else []
+    frames = [(str(frame.f_globals.get("__name__")), line) for frame, line in walk_tb(error.__traceback__)]
+    own = [f"{module}, line {line}" for module, line in frames if module in _named_modules]
+    return next(filter(None, inner), own[-1] if own else "")
 
 
 @cache

@@ -201,7 +201,7 @@ class StageRecord:
     detail: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Trace:
     """The record of one query: metrics, logs and reports are computed from it alone."""
 
@@ -225,6 +225,10 @@ class Trace:
     cache: CacheRecord | None = None  # None: no cache was asked
     milliseconds: float = 0.0
     first_token_ms: float | None = None
+
+    def __repr__(self) -> str:
+        seen = f"{len(self.hits)} hits, {self.milliseconds:.0f} ms, ${self.usd:.6f}"
+        return f"<Trace {self.id}: {self.query.text[:200]!r} → {self.answer.text[:600]!r}, {seen}>"
 
     @property
     def cached(self) -> bool:

@@ -20,7 +20,10 @@ from harness.evaluation.places import PlacedSubject
 from harness.evaluation.subject import Subject
 from harness.evaluation.subjects import EndpointSubject, FunctionSubject, RunnableSubject, load_subject, subject_of
 from harness.golden.sets import Split
+from harness.project.evaluate import unused_name
 from harness.results.report import EvalReport
+from harness.results.report_file import read_report, write_report
+from harness.settings import read_settings
 from serving.pipeline.errors import ConfigError, RequestError
 from serving.pipeline.index.corpus import Corpus
 from serving.pipeline.types import Document, Query, Trace
@@ -89,6 +92,8 @@ def test_a_refusal_in_any_words_is_one() -> None:
         ({"answer": 3}, "it gave int"),
         ({"answer": "x", "contexts": 3}, "its passages are int, not a list"),
         ({"answer": "x", "contexts": [{"page": 1}]}, "its passage 1 has no text"),
+        ({"answer": "x", "contexts": [{"text": "x", "metadata": "x"}]}, "the metadata of its passage 1 are str, not a mapping"),
+        ((part for part in "30 days"), "it gave generator, not text"),
     ],
 )
 def test_an_answer_that_cannot_be_read_is_the_apps_fault_and_no_outage(value: Any, words: str) -> None:
@@ -96,6 +101,62 @@ def test_an_answer_that_cannot_be_read_is_the_apps_fault_and_no_outage(value: An
     [row] = report.errors
     assert row.error and words in row.error.message and not row.error.infrastructure
     assert report.mean("key_facts") is None
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (SystemExit(0), "it ended the program with sys.exit(0)"),
+        (asyncio.CancelledError("gave up"), "CancelledError: gave up"),
+        (ValueError("first\nsecond"), "ValueError: first second"),
+    ],
+)
+def test_an_app_that_ends_or_cancels_itself_fails_its_case_alone(error: BaseException, words: str) -> None:
+    def app(question: str) -> str:
+        if next(numbers) == 1:
+            raise error
+        return ANSWER
+
+    numbers = iter(range(9))
+    [row] = (report := evaluated(app, "key_facts")).errors
+    assert row.error and row.error.message.endswith(words)
+    assert len(report.values("key_facts")) == 2
+
+
+def test_half_a_character_of_an_app_is_written_as_lost(tmp_path: Path) -> None:
+    report = evaluated(lambda question: {"answer": "30 \ud83d days", "contexts": ["a \ude00"]}, "key_facts", count=1)
+    write_report(report, tmp_path / "cases.jsonl")
+    [row] = read_report(tmp_path / "cases.jsonl").rows
+    assert row.trace and (row.trace.answer.text, row.trace.hits[0].chunk.text) == ("30 \ufffd days", "a \ufffd")
+
+
+def test_numbers_that_are_none_count_as_unknown() -> None:
+    told = {"answer": ANSWER, "usage": {"input_tokens": -4, "output_tokens": "3", "usd": float("nan")}}
+    [usage] = asked(subject_of(lambda question: told)).usage
+    assert (usage.input_tokens, usage.output_tokens, usage.usd, usage.priced) == (0, 0, 0.0, False)
+
+
+def test_an_app_that_answers_nothing_is_no_success(world: World) -> None:
+    (world.root / "silent_app.py").write_text("def answer(question):\n    return None\n")
+    said = world.touchstone("eval", "--subject", "silent_app:answer", "-g", "tiny", "--no-tracking", "--name", "kept")
+    assert (said.code, said.err.count("\n")) == (2, 1)
+    assert "Not one of" in said.err and "it gave NoneType, not text" in said.err
+    assert "cases have no answer" in said.out and (world.root / "reports/runs/kept/cases.jsonl").exists()
+    assert world.touchstone("eval", "--subject", "", "-g", "tiny", "--no-tracking").code == 2
+
+
+def test_what_was_not_scored_is_told_with_its_reason(world: World) -> None:
+    (world.root / "plain_app.py").write_text("def answer(question):\n    return '30 days'\n")
+    said = world.touchstone("eval", "--subject", "plain_app:answer", "-g", "tiny", "--no-tracking", "-m", "recall@2", "-m", "key_facts")
+    assert said.code == 0 and "not scored: recall@2: the app shows no place in a document of what it found" in said.out
+    assert "tokens, , " not in said.out
+
+
+def test_two_evaluations_of_one_second_have_a_name_each(world: World) -> None:
+    settings = read_settings(world.root)
+    for name in ("a", "a-2"):
+        (settings.reports / "runs" / name).mkdir(parents=True)
+    assert [unused_name(settings, "runs", name) for name in ("a", "b")] == ["a-3", "b"]
 
 
 def test_an_app_is_known_by_its_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,6 +176,7 @@ def test_an_app_is_known_by_its_code(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ("no_such_module:answer", "there is no module 'no_such_module' on"),
         ("broken_app:answer", "cannot be imported: ZeroDivisionError: division by zero"),
         ("lacking_app:answer", "needs 'no_such_package', which is not installed"),
+        ("ending_app:answer", "cannot be imported: SystemExit: 0"),
         ("json:answer", "the module 'json' has no 'answer'"),
         ("json:__name__", "json:__name__ answers no questions"),
         ("json:JSONDecoder", "json:JSONDecoder answers no questions"),
@@ -122,6 +184,7 @@ def test_an_app_is_known_by_its_code(tmp_path: Path, monkeypatch: pytest.MonkeyP
 )
 def test_an_app_that_cannot_be_had_is_one_line_and_exit_code_2(world: World, word: str, words: str) -> None:
     (world.root / "broken_app.py").write_text("1 / 0\n")
+    (world.root / "ending_app.py").write_text("import sys\n\nsys.exit(0)\n")
     (world.root / "lacking_app.py").write_text("import no_such_package\n")
     said = world.touchstone("eval", "--subject", word, "-g", "tiny", "--no-tracking")
     assert (said.code, said.err.count("\n")) == (2, 1)
@@ -307,6 +370,14 @@ def test_passages_are_found_in_the_corpus_by_their_words() -> None:
     ]
     assert trace.answer.citations[0].span == trace.hits[0].chunk.span
     assert trace.passages == trace.hits
+
+
+@pytest.mark.parametrize("start", [-5, 9999])
+def test_a_place_outside_its_document_is_looked_up_by_its_words(start: int) -> None:
+    told = {"answer": "30 [1]", "contexts": [{"text": "Everyone has 30 days.", "source": "hr/leave.md", "start": start}]}
+    documents = (Document("hr/leave.md", "# Leave\n\nEveryone has 30 days.\n"),)
+    trace = asked(PlacedSubject(subject_of(lambda question: told), Corpus("tiny", documents, "k")))
+    assert (trace.hits[0].chunk.start, trace.hits[0].chunk.end) == (9, 30)
 
 
 # ---- on the command line

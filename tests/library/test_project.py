@@ -162,12 +162,15 @@ def test_a_project_elsewhere_with_other_settings_is_searched_and_promoted(tmp_pa
     assert run(project.gate(home / "gate.yaml", result.winner.trial.config, name="first")).decision.state == "pass"
     promoted = run(project.promote(gate=home / "gate.yaml"))
     assert promoted.release.digest == result.winner.holdout.header.config_digest
+    (home / "experiments" / "gates").mkdir(parents=True)
+    (home / "gate.yaml").rename(home / "experiments" / "gates" / "promotion.yaml")
+    assert run(project.promote()).release.digest == promoted.release.digest  # by the gates of its own folder
     trace = run(project.ask(QUESTION, "channel:dev"))
     assert trace.release_digest == promoted.release.digest
     assert run(project.ask(QUESTION, promoted.release.digest[:8])).answer == trace.answer
     assert list(here.iterdir()) == []
     made = {"reports", ".touchstone", "shipped"}
-    assert {path.name for path in home.iterdir()} == {"datasets", "tiny.yaml", "small.yaml", "gate.yaml", *made}
+    assert {path.name for path in home.iterdir()} == {"datasets", "tiny.yaml", "small.yaml", "experiments", *made}
 
 
 def test_hosted_models_are_not_paid_for_unasked(project: Project, world: World) -> None:
@@ -190,3 +193,9 @@ def test_settings_given_by_hand_come_first_and_unknown_ones_are_told(tmp_path: P
     assert read_settings(**otherwise(found)) == found
     with pytest.raises(ConfigError, match="No setting 'report'. Did you mean 'reports'"):
         Project.open(report="x")
+
+
+def test_an_answer_and_a_corpus_show_themselves_in_short(project: Project) -> None:
+    trace = run(project.ask("word " * 9000 + QUESTION, "tiny.yaml", corpus="tiny"))
+    assert trace.answer.text[:600] in repr(trace) and len(repr(trace)) < 2000
+    assert repr(project.corpus("tiny")).startswith("<Corpus tiny: 5 documents")

@@ -19,6 +19,7 @@ from serving.pipeline.retrieve import RERANKERS
 from serving.pipeline.types import Document
 from tests.plugins.writing import forget, on_path, write_package
 from tests.support.making import a_case, a_trace
+from tests.support.world import World
 
 CUTTER = '''
 from typing import ClassVar
@@ -53,6 +54,34 @@ class TakesNothing(Lines):
 
 def function(): ...
 '''
+FAILING = """
+from serving.pipeline.registry import Params as PlugInParams
+
+class Rerank:
+    version, Params = "1", PlugInParams
+    def __init__(self, params, parts): ...
+
+    async def rerank(self, query, hits, k):
+        raise ValueError("two\\nlines")
+
+class Cut:
+    version = "1"
+
+    class Params(PlugInParams):
+        size: int = 9
+
+    def __init__(self, params): ...
+
+    def split(self, document):
+        raise OSError("no disk")
+
+class Never(Rerank):
+
+    def __init__(self, params, parts):
+        known = {}
+
+        known["x"]
+"""
 SCORES = '''
 from harness.metrics.base import Scoring
 from serving.pipeline.registry import Params
@@ -274,3 +303,16 @@ def test_a_table_without_group_and_protocol_has_its_own_names_only(tmp_path: Pat
         assert table.version(Spec(name="one")) == "3"
         with pytest.raises(ConfigError, match="No thing 'acmecut.lines:Lines'"):
             table.load("acmecut.lines:Lines")
+
+
+def test_a_part_that_raises_is_one_line_with_its_place(world: World) -> None:
+    (world.root / "failing_parts.py").write_text(FAILING)
+    rerank = "retrieve.reranker.name=failing_parts:"
+    for words, place in (
+        (["ask", "Why?", "--corpus", "tiny", "--set", f"{rerank}Rerank"], "9: ValueError: two lines"),
+        (["index", "--corpus", "tiny", "--set", "index.chunker.name=failing_parts:Cut"], "20: OSError: no disk"),
+        (["eval", "-g", "tiny", "--no-tracking", "--set", f"{rerank}Never"], "27: KeyError: 'x'"),
+    ):
+        said = world.touchstone(*words)
+        assert (said.code, said.err.strip().splitlines()[-1]) == (2, f"touchstone: failing_parts, line {place}")
+        assert "Traceback" not in said.err

@@ -1,5 +1,6 @@
 """Apps of the user's as subjects: a callable, a LangChain Runnable, an HTTP endpoint."""
 
+import inspect
 from typing import Any
 
 from harness.evaluation.subject import Subject
@@ -23,6 +24,9 @@ def subject_of(app: Any, name: str = "") -> Subject:
         return RunnableSubject(app, name=name)
     if callable(app) and not isinstance(app, type):
         return FunctionSubject(app, name=name)
+    if inspect.iscoroutine(app):
+        app.close()  # else Python warns of it too, somewhere else
+        raise ConfigError(f"{app.__qualname__} was not awaited: await it, or write run(…) around it.")
     raise ConfigError(f"{name or repr(app)[:100]} answers no questions: give a function of a question, a LangChain Runnable, or a Subject.")
 
 

@@ -1,6 +1,5 @@
 """Anything that is called with a question, as a subject."""
 
-import asyncio
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,7 +8,7 @@ from typing import Any
 
 from harness.evaluation.subject import SubjectIdentity
 from harness.evaluation.subjects.code import facts_of
-from harness.evaluation.subjects.reading import read_answer, trace_of
+from harness.evaluation.subjects.reading import BadAnswer, read_answer, trace_of
 from serving.pipeline.clock import Clock, SystemClock
 from serving.pipeline.digest import digest_of
 from serving.pipeline.models.threads import run_in_thread
@@ -40,8 +39,15 @@ class FunctionSubject:
         if inspect.iscoroutinefunction(self.function) or inspect.iscoroutinefunction(getattr(self.function, "__call__", None)):  # noqa: B004
             value = await self.function(query.text)
         else:
-            value = await run_in_thread(lambda: self.function(query.text))
-        if asyncio.iscoroutine(value):  # a plain function that hands on an async one's answer
+            value = await run_in_thread(lambda: self._call(query.text))
+        if inspect.iscoroutine(value):  # a plain function that hands on an async one's answer
             value = await value
         elapsed = (self.clock.seconds() - start_s) * 1000
         return trace_of(read_answer(value, self.identity.name), query, self.identity.config_digest, started, elapsed)
+
+    def _call(self, question: str) -> Any:
+        """What a plain function gives; the end of the program is not for an app to say."""
+        try:
+            return self.function(question)
+        except SystemExit as error:
+            raise BadAnswer(f"it ended the program with sys.exit({error.code!r})") from None

@@ -1,5 +1,6 @@
 """Reads an app's answer in any of its usual forms: text, a message, a mapping with passages and usage."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -59,7 +60,13 @@ def trace_of(app_answer: AppAnswer, query: Query, config_digest: str, started_at
 
 
 def _answer(text: str, name: str) -> Answer:
+    text = _whole(text)
     return Answer(text, refused=is_refusal(text, ""), model=name)
+
+
+def _whole(text: str) -> str:
+    """A text that can be written down: half of a character, as a cut JSON escape leaves it, is shown as lost."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _of_mapping(value: Mapping[str, Any], name: str) -> AppAnswer:
@@ -86,22 +93,29 @@ def _passages(given: Any) -> tuple[Hit, ...]:
 def _chunk(passage: Any, rank: int) -> Chunk:
     """A passage: text, a mapping with `text` or `page_content`, or a LangChain Document."""
     if isinstance(passage, str):
-        return Chunk(f"#{rank}", "", 0, 0, passage)
+        return Chunk(f"#{rank}", "", 0, 0, _whole(passage))
     content = getattr(passage, "page_content", None)
     facts: Mapping[str, Any]
     if content is None and isinstance(passage, Mapping):
         content = passage.get("text", passage.get("page_content", passage.get("content")))
-        facts = {**(passage.get("metadata") or {}), **passage}
+        facts = {**_metadata(passage.get("metadata"), rank), **passage}
     else:
-        facts = getattr(passage, "metadata", None) or {}
+        facts = _metadata(getattr(passage, "metadata", None), rank)
     if not isinstance(content, str):
         raise BadAnswer(f"its passage {rank} has no text")
-    document = str(next((facts[name] for name in DOCUMENT if facts.get(name)), ""))
-    start = next((facts[name] for name in START if isinstance(facts.get(name), int)), None)
+    content = _whole(content)
+    document = _whole(str(next((facts[name] for name in DOCUMENT if facts.get(name)), "")))
+    start = next((facts[name] for name in START if isinstance(facts.get(name), int) and facts[name] >= 0), None)
     end = 0 if start is None else facts["end"] if isinstance(facts.get("end"), int) else start + len(content)
-    title = str(facts.get("title") or "")
+    title = _whole(str(facts.get("title") or ""))
     ident = f"{document}#{start}-{end}" if start is not None else f"{document}#{rank}"
-    return Chunk(ident, document, start or 0, end, content, title=title, heading=str(facts.get("heading") or ""))
+    return Chunk(ident, document, start or 0, end, content, title=title, heading=_whole(str(facts.get("heading") or "")))
+
+
+def _metadata(given: Any, rank: int) -> Mapping[str, Any]:
+    if given is not None and not isinstance(given, Mapping):
+        raise BadAnswer(f"the metadata of its passage {rank} are {type(given).__name__}, not a mapping")
+    return given or {}
 
 
 def _citations(cited: Any, passages: tuple[Hit, ...]) -> tuple[Citation, ...]:
@@ -118,8 +132,8 @@ def _usage(reported: Any, model: str) -> tuple[Usage, ...]:
         return (Usage(model, priced=False),)
     names = (("input_tokens", "prompt_tokens"), ("output_tokens", "completion_tokens"))
     counts = [reported.get(name, reported.get(other)) for name, other in names]
-    input_tokens, output_tokens = (count if isinstance(count, int) else 0 for count in counts)
+    input_tokens, output_tokens = (count if isinstance(count, int) and count >= 0 else 0 for count in counts)
     usd = reported.get("usd")
-    priced = isinstance(usd, int | float) and bool(reported.get("priced", True))
+    priced = isinstance(usd, int | float) and 0 <= usd < math.inf and bool(reported.get("priced", True))
     simulated = bool(reported.get("simulated", False))
     return (Usage(model, input_tokens, output_tokens, float(usd or 0.0) if priced else 0.0, simulated, priced=priced),)

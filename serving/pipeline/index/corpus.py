@@ -32,7 +32,7 @@ class SkippedFile:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Corpus:
     """Documents sorted by id, under the digest of all they hold."""
 
@@ -43,6 +43,9 @@ class Corpus:
     loaders: Mapping[str, str] = field(
         default_factory=lambda: MappingProxyType({})
     )  # version of the loader behind each suffix; raising one changes texts
+
+    def __repr__(self) -> str:
+        return f"<Corpus {self.name}: {len(self.documents)} documents, digest {self.digest}>"
 
     @classmethod
     def of(cls, name: str, documents: Iterable[Document], skipped: Iterable[SkippedFile] = ()) -> "Corpus":
