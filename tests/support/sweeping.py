@@ -51,13 +51,13 @@ def smooth(config: RagConfig, place: int) -> float:
 
 
 class RuleEngine:
-    """Scores by a rule; remembers what it was asked."""
+    """Scores by a rule; remembers its blocks."""
 
     def __init__(self, rule: Rule = smooth, workers: int = 1, dies_at: int | None = None) -> None:
         self.workers = workers
         self.rule = rule
         self.dies_at = dies_at  # this block, and all that come after it
-        self.queries: list[tuple[RagConfig, int]] = []  # and how many cases
+        self.blocks: list[tuple[RagConfig, int]] = []  # and how many cases
         self.indexed: list[RagConfig] = []
         self.counts: StoreCounts = {}  # of the first index
         self.running = self.most_running = 0
@@ -75,8 +75,8 @@ class RuleEngine:
 
     async def score(self, config: RagConfig, cases: Split) -> ScoredBlock:
         """Score by the rule."""
-        self.queries.append((config, len(cases.cases)))
-        if self.dies_at is not None and len(self.queries) > self.dies_at:
+        self.blocks.append((config, len(cases.cases)))
+        if self.dies_at is not None and len(self.blocks) > self.dies_at:
             raise InfrastructureError("the engine is gone")
         self.running += 1
         self.most_running = max(self.most_running, self.running)

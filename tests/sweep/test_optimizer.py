@@ -213,7 +213,7 @@ def test_a_configuration_is_scored_once_whatever_its_values_are_called(tmp_path:
     engine = RuleEngine()
     trials = searched(search(experiment(space=space, trials=50), tmp_path, engine))
     assert sorted(one.config.retrieve.top_k for one in trials) == sorted({1, 2, 3, 4} | {RagConfig.parse({}).retrieve.top_k})
-    assert len(engine.asked) == 2 * len(trials)  # blocks
+    assert len(engine.blocks) == 2 * len(trials)
 
 
 def test_the_rule_has_its_best_inside_the_space() -> None:

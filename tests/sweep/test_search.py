@@ -31,9 +31,9 @@ def test_the_base_and_the_champion_come_first_and_are_scored_once(tmp_path: Path
     trials = searched(search(asked, tmp_path, engine), given=starting_points(asked, champion))
     assert [(one.number, one.label) for one in trials] == [(0, "base"), (1, "champion"), *((number, "") for number in range(2, 6))]
     assert [trials[0].config, trials[1].config] == [asked.config, champion]
-    configs = [config for config, _ in engine.asked]
+    configs = [config for config, _ in engine.blocks]
     assert configs == [one.config for one in trials for _ in range(2)]  # two blocks each, trial after trial
-    assert [count for _, count in engine.asked] == [5, 5] * 6
+    assert [count for _, count in engine.blocks] == [5, 5] * 6
     assert engine.indexed == [one.config for one in trials]
 
 
@@ -100,7 +100,7 @@ def test_a_configuration_that_crashes_on_every_case_does_not_end_the_sweep(tmp_p
     assert runs[f"trial {lost[0].number}"] == lost[0].why
     again = RuleEngine(rule)
     assert plain(searched(search(experiment(trials=12), tmp_path, again))) == plain(trials)
-    assert again.asked == []
+    assert again.blocks == []
 
 
 @pytest.mark.parametrize("error", [PromptError("No prompt 'x'."), RequestError("The prompt is longer than m can read.")])
@@ -116,7 +116,7 @@ def test_a_configuration_that_cannot_be_asked_fails_alone_and_is_not_asked_again
     assert {(one.state, one.why, len(one.report.rows)) for one in lost} == {("failed", str(error), 5)}
     again = RuleEngine(rule)
     assert plain(searched(search(experiment(trials=12), tmp_path, again))) == plain(trials)
-    assert again.asked == []
+    assert again.blocks == []
 
 
 def test_what_the_base_cannot_be_asked_is_the_users_mistake(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_what_is_surely_worse_is_given_up_and_never_the_best(tmp_path: Path) -> 
     assert made.progress.best is trials[0]
     again = RuleEngine(rule)
     assert plain(searched(search(asked, tmp_path, again), tune(100))) == plain(trials)
-    assert again.asked == []
+    assert again.blocks == []
 
 
 def test_no_more_is_sent_than_the_budget_pays_for(tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_a_search_whose_time_is_over_ends_after_the_trial_at_hand(tmp_path: Path
 
 def test_a_trial_is_not_finished_when_the_time_is_over(tmp_path: Path) -> None:
     def rule(config: RagConfig, place: int) -> float:
-        if len(engine.asked) == 7:
+        if len(engine.blocks) == 7:
             made.progress.started_s -= 10_000
         return smooth(config, place)
 
@@ -197,7 +197,7 @@ def test_a_trial_is_not_finished_when_the_time_is_over(tmp_path: Path) -> None:
     made = search(experiment(trials=20, timeout_s=9_000.0), tmp_path, engine)
     trials = searched(made)
     assert made.ended == "the time of 9000 s was over"
-    assert (len(trials), len(engine.asked)) == (3, 7)  # two blocks to a trial
+    assert (len(trials), len(engine.blocks)) == (3, 7)  # two blocks to a trial
     assert plain(searched(search(experiment(trials=20), tmp_path)))[: len(trials)] == plain(trials)
 
 

@@ -44,7 +44,7 @@ def test_its_cases_are_sent_as_one_block_and_no_look_is_taken_on_the_way(tmp_pat
     engine = RuleEngine(rule, workers=2)
     trials = searched(search(asked, tmp_path, engine), tune(100))
     sent: dict[tuple[str, int], list[int]] = {}
-    for config, count in engine.asked:
+    for config, count in engine.blocks:
         sent.setdefault((config.cache.lookup.name, config.retrieve.top_k), []).append(count)
     assert sent["exact", 12] == sent["exact", 1] == [100]
     assert sent["none", 12] == [5] * 20
@@ -58,4 +58,4 @@ def test_a_finalist_that_is_stateful_is_proven_in_one_block(tmp_path: Path) -> N
     dispatcher = search(experiment(), tmp_path, engine).dispatcher
     config = experiment().config.replace({"cache.lookup.name": "exact"})
     asyncio.run(dispatcher.score_all(config, HoldoutSplit("t/v1", "holdout", tune(12).cases, "g")))
-    assert [count for _, count in engine.asked] == [12]
+    assert [count for _, count in engine.blocks] == [12]
