@@ -61,6 +61,7 @@ def test_indexing_twice_builds_once(world: World) -> None:
     assert first["documents"] == 5
 
 
+@pytest.mark.slow
 def test_evaluating_scores_writes_a_report_and_logs_a_run(world: World) -> None:
     said = world.touchstone("eval", "-c", "tiny.yaml", "--golden", "tiny", "--split", "all", "--name", "first", "--json")
     assert said.code == 0, said.err
@@ -130,6 +131,7 @@ def test_an_evaluation_is_not_written_over(world: World) -> None:
     assert "There is an evaluation named 'same' already" in said.err
 
 
+@pytest.mark.slow
 def test_a_sweeps_parent_run_carries_verdict_report_and_winner(world: World) -> None:
     said = world.touchstone("sweep", "small.yaml", "--json")
     assert said.code == 0, said.err

@@ -76,6 +76,7 @@ def trials(reports: Path) -> list[list[Any]]:
     return found
 
 
+@pytest.mark.slow
 def test_a_sweep_survives_a_provider_that_throttles_hangs_babbles_and_dies(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     experiment(world)
     elsewhere(monkeypatch, world.root, "calm")

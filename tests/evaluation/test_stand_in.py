@@ -51,6 +51,7 @@ def asked(world: World, monkeypatch: pytest.MonkeyPatch, double: BedrockDouble, 
 
 
 @pytest.mark.parametrize("config", [HOSTED, RERANKED], ids=["all hosted", "reranker hosted"])
+@pytest.mark.slow
 def test_what_a_stand_in_said_is_asked_of_the_real_one_again(world: World, monkeypatch: pytest.MonkeyPatch, config: Any) -> None:
     (world.root / "hosted.yaml").write_text(yaml.safe_dump(config))
     with BedrockDouble(said) as stand_in, BedrockDouble(said) as real:

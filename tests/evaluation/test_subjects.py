@@ -227,6 +227,7 @@ def test_the_question_goes_where_the_schema_says() -> None:
         asked(RunnableSubject(ChatPromptTemplate.from_template("{topic} {context}")))
 
 
+@pytest.mark.slow
 def test_chains_of_other_steps_have_other_digests() -> None:
     def identity(template: str, last: Callable[[Any], str]) -> str:
         return RunnableSubject(ChatPromptTemplate.from_template(template) | RunnableLambda(last)).identity.config_digest
@@ -393,6 +394,7 @@ chain = RunnableLambda(lambda question: {"answer": "30 days [1]", "context": ["E
 """
 
 
+@pytest.mark.slow
 def test_an_app_is_evaluated_and_compared_with_a_configuration(world: World) -> None:
     (world.root / "shop_app.py").write_text(APP)
     said = world.touchstone(

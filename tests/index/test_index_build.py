@@ -179,6 +179,7 @@ BUILDER = """
 """
 
 
+@pytest.mark.slow
 def test_a_builder_killed_half_way_leaves_no_index_and_the_next_starts_clean(tmp_path: Path) -> None:
     path, folder = tmp_path / "many.jsonl", tmp_path / "indexes"
     path.write_text("\n".join(json.dumps({"id": f"d{n:03}", "text": f"Rule {n}. " * 80}) for n in range(200)))
@@ -252,6 +253,7 @@ def s3(settings: PipelineSettings) -> Any:
 
 
 @pytest.mark.parametrize("store", ["lancedb", "memory"])
+@pytest.mark.slow
 async def test_an_index_on_s3_is_built_opened_and_searched(on_s3: PipelineSettings, store: str) -> None:
     first = await build_index(CORPUS, config(store), settings=on_s3)
     second = await ensure_index(CORPUS, config(store), settings=on_s3)

@@ -27,6 +27,7 @@ def test_the_notebook_is_kept_without_outputs() -> None:
     assert all(cell.outputs == [] and cell.execution_count is None for cell in cells)
 
 
+@pytest.mark.slow
 def test_the_notebook_runs_to_its_end(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     rename(world.root, "techcorp")
     assert world.touchstone("golden", "seal", "techcorp/v1").code == 0

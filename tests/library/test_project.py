@@ -144,6 +144,7 @@ def test_a_gate_is_held_on_a_configuration_and_on_what_was_evaluated(project: Pr
         run(project.gate("gate.yaml", lambda question: "30 days"))
 
 
+@pytest.mark.slow
 def test_a_project_elsewhere_with_other_settings_is_searched_and_promoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not the working directory: what the environment does not say reaches the sweep's worker processes too."""
     home, here = tmp_path / "company", tmp_path / "here"

@@ -71,6 +71,7 @@ def test_deepevals_own_assert_test_takes_our_metrics_too() -> None:
         loop.close()
 
 
+@pytest.mark.slow
 def test_no_event_loop_is_left_open() -> None:
     before = _open_loops()
     assert_test(as_test_case(GOOD, a_case()), [TouchstoneMetric("quality", threshold=0.2)])
@@ -155,6 +156,7 @@ def test_without_a_chat_model_the_mend_is_named(name: str) -> None:
         metric(name, Tools(PipelineSettings()))
 
 
+@pytest.mark.slow
 def test_nothing_is_left_in_the_folder_or_at_home(tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     (tmp_path / "test_one.py").write_text(

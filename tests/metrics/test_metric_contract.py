@@ -99,6 +99,7 @@ def cases() -> list[Case]:
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.slow
 async def test_a_score_lies_in_its_range_or_says_why_there_is_none(name: str) -> None:
     scorer = build(name)
     low, high = scorer.range
@@ -161,6 +162,7 @@ def test_what_needs_no_case_is_what_traffic_can_be_scored_by() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.slow
 async def test_hostile_text_neither_raises_nor_hangs(name: str) -> None:
     scorer = build(name)
     for kind, text in HOSTILE.items():

@@ -175,6 +175,7 @@ def test_the_version_tells_of_ragas_and_of_the_judge() -> None:
     assert one != other
 
 
+@pytest.mark.slow
 def test_nothing_is_left_in_the_folder_or_at_home(tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     script = "\n".join(

@@ -60,6 +60,7 @@ def test_the_page_has_the_files_and_the_commands() -> None:
     assert [line.split()[1] for line in COMMANDS.splitlines()] == ["config", "config", "eval"]
 
 
+@pytest.mark.slow
 def test_the_pages_package_is_found_used_and_counted_in_the_digest(world: World, tmp_path_factory: pytest.TempPathFactory) -> None:
     site = tmp_path_factory.mktemp("site")
     install(site)
@@ -85,6 +86,7 @@ def test_the_pages_package_is_found_used_and_counted_in_the_digest(world: World,
     assert digests[0] != digests[1]
 
 
+@pytest.mark.slow
 def test_a_package_that_breaks_spoils_the_list_of_nobody_else(world: World, tmp_path_factory: pytest.TempPathFactory) -> None:
     site = tmp_path_factory.mktemp("site")
     write_package(site, "acme-rag", "1", {"acme_rag.py": "import nonesuch\n"}, "[touchstone.rerankers]\nmine = acme_rag:Mine\n")

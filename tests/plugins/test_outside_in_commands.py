@@ -57,6 +57,7 @@ def here(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     forget()
 
 
+@pytest.mark.slow
 def test_an_evaluation_takes_a_metric_and_a_judge_by_import_path(here: World) -> None:
     judged = ("--metric", "judge_groundedness", "--judge", "stylemod:Lenient")
     said = here.touchstone("eval", "-c", "tiny.yaml", "-g", "tiny/v1", "--name", "a", "-m", "stylemod:Brief", *judged)

@@ -74,6 +74,7 @@ def test_forcing_is_for_dev_only_and_says_why(gated: World, tmp_path: Path) -> N
     assert done.channel.history[-1].why == "forced: the demo is at noon"
 
 
+@pytest.mark.slow
 def test_two_promoters_who_saw_the_same_channel_race_and_one_loses_cleanly(gated: World, storage_uri: str) -> None:
     gated.pass_gate("one.yaml")
     gated.pass_gate("two.yaml")
@@ -108,6 +109,7 @@ def _digest(config: str) -> str:
     return factory(HarnessSettings()).digest(load_config(Path(config)))
 
 
+@pytest.mark.slow
 def test_a_promoter_killed_before_any_write_leaves_the_channel_at_a_whole_release(gated: World, storage_uri: str) -> None:
     gated.pass_gate("one.yaml")
     gated.pass_gate("two.yaml")

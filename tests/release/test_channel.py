@@ -23,6 +23,7 @@ def move(storage: Storage, digest: str, evidence: str, expected: Channel | None)
     return point_channel(storage, "dev", digest, evidence=evidence, expected=expected, who="ann", why="it is better")
 
 
+@pytest.mark.slow
 def test_a_channel_points_at_a_release_by_its_evidence_and_remembers_every_move(storage_uri: str) -> None:
     storage = at(storage_uri)
     known = proven(storage, 1, 2)
@@ -123,6 +124,7 @@ def _race(place: str, known: dict[str, str], worker: int) -> list[tuple[str, str
 
 
 @pytest.mark.parametrize("kind", ["threads", "processes"])
+@pytest.mark.slow
 def test_racers_for_a_channel_leave_exactly_the_history_of_those_who_won(storage_uri: str, kind: str) -> None:
     storage = at(storage_uri)
     known = proven(storage, 1, 2, 3, 4)
@@ -139,6 +141,7 @@ def test_racers_for_a_channel_leave_exactly_the_history_of_those_who_won(storage
     assert all(left[1] == right[0] for left, right in itertools.pairwise(steps))
 
 
+@pytest.mark.slow
 def test_a_reader_never_sees_half_a_channel(storage_uri: str) -> None:
     storage = at(storage_uri)
     known = proven(storage, 1, 2)

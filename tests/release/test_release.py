@@ -186,6 +186,7 @@ def write_and_die(place: str, write_: int) -> None:
     write(DeadlyStorage(at(place), write_), a_config(by_domain=False))  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_writer_killed_before_any_file_leaves_no_release_and_the_next_one_makes_it_whole(storage_uri: str) -> None:
     with killing("tests.release.test_release:write_and_die", storage_uri) as killed:
         for file in (1, 2, 3, 4):  # config.yaml, index.json, one prompt, SHA256SUMS
@@ -212,6 +213,7 @@ def _write_one(place: str, worker: int) -> str:
 
 
 @pytest.mark.parametrize("kind", ["threads", "processes"])
+@pytest.mark.slow
 def test_writers_at_the_same_time_make_one_whole_release(storage_uri: str, kind: str) -> None:
     context = multiprocessing.get_context("spawn")
     with ThreadPoolExecutor(8) if kind == "threads" else ProcessPoolExecutor(2, mp_context=context) as pool:

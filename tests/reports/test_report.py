@@ -242,6 +242,7 @@ def many_trials(effect: str) -> list[Trial]:
     return made
 
 
+@pytest.mark.slow
 def test_a_knob_that_decides_stands_out_and_one_that_does_not_is_below_chance() -> None:
     found = {one.path: one for one in importances(EXPERIMENT, many_trials("top_k"))}
     assert found["retrieve.top_k"].beyond_chance and not found["answer.prompt.version"].beyond_chance

@@ -145,6 +145,7 @@ def test_missing_numbers_of_any_kind_become_null() -> None:
     assert list(frame_rows(frame)) == [{"a": 1.0, "b": 1, "c": "x"}, {"a": None, "b": None, "c": None}]
 
 
+@pytest.mark.slow
 def test_pandas_is_loaded_by_frames_only() -> None:
     script = "import sys, touchstone, serving.app.main; assert 'pandas' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)

@@ -43,6 +43,7 @@ def evaluated(world: World, name: str, **retrieve: Any) -> EvalReport:
     return read_report(path)
 
 
+@pytest.mark.slow
 def test_a_trace_carries_what_finding_its_passages_costs_and_again_when_it_was_kept(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     with BedrockDouble() as double:
         monkeypatch.setenv("TOUCHSTONE_BEDROCK_ENDPOINT", double.url)

@@ -293,6 +293,7 @@ def _write_many(folder: str, own: int) -> None:
         stages.put_many("score", {f"shared{number}": b"same", f"{own}-{number}": str(own).encode()})
 
 
+@pytest.mark.slow
 def test_several_processes_write_at_once(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     writers = [context.Process(target=_write_many, args=(str(tmp_path), own)) for own in range(3)]

@@ -73,6 +73,7 @@ def test_a_damaged_trial_is_named_with_its_mend(tmp_path: Path, damage: str) -> 
     assert len(SweepFolder(tmp_path).finished()) == 2
 
 
+@pytest.mark.slow
 def test_a_folder_is_one_process_at_a_time(tmp_path: Path) -> None:
     start = "import sys; from pathlib import Path; from harness.sweep.folder import SweepFolder\n"
     script = start + "with SweepFolder(Path(sys.argv[1])).held(): pass"

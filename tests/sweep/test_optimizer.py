@@ -58,6 +58,7 @@ WAYS: list[dict[str, Any]] = [
 @pytest.mark.parametrize(
     "way", WAYS, ids=["mixed", "tpe", "random", "nsga2", "tpe-two-objectives", "mixed-two-objectives", "tpe-constrained"]
 )
+@pytest.mark.slow
 def test_a_search_cut_anywhere_suggests_the_same_again(tmp_path: Path, way: dict[str, Any]) -> None:
     asked = experiment(space=LARGE, trials=24, **way)
     whole = searched(search(asked, tmp_path / "whole"))
@@ -70,6 +71,7 @@ def test_a_search_cut_anywhere_suggests_the_same_again(tmp_path: Path, way: dict
     assert len({json.dumps(dict(one.values)) for one in whole}) == 24
 
 
+@pytest.mark.slow
 def test_another_process_suggests_the_same(tmp_path: Path) -> None:
     asked = experiment(space=LARGE, trials=14, sampler="tpe")
     whole = searched(search(asked, tmp_path / "whole"))
@@ -80,6 +82,7 @@ def test_another_process_suggests_the_same(tmp_path: Path) -> None:
     assert json.loads(said.stdout) == dict(whole[13].values)
 
 
+@pytest.mark.slow
 def test_nsga2_breeds_its_trials_from_earlier_ones(tmp_path: Path) -> None:
     asked = experiment(space=LARGE, trials=40, sampler="nsga2", **OBJECTIVES)
     trials = searched(search(asked, tmp_path / "bred"))
@@ -115,6 +118,7 @@ def test_what_has_no_other_value_is_drawn_as_it_is() -> None:
     assert [draw_value(knob.range, random.Random(1), but=knob.range.ends()[0]) for knob in asked.knobs] == [3, 2]
 
 
+@pytest.mark.slow
 def test_half_of_the_default_search_are_steps_from_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     taken: dict[int, bool] = {}
     whole = Optimizer._local_step
@@ -158,6 +162,7 @@ def test_the_grid_is_tried_whole_and_once_though_two_of_it_are_known_from_the_st
     assert made.ended.startswith("no configuration was found")
 
 
+@pytest.mark.slow
 def test_a_grid_with_more_impossible_points_than_attempts_is_still_tried_whole(tmp_path: Path) -> None:
     space = {"index.chunker.size": {"int": [100, 1000], "step": 5}, "index.chunker.overlap": {"choice": [90, 900]}}
     asked = experiment(space=space, sampler="grid", trials=1000)
