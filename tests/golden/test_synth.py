@@ -27,6 +27,8 @@ from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.types import Document
 from tests.support.world import REPOSITORY, World
 
+pytestmark = pytest.mark.slow
+
 LEAVE = """# Leave
 
 2.1 The offer is valid for 10 calendar days.

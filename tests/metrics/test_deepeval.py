@@ -23,6 +23,8 @@ from serving.pipeline.registry import Spec
 from serving.pipeline.settings import PipelineSettings
 from tests.support.making import a_case, a_hit, a_trace
 
+pytestmark = pytest.mark.slow
+
 GEVAL = [name for name in METRICS.names() if name.startswith("geval_")]
 GOOD = a_trace(a_hit(0, 30), answer="30 days [1]", cited=(0,))
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -71,7 +73,6 @@ def test_deepevals_own_assert_test_takes_our_metrics_too() -> None:
         loop.close()
 
 
-@pytest.mark.slow
 def test_no_event_loop_is_left_open() -> None:
     before = _open_loops()
     assert_test(as_test_case(GOOD, a_case()), [TouchstoneMetric("quality", threshold=0.2)])
@@ -156,7 +157,6 @@ def test_without_a_chat_model_the_mend_is_named(name: str) -> None:
         metric(name, Tools(PipelineSettings()))
 
 
-@pytest.mark.slow
 def test_nothing_is_left_in_the_folder_or_at_home(tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     (tmp_path / "test_one.py").write_text(

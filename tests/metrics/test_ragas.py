@@ -24,6 +24,8 @@ from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.types import Answer, Chunk, Hit, Query, Trace
 from tests.support.making import a_case, a_hit, a_trace, unanswerable
 
+pytestmark = pytest.mark.slow
+
 COMPUTED = [name for name in METRICS.names() if name.startswith("ragas_") and not METRICS.load(name).needs_judge]  # type: ignore[attr-defined]
 REPOSITORY = Path(__file__).resolve().parents[2]
 JUDGED = [name for name in METRICS.names() if name.startswith("ragas_") and name not in COMPUTED]
@@ -175,7 +177,6 @@ def test_the_version_tells_of_ragas_and_of_the_judge() -> None:
     assert one != other
 
 
-@pytest.mark.slow
 def test_nothing_is_left_in_the_folder_or_at_home(tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     script = "\n".join(

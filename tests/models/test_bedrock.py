@@ -29,6 +29,8 @@ from tests.doubles.bedrock import (
     Throttle,
 )
 
+pytestmark = pytest.mark.slow
+
 NOVA = "bedrock_converse:amazon.nova-lite-v1:0"
 TITAN = "bedrock:amazon.titan-embed-text-v2:0"
 QUESTION = [SystemMessage("Be brief."), HumanMessage("Where is Paris?")]

@@ -19,6 +19,8 @@ from serving.pipeline.models.minilm_graph import places
 from serving.pipeline.registry import Spec
 from serving.pipeline.settings import PipelineSettings
 
+pytestmark = pytest.mark.slow
+
 LEAVE = "How many days of parental leave do I get?"
 LONG = "Refunds are paid within 14 days. " * 60  # 480 tokens and more: both sides cut it to 256
 
@@ -233,7 +235,6 @@ def test_the_graph_reads_every_tensor_of_the_file_where_it_lies():
     assert max(place.offset + place.length for place in found.values()) <= weights.stat().st_size
 
 
-@pytest.mark.slow
 def test_importing_the_source_loads_neither_torch_nor_a_runtime():
     code = "import sys, serving.pipeline.models.minilm; print({'torch', 'onnx', 'onnxruntime', 'tokenizers'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -25,6 +25,8 @@ from serving.pipeline.route import ROUTERS
 from tests.plugins.writing import write_package
 from tests.support.world import World
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGE = (REPOSITORY / "docs" / "extending.md").read_text(encoding="utf-8")
 FILES = dict(re.findall(r"^`acme-rag/([^`]+)`:\n\n```\w+\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL))
@@ -60,7 +62,6 @@ def test_the_page_has_the_files_and_the_commands() -> None:
     assert [line.split()[1] for line in COMMANDS.splitlines()] == ["config", "config", "eval"]
 
 
-@pytest.mark.slow
 def test_the_pages_package_is_found_used_and_counted_in_the_digest(world: World, tmp_path_factory: pytest.TempPathFactory) -> None:
     site = tmp_path_factory.mktemp("site")
     install(site)
@@ -86,7 +87,6 @@ def test_the_pages_package_is_found_used_and_counted_in_the_digest(world: World,
     assert digests[0] != digests[1]
 
 
-@pytest.mark.slow
 def test_a_package_that_breaks_spoils_the_list_of_nobody_else(world: World, tmp_path_factory: pytest.TempPathFactory) -> None:
     site = tmp_path_factory.mktemp("site")
     write_package(site, "acme-rag", "1", {"acme_rag.py": "import nonesuch\n"}, "[touchstone.rerankers]\nmine = acme_rag:Mine\n")

@@ -10,6 +10,8 @@ import yaml
 from serving.pipeline.config import load_config
 from tests.support.world import CONFIG, World
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_sweeps_report_is_written_anew_by_name_by_experiment_by_folder_and_as_the_latest(world: World) -> None:
     assert world.touchstone("eval", "-c", "tiny.yaml", "--golden", "tiny", "--no-tracking", "--name", "one").code == 0
@@ -32,7 +34,6 @@ def commands_of(page: Path) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("places", ["reports", "what was found", "/"])
-@pytest.mark.slow
 def test_what_the_page_says_to_type_does_it_again(world: World, places: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOUCHSTONE_REPORTS", places if places != "/" else str(world.root / "reports"))
     before = world.touchstone("sweep", "small.yaml", "--no-tracking", "--json", "--trials", "2").json
@@ -54,7 +55,6 @@ def test_what_the_page_says_to_type_does_it_again(world: World, places: str, mon
     assert commands_of(world.root / "elsewhere/report.html") == [["sweep", "elsewhere/experiment.yaml"], gate, ship]
 
 
-@pytest.mark.slow
 def test_the_champion_that_had_to_be_beaten_is_kept_beside_the_report(world: World) -> None:
     assert world.touchstone("sweep", "small.yaml", "--no-tracking", "--json", "--trials", "2").code == 0
     [first] = (world.root / "reports/sweeps").iterdir()

@@ -16,6 +16,8 @@ from harness.stage_store.sqlite import SqliteStageStore
 from serving.pipeline.errors import ConfigError, StoreError
 from tests.support.world import World
 
+pytestmark = pytest.mark.slow
+
 DEAD = "http://127.0.0.1:9"
 
 
@@ -102,7 +104,6 @@ def test_two_buckets_have_a_copy_each(tmp_path: Path) -> None:
     assert folders[3:] == [tmp_path / "stages", Path("/other")]
 
 
-@pytest.mark.slow
 def test_a_second_machine_evaluates_without_computing_anything(world: World, s3: str, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOUCHSTONE_S3_ENDPOINT", s3)
     monkeypatch.setenv("TOUCHSTONE_STAGES", bucket)

@@ -74,7 +74,6 @@ def test_keys_are_listed_by_prefix_in_order_with_size_and_time(storage_uri: str)
     assert abs(datetime.now(UTC) - entry.modified) < timedelta(hours=1)
 
 
-@pytest.mark.slow
 def test_more_keys_than_one_page_are_all_listed(storage_uri: str) -> None:
     storage = opened(storage_uri)
     names = [f"many/{number:04}" for number in range(1005 if storage_uri.startswith("s3") else 50)]
@@ -136,7 +135,6 @@ def _same(uri: str, worker: int) -> bool:
 
 
 @pytest.mark.parametrize("kind", ["threads", "processes"])
-@pytest.mark.slow
 def test_of_racers_exactly_one_wins(storage_uri: str, kind: str) -> None:
     storage = opened(storage_uri)
     version = storage.put_if("there", b"before", expected=None)
@@ -151,7 +149,6 @@ def test_of_racers_exactly_one_wins(storage_uri: str, kind: str) -> None:
         assert kept and kept.data.startswith(b"worker ")
 
 
-@pytest.mark.slow
 def test_counting_by_compare_and_swap_loses_nothing(storage_uri: str) -> None:
     opened(storage_uri).put("count", b"0")
 
@@ -199,6 +196,8 @@ def test_a_killed_writer_leaves_the_old_or_the_new(storage_uri: str) -> None:
 HOLDER = """
 import sys
 from tests.storage.test_contract import opened
+
+pytestmark = pytest.mark.slow
 with opened(sys.argv[1]).lock("work"):
     print("held", flush=True)
     sys.stdin.read()
@@ -206,7 +205,6 @@ print("given back", flush=True)
 """
 
 
-@pytest.mark.slow
 def test_a_lock_keeps_other_processes_and_threads_out_until_it_is_given_back(storage_uri: str) -> None:
     storage = opened(storage_uri)
     command = [sys.executable, "-c", HOLDER, storage_uri]

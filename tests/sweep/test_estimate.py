@@ -30,6 +30,8 @@ from tests.doubles.bedrock import CREDENTIALS, BedrockDouble, Reply
 from tests.support.sweeping import experiment
 from tests.support.world import CONFIG, REPOSITORY, World
 
+pytestmark = pytest.mark.slow
+
 LITE, PRO = "bedrock_converse:amazon.nova-lite-v1:0", "bedrock_converse:amazon.nova-pro-v1:0"
 UNKNOWN = "bedrock_converse:amazon.unheard-of-v1:0"
 TITAN = "bedrock:amazon.titan-embed-text-v2:0"
@@ -72,7 +74,6 @@ def test_cases_are_those_of_all_trials_and_of_the_proof(world: World) -> None:
     assert early.cases.low == tune + 9 * 5 + held_out
 
 
-@pytest.mark.slow
 def test_the_base_and_the_champion_are_counted_however_few_trials_are_asked_for(world: World) -> None:
     tune, held_out = counts(world)
     one = opened(world, trials=1)
@@ -91,7 +92,6 @@ def test_local_models_cost_simulated_money_and_their_time_is_measured(world: Wor
     assert any("simulated" in line for line in estimate_lines(found))
 
 
-@pytest.mark.slow
 def test_nothing_hosted_is_asked_and_the_truth_lies_within(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     with BedrockDouble(lambda call: Reply("30 days. [1]", input_tokens=(len(call.text) + 1500) // 4, output_tokens=40)) as double:
         monkeypatch.setenv("TOUCHSTONE_BEDROCK_ENDPOINT", double.url)
@@ -156,7 +156,6 @@ def test_judges_are_counted_with_their_retries(world: World) -> None:
     assert judged.case_usd > 6 * alone.case_usd  # two metrics, three tries each, of a dearer model
 
 
-@pytest.mark.slow
 def test_a_judge_of_each_passage_is_counted_for_as_many_as_the_space_may_find(world: World) -> None:
     judged: dict[str, Any] = {"metrics": ["quality", "judge_context_relevance"], "judge": f"llm:{PRO}"}
     few, many = (
@@ -180,7 +179,6 @@ def test_judges_are_counted_with_the_prompts_that_they_are_given(world: World, m
     assert own.case_usd > shipped.case_usd + 3 * 6000 * 0.8e-6  # in each of three tries
 
 
-@pytest.mark.slow
 def test_a_librarys_metric_takes_several_calls_with_examples_and_long_replies(world: World) -> None:
     judged: dict[str, Any] = {"base": with_chats(LITE, LITE), "judge": f"llm:{PRO}"}
     plain = estimated(world, metrics=["quality"], **judged)
@@ -248,7 +246,6 @@ def test_a_script_of_more_bytes_has_more_tokens(world: World) -> None:
     assert found.input_tokens.high > 1.5 * before.input_tokens.high
 
 
-@pytest.mark.slow
 def test_a_sweep_begun_from_what_is_kept_asks_before_it_is_gone_on_with_for_money(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     opened(world, base=with_chats(LITE, LITE), trials=1)
     with BedrockDouble(lambda call: Reply("30 days. [1]", input_tokens=300, output_tokens=40)) as double:
@@ -285,7 +282,6 @@ def test_progress_tells_dollars_beside_the_budget_or_beside_the_quote() -> None:
     assert "$0.0123 ·" in progress_text(progress, experiment())
 
 
-@pytest.mark.slow
 def test_the_quote_of_a_sweep_that_is_gone_on_with_holds_what_was_spent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     quotes: list[float] = []
 

@@ -28,6 +28,8 @@ from pathlib import Path
 from harness.sweep.experiment import Experiment
 from harness.sweep.folder import SweepFolder
 from harness.sweep.optimizer.optimizer import Optimizer
+
+pytestmark = pytest.mark.slow
 optimizer = Optimizer(Experiment.model_validate(json.loads(sys.argv[1])))
 known = SweepFolder(Path(sys.argv[2])).finished()
 for one in known:
@@ -58,7 +60,6 @@ WAYS: list[dict[str, Any]] = [
 @pytest.mark.parametrize(
     "way", WAYS, ids=["mixed", "tpe", "random", "nsga2", "tpe-two-objectives", "mixed-two-objectives", "tpe-constrained"]
 )
-@pytest.mark.slow
 def test_a_search_cut_anywhere_suggests_the_same_again(tmp_path: Path, way: dict[str, Any]) -> None:
     asked = experiment(space=LARGE, trials=24, **way)
     whole = searched(search(asked, tmp_path / "whole"))
@@ -71,7 +72,6 @@ def test_a_search_cut_anywhere_suggests_the_same_again(tmp_path: Path, way: dict
     assert len({json.dumps(dict(one.values)) for one in whole}) == 24
 
 
-@pytest.mark.slow
 def test_another_process_suggests_the_same(tmp_path: Path) -> None:
     asked = experiment(space=LARGE, trials=14, sampler="tpe")
     whole = searched(search(asked, tmp_path / "whole"))
@@ -82,7 +82,6 @@ def test_another_process_suggests_the_same(tmp_path: Path) -> None:
     assert json.loads(said.stdout) == dict(whole[13].values)
 
 
-@pytest.mark.slow
 def test_nsga2_breeds_its_trials_from_earlier_ones(tmp_path: Path) -> None:
     asked = experiment(space=LARGE, trials=40, sampler="nsga2", **OBJECTIVES)
     trials = searched(search(asked, tmp_path / "bred"))
@@ -118,7 +117,6 @@ def test_what_has_no_other_value_is_drawn_as_it_is() -> None:
     assert [draw_value(knob.range, random.Random(1), but=knob.range.ends()[0]) for knob in asked.knobs] == [3, 2]
 
 
-@pytest.mark.slow
 def test_half_of_the_default_search_are_steps_from_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     taken: dict[int, bool] = {}
     whole = Optimizer._local_step
@@ -162,7 +160,6 @@ def test_the_grid_is_tried_whole_and_once_though_two_of_it_are_known_from_the_st
     assert made.ended.startswith("no configuration was found")
 
 
-@pytest.mark.slow
 def test_a_grid_with_more_impossible_points_than_attempts_is_still_tried_whole(tmp_path: Path) -> None:
     space = {"index.chunker.size": {"int": [100, 1000], "step": 5}, "index.chunker.overlap": {"choice": [90, 900]}}
     asked = experiment(space=space, sampler="grid", trials=1000)

@@ -20,6 +20,8 @@ from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import ConfigError, InfrastructureError, PromptError, RequestError, UserError
 from tests.support.sweeping import RuleEngine, experiment, plain, search, searched, smooth, tune
 
+pytestmark = pytest.mark.slow
+
 CRASH = CaseError("ZeroDivisionError", "oops", infrastructure=False)
 OUTAGE = CaseError("ModelError", "no answer from the model", infrastructure=True)
 

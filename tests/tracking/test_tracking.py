@@ -20,13 +20,14 @@ from tests.support.gating import a_report
 from tests.support.making import a_case
 from tests.support.world import World
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def places(tmp_path_factory: pytest.TempPathFactory) -> HarnessSettings:
     return HarnessSettings(home=tmp_path_factory.mktemp("home"), MLFLOW_TRACKING_URI="", MLFLOW_RUN_ID="")
 
 
-@pytest.mark.slow
 def test_a_run_and_its_child_are_logged_with_everything_they_were_told(places: HarnessSettings) -> None:
     tracker = MlflowTracker(places)
     with tracker.run("parent") as parent:
@@ -51,7 +52,6 @@ def test_a_run_and_its_child_are_logged_with_everything_they_were_told(places: H
     assert Path(places.home, "mlflow", "artifacts").is_dir()
 
 
-@pytest.mark.slow
 def test_a_number_step_by_step_is_logged_in_few_requests(places: HarnessSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     from mlflow import MlflowClient
 
@@ -98,7 +98,6 @@ def test_a_page_written_without_tracking_names_no_run(world: World) -> None:
     assert not (world.root / ".touchstone/mlflow").exists()
 
 
-@pytest.mark.slow
 def test_a_run_left_by_an_exception_is_failed_and_by_the_keyboard_killed(places: HarnessSettings) -> None:
     tracker = MlflowTracker(places)
     ids: list[str] = []
@@ -134,7 +133,6 @@ def test_an_unreachable_server_is_one_clear_line_without_its_password(tmp_path: 
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.slow
 def test_every_run_of_a_sweep_names_its_prompts_code_metrics_and_judge(world: World) -> None:
     asked = yaml.safe_load((world.root / "small.yaml").read_text())
     (world.root / "small.yaml").write_text(yaml.safe_dump(asked | {"judge": "local", "metrics": ["quality", "recall@5"]}))
