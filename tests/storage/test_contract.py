@@ -17,6 +17,8 @@ from serving.pipeline.settings import PipelineSettings
 from serving.storage.base import Storage
 from serving.storage.open import open_storage
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -196,8 +198,6 @@ def test_a_killed_writer_leaves_the_old_or_the_new(storage_uri: str) -> None:
 HOLDER = """
 import sys
 from tests.storage.test_contract import opened
-
-pytestmark = pytest.mark.slow
 with opened(sys.argv[1]).lock("work"):
     print("held", flush=True)
     sys.stdin.read()

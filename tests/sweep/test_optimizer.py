@@ -22,14 +22,14 @@ from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import ConfigError, InfrastructureError
 from tests.support.sweeping import RuleEngine, experiment, plain, search, searched, smooth, tune
 
+pytestmark = pytest.mark.slow
+
 AGAIN = """
 import json, sys
 from pathlib import Path
 from harness.sweep.experiment import Experiment
 from harness.sweep.folder import SweepFolder
 from harness.sweep.optimizer.optimizer import Optimizer
-
-pytestmark = pytest.mark.slow
 optimizer = Optimizer(Experiment.model_validate(json.loads(sys.argv[1])))
 known = SweepFolder(Path(sys.argv[2])).finished()
 for one in known:
