@@ -89,6 +89,7 @@ async def test_a_failure_inside_has_its_status_and_tells_the_client_nothing_of_t
     assert ("Retry-After" in response.headers) == (status == 503)
 
 
+@pytest.mark.slow
 async def test_an_answer_that_takes_too_long_is_given_up(furnished: House) -> None:
     ended = asyncio.Event()
 

@@ -35,6 +35,7 @@ async def test_a_blocked_question_is_refused_and_counted_by_its_check(house: Hou
     assert found["touchstone_hits_count", ()] == 0
 
 
+@pytest.mark.slow
 async def test_a_stream_shows_nothing_of_an_answer_before_it_is_masked(house: House) -> None:
     says = "Write to jane.roe@example.com [1]."
     await house.release(config(says, **{"guard.output.pii.name": "pii"}))

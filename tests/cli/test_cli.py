@@ -224,6 +224,7 @@ def test_a_mistake_is_one_clear_line_and_exit_code_2(
     assert "Traceback" not in said.err
 
 
+@pytest.mark.slow
 def test_an_unreachable_mlflow_is_exit_code_3(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOUCHSTONE_MLFLOW_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")

@@ -115,6 +115,7 @@ def write(*, anew: bool) -> list[str]:
 
 
 @pytest.mark.parametrize(("kind", "name"), NAMES)
+@pytest.mark.slow
 def test_the_same_version_gives_the_same_output(kind: str, name: str) -> None:
     try:
         now = Entry.of(output(kind, name))

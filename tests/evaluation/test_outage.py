@@ -189,6 +189,7 @@ def test_one_question_that_the_provider_refuses_is_a_row_and_not_the_end(what: s
 
 
 @pytest.mark.parametrize("refusal", [Refusal("ValidationException", 400, "bad parameter"), Refusal("AccessDeniedException", 403, "no")])
+@pytest.mark.slow
 def test_what_the_provider_refuses_every_time_ends_the_sweep_as_the_users_mistake(
     refusal: Refusal, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -96,6 +96,7 @@ def test_a_refusal_in_any_words_is_one() -> None:
         ((part for part in "30 days"), "it gave generator, not text"),
     ],
 )
+@pytest.mark.slow
 def test_an_answer_that_cannot_be_read_is_the_apps_fault_and_no_outage(value: Any, words: str) -> None:
     report = evaluated(lambda question: value, "key_facts", count=1)
     [row] = report.errors
@@ -159,6 +160,7 @@ def test_two_evaluations_of_one_second_have_a_name_each(world: World) -> None:
     assert [unused_name(settings, "runs", name) for name in ("a", "b")] == ["a-3", "b"]
 
 
+@pytest.mark.slow
 def test_an_app_is_known_by_its_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_app.py").write_text("NUMBER = 1\n\ndef answer(question: str) -> str:\n    return '30 days'\n")

@@ -153,6 +153,7 @@ def test_checks_named_none_are_left_out(index: OpenIndex) -> None:
         ("pii", MAIL),
     ],
 )
+@pytest.mark.slow
 def test_nothing_hides_behind_a_long_text(name: str, bad: str, length: int) -> None:
     for filler in ("word ", "A word. "):
         harmless = filler * (length // len(filler))

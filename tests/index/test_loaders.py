@@ -120,6 +120,7 @@ def test_html_is_read_in_the_encoding_it_declares() -> None:
     assert loaded == LoadedText("“5 €”", facts={"encoding": "windows-1252"})
 
 
+@pytest.mark.slow
 def test_html_nested_deeper_than_the_stack_is_read() -> None:
     assert load(".html", b"<div>" * 20_000 + b"deep").text == "deep"
 

@@ -20,6 +20,7 @@ def company(world: World) -> World:
 
 
 @pytest.mark.parametrize("number", range(len(BLOCKS)))
+@pytest.mark.slow
 def test_a_block_of_the_page_runs(company: World, number: int) -> None:
     found: dict[str, Any] = {"__name__": "__main__"}
     company.capture.readouterr()

@@ -124,6 +124,7 @@ def chunks(name: str, text: str = "one\n\ntwo\n") -> list[str]:
 
 @pytest.mark.usefixtures("acme")
 @pytest.mark.parametrize("name", ["lines", "acmecut.lines:Lines"])
+@pytest.mark.slow
 def test_a_chunker_is_named_by_its_entry_point_or_by_its_import_path(name: str) -> None:
     assert chunks(name) == ["one", "two"]
     assert CHUNKERS.complete(Spec(name=name)).params == {"least": 1}

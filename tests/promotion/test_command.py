@@ -125,6 +125,7 @@ def test_releases_are_verified_and_what_is_wrong_is_named(gated: World) -> None:
     assert gated.touchstone("ask", "How long?", "--channel", "dev").code == 3
 
 
+@pytest.mark.slow
 def test_all_of_it_works_in_a_bucket(gated: World, s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOUCHSTONE_RELEASES", f"s3://{s3_bucket}/releases")
     gated.pass_gate("one.yaml")

@@ -43,6 +43,7 @@ def test_what_a_gate_passed_is_shipped_with_all_that_proves_it(gated: World, sto
     assert (proof.forced, proof.verdict, proof.previous) == (None, None, "")
 
 
+@pytest.mark.slow
 def test_promoting_again_adds_evidence_and_keeps_the_old(gated: World, storage_uri: str) -> None:
     gated.pass_gate("one.yaml")
     first = asyncio.run(ship(at(storage_uri), "one.yaml"))

@@ -33,6 +33,7 @@ def test_a_release_loads_as_what_was_written(storage_uri: str) -> None:
     assert releases(at(storage_uri)) == [written.digest]
 
 
+@pytest.mark.slow
 def test_a_release_can_be_written_again_from_what_was_loaded(storage_uri: str, tmp_path: Path) -> None:
     loaded = load_release(at(storage_uri), write(at(storage_uri), a_config()).digest)
     copy = write_release(at(tmp_path / "copy"), loaded.config, loaded.prompts, loaded.index)
@@ -121,6 +122,7 @@ def test_a_file_too_many_or_too_few_is_noticed(storage_uri: str) -> None:
         load_release(storage, digest)
 
 
+@pytest.mark.slow
 def test_a_release_without_sums_is_not_whole(storage_uri: str) -> None:
     storage = at(storage_uri)
     digest = write(storage, a_config()).digest
@@ -165,6 +167,7 @@ def test_a_release_renamed_is_not_that_release(tmp_path: Path) -> None:
         load_release(at(tmp_path), "0123456789abcdef")
 
 
+@pytest.mark.slow
 def test_an_unknown_release_is_an_error_that_names_those_known(storage_uri: str) -> None:
     with pytest.raises(DataError, match="Known: none"):
         load_release(at(storage_uri), "abc")

@@ -65,6 +65,7 @@ def company(request, make_store):
 @pytest.mark.parametrize("neighbours", [0, 2])
 @pytest.mark.parametrize("reranker", [*(name for name in RERANKERS.names() if name != "bedrock"), COMPRESSOR])
 @pytest.mark.parametrize("searcher", [*SEARCHERS.names(), RETRIEVER])
+@pytest.mark.slow
 async def test_a_principal_sees_all_that_is_theirs_and_nothing_else(company, embeddings, searcher, reranker, neighbours):
     fusion = FUSIONS.build(Spec(name="weighted"), parts=some_parts())
     parts = some_parts(store=company, embeddings=TwoTokens(embeddings), fusion=fusion)

@@ -69,6 +69,7 @@ def test_what_a_killed_holder_left_is_taken_over_once_it_has_expired(s3_bucket: 
         pass
 
 
+@pytest.mark.slow
 def test_a_lease_is_renewed_while_it_is_held(s3_bucket: str) -> None:
     storage = bucket(f"s3://{s3_bucket}", LeaseClock(lease_s=0.3))
     with storage.lock("work"):
@@ -98,6 +99,7 @@ def test_an_object_that_is_no_lock_is_an_error(s3_bucket: str) -> None:
             pass
 
 
+@pytest.mark.slow
 def test_a_write_whose_answer_was_lost_and_that_was_sent_again_is_known_as_our_own(s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     storage = bucket(f"s3://{s3_bucket}")
     send = storage._client.put_object

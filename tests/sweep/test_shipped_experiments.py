@@ -34,6 +34,7 @@ def test_it_says_what_it_asks(shipped: Experiment) -> None:
     assert shipped.about.endswith("?")
 
 
+@pytest.mark.slow
 def test_what_it_suggests_can_nearly_always_be_built(shipped: Experiment) -> None:
     optimizer = Optimizer(shipped.model_copy(update={"sampler": "random"}))
     library, found = PromptLibrary(Path("prompts")), list[RagConfig]()
