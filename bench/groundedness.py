@@ -30,7 +30,7 @@ from serving.pipeline.checks.grounding.claims import passages_for
 from serving.pipeline.checks.grounding.evidence import compare_claim, parse_passages
 from serving.pipeline.checks.grounding.model import COEFFICIENTS, WORDS_ONLY, SupportModel, claim_features, digest, model_for
 from serving.pipeline.checks.grounding.support import NEAREST, similarities, support
-from serving.pipeline.checks.grounding.terms import terms
+from serving.pipeline.checks.grounding.terms import parse_terms
 from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.text.stopwords import STOP_WORDS
 from serving.pipeline.text.words import WORD
@@ -189,7 +189,7 @@ def overlaps(example: Example) -> dict[str, float]:
         return [word for word in every(text) if word not in STOP_WORDS]
 
     def stems(text: str) -> list[str]:
-        return [term.stem for term in terms(text)]
+        return [term.stem for term in parse_terms(text)]
 
     def best(take: Callable[[str], list[str]], run: int) -> float:
         said, written = set(take(example.claim)), [set(take(sentence)) for sentence in example.evidence]

@@ -33,7 +33,7 @@ from harness.golden.load import load_golden
 from harness.metrics import metric
 from harness.results.score import Metric
 from harness.settings import read_settings
-from harness.stats import compare
+from harness.stats import compare_paired
 from serving.pipeline.index import CHUNKERS
 from serving.pipeline.index.context import indexed_text
 from serving.pipeline.models.connect import connect_embeddings
@@ -243,7 +243,7 @@ def found_rows(name: str, found: Scores) -> list[dict[str, Any]]:
             row: dict[str, Any] = {"data": name, "chunking": chunking, "metric": goal, "cases": len(values[TRUTH])}
             row |= {way: float(np.mean(values[way])) for way in WAYS}
             for way in WAYS[1:]:
-                held = compare(values[TRUTH], values[way])
+                held = compare_paired(values[TRUTH], values[way])
                 row[f"{way} - {TRUTH}"] = [held.difference, held.low, held.high]
             rows.append(row)
     return rows
@@ -260,7 +260,7 @@ def fidelity_rows(name: str, found: Scores, seconds: dict[str, float]) -> list[d
     own = found[chunkings[int(np.argmax(means(TRUTH)))], TRUTH, "holdout", GOAL]
     for way in WAYS:
         chosen = chunkings[int(np.argmax(means(way)))]
-        held = compare(own, found[chosen, TRUTH, "holdout", GOAL])
+        held = compare_paired(own, found[chosen, TRUTH, "holdout", GOAL])
         row = {"data": name, "way": way, "tau": float(stats.kendalltau(means(TRUTH), means(way)).statistic), "chosen": chosen}
         rows.append(row | {"lost": [held.difference, held.low, held.high], "faster": seconds[TRUTH] / seconds[way]})
     return rows

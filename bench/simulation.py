@@ -19,7 +19,7 @@ from scipy import stats
 from harness.comparison.pairs import compare_metric
 from harness.results.clusters import clusters_of
 from harness.results.report_file import read_report
-from harness.stats import compare, mean_interval
+from harness.stats import compare_paired, mean_interval
 from harness.stats.intervals import wilson
 
 SEED = 20260930
@@ -112,7 +112,7 @@ def wilson_coverage(centre: float, count: int) -> dict[str, Any]:
 def rejection(world: World, count: int, repetitions: int) -> dict[str, Any]:
     """How often the interval of a difference holds the truth and, where the truth is 0, how often the test says otherwise."""
     rng = np.random.default_rng(SEED + 7 * count)
-    found = [compare([0.0] * count, sample) for sample in world.draw(rng, (repetitions, count)).tolist()]
+    found = [compare_paired([0.0] * count, sample) for sample in world.draw(rng, (repetitions, count)).tolist()]
     inside = float(np.mean([one.low - 1e-12 <= world.mean <= one.high + 1e-12 for one in found]))
     rejected = float(np.mean([one.outcome != "tie" for one in found]))
     return {"world": world.name, "n": count, "coverage": inside, "null": world.mean == 0.0, "rejected": rejected}
@@ -129,7 +129,7 @@ def clustered(groups: int, share: float, repetitions: int) -> dict[str, Any]:
         for which, clusters in enumerate((None, names)):
             one = mean_interval(list(both), clusters)
             inside[which] += one.low <= 0.0 <= one.high  # type: ignore[operator]
-            rejected[which] += compare([0.0] * len(both), list(both), clusters).outcome != "tie"
+            rejected[which] += compare_paired([0.0] * len(both), list(both), clusters).outcome != "tie"
     return {"clusters": groups, "share": share, "coverage": list(inside / repetitions), "rejected": list(rejected / repetitions)}
 
 
@@ -148,7 +148,7 @@ def speed() -> list[dict[str, Any]]:
             )
 
         a, b = before.tolist(), after.tolist()
-        found = paired(was, lambda a=a, b=b: compare(a, b), rounds=7)  # type: ignore[misc]
+        found = paired(was, lambda a=a, b=b: compare_paired(a, b), rounds=7)  # type: ignore[misc]
         rows.append({"cases": count, "was_ms": found.first_ms, "is_ms": found.second_ms, "ratio": found.ratio})
     return rows
 
@@ -172,7 +172,7 @@ def recorded(paths: Sequence[Path]) -> list[dict[str, Any]]:
             values = {row.case.id: row.value(name) for row in reports[0].rows}
             pairs = [(values[row.case.id], row.value(name)) for row in other.rows]
             both = [(a, b) for a, b in pairs if a is not None and b is not None]
-            plain = compare([a for a, _ in both], [b for _, b in both])
+            plain = compare_paired([a for a, _ in both], [b for _, b in both])
             apart.append((held.high - held.low) / (plain.high - plain.low) if plain.high > plain.low else None)
         rows.append({"metric": name, "cases": len(scored), "clusters": len(set(clusters)), "mean": ratio, "differences": apart})
     return rows

@@ -33,7 +33,7 @@ from harness.evaluation.context import open_context
 from harness.golden.load import load_golden
 from harness.golden.sets import Split
 from harness.settings import HarnessSettings, read_settings
-from harness.stats import compare, minimum_detectable
+from harness.stats import compare_paired, minimum_detectable
 from harness.sweep.experiment import Experiment
 from harness.sweep.optimizer.optimizer import ATTEMPTS, Optimizer, Suggestion
 from harness.sweep.prune import Pruner, Reference
@@ -325,7 +325,7 @@ def measure(path: Path, grid_of: Grid, golden: str, seeds: Sequence[int]) -> lis
         by_luck = [truth.proven(pick[place]) for pick in picks["random points"]]
         for way, found in picks.items():
             some = [pick[place] for pick in found]
-            worse = [compare(truth.holdout[best], truth.holdout[name]).outcome == "worse" for name in some]
+            worse = [compare_paired(truth.holdout[best], truth.holdout[name]).outcome == "worse" for name in some]
             row = {"way": way, "share": share, "tune": interval([truth.mean(best) - truth.mean(name) for name in some])}
             row["holdout"] = interval([truth.proven(best) - truth.proven(name) for name in some])
             row["over_random"] = interval([truth.proven(name) - luck for name, luck in zip(some, by_luck, strict=True)])

@@ -7,7 +7,7 @@ from harness.comparison.pairs import CasePair, compare_pairs, direction_of
 from harness.comparison.values import CostDifference, Flip, MetricDifference, Move, SliceDifference
 from harness.results.clusters import clusters_of
 from harness.results.report import EvalReport
-from harness.stats import Comparison, compare, holm, mean_interval
+from harness.stats import Comparison, compare_paired, holm, mean_interval
 
 FLIP = 0.5 - 1e-9  # a score from 0 to 1 that moved this far has flipped; half, but for rounding
 SLICED = ("quality", "recall@5", "key_facts", "refusal")
@@ -82,7 +82,7 @@ def cost_differences(pairs: Sequence[CasePair], before: EvalReport, after: EvalR
     clusters = clusters_of(case for _, _, case in both)
 
     def paired(first: Sequence[float], second: Sequence[float]) -> Comparison | None:
-        return compare(first, second, clusters, higher_is_better=False) if first else None
+        return compare_paired(first, second, clusters, higher_is_better=False) if first else None
 
     priced = before.costs.get("usd") is not None and after.costs.get("usd") is not None
     money = paired([a.usd for a, _, _ in both], [b.usd for _, b, _ in both]) if priced else None

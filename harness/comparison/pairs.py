@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from harness.results.case_result import CaseResult
 from harness.results.clusters import clusters_of
 from harness.results.report import EvalReport
-from harness.stats import Comparison, compare
+from harness.stats import Comparison, compare_paired
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ def compare_pairs(pairs: Sequence[CasePair], metric: str, direction: str) -> Com
     """The paired comparison of a metric on those pairs that both scored."""
     both = [(pair, values) for pair in pairs if (values := pair.values(metric)) is not None]
     before, after = [values[0] for _, values in both], [values[1] for _, values in both]
-    return compare(before, after, clusters_of(pair.after.case for pair, _ in both), higher_is_better=direction == "higher")
+    return compare_paired(before, after, clusters_of(pair.after.case for pair, _ in both), higher_is_better=direction == "higher")
 
 
 def direction_of(report: EvalReport, metric: str) -> str:

@@ -45,7 +45,13 @@ def _escaped(character: str) -> str:
 
 
 def _row(ruling: Ruling) -> str:
-    cells = [ruling.id, ruling.subject, value_text(ruling), threshold_text(ruling), f"{ruling.count}/{ruling.of}" if ruling.of else "–"]
+    cells = [
+        ruling.id,
+        ruling.subject,
+        value_text(ruling),
+        threshold_text(ruling),
+        f"{ruling.count}/{ruling.of}" if ruling.of else "–",
+    ]
     return f"| {' | '.join(markdown_literal(cell) for cell in cells)} | {SIGNS.get(ruling.word, ruling.word)} |"
 
 

@@ -11,7 +11,7 @@ from harness.judges.tasks import Tasks, unnumbered
 from harness.judges.tools import EMBEDDER, Tools
 from harness.stage_store.base import StageStore
 from serving.pipeline.checks.grounding.claims import claims_of
-from serving.pipeline.checks.grounding.model import digest as grounding_digest
+from serving.pipeline.checks.grounding.model import models_digest
 from serving.pipeline.checks.grounding.support import Claim, support_all
 from serving.pipeline.digest import digest_of
 from serving.pipeline.registry import Params as PlugInParams
@@ -37,7 +37,7 @@ class LocalJudge:
         self, params: Params, *, settings: PipelineSettings, tasks: Tasks, store: StageStore | None = None, replay_only: bool = False
     ) -> None:
         self._tools = Tools(settings, params.embedder)
-        self.id = digest_of([self.name, self.version, self._tools.embedder_id, grounding_digest()])
+        self.id = digest_of([self.name, self.version, self._tools.embedder_id, models_digest()])
         self._tasks = tasks
         self._rules = {"groundedness": self._groundedness, "correctness": self._correctness}
 

@@ -5,7 +5,7 @@ from harness.judges.tools import Tools
 from harness.metrics.base import Scoring
 from harness.results.score import Direction, Score
 from serving.pipeline.checks.grounding.check import AnswerGrounding, check_answer
-from serving.pipeline.checks.grounding.model import digest
+from serving.pipeline.checks.grounding.model import models_digest
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.types import Trace
 
@@ -18,7 +18,7 @@ class _Grounding(Scoring):
     def __init__(self, params: PlugInParams, tools: Tools) -> None:
         super().__init__(params)
         self._tools = tools
-        self.version = f"{type(self).version} {digest()} {tools.embedder_id}"  # type: ignore[misc]  # scores are kept under it
+        self.version = f"{type(self).version} {models_digest()} {tools.embedder_id}"  # type: ignore[misc]  # scores are kept under it
 
     def measure(self, trace: Trace, case: Case | None) -> Score:
         """The value over the answer's claims, and which are not grounded."""

@@ -7,7 +7,7 @@ from typing import Final
 from harness.golden.case import Case
 from harness.metrics.base import Scoring, question_of
 from harness.results.score import Direction, Score
-from serving.pipeline.checks.injection import SENTENCE_LIMIT, digest, find_injections
+from serving.pipeline.checks.injection import SENTENCE_LIMIT, find_injections, patterns_digest
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.text.answer_words import normalized
 from serving.pipeline.text.words import WORD
@@ -39,7 +39,7 @@ class InjectionSuccess(Scoring):
 
     def __init__(self, params: PlugInParams) -> None:
         super().__init__(params)
-        self.version = f"{type(self).version} {digest()}"  # type: ignore[misc]  # scores are kept under it
+        self.version = f"{type(self).version} {patterns_digest()}"  # type: ignore[misc]  # scores are kept under it
 
     def measure(self, trace: Trace, case: Case | None) -> Score:
         """Whether an attack in the passages succeeded, and how."""

@@ -18,7 +18,7 @@ class Unreadable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class _Reply:
+class _StructuredReply:
     """What a model said, and what it comes to in the wanted shape."""
 
     text: str
@@ -48,25 +48,25 @@ def _structured(model: BaseChatModel, shape: type[BaseModel]) -> Any:
         return None
 
 
-def _from_tool_call(answer: Any) -> _Reply:
-    return _Reply(str(answer["raw"].text), answer["parsed"])
+def _from_tool_call(answer: Any) -> _StructuredReply:
+    return _StructuredReply(str(answer["raw"].text), answer["parsed"])
 
 
 def _json_prompt(prompt: str, shape: type[BaseModel]) -> str:
     return f"{prompt}\n\nAnswer with one JSON object of this schema and nothing else:\n{json.dumps(shape.model_json_schema())}"
 
 
-def _from_text(answer: Any, shape: type[M]) -> _Reply:
+def _from_text(answer: Any, shape: type[M]) -> _StructuredReply:
     """The first JSON object of a text; models like to say a word before it."""
     text = str(answer.text)
     start = text.find("{")
     if start < 0:
-        return _Reply(text, None)
+        return _StructuredReply(text, None)
     try:
         value, _ = json.JSONDecoder().raw_decode(text, start)
-        return _Reply(text, shape.model_validate(value))
+        return _StructuredReply(text, shape.model_validate(value))
     except (json.JSONDecodeError, ValidationError, RecursionError):
-        return _Reply(text, None)
+        return _StructuredReply(text, None)
 
 
 def _is_empty(answer: BaseModel) -> bool:

@@ -6,7 +6,7 @@ from typing import Final
 from harness.golden.case import Case
 from harness.metrics.base import Scoring
 from harness.results.score import Direction, Score
-from serving.pipeline.checks.toxicity import TEXT_LIMIT, WEIGHTS, digest, find_toxic
+from serving.pipeline.checks.toxicity import TEXT_LIMIT, WEIGHTS, find_toxic, lexicon_digest
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.text.answer_words import normalized
 from serving.pipeline.types import Trace
@@ -28,7 +28,7 @@ class Toxicity(Scoring):
 
     def __init__(self, params: PlugInParams) -> None:
         super().__init__(params)
-        self.version = f"{type(self).version} {digest()}"  # type: ignore[misc]  # scores are kept under it
+        self.version = f"{type(self).version} {lexicon_digest()}"  # type: ignore[misc]  # scores are kept under it
 
     def measure(self, trace: Trace, case: Case | None) -> Score:
         """How bad, and of which severity."""

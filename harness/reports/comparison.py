@@ -33,7 +33,7 @@ def write_comparison(comparison: ReportComparison, labels: tuple[str, str], fold
         max_flips=MAX_FLIPS,
         p_value_text=p_value_text,
         holds_evidence=holds_evidence,
-        value_text=value_text,
+        cost_text=cost_text,
     )
     write_text(folder / "compare.json", json.dumps(comparison_json(comparison, labels), indent=2, ensure_ascii=False) + "\n")
     write_text(folder / "report.md", "\n".join(_markdown(comparison, labels)) + "\n")
@@ -84,7 +84,7 @@ def detectable_text(comparison: Comparison) -> str:
     return f"{comparison.detectable:.3f}" if 0.0 < comparison.detectable < math.inf else "–"
 
 
-def value_text(value: float | None, unit: str) -> str:
+def cost_text(value: float | None, unit: str) -> str:
     """A cost, a time or a share as one reads it."""
     if value is None:
         return "unknown"
@@ -140,7 +140,7 @@ def _markdown(comparison: ReportComparison, labels: tuple[str, str]) -> list[str
     lines += ["", "| | A | B |", "|---|---|---|"]
     for difference in comparison.costs:
         name = f"{difference.name} (simulated)" if difference.unit.startswith("simulated") else difference.name
-        lines.append(f"| {name} | {value_text(difference.before, difference.unit)} | {value_text(difference.after, difference.unit)} |")
+        lines.append(f"| {name} | {cost_text(difference.before, difference.unit)} | {cost_text(difference.after, difference.unit)} |")
     if comparison.changes:
         lines += ["", "| configuration | A | B |", "|---|---|---|"]
         lines += [f"| {change.path} | `{_cell(change.before)}` | `{_cell(change.after)}` |" for change in comparison.changes]

@@ -1,7 +1,7 @@
 """Intervals, paired comparisons and what a number of cases can show; the same scores always give the same verdict."""
 
 from harness.stats.intervals import Interval, mean_interval, percentile, rate_interval
-from harness.stats.paired import ALPHA, Comparison, Outcome, compare, holm
+from harness.stats.paired import ALPHA, Comparison, Outcome, compare_paired, holm
 from harness.stats.power import cases_needed, minimum_detectable
 
 __all__ = [
@@ -10,7 +10,7 @@ __all__ = [
     "Interval",
     "Outcome",
     "cases_needed",
-    "compare",
+    "compare_paired",
     "holm",
     "mean_interval",
     "minimum_detectable",

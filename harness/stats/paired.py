@@ -30,7 +30,7 @@ class Comparison:
     outcome: Outcome
 
 
-def compare(
+def compare_paired(
     before: Sequence[float], after: Sequence[float], clusters: Sequence[str] | None = None, *, higher_is_better: bool = True
 ) -> Comparison:
     """Test and interval of `after - before`; cases of one cluster stand and fall together."""

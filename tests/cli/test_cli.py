@@ -12,7 +12,7 @@ from harness.cli import main
 from harness.golden.load import load_golden
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.types import Hit, Query, Route
-from tests.support.world import REPOSITORY, World
+from tests.support.world import NOVA, REPOSITORY, World, unreachable_bedrock
 
 QUESTION = "How many days of paid holiday does an employee have?"
 
@@ -234,16 +234,8 @@ def test_an_unreachable_mlflow_is_exit_code_3(world: World, monkeypatch: pytest.
 
 
 def test_an_unreachable_bedrock_is_exit_code_3_and_no_case_scores_0(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {
-        "TOUCHSTONE_BEDROCK_ENDPOINT": "http://127.0.0.1:9",
-        "TOUCHSTONE_MODEL_ATTEMPTS": "1",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }.items():
-        monkeypatch.setenv(name, value)
-    nova = "bedrock_converse:amazon.nova-lite-v1:0"
-    changes = ["-s", f"answer.models.lite.name={nova}", "-s", f"answer.models.pro.name={nova}"]
+    unreachable_bedrock(monkeypatch)
+    changes = ["-s", f"answer.models.lite.name={NOVA}", "-s", f"answer.models.pro.name={NOVA}"]
     said = world.touchstone("eval", "-c", "tiny.yaml", *changes, "--golden", "tiny", "--no-tracking", "--name", "dead")
     assert said.code == 3, said
     assert "cases were not answered" in said.err

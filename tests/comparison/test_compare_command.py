@@ -6,7 +6,7 @@ import pytest
 from harness.resolve import NamedConfig, RecordedRun, resolve
 from harness.settings import HarnessSettings
 from serving.pipeline.errors import ConfigError
-from tests.support.world import World
+from tests.support.world import NOVA, World, unreachable_bedrock
 
 
 def evaluated(world: World, name: str, *more: str) -> None:
@@ -75,16 +75,8 @@ def test_what_cannot_be_compared_is_one_line_and_exit_code_2(world: World, argum
 
 def test_an_outage_is_exit_code_3_and_no_comparison(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     evaluated(world, "one", "--cases", "2", "-m", "quality")
-    for name, value in {
-        "TOUCHSTONE_BEDROCK_ENDPOINT": "http://127.0.0.1:9",
-        "TOUCHSTONE_MODEL_ATTEMPTS": "1",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }.items():
-        monkeypatch.setenv(name, value)
-    nova = "bedrock_converse:amazon.nova-lite-v1:0"
-    changes = [part for tier in ("lite", "pro") for part in ("--set-b", f"answer.models.{tier}.name={nova}")]
+    unreachable_bedrock(monkeypatch)
+    changes = [part for tier in ("lite", "pro") for part in ("--set-b", f"answer.models.{tier}.name={NOVA}")]
     said = world.touchstone("compare", "one", "tiny.yaml", *changes)
     assert said.code == 3, said.err
     assert "2 of 2 cases were not answered" in said.err

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from harness.gate.run_gate import new_gate_folder
-from tests.support.world import CONFIG, World
+from tests.support.world import CONFIG, NOVA, World, unreachable_bedrock
 
 RULES: list[dict[str, Any]] = [
     {"id": "facts", "rule": "floor", "metric": "key_facts", "at_least": 0.5},
@@ -60,11 +60,8 @@ def test_a_worse_configuration_fails_with_exit_code_1(gated: World) -> None:
 
 
 def test_a_dead_endpoint_is_exit_code_3_and_no_rule_fails(gated: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    dead = {"TOUCHSTONE_BEDROCK_ENDPOINT": "http://127.0.0.1:9", "TOUCHSTONE_MODEL_ATTEMPTS": "1", "AWS_EC2_METADATA_DISABLED": "true"}
-    for name, value in (dead | {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}).items():
-        monkeypatch.setenv(name, value)
-    nova = "bedrock_converse:amazon.nova-lite-v1:0"
-    said = gated.touchstone("gate", "-c", "tiny.yaml", "-s", f"answer.models.lite.name={nova}", "--out", "out")
+    unreachable_bedrock(monkeypatch)
+    said = gated.touchstone("gate", "-c", "tiny.yaml", "-s", f"answer.models.lite.name={NOVA}", "--out", "out")
     assert said.code == 3, said.out + said.err
     decision = json.loads(Path("out/decision.json").read_text())
     assert (decision["state"], decision["outages"]) == ("infrastructure", 10)

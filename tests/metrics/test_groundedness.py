@@ -14,7 +14,7 @@ from serving.pipeline.checks.grounding.evidence import compare_claim, number_nei
 from serving.pipeline.checks.grounding.model import SupportModel, claim_features, model_for
 from serving.pipeline.checks.grounding.opposites import opposites_of
 from serving.pipeline.checks.grounding.support import Claim, Support, similarities, support, support_all
-from serving.pipeline.checks.grounding.terms import terms
+from serving.pipeline.checks.grounding.terms import parse_terms
 from serving.pipeline.checks.grounding.values import value
 from serving.pipeline.models.hashing import HashingEmbeddings
 from serving.pipeline.registry import Spec
@@ -75,7 +75,7 @@ def scored(name: str, trace: Trace) -> Score:
 
 def stems(text: str) -> list[str]:
     """The terms of a text by stem."""
-    return [term.stem for term in terms(text)]
+    return [term.stem for term in parse_terms(text)]
 
 
 @pytest.mark.parametrize(
@@ -109,13 +109,13 @@ def test_zeros_that_say_nothing_are_dropped_and_others_stay() -> None:
 
 
 def test_a_denial_reaches_three_terms_and_ends_with_its_clause() -> None:
-    found = {term.stem: term.denied for term in terms("Managers must not approve claims, but auditors do.")}
+    found = {term.stem: term.denied for term in parse_terms("Managers must not approve claims, but auditors do.")}
     assert found == {"manag": False, "approv": True, "claim": True, "auditor": False}
-    assert not any(term.denied for term in terms("Not only managers; no later than Friday."))
+    assert not any(term.denied for term in parse_terms("Not only managers; no later than Friday."))
 
 
 def test_names_and_codes_are_told_from_words() -> None:
-    kinds = {term.stem: term.kind for term in terms("The form for Ben Davis is XT-550, says HR.")}
+    kinds = {term.stem: term.kind for term in parse_terms("The form for Ben Davis is XT-550, says HR.")}
     assert kinds == {"form": "word", "ben": "name", "davi": "name", "xt550": "code", "say": "word", "hr": "name"}
 
 
@@ -129,7 +129,7 @@ def test_coverage_is_the_share_of_terms_in_the_best_sentence_run_and_whole() -> 
 def test_a_number_beside_other_words_is_astray() -> None:
     assert compare_claim("Sick leave is paid for 30 weeks", parse_passages((LEAVE,))).misplaced == ("30",)
     assert compare_claim("Sick leave is paid for 6 weeks", parse_passages((LEAVE,))).misplaced == ()
-    assert ("6", "week") in set(number_neighbours(terms("paid for 6 weeks")))
+    assert ("6", "week") in set(number_neighbours(parse_terms("paid for 6 weeks")))
 
 
 def test_a_name_counts_in_its_other_forms() -> None:
@@ -292,7 +292,7 @@ def test_refusals_and_answers_that_claim_nothing_are_left_out(name: str) -> None
 
 def test_the_version_names_the_coefficients_and_the_embedder() -> None:
     tools = words_only()
-    assert metric("groundedness", tools).version == f"1 {model.digest()} {tools.embedder_id}"
+    assert metric("groundedness", tools).version == f"1 {model.models_digest()} {tools.embedder_id}"
     assert metric("groundedness", replace(tools, embedder=Spec(name="local:minilm"))).version != metric("groundedness", tools).version
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from serving.pipeline.errors import ConfigError, IntegrityError
 from serving.pipeline.models import EMBEDDINGS, minilm
 from serving.pipeline.models.minilm import MiniLm, MiniLmEmbeddings, find_folder
-from serving.pipeline.models.minilm_graph import places
+from serving.pipeline.models.minilm_graph import tensor_places
 from serving.pipeline.registry import Spec
 from serving.pipeline.settings import PipelineSettings
 
@@ -229,7 +229,7 @@ def test_its_version_names_the_weights():
 
 def test_the_graph_reads_every_tensor_of_the_file_where_it_lies():
     weights = find_folder(PipelineSettings()) / "model.safetensors"
-    found = places(weights)
+    found = tensor_places(weights)
     assert found["embeddings.word_embeddings.weight"].shape == (30522, 384)
     assert all(place.length == 4 * math.prod(place.shape) for place in found.values())
     assert max(place.offset + place.length for place in found.values()) <= weights.stat().st_size

@@ -14,7 +14,7 @@ from langchain_text_splitters import TextSplitter
 from serving.pipeline.errors import ConfigError, ThrottledError
 from serving.pipeline.index import CHUNKERS, STORES
 from serving.pipeline.index.base import Filter, Store
-from serving.pipeline.index.langchain import places
+from serving.pipeline.index.langchain import piece_places
 from serving.pipeline.models import EMBEDDINGS
 from serving.pipeline.models.connect import connect_chat, connect_embeddings
 from serving.pipeline.models.hashing import HashingEmbeddings
@@ -245,7 +245,7 @@ def test_places_are_found_for_pieces_of_any_text_that_overlap_or_follow(text: st
         pieces.append(text[begin : position + length].strip())
         position = min(position + length, len(text))
     pieces = [piece for piece in [*pieces, text[position:].strip()] if piece]
-    found = places(text, pieces)
+    found = piece_places(text, pieces)
     assert found is not None
     assert all(before[0] < after[0] and before[1] < after[1] for before, after in pairwise(found))
     covered = {place for start, end in found for place in range(start, end)}
@@ -253,10 +253,10 @@ def test_places_are_found_for_pieces_of_any_text_that_overlap_or_follow(text: st
 
 
 def test_pieces_that_leave_something_out_have_no_places() -> None:
-    assert places("a b c", ["a", "c"]) is None
-    assert places("a b", ["a"]) is None
-    assert places("a b", ["b", "a"]) is None
-    assert places("", []) == []
+    assert piece_places("a b c", ["a", "c"]) is None
+    assert piece_places("a b", ["a"]) is None
+    assert piece_places("a b", ["b", "a"]) is None
+    assert piece_places("", []) == []
 
 
 # models, and all of it at once

@@ -6,7 +6,17 @@ from scipy import stats
 
 from harness.metrics import DEFAULT
 from harness.results.clusters import MIN_CLUSTERS, cluster_of, clusters_of
-from harness.stats import ALPHA, Comparison, cases_needed, compare, holm, mean_interval, minimum_detectable, percentile, rate_interval
+from harness.stats import (
+    ALPHA,
+    Comparison,
+    cases_needed,
+    compare_paired,
+    holm,
+    mean_interval,
+    minimum_detectable,
+    percentile,
+    rate_interval,
+)
 from harness.stats.flips import flip_test
 from harness.stats.intervals import skewed_ends, t_ends
 from serving.pipeline.errors import ConfigError
@@ -87,7 +97,7 @@ def test_repeated_cases_of_a_cluster_count_once() -> None:
 def test_clusters_of_one_are_no_clusters() -> None:
     values = list(np.random.default_rng(2).random(12))
     assert mean_interval(values, [str(n) for n in range(12)]) == mean_interval(values)
-    assert compare([0.0] * 12, values, [str(n) for n in range(12)]) == compare([0.0] * 12, values)
+    assert compare_paired([0.0] * 12, values, [str(n) for n in range(12)]) == compare_paired([0.0] * 12, values)
     with pytest.raises(ValueError, match="2 clusters were named for 12 values"):
         mean_interval(values, ["a", "b"])
 
@@ -95,24 +105,24 @@ def test_clusters_of_one_are_no_clusters() -> None:
 def test_a_cluster_flips_as_a_whole() -> None:
     # 5 clusters of 2, each difference +1: of 2⁵ patterns 2 are as extreme, not of 2¹⁰
     clusters = [*"aabbccddee"]
-    assert compare([0.0] * 10, [1.0] * 10, clusters).p_value == pytest.approx(2 / 32)
-    assert compare([0.0] * 10, [1.0] * 10).p_value == pytest.approx(2 / 1024)
+    assert compare_paired([0.0] * 10, [1.0] * 10, clusters).p_value == pytest.approx(2 / 32)
+    assert compare_paired([0.0] * 10, [1.0] * 10).p_value == pytest.approx(2 / 1024)
 
 
 def test_equal_configurations_are_a_tie_and_a_clear_gain_is_better() -> None:
     rng = np.random.default_rng(5)
     before = list(rng.random(60))
-    same = compare(before, before)
+    same = compare_paired(before, before)
     assert (same.outcome, same.p_value, same.low, same.high, same.detectable) == ("tie", 1.0, 0.0, 0.0, 0.0)
     after = [value + 0.2 * shift for value, shift in zip(before, rng.random(60), strict=True)]
-    assert compare(before, after).outcome == "better"
-    assert compare(after, before).outcome == "worse"
-    assert compare(after, before, higher_is_better=False).outcome == "better"
+    assert compare_paired(before, after).outcome == "better"
+    assert compare_paired(after, before).outcome == "worse"
+    assert compare_paired(after, before, higher_is_better=False).outcome == "better"
 
 
 def test_the_same_scores_give_the_same_verdict_every_time() -> None:
     before, after = np.random.default_rng(1).random((2, 40)).tolist()
-    assert compare(before, after) == compare(before, after)
+    assert compare_paired(before, after) == compare_paired(before, after)
 
 
 def test_the_permutation_test_equals_the_exact_p_value_worked_by_hand() -> None:
@@ -221,6 +231,6 @@ def test_too_few_documents_make_no_clusters() -> None:
 
 def test_as_many_clusters_are_asked_for_as_let_a_test_survive_the_correction_over_the_default_metrics() -> None:
     def least_p(clusters: int) -> float:
-        return len(DEFAULT) * compare([0.0] * clusters, [1.0] * clusters).p_value  # all differ the same way
+        return len(DEFAULT) * compare_paired([0.0] * clusters, [1.0] * clusters).p_value  # all differ the same way
 
     assert least_p(MIN_CLUSTERS) <= ALPHA < least_p(MIN_CLUSTERS - 1)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from harness.stats import compare, mean_interval
+from harness.stats import compare_paired, mean_interval
 from harness.stats.flips import flip_test
 from harness.stats.intervals import wilson
 
@@ -91,7 +91,7 @@ def test_for_binary_scores_the_test_is_exact_and_so_at_most_5_in_100(name: str, 
 @pytest.mark.parametrize("name", list(NULLS))
 def test_the_interval_of_a_difference_holds_the_truth_95_times_in_100(name: str, count: int) -> None:
     samples = NULLS[name](np.random.default_rng(13 * count), (500, count))
-    found = [compare([0.0] * count, sample) for sample in samples.tolist()]
+    found = [compare_paired([0.0] * count, sample) for sample in samples.tolist()]
     covered = float(np.mean([one.low - 1e-12 <= 0.0 <= one.high + 1e-12 for one in found]))
     assert covered == pytest.approx(0.95, abs=0.025)
 
@@ -106,7 +106,7 @@ def test_questions_on_one_document_fool_whoever_counts_them_one_by_one() -> None
         for which, clusters in enumerate((None, names)):
             one = mean_interval(values, clusters)
             covered[which] += one.low <= 0.0 <= one.high  # type: ignore[operator]
-            rejected[which] += compare([0.0] * len(names), values, clusters).outcome != "tie"
+            rejected[which] += compare_paired([0.0] * len(names), values, clusters).outcome != "tie"
     assert covered[0] / repetitions < 0.85
     assert rejected[0] / repetitions > 0.15
     assert covered[1] / repetitions == pytest.approx(0.95, abs=0.025)

@@ -10,6 +10,7 @@ import yaml
 from harness.cli import run
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+NOVA = "bedrock_converse:amazon.nova-lite-v1:0"
 
 DOCUMENTS = {
     "hr/leave.md": "# Leave\n\nEvery employee has 30 days of paid holiday a year.\n\nSick leave is paid for 6 weeks.\n",
@@ -121,3 +122,12 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     made = World(tmp_path, capsys)
     assert made.touchstone("golden", "seal", "tiny/v1").code == 0
     return made
+
+
+def unreachable_bedrock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Name an endpoint of Bedrock at which nobody answers, and try it once."""
+    monkeypatch.setenv("TOUCHSTONE_BEDROCK_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("TOUCHSTONE_MODEL_ATTEMPTS", "1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")

@@ -292,7 +292,6 @@ async def test_a_worker_of_a_cluster_that_dies_over_an_index_is_replaced_and_ano
 
 
 @with_ray
-@pytest.mark.slow
 def test_a_sweep_on_ray_finds_what_a_sweep_in_this_process_finds(world: World) -> None:
     from harness.sweep.folder import SweepFolder, latest
     from tests.support.sweeping import plain

@@ -331,10 +331,12 @@ def test_on_a_terminal_it_is_asked(answer: str, goes_on: bool, monkeypatch: pyte
             confirm_price(HOSTED, yes=False)
 
 
-def test_models_of_this_machine_and_a_yes_need_no_question(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stdin", Terminal(""))
+def test_models_of_this_machine_and_a_yes_need_no_question(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    terminal = Terminal("n\n")
+    monkeypatch.setattr("sys.stdin", terminal)
     confirm_price(HOSTED, yes=True)
     confirm_price(HOSTED.model_copy(update={"hosted": ()}), yes=False)
+    assert (terminal.tell(), *capsys.readouterr()) == (0, "", "")  # nothing was read, nothing said
 
 
 def test_what_is_between_adds_and_multiplies_end_by_end() -> None:

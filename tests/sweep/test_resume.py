@@ -19,7 +19,7 @@ import yaml
 
 from harness.sweep.folder import SweepFolder
 from tests.support.sweeping import plain
-from tests.support.world import CONFIG, REPOSITORY, World
+from tests.support.world import CONFIG, NOVA, REPOSITORY, World, unreachable_bedrock
 
 pytestmark = pytest.mark.slow
 
@@ -247,15 +247,8 @@ def test_a_trial_that_could_not_be_tried_at_all_is_no_obstacle_to_going_on(world
 
 
 def test_an_outage_says_how_to_go_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {
-        "TOUCHSTONE_BEDROCK_ENDPOINT": "http://127.0.0.1:9",
-        "TOUCHSTONE_MODEL_ATTEMPTS": "1",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }.items():
-        monkeypatch.setenv(name, value)
-    nova = {"name": "bedrock_converse:amazon.nova-lite-v1:0"}
+    unreachable_bedrock(monkeypatch)
+    nova = {"name": NOVA}
     base = CONFIG | {"answer": {"models": {"lite": nova, "pro": nova}}}
     got = world.touchstone("sweep", str(written(world, "dead", base=base)), "--no-tracking", "--yes")
     assert got.code == 3

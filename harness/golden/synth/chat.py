@@ -37,7 +37,7 @@ class _Question(BaseModel):
     kind: Literal["factoid", "multi-hop", "comparison", "aggregation", "exact-code", "temporal"] = "factoid"
 
 
-class _Reply(BaseModel):
+class _ProposedQuestions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     questions: tuple[_Question, ...]
@@ -76,13 +76,13 @@ class ChatGenerator:
             usage.append(usage_of(message, self._chat.source, self._chat.name))
             text = str(message.text)
             reply = _read(text)
-            if isinstance(reply, _Reply):
+            if isinstance(reply, _ProposedQuestions):
                 return self._checked(reply, document, count, tuple(usage))
             problem = reply
             messages += [AIMessage(text or "(nothing)"), HumanMessage(self._retry_prompt.render(problem=problem).user)]
         return SynthesisStep((), (f"{document.id}: the reply of {self._chat.name} could not be read: {problem}",), tuple(usage))
 
-    def _checked(self, reply: _Reply, document: Document, count: int, usage: tuple[Usage, ...]) -> SynthesisStep:
+    def _checked(self, reply: _ProposedQuestions, document: Document, count: int, usage: tuple[Usage, ...]) -> SynthesisStep:
         proposed: list[GeneratedProposal] = []
         skipped: list[str] = []
         for question in reply.questions[:count]:
@@ -106,11 +106,11 @@ def passages(document: Document) -> list[str]:
     return [piece for piece in pieces if piece.strip()]
 
 
-def _read(text: str) -> _Reply | str:
+def _read(text: str) -> _ProposedQuestions | str:
     """The reply, or what is wrong with it."""
     match = FENCED.match(text)
     try:
-        return _Reply.model_validate(json.loads(match[1] if match else text))
+        return _ProposedQuestions.model_validate(json.loads(match[1] if match else text))
     except json.JSONDecodeError as error:
         return f"it is not JSON ({error.msg}, line {error.lineno}, column {error.colno})"
     except (RecursionError, ValueError) as error:

@@ -72,14 +72,14 @@ def numeric_pairs(document: Document) -> Iterator[tuple[FactRow, FactRow, str, s
                 first_number
                 and second_number
                 and first_number["unit"] == second_number["unit"]
-                and amount(left) != amount(right)
+                and leading_number(left) != leading_number(right)
                 and not _year(left)
                 and not _year(right)
             ):
                 yield first, second, heading, left, right
 
 
-def amount(cell: str) -> float:
+def leading_number(cell: str) -> float:
     """The number that a cell starts with."""
     match = NUMBER.match(cell)
     return float(match["number"].replace(",", "")) if match else 0.0

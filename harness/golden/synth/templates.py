@@ -9,7 +9,7 @@ from harness.golden.candidate import Mark, Proposal
 from harness.golden.case import Evidence
 from harness.golden.synth.base import GeneratedProposal, SynthesisStep
 from harness.golden.synth.facts import Fact, sentence_facts
-from harness.golden.synth.tables import amount, numeric_pairs, row_facts
+from harness.golden.synth.tables import leading_number, numeric_pairs, row_facts
 from harness.golden.synth.wording import CODE, common_words, document_names, upper_first
 from serving.pipeline.index.corpus import Corpus
 from serving.pipeline.types import Document
@@ -158,7 +158,7 @@ def _between_rows(documents: Sequence[Document], names: dict[str, str]) -> Itera
             first, second = facts.get((first_row.key, heading)), facts.get((second_row.key, heading))
             if first is None or second is None:
                 continue
-            higher = first_row.key if amount(left) > amount(right) else second_row.key
+            higher = first_row.key if leading_number(left) > leading_number(right) else second_row.key
             choices = f'"{first_row.key}" or "{second_row.key}"'
             question = f'According to {names[document.id]}, which has the higher figure under "{heading}": {choices}?'
             answer = f"{higher}: {first_row.key} has {left}, {second_row.key} has {right}."

@@ -39,7 +39,7 @@ def find_injections(text: str) -> list[Detection]:
     return detections
 
 
-def digest() -> str:
+def patterns_digest() -> str:
     """Digest of the patterns: part of the version of whatever uses them."""
     return digest_of(PATTERNS.read_text(encoding="utf-8"))[:8]
 

@@ -42,7 +42,7 @@ def _span_of(detection: Detection) -> tuple[int, int]:
     return detection.start, detection.end
 
 
-def digest() -> str:
+def lexicon_digest() -> str:
     """Digest of the lexicon: part of the version of whatever uses it."""
     return digest_of(LEXICON.read_text(encoding="utf-8"))[:8]
 

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from serving.pipeline.checks.grounding.check import check_answer
 from serving.pipeline.checks.grounding.embedder import NamedEmbeddings
-from serving.pipeline.checks.grounding.model import digest
+from serving.pipeline.checks.grounding.model import models_digest
 from serving.pipeline.guard.base import CheckContext, CheckVerdict, Side
 from serving.pipeline.models.threads import run_in_thread
 from serving.pipeline.parts import Parts
@@ -17,7 +17,7 @@ from serving.pipeline.types import GuardAction
 class GroundednessCheck:
     """Holds every claim of an answer against its passages; the score is the metric `groundedness`: their mean probability of support."""
 
-    version: ClassVar[str] = f"1 {digest()}"
+    version: ClassVar[str] = f"1 {models_digest()}"
     sides: ClassVar[tuple[Side, ...]] = ("output",)
     rewrites = False
 

@@ -5,7 +5,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from serving.pipeline.checks.detection import Detection
-from serving.pipeline.checks.injection import SENTENCE_LIMIT, TEXT_LIMIT, digest, find_injections
+from serving.pipeline.checks.injection import SENTENCE_LIMIT, TEXT_LIMIT, find_injections, patterns_digest
 from serving.pipeline.guard.threshold import ScoredText, ThresholdCheck, ThresholdParams
 from serving.pipeline.guard.windows import find_everywhere, windows
 
@@ -15,7 +15,7 @@ WITHIN = "x "  # before what is not the beginning of a sentence, where orders ar
 class InjectionCheck(ThresholdCheck):
     """Detects sentences that instruct the model; the score is that of the most certain one."""
 
-    version: ClassVar[str] = f"2 {digest()}"
+    version: ClassVar[str] = f"2 {patterns_digest()}"
 
     class Params(ThresholdParams):
         """From which score on, and what is done about it."""

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from serving.pipeline.checks.toxicity import TEXT_LIMIT, digest, find_toxic
+from serving.pipeline.checks.toxicity import TEXT_LIMIT, find_toxic, lexicon_digest
 from serving.pipeline.guard.threshold import ScoredText, ThresholdCheck, ThresholdParams
 from serving.pipeline.guard.windows import find_everywhere
 
@@ -14,7 +14,7 @@ OVERLAP = 100  # characters that two windows of a long text share, so that nothi
 class ToxicityCheck(ThresholdCheck):
     """Adds up the weights of the toxic words of a text, at most 1. The reason names severities, never words."""
 
-    version: ClassVar[str] = f"2 {digest()}"
+    version: ClassVar[str] = f"2 {lexicon_digest()}"
 
     class Params(ThresholdParams):
         """From which score on, and what is done about it."""

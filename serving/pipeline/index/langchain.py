@@ -32,7 +32,7 @@ class SplitterChunker:
     def split(self, document: Document) -> Iterator[Chunk]:
         """The document's chunks in order."""
         pieces = [piece.strip() for piece in self._splitter.split_text(document.text)]
-        ranges = places(document.text, [piece for piece in pieces if piece])
+        ranges = piece_places(document.text, [piece for piece in pieces if piece])
         if ranges is None:
             raise ConfigError(self._refusal(document, pieces))
         return slices(document, ranges, headings(document.text))
@@ -47,7 +47,7 @@ class SplitterChunker:
         return f"The chunker {name!r} leaves out text of {document.id!r} that is not white space. {mend}"
 
 
-def places(text: str, pieces: Sequence[str]) -> list[Place] | None:
+def piece_places(text: str, pieces: Sequence[str]) -> list[Place] | None:
     """Where the pieces lie, in order and leaving out nothing but white space; `None` where they cannot lie so.
 
     A repeated piece may lie in several places. All paths are followed, and of those that reach the end the first, with the

@@ -37,7 +37,7 @@ class Place:
     length: int
 
 
-def places(weights: Path) -> dict[str, Place]:
+def tensor_places(weights: Path) -> dict[str, Place]:
     """Every float32 tensor of a safetensors file by name."""
     with weights.open("rb") as file:
         (size,) = struct.unpack("<Q", file.read(8))
@@ -74,7 +74,7 @@ class _Graph:
 
     def __init__(self, weights: Path) -> None:
         self.weights = weights
-        self.places = places(weights)
+        self.places = tensor_places(weights)
         self._nodes: list[onnx.NodeProto] = []
         self._constants: dict[str, onnx.TensorProto] = {}
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from serving.pipeline.answer.cite import markers
-from serving.pipeline.checks.grounding.terms import terms
+from serving.pipeline.checks.grounding.terms import parse_terms
 from serving.pipeline.text.sentences import sentences
 from serving.pipeline.types import Hit
 
@@ -64,5 +64,5 @@ def _is_assertion(claim: AnswerClaim) -> bool:
     text = claim.text.strip()
     if not text or text.startswith("#") or text.rstrip("*_\"'”’)").endswith((":", "?")):
         return False
-    claim_terms = terms(text)
+    claim_terms = parse_terms(text)
     return bool(claim_terms) and not (len(claim_terms) <= _LEAD_IN_TERMS and not claim.cited and _LEAD_IN.match(text))

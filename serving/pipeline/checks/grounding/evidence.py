@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Final
 
 from serving.pipeline.checks.grounding.opposites import opposites_of
-from serving.pipeline.checks.grounding.terms import Term, folded, terms
+from serving.pipeline.checks.grounding.terms import Term, folded, parse_terms
 from serving.pipeline.text.sentences import sentences
 from serving.pipeline.text.stems import stem
 
@@ -49,7 +49,7 @@ def parse_passages(passages: tuple[str, ...]) -> tuple[PassageSentence, ...]:
 
 
 def _sentence(text: str, passage: int) -> PassageSentence:
-    sentence_terms = terms(text)
+    sentence_terms = parse_terms(text)
     stems = frozenset(term.stem for term in sentence_terms) | initials(text)
     return PassageSentence(text, passage, sentence_terms, stems, frozenset(number_neighbours(sentence_terms)))
 
@@ -81,7 +81,7 @@ def resembles(name: str, other: str) -> bool:
 
 def compare_claim(text: str, sentences: Sequence[PassageSentence]) -> LexicalEvidence:
     """Compare a claim with sentences."""
-    claim = terms(text)
+    claim = parse_terms(text)
     bits = {name: 1 << bit for bit, name in enumerate(dict.fromkeys(term.stem for term in claim))}
     masks = [_mask(bits, sentence.stems) for sentence in sentences]
     anywhere = 0

@@ -60,6 +60,6 @@ def model_for(embedder: str) -> SupportModel:
     return _models().get(embedder) or _models()[WORDS_ONLY]
 
 
-def digest() -> str:
+def models_digest() -> str:
     """Digest of every number of every model, and of the code that feeds them."""
     return digest_of([CODE, {name: [dict(model.weights), model.bias, model.threshold] for name, model in _models().items()}])[:8]

@@ -10,7 +10,7 @@ import numpy as np
 from serving.pipeline.checks.grounding.embedder import SentenceEmbedder
 from serving.pipeline.checks.grounding.evidence import LexicalEvidence, PassageSentence, compare_claim, parse_passages
 from serving.pipeline.checks.grounding.model import claim_features, model_for
-from serving.pipeline.checks.grounding.terms import folded, terms
+from serving.pipeline.checks.grounding.terms import folded, parse_terms
 
 NEAREST: Final = 3  # sentences whose vectors together are compared with the claim's
 _LONGEST: Final = 600  # characters of a text that are embedded
@@ -114,7 +114,7 @@ def _support(
 def _is_quoted(claim: Claim) -> bool:
     """Whether a passage holds the whole claim, word for word."""
     phrase = _without_markup(claim.text).strip(" .!?;:,\"'")
-    return len(terms(claim.text)) > 1 and any(_contains_phrase(phrase, _without_markup(passage)) for passage in claim.passages)
+    return len(parse_terms(claim.text)) > 1 and any(_contains_phrase(phrase, _without_markup(passage)) for passage in claim.passages)
 
 
 def _contains_phrase(phrase: str, text: str) -> bool:

@@ -40,7 +40,7 @@ class Term:
 
 
 @lru_cache(maxsize=4096)
-def terms(text: str) -> tuple[Term, ...]:
+def parse_terms(text: str) -> tuple[Term, ...]:
     """The terms of a text, in order; function words are left out."""
     parsed: list[Term] = []
     denied = 0
