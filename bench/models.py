@@ -18,6 +18,7 @@ from harness.evaluation.evaluator import Evaluator
 from harness.evaluation.factory import PipelineFactory
 from harness.golden.load import load_golden
 from harness.golden.sets import Split
+from harness.judges.tools import Tools
 from harness.settings import HarnessSettings
 from serving.pipeline.config import RagConfig
 from serving.pipeline.index.corpus import load_corpus
@@ -73,7 +74,7 @@ async def measure(name: str, cases: int, streamed: int) -> Measured:
     factory = PipelineFactory(settings, load_corpus(settings.datasets / "corpora" / golden.card.corpus), PromptLibrary(settings.prompts))
     config = RagConfig.parse({}).replace({**SHORT, "answer.models.lite.name": name})
     split: Split = golden.tune().head(cases)
-    report = await factory.evaluate(config, split, Evaluator(METRICS))
+    report = await factory.evaluate(config, split, Evaluator(METRICS, tools=Tools(settings)))
     if report.errors:
         raise SystemExit(f"{name}: {len(report.errors)} of {cases} cases failed; first: {report.errors[0].error}")
     pipeline = await factory.pipeline(config)

@@ -3,11 +3,16 @@
 import asyncio
 import shutil
 import socket
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, SystemMessage
 
+from harness.evaluation.stateful import answers_one_at_a_time
+from serving.pipeline.config import RagConfig
 from serving.pipeline.digest import sha256_file
 from serving.pipeline.errors import ConfigError, IntegrityError, RequestError
 from serving.pipeline.models import smollm2
@@ -135,3 +140,25 @@ def test_a_changed_file_of_the_wheel_is_refused(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(smollm2, "PACKAGE", "no_such_wheel")
     with pytest.raises(ConfigError, match=r"SmolLM2 is not installed\. Run `uv sync`"):
         connected()
+
+
+@pytest.mark.slow
+def test_a_process_that_ends_in_the_middle_of_an_answer_ends_quietly() -> None:
+    code = """
+        import asyncio
+        from tests.models.test_llamacpp import LEEDS, connected
+        async def leave():
+            async with asyncio.timeout(1.0):
+                await connected(temperature=1.0, max_tokens=4000).model.ainvoke(LEEDS)
+        asyncio.run(leave())
+    """
+    ended = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == 1  # TimeoutError, and no abort
+    assert "TimeoutError" in ended.stderr
+    assert "FATAL" not in ended.stderr
+
+
+def test_cases_wait_for_a_model_that_answers_no_two_at_once() -> None:
+    config = RagConfig.parse({})
+    assert not answers_one_at_a_time(config)
+    assert answers_one_at_a_time(config.replace({"answer.models.pro.name": "local:smollm2"}))

@@ -41,6 +41,7 @@ class LlamaCpp:
         sha256: str = Field(default="", pattern="^[0-9a-f]*$", max_length=64)  # of the file, or its first 12 characters or more
 
     version: ClassVar[str] = f"1 xllamacpp {engine_version()}"
+    one_at_a_time: ClassVar[bool] = True
     simulated = False
 
     def __init__(self, params: Params, *, name: str, settings: PipelineSettings) -> None:
@@ -122,7 +123,7 @@ class LlamaCppChat(AsyncChat):
             except BaseException as error:  # noqa: BLE001  # raised by the reader of the stream
                 post(error)
 
-        threading.Thread(target=work, daemon=True, name="llamacpp").start()
+        threading.Thread(target=work, name="llamacpp").start()  # no daemon: one that is killed inside llama.cpp takes the process with it
         try:
             while (event := await events.get()) is not None:
                 if isinstance(event, BaseException):

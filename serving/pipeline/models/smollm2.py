@@ -27,6 +27,7 @@ class SmolLm2:
 
     version: ClassVar[str] = f"{SHA256[:8]}-1 xllamacpp {engine_version()}"
     price_model = "amazon.nova-micro-v1:0"
+    one_at_a_time: ClassVar[bool] = True
     simulated = True
 
     def __init__(self, params: Params, *, name: str = "local:smollm2", settings: PipelineSettings) -> None:
