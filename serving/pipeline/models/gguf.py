@@ -11,8 +11,7 @@ from typing import Any
 
 from serving.pipeline.digest import sha256_file
 from serving.pipeline.errors import ConfigError
-
-INSTALL = 'pip install "touchstone-rag[llamacpp]", or `uv sync --extra llamacpp` in a checkout'
+from serving.pipeline.packages import install_command
 
 _loading = threading.Lock()  # two threads asking at once must not load twice
 
@@ -24,7 +23,7 @@ class GgufEngine:
         try:
             import xllamacpp
         except ImportError as error:
-            raise ConfigError(f"Models from GGUF files need the package xllamacpp. Install it: {INSTALL}") from error
+            raise ConfigError(f"Models from GGUF files need the package xllamacpp. Install it: {install_command('llamacpp')}") from error
         params = xllamacpp.CommonParams()
         params.model.path = str(file)
         params.n_ctx = context_tokens
