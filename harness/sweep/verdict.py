@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from harness.comparison.pairs import compare_metric
 from harness.results.display import Display
 from harness.results.report import EvalReport
+from harness.results.timing import TimingComparison
 from harness.stats import Comparison, holm
 from harness.stats.text import number_text, p_value_text
 from harness.sweep.experiment import Experiment
@@ -28,6 +29,7 @@ class Finalist:
     trial: Trial
     holdout: EvalReport
     against: Comparison | None  # None: it is the incumbent itself
+    timing: TimingComparison | None = None  # against the incumbent; None: not measured, so time decides nothing
 
 
 @dataclass(frozen=True, slots=True)
