@@ -26,6 +26,7 @@ from harness.resolve import NamedConfig, config_of, resolve
 from harness.results.report import EvalReport
 from harness.settings import DEFAULT_CORPUS, DEFAULT_GOLDEN, HarnessSettings, read_settings
 from harness.stage_store.base import HitCounts
+from harness.stats import MARGIN
 from harness.sweep.cost.sweep_estimate import SweepEstimate
 from harness.sweep.experiment import Experiment
 from harness.sweep.folder import SweepFolder, experiment_of, new_folder
@@ -165,15 +166,19 @@ class Project:
         metrics: Sequence[str] = (),
         judge: str = "",
         cases: int | None = None,
+        margin: float = MARGIN,
         concurrency: int = 4,
         name: str = "",
         store: bool = True,
         replay_only: bool = False,
     ) -> ReportComparison:
-        """Hold B against A on the same questions; both may also be evaluations made before, as reports or by a run's name."""
+        """Hold B against A on the same questions; both may also be evaluations made before, as reports or by a run's name.
+
+        B is equivalent by a score between 0 and 1 where the interval of the difference lies inside ±`margin`.
+        """
         sides = (resolve(a, self.settings), resolve(b, self.settings))
         options = EvaluationOptions(names("metrics", metrics), judge, concurrency, store, replay_only)
-        choice = comparing.ComparedCases(golden, split, cases)
+        choice = comparing.ComparedCases(golden, split, cases, margin)
         return await comparing.compare(sides, choice, DEFAULT_GOLDEN, self._contexts, options, name)
 
     async def gate(

@@ -49,7 +49,7 @@ def test_a_configuration_against_itself_is_called_the_same(world: World) -> None
     found = compared(world, "tiny.yaml", "tiny.yaml", "-g", "tiny", "--cases", "3", "-m", "quality")
     assert found["cases"] == 3
     assert "same configuration" in found["notes"][0]  # type: ignore[index]
-    assert found["verdict"] == "B is a tie by quality."
+    assert found["verdict"] == "B is undecided by quality."
 
 
 @pytest.mark.parametrize(
