@@ -107,7 +107,7 @@ def compare_paired(
         ends.high,
         p_value,
         count,
-        minimum_detectable(spread, len(independent), unseen=float(bounded), alpha=alpha) if len(independent) > 1 else math.inf,
+        minimum_detectable(spread, len(independent), unseen=float(bounded), alpha=alpha) if math.isfinite(ends.low) else math.inf,
         _outcome(ends, p_value, margin, higher_is_better),
         margin,
         among,

@@ -93,10 +93,9 @@ def choose(finalists: Sequence[Finalist], metric: str, *, margin: float = MARGIN
     """
     incumbent = finalists[0]
     usable = [one for one in finalists[1:] if one.against and not at_fault(one.holdout, incumbent.holdout)]
-    sign = -1.0 if incumbent.holdout.header.directions.get(metric) == "lower" else 1.0
 
     def merit(finalist: Finalist) -> float:
-        return sign * (finalist.holdout.mean(metric) or 0.0)
+        return finalist.against.gain if finalist.against else 0.0
 
     ranked = sorted(usable, key=lambda one: (-merit(one), one.trial.number))
     better = [one for one in ranked if one.against and one.against.outcome == "better"]
