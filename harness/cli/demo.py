@@ -90,7 +90,7 @@ class Demo:
 def told(winner: SweepWinner) -> str:
     """What a sweep found, in a sentence or two."""
     against = winner.verdict.against
-    if against is None:
+    if against is None or against.difference is None or against.low is None or against.high is None:
         return winner.verdict.reason
     holdout = next(one for one in winner.measured if one.split == "holdout")
     after = holdout.metrics[against.metric].mean or 0.0

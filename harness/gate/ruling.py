@@ -17,7 +17,7 @@ from harness.stats.text import number_text, seen_text
 
 
 def ruling_of(rule: AnyRule, report: EvalReport, champion: EvalReport | None, leaks: Mapping[str, Leaks]) -> Ruling:
-    """The ruling on a rule; the champion is there where a rule compares with it."""
+    """The ruling on a rule; before the first promotion there is no champion to compare with."""
     match rule:
         case ErrorsRule():
             crashed = len(report.errors) - len(report.outages)
@@ -135,8 +135,9 @@ def _non_inferior(rule: NonInferiorityRule, report: EvalReport, champion: EvalRe
     It is the two-sided interval that every comparison prints, clustered and bounded, so this end errs in at most 1 case of 40. The
     champion itself has nothing to prove: it fails only where it is shown to be worse than it was.
     """
-    assert champion is not None  # refused before anything ran
     values = {"margin": rule.margin, "threshold": -rule.margin, "mean": report.mean(rule.metric), **_counts(rule, report)}
+    if champion is None:
+        return make_ruling(rule, "unjudged", "no champion is recorded yet: there is nothing to compare with", **values)
     if obstacle := not_comparable(champion.header, report.header, rule.metric):
         return make_ruling(rule, "fail", obstacle, **values)
     against = compare_metric(champion, report, rule.metric, margin=rule.margin)

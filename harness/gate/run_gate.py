@@ -134,7 +134,8 @@ def reproducible(result: GateResult, command: str) -> GateResult:
 
 
 def _champion(context: GateContext, split: Split, path: Path | None) -> EvalReport | None:
-    if not context.gate.needs_champion and path is None:
+    """What the candidate is compared with: the evaluation that was named, else the recorded champion; none before the first promotion."""
+    if path is None and not (context.gate.needs_champion and context.champion.is_file()):
         return None
     return read_champion(path or context.champion, golden=split.golden, golden_digest=split.golden_digest, split_digest=split.digest)
 

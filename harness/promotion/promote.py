@@ -52,6 +52,7 @@ async def promote(
     """
     now = now or datetime.now(UTC)
     before = find_channel(storage, channel)  # the channel must still be as it is now when it is pointed in the end
+    _demand_champion(before, channel, gates)
     digest = _unchanged(candidate, factory)
     found = _proof(candidate, digest, channel, gates, decisions, forced, now)
 
@@ -78,6 +79,15 @@ async def promote(
     why = f"forced: {forced.why}" if forced else f"gate {found.decision.gate} passed" if found else ""
     pointed = point_channel(storage, channel, release.digest, evidence=added, expected=before, who=who, why=why)
     return Promotion(release, evidence, pointed, None if forced else found)
+
+
+def _demand_champion(before: Channel | None, channel: str, gates: Sequence[RequiredGate]) -> None:
+    """Refuse to replace a release that serves for good where nothing is recorded of it to compare with: a lost record would ask less."""
+    bare = [gate for gate in gates if gate.gate.needs_champion and not gate.champion_digest]
+    if before is not None and channel not in UNPROVEN and bare and len(bare) == len(gates):
+        where = f"{bare[0].gate.golden} {bare[0].gate.split}"
+        what = f"{channel} serves {before.stable}, and no champion is recorded on {where} to hold a successor against"
+        raise NotProven(f"{what}. Run: touchstone champion set --release {before.stable}, then the gate again")
 
 
 def _unchanged(candidate: Promotable, factory: PipelineFactory) -> str:

@@ -175,3 +175,24 @@ def test_all_of_it_works_in_a_bucket(gated: World, s3_bucket: str, monkeypatch: 
     assert isinstance(asked.json, dict)
     assert asked.json["release_digest"] == digest
     assert not Path("releases").exists()
+
+
+def test_the_first_release_needs_no_champion_and_the_second_needs_the_record_of_the_first(gated: World) -> None:
+    path = Path("experiments/gates/promotion.yaml")
+    gate = yaml.safe_load(path.read_text())
+    gate["rules"].append({"id": "quality-champion", "rule": "non_inferior", "metric": "quality", "margin": 0.2})
+    path.write_text(yaml.safe_dump(gate))
+    to_prod = ["promote", "--corpus", "tiny", "--channel", "prod", "--json"]
+    said = gated.touchstone("gate", str(path), "--config", "one.yaml", "--json")
+    assert said.code == 0, said.err
+    assert isinstance(said.json, dict)
+    [ruling] = [one for one in said.json["rulings"] if one["id"] == "quality-champion"]
+    assert (ruling["outcome"], ruling["reason"]) == ("unjudged", "no champion is recorded yet: there is nothing to compare with")
+    assert gated.touchstone(*to_prod, "one.yaml").code == 0
+
+    for recorded in Path("reports/champions").iterdir():
+        recorded.unlink()  # without the record the gate would ask less of a successor
+    assert gated.touchstone("gate", str(path), "--config", "two.yaml").code == 0
+    lost = gated.touchstone(*to_prod, "two.yaml")
+    assert lost.code == 1
+    assert "no champion is recorded on tiny/v1 all to hold a successor against. Run: touchstone champion set --release" in lost.err
