@@ -26,16 +26,8 @@ setup: .venv/.made  ## make the environment from uv.lock (brings uv itself when 
 	python3 -m venv .touchstone/tools
 	.touchstone/tools/bin/pip install --quiet --disable-pip-version-check uv
 
-demo: setup  ## the whole loop once: sweep → winner → gate → release → one answer
-	@$(RUN) touchstone doctor
-	$(RUN) mlflow run . -e sweep --env-manager local --experiment-name touchstone -P experiment=experiments/quickstart.yaml
-	$(RUN) touchstone gate --config "$$(ls -td reports/sweeps/*/winner.yaml | head -1)"
-	$(RUN) touchstone promote --channel dev
-	$(RUN) touchstone ask --channel dev "How many days of paid holiday do people in Leeds get, bank holidays aside?"
-	@echo
-	@echo "report     $$(ls -td reports/sweeps/*/report.html | head -1)"
-	@echo "compare    make ui       then http://127.0.0.1:5000"
-	@echo "serve      make serve    then http://127.0.0.1:8080"
+demo: setup  ## the whole loop once: sweep → winner → gate → release → one answer (VERBOSE=1 shows what every command says)
+	@$(RUN) python -m harness.cli.demo $(if $(VERBOSE),--verbose)
 
 test: setup  ## run the whole test suite
 	$(RUN) pytest -n auto --dist loadgroup
@@ -79,6 +71,7 @@ versions: setup  ## write down the outputs of plug-ins whose version was raised
 docs: setup  ## write the pages that are made from the code
 	$(RUN) python docs/make_settings.py
 	$(RUN) python docs/make_metrics.py
+	$(RUN) python docs/make_configuration.py
 
 serve: setup  ## serve the release of CHANNEL (default dev) on port 8080
 	$(RUN) touchstone serve --channel $(CHANNEL)

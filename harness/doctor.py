@@ -12,6 +12,7 @@ from typing import Literal
 
 from harness.settings import HarnessSettings
 from serving.pipeline.errors import TouchstoneError
+from serving.pipeline.packages import install_command
 
 State = Literal["ok", "missing", "failed"]
 
@@ -56,9 +57,7 @@ def check_parts(settings: HarnessSettings) -> Iterator[PartStatus]:
 
 def _package(module: str, extra: str, gives: str, *, needed: bool) -> PartStatus:
     if importlib.util.find_spec(module) is None:
-        return PartStatus(
-            module, "missing", f'install it: uv sync --extra {extra}  (or pip install "touchstone-rag[{extra}]")', gives, needed
-        )
+        return PartStatus(module, "missing", f"install it: {install_command(extra)}", gives, needed)
     return PartStatus(module, "ok", importlib.metadata.version(module.replace("_", "-")), gives, needed)
 
 

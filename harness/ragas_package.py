@@ -5,8 +5,7 @@ from importlib import import_module
 from typing import Any
 
 from serving.pipeline.errors import ConfigError
-
-INSTALL = 'pip install "touchstone-rag[ragas]"'
+from serving.pipeline.packages import install_command
 
 
 def load(module: str) -> Any:
@@ -16,7 +15,7 @@ def load(module: str) -> Any:
         import_module("ragas._analytics").user_data_dir = _nowhere  # type: ignore[attr-defined]
         return import_module(module)
     except ImportError as error:
-        raise ConfigError(f"ragas' metrics need the package ragas ({error}). Install it: {INSTALL}") from error
+        raise ConfigError(f"ragas' metrics need the package ragas ({error}). Install it: {install_command('ragas')}") from error
 
 
 def _nowhere(appname: str) -> str:

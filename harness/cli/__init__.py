@@ -21,6 +21,7 @@ from harness.cli import (
     gate,
     golden,
     index,
+    init,
     judge,
     promote,
     release,
@@ -48,6 +49,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+app.command("init")(init.init)
 app.command("ask")(ask.ask)
 app.command("index")(index.index)
 app.command("eval")(evaluate.evaluate)

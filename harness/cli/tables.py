@@ -65,7 +65,7 @@ def show_sweep(result: SweepResult) -> None:
     console, name = terminal_console(), result.experiment.goal
     console.print(_trials_and_cost(result))
     table = terminal_table(
-        "trial", "tune", "holdout", "95 % interval", f"against {result.incumbent.trial.name}", "p (Holm)", "verdict", "$/query", "p50 ms"
+        "trial", "tune", "holdout", "95 % interval", f"against {result.incumbent.trial.name}", "p", "verdict", "$/query", "p50 ms"
     )
     for finalist in result.finalists:
         against, interval = finalist.against, finalist.holdout.summary[name]
@@ -80,7 +80,10 @@ def show_sweep(result: SweepResult) -> None:
             number_text(finalist.holdout.costs.get("usd"), 6),
             number_text(finalist.holdout.times.get("total", {}).get("p50"), 0),
         )
-    console.print(f"{name} on the holdout, {len(result.winner.holdout.rows)} cases; the tune means are the best of many")
+    margin = result.experiment.margin
+    console.print(
+        f"{name} on the holdout, {len(result.winner.holdout.rows)} cases, margin ±{margin:g}; the tune means are the best of many"
+    )
     console.print(table)
     console.print(result.reason)
     before, after = result.incumbent.trial.config.flat(), result.winner.trial.config.flat()

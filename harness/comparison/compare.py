@@ -7,12 +7,19 @@ from harness.comparison.notes import comparison_notes, metric_version
 from harness.comparison.pairs import case_pairs
 from harness.comparison.values import ConfigChange, ReportComparison
 from harness.results.report import EvalReport, first_error
-from serving.pipeline.errors import DataError
+from harness.stats import MARGIN
+from serving.pipeline.errors import ConfigError, DataError
 from serving.pipeline.registry import near
 
 
-def compare_reports(before: EvalReport, after: EvalReport, metrics: Sequence[str] | None = None) -> ReportComparison:
-    """Everything that differs between two evaluations of the same questions, by these metrics or by all that both have."""
+def compare_reports(
+    before: EvalReport, after: EvalReport, metrics: Sequence[str] | None = None, *, margin: float = MARGIN
+) -> ReportComparison:
+    """Everything that differs between two evaluations of the same questions, by these metrics or by all that both have.
+
+    A difference of scores between 0 and 1 that stays within the margin is none that matters.
+    """
+    check_margin(margin)
     check_comparable(before, after)
     pairs = case_pairs(before, after)
     usable = _metrics(before, after, metrics)
@@ -23,13 +30,20 @@ def compare_reports(before: EvalReport, after: EvalReport, metrics: Sequence[str
         before,
         after,
         len(pairs),
-        tuple(metric_differences(pairs, names, before, after)),
+        tuple(metric_differences(pairs, names, before, after, margin)),
         tuple(case_flips(pairs, names, after)),
-        tuple(slice_differences(pairs, names, after)),
+        tuple(slice_differences(pairs, names, after, margin)),
         tuple(cost_differences(pairs, before, after)),
         tuple(_config_changes(before, after)),
         tuple(comparison_notes(pairs, before, after, metrics is None)),
+        margin,
     )
+
+
+def check_margin(margin: float) -> None:
+    """A `ConfigError` for what is no difference between scores from 0 to 1."""
+    if not 0.0 < margin < 1.0:
+        raise ConfigError(f"A margin is a difference of scores above 0 and below 1, for example {MARGIN:g}, not {margin!r}.")
 
 
 def check_comparable(before: EvalReport, after: EvalReport) -> None:

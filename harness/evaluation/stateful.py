@@ -1,4 +1,4 @@
-"""Configurations whose answers depend on what was asked before."""
+"""Configurations that are asked one question at a time: what was asked before counts, or a model answers no two at once."""
 
 from serving.pipeline.config import RagConfig
 
@@ -15,4 +15,13 @@ def is_stateful(config: RagConfig) -> bool:
         getattr(table.load(spec.name), "stateful", False)
         for path, (spec, table) in config.plugins().items()
         if path.startswith(STATEFUL_STAGES)
+    )
+
+
+def answers_one_at_a_time(config: RagConfig) -> bool:
+    """Whether a chat model answers no two questions at once: those that waited for it would run out of their time."""
+    return any(
+        getattr(table.load(spec.name), "one_at_a_time", False)
+        for path, (spec, table) in config.plugins().items()
+        if path.startswith("answer.models.")
     )

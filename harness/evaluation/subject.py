@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from harness.evaluation.stateful import is_stateful
+from harness.evaluation.stateful import answers_one_at_a_time, is_stateful
 from serving.pipeline.clock import Clock
 from serving.pipeline.config import RagConfig
 from serving.pipeline.pipeline import RagPipeline
@@ -65,8 +65,8 @@ class PipelineSubject:
 
     @property
     def serial(self) -> bool:
-        """Whether a cache or a guard remembers earlier questions."""
-        return is_stateful(self.config)
+        """Whether a cache or a guard remembers earlier questions, or a model answers no two at once."""
+        return is_stateful(self.config) or answers_one_at_a_time(self.config)
 
     async def answer(self, query: Query) -> Trace:
         """The pipeline's answer."""

@@ -16,12 +16,12 @@ from harness.metrics.structured import Unreadable
 from harness.results.score import Direction, Score
 from serving.pipeline.digest import digest_of
 from serving.pipeline.errors import ConfigError
+from serving.pipeline.packages import install_command
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.text.answer_words import without_citations
 from serving.pipeline.types import Trace
 
 STEPS = Path(__file__).with_name("geval.yaml")
-INSTALL = 'pip install "touchstone-rag[deepeval]"'
 
 
 class Criterion(BaseModel):
@@ -67,7 +67,9 @@ class GEvalScoring(Scoring):
         try:
             from harness.metrics import deepeval
         except ImportError as error:
-            raise ConfigError(f"Metric {self.label!r} needs the package deepeval ({error}). Install it: {INSTALL}") from error
+            raise ConfigError(
+                f"Metric {self.label!r} needs the package deepeval ({error}). Install it: {install_command('deepeval')}"
+            ) from error
         return deepeval
 
 
@@ -106,4 +108,4 @@ def _version() -> str:
     try:
         return installed("deepeval")
     except PackageNotFoundError:
-        raise ConfigError(f"G-Eval needs the package deepeval. Install it: {INSTALL}") from None
+        raise ConfigError(f"G-Eval needs the package deepeval. Install it: {install_command('deepeval')}") from None

@@ -13,11 +13,12 @@ from harness.golden.case import Case
 from harness.judges.tools import Tools
 from harness.metrics.base import Scoring, question_of
 from harness.metrics.structured import Unreadable, ask_for
-from harness.ragas_package import INSTALL, load
+from harness.ragas_package import load
 from harness.results.score import Reads, Score
 from serving.pipeline.digest import digest_of
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.models.threads import run_blocking
+from serving.pipeline.packages import install_command
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.text.answer_words import without_citations
 from serving.pipeline.types import Trace
@@ -268,7 +269,7 @@ def _version() -> str:
     try:
         return installed("ragas")
     except PackageNotFoundError:
-        raise ConfigError(f"ragas' metrics need the package ragas. Install it: {INSTALL}") from None
+        raise ConfigError(f"ragas' metrics need the package ragas. Install it: {install_command('ragas')}") from None
 
 
 def _llm(tools: Tools) -> Any:

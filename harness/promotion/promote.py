@@ -5,12 +5,12 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from harness.evaluation.factory import PipelineFactory
 from harness.gate.decision import DECISION_CODEC
 from harness.promotion.candidate import Promotable
 from harness.promotion.decisions import PROMOTION, FoundDecision, RequiredGate, proving
-from harness.results.report_file import read_report
 from harness.sweep.winner import measured
 from serving.pipeline.artefacts import FolderArtefacts, collect_artefacts
 from serving.pipeline.errors import ConfigError, DataError, NotProven
@@ -28,6 +28,9 @@ class Promotion:
     release: Release
     evidence: ReleaseEvidence
     channel: Channel
+    proof: FoundDecision | None = None  # the decision that allowed it; `None`: it was forced
+    champions: tuple[Path, ...] = ()  # where it is recorded as what has to be beaten from now on
+    unrecorded: str = ""  # why it is not
 
 
 async def promote(
@@ -49,6 +52,7 @@ async def promote(
     """
     now = now or datetime.now(UTC)
     before = find_channel(storage, channel)  # the channel must still be as it is now when it is pointed in the end
+    _demand_champion(before, channel, gates)
     digest = _unchanged(candidate, factory)
     found = _proof(candidate, digest, channel, gates, decisions, forced, now)
 
@@ -73,7 +77,17 @@ async def promote(
     )
     added = append_evidence(storage, evidence)
     why = f"forced: {forced.why}" if forced else f"gate {found.decision.gate} passed" if found else ""
-    return Promotion(release, evidence, point_channel(storage, channel, release.digest, evidence=added, expected=before, who=who, why=why))
+    pointed = point_channel(storage, channel, release.digest, evidence=added, expected=before, who=who, why=why)
+    return Promotion(release, evidence, pointed, None if forced else found)
+
+
+def _demand_champion(before: Channel | None, channel: str, gates: Sequence[RequiredGate]) -> None:
+    """Refuse to replace a release that serves for good where nothing is recorded of it to compare with: a lost record would ask less."""
+    bare = [gate for gate in gates if gate.gate.needs_champion and not gate.champion_digest]
+    if before is not None and channel not in UNPROVEN and bare and len(bare) == len(gates):
+        where = f"{bare[0].gate.golden} {bare[0].gate.split}"
+        what = f"{channel} serves {before.stable}, and no champion is recorded on {where} to hold a successor against"
+        raise NotProven(f"{what}. Run: touchstone champion set --release {before.stable}, then the gate again")
 
 
 def _unchanged(candidate: Promotable, factory: PipelineFactory) -> str:
@@ -118,10 +132,5 @@ def _recorded(found: FoundDecision | None) -> RecordedDecision | None:
 
 
 def _measured_by(found: FoundDecision | None) -> list[MeasuredSplit]:
-    """The evaluation that the gate decided by, where it still lies beside the decision."""
-    cases = found.path.with_name("cases.jsonl") if found else None
-    if found is None or cases is None or not cases.is_file():
-        return []
-    report = read_report(cases)
-    same = (report.header.config_digest, report.header.split_digest) == (found.decision.config_digest, found.decision.split_digest)
-    return [measured(f"gate {found.decision.gate}", report)] if same else []
+    report = found.evaluation() if found else None
+    return [measured(f"gate {found.decision.gate}", report)] if found and report else []

@@ -16,8 +16,9 @@ from harness.results.report_file import read_report, write_report
 from harness.results.slim import slim_row
 from harness.stats import Comparison
 from harness.sweep.experiment import Experiment
+from harness.sweep.finalist import Finalist
 from harness.sweep.trial import State, Trial
-from harness.sweep.verdict import Finalist, SweepResult
+from harness.sweep.verdict import SweepResult
 from serving.pipeline.codec import Codec
 from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import ConfigError, DataError

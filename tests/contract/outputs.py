@@ -220,6 +220,8 @@ _READ_BY_DIGEST = "what it reads becomes a golden set, which has a digest of its
 UNTRIED = {  # kind and name → why it has no output here
     ("chat model", "bedrock_converse:*"): "asks Bedrock",
     ("chat model", "*"): "asks a provider",
+    ("chat model", "llamacpp:*"): "reads a file of the user's",
+    ("chat model", "local:smollm2"): "sums that differ in the last places between processors may choose another word",
     ("embedding model", "bedrock:*"): "asks Bedrock",
     ("embedding model", "*"): "asks a provider",
     ("reranker", "bedrock"): "asks Bedrock",

@@ -43,6 +43,18 @@ def test_sealing_finds_the_offsets_and_the_set_loads_and_checks(tmp_path: Path) 
     assert golden_sets(tmp_path) == ["tiny/v1"]
 
 
+def test_quotes_that_moved_with_their_document_are_found_again_and_changed_ones_are_named(tmp_path: Path) -> None:
+    a_set(tmp_path, a_line("a"), a_line("b", "6 weeks"))
+    seal(tmp_path, "tiny/v1", CORPUS)
+    moved = Corpus.of("tiny", [Document("hr/leave.md", f"As of 2027. {TEXT}", domain="hr")])
+    assert len(load_golden(tmp_path, "tiny").check(moved)) == 2
+    assert seal(tmp_path, "tiny/v1", moved).check(moved) == []
+    changed = Corpus.of("tiny", [Document("hr/leave.md", TEXT.replace("6 weeks", "8 weeks"), domain="hr")])
+    with pytest.raises(DataError, match="6 weeks"):
+        seal(tmp_path, "tiny/v1", changed)
+    assert load_golden(tmp_path, "tiny").check(moved) == []  # nothing was written
+
+
 def test_a_set_that_changed_after_sealing_is_refused_until_it_is_sealed_again(tmp_path: Path) -> None:
     folder = a_set(tmp_path, a_line("a"))
     with pytest.raises(DataError, match="has no SHA256 file. Run: touchstone golden seal tiny/v1"):

@@ -236,7 +236,7 @@ def test_an_unknown_profile_is_a_config_error(monkeypatch: pytest.MonkeyPatch):
 def test_a_missing_package_is_a_config_error_with_the_command_to_install_it(package: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, package, None)  # what an import finds when the package is not installed
     for connect, name in ((connect_chat, NOVA), (connect_embeddings, TITAN)):
-        with pytest.raises(ConfigError, match=rf'{package}.*pip install "touchstone-rag\[bedrock\]"'):
+        with pytest.raises(ConfigError, match=rf"{package}.*Install it: uv sync --extra bedrock"):
             connect(Spec(name=name), settings(refused_port()))
 
 

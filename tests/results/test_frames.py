@@ -20,8 +20,9 @@ from harness.results.frames import CASE_COLUMNS, COST_COLUMNS, frame_rows
 from harness.results.header import Header
 from harness.results.report import EvalReport
 from harness.results.score import Score
+from harness.sweep.finalist import Finalist
 from harness.sweep.trial import make_trial
-from harness.sweep.verdict import Finalist, SweepResult
+from harness.sweep.verdict import SweepResult
 from harness.tracking.memory import MemoryRun
 from serving.pipeline.types import Route, Usage
 from tests.support.gating import decided

@@ -6,6 +6,7 @@ from typing import Any, Final, Literal
 
 from serving.pipeline.checks.detection import Detection
 from serving.pipeline.errors import ConfigError
+from serving.pipeline.packages import install_command
 
 PiiKind = Literal["EMAIL_ADDRESS", "PHONE_NUMBER", "IBAN_CODE", "CREDIT_CARD", "IP_ADDRESS", "US_SSN"]
 KINDS: Final[tuple[PiiKind, ...]] = ("EMAIL_ADDRESS", "PHONE_NUMBER", "IBAN_CODE", "CREDIT_CARD", "IP_ADDRESS", "US_SSN")
@@ -13,7 +14,6 @@ LEAST_CONFIDENCE: Final = (
     0.4  # presidio's own confidence; what it marks "weak" (nine digits are an SSN, "::" is an address) fires on anything
 )
 TEXT_LIMIT: Final = 10_000  # characters of a text that are looked at
-INSTALL: Final = 'pip install "touchstone-rag[pii]"'
 
 _Recogniser = Callable[[str], list[Detection]]
 
@@ -32,7 +32,7 @@ def _recognisers() -> dict[PiiKind, _Recogniser]:
         from presidio_analyzer import predefined_recognizers as presidio
         from tldextract import TLDExtract
     except ImportError as error:
-        raise ConfigError(f"The check 'pii' needs the package presidio-analyzer ({error}). Install it: {INSTALL}") from error
+        raise ConfigError(f"The check 'pii' needs the package presidio-analyzer ({error}). Install it: {install_command('pii')}") from error
 
     suffixes = TLDExtract(suffix_list_urls=(), cache_dir=None)  # the list it ships; the default would be fetched
 

@@ -14,8 +14,10 @@ CHAT_MODELS = Registry[ChatSource](
     {
         "local:reader-lite": "serving.pipeline.models.reader:ReaderLite",
         "local:reader-pro": "serving.pipeline.models.reader:ReaderPro",
+        "local:smollm2": "serving.pipeline.models.smollm2:SmolLm2",
         "local:echo": "serving.pipeline.models.fakes:Echo",
         "local:scripted": "serving.pipeline.models.fakes:Scripted",
+        "llamacpp:*": "serving.pipeline.models.llamacpp:LlamaCpp",
         "bedrock_converse:*": "serving.pipeline.models.bedrock:BedrockChat",
         "*": "serving.pipeline.models.langchain:LangChainChat",
     },

@@ -9,13 +9,13 @@ from pydantic import Field
 
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.models.diagnose import diagnose
+from serving.pipeline.packages import install_command
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.settings import PipelineSettings
 
 if TYPE_CHECKING:
     from botocore.client import BaseClient
 
-INSTALL = 'pip install "touchstone-rag[bedrock]"'
 CONNECT_S = 5.0  # a host that does not take a call in this time is down
 
 
@@ -114,7 +114,9 @@ def bedrock_client(service: str, name: str, settings: PipelineSettings) -> "Base
         import langchain_aws  # noqa: F401  # asked for here, so that one message covers both
         from botocore.config import Config
     except ImportError as error:
-        raise ConfigError(f"{name!r} needs a package that is not installed ({error.name}). Install it: {INSTALL}") from error
+        raise ConfigError(
+            f"{name!r} needs a package that is not installed ({error.name}). Install it: {install_command('bedrock')}"
+        ) from error
     timeout_s = settings.model_timeout_s
     config = Config(
         connect_timeout=min(CONNECT_S, timeout_s),

@@ -13,7 +13,7 @@ from serving.pipeline.models.retry import RetryingEmbeddings, RetryPolicy, retry
 from serving.pipeline.registry import Spec
 from serving.pipeline.settings import PipelineSettings
 
-LOCAL = "local:"  # models of this process: no throttling, no timeout, no cost
+LOCAL = ("local:", "llamacpp:")  # models of this process: no throttling, no timeout, no cost
 
 
 @dataclass(frozen=True, slots=True)

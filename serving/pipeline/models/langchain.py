@@ -9,11 +9,11 @@ from langchain_core.language_models import BaseChatModel
 from pydantic import ConfigDict, model_validator
 
 from serving.pipeline.errors import ConfigError
+from serving.pipeline.packages import install_command
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.settings import PipelineSettings
 
 T = TypeVar("T")
-INSTALL = 'pip install "touchstone-rag[providers]"'
 SECRETS = (
     *("api_key", "apikey", "access_key", "secret", "secret_key", "password", "credential", "credentials", "authorization", "cookie"),
     *("auth_token", "access_token", "api_token", "ad_token", "bearer_token", "session_token"),
@@ -75,7 +75,7 @@ class LangChainChat:
         try:
             from langchain.chat_models import init_chat_model
         except ImportError as error:
-            raise ConfigError(f"The model {self.name!r} needs the package langchain. Install it: {INSTALL}") from error
+            raise ConfigError(f"The model {self.name!r} needs the package langchain. Install it: {install_command('providers')}") from error
         try:
             model: BaseChatModel = init_chat_model(self.name, **self._params.model_dump())
         except Exception as error:
@@ -103,7 +103,7 @@ class LangChainEmbeddings:
         try:
             from langchain.embeddings import init_embeddings
         except ImportError as error:
-            raise ConfigError(f"The model {self.name!r} needs the package langchain. Install it: {INSTALL}") from error
+            raise ConfigError(f"The model {self.name!r} needs the package langchain. Install it: {install_command('providers')}") from error
         try:
             model = init_embeddings(self.name, **self._params.model_dump())
         except Exception as error:

@@ -1,7 +1,6 @@
 """all-MiniLM-L6-v2 on ONNX Runtime: the embedding model that needs no key, no server and no torch."""
 
 import importlib.util
-import os
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ from pydantic import Field
 
 from serving.pipeline.digest import sha256_file
 from serving.pipeline.errors import ConfigError, IntegrityError
+from serving.pipeline.models.cores import threads_for
 from serving.pipeline.models.minilm_graph import WIDTH, Precision, build_graph, read_smoothing
 from serving.pipeline.models.vector_cache import VectorCache
 from serving.pipeline.registry import Params as PlugInParams
@@ -35,7 +35,6 @@ DIGESTS = {  # what the files must be for `MiniLm.version` to be true
 }
 SPECIAL_TOKENS = 2  # one before the text, one after
 CACHED_TEXTS = 1024  # vectors kept by text, 1.5 KB each
-MOST_THREADS = 4
 
 _loading = threading.Lock()  # two threads asking at once must not load twice
 
@@ -62,7 +61,7 @@ class MiniLm:
         """The model, ready; one process holds each precision once."""
         with _loading:
             model = _load(find_folder(self._settings).resolve(), self._params.precision)
-        return MiniLmEmbeddings(model, self._params.max_tokens, threads=self._settings.threads or _cores())
+        return MiniLmEmbeddings(model, self._params.max_tokens, threads=threads_for(self._settings))
 
 
 class MiniLmEmbeddings(Embeddings):
@@ -180,9 +179,3 @@ def _load(folder: Path, precision: Precision) -> MiniLmModel:
     tokenizer.no_truncation()  # it ships with truncation to 128, and padding
     tokenizer.no_padding()
     return MiniLmModel(onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"]), tokenizer)
-
-
-def _cores() -> int:
-    """The cores this process may use, at most four: more threads than that starve each other of memory bandwidth."""
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(available, MOST_THREADS)
