@@ -24,9 +24,13 @@ JSON = {"Content-Type": "application/json"}
         (b'{"question": "\\ud800"}', "question: "),
         (b'{"question": "a", "metadata": {"\\ud800": "x"}}', "metadata"),
         (b"[1]", "body: "),
-        (b"", "body: field required"),
+        (b"", "The body is not JSON: expecting value at character 0."),
+        (b'{"question": "a", "question": "b"}', "The body is not JSON: an object has a key twice."),
+        (b'{"question": NaN}', "The body is not JSON: NaN is no number."),
+        (b'{"question": 1' + b"0" * 5000 + b"}", "The body is not JSON: a number has too many digits."),
+        (b"[" * 60_000, "The body is not JSON: it is nested too deeply."),
         (b"{", "The body is not JSON: "),
-        (b"\xff\xfe", ""),
+        (b"\xff\xfe", "The body is not JSON: it is not UTF-8."),
     ],
 )
 async def test_a_request_that_is_wrong_gets_one_clear_line(furnished: House, body: bytes, detail: str) -> None:

@@ -72,7 +72,7 @@ async def test_a_release_that_cannot_be_loaded_does_not_take_the_proven_one_out_
         current = await api.metric("touchstone_release_current ")
     assert ready.status_code == 200
     assert ready.json() == ready.json() | {"ready": True, "current": False, "promoted": new, "loaded": old}
-    assert "SHA256SUMS" in ready.json()["reason"]
+    assert "SHA256SUMS" in api.release_manager.readiness.reason
     assert answer.json()["release"] == old
     assert current == ["touchstone_release_current 0.0"]
 
@@ -138,7 +138,7 @@ async def test_evidence_that_was_rewritten_is_not_served(house: House) -> None:
     async with opened(house.settings()) as api:
         ready = await api.client.get("/readyz")
     assert ready.status_code == 503
-    assert f"{path.name} is not the evidence that its name promises" in ready.json()["reason"]
+    assert f"{path.name} is not the evidence that its name promises" in api.release_manager.readiness.reason
 
 
 async def test_evidence_that_was_rewritten_and_renamed_is_not_what_the_channel_names(house: House) -> None:
@@ -148,7 +148,7 @@ async def test_evidence_that_was_rewritten_and_renamed_is_not_what_the_channel_n
     async with opened(house.settings()) as api:
         ready = await api.client.get("/readyz")
     assert ready.status_code == 503
-    assert f"No evidence '{path.stem}' in" in ready.json()["reason"]
+    assert f"No evidence '{path.stem}' in" in api.release_manager.readiness.reason
 
 
 async def test_a_release_in_a_bucket_is_served(house: House, s3_bucket: str) -> None:
@@ -182,4 +182,4 @@ async def test_prod_does_not_serve_what_no_gate_has_passed(house: House) -> None
     async with opened(house.settings(channel="prod")) as api:
         ready = await api.client.get("/readyz")
     assert ready.status_code == 503
-    assert "Channel 'prod' serves what a gate has passed" in ready.json()["reason"]
+    assert "Channel 'prod' serves what a gate has passed" in api.release_manager.readiness.reason

@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Plat
 
 from serving.app.core.limits import ConcurrencyLimit
 from serving.app.release.manager import Readiness
+from serving.app.server.connections import ConnectionGate
 from serving.pipeline.types import Query, StageRecord, Trace
 
 SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -45,6 +46,8 @@ class Metrics:
         self._hits = histogram("hits", "Passages found for a query", buckets=HITS)
         self._running = gauge("queries_in_flight", "Queries being worked on")
         self._waiting = gauge("queries_waiting", "Queries waiting for their turn")
+        self._connections = gauge("connections", "Open connections")
+        self._ended = counter("connections_ended", "Connections ended by the server, by the reason", "reason")
         self._ready = gauge("ready", "1 when questions are answered")
         self._current = gauge("release_current", "1 when the release served is the one that the channel promotes")
         self._release = gauge("release_info", "The release being served", "digest", "index", "channel")
@@ -53,6 +56,14 @@ class Metrics:
         """Read the numbers of the concurrency limit at every scrape."""
         self._running.set_function(lambda: concurrency.running)
         self._waiting.set_function(lambda: concurrency.waiting)
+
+    def watch_connections(self, gate: ConnectionGate) -> None:
+        """Read the number of connections at every scrape."""
+        self._connections.set_function(lambda: gate.count)
+
+    def connection_ended(self, reason: str) -> None:
+        """Count a connection that the server ended."""
+        self._ended.labels(reason).inc()
 
     def state(self, state: Readiness) -> None:
         """Set the gauges of the release that is served."""

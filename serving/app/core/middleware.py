@@ -8,10 +8,9 @@ from uuid import uuid4
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.app.core.problems import Rejected, problem_of
+from serving.app.core.problems import ClientDisconnected, Rejected, problem_of
 from serving.app.core.service import Service
 from serving.app.core.telemetry import caller_trace
-from serving.app.query.service import ClientDisconnected
 from serving.pipeline.errors import TouchstoneError
 
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
