@@ -228,6 +228,9 @@ class Watching:
     def failed(self, query: Query, error: BaseException) -> None:
         self.heard.append(f"failed {error}")
 
+    def spent(self, query: Query, usage: Usage) -> None:
+        self.heard.append(f"spent {usage.model}")
+
 
 async def test_an_observer_hears_of_every_stage_in_order_and_of_the_answer() -> None:
     watching, query = Watching(), Query("q")

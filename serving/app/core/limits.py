@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving.app.core.problems import ClientDisconnected, Rejected, too_busy, too_large, too_slow
+from serving.pipeline.models.open_calls import OpenCalls
 
 
 class ConcurrencyLimit:
@@ -18,6 +20,7 @@ class ConcurrencyLimit:
         self._slots = asyncio.Semaphore(running)
         self._inside = 0
         self.running = 0
+        self.abandoned = 0  # of the running, those whose caller is gone and whose calls have not ended
 
     @property
     def waiting(self) -> int:
@@ -26,19 +29,41 @@ class ConcurrencyLimit:
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
-        """A slot, held while a question is answered."""
+        """A slot, held while a question is answered, and until the calls have ended that it began in threads."""
         if self._inside >= self._most:
             raise too_busy()
         self._inside += 1
         try:
-            async with self._slots:
-                self.running += 1
-                try:
-                    yield
-                finally:
-                    self.running -= 1
-        finally:
+            await self._slots.acquire()
+        except BaseException:
             self._inside -= 1
+            raise
+        self.running += 1
+        calls = OpenCalls()
+        try:
+            with calls.watch():
+                yield
+        finally:
+            if calls.running:
+                self.abandoned += 1
+                calls.when_done(partial(self._end_later, asyncio.get_running_loop()))
+            else:
+                self._end()
+
+    def _end(self) -> None:
+        self.running -= 1
+        self._inside -= 1
+        self._slots.release()
+
+    def _end_later(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Give an abandoned question's slot back; from the thread of its last call."""
+
+        def end() -> None:
+            self.abandoned -= 1
+            self._end()
+
+        with suppress(RuntimeError):  # the loop was closed: nobody counts any more
+            loop.call_soon_threadsafe(end)
 
 
 class BodyLimit:
