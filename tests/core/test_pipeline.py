@@ -90,7 +90,15 @@ class Rooms:
     def route(self, query: Query, hits: Sequence[Hit]) -> Route:
         return Route("lite", "because")
 
-    async def answer(self, query: Query, hits: Sequence[Hit], route: Route, *, emit: Callable[[str], None] | None = None) -> AnswerResult:
+    async def answer(
+        self,
+        query: Query,
+        hits: Sequence[Hit],
+        route: Route,
+        *,
+        emit: Callable[[str], None] | None = None,
+        late: Callable[[Usage], None] | None = None,
+    ) -> AnswerResult:
         for piece in ("hello ", "there") if emit else ():
             emit(piece)  # type: ignore[misc]
         answer = Answer("hello there", refused=self.refused, model="m", truncated=self.truncated)
