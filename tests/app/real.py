@@ -62,7 +62,8 @@ async def listening(settings: AppSettings, *, load: Loading = load, total: int |
             h11_max_incomplete_event_size=LARGEST_HEAD, server_header=False, access_log=False,
         )  # fmt: skip
         server = uvicorn.Server(config)
-        with socket.create_server(("127.0.0.1", 0), backlog=BACKLOG) as listener:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:  # named, so that asyncio sets TCP_NODELAY
+            listener.bind(("127.0.0.1", 0))
             serving = asyncio.create_task(server._serve(sockets=[listener]))
             try:
                 while not server.started:  # noqa: ASYNC110  # uvicorn has no event for it
