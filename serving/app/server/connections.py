@@ -19,6 +19,7 @@ from serving.app.core.problems import Problem
 from serving.app.server.repeats import RepeatedEvents
 from serving.app.settings import AppSettings
 
+PIECE: Final = 8_192  # bytes parsed at once: a head is at most so much larger than the largest that may be incomplete
 LINGER_S: Final = 5.0  # after which a closed connection whose client reads nothing is cut off
 REFUSED: Final = Problem(503, "too-many-connections", "Too many connections at the moment. Try again shortly.")
 MALFORMED: Final = Problem(400, "malformed-request", "This is not an HTTP request that we understand.")
@@ -154,11 +155,12 @@ class BoundedProtocol(H11Protocol):
         self._unset_keepalive_if_required()  # uvicorn leaves it to fire when the connection broke
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came, unless the connection is over already."""
-        if self.transport.is_closing():
-            return
+        """Parse what came, in pieces, since a head that came whole has no largest size for h11; none of it once the connection is over."""
         self._received = True
-        super().data_received(data)
+        for start in range(0, len(data), PIECE):
+            if self.transport.is_closing():
+                return
+            super().data_received(data[start : start + PIECE])
 
     def handle_events(self) -> None:
         """Handle what was parsed, then see what the connection waits for."""
