@@ -126,3 +126,17 @@ async def test_the_schema_names_every_address_and_the_problems(furnished: House)
         schema = (await api.client.get("/openapi.json")).json()
     assert set(schema["paths"]) == {"/v1/query", "/v1/query/stream", "/v1/release", "/livez", "/readyz", "/metrics"}
     assert {"401", "413", "422", "503", "504"} <= set(schema["paths"]["/v1/query"]["post"]["responses"])
+
+
+async def test_a_crash_that_repeats_itself_shows_its_traceback_once_and_is_counted(furnished: House) -> None:
+    async def fail(query: Query, emit: Emit | None) -> None:
+        raise RuntimeError("boom")
+
+    async with opened(furnished.settings(), load=interrupted(fail)) as api:
+        for _ in range(20):
+            assert (await api.ask()).status_code == 500
+        lines = [line for line in api.log if line.get("status") == 500]
+        counted = api.app.state.service.repeats.due()
+    assert [bool(line.get("exception")) for line in lines] == [True] + [False] * 19
+    assert {line["error"] for line in lines} == {"RuntimeError"}
+    assert counted == {"crash of /v1/query: RuntimeError": 19}

@@ -1,7 +1,13 @@
 import asyncio
+import gc
+import io
 import shutil
+import weakref
 
+from serving.app.core.telemetry import make_logger
 from serving.app.release.loaded import LoadedRelease, load
+from serving.app.release.manager import ReleaseManager
+from serving.app.server.memory import settle_memory
 from serving.app.settings import AppSettings
 from serving.pipeline.digest import sha256_file
 from serving.pipeline.pipeline import Emit
@@ -183,3 +189,36 @@ async def test_prod_does_not_serve_what_no_gate_has_passed(house: House) -> None
         ready = await api.client.get("/readyz")
     assert ready.status_code == 503
     assert "Channel 'prod' serves what a gate has passed" in api.release_manager.readiness.reason
+
+
+async def test_memory_is_settled_once_for_each_release(house: House) -> None:
+    settings, settled = house.settings(), 0
+
+    def settle() -> None:
+        nonlocal settled
+        settled += 1
+
+    manager = ReleaseManager(settings, make_logger(settings, io.StringIO()), after_swap=settle)
+    for _ in range(2):
+        await manager.refresh()
+    assert settled == 1
+    await house.release(config("New [1]."))
+    await manager.refresh()
+    assert settled == 2
+
+
+def test_settled_memory_is_out_of_the_collectors_sight_and_what_went_since_is_freed() -> None:
+    class Node:
+        def __init__(self) -> None:
+            self.me = self
+
+    node = Node()
+    settle_memory()
+    try:
+        assert gc.get_freeze_count() > 0
+        gone = weakref.ref(node)
+        del node
+        settle_memory()
+        assert gone() is None  # an old release in a cycle does not stay for ever
+    finally:
+        gc.unfreeze()

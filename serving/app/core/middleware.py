@@ -65,7 +65,8 @@ class RequestMiddleware:
         if isinstance(error, TouchstoneError):  # its message is written for eyes: no question in it, no secret
             log.error("request", **facts, error=f"{type(error).__name__}: {error}")
         elif error is not None and status >= 500 and not isinstance(error, (Rejected, TimeoutError)):
-            log.error("request", **facts, exc_info=error)
+            first = self._service.repeats.first(f"crash of {route}: {type(error).__name__}")  # its traceback is logged once a minute
+            log.error("request", **facts, error=type(error).__name__, exc_info=error if first else None)
         elif path in _PROBE_PATHS:
             log.debug("request", **facts)
         else:
