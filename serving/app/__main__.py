@@ -8,17 +8,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import uvicorn
 from pydantic import ValidationError
 
-from serving.app.core.telemetry import uvicorn_logging
 from serving.app.main import create_app
+from serving.app.server.run import check_address, serve
 from serving.app.settings import AppSettings
 from serving.pipeline.errors import TouchstoneError
 from serving.pipeline.registry import explain
 from serving.release.channel import CHANNELS
-
-SHUTDOWN_MARGIN_S = 5  # after the longest question, when stopping
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,21 +23,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         settings = AppSettings(**({"channel": options.channel} if options.channel else {}))
+        check_address(options.host, options.port)
         app = create_app(settings)
     except ValidationError as error:
         return _fail(explain(error, "settings (TOUCHSTONE_* variables)", list(AppSettings.model_fields)), 2)
     except TouchstoneError as error:
         return _fail(str(error), error.exit_code)
     signal.signal(signal.SIGTERM, _exit)  # uvicorn raises the signal again when it is done: leave with 0 then
-    uvicorn.run(
-        app,
-        host=options.host,
-        port=options.port,
-        log_config=uvicorn_logging(settings),
-        access_log=False,  # the app writes its own line per request
-        server_header=False,
-        timeout_graceful_shutdown=int(settings.request_timeout_s) + SHUTDOWN_MARGIN_S,
-    )
+    serve(app, settings, options.host, options.port)
     return 0
 
 

@@ -8,15 +8,18 @@ from importlib.metadata import PackageNotFoundError, version
 from fastapi import FastAPI
 from structlog.typing import FilteringBoundLogger
 
-from serving.app.core import health, problems
-from serving.app.core.auth import load_keys
+from serving.app.core import health, openapi, problems
+from serving.app.core.auth import Authentication, load_keys
 from serving.app.core.limits import BodyLimit, ConcurrencyLimit
 from serving.app.core.metrics import Metrics
 from serving.app.core.middleware import RequestMiddleware
 from serving.app.core.service import Service
 from serving.app.core.telemetry import make_logger
 from serving.app.query import routes
+from serving.app.query.wire import ProblemOut, QueryIn
 from serving.app.release.manager import ReleaseManager
+from serving.app.server.memory import settle_memory
+from serving.app.server.repeats import RepeatedEvents
 from serving.app.settings import AppSettings
 from serving.app.web.page import page_router
 from serving.pipeline.observer import Observers
@@ -32,20 +35,21 @@ def create_app(
     log = log or make_logger(settings)
     concurrency, metrics = ConcurrencyLimit(settings.max_running, settings.max_waiting), Metrics()
     metrics.watch(concurrency)
-    service = Service(
-        settings, release_manager or ReleaseManager(settings, log), concurrency, load_keys(settings), metrics, log, Observers([metrics])
-    )
+    manager = release_manager or ReleaseManager(settings, log, after_swap=settle_memory)
+    service = Service(settings, manager, concurrency, load_keys(settings, log), metrics, log, Observers([metrics]), RepeatedEvents())
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        polling = asyncio.create_task(service.release_manager.run())
+        tasks = [asyncio.create_task(service.release_manager.run()), asyncio.create_task(service.repeats.report(log))]
         log.info("started", channel=settings.channel, keys=len(service.keys) if service.keys is not None else None)
         try:
             yield
         finally:
-            polling.cancel()
-            with suppress(asyncio.CancelledError):
-                await polling
+            for task in tasks:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+            service.repeats.log(log)
             log.info("stopped")
 
     app = FastAPI(
@@ -59,9 +63,11 @@ def create_app(
     )
     app.state.service = service
     problems.install(app)
+    openapi.install(app, ProblemOut, QueryIn)
     for router in (routes.router, health.router, page_router()):
         app.include_router(router)
-    app.add_middleware(BodyLimit, most=settings.max_body_bytes, timeout_s=settings.request_timeout_s)
+    app.add_middleware(BodyLimit, paths=routes.BODIES, most=settings.max_body_bytes, timeout_s=settings.body_timeout_s)
+    app.add_middleware(Authentication, keys=service.keys)
     app.add_middleware(RequestMiddleware, service=service, routes=ROUTES)
     return app
 

@@ -21,6 +21,14 @@ class AppSettings(PipelineSettings):
     max_body_bytes: int = Field(default=65_536, ge=1024, description="the largest request body")
     max_running: int = Field(default=16, ge=1, description="questions worked on at a time")
     max_waiting: int = Field(default=64, ge=0, description="questions that may wait for their turn; more are sent away")
+    max_connections: int = Field(default=1024, ge=1, description="connections at a time; as many as the limit of open files lets, at most")
+    max_connections_per_client: int = Field(
+        default=256, ge=1, description="of these, from one address (one IPv6 network of 64 bits); a proxy is one address"
+    )
+    header_timeout_s: float = Field(default=10.0, gt=0, description="patience with the head of a request, from connecting on")
+    body_timeout_s: float = Field(default=10.0, gt=0, description="patience with the body of a request")
+    idle_timeout_s: float = Field(default=75.0, gt=0, description="how long a connection may rest between two requests")
+    send_timeout_s: float = Field(default=30.0, gt=0, description="patience with a client that does not read its answer")
     request_timeout_s: float = Field(default=60.0, gt=0, description="patience with one question, waiting for its turn included")
     expose_trace: bool = Field(default=False, description="whether ?trace=1 shows a caller the whole trace, the prompt included")
 

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
-from serving.pipeline.types import Query, StageRecord, Trace
+from serving.pipeline.types import Query, StageRecord, Trace, Usage
 
 log = logging.getLogger(__name__)
 
@@ -12,8 +12,9 @@ log = logging.getLogger(__name__)
 class Observer(Protocol):
     """Is notified of every stage of a query, in order; `query` is the same object in every call.
 
-    A stage that failed is started and not finished; then `failed` ends the query, as `answered` ends the others. Calls come from the
-    event loop and must not block it.
+    A stage that failed is started and not finished; then `failed` ends the query, as `answered` ends the others. What a query cost that
+    has no trace, or that was answered before the cost was known, comes as `spent`: at its failure, or when the provider's call ends.
+    Calls come from the event loop and must not block it.
     """
 
     def stage_started(self, query: Query, stage: str) -> None: ...
@@ -23,6 +24,8 @@ class Observer(Protocol):
     def answered(self, trace: Trace) -> None: ...
 
     def failed(self, query: Query, error: BaseException) -> None: ...
+
+    def spent(self, query: Query, usage: Usage) -> None: ...
 
 
 class Observers:
@@ -47,6 +50,10 @@ class Observers:
     def failed(self, query: Query, error: BaseException) -> None:
         """Notify of a failed query."""
         self._notify(lambda observer: observer.failed(query, error))
+
+    def spent(self, query: Query, usage: Usage) -> None:
+        """Notify of a cost that no trace tells."""
+        self._notify(lambda observer: observer.spent(query, usage))
 
     def _notify(self, call: Callable[[Observer], Any]) -> None:
         for index, observer in enumerate(self._observers):

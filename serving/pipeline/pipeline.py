@@ -76,15 +76,17 @@ class RagPipeline:
         with recorder.stage("retrieve", checked.text) as detail:
             retrieved = await self.retriever.retrieve(checked)
             detail |= {**retrieved.detail, **_cached_time(retrieved.kept_ms)}
+        recorder.add_usage(*retrieved.usage)
         with recorder.stage("route", [hit.chunk.id for hit in retrieved.hits]) as detail:
             route = self.router.route(checked, retrieved.hits)
             detail |= {"tier": route.tier, "reason": route.reason}
         with recorder.stage("answer", [route.tier, *(hit.chunk.id for hit in retrieved.hits)]) as detail:
             stream = None if self.output_guard.withholds else emit  # no text is shown before the guard has checked all of it
-            result = await self.answerer.answer(checked, retrieved.hits, route, emit=stream)
+            result = await self.answerer.answer(checked, retrieved.hits, route, emit=stream, late=recorder.add_late_usage)
             detail |= {"model": result.answer.model, "passages": len(result.passages), "dropped": result.dropped}
             detail |= {"truncated_passage": result.truncated_passage, "dangling_citations": result.dangling_citations}
             detail |= _cached_time(result.kept_ms)
+        recorder.add_usage(result.usage)
 
         with recorder.stage("guard", result.answer.text) as detail:
             output_context = CheckContext("output", checked, result.passages, result.answer.refused)

@@ -1,7 +1,8 @@
 """Records the stages of one query as a trace."""
 
+import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -25,6 +26,10 @@ class TraceRecorder:
         self._stages: list[StageRecord] = []
         self._verdicts: list[GuardVerdict] = []
         self._guard_usage: list[Usage] = []
+        self._spent: list[Usage] = []  # so far, of what `finish` will be given
+        self._late_usage: list[Usage] = []  # of calls that were given up and tried again
+        self._ended = False
+        self._loop = asyncio.get_running_loop()
         self._cache: CacheRecord | None = None
         started = clock.now().isoformat(timespec="milliseconds")
         self._trace = Trace(
@@ -61,6 +66,21 @@ class TraceRecorder:
         self._verdicts += result.verdicts
         self._guard_usage += result.usage
 
+    def add_usage(self, *usage: Usage) -> None:
+        """Add what a stage cost, in case the query fails in a later one; the trace is told its usage by `finish`."""
+        self._spent += usage
+
+    def add_late_usage(self, usage: Usage) -> None:
+        """Add what a call cost that nobody waited for; from any thread, at any time."""
+        with suppress(RuntimeError):  # the loop was closed: the process ends
+            self._loop.call_soon_threadsafe(self._add_late_usage, usage)
+
+    def _add_late_usage(self, usage: Usage) -> None:
+        if not self._ended:
+            self._late_usage.append(usage)
+        elif self._observer is not None:
+            self._observer.spent(self._trace.query, usage)
+
     def add_cache_lookup(self, lookup: CacheLookup) -> None:
         """Add the result of the cache lookup."""
         self._cache = lookup.record
@@ -73,15 +93,19 @@ class TraceRecorder:
             stages=tuple(self._stages),
             guard=tuple(self._verdicts),
             cache=self._cache,
-            usage=(*usage, *self._guard_usage),
+            usage=(*usage, *self._late_usage, *self._guard_usage),
             milliseconds=round(elapsed, 3),
             **outcome,
         )
+        self._ended = True
         if self._observer is not None:
             self._observer.answered(trace)
         return trace
 
     def failed(self, error: BaseException) -> None:
         """Notify the observer that the query failed."""
+        self._ended = True
         if self._observer is not None:
             self._observer.failed(self._trace.query, error)
+            for usage in (*self._spent, *self._late_usage, *self._guard_usage):
+                self._observer.spent(self._trace.query, usage)

@@ -24,9 +24,13 @@ JSON = {"Content-Type": "application/json"}
         (b'{"question": "\\ud800"}', "question: "),
         (b'{"question": "a", "metadata": {"\\ud800": "x"}}', "metadata"),
         (b"[1]", "body: "),
-        (b"", "body: field required"),
+        (b"", "The body is not JSON: expecting value at character 0."),
+        (b'{"question": "a", "question": "b"}', "The body is not JSON: an object has a key twice."),
+        (b'{"question": NaN}', "The body is not JSON: NaN is no number."),
+        (b'{"question": 1' + b"0" * 5000 + b"}", "The body is not JSON: a number has too many digits."),
+        (b"[" * 60_000, "The body is not JSON: it is nested too deeply."),
         (b"{", "The body is not JSON: "),
-        (b"\xff\xfe", ""),
+        (b"\xff\xfe", "The body is not JSON: it is not UTF-8."),
     ],
 )
 async def test_a_request_that_is_wrong_gets_one_clear_line(furnished: House, body: bytes, detail: str) -> None:
@@ -122,3 +126,17 @@ async def test_the_schema_names_every_address_and_the_problems(furnished: House)
         schema = (await api.client.get("/openapi.json")).json()
     assert set(schema["paths"]) == {"/v1/query", "/v1/query/stream", "/v1/release", "/livez", "/readyz", "/metrics"}
     assert {"401", "413", "422", "503", "504"} <= set(schema["paths"]["/v1/query"]["post"]["responses"])
+
+
+async def test_a_crash_that_repeats_itself_shows_its_traceback_once_and_is_counted(furnished: House) -> None:
+    async def fail(query: Query, emit: Emit | None) -> None:
+        raise RuntimeError("boom")
+
+    async with opened(furnished.settings(), load=interrupted(fail)) as api:
+        for _ in range(20):
+            assert (await api.ask()).status_code == 500
+        lines = [line for line in api.log if line.get("status") == 500]
+        counted = api.app.state.service.repeats.due()
+    assert [bool(line.get("exception")) for line in lines] == [True] + [False] * 19
+    assert {line["error"] for line in lines} == {"RuntimeError"}
+    assert counted == {"crash of /v1/query: RuntimeError": 19}

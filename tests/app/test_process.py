@@ -110,7 +110,7 @@ def test_a_server_starts_proves_its_release_answers_streams_and_stops_when_told(
     log = [json.loads(line) for line in server.lines]
     assert log[-1]["event"].startswith("Finished server process")
     assert "stopped" in [line["event"] for line in log]
-    assert [line["route"] for line in log if line["event"] == "request"] == ["/v1/query", "/v1/query/stream", "/"]
+    assert sorted(line["route"] for line in log if line["event"] == "request") == ["/", "/v1/query", "/v1/query/stream"]
     assert QUESTION not in "".join(server.lines)
 
 
@@ -136,6 +136,48 @@ def test_a_server_without_a_release_stays_up_and_takes_the_release_when_it_comes
             server.wait_for("release served")
             assert client.get("/readyz").json()["loaded"] == digest
         server.stop()
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_a_process_out_of_open_files_says_so_once_and_answers_again(tmp_path: Path, loop: str) -> None:
+    house = House(tmp_path)
+    if loop == "uvloop":
+        pytest.importorskip("uvloop")
+    script = (
+        "import resource, sys, runpy\n"
+        f"if {loop!r} == 'asyncio': sys.modules['uvloop'] = None\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))\n"
+        "import serving.app.server.run as run\n"
+        "run.raise_open_files = lambda connections: connections\n"  # as if the files were leaked elsewhere
+        "from serving.app.__main__ import main\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    (tmp_path / "short_of_files.py").write_text(script)
+    port = free_port()
+    with running(house, ["short_of_files"], port) as server:
+        server.wait_for("Uvicorn running")
+        taken = [socket.create_connection(("127.0.0.1", port)) for _ in range(120)]
+        threading.Event().wait(2.5)  # the accept loop is tried again each second
+        for one in taken:
+            one.close()
+        with httpx.Client(base_url=server.url, timeout=60, transport=httpx.HTTPTransport(retries=3)) as client:
+            assert client.get("/livez").status_code == 200
+        server.stop()
+    assert len("".join(server.lines)) < 20_000
+    said = [json.loads(line) for line in server.lines if "out of system resource" in line]
+    assert len(said) <= 2  # the first, and how many there were
+
+
+def test_a_port_that_is_taken_is_one_line_that_names_another(furnished: House) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = subprocess.run(
+            [sys.executable, "-m", "serving.app", "--port", str(port)],
+            cwd=furnished.root, env=environment(furnished), capture_output=True, text=True, check=False, timeout=MOST_S,
+        )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr == f"Port {port} of 127.0.0.1 is taken by another process. Choose another: --port {port % 65535 + 1}\n"
+    assert done.stdout == ""
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import asyncio
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -6,6 +7,7 @@ import pytest
 import yaml
 
 from serving.app.release.loaded import verify_index
+from serving.app.release.probe import StoreProbe
 from serving.app.settings import AppSettings
 from serving.pipeline.digest import sha256_file
 from serving.pipeline.errors import IntegrityError
@@ -15,8 +17,9 @@ from tests.app.making import House, Open, config, manifest_of, opened
 
 
 async def readiness(api: Open) -> tuple[int, dict[str, object]]:
+    """The state as anybody is told it, with the whole reason, which the owner of a key is told."""
     response = await api.client.get("/readyz")
-    return response.status_code, response.json()
+    return response.status_code, {**response.json(), "reason": api.release_manager.readiness.reason}
 
 
 async def test_it_is_ready_when_what_is_loaded_hashes_to_what_is_promoted(furnished: House) -> None:
@@ -142,3 +145,53 @@ async def test_a_release_that_cannot_answer_its_first_question_in_time_is_not_re
         status, body = await readiness(api)
     assert status == 503
     assert "more than 7 s" in str(body["reason"])
+
+
+async def test_an_index_that_went_away_is_noticed_and_so_is_its_return(house: House) -> None:
+    indexes, away = house.root / "home" / "indexes", house.root / "away"
+    async with opened(house.settings()) as api:
+        api.release_manager._probe = StoreProbe(fresh_s=0)
+        assert (await readiness(api))[0] == 200
+        indexes.rename(away)
+        gone = await api.client.get("/readyz")
+        failed = await api.ask()
+        ready = await api.metric("touchstone_ready ")
+        away.rename(indexes)
+        back = await api.client.get("/readyz")
+        told = [line["event"] for line in api.log if line["event"].startswith("index")]
+    assert (gone.status_code, gone.json()["state"], gone.json()["current"]) == (503, "index-unreadable", False)
+    assert str(house.root) not in gone.text
+    assert failed.status_code in (500, 503)
+    assert ready == ["touchstone_ready 0.0"]
+    assert (back.status_code, back.json()["state"]) == (200, "current")
+    assert told == ["index unreadable", "index readable again"]
+
+
+async def test_a_store_that_is_silent_is_asked_once_for_all_who_want_to_know(furnished: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = 0
+
+    async def silence(pipeline: object) -> None:
+        nonlocal asked
+        asked += 1
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("serving.app.release.probe.probe", silence)  # stands for a store that hangs
+    async with opened(furnished.settings()) as api:
+        api.release_manager._probe = StoreProbe(patience_s=0.05, fresh_s=60)
+        answers = await asyncio.gather(*(api.client.get("/readyz") for _ in range(20)))
+    assert {answer.status_code for answer in answers} == {503}
+    assert asked == 1
+
+
+async def test_while_the_channel_cannot_be_read_nobody_says_that_its_release_is_current(house: House) -> None:
+    async with opened(house.settings()) as api:
+        (house.releases / "channels" / "dev.json").write_text("{")
+        await api.release_manager.refresh()
+        response = await api.client.get("/readyz")
+        current = await api.metric("touchstone_release_current ")
+    body = response.json()
+    assert response.status_code == 200  # the proven one still answers
+    assert (body["ready"], body["current"], body["promoted"], body["state"]) == (True, False, "", "damaged")
+    assert body["reason"]
+    assert str(house.root) not in response.text
+    assert current == ["touchstone_release_current 0.0"]

@@ -1,7 +1,13 @@
 import asyncio
+import gc
+import io
 import shutil
+import weakref
 
+from serving.app.core.telemetry import make_logger
 from serving.app.release.loaded import LoadedRelease, load
+from serving.app.release.manager import ReleaseManager
+from serving.app.server.memory import settle_memory
 from serving.app.settings import AppSettings
 from serving.pipeline.digest import sha256_file
 from serving.pipeline.pipeline import Emit
@@ -72,7 +78,7 @@ async def test_a_release_that_cannot_be_loaded_does_not_take_the_proven_one_out_
         current = await api.metric("touchstone_release_current ")
     assert ready.status_code == 200
     assert ready.json() == ready.json() | {"ready": True, "current": False, "promoted": new, "loaded": old}
-    assert "SHA256SUMS" in ready.json()["reason"]
+    assert "SHA256SUMS" in api.release_manager.readiness.reason
     assert answer.json()["release"] == old
     assert current == ["touchstone_release_current 0.0"]
 
@@ -138,7 +144,7 @@ async def test_evidence_that_was_rewritten_is_not_served(house: House) -> None:
     async with opened(house.settings()) as api:
         ready = await api.client.get("/readyz")
     assert ready.status_code == 503
-    assert f"{path.name} is not the evidence that its name promises" in ready.json()["reason"]
+    assert f"{path.name} is not the evidence that its name promises" in api.release_manager.readiness.reason
 
 
 async def test_evidence_that_was_rewritten_and_renamed_is_not_what_the_channel_names(house: House) -> None:
@@ -148,7 +154,7 @@ async def test_evidence_that_was_rewritten_and_renamed_is_not_what_the_channel_n
     async with opened(house.settings()) as api:
         ready = await api.client.get("/readyz")
     assert ready.status_code == 503
-    assert f"No evidence '{path.stem}' in" in ready.json()["reason"]
+    assert f"No evidence '{path.stem}' in" in api.release_manager.readiness.reason
 
 
 async def test_a_release_in_a_bucket_is_served(house: House, s3_bucket: str) -> None:
@@ -182,4 +188,37 @@ async def test_prod_does_not_serve_what_no_gate_has_passed(house: House) -> None
     async with opened(house.settings(channel="prod")) as api:
         ready = await api.client.get("/readyz")
     assert ready.status_code == 503
-    assert "Channel 'prod' serves what a gate has passed" in ready.json()["reason"]
+    assert "Channel 'prod' serves what a gate has passed" in api.release_manager.readiness.reason
+
+
+async def test_memory_is_settled_once_for_each_release(house: House) -> None:
+    settings, settled = house.settings(), 0
+
+    def settle() -> None:
+        nonlocal settled
+        settled += 1
+
+    manager = ReleaseManager(settings, make_logger(settings, io.StringIO()), after_swap=settle)
+    for _ in range(2):
+        await manager.refresh()
+    assert settled == 1
+    await house.release(config("New [1]."))
+    await manager.refresh()
+    assert settled == 2
+
+
+def test_settled_memory_is_out_of_the_collectors_sight_and_what_went_since_is_freed() -> None:
+    class Node:
+        def __init__(self) -> None:
+            self.me = self
+
+    node = Node()
+    settle_memory()
+    try:
+        assert gc.get_freeze_count() > 0
+        gone = weakref.ref(node)
+        del node
+        settle_memory()
+        assert gone() is None  # an old release in a cycle does not stay for ever
+    finally:
+        gc.unfreeze()

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from serving.pipeline.observer import Observers
-from serving.pipeline.types import Query, StageRecord, Trace
+from serving.pipeline.types import Query, StageRecord, Trace, Usage
 from tests.support.making import a_trace
 
 
@@ -24,6 +24,9 @@ class Counting:
     def failed(self, query: Query, error: BaseException) -> None:
         self.calls += 1
 
+    def spent(self, query: Query, usage: Usage) -> None:
+        self.calls += 1
+
 
 class Broken:
     def __getattr__(self, name: str) -> Any:
@@ -39,12 +42,13 @@ def tell_all(observers: Observers) -> None:
     observers.stage_finished(query, StageRecord("guard", "", 1.0))
     observers.answered(a_trace())
     observers.failed(query, ValueError())
+    observers.spent(query, Usage("m"))
 
 
 def test_all_are_told_of_everything() -> None:
     one, two = Counting(), Counting()
     tell_all(Observers([one, two]))
-    assert (one.calls, two.calls) == (4, 4)
+    assert (one.calls, two.calls) == (5, 5)
 
 
 def test_one_that_fails_keeps_nobody_from_hearing_and_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -53,5 +57,5 @@ def test_one_that_fails_keeps_nobody_from_hearing_and_is_logged_once(caplog: pyt
     with caplog.at_level(logging.ERROR):
         tell_all(observers)
         tell_all(observers)
-    assert after.calls == 8
+    assert after.calls == 10
     assert [record.getMessage() for record in caplog.records] == ["The observer Broken failed; what it shows is not complete."]

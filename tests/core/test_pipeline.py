@@ -90,7 +90,15 @@ class Rooms:
     def route(self, query: Query, hits: Sequence[Hit]) -> Route:
         return Route("lite", "because")
 
-    async def answer(self, query: Query, hits: Sequence[Hit], route: Route, *, emit: Callable[[str], None] | None = None) -> AnswerResult:
+    async def answer(
+        self,
+        query: Query,
+        hits: Sequence[Hit],
+        route: Route,
+        *,
+        emit: Callable[[str], None] | None = None,
+        late: Callable[[Usage], None] | None = None,
+    ) -> AnswerResult:
         for piece in ("hello ", "there") if emit else ():
             emit(piece)  # type: ignore[misc]
         answer = Answer("hello there", refused=self.refused, model="m", truncated=self.truncated)
@@ -227,6 +235,9 @@ class Watching:
 
     def failed(self, query: Query, error: BaseException) -> None:
         self.heard.append(f"failed {error}")
+
+    def spent(self, query: Query, usage: Usage) -> None:
+        self.heard.append(f"spent {usage.model}")
 
 
 async def test_an_observer_hears_of_every_stage_in_order_and_of_the_answer() -> None:

@@ -2,18 +2,24 @@
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
-from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+from structlog.typing import FilteringBoundLogger
 
-from serving.app.core.problems import unauthenticated
+from serving.app.core.problems import Rejected, keys_unreadable, unauthenticated
 from serving.app.settings import AppSettings
 from serving.pipeline.config import read_yaml
-from serving.pipeline.errors import ConfigError
+from serving.pipeline.errors import ConfigError, TouchstoneError
 from serving.pipeline.types import PUBLIC, Principal
+
+LOOK_S: Final = 1.0  # how often the keys file is looked at
+PROTECTED: Final = "/v1/"  # what is below needs a key where keys are in force
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
@@ -37,11 +43,57 @@ Keys = Mapping[str, Caller]  # by the SHA-256 of the key
 _KEYS = TypeAdapter(dict[Sha256, Caller])
 
 
-def load_keys(settings: AppSettings) -> Keys | None:
-    """The callers of the keys file, or None where none is set and everyone is the public."""
-    if settings.api_keys is None:
-        return None
-    return read_keys(settings.api_keys)
+class KeyFile:
+    """The keys in force: the file as it is now, looked at once a second while requests come.
+
+    A file that became unreadable lets nobody in until it is right again: a key that was taken out of it must not go on working because
+    of a typing mistake beside it.
+    """
+
+    def __init__(self, path: Path, log: FilteringBoundLogger, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._path = path
+        self._log = log
+        self._clock = clock
+        self._looked_at = clock()
+        self._signature = _signature(path)
+        self._keys: Keys | None = read_keys(path)
+
+    def __len__(self) -> int:
+        """How many keys are in force."""
+        return len(self._keys or ())
+
+    def principal(self, authorization: str) -> Principal | None:
+        """Who asks, by the `Authorization` header; None for no valid key, and a 503 while the file cannot be read."""
+        self._look()
+        if self._keys is None:
+            raise keys_unreadable()
+        scheme, _, token = authorization.partition(" ")
+        caller = _find(self._keys, token.strip()) if scheme.lower() == "bearer" else None
+        return caller.principal() if caller else None
+
+    def _look(self) -> None:
+        now = self._clock()
+        if now - self._looked_at < LOOK_S:
+            return
+        self._looked_at = now
+        signature = _signature(self._path)
+        if signature == self._signature and self._keys is not None:
+            return
+        try:
+            keys = read_keys(self._path)
+        except TouchstoneError as error:
+            if self._keys is not None or signature != self._signature:
+                self._log.error("keys unreadable", path=str(self._path), reason=str(error), effect="nobody is let in")
+            self._keys = None
+        else:
+            self._log.warning("keys read again", path=str(self._path), keys=len(keys))
+            self._keys = keys
+        self._signature = signature
+
+
+def load_keys(settings: AppSettings, log: FilteringBoundLogger) -> KeyFile | None:
+    """The keys in force, or None where no file is set and everyone is the public."""
+    return None if settings.api_keys is None else KeyFile(settings.api_keys, log)
 
 
 def read_keys(path: Path) -> Keys:
@@ -58,15 +110,39 @@ def read_keys(path: Path) -> Keys:
     return keys
 
 
-def principal_of(request: Request, keys: Keys | None) -> Principal:
-    """Who asks; without a valid key where keys are in force, a 401."""
-    if keys is None:
-        return Principal()
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    caller = _find(keys, token.strip()) if scheme.lower() == "bearer" else None
-    if caller is None:
-        raise unauthenticated()
-    return caller.principal()
+class Authentication:
+    """Middleware that knows who asks before anything of the request's body is read."""
+
+    def __init__(self, app: ASGIApp, keys: KeyFile | None) -> None:
+        self._app = app
+        self._keys = keys
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand on a request with its principal; a protected one without a valid key gets a 401."""
+        if scope["type"] == "http" and scope["path"].startswith(PROTECTED):
+            try:
+                scope["state"]["principal"] = self._principal(scope)
+            except Rejected as error:
+                await error.problem.response()(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    def _principal(self, scope: Scope) -> Principal:
+        if self._keys is None:
+            return Principal()
+        principal = self._keys.principal(Headers(scope=scope).get("authorization", ""))
+        if principal is None:
+            raise unauthenticated()
+        return principal
+
+
+def _signature(path: Path) -> tuple[int, ...]:
+    """What changes when a file does; empty where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino)
 
 
 def _find(keys: Keys, token: str) -> Caller | None:

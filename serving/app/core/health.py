@@ -4,6 +4,8 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from serving.app.core.openapi import problem_responses
+from serving.app.core.problems import Rejected
 from serving.app.core.service import service_of
 from serving.app.query.wire import ReadyOut, Wire
 
@@ -16,25 +18,39 @@ class Alive(Wire):
     alive: bool = True
 
 
-@router.get("/livez")
+@router.get("/livez", responses=problem_responses())
 async def livez() -> Alive:
     """Whether the process runs; it says nothing of the release."""
     return Alive()
 
 
-NOT_READY = {"model": ReadyOut, "description": "Nothing proven is loaded; `reason` says why"}
+_PROBLEMS = problem_responses()
+NOT_READY = {**_PROBLEMS[503], "model": ReadyOut, "description": "Nothing proven answers; `state` says why. Or: too many connections"}
 
 
-@router.get("/readyz", response_model=ReadyOut, responses={503: NOT_READY})
+@router.get("/readyz", response_model=ReadyOut, responses={**_PROBLEMS, 503: NOT_READY})
 async def readyz(request: Request) -> JSONResponse:
-    """Whether questions are answered, by a release proven to be what was promoted."""
-    state = service_of(request).release_manager.readiness
-    return JSONResponse(ReadyOut.of(state).model_dump(), 200 if state.ready else 503)
+    """Whether questions are answered, by a release proven to be what was promoted; a valid key is told the whole reason."""
+    service = service_of(request)
+    state = await service.release_manager.probed_readiness()
+    return JSONResponse(ReadyOut.of(state, whole=_has_key(request)).model_dump(), 200 if state.ready else 503)
 
 
-@router.get("/metrics", response_class=Response)
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Prometheus' text format"}, **_PROBLEMS},
+)
 async def metrics(request: Request) -> Response:
     """Numbers for Prometheus."""
     service = service_of(request)
-    service.metrics.state(service.release_manager.readiness)
+    service.metrics.state(await service.release_manager.probed_readiness())
     return Response(generate_latest(service.metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def _has_key(request: Request) -> bool:
+    keys = service_of(request).keys
+    try:
+        return keys is not None and keys.principal(request.headers.get("authorization", "")) is not None
+    except Rejected:  # nobody's key can be checked: everybody is anonymous
+        return False

@@ -6,7 +6,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Plat
 
 from serving.app.core.limits import ConcurrencyLimit
 from serving.app.release.manager import Readiness
-from serving.pipeline.types import Query, StageRecord, Trace
+from serving.app.server.connections import ConnectionGate
+from serving.pipeline.types import Query, StageRecord, Trace, Usage
 
 SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 HITS = (0, 1, 2, 4, 6, 8, 12, 20, 50, 100)
@@ -45,6 +46,9 @@ class Metrics:
         self._hits = histogram("hits", "Passages found for a query", buckets=HITS)
         self._running = gauge("queries_in_flight", "Queries being worked on")
         self._waiting = gauge("queries_waiting", "Queries waiting for their turn")
+        self._connections = gauge("connections", "Open connections")
+        self._ended = counter("connections_ended", "Connections ended by the server, by the reason", "reason")
+        self._abandoned = gauge("queries_abandoned", "Queries that nobody waits for, whose calls have not ended and hold their places")
         self._ready = gauge("ready", "1 when questions are answered")
         self._current = gauge("release_current", "1 when the release served is the one that the channel promotes")
         self._release = gauge("release_info", "The release being served", "digest", "index", "channel")
@@ -53,6 +57,15 @@ class Metrics:
         """Read the numbers of the concurrency limit at every scrape."""
         self._running.set_function(lambda: concurrency.running)
         self._waiting.set_function(lambda: concurrency.waiting)
+        self._abandoned.set_function(lambda: concurrency.abandoned)
+
+    def watch_connections(self, gate: ConnectionGate) -> None:
+        """Read the number of connections at every scrape."""
+        self._connections.set_function(lambda: gate.count)
+
+    def connection_ended(self, reason: str) -> None:
+        """Count a connection that the server ended."""
+        self._ended.labels(reason).inc()
 
     def state(self, state: Readiness) -> None:
         """Set the gauges of the release that is served."""
@@ -78,17 +91,21 @@ class Metrics:
         """Count a query without an answer."""
         self._failed.labels(type(error).__name__).inc()
 
+    def spent(self, query: Query, usage: Usage) -> None:
+        """Count what calls cost, of an answered query or of another."""
+        self._tokens.labels(usage.model, "input").inc(usage.input_tokens)
+        self._tokens.labels(usage.model, "output").inc(usage.output_tokens)
+        self._usd.labels(usage.model, _label(usage.simulated)).inc(usage.usd)
+        if not usage.priced:
+            self._unpriced.labels(usage.model).inc(usage.calls)
+
     def answered(self, trace: Trace) -> None:
         """Count a query by its trace."""
         self._query_seconds.observe(trace.milliseconds / 1000)
         if trace.first_token_ms is not None:
             self._first_token_seconds.observe(trace.first_token_ms / 1000)
         for usage in trace.usage:
-            self._tokens.labels(usage.model, "input").inc(usage.input_tokens)
-            self._tokens.labels(usage.model, "output").inc(usage.output_tokens)
-            self._usd.labels(usage.model, _label(usage.simulated)).inc(usage.usd)
-            if not usage.priced:
-                self._unpriced.labels(usage.model).inc(usage.calls)
+            self.spent(trace.query, usage)
         for verdict in trace.guard:
             self._guard.labels(verdict.side, verdict.check, verdict.action.value).inc()
         searched = trace.route is not None and not trace.cached  # neither for a blocked question nor for a cached answer

@@ -8,10 +8,9 @@ from uuid import uuid4
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.app.core.problems import Rejected, problem_of
+from serving.app.core.problems import ClientDisconnected, Rejected, problem_of
 from serving.app.core.service import Service
 from serving.app.core.telemetry import caller_trace
-from serving.app.query.service import ClientDisconnected
 from serving.pipeline.errors import TouchstoneError
 
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -66,7 +65,8 @@ class RequestMiddleware:
         if isinstance(error, TouchstoneError):  # its message is written for eyes: no question in it, no secret
             log.error("request", **facts, error=f"{type(error).__name__}: {error}")
         elif error is not None and status >= 500 and not isinstance(error, (Rejected, TimeoutError)):
-            log.error("request", **facts, exc_info=error)
+            first = self._service.repeats.first(f"crash of {route}: {type(error).__name__}")  # its traceback is logged once a minute
+            log.error("request", **facts, error=type(error).__name__, exc_info=error if first else None)
         elif path in _PROBE_PATHS:
             log.debug("request", **facts)
         else:

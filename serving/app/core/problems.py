@@ -1,6 +1,6 @@
 """Failures as the client reads them: RFC 9457 problems, with nothing of the inside in them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from types import MappingProxyType
@@ -49,6 +49,10 @@ class Rejected(Exception):
         self.problem = problem
 
 
+class ClientDisconnected(Exception):
+    """The client disconnected before the answer."""
+
+
 def not_ready() -> Rejected:
     """No release is in memory."""
     return Rejected(Problem(503, "not-ready", "No release is ready to answer yet; /readyz says why.", {"Retry-After": str(RETRY_S)}))
@@ -65,9 +69,30 @@ def unauthenticated() -> Rejected:
     return Rejected(Problem(401, "unauthenticated", detail, {"WWW-Authenticate": 'Bearer realm="touchstone"'}))
 
 
+def keys_unreadable() -> Rejected:
+    """The keys file is broken, so nobody can be told from anybody."""
+    detail = "Keys cannot be checked at the moment. Try again shortly."
+    return Rejected(Problem(503, "keys-unreadable", detail, {"Retry-After": str(RETRY_S)}))
+
+
 def too_large(most: int) -> Rejected:
     """The body has more bytes than the settings allow."""
-    return Rejected(Problem(413, "too-large", f"The request body is larger than {most} bytes.", {"Connection": "close"}))
+    return Rejected(Problem(413, "too-large", f"The request body is larger than {most} bytes."))
+
+
+def not_json(why: str) -> Rejected:
+    """The body is no JSON text, or one that can be read in two ways."""
+    return Rejected(Problem(400, "not-json", f"The body is not JSON: {why}."))
+
+
+def not_json_type() -> Rejected:
+    """The body is said to be something else."""
+    return Rejected(Problem(415, "unsupported-media-type", "The body has to be JSON: Content-Type: application/json."))
+
+
+def invalid(errors: Sequence[Mapping[str, Any]]) -> Rejected:
+    """The body is JSON and not a request; pydantic's errors say why."""
+    return Rejected(Problem(422, "invalid-request", _first(errors)))
 
 
 def too_slow() -> Rejected:
@@ -86,7 +111,7 @@ def problem_of(error: Exception) -> Problem:
         case Rejected():
             return error.problem
         case RequestValidationError():
-            return Problem(422, "invalid-request", _first(error))
+            return invalid(error.errors()).problem
         case HTTPException():
             return _http(error)
         case ThrottledError():
@@ -120,12 +145,10 @@ def _http(error: HTTPException) -> Problem:
     return Problem(error.status_code, status.phrase.lower().replace(" ", "-"), detail, dict(error.headers or {}))
 
 
-def _first(error: RequestValidationError) -> str:
+def _first(errors: Sequence[Mapping[str, Any]]) -> str:
     """The first thing wrong, in one line, without the value: it may be a long or private text."""
-    first, *rest = error.errors()
+    first, *rest = errors
     more = f" ({len(rest)} more)" if rest else ""
-    if first["type"] == "json_invalid":
-        return f"The body is not JSON: {first.get('ctx', {}).get('error', 'syntax error')}."
     path = ".".join(str(part) for part in first["loc"] if part not in ("body", "query")) or "body"
     message = "unknown field" if first["type"] == "extra_forbidden" else first["msg"][0].lower() + first["msg"][1:]
     return f"{path}: {message}{more}."

@@ -6,12 +6,13 @@ from typing import cast
 from fastapi import Request
 from structlog.typing import FilteringBoundLogger
 
-from serving.app.core.auth import Keys
+from serving.app.core.auth import KeyFile
 from serving.app.core.limits import ConcurrencyLimit
 from serving.app.core.metrics import Metrics
 from serving.app.core.problems import not_ready
 from serving.app.release.loaded import LoadedRelease
 from serving.app.release.manager import ReleaseManager
+from serving.app.server.repeats import RepeatedEvents
 from serving.app.settings import AppSettings
 from serving.pipeline.observer import Observers
 
@@ -23,10 +24,11 @@ class Service:
     settings: AppSettings
     release_manager: ReleaseManager
     concurrency: ConcurrencyLimit
-    keys: Keys | None
+    keys: KeyFile | None
     metrics: Metrics
     log: FilteringBoundLogger
     observers: Observers  # of every query: the metrics, and whoever else was given
+    repeats: RepeatedEvents
 
     def loaded(self) -> LoadedRelease:
         """The release being served, or a 503."""

@@ -8,6 +8,7 @@ from typing import Any, Final, TextIO, cast
 import structlog
 from structlog.typing import FilteringBoundLogger, Processor
 
+from serving.app.server.repeats import RepeatedEvents, RepeatFilter
 from serving.app.settings import AppSettings
 from serving.pipeline.digest import digest_text
 from serving.pipeline.types import Query, Trace
@@ -29,8 +30,8 @@ def make_logger(settings: AppSettings, stream: TextIO | None = None) -> Filterin
     )
 
 
-def uvicorn_logging(settings: AppSettings) -> dict[str, Any]:
-    """A logging configuration under which the server's own lines look like ours."""
+def uvicorn_logging(settings: AppSettings, repeats: RepeatedEvents) -> dict[str, Any]:
+    """A logging configuration under which the server's own lines look like ours, and a warning that repeats itself is counted."""
     formatter = {
         "()": structlog.stdlib.ProcessorFormatter,
         "foreign_pre_chain": [structlog.stdlib.add_logger_name, *_common_processors()],
@@ -40,7 +41,10 @@ def uvicorn_logging(settings: AppSettings) -> dict[str, Any]:
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"line": formatter},
-        "handlers": {"stdout": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "line"}},
+        "filters": {"repeats": {"()": lambda: RepeatFilter(repeats)}},
+        "handlers": {
+            "stdout": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "line", "filters": ["repeats"]}
+        },
         "loggers": {"uvicorn": {"handlers": ["stdout"], "level": settings.log_level.upper(), "propagate": False}},
         "root": {"handlers": ["stdout"], "level": "WARNING"},
     }

@@ -8,19 +8,15 @@ from typing import Any, TypeVar
 from fastapi import Request
 from starlette.types import Receive
 
-from serving.app.core.auth import principal_of
-from serving.app.core.problems import too_long
+from serving.app.core.problems import ClientDisconnected, too_long
 from serving.app.core.service import Service, service_of
 from serving.app.core.telemetry import facts_of_query, facts_of_trace
+from serving.app.query.body import read_body
 from serving.app.query.wire import AnswerOut, QueryIn
 from serving.pipeline.pipeline import Emit, RagPipeline
-from serving.pipeline.types import Query
+from serving.pipeline.types import Principal, Query
 
 T = TypeVar("T")
-
-
-class ClientDisconnected(Exception):
-    """The client disconnected before the answer."""
 
 
 class QueryService:
@@ -34,10 +30,11 @@ class QueryService:
         self._with_trace = with_trace
 
     @classmethod
-    def admit(cls, request: Request, body: QueryIn, *, with_trace: bool) -> "QueryService":
+    def admit(cls, request: Request, *, with_trace: bool) -> "QueryService":
         """Admit a question, or raise the reason against it."""
         service = service_of(request)
-        principal = principal_of(request, service.keys)
+        principal: Principal = request.state.principal
+        body = read_body(request, QueryIn)
         if len(body.question) > service.settings.max_question_chars:
             raise too_long(len(body.question), service.settings.max_question_chars)
         query = body.query(principal, request.state.request_id)

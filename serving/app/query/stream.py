@@ -1,15 +1,16 @@
 """Server-Sent Events: the answer's tokens as they are written, then the whole answer."""
 
 import asyncio
-import json
 from contextlib import suppress
 from typing import Any
 
+from pydantic import BaseModel
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from serving.app.core.problems import problem_of
-from serving.app.query.service import ClientDisconnected, QueryService, cancel_on_disconnect
+from serving.app.core.problems import ClientDisconnected, problem_of
+from serving.app.query.jsontext import json_text
+from serving.app.query.service import QueryService, cancel_on_disconnect
 
 PING_S = 15.0  # a comment after this long without an event keeps proxies from closing the connection
 PING = b": still at it\n\n"
@@ -50,7 +51,7 @@ class AnswerStream(Response):
             answer = work.result()
             if not self._token_sent:  # cached, blocked or withheld until checked: no token was streamed
                 await self._write(send, event("token", {"text": answer.answer}))
-            await self._write(send, event("answer", answer.model_dump(mode="json")), more=False)
+            await self._write(send, event("answer", answer), more=False)
         finally:
             work.cancel()
             with suppress(asyncio.CancelledError, Exception):
@@ -75,6 +76,6 @@ class AnswerStream(Response):
         await send({"type": "http.response.body", "body": data, "more_body": more})
 
 
-def event(name: str, data: dict[str, Any]) -> bytes:
-    """One event; JSON has no bare line breaks, so its data is one line."""
-    return f"event: {name}\ndata: {json.dumps(data, ensure_ascii=False, separators=(',', ':'))}\n\n".encode()
+def event(name: str, data: BaseModel | dict[str, Any]) -> bytes:
+    """One event; its data is one line."""
+    return b"event: %s\ndata: %s\n\n" % (name.encode(), json_text(data))

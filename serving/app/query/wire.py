@@ -3,16 +3,27 @@
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from serving.app.release.loaded import LoadedRelease
-from serving.app.release.manager import Readiness
+from serving.app.release.manager import Readiness, State
 from serving.pipeline.types import Principal, Query, Trace
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 Value = Annotated[str, StringConstraints(max_length=200)]
+REASONS: Final[Mapping[State, str]] = {  # what everybody may know
+    "current": "",
+    "loading": "The release is being loaded.",
+    "nothing-promoted": "Channel {channel} points at nothing that is here. Run: touchstone promote --channel {channel}. The log says more.",
+    "unproven": "What the channel points at has passed no gate; the log says which is missing.",
+    "damaged": "Something is not what its digest promises; the log says what.",
+    "unreachable": "A place that the release stands on could not be read; the log says which.",
+    "slow": "The release did not answer its first question in time.",
+    "failed": "The release could not be loaded; the log says why.",
+    "index-unreadable": "The index of the release cannot be read; the log says why.",
+}
 
 
 class Wire(BaseModel):
@@ -164,11 +175,12 @@ class ReadyOut(Wire):
     promoted: str
     loaded: str
     index: str
-    reason: str
+    state: State = Field(description="one word for programs")
+    reason: str = Field(description="why what is promoted is not served; places and names only for the owner of a key, and in the log")
 
     @classmethod
-    def of(cls, state: Readiness) -> Self:
-        """The readiness as a response body."""
+    def of(cls, state: Readiness, *, whole: bool = False) -> Self:
+        """The readiness as a response body, with the whole reason or what everybody may know of it."""
         return cls(
             ready=state.ready,
             current=state.current,
@@ -176,7 +188,8 @@ class ReadyOut(Wire):
             promoted=state.promoted,
             loaded=state.loaded,
             index=state.index,
-            reason=state.reason,
+            state=state.state,
+            reason=state.reason if whole else REASONS[state.state].format(channel=state.channel),
         )
 
 

@@ -3,18 +3,37 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Literal, Protocol
 
 from structlog.typing import FilteringBoundLogger
 
 from serving.app.release import loaded
 from serving.app.release.loaded import LoadedRelease
+from serving.app.release.probe import StoreProbe
 from serving.app.settings import AppSettings
-from serving.pipeline.errors import TouchstoneError
+from serving.pipeline.errors import DataError, InfrastructureError, IntegrityError, NotProven, TouchstoneError
 from serving.release.bundle import open_releases
 from serving.release.channel import Channel, check_not_replayed, check_proven, read_channel
 
 Sleep = Callable[[float], Awaitable[None]]
+State = Literal["current", "loading", "nothing-promoted", "unproven", "damaged", "unreachable", "slow", "failed", "index-unreadable"]
+
+
+def state_of(error: Exception) -> State:
+    """The word for what keeps a release from being served."""
+    match error:
+        case DataError():
+            return "nothing-promoted"
+        case NotProven():
+            return "unproven"
+        case IntegrityError():
+            return "damaged"
+        case InfrastructureError():
+            return "unreachable"
+        case TimeoutError():
+            return "slow"
+        case _:
+            return "failed"
 
 
 class Load(Protocol):
@@ -33,12 +52,14 @@ class Readiness:
     promoted: str  # digest that the channel points at; empty: not known
     loaded: str  # digest recomputed from what is in memory; empty: nothing
     index: str  # digest of the index it stands on
-    reason: str  # why what is promoted is not served; empty: it is
+    state: State
+    reason: str  # the whole reason, with places and names: for the log, and for those who have a key
+    readable: bool = True  # whether the index could be read when it was last tried
 
     @property
     def ready(self) -> bool:
         """Whether questions are answered. A release that cannot be loaded does not take its proven predecessor out of service."""
-        return bool(self.loaded)
+        return bool(self.loaded) and self.readable
 
     @property
     def current(self) -> bool:
@@ -49,14 +70,26 @@ class Readiness:
 class ReleaseManager:
     """Holds the release being served. A new one is loaded beside the old and swapped in when warm; queries keep the one they began with."""
 
-    def __init__(self, settings: AppSettings, log: FilteringBoundLogger, *, load: Load = loaded.load, sleep: Sleep = asyncio.sleep) -> None:
+    def __init__(
+        self,
+        settings: AppSettings,
+        log: FilteringBoundLogger,
+        *,
+        load: Load = loaded.load,
+        sleep: Sleep = asyncio.sleep,
+        probe: StoreProbe | None = None,
+        after_swap: Callable[[], None] = lambda: None,
+    ) -> None:
         self._settings = settings
         self._releases = open_releases(settings.releases, settings)
         self._log = log
         self._load = load
         self._sleep = sleep
+        self._probe = probe or StoreProbe()
+        self._after_swap = after_swap
         self._lock = asyncio.Lock()
         self._promoted = ""
+        self._state: State = "loading"
         self._reason = "The release is being loaded."
         self._seen: Channel | None = None  # the newest document of the channel
         self._previous: LoadedRelease | None = None  # kept loaded for an instant rollback
@@ -64,15 +97,29 @@ class ReleaseManager:
 
     @property
     def readiness(self) -> Readiness:
-        """The state as /readyz tells it."""
+        """The state as far as it is known."""
         current = self.serving
+        failure = self._probe.failure if current else ""
         return Readiness(
             channel=self._settings.channel,
             promoted=self._promoted,
             loaded=current.digest if current else "",
             index=current.pipeline.index.digest if current else "",
-            reason=self._reason,
+            state="index-unreadable" if failure else self._state,
+            reason=failure or self._reason,
+            readable=not failure,
         )
+
+    async def probed_readiness(self) -> Readiness:
+        """The state, after trying whether the index can be read."""
+        if self.serving is not None:
+            before = self._probe.failure
+            failure = await self._probe.check(self.serving.pipeline)
+            if failure and not before:
+                self._log.error("index unreadable", channel=self._settings.channel, release=self.serving.digest, reason=failure)
+            elif before and not failure:
+                self._log.info("index readable again", channel=self._settings.channel, release=self.serving.digest)
+        return self.readiness
 
     async def run(self) -> None:
         """Poll the channel until cancelled."""
@@ -84,23 +131,32 @@ class ReleaseManager:
         """Serve what the channel promotes; a failure becomes the reason, and the next poll tries again."""
         async with self._lock:
             try:
-                channel = await asyncio.to_thread(read_channel, self._releases, self._settings.channel)
-                if self._seen is not None:
-                    check_not_replayed(channel, self._seen)
+                channel = await self._channel()
                 self._seen, self._promoted = channel, channel.stable
                 if self.serving is None or self.serving.digest != channel.stable:
                     await self._swap(channel)
                 elif self.serving.evidence != channel.evidence:
                     self.serving = await self._with_evidence(self.serving, channel)
-                self._reason = ""
+                self._state, self._reason = "current", ""
             except TouchstoneError as error:
-                self._fail(str(error))
-            except TimeoutError:
+                self._fail(error, str(error))
+            except TimeoutError as error:
                 timeout_s = self._settings.request_timeout_s
-                self._fail(f"The release {self._promoted} took more than {timeout_s:g} s to answer its first question.")
+                self._fail(error, f"The release {self._promoted} took more than {timeout_s:g} s to answer its first question.")
             except Exception as error:  # noqa: BLE001 — the process must survive any failure, to report it and to try again
                 self._log.exception("load crashed", release=self._promoted)
-                self._fail(f"Loading the release {self._promoted} crashed with {type(error).__name__}; the log has the details.")
+                self._fail(error, f"Loading the release {self._promoted} crashed with {type(error).__name__}; the log has the details.")
+
+    async def _channel(self) -> Channel:
+        """The channel's document; while it cannot be read, nobody knows what is promoted."""
+        try:
+            channel = await asyncio.to_thread(read_channel, self._releases, self._settings.channel)
+            if self._seen is not None:
+                check_not_replayed(channel, self._seen)
+        except BaseException:
+            self._promoted = ""
+            raise
+        return channel
 
     async def _swap(self, channel: Channel) -> None:
         if self._previous is not None and self._previous.digest == channel.stable:
@@ -112,6 +168,7 @@ class ReleaseManager:
             _check(next_release, channel)
         self._previous, self.serving = self.serving, next_release
         previous = self._previous.digest if self._previous else None
+        self._after_swap()
         self._log.info("release served", release=channel.stable, channel=self._settings.channel, before=previous, evidence=channel.evidence)
 
     async def _with_evidence(self, current: LoadedRelease, channel: Channel) -> LoadedRelease:
@@ -120,10 +177,10 @@ class ReleaseManager:
         _check(proven, channel)
         return proven
 
-    def _fail(self, reason: str) -> None:
+    def _fail(self, error: Exception, reason: str) -> None:
         if reason != self._reason:  # a repeated reason is logged once
             self._log.warning("release not served", channel=self._settings.channel, release=self._promoted, reason=reason)
-        self._reason = reason
+        self._state, self._reason = state_of(error), reason
 
 
 def _check(fresh: LoadedRelease, channel: Channel) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, SystemMessage
 
+from serving.pipeline.answer.account import CallAccount
 from serving.pipeline.answer.cite import parse_citations
 from serving.pipeline.answer.family import choose_prompt, domain_of
 from serving.pipeline.answer.pack import fenced, pack_passages
@@ -47,8 +48,16 @@ class Answerer:
         self._chats = {tier: replace(chat, model=with_output_limit(chat.model, config.max_tokens)) for tier, chat in chats.items()}
         self._clock = clock
 
-    async def answer(self, query: Query, hits: Sequence[Hit], route: Route, *, emit: Callable[[str], None] | None = None) -> AnswerResult:
-        """Answer a question from its hits; `emit`, if given, receives the text as it is written."""
+    async def answer(
+        self,
+        query: Query,
+        hits: Sequence[Hit],
+        route: Route,
+        *,
+        emit: Callable[[str], None] | None = None,
+        late: Callable[[Usage], None] | None = None,
+    ) -> AnswerResult:
+        """Answer a question from its hits; `emit`, if given, receives the text as it is written, `late` the cost of calls given up."""
         chat = self._chat(route.tier)
         domain = domain_of(query, hits)
         prompt = choose_prompt(self._config.prompt, self._prompts, domain)
@@ -62,9 +71,13 @@ class Answerer:
         values = {"question": fenced(query.text.strip()), "passages": packed.text, "domain": domain}
         rendered = prompt.render(**{name: values[name] for name in prompt.variables if name in values})
         messages = [SystemMessage(rendered.system), HumanMessage(rendered.user)]
-        message, first_token_ms = await self._ask(chat, messages, emit)
+        account = CallAccount(chat, messages, late or _unheard)
+        with account.watch():
+            message, first_token_ms = await self._ask(chat, messages, account.counted(emit))
 
         text = str(message.text).strip()
+        if not text:
+            account.unused(message)
         if not text and _hit_limit(message):  # spent on reasoning: a retry would fail the same way
             raise RequestError(f"{chat.name} came to its limit of output before its first word. Raise answer.max_tokens.")
         if not text:  # an empty answer is a failure: as a refusal, it would score on every unanswerable question
@@ -107,6 +120,10 @@ class Answerer:
         if message is None:
             raise ModelError(f"{chat.name} ended its stream without a word. Try again; see `touchstone doctor`.")
         return message, None if first_token_ms is None else round(first_token_ms, 3)
+
+
+def _unheard(usage: Usage) -> None:
+    """For who has no use for it."""
 
 
 def _hit_limit(message: AIMessage) -> bool:

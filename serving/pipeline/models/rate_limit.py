@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import cache
 
+from serving.pipeline.errors import ModelError
 from serving.pipeline.settings import PipelineSettings
 
 BURST_S = 5.0  # the burst after a pause: the allowance of so many seconds
@@ -64,6 +65,7 @@ class CallSlot:
 
     cuts: int  # how often the concurrency had been halved when the call began
     tokens: float = 0.0  # consumed from the bucket in advance
+    abandoned: bool = False  # nobody waits for the call any more, but it runs
 
 
 class RateLimiter:
@@ -72,7 +74,10 @@ class RateLimiter:
     def __init__(self, limits: RateLimits, clock: Callable[[], float] = time.monotonic) -> None:
         self.concurrency = limits.concurrency  # now; between 1 and the limit
         self.running = 0
+        self.abandoned = 0  # of these, how many nobody waits for any more
         self._limits = limits
+        self._clock = clock
+        self._stuck_at: float | None = None  # since when every place is held by an abandoned call
         self._requests = TokenBucket(limits.requests_per_minute, clock)
         self._tokens = TokenBucket(limits.tokens_per_minute, clock)
         self._successes = 0
@@ -80,9 +85,11 @@ class RateLimiter:
         self._lock = threading.Lock()
         self._waiting: deque[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = deque()
 
-    async def acquire(self, tokens: float = 0.0, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> CallSlot:
-        """Wait for a free slot and for the allowance of the minute."""
-        await self._wait_for_slot()
+    async def acquire(
+        self, tokens: float = 0.0, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep, *, patience_s: float | None = None
+    ) -> CallSlot:
+        """Wait for a free slot and for the allowance of the minute; `ModelError` if abandoned calls hold every slot for `patience_s`."""
+        await self._wait_for_slot(patience_s)
         with self._lock:
             wait_s = max(self._requests.consume(1), self._tokens.consume(tokens))
             slot = CallSlot(self._cuts, tokens)
@@ -98,6 +105,9 @@ class RateLimiter:
         """Give a slot back; `tokens` is the actual use, where the model reported it."""
         with self._lock:
             self.running -= 1
+            if slot.abandoned:
+                self.abandoned -= 1
+            self._stuck_at = None
             if tokens is not None:
                 self._tokens.consume(tokens - slot.tokens)
             if succeeded and slot.cuts == self._cuts:
@@ -107,6 +117,14 @@ class RateLimiter:
                     self._successes = 0
             self._wake()
 
+    def abandon(self, slot: CallSlot) -> None:
+        """Nobody waits for a call any more that cannot be stopped: it keeps its slot until it ends and releases it."""
+        with self._lock:
+            slot.abandoned = True
+            self.abandoned += 1
+            if self.abandoned >= self.concurrency and self._stuck_at is None:
+                self._stuck_at = self._clock()
+
     def throttled(self, slot: CallSlot) -> None:
         """Halve the concurrency; ignored for calls that began before the last halving."""
         with self._lock:
@@ -115,7 +133,7 @@ class RateLimiter:
                 self._successes = 0
                 self.concurrency = max(1, self.concurrency // 2)
 
-    async def _wait_for_slot(self) -> None:
+    async def _wait_for_slot(self, patience_s: float | None) -> None:
         """Wait for a slot, first come first served."""
         with self._lock:
             if self.running < self.concurrency and not self._waiting:
@@ -125,6 +143,9 @@ class RateLimiter:
             future: asyncio.Future[None] = loop.create_future()
             self._waiting.append((loop, future))
             self._wake()
+        if patience_s is not None:
+            timer = loop.call_later(patience_s, self._give_up, loop, future, patience_s)
+            future.add_done_callback(lambda _: timer.cancel())
         try:
             await future
         except asyncio.CancelledError:
@@ -135,6 +156,25 @@ class RateLimiter:
                     self.running -= 1
                     self._wake()
             raise
+
+    def _give_up(self, loop: asyncio.AbstractEventLoop, future: "asyncio.Future[None]", patience_s: float) -> None:
+        """End the wait for a slot if abandoned calls have held all of them for so long; look again later otherwise."""
+        if future.done():
+            return
+        with self._lock:
+            stuck_s = 0.0 if self._stuck_at is None else self._clock() - self._stuck_at
+            stuck = stuck_s >= patience_s and (loop, future) in self._waiting
+            if stuck:
+                self._waiting.remove((loop, future))
+        if not stuck:
+            loop.call_later(patience_s, self._give_up, loop, future, patience_s)
+            return
+        future.set_exception(
+            ModelError(
+                f"{self._limits.provider} does not answer: all {self.running} calls that may run at a time were given up and have not "
+                "ended. Try again later; see `touchstone doctor`."
+            )
+        )
 
     def _wake(self) -> None:
         """Grant free slots to the waiting; the lock is held."""

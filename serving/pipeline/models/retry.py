@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Any, TypeVar
 
 from langchain_core.embeddings import Embeddings
@@ -14,6 +15,7 @@ from langchain_core.runnables import Runnable
 from serving.pipeline.errors import ModelError, ThrottledError
 from serving.pipeline.models.chat import ChatCall, WrappingChat, chunk_message, has_own, streams, whole_message
 from serving.pipeline.models.diagnose import diagnose
+from serving.pipeline.models.open_calls import OpenCalls, call_was_cut
 from serving.pipeline.models.rate_limit import CallSlot, RateLimiter, RateLimits, rate_limiter_of
 from serving.pipeline.models.threads import iterate_in_thread, run_blocking, run_in_thread
 from serving.pipeline.settings import PipelineSettings
@@ -49,15 +51,20 @@ class RetryPolicy:
         tries = 0
         while True:
             tries += 1
-            slot = await self.acquire(tokens)
+            slot, calls = await self.acquire(tokens), OpenCalls()
             try:
-                async with asyncio.timeout(self.timeout_s):
-                    result = await call()
+                with calls.watch():
+                    async with asyncio.timeout(self.timeout_s):
+                        result = await call()
             except Exception as error:  # noqa: BLE001  # raised again, as one of ours, when retries end
-                self.release(slot, error)
+                if isinstance(error, TimeoutError) and not calls.begun:
+                    call_was_cut()
+                self.release(slot, error, after=calls)
                 await self.pause_or_raise(error, tries)
             except BaseException:  # cancelled
-                self.release(slot, None, succeeded=False)
+                if not calls.begun:  # what runs in a thread tells its cost when it ends
+                    call_was_cut()
+                self.release(slot, None, succeeded=False, after=calls)
                 raise
             else:
                 self.release(slot, None, tokens=count_tokens(result) if count_tokens else None)
@@ -65,13 +72,26 @@ class RetryPolicy:
 
     async def acquire(self, tokens: float = 0.0) -> CallSlot:
         """Wait for a slot of the rate limiter; every slot is given back with `release`."""
-        return await self._limiter.acquire(tokens, self._sleep)
+        return await self._limiter.acquire(tokens, self._sleep, patience_s=self.timeout_s)
 
-    def release(self, slot: CallSlot, error: Exception | None, *, succeeded: bool = True, tokens: float | None = None) -> None:
-        """Give a slot back, and report to the rate limiter how the call ended."""
+    def release(
+        self,
+        slot: CallSlot,
+        error: Exception | None,
+        *,
+        succeeded: bool = True,
+        tokens: float | None = None,
+        after: OpenCalls | None = None,
+    ) -> None:
+        """Give a slot back, once the calls `after` have ended, and report to the rate limiter how the call ended."""
         if error is not None and isinstance(diagnose(error, self.name).error, ThrottledError):
             self._limiter.throttled(slot)
-        self._limiter.release(slot, succeeded=succeeded and error is None, tokens=tokens)
+        give_back = partial(self._limiter.release, slot, succeeded=succeeded and error is None, tokens=tokens)
+        if after is None or not after.running:
+            give_back()
+        else:
+            self._limiter.abandon(slot)
+            after.when_done(give_back)
 
     async def pause_or_raise(self, error: Exception, tries: int) -> None:
         """Pause before the next try, or raise one of our errors when no try is left."""
@@ -100,14 +120,18 @@ class RetryingChat(WrappingChat):
         return self.bind(**getattr(bound, "kwargs", {}))
 
     async def _answer(self, call: ChatCall) -> AIMessage:
-        ask = self._ask if has_own(self.inner, "_agenerate") else self._ask_in_thread
-        return await self.policy.run(lambda: ask(call), tokens=_prompt_tokens(call.messages), count_tokens=_total_tokens)
+        return await self.policy.run(lambda: self._ask(call), tokens=_prompt_tokens(call.messages), count_tokens=_total_tokens)
 
-    async def _ask_in_thread(self, call: ChatCall) -> AIMessage:
-        """For a model without an asynchronous method of its own."""
+    async def _ask(self, call: ChatCall) -> AIMessage:
+        """The inner model's message; in a thread of our own if it has no asynchronous method of its own."""
+        if has_own(self.inner, "_agenerate"):
+            return await WrappingChat._ask(self, call)
         model, manager = self._limited_inner(), call.run_manager.get_sync() if call.run_manager else None
-        generate = lambda: model._generate(call.messages, stop=call.stop, run_manager=manager, **call.arguments)  # noqa: E731
-        return whole_message(await run_in_thread(generate))
+
+        def generate() -> AIMessage:
+            return whole_message(model._generate(call.messages, stop=call.stop, run_manager=manager, **call.arguments))
+
+        return await run_in_thread(generate)
 
     async def _answer_in_chunks(self, call: ChatCall) -> AsyncGenerator[AIMessageChunk, None]:
         tries = 0
@@ -116,9 +140,9 @@ class RetryingChat(WrappingChat):
             buffered: list[AIMessageChunk] = []  # empty chunks before the first words, held back while a retry is possible
             started = False
             tokens: float | None = None
-            slot = await self.policy.acquire(_prompt_tokens(call.messages))
+            slot, calls = await self.policy.acquire(_prompt_tokens(call.messages)), OpenCalls()
             try:
-                async with aclosing(self._chunks(call)) as chunks:
+                async with aclosing(self._chunks(call, calls)) as chunks:
                     async for chunk in chunks:
                         tokens = tokens if chunk.usage_metadata is None else _total_tokens(chunk)
                         buffered.append(chunk)
@@ -126,25 +150,38 @@ class RetryingChat(WrappingChat):
                         while started and buffered:
                             yield buffered.pop(0)
             except Exception as error:
-                self.policy.release(slot, error)
+                if started or isinstance(error, TimeoutError):
+                    self._cut(call, calls)
+                self.policy.release(slot, error, after=calls)
                 if started:
                     raise ModelError(f"{self.policy.name} broke off in the middle of its answer. {error}") from error
                 await self.policy.pause_or_raise(error, tries)
             except BaseException:  # cancelled, or nobody listens any more
-                self.policy.release(slot, None, succeeded=False)
+                self._cut(call, calls)
+                self.policy.release(slot, None, succeeded=False, after=calls)
                 raise
             else:
-                self.policy.release(slot, None, tokens=tokens)
+                self.policy.release(slot, None, tokens=tokens, after=calls)
                 for chunk in buffered:
                     yield chunk
                 return
 
-    async def _chunks(self, call: ChatCall) -> AsyncGenerator[AIMessageChunk, None]:
-        """The inner model's chunks; `TimeoutError` when none comes within the timeout."""
+    def _cut(self, call: ChatCall, calls: OpenCalls) -> None:
+        """A call was broken off: a stream never tells its cost then, a whole answer in a thread does when it ends."""
+        if not calls.begun or streams(self._limited_inner(), call):
+            call_was_cut()
+
+    async def _chunks(self, call: ChatCall, calls: OpenCalls) -> AsyncGenerator[AIMessageChunk, None]:
+        """The inner model's chunks; `TimeoutError` when none comes within the timeout. `calls` watches those in threads."""
         model, silence_s = self._limited_inner(), self.policy.timeout_s
-        if streams(model, call) and not has_own(model, "_astream"):
+        if not streams(model, call):
+            with calls.watch():
+                message = await asyncio.wait_for(self._ask(call), silence_s)
+            yield AIMessageChunk(**message.model_dump(exclude={"type"}))
+            return
+        if not has_own(model, "_astream"):
             stream = lambda: model._stream(call.messages, stop=call.stop, **call.arguments)  # noqa: E731
-            async with aclosing(iterate_in_thread(stream, silence_s=silence_s)) as chunks:
+            async with aclosing(iterate_in_thread(stream, silence_s=silence_s, calls=calls)) as chunks:
                 async for chunk in chunks:
                     yield chunk_message(chunk)
             return

@@ -9,9 +9,11 @@ import contextvars
 import queue
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
+
+from serving.pipeline.models.open_calls import OpenCall, OpenCalls
 
 T = TypeVar("T")
 _END = object()
@@ -23,32 +25,51 @@ class _Failed:
 
 
 async def run_in_thread(call: Callable[[], T]) -> T:
-    """The result of a blocking call; if the awaiting task is cancelled, the result is dropped."""
-    async with aclosing(iterate_in_thread(lambda: iter((call(),)))) as results:
-        return await anext(results)
+    """The result of a blocking call; if the awaiting task is cancelled, the call runs on, and its watchers get the result."""
+    loop = asyncio.get_running_loop()
+    outcome: asyncio.Future[T] = loop.create_future()
+    open_call = OpenCall()
+
+    def work() -> None:
+        try:
+            result = call()
+        except BaseException as error:  # noqa: BLE001  # raised by the awaiting task
+            open_call.end()
+            _post(loop, _fail, outcome, error)
+        else:
+            open_call.end(result)
+            _post(loop, _succeed, outcome, result)
+
+    _start(work)
+    try:
+        return await outcome
+    except asyncio.CancelledError:
+        open_call.abandon()
+        raise
 
 
-async def iterate_in_thread(make: Callable[[], Iterator[T]], *, silence_s: float | None = None) -> AsyncGenerator[T, None]:
-    """The items of a blocking iterator as they come; `TimeoutError` when none comes for `silence_s`."""
+async def iterate_in_thread(
+    make: Callable[[], Iterator[T]], *, silence_s: float | None = None, calls: OpenCalls | None = None
+) -> AsyncGenerator[T, None]:
+    """The items of a blocking iterator as they come; `TimeoutError` when none comes for `silence_s`. `calls` watches the thread as well."""
     loop = asyncio.get_running_loop()
     items: asyncio.Queue[Any] = asyncio.Queue()
     abandoned = threading.Event()
-
-    def post(item: object) -> None:
-        with suppress(RuntimeError):  # the loop was closed: nobody waits for the item
-            loop.call_soon_threadsafe(items.put_nowait, item)
+    open_call = OpenCall(calls)
 
     def work() -> None:
         try:
             for item in make():
                 if abandoned.is_set():
-                    return
-                post(item)
-            post(_END)
+                    return  # which closes a generator, and with it the provider's stream
+                _post(loop, items.put_nowait, item)
+            _post(loop, items.put_nowait, _END)
         except BaseException as error:  # noqa: BLE001  # raised by the consumer
-            post(_Failed(error))
+            _post(loop, items.put_nowait, _Failed(error))
+        finally:
+            open_call.end()
 
-    threading.Thread(target=contextvars.copy_context().run, args=(work,), daemon=True, name="model-call").start()
+    _start(work)
     try:
         while (item := await asyncio.wait_for(items.get(), silence_s)) is not _END:
             if isinstance(item, _Failed):
@@ -56,6 +77,27 @@ async def iterate_in_thread(make: Callable[[], Iterator[T]], *, silence_s: float
             yield item
     finally:
         abandoned.set()
+
+
+def _start(work: Callable[[], None]) -> None:
+    threading.Thread(target=contextvars.copy_context().run, args=(work,), daemon=True, name="model-call").start()
+
+
+def _post(loop: asyncio.AbstractEventLoop, callback: Callable[..., None], *arguments: object) -> None:
+    with suppress(RuntimeError):  # the loop was closed: nobody waits any more
+        loop.call_soon_threadsafe(callback, *arguments)
+
+
+def _succeed(outcome: "asyncio.Future[T]", result: T) -> None:
+    if not outcome.done():
+        outcome.set_result(result)
+
+
+def _fail(outcome: "asyncio.Future[Any]", error: BaseException) -> None:
+    if isinstance(error, StopIteration):  # a future takes none
+        error = RuntimeError("the call raised StopIteration")
+    if not outcome.done():
+        outcome.set_exception(error)
 
 
 def iterate_blocking(items: AsyncIterator[T]) -> Iterator[T]:
