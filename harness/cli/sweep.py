@@ -11,6 +11,7 @@ import typer
 from harness.cli.options import AsJson, ReplayOnly, UseStore, print_json
 from harness.cli.progress import ProgressLine, progress_line
 from harness.settings import read_settings
+from harness.stage_store.base import kept_before
 from harness.sweep.experiment import Experiment
 from harness.sweep.progress import Progress, SweepObserver
 from harness.sweep.trial import Trial
@@ -154,10 +155,9 @@ def progress_text(progress: Progress, experiment: Experiment, quoted_usd: float 
     elapsed_s = max(time.monotonic() - progress.started_s, 1e-9)
     parts = [f"best {progress.best.objective:.3f} (trial {progress.best.name})"] if progress.best else []
     parts.append(f"{progress.cases / elapsed_s:.1f} cases/s")
-    hits = sum(numbers["hits"] for numbers in progress.counts.values())
-    reads = hits + sum(numbers["misses"] for numbers in progress.counts.values())
-    if reads:
-        parts.append(f"{hits / reads:.0%} kept")
+    share = kept_before(progress.counts)
+    if share.needed:
+        parts.append(f"{share.kept / share.needed:.0%} kept from before")
     quoted = f" of about {dollars(quoted_usd)}" if quoted_usd else ""
     limit = f" of ${experiment.budget_usd:g}" if experiment.budget_usd else quoted
     parts.append(f"${progress.spent_usd:.4f}{limit}")

@@ -13,6 +13,8 @@ from harness.golden.case import Case
 from harness.reports.findings import state_of
 from harness.reports.page import interval_text
 from harness.results.report import EvalReport, first_error
+from harness.results.times import times_text, timing_text
+from harness.stage_store.base import kept_before
 from harness.stats.text import difference_text, number_text, p_value_text
 from harness.sweep.verdict import SweepResult
 
@@ -42,11 +44,11 @@ def show_evaluation(report: EvalReport) -> None:
         console.print(f"{len(report.errors)} of {count} cases have no answer: {first_error(report)}", markup=False)
     if report.costs:
         money = " simulated" if report.simulated else ""
-        costs, total = report.costs, report.times["total"]
+        costs = report.costs
         console.print(
             f"per query: ${number_text(costs['usd'], 6)}{money}, {costs['input_tokens']:.0f} + {costs['output_tokens']:.0f} tokens, "
             f"{''.join(f'{share:.0%} to {tier}, ' for tier, share in report.tier_shares.items())}"
-            f"{total['p50']:.0f} ms p50, {total['p95']:.0f} ms p95"
+            f"{times_text(report)}"
         )
 
 
@@ -65,7 +67,7 @@ def show_sweep(result: SweepResult) -> None:
     console, name = terminal_console(), result.experiment.goal
     console.print(_trials_and_cost(result))
     table = terminal_table(
-        "trial", "tune", "holdout", "95 % interval", f"against {result.incumbent.trial.name}", "p (Holm)", "verdict", "$/query", "p50 ms"
+        "trial", "tune", "holdout", "95 % interval", f"against {result.incumbent.trial.name}", "p (Holm)", "verdict", "$/query", "time"
     )
     for finalist in result.finalists:
         against, interval = finalist.against, finalist.holdout.summary[name]
@@ -78,7 +80,7 @@ def show_sweep(result: SweepResult) -> None:
             p_value_text(against.p_value) if against else "",
             against.outcome if against else "",
             number_text(finalist.holdout.costs.get("usd"), 6),
-            number_text(finalist.holdout.times.get("total", {}).get("p50"), 0),
+            "" if finalist is result.incumbent else timing_text(finalist.timing),
         )
     console.print(f"{name} on the holdout, {len(result.winner.holdout.rows)} cases; the tune means are the best of many")
     console.print(table)
@@ -93,9 +95,8 @@ def _trials_and_cost(result: SweepResult) -> str:
     """How the trials ended and what they cost, in a line."""
     states = Counter(state_of(trial) for trial in result.trials)
     parts = [f"{len(result.trials)} trials: " + ", ".join(f"{count} {state}" for state, count in states.items())]
-    hits = sum(count["hits"] for count in result.counts.values())
-    reads = hits + sum(count["misses"] for count in result.counts.values())
-    parts += [f"{hits / reads:.0%} of stage outputs kept from before"] if reads else []
+    share = kept_before(result.counts)
+    parts += [f"{share.kept / share.needed:.0%} of stage outputs kept from before"] if share.needed else []
     parts.append(f"${result.spent_usd:.4f}{' simulated' if result.winner.holdout.simulated else ''}, {result.seconds:.0f} s")
     return "; ".join([*parts, *([f"ended early: {result.ended}"] if result.ended else [])])
 

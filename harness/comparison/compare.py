@@ -7,11 +7,14 @@ from harness.comparison.notes import comparison_notes, metric_version
 from harness.comparison.pairs import case_pairs
 from harness.comparison.values import ConfigChange, ReportComparison
 from harness.results.report import EvalReport, first_error
+from harness.results.timing import TimingComparison
 from serving.pipeline.errors import DataError
 from serving.pipeline.registry import near
 
 
-def compare_reports(before: EvalReport, after: EvalReport, metrics: Sequence[str] | None = None) -> ReportComparison:
+def compare_reports(
+    before: EvalReport, after: EvalReport, metrics: Sequence[str] | None = None, timing: TimingComparison | None = None
+) -> ReportComparison:
     """Everything that differs between two evaluations of the same questions, by these metrics or by all that both have."""
     check_comparable(before, after)
     pairs = case_pairs(before, after)
@@ -26,7 +29,7 @@ def compare_reports(before: EvalReport, after: EvalReport, metrics: Sequence[str
         tuple(metric_differences(pairs, names, before, after)),
         tuple(case_flips(pairs, names, after)),
         tuple(slice_differences(pairs, names, after)),
-        tuple(cost_differences(pairs, before, after)),
+        tuple(cost_differences(pairs, before, after, timing)),
         tuple(_config_changes(before, after)),
         tuple(comparison_notes(pairs, before, after, metrics is None)),
     )

@@ -2,15 +2,18 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Literal
 
 from harness.comparison.pairs import CasePair, compare_pairs, direction_of
 from harness.comparison.values import CostDifference, Flip, MetricDifference, Move, SliceDifference
 from harness.results.clusters import clusters_of
 from harness.results.report import EvalReport
+from harness.results.timing import TimingComparison
 from harness.stats import Comparison, compare_paired, holm, mean_interval
 
 FLIP = 0.5 - 1e-9  # a score from 0 to 1 that moved this far has flipped; half, but for rounding
 SLICED = ("quality", "recall@5", "key_facts", "refusal")
+SHARES: tuple[Literal["p50", "p95"], ...] = ("p50", "p95")
 SLICES = ("kind", "domain")
 
 
@@ -75,8 +78,10 @@ def slice_differences(pairs: Sequence[CasePair], names: Sequence[str], after: Ev
     return sorted(with_holm, key=lambda difference: (difference.comparison.outcome == "tie", -abs(difference.comparison.difference)))
 
 
-def cost_differences(pairs: Sequence[CasePair], before: EvalReport, after: EvalReport) -> Iterator[CostDifference]:
-    """Dollars, times, tokens and shares of both."""
+def cost_differences(
+    pairs: Sequence[CasePair], before: EvalReport, after: EvalReport, timing: TimingComparison | None = None
+) -> Iterator[CostDifference]:
+    """Dollars, times, tokens and shares of both; a time is compared where a timing pass measured it."""
     traces = [(pair.before.trace, pair.after.trace, pair.after.case) for pair in pairs]
     both = [(a, b, case) for a, b, case in traces if a and b]
     clusters = clusters_of(case for _, _, case in both)
@@ -89,18 +94,22 @@ def cost_differences(pairs: Sequence[CasePair], before: EvalReport, after: EvalR
     yield CostDifference(
         "dollars a query", "simulated $" if before.simulated or after.simulated else "$", *_cost_pair(before, after, "usd"), money
     )
-    time = paired([a.milliseconds for a, _, _ in both], [b.milliseconds for _, b, _ in both])
-    means = [
-        sum(trace.milliseconds for trace in report.traces) / len(report.traces) if report.traces else None for report in (before, after)
-    ]
-    yield CostDifference("time, mean", "ms", means[0], means[1], time)
-    for share in ("p50", "p95"):
-        ends = [report.times.get("total", {}).get(share) for report in (before, after)]
-        yield CostDifference(f"time, {share}", "ms", ends[0], ends[1])
+    if timing:
+        yield CostDifference("time, measured", "ms", timing.before_ms, timing.after_ms, timing=timing)
+    for share in SHARES:
+        yield CostDifference(f"time, {share}", "ms", before.time(share), after.time(share), note=_time_note(before, after))
     for name, unit in (("input_tokens", "tokens"), ("output_tokens", "tokens"), ("refused_share", "share")):
         yield CostDifference(name.replace("_", " "), unit, *_cost_pair(before, after, name))
     for tier in sorted(before.tier_shares.keys() | after.tier_shares.keys()):
         yield CostDifference(f"share of {tier}", "share", before.tier_shares.get(tier), after.tier_shares.get(tier))
+
+
+def _time_note(before: EvalReport, after: EvalReport) -> str:
+    """That these times decide nothing, and of how many answers they are where some were kept from before."""
+    kept = [
+        f"{report.kept} of {len(report.traces)} of {name} kept from before" for name, report in (("A", before), ("B", after)) if report.kept
+    ]
+    return "; ".join(["not measured for comparison", *kept])
 
 
 def _cost_pair(before: EvalReport, after: EvalReport, name: str) -> tuple[float | None, float | None]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing_extensions import TypeIs
 
 from harness.judges.tools import Tools
+from harness.metrics.hits import RANKED
 from harness.metrics.outside import OutsideMetric
 from harness.results.score import JudgedMetric, Metric
 from serving.pipeline.errors import ConfigError
@@ -158,6 +159,12 @@ def _spec(name: str, known: list[str]) -> Spec:
         example = f"{base}@5" if takes_cutoff else base
         raise ConfigError(f"Metric {name!r} is not understood; write {example!r}.")
     return Spec.model_validate({"name": base, **({"k": int(cutoff)} if at else {})})
+
+
+def ranking_depth(names: Sequence[str]) -> int:
+    """How many places of the ranking these metrics look at."""
+    cutoffs = [int(name.partition("@")[2]) for name in metric_set(names) if "@" in name]
+    return max([RANKED, *cutoffs])
 
 
 def asks_judge(name: str) -> bool:

@@ -12,6 +12,7 @@ from harness.reports.page import slice_metrics
 from harness.results.case_result import CaseResult
 from harness.results.numbers import numbers
 from harness.results.report import EvalReport
+from harness.stage_store.base import kept_before
 from harness.sweep.experiment import Experiment
 from harness.sweep.importance import Importance, importances
 from harness.sweep.optimizer.pareto import undominated
@@ -147,10 +148,9 @@ class SweepFindings:
 
     @property
     def store_reads(self) -> tuple[int, int]:
-        """Stage store hits, and reads."""
-        counts = self.result.counts.values() if self.result else ()
-        hits = sum(count["hits"] for count in counts)
-        return hits, hits + sum(count["misses"] for count in counts)
+        """Outputs of stages that an earlier run kept, and all that were needed."""
+        share = kept_before(self.result.counts if self.result else {})
+        return share.kept, share.needed
 
 
 def state_of(trial: Trial) -> str:

@@ -17,6 +17,7 @@ from serving.pipeline.errors import ConfigError
 from serving.pipeline.registry import explain, near
 
 NUMBERS = ("cost.usd", "cost.input_tokens", "cost.output_tokens", "cost.pro_share", "cost.refused_share", "cost.truncated_share")
+TIMES = ("latency_ms", "first_token_ms")  # metrics that are times
 STAGES = ("total", "guard", "cache", "retrieve", "route", "answer")
 
 
@@ -76,6 +77,7 @@ class Experiment(ExperimentModel):
     cases: int | None = Field(default=None, ge=1)  # of the tune split; default all
     block: int = Field(default=20, ge=1)  # cases between two looks at a trial
     finalists: int = Field(default=3, ge=1, le=20)
+    timing_cases: int | None = Field(default=None, ge=0)  # timed of each finalist; 0: none; default 30 of local models, none of paid ones
     seed: int = 7
     sampler: Literal["mixed", "tpe", "random", "grid", "nsga2", "gp"] = "mixed"
     pruner: Pruning = Pruning()
@@ -98,6 +100,11 @@ class Experiment(ExperimentModel):
     def goal(self) -> str:
         """The metric that is searched for first, and proven."""
         return self.objective[0]
+
+    @property
+    def decides_by_time(self) -> bool:
+        """Whether an objective or a constraint is a time, so that no kept answer may stand for a computed one."""
+        return any(name.startswith("ms.") or name.split(".")[0] in TIMES for name in (*self.objective, *self.constraints))
 
     @cached_property
     def config(self) -> RagConfig:

@@ -18,6 +18,7 @@ from harness.sweep.folder import SweepFolder, SweepRecord
 from harness.sweep.progress import Progress, SweepObserver
 from harness.sweep.search import Search
 from harness.sweep.setup import SweepSetup
+from harness.sweep.timing import with_times
 from harness.sweep.trial import Trial, at_fault
 from harness.sweep.verdict import Finalist, SweepResult, choose
 from harness.sweep.winner import write_winner
@@ -100,7 +101,7 @@ async def search_and_prove(setup: SweepSetup, search: Search, folder: SweepFolde
     try:
         trials = await search.search(setup.golden.tune(), setup.starts)
         holdout = setup.golden.holdout(why=f"sweep {folder.path.name}", ledger=setup.settings.holdout_ledger)
-        finalists = await prove(search, trials, holdout)
+        finalists = await with_times(setup, search.dispatcher, await prove(search, trials, holdout))
     finally:
         await engine.stop()
     choice = choose(finalists, experiment.goal)
