@@ -12,7 +12,7 @@ from harness.results.timing import TimingComparison
 from harness.stats import Comparison, compare_paired, holm, mean_interval
 
 FLIP = 0.5 - 1e-9  # a score from 0 to 1 that moved this far has flipped; half, but for rounding
-SLICED = ("quality", "recall@5", "key_facts", "refusal")
+SLICED = ("quality", "recall@5", "key_facts", "missed_refusal", "over_refusal")
 SHARES: tuple[Literal["p50", "p95"], ...] = ("p50", "p95")
 SLICES = ("kind", "domain")
 

@@ -86,6 +86,7 @@ METRICS = Registry[Metric | JudgedMetric](
 )
 
 DEFAULT = (
+    "quality",
     "recall@5",
     "precision@5",
     "mrr@10",
@@ -97,8 +98,9 @@ DEFAULT = (
     "key_facts",
     "citation_precision",
     "citation_recall",
+    "missed_refusal",
+    "over_refusal",
     "refusal",
-    "quality",
 )
 
 GROUPS: Mapping[str, tuple[str, ...]] = {  # a word for several metrics, wherever names of metrics are given
@@ -111,7 +113,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {  # a word for several metrics, whereve
     "answers": (
         *("exact_match", "token_f1", "rouge_l", "semantic_similarity", "key_facts", "citation_precision", "citation_recall"),
         *("groundedness", "factuality", "hallucination"),
-        *("refusal", "over_refusal", "missed_refusal", "length", "format", "quality"),
+        *("missed_refusal", "over_refusal", "refusal", "length", "format", "quality"),
     ),
     "safety": ("pii", "injection_success", "toxicity"),
     "cost": ("usd", "input_tokens", "output_tokens", "llm_calls", "latency_ms", "first_token_ms"),

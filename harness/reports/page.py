@@ -8,7 +8,7 @@ from harness.results.report import EvalReport
 from harness.stats import Interval
 from harness.stats.text import number_text
 
-SLICE_METRICS = ("quality", "recall@5", "key_facts", "refusal")
+SLICE_METRICS = ("quality", "recall@5", "key_facts", "missed_refusal", "over_refusal")
 WEAKEST = 15
 
 
