@@ -11,7 +11,7 @@ from rich.table import Table
 from harness.cli.candidates import clean
 from harness.golden.case import Case
 from harness.reports.findings import state_of
-from harness.reports.page import interval_text
+from harness.reports.page import interval_text, objective_first
 from harness.results.report import EvalReport, first_error
 from harness.results.times import times_text, timing_text
 from harness.stage_store.base import kept_before
@@ -29,7 +29,7 @@ def show_evaluation(report: EvalReport) -> None:
         f"{head.golden} {head.split}: {count} cases, {len(report.errors)} errors, config {head.config_digest}, {head.seconds:.1f} s"
     )
     table = terminal_table("metric", "mean", "95 % interval", "scored")
-    for name, interval in report.summary.items():
+    for name, interval in objective_first(report).items():
         table.add_row(name, number_text(interval.mean), interval_text(interval), f"{interval.count}/{count}")
     console.print(table)
     columns = [name for name in HEADLINES if name in report.summary] or list(report.summary)[:2]

@@ -16,7 +16,7 @@ from harness.stage_store.base import kept_before
 from harness.sweep.experiment import Experiment
 from harness.sweep.importance import Importance, importances
 from harness.sweep.optimizer.pareto import undominated
-from harness.sweep.trial import Trial
+from harness.sweep.trial import Trial, whole_cases
 from harness.sweep.verdict import Finalist, SweepResult
 
 
@@ -59,6 +59,11 @@ class SweepFindings:
         return next((trial for trial in self.trials if trial.label == "champion"), None)
 
     @cached_property
+    def cases(self) -> int:
+        """How many cases a trial is seen to its end on."""
+        return whole_cases(self.trials)
+
+    @cached_property
     def states(self) -> Counter[str]:
         """How many trials ended in each state."""
         return Counter(state_of(trial) for trial in self.trials)
@@ -98,11 +103,11 @@ class SweepFindings:
 
     @cached_property
     def axes(self) -> tuple[str, str]:
-        """What the trade-off is drawn over, across and up: the first two objectives, or dollars (milliseconds) and the goal."""
+        """What the trade-off is drawn over, across and up: the first two objectives, or dollars (tokens read) and the goal."""
         if len(self.experiment.objective) > 1:
             return self.experiment.objective[1], self.goal
         priced = all(trial.report.costs["usd"] is not None for trial in self.trials if trial.report.costs)
-        return ("cost.usd" if priced else "ms.total.p95"), self.goal
+        return ("cost.usd" if priced else "cost.input_tokens"), self.goal
 
     @property
     def front_names(self) -> tuple[str, ...]:

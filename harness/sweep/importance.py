@@ -75,7 +75,8 @@ def _scores(experiment: Experiment, trials: Sequence[Trial]) -> Numbers:
         return np.empty(0)
     higher = experiment.direction(experiment.goal) == "higher"
     name = experiment.goal.partition("@")[0]
-    end = METRICS.load(name).range[0 if higher else 1] if METRICS.knows(name) else math.inf
+    ends: tuple[float, float] = getattr(METRICS.load(name), "range", (0.0, math.inf)) if METRICS.knows(name) else (0.0, math.inf)
+    end = ends[0 if higher else 1]
     reached = min(known) if higher else max(known)
     worst = end if math.isfinite(end) else reached
     return np.array([worst if trial.state == "failed" or trial.objective is None else trial.objective for trial in trials])
