@@ -16,7 +16,7 @@ from serving.pipeline.config import RagConfig
 from serving.pipeline.pipeline import RagPipeline
 
 CASES = 30  # timed where nothing else is said
-ROUNDS = 2  # the first is thrown away: it loads models and fills caches
+WARM = 5  # cases that are answered before, and thrown away: they load models and fill caches
 FEWEST = 5  # cases below which an interval says nothing
 CASE_TIMEOUT_S = 120.0
 CONFIDENCE = 0.95
@@ -50,10 +50,9 @@ async def time_against(first: TimedConfig, others: Sequence[TimedConfig], cases:
     if is_stateful(first.config) or not steady:
         return TimingResult(tuple(None for _ in others))
     pipelines = [await one.pipeline() for one in (first, *steady)]
-    usd = 0.0
-    for _ in range(ROUNDS):
-        answered = await _round(pipelines, cases)
-        usd += sum(one.usd for row in answered for one in row)
+    warming = await _round(pipelines, cases[:WARM])
+    answered = await _round(pipelines, cases)
+    usd = sum(one.usd for row in (*warming, *answered) for one in row)
     before, *after = [[one.milliseconds for one in row] for row in answered]
     found = iter([timing_comparison(before, times, len(after)) for times in after])
     return TimingResult(tuple(None if is_stateful(other.config) else next(found) for other in others), usd)

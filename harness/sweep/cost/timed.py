@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from harness.evaluation.timing import CASES, FEWEST, ROUNDS
+from harness.evaluation.timing import CASES, FEWEST, WARM
 from harness.sweep.experiment import Experiment
 from harness.sweep.space.bounds import answer_models, hosted
 from serving.pipeline.config import RagConfig
@@ -20,8 +20,8 @@ def timed_cases(experiment: Experiment, configs: Sequence[RagConfig], there: int
 
 
 def timed_answers(cases: int, finalists: int) -> int:
-    """How many answers that takes, those of the round that is thrown away among them."""
-    return ROUNDS * cases * finalists
+    """How many answers that takes, those that are thrown away among them."""
+    return (cases + min(WARM, cases)) * finalists
 
 
 def asks_elsewhere(config: RagConfig) -> bool:
