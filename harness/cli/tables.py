@@ -67,7 +67,7 @@ def show_sweep(result: SweepResult) -> None:
     console, name = terminal_console(), result.experiment.goal
     console.print(_trials_and_cost(result))
     table = terminal_table(
-        "trial", "tune", "holdout", "95 % interval", f"against {result.incumbent.trial.name}", "p (Holm)", "verdict", "$/query", "time"
+        "trial", "tune", "holdout", "95 % interval", f"against {result.incumbent.trial.name}", "p (Holm)", "verdict", "$/query"
     )
     for finalist in result.finalists:
         against, interval = finalist.against, finalist.holdout.summary[name]
@@ -80,15 +80,25 @@ def show_sweep(result: SweepResult) -> None:
             p_value_text(against.p_value) if against else "",
             against.outcome if against else "",
             number_text(finalist.holdout.costs.get("usd"), 6),
-            "" if finalist is result.incumbent else timing_text(finalist.timing),
         )
     console.print(f"{name} on the holdout, {len(result.winner.holdout.rows)} cases; the tune means are the best of many")
     console.print(table)
+    console.print(_finalists_times(result), markup=False)
     console.print(result.reason)
     before, after = result.incumbent.trial.config.flat(), result.winner.trial.config.flat()
     for path in sorted(before.keys() | after.keys()):
         if before.get(path) != after.get(path):
             console.print(f"  {path}: {before.get(path, '–')} → {after.get(path, '–')}")
+
+
+def _finalists_times(result: SweepResult) -> str:
+    """How long the finalists take beside the incumbent, where that was measured."""
+    timed = [finalist for finalist in result.finalists if finalist.timing]
+    if not timed:
+        return "time: not measured, and so it decides nothing"
+    count = max(finalist.timing.count for finalist in timed if finalist.timing)
+    texts = [f"{finalist.trial.title} {timing_text(finalist.timing)}" for finalist in timed]
+    return f"time, the {result.incumbent.trial.name}'s being 1, measured on {count} cases: {'; '.join(texts)}"
 
 
 def _trials_and_cost(result: SweepResult) -> str:
