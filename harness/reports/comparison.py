@@ -91,7 +91,7 @@ def detectable_text(comparison: Comparison) -> str:
 def cost_text(value: float | None, unit: str) -> str:
     """A cost, a time or a share as one reads it."""
     if value is None:
-        return "unknown"
+        return "kept" if unit == "ms" else "unknown"  # no answer was computed, so none was timed
     if "$" in unit:
         return f"${value:.6f}"
     return f"{value:.1%}" if unit == "share" else f"{value:.0f} {unit}"
