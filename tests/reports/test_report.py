@@ -113,7 +113,7 @@ def test_a_page_says_who_won_by_how_much_and_how_to_do_it_again(tmp_path: Path) 
     ):
         assert words in text
     assert "75%" in text  # of the stage store
-    assert "0.300 over 20 of 60" in text and "| 2 | 0.300 over 20 of 60 | pruned |" in (tmp_path / "report.md").read_text()
+    assert "0.295 over 20 of 60" in text and "| 2 | 0.295 over 20 of 60 | pruned |" in (tmp_path / "report.md").read_text()
     assert "not measured" in text and "they decided nothing" in text
     again = load_experiment(tmp_path / "experiment.yaml")
     assert again.digest == result.experiment.digest
