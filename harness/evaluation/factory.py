@@ -102,9 +102,10 @@ class PipelineFactory:
         return chat
 
     def _computing_chat(self, stage_store: StageStore, spec: Spec, settings: PipelineSettings) -> ConnectedChat:
-        """The model behind the kept answers, loaded once for both."""
+        """The model behind the kept answers, loaded once for both; where it may not be asked, what it answered before."""
         chat = self._chat(stage_store, spec, settings)
-        return replace(chat, model=chat.model.connect()) if isinstance(chat.model, CachedChat) else chat
+        cached = chat.model if isinstance(chat.model, CachedChat) else None
+        return chat if cached is None or cached.replay_only else replace(chat, model=cached.connect())
 
     async def evaluate(self, config: RagConfig, split: Split, evaluator: Evaluator, progress: Progress | None = None) -> EvalReport:
         """Score a configuration on a split."""

@@ -97,10 +97,10 @@ def _turn(number: int, count: int) -> list[int]:
 
 
 async def _answer(pipeline: RagPipeline, case: Case) -> _Answered:
-    """The time of one answer; one that fails has none."""
+    """The time of one answer; one that fails, or that was kept since nothing may be asked, has none."""
     try:
         async with asyncio.timeout(CASE_TIMEOUT_S):
             trace = await pipeline.answer(case.query)
     except Exception:  # noqa: BLE001 — whatever it is, its scores have told it; here it only leaves out a time
         return _Answered(None)
-    return _Answered(trace.milliseconds, trace.usd)
+    return _Answered(None if trace.kept else trace.milliseconds, trace.usd)

@@ -71,8 +71,8 @@ class CachedEmbeddings(Embeddings):
 
     @property
     def computing(self) -> Embeddings:
-        """The model itself, which computes each vector."""
-        return self._inner
+        """The model itself, which computes each vector; where it may not be asked, what it gave before."""
+        return self if self._replay_only else self._inner
 
     def _compute(self, texts: list[str]) -> Vectors:
         direct: Callable[[list[str]], Any] | None = getattr(self._inner, "vectors", None)
