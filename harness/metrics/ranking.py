@@ -35,7 +35,7 @@ class _Ranking(AtCutoff):
     def value(self, ranks: EvidenceRanks) -> float:
         """The measure over one list: a hit is an item, named after the evidence it completes."""
         relevant, items = _merged(ranks)
-        return _measure(self.ir_measure, self.k, relevant, items)
+        return _measure(self.ir_measure, self.k, relevant, items[: self.k])
 
 
 class Recall(_Ranking):
