@@ -114,7 +114,7 @@ def rejection(world: World, count: int, repetitions: int) -> dict[str, Any]:
     rng = np.random.default_rng(SEED + 7 * count)
     found = [compare_paired([0.0] * count, sample) for sample in world.draw(rng, (repetitions, count)).tolist()]
     inside = float(np.mean([one.low - 1e-12 <= world.mean <= one.high + 1e-12 for one in found]))
-    rejected = float(np.mean([one.outcome != "tie" for one in found]))
+    rejected = float(np.mean([one.outcome in ("better", "worse") for one in found]))
     return {"world": world.name, "n": count, "coverage": inside, "null": world.mean == 0.0, "rejected": rejected}
 
 
@@ -129,7 +129,7 @@ def clustered(groups: int, share: float, repetitions: int) -> dict[str, Any]:
         for which, clusters in enumerate((None, names)):
             one = mean_interval(list(both), clusters)
             inside[which] += one.low <= 0.0 <= one.high  # type: ignore[operator]
-            rejected[which] += compare_paired([0.0] * len(both), list(both), clusters).outcome != "tie"
+            rejected[which] += compare_paired([0.0] * len(both), list(both), clusters).outcome in ("better", "worse")
     return {"clusters": groups, "share": share, "coverage": list(inside / repetitions), "rejected": list(rejected / repetitions)}
 
 
@@ -162,8 +162,6 @@ def recorded(paths: Sequence[Path]) -> list[dict[str, Any]]:
     for name in reports[0].header.metrics:
         scored = [(value, row.case) for row in reports[0].rows if (value := row.value(name)) is not None]
         clusters = clusters_of(case for _, case in scored)
-        if clusters is None:
-            continue
         alone, together = (mean_interval([value for value, _ in scored], names) for names in (None, clusters))
         ratio = (together.high - together.low) / (alone.high - alone.low)  # type: ignore[operator]
         apart = []

@@ -4,7 +4,7 @@
 
 Every configuration answers each question rightly with that question's own chance, so that all are equal; scores are 0 or 1. The
 naive way takes the best on the tune cases at its word. The way here re-scores the best three and the base on the holdout, holds each
-against the base (paired, Holm) and chooses as `touchstone sweep` does, through the same functions.
+against the base (paired, corrected) and chooses as `touchstone sweep` does, through the same functions.
 """
 
 import argparse
@@ -23,8 +23,8 @@ from harness.results.case_result import CaseResult
 from harness.results.header import Header
 from harness.results.report import EvalReport
 from harness.results.score import Score
-from harness.stats import holm
-from harness.sweep.verdict import Finalist, choose
+from harness.sweep.finalist import Finalist
+from harness.sweep.verdict import choose
 from serving.pipeline.types import Answer, Query, Trace, Usage
 from serving.storage.files import write_text
 
@@ -103,7 +103,7 @@ def once(rng: np.random.Generator, setting: Setting) -> Once:
     order = sorted(range(1, TRIALS), key=lambda trial: -means[trial])[:FINALISTS]
     prices = rng.uniform(0.001, 0.002, TRIALS)
     reports = {trial: report(holdout[trial], float(prices[trial])) for trial in (0, *order)}
-    against = holm([compare_metric(reports[0], reports[trial], METRIC) for trial in order])
+    against = [compare_metric(reports[0], reports[trial], METRIC, among=len(order)) for trial in order]
     held_to = zip((0, *order), (None, *against), strict=True)
     finalists = [Finalist(SimpleNamespace(number=trial, name=f"trial {trial}"), reports[trial], held) for trial, held in held_to]
     winner = choose(finalists, METRIC).winner

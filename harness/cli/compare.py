@@ -24,6 +24,7 @@ from harness.cli.options import (
 from harness.cli.progress import progress_line
 from harness.metrics import metric_set
 from harness.settings import HarnessSettings, read_settings
+from harness.stats import MARGIN
 from serving.pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def compare(
     ] = None,
     cases: Annotated[int | None, typer.Option("--cases", min=1, help="Only the first so many cases of the split.")] = None,
     metrics: Metrics = None,
+    margin: Annotated[float, typer.Option("--margin", help="A difference of scores between 0 and 1 that does not matter.")] = MARGIN,
     judge: JudgeName = "",
     concurrency: Annotated[int, typer.Option("--concurrency", min=1, max=64, help="Cases at a time.")] = 4,
     store: UseStore = True,
@@ -56,11 +58,13 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Compare two configurations, runs or releases on the same questions."""
+    from harness.comparison.compare import check_margin
     from harness.project import Project
     from harness.project.arguments import plain_name
     from harness.project.evaluate import unused_name
     from harness.reports.comparison import comparison_json
 
+    check_margin(margin)
     settings = read_settings()
     stem = f"{_short(a)}-{_short(b)}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     title = plain_name(name) if name else unused_name(settings, "compare", stem)
@@ -77,6 +81,7 @@ def compare(
                 metrics=metric_set(metrics or ()),
                 judge=judge,
                 cases=cases,
+                margin=margin,
                 concurrency=concurrency,
                 name=title,
                 store=store,

@@ -14,7 +14,7 @@ def show_comparison(comparison: ReportComparison, labels: tuple[str, str]) -> No
     console.print(f"A  {labels[0]}\nB  {labels[1]}\n{head.golden} {head.split}, {comparison.cases} cases", markup=False)
     for note in comparison.notes:
         console.print(f"note: {note}", markup=False)
-    table = terminal_table("metric", "A", "B", "B − A, 95 % interval", "p (Holm)", "verdict", "detectable", "cases")
+    table = terminal_table("metric", "A", "B", "B − A, interval", "p", "verdict", "detectable", "cases")
     for difference in comparison.metrics:
         paired = difference.comparison
         cells = (
@@ -27,6 +27,7 @@ def show_comparison(comparison: ReportComparison, labels: tuple[str, str]) -> No
         cases = f"{paired.count}" + (f" (+{difference.unpaired})" if difference.unpaired else "")
         table.add_row(difference.metric, *cells, detectable_text(paired), cases)
     console.print(table)
+    console.print(comparison.explanation)
     if any(difference.unpaired for difference in comparison.metrics):
         console.print("(+n): cases that only one of them scored; they do not count")
     table = terminal_table("per query", "A", "B", "B − A, 95 % interval")
@@ -34,11 +35,11 @@ def show_comparison(comparison: ReportComparison, labels: tuple[str, str]) -> No
         name = f"{cost.name} (simulated)" if cost.unit.startswith("simulated") else cost.name
         table.add_row(name, cost_text(cost.before, cost.unit), cost_text(cost.after, cost.unit), cost_difference_text(cost))
     console.print(table)
-    moved = [part for part in comparison.slices if part.comparison.outcome != "tie"]
+    moved = [part for part in comparison.slices if part.moved]
     for part in moved[:MAX_LINES]:
         console.print(f"  {part.by} {part.name}: {part.metric} {difference_text(part.comparison)}, {part.comparison.outcome}", markup=False)
     if not moved:
-        console.print(f"no slice moved by more than chance allows ({len(comparison.slices)} looked at, Holm)")
+        console.print(f"no slice moved by more than chance allows ({len(comparison.slices)} looked at, corrected for all)")
     mixed = len(comparison.flipped("mixed"))
     console.print(
         f"cases that flipped: {len(comparison.flipped('gained'))} gained by B, {len(comparison.flipped('lost'))} lost"

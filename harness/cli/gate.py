@@ -108,16 +108,17 @@ def show_decision(decision: "Decision") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from harness.gate.summary import flips_text, threshold_text, value_text
+    from harness.gate.summary import flips_text, mean_text, threshold_text, value_text
 
     console = Console(highlight=False, markup=False, soft_wrap=True, width=None if sys.stdout.isatty() else 140)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("rule", "of", "found", "needed", "cases", "outcome"):
-        table.add_column(name, justify="right" if name in ("found", "needed", "cases") else "left", no_wrap=True)
+    for name in ("rule", "of", "mean", "judged", "needed", "cases", "outcome"):
+        table.add_column(name, justify="right" if name in ("mean", "judged", "needed", "cases") else "left", no_wrap=True)
     for ruling in decision.rulings:
         table.add_row(
             ruling.id,
             ruling.subject,
+            mean_text(ruling),
             value_text(ruling),
             threshold_text(ruling),
             f"{ruling.count}/{ruling.of}" if ruling.of else "–",

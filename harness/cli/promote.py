@@ -42,6 +42,7 @@ def promote(
                 "place": done.release.place,
                 "evidence": channel_state.evidence,
                 "channel": channel_state.model_dump(mode="json"),
+                "champions": [str(path) for path in done.champions],
             }
         )
         return
@@ -55,4 +56,8 @@ def promote(
     )
     typer.echo(f"evidence {channel_state.evidence}: {gate_text}{f'; forced: {evidence.forced.why}' if evidence.forced else ''}")
     typer.echo(f"channel  {channel} → {channel_state.stable} (revision {channel_state.revision})")
+    for path in done.champions:
+        typer.echo(f"champion {path}: what has to be beaten from now on")
+    if done.unrecorded:
+        typer.echo(f"champion not recorded: {done.unrecorded}")
     typer.echo(f"\nserve it: touchstone serve --channel {channel}")

@@ -66,9 +66,7 @@ def show_sweep(result: SweepResult) -> None:
     """The trials and their cost, the finalists on the holdout, the winner with the reason, and its changes."""
     console, name = terminal_console(), result.experiment.goal
     console.print(_trials_and_cost(result))
-    table = terminal_table(
-        "trial", "tune", "holdout", "95 % interval", f"against {result.incumbent.trial.name}", "p (Holm)", "verdict", "$/query"
-    )
+    table = terminal_table("trial", "tune", "holdout", "95 % interval", f"against {result.incumbent.trial.name}", "p", "verdict", "$/query")
     for finalist in result.finalists:
         against, interval = finalist.against, finalist.holdout.summary[name]
         table.add_row(
@@ -81,7 +79,10 @@ def show_sweep(result: SweepResult) -> None:
             against.outcome if against else "",
             number_text(finalist.holdout.costs.get("usd"), 6),
         )
-    console.print(f"{name} on the holdout, {len(result.winner.holdout.rows)} cases; the tune means are the best of many")
+    margin = result.experiment.margin
+    console.print(
+        f"{name} on the holdout, {len(result.winner.holdout.rows)} cases, margin ±{margin:g}; the tune means are the best of many"
+    )
     console.print(table)
     console.print(_finalists_times(result), markup=False)
     console.print(result.reason)

@@ -8,14 +8,24 @@ from harness.comparison.pairs import case_pairs
 from harness.comparison.values import ConfigChange, ReportComparison
 from harness.results.report import EvalReport, first_error
 from harness.results.timing import TimingComparison
-from serving.pipeline.errors import DataError
+from harness.stats import MARGIN
+from serving.pipeline.errors import ConfigError, DataError
 from serving.pipeline.registry import near
 
 
 def compare_reports(
-    before: EvalReport, after: EvalReport, metrics: Sequence[str] | None = None, timing: TimingComparison | None = None
+    before: EvalReport,
+    after: EvalReport,
+    metrics: Sequence[str] | None = None,
+    *,
+    margin: float = MARGIN,
+    timing: TimingComparison | None = None,
 ) -> ReportComparison:
-    """Everything that differs between two evaluations of the same questions, by these metrics or by all that both have."""
+    """Everything that differs between two evaluations of the same questions, by these metrics or by all that both have.
+
+    A difference of scores between 0 and 1 that stays within the margin is none that matters.
+    """
+    check_margin(margin)
     check_comparable(before, after)
     pairs = case_pairs(before, after)
     usable = _metrics(before, after, metrics)
@@ -26,13 +36,20 @@ def compare_reports(
         before,
         after,
         len(pairs),
-        tuple(metric_differences(pairs, names, before, after)),
+        tuple(metric_differences(pairs, names, before, after, margin)),
         tuple(case_flips(pairs, names, after)),
-        tuple(slice_differences(pairs, names, after)),
+        tuple(slice_differences(pairs, names, after, margin)),
         tuple(cost_differences(pairs, before, after, timing)),
         tuple(_config_changes(before, after)),
         tuple(comparison_notes(pairs, before, after, metrics is None)),
+        margin,
     )
+
+
+def check_margin(margin: float) -> None:
+    """A `ConfigError` for what is no difference between scores from 0 to 1."""
+    if not 0.0 < margin < 1.0:
+        raise ConfigError(f"A margin is a difference of scores above 0 and below 1, for example {MARGIN:g}, not {margin!r}.")
 
 
 def check_comparable(before: EvalReport, after: EvalReport) -> None:

@@ -1,14 +1,13 @@
 """What differs between two evaluations: metrics, flipped cases, slices, costs."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from harness.comparison.pairs import CasePair, compare_pairs, direction_of
 from harness.comparison.values import CostDifference, Flip, MetricDifference, Move, SliceDifference
 from harness.results.clusters import clusters_of
 from harness.results.report import EvalReport
 from harness.results.timing import TimingComparison
-from harness.stats import Comparison, compare_paired, holm, mean_interval
+from harness.stats import Comparison, compare_paired, mean_interval
 
 FLIP = 0.5 - 1e-9  # a score from 0 to 1 that moved this far has flipped; half, but for rounding
 SLICED = ("quality", "recall@5", "key_facts", "missed_refusal", "over_refusal")
@@ -17,13 +16,11 @@ SLICES = ("kind", "domain")
 
 
 def metric_differences(
-    pairs: Sequence[CasePair], names: Sequence[str], before: EvalReport, after: EvalReport
+    pairs: Sequence[CasePair], names: Sequence[str], before: EvalReport, after: EvalReport, margin: float
 ) -> Iterator[MetricDifference]:
-    """Every metric of both, with the paired comparison after Holm's correction."""
-    higher = [direction_of(after, name) == "higher" for name in names]
-    comparisons = [compare_pairs(pairs, name, direction_of(after, name)) for name in names]
+    """Every metric of both, with the paired comparison corrected for their number."""
     case_count = len({row.case.id for row in (*before.rows, *after.rows)})
-    for name, comparison, corrected in zip(names, comparisons, holm(comparisons, higher_is_better=higher), strict=True):
+    for name in names:
         both = [(pair.after.case, values) for pair in pairs if (values := pair.values(name)) is not None]
         clusters = clusters_of(case for case, _ in both)
         first, second = ([values[side] for _, values in both] for side in (0, 1))
@@ -34,8 +31,7 @@ def metric_differences(
             direction_of(after, name),
             mean_interval(first, clusters, shares=shares),
             mean_interval(second, clusters, shares=shares),
-            corrected,
-            comparison.p_value,
+            compare_pairs(pairs, name, after, margin=margin if shares else 0.0, among=len(names)),
             case_count - len(both) - neither,
         )
 
@@ -56,25 +52,27 @@ def case_flips(pairs: Sequence[CasePair], names: Sequence[str], after: EvalRepor
     return sorted(flips, key=lambda flip: -len(flip.moves))
 
 
-def slice_differences(pairs: Sequence[CasePair], names: Sequence[str], after: EvalReport) -> list[SliceDifference]:
-    """Every slice of the few metrics worth slicing, the greatest differences first."""
+def slice_differences(pairs: Sequence[CasePair], names: Sequence[str], after: EvalReport, margin: float) -> list[SliceDifference]:
+    """Every slice of the few metrics worth slicing, corrected for their number, the greatest differences first."""
     metrics = [name for name in SLICED if name in names] or list(names[:1])
-    differences: list[SliceDifference] = []
+    looked_at: list[tuple[str, str, list[CasePair], str]] = []
     for by in SLICES:
         parts: dict[str, list[CasePair]] = {}
         for pair in pairs:
             parts.setdefault(str(getattr(pair.after.case, by)), []).append(pair)
         if len(parts) > 1:  # a single slice is the whole
-            differences += [
-                SliceDifference(by, value, name, comparison)
-                for value, part in sorted(parts.items())
-                for name in metrics
-                if (comparison := compare_pairs(part, name, direction_of(after, name))).count
-            ]
-    higher = [direction_of(after, difference.metric) == "higher" for difference in differences]
-    corrected = holm([difference.comparison for difference in differences], higher_is_better=higher)
-    with_holm = [replace(difference, comparison=comparison) for difference, comparison in zip(differences, corrected, strict=True)]
-    return sorted(with_holm, key=lambda difference: (difference.comparison.outcome == "tie", -abs(difference.comparison.difference)))
+            looked_at += [(by, value, part, name) for value, part in sorted(parts.items()) for name in metrics]
+    looked_at = [one for one in looked_at if any(pair.values(one[3]) for pair in one[2])]
+    differences = [
+        SliceDifference(
+            by,
+            value,
+            name,
+            compare_pairs(part, name, after, margin=margin if name not in after.header.amounts else 0.0, among=len(looked_at)),
+        )
+        for by, value, part, name in looked_at
+    ]
+    return sorted(differences, key=lambda difference: (not difference.moved, -abs(difference.comparison.difference)))
 
 
 def cost_differences(
@@ -86,7 +84,7 @@ def cost_differences(
     clusters = clusters_of(case for _, _, case in both)
 
     def paired(first: Sequence[float], second: Sequence[float]) -> Comparison | None:
-        return compare_paired(first, second, clusters, higher_is_better=False) if first else None
+        return compare_paired(first, second, clusters, higher_is_better=False, margin=0.0, shares=False) if first else None
 
     priced = before.costs.get("usd") is not None and after.costs.get("usd") is not None
     money = paired([a.usd for a, _, _ in both], [b.usd for _, b, _ in both]) if priced else None

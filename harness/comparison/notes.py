@@ -37,9 +37,10 @@ def comparison_notes(pairs: Sequence[CasePair], before: EvalReport, after: EvalR
     unscored = [name for name in common if not any(pair.values(name) for pair in pairs)]
     if all_metrics and unscored:
         yield f"Left out, since no case was scored in both: {', '.join(unscored)}."
-    if clusters_of(pair.after.case for pair in pairs) is None:
-        reason = f"The cases rest on fewer than {MIN_CLUSTERS} documents"
-        yield f"{reason}, so each counts as independent of the others; verdicts are too eager where a document decides."
+    clusters = len(set(clusters_of(pair.after.case for pair in pairs)))
+    if clusters < MIN_CLUSTERS:
+        documents = "one document" if clusters == 1 else f"{clusters} documents"
+        yield f"The {len(pairs)} cases rest on {documents}, and those of one document stand and fall together: so few can show little."
 
 
 def metric_version(report: EvalReport, metric: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from harness.results.case_result import CaseResult
 from harness.results.clusters import clusters_of
 from harness.results.report import EvalReport
-from harness.stats import Comparison, compare_paired
+from harness.stats import MARGIN, Comparison, compare_paired
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +28,27 @@ def case_pairs(before: EvalReport, after: EvalReport) -> list[CasePair]:
     return [CasePair(known[row.case.id], row) for row in after.rows if row.case.id in known]
 
 
-def compare_metric(base: EvalReport, other: EvalReport, metric: str) -> Comparison:
-    """The paired comparison of two evaluations on the cases that both scored; none of them makes it a tie."""
-    return compare_pairs(case_pairs(base, other), metric, direction_of(other, metric))
+def compare_metric(base: EvalReport, other: EvalReport, metric: str, *, margin: float | None = None, among: int = 1) -> Comparison:
+    """The paired comparison of two evaluations on the cases that both scored; where there is none it is undecided."""
+    return compare_pairs(case_pairs(base, other), metric, other, margin=margin, among=among)
 
 
-def compare_pairs(pairs: Sequence[CasePair], metric: str, direction: str) -> Comparison:
-    """The paired comparison of a metric on those pairs that both scored."""
+def compare_pairs(pairs: Sequence[CasePair], metric: str, report: EvalReport, *, margin: float | None = None, among: int = 1) -> Comparison:
+    """The paired comparison of a metric on those pairs that both scored, clustered, corrected for `among` comparisons.
+
+    The report says what the metric is. Without a margin a score between 0 and 1 has the usual one, an amount none.
+    """
     both = [(pair, values) for pair in pairs if (values := pair.values(metric)) is not None]
-    before, after = [values[0] for _, values in both], [values[1] for _, values in both]
-    return compare_paired(before, after, clusters_of(pair.after.case for pair, _ in both), higher_is_better=direction == "higher")
+    shares = metric not in report.header.amounts
+    return compare_paired(
+        [values[0] for _, values in both],
+        [values[1] for _, values in both],
+        clusters_of(pair.after.case for pair, _ in both),
+        higher_is_better=direction_of(report, metric) == "higher",
+        margin=(MARGIN if shares else 0.0) if margin is None else margin,
+        among=among,
+        shares=shares,
+    )
 
 
 def direction_of(report: EvalReport, metric: str) -> str:

@@ -7,7 +7,7 @@ from harness.results.case_result import CaseResult
 from harness.results.display import Display
 from harness.results.report import EvalReport
 from harness.results.timing import TimingComparison
-from harness.stats import Comparison, Interval
+from harness.stats import MARGIN, Comparison, Interval
 from harness.stats.text import difference_text, number_text, p_value_text
 
 
@@ -19,13 +19,12 @@ class MetricDifference:
     direction: str  # higher or lower is better
     before: Interval
     after: Interval
-    comparison: Comparison  # B − A; p and outcome after Holm over all metrics compared
-    raw_p: float  # before Holm
+    comparison: Comparison  # B − A; interval, p and outcome corrected for all metrics compared
     unpaired: int  # cases of either evaluation that one of them did not score
 
     @property
     def outcome(self) -> str:
-        """What B is to A: better, worse or tie."""
+        """What B is to A: better, equivalent, worse or undecided."""
         return self.comparison.outcome
 
 
@@ -61,7 +60,12 @@ class SliceDifference:
     by: str  # kind | domain
     name: str
     metric: str
-    comparison: Comparison  # p and outcome after Holm over all slices of all metrics looked at
+    comparison: Comparison  # interval, p and outcome corrected for all slices of all metrics looked at
+
+    @property
+    def moved(self) -> bool:
+        """Whether it is better or worse by more than chance allows."""
+        return self.comparison.outcome in ("better", "worse")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,18 +103,28 @@ class ReportComparison:
     costs: tuple[CostDifference, ...]
     changes: tuple[ConfigChange, ...]
     notes: tuple[str, ...]  # what a reader must know before believing the numbers
+    margin: float = MARGIN  # of scores between 0 and 1
 
     @property
     def verdict(self) -> str:
         """All outcomes in one line."""
-        metrics: dict[str, list[str]] = {"better": [], "worse": [], "tie": []}
+        named: dict[str, list[str]] = {"better": [], "worse": [], "equivalent": [], "undecided": []}
         for difference in self.metrics:
-            metrics[difference.outcome].append(difference.metric)
-        parts = [f"{outcome} by {', '.join(names)}" for outcome, names in metrics.items() if names and outcome != "tie"]
-        ties = f"a tie by {'all' if not parts else 'the other'} {len(metrics['tie'])} metrics" if len(metrics["tie"]) > 1 else ""
-        if len(metrics["tie"]) == 1:
-            ties = f"a tie by {metrics['tie'][0]}"
-        return "B is " + "; ".join([*parts, *([ties] if ties else [])]) + "."
+            named[difference.outcome].append(difference.metric)
+        most = max(("equivalent", "undecided"), key=lambda outcome: len(named[outcome]))
+        parts = [f"{outcome} by {', '.join(names)}" for outcome, names in named.items() if names and outcome != most]
+        if rest := named[most]:
+            others = f"{'all' if not parts else 'the other'} {len(rest)} metrics" if len(rest) > 1 else rest[0]
+            parts.append(f"{most} by {others}")
+        return "B is " + "; ".join(parts) + "."
+
+    @property
+    def explanation(self) -> str:
+        """What the words of the verdict mean here, in a sentence."""
+        return (
+            f"Corrected for {len(self.metrics)} metrics; equivalent: the interval lies inside ±{self.margin:g}; undecided: these cases "
+            "cannot tell, which is no “equal”."
+        )
 
     def flipped(self, outcome: str) -> list[Flip]:
         """The flips with this outcome."""
@@ -132,7 +146,7 @@ class ReportComparison:
         ]
         head = self.after.header
         title = f"ReportComparison on {head.golden} {head.split}, {self.cases} cases: {self.verdict}"
-        return Display(title, ("metric", "A", "B", "B − A, 95 % interval", "p (Holm)", "verdict"), rows, self.notes)
+        return Display(title, ("metric", "A", "B", "B − A, interval", "p", "verdict"), rows, (self.explanation, *self.notes))
 
     def __repr__(self) -> str:
         return self.display.text

@@ -31,6 +31,7 @@ class Ruling:
     reason: str
     advisory: bool = False
     why: str = ""
+    mean: float | None = None  # of the metric; what was judged may be an end of its interval, or a percentile
     value: float | None = None  # what the threshold was compared with
     low: float | None = None
     high: float | None = None

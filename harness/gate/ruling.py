@@ -1,5 +1,6 @@
 """The ruling on one rule: its numbers against its threshold; nothing here runs a model."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +13,7 @@ from harness.gate.rules import AnyRule, CeilingRule, CoverageRule, ErrorsRule, F
 from harness.results.numbers import numbers
 from harness.results.report import EvalReport
 from harness.stats import percentile
+from harness.stats.text import number_text, seen_text
 
 
 def ruling_of(rule: AnyRule, report: EvalReport, champion: EvalReport | None, leaks: Mapping[str, Leaks]) -> Ruling:
@@ -65,8 +67,15 @@ def _floor(rule: FloorRule, report: EvalReport) -> Ruling:
     value = interval.low if rule.statistic == "low" else interval.mean
     assert value is not None
     outcome: Outcome = "pass" if value >= rule.at_least else "fail"
-    reason = f"{_statistic_name(rule.statistic)} {value:.3f}, at least {rule.at_least:g} is needed"
-    values = {"value": value, "low": interval.low, "high": interval.high, "statistic": rule.statistic, "threshold": rule.at_least}
+    reason = f"{_found(rule.statistic, value, interval.mean)}, at least {rule.at_least:g} is needed"
+    values = {
+        "mean": interval.mean,
+        "value": value,
+        "low": interval.low,
+        "high": interval.high,
+        "statistic": rule.statistic,
+        "threshold": rule.at_least,
+    }
     return make_ruling(rule, outcome, reason, **values, **_counts(rule, report))
 
 
@@ -78,8 +87,15 @@ def _ceiling(rule: CeilingRule, name: str, report: EvalReport) -> Ruling:
         value = interval.high if rule.statistic == "high" else interval.mean
     assert value is not None
     outcome: Outcome = "pass" if value <= rule.at_most else "fail"
-    reason = f"{_statistic_name(rule.statistic)} {value:.3f}, at most {rule.at_most:g} is allowed"
-    values = {"value": value, "low": interval.low, "high": interval.high, "statistic": rule.statistic, "threshold": rule.at_most}
+    reason = f"{_found(rule.statistic, value, interval.mean)}, at most {rule.at_most:g} is allowed"
+    values = {
+        "mean": interval.mean,
+        "value": value,
+        "low": interval.low,
+        "high": interval.high,
+        "statistic": rule.statistic,
+        "threshold": rule.at_most,
+    }
     return make_ruling(rule, outcome, reason, **values, **_counts(rule, report))
 
 
@@ -118,27 +134,28 @@ def _slice(rule: SliceRule, report: EvalReport) -> Ruling:
 def _non_inferior(rule: NonInferiorityRule, report: EvalReport, champion: EvalReport | None) -> Ruling:
     """The low end (in the metric's good direction) of the 95 % interval of candidate − champion is above minus the margin.
 
-    It is the two-sided interval that every report prints, so this end errs in 1 case of 40.
+    It is the two-sided interval that every comparison prints, clustered and bounded, so this end errs in at most 1 case of 40. The
+    champion itself has nothing to prove: it fails only where it is shown to be worse than it was.
     """
     assert champion is not None  # refused before anything ran
-    values = {"margin": rule.margin, "threshold": -rule.margin, **_counts(rule, report)}
+    values = {"margin": rule.margin, "threshold": -rule.margin, "mean": report.mean(rule.metric), **_counts(rule, report)}
     if obstacle := not_comparable(champion.header, report.header, rule.metric):
         return make_ruling(rule, "fail", obstacle, **values)
-    comparison = compare_metric(champion, report, rule.metric)
-    if not comparison.count:
+    against = compare_metric(champion, report, rule.metric, margin=rule.margin)
+    if not against.count:
         return make_ruling(rule, "unjudged" if report.outages else "fail", "no case was scored for both", **values)
-    lower_is_better = report.header.directions.get(rule.metric) == "lower"
-    gain, worst, best = comparison.difference, comparison.low, comparison.high
-    if lower_is_better:
-        gain, worst, best = -gain, -comparison.high, -comparison.low
-    holds = worst > -rule.margin
-    reason = f"{gain:+.3f} [{worst:+.3f}, {best:+.3f}] against the champion, margin {rule.margin:g}"
-    if not holds and gain > -rule.margin:
-        reason += f"; not shown to be within it: {comparison.count} cases see a difference of {comparison.detectable:.3f}"
-    lost = sum(row.value(rule.metric) is not None for row in champion.rows) - comparison.count
+    shown = f"[{against.worst:+.3f}, {against.best:+.3f}]" if math.isfinite(against.worst) else "[too few cases]"
+    reason = f"{against.gain:+.3f} {shown} against the champion, margin {rule.margin:g}: {against.outcome}"
+    itself = report.header.config_digest == champion.header.config_digest and against.outcome != "worse"
+    if itself:
+        reason += "; it is the champion's own configuration"
+    elif not against.non_inferior and against.gain > -rule.margin:
+        reason += f"; a loss of the margin is not ruled out: {seen_text(against)}"
+    lost = sum(row.value(rule.metric) is not None for row in champion.rows) - against.count
     reason += f"; {lost} cases that the champion has a value for have none now" if lost else ""
-    values |= {"value": gain, "low": worst, "high": best, "count": comparison.count}
-    return make_ruling(rule, "pass" if holds else "fail", reason, **values)
+    ends = {"low": against.worst, "high": against.best} if math.isfinite(against.worst) else {}
+    values |= {"value": against.gain, "count": against.count, **ends}
+    return make_ruling(rule, "pass" if itself or against.non_inferior else "fail", reason, **values)
 
 
 def _leak(rule: LeakRule, leaks: Leaks) -> Ruling:
@@ -154,5 +171,9 @@ def _counts(rule: AnyRule, report: EvalReport) -> dict[str, Any]:
     return {"count": len(report.values(rule.metrics[0])), "of": len(report.rows)}
 
 
-def _statistic_name(statistic: str) -> str:
-    return {"low": "interval's low end", "high": "interval's high end"}.get(statistic, statistic)
+def _found(statistic: str, value: float, mean: float | None) -> str:
+    """What was judged, with the mean where it is another number."""
+    if statistic == "mean":
+        return f"mean {value:.3f}"
+    name = {"low": "interval's low end", "high": "interval's high end"}.get(statistic, statistic)
+    return f"{name} {value:.3f} (mean {number_text(mean)})"

@@ -14,7 +14,7 @@ from harness.gate.gate import Gate, check_gate
 from harness.gate.junit import junit
 from harness.gate.leaks import Leaks, find_leaks
 from harness.gate.rules import LeakRule
-from harness.gate.summary import summary, threshold_text, value_text
+from harness.gate.summary import mean_text, summary, threshold_text, value_text
 from harness.golden.sets import GoldenSet, Split
 from harness.results.display import Display
 from harness.results.report import EvalReport
@@ -57,10 +57,13 @@ class GateResult:
     @property
     def display(self) -> Display:
         """The state, and every ruling."""
-        rows = [(ruling.id, ruling.subject, value_text(ruling), threshold_text(ruling), ruling.word) for ruling in self.decision.rulings]
+        rows = [
+            (ruling.id, ruling.subject, mean_text(ruling), value_text(ruling), threshold_text(ruling), ruling.word)
+            for ruling in self.decision.rulings
+        ]
         return Display(
             f"GateResult of {self.decision.gate}: {self.decision.state}",
-            ("rule", "of", "found", "needed", "outcome"),
+            ("rule", "of", "mean", "judged", "needed", "outcome"),
             rows,
             (self.decision.message,),
         )

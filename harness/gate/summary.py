@@ -23,7 +23,7 @@ def summary(decision: Decision) -> str:
         f"**Verdict** {markdown_literal(decision.message, 400)}",
         "",
     ]
-    lines += ["| rule | of | found | needed | cases | outcome |", "|---|---|---:|---:|---:|---|"]
+    lines += ["| rule | of | mean | judged | needed | cases | outcome |", "|---|---|---:|---:|---:|---:|---|"]
     lines += [_row(ruling) for ruling in decision.rulings]
     lines += _reasons(decision) + _slices(decision) + _changes(decision.changes) + _about(decision)
     return "\n".join(lines) + "\n"
@@ -48,6 +48,7 @@ def _row(ruling: Ruling) -> str:
     cells = [
         ruling.id,
         ruling.subject,
+        mean_text(ruling),
         value_text(ruling),
         threshold_text(ruling),
         f"{ruling.count}/{ruling.of}" if ruling.of else "–",
@@ -55,8 +56,13 @@ def _row(ruling: Ruling) -> str:
     return f"| {' | '.join(markdown_literal(cell) for cell in cells)} | {SIGNS.get(ruling.word, ruling.word)} |"
 
 
+def mean_text(ruling: Ruling) -> str:
+    """The mean of the metric."""
+    return "–" if ruling.mean is None else f"{ruling.mean:.4g}" if abs(ruling.mean) >= 10 else f"{ruling.mean:.3f}"
+
+
 def value_text(ruling: Ruling) -> str:
-    """The value of a ruling, with its interval."""
+    """What was judged, with its interval."""
     if ruling.value is None:
         return "–"
     if ruling.rule in ("errors", "leak"):

@@ -19,16 +19,18 @@ from harness.results.report import EvalReport
 from harness.results.report_file import write_report
 from harness.results.timing import TimingComparison
 from harness.settings import HarnessSettings
+from harness.stats import MARGIN
 from serving.pipeline.errors import ConfigError, InfrastructureError
 
 
 @dataclass(frozen=True, slots=True)
 class ComparedCases:
-    """On which cases two sides are compared; empty and `None` where an evaluation at hand decides it."""
+    """On which cases two sides are compared, and by which margin; empty and `None` where an evaluation at hand decides it."""
 
     golden: str = ""
     split: SplitName | None = None
     cases: int | None = None
+    margin: float = MARGIN  # of scores between 0 and 1: a difference within it does not matter
 
 
 async def compare(
@@ -63,7 +65,7 @@ async def compare(
             for letter, side in zip("ab", sides, strict=True)
         ]
     measured = await _timed(sides, golden, cases, contexts, options) if timing else None
-    comparison = compare_reports(before, after, metric_set(options.metrics) or None, measured)
+    comparison = compare_reports(before, after, metric_set(options.metrics) or None, margin=choice.margin, timing=measured)
     if folder is not None:
         write_comparison(comparison, labels, folder)
     return comparison

@@ -10,6 +10,7 @@ from harness.gate.run_gate import GateContext, GateResult, judge_recorded, run_g
 from harness.golden.load import load_golden
 from harness.project.contexts import ContextChoice, OpenContexts
 from harness.project.evaluate import score
+from harness.promotion.decisions import FoundDecision
 from harness.resolve import CASES, NamedApp, RecordedRun, Resolved, config_of
 from harness.results.report import EvalReport
 from serving.pipeline.errors import ConfigError, DataError
@@ -68,6 +69,22 @@ async def record_champions(gates: Sequence[Gate], subject: Resolved, contexts: O
     if not champions and isinstance(subject, RecordedRun):
         raise DataError(f"{subject.path}: no gate is held on its cases, so nothing would be compared with it.")
     return champions
+
+
+async def record_promoted(proof: FoundDecision, subject: Resolved, gates: Sequence[Gate], contexts: OpenContexts) -> list[RecordedChampion]:
+    """Record what was promoted as the champion of the cases that its gate was held on.
+
+    The gate's own evaluation is kept, or a new one where another gate on these cases asks for more metrics than it scored.
+    """
+    decision, settings = proof.decision, contexts.settings
+    same = [gate for gate in gates if (load_golden(settings.datasets, gate.golden).id, gate.split) == (decision.golden, decision.split)]
+    report = proof.evaluation()
+    scored = {name for gate in merge_gates(same) for name in gate.scored}
+    if report is not None and scored <= set(report.header.metrics):
+        path = champion_path(settings.champion_folder, decision.golden, decision.split)
+        save_champion(report, path)
+        return [RecordedChampion(path, report)]
+    return await record_champions(same, subject, contexts)
 
 
 def recorded_champions(gates: Sequence[Gate], contexts: OpenContexts) -> list[RecordedChampion]:

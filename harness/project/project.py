@@ -1,6 +1,7 @@
 """The public face: every verb of the harness as a method."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,15 @@ from harness.project import sweep as sweeping
 from harness.project.arguments import file_path, names, question_text
 from harness.project.contexts import ContextChoice, OpenContexts, Progress
 from harness.project.evaluate import EvaluationOptions, SplitName, new_result_folder
-from harness.project.gates import RecordedChampion, decide_gate, load_gates, open_gate, record_champions, recorded_champions
+from harness.project.gates import (
+    RecordedChampion,
+    decide_gate,
+    load_gates,
+    open_gate,
+    record_champions,
+    record_promoted,
+    recorded_champions,
+)
 from harness.promotion.candidate import read_candidate
 from harness.promotion.decisions import GATES, find_decisions, read_decision, required_gates
 from harness.promotion.promote import Promotion, promote
@@ -26,6 +35,7 @@ from harness.resolve import NamedConfig, config_of, resolve
 from harness.results.report import EvalReport
 from harness.settings import DEFAULT_CORPUS, DEFAULT_GOLDEN, HarnessSettings, read_settings
 from harness.stage_store.base import HitCounts
+from harness.stats import MARGIN
 from harness.sweep.cost.sweep_estimate import SweepEstimate
 from harness.sweep.experiment import Experiment
 from harness.sweep.folder import SweepFolder, experiment_of, new_folder
@@ -33,7 +43,7 @@ from harness.sweep.run import run_sweep
 from harness.sweep.setup import SweepOptions, SweepSetup, open_sweep
 from harness.sweep.verdict import SweepResult
 from serving.pipeline.config import RagConfig
-from serving.pipeline.errors import ConfigError
+from serving.pipeline.errors import ConfigError, TouchstoneError
 from serving.pipeline.index.corpus import Corpus
 from serving.pipeline.index.manifest import IndexManifest
 from serving.pipeline.packages import add_current_folder
@@ -165,6 +175,7 @@ class Project:
         metrics: Sequence[str] = (),
         judge: str = "",
         cases: int | None = None,
+        margin: float = MARGIN,
         concurrency: int = 4,
         name: str = "",
         store: bool = True,
@@ -173,11 +184,12 @@ class Project:
     ) -> ReportComparison:
         """Hold B against A on the same questions; both may also be evaluations made before, as reports or by a run's name.
 
+        B is equivalent by a score between 0 and 1 where the interval of the difference lies inside ±`margin`.
         With `timing` two configurations answer some of them again, in turn and one at a time, and their times are compared.
         """
         sides = (resolve(a, self.settings), resolve(b, self.settings))
         options = EvaluationOptions(names("metrics", metrics), judge, concurrency, store, replay_only)
-        choice = comparing.ComparedCases(golden, split, cases)
+        choice = comparing.ComparedCases(golden, split, cases, margin)
         return await comparing.compare(sides, choice, DEFAULT_GOLDEN, self._contexts, options, name, timing)
 
     async def gate(
@@ -270,19 +282,29 @@ class Project:
 
         The candidate is a sweep's `winner.json` (default: the newest) or a `.yaml` file; the decision is one of those
         below `reports/gates`, or one that is named beside them. Another gate than the channel's own counts for `dev` only.
+        What was promoted is recorded as the champion of its gate's cases; what was forced is not.
         """
         if why and not force:
             raise ConfigError("--why says why a promotion is forced: write --force too, or leave it out.")
         settings = self.settings
         chosen = read_candidate(None if candidate is None else file_path("A candidate", candidate), corpus, settings.reports)
-        return await promote(
+        required = required_gates(channel, file_path("A gate", gate) if gate else None, settings, self.folder)
+        done = await promote(
             chosen,
             factory=self._contexts.get(ContextChoice(chosen.corpus, store=False)).factory,
             storage=open_releases(settings.releases, settings),
             channel=channel,
-            gates=required_gates(channel, file_path("A gate", gate) if gate else None, settings, self.folder),
+            gates=required,
             decisions=[*([read_decision(file_path("A decision", decision))] if decision else []), *find_decisions(settings.reports)],
             forced=ForcedPromotion(who=settings.promoter, why=why) if force else None,
             who=settings.promoter,
             git_commit=commit(ROOT),
         )
+        if done.proof is None:
+            return done
+        try:
+            gates = [one.gate for one in required] + [load_gate(path) for path in sorted((self.folder / GATES).glob("*.yaml"))]
+            champions = await record_promoted(done.proof, resolve(chosen.config, settings), gates, self._contexts)
+        except TouchstoneError as error:  # it is promoted all the same
+            return replace(done, unrecorded=str(error))
+        return replace(done, champions=tuple(champion.path for champion in champions))

@@ -11,6 +11,7 @@ from harness.gate.champion import champion_path
 from harness.gate.decision import DECISION_CODEC, Decision
 from harness.gate.gate import Gate, load_gate
 from harness.golden.load import load_golden
+from harness.results.report import EvalReport
 from harness.results.report_file import read_report
 from harness.settings import HarnessSettings
 from serving.pipeline.errors import ConfigError, DataError, NotProven
@@ -44,6 +45,15 @@ class FoundDecision:
     def at(self) -> datetime:
         """When it was decided."""
         return datetime.fromisoformat(self.decision.decided_at).astimezone(UTC)
+
+    def evaluation(self) -> EvalReport | None:
+        """The evaluation that it was decided by, where that still lies beside it."""
+        cases = self.path.with_name("cases.jsonl")
+        if not cases.is_file():
+            return None
+        report, decision = read_report(cases), self.decision
+        same = (report.header.config_digest, report.header.split_digest) == (decision.config_digest, decision.split_digest)
+        return report if same else None
 
 
 def required_gates(channel: str, file: Path | None, settings: HarnessSettings, folder: Path = Path()) -> tuple[RequiredGate, ...]:

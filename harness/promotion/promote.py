@@ -5,12 +5,12 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from harness.evaluation.factory import PipelineFactory
 from harness.gate.decision import DECISION_CODEC
 from harness.promotion.candidate import Promotable
 from harness.promotion.decisions import PROMOTION, FoundDecision, RequiredGate, proving
-from harness.results.report_file import read_report
 from harness.sweep.winner import measured
 from serving.pipeline.artefacts import FolderArtefacts, collect_artefacts
 from serving.pipeline.errors import ConfigError, DataError, NotProven
@@ -28,6 +28,9 @@ class Promotion:
     release: Release
     evidence: ReleaseEvidence
     channel: Channel
+    proof: FoundDecision | None = None  # the decision that allowed it; `None`: it was forced
+    champions: tuple[Path, ...] = ()  # where it is recorded as what has to be beaten from now on
+    unrecorded: str = ""  # why it is not
 
 
 async def promote(
@@ -73,7 +76,8 @@ async def promote(
     )
     added = append_evidence(storage, evidence)
     why = f"forced: {forced.why}" if forced else f"gate {found.decision.gate} passed" if found else ""
-    return Promotion(release, evidence, point_channel(storage, channel, release.digest, evidence=added, expected=before, who=who, why=why))
+    pointed = point_channel(storage, channel, release.digest, evidence=added, expected=before, who=who, why=why)
+    return Promotion(release, evidence, pointed, None if forced else found)
 
 
 def _unchanged(candidate: Promotable, factory: PipelineFactory) -> str:
@@ -118,10 +122,5 @@ def _recorded(found: FoundDecision | None) -> RecordedDecision | None:
 
 
 def _measured_by(found: FoundDecision | None) -> list[MeasuredSplit]:
-    """The evaluation that the gate decided by, where it still lies beside the decision."""
-    cases = found.path.with_name("cases.jsonl") if found else None
-    if found is None or cases is None or not cases.is_file():
-        return []
-    report = read_report(cases)
-    same = (report.header.config_digest, report.header.split_digest) == (found.decision.config_digest, found.decision.split_digest)
-    return [measured(f"gate {found.decision.gate}", report)] if same else []
+    report = found.evaluation() if found else None
+    return [measured(f"gate {found.decision.gate}", report)] if found and report else []

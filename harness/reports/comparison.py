@@ -22,17 +22,19 @@ FLIP_TITLES = {"lost": "Lost by B", "gained": "Gained by B", "mixed": "Gained by
 
 def write_comparison(comparison: ReportComparison, labels: tuple[str, str], folder: Path) -> Path:
     """Write `report.html`, `report.md` and `compare.json`; returns the HTML's path."""
-    interval_ends = [abs(end) for difference in comparison.metrics for end in (difference.comparison.low, difference.comparison.high)]
+    ends = [abs(end) for difference in comparison.metrics for end in (difference.comparison.low, difference.comparison.high)]
     page = render(
         "compare.html.j2",
         title=f"{labels[0]} against {labels[1]}",
         comparison=comparison,
         labels=labels,
-        scale=max(interval_ends, default=0.0) or 1.0,
-        moved=[difference for difference in comparison.slices if difference.comparison.outcome != "tie"],
+        scale=max((end for end in ends if math.isfinite(end)), default=0.0) or 1.0,
+        moved=[difference for difference in comparison.slices if difference.moved],
         flip_titles=FLIP_TITLES,
         max_flips=MAX_FLIPS,
         p_value_text=p_value_text,
+        difference_text=difference_text,
+        detectable_text=detectable_text,
         holds_evidence=holds_evidence,
         cost_text=cost_text,
         cost_difference_text=cost_difference_text,
@@ -54,6 +56,7 @@ def comparison_json(comparison: ReportComparison, labels: tuple[str, str]) -> di
         "split": head.split,
         "cases": comparison.cases,
         "verdict": comparison.verdict,
+        "margin": comparison.margin,
         "notes": list(comparison.notes),
         "metrics": [
             {
@@ -62,7 +65,6 @@ def comparison_json(comparison: ReportComparison, labels: tuple[str, str]) -> di
                 "a": asdict(difference.before),
                 "b": asdict(difference.after),
                 **_comparison(difference.comparison),
-                "p_uncorrected": difference.raw_p,
                 "unscored_by_one": difference.unpaired,
             }
             for difference in comparison.metrics
@@ -84,8 +86,9 @@ def comparison_json(comparison: ReportComparison, labels: tuple[str, str]) -> di
 
 
 def detectable_text(comparison: Comparison) -> str:
-    """The smallest difference that could be seen; nothing where nothing moved."""
-    return f"{comparison.detectable:.3f}" if 0.0 < comparison.detectable < math.inf else "–"
+    """The smallest difference that could be seen; nothing where none could."""
+    most = 1.0 if comparison.bounded else math.inf
+    return f"{comparison.detectable:.3f}" if 0.0 < comparison.detectable < most else "–"
 
 
 def cost_text(value: float | None, unit: str) -> str:
@@ -112,7 +115,9 @@ def holds_evidence(hit: Hit, case: Case) -> bool:
 
 
 def _comparison(comparison: Comparison) -> dict[str, Any]:
-    return asdict(comparison) | {"detectable": comparison.detectable if math.isfinite(comparison.detectable) else None}
+    plain = asdict(comparison)
+    plain |= {name: value if math.isfinite(value := plain[name]) else None for name in ("low", "high", "detectable")}
+    return plain | {"p_uncorrected": plain.pop("raw_p")}
 
 
 def _flip(flip: Flip) -> dict[str, Any]:
@@ -132,18 +137,20 @@ def _markdown(comparison: ReportComparison, labels: tuple[str, str]) -> list[str
     lines = [
         f"# {comparison.verdict}",
         "",
-        f"A: {a}, B: {b}. {head.golden} {head.split}, {comparison.cases} cases. Differences are B − A; p after Holm.",
+        f"A: {a}, B: {b}. {head.golden} {head.split}, {comparison.cases} cases. Differences are B − A.",
+        "",
+        comparison.explanation,
         *("\n" + f"**Note:** {markdown_literal(note, 400)}" for note in comparison.notes),
         "",
-        "| metric | A | B | difference, 95 % interval | p (Holm) | verdict | detectable | cases |",
+        "| metric | A | B | difference, interval | p | verdict | detectable | cases |",
         "|---|---|---|---|---|---|---|---|",
         *(_row(difference) for difference in comparison.metrics),
         "",
         f"Cases that flipped: {len(comparison.flipped('gained'))} gained by B, {len(comparison.flipped('lost'))} lost"
         + (f", {len(mixed)} by one metric gained and by another lost." if (mixed := comparison.flipped("mixed")) else "."),
     ]
-    if moved := [difference for difference in comparison.slices if difference.comparison.outcome != "tie"]:
-        lines += ["", f"Slices that moved, p after Holm over {len(comparison.slices)}:", ""]
+    if moved := [difference for difference in comparison.slices if difference.moved]:
+        lines += ["", f"Slices that moved, corrected for the {len(comparison.slices)} looked at:", ""]
         lines += [
             f"- {part.by} {markdown_literal(part.name)}: {part.metric} {difference_text(part.comparison)}, {part.comparison.outcome}"
             for part in moved

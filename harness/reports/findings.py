@@ -1,5 +1,6 @@
 """The findings of a sweep, computed once for the page, the Markdown and the charts."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,11 +14,13 @@ from harness.results.case_result import CaseResult
 from harness.results.numbers import numbers
 from harness.results.report import EvalReport
 from harness.stage_store.base import kept_before
+from harness.stats import MARGIN
 from harness.sweep.experiment import Experiment
+from harness.sweep.finalist import Finalist
 from harness.sweep.importance import Importance, importances
 from harness.sweep.optimizer.pareto import undominated
 from harness.sweep.trial import Trial, whole_cases
-from harness.sweep.verdict import Finalist, SweepResult
+from harness.sweep.verdict import SweepResult
 
 
 @dataclass(frozen=True)
@@ -83,13 +86,20 @@ class SweepFindings:
         """The incumbent (A) and its rival (B) on the holdout, by every metric; `None` where there are not two."""
         if self.result is None or self.rival is None:
             return None
-        return compare_reports(self.result.incumbent.holdout, self.rival.holdout)
+        margin = self.experiment.margin if self.experiment.margin < 1.0 else MARGIN  # else it is an amount's, as the goal is
+        return compare_reports(self.result.incumbent.holdout, self.rival.holdout, margin=margin)
 
     @property
     def differences(self) -> list[MetricDifference]:
         """Incumbent and rival by every metric, the goal first."""
         metrics = self.compared.metrics if self.compared else ()
         return sorted(metrics, key=lambda difference: difference.metric != self.goal)
+
+    @property
+    def widest_end(self) -> float:
+        """The farthest end of any interval that there is: what the bars are drawn to."""
+        ends = [abs(end) for one in self.differences for end in (one.comparison.low, one.comparison.high)]
+        return max((end for end in ends if math.isfinite(end)), default=0.0) or 1.0
 
     @property
     def slice_metrics(self) -> list[str]:

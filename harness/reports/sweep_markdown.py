@@ -57,8 +57,8 @@ def _against(findings: SweepFindings, result: SweepResult) -> list[str]:
         "metric",
         incumbent,
         f"trial {rival}" if not findings.rival.trial.label else rival,
-        "difference, 95 % interval",
-        "p (Holm)",
+        "difference, interval",
+        "p",
         "verdict",
     ]
     return ["", "## On the holdout", "", *markdown_table(head, rows)]
@@ -71,7 +71,7 @@ def _finalists(findings: SweepFindings, result: SweepResult) -> list[str]:
         f"{findings.goal} holdout",
         "gap",
         f"against {result.incumbent.trial.name}",
-        "p (Holm)",
+        "p",
         "verdict",
         "$/query",
         f"time, {result.incumbent.trial.name} = 1",
@@ -91,7 +91,12 @@ def _finalists(findings: SweepFindings, result: SweepResult) -> list[str]:
             "" if finalist is result.incumbent else timing_text(finalist.timing),
         ]
         rows.append([f"**{cell}**" if finalist is result.winner and cell else cell for cell in cells])
-    note = "The tune means are the best of many and so look better than they are; believe the holdout."
+    experiment = findings.experiment
+    note = (
+        "The tune means are the best of many and so look better than they are; believe the holdout. Equivalent: the interval, corrected "
+        f"for all finalists, lies inside ±{experiment.margin:g}; undecided: these cases cannot tell. One that is not better wins only if "
+        f"it is cheaper by {experiment.cheaper_by:.0%} (or measured to be as much faster) and a loss of the margin is ruled out."
+    )
     return ["", "## Finalists", "", *markdown_table(head, rows), "", note]
 
 

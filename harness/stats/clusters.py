@@ -18,6 +18,11 @@ def cluster_sums(values: Numbers, clusters: Sequence[str] | None) -> Numbers:
     return np.bincount([places[name] for name in clusters], weights=values, minlength=len(places)).astype(np.float64)
 
 
+def cluster_sizes(count: int, clusters: Sequence[str] | None) -> Numbers:
+    """How many values each cluster has, in the same order."""
+    return cluster_sums(np.ones(count), clusters)
+
+
 def pseudo_values(values: Numbers, clusters: Sequence[str] | None) -> Numbers:
     """A value for each cluster, with the mean of all values and the spread that its mean has between such samples of clusters."""
     if clusters is None or len(set(clusters)) == len(values):

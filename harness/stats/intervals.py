@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.stats.clusters import Numbers, pseudo_values
+from harness.stats.bounded import Ends, bounded_ends
+from harness.stats.clusters import Numbers, cluster_sizes, cluster_sums, pseudo_values
 
 CONFIDENCE = 0.95
+FEW = 10  # clusters; with fewer no normal-theory interval is shown (reports/bench/statistics.md)
 SEED = 20260930  # of everything in this package and beyond it that is drawn after all
 RESAMPLES = 2000  # of a bootstrap, where there is no formula
 # How much of the sample's skewness moves the ends of an interval. All of it is right for many values and too much for
@@ -26,29 +28,27 @@ class Interval:
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class Ends:
-    """Where an interval begins and ends."""
-
-    low: float
-    high: float
-
-
 def mean_interval(values: Sequence[float], clusters: Sequence[str] | None = None, *, shares: bool = True) -> Interval:
     """The mean with its interval: Wilson's for scores of 0 and 1, a t interval corrected for skewness for others.
 
-    Not `shares`: the values are counts, dollars or times, so that a 1 is no "yes".
+    Other scores on few clusters, or all alike, have the bounds that need no normal theory. Not `shares`: the values are counts,
+    dollars or times, so that a 1 is no "yes" and nothing bounds them; of few clusters each counts for itself.
     """
     if not values:
         return Interval(None, None, None, 0)
     sample = np.asarray(values, dtype=np.float64)
     count, mean = len(sample), float(sample.mean())
+    if not shares and clusters is not None and len(set(clusters)) < FEW:
+        clusters = None
     independent = pseudo_values(sample, clusters)
-    if shares and np.isin(sample, (0.0, 1.0)).all():
+    bounded = shares and sample.min() >= 0.0 and sample.max() <= 1.0
+    if bounded and np.isin(sample, (0.0, 1.0)).all():
         ends = wilson(mean, _effective(mean, count, independent))
+    elif bounded and (len(independent) < FEW or not _standard_error(independent)):
+        ends = bounded_ends(cluster_sums(sample, clusters), cluster_sizes(count, clusters), 1 - CONFIDENCE, 0.0, 1.0)
     else:
         ends = skewed_ends(independent)
-        if shares and sample.min() >= 0.0 and sample.max() <= 1.0:  # scores between 0 and 1 have a mean between 0 and 1
+        if bounded:  # scores between 0 and 1 have a mean between 0 and 1
             ends = Ends(max(0.0, ends.low), min(1.0, ends.high))
     return Interval(mean, ends.low, ends.high, count)
 
@@ -74,10 +74,10 @@ def wilson(share: float, count: float) -> Ends:
     return Ends(min(share, max(0.0, middle - half)), max(share, min(1.0, middle + half)))
 
 
-def t_ends(values: Numbers) -> Ends:
+def t_ends(values: Numbers, confidence: float = CONFIDENCE) -> Ends:
     """Student's interval of a mean; of one value, or of equal ones, it is that value."""
     mean, error = float(values.mean()), _standard_error(values)
-    reach = _t_quantile(len(values)) * error if error else 0.0
+    reach = _t_quantile(len(values), confidence) * error if error else 0.0
     return Ends(mean - reach, mean + reach)
 
 
@@ -112,10 +112,10 @@ def _standard_error(values: Numbers) -> float:
     return float(values.std(ddof=1)) / math.sqrt(len(values))
 
 
-def _t_quantile(count: int) -> float:
+def _t_quantile(count: int, confidence: float = CONFIDENCE) -> float:
     from scipy import special
 
-    return float(special.stdtrit(count - 1, (1 + CONFIDENCE) / 2))
+    return float(special.stdtrit(count - 1, (1 + confidence) / 2))
 
 
 def _effective(share: float, count: int, independent: Numbers) -> float:

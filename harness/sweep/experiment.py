@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from harness.metrics import DEFAULT, METRICS, metric_set
+from harness.stats import MARGIN
 from harness.sweep.space.knobs import Knob, knobs
 from harness.sweep.space.ranges import ExperimentModel, Range, check_ranges
 from serving.pipeline.config import RagConfig, read_yaml
@@ -78,6 +79,8 @@ class Experiment(ExperimentModel):
     block: int = Field(default=20, ge=1)  # cases between two looks at a trial
     finalists: int = Field(default=3, ge=1, le=20)
     timing_cases: int | None = Field(default=None, ge=0)  # timed of each finalist; 0: none; default 30 of local models, none of paid ones
+    margin: float = Field(default=MARGIN, gt=0, allow_inf_nan=False)  # of the first objective: a difference within it does not matter
+    cheaper_by: float = Field(default=0.1, gt=0, lt=1)  # share of price, or of measured time, that is worth replacing the incumbent for
     seed: int = 7
     sampler: Literal["mixed", "tpe", "random", "grid", "nsga2", "gp"] = "mixed"
     pruner: Pruning = Pruning()
@@ -154,10 +157,21 @@ def load_experiment(path: Path) -> Experiment:
         _check_number(name, "constraint", experiment, path)
     if experiment.goal not in experiment.metrics:
         raise ConfigError(f"{path}: the first objective {experiment.goal!r} must be a metric: it is what the holdout proves.")
+    _check_margin(experiment, path)
     if experiment.sampler == "grid" and (free := [knob.path for knob in experiment.knobs if not knob.range.values()]):
         raise ConfigError(f"{path}: sampler 'grid' needs a step for {', '.join(free)}.")
     knobs(experiment.space, experiment.config, str(path))
     return experiment
+
+
+def _check_margin(experiment: Experiment, path: Path) -> None:
+    """Refuse a margin that says nothing about the goal."""
+    ends = getattr(METRICS.load(experiment.goal.partition("@")[0]), "range", (0.0, 1.0))
+    if ends == (0.0, 1.0) and experiment.margin >= 1.0:
+        raise ConfigError(f"{path}: margin {experiment.margin:g} is no difference of {experiment.goal}, which lies between 0 and 1.")
+    if ends != (0.0, 1.0) and "margin" not in experiment.model_fields_set:
+        what = f"{experiment.goal} is no score between 0 and 1, so no margin is usual for it"
+        raise ConfigError(f"{path}: {what}. Say what difference of it does not matter, as margin: 5")
 
 
 def _check_number(name: str, role: str, experiment: Experiment, path: Path) -> None:

@@ -17,8 +17,9 @@ from harness.results.slim import slim_row
 from harness.results.timing import TimingComparison
 from harness.stats import Comparison
 from harness.sweep.experiment import Experiment
+from harness.sweep.finalist import Finalist
 from harness.sweep.trial import State, Trial
-from harness.sweep.verdict import Finalist, SweepResult
+from harness.sweep.verdict import SweepResult
 from serving.pipeline.codec import Codec
 from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import ConfigError, DataError

@@ -8,12 +8,12 @@ from harness.comparison.pairs import compare_metric
 from harness.evaluation.record import record_evaluation
 from harness.golden.sets import HoldoutSplit
 from harness.results.report import EvalReport, first_error
-from harness.stats import holm
 from harness.sweep.cost.budget import Budget, SpendingFile
 from harness.sweep.cost.case_cost import CasePrices
 from harness.sweep.cost.sweep_estimate import SweepEstimate
 from harness.sweep.dispatcher import Dispatcher
 from harness.sweep.engines.base import Engine
+from harness.sweep.finalist import Finalist
 from harness.sweep.folder import SweepFolder, SweepRecord
 from harness.sweep.progress import Progress, SweepObserver
 from harness.sweep.run_names import sweep_name
@@ -21,7 +21,7 @@ from harness.sweep.search import Search
 from harness.sweep.setup import SweepSetup
 from harness.sweep.timing import with_times
 from harness.sweep.trial import Trial, at_fault
-from harness.sweep.verdict import Finalist, SweepResult, choose
+from harness.sweep.verdict import SweepResult, choose
 from harness.sweep.winner import write_winner
 from harness.tracking import tracker
 from harness.tracking.base import Run
@@ -108,7 +108,7 @@ async def search_and_prove(setup: SweepSetup, search: Search, folder: SweepFolde
         finalists = await with_times(setup, search.dispatcher, await prove(search, trials, holdout))
     finally:
         await engine.stop()
-    choice = choose(finalists, experiment.goal)
+    choice = choose(finalists, experiment.goal, margin=experiment.margin, cheaper_by=experiment.cheaper_by)
     return SweepResult(
         experiment,
         tuple(trials),
@@ -139,7 +139,7 @@ async def prove(search: Search, trials: Sequence[Trial], holdout: HoldoutSplit) 
             f"The {incumbent.name} crashed on {len(crashed)} holdout cases; nothing can be held against it: {first_error(incumbent_report)}"
         )
     reports = [await _score_finalist(search, trial, holdout) for trial in challengers]
-    comparisons = holm([compare_metric(incumbent_report, report, goal) for report in reports], higher_is_better=sign > 0)
+    comparisons = [compare_metric(incumbent_report, report, goal, margin=experiment.margin, among=len(reports)) for report in reports]
     proven = [Finalist(*one) for one in zip(challengers, reports, comparisons, strict=True)]
     return [Finalist(incumbent, incumbent_report, None), *proven]
 

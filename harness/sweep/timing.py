@@ -9,8 +9,8 @@ from harness.results.timing import TimingComparison
 from harness.sweep.cost.budget import OverBudget
 from harness.sweep.cost.timed import asks_elsewhere, timed_answers, timed_cases
 from harness.sweep.dispatcher import Dispatcher
+from harness.sweep.finalist import Finalist
 from harness.sweep.setup import SweepSetup
-from harness.sweep.verdict import Finalist
 from serving.pipeline.config import RagConfig
 
 

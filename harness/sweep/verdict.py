@@ -1,35 +1,22 @@
-"""The winner: the best on the holdout, and among statistical ties the cheapest, then the fastest."""
+"""The winner: the finalist that is better on the holdout, or one that is leaner and not worse; else the incumbent."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from harness.comparison.pairs import compare_metric
 from harness.results.display import Display
-from harness.results.report import EvalReport
-from harness.results.timing import TimingComparison
-from harness.stats import Comparison, holm
-from harness.stats.text import number_text, p_value_text
+from harness.stats import MARGIN
+from harness.stats.text import number_text
 from harness.sweep.experiment import Experiment
+from harness.sweep.finalist import Finalist, said_of, saves, usd_of
 from harness.sweep.frame import trials_frame
+from harness.sweep.reason import reason_of
 from harness.sweep.trial import Trial, at_fault
 
 if TYPE_CHECKING:
     import pandas as pd
-
-SAME_PRICE = 0.02  # relative differences up to which two cost the same,
-SAME_TIME = 0.2  # and are as fast: clocks are noisy
-
-
-@dataclass(frozen=True, slots=True)
-class Finalist:
-    """A trial scored again on the holdout, and its paired comparison with the incumbent on the same cases."""
-
-    trial: Trial
-    holdout: EvalReport
-    against: Comparison | None  # None: it is the incumbent itself
-    timing: TimingComparison | None = None  # against the incumbent; None: not measured, so time decides nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +50,10 @@ class SweepResult:
 
     @property
     def verdict(self) -> str:
-        """What the winner is to the incumbent: better, tie, or the incumbent itself."""
-        return self.winner.against.outcome if self.winner.against else self.incumbent.trial.name
+        """What the winner is to the incumbent; where the incumbent stays, the most that may be said of its challengers."""
+        if self.winner.against:
+            return self.winner.against.outcome
+        return said_of(self.finalists[1:])
 
     def trials_dataframe(self) -> "pd.DataFrame":
         """A row a trial, in Optuna's manner."""
@@ -83,7 +72,8 @@ class SweepResult:
             )
             for one in self.finalists
         ]
-        title = f"SweepResult of {self.experiment.name}: {self.winner.trial.title} wins, of {len(self.trials)} trials"
+        word = "stays" if self.winner is self.incumbent else "wins"
+        title = f"SweepResult of {self.experiment.name}: {self.winner.trial.title} {word}, of {len(self.trials)} trials"
         return Display(
             title, ("trial", f"{goal}, tune", "holdout", f"against the {self.incumbent.trial.name}"), rows, (self.reason, self.ended)
         )
@@ -95,85 +85,34 @@ class SweepResult:
         return self.display.html
 
 
-def choose(finalists: Sequence[Finalist], metric: str) -> Winner:
-    """The best finalist, or of those that the holdout cannot tell from it the cheapest, then the fastest, then the incumbent."""
+def choose(finalists: Sequence[Finalist], metric: str, *, margin: float = MARGIN, cheaper_by: float = 0.1) -> Winner:
+    """The finalist that is better than the incumbent; else one that costs less and loses nothing that matters; else the incumbent.
+
+    Finalists come with their comparison with the incumbent, corrected for all of them. Not seen to differ is not equal: a cheaper or
+    faster one replaces the incumbent only if a loss beyond the margin is ruled out, to the incumbent and to the best finalist.
+    """
     incumbent = finalists[0]
-    usable = [
-        finalist
-        for finalist in finalists
-        if finalist is incumbent
-        or (finalist.against and finalist.against.outcome != "worse" and not at_fault(finalist.holdout, incumbent.holdout))
-    ]
-    sign = -1.0 if incumbent.holdout.header.directions.get(metric) == "lower" else 1.0
+    usable = [one for one in finalists[1:] if one.against and not at_fault(one.holdout, incumbent.holdout)]
 
     def merit(finalist: Finalist) -> float:
-        return sign * (finalist.holdout.mean(metric) or 0.0)
+        return finalist.against.gain if finalist.against else 0.0
 
-    best = max(usable, key=lambda finalist: (merit(finalist), finalist is incumbent, -finalist.trial.number))
-    tied = _tied(usable, best, incumbent, metric)
-    cheapest = _least(tied, _usd, SAME_PRICE)
-    fastest = _least(cheapest, _median_ms, SAME_TIME)
-    winner = next((finalist for finalist in fastest if finalist is incumbent), max(fastest, key=merit))
-    return Winner(winner, _verdict(winner, incumbent, metric) + _choice(winner, best, tied, cheapest))
+    ranked = sorted(usable, key=lambda one: (-merit(one), one.trial.number))
+    better = [one for one in ranked if one.against and one.against.outcome == "better"]
+    best = next(iter(better or ranked), None)
 
+    def keeps_up(finalist: Finalist) -> bool:
+        """Whether a loss beyond the margin to the best finalist is ruled out."""
+        if best is None or finalist is best:
+            return True
+        return compare_metric(best.holdout, finalist.holdout, metric, margin=margin, among=len(finalists) - 1).non_inferior
 
-def _tied(usable: Sequence[Finalist], best: Finalist, incumbent: Finalist, metric: str) -> list[Finalist]:
-    """Those that the holdout cannot tell from the best; for the incumbent that is decided already, corrected for all finalists."""
-    if best.against is None:
-        return [finalist for finalist in usable if finalist.against is None or finalist.against.outcome == "tie"]
-    others = [finalist for finalist in usable if finalist is not best and finalist is not incumbent]
-    # which side is better matters to no tie
-    comparisons = holm([compare_metric(best.holdout, finalist.holdout, metric) for finalist in others])
-    tied = [finalist for finalist, comparison in zip(others, comparisons, strict=True) if comparison.outcome == "tie"]
-    tied += [best, *([incumbent] if best.against.outcome == "tie" else [])]
-    return [finalist for finalist in usable if any(finalist is one for one in tied)]
-
-
-def _least(finalists: Sequence[Finalist], number: Callable[[Finalist], float], same: float) -> list[Finalist]:
-    """Those whose number is the least, or too near to it to count as more."""
-    least = min(map(number, finalists))
-    return [finalist for finalist in finalists if number(finalist) <= least * (1 + same)]
-
-
-def _verdict(winner: Finalist, incumbent: Finalist, metric: str) -> str:
-    against, name = winner.against, incumbent.trial.name
-    if against is None:
-        first = f"No finalist is better than the {name} on the holdout; the {name} stays."
-    elif against.outcome == "better":
-        first = f"Better than the {name} on the holdout: {_difference(against, metric)}, {p_value_text(against.p_value)} after Holm."
-    else:
-        seen = (
-            f"{against.count} cases show differences from about {against.detectable:.3f}"
-            if against.detectable
-            else "every case scored the same"
-        )
-        first = f"A tie with the {name} on the holdout ({_difference(against, metric)}); {seen}."
-    return first
-
-
-def _choice(winner: Finalist, best: Finalist, tied: Sequence[Finalist], cheapest: Sequence[Finalist]) -> str:
-    """Why this one of several that are alike, where there are several."""
-    if len(tied) == 1:
-        return ""
-    price = f"${_usd(winner):.6f} a query" if math.isfinite(_usd(winner)) else "no price is known"
-    said = f" Of {len(tied)} that the holdout cannot tell apart "
-    if len(cheapest) == 1:
-        said += f"it is the cheapest ({price})"
-    else:
-        said += f"{len(cheapest)} cost the least ({price}), and none of these is clearly faster (p50 {_median_ms(winner):.0f} ms)"
-    return said + ("." if winner is best or winner.against is None else f"; {best.trial.title} has the highest mean.")
-
-
-def _difference(against: Comparison, metric: str) -> str:
-    return f"{metric} {against.difference:+.3f} [{against.low:+.3f}, {against.high:+.3f}]"
-
-
-def _usd(finalist: Finalist) -> float:
-    """Dollars a query; an unknown price is never the cheapest."""
-    usd = finalist.holdout.costs["usd"]
-    return math.inf if usd is None else usd
-
-
-def _median_ms(finalist: Finalist) -> float:
-    ms = finalist.holdout.time("p50")
-    return math.inf if ms is None else ms
+    rivals, held = (better, best) if better and best else (ranked, incumbent)
+    saving = [
+        one
+        for one in rivals
+        if one is not held and saves(one, held, cheaper_by) and one.against and (better or one.against.non_inferior) and keeps_up(one)
+    ]
+    leaner = min(saving, key=lambda one: (usd_of(one), one.timing.high if one.timing else math.inf, -merit(one)), default=None)
+    winner = leaner or (best if better and best else incumbent)
+    return Winner(winner, reason_of(winner, best, incumbent, usable, metric, margin=margin, cheaper_by=cheaper_by))

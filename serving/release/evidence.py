@@ -66,6 +66,7 @@ class RecordedRuling(EvidenceModel):
     reason: str
     advisory: bool
     why: str
+    mean: float | None = None  # evidence of before has none
     value: float | None
     low: float | None
     high: float | None

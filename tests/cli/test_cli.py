@@ -84,7 +84,7 @@ def test_a_sweep_finds_a_winner_that_can_be_promoted_and_asked(world: World) -> 
     assert said.code == 0, said.err
     found = said.json
     assert isinstance(found, dict)
-    assert found["verdict"] in ("base", "tie", "better")
+    assert found["verdict"] in ("better", "equivalent", "worse", "undecided")
     assert Path(found["report"]).exists()
 
     refused = world.touchstone("promote")

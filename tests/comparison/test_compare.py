@@ -54,7 +54,8 @@ def test_p_values_are_corrected_for_the_number_of_metrics() -> None:
     [alone] = compare_reports(before, after, ["quality"]).metrics
     assert (alone.comparison.p_value, alone.outcome) == (pytest.approx(1 / 32), "better")
     both = compare_reports(before, after).metrics[0]
-    assert (both.raw_p, both.comparison.p_value, both.outcome) == (pytest.approx(1 / 32), pytest.approx(1 / 16), "tie")
+    held = both.comparison
+    assert (held.raw_p, held.p_value, both.outcome) == (pytest.approx(1 / 32), pytest.approx(1 / 16), "undecided")
 
 
 def test_only_cases_that_both_scored_count_and_the_others_are_told() -> None:
@@ -66,15 +67,20 @@ def test_only_cases_that_both_scored_count_and_the_others_are_told() -> None:
 def test_questions_on_one_document_are_held_together() -> None:
     cases = [a_case(id=f"c{n}", evidence=[], relevant_ids=[f"d{n // 2}"]) for n in range(60)]
     before, after = a_report([0.0] * 60, cases=cases), a_report([1.0, 0.0] * 30, cases=cases)
-    assert compare_metric(before, after, "quality").detectable == 0.0  # each of 30 documents gains exactly one of two
+    together = compare_metric(before, after, "quality")  # each of 30 documents gains exactly one of two
+    assert (together.spread, together.clusters) == (pytest.approx(0.0), 30)
     alone = a_report([0.0] * 60), a_report([1.0, 0.0] * 30)
-    assert compare_metric(*alone, "quality").detectable > 0.1
+    assert compare_metric(*alone, "quality").spread > 0.4
 
 
-def test_too_few_documents_to_cluster_by_is_noted() -> None:
-    few = a_report(LOW[:9]), a_report(HIGH[:9])
-    assert any("fewer than 10 documents" in note for note in compare_reports(*few).notes)
-    assert not any("documents" in note for note in compare_reports(a_report(LOW), replace(a_report(HIGH))).notes if "fewer" in note)
+def test_few_documents_are_clusters_all_the_same_and_are_noted() -> None:
+    cases = [a_case(id=f"c{n}", evidence=[], relevant_ids=[f"d{n % 3}"]) for n in range(30)]
+    few = compare_reports(a_report(LOW, cases=cases), a_report(HIGH, cases=cases))
+    assert any("The 30 cases rest on 3 documents" in note for note in few.notes)
+    assert few.metrics[0].outcome == "undecided"
+    many = compare_reports(a_report(LOW), a_report(HIGH))
+    assert many.metrics[0].outcome == "better"
+    assert not any("rest on" in note for note in many.notes)
 
 
 def test_a_case_flips_when_a_score_moves_by_half_its_range() -> None:
@@ -90,10 +96,10 @@ def test_milliseconds_do_not_flip() -> None:
 
 
 def test_slices_are_corrected_for_all_that_were_looked_at() -> None:
-    cases = [a_case(id=f"c{n}", domain="hr" if n < 6 else "it") for n in range(12)]
+    cases = [a_case(id=f"c{n}", domain="hr" if n < 6 else "it", evidence=[], relevant_ids=[f"d{n}"]) for n in range(12)]
     found = compare_reports(a_report([0.0] * 12, cases=cases), a_report([1.0] * 6 + [0.0] * 6, cases=cases), ["quality"])
     hr, it = found.slices
-    assert (hr.name, hr.comparison.p_value, hr.comparison.outcome) == ("hr", pytest.approx(2 / 32), "tie")  # 1/32, of two slices
+    assert (hr.name, hr.comparison.p_value, hr.comparison.outcome) == ("hr", pytest.approx(2 / 32), "undecided")  # 1/32, of two slices
     assert (it.name, it.comparison.difference) == ("it", 0.0)
 
 
@@ -154,7 +160,7 @@ def test_a_comparison_with_an_outage_says_what_was_out_of_reach() -> None:
 def test_dollars_have_a_paired_difference_where_every_price_is_known() -> None:
     found = compare_reports(a_report(LOW), a_report(LOW))
     money = found.costs[0]
-    assert (money.before, money.comparison and money.comparison.outcome) == (pytest.approx(0.001), "tie")
+    assert (money.before, money.comparison and money.comparison.outcome) == (pytest.approx(0.001), "equivalent")
     blind = EvalReport(found.after.header, tuple(replace(row, trace=a_trace()) for row in found.after.rows))
     unknown = replace(blind.rows[0], trace=replace(a_trace(), usage=(Usage("m", 1, 1, priced=False),)))
     assert compare_reports(a_report(LOW), EvalReport(blind.header, (unknown, *blind.rows[1:]))).costs[0].comparison is None
@@ -169,7 +175,7 @@ def test_files_escape_what_models_and_documents_say_and_fetch_nothing(tmp_path: 
     assert "src=" not in text and "href=" not in text
     assert "Gained by B: 30 cases" in text
     markdown = (tmp_path / "report.md").read_text()
-    assert markdown.startswith("# B is better by quality; a tie by latency.\n")
+    assert markdown.startswith("# B is better by quality; undecided by latency.\n")
     assert "<i" not in markdown
     assert "| quality | 0.200 | 0.800 | +0.600 [" in markdown
     assert "| dollars a query | $0.001000 | $0.001000 |" in markdown

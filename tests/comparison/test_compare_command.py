@@ -49,7 +49,9 @@ def test_a_configuration_against_itself_is_called_the_same(world: World) -> None
     found = compared(world, "tiny.yaml", "tiny.yaml", "-g", "tiny", "--cases", "3", "-m", "quality")
     assert found["cases"] == 3
     assert "same configuration" in found["notes"][0]  # type: ignore[index]
-    assert found["verdict"] == "B is a tie by quality."
+    assert (found["verdict"], found["margin"]) == ("B is undecided by quality.", 0.02)
+    wide = compared(world, "tiny.yaml", "tiny.yaml", "-g", "tiny", "--cases", "3", "-m", "quality", "--margin", "0.95")
+    assert (wide["verdict"], wide["margin"]) == ("B is equivalent by quality.", 0.95)
 
 
 @pytest.mark.parametrize(
@@ -57,6 +59,7 @@ def test_a_configuration_against_itself_is_called_the_same(world: World) -> None
     [
         (("one", "nothing"), "'nothing' names nothing to compare. Write a configuration file"),
         (("one", "ona"), "Did you mean 'one'?"),
+        (("one", "one", "--margin", "0"), "A margin is a difference of scores above 0 and below 1, for example 0.02, not 0.0."),
         (("one", "one", "-g", "other"), "one was evaluated on tiny/v1, not on other."),
         (("one", "one", "--split", "holdout"), "one was evaluated on the tune split, not on holdout."),
         (("one", "one", "--set-b", "retrieve.top_k=1"), "'one' was evaluated already"),

@@ -85,33 +85,58 @@ def test_a_slice_with_too_few_cases_is_shown_and_not_judged() -> None:
     assert ruled(a_report(1.0, 1.0, 0.0, 0.0, cases=cases), rule | {"min_cases": 9}).outcome == "unjudged"
 
 
-def test_the_same_scores_as_the_champion_are_not_worse() -> None:
-    ruling = ruled(a_report(0.0, 1.0, 0.5), {"rule": "non_inferior", "metric": "quality", "margin": 0.01}, a_report(0.0, 1.0, 0.5))
-    assert (ruling.outcome, ruling.value, ruling.low) == ("pass", 0.0, 0.0)
+CHAMPION = {"config_digest": "champion"}
+
+
+def test_the_champion_itself_has_nothing_to_prove_but_fails_when_it_is_worse_than_it_was() -> None:
+    rule = {"rule": "non_inferior", "metric": "quality", "margin": 0.01}
+    same = ruled(a_report(0.0, 1.0, 0.5), rule, a_report(0.0, 1.0, 0.5))
+    assert (same.outcome, same.value, same.mean) == ("pass", 0.0, 0.5)
+    assert same.reason.endswith("it is the champion's own configuration")
+    assert ruled(a_report(*[0.0] * 20), rule, a_report(*[1.0] * 20)).outcome == "fail"
+
+
+def test_another_configuration_with_the_same_scores_on_few_cases_is_not_shown_to_be_as_good() -> None:
+    rule, scores = {"rule": "non_inferior", "metric": "quality", "margin": 0.1}, [0.0, 1.0, 0.5] * 4
+    few = ruled(a_report(*scores), rule, a_report(*scores, **CHAMPION))
+    assert (few.outcome, few.value) == ("fail", 0.0)
+    assert "undecided; a loss of the margin is not ruled out: 12 cases show no difference below" in few.reason
+    many = ruled(a_report(*scores * 4), rule, a_report(*scores * 4, **CHAMPION))
+    assert many.outcome == "pass"
+    assert many.low is not None and -0.1 < many.low < -0.05  # 48 cases: 1 − 0.025^(1/48) = 0.074
 
 
 def test_a_constant_loss_is_held_against_the_margin() -> None:
-    champion, rule = a_report(0.5, 0.6, 0.7), {"rule": "non_inferior", "metric": "quality", "margin": 0.1}
-    near, far = a_report(0.45, 0.55, 0.65), a_report(0.35, 0.45, 0.55)
-    assert ruled(near, rule, champion).outcome == "pass"  # 0.05 lost on every case: the interval is that number
-    assert ruled(far, rule, champion).outcome == "fail"
-    assert ruled(far, rule, champion).value == pytest.approx(-0.15)
+    rule = {"rule": "non_inferior", "metric": "quality", "margin": 0.1}
+    champion, near, far = ([start + step for step in (0.0, 0.1, 0.2) * 40] for start in (0.5, 0.45, 0.35))
+    assert ruled(a_report(*near), rule, a_report(*champion, **CHAMPION)).outcome == "pass"  # 0.05 lost on every case of 120
+    assert ruled(a_report(*far), rule, a_report(*champion, **CHAMPION)).outcome == "fail"
+    assert ruled(a_report(*far), rule, a_report(*champion, **CHAMPION)).value == pytest.approx(-0.15)
+
+
+def test_questions_on_one_document_are_held_together() -> None:
+    cases = [a_case(id=f"c{n}", evidence=[], relevant_ids=[f"d{n % 4}"]) for n in range(48)]
+    rule = {"rule": "non_inferior", "metric": "quality", "margin": 0.1}
+    ruling = ruled(a_report(*[0.5] * 48, cases=cases), rule, a_report(*[0.5] * 48, cases=cases, **CHAMPION))
+    assert (ruling.outcome, "48 cases on 4 documents" in ruling.reason) == ("fail", True)
 
 
 def test_a_gain_that_may_be_a_loss_is_not_shown_to_be_within_the_margin() -> None:
-    champion, candidate = a_report(*[0.0, 1.0] * 5), a_report(*[1.0, 0.0] * 5)
+    champion, candidate = a_report(*[0.0, 1.0] * 5, **CHAMPION), a_report(*[1.0, 0.0] * 5)
     ruling = ruled(candidate, {"rule": "non_inferior", "metric": "quality", "margin": 0.1}, champion)
     assert ruling.outcome == "fail"
-    assert "not shown to be within it" in ruling.reason
+    assert "a loss of the margin is not ruled out" in ruling.reason
 
 
 def test_where_less_is_better_a_rise_is_the_loss() -> None:
     down = {"metric": "pii", "directions": {"pii": "lower"}}
     rule = {"rule": "non_inferior", "metric": "pii", "margin": 0.1}
-    assert ruled(a_report(0.4, 0.5, **down), rule, a_report(0.1, 0.2, **down)).outcome == "fail"
-    fell = ruled(a_report(0.1, 0.2, **down), rule, a_report(0.4, 0.5, **down))
+    few, more = [0.1, 0.2] * 20, [0.4, 0.5] * 20
+    assert ruled(a_report(*more, **down), rule, a_report(*few, **down, **CHAMPION)).outcome == "fail"
+    fell = ruled(a_report(*few, **down), rule, a_report(*more, **down, **CHAMPION))
     assert fell.outcome == "pass"
     assert fell.value == pytest.approx(0.3)
+    assert fell.mean == pytest.approx(0.15)
 
 
 def test_another_version_of_a_metric_is_not_compared() -> None:

@@ -19,7 +19,9 @@ NOT_WORSE = {"rule": "non_inferior", "metric": "quality", "margin": 0.1}
 def nasty() -> Decision:
     case = a_case(id="c0", question=NASTY, domain=NASTY)
     by_domain = {"rule": "slice", "metric": "quality", "by": "domain", "at_least": 0.5, "min_cases": 1}
-    decision = decided(a_report(0.0, cases=[case]), NOT_WORSE | {"why": NASTY}, by_domain, champion=a_report(1.0, cases=[case]))
+    decision = decided(
+        a_report(0.0, cases=[case]), NOT_WORSE | {"why": NASTY}, by_domain, champion=a_report(1.0, cases=[case], config_digest="champion")
+    )
     return replace(decision, message=NASTY, reproduce="touchstone gate '``` @octocat\n```'")
 
 
@@ -35,7 +37,7 @@ def test_a_question_cannot_break_the_comment_nor_ping_anybody() -> None:
     assert "www." not in outside
     assert not re.search("[\x00-\x09\x0b-\x1f\u202e]", outside)
     for line in outside.splitlines():
-        assert line.count("|") in (0, 4, 5, 7), line  # no row has a cell more or less than its head
+        assert line.count("|") in (0, 4, 5, 8), line  # no row has a cell more or less than its head
         assert not line.startswith(("#", ">")) or line.startswith("## ❌ Gate small failed")
 
 

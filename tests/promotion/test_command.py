@@ -2,7 +2,9 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
+from harness.results.report_file import read_report
 from tests.support.world import World
 
 
@@ -25,6 +27,37 @@ def test_a_pull_requests_gate_is_enough_for_dev_and_not_for_prod(gated: World) -
     assert isinstance(said.json, dict)
     assert said.json["channel"]["evidence"] == said.json["evidence"]
     assert gated.touchstone("promote", "two.yaml", "--corpus", "tiny").code == 1
+
+
+def test_what_is_promoted_becomes_the_champion_and_what_is_forced_does_not(gated: World) -> None:
+    holdout, whole = (Path(f"reports/champions/tiny-v1-{split}.jsonl") for split in ("holdout", "all"))
+    assert gated.touchstone("promote", "one.yaml", "--corpus", "tiny", "--force", "--why", "demo").code == 0
+    assert not holdout.exists()
+    gated.pass_gate("one.yaml")
+    said = gated.touchstone("promote", "one.yaml", "--corpus", "tiny", "--json")
+    assert said.code == 0, said.err
+    assert isinstance(said.json, dict)
+    assert [Path(path).name for path in said.json["champions"]] == [holdout.name]
+    champion = read_report(holdout)
+    assert champion.header.config_digest == said.json["release"]
+    assert holdout.with_suffix(".yaml").is_file()
+    assert not whole.exists()
+
+
+def test_a_champion_is_scored_by_all_that_the_gates_on_its_cases_ask(gated: World) -> None:
+    gate = {
+        "name": "strict",
+        "golden": "tiny/v1",
+        "split": "holdout",
+        "metrics": ["token_f1"],
+        "rules": [{"id": "errors", "rule": "errors"}],
+    }
+    Path("experiments/gates/strict.yaml").write_text(yaml.safe_dump(gate))
+    gated.pass_gate("one.yaml")
+    said = gated.touchstone("promote", "one.yaml", "--corpus", "tiny")
+    assert said.code == 0, said.err
+    assert "tiny-v1-holdout.jsonl: what has to be beaten from now on" in said.out
+    assert set(read_report(Path("reports/champions/tiny-v1-holdout.jsonl")).header.metrics) == {"quality", "token_f1"}
 
 
 def test_a_failed_gate_is_said_to_have_failed(gated: World) -> None:

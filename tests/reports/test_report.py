@@ -20,14 +20,14 @@ from harness.results.case_result import CaseError, CaseResult
 from harness.results.header import Header
 from harness.results.report import EvalReport
 from harness.results.score import Score
-from harness.stats import holm
 from harness.sweep.experiment import Experiment, load_experiment
+from harness.sweep.finalist import Finalist
 from harness.sweep.folder import SweepFolder, SweepRecord
 from harness.sweep.importance import importances
 from harness.sweep.journal import journal
 from harness.sweep.optimizer.pareto import undominated
 from harness.sweep.trial import Trial
-from harness.sweep.verdict import Finalist, SweepResult, choose
+from harness.sweep.verdict import SweepResult, choose
 from harness.tracking.memory import MemoryRun
 from serving.pipeline.config import RagConfig
 from serving.pipeline.types import Usage
@@ -47,7 +47,9 @@ def a_report(
     kinds = ("factoid", "multi-hop")
     rows = [
         CaseResult(
-            a_case(id=f"c{i}", kind=kinds[i % 2], question=words), (Score("quality", value, "" if value is not None else "?"),), trace
+            a_case(id=f"c{i}", kind=kinds[i % 2], question=words, evidence=[], relevant_ids=[f"d{i}"]),
+            (Score("quality", value, "" if value is not None else "?"),),
+            trace,
         )
         for i, value in enumerate(values)
     ]
@@ -75,8 +77,7 @@ def a_result(words: str = "30 days", experiment: Experiment = EXPERIMENT) -> Swe
     crash = CaseResult(a_case(id="c0"), (), error=CaseError("ZeroDivisionError", words, infrastructure=False))
     broken = replace(broken, report=EvalReport(broken.report.header, (crash, *broken.report.rows[1:])))
     finalists = [Finalist(base, base.report, None)]
-    [held] = holm([compare_metric(base.report, better.report, "quality")])
-    finalists.append(Finalist(better, better.report, held))
+    finalists.append(Finalist(better, better.report, compare_metric(base.report, better.report, "quality")))
     choice = choose(finalists, "quality")
     trials = (base, better, pruned, broken)
     counts = {"retrieve": {"hits": 30, "misses": 10}}

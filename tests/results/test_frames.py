@@ -24,8 +24,9 @@ from harness.results.report import EvalReport
 from harness.results.score import Score
 from harness.results.slim import slim
 from harness.results.times import milliseconds_text, times_text
+from harness.sweep.finalist import Finalist
 from harness.sweep.trial import make_trial
-from harness.sweep.verdict import Finalist, SweepResult
+from harness.sweep.verdict import SweepResult
 from harness.tracking.memory import MemoryRun
 from serving.pipeline.types import Route, StageRecord, Usage
 from tests.support.gating import decided

@@ -4,14 +4,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from harness.metrics import DEFAULT
-from harness.results.clusters import MIN_CLUSTERS, cluster_of, clusters_of
+from harness.results.clusters import cluster_of, clusters_of
 from harness.stats import (
-    ALPHA,
-    Comparison,
     cases_needed,
     compare_paired,
-    holm,
     mean_interval,
     minimum_detectable,
     percentile,
@@ -27,12 +23,21 @@ def numbers(*values: float) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
     return np.asarray(values, dtype=np.float64)
 
 
-def test_nothing_scored_is_none_and_one_value_is_its_own_interval() -> None:
+def test_nothing_scored_is_none_and_one_amount_is_its_own_interval() -> None:
     assert mean_interval([]).mean is None
-    one = mean_interval([0.25])
+    one = mean_interval([0.25], shares=False)
     assert (one.mean, one.low, one.high, one.count) == (0.25, 0.25, 0.25, 1)
-    same = mean_interval([0.5] * 20)
+    same = mean_interval([0.5] * 20, shares=False)
     assert (same.low, same.high) == (0.5, 0.5)
+
+
+def test_scores_that_are_all_alike_are_no_certainty() -> None:
+    # of 20 alike, an unseen 0 or 1 weighs as Clopper's and Pearson's: 1 − 0.025^(1/20) = 0.1684
+    same = mean_interval([0.5] * 20)
+    assert (same.low, same.high) == (pytest.approx(0.5 - 0.5 * 0.1684, abs=1e-4), pytest.approx(0.5 + 0.5 * 0.1684, abs=1e-4))
+    one = mean_interval([0.25])
+    assert one.low is not None and one.low < 0.01
+    assert one.high is not None and one.high > 0.95
 
 
 def test_twenty_of_twenty_do_not_prove_perfection() -> None:
@@ -107,13 +112,12 @@ def test_a_cluster_flips_as_a_whole() -> None:
     clusters = [*"aabbccddee"]
     assert compare_paired([0.0] * 10, [1.0] * 10, clusters).p_value == pytest.approx(2 / 32)
     assert compare_paired([0.0] * 10, [1.0] * 10).p_value == pytest.approx(2 / 1024)
+    assert compare_paired([0.0] * 10, [2.0] * 10, clusters).p_value == pytest.approx(2 / 32)  # also by the test of what is not bounded
 
 
-def test_equal_configurations_are_a_tie_and_a_clear_gain_is_better() -> None:
+def test_a_clear_gain_is_better() -> None:
     rng = np.random.default_rng(5)
-    before = list(rng.random(60))
-    same = compare_paired(before, before)
-    assert (same.outcome, same.p_value, same.low, same.high, same.detectable) == ("tie", 1.0, 0.0, 0.0, 0.0)
+    before = list(0.8 * rng.random(60))
     after = [value + 0.2 * shift for value, shift in zip(before, rng.random(60), strict=True)]
     assert compare_paired(before, after).outcome == "better"
     assert compare_paired(after, before).outcome == "worse"
@@ -164,16 +168,78 @@ def test_a_drawn_p_value_is_never_zero() -> None:
     assert flip_test(np.linspace(1, 2, 200)) == 1 / 10_000
 
 
-def test_holm_corrects_as_worked_by_hand() -> None:
-    def one(p: float, difference: float = 0.1) -> Comparison:
-        return Comparison(difference, 0, 0, p, 10, 0, "tie")
+def test_the_same_scores_are_undecided_on_few_cases_and_equivalent_on_many() -> None:
+    # no case of n lost anything: a loss of 1 on 1 − 0.025^(1/n) of all is not excluded (Clopper and Pearson)
+    few = compare_paired([0.5] * 80, [0.5] * 80, margin=0.02)
+    assert (few.outcome, few.difference, few.p_value) == ("undecided", 0.0, 1.0)
+    assert (few.low, few.high) == (pytest.approx(-(1 - 0.025 ** (1 / 80)), abs=1e-6), pytest.approx(1 - 0.025 ** (1 / 80), abs=1e-6))
+    assert compare_paired([0.5] * 80, [0.5] * 80, margin=0.05).outcome == "equivalent"
+    assert compare_paired([0.5] * 200, [0.5] * 200, margin=0.02).outcome == "equivalent"
+    assert compare_paired([0.5] * 200, [0.5] * 200, margin=0.02, among=3).outcome == "undecided"
 
-    found = holm([one(0.04), one(0.01), one(0.03)])
-    assert [pytest.approx(c.p_value) for c in found] == [0.06, 0.03, 0.06]
-    assert [c.outcome for c in found] == ["tie", "better", "tie"]
-    assert holm([one(0.01, -0.1)])[0].outcome == "worse"
-    assert [c.outcome for c in holm([one(0.01), one(0.01)], higher_is_better=[True, False])] == ["better", "worse"]
-    assert holm([]) == []
+
+def test_few_pairs_that_all_lose_the_same_are_no_certainty() -> None:
+    lost = compare_paired([1.0] * 5, [0.2] * 5)
+    assert lost.outcome == "undecided"
+    assert -1.0 <= lost.low < -0.8 < 0.0 < lost.high
+    assert not lost.non_inferior
+    assert compare_paired([1.0] * 14, [0.2] * 14).outcome == "worse"
+
+
+def test_an_interval_never_leaves_the_range_of_the_difference() -> None:
+    for count in (1, 2, 5, 14):
+        found = compare_paired([1.0] * count, [0.0] * count)
+        assert found.low == -1.0
+        assert found.high <= 1.0
+
+
+def test_an_interval_leaves_0_out_exactly_when_p_allows_it() -> None:
+    rng = np.random.default_rng(8)
+    seen = set()
+    for shift in np.linspace(0.0, 0.3, 60):
+        before, after = rng.random(40) * 0.7, np.minimum(1.0, rng.random(40) * 0.7 + shift)
+        found = compare_paired(before.tolist(), after.tolist(), among=3)
+        assert (found.low > 0.0 or found.high < 0.0) == (found.p_value <= 0.05)
+        seen.add(found.outcome)
+    assert {"better", "undecided"} <= seen
+
+
+def test_more_comparisons_ask_more_of_each() -> None:
+    before, after = [0.0] * 20, [1.0] * 7 + [0.0] * 13
+    alone, three = compare_paired(before, after), compare_paired(before, after, among=3)
+    assert (alone.p_value, three.p_value, three.raw_p) == (pytest.approx(2 / 128), pytest.approx(6 / 128), pytest.approx(2 / 128))
+    assert three.low < alone.low
+    assert compare_paired(before, after, among=4).outcome == "undecided"
+    assert three.outcome == "better"
+
+
+def test_where_less_is_better_a_rise_is_the_loss() -> None:
+    rise = compare_paired([0.1] * 40, [0.6] * 40, higher_is_better=False)
+    assert (rise.outcome, rise.gain, rise.non_inferior) == ("worse", pytest.approx(-0.5), False)
+    assert rise.worst == -rise.high and rise.best == -rise.low
+
+
+def test_amounts_have_no_interval_on_few_clusters_and_no_margin_of_scores() -> None:
+    few = compare_paired([10.0] * 9, [20.0] * 9, shares=False, margin=0.0)
+    assert (few.low, few.high, few.outcome) == (-math.inf, math.inf, "undecided")
+    more = compare_paired([10.0, 12.0] * 10, [20.0, 23.0] * 10, shares=False, margin=0.0, higher_is_better=False)
+    assert more.outcome == "worse"
+    assert more.low > 9.0
+
+
+def test_nothing_in_common_is_undecided_and_rules_nothing_out() -> None:
+    nothing = compare_paired([], [])
+    assert (nothing.outcome, nothing.count, nothing.non_inferior) == ("undecided", 0, False)
+
+
+def test_a_guess_says_how_many_cases_would_decide() -> None:
+    rng = np.random.default_rng(4)
+    before, after = (rng.random(30) < 0.6).astype(float).tolist(), (rng.random(30) < 0.6).astype(float).tolist()
+    found = compare_paired(before, after)
+    needed = found.cases_to_show(0.02)
+    assert needed is not None and 5_000 < needed < 25_000  # (2.8 · 0.7 / 0.02)²
+    twice = compare_paired(before + before, after + after, [str(n % 30) for n in range(60)])
+    assert twice.cases_to_show(0.02) == pytest.approx(2 * needed, rel=0.01)  # two cases on each document
 
 
 def test_cases_needed_are_those_of_the_textbook() -> None:
@@ -223,14 +289,7 @@ def test_cases_on_one_document_are_one_cluster() -> None:
     assert cluster_of(unanswerable(id="u", group="g")) == cluster_of(unanswerable(id="v", group="g"))
 
 
-def test_too_few_documents_make_no_clusters() -> None:
-    cases = [unanswerable(id=f"u{n}") for n in range(MIN_CLUSTERS)]
-    assert clusters_of(cases[1:]) is None
-    assert clusters_of(cases) == [f"case:u{n}" for n in range(MIN_CLUSTERS)]
-
-
-def test_as_many_clusters_are_asked_for_as_let_a_test_survive_the_correction_over_the_default_metrics() -> None:
-    def least_p(clusters: int) -> float:
-        return len(DEFAULT) * compare_paired([0.0] * clusters, [1.0] * clusters).p_value  # all differ the same way
-
-    assert least_p(MIN_CLUSTERS) <= ALPHA < least_p(MIN_CLUSTERS - 1)
+def test_few_documents_are_clusters_too() -> None:
+    cases = [unanswerable(id=f"u{n}") for n in range(3)]
+    assert clusters_of(cases) == ["case:u0", "case:u1", "case:u2"]
+    assert compare_paired([0.0] * 12, [1.0] * 12, ["a", "b", "c"] * 4).outcome == "undecided"

@@ -21,8 +21,8 @@ QUALITY = "quality"
 
 
 def a_report(*values: float | None, metric: str = QUALITY, cases: list[Case] | None = None, **header: Any) -> EvalReport:
-    """An evaluation in which a metric has these values, a case each; `None` is a case without one."""
-    known = cases or [a_case(id=f"c{number}") for number in range(len(values))]
+    """An evaluation in which a metric has these values, a case on a document of its own each; `None` is a case without one."""
+    known = cases or [a_case(id=f"c{number}", evidence=[], relevant_ids=[f"d{number}"]) for number in range(len(values))]
     rows = tuple(
         CaseResult(case, (Score(metric, value, "" if value is not None else "nothing to score"),), a_trace_of(case.id))
         for case, value in zip(known, values, strict=True)

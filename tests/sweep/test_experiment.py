@@ -37,6 +37,14 @@ def test_every_shipped_experiment_loads() -> None:
         ({"space": {"retrieve.top_k": {"integer": [1, 2]}}}, "needs int: .low, high."),
         ({"space": {"retrieve.top_k": {"int": [1, 2], "stepp": 1}}}, "unknown key 'stepp'. Did you mean 'step'"),
         ({"space": {}}, "space"),
+        ({"margin": 0}, "margin"),
+        ({"margin": 1.5}, "margin 1.5 is no difference of quality, which lies between 0 and 1"),
+        ({"margin": float("inf")}, "margin"),
+        ({"cheaper_by": 1.0}, "cheaper_by"),
+        (
+            {"objective": "length", "metrics": ["quality", "length"]},
+            "length is no score between 0 and 1, so no margin is usual for it",
+        ),
         (
             {"space": {"retrieve.reranker.mmr.relevanc": {"float": [0.1, 0.2]}}},
             "'mmr' has no parameter 'relevanc'. Did you mean 'relevance'",
