@@ -150,7 +150,7 @@ def test_a_sweeps_parent_run_carries_verdict_report_and_winner(world: World) -> 
     finalists, trials = (sorted(run.info.run_name for run in children if run.info.run_name.startswith(word)) for word in ("fin", "trial"))
     assert finalists == ["finalist · the base", f"finalist · trial {_best(children)}"]
     assert trials[0] == "trial 0 · base"
-    assert all(re.fullmatch(r"trial \d · top_k \d · version \d", name) for name in trials[1:]) and len(trials) == 3
+    assert all(re.fullmatch(r"trial \d · version \d · top_k \d", name) for name in trials[1:]) and len(trials) == 3
     assert all(run.data.params["retrieve.top_k"] and run.data.tags["touchstone.config_digest"] for run in children)
 
 
