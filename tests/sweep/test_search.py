@@ -47,7 +47,7 @@ def test_what_the_store_was_asked_for_an_index_is_counted_with_the_rest(tmp_path
     made = search(experiment(trials=3), tmp_path, engine, Budget(10.0), FixedPrices(0.0, index_usd))
     searched(made)
     assert len(engine.indexed) == 3
-    assert made.progress.counts == {"embed": {"hits": 3, "misses": 40}, "answer": {"hits": 6, "misses": 24}}
+    assert made.progress.counts == {"embed": {"hits": 3, "misses": 40, "again": 0}, "answer": {"hits": 6, "misses": 24, "again": 0}}
 
 
 def test_a_champion_that_is_the_base_is_tried_once(tmp_path: Path) -> None:
