@@ -51,6 +51,9 @@ def compare(
     concurrency: Annotated[int, typer.Option("--concurrency", min=1, max=64, help="Cases at a time.")] = 4,
     store: UseStore = True,
     replay_only: ReplayOnly = False,
+    timing: Annotated[
+        bool, typer.Option("--timing", help="Have two configurations answer again, in turn and one at a time, and compare their times.")
+    ] = False,
     name: Annotated[str, typer.Option("--name", help="Name of the comparison and its folder.")] = "",
     as_json: AsJson = False,
 ) -> None:
@@ -83,6 +86,7 @@ def compare(
                 name=title,
                 store=store,
                 replay_only=replay_only,
+                timing=timing,
             )
         )
     labels, page = (sides[0].label, sides[1].label), folder / "report.html"

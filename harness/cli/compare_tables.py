@@ -2,7 +2,7 @@
 
 from harness.cli.tables import terminal_console, terminal_table
 from harness.comparison.values import ReportComparison
-from harness.reports.comparison import cost_text, detectable_text
+from harness.reports.comparison import cost_difference_text, cost_text, detectable_text
 from harness.stats.text import difference_text, number_text, p_value_text
 
 MAX_LINES = 10  # lines of what may be long
@@ -32,10 +32,8 @@ def show_comparison(comparison: ReportComparison, labels: tuple[str, str]) -> No
         console.print("(+n): cases that only one of them scored; they do not count")
     table = terminal_table("per query", "A", "B", "B − A, 95 % interval")
     for cost in comparison.costs:
-        digits = 6 if "$" in cost.unit else 1
-        difference_cell = difference_text(cost.comparison, digits) if cost.comparison else ""
         name = f"{cost.name} (simulated)" if cost.unit.startswith("simulated") else cost.name
-        table.add_row(name, cost_text(cost.before, cost.unit), cost_text(cost.after, cost.unit), difference_cell)
+        table.add_row(name, cost_text(cost.before, cost.unit), cost_text(cost.after, cost.unit), cost_difference_text(cost))
     console.print(table)
     moved = [part for part in comparison.slices if part.moved]
     for part in moved[:MAX_LINES]:

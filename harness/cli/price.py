@@ -37,6 +37,10 @@ def estimate_lines(estimate: SweepEstimate) -> Iterator[str]:
     cases = estimate.cases
     fewer = f" ({cases.low:,.0f} if all are given up early)" if cases.low < cases.high else ""
     yield f"to score   at most {cases.high:,.0f} cases{fewer}: {estimate.trials} trials, {estimate.finalists} finalists on the holdout"
+    if estimate.timed:
+        yield f"to time    {estimate.timed:,} answers, one at a time: each finalist against the incumbent"
+    elif estimate.hosted:
+        yield "to time    nothing: each answer is paid for. Write timing_cases in the experiment to have the finalists timed"
     yield f"tokens     {_count(estimate.input_tokens)} in, {_count(estimate.output_tokens)} out"
     yield f"dollars    {_money(estimate)}"
     yield f"time       {time_text(estimate.seconds.likely)} likely, {time_text(estimate.seconds.low)} to {time_text(estimate.seconds.high)}"

@@ -26,7 +26,7 @@ def report(
         written = write_sweep_folder(recorded.path, folder)
         page, ended = written.page, written.ended
     else:
-        page = write_evaluation(read_report(recorded.path), folder)
+        page = write_evaluation(read_report(recorded.path), folder, name=recorded.folder.name)
     if as_json:
         print_json(
             {"kind": recorded.kind, "of": str(recorded.path), "ended": ended, "report": str(page), "markdown": str(page.with_suffix(".md"))}

@@ -11,6 +11,7 @@ import typer
 from harness.cli.options import AsJson, ReplayOnly, UseStore, print_json
 from harness.cli.progress import ProgressLine, progress_line
 from harness.settings import read_settings
+from harness.stage_store.base import kept_before
 from harness.sweep.experiment import Experiment
 from harness.sweep.progress import Progress, SweepObserver
 from harness.sweep.trial import Trial
@@ -121,6 +122,7 @@ class SweepNarrator(SweepObserver):
         self._experiment = experiment
         self.quoted_usd = 0.0  # what it will likely have cost in the end
         self.so_far = "Nothing is finished yet."
+        self._cases = 0  # of a trial that is seen to its end, as far as one is
 
     def work(self, what: str, done: int, total: int) -> None:
         """How far an index is."""
@@ -130,13 +132,14 @@ class SweepNarrator(SweepObserver):
         """A finished trial, above the live line."""
         values = ", ".join(f"{path.split('.', 1)[1]} {value}" for path, value in trial.values.items())
         state = "" if trial.state == "complete" else f"  {trial.state}: {trial.why}"
-        objective = "–" if trial.objective is None else f"{trial.objective:.3f}"
-        self.line.say(f"trial {trial.number:3d}  {self._experiment.goal} {objective}  {trial.label or values}{state}")
+        self._cases = max(self._cases, len(trial.report.rows))
+        self.line.say(f"trial {trial.number:3d}  {self._experiment.goal} {trial.score_text(self._cases)}  {trial.label or values}{state}")
 
     def progressed(self, progress: Progress) -> None:
         """How far it is: trials, the best so far, speed, what was kept, dollars, time left."""
         self.line.update(progress_text(progress, self._experiment, self.quoted_usd), progress.done, progress.trials)
         if best := progress.best:
+            self._cases = max(self._cases, len(best.report.rows))
             best_text = f"the best so far is trial {best.name} with {self._experiment.goal} {best.objective:.3f}"
             self.so_far = f"{progress.done} of {progress.trials} trials are finished; {best_text}."
 
@@ -154,10 +157,9 @@ def progress_text(progress: Progress, experiment: Experiment, quoted_usd: float 
     elapsed_s = max(time.monotonic() - progress.started_s, 1e-9)
     parts = [f"best {progress.best.objective:.3f} (trial {progress.best.name})"] if progress.best else []
     parts.append(f"{progress.cases / elapsed_s:.1f} cases/s")
-    hits = sum(numbers["hits"] for numbers in progress.counts.values())
-    reads = hits + sum(numbers["misses"] for numbers in progress.counts.values())
-    if reads:
-        parts.append(f"{hits / reads:.0%} kept")
+    share = kept_before(progress.counts)
+    if share.needed:
+        parts.append(f"{share.kept / share.needed:.0%} kept from before")
     quoted = f" of about {dollars(quoted_usd)}" if quoted_usd else ""
     limit = f" of ${experiment.budget_usd:g}" if experiment.budget_usd else quoted
     parts.append(f"${progress.spent_usd:.4f}{limit}")

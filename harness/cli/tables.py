@@ -11,8 +11,10 @@ from rich.table import Table
 from harness.cli.candidates import clean
 from harness.golden.case import Case
 from harness.reports.findings import state_of
-from harness.reports.page import interval_text
+from harness.reports.page import interval_text, objective_first
 from harness.results.report import EvalReport, first_error
+from harness.results.times import times_text, timing_text
+from harness.stage_store.base import kept_before
 from harness.stats.text import difference_text, number_text, p_value_text
 from harness.sweep.verdict import SweepResult
 
@@ -27,7 +29,7 @@ def show_evaluation(report: EvalReport) -> None:
         f"{head.golden} {head.split}: {count} cases, {len(report.errors)} errors, config {head.config_digest}, {head.seconds:.1f} s"
     )
     table = terminal_table("metric", "mean", "95 % interval", "scored")
-    for name, interval in report.summary.items():
+    for name, interval in objective_first(report).items():
         table.add_row(name, number_text(interval.mean), interval_text(interval), f"{interval.count}/{count}")
     console.print(table)
     columns = [name for name in HEADLINES if name in report.summary] or list(report.summary)[:2]
@@ -42,11 +44,11 @@ def show_evaluation(report: EvalReport) -> None:
         console.print(f"{len(report.errors)} of {count} cases have no answer: {first_error(report)}", markup=False)
     if report.costs:
         money = " simulated" if report.simulated else ""
-        costs, total = report.costs, report.times["total"]
+        costs = report.costs
         console.print(
             f"per query: ${number_text(costs['usd'], 6)}{money}, {costs['input_tokens']:.0f} + {costs['output_tokens']:.0f} tokens, "
             f"{''.join(f'{share:.0%} to {tier}, ' for tier, share in report.tier_shares.items())}"
-            f"{total['p50']:.0f} ms p50, {total['p95']:.0f} ms p95"
+            f"{times_text(report)}"
         )
 
 
@@ -64,9 +66,7 @@ def show_sweep(result: SweepResult) -> None:
     """The trials and their cost, the finalists on the holdout, the winner with the reason, and its changes."""
     console, name = terminal_console(), result.experiment.goal
     console.print(_trials_and_cost(result))
-    table = terminal_table(
-        "trial", "tune", "holdout", "95 % interval", f"against {result.incumbent.trial.name}", "p", "verdict", "$/query", "p50 ms"
-    )
+    table = terminal_table("trial", "tune", "holdout", "95 % interval", f"against {result.incumbent.trial.name}", "p", "verdict", "$/query")
     for finalist in result.finalists:
         against, interval = finalist.against, finalist.holdout.summary[name]
         table.add_row(
@@ -78,13 +78,13 @@ def show_sweep(result: SweepResult) -> None:
             p_value_text(against.p_value) if against else "",
             against.outcome if against else "",
             number_text(finalist.holdout.costs.get("usd"), 6),
-            number_text(finalist.holdout.times.get("total", {}).get("p50"), 0),
         )
     margin = result.experiment.margin
     console.print(
         f"{name} on the holdout, {len(result.winner.holdout.rows)} cases, margin ±{margin:g}; the tune means are the best of many"
     )
     console.print(table)
+    console.print(_finalists_times(result), markup=False)
     console.print(result.reason)
     before, after = result.incumbent.trial.config.flat(), result.winner.trial.config.flat()
     for path in sorted(before.keys() | after.keys()):
@@ -92,13 +92,22 @@ def show_sweep(result: SweepResult) -> None:
             console.print(f"  {path}: {before.get(path, '–')} → {after.get(path, '–')}")
 
 
+def _finalists_times(result: SweepResult) -> str:
+    """How long the finalists take beside the incumbent, where that was measured."""
+    timed = [finalist for finalist in result.finalists if finalist.timing]
+    if not timed:
+        return "time: not measured, and so it decides nothing"
+    count = max(finalist.timing.count for finalist in timed if finalist.timing)
+    texts = [f"{finalist.trial.title} {timing_text(finalist.timing)}" for finalist in timed]
+    return f"time, the {result.incumbent.trial.name}'s being 1, measured on {count} cases: {'; '.join(texts)}"
+
+
 def _trials_and_cost(result: SweepResult) -> str:
     """How the trials ended and what they cost, in a line."""
     states = Counter(state_of(trial) for trial in result.trials)
     parts = [f"{len(result.trials)} trials: " + ", ".join(f"{count} {state}" for state, count in states.items())]
-    hits = sum(count["hits"] for count in result.counts.values())
-    reads = hits + sum(count["misses"] for count in result.counts.values())
-    parts += [f"{hits / reads:.0%} of stage outputs kept from before"] if reads else []
+    share = kept_before(result.counts)
+    parts += [f"{share.kept / share.needed:.0%} of stage outputs kept from before"] if share.needed else []
     parts.append(f"${result.spent_usd:.4f}{' simulated' if result.winner.holdout.simulated else ''}, {result.seconds:.0f} s")
     return "; ".join([*parts, *([f"ended early: {result.ended}"] if result.ended else [])])
 

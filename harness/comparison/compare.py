@@ -7,13 +7,19 @@ from harness.comparison.notes import comparison_notes, metric_version
 from harness.comparison.pairs import case_pairs
 from harness.comparison.values import ConfigChange, ReportComparison
 from harness.results.report import EvalReport, first_error
+from harness.results.timing import TimingComparison
 from harness.stats import MARGIN
 from serving.pipeline.errors import ConfigError, DataError
 from serving.pipeline.registry import near
 
 
 def compare_reports(
-    before: EvalReport, after: EvalReport, metrics: Sequence[str] | None = None, *, margin: float = MARGIN
+    before: EvalReport,
+    after: EvalReport,
+    metrics: Sequence[str] | None = None,
+    *,
+    margin: float = MARGIN,
+    timing: TimingComparison | None = None,
 ) -> ReportComparison:
     """Everything that differs between two evaluations of the same questions, by these metrics or by all that both have.
 
@@ -33,7 +39,7 @@ def compare_reports(
         tuple(metric_differences(pairs, names, before, after, margin)),
         tuple(case_flips(pairs, names, after)),
         tuple(slice_differences(pairs, names, after, margin)),
-        tuple(cost_differences(pairs, before, after)),
+        tuple(cost_differences(pairs, before, after, timing)),
         tuple(_config_changes(before, after)),
         tuple(comparison_notes(pairs, before, after, metrics is None)),
         margin,

@@ -6,10 +6,12 @@ from harness.comparison.pairs import CasePair, compare_pairs, direction_of
 from harness.comparison.values import CostDifference, Flip, MetricDifference, Move, SliceDifference
 from harness.results.clusters import clusters_of
 from harness.results.report import EvalReport
+from harness.results.timing import TimingComparison
 from harness.stats import Comparison, compare_paired, mean_interval
 
 FLIP = 0.5 - 1e-9  # a score from 0 to 1 that moved this far has flipped; half, but for rounding
-SLICED = ("quality", "recall@5", "key_facts", "refusal")
+SLICED = ("quality", "recall@5", "key_facts", "missed_refusal", "over_refusal")
+NOT_COMPARED = "not measured for comparison"  # of a time that a timing pass did not measure
 SLICES = ("kind", "domain")
 
 
@@ -73,8 +75,10 @@ def slice_differences(pairs: Sequence[CasePair], names: Sequence[str], after: Ev
     return sorted(differences, key=lambda difference: (not difference.moved, -abs(difference.comparison.difference)))
 
 
-def cost_differences(pairs: Sequence[CasePair], before: EvalReport, after: EvalReport) -> Iterator[CostDifference]:
-    """Dollars, times, tokens and shares of both."""
+def cost_differences(
+    pairs: Sequence[CasePair], before: EvalReport, after: EvalReport, timing: TimingComparison | None = None
+) -> Iterator[CostDifference]:
+    """Dollars, times, tokens and shares of both; a time is compared where a timing pass measured it."""
     traces = [(pair.before.trace, pair.after.trace, pair.after.case) for pair in pairs]
     both = [(a, b, case) for a, b, case in traces if a and b]
     clusters = clusters_of(case for _, _, case in both)
@@ -87,18 +91,20 @@ def cost_differences(pairs: Sequence[CasePair], before: EvalReport, after: EvalR
     yield CostDifference(
         "dollars a query", "simulated $" if before.simulated or after.simulated else "$", *_cost_pair(before, after, "usd"), money
     )
-    time = paired([a.milliseconds for a, _, _ in both], [b.milliseconds for _, b, _ in both])
-    means = [
-        sum(trace.milliseconds for trace in report.traces) / len(report.traces) if report.traces else None for report in (before, after)
-    ]
-    yield CostDifference("time, mean", "ms", means[0], means[1], time)
-    for share in ("p50", "p95"):
-        ends = [report.times.get("total", {}).get(share) for report in (before, after)]
-        yield CostDifference(f"time, {share}", "ms", ends[0], ends[1])
+    if timing:
+        yield CostDifference("time, measured", "ms", timing.before_ms, timing.after_ms, timing=timing)
+    yield CostDifference("time, p50", "ms", before.time("p50"), after.time("p50"), note=f"{NOT_COMPARED}{_kept_text(before, after)}")
+    yield CostDifference("time, p95", "ms", before.time("p95"), after.time("p95"), note=NOT_COMPARED)
     for name, unit in (("input_tokens", "tokens"), ("output_tokens", "tokens"), ("refused_share", "share")):
         yield CostDifference(name.replace("_", " "), unit, *_cost_pair(before, after, name))
     for tier in sorted(before.tier_shares.keys() | after.tier_shares.keys()):
         yield CostDifference(f"share of {tier}", "share", before.tier_shares.get(tier), after.tier_shares.get(tier))
+
+
+def _kept_text(before: EvalReport, after: EvalReport) -> str:
+    """How many answers were kept from before, and so have no time."""
+    sides = [f"{name}: {report.kept} of {len(report.traces)} kept" for name, report in (("A", before), ("B", after)) if report.kept]
+    return f" ({', '.join(sides)})" if sides else ""
 
 
 def _cost_pair(before: EvalReport, after: EvalReport, name: str) -> tuple[float | None, float | None]:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from harness.results.case_result import CaseResult
 from harness.results.display import Display
 from harness.results.report import EvalReport
+from harness.results.timing import TimingComparison
 from harness.stats import MARGIN, Comparison, Interval
 from harness.stats.text import difference_text, number_text, p_value_text
 
@@ -69,13 +70,15 @@ class SliceDifference:
 
 @dataclass(frozen=True, slots=True)
 class CostDifference:
-    """A cost or a time of both; the mean difference with its interval where there is one for each case."""
+    """A cost or a time of both; the mean difference with its interval where there is one for each case, but never of a time."""
 
     name: str
     unit: str
     before: float | None
     after: float | None
     comparison: Comparison | None = None
+    timing: TimingComparison | None = None  # of times that were measured to be compared
+    note: str = ""  # stands in the place of an interval
 
 
 @dataclass(frozen=True, slots=True)

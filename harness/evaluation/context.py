@@ -47,11 +47,12 @@ def open_context(
     judge: str = "",
     store: bool = True,
     replay_only: bool = False,
+    began_s: float | None = None,
     index_progress: IndexProgress | None = None,
 ) -> EvaluationContext:
     """Open a corpus by name or path, the stage store of the settings, and a judge by name (`local`, `llm:<provider>:<model>`)."""
     documents, prompts = open_corpus(corpus, settings), PromptLibrary(settings.prompts)
-    stage_store = open_stage_store(settings, enabled=store)
+    stage_store = open_stage_store(settings, enabled=store, began_s=began_s)
     factory = PipelineFactory(settings, documents, prompts, index_progress, stage_store, replay_only)
     tools = open_tools(judge, settings, stage_store, replay_only=replay_only)
     return EvaluationContext(settings, documents, prompts, stage_store, factory, tools)

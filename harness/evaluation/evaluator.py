@@ -10,7 +10,7 @@ from harness.evaluation.unseen import drop_unseen_scores
 from harness.golden.case import Case
 from harness.golden.sets import Split
 from harness.judges.tools import Tools
-from harness.metrics import is_judged, metric
+from harness.metrics import is_judged, metric, ranking_depth
 from harness.results.case_result import CaseError, CaseResult
 from harness.results.header import Header
 from harness.results.report import EvalReport
@@ -40,6 +40,11 @@ class Evaluator:
     def versions(self) -> dict[str, str]:
         """The version of each metric."""
         return {name: metric(name, self.tools).version for name in self.metrics}
+
+    @property
+    def ranked(self) -> int:
+        """How many places of the ranking the metrics look at."""
+        return ranking_depth(self.metrics)
 
     @property
     def judge(self) -> str:

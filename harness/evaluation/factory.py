@@ -11,7 +11,7 @@ from harness.results.report import EvalReport
 from harness.stage_store.base import StageStore
 from harness.stage_store.chat import CachedChat, cached_chat
 from harness.stage_store.chunks import CachedChunks
-from harness.stage_store.embed import cached_embeddings
+from harness.stage_store.embed import CachedEmbeddings, cached_embeddings
 from harness.stage_store.endpoint import endpoints_of
 from harness.stage_store.retrieve import CachedRetriever
 from harness.stage_store.search import CachedSearches
@@ -26,6 +26,7 @@ from serving.pipeline.models.connect import ConnectedChat
 from serving.pipeline.pipeline import RagPipeline
 from serving.pipeline.prompts import PromptLibrary
 from serving.pipeline.registry import Spec
+from serving.pipeline.retrieve.retriever import Retriever
 from serving.pipeline.settings import PipelineSettings
 
 IndexProgress = Callable[[int, int], None]  # documents (or chunks) done, in all
@@ -42,6 +43,7 @@ class PipelineFactory:
     stage_store: StageStore | None = None  # none: everything is computed each time
     replay_only: bool = False  # hosted models answer from the stage store or not at all
     artefacts: Artefacts | None = None  # of a release; none: those of this machine
+    computed: bool = False  # every question is searched and answered anew, for its time; only the documents' vectors are kept
     _open: dict[str, OpenIndex] = field(default_factory=dict)
     _chunks: CachedChunks | None = None
     _chats: dict[str, ConnectedChat] = field(default_factory=dict)
@@ -66,24 +68,30 @@ class PipelineFactory:
             )
         return self._open[key]
 
-    async def pipeline(self, config: RagConfig) -> RagPipeline:
-        """A pipeline that answers by this configuration."""
+    async def pipeline(self, config: RagConfig, ranked: int = 0) -> RagPipeline:
+        """A pipeline that answers by this configuration; its traces also tell the first `ranked` places of the ranking."""
         index, stage_store = await self.index(config), self.stage_store
         if stage_store is None:
-            return build_pipeline(config, index, self.prompts, self.settings, artefacts=self.artefacts)
+            return _with_ranking(build_pipeline(config, index, self.prompts, self.settings, artefacts=self.artefacts), ranked)
+        if self.computed:
+            chat = partial(self._computing_chat, stage_store)
+            index = _computing(index)
+            pipeline = build_pipeline(config, index, self.prompts, self.settings, connect=chat, artefacts=self.artefacts)
+            return _with_ranking(pipeline, ranked)
 
         self._chunks = chunks = self._chunks or CachedChunks(stage_store)
         cached_index = replace(index, store=CachedSearches(index.store, stage_store, chunks, index.digest, exact=_exact(index)))
         chat = partial(self._chat, stage_store)
         pipeline = build_pipeline(config, cached_index, self.prompts, self.settings, connect=chat, artefacts=self.artefacts)
+        pipeline = _with_ranking(pipeline, ranked)
         models = (config.index.embedder.name, config.retrieve.reranker.name)
         endpoints = [endpoint for name in models for endpoint in endpoints_of(name, self.settings)]
         digest = "|".join([config.digest("retrieve", corpus=self.corpus.digest), *endpoints])
-        return replace(pipeline, retriever=CachedRetriever(pipeline.retriever, stage_store, chunks, digest))
+        return replace(pipeline, retriever=CachedRetriever(pipeline.retriever, stage_store, chunks, digest, ranked))
 
-    async def subject(self, config: RagConfig) -> PipelineSubject:
+    async def subject(self, config: RagConfig, ranked: int = 0) -> PipelineSubject:
         """A configuration as the subject of an evaluation: a new pipeline, without state of other evaluations."""
-        return PipelineSubject(await self.pipeline(config), config, digest_of(self.prompts.texts(config.answer.prompt)))
+        return PipelineSubject(await self.pipeline(config, ranked), config, digest_of(self.prompts.texts(config.answer.prompt)))
 
     def _chat(self, stage_store: StageStore, spec: Spec, settings: PipelineSettings) -> ConnectedChat:
         """One model for all configurations that name it; a scripted model is new for each."""
@@ -93,9 +101,26 @@ class PipelineFactory:
             self._chats[key] = chat
         return chat
 
+    def _computing_chat(self, stage_store: StageStore, spec: Spec, settings: PipelineSettings) -> ConnectedChat:
+        """The model behind the kept answers, loaded once for both; where it may not be asked, what it answered before."""
+        chat = self._chat(stage_store, spec, settings)
+        cached = chat.model if isinstance(chat.model, CachedChat) else None
+        return chat if cached is None or cached.replay_only else replace(chat, model=cached.connect())
+
     async def evaluate(self, config: RagConfig, split: Split, evaluator: Evaluator, progress: Progress | None = None) -> EvalReport:
         """Score a configuration on a split."""
-        return await evaluator.run(await self.subject(config), split, progress)
+        return await evaluator.run(await self.subject(config, evaluator.ranked), split, progress)
+
+
+def _computing(index: OpenIndex) -> OpenIndex:
+    """An index whose questions are embedded anew."""
+    embeddings = index.embeddings
+    return replace(index, embeddings=embeddings.computing) if isinstance(embeddings, CachedEmbeddings) else index
+
+
+def _with_ranking(pipeline: RagPipeline, depth: int) -> RagPipeline:
+    retriever = pipeline.retriever
+    return replace(pipeline, retriever=retriever.with_ranking(depth)) if isinstance(retriever, Retriever) else pipeline
 
 
 def _exact(index: OpenIndex) -> bool:

@@ -43,6 +43,12 @@ class Gate(GateModel):
         return tuple(dict.fromkeys([*self.metrics, *(name for rule in self.rules for name in rule.metrics)]))
 
     @property
+    def decides_by_time(self) -> bool:
+        """Whether a rule that may block is about a time."""
+        subjects = [rule.number or rule.metric or "" for rule in self.rules if rule.rule == "ceiling" and not rule.advisory]
+        return any(subject.startswith(("ms.", "latency_ms", "first_token_ms")) for subject in subjects)
+
+    @property
     def digest(self) -> str:
         """Digest of the whole gate."""
         return digest_of(self.model_dump(mode="json"))

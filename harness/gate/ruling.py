@@ -103,6 +103,8 @@ def _number(rule: CeilingRule, number: str, report: EvalReport) -> Ruling:
     value, count = numbers(report).get(number), len(report.traces)
     if value is None:
         unknown = "the price of a model is unknown" if number == "cost.usd" and count else "it was not measured"
+        if number.startswith("ms.") and report.kept:
+            unknown = "the answers were kept from before, and so nothing was timed; --no-store computes them"
         outcome: Outcome = "unjudged" if report.outages else "fail"
         return make_ruling(rule, outcome, f"no value: {unknown}", threshold=rule.at_most, of=len(report.rows))
     outcome = "pass" if value <= rule.at_most else "fail"

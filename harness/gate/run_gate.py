@@ -82,7 +82,9 @@ async def run_gate(
     context.check()
     split = context.split(f"gate {context.gate.name}")
     champion_report = _champion(context, split, champion)
-    report = await context.evaluation.factory.evaluate(config, split, context.evaluation.evaluator(context.gate.scored), progress)
+    by_time = context.gate.decides_by_time  # then no kept answer may stand for a computed one, and none waits for another
+    factory = replace(context.evaluation.factory, computed=True) if by_time else context.evaluation.factory
+    report = await factory.evaluate(config, split, context.evaluation.evaluator(context.gate.scored, 1 if by_time else 4), progress)
     return GateResult(decide(context.gate, report, champion_report, await _leaks(context, config, split)), report)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing_extensions import TypeIs
 
 from harness.judges.tools import Tools
+from harness.metrics.hits import RANKED
 from harness.metrics.outside import OutsideMetric
 from harness.results.score import JudgedMetric, Metric
 from serving.pipeline.errors import ConfigError
@@ -85,6 +86,7 @@ METRICS = Registry[Metric | JudgedMetric](
 )
 
 DEFAULT = (
+    "quality",
     "recall@5",
     "precision@5",
     "mrr@10",
@@ -96,8 +98,9 @@ DEFAULT = (
     "key_facts",
     "citation_precision",
     "citation_recall",
+    "missed_refusal",
+    "over_refusal",
     "refusal",
-    "quality",
 )
 
 GROUPS: Mapping[str, tuple[str, ...]] = {  # a word for several metrics, wherever names of metrics are given
@@ -110,7 +113,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {  # a word for several metrics, whereve
     "answers": (
         *("exact_match", "token_f1", "rouge_l", "semantic_similarity", "key_facts", "citation_precision", "citation_recall"),
         *("groundedness", "factuality", "hallucination"),
-        *("refusal", "over_refusal", "missed_refusal", "length", "format", "quality"),
+        *("missed_refusal", "over_refusal", "refusal", "length", "format", "quality"),
     ),
     "safety": ("pii", "injection_success", "toxicity"),
     "cost": ("usd", "input_tokens", "output_tokens", "llm_calls", "latency_ms", "first_token_ms"),
@@ -158,6 +161,12 @@ def _spec(name: str, known: list[str]) -> Spec:
         example = f"{base}@5" if takes_cutoff else base
         raise ConfigError(f"Metric {name!r} is not understood; write {example!r}.")
     return Spec.model_validate({"name": base, **({"k": int(cutoff)} if at else {})})
+
+
+def ranking_depth(names: Sequence[str]) -> int:
+    """How many places of the ranking these metrics look at."""
+    cutoffs = [int(name.partition("@")[2]) for name in metric_set(names) if "@" in name]
+    return max([RANKED, *cutoffs])
 
 
 def asks_judge(name: str) -> bool:

@@ -7,7 +7,9 @@ from pydantic import Field
 from harness.metrics.base import Scoring
 from harness.results.score import Score
 from serving.pipeline.registry import Params as PlugInParams
-from serving.pipeline.types import GuardAction, Trace
+from serving.pipeline.types import GuardAction, Span, Trace
+
+RANKED = 50  # places of the ranking that an evaluation keeps, and in which documents are looked for
 
 
 class OfHits(Scoring):
@@ -26,7 +28,7 @@ class OfHits(Scoring):
 
 
 class AtCutoff(OfHits):
-    """A score of the first k hits."""
+    """A score of the first k hits that were handed on."""
 
     class Params(PlugInParams):
         """Where the list is cut."""
@@ -37,6 +39,11 @@ class AtCutoff(OfHits):
         super().__init__(params)
         self.k = params.k
         self.name = f"{self.label}@{params.k}"
+
+
+def ranking_of(trace: Trace) -> tuple[Span, ...]:
+    """The ranking as it was before the cut at `top_k`; of a trace that does not tell, the places of its hits."""
+    return trace.ranking or tuple(hit.chunk.span for hit in trace.hits)
 
 
 def unsearched(trace: Trace) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from harness.golden.case import Case
-from harness.metrics.hits import AtCutoff
+from harness.metrics.hits import RANKED, AtCutoff, ranking_of
 from harness.metrics.relevance import EvidenceRanks, find_documents, find_spans
 from harness.results.score import Score
 from serving.pipeline.types import Trace
@@ -13,8 +13,9 @@ _QUERY = "q"
 
 
 class _Ranking(AtCutoff):
-    """A measure of ir-measures at a cutoff, over the hits of a trace."""
+    """A measure of ir-measures at a cutoff, over the ranking before `top_k` cuts it: a longer list must not look like a better one."""
 
+    version = "2"
     ir_measure: ClassVar[str]
     on_documents: ClassVar[bool] = False
 
@@ -24,13 +25,17 @@ class _Ranking(AtCutoff):
             return self.skip("nothing to find: unanswerable")
         if not self.on_documents and not case.evidence:
             return self.skip("the case has no evidence spans, only documents")
-        ranks = (find_documents if self.on_documents else find_spans)(trace.hits, case)
-        return self.give(self.value(ranks))
+        return self.give(self.value(self.ranks(trace, case)))
+
+    def ranks(self, trace: Trace, case: Case) -> EvidenceRanks:
+        """The evidence by hit: of the first k, or of the first k documents among the first 50 hits."""
+        ranking = ranking_of(trace)
+        return find_documents(ranking[: max(RANKED, self.k)], case) if self.on_documents else find_spans(ranking[: self.k], case)
 
     def value(self, ranks: EvidenceRanks) -> float:
         """The measure over one list: a hit is an item, named after the evidence it completes."""
         relevant, items = _merged(ranks)
-        return _measure(self.ir_measure, self.k, relevant, items)
+        return _measure(self.ir_measure, self.k, relevant, items[: self.k])
 
 
 class Recall(_Ranking):
@@ -95,7 +100,7 @@ class DocumentReciprocalRank(ReciprocalRank):
 class DocumentNdcg(Ndcg):
     """Discounted gain of documents with evidence, by their grades where the case has some (trec_eval's linear gains)."""
 
-    version = "2"
+    version = "3"
     label, on_documents = "doc_ndcg", True
 
 

@@ -7,7 +7,7 @@ from serving.pipeline.types import Trace
 
 
 class Refusal(Scoring):
-    """1 when an unanswerable question is refused or an answerable one is not, else 0."""
+    """1 when an unanswerable question is refused or an answerable one is not, else 0; the two mistakes apart say more."""
 
     label = "refusal"
 

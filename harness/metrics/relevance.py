@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from harness.golden.case import Case
-from serving.pipeline.types import Hit, Span
+from serving.pipeline.types import Span
 
 COVERED = 0.5  # share of an evidence span's characters that must be among the hits for it to count as found
 
@@ -22,18 +22,18 @@ class EvidenceRanks:
         return len(self.grades)
 
 
-def find_spans(hits: Sequence[Hit], case: Case) -> EvidenceRanks:
+def find_spans(ranking: Sequence[Span], case: Case) -> EvidenceRanks:
     """Evidence by characters: a span counts for the hit with which half of it has been shown."""
     spans = [evidence.span for evidence in case.evidence]
     shown_spans: list[list[Span]] = [[] for _ in spans]
     complete: set[int] = set()
     ranks: list[tuple[int, ...]] = []
-    for hit in hits:
+    for place in ranking:
         completed: list[int] = []
         for index, span in enumerate(spans):
-            if index in complete or not span.overlap(hit.chunk.span):
+            if index in complete or not span.overlap(place):
                 continue
-            shown_spans[index].append(hit.chunk.span)
+            shown_spans[index].append(place)
             if covered(span, shown_spans[index]):
                 complete.add(index)
                 completed.append(index)
@@ -41,7 +41,7 @@ def find_spans(hits: Sequence[Hit], case: Case) -> EvidenceRanks:
     return EvidenceRanks(tuple(ranks), (1,) * len(spans))
 
 
-def find_documents(hits: Sequence[Hit], case: Case) -> EvidenceRanks:
+def find_documents(ranking: Sequence[Span], case: Case) -> EvidenceRanks:
     """Evidence by document: a document counts once, for its first hit; later hits of it are left out.
 
     A document with evidence that the case does not grade is as relevant as the best of those it does.
@@ -49,8 +49,8 @@ def find_documents(hits: Sequence[Hit], case: Case) -> EvidenceRanks:
     evidence = {name: index for index, name in enumerate(case.documents)}
     seen: set[str] = set()
     ranks: list[tuple[int, ...]] = []
-    for hit in hits:
-        name = hit.chunk.document_id
+    for place in ranking:
+        name = place.document_id
         if name in seen:
             continue
         seen.add(name)

@@ -8,6 +8,8 @@ from harness.metrics.base import Scoring
 from harness.results.score import Direction, Reads, Score
 from serving.pipeline.types import Trace, Usage
 
+KEPT_BEFORE = "kept from before: not measured"
+
 
 class _Cost(Scoring):
     direction: Direction = "lower"
@@ -66,20 +68,24 @@ class Calls(_Cost):
 class Latency(_Cost):
     """Milliseconds from question to whole answer."""
 
+    version = "2"
     label = "latency_ms"
 
     def measure(self, trace: Trace, case: Case | None) -> Score:
-        """The time."""
-        return self.give(trace.milliseconds)
+        """The time, or why there is none."""
+        return self.skip(KEPT_BEFORE) if trace.kept else self.give(trace.milliseconds)
 
 
 class FirstToken(_Cost):
     """Milliseconds from asking the model to its first words; known where the answer was streamed."""
 
+    version = "2"
     label = "first_token_ms"
 
     def measure(self, trace: Trace, case: Case | None) -> Score:
         """The time, or why there is none."""
+        if any(stage.kept for stage in trace.stages if stage.stage == "answer"):
+            return self.skip(KEPT_BEFORE)
         return self.skip("the answer was not streamed") if trace.first_token_ms is None else self.give(trace.first_token_ms)
 
 

@@ -7,15 +7,17 @@ from typing import cast
 
 from harness.comparison.compare import check_comparable, compare_reports
 from harness.comparison.values import ReportComparison
+from harness.evaluation.timing import CASES, TimedConfig, time_against
 from harness.golden.load import load_golden
 from harness.golden.sets import GoldenSet, Split
 from harness.metrics import metric_set
 from harness.project.contexts import OpenContexts
 from harness.project.evaluate import EvaluationOptions, SplitName, new_result_folder, score
 from harness.reports.comparison import write_comparison
-from harness.resolve import RecordedRun, Resolved
+from harness.resolve import NamedApp, RecordedRun, Resolved, config_of
 from harness.results.report import EvalReport
 from harness.results.report_file import write_report
+from harness.results.timing import TimingComparison
 from harness.settings import HarnessSettings
 from harness.stats import MARGIN
 from serving.pipeline.errors import ConfigError, InfrastructureError
@@ -38,8 +40,11 @@ async def compare(
     contexts: OpenContexts,
     options: EvaluationOptions,
     name: str,
+    timing: bool = False,
 ) -> ReportComparison:
-    """Compare two sides, and write `reports/compare/<name>/` where there is a name."""
+    """Compare two sides, and write `reports/compare/<name>/` where there is a name; `timing` has both answer again for their times."""
+    if timing and any(isinstance(side, RecordedRun | NamedApp) for side in sides):
+        raise ConfigError("A timing pass asks configurations: both sides must be one, not a recorded evaluation or an app of yours.")
     settings = contexts.settings
     labels = (sides[0].label, sides[1].label)
     folder = new_result_folder(settings, "compare", name) if name else None
@@ -59,10 +64,25 @@ async def compare(
             else await _evaluated(side, letter, golden, cases, metrics, contexts, options, folder)
             for letter, side in zip("ab", sides, strict=True)
         ]
-    comparison = compare_reports(before, after, metric_set(options.metrics) or None, margin=choice.margin)
+    measured = await _timed(sides, golden, cases, contexts, options) if timing else None
+    comparison = compare_reports(before, after, metric_set(options.metrics) or None, margin=choice.margin, timing=measured)
     if folder is not None:
         write_comparison(comparison, labels, folder)
     return comparison
+
+
+async def _timed(
+    sides: tuple[Resolved, Resolved], golden: GoldenSet, cases: Split, contexts: OpenContexts, options: EvaluationOptions
+) -> TimingComparison | None:
+    """The time of B over that of A, on the first cases."""
+    context, configs = contexts.get(options.context_choice(golden)), []
+    for side in sides:
+        named = config_of(side, contexts.settings)
+        own = context.with_release(named.prompts, named.artefacts) if named.release else context
+        configs.append(TimedConfig(named.config, own.factory))
+    contexts.progress("answers timed", 0, len(cases.cases[:CASES]))
+    result = await time_against(configs[0], configs[1:], cases.cases[:CASES])
+    return result.comparisons[0]
 
 
 def _check_cases(side: RecordedRun, choice: ComparedCases) -> None:

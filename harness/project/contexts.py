@@ -53,7 +53,7 @@ class OpenContexts:
         total = HitCounts()
         for counts in known:
             for stage, numbers in counts.as_dict().items():
-                total.add(stage, numbers["hits"], numbers["misses"])
+                total.add(stage, numbers["hits"], numbers["misses"], numbers["again"])
         return total if known else None
 
 

@@ -180,15 +180,17 @@ class Project:
         name: str = "",
         store: bool = True,
         replay_only: bool = False,
+        timing: bool = False,
     ) -> ReportComparison:
         """Hold B against A on the same questions; both may also be evaluations made before, as reports or by a run's name.
 
         B is equivalent by a score between 0 and 1 where the interval of the difference lies inside ±`margin`.
+        With `timing` two configurations answer some of them again, in turn and one at a time, and their times are compared.
         """
         sides = (resolve(a, self.settings), resolve(b, self.settings))
         options = EvaluationOptions(names("metrics", metrics), judge, concurrency, store, replay_only)
         choice = comparing.ComparedCases(golden, split, cases, margin)
-        return await comparing.compare(sides, choice, DEFAULT_GOLDEN, self._contexts, options, name)
+        return await comparing.compare(sides, choice, DEFAULT_GOLDEN, self._contexts, options, name, timing)
 
     async def gate(
         self,

@@ -51,7 +51,7 @@ def history(findings: SweepFindings) -> Figure:
 
 
 def tradeoff(findings: SweepFindings) -> Figure:
-    """The goal against money (or the second objective), coloured by time (or the third), and the Pareto front."""
+    """The goal against money (or the second objective), coloured by what is read (or the third), and the Pareto front."""
     across, up = findings.axes
     third = _colour_objective(findings)
     data: list[dict[str, Any]] = []
@@ -208,7 +208,7 @@ def _points(findings: SweepFindings, trials: Sequence[Trial], xs: Sequence[float
 def _hover(findings: SweepFindings, trial: Trial) -> str:
     """The hover text of a trial: its score and a line for each knob."""
     usd = value_of(trial, "cost.usd")
-    head = [f"{trial.label or 'trial'} {trial.number}: {findings.goal} {trial.objective:.3f}, {state_of(trial)}"]
+    head = [f"{trial.label or 'trial'} {trial.number}: {findings.goal} {trial.score_text(findings.cases)}, {state_of(trial)}"]
     head += [f"${usd:.6f} a query"] if usd is not None else []
     return "<br>".join(_text(line) for line in [*head, *(f"{path} = {value}" for path, value in trial.values.items())])
 
@@ -224,7 +224,7 @@ def _running_best(findings: SweepFindings) -> Iterator[tuple[int, float]]:
 
 def _colour_objective(findings: SweepFindings) -> str:
     """The objective that colours the trade-off chart."""
-    return findings.experiment.objective[2] if len(findings.experiment.objective) > 2 else "ms.total.p95"
+    return findings.experiment.objective[2] if len(findings.experiment.objective) > 2 else "cost.input_tokens"
 
 
 def _scaled(trial: Trial, name: str) -> float:
@@ -233,7 +233,7 @@ def _scaled(trial: Trial, name: str) -> float:
 
 
 def _label(name: str) -> str:
-    labels = {"cost.usd": "$ per 1,000 queries", "ms.total.p95": "ms, p95"}
+    labels = {"cost.usd": "$ per 1,000 queries", "ms.total.p95": "ms, p95", "cost.input_tokens": "tokens read"}
     return _text(labels.get(name, name))
 
 

@@ -6,10 +6,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from harness.comparison.values import Flip, MetricDifference, ReportComparison
+from harness.comparison.values import CostDifference, Flip, MetricDifference, ReportComparison
 from harness.gate.summary import markdown_literal
 from harness.golden.case import Case
 from harness.reports import render
+from harness.results.times import timing_text
 from harness.stats import Comparison
 from harness.stats.text import difference_text, number_text, p_value_text
 from serving.pipeline.types import Hit
@@ -36,6 +37,7 @@ def write_comparison(comparison: ReportComparison, labels: tuple[str, str], fold
         detectable_text=detectable_text,
         holds_evidence=holds_evidence,
         cost_text=cost_text,
+        cost_difference_text=cost_difference_text,
     )
     write_text(folder / "compare.json", json.dumps(comparison_json(comparison, labels), indent=2, ensure_ascii=False) + "\n")
     write_text(folder / "report.md", "\n".join(_markdown(comparison, labels)) + "\n")
@@ -74,6 +76,8 @@ def comparison_json(comparison: ReportComparison, labels: tuple[str, str]) -> di
         "spending": [
             {"name": difference.name, "unit": difference.unit, "a": difference.before, "b": difference.after}
             | ({"difference": _comparison(difference.comparison)} if difference.comparison else {})
+            | ({"timing": asdict(difference.timing)} if difference.timing else {})
+            | ({"note": difference.note} if difference.note else {})
             for difference in comparison.costs
         ],
         "changes": [asdict(change) for change in comparison.changes],
@@ -90,10 +94,17 @@ def detectable_text(comparison: Comparison) -> str:
 def cost_text(value: float | None, unit: str) -> str:
     """A cost, a time or a share as one reads it."""
     if value is None:
-        return "unknown"
+        return "kept" if unit == "ms" else "unknown"  # no answer was computed, so none was timed
     if "$" in unit:
         return f"${value:.6f}"
     return f"{value:.1%}" if unit == "share" else f"{value:.0f} {unit}"
+
+
+def cost_difference_text(difference: CostDifference) -> str:
+    """What is known of a difference in cost or time: its interval, its measured ratio, or why there is neither."""
+    if difference.timing:
+        return f"{timing_text(difference.timing)} ({difference.timing.count} cases)"
+    return difference_text(difference.comparison, 6 if "$" in difference.unit else 1) if difference.comparison else difference.note
 
 
 def holds_evidence(hit: Hit, case: Case) -> bool:
@@ -144,10 +155,11 @@ def _markdown(comparison: ReportComparison, labels: tuple[str, str]) -> list[str
             f"- {part.by} {markdown_literal(part.name)}: {part.metric} {difference_text(part.comparison)}, {part.comparison.outcome}"
             for part in moved
         ]
-    lines += ["", "| | A | B |", "|---|---|---|"]
+    lines += ["", "| | A | B | B − A |", "|---|---|---|---|"]
     for difference in comparison.costs:
         name = f"{difference.name} (simulated)" if difference.unit.startswith("simulated") else difference.name
-        lines.append(f"| {name} | {cost_text(difference.before, difference.unit)} | {cost_text(difference.after, difference.unit)} |")
+        cells = (cost_text(difference.before, difference.unit), cost_text(difference.after, difference.unit))
+        lines.append(f"| {name} | {' | '.join(cells)} | {cost_difference_text(difference)} |")
     if comparison.changes:
         lines += ["", "| configuration | A | B |", "|---|---|---|"]
         lines += [f"| {change.path} | `{_cell(change.before)}` | `{_cell(change.after)}` |" for change in comparison.changes]

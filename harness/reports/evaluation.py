@@ -6,12 +6,13 @@ import yaml
 
 from harness.reports.page import kind_rows, render, score_rows, slice_metrics, weakest
 from harness.results.report import EvalReport
+from harness.results.times import times_text
 from serving.storage.files import write_text
 
 
-def write_evaluation(report: EvalReport, folder: Path, *, run_url: str = "") -> Path:
-    """Write `report.html` and `report.md` of an evaluation; returns the HTML's path."""
-    title = f"{report.header.golden} {report.header.split}"
+def write_evaluation(report: EvalReport, folder: Path, *, name: str = "", run_url: str = "") -> Path:
+    """Write `report.html` and `report.md` of an evaluation under its name, by default the folder's; returns the HTML's path."""
+    title = name or folder.name
     names = slice_metrics(report)
     page = render(
         "evaluation.html.j2",
@@ -24,7 +25,8 @@ def write_evaluation(report: EvalReport, folder: Path, *, run_url: str = "") -> 
     lines = [
         f"# {title}",
         "",
-        f"{len(report.rows)} cases, configuration `{report.header.config_digest}`.",
+        f"{report.header.golden} {report.header.split}, {len(report.rows)} cases, configuration `{report.header.config_digest}`; "
+        f"{times_text(report)}.",
         *score_rows(report),
         *kind_rows(report, names),
     ]

@@ -13,12 +13,13 @@ from harness.reports.page import slice_metrics
 from harness.results.case_result import CaseResult
 from harness.results.numbers import numbers
 from harness.results.report import EvalReport
+from harness.stage_store.base import kept_before
 from harness.stats import MARGIN
 from harness.sweep.experiment import Experiment
 from harness.sweep.finalist import Finalist
 from harness.sweep.importance import Importance, importances
 from harness.sweep.optimizer.pareto import undominated
-from harness.sweep.trial import Trial
+from harness.sweep.trial import Trial, whole_cases
 from harness.sweep.verdict import SweepResult
 
 
@@ -59,6 +60,11 @@ class SweepFindings:
     def champion(self) -> Trial | None:
         """The trial of the champion, where one was recorded that is not the base."""
         return next((trial for trial in self.trials if trial.label == "champion"), None)
+
+    @cached_property
+    def cases(self) -> int:
+        """How many cases a trial is seen to its end on."""
+        return whole_cases(self.trials)
 
     @cached_property
     def states(self) -> Counter[str]:
@@ -107,11 +113,11 @@ class SweepFindings:
 
     @cached_property
     def axes(self) -> tuple[str, str]:
-        """What the trade-off is drawn over, across and up: the first two objectives, or dollars (milliseconds) and the goal."""
+        """What the trade-off is drawn over, across and up: the first two objectives, or dollars (tokens read) and the goal."""
         if len(self.experiment.objective) > 1:
             return self.experiment.objective[1], self.goal
         priced = all(trial.report.costs["usd"] is not None for trial in self.trials if trial.report.costs)
-        return ("cost.usd" if priced else "ms.total.p95"), self.goal
+        return ("cost.usd" if priced else "cost.input_tokens"), self.goal
 
     @property
     def front_names(self) -> tuple[str, ...]:
@@ -157,10 +163,9 @@ class SweepFindings:
 
     @property
     def store_reads(self) -> tuple[int, int]:
-        """Stage store hits, and reads."""
-        counts = self.result.counts.values() if self.result else ()
-        hits = sum(count["hits"] for count in counts)
-        return hits, hits + sum(count["misses"] for count in counts)
+        """Outputs of stages that an earlier run kept, and all that were needed."""
+        share = kept_before(self.result.counts if self.result else {})
+        return share.kept, share.needed
 
 
 def state_of(trial: Trial) -> str:

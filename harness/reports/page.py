@@ -1,14 +1,16 @@
 """Parts of all reports: templates, Markdown tables, slices, the weakest cases."""
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
+from harness.metrics import METRICS
 from harness.results.case_result import CaseResult
 from harness.results.report import EvalReport
 from harness.stats import Interval
 from harness.stats.text import number_text
 
-SLICE_METRICS = ("quality", "recall@5", "key_facts", "refusal")
+SLICE_METRICS = ("quality", "recall@5", "key_facts", "missed_refusal", "over_refusal")
 WEAKEST = 15
 
 
@@ -19,7 +21,15 @@ def render(template: str, **values: Any) -> str:
     environment = Environment(
         loader=PackageLoader("harness"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    return environment.get_template(template).render(**values)
+    return environment.get_template(template).render(about=about_metric, **values)
+
+
+def about_metric(name: str) -> str:
+    """What a metric says, in the sentence of its own; nothing of one that is not known here."""
+    label = name.partition("@")[0]
+    if not METRICS.knows(label):
+        return ""
+    return " ".join((inspect.getdoc(METRICS.load(label)) or "").partition("\n\n")[0].split())
 
 
 def slice_metrics(report: EvalReport, goal: str = "") -> list[str]:
@@ -35,12 +45,17 @@ def weakest(report: EvalReport, metric: str) -> list[CaseResult]:
     return [*report.errors, *sorted(scored, key=lambda row: sign * (row.value(metric) or 0.0))][:WEAKEST]
 
 
+def objective_first(report: EvalReport, goal: str = "quality") -> dict[str, Interval]:
+    """The metrics of an evaluation, what is searched for first."""
+    return dict(sorted(report.summary.items(), key=lambda item: item[0] != goal))
+
+
 def score_rows(report: EvalReport) -> list[str]:
     """Every metric of an evaluation as a Markdown table."""
     count = len(report.rows)
     rows = [
         [name, number_text(interval.mean), interval_text(interval), f"{interval.count}/{count}"]
-        for name, interval in report.summary.items()
+        for name, interval in objective_first(report).items()
     ]
     return ["", *markdown_table(["metric", "mean", "95 % interval", "scored"], rows)]
 

@@ -12,6 +12,7 @@ from harness.reports.findings import SweepFindings
 from harness.reports.sweep import CHAMPION, EXPERIMENT, config_text, experiment_text
 from harness.results.numbers import numbers
 from harness.sweep.journal import journal
+from harness.sweep.trial import whole_cases
 from harness.sweep.verdict import SweepResult
 from harness.tracking.base import Run
 
@@ -74,6 +75,7 @@ def _totals(result: SweepResult) -> dict[str, float | None]:
 
 def _trial_rows(result: SweepResult) -> Iterator[dict[str, Any]]:
     names = result.experiment.objective
+    whole = whole_cases(result.trials)
     for trial in result.trials:
         values = numbers(trial.report)
         yield {
@@ -82,6 +84,7 @@ def _trial_rows(result: SweepResult) -> Iterator[dict[str, Any]]:
             "state": trial.state,
             "why": trial.why,
             "cases": len(trial.report.rows),
+            "of": whole,
             **(dict(zip(names, trial.objectives, strict=True)) if trial.objectives else dict.fromkeys(names)),
             **{name: values.get(name) for name in ("cost.usd", "ms.total.p95") if name not in names},
             **{path: trial.values.get(path) for path in result.experiment.space},

@@ -12,6 +12,7 @@ from harness.reports.page import render, weakest
 from harness.reports.plotly import Charts
 from harness.reports.sweep_markdown import markdown
 from harness.reports.text import change_rows, incumbent_text, share_text, time_text, title_of, usd_text, verdict_text
+from harness.results.times import milliseconds_text, timing_text
 from harness.stats.text import difference_text, p_value_text
 from harness.sweep.experiment import Experiment
 from harness.sweep.folder import SweepFolder, experiment_of
@@ -75,6 +76,8 @@ def _write(findings: SweepFindings, sweep: SweepFolder, folder: Path) -> Path:
         value_of=value_of,
         crashed=crashed,
         difference_text=difference_text,
+        milliseconds_text=milliseconds_text,
+        timing_text=timing_text,
         share_text=share_text,
         time_text=time_text,
         usd_text=usd_text,

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from harness.reports.findings import SweepFindings, state_of, value_of, why_of
 from harness.reports.page import kind_rows, markdown_table, one_line, score_rows
 from harness.reports.text import change_rows, incumbent_text, share_text, time_text, title_of, usd_text, verdict_text
+from harness.results.times import timing_text
 from harness.stats.text import difference_text, number_text, p_value_text
 from harness.sweep.verdict import SweepResult
 
@@ -73,6 +74,7 @@ def _finalists(findings: SweepFindings, result: SweepResult) -> list[str]:
         "p",
         "verdict",
         "$/query",
+        f"time, {result.incumbent.trial.name} = 1",
     ]
     rows = []
     for finalist in result.finalists:
@@ -86,6 +88,7 @@ def _finalists(findings: SweepFindings, result: SweepResult) -> list[str]:
             p_value_text(against.p_value) if against else "",
             against.outcome if against else "",
             number_text(finalist.holdout.costs.get("usd"), 6),
+            "" if finalist is result.incumbent else timing_text(finalist.timing),
         ]
         rows.append([f"**{cell}**" if finalist is result.winner and cell else cell for cell in cells])
     experiment = findings.experiment
@@ -101,7 +104,7 @@ def _front(findings: SweepFindings) -> list[str]:
     if not findings.front:
         return []
     names = findings.front_names
-    columns = [*names, *(name for name in ("cost.usd", "ms.total.p95") if name not in names)]
+    columns = [*names, *(name for name in ("cost.usd", "cost.input_tokens") if name not in names)]
     rows = [
         [trial.name, *(number_text(value_of(trial, name), 6 if name == "cost.usd" else 3) for name in columns)] for trial in findings.front
     ]
@@ -120,12 +123,9 @@ def _knobs(findings: SweepFindings) -> list[str]:
 
 def _trials(findings: SweepFindings) -> list[str]:
     count = ", ".join(f"{count} {state}" for state, count in findings.states.items())
-    rows = [
-        [trial.name, number_text(trial.objective), state_of(trial), str(len(trial.report.rows)), why_of(trial)]
-        for trial in findings.unfinished
-    ]
+    rows = [[trial.name, trial.score_text(findings.cases), state_of(trial), why_of(trial)] for trial in findings.unfinished]
     lines = ["", "## Trials", "", f"{len(findings.trials)} trials: {count or 'none'}."]
-    return lines + (["", *markdown_table(["trial", findings.goal, "state", "cases", "why"], rows)] if rows else [])
+    return lines + (["", *markdown_table(["trial", findings.goal, "state", "why"], rows)] if rows else [])
 
 
 def _scores(findings: SweepFindings) -> list[str]:

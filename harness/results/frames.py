@@ -10,18 +10,18 @@ if TYPE_CHECKING:
     from harness.results.report import EvalReport
 
 CASE_COLUMNS = ("case", "kind", "domain", "difficulty", "question", "reference", "answer", "refused", "tier", "error")
-COST_COLUMNS = ("input_tokens", "output_tokens", "usd", "milliseconds")
+COST_COLUMNS = ("input_tokens", "output_tokens", "usd", "milliseconds", "kept")
 
 
 def case_frame(report: "EvalReport") -> "pd.DataFrame":
-    """A row per case: question, answer, every score (missing where unscored), tokens, dollars, milliseconds."""
+    """A row per case: question, answer, every score (missing where unscored), tokens, dollars, milliseconds (missing where kept)."""
     import pandas as pd
 
     metrics = report.header.metrics
     columns = list(dict.fromkeys([*CASE_COLUMNS, *metrics, *COST_COLUMNS]))  # dollars and tokens may be among the metrics
     frame = pd.DataFrame([_row(row, metrics) for row in report.rows], columns=columns)
     types = dict.fromkeys((*metrics, "usd", "milliseconds"), "float64") | dict.fromkeys(("input_tokens", "output_tokens"), "Int64")
-    return frame.astype(types | {"refused": "boolean"})
+    return frame.astype(types | {"refused": "boolean", "kept": "boolean"})
 
 
 def summary_frame(report: "EvalReport") -> "pd.DataFrame":
@@ -72,5 +72,6 @@ def _row(row: "CaseResult", metrics: tuple[str, ...]) -> dict[str, Any]:
         "input_tokens": sum(use.input_tokens for use in answers) if tokens_known else None,
         "output_tokens": sum(use.output_tokens for use in answers) if tokens_known else None,
         "usd": trace.usd if trace and price_known else None,
-        "milliseconds": trace.milliseconds if trace else None,
+        "milliseconds": trace.milliseconds if trace and not trace.kept else None,
+        "kept": trace.kept if trace else None,
     }

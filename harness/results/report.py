@@ -84,16 +84,27 @@ class EvalReport:
 
     @cached_property
     def times(self) -> dict[str, dict[str, float]]:
-        """Milliseconds per stage (and in all): p50, p95, p99."""
+        """Milliseconds per stage (and in all): p50, p95, p99 of what was computed; what was kept from before took no time to speak of."""
         measured: dict[str, list[float]] = {}
         for trace in self.traces:
-            measured.setdefault("total", []).append(trace.milliseconds)
+            if not trace.kept:
+                measured.setdefault("total", []).append(trace.milliseconds)
             for stage in trace.stages:
-                measured.setdefault(stage.stage, []).append(stage.milliseconds)
+                if not stage.kept:
+                    measured.setdefault(stage.stage, []).append(stage.milliseconds)
         return {
             stage: {name: percentile(values, share) or 0.0 for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))}
             for stage, values in measured.items()
         }
+
+    def time(self, share: Literal["p50", "p95", "p99"], stage: str = "total") -> float | None:
+        """Milliseconds of a stage; `None` where nothing was measured."""
+        return self.times.get(stage, {}).get(share)
+
+    @property
+    def kept(self) -> int:
+        """How many answers, or parts of them, were kept from before, so that their times are no measurement."""
+        return sum(trace.kept for trace in self.traces)
 
     @property
     def simulated(self) -> bool:

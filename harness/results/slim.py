@@ -6,7 +6,7 @@ from dataclasses import replace
 from harness.golden.case import Case
 from harness.results.case_result import CaseResult
 from harness.results.report import EvalReport
-from serving.pipeline.types import Hit, Trace
+from serving.pipeline.types import KEPT, Hit, StageRecord, Trace
 
 
 def slim(report: EvalReport) -> EvalReport:
@@ -35,11 +35,17 @@ def _slim_trace(trace: Trace) -> Trace:
         trace,
         hits=tuple(_slim_hit(hit) for hit in trace.hits),
         passages=(),
+        ranking=(),
         prompt="",
-        stages=tuple(replace(stage, input_digest="", detail={}) for stage in trace.stages),
+        stages=tuple(_slim_stage(stage) for stage in trace.stages),
         guard=tuple(replace(verdict, text="") for verdict in trace.guard),
         route=replace(trace.route, features={}) if trace.route else None,
     )
+
+
+def _slim_stage(stage: StageRecord) -> StageRecord:
+    """A stage with its time, and whether that was measured."""
+    return replace(stage, input_digest="", detail={name: value for name, value in stage.detail.items() if name in KEPT})
 
 
 def _slim_hit(hit: Hit) -> Hit:

@@ -53,13 +53,15 @@ class HitCounts:
 
     hits: Counter[str] = field(default_factory=Counter)
     misses: Counter[str] = field(default_factory=Counter)
+    again: Counter[str] = field(default_factory=Counter)  # of the hits, those that this run had computed itself
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
-    def add(self, stage: str, hits: int, misses: int) -> None:
-        """Count hits and misses of a stage."""
+    def add(self, stage: str, hits: int, misses: int, again: int = 0) -> None:
+        """Count hits and misses of a stage; of the hits, how many this run had computed itself."""
         with self._lock:
             self.hits[stage] += hits
             self.misses[stage] += misses
+            self.again[stage] += again
 
     def take(self) -> dict[str, dict[str, int]]:
         """The counts since the last call, as data; they start again from zero."""
@@ -67,6 +69,7 @@ class HitCounts:
             counts = self.as_dict()
             self.hits.clear()
             self.misses.clear()
+            self.again.clear()
         return counts
 
     @property
@@ -75,12 +78,27 @@ class HitCounts:
         return list(dict.fromkeys([*self.hits, *self.misses]))
 
     def summary(self) -> str:
-        """Hits of all reads, by stage: "retrieve 148/148, answer 0/148"."""
-        return ", ".join(f"{stage} {self.hits[stage]}/{self.hits[stage] + self.misses[stage]}" for stage in self.stages)
+        """What an earlier run kept of all that was needed, by stage: "retrieve 148/148, answer 0/148"."""
+        shares = {stage: kept_before({stage: counts}) for stage, counts in self.as_dict().items()}
+        return ", ".join(f"{stage} {share.kept}/{share.needed}" for stage, share in shares.items())
 
     def as_dict(self) -> dict[str, dict[str, int]]:
         """The counts as data."""
-        return {stage: {"hits": self.hits[stage], "misses": self.misses[stage]} for stage in self.stages}
+        return {stage: {"hits": self.hits[stage], "misses": self.misses[stage], "again": self.again[stage]} for stage in self.stages}
+
+
+@dataclass(frozen=True, slots=True)
+class KeptShare:
+    """How many of the outputs that a run needed were kept by an earlier one."""
+
+    kept: int
+    needed: int
+
+
+def kept_before(counts: Mapping[str, Mapping[str, int]]) -> KeptShare:
+    """What an earlier run kept of all that was needed; what this run computed and met again counts for neither."""
+    kept = sum(numbers["hits"] - numbers.get("again", 0) for numbers in counts.values())
+    return KeptShare(kept, kept + sum(numbers["misses"] for numbers in counts.values()))
 
 
 def key_of(*parts: Any) -> str:

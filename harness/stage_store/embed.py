@@ -11,6 +11,7 @@ from langchain_core.embeddings import Embeddings
 
 from harness.stage_store.base import StageStore, key_of
 from harness.stage_store.endpoint import endpoints_of
+from harness.stage_store.kept import note_kept
 from serving.pipeline.errors import DataError
 from serving.pipeline.index.base import Vectors
 from serving.pipeline.index.embed import unit
@@ -43,7 +44,9 @@ class CachedEmbeddings(Embeddings):
         """The vector of a question."""
         key = key_of(self._model, "query", text)
         stored = self._store.get(STAGE, key)
-        if stored is None:
+        if stored is not None:
+            note_kept(STAGE)
+        else:
             vector = np.asarray(self._inner.embed_query(text), dtype=_FLOAT)
             stored = vector.tobytes()
             if np.isfinite(vector).all():  # the searcher refuses any other
@@ -65,6 +68,11 @@ class CachedEmbeddings(Embeddings):
             stored |= new
         vectors: Vectors = np.stack([np.frombuffer(stored[key], dtype=_FLOAT) for key in keys]).astype(np.float32)
         return vectors
+
+    @property
+    def computing(self) -> Embeddings:
+        """The model itself, which computes each vector; where it may not be asked, what it gave before."""
+        return self if self._replay_only else self._inner
 
     def _compute(self, texts: list[str]) -> Vectors:
         direct: Callable[[list[str]], Any] | None = getattr(self._inner, "vectors", None)
@@ -91,6 +99,7 @@ class CachedTokenEmbeddings(CachedEmbeddings):
         with self._lock:
             if text in self._in_memory:
                 self._in_memory.move_to_end(text)
+                note_kept(STAGE)
                 return self._in_memory[text]
         assert isinstance(self._inner, TokenEmbeddings)
         vectors = self._inner.token_vectors(text)

@@ -19,12 +19,14 @@ class LayeredStageStore(StageStore):
     def get_many(self, stage: str, keys: Sequence[str]) -> dict[str, bytes]:
         """The values of those keys that are there."""
         distinct = list(dict.fromkeys(keys))
+        before = self.copy.counts.again[stage]
         values = self.copy.get_many(stage, distinct)
+        again = self.copy.counts.again[stage] - before
         if missing := [key for key in distinct if key not in values]:
             fetched = self.shared.get_many(stage, missing)
-            self.copy.put_many(stage, fetched)
+            self.copy.put_written(stage, fetched, 0.0)  # by whom, nobody knows: it counts as kept from before
             values |= fetched
-        self.counts.add(stage, len(values), len(distinct) - len(values))
+        self.counts.add(stage, len(values), len(distinct) - len(values), again)
         return values
 
     def put_many(self, stage: str, values: Mapping[str, bytes]) -> None:

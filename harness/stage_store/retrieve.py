@@ -1,15 +1,16 @@
 """A retriever with stored results: the same query over the same index with the same settings is searched once."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.stage_store.base import StageStore, key_of, pack, unpack
 from harness.stage_store.chunks import CachedChunks
+from harness.stage_store.kept import noting_kept
 from serving.pipeline.codec import Codec
 from serving.pipeline.pipeline import PassageRetriever
 from serving.pipeline.retrieve.retriever import RetrievalResult
-from serving.pipeline.types import Hit, Query, SourceRank, Usage
+from serving.pipeline.types import Hit, Query, SourceRank, Span, Usage
 
 STAGE = "retrieve"
 _USAGE = Codec(Usage)
@@ -23,18 +24,20 @@ class CachedRetriever:
     store: StageStore
     chunks: CachedChunks
     config_digest: str  # of the index and retrieve sections, the code behind them and the corpus
+    ranked: int  # places of the ranking that the results tell
 
     async def retrieve(self, query: Query) -> RetrievalResult:
         """The passages for a query."""
-        key = key_of(self.config_digest, _query_key(query))
+        key = key_of(self.config_digest, self.ranked, _query_key(query))
         stored = self.store.get(STAGE, key)
         if stored is not None and (cached := self._unpack(unpack(stored))) is not None:
             return cached
         start_s = time.perf_counter()
-        retrieved = await self.inner.retrieve(query)
+        with noting_kept() as kept:
+            retrieved = await self.inner.retrieve(query)
         elapsed_ms = round((time.perf_counter() - start_s) * 1000, 3)
         self._put(key, retrieved, elapsed_ms)
-        return retrieved
+        return replace(retrieved, detail={**retrieved.detail, "kept_parts": len(kept)}) if kept else retrieved
 
     def _put(self, key: str, retrieved: RetrievalResult, elapsed_ms: float) -> None:
         names = self.chunks.keep([hit.chunk for hit in retrieved.hits])
@@ -43,7 +46,9 @@ class CachedRetriever:
             for name, hit in zip(names, retrieved.hits, strict=True)
         ]
         usage = [_USAGE.dump(use) for use in retrieved.usage]
-        self.store.put(STAGE, key, pack({"hits": hits, "detail": dict(retrieved.detail), "ms": elapsed_ms, "usage": usage}))
+        ranking = [[span.document_id, span.start, span.end] for span in retrieved.ranking]
+        value = {"hits": hits, "detail": dict(retrieved.detail), "ms": elapsed_ms, "usage": usage, "ranking": ranking}
+        self.store.put(STAGE, key, pack(value))
 
     def _unpack(self, value: dict[str, Any]) -> RetrievalResult | None:
         """The stored passages; `None` when one of their chunks is not stored any more."""
@@ -55,7 +60,8 @@ class CachedRetriever:
             for rank, (chunk, (_, score, sources)) in enumerate(zip(chunks, value["hits"], strict=True), start=1)
         ]
         usage = tuple(_USAGE.value(use) for use in value.get("usage", ()))
-        return RetrievalResult(tuple(hits), value["detail"], kept_ms=value["ms"], usage=usage)
+        ranking = tuple(Span(*place) for place in value["ranking"])
+        return RetrievalResult(tuple(hits), value["detail"], kept_ms=value["ms"], usage=usage, ranking=ranking)
 
 
 def _query_key(query: Query) -> list[Any]:

@@ -26,7 +26,8 @@ class CachedScores:
         """The scores of these metrics for a trace and a case."""
         guards = [[verdict.side, verdict.action.value] for verdict in trace.guard]  # with `cached`: whether retrieval ran
         hits = key_of([_hit_parts(hit) for hit in trace.hits], trace.query.text, trace.cached, guards)
-        trace_keys = {"hits": hits, "answer": key_of(hits, _answer_parts(trace))}
+        ranking = [[span.document_id, span.start, span.end] for span in trace.ranking]
+        trace_keys = {"hits": key_of(hits, ranking), "answer": key_of(hits, _answer_parts(trace))}
         case_key = key_of(case.model_dump(mode="json") if case else None)
         keys = {
             scorer.name: key_of(scorer.name, scorer.version, judge_id if scorer.needs_judge else "", trace_keys[scorer.reads], case_key)

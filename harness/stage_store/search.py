@@ -8,6 +8,7 @@ import numpy as np
 
 from harness.stage_store.base import StageStore, key_of, pack, unpack
 from harness.stage_store.chunks import CachedChunks
+from harness.stage_store.kept import note_kept
 from serving.pipeline.index.base import Filter, ScoredChunk, Store, Vectors
 from serving.pipeline.types import Chunk
 
@@ -49,6 +50,7 @@ class CachedSearches:
         if stored is not None:
             stored_hits = unpack(stored)[:k]
             if (chunks := self.chunks.find([name for name, _ in stored_hits])) is not None:
+                note_kept(STAGE)
                 return [ScoredChunk(chunk, score) for chunk, (_, score) in zip(chunks, stored_hits, strict=True)]
         hits = await search(length)
         names = self.chunks.keep([hit.chunk for hit in hits])

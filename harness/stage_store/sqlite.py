@@ -17,7 +17,7 @@ RETRY_S = 0.01
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS kept (
-    stage TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, used_day INTEGER NOT NULL,
+    stage TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, used_day INTEGER NOT NULL, written_s REAL NOT NULL DEFAULT 0,
     PRIMARY KEY (stage, key)
 ) WITHOUT ROWID
 """
@@ -30,9 +30,10 @@ def _today() -> int:
 class SqliteStageStore(StageStore):
     """A stage store in `<folder>/stages.db`."""
 
-    def __init__(self, folder: Path, today: Callable[[], int] = _today) -> None:
+    def __init__(self, folder: Path, today: Callable[[], int] = _today, *, began_s: float | None = None) -> None:
         self.counts = HitCounts()
         self._today = today
+        self._began_s = time.time() if began_s is None else began_s  # of the run: what was written since is its own
         self.path = folder / "stages.db"
         self.place = str(self.path)
         self._lock = threading.Lock()
@@ -44,6 +45,7 @@ class SqliteStageStore(StageStore):
                 self._enable_wal()
                 self._connection.execute("PRAGMA synchronous=NORMAL")  # a kill loses nothing; a power cut at most the last entries
                 self._connection.execute(_SCHEMA)
+                self._add_missing_column()
         except OSError as error:
             raise StoreError(f"The stage store {self.path} cannot be made: {error.strerror or error}.") from error
 
@@ -51,35 +53,42 @@ class SqliteStageStore(StageStore):
         """The values of those keys that are there."""
         values: dict[str, bytes] = {}
         unused_today: list[str] = []
+        again = 0
         distinct, today = list(dict.fromkeys(keys)), self._today()
         with self._locked():
             for start in range(0, len(distinct), KEYS_PER_STATEMENT):
                 batch = distinct[start : start + KEYS_PER_STATEMENT]
                 placeholders = ",".join("?" * len(batch))
                 # only question marks are put in
-                statement = f"SELECT key, value, used_day FROM kept WHERE stage = ? AND key IN ({placeholders})"  # noqa: S608
+                statement = f"SELECT key, value, used_day, written_s FROM kept WHERE stage = ? AND key IN ({placeholders})"  # noqa: S608
                 rows = self._connection.execute(statement, (stage, *batch))
-                for key, value, day in rows:
+                for key, value, day, written_s in rows:
                     values[key] = value
+                    again += written_s >= self._began_s
                     if day != today:
                         unused_today.append(key)
             if unused_today:
                 self._connection.executemany(
                     "UPDATE kept SET used_day = ? WHERE stage = ? AND key = ?", [(today, stage, key) for key in unused_today]
                 )
-        self.counts.add(stage, len(values), len(distinct) - len(values))
+        self.counts.add(stage, len(values), len(distinct) - len(values), again)
         return values
 
     def put_many(self, stage: str, values: Mapping[str, bytes]) -> None:
         """Store several values in one transaction."""
+        self.put_written(stage, values, time.time())
+
+    def put_written(self, stage: str, values: Mapping[str, bytes], written_s: float) -> None:
+        """The same for values that were computed at a time; 0 is long ago."""
         if not values:
             return
         today = self._today()
         with self._locked():
             self._connection.execute("BEGIN IMMEDIATE")
             try:
-                rows = [(stage, key, value, today) for key, value in values.items()]
-                self._connection.executemany("INSERT OR IGNORE INTO kept VALUES (?, ?, ?, ?)", rows)
+                rows = [(stage, key, value, today, written_s) for key, value in values.items()]
+                columns = "(stage, key, value, used_day, written_s)"
+                self._connection.executemany(f"INSERT OR IGNORE INTO kept {columns} VALUES (?, ?, ?, ?, ?)", rows)  # noqa: S608
                 self._connection.execute("COMMIT")
             except BaseException:
                 if self._connection.in_transaction:  # on a full disk SQLite rolls back by itself
@@ -121,6 +130,16 @@ class SqliteStageStore(StageStore):
                 if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end_s:
                     raise
             time.sleep(RETRY_S)
+
+    def _add_missing_column(self) -> None:
+        """Give a file of an earlier version the column it lacks."""
+        columns = {name for _, name, *_ in self._connection.execute("PRAGMA table_info(kept)")}
+        if "written_s" not in columns:
+            try:
+                self._connection.execute("ALTER TABLE kept ADD COLUMN written_s REAL NOT NULL DEFAULT 0")
+            except sqlite3.OperationalError as error:
+                if "duplicate column" not in str(error):  # another process was faster
+                    raise
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

@@ -18,6 +18,7 @@ from serving.pipeline.errors import ConfigError
 from serving.pipeline.registry import explain, near
 
 NUMBERS = ("cost.usd", "cost.input_tokens", "cost.output_tokens", "cost.pro_share", "cost.refused_share", "cost.truncated_share")
+TIMES = ("latency_ms", "first_token_ms")  # metrics that are times
 STAGES = ("total", "guard", "cache", "retrieve", "route", "answer")
 
 
@@ -77,6 +78,7 @@ class Experiment(ExperimentModel):
     cases: int | None = Field(default=None, ge=1)  # of the tune split; default all
     block: int = Field(default=20, ge=1)  # cases between two looks at a trial
     finalists: int = Field(default=3, ge=1, le=20)
+    timing_cases: int | None = Field(default=None, ge=0)  # timed of each finalist; 0: none; default 30 of local models, none of paid ones
     margin: float = Field(default=MARGIN, gt=0, allow_inf_nan=False)  # of the first objective: a difference within it does not matter
     cheaper_by: float = Field(default=0.1, gt=0, lt=1)  # share of price, or of measured time, that is worth replacing the incumbent for
     seed: int = 7
@@ -101,6 +103,11 @@ class Experiment(ExperimentModel):
     def goal(self) -> str:
         """The metric that is searched for first, and proven."""
         return self.objective[0]
+
+    @property
+    def decides_by_time(self) -> bool:
+        """Whether an objective or a constraint is a time, so that no kept answer may stand for a computed one."""
+        return any(name.startswith("ms.") or name.split(".")[0] in TIMES for name in (*self.objective, *self.constraints))
 
     @cached_property
     def config(self) -> RagConfig:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from harness.results.report import EvalReport
 from harness.results.report_file import read_report, write_report
 from harness.results.slim import slim_row
+from harness.results.timing import TimingComparison
 from harness.stats import Comparison
 from harness.sweep.experiment import Experiment
 from harness.sweep.finalist import Finalist
@@ -73,6 +74,7 @@ class FinalistRecord:
 
     number: int
     against: Comparison | None
+    timing: TimingComparison | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +176,7 @@ class SweepFolder:
         record = ResultRecord(
             experiment=result.experiment.model_dump(mode="json"),
             trials=tuple(trial.number for trial in result.trials),
-            finalists=tuple(FinalistRecord(finalist.trial.number, finalist.against) for finalist in result.finalists),
+            finalists=tuple(FinalistRecord(finalist.trial.number, finalist.against, finalist.timing) for finalist in result.finalists),
             winner=result.winner.trial.number,
             reason=result.reason,
             run_id=result.run_id,
@@ -202,7 +204,8 @@ class SweepFolder:
         if not {record.winner} <= {one.number for one in record.finalists} <= trials.keys():
             raise self._no_result()
         finalists = tuple(
-            Finalist(trials[one.number], read_report(self._holdout_report(trials[one.number])), one.against) for one in record.finalists
+            Finalist(trials[one.number], read_report(self._holdout_report(trials[one.number])), one.against, one.timing)
+            for one in record.finalists
         )
         return SweepResult(
             experiment,

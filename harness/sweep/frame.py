@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.results.numbers import numbers
 from harness.sweep.experiment import Experiment
-from harness.sweep.trial import Trial
+from harness.sweep.trial import Trial, whole_cases
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -14,19 +14,23 @@ STATES = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}  # as Op
 
 
 def trials_frame(experiment: Experiment, trials: Sequence[Trial]) -> "pd.DataFrame":
-    """A row a trial: number, the objectives, `params_<path>`, `user_attrs_…`, state; what a trial has no value of is missing."""
+    """A row a trial: number, the objectives, `params_<path>`, `user_attrs_…`, state; what a trial has no value of is missing.
+
+    A pruned trial's objective is its mean over `user_attrs_cases` of `user_attrs_of_cases`.
+    """
     import pandas as pd
 
     names, paths = experiment.objective, list(experiment.space)
     values = ["value"] if len(names) == 1 else [f"values_{name}" for name in names]
-    rows = [_row(experiment, one, values, paths) for one in trials]
-    attributes = [f"user_attrs_{name}" for name in ("label", "why", "cases", "usd", "config_digest", "run_id")]
+    whole = whole_cases(trials)
+    rows = [_row(experiment, one, values, paths, whole) for one in trials]
+    attributes = [f"user_attrs_{name}" for name in ("label", "why", "cases", "of_cases", "usd", "config_digest", "run_id")]
     limits = [f"user_attrs_violation_{name}" for name in experiment.constraints]
     columns = ["number", *values, *(f"params_{path}" for path in paths), *attributes, *limits, "state"]
     return pd.DataFrame(rows, columns=columns)
 
 
-def _row(experiment: Experiment, trial: Trial, values: Sequence[str], paths: Sequence[str]) -> dict[str, Any]:
+def _row(experiment: Experiment, trial: Trial, values: Sequence[str], paths: Sequence[str], whole: int) -> dict[str, Any]:
     found = trial.objectives or (None,) * len(values)
     return {
         "number": trial.number,
@@ -35,6 +39,7 @@ def _row(experiment: Experiment, trial: Trial, values: Sequence[str], paths: Seq
         "user_attrs_label": trial.label,
         "user_attrs_why": trial.why,
         "user_attrs_cases": len(trial.report.rows),
+        "user_attrs_of_cases": whole,
         "user_attrs_usd": numbers(trial.report).get("cost.usd"),
         "user_attrs_config_digest": trial.report.header.config_digest,
         "user_attrs_run_id": trial.run_id,

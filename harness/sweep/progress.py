@@ -32,7 +32,7 @@ class Progress:
     def count(self, counts: Mapping[str, Mapping[str, int]]) -> None:
         """Add hits and misses of the stage store."""
         for stage, numbers in counts.items():
-            mine = self.counts.setdefault(stage, {"hits": 0, "misses": 0})
+            mine = self.counts.setdefault(stage, {"hits": 0, "misses": 0, "again": 0})
             for name, number in numbers.items():
                 mine[name] += number
 

@@ -16,8 +16,10 @@ from harness.sweep.engines.base import Engine
 from harness.sweep.finalist import Finalist
 from harness.sweep.folder import SweepFolder, SweepRecord
 from harness.sweep.progress import Progress, SweepObserver
+from harness.sweep.run_names import sweep_name
 from harness.sweep.search import Search
 from harness.sweep.setup import SweepSetup
+from harness.sweep.timing import with_times
 from harness.sweep.trial import Trial, at_fault
 from harness.sweep.verdict import SweepResult, choose
 from harness.sweep.winner import write_winner
@@ -38,7 +40,10 @@ async def run_sweep(
         before = folder.record() if folder.exists() else None
         finished = folder.finished() if before else []
         setup.refuse_mixed(finished)
-        with tracker(setup.settings, enabled=setup.options.tracking).run(folder.path.name, before.run_id if before else "") as run:
+        with tracker(setup.settings, enabled=setup.options.tracking).run(
+            sweep_name(folder.path.name), before.run_id if before else ""
+        ) as run:
+            run.tags({"touchstone.sweep": folder.path.name})
             write_record(setup, folder, estimate, run, before)
             if finished:
                 run.forget({trial.run_id for trial in finished})
@@ -100,7 +105,7 @@ async def search_and_prove(setup: SweepSetup, search: Search, folder: SweepFolde
     try:
         trials = await search.search(setup.golden.tune(), setup.starts)
         holdout = setup.golden.holdout(why=f"sweep {folder.path.name}", ledger=setup.settings.holdout_ledger)
-        finalists = await prove(search, trials, holdout)
+        finalists = await with_times(setup, search.dispatcher, await prove(search, trials, holdout))
     finally:
         await engine.stop()
     choice = choose(finalists, experiment.goal, margin=experiment.margin, cheaper_by=experiment.cheaper_by)
@@ -142,6 +147,6 @@ async def prove(search: Search, trials: Sequence[Trial], holdout: HoldoutSplit) 
 async def _score_finalist(search: Search, trial: Trial, holdout: HoldoutSplit) -> EvalReport:
     """Its report on the holdout, recorded in a child run."""
     report = await search.dispatcher.score_all(trial.config, holdout)
-    with search.run.child(f"finalist {trial.name}") as run:
+    with search.run.child(f"finalist · {trial.title}") as run:
         record_evaluation(run, report, holdout)
     return report

@@ -11,6 +11,7 @@ from harness.results.report import EvalReport
 from harness.sweep.dispatcher import Dispatcher
 from harness.sweep.experiment import Experiment
 from harness.sweep.prune import Pruner, Reference
+from harness.sweep.run_names import trial_name
 from harness.sweep.trial import Trial, make_trial, merge_reports, unscored_report
 from harness.tracking.base import Run
 from serving.pipeline.config import RagConfig
@@ -58,9 +59,12 @@ class TrialRunner:
         trial = make_trial(self.experiment, start.number, start.values, start.config, report, base or report, failed)
         if pruned and trial.state == "complete":
             trial = replace(trial, state="pruned", why=pruned)
-        with self.run.child(f"trial {start.number}" + (f" ({start.label})" if start.label else "")) as run:
+        share = f"{len(seen.cases)} of {len(self.cases.cases)}"
+        name = trial_name(start.number, start.label, start.values)
+        with self.run.child(f"{name} · pruned after {share}" if trial.state == "pruned" else name) as run:
             record_evaluation(run, report, seen)
-            run.tags({"touchstone.trial": str(start.number), "touchstone.state": trial.state, "touchstone.why": trial.why})
+            facts = {"trial": str(start.number), "state": trial.state, "why": trial.why, "cases": share}
+            run.tags({f"touchstone.{fact}": value for fact, value in facts.items()})
         return replace(trial, label=start.label, run_id=run.id)
 
     @property

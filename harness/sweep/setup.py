@@ -1,6 +1,7 @@
 """Everything a sweep needs, opened and checked: its questions, its documents, its worker, and what earlier processes found."""
 
 import importlib
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -99,6 +100,8 @@ def open_sweep(
 ) -> SweepSetup:
     """Read and check all that a sweep needs; `earlier` is the folder of the one that is gone on with."""
     options = options or SweepOptions()
+    if experiment.decides_by_time and options.replay_only:
+        raise ConfigError("--replay-only measures no time, and an objective or a constraint is one. Leave it out, or take that out.")
     golden = load_golden(settings.datasets, experiment.golden)
     corpus = experiment.corpus or golden.card.corpus
     digests = {"golden_digest": golden.digest, "corpus_digest": open_corpus(corpus, settings).digest}
@@ -112,9 +115,11 @@ def open_sweep(
         corpus,
         experiment.metrics,
         experiment.judge,
-        experiment.concurrency,
+        1 if experiment.decides_by_time else experiment.concurrency,
         options.store,
         options.replay_only,
+        computed=experiment.decides_by_time,
+        began_s=time.time(),
         limit_shares=1 if workers == 1 else workers + 1,  # this process builds the indexes
         settings=otherwise(settings),
     )

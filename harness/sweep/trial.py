@@ -11,6 +11,7 @@ from harness.results.case_result import CaseResult
 from harness.results.header import Header
 from harness.results.numbers import numbers
 from harness.results.report import EvalReport, first_error
+from harness.stats.text import number_text
 from harness.sweep.experiment import Experiment
 from serving.pipeline.config import RagConfig
 
@@ -40,6 +41,11 @@ class Trial:
     def objective(self) -> float | None:
         """The first objective."""
         return self.objectives[0] if self.objectives else None
+
+    def score_text(self, cases: int) -> str:
+        """The first objective; of a trial that was not seen to its end, over how many of the cases: "0.412 over 24 of 80"."""
+        seen = len(self.report.rows)
+        return number_text(self.objective) + (f" over {seen} of {cases}" if seen < cases else "")
 
     def merit(self, sign: float) -> float:
         """The first objective for ranking, the higher the better (sign −1 where low is good); without one it ranks last."""
@@ -84,6 +90,11 @@ def make_trial(
     state: State = "failed" if why else "complete"
     reached = () if missing else tuple(objectives.values())
     return Trial(number, values, config, report, reached, state=state, why=why, violations=violations)
+
+
+def whole_cases(trials: Sequence[Trial]) -> int:
+    """How many cases a trial is seen to its end on: the base is one that always is."""
+    return max((len(trial.report.rows) for trial in trials), default=0)
 
 
 def at_fault(report: EvalReport, base: EvalReport) -> list[CaseResult]:

@@ -104,6 +104,7 @@ class RagPipeline:
         return recorder.finish(
             answer=answer,
             hits=retrieved.hits,
+            ranking=retrieved.ranking,
             passages=result.passages,
             dropped_passages=result.dropped,
             route=route,

@@ -7,6 +7,7 @@ from typing import Any
 
 from serving.pipeline.digest import digest_of
 
+KEPT = frozenset({"kept_ms", "kept_parts"})  # what the detail of a stage tells of an output that was computed before
 PUBLIC = "public"  # the tenant whose documents everyone may read
 
 
@@ -200,6 +201,11 @@ class StageRecord:
     milliseconds: float
     detail: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def kept(self) -> bool:
+        """Whether its output, or a part of it, was computed for an earlier query: its time is then no measurement."""
+        return not KEPT.isdisjoint(self.detail)
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Trace:
@@ -217,6 +223,7 @@ class Trace:
     hits: tuple[Hit, ...] = ()
     passages: tuple[Hit, ...] = ()  # the hits that fitted into the prompt, as numbered there
     dropped_passages: int = 0  # hits that did not fit
+    ranking: tuple[Span, ...] = ()  # places in the order of the search, beyond the cut at top_k; kept where an evaluation asks for it
     route: Route | None = None
     prompt_id: str = ""  # answer/general/v3
     prompt: str = ""  # as the model read it
@@ -234,6 +241,11 @@ class Trace:
     def cached(self) -> bool:
         """Whether the answer is one that was written for an earlier question."""
         return self.cache is not None and self.cache.hit
+
+    @property
+    def kept(self) -> bool:
+        """Whether any of its stages was computed for an earlier query, so that its time is no measurement."""
+        return any(stage.kept for stage in self.stages)
 
     @property
     def usd(self) -> float:

@@ -1,5 +1,6 @@
 import io
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -145,20 +146,18 @@ def test_a_sweeps_parent_run_carries_verdict_report_and_winner(world: World) -> 
     assert "holdout.quality" in parent.data.metrics
     assert {"report.html", "report.md", "winner.json"} <= {file.path for file in client.list_artifacts(parent.info.run_id)}
     children = client.search_runs([parent.info.experiment_id], f"tags.mlflow.parentRunId = '{parent.info.run_id}'")
-    assert sorted(run.info.run_name for run in children) == [
-        f"finalist {_best(children)}",
-        "finalist base",
-        "trial 0 (base)",
-        "trial 1",
-        "trial 2",
-    ]
+    assert re.fullmatch(r"small \d\d-\d\d \d\d:\d\d", parent.info.run_name)
+    finalists, trials = (sorted(run.info.run_name for run in children if run.info.run_name.startswith(word)) for word in ("fin", "trial"))
+    assert finalists == ["finalist · the base", f"finalist · trial {_best(children)}"]
+    assert trials[0] == "trial 0 · base"
+    assert all(re.fullmatch(r"trial \d · version \d · top_k \d", name) for name in trials[1:]) and len(trials) == 3
     assert all(run.data.params["retrieve.top_k"] and run.data.tags["touchstone.config_digest"] for run in children)
 
 
 def _best(children: list[Any]) -> int:
     """The number of the best trial that is not the base."""
-    trials = {run.info.run_name: run.data.metrics["quality"] for run in children if run.info.run_name in ("trial 1", "trial 2")}
-    return int(max(trials, key=lambda name: (trials[name], -int(name[-1])))[-1])
+    numbers = {run.data.tags.get("touchstone.trial", ""): run.data.metrics["quality"] for run in children}
+    return max((1, 2), key=lambda number: (numbers[str(number)], -number))
 
 
 def test_a_winner_whose_documents_changed_since_is_not_promoted(world: World) -> None:

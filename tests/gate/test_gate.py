@@ -48,6 +48,19 @@ def test_the_champion_itself_passes_and_leaves_every_file(gated: World) -> None:
     assert sorted(path.name for path in Path("out").iterdir()) == ["cases.jsonl", "decision.json", "junit.xml", "summary.md"]
 
 
+def test_a_time_that_may_block_is_taken_of_computed_answers_and_an_advisory_one_is_not_worth_computing_them(gated: World) -> None:
+    latency = {"id": "latency", "rule": "ceiling", "number": "ms.total.p95", "at_most": 60_000}
+    change_gate(gated, rules=[*RULES, latency])  # every answer is kept since the champion was recorded
+    said = gated.touchstone("gate", "-c", "tiny.yaml", "--json")
+    assert said.code == 0 and isinstance(said.json, dict), said.err
+    assert said.json["rulings"][-1]["value"] > 0
+    change_gate(gated, rules=[*RULES, latency | {"advisory": True}])
+    said = gated.touchstone("gate", "-c", "tiny.yaml", "--json")
+    assert said.code == 0 and isinstance(said.json, dict), said.err
+    assert said.json["rulings"][-1]["value"] is None
+    assert "kept from before" in said.json["rulings"][-1]["reason"]
+
+
 def test_a_worse_configuration_fails_with_exit_code_1(gated: World) -> None:
     said = gated.touchstone("gate", "-c", "tiny.yaml", "-s", "answer.prompt.name=nothing-of-the-kind", "--json")
     assert said.code == 2  # a prompt that is not there is the user's mistake, not a judgement

@@ -126,6 +126,17 @@ def test_the_mean_over_cases_is_what_trec_eval_says_of_the_whole_graded_run(name
     assert fmean(found for found in values if found is not None) == pytest.approx(expected)
 
 
+def test_a_ranking_is_scored_before_the_cut_at_top_k() -> None:
+    hits = (a_hit(300, 400), a_hit(500, 600), a_hit(0, 50))
+    whole = replace(a_trace(*hits), ranking=tuple(hit.chunk.span for hit in hits))
+    cut = replace(whole, hits=hits[:1])
+    for name in ("recall@5", "precision@5", "mrr@10", "ndcg@10", "map@10", "coverage@5", "doc_recall@5", "doc_ndcg@10"):
+        scored = metric(name).score(cut, a_case())  # type: ignore[union-attr]
+        assert scored.value == metric(name).score(whole, a_case()).value != 0.0, name  # type: ignore[union-attr]
+    assert metric("recall@2").score(whole, a_case()).value == 0.0  # type: ignore[union-attr]
+    assert metric("span_recall@5").score(cut, a_case()).value == 0.0  # type: ignore[union-attr]  # of what was handed on
+
+
 def test_spans_are_counted_in_characters() -> None:
     hits = (a_hit(15, 45), a_hit(100, 110), a_hit(0, 70, "other"))  # 5 of 10 and 10 of 20 characters, in 110 shown
     assert value("span_recall@5", TWO, *hits) == pytest.approx(15 / 30)

@@ -14,17 +14,21 @@ from harness.comparison.compare import compare_reports
 from harness.evaluation.record import record_evaluation
 from harness.gate.run_gate import GateResult
 from harness.golden.sets import Split
+from harness.metrics import metric
 from harness.results.case_result import CaseError, CaseResult
 from harness.results.display import Display
 from harness.results.frames import CASE_COLUMNS, COST_COLUMNS, frame_rows
 from harness.results.header import Header
+from harness.results.numbers import numbers
 from harness.results.report import EvalReport
 from harness.results.score import Score
+from harness.results.slim import slim
+from harness.results.times import milliseconds_text, times_text
 from harness.sweep.finalist import Finalist
 from harness.sweep.trial import make_trial
 from harness.sweep.verdict import SweepResult
 from harness.tracking.memory import MemoryRun
-from serving.pipeline.types import Route, Usage
+from serving.pipeline.types import Route, StageRecord, Usage
 from tests.support.gating import decided
 from tests.support.making import a_case, a_hit, a_trace, unanswerable
 from tests.support.sweeping import experiment
@@ -63,6 +67,25 @@ def test_a_case_is_a_row_with_its_scores_and_what_it_cost() -> None:
     assert frame["quality"].mean() == 0.75
 
 
+def test_the_time_of_what_was_kept_from_before_is_no_number_of_any_table() -> None:
+    kept = a_row("c1", 0.5, stages=(StageRecord("answer", "d", 900.0, {"kept_ms": 890.0}),), milliseconds=900.0)
+    partly = a_row("c2", 0.5, stages=(StageRecord("retrieve", "d", 1.0, {"kept_parts": 2}),), milliseconds=40.0)
+    computed = a_row("c3", 0.5, stages=(StageRecord("retrieve", "d", 6.0),), milliseconds=50.0)
+    report = a_report(kept, partly, computed)
+    assert report.times["total"] == {"p50": 50.0, "p95": 50.0, "p99": 50.0}
+    assert report.times["retrieve"]["p50"] == 6.0 and "answer" not in report.times
+    assert report.kept == 2
+    assert report.to_pandas()["milliseconds"].isna().tolist() == [True, True, False]
+    assert report.to_pandas()["kept"].tolist() == [True, True, False]
+    assert slim(report).kept == 2 and slim(report).times == report.times  # which is how sweeps and champions keep reports
+    only = a_report(kept)
+    assert only.times == {} and only.time("p50") is None
+    assert "ms.total.p50" not in numbers(only)
+    assert milliseconds_text(only, "p50") == "kept" and "kept from before" in times_text(only)
+    assert metric("latency_ms").score(kept.trace, None).value is None  # type: ignore[union-attr]
+    assert metric("latency_ms").score(computed.trace, None).value == 50.0  # type: ignore[union-attr]
+
+
 def test_a_metric_is_a_row_of_the_summary() -> None:
     summary = REPORT.summary_frame()
     assert summary.loc["quality", ["mean", "scored", "direction"]].tolist() == [0.75, 2, "higher"]
@@ -98,6 +121,7 @@ def test_a_trial_is_a_row_in_optunas_manner() -> None:
     assert frame["state"].tolist() == ["COMPLETE", "FAIL"]
     assert frame["values_quality"].isna().tolist() == [False, True]
     assert frame["user_attrs_label"].tolist() == ["base", ""]
+    assert frame[["user_attrs_cases", "user_attrs_of_cases"]].to_numpy().tolist() == [[20, 20], [1, 20]]
     assert frame["user_attrs_violation_ms.total.p95"].tolist() == [7.5, 1.0]
 
 

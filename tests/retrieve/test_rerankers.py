@@ -54,6 +54,16 @@ async def test_a_reranker_returns_no_more_than_k_of_the_hits_it_was_given_and_in
 
 
 @pytest.mark.parametrize("name", LOCAL)
+async def test_a_reranker_that_is_asked_for_more_puts_the_same_hits_first(name):
+    """An evaluation asks for the whole ranking, and must see the hits that are served."""
+    given = hits(a=0.9, b=0.5, c=0.4, d=0.1)
+    reranker = build(name, Vectors(a=[1, 0], b=[1, 0.1], c=[0, 1], d=[0.5, 1]))
+    every = [hit.chunk.id for hit in await reranker.rerank(QUERY, given, 4)]
+    for k in (1, 2, 3):
+        assert [hit.chunk.id for hit in await reranker.rerank(QUERY, given, k)] == every[:k]
+
+
+@pytest.mark.parametrize("name", LOCAL)
 async def test_no_hits_stay_no_hits(name):
     assert await build(name).rerank(QUERY, [], 5) == []
 

@@ -24,7 +24,7 @@ from harness.metrics import metric
 from harness.results.report import EvalReport
 from harness.results.score import Score
 from harness.settings import HarnessSettings
-from harness.stage_store.base import HitCounts, key_of, pack, unpack
+from harness.stage_store.base import HitCounts, KeptShare, kept_before, key_of, pack, unpack
 from harness.stage_store.chunks import CachedChunks
 from harness.stage_store.embed import CachedEmbeddings
 from harness.stage_store.open import configured_stage_store, open_stage_store
@@ -110,6 +110,69 @@ def test_other_weights_and_lengths_reuse_both_searches(world: World) -> None:
     assert stages.counts.misses["search"] == 0
     assert stages.counts.hits["search"] == 2 * len(report.rows)
     assert scores(report) == scores(evaluated(world, changed, None))
+
+
+def test_changing_only_top_k_changes_the_hits_and_no_score_of_the_ranking(world: World) -> None:
+    config = load_config(world.root / "tiny.yaml").replace({"retrieve.duplicate_similarity": 1.0})
+    short, long = (evaluated(world, config.replace({"retrieve.top_k": top_k}), None) for top_k in (1, 4))
+    for report, top_k in ((short, 1), (long, 4)):
+        assert {len(row.trace.hits) for row in report.rows if row.trace} == {top_k}
+    for name in ("recall@5", "mrr@10"):
+        assert [row.value(name) for row in short.rows] == [row.value(name) for row in long.rows]
+    assert short.mean("recall@5") == 1.0  # also of questions whose evidence was not handed on
+
+
+def test_an_evaluation_finds_the_hits_that_are_served(world: World) -> None:
+    config = load_config(world.root / "tiny.yaml")
+    places = HarnessSettings()
+    factory = PipelineFactory(places, load_corpus(places.datasets / "corpora" / "tiny"), PromptLibrary(places.prompts))
+    query = load_golden(places.datasets, "tiny/v1").cases[0].query
+
+    async def found(ranked: int) -> Trace:
+        return await (await factory.pipeline(config, ranked)).answer(query)
+
+    served, evaluated_trace = asyncio.run(found(0)), asyncio.run(found(50))
+    assert served.hits == evaluated_trace.hits and served.ranking == ()
+    assert evaluated_trace.ranking[: len(served.hits)] == tuple(hit.chunk.span for hit in served.hits)
+    assert len(evaluated_trace.ranking) > len(served.hits)
+
+
+def test_a_time_is_measured_where_nothing_is_kept_and_not_where_a_part_is(world: World) -> None:
+    config = load_config(world.root / "tiny.yaml")
+    stages = SqliteStageStore(world.root / "kept")
+    first = evaluated(world, config, stages)
+    assert first.kept == 0 and first.times["total"]
+    assert evaluated(world, config, stages).times.get("total") is None
+    longer = evaluated(world, config.replace({"retrieve.top_k": 4}), stages)  # its searches are kept
+    assert longer.kept == len(longer.rows) and "retrieve" not in longer.times
+
+
+def test_kept_from_before_is_what_an_earlier_run_kept(world: World) -> None:
+    config = load_config(world.root / "tiny.yaml")
+    stages = SqliteStageStore(world.root / "kept")
+    evaluated(world, config, stages)
+    count = len(evaluated(world, config, stages).rows)
+    assert stages.counts.hits["retrieve"] == count
+    assert kept_before({"retrieve": stages.counts.as_dict()["retrieve"]}) == KeptShare(0, count)  # computed here, and met again
+    later = SqliteStageStore(world.root / "kept")
+    evaluated(world, config, later)
+    assert kept_before({"retrieve": later.counts.as_dict()["retrieve"]}) == KeptShare(count, count)
+    assert f"retrieve {count}/{count}" in later.counts.summary()
+
+
+def test_a_store_of_an_earlier_version_is_read_and_written_on(tmp_path: Path) -> None:
+    old = sqlite3.connect(tmp_path / "stages.db")
+    old.execute(
+        "CREATE TABLE kept (stage TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, used_day INTEGER NOT NULL, "
+        "PRIMARY KEY (stage, key)) WITHOUT ROWID"
+    )
+    old.execute("INSERT INTO kept VALUES ('answer', 'k', x'31', 1)")
+    old.commit()
+    old.close()
+    stages = SqliteStageStore(tmp_path)
+    assert stages.get("answer", "k") == b"1" and stages.counts.again["answer"] == 0
+    stages.put("answer", "new", b"2")
+    assert stages.get("answer", "new") == b"2" and stages.counts.again["answer"] == 1
 
 
 async def test_a_look_at_everything_is_never_kept_for_those_who_may_see_less(tmp_path: Path) -> None:

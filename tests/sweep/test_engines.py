@@ -119,7 +119,7 @@ async def test_what_the_store_was_asked_for_an_index_comes_with_it_once(world: W
         found = await asyncio.gather(*(engine.index(config) for _ in range(3)))
         found += [await engine.index(config.replace({"retrieve.top_k": 1}))]
     asked = [one.get("embed", {}) for one in found]
-    assert [numbers for numbers in asked if any(numbers.values())] == [{"hits": 0, "misses": len(DOCUMENTS)}]
+    assert [numbers for numbers in asked if any(numbers.values())] == [{"hits": 0, "misses": len(DOCUMENTS), "again": 0}]
 
 
 async def test_blocks_scored_at_the_same_time_count_every_question_to_the_store_once(world: World) -> None:

@@ -92,6 +92,21 @@ def test_local_models_cost_simulated_money_and_their_time_is_measured(world: Wor
     assert any("simulated" in line for line in estimate_lines(found))
 
 
+def test_the_answers_that_finalists_are_timed_on_are_in_the_price(world: World) -> None:
+    tune = counts(world)[0]
+    found, untimed = estimated(world), estimated(world, timing_cases=0)
+    assert (found.timed, untimed.timed) == ((tune + min(5, tune)) * found.finalists, 0)
+    assert found.cases == untimed.cases
+    assert found.usd.likely > untimed.usd.likely and found.input_tokens.high > untimed.input_tokens.high
+    assert any(line.startswith("to time    ") and "each finalist against the incumbent" in line for line in estimate_lines(found))
+    hosted = estimated(world, base=with_chats(LITE, PRO))
+    assert hosted.timed == 0
+    assert any("each answer is paid for" in line for line in estimate_lines(hosted))
+    asked = estimated(world, base=with_chats(LITE, PRO), timing_cases=5)
+    assert asked.timed == 10 * asked.finalists
+    assert asked.usd.high > hosted.usd.high and asked.proof_usd > hosted.proof_usd  # which the budget keeps for it
+
+
 def test_nothing_hosted_is_asked_and_the_truth_lies_within(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     with BedrockDouble(lambda call: Reply("30 days. [1]", input_tokens=(len(call.text) + 1500) // 4, output_tokens=40)) as double:
         monkeypatch.setenv("TOUCHSTONE_BEDROCK_ENDPOINT", double.url)

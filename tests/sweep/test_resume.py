@@ -108,7 +108,7 @@ def runs_of(world: World, sweep: str) -> Counter[str]:
 
     client = MlflowClient(f"sqlite:///{world.root}/.touchstone/mlflow/mlflow.db")
     experiment = client.get_experiment_by_name("touchstone").experiment_id
-    (parent,) = client.search_runs([experiment], f"run_name LIKE '{sweep}-%'")
+    (parent,) = client.search_runs([experiment], f"run_name LIKE '{sweep} %'")
     children = client.search_runs([experiment], f"tags.mlflow.parentRunId = '{parent.info.run_id}'")
     assert {run.info.status for run in [parent, *children]} == {"FINISHED"}
     assert all(run.data.metrics["quality"] >= 0 for run in children)
@@ -212,7 +212,7 @@ def test_a_sweep_begun_without_mlflow_is_gone_on_with_in_it(world: World) -> Non
     assert again.code == 0, again.err
     assert SweepFolder(folder).record().run_id
     assert world.touchstone("sweep", "--resume").code == 0
-    assert runs_of(world, "small")["finalist base"] == 1
+    assert runs_of(world, "small")["finalist · the base"] == 1
 
 
 def test_a_sweep_is_not_gone_on_with_by_other_prompts(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

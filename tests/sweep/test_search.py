@@ -13,6 +13,7 @@ from harness.sweep.engines.base import StoreCounts
 from harness.sweep.folder import SweepFolder
 from harness.sweep.progress import Progress, SweepObserver
 from harness.sweep.run import prove
+from harness.sweep.run_names import trial_name
 from harness.sweep.search import starting_points
 from harness.sweep.trial import Trial
 from harness.tracking.memory import MemoryRun
@@ -46,7 +47,7 @@ def test_what_the_store_was_asked_for_an_index_is_counted_with_the_rest(tmp_path
     made = search(experiment(trials=3), tmp_path, engine, Budget(10.0), FixedPrices(0.0, index_usd))
     searched(made)
     assert len(engine.indexed) == 3
-    assert made.progress.counts == {"embed": {"hits": 3, "misses": 40}, "answer": {"hits": 6, "misses": 24}}
+    assert made.progress.counts == {"embed": {"hits": 3, "misses": 40, "again": 0}, "answer": {"hits": 6, "misses": 24, "again": 0}}
 
 
 def test_a_champion_that_is_the_base_is_tried_once(tmp_path: Path) -> None:
@@ -98,8 +99,8 @@ def test_a_configuration_that_crashes_on_every_case_does_not_end_the_sweep(tmp_p
     assert lost
     assert {(one.state, one.why, one.objective) for one in lost} == {("failed", "no case has a value of quality: c0: oops", None)}
     assert isinstance(made.run, MemoryRun)
-    runs = {child.name: child.logged_tags["touchstone.why"] for child in made.run.children}
-    assert runs[f"trial {lost[0].number}"] == lost[0].why
+    runs = {child.logged_tags["touchstone.trial"]: child.logged_tags["touchstone.why"] for child in made.run.children}
+    assert runs[str(lost[0].number)] == lost[0].why
     again = RuleEngine(rule)
     assert plain(searched(search(experiment(trials=12), tmp_path, again))) == plain(trials)
     assert again.blocks == []
@@ -222,7 +223,7 @@ def test_each_trial_has_a_run_with_its_state(tmp_path: Path) -> None:
     trials = searched(made)
     assert isinstance(made.run, MemoryRun)
     assert [child.id for child in made.run.children] == [one.run_id for one in trials]
-    assert [child.name for child in made.run.children] == ["trial 0 (base)", "trial 1", "trial 2"]
+    assert [child.name for child in made.run.children] == [trial_name(one.number, one.label, one.values) for one in trials]
     assert all(child.logged_tags["touchstone.state"] == "complete" for child in made.run.children)
 
 
@@ -245,7 +246,7 @@ def test_progress_counts_trials_cases_and_what_the_store_had(tmp_path: Path) -> 
     searched(more)
     assert (observer.seen, observer.finished) == ((5, 4), 4)
     assert more.progress.cases == 10
-    assert more.progress.counts == {"answer": {"hits": 2, "misses": 8}}
+    assert more.progress.counts == {"answer": {"hits": 2, "misses": 8, "again": 0}}
 
 
 def test_a_finalist_is_proven_block_by_block_in_the_holdouts_order(tmp_path: Path) -> None:
@@ -256,7 +257,7 @@ def test_a_finalist_is_proven_block_by_block_in_the_holdouts_order(tmp_path: Pat
     report = finalist.holdout
     assert [row.case.id for row in report.rows] == [case.id for case in cases]
     assert (report.header.split, report.header.split_digest) == ("holdout", holdout.digest)
-    assert [run.name for run in made.run.children] == ["finalist base"]  # type: ignore[attr-defined]
+    assert [run.name for run in made.run.children] == ["finalist · the base"]  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("workers", [1, 3])

@@ -14,6 +14,7 @@ from harness.sweep.cost.calls import ModelPrice, judged_metrics
 from harness.sweep.cost.case_cost import SHARES, CasePrices, reranking_usage
 from harness.sweep.cost.estimate import Estimate, spread
 from harness.sweep.cost.probe import CASES, probe
+from harness.sweep.cost.timed import timed_answers, timed_cases
 from harness.sweep.experiment import Experiment
 from harness.sweep.space.bounds import SpaceModels, answer_models, dearest, hosted, sample
 from serving.pipeline.config import RagConfig
@@ -38,6 +39,7 @@ class SweepEstimate(BaseModel):
     trials: int  # still to be run
     finalists: int  # configurations proven on the holdout, the incumbent among them
     cases: Estimate  # scored, of both splits
+    timed: int = 0  # answers computed for the finalists' times alone
     indexes: int  # different ones, at most
     input_tokens: Estimate
     output_tokens: Estimate
@@ -76,22 +78,28 @@ async def estimate_sweep(
     trials, finalists = max(0, max(experiment.trials, len(starts)) - finished), len(starts) + experiment.finalists
     held_out = sum(golden.split_of(case) == "holdout" for case in golden.cases)
     cases = _cases(experiment, len(tune), held_out, len(starts), finished)
+    timed = timed_answers(timed_cases(experiment, configs, len(golden.tune().cases)), finalists)
+    answers = cases + Estimate(likely=timed, high=timed)
     indexes = _indexes(experiment, configs)
     built = Estimate(low=1, likely=max(1, indexes // 2), high=indexes) if trials else Estimate()
     return SweepEstimate(
         trials=trials,
         finalists=finalists,
         cases=cases,
+        timed=timed,
         indexes=indexes,
-        input_tokens=cases * spread([cost.input_tokens for cost in costs]),
-        output_tokens=cases * spread([cost.output_tokens for cost in costs]),
-        usd=cases * case_usd + built * Estimate(low=min(index_usd), likely=index_usd[0], high=max(index_usd)),
+        input_tokens=answers * spread([cost.input_tokens for cost in costs]),
+        output_tokens=answers * spread([cost.output_tokens for cost in costs]),
+        usd=answers * case_usd + built * Estimate(low=min(index_usd), likely=index_usd[0], high=max(index_usd)),
         seconds=cases * _case_seconds(experiment, settings, probed.ms, spread([cost.hosted_calls for cost in costs]))
+        + _timed_seconds(timed, probed.ms, spread([cost.hosted_calls for cost in costs]))
         + Estimate(likely=indexes // 2, high=max(0, indexes - 1)) * probed.index_seconds,
         case_usd=case_usd.bound,
         index_usd=max(index_usd),
         # a block is sent only where its bound is left, so that much must be left for the last one
-        proof_usd=finalists * held_out * case_usd.high + min(experiment.block, held_out) * case_usd.bound,
+        proof_usd=finalists * held_out * case_usd.high
+        + min(experiment.block, held_out) * case_usd.bound
+        + (timed * case_usd.bound if experiment.timing_cases else 0.0),
         simulated=any(model.simulated for model in chats),
         hosted=(away := tuple(filter(hosted, known))),
         unpriced=tuple(name for name, priced in known.items() if not priced),
@@ -146,6 +154,13 @@ def _refuse_unpriced(experiment: Experiment, names: Sequence[str]) -> None:
                 f"The {role} {number!r} has no value where the price of {', '.join(names)} is not known. "
                 f"Take the {role} out, or choose models with a known price."
             )
+
+
+def _timed_seconds(answers: int, ms: float, calls: Estimate) -> Estimate:
+    """One answer after the other, in this process."""
+    low, likely, high = CALL_S
+    one = Estimate(low=1, likely=1, high=SLOWER) * (ms / 1000) + calls * Estimate(low=low, likely=likely, high=high)
+    return Estimate(likely=answers, high=answers) * one
 
 
 def _case_seconds(experiment: Experiment, settings: PipelineSettings, ms: float, calls: Estimate) -> Estimate:

@@ -65,5 +65,7 @@ class WorkerPlan:
     concurrency: int = 4
     store: bool = True
     replay_only: bool = False
+    computed: bool = False  # every answer is computed anew, since its time counts
+    began_s: float = 0.0  # when the sweep was opened, in seconds of the epoch: what is kept since then is its own
     limit_shares: int = 1  # processes that share what a provider may be asked for in a minute
     settings: Mapping[str, Any] = field(default_factory=dict)  # those that the environment does not give, or gives otherwise

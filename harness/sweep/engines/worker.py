@@ -99,11 +99,19 @@ def make_worker(plan: WorkerPlan, index_progress: IndexProgress | None = None) -
     settings = read_settings(**plan.settings)
     settings = settings.model_copy(update={"limit_shares": settings.limit_shares * plan.limit_shares})
     context = open_context(
-        plan.corpus, settings, judge=plan.judge, store=plan.store, replay_only=plan.replay_only, index_progress=index_progress
+        plan.corpus,
+        settings,
+        judge=plan.judge,
+        store=plan.store,
+        replay_only=plan.replay_only,
+        began_s=plan.began_s or None,
+        index_progress=index_progress,
     )
     judge_costs = JudgeCosts()
     context = replace(context, tools=counting_costs(context.tools, judge_costs))
-    return Worker(context.factory, context.evaluator(plan.metrics, plan.concurrency, part=True), judge_costs)
+    return Worker(
+        replace(context.factory, computed=plan.computed), context.evaluator(plan.metrics, plan.concurrency, part=True), judge_costs
+    )
 
 
 def failure_text(error: TouchstoneError, *, started: bool = True) -> str:

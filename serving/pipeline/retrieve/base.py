@@ -20,7 +20,7 @@ class Fusion(Protocol):
 
 
 class Reranker(Protocol):
-    """Puts hits into a better order; may return fewer than `k`, never others than it was given."""
+    """Puts hits into a better order; may return fewer than `k`, never others than it was given, for a larger `k` the same first."""
 
     async def rerank(self, query: Query, hits: Sequence[Hit], k: int) -> list[Hit]: ...
 

@@ -1,5 +1,6 @@
 """Retrieval: from a query to ranked passages."""
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -10,7 +11,7 @@ from serving.pipeline.retrieve.base import Billed, Reranker, Searcher
 from serving.pipeline.retrieve.duplicates import without_repeats
 from serving.pipeline.retrieve.neighbours import add_neighbours
 from serving.pipeline.retrieve.query_text import search_text
-from serving.pipeline.types import Hit, Query, Usage
+from serving.pipeline.types import Hit, Query, Span, Usage
 
 _NOTHING: Mapping[str, int] = MappingProxyType({"candidates": 0, "duplicates": 0, "neighbours": 0})
 
@@ -23,6 +24,7 @@ class RetrievalResult:
     detail: Mapping[str, int] = field(default_factory=lambda: _NOTHING)
     kept_ms: float | None = None  # of a cached result: how long the original retrieval took
     usage: tuple[Usage, ...] = ()  # of hosted models: the question's vector, the reranking
+    ranking: tuple[Span, ...] = ()  # as it was before the cut at top_k and without neighbours, where it was asked for
 
 
 class Retriever:
@@ -42,6 +44,13 @@ class Retriever:
         self._reranker = reranker
         self._store = store
         self._embedding_usage = embedding
+        self._ranked = 0
+
+    def with_ranking(self, depth: int) -> "Retriever":
+        """The same, whose results also tell the first places of the ranking, beyond `top_k`; it finds the same hits and fetches no more."""
+        ranked = copy.copy(self)
+        ranked._ranked = depth
+        return ranked
 
     async def retrieve(self, query: Query) -> RetrievalResult:
         """The passages for a query; a blank one has none."""
@@ -50,12 +59,13 @@ class Retriever:
         config = self._config
         candidates = await self._searcher.search(query, max(config.candidates, config.top_k))
         distinct = without_repeats(candidates, config.duplicate_similarity)
-        best = await self._reranker.rerank(query, distinct, config.top_k)
+        best = await self._reranker.rerank(query, distinct, max(config.top_k, self._ranked))
         expanded = await add_neighbours(best[: config.top_k], config.neighbours, self._store, Filter.of(query))
         hits = tuple(replace(hit, rank=rank) for rank, hit in enumerate(expanded.hits, start=1))
         counts = {"candidates": len(candidates), "duplicates": len(candidates) - len(distinct), "neighbours": expanded.added}
         usage = (*([self._embedding_usage(search_text(query))] if self._embedding_usage else ()), *self._reranking_usage(distinct))
-        return RetrievalResult(hits, MappingProxyType(counts), usage=usage)
+        ranking = tuple(hit.chunk.span for hit in best[: self._ranked])
+        return RetrievalResult(hits, MappingProxyType(counts), usage=usage, ranking=ranking)
 
     def _reranking_usage(self, hits: Sequence[Hit]) -> tuple[Usage, ...]:
         return (self._reranker.usage(hits),) if hits and isinstance(self._reranker, Billed) else ()
