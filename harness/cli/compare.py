@@ -1,6 +1,5 @@
 """`touchstone compare A B`: what differs between two configurations, runs or releases, and whether it is more than chance."""
 
-import asyncio
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.evaluate import SplitName
+from harness.cli.interrupt import run_async
 from harness.cli.options import (
     DEFAULT_GOLDEN,
     AsJson,
@@ -66,7 +66,7 @@ def compare(
         raise ConfigError(f"There is a comparison named {title!r} already: {folder}. Choose another --name, or remove it.")
     sides = (_resolved_side(a, change_a, settings), _resolved_side(b, change_b, settings))
     with progress_line(quiet=as_json) as line:
-        comparison = asyncio.run(
+        comparison = run_async(
             Project(settings, line.update).compare(
                 *sides,
                 golden,

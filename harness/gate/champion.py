@@ -5,6 +5,7 @@ reports/champions/techcorp-v1-holdout.yaml     its configuration
 """
 
 import json
+import shlex
 from pathlib import Path
 
 import yaml
@@ -21,7 +22,7 @@ from serving.storage.files import write_text
 
 _HEADER = Codec(Header)
 _ROW = Codec(CaseResult)
-MEND = "Run: touchstone champion set GATE"  # the gate's file; those in experiments/gates need not be given
+MEND = "Run: touchstone champion set"  # with the gate's file; those in experiments/gates need not be given
 
 
 def champion_path(champions: Path, golden: str, split: str) -> Path:
@@ -29,16 +30,21 @@ def champion_path(champions: Path, golden: str, split: str) -> Path:
     return champions / f"{golden.replace('/', '-')}-{split}.jsonl"
 
 
-def read_champion(path: Path, *, golden: str, golden_digest: str, split_digest: str | None) -> EvalReport:
-    """The champion's evaluation, refused when it is not of exactly these cases."""
+def mend(gate: str) -> str:
+    """What to run for a champion of a gate's cases."""
+    return f"{MEND} {shlex.quote(gate)}" if gate else MEND
+
+
+def read_champion(path: Path, *, golden: str, golden_digest: str, split_digest: str | None, gate: str = "") -> EvalReport:
+    """The champion's evaluation, refused when it is not of exactly these cases; `gate` is the file of the gate that asks for it."""
     if not path.is_file():
-        raise DataError(f"No champion to compare with: {str(path)!r} is not there. {MEND}")
+        raise DataError(f"No champion to compare with: {str(path)!r} is not there. {mend(gate)}")
     report = read_report(path)
     head = report.header
     if (head.golden, head.golden_digest) != (golden, golden_digest):
-        raise DataError(f"{path}: made on {head.golden} {head.golden_digest}, and {golden} is {golden_digest} now. {MEND}")
+        raise DataError(f"{path}: made on {head.golden} {head.golden_digest}, and {golden} is {golden_digest} now. {mend(gate)}")
     if split_digest not in (None, head.split_digest):
-        raise DataError(f"{path}: not made on the cases of this split. {MEND}")
+        raise DataError(f"{path}: not made on the cases of this split. {mend(gate)}")
     return report
 
 

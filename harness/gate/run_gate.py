@@ -32,6 +32,7 @@ class GateContext:
     gate: Gate
     golden: GoldenSet
     evaluation: EvaluationContext
+    file: str = ""  # of the gate, for what the user is told to run
 
     @property
     def champion(self) -> Path:
@@ -133,7 +134,8 @@ def reproducible(result: GateResult, command: str) -> GateResult:
 def _champion(context: GateContext, split: Split, path: Path | None) -> EvalReport | None:
     if not context.gate.needs_champion and path is None:
         return None
-    return read_champion(path or context.champion, golden=split.golden, golden_digest=split.golden_digest, split_digest=split.digest)
+    cases = {"golden": split.golden, "golden_digest": split.golden_digest, "split_digest": split.digest}
+    return read_champion(path or context.champion, **cases, gate=context.file)
 
 
 async def _leaks(context: GateContext, config: RagConfig, split: Split) -> dict[str, Leaks]:

@@ -189,7 +189,7 @@ class Project:
         """Hold a configuration, or an evaluation made before, against a gate. With a `name` it is kept as `reports/gates/<name>/`."""
         chosen = gate if isinstance(gate, Gate) else load_gate(file_path("A gate", gate))
         folder = new_result_folder(self.settings, "gates", name) if name else None
-        context = open_gate(chosen, self._contexts, store=store, replay_only=replay_only)
+        context = open_gate(chosen, self._contexts, file="" if isinstance(gate, Gate) else str(gate), store=store, replay_only=replay_only)
         result = await decide_gate(context, resolve(what, self.settings), self._contexts, champion)
         if folder is not None:
             write_decision(result.decision, result.report, folder)

@@ -21,6 +21,7 @@ from harness.sweep.verdict import Finalist, SweepResult
 from serving.pipeline.codec import Codec
 from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import ConfigError, DataError
+from serving.pipeline.redact import without_password
 from serving.pipeline.registry import explain
 from serving.storage.files import write_text
 from serving.storage.lock import file_lock
@@ -272,7 +273,7 @@ def _parse_experiment(data: Mapping[str, Any], source: Path) -> Experiment:
 def refuse_changed(record: SweepRecord, now: Mapping[str, str]) -> None:
     """A `ConfigError` where what a sweep stands on is no longer what it was begun with."""
     for name, what in (("golden_digest", "golden set"), ("corpus_digest", "corpus"), ("endpoints", "endpoint of hosted models")):
-        before, after = getattr(record, name), now[name]
+        before, after = without_password(getattr(record, name)), now[name]  # earlier versions wrote it with its password
         if before != after:
             change = f"{before or 'none'} → {after or 'none'}"
             raise ConfigError(f"The {what} has changed since the sweep was begun ({change}). Put it back, or begin a new one.")

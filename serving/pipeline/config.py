@@ -205,7 +205,13 @@ class RagConfig(Section):
 
 def load_config(path: Path) -> RagConfig:
     """Read a configuration from a YAML file."""
-    return RagConfig.parse(read_yaml(path) or {}, source=str(path))
+    data = read_yaml(path)
+    if data is None:
+        example = "retrieve: {top_k: 8}"
+        raise ConfigError(
+            f"{path}: says nothing. Write what differs from the defaults, such as '{example}'; for all defaults name no file."
+        )
+    return RagConfig.parse(data, source=str(path))
 
 
 def read_yaml(path: Path) -> Any:
