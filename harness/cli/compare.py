@@ -56,14 +56,14 @@ def compare(
     from harness.project import Project
     from harness.project.arguments import plain_name
     from harness.project.evaluate import unused_name
+    from harness.project.named_result import refuse_taken_name
     from harness.reports.comparison import comparison_json
 
     settings = read_settings()
     stem = f"{_short(a)}-{_short(b)}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     title = plain_name(name) if name else unused_name(settings, "compare", stem)
     folder = settings.reports / "compare" / title
-    if folder.exists():
-        raise ConfigError(f"There is a comparison named {title!r} already: {folder}. Choose another --name, or remove it.")
+    refuse_taken_name(settings, "compare", title)
     sides = (_resolved_side(a, change_a, settings), _resolved_side(b, change_b, settings))
     with progress_line(quiet=as_json) as line:
         comparison = run_async(

@@ -14,7 +14,7 @@ from harness.metrics import asks_judge
 from harness.results.case_result import CaseResult
 from harness.results.header import Header
 from harness.results.report import EvalReport
-from harness.results.report_file import read_report
+from harness.results.report_file import read_report, with_sum
 from harness.results.slim import slim
 from serving.pipeline.codec import Codec
 from serving.pipeline.errors import ConfigError, DataError, InfrastructureError
@@ -70,6 +70,6 @@ def save_champion(report: EvalReport, path: Path) -> None:
         raise ConfigError(f"Case {first.case.id!r} crashed ({first.error.message}); a champion answers every case.")
     head = report.header
     rows = [_HEADER.dump(head), *(_ROW.dump(row, sparse=True) for row in slim(report).rows)]
-    write_text(path, "".join(json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n" for row in rows))
+    write_text(path, with_sum("".join(json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n" for row in rows)))
     comment = f"# The champion on {head.golden} {head.split}: configuration {head.config_digest}. Made by: touchstone champion set\n"
     write_text(path.with_suffix(".yaml"), comment + yaml.safe_dump(head.config, sort_keys=False, allow_unicode=True))

@@ -11,7 +11,8 @@ from harness.golden.load import load_golden
 from harness.golden.sets import GoldenSet, Split
 from harness.metrics import metric_set
 from harness.project.contexts import OpenContexts
-from harness.project.evaluate import EvaluationOptions, SplitName, new_result_folder, score
+from harness.project.evaluate import EvaluationOptions, SplitName, score
+from harness.project.named_result import named_result
 from harness.reports.comparison import write_comparison
 from harness.resolve import RecordedRun, Resolved
 from harness.results.report import EvalReport
@@ -38,9 +39,26 @@ async def compare(
     name: str,
 ) -> ReportComparison:
     """Compare two sides, and write `reports/compare/<name>/` where there is a name."""
+    if not name:
+        return await _compared(sides, choice, default_golden, contexts, options, "", None)
+    with named_result(contexts.settings, "compare", name) as place:
+        comparison = await _compared(sides, choice, default_golden, contexts, options, name, place.draft)
+        place.publish()
+    return comparison
+
+
+async def _compared(
+    sides: tuple[Resolved, Resolved],
+    choice: ComparedCases,
+    default_golden: str,
+    contexts: OpenContexts,
+    options: EvaluationOptions,
+    name: str,
+    folder: Path | None,
+) -> ReportComparison:
+    """The comparison, written to a folder where there is one."""
     settings = contexts.settings
     labels = (sides[0].label, sides[1].label)
-    folder = new_result_folder(settings, "compare", name) if name else None
     recorded = [side for side in sides if isinstance(side, RecordedRun)]
     for side in recorded:
         _check_cases(side, choice)

@@ -20,7 +20,7 @@ from harness.sweep.trial import State, Trial
 from harness.sweep.verdict import Finalist, SweepResult
 from serving.pipeline.codec import Codec
 from serving.pipeline.config import RagConfig
-from serving.pipeline.errors import ConfigError, DataError
+from serving.pipeline.errors import ConfigError, DataError, IntegrityError
 from serving.pipeline.redact import without_password
 from serving.pipeline.registry import explain
 from serving.storage.files import write_text
@@ -159,7 +159,7 @@ class SweepFolder:
             try:
                 record = TrialRecord.model_validate_json(path.read_bytes())
                 report = read_report(path.with_suffix(".jsonl"), slim_row)
-            except (ValidationError, OSError, DataError) as error:
+            except (ValidationError, OSError, DataError, IntegrityError) as error:
                 why = str(error).splitlines()[0]
                 raise DataError(f"{path}: not a finished trial: {why} Remove it, and its cases are scored again.") from None
             config = RagConfig.parse(report.header.config, source=str(path))

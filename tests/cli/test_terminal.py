@@ -10,11 +10,11 @@ from harness.cli.progress import progress_line
 from harness.cli.terminal import CleanStream, clean, clean_streams
 from tests.support.world import World
 
-STEERING = "\x1b[2J\x07\x9b31m\u202eexe\u2066\r"
+STEERING = "\x1b[2J\x07\r\x9b31m\u202eexe\u2066"
 
 
 def test_everything_that_could_steer_a_terminal_is_made_visible_and_nothing_else() -> None:
-    assert clean(STEERING) == "\ufffd[2J\ufffd\ufffd31m\ufffdexe\ufffd\ufffd"
+    assert clean(STEERING) == "\ufffd[2J\ufffd\ufffd\ufffd31m\ufffdexe\ufffd"
     plain = "Zwei\u00a0Tage – 一日\t👩‍🚀 ü\r\nnext\n"
     assert clean(plain) == plain.replace("\r\n", "\n")
 
