@@ -53,7 +53,7 @@ def parse_report(text: str, source: str, transform: Callable[[CaseResult], CaseR
         if hashlib.sha256(text.encode()).hexdigest() != match[1]:
             raise IntegrityError(f"{source}: was changed since it was written: its sum is another. Put it back, or evaluate again.")
     elif not text.startswith(WITHOUT_SUM):  # a sum whose own name was changed is none that could be left out
-        raise DataError(f"{source}:1: not the first line of an evaluation.")
+        raise DataError(f"{source}:1: not a line of an evaluation.")
     lines = text.removesuffix("\n").split("\n")  # JSON keeps the other line separators of documents
     number = 0
     try:
