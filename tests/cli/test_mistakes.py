@@ -38,6 +38,7 @@ def taken() -> Iterator[str]:
         yield str(other.getsockname()[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["ui", "serve"])
 def test_a_port_in_use_is_named_with_a_free_one(world: World, taken: str, command: str) -> None:
     said = refused(world, command, "--port", taken)
