@@ -13,6 +13,7 @@ from typing import Literal
 from harness.settings import HarnessSettings
 from serving.pipeline.errors import TouchstoneError
 from serving.pipeline.packages import install_command
+from serving.pipeline.redact import without_password
 
 State = Literal["ok", "missing", "failed"]
 
@@ -63,9 +64,9 @@ def _package(module: str, extra: str, gives: str, *, needed: bool) -> PartStatus
 
 def _try(part: str, look: Callable[[], str], gives: str, *, needed: bool) -> PartStatus:
     try:
-        return PartStatus(part, "ok", look(), gives, needed)
+        return PartStatus(part, "ok", without_password(look()), gives, needed)
     except (TouchstoneError, OSError) as error:
-        return PartStatus(part, "failed", str(error), gives, needed)
+        return PartStatus(part, "failed", without_password(str(error)), gives, needed)
 
 
 def _minilm(settings: HarnessSettings) -> str:
@@ -126,9 +127,11 @@ def _endpoint(part: str, url: str, gives: str) -> PartStatus:
     import socket
     from urllib.parse import urlsplit
 
-    parts = urlsplit(url)
+    place, parts = without_password(url), urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return PartStatus(f"{part} endpoint", "failed", f"{place!r} is no http:// or https:// address", gives, needed=False)
     try:
-        with socket.create_connection((parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)), timeout=3):
-            return PartStatus(f"{part} endpoint", "ok", f"{url} answers", gives, needed=False)
-    except OSError as error:
-        return PartStatus(f"{part} endpoint", "failed", f"{url} does not answer: {error}", gives, needed=False)
+        with socket.create_connection((parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)), timeout=3):
+            return PartStatus(f"{part} endpoint", "ok", f"{place} answers", gives, needed=False)
+    except (OSError, ValueError) as error:  # ValueError: a port that is none
+        return PartStatus(f"{part} endpoint", "failed", f"{place} does not answer: {error}", gives, needed=False)

@@ -9,13 +9,14 @@ from harness.evaluation.subject import Subject
 from harness.evaluation.subjects import load_subject, subject_of
 from harness.results.report import EvalReport
 from harness.results.report_file import read_report
-from harness.settings import HarnessSettings, without_password
+from harness.settings import HarnessSettings
 from harness.sweep.folder import STATE, SweepFolder, latest
 from serving.pipeline.artefacts import Artefacts, BundledArtefacts
 from serving.pipeline.config import RagConfig, load_config
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.packages import is_import_path
 from serving.pipeline.prompts import PromptLibrary
+from serving.pipeline.redact import without_password
 from serving.pipeline.registry import near
 from serving.release.bundle import load_release, open_releases, releases
 from serving.release.channel import read_channel

@@ -1,7 +1,6 @@
 """Where the harness keeps things and whom it tells; the only file of the harness that reads the environment."""
 
 import getpass
-import re
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +8,13 @@ from pydantic import AliasChoices, Field, ValidationError
 
 from serving.pipeline.digest import digest_text
 from serving.pipeline.errors import ConfigError
+from serving.pipeline.redact import without_password
 from serving.pipeline.registry import explain, near
 from serving.pipeline.settings import PipelineSettings
 from serving.storage.place import is_remote
 
 DEFAULT_CORPUS = "techcorp"  # what is meant where none is named
 DEFAULT_GOLDEN = "techcorp/v1"
-
-
-_SECRETS = "(?:api)?key|token|secret|password|passwd|pwd|sig|signature|credential|auth|code"
-_SECRET_PARAMETER = re.compile(rf"([?&](?:[\w.-]*[_.-])?(?:{_SECRETS})=)[^&#\s]+", re.IGNORECASE)
 
 
 class HarnessSettings(PipelineSettings):
@@ -91,11 +87,6 @@ class HarnessSettings(PipelineSettings):
         return self.looks or self.home / "holdout-looks.jsonl"
 
 
-def without_password(text: str) -> str:
-    """A text in which no address shows its password, or a key among its parameters."""
-    return _SECRET_PARAMETER.sub(r"\1***", re.sub(r"(://[^/@:\s]*):[^/?#\s]*@", r"\1:***@", text))
-
-
 def read_settings(folder: Path | None = None, **changes: Any) -> HarnessSettings:
     """The settings as the command line has them when it is run in a folder (default: this one); `changes` come before the environment."""
     fields = HarnessSettings.model_fields
@@ -124,6 +115,12 @@ def _below(folder: Path, settings: HarnessSettings) -> dict[str, Any]:
         if values[name] and not is_remote(values[name]):
             places[name] = str(folder / values[name])
     return places
+
+
+def no_project(looked: Path) -> str:
+    """What to do where a folder of a project is not there: a sentence for whoever runs a command outside of one."""
+    mend = "Go to a project's folder, make one with: touchstone init DIR, or name its datasets in TOUCHSTONE_DATASETS."
+    return f"there is no folder {str(looked.absolute())!r}. {mend}"
 
 
 def otherwise(settings: HarnessSettings) -> dict[str, Any]:

@@ -31,8 +31,11 @@ from harness.cli import (
     sweep,
     ui,
 )
+from harness.cli.interrupt import STOPPED_CODE, leave
+from harness.cli.terminal import clean, clean_streams
 from serving.pipeline.errors import TouchstoneError
 from serving.pipeline.packages import add_current_folder, place_of_fault
+from serving.pipeline.redact import without_password
 
 STOPPED = "stopped; what was finished is kept"
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
@@ -88,18 +91,23 @@ def touchstone(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 good, 1 the gate failed, 2 the user's mistake, 3 the machinery failed."""
     try:
-        sys.exit(run(arguments))
+        leave(run(arguments))
     except Exception:  # noqa: BLE001 — Python would end with 1, and 1 says that a gate failed
-        traceback.print_exc()
+        typer.echo(clean(without_password(traceback.format_exc())), err=True, nl=False)
         sys.exit(_say("this failure was not foreseen; nothing was judged. Please report it with the lines above.", 3))
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; every foreseen failure is one line on standard error and its exit code."""
+    with clean_streams():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     add_current_folder()
     try:
         code = int(app(args=list(arguments) if arguments is not None else None, standalone_mode=False) or 0)
-        return _say(STOPPED, 130) if code == 130 else code  # Typer itself turns Ctrl-C into this code, without a word
+        return _say(STOPPED, STOPPED_CODE) if code == STOPPED_CODE else code  # Typer itself turns Ctrl-C into this code, without a word
     except TyperException as error:
         context = getattr(error, "ctx", None)
         if context is not None and not context.args and type(error).__name__ == "NoArgsIsHelpError":
@@ -107,7 +115,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
             return 2
         return _say(f"{error.format_message()} See: {context.command_path if context else 'touchstone'} --help", 2)
     except (typer.Abort, KeyboardInterrupt, asyncio.CancelledError):
-        return _say(STOPPED, 130)
+        return _say(STOPPED, STOPPED_CODE)
     except TouchstoneError as error:
         return _say(str(error), error.exit_code)
     except BrokenPipeError:
@@ -132,5 +140,5 @@ def _say_fault(error: Exception) -> int:
 
 
 def _say(message: str, code: int) -> int:
-    typer.echo(f"touchstone: {message}", err=True)
+    typer.echo(clean(f"touchstone: {without_password(message)}"), err=True)
     return code

@@ -1,11 +1,11 @@
 """`touchstone ask`: one question, one answer, with where it comes from."""
 
-import asyncio
 import sys
 from typing import Annotated
 
 import typer
 
+from harness.cli.interrupt import run_async
 from harness.cli.options import DEFAULT_CORPUS, AsJson, ConfigFile, CorpusName, Set, print_json, read_config
 from harness.cli.progress import progress_line
 from harness.settings import read_settings
@@ -45,8 +45,10 @@ def ask(
     with progress_line() as line:
         project = Project(read_settings(), line.update)
         if not channel:
-            asyncio.run(project.index(what, corpus=corpus))
-    trace = asyncio.run(project.ask(query, what, corpus=corpus, emit=emit))
+            run_async(project.index(what, corpus=corpus))
+    trace = run_async(project.ask(query, what, corpus=corpus, emit=emit))
+    if channel and not trace.hits and (query.domains or query.metadata):
+        raise ConfigError(f"Nothing that you may read in the index of channel {channel!r} is of these --domain and --where.")
     if as_json:
         print_json(Codec(Trace).dump(trace))
         return

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
+from harness.cli.console import terminal_console
 from harness.golden.candidate import Candidate, Mark
 from harness.golden.review import CandidateReview, NearestCase, QuoteContext, nearest_case, proposal_yaml, quote_context
 from serving.pipeline.errors import DataError
@@ -16,29 +16,29 @@ KEYS = "[a]ccept  [e]dit  [r]eject  [s]kip  [q]uit"
 
 def show_candidate(candidate: Candidate, quotes: Sequence[QuoteContext], near: NearestCase | None, place: str = "") -> None:
     """A candidate as a reviewer reads it: the proposal, its evidence in context, its marks and the case most like it."""
-    console, case = Console(highlight=False, markup=False), candidate.case
+    console, case = terminal_console(markup=False, wrap=True), candidate.case
     console.print(
-        Text(clean(f"\n{place}{candidate.id}  {case.domain} · {case.kind} · {case.difficulty} · {candidate.provenance.text}"), style="dim")
+        Text(f"\n{place}{candidate.id}  {case.domain} · {case.kind} · {case.difficulty} · {candidate.provenance.text}", style="dim")
     )
-    console.print(Text(clean(case.question), style="bold"))
+    console.print(Text(case.question, style="bold"))
     for answer in case.answers:
-        console.print(Text(f"  = {clean(answer)}"))
+        console.print(Text(f"  = {answer}"))
     if case.key_facts:
-        console.print(Text(f"  facts: {clean(' | '.join(case.key_facts))}"))
+        console.print(Text(f"  facts: {' | '.join(case.key_facts)}"))
     if not case.answerable:
         console.print(Text("  must be refused: no document answers it"))
     for quote in quotes:
-        console.print(Text(f"  {clean(quote.document)}", style="cyan"))
+        console.print(Text(f"  {quote.document}", style="cyan"))
         console.print(_in_context(quote))
     for mark in candidate.marks:
         console.print(Text(f"  ! {mark_text(mark)}", style="yellow"))
     if near is not None:
-        console.print(Text(clean(f"  nearest case ({near.similarity:.0%}): {near.case.id}: {near.case.question}"), style="dim"))
+        console.print(Text(f"  nearest case ({near.similarity:.0%}): {near.case.id}: {near.case.question}", style="dim"))
 
 
 def mark_text(mark: Mark) -> str:
     """A mark on one line."""
-    return clean(f"{mark.name}: {mark.reason}" if mark.reason else mark.name)
+    return f"{mark.name}: {mark.reason}" if mark.reason else mark.name
 
 
 def row(candidate: Candidate) -> dict[str, Any]:
@@ -49,19 +49,14 @@ def row(candidate: Candidate) -> dict[str, Any]:
 def line(candidate: Candidate) -> str:
     """A candidate on one line."""
     marks = "".join(f" [{mark.name}]" for mark in candidate.marks)
-    return clean(f"{candidate.id}  {candidate.published or candidate.state}  {candidate.case.kind}{marks}  {candidate.case.question}")
-
-
-def clean(text: str) -> str:
-    """The text with every control character but line ends and tabs made visible."""
-    return "".join(mark if mark in "\n\t" or mark.isprintable() else "\ufffd" for mark in text)
+    return f"{candidate.id}  {candidate.published or candidate.state}  {candidate.case.kind}{marks}  {candidate.case.question}"
 
 
 def _in_context(quote: QuoteContext) -> Text:
     text = Text()
-    text.append(clean(quote.before), style="dim")
-    text.append(clean(quote.quote), style="bold reverse")
-    text.append(clean(quote.after), style="dim")
+    text.append(quote.before, style="dim")
+    text.append(quote.quote, style="bold reverse")
+    text.append(quote.after, style="dim")
     lines = Text("\n").join(line for line in text.split("\n") if line.plain.strip())
     return Text("\n").join(Text("    ") + line for line in lines.split("\n"))
 

@@ -1,12 +1,12 @@
 """`touchstone champion …`: record what ships today, so that candidates are held against it."""
 
-import asyncio
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from harness.cli.gate import judged
+from harness.cli.interrupt import run_async
 from harness.cli.options import AsJson, ConfigFile, Set, print_json, read_config
 from harness.cli.progress import progress_line
 from harness.settings import read_settings
@@ -36,7 +36,7 @@ def set_champion(
     settings = read_settings()
     what = judged(run) if run else release_config(release, settings) if release else read_config(config, change)
     with progress_line(quiet=as_json) as line:
-        champions = asyncio.run(Project(settings, line.update).record_champion(what, gates or ()))
+        champions = run_async(Project(settings, line.update).record_champion(what, gates or ()))
     if as_json:
         print_json([str(champion.path) for champion in champions])
         return

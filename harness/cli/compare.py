@@ -1,6 +1,5 @@
 """`touchstone compare A B`: what differs between two configurations, runs or releases, and whether it is more than chance."""
 
-import asyncio
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.evaluate import SplitName
+from harness.cli.interrupt import run_async
 from harness.cli.options import (
     DEFAULT_GOLDEN,
     AsJson,
@@ -62,6 +62,7 @@ def compare(
     from harness.project import Project
     from harness.project.arguments import plain_name
     from harness.project.evaluate import unused_name
+    from harness.project.named_result import refuse_taken_name
     from harness.reports.comparison import comparison_json
 
     check_margin(margin)
@@ -69,11 +70,10 @@ def compare(
     stem = f"{_short(a)}-{_short(b)}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     title = plain_name(name) if name else unused_name(settings, "compare", stem)
     folder = settings.reports / "compare" / title
-    if folder.exists():
-        raise ConfigError(f"There is a comparison named {title!r} already: {folder}. Choose another --name, or remove it.")
+    refuse_taken_name(settings, "compare", title)
     sides = (_resolved_side(a, change_a, settings), _resolved_side(b, change_b, settings))
     with progress_line(quiet=as_json) as line:
-        comparison = asyncio.run(
+        comparison = run_async(
             Project(settings, line.update).compare(
                 *sides,
                 golden,

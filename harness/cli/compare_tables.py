@@ -1,6 +1,7 @@
 """A comparison on a terminal."""
 
-from harness.cli.tables import terminal_console, terminal_table
+from harness.cli.console import terminal_console
+from harness.cli.tables import terminal_table
 from harness.comparison.values import ReportComparison
 from harness.reports.comparison import cost_difference_text, cost_text, detectable_text
 from harness.stats.text import difference_text, number_text, p_value_text

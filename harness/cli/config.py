@@ -9,8 +9,9 @@ import yaml
 from pydantic import AliasChoices
 
 from harness.cli.options import AsJson, ConfigFile, Set, print_json, read_config
-from harness.settings import HarnessSettings, read_settings, without_password
+from harness.settings import HarnessSettings, read_settings
 from serving.pipeline.errors import ConfigError
+from serving.pipeline.redact import without_password
 from serving.pipeline.registry import Registry
 
 app = typer.Typer(no_args_is_help=True)

@@ -1,12 +1,12 @@
 """`touchstone eval`: score one configuration on a golden set."""
 
-import asyncio
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
+from harness.cli.interrupt import run_async
 from harness.cli.options import (
     DEFAULT_GOLDEN,
     AsJson,
@@ -72,7 +72,7 @@ def evaluate(
         stem = f"{project.golden(golden).card.name}-{split.value}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
         title = plain_name(name) if name else unused_name(settings, "runs", stem)
         run = project.finished_evaluation(chosen, golden, split.value, options, cases=cases, name=title, tracking=tracking)
-        done = asyncio.run(run)
+        done = run_async(run)
     report = done.report
 
     if as_json:

@@ -1,8 +1,6 @@
 """`touchstone gate`: may this configuration go in? Exit code 0 yes, 1 no, 3 it could not be told."""
 
-import asyncio
 import shlex
-import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.interrupt import run_async
 from harness.cli.options import AsJson, ConfigFile, ReplayOnly, Set, UseStore, print_json, read_config
 from harness.cli.progress import progress_line
 from harness.settings import HarnessSettings, read_settings
@@ -52,7 +51,7 @@ def gate(
         with progress_line(quiet=as_json) as line:
             project = Project(settings, line.update)
             what = judged(run) if run else read_config(config, change)
-            result = asyncio.run(project.gate(chosen, what, champion=champion, store=store, replay_only=replay_only))
+            result = run_async(project.gate(file, what, champion=champion, store=store, replay_only=replay_only))
     except (TouchstoneError, OSError) as error:
         if not isinstance(error, UserError):
             _report_decision(undecided(chosen, str(error), reproduce=command), None, settings, files, as_json=as_json)
@@ -105,12 +104,12 @@ def _report_decision(
 def show_decision(decision: "Decision") -> None:
     """The rules as a table, then why those that do not hold do not."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
+    from harness.cli.console import terminal_console
     from harness.gate.summary import flips_text, mean_text, threshold_text, value_text
 
-    console = Console(highlight=False, markup=False, soft_wrap=True, width=None if sys.stdout.isatty() else 140)
+    console = terminal_console(width=140, markup=False)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("rule", "of", "mean", "judged", "needed", "cases", "outcome"):
         table.add_column(name, justify="right" if name in ("mean", "judged", "needed", "cases") else "left", no_wrap=True)

@@ -1,12 +1,12 @@
 """`touchstone golden synth`: cases proposed from documents."""
 
-import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.cli.golden_queue import SetName, open_set
+from harness.cli.interrupt import run_async
 from harness.cli.options import AsJson, print_json, read_corpus
 from harness.settings import HarnessSettings, read_settings
 from serving.pipeline.errors import ConfigError
@@ -46,7 +46,7 @@ def synth(
     maker = _generator(model, generator, source, settings)
     result = SynthesisResult()
     try:
-        asyncio.run(_synthesise(maker, source, chosen, result, golden, None if dry_run else queue, count, seed))
+        run_async(_synthesise(maker, source, chosen, result, golden, None if dry_run else queue, count, seed))
     except BaseException:
         if result.candidates or result.usage:  # what came before the failure is in the queue, and was paid
             _show_result(result, golden, queued=not dry_run, as_json=as_json)
@@ -119,7 +119,7 @@ def _documents(source: Corpus, patterns: "Sequence[str]") -> "list[Document]":
 
 def _show_result(result: "SynthesisResult", golden: "GoldenSet", *, queued: bool, as_json: bool) -> None:
     """Every proposal, what was left out, and the cost."""
-    from harness.cli.candidates import clean, line, mark_text, row
+    from harness.cli.candidates import line, mark_text, row
 
     if as_json:
         cost = {"calls": len(result.usage), "usd": result.usd, "priced": result.priced}
@@ -129,9 +129,9 @@ def _show_result(result: "SynthesisResult", golden: "GoldenSet", *, queued: bool
     for candidate in result.candidates:
         typer.echo(line(candidate))
         for text in [*(f"= {answer}" for answer in candidate.case.answers), *(f"! {mark_text(mark)}" for mark in candidate.marks)]:
-            typer.echo(f"    {clean(text)}")
+            typer.echo(f"    {text}")
     for reason in result.skipped:
-        typer.echo(f"  left out: {clean(reason)}", err=True)
+        typer.echo(f"  left out: {reason}", err=True)
     trivial = sum(any(mark.name == "trivial" for mark in candidate.marks) for candidate in result.candidates)
     already_queued = f", {len(result.known)} in the queue already" if result.known else ""
     typer.echo(

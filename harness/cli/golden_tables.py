@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import typer
 
-from harness.cli.candidates import clean
 from harness.golden.check import Balance, DetectableDifference, Findings, cases_for_five_points, split_sizes
 from harness.golden.diff import SetDiff, short_json
 from harness.golden.lines import MAX_PROBLEMS
@@ -26,7 +25,7 @@ def show_findings(golden: GoldenSet, findings: Findings, slices: Sequence[Balanc
         f"    those that mostly agree need less. In the worst case {cases_for_five_points()} cases show 5 points.)"
     )
     for warning in findings.warnings[:MAX_PROBLEMS]:
-        typer.echo(clean(f"warning: {warning}"))
+        typer.echo(f"warning: {warning}")
     if len(findings.warnings) > MAX_PROBLEMS:
         typer.echo(f"… and {len(findings.warnings) - MAX_PROBLEMS} more warnings; all of them: --json")
 
@@ -35,7 +34,7 @@ def show_balance(slices: Sequence[Balance]) -> None:
     """For each kind and domain, the cases of each split."""
     for field in dict.fromkeys(entry.field for entry in slices):
         rows = [entry for entry in slices if entry.field == field]
-        typer.echo(clean(f"  {field} (tune + holdout): " + ", ".join(f"{entry.value} {entry.tune}+{entry.holdout}" for entry in rows)))
+        typer.echo(f"  {field} (tune + holdout): " + ", ".join(f"{entry.value} {entry.tune}+{entry.holdout}" for entry in rows))
 
 
 def show_split(golden: GoldenSet, slices: Sequence[Balance], moved: SplitMoves) -> None:
@@ -65,14 +64,14 @@ def show_diff(difference: SetDiff) -> None:
     for change in difference.card:
         typer.echo(f"  card: {change.field}: {short_json(change.before)} → {short_json(change.after)}")
     for case in difference.added:
-        typer.echo(f"+ {clean(case.id)}  {short_json(case.question)}")
+        typer.echo(f"+ {case.id}  {short_json(case.question)}")
     for case in difference.removed:
-        typer.echo(f"- {clean(case.id)}  {short_json(case.question)}")
+        typer.echo(f"- {case.id}  {short_json(case.question)}")
     for changed in difference.changed:
-        typer.echo(clean(f"~ {changed.id}{f' (was {changed.was})' if changed.was else ''}"))
+        typer.echo(f"~ {changed.id}{f' (was {changed.was})' if changed.was else ''}")
         for change in changed.changes:
             typer.echo(f"    {change.field}: {short_json(change.before)} → {short_json(change.after)}")
 
 
 def _listed(names: Sequence[str]) -> str:
-    return clean(", ".join(names[:MAX_PROBLEMS])) + (f" … and {len(names) - MAX_PROBLEMS} more" if len(names) > MAX_PROBLEMS else "")
+    return ", ".join(names[:MAX_PROBLEMS]) + (f" … and {len(names) - MAX_PROBLEMS} more" if len(names) > MAX_PROBLEMS else "")

@@ -1,7 +1,6 @@
 """`touchstone index`: build what retrieval stands on, ahead of time."""
 
-import asyncio
-
+from harness.cli.interrupt import run_async
 from harness.cli.options import DEFAULT_CORPUS, AsJson, ConfigFile, CorpusName, Set, print_json, read_config
 from harness.cli.progress import progress_line
 from harness.settings import read_settings
@@ -17,7 +16,7 @@ def index(config: ConfigFile = None, change: Set = None, corpus: CorpusName = DE
     with progress_line(quiet=as_json) as line:
         project = Project(settings, line.update)
         documents = project.corpus(corpus)
-        manifest = asyncio.run(project.index(chosen, corpus=corpus))
+        manifest = run_async(project.index(chosen, corpus=corpus))
     if as_json:
         print_json(manifest.model_dump(mode="json") | {"skipped": [skipped.path for skipped in documents.skipped]})
         return

@@ -1,6 +1,5 @@
 """`touchstone judge …`: who judges what, and how far a judge agrees with humans."""
 
-import asyncio
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
@@ -9,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from harness.cli.interrupt import run_async
 from harness.cli.options import AsJson, print_json, read_prompts
 from harness.cli.progress import progress_line
 from harness.judges.calibration import FOLDER
@@ -97,7 +97,7 @@ def measure(
                 for name, rows in chosen.items()
             ]
 
-        measured = asyncio.run(every())
+        measured = run_async(every())
     date, answers = f"{datetime.now(UTC):%Y-%m-%d}", list[dict[str, Any]]()
     for result in measured:
         calibration = record(result, file=file, sha256=labelled.sha256, date=date)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
+from harness.cli.terminal import escaped_json
 from harness.evaluation.context import open_corpus
 from harness.settings import DEFAULT_CORPUS, DEFAULT_GOLDEN, HarnessSettings
 from serving.pipeline.config import RagConfig, load_config
@@ -65,4 +66,4 @@ def read_prompts(settings: HarnessSettings) -> PromptLibrary:
 
 def print_json(value: object) -> None:
     """One JSON document on standard output."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.write(escaped_json(json.dumps(value, indent=2, ensure_ascii=False)) + "\n")

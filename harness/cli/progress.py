@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from harness.cli.terminal import clean
+
 PLAIN_EVERY_S = 10.0
 
 
@@ -41,11 +43,12 @@ def progress_line(*, quiet: bool = False) -> Iterator[ProgressLine]:
     if quiet or not sys.stderr.isatty():
         yield PlainLine()
         return
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+    from harness.cli.console import terminal_console
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Progress(*columns, console=terminal_console(stderr=True, wrap=True), transient=True) as bar:
         task = bar.add_task("starting", total=None)
 
         class Live:
@@ -53,7 +56,7 @@ def progress_line(*, quiet: bool = False) -> Iterator[ProgressLine]:
 
             def update(self, what: str, done: int, total: int) -> None:
                 """Move the bar."""
-                bar.update(task, description=what, completed=done, total=total)
+                bar.update(task, description=clean(what), completed=done, total=total)
 
             def say(self, message: str) -> None:
                 """Print above the bar."""

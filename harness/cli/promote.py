@@ -1,11 +1,11 @@
 """`touchstone promote`: a configuration that passed its gate becomes a release, and a channel points at it."""
 
-import asyncio
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from harness.cli.interrupt import run_async
 from harness.cli.options import DEFAULT_CORPUS, AsJson, CorpusName, print_json
 from harness.settings import read_settings
 
@@ -31,7 +31,7 @@ def promote(
 
     settings = read_settings()
     source = read_candidate(candidate, corpus, settings.reports).source
-    done = asyncio.run(
+    done = run_async(
         Project(settings).promote(candidate, channel=channel, gate=gate, decision=decision, corpus=corpus, force=force, why=why)
     )
     channel_state, evidence = done.channel, done.evidence

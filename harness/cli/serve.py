@@ -13,6 +13,12 @@ def serve(
     port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port to listen on.")] = 8080,
 ) -> None:
     """Serve a channel's release over HTTP."""
+    from serving.pipeline.listening import refuse_taken_port
+    from serving.release.channel import check_channel
+
+    if channel:
+        check_channel(channel)
+    refuse_taken_port(host, port)
     chosen = ["--channel", channel] if channel else []
     # -P: a release names classes, and a server finds those that are installed, never those of the folder it was started in
     arguments = [sys.executable, "-P", "-m", "serving.app", *chosen, "--host", host, "--port", str(port)]

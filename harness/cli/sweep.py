@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.interrupt import run_in
 from harness.cli.options import AsJson, ReplayOnly, UseStore, print_json
 from harness.cli.progress import ProgressLine, progress_line
 from harness.settings import read_settings
@@ -60,7 +61,7 @@ def sweep(
         with progress_line(quiet=as_json) as narrator.line:
             project = Project(settings, narrator.work)
             setup = project.open_sweep(chosen, earlier=earlier, store=store, replay_only=replay_only, tracking=tracking)
-            price = runner.run(setup.estimate())
+            price = run_in(runner, setup.estimate())
         if estimate and as_json:
             print_json(price.model_dump(mode="json"))
             return
@@ -105,7 +106,7 @@ def _run(
     narrator.folder = where.path
     with progress_line(quiet=quiet) as narrator.line:
         try:
-            return runner.run(run_sweep(setup, where, price, observer=narrator))
+            return run_in(runner, run_sweep(setup, where, price, observer=narrator))
         except (KeyboardInterrupt, asyncio.CancelledError, InfrastructureError):
             if where.exists():
                 narrator.line.say(f"{narrator.so_far} To go on: touchstone sweep --folder {where.path}")

@@ -1,14 +1,12 @@
 """Tables on a terminal."""
 
-import sys
 from collections import Counter
 
 import typer
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
-from harness.cli.candidates import clean
+from harness.cli.console import terminal_console
 from harness.golden.case import Case
 from harness.reports.findings import state_of
 from harness.reports.page import interval_text, objective_first
@@ -122,12 +120,7 @@ def show_case(case: Case) -> None:
     if case.key_facts:
         lines.append(f"  facts: {' | '.join(case.key_facts)}")
     for line in lines:
-        typer.echo(clean(line))
-
-
-def terminal_console() -> Console:
-    """As wide as the terminal; wide enough for any table where there is none."""
-    return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
+        typer.echo(line)
 
 
 def terminal_table(*columns: str) -> Table:

@@ -14,12 +14,15 @@ def ui(
     port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port to listen on.")] = 5000,
 ) -> None:
     """Open MLflow's UI on the runs logged here."""
-    from harness.tracking.mlflow import quiet_environment
+    from harness.tracking.mlflow import check_address, quiet_environment
+    from serving.pipeline.listening import refuse_taken_port
 
     settings = read_settings()
+    check_address(settings.tracking_uri)
     if settings.tracking_uri.startswith("http"):
         typer.echo(f"MLflow runs already: {settings.shown_tracking_uri}")
         return
+    refuse_taken_port(host, port)
     quiet_environment(settings)
     artifacts = (settings.home / "mlflow" / "artifacts").absolute().as_uri()
     arguments = ["-m", "mlflow", "server", "--backend-store-uri", settings.tracking_uri, "--default-artifact-root", artifacts]

@@ -9,7 +9,7 @@ from harness.evaluation.evaluator import Evaluator
 from harness.evaluation.factory import IndexProgress, PipelineFactory
 from harness.judges import connect_judge
 from harness.judges.tools import EMBEDDER, Tools
-from harness.settings import HarnessSettings
+from harness.settings import HarnessSettings, no_project
 from harness.stage_store.base import StageStore
 from harness.stage_store.embed import cached_embeddings
 from harness.stage_store.open import open_stage_store
@@ -71,8 +71,10 @@ def corpus_path(name: str | Path, settings: HarnessSettings) -> Path:
     for path in (root / name, Path(name)):
         if path.exists():
             return path
-    known = sorted(path.name for path in root.glob("*") if path.is_dir()) if root.is_dir() else []
-    raise ConfigError(f"No corpus {str(name)!r}.{near(str(name), known)} Known: {', '.join(known) or 'none'}; or give a folder's path.")
+    if not root.is_dir():
+        raise ConfigError(f"No corpus {str(name)!r}: {no_project(root)} Or give the path of a folder of documents.")
+    known = sorted(path.name for path in root.glob("*") if path.is_dir())
+    raise ConfigError(f"No corpus {str(name)!r}.{near(str(name), known)} In {root}: {', '.join(known) or 'none'}; or give a folder's path.")
 
 
 def open_tools(judge: str, settings: HarnessSettings, stage_store: StageStore | None, *, replay_only: bool = False) -> Tools:

@@ -18,6 +18,7 @@ from harness.results.score import JudgedMetric, Metric, Score
 from harness.stage_store.base import StageStore
 from harness.stage_store.score import CachedScores
 from serving.pipeline.errors import DataError, InfrastructureError, IntegrityError, RequestError, TouchstoneError, UserError
+from serving.pipeline.redact import without_password
 from serving.pipeline.types import Trace
 
 Progress = Callable[[int, int], None]  # cases done, cases in all
@@ -175,7 +176,7 @@ def _compute(scorer: Metric, trace: Trace, case: Case) -> _MetricResult:
         message = f"{scorer.name} could not be computed: {error}"
         return _outage(scorer, error, message)
     except Exception as error:  # noqa: BLE001 — a metric that raises leaves out its own score only
-        return _MetricResult(Score(scorer.name, None, f"{type(error).__name__}: {error}"), cacheable=False)
+        return _MetricResult(Score(scorer.name, None, without_password(f"{type(error).__name__}: {error}")), cacheable=False)
     return _finite(score, cacheable=True)
 
 
@@ -191,7 +192,7 @@ async def _ask_judge(scorer: JudgedMetric, trace: Trace, case: Case) -> _MetricR
         message = f"the judge was out of reach: {error}"
         return _outage(scorer, error, message)
     except Exception as error:  # noqa: BLE001 — likewise
-        return _MetricResult(Score(scorer.name, None, f"{type(error).__name__}: {error}"), cacheable=False)
+        return _MetricResult(Score(scorer.name, None, without_password(f"{type(error).__name__}: {error}")), cacheable=False)
     return _finite(score, cacheable=score.value is not None)
 
 
@@ -212,4 +213,6 @@ def _case_error(error: BaseException, timeout_s: float) -> CaseError:
     if isinstance(error, TimeoutError):
         return CaseError("Timeout", f"no answer within {timeout_s:g} s", infrastructure=True)
     message = str(error) if isinstance(error, TouchstoneError) else f"{type(error).__name__}: {' '.join(str(error).split())}"
-    return CaseError(type(error).__name__, message, infrastructure=isinstance(error, InfrastructureError | IntegrityError))
+    return CaseError(
+        type(error).__name__, without_password(message), infrastructure=isinstance(error, InfrastructureError | IntegrityError)
+    )

@@ -5,6 +5,7 @@ reports/champions/techcorp-v1-holdout.yaml     its configuration
 """
 
 import json
+import shlex
 from pathlib import Path
 
 import yaml
@@ -13,7 +14,7 @@ from harness.metrics import asks_judge
 from harness.results.case_result import CaseResult
 from harness.results.header import Header
 from harness.results.report import EvalReport
-from harness.results.report_file import read_report
+from harness.results.report_file import read_report, with_sum
 from harness.results.slim import slim
 from serving.pipeline.codec import Codec
 from serving.pipeline.errors import ConfigError, DataError, InfrastructureError
@@ -21,7 +22,7 @@ from serving.storage.files import write_text
 
 _HEADER = Codec(Header)
 _ROW = Codec(CaseResult)
-MEND = "Run: touchstone champion set GATE"  # the gate's file; those in experiments/gates need not be given
+MEND = "Run: touchstone champion set"  # with the gate's file; those in experiments/gates need not be given
 
 
 def champion_path(champions: Path, golden: str, split: str) -> Path:
@@ -29,16 +30,21 @@ def champion_path(champions: Path, golden: str, split: str) -> Path:
     return champions / f"{golden.replace('/', '-')}-{split}.jsonl"
 
 
-def read_champion(path: Path, *, golden: str, golden_digest: str, split_digest: str | None) -> EvalReport:
-    """The champion's evaluation, refused when it is not of exactly these cases."""
+def mend(gate: str) -> str:
+    """What to run for a champion of a gate's cases."""
+    return f"{MEND} {shlex.quote(gate)}" if gate else MEND
+
+
+def read_champion(path: Path, *, golden: str, golden_digest: str, split_digest: str | None, gate: str = "") -> EvalReport:
+    """The champion's evaluation, refused when it is not of exactly these cases; `gate` is the file of the gate that asks for it."""
     if not path.is_file():
-        raise DataError(f"No champion to compare with: {str(path)!r} is not there. {MEND}")
+        raise DataError(f"No champion to compare with: {str(path)!r} is not there. {mend(gate)}")
     report = read_report(path)
     head = report.header
     if (head.golden, head.golden_digest) != (golden, golden_digest):
-        raise DataError(f"{path}: made on {head.golden} {head.golden_digest}, and {golden} is {golden_digest} now. {MEND}")
+        raise DataError(f"{path}: made on {head.golden} {head.golden_digest}, and {golden} is {golden_digest} now. {mend(gate)}")
     if split_digest not in (None, head.split_digest):
-        raise DataError(f"{path}: not made on the cases of this split. {MEND}")
+        raise DataError(f"{path}: not made on the cases of this split. {mend(gate)}")
     return report
 
 
@@ -64,6 +70,6 @@ def save_champion(report: EvalReport, path: Path) -> None:
         raise ConfigError(f"Case {first.case.id!r} crashed ({first.error.message}); a champion answers every case.")
     head = report.header
     rows = [_HEADER.dump(head), *(_ROW.dump(row, sparse=True) for row in slim(report).rows)]
-    write_text(path, "".join(json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n" for row in rows))
+    write_text(path, with_sum("".join(json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n" for row in rows)))
     comment = f"# The champion on {head.golden} {head.split}: configuration {head.config_digest}. Made by: touchstone champion set\n"
     write_text(path.with_suffix(".yaml"), comment + yaml.safe_dump(head.config, sort_keys=False, allow_unicode=True))

@@ -32,6 +32,7 @@ class GateContext:
     gate: Gate
     golden: GoldenSet
     evaluation: EvaluationContext
+    file: str = ""  # of the gate, for what the user is told to run
 
     @property
     def champion(self) -> Path:
@@ -139,7 +140,8 @@ def _champion(context: GateContext, split: Split, path: Path | None) -> EvalRepo
     """What the candidate is compared with: the evaluation that was named, else the recorded champion; none before the first promotion."""
     if path is None and not (context.gate.needs_champion and context.champion.is_file()):
         return None
-    return read_champion(path or context.champion, golden=split.golden, golden_digest=split.golden_digest, split_digest=split.digest)
+    cases = {"golden": split.golden, "golden_digest": split.golden_digest, "split_digest": split.digest}
+    return read_champion(path or context.champion, **cases, gate=context.file)
 
 
 async def _leaks(context: GateContext, config: RagConfig, split: Split) -> dict[str, Leaks]:

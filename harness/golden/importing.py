@@ -13,7 +13,7 @@ from harness.golden.formats.base import LeftOut, SourceContents
 from harness.golden.lines import refuse
 from harness.golden.load import golden_sets, load_golden
 from harness.golden.sets import Card, GoldenSet
-from harness.golden.write import check_name, new_folders, write_version
+from harness.golden.write import check_name, new_folders, sweep_up, write_version
 from serving.pipeline.digest import sha256_file
 from serving.pipeline.errors import ConfigError, DataError, IntegrityError
 from serving.pipeline.index.corpus import Corpus, load_corpus
@@ -53,6 +53,7 @@ class ImportedSet:
 def check_free(root: Path, options: ImportOptions) -> None:
     """Refuse a name that a golden set or a corpus has already."""
     check_name(options.name)
+    sweep_up(*_targets(root, options))
     mend = "Choose another --name, or remove it."
     if (root / "golden" / options.name).exists():
         known = ", ".join(entry for entry in golden_sets(root) if entry.split("/")[0] == options.name)
@@ -101,13 +102,17 @@ def _write(
 ) -> None:
     card = Card(name=options.name, version=1, corpus=options.corpus or options.name, licence=options.licence, salt=options.name)
     body = _card_text(corpus, cases, source, left_out, options)
-    targets = [*([] if options.corpus else [root / "corpora" / options.name]), root / "golden" / options.name]  # a set never stands without
-    with new_folders(*targets) as (*beside, golden):
+    with new_folders(*_targets(root, options)) as (*beside, golden):
         write_version(golden / "v1", card, body, cases)
         for folder in beside:
             write_text(folder / "corpus.jsonl", "".join(_line(document) for document in corpus.documents))
             if load_corpus(folder).digest != corpus.digest:
                 raise IntegrityError(f"The documents of {options.name!r} do not read as they were written; nothing was imported.")
+
+
+def _targets(root: Path, options: ImportOptions) -> list[Path]:
+    """The folders that an import makes, the set last: it never stands without its corpus."""
+    return [*([] if options.corpus else [root / "corpora" / options.name]), root / "golden" / options.name]
 
 
 def _line(document: Document) -> str:

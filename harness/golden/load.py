@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from harness.golden.case import Case
 from harness.golden.lines import read_rows, refuse
 from harness.golden.sets import Card, GoldenSet
+from harness.settings import no_project
 from serving.pipeline.digest import sha256_file
 from serving.pipeline.errors import ConfigError, DataError
 from serving.pipeline.registry import explain, near
@@ -32,6 +33,8 @@ def load_golden(root: Path, name: str, *, sealed: bool = True) -> GoldenSet:
         name = max(versions, key=lambda other: int(other.rsplit("/v", 1)[1]), default=name)
     folder = root / "golden" / name
     if not (folder / "cases.jsonl").is_file():
+        if not (root / "golden").is_dir():
+            raise DataError(f"No golden set {name!r}: {no_project(root / 'golden')}")
         raise DataError(f"No golden set {name!r}.{near(name, known)} Known: {', '.join(known) or 'none'}. A set is a folder {folder}/.")
     if sealed:
         _verify(folder, name)

@@ -4,6 +4,7 @@
 several writers lose nothing of each other's and a killed one leaves the old file or the new.
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -20,6 +21,7 @@ from serving.storage.files import write_text
 from serving.storage.lock import file_lock
 
 FILE = "queue.jsonl"
+SUMS = "queue.sha256"  # of the queue as it was written last
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ class Queue:
     def read(self) -> tuple[Candidate, ...]:
         """Every candidate, or a `DataError` with file and line number."""
         if not self.path.exists():
+            self._check_sum(b"")
             return ()
         line_numbers: dict[str, int] = {}
         candidates: list[Candidate] = []
@@ -49,6 +52,7 @@ class Queue:
                 raise DataError(f"{line.where}: candidate {candidate.id!r} stands in line {line_numbers[candidate.id]} already.")
             line_numbers[candidate.id] = line.number
             candidates.append(candidate)
+        self._check_sum(self.path.read_bytes())
         return tuple(candidates)
 
     def get(self, ident: str) -> Candidate:
@@ -89,6 +93,9 @@ class Queue:
                 stack.enter_context(file_lock(self.folder, create=False))
             except OSError as error:
                 raise StoreError(f"{self.folder} cannot be opened: {error.strerror or error}.") from error
+            for name in (FILE, SUMS):
+                for left in self.folder.glob(f".{name}.*"):  # what a killed writer, who held the lock, had not written to its end
+                    left.unlink(missing_ok=True)
             yield
 
     def mark_published(self, ids: Iterable[str], version: str) -> None:
@@ -99,7 +106,25 @@ class Queue:
         )
 
     def _write(self, candidates: Iterable[Candidate]) -> None:
-        write_text(self.path, "".join(f"{json.dumps(_as_line(candidate), ensure_ascii=False)}\n" for candidate in candidates))
+        text = "".join(f"{json.dumps(_as_line(candidate), ensure_ascii=False)}\n" for candidate in candidates)
+        before = self.path.read_bytes() if self.path.exists() else b""
+        write_text(self._sums, f"{_sum(before)}\n{_sum(text.encode())}\n")  # either may be what a killed process leaves
+        write_text(self.path, text)
+        write_text(self._sums, f"{_sum(text.encode())}\n")
+
+    @property
+    def _sums(self) -> Path:
+        return self.folder / SUMS
+
+    def _check_sum(self, data: bytes) -> None:
+        """A `DataError` where the queue is not as it was written last; a queue of an earlier version has no sum."""
+        if self._sums.exists() and _sum(data) not in self._sums.read_text(encoding="utf-8", errors="replace").split():
+            state = "has other candidates than were written last" if data.strip() else "is gone or empty"
+            raise DataError(f"{self.path} {state}. Put it back (git checkout), or where that is meant remove {self._sums}.")
+
+
+def _sum(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def _find(candidates: Iterable[Candidate], ident: str, path: Path) -> Candidate:

@@ -2,6 +2,7 @@
 
 from harness.evaluation.context import EvaluationContext
 from harness.evaluation.subjects.reading import BadAnswer
+from harness.project.narrowing import refuse_unknown_narrowing
 from harness.resolve import NamedApp, NamedConfig, Resolved, config_of
 from harness.settings import HarnessSettings
 from serving.pipeline.artefacts import BundledArtefacts
@@ -29,5 +30,6 @@ async def ask(resolved: Resolved, query: Query, context: EvaluationContext, emit
             return await resolved.subject.answer(query)
         except BadAnswer as error:
             raise ConfigError(f"{resolved.label}: {error}.") from None
+    refuse_unknown_narrowing(query, context.corpus)
     pipeline = await context.factory.pipeline(config_of(resolved, context.settings).config)
     return await pipeline.answer(query, emit=emit)

@@ -12,7 +12,8 @@ from harness.golden.load import load_golden
 from harness.golden.sets import GoldenSet, Split
 from harness.metrics import metric_set
 from harness.project.contexts import OpenContexts
-from harness.project.evaluate import EvaluationOptions, SplitName, new_result_folder, score
+from harness.project.evaluate import EvaluationOptions, SplitName, score
+from harness.project.named_result import named_result
 from harness.reports.comparison import write_comparison
 from harness.resolve import NamedApp, RecordedRun, Resolved, config_of
 from harness.results.report import EvalReport
@@ -45,9 +46,27 @@ async def compare(
     """Compare two sides, and write `reports/compare/<name>/` where there is a name; `timing` has both answer again for their times."""
     if timing and any(isinstance(side, RecordedRun | NamedApp) for side in sides):
         raise ConfigError("A timing pass asks configurations: both sides must be one, not a recorded evaluation or an app of yours.")
+    if not name:
+        return await _compared(sides, choice, default_golden, contexts, options, "", None, timing)
+    with named_result(contexts.settings, "compare", name) as place:
+        comparison = await _compared(sides, choice, default_golden, contexts, options, name, place.draft, timing)
+        place.publish()
+    return comparison
+
+
+async def _compared(
+    sides: tuple[Resolved, Resolved],
+    choice: ComparedCases,
+    default_golden: str,
+    contexts: OpenContexts,
+    options: EvaluationOptions,
+    name: str,
+    folder: Path | None,
+    timing: bool,
+) -> ReportComparison:
+    """The comparison, written to a folder where there is one."""
     settings = contexts.settings
     labels = (sides[0].label, sides[1].label)
-    folder = new_result_folder(settings, "compare", name) if name else None
     recorded = [side for side in sides if isinstance(side, RecordedRun)]
     for side in recorded:
         _check_cases(side, choice)

@@ -1,6 +1,7 @@
 """An evaluation from a name to a report: of a configuration or an app, on the cases of a golden set, kept where it has a name."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -12,8 +13,9 @@ from harness.evaluation.places import PlacedSubject
 from harness.evaluation.record import record_evaluation
 from harness.golden.sets import GoldenSet, Split
 from harness.metrics import DEFAULT, metric_set
-from harness.project.arguments import names, plain_name, whole_number
+from harness.project.arguments import names, whole_number
 from harness.project.contexts import ContextChoice, OpenContexts
+from harness.project.named_result import ResultKind, is_free, named_result
 from harness.reports import write_evaluation
 from harness.resolve import CASES, NamedApp, Resolved, config_of
 from harness.results.report import EvalReport
@@ -21,10 +23,8 @@ from harness.results.report_file import write_report
 from harness.settings import HarnessSettings
 from harness.stage_store.base import HitCounts
 from harness.tracking import tracker
-from serving.pipeline.errors import ConfigError
 
 SplitName = Literal["tune", "holdout", "all"]
-ResultKind = Literal["runs", "compare", "gates"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,18 +87,21 @@ async def evaluate(
 ) -> FinishedEvaluation:
     """Evaluate, write `reports/runs/<name>/` where there is a name, and log a run where tracking is on."""
     settings, metrics = contexts.settings, options.names
-    folder = new_result_folder(settings, "runs", name) if name else None
-    chosen = golden.split(split, why=f"eval {name or subject.label}", ledger=settings.holdout_ledger).head(cases)
-    with tracker(settings, enabled=tracking).run(name or subject.label) as run:
+    with ExitStack() as stack:
+        place = stack.enter_context(named_result(settings, "runs", name)) if name else None
+        chosen = golden.split(split, why=f"eval {name or subject.label}", ledger=settings.holdout_ledger).head(cases)
+        run = stack.enter_context(tracker(settings, enabled=tracking).run(name or subject.label))
         context = contexts.get(options.context_choice(golden))
         report = await score(
             subject, context, chosen, metrics, options.concurrency, lambda done, total: contexts.progress("cases", done, total)
         )
         counts = context.stage_store.counts if context.stage_store else None
         finished = FinishedEvaluation(report, run_id=run.id, counts=counts)
-        if folder is not None:
-            write_report(report, folder / CASES)
-            finished = replace(finished, page=write_evaluation(report, folder, run_url=run.url), cases=folder / CASES)
+        if place is not None:
+            write_report(report, place.draft / CASES)
+            page = write_evaluation(report, place.draft, run_url=run.url)
+            place.publish()
+            finished = replace(finished, page=place.folder / page.name, cases=place.folder / CASES)
         if tracking:
             record_evaluation(run, report, chosen)
         if tracking and finished.page is not None:
@@ -106,16 +109,7 @@ async def evaluate(
     return finished
 
 
-def new_result_folder(settings: HarnessSettings, kind: ResultKind, name: str) -> Path:
-    """The folder of a new result, or a `ConfigError` where that name is taken."""
-    folder = settings.reports / kind / plain_name(name)
-    if folder.exists():
-        what = {"runs": "an evaluation", "compare": "a comparison", "gates": "a decision"}[kind]
-        raise ConfigError(f"There is {what} named {name!r} already: {folder}. Choose another --name, or remove it.")
-    return folder
-
-
 def unused_name(settings: HarnessSettings, kind: ResultKind, name: str) -> str:
     """The name of a result that nobody named: with a number where one of the same second has it."""
     tried = (name if number == 1 else f"{name}-{number}" for number in count(1))
-    return next(one for one in tried if not (settings.reports / kind / one).exists())
+    return next(one for one in tried if is_free(settings, kind, one))

@@ -1,7 +1,7 @@
 """A gate held on a configuration or a recorded evaluation, and champions recorded for gates."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.gate.champion import champion_path, read_champion, save_champion
@@ -25,10 +25,10 @@ class RecordedChampion:
     missing: tuple[str, ...] = ()  # metrics of its gates that it was not scored by
 
 
-def open_gate(gate: Gate, contexts: OpenContexts, *, store: bool = True, replay_only: bool = False) -> GateContext:
+def open_gate(gate: Gate, contexts: OpenContexts, *, file: str = "", store: bool = True, replay_only: bool = False) -> GateContext:
     """The context of a gate: its golden set with its documents, and its judge."""
     golden = load_golden(contexts.settings.datasets, gate.golden)
-    return GateContext(gate, golden, contexts.get(ContextChoice(golden.card.corpus, gate.judge, store, replay_only)))
+    return GateContext(gate, golden, contexts.get(ContextChoice(golden.card.corpus, gate.judge, store, replay_only)), file)
 
 
 async def decide_gate(context: GateContext, subject: Resolved, contexts: OpenContexts, champion: Path | None = None) -> GateResult:
@@ -40,7 +40,7 @@ async def decide_gate(context: GateContext, subject: Resolved, contexts: OpenCon
         return await judge_recorded(context, subject.report, source, champion=champion)
     named = config_of(subject, contexts.settings)
     if named.release:
-        context = GateContext(context.gate, context.golden, context.evaluation.with_release(named.prompts, named.artefacts))
+        context = replace(context, evaluation=context.evaluation.with_release(named.prompts, named.artefacts))
     return await run_gate(context, named.config, champion=champion, progress=lambda done, total: contexts.progress("cases", done, total))
 
 
@@ -102,7 +102,7 @@ def load_gates(files: Sequence[Path], folder: Path) -> list[Gate]:
     """Gates by their files; by default every one of a folder."""
     paths = list(files or sorted(folder.glob("*.yaml")))
     if not paths:
-        raise ConfigError(f"No gate file in {folder}. Name one: touchstone champion set GATE")
+        raise ConfigError(f"No gate file in {folder}. Name one: touchstone champion set FILE")
     return [load_gate(path) for path in paths]
 
 

@@ -1,6 +1,7 @@
 """The public face: every verb of the harness as a method."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +19,7 @@ from harness.project import evaluate as evaluating
 from harness.project import sweep as sweeping
 from harness.project.arguments import file_path, names, question_text
 from harness.project.contexts import ContextChoice, OpenContexts, Progress
-from harness.project.evaluate import EvaluationOptions, SplitName, new_result_folder
+from harness.project.evaluate import EvaluationOptions, SplitName
 from harness.project.gates import (
     RecordedChampion,
     decide_gate,
@@ -28,6 +29,7 @@ from harness.project.gates import (
     record_promoted,
     recorded_champions,
 )
+from harness.project.named_result import named_result
 from harness.promotion.candidate import read_candidate
 from harness.promotion.decisions import GATES, find_decisions, read_decision, required_gates
 from harness.promotion.promote import Promotion, promote
@@ -204,11 +206,14 @@ class Project:
     ) -> GateResult:
         """Hold a configuration, or an evaluation made before, against a gate. With a `name` it is kept as `reports/gates/<name>/`."""
         chosen = gate if isinstance(gate, Gate) else load_gate(file_path("A gate", gate))
-        folder = new_result_folder(self.settings, "gates", name) if name else None
-        context = open_gate(chosen, self._contexts, store=store, replay_only=replay_only)
-        result = await decide_gate(context, resolve(what, self.settings), self._contexts, champion)
-        if folder is not None:
-            write_decision(result.decision, result.report, folder)
+        with ExitStack() as stack:
+            place = stack.enter_context(named_result(self.settings, "gates", name)) if name else None
+            file = "" if isinstance(gate, Gate) else str(gate)
+            context = open_gate(chosen, self._contexts, file=file, store=store, replay_only=replay_only)
+            result = await decide_gate(context, resolve(what, self.settings), self._contexts, champion)
+            if place is not None:
+                write_decision(result.decision, result.report, place.draft)
+                place.publish()
         return result
 
     async def record_champion(self, what: object = None, gates: str | Path | Sequence[str | Path] = ()) -> list[RecordedChampion]:

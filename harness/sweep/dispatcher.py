@@ -1,6 +1,7 @@
 """Sends cases to an engine: reserves their price before, settles it after, and treats an outage as an error, not as a score."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
@@ -8,11 +9,12 @@ from typing import Protocol, TypeVar
 from harness.evaluation.stateful import is_stateful
 from harness.golden.sets import Split
 from harness.results.report import EvalReport, first_error
-from harness.sweep.cost.budget import Budget, OverBudget
+from harness.sweep.cost.budget import Budget, OverBudget, kept_usd, unkept_cases
 from harness.sweep.engines.base import Engine, NotStarted, ScoredBlock, StoreCounts, WorkerDied
 from harness.sweep.progress import Progress, SweepObserver
 from harness.sweep.trial import merge_reports
 from serving.pipeline.config import RagConfig
+from serving.pipeline.digest import digest_of
 from serving.pipeline.errors import ConfigError, InfrastructureError, TouchstoneError
 
 TRIES = 3  # for work whose worker died
@@ -111,14 +113,21 @@ class Dispatcher:
 
     async def _score(self, config: RagConfig, block: Split) -> ScoredBlock:
         case_usd = self.prices.case_usd(config)
-        reservation = await self.budget.reserve_cases(len(block.cases), case_usd)
+        key = digest_of([config.model_dump(mode="json"), block.digest])
+        reservation = await self.budget.reserve_cases(len(block.cases), case_usd, key)
         usd: float | None = None  # of a block that does not come back, nobody knows
+        before_usd, unkept_usd = 0.0, math.inf
         try:
             scored = await self.engine.score(config, block)
             usd = self.budget.block_usd(scored.report, scored.judge_usd, case_usd)
+            before_usd, unkept_usd = kept_usd(scored.report), unkept_cases(scored.report) * case_usd
         except NotStarted as error:
             usd = 0.0
             raise error.reason from None
+        except asyncio.CancelledError:
+            self.budget.leave(reservation)
+            raise
         finally:
-            self.budget.settle(reservation, usd)
+            if self.budget.holds(reservation):
+                self.budget.settle(reservation, usd, kept_usd=before_usd, unkept_usd=unkept_usd)
         return scored

@@ -22,7 +22,8 @@ from harness.sweep.trial import State, Trial
 from harness.sweep.verdict import SweepResult
 from serving.pipeline.codec import Codec
 from serving.pipeline.config import RagConfig
-from serving.pipeline.errors import ConfigError, DataError
+from serving.pipeline.errors import ConfigError, DataError, IntegrityError
+from serving.pipeline.redact import without_password
 from serving.pipeline.registry import explain
 from serving.storage.files import write_text
 from serving.storage.lock import file_lock
@@ -161,7 +162,7 @@ class SweepFolder:
             try:
                 record = TrialRecord.model_validate_json(path.read_bytes())
                 report = read_report(path.with_suffix(".jsonl"), slim_row)
-            except (ValidationError, OSError, DataError) as error:
+            except (ValidationError, OSError, DataError, IntegrityError) as error:
                 why = str(error).splitlines()[0]
                 raise DataError(f"{path}: not a finished trial: {why} Remove it, and its cases are scored again.") from None
             config = RagConfig.parse(report.header.config, source=str(path))
@@ -276,7 +277,7 @@ def _parse_experiment(data: Mapping[str, Any], source: Path) -> Experiment:
 def refuse_changed(record: SweepRecord, now: Mapping[str, str]) -> None:
     """A `ConfigError` where what a sweep stands on is no longer what it was begun with."""
     for name, what in (("golden_digest", "golden set"), ("corpus_digest", "corpus"), ("endpoints", "endpoint of hosted models")):
-        before, after = getattr(record, name), now[name]
+        before, after = without_password(getattr(record, name)), now[name]  # earlier versions wrote it with its password
         if before != after:
             change = f"{before or 'none'} → {after or 'none'}"
             raise ConfigError(f"The {what} has changed since the sweep was begun ({change}). Put it back, or begin a new one.")

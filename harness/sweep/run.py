@@ -89,7 +89,8 @@ def make_search(
 ) -> Search:
     """The search with its engine and its budget."""
     experiment = setup.experiment
-    budget = Budget(experiment.budget_usd, estimate.proof_usd, SpendingFile(folder.path))
+    told = setup.options.store and not experiment.judge  # a judge's kept word does not say what it had cost
+    budget = Budget(experiment.budget_usd, estimate.proof_usd, SpendingFile(folder.path), answers_kept=told)
     progress = Progress(experiment.trials, spent_usd=budget.spent_usd)
     progress.count(setup.worker.take_counts())  # the estimate may have built the base's index
     prices = CasePrices(experiment, setup.worker.factory, setup.golden)

@@ -18,11 +18,13 @@ from harness.sweep.engines.base import Engine, WorkerPlan
 from harness.sweep.engines.worker import Worker, make_worker
 from harness.sweep.experiment import EngineChoice, Experiment
 from harness.sweep.folder import SweepFolder, refuse_changed
+from harness.sweep.scorable import refuse_unscorable
 from harness.sweep.search import StartingPoint, starting_points
 from harness.sweep.space.bounds import SpaceModels
 from harness.sweep.trial import Trial
 from serving.pipeline.config import RagConfig, load_config
 from serving.pipeline.errors import ConfigError, PromptError
+from serving.pipeline.redact import without_password
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,9 @@ def open_sweep(
         limit_shares=1 if workers == 1 else workers + 1,  # this process builds the indexes
         settings=otherwise(settings),
     )
-    return SweepSetup(experiment, settings, options, golden, digests, champion, plan, make_worker(plan, options.index_progress), earlier)
+    worker = make_worker(plan, options.index_progress)
+    refuse_unscorable(experiment, golden, worker.evaluator.tools)
+    return SweepSetup(experiment, settings, options, golden, digests, champion, plan, worker, earlier)
 
 
 def connect_engine(choice: EngineChoice, plan: WorkerPlan, worker: Worker) -> Engine:
@@ -142,7 +146,7 @@ def _endpoints(experiment: Experiment, champion: RagConfig | None, settings: Har
     """Where hosted models of the space are asked, if not at their provider's own place."""
     models = SpaceModels.of(experiment, [start.config for start in starting_points(experiment, champion)])
     names = [*models.chats, *models.embedders, *models.rerankers]
-    return ", ".join(sorted({place for name in names for place in endpoints_of(name, settings)}))
+    return without_password(", ".join(sorted({place for name in names for place in endpoints_of(name, settings)})))
 
 
 def _recorded_champion(settings: HarnessSettings, golden: GoldenSet) -> RagConfig | None:

@@ -13,11 +13,16 @@ from typing import Any
 from harness.golden.sets import Split
 from harness.settings import HarnessSettings
 from harness.tracking.base import Run
-from serving.pipeline.errors import TrackingError
+from serving.pipeline.errors import ConfigError, TrackingError
+from serving.pipeline.redact import without_password
 from serving.storage.lock import file_lock
 
 _BATCH = 100  # MLflow's own limit of parameters per request
 _METRICS = 1000  # and of metrics
+MOST_CHARACTERS = 400  # of what MLflow says of a failure
+AUTOFLUSH = "(raised as a result of Query-invoked autoflush"  # what SQLAlchemy says before what happened
+SERVERS = ("http", "https", "databricks")
+DRIVERS = {"psycopg": "psycopg[binary]", "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}  # module: package
 
 
 class MlflowTracker:
@@ -26,11 +31,12 @@ class MlflowTracker:
     def __init__(self, settings: HarnessSettings) -> None:
         self._uri = settings.tracking_uri
         self._run_id = settings.mlflow_run_id
+        check_address(self._uri)
         with _as_tracking_error(self._uri):
             client = _client(settings)
             self._experiment_id = _experiment(client, settings)
         self._client = client
-        self.place = _without_password(self._uri, self._uri)
+        self.place = without_password(self._uri)
 
     @contextmanager
     def run(self, name: str, resume_id: str = "") -> Iterator[Run]:
@@ -177,10 +183,10 @@ def quiet_environment(settings: HarnessSettings) -> None:
 
 def _client(settings: HarnessSettings) -> Any:
     quiet_environment(settings)
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.WARNING)
     from mlflow import MlflowClient
 
+    for name in ("mlflow", "alembic"):  # what fails is raised as well, and told in a line
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     if settings.tracking_uri.startswith("sqlite:///"):
         _create_database(Path(settings.tracking_uri.removeprefix("sqlite:///")))
     return MlflowClient(settings.tracking_uri)
@@ -216,6 +222,21 @@ def _experiment(client: Any, settings: HarnessSettings) -> str:
         return str(client.get_experiment_by_name(name).experiment_id)
 
 
+def check_address(uri: str) -> None:
+    """A `ConfigError` where MLflow keeps nothing at such an address."""
+    from mlflow.store.db.db_types import DATABASE_ENGINES
+
+    scheme, colon, rest = uri.partition("://")
+    known = (*SERVERS, *DATABASE_ENGINES)
+    kind = uri if uri == "databricks" else scheme if colon and rest else ""
+    if kind.partition("+")[0] not in known:
+        places = ", ".join(f"{name}://…" for name in known)
+        raise ConfigError(
+            f"TOUCHSTONE_MLFLOW_URI (or MLFLOW_TRACKING_URI) {without_password(uri)!r} is no address of MLflow. Write one of {places}, "
+            "such as http://127.0.0.1:5000 or sqlite:////home/me/mlflow.db; leave it out for a database below TOUCHSTONE_HOME."
+        )
+
+
 @contextmanager
 def _as_tracking_error(uri: str) -> Iterator[None]:
     """Turn MLflow's and the network's exceptions into a `TrackingError` that names the place and the mend."""
@@ -223,17 +244,18 @@ def _as_tracking_error(uri: str) -> Iterator[None]:
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
+    place = without_password(uri)
     try:
         yield
+    except ModuleNotFoundError as error:
+        if not error.name or error.name.partition(".")[0] in ("mlflow", "sqlalchemy"):
+            raise
+        package = DRIVERS.get(error.name, error.name)
+        raise ConfigError(f"MLflow at {place} needs the driver {error.name!r}. Run: pip install '{package}'") from None
     except (MlflowException, requests.RequestException, SQLAlchemyError, OSError) as error:
-        first = _without_password((str(error).splitlines() or [type(error).__name__])[0], uri)[:200]
-        raise TrackingError(
-            f"MLflow at {_without_password(uri, uri)} failed: {first} Is TOUCHSTONE_MLFLOW_URI right? See: touchstone doctor"
-        ) from error
-
-
-def _without_password(text: str, uri: str) -> str:
-    from urllib.parse import urlsplit
-
-    password = urlsplit(uri).password
-    return text.replace(f":{password}@", ":***@") if password else text
+        lines = [line.strip() for line in str(error).splitlines() if line.strip() and not line.startswith(AUTOFLUSH)]
+        first = without_password(lines[0] if lines else type(error).__name__)
+        first = first if len(first) <= MOST_CHARACTERS else f"{first[:MOST_CHARACTERS].rpartition(' ')[0]} …"
+        end = "" if first.endswith((".", "!", "?", "…")) else "."
+        mend = "Is there room on its disk?" if uri.startswith("sqlite:") else "Is TOUCHSTONE_MLFLOW_URI right?"
+        raise TrackingError(f"MLflow at {place} failed: {first}{end} {mend} See: touchstone doctor") from error

@@ -14,6 +14,8 @@ from serving.app.main import create_app
 from serving.app.server.run import check_address, serve
 from serving.app.settings import AppSettings
 from serving.pipeline.errors import TouchstoneError
+from serving.pipeline.listening import refuse_taken_port
+from serving.pipeline.redact import without_password
 from serving.pipeline.registry import explain
 from serving.release.channel import CHANNELS
 
@@ -22,6 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until stopped; SIGTERM lets running questions end first."""
     options = _parser().parse_args(arguments)
     try:
+        refuse_taken_port(options.host, options.port)
         settings = AppSettings(**({"channel": options.channel} if options.channel else {}))
         check_address(options.host, options.port)
         app = create_app(settings)
@@ -63,7 +66,7 @@ def _exit(number: int, frame: FrameType | None) -> Any:
 
 
 def _fail(message: str, code: int) -> int:
-    sys.stderr.write(f"{message}\n")
+    sys.stderr.write(f"touchstone: {without_password(message)}\n")
     return code
 
 

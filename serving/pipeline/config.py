@@ -205,7 +205,13 @@ class RagConfig(Section):
 
 def load_config(path: Path) -> RagConfig:
     """Read a configuration from a YAML file."""
-    return RagConfig.parse(read_yaml(path) or {}, source=str(path))
+    data = read_yaml(path)
+    if data is None:
+        example = "retrieve: {top_k: 8}"
+        raise ConfigError(
+            f"{path}: says nothing. Write what differs from the defaults, such as '{example}'; for all defaults name no file."
+        )
+    return RagConfig.parse(data, source=str(path))
 
 
 def read_yaml(path: Path) -> Any:
@@ -215,7 +221,7 @@ def read_yaml(path: Path) -> Any:
     except FileNotFoundError:
         raise ConfigError(f"No file {str(path)!r}.") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from None
+        raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}.") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: 2024-13-45 has the shape of a date
         position = getattr(error, "problem_mark", None)
         line = f" line {position.line + 1}:" if position else ""

@@ -18,11 +18,16 @@ TouchstoneError            exit code
 
 from typing import ClassVar
 
+from serving.pipeline.redact import without_password
+
 
 class TouchstoneError(Exception):
     """Every failure that Touchstone foresees; `str(error)` is fit for a user's eyes."""
 
     exit_code: ClassVar[int] = 3
+
+    def __str__(self) -> str:
+        return without_password(super().__str__())
 
 
 class UserError(TouchstoneError):

@@ -230,6 +230,9 @@ def explain(error: ValidationError, where: str, known: list[str]) -> str:
     if first["type"] == "extra_forbidden":
         key = str(first["loc"][-1])
         return f"{where}: unknown key {path!r}.{near(key, known)} Known: {', '.join(known)}.{more}"
+    if first["type"] == "value_error":  # a rule of ours, whose words name the values
+        value = "" if isinstance(first["input"], Mapping) else f", not {first['input']!r}"
+        return f"{where}: {path and f'{path}: '}{first['ctx']['error']}{value}.{more}"
     shown = "" if first["type"] == "missing" else f", not {first['input']!r}"
     message = first["msg"][0].lower() + first["msg"][1:]
     return f"{where}: {path or 'value'}: {message}{shown}.{more}"

@@ -3,17 +3,24 @@
 The only file of the pipeline that reads the environment; the API's and the harness's settings extend it.
 """
 
+from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AliasChoices, Field
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from serving.pipeline.errors import ConfigError
+
+PREFIX = "TOUCHSTONE_"
+ALIKE = 0.8  # from which a variable that is no setting is taken for a misspelt one
 
 
 class PipelineSettings(BaseSettings):
     """Read from TOUCHSTONE_* variables and a `.env` file; see `docs/settings.md`."""
 
-    model_config = SettingsConfigDict(env_prefix="TOUCHSTONE_", env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True)
 
     home: Path = Field(default=Path(".touchstone"), description="where indexes, releases and runs are kept")
     indexes: str = Field(default="", description="where indexes are kept: a folder or s3://bucket/prefix; default <home>/indexes")
@@ -39,6 +46,21 @@ class PipelineSettings(BaseSettings):
         default="off", description="record answers there, or replay them and fail on a miss"
     )
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """As usual, after every variable was found to be no misspelt setting."""
+        known = variables(settings_cls)
+        for source in (env_settings, dotenv_settings):
+            _refuse_misspelt(getattr(source, "env_vars", {}), known)
+        return init_settings, env_settings, dotenv_settings, file_secret_settings
+
     @property
     def artefact_folder(self) -> Path:
         """Where artefacts are kept: files that parts were fitted with."""
@@ -48,3 +70,28 @@ class PipelineSettings(BaseSettings):
     def index_root(self) -> str:
         """Where indexes are kept."""
         return self.indexes or str(self.home / "indexes")
+
+
+def variables(settings: type[BaseSettings]) -> list[str]:
+    """Every environment variable that settings are read from."""
+    found: list[str] = []
+    for name, field in settings.model_fields.items():
+        alias = field.validation_alias
+        found += [str(choice) for choice in alias.choices] if isinstance(alias, AliasChoices) else [str(alias or f"{PREFIX}{name.upper()}")]
+    return found
+
+
+def misspelt(variable: str, known: list[str]) -> str:
+    """The setting that a variable most likely means; empty where it is one, or is like none: other parts have settings of their own."""
+    if not variable.startswith(PREFIX) or variable in known:
+        return ""
+    word = variable.removeprefix(PREFIX)
+    words = {name.removeprefix(PREFIX): name for name in known if name.startswith(PREFIX)}
+    turned = [other for other in words if sorted(other) == sorted(word)]  # HOEM
+    return next((words[other] for other in [*turned, *get_close_matches(word, list(words), n=1, cutoff=ALIKE)]), "")
+
+
+def _refuse_misspelt(given: Mapping[str, str | None], known: list[str]) -> None:
+    for variable in sorted(name.upper() for name in given):
+        if meant := misspelt(variable, known):
+            raise ConfigError(f"{variable} is no setting. Did you mean {meant!r}? See them all: touchstone config settings")

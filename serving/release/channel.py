@@ -134,7 +134,12 @@ def _contradiction(channel: Channel, name: str) -> str:
     return ""
 
 
-def _key(name: str) -> str:
+def check_channel(name: str) -> None:
+    """A `DataError` with those that there are where a name is none of a channel."""
     if name not in CHANNELS:
         raise DataError(f"No channel {name!r}.{near(name, list(CHANNELS))} Known: {', '.join(CHANNELS)}.")
+
+
+def _key(name: str) -> str:
+    check_channel(name)
     return f"channels/{name}.json"

@@ -108,7 +108,7 @@ def test_a_changed_golden_set_asks_for_a_new_champion(gated: World) -> None:
     assert gated.touchstone("golden", "seal", "tiny/v1").code == 0
     said = gated.touchstone("gate", "-c", "tiny.yaml")
     assert said.code == 2
-    assert said.err.rstrip().endswith("Run: touchstone champion set GATE")
+    assert said.err.rstrip().endswith("Run: touchstone champion set experiments/gates/pull_request.yaml")
     shown = gated.touchstone("champion", "show")
     assert shown.code == 2
     assert gated.touchstone("champion", "set", "-c", "tiny.yaml").code == 0

@@ -146,7 +146,7 @@ def test_another_version_of_a_metric_is_not_compared() -> None:
         a_report(1.0),
     )
     assert ruling.outcome == "fail"
-    assert ruling.reason == "not comparable: quality was version 1 for the champion and is 2 now. Run: touchstone champion set GATE"
+    assert ruling.reason == "not comparable: quality was version 1 for the champion and is 2 now. Run: touchstone champion set"
 
 
 def test_cases_that_lost_their_value_are_told() -> None:

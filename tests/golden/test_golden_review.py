@@ -131,7 +131,7 @@ def test_nothing_is_written_when_a_check_fails(world: World) -> None:
     said = world.touchstone("golden", "review", "tiny", "--publish", "--reviewer", "Bob")
     assert said.code == 2
     assert "stands 0 times in 'hr/leave.md'" in said.err
-    assert sorted(path.name for path in (world.root / "datasets/golden/tiny").iterdir()) == ["queue.jsonl", "v1"]
+    assert sorted(path.name for path in (world.root / "datasets/golden/tiny").iterdir()) == ["queue.jsonl", "queue.sha256", "v1"]
     assert review.queue.path.read_bytes() == before
 
 

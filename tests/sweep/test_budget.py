@@ -174,6 +174,62 @@ def test_work_that_never_came_back_counts_at_its_most_in_the_next_process_too(tm
         again.reserve(0.4)
 
 
+class KeepingEngine(PricedEngine):
+    """Keeps what was paid for, as the stage store does; it is killed in its second block after so many cases."""
+
+    def __init__(self, kept: set[str], cut_off_after: int | None = None) -> None:
+        super().__init__()
+        self.kept, self.cut_off_after = kept, cut_off_after
+        self.sent = 0
+        self.bill_usd = 0.0
+
+    async def score(self, config: RagConfig, cases: Split) -> ScoredBlock:
+        self.sent += 1
+        scored = await super().score(config, cases)
+        rows = []
+        for place, row in enumerate(scored.report.rows):
+            assert row.trace is not None
+            if self.sent == 2 and place == self.cut_off_after:
+                raise asyncio.CancelledError
+            if row.case.id in self.kept:
+                row = replace(row, trace=replace(row.trace, stages=(StageRecord("answer", "", 0.0, {"kept_ms": 1.0}),)))
+            else:
+                self.bill_usd += row.trace.usd
+                self.kept.add(row.case.id)
+            rows.append(row)
+        return replace(scored, report=EvalReport(scored.report.header, tuple(rows)))
+
+
+def test_what_a_killed_process_had_reserved_is_settled_when_its_block_is_scored_again(tmp_path: Path) -> None:
+    asked, ledger, kept = experiment(trials=1), SpendingFile(tmp_path / "money"), set[str]()
+    first, second = KeepingEngine(kept, cut_off_after=3), KeepingEngine(kept)
+    with pytest.raises(asyncio.CancelledError):
+        searched(search(asked, tmp_path / "a", first, Budget(1.0, ledger=ledger, answers_kept=True), PRICES))
+    assert list(ledger.read().on_its_way.values()) == pytest.approx([5 * CASE_USD])
+    budget = Budget(1.0, ledger=ledger, answers_kept=True)
+    searched(search(asked, tmp_path / "b", second, budget, PRICES))
+    assert first.bill_usd > 0
+    assert second.bill_usd > 0
+    assert budget.spent_usd == pytest.approx(first.bill_usd + second.bill_usd)
+    assert ledger.read().on_its_way == {}
+    assert 0 < budget.uncertain_usd <= 2 * CASE_USD + 1e-9  # of two cases nothing was kept: their calls may have been cut off
+
+
+def test_a_killed_process_counts_at_its_most_against_the_limit_until_it_is_settled(tmp_path: Path) -> None:
+    budget = Budget(1.0, ledger=SpendingFile(tmp_path), answers_kept=True)
+    budget.reserve(0.6, "block")  # and the process is killed
+    again = Budget(1.0, ledger=SpendingFile(tmp_path), answers_kept=True)
+    assert again.spent_usd == 0.0
+    with pytest.raises(OverBudget):
+        again.reserve(0.5)
+    taken = again.reserve(0.4, "block")
+    again.settle(taken, 0.1, kept_usd=0.2, unkept_usd=0.05)
+    assert again.spent_usd == pytest.approx(0.3)
+    assert again.uncertain_usd == pytest.approx(0.05)
+    unknown = Budget(1.0, ledger=SpendingFile(tmp_path))
+    assert unknown.spent_usd == pytest.approx(0.3)
+
+
 def test_a_ledger_that_was_damaged_is_told(tmp_path: Path) -> None:
     (tmp_path / "spent.json").write_text("{")
     with pytest.raises(DataError, match=r"spent.json: does not say what the sweep has cost"):

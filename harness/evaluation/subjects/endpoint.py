@@ -11,10 +11,10 @@ import httpx
 
 from harness.evaluation.subject import SubjectIdentity
 from harness.evaluation.subjects.reading import BadAnswer, read_answer, trace_of
-from harness.settings import without_password
 from serving.pipeline.clock import Clock, SystemClock
 from serving.pipeline.digest import digest_of
 from serving.pipeline.errors import ConfigError, InfrastructureError, RequestError
+from serving.pipeline.redact import without_password
 from serving.pipeline.types import Query, Trace
 
 BUSY = 429

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from harness.golden.formats.base import GoldenFormat
+from harness.golden.formats.base import GoldenFormat, refuse_unreadable
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.registry import Registry, Spec
 
@@ -30,5 +30,7 @@ def format_of(source: Path, name: str = "") -> str:
     fitting = [known_name for known_name in FORMATS.names() if FORMATS.build(Spec(name=known_name)).fits(source)]
     if len(fitting) == 1:
         return fitting[0]
+    if not fitting:
+        refuse_unreadable(source)
     problem = f"fits {' and '.join(fitting)}" if fitting else "has the shape of no known format"
     raise ConfigError(f"{source}: {problem}. Name the format: import FORMAT SOURCE. Known: {known}.")

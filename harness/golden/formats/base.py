@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from harness.golden.case import Evidence
-from harness.golden.lines import lines
+from harness.golden.lines import lines, read_json
 from serving.pipeline.errors import ConfigError, DataError
 from serving.pipeline.index.corpus import Corpus, load_corpus
 
@@ -111,3 +111,16 @@ def first_row(source: Path) -> Mapping[str, Any]:
         return next((line.row for line in lines(path)), {}) if path.suffix == ".jsonl" else {}
     except (ConfigError, DataError):
         return {}
+
+
+def refuse_unreadable(source: Path) -> None:
+    """A `DataError` with the file and line where a source is empty, or where its first line is no JSON object."""
+    path = questions_file(source).path
+    if path.suffix == ".json":
+        read_json(path)
+        return
+    first = next(lines(path), None)
+    if first is None:
+        raise DataError(f"{path}: is empty. A golden set has a question on each line, as a JSON object.")
+    if not first.row:
+        raise DataError(f"{first.where}: an object without a field. Each line holds a question.")

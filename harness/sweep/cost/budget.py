@@ -1,13 +1,14 @@
 """Dollars: what was spent, what is reserved for work on its way, and the limit that both together never pass."""
 
 import asyncio
+import math
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.evaluation.evaluator import was_refused
 from harness.results.report import EvalReport
@@ -26,7 +27,9 @@ class Spending(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    usd: float = 0.0  # with what is reserved: a killed process may have spent that much
+    usd: float = 0.0  # settled, and reserved for work of which nothing is kept
+    on_its_way: dict[str, float] = Field(default_factory=dict)  # reserved for blocks, by their keys: settled when they are scored again
+    lost_usd: float = 0.0  # at most so much went to calls that were cut off, of which nobody knows: counted against the limit
     indexes: tuple[str, ...] = ()  # whose vectors are paid for
 
 
@@ -58,21 +61,30 @@ class Reservation:
     """Dollars set aside for work on its way."""
 
     usd: float
+    key: str = ""  # of a block whose answers are kept, should this process be killed
+    earlier_usd: float = 0.0  # reserved by a killed process for the same block
 
 
 @dataclass
 class Budget:
-    """Reserves the most that work may cost before it is sent, and settles at its price when it is back."""
+    """Reserves the most that work may cost before it is sent, and settles at its price when it is back.
+
+    What was reserved for a block when its process was killed is settled when the block is scored again: its answers that are kept
+    say what was paid for them.
+    """
 
     limit_usd: float | None = None
     proof_usd: float = 0.0  # kept for the proof on the holdout
     ledger: SpendingFile | None = None
+    answers_kept: bool = False  # whether all that is paid for is kept, so that a killed process' costs can be told
     spent_usd: float = field(default=0.0, init=False)
     dearest_usd: float = field(default=0.0, init=False)  # of a case that passed its bound
 
     def __post_init__(self) -> None:
         before = self.ledger.read() if self.ledger else Spending()
-        self.spent_usd = before.usd
+        self.spent_usd = before.usd + (0.0 if self.answers_kept else sum(before.on_its_way.values()))
+        self._earlier = dict(before.on_its_way) if self.answers_kept else {}
+        self._lost_usd = before.lost_usd
         self._indexes = dict.fromkeys(before.indexes)
         self._building: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._reservations: list[Reservation] = []
@@ -83,34 +95,61 @@ class Budget:
         """What is set aside for all work on its way."""
         return sum(one.usd for one in self._reservations)
 
-    def reserve(self, usd: float) -> Reservation:
+    @property
+    def uncertain_usd(self) -> float:
+        """What killed processes may have spent beside that, at most."""
+        return self._lost_usd + sum(self._earlier.values()) + sum(one.earlier_usd for one in self._reservations)
+
+    def reserve(self, usd: float, key: str = "") -> Reservation:
         """Set aside what some work may cost; raises `OverBudget` when that is more than is left."""
-        if self.limit_usd is not None and self.spent_usd + self.reserved_usd + usd > self.limit_usd - self.proof_usd:
+        taken_usd = self.spent_usd + self.reserved_usd + self.uncertain_usd
+        if self.limit_usd is not None and taken_usd + usd > self.limit_usd - self.proof_usd:
             raise OverBudget
-        reservation = Reservation(usd)
+        reservation = Reservation(usd, key if self.answers_kept else "", self._earlier.pop(key, 0.0))
         self._reservations.append(reservation)
         self._write()
         return reservation
 
-    async def reserve_cases(self, count: int, case_usd: float) -> Reservation:
+    async def reserve_cases(self, count: int, case_usd: float, key: str = "") -> Reservation:
         """Set aside what so many cases may cost."""
-        return await self._wait_to_reserve(count * max(case_usd, self.dearest_usd))
+        return await self._wait_to_reserve(count * max(case_usd, self.dearest_usd), key)
 
-    async def _wait_to_reserve(self, usd: float) -> Reservation:
+    async def _wait_to_reserve(self, usd: float, key: str = "") -> Reservation:
         """Where it does not fit, other work is waited for, which may come back cheaper than was reserved for it."""
         while True:
             try:
-                return self.reserve(usd)
+                return self.reserve(usd, key)
             except OverBudget:
                 if not self._reservations:
                     raise
             self._settled.clear()
             await self._settled.wait()
 
-    def settle(self, reservation: Reservation, usd: float | None) -> None:
-        """The work is back and has cost so much; where nobody knows, as much as was reserved."""
+    def settle(self, reservation: Reservation, usd: float | None, *, kept_usd: float = 0.0, unkept_usd: float = math.inf) -> None:
+        """The work is back and has cost so much; where nobody knows, as much as was reserved.
+
+        Of a block that a killed process was at, what is kept had cost `kept_usd`, and the cases of which nothing is kept may have cost
+        up to `unkept_usd` when their calls were cut off.
+        """
         self._reservations.remove(reservation)
         self.spent_usd += reservation.usd if usd is None else usd
+        if reservation.earlier_usd:
+            self.spent_usd += min(kept_usd, reservation.earlier_usd)
+            self._lost_usd += max(0.0, min(reservation.earlier_usd - kept_usd, unkept_usd))
+        self._settled.set()
+        self._write()
+
+    def holds(self, reservation: Reservation) -> bool:
+        """Whether it is neither settled nor left."""
+        return any(one is reservation for one in self._reservations)
+
+    def leave(self, reservation: Reservation) -> None:
+        """The work was cut off with this process: what it has cost is found out when it is done again."""
+        if not reservation.key:
+            self.settle(reservation, None)
+            return
+        self._reservations.remove(reservation)
+        self._earlier[reservation.key] = reservation.usd + reservation.earlier_usd
         self._settled.set()
         self._write()
 
@@ -141,7 +180,14 @@ class Budget:
 
     def _write(self) -> None:
         if self.ledger:
-            spending = Spending(usd=self.spent_usd + self.reserved_usd, indexes=tuple(self._indexes))
+            on_its_way = dict(self._earlier)
+            for one in self._reservations:
+                if one.key:
+                    on_its_way[one.key] = one.usd + one.earlier_usd
+            unknown_usd = sum(one.usd for one in self._reservations if not one.key)  # a killed process may have spent that much
+            spending = Spending(
+                usd=self.spent_usd + unknown_usd, on_its_way=on_its_way, lost_usd=self._lost_usd, indexes=tuple(self._indexes)
+            )
             self.ledger.write(spending, sync=self.limit_usd is not None)
 
 
@@ -155,3 +201,19 @@ def report_usd(report: EvalReport, case_usd: float = 0.0) -> float:
         kept = {stage.stage for stage in row.trace.stages if "kept_ms" in stage.detail}
         total += sum(use.usd for use in row.trace.usage if use.stage not in kept)
     return total
+
+
+def kept_usd(report: EvalReport) -> float:
+    """What the answers that were kept from before had cost when they were asked for."""
+    total = 0.0
+    for row in report.rows:
+        if row.trace is not None:
+            kept = {stage.stage for stage in row.trace.stages if "kept_ms" in stage.detail}
+            total += sum(use.usd for use in row.trace.usage if use.stage in kept)
+    return total
+
+
+def unkept_cases(report: EvalReport) -> int:
+    """How many cases have no answer that was kept from before."""
+    answered = [row.trace.stages for row in report.rows if row.trace is not None]
+    return len(report.rows) - sum(any(stage.stage == "answer" and "kept_ms" in stage.detail for stage in stages) for stages in answered)

@@ -1,0 +1,38 @@
+"""Ctrl-C ends a command at once: tasks are cancelled and tidy up, and no thread that still computes is waited for."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+STOPPED_CODE = 130
+
+
+def run_async(work: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine, as `asyncio.run` has it."""
+    with asyncio.Runner() as runner:
+        return run_in(runner, work)
+
+
+def run_in(runner: asyncio.Runner, work: Coroutine[Any, Any, T]) -> T:
+    """The same in a runner that more is run in."""
+    try:
+        return runner.run(work)
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        runner.get_loop().set_default_executor(ThreadPoolExecutor(1))  # closing the loop waits for the threads of this one: it has none
+        raise
+
+
+def leave(code: int) -> None:
+    """End the process; after Ctrl-C without waiting for its threads, which write a file whole or not at all."""
+    if code == STOPPED_CODE:
+        with suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
