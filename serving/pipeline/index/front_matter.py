@@ -20,8 +20,8 @@ CERTAIN = frozenset(["acl", "acls", "allowed groups", "access groups", "allowed_
 IN_A_PAGE = CERTAIN | {"access", "permissions", "visibility", "roles", "readers"}
 _INVISIBLE = re.compile("[\u200b-\u200f\u2060\ufeff\u00ad]")
 _FENCE = re.compile(r"\s*(?:(?:-{2,}|\+{2,}|[\u2012-\u2015]+|={3,}|~{3,}|;{3,}|`{3,}|<!--+|/\*+)(?:$|\s|\w)|\.{3,}$|\{$|-->|\*/)")
-_KEY = re.compile(r"""[\s>*+\-#/|"'`{<!;%\u2012-\u2015]{0,12}([^\W\d][\w.\-]{0,40}(?: [\w\-]{1,20}){0,2})["'`]?\s{0,8}[:=\uff1a]""")
-_RULE = re.compile(r"""[ \t{\-]{0,4}["']?([^\W\d][\w.\-]{0,40}(?: [\w\-]{1,20}){0,2})["']?[ ]{0,4}[:=]""")
+_KEY = re.compile(r"""[\s>*+\-#/|"'`{(\[<!;%.,@$&\\\u2012-\u2015]{0,12}(\w[\w.\-]{0,40}(?: [\w\-]{1,20}){0,2})["'`]?\s{0,8}[:=\uff1a]""")
+_RULE = re.compile(r"""[ \t{\-.@$]{0,4}["']?(\w[\w.\-]{0,40}(?: [\w\-]{1,20}){0,2})["']?[ ]{0,4}[:=]""")
 _META = re.compile(r"""<meta\b[^>]{0,300}?\bname\s{0,4}=\s{0,4}["']?([\w.\-]{1,40})""", re.IGNORECASE)
 _GOES_ON = re.compile(r"\s*(?:$|[-#%/*\]\[{}(),\"'>|<!]|//)|\s\s")  # blank, a comment, an item of a list or an indented line
 
