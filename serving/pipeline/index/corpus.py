@@ -176,7 +176,8 @@ class _Loading:
         check_all_used(self.rules.facts, {document.id for document in read} | {skip.path for skip in skipped})
         ids = {document.id for document in read}
         if self.rules.required or not self.trusted:
-            check_all_stated(where, sorted(ids & set(self.silent)))
+            why = f"{SETTINGS_FILE} says `access: required`" if self.rules.required else "its files are not trusted to say it"
+            check_all_stated(where, sorted(ids & set(self.silent)), why)
         return Corpus.of((self.rules.name if named else "") or name, read, skipped, self.rules.unused(ids))
 
 
