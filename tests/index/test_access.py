@@ -110,6 +110,9 @@ NEARLY: dict[str, tuple[dict[str, str], str]] = {  # files, and where the messag
     "a nested corpus.d": ({"pay.txt": BODY, "sub/corpus.d/x.yaml": entry("groups: [hr]"), "sub/x.txt": "x"}, "sub/corpus.d"),
     "JSONL Groups": ({"corpus.jsonl": "\n" + row(Groups=["hr"])}, "corpus.jsonl:2"),
     "JSONL empty groups over its metadata": ({"corpus.jsonl": row(metadata={"groups": ["hr"]}, groups=[])}, "corpus.jsonl:1"),
+    "JSONL with front matter in its text": (
+        {"corpus.jsonl": row() + "\n" + json.dumps({"id": "b", "text": front("groups: [hr]")})}, "corpus.jsonl:2",
+    ),
     "JSONL null": ({"corpus.jsonl": row(metadata={"groups": None})}, "corpus.jsonl:1"),
     "JSONL other groups over its metadata": ({"corpus.jsonl": row(metadata={"groups": ["hr"]}, groups=["all"])}, "corpus.jsonl:1"),
     "JSONL nested": ({"corpus.jsonl": row(metadata={"source": {"groups": ["hr"]}})}, "corpus.jsonl:1"),

@@ -58,10 +58,10 @@ def read_mapping(text: str, name: str, first_line: int = 1) -> LocatedYaml:
     return located
 
 
-def refuse_unread(text: str, name: str, first_line: int = 1) -> None:
+def refuse_unread(text: str, name: str, first_line: int = 1, *, unfenced: bool = True) -> None:
     """Refuse a text whose head holds a field about access that nobody will read, such as front matter with four dashes."""
     lines = [_INVISIBLE.sub("", line[:LINE]) for line in text.split("\n", HEAD_LINES)[:HEAD_LINES]]
-    for number, key in _unread(lines):
+    for number, key in _unread(lines, unfenced=unfenced):
         if sounds_like(key):
             raise DataError(
                 f"{name}:{first_line + number}: `{key}` is not read here, so it restricts nobody. Only Markdown has front matter:"
@@ -81,14 +81,14 @@ def refuse_rules(text: str, name: str) -> None:
             )
 
 
-def _unread(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
+def _unread(lines: Sequence[str], *, unfenced: bool) -> Iterator[tuple[int, str]]:
     """The keys that look as if they were meant to be read, with the numbers of their lines from 0."""
     for number, line in enumerate(lines):
         yield from ((number, match[1]) for match in _META.finditer(line) if _in_a_page(match[1]))
     for number, line in enumerate(lines[:FIRST_FENCE]):
         if _FENCE.match(line):
             yield from _keys_from(lines, number)
-    start = next((number for number, line in enumerate(lines) if line.strip()), len(lines))
+    start = next((number for number, line in enumerate(lines) if unfenced and line.strip()), len(lines))
     for number, key in _keys_from(lines, start, fenced=False):
         if is_certain(key) or (key.islower() and " " not in key):
             yield number, key
