@@ -77,6 +77,7 @@ NEARLY: dict[str, tuple[dict[str, str], str]] = {  # files, and where the messag
     "front matter in txt": ({"pay.txt": front("groups: [hr]")}, "pay.txt:2"),
     "front matter in html": ({"pay.html": front("groups: [hr]")}, "pay.html:2"),
     "a meta element": ({"pay.html": '<html><head><meta name="groups" content="hr"></head><body>x</body>'}, "pay.html:1"),
+    "a meta element in a long line": ({"pay.html": f"<style>{'p{}' * 500}</style><meta name='acl' content='hr'>"}, "pay.html:1"),
     "a comment in html": ({"pay.html": "<!-- groups: hr -->\n<p>x"}, "pay.html:1"),
     "corpus.d/x.yml": ({"pay.txt": BODY, "corpus.d/x.yml": entry("groups: [hr]")}, "corpus.d/x.yml"),
     "corpus.d/x.YAML": ({"pay.txt": BODY, "corpus.d/x.YAML": entry("groups: [hr]")}, "corpus.d/x.YAML"),
