@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import threading
 import zlib
 from collections import Counter
@@ -9,8 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+SUM_BYTES = 8  # of BLAKE2b: one damaged value in 2^64 is taken for a whole one
 COMPRESS_FROM = 200  # bytes; compressing less saves nothing
 _ZLIB = b"x"  # no JSON begins with it
+_LOG = logging.getLogger(__name__)
 _KEY = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 _VALUE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
@@ -54,6 +57,7 @@ class HitCounts:
     hits: Counter[str] = field(default_factory=Counter)
     misses: Counter[str] = field(default_factory=Counter)
     again: Counter[str] = field(default_factory=Counter)  # of the hits, those that this run had computed itself
+    damaged: Counter[str] = field(default_factory=Counter)  # also among the misses: their bytes were not those that were stored
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def add(self, stage: str, hits: int, misses: int, again: int = 0) -> None:
@@ -62,6 +66,14 @@ class HitCounts:
             self.hits[stage] += hits
             self.misses[stage] += misses
             self.again[stage] += again
+
+    def add_damaged(self, stage: str, count: int, place: str) -> None:
+        """Count damaged values, which are misses; the first are told in the log."""
+        with self._lock:
+            first = not self.damaged
+            self.damaged[stage] += count
+        if first:
+            _LOG.warning("%s: damaged values were found, first of stage %s; they are computed again and replaced", place, stage)
 
     def take(self) -> dict[str, dict[str, int]]:
         """The counts since the last call, as data; they start again from zero."""
@@ -78,9 +90,12 @@ class HitCounts:
         return list(dict.fromkeys([*self.hits, *self.misses]))
 
     def summary(self) -> str:
-        """What an earlier run kept of all that was needed, by stage: "retrieve 148/148, answer 0/148"."""
+        """What an earlier run kept of all that was needed, by stage, and what was damaged: "retrieve 148/148, answer 0/148"."""
         shares = {stage: kept_before({stage: counts}) for stage, counts in self.as_dict().items()}
-        return ", ".join(f"{stage} {share.kept}/{share.needed}" for stage, share in shares.items())
+        parts = [f"{stage} {share.kept}/{share.needed}" for stage, share in shares.items()]
+        if self.damaged:
+            parts.append(f"{self.damaged.total()} damaged and computed again")
+        return ", ".join(parts)
 
     def as_dict(self) -> dict[str, dict[str, int]]:
         """The counts as data."""
@@ -104,6 +119,13 @@ def kept_before(counts: Mapping[str, Mapping[str, int]]) -> KeptShare:
 def key_of(*parts: Any) -> str:
     """The key of JSON-like parts."""
     return hashlib.blake2b(_KEY.encode(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def value_sum(stage: str, key: str, value: bytes) -> bytes:
+    """The checksum that is stored with a value; it belongs to the key as well, so that values cannot change places."""
+    digest = hashlib.blake2b(f"{stage}\0{key}\0".encode("utf-8", "surrogatepass"), digest_size=SUM_BYTES)
+    digest.update(value)
+    return digest.digest()
 
 
 def pack(value: Any) -> bytes:

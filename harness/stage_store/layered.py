@@ -27,6 +27,7 @@ class LayeredStageStore(StageStore):
             self.copy.put_written(stage, fetched, 0.0)  # by whom, nobody knows: it counts as kept from before
             values |= fetched
         self.counts.add(stage, len(values), len(distinct) - len(values), again)
+        self.counts.damaged = self.copy.counts.damaged + self.shared.counts.damaged
         return values
 
     def put_many(self, stage: str, values: Mapping[str, bytes]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness.stage_store.base import HitCounts, StageSize, StageStore
+from harness.stage_store.base import HitCounts, StageSize, StageStore, value_sum
 from serving.pipeline.errors import StoreError
 
 SECONDS_A_DAY = 86_400
@@ -17,10 +17,22 @@ RETRY_S = 0.01
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS kept (
-    stage TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, used_day INTEGER NOT NULL, written_s REAL NOT NULL DEFAULT 0,
+    stage TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, used_day INTEGER NOT NULL, sum BLOB, written_s REAL NOT NULL DEFAULT 0,
     PRIMARY KEY (stage, key)
 ) WITHOUT ROWID
 """
+
+# the first value of a key stays, unless it is damaged
+_PUT = """
+INSERT INTO kept (stage, key, value, used_day, sum, written_s) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (stage, key) DO UPDATE SET value = excluded.value, sum = excluded.sum, written_s = excluded.written_s
+WHERE value_sum(kept.stage, kept.key, kept.value) IS NOT kept.sum
+"""
+
+
+def _sum(stage: object, key: object, value: object) -> bytes | None:
+    """The checksum of a row, or none for one whose values are not of the types they were stored with."""
+    return value_sum(stage, key, value) if isinstance(stage, str) and isinstance(key, str) and isinstance(value, bytes) else None
 
 
 def _today() -> int:
@@ -44,8 +56,9 @@ class SqliteStageStore(StageStore):
                 self._connection.execute("PRAGMA page_size=8192")  # of a new file; with 4 KB a vector of 1.5 KB takes a page of its own
                 self._enable_wal()
                 self._connection.execute("PRAGMA synchronous=NORMAL")  # a kill loses nothing; a power cut at most the last entries
+                self._connection.create_function("value_sum", 3, _sum, deterministic=True)
                 self._connection.execute(_SCHEMA)
-                self._add_missing_column()
+                self._add_columns()
         except OSError as error:
             raise StoreError(f"The stage store {self.path} cannot be made: {error.strerror or error}.") from error
 
@@ -54,24 +67,32 @@ class SqliteStageStore(StageStore):
         values: dict[str, bytes] = {}
         unused_today: list[str] = []
         again = 0
+        damaged: list[tuple[str, str, object]] = []
         distinct, today = list(dict.fromkeys(keys)), self._today()
         with self._locked():
             for start in range(0, len(distinct), KEYS_PER_STATEMENT):
                 batch = distinct[start : start + KEYS_PER_STATEMENT]
                 placeholders = ",".join("?" * len(batch))
                 # only question marks are put in
-                statement = f"SELECT key, value, used_day, written_s FROM kept WHERE stage = ? AND key IN ({placeholders})"  # noqa: S608
+                statement = f"SELECT key, value, used_day, sum, written_s FROM kept WHERE stage = ? AND key IN ({placeholders})"  # noqa: S608
                 rows = self._connection.execute(statement, (stage, *batch))
-                for key, value, day, written_s in rows:
+                for key, value, day, stored_sum, written_s in rows:
+                    if stored_sum is None or _sum(stage, key, value) != stored_sum:
+                        damaged.append((stage, key, value))
+                        continue
                     values[key] = value
                     again += written_s >= self._began_s
                     if day != today:
                         unused_today.append(key)
+            if damaged:  # removed, so that the value computed next is stored
+                self._connection.executemany("DELETE FROM kept WHERE stage = ? AND key = ? AND value IS ?", damaged)
             if unused_today:
                 self._connection.executemany(
                     "UPDATE kept SET used_day = ? WHERE stage = ? AND key = ?", [(today, stage, key) for key in unused_today]
                 )
         self.counts.add(stage, len(values), len(distinct) - len(values), again)
+        if damaged:
+            self.counts.add_damaged(stage, len(damaged), self.place)
         return values
 
     def put_many(self, stage: str, values: Mapping[str, bytes]) -> None:
@@ -86,9 +107,8 @@ class SqliteStageStore(StageStore):
         with self._locked():
             self._connection.execute("BEGIN IMMEDIATE")
             try:
-                rows = [(stage, key, value, today, written_s) for key, value in values.items()]
-                columns = "(stage, key, value, used_day, written_s)"
-                self._connection.executemany(f"INSERT OR IGNORE INTO kept {columns} VALUES (?, ?, ?, ?, ?)", rows)  # noqa: S608
+                rows = [(stage, key, value, today, value_sum(stage, key, value), written_s) for key, value in values.items()]
+                self._connection.executemany(_PUT, rows)
                 self._connection.execute("COMMIT")
             except BaseException:
                 if self._connection.in_transaction:  # on a full disk SQLite rolls back by itself
@@ -119,6 +139,27 @@ class SqliteStageStore(StageStore):
         with self._lock:
             self._connection.close()
 
+    def _add_columns(self) -> None:
+        """Give a file of an earlier version the columns it lacks, and its values their sums, once."""
+        if not self._missing_columns():
+            return
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            missing = self._missing_columns()  # fewer where another process was first
+            if "written_s" in missing:
+                self._connection.execute("ALTER TABLE kept ADD COLUMN written_s REAL NOT NULL DEFAULT 0")
+            if "sum" in missing:
+                self._connection.execute("ALTER TABLE kept ADD COLUMN sum BLOB")
+                self._connection.execute("UPDATE kept SET sum = value_sum(stage, key, value)")
+            self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+
+    def _missing_columns(self) -> set[str]:
+        return {"sum", "written_s"} - {name for _, name, *_ in self._connection.execute("PRAGMA table_info(kept)")}
+
     def _enable_wal(self) -> None:
         """Turn WAL mode on; retried, since SQLite does not wait for another process that does the same with a new file."""
         end_s = time.monotonic() + BUSY_S
@@ -130,16 +171,6 @@ class SqliteStageStore(StageStore):
                 if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end_s:
                     raise
             time.sleep(RETRY_S)
-
-    def _add_missing_column(self) -> None:
-        """Give a file of an earlier version the column it lacks."""
-        columns = {name for _, name, *_ in self._connection.execute("PRAGMA table_info(kept)")}
-        if "written_s" not in columns:
-            try:
-                self._connection.execute("ALTER TABLE kept ADD COLUMN written_s REAL NOT NULL DEFAULT 0")
-            except sqlite3.OperationalError as error:
-                if "duplicate column" not in str(error):  # another process was faster
-                    raise
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
