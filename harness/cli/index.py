@@ -1,6 +1,7 @@
 """`touchstone index`: build what retrieval stands on, ahead of time."""
 
 import asyncio
+from dataclasses import asdict
 
 from harness.cli.options import DEFAULT_CORPUS, AsJson, ConfigFile, CorpusName, Set, print_json, read_config
 from harness.cli.progress import progress_line
@@ -19,7 +20,7 @@ def index(config: ConfigFile = None, change: Set = None, corpus: CorpusName = DE
         documents = project.corpus(corpus)
         manifest = asyncio.run(project.index(chosen, corpus=corpus))
     if as_json:
-        print_json(manifest.model_dump(mode="json") | {"skipped": [skipped.path for skipped in documents.skipped]})
+        print_json(manifest.model_dump(mode="json") | {"skipped": [asdict(skipped) for skipped in documents.skipped]})
         return
     typer.echo(f"{manifest.documents} documents, {manifest.chunks} chunks: index {manifest.recipe} in {settings.index_root}")
     for skipped in documents.skipped:

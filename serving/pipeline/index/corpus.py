@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import unicodedata
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -12,16 +13,19 @@ from types import MappingProxyType
 from typing import Any
 
 from serving.pipeline.digest import digest_all
-from serving.pipeline.errors import DataError
+from serving.pipeline.errors import DataError, RefusedFile
 from serving.pipeline.index.facts import FACTS_FOLDER, SETTINGS_FILE, check_all_used, corpus_settings, document_of, facts_by_id
 from serving.pipeline.index.headings import headings
 from serving.pipeline.index.loaders import LOADERS
+from serving.pipeline.index.parse import IN_PROCESS, ParseLimits, Parser
+from serving.pipeline.index.read_file import read_file, real_path
 from serving.pipeline.registry import Spec
 from serving.pipeline.types import Document
 
 Progress = Callable[[int, int], None]  # files read, files to read
 
 ABOUT_FILES = frozenset({"CARD.md", "README.md", "SHA256", "LICENSE"})  # about the corpus, not of it, when at its top
+UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")  # would break a line, or turn it around
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +89,21 @@ def load_corpus(folder: Path, *, progress: Progress | None = None, bounds: Bound
     settings, facts = corpus_settings(folder), facts_by_id(folder)
     files, skipped = _files(folder)
     documents: list[Document] = []
-    for done, path in enumerate(files, 1):
-        document = _document(path, _id_of(path, folder), facts, settings, bounds)
-        if document.text.strip():
-            documents.append(document)
-        else:
-            skipped.append(SkippedFile(document.id, "empty"))
-        if progress:
-            progress(done, len(files))
+    with Parser(ParseLimits(characters=bounds.characters)) as parser:
+        if any(path.suffix.lower() not in IN_PROCESS for path in files):
+            parser.warm()  # while it starts, plain files are read
+        for done, path in enumerate(files, 1):
+            try:
+                document = _document(path, folder, facts, settings, bounds, parser)
+            except RefusedFile as refusal:
+                skipped.append(SkippedFile(_id_of(path, folder), refusal.reason))
+            else:
+                if document.text.strip():
+                    documents.append(document)
+                else:
+                    skipped.append(SkippedFile(document.id, "empty"))
+            if progress:
+                progress(done, len(files))
     if not documents:
         raise DataError(f"{folder}: holds no document. Known suffixes: {_suffixes()}.{_skipped_list(skipped)}")
     check_all_used(facts, {document.id for document in documents} | {skip.path for skip in skipped})
@@ -124,7 +135,7 @@ def load_jsonl_corpus(path: Path, *, progress: Progress | None = None, bounds: B
 
 def _files(folder: Path) -> tuple[list[Path], list[SkippedFile]]:
     """The files to load, in order, and those that no loader reads; hidden files are neither."""
-    root = folder.resolve()
+    root = real_path(folder)
     files: list[Path] = []
     skipped: list[SkippedFile] = []
     for walked, folders, names in os.walk(folder, onerror=_raise_unreadable):
@@ -135,8 +146,12 @@ def _files(folder: Path) -> tuple[list[Path], list[SkippedFile]]:
             path = path_of_folder / name
             if name.startswith(".") or (is_root and name == SETTINGS_FILE):
                 continue
-            if path.is_symlink() and not path.resolve().is_relative_to(root):
-                raise DataError(f"{path}: is a link to {str(path.resolve())!r}, outside the corpus. Copy the file in, or remove the link.")
+            if UNPRINTABLE.search(name):
+                skipped.append(SkippedFile(ascii(_id_of(path, folder))[1:-1], "a name with control characters"))
+                folders[:] = [other for other in folders if other != name]
+                continue
+            if path.is_symlink() and not real_path(path).is_relative_to(root):
+                raise DataError(f"{path}: is a link to {str(real_path(path))!r}, outside the corpus. Copy the file in, or remove the link.")
             if name in folders:
                 if path.is_symlink():
                     skipped.append(SkippedFile(_id_of(path, folder), "a link to another folder of the corpus"))
@@ -165,21 +180,21 @@ def _id_of(path: Path, folder: Path) -> str:
 
 
 def _document(
-    path: Path, document_id: str, facts: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Any], bounds: Bounds
+    path: Path,
+    folder: Path,
+    facts: Mapping[str, Mapping[str, Any]],
+    settings: Mapping[str, Any],
+    bounds: Bounds,
+    parser: Parser,
 ) -> Document:
-    try:
-        size = path.stat().st_size
-        if size > bounds.file_bytes:
-            raise DataError(f"{path}: has {size / 1e6:.1f} MB; at most {bounds.file_bytes / 1e6:g} MB are read. Split it.")
-        data = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
-    loaded = LOADERS.build(Spec(name=path.suffix.lower())).load(data, str(path))
+    document_id = _id_of(path, folder)
+    data = read_file(path, most=bounds.file_bytes, inside=folder)
+    loaded = parser.parse(data, str(path), path.suffix.lower())
     if len(loaded.text) > bounds.characters:
-        raise DataError(f"{path}: has {len(loaded.text):,} characters; at most {bounds.characters:,} are read. Split it.")
-    folder = document_id.split("/", 1)[0] if "/" in document_id else "general"
+        raise RefusedFile(str(path), f"has {len(loaded.text):,} characters; at most {bounds.characters:,} are read. Split it.")
+    top = document_id.split("/", 1)[0] if "/" in document_id else "general"
     domains = settings.get("domains", {})
-    defaults = {"domain": domains.get(folder, folder), "source": document_id, **settings.get("defaults", {})}
+    defaults = {"domain": domains.get(top, top), "source": document_id, **settings.get("defaults", {})}
     text_headings = [] if loaded.title else headings(loaded.text)
     title = loaded.title or (text_headings[0].title if text_headings else path.stem)
     return document_of(document_id, loaded.text, {"title": title, **defaults, **facts.get(document_id, {}), **loaded.facts}, str(path))
@@ -222,4 +237,5 @@ def _suffixes() -> str:
 
 
 def _skipped_list(skipped: list[SkippedFile]) -> str:
-    return f" Skipped: {', '.join(skip.path for skip in skipped[:5])}{' …' if len(skipped) > 5 else ''}." if skipped else ""
+    shown = "; ".join(f"{skip.path}: {skip.reason.rstrip('.')}" for skip in skipped[:5])
+    return f" Skipped: {shown}{' …' if len(skipped) > 5 else ''}." if skipped else ""
