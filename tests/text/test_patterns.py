@@ -79,7 +79,7 @@ class Use:
 
 def patterns_of(module: str) -> list[Use]:
     """Every pattern that a module keeps, in names, classes and containers, and every constant that it gives to `re`."""
-    loaded = pytest.importorskip(module, exc_type=ImportError)
+    loaded = pytest.importorskip(module, exc_type=ModuleNotFoundError)
     assert loaded.__file__
     tree = ast.parse(SOURCES[Path(loaded.__file__)])
     imported = {alias.asname or alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}

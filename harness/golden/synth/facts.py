@@ -33,7 +33,8 @@ ROLE = (
     r"(?:[Mm]anager|[Dd]irector|[Oo]fficer|[Cc]ontroller|[Tt]reasurer|[Ll]ead|[Cc]ounsel|[Cc]ommittee|[Bb]oard|[Cc]ouncil|[Tt]eam|[Dd]esk|[Hh]ead|CEO|CFO|CTO|DPO)"
 )
 AGENT = re.compile(
-    rf"(?P<middle>[a-z]{{1,40}}(?: [\w,-]{{1,40}}){{0,8}}) by (?P<agent>(?:the )?{ROLE}|{NAME})(?P<tail> (?:of|after|before|within|at|in) [^,]{{1,60}})?"
+    r"(?P<middle>[a-z]{1,40}(?: [\w,-]{1,40}){0,8}) by "
+    rf"(?P<agent>(?:the )?{ROLE}|{NAME})(?P<tail> (?:of|after|before|within|at|in) [^,]{{1,60}})?"
 )
 ACTOR = re.compile(rf"(?:[Tt]he )?(?:{ROLE}|{NAME})(?: of [A-Z][\w&-]{{0,40}}(?: [A-Z][\w&-]{{0,40}})?)?")
 
