@@ -30,7 +30,7 @@ from serving.pipeline.index.headings import headings
 from serving.pipeline.index.loaders import LOADERS
 from serving.pipeline.index.loaders.base import decoded
 from serving.pipeline.index.parse import IN_PROCESS, ParseLimits, Parser
-from serving.pipeline.index.read_file import read_file, real_path
+from serving.pipeline.index.read_file import open_file, read_file, real_path
 from serving.pipeline.registry import Spec
 from serving.pipeline.types import PUBLIC, Document
 
@@ -278,14 +278,16 @@ def _is_stated(own: Fields, document_id: str, loading: _Loading) -> bool:
 
 
 def _lines(path: Path, loading: _Loading) -> Iterator[tuple[int, Document]]:
+    most = 8 * loading.bounds.characters  # bytes of a line, with all that JSON may write for a character
     try:
-        with path.open(encoding="utf-8-sig") as file:
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    yield number, _parsed(line, f"{path}:{number}", loading)
-    except FileNotFoundError:
-        raise DataError(f"No file {str(path)!r}.") from None
-    except (OSError, UnicodeDecodeError) as error:
+        with open_file(path, inside=path.parent) as file:
+            for number, line in enumerate(iter(lambda: file.readline(most + 1), b""), 1):
+                if len(line) > most:
+                    raise DataError(f"{path}:{number}: has more than {most / 1e6:g} MB; no document is that long.")
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+                if text.strip():
+                    yield number, _parsed(text, f"{path}:{number}", loading)
+    except UnicodeDecodeError as error:
         raise DataError(f"{path}: cannot be read: {error}") from None
 
 

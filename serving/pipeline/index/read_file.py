@@ -2,30 +2,42 @@
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from serving.pipeline.errors import DataError, RefusedFile
 
 
-def read_file(path: Path, *, most: int, inside: Path | None = None) -> bytes:
+def read_file(path: Path, *, most: int, inside: Path) -> bytes:
     """The bytes of a regular file that holds at most so many, lies (all links followed) inside a folder, and is not being written to."""
-    real = real_path(path) if path.is_symlink() else path
-    if inside is not None and real != path and not real.is_relative_to(real_path(inside)):
-        raise DataError(f"{path}: is a link to {str(real)!r}, outside {str(inside)!r}. Copy the file in, or remove the link.")
-    try:
-        with open(real, "rb", opener=_opener) as file:
-            before = os.fstat(file.fileno())
-            if not stat.S_ISREG(before.st_mode):
-                raise RefusedFile(str(path), "is not a regular file.")
-            if before.st_size > most:
-                raise RefusedFile(str(path), f"has {before.st_size / 1e6:.1f} MB; at most {most / 1e6:g} MB are read. Split it.")
-            data = file.read(most + 1)
-            after = os.fstat(file.fileno())
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+    with open_file(path, inside=inside) as file:
+        before = os.fstat(file.fileno())
+        if before.st_size > most:
+            raise RefusedFile(str(path), f"has {before.st_size / 1e6:.1f} MB; at most {most / 1e6:g} MB are read. Split it.")
+        data = file.read(most + 1)
+        after = os.fstat(file.fileno())
     if len(data) != before.st_size or (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
         raise DataError(f"{path}: was changed while it was read. Try again when nothing writes to it.")
     return data
+
+
+@contextmanager
+def open_file(path: Path, *, inside: Path) -> Iterator[IO[bytes]]:
+    """A regular file of a folder, opened; a pipe or device is never waited for, and no link leads out of the folder."""
+    real = real_path(path) if path.is_symlink() else path
+    if real != path and not real.is_relative_to(real_path(inside)):
+        raise DataError(f"{path}: is a link to {str(real)!r}, outside {str(inside)!r}. Copy the file in, or remove the link.")
+    try:
+        with open(real, "rb", opener=_opener) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise DataError(f"{path}: is not a regular file.")
+            yield file
+    except FileNotFoundError:
+        raise DataError(f"No file {str(path)!r}.") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def real_path(path: Path) -> Path:
