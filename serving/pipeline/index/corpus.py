@@ -6,7 +6,7 @@ import re
 import unicodedata
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
@@ -112,7 +112,8 @@ def load_corpus(folder: Path, *, progress: Progress | None = None, bounds: Bound
     if not folder.is_dir():
         raise DataError(f"No folder {str(folder)!r}. A corpus is a folder of {_suffixes()} files, or one .jsonl file.")
     if os.path.lexists(folder / LINES_FILE):
-        return load_jsonl_corpus(folder / LINES_FILE, progress=progress, bounds=bounds, trusted=trusted)
+        lines = load_jsonl_corpus(folder / LINES_FILE, progress=progress, bounds=bounds, trusted=trusted)
+        return replace(lines, skipped=(*lines.skipped, *_beside_lines(folder)))
     loading = _Loading(corpus_rules(folder), bounds, trusted)
     files, skipped = _files(folder)
     documents: list[Document] = []
@@ -139,7 +140,7 @@ def load_corpus(folder: Path, *, progress: Progress | None = None, bounds: Bound
 def load_jsonl_corpus(path: Path, *, progress: Progress | None = None, bounds: Bounds | None = None, trusted: bool = True) -> Corpus:
     """The documents of a file with one `{"id", "title", "text", "metadata"}` (or BEIR's `_id`) per line, texts as they stand.
 
-    The rules beside it hold for them; other files beside a `corpus.jsonl` are listed in `skipped`.
+    The rules beside it hold for them.
     """
     loading = _Loading(corpus_rules(path.parent, below=path.name == LINES_FILE), bounds or Bounds(), trusted)
     documents: dict[str, Document] = {}
@@ -159,12 +160,8 @@ def load_jsonl_corpus(path: Path, *, progress: Progress | None = None, bounds: B
         raise DataError(f'{path}: holds no document. Each line is a document: {{"id": …, "title": …, "text": …, "metadata": {{…}}}}.')
     if progress:
         progress(len(lines), len(lines))
-    if path.name == LINES_FILE:
-        files, others = _files(path.parent)
-        left_out = [SkippedFile(_id_of(file, path.parent), f"{LINES_FILE} is the corpus") for file in files]
-        skipped += sorted([*left_out, *(other for other in others if other.path != LINES_FILE)], key=lambda skip: skip.path)
-        return loading.corpus(str(path), path.parent.name, documents.values(), skipped)
-    return loading.corpus(str(path), path.stem, documents.values(), skipped, named=False)
+    named = path.name == LINES_FILE
+    return loading.corpus(str(path), path.parent.name if named else path.stem, documents.values(), skipped, named=named)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +187,8 @@ class _Loading:
         check_all_used(self.rules.facts, {document.id for document in read} | {skip.path for skip in skipped})
         ids = {document.id for document in read}
         if self.rules.required or not self.trusted:
-            check_all_stated(where, sorted(ids & set(self.silent)))
+            why = f"{SETTINGS_FILE} says `access: required`" if self.rules.required else "its files are not trusted to say it"
+            check_all_stated(where, sorted(ids & set(self.silent)), why)
         return Corpus.of((self.rules.name if named else "") or name, read, skipped, self.rules.unused(ids))
 
 
@@ -225,6 +223,13 @@ def _files(folder: Path) -> tuple[list[Path], list[SkippedFile]]:
             else:
                 files.append(path)
     return sorted(files, key=lambda path: _id_of(path, folder)), skipped
+
+
+def _beside_lines(folder: Path) -> list[SkippedFile]:
+    """The files of a folder of which one file of lines is the corpus."""
+    files, others = _files(folder)
+    left_out = [SkippedFile(_id_of(file, folder), f"{LINES_FILE} is the corpus") for file in files]
+    return sorted([*left_out, *(other for other in others if other.path != LINES_FILE)], key=lambda skip: skip.path)
 
 
 def _raise_unreadable(error: OSError) -> None:

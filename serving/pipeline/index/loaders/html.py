@@ -68,7 +68,7 @@ def _decoded(data: bytes) -> tuple[str, Any]:
         try:
             encoding = declared[1].decode("ascii").lower()
             return normal_text(data.decode(encoding)), {"encoding": encoding}
-        except (LookupError, UnicodeDecodeError):
+        except (LookupError, UnicodeError):
             pass  # the page does not know its own encoding: Latin-1 stands
     return text, facts
 
