@@ -27,11 +27,11 @@ MODULES = [
     for path in sorted((ROOT / package).rglob("*.py"))
     if path.stem != "__main__" and "re" in path.read_text(encoding="utf-8")
 ]
-LENGTHS = (24, 200, 1000, 2000, 4000)  # short ones first: some patterns double with each character
+LENGTHS = (24, 400, 1000, 4000)  # short ones first: some patterns double with each character
 FLOOR_S = 0.003  # of processor time; below it, noise decides
 GROWTH = 3.0  # at most, from one length to its double: linear is 2, quadratic 4
 HOPELESS_S = 0.25
-ENDS = ("", "\0", "!\n")
+ENDS = ("", "\0")
 PLAIN = (
     " ",
     "a",
@@ -152,13 +152,13 @@ def hostile_texts(pattern: re.Pattern[Any]) -> Iterator[Callable[[int], Any]]:
     tree = parser.parse(source, pattern.flags & ~re.UNICODE if isinstance(pattern.pattern, bytes) else pattern.flags)
     pieces = dict.fromkeys(PLAIN)
     leads: dict[str, None] = {"": None}
-    for lead, body in islice(_repeats(list(tree)), 60):
+    for lead, body in islice(_repeats(list(tree)), 40):
         leads[lead] = None
         pieces[body] = None
         pieces[lead + body] = None
     own = [piece for piece in pieces if piece and piece not in PLAIN]
-    pairs = [first + second for first, second in islice(product(own, own), 40)]
-    combined = [*((lead, piece) for lead in islice(leads, 12) for piece in own[:24]), *(("", piece) for piece in [*PLAIN, *own, *pairs])]
+    pairs = [first + second for first, second in islice(product(own, own), 24)]
+    combined = [*((lead, piece) for lead in islice(leads, 8) for piece in own[:16]), *(("", piece) for piece in [*PLAIN, *own, *pairs])]
     for (lead, piece), end in product(dict.fromkeys(combined), ENDS):
         yield lambda length, lead=lead, piece=piece, end=end: _encoded(pattern, lead + piece * (length // len(piece) + 1) + end)
 
@@ -260,9 +260,9 @@ def growth(attempt: Attempt, pattern: re.Pattern[Any], make: Callable[[int], Any
         if spent > HOPELESS_S:
             return f"{spent:.2f} s on {length} characters"
     if spent > FLOOR_S:
-        half, whole = (seconds(attempt, pattern, make(length), times=4) for length in LENGTHS[-2:])
+        half, whole = (seconds(attempt, pattern, make(length), times=4) for length in (LENGTHS[-1] // 2, LENGTHS[-1]))
         if whole > FLOOR_S and whole / half > GROWTH:
-            return f"{half * 1000:.1f} ms on {LENGTHS[-2]} characters, {whole * 1000:.1f} on {LENGTHS[-1]}"
+            return f"{half * 1000:.1f} ms on {LENGTHS[-1] // 2} characters, {whole * 1000:.1f} on {LENGTHS[-1]}"
     return ""
 
 

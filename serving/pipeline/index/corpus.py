@@ -26,7 +26,7 @@ from serving.pipeline.index.facts import (
     top_folder,
 )
 from serving.pipeline.index.front_matter import NOTHING, read_front_matter, refuse_unread
-from serving.pipeline.index.headings import headings
+from serving.pipeline.index.headings import first_heading
 from serving.pipeline.index.loaders import LOADERS
 from serving.pipeline.index.loaders.base import decoded
 from serving.pipeline.index.parse import IN_PROCESS, ParseLimits, Parser
@@ -254,8 +254,8 @@ def _document(path: Path, folder: Path, loading: _Loading, parser: Parser) -> Do
         raise RefusedFile(str(path), f"has {len(loaded.text):,} characters; at most {bounds.characters:,} are read. Split it.")
     if not _is_stated(own, document_id, loading):
         refuse_unread(loaded.text, str(path))
-    text_headings = [] if loaded.title else headings(loaded.text)
-    title = loaded.title or (text_headings[0].title if text_headings else path.stem)
+    heading = None if loaded.title else first_heading(loaded.text)
+    title = loaded.title or (heading.title if heading else path.stem)
     top = top_folder(document_id)
     values = {"title": title, "domain": loading.rules.domains.get(top, top)}
     return loading.document(document_id, loaded.text, str(path), values, Fields(loaded.facts, own.where))
