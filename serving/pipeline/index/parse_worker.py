@@ -23,7 +23,9 @@ def serve() -> None:
     """Answer tasks from standard input until it ends; whatever a library prints goes nowhere."""
     tasks, replies = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    _import_parsers()
+    import serving.pipeline.index.loaders  # before the first file, whose time should not pay for it; a parser waits for its first file
+
+    assert serving.pipeline.index.loaders
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # it writes no file
     write_frame(replies, {"ready": True})
@@ -103,17 +105,3 @@ def _peak_memory() -> int:
     except OSError:
         return 0
     return int(status.partition("VmPeak:")[2].split(maxsplit=1)[0]) * 1024
-
-
-def _import_parsers() -> None:
-    """Import what every task needs before the first, so that no file's time pays for it."""
-    import docx
-    import pypdf
-    import selectolax.lexbor
-
-    import serving.pipeline.index.loaders
-
-    assert docx
-    assert pypdf
-    assert selectolax.lexbor
-    assert serving.pipeline.index.loaders
