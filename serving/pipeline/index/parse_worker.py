@@ -3,6 +3,7 @@
 It speaks in frames, eight bytes of length before a JSON object, so that a file which took it over could send its parent text alone.
 """
 
+import importlib
 import json
 import os
 import resource
@@ -16,6 +17,7 @@ Frame = Mapping[str, Any]
 PAST_MEMORY = "past_memory"  # in a reply: the file needs more memory than it may have
 SPENT = "spent"  # in a reply: the process may hold memory that the next file must not pay for
 NEARLY = 0.85  # of its memory in use when a file was refused: it was refused for want of more
+PARSERS = {".pdf": "pypdf", ".docx": "docx", ".html": "selectolax.lexbor", ".htm": "selectolax.lexbor"}
 HELD_BYTES = 100_000_000  # more than this beyond what it began with
 
 
@@ -23,11 +25,10 @@ def serve() -> None:
     """Answer tasks from standard input until it ends; whatever a library prints goes nowhere."""
     tasks, replies = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    import serving.pipeline.index.loaders  # before the first file, whose time should not pay for it; a parser waits for its first file
+    import serving.pipeline.index.loaders  # before it says that it is ready; a parser waits for the first file of its kind
 
     assert serving.pipeline.index.loaders
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # it writes no file
     write_frame(replies, {"ready": True})
     replies.flush()
     began_with = _peak_memory()
@@ -37,6 +38,8 @@ def serve() -> None:
             data = tasks.read(int.from_bytes(tasks.read(8), "big"))
         except EOFError:
             return
+        if task["kind"] in PARSERS:  # the first time, out of no file's time
+            importlib.import_module(PARSERS[task["kind"]])
         reply = _within_bounds(task, data)
         write_frame(replies, {**reply, SPENT: _peak_memory() - began_with > HELD_BYTES})
         replies.flush()
@@ -63,6 +66,7 @@ def write_frame(stream: IO[bytes], frame: Frame) -> None:
 def _within_bounds(task: Frame, data: bytes) -> Frame:
     """The reply to a task; past its processor time the signal ends the process, and the parent sees by which."""
     _bound_memory(task["memory"])
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))  # it writes no file
     signal.setitimer(signal.ITIMER_PROF, task["seconds"])
     try:
         reply = _parsed(task, data)
@@ -73,6 +77,7 @@ def _within_bounds(task: Frame, data: bytes) -> Frame:
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
         _bound_memory(resource.RLIM_INFINITY)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
 
 def _parsed(task: Frame, data: bytes) -> Frame:
