@@ -86,7 +86,7 @@ def patterns_of(module: str) -> list[Use]:
     uses = list(_constants(tree, vars(loaded)))
     for name, value in vars(loaded).items():
         if name not in imported:
-            methods = methods_of(name) if isinstance(value, re.Pattern) else frozenset(TRIES)
+            methods = methods_of(name, Path(loaded.__file__)) if isinstance(value, re.Pattern) else frozenset(TRIES)
             uses += [Use(pattern, methods) for pattern in _within(value, module, depth=4)]
     found: dict[tuple[str | bytes, int], Use] = {}
     for use in uses:
@@ -96,10 +96,10 @@ def patterns_of(module: str) -> list[Use]:
 
 
 @cache
-def methods_of(name: str) -> frozenset[str]:
-    """The methods by which a name is called anywhere; all if it is also used without one, as when it is given away."""
+def methods_of(name: str, path: Path) -> frozenset[str]:
+    """The methods by which a name is called anywhere, a private one in its file; all if it is also used without one, as when given away."""
     called: set[str] = set()
-    for source in SOURCES.values():
+    for source in [SOURCES[path]] if name.startswith("_") else SOURCES.values():
         for line in source.splitlines():
             if not line.startswith(("from ", f"{name} = ", f"{name}: ")):
                 for use in re.finditer(rf"\b{name}\b(?:\.(\w+)\()?", line):
