@@ -315,6 +315,8 @@ def _parsed(line: str, where: str, loading: _Loading) -> Document:
         raise DataError(f"{where}: has {len(text):,} characters; at most {bounds.characters:,} are read. Split it.")
     extra = {key: value for key, value in row.items() if key not in ("id", "_id", "text", "metadata")}
     domain = loading.rules.domains.get(top_folder(document_id), "general")
+    if not any({"tenant", "groups", "access"} & fields.keys() for fields in (metadata, extra)):
+        refuse_unread(text[:HEAD_BYTES], f"{where}: text", unfenced=False)
     own = (Fields(metadata, lambda _: where), Fields(extra, lambda _: where))
     return loading.document(document_id, text.replace("\0", " "), where, {"domain": domain}, *own)
 
