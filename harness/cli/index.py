@@ -1,5 +1,6 @@
 """`touchstone index`: build what retrieval stands on, ahead of time."""
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -25,7 +26,7 @@ def index(
         manifest = run_async(project.verify_index(chosen, corpus=corpus) if verify else project.index(chosen, corpus=corpus))
     if as_json:
         access = {"public": documents.public, "unused_rules": list(documents.unused_rules)}
-        files = {"skipped": [skipped.path for skipped in documents.skipped]}
+        files = {"skipped": [asdict(skipped) for skipped in documents.skipped]}
         print_json(manifest.model_dump(mode="json") | files | access | ({"verified": True} if verify else {}))
         return
     typer.echo(f"{manifest.documents} documents, {manifest.chunks} chunks: index {manifest.recipe} in {settings.index_root}")

@@ -3,11 +3,11 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.judges.alpha import krippendorff_alpha
 from harness.stats.intervals import RESAMPLES, SEED, Interval
 
 Counts = NDArray[np.int64]  # rows: the humans' labels; columns: the judge's
@@ -61,16 +61,9 @@ def _kappas(tables: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def alpha(ratings: Sequence[Sequence[str | None]], labels: Sequence[str], *, ordered: bool) -> float | None:
     """Krippendorff's alpha of raters (rows) over cases (columns); `None` where all ratings are the same."""
-    import krippendorff
-
-    index_of = {label: float(index) for index, label in enumerate(labels)}
-    data = np.array([[math.nan if label is None else index_of[label] for label in row] for row in ratings], dtype=np.float64)
-    paired = data[:, (~np.isnan(data)).sum(axis=0) >= 2]
-    if paired.size == 0 or len(np.unique(paired[~np.isnan(paired)])) < 2:
-        return None
-    level: Literal["ordinal", "nominal"] = "ordinal" if ordered else "nominal"
-    domain = [float(index) for index in range(len(labels))]
-    return float(krippendorff.alpha(reliability_data=data, value_domain=domain, level_of_measurement=level))
+    index_of = {label: index for index, label in enumerate(labels)}
+    places = [[None if label is None else index_of[label] for label in row] for row in ratings]
+    return krippendorff_alpha(places, "ordinal" if ordered else "nominal")
 
 
 def per_class(counts: Counts, labels: Sequence[str]) -> tuple[ClassNumbers, ...]:

@@ -5,6 +5,7 @@ TouchstoneError            exit code
 │   ├── ConfigError                   an unknown key, a wrong type, a value out of range
 │   │   └── RequestError              a model refused a request: for its parameters, or for this one input
 │   ├── DataError                     a document, a golden line, a file that is not what it says
+│   │   └── RefusedFile                   one file that no text can be had of; the others are read
 │   └── PromptError                   a prompt file or its variables
 ├── NotProven                  1      no passed gate's decision allows this promotion
 ├── InfrastructureError        3      the machinery failed; nothing was scored, trying again may help
@@ -46,6 +47,14 @@ class RequestError(ConfigError):
 
 class DataError(UserError):
     """A file of the user's is missing, malformed or contradicts itself."""
+
+
+class RefusedFile(DataError):
+    """No text can be had of one file, or not within the bounds of one; a corpus is read without it and names it."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{name}: {reason}")
+        self.reason = reason
 
 
 class PromptError(UserError):

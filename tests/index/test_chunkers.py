@@ -1,5 +1,6 @@
 """What every chunker in the table promises, and what each adds."""
 
+import time
 from itertools import pairwise
 
 import pytest
@@ -130,3 +131,39 @@ def test_sentences_repeats_whole_sentences() -> None:
     assert [chunk.text for chunk in split("sentence", text, size=44, overlap_sentences=1)][
         1
     ] == "The cap is 3.5 %. It holds, e.g. in Leeds."
+
+
+HOSTILE_LINES = (
+    "# a\n",
+    "\n",
+    " ",
+    "a",
+    "| a | b |\n",
+    "|",
+    ".",
+    '."',
+    "a ",
+    "字",
+    "title\n---\n",
+    "#",
+    "| a ",
+    "```\n",
+    "A b. ",
+    "a;",
+    "\n ",
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["recursive", "markdown", "sentence", "token"])
+@pytest.mark.parametrize("line", HOSTILE_LINES)
+def test_a_chunker_takes_time_in_proportion_to_its_text_whatever_it_holds(name: str, line: str) -> None:
+    def seconds(length: int) -> float:
+        document = Document(id="x", text=line * (length // len(line)) + "z")
+        started = time.thread_time()
+        assert sum(1 for _ in CHUNKERS.build(Spec(name=name)).split(document))
+        return time.thread_time() - started
+
+    length = 25_000
+    short = min(seconds(length) for _ in range(3))
+    assert seconds(4 * length) < max(10 * short, 0.2)  # four times as much, with room for noise; a square is sixteen times

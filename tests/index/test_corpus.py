@@ -1,12 +1,14 @@
 """A folder or a JSONL file becomes documents, and nothing is lost silently."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from serving.pipeline.errors import DataError
 from serving.pipeline.index.corpus import Bounds, load_corpus, load_jsonl_corpus
+from serving.pipeline.index.read_file import read_file
 
 
 def write(folder: Path, files: dict[str, str]) -> Path:
@@ -145,3 +147,69 @@ def test_a_wrong_line_is_named(tmp_path: Path, row: object, message: str | None)
         return
     with pytest.raises(DataError, match=rf"c\.jsonl:2: {message}"):
         load_corpus(path)
+
+
+def hostile(folder: Path, name: str) -> None:
+    """Put a file that is none into a folder."""
+    path = folder / name
+    match name:
+        case "pipe.md" | "corpus.jsonl":
+            os.mkfifo(path)
+        case "itself.md":
+            path.symlink_to(name)
+        case "binary.md":
+            path.write_bytes(b"\x7fELF\0\0")
+        case "not.pdf":
+            path.write_text("hello")
+        case _:
+            path.write_text("x")
+
+
+@pytest.mark.slow
+def test_what_cannot_be_read_is_skipped_by_name_and_the_others_are_read(tmp_path: Path) -> None:
+    names = ["pipe.md", "itself.md", "binary.md", "not.pdf", "two\nlines\x1b[31m.md", "turned\u202egpj.md"]
+    for name in names:
+        hostile(tmp_path, name)
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "loop").symlink_to("..")
+    (tmp_path / "good.md").write_text("# Good")
+    (tmp_path / "good.html").write_text("<p>page")
+    corpus = load_corpus(tmp_path)
+    assert [document.text for document in corpus.documents] == ["page", "# Good"]
+    assert {skip.path: skip.reason.split(".")[0].split(" (")[0] for skip in corpus.skipped} == {
+        "pipe.md": "not a file",
+        "itself.md": "not a file",
+        "binary.md": "is not text",
+        "not.pdf": "is not a PDF",
+        r"two\nlines\x1b[31m.md": "a name with control characters",
+        r"turned\u202egpj.md": "a name with control characters",
+        "sub/loop": "a link to another folder of the corpus",
+    }
+
+
+def test_a_pipe_in_place_of_the_lines_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    hostile(tmp_path, "corpus.jsonl")
+    with pytest.raises(DataError, match=r"corpus\.jsonl: is not a regular file"):
+        load_corpus(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a.md", "corpus.yaml", "corpus.jsonl", "corpus.d/a.yaml"])
+@pytest.mark.parametrize("target", ["/etc/passwd", "/dev/zero"])
+def test_no_link_leads_out_of_the_folder_and_nothing_of_it_is_shown(tmp_path: Path, name: str, target: str) -> None:
+    (tmp_path / "good.md").write_text("text")
+    (tmp_path / "corpus.d").mkdir()
+    (tmp_path / name).symlink_to(target)
+    with pytest.raises(DataError) as refused:
+        load_corpus(tmp_path)
+    assert "root:" not in str(refused.value)
+
+
+def test_a_file_whose_size_is_not_what_it_said_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="was changed while it was read"):  # it says 0 bytes, and holds some, as one that grows does
+        read_file(Path("/proc/self/status"), most=1_000_000, inside=Path("/proc"))
+
+
+def test_a_line_of_json_longer_than_any_document_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "corpus.jsonl").write_text('{"id": "a", "text": "' + "x" * 1000 + '"}')
+    with pytest.raises(DataError, match=r"corpus\.jsonl:1: has more than"):
+        load_corpus(tmp_path, bounds=Bounds(characters=100))

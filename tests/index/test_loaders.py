@@ -1,11 +1,17 @@
 """Files become stable text, and bad files one clear line."""
 
 import io
+import re
 import zipfile
+from contextlib import suppress
+from random import Random
 from typing import Any
 
 import docx
 import pytest
+from docx.enum.text import WD_BREAK
+from docx.exceptions import InvalidSpanError
+from docx.table import Table
 from hypothesis import given
 from hypothesis import strategies as st
 from pypdf import PdfWriter
@@ -14,6 +20,7 @@ from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject
 from serving.pipeline.errors import DataError
 from serving.pipeline.index.loaders import LOADERS, LoadedText
 from serving.pipeline.registry import Spec
+from tests.index.hostile_files import PARAGRAPH, word_file
 
 
 def load(suffix: str, data: bytes, **params: Any) -> LoadedText:
@@ -185,3 +192,55 @@ def test_a_bad_docx_is_one_clear_line() -> None:
     ]:
         with pytest.raises(DataError, match=rf"^file\.docx: {message}"):
             load(".docx", data, unpacked_mb=2)
+
+
+def as_python_docx_says(data: bytes) -> str:
+    """The text by python-docx's own (slow) properties."""
+    lines: list[str] = []
+    for block in docx.Document(io.BytesIO(data)).iter_inner_content():
+        if isinstance(block, Table):
+            rows = [[cell for at, cell in enumerate(row.cells) if not at or cell._tc is not row.cells[at - 1]._tc] for row in block.rows]
+            lines += ["", *(" | ".join(" ".join(cell.text.split()) for cell in row) for row in rows), ""]
+            continue
+        text, style = block.text.strip(), (block.style.name or "") if block.style else ""
+        if not text:
+            lines.append("")
+        elif style.startswith("Heading ") or style == "Title":
+            lines += ["", "#" * (1 if style == "Title" else int(style[-1])) + " " + " ".join(text.split()), ""]
+        else:
+            lines += [f"- {text}"] if style.startswith("List") else [text, ""]
+    stripped = "\n".join(line.rstrip(" \t") for line in "\n".join(lines).split("\n"))
+    return re.sub(r"\n{3,}", "\n\n", stripped).strip()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(12))
+def test_word_files_read_as_python_docx_reads_them(seed: int) -> None:
+    chance = Random(seed)
+    styles = ["Normal", "Title", "Heading 1", "Heading 3", "List Bullet", "List Number", "Quote", "Caption"]
+    texts = ["plain", "two  spaces ", " tab\there", "line\nbreak", "", "é–x", "   "]
+
+    def build(document: Any) -> None:
+        for _ in range(30):
+            if chance.random() < 0.25:
+                rows, columns = chance.randint(1, 5), chance.randint(1, 5)
+                table = document.add_table(rows=rows, cols=columns)
+                for row in table.rows:
+                    for cell in row.cells:
+                        cell.text = chance.choice(texts)
+                for _ in range(chance.randint(0, 2)):
+                    top, left = chance.randrange(rows), chance.randrange(columns)
+                    with suppress(InvalidSpanError):  # it would cut another merged cell in two
+                        table.cell(top, left).merge(table.cell(chance.randint(top, rows - 1), chance.randint(left, columns - 1)))
+            else:
+                paragraph = document.add_paragraph(chance.choice(texts), style=chance.choice(styles))
+                for _ in range(chance.randint(0, 3)):
+                    run = paragraph.add_run(chance.choice(texts))
+                    if chance.random() < 0.3:
+                        run.add_break(chance.choice([WD_BREAK.LINE, WD_BREAK.PAGE, WD_BREAK.COLUMN]))
+
+    data = word(build)
+    inside = b"<w:hyperlink><w:r><w:t> there</w:t><w:noBreakHyphen/></w:r></w:hyperlink>"
+    link = b'<w:p><w:pPr><w:pStyle w:val="nosuch"/></w:pPr><w:r><w:t>see</w:t></w:r>' + inside + b"</w:p>"
+    for file in (data, word_file(link), word_file(PARAGRAPH % b"x<w:br/>" + link)):
+        assert load(".docx", file).text == as_python_docx_says(file)

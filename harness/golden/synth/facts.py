@@ -11,7 +11,7 @@ from serving.pipeline.text.sentences import sentences
 from serving.pipeline.types import Document
 
 LEAD = re.compile(
-    r"(?:(?:[-*+•–]|\(?\d{1,3}(?:\.\d{1,3})*[.)]?|\(?[a-zA-Z][.)]|[A-Z]?\d{1,2}(?:\.\d{1,2})+)\s+)+"
+    r"(?:(?:[-*+•–]|\(?\d{1,3}(?:\.\d{1,3}){0,8}[.)]?|\(?[a-zA-Z][.)]|[A-Z]?\d{1,2}(?:\.\d{1,2}){1,8})\s+)+"
 )  # item marks and clause numbers
 LONGEST, SHORT_LINE = 240, 40
 MONTH = "January|February|March|April|May|June|July|August|September|October|November|December"
@@ -27,15 +27,16 @@ ENDING = re.compile(
     rf"(?P<middle>.*?)(?:^| )(?P<prepositions>(?:(?:{PREPOSITION}) ){{0,2}})"
     rf"(?:(?P<date>{DATE})|(?P<money>{MONEY})|(?P<percent>{PERCENT})|(?P<count>{COUNT}))(?P<tail>{TAIL})"
 )
-NAME = r"[A-Z][a-zé]+ [A-Z][\wé-]+"
+NAME = r"[A-Z][a-zé]{1,40} [A-Z][\wé-]{1,40}"
 ROLE = (
-    r"(?:[A-Z][\w&-]* |department |country |regional )?(?:[A-Z][\w&-]* )?"
+    r"(?:[A-Z][\w&-]{0,40} |department |country |regional )?(?:[A-Z][\w&-]{0,40} )?"
     r"(?:[Mm]anager|[Dd]irector|[Oo]fficer|[Cc]ontroller|[Tt]reasurer|[Ll]ead|[Cc]ounsel|[Cc]ommittee|[Bb]oard|[Cc]ouncil|[Tt]eam|[Dd]esk|[Hh]ead|CEO|CFO|CTO|DPO)"
 )
 AGENT = re.compile(
-    rf"(?P<middle>[a-z]+(?: [\w,-]+){{0,8}}) by (?P<agent>(?:the )?{ROLE}|{NAME})(?P<tail> (?:of|after|before|within|at|in) [^,]{{1,60}})?"
+    r"(?P<middle>[a-z]{1,40}(?: [\w,-]{1,40}){0,8}) by "
+    rf"(?P<agent>(?:the )?{ROLE}|{NAME})(?P<tail> (?:of|after|before|within|at|in) [^,]{{1,60}})?"
 )
-ACTOR = re.compile(rf"(?:[Tt]he )?(?:{ROLE}|{NAME})(?: of [A-Z][\w&-]*(?: [A-Z][\w&-]*)?)?")
+ACTOR = re.compile(rf"(?:[Tt]he )?(?:{ROLE}|{NAME})(?: of [A-Z][\w&-]{{0,40}}(?: [A-Z][\w&-]{{0,40}})?)?")
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ MOST_ROWS = 200
 RULE = re.compile(r"[\s|:-]+")
 NOTHING = frozenset({"", "-", "–", "—", "n/a", "none", "yes", "no", "x", "all"})
 MEANS = frozenset({"meaning", "description", "stands for"})
-NUMBER = re.compile(r"(?P<number>\d{1,3}(?:,\d{3})+|\d+(?:\.\d+)?)(?P<unit>(?: ?[A-Za-z%/°²³-]+){0,3})")
+NUMBER = re.compile(r"(?P<number>\d{1,3}(?:,\d{3})+|\d+(?:\.\d+)?)(?P<unit>(?: ?[A-Za-z%/°²³-]+(?: [A-Za-z%/°²³-]+){0,2})?)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,8 +40,8 @@ BAD_AFTER = frozenset(
     that their them then there these they this those thus unless we when where whether which while who whom whose why you your
     """.split()  # noqa: SIM905
 )
-CODE = re.compile(r"\b(?=[A-Z0-9./-]*\d)(?=[A-Z0-9./-]*[A-Z])[A-Z0-9]+(?:[-./][A-Z0-9]+)+\b|\b[A-Z]{1,4}\d{2,}[A-Z]?\b")
-PLAIN_TITLE = re.compile(r"[A-Z][\w&/-]*(?: [\w&/().-]+){1,6}")
+CODE = re.compile(r"\b(?=[A-Z0-9./-]{0,40}\d)(?=[A-Z0-9./-]{0,40}[A-Z])[A-Z0-9]+(?:[-./][A-Z0-9]+)+\b|\b[A-Z]{1,4}\d{2,}[A-Z]?\b")
+PLAIN_TITLE = re.compile(r"[A-Z][\w&/-]{0,60}(?: [\w&/().-]{1,60}){1,6}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import unicodedata
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -12,7 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from serving.pipeline.digest import digest_all
-from serving.pipeline.errors import DataError
+from serving.pipeline.errors import DataError, RefusedFile
 from serving.pipeline.index.facts import (
     FACTS_FOLDER,
     SETTINGS_FILE,
@@ -25,9 +26,11 @@ from serving.pipeline.index.facts import (
     top_folder,
 )
 from serving.pipeline.index.front_matter import NOTHING, read_front_matter, refuse_unread
-from serving.pipeline.index.headings import headings
+from serving.pipeline.index.headings import first_heading
 from serving.pipeline.index.loaders import LOADERS
 from serving.pipeline.index.loaders.base import decoded
+from serving.pipeline.index.parse import IN_PROCESS, ParseLimits, Parser
+from serving.pipeline.index.read_file import open_file, read_file, real_path
 from serving.pipeline.registry import Spec
 from serving.pipeline.types import PUBLIC, Document
 
@@ -38,6 +41,7 @@ HEAD_BYTES = 64_000  # of a file, in which something that looks like front matte
 PACKED_FILES = frozenset({".pdf", ".docx"})  # whose bytes are no text
 FRONT_MATTER_FILES = frozenset({".md", ".markdown"})
 ABOUT_FILES = frozenset({"CARD.md", "README.md", "SHA256", "LICENSE"})  # about the corpus, not of it, when at its top
+UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")  # would break a line, or turn it around
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +117,21 @@ def load_corpus(folder: Path, *, progress: Progress | None = None, bounds: Bound
     loading = _Loading(corpus_rules(folder), bounds, trusted)
     files, skipped = _files(folder)
     documents: list[Document] = []
-    for done, path in enumerate(files, 1):
-        document = _document(path, _id_of(path, folder), loading)
-        if document.text.strip():
-            documents.append(document)
-        else:
-            skipped.append(SkippedFile(document.id, "empty"))
-        if progress:
-            progress(done, len(files))
+    with Parser(ParseLimits(characters=bounds.characters)) as parser:
+        if any(path.suffix.lower() not in IN_PROCESS for path in files):
+            parser.warm()  # while it starts, plain files are read
+        for done, path in enumerate(files, 1):
+            try:
+                document = _document(path, folder, loading, parser)
+            except RefusedFile as refusal:
+                skipped.append(SkippedFile(_id_of(path, folder), refusal.reason))
+            else:
+                if document.text.strip():
+                    documents.append(document)
+                else:
+                    skipped.append(SkippedFile(document.id, "empty"))
+            if progress:
+                progress(done, len(files))
     if not documents:
         raise DataError(f"{folder}: holds no document. Known suffixes: {_suffixes()}.{_skipped_list(skipped)}")
     return loading.corpus(str(folder), folder.resolve().name, documents, sorted(skipped, key=lambda skip: skip.path))
@@ -183,7 +194,7 @@ class _Loading:
 
 def _files(folder: Path) -> tuple[list[Path], list[SkippedFile]]:
     """The files to load, in order, and those that no loader reads; hidden files are neither."""
-    root = folder.resolve()
+    root = real_path(folder)
     files: list[Path] = []
     skipped: list[SkippedFile] = []
     for walked, folders, names in os.walk(folder, onerror=_raise_unreadable):
@@ -194,8 +205,12 @@ def _files(folder: Path) -> tuple[list[Path], list[SkippedFile]]:
             path = path_of_folder / name
             if name.startswith(".") or (is_root and name == SETTINGS_FILE):
                 continue
-            if path.is_symlink() and not path.resolve().is_relative_to(root):
-                raise DataError(f"{path}: is a link to {str(path.resolve())!r}, outside the corpus. Copy the file in, or remove the link.")
+            if UNPRINTABLE.search(name):
+                skipped.append(SkippedFile(ascii(_id_of(path, folder))[1:-1], "a name with control characters"))
+                folders[:] = [other for other in folders if other != name]
+                continue
+            if path.is_symlink() and not real_path(path).is_relative_to(root):
+                raise DataError(f"{path}: is a link to {str(real_path(path))!r}, outside the corpus. Copy the file in, or remove the link.")
             if name in folders:
                 if path.is_symlink():
                     skipped.append(SkippedFile(_id_of(path, folder), "a link to another folder of the corpus"))
@@ -230,25 +245,19 @@ def _id_of(path: Path, folder: Path) -> str:
     return name
 
 
-def _document(path: Path, document_id: str, loading: _Loading) -> Document:
-    bounds = loading.bounds
-    try:
-        size = path.stat().st_size
-        if size > bounds.file_bytes:
-            raise DataError(f"{path}: has {size / 1e6:.1f} MB; at most {bounds.file_bytes / 1e6:g} MB are read. Split it.")
-        data = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+def _document(path: Path, folder: Path, loading: _Loading, parser: Parser) -> Document:
+    document_id, bounds = _id_of(path, folder), loading.bounds
+    data = read_file(path, most=bounds.file_bytes, inside=folder)
     own = _own_fields(data, path, loading, document_id)
-    loaded = LOADERS.build(Spec(name=path.suffix.lower())).load(data, str(path))
+    loaded = parser.parse(data, str(path), path.suffix.lower())
     if len(loaded.text) > bounds.characters:
-        raise DataError(f"{path}: has {len(loaded.text):,} characters; at most {bounds.characters:,} are read. Split it.")
+        raise RefusedFile(str(path), f"has {len(loaded.text):,} characters; at most {bounds.characters:,} are read. Split it.")
     if not _is_stated(own, document_id, loading):
         refuse_unread(loaded.text, str(path))
-    text_headings = [] if loaded.title else headings(loaded.text)
-    title = loaded.title or (text_headings[0].title if text_headings else path.stem)
-    folder = top_folder(document_id)
-    values = {"title": title, "domain": loading.rules.domains.get(folder, folder)}
+    heading = None if loaded.title else first_heading(loaded.text)
+    title = loaded.title or (heading.title if heading else path.stem)
+    top = top_folder(document_id)
+    values = {"title": title, "domain": loading.rules.domains.get(top, top)}
     return loading.document(document_id, loaded.text, str(path), values, Fields(loaded.facts, own.where))
 
 
@@ -274,14 +283,16 @@ def _is_stated(own: Fields, document_id: str, loading: _Loading) -> bool:
 
 
 def _lines(path: Path, loading: _Loading) -> Iterator[tuple[int, Document]]:
+    most = 8 * loading.bounds.characters  # bytes of a line, with all that JSON may write for a character
     try:
-        with path.open(encoding="utf-8-sig") as file:
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    yield number, _parsed(line, f"{path}:{number}", loading)
-    except FileNotFoundError:
-        raise DataError(f"No file {str(path)!r}.") from None
-    except (OSError, UnicodeDecodeError) as error:
+        with open_file(path, inside=path.parent) as file:
+            for number, line in enumerate(iter(lambda: file.readline(most + 1), b""), 1):
+                if len(line) > most:
+                    raise DataError(f"{path}:{number}: has more than {most / 1e6:g} MB; no document is that long.")
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+                if text.strip():
+                    yield number, _parsed(text, f"{path}:{number}", loading)
+    except UnicodeDecodeError as error:
         raise DataError(f"{path}: cannot be read: {error}") from None
 
 
@@ -324,4 +335,5 @@ def _suffixes() -> str:
 
 
 def _skipped_list(skipped: list[SkippedFile]) -> str:
-    return f" Skipped: {', '.join(skip.path for skip in skipped[:5])}{' …' if len(skipped) > 5 else ''}." if skipped else ""
+    shown = "; ".join(f"{skip.path}: {skip.reason.rstrip('.')}" for skip in skipped[:5])
+    return f" Skipped: {shown}{' …' if len(skipped) > 5 else ''}." if skipped else ""

@@ -11,6 +11,7 @@ from typing import Any
 from serving.pipeline.errors import DataError
 from serving.pipeline.index.access import FIELDS, Access, AccessRule, Where, read_access, slips
 from serving.pipeline.index.front_matter import NOTHING, read_mapping, refuse_rules
+from serving.pipeline.index.read_file import open_file, read_file
 from serving.pipeline.plain_yaml import LocatedYaml
 from serving.pipeline.registry import near
 from serving.pipeline.types import Document
@@ -25,6 +26,7 @@ KNOWN: Mapping[str, str] = {
 }  # fmt: skip
 DATA_FILES = frozenset({".yaml", ".yml", ".json", ".toml"})  # that no loader reads, and that may be meant as rules
 HEAD_BYTES = 64_000
+MOST_BYTES = 50_000_000  # of a file of rules
 KINDS: Mapping[str, type] = {"text": str, "mapping": dict, "list": list}
 NO_RULE = AccessRule()
 
@@ -220,15 +222,17 @@ def _text(value: Any) -> str:
 
 
 def _head(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return file.read(HEAD_BYTES).decode("utf-8-sig", "replace")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}.") from None
+    with open_file(path, inside=_corpus_of(path)) as file:
+        return file.read(HEAD_BYTES).decode("utf-8-sig", "replace")
 
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        return read_file(path, most=MOST_BYTES, inside=_corpus_of(path)).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
         raise DataError(f"{path}: cannot be read: {error}") from None
+
+
+def _corpus_of(path: Path) -> Path:
+    """The folder that a file of rules speaks of, in which it must lie."""
+    return path.parent.parent if path.parent.name == FACTS_FOLDER else path.parent

@@ -19,11 +19,22 @@ class Heading:
 
 def headings(text: str) -> list[Heading]:
     """Every heading of a text in order; lines inside fenced code are none."""
-    headings_found: list[Heading] = []
+    return list(_headings(text))
+
+
+def first_heading(text: str) -> Heading | None:
+    """The first heading of a text; what follows it is not looked at."""
+    return next(_headings(text), None)
+
+
+def _headings(text: str) -> Iterator[Heading]:
     fence = ""
     line_above, title_start = "", -1  # the line above, and where it starts if an underline would make it a title
     for start, line in _lines(text):
         stripped = line.strip()
+        if not stripped:
+            line_above, title_start = ("", -1) if not fence else (line_above, title_start)
+            continue
         if fence:
             fence = "" if stripped.startswith(fence) else fence
             continue
@@ -31,26 +42,42 @@ def headings(text: str) -> list[Heading]:
             fence, line_above, title_start = stripped[:3], "", -1
             continue
         if level := _level(line):
-            headings_found.append(Heading(level, start, start + len(line), _title(stripped[level:])))
+            yield Heading(level, start, start + len(line), _title(stripped[level:]))
             line_above, title_start = "", -1
             continue
         if title_start >= 0 and len(stripped) >= 3 and set(stripped) in ({"="}, {"-"}):
-            headings_found.append(Heading(1 if stripped[0] == "=" else 2, title_start, start + len(line), _title(line_above)))
+            yield Heading(1 if stripped[0] == "=" else 2, title_start, start + len(line), _title(line_above))
             line_above, title_start = "", -1
             continue
         title_start = start if stripped and not line_above and len(stripped) <= LONGEST and stripped[0] not in "|-*+>" else -1
         line_above = stripped
-    return headings_found
 
 
 def path_at(text_headings: Sequence[Heading], position: int) -> str:
     """The heading path of an offset, outermost first: "Section > Subsection"."""
-    path: list[Heading] = []
-    for heading in text_headings[: bisect_right(text_headings, position, key=lambda heading: heading.start)]:
-        while path and path[-1].level >= heading.level:
-            path.pop()
-        path.append(heading)
-    return " > ".join(heading.title for heading in path if heading.title)
+    return HeadingPath(text_headings).forward(position)
+
+
+class HeadingPath:
+    """The heading paths of offsets: in one pass over the headings for offsets that never go back, and anew from where one does."""
+
+    def __init__(self, text_headings: Sequence[Heading]) -> None:
+        self._headings = text_headings
+        self._passed = self._position = 0
+        self._path: list[Heading] = []
+
+    def forward(self, position: int) -> str:
+        """The path of an offset, cheapest where it is not before the last one."""
+        if position < self._position:
+            self._passed, self._path = 0, []
+        self._position = position
+        passed = bisect_right(self._headings, position, lo=self._passed, key=lambda heading: heading.start)
+        for heading in self._headings[self._passed : passed]:
+            while self._path and self._path[-1].level >= heading.level:
+                self._path.pop()
+            self._path.append(heading)
+        self._passed = passed
+        return " > ".join(heading.title for heading in self._path if heading.title)
 
 
 def is_heading(line: str) -> bool:

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from serving.pipeline.index.headings import Heading, path_at
+from serving.pipeline.index.headings import Heading, HeadingPath
 from serving.pipeline.types import Chunk, Document
 
 
 def slices(document: Document, ranges: Iterable[tuple[int, int]], text_headings: Sequence[Heading]) -> Iterator[Chunk]:
     """One chunk for each range with anything to read in it, without the white space at its ends."""
-    ordinal = 0
+    ordinal, path = 0, HeadingPath(text_headings)
     for first, last in ranges:
         text = document.text[first:last].strip()
         if not text:
@@ -22,7 +22,7 @@ def slices(document: Document, ranges: Iterable[tuple[int, int]], text_headings:
             text=text,
             ordinal=ordinal,
             title=document.title,
-            heading=path_at(text_headings, start),
+            heading=path.forward(start),
             domain=document.domain,
             source=document.source,
             version=document.version,

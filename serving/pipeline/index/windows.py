@@ -20,6 +20,7 @@ CLAUSE_END = re.compile(r"[;:,](?=\s)")
 SPACE = re.compile(r"\s+")
 FRESH_START = re.compile(r"\n\s*|[.!?…][\"'”’)\]]*\s+|[。！？]")
 TOKEN = re.compile(r"[぀-ヿ㐀-鿿가-힯]|(?:(?![぀-ヿ㐀-鿿가-힯])\w){1,16}|[^\w\s]")
+HEADINGS_IN_A_ROW = 50  # more than these are a list of titles, and cut as text is
 ROW_REACH = 4000  # how far a table row is followed to its end
 
 
@@ -144,12 +145,14 @@ class Cutter:
 
     def _before_headings(self, low: int, stop: int) -> int:
         """A heading goes with what follows it, so a window does not end with one."""
-        while True:
-            last = len(self.text[low:stop].rstrip()) + low
+        cut = stop
+        for _ in range(HEADINGS_IN_A_ROW):
+            last = len(self.text[low:cut].rstrip()) + low
             line = self.text.rfind("\n", low, last) + 1
             if line <= low or not is_heading(self.text[line:last]):
-                return stop
-            stop = line
+                return cut
+            cut = line
+        return stop
 
     def _reach_back(self, position: int, lowest: int) -> int:
         """Where a window whose news starts at `position` begins, so that it shares the end of the one before."""

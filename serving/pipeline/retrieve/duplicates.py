@@ -8,7 +8,7 @@ from itertools import islice
 from serving.pipeline.text.words import WORD
 from serving.pipeline.types import Hit
 
-FIGURE = re.compile(r"\w*\d\w*")
+FIGURE = re.compile(r"(?<!\w)\w*\d\w*")
 WIDTH = 3  # words in a shingle
 
 Shingle = tuple[str, ...]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Protocol
 
-from serving.pipeline.errors import DataError
+from serving.pipeline.errors import RefusedFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Loader(Protocol):
     """Turns a file's bytes into its text; the same bytes give the same text until `version` is raised."""
 
     def load(self, data: bytes, name: str) -> LoadedText:
-        """The text, or a `DataError` of one line that names the file."""
+        """The text, or a `RefusedFile` whose reason is one line."""
         ...
 
 
@@ -29,6 +29,11 @@ def normal_text(text: str) -> str:
     r"""The text with \n line ends, without NUL and byte-order marks, and with lone surrogates replaced."""
     text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "").removeprefix("\ufeff")
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def without_line_ends(text: str) -> str:
+    """The text without blanks at the ends of its lines, in one pass over it."""
+    return "\n".join(line.rstrip(" \t") for line in text.split("\n"))
 
 
 def decoded(data: bytes) -> tuple[str, Mapping[str, str]]:
@@ -48,4 +53,4 @@ def no_binary(data: bytes, name: str) -> None:
     """Refuse bytes that are plainly no text."""
     head = data[:8192]
     if b"\0" in head and not head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise DataError(f"{name}: is not text (it holds NUL bytes). Give it the suffix of what it is, or take it out of the corpus.")
+        raise RefusedFile(name, "is not text (it holds NUL bytes). Give it the suffix of what it is, or take it out of the corpus.")

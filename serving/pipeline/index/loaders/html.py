@@ -1,9 +1,11 @@
 """Web pages: what a reader sees, as plain text."""
 
 import re
+from collections import Counter
 from typing import Any, ClassVar
 
-from serving.pipeline.index.loaders.base import LoadedText, decoded, no_binary, normal_text
+from serving.pipeline.errors import RefusedFile
+from serving.pipeline.index.loaders.base import LoadedText, decoded, no_binary, normal_text, without_line_ends
 from serving.pipeline.registry import Params as PlugInParams
 
 DROPPED = frozenset(
@@ -20,6 +22,15 @@ BLOCKS = frozenset(
 TITLES = {f"h{level}": level for level in range(1, 7)}
 HIDDEN_STYLE = re.compile(r"(?:display\s*:\s*none|visibility\s*:\s*hidden)", re.IGNORECASE)
 CHARSET = re.compile(rb"""<meta[^>]{0,200}charset\s*=\s*["']?\s*([A-Za-z0-9_\-]{2,40})""", re.IGNORECASE)
+TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]{0,15})(?![A-Za-z0-9])")
+UNNESTED = frozenset(
+    """
+    area base br col embed hr img input link meta source track wbr
+    p li dt dd tr td th thead tbody tfoot colgroup caption option optgroup rt rp html head body
+    """.split()  # noqa: SIM905  a list of quoted words is hard to read
+)  # tags that hold nothing, or that the next of their kind closes
+FOREIGN = frozenset(["svg", "math"])  # what is in them may close itself
+DEPTH = 20_000  # open tags at a time: a parser looks through them all for each further tag
 MARKS = frozenset(["- ", *(f"{'#' * level} " for level in range(1, 7))])
 
 
@@ -35,11 +46,13 @@ class HtmlLoader:
         self.params = params
 
     def load(self, data: bytes, name: str) -> LoadedText:
-        """The page's text and the title it gives itself."""
+        """The page's text and the title it gives itself, or a refusal of a page that is no text or nests too deep."""
         from selectolax.lexbor import LexborHTMLParser
 
         no_binary(data, name)
         text, facts = _decoded(data)
+        if _nests_deeper_than(DEPTH, text):
+            raise RefusedFile(name, f"nests tags more than {DEPTH:,} deep. Take it out of the corpus.")
         tree = LexborHTMLParser(text)
         title = tree.css_first("title")
         writer = _Writer()
@@ -55,9 +68,28 @@ def _decoded(data: bytes) -> tuple[str, Any]:
         try:
             encoding = declared[1].decode("ascii").lower()
             return normal_text(data.decode(encoding)), {"encoding": encoding}
-        except (LookupError, UnicodeDecodeError):
+        except (LookupError, UnicodeError):
             pass  # the page does not know its own encoding: Latin-1 stands
     return text, facts
+
+
+def _nests_deeper_than(depth: int, text: str) -> bool:
+    """Whether more tags may be open at once; counted without parsing, an end tag closing the last open one of its name."""
+    open_tags: Counter[str] = Counter()
+    total = 0
+    for closing, name in TAG.findall(text):
+        tag = name.lower()
+        if tag in UNNESTED or (tag not in FOREIGN and (open_tags["svg"] or open_tags["math"])):
+            continue
+        if not closing:
+            open_tags[tag] += 1
+            total += 1
+            if total > depth:
+                return True
+        elif open_tags[tag]:
+            open_tags[tag] -= 1
+            total -= 1
+    return False
 
 
 class _Writer:
@@ -90,7 +122,7 @@ class _Writer:
 
     def text(self) -> str:
         """All that was written, with at most one blank line in a row."""
-        return re.sub(r"\n{3,}", "\n\n", re.sub(r"[ \t]+(?=\n)", "", "".join(self._parts))).strip()
+        return re.sub(r"\n{3,}", "\n\n", without_line_ends("".join(self._parts))).strip()
 
     def _text(self, text: str) -> None:
         if not self._pre:

@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from serving.pipeline.index.front_matter import split_front_matter
-from serving.pipeline.index.headings import headings
+from serving.pipeline.index.headings import first_heading
 from serving.pipeline.index.loaders.base import LoadedText, decoded, no_binary
 from serving.pipeline.registry import Params as PlugInParams
 
@@ -24,5 +24,5 @@ class MarkdownLoader:
         no_binary(data, name)
         text, facts = decoded(data)
         body, front = split_front_matter(text, name)
-        body_headings = headings(body)
-        return LoadedText(body, body_headings[0].title if body_headings else "", {**facts, **front})
+        heading = first_heading(body)
+        return LoadedText(body, heading.title if heading else "", {**facts, **front})

@@ -1,7 +1,6 @@
 """PDF files that hold text."""
 
 import logging
-import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,12 +9,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from serving.pipeline.errors import DataError
-from serving.pipeline.index.loaders.base import LoadedText, normal_text
+from serving.pipeline.errors import RefusedFile
+from serving.pipeline.index.loaders.base import LoadedText, normal_text, without_line_ends
 from serving.pipeline.registry import Params as PlugInParams
 
 if TYPE_CHECKING:
     from pypdf import PdfReader
+
+OBJECTS = 500_000  # of a file: pages, fonts, streams; a page of a printed book has about ten
 
 
 class PdfLoader:
@@ -33,35 +34,38 @@ class PdfLoader:
         self.params = params
 
     def load(self, data: bytes, name: str) -> LoadedText:
-        """The text, or a `DataError` for what is no PDF, is locked or holds only pictures."""
+        """The text, or a refusal of what is no PDF, is locked or holds only pictures."""
         from pypdf import PdfReader
 
         if b"%PDF-" not in data[:1024]:
-            raise DataError(f"{name}: is not a PDF (no %PDF- at its start).")
+            raise RefusedFile(name, "is not a PDF (no %PDF- at its start).")
         try:
             with _quiet():
                 reader = PdfReader(BytesIO(data))
                 if reader.is_encrypted and not reader.decrypt(""):
-                    raise DataError(f"{name}: is encrypted. Save it without a password.")  # noqa: TRY301  said here, where it is seen
+                    raise RefusedFile(name, "is encrypted. Save it without a password.")  # noqa: TRY301  said here, where it is seen
                 text = "\n\n".join(self._pages(reader, name))
                 title = str((reader.metadata.title if reader.metadata else "") or "")
-        except DataError:
+        except (RefusedFile, MemoryError):
             raise
         except Exception as error:
-            raise DataError(f"{name}: is a damaged PDF: {type(error).__name__}: {' '.join(str(error).split())[:200]}") from error
-        text = re.sub(r"[ \t]+(?=\n|$)", "", normal_text(text)).strip()
+            raise RefusedFile(name, f"is a damaged PDF: {type(error).__name__}: {' '.join(str(error).split())[:200]}") from error
+        text = without_line_ends(normal_text(text)).strip()
         if not text:
-            raise DataError(f"{name}: holds no text, only pictures. Run it through OCR, or take it out of the corpus.")
+            raise RefusedFile(name, "holds no text, only pictures. Run it through OCR, or take it out of the corpus.")
         return LoadedText(text, " ".join(normal_text(title).split()))
 
     def _pages(self, reader: "PdfReader", name: str) -> Iterator[str]:
+        objects = sum(len(places) for places in reader.xref.values()) + len(reader.xref_objStm)
+        if objects > OBJECTS:
+            raise RefusedFile(name, f"has {objects:,} objects; at most {OBJECTS:,} are read. Split it.")
         count = len(reader.pages)
         if count > self.params.pages:
-            raise DataError(f"{name}: has {count} pages; at most {self.params.pages} are read. Split it.")
+            raise RefusedFile(name, f"has {count} pages; at most {self.params.pages} are read. Split it.")
         started = time.monotonic()
         for number, page in enumerate(reader.pages, 1):
             if time.monotonic() - started > self.params.seconds:
-                raise DataError(f"{name}: took more than {self.params.seconds:g} s by page {number} of {count}. Split it.")
+                raise RefusedFile(name, f"took more than {self.params.seconds:g} s by page {number} of {count}. Split it.")
             yield page.extract_text()
 
 
