@@ -12,13 +12,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
-from operator import itemgetter
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 MARGIN, GATE_MARGIN = 0.02, 0.05
 METRIC = "quality"
+COARSE, FINE = 2.0**26, 2.0**69  # steps of a score's two parts, each with few enough digits that sums of hundreds are exact
 FEW = 14  # cases of the pairs that MLflow also evaluates as runs in a store, which takes it seconds
 
 
@@ -164,8 +164,8 @@ def _asserted(result: Any) -> bool:
 class Ragops:
     """`ragops.compare_replay_bundles` (`ragops compare-runs`) with its published example's policy and the gate's margin.
 
-    Its bootstrap draws cases by a hash of seed, metric and place, so that they are the same for every pair of one size; they are
-    remembered here, and the means of what is drawn are taken in the same way. All else is its own.
+    Its bootstrap draws cases by a hash of seed, metric and place, the same ones for every pair of one size. How often each was drawn is
+    remembered here, and the means are taken by a product of matrices that rounds as `fmean` does. All else is its own.
     """
 
     packages = ("ragops",)
@@ -179,7 +179,7 @@ class Ragops:
         self._statistical, self._bootstrap = statistical, statistical._bootstrap_metric
         gate = StatisticalMetricGate(direction="higher", max_regression=GATE_MARGIN, minimum=0.0)
         self._policy = StatisticalPolicy(confidence=0.95, minimum_cases=3, resamples=1000, seed=20260715, metric_gates={METRIC: gate})
-        self._drawn: dict[int, list[Callable[[Sequence[float]], tuple[float, ...]]]] = {}
+        self._counts: dict[int, Any] = {}  # by the number of cases: how often each resample drew each case
 
     def judge(self, pair: ScoredPair) -> PeerAnswer:
         bundles = self._records(pair.before), self._records(pair.after)
@@ -204,15 +204,19 @@ class Ragops:
         self, cases: Sequence[str], before: Any, after: Any, metric: str, *, resamples: int, seed: int
     ) -> tuple[list[float], list[float]]:
         """The bootstrap of cases with one observation each."""
-        first, second = ([values[case][0][metric] for case in cases] for values in (before, after))
+        import numpy as np
+
         count = len(cases)
-        if count not in self._drawn:
+        if count not in self._counts:
             index = self._statistical._index
-            self._drawn[count] = [
-                itemgetter(*(index(seed, metric, number, "case", draw, count) for draw in range(count))) for number in range(resamples)
-            ]
-        means = [fmean(draw(second)) for draw in self._drawn[count]]
-        return means, [mean - fmean(draw(first)) for mean, draw in zip(means, self._drawn[count], strict=True)]
+            drawn = [[index(seed, metric, number, "case", draw, count) for draw in range(count)] for number in range(resamples)]
+            self._counts[count] = np.array([np.bincount(one, minlength=count) for one in drawn], dtype=float)
+        scores = np.array([[values[case][0][metric] for values in (after, before)] for case in cases])
+        coarse = np.floor(scores * COARSE) / COARSE
+        fine = scores - coarse
+        assert not (fine * FINE % 1).any()  # then both products are exact, and their sum is rounded once
+        means = (self._counts[count] @ coarse + self._counts[count] @ fine) / count
+        return means[:, 0].tolist(), (means[:, 0] - means[:, 1]).tolist()
 
 
 TOOLS: dict[str, Callable[[], Any]] = {"mlflow": Mlflow, "ragops": Ragops, "means": Means}

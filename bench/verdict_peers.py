@@ -127,9 +127,8 @@ def ours(every: Sequence[Cell], sets: int) -> tuple[list[PeerAnswer], list[float
 # ---- what they said --------------------------------------------------------------------------------------------------------
 
 
-def shares(answers: Sequence[PeerAnswer], cell: int) -> dict[str, float]:
+def shares(of_cell: Sequence[PeerAnswer]) -> dict[str, float]:
     """How often a tool said what of a cell's pairs."""
-    of_cell = [answer for answer in answers if answer.cell == cell]
     found = {}
     for name in ("called", "by_interval"):
         said = [value for answer in of_cell if (value := getattr(answer, name)) is not None]
@@ -145,7 +144,7 @@ def rows(every: Sequence[Cell], said: Mapping[str, Sequence[PeerAnswer]], detect
             by_cell[tool][answer.cell].append(answer)
     return [
         {"world": cell.world.name, "n": cell.count, "loss": -cell.gain or 0.0, "clustered": cell.clustered, "detectable": detectable[place]}
-        | {tool: shares(by_cell[tool][place], place) for tool in said}
+        | {tool: shares(by_cell[tool][place]) for tool in said}
         for place, cell in enumerate(every)
     ]
 
@@ -275,8 +274,8 @@ def markdown(data: dict[str, Any]) -> str:
                 ]
             ),
             f"Shortcuts: MLflow reads the runs from memory instead of a store ({checked['mlflow']} pairs of {FEW} cases were also "
-            f"evaluated and compared in a store: same test, same p); ragops' random draws are remembered ({checked['ragops']} pairs were also "
-            "compared without: same report, digit for digit).",
+            f"evaluated and compared in a store: same test, same p); ragops' random draws are remembered ({checked['ragops']} pairs were "
+            "also compared without: same report, digit for digit).",
             "## In short",
             "Mean over the cells, in brackets the worst cell; of losses the range over the three kinds of scores. Whoever calls more "
             "where nothing changed finds smaller losses: read the two together.",
