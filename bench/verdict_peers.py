@@ -34,6 +34,7 @@ LOSSES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4)
 CHECKED_LOSS = 0.1  # the first pair of its cells is judged twice
 OURS_CHECKED = 2  # of each cell's pairs, through `compare` and the gate themselves
 SHOWN = 0.8
+GROUPINGS = (("each case on its own", False), ("clustered", True))
 FOLDER = Path(".touchstone/bench-peers")
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -195,32 +196,44 @@ def wrong(row: Mapping[str, Any], name: str) -> str:
     return f"{percent(row[tool][f'{rule}_worse'])} / {percent(row[tool][f'{rule}_better'])}"
 
 
-def highest(grid: Grid, name: str, *, clustered: bool) -> str:
-    """The largest share of wrong calls in a cell where nothing changed, and the mean over cells."""
-    tool, rule = DIFFERENCES[name]
-    held = [grid.row(kind, 0.0)[tool] for kind in grid.kinds if kind[1] == clustered]
-    total = [one[f"{rule}_worse"] + one[f"{rule}_better"] for one in held]
-    return f"{percent(sum(total) / len(total))} ({percent(max(total))})"
-
-
-def let_through(grid: Grid, gate: str, loss: float, *, clustered: bool) -> str:
-    total = [passes(grid.row(kind, loss), gate) for kind in grid.kinds if kind[1] == clustered]
-    return f"{percent(sum(total) / len(total))} ({percent(max(total))})"
-
-
-def summary(grid: Grid) -> list[list[str]]:
-    kinds = (("each case on its own", False), ("clustered", True))
-    lines = [
-        [f"called better or worse, nothing changed; {text}", *(highest(grid, n, clustered=c) for n in DIFFERENCES)] for text, c in kinds
+def wrong_summary(grid: Grid) -> list[list[str]]:
+    """How often something is called better or worse where nothing changed, mean and worst cell."""
+    ranks = [("0 and 1, citation-like", ("binary", "citations")), ("skewed", ("skewed",))]
+    return [
+        [f"{kind}; {text}", *(_wrong_calls(grid, name, worlds, clustered) for name in DIFFERENCES)]
+        for kind, worlds in ranks
+        for text, clustered in GROUPINGS
     ]
+
+
+def found_summary(grid: Grid) -> list[list[str]]:
+    """The range of the smallest losses found, by the number of cases."""
+    lines = []
     for size in SIZES:
         here = [kind for kind in grid.kinds if kind[2] == size and not kind[1]]
-        line = [f"loss called worse four times in five, n = {size}; each case on its own"]
-        for name in DIFFERENCES:
-            found = [smallest_found(grid.worse(kind, name)) for kind in here]
-            line.append(" … ".join(dict.fromkeys(_loss(f) for f in (min(found, key=_above), max(found, key=_above)))))
-        lines.append(line)
+        found = {name: sorted((smallest_found(grid.worse(kind, name)) for kind in here), key=_above) for name in DIFFERENCES}
+        lines.append([str(size), *(" … ".join(dict.fromkeys((_loss(few[0]), _loss(few[-1])))) for few in found.values())])
     return lines
+
+
+def _wrong_calls(grid: Grid, name: str, worlds: Sequence[str], clustered: bool) -> str:
+    tool, rule = DIFFERENCES[name]
+    held = [grid.row(kind, 0.0)[tool] for kind in grid.kinds if kind[1] == clustered and kind[0] in worlds]
+    return _mean_and_worst([one[f"{rule}_worse"] + one[f"{rule}_better"] for one in held])
+
+
+def gate_summary(grid: Grid) -> list[list[str]]:
+    """How often gates let a loss pass, mean and worst cell."""
+    return [
+        [f"loss {loss:g}; {text}"]
+        + [_mean_and_worst([passes(grid.row(kind, loss), gate) for kind in grid.kinds if kind[1] == c]) for gate in GATES]
+        for text, c in GROUPINGS
+        for loss in LOSSES[:-1]
+    ]
+
+
+def _mean_and_worst(found: Sequence[float]) -> str:
+    return f"{percent(sum(found) / len(found))} ({percent(max(found))})"
 
 
 def _above(loss: float | None) -> float:
@@ -277,17 +290,15 @@ def markdown(data: dict[str, Any]) -> str:
             f"evaluated and compared in a store: same test, same p); ragops' random draws are remembered ({checked['ragops']} pairs were "
             "also compared without: same report, digit for digit).",
             "## In short",
-            "Mean over the cells, in brackets the worst cell; of losses the range over the three kinds of scores. Whoever calls more "
-            "where nothing changed finds smaller losses: read the two together.",
-            table(["", *DIFFERENCES], summary(grid)),
-            table(
-                ["passes", *GATES],
-                [
-                    [f"loss {loss:g}; {text}", *(let_through(grid, gate, loss, clustered=clustered) for gate in GATES)]
-                    for text, clustered in (("each case on its own", False), ("clustered", True))
-                    for loss in gate_losses
-                ],
-            ),
+            "**Nothing changed, yet called better or worse**: mean over the cells, in brackets the highest. Skewed scores stand apart: "
+            "there most cases gain a little and a few lose all, so that a test of ranks has something to see, though the mean is the same.",
+            table(["scores", *DIFFERENCES], wrong_summary(grid)),
+            "**The smallest loss called worse four times in five**, each case on its own: the range over the three kinds of scores. "
+            "Whoever calls more where nothing changed finds smaller losses; read the two together.",
+            table(["n", *DIFFERENCES], found_summary(grid)),
+            f"**Passes a gate with margin {GATE_MARGIN:g}**: mean over the cells, in brackets the highest. At {GATE_MARGIN:g} and more a "
+            "pass is wrong.",
+            table(["the candidate", *GATES], gate_summary(grid)),
             "## Nothing changed: called worse / better",
             table(["scores", "n", *DIFFERENCES], grid.lines(lambda kind: [wrong(grid.row(kind, 0.0), name) for name in DIFFERENCES])),
             f"## Planted losses called worse: {' · '.join(f'{loss:g}' for loss in LOSSES[1:])}",
