@@ -35,6 +35,13 @@ CHECKED_LOSS = 0.1  # the first pair of its cells is judged twice
 OURS_CHECKED = 2  # of each cell's pairs, through `compare` and the gate themselves
 SHOWN = 0.8
 GROUPINGS = (("each case on its own", False), ("clustered", True))
+DIFFERENCES = {  # columns: whose answer, and which of it
+    "compare": ("ours", "called"),
+    "MLflow": ("mlflow", "called"),
+    "MLflow, interval": ("mlflow", "by_interval"),
+    "means": ("means", "called"),
+}
+GATES = {"our gate": "ours", "ragops": "ragops", "MLflow": "mlflow", "MLflow, not worse": "mlflow", "means": "means"}
 FOLDER = Path(".touchstone/bench-peers")
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -156,15 +163,6 @@ def smallest_found(found: Sequence[tuple[float, float]]) -> float | None:
         if above >= SHOWN:
             return low + (high - low) * max(0.0, SHOWN - below) / (above - below) if above > below else low
     return None
-
-
-DIFFERENCES = {
-    "compare": ("ours", "called"),
-    "MLflow": ("mlflow", "called"),
-    "MLflow, interval": ("mlflow", "by_interval"),
-    "means": ("means", "called"),
-}
-GATES = {"our gate": "ours", "ragops": "ragops", "MLflow": "mlflow", "MLflow, not worse": "mlflow", "means": "means"}
 
 
 def passes(row: Mapping[str, Any], gate: str) -> float:
