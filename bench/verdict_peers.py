@@ -171,7 +171,7 @@ def passes(row: Mapping[str, Any], gate: str) -> float:
     return float(1 - said["called_worse"] if gate == "MLflow, not worse" else said["passes"])
 
 
-class Grid:
+class CellTable:
     """The rows by kind of scores and number of cases."""
 
     def __init__(self, found: Sequence[Mapping[str, Any]]) -> None:
@@ -194,7 +194,7 @@ def wrong(row: Mapping[str, Any], name: str) -> str:
     return f"{percent(row[tool][f'{rule}_worse'])} / {percent(row[tool][f'{rule}_better'])}"
 
 
-def wrong_summary(grid: Grid) -> list[list[str]]:
+def wrong_summary(grid: CellTable) -> list[list[str]]:
     """How often something is called better or worse where nothing changed, mean and worst cell."""
     ranks = [("0 and 1, citation-like", ("binary", "citations")), ("skewed", ("skewed",))]
     return [
@@ -204,7 +204,7 @@ def wrong_summary(grid: Grid) -> list[list[str]]:
     ]
 
 
-def found_summary(grid: Grid) -> list[list[str]]:
+def found_summary(grid: CellTable) -> list[list[str]]:
     """The range of the smallest losses found, by the number of cases."""
     lines = []
     for size in SIZES:
@@ -214,13 +214,13 @@ def found_summary(grid: Grid) -> list[list[str]]:
     return lines
 
 
-def _wrong_calls(grid: Grid, name: str, worlds: Sequence[str], clustered: bool) -> str:
+def _wrong_calls(grid: CellTable, name: str, worlds: Sequence[str], clustered: bool) -> str:
     tool, rule = DIFFERENCES[name]
     held = [grid.row(kind, 0.0)[tool] for kind in grid.kinds if kind[1] == clustered and kind[0] in worlds]
     return _mean_and_worst([one[f"{rule}_worse"] + one[f"{rule}_better"] for one in held])
 
 
-def gate_summary(grid: Grid) -> list[list[str]]:
+def gate_summary(grid: CellTable) -> list[list[str]]:
     """How often gates let a loss pass, mean and worst cell."""
     return [
         [f"loss {loss:g}; {text}"]
@@ -243,7 +243,7 @@ def _loss(found: float | None) -> str:
 
 
 def markdown(data: dict[str, Any]) -> str:
-    grid, sets, versions = Grid(data["cells"]), data["sets"], data["versions"]
+    grid, sets, versions = CellTable(data["cells"]), data["sets"], data["versions"]
     error = 200 * (0.05 * 0.95 / sets) ** 0.5
     judged, checked = len(data["cells"]) * sets, data["checked"]
     gate_losses = LOSSES[:-1]

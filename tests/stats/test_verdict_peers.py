@@ -72,7 +72,7 @@ def test_what_all_said_is_counted_by_cell_and_shown(peers: ModuleType) -> None:
         "passes": 0.25,
         "pairs": 4,
     }
-    grid = bench.Grid(rows)
+    grid = bench.CellTable(rows)
     assert bench.wrong(grid.row(("binary", False, 14), 0.0), "compare") == "75.0 / 0.0"
     assert bench.passes(rows[0], "ragops") == 0.25
     assert bench.passes(rows[0], "MLflow, not worse") == 0.25
