@@ -1,9 +1,10 @@
 """`compare` and the gate beside MLflow's `compare_evaluations`, ragops and the bare difference of means, on a planted truth.
 
-    python bench/verdict_peers.py [--sets 200] [--intervals 50] [--out reports/bench]
+    python bench/verdict_peers.py [--sets 200] [--intervals 40] [--out reports/bench]
 
-All judge the same scores, those of bench/verdict.py. The other tools live in an environment of their own below .touchstone, made on the
-first run, and are called through their public functions (bench/_peers.py). Writes reports/bench/verdict_peers.{json,md}.
+All judge the same scores: those of bench/verdict.py, and a kind where a document's cases are right or wrong together. The other tools
+live in an environment of their own below .touchstone, made on the first run, and are called through their public functions
+(bench/_peers.py). Writes reports/bench/verdict_peers.{json,md}.
 """
 
 import argparse
@@ -14,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.metadata import requires
 from itertools import pairwise
 from pathlib import Path
@@ -23,7 +24,7 @@ from typing import Any
 import numpy as np
 from _bench import REPORTS, machine, machine_line, table, write_report
 from _peers import FEW, GATE_MARGIN, MARGIN, Means, PeerAnswer, PeerAnswers, ScoredPair, read_answers, write_pairs
-from _planted import WORLDS, Planted, plant
+from _planted import WORLDS, Planted, World, plant
 from verdict import GATE_MARGIN as OUR_GATE_MARGIN
 from verdict import MARGIN as OUR_MARGIN
 from verdict import Cell, check_shortcut, compared, percent
@@ -86,18 +87,42 @@ def finished(process: subprocess.Popen[bytes], name: str, place: Path) -> PeerAn
 # ---- the planted pairs -----------------------------------------------------------------------------------------------------
 
 
-def cells() -> list[Cell]:
+def _alike(_: np.random.Generator, before: Any, gain: float, chance: Any) -> Any:
+    """Two fifths of the documents are answered anew, all cases of one alike: right or wrong together."""
+    share = min(1.0, max(0.4, -gain / 0.6))
+    return np.where(chance < share, chance / share < 0.7 + gain / share, before)
+
+
+ALIKE = World(
+    "binary, alike",
+    "0 or 1, 0.7 right; two fifths of the documents or more are answered anew, and all cases of one are then right or wrong together",
+    WORLDS[0].before,
+    _alike,
+)
+KINDS = (*WORLDS, ALIKE)
+
+
+@dataclass(frozen=True, slots=True)
+class PeerCell(Cell):
+    """A cell that may also lie in the kind of scores that is planted here only."""
+
+    @property
+    def world(self) -> World:
+        return KINDS[self.place]
+
+
+def cells() -> list[PeerCell]:
     return [
-        Cell(place, count, -loss, clustered)
-        for place in range(len(WORLDS))
-        for clustered in (False, True)
+        PeerCell(place, count, -loss, clustered)
+        for place, kind in enumerate(KINDS)
+        for clustered in ((True,) if kind is ALIKE else (False, True))
         for count in SIZES
         for loss in LOSSES
     ]
 
 
 def planted(cell: Cell, sets: int) -> Iterator[Planted]:
-    """The cell's pairs, the same whenever asked for, and the same as in bench/verdict.py."""
+    """The cell's pairs, the same whenever asked for; scores of bench/verdict.py are the same as there."""
     rng = np.random.default_rng(cell.seed() + 1)
     for _ in range(sets):
         yield plant(rng, cell.world, cell.count, (cell.gain,), clustered=cell.clustered)
@@ -158,11 +183,13 @@ def rows(every: Sequence[Cell], said: Mapping[str, Sequence[PeerAnswer]], detect
 
 
 def smallest_found(found: Sequence[tuple[float, float]]) -> float | None:
-    """The smallest loss that is called worse four times in five, straight between the planted ones; `None` above the largest."""
-    for (low, below), (high, above) in pairwise(found):
-        if above >= SHOWN:
-            return low + (high - low) * max(0.0, SHOWN - below) / (above - below) if above > below else low
-    return None
+    """The loss from which on four in five are called worse, straight between the planted ones; `None` above the largest."""
+    if found[-1][1] < SHOWN:
+        return None
+    for (low, below), (high, above) in reversed(list(pairwise(found))):
+        if below < SHOWN:
+            return low + (high - low) * (SHOWN - below) / (above - below)
+    return found[0][0]
 
 
 def passes(row: Mapping[str, Any], gate: str) -> float:
@@ -196,11 +223,12 @@ def wrong(row: Mapping[str, Any], name: str) -> str:
 
 def wrong_summary(grid: CellTable) -> list[list[str]]:
     """How often something is called better or worse where nothing changed, mean and worst cell."""
-    ranks = [("0 and 1, citation-like", ("binary", "citations")), ("skewed", ("skewed",))]
+    ranks = [("0 and 1, citation-like", ("binary", "citations")), (ALIKE.name, (ALIKE.name,)), ("skewed", ("skewed",))]
     return [
         [f"{kind}; {text}", *(_wrong_calls(grid, name, worlds, clustered) for name in DIFFERENCES)]
         for kind, worlds in ranks
         for text, clustered in GROUPINGS
+        if clustered or ALIKE.name not in worlds
     ]
 
 
@@ -254,11 +282,12 @@ def markdown(data: dict[str, Any]) -> str:
             f"{data['seconds']:.0f} s. MLflow {versions['mlflow']} (scipy {versions['scipy']}, numpy {versions['numpy']}) and ragops "
             f"{versions['ragops']} in an environment of their own.",
             f"Every tool judges the same {judged:,} pairs of evaluations, {sets} in each of {len(data['cells'])} cells: an incumbent and a "
-            "candidate, on the planted scores of [verdict.md](verdict.md), the candidate truly worse by "
+            "candidate, on the planted scores of [verdict.md](verdict.md) and one kind more, the candidate truly worse by "
             f"{', '.join(f'{loss:g}' for loss in LOSSES)}. "
             f"MLflow's intervals are asked for {data['intervals']} of each cell. Figures are per cent; about 5 they are good to "
-            f"±{error:.1f} points in one cell (two standard errors).",
-            "\n".join(f"- {world.name}: {world.about}" for world in WORLDS)
+            f"±{error:.1f} points in one cell (two standard errors), those of MLflow's intervals to "
+            f"±{error * (sets / data['intervals']) ** 0.5:.1f}.",
+            "\n".join(f"- {world.name}: {world.about}" for world in KINDS)
             + "\n- clustered: three cases a document on average; a document's cases change together",
             "What each answer means:",
             "\n".join(
@@ -268,7 +297,7 @@ def markdown(data: dict[str, Any]) -> str:
                     "- **MLflow**: `mlflow.genai.compare_evaluations`, defaults. Better: `assert_improved` (p < 0.05 in a two-sided "
                     "McNemar test of scores of 0 and 1, else Wilcoxon's signed ranks) does not raise; worse: the same with the "
                     "direction turned. It has no margin, no clusters, and no word for *equal*. Wilcoxon asks about the ranks of what "
-                    "changed, not about the mean.",
+                    "changed; the direction is that of the mean, so that the two may speak of different things.",
                     "- **MLflow, interval**: the side of 0 on which its BCa bootstrap interval of the mean difference lies. It is "
                     "reported, and `assert_improved` does not look at it.",
                     f"- **means**: no statistics; worse or better where the means differ by more than {MARGIN:g}. ragops' "
@@ -289,9 +318,10 @@ def markdown(data: dict[str, Any]) -> str:
             "also compared without: same report, digit for digit).",
             "## In short",
             "**Nothing changed, yet called better or worse**: mean over the cells, in brackets the highest. Skewed scores stand apart: "
-            "there most cases gain a little and a few lose all, so that a test of ranks has something to see, though the mean is the same.",
+            "there most cases gain a little and a few lose all. The ranks have changed and the mean has not, so that MLflow's p is small "
+            "nearly always and its direction is that of a mean which is as often above 0 as below.",
             table(["scores", *DIFFERENCES], wrong_summary(grid)),
-            "**The smallest loss called worse four times in five**, each case on its own: the range over the three kinds of scores. "
+            "**The loss from which on four in five are called worse**, each case on its own: the range over the three kinds of scores. "
             "Whoever calls more where nothing changed finds smaller losses; read the two together.",
             table(["n", *DIFFERENCES], found_summary(grid)),
             f"**Passes a gate with margin {GATE_MARGIN:g}**: mean over the cells, in brackets the highest. At {GATE_MARGIN:g} and more a "
@@ -304,8 +334,9 @@ def markdown(data: dict[str, Any]) -> str:
                 ["scores", "n", *DIFFERENCES],
                 grid.lines(lambda kind: [" · ".join(f"{100 * x:.0f}" for _, x in grid.worse(kind, name)[1:]) for name in DIFFERENCES]),
             ),
-            "## The smallest loss called worse four times in five",
-            "Straight between the planted ones. Last column: what `compare` itself says of such cases where nothing changed (median).",
+            "## The loss from which on four in five are called worse",
+            "Straight between the planted ones. Last column: what `compare` itself says of such cases where nothing changed (median). It "
+            "goes by the spread seen there; a larger loss changes more answers than that, and needs more cases.",
             table(
                 ["scores", "n", *DIFFERENCES, "`detectable` says"],
                 grid.lines(
@@ -330,7 +361,7 @@ def markdown(data: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sets", type=int, default=200, help="pairs of each cell")
-    parser.add_argument("--intervals", type=int, default=50, help="of these also with MLflow's bootstrap interval")
+    parser.add_argument("--intervals", type=int, default=40, help="of these also with MLflow's bootstrap interval")
     parser.add_argument("--out", type=Path, default=REPORTS)
     options = parser.parse_args()
     assert (MARGIN, GATE_MARGIN) == (OUR_MARGIN, OUR_GATE_MARGIN)

@@ -47,10 +47,11 @@ def test_answers_of_a_run_that_broke_off_are_refused(peers: ModuleType, tmp_path
         peers.read_answers(tmp_path / "said.jsonl")
 
 
-def test_the_smallest_loss_found_lies_between_the_planted_ones(peers: ModuleType) -> None:
+def test_the_loss_from_which_on_all_are_found_lies_between_the_planted_ones(peers: ModuleType) -> None:
     smallest_found = importlib.import_module("verdict_peers").smallest_found
     assert smallest_found([(0.0, 0.0), (0.1, 0.6), (0.2, 1.0)]) == pytest.approx(0.15)
     assert smallest_found([(0.0, 0.0), (0.1, 0.6), (0.2, 0.7)]) is None
+    assert smallest_found([(0.0, 0.9), (0.1, 0.3), (0.2, 0.9), (0.4, 1.0)]) == pytest.approx(0.1 + 0.1 * 5 / 6)  # the last time
     assert smallest_found([(0.0, 0.9), (0.1, 0.95)]) == 0.0  # called worse where nothing changed
 
 
@@ -63,7 +64,7 @@ def test_what_all_said_is_counted_by_cell_and_shown(peers: ModuleType) -> None:
         for number in range(4)
     ]
     rows = bench.rows(every, dict.fromkeys(("ours", "mlflow", "ragops", "means"), answers), [0.25] * len(every))
-    assert len(rows) == len(every) == 144
+    assert len(rows) == len(every) == 168
     assert rows[7]["mlflow"] == {
         "called_better": 0.0,
         "called_worse": 0.75,
