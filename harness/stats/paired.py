@@ -16,6 +16,7 @@ from serving.pipeline.errors import ConfigError
 
 ALPHA = 0.05
 MARGIN = 0.02  # of scores between 0 and 1: what does not matter, where nobody said otherwise
+ROUNDING = 1e-9  # by which a score may lie beside the range it belongs to
 EVERYTHING = Ends(-math.inf, math.inf)
 
 Outcome = Literal["better", "equivalent", "worse", "undecided"]
@@ -91,7 +92,7 @@ def compare_paired(
     count = len(difference)
     if not count:
         return Comparison(0.0, -math.inf, math.inf, 1.0, 0, math.inf, "undecided", margin, among, 1.0, higher_is_better)
-    bounded = shares and bool(min(first.min(), second.min()) >= 0.0 and max(first.max(), second.max()) <= 1.0)
+    bounded = shares and bool(min(first.min(), second.min()) >= -ROUNDING and max(first.max(), second.max()) <= 1.0 + ROUNDING)
     independent = pseudo_values(difference, clusters)
     alpha = ALPHA / max(1, among)
     if bounded:

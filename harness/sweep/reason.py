@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from harness.stats import Comparison
 from harness.stats.text import difference_text, number_text, p_value_text, seen_text
-from harness.sweep.finalist import Finalist, cheaper, said_of, usd_of
+from harness.sweep.finalist import Finalist, cheaper, said_of, saves, usd_of
 
 
 def reason_of(
@@ -43,7 +43,7 @@ def _stays(
     if verdict == "worse":
         return f"The {name} stays: every finalist is worse. The nearest is {best.trial.title}, {_difference(best.against, metric)}."
     if verdict == "equivalent":
-        what = f"equivalent to it within {margin:g} or worse, and none that is equivalent is cheaper by {cheaper_by:.0%}"
+        what = f"equivalent to it within {margin:g} or worse, and none both saves {cheaper_by:.0%} and keeps up with the best finalist"
         return f"The {name} stays: every finalist is {what}. The nearest is {best.trial.title}, {_difference(best.against, metric)}."
     open_ = [one for one in challengers if one.against and one.against.outcome == "undecided"]
     shown = best if best in open_ else open_[0]
@@ -53,9 +53,11 @@ def _stays(
         text += f"{_sentence(shown)} is the one to look at, not shown to be better: {_difference(shown.against, metric)}."
     else:
         text += f"{_sentence(shown)} is not shown to be within {margin:g} of it: {_difference(shown.against, metric)}."
-    saving = [one for one in open_ if one is not shown and cheaper(one, incumbent, cheaper_by)]
+    saving = [one for one in challengers if one is not shown and one.against and one.against.outcome != "worse"]
+    saving = [one for one in saving if saves(one, incumbent, cheaper_by)]
     if saving and (least := min(saving, key=usd_of)).against:
-        text += f" {_sentence(least)} {_saving(least, incumbent, cheaper_by)}, which counts only where a loss of {margin:g} is ruled out: "
+        ruled_out = f"a loss of {margin:g} to the {name} and to the best finalist is ruled out"
+        text += f" {_sentence(least)} {_saving(least, incumbent, cheaper_by)}, which counts only where {ruled_out}: "
         text += f"{_difference(least.against, metric)}."
     return f"{text} {seen_text(shown.against)}."
 

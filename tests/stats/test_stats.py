@@ -204,6 +204,11 @@ def test_an_interval_leaves_0_out_exactly_when_p_allows_it() -> None:
     assert {"better", "undecided"} <= seen
 
 
+def test_a_score_that_is_beside_its_range_by_rounding_belongs_to_it() -> None:
+    assert compare_paired([0.1 + 0.2] * 5, [1.0 + 1e-12] * 5).bounded
+    assert not compare_paired([0.3] * 5, [1.2] * 5).bounded
+
+
 def test_more_comparisons_ask_more_of_each() -> None:
     before, after = [0.0] * 20, [1.0] * 7 + [0.0] * 13
     alone, three = compare_paired(before, after), compare_paired(before, after, among=3)

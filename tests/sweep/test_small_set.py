@@ -75,6 +75,7 @@ def test_on_fourteen_questions_the_incumbent_stays_and_nothing_else_can_be_promo
         assert one.against is None or -1.0 <= one.against.low <= one.against.high <= 1.0
 
 
+@pytest.mark.slow
 def test_on_a_thousand_questions_the_cheap_one_is_worse_and_the_nearly_equal_one_is_not_cheap_enough(tmp_path: Path) -> None:
     result = swept(tmp_path, tune=9, holdout=1000)
     outcomes = {one.trial.config.answer.prompt.version: one.against.outcome for one in result.finalists if one.against}

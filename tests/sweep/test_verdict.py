@@ -115,11 +115,14 @@ def test_a_cheaper_finalist_wins_where_a_loss_of_the_margin_is_ruled_out() -> No
 
 def test_a_cheaper_finalist_must_not_lose_to_the_best_finalist_either() -> None:
     # trial 1 may well be better than both (not shown); trial 2 is not worse than the base, and cheaper
-    gains = [value + 0.1 * (place % 5 == 0) for place, value in enumerate(MANY)]
-    found = finalists(a_report(MANY, usd=0.002), a_report(gains, usd=0.002), a_report(MANY, usd=0.001))
+    middling = [0.5, 0.6, 0.7] * 100
+    gains = [value + 0.2 * (place % 12 == 0) - 0.1 * (place % 15 == 1) for place, value in enumerate(middling)]
+    found = finalists(a_report(middling, usd=0.002), a_report(gains, usd=0.002), a_report(middling, usd=0.001))
+    assert found[1].against is not None and found[1].against.outcome == "undecided"
     assert found[2].against is not None and found[2].against.non_inferior
     choice = choose(found, "quality")
-    assert choice.winner is not found[2]
+    assert choice.winner is found[0]
+    assert "Trial 2 costs 50% less" in choice.reason and "to the base and to the best finalist is ruled out" in choice.reason
 
 
 def test_of_several_that_are_better_a_cheaper_one_wins_only_if_it_keeps_up_with_the_best() -> None:
