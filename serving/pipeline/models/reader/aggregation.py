@@ -20,6 +20,7 @@ _OPERATIONS: Final[tuple[tuple[Operation, str], ...]] = (
 )
 _COUNTS_A_UNIT: Final = re.compile(r"how many (?:\w+ ){0,2}(?:days|weeks|months|years|hours|minutes|percent|euros)", re.IGNORECASE)
 _TOTAL_ROW: Final = re.compile(r"\W*(?:grand |sub)?(?:total|sum)\b", re.IGNORECASE)
+_RANGE_OF_LABELS: Final = re.compile(r"\b(\w{1,20}) (?:to|until|till|through) (\w{1,20})\b", re.IGNORECASE)
 _MOST_NAMED: Final = 8  # rows named in a count
 _LEAST_MATCH: Final = 0.5  # share of the question's terms that a table must show
 _MOST_LISTED: Final = 20  # rows named in a list
@@ -95,7 +96,7 @@ def _aggregate_table(operation: Operation, question: ParsedQuestion, table: Tabl
     column = _measure_column(question, table, rows)
     if column is None or len(rows) < 2:
         return ""
-    values = [(amount(row.cells[column]), row) for row in rows]
+    values = [(row.measure(column), row) for row in rows]
     amounts_of_rows = [(value, row) for value, row in values if value is not None]
     if len(amounts_of_rows) < 2 or len({value[1] for value, _ in amounts_of_rows}) > 1:  # two currencies are never added or compared
         return ""
@@ -114,13 +115,24 @@ def _aggregate_table(operation: Operation, question: ParsedQuestion, table: Tabl
         if len(amounts_of_rows) <= _MOST_NAMED
         else f"{len(amounts_of_rows)} rows"
     )
-    return f"{'Total' if operation == 'sum' else 'Average'} {name} = {_amount_text(result, unit)} ({terms_of_sum})"
+    if operation == "sum":
+        return (
+            f"{name}: {terms_of_sum} = {_amount_text(result, unit)}"
+            if " + " in terms_of_sum
+            else f"{name}, total of {terms_of_sum}: {_amount_text(result, unit)}"
+        )
+    return f"{name}, average of {len(amounts)} rows: {_amount_text(result, unit)}"
 
 
 def _matching(question: ParsedQuestion, table: Table) -> tuple[list[TableRow], str]:
     """The rows whose cells the question names, and those cells; all rows where it names none."""
     question_terms = set(question.terms)
     rows, conditions = list(table.rows), list[str]()
+    span = _RANGE_OF_LABELS.search(question.text)
+    labels = [row.cells[0].lower() for row in rows]
+    if span and span[1].lower() in labels and span[2].lower() in labels:
+        first, last = labels.index(span[1].lower()), labels.index(span[2].lower())
+        return rows[first : last + 1], f"{rows[first].cells[0]} to {rows[last].cells[0]}"
     for column in range(len(table.header)):
         values = dict.fromkeys(row.cells[column] for row in rows)
         is_label = len(values) == len(table.rows) > 3  # every row differs: naming one row is no class, naming several is

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
+from serving.pipeline.models.reader.entities import Entities
 from serving.pipeline.models.reader.numeric_range import QuestionAmount, question_amount, range_match
 from serving.pipeline.models.reader.prompt_task import Passage
 from serving.pipeline.models.reader.question import ParsedQuestion
@@ -37,12 +38,12 @@ WEIGHTS: Final[dict[bool, dict[str, float]]] = {  # fitted: the units that hold 
     False: {
         **{"cover": 3.6, "own": 3.7, "passage": 0.7, "heading": 1.1, "near": 0.9, "count": 4.9, "pairs": 0.7, "codes": 0.5, "key": 1.0},
         **{"shown": 0.9, "lacks": -0.9, "figures": 1.2, "range": 1.0, "timely": 1.0, "rank": 1.1, "length": -0.7, "short": -0.3},
-        **{"item": 0.5, "aside": -1.0},
+        **{"item": 0.5, "aside": -1.0, "focus": 3.0},
     },
     True: {
         **{"cover": 2.9, "own": 2.8, "passage": 1.5, "heading": 0.7, "near": 1.2, "count": 4.2, "pairs": 0.7, "codes": 0.5, "key": 1.0},
         **{"shown": 0.8, "lacks": -0.8, "figures": 1.2, "range": 2.0, "timely": 1.0, "rank": 0.6, "length": -0.6, "short": -0.3},
-        **{"item": 0.5, "aside": -2.0, "close": 7.0, "topic": 1.9},
+        **{"item": 0.5, "aside": -2.0, "focus": 3.0, "close": 7.0, "topic": 1.9},
     },
 }
 _INSTRUCTION_PENALTY: Final = -8.0  # an instruction to a language model is never an answer
@@ -98,12 +99,15 @@ class ScoringContext:
     matcher: TermMatcher
     timeliness: Mapping[int, float]
     amount: QuestionAmount | None
+    entities: Entities
 
     @classmethod
     def of(cls, question: ParsedQuestion, passages: Sequence[Passage], rarity: TermRarity) -> "ScoringContext":
         """The context for one question."""
         weights = {term: rarity.of(term) for term in question.terms}
-        return cls(question, weights, TermMatcher.of(question, passages), timeliness(question, passages), question_amount(question.text))
+        matcher = TermMatcher.of(question, passages)
+        entities = Entities.of(question.text, passages, matcher.abbreviated)
+        return cls(question, weights, matcher, timeliness(question, passages), question_amount(question.text), entities)
 
     def share(self, matches: Mapping[str, float]) -> float:
         """The weighted share of the question's terms that these matches cover."""
@@ -189,6 +193,7 @@ def _features(scoring: ScoringContext, matches: _TermMatches) -> dict[str, float
         "key": _row_key_match(scoring, unit),
         "range": range_match(scoring.amount, unit),
         "timely": scoring.timeliness[unit.passage.number],
+        "focus": scoring.entities.focus[unit.passage.number],
         "rank": 1 / unit.passage.number,
         "length": max(0, len(unit.text.split()) - _LONG) / _LONG,
         "short": float(len(words) < 3 and unit.kind == "sentence"),
