@@ -136,8 +136,8 @@ def test_a_table_cut_in_two_takes_the_header_of_its_other_part():
 
 
 def test_codes_and_numbers_stay_whole():
-    assert terms("The TG-4410B costs EUR 1,240.50 since 2026-03-01") == ["tg-4410b", "cost", "eur", "1240.50", "sinc", "2026-03-01"]
-    assert codes("form HR-31 for the TG-4410X in 5km and Q3") == ["hr-31", "tg-4410x"]
+    assert terms("The TG-4410B costs EUR 1,240.50 since 2026-03-01") == ("tg-4410b", "cost", "eur", "1240.50", "sinc", "2026-03-01")
+    assert codes("form HR-31 for the TG-4410X in 5km and Q3") == ("hr-31", "tg-4410x")
 
 
 def test_durations_are_compared_in_days():

@@ -8,7 +8,7 @@ from typing import Final, Literal
 from serving.pipeline.models.reader.question import ParsedQuestion
 from serving.pipeline.models.reader.tables import Table, TableRow, amount
 from serving.pipeline.models.reader.units import Unit
-from serving.pipeline.models.reader.words import terms
+from serving.pipeline.models.reader.words import term_set
 
 Operation = Literal["count", "list", "sum", "max", "min", "average"]
 _OPERATIONS: Final[tuple[tuple[Operation, str], ...]] = (
@@ -19,7 +19,8 @@ _OPERATIONS: Final[tuple[tuple[Operation, str], ...]] = (
     ("count", r"\bhow many\b|\bnumber of\b|\bcount\b"),
 )
 _COUNTS_A_UNIT: Final = re.compile(r"how many (?:\w+ ){0,2}(?:days|weeks|months|years|hours|minutes|percent|euros)", re.IGNORECASE)
-_TOTAL_ROW: Final = re.compile(r"\W*(?:grand |sub)?(?:total|sum)\b", re.IGNORECASE)
+_TOTAL_ROW: Final = re.compile(r"\W{0,8}(?:grand |sub)?(?:total|sum)\b", re.IGNORECASE)
+_MEASURE: Final = re.compile(r"\s{0,8}(?:[€$£]|[A-Z]{3}\s)?\d[\d,.]{0,20}\s{0,4}(?:%|[A-Za-z€]{1,12}(?:\s\w{1,20})?)?\s{0,8}")
 _RANGE_OF_LABELS: Final = re.compile(r"\b(\w{1,20}) (?:to|until|till|through) (\w{1,20})\b", re.IGNORECASE)
 _MOST_NAMED: Final = 8  # rows named in a count
 _LEAST_MATCH: Final = 0.5  # share of the question's terms that a table must show
@@ -74,7 +75,7 @@ def _table_match(question: ParsedQuestion, unit: Unit) -> float:
     if table is None or not question.terms:
         return 0.0
     cells = " ".join(cell for row in table.rows for cell in row.cells)
-    around = set(terms(f"{' '.join(table.header)} {unit.context} {unit.passage.section} {unit.passage.title} {cells}"))
+    around = term_set(f"{' '.join(table.header)} {unit.context} {unit.passage.section} {unit.passage.title} {cells}")
     return sum(term in around for term in question.terms) / len(question.terms)
 
 
@@ -86,7 +87,7 @@ def _aggregate_table(operation: Operation, question: ParsedQuestion, table: Tabl
     rows, condition = _matching(question, table)
     if operation == "list":
         column_name, _, value = condition.partition(": ")
-        clear = " or " not in value and (" " in value or bool(set(terms(column_name)) & set(question.terms)))
+        clear = " or " not in value and (" " in value or bool(term_set(column_name) & set(question.terms)))
         return f"{', '.join(row.cells[0] for row in rows)} ({condition})" if condition and clear and 1 < len(rows) <= _MOST_LISTED else ""
     if operation == "count":
         if not condition or _COUNTS_A_UNIT.search(question.text):
@@ -136,7 +137,7 @@ def _matching(question: ParsedQuestion, table: Table) -> tuple[list[TableRow], s
     for column in range(len(table.header)):
         values = dict.fromkeys(row.cells[column] for row in rows)
         is_label = len(values) == len(table.rows) > 3  # every row differs: naming one row is no class, naming several is
-        named = [value for value in values if (words := set(terms(value))) and words <= question_terms]
+        named = [value for value in values if (words := term_set(value)) and words <= question_terms]
         if len(values) > 1 and len(named) > (1 if is_label else 0):
             rows = [row for row in rows if row.cells[column] in named]
             conditions.append(f"{table.header[column]}: {' or '.join(named)}")
@@ -149,15 +150,15 @@ def _measure_column(question: ParsedQuestion, table: Table, rows: Sequence[Table
         column for column in range(len(table.header)) if sum(_is_measure(row.cells[column]) for row in rows) >= max(2, 0.6 * len(rows))
     ]
     question_terms = set(question.terms)
-    ranked = sorted(numeric, key=lambda column: (-len(question_terms & set(terms(table.header[column]))), column))
+    ranked = sorted(numeric, key=lambda column: (-len(question_terms & term_set(table.header[column])), column))
     if not ranked:
         return None
-    named = question_terms & set(terms(table.header[ranked[0]]))
+    named = question_terms & term_set(table.header[ranked[0]])
     return ranked[0] if named or len(ranked) == 1 else ranked[-1]
 
 
 def _is_measure(cell: str) -> bool:
-    return bool(re.match(r"\s*(?:[€$£]|[A-Z]{3}\s)?\d[\d,.]*\s*(?:%|[A-Za-z€]{1,12}(?:\s\w+)?)?\s*$", cell)) and amount(cell) is not None
+    return bool(_MEASURE.fullmatch(cell)) and amount(cell) is not None
 
 
 def _label_columns(row: TableRow, measure: int) -> list[int]:

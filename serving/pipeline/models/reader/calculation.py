@@ -3,20 +3,20 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 from serving.pipeline.models.reader.evidence import ScoringContext, UnitEvidence
 from serving.pipeline.models.reader.question import ParsedQuestion
 from serving.pipeline.models.reader.selection import counterpart
 from serving.pipeline.models.reader.tables import MONEY, TableRow
 from serving.pipeline.models.reader.units import Unit
-from serving.pipeline.models.reader.words import codes, terms
+from serving.pipeline.models.reader.words import codes, term_set
 
-Operation = Literal["difference", "sum", "product"]
 Rank = Callable[[str], Sequence[UnitEvidence]]  # the evidence for another wording of the question, best first
 
 _HOW_MUCH_MORE: Final = re.compile(
-    r"\b(?:how (?:much|many)|what)\b.{0,40}?\b(?:more|less|fewer|higher|lower|dearer|cheaper|longer|shorter|heavier|lighter|bigger|smaller)\b"
+    r"\b(?:how (?:much|many)|what)\b.{0,40}?"
+    r"\b(?:more|less|fewer|higher|lower|dearer|cheaper|longer|shorter|heavier|lighter|bigger|smaller)\b"
     r"|\bdifference\b|\bby how (?:much|many)\b|\bhow much did\b.{0,80}\b(?:rise|increase|fall|drop|change|go (?:up|down))\b",
     re.IGNORECASE,
 )
@@ -24,17 +24,18 @@ _IN_ALL: Final = re.compile(r"\b(?:altogether|in all|in total|total|sum|combined
 _COSTS: Final = re.compile(r"\b(?:cost|costs|price|prices|pay|charge|charged|get|back|worth|much)\b", re.IGNORECASE)
 _COSTS_MONEY: Final = re.compile(r"\b(?:costs?|prices?|paid|pay|fees?|expensive|dearer|cheaper)\b", re.IGNORECASE)
 _QUANTITY: Final = re.compile(
-    r"(?<![\w.,-])(\d{1,6}(?:,\d{3})*|two|three|four|five|six|seven|eight|nine|ten|twelve)(?![\w.,-]*\d)\s+([A-Za-z][\w-]*)"
+    r"(?<![\w.,-])(\d{1,6}(?:,\d{3}){0,3}|two|three|four|five|six|seven|eight|nine|ten|twelve)(?![\w.,-]{0,9}\d)\s{1,3}([A-Za-z][\w-]{0,30})"
 )
 _NUMBER_WORDS: Final = {
     **{"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10, "twelve": 12},
 }
 _RATE: Final = re.compile(
-    rf"(?:(?P<before>{MONEY})\s?)?(?P<value>\d[\d,]*(?:\.\d+)?)(?:\s?(?P<after>{MONEY}|[A-Za-z]{{1,12}}))?\s(?:per|an?|each|every)\s(?P<of>[A-Za-z]+)"
+    rf"(?:(?P<before>{MONEY})\s?)?(?P<value>\d[\d,]{{0,18}}(?:\.\d{{1,9}})?)(?:\s?(?P<after>{MONEY}|[A-Za-z]{{1,12}}))?\s(?:per|an?|each|every)\s(?P<of>[A-Za-z]{{1,20}})"
 )
 _PRICE: Final = re.compile(
-    rf"(?P<before>{MONEY})\s?(?P<one>\d[\d,]*(?:\.\d+)?)|(?P<two>\d[\d,]*(?:\.\d+)?)\s?(?P<after>{MONEY}|[a-z]{{1,8}}\b)?"
+    rf"(?P<before>{MONEY})\s?(?P<one>\d[\d,]{{0,18}}(?:\.\d{{1,9}})?)|(?P<two>\d[\d,]{{0,18}}(?:\.\d{{1,9}})?)\s?(?P<after>{MONEY}|[a-z]{{1,8}}\b)?"
 )
+_TOKEN: Final = re.compile(r"[\w-]+(?:[./][\w-]+)*")
 _YEARLY: Final = re.compile(r"\b(?:per|a|each|every|one|whole) year\b|\byearly\b|\bannual", re.IGNORECASE)
 _OPERANDS: Final = 3
 _CANDIDATES: Final = 8  # units about an item that its number is looked for in
@@ -75,10 +76,8 @@ def calculate(scoring: ScoringContext, ranked: Sequence[UnitEvidence], rank: Ran
 
 def _difference(scoring: ScoringContext, ranked: Sequence[UnitEvidence], rank: Rank, *, answerable: bool) -> Calculation | None:
     question, items = scoring.question, _items(scoring.question)
-    if len(items) == 2:
-        operands = _operands(items, question, rank)
-    else:
-        operands = _versions(scoring, ranked) if answerable else []
+    versions = _versions(scoring, ranked) if answerable and len(items) != 2 else []
+    operands = _operands(items, question, rank) if len(items) == 2 else versions
     if len(operands) != 2 or operands[0].unit != operands[1].unit or operands[0].value == operands[1].value:
         return None
     more, less = sorted(operands, key=lambda operand: -operand.value)
@@ -116,7 +115,7 @@ def _product(scoring: ScoringContext, best: Unit) -> Calculation | None:
 
 def _items(question: ParsedQuestion) -> list[str]:
     """The codes that a question names, each once as it is written."""
-    found = [match for match in re.findall(r"[\w-]+(?:[./][\w-]+)*", question.text) if match.lower() in question.codes]
+    found = [match for match in _TOKEN.findall(question.text) if match.lower() in question.codes]
     return list(dict.fromkeys(found))[: _OPERANDS + 1]
 
 
@@ -150,7 +149,7 @@ def _own_text(unit: Unit) -> str:
 def _versions(scoring: ScoringContext, ranked: Sequence[UnitEvidence]) -> list[Operand]:
     """The number of the best evidence, and the one that another version of its document has in its place, each named by its edition."""
     other = counterpart(ranked[0], ranked)
-    if other is None:
+    if other is None or _undated(other.unit.passage.title) != _undated(ranked[0].unit.passage.title):
         return []
     operands = []
     for unit in (ranked[0].unit, other.unit):
@@ -162,6 +161,11 @@ def _versions(scoring: ScoringContext, ranked: Sequence[UnitEvidence]) -> list[O
             return []
         operands.append(stated)
     return operands
+
+
+def _undated(title: str) -> str:
+    """A title without its year or version, which the editions of a document share."""
+    return " ".join(word for word in title.split() if not any(map(str.isdigit, word)))
 
 
 def _stated(question: ParsedQuestion, unit: Unit, name: str) -> Operand | None:
@@ -185,7 +189,7 @@ def _from_row(unit: Unit, wanted: frozenset[str], question: ParsedQuestion, name
 
 def _fit(row: TableRow, column: int, wanted: frozenset[str], question: ParsedQuestion) -> float:
     header = row.header[column] if column < len(row.header) else ""
-    return len(wanted & set(terms(header))) + 0.5 * question.shown_in(row.under(column))
+    return len(wanted & term_set(header)) + 0.5 * question.shown_in(row.under(column))
 
 
 def _mostly_number(cell: str) -> bool:
@@ -199,7 +203,7 @@ def _from_sentence(unit: Unit, wanted: frozenset[str], name: str) -> Operand | N
         match = next((match for match in _PRICE.finditer(part) if match["before"] or match["after"]), None)
         if match is None:
             continue
-        fit = len(wanted & set(terms(part)))
+        fit = len(wanted & term_set(part))
         if best is None or fit > best[0]:
             best = fit, Operand(name, _value(match["one"] or match["two"]), match["before"] or match["after"], unit)
     return best[1] if best else None
@@ -207,8 +211,9 @@ def _from_sentence(unit: Unit, wanted: frozenset[str], name: str) -> Operand | N
 
 def _is_item(word: str, question: ParsedQuestion, unit: Unit) -> bool:
     """Whether what is counted is the thing that the unit prices: its code, or a word for it beside the code."""
-    named = [code for code in question.codes if code in codes(_own_text(unit))]
-    return bool(named) or bool(set(terms(word)) & set(terms(_own_text(unit))))
+    if any(code in codes(_own_text(unit)) for code in question.codes):
+        return True
+    return unit.row is not None and bool(term_set(word) & term_set(" ".join(unit.row.cells[:2])))
 
 
 def _same_measure(one: str, other: str) -> bool:

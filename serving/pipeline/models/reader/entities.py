@@ -9,7 +9,7 @@ from typing import Final
 
 from serving.pipeline.models.reader.prompt_task import Passage
 from serving.pipeline.models.reader.spelling import is_near
-from serving.pipeline.models.reader.words import terms
+from serving.pipeline.models.reader.words import term_set, terms
 
 _WORD: Final = re.compile(r"[^\W\d_]+")
 _OPENING: Final = re.compile(r"(?:\A|[.!?:;|\n\"“(*#>-])\s*\Z")  # before a word that is capitalised whatever it is
@@ -75,7 +75,7 @@ def _names(question: str, proper: frozenset[str]) -> tuple[tuple[str, ...], ...]
 
 def _is_known(name: tuple[str, ...], every: frozenset[str], abbreviations: frozenset[str]) -> bool:
     """Whether a passage has a word of the name, shortened or misspelt included."""
-    stems = frozenset(terms(" ".join(name)))
+    stems = term_set(" ".join(name))
     if set(name) & every or stems & abbreviations or not stems:
         return True
     return any(is_near(word, other) for word in name for other in every) or bool(stems & frozenset(terms(" ".join(every))))
@@ -108,10 +108,13 @@ def _words_of(text: str) -> _TextWords:
                 "_",
             ):
                 lower.add(word)  # a file's name says nothing of how a word is written
-        elif word[0].isupper() and word[1:].islower() and len(word) >= _LEAST:
-            if _OPENING.search(text, max(0, match.start() - 4), match.start()) is None:
-                capitalised.add(word.lower())
+        elif _is_capitalised(word) and _OPENING.search(text, max(0, match.start() - 4), match.start()) is None:
+            capitalised.add(word.lower())
     return _TextWords(frozenset(every), frozenset(lower), frozenset(capitalised))
+
+
+def _is_capitalised(word: str) -> bool:
+    return len(word) >= _LEAST and word[0].isupper() and word[1:].islower()
 
 
 def _qualifiers(passage: Passage) -> frozenset[str]:

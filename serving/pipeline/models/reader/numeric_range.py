@@ -8,21 +8,21 @@ from typing import Final, NamedTuple
 from serving.pipeline.models.reader.tables import TableRow
 from serving.pipeline.models.reader.units import Unit
 
-_VALUE: Final = r"(\d[\d,]*(?:\.\d+)?)"
+_VALUE: Final = r"(\d[\d,]{0,18}(?:\.\d{1,9})?)"
 _UNIT: Final = r"(%|per ?cent|percent|EUR|USD|GBP|SGD|PLN|CHF|euros?|dollars?|pounds?|days?|weeks?|months?|years?|hours?|units|pieces)"
 _AMOUNT: Final = re.compile(rf"(?:([€$£])\s?)?{_VALUE}\s?{_UNIT}?(?![\w/-])", re.IGNORECASE)
 _SIGNS: Final = {"€": "eur", "$": "usd", "£": "gbp", "euro": "eur", "dollar": "usd", "pound": "gbp", "percent": "%", "per cent": "%"}
 _UPPER: Final = re.compile(
-    rf"\b(?:up to|until|at most|below|under|less than|not more than|max(?:imum)?)\s+(?:[€$£]\s?)?{_VALUE}", re.IGNORECASE
+    rf"\b(?:up to|until|at most|below|under|less than|not more than|max(?:imum)?)\s{{1,3}}(?:[€$£]\s?)?{_VALUE}", re.IGNORECASE
 )
-_LOWER: Final = re.compile(rf"\b(?:from|above|over|more than|at least|beyond|exceeding)\s+(?:[€$£]\s?)?{_VALUE}", re.IGNORECASE)
-_BETWEEN: Final = re.compile(rf"{_VALUE}\s*(?:–|-|to)\s*{_VALUE}")
-_ABOVE: Final = re.compile(r"\s*(?:above|over|more|beyond|any|unlimited)\b", re.IGNORECASE)
+_LOWER: Final = re.compile(rf"\b(?:from|above|over|more than|at least|beyond|exceeding)\s{{1,3}}(?:[€$£]\s?)?{_VALUE}", re.IGNORECASE)
+_BETWEEN: Final = re.compile(rf"{_VALUE}\s{{0,3}}(?:–|-|to)\s{{0,3}}{_VALUE}")
+_ABOVE: Final = re.compile(r"\s{0,8}(?:above|over|more|beyond|any|unlimited)\b", re.IGNORECASE)
 _CAP_HEADER: Final = re.compile(r"\b(?:up to|below|under|until|limit|maximum|at most)\b", re.IGNORECASE)
 _FLOOR_HEADER: Final = re.compile(r"\b(?:from|above|over|at least|minimum)\b", re.IGNORECASE)
 
 
-_AND_MORE: Final = re.compile(r"\s*(?:[a-z]+\s+)?(?:and|or) (?:more|above|over|longer|later)\b|\s?\+", re.IGNORECASE)
+_AND_MORE: Final = re.compile(r"\s{0,3}(?:[a-z]{1,20}\s{1,3})?(?:and|or) (?:more|above|over|longer|later)\b|\s?\+", re.IGNORECASE)
 _EXCLUDED: Final = re.compile(r"\b(?:below|under|less than|above|over|more than|beyond|exceeding)\b", re.IGNORECASE)  # its end
 _LONGEST_RANGE: Final = 60  # characters of a cell that states a range
 

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import Final
 
 _RULE_CELL: Final = re.compile(r":?-{2,}:?")
-_AMOUNT: Final = re.compile(r"(?P<before>[€$£]|[A-Z]{3})?\s?(?P<number>\d[\d,]*(?:\.\d+)?)\s?(?P<unit>%|[A-Za-z€]{1,12})?")
+_AMOUNT: Final = re.compile(r"(?P<before>[€$£]|[A-Z]{3})?\s?(?P<number>\d[\d,]{0,18}(?:\.\d{1,9})?)\s?(?P<unit>%|[A-Za-z€]{1,12})?")
 _UNIT_IN_BRACKETS: Final = re.compile(r"\((EUR|USD|GBP|SGD|PLN|CHF|€|\$|£|%|g|kg|mm|cm|m|km|h|min|ms|W|V|A)\)\s*\Z")
 MONEY: Final = r"(?:EUR|USD|GBP|SGD|PLN|CHF|€|\$|£)"
 _CURRENCY: Final = re.compile(rf"{MONEY}|%")
-_COUNTED: Final = re.compile(r"(?:[\w-]+ ){0,2}(?:days|weeks|months|years|hours|minutes|seconds|points|pieces|units)\b", re.IGNORECASE)
+_COUNTED: Final = re.compile(r"(?:[\w-]{1,20} ){0,2}(?:days|weeks|months|years|hours|minutes|seconds|points|pieces|units)\b", re.IGNORECASE)
 _NUMBER: Final = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
 _SAYS_NOTHING: Final = frozenset({"value", "values", "rule", "description", "meaning", "detail", "details", "answer", "content", "text"})
 _PLACEHOLDERS: Final = ("", "-", "–", "—", "n/a", "none")
-_BOUND: Final = re.compile(r"(?:up to|above|below|over|from|under|at least|at most)\b|\d[\d,.]*\s?%?$", re.IGNORECASE)
+_BOUND: Final = re.compile(r"(?:up to|above|below|over|from|under|at least|at most)\b|\d[\d,.]{0,20}\s?%?$", re.IGNORECASE)
 _DAYS: Final = {"minute": 1 / 1440, "hour": 1 / 24, "day": 1.0, "week": 7.0, "month": 30.0, "quarter": 91.0, "year": 365.0}
 
 

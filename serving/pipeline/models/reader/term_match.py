@@ -12,9 +12,9 @@ from serving.pipeline.models.reader.thesaurus import synonyms
 from serving.pipeline.models.reader.words import terms
 from serving.pipeline.text.stems import stem
 
-_EXPLANATION: Final = re.compile(r"\b([A-Z][\w-]+(?: (?:of |and )?[A-Z]?[\w-]+){0,4}) \(([A-Z][A-Z0-9]{1,5})\)")
+_EXPLANATION: Final = re.compile(r"\b([A-Z][\w-]{1,30}(?: (?:of |and )?[A-Z]?[\w-]{1,30}){0,4}) \(([A-Z][A-Z0-9]{1,5})\)")
 _SHORT: Final = re.compile(r"\b[A-Z]{2,4}\b")
-_NUMBERED: Final = re.compile(r"\b([A-Za-z])[a-z]{3,}\s(\d{1,2})\b")
+_NUMBERED: Final = re.compile(r"\b([A-Za-z])[a-z]{3,20}\s(\d{1,2})\b")
 _LETTERS: Final = re.compile(r"\b[A-Za-z][a-z]{3,}\b")
 _KIND_AND_NUMBER: Final = re.compile(r"\b([A-Z]{2,4})\d{1,4}\b")
 _NUMBERED_KIND: Final = 0.8
@@ -34,7 +34,8 @@ class TermMatcher:
         """1 for the term itself, less for an alternative, 0 for neither."""
         if term in place:
             return 1.0
-        return max((weight for other, weight in self.alternatives.get(term, {}).items() if other in place), default=0.0)
+        others = self.alternatives.get(term)
+        return max((weight for other, weight in others.items() if other in place), default=0.0) if others else 0.0
 
     @classmethod
     def of(cls, question: ParsedQuestion, passages: Sequence[Passage]) -> "TermMatcher":

@@ -11,7 +11,7 @@ from serving.pipeline.models.reader.prompt_task import PromptTask
 from serving.pipeline.models.reader.tables import TableRow
 from serving.pipeline.models.reader.timeliness import is_outdated
 from serving.pipeline.models.reader.units import Unit
-from serving.pipeline.models.reader.words import terms
+from serving.pipeline.models.reader.words import term_set
 
 _NUMBER: Final = re.compile(r"\b\d[\d.,]*\b")  # a number alone names no row
 _CLAUSE: Final = re.compile(r"^\W*\d{1,2}(?:\.\d{1,2})+\s+(?=[A-Z](?![A-Z]{2}\b))")  # "4.2 The …"; no amount: "12.50 USD"
@@ -108,7 +108,7 @@ def _column_score(scoring: ScoringContext, row: TableRow, column: int, any_heade
 
 
 def _match_share(scoring: ScoringContext, text: str) -> float:
-    words = set(terms(text))
+    words = term_set(text)
     return round(scoring.share({term: scoring.matcher.match(term, words) for term in scoring.weights}), 4)
 
 
