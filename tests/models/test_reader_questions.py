@@ -164,3 +164,14 @@ def test_a_class_of_numbers_is_found_by_the_letters_before_them():
     assert ask(
         "IP rating of the QX-10?", Passage(1, "| Property | Value |\n|---|---|\n| Protection | IP67 |", title="Data sheet QX-10")
     ) == ("Protection, IP67 [1].")
+
+
+def test_letters_that_happen_to_stand_in_a_name_do_not_shorten_it():
+    prices = "| Tier | PLN |\n|---|---|\n| Basic | 400 |\n| Premier | 900 |"
+    assert ask("What does the Platinum tier cost?", prices) == REFUSAL
+
+
+def test_how_many_are_paid_for_need_not_be_stated():
+    assert ask(
+        "What does the company pay for 12 months of internet?", "| Item | Company pays |\n|---|---|\n| Internet | 20 EUR per month |"
+    ) == ("12 months × 20 EUR per month = 240 EUR [1]. Internet, company pays: 20 EUR per month [1].")

@@ -60,6 +60,13 @@ class Calculation:
     quoted: bool = False  # the source says more than the number, a limit perhaps: it is to be quoted as well
 
 
+def multipliers(question: str) -> frozenset[str]:
+    """The numbers of a question about money that say how many of a thing are paid for: no passage needs to state them."""
+    if not _COSTS_MONEY.search(question):
+        return frozenset()
+    return frozenset(match[1].replace(",", "").lower() for match in _QUANTITY.finditer(question))
+
+
 def calculate(scoring: ScoringContext, ranked: Sequence[UnitEvidence], rank: Rank, *, answerable: bool) -> Calculation | None:
     """The result that the question asks for, or nothing where it asks for none or where a number is not stated.
 

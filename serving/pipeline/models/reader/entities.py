@@ -78,7 +78,7 @@ def _is_known(name: tuple[str, ...], every: frozenset[str], abbreviations: froze
     stems = term_set(" ".join(name))
     if set(name) & every or stems & abbreviations or not stems:
         return True
-    return any(is_near(word, other) for word in name for other in every) or bool(stems & frozenset(terms(" ".join(every))))
+    return any(is_near(word, other, most=1) for word in name for other in every) or bool(stems & frozenset(terms(" ".join(every))))
 
 
 def vocabulary(passages: Sequence[Passage]) -> frozenset[str]:

@@ -77,6 +77,10 @@ class TermRarity:
         self._count = len(units)
         self._units_by_term = Counter(term for unit in units for term in term_set(unit_text(unit)))
 
+    def knows(self, term: str) -> bool:
+        """Whether a unit has the term."""
+        return term in self._units_by_term
+
     def of(self, term: str) -> float:
         """The inverse document frequency of a term, at least .2."""
         units_with_term = self._units_by_term[term]

@@ -7,7 +7,7 @@ from typing import Final
 
 from serving.pipeline.models.reader.aggregation import aggregate
 from serving.pipeline.models.reader.answerability import is_answerable
-from serving.pipeline.models.reader.calculation import calculate
+from serving.pipeline.models.reader.calculation import calculate, multipliers
 from serving.pipeline.models.reader.entities import vocabulary
 from serving.pipeline.models.reader.evidence import ScoringContext, TermRarity, UnitEvidence, score_units, total_score
 from serving.pipeline.models.reader.prompt_task import PromptTask
@@ -56,6 +56,8 @@ class Reader:
         if part.refers_to:
             context = ParsedQuestion.of(part.refers_to)
             question = replace(question, terms=tuple(dict.fromkeys([*question.terms, *context.names, *context.codes])))
+        counts = multipliers(question.text)
+        question = replace(question, terms=tuple(term for term in question.terms if term not in counts or rarity.knows(term)))
         if not question.terms:
             return []
         scoring = ScoringContext.of(question, task.passages, rarity)

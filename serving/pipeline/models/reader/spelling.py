@@ -45,9 +45,9 @@ def corrected(question: str, known: AbstractSet[str]) -> str:
     return _WORD.sub(mend, question)
 
 
-def is_near(word: str, other: str) -> bool:
-    """Whether two words differ by one slip of the pen, or by two where both are long; the first letter is right."""
-    return 0 < _slips(word, other) <= _allowed(word)
+def is_near(word: str, other: str, most: int = 2) -> bool:
+    """Whether two words differ by one slip of the pen, or by two where they are long and `most` allows; the first letter is right."""
+    return 0 < _slips(word, other) <= min(_allowed(word), most)
 
 
 def _is_english(word: str) -> bool:

@@ -50,6 +50,7 @@ class TermMatcher:
             for term in terms(match[0]):
                 add(term, f"{match[1].lower()}{match[2]}", 1.0)
         abbreviations: dict[str, None] = {}
+        abbreviated = set[str]()
         numbered: dict[str, set[str]] = {}
         for passage in passages:
             for match in _EXPLANATION.finditer(passage.text):
@@ -61,12 +62,13 @@ class TermMatcher:
             for abbreviation in abbreviations:
                 if _abbreviates(abbreviation.lower(), word.lower(), closely=word.islower()):
                     add(stem(word.lower()), abbreviation.lower(), _GUESSED)
-        short = {abbreviation.lower() for abbreviation in abbreviations}
+                    if _abbreviates(abbreviation.lower(), word.lower(), closely=True):
+                        abbreviated.add(stem(word.lower()))
         for term in question.terms:  # "IP rating" is shown by IP67
             if len(term) > 1 and term.isalpha():
                 for other in numbered.get(term, ()):
                     add(term, other, _NUMBERED_KIND)
-        return cls(alternatives, frozenset(term for term, others in alternatives.items() if short & set(others)))
+        return cls(alternatives, frozenset(abbreviated))
 
 
 def _add_abbreviation(name: str, abbreviation: str, add: Callable[[str, str, float], None]) -> None:
