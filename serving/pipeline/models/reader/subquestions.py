@@ -19,7 +19,8 @@ _DIFFER: Final = re.compile(
     rf"\bhow (?:do|does){_GAP}{_SIDE_A}{_GAP}(?:differ from|compare (?:with|to)|differ to){_GAP}{_SIDE_B}", re.IGNORECASE
 )
 _VERSUS: Final = re.compile(
-    rf"(?P<a>\b[\w-]{{1,40}}(?:\s[\w-]{{1,40}})?){_GAP}(?:versus|vs\.?|compared (?:with|to)|rather than){_GAP}{_SIDE_B}", re.IGNORECASE
+    rf"(?P<a>\b(?<![\w-])[\w-]{{1,40}}(?:\s[\w-]{{1,40}})?){_GAP}(?:versus|vs\.?|compared (?:with|to)|rather than){_GAP}{_SIDE_B}",
+    re.IGNORECASE,
 )
 _EITHER: Final = re.compile(r",\s{0,4}(?P<a>[^,?]{1,120}?)\s{1,4}or\s{1,4}(?P<b>[^,?]{1,120}?)\s{0,4}\?", re.IGNORECASE)
 _LEAD: Final = re.compile(r"\A.{0,200}?\b(?:of|for|in|at|from|with|under|by|to)\s{1,4}(?:the\s{1,4})?", re.IGNORECASE)
