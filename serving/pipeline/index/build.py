@@ -20,6 +20,7 @@ from serving.pipeline.index.context import indexed_text
 from serving.pipeline.index.corpus import Corpus
 from serving.pipeline.index.embed import embed
 from serving.pipeline.index.manifest import FILE, IndexManifest, index_storage, read_manifest, write_manifest
+from serving.pipeline.index.resident.open import searchable
 from serving.pipeline.models import EMBEDDINGS
 from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.types import Chunk
@@ -82,7 +83,12 @@ async def open_index_at(uri: str, settings: PipelineSettings, embeddings: Embedd
         raise IntegrityError(
             f"{absolute(uri)}: was built with version {built_with!r} of its embedding model; this is {version!r}. Build it anew."
         )
-    store = _store(manifest.index, below(uri, manifest.data), manifest.dimensions, settings)
+    store = await searchable(
+        _store(manifest.index, below(uri, manifest.data), manifest.dimensions, settings),
+        folder=settings.home / "resident" / manifest.recipe if is_remote(uri) else Path(uri),
+        index=f"{manifest.recipe} {manifest.data} {manifest.store_version}",
+        chunks=manifest.chunks,
+    )
     count = await store.count()
     if count != manifest.chunks:
         raise IntegrityError(f"{absolute(uri)}: holds {count} chunks where its manifest says {manifest.chunks}. Build it anew.")

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -13,6 +13,7 @@ from pydantic import Field
 
 from serving.pipeline.errors import StoreError
 from serving.pipeline.index.base import Filter, ScoredChunk, Vectors
+from serving.pipeline.index.content import StoredRow
 from serving.pipeline.index.rank import ranked, top_k
 from serving.pipeline.index.sql_filter import metadata_entries, quoted, sql_condition, storable
 from serving.pipeline.index.storage_options import storage_options
@@ -28,22 +29,25 @@ TABLE = "chunks"
 EXTRA_HITS = 16  # hits fetched beyond k, to see all of a tie at the end
 SOURCE_LINE = re.compile(r",? /\S+\.rs:\d+:\d+")  # where in LanceDB's own source an error arose
 IDS_PER_QUERY = 500  # ids in one condition
+ROWS_PER_BATCH = 1024
 CHUNK_COLUMNS = ["id", "document_id", "start", "end", "ordinal", "text", "title", "heading", "domain", "source", "version", "tenant"]
 COLUMNS = [*CHUNK_COLUMNS, "groups", "metadata"]
 
 
 class LanceStore:
-    """One table; searched exactly while it is small and through an HNSW graph when it is large.
+    """One table, the store of record; a large one is searched through an HNSW graph, a small one by its resident searcher.
+
+    Asked itself, it finds in a small table what the resident searcher finds.
 
     LanceDB must not be used on both sides of a fork: start workers by spawning, and open tables in them.
     """
 
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     class Params(PlugInParams):
         """When and how the vector index is used; `bench/ann.py` measures what they cost."""
 
-        ann_above: int = Field(default=20_000, ge=1)  # rows up to which every vector is compared
+        ann_above: int = Field(default=200_000, ge=1)  # rows up to which every vector is compared
         refine: int = Field(default=10, ge=1, le=100)  # times k candidates of the graph that are compared exactly
         stop_words: Literal["keep", "drop"] = "drop"  # "the", "and" in full-text search
 
@@ -54,6 +58,16 @@ class LanceStore:
         self._settings = settings
         self._open_table: AsyncTable | None = None
         self._approximate = False
+
+    @property
+    def resident_up_to(self) -> int:
+        """Chunks up to which every one is compared."""
+        return self.params.ann_above
+
+    @property
+    def counted_stop_words(self) -> Literal["keep", "drop"]:
+        """Whether full-text search counts stop words."""
+        return self.params.stop_words
 
     async def add(self, chunks: Sequence[Chunk], texts: Sequence[str], vectors: Vectors) -> None:
         """Append a batch; the first one makes the table."""
@@ -149,6 +163,27 @@ class LanceStore:
         table = await self._table()
         with self._lance_errors("read"):
             return int(await table.count_rows())
+
+    async def rows(self) -> AsyncIterator[list[StoredRow]]:
+        """Every row with all its columns, a batch at a time."""
+        table = await self._table()
+        with self._lance_errors("read"):
+            batches = (
+                await table.query().select([*COLUMNS, "open", "facts", "indexed", "vector"]).to_batches(max_batch_length=ROWS_PER_BATCH)
+            )
+            async for batch in batches:
+                vectors = batch["vector"].flatten().to_numpy(zero_copy_only=False).reshape(-1, self._dimensions)
+                columns = batch.drop_columns(["vector"]).to_pylist()
+                yield [
+                    StoredRow(_chunk(row), row["indexed"], np.array(vector, np.float32), row["open"], tuple(row["facts"]))
+                    for row, vector in zip(columns, vectors, strict=True)
+                ]
+
+    def close(self) -> None:
+        """Let go of the table; the next use opens it again."""
+        if self._open_table is not None:
+            self._open_table.close()  # type: ignore[no-untyped-call]  # LanceDB forgot its annotation
+            self._open_table = None
 
     async def _top(self, build_query: Callable[[int], Any], k: int, score: Callable[[Any], float]) -> list[ScoredChunk]:
         if k <= 0:

@@ -1,0 +1,118 @@
+"""Opens the resident searcher of a store of record, and makes its file where none is whole and current."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import ExitStack
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from serving.pipeline.errors import IntegrityError, StoreError
+from serving.pipeline.index.base import Store
+from serving.pipeline.index.content import ContentDigest, StoredRow
+from serving.pipeline.index.resident.access import packed_access
+from serving.pipeline.index.resident.chunks import packed_chunks
+from serving.pipeline.index.resident.keywords import packed_keywords
+from serving.pipeline.index.resident.mapped import MappedArrays, map_arrays, write_arrays
+from serving.pipeline.index.resident.store import ResidentStore
+from serving.pipeline.index.resident.words import StopWords
+from serving.pipeline.index.shingles import shingles_of
+from serving.storage.lock import file_lock
+
+FORMAT = 1  # raise it when a file of the same index would hold something else
+FILE = "resident.bin"
+
+
+@runtime_checkable
+class StoreOfRecord(Store, Protocol):
+    """A store whose rows can all be read, to be searched elsewhere."""
+
+    @property
+    def resident_up_to(self) -> int:
+        """Chunks up to which every one is compared, and so a resident searcher finds the same."""
+        ...
+
+    @property
+    def counted_stop_words(self) -> StopWords:
+        """Whether its full-text search counts stop words."""
+        ...
+
+    def rows(self) -> AsyncIterator[list[StoredRow]]:
+        """Every row, a batch at a time."""
+        ...
+
+
+async def searchable(store: Store, *, folder: Path, index: str, chunks: int, content: str | None = None) -> Store:
+    """The resident searcher of a store that is small enough to have one, else the store itself.
+
+    `index` names the data (recipe and version); a file made of other data is made anew. `content`, where it is known, is
+    what `content_digest` must give for the rows that the file is made of.
+    """
+    if not isinstance(store, StoreOfRecord) or chunks > store.resident_up_to:
+        return store
+    path = folder / FILE
+    made_of = {"format": FORMAT, "index": index, "stop_words": store.counted_stop_words, "stemmer": installed("snowballstemmer")}
+    arrays = await asyncio.to_thread(_current, path, made_of, content)
+    if arrays is None:
+        arrays = await _made(store, path, made_of, content)
+    return ResidentStore(path, arrays, store)
+
+
+async def _made(store: StoreOfRecord, path: Path, made_of: Mapping[str, Any], content: str | None) -> MappedArrays:
+    """The file of a store, made by this process or by the one that was first."""
+    with ExitStack() as stack:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            await asyncio.to_thread(stack.enter_context, file_lock(path.with_name(f".{path.name}.lock")))
+        except OSError as error:
+            raise StoreError(f"{path.parent}: cannot be written: {error.strerror or error}.") from error
+        arrays = await asyncio.to_thread(_current, path, made_of, content)
+        if arrays is None:
+            rows, digest = await _read(store)
+            if content is not None and digest != content:
+                raise IntegrityError(f"{path.parent}: its rows hash to {digest}, its manifest says {content}. Build the index anew.")
+            await asyncio.to_thread(_write, path, {**made_of, "content": digest}, rows)
+            arrays = map_arrays(path)
+        if arrays is None:
+            raise StoreError(f"{path} could not be read after it was written. Is the disk sound?")
+        return arrays
+
+
+def _current(path: Path, made_of: Mapping[str, Any], content: str | None) -> MappedArrays | None:
+    """The file's arrays, where it is whole and made of this data."""
+    arrays = map_arrays(path)
+    if arrays is None or {name: arrays.header.get(name) for name in made_of} != made_of:
+        return None
+    return arrays if content is None or arrays.header["content"] == content else None
+
+
+async def _read(store: StoreOfRecord) -> tuple[list[StoredRow], str]:
+    """All rows in the order of their ids, and their digest."""
+    rows: list[StoredRow] = []
+    digest = ContentDigest()
+    async for batch in store.rows():
+        for row in batch:
+            derived = StoredRow.of(row.chunk, row.text, row.vector)
+            if (row.open, row.facts) != (derived.open, derived.facts):
+                raise IntegrityError(f"The columns of chunk {row.chunk.id!r} do not agree on who may read it. Build the index anew.")
+        digest.add(batch)
+        rows += batch
+    return sorted(rows, key=lambda row: row.chunk.id), digest.hexdigest()
+
+
+def _write(path: Path, header: Mapping[str, Any], rows: list[StoredRow]) -> None:
+    chunks = [row.chunk for row in rows]
+    vectors = np.stack([np.asarray(row.vector, np.float32) for row in rows])
+    shingles = [shingles_of(chunk.text) for chunk in chunks]
+    arrays = {
+        "vectors": vectors,
+        "lengths": np.linalg.norm(vectors.astype(np.float64), axis=1).astype(np.float32),
+        **packed_keywords([row.text for row in rows], header["stop_words"]),
+        **packed_access(chunks),
+        **packed_chunks(chunks),
+        "shingles": np.concatenate(shingles),
+        "shingles.ends": np.cumsum([len(one) for one in shingles], dtype=np.uint64),
+    }
+    write_arrays(path, header, arrays)
