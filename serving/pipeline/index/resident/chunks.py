@@ -25,14 +25,11 @@ class ChunkTable:
         self._documents = RowsByText(arrays, "documents")
         self._places = arrays["places"]
         self.chunk = lru_cache(maxsize=CHUNKS_IN_MEMORY)(self._read)
+        self.row = lru_cache(maxsize=CHUNKS_IN_MEMORY)(self._ids.find)  # of a chunk's id; None where it is not here
         self._shared = lru_cache(maxsize=CHUNKS_IN_MEMORY)(self._read_shared)
 
     def __len__(self) -> int:
         return len(self._ids)
-
-    def row(self, chunk_id: str) -> int | None:
-        """The row of a chunk, or None where it is not here."""
-        return self._ids.find(chunk_id)
 
     def rows_of(self, document_id: str, first: int, last: int) -> list[int]:
         """The rows of a document's chunks with ordinals first..last, in the order of these."""
