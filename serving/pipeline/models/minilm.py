@@ -1,5 +1,6 @@
 """all-MiniLM-L6-v2 on ONNX Runtime: the embedding model that needs no key, no server and no torch."""
 
+import asyncio
 import importlib.util
 import os
 import threading
@@ -74,6 +75,7 @@ class MiniLmEmbeddings(Embeddings):
     def __init__(self, model: "MiniLmModel", max_tokens: int, *, threads: int, cached_texts: int = CACHED_TEXTS) -> None:
         self._model = model
         self._max_tokens = max_tokens
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="minilm")  # for questions and passages alike: no more run at a time
         self._threads = threads
         self._cache = VectorCache[NDArray[np.float32]](cached_texts)
 
@@ -85,6 +87,13 @@ class MiniLmEmbeddings(Embeddings):
     def embed_query(self, text: str) -> list[float]:
         """One vector, as LangChain wants it."""
         return self.embed_documents([text])[0]
+
+    async def aembed_query(self, text: str) -> list[float]:
+        """The same beside the event loop; a text whose vector is known is answered at once."""
+        if (vector := self._cache.get(text)) is not None:
+            known: list[float] = vector.tolist()
+            return known
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self.embed_query, text)
 
     def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """The vectors as rows, in the order of the texts; a text that occurs twice is computed once."""
@@ -117,8 +126,7 @@ class MiniLmEmbeddings(Embeddings):
         if len(texts) < 2 or self._threads < 2:
             return [self._vector(text) for text in texts]
         longest_first = sorted(range(len(texts)), key=lambda index: -len(texts[index]))  # so that the threads end together
-        with ThreadPoolExecutor(min(self._threads, len(texts)), thread_name_prefix="minilm") as pool:
-            vectors = dict(zip(longest_first, pool.map(lambda index: self._vector(texts[index]), longest_first), strict=True))
+        vectors = dict(zip(longest_first, self._pool.map(lambda index: self._vector(texts[index]), longest_first), strict=True))
         return [vectors[index] for index in range(len(texts))]
 
     def _vector(self, text: str) -> NDArray[np.float32]:
