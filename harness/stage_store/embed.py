@@ -21,7 +21,7 @@ from serving.pipeline.retrieve.maxsim import TokenEmbeddings
 from serving.pipeline.settings import PipelineSettings
 
 STAGE = "embed"
-TOKEN_VECTOR_BYTES = 256 * 1024 * 1024  # some 900 passages of 190 tokens
+TOKEN_VECTOR_BYTES = 64 * 1024 * 1024  # some 220 passages of 190 tokens: a small corpus, and no large one whatever is kept
 _FLOAT = np.dtype("<f4")
 
 

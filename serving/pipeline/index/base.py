@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,3 +90,10 @@ class Store(Protocol):
     async def count(self) -> int:
         """How many chunks there are."""
         ...
+
+
+@runtime_checkable
+class Closes(Protocol):
+    """A store that holds memory and can let go of it; the next use takes it again."""
+
+    def close(self) -> None: ...

@@ -15,7 +15,7 @@ from langchain_core.embeddings import Embeddings
 from serving.pipeline.config import IndexConfig, RagConfig
 from serving.pipeline.errors import DataError, IntegrityError, StoreError
 from serving.pipeline.index import CHUNKERS, STORES
-from serving.pipeline.index.base import Store
+from serving.pipeline.index.base import Closes, Store
 from serving.pipeline.index.context import indexed_text
 from serving.pipeline.index.corpus import Corpus
 from serving.pipeline.index.embed import embed
@@ -44,6 +44,11 @@ class OpenIndex:
     def digest(self) -> str:
         """Digest of the recipe: what the index was made of, and how."""
         return self.manifest.recipe
+
+    def close(self) -> None:
+        """Let go of the memory that the store holds; its next use opens it again."""
+        if isinstance(self.store, Closes):
+            self.store.close()
 
 
 async def ensure_index(

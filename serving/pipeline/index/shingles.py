@@ -26,6 +26,11 @@ class KeepsShingles(Protocol):
 
 @lru_cache(maxsize=TEXTS_IN_MEMORY)
 def shingles_of(text: str) -> Shingles:
+    """The shingles of a text that may be asked for again."""
+    return new_shingles(text)
+
+
+def new_shingles(text: str) -> Shingles:
     """The shingles of a text; a text of fewer than three words is one shingle. The same on every machine."""
     words = WORD.findall(text.casefold())
     if not words:

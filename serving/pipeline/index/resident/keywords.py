@@ -1,14 +1,14 @@
 """BM25 over lists of rows by word; what a word is worth in a row is worked out once."""
 
-import math
+from array import array
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serving.pipeline.index.resident.mapped import Array, MappedArrays
-from serving.pipeline.index.resident.names import RowsByText, packed_rows
+from serving.pipeline.index.resident.names import RowsByText, packed_texts
 from serving.pipeline.index.resident.words import StopWords, counted_words
 
 K1, B = 1.2, 0.75  # LanceDB's
@@ -42,18 +42,30 @@ class KeywordScores:
 
 def packed_keywords(texts: Sequence[str], stop_words: StopWords) -> dict[str, Array]:
     """The arrays of `KeywordScores`, of the text of each row."""
-    counts = [Counter(counted_words(text, stop_words)) for text in texts]
-    lengths = np.array([count.total() for count in counts], np.float64)
-    penalties = K1 * (1 - B + B * lengths / max(float(lengths.mean()), 1e-9))
-    rows_by_word: dict[str, list[int]] = {}
-    for row, count in enumerate(counts):
-        for word in count:
-            rows_by_word.setdefault(word, []).append(row)
-    weights = [_weights(word, rows_by_word[word], counts, penalties) for word in sorted(rows_by_word)]
-    return packed_rows(NAME, rows_by_word) | {f"{NAME}.weights": np.concatenate([np.empty(0, np.float32), *weights])}
+    numbers: dict[str, int] = {}
+    words, rows, times, lengths = array("L"), array("L"), array("L"), array("L")  # by word and row; a length by row
+    for row, text in enumerate(texts):
+        counts = Counter(counted_words(text, stop_words))
+        lengths.append(counts.total())
+        words.extend(numbers.setdefault(word, len(numbers)) for word in counts)
+        rows.extend([row] * len(counts))
+        times.extend(counts.values())
+    ranks = np.empty(len(numbers), np.intp)
+    in_order = sorted(numbers)
+    ranks[[numbers[word] for word in in_order]] = np.arange(len(numbers))
+    word_ranks, all_rows = ranks[np.asarray(words, np.intp)], np.asarray(rows, np.intp)
+    order = np.argsort(word_ranks, kind="stable")  # the rows of a word stay in order
+    word_ranks, all_rows, counted = word_ranks[order], all_rows[order], np.asarray(times, np.float64)[order]
+    rows_of_word = np.bincount(word_ranks, minlength=len(numbers))
+    return packed_texts(NAME, in_order) | {
+        f"{NAME}.rows": all_rows.astype(np.uint32),
+        f"{NAME}.rows.ends": np.cumsum(rows_of_word, dtype=np.uint64),
+        f"{NAME}.weights": _weights(counted, np.asarray(lengths, np.float64), all_rows, rows_of_word[word_ranks]),
+    }
 
 
-def _weights(word: str, rows: Sequence[int], counts: Sequence[Mapping[str, int]], penalties: NDArray[np.float64]) -> Scores:
-    rarity = math.log(1 + (len(counts) - len(rows) + 0.5) / (len(rows) + 0.5))
-    times = np.array([counts[row][word] for row in rows], np.float64)
-    return np.asarray(rarity * (K1 + 1) * times / (times + penalties[rows]), np.float32)
+def _weights(times: Array, lengths: Array, rows: Array, rows_of_word: Array) -> Scores:
+    """What each word is worth in each row that has it."""
+    rarity = np.log(1 + (len(lengths) - rows_of_word + 0.5) / (rows_of_word + 0.5))
+    penalty = K1 * (1 - B + B * lengths[rows] / max(float(lengths.mean()), 1e-9))
+    return np.asarray(rarity * (K1 + 1) * times / (times + penalty), np.float32)

@@ -18,7 +18,7 @@ from serving.pipeline.index.resident.keywords import packed_keywords
 from serving.pipeline.index.resident.mapped import MappedArrays, map_arrays, write_arrays
 from serving.pipeline.index.resident.store import ResidentStore
 from serving.pipeline.index.resident.words import StopWords
-from serving.pipeline.index.shingles import shingles_of
+from serving.pipeline.index.shingles import new_shingles
 from serving.storage.lock import file_lock
 
 FORMAT = 1  # raise it when a file of the same index would hold something else
@@ -105,7 +105,7 @@ async def _read(store: StoreOfRecord) -> tuple[list[StoredRow], str]:
 def _write(path: Path, header: Mapping[str, Any], rows: list[StoredRow]) -> None:
     chunks = [row.chunk for row in rows]
     vectors = np.stack([np.asarray(row.vector, np.float32) for row in rows])
-    shingles = [shingles_of(chunk.text) for chunk in chunks]
+    shingles = [new_shingles(chunk.text) for chunk in chunks]
     arrays = {
         "vectors": vectors,
         "lengths": np.linalg.norm(vectors.astype(np.float64), axis=1).astype(np.float32),
