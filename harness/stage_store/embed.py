@@ -4,20 +4,21 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from langchain_core.embeddings import Embeddings
 
 from harness.stage_store.base import StageStore, key_of
 from harness.stage_store.endpoint import endpoints_of
-from serving.pipeline.errors import DataError
+from serving.pipeline.errors import ConfigError, DataError
 from serving.pipeline.index.base import Vectors
 from serving.pipeline.index.embed import unit
 from serving.pipeline.models import EMBEDDINGS
 from serving.pipeline.models.connect import LOCAL, connect_embeddings
 from serving.pipeline.registry import Spec
 from serving.pipeline.retrieve.maxsim import TokenEmbeddings
+from serving.pipeline.retrieve.vector import HasPrecisions
 from serving.pipeline.settings import PipelineSettings
 
 STAGE = "embed"
@@ -85,6 +86,13 @@ class CachedTokenEmbeddings(CachedEmbeddings):
         self._free_bytes = memory_bytes
         self._in_memory: OrderedDict[str, Vectors] = OrderedDict()
         self._lock = threading.Lock()
+
+    def at_precision(self, precision: Literal["int8"]) -> CachedEmbeddings:
+        """The model in another precision, its vectors stored apart."""
+        inner = self._inner
+        if not isinstance(inner, HasPrecisions):
+            raise ConfigError(f"retrieve.search.precision: {type(inner).__name__} has one precision only. Leave it out.")
+        return CachedEmbeddings(f"{self._model}|{precision}", lambda: inner.at_precision(precision), self._store)
 
     def token_vectors(self, text: str) -> Vectors:
         """A vector for each token; a passage is embedded once for all configurations while there is room in memory."""

@@ -4,7 +4,7 @@ import asyncio
 import importlib.util
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -61,9 +61,12 @@ class MiniLm:
 
     def connect(self) -> "MiniLmEmbeddings":
         """The model, ready; one process holds each precision once."""
+        return self._at(self._params.precision)
+
+    def _at(self, precision: Precision) -> "MiniLmEmbeddings":
         with _loading:
-            model = _load(find_folder(self._settings).resolve(), self._params.precision)
-        return MiniLmEmbeddings(model, self._params.max_tokens, threads=self._settings.threads or _cores())
+            model = _load(find_folder(self._settings).resolve(), precision)
+        return MiniLmEmbeddings(model, self._params.max_tokens, threads=self._settings.threads or _cores(), at=self._at)
 
 
 class MiniLmEmbeddings(Embeddings):
@@ -72,8 +75,17 @@ class MiniLmEmbeddings(Embeddings):
     A text's vector is the same to the last bit whatever stands beside it and however many threads there are.
     """
 
-    def __init__(self, model: "MiniLmModel", max_tokens: int, *, threads: int, cached_texts: int = CACHED_TEXTS) -> None:
+    def __init__(
+        self,
+        model: "MiniLmModel",
+        max_tokens: int,
+        *,
+        threads: int,
+        at: Callable[[Precision], "MiniLmEmbeddings"],
+        cached_texts: int = CACHED_TEXTS,
+    ) -> None:
         self._model = model
+        self._at = at
         self._max_tokens = max_tokens
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="minilm")  # for questions and passages alike: no more run at a time
         self._threads = threads
@@ -109,6 +121,10 @@ class MiniLmEmbeddings(Embeddings):
         if not texts:
             return np.empty((0, WIDTH), np.float32)
         return np.stack([known[text] for text in texts])
+
+    def at_precision(self, precision: Precision) -> "MiniLmEmbeddings":
+        """The same model in another precision."""
+        return self._at(precision)
 
     def token_vectors(self, text: str) -> NDArray[np.float32]:
         """One vector of unit length per token of the text; none for an empty text."""
