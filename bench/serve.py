@@ -313,8 +313,9 @@ def markdown(report: Mapping[str, Any]) -> str:
     lines[-1] += " other work. The others: " + ", ".join(f"{name} {number}" for name, number in report["peers"].items()) + "."
     lines += [
         "",
-        f"{report['texts']}, the same chunks, vectors and MiniLM weights for all; every question is new; the answer costs nothing.",
-        f"{report['rounds']} rounds in which the services take turns: {ALONE} questions over one connection, {TOGETHER} over {CONNECTIONS}.",
+        f"{report['texts']}; the same chunks, vectors and MiniLM weights for all; every question is new; the answer costs nothing.",
+        f"{report['rounds']} rounds in which the services take turns: {ALONE} questions over one connection, then {TOGETHER} over",
+        f"{CONNECTIONS}.",
         "Processor time is that of the server's process, user and system; medians of rounds. Six passages each; ours come from 40",
         "candidates of each search, without repeats, under access rules, with a trace, metrics and a log line per question.",
         "Made by `python bench/serve.py`.",
@@ -342,9 +343,10 @@ def markdown(report: Mapping[str, Any]) -> str:
         own = next((row for row in rows if row["service"] == "touchstone"), None)
         for row in rows if own else ():
             if row["service"] in OTHERS:
+                less = {what: row[what] / own[what] for what in ("cpu_ms", "p50_ms", "rss_mb")}
                 lines.append(
-                    f"- Of {row['service']}: processor time 1/{row['cpu_ms'] / own['cpu_ms']:.1f}, p50 1/{row['p50_ms'] / own['p50_ms']:.1f}, "
-                    f"requests a second × {own['per_second'] / row['per_second']:.1f}, memory {own['rss_mb'] / row['rss_mb']:.2f}."
+                    f"- Of {row['service']}: processor time 1/{less['cpu_ms']:.1f}, p50 1/{less['p50_ms']:.1f}, "
+                    f"requests a second × {own['per_second'] / row['per_second']:.1f}, memory 1/{less['rss_mb']:.1f}."
                 )
         lines.append("")
     return "\n".join(lines)
