@@ -96,13 +96,13 @@ def _generator(model: str, generator: str, source: Corpus, settings: HarnessSett
 
 def _spec(model: str) -> Spec:
     """A model by name, or by name and parameters as in a configuration: '{name: …, temperature: 0.2}'."""
-    import yaml
+    from serving.pipeline.plain_yaml import load_plain
 
     if not model.startswith("{"):
         return Spec(name=model)
     try:
-        return Spec.model_validate(yaml.safe_load(model))
-    except (yaml.YAMLError, ValueError, RecursionError):
+        return Spec.model_validate(load_plain(model))
+    except ValueError:
         raise ConfigError(f"--model {model!r}: write PROVIDER:MODEL, or '{{name: PROVIDER:MODEL, temperature: 0.2}}'.") from None
 
 

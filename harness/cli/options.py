@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 
 from harness.evaluation.context import open_corpus
 from harness.settings import DEFAULT_CORPUS, DEFAULT_GOLDEN, HarnessSettings
 from serving.pipeline.config import RagConfig, load_config
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.index.corpus import Corpus
+from serving.pipeline.plain_yaml import YamlError, load_plain
 from serving.pipeline.prompts import PromptLibrary
 
 __all__ = ["DEFAULT_CORPUS", "DEFAULT_GOLDEN"]
@@ -46,10 +46,9 @@ def changed(config: RagConfig, changes: Sequence[str] | None) -> RagConfig:
         if not equals:
             raise ConfigError(f"--set {change!r}: write PATH=VALUE, for example retrieve.top_k=8.")
         try:
-            values[dotted.strip()] = yaml.safe_load(value)
-        except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: 2024-13-45 has the shape of a date
-            reason = getattr(error, "problem", None) or error
-            raise ConfigError(f"--set {change!r}: the value {value!r} cannot be read: {reason}. Put it in quotes.") from None
+            values[dotted.strip()] = load_plain(value)
+        except YamlError as error:
+            raise ConfigError(f"--set {change!r}: the value {value!r} cannot be read: {error}. Put it in quotes.") from None
     return config.replace(values) if values else config
 
 

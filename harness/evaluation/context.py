@@ -64,11 +64,15 @@ def open_corpus(name: str, settings: HarnessSettings) -> Corpus:
 
 def corpus_path(name: str | Path, settings: HarnessSettings) -> Path:
     """Where a corpus lies: below the datasets, or at a path."""
-    if not isinstance(name, str | Path) or not str(name):
+    if not isinstance(name, str | Path) or not str(name).strip():
         raise ConfigError(f"A corpus is a name, or the path of a folder or a .jsonl file, not {name!r}.")
     root = settings.datasets / "corpora"
     for path in (root / name, Path(name)):
         if path.exists():
+            if root.is_dir() and root.resolve().is_relative_to(path.resolve()):
+                raise ConfigError(
+                    f"The corpus {str(name)!r} would be all that is in {path.resolve()}, with every corpus below it. Name one."
+                )
             return path
     known = sorted(path.name for path in root.glob("*") if path.is_dir()) if root.is_dir() else []
     raise ConfigError(f"No corpus {str(name)!r}.{near(str(name), known)} Known: {', '.join(known) or 'none'}; or give a folder's path.")

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import yaml
 from pydantic import ValidationError
 
 from harness.golden.case import Case
@@ -10,6 +9,7 @@ from harness.golden.lines import read_rows, refuse
 from harness.golden.sets import Card, GoldenSet
 from serving.pipeline.digest import sha256_file
 from serving.pipeline.errors import ConfigError, DataError
+from serving.pipeline.plain_yaml import YamlError, load_plain
 from serving.pipeline.registry import explain, near
 
 SEALED = ("cases.jsonl", "CARD.md")
@@ -77,12 +77,12 @@ def _read_card(path: Path) -> Card:
         if text.count("---\n") < 2:
             raise DataError(f"{path}: front matter between two lines '---' is needed, with the keys {', '.join(Card.model_fields)}.")
         _, head, _ = text.split("---\n", 2)
-        return Card.model_validate(yaml.safe_load(head))
+        return Card.model_validate(load_plain(head, first_line=2))
     except FileNotFoundError:
         raise DataError(f"No file {str(path)!r}: a golden set needs a card that names its corpus.") from None
     except ValidationError as error:
         raise DataError(explain(error, str(path), list(Card.model_fields))) from None
     except UnicodeDecodeError:
         raise DataError(f"{path}: not UTF-8. Save the file as UTF-8.") from None
-    except (ValueError, yaml.YAMLError, RecursionError) as error:
-        raise DataError(f"{path}: the front matter cannot be read: {getattr(error, 'problem', None) or error}.") from None
+    except YamlError as error:
+        raise DataError(f"{path}:{error.line}: the front matter cannot be read: {error}.") from None

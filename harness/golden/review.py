@@ -13,6 +13,7 @@ from harness.golden.sets import GoldenSet
 from harness.golden.similarity import question_words
 from serving.pipeline.errors import DataError
 from serving.pipeline.index.corpus import Corpus
+from serving.pipeline.plain_yaml import YamlError, load_plain
 from serving.pipeline.text.stopwords import without_stop_words
 
 CONTEXT_CHARACTERS = 240  # characters shown before and after a quote
@@ -71,11 +72,9 @@ class CandidateReview:
         """Replace the proposal by the reviewer's YAML; it waits on, without its old marks."""
         where = f"candidate {candidate.id!r} as edited"
         try:
-            values = yaml.safe_load(text)
-        except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: 2024-13-45 has the shape of a date
-            mark = getattr(error, "problem_mark", None)
-            line = f", line {mark.line + 1}" if mark else ""
-            raise DataError(f"{where}{line}: not YAML: {getattr(error, 'problem', None) or error}") from None
+            values = load_plain(text)
+        except YamlError as error:
+            raise DataError(f"{where}, line {error.line}: not YAML: {error}") from None
         proposal = locate_proposal(read_proposal(values, where), self.corpus, where)
         edited = candidate.model_copy(update={"case": proposal, "marks": (Mark(name="edited", reason=f"by {self.reviewer}"),)})
         self.check(edited)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from harness.judges.agreement import Agreement
 from harness.stats import Interval
 from serving.pipeline.errors import DataError
+from serving.pipeline.plain_yaml import load_plain
 from serving.pipeline.registry import explain
 from serving.storage.files import write_text
 
@@ -108,10 +109,10 @@ def _records_of(judge_id: str, task: str, folder: Path) -> list[Calibration]:
 
 def _read(path: Path) -> Calibration:
     try:
-        return Calibration.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return Calibration.model_validate(load_plain(path.read_text(encoding="utf-8")))
     except ValidationError as error:
         raise DataError(explain(error, str(path), list(Calibration.model_fields))) from None
-    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise DataError(f"{path}: not a calibration record: {error}") from None
 
 

@@ -6,7 +6,6 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from harness.golden.case import Case
@@ -16,6 +15,7 @@ from harness.metrics.structured import Unreadable
 from harness.results.score import Direction, Score
 from serving.pipeline.digest import digest_of
 from serving.pipeline.errors import ConfigError
+from serving.pipeline.plain_yaml import load_plain
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.text.answer_words import without_citations
 from serving.pipeline.types import Trace
@@ -43,7 +43,7 @@ class GEvalScoring(Scoring):
     def __init__(self, params: PlugInParams, tools: Tools) -> None:
         super().__init__(params)
         self._tools = tools
-        self._criterion = Criterion.model_validate(yaml.safe_load(STEPS.read_text(encoding="utf-8"))[self.criterion])
+        self._criterion = Criterion.model_validate(load_plain(STEPS.read_text(encoding="utf-8"))[self.criterion])
         spec = tools.require_chat_model(self.label)
         deciding = [self._criterion.model_dump(mode="json"), spec.model_dump()]
         self.version = f"{type(self).version} deepeval-{_version()} {spec.name} {digest_of(deciding)[:12]}"  # type: ignore[misc]

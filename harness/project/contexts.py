@@ -54,6 +54,7 @@ class OpenContexts:
         for counts in known:
             for stage, numbers in counts.as_dict().items():
                 total.add(stage, numbers["hits"], numbers["misses"])
+            total.damaged.update(counts.damaged)
         return total if known else None
 
 

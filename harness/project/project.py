@@ -34,6 +34,7 @@ from harness.sweep.setup import SweepOptions, SweepSetup, open_sweep
 from harness.sweep.verdict import SweepResult
 from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import ConfigError
+from serving.pipeline.index.build import index_uri, open_index_at
 from serving.pipeline.index.corpus import Corpus
 from serving.pipeline.index.manifest import IndexManifest
 from serving.pipeline.packages import add_current_folder
@@ -119,6 +120,11 @@ class Project:
         """Build what retrieval stands on, ahead of time, or find it there."""
         context = self._contexts.get(ContextChoice(corpus, store=False))
         return (await context.factory.index(self.config(what))).manifest
+
+    async def verify_index(self, what: object = None, *, corpus: str = DEFAULT_CORPUS) -> IndexManifest:
+        """Check every file and every row of an index that is there; an `IntegrityError` says what is damaged, and how to mend it."""
+        documents, settings = self._contexts.get(ContextChoice(corpus, store=False)).corpus, self.settings
+        return (await open_index_at(index_uri(self.config(what), documents.digest, settings), settings, whole=True)).manifest
 
     async def evaluate(
         self,

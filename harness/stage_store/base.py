@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import threading
 import zlib
 from collections import Counter
@@ -9,8 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+SUM_BYTES = 8  # of BLAKE2b: one damaged value in 2^64 is taken for a whole one
 COMPRESS_FROM = 200  # bytes; compressing less saves nothing
 _ZLIB = b"x"  # no JSON begins with it
+_LOG = logging.getLogger(__name__)
 _KEY = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 _VALUE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
@@ -53,6 +56,7 @@ class HitCounts:
 
     hits: Counter[str] = field(default_factory=Counter)
     misses: Counter[str] = field(default_factory=Counter)
+    damaged: Counter[str] = field(default_factory=Counter)  # also among the misses: their bytes were not those that were stored
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def add(self, stage: str, hits: int, misses: int) -> None:
@@ -60,6 +64,14 @@ class HitCounts:
         with self._lock:
             self.hits[stage] += hits
             self.misses[stage] += misses
+
+    def add_damaged(self, stage: str, count: int, place: str) -> None:
+        """Count damaged values, which are misses; the first are told in the log."""
+        with self._lock:
+            first = not self.damaged
+            self.damaged[stage] += count
+        if first:
+            _LOG.warning("%s: damaged values were found, first of stage %s; they are computed again and replaced", place, stage)
 
     def take(self) -> dict[str, dict[str, int]]:
         """The counts since the last call, as data; they start again from zero."""
@@ -75,8 +87,11 @@ class HitCounts:
         return list(dict.fromkeys([*self.hits, *self.misses]))
 
     def summary(self) -> str:
-        """Hits of all reads, by stage: "retrieve 148/148, answer 0/148"."""
-        return ", ".join(f"{stage} {self.hits[stage]}/{self.hits[stage] + self.misses[stage]}" for stage in self.stages)
+        """Hits of all reads, by stage, and what was damaged: "retrieve 148/148, answer 0/148"."""
+        parts = [f"{stage} {self.hits[stage]}/{self.hits[stage] + self.misses[stage]}" for stage in self.stages]
+        if self.damaged:
+            parts.append(f"{self.damaged.total()} damaged and computed again")
+        return ", ".join(parts)
 
     def as_dict(self) -> dict[str, dict[str, int]]:
         """The counts as data."""
@@ -86,6 +101,13 @@ class HitCounts:
 def key_of(*parts: Any) -> str:
     """The key of JSON-like parts."""
     return hashlib.blake2b(_KEY.encode(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def value_sum(stage: str, key: str, value: bytes) -> bytes:
+    """The checksum that is stored with a value; it belongs to the key as well, so that values cannot change places."""
+    digest = hashlib.blake2b(f"{stage}\0{key}\0".encode("utf-8", "surrogatepass"), digest_size=SUM_BYTES)
+    digest.update(value)
+    return digest.digest()
 
 
 def pack(value: Any) -> bytes:

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from harness.stage_store.base import HitCounts, StageSize, StageStore
+from harness.stage_store.base import SUM_BYTES, HitCounts, StageSize, StageStore, value_sum
+from serving.pipeline.errors import StoreError
 from serving.pipeline.settings import PipelineSettings
 from serving.storage.bucket import CONNECTIONS, BucketStorage
 
@@ -14,7 +16,7 @@ Answer = TypeVar("Answer")
 
 
 class BucketStageStore(StageStore):
-    """A stage store below `s3://bucket/prefix`: `<prefix>/<stage>/<first two of the key>/<key>`."""
+    """A stage store below `s3://bucket/prefix`: `<prefix>/<stage>/<first two of the key>/<key>`, each object a sum and its value."""
 
     def __init__(self, uri: str, settings: PipelineSettings, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self.counts = HitCounts()
@@ -54,12 +56,21 @@ class BucketStageStore(StageStore):
         self._threads.shutdown()
 
     def _get(self, stage: str, key: str) -> bytes | None:
+        """The value of a key; an object whose sum is not that of its value is removed, so that the next value takes its place."""
         entry = self._storage.get(_name(stage, key))
-        return entry.data if entry else None
+        if entry is None:
+            return None
+        stored_sum, value = entry.data[:SUM_BYTES], entry.data[SUM_BYTES:]
+        if value_sum(stage, key, value) == stored_sum:
+            return value
+        self.counts.add_damaged(stage, 1, self.place)
+        with suppress(StoreError):  # where nothing may be removed, the value is computed each time
+            self._storage.delete(_name(stage, key))
+        return None
 
     def _put(self, stage: str, key: str, value: bytes) -> bool:
         """Store a value; whether the key was not there before."""
-        return self._storage.put_if(_name(stage, key), value, expected=None) is not None
+        return self._storage.put_if(_name(stage, key), value_sum(stage, key, value) + value, expected=None) is not None
 
     def _map(self, function: Callable[[Item], Answer], items: Iterable[Item]) -> list[Answer]:
         """The function of each item, in threads; a single item needs none."""

@@ -25,6 +25,7 @@ class LayeredStageStore(StageStore):
             self.copy.put_many(stage, fetched)
             values |= fetched
         self.counts.add(stage, len(values), len(distinct) - len(values))
+        self.counts.damaged = self.copy.counts.damaged + self.shared.counts.damaged
         return values
 
     def put_many(self, stage: str, values: Mapping[str, bytes]) -> None:

@@ -1,6 +1,6 @@
 """A store with stored searches: each is made once, for more hits than asked, and cut to length."""
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from harness.stage_store.base import StageStore, key_of, pack, unpack
 from harness.stage_store.chunks import CachedChunks
-from serving.pipeline.index.base import Filter, ScoredChunk, Store, Vectors
+from serving.pipeline.index.base import Filter, ScoredChunk, Store, StoredRow, Vectors
 from serving.pipeline.types import Chunk
 
 STAGE = "search"
@@ -74,6 +74,14 @@ class CachedSearches:
     async def count(self) -> int:
         """How many chunks there are."""
         return await self.inner.count()
+
+    def rows(self, limit: int | None = None) -> AsyncIterator[Sequence[StoredRow]]:
+        """Every row as it is stored, or the first few."""
+        return self.inner.rows(limit)
+
+    async def data_version(self) -> str:
+        """The store's own version of the data."""
+        return await self.inner.data_version()
 
 
 def _length(k: int) -> int:

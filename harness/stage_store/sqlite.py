@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness.stage_store.base import HitCounts, StageSize, StageStore
+from harness.stage_store.base import HitCounts, StageSize, StageStore, value_sum
 from serving.pipeline.errors import StoreError
 
 SECONDS_A_DAY = 86_400
@@ -17,7 +17,7 @@ RETRY_S = 0.01
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS kept (
-    stage TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, used_day INTEGER NOT NULL,
+    stage TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, used_day INTEGER NOT NULL, sum BLOB,
     PRIMARY KEY (stage, key)
 ) WITHOUT ROWID
 """
@@ -44,6 +44,7 @@ class SqliteStageStore(StageStore):
                 self._enable_wal()
                 self._connection.execute("PRAGMA synchronous=NORMAL")  # a kill loses nothing; a power cut at most the last entries
                 self._connection.execute(_SCHEMA)
+                self._add_sums()
         except OSError as error:
             raise StoreError(f"The stage store {self.path} cannot be made: {error.strerror or error}.") from error
 
@@ -51,23 +52,31 @@ class SqliteStageStore(StageStore):
         """The values of those keys that are there."""
         values: dict[str, bytes] = {}
         unused_today: list[str] = []
+        damaged: list[tuple[str, str, object]] = []
         distinct, today = list(dict.fromkeys(keys)), self._today()
         with self._locked():
             for start in range(0, len(distinct), KEYS_PER_STATEMENT):
                 batch = distinct[start : start + KEYS_PER_STATEMENT]
                 placeholders = ",".join("?" * len(batch))
                 # only question marks are put in
-                statement = f"SELECT key, value, used_day FROM kept WHERE stage = ? AND key IN ({placeholders})"  # noqa: S608
+                statement = f"SELECT key, value, used_day, sum FROM kept WHERE stage = ? AND key IN ({placeholders})"  # noqa: S608
                 rows = self._connection.execute(statement, (stage, *batch))
-                for key, value, day in rows:
+                for key, value, day, stored_sum in rows:
+                    if not isinstance(value, bytes) or value_sum(stage, key, value) != stored_sum:
+                        damaged.append((stage, key, value))
+                        continue
                     values[key] = value
                     if day != today:
                         unused_today.append(key)
+            if damaged:  # removed, so that the value computed next is stored
+                self._connection.executemany("DELETE FROM kept WHERE stage = ? AND key = ? AND value IS ?", damaged)
             if unused_today:
                 self._connection.executemany(
                     "UPDATE kept SET used_day = ? WHERE stage = ? AND key = ?", [(today, stage, key) for key in unused_today]
                 )
         self.counts.add(stage, len(values), len(distinct) - len(values))
+        if damaged:
+            self.counts.add_damaged(stage, len(damaged), self.place)
         return values
 
     def put_many(self, stage: str, values: Mapping[str, bytes]) -> None:
@@ -78,8 +87,8 @@ class SqliteStageStore(StageStore):
         with self._locked():
             self._connection.execute("BEGIN IMMEDIATE")
             try:
-                rows = [(stage, key, value, today) for key, value in values.items()]
-                self._connection.executemany("INSERT OR IGNORE INTO kept VALUES (?, ?, ?, ?)", rows)
+                rows = [(stage, key, value, today, value_sum(stage, key, value)) for key, value in values.items()]
+                self._connection.executemany("INSERT OR IGNORE INTO kept (stage, key, value, used_day, sum) VALUES (?, ?, ?, ?, ?)", rows)
                 self._connection.execute("COMMIT")
             except BaseException:
                 if self._connection.in_transaction:  # on a full disk SQLite rolls back by itself
@@ -109,6 +118,25 @@ class SqliteStageStore(StageStore):
         """Close the file."""
         with self._lock:
             self._connection.close()
+
+    def _add_sums(self) -> None:
+        """Give the values of a file from before there were sums theirs, once."""
+        if self._has_sums():
+            return
+        self._connection.create_function("value_sum", 3, value_sum, deterministic=True)
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            if not self._has_sums():  # else another process was first
+                self._connection.execute("ALTER TABLE kept ADD COLUMN sum BLOB")
+                self._connection.execute("UPDATE kept SET sum = value_sum(stage, key, value)")
+            self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+
+    def _has_sums(self) -> bool:
+        return any(column[1] == "sum" for column in self._connection.execute("PRAGMA table_info(kept)"))
 
     def _enable_wal(self) -> None:
         """Turn WAL mode on; retried, since SQLite does not wait for another process that does the same with a new file."""

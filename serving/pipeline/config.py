@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-import yaml
 from pydantic import BaseModel, Field, ValidationError
 
 from serving.pipeline.digest import digest_of
 from serving.pipeline.errors import ConfigError
+from serving.pipeline.plain_yaml import YamlError, load_plain
 from serving.pipeline.references import named_values
 from serving.pipeline.registry import Spec, explain, near
 from serving.pipeline.section import ByName, Entries, PluginTable, Section
@@ -211,15 +211,13 @@ def load_config(path: Path) -> RagConfig:
 def read_yaml(path: Path) -> Any:
     """The data in a YAML file, or a `ConfigError` with the line that is wrong."""
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return load_plain(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"No file {str(path)!r}.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: 2024-13-45 has the shape of a date
-        position = getattr(error, "problem_mark", None)
-        line = f" line {position.line + 1}:" if position else ""
-        raise ConfigError(f"{path}:{line} not YAML: {getattr(error, 'problem', None) or error}") from None
+    except YamlError as error:
+        raise ConfigError(f"{path}:{error.line}: not YAML: {error}") from None
 
 
 def _leaves(data: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

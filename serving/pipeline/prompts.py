@@ -8,12 +8,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Self
 
-import yaml
-
 from serving.pipeline.config import PromptChoice
 from serving.pipeline.digest import digest_text
 from serving.pipeline.errors import PromptError
-from serving.pipeline.plain_yaml import load_plain
+from serving.pipeline.plain_yaml import YamlError, load_plain
 from serving.pipeline.registry import near
 
 _VARIABLE: Final = re.compile(r"\{\{ ([a-z][a-z0-9_]*) \}\}")
@@ -167,11 +165,9 @@ def _split(path: Path, source: str) -> tuple[str, str]:
 def _meta(path: Path, head: str) -> dict[str, Any]:
     """The front matter, with every required key."""
     try:
-        meta = load_plain(head)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: 2024-13-45 has the shape of a date
-        position = getattr(error, "problem_mark", None)
-        line = position.line + 2 if position else 1
-        raise PromptError(f"{path}:{line}: front matter is not YAML: {getattr(error, 'problem', None) or error}") from None
+        meta = load_plain(head, first_line=2)
+    except YamlError as error:
+        raise PromptError(f"{path}:{error.line}: front matter is not YAML: {error}") from None
     if not isinstance(meta, dict):
         raise PromptError(f"{path}:2: front matter must be keys and values, not {meta!r}.")
     missing = [key for key in _REQUIRED if not meta.get(key)]

@@ -13,7 +13,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-import yaml
 from pydantic import ValidationError
 
 from serving.pipeline.artefacts import MOST_BYTES
@@ -21,7 +20,7 @@ from serving.pipeline.build import config_digest
 from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import ConfigError, DataError, IntegrityError
 from serving.pipeline.index.manifest import IndexManifest
-from serving.pipeline.plain_yaml import dump_plain, load_plain
+from serving.pipeline.plain_yaml import YamlError, dump_plain, load_plain
 from serving.pipeline.prompts import PromptLibrary
 from serving.pipeline.registry import explain, near
 from serving.pipeline.settings import PipelineSettings
@@ -170,10 +169,10 @@ def _assemble(storage: Storage, digest: str, files: Mapping[str, bytes], sums: b
         index = IndexManifest.model_validate_json(files["index.json"])
     except KeyError as error:
         raise IntegrityError(f"{place} has no file {error}; it is not a whole release.") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        if isinstance(error, ValidationError):
-            raise IntegrityError(explain(error, f"{place}/index.json", list(IndexManifest.model_fields))) from None
-        raise ConfigError(f"{place}/config.yaml: not YAML: {error}") from None
+    except ValidationError as error:
+        raise IntegrityError(explain(error, f"{place}/index.json", list(IndexManifest.model_fields))) from None
+    except YamlError as error:
+        raise ConfigError(f"{place}/config.yaml:{error.line}: not YAML: {error}") from None
     prompts = PromptLibrary.of_files(_below("prompts/", files), f"{place}/prompts")
     actual = config_digest(config, index.corpus_digest, prompts)
     if actual != digest:

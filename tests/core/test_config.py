@@ -141,7 +141,7 @@ def test_a_file_that_is_missing_or_not_yaml_says_so(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="No file"):
         load_config(tmp_path / "none.yaml")
     (tmp_path / "bad.yaml").write_text("a: [1\nb: 2")
-    with pytest.raises(ConfigError, match=r"bad\.yaml: line 2: not YAML"):
+    with pytest.raises(ConfigError, match=r"bad\.yaml:2: not YAML"):
         load_config(tmp_path / "bad.yaml")
 
 

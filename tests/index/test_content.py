@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving.pipeline.index.content import ContentDigest, StoredRow, content_digest
+from serving.pipeline.index.base import StoredRow
+from serving.pipeline.index.content import ContentDigest, content_digest
 from serving.pipeline.types import Chunk
 
 CHUNK = Chunk("c1", "d", 0, 4, "text", 1, "Title", "Head", "hr", "s.md", "1", "acme", ("a", "b"), {"status": "current"})

@@ -67,7 +67,7 @@ def test_the_digest_follows_the_content_and_not_the_place(tmp_path: Path) -> Non
         ({"a.txt": "x", "corpus.d/x.yaml": "b.txt: {title: B}"}, r"describes 'b\.txt', which is not in the corpus. Did you mean 'a\.txt'"),
         ({"a.txt": "x", "corpus.yaml": "names: B"}, r"unknown key 'names'. Did you mean 'name'\?"),
         ({"a.txt": "x", "corpus.d/x.yaml": "a.txt: B"}, "a mapping of its title"),
-        ({"a.md": "---\ngroups: {hr: legal}\n---\ntext"}, r"a\.md: groups: names of groups are needed"),
+        ({"a.md": "---\ngroups: {hr: legal}\n---\ntext"}, r"a\.md:2: groups: names of groups are needed"),
         ({"a.md": "---\ngroups: [[hr]]\n---\ntext"}, "groups: names of groups are needed"),
         ({"a.txt": "x" * 101}, "has 101 characters; at most 100"),
         ({"a.txt": "é" * 80}, r"at most 0\.00015 MB are read"),

@@ -27,6 +27,7 @@ from serving.pipeline.index.build import build_index, ensure_index, index_uri, o
 from serving.pipeline.index.context import indexed_text
 from serving.pipeline.index.corpus import Corpus, load_corpus
 from serving.pipeline.index.embed import embed
+from serving.pipeline.index.manifest import write_manifest
 from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.types import Chunk, Document
 from serving.storage.draft import draft_folder, publish_folder
@@ -111,12 +112,16 @@ async def test_a_missing_index_says_how_to_build_it(tmp_path: Path) -> None:
 async def test_a_manifest_that_does_not_fit_its_data_is_an_integrity_error(tmp_path: Path) -> None:
     built = await build_index(CORPUS, config(), settings=here(tmp_path))
     path = tmp_path / built.digest / "index.json"
-    whole = json.loads(path.read_text())
     for change, message in [
         ({"chunks": 1}, "its manifest says 1"),
         ({"embedder_version": "0"}, "embedding model"),
-        ({"x": 1}, "is not a manifest"),
+        ({"store_version": "0"}, "where its manifest says 0"),
     ]:
+        write_manifest(str(path.parent), built.manifest.model_copy(update=change), here(tmp_path))
+        with pytest.raises(IntegrityError, match=message):
+            await open_index_at(str(path.parent), here(tmp_path))
+    whole = json.loads(path.read_text())
+    for change, message in [({"documents": 7}, "index.json is not what was written"), ({"x": 1}, "is not a manifest")]:
         path.write_text(json.dumps(whole | change))
         with pytest.raises(IntegrityError, match=message):
             await open_index_at(str(path.parent), here(tmp_path))

@@ -50,7 +50,9 @@ def invented(count: int, seed: int) -> tuple[list[Chunk], list[str], Vectors]:
 
 
 async def resident_of(record: Store, folder: Path, **given: object) -> ResidentStore:
-    store = await searchable(record, folder=folder, **{"index": "recipe 1", "chunks": 1, **given})
+    store = await searchable(
+        record, folder=folder, **{"index": "recipe 1", "data_version": await record.data_version(), "chunks": 1, **given}
+    )
     assert isinstance(store, ResidentStore)
     return store
 
@@ -199,24 +201,24 @@ async def test_rows_that_are_not_those_of_the_manifest_are_refused(record: Store
         "content"
     ]
     await resident_of(record, tmp_path, content=content)
-    with pytest.raises(IntegrityError, match="its rows hash to"):
-        await searchable(record, folder=tmp_path, index="recipe 1", chunks=1, content="0" * 64)
+    with pytest.raises(IntegrityError, match="its rows or vectors are not those that were built"):
+        await searchable(record, folder=tmp_path, index="recipe 1", data_version="1", chunks=1, content="0" * 64)
 
 
 async def test_columns_that_disagree_on_who_may_read_are_refused(record: Store, tmp_path: Path) -> None:
     table = await record._table()  # type: ignore[attr-defined]
     await table.update({"open": "true"}, where=f"id = '{next(chunk.id for chunk in CHUNKS if chunk.groups)}'")
     with pytest.raises(IntegrityError, match="do not agree on who may read it"):
-        await searchable(record, folder=tmp_path, index="recipe 1", chunks=1)
+        await searchable(record, folder=tmp_path, index="recipe 1", data_version="1", chunks=1)
 
 
 async def test_a_store_above_its_size_is_searched_itself(tmp_path: Path) -> None:
     record = make("lancedb", tmp_path / "lancedb", ann_above=100)
     await fill(record)
-    assert await searchable(record, folder=tmp_path, index="recipe 1", chunks=len(CHUNKS)) is record
+    assert await searchable(record, folder=tmp_path, index="recipe 1", data_version="1", chunks=len(CHUNKS)) is record
     memory = make("memory", tmp_path / "memory")
     await fill(memory)
-    assert await searchable(memory, folder=tmp_path, index="recipe 1", chunks=1) is memory
+    assert await searchable(memory, folder=tmp_path, index="recipe 1", data_version="1", chunks=1) is memory
     assert not (tmp_path / FILE).exists()
 
 

@@ -252,9 +252,9 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("config.yaml", f"{BOMB}index: *l\n", "the alias \\*a is not allowed here"),
-        ("config.yaml", "[" * 5000, "config.yaml: not YAML"),
-        ("prompts/answer/general/v3.md", f"---\n{BOMB}variables: *l\n---\n# System\n# User\n", "the alias \\*a is not allowed here"),
+        ("config.yaml", f"{BOMB}index: *l\n", "the alias \\*a is not allowed"),
+        ("config.yaml", "[" * 5000, "config.yaml:1: not YAML: nested too deeply"),
+        ("prompts/answer/general/v3.md", f"---\n{BOMB}variables: *l\n---\n# System\n# User\n", "the alias \\*a is not allowed"),
         ("prompts/answer/general/v3.md", "x" * (1024 * 1024 + 1), "has 1048577 bytes; at most 1048576 are read"),
         ("artefacts/0123456789abcdef.json", "x" * (64 * 1024 * 1024 + 1), "has 67108865 bytes; at most 67108864 are read"),
     ],

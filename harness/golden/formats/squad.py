@@ -11,6 +11,7 @@ from harness.golden.case import Evidence
 from harness.golden.formats.base import Draft, ReadOptions, SourceContents
 from harness.golden.lines import read_json
 from serving.pipeline.errors import ConfigError, DataError
+from serving.pipeline.index.access import Access
 from serving.pipeline.index.corpus import Corpus
 from serving.pipeline.index.facts import document_of
 from serving.pipeline.registry import Params as PlugInParams
@@ -115,7 +116,7 @@ class _Documents:
             number = self._counts[stem] = self._counts.get(stem, 0) + 1
             name = self._ids[key] = f"{stem}#{number:03d}"
             facts: dict[str, Any] = {"title": title.replace("_", " ")}
-            self.documents.append(document_of(name, context.replace("\0", " "), facts, f"{self.source}: {where}"))
+            self.documents.append(document_of(name, context.replace("\0", " "), facts, Access(), f"{self.source}: {where}"))
         return self._ids[key]
 
 

@@ -6,11 +6,11 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-import yaml
 from pydantic import BaseModel, ConfigDict
 
 from serving.pipeline.checks.detection import Detection
 from serving.pipeline.digest import digest_of
+from serving.pipeline.plain_yaml import load_plain
 from serving.pipeline.text.folding import straight_apostrophes
 
 PATTERNS: Final = Path(__file__).with_name("injection.yaml")
@@ -64,6 +64,6 @@ def _matching_kinds(sentence: str) -> list[str]:
 
 @cache
 def _compiled() -> dict[str, tuple[re.Pattern[str], ...]]:
-    file = InjectionPatterns.model_validate(yaml.safe_load(PATTERNS.read_text(encoding="utf-8")))
+    file = InjectionPatterns.model_validate(load_plain(PATTERNS.read_text(encoding="utf-8")))
     verbs = "|".join(file.verbs)
     return {kind: tuple(re.compile(line.replace("{verbs}", verbs)) for line in lines) for kind, lines in file.patterns.items()}

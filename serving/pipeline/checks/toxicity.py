@@ -5,11 +5,11 @@ from functools import cache
 from pathlib import Path
 from typing import Final, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict
 
 from serving.pipeline.checks.detection import Detection
 from serving.pipeline.digest import digest_of
+from serving.pipeline.plain_yaml import load_plain
 from serving.pipeline.text.answer_words import normalized
 from serving.pipeline.text.folding import straight_apostrophes
 from serving.pipeline.text.offsets import normalize_with_offsets
@@ -54,7 +54,7 @@ def _search(folded: str) -> list[tuple[Severity, int, int]]:
 
 @cache
 def _compiled() -> dict[Severity, re.Pattern[str]]:
-    words = ToxicLexicon.model_validate(yaml.safe_load(LEXICON.read_text(encoding="utf-8"))).words
+    words = ToxicLexicon.model_validate(load_plain(LEXICON.read_text(encoding="utf-8"))).words
     return {severity: re.compile(rf"(?<!\w)(?:{'|'.join(map(_pattern, entries))})(?!\w)") for severity, entries in words.items()}
 
 

@@ -1,9 +1,10 @@
 """The contracts of chunkers and stores."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import json
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Protocol, runtime_checkable
+from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +58,27 @@ class ScoredChunk:
     score: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredRow:
+    """One chunk as a store holds it, with its vector and every other column that a search or an access filter reads."""
+
+    chunk: Chunk
+    text: str  # what full-text search reads
+    vector: Vectors
+    open: bool  # the columns that LanceDB's access filter reads beside tenant and groups: true where there are no groups,
+    facts: tuple[str, ...]  # and the metadata as entries
+
+    @classmethod
+    def of(cls, chunk: Chunk, text: str, vector: Vectors) -> Self:
+        """The row of a chunk, its derived columns as they should be."""
+        return cls(chunk, text, vector, not chunk.groups, tuple(metadata_entries(chunk.metadata)))
+
+
+def metadata_entries(metadata: Mapping[str, str]) -> list[str]:
+    """Each metadata entry as one unambiguous string."""
+    return [json.dumps([key, value], ensure_ascii=False) for key, value in sorted(metadata.items())]
+
+
 class Store(Protocol):
     """Chunks with their vectors and words, searchable both ways.
 
@@ -91,9 +113,26 @@ class Store(Protocol):
         """How many chunks there are."""
         ...
 
+    def rows(self, limit: int | None = None) -> AsyncIterator[Sequence[StoredRow]]:
+        """Every row as it is stored, or the first few, batch by batch in any order; read from where the data lies."""
+        ...
+
+    async def data_version(self) -> str:
+        """The store's own version of the data that it reads; what `finish` returned, unless somebody changed the data."""
+        ...
+
 
 @runtime_checkable
 class Closes(Protocol):
     """A store that holds memory and can let go of it; the next use takes it again."""
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class Probed(Protocol):
+    """A store that says for itself whether it could answer."""
+
+    async def probe(self) -> None:
+        """Raise when questions could not be answered any more."""
+        ...

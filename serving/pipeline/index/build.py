@@ -15,12 +15,14 @@ from langchain_core.embeddings import Embeddings
 from serving.pipeline.config import IndexConfig, RagConfig
 from serving.pipeline.errors import DataError, IntegrityError, StoreError
 from serving.pipeline.index import CHUNKERS, STORES
-from serving.pipeline.index.base import Closes, Store
+from serving.pipeline.index.base import Closes, Probed, Store, StoredRow
+from serving.pipeline.index.content import ContentDigest
 from serving.pipeline.index.context import indexed_text
 from serving.pipeline.index.corpus import Corpus
 from serving.pipeline.index.embed import embed
-from serving.pipeline.index.manifest import FILE, IndexManifest, index_storage, read_manifest, write_manifest
+from serving.pipeline.index.manifest import FILE, IndexManifest, forget_manifest, index_storage, read_manifest, write_manifest
 from serving.pipeline.index.resident.open import searchable
+from serving.pipeline.index.sums import check_sums, damaged, write_sums
 from serving.pipeline.models import EMBEDDINGS
 from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.types import Chunk
@@ -50,6 +52,24 @@ class OpenIndex:
         if isinstance(self.store, Closes):
             self.store.close()
 
+    async def probe(self) -> None:
+        """Read one row from where the index lies; raises when questions could not be answered from it."""
+        if isinstance(self.store, Probed):
+            await self.store.probe()
+            return
+        async for rows in self.store.rows(limit=1):
+            if rows:
+                return
+        raise StoreError(f"The index {self.digest} gives no rows any more. Is its place still there?")
+
+    async def check(self) -> None:
+        """Read every row and raise an `IntegrityError` unless rows and vectors are those that were built."""
+        digest = ContentDigest()
+        async for rows in self.store.rows():
+            digest.add(rows)
+        if digest.hexdigest() != self.manifest.content_digest:
+            raise damaged(self.digest, "its rows or vectors are not those that were built")
+
 
 async def ensure_index(
     corpus: Corpus,
@@ -60,7 +80,11 @@ async def ensure_index(
     progress: Progress | None = None,
 ) -> OpenIndex:
     """The index of a corpus, built if it is not there yet."""
-    manifest = await asyncio.to_thread(read_manifest, index_uri(config, corpus.digest, settings), settings)
+    uri = index_uri(config, corpus.digest, settings)
+    manifest = await asyncio.to_thread(read_manifest, uri, settings)
+    if manifest is not None and manifest.format == 1:
+        await asyncio.to_thread(forget_manifest, uri, settings)
+        manifest = None
     if manifest is None:
         return await build_index(corpus, config, settings=settings, embeddings=embeddings, progress=progress)
     return await open_index(config, corpus.digest, settings=settings, embeddings=embeddings)
@@ -77,27 +101,41 @@ async def open_index(
     return index
 
 
-async def open_index_at(uri: str, settings: PipelineSettings, embeddings: Embeddings | None = None) -> OpenIndex:
-    """The index at a place, wherever it was built."""
+async def open_index_at(uri: str, settings: PipelineSettings, embeddings: Embeddings | None = None, *, whole: bool = False) -> OpenIndex:
+    """The index at a place, wherever it was built; every file is checked against its sum before the store reads it.
+
+    With `whole`, objects in a bucket are fetched for it as well, and the rows and vectors are checked one by one.
+    """
     manifest = await asyncio.to_thread(read_manifest, uri, settings)
     if manifest is None:
         raise StoreError(f"No index in {absolute(uri)}. Build it: touchstone index")
+    if manifest.format == 1:
+        raise IntegrityError(f"{absolute(uri)}: is from a version that kept no sums of an index. Remove it and run: touchstone index")
     version = EMBEDDINGS.version(manifest.index.embedder)
     if version != manifest.embedder_version:
         built_with = manifest.embedder_version
         raise IntegrityError(
             f"{absolute(uri)}: was built with version {built_with!r} of its embedding model; this is {version!r}. Build it anew."
         )
+    storage = index_storage(uri, settings)
+    await asyncio.to_thread(check_sums, absolute(uri), manifest.data, manifest.sums_sha256, storage, whole=whole)
     store = await searchable(
         _store(manifest.index, below(uri, manifest.data), manifest.dimensions, settings),
         folder=settings.home / "resident" / manifest.recipe if is_remote(uri) else Path(uri),
-        index=f"{manifest.recipe} {manifest.data} {manifest.store_version}",
+        index=manifest.recipe,
+        data_version=manifest.store_version,
         chunks=manifest.chunks,
+        content=manifest.content_digest,
     )
-    count = await store.count()
+    count, data_version = await store.count(), await store.data_version()
     if count != manifest.chunks:
-        raise IntegrityError(f"{absolute(uri)}: holds {count} chunks where its manifest says {manifest.chunks}. Build it anew.")
-    return OpenIndex(manifest, store, embeddings or _connect(manifest.index, settings))
+        raise damaged(absolute(uri), f"it holds {count} chunks where its manifest says {manifest.chunks}")
+    if data_version != manifest.store_version:
+        raise damaged(absolute(uri), f"its store has version {data_version} where its manifest says {manifest.store_version}")
+    index = OpenIndex(manifest, store, embeddings or _connect(manifest.index, settings))
+    if whole:
+        await index.check()
+    return index
 
 
 async def build_index(
@@ -151,6 +189,7 @@ class _IndexBuild:
         if total == 0:
             raise DataError(f"Corpus {self.corpus.name!r} has nothing to index: {len(self.corpus.documents)} documents, no text.")
         store: Store | None = None
+        content = ContentDigest()
         done = dimensions = 0
         for batch in _batches(self._chunks()):
             texts = [indexed_text(chunk, index.context) for chunk in batch]
@@ -158,10 +197,14 @@ class _IndexBuild:
             dimensions = vectors.shape[1]
             store = store or _store(index, below(uri, data), dimensions, self.settings)
             await store.add(batch, texts, vectors)
+            content.add(map(StoredRow.of, batch, texts, vectors))
             done += len(batch)
             if self.progress:
                 self.progress(done, total)
         assert store is not None
+        store_version = await store.finish()
+        storage = index_storage(uri, self.settings)
+        sums_sha256 = await asyncio.to_thread(write_sums, absolute(uri), data, storage)
         return IndexManifest(
             recipe=self.config.digest("index", corpus=self.corpus.digest),
             corpus=self.corpus.name,
@@ -171,10 +214,12 @@ class _IndexBuild:
             index=index,
             embedder_version=EMBEDDINGS.version(index.embedder),
             dimensions=dimensions,
-            store_version=await store.finish(),
+            store_version=store_version,
             lancedb=installed("lancedb"),
             data=data,
             created_at=self.now().isoformat(timespec="seconds"),
+            content_digest=content.hexdigest(),
+            sums_sha256=sums_sha256,
         )
 
     def _chunks(self) -> Iterator[Chunk]:

@@ -3,32 +3,12 @@
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 
-from serving.pipeline.index.base import Vectors
-from serving.pipeline.index.sql_filter import metadata_entries
-from serving.pipeline.types import Chunk
+from serving.pipeline.index.base import StoredRow
 
 _FLOAT = np.dtype("<f4")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class StoredRow:
-    """One chunk as a store holds it, with its vector and every other column that a search or an access filter reads."""
-
-    chunk: Chunk
-    text: str  # what full-text search reads
-    vector: Vectors
-    open: bool  # the columns that LanceDB's access filter reads beside tenant and groups: true where there are no groups,
-    facts: tuple[str, ...]  # and the metadata as entries
-
-    @classmethod
-    def of(cls, chunk: Chunk, text: str, vector: Vectors) -> Self:
-        """The row of a chunk, its derived columns as they should be."""
-        return cls(chunk, text, vector, not chunk.groups, tuple(metadata_entries(chunk.metadata)))
 
 
 class ContentDigest:

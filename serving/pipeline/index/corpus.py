@@ -5,7 +5,7 @@ import os
 import unicodedata
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
@@ -13,14 +13,30 @@ from typing import Any
 
 from serving.pipeline.digest import digest_all
 from serving.pipeline.errors import DataError
-from serving.pipeline.index.facts import FACTS_FOLDER, SETTINGS_FILE, check_all_used, corpus_settings, document_of, facts_by_id
+from serving.pipeline.index.facts import (
+    FACTS_FOLDER,
+    SETTINGS_FILE,
+    CorpusRules,
+    Fields,
+    check_all_stated,
+    check_all_used,
+    corpus_rules,
+    document_of,
+    top_folder,
+)
+from serving.pipeline.index.front_matter import NOTHING, read_front_matter, refuse_unread
 from serving.pipeline.index.headings import headings
 from serving.pipeline.index.loaders import LOADERS
+from serving.pipeline.index.loaders.base import decoded
 from serving.pipeline.registry import Spec
-from serving.pipeline.types import Document
+from serving.pipeline.types import PUBLIC, Document
 
 Progress = Callable[[int, int], None]  # files read, files to read
 
+LINES_FILE = "corpus.jsonl"  # where it stands in a folder, it is the whole corpus
+HEAD_BYTES = 64_000  # of a file, in which something that looks like front matter is looked for
+PACKED_FILES = frozenset({".pdf", ".docx"})  # whose bytes are no text
+FRONT_MATTER_FILES = frozenset({".md", ".markdown"})
 ABOUT_FILES = frozenset({"CARD.md", "README.md", "SHA256", "LICENSE"})  # about the corpus, not of it, when at its top
 
 
@@ -40,6 +56,7 @@ class Corpus:
     documents: tuple[Document, ...]
     digest: str
     skipped: tuple[SkippedFile, ...] = ()
+    unused_rules: tuple[str, ...] = ()  # entries of corpus.yaml and corpus.d that matched no document
     loaders: Mapping[str, str] = field(
         default_factory=lambda: MappingProxyType({})
     )  # version of the loader behind each suffix; raising one changes texts
@@ -47,8 +64,15 @@ class Corpus:
     def __repr__(self) -> str:
         return f"<Corpus {self.name}: {len(self.documents)} documents, digest {self.digest}>"
 
+    @property
+    def public(self) -> int:
+        """How many documents everyone may read."""
+        return sum(1 for document in self.documents if document.tenant == PUBLIC and not document.groups)
+
     @classmethod
-    def of(cls, name: str, documents: Iterable[Document], skipped: Iterable[SkippedFile] = ()) -> "Corpus":
+    def of(
+        cls, name: str, documents: Iterable[Document], skipped: Iterable[SkippedFile] = (), unused_rules: Iterable[str] = ()
+    ) -> "Corpus":
         """The corpus of some documents."""
         ordered = tuple(sorted(documents, key=lambda document: document.id))
         for before, after in pairwise(ordered):
@@ -56,7 +80,7 @@ class Corpus:
                 raise DataError(f"{name}: two documents have the id {after.id!r}.")
         suffixes = sorted({PurePosixPath(document.id).suffix.lower() for document in ordered} & set(LOADERS.names()))
         versions = MappingProxyType({suffix: LOADERS.version(Spec(name=suffix)) for suffix in suffixes})
-        return cls(name, ordered, digest_all(document.digest for document in ordered), tuple(skipped), versions)
+        return cls(name, ordered, digest_all(document.digest for document in ordered), tuple(skipped), tuple(unused_rules), versions)
 
     def get(self, ident: str) -> Document | None:
         """The document of an id, if there is one."""
@@ -73,20 +97,24 @@ class Bounds:
     characters: int = 20_000_000  # of one document
 
 
-def load_corpus(folder: Path, *, progress: Progress | None = None, bounds: Bounds | None = None) -> Corpus:
-    """The documents of a folder (or of one `.jsonl` file); a file that is no document is listed in `skipped`."""
+def load_corpus(folder: Path, *, progress: Progress | None = None, bounds: Bounds | None = None, trusted: bool = True) -> Corpus:
+    """The documents of a folder (or of one `.jsonl` file); a file that is no document is listed in `skipped`.
+
+    Files that are not trusted, such as uploads, have no say about their tenant, groups and domain: `corpus.yaml` or `corpus.d` must.
+    """
     bounds = bounds or Bounds()
     if folder.suffix == ".jsonl" and not folder.is_dir():
-        return load_jsonl_corpus(folder, progress=progress, bounds=bounds)
+        return load_jsonl_corpus(folder, progress=progress, bounds=bounds, trusted=trusted)
     if not folder.is_dir():
         raise DataError(f"No folder {str(folder)!r}. A corpus is a folder of {_suffixes()} files, or one .jsonl file.")
-    if (folder / "corpus.jsonl").is_file():
-        return load_jsonl_corpus(folder / "corpus.jsonl", progress=progress, bounds=bounds)
-    settings, facts = corpus_settings(folder), facts_by_id(folder)
+    if os.path.lexists(folder / LINES_FILE):
+        lines = load_jsonl_corpus(folder / LINES_FILE, progress=progress, bounds=bounds, trusted=trusted)
+        return replace(lines, skipped=(*lines.skipped, *_beside_lines(folder)))
+    loading = _Loading(corpus_rules(folder), bounds, trusted)
     files, skipped = _files(folder)
     documents: list[Document] = []
     for done, path in enumerate(files, 1):
-        document = _document(path, _id_of(path, folder), facts, settings, bounds)
+        document = _document(path, _id_of(path, folder), loading)
         if document.text.strip():
             documents.append(document)
         else:
@@ -95,17 +123,19 @@ def load_corpus(folder: Path, *, progress: Progress | None = None, bounds: Bound
             progress(done, len(files))
     if not documents:
         raise DataError(f"{folder}: holds no document. Known suffixes: {_suffixes()}.{_skipped_list(skipped)}")
-    check_all_used(facts, {document.id for document in documents} | {skip.path for skip in skipped})
-    return Corpus.of(str(settings.get("name") or folder.resolve().name), documents, sorted(skipped, key=lambda skip: skip.path))
+    return loading.corpus(str(folder), folder.resolve().name, documents, sorted(skipped, key=lambda skip: skip.path))
 
 
-def load_jsonl_corpus(path: Path, *, progress: Progress | None = None, bounds: Bounds | None = None) -> Corpus:
-    """The documents of a file with one `{"id", "title", "text", "metadata"}` (or BEIR's `_id`) per line, texts as they stand."""
-    bounds = bounds or Bounds()
+def load_jsonl_corpus(path: Path, *, progress: Progress | None = None, bounds: Bounds | None = None, trusted: bool = True) -> Corpus:
+    """The documents of a file with one `{"id", "title", "text", "metadata"}` (or BEIR's `_id`) per line, texts as they stand.
+
+    The rules beside it hold for them.
+    """
+    loading = _Loading(corpus_rules(path.parent, below=path.name == LINES_FILE), bounds or Bounds(), trusted)
     documents: dict[str, Document] = {}
     lines: dict[str, int] = {}
     skipped: list[SkippedFile] = []
-    for number, document in _lines(path, bounds):
+    for number, document in _lines(path, loading):
         if document.id in lines:
             raise DataError(f"{path}:{number}: id {document.id!r} is already that of line {lines[document.id]}.")
         lines[document.id] = number
@@ -119,7 +149,35 @@ def load_jsonl_corpus(path: Path, *, progress: Progress | None = None, bounds: B
         raise DataError(f'{path}: holds no document. Each line is a document: {{"id": …, "title": …, "text": …, "metadata": {{…}}}}.')
     if progress:
         progress(len(lines), len(lines))
-    return Corpus.of(path.parent.name if path.stem == "corpus" else path.stem, documents.values(), skipped)
+    named = path.name == LINES_FILE
+    return loading.corpus(str(path), path.parent.name if named else path.stem, documents.values(), skipped, named=named)
+
+
+@dataclass(frozen=True, slots=True)
+class _Loading:
+    """What holds for every document of a corpus while it is read."""
+
+    rules: CorpusRules
+    bounds: Bounds
+    trusted: bool
+    silent: list[str] = field(default_factory=list)  # documents of which nothing says who may read them
+
+    def document(self, name: str, text: str, where: str, values: Mapping[str, Any], *own: Fields) -> Document:
+        """The document of a text, under the corpus' rules narrowed by its own; `values` are what stands where nobody says otherwise."""
+        said = own if self.trusted else tuple(fields.without_access() for fields in own)
+        access = self.rules.access(name, *said)
+        if not access.stated:
+            self.silent.append(name)
+        return document_of(name, text, {**values, **self.rules.values(name, *said)}, access, where)
+
+    def corpus(self, where: str, name: str, documents: Iterable[Document], skipped: list[SkippedFile], *, named: bool = True) -> Corpus:
+        """The corpus of all documents, or a `DataError` where a rule matches none or a document lacks one."""
+        read = list(documents)
+        check_all_used(self.rules.facts, {document.id for document in read} | {skip.path for skip in skipped})
+        ids = {document.id for document in read}
+        if self.rules.required or not self.trusted:
+            check_all_stated(where, sorted(ids & set(self.silent)))
+        return Corpus.of((self.rules.name if named else "") or name, read, skipped, self.rules.unused(ids))
 
 
 def _files(folder: Path) -> tuple[list[Path], list[SkippedFile]]:
@@ -151,6 +209,13 @@ def _files(folder: Path) -> tuple[list[Path], list[SkippedFile]]:
     return sorted(files, key=lambda path: _id_of(path, folder)), skipped
 
 
+def _beside_lines(folder: Path) -> list[SkippedFile]:
+    """The files of a folder of which one file of lines is the corpus."""
+    files, others = _files(folder)
+    left_out = [SkippedFile(_id_of(file, folder), f"{LINES_FILE} is the corpus") for file in files]
+    return sorted([*left_out, *(other for other in others if other.path != LINES_FILE)], key=lambda skip: skip.path)
+
+
 def _raise_unreadable(error: OSError) -> None:
     raise DataError(f"{error.filename}: cannot be read: {error.strerror}")
 
@@ -164,9 +229,8 @@ def _id_of(path: Path, folder: Path) -> str:
     return name
 
 
-def _document(
-    path: Path, document_id: str, facts: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Any], bounds: Bounds
-) -> Document:
+def _document(path: Path, document_id: str, loading: _Loading) -> Document:
+    bounds = loading.bounds
     try:
         size = path.stat().st_size
         if size > bounds.file_bytes:
@@ -174,33 +238,57 @@ def _document(
         data = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+    own = _own_fields(data, path, loading, document_id)
     loaded = LOADERS.build(Spec(name=path.suffix.lower())).load(data, str(path))
     if len(loaded.text) > bounds.characters:
         raise DataError(f"{path}: has {len(loaded.text):,} characters; at most {bounds.characters:,} are read. Split it.")
-    folder = document_id.split("/", 1)[0] if "/" in document_id else "general"
-    domains = settings.get("domains", {})
-    defaults = {"domain": domains.get(folder, folder), "source": document_id, **settings.get("defaults", {})}
+    if not _is_stated(own, document_id, loading):
+        refuse_unread(loaded.text, str(path))
     text_headings = [] if loaded.title else headings(loaded.text)
     title = loaded.title or (text_headings[0].title if text_headings else path.stem)
-    return document_of(document_id, loaded.text, {"title": title, **defaults, **facts.get(document_id, {}), **loaded.facts}, str(path))
+    folder = top_folder(document_id)
+    values = {"title": title, "domain": loading.rules.domains.get(folder, folder)}
+    return loading.document(document_id, loaded.text, str(path), values, Fields(loaded.facts, own.where))
 
 
-def _lines(path: Path, bounds: Bounds) -> Iterator[tuple[int, Document]]:
+def _own_fields(data: bytes, path: Path, loading: _Loading, document_id: str) -> Fields:
+    """What a file says of itself, read before its loader sees it: with the lines, and with an eye for what no loader would read."""
+    located, first, text = NOTHING, 1, ""
+    if path.suffix.lower() in FRONT_MATTER_FILES:
+        text = decoded(data)[0]
+        located, first = read_front_matter(text, str(path))
+    elif path.suffix.lower() not in PACKED_FILES:
+        text = decoded(data[:HEAD_BYTES])[0]
+    lines = located.lines
+    own = Fields(located.data, lambda keys: f"{path}:{lines[keys]}" if keys in lines else str(path))
+    if not _is_stated(own, document_id, loading):
+        refuse_unread("\n".join(text.split("\n", first + 200)[first - 1 : first + 199]), str(path), first)
+    return own
+
+
+def _is_stated(own: Fields, document_id: str, loading: _Loading) -> bool:
+    """Whether an entry in corpus.d or the front matter says who may read a document, so that nothing else can have been meant to."""
+    entry = loading.rules.facts.get(document_id)
+    return any(fields and {"tenant", "groups", "access"} & fields.values.keys() for fields in (entry, own))
+
+
+def _lines(path: Path, loading: _Loading) -> Iterator[tuple[int, Document]]:
     try:
         with path.open(encoding="utf-8-sig") as file:
             for number, line in enumerate(file, 1):
                 if line.strip():
-                    yield number, _parsed(line, f"{path}:{number}", bounds)
+                    yield number, _parsed(line, f"{path}:{number}", loading)
     except FileNotFoundError:
         raise DataError(f"No file {str(path)!r}.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read: {error}") from None
 
 
-def _parsed(line: str, where: str, bounds: Bounds) -> Document:
+def _parsed(line: str, where: str, loading: _Loading) -> Document:
+    bounds = loading.bounds
     try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:  # ValueError: no JSON, or a number of thousands of digits
+        row = json.loads(line, object_pairs_hook=_object)
+    except (ValueError, RecursionError) as error:  # ValueError: no JSON, a key twice, or a number of thousands of digits
         raise DataError(f"{where}: not JSON: {error}") from None
     if not isinstance(row, dict):
         raise DataError(f"{where}: an object is needed, not {line.strip()[:60]!r}.")
@@ -214,7 +302,18 @@ def _parsed(line: str, where: str, bounds: Bounds) -> Document:
     if len(text) > bounds.characters:
         raise DataError(f"{where}: has {len(text):,} characters; at most {bounds.characters:,} are read. Split it.")
     extra = {key: value for key, value in row.items() if key not in ("id", "_id", "text", "metadata")}
-    return document_of(document_id, text.replace("\0", " "), {"source": document_id, **metadata, **extra}, where)
+    domain = loading.rules.domains.get(top_folder(document_id), "general")
+    own = (Fields(metadata, lambda _: where), Fields(extra, lambda _: where))
+    return loading.document(document_id, text.replace("\0", " "), where, {"domain": domain}, *own)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, or a `ValueError` for a key that stands twice in it."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} is given twice")
+    return values
 
 
 def _suffixes() -> str:

@@ -4,18 +4,16 @@ import json
 import re
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
-from serving.pipeline.errors import StoreError
-from serving.pipeline.index.base import Filter, ScoredChunk, Vectors
-from serving.pipeline.index.content import StoredRow
+from serving.pipeline.errors import IntegrityError, StoreError
+from serving.pipeline.index.base import Filter, ScoredChunk, StoredRow, Vectors, metadata_entries
 from serving.pipeline.index.rank import ranked, top_k
-from serving.pipeline.index.sql_filter import metadata_entries, quoted, sql_condition, storable
+from serving.pipeline.index.sql_filter import quoted, sql_condition, storable
 from serving.pipeline.index.storage_options import storage_options
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.settings import PipelineSettings
@@ -28,8 +26,8 @@ if TYPE_CHECKING:
 TABLE = "chunks"
 EXTRA_HITS = 16  # hits fetched beyond k, to see all of a tie at the end
 SOURCE_LINE = re.compile(r",? /\S+\.rs:\d+:\d+")  # where in LanceDB's own source an error arose
+ROWS_AT_A_TIME = 1024  # in one batch of a full read
 IDS_PER_QUERY = 500  # ids in one condition
-ROWS_PER_BATCH = 1024
 CHUNK_COLUMNS = ["id", "document_id", "start", "end", "ordinal", "text", "title", "heading", "domain", "source", "version", "tenant"]
 COLUMNS = [*CHUNK_COLUMNS, "groups", "metadata"]
 
@@ -164,20 +162,26 @@ class LanceStore:
         with self._lance_errors("read"):
             return int(await table.count_rows())
 
-    async def rows(self) -> AsyncIterator[list[StoredRow]]:
-        """Every row with all its columns, a batch at a time."""
+    async def rows(self, limit: int | None = None) -> AsyncIterator[Sequence[StoredRow]]:
+        """Every row as it is stored, or the first few."""
+        table = await self._table()
+        query = table.query().select([*COLUMNS, "open", "facts", "indexed", "vector"])
+        with self._lance_errors("read"):
+            batches = aiter(await (query if limit is None else query.limit(limit)).to_batches(max_batch_length=ROWS_AT_A_TIME))
+        while True:
+            with self._lance_errors("read"):
+                batch = await anext(batches, None)
+            if batch is None:
+                return
+            with self._lance_errors("read"):
+                stored = _stored_rows(batch, self._dimensions)
+            yield stored
+
+    async def data_version(self) -> str:
+        """LanceDB's version of the table."""
         table = await self._table()
         with self._lance_errors("read"):
-            batches = (
-                await table.query().select([*COLUMNS, "open", "facts", "indexed", "vector"]).to_batches(max_batch_length=ROWS_PER_BATCH)
-            )
-            async for batch in batches:
-                vectors = batch["vector"].flatten().to_numpy(zero_copy_only=False).reshape(-1, self._dimensions)
-                columns = batch.drop_columns(["vector"]).to_pylist()
-                yield [
-                    StoredRow(_chunk(row), row["indexed"], np.array(vector, np.float32), row["open"], tuple(row["facts"]))
-                    for row, vector in zip(columns, vectors, strict=True)
-                ]
+            return str(await table.version())
 
     def close(self) -> None:
         """Let go of the table; the next use opens it again."""
@@ -228,14 +232,23 @@ class LanceStore:
 
     @contextmanager
     def _lance_errors(self, verb: str) -> Iterator[None]:
-        """Turns the exceptions of LanceDB into a `StoreError`."""
+        """Turns the exceptions of LanceDB into a `StoreError`, and a panic of its Rust code into an `IntegrityError`."""
         try:
             yield
-        except (OSError, RuntimeError, ValueError) as error:
+        except BaseException as error:
+            if "Panic" in type(error).__name__:  # pyo3's PanicException is a BaseException that no module exports
+                text = " ".join(str(error).split())[:200]
+                raise IntegrityError(f"The index in {self._uri} is damaged: LanceDB gave up on it ({text}). {self._mend()}") from error
+            if not isinstance(error, OSError | RuntimeError | ValueError | TypeError | KeyError):
+                raise
             reason = SOURCE_LINE.sub("", " ".join(str(error).split()))[:300]
             local = verb in ("opened", "read", "searched") and not is_remote(self._uri)
-            mend = f". If it is damaged, remove {Path(self._uri).parent} and run: touchstone index" if local else ""
-            raise StoreError(f"The index in {self._uri} could not be {verb}: {reason.rstrip('.')}{mend or '.'}") from error
+            mend = f" If it is damaged: {self._mend()}" if local else ""
+            raise StoreError(f"The index in {self._uri} could not be {verb}: {reason.rstrip('.')}.{mend}") from error
+
+    def _mend(self) -> str:
+        place = self._uri.rpartition("/")[0]
+        return f"Remove {place} and run: touchstone index"
 
 
 def directions(vectors: Vectors, dimensions: int) -> Vectors:
@@ -251,3 +264,12 @@ def directions(vectors: Vectors, dimensions: int) -> Vectors:
 def _chunk(row: dict[str, Any]) -> Chunk:
     plain = {name: row[name] for name in CHUNK_COLUMNS}
     return Chunk(**plain, groups=tuple(row["groups"]), metadata=MappingProxyType(json.loads(row["metadata"])))
+
+
+def _stored_rows(batch: Any, dimensions: int) -> list[StoredRow]:
+    """The rows of an Arrow batch."""
+    vectors = batch.column("vector").flatten().to_numpy(zero_copy_only=False).reshape(-1, dimensions)
+    rows = batch.drop_columns(["vector"]).to_pylist()
+    return [
+        StoredRow(_chunk(row), row["indexed"], vector, row["open"], tuple(row["facts"])) for row, vector in zip(rows, vectors, strict=True)
+    ]

@@ -1,11 +1,14 @@
 """The manifest of an index; it is written last, so its presence means that the index is complete."""
 
+import hashlib
+import json
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from serving.pipeline.config import IndexConfig
 from serving.pipeline.errors import IntegrityError
+from serving.pipeline.index.sums import damaged
 from serving.pipeline.settings import PipelineSettings
 from serving.storage.base import Storage
 from serving.storage.open import open_storage
@@ -19,7 +22,7 @@ class IndexManifest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal[1] = 1
+    format: Literal[1, 2] = 2  # in format 1, an index had no sums
     recipe: str  # digest of the index section, the code behind it and the corpus
     corpus: str
     corpus_digest: str
@@ -32,6 +35,9 @@ class IndexManifest(BaseModel):
     lancedb: str  # version of the library
     data: str  # the folder beside this file that holds the store
     created_at: str  # ISO 8601, UTC; in no digest
+    content_digest: str = ""  # over rows and vectors, however they lie in files
+    sums_sha256: str = ""  # of the file that holds the sums of the store's files
+    checksum: str = ""  # of this document without this field
 
 
 def index_storage(uri: str, settings: PipelineSettings) -> Storage:
@@ -45,15 +51,29 @@ def read_manifest(uri: str, settings: PipelineSettings) -> IndexManifest | None:
     if blob is None:
         return None
     try:
-        return IndexManifest.model_validate_json(blob.data)
+        manifest = IndexManifest.model_validate_json(blob.data)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         path = ".".join(str(part) for part in first["loc"])
         raise IntegrityError(
             f"{below(uri, FILE)}: is not a manifest of an index: {path or 'file'}: {first['msg']}. Remove it and run: touchstone index"
         ) from None
+    if manifest.format == 2 and manifest.checksum != _checksum(manifest):
+        raise damaged(absolute(uri), f"{FILE} is not what was written")
+    return manifest
 
 
 def write_manifest(uri: str, manifest: IndexManifest, settings: PipelineSettings) -> None:
     """Write the manifest, which makes the index at a place complete."""
-    index_storage(uri, settings).put(FILE, (manifest.model_dump_json(indent=2) + "\n").encode())
+    summed = manifest.model_copy(update={"checksum": _checksum(manifest)})
+    index_storage(uri, settings).put(FILE, (summed.model_dump_json(indent=2) + "\n").encode())
+
+
+def forget_manifest(uri: str, settings: PipelineSettings) -> None:
+    """Remove the manifest, so that the next builder takes the place."""
+    index_storage(uri, settings).delete(FILE)
+
+
+def _checksum(manifest: IndexManifest) -> str:
+    fields = manifest.model_dump(mode="json", exclude={"checksum"})
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()

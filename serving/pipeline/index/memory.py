@@ -4,7 +4,7 @@ import io
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import asdict
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -14,7 +14,7 @@ from pydantic import Field
 
 from serving.pipeline.digest import digest_text
 from serving.pipeline.errors import StoreError
-from serving.pipeline.index.base import Filter, ScoredChunk, Vectors
+from serving.pipeline.index.base import Filter, ScoredChunk, StoredRow, Vectors
 from serving.pipeline.index.lance import directions
 from serving.pipeline.index.manifest import index_storage
 from serving.pipeline.index.rank import ranked
@@ -58,8 +58,7 @@ class MemoryStore:
         """Keep the data and make it searchable; the version is a digest of the data."""
         if not self._chunks:
             raise StoreError(f"The index in {self._uri} could not be indexed: nothing was added.")
-        lines = [json.dumps({"chunk": _plain(chunk), "text": text}) for chunk, text in zip(self._chunks, self._texts, strict=True)]
-        data = "\n".join(lines)
+        data = self._lines()
         matrix = io.BytesIO()
         np.save(matrix, np.concatenate(self._rows), allow_pickle=False)
         storage = index_storage(self._uri, self._settings)
@@ -103,6 +102,19 @@ class MemoryStore:
         """How many chunks there are."""
         self._load()
         return len(self._chunks)
+
+    async def rows(self, limit: int | None = None) -> AsyncIterator[Sequence[StoredRow]]:
+        """Every row, or the first few."""
+        self._load()
+        yield [StoredRow.of(*row) for row in zip(self._chunks[:limit], self._texts[:limit], self._matrix[:limit], strict=True)]
+
+    async def data_version(self) -> str:
+        """The digest of the data."""
+        self._load()
+        return digest_text(self._lines())
+
+    def _lines(self) -> str:
+        return "\n".join(json.dumps({"chunk": _plain(chunk), "text": text}) for chunk, text in zip(self._chunks, self._texts, strict=True))
 
     def _top(self, scores: dict[int, float], k: int, where: Filter) -> list[ScoredChunk]:
         scored = (ScoredChunk(self._chunks[place], score) for place, score in scores.items() if where.admits(self._chunks[place]))

@@ -1,9 +1,8 @@
 """Translates a `Filter` to SQL for LanceDB; it agrees with `Filter.admits` for any strings."""
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
-from serving.pipeline.index.base import Filter
+from serving.pipeline.index.base import Filter, metadata_entries
 from serving.pipeline.types import PUBLIC
 
 NOTHING, EVERYTHING = "false", "true"
@@ -21,11 +20,6 @@ def sql_condition(where: Filter) -> str:
         parts.append(NOTHING if domains == "()" else f"domain IN {domains}")
     parts += [f"array_has(facts, {quoted(fact)})" if storable(fact) else NOTHING for fact in metadata_entries(where.metadata)]
     return " AND ".join(parts)
-
-
-def metadata_entries(metadata: Mapping[str, str]) -> list[str]:
-    """Each metadata entry as one unambiguous string."""
-    return [json.dumps([key, value], ensure_ascii=False) for key, value in sorted(metadata.items())]
 
 
 def quoted(text: str) -> str:

@@ -6,10 +6,9 @@ from functools import lru_cache, reduce
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.pipeline.index.base import Filter
+from serving.pipeline.index.base import Filter, metadata_entries
 from serving.pipeline.index.resident.mapped import Array, MappedArrays
 from serving.pipeline.index.resident.names import Rows, RowsByText, packed_rows
-from serving.pipeline.index.sql_filter import metadata_entries
 from serving.pipeline.types import PUBLIC, Chunk
 
 REMEMBERED = 32  # filters whose rows are kept: principals come again

@@ -1,7 +1,7 @@
 """Opens the resident searcher of a store of record, and makes its file where none is whole and current."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -9,9 +9,9 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from serving.pipeline.errors import IntegrityError, StoreError
-from serving.pipeline.index.base import Store
-from serving.pipeline.index.content import ContentDigest, StoredRow
+from serving.pipeline.errors import StoreError
+from serving.pipeline.index.base import Store, StoredRow
+from serving.pipeline.index.content import ContentDigest
 from serving.pipeline.index.resident.access import packed_access
 from serving.pipeline.index.resident.chunks import packed_chunks
 from serving.pipeline.index.resident.keywords import packed_keywords
@@ -19,6 +19,7 @@ from serving.pipeline.index.resident.mapped import MappedArrays, map_arrays, wri
 from serving.pipeline.index.resident.store import ResidentStore
 from serving.pipeline.index.resident.words import StopWords
 from serving.pipeline.index.shingles import new_shingles
+from serving.pipeline.index.sums import damaged
 from serving.storage.lock import file_lock
 
 FORMAT = 1  # raise it when a file of the same index would hold something else
@@ -27,7 +28,7 @@ FILE = "resident.bin"
 
 @runtime_checkable
 class StoreOfRecord(Store, Protocol):
-    """A store whose rows can all be read, to be searched elsewhere."""
+    """A store whose rows may be searched elsewhere."""
 
     @property
     def resident_up_to(self) -> int:
@@ -39,28 +40,25 @@ class StoreOfRecord(Store, Protocol):
         """Whether its full-text search counts stop words."""
         ...
 
-    def rows(self) -> AsyncIterator[list[StoredRow]]:
-        """Every row, a batch at a time."""
-        ...
 
-
-async def searchable(store: Store, *, folder: Path, index: str, chunks: int, content: str | None = None) -> Store:
+async def searchable(store: Store, *, folder: Path, index: str, data_version: str, chunks: int, content: str = "") -> Store:
     """The resident searcher of a store that is small enough to have one, else the store itself.
 
-    `index` names the data (recipe and version); a file made of other data is made anew. `content`, where it is known, is
-    what `content_digest` must give for the rows that the file is made of.
+    A file of another index, or of another version of its data, is made anew. `content`, where it is known, is the digest of
+    the rows that it must be made of.
     """
     if not isinstance(store, StoreOfRecord) or chunks > store.resident_up_to:
         return store
     path = folder / FILE
-    made_of = {"format": FORMAT, "index": index, "stop_words": store.counted_stop_words, "stemmer": installed("snowballstemmer")}
+    made_of = {"format": FORMAT, "index": index, "data_version": data_version}
+    made_of |= {"stop_words": store.counted_stop_words, "stemmer": installed("snowballstemmer")}
     arrays = await asyncio.to_thread(_current, path, made_of, content)
     if arrays is None:
         arrays = await _made(store, path, made_of, content)
     return ResidentStore(path, arrays, store)
 
 
-async def _made(store: StoreOfRecord, path: Path, made_of: Mapping[str, Any], content: str | None) -> MappedArrays:
+async def _made(store: StoreOfRecord, path: Path, made_of: Mapping[str, Any], content: str) -> MappedArrays:
     """The file of a store, made by this process or by the one that was first."""
     with ExitStack() as stack:
         try:
@@ -71,21 +69,22 @@ async def _made(store: StoreOfRecord, path: Path, made_of: Mapping[str, Any], co
         arrays = await asyncio.to_thread(_current, path, made_of, content)
         if arrays is None:
             rows, digest = await _read(store)
-            if content is not None and digest != content:
-                raise IntegrityError(f"{path.parent}: its rows hash to {digest}, its manifest says {content}. Build the index anew.")
-            await asyncio.to_thread(_write, path, {**made_of, "content": digest}, rows)
+            if content and digest != content:
+                raise damaged(str(path.parent), "its rows or vectors are not those that were built")
+            header = {**made_of, "data_version": await store.data_version(), "content": digest}
+            await asyncio.to_thread(_write, path, header, rows)
             arrays = map_arrays(path)
         if arrays is None:
             raise StoreError(f"{path} could not be read after it was written. Is the disk sound?")
         return arrays
 
 
-def _current(path: Path, made_of: Mapping[str, Any], content: str | None) -> MappedArrays | None:
+def _current(path: Path, made_of: Mapping[str, Any], content: str) -> MappedArrays | None:
     """The file's arrays, where it is whole and made of this data."""
     arrays = map_arrays(path)
     if arrays is None or {name: arrays.header.get(name) for name in made_of} != made_of:
         return None
-    return arrays if content is None or arrays.header["content"] == content else None
+    return arrays if not content or arrays.header["content"] == content else None
 
 
 async def _read(store: StoreOfRecord) -> tuple[list[StoredRow], str]:
@@ -96,7 +95,7 @@ async def _read(store: StoreOfRecord) -> tuple[list[StoredRow], str]:
         for row in batch:
             derived = StoredRow.of(row.chunk, row.text, row.vector)
             if (row.open, row.facts) != (derived.open, derived.facts):
-                raise IntegrityError(f"The columns of chunk {row.chunk.id!r} do not agree on who may read it. Build the index anew.")
+                raise damaged(row.chunk.id, "the chunk's columns do not agree on who may read it")
         digest.add(batch)
         rows += batch
     return sorted(rows, key=lambda row: row.chunk.id), digest.hexdigest()

@@ -1,13 +1,14 @@
 """Searches an index that is one mapped file."""
 
-from collections.abc import Iterable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serving.pipeline.errors import StoreError
-from serving.pipeline.index.base import Filter, ScoredChunk, Store, Vectors
+from serving.pipeline.index.base import Filter, ScoredChunk, Store, StoredRow, Vectors
 from serving.pipeline.index.lance import directions
 from serving.pipeline.index.rank import best_places
 from serving.pipeline.index.resident.access import AdmittedRows
@@ -72,6 +73,19 @@ class ResidentStore:
         """How many chunks there are."""
         return len(self._parts().chunks)
 
+    def rows(self, limit: int | None = None) -> AsyncIterator[Sequence[StoredRow]]:
+        """Every row as the store of record has it, or the first few."""
+        return self.record.rows(limit)
+
+    async def data_version(self) -> str:
+        """The version of the data that the file was made of."""
+        return self._parts().data_version
+
+    async def probe(self) -> None:
+        """Raise when the file is gone: the index was moved or removed."""
+        if not await asyncio.to_thread(self._path.is_file):
+            raise StoreError(f"{self._path} is gone. Is the place of the index still there?")
+
     def shingles(self, chunk: Chunk) -> Shingles:
         """The shingles of a chunk's text, worked out when the index was built."""
         parts = self._parts()
@@ -100,6 +114,7 @@ class _Parts:
         self.chunks = ChunkTable(arrays)
         self.access = AdmittedRows(arrays, len(self.chunks))
         self.keywords = KeywordScores(arrays, len(self.chunks), arrays.header["stop_words"])
+        self.data_version: str = arrays.header["data_version"]
         self.vectors: Vectors = arrays["vectors"]
         self._lengths: Vectors = arrays["lengths"]
         self._shingles, self._shingle_ends = arrays["shingles"], arrays["shingles.ends"]
