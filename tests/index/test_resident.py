@@ -4,6 +4,8 @@ import asyncio
 import json
 import os
 import random
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -14,14 +16,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_stores import AWKWARD, CHUNKS, VECTORS, WIDTH, few, fill, filters, make
 
+from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import IntegrityError, StoreError
 from serving.pipeline.index.base import Filter, ScoredChunk, Store, Vectors
+from serving.pipeline.index.build import build_index, index_uri
+from serving.pipeline.index.corpus import Corpus
 from serving.pipeline.index.resident.mapped import START, map_arrays, write_arrays
 from serving.pipeline.index.resident.open import FILE, StoreOfRecord, searchable
 from serving.pipeline.index.resident.store import ResidentStore
 from serving.pipeline.index.resident.words import counted_words
 from serving.pipeline.index.shingles import shingles_of
-from serving.pipeline.types import Chunk
+from serving.pipeline.settings import PipelineSettings
+from serving.pipeline.types import Chunk, Document
 
 NEAR = 3e-6  # scores are sums of float32
 
@@ -257,3 +263,32 @@ def test_arrays_come_back_as_they_were_written(tmp_path: Path) -> None:
     (tmp_path / "blocked").write_text("in the way")
     with pytest.raises(StoreError, match="could not be written"):
         write_arrays(tmp_path / "blocked" / "file", {}, {})
+
+
+SEARCH = """
+import asyncio, sys
+from serving.pipeline.index.base import Filter
+from serving.pipeline.index.build import open_index_at
+from serving.pipeline.settings import PipelineSettings
+
+async def search():
+    index = await open_index_at(sys.argv[1], PipelineSettings(_env_file=None))
+    await index.probe()
+    found = await index.store.search_text("leave", 3, Filter())
+    found += await index.store.search_vector(index.embeddings.vectors(["leave"])[0], 3, Filter())
+    assert len(found) == 2, found
+
+asyncio.run(search())
+heavy = {"lancedb", "pyarrow", "scipy", "pandas"} & set(sys.modules)
+assert not heavy, heavy
+"""
+
+
+@pytest.mark.slow
+async def test_a_finished_index_is_searched_without_its_database_in_memory(tmp_path: Path) -> None:
+    settings = PipelineSettings(home=tmp_path, _env_file=None)
+    config = RagConfig().replace({"index.embedder.name": "local:hashing"})
+    index = await build_index(Corpus.of("small", [Document("leave", "Everyone has 28 days of leave.")]), config, settings=settings)
+    place = index_uri(config, index.manifest.corpus_digest, settings)
+    done = await asyncio.to_thread(subprocess.run, [sys.executable, "-c", SEARCH, place], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
