@@ -249,6 +249,17 @@ async def test_it_keeps_the_shingles_of_its_chunks(record: Store, tmp_path: Path
         assert resident.shingles(chunk).tolist() == shingles_of(chunk.text).tolist()
 
 
+async def test_a_large_index_is_compared_beside_the_event_loop_and_finds_the_same(
+    both: tuple[Store, ResidentStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, resident = both
+    query = np.random.default_rng(2).standard_normal(WIDTH).astype(np.float32)
+    where = Filter("a", frozenset(AWKWARD))
+    here = await resident.search_vector(query, 9, where)
+    monkeypatch.setattr("serving.pipeline.index.resident.store.AT_ONCE", 10)  # a size, not a part: any index is large then
+    assert await resident.search_vector(query, 9, where) == here
+
+
 def test_arrays_come_back_as_they_were_written(tmp_path: Path) -> None:
     arrays = {"empty": np.empty(0, np.uint64), "rows": np.arange(7, dtype=np.uint32), "table": np.ones((3, 5), np.float32)[:, ::2]}
     write_arrays(tmp_path / "file", {"a": 1}, arrays)

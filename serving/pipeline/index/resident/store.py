@@ -19,6 +19,8 @@ from serving.pipeline.index.resident.names import Rows
 from serving.pipeline.index.shingles import Shingles, shingles_of
 from serving.pipeline.types import Chunk
 
+AT_ONCE = 20_000  # vectors compared in less time than a hop to another thread and back is worth
+
 
 class ResidentStore:
     """Finds what the store of record finds when it compares every chunk, without asking it.
@@ -43,8 +45,10 @@ class ResidentStore:
         """The k nearest by cosine similarity."""
         parts = self._parts()
         query = directions(np.asarray(vector).reshape(1, -1), parts.vectors.shape[1])[0]
-        rows = parts.access.rows(where)
-        return parts.best(parts.cosines(query / np.linalg.norm(query), rows), rows, k)
+        rows, unit = parts.access.rows(where), query / np.linalg.norm(query)
+        if len(parts.vectors) > AT_ONCE:
+            return parts.best(await asyncio.to_thread(parts.cosines, unit, rows), rows, k)
+        return parts.best(parts.cosines(unit, rows), rows, k)
 
     async def search_text(self, text: str, k: int, where: Filter) -> list[ScoredChunk]:
         """The k best by BM25."""
