@@ -67,7 +67,7 @@ async def measure(rows: int) -> list[dict[str, Any]]:
         truth, median = await asked(exact, queries)
         lines = [{"rows": rows, "search": "exact", "recall": 1.0, "p50_ms": round(median, 1), "build_s": round(seconds, 1)}]
         began = time.perf_counter()
-        resident = await searchable(exact, folder=Path(folder), index="bench", data_version=await exact.data_version(), chunks=rows)
+        resident = await searchable(exact, folders=[Path(folder)], index="bench", data_version=await exact.data_version(), chunks=rows)
         made = seconds + time.perf_counter() - began
         found, median = await asked(resident, queries)
         assert found == truth

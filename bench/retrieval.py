@@ -115,7 +115,9 @@ async def filled(name: str, folder: str, data: Data, vectors: Vectors) -> Store:
         await store.add(chunks, [indexed_text(chunk, "title") for chunk in chunks], vectors[start : start + 1000])
     await store.finish()
     return (
-        await searchable(store, folder=Path(folder), index=name, data_version="1", chunks=len(data.chunks)) if name == "resident" else store
+        await searchable(store, folders=[Path(folder)], index=name, data_version="1", chunks=len(data.chunks))
+        if name == "resident"
+        else store
     )
 
 

@@ -57,7 +57,7 @@ def invented(count: int, seed: int) -> tuple[list[Chunk], list[str], Vectors]:
 
 async def resident_of(record: Store, folder: Path, **given: object) -> ResidentStore:
     store = await searchable(
-        record, folder=folder, **{"index": "recipe 1", "data_version": await record.data_version(), "chunks": 1, **given}
+        record, folders=[folder], **{"index": "recipe 1", "data_version": await record.data_version(), "chunks": 1, **given}
     )
     assert isinstance(store, ResidentStore)
     return store
@@ -198,7 +198,25 @@ async def test_of_many_that_open_it_at_once_one_makes_it(record: Store, tmp_path
     assert read == 1
     hits = [await store.search_vector(VECTORS[3], 5, Filter()) for store in stores]
     assert all(one == hits[0] for one in hits)
-    assert not [name for name in os.listdir(tmp_path) if name.startswith(f".{FILE}.") and not name.endswith(".lock")]
+    assert sorted(os.listdir(tmp_path)) == ["lancedb", FILE]
+
+
+async def test_where_the_index_lies_nothing_can_be_written_it_is_made_elsewhere(record: Store, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    folders = [tmp_path / "file" / "index", tmp_path / "elsewhere"]
+    version = await record.data_version()
+    for _ in range(2):
+        store = await searchable(record, folders=folders, index="recipe 1", data_version=version, chunks=1)
+        assert_the_same(await store.search_vector(VECTORS[3], 5, Filter()), await record.search_vector(VECTORS[3], 5, Filter()))
+    assert os.listdir(tmp_path / "elsewhere") == [FILE]
+    with pytest.raises(StoreError, match="cannot be written"):
+        await searchable(record, folders=folders[:1], index="recipe 1", data_version=version, chunks=1)
+
+
+async def test_what_a_killed_writer_left_is_swept_up(record: Store, tmp_path: Path) -> None:
+    (tmp_path / f".{FILE}.0123456789ab").write_bytes(b"half")
+    await resident_of(record, tmp_path)
+    assert sorted(os.listdir(tmp_path)) == ["lancedb", FILE]
 
 
 async def test_rows_that_are_not_those_of_the_manifest_are_refused(record: Store, tmp_path: Path) -> None:
@@ -208,23 +226,23 @@ async def test_rows_that_are_not_those_of_the_manifest_are_refused(record: Store
     ]
     await resident_of(record, tmp_path, content=content)
     with pytest.raises(IntegrityError, match="its rows or vectors are not those that were built"):
-        await searchable(record, folder=tmp_path, index="recipe 1", data_version="1", chunks=1, content="0" * 64)
+        await searchable(record, folders=[tmp_path], index="recipe 1", data_version="1", chunks=1, content="0" * 64)
 
 
 async def test_columns_that_disagree_on_who_may_read_are_refused(record: Store, tmp_path: Path) -> None:
     table = await record._table()  # type: ignore[attr-defined]
     await table.update({"open": "true"}, where=f"id = '{next(chunk.id for chunk in CHUNKS if chunk.groups)}'")
     with pytest.raises(IntegrityError, match="do not agree on who may read it"):
-        await searchable(record, folder=tmp_path, index="recipe 1", data_version="1", chunks=1)
+        await searchable(record, folders=[tmp_path], index="recipe 1", data_version="1", chunks=1)
 
 
 async def test_a_store_above_its_size_is_searched_itself(tmp_path: Path) -> None:
     record = make("lancedb", tmp_path / "lancedb", ann_above=100)
     await fill(record)
-    assert await searchable(record, folder=tmp_path, index="recipe 1", data_version="1", chunks=len(CHUNKS)) is record
+    assert await searchable(record, folders=[tmp_path], index="recipe 1", data_version="1", chunks=len(CHUNKS)) is record
     memory = make("memory", tmp_path / "memory")
     await fill(memory)
-    assert await searchable(memory, folder=tmp_path, index="recipe 1", data_version="1", chunks=1) is memory
+    assert await searchable(memory, folders=[tmp_path], index="recipe 1", data_version="1", chunks=1) is memory
     assert not (tmp_path / FILE).exists()
 
 

@@ -87,7 +87,7 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
 
 
 async def searched(store: Store, folder: Path) -> Store:
-    return await searchable(store, folder=folder, index="recipe 1", data_version=await store.data_version(), chunks=1)
+    return await searchable(store, folders=[folder], index="recipe 1", data_version=await store.data_version(), chunks=1)
 
 
 async def test_vector_search_finds_the_nearest_with_their_cosines(store: Store) -> None:

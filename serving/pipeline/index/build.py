@@ -121,7 +121,7 @@ async def open_index_at(uri: str, settings: PipelineSettings, embeddings: Embedd
     await asyncio.to_thread(check_sums, absolute(uri), manifest.data, manifest.sums_sha256, storage, whole=whole)
     store = await searchable(
         _store(manifest.index, below(uri, manifest.data), manifest.dimensions, settings),
-        folder=settings.home / "resident" / manifest.recipe if is_remote(uri) else Path(uri),
+        folders=[*([] if is_remote(uri) else [Path(uri)]), settings.home / "resident" / manifest.recipe],
         index=manifest.recipe,
         data_version=manifest.store_version,
         chunks=manifest.chunks,

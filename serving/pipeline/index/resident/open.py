@@ -1,8 +1,9 @@
 """Opens the resident searcher of a store of record, and makes its file where none is whole and current."""
 
 import asyncio
-from collections.abc import Mapping
-from contextlib import ExitStack
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -41,21 +42,33 @@ class StoreOfRecord(Store, Protocol):
         ...
 
 
-async def searchable(store: Store, *, folder: Path, index: str, data_version: str, chunks: int, content: str = "") -> Store:
+async def searchable(store: Store, *, folders: Sequence[Path], index: str, data_version: str, chunks: int, content: str = "") -> Store:
     """The resident searcher of a store that is small enough to have one, else the store itself.
 
-    A file of another index, or of another version of its data, is made anew. `content`, where it is known, is the digest of
-    the rows that it must be made of.
+    Its file is looked for in all folders, and made in the first that can be written: an index may lie where nothing can. A
+    file of another index, or of another version of its data, is made anew. `content`, where it is known, is the digest of the
+    rows that it must be made of.
     """
     if not isinstance(store, StoreOfRecord) or chunks > store.resident_up_to:
         return store
-    path = folder / FILE
     made_of = {"format": FORMAT, "index": index, "data_version": data_version}
     made_of |= {"stop_words": store.counted_stop_words, "stemmer": installed("snowballstemmer")}
-    arrays = await asyncio.to_thread(_current, path, made_of, content)
-    if arrays is None:
-        arrays = await _made(store, path, made_of, content)
-    return ResidentStore(path, arrays, store)
+    for folder in folders:
+        arrays = await asyncio.to_thread(_current, folder / FILE, made_of, content)
+        if arrays is not None:
+            return ResidentStore(folder / FILE, arrays, store)
+    path = await asyncio.to_thread(_first_writable, folders) / FILE
+    return ResidentStore(path, await _made(store, path, made_of, content), store)
+
+
+def _first_writable(folders: Sequence[Path]) -> Path:
+    """The first folder that can be written, made if it is not there; the last one, if none can: writing says why."""
+    for folder in folders[:-1]:
+        with suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            if os.access(folder, os.W_OK):
+                return folder
+    return folders[-1]
 
 
 async def _made(store: StoreOfRecord, path: Path, made_of: Mapping[str, Any], content: str) -> MappedArrays:
@@ -63,7 +76,12 @@ async def _made(store: StoreOfRecord, path: Path, made_of: Mapping[str, Any], co
     with ExitStack() as stack:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            await asyncio.to_thread(stack.enter_context, file_lock(path.with_name(f".{path.name}.lock")))
+            lock = path.with_name(f".{path.name}.lock")
+            await asyncio.to_thread(stack.enter_context, file_lock(lock))
+            stack.callback(lock.unlink, missing_ok=True)
+            for draft in path.parent.glob(f".{path.name}.*"):  # of a writer that was killed: who writes holds the lock
+                if draft != lock:
+                    draft.unlink()
         except OSError as error:
             raise StoreError(f"{path.parent}: cannot be written: {error.strerror or error}.") from error
         arrays = await asyncio.to_thread(_current, path, made_of, content)
