@@ -25,8 +25,8 @@ def index(
         manifest = asyncio.run(project.verify_index(chosen, corpus=corpus) if verify else project.index(chosen, corpus=corpus))
     if as_json:
         access = {"public": documents.public, "unused_rules": list(documents.unused_rules)}
-        skipped = [skipped.path for skipped in documents.skipped]
-        print_json(manifest.model_dump(mode="json") | {"skipped": skipped, **access, **({"verified": True} if verify else {})})
+        files = {"skipped": [skipped.path for skipped in documents.skipped]}
+        print_json(manifest.model_dump(mode="json") | files | access | ({"verified": True} if verify else {}))
         return
     typer.echo(f"{manifest.documents} documents, {manifest.chunks} chunks: index {manifest.recipe} in {settings.index_root}")
     typer.echo(f"{documents.public} documents are public, {len(documents.documents) - documents.public} are restricted")

@@ -22,6 +22,18 @@ CREATE TABLE IF NOT EXISTS kept (
 ) WITHOUT ROWID
 """
 
+# the first value of a key stays, unless it is damaged
+_PUT = """
+INSERT INTO kept (stage, key, value, used_day, sum) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (stage, key) DO UPDATE SET value = excluded.value, sum = excluded.sum
+WHERE value_sum(kept.stage, kept.key, kept.value) IS NOT kept.sum
+"""
+
+
+def _sum(stage: object, key: object, value: object) -> bytes | None:
+    """The checksum of a row, or none for one whose values are not of the types they were stored with."""
+    return value_sum(stage, key, value) if isinstance(stage, str) and isinstance(key, str) and isinstance(value, bytes) else None
+
 
 def _today() -> int:
     return int(time.time() // SECONDS_A_DAY)
@@ -43,6 +55,7 @@ class SqliteStageStore(StageStore):
                 self._connection.execute("PRAGMA page_size=8192")  # of a new file; with 4 KB a vector of 1.5 KB takes a page of its own
                 self._enable_wal()
                 self._connection.execute("PRAGMA synchronous=NORMAL")  # a kill loses nothing; a power cut at most the last entries
+                self._connection.create_function("value_sum", 3, _sum, deterministic=True)
                 self._connection.execute(_SCHEMA)
                 self._add_sums()
         except OSError as error:
@@ -62,7 +75,7 @@ class SqliteStageStore(StageStore):
                 statement = f"SELECT key, value, used_day, sum FROM kept WHERE stage = ? AND key IN ({placeholders})"  # noqa: S608
                 rows = self._connection.execute(statement, (stage, *batch))
                 for key, value, day, stored_sum in rows:
-                    if not isinstance(value, bytes) or value_sum(stage, key, value) != stored_sum:
+                    if stored_sum is None or _sum(stage, key, value) != stored_sum:
                         damaged.append((stage, key, value))
                         continue
                     values[key] = value
@@ -88,7 +101,7 @@ class SqliteStageStore(StageStore):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 rows = [(stage, key, value, today, value_sum(stage, key, value)) for key, value in values.items()]
-                self._connection.executemany("INSERT OR IGNORE INTO kept (stage, key, value, used_day, sum) VALUES (?, ?, ?, ?, ?)", rows)
+                self._connection.executemany(_PUT, rows)
                 self._connection.execute("COMMIT")
             except BaseException:
                 if self._connection.in_transaction:  # on a full disk SQLite rolls back by itself
@@ -123,7 +136,6 @@ class SqliteStageStore(StageStore):
         """Give the values of a file from before there were sums theirs, once."""
         if self._has_sums():
             return
-        self._connection.create_function("value_sum", 3, value_sum, deterministic=True)
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             if not self._has_sums():  # else another process was first

@@ -10,6 +10,7 @@ from serving.app.settings import AppSettings
 from serving.pipeline.digest import sha256_file
 from serving.pipeline.errors import IntegrityError
 from serving.pipeline.index.build import open_index
+from serving.pipeline.index.manifest import read_manifest, write_manifest
 from serving.release.bundle import load_release
 from tests.app.making import House, Open, config, manifest_of, opened
 
@@ -104,7 +105,10 @@ async def test_an_index_with_other_contents_than_the_proven_one_is_not_served(ho
 
 async def test_a_release_is_not_served_from_an_index_that_says_other_things_of_itself(house: House) -> None:
     [path] = (house.root / "home" / "indexes").glob("*/index.json")
-    path.write_text(path.read_text().replace('"documents": 5', '"documents": 4'))
+    place = str(path.parent)
+    manifest = read_manifest(place, house.settings())
+    assert manifest
+    write_manifest(place, manifest.model_copy(update={"documents": 4}), house.settings())
     async with opened(house.settings()) as api:
         status, body = await readiness(api)
     assert status == 503
@@ -115,11 +119,22 @@ async def test_a_truncated_index_is_not_served(house: House) -> None:
     [digest] = [path.parent.name for path in house.releases.glob("*/SHA256SUMS")]
     [path] = (house.root / "home" / "indexes").glob("*/index.json")
     manifest = manifest_of(house, digest)
-    path.write_text(manifest.model_copy(update={"chunks": manifest.chunks + 1}).model_dump_json())
+    write_manifest(str(path.parent), manifest.model_copy(update={"chunks": manifest.chunks + 1}), house.settings())
     async with opened(house.settings()) as api:
         status, body = await readiness(api)
     assert status == 503
-    assert "Build it anew" in str(body["reason"])
+    assert "chunks where its manifest says" in str(body["reason"])
+
+
+async def test_an_index_with_a_changed_byte_is_not_served(house: House) -> None:
+    largest = max((house.root / "home" / "indexes").rglob("*.lance"), key=lambda path: path.stat().st_size if path.is_file() else 0)
+    data = bytearray(largest.read_bytes())
+    data[len(data) // 2] ^= 1
+    largest.write_bytes(data)
+    async with opened(house.settings()) as api:
+        status, body = await readiness(api)
+    assert status == 503
+    assert "is not what was written. Remove it and run: touchstone index" in str(body["reason"])
 
 
 async def test_a_crash_while_loading_becomes_a_reason_and_the_process_lives(furnished: House) -> None:

@@ -77,6 +77,7 @@ NEARLY: dict[str, tuple[dict[str, str], str]] = {  # files, and where the messag
     "front matter in txt": ({"pay.txt": front("groups: [hr]")}, "pay.txt:2"),
     "front matter in html": ({"pay.html": front("groups: [hr]")}, "pay.html:2"),
     "a meta element": ({"pay.html": '<html><head><meta name="groups" content="hr"></head><body>x</body>'}, "pay.html:1"),
+    "a meta element in a long line": ({"pay.html": f"<style>{'p{}' * 500}</style><meta name='acl' content='hr'>"}, "pay.html:1"),
     "a comment in html": ({"pay.html": "<!-- groups: hr -->\n<p>x"}, "pay.html:1"),
     "corpus.d/x.yml": ({"pay.txt": BODY, "corpus.d/x.yml": entry("groups: [hr]")}, "corpus.d/x.yml"),
     "corpus.d/x.YAML": ({"pay.txt": BODY, "corpus.d/x.YAML": entry("groups: [hr]")}, "corpus.d/x.YAML"),
@@ -110,6 +111,9 @@ NEARLY: dict[str, tuple[dict[str, str], str]] = {  # files, and where the messag
     "a nested corpus.d": ({"pay.txt": BODY, "sub/corpus.d/x.yaml": entry("groups: [hr]"), "sub/x.txt": "x"}, "sub/corpus.d"),
     "JSONL Groups": ({"corpus.jsonl": "\n" + row(Groups=["hr"])}, "corpus.jsonl:2"),
     "JSONL empty groups over its metadata": ({"corpus.jsonl": row(metadata={"groups": ["hr"]}, groups=[])}, "corpus.jsonl:1"),
+    "JSONL with front matter in its text": (
+        {"corpus.jsonl": row() + "\n" + json.dumps({"id": "b", "text": front("groups: [hr]")})}, "corpus.jsonl:2",
+    ),
     "JSONL null": ({"corpus.jsonl": row(metadata={"groups": None})}, "corpus.jsonl:1"),
     "JSONL other groups over its metadata": ({"corpus.jsonl": row(metadata={"groups": ["hr"]}, groups=["all"])}, "corpus.jsonl:1"),
     "JSONL nested": ({"corpus.jsonl": row(metadata={"source": {"groups": ["hr"]}})}, "corpus.jsonl:1"),

@@ -1,6 +1,7 @@
 """An index is built whole or not at all, once per recipe, and opens wherever it lies."""
 
 import asyncio
+import hashlib
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -27,9 +29,11 @@ from serving.pipeline.index.build import build_index, ensure_index, index_uri, o
 from serving.pipeline.index.context import indexed_text
 from serving.pipeline.index.corpus import Corpus, load_corpus
 from serving.pipeline.index.embed import embed
-from serving.pipeline.index.manifest import write_manifest
+from serving.pipeline.index.manifest import index_storage, write_manifest
+from serving.pipeline.index.sums import check_sums
 from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.types import Chunk, Document
+from serving.storage.base import Blob, Entry, Storage
 from serving.storage.draft import draft_folder, publish_folder
 
 DOCUMENTS = [Document(f"hr/doc{n}.md", f"# Part {n}\n\n" + f"Leave rule {n} gives {n} weeks. " * 60, f"Doc {n}", "hr") for n in range(6)]
@@ -268,6 +272,48 @@ async def test_an_index_on_s3_is_built_opened_and_searched(on_s3: PipelineSettin
     assert {hit.chunk.document_id for hit in await second.store.search_text("Doc 4", 3, Filter())} == {"hr/doc4.md"}
     both = await asyncio.gather(*(build_index(CORPUS, config(store), settings=on_s3) for _ in range(2)))
     assert [await index.store.count() for index in both] == [first.manifest.chunks] * 2
+
+
+@pytest.mark.slow
+async def test_an_index_on_s3_whose_objects_changed_is_refused(on_s3: PipelineSettings) -> None:
+    built = await build_index(CORPUS, config("memory"), settings=on_s3)
+    uri = index_uri(config("memory"), CORPUS.digest, on_s3)
+    assert (await open_index_at(uri, on_s3, whole=True)).manifest == built.manifest
+    storage = index_storage(uri, on_s3)
+    key = f"{built.manifest.data}/chunks.jsonl"
+    blob = storage.get(key)
+    assert blob
+    storage.put(key, blob.data.replace(b"weeks", b"years", 1))
+    with pytest.raises(IntegrityError, match=rf"{key} is not what was written. Remove it and run: touchstone index"):
+        await open_index_at(uri, on_s3, whole=True)
+    storage.put(key, blob.data + b" ")
+    with pytest.raises(IntegrityError, match=r"chunks\.jsonl has \d+ bytes, not"):
+        await open_index_at(uri, on_s3)
+    storage.delete(key)
+    with pytest.raises(IntegrityError, match=r"chunks\.jsonl is missing"):
+        await open_index_at(uri, on_s3)
+
+
+async def test_in_a_bucket_only_what_was_written_after_its_sums_is_fetched_to_be_checked() -> None:
+    class Dated(Storage):
+        """Three objects, of which one was written after the sums."""
+
+        place, fetched = "s3://x", list[str]()
+
+        def list(self, prefix: str = "") -> Iterator[Entry]:
+            for minute, key in enumerate(["data/old", "files.json", "data/new"]):
+                if key.startswith(prefix):
+                    yield Entry(key, 1, datetime(2026, 1, 1, 0, minute, tzinfo=UTC))
+
+        def get(self, key: str) -> Blob | None:
+            self.fetched.append(key)
+            return Blob(sums if key == "files.json" else b"x", "")
+
+    files = [{"name": f"data/{name}", "bytes": 1, "sha256": hashlib.sha256(b"x").hexdigest()} for name in ("old", "new")]
+    sums = json.dumps({"files": files}).encode()
+    storage: Any = Dated()
+    check_sums("s3://x", "data", hashlib.sha256(sums).hexdigest(), storage)
+    assert storage.fetched == ["files.json", "data/new"]
 
 
 async def test_a_build_that_fails_on_s3_leaves_no_index(on_s3: PipelineSettings) -> None:

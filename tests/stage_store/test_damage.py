@@ -22,6 +22,9 @@ from harness.stage_store.embed import CachedEmbeddings
 from harness.stage_store.layered import LayeredStageStore
 from harness.stage_store.score import CachedScores
 from harness.stage_store.sqlite import SqliteStageStore
+from serving.pipeline.config import load_config
+from tests.stage_store.test_stages import evaluated, scores
+from tests.support.world import World
 
 VALUES = {
     "score": pack([0.5, ""]),
@@ -112,6 +115,28 @@ def test_a_file_from_before_there_were_sums_keeps_its_values(tmp_path: Path) -> 
     assert not stores[0].counts.damaged
     change(path, "answer", zlib.compress(json.dumps({"text": "Ninety-nine days. " * 40}).encode()))
     assert stores[1].get("answer", "k") is None
+
+
+def test_an_evaluation_over_a_damaged_store_has_the_same_scores_and_no_error(world: World) -> None:
+    config = load_config(world.root / "tiny.yaml")
+    stages = SqliteStageStore(world.root / "stages")
+    first = evaluated(world, config, stages)
+    with sqlite3.connect(stages.path) as base:
+        rows = base.execute("SELECT stage, key, value FROM kept").fetchall()
+        for stage, key, value in rows:
+            changed = bytearray(value)
+            changed[len(changed) // 2] ^= 4
+            base.execute("UPDATE kept SET value = ? WHERE stage = ? AND key = ?", (bytes(changed), stage, key))
+    base.close()
+    assert {stage for stage, _, _ in rows} >= {"answer", "chunk", "embed", "retrieve", "score", "search"}
+    again = SqliteStageStore(world.root / "stages")
+    second = evaluated(world, config, again)
+    assert scores(second) == scores(first)
+    assert all(row.error is None for row in second.rows)
+    assert again.counts.damaged.total() > len(second.rows)
+    third = SqliteStageStore(world.root / "stages")
+    assert scores(evaluated(world, config, third)) == scores(first)
+    assert not third.counts.damaged
 
 
 def test_a_sum_is_that_of_one_key() -> None:

@@ -57,6 +57,8 @@ class Access:
 
     def narrowed(self, rule: AccessRule) -> "Access":
         """The same as a rule that comes later narrows it; a rule that would let in anybody else is refused."""
+        if not rule.stated:
+            return self
         if rule.public and (self.tenant != PUBLIC or self.groups):
             source = self.groups_from or self.tenant_from
             raise DataError(f"{rule.where['access']}: `access: public` would open what {source} restricts. Narrow it, or say nothing.")
@@ -72,7 +74,7 @@ class Access:
                 f" for {', '.join(self.groups)}."
                 " A document may narrow what its corpus restricts, never widen it."
             )
-        access = replace(self, stated=self.stated or rule.stated)
+        access = replace(self, stated=True)
         if rule.tenant:
             access = replace(access, tenant=rule.tenant, tenant_from=rule.where["tenant"])
         if rule.groups:

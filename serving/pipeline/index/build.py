@@ -20,7 +20,7 @@ from serving.pipeline.index.content import ContentDigest
 from serving.pipeline.index.context import indexed_text
 from serving.pipeline.index.corpus import Corpus
 from serving.pipeline.index.embed import embed
-from serving.pipeline.index.manifest import FILE, IndexManifest, forget_manifest, index_storage, read_manifest, write_manifest
+from serving.pipeline.index.manifest import FILE, IndexManifest, forget_outdated, index_storage, read_manifest, write_manifest
 from serving.pipeline.index.resident.open import searchable
 from serving.pipeline.index.sums import check_sums, damaged, write_sums
 from serving.pipeline.models import EMBEDDINGS
@@ -83,8 +83,8 @@ async def ensure_index(
     uri = index_uri(config, corpus.digest, settings)
     manifest = await asyncio.to_thread(read_manifest, uri, settings)
     if manifest is not None and manifest.format == 1:
-        await asyncio.to_thread(forget_manifest, uri, settings)
-        manifest = None
+        await asyncio.to_thread(forget_outdated, uri, settings)
+        manifest = await asyncio.to_thread(read_manifest, uri, settings)
     if manifest is None:
         return await build_index(corpus, config, settings=settings, embeddings=embeddings, progress=progress)
     return await open_index(config, corpus.digest, settings=settings, embeddings=embeddings)

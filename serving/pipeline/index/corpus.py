@@ -176,7 +176,8 @@ class _Loading:
         check_all_used(self.rules.facts, {document.id for document in read} | {skip.path for skip in skipped})
         ids = {document.id for document in read}
         if self.rules.required or not self.trusted:
-            check_all_stated(where, sorted(ids & set(self.silent)))
+            why = f"{SETTINGS_FILE} says `access: required`" if self.rules.required else "its files are not trusted to say it"
+            check_all_stated(where, sorted(ids & set(self.silent)), why)
         return Corpus.of((self.rules.name if named else "") or name, read, skipped, self.rules.unused(ids))
 
 
@@ -303,6 +304,8 @@ def _parsed(line: str, where: str, loading: _Loading) -> Document:
         raise DataError(f"{where}: has {len(text):,} characters; at most {bounds.characters:,} are read. Split it.")
     extra = {key: value for key, value in row.items() if key not in ("id", "_id", "text", "metadata")}
     domain = loading.rules.domains.get(top_folder(document_id), "general")
+    if not any({"tenant", "groups", "access"} & fields.keys() for fields in (metadata, extra)):
+        refuse_unread(text[:HEAD_BYTES], f"{where}: text", unfenced=False)
     own = (Fields(metadata, lambda _: where), Fields(extra, lambda _: where))
     return loading.document(document_id, text.replace("\0", " "), where, {"domain": domain}, *own)
 

@@ -135,13 +135,13 @@ def check_all_used(facts: Mapping[str, object], ids: set[str]) -> None:
             raise DataError(f"{FACTS_FOLDER}: describes {name!r}, which is not in the corpus.{near(name, sorted(ids))}")
 
 
-def check_all_stated(name: str, silent: list[str]) -> None:
-    """Refuse documents of which nothing says who may read them, in a corpus that asks for it."""
+def check_all_stated(name: str, silent: list[str], why: str) -> None:
+    """Refuse documents of which nothing says who may read them, in a corpus where that must be said."""
     if silent:
         named = f"{', '.join(silent[:5])}{' …' if len(silent) > 5 else ''}"
         raise DataError(
-            f"{name}: {SETTINGS_FILE} says `access: required`, and nothing says who may read {named}."
-            " Write `groups: [...]`, `tenant: ...` or `access: public` there or in corpus.d."
+            f"{name}: {why}, and nothing says who may read {named}."
+            f" Write `groups: [...]`, `tenant: ...` or `access: public` in {SETTINGS_FILE} or {FACTS_FOLDER}."
         )
 
 

@@ -6,13 +6,14 @@ What looks like it and is not read, there or in any other file, is refused where
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NoReturn
 
 from serving.pipeline.errors import DataError
 from serving.pipeline.index.access import HOW, is_slip, sounds_like
 from serving.pipeline.plain_yaml import LocatedYaml, YamlError, load_located
 
 NOTHING = LocatedYaml(MappingProxyType({}), MappingProxyType({}))
+HEAD_CHARACTERS = 64_000  # of a page, in which `<meta name=…>` is looked for
 HEAD_LINES = 120  # lines of a text in which something that looks like front matter is looked for
 FIRST_FENCE = 40  # lines within which its first line would stand
 LINE = 400  # characters of a line that are looked at
@@ -58,16 +59,22 @@ def read_mapping(text: str, name: str, first_line: int = 1) -> LocatedYaml:
     return located
 
 
-def refuse_unread(text: str, name: str, first_line: int = 1) -> None:
+def refuse_unread(text: str, name: str, first_line: int = 1, *, unfenced: bool = True) -> None:
     """Refuse a text whose head holds a field about access that nobody will read, such as front matter with four dashes."""
+    for match in _META.finditer(text, 0, HEAD_CHARACTERS):
+        if _in_a_page(match[1]):
+            _refuse(match[1], name, first_line + text.count("\n", 0, match.start()))
     lines = [_INVISIBLE.sub("", line[:LINE]) for line in text.split("\n", HEAD_LINES)[:HEAD_LINES]]
-    for number, key in _unread(lines):
+    for number, key in _unread(lines, unfenced=unfenced):
         if sounds_like(key):
-            raise DataError(
-                f"{name}:{first_line + number}: `{key}` is not read here, so it restricts nobody. Only Markdown has front matter:"
-                " `key: value` lines between two lines `---`, the first of them the first line of the file."
-                f" {HOW}; for other files in corpus.d."
-            )
+            _refuse(key, name, first_line + number)
+
+
+def _refuse(key: str, name: str, line: int) -> NoReturn:
+    raise DataError(
+        f"{name}:{line}: `{key}` is not read here, so it restricts nobody. Only Markdown has front matter: `key: value` lines between"
+        f" two lines `---`, the first of them the first line of the file. {HOW}; for other files in corpus.d."
+    )
 
 
 def refuse_rules(text: str, name: str) -> None:
@@ -81,14 +88,12 @@ def refuse_rules(text: str, name: str) -> None:
             )
 
 
-def _unread(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
+def _unread(lines: Sequence[str], *, unfenced: bool) -> Iterator[tuple[int, str]]:
     """The keys that look as if they were meant to be read, with the numbers of their lines from 0."""
-    for number, line in enumerate(lines):
-        yield from ((number, match[1]) for match in _META.finditer(line) if _in_a_page(match[1]))
     for number, line in enumerate(lines[:FIRST_FENCE]):
         if _FENCE.match(line):
             yield from _keys_from(lines, number)
-    start = next((number for number, line in enumerate(lines) if line.strip()), len(lines))
+    start = next((number for number, line in enumerate(lines) if unfenced and line.strip()), len(lines))
     for number, key in _keys_from(lines, start, fenced=False):
         if is_certain(key) or (key.islower() and " " not in key):
             yield number, key

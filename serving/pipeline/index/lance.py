@@ -239,7 +239,7 @@ class LanceStore:
             if "Panic" in type(error).__name__:  # pyo3's PanicException is a BaseException that no module exports
                 text = " ".join(str(error).split())[:200]
                 raise IntegrityError(f"The index in {self._uri} is damaged: LanceDB gave up on it ({text}). {self._mend()}") from error
-            if not isinstance(error, OSError | RuntimeError | ValueError | TypeError | KeyError):
+            if not isinstance(error, OSError | RuntimeError | ValueError):
                 raise
             reason = SOURCE_LINE.sub("", " ".join(str(error).split()))[:300]
             local = verb in ("opened", "read", "searched") and not is_remote(self._uri)

@@ -69,9 +69,11 @@ def write_manifest(uri: str, manifest: IndexManifest, settings: PipelineSettings
     index_storage(uri, settings).put(FILE, (summed.model_dump_json(indent=2) + "\n").encode())
 
 
-def forget_manifest(uri: str, settings: PipelineSettings) -> None:
-    """Remove the manifest, so that the next builder takes the place."""
-    index_storage(uri, settings).delete(FILE)
+def forget_outdated(uri: str, settings: PipelineSettings) -> None:
+    """Remove a manifest that has no sums, so that the next builder takes the place; one that another has written since stays."""
+    manifest = read_manifest(uri, settings)
+    if manifest is not None and manifest.format == 1:
+        index_storage(uri, settings).delete(FILE)
 
 
 def _checksum(manifest: IndexManifest) -> str:
