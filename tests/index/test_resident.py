@@ -253,7 +253,7 @@ async def test_closed_it_opens_again_and_takes_nothing_new(record: Store, tmp_pa
     assert await resident.search_vector(VECTORS[3], 5, Filter()) == before
     resident.close()
     (tmp_path / FILE).unlink()
-    with pytest.raises(StoreError, match="gone or damaged"):
+    with pytest.raises(StoreError, match="gone, damaged or of other data"):
         await resident.count()
     with pytest.raises(StoreError, match="takes no further chunks"):
         await resident.add([], [], VECTORS[:0])

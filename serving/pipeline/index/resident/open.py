@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from serving.pipeline.errors import StoreError
-from serving.pipeline.index.base import Store, StoredRow
+from serving.pipeline.index.base import Closes, Store, StoredRow
 from serving.pipeline.index.content import ContentDigest
 from serving.pipeline.index.resident.access import packed_access
 from serving.pipeline.index.resident.chunks import packed_chunks
@@ -94,6 +94,8 @@ async def _made(store: StoreOfRecord, path: Path, made_of: Mapping[str, Any], co
             arrays = map_arrays(path)
         if arrays is None:
             raise StoreError(f"{path} could not be read after it was written. Is the disk sound?")
+        if isinstance(store, Closes):  # what its library holds in memory is not needed any more
+            store.close()
         return arrays
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.pipeline.errors import StoreError
-from serving.pipeline.index.base import Filter, ScoredChunk, Store, StoredRow, Vectors
+from serving.pipeline.index.base import Closes, Filter, ScoredChunk, Store, StoredRow, Vectors
 from serving.pipeline.index.lance import directions
 from serving.pipeline.index.rank import best_places
 from serving.pipeline.index.resident.access import AdmittedRows
@@ -31,6 +31,7 @@ class ResidentStore:
     def __init__(self, path: Path, arrays: MappedArrays, record: Store) -> None:
         self.record = record
         self._path = path
+        self._content = arrays.header["content"]
         self._opened: _Parts | None = _Parts(arrays)
 
     async def add(self, chunks: Sequence[Chunk], texts: Sequence[str], vectors: Vectors) -> None:
@@ -100,13 +101,15 @@ class ResidentStore:
     def close(self) -> None:
         """Let go of the file and of all that was read from it; the next search opens it again."""
         self._opened = None
+        if isinstance(self.record, Closes):
+            self.record.close()
 
     def _parts(self) -> "_Parts":
         parts = self._opened
         if parts is None:
             arrays = map_arrays(self._path)
-            if arrays is None:
-                raise StoreError(f"{self._path} is gone or damaged. It is made anew when the index is opened the next time.")
+            if arrays is None or arrays.header["content"] != self._content:
+                raise StoreError(f"{self._path} is gone, damaged or of other data. It is made anew when the index is opened again.")
             parts = self._opened = _Parts(arrays)
         return parts
 
