@@ -325,8 +325,8 @@ def markdown(report: Mapping[str, Any]) -> str:
     lines += [
         "",
         f"{report['texts']}; the same chunks, vectors and MiniLM weights for all; every question is new; the answer costs nothing.",
-        f"{report['rounds']} rounds in which the services take turns: {ALONE} questions over one connection, then {TOGETHER} over",
-        f"{CONNECTIONS}.",
+        f"{report['rounds']} rounds in which the services take turns: {ALONE} questions over one connection, then {TOGETHER}",
+        f"over {CONNECTIONS} connections.",
         "Processor time is that of the server's process, user and system. It and requests a second are each service's best round: a",
         "busy neighbour adds to every time, and most to torch, whose threads spin while they wait (all rounds are in serve.json). Six",
         "passages each; ours come from 40 candidates of each search, without repeats, under access rules, with a trace, metrics and a",
