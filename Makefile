@@ -6,6 +6,7 @@ SHELL := bash
 export MLFLOW_TRACKING_URI ?= sqlite:///$(CURDIR)/.touchstone/mlflow/mlflow.db
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
+unexport PYTHONDONTWRITEBYTECODE  # compiled once, every later process starts in half the time
 export PATH := $(CURDIR)/.touchstone/tools/bin:$(PATH)
 
 UV := $(shell command -v uv 2>/dev/null || echo .touchstone/tools/bin/uv)
@@ -38,11 +39,12 @@ quick: setup  ## the developer's loop: lint, import rules, every test that is do
 	$(RUN) lint-imports
 	$(RUN) pytest -n auto --dist loadgroup -q -m "not slow"
 
-check: setup  ## lint, format, types, import rules
+check: setup  ## lint, format, types, import rules, licences
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 	$(RUN) mypy
 	$(RUN) lint-imports
+	$(RUN) pytest -q tests/test_licences.py
 
 fix: setup  ## format and mend what can be mended by itself
 	$(RUN) ruff check --fix .
@@ -51,6 +53,9 @@ fix: setup  ## format and mend what can be mended by itself
 bench: setup  ## measure again what reports/bench/ says (DATA="PATH …" retrieval on your sets, GRID=PATH a search on one, WICE=PATH, SAFETY="XSTEST BIPIA")
 	$(RUN) python bench/ann.py
 	$(RUN) python bench/techcorp.py
+	$(RUN) python bench/verdict.py
+	$(RUN) python bench/reader.py
+	$(RUN) python bench/models.py
 	$(RUN) python bench/overhead.py
 	$(RUN) python bench/embed.py
 	$(RUN) python bench/simulation.py

@@ -83,8 +83,8 @@ def markdown(report: dict[str, Any]) -> str:
     sizes = report["sizes"]
     lines = ["# What the pipeline itself costs", "", f"Machine: {machine_line(report['machine'])}.", ""]
     lines += [
-        f"Median milliseconds of {report['questions']} questions, one after another, from their traces: hybrid search in LanceDB, a chat",
-        "model that answers at once, hashed vectors of 384 numbers. Made by `python bench/overhead.py`.",
+        f"Median milliseconds of {report['questions']} questions, one after another, from their traces: hybrid search by the resident",
+        "searcher, a chat model that answers at once, hashed vectors of 384 numbers. Made by `python bench/overhead.py`.",
         "",
         table(
             ["stage", *(f"{size['chunks']:,} chunks" for size in sizes)],

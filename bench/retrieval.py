@@ -1,10 +1,11 @@
 """nDCG@10 and recall@10 of every searcher, fusion and reranker on retrieval data of one's own.
 
-    python bench/retrieval.py PATH [PATH…] [--store memory|lancedb|both] [--rerank] [--out reports/bench]
+    python bench/retrieval.py PATH [PATH…] [--stores memory lancedb resident] [--rerank] [--out reports/bench]
 
 A PATH is a folder with `corpus.jsonl` ({id, title, text}) and `golden.jsonl` ({id, question, relevant_ids}); where there is
 a `passages.jsonl`, the relevant ids point there and it is searched instead. Every text is one chunk, indexed with its
-title; every relevant id counts the same. Cranfield and most of BEIR are easily brought into this form.
+title; every relevant id counts the same. `lancedb` is asked itself, `resident` is its resident searcher. Cranfield and most of
+BEIR are easily brought into this form.
 """
 
 import argparse
@@ -15,7 +16,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import ir_measures
 import numpy as np
@@ -27,6 +28,7 @@ from serving.pipeline.digest import digest_of
 from serving.pipeline.index import STORES
 from serving.pipeline.index.base import ScoredChunk, Store, Vectors
 from serving.pipeline.index.context import indexed_text
+from serving.pipeline.index.resident.open import searchable
 from serving.pipeline.models import EMBEDDINGS
 from serving.pipeline.parts import Parts
 from serving.pipeline.registry import Spec
@@ -40,6 +42,7 @@ BATCH = 256
 MINILM = Spec(name="local:minilm")
 FUSED = {"rrf": Spec(name="rrf")} | {f"weighted {tenth / 10:.1f}": Spec(name="weighted", weight=tenth / 10) for tenth in range(11)}
 RERANKED = ("keyword", "vector", "rrf", "weighted 0.4", "weighted 0.6")
+INT8 = "questions in int8"
 MEASURES = (nDCG @ 10, R @ 10)
 
 
@@ -76,6 +79,9 @@ class Cached(Embeddings):
     def embed_query(self, text: str) -> list[float]:
         return self.inner.embed_query(text)
 
+    def at_precision(self, precision: Literal["int8"]) -> Embeddings:
+        return self.inner.at_precision(precision)
+
     def token_vectors(self, text: str) -> Vectors:
         if text not in self._tokens:
             self._tokens[text] = self.inner.token_vectors(text).astype(np.float16)
@@ -102,12 +108,17 @@ def embedded(model: Any, texts: Sequence[str]) -> Vectors:
 
 async def filled(name: str, folder: str, data: Data, vectors: Vectors) -> Store:
     settings = PipelineSettings(home=Path(folder))
-    store = STORES.build(Spec(name=name), uri=f"{folder}/{name}", dimensions=vectors.shape[1], settings=settings)
+    kind = "lancedb" if name == "resident" else name
+    store = STORES.build(Spec(name=kind), uri=f"{folder}/{name}", dimensions=vectors.shape[1], settings=settings)
     for start in range(0, len(data.chunks), 1000):
         chunks = data.chunks[start : start + 1000]
         await store.add(chunks, [indexed_text(chunk, "title") for chunk in chunks], vectors[start : start + 1000])
     await store.finish()
-    return store
+    return (
+        await searchable(store, folders=[Path(folder)], index=name, data_version="1", chunks=len(data.chunks))
+        if name == "resident"
+        else store
+    )
 
 
 @dataclass
@@ -134,6 +145,7 @@ async def search(data: Data, store: Store, embeddings: Cached, candidates: int, 
     keyword = SEARCHERS.build(Spec(name="keyword"), parts=parts)
     every_word = SEARCHERS.build(Spec(name="keyword", stop_words="keep"), parts=parts)
     vector = SEARCHERS.build(Spec(name="vector"), parts=parts)
+    quick = SEARCHERS.build(Spec(name="vector", precision="int8"), parts=parts)
     fusions = {name: FUSIONS.build(spec, parts=parts) for name, spec in FUSED.items()}
     rerankers = {name: RERANKERS.build(Spec(name=name), parts=parts) for name in ("mmr", "maxsim")}
     runs = Runs()
@@ -142,6 +154,10 @@ async def search(data: Data, store: Store, embeddings: Cached, candidates: int, 
         found = {name: [ScoredChunk(hit.chunk, hit.score) for hit in hits] for name, hits in lists.items()}
         methods = {**lists, **{name: fusion.join(found, candidates) for name, fusion in fusions.items()}}
         runs.add("keyword, stop words kept", query, await every_word.search(query, candidates))
+        in_int8 = await quick.search(query, candidates)
+        found["vector"] = [ScoredChunk(hit.chunk, hit.score) for hit in in_int8]
+        runs.add(f"vector, {INT8}", query, in_int8)
+        runs.add(f"weighted 0.6, {INT8}", query, fusions["weighted 0.6"].join(found, candidates))
         for name, hits in methods.items():
             runs.add(name, query, hits)
             for label, reranker in rerankers.items() if rerank and name in RERANKED else ():
@@ -189,16 +205,16 @@ def markdown(report: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("paths", nargs="+", type=Path)
-    parser.add_argument("--store", choices=["memory", "lancedb", "both"], default="both")
+    stores = ["memory", "lancedb", "resident"]
+    parser.add_argument("--stores", nargs="+", choices=stores, default=stores)
     parser.add_argument("--candidates", type=int, default=100)
     parser.add_argument("--rerank", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--out", type=Path, default=REPORTS)
     arguments = parser.parse_args()
-    stores = ["memory", "lancedb"] if arguments.store == "both" else [arguments.store]
     packages = ("lancedb", "numpy", "onnxruntime", "ir-measures")
     report: dict[str, Any] = {"machine": machine(*packages), "candidates": arguments.candidates, "data": {}}
     for path in arguments.paths:
-        report["data"][path.name] = asyncio.run(measure(path, stores, arguments.candidates, arguments.rerank))
+        report["data"][path.name] = asyncio.run(measure(path, arguments.stores, arguments.candidates, arguments.rerank))
         write_report("retrieval", report, markdown(report), arguments.out)  # after each, so that a long run leaves what it has
     print((arguments.out / "retrieval.md").read_text(encoding="utf-8"))
 

@@ -131,7 +131,7 @@ def markdown(data: dict[str, Any]) -> str:
             table([*head, "stage store B/chunk"], build),
             "“Before” is the process with all documents read and nothing built. “Storing” is what was added at most while chunks were "
             "embedded and stored, batch by batch; “at most” includes the database's own work at the end: the full-text index, and above "
-            "20,000 chunks the vector index.",
+            "200,000 chunks the vector index; and the file of the resident searcher.",
             "## What a trial costs on top",
             table(["chunks", "open the index, ms", "searched, ms a case", "other fusion, ms a case", "all kept, ms a case"], sweep),
             f"{QUESTIONS} questions, hybrid search, a chat model that answers at once. “Searched” is a first trial; “other fusion” "

@@ -10,28 +10,8 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from harness.cli import (
-    ask,
-    champion,
-    channel,
-    compare,
-    config,
-    doctor,
-    evaluate,
-    gate,
-    golden,
-    index,
-    init,
-    judge,
-    promote,
-    release,
-    report,
-    serve,
-    store,
-    sweep,
-    ui,
-)
 from harness.cli.interrupt import STOPPED_CODE, leave
+from harness.cli.on_demand import CommandPlace, group_of
 from harness.cli.terminal import clean, clean_streams
 from serving.pipeline.errors import TouchstoneError
 from serving.pipeline.packages import add_current_folder, place_of_fault
@@ -42,35 +22,43 @@ DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 # of a folder that settings name
 PLACE = (errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG)
 
+COMMANDS = {
+    **{
+        name: CommandPlace(f"harness.cli.{module}", attribute)
+        for name, module, attribute in (
+            ("init", "init", "init"),
+            ("ask", "ask", "ask"),
+            ("index", "index", "index"),
+            ("eval", "evaluate", "evaluate"),
+            ("compare", "compare", "compare"),
+            ("sweep", "sweep", "sweep"),
+            ("report", "report", "report"),
+            ("gate", "gate", "gate"),
+            ("promote", "promote", "promote"),
+            ("serve", "serve", "serve"),
+            ("ui", "ui", "ui"),
+            ("doctor", "doctor", "doctor"),
+        )
+    },
+    "golden": CommandPlace("harness.cli.golden", "app", "Golden sets: questions with known answers."),
+    "judge": CommandPlace("harness.cli.judge", "app", "Judges: what they are asked, and how far they agree with humans."),
+    "config": CommandPlace("harness.cli.config", "app", "Configurations: show one whole, or every field."),
+    "store": CommandPlace("harness.cli.store", "app", "The stage store: what was computed before and is not computed again."),
+    "release": CommandPlace("harness.cli.release", "app", "Releases: what was proven, ready to serve."),
+    "champion": CommandPlace("harness.cli.champion", "app", "The champion: what ships today, recorded for gates."),
+    "channel": CommandPlace("harness.cli.channel", "app", "Channels: which release an environment serves."),
+}
+
 app = typer.Typer(
     name="touchstone",
     help="Find the best RAG configuration by evidence, prove it on questions it never saw, ship exactly that one.",
+    cls=group_of(COMMANDS),
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-app.command("init")(init.init)
-app.command("ask")(ask.ask)
-app.command("index")(index.index)
-app.command("eval")(evaluate.evaluate)
-app.command("compare")(compare.compare)
-app.command("sweep")(sweep.sweep)
-app.command("report")(report.report)
-app.command("gate")(gate.gate)
-app.command("promote")(promote.promote)
-app.command("serve")(serve.serve)
-app.command("ui")(ui.ui)
-app.command("doctor")(doctor.doctor)
-app.add_typer(golden.app, name="golden", help="Golden sets: questions with known answers.")
-app.add_typer(judge.app, name="judge", help="Judges: what they are asked, and how far they agree with humans.")
-app.add_typer(config.app, name="config", help="Configurations: show one whole, or every field.")
-app.add_typer(store.app, name="store", help="The stage store: what was computed before and is not computed again.")
-app.add_typer(release.app, name="release", help="Releases: what was proven, ready to serve.")
-app.add_typer(champion.app, name="champion", help="The champion: what ships today, recorded for gates.")
-app.add_typer(channel.app, name="channel", help="Channels: which release an environment serves.")
 
 
 def _version(asked: bool) -> None:

@@ -22,4 +22,5 @@ def init(
     for name in dict.fromkeys(file.parts[0] for file in files):
         count = sum(file.parts[0] == name for file in files)
         typer.echo(f"  {name}{f'/  {count} files' if count > 1 or (folder / name).is_dir() else ''}")
-    typer.echo(f"\nnext: cd {folder}\n      touchstone eval --name first\n      touchstone sweep experiments/first.yaml")
+    first = "touchstone eval --golden sample --config experiments/configs/default.yaml --name first"
+    typer.echo(f"\nnext: cd {folder}\n      {first}\n      touchstone sweep experiments/first.yaml")

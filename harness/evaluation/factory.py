@@ -1,5 +1,6 @@
 """The factory of pipelines: from a configuration, a corpus, the prompts and the stage store."""
 
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -30,6 +31,7 @@ from serving.pipeline.retrieve.retriever import Retriever
 from serving.pipeline.settings import PipelineSettings
 
 IndexProgress = Callable[[int, int], None]  # documents (or chunks) done, in all
+INDEXES_OPEN = 3  # of a process: trials come back to the last few
 
 
 @dataclass
@@ -44,7 +46,8 @@ class PipelineFactory:
     replay_only: bool = False  # hosted models answer from the stage store or not at all
     artefacts: Artefacts | None = None  # of a release; none: those of this machine
     computed: bool = False  # every question is searched and answered anew, for its time; only the documents' vectors are kept
-    _open: dict[str, OpenIndex] = field(default_factory=dict)
+    _open: OrderedDict[str, OpenIndex] = field(default_factory=OrderedDict)  # the last used come last
+    _embeddings: dict[str, CachedEmbeddings] = field(default_factory=dict)  # by model: indexes share what it keeps in memory
     _chunks: CachedChunks | None = None
     _chats: dict[str, ConnectedChat] = field(default_factory=dict)
 
@@ -60,13 +63,24 @@ class PipelineFactory:
         """The index a configuration stands on; built when it is not there yet."""
         key = config.digest("index", corpus=self.corpus.digest)
         if key not in self._open:
-            embeddings = None
-            if self.stage_store is not None:
-                embeddings = cached_embeddings(config.index.embedder, self.settings, self.stage_store, replay_only=self.replay_only)
-            self._open[key] = await ensure_index(
-                self.corpus, config, settings=self.settings, embeddings=embeddings, progress=self.index_progress
+            opened = await ensure_index(
+                self.corpus, config, settings=self.settings, embeddings=self._embeddings_of(config), progress=self.index_progress
             )
+            self._open.setdefault(key, opened)
+            while len(self._open) > INDEXES_OPEN:
+                self._open.popitem(last=False)[1].close()  # a pipeline that still uses it opens it again
+        self._open.move_to_end(key)
         return self._open[key]
+
+    def _embeddings_of(self, config: RagConfig) -> CachedEmbeddings | None:
+        """The index's model behind the stage store; none without one."""
+        if self.stage_store is None:
+            return None
+        spec = config.index.embedder
+        key = digest_of(spec.model_dump(mode="json"))
+        if key not in self._embeddings:
+            self._embeddings[key] = cached_embeddings(spec, self.settings, self.stage_store, replay_only=self.replay_only)
+        return self._embeddings[key]
 
     async def pipeline(self, config: RagConfig, ranked: int = 0) -> RagPipeline:
         """A pipeline that answers by this configuration; its traces also tell the first `ranked` places of the ranking."""

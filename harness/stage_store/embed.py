@@ -4,7 +4,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from langchain_core.embeddings import Embeddings
@@ -12,17 +12,18 @@ from langchain_core.embeddings import Embeddings
 from harness.stage_store.base import StageStore, key_of
 from harness.stage_store.endpoint import endpoints_of
 from harness.stage_store.kept import note_kept
-from serving.pipeline.errors import DataError
+from serving.pipeline.errors import ConfigError, DataError
 from serving.pipeline.index.base import Vectors
 from serving.pipeline.index.embed import unit
 from serving.pipeline.models import EMBEDDINGS
 from serving.pipeline.models.connect import LOCAL, connect_embeddings
 from serving.pipeline.registry import Spec
 from serving.pipeline.retrieve.maxsim import TokenEmbeddings
+from serving.pipeline.retrieve.vector import HasPrecisions
 from serving.pipeline.settings import PipelineSettings
 
 STAGE = "embed"
-TOKEN_VECTOR_BYTES = 256 * 1024 * 1024  # some 900 passages of 190 tokens
+TOKEN_VECTOR_BYTES = 64 * 1024 * 1024  # some 220 passages of 190 tokens: a small corpus, and no large one whatever is kept
 _FLOAT = np.dtype("<f4")
 
 
@@ -93,6 +94,13 @@ class CachedTokenEmbeddings(CachedEmbeddings):
         self._free_bytes = memory_bytes
         self._in_memory: OrderedDict[str, Vectors] = OrderedDict()
         self._lock = threading.Lock()
+
+    def at_precision(self, precision: Literal["int8"]) -> CachedEmbeddings:
+        """The model in another precision, its vectors stored apart."""
+        inner = self._inner
+        if not isinstance(inner, HasPrecisions):
+            raise ConfigError(f"retrieve.search.precision: {type(inner).__name__} has one precision only. Leave it out.")
+        return CachedEmbeddings(f"{self._model}|{precision}", lambda: inner.at_precision(precision), self._store)
 
     def token_vectors(self, text: str) -> Vectors:
         """A vector for each token; a passage is embedded once for all configurations while there is room in memory."""

@@ -16,11 +16,12 @@ def reason_of(
     *,
     margin: float,
     cheaper_by: float,
+    proposed: int,
 ) -> str:
-    """Why this one: `best` has the highest mean of the challengers that are better, or else of all."""
+    """Why this one: `best` has the highest mean of the challengers that are better, or else of all; `proposed` were held against it."""
     name, against = incumbent.trial.name, winner.against
     if against is None:
-        return _stays(best, incumbent, challengers, metric, margin, cheaper_by)
+        return _stays(best, incumbent, challengers, metric, margin, cheaper_by, proposed)
     among = f"corrected for {against.among} comparisons" if against.among > 1 else "the only comparison"
     if against.outcome == "better":
         text = f"Better than the {name} on the holdout: {_difference(against, metric)}, {p_value_text(against.p_value)}, {among}."
@@ -34,9 +35,17 @@ def reason_of(
 
 
 def _stays(
-    best: Finalist | None, incumbent: Finalist, challengers: Sequence[Finalist], metric: str, margin: float, cheaper_by: float
+    best: Finalist | None,
+    incumbent: Finalist,
+    challengers: Sequence[Finalist],
+    metric: str,
+    margin: float,
+    cheaper_by: float,
+    proposed: int,
 ) -> str:
     name = incumbent.trial.name
+    if not proposed:
+        return f"The {name} stays: no other trial kept to every constraint, so none was held against it."
     if best is None or best.against is None:
         return f"The {name} stays: no finalist answered every case of the holdout."
     verdict = said_of(challengers)

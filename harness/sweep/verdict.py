@@ -115,4 +115,6 @@ def choose(finalists: Sequence[Finalist], metric: str, *, margin: float = MARGIN
     ]
     leaner = min(saving, key=lambda one: (usd_of(one), one.timing.high if one.timing else math.inf, -merit(one)), default=None)
     winner = leaner or (best if better and best else incumbent)
-    return Winner(winner, reason_of(winner, best, incumbent, usable, metric, margin=margin, cheaper_by=cheaper_by))
+    return Winner(
+        winner, reason_of(winner, best, incumbent, usable, metric, margin=margin, cheaper_by=cheaper_by, proposed=len(finalists) - 1)
+    )

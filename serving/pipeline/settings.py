@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from serving.pipeline.errors import ConfigError
 
 PREFIX = "TOUCHSTONE_"
-ALIKE = 0.8  # from which a variable that is no setting is taken for a misspelt one
+ALIKE = 0.83  # from which a variable that is no setting is taken for a misspelt one
 
 
 class PipelineSettings(BaseSettings):

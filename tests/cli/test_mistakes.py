@@ -87,7 +87,7 @@ def test_an_address_at_which_mlflow_keeps_nothing_is_the_users_mistake(world: Wo
     said = refused(world, "eval", "-c", "tiny.yaml", "--golden", "tiny", "--name", "x")
     assert f"{uri!r} is no address of MLflow. Write one of http://…" in said
     assert "sqlite:////home/me/mlflow.db" in said
-    assert not (world.root / "reports").exists()
+    assert not (world.root / "reports" / "runs").exists()
 
 
 def test_a_database_without_its_driver_names_the_package(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,7 +139,8 @@ def test_a_golden_set_that_cannot_be_read_is_named_with_its_line(world: World, t
 def test_a_gate_without_a_champion_names_its_own_file(world: World) -> None:
     rules = [{"id": "same", "rule": "non_inferior", "metric": "quality", "margin": 0.1}]
     Path("my gate.yaml").write_text(yaml.safe_dump({"name": "mine", "golden": "tiny/v1", "metrics": ["quality"], "rules": rules}))
-    assert "Run: touchstone champion set 'my gate.yaml'" in refused(world, "gate", "my gate.yaml", "-c", "tiny.yaml")
+    said = refused(world, "gate", "my gate.yaml", "-c", "tiny.yaml", "--champion", "nowhere.jsonl")
+    assert "'nowhere.jsonl' is not there. Run: touchstone champion set 'my gate.yaml'" in said
 
 
 @pytest.mark.parametrize("command", [("ask", QUESTION), ("eval",), ("index",), ("golden", "show"), ("compare", "default", "default")])
@@ -193,7 +194,7 @@ def test_an_objective_that_the_golden_set_cannot_score_is_refused_before_anythin
     (world.root / "facts.yaml").write_text(yaml.safe_dump(experiment))
     said = refused(world, "sweep", "facts.yaml", "--no-tracking")
     assert "objective 'key_facts' can score none of the 5 tune cases of tiny/v1: the case has no key facts" in said
-    assert "Choose another objective, such as 'recall@5'" in said
+    assert "Choose another objective, such as 'quality'" in said
     assert not (world.root / "reports").exists()
     (world.root / "facts.yaml").write_text(yaml.safe_dump(experiment | {"objective": ["token_f1"]}))
     assert world.touchstone("sweep", "facts.yaml", "--estimate").code == 0

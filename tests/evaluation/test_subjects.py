@@ -157,6 +157,7 @@ def test_two_evaluations_of_one_second_have_a_name_each(world: World) -> None:
     settings = read_settings(world.root)
     for name in ("a", "a-2"):
         (settings.reports / "runs" / name).mkdir(parents=True)
+        (settings.reports / "runs" / name / "cases.jsonl").touch()
     assert [unused_name(settings, "runs", name) for name in ("a", "b")] == ["a-3", "b"]
 
 

@@ -19,6 +19,7 @@ from serving.pipeline.index.corpus import Corpus
 from serving.pipeline.index.embed import embed
 from serving.pipeline.index.lance import LanceStore
 from serving.pipeline.index.manifest import read_manifest, write_manifest
+from serving.pipeline.index.resident.open import FILE
 from serving.pipeline.index.sums import write_sums
 from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.types import Document
@@ -40,8 +41,9 @@ def config(store: str = "lancedb") -> RagConfig:
     return RagConfig().replace({"index.embedder.name": "local:hashing", "index.store.name": store, "index.chunker.size": 160})
 
 
-async def build(home: Path, store: str = "lancedb") -> Path:
-    index = await build_index(CORPUS, config(store), settings=HERE.model_copy(update={"indexes": str(home)}))
+async def build(home: Path, store: str = "lancedb", **params: int) -> Path:
+    chosen = config(store).replace({f"index.store.{name}": value for name, value in params.items()})
+    index = await build_index(CORPUS, chosen, settings=HERE.model_copy(update={"indexes": str(home)}))
     return home / index.digest
 
 
@@ -66,7 +68,8 @@ async def test_the_content_digest_is_that_of_what_the_store_holds(tmp_path: Path
 async def test_a_flipped_byte_in_any_file_is_refused_or_changes_no_hit(tmp_path: Path, store: str) -> None:
     place = await build(tmp_path, store)
     expected = await hits(await open_index_at(str(place), HERE))
-    files = sorted(path for path in place.rglob("*") if path.is_file())
+    # a damaged resident file is made anew from the store of record: tests/index/test_resident.py
+    files = sorted(path for path in place.rglob("*") if path.is_file() and path.name != FILE)
     chance = random.Random(7)
     outcomes = dict.fromkeys(("refused", "same"), 0)
     for path in filter(lambda path: path.stat().st_size, files):
@@ -135,7 +138,7 @@ async def test_rows_changed_with_the_stores_own_library_are_refused(tmp_path: Pa
 
 @pytest.mark.parametrize("values", [CHANGES[0], CHANGES[1], CHANGES[3]])
 async def test_rows_changed_under_new_sums_are_found_by_reading_them(tmp_path: Path, values: dict[str, str]) -> None:
-    place = await build(tmp_path)
+    place = await build(tmp_path, ann_above=1)  # too large for a resident searcher, which reads them when it is made
     manifest = read_manifest(str(place), HERE)
     assert manifest
     await change_rows(place, **values)
@@ -160,6 +163,21 @@ async def test_an_index_from_before_there_were_sums_is_refused_and_built_anew_wh
         await open_index_at(str(place), HERE)
     again = await ensure_index(CORPUS, config(), settings=HERE.model_copy(update={"indexes": str(tmp_path)}))
     assert again.manifest.content_digest == manifest.content_digest
+
+
+async def test_the_resident_searcher_is_made_of_the_rows_that_were_built_or_not_at_all(tmp_path: Path) -> None:
+    place = await build(tmp_path)
+    expected = await hits(await open_index_at(str(place), HERE))
+    manifest = read_manifest(str(place), HERE)
+    assert manifest
+    await change_rows(place, **CHANGES[0])
+    sums = write_sums(str(place), "lancedb", FolderStorage(place))
+    write_manifest(str(place), manifest.model_copy(update={"sums_sha256": sums}), HERE)
+    assert await hits(await open_index_at(str(place), HERE)) == expected, "the file has what was built"
+    (place / FILE).unlink()
+    with pytest.raises(IntegrityError, match="rows or vectors are not those that were built"):
+        await open_index_at(str(place), HERE)
+    assert not (place / FILE).exists()
 
 
 @pytest.mark.parametrize("store", ["lancedb", "memory"])

@@ -14,7 +14,10 @@ from hypothesis import strategies as st
 from serving.pipeline.errors import StoreError
 from serving.pipeline.index import STORES
 from serving.pipeline.index.base import Filter, ScoredChunk, Store, Vectors
+from serving.pipeline.index.memory import MemoryStore
 from serving.pipeline.index.rank import top_k
+from serving.pipeline.index.resident.open import searchable
+from serving.pipeline.index.resident.store import ResidentStore
 from serving.pipeline.registry import Spec
 from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.types import Chunk
@@ -73,11 +76,18 @@ async def fill(store: Store, chunks: Sequence[Chunk] = CHUNKS, vectors: Vectors 
     return await store.finish()
 
 
-@pytest.fixture(params=STORES.names())
+RESIDENT = "lancedb's resident searcher"
+
+
+@pytest.fixture(params=[*STORES.names(), RESIDENT])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    store = make(request.param, tmp_path / "store")
+    store = make("lancedb" if request.param == RESIDENT else request.param, tmp_path / "store")
     await fill(store)
-    return store
+    return await searched(store, tmp_path) if request.param == RESIDENT else store
+
+
+async def searched(store: Store, folder: Path) -> Store:
+    return await searchable(store, folders=[folder], index="recipe 1", data_version=await store.data_version(), chunks=1)
 
 
 async def test_vector_search_finds_the_nearest_with_their_cosines(store: Store) -> None:
@@ -98,10 +108,11 @@ async def test_a_filter_of_everything_admits_whatever_is_there(store: Store) -> 
 
 
 async def test_equal_scores_are_ordered_by_id_even_at_the_last_place(store: Store, tmp_path: Path) -> None:
-    name = type(store).__name__
-    same = make("lancedb" if "Lance" in name else "memory", tmp_path / "same")
+    same = make("memory" if isinstance(store, MemoryStore) else "lancedb", tmp_path / "same")
     chunks = [Chunk(f"c{place:03}", "d", 0, 4, "same word") for place in reversed(range(90))]
     await fill(same, chunks, np.ones((90, WIDTH), np.float32))
+    if isinstance(store, ResidentStore):
+        same = await searched(same, tmp_path / "same")
     for k in (1, 7, 90):
         expected = [f"c{place:03}" for place in range(k)]
         assert [hit.chunk.id for hit in await same.search_vector(np.ones(WIDTH, np.float32), k, Filter())] == expected

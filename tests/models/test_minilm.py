@@ -145,9 +145,19 @@ def test_changing_a_returned_array_changes_no_later_answer():
     assert model.vectors([LEAVE]).tobytes() == kept.tobytes()
 
 
+async def test_a_question_can_be_embedded_in_another_precision_beside_the_event_loop():
+    whole = connect()
+    eighth = whole.at_precision("int8")
+    exact, near = np.array(whole.embed_query(LEAVE)), np.array(await eighth.aembed_query(LEAVE))
+    assert near.tolist() == eighth.embed_query(LEAVE) == await eighth.aembed_query(LEAVE)
+    assert near.tolist() != exact.tolist()
+    assert 0.98 < float(near @ exact) < 1
+    assert whole.at_precision("fp32").embed_query(LEAVE) == exact.tolist()
+
+
 def test_the_vectors_remembered_are_bounded_and_still_right():
-    loaded = connect()._model
-    few, none = MiniLmEmbeddings(loaded, 256, threads=1, cached_texts=3), MiniLmEmbeddings(loaded, 256, threads=1, cached_texts=0)
+    whole = connect()
+    few, none = (MiniLmEmbeddings(whole._model, 256, threads=1, at=whole.at_precision, cached_texts=count) for count in (3, 0))
     for texts in (TEXTS[:2], TEXTS, TEXTS[:2], TEXTS[3:5] * 2):
         assert few.vectors(texts).tobytes() == none.vectors(texts).tobytes()
     assert len(few._cache) == 3

@@ -136,8 +136,8 @@ def test_a_table_cut_in_two_takes_the_header_of_its_other_part():
 
 
 def test_codes_and_numbers_stay_whole():
-    assert terms("The TG-4410B costs EUR 1,240.50 since 2026-03-01") == ["tg-4410b", "cost", "eur", "1240.50", "sinc", "2026-03-01"]
-    assert codes("form HR-31 for the TG-4410X in 5km and Q3") == ["hr-31", "tg-4410x"]
+    assert terms("The TG-4410B costs EUR 1,240.50 since 2026-03-01") == ("tg-4410b", "cost", "eur", "1240.50", "sinc", "2026-03-01")
+    assert codes("form HR-31 for the TG-4410X in 5km and Q3") == ("hr-31", "tg-4410x")
 
 
 def test_durations_are_compared_in_days():
@@ -163,7 +163,7 @@ def test_the_sentence_that_answers_is_said_with_its_passage(reader):
 @BOTH
 def test_a_table_answers_with_its_row_in_words(reader):
     said = reader.answer(task("How long are CCTV recordings kept?", SCHEDULE))
-    assert said.startswith("R-06, CCTV recordings: Period = 14 days")
+    assert said.startswith("R-06, CCTV recordings, period: 14 days")
     assert "[1]." in said
 
 
@@ -242,7 +242,9 @@ def test_pro_prefers_what_is_current_unless_an_older_date_is_asked():
     old = Passage(1, "Support tickets are kept for 5 years.", title="Retention", effective="2023-01-01", status="superseded")
     new = Passage(2, "Support tickets are kept for 3 years.", title="Retention", effective="2026-03-01", status="current")
     assert PRO.answer(task("How long are support tickets kept?", old, new)).startswith("Support tickets are kept for 3 years [2].")
-    assert PRO.answer(task("How long were support tickets kept in 2024?", old, new)).startswith("Support tickets are kept for 5 years [1].")
+    assert PRO.answer(task("How long were support tickets kept in 2024?", old, new)).startswith(
+        "Support tickets are kept for 5 years (Retention, superseded) [1]."
+    )
 
 
 def test_pro_says_both_sides_of_a_change():
@@ -250,7 +252,7 @@ def test_pro_says_both_sides_of_a_change():
     new = Passage(2, "The desk keeps tickets for 3 years.", effective="2026-03-01", status="current")
     near = Passage(3, "Old binders are longer.")
     said = PRO.answer(task("Does the desk keep tickets longer than under the old rules?", new, old, near, sentences=2))
-    assert "5 years [1]" in said
+    assert "5 years (superseded) [1]" in said
     assert "3 years [2]" in said
 
 
@@ -264,8 +266,8 @@ def test_pro_says_the_items_of_a_list_with_its_lead():
     ("question", "expected"),
     [
         ("How many record classes have the status active?", "2 (Status: active): R-05, R-06 [1]."),
-        ("Which record class has the longest period?", "R-05, Support tickets: Period = 3 years"),
-        ("Which record class has the shortest period?", "R-06, CCTV recordings: Period = 14 days"),
+        ("Which record class has the longest period?", "R-05, Support tickets, period: 3 years"),
+        ("Which record class has the shortest period?", "R-06, CCTV recordings, period: 14 days"),
     ],
 )
 def test_pro_counts_and_compares_rows(question, expected):
@@ -274,17 +276,17 @@ def test_pro_counts_and_compares_rows(question, expected):
 
 def test_pro_adds_up_a_column():
     said = PRO.answer(task("What is the total list price of all gateway parts?", PRICES))
-    assert said == "Total List price = EUR 4,320 (EUR 1,240 + EUR 2,100 + EUR 980) [1]."
+    assert said == "List price: EUR 1,240 + EUR 2,100 + EUR 980 = EUR 4,320 [1]."
 
 
 def test_a_total_row_is_said_and_never_added_again():
     said = PRO.answer(task("What is the total list price of all gateway parts?", PRICES + "\n| Total | | EUR 4,320 |"))
-    assert said == "Total: List price = EUR 4,320 [1]."
+    assert said == "Total, list price: EUR 4,320 [1]."
 
 
 def test_two_currencies_are_never_added():
     mixed = PRICES.replace("EUR 980", "USD 980")
-    assert "Total" not in PRO.answer(task("What is the total list price of all gateway parts?", mixed))
+    assert "=" not in PRO.answer(task("What is the total list price of all gateway parts?", mixed))
 
 
 @pytest.mark.parametrize(
@@ -344,14 +346,14 @@ def test_a_sum_finds_the_row_whose_range_holds_it(reader, sum_asked, approver):
 @BOTH
 def test_a_row_says_its_key_and_the_cell_asked_for_alone(reader):
     said = reader.answer(task("What is the first response time for a severity 1 ticket under Premier?", TIERS))
-    assert said == "Premier: S1 first response = 1 h [1]."
+    assert said == "Premier, S1 first response: 1 h [1]."
 
 
 @BOTH
 @pytest.mark.parametrize("scope", ["Sites: Halden (HLD) and Leeds (LDS).\n\n", ""])
 def test_an_abbreviation_stands_for_its_name(reader, scope):
     table = "| Site | Days of leave per year |\n|---|---|\n| HLD | 30 |\n| LDS | 25 |"
-    assert reader.answer(task("How many days of leave do people in Leeds get?", scope + table)) == "LDS: Days of leave per year = 25 [1]."
+    assert reader.answer(task("How many days of leave do people in Leeds get?", scope + table)) == "LDS: 25 days of leave per year [1]."
 
 
 def test_a_concise_answer_to_one_question_is_one_statement():

@@ -1,11 +1,15 @@
+import re
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from small_handbook import HANDBOOK, chunk_of, cut
 
 from serving.pipeline.config import RetrieveConfig
 from serving.pipeline.index import STORES
 from serving.pipeline.index.base import Filter
+from serving.pipeline.index.shingles import shingles_of
 from serving.pipeline.registry import Spec
 from serving.pipeline.retrieve import FUSIONS, RERANKERS, SEARCHERS
 from serving.pipeline.retrieve.duplicates import without_repeats
@@ -19,15 +23,22 @@ def hits(*texts):
     return [Hit(Chunk(f"c{n}", f"d{n}", 0, len(text), text), 1.0 - n / 10, n + 1) for n, text in enumerate(texts)]
 
 
+def shingles(chunk):
+    return shingles_of(chunk.text)
+
+
 def kept(similarity, *texts):
-    return [hit.chunk.text for hit in without_repeats(hits(*texts), similarity)]
+    return [hit.chunk.text for hit in without_repeats(hits(*texts), similarity, shingles)]
 
 
 LEAVE = "Annual leave for every employee is granted each year and must be taken before the end of March"
 
 
 def test_the_worse_of_two_equal_texts_is_dropped():
-    assert [hit.chunk.id for hit in without_repeats(hits("same text here", "other words", "same text here"), 0.95)] == ["c0", "c1"]
+    assert [hit.chunk.id for hit in without_repeats(hits("same text here", "other words", "same text here"), 0.95, shingles)] == [
+        "c0",
+        "c1",
+    ]
 
 
 def test_at_one_only_identical_texts_are_repeats():
@@ -58,7 +69,35 @@ def test_short_texts_and_texts_without_words_are_compared_too():
 
 def test_neighbours_that_share_a_part_are_no_repeats():
     chunks = cut(HANDBOOK, 120, 40)
-    assert len(without_repeats([Hit(chunk, 1.0) for chunk in chunks], 0.95)) == len(chunks)
+    assert len(without_repeats([Hit(chunk, 1.0) for chunk in chunks], 0.95, shingles)) == len(chunks)
+
+
+def repeats_by_definition(texts, similarity):
+    """Places of the hits to be kept, worked out pair by pair from sets of words."""
+
+    def runs(text):
+        words = re.findall(r"\w+", text.casefold())
+        width = min(3, len(words))
+        return {tuple(words[start : start + width]) for start in range(len(words) - width + 1)} if words else set()
+
+    places = []
+    for place, text in enumerate(texts):
+        if text in texts[:place]:
+            continue
+        own, figures = runs(text), set(re.findall(r"\w*\d\w*", text))
+        better = [runs(texts[other]) for other in places if figures <= set(re.findall(r"\w*\d\w*", texts[other]))]
+        if similarity >= 1 or not any(len(own & one) >= max(similarity * len(own), 1) for one in better):
+            places.append(place)
+    return places
+
+
+few_words = st.lists(st.sampled_from(["leave", "is", "paid", "25", "30", "days", "a", "–"]), max_size=9).map(" ".join)
+
+
+@given(texts=st.lists(few_words, max_size=12), similarity=st.sampled_from([0.0, 0.3, 0.5, 0.8, 0.95, 1.0]))
+def test_repeats_are_those_of_the_definition(texts, similarity):
+    found = without_repeats(hits(*texts), similarity, shingles)
+    assert [hit.chunk.id for hit in found] == [f"c{place}" for place in repeats_by_definition(texts, similarity)]
 
 
 def touched(chunks, *places):

@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from small_handbook import HANDBOOK, cut
 
-from serving.pipeline.errors import ModelError
+from serving.pipeline.errors import ConfigError, ModelError
 from serving.pipeline.registry import Spec
 from serving.pipeline.retrieve import FUSIONS, SEARCHERS
 from serving.pipeline.text.stopwords import without_stop_words
@@ -36,6 +36,45 @@ async def test_a_hit_tells_who_found_it(name, sources, handbook_store, embedding
     hits = await build(name, handbook_store, embeddings).search(Query("doctor's note"), 3)
     assert set(hits[0].sources) == sources
     assert all(place.rank >= 1 for hit in hits for place in hit.sources.values())
+
+
+class TwoPrecisions:
+    """Embeddings that can be had in int8, where every question means the same."""
+
+    def __init__(self, inner):
+        self._inner = inner
+
+    async def aembed_query(self, text):
+        return self._inner.embed_query(text)
+
+    def at_precision(self, precision):
+        assert precision == "int8"
+        return Constant(self._inner)
+
+
+class Constant:
+    def __init__(self, inner):
+        self._inner = inner
+
+    async def aembed_query(self, text):
+        return self._inner.embed_query("parental leave")
+
+
+@pytest.mark.parametrize("name", ["vector", "hybrid"])
+async def test_a_question_can_be_embedded_in_another_precision_than_passages(name, handbook_store, embeddings):
+    def searcher(precision, embeddings):
+        parts = some_parts(
+            store=handbook_store, embeddings=embeddings, fusion=FUSIONS.build(Spec(name="weighted", weight=1.0), parts=some_parts())
+        )
+        return SEARCHERS.build(Spec(name=name, precision=precision), parts=parts)
+
+    query = Query("doctor's note")
+    plain = await searcher("index", TwoPrecisions(embeddings)).search(query, 3)
+    quick = await searcher("int8", TwoPrecisions(embeddings)).search(query, 3)
+    assert "doctor" in plain[0].chunk.text
+    assert "Parental leave" in quick[0].chunk.text
+    with pytest.raises(ConfigError, match="has one precision only"):
+        searcher("int8", embeddings)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -26,16 +26,17 @@ from harness.results.score import Score
 from harness.settings import HarnessSettings
 from harness.stage_store.base import HitCounts, KeptShare, kept_before, key_of, pack, unpack
 from harness.stage_store.chunks import CachedChunks
-from harness.stage_store.embed import CachedEmbeddings
+from harness.stage_store.embed import CachedEmbeddings, CachedTokenEmbeddings
 from harness.stage_store.open import configured_stage_store, open_stage_store
 from harness.stage_store.score import CachedScores
 from harness.stage_store.search import CachedSearches
 from harness.stage_store.sqlite import SqliteStageStore
 from serving.pipeline.config import RagConfig, load_config
-from serving.pipeline.errors import DataError, StoreError
+from serving.pipeline.errors import ConfigError, DataError, StoreError
 from serving.pipeline.index import STORES
 from serving.pipeline.index.base import Filter
 from serving.pipeline.index.corpus import load_corpus
+from serving.pipeline.models.hashing import HashingEmbeddings
 from serving.pipeline.prompts import PromptLibrary
 from serving.pipeline.registry import Spec
 from serving.pipeline.settings import PipelineSettings
@@ -335,6 +336,24 @@ class Counting(Embeddings):
     def embed_query(self, text: str) -> list[float]:
         self.seen.append(text)
         return [1.0, float(len(text))]
+
+
+def test_a_question_in_another_precision_is_stored_apart(tmp_path: Path) -> None:
+    class Quick(HashingEmbeddings):
+        def token_vectors(self, text: str) -> Any:
+            return self.vectors(text.split())
+
+        def at_precision(self, precision: str) -> HashingEmbeddings:
+            return HashingEmbeddings(3)
+
+    stages = SqliteStageStore(tmp_path)
+    embeddings = CachedTokenEmbeddings("m|1|", lambda: Quick(5), stages)
+    for _ in range(2):
+        assert len(embeddings.embed_query("a")) == 5
+        assert len(embeddings.at_precision("int8").embed_query("a")) == 3
+    plain = CachedTokenEmbeddings("n|1|", lambda: HashingEmbeddings(5), stages)
+    with pytest.raises(ConfigError, match="has one precision only"):
+        plain.at_precision("int8")
 
 
 def test_a_text_is_embedded_once_whatever_order_it_comes_in(tmp_path: Path) -> None:

@@ -203,3 +203,8 @@ def test_reports_escape_what_models_and_documents_say_and_fetch_nothing(tmp_path
         assert "src=" not in text and "href=" not in text
         assert page.with_suffix(".md").read_text().startswith("# ")
     assert "Trial 1 wins" in (tmp_path / "sweep" / "report.html").read_text()
+
+
+def test_where_nothing_kept_to_the_constraints_the_words_say_so() -> None:
+    choice = choose(finalists(a_report(LOW)), "quality")
+    assert choice.reason == "The base stays: no other trial kept to every constraint, so none was held against it."

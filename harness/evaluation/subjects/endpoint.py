@@ -5,9 +5,7 @@ import json
 import ssl
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
-
-import httpx
+from typing import TYPE_CHECKING, Any
 
 from harness.evaluation.subject import SubjectIdentity
 from harness.evaluation.subjects.reading import BadAnswer, read_answer, trace_of
@@ -16,6 +14,9 @@ from serving.pipeline.digest import digest_of
 from serving.pipeline.errors import ConfigError, InfrastructureError, RequestError
 from serving.pipeline.redact import without_password
 from serving.pipeline.types import Query, Trace
+
+if TYPE_CHECKING:
+    import httpx
 
 BUSY = 429
 ANSWER_LIMIT = 16 * 1024 * 1024  # bytes
@@ -46,10 +47,14 @@ class EndpointSubject:
 
     @cached_property
     def _trust(self) -> ssl.SSLContext:
+        import httpx
+
         return httpx.create_ssl_context()  # takes a while, so once for all questions
 
     async def answer(self, query: Query) -> Trace:
         """The endpoint's answer."""
+        import httpx  # here, as a question to the local pipeline should not wait for it
+
         started, start_s = self.clock.now().isoformat(timespec="milliseconds"), self.clock.seconds()
         try:
             async with (
@@ -85,7 +90,7 @@ class EndpointSubject:
         return data
 
 
-async def _body(response: httpx.Response) -> bytes:
+async def _body(response: "httpx.Response") -> bytes:
     """The whole body; one that does not end is the app's own fault."""
     content = bytearray()
     async for piece in response.aiter_bytes():

@@ -4,7 +4,7 @@ import json
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,4 +119,20 @@ class Store(Protocol):
 
     async def data_version(self) -> str:
         """The store's own version of the data that it reads; what `finish` returned, unless somebody changed the data."""
+        ...
+
+
+@runtime_checkable
+class Closes(Protocol):
+    """A store that holds memory and can let go of it; the next use takes it again."""
+
+    def close(self) -> None: ...
+
+
+@runtime_checkable
+class Probed(Protocol):
+    """A store that says for itself whether it could answer."""
+
+    async def probe(self) -> None:
+        """Raise when questions could not be answered any more."""
         ...

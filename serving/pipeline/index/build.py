@@ -15,12 +15,13 @@ from langchain_core.embeddings import Embeddings
 from serving.pipeline.config import IndexConfig, RagConfig
 from serving.pipeline.errors import DataError, IntegrityError, StoreError
 from serving.pipeline.index import CHUNKERS, STORES
-from serving.pipeline.index.base import Store, StoredRow
+from serving.pipeline.index.base import Closes, Probed, Store, StoredRow
 from serving.pipeline.index.content import ContentDigest
 from serving.pipeline.index.context import indexed_text
 from serving.pipeline.index.corpus import Corpus
 from serving.pipeline.index.embed import embed
 from serving.pipeline.index.manifest import FILE, IndexManifest, forget_outdated, index_storage, read_manifest, write_manifest
+from serving.pipeline.index.resident.open import searchable
 from serving.pipeline.index.sums import check_sums, damaged, write_sums
 from serving.pipeline.models import EMBEDDINGS
 from serving.pipeline.settings import PipelineSettings
@@ -46,8 +47,16 @@ class OpenIndex:
         """Digest of the recipe: what the index was made of, and how."""
         return self.manifest.recipe
 
+    def close(self) -> None:
+        """Let go of the memory that the store holds; its next use opens it again."""
+        if isinstance(self.store, Closes):
+            self.store.close()
+
     async def probe(self) -> None:
         """Read one row from where the index lies; raises when questions could not be answered from it."""
+        if isinstance(self.store, Probed):
+            await self.store.probe()
+            return
         async for rows in self.store.rows(limit=1):
             if rows:
                 return
@@ -110,7 +119,14 @@ async def open_index_at(uri: str, settings: PipelineSettings, embeddings: Embedd
         )
     storage = index_storage(uri, settings)
     await asyncio.to_thread(check_sums, absolute(uri), manifest.data, manifest.sums_sha256, storage, whole=whole)
-    store = _store(manifest.index, below(uri, manifest.data), manifest.dimensions, settings)
+    store = await searchable(
+        _store(manifest.index, below(uri, manifest.data), manifest.dimensions, settings),
+        folders=[*([] if is_remote(uri) else [Path(uri)]), settings.home / "resident" / manifest.recipe],
+        index=manifest.recipe,
+        data_version=manifest.store_version,
+        chunks=manifest.chunks,
+        content=manifest.content_digest,
+    )
     count, data_version = await store.count(), await store.data_version()
     if count != manifest.chunks:
         raise damaged(absolute(uri), f"it holds {count} chunks where its manifest says {manifest.chunks}")

@@ -33,17 +33,19 @@ COLUMNS = [*CHUNK_COLUMNS, "groups", "metadata"]
 
 
 class LanceStore:
-    """One table; searched exactly while it is small and through an HNSW graph when it is large.
+    """One table, the store of record; a large one is searched through an HNSW graph, a small one by its resident searcher.
+
+    Asked itself, it finds in a small table what the resident searcher finds.
 
     LanceDB must not be used on both sides of a fork: start workers by spawning, and open tables in them.
     """
 
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     class Params(PlugInParams):
         """When and how the vector index is used; `bench/ann.py` measures what they cost."""
 
-        ann_above: int = Field(default=20_000, ge=1)  # rows up to which every vector is compared
+        ann_above: int = Field(default=200_000, ge=1)  # rows up to which every vector is compared
         refine: int = Field(default=10, ge=1, le=100)  # times k candidates of the graph that are compared exactly
         stop_words: Literal["keep", "drop"] = "drop"  # "the", "and" in full-text search
 
@@ -54,6 +56,16 @@ class LanceStore:
         self._settings = settings
         self._open_table: AsyncTable | None = None
         self._approximate = False
+
+    @property
+    def resident_up_to(self) -> int:
+        """Chunks up to which every one is compared."""
+        return self.params.ann_above
+
+    @property
+    def counted_stop_words(self) -> Literal["keep", "drop"]:
+        """Whether full-text search counts stop words."""
+        return self.params.stop_words
 
     async def add(self, chunks: Sequence[Chunk], texts: Sequence[str], vectors: Vectors) -> None:
         """Append a batch; the first one makes the table."""
@@ -170,6 +182,12 @@ class LanceStore:
         table = await self._table()
         with self._lance_errors("read"):
             return str(await table.version())
+
+    def close(self) -> None:
+        """Let go of the table; the next use opens it again."""
+        if self._open_table is not None:
+            self._open_table.close()  # type: ignore[no-untyped-call]  # LanceDB forgot its annotation
+            self._open_table = None
 
     async def _top(self, build_query: Callable[[int], Any], k: int, score: Callable[[Any], float]) -> list[ScoredChunk]:
         if k <= 0:

@@ -1,8 +1,9 @@
 """all-MiniLM-L6-v2 on ONNX Runtime: the embedding model that needs no key, no server and no torch."""
 
+import asyncio
 import importlib.util
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -59,9 +60,12 @@ class MiniLm:
 
     def connect(self) -> "MiniLmEmbeddings":
         """The model, ready; one process holds each precision once."""
+        return self._at(self._params.precision)
+
+    def _at(self, precision: Precision) -> "MiniLmEmbeddings":
         with _loading:
-            model = _load(find_folder(self._settings).resolve(), self._params.precision)
-        return MiniLmEmbeddings(model, self._params.max_tokens, threads=threads_for(self._settings))
+            model = _load(find_folder(self._settings).resolve(), precision)
+        return MiniLmEmbeddings(model, self._params.max_tokens, threads=threads_for(self._settings), at=self._at)
 
 
 class MiniLmEmbeddings(Embeddings):
@@ -70,9 +74,19 @@ class MiniLmEmbeddings(Embeddings):
     A text's vector is the same to the last bit whatever stands beside it and however many threads there are.
     """
 
-    def __init__(self, model: "MiniLmModel", max_tokens: int, *, threads: int, cached_texts: int = CACHED_TEXTS) -> None:
+    def __init__(
+        self,
+        model: "MiniLmModel",
+        max_tokens: int,
+        *,
+        threads: int,
+        at: Callable[[Precision], "MiniLmEmbeddings"],
+        cached_texts: int = CACHED_TEXTS,
+    ) -> None:
         self._model = model
+        self._at = at
         self._max_tokens = max_tokens
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="minilm")  # for questions and passages alike: no more run at a time
         self._threads = threads
         self._cache = VectorCache[NDArray[np.float32]](cached_texts)
 
@@ -84,6 +98,13 @@ class MiniLmEmbeddings(Embeddings):
     def embed_query(self, text: str) -> list[float]:
         """One vector, as LangChain wants it."""
         return self.embed_documents([text])[0]
+
+    async def aembed_query(self, text: str) -> list[float]:
+        """The same beside the event loop; a text whose vector is known is answered at once."""
+        if (vector := self._cache.get(text)) is not None:
+            known: list[float] = vector.tolist()
+            return known
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self.embed_query, text)
 
     def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """The vectors as rows, in the order of the texts; a text that occurs twice is computed once."""
@@ -99,6 +120,10 @@ class MiniLmEmbeddings(Embeddings):
         if not texts:
             return np.empty((0, WIDTH), np.float32)
         return np.stack([known[text] for text in texts])
+
+    def at_precision(self, precision: Precision) -> "MiniLmEmbeddings":
+        """The same model in another precision."""
+        return self._at(precision)
 
     def token_vectors(self, text: str) -> NDArray[np.float32]:
         """One vector of unit length per token of the text; none for an empty text."""
@@ -116,8 +141,7 @@ class MiniLmEmbeddings(Embeddings):
         if len(texts) < 2 or self._threads < 2:
             return [self._vector(text) for text in texts]
         longest_first = sorted(range(len(texts)), key=lambda index: -len(texts[index]))  # so that the threads end together
-        with ThreadPoolExecutor(min(self._threads, len(texts)), thread_name_prefix="minilm") as pool:
-            vectors = dict(zip(longest_first, pool.map(lambda index: self._vector(texts[index]), longest_first), strict=True))
+        vectors = dict(zip(longest_first, self._pool.map(lambda index: self._vector(texts[index]), longest_first), strict=True))
         return [vectors[index] for index in range(len(texts))]
 
     def _vector(self, text: str) -> NDArray[np.float32]:

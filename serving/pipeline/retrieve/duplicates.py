@@ -1,56 +1,55 @@
 """Recognises hits that only repeat a better one."""
 
-import math
 import re
-from collections.abc import Sequence
-from itertools import islice
+from collections.abc import Callable, Sequence
 
-from serving.pipeline.text.words import WORD
-from serving.pipeline.types import Hit
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.pipeline.index.shingles import Shingles
+from serving.pipeline.types import Chunk, Hit
 
 FIGURE = re.compile(r"(?<!\w)\w*\d\w*")
-WIDTH = 3  # words in a shingle
-
-Shingle = tuple[str, ...]
 
 
-def without_repeats(hits: Sequence[Hit], similarity: float) -> list[Hit]:
+def without_repeats(hits: Sequence[Hit], similarity: float, shingles: Callable[[Chunk], Shingles]) -> list[Hit]:
     """The hits in their order without those whose runs of three words nearly all stand in one better hit.
 
     At 1 only identical texts are repeats. Below it, a hit with a figure that the better one lacks is never a repeat: two
     versions of a policy may differ in one number, and that number is what matters.
     """
-    kept: list[Hit] = []
-    texts: set[str] = set()
-    shingles_of_kept: list[set[Shingle]] = []  # of each kept hit
-    hits_by_shingle: dict[Shingle, list[int]] = {}  # shingle → places of the kept hits that have it
+    first_of_text: dict[str, Hit] = {}
     for hit in hits:
-        text = hit.chunk.text
-        if text in texts:
-            continue
-        if similarity < 1.0:
-            shingles = _shingles(text)
-            least_shared = max(similarity * len(shingles), 1)
-            # prefix filter: a hit that shares enough shingles shares at least one of these
-            prefix = islice(shingles, len(shingles) - math.ceil(least_shared) + 1) if shingles else ()
-            candidates = {place for shingle in prefix for place in hits_by_shingle.get(shingle, ())}
-            if any(
-                len(shingles & shingles_of_kept[place]) >= least_shared and _figures(text) <= _figures(kept[place].chunk.text)
-                for place in candidates
-            ):
-                continue
-            for shingle in shingles:
-                hits_by_shingle.setdefault(shingle, []).append(len(kept))
-            shingles_of_kept.append(shingles)
-        texts.add(text)
-        kept.append(hit)
-    return kept
+        first_of_text.setdefault(hit.chunk.text, hit)
+    distinct = list(first_of_text.values())
+    if similarity >= 1.0 or len(distinct) < 2:
+        return distinct
+    of_hits = [shingles(hit.chunk) for hit in distinct]
+    least_shared = np.array([max(similarity * len(own), 1) for own in of_hits])
+    alike = _shared(of_hits) >= least_shared[:, None]  # row: a hit; column: another that has nearly all of its shingles
+    kept: list[int] = []
+    for place, hit in enumerate(distinct):
+        better = [other for other in kept if alike[place, other]] if alike[place, :place].any() else []
+        if not any(_figures(hit.chunk.text) <= _figures(distinct[other].chunk.text) for other in better):
+            kept.append(place)
+    return [distinct[place] for place in kept]
 
 
-def _shingles(text: str) -> set[Shingle]:
-    words = WORD.findall(text.casefold())
-    width = min(WIDTH, len(words))
-    return set(zip(*(words[start:] for start in range(width)), strict=False)) if width else set()
+def _shared(of_hits: Sequence[Shingles]) -> NDArray[np.intp]:
+    """How many shingles each hit has in common with each before it."""
+    count = len(of_hits)
+    every = np.concatenate(of_hits)
+    order = np.argsort(every, kind="stable")  # equal shingles stand together, in the order of their hits
+    every, owners = every[order], np.repeat(np.arange(count), [len(own) for own in of_hits])[order]
+    shared = np.zeros(count * count, np.intp)
+    again = np.flatnonzero(every[1:] == every[:-1]) + 1  # places of shingles that an earlier hit has as well
+    distance = 1
+    while len(again):
+        shared += np.bincount(owners[again] * count + owners[again - distance], minlength=count * count)
+        distance += 1
+        again = again[again >= distance]
+        again = again[every[again] == every[again - distance]]
+    return shared.reshape(count, count)
 
 
 def _figures(text: str) -> set[str]:

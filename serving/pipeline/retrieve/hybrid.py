@@ -3,10 +3,12 @@
 import asyncio
 from typing import ClassVar, Literal
 
+from pydantic import Field
+
 from serving.pipeline.parts import Parts
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.retrieve.keyword import KeywordSearcher
-from serving.pipeline.retrieve.vector import VectorSearcher
+from serving.pipeline.retrieve.vector import QuestionPrecision, VectorSearcher
 from serving.pipeline.types import Hit, Query
 
 
@@ -19,9 +21,10 @@ class HybridSearcher:
         """Both searchers'; how their lists are joined is the fusion's own section."""
 
         stop_words: Literal["drop", "keep"] = "drop"  # "what", "should", "the" of an English question, for the search by words
+        precision: QuestionPrecision = Field(default="index", description="of a question's vector; index: as the passages'; int8: faster")
 
     def __init__(self, params: Params, parts: Parts) -> None:
-        self._vector = VectorSearcher(VectorSearcher.Params(), parts)
+        self._vector = VectorSearcher(VectorSearcher.Params(precision=params.precision), parts)
         self._keyword = KeywordSearcher(KeywordSearcher.Params(stop_words=params.stop_words), parts)
         self._fusion = parts.fusion
 

@@ -7,11 +7,12 @@ from types import MappingProxyType
 
 from serving.pipeline.config import RetrieveConfig
 from serving.pipeline.index.base import Filter, Store
+from serving.pipeline.index.shingles import KeepsShingles, Shingles, shingles_of
 from serving.pipeline.retrieve.base import Billed, Reranker, Searcher
 from serving.pipeline.retrieve.duplicates import without_repeats
 from serving.pipeline.retrieve.neighbours import add_neighbours
 from serving.pipeline.retrieve.query_text import search_text
-from serving.pipeline.types import Hit, Query, Span, Usage
+from serving.pipeline.types import Chunk, Hit, Query, Span, Usage
 
 _NOTHING: Mapping[str, int] = MappingProxyType({"candidates": 0, "duplicates": 0, "neighbours": 0})
 
@@ -43,6 +44,7 @@ class Retriever:
         self._searcher = searcher
         self._reranker = reranker
         self._store = store
+        self._shingles = store.shingles if isinstance(store, KeepsShingles) else _shingles_of_text
         self._embedding_usage = embedding
         self._ranked = 0
 
@@ -58,7 +60,7 @@ class Retriever:
             return RetrievalResult()
         config = self._config
         candidates = await self._searcher.search(query, max(config.candidates, config.top_k))
-        distinct = without_repeats(candidates, config.duplicate_similarity)
+        distinct = without_repeats(candidates, config.duplicate_similarity, self._shingles)
         best = await self._reranker.rerank(query, distinct, max(config.top_k, self._ranked))
         expanded = await add_neighbours(best[: config.top_k], config.neighbours, self._store, Filter.of(query))
         hits = tuple(replace(hit, rank=rank) for rank, hit in enumerate(expanded.hits, start=1))
@@ -69,3 +71,7 @@ class Retriever:
 
     def _reranking_usage(self, hits: Sequence[Hit]) -> tuple[Usage, ...]:
         return (self._reranker.usage(hits),) if hits and isinstance(self._reranker, Billed) else ()
+
+
+def _shingles_of_text(chunk: Chunk) -> Shingles:
+    return shingles_of(chunk.text)

@@ -11,7 +11,7 @@ MANY_CLAUSES = 4
 MANY_CODES = 3
 HITS_COMPARED = 5  # first hits whose scores are compared
 
-CODE = re.compile(r"\b(?=[\w-]*\d)[\w-]+\b")
+CODE = re.compile(r"\b(?=[\w-]{0,30}\d)[\w-]{1,60}\b")
 YEAR = re.compile(r"\b(?:19|20)\d\d\b")
 CLAUSE = re.compile(r"[,;:]\s|\b(?:because|while|if|although|given|assuming|provided)\b|(?<=\w\s)(?:which|that|when|where)\b")
 ASKING = r"(?:what|which|who|whom|whose|when|where|why|how|is|are|does|do|can|could|should|must|may|will)"

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from serving.pipeline.index.headings import is_heading
 
 END = re.compile(r"(?<![.!?…])[.!?…]+[\"'”’)\]]*(?=\s)|[。！？]+")
-ITEM = re.compile(r"\s*(?:[-*+•–]|\(?\d{1,3}[.)]|\(?[a-z][.)])\s")
-LAST_WORD = re.compile(r"[^\s(\[\"'“]*\Z")
+ITEM = re.compile(r"\A\s*(?:[-*+•–]|\(?\d{1,3}[.)]|\(?[a-z][.)])\s")
+LAST_WORD = re.compile(r"[^\s(\[\"'“]{0,40}\Z")
 NEVER_SENTENCE_END = frozenset(
     """
     mr mrs ms dr prof st no nos fig figs sec art vs cf eg e.g ie i.e approx ca viz resp para p pp vol ed eds rev

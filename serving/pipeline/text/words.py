@@ -11,4 +11,4 @@ WORD_OR_NUMBER: Final = re.compile(r"\d+(?:[.,:/-]\d+)*|[^\W\d_]+(?:['’][^\W\d
 # as an author writes it: R&D, 24/7 and 30% are one
 WRITTEN_WORD: Final = re.compile(r"[^\W_]+(?:['’./&-][^\W_]+)*%?")
 # of handbooks: file names, part numbers and amounts are one
-TECHNICAL_WORD: Final = re.compile(r"\d[\d,]*\.\d+|\d{1,3}(?:,\d{3})+|[^\W_]+(?:[-_./'’][^\W_]+)*")
+TECHNICAL_WORD: Final = re.compile(r"\d[\d,]{0,18}\.\d+|\d{1,3}(?:,\d{3})+|[^\W_]+(?:[-_./'’][^\W_]+)*")

@@ -13,7 +13,7 @@ from serving.pipeline.text.stems import stem
 
 WINDOW: Final = 12  # sentences in a row that may support one claim together
 _YEAR: Final = re.compile(r"1\d\d\d|20\d\d")
-_NAMED: Final = re.compile(r"\b[A-Z][\w'-]*(?:\s+(?:of\s+|and\s+|for\s+|the\s+)?[A-Z][\w'-]*){1,5}")
+_NAMED: Final = re.compile(r"\b[A-Z][\w'-]{0,30}(?:\s{1,4}(?:of\s{1,4}|and\s{1,4}|for\s{1,4}|the\s{1,4})?[A-Z][\w'-]{0,30}){1,5}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Final, Literal
 from serving.pipeline.models.reader.question import ParsedQuestion
 from serving.pipeline.models.reader.tables import Table, TableRow, amount
 from serving.pipeline.models.reader.units import Unit
-from serving.pipeline.models.reader.words import terms
+from serving.pipeline.models.reader.words import term_set
 
 Operation = Literal["count", "list", "sum", "max", "min", "average"]
 _OPERATIONS: Final[tuple[tuple[Operation, str], ...]] = (
@@ -19,7 +19,9 @@ _OPERATIONS: Final[tuple[tuple[Operation, str], ...]] = (
     ("count", r"\bhow many\b|\bnumber of\b|\bcount\b"),
 )
 _COUNTS_A_UNIT: Final = re.compile(r"how many (?:\w+ ){0,2}(?:days|weeks|months|years|hours|minutes|percent|euros)", re.IGNORECASE)
-_TOTAL_ROW: Final = re.compile(r"\W*(?:grand |sub)?(?:total|sum)\b", re.IGNORECASE)
+_TOTAL_ROW: Final = re.compile(r"\W{0,8}(?:grand |sub)?(?:total|sum)\b", re.IGNORECASE)
+_MEASURE: Final = re.compile(r"\s{0,8}(?:[€$£]|[A-Z]{3}\s)?\d[\d,.]{0,20}\s{0,4}(?:%|[A-Za-z€]{1,12}(?:\s\w{1,20})?)?\s{0,8}")
+_RANGE_OF_LABELS: Final = re.compile(r"\b(\w{1,20}) (?:to|until|till|through) (\w{1,20})\b", re.IGNORECASE)
 _MOST_NAMED: Final = 8  # rows named in a count
 _LEAST_MATCH: Final = 0.5  # share of the question's terms that a table must show
 _MOST_LISTED: Final = 20  # rows named in a list
@@ -73,7 +75,7 @@ def _table_match(question: ParsedQuestion, unit: Unit) -> float:
     if table is None or not question.terms:
         return 0.0
     cells = " ".join(cell for row in table.rows for cell in row.cells)
-    around = set(terms(f"{' '.join(table.header)} {unit.context} {unit.passage.section} {unit.passage.title} {cells}"))
+    around = term_set(f"{' '.join(table.header)} {unit.context} {unit.passage.section} {unit.passage.title} {cells}")
     return sum(term in around for term in question.terms) / len(question.terms)
 
 
@@ -85,7 +87,7 @@ def _aggregate_table(operation: Operation, question: ParsedQuestion, table: Tabl
     rows, condition = _matching(question, table)
     if operation == "list":
         column_name, _, value = condition.partition(": ")
-        clear = " or " not in value and (" " in value or bool(set(terms(column_name)) & set(question.terms)))
+        clear = " or " not in value and (" " in value or bool(term_set(column_name) & set(question.terms)))
         return f"{', '.join(row.cells[0] for row in rows)} ({condition})" if condition and clear and 1 < len(rows) <= _MOST_LISTED else ""
     if operation == "count":
         if not condition or _COUNTS_A_UNIT.search(question.text):
@@ -95,7 +97,7 @@ def _aggregate_table(operation: Operation, question: ParsedQuestion, table: Tabl
     column = _measure_column(question, table, rows)
     if column is None or len(rows) < 2:
         return ""
-    values = [(amount(row.cells[column]), row) for row in rows]
+    values = [(row.measure(column), row) for row in rows]
     amounts_of_rows = [(value, row) for value, row in values if value is not None]
     if len(amounts_of_rows) < 2 or len({value[1] for value, _ in amounts_of_rows}) > 1:  # two currencies are never added or compared
         return ""
@@ -114,17 +116,28 @@ def _aggregate_table(operation: Operation, question: ParsedQuestion, table: Tabl
         if len(amounts_of_rows) <= _MOST_NAMED
         else f"{len(amounts_of_rows)} rows"
     )
-    return f"{'Total' if operation == 'sum' else 'Average'} {name} = {_amount_text(result, unit)} ({terms_of_sum})"
+    if operation == "sum":
+        return (
+            f"{name}: {terms_of_sum} = {_amount_text(result, unit)}"
+            if " + " in terms_of_sum
+            else f"{name}, total of {terms_of_sum}: {_amount_text(result, unit)}"
+        )
+    return f"{name}, average of {len(amounts)} rows: {_amount_text(result, unit)}"
 
 
 def _matching(question: ParsedQuestion, table: Table) -> tuple[list[TableRow], str]:
     """The rows whose cells the question names, and those cells; all rows where it names none."""
     question_terms = set(question.terms)
     rows, conditions = list(table.rows), list[str]()
+    span = _RANGE_OF_LABELS.search(question.text)
+    labels = [row.cells[0].lower() for row in rows]
+    if span and span[1].lower() in labels and span[2].lower() in labels:
+        first, last = labels.index(span[1].lower()), labels.index(span[2].lower())
+        return rows[first : last + 1], f"{rows[first].cells[0]} to {rows[last].cells[0]}"
     for column in range(len(table.header)):
         values = dict.fromkeys(row.cells[column] for row in rows)
         is_label = len(values) == len(table.rows) > 3  # every row differs: naming one row is no class, naming several is
-        named = [value for value in values if (words := set(terms(value))) and words <= question_terms]
+        named = [value for value in values if (words := term_set(value)) and words <= question_terms]
         if len(values) > 1 and len(named) > (1 if is_label else 0):
             rows = [row for row in rows if row.cells[column] in named]
             conditions.append(f"{table.header[column]}: {' or '.join(named)}")
@@ -137,15 +150,15 @@ def _measure_column(question: ParsedQuestion, table: Table, rows: Sequence[Table
         column for column in range(len(table.header)) if sum(_is_measure(row.cells[column]) for row in rows) >= max(2, 0.6 * len(rows))
     ]
     question_terms = set(question.terms)
-    ranked = sorted(numeric, key=lambda column: (-len(question_terms & set(terms(table.header[column]))), column))
+    ranked = sorted(numeric, key=lambda column: (-len(question_terms & term_set(table.header[column])), column))
     if not ranked:
         return None
-    named = question_terms & set(terms(table.header[ranked[0]]))
+    named = question_terms & term_set(table.header[ranked[0]])
     return ranked[0] if named or len(ranked) == 1 else ranked[-1]
 
 
 def _is_measure(cell: str) -> bool:
-    return bool(re.match(r"\s*(?:[€$£]|[A-Z]{3}\s)?\d[\d,.]*\s*(?:%|[A-Za-z€]{1,12}(?:\s\w+)?)?\s*$", cell)) and amount(cell) is not None
+    return bool(_MEASURE.fullmatch(cell)) and amount(cell) is not None
 
 
 def _label_columns(row: TableRow, measure: int) -> list[int]:

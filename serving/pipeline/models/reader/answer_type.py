@@ -13,10 +13,10 @@ _MONTH: Final = _any(
     "jan(?:uary)? feb(?:ruary)? mar(?:ch)? apr(?:il)? may june? july? "
     "aug(?:ust)? sep(?:t(?:ember)?)? oct(?:ober)? nov(?:ember)? dec(?:ember)?"
 )
-_NUMBER: Final = _any(r"\d[\d,.]* one two three four five six seven eight nine ten twelve half")
+_NUMBER: Final = _any(r"\d[\d,.]{0,20} one two three four five six seven eight nine ten twelve half")
 _COUNT: Final = rf"(?:{_NUMBER}|an?)"
-_KIND_OF_DAY: Final = r"(?:(?:full|working|business|calendar|consecutive)\s+)*"
-_SPAN: Final = rf"{_COUNT}[\s-]*{_KIND_OF_DAY}{_any('second minute hour day week month quarter year h min')}s?\b"
+_KIND_OF_DAY: Final = r"(?:(?:full|working|business|calendar|consecutive)\s{1,3}){0,3}"
+_SPAN: Final = rf"{_COUNT}[\s-]{{0,3}}{_KIND_OF_DAY}{_any('second minute hour day week month quarter year h min')}s?\b"
 _ROLES: Final = _any(
     "officer manager director head team counsel owner lead committee board desk engineer supervisor approver president vp "
     "ceo cfo cto coo ciso dpo controller executive specialist paralegal coordinator partner"
@@ -26,34 +26,37 @@ _PLACES: Final = _any("room site folder page portal office building drive")
 
 ANSWER_PATTERNS: Final = {  # answer type → pattern of a text that contains one
     "date": re.compile(
-        rf"\b\d{{4}}-\d\d(?:-\d\d)?\b|\b\d{{1,2}}\.?\s+{_MONTH}\b|\b{_MONTH}\s+\d|\b(?:19|20)\d\d\b"
+        rf"\b\d{{4}}-\d\d(?:-\d\d)?\b|\b\d{{1,2}}\.?\s{{1,3}}{_MONTH}\b|\b{_MONTH}\s{{1,3}}\d|\b(?:19|20)\d\d\b"
         rf"|\b{_any('mon tues wednes thurs fri satur sun')}days?\b|\b{_any('in until by of each every')}\s+{_MONTH}\b"
         rf"|\bquarter|\b\d{{1,2}}:\d\d\b|\b{_SPAN}|\b{_any('daily weekly monthly yearly annually')}\b",
         re.IGNORECASE,
     ),
     "duration": re.compile(rf"\b{_SPAN}|\bpermanent", re.IGNORECASE),
     "money": re.compile(
-        rf"[€$£]\s?\d|\b{_any('EUR USD GBP SGD PLN CHF')}\b|\b\d[\d,.]*\s?(?:{_any('euros? dollars? pounds? % percent')}|per cent)",
+        rf"[€$£]\s?\d|\b{_any('EUR USD GBP SGD PLN CHF')}\b|\b\d[\d,.]{{0,20}}\s?(?:{_any('euros? dollars? pounds? % percent')}|per cent)",
         re.IGNORECASE,
     ),
     "percent": re.compile(r"\d\s?(?:%|percent|per cent|points?\b)", re.IGNORECASE),
     "number": re.compile(rf"\b{_NUMBER}\b", re.IGNORECASE),
-    "person": re.compile(rf"\b[A-Z][a-zà-ÿ’'-]+ (?:[A-Z]\. )?[A-Z][a-zà-ÿ’'-]+\b|@|(?i:\b{_ROLES}\b)"),
-    "place": re.compile(rf"\b(?i:in|at|on|to|under|from)\s+(?:the\s+)?(?:[A-Z]|`|#)|https?:|\w/\w|#[a-z]|(?i:\b{_PLACES}\b)"),
-    "code": re.compile(r"\b(?=[\w-]*\d)(?=[\w-]*[A-Z])[A-Z0-9]+(?:-[A-Z0-9]+)*\b|\b[A-Z]{2,}(?:-[A-Z0-9]+)+\b|`[^`]+`"),
+    "person": re.compile(rf"\b[A-Z][a-zà-ÿ’'-]{{1,30}} (?:[A-Z]\. )?[A-Z][a-zà-ÿ’'-]{{1,30}}\b|@|(?i:\b{_ROLES}\b)"),
+    "place": re.compile(rf"\b(?i:in|at|on|to|under|from)\s{{1,3}}(?:the\s{{1,3}})?(?:[A-Z]|`|#)|https?:|\w/\w|#[a-z]|(?i:\b{_PLACES}\b)"),
+    "code": re.compile(
+        r"\b(?=[\w-]{0,30}\d)(?=[\w-]{0,30}[A-Z])[A-Z0-9]{1,30}(?:-[A-Z0-9]{1,30}){0,8}\b"
+        r"|\b[A-Z]{2,30}(?:-[A-Z0-9]{1,30}){1,8}\b|`[^`]{1,200}`"
+    ),
     "reason": re.compile(
         rf"\b(?:{_any('because since reason therefore caused refers?')}|so that|due to|in order to|as a result|to avoid)\b",
         re.IGNORECASE,
     ),
-    "command": re.compile(rf"`[^`]+`|^[$>#]\s|\b{_ACTIONS}\b|\bgo to\b", re.IGNORECASE),
+    "command": re.compile(rf"`[^`]{{1,200}}`|^[$>#]\s|\b{_ACTIONS}\b|\bgo to\b", re.IGNORECASE),
 }
 
-_WHICH: Final = r"\b(?:what|which)(?: is| are| was| were)?(?: the)?(?: [\w-]+)"
+_WHICH: Final = r"\b(?:what|which)(?: is| are| was| were)?(?: the)?(?: [\w-]{1,30})"
 _TIME_UNITS: Final = _any("days weeks months years hours minutes")
 _QUESTION_PATTERNS: Final = tuple(  # the first that matches decides
     (kind, re.compile(pattern))
     for kind, pattern in (
-        ("", r"\bwhat (?:do|does) .*\b(?:mean|stand for)\b"),
+        ("", r"\bwhat (?:do|does) .{0,80}\b(?:mean|stand for)\b"),
         ("duration", rf"\bhow {_any('long soon often quickly fast late early')}\b|\bhow many (?:\w+ )?{_TIME_UNITS}\b|\bretention\b"),
         ("duration", rf"{_WHICH}{{0,3}} (?:{_any('period duration notice deadline term window')}|time limit)\b"),
         ("duration", rf"{_WHICH}{{0,3}} {_any('response reaction repair lead delivery waiting')} time\b"),

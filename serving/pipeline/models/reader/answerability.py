@@ -11,11 +11,12 @@ from serving.pipeline.models.reader.words import codes
 
 _FEATURES: Final = ("one", "cover", "count", "shown", "passage", "codes_missing", "names_missing", "unknown", "close", "topic")
 WEIGHTS: Final = {  # logistic regression on answerable, unrelated and (with less weight) unanswerable questions
-    False: (-3.4, 0.8, 10.3, 0.35, 0.4, -3.0, -1.15, -0.3, 0.0, 0.0),  # by words alone
+    False: (-3.4, 0.8, 10.3, 0.8, 0.4, -3.0, -1.15, -0.3, 0.0, 0.0),  # by words alone
     True: (-5.4, 0.0, 9.0, 0.0, 0.0, -3.0, -1.2, -2.0, 5.7, 5.4),
 }
 
 
+_ANSWERS_ITS_HEADING: Final = 0.5  # share of the question in the headings from which what stands below them answers, of whatever kind
 _SURE_BY_WORDS: Final = 0.9  # probability by words alone from which similarity need not agree
 
 
@@ -34,7 +35,8 @@ def answerability_features(question: ParsedQuestion, ranked: Sequence[UnitEviden
     best = ranked[0]
     units = [evidence.unit for evidence in ranked]
     known_codes = set(codes(" ".join(f"{unit.passage.title} {unit.passage.section} {unit.context} {unit.text}" for unit in units)))
-    expected = best.features["shown"] - best.features["lacks"]
+    known_codes |= set(codes(" ".join({name: None for unit in units if unit.row for name in unit.row.header})))
+    expected = best.features["shown"] - best.features["lacks"] * (best.features["heading"] < _ANSWERS_ITS_HEADING)
     missing_codes = _missing(question.codes, known_codes)
     missing_names = _missing(question.names, set(best.matches))
     unknown = _missing(question.terms, {term for evidence in ranked for term in evidence.matches})

@@ -10,23 +10,28 @@ from langchain_core.messages import BaseMessage
 CitationRule = Literal["every", "some", "none"]
 AnswerStyle = Literal["thorough", "balanced", "concise"]
 
-_TAGGED: Final = re.compile(r"<(passage|document|doc|source|context)\b([^>\n]*)>\s*?\n?(.*?)\s*</\1>", re.DOTALL | re.IGNORECASE)
+_TAGGED: Final = re.compile(r"<(passage|document|doc|source|context)\b([^>\n]{0,2000})>(.*?)</\1>", re.DOTALL | re.IGNORECASE)
 _NUMBERED: Final = re.compile(
     r"^(?:\[(\d{1,3})\]|(?:passage|document|source|context)\s*#?(\d{1,3})\s*[:.)-])[ \t]*", re.IGNORECASE | re.MULTILINE
 )
-_ATTRIBUTE: Final = re.compile(r"([a-z_]+)=\"([^\"]*)\"", re.IGNORECASE)
+_ATTRIBUTE: Final = re.compile(r"([a-z_]{1,20})=\"([^\"]{0,1000})\"", re.IGNORECASE)
+_LINE_START: Final = r"(?:^|\n)[^\S\n]{0,8}(?:#{1,6}\s{0,8})?"  # bounded, as every repeat here: prompts hold what strangers wrote
 _QUESTION: Final = re.compile(
-    r"(?:^|\n)\s*(?:#+\s*)?(?:\*\*)?(?:user'?s? )?(?:question|query)(?:\s*(?:\*\*)?\s*:(?:\*\*)?[ \t]*|[ \t]*)(?:\n|(?<=[:*\s]))",
+    rf"{_LINE_START}(?:\*\*)?(?:user'?s? )?(?:question|query)"
+    r"(?:\s{0,8}(?:\*\*)?\s{0,8}:(?:\*\*)?[ \t]{0,8}|[ \t]{0,8})(?:\n|(?<=[:*\s]))",
     re.IGNORECASE,
 )
+_ANSWER: Final = re.compile(r"\n[^\S\n]{0,8}(?:#{1,6}\s{0,8})?(?:\*\*)?(?:answer|response)\b", re.IGNORECASE)
 _QUESTION_TAG: Final = re.compile(r"<(question|query)>(.*?)</\1>", re.DOTALL | re.IGNORECASE)
-_CONTEXT: Final = re.compile(r"(?:^|\n)\s*(?:#+\s*)?(?:context|passages|documents|sources|information)\s*:", re.IGNORECASE)
+_CONTEXT: Final = re.compile(rf"{_LINE_START}(?:context|passages|documents|sources|information)\s{{0,8}}:", re.IGNORECASE)
 _NUMBERS: Final = {
     **{"one": 1, "a": 1, "single": 1, "two": 2, "three": 3, "four": 4, "five": 5},
     **{"six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10},
 }
 _COUNT: Final = r"(\d{1,2}|" + "|".join(_NUMBERS) + r")"
-_SENTENCES: Final = re.compile(rf"\b{_COUNT}(?:\s*(?:to|or|-|–)\s*{_COUNT})?\s+(?:\w+\s+)?sentences?\b", re.IGNORECASE)
+_SENTENCES: Final = re.compile(
+    rf"\b{_COUNT}(?:\s{{0,3}}(?:to|or|-|–)\s{{0,3}}{_COUNT})?\s{{1,3}}(?:\w{{1,20}}\s{{1,3}})?sentences?\b", re.IGNORECASE
+)
 _REFUSE: Final = re.compile(
     r"(?:reply|say|answer|respond|write|return|output|state)[^\"“”\n]{0,80}[\"“]([^\"“”\n]{8,200})[\"”]", re.IGNORECASE
 )
@@ -104,7 +109,7 @@ def _question(rest: str) -> str:
         return " ".join(tagged[2].split())
     labels = list(_QUESTION.finditer(rest))
     if labels:
-        question = re.split(r"\n\s*(?:#+\s*)?(?:\*\*)?(?:answer|response)\b", rest[labels[-1].end() :], maxsplit=1, flags=re.IGNORECASE)[0]
+        question = _ANSWER.split(rest[labels[-1].end() :], maxsplit=1)[0]
         if question.strip():
             return " ".join(question.split())
     lines = [line.strip() for line in rest.split("\n") if line.strip()]
@@ -120,7 +125,7 @@ def _sentences(rules: str) -> int:
 
 def _citation_rule(rules: str) -> CitationRule:
     marked = re.search(r"\[(?:n|\d+|number|id)\]|\bcit(?:e|ation)|\breference the (?:passage|source|document)", rules, re.IGNORECASE)
-    if not marked or re.search(r"\b(?:no|not|without|never)\s+(?:\w+\s+)?cit", rules, re.IGNORECASE):
+    if not marked or re.search(r"\b(?:no|not|without|never)\s{1,3}(?:\w{1,20}\s{1,3})?cit", rules, re.IGNORECASE):
         return "none"
     lax = re.search(r"\b(?:may|can)\b[^.\n]{0,60}\[(?:n|\d+)\]", rules, re.IGNORECASE)
     return "some" if lax else "every"

@@ -27,6 +27,7 @@ _CHANGE: Final = re.compile(
     r"|\b(?:and|to) (?:now|the one in force)\b|\bthen and now\b",
     re.IGNORECASE,
 )
+_YEARS_BEFORE: Final = re.compile(r"\b(?:before|until|prior to|up to)\s+(?:\w+\s)?((?:19|20)\d\d)\b", re.IGNORECASE)
 _ABOUT_MODELS: Final = re.compile(r"\b(?:AI|assistants?|chatbots?|language models?|LLM|prompt)\b")
 
 
@@ -40,6 +41,7 @@ class ParsedQuestion:
     codes: tuple[str, ...]
     names: tuple[str, ...]  # stems of capitalised words
     years: frozenset[str]
+    years_before: frozenset[str] = frozenset()  # those of them that a time ends with: "before 2026"
     expects: str = ""  # a key of SHOWS, or nothing
     wants_list: bool = False
     about_models: bool = False
@@ -58,6 +60,7 @@ class ParsedQuestion:
             codes=tuple(codes(text)),
             names=tuple(dict.fromkeys(names)),
             years=frozenset(re.findall(r"\b(?:19|20)\d\d\b", text)),
+            years_before=frozenset(_YEARS_BEFORE.findall(text)),
             expects=expected_answer_type(text),
             wants_list=bool(_LISTS.search(text)),
             about_models=bool(_ABOUT_MODELS.search(text)),

@@ -2,15 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from serving.pipeline.models.reader.aggregation import aggregate
 from serving.pipeline.models.reader.answerability import is_answerable
+from serving.pipeline.models.reader.calculation import calculate, multipliers
+from serving.pipeline.models.reader.entities import vocabulary
 from serving.pipeline.models.reader.evidence import ScoringContext, TermRarity, UnitEvidence, score_units, total_score
 from serving.pipeline.models.reader.prompt_task import PromptTask
 from serving.pipeline.models.reader.question import ParsedQuestion
 from serving.pipeline.models.reader.selection import same_content, select_units
 from serving.pipeline.models.reader.similarity import SentenceSimilarity
+from serving.pipeline.models.reader.spelling import corrected
 from serving.pipeline.models.reader.subquestions import Subquestion, split_question
 from serving.pipeline.models.reader.units import Unit, units_of
 from serving.pipeline.models.reader.wording import Statement, compose_answer, statement_of
@@ -29,6 +33,7 @@ class Reader:
 
     def answer(self, task: PromptTask) -> str:
         """The answer's text, or the prompt's refusal."""
+        task = replace(task, question=corrected(task.question, vocabulary(task.passages)))
         units = units_of(task.passages)
         if not units or not task.question:
             return task.refusal
@@ -51,6 +56,8 @@ class Reader:
         if part.refers_to:
             context = ParsedQuestion.of(part.refers_to)
             question = replace(question, terms=tuple(dict.fromkeys([*question.terms, *context.names, *context.codes])))
+        counts = multipliers(question.text)
+        question = replace(question, terms=tuple(term for term in question.terms if term not in counts or rarity.knows(term)))
         if not question.terms:
             return []
         scoring = ScoringContext.of(question, task.passages, rarity)
@@ -58,14 +65,30 @@ class Reader:
         if self.similarity:
             scored = _rescored_by_similarity(part.text, task, scored, self.similarity)
         ranked = sorted(scored, key=lambda evidence: (-evidence.score, evidence.unit.place))
-        if not is_answerable(question, ranked, with_similarity=self.similarity is not None):
+        if scoring.entities.missing or not ranked:
             return []
-        if self.similarity:
-            result = aggregate(question, _table_units(ranked))
-            if result:
-                return [Statement(result.text, result.unit)]
+        answerable = is_answerable(question, ranked, with_similarity=self.similarity is not None)
+        if answerable or question.codes:
+            rank = partial(_ranked_by_words, task=task, units=units, rarity=rarity)
+            calculation = calculate(scoring, ranked, rank, answerable=answerable)
+            if calculation:
+                worked_out = Statement(calculation.text, calculation.sources[0], calculation.sources[1:])
+                lists = self.similarity is not None
+                return [worked_out, statement_of(scoring, ranked[0], lists=lists)] if calculation.quoted else [worked_out]
+        if not answerable:
+            return []
+        result = aggregate(question, _table_units(ranked)) if len(question.codes) < 2 else None  # items by name are no whole table
+        if result:
+            return [Statement(result.text, result.unit)]
         selected = select_units(scoring, ranked, task.style, most, compound=compound)
         return [statement_of(scoring, evidence, lists=self.similarity is not None) for evidence in selected]
+
+
+def _ranked_by_words(wording: str, *, task: PromptTask, units: Sequence[Unit], rarity: TermRarity) -> list[UnitEvidence]:
+    """The evidence in force for a part of a comparison, best first."""
+    question = replace(ParsedQuestion.of(wording), change=False)
+    scored = score_units(ScoringContext.of(question, task.passages, rarity), units, with_similarity=False)
+    return sorted(scored, key=lambda evidence: (-evidence.score, evidence.unit.place))
 
 
 def _table_units(ranked: Sequence[UnitEvidence]) -> list[Unit]:

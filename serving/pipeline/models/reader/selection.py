@@ -8,7 +8,7 @@ from typing import Final
 from serving.pipeline.models.reader.evidence import ScoringContext, UnitEvidence
 from serving.pipeline.models.reader.prompt_task import AnswerStyle
 from serving.pipeline.models.reader.units import Unit
-from serving.pipeline.models.reader.words import terms
+from serving.pipeline.models.reader.words import term_set, terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ def counterpart(best: UnitEvidence, ranked: Sequence[UnitEvidence]) -> UnitEvide
 
 def same_content(first: str, second: str) -> bool:
     """Whether two texts say the same words and figures."""
-    first_terms, second_terms = set(terms(first)), set(terms(second))
+    first_terms, second_terms = term_set(first), term_set(second)
     return (
         bool(first_terms and second_terms)
         and len(first_terms & second_terms) / len(first_terms | second_terms) >= 0.8

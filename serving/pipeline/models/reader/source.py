@@ -15,14 +15,14 @@ from serving.pipeline.settings import PipelineSettings
 
 
 class ReaderLite:
-    """Reads by words alone: milliseconds, no model file; stands in for Nova Lite."""
+    """Reads by words alone, tables and arithmetic included: milliseconds, no model file; stands in for Nova Lite."""
 
     class Params(PlugInParams):
         """What can be set."""
 
         max_tokens: int | None = Field(default=None, ge=1)  # of the answer; the config's answer.max_tokens holds as well
 
-    version: ClassVar[str] = "3"
+    version: ClassVar[str] = "4"
     price_model = "amazon.nova-lite-v1:0"
     simulated = True
 
@@ -38,14 +38,14 @@ class ReaderLite:
 
 
 class ReaderPro:
-    """Reads by words and meaning, part by part, tables and dates included; stands in for Nova Pro."""
+    """Reads by words and meaning, part by part; stands in for Nova Pro."""
 
     class Params(PlugInParams):
         """What can be set."""
 
         max_tokens: int | None = Field(default=None, ge=1)
 
-    version: ClassVar[str] = f"3+{MiniLm.version}"  # what it reads by is part of what it is
+    version: ClassVar[str] = f"4+{MiniLm.version}"  # what it reads by is part of what it is
     price_model = "amazon.nova-pro-v1:0"
     simulated = True
 

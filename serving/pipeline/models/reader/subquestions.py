@@ -9,17 +9,21 @@ _QUESTION_WORD: Final = (
     r"|(?:by|until|from) when|to whom|(?:at|in|on|under) (?:what|which)|for how|within)"
 )
 _END: Final = r"(?=[?.,;]|$)"
-_AND: Final = re.compile(rf"(?:,|;)?\s+(?:and|but|plus|as well as)\s+(?:also\s+)?(?={_QUESTION_WORD}\b)", re.IGNORECASE)
-_BETWEEN: Final = re.compile(rf"\bbetween\s+(?P<a>.+?)\s+and\s+(?P<b>.+?){_END}", re.IGNORECASE)
-_COMPARE: Final = re.compile(rf"^(?P<head>.*?)\bcompare\s+(?P<a>.+?)\s+(?:with|to|and|against)\s+(?P<b>.+?){_END}", re.IGNORECASE)
+_GAP: Final = r"\s{1,4}"
+_SIDE_A: Final = r"(?P<a>.{1,120}?)"
+_SIDE_B: Final = rf"(?P<b>.{{1,120}}?){_END}"
+_AND: Final = re.compile(rf"(?:,|;)?{_GAP}(?:and|but|plus|as well as){_GAP}(?:also{_GAP})?(?={_QUESTION_WORD}\b)", re.IGNORECASE)
+_BETWEEN: Final = re.compile(rf"\bbetween{_GAP}{_SIDE_A}{_GAP}and{_GAP}{_SIDE_B}", re.IGNORECASE)
+_COMPARE: Final = re.compile(rf"^(?P<head>.{{0,200}}?)\bcompare{_GAP}{_SIDE_A}{_GAP}(?:with|to|and|against){_GAP}{_SIDE_B}", re.IGNORECASE)
 _DIFFER: Final = re.compile(
-    rf"\bhow (?:do|does)\s+(?P<a>.+?)\s+(?:differ from|compare (?:with|to)|differ to)\s+(?P<b>.+?){_END}", re.IGNORECASE
+    rf"\bhow (?:do|does){_GAP}{_SIDE_A}{_GAP}(?:differ from|compare (?:with|to)|differ to){_GAP}{_SIDE_B}", re.IGNORECASE
 )
 _VERSUS: Final = re.compile(
-    rf"(?P<a>\b[\w-]+(?:\s[\w-]+)?)\s+(?:versus|vs\.?|compared (?:with|to)|rather than)\s+(?P<b>.+?){_END}", re.IGNORECASE
+    rf"(?P<a>\b(?<![\w-])[\w-]{{1,40}}(?:\s[\w-]{{1,40}})?){_GAP}(?:versus|vs\.?|compared (?:with|to)|rather than){_GAP}{_SIDE_B}",
+    re.IGNORECASE,
 )
-_EITHER: Final = re.compile(r",\s*(?P<a>[^,?]+?)\s+or\s+(?P<b>[^,?]+?)\s*\?", re.IGNORECASE)
-_LEAD: Final = re.compile(r".*?\b(?:of|for|in|at|from|with|under|by|to)\s+(?:the\s+)?", re.IGNORECASE)
+_EITHER: Final = re.compile(r",\s{0,4}(?P<a>[^,?]{1,120}?)\s{1,4}or\s{1,4}(?P<b>[^,?]{1,120}?)\s{0,4}\?", re.IGNORECASE)
+_LEAD: Final = re.compile(r"\A.{0,200}?\b(?:of|for|in|at|from|with|under|by|to)\s{1,4}(?:the\s{1,4})?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,17 +10,19 @@ from serving.pipeline.models.reader.tables import Table, TableRow, is_row, parse
 
 Kind = Literal["sentence", "item", "row", "code"]
 
-_HEADING: Final = re.compile(r"\s{0,3}(#{1,6})\s+(.*?)\s*#*\s*$")
-_BULLET: Final = re.compile(r"\s*(?:[-*•+–]|\(?\d{1,2}[.)]|\(?[a-h][.)])\s+(?=\S)")
-_FENCE: Final = re.compile(r"\s*(```|~~~)")
-_BOLD_HEADING: Final = re.compile(r"\s*\*\*([^*]{3,80})\*\*:?\s*$")
+_HEADING: Final = re.compile(r"\A\s{0,3}(#{1,6})\s(.*)\Z")
+_BULLET: Final = re.compile(r"\A\s*(?:[-*•+–]|\(?\d{1,2}[.)]|\(?[a-h][.)])\s+(?=\S)")
+_FENCE: Final = re.compile(r"\A\s*(```|~~~)")
+_BOLD_HEADING: Final = re.compile(r"\A\s*\*\*([^*]{3,80})\*\*:?\s*\Z")
 _STOPS: Final = re.compile(r"[.!?][\"'”’)\]*]*\s+(?=[\"'“(\[*`]*[A-Z0-9])")
 _ABBREVIATION: Final = re.compile(
     r"(?:\b(?:e\.g|i\.e|etc|approx|vs|cf|no|nos|dr|mr|mrs|ms|st|inc|ltd|co|corp|art|sec|para|fig|p|pp|ref|ext|tel|max|min|incl|excl)"
-    r"|\b[A-Z]|(?:^|\n)\s*\(?\d{1,2})\.\s+$",
+    r"|\b[A-Z]|(?:\A|\n)\s{0,8}\(?\d{1,2})\.\s{1,8}\Z",
     re.IGNORECASE,
 )
-_LINK: Final = re.compile(r"!?\[([^\]]+)\]\([^)\s]*\)")
+_LONGEST_ABBREVIATION: Final = 40  # characters, with the white space after it
+_LINK: Final = re.compile(r"!?\[([^\]]{1,300})\]\([^)\s]{0,500}\)")
+_EMPHASIS: Final = re.compile(r"(\*\*|__)(?=\S)(.{1,300}?)(?<=\S)\1")
 _BARE_MARKER: Final = re.compile(r"(?<=[\s.,;])\[\d{1,3}\]|^\[\d{1,3}\]\s*")
 
 
@@ -79,7 +81,8 @@ class _PassageParser:
         heading = _HEADING.match(line)
         bold = _BOLD_HEADING.match(line)
         if heading or bold:
-            self._enter_heading(len(heading[1]) if heading else 7, (heading[2] if heading else bold[1] if bold else ""))
+            title = heading[2].strip().rstrip("#").rstrip() if heading else bold[1] if bold else ""
+            self._enter_heading(len(heading[1]) if heading else 7, title)
             return start + 1
         self._block += 1
         if _FENCE.match(line):
@@ -160,7 +163,7 @@ def split_sentences(text: str) -> list[str]:
     parts: list[str] = []
     start = 0
     for match in _STOPS.finditer(text):
-        if text[match.start()] == "." and _ABBREVIATION.search(text[start : match.end()]):
+        if text[match.start()] == "." and _ABBREVIATION.search(text[max(start, match.end() - _LONGEST_ABBREVIATION) : match.end()]):
             continue
         parts.append(text[start : match.end()].strip())
         start = match.end()
@@ -171,7 +174,7 @@ def split_sentences(text: str) -> list[str]:
 def _plain(text: str) -> str:
     """Text without emphasis and link targets, and without footnote marks that would pass for citations."""
     text = _LINK.sub(r"\1", text)
-    text = re.sub(r"(\*\*|__)(?=\S)(.+?)(?<=\S)\1", r"\2", text)
+    text = _EMPHASIS.sub(r"\2", text)
     return " ".join(_BARE_MARKER.sub("", text).split())
 
 

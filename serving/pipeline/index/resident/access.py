@@ -1,0 +1,63 @@
+"""Which rows a filter admits; agrees with `Filter.admits` for any strings."""
+
+from collections.abc import Sequence
+from functools import lru_cache, reduce
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.pipeline.index.base import Filter, metadata_entries
+from serving.pipeline.index.resident.mapped import Array, MappedArrays
+from serving.pipeline.index.resident.names import Rows, RowsByText, packed_rows
+from serving.pipeline.types import PUBLIC, Chunk
+
+REMEMBERED = 32  # filters whose rows are kept: principals come again
+Mask = NDArray[np.bool_]
+
+
+class AdmittedRows:
+    """The rows of filters, as bitmaps joined from the rows of each tenant, group, domain and entry of metadata."""
+
+    def __init__(self, arrays: MappedArrays, rows: int) -> None:
+        self._tenants, self._groups = RowsByText(arrays, "tenants"), RowsByText(arrays, "groups")
+        self._domains, self._facts = RowsByText(arrays, "domains"), RowsByText(arrays, "facts")
+        self._open: Mask = arrays["open"]
+        self._rows = rows
+        self._remembered = lru_cache(maxsize=REMEMBERED)(self._compute)
+
+    def rows(self, where: Filter) -> Rows | None:
+        """The rows that a filter admits, in order; None for all of them."""
+        if where.everything:
+            return None
+        return self._remembered(where.tenant, where.groups, where.domains, tuple(metadata_entries(where.metadata)))
+
+    def _compute(self, tenant: str, groups: frozenset[str], domains: frozenset[str] | None, facts: tuple[str, ...]) -> Rows | None:
+        mask = self._any(self._tenants, [PUBLIC, tenant]) & (self._open | self._any(self._groups, sorted(groups)))
+        if domains is not None:
+            mask &= self._any(self._domains, sorted(domains))
+        mask = reduce(lambda narrowed, fact: narrowed & self._any(self._facts, [fact]), facts, mask)
+        return None if mask.all() else np.flatnonzero(mask).astype(np.uint32)
+
+    def _any(self, rows_by_text: RowsByText, texts: Sequence[str]) -> Mask:
+        mask = np.zeros(self._rows, np.bool_)
+        for text in texts:
+            mask[rows_by_text.rows(text)] = True
+        return mask
+
+
+def packed_access(chunks: Sequence[Chunk]) -> dict[str, Array]:
+    """The arrays of `AdmittedRows`."""
+    tenants: dict[str, list[int]] = {}
+    groups: dict[str, list[int]] = {}
+    domains: dict[str, list[int]] = {}
+    facts: dict[str, list[int]] = {}
+    for row, chunk in enumerate(chunks):
+        tenants.setdefault(chunk.tenant, []).append(row)
+        domains.setdefault(chunk.domain, []).append(row)
+        for group in set(chunk.groups):
+            groups.setdefault(group, []).append(row)
+        for fact in metadata_entries(chunk.metadata):
+            facts.setdefault(fact, []).append(row)
+    lists = {"tenants": tenants, "groups": groups, "domains": domains, "facts": facts}
+    packed = {key: array for name, rows in lists.items() for key, array in packed_rows(name, rows).items()}
+    return packed | {"open": np.array([not chunk.groups for chunk in chunks], np.bool_)}

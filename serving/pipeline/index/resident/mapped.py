@@ -1,0 +1,113 @@
+"""Named arrays in one file: written whole under a checksum, read through a memory map."""
+
+import hashlib
+import json
+import mmap
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+from uuid import uuid4
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.pipeline.errors import StoreError
+
+MAGIC = b"TSARRAYS"
+START = len(MAGIC) + hashlib.sha256().digest_size  # of what the checksum covers
+ALIGNMENT = 64  # bytes at which every array begins
+BLOCK = 1 << 20  # bytes read at a time to be checked, so that checking a file does not make it resident
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MappedArrays:
+    """The arrays of a file, and what its writer said of them."""
+
+    header: Mapping[str, Any]
+    arrays: Mapping[str, Array]
+
+    def __getitem__(self, name: str) -> Array:
+        return self.arrays[name]
+
+
+def write_arrays(path: Path, header: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
+    """Write a file through a temporary one beside it, so that a reader sees all of it or nothing."""
+    draft = path.with_name(f".{path.name}.{uuid4().hex[:12]}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(draft, "xb") as file:  # noqa: PTH123 — made with the mode that the umask allows
+                _write(file, header, arrays)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(path)
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise StoreError(f"{path} could not be written: {error.strerror or error}.") from error
+
+
+def map_arrays(path: Path) -> MappedArrays | None:
+    """The arrays of a file, or None where there is no file or its bytes are not those that were written."""
+    try:
+        with path.open("rb") as file:
+            if not _whole(file):
+                return None
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise StoreError(f"{path} could not be read: {error.strerror or error}.") from error
+    size = int.from_bytes(mapped[START : START + 8], "little")
+    described = json.loads(mapped[START + 8 : START + 8 + size])
+    first = _aligned(START + 8 + size)
+    return MappedArrays(described["header"], {name: _view(mapped, first, about) for name, about in described["arrays"].items()})
+
+
+def _write(file: BinaryIO, header: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
+    checksum = hashlib.sha256()
+    file.write(MAGIC + bytes(checksum.digest_size))
+    for block in _blocks(header, {name: np.ascontiguousarray(array) for name, array in arrays.items()}):
+        checksum.update(block)
+        file.write(block)
+    file.seek(len(MAGIC))
+    file.write(checksum.digest())
+
+
+def _blocks(header: Mapping[str, Any], arrays: Mapping[str, Array]) -> Iterator[bytes | memoryview]:
+    described: dict[str, Any] = {}
+    offset = 0
+    for name, array in arrays.items():
+        described[name] = {"dtype": array.dtype.str, "shape": list(array.shape), "offset": offset}
+        offset = _aligned(offset + array.nbytes)
+    about = json.dumps({"header": dict(header), "arrays": described}).encode()
+    yield len(about).to_bytes(8, "little") + about
+    position = START + 8 + len(about)
+    for array in arrays.values():
+        yield bytes(_aligned(position) - position)
+        yield array.reshape(-1).view(np.uint8).data
+        position = _aligned(position) + array.nbytes
+
+
+def _whole(file: BinaryIO) -> bool:
+    if file.read(len(MAGIC)) != MAGIC:
+        return False
+    checksum = hashlib.sha256()
+    expected = file.read(checksum.digest_size)
+    while block := file.read(BLOCK):
+        checksum.update(block)
+    return checksum.digest() == expected
+
+
+def _view(mapped: mmap.mmap, first: int, about: Mapping[str, Any]) -> Array:
+    dtype, shape = np.dtype(about["dtype"]), tuple(about["shape"])
+    return np.frombuffer(mapped, dtype, int(np.prod(shape, dtype=np.int64)), first + about["offset"]).reshape(shape)
+
+
+def _aligned(position: int) -> int:
+    return -(-position // ALIGNMENT) * ALIGNMENT

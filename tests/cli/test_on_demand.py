@@ -1,0 +1,32 @@
+"""Commands are imported when they are asked for, and look the same as if they had been before."""
+
+import subprocess
+import sys
+
+import pytest
+
+from harness.cli import COMMANDS
+from harness.cli.on_demand import CommandPlace, CommandsOnDemand
+
+
+def test_the_command_line_imports_no_command_before_it_is_asked_for() -> None:
+    heavy = ("harness.sweep", "harness.cli.sweep", "langchain")
+    code = f"import sys, harness.cli; print([name for name in sys.modules if name.startswith({heavy})])"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "[]"
+
+
+def test_names_are_known_before_anything_is_loaded_and_unknown_ones_are_no_commands() -> None:
+    commands = CommandsOnDemand({"none": CommandPlace("no.such.module", "app")})
+    assert list(commands) == ["none"]
+    assert "none" in commands
+    assert commands.get("other") is None
+    with pytest.raises(KeyError):
+        commands["other"]
+
+
+@pytest.mark.parametrize("name", ["ask", "golden"])
+def test_a_command_and_a_group_are_loaded_by_name(name: str) -> None:
+    command = CommandsOnDemand(COMMANDS)[name]
+    assert command.name == name
+    assert command.help
