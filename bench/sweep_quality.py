@@ -203,7 +203,7 @@ def by_optimizer(truth: Truth, asked: Experiment, make: Callable[[Experiment], O
     first = values_at(asked, asked.config.flat())
     assert first is not None
     seen, finished = {key(first)}, {key(first): truth.mean(key(first))}
-    optimizer.replay(Trial(0, first, asked.config, None, (truth.mean(key(first)),)))  # type: ignore[arg-type]
+    optimizer.replay(Trial(0, first, asked.config, _report(truth, key(first)), (truth.mean(key(first)),)))
     spent += count
     yield spent, key(first)
     for number in range(1, min(asked.trials, len(truth.tune))):
@@ -222,12 +222,18 @@ def by_optimizer(truth: Truth, asked: Experiment, make: Callable[[Experiment], O
             spent += len(parts[-1].rows)
             if begin + asked.block < count and (why := pruner.reason(parts, reference)):  # type: ignore[arg-type]
                 break
-        mean = float(np.mean(truth.tune[name][: sum(len(part.rows) for part in parts)]))
-        optimizer.tell(one, Trial(number, one.values, asked.config, None, (mean,), state="pruned" if why else "complete"))  # type: ignore[arg-type]
+        seen_cases = sum(len(part.rows) for part in parts)
+        mean, state = float(np.mean(truth.tune[name][:seen_cases])), "pruned" if why else "complete"
+        optimizer.tell(one, Trial(number, one.values, asked.config, _report(truth, name, seen_cases), (mean,), state=state))  # type: ignore[arg-type]
         if not why:
             finished[name] = mean
             yield spent, name
     yield spent, key(first)  # with what was spent on the last ones, should they have been given up
+
+
+def _report(truth: Truth, name: str, count: int | None = None) -> Any:
+    """A report of the first cases, as far as a search looks into it."""
+    return SimpleNamespace(rows=truth.rows[name][:count])
 
 
 def _new(optimizer: Optimizer, number: int, seen: set[str]) -> Suggestion | None:

@@ -65,8 +65,8 @@ def rule(config: RagConfig, place: int) -> float:
     return min(1.0, config.retrieve.top_k / 20 * (0.6 + 0.4 * (place * 7 % 10) / 9))
 
 
-def race_of(folder: Path, engine: RuleEngine, trials: int = 16, **changes: Any) -> Any:
-    asked = experiment(trials=trials, block=10, pruner=RACE | changes, sampler="random")
+def race_of(folder: Path, engine: RuleEngine, sampler: str = "random", **changes: Any) -> Any:
+    asked = experiment(trials=16, block=10, pruner=RACE | changes, sampler=sampler)
     return search(asked, folder, engine)
 
 
@@ -89,15 +89,15 @@ def test_a_race_ends_with_the_same_winner_for_fewer_cases(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dies_at", [12, 15, 31])
-def test_a_race_that_was_killed_goes_on_as_if_nothing_had_been(tmp_path: Path, dies_at: int) -> None:
-    undisturbed = searched(race_of(tmp_path / "whole", RuleEngine(rule)), tune(100))
+@pytest.mark.parametrize(("sampler", "dies_at"), [("random", 12), ("random", 31), ("mixed", 40), ("mixed", 55)])
+def test_a_race_that_was_killed_goes_on_as_if_nothing_had_been(tmp_path: Path, sampler: str, dies_at: int) -> None:
+    undisturbed = searched(race_of(tmp_path / "whole", RuleEngine(rule), sampler), tune(100))
+    assert any(one.state == "pruned" for one in undisturbed)
     with pytest.raises(InfrastructureError):
-        searched(race_of(tmp_path / "cut", RuleEngine(rule, dies_at=dies_at)), tune(100))
-    rest = RuleEngine(rule)
-    assert plain(searched(race_of(tmp_path / "cut", rest), tune(100))) == plain(undisturbed)
+        searched(race_of(tmp_path / "cut", RuleEngine(rule, dies_at=dies_at), sampler), tune(100))
+    assert plain(searched(race_of(tmp_path / "cut", RuleEngine(rule), sampler), tune(100))) == plain(undisturbed)
     again = RuleEngine(rule)
-    assert plain(searched(race_of(tmp_path / "cut", again), tune(100))) == plain(undisturbed)
+    assert plain(searched(race_of(tmp_path / "cut", again, sampler), tune(100))) == plain(undisturbed)
     assert again.blocks == []
 
 
