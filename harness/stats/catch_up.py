@@ -6,6 +6,7 @@ these. Scores of others, known on all cases, forecast it: only the surprise is b
 the cases left is known.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -25,7 +26,7 @@ def cannot_catch_up(scores: Sequence[float] | Numbers, goal: float, forecasters:
     Of a mean that ends at `goal` or above, the answer is ever "yes" in at most a share `alpha` of all orders of the cases, however often
     it is asked. `forecasters` has a row of scores on all cases, in the same order, for each of one or more others.
     """
-    return log_wealth(scores, goal, forecasters) >= -np.log(alpha)
+    return log_wealth(scores, goal, forecasters) >= -math.log(alpha)
 
 
 def highest_end(scores: Sequence[float] | Numbers, forecasters: Numbers, alpha: float) -> float:
