@@ -11,6 +11,7 @@ from harness.stats.clusters import Numbers
 from harness.sweep.experiment import Pruning
 from harness.sweep.prune import Reference
 
+SHOWN = 0.001  # a smaller distance is not put into figures
 FORECASTERS = 64  # finished trials, the last ones, whose scores forecast those of the trial at hand
 
 
@@ -52,9 +53,9 @@ class Race:
         if not cannot_catch_up(scores, goal, known.table, self.rules.alpha):
             return ""
         behind = float((known.table[0, : len(rows)] - scores).mean())
-        least = max(0.0, goal - highest_end(scores, known.table, self.rules.alpha))
+        least = goal - highest_end(scores, known.table, self.rules.alpha)
         text = f"{self.metric} {behind:.3f} behind {reference.name} on the first {len(rows)} of {len(known.cases)} cases"
-        return f"{text}, and surely behind at the end, by {least:.3f} or more"
+        return f"{text}, and surely behind at the end" + (f", by {least:.3f} or more" if least >= SHOWN else "")
 
     def _look_up(self, reference: Reference) -> KnownScores:
         """The scores of the reference on the cases that it could score, and of others; the reference's own where they have none."""
