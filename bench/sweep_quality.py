@@ -37,6 +37,7 @@ from harness.stats import compare_paired, minimum_detectable
 from harness.sweep.experiment import Experiment
 from harness.sweep.optimizer.optimizer import ATTEMPTS, Optimizer, Suggestion
 from harness.sweep.prune import Pruner, Reference
+from harness.sweep.race import Race
 from harness.sweep.space.suggest import grid, values_at
 from harness.sweep.trial import Trial
 
@@ -197,31 +198,42 @@ Seen = Iterator[tuple[int, str]]
 
 def by_optimizer(truth: Truth, asked: Experiment, make: Callable[[Experiment], Optimizer] = Optimizer) -> Seen:
     """As `harness.sweep.search` goes about it, base first, one trial after the other."""
-    optimizer, pruner, spent, count = make(asked), Pruner(asked.pruner, asked.goal, True), 0, truth.cases
+    optimizer, spent, count = make(asked), 0, truth.cases
+    pruner = (Race if asked.pruner.name == "race" else Pruner)(asked.pruner, asked.goal, True)
     first = values_at(asked, asked.config.flat())
     assert first is not None
     seen, finished = {key(first)}, {key(first): truth.mean(key(first))}
-    optimizer.replay(Trial(0, first, asked.config, None, (truth.mean(key(first)),)))  # type: ignore[arg-type]
+    optimizer.replay(Trial(0, first, asked.config, _report(truth, key(first)), (truth.mean(key(first)),)))
     spent += count
     yield spent, key(first)
-    for number in range(1, len(truth.tune)):
+    for number in range(1, min(asked.trials, len(truth.tune))):
         one = _new(optimizer, number, seen)
         if one is None:
             return
         name, why, parts = key(one.values), "", []
         best = max(finished, key=lambda other: finished[other]) if asked.pruner.against == "best" else key(first)
         chosen_from = len(finished) if asked.pruner.against == "best" else 1
-        reference = Reference(SimpleNamespace(rows=truth.rows[best]), best, chosen_from)  # type: ignore[arg-type]
+        others = (
+            tuple(SimpleNamespace(rows=truth.rows[other]) for other in finished if other != best) if asked.pruner.name == "race" else ()
+        )
+        reference = Reference(SimpleNamespace(rows=truth.rows[best]), best, chosen_from, others)  # type: ignore[arg-type]
         for begin in range(0, count, asked.block):
             parts.append(SimpleNamespace(rows=truth.rows[name][begin : begin + asked.block]))
             spent += len(parts[-1].rows)
             if begin + asked.block < count and (why := pruner.reason(parts, reference)):  # type: ignore[arg-type]
                 break
-        mean = float(np.mean(truth.tune[name][: sum(len(part.rows) for part in parts)]))
-        optimizer.tell(one, Trial(number, one.values, asked.config, None, (mean,), state="pruned" if why else "complete"))  # type: ignore[arg-type]
+        seen_cases = sum(len(part.rows) for part in parts)
+        mean, state = float(np.mean(truth.tune[name][:seen_cases])), "pruned" if why else "complete"
+        optimizer.tell(one, Trial(number, one.values, asked.config, _report(truth, name, seen_cases), (mean,), state=state))  # type: ignore[arg-type]
         if not why:
             finished[name] = mean
             yield spent, name
+    yield spent, key(first)  # with what was spent on the last ones, should they have been given up
+
+
+def _report(truth: Truth, name: str, count: int | None = None) -> Any:
+    """A report of the first cases, as far as a search looks into it."""
+    return SimpleNamespace(rows=truth.rows[name][:count])
 
 
 def _new(optimizer: Optimizer, number: int, seen: set[str]) -> Suggestion | None:

@@ -42,8 +42,8 @@ class Limit(ExperimentModel):
 class Pruning(ExperimentModel):
     """When a trial is given up before its last case."""
 
-    name: Literal["none", "sequential"] = "sequential"
-    alpha: float = Field(default=0.05, gt=0.0, lt=0.5)  # how often an equal configuration may be dropped
+    name: Literal["none", "sequential", "race"] = "sequential"
+    alpha: float = Field(default=0.05, gt=0.0, lt=0.5)  # how often one that is as good as what it is held against may be dropped
     against: Literal["best", "base"] = "best"  # the finished trial with the highest mean so far, or trial 0
     startup: int = Field(default=20, ge=5)  # cases before the first look
 
@@ -158,6 +158,7 @@ def load_experiment(path: Path) -> Experiment:
     if experiment.goal not in experiment.metrics:
         raise ConfigError(f"{path}: the first objective {experiment.goal!r} must be a metric: it is what the holdout proves.")
     _check_margin(experiment, path)
+    _check_race(experiment, path)
     if experiment.sampler == "grid" and (free := [knob.path for knob in experiment.knobs if not knob.range.values()]):
         raise ConfigError(f"{path}: sampler 'grid' needs a step for {', '.join(free)}.")
     knobs(experiment.space, experiment.config, str(path))
@@ -172,6 +173,13 @@ def _check_margin(experiment: Experiment, path: Path) -> None:
     if ends != (0.0, 1.0) and "margin" not in experiment.model_fields_set:
         what = f"{experiment.goal} is no score between 0 and 1, so no margin is usual for it"
         raise ConfigError(f"{path}: {what}. Say what difference of it does not matter, as margin: 5")
+
+
+def _check_race(experiment: Experiment, path: Path) -> None:
+    """Refuse a race where no case's score has an end that the cases left could be held against."""
+    ends = getattr(METRICS.load(experiment.goal.partition("@")[0]), "range", (0.0, 1.0))
+    if experiment.pruner.name == "race" and ends != (0.0, 1.0):
+        raise ConfigError(f"{path}: pruner 'race' needs scores between 0 and 1, and {experiment.goal} has others. Take 'sequential'.")
 
 
 def _check_number(name: str, role: str, experiment: Experiment, path: Path) -> None:

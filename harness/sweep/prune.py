@@ -15,6 +15,7 @@ class Reference:
     report: EvalReport
     name: str
     chosen_from: int = 1
+    others: tuple[EvalReport, ...] = ()  # of trials that were seen to their end: what a race forecasts by
 
 
 @dataclass(frozen=True, slots=True)

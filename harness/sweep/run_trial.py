@@ -11,6 +11,7 @@ from harness.results.report import EvalReport
 from harness.sweep.dispatcher import Dispatcher
 from harness.sweep.experiment import Experiment
 from harness.sweep.prune import Pruner, Reference
+from harness.sweep.race import Race
 from harness.sweep.run_names import trial_name
 from harness.sweep.trial import Trial, make_trial, merge_reports, unscored_report
 from harness.tracking.base import Run
@@ -73,9 +74,10 @@ class TrialRunner:
         return self.dispatcher.progress.over(self.experiment.timeout_s)
 
     async def _score_in_blocks(self, parts: list[EvalReport], start: TrialStart, reference: Reference | None) -> str:
-        """Add a report for each block of cases, until one shows that the trial is surely worse: then the reason, else nothing."""
+        """Add a report for each block of cases, until one shows that the trial is lost: then the reason, else nothing."""
         await self.dispatcher.build_index(start.config)
-        pruner = Pruner(self.experiment.pruner, self.experiment.goal, self.experiment.direction(self.experiment.goal) == "higher")
+        rules, goal = self.experiment.pruner, self.experiment.goal
+        pruner = (Race if rules.name == "race" else Pruner)(rules, goal, self.experiment.direction(goal) == "higher")
         blocks = self.dispatcher.blocks(start.config, self.cases)
         for block in blocks:
             if parts and self.late and not start.label:

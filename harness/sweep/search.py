@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.golden.case import Case
 from harness.golden.sets import TuneSplit
-from harness.results.report import first_error
+from harness.results.report import EvalReport, first_error
 from harness.results.slim import slim_for_search
 from harness.sweep.cost.budget import OverBudget
 from harness.sweep.dispatcher import Dispatcher
@@ -151,8 +151,16 @@ class Search:
         trial = self._trials.get(0) if against == "base" else self._best()
         if trial is None or len(self.experiment.objective) > 1:
             return None
-        usable = sum(other.usable for other in self._trials.values()) if against == "best" else 1
-        return Reference(trial.report, f"trial {trial.name}", usable)
+        if against == "base":  # decisions then depend on nothing but trial 0
+            return Reference(trial.report, f"trial {trial.name}")
+        usable = sum(other.usable for other in self._trials.values())
+        return Reference(trial.report, f"trial {trial.name}", usable, self._forecasting(trial))
+
+    def _forecasting(self, best: Trial) -> tuple[EvalReport, ...]:
+        """The reports of all other trials that were seen to their end, where a race forecasts by them."""
+        if self.experiment.pruner.name != "race":
+            return ()
+        return tuple(trial.report for _, trial in sorted(self._trials.items()) if trial.state == "complete" and trial is not best)
 
     def _best(self) -> Trial | None:
         usable = [trial for trial in self._trials.values() if trial.usable]

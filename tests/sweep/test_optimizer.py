@@ -21,6 +21,7 @@ from harness.sweep.trial import Trial
 from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import ConfigError, InfrastructureError
 from tests.support.sweeping import RuleEngine, experiment, plain, search, searched, smooth, tune
+from tests.sweep.test_prune import report
 
 pytestmark = pytest.mark.slow
 
@@ -221,3 +222,35 @@ def test_a_configuration_is_scored_once_whatever_its_values_are_called(tmp_path:
 def test_the_rule_has_its_best_inside_the_space() -> None:
     best = experiment().apply({"retrieve.top_k": 12, "retrieve.fusion.weight": 0.333333333, "answer.prompt.version": 1})
     assert smooth(best, 0) == pytest.approx(0.9, abs=1e-6)
+
+
+def scored(number: int, values: list[float]) -> Trial:
+    """A trial of its own values, by its scores on the first cases."""
+    asked = experiment()
+    knobs = {"retrieve.top_k": number + 1, "retrieve.fusion.weight": 0.5, "answer.prompt.version": 1}
+    return Trial(number, knobs, asked.config, report(*values), (sum(values) / len(values),))
+
+
+def test_what_a_race_gave_up_is_told_by_how_far_it_was_behind_the_best_not_by_its_mean_over_easy_cases() -> None:
+    asked = experiment(pruner={"name": "race"})
+    optimizer = Optimizer(asked)
+    best = scored(0, [1.0, 1.0, 0.0, 0.0])  # the first cases are easy
+    optimizer.replay(best)
+    optimizer.replay(replace(scored(1, [0.9, 0.9]), state="pruned"))
+    assert [trial.values for trial in optimizer.study.trials] == [[0.5], [pytest.approx(0.4)]]
+    plainly = Optimizer(experiment(pruner={"name": "sequential"}))
+    plainly.replay(best)
+    plainly.replay(replace(scored(1, [0.9, 0.9]), state="pruned"))
+    assert [trial.values for trial in plainly.study.trials] == [[0.5], [0.9]]
+
+
+def test_steps_begin_after_as_many_trials_in_a_race_however_few_were_seen_to_their_end() -> None:
+    found = {}
+    for name in ("race", "sequential"):
+        optimizer = Optimizer(experiment(pruner={"name": name}, trials=40))
+        optimizer.replay(scored(0, [1.0] * 4))
+        for number in range(1, 12):
+            optimizer.replay(replace(scored(number, [0.0, 0.0]), state="pruned"))
+        found[name] = [bool(optimizer._local_step(number, 0)) for number in range(12, 32)]
+    assert any(found["race"])
+    assert not any(found["sequential"])

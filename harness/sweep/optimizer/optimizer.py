@@ -45,6 +45,8 @@ class Optimizer:
         ]
         self.study = optuna.create_study(study_name=experiment.name, directions=directions)
         self._usable: list[Trial] = []  # of the trials told
+        self._races = experiment.pruner.name == "race"
+        self._given_up = 0  # of the trials told, by a race
         self._startup = min(10, max(3, experiment.trials // 4))
 
     def replay(self, trial: Trial) -> None:
@@ -69,7 +71,7 @@ class Optimizer:
 
     def _local_step(self, number: int, attempt: int) -> dict[str, Any]:
         """A step from one of the best trials; empty where it is the sampler's turn."""
-        if self._experiment.sampler != "mixed" or attempt >= CLEVER or len(self._usable) < self._startup:
+        if self._experiment.sampler != "mixed" or attempt >= CLEVER or len(self._usable) + self._given_up < self._startup:
             return {}
         chance = random.Random(self._seed(number, attempt))  # noqa: S311 — an order, not a secret
         if chance.random() >= STEPS:
@@ -90,7 +92,7 @@ class Optimizer:
         return Suggestion(values, trial)
 
     def tell(self, suggestion: Suggestion, trial: Trial) -> None:
-        """What a trial came to; a pruned one counts by its mean so far, and is never the best."""
+        """What a trial came to; a pruned one counts by its mean so far, or in a race by where that leads, and is never the best."""
         if trial.state == "failed":  # a mean over the cases that it survived would flatter it
             self._fail(suggestion.trial)
             return
@@ -99,7 +101,25 @@ class Optimizer:
         suggestion.trial.set_constraint("given_up", 1.0 if trial.state == "pruned" else 0.0)
         if trial.usable:
             self._usable.append(trial)
+        if self._races and trial.state == "pruned":
+            self._given_up += 1
+            self.study.tell(suggestion.trial, [self._projected(trial), *trial.objectives[1:]])
+            return
         self.study.tell(suggestion.trial, list(trial.objectives))
+
+    def _projected(self, trial: Trial) -> float:
+        """A mean over few cases as one over all: by as much below the best trial's as on the cases that both saw.
+
+        A race ends most trials early, at different cases, some of which are hard for all: means over them would teach the study the cases.
+        """
+        sign = 1.0 if self._experiment.direction(self._experiment.goal) == "higher" else -1.0
+        best = max(self._usable, key=lambda other: (other.merit(sign), -other.number), default=None)
+        if best is None or best.objective is None:
+            return trial.objectives[0]
+        known = {row.case.id: row.value(self._experiment.goal) for row in best.report.rows}
+        pairs = [(row.value(self._experiment.goal), known.get(row.case.id)) for row in trial.report.rows]
+        differences = [own - other for own, other in pairs if own is not None and other is not None]
+        return best.objective + sum(differences) / len(differences) if differences else trial.objectives[0]
 
     def drop(self, suggestion: Suggestion) -> None:
         """Forget a suggestion that is known already."""
