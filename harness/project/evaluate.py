@@ -99,7 +99,7 @@ async def evaluate(
         finished = FinishedEvaluation(report, run_id=run.id, counts=counts)
         if place is not None:
             write_report(report, place.draft / CASES)
-            page = write_evaluation(report, place.draft, run_url=run.url)
+            page = write_evaluation(report, place.draft, name=name, run_url=run.url)
             place.publish()
             finished = replace(finished, page=place.folder / page.name, cases=place.folder / CASES)
         if tracking:

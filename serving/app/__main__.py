@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from serving.app.main import create_app
-from serving.app.server.run import check_address, serve
+from serving.app.server.run import serve
 from serving.app.settings import AppSettings
 from serving.pipeline.errors import TouchstoneError
 from serving.pipeline.listening import refuse_taken_port
@@ -26,7 +26,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         refuse_taken_port(options.host, options.port)
         settings = AppSettings(**({"channel": options.channel} if options.channel else {}))
-        check_address(options.host, options.port)
         app = create_app(settings)
     except ValidationError as error:
         return _fail(explain(error, "settings (TOUCHSTONE_* variables)", list(AppSettings.model_fields)), 2)

@@ -1,6 +1,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -176,7 +177,8 @@ def test_a_port_that_is_taken_is_one_line_that_names_another(furnished: House) -
             cwd=furnished.root, env=environment(furnished), capture_output=True, text=True, check=False, timeout=MOST_S,
         )  # fmt: skip
     assert done.returncode == 2
-    assert done.stderr == f"Port {port} of 127.0.0.1 is taken by another process. Choose another: --port {port % 65535 + 1}\n"
+    taken = f"touchstone: Port {port} on 127.0.0.1 is in use by another program."
+    assert re.fullmatch(rf"{re.escape(taken)} Choose another: --port \d+, or stop that one\.\n", done.stderr)
     assert done.stdout == ""
 
 

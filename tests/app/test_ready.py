@@ -169,14 +169,14 @@ async def test_an_index_that_went_away_is_noticed_and_so_is_its_return(house: Ho
         assert (await readiness(api))[0] == 200
         indexes.rename(away)
         gone = await api.client.get("/readyz")
-        failed = await api.ask()
+        answered = await api.ask()
         ready = await api.metric("touchstone_ready ")
         away.rename(indexes)
         back = await api.client.get("/readyz")
         told = [line["event"] for line in api.log if line["event"].startswith("index")]
     assert (gone.status_code, gone.json()["state"], gone.json()["current"]) == (503, "index-unreadable", False)
     assert str(house.root) not in gone.text
-    assert failed.status_code in (500, 503)
+    assert answered.status_code == 200  # what is mapped into memory answers on, until the process ends
     assert ready == ["touchstone_ready 0.0"]
     assert (back.status_code, back.json()["state"]) == (200, "current")
     assert told == ["index unreadable", "index readable again"]

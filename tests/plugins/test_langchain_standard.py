@@ -111,7 +111,7 @@ class MiniLmIs:
     @property
     def embedding_model_params(self) -> dict[str, Any]:
         made = MiniLm(MiniLm.Params(), settings=SETTINGS).connect()
-        return {"model": made._model, "max_tokens": 256, "threads": 1}
+        return {"model": made._model, "max_tokens": 256, "threads": 1, "at": made.at_precision}
 
 
 class TestMiniLmUnit(MiniLmIs, EmbeddingsUnitTests):

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Final
 
 from serving.pipeline.errors import TouchstoneError
-from serving.pipeline.index.base import Filter
 from serving.pipeline.pipeline import RagPipeline
 
 PATIENCE_S: Final = 2.0
@@ -47,5 +46,5 @@ class StoreProbe:
 
 
 async def probe(pipeline: RagPipeline) -> None:
-    """Read something from a pipeline's store, as a question does."""
-    await pipeline.index.store.search_text("probe", 1, Filter())
+    """Read something from a pipeline's index, from where it lies."""
+    await pipeline.index.probe()

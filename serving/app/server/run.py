@@ -1,7 +1,5 @@
 """Runs the app on uvicorn, behind the connection gate."""
 
-import errno
-import socket
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final, cast
@@ -14,25 +12,10 @@ from serving.app.core.telemetry import uvicorn_logging
 from serving.app.server.connections import BoundedProtocol, ConnectionGate, ConnectionLimits
 from serving.app.server.files import raise_open_files
 from serving.app.settings import AppSettings
-from serving.pipeline.errors import UserError
 
 SHUTDOWN_MARGIN_S: Final = 5  # after the longest question, when stopping
 BACKLOG: Final = 128  # accepted in one go, before any is counted: fewer than the files that are kept in reserve
 LARGEST_HEAD: Final = 16_384  # bytes of a request line with its headers
-
-
-def check_address(host: str, port: int) -> None:
-    """Raise where nobody can listen, before anything is loaded."""
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        for family, kind, protocol, _, address in found:
-            with socket.socket(family, kind, protocol) as trial:
-                trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                trial.bind(address)
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise UserError(f"Port {port} of {host} is taken by another process. Choose another: --port {port % 65535 + 1}") from None
-        raise UserError(f"Nobody can listen on {host} port {port}: {error.strerror or error}. Choose others: --host, --port") from None
 
 
 def serve(app: FastAPI, settings: AppSettings, host: str, port: int) -> None:

@@ -80,7 +80,7 @@ class MiniLmEmbeddings(Embeddings):
         max_tokens: int,
         *,
         threads: int,
-        at: Callable[[Precision], "MiniLmEmbeddings"],
+        at: Callable[[Precision], "MiniLmEmbeddings"],  # the same model in another precision
         cached_texts: int = CACHED_TEXTS,
     ) -> None:
         self._model = model
