@@ -166,4 +166,6 @@ def test_a_chunker_takes_time_in_proportion_to_its_text_whatever_it_holds(name: 
 
     length = 25_000
     short = min(seconds(length) for _ in range(3))
-    assert seconds(4 * length) < max(10 * short, 0.2)  # four times as much, with room for noise; a square is sixteen times
+    assert min(seconds(4 * length) for _ in range(2)) < max(
+        10 * short, 0.2
+    )  # four times as much, with room for noise; a square is sixteen times

@@ -219,7 +219,7 @@ def test_an_unknown_price_is_told_and_needs_a_yes(world: World) -> None:
     [
         {"objective": ["quality", "cost.usd"]},
         {"constraints": {"cost.usd": {"at_most": 1.0}}},
-        {"objective": ["usd"], "metrics": ["usd"]},
+        {"objective": ["usd"], "metrics": ["usd"], "margin": 0.001},
     ],
 )
 @pytest.mark.parametrize("base", [True, False])

@@ -9,6 +9,8 @@ from serving.pipeline.types import Citation, Hit
 
 _CODE: Final = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
 _MARKER: Final = re.compile(r"\[\s*(\d{1,3}(?:\s*[,;–-]\s*\d{1,3})*)\s*\]")
+_WORD_BEFORE: Final = re.compile(r"[A-Za-z_]\w{0,40}\Z")
+_NAME_BEFORE: Final = re.compile(r"_\w{0,40}\Z|\w\.\w{1,40}\Z")
 _ENDS: Final = re.compile(r"[.!?,;:)]|\s*\Z|\s*\n|\[")
 
 
@@ -43,15 +45,15 @@ def _is_citation(text: str, match: re.Match[str]) -> bool:
     before, after = text[max(0, match.start() - 40) : match.start()], text[match.end() : match.end() + 40]  # a window, for long texts
     if after.startswith("("):  # a Markdown link
         return False
-    if re.search(r"[A-Za-z_]\w*\Z", before):  # `items[1]` is an array, `28 days[1].` is a citation: look at what follows
-        return bool(_ENDS.match(after)) and not re.search(r"_\w*\Z|\w+\.\w+\Z", before)
+    if _WORD_BEFORE.search(before):  # `items[1]` is an array, `28 days[1].` is a citation: look at what follows
+        return bool(_ENDS.match(after)) and not _NAME_BEFORE.search(before)
     return not before.endswith(("=", "\\"))
 
 
 def _numbers(inside: str) -> list[int]:
     numbers: list[int] = []
-    for part in re.split(r"\s*[,;]\s*", inside):
-        first, *rest = [int(number) for number in re.split(r"\s*[–-]\s*", part)]
+    for part in re.split(r"[,;]", inside):
+        first, *rest = [int(number) for number in re.split(r"[–-]", part)]
         last = rest[-1] if rest else first
         numbers += range(first, last + 1) if first <= last <= first + 20 else [first, last]
     return numbers

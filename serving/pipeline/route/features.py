@@ -15,7 +15,7 @@ CODE = re.compile(r"\b(?=[\w-]{0,30}\d)[\w-]{1,60}\b")
 YEAR = re.compile(r"\b(?:19|20)\d\d\b")
 CLAUSE = re.compile(r"[,;:]\s|\b(?:because|while|if|although|given|assuming|provided)\b|(?<=\w\s)(?:which|that|when|where)\b")
 ASKING = r"(?:what|which|who|whom|whose|when|where|why|how|is|are|does|do|can|could|should|must|may|will)"
-PART = re.compile(rf"\?+\s*(?=\w)|;\s*(?=\w)|\b(?:and|or)\s+(?:also\s+)?(?={ASKING}\b)|,\s*(?={ASKING}\b)|\bas well as\b|\band also\b")
+PART = re.compile(rf"\?\s*(?=\w)|;\s*(?=\w)|\b(?:and|or)\s+(?:also\s+)?(?={ASKING}\b)|,\s*(?={ASKING}\b)|\bas well as\b|\band also\b")
 COMPARISON = re.compile(
     r"\b(?:compar\w*|versus|vs|differ\w*|between|than|better|worse|cheaper|faster|more|less|larger|smaller|higher|lower|longer|shorter|"
     r"same|similar|instead|rather|both|either|advantages?|disadvantages?|trade-?offs?)\b"

@@ -10,7 +10,7 @@ from serving.pipeline.checks.grounding.terms import parse_terms
 from serving.pipeline.text.sentences import sentences
 from serving.pipeline.types import Hit
 
-_MARKS: Final = re.compile(r"\s*\[\s*\d{1,3}(?:\s*[,;–-]\s*\d{1,3}){0,20}\s*\]")
+_MARKS: Final = re.compile(r"(?<!\s)\s*\[\s*\d{1,3}(?:\s*[,;–-]\s*\d{1,3}){0,20}\s*\]")
 _LEADING: Final = re.compile(r"\A(?:\s*\[\s*\d{1,3}(?:\s*[,;–-]\s*\d{1,3}){0,20}\s*\])+[\s.]*")
 _BULLET: Final = re.compile(r"\A\s*(?:[-*+•–]|\(?\d{1,2}[.)]|\(?[a-h][.)])\s+")
 _LEAD_IN: Final = re.compile(

@@ -12,7 +12,7 @@ from serving.pipeline.models.reader.spelling import is_near
 from serving.pipeline.models.reader.words import term_set, terms
 
 _WORD: Final = re.compile(r"[^\W\d_]+")
-_OPENING: Final = re.compile(r"(?:\A|[.!?:;|\n\"“(*#>-])\s*\Z")  # before a word that is capitalised whatever it is
+_OPENING: Final = re.compile(r"(?:\A|[.!?:;|\n\"“(*#>-])\s{0,40}\Z")  # before a word that is capitalised whatever it is
 _NEVER_NAMES: Final = frozenset(
     """
     january february march april may june july august september october november december jan feb mar apr jun jul aug sep sept oct

@@ -7,10 +7,12 @@ from typing import Final, Literal
 
 from langchain_core.messages import BaseMessage
 
+from serving.pipeline.models.reader.tags import TagFinder, TaggedPart, without
+
 CitationRule = Literal["every", "some", "none"]
 AnswerStyle = Literal["thorough", "balanced", "concise"]
 
-_TAGGED: Final = re.compile(r"<(passage|document|doc|source|context)\b([^>\n]{0,2000})>(.*?)</\1>", re.DOTALL | re.IGNORECASE)
+_TAGGED: Final = TagFinder(("passage", "document", "doc", "source", "context"))
 _NUMBERED: Final = re.compile(
     r"^(?:\[(\d{1,3})\]|(?:passage|document|source|context)\s*#?(\d{1,3})\s*[:.)-])[ \t]*", re.IGNORECASE | re.MULTILINE
 )
@@ -22,7 +24,7 @@ _QUESTION: Final = re.compile(
     re.IGNORECASE,
 )
 _ANSWER: Final = re.compile(r"\n[^\S\n]{0,8}(?:#{1,6}\s{0,8})?(?:\*\*)?(?:answer|response)\b", re.IGNORECASE)
-_QUESTION_TAG: Final = re.compile(r"<(question|query)>(.*?)</\1>", re.DOTALL | re.IGNORECASE)
+_QUESTION_TAG: Final = TagFinder(("question", "query"))
 _CONTEXT: Final = re.compile(rf"{_LINE_START}(?:context|passages|documents|sources|information)\s{{0,8}}:", re.IGNORECASE)
 _NUMBERS: Final = {
     **{"one": 1, "a": 1, "single": 1, "two": 2, "three": 3, "four": 4, "five": 5},
@@ -68,18 +70,18 @@ def read_task(messages: Sequence[BaseMessage]) -> PromptTask:
     """The task in a conversation; rules are read from the system message and from the user message outside the passages."""
     system = "\n".join(str(message.text) for message in messages if message.type == "system")
     user = next((str(message.text) for message in reversed(messages) if message.type == "human"), "")
-    source = user if _TAGGED.search(user) or not _TAGGED.search(system) else f"{system}\n{user}"
+    source = user if _TAGGED.find(user) or not _TAGGED.find(system) else f"{system}\n{user}"
     passages, rest = _passages(source)
-    rules = f"{_TAGGED.sub('', system)}\n{rest}"
+    rules = f"{without(system, _TAGGED.find(system))}\n{rest}"
     refusal = next((match[1] for match in _REFUSE.finditer(rules) if _negative(match[1])), _DEFAULT_REFUSAL)
     return PromptTask(_question(rest), passages, _sentences(rules), _citation_rule(rules), _answer_style(rules), refusal)
 
 
 def _passages(text: str) -> tuple[tuple[Passage, ...], str]:
     """The passages, and the text without them."""
-    tagged = list(_TAGGED.finditer(text))
+    tagged = _TAGGED.find(text)
     if tagged:
-        return tuple(_from_tag(place, match) for place, match in enumerate(tagged, start=1)), _TAGGED.sub("", text)
+        return tuple(_from_tag(place, part) for place, part in enumerate(tagged, start=1)), without(text, tagged)
     cut = _last_start(_QUESTION, text)
     before, after = (text[:cut], text[cut:]) if cut else (text, "")
     numbered = list(_NUMBERED.finditer(before))
@@ -95,18 +97,18 @@ def _passages(text: str) -> tuple[tuple[Passage, ...], str]:
     return (), text
 
 
-def _from_tag(place: int, match: re.Match[str]) -> Passage:
-    facts = {key.lower(): value for key, value in _ATTRIBUTE.findall(match[2])}
+def _from_tag(place: int, part: TaggedPart) -> Passage:
+    facts = {key.lower(): value for key, value in _ATTRIBUTE.findall(part.attributes)}
     number = facts.get("n") or facts.get("index") or facts.get("id") or ""
     shown = {key: facts.get(key, "") for key in ("title", "section", "version", "effective", "status")}
-    return Passage(int(number) if number.isdigit() else place, match[3].strip(), **shown)
+    return Passage(int(number) if number.isdigit() else place, part.content.strip(), **shown)
 
 
 def _question(rest: str) -> str:
     """The text after the last "Question:", else the last line with a question mark, else the last line."""
-    tagged = _QUESTION_TAG.search(rest)
+    tagged = [part for part in _QUESTION_TAG.find(rest) if not part.attributes]
     if tagged:
-        return " ".join(tagged[2].split())
+        return " ".join(tagged[0].content.split())
     labels = list(_QUESTION.finditer(rest))
     if labels:
         question = _ANSWER.split(rest[labels[-1].end() :], maxsplit=1)[0]
