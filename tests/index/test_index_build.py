@@ -301,19 +301,19 @@ async def test_in_a_bucket_only_what_was_written_after_its_sums_is_fetched_to_be
         place, fetched = "s3://x", list[str]()
 
         def list(self, prefix: str = "") -> Iterator[Entry]:
-            for minute, key in enumerate(["data/old", "files.json", "data/new"]):
+            for minute, key in enumerate(["data/old", "data.files.json", "data/new"]):
                 if key.startswith(prefix):
                     yield Entry(key, 1, datetime(2026, 1, 1, 0, minute, tzinfo=UTC))
 
         def get(self, key: str) -> Blob | None:
             self.fetched.append(key)
-            return Blob(sums if key == "files.json" else b"x", "")
+            return Blob(sums if key == "data.files.json" else b"x", "")
 
     files = [{"name": f"data/{name}", "bytes": 1, "sha256": hashlib.sha256(b"x").hexdigest()} for name in ("old", "new")]
     sums = json.dumps({"files": files}).encode()
     storage: Any = Dated()
     check_sums("s3://x", "data", hashlib.sha256(sums).hexdigest(), storage)
-    assert storage.fetched == ["files.json", "data/new"]
+    assert storage.fetched == ["data.files.json", "data/new"]
 
 
 async def test_a_build_that_fails_on_s3_leaves_no_index(on_s3: PipelineSettings) -> None:

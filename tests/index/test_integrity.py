@@ -105,12 +105,17 @@ def cut_one(data: Path) -> None:
 
 
 def drop_sums(data: Path) -> None:
-    (data.parent / "files.json").unlink()
+    (data.parent / "lancedb.files.json").unlink()
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [(remove_one, "is missing"), (add_one, "extra was added"), (cut_one, r"has \d+ bytes, not"), (drop_sums, "files.json is missing")],
+    [
+        (remove_one, "is missing"),
+        (add_one, "extra was added"),
+        (cut_one, r"has \d+ bytes, not"),
+        (drop_sums, "lancedb.files.json is missing"),
+    ],
 )
 async def test_what_was_done_to_the_files_is_said(tmp_path: Path, change: Callable[[Path], None], message: str) -> None:
     place = await build(tmp_path)

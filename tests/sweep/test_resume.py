@@ -45,7 +45,7 @@ def written(world: World, name: str, **changes: Any) -> Path:
     }
     asked = {"name": name, "golden": "tiny/v1", "base": CONFIG, "trials": 7, "finalists": 2, "block": 10, "space": space}
     path = world.root / f"{name}.yaml"
-    path.write_text(yaml.safe_dump(asked | changes))
+    path.write_text(yaml.safe_dump(json.loads(json.dumps(asked | changes))))  # without YAML's aliases, which are refused
     return path
 
 
@@ -183,7 +183,8 @@ def test_ctrl_c_ends_cleanly_with_what_is_known_so_far(world: World, workers: st
     client = MlflowClient(f"sqlite:///{world.root}/.touchstone/mlflow/mlflow.db")
     assert client.get_run(SweepFolder(folder).record().run_id).info.status == "KILLED"
     finish(world, started(world, "sweep", "--folder", str(folder), "--workers", workers, "--trials", str(len(kept) + 1)))
-    assert plain(SweepFolder(folder).finished())[: len(kept)] == plain(kept)
+    after = plain(SweepFolder(folder).finished())
+    assert all(one in after for one in plain(kept))  # of two workers' trials an earlier one may have been cut off
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The sums of an index's files: names, sizes and SHA-256 of all that its store wrote, in `files.json` beside the manifest."""
+"""The sums of an index's files: names, sizes and SHA-256 of all that its store wrote, in `<data>.files.json` beside the manifest."""
 
 import hashlib
 from collections.abc import Iterator
@@ -11,7 +11,10 @@ from serving.pipeline.errors import IntegrityError, StoreError
 from serving.storage.base import Entry, Storage
 from serving.storage.place import below, is_remote
 
-SUMS = "files.json"
+
+def sums_key(data: str) -> str:
+    """Where the sums of a store's files lie: builders at the same time have a place each, as their stores have."""
+    return f"{data}.files.json"
 
 
 class FileSum(BaseModel):
@@ -36,7 +39,7 @@ def write_sums(uri: str, data: str, storage: Storage) -> str:
     """Write the sums of the files below `data`; returns the SHA-256 of what was written."""
     files = tuple(FileSum(name=entry.key, bytes=entry.size, sha256=_sha256(uri, entry.key, storage)) for entry in _stored(storage, data))
     written = (IndexFiles(files=files).model_dump_json(indent=1) + "\n").encode()
-    storage.put(SUMS, written)
+    storage.put(sums_key(data), written)
     return hashlib.sha256(written).hexdigest()
 
 
@@ -46,20 +49,21 @@ def check_sums(uri: str, data: str, sums_sha256: str, storage: Storage, *, whole
     In a bucket, objects that nobody wrote since their sums were made are not fetched again, unless the check is to be whole:
     the bucket dates each write itself. A folder's times prove nothing, so its files are read.
     """
-    blob = storage.get(SUMS)
+    key = sums_key(data)
+    blob = storage.get(key)
     if blob is None or hashlib.sha256(blob.data).hexdigest() != sums_sha256:
-        raise damaged(uri, f"{SUMS} is missing" if blob is None else f"{SUMS} is not what was written")
+        raise damaged(uri, f"{key} is missing" if blob is None else f"{key} is not what was written")
     try:
         sums = {entry.name: entry for entry in IndexFiles.model_validate_json(blob.data).files}
     except ValidationError as error:
-        raise damaged(uri, f"{SUMS} cannot be read: {error.errors(include_url=False)[0]['msg']}") from None
+        raise damaged(uri, f"{key} cannot be read: {error.errors(include_url=False)[0]['msg']}") from None
     entries = {entry.key: entry for entry in _stored(storage, data)}
     for name in sorted(sums.keys() ^ entries.keys()):
         raise damaged(uri, f"{name} is missing" if name in sums else f"{name} was added")
     for name, entry in entries.items():
         if entry.size != sums[name].bytes:
             raise damaged(uri, f"{name} has {entry.size} bytes, not {sums[name].bytes}")
-    for name in _to_read(uri, entries, storage, whole=whole):
+    for name in _to_read(uri, data, entries, storage, whole=whole):
         if _sha256(uri, name, storage) != sums[name].sha256:
             raise damaged(uri, f"{name} is not what was written")
 
@@ -75,10 +79,11 @@ def _stored(storage: Storage, data: str) -> Iterator[Entry]:
     return storage.list(f"{data}/")
 
 
-def _to_read(uri: str, entries: dict[str, Entry], storage: Storage, *, whole: bool) -> list[str]:
+def _to_read(uri: str, data: str, entries: dict[str, Entry], storage: Storage, *, whole: bool) -> list[str]:
     if whole or not is_remote(uri):
         return sorted(entries)
-    written = next(entry.modified for entry in storage.list(SUMS) if entry.key == SUMS)
+    key = sums_key(data)
+    written = next(entry.modified for entry in storage.list(key) if entry.key == key)
     return sorted(name for name, entry in entries.items() if entry.modified > written)
 
 
