@@ -5,7 +5,10 @@ import math
 from harness.stats.paired import Comparison
 
 AT_THE_SPREAD = "at the spread seen here"
-DETECTABLE = f"about the true difference that so many cases show four times in five, {AT_THE_SPREAD}; a change that spreads the scores more takes more"
+DETECTABLE = (
+    f"about the true difference that so many cases show four times in five, {AT_THE_SPREAD}; "
+    "a change that spreads the scores more takes more"
+)
 
 
 def number_text(value: float | None, digits: int = 3) -> str:
