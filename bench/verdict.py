@@ -241,7 +241,7 @@ def markdown(data: dict[str, Any]) -> str:
             ),
             "## `compare` on one metric: wrong calls where nothing changed, and planted regressions found",
             "Wrong: called better or worse where the true difference is 0. Found: called worse. Detectable: the median of what the report "
-            "itself says these cases show four times in five.",
+            "itself says these cases show four times in five, at the spread seen.",
             table(
                 ["scores", "n", "wrong calls", *(f"found: loss {loss:g}" for loss in REGRESSIONS[1:]), "detectable"],
                 _compare_rows(data["pairs"]),

@@ -1,6 +1,7 @@
 import re
 import runpy
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,11 +22,35 @@ def test_every_link_between_pages_leads_somewhere() -> None:
     assert broken == []
 
 
-def test_every_command_the_readme_names_exists() -> None:
-    from harness.cli import COMMANDS
+NAMED = re.compile(r"(?:`|^ {4}|: )touchstone ([a-z][^`\n\\\"'|#;&]*)", re.MULTILINE)  # in a block, in backticks, or as a message's mend
 
-    names = set(COMMANDS)
-    text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
-    named = set(re.findall(r"(?:`|^ {4}|: )touchstone ([a-z]+)", text, re.MULTILINE))
-    assert named <= names
-    assert {"ask", "eval", "sweep", "promote", "serve"} <= named
+
+def mistake(words: str) -> str:
+    """The first word of a command line that is no command of the group before it, or no option of the command; else nothing."""
+    from typer.main import get_command
+
+    from harness.cli import app
+
+    found: Any = get_command(app)
+    for word in words.split():
+        name = word.strip("[].,:)…")
+        if hasattr(found, "commands"):
+            if name and name not in found.commands:
+                return word
+            found = found.commands[name] if name else found
+        elif name.startswith("--"):
+            known = [option for parameter in found.params for option in [*parameter.opts, *parameter.secondary_opts]]
+            if name.partition("=")[0] not in [*known, "--help"]:
+                return word
+    return ""
+
+
+def test_every_command_and_option_that_a_page_or_a_message_names_exists() -> None:
+    code = [path for room in ("harness", "serving") for path in sorted((REPOSITORY / room).rglob("*"))]
+    files = [*PAGES, *(path for path in code if path.suffix in (".py", ".md", ".yaml", ".yml"))]
+    named = [(path.name, words) for path in files for words in NAMED.findall(path.read_text(encoding="utf-8"))]
+    lines = [(name, words) for name, words in named if not words.startswith("import ")]
+    assert [(name, words, wrong) for name, words in lines if (wrong := mistake(words))] == []
+    assert {"ask", "eval", "sweep", "promote", "serve", "golden"} <= {words.split()[0] for _, words in lines}
+    assert mistake("golden chek mine") == "chek"
+    assert mistake("sweep quickstart.yaml --resum") == "--resum"

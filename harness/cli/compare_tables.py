@@ -4,7 +4,7 @@ from harness.cli.console import terminal_console
 from harness.cli.tables import terminal_table
 from harness.comparison.values import ReportComparison
 from harness.reports.comparison import cost_difference_text, cost_text, detectable_text
-from harness.stats.text import difference_text, number_text, p_value_text
+from harness.stats.text import DETECTABLE, difference_text, number_text, p_value_text
 
 MAX_LINES = 10  # lines of what may be long
 
@@ -29,6 +29,7 @@ def show_comparison(comparison: ReportComparison, labels: tuple[str, str]) -> No
         table.add_row(difference.metric, *cells, detectable_text(paired), cases)
     console.print(table)
     console.print(comparison.explanation)
+    console.print(f"detectable: {DETECTABLE}")
     if any(difference.unpaired for difference in comparison.metrics):
         console.print("(+n): cases that only one of them scored; they do not count")
     table = terminal_table("per query", "A", "B", "B − A, 95 % interval")

@@ -22,6 +22,7 @@ from serving.pipeline.redact import without_password
 from serving.pipeline.types import Trace
 
 Progress = Callable[[int, int], None]  # cases done, cases in all
+CASE_TIMEOUT_S = 120.0
 REFUSED = RequestError.__name__
 JUDGE_REFUSED = "the judge took no such request"
 
@@ -32,7 +33,7 @@ class Evaluator:
 
     metrics: Sequence[str]
     concurrency: int = 4
-    case_timeout_s: float = 120.0
+    case_timeout_s: float = CASE_TIMEOUT_S
     tools: Tools | None = None  # for the metrics that need an embedding model or a judge
     stage_store: StageStore | None = None  # where scores are kept
     part: bool = False  # of a larger evaluation, whose caller checks whether a model refused every request

@@ -8,18 +8,18 @@ from statistics import median
 
 import numpy as np
 
+from harness.evaluation.evaluator import CASE_TIMEOUT_S
 from harness.evaluation.factory import PipelineFactory
 from harness.evaluation.stateful import is_stateful
 from harness.golden.case import Case
 from harness.results.timing import TimingComparison
+from harness.stats.intervals import CONFIDENCE
 from serving.pipeline.config import RagConfig
 from serving.pipeline.pipeline import RagPipeline
 
 CASES = 30  # timed where nothing else is said
 WARM = 5  # cases that are answered before, and thrown away: they load models and fill caches
 FEWEST = 5  # cases below which an interval says nothing
-CASE_TIMEOUT_S = 120.0
-CONFIDENCE = 0.95
 
 Times = Sequence[float | None]  # milliseconds by case; none where there was no answer
 

@@ -72,7 +72,7 @@ def detectable_differences(golden: GoldenSet) -> list[DetectableDifference]:
 
     differences: list[DetectableDifference] = []
     for split, count in split_sizes(golden).items():
-        difference = minimum_detectable(INDEPENDENT, count)
+        difference = minimum_detectable(INDEPENDENT, count, unseen=1.0)  # as a comparison of scores reckons
         differences.append(DetectableDifference(split, count, difference if difference <= 1.0 else None))
     return differences
 
@@ -81,7 +81,7 @@ def cases_for_five_points() -> int:
     """How many cases show a difference of five points in the worst case."""
     from harness.stats import cases_needed
 
-    return cases_needed(INDEPENDENT, FIVE_POINTS)
+    return cases_needed(INDEPENDENT, FIVE_POINTS, unseen=1.0)
 
 
 def split_sizes(golden: GoldenSet) -> dict[str, int]:

@@ -12,7 +12,7 @@ from harness.golden.case import Case
 from harness.reports import render
 from harness.results.times import timing_text
 from harness.stats import Comparison
-from harness.stats.text import difference_text, number_text, p_value_text
+from harness.stats.text import DETECTABLE, difference_text, number_text, p_value_text
 from serving.pipeline.types import Hit
 from serving.storage.files import write_text
 
@@ -35,6 +35,7 @@ def write_comparison(comparison: ReportComparison, labels: tuple[str, str], fold
         p_value_text=p_value_text,
         difference_text=difference_text,
         detectable_text=detectable_text,
+        detectable_means=DETECTABLE,
         holds_evidence=holds_evidence,
         cost_text=cost_text,
         cost_difference_text=cost_difference_text,
@@ -86,7 +87,7 @@ def comparison_json(comparison: ReportComparison, labels: tuple[str, str]) -> di
 
 
 def detectable_text(comparison: Comparison) -> str:
-    """The smallest difference that could be seen; nothing where none could."""
+    """The smallest difference that could be seen at the spread seen here; a dash where none could."""
     most = 1.0 if comparison.bounded else math.inf
     return f"{comparison.detectable:.3f}" if 0.0 < comparison.detectable < most else "–"
 
@@ -145,6 +146,8 @@ def _markdown(comparison: ReportComparison, labels: tuple[str, str]) -> list[str
         "| metric | A | B | difference, interval | p | verdict | detectable | cases |",
         "|---|---|---|---|---|---|---|---|",
         *(_row(difference) for difference in comparison.metrics),
+        "",
+        f"Detectable: {DETECTABLE}.",
         "",
         f"Cases that flipped: {len(comparison.flipped('gained'))} gained by B, {len(comparison.flipped('lost'))} lost"
         + (f", {len(mixed)} by one metric gained and by another lost." if (mixed := comparison.flipped("mixed")) else "."),

@@ -31,7 +31,7 @@ class Comparison:
     high: float
     p_value: float  # corrected the same way
     count: int
-    detectable: float  # the smallest true difference that this many cases would show four times in five
+    detectable: float  # about the true difference that these cases show four times in five, by the spread seen here: see `DETECTABLE`
     outcome: Outcome
     margin: float = 0.0  # a difference within it does not matter
     among: int = 1  # comparisons that are looked at together

@@ -4,6 +4,12 @@ import math
 
 from harness.stats.paired import Comparison
 
+AT_THE_SPREAD = "at the spread seen here"
+DETECTABLE = (
+    f"about the true difference that so many cases show four times in five, {AT_THE_SPREAD}; "
+    "a change that spreads the scores more takes more"
+)
+
 
 def number_text(value: float | None, digits: int = 3) -> str:
     """A number, or a dash where there is none."""
@@ -32,7 +38,7 @@ def seen_text(comparison: Comparison) -> str:
     documents = "one document" if comparison.clusters == 1 else f"{comparison.clusters} documents"
     places = f" on {documents}" if comparison.clusters < comparison.count else ""
     shown = (
-        f"show no difference below {comparison.detectable:.3f}"
+        f"show no difference below about {comparison.detectable:.3f} {AT_THE_SPREAD}"
         if comparison.detectable < (1.0 if comparison.bounded else math.inf)
         else "are too few to show any difference"
     )

@@ -1,6 +1,5 @@
 """An experiment file: what to vary, on which questions, how long, and what to look for."""
 
-import os
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +14,7 @@ from harness.sweep.space.ranges import ExperimentModel, Range, check_ranges
 from serving.pipeline.config import RagConfig, read_yaml
 from serving.pipeline.digest import digest_of
 from serving.pipeline.errors import ConfigError
+from serving.pipeline.models.cores import cores
 from serving.pipeline.registry import explain, near
 
 NUMBERS = ("cost.usd", "cost.input_tokens", "cost.output_tokens", "cost.pro_share", "cost.refused_share", "cost.truncated_share")
@@ -58,7 +58,7 @@ class EngineChoice(ExperimentModel):
     @property
     def at_once(self) -> int:
         """Trials at a time; on a cluster of another size than this machine's the engine finds its own number."""
-        return self.workers or os.cpu_count() or 1
+        return self.workers or cores()
 
 
 class Experiment(ExperimentModel):

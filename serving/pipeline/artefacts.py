@@ -1,6 +1,5 @@
 """Artefacts: fitted coefficients, thresholds and policies of plug-ins, as JSON or safetensors files named by their digest."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from serving.pipeline.config import RagConfig
-from serving.pipeline.digest import LENGTH
+from serving.pipeline.digest import digest_bytes
 from serving.pipeline.errors import DataError, IntegrityError, StoreError
 from serving.storage.files import write_bytes
 
@@ -66,15 +65,10 @@ class BundledArtefacts:
         raise _missing(digest, self.place)
 
 
-def artefact_digest(data: bytes) -> str:
-    """The digest that names an artefact."""
-    return hashlib.sha256(data).hexdigest()[:LENGTH]
-
-
 def keep_artefact(folder: Path, value: Mapping[str, Any] | bytes) -> str:
     """Write JSON-like data, or the bytes of a safetensors file, and return the digest for the configuration."""
     data = value if isinstance(value, bytes) else json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False).encode()
-    digest = artefact_digest(data)
+    digest = digest_bytes(data)
     write_bytes(folder / f"{digest}{ending_of(_checked(data, digest, 'The artefact'))}", data)
     return digest
 
@@ -108,8 +102,8 @@ def ending_of(data: bytes) -> str:
 def _checked(data: bytes, digest: str, name: str) -> bytes:
     if len(data) > MOST_BYTES:
         raise DataError(f"{name} has more than {MOST_BYTES} bytes, the most that an artefact may have.")
-    if artefact_digest(data) != digest:
-        raise IntegrityError(f"{name} hashes to {artefact_digest(data)}; it was altered or cut.")
+    if digest_bytes(data) != digest:
+        raise IntegrityError(f"{name} hashes to {digest_bytes(data)}; it was altered or cut.")
     return data
 
 

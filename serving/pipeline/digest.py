@@ -17,7 +17,12 @@ def digest_of(value: Any) -> str:
 
 def digest_text(text: str) -> str:
     """Digest of a text."""
-    return hashlib.sha256(text.encode()).hexdigest()[:LENGTH]
+    return digest_bytes(text.encode())
+
+
+def digest_bytes(data: bytes) -> str:
+    """Digest of a file's bytes."""
+    return hashlib.sha256(data).hexdigest()[:LENGTH]
 
 
 def digest_all(digests: Iterable[str]) -> str:

@@ -45,10 +45,6 @@ class RagPipeline:
         """Digest of everything that decides an answer."""
         return self.digests.config
 
-    async def probe(self) -> None:
-        """Read one row of the index from where it lies; raises when questions could not be answered."""
-        await self.index.probe()
-
     async def answer(self, query: Query, *, emit: Emit | None = None, observer: Observer | None = None) -> Trace:
         """Answer a question; `emit`, if given, receives the text as the model writes it, and `observer` is told of every stage."""
         recorder = TraceRecorder(query, observer, clock=self.clock, digests=self.digests, index_version=self.index.manifest.store_version)

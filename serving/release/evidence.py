@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from serving.pipeline.digest import LENGTH
+from serving.pipeline.digest import digest_bytes
 from serving.pipeline.errors import DataError, IntegrityError
 from serving.pipeline.registry import explain, near
 from serving.storage.base import Storage
@@ -157,7 +157,7 @@ class ReleaseEvidence(EvidenceModel):
 def append_evidence(storage: Storage, evidence: ReleaseEvidence) -> str:
     """Add a document to its release and return its digest; existing documents are never changed."""
     data = evidence.text.encode()
-    digest = _digest(data)
+    digest = digest_bytes(data)
     storage.put_if(f"{evidence.release}/{FOLDER}/{digest}.json", data, expected=None)
     return digest
 
@@ -185,7 +185,7 @@ def _verified(storage: Storage, release: str, digest: str, sums: bytes) -> Relea
     key = f"{release}/{FOLDER}/{digest}.json"
     where = f"{storage.place}/{key}"
     blob = storage.get(key)
-    if blob is None or _digest(blob.data) != digest:
+    if blob is None or digest_bytes(blob.data) != digest:
         raise IntegrityError(f"{where} is not the evidence that its name promises.")
     try:
         evidence = ReleaseEvidence.model_validate_json(blob.data)
@@ -198,10 +198,6 @@ def _verified(storage: Storage, release: str, digest: str, sums: bytes) -> Relea
     if evidence.decision and evidence.decision.config_digest != release:
         raise IntegrityError(f"{where} proves {release} by a decision on configuration {evidence.decision.config_digest or 'unknown'}.")
     return evidence
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()[:LENGTH]
 
 
 def _missing(where: str, digest: str, present: Iterable[str], requested: str | None) -> Exception:

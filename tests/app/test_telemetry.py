@@ -1,6 +1,12 @@
+import io
+import logging
+from typing import Literal
+
 import pytest
 
-from serving.app.core.telemetry import caller_trace
+from serving.app.core.telemetry import caller_trace, make_logger, uvicorn_logging
+from serving.app.server.repeats import RepeatedEvents
+from serving.app.settings import AppSettings
 from serving.pipeline.digest import digest_text
 from tests.app.making import SAYS, House, opened
 
@@ -43,3 +49,31 @@ async def test_questions_of_machines_are_not_worth_a_line(furnished: House) -> N
 @pytest.mark.parametrize("header", [None, "", "hello", PARENT.upper(), PARENT + "\n", PARENT + "-x" * 99])
 def test_a_malformed_traceparent_is_nothing(header: str | None) -> None:
     assert caller_trace(header) == {}
+
+
+ADDRESS = "redis://app:hunter2@cache:6379/0?token=hunter2&db=1"
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_no_line_shows_the_password_of_an_address(form: Literal["json", "text"]) -> None:
+    stream = io.StringIO()
+    log = make_logger(AppSettings(log_format=form, _env_file=None), stream)
+    log.warning("lost " + ADDRESS, where=ADDRESS, tried=[ADDRESS], by={"cache": ADDRESS}, error=RuntimeError(ADDRESS), port=6379)
+    try:
+        raise RuntimeError(ADDRESS)
+    except RuntimeError:
+        log.exception("request failed")
+    text = stream.getvalue()
+    assert "hunter2" not in text
+    assert text.count("redis://app:***@cache:6379/0?token=***&db=1") == 6
+    assert "Traceback" in text
+    assert "6379" in text
+
+
+def test_the_servers_own_lines_show_none_either() -> None:
+    formatter = uvicorn_logging(AppSettings(_env_file=None), RepeatedEvents())["formatters"]["line"]
+    line = formatter["()"](**{name: value for name, value in formatter.items() if name != "()"}).format(
+        logging.LogRecord("uvicorn.error", logging.ERROR, __file__, 1, "lost %s", (ADDRESS,), None)
+    )
+    assert "hunter2" not in line
+    assert "redis://app:***@cache:6379/0?token=***&db=1" in line

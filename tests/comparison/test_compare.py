@@ -13,6 +13,7 @@ from harness.results.case_result import CaseError, CaseResult
 from harness.results.header import Header
 from harness.results.report import EvalReport
 from harness.results.score import Score
+from harness.stats.text import DETECTABLE
 from serving.pipeline.errors import DataError
 from serving.pipeline.types import Usage
 from tests.support.making import a_case, a_hit, a_trace
@@ -178,6 +179,7 @@ def test_files_escape_what_models_and_documents_say_and_fetch_nothing(tmp_path: 
     assert markdown.startswith("# B is better by quality; undecided by latency.\n")
     assert "<i" not in markdown
     assert "| quality | 0.200 | 0.800 | +0.600 [" in markdown
+    assert all(f"Detectable: {DETECTABLE}." in (tmp_path / name).read_text() for name in ("report.md", "report.html"))
     assert "| dollars a query | $0.001000 | $0.001000 |" in markdown
 
 

@@ -4,8 +4,9 @@ from pathlib import Path
 import pytest
 
 from serving.pipeline import artefacts
-from serving.pipeline.artefacts import BundledArtefacts, FolderArtefacts, artefact_digest, collect_artefacts, keep_artefact
+from serving.pipeline.artefacts import BundledArtefacts, FolderArtefacts, collect_artefacts, keep_artefact
 from serving.pipeline.config import RagConfig
+from serving.pipeline.digest import digest_bytes
 from serving.pipeline.errors import ConfigError, DataError, IntegrityError
 from serving.pipeline.index.build import OpenIndex
 from serving.pipeline.route import ROUTERS
@@ -37,7 +38,7 @@ def test_what_is_kept_is_read_back_by_its_digest(tmp_path: Path) -> None:
     digest = keep_artefact(tmp_path, WEIGHTS)
     data = FolderArtefacts(tmp_path).read(digest)
     assert json.loads(data) == WEIGHTS
-    assert artefact_digest(data) == digest
+    assert digest_bytes(data) == digest
     assert keep_artefact(tmp_path, dict(reversed(WEIGHTS.items()))) == digest  # the order of keys is no content
     tensors = keep_artefact(tmp_path, SAFETENSORS)
     assert FolderArtefacts(tmp_path).read(tensors) == SAFETENSORS

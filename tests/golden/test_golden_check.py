@@ -173,13 +173,15 @@ def test_the_balance_counts_each_case_once_per_field() -> None:
     ]
 
 
-def test_the_difference_a_split_shows_is_that_of_two_independent_rates_of_one_half() -> None:
+def test_the_difference_a_split_shows_is_that_of_two_independent_rates_of_one_half_as_a_comparison_finds_it() -> None:
     golden = a_set(*(a_case(f"c{number}") for number in range(1000)))
     tune, holdout = detectable_differences(golden)
     assert tune.cases + holdout.cases == 1000
-    assert tune.detectable == pytest.approx(2.8016 * 0.70711 / tune.cases**0.5, rel=0.01)  # (1.9600 + 0.8416) √½ / √n
+    n = tune.cases
+    assert tune.detectable == pytest.approx(2.8016 * (0.5 / n + 1 / n**2) ** 0.5 + 1 / n, rel=0.01)  # (1.9600 + 0.8416)·√(½/n + 1/n²) + 1/n
     assert detectable_differences(a_set(a_case("a")))[0].detectable is None
-    assert cases_for_five_points() == pytest.approx((2.8016 * 0.70711 / 0.05) ** 2, rel=0.01)
+    some = cases_for_five_points()
+    assert 2.8016 * (0.5 / some + 1 / some**2) ** 0.5 + 1 / some == pytest.approx(0.05, rel=0.001)
 
 
 def test_checking_says_sizes_sight_and_problems(world: World) -> None:

@@ -283,7 +283,7 @@ def test_only_the_estimate_is_printed_where_only_it_is_asked_for(world: World) -
 
 
 def test_no_number_of_workers_is_one_a_core(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    monkeypatch.setattr("harness.sweep.experiment.cores", lambda: 4)
     base = with_chats(LITE, LITE)  # whose calls take their assumed time, beside which the probe's is nothing
     one, every, four = (estimated(world, base=base, engine={"workers": count}).seconds.high for count in (1, 0, 4))
     assert every == pytest.approx(four, rel=0.05)

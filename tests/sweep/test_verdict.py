@@ -82,7 +82,8 @@ def test_a_cheaper_prompt_that_lost_four_in_five_of_fourteen_questions_does_not_
     assert choice.winner is found[0]
     assert [one.against.outcome for one in found if one.against] == ["undecided", "worse"]
     assert "Undecided, so the base stays" in choice.reason
-    assert re.search(r"14 cases show no difference below 0\.\d+; .* takes about [\d,]+ cases\.", choice.reason)
+    shown = r"14 cases show no difference below about 0\.\d+ at the spread seen here"
+    assert re.search(shown + r"; .* takes about [\d,]+ cases\.", choice.reason)
 
 
 def test_on_five_questions_not_even_the_loss_of_most_of_them_is_decided_and_nothing_ships() -> None:
@@ -91,7 +92,7 @@ def test_on_five_questions_not_even_the_loss_of_most_of_them_is_decided_and_noth
     assert (choice.winner, said_of(found[1:])) == (found[0], "undecided")
     against = found[1].against
     assert against is not None and against.low >= -1.0 and against.high <= 1.0
-    assert "5 cases show no difference below 0.9" in choice.reason
+    assert "5 cases show no difference below about 0.9" in choice.reason
 
 
 def test_not_seen_to_differ_is_not_equal() -> None:

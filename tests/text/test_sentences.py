@@ -2,7 +2,7 @@
 
 import pytest
 
-from serving.pipeline.index.headings import headings, path_at
+from serving.pipeline.index.headings import HeadingPath, headings
 from serving.pipeline.text.sentences import sentences
 
 
@@ -46,5 +46,6 @@ def test_headings_are_found_in_both_styles_and_not_in_code() -> None:
 def test_the_path_at_a_place_holds_only_open_sections() -> None:
     text = "# A\n## B\n### C\n## D\ntext\n# E\n"
     found = headings(text)
-    assert [path_at(found, place) for place in (0, 5, 12, text.index("text"), len(text))] == ["A", "A > B", "A > B > C", "A > D", "E"]
-    assert path_at(found[1:], 0) == ""
+    places = (0, 5, 12, text.index("text"), len(text))
+    assert [HeadingPath(found).forward(place) for place in places] == ["A", "A > B", "A > B > C", "A > D", "E"]
+    assert HeadingPath(found[1:]).forward(0) == ""

@@ -1,7 +1,6 @@
 """Trials on this machine: in this process, or in several that share the stage store."""
 
 import asyncio
-import os
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -25,7 +24,7 @@ class LocalEngine:
     """One worker is this process itself; more are processes of their own."""
 
     def __init__(self, choice: EngineChoice, plan: WorkerPlan, worker: Worker) -> None:
-        self.workers = choice.workers or os.cpu_count() or 1
+        self.workers = choice.at_once
         self._plan = plan
         self._worker = worker
         self._pool: ProcessPoolExecutor | None = None

@@ -42,7 +42,7 @@ class RayEngine:
     def __init__(self, choice: EngineChoice, plan: WorkerPlan, worker: Worker) -> None:
         settings = worker.factory.settings
         self._address = choice.address or (settings.ray_address if isinstance(settings, HarnessSettings) else "")
-        self.workers = choice.workers or os.cpu_count() or 1
+        self.workers = choice.at_once
         self._wanted = choice.workers
         self._plan = plan
         self._idle: asyncio.Queue[Any] = asyncio.Queue()

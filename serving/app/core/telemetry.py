@@ -3,14 +3,16 @@
 import logging
 import re
 import sys
+from collections.abc import Mapping
 from typing import Any, Final, TextIO, cast
 
 import structlog
-from structlog.typing import FilteringBoundLogger, Processor
+from structlog.typing import EventDict, FilteringBoundLogger, Processor
 
 from serving.app.server.repeats import RepeatedEvents, RepeatFilter
 from serving.app.settings import AppSettings
 from serving.pipeline.digest import digest_text
+from serving.pipeline.redact import without_password
 from serving.pipeline.types import Query, Trace
 
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-(?P<trace>[0-9a-f]{32})-(?P<span>[0-9a-f]{16})-[0-9a-f]{2}")
@@ -83,6 +85,23 @@ def _common_processors() -> list[Processor]:
 
 
 def _rendering_processors(settings: AppSettings) -> list[Processor]:
+    cleaning: list[Processor] = [structlog.processors.format_exc_info, _without_passwords]
     if settings.log_format == "text":
-        return [structlog.dev.ConsoleRenderer(colors=False)]
-    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(sort_keys=True, default=str)]
+        return [*cleaning, structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)]
+    return [*cleaning, structlog.processors.JSONRenderer(sort_keys=True)]
+
+
+def _without_passwords(logger: object, method: str, event: EventDict) -> EventDict:
+    """A line in which no address shows its password: whatever a library puts into a message or an exception."""
+    return {name: _shown(value) for name, value in event.items()}
+
+
+def _shown(value: Any) -> Any:
+    """A value as it may be written; what is no plain data becomes its text."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, Mapping):
+        return {str(name): _shown(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_shown(inner) for inner in value]
+    return without_password(str(value))

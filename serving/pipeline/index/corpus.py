@@ -16,6 +16,7 @@ from serving.pipeline.digest import digest_all
 from serving.pipeline.errors import DataError, RefusedFile
 from serving.pipeline.index.facts import (
     FACTS_FOLDER,
+    HEAD_BYTES,
     SETTINGS_FILE,
     CorpusRules,
     Fields,
@@ -37,7 +38,6 @@ from serving.pipeline.types import PUBLIC, Document
 Progress = Callable[[int, int], None]  # files read, files to read
 
 LINES_FILE = "corpus.jsonl"  # where it stands in a folder, it is the whole corpus
-HEAD_BYTES = 64_000  # of a file, in which something that looks like front matter is looked for
 PACKED_FILES = frozenset({".pdf", ".docx"})  # whose bytes are no text
 FRONT_MATTER_FILES = frozenset({".md", ".markdown"})
 ABOUT_FILES = frozenset({"CARD.md", "README.md", "SHA256", "LICENSE"})  # about the corpus, not of it, when at its top

@@ -25,7 +25,7 @@ KNOWN: Mapping[str, str] = {
     "name": "text", "description": "text", "defaults": "mapping", "domains": "mapping", "access": "text", "plain_fields": "list",
 }  # fmt: skip
 DATA_FILES = frozenset({".yaml", ".yml", ".json", ".toml"})  # that no loader reads, and that may be meant as rules
-HEAD_BYTES = 64_000
+HEAD_BYTES = 64_000  # of a file, in which something that looks like rules or front matter is looked for
 MOST_BYTES = 50_000_000  # of a file of rules
 KINDS: Mapping[str, type] = {"text": str, "mapping": dict, "list": list}
 NO_RULE = AccessRule()

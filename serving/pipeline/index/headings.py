@@ -53,11 +53,6 @@ def _headings(text: str) -> Iterator[Heading]:
         line_above = stripped
 
 
-def path_at(text_headings: Sequence[Heading], position: int) -> str:
-    """The heading path of an offset, outermost first: "Section > Subsection"."""
-    return HeadingPath(text_headings).forward(position)
-
-
 class HeadingPath:
     """The heading paths of offsets: in one pass over the headings for offsets that never go back, and anew from where one does."""
 
@@ -67,7 +62,7 @@ class HeadingPath:
         self._path: list[Heading] = []
 
     def forward(self, position: int) -> str:
-        """The path of an offset, cheapest where it is not before the last one."""
+        """The path of an offset, outermost first ("Section > Subsection"); cheapest where it is not before the last one."""
         if position < self._position:
             self._passed, self._path = 0, []
         self._position = position
