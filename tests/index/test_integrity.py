@@ -188,7 +188,8 @@ async def test_the_resident_searcher_is_made_of_the_rows_that_were_built_or_not_
 @pytest.mark.parametrize("store", ["lancedb", "memory"])
 async def test_a_probe_succeeds_while_questions_can_be_answered(tmp_path: Path, store: str) -> None:
     index = await open_index_at(str(await build(tmp_path, store)), HERE)
-    await index.probe()
+    await index.probe()  # raises where it could not be read
+    assert await index.store.count() == index.manifest.chunks
 
 
 async def test_a_probe_fails_when_the_index_was_moved_away(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ _EXCLUDED: Final = re.compile(r"\b(?:below|under|less than|above|over|more than|
 _LONGEST_RANGE: Final = 60  # characters of a cell that states a range
 
 
-class Interval(NamedTuple):
+class CellRange(NamedTuple):
     """A range of numbers, ends included."""
 
     least: float
@@ -89,29 +89,29 @@ def column_with(amount: QuestionAmount | None, header: Sequence[str]) -> int | N
     return None if best is None else intervals.index(best)
 
 
-def interval(cell: str, header: str) -> Interval | None:
+def interval(cell: str, header: str) -> CellRange | None:
     """The range that a short cell or header states, by its own words or by those of its header."""
     if len(cell) > _LONGEST_RANGE:
         return None
     between = _BETWEEN.search(cell)
     if between:
-        return Interval(_value(between[1]), _value(between[2]))
+        return CellRange(_value(between[1]), _value(between[2]))
     number = re.search(_VALUE, cell)
     if number is None:
-        return Interval(-math.inf, math.inf) if _ABOVE.match(cell) else None
+        return CellRange(-math.inf, math.inf) if _ABOVE.match(cell) else None
     value = _value(number[1])
     if _UPPER.search(cell):
-        return Interval(-math.inf, math.nextafter(value, -math.inf) if _EXCLUDED.search(cell) else value)
+        return CellRange(-math.inf, math.nextafter(value, -math.inf) if _EXCLUDED.search(cell) else value)
     if _LOWER.search(cell):
-        return Interval(math.nextafter(value, math.inf) if _EXCLUDED.search(cell) else value, math.inf)
+        return CellRange(math.nextafter(value, math.inf) if _EXCLUDED.search(cell) else value, math.inf)
     if _AND_MORE.match(cell, number.end()):
-        return Interval(value, math.inf)
+        return CellRange(value, math.inf)
     if _CAP_HEADER.search(header):
-        return Interval(-math.inf, value)
-    return Interval(value, math.inf) if _FLOOR_HEADER.search(header) else None
+        return CellRange(-math.inf, value)
+    return CellRange(value, math.inf) if _FLOOR_HEADER.search(header) else None
 
 
-def narrowest(value: float, intervals: Sequence[Interval | None]) -> Interval | None:
+def narrowest(value: float, intervals: Sequence[CellRange | None]) -> CellRange | None:
     """The tightest of the ranges that a value lies in."""
     holding = [one for one in intervals if one is not None and one.least <= value <= one.most]
     return min(holding, key=lambda one: (one.most, -one.least), default=None)
