@@ -31,6 +31,8 @@ def run_in(runner: asyncio.Runner, work: Coroutine[Any, Any, T]) -> T:
 def leave(code: int) -> None:
     """End the process; after Ctrl-C without waiting for its threads, which write a file whole or not at all."""
     if code == STOPPED_CODE:
+        if (processes := sys.modules.get("multiprocessing.util")) is not None:
+            processes._run_finalizers(0)  # the semaphores of a pool of workers, which Python would miss with a warning; waits for nobody
         with suppress(OSError, ValueError):
             sys.stdout.flush()
             sys.stderr.flush()
