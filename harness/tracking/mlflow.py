@@ -19,6 +19,7 @@ from serving.storage.lock import file_lock
 
 _BATCH = 100  # MLflow's own limit of parameters per request
 _METRICS = 1000  # and of metrics
+DATASET_TRIES = 3  # of two processes that log a new dataset at once MLflow refuses one; the next time it finds the dataset there
 MOST_CHARACTERS = 400  # of what MLflow says of a failure
 AUTOFLUSH = "(raised as a result of Query-invoked autoflush"  # what SQLAlchemy says before what happened
 SERVERS = ("http", "https", "databricks")
@@ -102,6 +103,8 @@ class MlflowRun:
     def dataset(self, split: Split) -> None:
         """Log the split as the run's dataset, by name and digest."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
 
         data = Dataset(
             name=f"{split.golden}:{split.name}",
@@ -111,7 +114,13 @@ class MlflowRun:
             profile=f'{{"num_rows": {len(split.cases)}}}',
         )
         with _as_tracking_error(self._uri):
-            self._client.log_inputs(self.id, [DatasetInput(data, [InputTag("mlflow.data.context", split.name)])])
+            for left in range(DATASET_TRIES - 1, -1, -1):
+                try:
+                    self._client.log_inputs(self.id, [DatasetInput(data, [InputTag("mlflow.data.context", split.name)])])
+                    return
+                except (MlflowException, SQLAlchemyError):
+                    if not left:
+                        raise
 
     def table(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
         """Log a table that the UI shows under the run's artifacts, in the form that MLflow's own `log_table` writes."""

@@ -52,6 +52,28 @@ def test_a_run_and_its_child_are_logged_with_everything_they_were_told(places: H
     assert Path(places.home, "mlflow", "artifacts").is_dir()
 
 
+def test_a_dataset_that_another_process_logs_at_the_same_moment_is_logged_all_the_same(
+    places: HarnessSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+    from sqlalchemy.exc import IntegrityError
+
+    calls: list[str] = []
+    plain = MlflowClient.log_inputs
+
+    def losing(self: MlflowClient, run_id: str, *arguments: Any) -> Any:
+        calls.append(run_id)
+        if len(calls) == 1:  # what the slower of two is told
+            raise IntegrityError("INSERT INTO datasets", None, Exception("UNIQUE constraint failed: datasets.digest"))
+        return plain(self, run_id, *arguments)
+
+    monkeypatch.setattr(MlflowClient, "log_inputs", losing)
+    with MlflowTracker(places).run("racing") as run:
+        run.dataset(Split("tiny/v1", "tune", (a_case(),), "r"))
+    assert calls == [run.id, run.id]
+    assert MlflowClient(places.tracking_uri).get_run(run.id).inputs.dataset_inputs[0].dataset.name == "tiny/v1:tune"
+
+
 def test_a_number_step_by_step_is_logged_in_few_requests(places: HarnessSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     from mlflow import MlflowClient
 
