@@ -12,7 +12,7 @@ from harness.gate.leaks import Leaks
 from harness.gate.rules import AnyRule, CeilingRule, CoverageRule, ErrorsRule, FloorRule, LeakRule, NonInferiorityRule, SliceRule
 from harness.results.numbers import numbers
 from harness.results.report import EvalReport
-from harness.stats import percentile
+from harness.stats import Interval, percentile
 from harness.stats.text import number_text, seen_text
 
 
@@ -68,15 +68,7 @@ def _floor(rule: FloorRule, report: EvalReport) -> Ruling:
     assert value is not None
     outcome: Outcome = "pass" if value >= rule.at_least else "fail"
     reason = f"{_found(rule.statistic, value, interval.mean)}, at least {rule.at_least:g} is needed"
-    values = {
-        "mean": interval.mean,
-        "value": value,
-        "low": interval.low,
-        "high": interval.high,
-        "statistic": rule.statistic,
-        "threshold": rule.at_least,
-    }
-    return make_ruling(rule, outcome, reason, **values, **_counts(rule, report))
+    return make_ruling(rule, outcome, reason, threshold=rule.at_least, **_judged(rule.statistic, value, interval), **_counts(rule, report))
 
 
 def _ceiling(rule: CeilingRule, name: str, report: EvalReport) -> Ruling:
@@ -88,15 +80,12 @@ def _ceiling(rule: CeilingRule, name: str, report: EvalReport) -> Ruling:
     assert value is not None
     outcome: Outcome = "pass" if value <= rule.at_most else "fail"
     reason = f"{_found(rule.statistic, value, interval.mean)}, at most {rule.at_most:g} is allowed"
-    values = {
-        "mean": interval.mean,
-        "value": value,
-        "low": interval.low,
-        "high": interval.high,
-        "statistic": rule.statistic,
-        "threshold": rule.at_most,
-    }
-    return make_ruling(rule, outcome, reason, **values, **_counts(rule, report))
+    return make_ruling(rule, outcome, reason, threshold=rule.at_most, **_judged(rule.statistic, value, interval), **_counts(rule, report))
+
+
+def _judged(statistic: str, value: float, interval: Interval) -> dict[str, Any]:
+    """What a rule on a metric was judged by, and what stands beside it."""
+    return {"mean": interval.mean, "value": value, "low": interval.low, "high": interval.high, "statistic": statistic}
 
 
 def _number(rule: CeilingRule, number: str, report: EvalReport) -> Ruling:

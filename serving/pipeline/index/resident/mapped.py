@@ -3,17 +3,16 @@
 import hashlib
 import json
 import mmap
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
-from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serving.pipeline.errors import StoreError
+from serving.storage.files import write_with
 
 MAGIC = b"TSARRAYS"
 START = len(MAGIC) + hashlib.sha256().digest_size  # of what the checksum covers
@@ -36,20 +35,7 @@ class MappedArrays:
 
 def write_arrays(path: Path, header: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
     """Write a file through a temporary one beside it, so that a reader sees all of it or nothing."""
-    draft = path.with_name(f".{path.name}.{uuid4().hex[:12]}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(draft, "xb") as file:  # noqa: PTH123 — made with the mode that the umask allows
-                _write(file, header, arrays)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(path)
-        except BaseException:
-            draft.unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise StoreError(f"{path} could not be written: {error.strerror or error}.") from error
+    write_with(path, lambda file: _write(file, header, arrays))
 
 
 def map_arrays(path: Path) -> MappedArrays | None:
