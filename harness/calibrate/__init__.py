@@ -1,0 +1,1 @@
+"""The room that chooses thresholds from labelled examples, with a stated error."""
