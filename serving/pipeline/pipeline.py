@@ -11,11 +11,12 @@ from serving.pipeline.guard.base import CheckContext
 from serving.pipeline.guard.chain import GuardChain
 from serving.pipeline.guard.passage_guard import PassageGuard
 from serving.pipeline.index.build import OpenIndex
-from serving.pipeline.models.question_vector import one_query
+from serving.pipeline.models.question_vector import one_query, paid_vectors
 from serving.pipeline.observer import Observer
 from serving.pipeline.parts import Digests
 from serving.pipeline.retrieve.retriever import RetrievalResult
 from serving.pipeline.route.base import Escalation, Router
+from serving.pipeline.spending import spending
 from serving.pipeline.trace_recorder import TraceRecorder
 from serving.pipeline.types import Answer, Attempt, Hit, Query, Route, Trace
 
@@ -53,7 +54,7 @@ class RagPipeline:
         """Answer a question; `emit`, if given, receives the text as the model writes it, and `observer` is told of every stage."""
         recorder = TraceRecorder(query, observer, clock=self.clock, digests=self.digests, index_version=self.index.manifest.store_version)
         try:
-            with one_query():
+            with one_query(), spending(recorder.add_usage):
                 return await self._answer(query, emit, recorder)
         except BaseException as error:  # cancellation as well: an observer is always notified of the end
             recorder.failed(error)
@@ -117,7 +118,10 @@ class RagPipeline:
         with recorder.stage("retrieve", query.text) as detail:
             retrieved = await self.retriever.retrieve(query)
             detail |= {**retrieved.detail, **_cached_time(retrieved.kept_ms)}
-        recorder.add_usage(*retrieved.usage)
+        told = paid_vectors().values()  # by whoever asked for the question's vector first
+        for usage in retrieved.usage:
+            if usage not in told:
+                recorder.add_usage(usage)
         if self.passage_guard.empty:
             return retrieved
         with recorder.stage("guard", [hit.chunk.id for hit in retrieved.hits]) as detail:

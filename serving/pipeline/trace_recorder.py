@@ -25,9 +25,7 @@ class TraceRecorder:
         self._cached_ms = 0.0
         self._stages: list[StageRecord] = []
         self._verdicts: list[GuardVerdict] = []
-        self._guard_usage: list[Usage] = []
         self._spent: list[Usage] = []
-        self._late_usage: list[Usage] = []  # of calls that were given up and tried again
         self._ended = False
         self._loop = asyncio.get_running_loop()
         self._cache: CacheRecord | None = None
@@ -67,24 +65,20 @@ class TraceRecorder:
             self._observer.stage_finished(self._told, record)
 
     def add_verdicts(self, result: GuardResult) -> None:
-        """Add the verdicts and usage of one side."""
+        """Add the verdicts of one side; what its checks cost was told when it was paid."""
         self._verdicts += result.verdicts
-        self._guard_usage += result.usage
 
-    def add_usage(self, *usage: Usage) -> None:
-        """Add what a stage cost."""
-        self._spent += usage
+    def add_usage(self, usage: Usage) -> None:
+        """Add what was paid; the observer alone hears of it when the trace is finished."""
+        if not self._ended:
+            self._spent.append(usage)
+        elif self._observer is not None:
+            self._observer.spent(self._told, usage)
 
     def add_late_usage(self, usage: Usage) -> None:
         """Add what a call cost that nobody waited for; from any thread, at any time."""
         with suppress(RuntimeError):  # the loop was closed: the process ends
-            self._loop.call_soon_threadsafe(self._add_late_usage, usage)
-
-    def _add_late_usage(self, usage: Usage) -> None:
-        if not self._ended:
-            self._late_usage.append(usage)
-        elif self._observer is not None:
-            self._observer.spent(self._told, usage)
+            self._loop.call_soon_threadsafe(self.add_usage, usage)
 
     def add_cache_lookup(self, lookup: CacheLookup) -> None:
         """Add the result of the cache lookup."""
@@ -98,7 +92,7 @@ class TraceRecorder:
             stages=tuple(self._stages),
             guard=tuple(self._verdicts),
             cache=self._cache,
-            usage=(*self._spent, *self._late_usage, *self._guard_usage),
+            usage=tuple(sorted(self._spent, key=lambda use: use.stage != "answer")),  # the answer's first
             milliseconds=round(elapsed, 3),
             **outcome,
         )
@@ -112,5 +106,5 @@ class TraceRecorder:
         self._ended = True
         if self._observer is not None:
             self._observer.failed(self._told, error)
-            for usage in (*self._spent, *self._late_usage, *self._guard_usage):
+            for usage in self._spent:
                 self._observer.spent(self._told, usage)

@@ -16,7 +16,7 @@ from serving.pipeline.config import RagConfig
 from serving.pipeline.index import CHUNKERS
 from serving.pipeline.index.context import indexed_text
 from serving.pipeline.models import EMBEDDINGS
-from serving.pipeline.models.prices import price
+from serving.pipeline.models.prices import price_list
 from serving.pipeline.parts import Parts
 from serving.pipeline.retrieve import RERANKERS
 from serving.pipeline.retrieve.base import Billed
@@ -131,7 +131,8 @@ def embedding_usd(config: RagConfig, settings: PipelineSettings) -> float:
     spec = config.index.embedder
     if not hosted(spec.name):
         return 0.0
-    return (price(EMBEDDINGS.build(spec, name=spec.name, settings=settings).price_model, 1_000_000, 0) or 0.0) / 1_000_000
+    source = EMBEDDINGS.build(spec, name=spec.name, settings=settings)
+    return (price_list(settings).tokens(source.price_model, 1_000_000, 0) or 0.0) / 1_000_000
 
 
 def reranking_usage(config: RagConfig, settings: PipelineSettings) -> Usage | None:

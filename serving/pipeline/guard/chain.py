@@ -6,6 +6,7 @@ from typing import Literal
 
 from serving.pipeline.errors import InfrastructureError
 from serving.pipeline.guard.base import Check, CheckContext, CheckVerdict, Side
+from serving.pipeline.spending import spent
 from serving.pipeline.types import GuardAction, GuardVerdict, Usage
 
 OnError = Literal["block", "allow"]
@@ -38,11 +39,6 @@ class GuardResult:
     def confidence(self) -> float | None:
         """The least that a check gives the answer."""
         return min((verdict.confidence for verdict in self.verdicts if verdict.confidence is not None), default=None)
-
-    @property
-    def usage(self) -> tuple[Usage, ...]:
-        """What the checks cost."""
-        return tuple(use for verdict in self.verdicts for use in verdict.usage)
 
 
 class GuardChain:
@@ -77,6 +73,8 @@ class GuardChain:
         for name, check in self._checks.items():
             start = self._clock()
             verdict = await self._verdict(check, text, context)
+            usage = tuple(replace(use, stage="guard") for use in verdict.usage)
+            spent(*usage)  # at once: a later check may fail
             text = {GuardAction.MASK: verdict.text, GuardAction.BLOCK: verdict.message or self._block_message}.get(verdict.action, text)
             verdicts.append(
                 GuardVerdict(
@@ -87,7 +85,7 @@ class GuardChain:
                     check=name,
                     score=verdict.score,
                     rule=verdict.rule,
-                    usage=tuple(replace(use, stage="guard") for use in verdict.usage),
+                    usage=usage,
                     milliseconds=round((self._clock() - start) * 1000, 3),
                     excerpt=verdict.excerpt,
                     warning=verdict.warning,
