@@ -6,6 +6,8 @@ from serving.pipeline.registry import Registry
 SOURCES = Registry[DecisionSource](
     "stage to calibrate",
     {
+        "router": "harness.calibrate.route.source:RouterSource",
+        "domains": "harness.calibrate.route.domains:DomainSource",
         "guard": "harness.calibrate.guard:GuardSource",
     },
 )

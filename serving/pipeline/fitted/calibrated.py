@@ -8,7 +8,7 @@ from serving.pipeline.artefacts import Artefacts
 from serving.pipeline.errors import ConfigError, DataError
 from serving.pipeline.registry import explain
 
-CalibratedStage = Literal["router", "cache", "guard"]
+CalibratedStage = Literal["router", "domains", "cache", "guard"]
 RiskKind = Literal["per_decision", "per_action"]
 
 
