@@ -25,9 +25,10 @@ from serving.pipeline.parts import Digests, Parts
 from serving.pipeline.pipeline import RagPipeline
 from serving.pipeline.prompts import PromptLibrary
 from serving.pipeline.registry import Spec
-from serving.pipeline.retrieve import FUSIONS, RERANKERS, SEARCHERS
+from serving.pipeline.retrieve import FUSIONS, NARROWINGS, RERANKERS, SEARCHERS
 from serving.pipeline.retrieve.retriever import Retriever
-from serving.pipeline.route import ESCALATIONS, ROUTERS
+from serving.pipeline.route import DOMAINS, ESCALATIONS, ROUTERS
+from serving.pipeline.route.domain import RouterWithDomain
 from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.types import Usage
 from serving.storage.open import open_storage
@@ -74,9 +75,10 @@ def build_pipeline(
             searcher=SEARCHERS.build(retrieve.search, parts=parts),
             reranker=RERANKERS.build(retrieve.reranker, parts=parts),
             store=parts.store,
+            narrowing=NARROWINGS.build(retrieve.narrow, parts=parts),
             embedding=_question_price(config, parts.embeddings),
         ),
-        router=ROUTERS.build(config.route.router, parts=parts),
+        router=RouterWithDomain(ROUTERS.build(config.route.router, parts=parts), DOMAINS.build(config.route.domain, parts=parts)),
         escalation=ESCALATIONS.build(config.route.escalate, parts=parts),
         answerer=Answerer(config.answer, prompts=prompts, chats=chats, clock=parts.clock.seconds),
         clock=parts.clock,

@@ -1,6 +1,7 @@
 """Records the stages of one query as a trace."""
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -28,6 +29,7 @@ class TraceRecorder:
         self._spent: list[Usage] = []
         self._ended = False
         self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
         self._cache: CacheRecord | None = None
         started = clock.now().isoformat(timespec="milliseconds")
         self._told = query  # the query as observers know it
@@ -69,8 +71,10 @@ class TraceRecorder:
         self._verdicts += result.verdicts
 
     def add_usage(self, usage: Usage) -> None:
-        """Add what was paid; the observer alone hears of it when the trace is finished."""
-        if not self._ended:
+        """Add what was paid, from any thread; the observer alone hears of it when the trace is finished."""
+        if threading.get_ident() != self._thread:
+            self.add_late_usage(usage)
+        elif not self._ended:
             self._spent.append(usage)
         elif self._observer is not None:
             self._observer.spent(self._told, usage)

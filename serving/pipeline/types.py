@@ -123,7 +123,7 @@ class Route:
 
     tier: str  # a key of the config's answer.models
     reason: str
-    score: float = 0.0  # the complexity that was compared with the thresholds
+    score: float = 0.0  # what was compared with the thresholds: complexity, expected gain, …
     features: Mapping[str, float] = field(default_factory=dict)
     domain: str = ""  # whose prompt family answers; empty: that of the first passages
 
