@@ -1,1 +1,11 @@
-"""The room that chooses thresholds from labelled examples, with a stated error."""
+"""The room that chooses thresholds from labelled examples, with a stated error: its table of sources."""
+
+from harness.calibrate.source import DecisionSource
+from serving.pipeline.registry import Registry
+
+SOURCES = Registry[DecisionSource](
+    "stage to calibrate",
+    {
+        "guard": "harness.calibrate.guard:GuardSource",
+    },
+)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from langchain_core.messages import HumanMessage, SystemMessage
 
+from harness.calibrate import SOURCES
 from harness.golden.formats import FORMATS
 from harness.judges import JUDGES
 from harness.judges.tasks import Tasks
@@ -220,6 +221,7 @@ KINDS = {
         Kind(CHECKS, checked, _ON_EMBEDDER),
         Kind(CACHES, remembered),
         Kind(FORMATS),
+        Kind(SOURCES),
     )
 }
 
@@ -236,6 +238,7 @@ UNTRIED = {  # kind and name → why it has no output here
     ("cache", "none"): "remembers nothing",
     ("judge", "scripted"): "says what its script says",
     ("judge", "llm"): "asks a chat model",
+    **{("stage to calibrate", name): "what it gives becomes an artefact, which has a digest of its own" for name in SOURCES.names()},
     **{("golden format", name): _READ_BY_DIGEST for name in ("beir", "cases", "ids", "spans", "squad")},
     **{("metric", name): "asks a judge" for name in METRICS.names() if METRICS.load(name).needs_judge},  # type: ignore[attr-defined]
 }
