@@ -42,7 +42,9 @@ class PipelineSettings(BaseSettings):
     limit_shares: int = Field(default=1, ge=1, description="processes that share these limits a minute; a sweep counts its own workers")
 
     redis: str = Field(
-        default="", repr=False, description="where processes share cached answers: redis://, rediss:// (TLS) or unix://; default: each keeps its own"
+        default="",
+        repr=False,
+        description="where processes share cached answers: redis://, rediss:// (TLS) or unix://; default: each keeps its own",
     )
     cache_secret: SecretStr = Field(
         default=SecretStr(""), description="seals and names what is cached on Redis; 32 characters or more, one for all processes"

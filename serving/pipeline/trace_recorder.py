@@ -48,6 +48,16 @@ class TraceRecorder:
         """The id that the trace will have."""
         return self._trace.id
 
+    @property
+    def verdicts(self) -> tuple[GuardVerdict, ...]:
+        """The verdicts so far."""
+        return tuple(self._verdicts)
+
+    @property
+    def usage(self) -> tuple[Usage, ...]:
+        """What the query cost so far."""
+        return (*self._spent, *self._late_usage, *self._guard_usage)
+
     def question(self, query: Query) -> None:
         """Keep the query as the checks of the input left it: what they masked is in no trace."""
         self._trace = replace(self._trace, query=query)
@@ -98,7 +108,7 @@ class TraceRecorder:
             stages=tuple(self._stages),
             guard=tuple(self._verdicts),
             cache=self._cache,
-            usage=(*self._spent, *self._late_usage, *self._guard_usage),
+            usage=self.usage,
             milliseconds=round(elapsed, 3),
             **outcome,
         )
@@ -112,5 +122,5 @@ class TraceRecorder:
         self._ended = True
         if self._observer is not None:
             self._observer.failed(self._told, error)
-            for usage in (*self._spent, *self._late_usage, *self._guard_usage):
+            for usage in self.usage:
                 self._observer.spent(self._told, usage)

@@ -1,7 +1,7 @@
 """Answers kept on Redis or Valkey, for all processes of a deployment."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any, Final
 
 from serving.pipeline.cache.backend import CacheSize, FoundAnswer, Landed
@@ -24,7 +24,7 @@ _LOWER: Final = (
 
 
 class RedisBackend:
-    """Entries under seals with a time to live; the vectors of each scope in a log that every process follows; the last used in a sorted set.
+    """Entries under seals with a time to live; each scope's vectors in a log that every process follows; the last used in a sorted set.
 
     An answer is a GET away. What Redis lost (restarted, flushed, evicted) is a miss.
     """
@@ -32,7 +32,7 @@ class RedisBackend:
     def __init__(self, redis: RedisLink, keys: CacheKeys, clock: Clock, *, ttl_s: float, max_entries: int) -> None:
         self._redis = redis
         self._keys = keys
-        self._now_s = lambda: clock.now().timestamp()
+        self._now_s: Callable[[], float] = lambda: clock.now().timestamp()
         self._ttl_s = ttl_s
         self._max_entries = max_entries
         self._prefix = prefix_of(keys)
@@ -85,7 +85,7 @@ class RedisBackend:
         data = sealed(KeptAnswer(entry, question, now_s), place, self._keys)
         if data is None:
             return
-        item = None if vector is None else log_item(log, key.question, vector, self._keys)
+        item = None if vector is None else log_item(log, key.question, vector, now_s * 1000, self._keys)
         ttl_ms = max(1, int(self._ttl_s * 1000))
 
         async def keep(client: Any) -> Any:
@@ -203,7 +203,9 @@ class RedisBackend:
 
     async def _catch_up(self, place: str, scope: FollowedScope) -> None:
         try:
-            while await self._follow(place, scope) == _BATCH:
+            count = _BATCH
+            while count == _BATCH:
+                count = await self._follow(place, scope)
                 await asyncio.sleep(0.001)  # others first
         finally:
             self._following.discard(place)

@@ -70,7 +70,7 @@ class RedisLink:
         """Close the connections of this loop."""
         client, self._client = self._client, None
         if client is not None and self._loop is asyncio.get_running_loop():
-            await client.aclose()
+            await client.aclose(close_connection_pool=True)
         self._loop = None
 
     def _of_this_loop(self) -> Any:
@@ -86,7 +86,7 @@ class RedisLink:
             from redis.asyncio import BlockingConnectionPool, Redis
             from redis.asyncio.retry import Retry
             from redis.backoff import NoBackoff
-            from redis.exceptions import ConnectionError  # noqa: A004 — redis' own
+            from redis.exceptions import ConnectionError
         except ModuleNotFoundError:
             raise ConfigError("TOUCHSTONE_REDIS needs the package redis. Install it: pip install 'touchstone-rag[redis]'") from None
         if not self._url.startswith(_SCHEMES):

@@ -1,5 +1,6 @@
 """The questions' vectors of a scope, kept in step with a log on Redis: comparing is done here, where it costs no round trip."""
 
+import hmac
 from collections import OrderedDict, deque
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -14,10 +15,10 @@ LogItem = tuple[bytes, Mapping[bytes, bytes]]
 _MAC: Final = 32  # hex digits kept
 
 
-def log_item(place: str, name: str, vector: Vectors, keys: CacheKeys) -> dict[str, bytes]:
-    """A vector as it stands in the log, under a seal."""
-    data = vector.astype("<f2").tobytes()
-    return {"q": bytes.fromhex(name), "v": data, "m": keys.mac("vector", place, name, data)[:_MAC].encode()}
+def log_item(place: str, name: str, vector: Vectors, now_ms: float, keys: CacheKeys) -> dict[str, bytes]:
+    """A vector as it stands in the log, with the writer's time and under a seal."""
+    data, time = vector.astype("<f2").tobytes(), str(int(now_ms))
+    return {"q": bytes.fromhex(name), "v": data, "t": time.encode(), "m": _seal(keys, place, name, data, time)}
 
 
 class FollowedScope:
@@ -43,11 +44,11 @@ class FollowedScope:
         vectors: list[Vectors] = []
         for item_id, fields in items:
             self.last = item_id.decode()
-            name, data = fields.get(b"q", b"").hex(), fields.get(b"v", b"")
-            if fields.get(b"m", b"") != self._keys.mac("vector", self._place, name, data)[:_MAC].encode():
+            name, data, time = fields.get(b"q", b"").hex(), fields.get(b"v", b""), fields.get(b"t", b"").decode(errors="replace")
+            if not hmac.compare_digest(fields.get(b"m", b""), _seal(self._keys, self._place, name, data, time)):
                 self.broken += 1
                 continue
-            milliseconds = int(self.last.split("-")[0])
+            milliseconds = int(time)
             if milliseconds > now_ms - self._ttl_ms:
                 names.append(name)
                 vectors.append(np.frombuffer(data, dtype="<f2").astype(np.float32))
@@ -107,6 +108,10 @@ class FollowedScopes:
     def clear(self) -> None:
         """Forget every vector."""
         self._scopes.clear()
+
+
+def _seal(keys: CacheKeys, place: str, name: str, data: bytes, time: str) -> bytes:
+    return keys.mac("vector", place, name, data, time)[:_MAC].encode()
 
 
 def stream_start(last: str) -> str:

@@ -14,7 +14,7 @@ _FIRST: Final = 4  # rows; many scopes hold a question or two
 _SKETCH: Final = 64  # numbers of a vector's sketch
 _SKETCHED_FROM: Final = 4096  # rows; fewer are compared whole
 _CANDIDATES: Final = 128  # by sketch, compared whole then
-_BLOCK: Final = 262_144  # numbers multiplied at a time: few enough for one thread, since waiting for a second takes longer on a busy machine
+_BLOCK: Final = 262_144  # numbers multiplied at a time: few enough for one thread: a second is waited for on a busy machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +28,8 @@ class Neighbour:
 class VectorTable:
     """Rows of length 1 by name, in one matrix that grows by doubling.
 
-    Of many rows the sketches are compared first: turned at random and cut to a few numbers, which read a sixth of the memory. A near question
-    that its sketch hides is a hit lost and nothing worse.
+    Of many rows the sketches are compared first: turned at random and cut to a few numbers, a sixth of the memory. A near question that its
+    sketch hides is a hit lost and nothing worse.
     """
 
     def __init__(self, dimensions: int) -> None:

@@ -1,0 +1,42 @@
+"""The judges of whether two questions are the same: the guards, and what gives the score."""
+
+import re
+from typing import Final
+
+from serving.pipeline.cache.reuse import Equivalence, Scorer
+from serving.pipeline.checks.equivalence.guards import VERSION, disagreement
+from serving.pipeline.text.stopwords import STOP_WORDS
+
+_WORD: Final = re.compile(r"[A-Za-z]{2,12}")
+
+
+class CosineEquivalence:
+    """Guards, and the cosine of the questions' vectors."""
+
+    @property
+    def name(self) -> str:
+        """Name and version of the score, for what is calibrated on it."""
+        return f"cosine behind guards {VERSION}"
+
+    def objection(self, question: str, other: str) -> str | None:
+        """Why the answer may not be given, by the first guard that objects."""
+        return disagreement(question, other) or loud_word(question, other) or loud_word(other, question)
+
+    def score(self, question: str, other: str, similarity: float) -> float:
+        """The cosine."""
+        return similarity
+
+
+def equivalence_of(scorer: Scorer) -> Equivalence:
+    """The judges by the name of their score."""
+    return CosineEquivalence()
+
+
+def loud_word(question: str, other: str) -> str | None:
+    """An acronym of one question that is a common word of the other: IT and it, WHO and who."""
+    loud = {word.lower() for word in _WORD.findall(question) if word.isupper()}
+    if not loud or question.isupper():
+        return None
+    quiet = {word.lower() for word in _WORD.findall(other) if not word.isupper()}
+    common = sorted(loud & quiet & STOP_WORDS)
+    return f"{common[0].upper()!r} is no {common[0]!r}" if common else None
