@@ -41,6 +41,7 @@ class ThresholdCalibration:
     curve: tuple[CurvePoint, ...]  # from careful to careless
     examples: int
     groups: int
+    deciding: int  # groups that the risk is of where it is per decision: of a guard's the harmless texts
     least: int  # labels that act (per action) or decide (per decision), without a loss, that the limit takes at least
     needed: int | None = None  # about so many labels like these in all would give a threshold; None: none would, or there is one
     starts: tuple[Start, ...] = ()
@@ -88,6 +89,7 @@ def calibrate(
         curve=tuple(curve.values()),
         examples=len(examples),
         groups=exposure.groups,
+        deciding=exposure.deciding,
         least=least_labels(limit.level, limit.error, limit.high),
         needed=why.needed,
         starts=chosen_starts,

@@ -82,6 +82,10 @@ class Exposure:
         shares = self._by_group(parts)
         return Sample(losses[shares > 0.0], shares[shares > 0.0], self.limit.high)
 
+    def nothing_acts(self) -> Sample:
+        """What the risk per decision of a threshold that nothing reaches is judged by."""
+        return Sample(np.zeros(self.deciding), np.ones(self.deciding), self.limit.high)
+
     def _by_group(self, values: Numbers) -> Numbers:
         """The sum of each group's values, of the examples from the highest score on; thirds add up to 1."""
         sums = np.bincount(self._groups[: len(values)], weights=values, minlength=self.groups)

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from harness.calibrate.bounds import least_labels
 
-FACTOR = 2.0  # from one start to the next, in the number of groups that act
+FACTOR = 3.0  # from one start to the next, in the number of groups that act (reports/bench/calibrate.md)
 MOST_STARTS = 4
+LAST_START = 0.5  # of all groups: a later start would be reached only where nearly everything acts
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +33,13 @@ class Passed:
 
 
 def starts_for(groups: int, level: float, error: float, high: float = 1.0, *, most: int = MOST_STARTS) -> tuple[Start, ...]:
-    """The starts for a risk per action: with the fewest groups of which none goes wrong, then each time with twice as many.
+    """The starts for a risk per action: with the fewest groups that can show it, none going wrong, then each time with three times as many.
 
     At the top few act, and one loss there would end a single walk although thousands further down bear it easily.
     """
-    for number in range(most, 0, -1):
+    for number in range(most, 1, -1):
         first = least_labels(level, error / number, high)
-        if first * FACTOR ** (number - 1) <= groups:
+        if first * FACTOR ** (number - 1) <= LAST_START * groups:
             return tuple(Start(math.ceil(first * FACTOR**step), error / number) for step in range(number))
     return (Start(least_labels(level, error, high), error),)
 

@@ -33,6 +33,7 @@ COMMANDS = {
             ("compare", "compare", "compare"),
             ("sweep", "sweep", "sweep"),
             ("report", "report", "report"),
+            ("calibrate", "calibrate", "calibrate"),
             ("gate", "gate", "gate"),
             ("promote", "promote", "promote"),
             ("serve", "serve", "serve"),

@@ -6,7 +6,7 @@ from typing import Final
 from serving.pipeline.checks.equivalence import quantities
 from serving.pipeline.checks.equivalence.asked import asks_else
 from serving.pipeline.checks.equivalence.names import unnamed
-from serving.pipeline.checks.equivalence.polarity import opposed
+from serving.pipeline.checks.equivalence.polarity import denied_instead, opposed
 from serving.pipeline.checks.equivalence.quantities import CURRENCIES
 from serving.pipeline.checks.equivalence.roles import traded
 from serving.pipeline.checks.equivalence.wording import LONGEST, Wording, wording_of
@@ -56,7 +56,9 @@ def _names(one: Wording, two: Wording) -> str | None:
 
 
 def _denials(one: Wording, two: Wording) -> str | None:
-    return "only one of them denies" if one.denials % 2 != two.denials % 2 else None
+    if len(one.denied) % 2 == len(two.denied) % 2 or denied_instead(opposed(one.stems, two.stems), one.denied, two.denied):
+        return None
+    return "only one of them denies"
 
 
 def _switches(one: Wording, two: Wording) -> str | None:
@@ -66,8 +68,10 @@ def _switches(one: Wording, two: Wording) -> str | None:
 
 
 def _opposites(one: Wording, two: Wording) -> str | None:
-    pair = opposed(one.stems, two.stems)
-    return None if pair is None else f"one says {pair[0]!r}, the other {pair[1]!r}"
+    pairs = opposed(one.stems, two.stems)
+    if not pairs or denied_instead(pairs, one.denied, two.denied):
+        return None
+    return f"one says {pairs[0][0]!r}, the other {pairs[0][1]!r}"
 
 
 def _asked(one: Wording, two: Wording) -> str | None:
@@ -84,6 +88,9 @@ _ARTICLES: Final = {
     **{kind: f"a {kind}" for kind in ("person", "place", "time", "duration", "frequency", "reason", "way")},
     "amount": "an amount",
     "possible": "yes or no",
+    "measure": "a thing",
+    "thing": "a thing",
+    "dates": "dates",
 }
 _MONTHS: Final = "January February March April May June July August September October November December"
 

@@ -31,6 +31,7 @@ _FALSE_DENIALS: Final = frozenset(
         ("if", "not"),
     ]
 )
+_DENIAL_REACH: Final = 3  # tokens after a "not" that may be what it denies
 _PREFIXES: Final = ("un", "dis", "non", "ir", "im", "mis")
 _LEAST: Final = 4  # letters of a word that takes a prefix
 _PARTICLES: Final = frozenset(["on", "off", "in", "out", "up", "down"])
@@ -46,28 +47,44 @@ _OFF: Final = frozenset(["disable", "disables", "disabled", "disabling", "deacti
 
 
 @cache
-def _table() -> dict[str, frozenset[str]]:
-    opposites: dict[str, frozenset[str]] = {}
+def _pairs() -> tuple[tuple[str, str], ...]:
     lines = (line.split() for line in _FILE.read_text(encoding="utf-8").splitlines())
     more = ((word.removesuffix(":"), antonym) for word, *antonyms in lines for antonym in antonyms)
-    for one, other in (map(stem, pair) for pair in (*map(str.split, PAIRS), *more)):
+    return *((one, other) for one, other in map(str.split, PAIRS)), *more
+
+
+@cache
+def _table() -> dict[str, frozenset[str]]:
+    opposites: dict[str, frozenset[str]] = {}
+    for one, other in ((stem(one), stem(other)) for one, other in _pairs()):
         if one != other:
             opposites[one] = opposites.get(one, frozenset()) | {other}
             opposites[other] = opposites.get(other, frozenset()) | {one}
     return opposites
 
 
-def denials(tokens: Sequence[Token]) -> int:
-    """How often a question denies."""
-    count = 0
+def antonyms_as_written() -> dict[str, str]:
+    """One antonym for every word that has some."""
+    found: dict[str, str] = {}
+    for one, other in _pairs():
+        found.setdefault(one, other)
+        found.setdefault(other, one)
+    return found
+
+
+def denied_words(tokens: Sequence[Token]) -> tuple[frozenset[str], ...]:
+    """For every denial of a question, the stems that follow it closely."""
+    found: list[frozenset[str]] = []
     for index, token in enumerate(tokens):
         if token.kind != "word" or not (token.text in _DENIALS or token.text.endswith("n't")):
             continue
         before = tokens[index - 1].text if index else ""
         after = tokens[index + 1].text if index + 1 < len(tokens) else ""
         comparative = token.text in ("no", "not") and after in ("more", "less", "later", "earlier", "fewer")
-        count += not ((before, token.text) in _FALSE_DENIALS or (token.text, after) in _FALSE_DENIALS or comparative)
-    return count
+        reply = not index and after == ","  # "No, it is not"
+        if not (reply or comparative or (before, token.text) in _FALSE_DENIALS or (token.text, after) in _FALSE_DENIALS):
+            found.append(frozenset(stem(other.text) for other in tokens[index + 1 : index + 1 + _DENIAL_REACH] if other.kind == "word"))
+    return tuple(found)
 
 
 def switches(tokens: Sequence[Token]) -> frozenset[str]:
@@ -91,15 +108,23 @@ def switches(tokens: Sequence[Token]) -> frozenset[str]:
     return frozenset(states)
 
 
-def opposed(one: Counter[str], other: Counter[str]) -> tuple[str, str] | None:
-    """A word of one question whose antonym the other has instead, and that antonym; both as stems."""
+def opposed(one: Counter[str], other: Counter[str]) -> list[tuple[str, str]]:
+    """The words of one question whose antonyms the other has instead, with these antonyms; all as stems."""
     table = _table()
     only, instead = one - other, other - one
+    pairs: list[tuple[str, str]] = []
     for word in only:
-        for antonym in sorted(table.get(word, ())):
-            if antonym in instead and not (antonym in one and word in other):
-                return word, antonym
-        for prefix in _PREFIXES:
-            if len(word) >= _LEAST and (prefix + word) in instead:
-                return word, prefix + word
-    return None
+        antonyms = sorted(table.get(word, ()))
+        pairs += [(word, antonym) for antonym in antonyms if antonym in instead and not (antonym in one and word in other)]
+        pairs += [(word, prefix + word) for prefix in _PREFIXES if len(word) >= _LEAST and (prefix + word) in instead]
+        bare = [word.removeprefix(prefix) for prefix in _PREFIXES if word.startswith(prefix)]
+        pairs += [(word, rest) for rest in bare if len(rest) >= _LEAST and rest in instead]
+    return pairs
+
+
+def denied_instead(pairs: Sequence[tuple[str, str]], one: Sequence[frozenset[str]], other: Sequence[frozenset[str]]) -> bool:
+    """Whether one question denies the antonym of what the other says: "not allowed" for "forbidden"."""
+    if len(pairs) != 1 or abs(len(one) - len(other)) != 1:
+        return False
+    word, antonym = pairs[0]
+    return any(word in denied for denied in one) != any(antonym in denied for denied in other)

@@ -22,6 +22,7 @@ _TOKEN: Final = re.compile(
     r"|(?P<sign>[$€£¥%°])"
     r"|(?P<stop>[.?!;:,()\n])"
 )
+_VERSION: Final = re.compile(r"\A[vV](?=\d)")  # v2.10 is 2.10
 _INNER: Final = re.compile(r"[-_/.:&]")
 _ACRONYM: Final = re.compile(r"[A-Za-z](?:\.[A-Za-z]){1,5}\Z")
 _DIGITS: Final = re.compile(r"\d{1,40}(?:\.\d{1,12})?\Z")
@@ -79,6 +80,9 @@ def _of_chunk(chunk: str) -> list[Token]:
         return [_number(date[3]), Token(f"month{int(date[2])}", "word", joined=True), _number(date[1])]
     if not any(map(str.isalpha, chunk)):
         return _numerals(chunk)
+    plain = _VERSION.sub("", chunk)
+    if plain != chunk and not any(map(str.isalpha, plain)):
+        return [_number(plain)] if _DIGITS.match(plain) else _numerals(plain)
     measure = _MEASURE.match(chunk)
     if measure and (measure[2].lower() in SUFFIXES or len(measure[2]) > 2):  # 3rd, 1990s, 10km, 5GB
         return [_number(measure[1]), Token(measure[2].lower(), "word", joined=True)]
@@ -88,7 +92,7 @@ def _of_chunk(chunk: str) -> list[Token]:
     named = _WORD_AND_NUMBER.match(chunk)
     if named:
         return [*_words(named[1]), _number(named[2])]
-    return [Token(_INNER.sub("", chunk).casefold(), "code", True, chunk.isupper())]
+    return [Token(_INNER.sub("", plain).casefold(), "code", True, chunk.isupper())]
 
 
 SUFFIXES: Final = words_of("st nd rd th s k m g h b d w t km cm mm kg mg lb oz ms gb mb kb tb hz am pm bn mw kw rs")
@@ -98,7 +102,7 @@ def _numerals(chunk: str) -> list[Token]:
     """24/7, 10-20, 08:30 and 1.2.3: the parts of the first two, the last two whole."""
     parts = [part for part in re.split(r"[-_/]", chunk) if part]
     if not all(map(_DIGITS.match, parts)):
-        return [Token(chunk.lstrip("0"), "code")]
+        return [Token(_INNER.sub("", chunk.lstrip("0")), "code")]
     return [Token(part, "number", joined=index > 0) for index, part in enumerate(parts)]
 
 

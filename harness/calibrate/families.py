@@ -1,0 +1,44 @@
+"""What a threshold does to each family of the labels: a whole can be safe while a part is not."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.calibrate.exposure import Exposure
+from harness.calibrate.labelled import LabelledDecision, RiskLimit
+
+MOST = 40
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyRow:
+    """One family at the chosen threshold."""
+
+    family: str
+    examples: int
+    actions: int
+    risk: float | None  # as seen; None where nothing of it counts
+    oracle_share: float | None
+
+
+def family_rows(examples: Sequence[LabelledDecision], limit: RiskLimit, threshold: float) -> list[FamilyRow]:
+    """The families, the largest first; none where the labels name fewer than two."""
+    names = {one.family for one in examples}
+    if len(names) < 2:
+        return []
+    rows = []
+    for name in names:
+        own = [one for one in examples if one.family == name]
+        exposure = Exposure(own, limit, grid=[threshold])
+        acts = bool(len(exposure.thresholds))
+        sample = exposure.sample(0) if acts else exposure.nothing_acts() if limit.kind == "per_decision" else None
+        reached = exposure.benefit(0) if acts else 0.0
+        rows.append(
+            FamilyRow(
+                family=name or "(no family)",
+                examples=len(own),
+                actions=int(exposure.actions[0]) if acts else 0,
+                risk=sample.risk if sample is not None and len(sample.losses) else None,
+                oracle_share=reached / exposure.oracle if exposure.oracle > 0.0 else None,
+            )
+        )
+    return sorted(rows, key=lambda row: (-row.examples, row.family))[:MOST]
