@@ -3,14 +3,23 @@
 import re
 from typing import Final
 
+from serving.pipeline.artefacts import Artefacts
 from serving.pipeline.cache.reuse import Equivalence, Scorer
 from serving.pipeline.checks.equivalence.guards import VERSION, disagreement
+from serving.pipeline.checks.equivalence.verifier import Verifier, verifier_of
+from serving.pipeline.fitted.calibrated import read_calibrated
 from serving.pipeline.text.stopwords import STOP_WORDS
 
 _WORD: Final = re.compile(r"[A-Za-z]{2,12}")
 
 
-class CosineEquivalence:
+class _Guarded:
+    def objection(self, question: str, other: str) -> str | None:
+        """Why the answer may not be given, by the first guard that objects."""
+        return disagreement(question, other) or loud_word(question, other) or loud_word(other, question)
+
+
+class CosineEquivalence(_Guarded):
     """Guards, and the cosine of the questions' vectors."""
 
     @property
@@ -18,18 +27,33 @@ class CosineEquivalence:
         """Name and version of the score, for what is calibrated on it."""
         return f"cosine behind guards {VERSION}"
 
-    def objection(self, question: str, other: str) -> str | None:
-        """Why the answer may not be given, by the first guard that objects."""
-        return disagreement(question, other) or loud_word(question, other) or loud_word(other, question)
-
     def score(self, question: str, other: str, similarity: float) -> float:
         """The cosine."""
         return similarity
 
 
-def equivalence_of(scorer: Scorer) -> Equivalence:
-    """The judges by the name of their score."""
-    return CosineEquivalence()
+class VerifiedEquivalence(_Guarded):
+    """Guards, and the probability of a fitted verifier."""
+
+    def __init__(self, verifier: Verifier) -> None:
+        self._verifier = verifier
+
+    @property
+    def name(self) -> str:
+        """Name and version of the verifier."""
+        return self._verifier.name
+
+    def score(self, question: str, other: str, similarity: float) -> float:
+        """The verifier's probability."""
+        return self._verifier.probability(question, other, similarity)
+
+
+def equivalence_of(scorer: Scorer, calibrated: str | None, artefacts: Artefacts) -> Equivalence:
+    """The judges by the name of their score; the verifier is the one that an artefact brings, or the one that ships."""
+    if scorer == "cosine":
+        return CosineEquivalence()
+    fitted = read_calibrated(artefacts, calibrated, "cache").fitted if calibrated else {}
+    return VerifiedEquivalence(verifier_of(fitted))
 
 
 def loud_word(question: str, other: str) -> str | None:

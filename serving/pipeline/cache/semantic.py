@@ -41,7 +41,7 @@ class SemanticCache:
         least_similarity: float = Field(default=0.75, ge=0.0, le=1.0, description="cosine below which no question is looked at")
 
     def __init__(self, params: Params, parts: Parts) -> None:
-        judges = equivalence_of(params.scorer)
+        judges = equivalence_of(params.scorer, params.calibrated, parts.artefacts)
         threshold = threshold_of(params.threshold, params.calibrated, parts.artefacts, "cache", judges.name, "cache.lookup")
         rule = ReuseRule(judges, threshold, params.least_similarity)
         self._rules = {"full": rule, "raised": rule.raised()}
@@ -97,6 +97,8 @@ class SemanticCache:
             found = await backend.read(EntryKey(key.release, key.scope, neighbour.name))
             if found is None:
                 continue
+            if neighbour.name == key.question:  # kept since the exact look-up
+                return CacheLookup(CacheHit(found.entry, 1.0, found.age_s, "exact", found.question))
             refusal = rule.refusal(query.text, neighbour, found.question)
             if not refusal:
                 return CacheLookup(CacheHit(found.entry, round(neighbour.similarity, 6), found.age_s, "semantic", found.question))
