@@ -53,6 +53,8 @@ class PipelineFactory:
     _chats: dict[str, ConnectedChat] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        # an evaluation begins with nothing remembered, shares nothing with a service, and scores what the configuration says
+        self.settings = self.settings.model_copy(update={"redis": "", "cache_audit": 0.0})
         if self.replay_only and self.stage_store is None:
             raise ConfigError("--replay-only answers from the stage store: leave --no-store out.")
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
@@ -28,6 +28,7 @@ class TraceRecorder:
         self._verdicts: list[GuardVerdict] = []
         self._spent: list[Usage] = []
         self._ended = False
+        self._heir: Callable[[Usage], None] | None = None
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._cache: CacheRecord | None = None
@@ -47,6 +48,16 @@ class TraceRecorder:
     def trace_id(self) -> str:
         """The id that the trace will have."""
         return self._trace.id
+
+    @property
+    def verdicts(self) -> tuple[GuardVerdict, ...]:
+        """The verdicts so far."""
+        return tuple(self._verdicts)
+
+    @property
+    def usage(self) -> tuple[Usage, ...]:
+        """What the query cost so far, the answer's calls first."""
+        return tuple(sorted(self._spent, key=lambda use: use.stage != "answer"))
 
     def question(self, query: Query) -> None:
         """Keep the query as the checks of the input left it: what they masked is in no trace."""
@@ -76,8 +87,16 @@ class TraceRecorder:
             self.add_late_usage(usage)
         elif not self._ended:
             self._spent.append(usage)
+        elif self._heir is not None:
+            self._heir(usage)
         elif self._observer is not None:
             self._observer.spent(self._told, usage)
+
+    def hand_over(self, tell: Callable[[Usage], None]) -> None:
+        """End without a trace: what was paid, and what is told later, is told to `tell`."""
+        self._ended, self._heir = True, tell
+        for usage in self.usage:
+            tell(usage)
 
     def add_late_usage(self, usage: Usage) -> None:
         """Add what a call cost that nobody waited for; from any thread, at any time."""
@@ -96,7 +115,7 @@ class TraceRecorder:
             stages=tuple(self._stages),
             guard=tuple(self._verdicts),
             cache=self._cache,
-            usage=tuple(sorted(self._spent, key=lambda use: use.stage != "answer")),  # the answer's first
+            usage=self.usage,
             milliseconds=round(elapsed, 3),
             **outcome,
         )
@@ -110,5 +129,5 @@ class TraceRecorder:
         self._ended = True
         if self._observer is not None:
             self._observer.failed(self._told, error)
-            for usage in self._spent:
+            for usage in self.usage:
                 self._observer.spent(self._told, usage)
