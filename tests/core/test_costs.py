@@ -14,11 +14,13 @@ from serving.pipeline.build import build_pipeline
 from serving.pipeline.errors import TouchstoneError
 from serving.pipeline.index.build import OpenIndex
 from serving.pipeline.observer import Observer
+from serving.pipeline.pipeline import Audited
 from serving.pipeline.types import Query, StageRecord, Trace, Usage
 from tests.support.paid_parts import BILLS, CHEAP, CHECK_USD, DEAR, HERE, RERANK_USD, USD, VECTORS, PaidEmbeddings, prices
 from tests.support.pipelines import CONFIG, PROMPTS, small_index
 
 QUESTION = "How many days of paid leave does everyone have?"
+REWORDED = "How many paid leave days does everyone have?"
 VECTOR_USD = len(QUESTION.split()) * USD[VECTORS][0] / 1_000_000
 CHECK = {"name": f"{HERE}:PaidCheck"}
 
@@ -53,21 +55,32 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def asked(
-    index: OpenIndex, folder: Path, changes: dict[str, Any], *, times: int = 1, seed: int = 0, fails: str = "", tells: bool = True
+    index: OpenIndex,
+    folder: Path,
+    changes: dict[str, Any],
+    *,
+    times: int = 1,
+    seed: int = 0,
+    fails: str = "",
+    tells: bool = True,
+    audits: bool = False,
 ) -> tuple[list[Trace | None], list[Usage]]:
-    """The traces of a question that is asked so many times of one pipeline, and all that its observer was told."""
+    """The traces of a question that is asked so many times of one pipeline, in turn with its other wording, and all that was told."""
     BILLS.clear()
     BILLS.chance, BILLS.fails, BILLS.tells_tokens = random.Random(seed), fails, tells
     base = {"index.embedder": {"name": VECTORS}, "answer.models.lite": {"name": CHEAP}, "answer.models.pro": {"name": DEAR}}
-    pipeline = build_pipeline(CONFIG.replace(base | changes), index, PROMPTS, prices(folder))
+    settings = prices(folder).model_copy(update={"cache_audit": float(audits)})
+    pipeline = build_pipeline(CONFIG.replace(base | changes), index, PROMPTS, settings)
     told, traces = Told(), list[Trace | None]()
 
     async def ask() -> None:
-        for _ in range(times):
+        for number in range(times):
             try:
-                traces.append(await pipeline.answer(Query(QUESTION), observer=told))
+                traces.append(await pipeline.answer(Query(REWORDED if number % 2 else QUESTION), observer=told))
             except (TouchstoneError, ConnectionError):
                 traces.append(None)
+            if isinstance(pipeline.cache, Audited):
+                await asyncio.gather(*pipeline.cache.audit._tasks)
         await asyncio.sleep(0)  # what is told late is told by the loop
 
     asyncio.run(ask())
@@ -110,11 +123,31 @@ def test_each_path_costs_the_calls_that_it_makes(index: OpenIndex, folder: Path,
 
 def test_a_cached_answer_costs_its_checks_and_not_its_model(index: OpenIndex, folder: Path) -> None:
     changes = {**VECTOR_SEARCH, "cache.lookup": {"name": "exact"}, "guard.input.injection": CHECK, "guard.output.pii": CHECK}
-    [first, second], told = asked(index, folder, changes, times=2)
+    [first, _, again], told = asked(index, folder, changes, times=3)
+    assert first is not None and again is not None
+    assert again.cached
+    assert again.usd == pytest.approx(2 * CHECK_USD)
+    assert sum(use.usd for use in told) == pytest.approx(sum(BILLS))
+
+
+SEMANTIC = {"name": "semantic", "scorer": "cosine", "threshold": 0.3, "least_similarity": 0.3}
+
+
+def test_a_cached_answer_to_other_words_costs_their_vector(index: OpenIndex, folder: Path) -> None:
+    [first, second], _ = asked(index, folder, {**WORDS, "cache.lookup": SEMANTIC}, times=2)
+    assert first is not None and second is not None
+    assert second.cache is not None and second.cache.kind == "semantic", second.cache
+    assert [use.stage for use in second.usage] == ["retrieve"]
+    assert first.usd + second.usd == pytest.approx(sum(BILLS))
+
+
+def test_an_audit_is_told_to_the_observer_and_stands_in_no_trace(index: OpenIndex, folder: Path) -> None:
+    [first, second], told = asked(index, folder, {**WORDS, "cache.lookup": SEMANTIC}, times=2, audits=True)
     assert first is not None and second is not None
     assert second.cached
-    assert second.usd == pytest.approx(2 * CHECK_USD)
-    assert first.usd + second.usd == pytest.approx(sum(BILLS)) == pytest.approx(sum(use.usd for use in told))
+    audit = [use for use in told if use.stage == "audit"]
+    assert audit and any(use.model == CHEAP for use in audit)
+    assert sum(use.usd for use in told) == pytest.approx(sum(BILLS))
 
 
 def test_tokens_that_nobody_tells_are_estimated_and_marked(index: OpenIndex, folder: Path) -> None:
@@ -150,7 +183,7 @@ configurations = st.fixed_dictionaries(
         "retrieve.reranker": st.sampled_from([{"name": "none"}, {"name": f"{HERE}:PaidReranker"}]),
         "route.router": st.sampled_from([ALWAYS, {"name": "always", "tier": "pro"}, {"name": f"{HERE}:VectorRouter"}]),
         "route.escalate": st.sampled_from([{"name": "none"}, {"name": f"{HERE}:OnceMore"}]),
-        "cache.lookup": st.sampled_from([{"name": "none"}, {"name": "exact"}]),
+        "cache.lookup": st.sampled_from([{"name": "none"}, {"name": "exact"}, SEMANTIC]),
         **{
             f"guard.{side}.injection": st.sampled_from([{"name": "none"}, CHECK, CHECK | {"blocks_every": 3}, CHECK | {"fails": True}])
             for side in ("input", "passages")
@@ -162,11 +195,11 @@ away = st.sampled_from(["", "", "", "words", "PaidReranker", "CheapChat", "DearC
 
 
 @settings(deadline=None, max_examples=150)
-@given(changes=configurations, times=st.integers(1, 4), seed=st.integers(0, 999), fails=away, tells=st.booleans())
+@given(changes=configurations, times=st.integers(1, 4), seed=st.integers(0, 999), fails=away, tells=st.booleans(), audits=st.booleans())
 def test_whatever_is_configured_and_whatever_fails_the_bills_are_what_was_told(
-    index: OpenIndex, folder: Path, changes: dict[str, Any], times: int, seed: int, fails: str, tells: bool
+    index: OpenIndex, folder: Path, changes: dict[str, Any], times: int, seed: int, fails: str, tells: bool, audits: bool
 ) -> None:
-    traces, told = asked(index, folder, changes, times=times, seed=seed, fails=fails, tells=tells)
+    traces, told = asked(index, folder, changes, times=times, seed=seed, fails=fails, tells=tells, audits=audits)
     assert sum(use.usd for use in told) == pytest.approx(sum(BILLS), abs=1e-12)
-    if all(trace is not None for trace in traces):
+    if all(trace is not None for trace in traces) and not any(use.stage == "audit" for use in told):
         assert sum(trace.usd for trace in traces if trace) == pytest.approx(sum(BILLS), abs=1e-12)
