@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.calibrate.exposure import Exposure
+from harness.calibrate.exposure import Exposure, columns_of
 from harness.calibrate.labelled import LabelledDecision, RiskLimit
 
 MOST = 40
@@ -28,7 +28,7 @@ def family_rows(examples: Sequence[LabelledDecision], limit: RiskLimit, threshol
     rows = []
     for name in names:
         own = [one for one in examples if one.family == name]
-        exposure = Exposure(own, limit, grid=[threshold])
+        exposure = Exposure(columns_of(own), limit, grid=[threshold])
         acts = bool(len(exposure.thresholds))
         sample = exposure.sample(0) if acts else exposure.nothing_acts() if limit.kind == "per_decision" else None
         reached = exposure.benefit(0) if acts else 0.0
