@@ -10,7 +10,9 @@ from serving.pipeline.cache.base import CacheContext, CacheEntry, CacheHit, Cach
 from serving.pipeline.cache.equivalence import equivalence_of
 from serving.pipeline.cache.keys import EntryKey
 from serving.pipeline.cache.reuse import ReuseRule, Scorer
+from serving.pipeline.errors import InfrastructureError
 from serving.pipeline.fitted.calibrated import threshold_of
+from serving.pipeline.index.base import Vectors
 from serving.pipeline.parts import Parts
 from serving.pipeline.references import Artefact
 from serving.pipeline.types import Query
@@ -63,14 +65,13 @@ class SemanticCache:
             return CacheLookup(reason="reach: off")
         if hit is not None:
             return CacheLookup(hit)
-        rule = self._rules.get(reach)
-        found = CacheLookup(reason=f"reach: {reach}") if rule is None else await self._nearest(query, key, rule)
+        found = await self._nearest(query, key, reach) if reach in self._rules else CacheLookup(reason=f"reach: {reach}")
         return found if found.hit is not None else await answers.missed(key, found)
 
     async def put(self, query: Query, context: CacheContext, entry: CacheEntry) -> None:
         """Keep an answer in place of an older one."""
         answers = self._answers
-        await answers.put(answers.key(query, context), query, entry, await self._question.vector(query.text))
+        await answers.put(answers.key(query, context), query, entry, await self._vector(query.text))
 
     async def drop(self, query: Query, context: CacheContext, hit: CacheHit) -> None:
         """Forget the answer of a hit."""
@@ -87,10 +88,10 @@ class SemanticCache:
         """End what runs beside queries."""
         await self._answers.aclose()
 
-    async def _nearest(self, query: Query, key: EntryKey, rule: ReuseRule) -> CacheLookup:
+    async def _nearest(self, query: Query, key: EntryKey, reach: str) -> CacheLookup:
         """The answer of the nearest question whose answer may be given; or why that of the nearest one may not."""
-        backend = self._answers.backend
-        vector = await self._question.vector(query.text)
+        backend, rule, full = self._answers.backend, self._rules[reach], self._rules["full"]
+        vector = await self._vector(query.text)
         nearest: float | None = None
         reason = "new"
         for neighbour in await backend.near(key, vector, _NEIGHBOURS) if vector is not None else ():
@@ -103,7 +104,15 @@ class SemanticCache:
             if not refusal:
                 return CacheLookup(CacheHit(found.entry, round(neighbour.similarity, 6), found.age_s, "semantic", found.question))
             if nearest is None:
-                nearest, reason = round(neighbour.similarity, 6), refusal
+                lowered = rule is not full and not full.refusal(query.text, neighbour, found.question)
+                nearest, reason = round(neighbour.similarity, 6), f"reach: {reach}, {refusal}" if lowered else refusal
             if neighbour.similarity < rule.least_similarity:
                 break
         return CacheLookup(None, nearest, reason)
+
+    async def _vector(self, text: str) -> Vectors | None:
+        """A question's vector; without its model it is looked up exactly, and whoever else needs the model says what is wrong."""
+        try:
+            return await self._question.vector(text)
+        except InfrastructureError:
+            return None
