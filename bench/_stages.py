@@ -24,6 +24,7 @@ class StageCost:
     query_off_p50: float
     added_p50: float  # median of the differences, question by question
     checks: Mapping[str, tuple[float, float]]  # p50 and p95 of each check of a guard
+    hits: int = 0  # answers out of a cache
 
     @property
     def row(self) -> dict[str, Any]:
@@ -77,4 +78,5 @@ def costs(stage: str, off: Sequence[Trace], on: Sequence[Trace]) -> StageCost:
         query_off_p50=round(statistics.median(trace.milliseconds for trace in off), 3),
         added_p50=round(statistics.median(b.milliseconds - a.milliseconds for a, b in zip(off, on, strict=True)), 3),
         checks={name: (round(statistics.median(times), 3), round(p95(times), 3)) for name, times in sorted(checks.items())},
+        hits=sum(trace.cached for trace in on),
     )

@@ -36,8 +36,9 @@ class Metrics:
         self._stage_seconds = histogram("stage_seconds", "Time of a query's stage", "stage")
         self._first_token_seconds = histogram("first_token_seconds", "Time from asking a model to its first words, when streamed")
         self._tokens = counter("tokens", "Tokens read and written by models", "model", "direction")
-        self._usd = counter("usd", "Money spent on models; simulated: that of a model a local one stands in for", "model", "simulated")
+        self._usd = counter("usd", "Money spent; simulated: that of a model a local one stands in for", "model", "stage", "simulated")
         self._unpriced = counter("unpriced_calls", "Model calls whose price or tokens are unknown", "model")
+        self._escalated = counter("escalated", "Answers given up for one of a dearer tier, by the tier that wrote them", "tier")
         self._answers = counter("answers", "Queries answered, by tier", "tier")
         self._failed = counter("failed_queries", "Queries without an answer, by what went wrong", "error")
         self._refused = counter("refused", "Queries answered by a refusal")
@@ -95,7 +96,7 @@ class Metrics:
         """Count what calls cost, of an answered query or of another."""
         self._tokens.labels(usage.model, "input").inc(usage.input_tokens)
         self._tokens.labels(usage.model, "output").inc(usage.output_tokens)
-        self._usd.labels(usage.model, _label(usage.simulated)).inc(usage.usd)
+        self._usd.labels(usage.model, usage.stage, _label(usage.simulated)).inc(usage.usd)
         if not usage.priced:
             self._unpriced.labels(usage.model).inc(usage.calls)
 
@@ -106,6 +107,8 @@ class Metrics:
             self._first_token_seconds.observe(trace.first_token_ms / 1000)
         for usage in trace.usage:
             self.spent(trace.query, usage)
+        for attempt in trace.attempts:
+            self._escalated.labels(attempt.route.tier).inc()
         for verdict in trace.guard:
             self._guard.labels(verdict.side, verdict.check, verdict.action.value).inc()
         searched = trace.route is not None and not trace.cached  # neither for a blocked question nor for a cached answer
