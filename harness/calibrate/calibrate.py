@@ -7,6 +7,7 @@ import numpy as np
 
 from harness.calibrate.bounds import counted_p_values, labels_needed, least_labels, p_value, p_value_above, upper_bound
 from harness.calibrate.exposure import Exposure, columns_of
+from harness.calibrate.families import family_notes
 from harness.calibrate.labelled import LabelledDecision, RiskLimit, check_decisions, instant
 from harness.calibrate.walk import Passed, Start, starts_for, walk
 from serving.pipeline.errors import DataError
@@ -93,7 +94,7 @@ def calibrate(
         least=least_labels(limit.level, limit.error, limit.high),
         needed=why.needed,
         starts=chosen_starts,
-        notes=_drift(examples, limit, float(exposure.thresholds[best.place])) if best else (),
+        notes=_notes(examples, limit, float(exposure.thresholds[best.place])) if best else (),
     )
 
 
@@ -181,6 +182,10 @@ def _labels_in_all(exposure: Exposure, places: Sequence[int], starts: int) -> in
             found.append(round(needed * exposure.groups / len(sample.losses)))
     fewest = min(found, default=None)
     return 2 * exposure.groups if fewest is not None and fewest <= exposure.groups else fewest
+
+
+def _notes(examples: Sequence[LabelledDecision], limit: RiskLimit, threshold: float) -> tuple[str, ...]:
+    return (*_drift(examples, limit, threshold), *family_notes(examples, limit, threshold))
 
 
 def _drift(examples: Sequence[LabelledDecision], limit: RiskLimit, threshold: float) -> tuple[str, ...]:
