@@ -87,7 +87,9 @@ def test_texts_that_should_be_flagged_do_not_thin_the_risk_of_the_harmless() -> 
     assert found.threshold is None  # 5 of 50, not of 550
     assert found.deciding == 50
     assert all(point.risk >= 0.1 for point in found.curve)
-    mixed = [replace(one, group=f"g{number % 50}") for number, one in enumerate(harmful + harmless)]  # ten harmful ones in each group
+    mixed = [
+        replace(one, group=f"g{number % 50}", loss=1.0) for number, one in enumerate(harmful + harmless)
+    ]  # ten harmful ones in each group
     assert [point.risk for point in calibrate(mixed, RiskLimit("per_decision", 0.05)).curve] == pytest.approx([0.1, 1.0])
 
 
