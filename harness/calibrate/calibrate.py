@@ -13,7 +13,8 @@ from harness.calibrate.source import Progress, silent
 from harness.calibrate.walk import Passed, Start, starts_for, walk
 from serving.pipeline.errors import DataError
 
-CURVE_POINTS = 120
+CURVE_POINTS = 120  # of the report's curve
+SLOW_POINTS = 40  # where a bound is no binomial's
 DRIFT_ERROR = 0.01  # how often a drift in time is told where there is none
 
 
@@ -64,7 +65,7 @@ def calibrate(
     *,
     grid: Sequence[float] = (),
     starts: Sequence[Start] = (),
-    curve_points: int = CURVE_POINTS,
+    curve_points: int | None = None,
     progress: Progress = silent,
 ) -> ThresholdCalibration:
     """Choose a threshold from these examples, none of which may have been fitted on.
@@ -79,7 +80,8 @@ def calibrate(
     chosen_starts = tuple(starts) or default_starts(exposure)
     passed = passing(exposure, chosen_starts, progress)
     best = max(passed, key=lambda one: exposure.benefit(one.place), default=None)
-    places = _curve_places(len(exposure.thresholds), curve_points, best)
+    most = curve_points or (CURVE_POINTS if exposure.counted else SLOW_POINTS)
+    places = _curve_places(len(exposure.thresholds), most, best)
     curve: dict[int, CurvePoint] = {}
     for place in places:
         curve[place] = curve_point(exposure, place)
