@@ -13,6 +13,7 @@ from harness.stats.clusters import Numbers
 Indexes = npt.NDArray[np.int64]
 
 MOST_THRESHOLDS = 2000  # that are tested; of more scores, as many evenly spaced ranks
+MOST_BOUNDS = 400  # where a p-value is no binomial's, and takes a thousand times as long
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +68,9 @@ class Exposure:
             actions = np.searchsorted(-self.scores, -values, side="right").astype(np.int64)
             return values[actions > 0], actions[actions > 0]
         last = np.flatnonzero(np.append(np.diff(self.scores) != 0.0, True)[: len(self.scores)]).astype(np.int64)
-        if len(last) > MOST_THRESHOLDS:
-            last = last[np.unique(np.linspace(0, len(last) - 1, MOST_THRESHOLDS).round().astype(np.int64))]
+        most = MOST_THRESHOLDS if self.counted else MOST_BOUNDS
+        if len(last) > most:
+            last = last[np.unique(np.linspace(0, len(last) - 1, most).round().astype(np.int64))]
         return self.scores[last], last + 1
 
     @property

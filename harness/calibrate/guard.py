@@ -54,7 +54,7 @@ class GuardSource:
 
         check: str = Field(default="injection", description="a check that has a score and acts when it is high")
         params: dict[str, Any] = Field(default_factory=dict, description="the check's own parameters, beside action and threshold")
-        entry: str = Field(default="", description="its name below guard.input; default: the check's own")
+        entry: str = Field(default="", pattern=r"^[A-Za-z0-9_-]*$", description="its name below guard.input; default: the check's own")
 
     def __init__(self, params: Params, settings: HarnessSettings) -> None:
         self._params = params

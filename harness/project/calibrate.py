@@ -58,7 +58,7 @@ async def calibrate_stage(
             refuse_taken_name(settings, "calibrations", name)
             place = stack.enter_context(named_result(settings, "calibrations", name))
         labelled = await _labelled(labels, settings, SourceRequest(labels.files, progress=progress))
-        calibration = calibrate(labelled.examples, labelled.limit(level, confidence, kind))
+        calibration = calibrate(labelled.examples, labelled.limit(level, confidence, kind), progress=progress)
         now = datetime.now(UTC)
         kept = None
         if calibration.threshold is not None:

@@ -75,6 +75,7 @@ def test_of_a_large_bad_group_each_member_counts_for_its_part() -> None:
     found = calibrate(bad + [example(number + 50, 0.9) for number in range(199)], RiskLimit("per_action", 0.05))
     assert found.point is not None
     assert found.point.risk == pytest.approx(1 / 200)
+    assert (found.point.actions, found.point.action_rate, found.point.benefit) == (249, pytest.approx(1.0), pytest.approx(1.0))
     assert found.bound is not None
     assert found.bound <= 0.05
 
@@ -86,6 +87,10 @@ def test_texts_that_should_be_flagged_do_not_thin_the_risk_of_the_harmless() -> 
     assert found.threshold is None  # 5 of 50, not of 550
     assert found.deciding == 50
     assert all(point.risk >= 0.1 for point in found.curve)
+    mixed = [
+        replace(one, group=f"g{number % 50}", loss=1.0) for number, one in enumerate(harmful + harmless)
+    ]  # ten harmful ones in each group
+    assert [point.risk for point in calibrate(mixed, RiskLimit("per_decision", 0.05)).curve] == pytest.approx([0.1, 1.0])
 
 
 def test_losses_below_zero_and_in_parts_are_taken_as_they_are() -> None:
@@ -139,7 +144,15 @@ def test_families_are_shown_apart() -> None:
     rows = {row.family: row for row in family_rows(examples, RiskLimit("per_action", 0.5), 0.5)}
     assert rows["a"].risk == 0.5
     assert rows["b"].risk == 0.0
+    assert [row.above for row in rows.values()] == [False, False]
     assert family_rows([replace(one, family="a") for one in examples], RiskLimit("per_action", 0.5), 0.5) == []
+
+
+def test_a_family_that_is_unsafe_by_itself_is_told() -> None:
+    examples = [example(number, 0.9, loss=float(number < 10), family="codes" if number < 20 else "prose") for number in range(600)]
+    found = calibrate(examples, RiskLimit("per_action", 0.05))
+    assert found.threshold == 0.9
+    assert found.notes == ("Of the family 'codes' alone the risk is 50 %, above the level: safe on the whole is not safe for it.",)
 
 
 @pytest.mark.parametrize(
