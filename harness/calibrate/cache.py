@@ -2,17 +2,17 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from harness.calibrate.cache_pairs import QuestionPair, golden_pairs, nearest_others, read_pairs
+from harness.calibrate.cache_pairs import ODD, QuestionPair, golden_pairs, nearest_others, read_pairs
 from harness.calibrate.cache_verifier import FitPair, fit_verifier
-from harness.calibrate.groups import near_duplicate_pairs, near_duplicates
+from harness.calibrate.groups import near_duplicate_pairs
 from harness.calibrate.labelled import ARTEFACT, LabelledDecision, LabelledDecisions, Wording
 from harness.calibrate.source import Progress, SourceRequest
 from harness.calibrate.split import fit_split
@@ -29,7 +29,6 @@ from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.registry import Spec
 
 EVERY: Final = 256  # texts embedded between two words of progress
-Score = Callable[[QuestionPair, float], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +39,12 @@ class ComparedPairs:
     similarity: NDArray[np.float64]
     objections: tuple[str | None, ...]
 
-    def fit_pairs(self, indexes: Sequence[int]) -> list[FitPair]:
-        """Some of them as a verifier is fitted on them: those that a guard objects to are left out, as are texts too long to be read."""
-        clear = [index for index in indexes if self.objections[index] is None and _readable(self.pairs[index])]
+    def fit_pairs(self) -> list[FitPair]:
+        """As a verifier is fitted on them: those that a guard objects to are left out, as are texts too long to be read."""
         return [
-            FitPair(wording_of(self.pairs[at].question), wording_of(self.pairs[at].other), float(self.similarity[at]), self.pairs[at].same)
-            for at in clear
+            FitPair(wording_of(pair.question), wording_of(pair.other), similarity, pair.same)
+            for pair, similarity, objection in zip(self.pairs, self.similarity.tolist(), self.objections, strict=True)
+            if objection is None and _readable(pair)
         ]
 
 
@@ -63,7 +62,7 @@ class CacheSource:
         verifier: Literal["fitted", "built-in"] = Field(
             default="fitted", description="fitted on a part of these pairs, or the one that ships"
         )
-        fit_share: float = Field(default=0.5, gt=0.0, lt=1.0, description="share of the pairs that the verifier is fitted on")
+        fit_share: float = Field(default=0.3, gt=0.0, lt=1.0, description="share of the pairs that the verifier is fitted on")
         embedder: Spec = Field(default=Spec(name="local:minilm"), description="the model whose vectors are compared")
 
     def __init__(self, params: Params, settings: HarnessSettings) -> None:
@@ -75,24 +74,28 @@ class CacheSource:
         return await asyncio.to_thread(self._decisions, request)
 
     def _decisions(self, request: SourceRequest) -> LabelledDecisions:
-        compared = self._compared(request)
-        pairs = compared.pairs
-        _refuse_one_label(pairs, verified=request.fitted is not None)
+        pairs = self._pairs(request)
+        _refuse_one_label(pairs, nearest=self._params.nearest, verified=request.fitted is not None)
         groups = near_duplicate_pairs([(pair.question, pair.other) for pair in pairs], [pair.group for pair in pairs])
-        fit, rest = self._split(pairs, groups, request)
-        verifier, fitted = self._verifier(compared, fit, request)
-        scores = [self._score(compared, index, verifier) for index in rest]
+        embeddings = NamedEmbeddings(self._params.embedder.name, connect_embeddings(self._params.embedder, self._settings))
+        vectors = _vectors([text for pair in pairs for text in (pair.question, pair.other)], embeddings, request.progress)
+        sides = self._split(pairs, groups, request)
+        fit, rest = (
+            _compared([replace(pairs[index], group=groups[index]) for index in side], vectors, self._params.nearest) for side in sides
+        )
+        verifier, fitted = self._verifier(fit, request)
+        scores = [_score(rest, index, verifier) for index in range(len(rest.pairs))]
         examples = [
             LabelledDecision(
-                id=pairs[index].id,
+                id=pair.id,
                 score=score,
-                loss=0.0 if pairs[index].same else 1.0,
-                benefit=1.0 if pairs[index].same else 0.0,
-                group=groups[index],
-                at=pairs[index].at,
-                family=pairs[index].family,
+                loss=0.0 if pair.same else 1.0,
+                benefit=1.0 if pair.same else 0.0,
+                group=pair.group,
+                at=pair.at,
+                family=pair.family,
             )
-            for index, score in zip(rest, scores, strict=True)
+            for pair, score in zip(rest.pairs, scores, strict=True)
         ]
         cosine = self._params.scorer == "cosine"
         return LabelledDecisions(
@@ -105,7 +108,7 @@ class CacheSource:
                 "look-ups", "answers given again", "given for another question", "questions asked before that are answered again"
             ),
             fitted=fitted,
-            fit_count=len(fit),
+            fit_count=len(fit.pairs),
             config={
                 "cache.lookup.name": "semantic",
                 "cache.lookup.scorer": self._params.scorer,
@@ -113,100 +116,85 @@ class CacheSource:
                 "cache.lookup.calibrated": ARTEFACT,
             },
             baselines={
-                "cosine": [float(compared.similarity[index]) for index in rest],
-                "cosine behind the guards": [_behind_guards(compared, index, float(compared.similarity[index])) for index in rest],
+                "cosine": rest.similarity.tolist(),
+                "cosine behind the guards": [_score(rest, index, None) for index in range(len(rest.pairs))],
             },
-            notes=_notes(compared, rest),
+            notes=_notes(rest),
         )
 
-    def _compared(self, request: SourceRequest) -> ComparedPairs:
-        """The pairs of files and golden set with their similarities."""
+    def _pairs(self, request: SourceRequest) -> list[QuestionPair]:
+        """The pairs of files and golden set."""
         pairs = read_pairs(request.files)
         if self._params.golden:
             pairs += golden_pairs(load_golden(self._settings.datasets, self._params.golden).cases)
         if not pairs:
             raise DataError("No pairs. Name a file of pairs, or a golden set: --set golden=techcorp/v1")
-        embeddings = NamedEmbeddings(self._params.embedder.name, connect_embeddings(self._params.embedder, self._settings))
-        texts = list(dict.fromkeys(text for pair in pairs for text in (pair.question, pair.other)))
-        vectors = _vectors(texts, embeddings, request.progress)
-        if self._params.nearest:
-            same = [pair for pair in pairs if pair.same]
-            place = {text: index for index, text in enumerate(texts)}
-            names = near_duplicates(texts, _joined_texts(texts, same, place))
-            pairs += nearest_others(texts, names, vectors, nearest=self._params.nearest)
-        rows = dict(zip(texts, vectors, strict=True))
-        similarity = np.array([float(rows[pair.question] @ rows[pair.other]) for pair in pairs])
-        return ComparedPairs(tuple(pairs), similarity, tuple(disagreement(pair.question, pair.other) for pair in pairs))
+        return pairs
 
     def _split(self, pairs: Sequence[QuestionPair], groups: Sequence[str], request: SourceRequest) -> tuple[Sequence[int], Sequence[int]]:
-        """The indexes of what is fitted on and of the rest."""
-        if request.fitted is not None or self._params.scorer == "cosine" or self._params.verifier == "built-in":
-            return (), range(len(pairs))
-        split = fit_split(groups, [pair.at for pair in pairs], fit_share=self._params.fit_share)
-        return split.fit, split.calibration
+        """The indexes of what is fitted on and of what is scored; odd questions are fitted on only."""
+        fit: Sequence[int] = ()
+        scored: Sequence[int] = range(len(pairs))
+        if request.fitted is None and self._params.scorer == "verifier" and self._params.verifier == "fitted":
+            split = fit_split(groups, [pair.at for pair in pairs], fit_share=self._params.fit_share)
+            fit, scored = split.fit, split.calibration
+        return fit, [index for index in scored if pairs[index].family != ODD]
 
-    def _verifier(self, compared: ComparedPairs, fit: Sequence[int], request: SourceRequest) -> tuple[Verifier | None, dict[str, Any]]:
+    def _verifier(self, fit: ComparedPairs, request: SourceRequest) -> tuple[Verifier | None, dict[str, Any]]:
         """The verifier that scores, and its numbers for the artefact."""
         if self._params.scorer == "cosine":
             return None, {}
-        if not fit:
+        if not fit.pairs:
             verifier = verifier_of(request.fitted or {})
             return verifier, {} if verifier is built_in() else verifier.model_dump(mode="json")
-        verifier = fit_verifier(compared.fit_pairs(fit))
+        verifier = fit_verifier(fit.fit_pairs())
         return verifier, verifier.model_dump(mode="json")
 
-    def _score(self, compared: ComparedPairs, index: int, verifier: Verifier | None) -> float:
-        """What the cache would hold against its threshold; 0 where a guard objects."""
-        pair, similarity = compared.pairs[index], float(compared.similarity[index])
-        return _behind_guards(
-            compared, index, similarity if verifier is None else verifier.probability(pair.question, pair.other, similarity)
-        )
+
+def _compared(pairs: Sequence[QuestionPair], vectors: Mapping[str, NDArray[np.float32]], nearest: int) -> ComparedPairs:
+    """Pairs of one side with their similarities; `nearest` others of that side are added to each question that is asked again."""
+    pairs = list(pairs)
+    if nearest and pairs:
+        asked = {pair.question: pair.group for pair in pairs if pair.same}
+        rows = np.stack([vectors[text] for text in asked])
+        pairs += nearest_others(list(asked), list(asked.values()), rows, nearest=nearest)
+    similarity = np.array([float(vectors[pair.question] @ vectors[pair.other]) for pair in pairs])
+    return ComparedPairs(tuple(pairs), similarity, tuple(disagreement(pair.question, pair.other) for pair in pairs))
 
 
-def _behind_guards(compared: ComparedPairs, index: int, score: float) -> float:
-    return 0.0 if compared.objections[index] else max(0.0, score)
+def _score(compared: ComparedPairs, index: int, verifier: Verifier | None) -> float:
+    """What the cache would hold against its threshold; 0 where a guard objects."""
+    if compared.objections[index] is not None:
+        return 0.0
+    pair, similarity = compared.pairs[index], float(compared.similarity[index])
+    return max(0.0, similarity) if verifier is None else verifier.probability(pair.question, pair.other, similarity)
 
 
 def _readable(pair: QuestionPair) -> bool:
     return max(len(pair.question), len(pair.other)) <= LONGEST
 
 
-def _vectors(texts: Sequence[str], embeddings: NamedEmbeddings, progress: Progress) -> NDArray[np.float32]:
+def _vectors(texts: Sequence[str], embeddings: NamedEmbeddings, progress: Progress) -> dict[str, NDArray[np.float32]]:
     """A unit vector for each text."""
-    parts: list[NDArray[np.float32]] = []
-    for begin in range(0, len(texts), EVERY):
-        progress("questions embedded", begin, len(texts))
-        parts.append(np.asarray(embeddings.vectors(texts[begin : begin + EVERY]), dtype=np.float32))
-    return np.concatenate(parts)
+    unique = list(dict.fromkeys(texts))
+    vectors: dict[str, NDArray[np.float32]] = {}
+    for begin in range(0, len(unique), EVERY):
+        progress("questions embedded", begin, len(unique))
+        part = unique[begin : begin + EVERY]
+        vectors |= dict(zip(part, np.asarray(embeddings.vectors(part), dtype=np.float32), strict=True))
+    return vectors
 
 
-def _joined_texts(texts: Sequence[str], same: Sequence[QuestionPair], place: dict[str, int]) -> list[str]:
-    """A group's name for each text: texts that are said to be the same question share it."""
-    parent = list(range(len(texts)))
-
-    def root(index: int) -> int:
-        while parent[index] != index:
-            parent[index] = parent[parent[index]]
-            index = parent[index]
-        return index
-
-    for pair in same:
-        parent[root(place[pair.question])] = root(place[pair.other])
-    return [f"t{root(index)}" for index in range(len(texts))]
+def _refuse_one_label(pairs: Sequence[QuestionPair], *, nearest: int, verified: bool) -> None:
+    labels = {pair.same for pair in pairs}
+    if len(labels) == 1 and not verified and not (nearest and pairs[0].same):
+        others = "that are not the same question (label 0); add them, or --set nearest=3"
+        raise DataError(f"All {len(pairs)} pairs have one label. Pairs are needed {others if pairs[0].same else 'that are (label 1)'}.")
 
 
-def _refuse_one_label(pairs: Sequence[QuestionPair], *, verified: bool) -> None:
-    labels = Counter(pair.same for pair in pairs)
-    if len(labels) == 1 and not verified:
-        missing = (
-            "that are not the same question (label 0); add them, or --set nearest=3" if pairs[0].same else "of the same question (label 1)"
-        )
-        raise DataError(f"All {len(pairs)} pairs have one label. Pairs are needed {missing}.")
-
-
-def _notes(compared: ComparedPairs, rest: Sequence[int]) -> tuple[str, ...]:
+def _notes(compared: ComparedPairs) -> tuple[str, ...]:
     """What the guards did to the pairs that are scored."""
-    counts = Counter((compared.pairs[index].same, compared.objections[index] is not None) for index in rest)
+    counts = Counter((pair.same, objection is not None) for pair, objection in zip(compared.pairs, compared.objections, strict=True))
     same, other = (counts[label, True] + counts[label, False] for label in (True, False))
     return (
         f"the guards object to {counts[False, True]:,} of {other:,} pairs that are not the same question, "

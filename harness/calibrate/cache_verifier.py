@@ -50,8 +50,8 @@ def fit_verifier(pairs: Sequence[FitPair], *, rarity: WordRarity | None = None, 
     counts = np.bincount(np.asarray(labels, dtype=int), minlength=2)
     if counts.min() < LEAST_OF_EACH:
         raise DataError(
-            f"A verifier is fitted on at least {LEAST_OF_EACH} pairs that are the same question and {LEAST_OF_EACH} that are not; "
-            f"these are {counts[1]} and {counts[0]}. Give more pairs, or use the built-in one: --set verifier=built-in"
+            f"A verifier is fitted on at least {LEAST_OF_EACH} pairs of the same question and {LEAST_OF_EACH} others; "
+            f"these are {counts[1]} and {counts[0]} to which no guard objects. Give more, or use the built-in one: --set verifier=built-in"
         )
     weighing = rarity or WordRarity.of(_each(side for pair in pairs for side in (pair.question, pair.other)))
     rows = np.array([features_of(pair.question, pair.other, pair.similarity, weighing) for pair in pairs])

@@ -11,7 +11,7 @@ from pydantic import ValidationError, model_validator
 from serving.pipeline.checks.equivalence.features import FEATURES, WordRarity, features_of
 from serving.pipeline.checks.equivalence.guards import VERSION as GUARDS_VERSION
 from serving.pipeline.checks.equivalence.guards import disagreement
-from serving.pipeline.checks.equivalence.wording import LONGEST, wording_of
+from serving.pipeline.checks.equivalence.wording import LONGEST, Wording, wording_of
 from serving.pipeline.digest import digest_of
 from serving.pipeline.errors import DataError
 from serving.pipeline.fitted.calibrated import FittedModel
@@ -54,7 +54,11 @@ class Verifier(FittedModel):
             return 1.0
         if max(len(question), len(other)) > LONGEST:
             return 0.0
-        return self.trees.probability(features_of(wording_of(question), wording_of(other), similarity, self._rarity))
+        return self.of_wordings(wording_of(question), wording_of(other), similarity)
+
+    def of_wordings(self, one: Wording, other: Wording, similarity: float) -> float:
+        """The same of two parsed questions."""
+        return self.trees.probability(features_of(one, other, similarity, self._rarity))
 
     def score(self, question: str, other: str, similarity: float, names: frozenset[str] = frozenset()) -> float:
         """The same, and 0 where a guard objects: what a threshold is calibrated on."""
