@@ -88,10 +88,10 @@ def test_false_alarms_stay_below_alpha_however_often_one_looks_and_true_ones_com
 
 
 async def step(answers: KeptAnswers, disagreements: int) -> None:
-    before = await answers.audit.reach()
+    before = answers.audit.reach()
     for _ in range(disagreements):
-        if await answers.audit.reach() == before:
-            await answers.audit.judged(await answers.backend.reach("config"), True, "other numbers")
+        if answers.audit.reach() == before:
+            await answers.audit.judged(answers.backend.reach("config"), True, "other numbers")
 
 
 async def test_each_alarm_lowers_the_reach_by_a_step_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
@@ -107,7 +107,7 @@ async def test_each_alarm_lowers_the_reach_by_a_step_and_says_so(caplog: pytest.
             lookup = await cache.get(query, context(query))
             lookup.flight.end()
             told.append(lookup.hit.kind if lookup.hit else lookup.reason.partition(":")[0])
-        found.append((await cache.audit.reach(), *told))
+        found.append((cache.audit.reach(), *told))
         await step(cache._answers, 40)
     assert found == [
         ("full", "exact", "semantic"),
@@ -247,4 +247,4 @@ async def test_an_audit_that_fails_breaks_nothing_and_decides_nothing(index: Ope
     await pipeline.cache.audit.offer(CacheHit(ENTRY, kind="semantic"), fails)  # type: ignore[attr-defined]
     counts = await settle(pipeline)
     assert (counts.agreed, counts.disagreed, counts.unjudged) == (0, 0, 1)
-    assert await pipeline.cache.audit.reach() == "full"  # type: ignore[attr-defined]
+    assert pipeline.cache.audit.reach() == "full"  # type: ignore[attr-defined]

@@ -159,7 +159,7 @@ async def test_a_poisoned_entry_is_a_miss_and_counted(shared_redis: RedisServer,
         await client.set(place, ways[poison])
     assert (await get(cache, mine)).hit is None
     assert (await get(cache, other)).hit is not None
-    assert (await cache.state()).broken == (poison != "a list")
+    assert cache.state().broken == (poison != "a list")
     await put(cache, mine)
     assert (await get(cache, mine)).hit is not None  # it heals
     await client.aclose()
@@ -177,7 +177,7 @@ async def test_a_poisoned_vector_draws_no_question_to_another_answer(shared_redi
     aimed = np.asarray(reader._question._embeddings.embed_query("Who may enter the vault?"), dtype="<f2").tobytes()
     await client.xadd(log, {**item, b"v": aimed})
     assert (await get(reader, Query("Who may enter the vault?"))).hit is None
-    assert (await reader.state()).broken == 1
+    assert reader.state().broken == 1
     assert (await get(reader, Query("How many days of leave please?"))).hit is not None
     await client.aclose()
     await cache.aclose()

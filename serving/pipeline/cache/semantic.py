@@ -60,7 +60,7 @@ class SemanticCache:
         answers = self._answers
         key = answers.key(query, context)
         hit = await answers.exact(key)
-        reach = await answers.reach(key)
+        reach = answers.reach(key)
         if reach == "off":
             return CacheLookup(reason="reach: off")
         if hit is not None:
@@ -80,9 +80,9 @@ class SemanticCache:
         if hit.kind == "semantic":
             await answers.backend.drop(answers.key_of(hit.question, context))
 
-    async def state(self) -> CacheState:
+    def state(self) -> CacheState:
         """What there is to tell."""
-        return await self._answers.state()
+        return self._answers.state()
 
     async def aclose(self) -> None:
         """End what runs beside queries."""
