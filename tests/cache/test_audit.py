@@ -76,7 +76,7 @@ def test_false_alarms_stay_below_alpha_however_often_one_looks_and_true_ones_com
         found = []
         for disagreed in (chance.random((runs, looks)) < rate).cumsum(axis=1):
             changes = np.flatnonzero(np.diff(disagreed, prepend=0))  # an alarm can only go off at a disagreement
-            first = (look + 1 for look in changes if alarms(look + 1, disagreed[look], tolerated=tolerated, alpha=ALPHA))
+            first = (look + 1 for look in changes if alarms(int(look) + 1, int(disagreed[look]), tolerated=tolerated, alpha=ALPHA))
             found.append(next((int(look) for look in first), 0))
         return found
 
@@ -219,7 +219,7 @@ async def test_an_audit_asks_with_the_rights_of_who_asked(index: OpenIndex) -> N
 
 async def test_audits_are_bounded_by_share_number_and_one_at_a_time(index: OpenIndex) -> None:
     for bounds, most in (({"share": 0.0}, 0), ({"per_hour": 2}, 2)):
-        pipeline = audited_pipeline(index, **bounds)  # type: ignore[arg-type]
+        pipeline = audited_pipeline(index, **bounds)
         await pipeline.answer(ASKED)
         for _ in range(5):
             await pipeline.answer(NEAR)
