@@ -6,6 +6,7 @@ from serving.pipeline.registry import Registry
 SOURCES = Registry[DecisionSource](
     "stage to calibrate",
     {
+        "cache": "harness.calibrate.cache:CacheSource",
         "guard": "harness.calibrate.guard:GuardSource",
     },
 )

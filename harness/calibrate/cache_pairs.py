@@ -17,6 +17,7 @@ from harness.golden.lines import read_rows, refuse
 from harness.golden.rewordings import rewordings
 from serving.pipeline.errors import DataError
 
+ODD: Final = "hard negative: term"  # questions that nobody asks: they teach that one word decides, and say little of a risk
 NEAREST: Final = 3  # other questions that are taken as not the same, of each question
 _BLOCK: Final = 1000  # questions compared at a time
 

@@ -51,6 +51,8 @@ DIFFERENT = [
     ("May I travel before the audit without a visa?", "May I travel after the audit with a visa?"),
     ("Is smoking not allowed in the yard?", "Is smoking allowed in the yard?"),
     ("Is smoking not allowed in the yard?", "Is smoking not forbidden in the yard?"),
+    ("What does IT cost?", "What does it cost?"),
+    ("Who does WHO work for?", "Who does who work for?"),
     ("How do I turn \u043eff the \u0430larm?", "How do I turn on the alarm?"),  # two letters of it are Cyrillic
 ]
 SAME = [
@@ -119,7 +121,7 @@ def test_the_guards_look_both_ways_alike(question, other):
     assert (disagreement(question, other) is None) == (disagreement(other, question) is None)
 
 
-@given(st.sampled_from(QUESTIONS))
+@given(st.sampled_from([text for text in QUESTIONS if " IT " not in text and " WHO " not in text]))
 def test_a_question_in_capitals_or_small_letters_agrees_with_itself(text):
     assert disagreement(text, text.upper()) is None
     assert disagreement(text, text.lower()) is None

@@ -1,6 +1,10 @@
 """What the verifier sees of two questions: numbers that are the same whichever of them comes first."""
 
-from typing import Final
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from math import log
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,13 +28,48 @@ FEATURES: Final = (
     "begin_alike",
     "end_alike",
     "names",  # in both together
+    "weight_least",  # shared_least with each word weighed by how rare it is in the questions that were fitted on
+    "weight_most",
+    "rarest_left",  # the rarity of the rarest word that only one of them has
 )
 
 
-def features_of(one: Wording, other: Wording, similarity: float) -> NDArray[np.float64]:
+@dataclass(frozen=True, slots=True)
+class WordRarity:
+    """How rare each word is: the logarithm of one over the share of questions that have it."""
+
+    known: Mapping[str, float] = field(default_factory=dict)
+    unknown: float = 1.0
+
+    @classmethod
+    def of(cls, questions: Iterable[Wording], *, least: int = 2, digits: int = 3) -> Self:
+        """The rarity of words in questions; one in fewer than `least` of them is unknown."""
+        counts: Counter[str] = Counter()
+        total = 0
+        for question in questions:
+            counts.update(question.content)
+            total += 1
+        known = {word: round(log((total + 1) / (count + 0.5)), digits) for word, count in sorted(counts.items()) if count >= least}
+        return cls(known, round(log((total + 1) / (least - 0.5)), digits)) if total else cls()
+
+    def weight(self, words: Iterable[str]) -> float:
+        """The sum over some words."""
+        return sum(self.known.get(word, self.unknown) for word in words)
+
+    def rarest(self, words: Iterable[str]) -> float:
+        """The greatest of some words."""
+        return max((self.known.get(word, self.unknown) for word in words), default=0.0)
+
+
+EVEN: Final = WordRarity()  # every word weighs the same
+
+
+def features_of(one: Wording, other: Wording, similarity: float, rarity: WordRarity = EVEN) -> NDArray[np.float64]:
     """The row of features of two questions."""
     common = one.content & other.content
     shares = sorted(len(common) / max(1, len(side.content)) for side in (one, other))
+    weight = rarity.weight(common)
+    weights = sorted(weight / (rarity.weight(side.content) or 1.0) for side in (one, other))
     left = [one.content - other.content, other.content - one.content]
     counts = sorted(map(len, left))
     letters = sum(map(len, one.content | other.content))
@@ -53,6 +92,9 @@ def features_of(one: Wording, other: Wording, similarity: float) -> NDArray[np.f
         float(one.said[:1] == other.said[:1]),
         float(one.said[-1:] == other.said[-1:]),
         len(one.names.runs) + len(other.names.runs),
+        weights[0],
+        weights[1],
+        rarity.rarest(left[0] | left[1]),
     )
     return np.array(row, dtype=np.float64)
 

@@ -10,6 +10,7 @@ from serving.pipeline.checks.equivalence.polarity import denied_instead, opposed
 from serving.pipeline.checks.equivalence.quantities import CURRENCIES
 from serving.pipeline.checks.equivalence.roles import traded
 from serving.pipeline.checks.equivalence.wording import LONGEST, Wording, wording_of
+from serving.pipeline.checks.equivalence.words import FUNCTION_WORDS
 
 VERSION: Final = "1"  # raise it when a guard objects to more, to less, or in other words
 
@@ -53,6 +54,14 @@ def _calendar(one: Wording, two: Wording) -> str | None:
 def _names(one: Wording, two: Wording) -> str | None:
     name = unnamed(one.names, two.names)
     return None if name is None else f"only one of them names {name[:60]!r}"
+
+
+def _acronyms(one: Wording, two: Wording) -> str | None:
+    for first, second in ((one, two), (two, one)):
+        loud = min((first.acronyms - second.acronyms) & second.stems.keys() & FUNCTION_WORDS, default=None)
+        if loud is not None:
+            return f"{loud.upper()!r} is no {loud!r}"
+    return None
 
 
 def _denials(one: Wording, two: Wording) -> str | None:
@@ -105,6 +114,7 @@ GUARDS: Final[dict[str, Callable[[Wording, Wording], str | None]]] = {
     "codes": _codes,
     "calendar": _calendar,
     "names": _names,
+    "acronyms": _acronyms,
     "denials": _denials,
     "switches": _switches,
     "opposites": _opposites,

@@ -2,16 +2,16 @@
 
 import json
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Final, Self
 
 from pydantic import ValidationError, model_validator
 
-from serving.pipeline.checks.equivalence.features import FEATURES, features_of
+from serving.pipeline.checks.equivalence.features import FEATURES, WordRarity, features_of
 from serving.pipeline.checks.equivalence.guards import VERSION as GUARDS_VERSION
 from serving.pipeline.checks.equivalence.guards import disagreement
-from serving.pipeline.checks.equivalence.wording import LONGEST, wording_of
+from serving.pipeline.checks.equivalence.wording import LONGEST, Wording, wording_of
 from serving.pipeline.digest import digest_of
 from serving.pipeline.errors import DataError
 from serving.pipeline.fitted.calibrated import FittedModel
@@ -20,6 +20,8 @@ from serving.pipeline.registry import explain
 
 BUILT_IN: Final = Path(__file__).with_name("verifier.json")  # made by bench/cache_pairs.py --fit
 CODE: Final = "1"  # raise it when the parsing of questions or the features change
+VERIFIER_SCORER: Final = f"verifier {GUARDS_VERSION}.{CODE}"  # names of scores, for what is calibrated on them
+COSINE_SCORER: Final = f"cosine behind guards {GUARDS_VERSION}"
 
 
 class Verifier(FittedModel):
@@ -27,6 +29,8 @@ class Verifier(FittedModel):
 
     guards: str = GUARDS_VERSION  # the guards and features that it was fitted with
     code: str = CODE
+    rarity: Mapping[str, float] = {}  # of words, by their stems
+    rarity_unknown: float = 1.0  # of any other word
     trees: BoostedTrees
 
     @model_validator(mode="after")
@@ -35,10 +39,14 @@ class Verifier(FittedModel):
             raise ValueError("it was fitted with other guards or features; fit it again: touchstone calibrate cache")
         return self
 
+    @cached_property
+    def _rarity(self) -> WordRarity:
+        return WordRarity(self.rarity, self.rarity_unknown)
+
     @property
     def name(self) -> str:
-        """Name and version, for what was scored with it."""
-        return f"verifier {GUARDS_VERSION}.{CODE}-{digest_of(self.model_dump(mode='json'))[:8]}"
+        """Name, version and a digest of its numbers."""
+        return f"{VERIFIER_SCORER}-{digest_of(self.model_dump(mode='json'))[:8]}"
 
     def probability(self, question: str, other: str, similarity: float) -> float:
         """How probable it is that the other's answer may be reused, whatever the guards say; for the same text 1."""
@@ -46,7 +54,11 @@ class Verifier(FittedModel):
             return 1.0
         if max(len(question), len(other)) > LONGEST:
             return 0.0
-        return self.trees.probability(features_of(wording_of(question), wording_of(other), similarity))
+        return self.of_wordings(wording_of(question), wording_of(other), similarity)
+
+    def of_wordings(self, one: Wording, other: Wording, similarity: float) -> float:
+        """The same of two parsed questions."""
+        return self.trees.probability(features_of(one, other, similarity, self._rarity))
 
     def score(self, question: str, other: str, similarity: float, names: frozenset[str] = frozenset()) -> float:
         """The same, and 0 where a guard objects: what a threshold is calibrated on."""

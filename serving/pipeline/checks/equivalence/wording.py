@@ -43,6 +43,7 @@ class Wording:
     codes: frozenset[str]
     calendar: frozenset[str]
     names: Names
+    acronyms: frozenset[str]  # words in capitals, in small letters; none where everything is in capitals
     denied: tuple[frozenset[str], ...]  # for each denial, the stems after it
     switches: frozenset[str]
     asked: tuple[str, ...]
@@ -79,6 +80,7 @@ def parsed(text: str, names: frozenset[str]) -> Wording:
         codes=frozenset(token.text for token in tokens if token.kind == "code"),
         calendar=frozenset(calendar.values()),
         names=names_of(tokens, names),
+        acronyms=frozenset() if text.isupper() else frozenset(token.text for token in tokens if token.loud),
         denied=denied_words(tokens),
         switches=switches(tokens),
         asked=asked_kinds(tokens),
