@@ -49,6 +49,10 @@ _ASKED: Final = (  # how a question begins, and how one about something else doe
 )
 
 
+# what follows a question word that asks; "when" and "where" may begin a clause
+_ASKING: Final = r"(?:is|are|was|were|does|do|did|can|could|must|should|will|would|may|has|have|had|[a-z]+s)\b"
+
+
 @dataclass(frozen=True, slots=True)
 class HardNegative:
     """A question, and one that differs in what decides its answer."""
@@ -188,7 +192,7 @@ def _code(question: str, names: _Names) -> str | None:
 
 def _asked(question: str, names: _Names) -> str | None:
     for beginning, other in _ASKED:
-        if re.match(rf"{beginning}\b", question, re.IGNORECASE):
+        if re.match(rf"{beginning} {_ASKING}", question, re.IGNORECASE):
             return other.capitalize() + question[len(beginning) :]
     return None
 

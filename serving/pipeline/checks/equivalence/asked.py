@@ -40,11 +40,12 @@ _EARLY: Final = 4  # within so many words, "how", "why", "what" and "which" ask:
 _REACH: Final = 5  # words between "what" and the noun that tells
 _MEASURES: Final = words_of(
     """
-    amount sum number total count quantity cost costs charge charges price fee pay paid worth rate percentage share portion proportion
+    amount sum number total count quantity cost costs charge charges price fee rate percentage share portion proportion
     ratio size length width height depth distance range reach speed temperature weight age salary wage wages bonus discount budget limit
     ceiling cap floor level capacity minimum maximum most least difference value score reward population average median
     """
 )
+_PAYING: Final = words_of("pay pays paid worth")
 _PAIRS: Final = (
     "time,duration|time,dates|duration,amount|duration,frequency|amount,frequency|time,frequency|place,way|possible,way|possible,place|possible,amount|"
     "possible,yes or no|possible,time|possible,duration"
@@ -62,7 +63,7 @@ def asked_kinds(tokens: Sequence[Token]) -> tuple[str, ...]:
     if not kinds and words and words[0] in _AUXILIARIES and words[:2] != ["do", "not"]:
         possible = words[0] in ("can", "could") or words[:2] == ["is", "there"] or "possible" in words[:4]
         return ("possible" if possible else "yes or no",)
-    return tuple(kinds)
+    return tuple(kinds) or ("time",) * (words[:1] == ["when"])
 
 
 def _asked_at(words: Sequence[str], index: int) -> str:
@@ -92,15 +93,16 @@ def _after_how(words: Sequence[str], index: int, after: str) -> str:
 
 
 def _after_what(words: Sequence[str], index: int) -> str:
-    if words[index + 1 : index + 2] and words[index + 1] in _TIME_PLURALS:  # "which days": not how many
+    if not _TIME_PLURALS.isdisjoint(words[index + 1 : index + 3]):  # "which days": not how many
         return "dates"
     for word in words[index + 1 : index + 1 + _REACH]:
         if word in _NOUNS:
             return _NOUNS[word]
         if word in ("do", "does", "did", "if", "of", "should", "would", "can", "?", ","):
             break
-    near = words[index + 1 : index + 4] if words[index] == "which" else words
-    return "thing" if _MEASURES.isdisjoint(near) else "measure"
+    if words[index] == "which":  # the noun after it says what is asked for
+        return "thing" if _MEASURES.isdisjoint(words[index + 1 : index + 3]) else "measure"
+    return "thing" if (_MEASURES | _PAYING).isdisjoint(words) else "measure"
 
 
 def asks_else(one: Sequence[str], other: Sequence[str]) -> tuple[str, str] | None:

@@ -3,13 +3,14 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from math import log
 from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.pipeline.checks.equivalence.wording import LONGEST_BEGINNING, Wording
+from serving.pipeline.checks.equivalence.wording import Wording
 
 FEATURES: Final = (
     "similarity",  # of the two vectors
@@ -61,6 +62,7 @@ class WordRarity:
         return max((self.known.get(word, self.unknown) for word in words), default=0.0)
 
 
+_LONGEST_BEGINNING: Final = 12  # letters of a word
 EVEN: Final = WordRarity()  # every word weighs the same
 
 
@@ -74,6 +76,8 @@ def features_of(one: Wording, other: Wording, similarity: float, rarity: WordRar
     counts = sorted(map(len, left))
     letters = sum(map(len, one.content | other.content))
     lengths = sorted(len(side.said) for side in (one, other))
+    pairs = [set(pairwise(side.said)) for side in (one, other)]
+    trigrams = [_trigrams(side.said) for side in (one, other)]
     stems = one.stems.keys() | other.stems.keys()
     row = (
         similarity,
@@ -83,9 +87,9 @@ def features_of(one: Wording, other: Wording, similarity: float, rarity: WordRar
         counts[0],
         counts[1],
         sum(map(len, left[0] | left[1])) / max(1, letters),
-        max(_unlike(left[0], other.beginnings), _unlike(left[1], one.beginnings)),
-        len(one.pairs & other.pairs) / max(1, len(one.pairs | other.pairs)),
-        2 * (one.trigrams & other.trigrams).total() / max(1, one.trigrams.total() + other.trigrams.total()),
+        max(_unlike(left[0], _beginnings(other.content)), _unlike(left[1], _beginnings(one.content))),
+        len(pairs[0] & pairs[1]) / max(1, len(pairs[0] | pairs[1])),
+        2 * (trigrams[0] & trigrams[1]).total() / max(1, trigrams[0].total() + trigrams[1].total()),
         lengths[0] / max(1, lengths[1]),
         lengths[0],
         1.0 if one.asked == other.asked else 0.5 if not one.asked or not other.asked else 0.0,
@@ -99,11 +103,21 @@ def features_of(one: Wording, other: Wording, similarity: float, rarity: WordRar
     return np.array(row, dtype=np.float64)
 
 
-def _unlike(words: frozenset[str], beginnings: frozenset[str]) -> float:
+def _trigrams(said: Iterable[str]) -> Counter[str]:
+    line = f" {' '.join(said)} "
+    return Counter(line[index : index + 3] for index in range(len(line) - 2))
+
+
+def _beginnings(words: frozenset[str]) -> set[str]:
+    """Everything that a word begins with."""
+    return {word[:length] for word in words for length in range(1, min(len(word), _LONGEST_BEGINNING) + 1)}
+
+
+def _unlike(words: frozenset[str], beginnings: set[str]) -> float:
     """Of words, the largest share of one that no word of the other question begins with."""
     return max((1 - _begun(word, beginnings) / len(word) for word in words), default=0.0)
 
 
-def _begun(word: str, beginnings: frozenset[str]) -> int:
+def _begun(word: str, beginnings: set[str]) -> int:
     """How many letters the word and some word of the other question begin with in common."""
-    return next((length for length in range(min(len(word), LONGEST_BEGINNING), 0, -1) if word[:length] in beginnings), 0)
+    return next((length for length in range(min(len(word), _LONGEST_BEGINNING), 0, -1) if word[:length] in beginnings), 0)

@@ -3,7 +3,6 @@
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import pairwise
 from typing import Final
 
 from serving.pipeline.checks.equivalence.asked import asked_kinds
@@ -16,8 +15,8 @@ from serving.pipeline.checks.equivalence.words import FUNCTION_WORDS, words_of
 from serving.pipeline.text.stems import stem
 
 LONGEST: Final = 2000  # characters; a longer question is the same as its equal only
-LONGEST_BEGINNING: Final = 12  # letters of a word
-_CACHED: Final = 8192  # questions
+_LONGEST_KEPT: Final = 400  # characters; with the number of questions, this bounds what is kept to some 120 MB
+_CACHED: Final = 4096  # questions
 
 _MONTHS: Final = "january february march april may june july august september october november december"
 _CALENDAR: Final = {
@@ -49,19 +48,14 @@ class Wording:
     asked: tuple[str, ...]
     places: dict[str, str]
     said: tuple[str, ...]  # every token but the stops
-    pairs: frozenset[tuple[str, str]]  # of neighbours among them
-    trigrams: Counter[str]
-    beginnings: frozenset[str]  # of the words that carry meaning
 
 
 def wording_of(text: str, names: frozenset[str] = frozenset()) -> Wording:
-    """A question of at most `LONGEST` characters, parsed once; `names` are those of the corpus, in lower case."""
-    return parsed(text, names)
+    """A question of at most `LONGEST` characters, parsed; `names` are those of the corpus, in lower case."""
+    return parsed(text, names) if len(text) <= _LONGEST_KEPT else _parse(text, names)
 
 
-@lru_cache(maxsize=_CACHED)
-def parsed(text: str, names: frozenset[str]) -> Wording:
-    """The same; both arguments are needed, so that a question is kept once."""
+def _parse(text: str, names: frozenset[str]) -> Wording:
     tokens = tokens_of(text)
     quantities = quantities_of(tokens)
     words = [token.text for index, token in enumerate(tokens) if token.kind == "word" and index not in quantities.taken]
@@ -70,7 +64,6 @@ def parsed(text: str, names: frozenset[str]) -> Wording:
     said = tuple(token.text for token in tokens if token.kind != "stop")
     calendar = _calendar(tokens)
     dated = [replace(token, text=calendar[index]) if index in calendar else token for index, token in enumerate(tokens)]
-    line = f" {' '.join(said)} "
     return Wording(
         text=text,
         tokens=tuple(tokens),
@@ -86,9 +79,6 @@ def parsed(text: str, names: frozenset[str]) -> Wording:
         asked=asked_kinds(tokens),
         places=places_of(dated),
         said=said,
-        pairs=frozenset(pairwise(said)),
-        trigrams=Counter(line[index : index + 3] for index in range(len(line) - 2)),
-        beginnings=frozenset(word[:length] for word in content for length in range(1, min(len(word), LONGEST_BEGINNING) + 1)),
     )
 
 
@@ -108,3 +98,6 @@ def _calendar(tokens: list[Token]) -> dict[int, str]:
                 continue
         found[index] = _CALENDAR[token.text]
     return found
+
+
+parsed = lru_cache(maxsize=_CACHED)(_parse)
