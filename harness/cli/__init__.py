@@ -45,6 +45,7 @@ COMMANDS = {
     "judge": CommandPlace("harness.cli.judge", "app", "Judges: what they are asked, and how far they agree with humans."),
     "config": CommandPlace("harness.cli.config", "app", "Configurations: show one whole, or every field."),
     "store": CommandPlace("harness.cli.store", "app", "The stage store: what was computed before and is not computed again."),
+    "cache": CommandPlace("harness.cli.cache", "app", "Cached answers that processes share: warm, count, clear."),
     "release": CommandPlace("harness.cli.release", "app", "Releases: what was proven, ready to serve."),
     "champion": CommandPlace("harness.cli.champion", "app", "The champion: what ships today, recorded for gates."),
     "channel": CommandPlace("harness.cli.channel", "app", "Channels: which release an environment serves."),

@@ -35,6 +35,7 @@ def create_app(
     log = log or make_logger(settings)
     concurrency, metrics = ConcurrencyLimit(settings.max_running, settings.max_waiting), Metrics()
     metrics.watch(concurrency)
+    metrics.watch_cache(lambda: manager.serving.pipeline.cache if manager.serving else None)
     manager = release_manager or ReleaseManager(settings, log, after_swap=settle_memory)
     service = Service(settings, manager, concurrency, load_keys(settings, log), metrics, log, Observers([metrics]), RepeatedEvents())
 
@@ -49,6 +50,7 @@ def create_app(
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
+            await service.release_manager.aclose()
             service.repeats.log(log)
             log.info("stopped")
 

@@ -85,17 +85,17 @@ class RagPipeline:
         """Digest of everything that decides an answer."""
         return self.digests.config
 
-    async def answer(self, query: Query, *, emit: Emit | None = None, observer: Observer | None = None) -> Trace:
+    async def answer(self, query: Query, *, emit: Emit | None = None, observer: Observer | None = None, use_cache: bool = True) -> Trace:
         """Answer a question; `emit`, if given, receives the text as the model writes it, and `observer` is told of every stage."""
         recorder = TraceRecorder(query, observer, clock=self.clock, digests=self.digests, index_version=self.index.manifest.store_version)
         try:
             with one_query(), spending(recorder.add_usage):
-                return await self._answer(query, emit, recorder)
+                return await self._answer(query, emit, recorder, use_cache)
         except BaseException as error:  # cancellation as well: an observer is always notified of the end
             recorder.failed(error)
             raise
 
-    async def _answer(self, query: Query, emit: Emit | None, recorder: TraceRecorder) -> Trace:
+    async def _answer(self, query: Query, emit: Emit | None, recorder: TraceRecorder, use_cache: bool) -> Trace:
         with recorder.stage("guard", query.text) as detail:
             input_result = await self.input_guard.run(query.text, CheckContext("input", query))
             detail["action"] = input_result.action.value
@@ -105,7 +105,8 @@ class RagPipeline:
         if input_result.blocked:
             return recorder.finish(answer=_emitted(Answer(input_result.text, refused=True), emit))
 
-        lookup = await self._lookup(checked, unfit_question(checked, input_result), recorder)
+        unfit = unfit_question(checked, input_result) if use_cache else "bypass"
+        lookup = await self._lookup(checked, unfit, recorder)
         if lookup.hit is not None:
             entry = lookup.hit.entry
             answer = await self._checked_answer(entry.answer, checked, entry.passages, recorder)
@@ -115,8 +116,8 @@ class RagPipeline:
         async with lookup.flight:
             written = await self._written(checked, emit, recorder)
             entry = CacheEntry(written.answer, written.result.passages, written.route, recorder.trace_id)
-            if worth_keeping(written.answer, recorder.verdicts) and not unfit_question(checked, input_result):
-                await self.cache.put(checked, self._context(checked), entry)
+            if not unfit and worth_keeping(written.answer, recorder.verdicts):
+                await self.cache.put(checked, self.context(checked), entry)
             await lookup.flight.share(entry)
         result = written.result
         return recorder.finish(
@@ -132,7 +133,8 @@ class RagPipeline:
             first_token_ms=result.first_token_ms,
         )
 
-    def _context(self, query: Query) -> CacheContext:
+    def context(self, query: Query) -> CacheContext:
+        """All but its words that the answer to a question depends on."""
         return CacheContext.of(query, self.digests, self.index.manifest.store_version)
 
     async def _lookup(self, query: Query, unfit: str, recorder: TraceRecorder) -> CacheLookup:
@@ -145,7 +147,7 @@ class RagPipeline:
         return lookup
 
     async def _standing(self, query: Query) -> CacheLookup:
-        context, fallen = self._context(query), ""
+        context, fallen = self.context(query), ""
         for _ in range(LOOKUPS):
             lookup = await self.cache.get(query, context)
             if lookup.hit is None:

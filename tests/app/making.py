@@ -156,6 +156,13 @@ class Interrupted:
         return self.inner.config_digest
 
     @property
+    def cache(self) -> Any:
+        return self.inner.cache
+
+    async def aclose(self) -> None:
+        await self.inner.aclose()
+
+    @property
     def index(self) -> Any:
         return self.inner.index
 

@@ -76,7 +76,7 @@ def test_false_alarms_stay_below_alpha_however_often_one_looks_and_true_ones_com
         found = []
         for disagreed in (chance.random((runs, looks)) < rate).cumsum(axis=1):
             changes = np.flatnonzero(np.diff(disagreed, prepend=0))  # an alarm can only go off at a disagreement
-            first = (look + 1 for look in changes if alarms(look + 1, disagreed[look], tolerated=tolerated, alpha=ALPHA))
+            first = (look + 1 for look in changes if alarms(int(look) + 1, int(disagreed[look]), tolerated=tolerated, alpha=ALPHA))
             found.append(next((int(look) for look in first), 0))
         return found
 
@@ -88,10 +88,10 @@ def test_false_alarms_stay_below_alpha_however_often_one_looks_and_true_ones_com
 
 
 async def step(answers: KeptAnswers, disagreements: int) -> None:
-    before = await answers.audit.reach()
+    before = answers.audit.reach()
     for _ in range(disagreements):
-        if await answers.audit.reach() == before:
-            await answers.audit.judged(await answers.backend.reach("config"), True, "other numbers")
+        if answers.audit.reach() == before:
+            await answers.audit.judged(answers.backend.reach("config"), True, "other numbers")
 
 
 async def test_each_alarm_lowers_the_reach_by_a_step_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
@@ -107,7 +107,7 @@ async def test_each_alarm_lowers_the_reach_by_a_step_and_says_so(caplog: pytest.
             lookup = await cache.get(query, context(query))
             lookup.flight.end()
             told.append(lookup.hit.kind if lookup.hit else lookup.reason.partition(":")[0])
-        found.append((await cache.audit.reach(), *told))
+        found.append((cache.audit.reach(), *told))
         await step(cache._answers, 40)
     assert found == [
         ("full", "exact", "semantic"),
@@ -219,7 +219,7 @@ async def test_an_audit_asks_with_the_rights_of_who_asked(index: OpenIndex) -> N
 
 async def test_audits_are_bounded_by_share_number_and_one_at_a_time(index: OpenIndex) -> None:
     for bounds, most in (({"share": 0.0}, 0), ({"per_hour": 2}, 2)):
-        pipeline = audited_pipeline(index, **bounds)  # type: ignore[arg-type]
+        pipeline = audited_pipeline(index, **bounds)
         await pipeline.answer(ASKED)
         for _ in range(5):
             await pipeline.answer(NEAR)
@@ -247,4 +247,4 @@ async def test_an_audit_that_fails_breaks_nothing_and_decides_nothing(index: Ope
     await pipeline.cache.audit.offer(CacheHit(ENTRY, kind="semantic"), fails)  # type: ignore[attr-defined]
     counts = await settle(pipeline)
     assert (counts.agreed, counts.disagreed, counts.unjudged) == (0, 0, 1)
-    assert await pipeline.cache.audit.reach() == "full"  # type: ignore[attr-defined]
+    assert pipeline.cache.audit.reach() == "full"  # type: ignore[attr-defined]

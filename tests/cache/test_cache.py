@@ -1,6 +1,7 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -173,7 +174,7 @@ def test_no_answer_ever_crosses_into_another_context(
 
     async def found() -> bool:
         made = fresh()
-        lenient = {"threshold": 0.0, "least_similarity": 0.0, "scorer": "cosine"}
+        lenient: dict[str, Any] = {"threshold": 0.0, "least_similarity": 0.0, "scorer": "cosine"}
         writes, looks = (made(**lenient) if made.name == "semantic" else made() for _ in range(2))
         cache = looks if made.shared else writes
         seen.append(made.name == "semantic" or asked == ASKED[0])

@@ -115,7 +115,7 @@ async def test_a_flight_that_is_forgotten_ends() -> None:
 
 
 async def test_a_stampede_costs_one_call_and_the_traces_say_who_waited(index: OpenIndex, shared_redis: RedisServer) -> None:
-    shared = {"redis": shared_redis.url, "cache_secret": a_secret()}
+    shared: dict[str, Any] = {"redis": shared_redis.url, "cache_secret": a_secret()}
     for settings in (PipelineSettings(_env_file=None), PipelineSettings(_env_file=None, **shared)):
         pipelines = [small_pipeline(index, {"cache.lookup.name": "semantic"}, settings=settings) for _ in range(3 if settings.redis else 1)]
         pieces: list[str] = []

@@ -107,7 +107,7 @@ async def test_what_redis_forgot_is_a_miss(own_redis: RedisServer, index: OpenIn
     pipeline = pipeline_on(own_redis, index)
     question = "How many days of paid leave does everyone have?"
     await pipeline.answer(Query(question))
-    client = Redis.from_url(own_redis.url)
+    client: Any = Redis.from_url(own_redis.url)
     await client.flushall()
     trace = await pipeline.answer(Query(question + " Please."))
     assert not trace.cached
@@ -119,7 +119,7 @@ async def test_what_redis_forgot_is_a_miss(own_redis: RedisServer, index: OpenIn
 
 @pytest.mark.parametrize("policy", ["noeviction", "allkeys-lru"])
 async def test_redis_that_is_full_costs_hits_and_nothing_else(own_redis: RedisServer, policy: str) -> None:
-    client = Redis.from_url(own_redis.url)
+    client: Any = Redis.from_url(own_redis.url)
     used = (await client.info("memory"))["used_memory"]
     await client.config_set("maxmemory", used + 700_000)
     await client.config_set("maxmemory-policy", policy)
@@ -142,7 +142,7 @@ async def test_a_poisoned_entry_is_a_miss_and_counted(shared_redis: RedisServer,
     secret = a_secret()
     cache = Maker("exact", {"redis": shared_redis.url, "cache_secret": secret})()
     mine, other = Query("mine"), Query("other")
-    client = Redis.from_url(shared_redis.url)
+    client: Any = Redis.from_url(shared_redis.url)
     await put(cache, mine)
     [place] = await places(client, secret, "e")
     await put(cache, other)
@@ -159,7 +159,7 @@ async def test_a_poisoned_entry_is_a_miss_and_counted(shared_redis: RedisServer,
         await client.set(place, ways[poison])
     assert (await get(cache, mine)).hit is None
     assert (await get(cache, other)).hit is not None
-    assert (await cache.state()).broken == (poison != "a list")
+    assert cache.state().broken == (poison != "a list")
     await put(cache, mine)
     assert (await get(cache, mine)).hit is not None  # it heals
     await client.aclose()
@@ -171,13 +171,13 @@ async def test_a_poisoned_vector_draws_no_question_to_another_answer(shared_redi
     shared = {"redis": shared_redis.url, "cache_secret": secret}
     cache, reader = Maker("semantic", shared)(), Maker("semantic", shared)()
     await put(cache, Query("How many days of leave?"))
-    client = Redis.from_url(shared_redis.url)
+    client: Any = Redis.from_url(shared_redis.url)
     [log] = await places(client, secret, "v")
     [(_, item)] = await client.xrange(log)
     aimed = np.asarray(reader._question._embeddings.embed_query("Who may enter the vault?"), dtype="<f2").tobytes()
     await client.xadd(log, {**item, b"v": aimed})
     assert (await get(reader, Query("Who may enter the vault?"))).hit is None
-    assert (await reader.state()).broken == 1
+    assert reader.state().broken == 1
     assert (await get(reader, Query("How many days of leave please?"))).hit is not None
     await client.aclose()
     await cache.aclose()
@@ -189,7 +189,7 @@ async def test_nothing_on_redis_tells_a_tenant_a_principal_or_a_secret(shared_re
     cache = Maker("semantic", {"redis": shared_redis.url, "cache_secret": secret})()
     query = Query("How many days?", Principal("ann@example.com", "acme-tenant", frozenset({"board-group"})))
     await cache.put(query, context(query), ENTRY)
-    client = Redis.from_url(shared_redis.url)
+    client: Any = Redis.from_url(shared_redis.url)
     for key in await client.keys("*"):
         kind = await client.type(key)
         value = {b"string": client.get, b"stream": client.xrange, b"zset": lambda one: client.zrange(one, 0, -1), b"hash": client.hgetall}

@@ -1,15 +1,19 @@
 """Numbers for Prometheus, in a registry of the app's own."""
 
+from collections.abc import Callable
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
 
+from serving.app.core.cache_metrics import CacheCollector
 from serving.app.core.limits import ConcurrencyLimit
 from serving.app.release.manager import Readiness
 from serving.app.server.connections import ConnectionGate
+from serving.pipeline.cache.base import MISSES
 from serving.pipeline.types import Query, StageRecord, Trace, Usage
 
 SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+HIT_KINDS = ("exact", "semantic", "shared")
 HITS = (0, 1, 2, 4, 6, 8, 12, 20, 50, 100)
 
 
@@ -42,7 +46,8 @@ class Metrics:
         self._answers = counter("answers", "Queries answered, by tier", "tier")
         self._failed = counter("failed_queries", "Queries without an answer, by what went wrong", "error")
         self._refused = counter("refused", "Queries answered by a refusal")
-        self._cache_hits = counter("cache_hits", "Queries answered from the cache")
+        self._cache_hits = counter("cache_hits", "Queries answered from the cache, or shared with an equal one", "kind")
+        self._cache_misses = counter("cache_misses", "Queries looked up and not found, by why", "reason")
         self._guard = counter("guard_verdicts", "What checks decided", "side", "check", "action")
         self._hits = histogram("hits", "Passages found for a query", buckets=HITS)
         self._running = gauge("queries_in_flight", "Queries being worked on")
@@ -59,6 +64,10 @@ class Metrics:
         self._running.set_function(lambda: concurrency.running)
         self._waiting.set_function(lambda: concurrency.waiting)
         self._abandoned.set_function(lambda: concurrency.abandoned)
+
+    def watch_cache(self, cache: Callable[[], object]) -> None:
+        """Read what the cache of the served release tells of itself at every scrape."""
+        self.registry.register(CacheCollector(cache))
 
     def watch_connections(self, gate: ConnectionGate) -> None:
         """Read the number of connections at every scrape."""
@@ -114,7 +123,13 @@ class Metrics:
         searched = trace.route is not None and not trace.cached  # neither for a blocked question nor for a cached answer
         self._answers.labels(trace.route.tier if trace.route and searched else "none").inc()
         self._refused.inc(trace.answer.refused)
-        self._cache_hits.inc(trace.cached)
+        if trace.cache is not None:
+            record = trace.cache
+            if record.hit:
+                self._cache_hits.labels(record.kind if record.kind in HIT_KINDS else "other").inc()
+            else:
+                word = record.reason.partition(":")[0]
+                self._cache_misses.labels(word if word in MISSES else "other").inc()
         if searched:
             self._hits.observe(len(trace.hits))
 

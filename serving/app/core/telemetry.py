@@ -64,6 +64,7 @@ def facts_of_trace(trace: Trace) -> dict[str, Any]:
         "release": trace.release_digest,
         "refused": trace.answer.refused,
         "cached": trace.cached,
+        "cache": (trace.cache.kind or trace.cache.reason.partition(":")[0]) if trace.cache else None,
         "tier": trace.route.tier if trace.route else None,
         "model": trace.answer.model,
         "hits": len(trace.hits),

@@ -66,6 +66,7 @@ class RouteOut(Wire):
 class CacheOut(Wire):
     """The origin of a cached answer."""
 
+    kind: str = Field(default="", description="exact, semantic, or shared: with an equal question that was being answered")
     similarity: float = Field(description="of the question that it was written for; 1: the very same")
     age_s: float
     trace_id: str = Field(description="of that question")
@@ -76,7 +77,7 @@ class CacheOut(Wire):
         record = trace.cache
         if record is None or not record.hit:
             return None
-        return cls(similarity=record.similarity or 0.0, age_s=record.age_s or 0.0, trace_id=record.writer)
+        return cls(kind=record.kind, similarity=record.similarity or 0.0, age_s=record.age_s or 0.0, trace_id=record.writer)
 
 
 class UsageOut(Wire):

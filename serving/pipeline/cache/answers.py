@@ -102,16 +102,16 @@ class KeptAnswers:
         if confidence is None or confidence >= self._least_confidence:
             await self.backend.write(key, query.text, entry, vector)
 
-    async def reach(self, key: EntryKey) -> str:
+    def reach(self, key: EntryKey) -> str:
         """How far the cache reaches for a configuration."""
-        step = await self.backend.reach(key.release)
+        step = self.backend.reach(key.release)
         return self._ladder[min(step, len(self._ladder) - 1)]
 
-    async def state(self) -> CacheState:
+    def state(self) -> CacheState:
         """What there is to tell."""
         counts = self.audit.counts
         errors, broken = getattr(getattr(self.backend, "link", None), "errors", 0), getattr(self.backend, "broken", 0)
-        return CacheState(await self.audit.reach(), counts.agreed, counts.disagreed, counts.unjudged, errors, broken)
+        return CacheState(self.audit.reach(), counts.agreed, counts.disagreed, counts.unjudged, errors, broken)
 
     async def aclose(self) -> None:
         """End what runs beside queries."""

@@ -66,13 +66,13 @@ class ShadowAudit:
         self._tasks: set[asyncio.Task[None]] = set()
         self.counts = AuditCounts()
 
-    async def reach(self) -> str:
+    def reach(self) -> str:
         """How far the cache reaches now: a word of its ladder."""
-        return self._word(await self._backend.reach(self._release))
+        return self._word(self._backend.reach(self._release))
 
     async def offer(self, hit: CacheHit, fresh: Fresh) -> "asyncio.Task[None] | None":
         """Audit a hit beside the query, if it is one of those the reach stands for, is sampled, and there is room for it."""
-        step = await self._backend.reach(self._release)
+        step = self._backend.reach(self._release)
         if hit.kind != audited_kind(self._word(step)) or not self._sampled():
             return None
         task = asyncio.get_running_loop().create_task(self._audit(step, hit, fresh))

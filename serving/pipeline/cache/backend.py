@@ -67,7 +67,7 @@ class CacheBackend(Protocol):
         """Count an audit under a name; how many there were, and how many of them disagreed."""
         ...
 
-    async def reach(self, release: str) -> int:
+    def reach(self, release: str) -> int:
         """How often the reach of a configuration's cache was lowered."""
         ...
 

@@ -122,7 +122,7 @@ MISSES = {
     "masked": "something in the question was masked",
     "flagged": "a check of the question did not let it pass plainly",
     "reach": "the cache does not reach so far after disagreements",
-    "outage": "the cache could not be reached",
+    "bypass": "the cache was not to be asked",
 }
 
 

@@ -5,8 +5,8 @@ from typing import Final
 
 from serving.pipeline.artefacts import Artefacts
 from serving.pipeline.cache.reuse import Equivalence, Scorer
-from serving.pipeline.checks.equivalence.guards import VERSION, disagreement
-from serving.pipeline.checks.equivalence.verifier import Verifier, verifier_of
+from serving.pipeline.checks.equivalence.guards import disagreement
+from serving.pipeline.checks.equivalence.verifier import COSINE_SCORER, VERIFIER_SCORER, Verifier, verifier_of
 from serving.pipeline.fitted.calibrated import read_calibrated
 from serving.pipeline.text.stopwords import STOP_WORDS
 
@@ -22,10 +22,7 @@ class _Guarded:
 class CosineEquivalence(_Guarded):
     """Guards, and the cosine of the questions' vectors."""
 
-    @property
-    def name(self) -> str:
-        """Name and version of the score, for what is calibrated on it."""
-        return f"cosine behind guards {VERSION}"
+    name = COSINE_SCORER
 
     def score(self, question: str, other: str, similarity: float) -> float:
         """The cosine."""
@@ -35,13 +32,10 @@ class CosineEquivalence(_Guarded):
 class VerifiedEquivalence(_Guarded):
     """Guards, and the probability of a fitted verifier."""
 
+    name = VERIFIER_SCORER
+
     def __init__(self, verifier: Verifier) -> None:
         self._verifier = verifier
-
-    @property
-    def name(self) -> str:
-        """Name and version of the verifier."""
-        return self._verifier.name
 
     def score(self, question: str, other: str, similarity: float) -> float:
         """The verifier's probability."""

@@ -36,7 +36,7 @@ class ExactCache:
         answers = self._answers
         key = answers.key(query, context)
         hit = await answers.exact(key)
-        if await answers.reach(key) == "off":
+        if answers.reach(key) == "off":
             return CacheLookup(reason="reach: off")
         return CacheLookup(hit) if hit else await answers.missed(key, CacheLookup(reason="new"))
 
@@ -48,9 +48,9 @@ class ExactCache:
         """Forget an answer."""
         await self._answers.backend.drop(self._answers.key(query, context))
 
-    async def state(self) -> CacheState:
+    def state(self) -> CacheState:
         """What there is to tell."""
-        return await self._answers.state()
+        return self._answers.state()
 
     async def aclose(self) -> None:
         """End what runs beside queries."""

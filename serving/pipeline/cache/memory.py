@@ -75,7 +75,7 @@ class MemoryBackend:
         self._audits[release, name] = counted = count + 1, disagreements + disagreed
         return counted
 
-    async def reach(self, release: str) -> int:
+    def reach(self, release: str) -> int:
         """How often the reach was lowered."""
         return self._reach.get(release, 0)
 

@@ -129,7 +129,7 @@ class RedisBackend:
         found = await self._redis.run(count)
         return (int(found[0]), int(found[1])) if found else (0, 0)
 
-    async def reach(self, release: str) -> int:
+    def reach(self, release: str) -> int:
         """How often the reach was lowered, as of the last look."""
         return self._reach.get(release, 0)
 

@@ -11,8 +11,7 @@ Scorer = Literal["verifier", "cosine"]
 class Equivalence(Protocol):
     """Two judges of whether one question may take the other's answer."""
 
-    @property
-    def name(self) -> str: ...
+    name: str  # of what gives the score, with its version
 
     def objection(self, question: str, other: str) -> str | None:
         """Why not, in words; `None` where no guard objects."""

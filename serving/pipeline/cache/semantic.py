@@ -40,11 +40,12 @@ class SemanticCache:
         calibrated: Artefact | None = Field(
             default=None, description="a calibrated threshold with its proof, used where `threshold` is null"
         )
-        least_similarity: float = Field(default=0.75, ge=0.0, le=1.0, description="cosine below which no question is looked at")
+        least_similarity: float = Field(default=0.6, ge=0.0, le=1.0, description="cosine below which no question is looked at")
 
     def __init__(self, params: Params, parts: Parts) -> None:
         judges = equivalence_of(params.scorer, params.calibrated, parts.artefacts)
-        threshold = threshold_of(params.threshold, params.calibrated, parts.artefacts, "cache", judges.name, "cache.lookup")
+        scorer = f"{judges.name} on {parts.embedder}"  # as it was calibrated
+        threshold = threshold_of(params.threshold, params.calibrated, parts.artefacts, "cache", scorer, "cache.lookup")
         rule = ReuseRule(judges, threshold, params.least_similarity)
         self._rules = {"full": rule, "raised": rule.raised()}
         self._question = parts.question
@@ -60,7 +61,7 @@ class SemanticCache:
         answers = self._answers
         key = answers.key(query, context)
         hit = await answers.exact(key)
-        reach = await answers.reach(key)
+        reach = answers.reach(key)
         if reach == "off":
             return CacheLookup(reason="reach: off")
         if hit is not None:
@@ -80,9 +81,9 @@ class SemanticCache:
         if hit.kind == "semantic":
             await answers.backend.drop(answers.key_of(hit.question, context))
 
-    async def state(self) -> CacheState:
+    def state(self) -> CacheState:
         """What there is to tell."""
-        return await self._answers.state()
+        return self._answers.state()
 
     async def aclose(self) -> None:
         """End what runs beside queries."""

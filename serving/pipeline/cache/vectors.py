@@ -14,7 +14,7 @@ _FIRST: Final = 4  # rows; many scopes hold a question or two
 _SKETCH: Final = 64  # numbers of a vector's sketch
 _SKETCHED_FROM: Final = 4096  # rows; fewer are compared whole
 _CANDIDATES: Final = 128  # by sketch, compared whole then
-_BLOCK: Final = 262_144  # numbers multiplied at a time: few enough for one thread: a second is waited for on a busy machine
+_BLOCK: Final = 65_536  # numbers multiplied at a time: few enough for one thread: a second is waited for on a busy machine
 
 
 @dataclass(frozen=True, slots=True)
