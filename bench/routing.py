@@ -1,6 +1,6 @@
 """What a router saves on questions whose answers by two models are known, beside chance, question length and the oracle.
 
-    python bench/routing.py PATH/routellm_mmlu [--splits 20] [--vectors FOLDER] [--techcorp CHEAP DEAR CHEAP_HOLDOUT DEAR_HOLDOUT]
+    python bench/routing.py PATH/routellm_mmlu [--splits 20] [--vectors FOLDER]
 
 PATH holds `data.jsonl` with rows {question, weak_correct, strong_correct}: MMLU's questions with their choices, whether
 Mixtral-8x7B and GPT-4-1106 answered each right (github.com/lm-sys/RouteLLM). MiniLM's vectors are the only ones. FOLDER keeps them.
@@ -9,7 +9,6 @@ The protocol: groups of near-duplicates are dealt out to fitting (60 %), calibra
 calibration part the threshold is chosen: the cheapest at which the one-sided 95 % bound of the mean loss against always-strong is at most
 2 points, at every smaller one too. Reported is the share of the test's questions that then goes to the weak model. Strengths and the
 stacking weights are chosen once, on the first split's fitting part. "boosted" and "with choices apart" are tried here alone: not shipped.
---techcorp takes four `cases.jsonl` of `touchstone eval` (each tier alone, tune and holdout): thresholds from tune, verdict on holdout.
 Writes reports/bench/routing.{json,md}.
 """
 
@@ -84,7 +83,7 @@ def groups_of(texts: Sequence[str], found: Any) -> list[str]:
             if first < second and alike:
                 rows.append(first)
                 columns.append(second)
-    graph = sparse.coo_matrix((np.ones(len(rows)), (rows, columns)), shape=(len(texts), len(texts)))
+    graph = sparse.coo_matrix((np.ones(len(rows)), (np.array(rows), np.array(columns))), shape=(len(texts), len(texts)))
     return [str(label) for label in connected_components(graph, directed=False)[1]]
 
 
@@ -106,7 +105,8 @@ def dealt(training: Training, split: int, size: int | None) -> Split:
     count = len(ordered)
     edges = [name_edge(rank[ordered], round(count * share)) for share in (0.6, 0.8)]
     parts = np.split(ordered, edges)
-    return tuple(training.take(part) for part in parts)  # type: ignore[return-value]
+    fitted, calibration, test = (training.take(part) for part in parts)
+    return fitted, calibration, test
 
 
 def name_edge(ranks: Any, edge: int) -> int:
@@ -124,10 +124,10 @@ def by_chance(fitted: Training, calibration: Training, test: Training) -> tuple[
     return chance.random(len(calibration)), chance.random(len(test))
 
 
-def by_length(fitted: Training, calibration: Training, test: Training) -> tuple[Any, Any]:
+def by_length(fitted: Training, calibration: Training, test: Training) -> Any:
     """The direction in which length goes is learned, as a user would."""
     sign = np.sign(np.corrcoef([len(text) for text in fitted.texts], fitted.gains)[0, 1])
-    return tuple(sign * np.array([len(text) for text in part.texts], dtype=float) for part in (calibration, test))  # type: ignore[return-value]
+    return tuple(sign * np.array([len(text) for text in part.texts], dtype=float) for part in (calibration, test))
 
 
 def by_oracle(fitted: Training, calibration: Training, test: Training) -> tuple[Any, Any]:
@@ -224,7 +224,7 @@ def run(training: Training, apart: Training, size: int | None, splits: int, say:
 
 
 def summed(found: Mapping[str, tuple[Any, Any]], weights: Mapping[str, float]) -> tuple[Any, Any]:
-    return tuple(sum(weight * found[name][side] for name, weight in weights.items()) for side in (0, 1))  # type: ignore[return-value]
+    return tuple(sum(weight * found[name][side] for name, weight in weights.items()) for side in (0, 1))
 
 
 def summary(found: Sequence[Mapping[str, float]], rows: Mapping[str, Sequence[Mapping[str, float]]]) -> dict[str, float]:

@@ -83,10 +83,11 @@ async def _labelled(labels: LabelFiles, settings: HarnessSettings, request: Sour
     """What the stage's source makes of the files."""
     if not labels.files:
         raise ConfigError("Name at least one file of labels.")
-    if len({path.name for path in labels.files}) < len(labels.files):
-        raise DataError("Two files of labels have one name; the artefact tells files by name. Rename one.")
     source = SOURCES.build(Spec.model_validate({"name": labels.stage, **labels.params}), settings=settings)
-    return await source.decisions(request)
+    labelled = await source.decisions(request)
+    if len(labelled.data) < len(labels.files):
+        raise DataError("Two files of labels have one name; the artefact tells files by name. Rename one.")
+    return labelled
 
 
 def label_files(stage: str, files: Sequence[Path], params: Mapping[str, Any]) -> LabelFiles:

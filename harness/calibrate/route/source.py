@@ -13,7 +13,7 @@ from harness.calibrate.route.training import Training, training_of
 from harness.calibrate.source import SourceRequest
 from harness.calibrate.split import fit_split
 from harness.settings import HarnessSettings
-from harness.stats import mean_interval
+from harness.stats import compare_paired
 from serving.pipeline.artefacts import keep_artefact
 from serving.pipeline.config import IndexConfig
 from serving.pipeline.digest import sha256_file
@@ -135,10 +135,10 @@ def _chance(count: int) -> list[float]:
 def _notes(outcomes: Outcomes, training: Training, gain: FittedGain, fitted: Sequence[int]) -> list[str]:
     """What the tiers are worth beside each other, and what the model learned of it."""
     cheap, dear = outcomes.tiers
-    interval = mean_interval(training.gains.tolist(), training.groups)
-    low, high = interval.low or 0.0, interval.high or 0.0
-    notes = [f"{dear} gains {interval.mean:+.3f} ({low:+.3f} to {high:+.3f}) over {cheap} on {len(training)} questions."]
-    if low <= LITTLE:
+    gained = compare_paired(training.cheap.tolist(), training.dear.tolist(), training.groups)
+    interval = f"{gained.low:+.3f} to {gained.high:+.3f}"
+    notes = [f"{dear} gains {gained.difference:+.3f} ({interval}) over {cheap} on {len(training)} questions."]
+    if gained.low <= LITTLE:
         notes.append(f"{dear} is not seen to be better by more than {LITTLE:g}: choosing at random may save as much as a router does.")
     expected = predict(gain.model, training.take(fitted))
     if float(np.std(expected)) < 1e-3:
