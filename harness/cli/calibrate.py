@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 LEVELS = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1)
 NOT_PROVEN = 1  # no safe threshold, or a promise that does not hold: a script that goes on with it must stop
 
-Stage = Annotated[str, typer.Argument(metavar="STAGE", help="router, cache or guard.")]
+Stage = Annotated[str, typer.Argument(metavar="STAGE", help="router, domains, cache or guard.")]
 Files = Annotated[
     list[Path] | None, typer.Argument(metavar="LABELS", help="JSONL files of labels; what a line holds: docs/calibration.md.")
 ]
