@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.calibrate.bounds import counted_p_values, labels_needed, least_labels, p_value, p_value_above, upper_bound
-from harness.calibrate.exposure import Exposure
+from harness.calibrate.exposure import Exposure, columns_of
+from harness.calibrate.families import family_notes
 from harness.calibrate.labelled import LabelledDecision, RiskLimit, check_decisions, instant
 from harness.calibrate.walk import Passed, Start, starts_for, walk
 from serving.pipeline.errors import DataError
@@ -72,7 +73,7 @@ def calibrate(
     if not examples:
         raise DataError(f"No labelled decisions. {sizes_text(limit)}")
     check_decisions(examples, limit)
-    exposure = Exposure(examples, limit, grid=grid)
+    exposure = Exposure(columns_of(examples), limit, grid=grid)
     chosen_starts = tuple(starts) or default_starts(exposure)
     passed = passing(exposure, chosen_starts)
     best = max(passed, key=lambda one: exposure.benefit(one.place), default=None)
@@ -93,7 +94,7 @@ def calibrate(
         least=least_labels(limit.level, limit.error, limit.high),
         needed=why.needed,
         starts=chosen_starts,
-        notes=_drift(examples, limit, float(exposure.thresholds[best.place])) if best else (),
+        notes=_notes(examples, limit, float(exposure.thresholds[best.place])) if best else (),
     )
 
 
@@ -183,13 +184,17 @@ def _labels_in_all(exposure: Exposure, places: Sequence[int], starts: int) -> in
     return 2 * exposure.groups if fewest is not None and fewest <= exposure.groups else fewest
 
 
+def _notes(examples: Sequence[LabelledDecision], limit: RiskLimit, threshold: float) -> tuple[str, ...]:
+    return (*_drift(examples, limit, threshold), *family_notes(examples, limit, threshold))
+
+
 def _drift(examples: Sequence[LabelledDecision], limit: RiskLimit, threshold: float) -> tuple[str, ...]:
     """A note where the newer half of the labels contradicts the level at the chosen threshold."""
     if not all(one.at for one in examples):
         return ()
     ordered = sorted(examples, key=lambda one: (instant(one.at, one.id), one.id))
     newer = ordered[len(ordered) // 2 :]
-    exposure = Exposure(newer, limit, grid=[threshold])
+    exposure = Exposure(columns_of(newer), limit, grid=[threshold])
     if not len(exposure.thresholds):
         return ()
     sample = exposure.sample(0)
