@@ -112,3 +112,7 @@ def test_a_classifier_that_is_missing_or_of_something_else_is_refused_in_words()
         gain, [digest] = kept(calibrated("domains", fitted_gain("tfidf", 8), 0.8))
         with pytest.raises(DataError, match="touchstone calibrate domains"):
             built(table, name, gain, classifier=digest)
+        bare, [digest] = kept(domain_model(8).model_dump(mode="json"))
+        assert built(table, name, bare, classifier=digest, confidence=0.9)
+        with pytest.raises(ConfigError, match=rf"{where}\.confidence: the artefact has no calibrated one\. Set it"):
+            built(table, name, bare, classifier=digest)

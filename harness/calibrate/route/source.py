@@ -7,6 +7,7 @@ import numpy as np
 from pydantic import Field
 
 from harness.calibrate.labelled import ARTEFACT, LabelledDecision, LabelledDecisions, Wording
+from harness.calibrate.route.curve import oracle_share, routing_curve
 from harness.calibrate.route.fit import fit, predict
 from harness.calibrate.route.outcomes import METRIC, Outcome, Outcomes, read_outcomes
 from harness.calibrate.route.training import Training, training_of
@@ -14,6 +15,7 @@ from harness.calibrate.source import SourceRequest
 from harness.calibrate.split import fit_split
 from harness.settings import HarnessSettings
 from harness.stats import compare_paired
+from harness.stats.clusters import Numbers
 from serving.pipeline.artefacts import keep_artefact
 from serving.pipeline.config import IndexConfig
 from serving.pipeline.digest import sha256_file
@@ -74,6 +76,8 @@ class RouterSource:
             notes.append(f"The model without a threshold is the artefact {digest}: for a sweep over route.router.threshold.")
         part = training.take(kept)
         scores = np.clip(predict(gain.model, part), -1.0, 1.0).round(4)
+        lengths = np.array([float(len(text)) for text in part.texts])
+        notes.append(_order_text(scores, lengths, part.gains, tiers))
         rules = TierParams(dear_domains=params.dear_domains)
         rows = [outcomes.rows[place] for place in kept]
         prices = _saving(outcomes.rows)
@@ -130,6 +134,15 @@ def _embedder(outcomes: Outcomes, named: str) -> Spec:
 def _chance(count: int) -> list[float]:
     chance: list[float] = np.random.default_rng(0).random(count).tolist()
     return chance
+
+
+def _order_text(expected: Numbers, lengths: Numbers, gains: Numbers, tiers: Sequence[str]) -> str:
+    """RouteLLM's measures of the order in which questions are given to the dear tier, beside that of their length."""
+    own, by_length = routing_curve(expected, gains), routing_curve(lengths, gains)
+    length = max(by_length.average_recovered, routing_curve(-lengths, gains).average_recovered)
+    calls = f"CPT(50) {own.calls_for(0.5):.0%}, CPT(80) {own.calls_for(0.8):.0%}"
+    best = f"who knew both answers would give {oracle_share(gains):.0%} to {tiers[0]}"
+    return f"APGR {own.average_recovered:.3f} (question length {length:.3f}, chance .5), {calls}; {best}."
 
 
 def _notes(outcomes: Outcomes, training: Training, gain: FittedGain, fitted: Sequence[int]) -> list[str]:
