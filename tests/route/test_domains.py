@@ -3,14 +3,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from serving.pipeline.answer.family import domain_of
 from serving.pipeline.artefacts import BundledArtefacts
 from serving.pipeline.errors import ConfigError, DataError
+from serving.pipeline.index.base import Filter
 from serving.pipeline.models.hashing import HashingEmbeddings
 from serving.pipeline.registry import Spec
 from serving.pipeline.retrieve import NARROWINGS
 from serving.pipeline.route import DOMAINS
+from serving.pipeline.text.stems import stem
 from serving.pipeline.types import Chunk, Hit, Principal, Query
 from tests.support.parts import some_parts
 from tests.support.pipelines import small_index, small_pipeline
@@ -27,6 +31,31 @@ def built(table, name, artefacts: BundledArtefacts = ARTEFACTS, **params):
 
 def narrowed(query, **params):
     return asyncio.run(built(NARROWINGS, "domain", classifier=DIGEST, **params).narrow(query))
+
+
+ALL, READABLE = ["hr", "it", "legal", "sales"], ["hr", "it"]
+stem("leave")  # the first word loads the stemmer
+
+
+@pytest.mark.parametrize("name", NARROWINGS.names())
+@given(text=st.text(), domains=st.sets(st.sampled_from(ALL)), allowed=st.none() | st.sets(st.sampled_from(READABLE)))
+def test_no_narrowing_opens_what_was_closed(name, text, domains, allowed):
+    query = Query(text, Principal(domains=None if allowed is None else frozenset(allowed)), domains=tuple(sorted(domains)))
+    needed = {} if name == "none" else {"classifier": DIGEST, "confidence": 0.0}
+    after = asyncio.run(built(NARROWINGS, name, **needed).narrow(query))
+    before, now = Filter.of(query), Filter.of(after)
+    assert now.tenant == before.tenant
+    assert now.groups == before.groups
+    assert before.domains is None or (now.domains is not None and now.domains <= before.domains)
+
+
+@pytest.mark.parametrize("name", DOMAINS.names())
+@given(text=st.text())
+def test_any_question_has_a_domain_or_none(name, text):
+    choice = built(DOMAINS, name, **({} if name == "hits" else {"classifier": DIGEST}))
+    found = asyncio.run(choice.domain(Query(text), []))
+    assert found in ("", "hr", "it", "legal")
+    assert asyncio.run(choice.domain(Query(text), [])) == found
 
 
 def test_a_sure_domain_is_looked_in_alone_and_an_unsure_one_everywhere():

@@ -31,6 +31,16 @@ def tried(answer, made=None, *, tier="lite", passages=(PASSAGE,), **params):
     return asyncio.run(chosen.escalate(Query("How many days of holiday?"), Route(tier, "short", 0.2, domain="hr"), answer, passages))
 
 
+@pytest.mark.parametrize("name", ESCALATIONS.names())
+@pytest.mark.parametrize("answer", [GOOD, WRONG, REFUSED, UNCITED, Answer("")])
+def test_a_second_try_is_by_another_tier_and_text_is_withheld_where_there_may_be_one(name, answer):
+    parts = some_parts(embeddings=HashingEmbeddings(64), embedder="local:hashing")
+    made = ESCALATIONS.build(Spec(name=name), parts=parts)
+    found = asyncio.run(made.escalate(Query("q"), Route("lite", "short"), answer, (PASSAGE,)))
+    assert found is None or (made.withholds and found.tier == "pro" and found.reason)
+    assert asyncio.run(made.escalate(Query("q"), Route("pro", "long"), answer, (PASSAGE,))) is None
+
+
 @pytest.mark.parametrize(
     ("answer", "doubt"), [(REFUSED, "lite refused"), (UNCITED, "lite cited nothing"), (WRONG, "lite was grounded to 0.")]
 )

@@ -25,7 +25,12 @@ from serving.pipeline.types import Usage
 
 SHARES = (0.05, 0.25, 1.0)  # of max_tokens, as the length of an answer: low, likely, high
 BYTES_PER_TOKEN = 2  # at the very least, in every script: English has about four
+SECOND_TRY = Estimate(low=0.0, likely=0.25, high=1.0, bound=1.0)  # of the answers: how many are given up for a dearer tier's
 FRAME_TOKENS = 50  # roles and separators around a prompt
+
+
+def _scaled(cost: CallCost, share: Estimate) -> CallCost:
+    return CallCost(cost.input_tokens * share, cost.output_tokens * share, cost.usd * share, cost.hosted_calls * share)
 
 
 @dataclass
@@ -49,7 +54,8 @@ class CasePrices:
     def case(self, config: RagConfig) -> CallCost:
         """What one case takes: its answer, its judges, its question's vector, the reranking of its candidates."""
         answer, passages = self._answer(config), self._passages(config)
-        parts = [answer, *(metric.cost(answer, passages) for metric in self._judged)]
+        second = [_scaled(answer, SECOND_TRY)] if config.route.escalate.name != "none" else []
+        parts = [answer, *second, *(metric.cost(answer, passages) for metric in self._judged)]
         reranking = reranking_usage(config, self.factory.settings)
         return CallCost(
             input_tokens=total(part.input_tokens for part in parts),
