@@ -1,6 +1,6 @@
 """What a router saves on questions whose answers by two models are known, beside chance, question length and the oracle.
 
-    python bench/routing.py PATH/routellm_mmlu [--splits 20] [--vectors FOLDER] [--techcorp CHEAP DEAR CHEAP_HOLDOUT DEAR_HOLDOUT]
+    python bench/routing.py PATH/routellm_mmlu [--splits 20] [--vectors FOLDER]
 
 PATH holds `data.jsonl` with rows {question, weak_correct, strong_correct}: MMLU's questions with their choices, whether
 Mixtral-8x7B and GPT-4-1106 answered each right (github.com/lm-sys/RouteLLM). MiniLM's vectors are the only ones. FOLDER keeps them.
@@ -8,8 +8,8 @@ Mixtral-8x7B and GPT-4-1106 answered each right (github.com/lm-sys/RouteLLM). Mi
 The protocol: groups of near-duplicates are dealt out to fitting (60 %), calibration (20 %) and test (20 %), anew in every split. On the
 calibration part the threshold is chosen: the cheapest at which the one-sided 95 % bound of the mean loss against always-strong is at most
 2 points, at every smaller one too. Reported is the share of the test's questions that then goes to the weak model. Strengths and the
-stacking weights are chosen once, on the first split's fitting part. "boosted" and "with choices apart" are tried here alone: not shipped.
---techcorp takes four `cases.jsonl` of `touchstone eval` (each tier alone, tune and holdout): thresholds from tune, verdict on holdout.
+stacking weights are chosen once, on the fitting part of the smaller size's first split. Ctrl-C ends the splits of a size early.
+"boosted" and "choices apart" are tried here alone: they are not shipped.
 Writes reports/bench/routing.{json,md}.
 """
 
@@ -18,6 +18,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ from serving.pipeline.settings import PipelineSettings
 
 MARGIN = 0.02
 SIZES = {"4,500 questions": 4500, "all questions": None}
+THRESHOLDS = 60  # that the engine's walk tests
 ANCHORS = {"random": 0.080, "logistic": 0.112, "knn": 0.131, "tfidf": 0.145, "oracle": 0.83}  # earlier, on 4,500 of them
 SHIPPED = ("logistic", "tfidf", "knn")
 NEAR, OVERLAP = 0.95, 0.7  # near-duplicates: a cosine of .95, or one of .9 and this share of all words in common
@@ -84,7 +86,7 @@ def groups_of(texts: Sequence[str], found: Any) -> list[str]:
             if first < second and alike:
                 rows.append(first)
                 columns.append(second)
-    graph = sparse.coo_matrix((np.ones(len(rows)), (rows, columns)), shape=(len(texts), len(texts)))
+    graph = sparse.coo_matrix((np.ones(len(rows)), (np.array(rows), np.array(columns))), shape=(len(texts), len(texts)))
     return [str(label) for label in connected_components(graph, directed=False)[1]]
 
 
@@ -106,7 +108,8 @@ def dealt(training: Training, split: int, size: int | None) -> Split:
     count = len(ordered)
     edges = [name_edge(rank[ordered], round(count * share)) for share in (0.6, 0.8)]
     parts = np.split(ordered, edges)
-    return tuple(training.take(part) for part in parts)  # type: ignore[return-value]
+    fitted, calibration, test = (training.take(part) for part in parts)
+    return fitted, calibration, test
 
 
 def name_edge(ranks: Any, edge: int) -> int:
@@ -124,10 +127,10 @@ def by_chance(fitted: Training, calibration: Training, test: Training) -> tuple[
     return chance.random(len(calibration)), chance.random(len(test))
 
 
-def by_length(fitted: Training, calibration: Training, test: Training) -> tuple[Any, Any]:
+def by_length(fitted: Training, calibration: Training, test: Training) -> Any:
     """The direction in which length goes is learned, as a user would."""
     sign = np.sign(np.corrcoef([len(text) for text in fitted.texts], fitted.gains)[0, 1])
-    return tuple(sign * np.array([len(text) for text in part.texts], dtype=float) for part in (calibration, test))  # type: ignore[return-value]
+    return tuple(sign * np.array([len(text) for text in part.texts], dtype=float) for part in (calibration, test))
 
 
 def by_oracle(fitted: Training, calibration: Training, test: Training) -> tuple[Any, Any]:
@@ -186,13 +189,22 @@ def with_engine(calibration: Training, test: Training, scores: tuple[Any, Any]) 
     """The same with the threshold of `touchstone calibrate`, whose bound holds at any size; without one nothing is saved."""
     rows = zip(calibration.groups, scores[0], calibration.gains, strict=True)
     examples = [LabelledDecision(str(n), -float(score), float(gain), 1.0, group) for n, (group, score, gain) in enumerate(rows)]
-    done = calibrate(examples, RiskLimit("per_decision", MARGIN, low=-1.0, high=1.0), curve_points=2)
+    grid = np.quantile(-scores[0], np.linspace(0, 1, THRESHOLDS)).tolist()
+    done = calibrate(examples, RiskLimit("per_decision", MARGIN, low=-1.0, high=1.0), grid=grid, curve_points=2)
     threshold = -np.inf if done.threshold is None else -done.threshold
     loss, saved = loss_and_saving(scores[1], test.gains, threshold)
     return {"engine_saved": saved, "engine_loss": loss}
 
 
-def run(training: Training, apart: Training, size: int | None, splits: int, say: Callable[[str], None]) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What is chosen once: how each model is fitted, and what it weighs in the stack."""
+
+    fits: Mapping[str, Fit]
+    weights: Mapping[str, float]
+
+
+def choose(training: Training, apart: Training, size: int | None, say: Callable[[str], None]) -> Chosen:
     first = dealt(training, 0, size)[0]
     fits: dict[str, Fit] = {name: fitter(name, first) for name in SHIPPED}
     fits["apart"] = fitter("logistic", dealt(apart, 0, size)[0])
@@ -200,31 +212,44 @@ def run(training: Training, apart: Training, size: int | None, splits: int, say:
     expected = np.column_stack([out_of_fold(fits[name], first) for name in SHIPPED])
     weights = nnls(expected - expected.mean(axis=0), first.gains - first.gains.mean())[0]
     say(f"stacking weights {dict(zip(SHIPPED, weights.round(2).tolist(), strict=True))}")
+    return Chosen(fits, dict(zip(SHIPPED, weights.tolist(), strict=True)))
+
+
+def run(training: Training, apart: Training, chosen: Chosen, size: int | None, splits: int, say: Callable[[str], None]) -> dict[str, Any]:
     rows: dict[str, list[dict[str, float]]] = {}
     for split in range(splits):
-        begun = time.perf_counter()
-        _, calibration, test = parts = dealt(training, split, size)
-        found: dict[str, tuple[Any, Any]] = {"random": by_chance(*parts), "length": by_length(*parts), "oracle": by_oracle(*parts)}
-        found |= {name: shipped(fits[name], *parts) for name in SHIPPED}
-        found["stacked"] = summed(found, dict(zip(SHIPPED, weights, strict=True)))
-        found["boosted"] = boosted(*parts)
-        found["stacked + boosted"] = summed(found, {"stacked": 1.0, "boosted": 1.0})
-        found["logistic, choices apart"] = shipped(fits["apart"], *dealt(apart, split, size))
-        for name, scores in found.items():
-            one = measure(calibration, test, scores)
-            if name in ("random", "stacked", *SHIPPED):
-                one |= with_engine(calibration, test, scores)
-            rows.setdefault(name, []).append(one)
-        rows["oracle"][-1] |= {"saved": oracle_share(test.gains), "loss": 0.0}
-        say(f"split {split}: {time.perf_counter() - begun:.0f} s")
-    return {
-        "parts": [len(part) for part in dealt(training, 0, size)],
-        "routers": {name: summary(found, rows) for name, found in rows.items()},
-    }
+        try:
+            one_split(training, apart, chosen, size, split, rows)
+        except KeyboardInterrupt:
+            break
+        say(f"split {split + 1} of {splits}, {size or len(training)} questions")
+    whole = min(map(len, rows.values()))
+    told = {name: summary(found[:whole], rows) for name, found in rows.items()}
+    return {"parts": [len(part) for part in dealt(training, 0, size)], "splits": whole, "routers": told}
+
+
+def one_split(
+    training: Training, apart: Training, chosen: Chosen, size: int | None, split: int, rows: dict[str, list[dict[str, float]]]
+) -> None:
+    """Every router on one split; `rows` is given what came of it."""
+    fits = chosen.fits
+    _, calibration, test = parts = dealt(training, split, size)
+    found: dict[str, tuple[Any, Any]] = {"random": by_chance(*parts), "length": by_length(*parts), "oracle": by_oracle(*parts)}
+    found |= {name: shipped(fits[name], *parts) for name in SHIPPED}
+    found["stacked"] = summed(found, chosen.weights)
+    found["boosted"] = boosted(*parts)
+    found["stacked + boosted"] = summed(found, {"stacked": 1.0, "boosted": 1.0})
+    found["logistic, choices apart"] = shipped(fits["apart"], *dealt(apart, split, size))
+    told = {name: measure(calibration, test, scores) for name, scores in found.items()}
+    for name in ("random", "stacked", *SHIPPED):
+        told[name] |= with_engine(calibration, test, found[name])
+    told["oracle"] |= {"saved": oracle_share(test.gains), "loss": 0.0}
+    for name, one in told.items():
+        rows.setdefault(name, []).append(one)
 
 
 def summed(found: Mapping[str, tuple[Any, Any]], weights: Mapping[str, float]) -> tuple[Any, Any]:
-    return tuple(sum(weight * found[name][side] for name, weight in weights.items()) for side in (0, 1))  # type: ignore[return-value]
+    return tuple(sum(weight * found[name][side] for name, weight in weights.items()) for side in (0, 1))
 
 
 def summary(found: Sequence[Mapping[str, float]], rows: Mapping[str, Sequence[Mapping[str, float]]]) -> dict[str, float]:
@@ -269,7 +294,7 @@ def markdown(data: Mapping[str, Any]) -> str:
     for title, one in data["sizes"].items():
         fit, calibration, test = one["parts"]
         anchored = title == next(iter(SIZES))
-        lines += [f"## {title}: {fit:,} fitted, {calibration:,} calibrated, {test:,} tested, {data['splits']} splits", ""]
+        lines += [f"## {title}: {fit:,} fitted, {calibration:,} calibrated, {test:,} tested, {one['splits']} splits", ""]
         header = [
             "router",
             "saved",
@@ -336,16 +361,16 @@ def main() -> None:
     )
     training, with_choices = build(vectors=whole), build(vectors=apart)
     say = partial(print, flush=True)
-    sizes = {title: run(training, with_choices, size, options.splits, say) for title, size in SIZES.items()}
+    chosen = choose(training, with_choices, SIZES["4,500 questions"], say)
+    sizes = {title: run(training, with_choices, chosen, size, options.splits, say) for title, size in SIZES.items()}
     data = {
         "command": "python bench/routing.py PATH/routellm_mmlu",
         "machine": machine("numpy", "scikit-learn", "onnxruntime"),
         "questions": len(rows),
         "groups": len(set(training.groups)),
-        "splits": options.splits,
         "margin": MARGIN,
         "sizes": sizes,
-        "milliseconds": cost(training, {name: fitter(name, training.take(range(3000))) for name in SHIPPED}),
+        "milliseconds": cost(training.take(range(8000)), {name: chosen.fits[name] for name in SHIPPED}),
     }
     write_report("routing", data, markdown(data), options.out)
     print(markdown(data))

@@ -16,6 +16,7 @@ from harness.calibrate.split import fit_split
 from harness.golden.lines import read_rows, refuse
 from harness.results.report_file import read_report
 from harness.settings import HarnessSettings
+from serving.pipeline.artefacts import keep_artefact
 from serving.pipeline.digest import sha256_file
 from serving.pipeline.errors import DataError
 from serving.pipeline.fitted.domains import DomainModel
@@ -64,6 +65,7 @@ class DomainSource:
         rows = _read(request.files)
         groups = near_duplicates([row.text for row in rows], [row.group for row in rows])
         vectors = self._vectors([row.text for row in rows])
+        kept_model: tuple[str, ...] = ()
         if request.fitted is not None:
             kept, fit_count = list(range(len(rows))), 0
             model = DomainModel.model_validate(dict(request.fitted))
@@ -75,6 +77,8 @@ class DomainSource:
             labels = [rows[place].label for place in sides.fit]
             fitted_vectors = None if vectors is None else vectors[list(sides.fit)]
             model = fit_domains([rows[place].text for place in sides.fit], labels, fitted_vectors, self._params.embedder)
+            digest = keep_artefact(self._settings.artefact_folder, model.model_dump(mode="json"))
+            kept_model = (f"The classifier without a threshold is the artefact {digest}: set the confidence beside it, or sweep it.",)
         guesses = [model.guess(rows[place].text, None if vectors is None else vectors[place]) for place in kept]
         right = [guess.domain == rows[place].label for place, guess in zip(kept, guesses, strict=True)]
         return LabelledDecisions(
@@ -100,7 +104,8 @@ class DomainSource:
             config={"route.domain.name": "classifier", "route.domain.classifier": ARTEFACT},
             notes=(
                 f"The likeliest domain is right for {np.mean(right):.1%} of {len(kept)} texts, whatever its chance.",
-                "The same artefact narrows the search: set retrieve.narrow.name=domain and retrieve.narrow.classifier.",
+                "It may narrow the search as well: retrieve.narrow.name=domain, retrieve.narrow.classifier, as route.domain has it.",
+                *kept_model,
             ),
         )
 

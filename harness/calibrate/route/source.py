@@ -7,13 +7,15 @@ import numpy as np
 from pydantic import Field
 
 from harness.calibrate.labelled import ARTEFACT, LabelledDecision, LabelledDecisions, Wording
+from harness.calibrate.route.curve import oracle_share, routing_curve
 from harness.calibrate.route.fit import fit, predict
 from harness.calibrate.route.outcomes import METRIC, Outcome, Outcomes, read_outcomes
 from harness.calibrate.route.training import Training, training_of
 from harness.calibrate.source import SourceRequest
 from harness.calibrate.split import fit_split
 from harness.settings import HarnessSettings
-from harness.stats import mean_interval
+from harness.stats import compare_paired
+from harness.stats.clusters import Numbers
 from serving.pipeline.artefacts import keep_artefact
 from serving.pipeline.config import IndexConfig
 from serving.pipeline.digest import sha256_file
@@ -74,6 +76,8 @@ class RouterSource:
             notes.append(f"The model without a threshold is the artefact {digest}: for a sweep over route.router.threshold.")
         part = training.take(kept)
         scores = np.clip(predict(gain.model, part), -1.0, 1.0).round(4)
+        lengths = np.array([float(len(text)) for text in part.texts])
+        notes.append(_order_text(scores, lengths, part.gains, tiers))
         rules = TierParams(dear_domains=params.dear_domains)
         rows = [outcomes.rows[place] for place in kept]
         prices = _saving(outcomes.rows)
@@ -132,13 +136,22 @@ def _chance(count: int) -> list[float]:
     return chance
 
 
+def _order_text(expected: Numbers, lengths: Numbers, gains: Numbers, tiers: Sequence[str]) -> str:
+    """RouteLLM's measures of the order in which questions are given to the dear tier, beside that of their length."""
+    own, by_length = routing_curve(expected, gains), routing_curve(lengths, gains)
+    length = max(by_length.average_recovered, routing_curve(-lengths, gains).average_recovered)
+    calls = f"CPT(50) {own.calls_for(0.5):.0%}, CPT(80) {own.calls_for(0.8):.0%}"
+    best = f"who knew both answers would give {oracle_share(gains):.0%} to {tiers[0]}"
+    return f"APGR {own.average_recovered:.3f} (question length {length:.3f}, chance .5), {calls}; {best}."
+
+
 def _notes(outcomes: Outcomes, training: Training, gain: FittedGain, fitted: Sequence[int]) -> list[str]:
     """What the tiers are worth beside each other, and what the model learned of it."""
     cheap, dear = outcomes.tiers
-    interval = mean_interval(training.gains.tolist(), training.groups)
-    low, high = interval.low or 0.0, interval.high or 0.0
-    notes = [f"{dear} gains {interval.mean:+.3f} ({low:+.3f} to {high:+.3f}) over {cheap} on {len(training)} questions."]
-    if low <= LITTLE:
+    gained = compare_paired(training.cheap.tolist(), training.dear.tolist(), training.groups)
+    interval = f"{gained.low:+.3f} to {gained.high:+.3f}"
+    notes = [f"{dear} gains {gained.difference:+.3f} ({interval}) over {cheap} on {len(training)} questions."]
+    if gained.low <= LITTLE:
         notes.append(f"{dear} is not seen to be better by more than {LITTLE:g}: choosing at random may save as much as a router does.")
     expected = predict(gain.model, training.take(fitted))
     if float(np.std(expected)) < 1e-3:

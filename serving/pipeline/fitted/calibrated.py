@@ -1,5 +1,6 @@
 """A calibrated threshold with its proof: the artefact that `touchstone calibrate` writes and a stage reads."""
 
+import json
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -65,6 +66,18 @@ def threshold_of(
     if calibrated is None:
         raise ConfigError(f"{where}: a threshold is needed, or the artefact of one. Make one: touchstone calibrate {stage}")
     return read_calibrated(artefacts, calibrated, stage, scorer).threshold
+
+
+def fitted_content(data: bytes, where: str, stage: CalibratedStage) -> tuple[Any, float | None]:
+    """The coefficients of an artefact with its threshold, or of one that holds nothing else and has none."""
+    try:
+        content = json.loads(data)
+    except ValueError:
+        raise DataError(f"{where} is not JSON. Run: touchstone calibrate {stage}") from None
+    if not isinstance(content, dict) or "format" not in content:
+        return content, None
+    calibrated = parse_calibrated(data, where, stage)
+    return calibrated.fitted, calibrated.threshold
 
 
 def parse_calibrated(data: bytes, where: str, stage: str = "", scorer: str = "") -> CalibratedThreshold:

@@ -3,7 +3,7 @@
 from pydantic import Field, ValidationError
 
 from serving.pipeline.errors import ConfigError, DataError
-from serving.pipeline.fitted.calibrated import parse_calibrated
+from serving.pipeline.fitted.calibrated import fitted_content
 from serving.pipeline.fitted.domains import DomainGuess, DomainModel
 from serving.pipeline.parts import Parts
 from serving.pipeline.references import Artefact
@@ -31,9 +31,11 @@ class DomainClassifier:
         if params.classifier is None:
             raise ConfigError(f"{where}.classifier: no artefact is named. {FIT}, or set {where}.name to another.")
         data, name = parts.artefacts.read(params.classifier), f"artefact {params.classifier}"
-        calibrated = parse_calibrated(data, name, "domains")
+        fitted, threshold = fitted_content(data, name, "domains")
+        if threshold is None and params.confidence is None:
+            raise ConfigError(f"{where}.confidence: the artefact has no calibrated one. Set it, such as 0.9. {FIT} for one.")
         try:
-            self._model = DomainModel.model_validate(calibrated.fitted)
+            self._model = DomainModel.model_validate(fitted)
         except ValidationError as error:
             raise DataError(f"{explain(error, name, list(DomainModel.model_fields))} {FIT}.") from None
         if self._model.embedder and self._model.embedder != parts.embedder:
@@ -41,7 +43,7 @@ class DomainClassifier:
                 f"{where}.classifier: fitted to vectors of {self._model.embedder!r}, and index.embedder.name is {parts.embedder!r}. "
                 f"{FIT} for this one."
             )
-        self._confidence = calibrated.threshold if params.confidence is None else params.confidence
+        self._confidence = threshold if params.confidence is None else params.confidence
         self._question = parts.question
 
     async def guess(self, query: Query) -> DomainGuess | None:
@@ -49,4 +51,4 @@ class DomainClassifier:
         text = search_text(query)
         vector = await self._question.vector(text) if self._model.embedder else None
         guess = self._model.guess(text, vector)
-        return guess if guess.confidence >= self._confidence else None
+        return guess if guess.confidence >= (self._confidence or 0.0) else None

@@ -1,6 +1,5 @@
 """Routers that were fitted to what each tier made of earlier questions: by words, by similar questions, by a linear model, by all three."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -8,7 +7,7 @@ from typing import ClassVar
 from pydantic import Field, ValidationError
 
 from serving.pipeline.errors import ConfigError, DataError
-from serving.pipeline.fitted.calibrated import parse_calibrated
+from serving.pipeline.fitted.calibrated import fitted_content
 from serving.pipeline.parts import Parts
 from serving.pipeline.references import Artefact
 from serving.pipeline.registry import explain
@@ -89,25 +88,14 @@ class FittedRouter:
 
 def read_step(data: bytes, where: str, kind: str = "") -> FittedStep:
     """A step from an artefact: of a calibration, or of a model that was fitted without one."""
-    content = _json(data, where)
-    threshold = None
-    if isinstance(content, dict) and "format" in content:
-        calibrated = parse_calibrated(data, where, "router")
-        threshold, content = -calibrated.threshold, calibrated.fitted  # calibrated is the cheap tier's: it acts from a score on
+    content, threshold = fitted_content(data, where, "router")
     try:
         gain = FittedGain.model_validate(content)
     except ValidationError as error:
         raise DataError(f"{explain(error, where, list(FittedGain.model_fields))} {FIT}.") from None
     if kind and gain.model.kind != kind:
         raise ConfigError(f"route.router.calibrated: {where} is of the router {gain.model.kind!r}, not {kind!r}. Name that router instead.")
-    return FittedStep(gain, threshold)
-
-
-def _json(data: bytes, where: str) -> object:
-    try:
-        return json.loads(data)
-    except ValueError:
-        raise DataError(f"{where} is not JSON. {FIT}.") from None
+    return FittedStep(gain, None if threshold is None else -threshold)  # calibrated is the cheap tier's score: it acts from there on
 
 
 class LogisticRouter(FittedRouter):
