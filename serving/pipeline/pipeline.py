@@ -10,6 +10,7 @@ from serving.pipeline.clock import Clock, SystemClock
 from serving.pipeline.guard.base import CheckContext
 from serving.pipeline.guard.chain import GuardChain
 from serving.pipeline.guard.passage_guard import PassageGuard
+from serving.pipeline.guard.placeholders import Placeholders, RestoringEmit
 from serving.pipeline.index.build import OpenIndex
 from serving.pipeline.models.question_vector import one_query
 from serving.pipeline.observer import Observer
@@ -49,29 +50,42 @@ class RagPipeline:
         """Digest of everything that decides an answer."""
         return self.digests.config
 
-    async def answer(self, query: Query, *, emit: Emit | None = None, observer: Observer | None = None) -> Trace:
-        """Answer a question; `emit`, if given, receives the text as the model writes it, and `observer` is told of every stage."""
+    async def answer(
+        self, query: Query, *, emit: Emit | None = None, observer: Observer | None = None, placeholders: Placeholders | None = None
+    ) -> Trace:
+        """Answer a question; `emit`, if given, receives the text as the model writes it, and `observer` is told of every stage.
+
+        Personal data that the guard masks in the question is kept in `placeholders` alone: the trace has their names, `emit` the values.
+        """
         recorder = TraceRecorder(query, observer, clock=self.clock, digests=self.digests, index_version=self.index.manifest.store_version)
+        placeholders = Placeholders() if placeholders is None else placeholders
+        reader = RestoringEmit(emit, placeholders) if emit else None
         try:
             with one_query():
-                return await self._answer(query, emit, recorder)
+                trace = await self._answer(query, reader, recorder, placeholders)
+                if reader:
+                    reader.end()
+                return trace
         except BaseException as error:  # cancellation as well: an observer is always notified of the end
             recorder.failed(error)
             raise
 
-    async def _answer(self, query: Query, emit: Emit | None, recorder: TraceRecorder) -> Trace:
-        with recorder.stage("guard", query.text) as detail:
-            input_result = await self.input_guard.run(query.text, CheckContext("input", query))
+    async def _answer(self, query: Query, emit: Emit | None, recorder: TraceRecorder, placeholders: Placeholders) -> Trace:
+        checked = replace(query, text="")
+        with recorder.stage("guard", lambda: checked.text) as detail:
+            context = CheckContext("input", query, placeholders=placeholders)
+            input_result = await self.input_guard.run(query.text, context)
+            history = [await self.input_guard.masked(said, context) for said in query.history]
+            checked = replace(query, text=input_result.record, history=tuple(history))
             detail["action"] = input_result.action.value
-        recorder.add_verdicts(input_result)
-        checked = replace(query, text=query.text if input_result.blocked else input_result.text)
+        recorder.add_verdicts(input_result.as_kept())
         recorder.question(checked)
         if input_result.blocked:
             return recorder.finish(answer=_emitted(Answer(input_result.text, refused=True), emit))
 
-        context = CacheContext.of(checked, self.digests, self.index.manifest.store_version)
+        cached_context = CacheContext.of(checked, self.digests, self.index.manifest.store_version)
         with recorder.stage("cache", checked.text) as detail:
-            lookup = await self.cache.get(checked, context)
+            lookup = await self.cache.get(checked, cached_context)
             detail["hit"] = lookup.hit is not None
         if self.cache.stateful:
             recorder.add_cache_lookup(lookup)
@@ -97,7 +111,7 @@ class RagPipeline:
         if stream is None:
             answer = _emitted(answer, emit)
         if not answer.refused and not answer.truncated:
-            await self.cache.put(checked, context, CacheEntry(answer, result.passages, route, recorder.trace_id))
+            await self.cache.put(checked, cached_context, CacheEntry(answer, result.passages, route, recorder.trace_id))
 
         return recorder.finish(
             answer=answer,
