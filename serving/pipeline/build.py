@@ -105,6 +105,15 @@ def _parts(
     )
 
 
+def build_guard(side: Side, config: RagConfig, settings: PipelineSettings) -> GuardChain:
+    """The checks of one side alone, for a text that belongs to no index."""
+    embedder = config.index.embedder
+    model = EMBEDDINGS.build(embedder, name=embedder.name, settings=settings).connect()
+    return _guard(
+        side, config, Parts(settings, embeddings=model, embedder=embedder.name, artefacts=FolderArtefacts(settings.artefact_folder))
+    )
+
+
 def _guard(side: Side, config: RagConfig, parts: Parts) -> GuardChain:
     """The checks of one side; those named `none` are placeholders for a sweep and are left out."""
     specs = {"input": config.guard.input, "passages": config.guard.passages, "output": config.guard.output}[side]

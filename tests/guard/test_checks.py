@@ -21,13 +21,14 @@ from tests.support.pipelines import small_index, small_pipeline
 
 MAIL = "jane.roe@example.com"
 PASSAGE = Hit(Chunk("d#0-9", "d", 0, 9, f"Leave is 30 days. Write to {MAIL}."), 1.0, 1)
-EVERY = [(name, side) for name in CHECKS.names() for side in CHECKS.load(name).sides]  # type: ignore[attr-defined]
+ASKS_ELSEWHERE = {"bedrock"}
+EVERY = [(name, side) for name in CHECKS.names() if name not in ASKS_ELSEWHERE for side in CHECKS.load(name).sides]  # type: ignore[attr-defined]
 
 
 def says(name: str, text: str, side: Side = "input", question: str = "q", *, refused: bool = False, **params: Any) -> CheckVerdict:
     check = CHECKS.build(Spec(name=name, **params), parts=some_parts(embeddings=HashingEmbeddings(64), embedder="local:hashing"))
     passages = (PASSAGE,) if side == "output" else ()
-    return asyncio.run(check.check(text, CheckContext(side, Query(question), passages, refused)))  # type: ignore[arg-type]
+    return asyncio.run(check.check(text, CheckContext(side, Query(question), passages, refused)))
 
 
 @pytest.mark.parametrize(("name", "side"), EVERY)

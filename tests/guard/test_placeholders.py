@@ -1,5 +1,6 @@
 import asyncio
 import pickle
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -130,7 +131,7 @@ def test_a_chain_of_langchain_reads_the_values_and_its_trace_does_not(index: Ope
     ],
 )
 def test_a_question_that_is_blocked_is_kept_without_its_personal_data(index: OpenIndex, question: str) -> None:
-    blocks = {"guard.input.pii.kinds": {"US_SSN": "block", "EMAIL_ADDRESS": "mask"}}
+    blocks: dict[str, Any] = {"guard.input.pii.kinds": {"US_SSN": "block", "EMAIL_ADDRESS": "mask"}}
     trace = answered(pipeline(index, **blocks), Query(question))
     assert trace.answer.refused
     assert trace.answer.text == "I cannot help with that."
