@@ -10,6 +10,7 @@ from structlog.typing import FilteringBoundLogger
 
 from serving.app.core import health, openapi, problems
 from serving.app.core.auth import Authentication, load_keys
+from serving.app.core.incidents import IncidentLog
 from serving.app.core.limits import BodyLimit, ConcurrencyLimit
 from serving.app.core.metrics import Metrics
 from serving.app.core.middleware import RequestMiddleware
@@ -36,7 +37,9 @@ def create_app(
     concurrency, metrics = ConcurrencyLimit(settings.max_running, settings.max_waiting), Metrics()
     metrics.watch(concurrency)
     manager = release_manager or ReleaseManager(settings, log, after_swap=settle_memory)
-    service = Service(settings, manager, concurrency, load_keys(settings, log), metrics, log, Observers([metrics]), RepeatedEvents())
+    service = Service(
+        settings, manager, concurrency, load_keys(settings, log), metrics, log, Observers([metrics, IncidentLog(log)]), RepeatedEvents()
+    )
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

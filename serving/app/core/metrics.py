@@ -7,9 +7,11 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Plat
 from serving.app.core.limits import ConcurrencyLimit
 from serving.app.release.manager import Readiness
 from serving.app.server.connections import ConnectionGate
-from serving.pipeline.types import Query, StageRecord, Trace, Usage
+from serving.pipeline.types import GuardAction, GuardVerdict, Query, StageRecord, Trace, Usage
 
 SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+MOST_RULES = 200  # of all checks together
+LONGEST_RULE = 60  # characters
 HITS = (0, 1, 2, 4, 6, 8, 12, 20, 50, 100)
 
 
@@ -43,6 +45,8 @@ class Metrics:
         self._refused = counter("refused", "Queries answered by a refusal")
         self._cache_hits = counter("cache_hits", "Queries answered from the cache")
         self._guard = counter("guard_verdicts", "What checks decided", "side", "check", "action")
+        self._incidents = counter("guard_incidents", "What a rule of a check did other than allow", "side", "check", "rule", "action")
+        self._rules: set[tuple[str, str]] = set()
         self._hits = histogram("hits", "Passages found for a query", buckets=HITS)
         self._running = gauge("queries_in_flight", "Queries being worked on")
         self._waiting = gauge("queries_waiting", "Queries waiting for their turn")
@@ -108,12 +112,29 @@ class Metrics:
             self.spent(trace.query, usage)
         for verdict in trace.guard:
             self._guard.labels(verdict.side, verdict.check, verdict.action.value).inc()
+            for rule in _rules(verdict):
+                self._incidents.labels(verdict.side, verdict.check, self._bounded(verdict.check, rule), verdict.action.value).inc()
         searched = trace.route is not None and not trace.cached  # neither for a blocked question nor for a cached answer
         self._answers.labels(trace.route.tier if trace.route and searched else "none").inc()
         self._refused.inc(trace.answer.refused)
         self._cache_hits.inc(trace.cached)
         if searched:
             self._hits.observe(len(trace.hits))
+
+    def _bounded(self, check: str, rule: str) -> str:
+        """A rule as a label; beyond so many of them "other", since a part from outside may name rules as it likes."""
+        if (check, rule) not in self._rules:
+            if len(self._rules) >= MOST_RULES:
+                return "other"
+            self._rules.add((check, rule))
+        return rule
+
+
+def _rules(verdict: GuardVerdict) -> list[str]:
+    """The rules that fired, none for what was allowed."""
+    if verdict.action is GuardAction.ALLOW:
+        return []
+    return [rule.strip()[:LONGEST_RULE] for rule in verdict.rule.split(",") if rule.strip()] or ["unnamed"]
 
 
 def _label(value: Any) -> str:
