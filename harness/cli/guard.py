@@ -67,7 +67,7 @@ def render(
     else:
         import yaml
 
-        typer.echo(yaml.safe_dump(as_config(read), sort_keys=False, allow_unicode=True, width=140), nl=False)
+        typer.echo(yaml.safe_dump(as_config(read), sort_keys=False, allow_unicode=True, width=140, default_flow_style=None), nl=False)
 
 
 async def _checked(text: str, config: RagConfig, side: Literal["input", "output"], domains: tuple[str, ...]) -> "GuardResult":

@@ -73,8 +73,8 @@ def as_config(policy: GuardPolicy) -> dict[str, Any]:
     if policy.content.get("PROMPT_ATTACK", FilterStrength()).input != "NONE":
         checks_in["injection"] = {"name": "injection"}
     if policy.personal_data:
-        kinds = {"name": "pii", "kinds": dict(policy.personal_data)}
-        checks_in["pii"], checks_out["pii"] = kinds, {**kinds, "allow_passages": policy.quote_documents}
+        checks_in["pii"] = {"name": "pii", "kinds": dict(policy.personal_data)}
+        checks_out["pii"] = {"name": "pii", "kinds": dict(policy.personal_data), "allow_passages": policy.quote_documents}
     if policy.topics:
         topics = {name: topic.model_dump(mode="json") for name, topic in policy.topics.items()}
         checks_in["topics"] = {"name": "topics", "topics": topics, "allowed": list(policy.allowed)}

@@ -35,6 +35,9 @@ _SECRET_KEY: Final = re.compile(
     r"|\bsk-[A-Za-z0-9_-]{20,200}|\bAIza[A-Za-z0-9_-]{35}|\beyJ[A-Za-z0-9_-]{10,1000}\.[A-Za-z0-9_-]{10,2000}\.[A-Za-z0-9_-]{10,1000}"
     r"|-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----"
 )
+_NUMBERED: Final = re.compile(
+    r"(?:\b(?:clause|section|sec\.|version|chapter|paragraph|para|article|annex|release|step|v)|§)\s{0,2}\Z", re.IGNORECASE
+)
 _DIGITS: Final = re.compile(r"[0-9]")
 # What a text must hold for a kind to be in it; what is quickly told absent need not be looked for.
 _SIGNS: Final[Mapping[PiiKind, re.Pattern[str]]] = {
@@ -111,7 +114,7 @@ def _recognisers() -> dict[PiiKind, _Recogniser]:
         ),
         "IBAN_CODE": _detector("IBAN_CODE", presidio.IbanRecognizer()),
         "CREDIT_CARD": _detector("CREDIT_CARD", presidio.CreditCardRecognizer()),
-        "IP_ADDRESS": _detector("IP_ADDRESS", presidio.IpRecognizer()),
+        "IP_ADDRESS": _unnumbered(_detector("IP_ADDRESS", presidio.IpRecognizer())),
         "US_SSN": _union(_own("US_SSN", _NAMED_SSN, last=9), _detector("US_SSN", presidio.UsSsnRecognizer())),
         "CRYPTO": _detector("CRYPTO", presidio.CryptoRecognizer()),
         "MAC_ADDRESS": _detector("MAC_ADDRESS", presidio.MacAddressRecognizer()),
@@ -141,6 +144,11 @@ def _own(kind: PiiKind, pattern: re.Pattern[str], *, last: int = 0) -> _Recognis
         return [Detection(kind, text[start:end], start, end, 1.0) for start, end in spans]
 
     return detect
+
+
+def _unnumbered(find: _Recogniser) -> _Recogniser:
+    """Without the numbers of clauses and versions, which look like addresses."""
+    return lambda text: [one for one in find(text) if not _NUMBERED.search(text[max(0, one.start - 16) : one.start])]
 
 
 def _union(first: _Recogniser, second: _Recogniser) -> _Recogniser:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from serving.pipeline.guard.base import CheckContext, CheckVerdict, Side
 from serving.pipeline.guard.excerpt import redacted_excerpt
+from serving.pipeline.guard.windows import SHORT
 from serving.pipeline.index.base import Vectors
 from serving.pipeline.models.connect import LOCAL
 from serving.pipeline.models.threads import run_in_thread
@@ -66,16 +67,18 @@ class TopicsCheck:
     async def check(self, text: str, context: CheckContext) -> CheckVerdict:
         """Whether the question is out of bounds."""
         best = CheckVerdict.allow(text, 0.0)
-        for part in _parts_of(text):
-            folded = caseless(part)
-            for name in [name for name, pattern in self._keywords.items() if pattern.search(folded)]:
-                score = await self._similarity(name, part)
-                if score >= self._params.threshold and score > (best.score or 0.0):
-                    place = text.find(part)
-                    excerpt = redacted_excerpt(text, place, place + len(part))
-                    action = GuardAction(self._actions[name])
-                    best = CheckVerdict(action, text, score, name, f"asks for {name}", excerpt=excerpt)
+        for part, name in self._candidates(text) if len(text) <= SHORT else await run_in_thread(lambda: self._candidates(text)):
+            score = await self._similarity(name, part)
+            if score >= self._params.threshold and score > (best.score or 0.0):
+                place = text.find(part)
+                excerpt = redacted_excerpt(text, place, place + len(part))
+                best = CheckVerdict(GuardAction(self._actions[name]), text, score, name, f"asks for {name}", excerpt=excerpt)
         return best
+
+    def _candidates(self, text: str) -> list[tuple[str, str]]:
+        """The parts of a text with the topics whose words they have: most questions have none, and no vector is looked at."""
+        folded = {part: caseless(part) for part in _parts_of(text)}
+        return [(part, name) for part, plain in folded.items() for name, pattern in self._keywords.items() if pattern.search(plain)]
 
     async def _similarity(self, topic: str, text: str) -> float:
         """To the nearest example; 0 for what is nearer to a question that is answered."""
