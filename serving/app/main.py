@@ -10,6 +10,7 @@ from structlog.typing import FilteringBoundLogger
 
 from serving.app.core import health, openapi, problems
 from serving.app.core.auth import Authentication, load_keys
+from serving.app.core.incidents import IncidentLog
 from serving.app.core.limits import BodyLimit, ConcurrencyLimit
 from serving.app.core.metrics import Metrics
 from serving.app.core.middleware import RequestMiddleware
@@ -37,7 +38,9 @@ def create_app(
     metrics.watch(concurrency)
     metrics.watch_cache(lambda: manager.serving.pipeline.cache if manager.serving else None)
     manager = release_manager or ReleaseManager(settings, log, after_swap=settle_memory)
-    service = Service(settings, manager, concurrency, load_keys(settings, log), metrics, log, Observers([metrics]), RepeatedEvents())
+    service = Service(
+        settings, manager, concurrency, load_keys(settings, log), metrics, log, Observers([metrics, IncidentLog(log)]), RepeatedEvents()
+    )
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

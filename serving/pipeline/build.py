@@ -109,6 +109,15 @@ def _parts(
     )
 
 
+def build_guard(side: Side, config: RagConfig, settings: PipelineSettings) -> GuardChain:
+    """The checks of one side alone, for a text that belongs to no index."""
+    embedder = config.index.embedder
+    model = EMBEDDINGS.build(embedder, name=embedder.name, settings=settings).connect()
+    return _guard(
+        side, config, Parts(settings, embeddings=model, embedder=embedder.name, artefacts=FolderArtefacts(settings.artefact_folder))
+    )
+
+
 def _guard(side: Side, config: RagConfig, parts: Parts) -> GuardChain:
     """The checks of one side; those named `none` are placeholders for a sweep and are left out."""
     specs = {"input": config.guard.input, "passages": config.guard.passages, "output": config.guard.output}[side]
@@ -118,7 +127,10 @@ def _guard(side: Side, config: RagConfig, parts: Parts) -> GuardChain:
             raise ConfigError(f"guard.{side}.{name}: the check {specs[name].name!r} is for guard.{' and guard.'.join(check.sides)} only.")
         if side == "passages" and check.rewrites:  # citations are places in documents
             raise ConfigError(f"guard.passages.{name}: a passage is read as it stands or not at all. Set an action other than 'mask'.")
-    return GuardChain(side, checks, clock=parts.clock.seconds, on_error=config.guard.on_error, block_message=config.guard.block_message)
+    guard = config.guard
+    return GuardChain(
+        side, checks, clock=parts.clock.seconds, on_error=guard.on_error, block_message=guard.block_message, timeout_s=guard.timeout_s
+    )
 
 
 def _billed(embeddings: Embeddings, spec: Spec, settings: PipelineSettings) -> Embeddings:

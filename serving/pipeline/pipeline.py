@@ -13,6 +13,7 @@ from serving.pipeline.clock import Clock, SystemClock
 from serving.pipeline.guard.base import CheckContext
 from serving.pipeline.guard.chain import GuardChain
 from serving.pipeline.guard.passage_guard import PassageGuard
+from serving.pipeline.guard.placeholders import Placeholders, RestoringEmit
 from serving.pipeline.index.build import OpenIndex
 from serving.pipeline.models.question_vector import one_query, paid_vectors
 from serving.pipeline.observer import Observer
@@ -85,22 +86,41 @@ class RagPipeline:
         """Digest of everything that decides an answer."""
         return self.digests.config
 
-    async def answer(self, query: Query, *, emit: Emit | None = None, observer: Observer | None = None, use_cache: bool = True) -> Trace:
-        """Answer a question; `emit`, if given, receives the text as the model writes it, and `observer` is told of every stage."""
+    async def answer(
+        self,
+        query: Query,
+        *,
+        emit: Emit | None = None,
+        observer: Observer | None = None,
+        placeholders: Placeholders | None = None,
+        use_cache: bool = True,
+    ) -> Trace:
+        """Answer a question; `emit`, if given, receives the text as the model writes it, and `observer` is told of every stage.
+
+        Personal data that the guard masks in the question is kept in `placeholders` alone: the trace has their names, `emit` the values.
+        """
         recorder = TraceRecorder(query, observer, clock=self.clock, digests=self.digests, index_version=self.index.manifest.store_version)
+        placeholders = Placeholders() if placeholders is None else placeholders
+        reader = RestoringEmit(emit, placeholders) if emit else None
         try:
             with one_query(), spending(recorder.add_usage):
-                return await self._answer(query, emit, recorder, use_cache)
+                trace = await self._answer(query, reader, recorder, placeholders, use_cache)
+                if reader:
+                    reader.end()
+                return trace
         except BaseException as error:  # cancellation as well: an observer is always notified of the end
             recorder.failed(error)
             raise
 
-    async def _answer(self, query: Query, emit: Emit | None, recorder: TraceRecorder, use_cache: bool) -> Trace:
-        with recorder.stage("guard", query.text) as detail:
-            input_result = await self.input_guard.run(query.text, CheckContext("input", query))
+    async def _answer(self, query: Query, emit: Emit | None, recorder: TraceRecorder, placeholders: Placeholders, use_cache: bool) -> Trace:
+        checked = replace(query, text="")
+        with recorder.stage("guard", lambda: checked.text) as detail:
+            context = CheckContext("input", query, placeholders=placeholders)
+            input_result = await self.input_guard.run(query.text, context)
+            history = [await self.input_guard.masked(said, context) for said in query.history]
+            checked = replace(query, text=input_result.record, history=tuple(history))
             detail["action"] = input_result.action.value
-        recorder.add_verdicts(input_result)
-        checked = replace(query, text=query.text if input_result.blocked else input_result.text)
+        recorder.add_verdicts(input_result.as_kept())
         recorder.question(checked)
         if input_result.blocked:
             return recorder.finish(answer=_emitted(Answer(input_result.text, refused=True), emit))

@@ -29,12 +29,17 @@ def spent(*usage: Usage) -> None:
             tell(use)
 
 
-def unused_calls(use: Usage) -> OpenCalls:
-    """Watches calls that are given up: one whose answer came too late has cost `use`, of one that was cut nobody knows whether it has."""
+def unused_calls(use: Usage, cost: Callable[[object], Usage] | None = None) -> OpenCalls:
+    """Watches calls that are given up.
+
+    One whose answer came too late has cost `use`, or what `cost` reads of the answer; of one that was cut nobody knows whether it has.
+    """
     loop = asyncio.get_running_loop()
 
     def told(usage: Usage) -> None:
         with suppress(RuntimeError):  # the loop was closed: the process ends
             loop.call_soon_threadsafe(spent, usage)
 
-    return OpenCalls(on_late=lambda _: told(use), on_cut=lambda: told(replace(use, priced=False, estimated=True)))
+    return OpenCalls(
+        on_late=lambda late: told(cost(late) if cost else use), on_cut=lambda: told(replace(use, priced=False, estimated=True))
+    )

@@ -33,10 +33,11 @@ class TraceRecorder:
         self._thread = threading.get_ident()
         self._cache: CacheRecord | None = None
         started = clock.now().isoformat(timespec="milliseconds")
-        self._told = query  # the query as observers know it
+        self._told = replace(query, text="", history=())  # as observers know it before it was checked
+        self._facts = [digests.config, query.id, query.principal.id, started]
         self._trace = Trace(
-            id=digest_of([digests.config, query.id, query.text, query.principal.id, started]),
-            query=query,
+            id=digest_of(self._facts),
+            query=self._told,
             config_digest=digests.config,
             index_digest=digests.index,
             release_digest=digests.release,
@@ -46,7 +47,7 @@ class TraceRecorder:
 
     @property
     def trace_id(self) -> str:
-        """The id that the trace will have."""
+        """The id that the trace has once the question was checked."""
         return self._trace.id
 
     @property
@@ -60,19 +61,22 @@ class TraceRecorder:
         return tuple(sorted(self._spent, key=lambda use: use.stage != "answer"))
 
     def question(self, query: Query) -> None:
-        """Keep the query as the checks of the input left it: what they masked is in no trace."""
-        self._trace = replace(self._trace, query=query)
+        """Keep the query as the checks of the input left it: what they masked is in no trace, not even as a part of a digest."""
+        self._trace = replace(self._trace, query=query, id=digest_of([*self._facts, query.text]))
 
     @contextmanager
-    def stage(self, name: str, inputs: object) -> Iterator[dict[str, Any]]:
-        """Time one stage; the yielded dict becomes its detail. A `kept_ms` in it, the original time of a cached result, is added."""
+    def stage(self, name: str, inputs: object | Callable[[], object]) -> Iterator[dict[str, Any]]:
+        """Time one stage; the yielded dict becomes its detail. A `kept_ms` in it, the original time of a cached result, is added.
+
+        A function for `inputs` is asked when the stage has ended.
+        """
         if self._observer is not None:
             self._observer.stage_started(self._told, name)
         start, detail = self._clock.seconds(), dict[str, Any]()
         yield detail
         elapsed = (self._clock.seconds() - start) * 1000 + detail.get("kept_ms", 0.0)
         self._cached_ms += detail.get("kept_ms", 0.0)
-        record = StageRecord(name, digest_of(inputs), round(elapsed, 3), detail)
+        record = StageRecord(name, digest_of(inputs() if callable(inputs) else inputs), round(elapsed, 3), detail)
         self._stages.append(record)
         if self._observer is not None:
             self._observer.stage_finished(self._told, record)

@@ -28,6 +28,7 @@ from urllib.parse import unquote
 
 from tests.doubles.eventstream import frame
 
+MAIL = r"[\w.]+@[\w.]+\w"
 CREDENTIALS = {  # for a test's environment: fixed ones, and no question to a machine that would know better
     "AWS_ACCESS_KEY_ID": "double",
     "AWS_SECRET_ACCESS_KEY": "double",
@@ -360,17 +361,36 @@ def _ranked(query: str, texts: list[str]) -> list[tuple[int, float]]:
 
 
 def _guardrail(body: dict[str, Any]) -> dict[str, Any]:
-    """Intervenes on a text that names a social security number."""
-    bad = any("ssn" in item["text"]["text"].lower() for item in body["content"])
-    units = ("topicPolicyUnits", "contentPolicyUnits", "wordPolicyUnits", "sensitiveInformationPolicyUnits")
-    units += ("sensitiveInformationPolicyFreeUnits", "contextualGroundingPolicyUnits")
-    entity = {"match": "ssn", "type": "US_SOCIAL_SECURITY_NUMBER", "action": "BLOCKED"}
-    found = {"sensitiveInformationPolicy": {"piiEntities": [entity], "regexes": []}}
+    """A policy: social security numbers and the topic of lawsuits are blocked, e-mail addresses masked, ungrounded answers blocked."""
+    items = [item["text"] for item in body["content"]]
+    text = "".join(item["text"] for item in items if not {"grounding_source", "query"} & set(item.get("qualifiers", [])))
+    source = "".join(item["text"] for item in items if "grounding_source" in item.get("qualifiers", []))
+    mails = [{"match": mail, "type": "EMAIL", "action": "ANONYMIZED"} for mail in re.findall(MAIL, text)]
+    numbers = re.findall(r"\d{3}-\d{2}-\d{4}|ssn", text, re.IGNORECASE)
+    blocked = [{"match": number, "type": "US_SOCIAL_SECURITY_NUMBER", "action": "BLOCKED"} for number in numbers]
+    topics = [{"name": "Legal Advice", "type": "DENY", "action": "BLOCKED"}] if "sue" in text.lower().split() else []
+    said = set(re.findall(r"\w{4,}", text.lower()))
+    score = len(said & set(re.findall(r"\w{4,}", source.lower()))) / max(1, len(said))
+    grounding = [{"type": "GROUNDING", "threshold": 0.5, "score": score, "action": "BLOCKED"}] if source and score < 0.5 else []
+    stops = bool(blocked or topics or grounding)
+    assessment: dict[str, Any] = {}
+    if mails or blocked:
+        assessment["sensitiveInformationPolicy"] = {"piiEntities": [*mails, *blocked], "regexes": []}
+    if topics:
+        assessment["topicPolicy"] = {"topics": topics}
+    if grounding:
+        assessment["contextualGroundingPolicy"] = {"filters": grounding}
+    usage = dict.fromkeys(("topicPolicyUnits", "contentPolicyUnits", "sensitiveInformationPolicyUnits"), math.ceil(len(text) / 1000))
+    usage |= {
+        "wordPolicyUnits": 0,
+        "sensitiveInformationPolicyFreeUnits": 0,
+        "contextualGroundingPolicyUnits": math.ceil(len(source) / 1000),
+    }
     return {
-        "usage": dict.fromkeys(units, 1),
-        "action": "GUARDRAIL_INTERVENED" if bad else "NONE",
-        "outputs": [{"text": "Blocked by the guardrail."}] if bad else [],
-        "assessments": [found] if bad else [],
+        "usage": usage,
+        "action": "GUARDRAIL_INTERVENED" if stops or mails else "NONE",
+        "outputs": [{"text": "Blocked by the guardrail." if stops else re.sub(MAIL, "{EMAIL}", text)}] if stops or mails else [],
+        "assessments": [assessment] if assessment else [],
     }
 
 

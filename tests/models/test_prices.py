@@ -202,6 +202,8 @@ def test_a_policy_of_unknown_price_does_not_read_as_free() -> None:
     usage = guardrail_usage({"contentPolicyUnits": 1, "newPolicyUnits": 1}, "bedrock:abc")
     assert (usage.usd, usage.priced) == (pytest.approx(0.15e-3), False)
     assert guardrail_usage({"contentPolicyUnits": 1, "newPolicyUnits": 0}, "bedrock:abc").priced
+    assert not guardrail_usage({}, "bedrock:abc").priced
+    assert not guardrail_usage({"contentPolicyUnits": "many"}, "bedrock:abc").priced
     assert all(price.thousand_units_usd is not None for name, price in LISTED.items() if "guardrail" in name)
 
 

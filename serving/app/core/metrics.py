@@ -10,10 +10,12 @@ from serving.app.core.limits import ConcurrencyLimit
 from serving.app.release.manager import Readiness
 from serving.app.server.connections import ConnectionGate
 from serving.pipeline.cache.base import MISSES
-from serving.pipeline.types import Query, StageRecord, Trace, Usage
+from serving.pipeline.types import GuardAction, GuardVerdict, Query, StageRecord, Trace, Usage
 
 SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 HIT_KINDS = ("exact", "semantic", "shared")
+MOST_RULES = 200  # of all checks together
+LONGEST_RULE = 60  # characters
 HITS = (0, 1, 2, 4, 6, 8, 12, 20, 50, 100)
 
 
@@ -49,6 +51,8 @@ class Metrics:
         self._cache_hits = counter("cache_hits", "Queries answered from the cache, or shared with an equal one", "kind")
         self._cache_misses = counter("cache_misses", "Queries looked up and not found, by why", "reason")
         self._guard = counter("guard_verdicts", "What checks decided", "side", "check", "action")
+        self._incidents = counter("guard_incidents", "What a rule of a check did other than allow", "side", "check", "rule", "action")
+        self._rules: set[tuple[str, str]] = set()
         self._hits = histogram("hits", "Passages found for a query", buckets=HITS)
         self._running = gauge("queries_in_flight", "Queries being worked on")
         self._waiting = gauge("queries_waiting", "Queries waiting for their turn")
@@ -120,6 +124,8 @@ class Metrics:
             self._escalated.labels(attempt.route.tier).inc()
         for verdict in trace.guard:
             self._guard.labels(verdict.side, verdict.check, verdict.action.value).inc()
+            for rule in _rules(verdict):
+                self._incidents.labels(verdict.side, verdict.check, self._bounded(verdict.check, rule), verdict.action.value).inc()
         searched = trace.route is not None and not trace.cached  # neither for a blocked question nor for a cached answer
         self._answers.labels(trace.route.tier if trace.route and searched else "none").inc()
         self._refused.inc(trace.answer.refused)
@@ -132,6 +138,21 @@ class Metrics:
                 self._cache_misses.labels(word if word in MISSES else "other").inc()
         if searched:
             self._hits.observe(len(trace.hits))
+
+    def _bounded(self, check: str, rule: str) -> str:
+        """A rule as a label; beyond so many of them "other", since a part from outside may name rules as it likes."""
+        if (check, rule) not in self._rules:
+            if len(self._rules) >= MOST_RULES:
+                return "other"
+            self._rules.add((check, rule))
+        return rule
+
+
+def _rules(verdict: GuardVerdict) -> list[str]:
+    """The rules that fired, none for what was allowed."""
+    if verdict.action is GuardAction.ALLOW:
+        return []
+    return [rule.strip()[:LONGEST_RULE] for rule in verdict.rule.split(",") if rule.strip()] or ["unnamed"]
 
 
 def _label(value: Any) -> str:

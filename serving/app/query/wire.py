@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from serving.app.release.loaded import LoadedRelease
 from serving.app.release.manager import Readiness, State
+from serving.pipeline.guard.placeholders import Placeholders
 from serving.pipeline.types import Principal, Query, Trace
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=64)]
@@ -120,10 +121,10 @@ class AnswerOut(Wire):
     trace: dict[str, Any] | None = Field(default=None, description="all that happened, where the server exposes it and ?trace=1 asks")
 
     @classmethod
-    def of(cls, trace: Trace, *, with_trace: bool = False) -> Self:
-        """A trace as the caller reads it."""
+    def of(cls, trace: Trace, placeholders: Placeholders | None = None, *, with_trace: bool = False) -> Self:
+        """A trace as the caller reads it: what the guard masked in the question is named again in the answer, and not in the trace."""
         return cls(
-            answer=trace.answer.text,
+            answer=placeholders.restore(trace.answer.text) if placeholders else trace.answer.text,
             citations=citations(trace),
             refused=trace.answer.refused,
             truncated=trace.answer.truncated,

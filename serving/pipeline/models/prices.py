@@ -3,6 +3,7 @@
 An unknown price is not a price of nothing: `Usage.priced` is False then, and `usd` is what is known of the cost.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -11,7 +12,7 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
-from typing import Protocol
+from typing import Any, Protocol
 
 from langchain_core.messages import AIMessage
 
@@ -167,15 +168,16 @@ def embedding_usage(
     return Usage(name, tokens, 0, usd or 0.0, source.simulated, calls, usd is not None, "retrieve", estimated)
 
 
-def guardrail_usage(units: Mapping[str, int], name: str, prices: PriceList = PACKAGE) -> Usage:
+def guardrail_usage(units: Mapping[str, Any], name: str, prices: PriceList = PACKAGE) -> Usage:
     """Dollars of one ApplyGuardrail call, by the `usage` of its response: units of text by kind of policy, such as `contentPolicyUnits`."""
-    known, priced = 0.0, True
+    known, priced = 0.0, bool(units)
     for kind, count in units.items():
         if not kind.endswith("Units") or not count:  # how many policies of automated reasoning there are is told as well
             continue
-        usd = prices.units(f"{GUARDRAIL}:{kind.removesuffix('Units')}", count)
+        counted = isinstance(count, int | float) and math.isfinite(count)
+        usd = prices.units(f"{GUARDRAIL}:{kind.removesuffix('Units')}", count) if counted else None
         known, priced = known + (usd or 0.0), priced and usd is not None
-    return Usage(name, usd=known, priced=priced, stage="guard")
+    return Usage(name, usd=round(known, 12), priced=priced, stage="guard")
 
 
 @dataclass(frozen=True, slots=True)
