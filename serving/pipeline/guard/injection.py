@@ -15,12 +15,13 @@ WITHIN = "x "  # before what is not the beginning of a sentence, where orders ar
 class InjectionCheck(ThresholdCheck):
     """Detects sentences that instruct the model; the score is that of the most certain one."""
 
+    name: ClassVar[str] = "injection"
     version: ClassVar[str] = f"2 {patterns_digest()}"
 
     class Params(ThresholdParams):
         """From which score on, and what is done about it."""
 
-        threshold: float = Field(default=0.5, ge=0.0, le=1.0, description="0.5: one pattern is enough; 0.75: two")
+        threshold: float | None = Field(default=0.5, ge=0.0, le=1.0, description="0.5: one pattern is enough; 0.75: two")
 
     def score(self, text: str) -> ScoredText:
         """The most certain detection."""
