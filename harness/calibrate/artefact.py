@@ -40,6 +40,7 @@ def calibrated_threshold(calibration: ThresholdCalibration, labelled: LabelledDe
         decisions=calibration.examples,
         groups=calibration.groups,
         actions=point.actions,
+        deciding=calibration.deciding if limit.kind == "per_decision" else 0,
     )
     return CalibratedThreshold(
         stage=labelled.stage,

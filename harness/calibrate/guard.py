@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from harness.calibrate.groups import near_duplicates
-from harness.calibrate.labelled import ARTEFACT, LabelledDecision, LabelledDecisions, Wording
+from harness.calibrate.labelled import ARTEFACT, LabelledDecision, LabelledDecisions, Wording, instant
 from harness.calibrate.source import SourceRequest
 from harness.golden.lines import read_rows, refuse
 from harness.settings import HarnessSettings
@@ -115,11 +115,20 @@ def _read(request: SourceRequest) -> list[LabelledText]:
     """The lines of all files, each with an id; both labels are needed."""
     problems: list[str] = []
     rows: list[LabelledText] = []
+    places: dict[str, str] = {}
     for path in request.files:
         for line, row in read_rows(path, LabelledText, problems):
             if not row.text.strip():
                 problems.append(f"{line.where}: the text is empty.")
-            rows.append(row if row.id else row.model_copy(update={"id": f"{path.name}:{line.number}"}))
+            row = row if row.id else row.model_copy(update={"id": f"{path.name}:{line.number}"})
+            if (place := places.setdefault(row.id, line.where)) != line.where:
+                problems.append(f"{line.where}: the id {row.id!r} stands in {place} already, and would count twice.")
+            if row.at:
+                try:
+                    instant(row.at, row.id)
+                except DataError as error:
+                    problems.append(f"{line.where}: {error}")
+            rows.append(row)
     refuse([*problems, *_contradictions(rows)])
     _refuse_one_class(rows, request)
     return rows
