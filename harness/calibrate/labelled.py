@@ -10,6 +10,7 @@ from serving.pipeline.errors import ConfigError, DataError
 from serving.pipeline.fitted.calibrated import CalibratedStage, RiskKind
 
 ARTEFACT = "<artefact>"  # in `LabelledDecisions.config`: where the artefact's digest goes
+THRESHOLD = "<threshold>"  # where the number goes, for a part that reads no artefact
 
 
 @dataclass(frozen=True, slots=True)
