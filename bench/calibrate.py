@@ -145,9 +145,13 @@ def truth(shape: Shape) -> Truth:
     columns, expected = shape.draw(np.random.default_rng(SEED + 1), POPULATION)
     order = np.argsort(-columns.scores)
     parts = (1.0 / np.bincount(columns.groups)[columns.groups])[order]
-    lost, acting = np.cumsum(parts * expected[order]), np.cumsum(parts)
-    whole = acting if shape.limit.kind == "per_action" else POPULATION
     gained = columns.benefits if shape.limit.low < 0 else 1.0 - expected
+    lost, whole = np.cumsum(parts * expected[order]), np.full(len(order), float(POPULATION))
+    if shape.limit.kind == "per_action":  # a group acts from its highest score on, and its members' expected losses are alike
+        _, first = np.unique(columns.groups[order], return_index=True)
+        begun = np.zeros(len(order))
+        begun[first] = 1.0
+        lost, whole = np.cumsum(begun * expected[order]), np.cumsum(begun)
     return Truth(columns.scores[order], lost / whole, np.cumsum(parts * gained[order]) / POPULATION)
 
 
@@ -253,7 +257,7 @@ def bounds(runs: int) -> list[dict[str, Any]]:
             rng = np.random.default_rng([SEED, count])
             losses = rng.binomial(20, rng.beta(spread * mean, spread * (1 - mean), (runs, count))) / 20
             begin = time.perf_counter()
-            gaffke = np.array([p_value(Sample(row, np.ones(count), 1.0), level) for row in losses])
+            gaffke = np.array([p_value(Sample(row, 1.0), level) for row in losses])
             seconds = time.perf_counter() - begin
             rows.append(
                 {

@@ -32,6 +32,7 @@ class RiskLimit:
     """The risk that a threshold must keep, and with which confidence.
 
     `per_decision`: the mean loss over all decisions, those that do not act losing nothing. `per_action`: over those that act.
+    Of either each group has one mean, by its members that take part, and counts once.
     """
 
     kind: RiskKind

@@ -85,6 +85,16 @@ def test_of_a_large_bad_group_each_member_counts_for_its_part() -> None:
     assert found.bound <= 0.05
 
 
+def test_a_group_of_which_a_part_acts_counts_by_that_part() -> None:
+    acting = [example(number, 0.9, loss=float(number == 0), group=f"g{number}") for number in range(200)]
+    resting = [example(number + 200, 0.1, loss=1.0, group=f"g{number}") for number in range(200)]
+    found = calibrate(acting + resting, RiskLimit("per_action", 0.05))
+    alone = calibrate(acting, RiskLimit("per_action", 0.05))
+    assert found.point is not None
+    assert (found.threshold, found.point.risk, found.bound) == (0.9, 1 / 200, alone.bound)
+    assert found.point.action_rate == pytest.approx(0.5)
+
+
 def test_texts_that_should_be_flagged_do_not_thin_the_risk_of_the_harmless() -> None:
     harmful = [example(number, 0.9, benefit=1.0, counts=False) for number in range(500)]
     harmless = [example(number + 500, 0.9 if number < 5 else 0.1, loss=1.0, benefit=0.0) for number in range(50)]
