@@ -168,6 +168,8 @@ def test_a_family_that_is_unsafe_by_itself_is_told() -> None:
     found = calibrate(examples, RiskLimit("per_action", 0.05))
     assert found.threshold == 0.9
     assert found.notes == ("Of the family 'codes' alone the risk is 50 %, above the level: safe on the whole is not safe for it.",)
+    wrong_by_nature = [replace(one, family="opposites") if one.loss else replace(one, family="prose") for one in examples]
+    assert calibrate(wrong_by_nature, RiskLimit("per_action", 0.05)).notes == ()
 
 
 @given(
