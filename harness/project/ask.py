@@ -20,7 +20,10 @@ async def ask_release(named: NamedConfig, query: Query, settings: HarnessSetting
     index = await open_index(release.config, release.index.corpus_digest, settings=settings)
     artefacts = BundledArtefacts(release.artefacts, release.place)
     pipeline = build_pipeline(release.config, index, release.prompts, settings, release_digest=release.digest, artefacts=artefacts)
-    return await pipeline.answer(query, emit=emit)
+    try:
+        return await pipeline.answer(query, emit=emit)
+    finally:
+        await pipeline.aclose()
 
 
 async def ask(resolved: Resolved, query: Query, context: EvaluationContext, emit: Emit | None) -> Trace:

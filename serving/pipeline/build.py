@@ -97,6 +97,7 @@ def _parts(
         store=index.store,
         embeddings=index.embeddings,
         embedder=config.index.embedder.name,
+        vector_usage=_vector_price(config, settings),
         prompts=prompts,
         artefacts=artefacts,
         storage=open_storage(str(settings.home / "parts"), settings),
@@ -119,8 +120,13 @@ def _guard(side: Side, config: RagConfig, parts: Parts) -> GuardChain:
 
 def _question_price(config: RagConfig, settings: PipelineSettings) -> Callable[[str], Usage] | None:
     """The price of embedding a question; tokens are estimated, since LangChain's embeddings do not report them."""
+    return _vector_price(config, settings) if getattr(SEARCHERS.load(config.retrieve.search.name), "embeds", True) else None
+
+
+def _vector_price(config: RagConfig, settings: PipelineSettings) -> Callable[[str], Usage] | None:
+    """The same, whoever embeds it."""
     spec = config.index.embedder
-    if spec.name.startswith(LOCAL) or not getattr(SEARCHERS.load(config.retrieve.search.name), "embeds", True):
+    if spec.name.startswith(LOCAL):
         return None
     source = EMBEDDINGS.build(spec, name=spec.name, settings=settings)
     return lambda text: replace(embedding_usage(estimate_tokens(text), source, spec.name), stage="retrieve")

@@ -108,6 +108,7 @@ class RagPipeline:
         lookup = await self._lookup(checked, unfit, recorder)
         if lookup.hit is not None:
             entry = lookup.hit.entry
+            recorder.add_usage(*lookup.hit.usage)
             answer = await self._checked_answer(entry.answer, checked, entry.passages, recorder)
             if isinstance(self.cache, Audited):
                 await self.cache.audit.offer(lookup.hit, partial(self._fresh, checked, recorder.add_late_usage))
