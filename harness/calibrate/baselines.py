@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from harness.calibrate.calibrate import CurvePoint, curve_point
-from harness.calibrate.exposure import Exposure
+from harness.calibrate.exposure import Exposure, columns_of
 from harness.calibrate.labelled import LabelledDecision, RiskLimit
 
 CHANCE = "chance"
@@ -16,8 +16,8 @@ def baseline_curves(
     examples: Sequence[LabelledDecision], limit: RiskLimit, baselines: Mapping[str, Sequence[float]]
 ) -> dict[str, tuple[CurvePoint, ...]]:
     """The curve of each baseline, and that of acting by chance, which is the same wherever it acts as often."""
-    curves = {name: _curve(Exposure(examples, limit, scores=scores)) for name, scores in baselines.items()}
-    every = Exposure(examples, limit, scores=[0.0] * len(examples))
+    curves = {name: _curve(Exposure(columns_of(examples, scores), limit)) for name, scores in baselines.items()}
+    every = Exposure(columns_of(examples, [0.0] * len(examples)), limit)
     whole = curve_point(every, 0)
     rates = np.linspace(0.0, 1.0, 11)[1:]
     per_decision = limit.kind == "per_decision"

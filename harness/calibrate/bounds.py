@@ -75,10 +75,20 @@ def upper_bound(sample: Sample, error: float) -> float:
     if sample.all_or_nothing:
         lost = int(np.count_nonzero(sample.losses))
         return sample.high if lost == count else sample.high * float(special.betaincinv(lost + 1, count - lost, 1.0 - error))
-    low, high = sample.risk, sample.high
-    if p_value(sample, high - 1e-9) > error:
-        return high
-    return float(optimize.brentq(lambda level: p_value(sample, level) - error, low, high - 1e-9, xtol=1e-6))
+    wanted = float(special.ndtri(error))
+
+    def beyond(level: float) -> float:  # on the normal scale, where it is nearly straight
+        return float(special.ndtri(min(max(p_value(sample, level), 1e-300), 1.0 - 1e-16))) - wanted
+
+    whole, most = float(sample.shares.sum()), sample.high - 1e-9
+    low = min(sample.risk, most)
+    spread = math.sqrt(float(((sample.losses - low * sample.shares) ** 2).sum()) + (sample.high - low) ** 2) / whole
+    high = min(most, low - 2 * wanted * spread)
+    if high < most and beyond(high) > 0.0:
+        high = most
+    if beyond(high) > 0.0:
+        return sample.high
+    return float(optimize.brentq(beyond, low, high, xtol=1e-5, rtol=1e-9))
 
 
 def least_labels(level: float, error: float, high: float = 1.0) -> int:

@@ -1,6 +1,7 @@
 """Labelled decisions in the order of their scores: what acts at each threshold, and what it loses and gains."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -12,24 +13,44 @@ from harness.stats.clusters import Numbers
 Indexes = npt.NDArray[np.int64]
 
 MOST_THRESHOLDS = 2000  # that are tested; of more scores, as many evenly spaced ranks
+MOST_BOUNDS = 400  # where a p-value is no binomial's, and takes a thousand times as long
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Labelled decisions column by column; groups are numbered from 0."""
+
+    scores: Numbers
+    losses: Numbers
+    benefits: Numbers
+    groups: Indexes
+    counts: npt.NDArray[np.bool_]
+
+
+def columns_of(examples: Sequence[LabelledDecision], scores: Sequence[float] = ()) -> Columns:
+    """The columns of examples, with other scores where they are given."""
+    names: dict[str, int] = {}
+    return Columns(
+        scores=np.array(scores if len(scores) else [one.score for one in examples], dtype=np.float64),
+        losses=np.array([one.loss for one in examples], dtype=np.float64),
+        benefits=np.array([one.benefit for one in examples], dtype=np.float64),
+        groups=np.array([names.setdefault(one.group or f"\0{index}", len(names)) for index, one in enumerate(examples)], dtype=np.int64),
+        counts=np.array([one.counts for one in examples], dtype=bool),
+    )
 
 
 class Exposure:
     """Examples from the highest score on. Every group counts once: each of its members for its part of it."""
 
-    def __init__(
-        self, examples: Sequence[LabelledDecision], limit: RiskLimit, *, scores: Sequence[float] = (), grid: Sequence[float] = ()
-    ) -> None:
-        raw = np.array(scores if len(scores) else [one.score for one in examples], dtype=np.float64)
-        order = np.argsort(-raw, kind="stable")
+    def __init__(self, columns: Columns, limit: RiskLimit, *, grid: Sequence[float] = ()) -> None:
+        order = np.argsort(-columns.scores, kind="stable")
         self.limit = limit
-        self.scores: Numbers = raw[order]
-        names = np.array([one.group or f"\0{index}" for index, one in enumerate(examples)])[order]
-        _, self._groups = np.unique(names, return_inverse=True)
+        self.scores: Numbers = columns.scores[order]
+        self._groups = columns.groups[order]
         self.groups = int(self._groups.max(initial=-1)) + 1
-        self._counts = np.array([one.counts or limit.kind == "per_action" for one in examples], dtype=bool)[order]
-        self._losses = np.array([one.loss for one in examples], dtype=np.float64)[order]
-        self._benefits = np.array([one.benefit for one in examples], dtype=np.float64)[order]
+        self._counts = columns.counts[order] | (limit.kind == "per_action")
+        self._losses = columns.losses[order]
+        self._benefits = columns.benefits[order]
         self._part = 1.0 / np.bincount(self._groups, minlength=1)[self._groups]
         sizes = np.bincount(self._groups, weights=self._counts, minlength=self.groups)
         self._risk_part = np.where(self._counts, 1.0 / np.maximum(sizes, 1.0)[self._groups], 0.0)
@@ -47,8 +68,9 @@ class Exposure:
             actions = np.searchsorted(-self.scores, -values, side="right").astype(np.int64)
             return values[actions > 0], actions[actions > 0]
         last = np.flatnonzero(np.append(np.diff(self.scores) != 0.0, True)[: len(self.scores)]).astype(np.int64)
-        if len(last) > MOST_THRESHOLDS:
-            last = last[np.unique(np.linspace(0, len(last) - 1, MOST_THRESHOLDS).round().astype(np.int64))]
+        most = MOST_THRESHOLDS if self.counted else MOST_BOUNDS
+        if len(last) > most:
+            last = last[np.unique(np.linspace(0, len(last) - 1, most).round().astype(np.int64))]
         return self.scores[last], last + 1
 
     @property

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.calibrate.exposure import Exposure
+from harness.calibrate.bounds import p_value_above
+from harness.calibrate.exposure import Exposure, columns_of
 from harness.calibrate.labelled import LabelledDecision, RiskLimit
 
 MOST = 40
+ABOVE_ERROR = 0.05  # of all families together: how often one is called above the level where none is
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +20,7 @@ class FamilyRow:
     actions: int
     risk: float | None  # as seen; None where nothing of it counts
     oracle_share: float | None
+    above: bool = False  # its own labels show a risk above the level
 
 
 def family_rows(examples: Sequence[LabelledDecision], limit: RiskLimit, threshold: float) -> list[FamilyRow]:
@@ -28,7 +31,7 @@ def family_rows(examples: Sequence[LabelledDecision], limit: RiskLimit, threshol
     rows = []
     for name in names:
         own = [one for one in examples if one.family == name]
-        exposure = Exposure(own, limit, grid=[threshold])
+        exposure = Exposure(columns_of(own), limit, grid=[threshold])
         acts = bool(len(exposure.thresholds))
         sample = exposure.sample(0) if acts else exposure.nothing_acts() if limit.kind == "per_decision" else None
         reached = exposure.benefit(0) if acts else 0.0
@@ -39,6 +42,17 @@ def family_rows(examples: Sequence[LabelledDecision], limit: RiskLimit, threshol
                 actions=int(exposure.actions[0]) if acts else 0,
                 risk=sample.risk if sample is not None and len(sample.losses) else None,
                 oracle_share=reached / exposure.oracle if exposure.oracle > 0.0 else None,
+                above=sample is not None and p_value_above(sample, limit.level, limit.low) <= ABOVE_ERROR / len(names),
             )
         )
     return sorted(rows, key=lambda row: (-row.examples, row.family))[:MOST]
+
+
+def family_notes(examples: Sequence[LabelledDecision], limit: RiskLimit, threshold: float) -> tuple[str, ...]:
+    """A note for each family whose own labels contradict the level."""
+    return tuple(
+        f"Of the family {row.family!r} alone the risk is {100 * (row.risk or 0.0):.3g} %, above the level: "
+        "safe on the whole is not safe for it."
+        for row in family_rows(examples, limit, threshold)
+        if row.above
+    )

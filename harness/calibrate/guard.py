@@ -1,10 +1,10 @@
 """Labelled texts for a guard: what a check scores that it should flag, and what it should not."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from harness.calibrate.groups import near_duplicates
 from harness.calibrate.labelled import ARTEFACT, LabelledDecision, LabelledDecisions, Wording
@@ -36,6 +36,13 @@ class LabelledText(BaseModel):
     family: str = ""
     at: str = ""
 
+    @field_validator("label", mode="before")
+    @classmethod
+    def _is_a_number(cls, value: object) -> object:
+        if isinstance(value, bool):
+            raise ValueError("a label is 0 or 1")  # noqa: TRY004 — pydantic tells a ValueError to the user
+        return value
+
 
 class GuardSource:
     """Texts in JSONL, scored by one check of the input; a risk per decision is of the harmless texts alone."""
@@ -47,7 +54,7 @@ class GuardSource:
 
         check: str = Field(default="injection", description="a check that has a score and acts when it is high")
         params: dict[str, Any] = Field(default_factory=dict, description="the check's own parameters, beside action and threshold")
-        entry: str = Field(default="", description="its name below guard.input; default: the check's own")
+        entry: str = Field(default="", pattern=r"^[A-Za-z0-9_-]*$", description="its name below guard.input; default: the check's own")
 
     def __init__(self, params: Params, settings: HarnessSettings) -> None:
         self._params = params
@@ -113,9 +120,18 @@ def _read(request: SourceRequest) -> list[LabelledText]:
             if not row.text.strip():
                 problems.append(f"{line.where}: the text is empty.")
             rows.append(row if row.id else row.model_copy(update={"id": f"{path.name}:{line.number}"}))
-    refuse(problems)
+    refuse([*problems, *_contradictions(rows)])
     _refuse_one_class(rows, request)
     return rows
+
+
+def _contradictions(rows: Sequence[LabelledText]) -> Iterator[str]:
+    """A line for each text that has both labels."""
+    first: dict[str, LabelledText] = {}
+    for row in rows:
+        other = first.setdefault(row.text, row)
+        if other.label != row.label:
+            yield f"{other.id} and {row.id} are one text with two labels. Say which is right, and leave the other out."
 
 
 def _refuse_one_class(rows: Sequence[LabelledText], request: SourceRequest) -> None:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from harness.calibrate.bounds import labels_needed, p_value, p_value_above, upper_bound
 from harness.calibrate.calibrate import percent
-from harness.calibrate.exposure import Exposure
+from harness.calibrate.exposure import Exposure, columns_of
 from harness.calibrate.labelled import LabelledDecisions, RiskLimit, check_decisions
 from serving.pipeline.artefacts import ENDINGS, FolderArtefacts
 from serving.pipeline.errors import DataError
@@ -37,7 +37,7 @@ def verify(threshold: CalibratedThreshold, labelled: LabelledDecisions) -> Verif
     proof = threshold.proof
     limit = RiskLimit(proof.kind, proof.level, proof.confidence, proof.low, proof.high)
     check_decisions(labelled.examples, limit)
-    exposure = Exposure(labelled.examples, limit, grid=[threshold.threshold])
+    exposure = Exposure(columns_of(labelled.examples), limit, grid=[threshold.threshold])
     known = (threshold.threshold, limit)
     if not len(exposure.thresholds) and limit.kind == "per_action":
         words = "undecided: none of these labels act, so they say nothing of the risk"

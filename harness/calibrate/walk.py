@@ -13,7 +13,7 @@ from harness.calibrate.bounds import least_labels
 
 FACTOR = 3.0  # from one start to the next, in the number of groups that act (reports/bench/calibrate.md)
 MOST_STARTS = 4
-LAST_START = 0.5  # of all groups: a later start would be reached only where nearly everything acts
+LAST_START = 0.6  # of all groups: a later start would be reached only where nearly everything acts
 
 
 @dataclass(frozen=True, slots=True)

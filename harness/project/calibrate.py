@@ -58,7 +58,7 @@ async def calibrate_stage(
             refuse_taken_name(settings, "calibrations", name)
             place = stack.enter_context(named_result(settings, "calibrations", name))
         labelled = await _labelled(labels, settings, SourceRequest(labels.files, progress=progress))
-        calibration = calibrate(labelled.examples, labelled.limit(level, confidence, kind))
+        calibration = calibrate(labelled.examples, labelled.limit(level, confidence, kind), progress=progress)
         now = datetime.now(UTC)
         kept = None
         if calibration.threshold is not None:
@@ -83,10 +83,11 @@ async def _labelled(labels: LabelFiles, settings: HarnessSettings, request: Sour
     """What the stage's source makes of the files."""
     if not labels.files and not labels.params.get("golden"):
         raise ConfigError("Name at least one file of labels.")
-    if len({path.name for path in labels.files}) < len(labels.files):
-        raise DataError("Two files of labels have one name; the artefact tells files by name. Rename one.")
     source = SOURCES.build(Spec.model_validate({"name": labels.stage, **labels.params}), settings=settings)
-    return await source.decisions(request)
+    labelled = await source.decisions(request)
+    if len(labelled.data) < len(labels.files):
+        raise DataError("Two files of labels have one name; the artefact tells files by name. Rename one.")
+    return labelled
 
 
 def label_files(stage: str, files: Sequence[Path], params: Mapping[str, Any]) -> LabelFiles:

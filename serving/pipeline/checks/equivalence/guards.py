@@ -89,7 +89,8 @@ def _asked(one: Wording, two: Wording) -> str | None:
 
 
 def _roles(one: Wording, two: Wording) -> str | None:
-    pair = traded(one.places, two.places)
+    names = frozenset(word for side in (one, two) for run in side.names.runs for word in run) | one.codes
+    pair = traded(one.places, two.places, names)
     return None if pair is None else f"{pair[0]!r} and {pair[1]!r} trade places"
 
 

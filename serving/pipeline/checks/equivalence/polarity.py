@@ -14,7 +14,7 @@ from serving.pipeline.text.stems import stem
 _FILE: Final = Path(__file__).with_name("opposites.txt")  # a line for each word: its antonyms
 _DENIALS: Final = words_of(
     """
-    not no never cannot without none nobody nothing neither nor nowhere lack lacks lacking unable impossible fail fails failed
+    not no never cannot without unless none nobody nothing neither nor nowhere lack lacks lacking unable impossible fail fails failed
     isnt arent wasnt werent dont doesnt didnt cant couldnt wont wouldnt shouldnt mustnt hasnt havent hadnt aint
     """
 )

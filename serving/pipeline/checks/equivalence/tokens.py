@@ -25,7 +25,7 @@ _TOKEN: Final = re.compile(
 _VERSION: Final = re.compile(r"\A[vV](?=\d)")  # v2.10 is 2.10
 _INNER: Final = re.compile(r"[-_/.:&]")
 _ACRONYM: Final = re.compile(r"[A-Za-z](?:\.[A-Za-z]){1,5}\Z")
-_DIGITS: Final = re.compile(r"\d{1,40}(?:\.\d{1,12})?\Z")
+_DIGITS: Final = re.compile(r"-?\d{1,40}(?:\.\d{1,12})?\Z")
 _ISO_DATE: Final = re.compile(r"(\d{4})-(\d\d)-(\d\d)\Z")
 _MEASURE: Final = re.compile(r"(\d{1,40}(?:\.\d{1,12})?)([^\W\d_]{1,40})\Z")
 _COMPOUND: Final = re.compile(r"(\d{1,40}(?:\.\d{1,12})?)((?:-[^\W\d_]{2,40}){1,4})\Z")  # 30-day, 17-year-old
@@ -59,8 +59,11 @@ def folded(text: str) -> str:
 def tokens_of(text: str) -> list[Token]:
     """The tokens of a question, in order."""
     tokens: list[Token] = []
-    for match in _TOKEN.finditer(folded(text)):
+    text = folded(text)
+    for match in _TOKEN.finditer(text):
         token = match[0]
+        if token[0].isdigit() and _has_minus(text, match.start()):
+            token = f"-{token}"
         if match.lastgroup == "number":
             tokens.append(Token(token.replace(",", ""), "number"))
         elif match.lastgroup == "chunk":
@@ -68,6 +71,11 @@ def tokens_of(text: str) -> list[Token]:
         else:
             tokens.append(Token(token, "sign" if match.lastgroup == "sign" else "stop"))
     return tokens
+
+
+def _has_minus(text: str, start: int) -> bool:
+    """Whether a minus stands before a number: "-5 degrees", not "10-20"."""
+    return text[start - 1 : start] == "-" and (start < 2 or text[start - 2].isspace() or text[start - 2] == "(")
 
 
 def _of_chunk(chunk: str) -> list[Token]:
@@ -100,7 +108,7 @@ SUFFIXES: Final = words_of("st nd rd th s k m g h b d w t km cm mm kg mg lb oz m
 
 def _numerals(chunk: str) -> list[Token]:
     """24/7, 10-20, 08:30 and 1.2.3: the parts of the first two, the last two whole."""
-    parts = [part for part in re.split(r"[-_/]", chunk) if part]
+    parts = [part for part in re.split(r"(?!\A)[-_/]", chunk) if part]
     if not all(map(_DIGITS.match, parts)):
         return [Token(_INNER.sub("", chunk.lstrip("0")), "code")]
     return [Token(part, "number", joined=index > 0) for index, part in enumerate(parts)]

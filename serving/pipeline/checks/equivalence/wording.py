@@ -9,7 +9,7 @@ from serving.pipeline.checks.equivalence.asked import asked_kinds
 from serving.pipeline.checks.equivalence.names import Names, names_of
 from serving.pipeline.checks.equivalence.polarity import denied_words, switches
 from serving.pipeline.checks.equivalence.quantities import Quantities, quantities_of
-from serving.pipeline.checks.equivalence.roles import places_of
+from serving.pipeline.checks.equivalence.roles import Places, places_of
 from serving.pipeline.checks.equivalence.tokens import Token, tokens_of
 from serving.pipeline.checks.equivalence.words import FUNCTION_WORDS, words_of
 from serving.pipeline.text.stems import stem
@@ -46,7 +46,7 @@ class Wording:
     denied: tuple[frozenset[str], ...]  # for each denial, the stems after it
     switches: frozenset[str]
     asked: tuple[str, ...]
-    places: dict[str, str]
+    places: Places
     said: tuple[str, ...]  # every token but the stops
 
 
