@@ -531,8 +531,8 @@ def of_golden(data: dict[str, Any]) -> list[str]:
     lines = [
         f"Verifier and thresholds from the tune split ({data['calibrated on']:,} pairs in {data['groups']} groups to calibrate on):",
         f"at most {percent(data['level'])} of the look-ups false, 95 % confidence. Answered of pairs, in the holdout and, below it, of",
-        "hard negatives of other questions. The guards and the generator of opposites share one list of antonyms, so that row shows that it is",
-        "wired, not that it is complete. Questions with another term are odd ones; they are fitted on and not calibrated on.",
+        "hard negatives of other questions. The guards and the generator of opposites share one list of antonyms, so that row shows that",
+        "it is wired, not that it is complete. Questions with another term are odd ones; they are fitted on and not calibrated on.",
         "",
     ]
     for score, found in data["scores"].items():

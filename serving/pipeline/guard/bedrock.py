@@ -69,7 +69,9 @@ class BedrockCheck:
     def __init__(self, params: Params, parts: Parts, *, retry: RetryPolicy | None = None) -> None:
         self._params = params
         if not params.guardrail:
-            raise ConfigError("The check 'bedrock' needs a guardrail: set it to the id or ARN of one. touchstone guard render makes its request.")
+            raise ConfigError(
+                "The check 'bedrock' needs a guardrail: set it to the id or ARN of one. touchstone guard render makes its request."
+            )
         self._name = f"bedrock:{params.guardrail.rpartition('/')[2]}"
         limits = {"model_timeout_s": params.call_timeout_s, "model_attempts": params.attempts}
         self._settings = parts.settings.model_copy(update=limits)
