@@ -120,6 +120,7 @@ def test_names_of_the_corpus_are_known_in_small_letters():
     assert disagreement(*pair, frozenset({"greta", "ohlsson", "dev", "marlow"}))
 
 
+@settings(deadline=None)
 @given(TEXTS)
 def test_a_question_agrees_with_itself_in_every_form(text):
     assert disagreement(text, text) is None
@@ -128,18 +129,20 @@ def test_a_question_agrees_with_itself_in_every_form(text):
     assert disagreement(unicodedata.normalize("NFC", text), unicodedata.normalize("NFD", text)) is None
 
 
+@settings(deadline=None)
 @given(TEXTS, TEXTS)
 def test_the_guards_look_both_ways_alike(question, other):
     assert (disagreement(question, other) is None) == (disagreement(other, question) is None)
 
 
+@settings(deadline=None)
 @given(st.sampled_from([text for text in QUESTIONS if " IT " not in text and " WHO " not in text]))
 def test_a_question_in_capitals_or_small_letters_agrees_with_itself(text):
     assert disagreement(text, text.upper()) is None
     assert disagreement(text, text.lower()) is None
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(
     st.lists(
         st.sampled_from(
