@@ -49,6 +49,11 @@ class TraceRecorder:
         """The id that the trace has once the question was checked."""
         return self._trace.id
 
+    @property
+    def query(self) -> Query:
+        """The query as far as it may be kept: without its words until they were checked."""
+        return self._trace.query
+
     def question(self, query: Query) -> None:
         """Keep the query as the checks of the input left it: what they masked is in no trace, not even as a part of a digest."""
         self._trace = replace(self._trace, query=query, id=digest_of([*self._facts, query.text]))
