@@ -1,4 +1,5 @@
 import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.sweep.experiment import Experiment
+from serving.pipeline.checks.detection import Detection
 from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.guard import CHECKS
 from serving.pipeline.guard.base import CheckContext, CheckVerdict, Side
+from serving.pipeline.guard.windows import find_in_thread
 from serving.pipeline.index.build import OpenIndex
 from serving.pipeline.models.hashing import HashingEmbeddings
 from serving.pipeline.registry import Spec
@@ -173,3 +176,25 @@ def test_a_long_sentence_gives_no_order_by_a_word_in_its_middle() -> None:
 def test_toxic_words_where_windows_meet_count_once() -> None:
     for length in range(49_880, 50_010, 7):
         assert says("toxicity", "w " * (length // 2) + "damn" + " w" * 500, threshold=0.01).score == 0.25
+
+
+async def test_work_that_nobody_waits_for_ends_with_the_window_at_hand() -> None:
+    looked: list[str] = []
+    begun, may_go_on = threading.Event(), threading.Event()
+
+    def find(window: str) -> list[Detection]:
+        looked.append(window)
+        begun.set()
+        may_go_on.wait()
+        return []
+
+    task = asyncio.create_task(find_in_thread("x" * 10_000, find, 100, 10))
+    await asyncio.to_thread(begun.wait)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    ends = [thread for thread in threading.enumerate() if thread.name == "model-call"]
+    may_go_on.set()
+    for thread in ends:
+        await asyncio.to_thread(thread.join)
+    assert len(looked) == 1
