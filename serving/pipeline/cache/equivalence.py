@@ -1,22 +1,16 @@
 """The judges of whether two questions are the same: the guards, and what gives the score."""
 
-import re
-from typing import Final
-
 from serving.pipeline.artefacts import Artefacts
 from serving.pipeline.cache.reuse import Equivalence, Scorer
 from serving.pipeline.checks.equivalence.guards import disagreement
 from serving.pipeline.checks.equivalence.verifier import COSINE_SCORER, VERIFIER_SCORER, Verifier, verifier_of
 from serving.pipeline.fitted.calibrated import read_calibrated
-from serving.pipeline.text.stopwords import STOP_WORDS
-
-_WORD: Final = re.compile(r"[A-Za-z]{2,12}")
 
 
 class _Guarded:
     def objection(self, question: str, other: str) -> str | None:
         """Why the answer may not be given, by the first guard that objects."""
-        return disagreement(question, other) or loud_word(question, other) or loud_word(other, question)
+        return disagreement(question, other)
 
 
 class CosineEquivalence(_Guarded):
@@ -48,13 +42,3 @@ def equivalence_of(scorer: Scorer, calibrated: str | None, artefacts: Artefacts)
         return CosineEquivalence()
     fitted = read_calibrated(artefacts, calibrated, "cache").fitted if calibrated else {}
     return VerifiedEquivalence(verifier_of(fitted))
-
-
-def loud_word(question: str, other: str) -> str | None:
-    """An acronym of one question that is a common word of the other: IT and it, WHO and who."""
-    loud = {word.lower() for word in _WORD.findall(question) if word.isupper()}
-    if not loud or question.isupper():
-        return None
-    quiet = {word.lower() for word in _WORD.findall(other) if not word.isupper()}
-    common = sorted(loud & quiet & STOP_WORDS)
-    return f"{common[0].upper()!r} is no {common[0]!r}" if common else None

@@ -10,6 +10,8 @@ from serving.pipeline.cache.base import CacheContext, CacheEntry, CacheHit, Cach
 from serving.pipeline.cache.equivalence import equivalence_of
 from serving.pipeline.cache.keys import EntryKey
 from serving.pipeline.cache.reuse import ReuseRule, Scorer
+from serving.pipeline.checks.equivalence.verifier import BUILT_IN, VERIFIER_SCORER
+from serving.pipeline.digest import digest_bytes
 from serving.pipeline.errors import InfrastructureError
 from serving.pipeline.fitted.calibrated import threshold_of
 from serving.pipeline.index.base import Vectors
@@ -24,7 +26,7 @@ _NEIGHBOURS: Final = 4  # looked at, nearest first
 class SemanticCache:
     """The same question first; then the nearest one whose answer the guards and the score let pass."""
 
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = f"1+{VERIFIER_SCORER.removeprefix('verifier ')}-{digest_bytes(BUILT_IN.read_bytes())[:6]}"  # guards, verifier
     stateful: ClassVar[bool] = True
 
     class Params(KeptParams):

@@ -22,7 +22,7 @@ Confidence = Literal["low", "medium", "high"]
 CONFIDENCE: Final[Mapping[Confidence, float]] = {"low": 0.3, "medium": 0.6, "high": 0.9}
 
 _GAP: Final = r"(?:\W{1,3}\w{1,20}){0,3}\W{1,3}"
-_TOKEN: Final = re.compile(r"\{(\w+)\}|\[([^\]]*)\]|(\.\.)|([^\s\[\]{}]+)")
+_TOKEN: Final = re.compile(r"\{(\w{1,30})\}|\[([^\[\]]{0,500})\]|(\.\.)|([^\s\[\]{}]+)")
 
 
 class ContentPhrases(BaseModel):

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any, Final, Literal, get_args
 
@@ -23,17 +24,24 @@ CERTAINTY: Final[tuple[PiiKind, ...]] = (
 LEAST_CONFIDENCE: Final = (
     0.4  # presidio's own confidence; what it marks "weak" (nine digits are an SSN, "::" is an address) fires on anything
 )
+LEAST_DIGITS: Final = 7  # of what is named as a telephone number
 TEXT_LIMIT: Final = 10_000  # characters of a text that are looked at
 
 _Recogniser = Callable[[str], list[Detection]]
 _NAMED_SSN: Final = re.compile(
-    r"\b(?:ssn|social[ -]security)\b[^0-9\n]{0,30}\b(?!000|666|9)[0-9]{3}(?!00)[0-9]{2}(?!0000)[0-9]{4}\b", re.IGNORECASE
+    r"\b(?:ssn|social[ -]security)\b[^0-9\n]{0,30}\b((?!000|666|9)[0-9]{3}(?!00)[0-9]{2}(?!0000)[0-9]{4})\b", re.IGNORECASE
 )
 _URL_PASSWORD: Final = re.compile(r"\b[a-z][a-z0-9+.-]{1,15}://[^\s/@:]{1,64}:[^\s/@]{1,128}@[^\s/:]{1,128}", re.IGNORECASE)
 _SECRET_KEY: Final = re.compile(
     r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|\bgh[pousr]_[A-Za-z0-9]{36}\b|\bgithub_pat_[A-Za-z0-9_]{22,100}\b|\bxox[abprs]-[A-Za-z0-9-]{10,72}\b"
     r"|\bsk-[A-Za-z0-9_-]{20,200}|\bAIza[A-Za-z0-9_-]{35}|\beyJ[A-Za-z0-9_-]{10,1000}\.[A-Za-z0-9_-]{10,2000}\.[A-Za-z0-9_-]{10,1000}"
     r"|-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----"
+)
+_NAMED_PHONE: Final = re.compile(
+    r"\b(?:(?:tele)?phone|mobile|cell(?:phone)?|tel|fax|desk|whatsapp|call (?:me|us|him|her|them)|reach (?:me|us|him|her|them)"
+    r"|text (?:me|us|him|her|them)|answering|my number)\b(?:\s{0,2}(?:number|no|nr|is|at|on|under|[.:])){0,3}\s{0,2}"
+    r"([+(]?[0-9][0-9 ()./x-]{5,22}[0-9])",
+    re.IGNORECASE,
 )
 _NUMBERED: Final = re.compile(
     r"(?:\b(?:clause|section|sec\.|version|chapter|paragraph|para|article|annex|release|step|v)|§)\s{0,2}\Z", re.IGNORECASE
@@ -108,14 +116,15 @@ def _recognisers() -> dict[PiiKind, _Recogniser]:
     return {
         "EMAIL_ADDRESS": _detector("EMAIL_ADDRESS", Email()),
         "PHONE_NUMBER": _union(
+            _own("PHONE_NUMBER", _NAMED_PHONE, lambda value: sum(map(str.isdigit, value)) >= LEAST_DIGITS),
             # with a country code, what could be a number; without, only what is one and is grouped: dates and amounts look alike
             _detector("PHONE_NUMBER", possible, lambda value: value.startswith("+")),
             _detector("PHONE_NUMBER", valid, lambda value: not value.isdigit()),
         ),
-        "IBAN_CODE": _detector("IBAN_CODE", presidio.IbanRecognizer()),
+        "IBAN_CODE": _in_capitals(_detector("IBAN_CODE", presidio.IbanRecognizer())),
         "CREDIT_CARD": _detector("CREDIT_CARD", presidio.CreditCardRecognizer()),
         "IP_ADDRESS": _unnumbered(_detector("IP_ADDRESS", presidio.IpRecognizer())),
-        "US_SSN": _union(_own("US_SSN", _NAMED_SSN, last=9), _detector("US_SSN", presidio.UsSsnRecognizer())),
+        "US_SSN": _union(_own("US_SSN", _NAMED_SSN), _detector("US_SSN", presidio.UsSsnRecognizer())),
         "CRYPTO": _detector("CRYPTO", presidio.CryptoRecognizer()),
         "MAC_ADDRESS": _detector("MAC_ADDRESS", presidio.MacAddressRecognizer()),
         "URL_PASSWORD": _own("URL_PASSWORD", _URL_PASSWORD),
@@ -136,12 +145,23 @@ def _detector(kind: PiiKind, recogniser: Any, accept: Callable[[str], bool] = bo
     return detect
 
 
-def _own(kind: PiiKind, pattern: re.Pattern[str], *, last: int = 0) -> _Recogniser:
-    """A pattern of ours; only the last characters of what it matches where the others are words that name it."""
+def _own(kind: PiiKind, pattern: re.Pattern[str], accept: Callable[[str], bool] = bool) -> _Recogniser:
+    """A pattern of ours; where it has a group, the rest of it are the words that name what is in the group."""
 
     def detect(text: str) -> list[Detection]:
-        spans = ((match.end() - last if last else match.start(), match.end()) for match in pattern.finditer(text))
-        return [Detection(kind, text[start:end], start, end, 1.0) for start, end in spans]
+        spans = (match.span(match.lastindex or 0) for match in pattern.finditer(text))
+        return [Detection(kind, text[start:end], start, end, 1.0) for start, end in spans if accept(text[start:end])]
+
+    return detect
+
+
+def _in_capitals(find: _Recogniser) -> _Recogniser:
+    """A recogniser of codes that are also written in small letters."""
+
+    def detect(text: str) -> list[Detection]:
+        capitals = text.upper()
+        found = find(capitals if len(capitals) == len(text) else text)
+        return [replace(one, value=text[one.start : one.end]) for one in found]
 
     return detect
 
@@ -151,9 +171,9 @@ def _unnumbered(find: _Recogniser) -> _Recogniser:
     return lambda text: [one for one in find(text) if not _NUMBERED.search(text[max(0, one.start - 16) : one.start])]
 
 
-def _union(first: _Recogniser, second: _Recogniser) -> _Recogniser:
+def _union(*recognisers: _Recogniser) -> _Recogniser:
     def detect(text: str) -> list[Detection]:
-        by_span = {(detection.start, detection.end): detection for detection in [*second(text), *first(text)]}
+        by_span = {(one.start, one.end): one for find in reversed(recognisers) for one in find(text)}
         return list(by_span.values())
 
     return detect

@@ -5,7 +5,7 @@ from typing import Final
 
 MOST: Final = 120  # characters
 AROUND: Final = 40  # characters before and after what fired
-_PRIVATE: Final = re.compile(r"\S{0,64}@\S{0,64}|\b(?=[A-Za-z_-]{0,60}[0-9])[A-Za-z0-9_-]{16,256}\b|[^\W_]+://\S{1,256}")
+_PRIVATE: Final = re.compile(r"\S{0,64}@\S{0,64}|\b(?=[A-Za-z_-]{0,60}[0-9])[A-Za-z0-9_-]{16,256}\b|[^\W_]{1,16}://\S{1,256}")
 _INVISIBLE: Final = re.compile(r"[^\S ]|[\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ud800-\udfff\U000e0000-\U000e0fff]")
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -11,6 +11,8 @@ from serving.pipeline.retrieve.query_text import search_text
 from serving.pipeline.route.tiers import Step, TierParams, climb, dear_domain, per_step
 from serving.pipeline.text.folding import caseless
 from serving.pipeline.types import Hit, Query, Route
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 class RandomRouter:
@@ -21,7 +23,7 @@ class RandomRouter:
     class Params(TierParams):
         """How many, and which draw of them."""
 
-        dear_share: float | tuple[float, ...] = Field(
+        dear_share: Share | tuple[Share, ...] = Field(
             default=0.5, description="share of the questions that takes a step up; with several steps, one for all or one for each"
         )
         seed: int = Field(default=0, ge=0, description="another seed, other questions")

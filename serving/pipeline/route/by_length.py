@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
-from pydantic import Field
+from pydantic import Field, NonNegativeInt
 
 from serving.pipeline.parts import Parts
 from serving.pipeline.retrieve.query_text import search_text
@@ -19,7 +19,7 @@ class LengthRouter:
     class Params(TierParams):
         """From which length on."""
 
-        characters: int | tuple[int, ...] = Field(
+        characters: NonNegativeInt | tuple[NonNegativeInt, ...] = Field(
             default=120, description="length above which the dearer tier answers; with several steps, one for all or one for each"
         )
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field, ValidationError
 
@@ -20,13 +20,16 @@ from serving.pipeline.types import Hit, Query, Route
 FIT = "Fit one with `touchstone calibrate router`"
 
 
+Gain = Annotated[float, Field(ge=-1.0, le=1.0)]
+
+
 class FittedParams(TierParams):
     """The artefact, and where its threshold is."""
 
     calibrated: Artefact | tuple[Artefact, ...] | None = Field(
         default=None, description="what `touchstone calibrate router` made; with more than two tiers, one for each step"
     )
-    threshold: float | tuple[float, ...] | None = Field(
+    threshold: Gain | tuple[Gain, ...] | None = Field(
         default=None, description="expected gain in quality above which the dearer tier answers; null: the calibrated one"
     )
 

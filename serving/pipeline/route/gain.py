@@ -17,6 +17,7 @@ from serving.pipeline.route.signals import NAMES, SIGNALS_VERSION, row
 
 CHEAP, DEAR = 0, 1  # the outcomes of a two-outcome model: how good the answer of each tier is
 WORDS_NAMED = 3
+LEAST_NAMED = 0.005  # of a contribution, for it to be named
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +62,9 @@ class LogisticGain(Coefficients):
         values = (row(asked.vector, self.width, asked.signals) - np.array(self.usual)) * difference
         parts = {"its meaning": float(values[: self.width].sum())}
         parts |= {name.replace("_", " "): float(value) for name, value in zip(NAMES, values[self.width :], strict=True)}
-        largest = sorted(parts, key=lambda name: (-abs(round(parts[name], 4)), name))[:WORDS_NAMED]
-        return "by " + ", ".join(f"{name} {parts[name]:+.2f}" for name in largest)
+        largest = sorted((name for name in parts if abs(parts[name]) >= LEAST_NAMED), key=lambda name: (-abs(round(parts[name], 4)), name))
+        largest = largest[:WORDS_NAMED]
+        return "a question like most" if not largest else "by " + ", ".join(f"{name} {parts[name]:+.2f}" for name in largest)
 
 
 class TfIdfGain(Coefficients):

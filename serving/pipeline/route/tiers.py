@@ -56,5 +56,6 @@ def per_step(value: float | tuple[float, ...] | None, steps: int, where: str) ->
     if not isinstance(value, tuple):
         return (value,) * steps
     if len(value) != steps:
-        raise ConfigError(f"{where}: {len(value)} values for {steps + 1} tiers. Give one, or one for each of the {steps} steps.")
+        several = f", or one for each of the {steps} steps" if steps > 1 else ""
+        raise ConfigError(f"{where}: {len(value)} values for {steps + 1} tiers. Give one{several}.")
     return value
