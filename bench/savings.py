@@ -480,7 +480,8 @@ def findings(report: Mapping[str, Any]) -> list[str]:
 
 
 def _words(one: Mapping[str, Any]) -> str:
-    return f"saves {one['saved']:.1%} [{one['saved_low']:.1%}, {one['saved_high']:.1%}], loses {one['loss']:+.3f}, at most {one['loss_bound']:+.3f}"
+    saved = f"{one['saved']:.1%} [{one['saved_low']:.1%}, {one['saved_high']:.1%}]"
+    return f"saves {saved}, loses {one['loss']:+.3f}, at most {one['loss_bound']:+.3f}"
 
 
 _FALSE = {"per_action": "false hits of hits", "per_decision": "false hits of look-ups"}
