@@ -139,9 +139,8 @@ class BedrockCheck:
             raise ModelError(f"{self._name} gave an answer without an action.")
         output = "".join(str(part.get("text", "")) for part in answer.get("outputs", []))
         found = tuple(one for assessment in answer.get("assessments", []) for one in _findings(assessment))
-        return _Assessed(
-            answer["action"] == "GUARDRAIL_INTERVENED", output, found, guardrail_usage(answer.get("usage") or {}, self._name, self._prices)
-        )
+        usage = guardrail_usage(answer.get("usage") or {}, self._name, self._prices)
+        return _Assessed(answer["action"] == "GUARDRAIL_INTERVENED", output, found, usage)
 
 
 def _cost(assessed: object) -> Usage:
