@@ -1,4 +1,4 @@
-"""Detects prompt injection: sentences that instruct the model, by the patterns in injection.yaml."""
+"""Detects prompt injection: sentences that instruct the model, by the patterns in patterns.yaml."""
 
 import re
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from serving.pipeline.digest import digest_of
 from serving.pipeline.plain_yaml import load_plain
 from serving.pipeline.text.folding import straight_apostrophes
 
-PATTERNS: Final = Path(__file__).with_name("injection.yaml")
+PATTERNS: Final = Path(__file__).with_name("patterns.yaml")
 SENTENCE_LIMIT: Final = 400  # characters of a sentence that are matched
 TEXT_LIMIT: Final = 200_000  # characters of a text that are matched
 
@@ -21,7 +21,7 @@ _BREAK: Final = re.compile(r"[\n|]+|(?<=[.!?])[ \t]+")
 
 
 class InjectionPatterns(BaseModel):
-    """The content of injection.yaml."""
+    """The content of patterns.yaml."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
