@@ -14,6 +14,7 @@ from serving.pipeline.errors import ConfigError
 from serving.pipeline.guard import CHECKS
 from serving.pipeline.guard.base import Side
 from serving.pipeline.guard.chain import GuardChain
+from serving.pipeline.guard.passage_guard import PassageGuard
 from serving.pipeline.index.build import OpenIndex
 from serving.pipeline.models import EMBEDDINGS
 from serving.pipeline.models.connect import LOCAL, ConnectedChat, connect_chat
@@ -24,7 +25,7 @@ from serving.pipeline.prompts import PromptLibrary
 from serving.pipeline.registry import Spec
 from serving.pipeline.retrieve import FUSIONS, RERANKERS, SEARCHERS
 from serving.pipeline.retrieve.retriever import Retriever
-from serving.pipeline.route import ROUTERS
+from serving.pipeline.route import ESCALATIONS, ROUTERS
 from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.types import Usage
 from serving.storage.open import open_storage
@@ -63,6 +64,7 @@ def build_pipeline(
         digests=parts.digests,
         index=index,
         input_guard=_guard("input", config, parts),
+        passage_guard=PassageGuard(_guard("passages", config, parts)),
         output_guard=_guard("output", config, parts),
         cache=CACHES.build(config.cache.lookup, parts=parts),
         retriever=Retriever(
@@ -73,6 +75,7 @@ def build_pipeline(
             embedding=_question_price(config, settings),
         ),
         router=ROUTERS.build(config.route.router, parts=parts),
+        escalation=ESCALATIONS.build(config.route.escalate, parts=parts),
         answerer=Answerer(config.answer, prompts=prompts, chats=chats, clock=parts.clock.seconds),
         clock=parts.clock,
     )
@@ -104,11 +107,13 @@ def _parts(
 
 def _guard(side: Side, config: RagConfig, parts: Parts) -> GuardChain:
     """The checks of one side; those named `none` are placeholders for a sweep and are left out."""
-    specs = {"input": config.guard.input, "output": config.guard.output}[side]
+    specs = {"input": config.guard.input, "passages": config.guard.passages, "output": config.guard.output}[side]
     checks = {name: CHECKS.build(spec, parts=parts) for name, spec in specs.items() if spec.name != "none"}
     for name, check in checks.items():
         if side not in check.sides:
             raise ConfigError(f"guard.{side}.{name}: the check {specs[name].name!r} is for guard.{' and guard.'.join(check.sides)} only.")
+        if side == "passages" and check.rewrites:  # citations are places in documents
+            raise ConfigError(f"guard.passages.{name}: a passage is read as it stands or not at all. Set an action other than 'mask'.")
     return GuardChain(side, checks, clock=parts.clock.seconds, on_error=config.guard.on_error, block_message=config.guard.block_message)
 
 

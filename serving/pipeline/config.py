@@ -27,6 +27,7 @@ Searcher = Annotated[Spec, PluginTable("serving.pipeline.retrieve:SEARCHERS")]
 Fusion = Annotated[Spec, PluginTable("serving.pipeline.retrieve:FUSIONS")]
 Reranker = Annotated[Spec, PluginTable("serving.pipeline.retrieve:RERANKERS")]
 Router = Annotated[Spec, PluginTable("serving.pipeline.route:ROUTERS")]
+Escalation = Annotated[Spec, PluginTable("serving.pipeline.route:ESCALATIONS")]
 Check = Annotated[Spec, PluginTable("serving.pipeline.guard:CHECKS")]
 Cache = Annotated[Spec, PluginTable("serving.pipeline.cache:CACHES")]
 
@@ -56,6 +57,7 @@ class RouteConfig(Section):
     """Which tier answers."""
 
     router: Router = Spec(name="rules")
+    escalate: Escalation = Spec(name="none")  # whether a cheap tier's answer is tried once more by a dearer one
 
 
 TIERS = Entries({"lite": Spec(name="local:reader-lite"), "pro": Spec(name="local:reader-pro")})
@@ -80,13 +82,15 @@ class AnswerConfig(Section):
 
 NO_CHECK = Spec(name="none")
 INPUT_CHECKS = Entries({"injection": NO_CHECK, "pii": NO_CHECK})  # named so that a sweep finds them
+PASSAGE_CHECKS = Entries({"injection": NO_CHECK})
 OUTPUT_CHECKS = Entries({"groundedness": NO_CHECK, "pii": NO_CHECK})
 
 
 class GuardConfig(Section):
-    """What is checked before and after; the checks of a side run in the order of their names, whatever order they are written in."""
+    """What is checked before, between and after; those of a side run in the order of their names, not in that of the file."""
 
     input: ByName[Check] = Field(default=INPUT_CHECKS)
+    passages: ByName[Check] = Field(default=PASSAGE_CHECKS)  # of what was found: a passage that a check blocks is not read
     output: ByName[Check] = Field(default=OUTPUT_CHECKS)
     on_error: Literal["block", "allow"] = "block"  # when a check fails for another reason than an outage
     block_message: str = "I cannot help with that."  # what is said instead of what was blocked

@@ -8,6 +8,7 @@ from langchain_core.embeddings import Embeddings
 from serving.pipeline.artefacts import Artefacts
 from serving.pipeline.clock import Clock, SystemClock
 from serving.pipeline.index.base import Store
+from serving.pipeline.models.question_vector import QuestionVectors
 from serving.pipeline.prompts import PromptLibrary
 from serving.pipeline.retrieve.base import Fusion
 from serving.pipeline.settings import PipelineSettings
@@ -57,3 +58,8 @@ class Parts:
     storage: Storage = _NO_STORAGE  # for data shared between processes, under keys that begin with the plug-in's name
     clock: Clock = field(default_factory=SystemClock)
     digests: Digests = Digests()
+
+    @property
+    def question(self) -> QuestionVectors:
+        """The vectors of questions, each made once for a query."""
+        return QuestionVectors(self.embeddings)

@@ -1,21 +1,23 @@
-"""The whole flow of one question on one screen: guard → cache → retrieve → route → answer → guard."""
+"""The whole flow of one question on one screen: guard → cache → retrieve → guard → route → answer → guard."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from serving.pipeline.answer.answerer import Answerer
+from serving.pipeline.answer.answerer import Answerer, AnswerResult
 from serving.pipeline.cache.base import Cache, CacheContext, CacheEntry
 from serving.pipeline.clock import Clock, SystemClock
 from serving.pipeline.guard.base import CheckContext
 from serving.pipeline.guard.chain import GuardChain
+from serving.pipeline.guard.passage_guard import PassageGuard
 from serving.pipeline.index.build import OpenIndex
+from serving.pipeline.models.question_vector import one_query
 from serving.pipeline.observer import Observer
 from serving.pipeline.parts import Digests
 from serving.pipeline.retrieve.retriever import RetrievalResult
-from serving.pipeline.route.base import Router
+from serving.pipeline.route.base import Escalation, Router
 from serving.pipeline.trace_recorder import TraceRecorder
-from serving.pipeline.types import Answer, Query, Trace
+from serving.pipeline.types import Answer, Attempt, Hit, Query, Route, Trace
 
 Emit = Callable[[str], None]  # receives the answer's text in chunks
 
@@ -33,10 +35,12 @@ class RagPipeline:
     digests: Digests
     index: OpenIndex
     input_guard: GuardChain
+    passage_guard: PassageGuard
     output_guard: GuardChain
     cache: Cache
     retriever: PassageRetriever
     router: Router
+    escalation: Escalation
     answerer: Answerer
     clock: Clock = field(default_factory=SystemClock)
 
@@ -49,7 +53,8 @@ class RagPipeline:
         """Answer a question; `emit`, if given, receives the text as the model writes it, and `observer` is told of every stage."""
         recorder = TraceRecorder(query, observer, clock=self.clock, digests=self.digests, index_version=self.index.manifest.store_version)
         try:
-            return await self._answer(query, emit, recorder)
+            with one_query():
+                return await self._answer(query, emit, recorder)
         except BaseException as error:  # cancellation as well: an observer is always notified of the end
             recorder.failed(error)
             raise
@@ -59,9 +64,10 @@ class RagPipeline:
             input_result = await self.input_guard.run(query.text, CheckContext("input", query))
             detail["action"] = input_result.action.value
         recorder.add_verdicts(input_result)
+        checked = replace(query, text=query.text if input_result.blocked else input_result.text)
+        recorder.question(checked)
         if input_result.blocked:
             return recorder.finish(answer=_emitted(Answer(input_result.text, refused=True), emit))
-        checked = replace(query, text=input_result.text)
 
         context = CacheContext.of(checked, self.digests, self.index.manifest.store_version)
         with recorder.stage("cache", checked.text) as detail:
@@ -71,31 +77,23 @@ class RagPipeline:
             recorder.add_cache_lookup(lookup)
         if lookup.hit is not None:
             entry = lookup.hit.entry
-            return recorder.finish(answer=_emitted(entry.answer, emit), passages=entry.passages, route=entry.route)
+            answer = await self._checked_answer(entry.answer, checked, entry.passages, recorder)
+            return recorder.finish(answer=_emitted(answer, emit), passages=entry.passages, route=entry.route)
 
-        with recorder.stage("retrieve", checked.text) as detail:
-            retrieved = await self.retriever.retrieve(checked)
-            detail |= {**retrieved.detail, **_cached_time(retrieved.kept_ms)}
-        recorder.add_usage(*retrieved.usage)
+        retrieved = await self._retrieve(checked, recorder)
         with recorder.stage("route", [hit.chunk.id for hit in retrieved.hits]) as detail:
-            route = self.router.route(checked, retrieved.hits)
+            route = await self.router.route(checked, retrieved.hits)
             detail |= {"tier": route.tier, "reason": route.reason}
-        with recorder.stage("answer", [route.tier, *(hit.chunk.id for hit in retrieved.hits)]) as detail:
-            stream = None if self.output_guard.withholds else emit  # no text is shown before the guard has checked all of it
-            result = await self.answerer.answer(checked, retrieved.hits, route, emit=stream, late=recorder.add_late_usage)
-            detail |= {"model": result.answer.model, "passages": len(result.passages), "dropped": result.dropped}
-            detail |= {"truncated_passage": result.truncated_passage, "dangling_citations": result.dangling_citations}
-            detail |= _cached_time(result.kept_ms)
-        recorder.add_usage(result.usage)
+        withholds = self.output_guard.withholds or self.escalation.withholds  # no text is shown that may be changed or given up
+        stream = None if withholds else emit
+        result = await self._write(checked, retrieved.hits, route, stream, recorder)
+        attempts: tuple[Attempt, ...] = ()
+        second = await self.escalation.escalate(checked, route, result.answer, result.passages)
+        if second is not None:
+            attempts, route = (Attempt(route, result.answer),), second
+            result = await self._write(checked, retrieved.hits, route, stream, recorder)
 
-        with recorder.stage("guard", result.answer.text) as detail:
-            output_context = CheckContext("output", checked, result.passages, result.answer.refused)
-            output_result = await self.output_guard.run(result.answer.text, output_context)
-            detail["action"] = output_result.action.value
-        recorder.add_verdicts(output_result)
-        answer = replace(result.answer, text=output_result.text)
-        if output_result.blocked:
-            answer = Answer(output_result.text, refused=True, model=answer.model)
+        answer = await self._checked_answer(result.answer, checked, result.passages, recorder)
         if stream is None:
             answer = _emitted(answer, emit)
         if not answer.refused and not answer.truncated:
@@ -103,6 +101,7 @@ class RagPipeline:
 
         return recorder.finish(
             answer=answer,
+            attempts=attempts,
             hits=retrieved.hits,
             ranking=retrieved.ranking,
             passages=result.passages,
@@ -110,9 +109,43 @@ class RagPipeline:
             route=route,
             prompt_id=result.prompt_id,
             prompt=result.prompt,
-            usage=(result.usage, *retrieved.usage),
             first_token_ms=result.first_token_ms,
         )
+
+    async def _retrieve(self, query: Query, recorder: TraceRecorder) -> RetrievalResult:
+        """What was found and may be read."""
+        with recorder.stage("retrieve", query.text) as detail:
+            retrieved = await self.retriever.retrieve(query)
+            detail |= {**retrieved.detail, **_cached_time(retrieved.kept_ms)}
+        recorder.add_usage(*retrieved.usage)
+        if self.passage_guard.empty:
+            return retrieved
+        with recorder.stage("guard", [hit.chunk.id for hit in retrieved.hits]) as detail:
+            passages = await self.passage_guard.run(query, retrieved.hits)
+            detail |= {"action": passages.result.action.value, "dropped": len(retrieved.hits) - len(passages.hits)}
+        recorder.add_verdicts(passages.result)
+        return replace(retrieved, hits=passages.hits)
+
+    async def _write(self, query: Query, hits: tuple[Hit, ...], route: Route, emit: Emit | None, recorder: TraceRecorder) -> AnswerResult:
+        """The answer of the route's tier."""
+        with recorder.stage("answer", [route.tier, *(hit.chunk.id for hit in hits)]) as detail:
+            result = await self.answerer.answer(query, hits, route, emit=emit, late=recorder.add_late_usage)
+            detail |= {"model": result.answer.model, "passages": len(result.passages), "dropped": result.dropped}
+            detail |= {"truncated_passage": result.truncated_passage, "dangling_citations": result.dangling_citations}
+            detail |= _cached_time(result.kept_ms)
+        recorder.add_usage(result.usage)
+        return result
+
+    async def _checked_answer(self, answer: Answer, query: Query, passages: tuple[Hit, ...], recorder: TraceRecorder) -> Answer:
+        """The answer as the checks of the output leave it, whether it was written now or before."""
+        with recorder.stage("guard", answer.text) as detail:
+            result = await self.output_guard.run(answer.text, CheckContext("output", query, passages, answer.refused))
+            detail["action"] = result.action.value
+        recorder.add_verdicts(result)
+        if result.blocked:
+            return Answer(result.text, refused=True, model=answer.model, confidence=result.confidence, warnings=result.warnings)
+        confidence = answer.confidence if result.confidence is None else result.confidence
+        return replace(answer, text=result.text, confidence=confidence, warnings=result.warnings or answer.warnings)
 
 
 def _cached_time(milliseconds: float | None) -> dict[str, float]:

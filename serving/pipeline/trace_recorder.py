@@ -26,12 +26,13 @@ class TraceRecorder:
         self._stages: list[StageRecord] = []
         self._verdicts: list[GuardVerdict] = []
         self._guard_usage: list[Usage] = []
-        self._spent: list[Usage] = []  # so far, of what `finish` will be given
+        self._spent: list[Usage] = []
         self._late_usage: list[Usage] = []  # of calls that were given up and tried again
         self._ended = False
         self._loop = asyncio.get_running_loop()
         self._cache: CacheRecord | None = None
         started = clock.now().isoformat(timespec="milliseconds")
+        self._told = query  # the query as observers know it
         self._trace = Trace(
             id=digest_of([digests.config, query.id, query.text, query.principal.id, started]),
             query=query,
@@ -47,11 +48,15 @@ class TraceRecorder:
         """The id that the trace will have."""
         return self._trace.id
 
+    def question(self, query: Query) -> None:
+        """Keep the query as the checks of the input left it: what they masked is in no trace."""
+        self._trace = replace(self._trace, query=query)
+
     @contextmanager
     def stage(self, name: str, inputs: object) -> Iterator[dict[str, Any]]:
         """Time one stage; the yielded dict becomes its detail. A `kept_ms` in it, the original time of a cached result, is added."""
         if self._observer is not None:
-            self._observer.stage_started(self._trace.query, name)
+            self._observer.stage_started(self._told, name)
         start, detail = self._clock.seconds(), dict[str, Any]()
         yield detail
         elapsed = (self._clock.seconds() - start) * 1000 + detail.get("kept_ms", 0.0)
@@ -59,7 +64,7 @@ class TraceRecorder:
         record = StageRecord(name, digest_of(inputs), round(elapsed, 3), detail)
         self._stages.append(record)
         if self._observer is not None:
-            self._observer.stage_finished(self._trace.query, record)
+            self._observer.stage_finished(self._told, record)
 
     def add_verdicts(self, result: GuardResult) -> None:
         """Add the verdicts and usage of one side."""
@@ -67,7 +72,7 @@ class TraceRecorder:
         self._guard_usage += result.usage
 
     def add_usage(self, *usage: Usage) -> None:
-        """Add what a stage cost, in case the query fails in a later one; the trace is told its usage by `finish`."""
+        """Add what a stage cost."""
         self._spent += usage
 
     def add_late_usage(self, usage: Usage) -> None:
@@ -79,13 +84,13 @@ class TraceRecorder:
         if not self._ended:
             self._late_usage.append(usage)
         elif self._observer is not None:
-            self._observer.spent(self._trace.query, usage)
+            self._observer.spent(self._told, usage)
 
     def add_cache_lookup(self, lookup: CacheLookup) -> None:
         """Add the result of the cache lookup."""
         self._cache = lookup.record
 
-    def finish(self, *, usage: tuple[Usage, ...] = (), **outcome: Any) -> Trace:
+    def finish(self, **outcome: Any) -> Trace:
         """The trace of the finished query."""
         elapsed = (self._clock.seconds() - self._started_s) * 1000 + self._cached_ms
         trace = replace(
@@ -93,7 +98,7 @@ class TraceRecorder:
             stages=tuple(self._stages),
             guard=tuple(self._verdicts),
             cache=self._cache,
-            usage=(*usage, *self._late_usage, *self._guard_usage),
+            usage=(*self._spent, *self._late_usage, *self._guard_usage),
             milliseconds=round(elapsed, 3),
             **outcome,
         )
@@ -106,6 +111,6 @@ class TraceRecorder:
         """Notify the observer that the query failed."""
         self._ended = True
         if self._observer is not None:
-            self._observer.failed(self._trace.query, error)
+            self._observer.failed(self._told, error)
             for usage in (*self._spent, *self._late_usage, *self._guard_usage):
-                self._observer.spent(self._trace.query, usage)
+                self._observer.spent(self._told, usage)

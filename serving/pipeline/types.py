@@ -68,6 +68,7 @@ class Chunk:
     tenant: str = PUBLIC
     groups: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
+    instruction_score: float = 0.0  # how sure the detector was, when the chunk was indexed, that it gives orders to a model
 
     @property
     def span(self) -> Span:
@@ -94,6 +95,8 @@ class Query:
     domains: tuple[str, ...] = ()  # empty: all that the principal may see
     metadata: Mapping[str, str] = field(default_factory=dict)
     id: str = ""
+    history: tuple[str, ...] = ()  # what was said before in the conversation, oldest first
+    language: str = ""  # of the answer; empty: the question's
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +125,7 @@ class Route:
     reason: str
     score: float = 0.0  # the complexity that was compared with the thresholds
     features: Mapping[str, float] = field(default_factory=dict)
+    domain: str = ""  # whose prompt family answers; empty: that of the first passages
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +160,16 @@ class Answer:
     refused: bool = False
     model: str = ""
     truncated: bool = False  # the model hit its output limit
+    confidence: float | None = None  # the chance that it is right, where a check of the output tells it
+    warnings: tuple[str, ...] = ()  # what its reader should know: claims that no passage supports, low confidence
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An answer that was given up for one of a dearer tier."""
+
+    route: Route
+    answer: Answer
 
 
 class GuardAction(StrEnum):
@@ -169,9 +183,9 @@ class GuardAction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class GuardVerdict:
-    """The verdict of a check on a text; `text` is the text to continue with, or the block message."""
+    """The verdict of a check on a text; `text` is the text to continue with, or what is said instead."""
 
-    side: str  # input | output
+    side: str  # input | passages | output
     action: GuardAction
     text: str
     reason: str = ""
@@ -180,6 +194,10 @@ class GuardVerdict:
     rule: str = ""  # which of its rules fired; "error": it failed
     usage: tuple[Usage, ...] = ()  # also in the trace's own usage
     milliseconds: float = 0.0
+    excerpt: str = ""  # of what the rule fired on, without personal data
+    chunk_id: str = ""  # of the passage that was checked
+    warning: str = ""  # for the reader of the answer
+    confidence: float | None = None  # that the answer is right, where the check tells it
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +208,8 @@ class CacheRecord:
     similarity: float | None = None  # of the question that answers this one; on a miss, of the nearest one where it is known
     age_s: float | None = None  # of the answer
     writer: str = ""  # id of the trace that the answer is from
+    kind: str = ""  # of a hit: exact | semantic | shared (with an equal question that was being answered)
+    reason: str = ""  # why the nearest question was no hit
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +248,7 @@ class Trace:
     prompt_id: str = ""  # answer/general/v3
     prompt: str = ""  # as the model read it
     answer: Answer = Answer("")
+    attempts: tuple[Attempt, ...] = ()  # what cheaper tiers answered before
     usage: tuple[Usage, ...] = ()
     cache: CacheRecord | None = None  # None: no cache was asked
     milliseconds: float = 0.0

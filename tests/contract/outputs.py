@@ -28,9 +28,9 @@ from serving.pipeline.models.hashing import HashingEmbeddings
 from serving.pipeline.parts import Digests
 from serving.pipeline.registry import Registry, Spec
 from serving.pipeline.retrieve import FUSIONS, RERANKERS, SEARCHERS
-from serving.pipeline.route import ROUTERS
+from serving.pipeline.route import ESCALATIONS, ROUTERS
 from serving.pipeline.settings import PipelineSettings
-from serving.pipeline.types import Answer, Hit, Query, SourceRank
+from serving.pipeline.types import Answer, Hit, Query, Route, SourceRank
 from tests.contract.inputs import CASES, CHUNKS, DOCUMENTS, FILES, HITS, PROMPTS, QUERIES, QUESTIONS, RULES, TEXTS, TRACES
 from tests.support.parts import some_parts
 
@@ -132,8 +132,14 @@ async def reranked(name: str) -> Any:
 
 async def routed(name: str) -> Any:
     router = ROUTERS.build(Spec(name=name), parts=some_parts())
-    found = [router.route(query, hits) for query in QUERIES for hits in (HITS[:6], [])]
+    found = [await router.route(query, hits) for query in QUERIES for hits in (HITS[:6], [])]
     return [[one.tier, one.reason, one.score, dict(one.features)] for one in found]
+
+
+async def escalated(name: str) -> Any:
+    escalation = ESCALATIONS.build(Spec(name=name), parts=some_parts(embeddings=EMBEDDER, embedder=HASHING.name))
+    found = [await escalation.escalate(one.query, Route("lite", "cheap"), one.answer, one.passages) for one in TRACES]
+    return [None if route is None else [route.tier, route.reason] for route in found]
 
 
 async def checked(name: str) -> Any:
@@ -206,6 +212,7 @@ KINDS = {
         Kind(FUSIONS, joined),
         Kind(RERANKERS, reranked, _ON_STORE),
         Kind(ROUTERS, routed),
+        Kind(ESCALATIONS, escalated, _ON_EMBEDDER),
         Kind(CHAT_MODELS, said),
         Kind(EMBEDDINGS, embedded),
         Kind(METRICS, scored),

@@ -1,3 +1,4 @@
+import asyncio
 import json
 from pathlib import Path
 
@@ -105,7 +106,7 @@ def test_a_part_reads_its_artefact_from_home_or_from_a_release(tmp_path: Path, i
     changes = {"route.router.name": "fitted", "route.router.fitted": digest}
     for source in (None, BundledArtefacts(collect_artefacts(naming(digest), FolderArtefacts(settings.artefact_folder)))):
         router = small_pipeline(index, changes, settings=settings, artefacts=source).router
-        assert [router.route(Query("x" * length), []).tier for length in (20, 30)] == ["lite", "pro"]
+        assert [asyncio.run(router.route(Query("x" * length), [])).tier for length in (20, 30)] == ["lite", "pro"]
 
 
 def test_a_pipeline_without_an_artefact_it_needs_is_not_built(tmp_path: Path, index: OpenIndex) -> None:

@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -11,14 +12,18 @@ from serving.pipeline.cache.base import CacheContext, CacheEntry, CacheHit, Cach
 from serving.pipeline.cache.none import NoCache
 from serving.pipeline.guard.base import CheckContext, CheckVerdict
 from serving.pipeline.guard.chain import GuardChain
+from serving.pipeline.guard.passage_guard import PassageGuard
+from serving.pipeline.models.question_vector import QuestionVectors, one_query
 from serving.pipeline.parts import Digests
 from serving.pipeline.pipeline import RagPipeline
 from serving.pipeline.retrieve.retriever import RetrievalResult
+from serving.pipeline.route.no_escalation import NoEscalation
 from serving.pipeline.types import Answer, CacheRecord, Chunk, GuardAction, Hit, Query, Route, StageRecord, Trace, Usage
 from tests.support.parts import some_parts
 
 HIT = Hit(Chunk("d#0-5", "d", 0, 5, "hello"), 1.0, 1)
 PAID = Usage("judge", 7, 1, 0.5)
+NEVER = NoEscalation(NoEscalation.Params(), some_parts())
 
 
 class Ticking:
@@ -80,6 +85,7 @@ class Rooms:
     truncated: bool = False
     failure: Exception | None = None
     asked: list[str] = field(default_factory=list)
+    read: list[tuple[Hit, ...]] = field(default_factory=list)
 
     async def retrieve(self, query: Query) -> RetrievalResult:
         if self.failure:
@@ -87,7 +93,7 @@ class Rooms:
         self.asked.append(query.text)
         return RetrievalResult((HIT,), {"candidates": 1})
 
-    def route(self, query: Query, hits: Sequence[Hit]) -> Route:
+    async def route(self, query: Query, hits: Sequence[Hit]) -> Route:
         return Route("lite", "because")
 
     async def answer(
@@ -99,6 +105,7 @@ class Rooms:
         emit: Callable[[str], None] | None = None,
         late: Callable[[Usage], None] | None = None,
     ) -> AnswerResult:
+        self.read.append(tuple(hits))
         for piece in ("hello ", "there") if emit else ():
             emit(piece)  # type: ignore[misc]
         answer = Answer("hello there", refused=self.refused, model="m", truncated=self.truncated)
@@ -118,7 +125,9 @@ def a_pipeline(rooms: Rooms, **changes: Any) -> RagPipeline:
     digests = Digests("config", "index", "corpus", "prompts", "release")
     stub: Any = rooms
     no_cache = NoCache(NoCache.Params(), some_parts())
-    whole = RagPipeline(digests, index, guard("input"), guard("output"), no_cache, stub, stub, stub, Ticking())
+    whole = RagPipeline(
+        digests, index, guard("input"), PassageGuard(guard("passages")), guard("output"), no_cache, stub, stub, NEVER, stub, Ticking()
+    )
     return replace(whole, **changes)
 
 
@@ -183,6 +192,73 @@ async def test_blocked_answers_are_not_kept_and_masked_ones_are_kept_masked() ->
     assert blocked.known == {}
     await a_pipeline(Rooms(), cache=masked, output_guard=guard("output", Saying(GuardAction.MASK, "hello <NAME>"))).answer(Query("q"))
     assert masked.known["q"].answer.text == "hello <NAME>"
+
+
+async def test_a_cached_answer_is_read_by_the_guard_of_the_output_as_well() -> None:
+    cache, reads = Remembering(), Saying(GuardAction.BLOCK)
+    await a_pipeline(Rooms(), cache=cache).answer(Query("q"))
+    trace = await a_pipeline(Rooms(), cache=cache, output_guard=guard("output", reads)).answer(Query("q"))
+    assert trace.cached
+    assert trace.answer.text == "I cannot help with that."
+    assert reads.told[0].passages == (HIT,)
+
+
+async def test_a_blocked_passage_is_neither_routed_nor_read_and_its_verdict_names_it() -> None:
+    rooms, blocks = Rooms(), Saying(GuardAction.BLOCK)
+    trace = await a_pipeline(rooms, passage_guard=PassageGuard(guard("passages", blocks))).answer(Query("q"))
+    assert rooms.read == [()]
+    assert trace.hits == ()
+    assert blocks.told[0].passages == (HIT,)
+    [verdict] = trace.guard
+    assert (verdict.side, verdict.action, verdict.chunk_id, verdict.text) == ("passages", GuardAction.BLOCK, "d#0-5", "")
+    assert [stage.stage for stage in trace.stages] == ["guard", "cache", "retrieve", "guard", "route", "answer", "guard"]
+
+
+async def test_passages_that_pass_are_ranked_anew_and_leave_no_verdict() -> None:
+    later = replace(HIT, rank=3)
+    passed = await PassageGuard(guard("passages", Saying(GuardAction.ALLOW))).run(Query("q"), (later,))
+    assert passed.hits == (HIT,)
+    assert passed.result.verdicts == ()
+
+
+class Once:
+    """Gives up whatever the tier "lite" wrote."""
+
+    withholds = True
+
+    async def escalate(self, query: Query, route: Route, answer: Answer, passages: Sequence[Hit]) -> Route | None:
+        return Route("pro", "not sure enough") if route.tier == "lite" else None
+
+
+async def test_an_answer_that_is_given_up_is_never_shown_and_both_calls_are_counted() -> None:
+    pieces: list[str] = []
+    trace = await a_pipeline(Rooms(), escalation=Once()).answer(Query("q"), emit=pieces.append)
+    assert pieces == ["hello there"]
+    assert trace.route == Route("pro", "not sure enough")
+    assert [(attempt.route.tier, attempt.answer.text) for attempt in trace.attempts] == [("lite", "hello there")]
+    assert [usage.input_tokens for usage in trace.usage] == [3, 3]
+    assert [stage.stage for stage in trace.stages].count("answer") == 2
+
+
+async def test_a_question_is_embedded_once_for_all_who_ask_within_a_query_and_anew_outside() -> None:
+    calls: list[str] = []
+
+    class Counting:
+        async def aembed_query(self, text: str) -> list[float]:
+            calls.append(text)
+            return [3.0, 4.0] if text != "nothing" else [0.0, 0.0]
+
+    question: Any = Counting()
+    with one_query():
+        first, second = await asyncio.gather(QuestionVectors(question).vector("q"), QuestionVectors(question).vector("q"))
+        assert first is second
+        assert first is not None
+        assert first.tolist() == pytest.approx([0.6, 0.8])
+        assert await QuestionVectors(question).vector("nothing") is None
+    assert calls == ["q", "nothing"]
+    await QuestionVectors(question).vector("q")
+    assert calls == ["q", "nothing", "q"]
+    assert await QuestionVectors(question).vector("") is None
 
 
 async def streamed(pipeline: RagPipeline) -> tuple[list[str], Trace]:

@@ -1,3 +1,5 @@
+import asyncio
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +18,7 @@ def hits(*pairs):
 
 
 def route(text, found=(), name="rules", **params):
-    return ROUTERS.build(Spec(name=name, **params), parts=some_parts()).route(Query(text), found)
+    return asyncio.run(ROUTERS.build(Spec(name=name, **params), parts=some_parts()).route(Query(text), found))
 
 
 SIMPLE = "How many days of annual leave do I have?"

@@ -28,6 +28,6 @@ class FittedRouter:
         self._tiers = params.tiers
         self._threshold = json.loads(parts.artefacts.read(params.fitted))["threshold"]
 
-    def route(self, query: Query, hits: Sequence[Hit]) -> Route:
+    async def route(self, query: Query, hits: Sequence[Hit]) -> Route:
         """The second tier for long questions."""
         return Route(self._tiers[len(query.text) / 100 > self._threshold], "by its length")

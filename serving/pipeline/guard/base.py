@@ -5,7 +5,7 @@ from typing import ClassVar, Literal, Protocol, Self
 
 from serving.pipeline.types import GuardAction, Hit, Query, Usage
 
-Side = Literal["input", "output"]
+Side = Literal["input", "passages", "output"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +14,7 @@ class CheckContext:
 
     side: Side
     query: Query  # at the output with its text as the input checks left it
-    passages: tuple[Hit, ...] = ()  # as numbered in the prompt; none at the input
+    passages: tuple[Hit, ...] = ()  # as numbered in the prompt; none at the input, the one that is checked among the passages
     refused: bool = False  # the text is a refusal, which claims nothing
 
 
@@ -23,11 +23,15 @@ class CheckVerdict:
     """The decision of a check about a text."""
 
     action: GuardAction
-    text: str  # the text to continue with; only MASK may change it, BLOCK ignores it
+    text: str  # the text to continue with; only MASK may change it
     score: float | None = None  # compared with the threshold of the check
     rule: str = ""  # which of its rules fired
     reason: str = ""
     usage: tuple[Usage, ...] = ()  # of a check that asks a paid model
+    excerpt: str = ""  # of what the rule fired on, without personal data: for the incident in the trace
+    message: str = ""  # of BLOCK: what is said in place of the configured message
+    warning: str = ""  # for the reader of the answer
+    confidence: float | None = None  # that the answer is right
 
     @classmethod
     def allow(cls, text: str, score: float | None = None) -> Self:

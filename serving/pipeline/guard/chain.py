@@ -30,6 +30,16 @@ class GuardResult:
         return self.action is GuardAction.BLOCK
 
     @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the reader of the answer should know, each once."""
+        return tuple(dict.fromkeys(verdict.warning for verdict in self.verdicts if verdict.warning))
+
+    @property
+    def confidence(self) -> float | None:
+        """The least that a check gives the answer."""
+        return min((verdict.confidence for verdict in self.verdicts if verdict.confidence is not None), default=None)
+
+    @property
     def usage(self) -> tuple[Usage, ...]:
         """What the checks cost."""
         return tuple(use for verdict in self.verdicts for use in verdict.usage)
@@ -52,6 +62,11 @@ class GuardChain:
         self._block_message = block_message
 
     @property
+    def empty(self) -> bool:
+        """Whether there is nothing to run."""
+        return not self._checks
+
+    @property
     def withholds(self) -> bool:
         """Whether a check may mask or block, so that no text may be shown before all of it was checked."""
         return any(check.rewrites or check.blocks for check in self._checks.values())
@@ -62,7 +77,7 @@ class GuardChain:
         for name, check in self._checks.items():
             start = self._clock()
             verdict = await self._verdict(check, text, context)
-            text = {GuardAction.MASK: verdict.text, GuardAction.BLOCK: self._block_message}.get(verdict.action, text)
+            text = {GuardAction.MASK: verdict.text, GuardAction.BLOCK: verdict.message or self._block_message}.get(verdict.action, text)
             verdicts.append(
                 GuardVerdict(
                     side=self._side,
@@ -74,6 +89,9 @@ class GuardChain:
                     rule=verdict.rule,
                     usage=tuple(replace(use, stage="guard") for use in verdict.usage),
                     milliseconds=round((self._clock() - start) * 1000, 3),
+                    excerpt=verdict.excerpt,
+                    warning=verdict.warning,
+                    confidence=verdict.confidence,
                 )
             )
             if verdict.action is GuardAction.BLOCK:

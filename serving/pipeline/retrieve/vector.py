@@ -2,12 +2,12 @@
 
 from typing import ClassVar, Literal, Protocol, runtime_checkable
 
-import numpy as np
 from langchain_core.embeddings import Embeddings
 from pydantic import Field
 
-from serving.pipeline.errors import ConfigError, ModelError
+from serving.pipeline.errors import ConfigError
 from serving.pipeline.index.base import Filter, ScoredChunk
+from serving.pipeline.models.question_vector import QuestionVectors
 from serving.pipeline.parts import Parts
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.retrieve.query_text import search_text
@@ -36,7 +36,7 @@ class VectorSearcher:
 
     def __init__(self, params: Params, parts: Parts) -> None:
         self._store = parts.store
-        self._embeddings = _at(params.precision, parts.embeddings)
+        self._question = QuestionVectors(_at(params.precision, parts.embeddings))
 
     async def search(self, query: Query, k: int) -> list[Hit]:
         """The k nearest chunks that the query may see."""
@@ -44,17 +44,8 @@ class VectorSearcher:
 
     async def find(self, query: Query, k: int) -> list[ScoredChunk]:
         """The same as the store gives it; a question without meaning to embed finds nothing."""
-        text = search_text(query)
-        if not text:
-            return []
-        # LangChain's own method, since hosted models embed questions and passages differently.
-        vector = np.asarray(await self._embeddings.aembed_query(text), dtype=np.float32)
-        length = float(np.linalg.norm(vector))
-        if not np.isfinite(length):  # a broken model: finding nothing would read as a refusal, and be scored
-            raise ModelError(f"The embedding model {type(self._embeddings).__name__} gave a vector that is not finite.")
-        if length == 0.0:  # stores answer such a vector with nothing, or with chance
-            return []
-        return await self._store.search_vector(vector / np.float32(length), k, Filter.of(query))
+        vector = await self._question.vector(search_text(query))
+        return [] if vector is None else await self._store.search_vector(vector, k, Filter.of(query))
 
 
 def _at(precision: QuestionPrecision, embeddings: Embeddings) -> Embeddings:

@@ -1,7 +1,7 @@
-"""The room that chooses which model answers: its table."""
+"""The room that chooses which model answers: its tables."""
 
 from serving.pipeline.registry import Registry
-from serving.pipeline.route.base import Router
+from serving.pipeline.route.base import Escalation, Router
 
 ROUTERS = Registry[Router](
     "router",
@@ -11,4 +11,13 @@ ROUTERS = Registry[Router](
     },
     group="routers",
     protocol=Router,
+)
+
+ESCALATIONS = Registry[Escalation](
+    "escalation",
+    {
+        "none": "serving.pipeline.route.no_escalation:NoEscalation",
+    },
+    group="escalations",
+    protocol=Escalation,
 )

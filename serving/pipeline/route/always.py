@@ -22,6 +22,6 @@ class AlwaysRouter:
     def __init__(self, params: Params, parts: Parts) -> None:
         self._params = params
 
-    def route(self, query: Query, hits: Sequence[Hit]) -> Route:
+    async def route(self, query: Query, hits: Sequence[Hit]) -> Route:
         """The configured tier."""
         return Route(self._params.tier, f"always {self._params.tier}")

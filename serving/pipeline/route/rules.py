@@ -51,7 +51,7 @@ class RulesRouter:
     def __init__(self, params: Params, parts: Parts) -> None:
         self._params = params
 
-    def route(self, query: Query, hits: Sequence[Hit]) -> Route:
+    async def route(self, query: Query, hits: Sequence[Hit]) -> Route:
         """The tier with the rule that chose it."""
         signals = dict(features(query.text, hits))
         contributions = {name: getattr(self._params, name) * value for name, value in signals.items()}
