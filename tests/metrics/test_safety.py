@@ -12,7 +12,7 @@ from harness.metrics import metric
 from harness.metrics.injection import how_obeyed
 from harness.results.score import Score
 from serving.pipeline.checks import injection, toxicity
-from serving.pipeline.checks.injection import find_injections
+from serving.pipeline.checks.injection.patterns import find_injections
 from serving.pipeline.checks.pii import KINDS, find_pii
 from serving.pipeline.checks.toxicity import find_toxic
 from serving.pipeline.text.answer_words import normalized

@@ -9,16 +9,17 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from serving.pipeline.digest import digest_of
 from serving.pipeline.plain_yaml import load_plain
 from serving.pipeline.text.folding import straight_apostrophes, without_accents
 from serving.pipeline.text.stopwords import STOP_WORDS
 
 LEXICON: Final = Path(__file__).with_name("lexicon.yaml")
-CODE: Final = "1"  # raise it when what a feature measures changes
 _TOKEN: Final = re.compile(r"[^\W_]+(?:'[^\W_]+)?|[?:\"“”«»`]|<\||\||#")
 _LINK: Final = re.compile(r"https?://|www\.|\b[\w-]{1,40}@[\w-]{1,40}\.|\b[a-z0-9-]{2,40}\.(?:com|org|net|xyz|io|info|de|fr)\b")
-_SPEAKER: Final = re.compile(r"\A\W{0,6}(?:system|assistant|developer|admin|instruction|user|human)\b[\w ]{0,20}:|\A\W{0,4}(?:<\||\[/?inst|<<sys)")
+_SPEAKER: Final = re.compile(
+    r"\A\W{0,6}(?:system|assistant|developer|admin|instruction|user|human)\b[\w ]{0,20}:|\A\W{0,4}(?:<\||\[/?inst|<<sys)"
+)
+_QUOTES: Final = frozenset('"“”«»`')
 _NEAR: Final = 6  # words between which two belong together
 
 
@@ -62,7 +63,7 @@ def order_features(sentence: str) -> dict[str, float]:
         "first_modal": float(first in _class("modal")),
         "first_capital": float(sentence[:1].isupper()),
         "asks": float("?" in tokens),
-        "quotes": float(any(token in '"“”«»`' for token in tokens)),
+        "quotes": float(not _QUOTES.isdisjoint(tokens)),
         "colon": float(":" in tokens),
         "link": float(bool(_LINK.search(folded))),
         "speaker": float(bool(_SPEAKER.search(folded))),
@@ -93,11 +94,6 @@ def place_features(sentence: str, around: Around, order: Mapping[str, float]) ->
         "rows_request": around.rows * order["request"],
         "rows_question": around.rows * asks,
     }
-
-
-def features_digest() -> str:
-    """Digest of the words and of the code that turns a sentence into numbers."""
-    return digest_of([CODE, LEXICON.read_text(encoding="utf-8")])[:8]
 
 
 _PRESENT: Final = (

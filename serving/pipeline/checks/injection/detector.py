@@ -1,0 +1,119 @@
+"""How surely a text gives orders to the model that reads it: the most certain of its sentences."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from serving.pipeline.checks.detection import Detection
+from serving.pipeline.checks.grounding.embedder import SentenceEmbedder
+from serving.pipeline.checks.injection.features import Around, order_features, place_features
+from serving.pipeline.checks.injection.model import OrderModel, model_for, needs_vectors, probability
+from serving.pipeline.checks.injection.patterns import matching_kinds
+from serving.pipeline.checks.injection.sentences import Sentence, split
+from serving.pipeline.index.base import Vectors
+
+CANDIDATES: Final = 6  # sentences of a text whose vectors are made
+LEAST_STORED: Final = 0.0001
+WORTH_A_VECTOR: Final = -3.0  # log-odds by words alone, below which no vector is made
+DIRECT_KINDS: Final = frozenset({"override", "role", "secrecy"})  # patterns that mean an order in a question, too
+CUES: Final = (
+    *("first_generate", "first_alter", "first_act", "first_override", "first_question", "first_modal", "asks", "has_yours", "has_model"),
+    *("speaker", "has_override", "has_instruction"),
+)  # a sentence with none of them asks nothing of anybody
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A sentence that asks something of somebody, with its features."""
+
+    sentence: Sentence
+    features: dict[str, float]
+
+
+def candidates(text: str, *, planted: bool, sentences: Iterable[Sentence] | None = None) -> Iterator[Candidate]:
+    """The sentences of a text that may be orders; `planted`: with what tells how they fit their surroundings."""
+    around = Around.of(text) if planted else None
+    for sentence in sentences if sentences is not None else distinct(text):
+        features = order_features(sentence.plain)
+        if any(features[cue] for cue in CUES):
+            yield Candidate(sentence, features | (place_features(sentence.plain, around, features) if around else {}))
+
+
+def distinct(text: str) -> list[Sentence]:
+    """The sentences of a text, each once."""
+    return list({sentence.plain: sentence for sentence in reversed(list(split(text)))}.values())[::-1]
+
+
+class InjectionDetector:
+    """Scores questions and passages; from 0.5 on they count as orders. Takes time in proportion to the text."""
+
+    def __init__(self, embedder: SentenceEmbedder | None = None, model: OrderModel | None = None) -> None:
+        self._embedder = embedder if embedder is not None and needs_vectors(embedder.model) else None
+        self._model = model or model_for(self._embedder.model if self._embedder else "")
+
+    def in_question(self, text: str) -> Detection | None:
+        """The most certain order of a question: one against the instructions that the model already has."""
+        return self._best(text, False, None, DIRECT_KINDS.__contains__)
+
+    def in_passage(self, text: str, vector: Vectors | None = None) -> Detection | None:
+        """The most certain order of a passage: any sentence that speaks to the model; `vector` is that of the passage."""
+        return self._best(text, True, vector, lambda kind: True)
+
+    def _best(self, text: str, planted: bool, vector: Vectors | None, counts: Callable[[str], bool]) -> Detection | None:
+        sentences = distinct(text)
+        scored = self._by_model(text, list(candidates(text, planted=planted, sentences=sentences)), planted, vector)
+        found = [_detection("model", text, sentence, score) for sentence, score in scored]
+        for sentence in sentences:
+            kinds = [kind for kind in matching_kinds(sentence.plain) if counts(kind)]
+            if kinds:
+                found.append(_detection(kinds[0], text, sentence, 1 - 0.5 ** len(kinds)))
+        return max(found, key=lambda one: (one.score, one.kind != "model", -one.start), default=None)
+
+    def _by_model(self, text: str, found: Sequence[Candidate], planted: bool, vector: Vectors | None) -> list[tuple[Sentence, float]]:
+        """Each candidate with its probability; only those that words make likely are looked at with their vectors."""
+        words = self._model.planted_words if planted else self._model.direct_words
+        logits = [words.logit(one.features) for one in found]
+        likely = sorted((place for place, logit in enumerate(logits) if logit >= WORTH_A_VECTOR), key=lambda place: -logits[place])[
+            :CANDIDATES
+        ]
+        if not likely or self._embedder is None:
+            return [(one.sentence, probability(logit)) for one, logit in zip(found, logits, strict=True)]
+        return self._with_vectors(text, [found[place] for place in likely], planted, vector)
+
+    def _with_vectors(self, text: str, likely: Sequence[Candidate], planted: bool, vector: Vectors | None) -> list[tuple[Sentence, float]]:
+        assert self._embedder is not None
+        head = self._model.planted if planted else self._model.direct
+        texts = [one.sentence.plain for one in likely]
+        whole = planted and vector is None
+        vectors = self._embedder.vectors([*texts, text] if whole else texts)
+        if head.vector is None or vectors.shape[1] != len(head.vector):  # another model under this name: its vectors mean other things
+            words = self._model.planted_words if planted else self._model.direct_words
+            return [(one.sentence, probability(words.logit(one.features))) for one in likely]
+        around = vectors[-1] if whole else vector
+        scored = []
+        for one, own in zip(likely, vectors[: len(likely)], strict=True):
+            features = one.features | (closeness(one.features, float(np.dot(own, around))) if planted and around is not None else {})
+            scored.append((one.sentence, probability(head.logit(features, own))))
+        return scored
+
+
+def _detection(kind: str, text: str, sentence: Sentence, score: float) -> Detection:
+    return Detection(kind, text[sentence.start : sentence.end], sentence.start, sentence.end, score)
+
+
+def closeness(features: dict[str, float], similarity: float) -> dict[str, float]:
+    """How near a sentence is to the whole text in meaning, above all one that asks for something."""
+    asks = max(features["asks"], features["first_question"])
+    return {
+        "near": 2 * similarity,
+        "near_request": 2 * similarity * features["request"],
+        "near_question": 2 * similarity * asks,
+        "near_answer": 2 * similarity * features["yours_answer"],
+    }
+
+
+def stored_score(found: Detection | None) -> float:
+    """A score as the index keeps it, never 0: that is the score of a passage that nobody has looked at."""
+    return max(LEAST_STORED, round(found.score, 4) if found else 0.0)
