@@ -24,6 +24,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,16 +59,17 @@ NEGATIVES = 9_000  # candidates of harmless texts that a fit uses
 RIDGE = {"direct": 0.1, "planted": 0.3}
 VECTOR_SCALE = {"direct": 3.0, "planted": 2.0}  # how freely the vector's weights move beside those of the features
 ORDERS_WEIGH = {"direct": 0.3, "planted": 1.0}  # all orders together, in units of all harmless sentences together or of their own number
+SHIFTS = (1.3, 2.0)
 SHIFT = {  # log-odds of the threshold, chosen once on the left-out scores: at most 1 % of handbook sections, 5 % of NotInject
-    ("direct", EMBEDDER.name): 0.3,
-    ("direct", WORDS_ONLY): 0.8,
+    ("direct", EMBEDDER.name): SHIFTS[0],
+    ("direct", WORDS_ONLY): SHIFTS[1],
     ("planted", EMBEDDER.name): 1.7,
     ("planted", WORDS_ONLY): 2.2,
 }
 PEER = "stackone-defender"
 PEER_PIN = "0.9.4"
 PEER_FOLDER = ROOT / ".touchstone/bench-injection"
-PEER_SECTIONS = 1_500  # of the handbook's, drawn at random: it takes a tenth of a second and more for each
+PEER_SECTIONS = 400  # of the handbook's, drawn at random: it takes a tenth of a second and more for each
 ATTACKS = ("to any language model", "to the language model")  # in TechCorp, planted by its authors
 Row = dict[str, Any]
 
@@ -127,6 +129,8 @@ def all_texts(data: Path) -> list[Text]:
     found += [Text(row["text"], "notinject", False) for row in read(data / "notinject/data.jsonl")]
     found += [Text(row["text"], "xstest", False) for row in read(data / "xstest/data.jsonl") if row["label"] == "safe"]
     found += [Text(text, "own", False) for text in own["harmless"]["questions"]]
+    lines = [line for text in own["harmless"]["texts"] for line in text.split("\n")]
+    found += [Text(text, "own", False, judged=False) for text in (*own["harmless"]["sentences"], *lines) if text.strip()]
     long = [text for text in handbook if len(text) > 300]
     around = (("handbook", long), ("techcorp", techcorp))
     for sentence in own["harmless"]["sentences"]:
@@ -235,14 +239,17 @@ class Fitted:
     words: NDArray[np.float64]
     words_bias: float
 
-    def logits(self, side: Side, rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Of each candidate, with its vector and by words alone."""
-        return full(side, rows) @ self.weights + self.bias, side.features[rows] @ self.words + self.words_bias
+    def logits(self, side: Side, rows: NDArray[np.int64], planted: bool) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Of each candidate, with its vector and by words alone; a head of questions reads of a passage what it would of a question."""
+        words = side.features[rows][:, : len(self.words)]
+        return full(side, rows, planted, len(self.words)) @ self.weights + self.bias, words @ self.words + self.words_bias
 
 
-def full(side: Side, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-    name = "planted" if side.planted else "direct"
-    return np.hstack([side.features[rows], side.near[rows], side.vectors[rows] * VECTOR_SCALE[name]])
+def full(side: Side, rows: NDArray[np.int64], planted: bool, count: int | None = None) -> NDArray[np.float64]:
+    """Features and vectors of candidates, as a head of passages or of questions reads them."""
+    name = "planted" if planted else "direct"
+    near = side.near[rows] if planted else side.near[rows][:, :0]
+    return np.hstack([side.features[rows][:, :count], near, side.vectors[rows] * VECTOR_SCALE[name]])
 
 
 def fit(side: Side, allowed: NDArray[np.bool_]) -> Fitted:
@@ -267,19 +274,20 @@ def fit(side: Side, allowed: NDArray[np.bool_]) -> Fitted:
     if not side.planted:
         weight[wanted == 1] *= ORDERS_WEIGH["direct"] * len(chosen) / max(1, orders.sum())
     fitted = []
-    for matrix, model in ((full(side, rows), EMBEDDER.name), (side.features[rows], WORDS_ONLY)):
+    for matrix, model in ((full(side, rows, side.planted), EMBEDDER.name), (side.features[rows], WORDS_ONLY)):
         regression = LogisticRegression(C=RIDGE[name], solver="newton-cholesky", max_iter=60, tol=1e-4)
         regression.fit(matrix, wanted, sample_weight=weight)
         fitted += [regression.coef_[0], float(regression.intercept_[0]) - SHIFT[name, model]]
     return Fitted(*fitted)
 
 
-def scores(side: Side, fitted: Fitted, chosen: NDArray[np.int64]) -> NDArray[np.float64]:
+def scores(side: Side, heads: Sequence[tuple[Side, Fitted]], chosen: NDArray[np.int64]) -> NDArray[np.float64]:
     """The log-odds of texts as the detector gives them: with vectors of their likeliest candidates, then by words alone."""
     out = np.full((len(chosen), 2), -20.0)
     place_of = {text: place for place, text in enumerate(chosen.tolist())}
     rows = np.flatnonzero(np.isin(side.of, chosen))
-    with_vector, by_words = fitted.logits(side, rows)
+    each = [head.logits(side, rows, of.planted) for of, head in heads]
+    with_vector, by_words = np.max([one[0] for one in each], axis=0), np.max([one[1] for one in each], axis=0)
     groups: dict[int, list[int]] = {}
     for at, text in enumerate(side.of[rows].tolist()):
         groups.setdefault(text, []).append(at)
@@ -290,33 +298,42 @@ def scores(side: Side, fitted: Fitted, chosen: NDArray[np.int64]) -> NDArray[np.
     return out
 
 
-def left_out(side: Side) -> NDArray[np.float64]:
+def left_out(side: Side, questions: Side) -> NDArray[np.float64]:
     """The log-odds of every judged text, by heads that were fitted without its family; by vectors and by words."""
     facts = {name: np.array([getattr(text, name) for text in side.texts]) for name in ("source", "kind", "language", "order", "judged")}
     harmless = facts["order"] == ""
     found = np.full((len(side.texts), 2), np.nan)
 
-    def judge(texts: NDArray[np.bool_], without: NDArray[np.bool_]) -> None:
+    def judge(texts: NDArray[np.bool_], without: Callable[[Side], NDArray[np.bool_]]) -> None:
         chosen = np.flatnonzero(texts & facts["judged"])
         if len(chosen):
-            found[chosen] = scores(side, fit(side, ~without), chosen)
+            heads = [(one, fit(one, ~without(one))) for one in ((side, questions) if side.planted else (side,))]
+            found[chosen] = scores(side, heads, chosen)
 
-    kind, source, language = side.column("kind"), side.column("source"), side.column("language")
     for name in sorted(set(facts["source"][harmless])):
-        without = source == name
-        judge(harmless & (facts["source"] == name), without & (side.column("order") == "") if name == "own" else without)
+        judge(harmless & (facts["source"] == name), partial(_harmless_of, source=name))
     for name in sorted(set(facts["kind"][~harmless])):
-        tasks = [task for task in ("email", "table") if ((facts["kind"] == name) & (facts["source"] == task)).any()]
+        here = facts["kind"] == name
+        tasks = [task for task in ("email", "table") if (here & (facts["source"] == task)).any()]
         for task in tasks:
-            judge((facts["kind"] == name) & (facts["source"] == task), (kind == name) | (source == task))
-        if not tasks:
-            judge((facts["kind"] == name) & (facts["language"] == "en"), kind == name)
-            for other in ("de", "fr", "es"):
-                judge(
-                    (facts["kind"] == name) & (facts["language"] == other),
-                    (kind == name) | ((language == other) & (side.column("order") != "")),
-                )
+            judge(here & (facts["source"] == task), partial(_kind_or_task, kind=name, task=task))
+        for spoken in () if tasks else ("en", "de", "fr", "es"):
+            judge(here & (facts["language"] == spoken), partial(_kind_or_language, kind=name, language=spoken))
     return found
+
+
+def _harmless_of(side: Side, source: str) -> NDArray[np.bool_]:
+    """All texts of a source; of our own the orders stay: they are other families."""
+    return (side.column("source") == source) & ((side.column("order") == "") | (source != "own"))
+
+
+def _kind_or_task(side: Side, kind: str, task: str) -> NDArray[np.bool_]:
+    return (side.column("kind") == kind) | (side.column("source") == task)
+
+
+def _kind_or_language(side: Side, kind: str, language: str) -> NDArray[np.bool_]:
+    """The orders of a kind, and those in a language other than English."""
+    return (side.column("kind") == kind) | ((side.column("language") == language) & (side.column("order") != "") & (language != "en"))
 
 
 # ---- the figures -----------------------------------------------------------------------------------------------------------
@@ -570,7 +587,7 @@ def main() -> None:
     if options.fit:
         write_coefficients(sides)
         return
-    found = [left_out(side) for side in sides]
+    found = [left_out(side, sides[0]) for side in sides]
     peer = ask_peer(texts) if options.peer else {}
     report: Row = {"command": "python bench/injection.py DATA" + (" --peer" if options.peer else "")}
     report |= {"machine": machine("numpy", "scikit-learn", "onnxruntime"), "detector": detector_version()}

@@ -73,29 +73,36 @@ class InjectionDetector:
 
     def _by_model(self, text: str, found: Sequence[Candidate], planted: bool, vector: Vectors | None) -> list[tuple[Sentence, float]]:
         """Each candidate with its probability; only those that words make likely are looked at with their vectors."""
-        words = self._model.planted_words if planted else self._model.direct_words
-        logits = [words.logit(one.features) for one in found]
-        likely = sorted((place for place, logit in enumerate(logits) if logit >= WORTH_A_VECTOR), key=lambda place: -logits[place])[
-            :CANDIDATES
-        ]
-        if not likely or self._embedder is None:
-            return [(one.sentence, probability(logit)) for one, logit in zip(found, logits, strict=True)]
-        return self._with_vectors(text, [found[place] for place in likely], planted, vector)
+        logits = [self._by_words(one, planted) for one in found]
+        likely = sorted((place for place, logit in enumerate(logits) if logit >= WORTH_A_VECTOR), key=lambda place: -logits[place])
+        if likely and self._embedder is not None:
+            chosen = [found[place] for place in likely[:CANDIDATES]]
+            scored = self._with_vectors(text, chosen, self._embedder, planted, vector)
+            if scored:
+                return scored
+        return [(one.sentence, probability(logit)) for one, logit in zip(found, logits, strict=True)]
 
-    def _with_vectors(self, text: str, likely: Sequence[Candidate], planted: bool, vector: Vectors | None) -> list[tuple[Sentence, float]]:
-        assert self._embedder is not None
-        head = self._model.planted if planted else self._model.direct
-        texts = [one.sentence.plain for one in likely]
+    def _by_words(self, one: Candidate, planted: bool) -> float:
+        direct = self._model.direct_words.logit(one.features)
+        return max(direct, self._model.planted_words.logit(one.features)) if planted else direct
+
+    def _with_vectors(
+        self, text: str, chosen: Sequence[Candidate], embedder: SentenceEmbedder, planted: bool, vector: Vectors | None
+    ) -> list[tuple[Sentence, float]]:
+        """The candidates with their probabilities; none where the vectors are not of the model that the heads were fitted with."""
+        texts = [one.sentence.plain for one in chosen]
         whole = planted and vector is None
-        vectors = self._embedder.vectors([*texts, text] if whole else texts)
-        if head.vector is None or vectors.shape[1] != len(head.vector):  # another model under this name: its vectors mean other things
-            words = self._model.planted_words if planted else self._model.direct_words
-            return [(one.sentence, probability(words.logit(one.features))) for one in likely]
+        vectors = embedder.vectors([*texts, text] if whole else texts)
         around = vectors[-1] if whole else vector
+        direct, among = self._model.direct, self._model.planted
+        if direct.vector is None or vectors.shape[1] != len(direct.vector) or (around is not None and around.shape != direct.vector.shape):
+            return []
         scored = []
-        for one, own in zip(likely, vectors[: len(likely)], strict=True):
-            features = one.features | (closeness(one.features, float(np.dot(own, around))) if planted and around is not None else {})
-            scored.append((one.sentence, probability(head.logit(features, own))))
+        for one, own in zip(chosen, vectors[: len(chosen)], strict=True):
+            logit = direct.logit(one.features, own)
+            if planted and around is not None:
+                logit = max(logit, among.logit(one.features | closeness(one.features, float(np.dot(own, around))), own))
+            scored.append((one.sentence, probability(logit)))
         return scored
 
 
