@@ -59,12 +59,11 @@ NEGATIVES = 9_000  # candidates of harmless texts that a fit uses
 RIDGE = {"direct": 0.1, "planted": 0.3}
 VECTOR_SCALE = {"direct": 3.0, "planted": 2.0}  # how freely the vector's weights move beside those of the features
 ORDERS_WEIGH = {"direct": 0.3, "planted": 1.0}  # all orders together, in units of all harmless sentences together or of their own number
-SHIFTS = (1.3, 2.0)
 SHIFT = {  # log-odds of the threshold, chosen once on the left-out scores: at most 1 % of handbook sections, 5 % of NotInject
-    ("direct", EMBEDDER.name): SHIFTS[0],
-    ("direct", WORDS_ONLY): SHIFTS[1],
-    ("planted", EMBEDDER.name): 1.7,
-    ("planted", WORDS_ONLY): 2.2,
+    ("direct", EMBEDDER.name): 0.55,
+    ("direct", WORDS_ONLY): 1.2,
+    ("planted", EMBEDDER.name): 1.8,
+    ("planted", WORDS_ONLY): 2.5,
 }
 PEER = "stackone-defender"
 PEER_PIN = "0.9.4"
@@ -324,16 +323,17 @@ def left_out(side: Side, questions: Side) -> NDArray[np.float64]:
 
 def _harmless_of(side: Side, source: str) -> NDArray[np.bool_]:
     """All texts of a source; of our own the orders stay: they are other families."""
-    return (side.column("source") == source) & ((side.column("order") == "") | (source != "own"))
+    return np.asarray((side.column("source") == source) & ((side.column("order") == "") | (source != "own")))
 
 
 def _kind_or_task(side: Side, kind: str, task: str) -> NDArray[np.bool_]:
-    return (side.column("kind") == kind) | (side.column("source") == task)
+    return np.asarray((side.column("kind") == kind) | (side.column("source") == task))
 
 
 def _kind_or_language(side: Side, kind: str, language: str) -> NDArray[np.bool_]:
     """The orders of a kind, and those in a language other than English."""
-    return (side.column("kind") == kind) | ((side.column("language") == language) & (side.column("order") != "") & (language != "en"))
+    foreign = (side.column("language") == language) & (side.column("order") != "") & (language != "en")
+    return np.asarray((side.column("kind") == kind) | foreign)
 
 
 # ---- the figures -----------------------------------------------------------------------------------------------------------

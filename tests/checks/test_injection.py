@@ -3,6 +3,7 @@
 import base64
 import json
 import time
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -113,7 +114,7 @@ class CountingEmbedder:
         self.texts: list[str] = []
         self.width = width
 
-    def vectors(self, texts: list[str]) -> Vectors:
+    def vectors(self, texts: Sequence[str]) -> Vectors:
         self.texts += texts
         rows = np.ones((len(texts), self.width), np.float32)
         return rows / np.linalg.norm(rows[0])
