@@ -63,13 +63,15 @@ class InjectionDetector:
 
     def _best(self, text: str, planted: bool, vector: Vectors | None, counts: Callable[[str], bool]) -> Detection | None:
         sentences = distinct(text)
-        scored = self._by_model(text, list(candidates(text, planted=planted, sentences=sentences)), planted, vector)
-        found = [_detection("model", text, sentence, score) for sentence, score in scored]
+        scores = dict(self._by_model(text, list(candidates(text, planted=planted, sentences=sentences)), planted, vector))
+        found = []
         for sentence in sentences:
             kinds = [kind for kind in matching_kinds(sentence.plain) if counts(kind)]
-            if kinds:
-                found.append(_detection(kinds[0], text, sentence, 1 - 0.5 ** len(kinds)))
-        return max(found, key=lambda one: (one.score, one.kind != "model", -one.start), default=None)
+            score = max(scores.get(sentence, 0.0), 1 - 0.5 ** len(kinds))
+            if score:
+                name = kinds[0] if kinds else "model"
+                found.append(Detection(name, text[sentence.start : sentence.end], sentence.start, sentence.end, score))
+        return max(found, key=lambda one: (one.score, -one.start), default=None)
 
     def _by_model(self, text: str, found: Sequence[Candidate], planted: bool, vector: Vectors | None) -> list[tuple[Sentence, float]]:
         """Each candidate with its probability; only those that words make likely are looked at with their vectors."""
@@ -104,10 +106,6 @@ class InjectionDetector:
                 logit = max(logit, among.logit(one.features | closeness(one.features, float(np.dot(own, around))), own))
             scored.append((one.sentence, probability(logit)))
         return scored
-
-
-def _detection(kind: str, text: str, sentence: Sentence, score: float) -> Detection:
-    return Detection(kind, text[sentence.start : sentence.end], sentence.start, sentence.end, score)
 
 
 def closeness(features: dict[str, float], similarity: float) -> dict[str, float]:
