@@ -110,6 +110,6 @@ class Channels:
             if evidence.decision and evidence.decision.gate in gates and evidence.decision.state == "pass" and not evidence.forced
         ]
         if not passed:
-            asked = f"Run: touchstone gate {PROMOTION} --config FILE, then: touchstone promote FILE --channel {name}"
-            raise NotProven(f"Channel {name!r} serves what its own gate has passed, and no evidence of {digest} says so. {asked}")
+            said = f"Channel {name!r} serves what its own gate ({PROMOTION}) has passed, and no evidence of {digest} says so"
+            raise NotProven(f"{said}. Promote it there: touchstone promote FILE --channel {name}")
         return passed[-1]

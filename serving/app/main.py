@@ -18,6 +18,7 @@ from serving.app.core.telemetry import make_logger
 from serving.app.query import routes
 from serving.app.query.wire import ProblemOut, QueryIn
 from serving.app.release.manager import ReleaseManager
+from serving.app.release.shadow import ShadowRuns
 from serving.app.server.memory import settle_memory
 from serving.app.server.repeats import RepeatedEvents
 from serving.app.settings import AppSettings
@@ -36,7 +37,9 @@ def create_app(
     concurrency, metrics = ConcurrencyLimit(settings.max_running, settings.max_waiting), Metrics()
     metrics.watch(concurrency)
     manager = release_manager or ReleaseManager(settings, log, after_swap=settle_memory)
-    service = Service(settings, manager, concurrency, load_keys(settings, log), metrics, log, Observers([metrics]), RepeatedEvents())
+    shadows = ShadowRuns(log, most=settings.shadow_running, usd_per_hour=settings.shadow_usd_per_hour, timeout_s=settings.request_timeout_s)
+    keys = load_keys(settings, log)
+    service = Service(settings, manager, concurrency, keys, metrics, log, Observers([metrics]), RepeatedEvents(), shadows)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -49,6 +52,7 @@ def create_app(
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
+            await shadows.close()
             service.repeats.log(log)
             log.info("stopped")
 

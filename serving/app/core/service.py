@@ -12,6 +12,8 @@ from serving.app.core.metrics import Metrics
 from serving.app.core.problems import not_ready
 from serving.app.release.loaded import LoadedRelease
 from serving.app.release.manager import ReleaseManager
+from serving.app.release.shadow import ShadowRuns
+from serving.app.release.trial import Assignment
 from serving.app.server.repeats import RepeatedEvents
 from serving.app.settings import AppSettings
 from serving.pipeline.observer import Observers
@@ -29,6 +31,14 @@ class Service:
     log: FilteringBoundLogger
     observers: Observers  # of every query: the metrics, and whoever else was given
     repeats: RepeatedEvents
+    shadows: ShadowRuns
+
+    def assigned(self, key: str) -> Assignment:
+        """The release that answers whoever has this key, or a 503."""
+        assignment = self.release_manager.assigned(key)
+        if assignment is None:
+            raise not_ready()
+        return assignment
 
     def loaded(self) -> LoadedRelease:
         """The release being served, or a 503."""

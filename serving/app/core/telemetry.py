@@ -62,6 +62,7 @@ def facts_of_trace(trace: Trace) -> dict[str, Any]:
     return {
         "trace_id": trace.id,
         "release": trace.release_digest,
+        "role": trace.role,
         "refused": trace.answer.refused,
         "cached": trace.cached,
         "tier": trace.route.tier if trace.route else None,

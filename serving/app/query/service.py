@@ -13,7 +13,8 @@ from serving.app.core.service import Service, service_of
 from serving.app.core.telemetry import facts_of_query, facts_of_trace
 from serving.app.query.body import read_body
 from serving.app.query.wire import AnswerOut, QueryIn
-from serving.pipeline.pipeline import Emit, RagPipeline
+from serving.app.release.trial import Assignment, RoleObserver
+from serving.pipeline.pipeline import Emit
 from serving.pipeline.types import Principal, Query
 
 T = TypeVar("T")
@@ -22,10 +23,13 @@ T = TypeVar("T")
 class QueryService:
     """An admitted question; `answer` runs the pipeline."""
 
-    def __init__(self, service: Service, pipeline: RagPipeline, query: Query, facts: dict[str, Any], *, with_trace: bool) -> None:
+    def __init__(
+        self, service: Service, assignment: Assignment, query: Query, key: str, facts: dict[str, Any], *, with_trace: bool
+    ) -> None:
         self._service = service
-        self._pipeline = pipeline
+        self._assignment = assignment
         self._query = query
+        self._key = key  # of whoever asks: which release answers goes by it
         self._facts = facts  # for the log
         self._with_trace = with_trace
 
@@ -39,14 +43,19 @@ class QueryService:
             raise too_long(len(body.question), service.settings.max_question_chars)
         query = body.query(principal, request.state.request_id)
         request.state.facts |= facts_of_query(query)
-        pipeline = service.loaded().pipeline
-        return cls(service, pipeline, query, request.state.facts, with_trace=with_trace and service.settings.expose_trace)
+        key = body.session or (query.principal.id if service.keys is not None else query.id)
+        shown = with_trace and service.settings.expose_trace
+        return cls(service, service.assigned(key), query, key, request.state.facts, with_trace=shown)
 
     async def answer(self, emit: Emit | None = None) -> AnswerOut:
         """The answer, within the concurrency limit and the timeout."""
         async with asyncio.timeout(self._service.settings.request_timeout_s), self._service.concurrency.slot():
-            trace = await self._pipeline.answer(self._query, emit=emit, observer=self._service.observers)
+            observer = RoleObserver(self._service.observers, self._assignment.role)
+            trace = observer.marked(await self._assignment.loaded.pipeline.answer(self._query, emit=emit, observer=observer))
         self._facts |= facts_of_trace(trace)
+        if self._assignment.role == "stable":
+            candidate = self._service.release_manager.candidate
+            self._service.shadows.offer(candidate, self._query, trace, self._key, self._service.observers)
         return AnswerOut.of(trace, with_trace=self._with_trace)
 
 

@@ -38,6 +38,7 @@ class QueryIn(Wire):
     question: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)] = Field(description="what to answer")
     domains: tuple[Name, ...] = Field(default=(), max_length=32, description="look only here; empty: everywhere the caller may")
     metadata: dict[Name, Value] = Field(default_factory=dict, max_length=16, description="look only in documents with these values")
+    session: Name | None = Field(default=None, description="any id of a conversation: while two releases are tried, one of them answers it")
 
     def query(self, principal: Principal, request_id: str) -> Query:
         """The question as the pipeline takes it."""
@@ -115,6 +116,7 @@ class AnswerOut(Wire):
     usage: UsageOut
     milliseconds: float
     release: str
+    role: str = Field(default="stable", description="of that release: stable, or the canary that is tried beside it, or both interleaved")
     trace_id: str
     trace: dict[str, Any] | None = Field(default=None, description="all that happened, where the server exposes it and ?trace=1 asks")
 
@@ -133,6 +135,7 @@ class AnswerOut(Wire):
             usage=UsageOut.of(trace),
             milliseconds=trace.milliseconds,
             release=trace.release_digest,
+            role=trace.role,
             trace_id=trace.id,
             trace=plain(trace) if with_trace else None,
         )
@@ -175,6 +178,8 @@ class ReadyOut(Wire):
     promoted: str
     loaded: str
     index: str
+    candidate: str = Field(description="the release that is tried beside it; empty: none")
+    candidate_broken: bool = Field(description="the channel has a candidate that cannot be tried; the log says why")
     state: State = Field(description="one word for programs")
     reason: str = Field(description="why what is promoted is not served; places and names only for the owner of a key, and in the log")
 
@@ -188,6 +193,8 @@ class ReadyOut(Wire):
             promoted=state.promoted,
             loaded=state.loaded,
             index=state.index,
+            candidate=state.candidate,
+            candidate_broken=state.candidate_broken,
             state=state.state,
             reason=state.reason if whole else REASONS[state.state].format(channel=state.channel),
         )
