@@ -46,6 +46,7 @@ COMMANDS = {
     "store": CommandPlace("harness.cli.store", "app", "The stage store: what was computed before and is not computed again."),
     "release": CommandPlace("harness.cli.release", "app", "Releases: what was proven, ready to serve."),
     "champion": CommandPlace("harness.cli.champion", "app", "The champion: what ships today, recorded for gates."),
+    "key": CommandPlace("harness.cli.key", "app", "API keys: who may ask, upload, give feedback, administrate."),
     "channel": CommandPlace("harness.cli.channel", "app", "Channels: which release an environment serves."),
 }
 

@@ -13,6 +13,7 @@ from serving.app.core.auth import Authentication, load_keys
 from serving.app.core.limits import BodyLimit, ConcurrencyLimit
 from serving.app.core.metrics import Metrics
 from serving.app.core.middleware import RequestMiddleware
+from serving.app.core.rate import RateLimit
 from serving.app.core.service import Service
 from serving.app.core.telemetry import make_logger
 from serving.app.query import routes
@@ -71,6 +72,7 @@ def create_app(
     for router in (routes.router, health.router, page_router()):
         app.include_router(router)
     app.add_middleware(BodyLimit, paths=routes.BODIES, most=settings.max_body_bytes, timeout_s=settings.body_timeout_s)
+    app.add_middleware(RateLimit, per_minute=settings.max_per_minute)
     app.add_middleware(Authentication, keys=service.keys)
     app.add_middleware(RequestMiddleware, service=service, routes=ROUTES)
     return app

@@ -17,6 +17,7 @@ class AppSettings(PipelineSettings):
     poll_s: float = Field(default=5.0, gt=0, description="how often the channel is looked at, and how soon a failed load is tried again")
 
     api_keys: Path | None = Field(default=None, description="a YAML file of callers by their key's SHA-256; none: everyone, as the public")
+    max_per_minute: int = Field(default=0, ge=0, description="requests of one caller a minute, where its key says nothing; 0: no limit")
     max_question_chars: int = Field(default=2000, ge=1, description="the longest question")
     max_body_bytes: int = Field(default=65_536, ge=1024, description="the largest request body")
     max_running: int = Field(default=16, ge=1, description="questions worked on at a time")

@@ -69,6 +69,17 @@ def unauthenticated() -> Rejected:
     return Rejected(Problem(401, "unauthenticated", detail, {"WWW-Authenticate": 'Bearer realm="touchstone"'}))
 
 
+def forbidden(scope: str) -> Rejected:
+    """The key is valid, and not for this."""
+    return Rejected(Problem(403, "forbidden", f"This key lacks the scope {scope!r}."))
+
+
+def too_often(per_minute: int, wait_s: int) -> Rejected:
+    """The caller has asked as often as it may in a minute."""
+    detail = f"At most {per_minute} requests a minute. Try again in {wait_s} s."
+    return Rejected(Problem(429, "too-often", detail, {"Retry-After": str(wait_s)}))
+
+
 def keys_unreadable() -> Rejected:
     """The keys file is broken, so nobody can be told from anybody."""
     detail = "Keys cannot be checked at the moment. Try again shortly."
