@@ -23,10 +23,18 @@ from serving.app.release.shadow import ShadowRuns
 from serving.app.server.memory import settle_memory
 from serving.app.server.repeats import RepeatedEvents
 from serving.app.settings import AppSettings
+from serving.app.traces import routes as trace_routes
+from serving.app.traces.wire import FeedbackIn
+from serving.app.traces.writer import TraceWriter
 from serving.app.web.page import page_router
 from serving.pipeline.observer import Observers
+from serving.traces.base import TraceStore
+from serving.traces.open import open_traces
 
-ROUTES = frozenset({"/", "/livez", "/readyz", "/metrics", "/openapi.json", "/v1/query", "/v1/query/stream", "/v1/release"})
+ROUTES = frozenset(
+    {"/", "/livez", "/readyz", "/metrics", "/openapi.json"} | {"/v1/query", "/v1/query/stream", "/v1/release", "/v1/traces", "/v1/feedback"}
+)
+SECONDS_A_DAY = 86_400.0
 
 
 def create_app(
@@ -40,11 +48,16 @@ def create_app(
     manager = release_manager or ReleaseManager(settings, log, after_swap=settle_memory)
     shadows = ShadowRuns(log, most=settings.shadow_running, usd_per_hour=settings.shadow_usd_per_hour, timeout_s=settings.request_timeout_s)
     keys = load_keys(settings, log)
-    service = Service(settings, manager, concurrency, keys, metrics, log, Observers([metrics]), RepeatedEvents(), shadows)
+    store, writer = _traces(settings, log)
+    observers = Observers([metrics, *([writer] if writer else [])])
+    service = Service(settings, manager, concurrency, keys, metrics, log, observers, RepeatedEvents(), shadows, store, writer)
+    metrics.watch_traces(lambda: writer.lost if writer else 0, lambda: writer.waiting if writer else 0, lambda: shadows.left_out)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         tasks = [asyncio.create_task(service.release_manager.run()), asyncio.create_task(service.repeats.report(log))]
+        if writer:
+            writer.start()
         log.info("started", channel=settings.channel, keys=len(service.keys) if service.keys is not None else None)
         try:
             yield
@@ -54,6 +67,8 @@ def create_app(
                 with suppress(asyncio.CancelledError):
                     await task
             await shadows.close()
+            if writer:
+                await asyncio.to_thread(writer.close)
             service.repeats.log(log)
             log.info("stopped")
 
@@ -68,14 +83,25 @@ def create_app(
     )
     app.state.service = service
     problems.install(app)
-    openapi.install(app, ProblemOut, QueryIn)
-    for router in (routes.router, health.router, page_router()):
+    openapi.install(app, ProblemOut, QueryIn, FeedbackIn)
+    for router in (routes.router, trace_routes.router, health.router, page_router()):
         app.include_router(router)
-    app.add_middleware(BodyLimit, paths=routes.BODIES, most=settings.max_body_bytes, timeout_s=settings.body_timeout_s)
+    app.add_middleware(
+        BodyLimit, paths=routes.BODIES | trace_routes.BODIES, most=settings.max_body_bytes, timeout_s=settings.body_timeout_s
+    )
     app.add_middleware(RateLimit, per_minute=settings.max_per_minute)
     app.add_middleware(Authentication, keys=service.keys)
     app.add_middleware(RequestMiddleware, service=service, routes=ROUTES)
     return app
+
+
+def _traces(settings: AppSettings, log: FilteringBoundLogger) -> tuple[TraceStore | None, TraceWriter | None]:
+    """The store of traces and what writes to it; neither where the settings say so."""
+    if not settings.keep_traces:
+        return None, None
+    place = settings.traces or str(settings.home / "traces.db")
+    store = open_traces(place, settings, retention_days=settings.trace_days, endpoint=settings.dynamodb_endpoint)
+    return store, TraceWriter(store, log, most=settings.traces_waiting, retention_s=settings.trace_days * SECONDS_A_DAY)
 
 
 def _version() -> str:

@@ -33,6 +33,11 @@ class AppSettings(PipelineSettings):
     request_timeout_s: float = Field(default=60.0, gt=0, description="patience with one question, waiting for its turn included")
     shadow_running: int = Field(default=2, ge=0, description="questions that a shadow release is asked at a time; more are left out")
     shadow_usd_per_hour: float = Field(default=1.0, ge=0, description="what a shadow release may cost in an hour; then it is left out")
+    keep_traces: bool = Field(default=True, description="whether questions, passages and answers are kept, for feedback and review")
+    traces: str = Field(default="", description="where: a file, or dynamodb:<table>; default <home>/traces.db")
+    trace_days: float = Field(default=30.0, gt=0, description="after so many days a trace is removed, with what was said of it")
+    traces_waiting: int = Field(default=1000, ge=1, description="traces that may wait in memory to be written; more are lost, and counted")
+    dynamodb_endpoint: str = Field(default="", description="another DynamoDB endpoint")
     expose_trace: bool = Field(default=False, description="whether ?trace=1 shows a caller the whole trace, the prompt included")
 
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="what is logged")

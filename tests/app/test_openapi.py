@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 
 from serving.app.core.health import Alive
 from serving.app.query.wire import AnswerOut, ProblemOut, ReadyOut, ReleaseOut
+from serving.app.traces.wire import FeedbackOut, TraceOut, TracesOut
 from serving.pipeline.errors import ConfigError, ModelError, ThrottledError
 from serving.pipeline.pipeline import Emit
 from serving.pipeline.types import Query
@@ -34,7 +35,9 @@ KINDS = [
 ]  # fmt: skip
 QUERIES = ["", "?trace=1", "?trace=", "?trace=maybe", "?trace=1&trace=0", "?" + "a=b&" * 500, "?%00", "?trace=%ff"]
 ROUTES = [("GET", "/v1/release"), ("POST", "/v1/query"), ("POST", "/v1/query/stream"), ("GET", "/readyz"), ("GET", "/metrics")]
+ROUTES += [("GET", "/v1/traces"), ("POST", "/v1/feedback")]
 MODELS = {"Alive": Alive, "AnswerOut": AnswerOut, "ProblemOut": ProblemOut, "ReadyOut": ReadyOut, "ReleaseOut": ReleaseOut}
+MODELS |= {"FeedbackOut": FeedbackOut, "TraceOut": TraceOut, "TracesOut": TracesOut}
 
 
 class Document:

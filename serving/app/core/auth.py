@@ -23,6 +23,8 @@ EVERYONE: Final = Caller(id=Principal().id, scopes=frozenset(SCOPES))  # without
 NEEDED: Final[Mapping[tuple[tuple[str, ...], str], KeyScope]] = {
     (("POST",), "/v1/query"): "query",
     (("GET",), "/v1/release"): "query",
+    (("GET",), "/v1/traces"): "query",
+    (("POST",), "/v1/feedback"): "feedback",
 }
 
 

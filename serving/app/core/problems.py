@@ -74,6 +74,11 @@ def forbidden(scope: str) -> Rejected:
     return Rejected(Problem(403, "forbidden", f"This key lacks the scope {scope!r}."))
 
 
+def not_found(detail: str) -> Rejected:
+    """What was asked for is not there, or not for the caller to know of."""
+    return Rejected(Problem(404, "not-found", detail))
+
+
 def too_often(per_minute: int, wait_s: int) -> Rejected:
     """The caller has asked as often as it may in a minute."""
     detail = f"At most {per_minute} requests a minute. Try again in {wait_s} s."

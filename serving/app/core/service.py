@@ -1,5 +1,7 @@
 """The state that every route uses."""
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
@@ -16,7 +18,9 @@ from serving.app.release.shadow import ShadowRuns
 from serving.app.release.trial import Assignment
 from serving.app.server.repeats import RepeatedEvents
 from serving.app.settings import AppSettings
+from serving.app.traces.writer import TraceWriter
 from serving.pipeline.observer import Observers
+from serving.traces.base import TraceStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,9 @@ class Service:
     observers: Observers  # of every query: the metrics, and whoever else was given
     repeats: RepeatedEvents
     shadows: ShadowRuns
+    trace_store: TraceStore | None = None  # None: nothing is kept
+    traces: TraceWriter | None = None
+    wall: Callable[[], float] = time.time
 
     def assigned(self, key: str) -> Assignment:
         """The release that answers whoever has this key, or a 503."""

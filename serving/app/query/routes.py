@@ -9,7 +9,7 @@ from serving.app.query.service import QueryService, cancel_on_disconnect
 from serving.app.query.stream import AnswerStream
 from serving.app.query.wire import AnswerOut, QueryIn, ReleaseOut
 
-ASKED = problem_responses(401, 413, 415, 422, 504)
+ASKED = problem_responses(401, 403, 413, 415, 422, 429, 504)
 WITH_TRACE = Query(default=False, alias="trace", description="show the whole trace, where the server exposes it")
 BODIES = frozenset({"/v1/query", "/v1/query/stream"})  # whose bodies are read
 
@@ -40,7 +40,7 @@ async def stream(request: Request, with_trace: bool = WITH_TRACE) -> Response:
     return AnswerStream(QueryService.admit(request, with_trace=with_trace))
 
 
-@router.get("/release", response_model=ReleaseOut, responses=problem_responses(401))
+@router.get("/release", response_model=ReleaseOut, responses=problem_responses(401, 403, 429))
 async def release(request: Request) -> Response:
     """What is served, and the evidence for it."""
     service = service_of(request)
