@@ -62,7 +62,7 @@ def _refuse_open_door(host: str, settings: AppSettings) -> None:
         local = ip_address(host).is_loopback
     except ValueError:
         local = host == "localhost"
-    if settings.api_keys is None and not local:
+    if settings.api_keys is None and not settings.oidc_issuer and not local:
         mend = "Make a key (touchstone key create ID) and set TOUCHSTONE_API_KEYS=keys.yaml, or listen on 127.0.0.1."
         raise ConfigError(f"Without keys the server listens on this machine alone, not on {host!r}. {mend}")
 

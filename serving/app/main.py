@@ -13,6 +13,7 @@ from serving.app.core.auth import Authentication, load_keys
 from serving.app.core.limits import BodyLimit, ConcurrencyLimit
 from serving.app.core.metrics import Metrics
 from serving.app.core.middleware import RequestMiddleware
+from serving.app.core.oidc import TokenVerifier
 from serving.app.core.rate import RateLimit
 from serving.app.core.service import Service
 from serving.app.core.telemetry import make_logger
@@ -90,7 +91,7 @@ def create_app(
         BodyLimit, paths=routes.BODIES | trace_routes.BODIES, most=settings.max_body_bytes, timeout_s=settings.body_timeout_s
     )
     app.add_middleware(RateLimit, per_minute=settings.max_per_minute)
-    app.add_middleware(Authentication, keys=service.keys)
+    app.add_middleware(Authentication, keys=service.keys, tokens=TokenVerifier(settings, log) if settings.oidc_issuer else None)
     app.add_middleware(RequestMiddleware, service=service, routes=ROUTES)
     return app
 

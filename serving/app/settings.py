@@ -17,6 +17,12 @@ class AppSettings(PipelineSettings):
     poll_s: float = Field(default=5.0, gt=0, description="how often the channel is looked at, and how soon a failed load is tried again")
 
     api_keys: Path | None = Field(default=None, description="a YAML file of callers by their key's SHA-256; none: everyone, as the public")
+    oidc_issuer: str = Field(default="", description="an identity provider, whose bearer tokens are taken beside keys: https://…")
+    oidc_audience: str = Field(default="", description="what its tokens have to be for")
+    oidc_keys: str = Field(default="", description="the address of its keys; default: as its openid-configuration says")
+    oidc_tenant_claim: str = Field(default="tenant", description="the claim that names the caller's tenant")
+    oidc_groups_claim: str = Field(default="groups", description="the claim that lists the caller's groups")
+    oidc_scopes_claim: str = Field(default="scope", description="the claim with scopes, as touchstone:query; none of ours: query, feedback")
     max_per_minute: int = Field(default=0, ge=0, description="requests of one caller a minute, where its key says nothing; 0: no limit")
     max_question_chars: int = Field(default=2000, ge=1, description="the longest question")
     max_body_bytes: int = Field(default=65_536, ge=1024, description="the largest request body")

@@ -35,7 +35,7 @@ class TraceRecord:
         documents = dict.fromkeys(hit.chunk.document_id for hit in (*trace.hits, *trace.passages))
         return cls(
             id=trace.id,
-            at=at,
+            at=round(at, 6),  # as it is written in ISO 8601: the place to page on from
             tenant=who.tenant,
             principal=who.id,
             release=trace.release_digest,

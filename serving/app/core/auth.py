@@ -10,6 +10,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 from structlog.typing import FilteringBoundLogger
 
+from serving.app.core.oidc import TokenVerifier
 from serving.app.core.problems import Rejected, forbidden, keys_unreadable, unauthenticated
 from serving.app.settings import AppSettings
 from serving.keys import SCOPES, Caller, Keys, find_caller, read_keys
@@ -91,15 +92,16 @@ def load_keys(settings: AppSettings, log: FilteringBoundLogger) -> KeyFile | Non
 class Authentication:
     """Middleware that knows who asks before anything of the request's body is read."""
 
-    def __init__(self, app: ASGIApp, keys: KeyFile | None) -> None:
+    def __init__(self, app: ASGIApp, keys: KeyFile | None, tokens: TokenVerifier | None = None) -> None:
         self._app = app
         self._keys = keys
+        self._tokens = tokens
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand on a request with its principal; a protected one without a valid key gets a 401."""
         if scope["type"] == "http" and scope["path"].startswith(PROTECTED):
             try:
-                caller = self._caller(scope)
+                caller = await self._caller(scope)
                 scope["state"] |= {"caller": caller, "principal": caller.principal()}
                 _check_scope(caller, scope)
             except Rejected as error:
@@ -107,10 +109,14 @@ class Authentication:
                 return
         await self._app(scope, receive, send)
 
-    def _caller(self, scope: Scope) -> Caller:
-        if self._keys is None:
+    async def _caller(self, scope: Scope) -> Caller:
+        if self._keys is None and self._tokens is None:
             return EVERYONE
-        caller = self._keys.caller(Headers(scope=scope).get("authorization", ""))
+        authorization = Headers(scope=scope).get("authorization", "")
+        caller = self._keys.caller(authorization) if self._keys is not None else None
+        if caller is None and self._tokens is not None:
+            kind, _, token = authorization.partition(" ")
+            caller = await self._tokens.caller(token.strip()) if kind.lower() == "bearer" else None
         if caller is None:
             raise unauthenticated()
         return caller

@@ -40,6 +40,11 @@ class Service:
     traces: TraceWriter | None = None
     wall: Callable[[], float] = time.time
 
+    @property
+    def authenticated(self) -> bool:
+        """Whether callers are told from each other."""
+        return self.keys is not None or bool(self.settings.oidc_issuer)
+
     def assigned(self, key: str) -> Assignment:
         """The release that answers whoever has this key, or a 503."""
         assignment = self.release_manager.assigned(key)

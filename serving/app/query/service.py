@@ -43,7 +43,7 @@ class QueryService:
             raise too_long(len(body.question), service.settings.max_question_chars)
         query = body.query(principal, request.state.request_id)
         request.state.facts |= facts_of_query(query)
-        key = body.session or (query.principal.id if service.keys is not None else query.id)
+        key = body.session or (query.principal.id if service.authenticated else query.id)
         shown = with_trace and service.settings.expose_trace
         return cls(service, service.assigned(key), query, key, request.state.facts, with_trace=shown)
 

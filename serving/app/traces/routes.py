@@ -101,7 +101,7 @@ def _caller(request: Request) -> Caller:
 
 
 def _is_admin(caller: Caller, service: Service) -> bool:
-    return "admin" in caller.scopes and service.keys is not None
+    return "admin" in caller.scopes and service.authenticated
 
 
 def _json(value: TracesOut | TraceOut | FeedbackOut) -> Response:
