@@ -8,11 +8,12 @@ from importlib.metadata import PackageNotFoundError, version
 from fastapi import FastAPI
 from structlog.typing import FilteringBoundLogger
 
+from serving.app.compatible import dify, openai
 from serving.app.core import health, openapi, problems
 from serving.app.core.auth import Authentication, load_keys
 from serving.app.core.limits import BodyLimit, ConcurrencyLimit
 from serving.app.core.metrics import Metrics
-from serving.app.core.middleware import RequestMiddleware
+from serving.app.core.middleware import RequestMiddleware, RouteNames
 from serving.app.core.oidc import TokenVerifier
 from serving.app.core.rate import RateLimit
 from serving.app.core.service import Service
@@ -32,9 +33,7 @@ from serving.pipeline.observer import Observers
 from serving.traces.base import TraceStore
 from serving.traces.open import open_traces
 
-ROUTES = frozenset(
-    {"/", "/livez", "/readyz", "/metrics", "/openapi.json"} | {"/v1/query", "/v1/query/stream", "/v1/release", "/v1/traces", "/v1/feedback"}
-)
+DOORS = (routes, trace_routes, dify, openai)
 SECONDS_A_DAY = 86_400.0
 
 
@@ -84,15 +83,14 @@ def create_app(
     )
     app.state.service = service
     problems.install(app)
-    openapi.install(app, ProblemOut, QueryIn, FeedbackIn)
-    for router in (routes.router, trace_routes.router, health.router, page_router()):
+    openapi.install(app, ProblemOut, QueryIn, FeedbackIn, dify.DifyIn, openai.ChatIn, openai.ResponsesIn)
+    for router in (*(door.router for door in DOORS), health.router, page_router()):
         app.include_router(router)
-    app.add_middleware(
-        BodyLimit, paths=routes.BODIES | trace_routes.BODIES, most=settings.max_body_bytes, timeout_s=settings.body_timeout_s
-    )
+    bodies = frozenset[str]().union(*(door.BODIES for door in DOORS))
+    app.add_middleware(BodyLimit, paths=bodies, most=settings.max_body_bytes, timeout_s=settings.body_timeout_s)
     app.add_middleware(RateLimit, per_minute=settings.max_per_minute)
     app.add_middleware(Authentication, keys=service.keys, tokens=TokenVerifier(settings, log) if settings.oidc_issuer else None)
-    app.add_middleware(RequestMiddleware, service=service, routes=ROUTES)
+    app.add_middleware(RequestMiddleware, service=service, routes=RouteNames(app.routes))
     return app
 
 

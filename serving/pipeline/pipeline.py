@@ -112,6 +112,25 @@ class RagPipeline:
             first_token_ms=result.first_token_ms,
         )
 
+    async def search(self, query: Query, *, observer: Observer | None = None) -> Trace:
+        """The passages for a question, as `answer` would read them, without an answer; a question that is blocked finds nothing."""
+        recorder = TraceRecorder(query, observer, clock=self.clock, digests=self.digests, index_version=self.index.manifest.store_version)
+        try:
+            with one_query():
+                with recorder.stage("guard", query.text) as detail:
+                    result = await self.input_guard.run(query.text, CheckContext("input", query))
+                    detail["action"] = result.action.value
+                recorder.add_verdicts(result)
+                checked = replace(query, text=query.text if result.blocked else result.text)
+                recorder.question(checked)
+                if result.blocked:
+                    return recorder.finish(answer=Answer(result.text, refused=True))
+                retrieved = await self._retrieve(checked, recorder)
+                return recorder.finish(hits=retrieved.hits, passages=retrieved.hits, ranking=retrieved.ranking)
+        except BaseException as error:
+            recorder.failed(error)
+            raise
+
     async def _retrieve(self, query: Query, recorder: TraceRecorder) -> RetrievalResult:
         """What was found and may be read."""
         with recorder.stage("retrieve", query.text) as detail:

@@ -23,6 +23,11 @@ PROTECTED: Final = "/v1/"  # what is below needs a key where keys are in force
 EVERYONE: Final = Caller(id=Principal().id, scopes=frozenset(SCOPES))  # without keys: a server that listens on this machine alone
 NEEDED: Final[Mapping[tuple[tuple[str, ...], str], KeyScope]] = {
     (("POST",), "/v1/query"): "query",
+    (("POST",), "/v1/retrieve"): "query",
+    (("POST",), "/v1/dify/retrieval"): "query",
+    (("POST",), "/v1/chat/completions"): "query",
+    (("POST",), "/v1/responses"): "query",
+    (("GET",), "/v1/models"): "query",
     (("GET",), "/v1/release"): "query",
     (("GET",), "/v1/traces"): "query",
     (("POST",), "/v1/feedback"): "feedback",

@@ -78,7 +78,8 @@ def install(app: FastAPI, *models: type[BaseModel]) -> None:
             made = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
             schemas = made.setdefault("components", {}).setdefault("schemas", {})
             for model in models:
-                schemas[model.__name__] = model.model_json_schema(ref_template=_SCHEMAS)
+                schema = model.model_json_schema(ref_template=_SCHEMAS)
+                schemas |= {**schema.pop("$defs", {}), model.__name__: schema}
             app.openapi_schema = made
         return app.openapi_schema
 

@@ -15,7 +15,7 @@ from serving.app.query.body import read_body
 from serving.app.query.wire import AnswerOut, QueryIn
 from serving.app.release.trial import Assignment, RoleObserver
 from serving.pipeline.pipeline import Emit
-from serving.pipeline.types import Principal, Query
+from serving.pipeline.types import Principal, Query, Trace
 
 T = TypeVar("T")
 
@@ -36,9 +36,13 @@ class QueryService:
     @classmethod
     def admit(cls, request: Request, *, with_trace: bool) -> "QueryService":
         """Admit a question, or raise the reason against it."""
+        return cls.of(request, read_body(request, QueryIn), with_trace=with_trace)
+
+    @classmethod
+    def of(cls, request: Request, body: QueryIn, *, with_trace: bool = False) -> "QueryService":
+        """Admit a question that came in another form."""
         service = service_of(request)
         principal: Principal = request.state.principal
-        body = read_body(request, QueryIn)
         if len(body.question) > service.settings.max_question_chars:
             raise too_long(len(body.question), service.settings.max_question_chars)
         query = body.query(principal, request.state.request_id)
@@ -57,6 +61,14 @@ class QueryService:
             candidate = self._service.release_manager.candidate
             self._service.shadows.offer(candidate, self._query, trace, self._key, self._service.observers)
         return AnswerOut.of(trace, with_trace=self._with_trace)
+
+    async def search(self) -> Trace:
+        """The passages that an answer would stand on, within the same limits."""
+        async with asyncio.timeout(self._service.settings.request_timeout_s), self._service.concurrency.slot():
+            observer = RoleObserver(self._service.observers, self._assignment.role)
+            trace = observer.marked(await self._assignment.loaded.pipeline.search(self._query, observer=observer))
+        self._facts |= facts_of_trace(trace)
+        return trace
 
 
 async def cancel_on_disconnect(receive: Receive, work: Coroutine[Any, Any, T]) -> T:

@@ -9,9 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from serving.app.release.loaded import LoadedRelease
 from serving.app.release.manager import Readiness, State
-from serving.pipeline.types import Principal, Query, Trace
+from serving.pipeline.types import Hit, Principal, Query, Trace
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+Turn = Annotated[str, StringConstraints(max_length=4000)]
 Value = Annotated[str, StringConstraints(max_length=200)]
 REASONS: Final[Mapping[State, str]] = {  # what everybody may know
     "current": "",
@@ -38,11 +39,12 @@ class QueryIn(Wire):
     question: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)] = Field(description="what to answer")
     domains: tuple[Name, ...] = Field(default=(), max_length=32, description="look only here; empty: everywhere the caller may")
     metadata: dict[Name, Value] = Field(default_factory=dict, max_length=16, description="look only in documents with these values")
+    history: tuple[Turn, ...] = Field(default=(), max_length=20, description="what was said before in the conversation, the oldest first")
     session: Name | None = Field(default=None, description="any id of a conversation: while two releases are tried, one of them answers it")
 
     def query(self, principal: Principal, request_id: str) -> Query:
         """The question as the pipeline takes it."""
-        return Query(self.question, principal, self.domains, self.metadata, request_id)
+        return Query(self.question, principal, self.domains, self.metadata, request_id, self.history)
 
 
 class CitationOut(Wire):
@@ -138,6 +140,63 @@ class AnswerOut(Wire):
             role=trace.role,
             trace_id=trace.id,
             trace=plain(trace) if with_trace else None,
+        )
+
+
+class PassageOut(Wire):
+    """A passage that was found."""
+
+    document: str
+    title: str = ""
+    heading: str = ""
+    domain: str = ""
+    source: str = ""
+    version: str = ""
+    start: int = Field(description="offset of the text in its document, in characters")
+    end: int
+    text: str
+    score: float
+    metadata: dict[str, str] = Field(default_factory=dict)
+
+    @classmethod
+    def of(cls, hit: Hit) -> Self:
+        """A hit as the caller reads it."""
+        chunk = hit.chunk
+        return cls(
+            document=chunk.document_id,
+            title=chunk.title,
+            heading=chunk.heading,
+            domain=chunk.domain,
+            source=chunk.source,
+            version=chunk.version,
+            start=chunk.start,
+            end=chunk.end,
+            text=chunk.text,
+            score=hit.score,
+            metadata=dict(chunk.metadata),
+        )
+
+
+class RetrievedOut(Wire):
+    """The passages that an answer would stand on, the best first."""
+
+    passages: tuple[PassageOut, ...]
+    blocked: str = Field(default="", description="what is said instead, where a guard said no")
+    milliseconds: float
+    release: str
+    role: str
+    trace_id: str
+
+    @classmethod
+    def of(cls, trace: Trace) -> Self:
+        """What a search found."""
+        return cls(
+            passages=tuple(PassageOut.of(hit) for hit in trace.hits),
+            blocked=trace.answer.text,
+            milliseconds=trace.milliseconds,
+            release=trace.release_digest,
+            role=trace.role,
+            trace_id=trace.id,
         )
 
 

@@ -12,7 +12,7 @@ from serving.traces.record import Feedback, FeedbackKind, TraceRecord
 Text = Annotated[str, StringConstraints(max_length=4000)]
 
 
-class RetrievedOut(Wire):
+class FoundOut(Wire):
     """A passage that was found."""
 
     document: str
@@ -106,9 +106,9 @@ class TraceOut(Wire):
     role: str
     pair: str = ""
     query: str
-    retrieved_docs: tuple[RetrievedOut, ...]
+    retrieved_docs: tuple[FoundOut, ...]
     retrieval_scores: tuple[float, ...]
-    reranked_docs: tuple[RetrievedOut, ...] = Field(description="the passages that the model read, in their order")
+    reranked_docs: tuple[FoundOut, ...] = Field(description="the passages that the model read, in their order")
     final_prompt: str
     llm_response: str
     citations: tuple[CitationOut, ...] = ()
@@ -128,7 +128,7 @@ class TraceOut(Wire):
     def of(cls, record: TraceRecord, feedback: list[Feedback]) -> Self:
         """A record as a reader may see it."""
         trace: Trace = record.value()
-        found = tuple(RetrievedOut.of(hit) for hit in trace.hits)
+        found = tuple(FoundOut.of(hit) for hit in trace.hits)
         return cls(
             id=record.id,
             at=time_text(record.at),
@@ -140,7 +140,7 @@ class TraceOut(Wire):
             query=trace.query.text,
             retrieved_docs=found,
             retrieval_scores=tuple(one.score for one in found),
-            reranked_docs=tuple(RetrievedOut.of(hit) for hit in trace.passages),
+            reranked_docs=tuple(FoundOut.of(hit) for hit in trace.passages),
             final_prompt=trace.prompt,
             llm_response=trace.answer.text,
             citations=citations(trace),
