@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from structlog.typing import FilteringBoundLogger
@@ -30,8 +31,12 @@ from serving.app.traces.wire import FeedbackIn
 from serving.app.traces.writer import TraceWriter
 from serving.app.web.page import page_router
 from serving.pipeline.observer import Observers
+from serving.pipeline.packages import install_command
 from serving.traces.base import TraceStore
 from serving.traces.open import open_traces
+
+if TYPE_CHECKING:
+    from serving.app.compatible.mcp import McpDoor
 
 DOORS = (routes, trace_routes, dify, openai)
 SECONDS_A_DAY = 86_400.0
@@ -53,6 +58,8 @@ def create_app(
     service = Service(settings, manager, concurrency, keys, metrics, log, observers, RepeatedEvents(), shadows, store, writer)
     metrics.watch_traces(lambda: writer.lost if writer else 0, lambda: writer.waiting if writer else 0, lambda: shadows.left_out)
 
+    mcp = _mcp_door(settings, log)
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         tasks = [asyncio.create_task(service.release_manager.run()), asyncio.create_task(service.repeats.report(log))]
@@ -60,7 +67,8 @@ def create_app(
             writer.start()
         log.info("started", channel=settings.channel, keys=len(service.keys) if service.keys is not None else None)
         try:
-            yield
+            async with mcp.manager.run() if mcp else nullcontext():
+                yield
         finally:
             for task in tasks:
                 task.cancel()
@@ -88,10 +96,22 @@ def create_app(
         app.include_router(router)
     bodies = frozenset[str]().union(*(door.BODIES for door in DOORS))
     app.add_middleware(BodyLimit, paths=bodies, most=settings.max_body_bytes, timeout_s=settings.body_timeout_s)
+    if mcp:
+        app.router.routes.append(mcp.route)
     app.add_middleware(RateLimit, per_minute=settings.max_per_minute)
     app.add_middleware(Authentication, keys=service.keys, tokens=TokenVerifier(settings, log) if settings.oidc_issuer else None)
     app.add_middleware(RequestMiddleware, service=service, routes=RouteNames(app.routes))
     return app
+
+
+def _mcp_door(settings: AppSettings, log: FilteringBoundLogger) -> "McpDoor | None":
+    """The door for agents, where its package is installed."""
+    try:
+        from serving.app.compatible.mcp import McpDoor
+    except ImportError:
+        log.info("no MCP", reason=f"the package mcp is not installed: {install_command('mcp')}")
+        return None
+    return McpDoor(_version(), settings.max_body_bytes)
 
 
 def _traces(settings: AppSettings, log: FilteringBoundLogger) -> tuple[TraceStore | None, TraceWriter | None]:

@@ -28,6 +28,7 @@ NEEDED: Final[Mapping[tuple[tuple[str, ...], str], KeyScope]] = {
     (("POST",), "/v1/chat/completions"): "query",
     (("POST",), "/v1/responses"): "query",
     (("GET",), "/v1/models"): "query",
+    (("GET", "POST", "DELETE"), "/v1/mcp"): "query",
     (("GET",), "/v1/release"): "query",
     (("GET",), "/v1/traces"): "query",
     (("POST",), "/v1/feedback"): "feedback",
