@@ -36,6 +36,7 @@ class Caller(BaseModel):
     domains: frozenset[str] | None = None  # None: every domain
     scopes: frozenset[Scope] = frozenset({"query", "feedback"})
     per_minute: int | None = Field(default=None, ge=1)  # requests; None: as many as the server takes
+    usd_per_day: float | None = Field(default=None, ge=0.0, allow_inf_nan=False)  # None: no budget of its own
     created: AwareDatetime | None = None
     expires: AwareDatetime | None = None  # None: never
 

@@ -32,15 +32,13 @@ def create(
         list[str] | None, typer.Option("--scope", help=f"{', '.join(SCOPES)}. Repeatable; default: query and feedback.")
     ] = None,
     per_minute: Annotated[int | None, typer.Option("--per-minute", help="Requests a minute; default: no limit of its own.")] = None,
-    usd_per_day: Annotated[
-        float | None, typer.Option("--usd-per-day", help="What it may cost a day; default: no budget of its own.")
-    ] = None,
+    usd_per_day: Annotated[float | None, typer.Option("--usd-per-day", help="Dollars a day, in UTC; default: no budget.")] = None,
     days: Annotated[float | None, typer.Option("--days", help="How long it is valid; default: until it is revoked.")] = None,
     keys: KeysFile = DEFAULT,
     as_json: AsJson = False,
 ) -> None:
     """Make a key and print it, once: the file keeps its hash. A running server takes it within a second."""
-    given: dict[str, Any] = {"id": ident, "tenant": tenant, "per_minute": per_minute}
+    given: dict[str, Any] = {"id": ident, "tenant": tenant, "per_minute": per_minute, "usd_per_day": usd_per_day}
     given |= {"groups": group or [], "domains": domain or None, "expires": _in_days(days)}
     given |= {"scopes": scope} if scope else {}
     try:
@@ -65,6 +63,7 @@ def list_keys(keys: KeysFile = DEFAULT, as_json: AsJson = False) -> None:
     now = datetime.now(UTC)
     for digest, caller in found.items():
         limits = [f"{caller.per_minute} a minute"] if caller.per_minute else []
+        limits += [f"${caller.usd_per_day:g} a day"] if caller.usd_per_day is not None else []
         limits += [f"domains {', '.join(sorted(caller.domains))}"] if caller.domains is not None else []
         limits += [f"groups {', '.join(sorted(caller.groups))}"] if caller.groups else []
         ends = f"until {caller.expires.isoformat()}" if caller.expires else "until revoked"

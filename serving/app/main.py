@@ -1,6 +1,7 @@
 """Builds the app."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext, suppress
 from importlib.metadata import PackageNotFoundError, version
@@ -12,6 +13,7 @@ from structlog.typing import FilteringBoundLogger
 from serving.app.compatible import dify, openai
 from serving.app.core import health, openapi, problems
 from serving.app.core.auth import Authentication, load_keys
+from serving.app.core.budget import Budgets, MemoryLedger
 from serving.app.core.limits import BodyLimit, ConcurrencyLimit
 from serving.app.core.metrics import Metrics
 from serving.app.core.middleware import RequestMiddleware, RouteNames
@@ -55,7 +57,8 @@ def create_app(
     keys = load_keys(settings, log)
     store, writer = _traces(settings, log)
     observers = Observers([metrics, *([writer] if writer else [])])
-    service = Service(settings, manager, concurrency, keys, metrics, log, observers, RepeatedEvents(), shadows, store, writer)
+    budgets = _budgets(settings, log)
+    service = Service(settings, manager, concurrency, keys, metrics, log, observers, RepeatedEvents(), shadows, budgets, store, writer)
     metrics.watch_traces(lambda: writer.lost if writer else 0, lambda: writer.waiting if writer else 0, lambda: shadows.left_out)
 
     mcp = _mcp_door(settings, log)
@@ -112,6 +115,11 @@ def _mcp_door(settings: AppSettings, log: FilteringBoundLogger) -> "McpDoor | No
         log.info("no MCP", reason=f"the package mcp is not installed: {install_command('mcp')}")
         return None
     return McpDoor(_version(), settings.max_body_bytes)
+
+
+def _budgets(settings: AppSettings, log: FilteringBoundLogger) -> Budgets:
+    alone = MemoryLedger(time.monotonic)
+    return Budgets(alone, log, server_usd=settings.usd_per_day, lasts_s=2 * settings.request_timeout_s, alone=alone)
 
 
 def _traces(settings: AppSettings, log: FilteringBoundLogger) -> tuple[TraceStore | None, TraceWriter | None]:

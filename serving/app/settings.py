@@ -24,6 +24,7 @@ class AppSettings(PipelineSettings):
     oidc_groups_claim: str = Field(default="groups", description="the claim that lists the caller's groups")
     oidc_scopes_claim: str = Field(default="scope", description="the claim with scopes, as touchstone:query; none of ours: query, feedback")
     max_per_minute: int = Field(default=0, ge=0, description="requests of one caller a minute, where its key says nothing; 0: no limit")
+    usd_per_day: float | None = Field(default=None, ge=0, description="what all questions of a day may cost, in UTC; default: no budget")
     max_question_chars: int = Field(default=2000, ge=1, description="the longest question")
     max_body_bytes: int = Field(default=65_536, ge=1024, description="the largest request body")
     max_running: int = Field(default=16, ge=1, description="questions worked on at a time")

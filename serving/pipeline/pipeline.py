@@ -49,6 +49,11 @@ class RagPipeline:
         """Digest of everything that decides an answer."""
         return self.digests.config
 
+    @property
+    def most_usd(self) -> float:
+        """About the most that one question can cost: the dearest tier with a full context and answer, twice where it may be tried twice."""
+        return self.answerer.most_usd * (2 if self.escalation.withholds else 1)
+
     async def answer(self, query: Query, *, emit: Emit | None = None, observer: Observer | None = None) -> Trace:
         """Answer a question; `emit`, if given, receives the text as the model writes it, and `observer` is told of every stage."""
         recorder = TraceRecorder(query, observer, clock=self.clock, digests=self.digests, index_version=self.index.manifest.store_version)

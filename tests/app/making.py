@@ -159,6 +159,10 @@ class Interrupted:
     def index(self) -> Any:
         return self.inner.index
 
+    @property
+    def most_usd(self) -> float:
+        return self.inner.most_usd
+
     async def answer(self, query: Query, *, emit: Emit | None = None, observer: Observer | None = None) -> Trace:
         await self.before(query, emit)
         return await self.inner.answer(query, emit=None if self.mute else emit, observer=observer)

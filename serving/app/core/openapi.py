@@ -32,7 +32,7 @@ _ABOUT: Final[Mapping[int, tuple[str, tuple[Problem, ...]]]] = {
     413: ("The body is too large", _of(problems.too_large(65_536))),
     415: ("The body is not said to be JSON", _of(problems.not_json_type())),
     422: ("The request is not one we understand, or the question is too long", _of(problems.too_long(3000, 2000))),
-    429: ("The caller asks too often", _of(problems.too_often(60, 12))),
+    429: ("The caller asks too often, or has spent its budget", _of(problems.too_often(60, 12), problems.budget_spent(5.0, 3600))),
     500: ("Something failed that should not", (problems.problem_of(RuntimeError()),)),
     503: (
         "Not ready, too busy, or a part we stand on is out",

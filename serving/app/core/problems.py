@@ -85,6 +85,12 @@ def too_often(per_minute: int, wait_s: int) -> Rejected:
     return Rejected(Problem(429, "too-often", detail, {"Retry-After": str(wait_s)}))
 
 
+def budget_spent(limit_usd: float, wait_s: int) -> Rejected:
+    """The day's money is spent or set aside."""
+    detail = f"The budget of ${limit_usd:g} a day is spent. It begins anew at midnight UTC."
+    return Rejected(Problem(429, "budget-spent", detail, {"Retry-After": str(wait_s)}))
+
+
 def keys_unreadable() -> Rejected:
     """The keys file is broken, so nobody can be told from anybody."""
     detail = "Keys cannot be checked at the moment. Try again shortly."

@@ -9,6 +9,7 @@ from fastapi import Request
 from structlog.typing import FilteringBoundLogger
 
 from serving.app.core.auth import KeyFile
+from serving.app.core.budget import Budgets
 from serving.app.core.limits import ConcurrencyLimit
 from serving.app.core.metrics import Metrics
 from serving.app.core.problems import not_ready
@@ -36,6 +37,7 @@ class Service:
     observers: Observers  # of every query: the metrics, and whoever else was given
     repeats: RepeatedEvents
     shadows: ShadowRuns
+    budgets: Budgets
     trace_store: TraceStore | None = None  # None: nothing is kept
     traces: TraceWriter | None = None
     wall: Callable[[], float] = time.time

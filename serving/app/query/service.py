@@ -14,6 +14,8 @@ from serving.app.core.telemetry import facts_of_query, facts_of_trace
 from serving.app.query.body import read_body
 from serving.app.query.wire import AnswerOut, QueryIn
 from serving.app.release.trial import Assignment, RoleObserver
+from serving.keys import Caller
+from serving.pipeline.observer import Observers
 from serving.pipeline.pipeline import Emit
 from serving.pipeline.types import Principal, Query, Trace
 
@@ -24,10 +26,11 @@ class QueryService:
     """An admitted question; `answer` runs the pipeline."""
 
     def __init__(
-        self, service: Service, assignment: Assignment, query: Query, key: str, facts: dict[str, Any], *, with_trace: bool
+        self, service: Service, assignment: Assignment, caller: Caller, query: Query, key: str, facts: dict[str, Any], *, with_trace: bool
     ) -> None:
         self._service = service
         self._assignment = assignment
+        self._caller = caller
         self._query = query
         self._key = key  # of whoever asks: which release answers goes by it
         self._facts = facts  # for the log
@@ -49,13 +52,18 @@ class QueryService:
         request.state.facts |= facts_of_query(query)
         key = body.session or (query.principal.id if service.authenticated else query.id)
         shown = with_trace and service.settings.expose_trace
-        return cls(service, service.assigned(key), query, key, request.state.facts, with_trace=shown)
+        return cls(service, service.assigned(key), request.state.caller, query, key, request.state.facts, with_trace=shown)
 
     async def answer(self, emit: Emit | None = None) -> AnswerOut:
         """The answer, within the concurrency limit and the timeout."""
-        async with asyncio.timeout(self._service.settings.request_timeout_s), self._service.concurrency.slot():
-            observer = RoleObserver(self._service.observers, self._assignment.role)
-            trace = observer.marked(await self._assignment.loaded.pipeline.answer(self._query, emit=emit, observer=observer))
+        pipeline = self._assignment.loaded.pipeline
+        async with (
+            asyncio.timeout(self._service.settings.request_timeout_s),
+            self._service.concurrency.slot(),
+            self._service.budgets.question(self._caller, pipeline.most_usd) as reservation,
+        ):
+            observer = RoleObserver(Observers([self._service.observers, reservation]), self._assignment.role)
+            trace = observer.marked(await pipeline.answer(self._query, emit=emit, observer=observer))
         self._facts |= facts_of_trace(trace)
         if self._assignment.role == "stable":
             candidate = self._service.release_manager.candidate

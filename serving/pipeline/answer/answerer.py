@@ -14,10 +14,11 @@ from serving.pipeline.config import AnswerConfig
 from serving.pipeline.errors import ConfigError, ModelError, RequestError
 from serving.pipeline.models.chat import with_output_limit
 from serving.pipeline.models.connect import ConnectedChat
-from serving.pipeline.models.prices import usage_of
+from serving.pipeline.models.prices import price, usage_of
 from serving.pipeline.prompts import PromptLibrary
 from serving.pipeline.types import Answer, Hit, Query, Route, Usage
 
+PROMPT_TOKENS = 1500  # of instructions and question, at most and about
 KEPT_MS = "kept_ms"  # in the metadata of a cached message: how long the original call took
 
 
@@ -47,6 +48,12 @@ class Answerer:
         self._prompts = prompts
         self._chats = {tier: replace(chat, model=with_output_limit(chat.model, config.max_tokens)) for tier, chat in chats.items()}
         self._clock = clock
+
+    @property
+    def most_usd(self) -> float:
+        """What the dearest tier's answer costs with a full context and at full length; 0 where no price is known."""
+        read, written = self._config.context_tokens + PROMPT_TOKENS, self._config.max_tokens
+        return max((price(chat.source.price_model, read, written) or 0.0 for chat in self._chats.values()), default=0.0)
 
     async def answer(
         self,
