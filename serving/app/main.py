@@ -32,6 +32,7 @@ from serving.app.traces import routes as trace_routes
 from serving.app.traces.wire import FeedbackIn
 from serving.app.traces.writer import TraceWriter
 from serving.app.web.page import page_router
+from serving.pipeline.errors import ConfigError
 from serving.pipeline.observer import Observers
 from serving.pipeline.packages import install_command
 from serving.traces.base import TraceStore
@@ -39,6 +40,7 @@ from serving.traces.open import open_traces
 
 if TYPE_CHECKING:
     from serving.app.compatible.mcp import McpDoor
+    from serving.app.core.spans import SpanWriter
 
 DOORS = (routes, trace_routes, dify, openai)
 SECONDS_A_DAY = 86_400.0
@@ -56,7 +58,8 @@ def create_app(
     shadows = ShadowRuns(log, most=settings.shadow_running, usd_per_hour=settings.shadow_usd_per_hour, timeout_s=settings.request_timeout_s)
     keys = load_keys(settings, log)
     store, writer = _traces(settings, log)
-    observers = Observers([metrics, *([writer] if writer else [])])
+    spans = _spans(settings)
+    observers = Observers([metrics, *([writer] if writer else []), *([spans] if spans else [])])
     budgets = _budgets(settings, log)
     service = Service(settings, manager, concurrency, keys, metrics, log, observers, RepeatedEvents(), shadows, budgets, store, writer)
     metrics.watch_traces(lambda: writer.lost if writer else 0, lambda: writer.waiting if writer else 0, lambda: shadows.left_out)
@@ -80,6 +83,8 @@ def create_app(
             await shadows.close()
             if writer:
                 await asyncio.to_thread(writer.close)
+            if spans:
+                await asyncio.to_thread(spans.close)
             service.repeats.log(log)
             log.info("stopped")
 
@@ -105,6 +110,17 @@ def create_app(
     app.add_middleware(Authentication, keys=service.keys, tokens=TokenVerifier(settings, log) if settings.oidc_issuer else None)
     app.add_middleware(RequestMiddleware, service=service, routes=RouteNames(app.routes))
     return app
+
+
+def _spans(settings: AppSettings) -> "SpanWriter | None":
+    """What sends spans, where a receiver is named."""
+    if not settings.otlp_traces:
+        return None
+    try:
+        from serving.app.core.spans import SpanWriter
+    except ImportError as error:
+        raise ConfigError(f"TOUCHSTONE_OTLP_TRACES needs OpenTelemetry ({error}). Install it: {install_command('otlp')}") from error
+    return SpanWriter(settings)
 
 
 def _mcp_door(settings: AppSettings, log: FilteringBoundLogger) -> "McpDoor | None":

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 
 from serving.pipeline.settings import PipelineSettings
 from serving.release.channel import CHANNELS
@@ -47,6 +47,11 @@ class AppSettings(PipelineSettings):
     dynamodb_endpoint: str = Field(default="", description="another DynamoDB endpoint")
     expose_trace: bool = Field(default=False, description="whether ?trace=1 shows a caller the whole trace, the prompt included")
 
+    otlp_traces: str = Field(default="", description="where spans are sent by OTLP/HTTP: http://collector:4318/v1/traces; default: nowhere")
+    otlp_headers: SecretStr = Field(default=SecretStr(""), description="headers of the receiver: name=value,name=value")
+    otlp_share: float = Field(default=1.0, ge=0, le=1, description="share of the questions whose spans are sent, unless the caller decides")
+    otlp_content: bool = Field(default=False, description="whether spans hold the question and the answer")
+    otlp_timeout_s: float = Field(default=5.0, gt=0, description="patience with the receiver")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="what is logged")
     log_format: Literal["json", "text"] = Field(default="json", description="one JSON object per line, or lines for people")
 

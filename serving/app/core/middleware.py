@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.app.core.problems import ClientDisconnected, Rejected, problem_of
 from serving.app.core.service import Service
-from serving.app.core.telemetry import caller_trace
+from serving.app.core.telemetry import TRACEPARENT, caller_trace
 from serving.pipeline.errors import TouchstoneError
 
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -53,6 +53,7 @@ class RequestMiddleware:
         state = scope.setdefault("state", {})
         state |= {"request_id": request_id, "facts": {}, "error": None}
         start, status = time.perf_counter(), 0
+        TRACEPARENT.set(headers.get("traceparent", ""))  # of this request's own context
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
