@@ -17,17 +17,19 @@ from serving.pipeline.section import ByName, Entries, PluginTable, Section
 Stage = Literal["index", "retrieve", "route", "answer", "guard", "cache"]
 STAGES: tuple[Stage, ...] = ("index", "retrieve", "route", "answer", "guard", "cache")  # the order of dependence
 # The version of the code of a stage around its plug-ins (packing, citing, removing repeats, …): raise it when the output changes.
-SECTION_VERSIONS: Mapping[Stage, str] = {"index": "1", "retrieve": "1", "route": "2", "answer": "1", "guard": "2", "cache": "2"}
+SECTION_VERSIONS: Mapping[Stage, str] = {"index": "1", "retrieve": "1", "route": "2", "answer": "1", "guard": "2", "cache": "3"}
 
 
 Chunker = Annotated[Spec, PluginTable("serving.pipeline.index:CHUNKERS")]
 Store = Annotated[Spec, PluginTable("serving.pipeline.index:STORES")]
 EmbeddingModel = Annotated[Spec, PluginTable("serving.pipeline.models:EMBEDDINGS")]
 ChatModel = Annotated[Spec, PluginTable("serving.pipeline.models:CHAT_MODELS")]
+Narrowing = Annotated[Spec, PluginTable("serving.pipeline.retrieve:NARROWINGS")]
 Searcher = Annotated[Spec, PluginTable("serving.pipeline.retrieve:SEARCHERS")]
 Fusion = Annotated[Spec, PluginTable("serving.pipeline.retrieve:FUSIONS")]
 Reranker = Annotated[Spec, PluginTable("serving.pipeline.retrieve:RERANKERS")]
 Router = Annotated[Spec, PluginTable("serving.pipeline.route:ROUTERS")]
+DomainChoice = Annotated[Spec, PluginTable("serving.pipeline.route:DOMAINS")]
 Escalation = Annotated[Spec, PluginTable("serving.pipeline.route:ESCALATIONS")]
 Check = Annotated[Spec, PluginTable("serving.pipeline.guard:CHECKS")]
 Cache = Annotated[Spec, PluginTable("serving.pipeline.cache:CACHES")]
@@ -45,6 +47,7 @@ class IndexConfig(Section):
 class RetrieveConfig(Section):
     """From a question to passages."""
 
+    narrow: Narrowing = Spec(name="none")  # whether a question is looked for in its own domain alone
     search: Searcher = Spec(name="hybrid")
     fusion: Fusion = Spec(name="weighted")  # how hybrid search joins its two lists
     candidates: int = Field(default=40, ge=1, le=1000)  # hits fetched from each searcher
@@ -58,6 +61,7 @@ class RouteConfig(Section):
     """Which tier answers."""
 
     router: Router = Spec(name="rules")
+    domain: DomainChoice = Spec(name="hits")  # whose prompt family answers, where answer.prompt.by_domain is on
     escalate: Escalation = Spec(name="none")  # whether a cheap tier's answer is tried once more by a dearer one
 
 
@@ -97,6 +101,7 @@ class GuardConfig(Section):
     passages: ByName[Check] = Field(default=PASSAGE_CHECKS)  # of what was found: a passage that a check blocks is not read
     output: ByName[Check] = Field(default=OUTPUT_CHECKS)
     on_error: Literal["block", "allow"] = "block"  # when a check fails for another reason than an outage
+    timeout_s: float = Field(default=5.0, gt=0, le=300)  # the most that one check may take; one that takes longer has failed
     block_message: str = "I cannot help with that."  # what is said instead of what was blocked
 
 
@@ -173,9 +178,10 @@ class RagConfig(Section):
         return digest_of(facts | ({"prompts": dict(prompts or {})} if "answer" in stages else {}))
 
     def tiers(self) -> dict[str, Spec]:
-        """The chat models that the router may choose, by tier: those its parameters name, or all of them where these name none."""
-        spec, table = self.plugins()["route.router"]
-        chosen = [reference.value for reference in named_values(table.params(spec), "tier")]
+        """The chat models that may answer, by tier: those that router and escalation name; all of them where the router names none."""
+        plugins = {path: plugin for path, plugin in self.plugins().items() if path.startswith("route.")}
+        named = {path: [one.value for one in named_values(table.params(spec), "tier")] for path, (spec, table) in plugins.items()}
+        chosen = dict.fromkeys(tier for tiers in named.values() for tier in tiers) if named["route.router"] else {}
         return {tier: self.answer.models[tier] for tier in chosen or self.answer.models}
 
     def artefacts(self) -> dict[str, str]:

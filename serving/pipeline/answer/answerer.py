@@ -68,7 +68,7 @@ class Answerer:
     ) -> AnswerResult:
         """Answer a question from its hits; `emit`, if given, receives the text as it is written, `late` the cost of calls given up."""
         chat = self._chat(route.tier)
-        domain = domain_of(query, hits)
+        domain = domain_of(query, hits, route.domain)
         prompt = choose_prompt(self._config.prompt, self._prompts, domain)
         if not hits:
             if emit is not None:
@@ -100,7 +100,7 @@ class Answerer:
             dropped=packed.dropped,
             prompt_id=prompt.id,
             prompt=f"{rendered.text}{self._notice}",
-            usage=usage_of(message, chat.source, chat.name),
+            usage=usage_of(message, chat.source, chat.name, chat.prices),
             first_token_ms=first_token_ms,
             truncated_passage=packed.truncated,
             dangling_citations=parsed.dangling,

@@ -4,25 +4,25 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from serving.pipeline.checks.detection import Detection, masked
 from serving.pipeline.checks.grounding.embedder import NamedEmbeddings
 from serving.pipeline.checks.injection.detector import InjectionDetector
 from serving.pipeline.checks.injection.version import detector_version
-from serving.pipeline.checks.pii import find_pii
+from serving.pipeline.fitted.calibrated import threshold_of
 from serving.pipeline.guard.base import CheckContext, CheckVerdict, Side
+from serving.pipeline.guard.excerpt import redacted_excerpt
 from serving.pipeline.models.threads import run_in_thread
 from serving.pipeline.parts import Parts
-from serving.pipeline.redact import without_password
+from serving.pipeline.references import Artefact
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.types import GuardAction
 
-EXCERPT: int = 160  # characters of an order that an incident shows
 AT_ONCE: int = 400  # characters that are looked at in less time than a hop to another thread is worth
 
 
 class InjectionCheck:
     """Scores the most certain order of a text; of a passage that was scored when it was indexed, only that score is read."""
 
+    name: ClassVar[str] = "injection"
     version: ClassVar[str] = f"3 {detector_version()}"
     sides: ClassVar[tuple[Side, ...]] = ("input", "passages", "output")
     rewrites = False
@@ -31,10 +31,14 @@ class InjectionCheck:
         """From which score on, and what is done about it."""
 
         action: Literal["flag", "block"] = Field(default="block", description="block: a passage is not read, a question or answer refused")
-        threshold: float = Field(default=0.5, ge=0.0, le=1.0, description="0.5 is what the detector was fitted for")
+        threshold: float | None = Field(default=0.5, ge=0.0, le=1.0, description="0.5 is what the detector was fitted for")
+        calibrated: Artefact | None = Field(default=None, description="by touchstone calibrate guard; counts where the threshold is null")
 
     def __init__(self, params: Params, parts: Parts) -> None:
         self._params = params
+        self._threshold = threshold_of(
+            params.threshold, params.calibrated, parts.artefacts, "guard", f"{self.name} {self.version}", f"check {self.name!r}"
+        )
         self._detector = InjectionDetector(NamedEmbeddings(parts.embedder, parts.embeddings) if parts.embedder else None)
         self.blocks = params.action == "block"
 
@@ -42,23 +46,15 @@ class InjectionCheck:
         """Whether the text gives an order; the excerpt shows the order without personal data."""
         passages = context.side == "passages"
         stored = context.passages[0].chunk.instruction_score if passages and context.passages else 0.0
-        if 0.0 < stored < self._params.threshold:
+        if 0.0 < stored < self._threshold:
             return CheckVerdict.allow(text, stored)
         look = self._detector.in_passage if passages else self._detector.in_question
         found = look(text) if len(text) <= AT_ONCE and not passages else await run_in_thread(lambda: look(text))
         score = stored or (found.score if found else 0.0)
-        if score < self._params.threshold or (not stored and found is None):
+        if score < self._threshold or (not stored and found is None):
             return CheckVerdict.allow(text, score)
         rule = found.kind if found else "indexed"
-        return CheckVerdict(GuardAction(self._params.action), text, score, rule, _reason(rule), excerpt=excerpt(found))
-
-
-def excerpt(found: Detection | None) -> str:
-    """The beginning of what was found, without personal data and keys."""
-    if found is None:
-        return ""
-    shown = " ".join(found.value[: 4 * EXCERPT].split())
-    return without_password(masked(shown, find_pii(shown)))[:EXCERPT]
+        return CheckVerdict(GuardAction(self._params.action), text, score, rule, _reason(rule), excerpt=redacted_excerpt(found.value) if found else "")
 
 
 def _reason(rule: str) -> str:
