@@ -30,13 +30,16 @@ from typing import Any
 import numpy as np
 from _bench import REPORTS, machine, machine_line, table, write_report
 
+from harness.calibrate import SOURCES
+from harness.calibrate.artefact import calibrated_threshold, keep_threshold
 from harness.calibrate.cache_pairs import golden_pairs
 from harness.calibrate.cache_verifier import FitPair, fit_verifier
+from harness.calibrate.calibrate import calibrate
+from harness.calibrate.source import SourceRequest
 from harness.golden.hard_negatives import hard_negatives
 from harness.golden.load import load_golden
 from harness.golden.rewordings import rewordings
 from harness.golden.sets import GoldenSet
-from harness.project.calibrate import LabelFiles, calibrate_stage
 from harness.settings import HarnessSettings
 from serving.pipeline.artefacts import FolderArtefacts
 from serving.pipeline.cache import CACHES
@@ -160,8 +163,8 @@ def embedded(texts: Sequence[str], cache: Path) -> dict[str, Any]:
     return known
 
 
-def calibrated(golden: GoldenSet, pairs: Sequence[Path], folder: Path, level: float) -> dict[str, Any]:
-    """A verifier and a threshold from the tune split: none where no threshold is safe."""
+def calibrated(golden: GoldenSet, pairs: Sequence[Path], folder: Path) -> dict[str, dict[str, Any]]:
+    """A verifier and a threshold from the tune split and files of pairs, by the level of false hits: none where no threshold is safe."""
     file = folder / "tune.jsonl"
     cases = [case for case in golden.cases if golden.split_of(case) == "tune"]
     lines = [
@@ -170,12 +173,16 @@ def calibrated(golden: GoldenSet, pairs: Sequence[Path], folder: Path, level: fl
     ]
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
     settings = HarnessSettings(home=folder, _env_file=None)
-    labels = LabelFiles("cache", (file, *pairs), {"nearest": 3})
-    limit = {"level": level, "kind": "per_action"}
-    finished = asyncio.run(calibrate_stage(labels, limit, settings, lambda what, done, total: None))
-    if finished.kept is None:
-        return {"pairs": len(lines), "threshold": None, "reason": finished.calibration.reason}
-    return {"pairs": len(lines), "threshold": finished.calibration.threshold, "artefact": finished.kept.digest}
+    source = SOURCES.build(Spec.model_validate({"name": "cache", "nearest": 3}), settings=settings)
+    labelled = asyncio.run(source.decisions(SourceRequest((file, *pairs))))
+    found: dict[str, dict[str, Any]] = {}
+    for level in (0.01, 0.05):
+        calibration = calibrate(labelled.examples, labelled.limit(level, 0.95, "per_action"))
+        found[f"{level:.0%}"] = {"pairs": len(lines), "threshold": calibration.threshold, "reason": calibration.reason}
+        if calibration.threshold is not None:
+            threshold = calibrated_threshold(calibration, labelled, "2026-01-01")
+            found[f"{level:.0%}"]["artefact"] = keep_threshold(threshold, labelled.config, settings.artefact_folder).digest
+    return found
 
 
 def fitted_on_tune(golden: GoldenSet, vectors_file: Path) -> Verifier:
@@ -373,7 +380,7 @@ def rules(calibrations: Mapping[str, Mapping[str, Any]], tuned: Verifier) -> dic
 
 def traced(golden: GoldenSet, pairs: Sequence[Path], asks: int, folder: Path, vectors_file: Path) -> dict[str, Any]:
     intents = wordings(golden)
-    calibrations = {f"{level:.0%}": calibrated(golden, pairs, folder, level) for level in (0.01, 0.05)}
+    calibrations = calibrated(golden, pairs, folder)
     print(calibrations, flush=True)
     chosen = rules(calibrations, fitted_on_tune(golden, vectors_file))
     settings = PipelineSettings(_env_file=None, cache_audit=0.0)
@@ -403,7 +410,8 @@ def markdown(report: dict[str, Any]) -> str:
         f"{trace['asks']:,} questions about {trace['intents']} things, drawn by Zipf's law from the holdout of {report['golden']}.",
         "An altered question has another answer: its hits are right only where the very same alteration was asked before. Of the golden",
         "set's second wordings none is near the first (cosine .69 at most, by design): they are answered anew once each. False hits are",
-        "counted against the intent that a question was drawn for, whatever the two answers say.",
+        "counted against the intent that a question was drawn for, whatever the two answers say. Rewordings and alterations come from the",
+        "same generators for the tune split and the trace, of other questions: what real users write may be harder.",
         "",
         "Calibrated on the tune split"
         + (f" and {', '.join(report['pairs'])}" if report["pairs"] else "")
@@ -486,27 +494,25 @@ def main() -> None:
             )
         report["load"] = [round(load, 1) for load in os.getloadavg()]
         report["trace"] = traced(golden, arguments.pairs, arguments.asks, folder, arguments.vectors)
-        report["times"] = {"in process": {}}
+        report |= {"times": {"in process": {}}, "several": None}
         plain = PipelineSettings(_env_file=None, cache_audit=0.0)
         for size in arguments.sizes:
             report["times"]["in process"][str(size)] = asyncio.run(measured(size, arguments.looks, plain, folder))
             print("in process", size, report["times"]["in process"][str(size)], flush=True)
-        report["several"] = None
-        if PROGRAM:
-            report["times"]["Redis"] = {}
-            for size in arguments.sizes:
-                server = RedisServer(folder)
-                try:
-                    shared = PipelineSettings(_env_file=None, redis=server.url, cache_secret=secrets.token_hex(32), cache_audit=0.0)
-                    report["times"]["Redis"][str(size)] = asyncio.run(measured(size, arguments.looks, shared, folder))
-                    print("Redis", size, report["times"]["Redis"][str(size)], flush=True)
-                    if size == 10_000:
-                        each = several(server, size, arguments.looks, arguments.processes, folder)
-                        report["several"] = {"size": size, "each": each}
-                        print("several", each, flush=True)
-                finally:
-                    server.kill()
-        write_report("cache_trace", report, markdown(report), arguments.out)
+            write_report("cache_trace", report, markdown(report), arguments.out)
+        for size in arguments.sizes if PROGRAM else ():
+            server = RedisServer(folder)
+            try:
+                shared = PipelineSettings(_env_file=None, redis=server.url, cache_secret=secrets.token_hex(32), cache_audit=0.0)
+                report["times"].setdefault("Redis", {})[str(size)] = asyncio.run(measured(size, arguments.looks, shared, folder))
+                print("Redis", size, report["times"]["Redis"][str(size)], flush=True)
+                if size == 10_000:
+                    each = several(server, size, arguments.looks, arguments.processes, folder)
+                    report["several"] = {"size": size, "each": each}
+                    print("several", each, flush=True)
+            finally:
+                server.kill()
+            write_report("cache_trace", report, markdown(report), arguments.out)
         print(markdown(report))
 
 

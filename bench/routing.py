@@ -339,7 +339,8 @@ always-strong is at most 2 points on the calibration part. `oracle`: every quest
 beforehand. `before`: the figures of an earlier measurement of the same protocol. `engine's bound`: the threshold of
 `touchstone calibrate router`, whose bound holds at any size and shape of the losses and so saves less. APGR and CPT as in RouteLLM:
 the mean share of the gap between the models that is kept over all shares of strong calls, and the least share of strong calls that keeps
-50 % and 80 % of it. The parts of different splits overlap, so the spread over splits is not the error of the mean."""
+50 % and 80 % of it. The parts of different splits overlap, so the spread over splits is not the error of the mean; `above 2 points` is how
+often the loss seen on the test part was, its own chance included. "boosted" and "choices apart" are not shipped."""
 
 
 def main() -> None:

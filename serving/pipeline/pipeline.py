@@ -11,7 +11,7 @@ from serving.pipeline.cache.base import Cache, CacheContext, CacheEntry, CacheLo
 from serving.pipeline.cache.worth import still_stands, unfit_question, worth_keeping
 from serving.pipeline.clock import Clock, SystemClock
 from serving.pipeline.guard.base import CheckContext
-from serving.pipeline.guard.chain import GuardChain
+from serving.pipeline.guard.chain import GuardChain, GuardResult
 from serving.pipeline.guard.passage_guard import PassageGuard
 from serving.pipeline.guard.placeholders import Placeholders, RestoringEmit
 from serving.pipeline.index.build import OpenIndex
@@ -113,15 +113,8 @@ class RagPipeline:
             raise
 
     async def _answer(self, query: Query, emit: Emit | None, recorder: TraceRecorder, placeholders: Placeholders, use_cache: bool) -> Trace:
-        checked = replace(query, text="")
-        with recorder.stage("guard", lambda: checked.text) as detail:
-            context = CheckContext("input", query, placeholders=placeholders)
-            input_result = await self.input_guard.run(query.text, context)
-            history = [await self.input_guard.masked(said, context) for said in query.history]
-            checked = replace(query, text=input_result.record, history=tuple(history))
-            detail["action"] = input_result.action.value
-        recorder.add_verdicts(input_result.as_kept())
-        recorder.question(checked)
+        input_result = await self._check_question(query, recorder, placeholders)
+        checked = recorder.query
         if input_result.blocked:
             return recorder.finish(answer=_emitted(Answer(input_result.text, refused=True), emit))
 
@@ -205,6 +198,17 @@ class RagPipeline:
             recorder.hand_over(lambda usage: spent(replace(usage, stage="audit")))
         answer = written.answer
         return answer if answer.refused or worth_keeping(answer, recorder.verdicts) else None
+
+    async def _check_question(self, query: Query, recorder: TraceRecorder, placeholders: Placeholders) -> GuardResult:
+        """The verdicts on a question; the recorder then has it, and what was said before, as they may be kept and read on."""
+        with recorder.stage("guard", lambda: recorder.query.text) as detail:
+            context = CheckContext("input", query, placeholders=placeholders)
+            result = await self.input_guard.run(query.text, context)
+            history = [await self.input_guard.masked(said, context) for said in query.history]
+            recorder.question(replace(query, text=result.record, history=tuple(history)))
+            detail["action"] = result.action.value
+        recorder.add_verdicts(result.as_kept())
+        return result
 
     async def _retrieve(self, query: Query, recorder: TraceRecorder) -> RetrievalResult:
         """What was found and may be read."""

@@ -128,6 +128,12 @@ def test_words_and_meaning_add_up():
     assert model.chances("annual leave", None)[1] == pytest.approx(1 / (np.exp(6) + 2), abs=1e-6)
 
 
+def test_vectors_of_another_length_are_refused_in_words():
+    artefacts, [digest] = kept(calibrated("domains", domain_model(4, "local:hashing"), 0.8))
+    with pytest.raises(ConfigError, match="fitted to vectors of 4 numbers, and index.embedder gives 8"):
+        asyncio.run(built(NARROWINGS, "domain", artefacts, classifier=digest).narrow(Query(LEAVE)))
+
+
 def test_a_classifier_that_is_missing_or_of_something_else_is_refused_in_words():
     for table, name, where in ((NARROWINGS, "domain", "retrieve.narrow"), (DOMAINS, "classifier", "route.domain")):
         with pytest.raises(ConfigError, match=rf"{where}\.classifier: no artefact is named\. .*touchstone calibrate domains"):

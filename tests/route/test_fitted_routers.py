@@ -171,6 +171,13 @@ class Given:
         return self._data
 
 
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "tfidf"])
+def test_vectors_of_another_length_are_refused_in_words(kind):
+    artefacts, [digest] = kept(fitted_gain(kind, 8, "local:hashing").model_dump(mode="json"))
+    with pytest.raises(ConfigError, match="fitted to vectors of 8 numbers, and index.embedder gives 16"):
+        routed(kind, WORDS, artefacts, calibrated=digest, threshold=0.0)
+
+
 def test_there_is_no_oracle_to_ship():
     assert "oracle" not in ROUTERS.names()
     with pytest.raises(ConfigError, match="oracle"):

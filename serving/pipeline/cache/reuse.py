@@ -24,7 +24,7 @@ class Equivalence(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ReuseRule:
-    """Guards first, then a score against a threshold; never below a least similarity."""
+    """Guards first, then a score against a threshold; questions below a least similarity are not looked at."""
 
     judges: Equivalence
     threshold: float
@@ -36,13 +36,10 @@ class ReuseRule:
 
     def refusal(self, question: str, neighbour: Neighbour, other: str) -> str:
         """Why the neighbour's answer is not given; empty where it is."""
-        similarity = neighbour.similarity
-        if similarity < self.least_similarity:
-            return f"far: the nearest question is {similarity:.3f} alike"
         objection = self.judges.objection(question, other)
         if objection:
             return f"guard: {objection}"
-        score = self.judges.score(question, other, similarity)
+        score = self.judges.score(question, other, neighbour.similarity)
         if score < self.threshold:
             return f"verifier: {score:.3f} is below {self.threshold:.3f}"
         return ""

@@ -98,6 +98,8 @@ class SemanticCache:
         nearest: float | None = None
         reason = "new"
         for neighbour in await backend.near(key, vector, _NEIGHBOURS) if vector is not None else ():
+            if neighbour.similarity < rule.least_similarity:  # so are the others
+                return CacheLookup(None, nearest or round(neighbour.similarity, 6), reason if nearest else "far")
             found = await backend.read(EntryKey(key.release, key.scope, neighbour.name))
             if found is None:
                 continue
@@ -109,8 +111,6 @@ class SemanticCache:
             if nearest is None:
                 lowered = rule is not full and not full.refusal(query.text, neighbour, found.question)
                 nearest, reason = round(neighbour.similarity, 6), f"reach: {reach}, {refusal}" if lowered else refusal
-            if neighbour.similarity < rule.least_similarity:
-                break
         return CacheLookup(None, nearest, reason)
 
     async def _vector(self, text: str) -> Vectors | None:

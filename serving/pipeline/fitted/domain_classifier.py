@@ -50,5 +50,11 @@ class DomainClassifier:
         """The likeliest domain; None where it is less likely than it must be."""
         text = search_text(query)
         vector = await self._question.vector(text) if self._model.embedder else None
+        meaning = self._model.meaning
+        if vector is not None and meaning is not None and meaning.width != len(vector):
+            raise ConfigError(
+                f"The classifier was fitted to vectors of {meaning.width} numbers, and index.embedder gives {len(vector)}. "
+                f"{FIT} for this one."
+            )
         guess = self._model.guess(text, vector)
         return guess if guess.confidence >= (self._confidence or 0.0) else None

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Final, Literal
 
 from pydantic import Field
 
-from serving.pipeline.errors import InfrastructureError, ModelError
+from serving.pipeline.errors import ConfigError, InfrastructureError, ModelError
 from serving.pipeline.guard.base import CheckContext, CheckVerdict, Side
 from serving.pipeline.guard.excerpt import redacted_excerpt
 from serving.pipeline.guard.placeholders import Placeholders
@@ -56,7 +56,7 @@ class BedrockCheck:
     class Params(PlugInParams):
         """Which guardrail, and what its absence means."""
 
-        guardrail: str = Field(min_length=1, description="id or ARN of the guardrail")
+        guardrail: str = Field(default="", description="id or ARN of the guardrail; there is none by default")
         guardrail_version: str = Field(default="DRAFT", pattern=r"^(DRAFT|[1-9][0-9]{0,7})$", description="a number for what is released")
         on_outage: Literal["fail_closed", "fail_open"] = Field(
             default="fail_closed", description="when it does not answer: nothing is answered either, or all passes and is flagged"
@@ -67,6 +67,8 @@ class BedrockCheck:
         domains: tuple[str, ...] = Field(default=(), description="only for questions that may look there; empty: always")
 
     def __init__(self, params: Params, parts: Parts, *, retry: RetryPolicy | None = None) -> None:
+        if not params.guardrail:
+            raise ConfigError("The check 'bedrock' needs a guardrail: {name: bedrock, guardrail: <id>}. Make one: touchstone guard render")
         self._params = params
         self._name = f"bedrock:{params.guardrail.rpartition('/')[2]}"
         limits = {"model_timeout_s": params.call_timeout_s, "model_attempts": params.attempts}

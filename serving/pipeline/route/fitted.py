@@ -8,6 +8,7 @@ from pydantic import Field, ValidationError
 
 from serving.pipeline.errors import ConfigError, DataError
 from serving.pipeline.fitted.calibrated import fitted_content
+from serving.pipeline.index.base import Vectors
 from serving.pipeline.parts import Parts
 from serving.pipeline.references import Artefact
 from serving.pipeline.registry import explain
@@ -80,6 +81,7 @@ class FittedRouter:
             return dear
         text = search_text(query)
         vector = await self._question.vector(text) if self._question else None
+        self._check_width(vector)
         asked = Asked(text, vector, signals(text, hits))
         found = [Step(step.gain.gain(asked), threshold) for step, threshold in zip(self._steps, self._thresholds, strict=True)]
         taken = climb(params.tiers, found)
@@ -87,6 +89,14 @@ class FittedRouter:
         step, comparison = found[place], "≤" if taken == place else ">"
         reason = f"{params.tiers[place + 1]} is expected to gain {step.score:+.3f} {comparison} {step.threshold:.3f}: "
         return Route(params.tiers[taken], reason + self._steps[place].gain.model.why(asked), step.score, asked.signals)
+
+    def _check_width(self, vector: Vectors | None) -> None:
+        widths = {step.gain.model.width for step in self._steps if step.gain.embedder}
+        if vector is not None and widths != {len(vector)}:
+            raise ConfigError(
+                f"route.router.calibrated: fitted to vectors of {' and '.join(map(str, sorted(widths)))} numbers, and index.embedder gives "
+                f"{len(vector)}. {FIT} for this one."
+            )
 
 
 def read_step(data: bytes, where: str, kind: str = "") -> FittedStep:
