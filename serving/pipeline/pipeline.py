@@ -86,6 +86,11 @@ class RagPipeline:
         """Digest of everything that decides an answer."""
         return self.digests.config
 
+    @property
+    def most_usd(self) -> float:
+        """About the most that one question can cost: the dearest tier with a full context and answer, twice where it may be tried twice."""
+        return self.answerer.most_usd * (2 if self.escalation.withholds else 1)
+
     async def answer(
         self,
         query: Query,
@@ -209,6 +214,20 @@ class RagPipeline:
             detail["action"] = result.action.value
         recorder.add_verdicts(result.as_kept())
         return result
+
+    async def search(self, query: Query, *, observer: Observer | None = None) -> Trace:
+        """The passages for a question, as `answer` would read them, without an answer; a question that is blocked finds nothing."""
+        recorder = TraceRecorder(query, observer, clock=self.clock, digests=self.digests, index_version=self.index.manifest.store_version)
+        try:
+            with one_query(), spending(recorder.add_usage):
+                result = await self._check_question(query, recorder, Placeholders())
+                if result.blocked:
+                    return recorder.finish(answer=Answer(result.text, refused=True))
+                retrieved = await self._retrieve(recorder.query, recorder)
+                return recorder.finish(hits=retrieved.hits, passages=retrieved.hits, ranking=retrieved.ranking)
+        except BaseException as error:
+            recorder.failed(error)
+            raise
 
     async def _retrieve(self, query: Query, recorder: TraceRecorder) -> RetrievalResult:
         """What was found and may be read."""

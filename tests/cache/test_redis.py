@@ -247,15 +247,19 @@ async def test_answers_are_cleared_by_document_by_configuration_and_all(shared_r
 def test_a_breaker_tries_once_after_each_rest_and_rests_longer_each_time() -> None:
     now = [0.0]
     breaker = CircuitBreaker(lambda: now[0])
-    assert breaker.attempt() and not breaker.failed()  # one failure is none yet
-    assert breaker.attempt() and breaker.failed()
+    assert breaker.attempt() and breaker.attempt()
+    now[0] = 0.25
+    assert not breaker.failed(0.0) and not breaker.failed(0.1)  # under way together: one failure, which is none yet
+    now[0] = 1.0
+    assert breaker.attempt() and breaker.failed(0.5)
     assert breaker.open and not breaker.attempt()
-    now[0] = 0.5
+    now[0] = 1.5
     assert breaker.attempt()
     assert not breaker.attempt()  # the others wait for that one
-    assert not breaker.failed()
-    now[0] = 1.4
+    now[0] = 1.6
+    assert not breaker.failed(1.5)
+    now[0] = 2.5
     assert not breaker.attempt()
-    now[0] = 1.5
+    now[0] = 2.6
     assert breaker.attempt() and breaker.succeeded()
     assert breaker.attempt() and breaker.attempt() and not breaker.open

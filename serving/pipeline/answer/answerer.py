@@ -24,6 +24,7 @@ from serving.pipeline.prompts import PromptLibrary
 from serving.pipeline.types import Answer, Hit, Query, Route, Usage
 
 NOTICES: Final = Path(__file__).with_name("notices.yaml")
+PROMPT_TOKENS: Final = 1500  # of instructions and question, at most and about
 KEPT_MS = "kept_ms"  # in the metadata of a cached message: how long the original call took
 
 
@@ -56,6 +57,12 @@ class Answerer:
         self._marked = config.passages == "datamarked"
         notice = _notices()[config.passages]
         self._notice = f"\n\n{notice}" if notice else ""
+
+    @property
+    def most_usd(self) -> float:
+        """What the dearest tier's answer costs with a full context and at full length; 0 where no price is known."""
+        read, written = self._config.context_tokens + PROMPT_TOKENS, self._config.max_tokens
+        return max((chat.prices.tokens(chat.source.price_model, read, written) or 0.0 for chat in self._chats.values()), default=0.0)
 
     async def answer(
         self,

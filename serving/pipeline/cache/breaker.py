@@ -14,6 +14,7 @@ class CircuitBreaker:
     def __init__(self, seconds: Callable[[], float]) -> None:
         self._seconds = seconds
         self._failures = 0
+        self._failed_s = float("-inf")
         self._rest_s = 0.0
         self._closed_from = 0.0
 
@@ -37,8 +38,14 @@ class CircuitBreaker:
         self._failures, self._rest_s = 0, 0.0
         return was_open
 
-    def failed(self) -> bool:
-        """Count a failure; whether it opened the breaker."""
+    def failed(self, started_s: float) -> bool:
+        """Count a failure of an attempt; whether it opened the breaker. Attempts that were under way together fail once.
+
+        A process that is held up for a moment sees many of them run out of time at the same moment.
+        """
+        if started_s <= self._failed_s:
+            return False
+        self._failed_s = self._seconds()
         self._failures += 1
         if self._failures < _FAILURES:
             return False

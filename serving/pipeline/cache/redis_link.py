@@ -24,6 +24,7 @@ class RedisLink:
     def __init__(self, url: str, *, patience_s: float = PATIENCE_S, seconds: Callable[[], float] = time.monotonic) -> None:
         self._url = url
         self._patience_s = patience_s
+        self._seconds = seconds
         self._breaker = CircuitBreaker(seconds)
         self._client: Any = self._open_client()  # connects to nothing yet; a wrong address is told when the pipeline is built
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -41,6 +42,7 @@ class RedisLink:
 
         if not self._breaker.attempt():
             return None
+        started_s = self._seconds()
         try:
             async with asyncio.timeout(2 * self._patience_s):
                 result = await work(self._of_this_loop())
@@ -53,7 +55,7 @@ class RedisLink:
             return None
         except (RedisError, OSError, TimeoutError) as error:
             self.errors += 1
-            if self._breaker.failed():
+            if self._breaker.failed(started_s):
                 reason = without_password(str(error)) or type(error).__name__
                 log.warning("Redis at %s is away; queries go on without it: %s", self.place, reason)
             return None
