@@ -9,10 +9,12 @@ from harness.calibrate.bounds import counted_p_values, labels_needed, least_labe
 from harness.calibrate.exposure import Exposure, columns_of
 from harness.calibrate.families import family_notes
 from harness.calibrate.labelled import LabelledDecision, RiskLimit, check_decisions, instant
+from harness.calibrate.source import Progress, silent
 from harness.calibrate.walk import Passed, Start, starts_for, walk
 from serving.pipeline.errors import DataError
 
-CURVE_POINTS = 120
+CURVE_POINTS = 120  # of the report's curve
+SLOW_POINTS = 40  # where a bound is no binomial's
 DRIFT_ERROR = 0.01  # how often a drift in time is told where there is none
 
 
@@ -63,7 +65,8 @@ def calibrate(
     *,
     grid: Sequence[float] = (),
     starts: Sequence[Start] = (),
-    curve_points: int = CURVE_POINTS,
+    curve_points: int | None = None,
+    progress: Progress = silent,
 ) -> ThresholdCalibration:
     """Choose a threshold from these examples, none of which may have been fitted on.
 
@@ -75,10 +78,14 @@ def calibrate(
     check_decisions(examples, limit)
     exposure = Exposure(columns_of(examples), limit, grid=grid)
     chosen_starts = tuple(starts) or default_starts(exposure)
-    passed = passing(exposure, chosen_starts)
+    passed = passing(exposure, chosen_starts, progress)
     best = max(passed, key=lambda one: exposure.benefit(one.place), default=None)
-    places = _curve_places(len(exposure.thresholds), curve_points, best)
-    curve = {place: curve_point(exposure, place) for place in places}
+    most = curve_points or (CURVE_POINTS if exposure.counted else SLOW_POINTS)
+    places = _curve_places(len(exposure.thresholds), most, best)
+    curve: dict[int, CurvePoint] = {}
+    for place in places:
+        curve[place] = curve_point(exposure, place)
+        progress("points of the curve", len(curve), len(places))
     why = Reason() if best else _why_none(exposure, places, len(chosen_starts))
     return ThresholdCalibration(
         limit=limit,
@@ -106,14 +113,19 @@ def default_starts(exposure: Exposure) -> tuple[Start, ...]:
     return starts_for(exposure.groups, limit.level, limit.error, limit.high)
 
 
-def passing(exposure: Exposure, starts: Sequence[Start]) -> list[Passed]:
+def passing(exposure: Exposure, starts: Sequence[Start], progress: Progress = silent) -> list[Passed]:
     """The thresholds whose risk is shown to be below the level."""
     limit = exposure.limit
     if exposure.counted:
         counts = exposure.actions if limit.kind == "per_action" else np.full_like(exposure.actions, exposure.deciding)
         chances = counted_p_values(exposure.lost(), counts, limit.level / limit.high)
         return walk(exposure.acting.tolist(), starts, lambda place: float(chances[place]))
-    return walk(exposure.acting.tolist(), starts, lambda place: p_value(exposure.sample(place), limit.level))
+
+    def chance(place: int) -> float:
+        progress("thresholds tested", place, len(exposure.thresholds))
+        return p_value(exposure.sample(place), limit.level)
+
+    return walk(exposure.acting.tolist(), starts, chance)
 
 
 def curve_point(exposure: Exposure, place: int) -> CurvePoint:

@@ -13,6 +13,7 @@ from harness.stats.clusters import Numbers
 Indexes = npt.NDArray[np.int64]
 
 MOST_THRESHOLDS = 2000  # that are tested; of more scores, as many evenly spaced ranks
+MOST_BOUNDS = 400  # where a p-value is no binomial's, and takes a thousand times as long
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,8 @@ class Exposure:
         sizes = np.bincount(self._groups, weights=self._counts, minlength=self.groups)
         self._risk_part = np.where(self._counts, 1.0 / np.maximum(sizes, 1.0)[self._groups], 0.0)
         self._deciding = sizes > 0
+        _, first = np.unique(self._groups, return_index=True)
+        self._begun = np.cumsum(np.isin(np.arange(len(self._groups)), first))
         self._gained = np.cumsum(self._part * self._benefits)
         self._rates = np.cumsum(self._part)
         free = (self._losses <= 0.0) & (self._benefits > 0.0)
@@ -67,8 +70,9 @@ class Exposure:
             actions = np.searchsorted(-self.scores, -values, side="right").astype(np.int64)
             return values[actions > 0], actions[actions > 0]
         last = np.flatnonzero(np.append(np.diff(self.scores) != 0.0, True)[: len(self.scores)]).astype(np.int64)
-        if len(last) > MOST_THRESHOLDS:
-            last = last[np.unique(np.linspace(0, len(last) - 1, MOST_THRESHOLDS).round().astype(np.int64))]
+        most = MOST_THRESHOLDS if self.counted else MOST_BOUNDS
+        if len(last) > most:
+            last = last[np.unique(np.linspace(0, len(last) - 1, most).round().astype(np.int64))]
         return self.scores[last], last + 1
 
     @property
@@ -78,8 +82,8 @@ class Exposure:
 
     @property
     def acting(self) -> Numbers:
-        """How many groups act at each threshold, parts of groups as parts."""
-        return np.asarray(self._rates[self.actions - 1], dtype=np.float64)
+        """How many groups have a member that acts at each threshold."""
+        return np.asarray(self._begun[self.actions - 1], dtype=np.float64)
 
     @property
     def counted(self) -> bool:
@@ -93,18 +97,17 @@ class Exposure:
         return np.asarray(lost[self.actions - 1])
 
     def sample(self, place: int) -> Sample:
-        """What the risk at a threshold is judged by."""
+        """What the risk at a threshold is judged by: groups that act, by their members that act; or all groups that decide."""
         acting = slice(0, int(self.actions[place]))
-        parts = self._risk_part[acting]
-        losses = self._by_group(parts * self._losses[acting])
         if self.limit.kind == "per_decision":
-            return Sample(losses[self._deciding], np.ones(self.deciding), self.limit.high)
-        shares = self._by_group(parts)
-        return Sample(losses[shares > 0.0], shares[shares > 0.0], self.limit.high)
+            return Sample(self._by_group(self._risk_part[acting] * self._losses[acting])[self._deciding], self.limit.high)
+        members = self._by_group(np.ones(int(self.actions[place])))
+        losses = self._by_group(self._losses[acting])[members > 0.0] / members[members > 0.0]
+        return Sample(losses.round(12), self.limit.high)
 
     def nothing_acts(self) -> Sample:
         """What the risk per decision of a threshold that nothing reaches is judged by."""
-        return Sample(np.zeros(self.deciding), np.ones(self.deciding), self.limit.high)
+        return Sample(np.zeros(self.deciding), self.limit.high)
 
     def _by_group(self, values: Numbers) -> Numbers:
         """The sum of each group's values, of the examples from the highest score on; thirds add up to 1."""

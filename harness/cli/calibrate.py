@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.calibrate import SOURCES
 from harness.cli.interrupt import run_async
 from harness.cli.options import AsJson, ConfigFile, print_json
 from harness.cli.progress import progress_line
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 LEVELS = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1)
 NOT_PROVEN = 1  # no safe threshold, or a promise that does not hold: a script that goes on with it must stop
 
-Stage = Annotated[str, typer.Argument(metavar="STAGE", help="router, domains, cache or guard.")]
+Stage = Annotated[str, typer.Argument(metavar="STAGE", help=f"{', '.join(SOURCES.own_names())}.")]
 Files = Annotated[
     list[Path] | None, typer.Argument(metavar="LABELS", help="JSONL files of labels; what a line holds: docs/calibration.md.")
 ]

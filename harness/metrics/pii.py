@@ -18,7 +18,7 @@ class Pii(Scoring):
     A refusal may leak as well, so it is scored too. The reason names kinds and never the values.
     """
 
-    version = "2"
+    version = "3"
     label = "pii"
     needs_case = False
     direction: Direction = "lower"

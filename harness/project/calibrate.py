@@ -58,7 +58,7 @@ async def calibrate_stage(
             refuse_taken_name(settings, "calibrations", name)
             place = stack.enter_context(named_result(settings, "calibrations", name))
         labelled = await _labelled(labels, settings, SourceRequest(labels.files, progress=progress))
-        calibration = calibrate(labelled.examples, labelled.limit(level, confidence, kind))
+        calibration = calibrate(labelled.examples, labelled.limit(level, confidence, kind), progress=progress)
         now = datetime.now(UTC)
         kept = None
         if calibration.threshold is not None:
@@ -81,8 +81,6 @@ async def verify_stage(labels: LabelFiles, artefact: str, settings: HarnessSetti
 
 async def _labelled(labels: LabelFiles, settings: HarnessSettings, request: SourceRequest) -> LabelledDecisions:
     """What the stage's source makes of the files."""
-    if not labels.files:
-        raise ConfigError("Name at least one file of labels.")
     source = SOURCES.build(Spec.model_validate({"name": labels.stage, **labels.params}), settings=settings)
     labelled = await source.decisions(request)
     if len(labelled.data) < len(labels.files):

@@ -14,7 +14,7 @@ from harness.promotion.decisions import PROMOTION, FoundDecision, RequiredGate, 
 from harness.sweep.winner import measured
 from serving.pipeline.artefacts import FolderArtefacts, collect_artefacts
 from serving.pipeline.errors import ConfigError, DataError, NotProven
-from serving.pipeline.models.prices import PRICED_ON
+from serving.pipeline.models.prices import price_list
 from serving.release.bundle import Release, write_release
 from serving.release.channel import UNPROVEN, Channel, find_channel, point_channel
 from serving.release.evidence import ForcedPromotion, MeasuredSplit, RecordedDecision, ReleaseEvidence, append_evidence
@@ -59,6 +59,7 @@ async def promote(
     artefacts = collect_artefacts(candidate.config, FolderArtefacts(factory.settings.artefact_folder))
     index = await factory.index(candidate.config)
     release = write_release(storage, candidate.config, factory.prompts, index.manifest, artefacts=artefacts)
+    prices = price_list(factory.settings)
     evidence = ReleaseEvidence(
         release=release.digest,
         sums_sha256=hashlib.sha256(release.sums).hexdigest(),
@@ -70,7 +71,8 @@ async def promote(
         verdict=candidate.verdict,
         mlflow_run=candidate.mlflow_run,
         git_commit=git_commit,
-        price_date=PRICED_ON.date().isoformat(),
+        price_date=prices.as_of.isoformat(),
+        prices=prices.label,
         forced=forced,
         who=who,
         created_at=now.isoformat(timespec="seconds"),

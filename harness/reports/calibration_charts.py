@@ -9,6 +9,7 @@ from harness.calibrate.labelled import Wording
 from harness.reports.charts import BLUE, GREEN, GREY, ORANGE, RED
 from harness.reports.plotly import Figure
 
+FEW = 15  # points
 BAND = "rgba(63, 131, 214, 0.18)"
 OTHERS = (ORANGE, GREEN, "#8a63c9", "#b58a2c")
 
@@ -49,7 +50,7 @@ def _thresholds(calibration: ThresholdCalibration, wording: Wording) -> Figure:
     if calibration.point is not None:
         data.append(_chosen(calibration.point.threshold, calibration))
     layout = _layout("threshold", _risk_title(wording, calibration), _top(calibration), calibration.limit.level)
-    layout["xaxis"].pop("tickformat")
+    layout["xaxis"] |= {"tickformat": "", "rangemode": "normal"}
     right = {
         "overlaying": "y",
         "side": "right",
@@ -64,7 +65,7 @@ def _thresholds(calibration: ThresholdCalibration, wording: Wording) -> Figure:
 
 def _band(xs: Sequence[float], calibration: ThresholdCalibration) -> list[dict[str, Any]]:
     """The risk seen, and the area up to its bound."""
-    curve, top = calibration.curve, _top(calibration)
+    curve = calibration.curve
     hover = [
         f"threshold {point.threshold:.4g}<br>{point.actions:,} act ({percent(point.action_rate)})<br>risk {percent(point.risk)}, "
         f"at most {percent(point.upper)}"
@@ -75,12 +76,13 @@ def _band(xs: Sequence[float], calibration: ThresholdCalibration) -> list[dict[s
         "hovertext": hover,
         "hoverinfo": "text",
     }
-    upper = _line(xs, [min(point.upper, top) for point in curve], f"at most, with {confidence} confidence", {"color": BLUE, "width": 1})
+    upper = _line(xs, [point.upper for point in curve], f"at most, with {confidence} confidence", {"color": BLUE, "width": 1})
     return [risk, upper | {"fill": "tonexty", "fillcolor": BAND, "hoverinfo": "skip"}]
 
 
 def _line(xs: Sequence[float], ys: Sequence[float], name: str, line: Mapping[str, Any]) -> dict[str, Any]:
-    return {"type": "scatter", "mode": "lines", "name": name, "x": list(xs), "y": list(ys), "line": dict(line)}
+    mode = "lines" if len(xs) > FEW else "lines+markers"  # between few thresholds a line says nothing
+    return {"type": "scatter", "mode": mode, "name": name, "x": list(xs), "y": list(ys), "line": dict(line)}
 
 
 def _chosen(x: float, calibration: ThresholdCalibration) -> dict[str, Any]:
@@ -105,13 +107,19 @@ def _layout(across: str, up: str, top: float, level: float) -> dict[str, Any]:
         "y1": level,
         "line": {"color": RED, "width": 2, "dash": "dash"},
     }
-    label = {"text": f"level {percent(level)}", "font": {"color": RED}, "xanchor": "right", "textposition": "end"}
+    label = {"text": f"level {percent(level)}", "font": {"color": RED}, "xanchor": "left", "textposition": "start"}
     return {
         "height": 400,
         "margin": {"l": 16, "r": 16, "t": 16, "b": 16},
-        "xaxis": {"title": {"text": html.escape(across, quote=False)}, "automargin": True, "zeroline": False, "tickformat": ".0%"},
+        "xaxis": {
+            "title": {"text": _text(across)},
+            "automargin": True,
+            "zeroline": False,
+            "tickformat": ".0%",
+            "rangemode": "tozero",
+        },
         "yaxis": {
-            "title": {"text": html.escape(up, quote=False)},
+            "title": {"text": up},
             "automargin": True,
             "tickformat": ".1%",
             "range": [min(0.0, -0.02 * top), top],
@@ -128,7 +136,8 @@ def _top(calibration: ThresholdCalibration) -> float:
 
 
 def _risk_title(wording: Wording, calibration: ThresholdCalibration) -> str:
-    return f"{wording.loss}, of {wording.action if calibration.limit.kind == 'per_action' else wording.decision}"
+    among = wording.action if calibration.limit.kind == "per_action" else wording.decision
+    return f"{_text(wording.loss)}<br>of {_text(among)}"
 
 
 def _reached(point: CurvePoint) -> float:

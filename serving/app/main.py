@@ -10,6 +10,7 @@ from structlog.typing import FilteringBoundLogger
 
 from serving.app.core import health, openapi, problems
 from serving.app.core.auth import Authentication, load_keys
+from serving.app.core.incidents import IncidentLog
 from serving.app.core.limits import BodyLimit, ConcurrencyLimit
 from serving.app.core.metrics import Metrics
 from serving.app.core.middleware import RequestMiddleware
@@ -35,8 +36,11 @@ def create_app(
     log = log or make_logger(settings)
     concurrency, metrics = ConcurrencyLimit(settings.max_running, settings.max_waiting), Metrics()
     metrics.watch(concurrency)
+    metrics.watch_cache(lambda: manager.serving.pipeline.cache if manager.serving else None)
     manager = release_manager or ReleaseManager(settings, log, after_swap=settle_memory)
-    service = Service(settings, manager, concurrency, load_keys(settings, log), metrics, log, Observers([metrics]), RepeatedEvents())
+    service = Service(
+        settings, manager, concurrency, load_keys(settings, log), metrics, log, Observers([metrics, IncidentLog(log)]), RepeatedEvents()
+    )
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -49,6 +53,7 @@ def create_app(
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
+            await service.release_manager.aclose()
             service.repeats.log(log)
             log.info("stopped")
 

@@ -16,7 +16,7 @@ from serving.pipeline.section import ByName, Entries, PluginTable, Section
 Stage = Literal["index", "retrieve", "route", "answer", "guard", "cache"]
 STAGES: tuple[Stage, ...] = ("index", "retrieve", "route", "answer", "guard", "cache")  # the order of dependence
 # The version of the code of a stage around its plug-ins (packing, citing, removing repeats, …): raise it when the output changes.
-SECTION_VERSIONS: Mapping[Stage, str] = {"index": "1", "retrieve": "1", "route": "2", "answer": "1", "guard": "2", "cache": "2"}
+SECTION_VERSIONS: Mapping[Stage, str] = {"index": "1", "retrieve": "1", "route": "2", "answer": "1", "guard": "2", "cache": "3"}
 
 
 Chunker = Annotated[Spec, PluginTable("serving.pipeline.index:CHUNKERS")]
@@ -97,6 +97,7 @@ class GuardConfig(Section):
     passages: ByName[Check] = Field(default=PASSAGE_CHECKS)  # of what was found: a passage that a check blocks is not read
     output: ByName[Check] = Field(default=OUTPUT_CHECKS)
     on_error: Literal["block", "allow"] = "block"  # when a check fails for another reason than an outage
+    timeout_s: float = Field(default=5.0, gt=0, le=300)  # the most that one check may take; one that takes longer has failed
     block_message: str = "I cannot help with that."  # what is said instead of what was blocked
 
 

@@ -140,6 +140,7 @@ class Usage:
     calls: int = 1
     priced: bool = True  # False: the price or the tokens are unknown, and `usd` is not the whole cost
     stage: str = "answer"  # which stage called: retrieve for a hosted embedding model or reranker, guard for a paid check
+    estimated: bool = False  # the tokens are by the length of the text: the provider did not tell them
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,13 +21,14 @@ from tests.support.pipelines import small_index, small_pipeline
 
 MAIL = "jane.roe@example.com"
 PASSAGE = Hit(Chunk("d#0-9", "d", 0, 9, f"Leave is 30 days. Write to {MAIL}."), 1.0, 1)
-EVERY = [(name, side) for name in CHECKS.names() for side in CHECKS.load(name).sides]  # type: ignore[attr-defined]
+ASKS_ELSEWHERE = {"bedrock"}
+EVERY = [(name, side) for name in CHECKS.names() if name not in ASKS_ELSEWHERE for side in CHECKS.load(name).sides]  # type: ignore[attr-defined]
 
 
 def says(name: str, text: str, side: Side = "input", question: str = "q", *, refused: bool = False, **params: Any) -> CheckVerdict:
     check = CHECKS.build(Spec(name=name, **params), parts=some_parts(embeddings=HashingEmbeddings(64), embedder="local:hashing"))
     passages = (PASSAGE,) if side == "output" else ()
-    return asyncio.run(check.check(text, CheckContext(side, Query(question), passages, refused)))  # type: ignore[arg-type]
+    return asyncio.run(check.check(text, CheckContext(side, Query(question), passages, refused)))
 
 
 @pytest.mark.parametrize(("name", "side"), EVERY)
@@ -38,14 +39,14 @@ def test_a_check_judges_any_text_and_does_no_more_than_it_promises(name: str, si
     said = says(name, text, side)
     assert check.rewrites or said.action is not GuardAction.MASK
     assert check.blocks or said.action is not GuardAction.BLOCK
-    assert said.action is GuardAction.MASK or said.text == text
+    assert said.action in (GuardAction.MASK, GuardAction.BLOCK) or said.text == text
     assert said.action is GuardAction.ALLOW or (said.rule and said.reason)
     assert said.score is None or 0.0 <= said.score <= 1.0
     assert says(name, text, side) == said
 
 
 @pytest.mark.parametrize(
-    ("action", "text"), [("mask", "Ask <EMAIL_ADDRESS> now."), ("flag", f"Ask {MAIL} now."), ("block", f"Ask {MAIL} now.")]
+    ("action", "text"), [("mask", "Ask <EMAIL_1> now."), ("flag", f"Ask {MAIL} now."), ("block", "Ask <EMAIL_ADDRESS> now.")]
 )
 def test_personal_data_is_masked_flagged_or_blocked_and_never_named(action: str, text: str) -> None:
     said = says("pii", f"Ask {MAIL} now.", action=action)
@@ -68,7 +69,7 @@ def test_only_the_kinds_that_are_asked_for_count() -> None:
 @pytest.mark.parametrize("before", [0, 9_790, 9_990, 10_500, 25_000])
 def test_personal_data_is_found_wherever_it_stands_in_a_long_text(before: int) -> None:
     filler = "so it is " * (before // 9)
-    assert says("pii", f"{filler}{MAIL} {filler}").text == f"{filler}<EMAIL_ADDRESS> {filler}"
+    assert says("pii", f"{filler}{MAIL} {filler}").text == f"{filler}<EMAIL_1> {filler}"
 
 
 def test_an_order_to_the_model_is_blocked_from_the_threshold_on() -> None:

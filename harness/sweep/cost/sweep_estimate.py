@@ -20,7 +20,7 @@ from harness.sweep.space.bounds import SpaceModels, answer_models, dearest, host
 from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import ConfigError, DataError, PromptError
 from serving.pipeline.models import EMBEDDINGS
-from serving.pipeline.models.prices import price
+from serving.pipeline.models.prices import price_list
 from serving.pipeline.registry import Spec
 from serving.pipeline.settings import PipelineSettings
 
@@ -141,7 +141,8 @@ def _known_prices(
     """Every model that may be asked, and whether its price is known: those that answer, embed, rerank and judge."""
     known = {model.name: model.known for model in chats}
     for name in filter(hosted, embedders):
-        known[name] = price(EMBEDDINGS.build(Spec(name=name), name=name, settings=settings).price_model, 1, 0) is not None
+        source = EMBEDDINGS.build(Spec(name=name), name=name, settings=settings)
+        known[name] = price_list(settings).tokens(source.price_model, 1, 0) is not None
     known |= {use.model: use.priced for config in configs if (use := reranking_usage(config, settings))}
     return known | {metric.model.name: metric.model.known for metric in judged_metrics(experiment, settings)}
 

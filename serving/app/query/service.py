@@ -13,6 +13,7 @@ from serving.app.core.service import Service, service_of
 from serving.app.core.telemetry import facts_of_query, facts_of_trace
 from serving.app.query.body import read_body
 from serving.app.query.wire import AnswerOut, QueryIn
+from serving.pipeline.guard.placeholders import Placeholders
 from serving.pipeline.pipeline import Emit, RagPipeline
 from serving.pipeline.types import Principal, Query
 
@@ -28,6 +29,7 @@ class QueryService:
         self._query = query
         self._facts = facts  # for the log
         self._with_trace = with_trace
+        self._placeholders = Placeholders()
 
     @classmethod
     def admit(cls, request: Request, *, with_trace: bool) -> "QueryService":
@@ -45,9 +47,9 @@ class QueryService:
     async def answer(self, emit: Emit | None = None) -> AnswerOut:
         """The answer, within the concurrency limit and the timeout."""
         async with asyncio.timeout(self._service.settings.request_timeout_s), self._service.concurrency.slot():
-            trace = await self._pipeline.answer(self._query, emit=emit, observer=self._service.observers)
+            trace = await self._pipeline.answer(self._query, emit=emit, observer=self._service.observers, placeholders=self._placeholders)
         self._facts |= facts_of_trace(trace)
-        return AnswerOut.of(trace, with_trace=self._with_trace)
+        return AnswerOut.of(trace, self._placeholders, with_trace=self._with_trace)
 
 
 async def cancel_on_disconnect(receive: Receive, work: Coroutine[Any, Any, T]) -> T:

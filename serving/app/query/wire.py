@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from serving.app.release.loaded import LoadedRelease
 from serving.app.release.manager import Readiness, State
+from serving.pipeline.guard.placeholders import Placeholders
 from serving.pipeline.types import Principal, Query, Trace
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=64)]
@@ -66,6 +67,7 @@ class RouteOut(Wire):
 class CacheOut(Wire):
     """The origin of a cached answer."""
 
+    kind: str = Field(default="", description="exact, semantic, or shared: with an equal question that was being answered")
     similarity: float = Field(description="of the question that it was written for; 1: the very same")
     age_s: float
     trace_id: str = Field(description="of that question")
@@ -76,7 +78,7 @@ class CacheOut(Wire):
         record = trace.cache
         if record is None or not record.hit:
             return None
-        return cls(similarity=record.similarity or 0.0, age_s=record.age_s or 0.0, trace_id=record.writer)
+        return cls(kind=record.kind, similarity=record.similarity or 0.0, age_s=record.age_s or 0.0, trace_id=record.writer)
 
 
 class UsageOut(Wire):
@@ -119,10 +121,10 @@ class AnswerOut(Wire):
     trace: dict[str, Any] | None = Field(default=None, description="all that happened, where the server exposes it and ?trace=1 asks")
 
     @classmethod
-    def of(cls, trace: Trace, *, with_trace: bool = False) -> Self:
-        """A trace as the caller reads it."""
+    def of(cls, trace: Trace, placeholders: Placeholders | None = None, *, with_trace: bool = False) -> Self:
+        """A trace as the caller reads it: what the guard masked in the question is named again in the answer, and not in the trace."""
         return cls(
-            answer=trace.answer.text,
+            answer=placeholders.restore(trace.answer.text) if placeholders else trace.answer.text,
             citations=citations(trace),
             refused=trace.answer.refused,
             truncated=trace.answer.truncated,

@@ -147,6 +147,12 @@ class ReleaseManager:
                 self._log.exception("load crashed", release=self._promoted)
                 self._fail(error, f"Loading the release {self._promoted} crashed with {type(error).__name__}; the log has the details.")
 
+    async def aclose(self) -> None:
+        """Close what the loaded releases hold open."""
+        for release in (self.serving, self._previous):
+            if release is not None:
+                await release.pipeline.aclose()
+
     async def _channel(self) -> Channel:
         """The channel's document; while it cannot be read, nobody knows what is promoted."""
         try:
@@ -166,7 +172,10 @@ class ReleaseManager:
         else:
             next_release = await self._load(self._settings, channel.stable, self.serving, evidence=channel.evidence)
             _check(next_release, channel)
-        self._previous, self.serving = self.serving, next_release
+        kept, given_up = (self.serving, next_release), self._previous
+        self._previous, self.serving = kept
+        if given_up is not None and all(given_up.pipeline is not one.pipeline for one in kept if one is not None):
+            await given_up.pipeline.aclose()
         previous = self._previous.digest if self._previous else None
         self._after_swap()
         self._log.info("release served", release=channel.stable, channel=self._settings.channel, before=previous, evidence=channel.evidence)

@@ -90,7 +90,7 @@ class Answerer:
             dropped=packed.dropped,
             prompt_id=prompt.id,
             prompt=rendered.text,
-            usage=usage_of(message, chat.source, chat.name),
+            usage=usage_of(message, chat.source, chat.name, chat.prices),
             first_token_ms=first_token_ms,
             truncated_passage=packed.truncated,
             dangling_citations=parsed.dangling,

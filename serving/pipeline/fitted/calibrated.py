@@ -36,6 +36,7 @@ class ThresholdProof(FittedModel):
     decisions: int
     groups: int  # what counts once: a decision, or all paraphrases of one
     actions: int
+    deciding: int = 0  # of a risk per decision: the groups that it is of; a guard's are the harmless texts
 
 
 class CalibratedThreshold(FittedModel):
