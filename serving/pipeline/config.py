@@ -92,7 +92,8 @@ class GuardConfig(Section):
     input: ByName[Check] = Field(default=INPUT_CHECKS)
     passages: ByName[Check] = Field(default=PASSAGE_CHECKS)  # of what was found: a passage that a check blocks is not read
     output: ByName[Check] = Field(default=OUTPUT_CHECKS)
-    on_error: Literal["block", "allow"] = "block"  # when a check fails for another reason than an outage
+    on_error: Literal["block", "allow"] = "block"  # when a check fails for another reason than an outage, or takes too long
+    timeout_ms: int = Field(default=5000, ge=10, le=60_000)  # the longest that one check may take
     block_message: str = "I cannot help with that."  # what is said instead of what was blocked
 
 

@@ -191,7 +191,7 @@ class GuardVerdict:
     reason: str = ""
     check: str = ""  # its name in the configuration
     score: float | None = None
-    rule: str = ""  # which of its rules fired; "error": it failed
+    rule: str = ""  # which of its rules fired; "error": it failed, "timeout": it took too long
     usage: tuple[Usage, ...] = ()  # also in the trace's own usage
     milliseconds: float = 0.0
     excerpt: str = ""  # of what the rule fired on, without personal data

@@ -1,3 +1,5 @@
+import asyncio
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 from serving.pipeline.errors import ConfigError, ModelError
 from serving.pipeline.guard.base import CheckContext, CheckVerdict
 from serving.pipeline.guard.chain import GuardChain, OnError
+from serving.pipeline.models.threads import run_in_thread
 from serving.pipeline.types import GuardAction, Query, Usage
 
 CONTEXT = CheckContext("input", Query("q"))
@@ -54,9 +57,9 @@ class Fails(Says):
         raise self.error
 
 
-def chain(checks: Mapping[str, Any], on_error: OnError = "block") -> GuardChain:
+def chain(checks: Mapping[str, Any], on_error: OnError = "block", timeout_s: float | None = None) -> GuardChain:
     ticks = iter(range(1000))
-    return GuardChain("input", checks, clock=lambda: next(ticks) / 1000, on_error=on_error, block_message=CANNOT)
+    return GuardChain("input", checks, clock=lambda: next(ticks) / 1000, on_error=on_error, block_message=CANNOT, timeout_s=timeout_s)
 
 
 async def test_without_checks_a_text_passes_as_it_is_and_may_be_shown_at_once() -> None:
@@ -109,6 +112,49 @@ async def test_the_failure_of_a_check_that_can_only_flag_does_not_block() -> Non
     checks = chain({"a": Fails(ValueError("x"), blocks=False)})
     assert not checks.withholds
     assert (await checks.run("text", CONTEXT)).action is GuardAction.FLAG
+
+
+class Waits(Says):
+    """Waits for what does not come."""
+
+    def __init__(self, *, thread: bool = False, **does: bool) -> None:
+        super().__init__(GuardAction.ALLOW, **does)
+        self.thread, self.released = thread, threading.Event()
+
+    async def check(self, text: str, context: CheckContext) -> CheckVerdict:
+        await (run_in_thread(lambda: self.released.wait(30)) if self.thread else asyncio.Event().wait())
+        raise AssertionError
+
+
+@pytest.mark.parametrize("thread", [True, False])
+@pytest.mark.parametrize(("on_error", "action", "text"), [("block", GuardAction.BLOCK, CANNOT), ("allow", GuardAction.FLAG, "text")])
+async def test_a_check_that_takes_longer_than_its_budget_follows_the_policy(
+    on_error: OnError, action: GuardAction, text: str, *, thread: bool
+) -> None:
+    waits, after = Waits(thread=thread), Says(GuardAction.ALLOW)
+    guarded = await chain({"a": waits, "b": after}, on_error, timeout_s=0.02).run("text", CONTEXT)
+    waits.released.set()
+    verdict = guarded.verdicts[0]
+    assert (guarded.text, verdict.action, verdict.rule, verdict.reason) == (text, action, "timeout", "no verdict within 0.02 s")
+    assert after.calls == (on_error == "allow")
+
+
+async def test_each_check_has_the_whole_budget_and_one_that_can_only_flag_does_not_block_when_it_is_spent() -> None:
+    guarded = await chain({name: Waits(blocks=False) for name in "abc"}, timeout_s=0.01).run("text", CONTEXT)
+    assert [(one.action, one.rule) for one in guarded.verdicts] == [(GuardAction.FLAG, "timeout")] * 3
+
+
+async def test_a_time_out_of_the_check_itself_is_no_spent_budget() -> None:
+    guarded = await chain({"a": Fails(TimeoutError("its own"))}, timeout_s=30).run("text", CONTEXT)
+    assert (guarded.verdicts[0].rule, guarded.verdicts[0].reason) == ("error", "TimeoutError: its own")
+
+
+async def test_a_query_that_is_cancelled_is_cancelled_in_its_check_too() -> None:
+    task = asyncio.ensure_future(chain({"a": Waits()}, on_error="allow", timeout_s=30).run("text", CONTEXT))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
 
 
 @pytest.mark.parametrize("action", [GuardAction.MASK, GuardAction.BLOCK])

@@ -1,5 +1,6 @@
 """Runs the checks of one side in the order of their names."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -49,17 +50,27 @@ class GuardChain:
     """Runs checks one after the other: masks compose, the first block ends the chain.
 
     An outage of a check is raised. Any other failure blocks the text, or lets it pass where `on_error` says so; that of a check
-    which can only flag never blocks, since the text may have been shown already. Either way the verdict has the rule "error".
+    which can only flag never blocks, since the text may have been shown already. Either way the verdict has the rule "error", or
+    "timeout" where a check has waited longer than its time budget. A check that computes without waiting cannot be interrupted:
+    what may take long, for a long text, is computed in a thread.
     """
 
     def __init__(
-        self, side: Side, checks: Mapping[str, Check], *, clock: Callable[[], float], on_error: OnError = "block", block_message: str = ""
+        self,
+        side: Side,
+        checks: Mapping[str, Check],
+        *,
+        clock: Callable[[], float],
+        on_error: OnError = "block",
+        block_message: str = "",
+        timeout_s: float | None = None,
     ) -> None:
         self._side: Side = side
         self._checks = dict(sorted(checks.items()))
         self._clock = clock
         self._on_error = on_error
         self._block_message = block_message
+        self._timeout_s = timeout_s  # of each check; None: as long as it takes
 
     @property
     def empty(self) -> bool:
@@ -99,14 +110,21 @@ class GuardChain:
         return GuardResult(text, tuple(verdicts))
 
     async def _verdict(self, check: Check, text: str, context: CheckContext) -> CheckVerdict:
+        budget = asyncio.timeout(self._timeout_s)
         try:
-            return _declared(check, await check.check(text, context))
+            async with budget:
+                return _declared(check, await check.check(text, context))
         except InfrastructureError:
             raise
         except Exception as error:  # noqa: BLE001 — a check that crashes must neither break the answer nor let it pass unseen
-            blocks = self._on_error == "block" and (check.blocks or check.rewrites)
-            action = GuardAction.BLOCK if blocks else GuardAction.FLAG
-            return CheckVerdict(action, text, rule="error", reason=f"{type(error).__name__}: {error}")
+            if budget.expired():
+                return self._failed(check, text, "timeout", f"no verdict within {self._timeout_s:g} s")
+            return self._failed(check, text, "error", f"{type(error).__name__}: {error}")
+
+    def _failed(self, check: Check, text: str, rule: str, reason: str) -> CheckVerdict:
+        """The verdict in place of one that a check did not come to."""
+        blocks = self._on_error == "block" and (check.blocks or check.rewrites)
+        return CheckVerdict(GuardAction.BLOCK if blocks else GuardAction.FLAG, text, rule=rule, reason=reason)
 
 
 def _declared(check: Check, verdict: CheckVerdict) -> CheckVerdict:
