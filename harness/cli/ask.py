@@ -52,7 +52,7 @@ def ask(
     if as_json:
         print_json(Codec(Trace).dump(trace))
         return
-    typer.echo("" if live else trace.answer.text)
+    typer.echo("" if live else trace.answer.shown)
     _show(trace)
     if show_prompt:
         typer.echo(f"\n--- {trace.prompt_id} ---\n{trace.prompt}")
@@ -73,6 +73,8 @@ def _show(trace: Trace) -> None:
         chunk = by_id[citation.chunk_id].chunk
         heading = f" › {chunk.heading}" if chunk.heading else ""
         typer.echo(f"  [{citation.marker}] {chunk.document_id}{heading}  ({chunk.start}–{chunk.end})")
+    for warning in trace.answer.warnings:
+        typer.echo(f"\n  ! {warning}")
     tier = f"{trace.route.tier} ({trace.route.reason})" if trace.route else "none"
     money = " simulated" if any(usage.simulated for usage in trace.usage) else ""
     tokens = sum(usage.input_tokens + usage.output_tokens for usage in trace.usage)

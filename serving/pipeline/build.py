@@ -78,6 +78,7 @@ def build_pipeline(
         escalation=ESCALATIONS.build(config.route.escalate, parts=parts),
         answerer=Answerer(config.answer, prompts=prompts, chats=chats, clock=parts.clock.seconds),
         clock=parts.clock,
+        guide_refusals=config.guard.guide_refusals,
     )
 
 

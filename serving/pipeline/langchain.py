@@ -117,7 +117,7 @@ class PipelineRunnable(Runnable[Any, Any]):
                     await task
 
     def _output_of(self, trace: Trace) -> str | Trace:
-        return trace if self._output == "trace" else trace.answer.text
+        return trace if self._output == "trace" else trace.answer.shown
 
 
 class PipelineRetriever(BaseRetriever):

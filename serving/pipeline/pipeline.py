@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from serving.pipeline.answer.answerer import Answerer, AnswerResult
+from serving.pipeline.answer.guidance import guided
 from serving.pipeline.cache.base import Cache, CacheContext, CacheEntry
 from serving.pipeline.clock import Clock, SystemClock
 from serving.pipeline.guard.base import CheckContext
@@ -43,6 +44,7 @@ class RagPipeline:
     escalation: Escalation
     answerer: Answerer
     clock: Clock = field(default_factory=SystemClock)
+    guide_refusals: bool = True
 
     @property
     def config_digest(self) -> str:
@@ -94,8 +96,12 @@ class RagPipeline:
             result = await self._write(checked, retrieved.hits, route, stream, recorder)
 
         answer = await self._checked_answer(result.answer, checked, result.passages, recorder)
+        if self.guide_refusals:
+            answer = guided(answer, result.passages)
         if stream is None:
             answer = _emitted(answer, emit)
+        elif answer.guidance:
+            stream(f" {answer.guidance}")
         if not answer.refused and not answer.truncated:
             await self.cache.put(checked, context, CacheEntry(answer, result.passages, route, recorder.trace_id))
 
@@ -139,13 +145,14 @@ class RagPipeline:
     async def _checked_answer(self, answer: Answer, query: Query, passages: tuple[Hit, ...], recorder: TraceRecorder) -> Answer:
         """The answer as the checks of the output leave it, whether it was written now or before."""
         with recorder.stage("guard", answer.text) as detail:
-            result = await self.output_guard.run(answer.text, CheckContext("output", query, passages, answer.refused))
+            result = await self.output_guard.run(answer.text, CheckContext("output", query, passages, answer.refused, answer))
             detail["action"] = result.action.value
         recorder.add_verdicts(result)
         if result.blocked:
             return Answer(result.text, refused=True, model=answer.model, confidence=result.confidence, warnings=result.warnings)
         confidence = answer.confidence if result.confidence is None else result.confidence
-        return replace(answer, text=result.text, confidence=confidence, warnings=result.warnings or answer.warnings)
+        citations = answer.citations if result.citations is None or answer.refused else result.citations
+        return replace(answer, text=result.text, citations=citations, confidence=confidence, warnings=result.warnings or answer.warnings)
 
 
 def _cached_time(milliseconds: float | None) -> dict[str, float]:
@@ -156,5 +163,5 @@ def _cached_time(milliseconds: float | None) -> dict[str, float]:
 def _emitted(answer: Answer, emit: Emit | None) -> Answer:
     """The answer, after emitting its whole text."""
     if emit is not None:
-        emit(answer.text)
+        emit(answer.shown)
     return answer

@@ -7,7 +7,7 @@ from typing import Literal
 
 from serving.pipeline.errors import InfrastructureError
 from serving.pipeline.guard.base import Check, CheckContext, CheckVerdict, Side
-from serving.pipeline.types import GuardAction, GuardVerdict, Usage
+from serving.pipeline.types import Citation, GuardAction, GuardVerdict, Usage
 
 OnError = Literal["block", "allow"]
 SEVERITY = (GuardAction.ALLOW, GuardAction.FLAG, GuardAction.MASK, GuardAction.BLOCK)
@@ -19,6 +19,7 @@ class GuardResult:
 
     text: str
     verdicts: tuple[GuardVerdict, ...] = ()
+    citations: tuple[Citation, ...] | None = None  # as the last check that looked at them has left them
 
     @property
     def action(self) -> GuardAction:
@@ -85,6 +86,7 @@ class GuardChain:
     async def run(self, text: str, context: CheckContext) -> GuardResult:
         """The text after every check, with the verdict of each."""
         verdicts: list[GuardVerdict] = []
+        citations: tuple[Citation, ...] | None = None
         for name, check in self._checks.items():
             start = self._clock()
             verdict = await self._verdict(check, text, context)
@@ -105,9 +107,10 @@ class GuardChain:
                     confidence=verdict.confidence,
                 )
             )
+            citations = citations if verdict.citations is None else verdict.citations
             if verdict.action is GuardAction.BLOCK:
                 break
-        return GuardResult(text, tuple(verdicts))
+        return GuardResult(text, tuple(verdicts), citations)
 
     async def _verdict(self, check: Check, text: str, context: CheckContext) -> CheckVerdict:
         budget = asyncio.timeout(self._timeout_s)
