@@ -7,9 +7,12 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Plat
 from serving.app.core.limits import ConcurrencyLimit
 from serving.app.release.manager import Readiness
 from serving.app.server.connections import ConnectionGate
-from serving.pipeline.types import Query, StageRecord, Trace, Usage
+from serving.pipeline.types import GuardVerdict, Query, StageRecord, Trace, Usage
 
 SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+TENTHS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+FINDINGS = frozenset({"low_confidence", "ungrounded", "wrong_citation", "prompt_leak", "prompt_delimiters", "error", "timeout"})
+TOXIC = frozenset({"mild", "strong", "severe"})
 HITS = (0, 1, 2, 4, 6, 8, 12, 20, 50, 100)
 
 
@@ -43,6 +46,8 @@ class Metrics:
         self._refused = counter("refused", "Queries answered by a refusal")
         self._cache_hits = counter("cache_hits", "Queries answered from the cache")
         self._guard = counter("guard_verdicts", "What checks decided", "side", "check", "action")
+        self._answer_findings = counter("answer_findings", "Answers that a check of the output found fault with, by the finding", "finding")
+        self._confidence = histogram("answer_confidence", "Probability that an answer is right, where a check tells it", buckets=TENTHS)
         self._hits = histogram("hits", "Passages found for a query", buckets=HITS)
         self._running = gauge("queries_in_flight", "Queries being worked on")
         self._waiting = gauge("queries_waiting", "Queries waiting for their turn")
@@ -108,12 +113,21 @@ class Metrics:
             self.spent(trace.query, usage)
         for verdict in trace.guard:
             self._guard.labels(verdict.side, verdict.check, verdict.action.value).inc()
+        for finding in {_finding(verdict) for verdict in trace.guard if verdict.side == "output" and verdict.rule}:
+            self._answer_findings.labels(finding).inc()
+        if trace.answer.confidence is not None:
+            self._confidence.observe(trace.answer.confidence)
         searched = trace.route is not None and not trace.cached  # neither for a blocked question nor for a cached answer
         self._answers.labels(trace.route.tier if trace.route and searched else "none").inc()
         self._refused.inc(trace.answer.refused)
         self._cache_hits.inc(trace.cached)
         if searched:
             self._hits.observe(len(trace.hits))
+
+
+def _finding(verdict: GuardVerdict) -> str:
+    """The rule that fired; "other" for those of plug-ins, whose names nothing bounds."""
+    return "toxic" if verdict.rule in TOXIC else verdict.rule if verdict.rule in FINDINGS else "other"
 
 
 def _label(value: Any) -> str:

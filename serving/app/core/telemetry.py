@@ -63,6 +63,8 @@ def facts_of_trace(trace: Trace) -> dict[str, Any]:
         "trace_id": trace.id,
         "release": trace.release_digest,
         "refused": trace.answer.refused,
+        "confidence": trace.answer.confidence,
+        "warnings": len(trace.answer.warnings),
         "cached": trace.cached,
         "tier": trace.route.tier if trace.route else None,
         "model": trace.answer.model,
