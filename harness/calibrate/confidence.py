@@ -20,7 +20,7 @@ RIGHT: Final = "an answer that says every key fact of an answerable question; wi
 ENOUGH_WORDS: Final = 0.5  # token F1 from which an answer without key facts counts as right
 LEAST: Final = 50  # cases with an answer, and of right and of wrong answers a tenth of it
 PENALTY: Final = 1.0  # on the squares of the weights of standardised signs
-RISING: Final = frozenset({"groundedness", SIMILARITY, "question_in_passage", "question_in_answer", "logprob"})
+RISING: Final = frozenset({"groundedness", "weakest_claim", SIMILARITY, "question_in_passage", "question_in_answer", "logprob"})
 FALLING: Final = frozenset({"missing_names", "rank", "hedged", "truncated"})
 
 

@@ -35,6 +35,7 @@ COMMANDS = {
             ("report", "report", "report"),
             ("gate", "gate", "gate"),
             ("promote", "promote", "promote"),
+            ("confidence", "confidence", "confidence"),
             ("serve", "serve", "serve"),
             ("ui", "ui", "ui"),
             ("doctor", "doctor", "doctor"),

@@ -21,6 +21,7 @@ CLAIM_LIMIT: Final = 300
 SIMILARITY: Final = "similarity"  # the one sign that needs embeddings
 SIGNS: Final = (
     "groundedness",
+    "weakest_claim",
     SIMILARITY,
     "question_in_passage",
     "question_in_answer",
@@ -54,6 +55,7 @@ def signs_of(
     written = without_citations(answer.text)[:PASSAGE_LIMIT]
     signs = {
         "groundedness": grounding.probability if grounding.probability is not None else 0.5,
+        "weakest_claim": min((one.support.probability for one in grounding.claims), default=0.5),
         "question_in_passage": max((_share(stems, text) for text in texts), default=0.0),
         "question_in_answer": _share(stems, frozenset(term.stem for term in parse_terms(written))),
         "missing_names": _missing_names(asked, frozenset().union(*(texts[index] for index in cited))),
