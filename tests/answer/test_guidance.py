@@ -30,6 +30,13 @@ def test_the_nearest_documents_and_topics_are_named_each_once() -> None:
     )
 
 
+def test_numbers_of_headings_and_topics_that_a_title_has_said_are_left_out() -> None:
+    hits = [hit("Contract Handbook", "7. After signature"), hit("FAQ", "Contract handbook"), hit("X", "2.1 Reports from outside")]
+    assert guidance(hits) == (
+        "The nearest documents are “Contract Handbook” and “FAQ”. You could ask about “After signature” or “Reports from outside”."
+    )
+
+
 def test_nothing_found_gives_no_guidance() -> None:
     assert guidance([]) == ""
     assert guidance([hit("")]) == ""
@@ -87,7 +94,7 @@ def refusing(index: OpenIndex, **changes: Any) -> Any:
 def test_a_reader_is_told_of_no_document_that_others_may_read(index: OpenIndex) -> None:
     question = Query("How many days of paid leave do directors have?")
     outsider = asyncio.run(refusing(index).answer(question)).answer
-    assert outsider.guidance == "The nearest document is “Leave policy”. You could ask about “Leave”."
+    assert outsider.guidance == "The nearest document is “Leave policy”."
     director = Principal("d", groups=frozenset({"board"}))
     assert "“Board”" in asyncio.run(refusing(index).answer(Query(question.text, director))).answer.guidance
 

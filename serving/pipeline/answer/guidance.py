@@ -14,6 +14,7 @@ MOST_WORDS: Final = 24  # a refusal with more words behind it would no longer be
 MOST_DOCUMENTS: Final = 2
 MOST_TOPICS: Final = 2
 LONGEST: Final = 60  # characters of a title or a topic
+_NUMBER: Final = re.compile(r"\A\d{1,3}(?:\.\d{1,3}){0,4}\.?\s{1,4}(?=\D)")  # of a heading
 _ODD: Final = re.compile(r"[\[\]<>{}|*_`#\"“”\\]+|https?://\S{1,200}")
 
 
@@ -44,8 +45,11 @@ def _names(candidates: Iterable[str], most: int, but: Sequence[str] = ()) -> lis
     known = {name.casefold() for name in but}
     names: list[str] = []
     for candidate in candidates:
-        name = quoted(_ODD.sub(" ", candidate[: 4 * LONGEST]), LONGEST).strip(" .")
-        if len(names) < most and any(map(str.isalpha, name)) and name.casefold() not in known and not find_injections(candidate):
+        if len(names) == most:
+            break
+        name = quoted(_NUMBER.sub("", _ODD.sub(" ", candidate[: 4 * LONGEST]).strip()), LONGEST).strip(" .")
+        said = any(name.casefold() in other for other in known)
+        if any(map(str.isalpha, name)) and not said and not find_injections(candidate):
             names.append(name)
             known.add(name.casefold())
     return names

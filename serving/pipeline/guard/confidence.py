@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from serving.pipeline.checks.confidence.model import coefficients_digest, parse_confidence, shipped
+from serving.pipeline.checks.confidence.model import WORDS_ONLY, coefficients_digest, parse_confidence, shipped
 from serving.pipeline.checks.confidence.signs import claims_to_embed, signs_of
 from serving.pipeline.checks.grounding.embedder import NamedEmbeddings
 from serving.pipeline.guard.base import CheckContext, CheckVerdict, Side
@@ -30,6 +30,7 @@ class ConfidenceCheck:
 
         action: Literal["flag", "block"] = Field(default="flag", description="flag: a warning; block: a refusal")
         threshold: float = Field(default=0.2, ge=0.0, le=1.0, description="the least probability that the answer is right")
+        similarity: bool = Field(default=True, description="false: nothing is embedded, by the model of words only")
         fitted: Artefact | None = Field(default=None, description="coefficients of your own: touchstone confidence; default: those shipped")
 
     def __init__(self, params: Params, parts: Parts) -> None:
@@ -37,7 +38,7 @@ class ConfidenceCheck:
         self._question = parts.question
         self._embedder = NamedEmbeddings(parts.embedder, parts.embeddings)
         fitted = shipped() if params.fitted is None else parse_confidence(parts.artefacts.read(params.fitted), f"artefact {params.fitted}")
-        self._model = fitted.model_for(parts.embedder)
+        self._model = fitted.model_for(parts.embedder if params.similarity else WORDS_ONLY)
         self.blocks = params.action == "block"
 
     async def check(self, text: str, context: CheckContext) -> CheckVerdict:
