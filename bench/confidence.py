@@ -13,8 +13,6 @@ import argparse
 import asyncio
 import json
 import re
-import statistics
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import date
@@ -39,11 +37,9 @@ from harness.stats import Interval
 from serving.pipeline.answer.cite import parse_citations
 from serving.pipeline.checks.confidence.model import COEFFICIENTS, FittedConfidence, shipped
 from serving.pipeline.config import RagConfig
-from serving.pipeline.guard.base import CheckContext
 from serving.pipeline.guard.confidence import ConfidenceCheck
 from serving.pipeline.index.corpus import load_corpus
 from serving.pipeline.models import EMBEDDINGS
-from serving.pipeline.models.question_vector import one_query
 from serving.pipeline.parts import Parts
 from serving.pipeline.prompts import PromptLibrary
 from serving.pipeline.registry import Spec
@@ -193,7 +189,6 @@ async def measure(work: Path) -> dict[str, Any]:
         }
         if name == "default":
             write_text(Path("docs/confidence.svg"), curve_svg(reliability(scores["confidence"], right, groups)))
-    report["milliseconds"] = await cost(rows["default"], check)
     return report
 
 
@@ -202,21 +197,6 @@ def warned(said: Sequence[float], right: Sequence[bool], threshold: float) -> di
     low = [good for value, good in zip(said, right, strict=True) if value < threshold]
     high = [good for value, good in zip(said, right, strict=True) if value >= threshold]
     return {"threshold": threshold, "warned": len(low), "right if warned": sum(low), "not warned": len(high), "right if not": sum(high)}
-
-
-async def cost(rows: Sequence[CaseResult], check: ConfidenceCheck) -> dict[str, float]:
-    """Milliseconds of the check where the question's vector is there already, as after a search by vectors."""
-    times: list[float] = []
-    for row in rows:
-        if row.trace is None or row.trace.answer.refused:
-            continue
-        with one_query():
-            await check._question.vector(row.trace.query.text)
-            context = CheckContext("output", row.trace.query, row.trace.passages, False, row.trace.answer)
-            begin = time.perf_counter()
-            await check.check(row.trace.answer.text, context)
-            times.append((time.perf_counter() - begin) * 1000)
-    return {"p50": round(statistics.median(times), 2), "p95": round(sorted(times)[int(len(times) * 0.95)], 2), "answers": len(times)}
 
 
 def text_of(figures: Reliability) -> str:
@@ -259,11 +239,6 @@ def markdown(report: dict[str, Any]) -> str:
             for one in data["thresholds"]
         ]
         lines += [table(["threshold", "answers below", "answers above"], marks), ""]
-    spent = report["milliseconds"]
-    lines += [
-        f"The check took {spent['p50']} ms at the median, {spent['p95']} ms at the 95th percentile of {spent['answers']} answers, its "
-        "groundedness included, with the question's vector there already."
-    ]
     return "\n".join(lines)
 
 

@@ -78,5 +78,6 @@ def _show(trace: Trace) -> None:
     tier = f"{trace.route.tier} ({trace.route.reason})" if trace.route else "none"
     money = " simulated" if any(usage.simulated for usage in trace.usage) else ""
     tokens = sum(usage.input_tokens + usage.output_tokens for usage in trace.usage)
-    typer.echo(f"\n  model {trace.answer.model or 'none'} · route {tier}")
+    sure = "" if trace.answer.confidence is None else f" · confidence {trace.answer.confidence:.0%}"
+    typer.echo(f"\n  model {trace.answer.model or 'none'} · route {tier}{sure}")
     typer.echo(f"  {trace.milliseconds:.0f} ms · {tokens} tokens · ${trace.usd:.6f}{money} · config {trace.config_digest}")

@@ -1,9 +1,11 @@
 """Answers that are probably wrong: flagged with a warning, or refused."""
 
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from serving.pipeline.answer.cite import parse_citations
 from serving.pipeline.checks.confidence.model import WORDS_ONLY, coefficients_digest, parse_confidence, shipped
 from serving.pipeline.checks.confidence.signs import claims_to_embed, signs_of
 from serving.pipeline.checks.grounding.embedder import NamedEmbeddings
@@ -65,7 +67,8 @@ class ConfidenceCheck:
         grounding = await verified(text, context, self._embedder)
         texts = claims_to_embed(grounding) if similarity else []
         question = await self._question.vector(context.query.text) if texts else None
-        answer = context.answer or Answer(text)
+        cited = parse_citations(text, context.passages).citations  # of the text as the checks before have left it
+        answer = replace(context.answer or Answer(text), text=text, citations=cited)
 
         def compute() -> dict[str, float]:
             claims = self._embedder.vectors(texts) if question is not None else None
