@@ -12,6 +12,7 @@ from serving.pipeline.config import RagConfig
 from serving.pipeline.digest import digest_of
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.guard import CHECKS
+from serving.pipeline.guard.advice import ADVICE
 from serving.pipeline.guard.base import Side
 from serving.pipeline.guard.chain import GuardChain
 from serving.pipeline.guard.passage_guard import PassageGuard
@@ -122,6 +123,7 @@ def _guard(side: Side, config: RagConfig, parts: Parts) -> GuardChain:
         on_error=config.guard.on_error,
         block_message=config.guard.block_message,
         timeout_s=config.guard.timeout_ms / 1000,
+        advice={name: ADVICE.get(specs[name].name, "") for name in checks} if side == "input" else None,
     )
 
 

@@ -203,3 +203,15 @@ async def test_what_is_no_verdict_is_a_failure_of_the_check(said: Any) -> None:
     assert (stopped.text, stopped.blocked, stopped.verdicts[0].rule) == (CANNOT, True, "error")
     passed = await chain({"odd": Gives(said)}, on_error="allow").run("text", CONTEXT)
     assert (passed.text, passed.action, passed.verdicts[0].rule) == ("text", GuardAction.FLAG, "error")
+
+
+async def test_advice_follows_the_block_message_and_a_message_of_the_check_goes_before_both() -> None:
+    async def said(check: Any, advice: Mapping[str, str] | None) -> str:
+        one = GuardChain("input", {"a": check}, clock=lambda: 0.0, block_message=CANNOT, advice=advice)
+        return (await one.run("text", CONTEXT)).text
+
+    assert await said(Says(GuardAction.BLOCK), {"a": "Ask again."}) == f"{CANNOT} Ask again."
+    assert await said(Says(GuardAction.BLOCK), {"a": ""}) == CANNOT
+    assert await said(Says(GuardAction.BLOCK, message="No."), {"a": "Ask again."}) == "No."
+    assert await said(Fails(ValueError("x")), {"a": "Ask again."}) == f"{CANNOT} It could not be checked. Try again."
+    assert await said(Fails(ValueError("x")), None) == CANNOT

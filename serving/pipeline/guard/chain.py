@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from serving.pipeline.errors import InfrastructureError
+from serving.pipeline.guard.advice import FAILED, NOT_CHECKED
 from serving.pipeline.guard.base import Check, CheckContext, CheckVerdict, Side
 from serving.pipeline.types import Citation, GuardAction, GuardVerdict, Usage
 
@@ -65,12 +66,14 @@ class GuardChain:
         on_error: OnError = "block",
         block_message: str = "",
         timeout_s: float | None = None,
+        advice: Mapping[str, str] | None = None,
     ) -> None:
         self._side: Side = side
         self._checks = dict(sorted(checks.items()))
         self._clock = clock
         self._on_error = on_error
         self._block_message = block_message
+        self._advice = advice or {}  # by a check's name: what is said behind the block message
         self._timeout_s = timeout_s  # of each check; None: as long as it takes
 
     @property
@@ -90,7 +93,7 @@ class GuardChain:
         for name, check in self._checks.items():
             start = self._clock()
             verdict = await self._verdict(check, text, context)
-            text = {GuardAction.MASK: verdict.text, GuardAction.BLOCK: verdict.message or self._block_message}.get(verdict.action, text)
+            text = {GuardAction.MASK: verdict.text, GuardAction.BLOCK: self._message(name, verdict)}.get(verdict.action, text)
             verdicts.append(
                 GuardVerdict(
                     side=self._side,
@@ -111,6 +114,11 @@ class GuardChain:
             if verdict.action is GuardAction.BLOCK:
                 break
         return GuardResult(text, tuple(verdicts), citations)
+
+    def _message(self, name: str, verdict: CheckVerdict) -> str:
+        """What is said instead of a blocked text."""
+        advice = NOT_CHECKED if verdict.rule in FAILED else self._advice.get(name, "")
+        return verdict.message or " ".join(filter(None, [self._block_message, advice if self._advice else ""]))
 
     async def _verdict(self, check: Check, text: str, context: CheckContext) -> CheckVerdict:
         budget = asyncio.timeout(self._timeout_s)
