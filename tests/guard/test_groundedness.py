@@ -179,6 +179,16 @@ def test_an_answer_of_any_size_is_checked_in_bounded_time(text: str) -> None:
     assert said.action in (GuardAction.ALLOW, GuardAction.FLAG, GuardAction.MASK)
 
 
+def test_many_false_claims_over_many_passages_are_held_against_a_bounded_number_of_them() -> None:
+    passages = tuple(
+        Hit(Chunk(f"p{n}#0", f"p{n}", 0, 40, f"Passage {n} tells of {n} gateways in room {n}."), 1.0, n) for n in range(1, 201)
+    )
+    text = " ".join(f"Directors of floor {n} have {n} days off [{n}]." for n in range(1, 100))
+    begin = time.process_time()
+    assert says(text, passages, action="mark", citations="repair").action is GuardAction.MASK
+    assert time.process_time() - begin < 20
+
+
 def test_an_answer_too_long_to_be_checked_is_blocked_or_told() -> None:
     text = "Annual leave is 25 days a year [1]. " * 2_000
     assert says(text).action is GuardAction.BLOCK

@@ -13,6 +13,7 @@ from serving.pipeline.types import Hit
 
 Standing = Literal["supported", "elsewhere", "unsupported"]
 TEXT_LIMIT: Final = 40_000  # characters of an answer that are looked at
+MOST_PAIRS: Final = 500  # of a claim and another passage that are held against each other
 MOST_CLAIMS: Final = 100  # claims that are checked; an answer of 400 tokens has about ten
 
 
@@ -88,6 +89,7 @@ def _others(checked: Sequence[CheckedClaim], passages: Sequence[Hit], embedder: 
         exists = any(0 < number <= len(passages) for number in cited)
         if cited and not (one.support.grounded and exists):  # where none of those cited exists, all were looked at
             asked += [(index, number) for number in range(1, len(passages) + 1) if number not in cited]
+    asked = asked[:MOST_PAIRS]  # the claims behind are told as unsupported
     texts = [Claim(checked[index].claim.text, passages_for(_citing(checked[index].claim, number), passages)) for index, number in asked]
     found: dict[int, VerifiedClaim] = {}
     for (index, number), support in zip(asked, support_all(texts, embedder), strict=True):
