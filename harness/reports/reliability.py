@@ -13,7 +13,7 @@ STYLE = (
 
 def curve_svg(figures: Reliability) -> str:
     """What was said of answers against what share of them was right; the broken line is where they would be equal."""
-    width, height = LEFT + SIZE + 16, TOP + SIZE + BOTTOM
+    width, height = LEFT + SIZE + 28, TOP + SIZE + BOTTOM
     title = f"Reliability of {figures.right.count} answers: said probability across, share that was right up"
     return "\n".join(
         [
