@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from harness.calibrate.verify import Verification
 from harness.comparison.values import ReportComparison
 from harness.gate.gate import Gate, load_gate
 from harness.gate.run_gate import GateResult, write_decision
@@ -14,6 +15,7 @@ from harness.git_commit import ROOT, commit
 from harness.golden.load import golden_sets, load_golden
 from harness.golden.sets import GoldenSet
 from harness.project import ask as asking
+from harness.project import calibrate as calibrating
 from harness.project import compare as comparing
 from harness.project import evaluate as evaluating
 from harness.project import sweep as sweeping
@@ -46,6 +48,7 @@ from harness.sweep.setup import SweepOptions, SweepSetup, open_sweep
 from harness.sweep.verdict import SweepResult
 from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import ConfigError, TouchstoneError
+from serving.pipeline.guard.placeholders import Placeholders
 from serving.pipeline.index.build import index_uri, open_index_at
 from serving.pipeline.index.corpus import Corpus
 from serving.pipeline.index.manifest import IndexManifest
@@ -58,6 +61,11 @@ from serving.release.evidence import ForcedPromotion
 
 def silent(what: str, done: int, total: int) -> None:
     """Progress that is not shown."""
+
+
+def _labels(labels: str | Path | Sequence[str | Path]) -> list[Path]:
+    """One file of labels or several."""
+    return [file_path("A file of labels", one) for one in ([labels] if isinstance(labels, str | Path) else labels)]
 
 
 def _files(gates: str | Path | Sequence[str | Path]) -> list[Path]:
@@ -119,14 +127,25 @@ class Project:
 
     # ---- what can be done
 
-    async def ask(self, question: str | Query, what: object = None, *, corpus: str = DEFAULT_CORPUS, emit: Emit | None = None) -> Trace:
-        """Ask one question; `emit` is told the answer piece by piece. Nothing kept is used: each answer is computed anew."""
+    async def ask(
+        self,
+        question: str | Query,
+        what: object = None,
+        *,
+        corpus: str = DEFAULT_CORPUS,
+        emit: Emit | None = None,
+        placeholders: Placeholders | None = None,
+    ) -> Trace:
+        """Ask one question; `emit` is told the answer piece by piece. Nothing kept is used: each answer is computed anew.
+
+        The trace has placeholders for the personal data that the guard masks; `placeholders.restore(trace.answer.text)` is the answer.
+        """
         query = question if isinstance(question, Query) else Query(question)
         question_text(query.text)
         resolved = resolve(what, self.settings)
         if isinstance(resolved, NamedConfig) and resolved.release:
-            return await asking.ask_release(resolved, query, self.settings, emit)
-        return await asking.ask(resolved, query, self._contexts.get(ContextChoice(corpus, store=False)), emit)
+            return await asking.ask_release(resolved, query, self.settings, emit, placeholders)
+        return await asking.ask(resolved, query, self._contexts.get(ContextChoice(corpus, store=False)), emit, placeholders)
 
     async def index(self, what: object = None, *, corpus: str = DEFAULT_CORPUS) -> IndexManifest:
         """Build what retrieval stands on, ahead of time, or find it there."""
@@ -230,6 +249,33 @@ class Project:
     def champions(self, gates: str | Path | Sequence[str | Path] = ()) -> list[RecordedChampion]:
         """The champion of each gate's cases."""
         return recorded_champions(load_gates(_files(gates), self.folder / GATES), self._contexts)
+
+    async def calibrate(
+        self,
+        stage: str,
+        labels: str | Path | Sequence[str | Path],
+        *,
+        level: float,
+        confidence: float = 0.95,
+        kind: str = "",
+        params: Mapping[str, Any] | None = None,
+        name: str = "",
+    ) -> calibrating.FinishedCalibration:
+        """Choose the threshold of a stage (`router`, `cache`, `guard`) from files of labels, or find that none is safe.
+
+        The artefact is kept below home; with a `name` the report is kept as `reports/calibrations/<name>/`. `params` say how the
+        stage's labels are read and scored.
+        """
+        files = calibrating.label_files(stage, _labels(labels), params or {})
+        limit = {"level": level, "confidence": confidence, "kind": kind}
+        return await calibrating.calibrate_stage(files, limit, self.settings, self.progress, name=name)
+
+    async def verify_calibration(
+        self, stage: str, labels: str | Path | Sequence[str | Path], artefact: str, *, params: Mapping[str, Any] | None = None
+    ) -> Verification:
+        """Whether the promise of a threshold's artefact, by digest or path, holds on newer labels."""
+        files = calibrating.label_files(stage, _labels(labels), params or {})
+        return await calibrating.verify_stage(files, artefact, self.settings, self.progress)
 
     async def estimate(
         self, experiment: str | Path | Mapping[str, Any] | Experiment, *, store: bool = True, replay_only: bool = False

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from serving.pipeline.answer.refuse import is_refusal
-from serving.pipeline.checks.injection import find_injections
+from serving.pipeline.checks.injection.patterns import find_injections
 from serving.pipeline.text.quoted import quoted
 from serving.pipeline.types import Answer, Hit
 

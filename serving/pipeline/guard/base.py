@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol, Self
 
+from serving.pipeline.guard.placeholders import Placeholders
 from serving.pipeline.types import Answer, Citation, GuardAction, Hit, Query, Usage
 
 Side = Literal["input", "passages", "output"]
@@ -18,6 +19,7 @@ class CheckContext:
     refused: bool = False  # the text is a refusal, which claims nothing
     answer: Answer | None = None  # at the output: the answer as the model wrote it
     computed: dict[str, Any] = field(default_factory=dict, compare=False)  # what one check of the text computed for the next
+    placeholders: Placeholders | None = None  # where the input keeps what it masks, for whoever asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,7 @@ class CheckVerdict:
     """The decision of a check about a text."""
 
     action: GuardAction
-    text: str  # the text to continue with; only MASK may change it
+    text: str  # the text to continue with, which only MASK may change; of BLOCK, what may be kept of it
     score: float | None = None  # compared with the threshold of the check
     rule: str = ""  # which of its rules fired
     reason: str = ""

@@ -1,16 +1,20 @@
 """Runs the checks of one side in the order of their names."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Self
 
-from serving.pipeline.errors import InfrastructureError
+from serving.pipeline.errors import InfrastructureError, TouchstoneError
 from serving.pipeline.guard.advice import FAILED, NOT_CHECKED
 from serving.pipeline.guard.base import Check, CheckContext, CheckVerdict, Side
+from serving.pipeline.guard.scope import concerns
+from serving.pipeline.spending import spent
 from serving.pipeline.types import Citation, GuardAction, GuardVerdict, Usage
 
 OnError = Literal["block", "allow"]
+TIMEOUT_S = 5.0
+WITHHELD = "[withheld: a check failed]"  # what is kept of a question that could not be looked at
 SEVERITY = (GuardAction.ALLOW, GuardAction.FLAG, GuardAction.MASK, GuardAction.BLOCK)
 
 
@@ -21,6 +25,19 @@ class GuardResult:
     text: str
     verdicts: tuple[GuardVerdict, ...] = ()
     citations: tuple[Citation, ...] | None = None  # as the last check that looked at them has left them
+    kept: str | None = None  # the text as it may be kept, where that is another than the one to go on with
+
+    @property
+    def record(self) -> str:
+        """The text as it may be kept: also of a text that was blocked, without what a check masks."""
+        return self.text if self.kept is None else self.kept
+
+    def as_kept(self) -> Self:
+        """The result without what any check took out, which the texts of the verdicts before it still hold."""
+        verdicts = (
+            one if one.action is GuardAction.BLOCK or one.text == self.record else replace(one, text=self.record) for one in self.verdicts
+        )
+        return replace(self, verdicts=tuple(verdicts))
 
     @property
     def action(self) -> GuardAction:
@@ -42,11 +59,6 @@ class GuardResult:
         """The least that a check gives the answer."""
         return min((verdict.confidence for verdict in self.verdicts if verdict.confidence is not None), default=None)
 
-    @property
-    def usage(self) -> tuple[Usage, ...]:
-        """What the checks cost."""
-        return tuple(use for verdict in self.verdicts for use in verdict.usage)
-
 
 class GuardChain:
     """Runs checks one after the other: masks compose, the first block ends the chain.
@@ -65,7 +77,7 @@ class GuardChain:
         clock: Callable[[], float],
         on_error: OnError = "block",
         block_message: str = "",
-        timeout_s: float | None = None,
+        timeout_s: float = TIMEOUT_S,
         advice: Mapping[str, str] | None = None,
     ) -> None:
         self._side: Side = side
@@ -74,7 +86,7 @@ class GuardChain:
         self._on_error = on_error
         self._block_message = block_message
         self._advice = advice or {}  # by a check's name: what is said behind the block message
-        self._timeout_s = timeout_s  # of each check; None: as long as it takes
+        self._timeout_s = timeout_s  # of each check
 
     @property
     def empty(self) -> bool:
@@ -90,9 +102,13 @@ class GuardChain:
         """The text after every check, with the verdict of each."""
         verdicts: list[GuardVerdict] = []
         citations: tuple[Citation, ...] | None = None
-        for name, check in self._checks.items():
+        kept: str | None = None
+        checks = [(name, check) for name, check in self._checks.items() if concerns(check, context)]
+        for place, (name, check) in enumerate(checks):
             start = self._clock()
             verdict = await self._verdict(check, text, context)
+            if verdict.action is GuardAction.BLOCK:
+                kept = await self._kept(verdict.text, [later for _, later in checks[place + 1 :]], context)
             text = {GuardAction.MASK: verdict.text, GuardAction.BLOCK: self._message(name, verdict)}.get(verdict.action, text)
             verdicts.append(
                 GuardVerdict(
@@ -103,7 +119,7 @@ class GuardChain:
                     check=name,
                     score=verdict.score,
                     rule=verdict.rule,
-                    usage=tuple(replace(use, stage="guard") for use in verdict.usage),
+                    usage=_of_guard(verdict),
                     milliseconds=round((self._clock() - start) * 1000, 3),
                     excerpt=verdict.excerpt,
                     warning=verdict.warning,
@@ -113,29 +129,54 @@ class GuardChain:
             citations = citations if verdict.citations is None else verdict.citations
             if verdict.action is GuardAction.BLOCK:
                 break
-        return GuardResult(text, tuple(verdicts), citations)
+        return GuardResult(text, tuple(verdicts), citations, kept)
 
     def _message(self, name: str, verdict: CheckVerdict) -> str:
         """What is said instead of a blocked text."""
         advice = NOT_CHECKED if verdict.rule in FAILED else self._advice.get(name, "")
         return verdict.message or " ".join(filter(None, [self._block_message, advice if self._advice else ""]))
 
+    async def masked(self, text: str, context: CheckContext) -> str:
+        """A text that belongs to the one that is checked, as what was said before does, without what the checks mask."""
+        return await self._kept(text, [check for check in self._checks.values() if concerns(check, context)], context)
+
+    async def _kept(self, text: str, checks: Sequence[Check], context: CheckContext) -> str:
+        """The text as it may be kept: without what these checks mask. What a check failed on may hold anything."""
+        for check in checks:
+            if check.rewrites and text != WITHHELD:
+                try:
+                    verdict = await self._verdict(check, text, context)
+                except InfrastructureError:
+                    return WITHHELD
+                text = verdict.text
+        return text
+
     async def _verdict(self, check: Check, text: str, context: CheckContext) -> CheckVerdict:
-        budget = asyncio.timeout(self._timeout_s)
+        budget_s: float = getattr(check, "timeout_s", self._timeout_s)  # one that calls out has a patience of its own
+        budget = asyncio.timeout(budget_s)
         try:
             async with budget:
-                return _declared(check, await check.check(text, context))
+                verdict = _declared(check, await check.check(text, context))
+            spent(*_of_guard(verdict))  # at once: a later check may fail, and what is kept is checked too
+            return verdict
         except InfrastructureError:
             raise
         except Exception as error:  # noqa: BLE001 — a check that crashes must neither break the answer nor let it pass unseen
             if budget.expired():
-                return self._failed(check, text, "timeout", f"no verdict within {self._timeout_s:g} s")
-            return self._failed(check, text, "error", f"{type(error).__name__}: {error}")
+                return self._failed(check, text, "timeout", f"no verdict within {budget_s:g} s")
+            words = f": {error}" if isinstance(error, TouchstoneError) else ""  # of any other error they may be the text
+            return self._failed(check, text, "error", f"{type(error).__name__}{words}")
 
     def _failed(self, check: Check, text: str, rule: str, reason: str) -> CheckVerdict:
         """The verdict in place of one that a check did not come to."""
         blocks = self._on_error == "block" and (check.blocks or check.rewrites)
-        return CheckVerdict(GuardAction.BLOCK if blocks else GuardAction.FLAG, text, rule=rule, reason=reason)
+        if not blocks:
+            return CheckVerdict(GuardAction.FLAG, text, rule=rule, reason=reason)
+        return CheckVerdict(GuardAction.BLOCK, WITHHELD if check.rewrites else text, rule=rule, reason=reason)
+
+
+def _of_guard(verdict: CheckVerdict) -> tuple[Usage, ...]:
+    return tuple(replace(use, stage="guard") for use in verdict.usage)
 
 
 def _declared(check: Check, verdict: CheckVerdict) -> CheckVerdict:
