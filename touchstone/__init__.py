@@ -9,6 +9,8 @@ What takes time is async: `await` it in a notebook, or write `run(project.evalua
 belong to the packages `harness` and `serving` and may change.
 """
 
+from harness.calibrate.calibrate import ThresholdCalibration, calibrate
+from harness.calibrate.labelled import LabelledDecision, RiskLimit
 from harness.comparison.values import MetricDifference, ReportComparison
 from harness.evaluation.subject import Subject, SubjectIdentity
 from harness.evaluation.subjects import EndpointSubject, FunctionSubject, RunnableSubject
@@ -57,6 +59,7 @@ __all__ = [
     "InfrastructureError",
     "IntegrityError",
     "Interval",
+    "LabelledDecision",
     "MetricDifference",
     "ModelError",
     "Principal",
@@ -66,6 +69,7 @@ __all__ = [
     "Query",
     "RagConfig",
     "ReportComparison",
+    "RiskLimit",
     "Ruling",
     "RunnableSubject",
     "Score",
@@ -73,9 +77,11 @@ __all__ = [
     "SubjectIdentity",
     "SweepEstimate",
     "SweepResult",
+    "ThresholdCalibration",
     "TouchstoneError",
     "Trace",
     "Trial",
     "UserError",
+    "calibrate",
     "run",
 ]

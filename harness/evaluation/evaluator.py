@@ -18,6 +18,7 @@ from harness.results.score import JudgedMetric, Metric, Score
 from harness.stage_store.base import StageStore
 from harness.stage_store.score import CachedScores
 from serving.pipeline.errors import DataError, InfrastructureError, IntegrityError, RequestError, TouchstoneError, UserError
+from serving.pipeline.models.prices import PACKAGE, price_list
 from serving.pipeline.redact import without_password
 from serving.pipeline.types import GuardAction, Trace
 
@@ -101,6 +102,7 @@ class Evaluator:
             app=identity.name,
             started_at=started,
             seconds=round(clock.seconds() - start_s, 3),
+            prices="" if identity.is_app else (price_list(self.tools.settings) if self.tools else PACKAGE).label,
         )
         return EvalReport(header, tuple(rows))
 

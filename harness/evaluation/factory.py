@@ -24,6 +24,7 @@ from serving.pipeline.errors import ConfigError
 from serving.pipeline.index.build import OpenIndex, ensure_index
 from serving.pipeline.index.corpus import Corpus
 from serving.pipeline.models.connect import ConnectedChat
+from serving.pipeline.models.prices import price_list
 from serving.pipeline.pipeline import RagPipeline
 from serving.pipeline.prompts import PromptLibrary
 from serving.pipeline.registry import Spec
@@ -52,6 +53,8 @@ class PipelineFactory:
     _chats: dict[str, ConnectedChat] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        # an evaluation begins with nothing remembered, shares nothing with a service, and scores what the configuration says
+        self.settings = self.settings.model_copy(update={"redis": "", "cache_audit": 0.0})
         if self.replay_only and self.stage_store is None:
             raise ConfigError("--replay-only answers from the stage store: leave --no-store out.")
 
@@ -101,7 +104,8 @@ class PipelineFactory:
         models = (config.index.embedder.name, config.retrieve.reranker.name)
         endpoints = [endpoint for name in models for endpoint in endpoints_of(name, self.settings)]
         digest = "|".join([config.digest("retrieve", corpus=self.corpus.digest), *endpoints])
-        return replace(pipeline, retriever=CachedRetriever(pipeline.retriever, stage_store, chunks, digest, ranked))
+        cached = CachedRetriever(pipeline.retriever, stage_store, chunks, digest, ranked, price_list(self.settings))
+        return replace(pipeline, retriever=cached)
 
     async def subject(self, config: RagConfig, ranked: int = 0) -> PipelineSubject:
         """A configuration as the subject of an evaluation: a new pipeline, without state of other evaluations."""

@@ -23,7 +23,10 @@ async def ask_release(
     index = await open_index(release.config, release.index.corpus_digest, settings=settings)
     artefacts = BundledArtefacts(release.artefacts, release.place)
     pipeline = build_pipeline(release.config, index, release.prompts, settings, release_digest=release.digest, artefacts=artefacts)
-    return await pipeline.answer(query, emit=emit, placeholders=placeholders)
+    try:
+        return await pipeline.answer(query, emit=emit, placeholders=placeholders)
+    finally:
+        await pipeline.aclose()
 
 
 async def ask(

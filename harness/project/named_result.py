@@ -14,9 +14,14 @@ from harness.settings import HarnessSettings
 from serving.pipeline.errors import ConfigError, StoreError
 from serving.storage.lock import file_lock
 
-ResultKind = Literal["runs", "compare", "gates"]
-WHAT = {"runs": "an evaluation", "compare": "a comparison", "gates": "a decision"}
-MARKERS = {"runs": "cases.jsonl", "compare": "compare.json", "gates": "decision.json"}  # the file without which a folder is half-written
+ResultKind = Literal["runs", "compare", "gates", "calibrations"]
+WHAT = {"runs": "an evaluation", "compare": "a comparison", "gates": "a decision", "calibrations": "a calibration"}
+MARKERS = {  # the file without which a folder is half-written
+    "runs": "cases.jsonl",
+    "compare": "compare.json",
+    "gates": "decision.json",
+    "calibrations": "calibration.json",
+}
 DRAFTS = ".drafts"  # below reports: what is being made, and the locks of its makers
 
 

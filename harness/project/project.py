@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from harness.calibrate.verify import Verification
 from harness.comparison.values import ReportComparison
 from harness.gate.gate import Gate, load_gate
 from harness.gate.run_gate import GateResult, write_decision
@@ -14,6 +15,7 @@ from harness.git_commit import ROOT, commit
 from harness.golden.load import golden_sets, load_golden
 from harness.golden.sets import GoldenSet
 from harness.project import ask as asking
+from harness.project import calibrate as calibrating
 from harness.project import compare as comparing
 from harness.project import evaluate as evaluating
 from harness.project import sweep as sweeping
@@ -59,6 +61,11 @@ from serving.release.evidence import ForcedPromotion
 
 def silent(what: str, done: int, total: int) -> None:
     """Progress that is not shown."""
+
+
+def _labels(labels: str | Path | Sequence[str | Path]) -> list[Path]:
+    """One file of labels or several."""
+    return [file_path("A file of labels", one) for one in ([labels] if isinstance(labels, str | Path) else labels)]
 
 
 def _files(gates: str | Path | Sequence[str | Path]) -> list[Path]:
@@ -242,6 +249,33 @@ class Project:
     def champions(self, gates: str | Path | Sequence[str | Path] = ()) -> list[RecordedChampion]:
         """The champion of each gate's cases."""
         return recorded_champions(load_gates(_files(gates), self.folder / GATES), self._contexts)
+
+    async def calibrate(
+        self,
+        stage: str,
+        labels: str | Path | Sequence[str | Path],
+        *,
+        level: float,
+        confidence: float = 0.95,
+        kind: str = "",
+        params: Mapping[str, Any] | None = None,
+        name: str = "",
+    ) -> calibrating.FinishedCalibration:
+        """Choose the threshold of a stage (`router`, `cache`, `guard`) from files of labels, or find that none is safe.
+
+        The artefact is kept below home; with a `name` the report is kept as `reports/calibrations/<name>/`. `params` say how the
+        stage's labels are read and scored.
+        """
+        files = calibrating.label_files(stage, _labels(labels), params or {})
+        limit = {"level": level, "confidence": confidence, "kind": kind}
+        return await calibrating.calibrate_stage(files, limit, self.settings, self.progress, name=name)
+
+    async def verify_calibration(
+        self, stage: str, labels: str | Path | Sequence[str | Path], artefact: str, *, params: Mapping[str, Any] | None = None
+    ) -> Verification:
+        """Whether the promise of a threshold's artefact, by digest or path, holds on newer labels."""
+        files = calibrating.label_files(stage, _labels(labels), params or {})
+        return await calibrating.verify_stage(files, artefact, self.settings, self.progress)
 
     async def estimate(
         self, experiment: str | Path | Mapping[str, Any] | Experiment, *, store: bool = True, replay_only: bool = False

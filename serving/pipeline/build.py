@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+from langchain_core.embeddings import Embeddings
+
 from serving.pipeline.answer.answerer import Answerer
-from serving.pipeline.answer.pack import estimate_tokens
 from serving.pipeline.artefacts import Artefacts, FolderArtefacts, collect_artefacts
 from serving.pipeline.cache import CACHES
 from serving.pipeline.clock import Clock, SystemClock
@@ -17,15 +18,17 @@ from serving.pipeline.guard.chain import GuardChain
 from serving.pipeline.guard.passage_guard import PassageGuard
 from serving.pipeline.index.build import OpenIndex
 from serving.pipeline.models import EMBEDDINGS
+from serving.pipeline.models.billed_embeddings import BilledEmbeddings
 from serving.pipeline.models.connect import LOCAL, ConnectedChat, connect_chat
-from serving.pipeline.models.prices import embedding_usage
+from serving.pipeline.models.prices import price_list
 from serving.pipeline.parts import Digests, Parts
 from serving.pipeline.pipeline import RagPipeline
 from serving.pipeline.prompts import PromptLibrary
 from serving.pipeline.registry import Spec
-from serving.pipeline.retrieve import FUSIONS, RERANKERS, SEARCHERS
+from serving.pipeline.retrieve import FUSIONS, NARROWINGS, RERANKERS, SEARCHERS
 from serving.pipeline.retrieve.retriever import Retriever
-from serving.pipeline.route import ESCALATIONS, ROUTERS
+from serving.pipeline.route import DOMAINS, ESCALATIONS, ROUTERS
+from serving.pipeline.route.domain import RouterWithDomain
 from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.types import Usage
 from serving.storage.open import open_storage
@@ -72,9 +75,10 @@ def build_pipeline(
             searcher=SEARCHERS.build(retrieve.search, parts=parts),
             reranker=RERANKERS.build(retrieve.reranker, parts=parts),
             store=parts.store,
-            embedding=_question_price(config, settings),
+            narrowing=NARROWINGS.build(retrieve.narrow, parts=parts),
+            embedding=_question_price(config, parts.embeddings),
         ),
-        router=ROUTERS.build(config.route.router, parts=parts),
+        router=RouterWithDomain(ROUTERS.build(config.route.router, parts=parts), DOMAINS.build(config.route.domain, parts=parts)),
         escalation=ESCALATIONS.build(config.route.escalate, parts=parts),
         answerer=Answerer(config.answer, prompts=prompts, chats=chats, clock=parts.clock.seconds),
         clock=parts.clock,
@@ -95,7 +99,7 @@ def _parts(
     return Parts(
         settings=settings,
         store=index.store,
-        embeddings=index.embeddings,
+        embeddings=_billed(index.embeddings, config.index.embedder, settings),
         embedder=config.index.embedder.name,
         prompts=prompts,
         artefacts=artefacts,
@@ -133,10 +137,15 @@ def _guard(side: Side, config: RagConfig, parts: Parts) -> GuardChain:
     )
 
 
-def _question_price(config: RagConfig, settings: PipelineSettings) -> Callable[[str], Usage] | None:
-    """The price of embedding a question; tokens are estimated, since LangChain's embeddings do not report them."""
-    spec = config.index.embedder
-    if spec.name.startswith(LOCAL) or not getattr(SEARCHERS.load(config.retrieve.search.name), "embeds", True):
-        return None
+def _billed(embeddings: Embeddings, spec: Spec, settings: PipelineSettings) -> Embeddings:
+    """The index's model, which tells what a hosted one is paid."""
+    if spec.name.startswith(LOCAL):
+        return embeddings
     source = EMBEDDINGS.build(spec, name=spec.name, settings=settings)
-    return lambda text: replace(embedding_usage(estimate_tokens(text), source, spec.name), stage="retrieve")
+    return BilledEmbeddings(embeddings, source, spec.name, price_list(settings))
+
+
+def _question_price(config: RagConfig, embeddings: Embeddings | None) -> Callable[[str], Usage] | None:
+    """What the vector costs that a search needs, so that a search that is kept tells it too."""
+    embeds = getattr(SEARCHERS.load(config.retrieve.search.name), "embeds", True)
+    return embeddings.usage if embeds and isinstance(embeddings, BilledEmbeddings) else None

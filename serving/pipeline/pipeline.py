@@ -2,24 +2,29 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from functools import partial
+from typing import Final, Protocol, runtime_checkable
 
 from serving.pipeline.answer.answerer import Answerer, AnswerResult
-from serving.pipeline.cache.base import Cache, CacheContext, CacheEntry
+from serving.pipeline.cache.audit import ShadowAudit
+from serving.pipeline.cache.base import Cache, CacheContext, CacheEntry, CacheLookup
+from serving.pipeline.cache.worth import still_stands, unfit_question, worth_keeping
 from serving.pipeline.clock import Clock, SystemClock
 from serving.pipeline.guard.base import CheckContext
 from serving.pipeline.guard.chain import GuardChain, GuardResult
 from serving.pipeline.guard.passage_guard import PassageGuard
 from serving.pipeline.guard.placeholders import Placeholders, RestoringEmit
 from serving.pipeline.index.build import OpenIndex
-from serving.pipeline.models.question_vector import one_query
+from serving.pipeline.models.question_vector import one_query, paid_vectors
 from serving.pipeline.observer import Observer
 from serving.pipeline.parts import Digests
 from serving.pipeline.retrieve.retriever import RetrievalResult
 from serving.pipeline.route.base import Escalation, Router
+from serving.pipeline.spending import spending
 from serving.pipeline.trace_recorder import TraceRecorder
-from serving.pipeline.types import Answer, Attempt, Hit, Query, Route, Trace
+from serving.pipeline.types import Answer, Attempt, Hit, Query, Route, Trace, Usage
 
+LOOKUPS: Final = 3  # at most, where what was found does not stand any more
 Emit = Callable[[str], None]  # receives the answer's text in chunks
 
 
@@ -27,6 +32,32 @@ class PassageRetriever(Protocol):
     """Retrieves the passages of a query: the `Retriever`, or one that caches its results."""
 
     async def retrieve(self, query: Query) -> RetrievalResult: ...
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenAnswer:
+    """A new answer, and how it came about."""
+
+    answer: Answer
+    route: Route
+    retrieved: RetrievalResult
+    result: AnswerResult
+    attempts: tuple[Attempt, ...]
+
+
+@runtime_checkable
+class Audited(Protocol):
+    """A cache whose hits are sampled and answered anew."""
+
+    @property
+    def audit(self) -> ShadowAudit: ...
+
+
+@runtime_checkable
+class Closable(Protocol):
+    """A cache that holds connections."""
+
+    async def aclose(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +76,29 @@ class RagPipeline:
     answerer: Answerer
     clock: Clock = field(default_factory=SystemClock)
 
+    async def aclose(self) -> None:
+        """End what the cache does beside queries, and close its connections."""
+        if isinstance(self.cache, Closable):
+            await self.cache.aclose()
+
     @property
     def config_digest(self) -> str:
         """Digest of everything that decides an answer."""
         return self.digests.config
 
+    @property
+    def most_usd(self) -> float:
+        """About the most that one question can cost: the dearest tier with a full context and answer, twice where it may be tried twice."""
+        return self.answerer.most_usd * (2 if self.escalation.withholds else 1)
+
     async def answer(
-        self, query: Query, *, emit: Emit | None = None, observer: Observer | None = None, placeholders: Placeholders | None = None
+        self,
+        query: Query,
+        *,
+        emit: Emit | None = None,
+        observer: Observer | None = None,
+        placeholders: Placeholders | None = None,
+        use_cache: bool = True,
     ) -> Trace:
         """Answer a question; `emit`, if given, receives the text as the model writes it, and `observer` is told of every stage.
 
@@ -61,8 +108,8 @@ class RagPipeline:
         placeholders = Placeholders() if placeholders is None else placeholders
         reader = RestoringEmit(emit, placeholders) if emit else None
         try:
-            with one_query():
-                trace = await self._answer(query, reader, recorder, placeholders)
+            with one_query(), spending(recorder.add_usage):
+                trace = await self._answer(query, reader, recorder, placeholders, use_cache)
                 if reader:
                     reader.end()
                 return trace
@@ -70,54 +117,92 @@ class RagPipeline:
             recorder.failed(error)
             raise
 
-    async def _answer(self, query: Query, emit: Emit | None, recorder: TraceRecorder, placeholders: Placeholders) -> Trace:
+    async def _answer(self, query: Query, emit: Emit | None, recorder: TraceRecorder, placeholders: Placeholders, use_cache: bool) -> Trace:
         input_result = await self._check_question(query, recorder, placeholders)
         checked = recorder.query
         if input_result.blocked:
             return recorder.finish(answer=_emitted(Answer(input_result.text, refused=True), emit))
 
-        cached_context = CacheContext.of(checked, self.digests, self.index.manifest.store_version)
-        with recorder.stage("cache", checked.text) as detail:
-            lookup = await self.cache.get(checked, cached_context)
-            detail["hit"] = lookup.hit is not None
-        if self.cache.stateful:
-            recorder.add_cache_lookup(lookup)
+        unfit = unfit_question(checked, input_result) if use_cache else "bypass"
+        lookup = await self._lookup(checked, unfit, recorder)
         if lookup.hit is not None:
             entry = lookup.hit.entry
             answer = await self._checked_answer(entry.answer, checked, entry.passages, recorder)
+            if isinstance(self.cache, Audited):
+                await self.cache.audit.offer(lookup.hit, partial(self._fresh, checked, recorder.add_late_usage))
             return recorder.finish(answer=_emitted(answer, emit), passages=entry.passages, route=entry.route)
-
-        retrieved = await self._retrieve(checked, recorder)
-        with recorder.stage("route", [hit.chunk.id for hit in retrieved.hits]) as detail:
-            route = await self.router.route(checked, retrieved.hits)
-            detail |= {"tier": route.tier, "reason": route.reason}
-        withholds = self.output_guard.withholds or self.escalation.withholds  # no text is shown that may be changed or given up
-        stream = None if withholds else emit
-        result = await self._write(checked, retrieved.hits, route, stream, recorder)
-        attempts: tuple[Attempt, ...] = ()
-        second = await self.escalation.escalate(checked, route, result.answer, result.passages)
-        if second is not None:
-            attempts, route = (Attempt(route, result.answer),), second
-            result = await self._write(checked, retrieved.hits, route, stream, recorder)
-
-        answer = await self._checked_answer(result.answer, checked, result.passages, recorder)
-        if stream is None:
-            answer = _emitted(answer, emit)
-        if not answer.refused and not answer.truncated:
-            await self.cache.put(checked, cached_context, CacheEntry(answer, result.passages, route, recorder.trace_id))
-
+        async with lookup.flight:
+            written = await self._written(checked, emit, recorder)
+            entry = CacheEntry(written.answer, written.result.passages, written.route, recorder.trace_id)
+            if not unfit and worth_keeping(written.answer, recorder.verdicts):
+                await self.cache.put(checked, self.context(checked), entry)
+            await lookup.flight.share(entry)
+        result = written.result
         return recorder.finish(
-            answer=answer,
-            attempts=attempts,
-            hits=retrieved.hits,
-            ranking=retrieved.ranking,
+            answer=written.answer,
+            attempts=written.attempts,
+            hits=written.retrieved.hits,
+            ranking=written.retrieved.ranking,
             passages=result.passages,
             dropped_passages=result.dropped,
-            route=route,
+            route=written.route,
             prompt_id=result.prompt_id,
             prompt=result.prompt,
             first_token_ms=result.first_token_ms,
         )
+
+    def context(self, query: Query) -> CacheContext:
+        """All but its words that the answer to a question depends on."""
+        return CacheContext.of(query, self.digests, self.index.manifest.store_version)
+
+    async def _lookup(self, query: Query, unfit: str, recorder: TraceRecorder) -> CacheLookup:
+        """The cached answer to a question, if everything that it was written from still stands for whoever asks."""
+        with recorder.stage("cache", query.text) as detail:
+            lookup = CacheLookup(reason=unfit) if unfit else await self._standing(query)
+            detail["hit"] = lookup.hit is not None
+        if self.cache.stateful:
+            recorder.add_cache_lookup(lookup)
+        return lookup
+
+    async def _standing(self, query: Query) -> CacheLookup:
+        context, fallen = self.context(query), ""
+        for _ in range(LOOKUPS):
+            lookup = await self.cache.get(query, context)
+            if lookup.hit is None:
+                return replace(lookup, reason=fallen or lookup.reason)
+            if await still_stands(lookup.hit.entry, self.index.store, context.where):
+                return lookup
+            await self.cache.drop(query, context, lookup.hit)
+            fallen = "changed"
+        return CacheLookup(reason=fallen)
+
+    async def _written(self, query: Query, emit: Emit | None, recorder: TraceRecorder) -> WrittenAnswer:
+        """A new answer to a question that passed the checks of the input."""
+        retrieved = await self._retrieve(query, recorder)
+        with recorder.stage("route", [hit.chunk.id for hit in retrieved.hits]) as detail:
+            route = await self.router.route(query, retrieved.hits)
+            detail |= {"tier": route.tier, "reason": route.reason}
+        withholds = self.output_guard.withholds or self.escalation.withholds  # no text is shown that may be changed or given up
+        stream = None if withholds else emit
+        result = await self._write(query, retrieved.hits, route, stream, recorder)
+        attempts: tuple[Attempt, ...] = ()
+        second = await self.escalation.escalate(query, route, result.answer, result.passages)
+        if second is not None:
+            attempts, route = (Attempt(route, result.answer),), second
+            result = await self._write(query, retrieved.hits, route, stream, recorder)
+        answer = await self._checked_answer(result.answer, query, result.passages, recorder)
+        return WrittenAnswer(answer if stream else _emitted(answer, emit), route, retrieved, result, attempts)
+
+    async def _fresh(self, query: Query, spent: Callable[[Usage], None]) -> Answer | None:
+        """A new answer beside the cached one, for who asked; none where nothing can be said by it. What it cost is told to `spent`."""
+        recorder = TraceRecorder(query, None, clock=self.clock, digests=self.digests, index_version=self.index.manifest.store_version)
+        try:
+            with one_query(), spending(recorder.add_usage):
+                written = await self._written(query, None, recorder)
+        finally:
+            recorder.hand_over(lambda usage: spent(replace(usage, stage="audit")))
+        answer = written.answer
+        return answer if answer.refused or worth_keeping(answer, recorder.verdicts) else None
 
     async def _check_question(self, query: Query, recorder: TraceRecorder, placeholders: Placeholders) -> GuardResult:
         """The verdicts on a question; the recorder then has it, and what was said before, as they may be kept and read on."""
@@ -130,12 +215,29 @@ class RagPipeline:
         recorder.add_verdicts(result.as_kept())
         return result
 
+    async def search(self, query: Query, *, observer: Observer | None = None) -> Trace:
+        """The passages for a question, as `answer` would read them, without an answer; a question that is blocked finds nothing."""
+        recorder = TraceRecorder(query, observer, clock=self.clock, digests=self.digests, index_version=self.index.manifest.store_version)
+        try:
+            with one_query(), spending(recorder.add_usage):
+                result = await self._check_question(query, recorder, Placeholders())
+                if result.blocked:
+                    return recorder.finish(answer=Answer(result.text, refused=True))
+                retrieved = await self._retrieve(recorder.query, recorder)
+                return recorder.finish(hits=retrieved.hits, passages=retrieved.hits, ranking=retrieved.ranking)
+        except BaseException as error:
+            recorder.failed(error)
+            raise
+
     async def _retrieve(self, query: Query, recorder: TraceRecorder) -> RetrievalResult:
         """What was found and may be read."""
         with recorder.stage("retrieve", query.text) as detail:
             retrieved = await self.retriever.retrieve(query)
             detail |= {**retrieved.detail, **_cached_time(retrieved.kept_ms)}
-        recorder.add_usage(*retrieved.usage)
+        told = paid_vectors().values()  # by whoever asked for the question's vector first
+        for usage in retrieved.usage:
+            if usage not in told:
+                recorder.add_usage(usage)
         if self.passage_guard.empty:
             return retrieved
         with recorder.stage("guard", [hit.chunk.id for hit in retrieved.hits]) as detail:

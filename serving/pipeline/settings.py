@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from serving.pipeline.errors import ConfigError
@@ -31,6 +31,7 @@ class PipelineSettings(BaseSettings):
     gguf: Path | None = Field(default=None, description="a folder with GGUF files for llamacpp:<file>")
     threads: int = Field(default=0, ge=0, description="threads for local models; 0: one per core, at most 4")
 
+    prices: Path | None = Field(default=None, description="a file of your own prices, which come before the listed ones; see money.md")
     aws_region: str = Field(default="us-east-1", description="region of Bedrock and S3")
     bedrock_endpoint: str = Field(default="", description="another Bedrock runtime endpoint")
     s3_endpoint: str = Field(default="", description="another S3 endpoint")
@@ -40,6 +41,17 @@ class PipelineSettings(BaseSettings):
     requests_per_minute: float = Field(default=0.0, ge=0, description="calls a minute to one provider and all its models; 0: no limit")
     tokens_per_minute: float = Field(default=0.0, ge=0, description="tokens a minute to and from one provider; 0: no limit")
     limit_shares: int = Field(default=1, ge=1, description="processes that share these limits a minute; a sweep counts its own workers")
+
+    redis: str = Field(
+        default="",
+        repr=False,
+        description="where processes share cached answers: redis://, rediss:// (TLS) or unix://; default: each keeps its own",
+    )
+    cache_secret: SecretStr = Field(
+        default=SecretStr(""), description="seals and names what is cached on Redis; 32 characters or more, one for all processes"
+    )
+    cache_audit: float = Field(default=0.02, ge=0.0, le=1.0, description="share of the cache's hits that are answered anew and compared")
+    cache_audits_per_hour: int = Field(default=60, ge=0, description="at most so many of these by one process")
 
     cassette: Path | None = Field(default=None, description="a folder of recorded model answers")
     cassette_mode: Literal["off", "record", "replay"] = Field(

@@ -1,6 +1,7 @@
 """Records the stages of one query as a trace."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -25,11 +26,11 @@ class TraceRecorder:
         self._cached_ms = 0.0
         self._stages: list[StageRecord] = []
         self._verdicts: list[GuardVerdict] = []
-        self._guard_usage: list[Usage] = []
         self._spent: list[Usage] = []
-        self._late_usage: list[Usage] = []  # of calls that were given up and tried again
         self._ended = False
+        self._heir: Callable[[Usage], None] | None = None
         self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
         self._cache: CacheRecord | None = None
         started = clock.now().isoformat(timespec="milliseconds")
         self._told = replace(query, text="", history=())  # as observers know it before it was checked
@@ -48,6 +49,16 @@ class TraceRecorder:
     def trace_id(self) -> str:
         """The id that the trace has once the question was checked."""
         return self._trace.id
+
+    @property
+    def verdicts(self) -> tuple[GuardVerdict, ...]:
+        """The verdicts so far."""
+        return tuple(self._verdicts)
+
+    @property
+    def usage(self) -> tuple[Usage, ...]:
+        """What the query cost so far, the answer's calls first."""
+        return tuple(sorted(self._spent, key=lambda use: use.stage != "answer"))
 
     @property
     def query(self) -> Query:
@@ -76,24 +87,30 @@ class TraceRecorder:
             self._observer.stage_finished(self._told, record)
 
     def add_verdicts(self, result: GuardResult) -> None:
-        """Add the verdicts and usage of one side."""
+        """Add the verdicts of one side; what its checks cost was told when it was paid."""
         self._verdicts += result.verdicts
-        self._guard_usage += result.usage
 
-    def add_usage(self, *usage: Usage) -> None:
-        """Add what a stage cost."""
-        self._spent += usage
+    def add_usage(self, usage: Usage) -> None:
+        """Add what was paid, from any thread; the observer alone hears of it when the trace is finished."""
+        if threading.get_ident() != self._thread:
+            self.add_late_usage(usage)
+        elif not self._ended:
+            self._spent.append(usage)
+        elif self._heir is not None:
+            self._heir(usage)
+        elif self._observer is not None:
+            self._observer.spent(self._told, usage)
+
+    def hand_over(self, tell: Callable[[Usage], None]) -> None:
+        """End without a trace: what was paid, and what is told later, is told to `tell`."""
+        self._ended, self._heir = True, tell
+        for usage in self.usage:
+            tell(usage)
 
     def add_late_usage(self, usage: Usage) -> None:
         """Add what a call cost that nobody waited for; from any thread, at any time."""
         with suppress(RuntimeError):  # the loop was closed: the process ends
-            self._loop.call_soon_threadsafe(self._add_late_usage, usage)
-
-    def _add_late_usage(self, usage: Usage) -> None:
-        if not self._ended:
-            self._late_usage.append(usage)
-        elif self._observer is not None:
-            self._observer.spent(self._told, usage)
+            self._loop.call_soon_threadsafe(self.add_usage, usage)
 
     def add_cache_lookup(self, lookup: CacheLookup) -> None:
         """Add the result of the cache lookup."""
@@ -107,7 +124,7 @@ class TraceRecorder:
             stages=tuple(self._stages),
             guard=tuple(self._verdicts),
             cache=self._cache,
-            usage=(*self._spent, *self._late_usage, *self._guard_usage),
+            usage=self.usage,
             milliseconds=round(elapsed, 3),
             **outcome,
         )
@@ -121,5 +138,5 @@ class TraceRecorder:
         self._ended = True
         if self._observer is not None:
             self._observer.failed(self._told, error)
-            for usage in (*self._spent, *self._late_usage, *self._guard_usage):
+            for usage in self.usage:
                 self._observer.spent(self._told, usage)

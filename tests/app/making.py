@@ -157,8 +157,19 @@ class Interrupted:
         return self.inner.config_digest
 
     @property
+    def cache(self) -> Any:
+        return self.inner.cache
+
+    async def aclose(self) -> None:
+        await self.inner.aclose()
+
+    @property
     def index(self) -> Any:
         return self.inner.index
+
+    @property
+    def most_usd(self) -> float:
+        return self.inner.most_usd
 
     async def answer(
         self, query: Query, *, emit: Emit | None = None, observer: Observer | None = None, placeholders: Placeholders | None = None

@@ -54,7 +54,7 @@ async def test_a_remembered_answer_keeps_the_texts_of_its_citations_and_costs_no
     assert second["citations"] == first["citations"]
     assert second["citations"][0]["text"]
     assert (second["usage"]["usd"], second["route"]) == (0.0, first["route"])
-    assert found["touchstone_cache_hits_total", ()] == 1
+    assert found["touchstone_cache_hits_total", (("kind", "exact"),)] == 1
     assert found["touchstone_answers_total", (("tier", "lite"),)] == 1
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from langchain_core.messages import HumanMessage, SystemMessage
 
+from harness.calibrate import SOURCES
 from harness.golden.formats import FORMATS
 from harness.judges import JUDGES
 from harness.judges.tasks import Tasks
@@ -27,12 +28,13 @@ from serving.pipeline.models import CHAT_MODELS, EMBEDDINGS
 from serving.pipeline.models.hashing import HashingEmbeddings
 from serving.pipeline.parts import Digests
 from serving.pipeline.registry import Registry, Spec
-from serving.pipeline.retrieve import FUSIONS, RERANKERS, SEARCHERS
-from serving.pipeline.route import ESCALATIONS, ROUTERS
+from serving.pipeline.retrieve import FUSIONS, NARROWINGS, RERANKERS, SEARCHERS
+from serving.pipeline.route import DOMAINS, ESCALATIONS, ROUTERS
 from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.types import Answer, Hit, Query, Route, SourceRank
 from tests.contract.inputs import CASES, CHUNKS, DOCUMENTS, FILES, HITS, PROMPTS, QUERIES, QUESTIONS, RULES, TEXTS, TRACES
 from tests.support.parts import some_parts
+from tests.support.routing import calibrated, domain_model, kept, routed_by
 
 SETTINGS = PipelineSettings(_env_file=None, prompts=Path(__file__).resolve().parents[2] / "prompts")
 HASHING = Spec(name="local:hashing")
@@ -131,7 +133,8 @@ async def reranked(name: str) -> Any:
 
 
 async def routed(name: str) -> Any:
-    router = ROUTERS.build(Spec(name=name), parts=some_parts())
+    spec, artefacts = routed_by(name, WIDTH, HASHING.name)
+    router = ROUTERS.build(spec, parts=some_parts(embeddings=EMBEDDER, embedder=HASHING.name, artefacts=artefacts))
     found = [await router.route(query, hits) for query in QUERIES for hits in (HITS[:6], [])]
     return [[one.tier, one.reason, one.score, dict(one.features)] for one in found]
 
@@ -140,6 +143,25 @@ async def escalated(name: str) -> Any:
     escalation = ESCALATIONS.build(Spec(name=name), parts=some_parts(embeddings=EMBEDDER, embedder=HASHING.name))
     found = [await escalation.escalate(one.query, Route("lite", "cheap"), one.answer, one.passages) for one in TRACES]
     return [None if route is None else [route.tier, route.reason] for route in found]
+
+
+def classified(name: str) -> tuple[Spec, Any]:
+    """A plug-in that needs a classifier, or one that needs none, with its parts."""
+    artefacts, [digest] = kept(calibrated("domains", domain_model(WIDTH), 0.8))
+    needed = {} if name in ("none", "hits") else {"classifier": digest}
+    return Spec.model_validate({"name": name, **needed}), some_parts(artefacts=artefacts)
+
+
+async def narrowed(name: str) -> Any:
+    spec, parts = classified(name)
+    narrowing = NARROWINGS.build(spec, parts=parts)
+    return [list((await narrowing.narrow(query)).domains) for query in (*QUERIES, Query("How is annual leave approved?"))]
+
+
+async def placed(name: str) -> Any:
+    spec, parts = classified(name)
+    choice = DOMAINS.build(spec, parts=parts)
+    return [await choice.domain(query, HITS[:6]) for query in (*QUERIES, Query("How is annual leave approved?"))]
 
 
 HOSTILE = (
@@ -220,7 +242,9 @@ KINDS = {
         Kind(SEARCHERS, searched, _ON_STORE),
         Kind(FUSIONS, joined),
         Kind(RERANKERS, reranked, _ON_STORE),
-        Kind(ROUTERS, routed),
+        Kind(NARROWINGS, narrowed),
+        Kind(DOMAINS, placed),
+        Kind(ROUTERS, routed, _ON_EMBEDDER),
         Kind(ESCALATIONS, escalated, _ON_EMBEDDER),
         Kind(CHAT_MODELS, said),
         Kind(EMBEDDINGS, embedded),
@@ -229,6 +253,7 @@ KINDS = {
         Kind(CHECKS, checked, _ON_EMBEDDER),
         Kind(CACHES, remembered),
         Kind(FORMATS),
+        Kind(SOURCES),
     )
 }
 
@@ -246,6 +271,7 @@ UNTRIED = {  # kind and name → why it has no output here
     ("cache", "none"): "remembers nothing",
     ("judge", "scripted"): "says what its script says",
     ("judge", "llm"): "asks a chat model",
+    **{("stage to calibrate", name): "what it gives becomes an artefact, which has a digest of its own" for name in SOURCES.names()},
     **{("golden format", name): _READ_BY_DIGEST for name in ("beir", "cases", "ids", "spans", "squad")},
     **{("metric", name): "asks a judge" for name in METRICS.names() if METRICS.load(name).needs_judge},  # type: ignore[attr-defined]
 }

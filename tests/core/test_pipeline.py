@@ -13,6 +13,7 @@ from serving.pipeline.cache.none import NoCache
 from serving.pipeline.guard.base import CheckContext, CheckVerdict
 from serving.pipeline.guard.chain import GuardChain
 from serving.pipeline.guard.passage_guard import PassageGuard
+from serving.pipeline.index.base import Filter
 from serving.pipeline.models.question_vector import QuestionVectors, one_query
 from serving.pipeline.parts import Digests
 from serving.pipeline.pipeline import RagPipeline
@@ -76,6 +77,19 @@ class Remembering:
         self.contexts.append(context)
         self.known[query.text] = entry
 
+    async def drop(self, query: Query, context: CacheContext, hit: CacheHit) -> None:
+        del self.known[query.text]
+
+
+@dataclass
+class Shelf:
+    """A store of one chunk, until it is taken away."""
+
+    chunk: Chunk | None
+
+    async def slice(self, document_id: str, first: int, last: int, where: Filter) -> list[Chunk]:
+        return [self.chunk] if self.chunk and where.admits(self.chunk) else []
+
 
 @dataclass
 class Rooms:
@@ -121,7 +135,7 @@ class Rooms:
 
 
 def a_pipeline(rooms: Rooms, **changes: Any) -> RagPipeline:
-    index: Any = SimpleNamespace(digest="index", manifest=SimpleNamespace(store_version="7"))
+    index: Any = SimpleNamespace(digest="index", manifest=SimpleNamespace(store_version="7"), store=Shelf(HIT.chunk))
     digests = Digests("config", "index", "corpus", "prompts", "release")
     stub: Any = rooms
     no_cache = NoCache(NoCache.Params(), some_parts())
@@ -171,11 +185,11 @@ async def test_the_same_question_again_comes_from_the_cache_with_its_passages_an
     first, second = await pipeline.answer(Query("q", id="1")), await pipeline.answer(Query("q", id="2"))
     assert (first.cached, second.cached) == (False, True)
     assert first.cache == CacheRecord(False, 0.4)
-    assert second.cache == CacheRecord(True, 0.95, 12.0, first.id)
+    assert second.cache == CacheRecord(True, 0.95, 12.0, first.id, "exact")
     assert (second.answer, second.passages, second.route) == (first.answer, first.passages, first.route)
     assert (second.hits, second.usage) == ((), ())
     assert rooms.asked == ["q"]
-    assert cache.contexts[0].config == "release"
+    assert (cache.contexts[0].config, cache.contexts[0].release) == ("config", "release")
     assert (cache.contexts[0].index, cache.contexts[0].index_version, cache.contexts[0].prompts) == ("index", "7", "prompts")
 
 
@@ -186,12 +200,43 @@ async def test_refusals_and_truncated_answers_are_not_kept(rooms: Rooms) -> None
     assert cache.known == {}
 
 
-async def test_blocked_answers_are_not_kept_and_masked_ones_are_kept_masked() -> None:
-    blocked, masked = Remembering(), Remembering()
-    await a_pipeline(Rooms(), cache=blocked, output_guard=guard("output", Saying(GuardAction.BLOCK))).answer(Query("q"))
-    assert blocked.known == {}
-    await a_pipeline(Rooms(), cache=masked, output_guard=guard("output", Saying(GuardAction.MASK, "hello <NAME>"))).answer(Query("q"))
-    assert masked.known["q"].answer.text == "hello <NAME>"
+@pytest.mark.parametrize("action", [GuardAction.BLOCK, GuardAction.MASK, GuardAction.FLAG])
+async def test_an_answer_that_a_check_found_something_in_is_not_kept(action: GuardAction) -> None:
+    cache = Remembering()
+    await a_pipeline(Rooms(), cache=cache, output_guard=guard("output", Saying(action))).answer(Query("q"))
+    assert cache.known == {}
+
+
+@pytest.mark.parametrize(("action", "reason"), [(GuardAction.MASK, "masked"), (GuardAction.FLAG, "flagged")])
+async def test_a_question_that_a_check_found_something_in_is_not_looked_up_nor_kept(action: GuardAction, reason: str) -> None:
+    cache = Remembering({"q": CacheEntry(Answer("of somebody else"))})
+    trace = await a_pipeline(Rooms(), cache=cache, input_guard=guard("input", Saying(action, "q"))).answer(Query("q"))
+    assert trace.cache == CacheRecord(False, reason=reason)
+    assert trace.answer.text == "hello there"
+    assert cache.contexts == []
+
+
+async def test_a_follow_up_is_neither_looked_up_nor_its_answer_kept() -> None:
+    cache = Remembering({"q": CacheEntry(Answer("of another conversation"))})
+    trace = await a_pipeline(Rooms(), cache=cache).answer(Query("q", history=("before",)))
+    assert trace.cache == CacheRecord(False, reason="history")
+    assert cache.contexts == []
+
+
+@pytest.mark.parametrize(
+    "now",
+    [None, replace(HIT.chunk, text="changed"), replace(HIT.chunk, groups=("others",)), replace(HIT.chunk, tenant="other")],
+    ids=["gone", "changed", "of a group", "of a tenant"],
+)
+async def test_an_answer_whose_passage_does_not_stand_any_more_is_dropped_and_written_anew(now: Chunk | None) -> None:
+    cache, rooms = Remembering(), Rooms()
+    pipeline = a_pipeline(rooms, cache=cache)
+    await pipeline.answer(Query("q"))
+    pipeline.index.store.chunk = now  # type: ignore[attr-defined]
+    trace = await pipeline.answer(Query("q", id="2"))
+    assert trace.cache == CacheRecord(False, 0.4, reason="changed")
+    assert rooms.asked == ["q", "q"]
+    assert cache.known["q"].writer == trace.id
 
 
 async def test_a_cached_answer_is_read_by_the_guard_of_the_output_as_well() -> None:

@@ -18,11 +18,11 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Self
 from urllib.parse import unquote
 
@@ -246,7 +246,9 @@ class _Handler(BaseHTTPRequestHandler):
             return
         makers = {"converse": lambda: _converse(reply or _default(call)), "invoke": lambda: _invoke(call.body)}
         makers |= {"rerank": lambda: _rerank(call.body), "guardrail": lambda: _guardrail(call.body)}
-        self._send(200, json.dumps(makers[call.operation]()).encode())
+        body = makers[call.operation]()
+        tokens = {"x-amzn-bedrock-input-token-count": str(body["inputTextTokenCount"])} if call.operation == "invoke" else {}
+        self._send(200, json.dumps(body).encode(), headers=tokens)
 
     def _broken_stream(self, call: Call, fault: Drop | Hang | ErrorFrame) -> None:
         begun = _events(_default(call))[: fault.after_events]
@@ -268,15 +270,19 @@ class _Handler(BaseHTTPRequestHandler):
     def _refuse(self, refusal: Refusal) -> None:
         self._send(refusal.status, json.dumps({"message": refusal.message}).encode(), error=refusal.code)
 
-    def _send(self, status: int, body: bytes, error: str = "") -> None:
-        self._head(status, len(body), "application/json", error)
+    def _send(self, status: int, body: bytes, error: str = "", headers: Mapping[str, str] = MappingProxyType({})) -> None:
+        self._head(status, len(body), "application/json", error, headers)
         self.wfile.write(body)
 
-    def _head(self, status: int, length: int | None, content_type: str, error: str = "") -> None:
+    def _head(
+        self, status: int, length: int | None, content_type: str, error: str = "", headers: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header(*(("Transfer-Encoding", "chunked") if length is None else ("Content-Length", str(length))))
         self.send_header("x-amzn-RequestId", "double")
+        for name, value in headers.items():
+            self.send_header(name, value)
         if error:
             self.send_header("x-amzn-ErrorType", error)
         self.end_headers()

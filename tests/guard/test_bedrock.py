@@ -139,7 +139,7 @@ async def test_a_guardrail_that_is_not_there_blocks_and_says_why() -> None:
 
 
 async def test_an_intervention_without_a_finding_blocks(double: BedrockDouble) -> None:
-    body = {"action": "GUARDRAIL_INTERVENED", "outputs": [], "assessments": [], "usage": {"automatedReasoningPolicyUnits": 1}}
+    body = {"action": "GUARDRAIL_INTERVENED", "outputs": [], "assessments": [], "usage": {"somePolicyUnits": 1}}
     with BedrockDouble([body]) as served:
         verdict = await says(served, "hello")
     assert (verdict.action, verdict.rule, verdict.usage[0].priced) == (GuardAction.BLOCK, "guardrail", False)

@@ -19,7 +19,7 @@ def shipped(request: pytest.FixtureRequest) -> Experiment:
 
 
 def test_which_experiments_are_shipped() -> None:
-    shipped = ["cost", "everything", "guard", "models", "prompts", "quickstart", "retrieval", "routing", "second"]
+    shipped = ["cache", "cost", "everything", "guard", "models", "prompts", "quickstart", "retrieval", "routing", "second"]
     assert [path.stem for path in SHIPPED] == shipped
 
 

@@ -6,11 +6,16 @@ from typing import ClassVar
 
 import pytest
 
+from harness.evaluation.factory import PipelineFactory
 from harness.evaluation.stateful import is_stateful
 from harness.golden.sets import HoldoutSplit
+from serving.pipeline.cache.memory import MemoryBackend
 from serving.pipeline.cache.none import NoCache
 from serving.pipeline.config import RagConfig
 from serving.pipeline.guard import CHECKS
+from serving.pipeline.index.corpus import Corpus
+from serving.pipeline.settings import PipelineSettings
+from tests.support.pipelines import CONFIG, LEAVE, PROMPTS
 from tests.support.sweeping import RuleEngine, experiment, search, searched, tune
 
 
@@ -59,3 +64,11 @@ def test_a_finalist_that_is_stateful_is_proven_in_one_block(tmp_path: Path) -> N
     config = experiment().config.replace({"cache.lookup.name": "exact"})
     asyncio.run(dispatcher.score_all(config, HoldoutSplit("t/v1", "holdout", tune(12).cases, "g")))
     assert [count for _, count in engine.blocks] == [12]
+
+
+def test_an_evaluation_shares_no_cache_with_a_service_and_audits_nothing(tmp_path: Path) -> None:
+    settings = PipelineSettings(home=tmp_path, _env_file=None, redis="redis://127.0.0.1:1", cache_secret="s" * 32, cache_audit=1.0)
+    factory = PipelineFactory(settings, Corpus.of("small", [LEAVE]), PROMPTS)
+    assert (factory.settings.redis, factory.settings.cache_audit) == ("", 0.0)
+    pipeline = asyncio.run(factory.pipeline(CONFIG.replace({"cache.lookup.name": "semantic"})))
+    assert isinstance(pipeline.cache._answers.backend, MemoryBackend)  # type: ignore[attr-defined]

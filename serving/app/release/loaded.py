@@ -50,7 +50,7 @@ async def load(settings: AppSettings, digest: str, before: LoadedRelease | None 
     if pipeline.config_digest != digest:
         raise IntegrityError(f"Release {digest} was promoted, but what was loaded hashes to {pipeline.config_digest}.")
     async with asyncio.timeout(settings.request_timeout_s):
-        await pipeline.answer(WARM_UP)
+        await pipeline.answer(WARM_UP, use_cache=False)  # else a shared cache answers, and nothing is warm
     return LoadedRelease(release, pipeline, datetime.now(UTC).isoformat(timespec="seconds"))
 
 

@@ -8,6 +8,7 @@ CACHES = Registry[Cache](
     {
         "none": "serving.pipeline.cache.none:NoCache",
         "exact": "serving.pipeline.cache.exact:ExactCache",
+        "semantic": "serving.pipeline.cache.semantic:SemanticCache",
     },
     group="caches",
     protocol=Cache,

@@ -1,36 +1,52 @@
 """The contract of a cache, its entries, and the context in which an answer may be reused."""
 
 import json
-from dataclasses import dataclass
-from typing import ClassVar, Protocol, Self
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import ClassVar, Literal, Protocol, Self
 
 from serving.pipeline.index.base import Filter
 from serving.pipeline.parts import Digests
 from serving.pipeline.types import Answer, CacheRecord, Hit, Query, Route
+
+HitKind = Literal["exact", "semantic", "shared"]
 
 
 @dataclass(frozen=True, slots=True)
 class CacheContext:
     """Everything but the question that an answer depends on; an answer is reused in an equal context only."""
 
-    config: str  # digest of the release, or of the configuration
+    config: str  # digest of the configuration: the models with their parameters, the guards and the versions of all of them
+    release: str
     index: str
     index_version: str
     prompts: str
     where: Filter  # what the principal may see, narrowed to where the query looks: not who asks
+    language: str = ""
+    history: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, query: Query, digests: Digests, index_version: str) -> Self:
         """The context of a query."""
-        return cls(digests.release or digests.config, digests.index, index_version, digests.prompts, Filter.of(query))
+        return cls(
+            config=digests.config,
+            release=digests.release,
+            index=digests.index,
+            index_version=index_version,
+            prompts=digests.prompts,
+            where=Filter.of(query),
+            language=query.language,
+            history=query.history,
+        )
 
     @property
     def key(self) -> str:
-        """A text that only equal contexts share; not a digest, whose collision would show an answer to a stranger."""
+        """A text that only equal contexts share."""
         where = self.where
         domains = None if where.domains is None else sorted(where.domains)
-        access = [where.tenant, sorted(where.groups), domains, sorted(where.metadata.items())]
-        return json.dumps([self.config, self.index, self.index_version, self.prompts, access])
+        access = [where.tenant, sorted(where.groups), domains, sorted(where.metadata.items()), where.everything]
+        said = [self.language, list(self.history)]
+        return json.dumps([self.config, self.release, self.index, self.index_version, self.prompts, access, said])
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +58,11 @@ class CacheEntry:
     route: Route | None = None
     writer: str = ""  # id of the trace in which it was written
 
+    @property
+    def documents(self) -> frozenset[str]:
+        """The documents that it was written from."""
+        return frozenset(hit.chunk.document_id for hit in self.passages)
+
 
 @dataclass(frozen=True, slots=True)
 class CacheHit:
@@ -50,6 +71,27 @@ class CacheHit:
     entry: CacheEntry
     similarity: float = 1.0  # of the two questions
     age_s: float = 0.0
+    kind: HitKind = "exact"
+    question: str = ""  # the one that it was written for
+
+
+class Flight:
+    """The lead in answering a question that others may be waiting for; this one leads nobody.
+
+    Whoever leads either shares an entry or ends the flight without one; then the next of those who wait leads.
+    """
+
+    async def share(self, entry: CacheEntry) -> None:
+        """Give an answer to those who wait."""
+
+    def end(self) -> None:
+        """Let the next one lead, unless an answer was shared."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.end()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +100,30 @@ class CacheLookup:
 
     hit: CacheHit | None = None
     nearest: float | None = None  # on a miss, the similarity of the nearest question, where the cache knows it
+    reason: str = ""  # on a miss: a word of `MISSES`, and after a colon what more there is to say
+    flight: Flight = field(default_factory=Flight, compare=False)  # on a miss: to be ended
 
     @property
     def record(self) -> CacheRecord:
         """The lookup as the trace records it."""
         if self.hit is None:
-            return CacheRecord(False, self.nearest)
-        return CacheRecord(True, self.hit.similarity, round(self.hit.age_s, 3), self.hit.entry.writer)
+            return CacheRecord(False, self.nearest, reason=self.reason)
+        hit = self.hit
+        return CacheRecord(True, hit.similarity, round(hit.age_s, 3), hit.entry.writer, hit.kind)
+
+
+MISSES = {
+    "new": "no question like it is kept",
+    "far": "the nearest question is less alike than the threshold",
+    "guard": "a guard says that the nearest question is another",
+    "verifier": "the verifier takes the nearest question for another",
+    "changed": "what the kept answer was written from is gone, changed or not readable any more",
+    "history": "the question leans on what was said before",
+    "masked": "something in the question was masked",
+    "flagged": "a check of the question did not let it pass plainly",
+    "reach": "the cache does not reach so far after disagreements",
+    "bypass": "the cache was not to be asked",
+}
 
 
 class Cache(Protocol):
@@ -78,3 +137,7 @@ class Cache(Protocol):
     async def get(self, query: Query, context: CacheContext) -> CacheLookup: ...
 
     async def put(self, query: Query, context: CacheContext, entry: CacheEntry) -> None: ...
+
+    async def drop(self, query: Query, context: CacheContext, hit: CacheHit) -> None:
+        """Forget a hit's entry, which is not to be given again."""
+        ...

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from serving.pipeline.cache.base import CacheContext, CacheEntry, CacheLookup
+from serving.pipeline.cache.base import CacheContext, CacheEntry, CacheHit, CacheLookup
 from serving.pipeline.parts import Parts
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.types import Query
@@ -25,4 +25,7 @@ class NoCache:
         return CacheLookup()
 
     async def put(self, query: Query, context: CacheContext, entry: CacheEntry) -> None:
+        """Do nothing."""
+
+    async def drop(self, query: Query, context: CacheContext, hit: CacheHit) -> None:
         """Do nothing."""

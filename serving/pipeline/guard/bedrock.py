@@ -1,6 +1,5 @@
 """Bedrock Guardrails: a policy that is kept in AWS, asked by ApplyGuardrail about questions and answers."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Literal
@@ -12,21 +11,15 @@ from serving.pipeline.guard.base import CheckContext, CheckVerdict, Side
 from serving.pipeline.guard.excerpt import redacted_excerpt
 from serving.pipeline.guard.placeholders import Placeholders
 from serving.pipeline.models.bedrock import bedrock_client
+from serving.pipeline.models.prices import guardrail_usage, price_list
 from serving.pipeline.models.retry import RetryPolicy
 from serving.pipeline.models.threads import run_in_thread
 from serving.pipeline.parts import Parts
 from serving.pipeline.registry import Params as PlugInParams
+from serving.pipeline.spending import spent, unused_calls
 from serving.pipeline.types import GuardAction, Usage
 
 PIECE: Final = 24_000  # characters of a text in one call; the service takes 25 units of 1,000
-USD_PER_1000_UNITS: Final[Mapping[str, float]] = {  # list prices of AWS in us-east-1, read on 1 November 2026
-    "contentPolicyUnits": 0.15,
-    "topicPolicyUnits": 0.15,
-    "sensitiveInformationPolicyUnits": 0.10,
-    "contextualGroundingPolicyUnits": 0.10,
-    "wordPolicyUnits": 0.0,
-    "sensitiveInformationPolicyFreeUnits": 0.0,  # regular expressions
-}
 MASKED: Final = "ANONYMIZED"
 
 
@@ -81,6 +74,7 @@ class BedrockCheck:
         limits = {"model_timeout_s": params.call_timeout_s, "model_attempts": params.attempts}
         self._settings = parts.settings.model_copy(update=limits)
         self._retry = retry or RetryPolicy(self._name, self._settings)
+        self._prices = price_list(parts.settings)
         self._client: Any = None
         self.domains = params.domains
         self.timeout_s = params.attempts * (2 * params.call_timeout_s + 1.0) + 5.0  # with the wait for a place among calls, and pauses
@@ -94,11 +88,13 @@ class BedrockCheck:
         try:
             for piece in pieces:
                 request = self._request(piece, context)
-                assessed.append(await self._retry.run(lambda request=request: run_in_thread(lambda: self._ask(request))))  # type: ignore[misc]
+                with unused_calls(Usage(self._name, stage="guard"), _cost).watch():
+                    assessed.append(await self._retry.run(lambda request=request: run_in_thread(lambda: self._ask(request))))  # type: ignore[misc]
         except InfrastructureError as error:
-            if self._params.on_outage == "fail_closed":
-                raise
             usage = tuple(one.usage for one in assessed)
+            if self._params.on_outage == "fail_closed":
+                spent(*usage)  # there is no verdict to tell it
+                raise
             return CheckVerdict(GuardAction.FLAG, text, rule="outage", reason=type(error).__name__, usage=usage)
         return self._verdict(text, pieces, assessed, context)
 
@@ -143,14 +139,14 @@ class BedrockCheck:
             raise ModelError(f"{self._name} gave an answer without an action.")
         output = "".join(str(part.get("text", "")) for part in answer.get("outputs", []))
         found = tuple(one for assessment in answer.get("assessments", []) for one in _findings(assessment))
-        return _Assessed(answer["action"] == "GUARDRAIL_INTERVENED", output, found, self._usage(answer.get("usage") or {}))
+        usage = guardrail_usage(answer.get("usage") or {}, self._name, self._prices)
+        return _Assessed(answer["action"] == "GUARDRAIL_INTERVENED", output, found, usage)
 
-    def _usage(self, units: Mapping[str, Any]) -> Usage:
-        """Dollars by text units; a kind of unit without a price makes the whole unpriced."""
-        known = {name: int(count) for name, count in units.items() if isinstance(count, int | float) and math.isfinite(count)}
-        usd = sum(count * USD_PER_1000_UNITS.get(name, 0.0) / 1000 for name, count in known.items())
-        priced = all(name in USD_PER_1000_UNITS for name, count in known.items() if count)
-        return Usage(self._name, usd=round(usd, 9), priced=priced, stage="guard")
+
+def _cost(assessed: object) -> Usage:
+    """What a call has cost whose answer came too late."""
+    assert isinstance(assessed, _Assessed)
+    return assessed.usage
 
 
 def _findings(assessment: Mapping[str, Any]) -> list[_Found]:

@@ -8,6 +8,7 @@ from typing import Literal, Self
 from serving.pipeline.errors import InfrastructureError, TouchstoneError
 from serving.pipeline.guard.base import Check, CheckContext, CheckVerdict, Side
 from serving.pipeline.guard.scope import concerns
+from serving.pipeline.spending import spent
 from serving.pipeline.types import GuardAction, GuardVerdict, Usage
 
 OnError = Literal["block", "allow"]
@@ -55,11 +56,6 @@ class GuardResult:
     def confidence(self) -> float | None:
         """The least that a check gives the answer."""
         return min((verdict.confidence for verdict in self.verdicts if verdict.confidence is not None), default=None)
-
-    @property
-    def usage(self) -> tuple[Usage, ...]:
-        """What the checks cost."""
-        return tuple(use for verdict in self.verdicts for use in verdict.usage)
 
 
 class GuardChain:
@@ -117,7 +113,7 @@ class GuardChain:
                     check=name,
                     score=verdict.score,
                     rule=verdict.rule,
-                    usage=tuple(replace(use, stage="guard") for use in verdict.usage),
+                    usage=_of_guard(verdict),
                     milliseconds=round((self._clock() - start) * 1000, 3),
                     excerpt=verdict.excerpt,
                     warning=verdict.warning,
@@ -147,7 +143,9 @@ class GuardChain:
         budget_s: float = getattr(check, "timeout_s", self._timeout_s)  # one that calls out has a patience of its own
         try:
             async with asyncio.timeout(budget_s):
-                return _declared(check, await check.check(text, context))
+                verdict = _declared(check, await check.check(text, context))
+            spent(*_of_guard(verdict))  # at once: a later check may fail, and what is kept is checked too
+            return verdict
         except InfrastructureError:
             raise
         except TimeoutError:
@@ -161,6 +159,10 @@ class GuardChain:
         if not blocks:
             return CheckVerdict(GuardAction.FLAG, text, rule=rule, reason=reason)
         return CheckVerdict(GuardAction.BLOCK, WITHHELD if check.rewrites else text, rule=rule, reason=reason)
+
+
+def _of_guard(verdict: CheckVerdict) -> tuple[Usage, ...]:
+    return tuple(replace(use, stage="guard") for use in verdict.usage)
 
 
 def _declared(check: Check, verdict: CheckVerdict) -> CheckVerdict:

@@ -4,8 +4,12 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from pydantic import Field
+
+from serving.pipeline.fitted.calibrated import threshold_of
 from serving.pipeline.guard.base import CheckContext, CheckVerdict, Side
 from serving.pipeline.parts import Parts
+from serving.pipeline.references import Artefact
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.types import GuardAction
 
@@ -14,7 +18,8 @@ class ThresholdParams(PlugInParams):
     """From which score on, and what is done about it."""
 
     action: Literal["flag", "block"] = "block"
-    threshold: float
+    threshold: float | None
+    calibrated: Artefact | None = Field(default=None, description="by touchstone calibrate guard; counts where the threshold is null")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +34,15 @@ class ScoredText:
 class ThresholdCheck:
     """Flags or blocks a text whose score reaches the threshold; a subclass defines `score`."""
 
+    name: ClassVar[str]  # in the table, as an artefact's scorer has it
+    version: ClassVar[str]
     sides: ClassVar[tuple[Side, ...]] = ("input", "output")
     rewrites = False
 
     def __init__(self, params: ThresholdParams, parts: Parts) -> None:
         self._params = params
+        scorer = f"{self.name} {self.version}"
+        self._threshold = threshold_of(params.threshold, params.calibrated, parts.artefacts, "guard", scorer, f"check {self.name!r}")
         self.blocks = params.action == "block"
 
     @abstractmethod
@@ -43,6 +52,6 @@ class ThresholdCheck:
     async def check(self, text: str, context: CheckContext) -> CheckVerdict:
         """The text is allowed below the threshold."""
         scored = self.score(text)
-        if not scored.rule or scored.score < self._params.threshold:
+        if not scored.rule or scored.score < self._threshold:
             return CheckVerdict.allow(text, scored.score)
         return CheckVerdict(GuardAction(self._params.action), text, scored.score, scored.rule, scored.reason)

@@ -14,12 +14,13 @@ OVERLAP = 100  # characters that two windows of a long text share, so that nothi
 class ToxicityCheck(ThresholdCheck):
     """Adds up the weights of the toxic words of a text, at most 1. The reason names severities, never words."""
 
+    name: ClassVar[str] = "toxicity"
     version: ClassVar[str] = f"2 {lexicon_digest()}"
 
     class Params(ThresholdParams):
         """From which score on, and what is done about it."""
 
-        threshold: float = Field(default=0.5, gt=0.0, le=1.0, description="0.25: a mild word; 0.5: a strong one; 1: a severe one")
+        threshold: float | None = Field(default=0.5, gt=0.0, le=1.0, description="0.25: a mild word; 0.5: a strong one; 1: a severe one")
 
     def score(self, text: str) -> ScoredText:
         """The total weight, and the worst severity."""

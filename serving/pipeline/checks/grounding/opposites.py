@@ -6,7 +6,7 @@ from typing import Final
 
 from serving.pipeline.text.stems import stem
 
-_PAIRS: Final = (
+PAIRS: Final = (
     "before after",
     "above below",
     "over under",
@@ -83,7 +83,7 @@ _PAIRS: Final = (
 @cache
 def _table() -> dict[str, frozenset[str]]:
     opposites: dict[str, frozenset[str]] = {}
-    for pair in _PAIRS:
+    for pair in PAIRS:
         one, other = map(stem, pair.split())
         opposites[one] = opposites.get(one, frozenset()) | {other}
         opposites[other] = opposites.get(other, frozenset()) | {one}

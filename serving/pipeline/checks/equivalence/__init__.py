@@ -1,0 +1,1 @@
+"""Whether a question may take another question's answer: guards that say no in words, and a verifier that gives a probability."""
