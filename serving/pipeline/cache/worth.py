@@ -8,6 +8,8 @@ from serving.pipeline.guard.chain import GuardResult
 from serving.pipeline.index.base import Filter, Store
 from serving.pipeline.types import Answer, Chunk, GuardAction, GuardVerdict, Query
 
+FAILED = frozenset({"error", "timeout", "outage"})  # rules of checks that came to no verdict
+
 
 def unfit_question(query: Query, checked: GuardResult) -> str:
     """Why a question is neither looked up nor its answer kept; empty where it may be: a word of `MISSES`."""
@@ -23,7 +25,7 @@ def worth_keeping(answer: Answer, verdicts: Sequence[GuardVerdict]) -> bool:
     if answer.refused or answer.truncated or answer.warnings:
         return False
     return all(
-        verdict.rule != "error" and (verdict.side != "output" or verdict.action is GuardAction.ALLOW)  # a blocked passage was not read
+        verdict.rule not in FAILED and (verdict.side != "output" or verdict.action is GuardAction.ALLOW)  # a blocked passage was not read
         for verdict in verdicts
     )
 
