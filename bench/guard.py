@@ -62,7 +62,7 @@ async def stopped(chain: GuardChain, texts: Sequence[str]) -> dict[str, Any]:
 async def times(chain: GuardChain, texts: Sequence[str]) -> dict[str, float]:
     """Milliseconds of a query in the chain."""
     spent: list[float] = []
-    for text in [*texts[:20], *texts * REPEATS]:
+    for text in [*texts[:20], *list(texts) * REPEATS]:
         with one_query():
             begin = time.perf_counter()
             await chain.run(text, CheckContext("input", Query(text)))

@@ -267,6 +267,8 @@ def markdown(report: dict[str, Any]) -> str:
             "",
             f"Milliseconds; each arm and the same pipeline without it asked {report['stage_questions']} questions in turn.",
         ]
+        lines += ["By the clock on the wall, which on a busy machine holds its waits, and by the processor's, which does not.", ""]
+        lines += ["Made by `python bench/overhead.py --stages`."]
         lines += ["Guards and routers on TechCorp with MiniLM's vectors, caches with hashed ones.", "", stage_table(report["stages"])]
     return "\n".join(lines)
 

@@ -52,7 +52,7 @@ def presidio(threshold: float) -> Detect:
     class Blank(SpacyNlpEngine):
         def __init__(self) -> None:
             super().__init__()
-            self.nlp = {"en": spacy.blank("en")}
+            self.nlp: Any = {"en": spacy.blank("en")}
 
     engine = AnalyzerEngine(nlp_engine=Blank(), supported_languages=["en"])
 

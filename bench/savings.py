@@ -432,6 +432,8 @@ def markdown(report: Mapping[str, Any]) -> str:
         f"{report['prices']}. Saved: share of the dollars of always asking the dear tier, with its 95 % interval. Lost: quality against",
         "it, with its one-sided 95 % bound. Both over clusters: questions of one document stand and fall together.",
         "",
+        *[f"- {line}" for line in findings(report)],
+        "",
         "## Routing",
         "",
         _routing_table(report["routing"]),
@@ -451,6 +453,35 @@ def markdown(report: Mapping[str, Any]) -> str:
         again = report[f"trace_{name}_repeats"]
         lines += ["", f"### {title}: {again} of a group that was asked before", "", _cache_table(report[f"trace_{name}"])]
     return "\n".join(lines)
+
+
+def findings(report: Mapping[str, Any]) -> list[str]:
+    """What the figures say, in words that change with them."""
+    routing = {one["arm"]: one for one in report["routing"]}
+    said = []
+    for arm in [name.removeprefix("chance, at the cost of ") for name in routing if name.startswith("chance")]:
+        one, chance = routing[arm], routing[f"chance, at the cost of {arm}"]
+        alike = (
+            "; no router is needed for it: chance is shown to lose as little" if chance["loss_bound"] <= one["loss_bound"] + 0.005 else ""
+        )
+        said.append(f"Router ({arm}): {_words(one)}. Chance at that cost loses at most {chance['loss_bound']:+.3f}{alike}.")
+    said.append(f"Rules, as written by hand: {_words(routing['rules, as written by hand'])}.")
+    trace = {one["arm"]: one for one in report["trace_zipf"]}
+    for arm in (name for name in trace if "cache" in name and "never" not in name):
+        false = f"{trace[arm]['false_of_hits']:.2%} of its hits false, " if trace[arm]["hits"] else ""
+        said.append(f"{arm[0].upper()}{arm[1:]}, of questions by Zipf's law: {trace[arm]['hits']:.1%} hits, {false}{_words(trace[arm])}.")
+    once = {one["arm"]: one for one in report["trace_once"]}
+    if (one := once.get("semantic cache, calibrated")) is not None:
+        said.append(
+            f"Other words for a question that was asked before: the semantic cache reuses {one['reused']:.0%} of them, and "
+            f"{one['false_of_lookups']:.2%} of the look-ups are false hits."
+        )
+    return said
+
+
+def _words(one: Mapping[str, Any]) -> str:
+    saved = f"{one['saved']:.1%} [{one['saved_low']:.1%}, {one['saved_high']:.1%}]"
+    return f"saves {saved}, loses {one['loss']:+.3f}, at most {one['loss_bound']:+.3f}"
 
 
 _FALSE = {"per_action": "false hits of hits", "per_decision": "false hits of look-ups"}

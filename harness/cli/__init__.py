@@ -49,6 +49,7 @@ COMMANDS = {
     "cache": CommandPlace("harness.cli.cache", "app", "Cached answers that processes share: warm, count, clear."),
     "release": CommandPlace("harness.cli.release", "app", "Releases: what was proven, ready to serve."),
     "champion": CommandPlace("harness.cli.champion", "app", "The champion: what ships today, recorded for gates."),
+    "key": CommandPlace("harness.cli.key", "app", "API keys: who may ask, upload, give feedback, administrate."),
     "channel": CommandPlace("harness.cli.channel", "app", "Channels: which release an environment serves."),
 }
 

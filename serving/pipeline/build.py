@@ -127,9 +127,13 @@ def _guard(side: Side, config: RagConfig, parts: Parts) -> GuardChain:
             raise ConfigError(f"guard.{side}.{name}: the check {specs[name].name!r} is for guard.{' and guard.'.join(check.sides)} only.")
         if side == "passages" and check.rewrites:  # citations are places in documents
             raise ConfigError(f"guard.passages.{name}: a passage is read as it stands or not at all. Set an action other than 'mask'.")
-    guard = config.guard
     return GuardChain(
-        side, checks, clock=parts.clock.seconds, on_error=guard.on_error, block_message=guard.block_message, timeout_s=guard.timeout_s
+        side,
+        checks,
+        clock=parts.clock.seconds,
+        on_error=config.guard.on_error,
+        block_message=config.guard.block_message,
+        timeout_s=config.guard.timeout_ms / 1000,
     )
 
 

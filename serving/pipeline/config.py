@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, Field, ValidationError
 
+from serving.pipeline.checks.injection.version import detector_version
 from serving.pipeline.digest import digest_of
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.plain_yaml import YamlError, load_plain
@@ -82,6 +83,9 @@ class AnswerConfig(Section):
     prompt: PromptChoice = PromptChoice()
     context_tokens: int = Field(default=1500, ge=64, le=200_000)  # budget of all passages together
     max_tokens: int = Field(default=400, ge=16, le=8192)  # of the answer
+    passages: Literal["delimited", "datamarked"] = Field(
+        default="delimited", description="datamarked: with a mark for every space, so that a model can tell a document's words from yours"
+    )
 
 
 NO_CHECK = Spec(name="none")
@@ -96,8 +100,8 @@ class GuardConfig(Section):
     input: ByName[Check] = Field(default=INPUT_CHECKS)
     passages: ByName[Check] = Field(default=PASSAGE_CHECKS)  # of what was found: a passage that a check blocks is not read
     output: ByName[Check] = Field(default=OUTPUT_CHECKS)
-    on_error: Literal["block", "allow"] = "block"  # when a check fails for another reason than an outage
-    timeout_s: float = Field(default=5.0, gt=0, le=300)  # the most that one check may take; one that takes longer has failed
+    on_error: Literal["block", "allow"] = "block"  # when a check fails for another reason than an outage, or takes too long
+    timeout_ms: int = Field(default=5000, ge=10, le=60_000)  # the longest that one check may take
     block_message: str = "I cannot help with that."  # what is said instead of what was blocked
 
 
@@ -169,6 +173,7 @@ class RagConfig(Section):
         stages: set[str] = set(STAGES[: STAGES.index(upto) + 1])
         versions = {path: table.version(spec) for path, (spec, table) in self.plugins().items() if path.split(".")[0] in stages}
         versions |= {stage: SECTION_VERSIONS[stage] for stage in STAGES if stage in stages}
+        versions["index.instructions"] = detector_version()  # its scores are stored with the chunks
         facts = {"config": self.complete().model_dump(mode="json", include=stages), "versions": versions, "corpus": corpus}
         return digest_of(facts | ({"prompts": dict(prompts or {})} if "answer" in stages else {}))
 

@@ -11,7 +11,7 @@ from serving.pipeline.cache.base import Cache, CacheContext, CacheEntry, CacheLo
 from serving.pipeline.cache.worth import still_stands, unfit_question, worth_keeping
 from serving.pipeline.clock import Clock, SystemClock
 from serving.pipeline.guard.base import CheckContext
-from serving.pipeline.guard.chain import GuardChain
+from serving.pipeline.guard.chain import GuardChain, GuardResult
 from serving.pipeline.guard.passage_guard import PassageGuard
 from serving.pipeline.guard.placeholders import Placeholders, RestoringEmit
 from serving.pipeline.index.build import OpenIndex
@@ -86,6 +86,11 @@ class RagPipeline:
         """Digest of everything that decides an answer."""
         return self.digests.config
 
+    @property
+    def most_usd(self) -> float:
+        """About the most that one question can cost: the dearest tier with a full context and answer, twice where it may be tried twice."""
+        return self.answerer.most_usd * (2 if self.escalation.withholds else 1)
+
     async def answer(
         self,
         query: Query,
@@ -113,15 +118,8 @@ class RagPipeline:
             raise
 
     async def _answer(self, query: Query, emit: Emit | None, recorder: TraceRecorder, placeholders: Placeholders, use_cache: bool) -> Trace:
-        checked = replace(query, text="")
-        with recorder.stage("guard", lambda: checked.text) as detail:
-            context = CheckContext("input", query, placeholders=placeholders)
-            input_result = await self.input_guard.run(query.text, context)
-            history = [await self.input_guard.masked(said, context) for said in query.history]
-            checked = replace(query, text=input_result.record, history=tuple(history))
-            detail["action"] = input_result.action.value
-        recorder.add_verdicts(input_result.as_kept())
-        recorder.question(checked)
+        input_result = await self._check_question(query, recorder, placeholders)
+        checked = recorder.query
         if input_result.blocked:
             return recorder.finish(answer=_emitted(Answer(input_result.text, refused=True), emit))
 
@@ -205,6 +203,31 @@ class RagPipeline:
             recorder.hand_over(lambda usage: spent(replace(usage, stage="audit")))
         answer = written.answer
         return answer if answer.refused or worth_keeping(answer, recorder.verdicts) else None
+
+    async def _check_question(self, query: Query, recorder: TraceRecorder, placeholders: Placeholders) -> GuardResult:
+        """The verdicts on a question; the recorder then has it, and what was said before, as they may be kept and read on."""
+        with recorder.stage("guard", lambda: recorder.query.text) as detail:
+            context = CheckContext("input", query, placeholders=placeholders)
+            result = await self.input_guard.run(query.text, context)
+            history = [await self.input_guard.masked(said, context) for said in query.history]
+            recorder.question(replace(query, text=result.record, history=tuple(history)))
+            detail["action"] = result.action.value
+        recorder.add_verdicts(result.as_kept())
+        return result
+
+    async def search(self, query: Query, *, observer: Observer | None = None) -> Trace:
+        """The passages for a question, as `answer` would read them, without an answer; a question that is blocked finds nothing."""
+        recorder = TraceRecorder(query, observer, clock=self.clock, digests=self.digests, index_version=self.index.manifest.store_version)
+        try:
+            with one_query(), spending(recorder.add_usage):
+                result = await self._check_question(query, recorder, Placeholders())
+                if result.blocked:
+                    return recorder.finish(answer=Answer(result.text, refused=True))
+                retrieved = await self._retrieve(recorder.query, recorder)
+                return recorder.finish(hits=retrieved.hits, passages=retrieved.hits, ranking=retrieved.ranking)
+        except BaseException as error:
+            recorder.failed(error)
+            raise
 
     async def _retrieve(self, query: Query, recorder: TraceRecorder) -> RetrievalResult:
         """What was found and may be read."""

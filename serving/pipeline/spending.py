@@ -40,6 +40,5 @@ def unused_calls(use: Usage, cost: Callable[[object], Usage] | None = None) -> O
         with suppress(RuntimeError):  # the loop was closed: the process ends
             loop.call_soon_threadsafe(spent, usage)
 
-    return OpenCalls(
-        on_late=lambda late: told(cost(late) if cost else use), on_cut=lambda: told(replace(use, priced=False, estimated=True))
-    )
+    unknown = replace(use, priced=False, estimated=True)
+    return OpenCalls(on_late=lambda late: told(cost(late) if cost else use), on_cut=lambda: told(unknown))

@@ -60,6 +60,11 @@ class TraceRecorder:
         """What the query cost so far, the answer's calls first."""
         return tuple(sorted(self._spent, key=lambda use: use.stage != "answer"))
 
+    @property
+    def query(self) -> Query:
+        """The query as far as it may be kept: without its words until they were checked."""
+        return self._trace.query
+
     def question(self, query: Query) -> None:
         """Keep the query as the checks of the input left it: what they masked is in no trace, not even as a part of a digest."""
         self._trace = replace(self._trace, query=query, id=digest_of([*self._facts, query.text]))

@@ -254,6 +254,8 @@ class Trace:
     cache: CacheRecord | None = None  # None: no cache was asked
     milliseconds: float = 0.0
     first_token_ms: float | None = None
+    role: str = "stable"  # of the release that answered: stable | canary | shadow | interleave
+    pair: str = ""  # of a shadow: the trace of the answer that its caller was shown
 
     def __repr__(self) -> str:
         seen = f"{len(self.hits)} hits, {self.milliseconds:.0f} ms, ${self.usd:.6f}"

@@ -167,6 +167,10 @@ class Interrupted:
     def index(self) -> Any:
         return self.inner.index
 
+    @property
+    def most_usd(self) -> float:
+        return self.inner.most_usd
+
     async def answer(
         self, query: Query, *, emit: Emit | None = None, observer: Observer | None = None, placeholders: Placeholders | None = None
     ) -> Trace:

@@ -2,8 +2,8 @@ from dataclasses import replace
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from serving.app.core.metrics import Metrics
-from serving.pipeline.types import Answer, Attempt, Route, Usage
+from serving.app.core.metrics import MOST_RULES, Metrics
+from serving.pipeline.types import Answer, Attempt, GuardAction, GuardVerdict, Query, Route, Trace, Usage
 from tests.app.making import SAYS, House, opened
 from tests.support.making import a_trace
 
@@ -56,3 +56,23 @@ def test_two_apps_in_one_process_count_for_themselves() -> None:
     one.request("/v1/query", 200, 0.1)
     assert one.registry.get_sample_value("touchstone_requests_total", {"route": "/v1/query", "status": "200"}) == 1
     assert two.registry.get_sample_value("touchstone_requests_total", {"route": "/v1/query", "status": "200"}) is None
+
+
+def test_rules_that_a_part_from_outside_makes_up_do_not_fill_the_registry() -> None:
+    metrics = Metrics()
+    for number in range(MOST_RULES + 50):
+        verdict = GuardVerdict("input", GuardAction.FLAG, "", check="odd", rule=f"rule {number}")
+        metrics.answered(Trace("t", Query("q"), "c", "i", guard=(verdict,)))
+    labels = {"side": "input", "check": "odd", "action": "flag"}
+    assert metrics.registry.get_sample_value("touchstone_guard_incidents_total", {**labels, "rule": "other"}) == 50
+    assert metrics.registry.get_sample_value("touchstone_guard_incidents_total", {**labels, "rule": "rule 7"}) == 1
+
+
+def test_each_kind_of_personal_data_is_counted_and_what_was_allowed_is_not() -> None:
+    metrics = Metrics()
+    masked = GuardVerdict("input", GuardAction.MASK, "", check="pii", rule="EMAIL_ADDRESS, US_SSN")
+    metrics.answered(Trace("t", Query("q"), "c", "i", guard=(masked, GuardVerdict("input", GuardAction.ALLOW, "", check="size"))))
+    text = [
+        sample for family in metrics.registry.collect() for sample in family.samples if sample.name == "touchstone_guard_incidents_total"
+    ]
+    assert {sample.labels["rule"]: sample.value for sample in text} == {"EMAIL_ADDRESS": 1, "US_SSN": 1}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from serving.pipeline.errors import ModelError, ThrottledError
+from serving.pipeline.errors import ConfigError, ModelError, ThrottledError
 from serving.pipeline.guard.base import CheckContext, CheckVerdict, Side
 from serving.pipeline.guard.bedrock import PIECE, BedrockCheck
 from serving.pipeline.guard.chain import GuardChain
@@ -143,3 +143,8 @@ async def test_an_intervention_without_a_finding_blocks(double: BedrockDouble) -
     with BedrockDouble([body]) as served:
         verdict = await says(served, "hello")
     assert (verdict.action, verdict.rule, verdict.usage[0].priced) == (GuardAction.BLOCK, "guardrail", False)
+
+
+def test_a_check_without_a_guardrail_is_not_built() -> None:
+    with pytest.raises(ConfigError, match="needs a guardrail"):
+        BedrockCheck(BedrockCheck.Params(), some_parts())

@@ -52,6 +52,7 @@ class SweepEstimate(BaseModel):
     hosted: tuple[str, ...] = ()
     unpriced: tuple[str, ...] = ()
     assumed: tuple[str, ...] = ()
+    prices: str = ""  # which ones: sources, date and digest
 
 
 async def estimate_sweep(
@@ -103,6 +104,7 @@ async def estimate_sweep(
         simulated=any(model.simulated for model in chats),
         hosted=(away := tuple(filter(hosted, known))),
         unpriced=tuple(name for name, priced in known.items() if not priced),
+        prices=price_list(settings).label,
         assumed=(
             *([f"an answer of {SHARES[0]:.0%} to {SHARES[2]:.0%} of max_tokens"] if probed.answer_tokens is None else []),
             *([f"{CALL_S[0]:g} to {CALL_S[2]:g} s a hosted call"] if away else []),

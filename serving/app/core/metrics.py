@@ -11,6 +11,7 @@ from serving.app.release.manager import Readiness
 from serving.app.server.connections import ConnectionGate
 from serving.pipeline.cache.base import MISSES
 from serving.pipeline.types import GuardAction, GuardVerdict, Query, StageRecord, Trace, Usage
+from serving.traces.record import FeedbackKind
 
 SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 HIT_KINDS = ("exact", "semantic", "shared")
@@ -53,6 +54,11 @@ class Metrics:
         self._guard = counter("guard_verdicts", "What checks decided", "side", "check", "action")
         self._incidents = counter("guard_incidents", "What a rule of a check did other than allow", "side", "check", "rule", "action")
         self._rules: set[tuple[str, str]] = set()
+        self._feedback = counter("feedback", "What people said of answers", "kind", "value")
+        self._traces_lost = gauge("traces_lost", "Traces that could not be kept")
+        self._traces_waiting = gauge("traces_waiting", "Traces that are not in their store yet")
+        self._shadows_left_out = gauge("shadows_left_out", "Questions that a shadow release was not asked: too many at a time, or too dear")
+        self._candidate_broken = gauge("candidate_broken", "1 when the channel has a candidate that cannot be tried")
         self._hits = histogram("hits", "Passages found for a query", buckets=HITS)
         self._running = gauge("queries_in_flight", "Queries being worked on")
         self._waiting = gauge("queries_waiting", "Queries waiting for their turn")
@@ -73,6 +79,16 @@ class Metrics:
         """Read what the cache of the served release tells of itself at every scrape."""
         self.registry.register(CacheCollector(cache))
 
+    def watch_traces(self, lost: Callable[[], float], waiting: Callable[[], float], left_out: Callable[[], float]) -> None:
+        """Read the numbers of what happens beside the answers at every scrape."""
+        self._traces_lost.set_function(lost)
+        self._traces_waiting.set_function(waiting)
+        self._shadows_left_out.set_function(left_out)
+
+    def feedback(self, kind: FeedbackKind, value: float | None) -> None:
+        """Count what somebody said of an answer."""
+        self._feedback.labels(kind, f"{value:g}" if value is not None and kind in ("thumbs", "rating") else "").inc()
+
     def watch_connections(self, gate: ConnectionGate) -> None:
         """Read the number of connections at every scrape."""
         self._connections.set_function(lambda: gate.count)
@@ -85,6 +101,7 @@ class Metrics:
         """Set the gauges of the release that is served."""
         self._ready.set(state.ready)
         self._current.set(state.current)
+        self._candidate_broken.set(state.candidate_broken)
         self._release.clear()
         if state.ready:
             self._release.labels(state.loaded, state.index, state.channel).set(1)

@@ -4,6 +4,7 @@ import logging
 import re
 import sys
 from collections.abc import Mapping
+from contextvars import ContextVar
 from typing import Any, Final, TextIO, cast
 
 import structlog
@@ -15,6 +16,7 @@ from serving.pipeline.digest import digest_text
 from serving.pipeline.redact import without_password
 from serving.pipeline.types import GuardAction, Query, Trace
 
+TRACEPARENT: Final[ContextVar[str]] = ContextVar("the traceparent of the request that is being answered", default="")
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-(?P<trace>[0-9a-f]{32})-(?P<span>[0-9a-f]{16})-[0-9a-f]{2}")
 
 
@@ -63,6 +65,7 @@ def facts_of_trace(trace: Trace) -> dict[str, Any]:
         **_question_digest(trace),
         "trace_id": trace.id,
         "release": trace.release_digest,
+        "role": trace.role,
         "refused": trace.answer.refused,
         "cached": trace.cached,
         "cache": (trace.cache.kind or trace.cache.reason.partition(":")[0]) if trace.cache else None,

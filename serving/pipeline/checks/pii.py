@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Final, Literal, get_args
 
 from serving.pipeline.checks.detection import Detection
@@ -81,7 +81,7 @@ def _plain_digits(text: str) -> str:
     return "".join(character if character.isascii() else _ascii(character) for character in text)
 
 
-@cache
+@lru_cache(maxsize=4096)
 def _ascii(character: str) -> str:
     if character.isdecimal():
         return str(int(character))

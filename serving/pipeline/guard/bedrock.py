@@ -56,7 +56,7 @@ class BedrockCheck:
     class Params(PlugInParams):
         """Which guardrail, and what its absence means."""
 
-        guardrail: str = Field(default="", description="id or ARN of the guardrail; it has no default of its own")
+        guardrail: str = Field(default="", description="id or ARN of the guardrail; there is none by default")
         guardrail_version: str = Field(default="DRAFT", pattern=r"^(DRAFT|[1-9][0-9]{0,7})$", description="a number for what is released")
         on_outage: Literal["fail_closed", "fail_open"] = Field(
             default="fail_closed", description="when it does not answer: nothing is answered either, or all passes and is flagged"
@@ -67,11 +67,9 @@ class BedrockCheck:
         domains: tuple[str, ...] = Field(default=(), description="only for questions that may look there; empty: always")
 
     def __init__(self, params: Params, parts: Parts, *, retry: RetryPolicy | None = None) -> None:
-        self._params = params
         if not params.guardrail:
-            raise ConfigError(
-                "The check 'bedrock' needs a guardrail: set it to the id or ARN of one. touchstone guard render makes its request."
-            )
+            raise ConfigError("The check 'bedrock' needs a guardrail: {name: bedrock, guardrail: <id>}. Make one: touchstone guard render")
+        self._params = params
         self._name = f"bedrock:{params.guardrail.rpartition('/')[2]}"
         limits = {"model_timeout_s": params.call_timeout_s, "model_attempts": params.attempts}
         self._settings = parts.settings.model_copy(update=limits)
@@ -141,9 +139,8 @@ class BedrockCheck:
             raise ModelError(f"{self._name} gave an answer without an action.")
         output = "".join(str(part.get("text", "")) for part in answer.get("outputs", []))
         found = tuple(one for assessment in answer.get("assessments", []) for one in _findings(assessment))
-        return _Assessed(
-            answer["action"] == "GUARDRAIL_INTERVENED", output, found, guardrail_usage(answer.get("usage") or {}, self._name, self._prices)
-        )
+        usage = guardrail_usage(answer.get("usage") or {}, self._name, self._prices)
+        return _Assessed(answer["action"] == "GUARDRAIL_INTERVENED", output, found, usage)
 
 
 def _cost(assessed: object) -> Usage:

@@ -3,7 +3,7 @@
 import re
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Final, Literal
+from typing import ClassVar, Final, Literal, get_args
 
 from pydantic import Field, field_validator
 
@@ -16,6 +16,7 @@ from serving.pipeline.guard.placeholders import Placeholders
 from serving.pipeline.guard.windows import find_in_thread
 from serving.pipeline.parts import Parts
 from serving.pipeline.registry import Params as PlugInParams
+from serving.pipeline.registry import near
 from serving.pipeline.types import GuardAction
 
 PiiAction = Literal["allow", "flag", "mask", "block"]
@@ -46,11 +47,17 @@ class PiiCheck:
         allow_passages: bool = Field(default=False, description="what stands in the passages may be said")
         domains: tuple[str, ...] = Field(default=(), description="only for questions that may look there; empty: always")
 
-        @field_validator("kinds")
+        @field_validator("kinds", mode="before")
         @classmethod
-        def _some(cls, kinds: tuple[PiiKind, ...] | Mapping[PiiKind, PiiAction]) -> tuple[PiiKind, ...] | Mapping[PiiKind, PiiAction]:
-            if not kinds:
-                raise ValueError("name at least one kind")
+        def _known(cls, kinds: object) -> object:
+            """One mistake in one line: of a union pydantic would tell what each of its parts says."""
+            if not isinstance(kinds, Mapping | list | tuple) or not kinds:
+                raise ValueError(f"a list of kinds, or an action for each, is needed. Known: {', '.join(EVERY_KIND)}")
+            for kind in kinds:
+                if kind not in EVERY_KIND:
+                    raise ValueError(f"no kind {kind!r}.{near(str(kind), list(EVERY_KIND))} Known: {', '.join(EVERY_KIND)}")
+                if isinstance(kinds, Mapping) and kinds[kind] not in get_args(PiiAction):
+                    raise ValueError(f"{kind}: no action {kinds[kind]!r}. Known: {', '.join(get_args(PiiAction))}")
             return kinds
 
         @property

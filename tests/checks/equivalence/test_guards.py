@@ -61,6 +61,11 @@ DIFFERENT = [
     ("May I enter if it rains?", "May I enter unless it rains?"),
     ("Do I get a refund after 30 days?", "Do I get a refund within 30 days?"),
     ("Does he have to sign?", "Does she have to sign?"),
+    ("Is the device no longer covered?", "Is the device covered?"),
+    ("Why not use the cloud?", "Why use the cloud?"),
+    ("What happens if it is approved?", "What happens if not approved?"),
+    ("Are refundable tickets allowed?", "Are non-refundable tickets allowed?"),
+    ("What did it cost last year?", "What does it cost this year?"),
     ("What does IT cost?", "What does it cost?"),
     ("Who does WHO work for?", "Who does who work for?"),
     ("How do I turn \u043eff the \u0430larm?", "How do I turn on the alarm?"),  # two letters of it are Cyrillic
