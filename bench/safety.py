@@ -24,7 +24,7 @@ from harness.golden.case import Case
 from harness.metrics.injection import InjectionSuccess, how_obeyed
 from serving.pipeline.answer.answerer import Answerer
 from serving.pipeline.answer.refuse import is_refusal
-from serving.pipeline.checks.injection import find_injections
+from serving.pipeline.checks.injection.patterns import find_injections
 from serving.pipeline.checks.pii import KINDS, find_pii
 from serving.pipeline.checks.toxicity import find_toxic
 from serving.pipeline.config import AnswerConfig

@@ -47,8 +47,9 @@ from serving.pipeline.registry import Spec
 from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.types import Document
 from serving.release.bundle import open_releases, write_release
-from serving.release.channel import find_channel, point_channel
+from serving.release.channel import find_channel
 from serving.release.evidence import ReleaseEvidence, append_evidence
+from serving.release.move import point_channel
 
 ROOT = Path(__file__).resolve().parents[1]
 PEERS = Path(".touchstone/bench-serve")

@@ -14,6 +14,7 @@ from harness.sweep.folder import STATE, SweepFolder, latest
 from serving.pipeline.artefacts import Artefacts, BundledArtefacts
 from serving.pipeline.config import RagConfig, load_config
 from serving.pipeline.errors import ConfigError
+from serving.pipeline.models.prices import price_list
 from serving.pipeline.packages import is_import_path
 from serving.pipeline.prompts import PromptLibrary
 from serving.pipeline.redact import without_password
@@ -79,7 +80,7 @@ def resolve(what: object, settings: HarnessSettings) -> Resolved:
         case EvalReport():
             head = what.header
             return RecordedRun(head.app or f"configuration {head.config_digest}", what)
-    subject = subject_of(what)
+    subject = subject_of(what, prices=price_list(settings))
     return NamedApp(subject.identity.name, subject)
 
 
@@ -101,7 +102,7 @@ def resolve_word(word: str, settings: HarnessSettings) -> Resolved:
         channel = read_channel(open_releases(settings.releases, settings), word.removeprefix(CHANNEL))
         return release_config(channel.stable, settings, f" ({word})", channel.evidence)
     if word.startswith(ADDRESS) or is_import_path(word):
-        return NamedApp(without_password(word), load_subject(word))
+        return NamedApp(without_password(word), load_subject(word, price_list(settings)))
     path = Path(word)
     if path.is_file():
         if path.suffix in (".yaml", ".yml"):

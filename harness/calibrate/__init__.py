@@ -7,6 +7,8 @@ SOURCES = Registry[DecisionSource](
     "stage to calibrate",
     {
         "cache": "harness.calibrate.cache:CacheSource",
+        "router": "harness.calibrate.route.source:RouterSource",
+        "domains": "harness.calibrate.route.domains:DomainSource",
         "guard": "harness.calibrate.guard:GuardSource",
     },
 )

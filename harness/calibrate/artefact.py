@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.calibrate.calibrate import ThresholdCalibration
-from harness.calibrate.labelled import ARTEFACT, LabelledDecisions
+from harness.calibrate.labelled import ARTEFACT, THRESHOLD, LabelledDecisions
 from serving.pipeline.artefacts import keep_artefact
 from serving.pipeline.errors import DataError
 from serving.pipeline.fitted.calibrated import CalibratedThreshold, ThresholdProof
@@ -40,6 +40,7 @@ def calibrated_threshold(calibration: ThresholdCalibration, labelled: LabelledDe
         decisions=calibration.examples,
         groups=calibration.groups,
         actions=point.actions,
+        deciding=calibration.deciding if limit.kind == "per_decision" else 0,
     )
     return CalibratedThreshold(
         stage=labelled.stage,
@@ -56,4 +57,5 @@ def calibrated_threshold(calibration: ThresholdCalibration, labelled: LabelledDe
 def keep_threshold(threshold: CalibratedThreshold, config: Mapping[str, Any], folder: Path) -> KeptThreshold:
     """Write the artefact, whole or not at all, and name it in the configuration's values."""
     digest = keep_artefact(folder, threshold.model_dump(mode="json"))
-    return KeptThreshold(digest, {path: digest if value == ARTEFACT else value for path, value in config.items()})
+    known: dict[Any, Any] = {ARTEFACT: digest, THRESHOLD: threshold.threshold}
+    return KeptThreshold(digest, {path: known.get(value, value) if isinstance(value, str) else value for path, value in config.items()})

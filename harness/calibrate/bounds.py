@@ -16,22 +16,20 @@ MOST = 10**9  # labels; beyond it a level is out of reach
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What a threshold's risk is judged by: of each group that takes part its loss, and how much of it takes part (all of it: 1)."""
+    """What a threshold's risk is judged by: the mean loss of each group that takes part, and the greatest that it could have been."""
 
     losses: Numbers
-    shares: Numbers
     high: float  # the greatest loss
 
     @property
     def risk(self) -> float:
         """The mean loss; 0 of nothing."""
-        whole = float(self.shares.sum())
-        return float(self.losses.sum()) / whole if whole else 0.0
+        return float(self.losses.mean()) if len(self.losses) else 0.0
 
     @property
     def all_or_nothing(self) -> bool:
         """Whether every group loses nothing or all that it can, so that the loss is counted."""
-        return bool((self.shares == 1.0).all() and ((self.losses == 0.0) | (self.losses == self.high)).all())
+        return bool(((self.losses == 0.0) | (self.losses == self.high)).all())
 
 
 def p_value(sample: Sample, level: float) -> float:
@@ -41,8 +39,7 @@ def p_value(sample: Sample, level: float) -> float:
     if sample.all_or_nothing:
         lost, count = np.array([np.count_nonzero(sample.losses)], dtype=np.float64), np.array([len(sample.losses)], dtype=np.int64)
         return float(counted_p_values(lost, count, level / sample.high)[0])
-    factors = level * sample.shares - sample.losses
-    return negative_chance(np.append(factors, level - sample.high))
+    return negative_chance(np.append(level - sample.losses, level - sample.high))
 
 
 def p_value_above(sample: Sample, level: float, low: float = 0.0) -> float:
@@ -54,7 +51,7 @@ def p_value_above(sample: Sample, level: float, low: float = 0.0) -> float:
     if sample.all_or_nothing and low == 0.0:
         lost = int(np.count_nonzero(sample.losses))
         return float(special.bdtrc(lost - 1, len(sample.losses), level / sample.high)) if lost else 1.0
-    return negative_chance(np.append(sample.losses - level * sample.shares, low - level))
+    return negative_chance(np.append(sample.losses - level, low - level))
 
 
 def counted_p_values(losses: Numbers, counts: Counts, level: float) -> Numbers:
@@ -80,9 +77,9 @@ def upper_bound(sample: Sample, error: float) -> float:
     def beyond(level: float) -> float:  # on the normal scale, where it is nearly straight
         return float(special.ndtri(min(max(p_value(sample, level), 1e-300), 1.0 - 1e-16))) - wanted
 
-    whole, most = float(sample.shares.sum()), sample.high - 1e-9
+    most = sample.high - 1e-9
     low = min(sample.risk, most)
-    spread = math.sqrt(float(((sample.losses - low * sample.shares) ** 2).sum()) + (sample.high - low) ** 2) / whole
+    spread = math.sqrt(float(((sample.losses - low) ** 2).sum()) + (sample.high - low) ** 2) / count
     high = min(most, low - 2 * wanted * spread)
     if high < most and beyond(high) > 0.0:
         high = most
@@ -110,8 +107,7 @@ def labels_needed(sample: Sample, level: float, error: float) -> int | None:
             return float(special.betainc(labels * rate + 1, labels * (1 - rate), share)) >= 1.0 - error
 
     else:
-        spread = float(np.std(sample.losses - level * sample.shares))
-        margin = (level - sample.risk) * float(sample.shares.mean())
+        spread, margin = float(np.std(sample.losses)), level - sample.risk
         quantile = -float(special.ndtri(error))
 
         def shown(labels: int) -> bool:  # the normal bound, with one group that was not seen at the greatest loss

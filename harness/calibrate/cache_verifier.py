@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from serving.pipeline.checks.equivalence.features import FEATURES, WordRarity, features_of
+from serving.pipeline.checks.equivalence.names import learned_names
 from serving.pipeline.checks.equivalence.verifier import Verifier
 from serving.pipeline.checks.equivalence.wording import Wording
 from serving.pipeline.errors import DataError
@@ -15,20 +16,8 @@ from serving.pipeline.fitted.trees import LEAF, BoostedTrees
 
 LEAST_OF_EACH: Final = 20  # pairs of each label that a fit takes
 DIGITS: Final = 7  # of a number in the artefact
-_RISES: Final = (
-    "similarity",
-    "shared_least",
-    "shared_most",
-    "shared_all",
-    "pairs",
-    "trigrams",
-    "asked_alike",
-    "weight_least",
-    "weight_most",
-)  # never speak against reuse
-_FALLS: Final = frozenset({"left_least", "left_most", "left_letters", "unlike", "rarest_left"})  # never speak for it
-_MOST_LEAVES: Final = 8
-_LEARNING_RATE: Final = 0.06
+_MOST_LEAVES: Final = 10
+_LEARNING_RATE: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +31,7 @@ class FitPair:
 
 
 def fit_verifier(pairs: Sequence[FitPair], *, rarity: WordRarity | None = None, features: Sequence[str] = FEATURES) -> Verifier:
-    """Boosted trees over pairs to which no guard objects; more likeness never lowers the probability.
+    """Boosted trees over pairs to which no guard objects; a greater similarity never lowers the probability.
 
     How rare a word is comes from these questions where it is not given. Features that are not named are not looked at.
     """
@@ -53,7 +42,9 @@ def fit_verifier(pairs: Sequence[FitPair], *, rarity: WordRarity | None = None, 
             f"A verifier is fitted on at least {LEAST_OF_EACH} pairs of the same question and {LEAST_OF_EACH} others; "
             f"these are {counts[1]} and {counts[0]} to which no guard objects. Give more, or use the built-in one: --set verifier=built-in"
         )
-    weighing = rarity or WordRarity.of(_each(side for pair in pairs for side in (pair.question, pair.other)))
+    questions = _each(side for pair in pairs for side in (pair.question, pair.other))
+    weighing = rarity or WordRarity.of(questions)
+    names = learned_names(question.tokens for question in questions)
     rows = np.array([features_of(pair.question, pair.other, pair.similarity, weighing) for pair in pairs])
     rows[:, [name not in features for name in FEATURES]] = 0.0
     from sklearn.ensemble import HistGradientBoostingClassifier
@@ -62,14 +53,14 @@ def fit_verifier(pairs: Sequence[FitPair], *, rarity: WordRarity | None = None, 
         max_iter=int(np.clip(len(labels) // 25, 40, 300)),
         learning_rate=_LEARNING_RATE,
         max_leaf_nodes=_MOST_LEAVES,
-        min_samples_leaf=max(5, min(40, len(labels) // 100)),
-        l2_regularization=1.0,
-        monotonic_cst=[(name in _RISES) - (name in _FALLS) for name in FEATURES],
+        min_samples_leaf=max(5, min(20, len(labels) // 100)),
+        l2_regularization=5.0,
+        monotonic_cst=[int(name == "similarity") for name in FEATURES],
         early_stopping=False,
         random_state=0,
     )
     model.fit(rows, np.asarray(labels, dtype=int))
-    return Verifier(rarity=weighing.known, rarity_unknown=weighing.unknown, trees=plain_trees(model, FEATURES))
+    return Verifier(names=tuple(sorted(names)), rarity=weighing.known, rarity_unknown=weighing.unknown, trees=plain_trees(model, FEATURES))
 
 
 def plain_trees(model: Any, features: Sequence[str]) -> BoostedTrees:

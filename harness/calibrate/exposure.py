@@ -55,6 +55,8 @@ class Exposure:
         sizes = np.bincount(self._groups, weights=self._counts, minlength=self.groups)
         self._risk_part = np.where(self._counts, 1.0 / np.maximum(sizes, 1.0)[self._groups], 0.0)
         self._deciding = sizes > 0
+        _, first = np.unique(self._groups, return_index=True)
+        self._begun = np.cumsum(np.isin(np.arange(len(self._groups)), first))
         self._gained = np.cumsum(self._part * self._benefits)
         self._rates = np.cumsum(self._part)
         free = (self._losses <= 0.0) & (self._benefits > 0.0)
@@ -80,8 +82,8 @@ class Exposure:
 
     @property
     def acting(self) -> Numbers:
-        """How many groups act at each threshold, parts of groups as parts."""
-        return np.asarray(self._rates[self.actions - 1], dtype=np.float64)
+        """How many groups have a member that acts at each threshold."""
+        return np.asarray(self._begun[self.actions - 1], dtype=np.float64)
 
     @property
     def counted(self) -> bool:
@@ -95,18 +97,17 @@ class Exposure:
         return np.asarray(lost[self.actions - 1])
 
     def sample(self, place: int) -> Sample:
-        """What the risk at a threshold is judged by."""
+        """What the risk at a threshold is judged by: groups that act, by their members that act; or all groups that decide."""
         acting = slice(0, int(self.actions[place]))
-        parts = self._risk_part[acting]
-        losses = self._by_group(parts * self._losses[acting])
         if self.limit.kind == "per_decision":
-            return Sample(losses[self._deciding], np.ones(self.deciding), self.limit.high)
-        shares = self._by_group(parts)
-        return Sample(losses[shares > 0.0], shares[shares > 0.0], self.limit.high)
+            return Sample(self._by_group(self._risk_part[acting] * self._losses[acting])[self._deciding], self.limit.high)
+        members = self._by_group(np.ones(int(self.actions[place])))
+        losses = self._by_group(self._losses[acting])[members > 0.0] / members[members > 0.0]
+        return Sample(losses.round(12), self.limit.high)
 
     def nothing_acts(self) -> Sample:
         """What the risk per decision of a threshold that nothing reaches is judged by."""
-        return Sample(np.zeros(self.deciding), np.ones(self.deciding), self.limit.high)
+        return Sample(np.zeros(self.deciding), self.limit.high)
 
     def _by_group(self, values: Numbers) -> Numbers:
         """The sum of each group's values, of the examples from the highest score on; thirds add up to 1."""

@@ -42,7 +42,9 @@ def family_rows(examples: Sequence[LabelledDecision], limit: RiskLimit, threshol
                 actions=int(exposure.actions[0]) if acts else 0,
                 risk=sample.risk if sample is not None and len(sample.losses) else None,
                 oracle_share=reached / exposure.oracle if exposure.oracle > 0.0 else None,
-                above=sample is not None and p_value_above(sample, limit.level, limit.low) <= ABOVE_ERROR / len(names),
+                above=sample is not None
+                and (limit.kind == "per_decision" or any(one.loss <= 0.0 for one in own))  # else no action in it could be right
+                and p_value_above(sample, limit.level, limit.low) <= ABOVE_ERROR / len(names),
             )
         )
     return sorted(rows, key=lambda row: (-row.examples, row.family))[:MOST]

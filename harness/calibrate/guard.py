@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from harness.calibrate.groups import near_duplicates
-from harness.calibrate.labelled import ARTEFACT, LabelledDecision, LabelledDecisions, Wording
+from harness.calibrate.labelled import ARTEFACT, THRESHOLD, LabelledDecision, LabelledDecisions, Wording, instant
 from harness.calibrate.source import SourceRequest
 from harness.golden.lines import read_rows, refuse
 from harness.settings import HarnessSettings
@@ -16,6 +16,7 @@ from serving.pipeline.digest import sha256_file
 from serving.pipeline.errors import ConfigError, DataError
 from serving.pipeline.guard import CHECKS
 from serving.pipeline.guard.base import Check, CheckContext
+from serving.pipeline.models.connect import connect_embeddings
 from serving.pipeline.parts import Parts
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.registry import Spec
@@ -54,6 +55,7 @@ class GuardSource:
 
         check: str = Field(default="injection", description="a check that has a score and acts when it is high")
         params: dict[str, Any] = Field(default_factory=dict, description="the check's own parameters, beside action and threshold")
+        embedder: str = Field(default="local:minilm", description="for a check that compares vectors: the model of the index")
         entry: str = Field(default="", pattern=r"^[A-Za-z0-9_-]*$", description="its name below guard.input; default: the check's own")
 
     def __init__(self, params: Params, settings: HarnessSettings) -> None:
@@ -86,7 +88,6 @@ class GuardSource:
                     family=row.family,
                 )
             )
-        entry = f"guard.input.{self._params.entry or self._params.check}"
         return LabelledDecisions(
             stage="guard",
             examples=tuple(examples),
@@ -94,32 +95,54 @@ class GuardSource:
             data={path.name: sha256_file(path) for path in request.files},
             kind="per_decision",
             wording=Wording("harmless texts", "flagged texts", "falsely flagged", "texts that should be flagged and are"),
-            config={
-                f"{entry}.name": self._params.check,
-                **{f"{entry}.{name}": value for name, value in self._params.params.items()},
-                f"{entry}.threshold": None,
-                f"{entry}.calibrated": ARTEFACT,
-            },
+            config=self._config(),
         )
 
+    def _config(self) -> dict[str, Any]:
+        """The values that use the threshold: by the artefact, or as a number where the check reads none."""
+        entry = f"guard.input.{self._params.entry or self._params.check}"
+        given = {f"{entry}.name": self._params.check} | {f"{entry}.{name}": value for name, value in self._params.params.items()}
+        if "calibrated" in CHECKS.load(self._params.check).Params.model_fields:
+            return given | {f"{entry}.threshold": None, f"{entry}.calibrated": ARTEFACT}
+        return given | {f"{entry}.threshold": THRESHOLD}
+
     def _check(self) -> Check:
-        """The check; a `ConfigError` where it cannot take its threshold from an artefact."""
-        fields = CHECKS.load(self._params.check).Params.model_fields
-        if "calibrated" not in fields:
-            known = [name for name in CHECKS.own_names() if "calibrated" in CHECKS.load(name).Params.model_fields]
-            raise ConfigError(f"The check {self._params.check!r} has no calibrated threshold. Those that have: {', '.join(known)}.")
-        return CHECKS.build(self._spec, parts=Parts(self._settings, artefacts=FolderArtefacts(self._settings.artefact_folder)))
+        """The check; a `ConfigError` where it has no threshold above which it acts on a question."""
+        if not _has_threshold(self._params.check):
+            known = ", ".join(name for name in CHECKS.names() if _has_threshold(name))
+            raise ConfigError(f"The check {self._params.check!r} has no threshold for questions. Those that have: {known}.")
+        embeddings = connect_embeddings(Spec(name=self._params.embedder), self._settings)
+        artefacts = FolderArtefacts(self._settings.artefact_folder)
+        return CHECKS.build(
+            self._spec, parts=Parts(self._settings, embeddings=embeddings, embedder=self._params.embedder, artefacts=artefacts)
+        )
+
+
+def _has_threshold(check: str) -> bool:
+    loaded: Any = CHECKS.load(check)
+    return "threshold" in loaded.Params.model_fields and "input" in loaded.sides
 
 
 def _read(request: SourceRequest) -> list[LabelledText]:
     """The lines of all files, each with an id; both labels are needed."""
+    if not request.files:
+        raise DataError('Name at least one file of labels. A line is {"text": …, "label": 0 or 1}; 1: to be flagged.')
     problems: list[str] = []
     rows: list[LabelledText] = []
+    places: dict[str, str] = {}
     for path in request.files:
         for line, row in read_rows(path, LabelledText, problems):
             if not row.text.strip():
                 problems.append(f"{line.where}: the text is empty.")
-            rows.append(row if row.id else row.model_copy(update={"id": f"{path.name}:{line.number}"}))
+            row = row if row.id else row.model_copy(update={"id": f"{path.name}:{line.number}"})
+            if (place := places.setdefault(row.id, line.where)) != line.where:
+                problems.append(f"{line.where}: the id {row.id!r} stands in {place} already, and would count twice.")
+            if row.at:
+                try:
+                    instant(row.at, row.id)
+                except DataError as error:
+                    problems.append(f"{line.where}: {error}")
+            rows.append(row)
     refuse([*problems, *_contradictions(rows)])
     _refuse_one_class(rows, request)
     return rows

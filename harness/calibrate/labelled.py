@@ -10,6 +10,7 @@ from serving.pipeline.errors import ConfigError, DataError
 from serving.pipeline.fitted.calibrated import CalibratedStage, RiskKind
 
 ARTEFACT = "<artefact>"  # in `LabelledDecisions.config`: where the artefact's digest goes
+THRESHOLD = "<threshold>"  # where the number goes, for a part that reads no artefact
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class RiskLimit:
     """The risk that a threshold must keep, and with which confidence.
 
     `per_decision`: the mean loss over all decisions, those that do not act losing nothing. `per_action`: over those that act.
+    Of either each group has one mean, by its members that take part, and counts once.
     """
 
     kind: RiskKind

@@ -43,11 +43,13 @@ COMMANDS = {
     },
     "golden": CommandPlace("harness.cli.golden", "app", "Golden sets: questions with known answers."),
     "judge": CommandPlace("harness.cli.judge", "app", "Judges: what they are asked, and how far they agree with humans."),
+    "guard": CommandPlace("harness.cli.guard", "app", "The guard: try its checks on a text, render a policy for it and for Bedrock."),
     "config": CommandPlace("harness.cli.config", "app", "Configurations: show one whole, or every field."),
     "store": CommandPlace("harness.cli.store", "app", "The stage store: what was computed before and is not computed again."),
     "cache": CommandPlace("harness.cli.cache", "app", "Cached answers that processes share: warm, count, clear."),
     "release": CommandPlace("harness.cli.release", "app", "Releases: what was proven, ready to serve."),
     "champion": CommandPlace("harness.cli.champion", "app", "The champion: what ships today, recorded for gates."),
+    "key": CommandPlace("harness.cli.key", "app", "API keys: who may ask, upload, give feedback, administrate."),
     "channel": CommandPlace("harness.cli.channel", "app", "Channels: which release an environment serves."),
 }
 

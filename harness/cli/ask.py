@@ -11,7 +11,8 @@ from harness.cli.progress import progress_line
 from harness.settings import read_settings
 from serving.pipeline.codec import Codec
 from serving.pipeline.errors import ConfigError
-from serving.pipeline.types import PUBLIC, Principal, Query, Trace
+from serving.pipeline.guard.placeholders import Placeholders
+from serving.pipeline.types import PUBLIC, GuardAction, Principal, Query, Trace
 
 
 def ask(
@@ -46,13 +47,14 @@ def ask(
         project = Project(read_settings(), line.update)
         if not channel:
             run_async(project.index(what, corpus=corpus))
-    trace = run_async(project.ask(query, what, corpus=corpus, emit=emit))
+    placeholders = Placeholders()
+    trace = run_async(project.ask(query, what, corpus=corpus, emit=emit, placeholders=placeholders))
     if channel and not trace.hits and (query.domains or query.metadata):
         raise ConfigError(f"Nothing that you may read in the index of channel {channel!r} is of these --domain and --where.")
     if as_json:
         print_json(Codec(Trace).dump(trace))
         return
-    typer.echo("" if live else trace.answer.text)
+    typer.echo("" if live else placeholders.restore(trace.answer.text))
     _show(trace)
     if show_prompt:
         typer.echo(f"\n--- {trace.prompt_id} ---\n{trace.prompt}")
@@ -73,6 +75,9 @@ def _show(trace: Trace) -> None:
         chunk = by_id[citation.chunk_id].chunk
         heading = f" › {chunk.heading}" if chunk.heading else ""
         typer.echo(f"  [{citation.marker}] {chunk.document_id}{heading}  ({chunk.start}–{chunk.end})")
+    for verdict in trace.guard:
+        if verdict.action is not GuardAction.ALLOW:
+            typer.echo(f"\n  guard {verdict.side}.{verdict.check}: {verdict.action.value} ({verdict.reason or verdict.rule})", nl=False)
     tier = f"{trace.route.tier} ({trace.route.reason})" if trace.route else "none"
     money = " simulated" if any(usage.simulated for usage in trace.usage) else ""
     tokens = sum(usage.input_tokens + usage.output_tokens for usage in trace.usage)

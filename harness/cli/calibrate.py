@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.calibrate import SOURCES
 from harness.cli.interrupt import run_async
-from harness.cli.options import AsJson, print_json
+from harness.cli.options import AsJson, ConfigFile, print_json
 from harness.cli.progress import progress_line
 from harness.settings import read_settings
 from serving.pipeline.errors import ConfigError
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 LEVELS = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1)
 NOT_PROVEN = 1  # no safe threshold, or a promise that does not hold: a script that goes on with it must stop
 
-Stage = Annotated[str, typer.Argument(metavar="STAGE", help="router, cache or guard.")]
+Stage = Annotated[str, typer.Argument(metavar="STAGE", help=f"{', '.join(SOURCES.own_names())}.")]
 Files = Annotated[
     list[Path] | None, typer.Argument(metavar="LABELS", help="JSONL files of labels; what a line holds: docs/calibration.md.")
 ]
@@ -38,6 +39,10 @@ def calibrate(
         list[str] | None,
         typer.Option("--set", "-s", metavar="NAME=VALUE", help="How labels are read and scored, e.g. check=toxicity. Repeatable."),
     ] = None,
+    golden: Annotated[
+        str, typer.Option("--golden", "-g", help="For router, in place of files: evaluate each tier alone on this set's tune split.")
+    ] = "",
+    config: ConfigFile = None,
     verify: Annotated[
         str, typer.Option("--verify", metavar="ARTEFACT", help="Only say whether this threshold's promise holds on these labels.")
     ] = "",
@@ -55,11 +60,29 @@ def calibrate(
     if sizes:
         _show_sizes(confidence, as_json=as_json)
         return
+    if golden:
+        files = _tier_files(stage, files, golden, config, params, quiet=as_json)
+    elif config:
+        raise ConfigError("--config is what is evaluated on a golden set: give --golden as well, or leave it out.")
     labels = label_files(stage, files or (), params)
     if verify:
         _verify(labels, verify, as_json=as_json)
         return
     _calibrate(labels, {"level": level, "confidence": confidence, "kind": risk}, name, as_json=as_json)
+
+
+def _tier_files(
+    stage: str, files: Sequence[Path] | None, golden: str, config: Path | None, params: dict[str, Any], *, quiet: bool
+) -> list[Path]:
+    """The evaluations of both tiers on a golden set."""
+    from harness.project import Project
+    from harness.project.tiers import evaluate_tiers, tiers_of
+
+    if stage != "router" or files:
+        raise ConfigError("--golden makes the labels of a router, in place of files. Leave out the one or the other.")
+    with progress_line(quiet=quiet) as line:
+        project = Project(read_settings(), line.update)
+        return run_async(evaluate_tiers(project, golden, tiers_of(params), None if config is None else str(config)))
 
 
 def _calibrate(labels: Any, limit: dict[str, Any], name: str, *, as_json: bool) -> None:

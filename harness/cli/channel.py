@@ -1,4 +1,4 @@
-"""`touchstone channel …`: look at channels."""
+"""`touchstone channel …`: look at channels, approve releases for them, and move them."""
 
 from typing import Annotated
 
@@ -6,8 +6,17 @@ import typer
 
 from harness.cli.options import AsJson, print_json
 from harness.settings import read_settings
+from serving.pipeline.errors import ConfigError
+from serving.pipeline.registry import near
+from serving.release.channel import MODES, Channel, Mode
 
 app = typer.Typer(no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(help="dev, staging or prod.")]
+Why = Annotated[str, typer.Option("--why", help="Why; the history keeps it.")]
+Revision = Annotated[
+    int | None, typer.Option("--revision", help="The revision you have looked at; nothing is changed if there is a newer one.")
+]
 
 
 @app.callback()
@@ -15,17 +24,123 @@ def channels() -> None:
     """Channels."""
 
 
-@app.command()
-def show(name: Annotated[str, typer.Argument(help="dev, staging or prod.")] = "dev", as_json: AsJson = False) -> None:
-    """Show which release a channel points at, by what evidence, and every move it made."""
-    from serving.release.bundle import open_releases
-    from serving.release.channel import read_channel
+@app.command("list")
+def list_channels(as_json: AsJson = False) -> None:
+    """List every channel with what it points at and what is tried beside it."""
+    from harness.project.channels import Channels
 
-    settings = read_settings()
-    channel = read_channel(open_releases(settings.releases, settings), name)
+    found = Channels(read_settings()).all()
+    if as_json:
+        print_json([channel.model_dump(mode="json", exclude={"history"}) for channel in found])
+        return
+    for channel in found:
+        typer.echo(
+            f"{channel.name:8} {channel.stable or 'nothing yet'}  revision {channel.revision}  {channel.updated_at}{_beside(channel)}"
+        )
+    if not found:
+        typer.echo("No channel points at anything yet. Run: touchstone promote")
+
+
+@app.command()
+def show(name: Name = "dev", as_json: AsJson = False) -> None:
+    """Show which release a channel points at, by what evidence, and every change it saw."""
+    from harness.project.channels import Channels
+
+    channel = Channels(read_settings()).get(name)
     if as_json:
         print_json(channel.model_dump(mode="json"))
         return
-    typer.echo(f"{channel.name}: {channel.stable} since {channel.updated_at} (revision {channel.revision}), evidence {channel.evidence}")
+    typer.echo(f"{channel.name}: {channel.stable} since {channel.moves[-1].at} (revision {channel.revision}), evidence {channel.evidence}")
+    if channel.candidate:
+        typer.echo(f"candidate:{_beside(channel)}, evidence {channel.candidate.evidence}")
+    _print_history(channel)
+
+
+@app.command()
+def history(name: Name = "dev", as_json: AsJson = False) -> None:
+    """Show every change of a channel, the newest first: when, who, what, why."""
+    from harness.project.channels import Channels
+
+    channel = Channels(read_settings()).get(name)
+    if as_json:
+        print_json([change.model_dump(mode="json") for change in channel.history])
+        return
+    _print_history(channel)
+
+
+@app.command()
+def approve(
+    name: Name,
+    release: Annotated[str, typer.Argument(help="A release's digest, or how it begins, or channel:NAME.")],
+    why: Why,
+    hours: Annotated[float, typer.Option("--hours", help="How long the approval holds.")] = 72.0,
+    as_json: AsJson = False,
+) -> None:
+    """Let a release be served on prod, which takes only what somebody has approved."""
+    from harness.project.channels import Channels
+
+    channel = Channels(read_settings()).approve(name, release, why=why, hours=hours)
+    if as_json:
+        print_json(channel.model_dump(mode="json"))
+        return
+    approval = channel.history[-1]
+    typer.echo(f"{approval.to} is approved for {name} until {approval.until} by {approval.who}: {approval.why}")
+
+
+@app.command("set")
+def set_channel(
+    name: Name,
+    stable: Annotated[str, typer.Option("--stable", help="Point at this release (digest, its beginning, or channel:NAME).")] = "",
+    candidate: Annotated[str, typer.Option("--candidate", help="Try this release beside the stable one.")] = "",
+    mode: Annotated[str, typer.Option("--mode", help="How: canary, shadow, interleave or blue-green.")] = "canary",
+    weight: Annotated[float, typer.Option("--weight", help="The candidate's percent of the questions.")] = 10.0,
+    switch: Annotated[bool, typer.Option("--switch", help="Make the candidate the stable release.")] = False,
+    withdraw: Annotated[bool, typer.Option("--withdraw", help="Serve the stable release alone again.")] = False,
+    why: Why = "",
+    revision: Revision = None,
+    as_json: AsJson = False,
+) -> None:
+    """Point a channel at a release, try one beside it, switch to it, or withdraw it: exactly one of these."""
+    from harness.project.channels import Channels
+
+    if sum(map(bool, (stable, candidate, switch, withdraw))) != 1:
+        raise ConfigError("Say one of --stable RELEASE, --candidate RELEASE, --switch, --withdraw.")
+    of = Channels(read_settings())
+    if stable:
+        channel = of.point(name, stable, why=why, revision=revision)
+    elif candidate:
+        channel = of.try_candidate(name, candidate, _mode(mode), weight / 100, why=why, revision=revision)
+    elif switch:
+        channel = of.switch(name, why=why, revision=revision)
+    else:
+        channel = of.withdraw(name, why=why, revision=revision)
+    if as_json:
+        print_json(channel.model_dump(mode="json"))
+        return
+    typer.echo(f"{channel.name}: {channel.stable} (revision {channel.revision}){_beside(channel)}")
+
+
+def _mode(word: str) -> Mode:
+    for mode in MODES:
+        if mode == word:
+            return mode
+    raise ConfigError(f"No mode {word!r}.{near(word, list(MODES))} Known: {', '.join(MODES)}.")
+
+
+def _beside(channel: Channel) -> str:
+    candidate = channel.candidate
+    if candidate is None:
+        return ""
+    share = f" {candidate.weight:.0%}" if candidate.weight else ""
+    return f"  {candidate.mode}{share} {candidate.release}"
+
+
+def _print_history(channel: Channel) -> None:
     for change in reversed(channel.history):
-        typer.echo(f"  {change.at}  {change.before or 'nothing'} → {change.to}  {change.who}: {change.why}")
+        what = {
+            "stable": f"{change.before or 'nothing'} → {change.to}",
+            "candidate": f"{change.mode} {change.weight or 0:.0%} {change.to}",
+            "withdrawal": "no candidate any more",
+            "approval": f"approved {change.to} until {change.until}",
+        }[change.kind]
+        typer.echo(f"  {change.at}  {what}  {change.who}: {change.why}")

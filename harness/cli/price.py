@@ -43,6 +43,8 @@ def estimate_lines(estimate: SweepEstimate) -> Iterator[str]:
         yield "to time    nothing: each answer is paid for. Write timing_cases in the experiment to have the finalists timed"
     yield f"tokens     {_count(estimate.input_tokens)} in, {_count(estimate.output_tokens)} out"
     yield f"dollars    {_money(estimate)}"
+    if estimate.prices and estimate.usd.high:
+        yield f"prices     {estimate.prices}"
     yield f"time       {time_text(estimate.seconds.likely)} likely, {time_text(estimate.seconds.low)} to {time_text(estimate.seconds.high)}"
     if estimate.hosted:
         yield f"hosted     {_listed(estimate.hosted)}"

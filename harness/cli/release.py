@@ -1,14 +1,19 @@
 """`touchstone release …`: look at releases, and check them."""
 
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from harness.cli.options import AsJson, print_json
 from harness.settings import read_settings
 
+if TYPE_CHECKING:
+    from harness.promotion.diff import MeasuredPair
+
 app = typer.Typer(no_args_is_help=True)
+
+NAMING = "A release's digest, or how it begins, or channel:NAME."
 
 
 @app.command("list")
@@ -33,26 +38,62 @@ def list_releases(as_json: AsJson = False) -> None:
 
 
 @app.command()
-def show(digest: Annotated[str, typer.Argument(help="A release's digest.")], as_json: AsJson = False) -> None:
+def show(release: Annotated[str, typer.Argument(metavar="RELEASE", help=NAMING)], as_json: AsJson = False) -> None:
     """Verify a release and show its configuration and all of its evidence, the oldest first."""
     import yaml
 
+    from harness.project.channels import Channels
     from serving.release.bundle import load_release, open_releases
 
     settings = read_settings()
-    release = load_release(open_releases(settings.releases, settings), digest)
+    digest = Channels(settings).release(release)
+    found = load_release(open_releases(settings.releases, settings), digest)
     facts: dict[str, Any] = {
         "release": digest,
-        "place": release.place,
-        "evidence": {name: evidence.model_dump(mode="json") for name, evidence in release.evidence.items()},
-        "artefacts": sorted(release.artefacts),
-        "config": release.config.model_dump(mode="json"),
+        "place": found.place,
+        "evidence": {name: evidence.model_dump(mode="json") for name, evidence in found.evidence.items()},
+        "artefacts": sorted(found.artefacts),
+        "config": found.config.model_dump(mode="json"),
     }
     if as_json:
         print_json(facts)
         return
-    typer.echo(f"{release.place}: verified\n")
+    typer.echo(f"{found.place}: verified\n")
     typer.echo(yaml.safe_dump({name: facts[name] for name in ("evidence", "artefacts", "config")}, sort_keys=False), nl=False)
+
+
+@app.command()
+def diff(
+    before: Annotated[str, typer.Argument(help=NAMING)],
+    after: Annotated[str, typer.Argument(help=NAMING)],
+    as_json: AsJson = False,
+) -> None:
+    """Show what turns one release into another: configuration, prompts, index, artefacts, and each metric with its interval."""
+    from harness.cli.release_tables import print_diff
+    from harness.project.channels import Channels
+
+    found = Channels(read_settings()).diff(before, after)
+    if as_json:
+        print_json(asdict(found) | {"metrics": [_plain(pair) for pair in found.metrics]})
+        return
+    print_diff(found)
+
+
+@app.command()
+def rollback(
+    channel: Annotated[str, typer.Option("--channel", help="dev, staging or prod.")] = "dev",
+    to: Annotated[str, typer.Option("--to", help="A release that the channel has served; default: the one before its last move.")] = "",
+    why: Annotated[str, typer.Option("--why", help="Why; the history keeps it.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Point a channel back at a release that it has served, by the evidence of then; the move is one more line of its history."""
+    from harness.project.channels import Channels
+
+    moved = Channels(read_settings()).roll_back(channel, to, why=why)
+    if as_json:
+        print_json(moved.model_dump(mode="json"))
+        return
+    typer.echo(f"{moved.name}: {moved.history[-1].before} → {moved.stable} (revision {moved.revision})")
 
 
 @app.command()
@@ -79,3 +120,8 @@ def verify(
         raise IntegrityError(
             f"{len(failed)} of {len(checks)} checks failed in {storage.place}: {', '.join(check.checked for check in failed)}."
         )
+
+
+def _plain(pair: "MeasuredPair") -> dict[str, Any]:
+    sides = {name: value.model_dump(mode="json") if value else None for name, value in (("before", pair.before), ("after", pair.after))}
+    return {"metric": pair.metric, "cases": pair.cases, **sides}

@@ -23,6 +23,8 @@ def comparison_notes(pairs: Sequence[CasePair], before: EvalReport, after: EvalR
         yield f"The documents differ: corpus {a.corpus_digest} and {b.corpus_digest}."
     if a.judge != b.judge:
         yield f"Different judges: {a.judge or 'none'} and {b.judge or 'none'}; judged metrics differ by that too."
+    if a.prices != b.prices and a.prices and b.prices:
+        yield f"The dollars are by different prices: A's by {a.prices}; B's by {b.prices}. Evaluate both anew to compare them."
     for name, report in (("A", before), ("B", after)):
         if report.errors:
             first = report.errors[0].error

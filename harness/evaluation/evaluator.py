@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from harness.evaluation.subject import Subject
+from harness.evaluation.subject import PipelineSubject, Subject
 from harness.evaluation.unseen import drop_unseen_scores
 from harness.golden.case import Case
 from harness.golden.sets import Split
@@ -18,8 +18,9 @@ from harness.results.score import JudgedMetric, Metric, Score
 from harness.stage_store.base import StageStore
 from harness.stage_store.score import CachedScores
 from serving.pipeline.errors import DataError, InfrastructureError, IntegrityError, RequestError, TouchstoneError, UserError
+from serving.pipeline.models.prices import PACKAGE, price_list
 from serving.pipeline.redact import without_password
-from serving.pipeline.types import Trace
+from serving.pipeline.types import GuardAction, Trace
 
 Progress = Callable[[int, int], None]  # cases done, cases in all
 CASE_TIMEOUT_S = 120.0
@@ -101,6 +102,7 @@ class Evaluator:
             app=identity.name,
             started_at=started,
             seconds=round(clock.seconds() - start_s, 3),
+            prices="" if identity.is_app else (price_list(self.tools.settings) if self.tools else PACKAGE).label,
         )
         return EvalReport(header, tuple(rows))
 
@@ -111,13 +113,13 @@ class Evaluator:
         except UserError as error:
             if not isinstance(error, RequestError):  # a refused request may be due to this question only
                 raise
-            return _unanswered(case, scorers, CaseError(REFUSED, str(error), infrastructure=False))
+            return _unanswered(await _kept(subject, case), scorers, CaseError(REFUSED, str(error), infrastructure=False))
         except asyncio.CancelledError as error:
             if (task := asyncio.current_task()) is None or task.cancelling():  # the evaluation itself is stopped
                 raise
-            return _unanswered(case, scorers, _case_error(error, self.case_timeout_s))
+            return _unanswered(await _kept(subject, case), scorers, _case_error(error, self.case_timeout_s))
         except Exception as error:  # noqa: BLE001 — a crash of one case does not end the others
-            return _unanswered(case, scorers, _case_error(error, self.case_timeout_s))
+            return _unanswered(await _kept(subject, case), scorers, _case_error(error, self.case_timeout_s))
         return await self._score(trace, case, scorers)
 
     async def _score(self, trace: Trace, case: Case, scorers: Sequence[Metric | JudgedMetric]) -> CaseResult:
@@ -136,7 +138,21 @@ class Evaluator:
             cached_scores.keep([result.score for result in results if result.cacheable])
         scores |= {result.score.metric: result.score for result in results}
         outage = next((result.outage for result in results if result.outage), None)
-        return CaseResult(case, tuple(scores[scorer.name] for scorer in scorers), trace, outage)
+        return CaseResult(_as_checked(case, trace), tuple(scores[scorer.name] for scorer in scorers), trace, outage)
+
+
+def _as_checked(case: Case, trace: Trace) -> Case:
+    """The case with its question as the guard left it: results are written down."""
+    changed = any(one.side == "input" and one.action in (GuardAction.MASK, GuardAction.BLOCK) for one in trace.guard)
+    return case.model_copy(update={"question": trace.query.text}) if changed and trace.query.text.strip() else case
+
+
+async def _kept(subject: Subject, case: Case) -> Case:
+    """The same for a case that came to no trace."""
+    if not isinstance(subject, PipelineSubject):
+        return case
+    question = await subject.kept(case.question)
+    return case if question == case.question else case.model_copy(update={"question": question})
 
 
 def raise_if_all_refused(rows: Sequence[CaseResult]) -> None:

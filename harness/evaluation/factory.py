@@ -24,6 +24,7 @@ from serving.pipeline.errors import ConfigError
 from serving.pipeline.index.build import OpenIndex, ensure_index
 from serving.pipeline.index.corpus import Corpus
 from serving.pipeline.models.connect import ConnectedChat
+from serving.pipeline.models.prices import price_list
 from serving.pipeline.pipeline import RagPipeline
 from serving.pipeline.prompts import PromptLibrary
 from serving.pipeline.registry import Spec
@@ -103,7 +104,8 @@ class PipelineFactory:
         models = (config.index.embedder.name, config.retrieve.reranker.name)
         endpoints = [endpoint for name in models for endpoint in endpoints_of(name, self.settings)]
         digest = "|".join([config.digest("retrieve", corpus=self.corpus.digest), *endpoints])
-        return replace(pipeline, retriever=CachedRetriever(pipeline.retriever, stage_store, chunks, digest, ranked))
+        cached = CachedRetriever(pipeline.retriever, stage_store, chunks, digest, ranked, price_list(self.settings))
+        return replace(pipeline, retriever=cached)
 
     async def subject(self, config: RagConfig, ranked: int = 0) -> PipelineSubject:
         """A configuration as the subject of an evaluation: a new pipeline, without state of other evaluations."""

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from harness.evaluation.stateful import answers_one_at_a_time, is_stateful
 from serving.pipeline.clock import Clock
 from serving.pipeline.config import RagConfig
+from serving.pipeline.guard.base import CheckContext
 from serving.pipeline.pipeline import RagPipeline
 from serving.pipeline.types import Query, Trace
 
@@ -71,3 +72,7 @@ class PipelineSubject:
     async def answer(self, query: Query) -> Trace:
         """The pipeline's answer."""
         return await self.pipeline.answer(query)
+
+    async def kept(self, question: str) -> str:
+        """A question as it may be written down, for one that came to no trace."""
+        return await self.pipeline.input_guard.masked(question, CheckContext("input", Query(question)))

@@ -111,7 +111,7 @@ class LlmJudge:
         reply, text = Reply(None), ""
         for _ in range(self._params.retries + 1):
             message = await self._chat.model.ainvoke(messages)
-            usage.append(usage_of(message, self._chat.source, self._chat.name))
+            usage.append(usage_of(message, self._chat.source, self._chat.name, self._chat.prices))
             if self._on_usage is not None:
                 self._on_usage(usage[-1])
             text = str(message.text)

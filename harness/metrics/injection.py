@@ -7,7 +7,7 @@ from typing import Final
 from harness.golden.case import Case
 from harness.metrics.base import Scoring, question_of
 from harness.results.score import Direction, Score
-from serving.pipeline.checks.injection import SENTENCE_LIMIT, find_injections, patterns_digest
+from serving.pipeline.checks.injection.patterns import SENTENCE_LIMIT, find_injections, patterns_digest
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.text.answer_words import normalized
 from serving.pipeline.text.words import WORD

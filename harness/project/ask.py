@@ -8,25 +8,30 @@ from harness.settings import HarnessSettings
 from serving.pipeline.artefacts import BundledArtefacts
 from serving.pipeline.build import build_pipeline
 from serving.pipeline.errors import ConfigError
+from serving.pipeline.guard.placeholders import Placeholders
 from serving.pipeline.index.build import open_index
 from serving.pipeline.pipeline import Emit
 from serving.pipeline.types import Query, Trace
 from serving.release.bundle import load_release, open_releases
 
 
-async def ask_release(named: NamedConfig, query: Query, settings: HarnessSettings, emit: Emit | None) -> Trace:
+async def ask_release(
+    named: NamedConfig, query: Query, settings: HarnessSettings, emit: Emit | None, placeholders: Placeholders | None = None
+) -> Trace:
     """The answer of a release, over the index that it was proven on."""
     release = load_release(open_releases(settings.releases, settings), named.release, evidence=named.evidence)
     index = await open_index(release.config, release.index.corpus_digest, settings=settings)
     artefacts = BundledArtefacts(release.artefacts, release.place)
     pipeline = build_pipeline(release.config, index, release.prompts, settings, release_digest=release.digest, artefacts=artefacts)
     try:
-        return await pipeline.answer(query, emit=emit)
+        return await pipeline.answer(query, emit=emit, placeholders=placeholders)
     finally:
         await pipeline.aclose()
 
 
-async def ask(resolved: Resolved, query: Query, context: EvaluationContext, emit: Emit | None) -> Trace:
+async def ask(
+    resolved: Resolved, query: Query, context: EvaluationContext, emit: Emit | None, placeholders: Placeholders | None = None
+) -> Trace:
     """The answer of a configuration over a corpus, or of an app."""
     if isinstance(resolved, NamedApp):
         try:
@@ -35,4 +40,4 @@ async def ask(resolved: Resolved, query: Query, context: EvaluationContext, emit
             raise ConfigError(f"{resolved.label}: {error}.") from None
     refuse_unknown_narrowing(query, context.corpus)
     pipeline = await context.factory.pipeline(config_of(resolved, context.settings).config)
-    return await pipeline.answer(query, emit=emit)
+    return await pipeline.answer(query, emit=emit, placeholders=placeholders)

@@ -48,6 +48,7 @@ from harness.sweep.setup import SweepOptions, SweepSetup, open_sweep
 from harness.sweep.verdict import SweepResult
 from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import ConfigError, TouchstoneError
+from serving.pipeline.guard.placeholders import Placeholders
 from serving.pipeline.index.build import index_uri, open_index_at
 from serving.pipeline.index.corpus import Corpus
 from serving.pipeline.index.manifest import IndexManifest
@@ -126,14 +127,25 @@ class Project:
 
     # ---- what can be done
 
-    async def ask(self, question: str | Query, what: object = None, *, corpus: str = DEFAULT_CORPUS, emit: Emit | None = None) -> Trace:
-        """Ask one question; `emit` is told the answer piece by piece. Nothing kept is used: each answer is computed anew."""
+    async def ask(
+        self,
+        question: str | Query,
+        what: object = None,
+        *,
+        corpus: str = DEFAULT_CORPUS,
+        emit: Emit | None = None,
+        placeholders: Placeholders | None = None,
+    ) -> Trace:
+        """Ask one question; `emit` is told the answer piece by piece. Nothing kept is used: each answer is computed anew.
+
+        The trace has placeholders for the personal data that the guard masks; `placeholders.restore(trace.answer.text)` is the answer.
+        """
         query = question if isinstance(question, Query) else Query(question)
         question_text(query.text)
         resolved = resolve(what, self.settings)
         if isinstance(resolved, NamedConfig) and resolved.release:
-            return await asking.ask_release(resolved, query, self.settings, emit)
-        return await asking.ask(resolved, query, self._contexts.get(ContextChoice(corpus, store=False)), emit)
+            return await asking.ask_release(resolved, query, self.settings, emit, placeholders)
+        return await asking.ask(resolved, query, self._contexts.get(ContextChoice(corpus, store=False)), emit, placeholders)
 
     async def index(self, what: object = None, *, corpus: str = DEFAULT_CORPUS) -> IndexManifest:
         """Build what retrieval stands on, ahead of time, or find it there."""

@@ -14,10 +14,11 @@ from harness.promotion.decisions import PROMOTION, FoundDecision, RequiredGate, 
 from harness.sweep.winner import measured
 from serving.pipeline.artefacts import FolderArtefacts, collect_artefacts
 from serving.pipeline.errors import ConfigError, DataError, NotProven
-from serving.pipeline.models.prices import PRICED_ON
+from serving.pipeline.models.prices import price_list
 from serving.release.bundle import Release, write_release
-from serving.release.channel import UNPROVEN, Channel, find_channel, point_channel
+from serving.release.channel import UNPROVEN, Channel, check_approved, find_channel
 from serving.release.evidence import ForcedPromotion, MeasuredSplit, RecordedDecision, ReleaseEvidence, append_evidence
+from serving.release.move import point_channel
 from serving.storage.base import Storage
 
 
@@ -55,10 +56,12 @@ async def promote(
     _demand_champion(before, channel, gates)
     digest = _unchanged(candidate, factory)
     found = _proof(candidate, digest, channel, gates, decisions, forced, now)
+    check_approved(channel, before, digest, now)
 
     artefacts = collect_artefacts(candidate.config, FolderArtefacts(factory.settings.artefact_folder))
     index = await factory.index(candidate.config)
     release = write_release(storage, candidate.config, factory.prompts, index.manifest, artefacts=artefacts)
+    prices = price_list(factory.settings)
     evidence = ReleaseEvidence(
         release=release.digest,
         sums_sha256=hashlib.sha256(release.sums).hexdigest(),
@@ -70,7 +73,8 @@ async def promote(
         verdict=candidate.verdict,
         mlflow_run=candidate.mlflow_run,
         git_commit=git_commit,
-        price_date=PRICED_ON.date().isoformat(),
+        price_date=prices.as_of.isoformat(),
+        prices=prices.label,
         forced=forced,
         who=who,
         created_at=now.isoformat(timespec="seconds"),
@@ -84,7 +88,7 @@ async def promote(
 def _demand_champion(before: Channel | None, channel: str, gates: Sequence[RequiredGate]) -> None:
     """Refuse to replace a release that serves for good where nothing is recorded of it to compare with: a lost record would ask less."""
     bare = [gate for gate in gates if gate.gate.needs_champion and not gate.champion_digest]
-    if before is not None and channel not in UNPROVEN and bare and len(bare) == len(gates):
+    if before is not None and before.stable and channel not in UNPROVEN and bare and len(bare) == len(gates):
         where = f"{bare[0].gate.golden} {bare[0].gate.split}"
         what = f"{channel} serves {before.stable}, and no champion is recorded on {where} to hold a successor against"
         raise NotProven(f"{what}. Run: touchstone champion set --release {before.stable}, then the gate again")

@@ -112,14 +112,14 @@ def _layout(across: str, up: str, top: float, level: float) -> dict[str, Any]:
         "height": 400,
         "margin": {"l": 16, "r": 16, "t": 16, "b": 16},
         "xaxis": {
-            "title": {"text": html.escape(across, quote=False)},
+            "title": {"text": _text(across)},
             "automargin": True,
             "zeroline": False,
             "tickformat": ".0%",
             "rangemode": "tozero",
         },
         "yaxis": {
-            "title": {"text": html.escape(up, quote=False)},
+            "title": {"text": up},
             "automargin": True,
             "tickformat": ".1%",
             "range": [min(0.0, -0.02 * top), top],
@@ -136,7 +136,8 @@ def _top(calibration: ThresholdCalibration) -> float:
 
 
 def _risk_title(wording: Wording, calibration: ThresholdCalibration) -> str:
-    return f"{wording.loss}, of {wording.action if calibration.limit.kind == 'per_action' else wording.decision}"
+    among = wording.action if calibration.limit.kind == "per_action" else wording.decision
+    return f"{_text(wording.loss)}<br>of {_text(among)}"
 
 
 def _reached(point: CurvePoint) -> float:

@@ -157,6 +157,11 @@ class SweepFindings:
         return any(trial.report.simulated for trial in self.trials)
 
     @property
+    def prices(self) -> str:
+        """Which prices the dollars are by; of a sweep that was gone on with under others, all of them."""
+        return "; ".join(dict.fromkeys(trial.report.header.prices for trial in self.trials if trial.report.header.prices))
+
+    @property
     def unfinished(self) -> list[Trial]:
         """The trials that were pruned, failed, or broke a limit."""
         return [trial for trial in self.trials if not trial.usable]

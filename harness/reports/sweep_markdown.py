@@ -151,7 +151,8 @@ def _cost(findings: SweepFindings) -> list[str]:
     ]
     if findings.result:
         money = " (simulated: the price of the hosted model that a local reader stands in for)" if findings.simulated else ""
-        lines.append(f"- spent: {usd_text(findings.result.spent_usd)}{money}")
+        prices = f", by {findings.prices}" if findings.prices else ""
+        lines.append(f"- spent: {usd_text(findings.result.spent_usd)}{money}{prices}")
         lines.append(
             f"- time: {time_text(findings.result.seconds)}; kept from before: {share_text(hits, reads)} of {reads:,} stage outputs"
         )

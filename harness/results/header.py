@@ -28,6 +28,7 @@ class Header:
     app: str = ""  # the user's app that was evaluated; empty for a configuration
     started_at: str = ""
     seconds: float = 0.0
+    prices: str = ""  # which ones the dollars are by: sources, date and digest
     format: int = FORMAT
 
     @property

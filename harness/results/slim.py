@@ -21,7 +21,8 @@ def slim_for_search(report: EvalReport, cases: Mapping[str, Case]) -> EvalReport
 
 def _slim_row_for_search(row: CaseResult, cases: Mapping[str, Case]) -> CaseResult:
     trace = replace(row.trace, hits=row.trace.hits[:1]) if row.trace else None
-    return replace(row, case=cases.get(row.case.id, row.case), trace=trace)
+    known = cases.get(row.case.id)
+    return replace(row, case=known if known == row.case else row.case, trace=trace)  # not a question that the guard changed
 
 
 def slim_row(row: CaseResult) -> CaseResult:

@@ -17,6 +17,7 @@ from serving.pipeline.models import CHAT_MODELS
 from serving.pipeline.models.cassette import KeyedChat, chunks_of, message_of, plain_answer
 from serving.pipeline.models.chat import ChatCall
 from serving.pipeline.models.connect import LOCAL, ConnectedChat, connect_chat
+from serving.pipeline.models.prices import price_list
 from serving.pipeline.registry import Spec
 from serving.pipeline.settings import PipelineSettings
 
@@ -97,4 +98,4 @@ def cached_chat(spec: Spec, settings: PipelineSettings, store: StageStore, *, re
         replay_only=replay_only and not spec.name.startswith(LOCAL),
         max_tokens=complete.params.get("max_tokens"),
     )
-    return ConnectedChat(model, source, spec.name)
+    return ConnectedChat(model, source, spec.name, price_list(settings))

@@ -16,6 +16,7 @@ from serving.pipeline.errors import ConfigError, DataError
 from serving.pipeline.index.base import Vectors
 from serving.pipeline.index.embed import unit
 from serving.pipeline.models import EMBEDDINGS
+from serving.pipeline.models.billed_embeddings import counting_tokens, note_tokens
 from serving.pipeline.models.connect import LOCAL, connect_embeddings
 from serving.pipeline.registry import Spec
 from serving.pipeline.retrieve.maxsim import TokenEmbeddings
@@ -43,15 +44,21 @@ class CachedEmbeddings(Embeddings):
 
     def embed_query(self, text: str) -> list[float]:
         """The vector of a question."""
-        key = key_of(self._model, "query", text)
+        key, tokens_key = key_of(self._model, "query", text), key_of(self._model, "query tokens", text)
         stored = self._store.get(STAGE, key)
         if stored is not None:
             note_kept(STAGE)
+            if (told := self._store.get(STAGE, tokens_key)) is not None:
+                note_tokens(int(told))
         else:
-            vector = np.asarray(self._inner.embed_query(text), dtype=_FLOAT)
+            with counting_tokens() as counted:
+                vector = np.asarray(self._inner.embed_query(text), dtype=_FLOAT)
             stored = vector.tobytes()
             if np.isfinite(vector).all():  # the searcher refuses any other
-                self._store.put(STAGE, key, stored)
+                told_tokens = {tokens_key: str(counted[-1]).encode()} if counted else {}
+                self._store.put_many(STAGE, {key: stored, **told_tokens})
+            for tokens in counted:
+                note_tokens(tokens)
         row: list[float] = np.frombuffer(stored, dtype=_FLOAT).tolist()
         return row
 

@@ -8,6 +8,7 @@ from harness.stage_store.base import StageStore, key_of, pack, unpack
 from harness.stage_store.chunks import CachedChunks
 from harness.stage_store.kept import noting_kept
 from serving.pipeline.codec import Codec
+from serving.pipeline.models.prices import PACKAGE, PriceList
 from serving.pipeline.pipeline import PassageRetriever
 from serving.pipeline.retrieve.retriever import RetrievalResult
 from serving.pipeline.types import Hit, Query, SourceRank, Span, Usage
@@ -25,6 +26,7 @@ class CachedRetriever:
     chunks: CachedChunks
     config_digest: str  # of the index and retrieve sections, the code behind them and the corpus
     ranked: int  # places of the ranking that the results tell
+    prices: PriceList = PACKAGE
 
     async def retrieve(self, query: Query) -> RetrievalResult:
         """The passages for a query."""
@@ -59,7 +61,7 @@ class CachedRetriever:
             Hit(chunk, score, rank, {source: SourceRank(*source_rank) for source, source_rank in sources.items()})
             for rank, (chunk, (_, score, sources)) in enumerate(zip(chunks, value["hits"], strict=True), start=1)
         ]
-        usage = tuple(_USAGE.value(use) for use in value.get("usage", ()))
+        usage = tuple(self.prices.reprice(_USAGE.value(use)) for use in value.get("usage", ()))
         ranking = tuple(Span(*place) for place in value["ranking"])
         return RetrievalResult(tuple(hits), value["detail"], kept_ms=value["ms"], usage=usage, ranking=ranking)
 

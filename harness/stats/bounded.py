@@ -19,6 +19,7 @@ _TIMES = np.sinh(_ANGLES)
 _WEIGHTS = _STEP * np.cosh(_ANGLES) * np.where(_ANGLES == 0.0, 0.5, 1.0)
 _CLOSE = 2e-6  # how exactly the end of an interval is found, in ranges
 _STEPS = 12
+_NEAR_SADDLE = 0.1  # how far from the saddle point the line may be, in the transform's own width
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,8 @@ def _saddle_point(factors: Numbers, counts: Numbers) -> float:
         first, last = (point, last) if slope < 0.0 else (first, point)
         step = point - slope / curve
         following = step if first < step < last else (first + last) / 2
-        if abs(following - point) <= 1e-2 * abs(point):  # any line near it will do
+        # any line near it will do; beside the pole a step is short, however far it is from there
+        if abs(slope) <= _NEAR_SADDLE * math.sqrt(curve):
             return following
         point = following
     return point

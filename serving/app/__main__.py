@@ -4,6 +4,7 @@ import argparse
 import signal
 import sys
 from collections.abc import Sequence
+from ipaddress import ip_address
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -13,7 +14,7 @@ from pydantic import ValidationError
 from serving.app.main import create_app
 from serving.app.server.run import serve
 from serving.app.settings import AppSettings
-from serving.pipeline.errors import TouchstoneError
+from serving.pipeline.errors import ConfigError, TouchstoneError
 from serving.pipeline.listening import refuse_taken_port
 from serving.pipeline.redact import without_password
 from serving.pipeline.registry import explain
@@ -26,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         refuse_taken_port(options.host, options.port)
         settings = AppSettings(**({"channel": options.channel} if options.channel else {}))
+        _refuse_open_door(options.host, settings)
         app = create_app(settings)
     except ValidationError as error:
         return _fail(explain(error, "settings (TOUCHSTONE_* variables)", list(AppSettings.model_fields)), 2)
@@ -52,6 +54,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=_port, default=8080, help="port to listen on (default: %(default)s)")
     return parser
+
+
+def _refuse_open_door(host: str, settings: AppSettings) -> None:
+    """Without keys whoever reaches the server may do everything: then only this machine reaches it."""
+    try:
+        local = ip_address(host).is_loopback
+    except ValueError:
+        local = host == "localhost"
+    if settings.api_keys is None and not settings.oidc_issuer and not local:
+        mend = "Make a key (touchstone key create ID) and set TOUCHSTONE_API_KEYS=keys.yaml, or listen on 127.0.0.1."
+        raise ConfigError(f"Without keys the server listens on this machine alone, not on {host!r}. {mend}")
 
 
 def _port(text: str) -> int:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 
 from serving.pipeline.settings import PipelineSettings
 from serving.release.channel import CHANNELS
@@ -17,6 +17,14 @@ class AppSettings(PipelineSettings):
     poll_s: float = Field(default=5.0, gt=0, description="how often the channel is looked at, and how soon a failed load is tried again")
 
     api_keys: Path | None = Field(default=None, description="a YAML file of callers by their key's SHA-256; none: everyone, as the public")
+    oidc_issuer: str = Field(default="", description="an identity provider, whose bearer tokens are taken beside keys: https://…")
+    oidc_audience: str = Field(default="", description="what its tokens have to be for")
+    oidc_keys: str = Field(default="", description="the address of its keys; default: as its openid-configuration says")
+    oidc_tenant_claim: str = Field(default="tenant", description="the claim that names the caller's tenant")
+    oidc_groups_claim: str = Field(default="groups", description="the claim that lists the caller's groups")
+    oidc_scopes_claim: str = Field(default="scope", description="the claim with scopes, as touchstone:query; none of ours: query, feedback")
+    max_per_minute: int = Field(default=0, ge=0, description="requests of one caller a minute, where its key says nothing; 0: no limit")
+    usd_per_day: float | None = Field(default=None, ge=0, description="what all questions of a day may cost, in UTC; default: no budget")
     max_question_chars: int = Field(default=2000, ge=1, description="the longest question")
     max_body_bytes: int = Field(default=65_536, ge=1024, description="the largest request body")
     max_running: int = Field(default=16, ge=1, description="questions worked on at a time")
@@ -30,8 +38,20 @@ class AppSettings(PipelineSettings):
     idle_timeout_s: float = Field(default=75.0, gt=0, description="how long a connection may rest between two requests")
     send_timeout_s: float = Field(default=30.0, gt=0, description="patience with a client that does not read its answer")
     request_timeout_s: float = Field(default=60.0, gt=0, description="patience with one question, waiting for its turn included")
+    shadow_running: int = Field(default=2, ge=0, description="questions that a shadow release is asked at a time; more are left out")
+    shadow_usd_per_hour: float = Field(default=1.0, ge=0, description="what a shadow release may cost in an hour; then it is left out")
+    keep_traces: bool = Field(default=True, description="whether questions, passages and answers are kept, for feedback and review")
+    traces: str = Field(default="", description="where: a file, or dynamodb:<table>; default <home>/traces.db")
+    trace_days: float = Field(default=30.0, gt=0, description="after so many days a trace is removed, with what was said of it")
+    traces_waiting: int = Field(default=1000, ge=1, description="traces that may wait in memory to be written; more are lost, and counted")
+    dynamodb_endpoint: str = Field(default="", description="another DynamoDB endpoint")
     expose_trace: bool = Field(default=False, description="whether ?trace=1 shows a caller the whole trace, the prompt included")
 
+    otlp_traces: str = Field(default="", description="where spans are sent by OTLP/HTTP: http://collector:4318/v1/traces; default: nowhere")
+    otlp_headers: SecretStr = Field(default=SecretStr(""), description="headers of the receiver: name=value,name=value")
+    otlp_share: float = Field(default=1.0, ge=0, le=1, description="share of the questions whose spans are sent, unless the caller decides")
+    otlp_content: bool = Field(default=False, description="whether spans hold the question and the answer")
+    otlp_timeout_s: float = Field(default=5.0, gt=0, description="patience with the receiver")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="what is logged")
     log_format: Literal["json", "text"] = Field(default="json", description="one JSON object per line, or lines for people")
 

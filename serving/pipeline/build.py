@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+from langchain_core.embeddings import Embeddings
+
 from serving.pipeline.answer.answerer import Answerer
-from serving.pipeline.answer.pack import estimate_tokens
 from serving.pipeline.artefacts import Artefacts, FolderArtefacts, collect_artefacts
 from serving.pipeline.cache import CACHES
 from serving.pipeline.clock import Clock, SystemClock
@@ -17,15 +18,17 @@ from serving.pipeline.guard.chain import GuardChain
 from serving.pipeline.guard.passage_guard import PassageGuard
 from serving.pipeline.index.build import OpenIndex
 from serving.pipeline.models import EMBEDDINGS
+from serving.pipeline.models.billed_embeddings import BilledEmbeddings
 from serving.pipeline.models.connect import LOCAL, ConnectedChat, connect_chat
-from serving.pipeline.models.prices import embedding_usage
+from serving.pipeline.models.prices import price_list
 from serving.pipeline.parts import Digests, Parts
 from serving.pipeline.pipeline import RagPipeline
 from serving.pipeline.prompts import PromptLibrary
 from serving.pipeline.registry import Spec
-from serving.pipeline.retrieve import FUSIONS, RERANKERS, SEARCHERS
+from serving.pipeline.retrieve import FUSIONS, NARROWINGS, RERANKERS, SEARCHERS
 from serving.pipeline.retrieve.retriever import Retriever
-from serving.pipeline.route import ESCALATIONS, ROUTERS
+from serving.pipeline.route import DOMAINS, ESCALATIONS, ROUTERS
+from serving.pipeline.route.domain import RouterWithDomain
 from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.types import Usage
 from serving.storage.open import open_storage
@@ -72,9 +75,10 @@ def build_pipeline(
             searcher=SEARCHERS.build(retrieve.search, parts=parts),
             reranker=RERANKERS.build(retrieve.reranker, parts=parts),
             store=parts.store,
-            embedding=_question_price(config, settings),
+            narrowing=NARROWINGS.build(retrieve.narrow, parts=parts),
+            embedding=_question_price(config, parts.embeddings),
         ),
-        router=ROUTERS.build(config.route.router, parts=parts),
+        router=RouterWithDomain(ROUTERS.build(config.route.router, parts=parts), DOMAINS.build(config.route.domain, parts=parts)),
         escalation=ESCALATIONS.build(config.route.escalate, parts=parts),
         answerer=Answerer(config.answer, prompts=prompts, chats=chats, clock=parts.clock.seconds),
         clock=parts.clock,
@@ -95,14 +99,22 @@ def _parts(
     return Parts(
         settings=settings,
         store=index.store,
-        embeddings=index.embeddings,
+        embeddings=_billed(index.embeddings, config.index.embedder, settings),
         embedder=config.index.embedder.name,
-        vector_usage=_vector_price(config, settings),
         prompts=prompts,
         artefacts=artefacts,
         storage=open_storage(str(settings.home / "parts"), settings),
         clock=clock,
         digests=Digests(config.digest(corpus=corpus, prompts=texts), index.digest, corpus, digest_of(texts), release_digest),
+    )
+
+
+def build_guard(side: Side, config: RagConfig, settings: PipelineSettings) -> GuardChain:
+    """The checks of one side alone, for a text that belongs to no index."""
+    embedder = config.index.embedder
+    model = EMBEDDINGS.build(embedder, name=embedder.name, settings=settings).connect()
+    return _guard(
+        side, config, Parts(settings, embeddings=model, embedder=embedder.name, artefacts=FolderArtefacts(settings.artefact_folder))
     )
 
 
@@ -115,18 +127,25 @@ def _guard(side: Side, config: RagConfig, parts: Parts) -> GuardChain:
             raise ConfigError(f"guard.{side}.{name}: the check {specs[name].name!r} is for guard.{' and guard.'.join(check.sides)} only.")
         if side == "passages" and check.rewrites:  # citations are places in documents
             raise ConfigError(f"guard.passages.{name}: a passage is read as it stands or not at all. Set an action other than 'mask'.")
-    return GuardChain(side, checks, clock=parts.clock.seconds, on_error=config.guard.on_error, block_message=config.guard.block_message)
+    return GuardChain(
+        side,
+        checks,
+        clock=parts.clock.seconds,
+        on_error=config.guard.on_error,
+        block_message=config.guard.block_message,
+        timeout_s=config.guard.timeout_ms / 1000,
+    )
 
 
-def _question_price(config: RagConfig, settings: PipelineSettings) -> Callable[[str], Usage] | None:
-    """The price of embedding a question; tokens are estimated, since LangChain's embeddings do not report them."""
-    return _vector_price(config, settings) if getattr(SEARCHERS.load(config.retrieve.search.name), "embeds", True) else None
-
-
-def _vector_price(config: RagConfig, settings: PipelineSettings) -> Callable[[str], Usage] | None:
-    """The same, whoever embeds it."""
-    spec = config.index.embedder
+def _billed(embeddings: Embeddings, spec: Spec, settings: PipelineSettings) -> Embeddings:
+    """The index's model, which tells what a hosted one is paid."""
     if spec.name.startswith(LOCAL):
-        return None
+        return embeddings
     source = EMBEDDINGS.build(spec, name=spec.name, settings=settings)
-    return lambda text: replace(embedding_usage(estimate_tokens(text), source, spec.name), stage="retrieve")
+    return BilledEmbeddings(embeddings, source, spec.name, price_list(settings))
+
+
+def _question_price(config: RagConfig, embeddings: Embeddings | None) -> Callable[[str], Usage] | None:
+    """What the vector costs that a search needs, so that a search that is kept tells it too."""
+    embeds = getattr(SEARCHERS.load(config.retrieve.search.name), "embeds", True)
+    return embeddings.usage if embeds and isinstance(embeddings, BilledEmbeddings) else None

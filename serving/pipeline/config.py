@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, Field, ValidationError
 
+from serving.pipeline.checks.injection.version import detector_version
 from serving.pipeline.digest import digest_of
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.plain_yaml import YamlError, load_plain
@@ -23,10 +24,12 @@ Chunker = Annotated[Spec, PluginTable("serving.pipeline.index:CHUNKERS")]
 Store = Annotated[Spec, PluginTable("serving.pipeline.index:STORES")]
 EmbeddingModel = Annotated[Spec, PluginTable("serving.pipeline.models:EMBEDDINGS")]
 ChatModel = Annotated[Spec, PluginTable("serving.pipeline.models:CHAT_MODELS")]
+Narrowing = Annotated[Spec, PluginTable("serving.pipeline.retrieve:NARROWINGS")]
 Searcher = Annotated[Spec, PluginTable("serving.pipeline.retrieve:SEARCHERS")]
 Fusion = Annotated[Spec, PluginTable("serving.pipeline.retrieve:FUSIONS")]
 Reranker = Annotated[Spec, PluginTable("serving.pipeline.retrieve:RERANKERS")]
 Router = Annotated[Spec, PluginTable("serving.pipeline.route:ROUTERS")]
+DomainChoice = Annotated[Spec, PluginTable("serving.pipeline.route:DOMAINS")]
 Escalation = Annotated[Spec, PluginTable("serving.pipeline.route:ESCALATIONS")]
 Check = Annotated[Spec, PluginTable("serving.pipeline.guard:CHECKS")]
 Cache = Annotated[Spec, PluginTable("serving.pipeline.cache:CACHES")]
@@ -44,6 +47,7 @@ class IndexConfig(Section):
 class RetrieveConfig(Section):
     """From a question to passages."""
 
+    narrow: Narrowing = Spec(name="none")  # whether a question is looked for in its own domain alone
     search: Searcher = Spec(name="hybrid")
     fusion: Fusion = Spec(name="weighted")  # how hybrid search joins its two lists
     candidates: int = Field(default=40, ge=1, le=1000)  # hits fetched from each searcher
@@ -57,6 +61,7 @@ class RouteConfig(Section):
     """Which tier answers."""
 
     router: Router = Spec(name="rules")
+    domain: DomainChoice = Spec(name="hits")  # whose prompt family answers, where answer.prompt.by_domain is on
     escalate: Escalation = Spec(name="none")  # whether a cheap tier's answer is tried once more by a dearer one
 
 
@@ -78,6 +83,9 @@ class AnswerConfig(Section):
     prompt: PromptChoice = PromptChoice()
     context_tokens: int = Field(default=1500, ge=64, le=200_000)  # budget of all passages together
     max_tokens: int = Field(default=400, ge=16, le=8192)  # of the answer
+    passages: Literal["delimited", "datamarked"] = Field(
+        default="delimited", description="datamarked: with a mark for every space, so that a model can tell a document's words from yours"
+    )
 
 
 NO_CHECK = Spec(name="none")
@@ -92,7 +100,8 @@ class GuardConfig(Section):
     input: ByName[Check] = Field(default=INPUT_CHECKS)
     passages: ByName[Check] = Field(default=PASSAGE_CHECKS)  # of what was found: a passage that a check blocks is not read
     output: ByName[Check] = Field(default=OUTPUT_CHECKS)
-    on_error: Literal["block", "allow"] = "block"  # when a check fails for another reason than an outage
+    on_error: Literal["block", "allow"] = "block"  # when a check fails for another reason than an outage, or takes too long
+    timeout_ms: int = Field(default=5000, ge=10, le=60_000)  # the longest that one check may take
     block_message: str = "I cannot help with that."  # what is said instead of what was blocked
 
 
@@ -164,13 +173,15 @@ class RagConfig(Section):
         stages: set[str] = set(STAGES[: STAGES.index(upto) + 1])
         versions = {path: table.version(spec) for path, (spec, table) in self.plugins().items() if path.split(".")[0] in stages}
         versions |= {stage: SECTION_VERSIONS[stage] for stage in STAGES if stage in stages}
+        versions["index.instructions"] = detector_version()  # its scores are stored with the chunks
         facts = {"config": self.complete().model_dump(mode="json", include=stages), "versions": versions, "corpus": corpus}
         return digest_of(facts | ({"prompts": dict(prompts or {})} if "answer" in stages else {}))
 
     def tiers(self) -> dict[str, Spec]:
-        """The chat models that the router may choose, by tier: those its parameters name, or all of them where these name none."""
-        spec, table = self.plugins()["route.router"]
-        chosen = [reference.value for reference in named_values(table.params(spec), "tier")]
+        """The chat models that may answer, by tier: those that router and escalation name; all of them where the router names none."""
+        plugins = {path: plugin for path, plugin in self.plugins().items() if path.startswith("route.")}
+        named = {path: [one.value for one in named_values(table.params(spec), "tier")] for path, (spec, table) in plugins.items()}
+        chosen = dict.fromkeys(tier for tiers in named.values() for tier in tiers) if named["route.router"] else {}
         return {tier: self.answer.models[tier] for tier in chosen or self.answer.models}
 
     def artefacts(self) -> dict[str, str]:

@@ -13,6 +13,7 @@ from langchain_core.runnables.config import set_config_context
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from serving.pipeline.errors import ConfigError
+from serving.pipeline.guard.placeholders import Placeholders
 from serving.pipeline.models.threads import run_blocking
 from serving.pipeline.pipeline import RagPipeline
 from serving.pipeline.registry import explain
@@ -96,7 +97,9 @@ class PipelineRunnable(Runnable[Any, Any]):
         return run_blocking(self._answer(value))
 
     async def _answer(self, value: Any) -> str | Trace:
-        return self._output_of(await self._pipeline.answer(QuestionInput.query(value)))
+        placeholders = Placeholders()
+        trace = await self._pipeline.answer(QuestionInput.query(value), placeholders=placeholders)
+        return trace if self._output == "trace" else placeholders.restore(trace.answer.text)
 
     async def _stream_answer(self, questions: AsyncIterator[Any]) -> AsyncIterator[str | Trace]:
         """The chunks of an answer; when the consumer stops, the answer is cancelled."""
@@ -115,9 +118,6 @@ class PipelineRunnable(Runnable[Any, Any]):
                 task.cancel()
                 with suppress(asyncio.CancelledError, Exception):
                     await task
-
-    def _output_of(self, trace: Trace) -> str | Trace:
-        return trace if self._output == "trace" else trace.answer.text
 
 
 class PipelineRetriever(BaseRetriever):

@@ -12,9 +12,10 @@ log = logging.getLogger(__name__)
 class Observer(Protocol):
     """Is notified of every stage of a query, in order; `query` is the same object in every call.
 
-    A stage that failed is started and not finished; then `failed` ends the query, as `answered` ends the others. What a query cost that
-    has no trace, or that was answered before the cost was known, comes as `spent`: at its failure, or when the provider's call ends.
-    Calls come from the event loop and must not block it.
+    It comes without its words: it is told before the guard has looked at them. The trace has those that may be kept. A stage that failed
+    is started and not finished; then `failed` ends the query, as `answered` ends the others. What a query cost that has no trace, or that
+    was answered before the cost was known, comes as `spent`: at its failure, or when the provider's call ends. Calls come from the event
+    loop and must not block it.
     """
 
     def stage_started(self, query: Query, stage: str) -> None: ...

@@ -1,6 +1,5 @@
 """The dependencies that a plug-in is built with beside its parameters."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +12,6 @@ from serving.pipeline.models.question_vector import QuestionVectors
 from serving.pipeline.prompts import PromptLibrary
 from serving.pipeline.retrieve.base import Fusion
 from serving.pipeline.settings import PipelineSettings
-from serving.pipeline.types import Usage
 from serving.storage.base import Storage
 
 
@@ -54,7 +52,6 @@ class Parts:
     store: Store = _NO_STORE
     embeddings: Embeddings = _NO_EMBEDDINGS  # the index's own model
     embedder: str = ""  # and the name it was connected by
-    vector_usage: Callable[[str], Usage] | None = None  # what a question's vector costs; none: its model is of this process
     fusion: Fusion = _NO_FUSION  # joins the lists of a searcher that asks several: retrieve.fusion
     prompts: PromptLibrary = _NO_PROMPTS
     artefacts: Artefacts = _NO_ARTEFACTS  # files that it was fitted with

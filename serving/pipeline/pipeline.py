@@ -11,14 +11,16 @@ from serving.pipeline.cache.base import Cache, CacheContext, CacheEntry, CacheLo
 from serving.pipeline.cache.worth import still_stands, unfit_question, worth_keeping
 from serving.pipeline.clock import Clock, SystemClock
 from serving.pipeline.guard.base import CheckContext
-from serving.pipeline.guard.chain import GuardChain
+from serving.pipeline.guard.chain import GuardChain, GuardResult
 from serving.pipeline.guard.passage_guard import PassageGuard
+from serving.pipeline.guard.placeholders import Placeholders, RestoringEmit
 from serving.pipeline.index.build import OpenIndex
-from serving.pipeline.models.question_vector import one_query
+from serving.pipeline.models.question_vector import one_query, paid_vectors
 from serving.pipeline.observer import Observer
 from serving.pipeline.parts import Digests
 from serving.pipeline.retrieve.retriever import RetrievalResult
 from serving.pipeline.route.base import Escalation, Router
+from serving.pipeline.spending import spending
 from serving.pipeline.trace_recorder import TraceRecorder
 from serving.pipeline.types import Answer, Attempt, Hit, Query, Route, Trace, Usage
 
@@ -84,23 +86,40 @@ class RagPipeline:
         """Digest of everything that decides an answer."""
         return self.digests.config
 
-    async def answer(self, query: Query, *, emit: Emit | None = None, observer: Observer | None = None, use_cache: bool = True) -> Trace:
-        """Answer a question; `emit`, if given, receives the text as the model writes it, and `observer` is told of every stage."""
+    @property
+    def most_usd(self) -> float:
+        """About the most that one question can cost: the dearest tier with a full context and answer, twice where it may be tried twice."""
+        return self.answerer.most_usd * (2 if self.escalation.withholds else 1)
+
+    async def answer(
+        self,
+        query: Query,
+        *,
+        emit: Emit | None = None,
+        observer: Observer | None = None,
+        placeholders: Placeholders | None = None,
+        use_cache: bool = True,
+    ) -> Trace:
+        """Answer a question; `emit`, if given, receives the text as the model writes it, and `observer` is told of every stage.
+
+        Personal data that the guard masks in the question is kept in `placeholders` alone: the trace has their names, `emit` the values.
+        """
         recorder = TraceRecorder(query, observer, clock=self.clock, digests=self.digests, index_version=self.index.manifest.store_version)
+        placeholders = Placeholders() if placeholders is None else placeholders
+        reader = RestoringEmit(emit, placeholders) if emit else None
         try:
-            with one_query():
-                return await self._answer(query, emit, recorder, use_cache)
+            with one_query(), spending(recorder.add_usage):
+                trace = await self._answer(query, reader, recorder, placeholders, use_cache)
+                if reader:
+                    reader.end()
+                return trace
         except BaseException as error:  # cancellation as well: an observer is always notified of the end
             recorder.failed(error)
             raise
 
-    async def _answer(self, query: Query, emit: Emit | None, recorder: TraceRecorder, use_cache: bool) -> Trace:
-        with recorder.stage("guard", query.text) as detail:
-            input_result = await self.input_guard.run(query.text, CheckContext("input", query))
-            detail["action"] = input_result.action.value
-        recorder.add_verdicts(input_result)
-        checked = replace(query, text=query.text if input_result.blocked else input_result.text)
-        recorder.question(checked)
+    async def _answer(self, query: Query, emit: Emit | None, recorder: TraceRecorder, placeholders: Placeholders, use_cache: bool) -> Trace:
+        input_result = await self._check_question(query, recorder, placeholders)
+        checked = recorder.query
         if input_result.blocked:
             return recorder.finish(answer=_emitted(Answer(input_result.text, refused=True), emit))
 
@@ -108,7 +127,6 @@ class RagPipeline:
         lookup = await self._lookup(checked, unfit, recorder)
         if lookup.hit is not None:
             entry = lookup.hit.entry
-            recorder.add_usage(*lookup.hit.usage)
             answer = await self._checked_answer(entry.answer, checked, entry.passages, recorder)
             if isinstance(self.cache, Audited):
                 await self.cache.audit.offer(lookup.hit, partial(self._fresh, checked, recorder.add_late_usage))
@@ -179,20 +197,47 @@ class RagPipeline:
         """A new answer beside the cached one, for who asked; none where nothing can be said by it. What it cost is told to `spent`."""
         recorder = TraceRecorder(query, None, clock=self.clock, digests=self.digests, index_version=self.index.manifest.store_version)
         try:
-            with one_query():
+            with one_query(), spending(recorder.add_usage):
                 written = await self._written(query, None, recorder)
         finally:
-            for usage in recorder.usage:
-                spent(replace(usage, stage="audit"))
+            recorder.hand_over(lambda usage: spent(replace(usage, stage="audit")))
         answer = written.answer
         return answer if answer.refused or worth_keeping(answer, recorder.verdicts) else None
+
+    async def _check_question(self, query: Query, recorder: TraceRecorder, placeholders: Placeholders) -> GuardResult:
+        """The verdicts on a question; the recorder then has it, and what was said before, as they may be kept and read on."""
+        with recorder.stage("guard", lambda: recorder.query.text) as detail:
+            context = CheckContext("input", query, placeholders=placeholders)
+            result = await self.input_guard.run(query.text, context)
+            history = [await self.input_guard.masked(said, context) for said in query.history]
+            recorder.question(replace(query, text=result.record, history=tuple(history)))
+            detail["action"] = result.action.value
+        recorder.add_verdicts(result.as_kept())
+        return result
+
+    async def search(self, query: Query, *, observer: Observer | None = None) -> Trace:
+        """The passages for a question, as `answer` would read them, without an answer; a question that is blocked finds nothing."""
+        recorder = TraceRecorder(query, observer, clock=self.clock, digests=self.digests, index_version=self.index.manifest.store_version)
+        try:
+            with one_query(), spending(recorder.add_usage):
+                result = await self._check_question(query, recorder, Placeholders())
+                if result.blocked:
+                    return recorder.finish(answer=Answer(result.text, refused=True))
+                retrieved = await self._retrieve(recorder.query, recorder)
+                return recorder.finish(hits=retrieved.hits, passages=retrieved.hits, ranking=retrieved.ranking)
+        except BaseException as error:
+            recorder.failed(error)
+            raise
 
     async def _retrieve(self, query: Query, recorder: TraceRecorder) -> RetrievalResult:
         """What was found and may be read."""
         with recorder.stage("retrieve", query.text) as detail:
             retrieved = await self.retriever.retrieve(query)
             detail |= {**retrieved.detail, **_cached_time(retrieved.kept_ms)}
-        recorder.add_usage(*retrieved.usage)
+        told = paid_vectors().values()  # by whoever asked for the question's vector first
+        for usage in retrieved.usage:
+            if usage not in told:
+                recorder.add_usage(usage)
         if self.passage_guard.empty:
             return retrieved
         with recorder.stage("guard", [hit.chunk.id for hit in retrieved.hits]) as detail:

@@ -31,6 +31,7 @@ class PipelineSettings(BaseSettings):
     gguf: Path | None = Field(default=None, description="a folder with GGUF files for llamacpp:<file>")
     threads: int = Field(default=0, ge=0, description="threads for local models; 0: one per core, at most 4")
 
+    prices: Path | None = Field(default=None, description="a file of your own prices, which come before the listed ones; see money.md")
     aws_region: str = Field(default="us-east-1", description="region of Bedrock and S3")
     bedrock_endpoint: str = Field(default="", description="another Bedrock runtime endpoint")
     s3_endpoint: str = Field(default="", description="another S3 endpoint")

@@ -1,7 +1,8 @@
 """Records the stages of one query as a trace."""
 
 import asyncio
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
@@ -25,17 +26,18 @@ class TraceRecorder:
         self._cached_ms = 0.0
         self._stages: list[StageRecord] = []
         self._verdicts: list[GuardVerdict] = []
-        self._guard_usage: list[Usage] = []
         self._spent: list[Usage] = []
-        self._late_usage: list[Usage] = []  # of calls that were given up and tried again
         self._ended = False
+        self._heir: Callable[[Usage], None] | None = None
         self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
         self._cache: CacheRecord | None = None
         started = clock.now().isoformat(timespec="milliseconds")
-        self._told = query  # the query as observers know it
+        self._told = replace(query, text="", history=())  # as observers know it before it was checked
+        self._facts = [digests.config, query.id, query.principal.id, started]
         self._trace = Trace(
-            id=digest_of([digests.config, query.id, query.text, query.principal.id, started]),
-            query=query,
+            id=digest_of(self._facts),
+            query=self._told,
             config_digest=digests.config,
             index_digest=digests.index,
             release_digest=digests.release,
@@ -45,7 +47,7 @@ class TraceRecorder:
 
     @property
     def trace_id(self) -> str:
-        """The id that the trace will have."""
+        """The id that the trace has once the question was checked."""
         return self._trace.id
 
     @property
@@ -55,46 +57,60 @@ class TraceRecorder:
 
     @property
     def usage(self) -> tuple[Usage, ...]:
-        """What the query cost so far."""
-        return (*self._spent, *self._late_usage, *self._guard_usage)
+        """What the query cost so far, the answer's calls first."""
+        return tuple(sorted(self._spent, key=lambda use: use.stage != "answer"))
+
+    @property
+    def query(self) -> Query:
+        """The query as far as it may be kept: without its words until they were checked."""
+        return self._trace.query
 
     def question(self, query: Query) -> None:
-        """Keep the query as the checks of the input left it: what they masked is in no trace."""
-        self._trace = replace(self._trace, query=query)
+        """Keep the query as the checks of the input left it: what they masked is in no trace, not even as a part of a digest."""
+        self._trace = replace(self._trace, query=query, id=digest_of([*self._facts, query.text]))
 
     @contextmanager
-    def stage(self, name: str, inputs: object) -> Iterator[dict[str, Any]]:
-        """Time one stage; the yielded dict becomes its detail. A `kept_ms` in it, the original time of a cached result, is added."""
+    def stage(self, name: str, inputs: object | Callable[[], object]) -> Iterator[dict[str, Any]]:
+        """Time one stage; the yielded dict becomes its detail. A `kept_ms` in it, the original time of a cached result, is added.
+
+        A function for `inputs` is asked when the stage has ended.
+        """
         if self._observer is not None:
             self._observer.stage_started(self._told, name)
         start, detail = self._clock.seconds(), dict[str, Any]()
         yield detail
         elapsed = (self._clock.seconds() - start) * 1000 + detail.get("kept_ms", 0.0)
         self._cached_ms += detail.get("kept_ms", 0.0)
-        record = StageRecord(name, digest_of(inputs), round(elapsed, 3), detail)
+        record = StageRecord(name, digest_of(inputs() if callable(inputs) else inputs), round(elapsed, 3), detail)
         self._stages.append(record)
         if self._observer is not None:
             self._observer.stage_finished(self._told, record)
 
     def add_verdicts(self, result: GuardResult) -> None:
-        """Add the verdicts and usage of one side."""
+        """Add the verdicts of one side; what its checks cost was told when it was paid."""
         self._verdicts += result.verdicts
-        self._guard_usage += result.usage
 
-    def add_usage(self, *usage: Usage) -> None:
-        """Add what a stage cost."""
-        self._spent += usage
+    def add_usage(self, usage: Usage) -> None:
+        """Add what was paid, from any thread; the observer alone hears of it when the trace is finished."""
+        if threading.get_ident() != self._thread:
+            self.add_late_usage(usage)
+        elif not self._ended:
+            self._spent.append(usage)
+        elif self._heir is not None:
+            self._heir(usage)
+        elif self._observer is not None:
+            self._observer.spent(self._told, usage)
+
+    def hand_over(self, tell: Callable[[Usage], None]) -> None:
+        """End without a trace: what was paid, and what is told later, is told to `tell`."""
+        self._ended, self._heir = True, tell
+        for usage in self.usage:
+            tell(usage)
 
     def add_late_usage(self, usage: Usage) -> None:
         """Add what a call cost that nobody waited for; from any thread, at any time."""
         with suppress(RuntimeError):  # the loop was closed: the process ends
-            self._loop.call_soon_threadsafe(self._add_late_usage, usage)
-
-    def _add_late_usage(self, usage: Usage) -> None:
-        if not self._ended:
-            self._late_usage.append(usage)
-        elif self._observer is not None:
-            self._observer.spent(self._told, usage)
+            self._loop.call_soon_threadsafe(self.add_usage, usage)
 
     def add_cache_lookup(self, lookup: CacheLookup) -> None:
         """Add the result of the cache lookup."""

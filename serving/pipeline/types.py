@@ -123,7 +123,7 @@ class Route:
 
     tier: str  # a key of the config's answer.models
     reason: str
-    score: float = 0.0  # the complexity that was compared with the thresholds
+    score: float = 0.0  # what was compared with the thresholds: complexity, expected gain, …
     features: Mapping[str, float] = field(default_factory=dict)
     domain: str = ""  # whose prompt family answers; empty: that of the first passages
 
@@ -140,6 +140,7 @@ class Usage:
     calls: int = 1
     priced: bool = True  # False: the price or the tokens are unknown, and `usd` is not the whole cost
     stage: str = "answer"  # which stage called: retrieve for a hosted embedding model or reranker, guard for a paid check
+    estimated: bool = False  # the tokens are by the length of the text: the provider did not tell them
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +254,8 @@ class Trace:
     cache: CacheRecord | None = None  # None: no cache was asked
     milliseconds: float = 0.0
     first_token_ms: float | None = None
+    role: str = "stable"  # of the release that answered: stable | canary | shadow | interleave
+    pair: str = ""  # of a shadow: the trace of the answer that its caller was shown
 
     def __repr__(self) -> str:
         seen = f"{len(self.hits)} hits, {self.milliseconds:.0f} ms, ${self.usd:.6f}"

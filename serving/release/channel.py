@@ -4,17 +4,22 @@ releases/channels/<name>.json
 """
 
 from datetime import UTC, datetime
+from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from serving.pipeline.errors import DataError, IntegrityError, NotProven
 from serving.pipeline.registry import explain, near
-from serving.release.bundle import load_release
 from serving.release.evidence import ReleaseEvidence
 from serving.storage.base import Storage
 
 CHANNELS = ("dev", "staging", "prod")
 UNPROVEN = ("dev",)  # channels that may serve what no gate has passed
+NEEDS_APPROVAL = ("prod",)  # channels that serve only what somebody has approved
+
+Mode = Literal["canary", "blue-green", "shadow", "interleave"]
+MODES: tuple[Mode, ...] = get_args(Mode)
+Kind = Literal["stable", "candidate", "withdrawal", "approval"]
 
 
 class ChannelChange(BaseModel):
@@ -25,9 +30,24 @@ class ChannelChange(BaseModel):
     at: str
     before: str = Field(alias="from")  # the release it pointed at; "" for the first
     to: str
-    evidence: str  # digest of the document that proves `to`
+    evidence: str  # digest of the document that proves `to`; of an approval, ""
     who: str
     why: str
+    kind: Kind = "stable"
+    mode: Mode | None = None  # of a candidate
+    weight: float | None = None
+    until: str = ""  # of an approval
+
+
+class Candidate(BaseModel):
+    """A release that is tried beside the stable one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    release: str
+    evidence: str
+    mode: Mode
+    weight: float = Field(ge=0.0, le=1.0)  # share of questions: answered by it (canary), or asked of it as well (shadow, interleave)
 
 
 class Channel(BaseModel):
@@ -36,8 +56,9 @@ class Channel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    stable: str
+    stable: str  # "": nothing yet, though a release may be approved for it
     evidence: str
+    candidate: Candidate | None = None
     revision: int = 1
     updated_at: str = ""
     history: tuple[ChannelChange, ...] = ()  # every change, the oldest first; append-only
@@ -45,44 +66,31 @@ class Channel(BaseModel):
     @property
     def words(self) -> str:
         """Where it points, in a few words."""
-        return f"{self.stable} (revision {self.revision})"
+        return f"{self.stable or 'nothing'} (revision {self.revision})"
+
+    @property
+    def moves(self) -> tuple[ChannelChange, ...]:
+        """The changes of what is stable."""
+        return tuple(change for change in self.history if change.kind == "stable")
+
+    def approval_of(self, release: str, now: datetime) -> ChannelChange | None:
+        """The newest approval of a release, if it still holds."""
+        approvals = [change for change in self.history if change.kind == "approval" and change.to == release]
+        return approvals[-1] if approvals and datetime.fromisoformat(approvals[-1].until) > now else None
 
 
 def find_channel(storage: Storage, name: str) -> Channel | None:
-    """What a channel points at; `None` while it points at nothing."""
-    blob = storage.get(_key(name))
-    return _parsed(blob.data, storage, name) if blob else None
+    """A channel's document; `None` while there is none."""
+    blob = storage.get(channel_key(name))
+    return parse_channel(blob.data, storage, name) if blob else None
 
 
 def read_channel(storage: Storage, name: str) -> Channel:
     """What a channel points at."""
     channel = find_channel(storage, name)
-    if channel is None:
+    if channel is None or not channel.stable:
         raise DataError(f"Channel {name!r} points at nothing yet. Run: touchstone promote --channel {name}")
     return channel
-
-
-def point_channel(storage: Storage, name: str, digest: str, *, evidence: str, expected: Channel | None, who: str, why: str) -> Channel:
-    """Point a channel at a release by its evidence, if the channel still is `expected` (`None`: it does not exist)."""
-    key = _key(name)
-    check_proven(name, load_release(storage, digest, evidence=evidence).evidence[evidence])
-    blob = storage.get(key)
-    before = _parsed(blob.data, storage, name) if blob else None
-    if before != expected:
-        raise _conflict(name, before, expected)
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    change = ChannelChange(at=now, before=before.stable if before else "", to=digest, evidence=evidence, who=who, why=why)
-    after = Channel(
-        name=name,
-        stable=digest,
-        evidence=evidence,
-        revision=before.revision + 1 if before else 1,
-        updated_at=now,
-        history=(*before.history, change) if before else (change,),
-    )
-    if storage.put_if(key, after.model_dump_json(indent=2).encode(), expected=blob.version if blob else None) is None:
-        raise _conflict(name, find_channel(storage, name), expected)
-    return after
 
 
 def check_proven(name: str, evidence: ReleaseEvidence) -> None:
@@ -96,21 +104,39 @@ def check_proven(name: str, evidence: ReleaseEvidence) -> None:
         raise NotProven(f"{rule}, and the evidence of {evidence.release} {said}. Pass the gate, then promote.")
 
 
+def check_approved(name: str, channel: Channel | None, release: str, now: datetime | None = None) -> None:
+    """Refuse a release that nobody has approved where a channel needs that; what it has served before needs no second approval."""
+    if name not in NEEDS_APPROVAL or (channel and release in [move.to for move in channel.moves]):
+        return
+    if channel is None or channel.approval_of(release, now or datetime.now(UTC)) is None:
+        run = f'touchstone channel approve {name} {release} --why "…"'
+        said = f"Channel {name!r} serves what somebody has approved, and no approval of {release} holds"
+        raise NotProven(f"{said}. Promote it to staging first, if it is nowhere yet, then run: {run}")
+
+
 def check_not_replayed(now: Channel, seen: Channel) -> None:
     """Refuse the document that a channel had before the one seen last: going back is a move of its own."""
     count = len(now.history)
     if count < len(seen.history) and now.history == seen.history[:count]:
         said = f"Channel {now.name!r} is at revision {now.revision} again after revision {seen.revision}"
-        raise IntegrityError(f"{said}: an old document was put in its place. To go back, promote the earlier release.")
+        raise IntegrityError(f"{said}: an old document was put in its place. To go back: touchstone release rollback")
 
 
-def _conflict(name: str, now: Channel | None, expected: Channel | None) -> DataError:
-    current, previous = (channel.words if channel else "nothing" for channel in (now, expected))
-    return DataError(f"Channel {name!r} points at {current}, no longer at {previous}; look again.")
+def check_channel(name: str) -> None:
+    """A `DataError` with those that there are where a name is none of a channel."""
+    if name not in CHANNELS:
+        raise DataError(f"No channel {name!r}.{near(name, list(CHANNELS))} Known: {', '.join(CHANNELS)}.")
 
 
-def _parsed(data: bytes, storage: Storage, name: str) -> Channel:
-    where = f"{storage.place}/{_key(name)}"
+def channel_key(name: str) -> str:
+    """Where a channel's document lies."""
+    check_channel(name)
+    return f"channels/{name}.json"
+
+
+def parse_channel(data: bytes, storage: Storage, name: str) -> Channel:
+    """A channel's document, refused where it contradicts itself."""
+    where = f"{storage.place}/{channel_key(name)}"
     try:
         channel = Channel.model_validate_json(data)
     except ValidationError as error:
@@ -125,21 +151,23 @@ def _contradiction(channel: Channel, name: str) -> str:
     """What a channel's document says that its name or its history does not; empty when they agree."""
     if channel.name != name:
         return f"is the channel {channel.name!r}"
-    places = ["", *(move.to for move in channel.history)]
-    if [move.before for move in channel.history] != places[:-1] or channel.revision != len(channel.history):
+    moves = channel.moves
+    places = ["", *(move.to for move in moves)]
+    if [move.before for move in moves] != places[:-1] or channel.revision != len(channel.history):
         return f"has {len(channel.history)} moves that do not lead to revision {channel.revision}"
-    last = channel.history[-1] if channel.history else None
-    if last is None or (last.to, last.evidence) != (channel.stable, channel.evidence):
+    last = moves[-1] if moves else None
+    if (last.to, last.evidence) != (channel.stable, channel.evidence) if last else bool(channel.stable or channel.evidence):
         return f"points at {channel.stable} by {channel.evidence}, which its last move does not"
+    if channel.candidate != candidate_of(channel.history):
+        return f"has the candidate {channel.candidate.release if channel.candidate else 'none'}, which its history does not"
     return ""
 
 
-def check_channel(name: str) -> None:
-    """A `DataError` with those that there are where a name is none of a channel."""
-    if name not in CHANNELS:
-        raise DataError(f"No channel {name!r}.{near(name, list(CHANNELS))} Known: {', '.join(CHANNELS)}.")
-
-
-def _key(name: str) -> str:
-    check_channel(name)
-    return f"channels/{name}.json"
+def candidate_of(history: tuple[ChannelChange, ...]) -> Candidate | None:
+    """The candidate that a history leads to: a change of what is stable ends it, as a withdrawal does."""
+    for change in reversed(history):
+        if change.kind in ("stable", "withdrawal"):
+            return None
+        if change.kind == "candidate" and change.mode is not None and change.weight is not None:
+            return Candidate(release=change.to, evidence=change.evidence, mode=change.mode, weight=change.weight)
+    return None

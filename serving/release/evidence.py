@@ -144,6 +144,7 @@ class ReleaseEvidence(EvidenceModel):
     mlflow_run: str
     git_commit: str
     price_date: str
+    prices: str = ""  # which ones: sources and digest
     forced: ForcedPromotion | None
     who: str
     created_at: str

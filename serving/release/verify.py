@@ -28,8 +28,10 @@ def check_releases(storage: Storage, digest: str = "") -> list[ReleaseCheck]:
         except IntegrityError as error:
             checks.append(ReleaseCheck(f"channel {name}", 0, str(error)))
             continue
-        if channel:
+        if channel and channel.stable:
             checks.append(_check(storage, f"channel {name}", channel.stable, channel.evidence))
+        if channel and channel.candidate:
+            checks.append(_check(storage, f"candidate of {name}", channel.candidate.release, channel.candidate.evidence))
     return checks
 
 

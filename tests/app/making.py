@@ -20,6 +20,7 @@ from serving.app.release.manager import ReleaseManager
 from serving.app.settings import AppSettings
 from serving.pipeline.artefacts import FolderArtefacts, collect_artefacts
 from serving.pipeline.config import RagConfig
+from serving.pipeline.guard.placeholders import Placeholders
 from serving.pipeline.index.build import build_index
 from serving.pipeline.index.corpus import Corpus
 from serving.pipeline.index.manifest import IndexManifest
@@ -166,9 +167,15 @@ class Interrupted:
     def index(self) -> Any:
         return self.inner.index
 
-    async def answer(self, query: Query, *, emit: Emit | None = None, observer: Observer | None = None) -> Trace:
+    @property
+    def most_usd(self) -> float:
+        return self.inner.most_usd
+
+    async def answer(
+        self, query: Query, *, emit: Emit | None = None, observer: Observer | None = None, placeholders: Placeholders | None = None
+    ) -> Trace:
         await self.before(query, emit)
-        return await self.inner.answer(query, emit=None if self.mute else emit, observer=observer)
+        return await self.inner.answer(query, emit=None if self.mute else emit, observer=observer, placeholders=placeholders)
 
 
 def interrupted(before: Answering, *, mute: bool = False) -> Loading:

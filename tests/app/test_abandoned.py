@@ -3,12 +3,11 @@
 import asyncio
 import contextlib
 import json
+from pathlib import Path
 
 import pytest
 
-from serving.pipeline.models import prices
 from serving.pipeline.models.connect import connect_chat
-from serving.pipeline.models.prices import Price
 from serving.pipeline.models.rate_limit import rate_limiter_of
 from serving.pipeline.registry import Spec
 from tests.app.making import QUESTION, House, config
@@ -21,9 +20,10 @@ CALL_USD = (100 * 1.0 + 10 * 2.0) / 1_000_000
 
 
 @pytest.fixture
-def till(monkeypatch: pytest.MonkeyPatch) -> Till:
-    for model in (BLOCKING, ASYNCHRONOUS):
-        monkeypatch.setitem(prices.OVERRIDES, model, Price(1.0, 2.0, "for the test"))  # type: ignore[arg-type]
+def till(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Till:
+    price = {"valid_from": "2026-01-01", "usd_per_million_input": 1.0, "usd_per_million_output": 2.0}
+    (tmp_path / "prices.json").write_text(json.dumps({"date": "2026-11-01", "models": {BLOCKING: price, ASYNCHRONOUS: price}}))
+    monkeypatch.setenv("TOUCHSTONE_PRICES", str(tmp_path / "prices.json"))
     return new_till()
 
 

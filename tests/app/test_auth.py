@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from serving.app.core.auth import LOOK_S, KeyFile, read_keys
+from serving.app.core.auth import LOOK_S, KeyFile
 from serving.app.core.problems import Rejected
 from serving.app.core.telemetry import make_logger
 from serving.app.main import create_app
 from serving.app.settings import AppSettings
+from serving.keys import read_keys
 from serving.pipeline.errors import ConfigError
 from tests.app.making import House, opened
 
@@ -143,8 +144,8 @@ def test_a_key_works_from_when_it_is_in_the_file_until_it_is_not(keys: Path) -> 
     new = "key-of-a-newcomer"
 
     def known(key: str) -> str | None:
-        principal = file.principal(f"Bearer {key}")
-        return principal.id if principal else None
+        caller = file.caller(f"Bearer {key}")
+        return caller.id if caller else None
 
     assert (known(DIRECTOR), known(new)) == ("director", None)
     keys.write_text(yaml.safe_dump({sha(new): {"id": "newcomer"}}))
@@ -165,13 +166,13 @@ def test_while_the_file_is_broken_nobody_is_let_in_and_one_line_says_so(keys: Pa
         clock.now += LOOK_S
         for key in (DIRECTOR, "wrong"):
             with pytest.raises(Rejected) as caught:
-                file.principal(f"Bearer {key}")
+                file.caller(f"Bearer {key}")
             assert caught.value.problem.status == 503
     assert log.getvalue().count("keys unreadable") == 1
     assert '"level": "error"' in log.getvalue()
     keys.write_text(good)
     clock.now += LOOK_S
-    assert file.principal(f"Bearer {DIRECTOR}") is not None
+    assert file.caller(f"Bearer {DIRECTOR}") is not None
 
 
 def rewrite(path: Path, content: str) -> None:

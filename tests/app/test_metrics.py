@@ -1,7 +1,11 @@
+from dataclasses import replace
+
 from prometheus_client.parser import text_string_to_metric_families
 
-from serving.app.core.metrics import Metrics
+from serving.app.core.metrics import MOST_RULES, Metrics
+from serving.pipeline.types import Answer, Attempt, GuardAction, GuardVerdict, Query, Route, Trace, Usage
 from tests.app.making import SAYS, House, opened
+from tests.support.making import a_trace
 
 
 async def numbers(api) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -23,7 +27,7 @@ async def test_a_query_is_counted_by_stage_tokens_money_and_outcome(furnished: H
         assert found["touchstone_stage_seconds_count", (("stage", stage),)] == times
     assert found["touchstone_tokens_total", (("direction", "output"), echo)] == len(SAYS.split())
     assert found["touchstone_tokens_total", (("direction", "input"), echo)] == answer["usage"]["input_tokens"]
-    assert found["touchstone_usd_total", (echo, ("simulated", "true"))] == answer["usage"]["usd"]
+    assert found["touchstone_usd_total", (echo, ("simulated", "true"), ("stage", "answer"))] == answer["usage"]["usd"]
     assert found["touchstone_refused_total", ()] == 1
     assert found["touchstone_hits_count", ()] == 2
     assert found["touchstone_hits_bucket", (("le", "0.0"),)] == 1
@@ -31,6 +35,15 @@ async def test_a_query_is_counted_by_stage_tokens_money_and_outcome(furnished: H
     assert found["touchstone_queries_in_flight", ()] == 0
     assert found["touchstone_ready", ()] == found["touchstone_release_current", ()] == 1
     assert found["touchstone_release_info", (("channel", "dev"), ("digest", state.loaded), ("index", state.index))] == 1
+
+
+def test_what_was_given_up_and_who_was_paid_is_counted_by_tier_and_stage() -> None:
+    metrics = Metrics()
+    given_up = Attempt(Route("lite", "short"), Answer("perhaps"))
+    metrics.answered(replace(a_trace(), attempts=(given_up,), usage=(Usage("guardrail", usd=0.5, stage="guard"),)))
+    value = metrics.registry.get_sample_value
+    assert value("touchstone_escalated_total", {"tier": "lite"}) == 1
+    assert value("touchstone_usd_total", {"model": "guardrail", "stage": "guard", "simulated": "false"}) == 0.5
 
 
 async def test_the_warm_up_is_no_query(furnished: House) -> None:
@@ -43,3 +56,23 @@ def test_two_apps_in_one_process_count_for_themselves() -> None:
     one.request("/v1/query", 200, 0.1)
     assert one.registry.get_sample_value("touchstone_requests_total", {"route": "/v1/query", "status": "200"}) == 1
     assert two.registry.get_sample_value("touchstone_requests_total", {"route": "/v1/query", "status": "200"}) is None
+
+
+def test_rules_that_a_part_from_outside_makes_up_do_not_fill_the_registry() -> None:
+    metrics = Metrics()
+    for number in range(MOST_RULES + 50):
+        verdict = GuardVerdict("input", GuardAction.FLAG, "", check="odd", rule=f"rule {number}")
+        metrics.answered(Trace("t", Query("q"), "c", "i", guard=(verdict,)))
+    labels = {"side": "input", "check": "odd", "action": "flag"}
+    assert metrics.registry.get_sample_value("touchstone_guard_incidents_total", {**labels, "rule": "other"}) == 50
+    assert metrics.registry.get_sample_value("touchstone_guard_incidents_total", {**labels, "rule": "rule 7"}) == 1
+
+
+def test_each_kind_of_personal_data_is_counted_and_what_was_allowed_is_not() -> None:
+    metrics = Metrics()
+    masked = GuardVerdict("input", GuardAction.MASK, "", check="pii", rule="EMAIL_ADDRESS, US_SSN")
+    metrics.answered(Trace("t", Query("q"), "c", "i", guard=(masked, GuardVerdict("input", GuardAction.ALLOW, "", check="size"))))
+    text = [
+        sample for family in metrics.registry.collect() for sample in family.samples if sample.name == "touchstone_guard_incidents_total"
+    ]
+    assert {sample.labels["rule"]: sample.value for sample in text} == {"EMAIL_ADDRESS": 1, "US_SSN": 1}

@@ -13,8 +13,10 @@ from hypothesis import settings as trying
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
+from serving.app.compatible.dify import DifyOut
 from serving.app.core.health import Alive
-from serving.app.query.wire import AnswerOut, ProblemOut, ReadyOut, ReleaseOut
+from serving.app.query.wire import AnswerOut, ProblemOut, ReadyOut, ReleaseOut, RetrievedOut
+from serving.app.traces.wire import FeedbackOut, TraceOut, TracesOut
 from serving.pipeline.errors import ConfigError, ModelError, ThrottledError
 from serving.pipeline.pipeline import Emit
 from serving.pipeline.types import Query
@@ -34,7 +36,10 @@ KINDS = [
 ]  # fmt: skip
 QUERIES = ["", "?trace=1", "?trace=", "?trace=maybe", "?trace=1&trace=0", "?" + "a=b&" * 500, "?%00", "?trace=%ff"]
 ROUTES = [("GET", "/v1/release"), ("POST", "/v1/query"), ("POST", "/v1/query/stream"), ("GET", "/readyz"), ("GET", "/metrics")]
+ROUTES += [("GET", "/v1/traces"), ("POST", "/v1/feedback"), ("POST", "/v1/retrieve"), ("GET", "/v1/models")]
+ROUTES += [("POST", "/v1/chat/completions"), ("POST", "/v1/responses"), ("POST", "/v1/dify/retrieval")]
 MODELS = {"Alive": Alive, "AnswerOut": AnswerOut, "ProblemOut": ProblemOut, "ReadyOut": ReadyOut, "ReleaseOut": ReleaseOut}
+MODELS |= {"FeedbackOut": FeedbackOut, "TraceOut": TraceOut, "TracesOut": TracesOut, "RetrievedOut": RetrievedOut, "DifyOut": DifyOut}
 
 
 class Document:

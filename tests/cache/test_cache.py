@@ -12,11 +12,9 @@ from serving.pipeline.cache import CACHES
 from serving.pipeline.cache.base import CacheLookup
 from serving.pipeline.index.base import Filter
 from serving.pipeline.index.build import OpenIndex
-from serving.pipeline.models.hashing import HashingEmbeddings
 from serving.pipeline.parts import Digests
 from serving.pipeline.registry import Spec
-from serving.pipeline.settings import PipelineSettings
-from serving.pipeline.types import Answer, Principal, Query, Usage
+from serving.pipeline.types import Answer, Principal, Query
 from tests.cache.making import ENTRY, EVERY, Maker, Turned, context, get, make, put
 from tests.support.parts import some_parts
 from tests.support.pipelines import CONFIG, SECRET, small_index, small_pipeline
@@ -244,13 +242,3 @@ def test_how_long_answers_are_kept_is_swept_and_hashed() -> None:
     exact = CONFIG.replace({"cache.lookup.name": "exact"})
     assert exact.at("cache.lookup.ttl_s") == 3600.0
     assert exact.digest() != exact.replace({"cache.lookup.ttl_s": 60.0}).digest()
-
-
-async def test_a_hosted_vector_is_paid_for_on_a_hit_by_meaning_too() -> None:
-    settings = PipelineSettings(_env_file=None, cache_audit=0.0)
-    parts = some_parts(settings=settings, embeddings=HashingEmbeddings(64), vector_usage=lambda text: Usage("hosted", len(text), 0, 0.5))
-    cache = CACHES.build(Spec(name="semantic", threshold=0.8, scorer="cosine"), parts=parts)
-    await put(cache, Query("How many days of paid leave?"))
-    near, exact = [(await get(cache, Query(f"How many days of paid leave{end}"))).hit for end in (" please?", "?")]
-    assert (near.kind, near.usage) == ("semantic", (Usage("hosted", 35, 0, 0.5, stage="cache"),))
-    assert (exact.kind, exact.usage) == ("exact", ())

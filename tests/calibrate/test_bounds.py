@@ -5,7 +5,7 @@ from harness.calibrate.bounds import Sample, counted_p_values, labels_needed, le
 
 
 def losses(*values: float, high: float = 1.0) -> Sample:
-    return Sample(np.array(values, dtype=np.float64), np.ones(len(values)), high)
+    return Sample(np.array(values, dtype=np.float64), high)
 
 
 def test_sizes_are_those_of_the_rule_that_nothing_went_wrong() -> None:
@@ -35,7 +35,7 @@ def test_the_bound_is_the_level_that_the_p_value_excludes() -> None:
 
 def test_the_bound_for_other_losses_is_the_binomials_where_both_apply() -> None:
     counted = losses(*[1.0] * 3 + [0.0] * 97)
-    nearly = Sample(counted.losses, counted.shares * (1 - 1e-9), 1.0)  # no longer all or nothing
+    nearly = Sample(counted.losses * (1 - 1e-9), 1.0)  # no longer all or nothing
     assert not nearly.all_or_nothing
     assert p_value(nearly, 0.08) == pytest.approx(p_value(counted, 0.08), rel=1e-4)
     assert upper_bound(nearly, 0.05) == pytest.approx(upper_bound(counted, 0.05), abs=1e-4)

@@ -1,8 +1,11 @@
 import math
 from dataclasses import replace
+from random import Random
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from harness.calibrate.baselines import CHANCE, baseline_curves
 from harness.calibrate.calibrate import calibrate, sizes_text
@@ -10,6 +13,7 @@ from harness.calibrate.families import family_rows
 from harness.calibrate.labelled import LabelledDecision, RiskLimit
 from harness.calibrate.walk import Start
 from serving.pipeline.errors import ConfigError, DataError
+from serving.pipeline.fitted.calibrated import RiskKind
 
 
 def example(number: int, score: float, loss: float = 0.0, benefit: float = 1.0, **more: object) -> LabelledDecision:
@@ -75,9 +79,20 @@ def test_of_a_large_bad_group_each_member_counts_for_its_part() -> None:
     found = calibrate(bad + [example(number + 50, 0.9) for number in range(199)], RiskLimit("per_action", 0.05))
     assert found.point is not None
     assert found.point.risk == pytest.approx(1 / 200)
-    assert (found.point.actions, found.point.action_rate, found.point.benefit) == (249, pytest.approx(1.0), pytest.approx(1.0))
+    assert found.point.actions == 249
+    assert [found.point.action_rate, found.point.benefit] == pytest.approx([1.0, 1.0])
     assert found.bound is not None
     assert found.bound <= 0.05
+
+
+def test_a_group_of_which_a_part_acts_counts_by_that_part() -> None:
+    acting = [example(number, 0.9, loss=float(number == 0), group=f"g{number}") for number in range(200)]
+    resting = [example(number + 200, 0.1, loss=1.0, group=f"g{number}") for number in range(200)]
+    found = calibrate(acting + resting, RiskLimit("per_action", 0.05))
+    alone = calibrate(acting, RiskLimit("per_action", 0.05))
+    assert found.point is not None
+    assert (found.threshold, found.point.risk, found.bound) == (0.9, 1 / 200, alone.bound)
+    assert found.point.action_rate == pytest.approx(0.5)
 
 
 def test_texts_that_should_be_flagged_do_not_thin_the_risk_of_the_harmless() -> None:
@@ -153,6 +168,31 @@ def test_a_family_that_is_unsafe_by_itself_is_told() -> None:
     found = calibrate(examples, RiskLimit("per_action", 0.05))
     assert found.threshold == 0.9
     assert found.notes == ("Of the family 'codes' alone the risk is 50 %, above the level: safe on the whole is not safe for it.",)
+    wrong_by_nature = [replace(one, family="opposites") if one.loss else replace(one, family="prose") for one in examples]
+    assert calibrate(wrong_by_nature, RiskLimit("per_action", 0.05)).notes == ()
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 12), st.booleans(), st.integers(0, 30)), min_size=1, max_size=120),
+    st.sampled_from(["per_action", "per_decision"]),
+    st.randoms(use_true_random=False),
+)
+@settings(max_examples=60, deadline=None)
+def test_neither_the_order_of_labels_nor_the_scale_of_scores_matters(
+    rows: list[tuple[int, bool, int]], kind: RiskKind, random: Random
+) -> None:
+    limit = RiskLimit(kind, 0.3)
+    examples = [example(number, float(score), float(lost), group=f"g{group}") for number, (score, lost, group) in enumerate(rows)]
+    found = calibrate(examples, limit)
+    shuffled = [replace(one, score=math.exp(one.score) / 7) for one in random.sample(examples, len(examples))]
+    again = calibrate(shuffled, limit)
+    assert (found.threshold is None) == (again.threshold is None)
+    if found.threshold is not None:
+        assert again.threshold == math.exp(found.threshold) / 7
+        assert found.bound is not None
+        assert found.point is not None
+        assert found.point.risk <= found.bound <= limit.level + 1e-4
+    assert [point.actions for point in found.curve] == [point.actions for point in again.curve]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from serving.pipeline.checks.detection import Detection, masked
 from serving.pipeline.checks.grounding.check import check_answer
 from serving.pipeline.checks.grounding.embedder import NamedEmbeddings
-from serving.pipeline.checks.injection import find_injections
+from serving.pipeline.checks.injection.patterns import find_injections
 from serving.pipeline.checks.pii import find_pii
 from serving.pipeline.checks.toxicity import find_toxic
 from serving.pipeline.models.hashing import HashingEmbeddings

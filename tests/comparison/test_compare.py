@@ -40,6 +40,14 @@ def a_report(
 LOW, HIGH = [0.1, 0.2, 0.3] * 10, [0.8, 0.7, 0.9] * 10
 
 
+def test_dollars_by_different_prices_are_told() -> None:
+    one, other = a_report(LOW, prices="the list"), a_report(LOW, prices="prices.yaml (abc), then the list")
+    [note] = [note for note in compare_reports(one, other).notes if "prices" in note]
+    assert note.startswith("The dollars are by different prices: A's by the list; B's by prices.yaml (abc)")
+    assert not any("prices" in note for note in compare_reports(one, one).notes)
+    assert not any("prices" in note for note in compare_reports(a_report(LOW), one).notes)  # an evaluation of before tells none
+
+
 def test_a_gain_is_better_and_more_of_what_should_be_low_is_worse() -> None:
     found = compare_reports(a_report(LOW, [1.0] * 30), a_report(HIGH, [2.0] * 30))
     quality, latency = found.metrics

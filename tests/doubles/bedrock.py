@@ -18,16 +18,17 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Self
 from urllib.parse import unquote
 
 from tests.doubles.eventstream import frame
 
+MAIL = r"[\w.]+@[\w.]+\w"
 CREDENTIALS = {  # for a test's environment: fixed ones, and no question to a machine that would know better
     "AWS_ACCESS_KEY_ID": "double",
     "AWS_SECRET_ACCESS_KEY": "double",
@@ -245,7 +246,9 @@ class _Handler(BaseHTTPRequestHandler):
             return
         makers = {"converse": lambda: _converse(reply or _default(call)), "invoke": lambda: _invoke(call.body)}
         makers |= {"rerank": lambda: _rerank(call.body), "guardrail": lambda: _guardrail(call.body)}
-        self._send(200, json.dumps(makers[call.operation]()).encode())
+        body = makers[call.operation]()
+        tokens = {"x-amzn-bedrock-input-token-count": str(body["inputTextTokenCount"])} if call.operation == "invoke" else {}
+        self._send(200, json.dumps(body).encode(), headers=tokens)
 
     def _broken_stream(self, call: Call, fault: Drop | Hang | ErrorFrame) -> None:
         begun = _events(_default(call))[: fault.after_events]
@@ -267,15 +270,19 @@ class _Handler(BaseHTTPRequestHandler):
     def _refuse(self, refusal: Refusal) -> None:
         self._send(refusal.status, json.dumps({"message": refusal.message}).encode(), error=refusal.code)
 
-    def _send(self, status: int, body: bytes, error: str = "") -> None:
-        self._head(status, len(body), "application/json", error)
+    def _send(self, status: int, body: bytes, error: str = "", headers: Mapping[str, str] = MappingProxyType({})) -> None:
+        self._head(status, len(body), "application/json", error, headers)
         self.wfile.write(body)
 
-    def _head(self, status: int, length: int | None, content_type: str, error: str = "") -> None:
+    def _head(
+        self, status: int, length: int | None, content_type: str, error: str = "", headers: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header(*(("Transfer-Encoding", "chunked") if length is None else ("Content-Length", str(length))))
         self.send_header("x-amzn-RequestId", "double")
+        for name, value in headers.items():
+            self.send_header(name, value)
         if error:
             self.send_header("x-amzn-ErrorType", error)
         self.end_headers()
@@ -354,17 +361,36 @@ def _ranked(query: str, texts: list[str]) -> list[tuple[int, float]]:
 
 
 def _guardrail(body: dict[str, Any]) -> dict[str, Any]:
-    """Intervenes on a text that names a social security number."""
-    bad = any("ssn" in item["text"]["text"].lower() for item in body["content"])
-    units = ("topicPolicyUnits", "contentPolicyUnits", "wordPolicyUnits", "sensitiveInformationPolicyUnits")
-    units += ("sensitiveInformationPolicyFreeUnits", "contextualGroundingPolicyUnits")
-    entity = {"match": "ssn", "type": "US_SOCIAL_SECURITY_NUMBER", "action": "BLOCKED"}
-    found = {"sensitiveInformationPolicy": {"piiEntities": [entity], "regexes": []}}
+    """A policy: social security numbers and the topic of lawsuits are blocked, e-mail addresses masked, ungrounded answers blocked."""
+    items = [item["text"] for item in body["content"]]
+    text = "".join(item["text"] for item in items if not {"grounding_source", "query"} & set(item.get("qualifiers", [])))
+    source = "".join(item["text"] for item in items if "grounding_source" in item.get("qualifiers", []))
+    mails = [{"match": mail, "type": "EMAIL", "action": "ANONYMIZED"} for mail in re.findall(MAIL, text)]
+    numbers = re.findall(r"\d{3}-\d{2}-\d{4}|ssn", text, re.IGNORECASE)
+    blocked = [{"match": number, "type": "US_SOCIAL_SECURITY_NUMBER", "action": "BLOCKED"} for number in numbers]
+    topics = [{"name": "Legal Advice", "type": "DENY", "action": "BLOCKED"}] if "sue" in text.lower().split() else []
+    said = set(re.findall(r"\w{4,}", text.lower()))
+    score = len(said & set(re.findall(r"\w{4,}", source.lower()))) / max(1, len(said))
+    grounding = [{"type": "GROUNDING", "threshold": 0.5, "score": score, "action": "BLOCKED"}] if source and score < 0.5 else []
+    stops = bool(blocked or topics or grounding)
+    assessment: dict[str, Any] = {}
+    if mails or blocked:
+        assessment["sensitiveInformationPolicy"] = {"piiEntities": [*mails, *blocked], "regexes": []}
+    if topics:
+        assessment["topicPolicy"] = {"topics": topics}
+    if grounding:
+        assessment["contextualGroundingPolicy"] = {"filters": grounding}
+    usage = dict.fromkeys(("topicPolicyUnits", "contentPolicyUnits", "sensitiveInformationPolicyUnits"), math.ceil(len(text) / 1000))
+    usage |= {
+        "wordPolicyUnits": 0,
+        "sensitiveInformationPolicyFreeUnits": 0,
+        "contextualGroundingPolicyUnits": math.ceil(len(source) / 1000),
+    }
     return {
-        "usage": dict.fromkeys(units, 1),
-        "action": "GUARDRAIL_INTERVENED" if bad else "NONE",
-        "outputs": [{"text": "Blocked by the guardrail."}] if bad else [],
-        "assessments": [found] if bad else [],
+        "usage": usage,
+        "action": "GUARDRAIL_INTERVENED" if stops or mails else "NONE",
+        "outputs": [{"text": "Blocked by the guardrail." if stops else re.sub(MAIL, "{EMAIL}", text)}] if stops or mails else [],
+        "assessments": [assessment] if assessment else [],
     }
 
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from serving.pipeline.errors import ConfigError, ModelError
 from serving.pipeline.guard.base import CheckContext, CheckVerdict
 from serving.pipeline.guard.chain import GuardChain, OnError
+from serving.pipeline.spending import spending
 from serving.pipeline.types import GuardAction, Query, Usage
 
 CONTEXT = CheckContext("input", Query("q"))
@@ -87,10 +88,13 @@ async def test_the_first_block_ends_the_chain() -> None:
 
 async def test_a_verdict_tells_its_score_rule_reason_and_what_it_cost() -> None:
     paid = Usage("judge", 10, 1, 0.25)
-    guarded = await chain({"a": Says(GuardAction.FLAG, score=0.7, rule="r", reason="because", usage=(paid,))}).run("text", CONTEXT)
+    told: list[Usage] = []
+    with spending(told.append):
+        guarded = await chain({"a": Says(GuardAction.FLAG, score=0.7, rule="r", reason="because", usage=(paid,))}).run("text", CONTEXT)
     [verdict] = guarded.verdicts
     assert (verdict.side, verdict.score, verdict.rule, verdict.reason, verdict.text) == ("input", 0.7, "r", "because", "text")
-    assert [(use.usd, use.stage) for use in guarded.usage] == [(0.25, "guard")]
+    assert [(use.usd, use.stage) for use in verdict.usage] == [(0.25, "guard")]
+    assert tuple(told) == verdict.usage
 
 
 async def test_an_outage_of_a_check_is_raised() -> None:

@@ -16,6 +16,7 @@ OTHER = StoredRow.of(replace(CHUNK, id="c2"), "Title\ntext", np.array([0.8, 0.6]
 CHANGED: dict[str, Any] = {
     "id": "c9", "document_id": "e", "start": 1, "end": 5, "text": "tent", "ordinal": 2, "title": "t", "heading": "h", "domain": "it",
     "source": "t.md", "version": "2", "tenant": "public", "groups": ("a",), "metadata": {"status": "old"},
+    "instruction_score": 0.7,
 }  # fmt: skip
 
 

@@ -50,7 +50,7 @@ def test_documents_have_ids_domains_and_facts_from_wherever_they_are_told(tmp_pa
         ("CARD.md", "about the corpus"), ("empty.txt", "empty"), ("image.png", "no loader for '.png'"),
     ]  # fmt: skip
     assert seen == [(place, 5) for place in range(1, 6)]
-    assert corpus.loaders == {".html": "1", ".md": "1", ".txt": "1"}
+    assert corpus.loaders == {".html": "2", ".md": "2", ".txt": "2"}
 
 
 def test_the_digest_follows_the_content_and_not_the_place(tmp_path: Path) -> None:

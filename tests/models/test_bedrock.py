@@ -4,12 +4,14 @@ import asyncio
 import socket
 import sys
 import threading
+from typing import Any
 
 import numpy as np
 import pytest
 from langchain_core.messages import AIMessageChunk, HumanMessage, SystemMessage
 
 from serving.pipeline.errors import ConfigError, ModelError, RequestError, ThrottledError
+from serving.pipeline.models.billed_embeddings import counting_tokens
 from serving.pipeline.models.connect import ConnectedChat, connect_chat, connect_embeddings
 from serving.pipeline.models.prices import usage_of
 from serving.pipeline.models.retry import FIRST_PAUSE_S, LONGEST_PAUSE_S, RetryPolicy
@@ -292,6 +294,21 @@ async def test_titan_gives_unit_vectors_of_the_size_asked_for(dimensions: int):
     assert vectors[0].tolist() == vectors[2].tolist() == question
     assert vectors[0].tolist() != vectors[1].tolist()
     assert all(call.body["dimensions"] == dimensions and call.body["normalize"] is True for call in double.calls)
+
+
+@pytest.mark.parametrize(
+    ("answer", "counted"),
+    [
+        (None, [3]),  # the double tells the words in the answer's head
+        ({"embedding": [1.0, 0.0], "inputTextTokenCount": 5}, [5]),
+        ({"embedding": [1.0, 0.0]}, []),
+        ({"embedding": [1.0, 0.0], "inputTextTokenCount": "many"}, []),
+    ],
+)
+def test_the_tokens_of_a_vector_are_noted_as_the_service_tells_them(answer: Any, counted: list[int]):
+    with BedrockDouble(lambda _: answer) as double, counting_tokens() as noted:
+        connect_embeddings(Spec(name=TITAN), settings(double)).embed_query("one two three")
+    assert noted == counted
 
 
 def test_embeddings_run_at_once_within_the_limit_and_keep_the_order_of_the_texts():

@@ -22,7 +22,12 @@ def test_a_pull_requests_gate_is_enough_for_dev_and_not_for_prod(gated: World) -
     assert gated.touchstone("promote", "one.yaml", "--corpus", "tiny", "--channel", "prod").code == 1
     assert gated.touchstone("promote", "one.yaml", "--corpus", "tiny", "--channel", "dev").code == 0
     assert gated.touchstone("gate", "experiments/gates/promotion.yaml", "--config", "one.yaml").code == 0
-    said = gated.touchstone("promote", "one.yaml", "--corpus", "tiny", "--channel", "prod", "--json")
+    to_prod = ("promote", "one.yaml", "--corpus", "tiny", "--channel", "prod", "--json")
+    refused = gated.touchstone(*to_prod)
+    assert refused.code == 1
+    assert "touchstone channel approve prod" in refused.err
+    assert gated.touchstone("channel", "approve", "prod", "channel:dev", "--why", "read it").code == 0
+    said = gated.touchstone(*to_prod)
     assert said.code == 0, said.err
     assert isinstance(said.json, dict)
     assert said.json["channel"]["evidence"] == said.json["evidence"]
@@ -95,6 +100,7 @@ def test_no_gate_that_is_named_asks_less_of_prod(gated: World) -> None:
             assert said.code == 2
             assert f"--gate {gate!r} does not count for the channel {channel!r}" in said.err
     assert gated.touchstone("gate", "experiments/gates/promotion.yaml", "--config", "one.yaml").code == 0
+    assert gated.touchstone("channel", "approve", "prod", "channel:dev", "--why", "read it").code == 0
     assert gated.touchstone(*command, "prod", "--gate", "experiments/gates/promotion.yaml").code == 0
 
 
@@ -182,17 +188,17 @@ def test_the_first_release_needs_no_champion_and_the_second_needs_the_record_of_
     gate = yaml.safe_load(path.read_text())
     gate["rules"].append({"id": "quality-champion", "rule": "non_inferior", "metric": "quality", "margin": 0.2})
     path.write_text(yaml.safe_dump(gate))
-    to_prod = ["promote", "--corpus", "tiny", "--channel", "prod", "--json"]
+    to_staging = ["promote", "--corpus", "tiny", "--channel", "staging", "--json"]
     said = gated.touchstone("gate", str(path), "--config", "one.yaml", "--json")
     assert said.code == 0, said.err
     assert isinstance(said.json, dict)
     [ruling] = [one for one in said.json["rulings"] if one["id"] == "quality-champion"]
     assert (ruling["outcome"], ruling["reason"]) == ("unjudged", "no champion is recorded yet: there is nothing to compare with")
-    assert gated.touchstone(*to_prod, "one.yaml").code == 0
+    assert gated.touchstone(*to_staging, "one.yaml").code == 0
 
     for recorded in Path("reports/champions").iterdir():
         recorded.unlink()  # without the record the gate would ask less of a successor
     assert gated.touchstone("gate", str(path), "--config", "two.yaml").code == 0
-    lost = gated.touchstone(*to_prod, "two.yaml")
+    lost = gated.touchstone(*to_staging, "two.yaml")
     assert lost.code == 1
     assert "no champion is recorded on tiny/v1 all to hold a successor against. Run: touchstone champion set --release" in lost.err

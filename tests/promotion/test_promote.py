@@ -8,6 +8,7 @@ import yaml
 
 from harness.settings import HarnessSettings
 from serving.pipeline.errors import ConfigError, DataError, NotProven
+from serving.pipeline.models.prices import PACKAGE
 from serving.release.bundle import load_release, releases
 from serving.release.channel import find_channel, read_channel
 from serving.release.evidence import ForcedPromotion
@@ -40,6 +41,7 @@ def test_what_a_gate_passed_is_shipped_with_all_that_proves_it(gated: World, sto
     assert quality.scored == split.cases == decision["cases"]
     assert quality.low is not None and quality.mean is not None and quality.low <= quality.mean
     assert (proof.corpus, proof.who, proof.git_commit, proof.price_date) == ("tiny", "tests", "abc", "2026-11-01")
+    assert proof.prices == PACKAGE.label
     assert (proof.forced, proof.verdict, proof.previous) == (None, None, "")
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from serving.pipeline.errors import DataError, IntegrityError, NotProven, TouchstoneError
 from serving.release.bundle import load_release
-from serving.release.channel import Channel, check_not_replayed, find_channel, point_channel, read_channel
+from serving.release.channel import Channel, check_not_replayed, find_channel, read_channel
+from serving.release.move import approve_release, point_channel
 from serving.storage.base import Storage
 from tests.support.releasing import a_config, a_decision, at, point, prove, write
 
@@ -54,8 +55,17 @@ def test_a_channels_document_is_small_and_plain(tmp_path: Path) -> None:
     document = json.loads((tmp_path / "channels" / "dev.json").read_text())
     at_ = document["updated_at"]
     change = {"at": at_, "from": "", "to": digest, "evidence": evidence, "who": "ann", "why": "it is better"}
-    shown = {"name": "dev", "stable": digest, "evidence": evidence, "revision": 1, "updated_at": at_, "history": [change]}
-    assert document == shown
+    change |= {"kind": "stable", "mode": None, "weight": None, "until": ""}
+    shown = {
+        "name": "dev",
+        "stable": digest,
+        "evidence": evidence,
+        "candidate": None,
+        "revision": 1,
+        "updated_at": at_,
+        "history": [change],
+    }
+    assert document == shown | {"history": [change]}
     assert [path.name for path in (tmp_path / "channels").iterdir()] == ["dev.json"]
 
 
@@ -185,7 +195,8 @@ def test_only_dev_takes_what_no_gate_has_passed(tmp_path: Path, channel: str) ->
             point_channel(storage, channel, digest, evidence=proof, expected=None, who="ann", why="now")
     assert find_channel(storage, channel) is None
     good = prove(storage, digest, decision=passed)
-    assert point_channel(storage, channel, digest, evidence=good, expected=None, who="ann", why="gate").stable == digest
+    before = approve_release(storage, "prod", digest, hours=1, expected=None, who="bob", why="read it") if channel == "prod" else None
+    assert point_channel(storage, channel, digest, evidence=good, expected=before, who="ann", why="gate").stable == digest
 
 
 def test_a_decision_on_another_configuration_is_no_evidence(tmp_path: Path) -> None:
@@ -210,6 +221,10 @@ def test_a_channel_edited_by_hand_is_refused(tmp_path: Path) -> None:
         ({"revision": 3}, "has 2 moves that do not lead to revision 3"),
         ({"history": good["history"][1:], "revision": 1}, "has 1 moves that do not lead to revision 1"),
         ({"history": []}, "has 0 moves"),
+        (
+            {"candidate": {"release": one, "evidence": known[one], "mode": "canary", "weight": 1.0}},
+            f"has the candidate {one}, which its hist",
+        ),
     ]
     for edit, words in edits:
         path.write_text(json.dumps(good | edit))

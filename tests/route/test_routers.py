@@ -1,4 +1,5 @@
 import asyncio
+import math
 
 import pytest
 from hypothesis import given
@@ -6,19 +7,26 @@ from hypothesis import strategies as st
 
 from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import ConfigError
-from serving.pipeline.registry import Spec
+from serving.pipeline.models.hashing import HashingEmbeddings
 from serving.pipeline.route import ROUTERS
 from serving.pipeline.route.features import count_questions, domain_shares, features, flatness
 from serving.pipeline.types import Chunk, Hit, Query
 from tests.support.parts import some_parts
+from tests.support.routing import routed_by
 
 
 def hits(*pairs):
     return [Hit(Chunk(f"c{n}", "d", 0, 1, "x", domain=domain), score, n + 1) for n, (domain, score) in enumerate(pairs)]
 
 
+WIDTH = 16
+EMBEDDER = HashingEmbeddings(WIDTH)
+
+
 def route(text, found=(), name="rules", **params):
-    return asyncio.run(ROUTERS.build(Spec(name=name, **params), parts=some_parts()).route(Query(text), found))
+    spec, artefacts = routed_by(name, WIDTH, "local:hashing", **params)
+    parts = some_parts(embeddings=EMBEDDER, embedder="local:hashing", artefacts=artefacts)
+    return asyncio.run(ROUTERS.build(spec, parts=parts).route(Query(text), found))
 
 
 SIMPLE = "How many days of annual leave do I have?"
@@ -31,8 +39,32 @@ def test_any_question_is_routed_to_a_known_tier_with_a_reason(name, text, scores
     routed = route(text, hits(*(("hr", score) for score in scores)), name)
     assert routed.tier in ("lite", "pro")
     assert routed.reason
-    assert 0.0 <= routed.score <= 1.0
+    assert math.isfinite(routed.score)
     assert all(0.0 <= value <= 1.0 for value in routed.features.values())
+    assert route(text, hits(*(("hr", score) for score in scores)), name) == routed
+
+
+@pytest.mark.parametrize("name", [name for name in ROUTERS.names() if name not in ("always", "rules")])
+def test_a_dear_domain_comes_before_every_score(name):
+    found = hits(("legal", 0.7), ("hr", 0.3))
+    routed = route(SIMPLE, found, name)
+    assert routed.tier == "pro"
+    assert routed.reason == "legal has 70% of the hits' scores, 60% is enough"
+    assert route(SIMPLE, found, name, dear_domains=[]).reason != routed.reason
+    assert route(SIMPLE, found, name, domain_share=0.71).reason != routed.reason
+
+
+@pytest.mark.parametrize("name", [name for name in ROUTERS.names() if name not in ("always", "rules")])
+def test_tiers_have_any_names_and_an_unknown_one_is_a_mistake_of_the_config(name):
+    spec, _ = routed_by(name, WIDTH, tiers=["small", "large"])
+    models = {tier: {"name": "local:echo"} for tier in ("small", "large")}
+    config = RagConfig.parse({"route": {"router": spec.model_dump()}, "answer": {"models": models}})
+    assert list(config.tiers()) == ["small", "large"]
+    assert route(SIMPLE, (), name, tiers=["small", "large"]).tier in ("small", "large")
+    with pytest.raises(ConfigError, match=r"route\.router\.tiers\.0: no tier 'small' in answer\.models"):
+        RagConfig.parse({"route": {"router": spec.model_dump()}})
+    with pytest.raises(ConfigError, match="every tier is named once"):
+        route(SIMPLE, (), name, tiers=["pro", "pro"])
 
 
 @pytest.mark.parametrize("tier", ["lite", "pro"])

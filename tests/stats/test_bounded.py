@@ -51,6 +51,16 @@ def test_with_many_values_it_is_the_normal_interval() -> None:
     assert found.high == pytest.approx(values.mean() + 1.96 * error, abs=0.1 * error)
 
 
+@pytest.mark.parametrize("large", [1, 20, 50, 100, 108, 150, 200, 300])
+def test_the_chance_of_many_small_gains_against_some_large_losses_is_below_chernoffs_bound(large: int) -> None:
+    few = [-0.616667, *[-0.45] * 5, -0.092857, -0.05, 0.016667]
+    factors = np.concatenate([np.full(8726, 0.05), np.full(large, -0.95), few])
+    places = -np.linspace(0.001, 0.999, 400) / 0.95
+    bound = np.exp(min(-float(np.log1p(-factors * place).sum()) for place in places))
+    assert negative_chance(factors) <= bound * (1 + 1e-6)
+    assert negative_chance(-factors) == pytest.approx(1.0 - negative_chance(factors))
+
+
 def test_thousands_of_values_overflow_nothing() -> None:
     values = np.concatenate([np.full(30_000, 0.9), np.full(10, -1.0)])
     found = bounded_ends(values, ones(len(values)), 0.05, -1.0, 1.0)

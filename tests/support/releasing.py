@@ -9,8 +9,9 @@ from serving.pipeline.index.manifest import IndexManifest
 from serving.pipeline.prompts import PromptLibrary
 from serving.pipeline.settings import PipelineSettings
 from serving.release.bundle import Release, load_release, open_releases, write_release
-from serving.release.channel import Channel, find_channel, point_channel
+from serving.release.channel import Channel, find_channel
 from serving.release.evidence import ReleaseEvidence, append_evidence
+from serving.release.move import point_channel
 from serving.storage.base import Storage
 
 PROMPTS = PromptLibrary(Path(__file__).parents[2] / "prompts")

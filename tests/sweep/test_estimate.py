@@ -136,6 +136,14 @@ def test_a_router_that_knows_one_tier_leaves_the_other_out(world: World) -> None
     assert one.case_usd == pytest.approx(both.case_usd * 0.06 / 0.8, rel=0.05)  # Nova Lite reads and writes for less
 
 
+def test_an_answer_that_may_be_given_up_is_paid_for_with_the_one_after_it(world: World) -> None:
+    once = estimated(world, base=with_chats(LITE, PRO))
+    twice = estimated(world, base=with_chats(LITE, PRO, route={"escalate": {"name": "doubtful"}}))
+    assert twice.case_usd == pytest.approx(once.case_usd * (1 + 0.06 / 0.8), rel=0.02)  # the cheap one, then the dear one
+    assert twice.usd.likely > once.usd.likely
+    assert twice.usd.low == pytest.approx(once.usd.low)
+
+
 def test_of_models_that_vary_the_cheapest_and_the_dearest_count(world: World) -> None:
     choice = {"answer.models.lite.name": {"choice": [LITE, PRO]}}
     always = {"router": {"name": "always", "tier": "lite"}}

@@ -7,6 +7,7 @@ from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackHandler
 from langchain_core.load import dumpd
+from langchain_core.messages import AIMessage
 from langchain_core.outputs import LLMResult
 from langchain_core.runnables import Runnable
 
@@ -16,7 +17,7 @@ from harness.evaluation.subjects.reading import read_answer, trace_of
 from serving.pipeline.clock import Clock, SystemClock
 from serving.pipeline.digest import digest_of
 from serving.pipeline.errors import ConfigError
-from serving.pipeline.models.prices import price
+from serving.pipeline.models.prices import PACKAGE, PriceList, usage_of
 from serving.pipeline.types import Query, Trace, Usage
 
 KEYS = ("question", "input", "query")
@@ -31,6 +32,7 @@ class RunnableSubject:
     input_key: str = ""  # default: what its input's schema names, else the question itself
     clock: Clock = field(default_factory=SystemClock)
     serial: bool = False
+    prices: PriceList = PACKAGE
 
     @cached_property
     def identity(self) -> SubjectIdentity:
@@ -57,7 +59,7 @@ class RunnableSubject:
     async def answer(self, query: Query) -> Trace:
         """The Runnable's answer, with the tokens of every chat model that it called."""
         started, start_s = self.clock.now().isoformat(timespec="milliseconds"), self.clock.seconds()
-        call_usage, key = _CallUsage(), self._key
+        call_usage, key = _CallUsage(self.prices), self._key
         value = await self.runnable.ainvoke({key: query.text} if key else query.text, {"callbacks": [call_usage]})
         elapsed = (self.clock.seconds() - start_s) * 1000
         app_answer = read_answer(value, self.identity.name)
@@ -68,25 +70,30 @@ class RunnableSubject:
 class _CallUsage(AsyncCallbackHandler):
     """Collects the usage of every chat model call inside a Runnable."""
 
-    def __init__(self) -> None:
+    def __init__(self, prices: PriceList) -> None:
         self.usage: list[Usage] = []
+        self._prices = prices
 
     async def on_llm_end(self, response: LLMResult, **kwargs: Any) -> None:
         """Count a call; one that tells no tokens is counted as unknown."""
         for generations in response.generations:
             for generation in generations:
-                self.usage.append(_of_message(getattr(generation, "message", None)))
+                self.usage.append(_of_message(getattr(generation, "message", None), self._prices))
 
 
-def _of_message(message: Any) -> Usage:
+@dataclass(slots=True)
+class _Named:
+    """A model whose price is that of its name."""
+
+    price_model: str
+    simulated: bool = False
+
+
+def _of_message(message: Any, prices: PriceList) -> Usage:
     meta = getattr(message, "response_metadata", None) or {}
     provider, model = meta.get("model_provider", ""), str(meta.get("model_name") or meta.get("model") or "unknown")
-    used = getattr(message, "usage_metadata", None)
     name = f"{provider}:{model}" if provider else model
-    if not used:
-        return Usage(name, priced=False)
-    usd = price(name, used["input_tokens"], used["output_tokens"])
-    return Usage(name, used["input_tokens"], used["output_tokens"], usd or 0.0, priced=usd is not None)
+    return usage_of(message, _Named(name), name, prices) if isinstance(message, AIMessage) else Usage(name, priced=False)
 
 
 def _structure(runnable: Any) -> Any:

@@ -73,7 +73,7 @@ class ChatGenerator:
         problem = ""
         for _ in range(TRIES):
             message = await self._chat.model.ainvoke(messages)
-            usage.append(usage_of(message, self._chat.source, self._chat.name))
+            usage.append(usage_of(message, self._chat.source, self._chat.name, self._chat.prices))
             text = str(message.text)
             reply = _read(text)
             if isinstance(reply, _ProposedQuestions):

@@ -87,7 +87,7 @@ def _samples(chat: ConnectedChat, passage: str, count: int, usage: list[Usage]) 
             except TouchstoneError as error:
                 failed.append(error)
                 raise
-            usage.append(usage_of(message, chat.source, chat.name))
+            usage.append(usage_of(message, chat.source, chat.name, chat.prices))
             return LLMResult(generations=[[Generation(text=str(message.text))]])
 
         def is_finished(self, response: LLMResult) -> bool:

@@ -13,7 +13,7 @@ from harness.sweep.experiment import Experiment
 from harness.sweep.space.bounds import hosted
 from serving.pipeline.answer.pack import estimate_tokens
 from serving.pipeline.models import CHAT_MODELS
-from serving.pipeline.models.prices import price
+from serving.pipeline.models.prices import PriceList, price_list
 from serving.pipeline.registry import Spec
 from serving.pipeline.settings import PipelineSettings
 
@@ -32,21 +32,22 @@ class ModelPrice:
     name: str
     price_model: str
     simulated: bool
+    prices: PriceList
 
     @classmethod
     def of(cls, spec: Spec, settings: PipelineSettings) -> "ModelPrice":
         """By the model's own source, which is not connected."""
         source = CHAT_MODELS.build(spec, name=spec.name, settings=settings)
-        return cls(spec.name, source.price_model, source.simulated)
+        return cls(spec.name, source.price_model, source.simulated, price_list(settings))
 
     def usd(self, input_tokens: float, output_tokens: float) -> float:
         """Dollars of a call; 0 where the price is not known."""
-        return price(self.price_model, round(input_tokens), round(output_tokens)) or 0.0
+        return self.prices.tokens(self.price_model, round(input_tokens), round(output_tokens)) or 0.0
 
     @property
     def known(self) -> bool:
         """Whether its price is known."""
-        return price(self.price_model, 1, 1) is not None
+        return self.prices.tokens(self.price_model, 1, 1) is not None
 
 
 @dataclass(frozen=True, slots=True)

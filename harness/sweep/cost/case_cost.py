@@ -16,7 +16,7 @@ from serving.pipeline.config import RagConfig
 from serving.pipeline.index import CHUNKERS
 from serving.pipeline.index.context import indexed_text
 from serving.pipeline.models import EMBEDDINGS
-from serving.pipeline.models.prices import price
+from serving.pipeline.models.prices import price_list
 from serving.pipeline.parts import Parts
 from serving.pipeline.retrieve import RERANKERS
 from serving.pipeline.retrieve.base import Billed
@@ -25,6 +25,7 @@ from serving.pipeline.types import Usage
 
 SHARES = (0.05, 0.25, 1.0)  # of max_tokens, as the length of an answer: low, likely, high
 BYTES_PER_TOKEN = 2  # at the very least, in every script: English has about four
+TRIED_AGAIN = 0.25  # of the questions, where a cheap tier's answer may be given up for a dearer one's: assumed
 FRAME_TOKENS = 50  # roles and separators around a prompt
 
 
@@ -70,7 +71,7 @@ class CasePrices:
         return self._index_tokens[key] * per_token * self._bytes_per_character * BYTES_PER_TOKEN
 
     def _answer(self, config: RagConfig) -> CallCost:
-        """The call that answers, by whichever model the router may choose."""
+        """The call that answers, by whichever model the router may choose, and a second one where answers may be given up."""
         shares = {tier: self.probe.tier_shares.get(tier, 0.0) for tier in config.tiers()}
         if not any(shares.values()):
             shares = dict.fromkeys(shares, 1.0)
@@ -80,7 +81,20 @@ class CasePrices:
         low, likely, high = (share * config.answer.max_tokens for share in SHARES)
         if (said := self.probe.answer_tokens) is not None:
             low, likely = min(said, low), min(said, high)
-        return call_cost(models, self._prompt_tokens(config), Estimate(low=low, likely=likely, high=high, bound=high))
+        prompt, written = self._prompt_tokens(config), Estimate(low=low, likely=likely, high=high, bound=high)
+        once = call_cost(models, prompt, written)
+        if config.route.escalate.name == "none" or len(models) == 1:
+            return once
+        dearest = max(models, key=lambda model: call_cost([model], prompt, written).usd.bound)
+        again = call_cost([dearest], prompt, written, Estimate(likely=TRIED_AGAIN, high=1, bound=1))
+        before = call_cost([model for model in models if model is not dearest], prompt, written)  # the dearest is the end of every climb
+        most = {name: max(getattr(once.usd, name), getattr(before.usd, name) + getattr(again.usd, name)) for name in ("high", "bound")}
+        return CallCost(
+            input_tokens=once.input_tokens + again.input_tokens,
+            output_tokens=once.output_tokens + again.output_tokens,
+            usd=Estimate(low=once.usd.low, likely=once.usd.likely + again.usd.likely, **most),
+            hosted_calls=once.hosted_calls + again.hosted_calls,
+        )
 
     def _prompt_tokens(self, config: RagConfig) -> Estimate:
         """Template, question and passages, for which `context_tokens` is the limit."""
@@ -131,7 +145,8 @@ def embedding_usd(config: RagConfig, settings: PipelineSettings) -> float:
     spec = config.index.embedder
     if not hosted(spec.name):
         return 0.0
-    return (price(EMBEDDINGS.build(spec, name=spec.name, settings=settings).price_model, 1_000_000, 0) or 0.0) / 1_000_000
+    source = EMBEDDINGS.build(spec, name=spec.name, settings=settings)
+    return (price_list(settings).tokens(source.price_model, 1_000_000, 0) or 0.0) / 1_000_000
 
 
 def reranking_usage(config: RagConfig, settings: PipelineSettings) -> Usage | None:

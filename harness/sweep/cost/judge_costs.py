@@ -5,13 +5,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.messages import AIMessage
 from langchain_core.outputs import LLMResult
 
 from harness.judges.base import Judge, Verdict
 from harness.judges.llm import LlmJudge
 from harness.judges.tools import Tools
 from serving.pipeline.models import CHAT_MODELS
-from serving.pipeline.models.prices import price
+from serving.pipeline.models.prices import PriceList, PriceSource, price_list, usage_of
 from serving.pipeline.types import Usage
 
 
@@ -51,17 +52,17 @@ class CountedJudge:
 class CallListener(BaseCallbackHandler):
     """Hears what a library asks of the judge's model."""
 
-    def __init__(self, price_model: str, costs: JudgeCosts) -> None:
-        self._price_model = price_model
+    def __init__(self, source: PriceSource, costs: JudgeCosts, prices: PriceList) -> None:
+        self._source = source
         self._costs = costs
+        self._prices = prices
 
     def on_llm_end(self, response: LLMResult, **kwargs: Any) -> None:
         """Count a call."""
         for generations in response.generations:
             for one in generations:
-                used = getattr(getattr(one, "message", None), "usage_metadata", None)
-                if used:
-                    self._costs.usd += price(self._price_model, used["input_tokens"], used["output_tokens"]) or 0.0
+                if isinstance(message := getattr(one, "message", None), AIMessage):
+                    self._costs.add(usage_of(message, self._source, "judge", self._prices))
 
 
 def counting_costs(tools: Tools, costs: JudgeCosts) -> Tools:
@@ -71,6 +72,6 @@ def counting_costs(tools: Tools, costs: JudgeCosts) -> Tools:
     listeners: tuple[BaseCallbackHandler, ...] = ()
     if tools.judge_model is not None:
         source = CHAT_MODELS.build(tools.judge_model, name=tools.judge_model.name, settings=tools.settings)
-        listeners = (CallListener(source.price_model, costs),)
+        listeners = (CallListener(source, costs, price_list(tools.settings)),)
     judge = tools.judge.with_usage_callback(costs.add) if isinstance(tools.judge, LlmJudge) else CountedJudge(tools.judge, costs)
     return replace(tools, judge=judge, listeners=listeners)

@@ -20,7 +20,7 @@ from harness.sweep.space.bounds import SpaceModels, answer_models, dearest, host
 from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import ConfigError, DataError, PromptError
 from serving.pipeline.models import EMBEDDINGS
-from serving.pipeline.models.prices import price
+from serving.pipeline.models.prices import price_list
 from serving.pipeline.registry import Spec
 from serving.pipeline.settings import PipelineSettings
 
@@ -52,6 +52,7 @@ class SweepEstimate(BaseModel):
     hosted: tuple[str, ...] = ()
     unpriced: tuple[str, ...] = ()
     assumed: tuple[str, ...] = ()
+    prices: str = ""  # which ones: sources, date and digest
 
 
 async def estimate_sweep(
@@ -103,6 +104,7 @@ async def estimate_sweep(
         simulated=any(model.simulated for model in chats),
         hosted=(away := tuple(filter(hosted, known))),
         unpriced=tuple(name for name, priced in known.items() if not priced),
+        prices=price_list(settings).label,
         assumed=(
             *([f"an answer of {SHARES[0]:.0%} to {SHARES[2]:.0%} of max_tokens"] if probed.answer_tokens is None else []),
             *([f"{CALL_S[0]:g} to {CALL_S[2]:g} s a hosted call"] if away else []),
@@ -141,7 +143,8 @@ def _known_prices(
     """Every model that may be asked, and whether its price is known: those that answer, embed, rerank and judge."""
     known = {model.name: model.known for model in chats}
     for name in filter(hosted, embedders):
-        known[name] = price(EMBEDDINGS.build(Spec(name=name), name=name, settings=settings).price_model, 1, 0) is not None
+        source = EMBEDDINGS.build(Spec(name=name), name=name, settings=settings)
+        known[name] = price_list(settings).tokens(source.price_model, 1, 0) is not None
     known |= {use.model: use.priced for config in configs if (use := reranking_usage(config, settings))}
     return known | {metric.model.name: metric.model.known for metric in judged_metrics(experiment, settings)}
 

@@ -1,46 +1,38 @@
-"""Authentication: the caller is the public, or the owner of an API key; a request cannot name its own identity."""
+"""Authentication: the caller is the public, or the owner of an API key; a request cannot name its own identity or its rights."""
 
-import hashlib
-import hmac
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Final
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 from structlog.typing import FilteringBoundLogger
 
-from serving.app.core.problems import Rejected, keys_unreadable, unauthenticated
+from serving.app.core.oidc import TokenVerifier
+from serving.app.core.problems import Rejected, forbidden, keys_unreadable, unauthenticated
 from serving.app.settings import AppSettings
-from serving.pipeline.config import read_yaml
-from serving.pipeline.errors import ConfigError, TouchstoneError
-from serving.pipeline.types import PUBLIC, Principal
+from serving.keys import SCOPES, Caller, Keys, find_caller, read_keys
+from serving.keys import Scope as KeyScope
+from serving.pipeline.errors import TouchstoneError
+from serving.pipeline.types import Principal
 
 LOOK_S: Final = 1.0  # how often the keys file is looked at
 PROTECTED: Final = "/v1/"  # what is below needs a key where keys are in force
-
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-
-
-class Caller(BaseModel):
-    """One entry of the keys file: the owner of a key."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    id: str = Field(min_length=1)
-    tenant: str = Field(default=PUBLIC, min_length=1)
-    groups: frozenset[str] = frozenset()
-    domains: frozenset[str] | None = None  # None: every domain
-
-    def principal(self) -> Principal:
-        """The caller as the pipeline knows it."""
-        return Principal(self.id, self.tenant, self.groups, self.domains)
-
-
-Keys = Mapping[str, Caller]  # by the SHA-256 of the key
-_KEYS = TypeAdapter(dict[Sha256, Caller])
+EVERYONE: Final = Caller(id=Principal().id, scopes=frozenset(SCOPES))  # without keys: a server that listens on this machine alone
+NEEDED: Final[Mapping[tuple[tuple[str, ...], str], KeyScope]] = {
+    (("POST",), "/v1/query"): "query",
+    (("POST",), "/v1/retrieve"): "query",
+    (("POST",), "/v1/dify/retrieval"): "query",
+    (("POST",), "/v1/chat/completions"): "query",
+    (("POST",), "/v1/responses"): "query",
+    (("GET",), "/v1/models"): "query",
+    (("GET", "POST", "DELETE"), "/v1/mcp"): "query",
+    (("GET",), "/v1/release"): "query",
+    (("GET",), "/v1/traces"): "query",
+    (("POST",), "/v1/feedback"): "feedback",
+}
 
 
 class KeyFile:
@@ -50,8 +42,16 @@ class KeyFile:
     of a typing mistake beside it.
     """
 
-    def __init__(self, path: Path, log: FilteringBoundLogger, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        path: Path,
+        log: FilteringBoundLogger,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         self._path = path
+        self._now = now
         self._log = log
         self._clock = clock
         self._looked_at = clock()
@@ -62,14 +62,13 @@ class KeyFile:
         """How many keys are in force."""
         return len(self._keys or ())
 
-    def principal(self, authorization: str) -> Principal | None:
+    def caller(self, authorization: str) -> Caller | None:
         """Who asks, by the `Authorization` header; None for no valid key, and a 503 while the file cannot be read."""
         self._look()
         if self._keys is None:
             raise keys_unreadable()
         scheme, _, token = authorization.partition(" ")
-        caller = _find(self._keys, token.strip()) if scheme.lower() == "bearer" else None
-        return caller.principal() if caller else None
+        return find_caller(self._keys, token.strip(), self._now()) if scheme.lower() == "bearer" else None
 
     def _look(self) -> None:
         now = self._clock()
@@ -96,44 +95,51 @@ def load_keys(settings: AppSettings, log: FilteringBoundLogger) -> KeyFile | Non
     return None if settings.api_keys is None else KeyFile(settings.api_keys, log)
 
 
-def read_keys(path: Path) -> Keys:
-    """The callers of a keys file; a file that is not one, or is empty, is an error and never an open door."""
-    try:
-        keys = _KEYS.validate_python(read_yaml(path))
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part)[:12] for part in first["loc"])  # a key put there by mistake for its hash is not shown whole
-        form = "sha256-of-the-key: {id: …, tenant: …, groups: […], domains: […]}"
-        raise ConfigError(f"{path}: {where or 'file'}: {first['msg']}. Each entry is {form}.") from None
-    if not keys:
-        raise ConfigError(f"{path}: holds no key, so nobody could ask. Unset TOUCHSTONE_API_KEYS to let everyone ask as the public.")
-    return keys
-
-
 class Authentication:
     """Middleware that knows who asks before anything of the request's body is read."""
 
-    def __init__(self, app: ASGIApp, keys: KeyFile | None) -> None:
+    def __init__(self, app: ASGIApp, keys: KeyFile | None, tokens: TokenVerifier | None = None) -> None:
         self._app = app
         self._keys = keys
+        self._tokens = tokens
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand on a request with its principal; a protected one without a valid key gets a 401."""
         if scope["type"] == "http" and scope["path"].startswith(PROTECTED):
             try:
-                scope["state"]["principal"] = self._principal(scope)
+                caller = await self._caller(scope)
+                scope["state"] |= {"caller": caller, "principal": caller.principal()}
+                _check_scope(caller, scope)
             except Rejected as error:
                 await error.problem.response()(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
-    def _principal(self, scope: Scope) -> Principal:
-        if self._keys is None:
-            return Principal()
-        principal = self._keys.principal(Headers(scope=scope).get("authorization", ""))
-        if principal is None:
+    async def _caller(self, scope: Scope) -> Caller:
+        if self._keys is None and self._tokens is None:
+            return EVERYONE
+        authorization = Headers(scope=scope).get("authorization", "")
+        caller = self._keys.caller(authorization) if self._keys is not None else None
+        if caller is None and self._tokens is not None:
+            kind, _, token = authorization.partition(" ")
+            caller = await self._tokens.caller(token.strip()) if kind.lower() == "bearer" else None
+        if caller is None:
             raise unauthenticated()
-        return principal
+        return caller
+
+
+def scope_of(method: str, path: str) -> KeyScope:
+    """The scope that a request needs; what no line of the table covers is for administrators."""
+    for (methods, prefix), scope in NEEDED.items():
+        if method in methods and (path == prefix or path.startswith(f"{prefix}/")):
+            return scope
+    return "admin"
+
+
+def _check_scope(caller: Caller, scope: Scope) -> None:
+    needed = scope_of(scope["method"], scope["path"])
+    if needed not in caller.scopes and "admin" not in caller.scopes:
+        raise forbidden(needed)
 
 
 def _signature(path: Path) -> tuple[int, ...]:
@@ -143,13 +149,3 @@ def _signature(path: Path) -> tuple[int, ...]:
     except OSError:
         return ()
     return (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino)
-
-
-def _find(keys: Keys, token: str) -> Caller | None:
-    """The caller of a key; every entry is compared in constant time, so timing tells nothing of which came close."""
-    digest = hashlib.sha256(token.encode()).hexdigest()
-    owner: Caller | None = None
-    for known, caller in keys.items():
-        if hmac.compare_digest(known, digest):
-            owner = caller
-    return owner

@@ -51,6 +51,6 @@ async def metrics(request: Request) -> Response:
 def _has_key(request: Request) -> bool:
     keys = service_of(request).keys
     try:
-        return keys is not None and keys.principal(request.headers.get("authorization", "")) is not None
+        return keys is not None and keys.caller(request.headers.get("authorization", "")) is not None
     except Rejected:  # nobody's key can be checked: everybody is anonymous
         return False

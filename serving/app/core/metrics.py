@@ -10,10 +10,13 @@ from serving.app.core.limits import ConcurrencyLimit
 from serving.app.release.manager import Readiness
 from serving.app.server.connections import ConnectionGate
 from serving.pipeline.cache.base import MISSES
-from serving.pipeline.types import Query, StageRecord, Trace, Usage
+from serving.pipeline.types import GuardAction, GuardVerdict, Query, StageRecord, Trace, Usage
+from serving.traces.record import FeedbackKind
 
 SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 HIT_KINDS = ("exact", "semantic", "shared")
+MOST_RULES = 200  # of all checks together
+LONGEST_RULE = 60  # characters
 HITS = (0, 1, 2, 4, 6, 8, 12, 20, 50, 100)
 
 
@@ -40,14 +43,22 @@ class Metrics:
         self._stage_seconds = histogram("stage_seconds", "Time of a query's stage", "stage")
         self._first_token_seconds = histogram("first_token_seconds", "Time from asking a model to its first words, when streamed")
         self._tokens = counter("tokens", "Tokens read and written by models", "model", "direction")
-        self._usd = counter("usd", "Money spent on models; simulated: that of a model a local one stands in for", "model", "simulated")
+        self._usd = counter("usd", "Money spent; simulated: that of a model a local one stands in for", "model", "stage", "simulated")
         self._unpriced = counter("unpriced_calls", "Model calls whose price or tokens are unknown", "model")
+        self._escalated = counter("escalated", "Answers given up for one of a dearer tier, by the tier that wrote them", "tier")
         self._answers = counter("answers", "Queries answered, by tier", "tier")
         self._failed = counter("failed_queries", "Queries without an answer, by what went wrong", "error")
         self._refused = counter("refused", "Queries answered by a refusal")
         self._cache_hits = counter("cache_hits", "Queries answered from the cache, or shared with an equal one", "kind")
         self._cache_misses = counter("cache_misses", "Queries looked up and not found, by why", "reason")
         self._guard = counter("guard_verdicts", "What checks decided", "side", "check", "action")
+        self._incidents = counter("guard_incidents", "What a rule of a check did other than allow", "side", "check", "rule", "action")
+        self._rules: set[tuple[str, str]] = set()
+        self._feedback = counter("feedback", "What people said of answers", "kind", "value")
+        self._traces_lost = gauge("traces_lost", "Traces that could not be kept")
+        self._traces_waiting = gauge("traces_waiting", "Traces that are not in their store yet")
+        self._shadows_left_out = gauge("shadows_left_out", "Questions that a shadow release was not asked: too many at a time, or too dear")
+        self._candidate_broken = gauge("candidate_broken", "1 when the channel has a candidate that cannot be tried")
         self._hits = histogram("hits", "Passages found for a query", buckets=HITS)
         self._running = gauge("queries_in_flight", "Queries being worked on")
         self._waiting = gauge("queries_waiting", "Queries waiting for their turn")
@@ -68,6 +79,16 @@ class Metrics:
         """Read what the cache of the served release tells of itself at every scrape."""
         self.registry.register(CacheCollector(cache))
 
+    def watch_traces(self, lost: Callable[[], float], waiting: Callable[[], float], left_out: Callable[[], float]) -> None:
+        """Read the numbers of what happens beside the answers at every scrape."""
+        self._traces_lost.set_function(lost)
+        self._traces_waiting.set_function(waiting)
+        self._shadows_left_out.set_function(left_out)
+
+    def feedback(self, kind: FeedbackKind, value: float | None) -> None:
+        """Count what somebody said of an answer."""
+        self._feedback.labels(kind, f"{value:g}" if value is not None and kind in ("thumbs", "rating") else "").inc()
+
     def watch_connections(self, gate: ConnectionGate) -> None:
         """Read the number of connections at every scrape."""
         self._connections.set_function(lambda: gate.count)
@@ -80,6 +101,7 @@ class Metrics:
         """Set the gauges of the release that is served."""
         self._ready.set(state.ready)
         self._current.set(state.current)
+        self._candidate_broken.set(state.candidate_broken)
         self._release.clear()
         if state.ready:
             self._release.labels(state.loaded, state.index, state.channel).set(1)
@@ -104,7 +126,7 @@ class Metrics:
         """Count what calls cost, of an answered query or of another."""
         self._tokens.labels(usage.model, "input").inc(usage.input_tokens)
         self._tokens.labels(usage.model, "output").inc(usage.output_tokens)
-        self._usd.labels(usage.model, _label(usage.simulated)).inc(usage.usd)
+        self._usd.labels(usage.model, usage.stage, _label(usage.simulated)).inc(usage.usd)
         if not usage.priced:
             self._unpriced.labels(usage.model).inc(usage.calls)
 
@@ -115,8 +137,12 @@ class Metrics:
             self._first_token_seconds.observe(trace.first_token_ms / 1000)
         for usage in trace.usage:
             self.spent(trace.query, usage)
+        for attempt in trace.attempts:
+            self._escalated.labels(attempt.route.tier).inc()
         for verdict in trace.guard:
             self._guard.labels(verdict.side, verdict.check, verdict.action.value).inc()
+            for rule in _rules(verdict):
+                self._incidents.labels(verdict.side, verdict.check, self._bounded(verdict.check, rule), verdict.action.value).inc()
         searched = trace.route is not None and not trace.cached  # neither for a blocked question nor for a cached answer
         self._answers.labels(trace.route.tier if trace.route and searched else "none").inc()
         self._refused.inc(trace.answer.refused)
@@ -129,6 +155,21 @@ class Metrics:
                 self._cache_misses.labels(word if word in MISSES else "other").inc()
         if searched:
             self._hits.observe(len(trace.hits))
+
+    def _bounded(self, check: str, rule: str) -> str:
+        """A rule as a label; beyond so many of them "other", since a part from outside may name rules as it likes."""
+        if (check, rule) not in self._rules:
+            if len(self._rules) >= MOST_RULES:
+                return "other"
+            self._rules.add((check, rule))
+        return rule
+
+
+def _rules(verdict: GuardVerdict) -> list[str]:
+    """The rules that fired, none for what was allowed."""
+    if verdict.action is GuardAction.ALLOW:
+        return []
+    return [rule.strip()[:LONGEST_RULE] for rule in verdict.rule.split(",") if rule.strip()] or ["unnamed"]
 
 
 def _label(value: Any) -> str:

@@ -2,15 +2,17 @@
 
 import re
 import time
+from collections.abc import Sequence
 from typing import Final
 from uuid import uuid4
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.app.core.problems import ClientDisconnected, Rejected, problem_of
 from serving.app.core.service import Service
-from serving.app.core.telemetry import caller_trace
+from serving.app.core.telemetry import TRACEPARENT, caller_trace
 from serving.pipeline.errors import TouchstoneError
 
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -18,10 +20,25 @@ _PROBE_PATHS: Final = frozenset({"/livez", "/readyz", "/metrics"})  # polled eve
 CLIENT_CLOSED_REQUEST = 499  # status in log and metrics: the client disconnected before the answer
 
 
+class RouteNames:
+    """The name of a path in logs and metrics: that of its route, so that there are few of them."""
+
+    def __init__(self, routes: Sequence[BaseRoute]) -> None:
+        found = [route for route in routes if isinstance(route, Route)]
+        self._exact = frozenset(route.path for route in found if "{" not in route.path)
+        self._patterns = [(route.path, route.path_regex) for route in found if "{" in route.path]
+
+    def of(self, path: str) -> str:
+        """The route's own path, with its parameters unfilled; "other" where there is none."""
+        if path in self._exact:
+            return path
+        return next((name for name, pattern in self._patterns if pattern.match(path)), "other")
+
+
 class RequestMiddleware:
     """Middleware around the whole app."""
 
-    def __init__(self, app: ASGIApp, service: Service, routes: frozenset[str]) -> None:
+    def __init__(self, app: ASGIApp, service: Service, routes: RouteNames) -> None:
         self._app = app
         self._service = service
         self._routes = routes
@@ -36,6 +53,7 @@ class RequestMiddleware:
         state = scope.setdefault("state", {})
         state |= {"request_id": request_id, "facts": {}, "error": None}
         start, status = time.perf_counter(), 0
+        TRACEPARENT.set(headers.get("traceparent", ""))  # of this request's own context
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
@@ -57,7 +75,7 @@ class RequestMiddleware:
 
     def _record(self, scope: Scope, status: int, seconds: float, caller: dict[str, str]) -> None:
         state, path = scope["state"], scope["path"]
-        route = path if path in self._routes else "other"
+        route = self._routes.of(path)
         self._service.metrics.request(route, status, seconds)
         log = self._service.log.bind(request_id=state["request_id"], **caller)
         facts = {"method": scope["method"], "route": route, "status": status, "milliseconds": round(seconds * 1000, 3), **state["facts"]}

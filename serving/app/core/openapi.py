@@ -23,10 +23,16 @@ def _of(*rejected: Rejected) -> tuple[Problem, ...]:
 _ABOUT: Final[Mapping[int, tuple[str, tuple[Problem, ...]]]] = {
     400: ("Not an HTTP request, or its body is not JSON", (*_of(problems.not_json("it is not UTF-8")), MALFORMED)),
     401: ("No valid API key where keys are in force; nothing of the body was read", _of(problems.unauthenticated())),
+    403: ("The key is valid, and not for this", _of(problems.forbidden("query"))),
+    404: (
+        "What was asked for is not there, or not for the caller to know of",
+        _of(problems.not_found("There is no trace '0a1b' of yours.")),
+    ),
     408: ("The request did not come in time", _of(problems.too_slow())),
     413: ("The body is too large", _of(problems.too_large(65_536))),
     415: ("The body is not said to be JSON", _of(problems.not_json_type())),
     422: ("The request is not one we understand, or the question is too long", _of(problems.too_long(3000, 2000))),
+    429: ("The caller asks too often, or has spent its budget", _of(problems.too_often(60, 12), problems.budget_spent(5.0, 3600))),
     500: ("Something failed that should not", (problems.problem_of(RuntimeError()),)),
     503: (
         "Not ready, too busy, or a part we stand on is out",
@@ -72,7 +78,8 @@ def install(app: FastAPI, *models: type[BaseModel]) -> None:
             made = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
             schemas = made.setdefault("components", {}).setdefault("schemas", {})
             for model in models:
-                schemas[model.__name__] = model.model_json_schema(ref_template=_SCHEMAS)
+                schema = model.model_json_schema(ref_template=_SCHEMAS)
+                schemas |= {**schema.pop("$defs", {}), model.__name__: schema}
             app.openapi_schema = made
         return app.openapi_schema
 

@@ -69,6 +69,28 @@ def unauthenticated() -> Rejected:
     return Rejected(Problem(401, "unauthenticated", detail, {"WWW-Authenticate": 'Bearer realm="touchstone"'}))
 
 
+def forbidden(scope: str) -> Rejected:
+    """The key is valid, and not for this."""
+    return Rejected(Problem(403, "forbidden", f"This key lacks the scope {scope!r}."))
+
+
+def not_found(detail: str) -> Rejected:
+    """What was asked for is not there, or not for the caller to know of."""
+    return Rejected(Problem(404, "not-found", detail))
+
+
+def too_often(per_minute: int, wait_s: int) -> Rejected:
+    """The caller has asked as often as it may in a minute."""
+    detail = f"At most {per_minute} requests a minute. Try again in {wait_s} s."
+    return Rejected(Problem(429, "too-often", detail, {"Retry-After": str(wait_s)}))
+
+
+def budget_spent(limit_usd: float, wait_s: int) -> Rejected:
+    """The day's money is spent or set aside."""
+    detail = f"The budget of ${limit_usd:g} a day is spent. It begins anew at midnight UTC."
+    return Rejected(Problem(429, "budget-spent", detail, {"Retry-After": str(wait_s)}))
+
+
 def keys_unreadable() -> Rejected:
     """The keys file is broken, so nobody can be told from anybody."""
     detail = "Keys cannot be checked at the moment. Try again shortly."

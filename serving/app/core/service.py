@@ -1,5 +1,7 @@
 """The state that every route uses."""
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
@@ -7,14 +9,19 @@ from fastapi import Request
 from structlog.typing import FilteringBoundLogger
 
 from serving.app.core.auth import KeyFile
+from serving.app.core.budget import Budgets
 from serving.app.core.limits import ConcurrencyLimit
 from serving.app.core.metrics import Metrics
 from serving.app.core.problems import not_ready
 from serving.app.release.loaded import LoadedRelease
 from serving.app.release.manager import ReleaseManager
+from serving.app.release.shadow import ShadowRuns
+from serving.app.release.trial import Assignment
 from serving.app.server.repeats import RepeatedEvents
 from serving.app.settings import AppSettings
+from serving.app.traces.writer import TraceWriter
 from serving.pipeline.observer import Observers
+from serving.traces.base import TraceStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +36,23 @@ class Service:
     log: FilteringBoundLogger
     observers: Observers  # of every query: the metrics, and whoever else was given
     repeats: RepeatedEvents
+    shadows: ShadowRuns
+    budgets: Budgets
+    trace_store: TraceStore | None = None  # None: nothing is kept
+    traces: TraceWriter | None = None
+    wall: Callable[[], float] = time.time
+
+    @property
+    def authenticated(self) -> bool:
+        """Whether callers are told from each other."""
+        return self.keys is not None or bool(self.settings.oidc_issuer)
+
+    def assigned(self, key: str) -> Assignment:
+        """The release that answers whoever has this key, or a 503."""
+        assignment = self.release_manager.assigned(key)
+        if assignment is None:
+            raise not_ready()
+        return assignment
 
     def loaded(self) -> LoadedRelease:
         """The release being served, or a 503."""

@@ -4,6 +4,7 @@ import logging
 import re
 import sys
 from collections.abc import Mapping
+from contextvars import ContextVar
 from typing import Any, Final, TextIO, cast
 
 import structlog
@@ -13,8 +14,9 @@ from serving.app.server.repeats import RepeatedEvents, RepeatFilter
 from serving.app.settings import AppSettings
 from serving.pipeline.digest import digest_text
 from serving.pipeline.redact import without_password
-from serving.pipeline.types import Query, Trace
+from serving.pipeline.types import GuardAction, Query, Trace
 
+TRACEPARENT: Final[ContextVar[str]] = ContextVar("the traceparent of the request that is being answered", default="")
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-(?P<trace>[0-9a-f]{32})-(?P<span>[0-9a-f]{16})-[0-9a-f]{2}")
 
 
@@ -53,15 +55,17 @@ def uvicorn_logging(settings: AppSettings, repeats: RepeatedEvents) -> dict[str,
 
 
 def facts_of_query(query: Query) -> dict[str, Any]:
-    """The loggable facts of a query: its size, and a digest that identifies repeats."""
-    return {"principal": query.principal.id, "question_chars": len(query.text), "question_digest": digest_text(query.text)}
+    """The loggable facts of a query before it was checked: nothing that its words could be guessed from."""
+    return {"principal": query.principal.id, "question_chars": len(query.text)}
 
 
 def facts_of_trace(trace: Trace) -> dict[str, Any]:
     """The loggable facts of an answer."""
     return {
+        **_question_digest(trace),
         "trace_id": trace.id,
         "release": trace.release_digest,
+        "role": trace.role,
         "refused": trace.answer.refused,
         "cached": trace.cached,
         "cache": (trace.cache.kind or trace.cache.reason.partition(":")[0]) if trace.cache else None,
@@ -73,6 +77,12 @@ def facts_of_trace(trace: Trace) -> dict[str, Any]:
         "usd": trace.usd,
         "stage_ms": [[stage.stage, stage.milliseconds] for stage in trace.stages],
     }
+
+
+def _question_digest(trace: Trace) -> dict[str, str]:
+    """A digest that identifies repeats; none of a question that a check changed: the digest of a telephone number can be guessed."""
+    touched = any(one.side == "input" and one.action in (GuardAction.MASK, GuardAction.BLOCK) for one in trace.guard)
+    return {} if touched else {"question_digest": digest_text(trace.query.text)}
 
 
 def caller_trace(traceparent: str | None) -> dict[str, str]:

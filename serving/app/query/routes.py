@@ -7,11 +7,11 @@ from serving.app.core.service import service_of
 from serving.app.query.jsontext import json_text
 from serving.app.query.service import QueryService, cancel_on_disconnect
 from serving.app.query.stream import AnswerStream
-from serving.app.query.wire import AnswerOut, QueryIn, ReleaseOut
+from serving.app.query.wire import AnswerOut, QueryIn, ReleaseOut, RetrievedOut
 
-ASKED = problem_responses(401, 413, 415, 422, 504)
+ASKED = problem_responses(401, 403, 413, 415, 422, 429, 504)
 WITH_TRACE = Query(default=False, alias="trace", description="show the whole trace, where the server exposes it")
-BODIES = frozenset({"/v1/query", "/v1/query/stream"})  # whose bodies are read
+BODIES = frozenset({"/v1/query", "/v1/query/stream", "/v1/retrieve"})  # whose bodies are read
 
 router = APIRouter(prefix="/v1", tags=["questions"])
 
@@ -40,7 +40,14 @@ async def stream(request: Request, with_trace: bool = WITH_TRACE) -> Response:
     return AnswerStream(QueryService.admit(request, with_trace=with_trace))
 
 
-@router.get("/release", response_model=ReleaseOut, responses=problem_responses(401))
+@router.post("/retrieve", response_model=RetrievedOut, responses=ASKED, openapi_extra=json_body(QueryIn))
+async def retrieve(request: Request) -> Response:
+    """Find the passages for a question, without an answer."""
+    trace = await cancel_on_disconnect(request.receive, QueryService.admit(request, with_trace=False).search())
+    return Response(json_text(RetrievedOut.of(trace)), media_type="application/json")
+
+
+@router.get("/release", response_model=ReleaseOut, responses=problem_responses(401, 403, 429))
 async def release(request: Request) -> Response:
     """What is served, and the evidence for it."""
     service = service_of(request)

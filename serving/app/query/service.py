@@ -13,8 +13,12 @@ from serving.app.core.service import Service, service_of
 from serving.app.core.telemetry import facts_of_query, facts_of_trace
 from serving.app.query.body import read_body
 from serving.app.query.wire import AnswerOut, QueryIn
-from serving.pipeline.pipeline import Emit, RagPipeline
-from serving.pipeline.types import Principal, Query
+from serving.app.release.trial import Assignment, RoleObserver
+from serving.keys import Caller
+from serving.pipeline.guard.placeholders import Placeholders
+from serving.pipeline.observer import Observers
+from serving.pipeline.pipeline import Emit
+from serving.pipeline.types import Principal, Query, Trace
 
 T = TypeVar("T")
 
@@ -22,32 +26,60 @@ T = TypeVar("T")
 class QueryService:
     """An admitted question; `answer` runs the pipeline."""
 
-    def __init__(self, service: Service, pipeline: RagPipeline, query: Query, facts: dict[str, Any], *, with_trace: bool) -> None:
+    def __init__(
+        self, service: Service, assignment: Assignment, caller: Caller, query: Query, key: str, facts: dict[str, Any], *, with_trace: bool
+    ) -> None:
         self._service = service
-        self._pipeline = pipeline
+        self._assignment = assignment
+        self._caller = caller
         self._query = query
+        self._key = key  # of whoever asks: which release answers goes by it
         self._facts = facts  # for the log
         self._with_trace = with_trace
+        self._placeholders = Placeholders()
 
     @classmethod
     def admit(cls, request: Request, *, with_trace: bool) -> "QueryService":
         """Admit a question, or raise the reason against it."""
+        return cls.of(request, read_body(request, QueryIn), with_trace=with_trace)
+
+    @classmethod
+    def of(cls, request: Request, body: QueryIn, *, with_trace: bool = False) -> "QueryService":
+        """Admit a question that came in another form."""
         service = service_of(request)
         principal: Principal = request.state.principal
-        body = read_body(request, QueryIn)
         if len(body.question) > service.settings.max_question_chars:
             raise too_long(len(body.question), service.settings.max_question_chars)
         query = body.query(principal, request.state.request_id)
         request.state.facts |= facts_of_query(query)
-        pipeline = service.loaded().pipeline
-        return cls(service, pipeline, query, request.state.facts, with_trace=with_trace and service.settings.expose_trace)
+        key = body.session or (query.principal.id if service.authenticated else query.id)
+        shown = with_trace and service.settings.expose_trace
+        return cls(service, service.assigned(key), request.state.caller, query, key, request.state.facts, with_trace=shown)
 
     async def answer(self, emit: Emit | None = None) -> AnswerOut:
         """The answer, within the concurrency limit and the timeout."""
-        async with asyncio.timeout(self._service.settings.request_timeout_s), self._service.concurrency.slot():
-            trace = await self._pipeline.answer(self._query, emit=emit, observer=self._service.observers)
+        pipeline = self._assignment.loaded.pipeline
+        async with (
+            asyncio.timeout(self._service.settings.request_timeout_s),
+            self._service.concurrency.slot(),
+            self._service.budgets.question(self._caller, pipeline.most_usd) as reservation,
+        ):
+            observer = RoleObserver(Observers([self._service.observers, reservation]), self._assignment.role)
+            trace = await pipeline.answer(self._query, emit=emit, observer=observer, placeholders=self._placeholders)
+        trace = observer.marked(trace)
         self._facts |= facts_of_trace(trace)
-        return AnswerOut.of(trace, with_trace=self._with_trace)
+        if self._assignment.role == "stable":
+            candidate = self._service.release_manager.candidate
+            self._service.shadows.offer(candidate, self._query, trace, self._key, self._service.observers)
+        return AnswerOut.of(trace, self._placeholders, with_trace=self._with_trace)
+
+    async def search(self) -> Trace:
+        """The passages that an answer would stand on, within the same limits."""
+        async with asyncio.timeout(self._service.settings.request_timeout_s), self._service.concurrency.slot():
+            observer = RoleObserver(self._service.observers, self._assignment.role)
+            trace = observer.marked(await self._assignment.loaded.pipeline.search(self._query, observer=observer))
+        self._facts |= facts_of_trace(trace)
+        return trace
 
 
 async def cancel_on_disconnect(receive: Receive, work: Coroutine[Any, Any, T]) -> T:

@@ -2,29 +2,71 @@
 
 import asyncio
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import BaseModel
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from serving.app.core.problems import ClientDisconnected, problem_of
+from serving.app.core.problems import ClientDisconnected, Problem, problem_of
 from serving.app.query.jsontext import json_text
 from serving.app.query.service import QueryService, cancel_on_disconnect
+from serving.app.query.wire import AnswerOut
 
 PING_S = 15.0  # a comment after this long without an event keeps proxies from closing the connection
 PING = b": still at it\n\n"
 
 
+class EventForm(Protocol):
+    """How a stream is written; each method gives whole events."""
+
+    def begin(self) -> bytes:
+        """Before the first text."""
+        ...
+
+    def text(self, text: str) -> bytes:
+        """A piece of the answer."""
+        ...
+
+    def end(self, answer: AnswerOut) -> bytes:
+        """After the last text."""
+        ...
+
+    def failed(self, problem: Problem) -> bytes:
+        """In place of the end."""
+        ...
+
+
+class OwnForm:
+    """`token` events, then one `answer`, or one `error`."""
+
+    def begin(self) -> bytes:
+        """Nothing."""
+        return b""
+
+    def text(self, text: str) -> bytes:
+        """A token."""
+        return event("token", {"text": text})
+
+    def end(self, answer: AnswerOut) -> bytes:
+        """The whole answer."""
+        return event("answer", answer)
+
+    def failed(self, problem: Problem) -> bytes:
+        """The problem."""
+        return event("error", problem.body)
+
+
 class AnswerStream(Response):
-    """`token` events, then one `answer`, or one `error`; a failure before the first event is a plain problem with its status."""
+    """An answer as it is written; a failure before the first event is a plain problem with its status."""
 
     media_type = "text/event-stream"
 
-    def __init__(self, query: QueryService, *, ping_s: float = PING_S) -> None:
+    def __init__(self, query: QueryService, form: EventForm | None = None, *, ping_s: float = PING_S) -> None:
         super().__init__(headers={"X-Accel-Buffering": "no"})  # tells nginx not to gather the events
         del self.headers["content-length"]
         self._query = query
+        self._form: EventForm = form or OwnForm()
         self._ping_s = ping_s
         self._events: asyncio.Queue[bytes | None] = asyncio.Queue()  # None: there will be no more
         self._token_sent = False
@@ -40,7 +82,7 @@ class AnswerStream(Response):
             if not self._started:
                 raise
             scope["state"]["error"] = error  # the status is sent already: the failure has to be an event
-            await self._write(send, event("error", problem_of(error).body), more=False)
+            await self._write(send, self._form.failed(problem_of(error)), more=False)
 
     async def _run(self, send: Send) -> None:
         work = asyncio.ensure_future(self._query.answer(self._emit))
@@ -50,16 +92,16 @@ class AnswerStream(Response):
                 await self._write(send, data)
             answer = work.result()
             if not self._token_sent:  # cached, blocked or withheld until checked: no token was streamed
-                await self._write(send, event("token", {"text": answer.answer}))
-            await self._write(send, event("answer", answer), more=False)
+                await self._write(send, self._form.begin() + self._form.text(answer.answer))
+            await self._write(send, self._form.end(answer), more=False)
         finally:
             work.cancel()
             with suppress(asyncio.CancelledError, Exception):
                 await work
 
     def _emit(self, text: str) -> None:
-        self._token_sent = True
-        self._events.put_nowait(event("token", {"text": text}))
+        begun, self._token_sent = self._token_sent, True
+        self._events.put_nowait((b"" if begun else self._form.begin()) + self._form.text(text))
 
     async def _next(self) -> bytes | None:
         """The next event, or a comment when none came for long."""

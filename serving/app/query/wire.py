@@ -9,9 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from serving.app.release.loaded import LoadedRelease
 from serving.app.release.manager import Readiness, State
-from serving.pipeline.types import Principal, Query, Trace
+from serving.pipeline.guard.placeholders import Placeholders
+from serving.pipeline.types import Hit, Principal, Query, Trace
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+Turn = Annotated[str, StringConstraints(max_length=4000)]
 Value = Annotated[str, StringConstraints(max_length=200)]
 REASONS: Final[Mapping[State, str]] = {  # what everybody may know
     "current": "",
@@ -38,10 +40,12 @@ class QueryIn(Wire):
     question: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)] = Field(description="what to answer")
     domains: tuple[Name, ...] = Field(default=(), max_length=32, description="look only here; empty: everywhere the caller may")
     metadata: dict[Name, Value] = Field(default_factory=dict, max_length=16, description="look only in documents with these values")
+    history: tuple[Turn, ...] = Field(default=(), max_length=20, description="what was said before in the conversation, the oldest first")
+    session: Name | None = Field(default=None, description="any id of a conversation: while two releases are tried, one of them answers it")
 
     def query(self, principal: Principal, request_id: str) -> Query:
         """The question as the pipeline takes it."""
-        return Query(self.question, principal, self.domains, self.metadata, request_id)
+        return Query(self.question, principal, self.domains, self.metadata, request_id, self.history)
 
 
 class CitationOut(Wire):
@@ -116,14 +120,15 @@ class AnswerOut(Wire):
     usage: UsageOut
     milliseconds: float
     release: str
+    role: str = Field(default="stable", description="of that release: stable, or the canary that is tried beside it, or both interleaved")
     trace_id: str
     trace: dict[str, Any] | None = Field(default=None, description="all that happened, where the server exposes it and ?trace=1 asks")
 
     @classmethod
-    def of(cls, trace: Trace, *, with_trace: bool = False) -> Self:
-        """A trace as the caller reads it."""
+    def of(cls, trace: Trace, placeholders: Placeholders | None = None, *, with_trace: bool = False) -> Self:
+        """A trace as the caller reads it: what the guard masked in the question is named again in the answer, and not in the trace."""
         return cls(
-            answer=trace.answer.text,
+            answer=placeholders.restore(trace.answer.text) if placeholders else trace.answer.text,
             citations=citations(trace),
             refused=trace.answer.refused,
             truncated=trace.answer.truncated,
@@ -134,8 +139,66 @@ class AnswerOut(Wire):
             usage=UsageOut.of(trace),
             milliseconds=trace.milliseconds,
             release=trace.release_digest,
+            role=trace.role,
             trace_id=trace.id,
             trace=plain(trace) if with_trace else None,
+        )
+
+
+class PassageOut(Wire):
+    """A passage that was found."""
+
+    document: str
+    title: str = ""
+    heading: str = ""
+    domain: str = ""
+    source: str = ""
+    version: str = ""
+    start: int = Field(description="offset of the text in its document, in characters")
+    end: int
+    text: str
+    score: float
+    metadata: dict[str, str] = Field(default_factory=dict)
+
+    @classmethod
+    def of(cls, hit: Hit) -> Self:
+        """A hit as the caller reads it."""
+        chunk = hit.chunk
+        return cls(
+            document=chunk.document_id,
+            title=chunk.title,
+            heading=chunk.heading,
+            domain=chunk.domain,
+            source=chunk.source,
+            version=chunk.version,
+            start=chunk.start,
+            end=chunk.end,
+            text=chunk.text,
+            score=hit.score,
+            metadata=dict(chunk.metadata),
+        )
+
+
+class RetrievedOut(Wire):
+    """The passages that an answer would stand on, the best first."""
+
+    passages: tuple[PassageOut, ...]
+    blocked: str = Field(default="", description="what is said instead, where a guard said no")
+    milliseconds: float
+    release: str
+    role: str
+    trace_id: str
+
+    @classmethod
+    def of(cls, trace: Trace) -> Self:
+        """What a search found."""
+        return cls(
+            passages=tuple(PassageOut.of(hit) for hit in trace.hits),
+            blocked=trace.answer.text,
+            milliseconds=trace.milliseconds,
+            release=trace.release_digest,
+            role=trace.role,
+            trace_id=trace.id,
         )
 
 
@@ -176,6 +239,8 @@ class ReadyOut(Wire):
     promoted: str
     loaded: str
     index: str
+    candidate: str = Field(description="the release that is tried beside it; empty: none")
+    candidate_broken: bool = Field(description="the channel has a candidate that cannot be tried; the log says why")
     state: State = Field(description="one word for programs")
     reason: str = Field(description="why what is promoted is not served; places and names only for the owner of a key, and in the log")
 
@@ -189,6 +254,8 @@ class ReadyOut(Wire):
             promoted=state.promoted,
             loaded=state.loaded,
             index=state.index,
+            candidate=state.candidate,
+            candidate_broken=state.candidate_broken,
             state=state.state,
             reason=state.reason if whole else REASONS[state.state].format(channel=state.channel),
         )

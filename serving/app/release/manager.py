@@ -8,12 +8,14 @@ from typing import Literal, Protocol
 from structlog.typing import FilteringBoundLogger
 
 from serving.app.release import loaded
+from serving.app.release.interleave import interleaved
 from serving.app.release.loaded import LoadedRelease
 from serving.app.release.probe import StoreProbe
+from serving.app.release.trial import Assignment, LoadedCandidate, assign
 from serving.app.settings import AppSettings
 from serving.pipeline.errors import DataError, InfrastructureError, IntegrityError, NotProven, TouchstoneError
 from serving.release.bundle import open_releases
-from serving.release.channel import Channel, check_not_replayed, check_proven, read_channel
+from serving.release.channel import Candidate, Channel, check_not_replayed, check_proven, read_channel
 
 Sleep = Callable[[float], Awaitable[None]]
 State = Literal["current", "loading", "nothing-promoted", "unproven", "damaged", "unreachable", "slow", "failed", "index-unreadable"]
@@ -53,6 +55,8 @@ class Readiness:
     loaded: str  # digest recomputed from what is in memory; empty: nothing
     index: str  # digest of the index it stands on
     state: State
+    candidate: str  # digest of the release that is tried beside it; empty: none
+    candidate_broken: bool  # whether the channel has a candidate that cannot be tried
     reason: str  # the whole reason, with places and names: for the log, and for those who have a key
     readable: bool = True  # whether the index could be read when it was last tried
 
@@ -93,7 +97,9 @@ class ReleaseManager:
         self._reason = "The release is being loaded."
         self._seen: Channel | None = None  # the newest document of the channel
         self._previous: LoadedRelease | None = None  # kept loaded for an instant rollback
+        self._broken = ""  # why the channel's candidate is not tried
         self.serving: LoadedRelease | None = None
+        self.candidate: LoadedCandidate | None = None
 
     @property
     def readiness(self) -> Readiness:
@@ -106,6 +112,8 @@ class ReleaseManager:
             loaded=current.digest if current else "",
             index=current.pipeline.index.digest if current else "",
             state="index-unreadable" if failure else self._state,
+            candidate=self.candidate.loaded.digest if self.candidate else "",
+            candidate_broken=bool(self._broken),
             reason=failure or self._reason,
             readable=not failure,
         )
@@ -138,6 +146,7 @@ class ReleaseManager:
                 elif self.serving.evidence != channel.evidence:
                     self.serving = await self._with_evidence(self.serving, channel)
                 self._state, self._reason = "current", ""
+                await self._try(channel)
             except TouchstoneError as error:
                 self._fail(error, str(error))
             except TimeoutError as error:
@@ -149,7 +158,8 @@ class ReleaseManager:
 
     async def aclose(self) -> None:
         """Close what the loaded releases hold open."""
-        for release in (self.serving, self._previous):
+        tried = self.candidate.loaded if self.candidate else None
+        for release in (self.serving, self._previous, tried):
             if release is not None:
                 await release.pipeline.aclose()
 
@@ -164,9 +174,47 @@ class ReleaseManager:
             raise
         return channel
 
+    async def _try(self, channel: Channel) -> None:
+        """Load the channel's candidate beside the stable release, or let go of the last one; a broken one changes nothing else."""
+        trial = channel.candidate
+        current = self.candidate
+        if current is not None and current.trial == trial:
+            return
+        same = current is not None and trial is not None and _named(current.trial) == _named(trial)
+        known = current.loaded if current is not None and same else None
+        self.candidate = None
+        if current is not None and known is None and all(current.loaded is not one for one in (self.serving, self._previous)):
+            await current.loaded.pipeline.aclose()
+        if trial is None:
+            self._broken = ""
+            return
+        try:
+            fresh = known or await self._load(self._settings, trial.release, self.serving, evidence=trial.evidence)
+            check_proven(channel.name, fresh.release.evidence[trial.evidence])
+            mixed = interleaved(self.serving, fresh, self._settings) if self.serving and trial.mode == "interleave" else None
+        except (TouchstoneError, TimeoutError) as error:
+            self._candidate_failed(trial, str(error) or "It took too long to answer its first question.")
+        except Exception as error:  # noqa: BLE001 — as for the stable release
+            self._log.exception("candidate crashed", release=trial.release)
+            self._candidate_failed(trial, f"Loading it crashed with {type(error).__name__}; the log has the details.")
+        else:
+            self.candidate, self._broken = LoadedCandidate(fresh, trial, mixed), ""
+            self._log.info("candidate tried", release=trial.release, channel=channel.name, mode=trial.mode, weight=trial.weight)
+
+    def _candidate_failed(self, trial: Candidate, reason: str) -> None:
+        if reason != self._broken:
+            self._log.error("candidate not tried", channel=self._settings.channel, release=trial.release, reason=reason)
+        self._broken = reason
+
+    def assigned(self, key: str) -> Assignment | None:
+        """The release that answers whoever has this key; None while there is none."""
+        return None if self.serving is None else assign(self.serving, self.candidate, key)
+
     async def _swap(self, channel: Channel) -> None:
-        if self._previous is not None and self._previous.digest == channel.stable:
-            next_release = self._previous
+        tried = self.candidate.loaded if self.candidate else None
+        at_hand = next((one for one in (self._previous, tried) if one is not None and one.digest == channel.stable), None)
+        if at_hand is not None:
+            next_release = at_hand
             if next_release.evidence != channel.evidence:
                 next_release = await self._with_evidence(next_release, channel)
         else:
@@ -195,3 +243,7 @@ class ReleaseManager:
 def _check(fresh: LoadedRelease, channel: Channel) -> None:
     """Raise unless a release may be served on a channel by the evidence that was loaded with it."""
     check_proven(channel.name, fresh.release.evidence[channel.evidence])
+
+
+def _named(trial: Candidate) -> tuple[str, str]:
+    return trial.release, trial.evidence

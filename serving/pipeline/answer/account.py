@@ -8,7 +8,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 from serving.pipeline.answer.pack import estimate_tokens
 from serving.pipeline.models.connect import ConnectedChat
 from serving.pipeline.models.open_calls import OpenCalls
-from serving.pipeline.models.prices import price, usage_of
+from serving.pipeline.models.prices import usage_of
 from serving.pipeline.types import Usage
 
 
@@ -40,10 +40,10 @@ class CallAccount:
     def unused(self, message: object) -> None:
         """A message came that is no answer, or too late to be one."""
         if isinstance(message, AIMessage):
-            self._tell(usage_of(message, self._chat.source, self._chat.name))
+            self._tell(usage_of(message, self._chat.source, self._chat.name, self._chat.prices))
 
     def _cut(self) -> None:
         read = sum(estimate_tokens(str(message.text)) for message in self._messages)
         written = estimate_tokens("".join(self._written))
-        usd = price(self._chat.source.price_model, read, written) or 0.0
-        self._tell(Usage(self._chat.name, read, written, usd, self._chat.source.simulated, priced=False))
+        usd = self._chat.prices.tokens(self._chat.source.price_model, read, written) or 0.0
+        self._tell(Usage(self._chat.name, read, written, usd, self._chat.source.simulated, priced=False, estimated=True))

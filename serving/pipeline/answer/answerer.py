@@ -2,11 +2,15 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Final
 
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, SystemMessage
 
 from serving.pipeline.answer.account import CallAccount
 from serving.pipeline.answer.cite import parse_citations
+from serving.pipeline.answer.datamark import unmarked
 from serving.pipeline.answer.family import choose_prompt, domain_of
 from serving.pipeline.answer.pack import fenced, pack_passages
 from serving.pipeline.answer.refuse import is_refusal
@@ -15,9 +19,12 @@ from serving.pipeline.errors import ConfigError, ModelError, RequestError
 from serving.pipeline.models.chat import with_output_limit
 from serving.pipeline.models.connect import ConnectedChat
 from serving.pipeline.models.prices import usage_of
+from serving.pipeline.plain_yaml import load_plain
 from serving.pipeline.prompts import PromptLibrary
 from serving.pipeline.types import Answer, Hit, Query, Route, Usage
 
+NOTICES: Final = Path(__file__).with_name("notices.yaml")
+PROMPT_TOKENS: Final = 1500  # of instructions and question, at most and about
 KEPT_MS = "kept_ms"  # in the metadata of a cached message: how long the original call took
 
 
@@ -47,6 +54,15 @@ class Answerer:
         self._prompts = prompts
         self._chats = {tier: replace(chat, model=with_output_limit(chat.model, config.max_tokens)) for tier, chat in chats.items()}
         self._clock = clock
+        self._marked = config.passages == "datamarked"
+        notice = _notices()[config.passages]
+        self._notice = f"\n\n{notice}" if notice else ""
+
+    @property
+    def most_usd(self) -> float:
+        """What the dearest tier's answer costs with a full context and at full length; 0 where no price is known."""
+        read, written = self._config.context_tokens + PROMPT_TOKENS, self._config.max_tokens
+        return max((chat.prices.tokens(chat.source.price_model, read, written) or 0.0 for chat in self._chats.values()), default=0.0)
 
     async def answer(
         self,
@@ -59,7 +75,7 @@ class Answerer:
     ) -> AnswerResult:
         """Answer a question from its hits; `emit`, if given, receives the text as it is written, `late` the cost of calls given up."""
         chat = self._chat(route.tier)
-        domain = domain_of(query, hits)
+        domain = domain_of(query, hits, route.domain)
         prompt = choose_prompt(self._config.prompt, self._prompts, domain)
         if not hits:
             if emit is not None:
@@ -67,15 +83,16 @@ class Answerer:
             none_used = Usage(chat.name, simulated=chat.source.simulated, calls=0)
             return AnswerResult(Answer(prompt.refusal, refused=True), (), 0, prompt.id, "", none_used)
 
-        packed = pack_passages(hits, self._config.context_tokens)
+        packed = pack_passages(hits, self._config.context_tokens, marked=self._marked)
         values = {"question": fenced(query.text.strip()), "passages": packed.text, "domain": domain}
         rendered = prompt.render(**{name: values[name] for name in prompt.variables if name in values})
-        messages = [SystemMessage(rendered.system), HumanMessage(rendered.user)]
+        messages = [SystemMessage(f"{rendered.system}{self._notice}"), HumanMessage(rendered.user)]
         account = CallAccount(chat, messages, late or _unheard)
         with account.watch():
-            message, first_token_ms = await self._ask(chat, messages, account.counted(emit))
+            message, first_token_ms = await self._ask(chat, messages, account.counted(self._shown(emit)))
 
         text = str(message.text).strip()
+        text = unmarked(text) if self._marked else text
         if not text:
             account.unused(message)
         if not text and _hit_limit(message):  # spent on reasoning: a retry would fail the same way
@@ -89,13 +106,19 @@ class Answerer:
             passages=packed.passages,
             dropped=packed.dropped,
             prompt_id=prompt.id,
-            prompt=rendered.text,
-            usage=usage_of(message, chat.source, chat.name),
+            prompt=f"{rendered.text}{self._notice}",
+            usage=usage_of(message, chat.source, chat.name, chat.prices),
             first_token_ms=first_token_ms,
             truncated_passage=packed.truncated,
             dangling_citations=parsed.dangling,
             kept_ms=message.response_metadata.get(KEPT_MS),
         )
+
+    def _shown(self, emit: Callable[[str], None] | None) -> Callable[[str], None] | None:
+        """What receives the text as it is written, without marks."""
+        if emit is None or not self._marked:
+            return emit
+        return lambda text: emit(unmarked(text))
 
     def _chat(self, tier: str) -> ConnectedChat:
         try:
@@ -120,6 +143,13 @@ class Answerer:
         if message is None:
             raise ModelError(f"{chat.name} ended its stream without a word. Try again; see `touchstone doctor`.")
         return message, None if first_token_ms is None else round(first_token_ms, 3)
+
+
+@cache
+def _notices() -> Mapping[str, str]:
+    """What is added to the rules, by the way the passages are written."""
+    notices: Mapping[str, str] = load_plain(NOTICES.read_text(encoding="utf-8"))
+    return notices
 
 
 def _unheard(usage: Usage) -> None:

@@ -12,10 +12,12 @@ _TOP: Final = 5
 GENERAL: Final = "general"
 
 
-def domain_of(query: Query, hits: Sequence[Hit]) -> str:
-    """The domain asked for, else the one with more than half of the weight 1/place among the best five hits, else general."""
+def domain_of(query: Query, hits: Sequence[Hit], routed: str = "") -> str:
+    """The domain asked for, else the route's, else that with more than half of the weight 1/place among the best five, else general."""
     if len(query.domains) == 1:
         return query.domains[0]
+    if routed:
+        return routed
     weights: defaultdict[str, float] = defaultdict(float)
     for place, hit in enumerate(hits[:_TOP], start=1):
         weights[hit.chunk.domain] += 1 / place

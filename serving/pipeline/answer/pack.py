@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from serving.pipeline.answer.datamark import MARK, datamarked
 from serving.pipeline.types import Chunk, Hit
 
 _FENCE: Final = re.compile(r"<(?=\s*/?\s*(?:passage|question)\b)", re.IGNORECASE)
@@ -27,24 +28,24 @@ def estimate_tokens(text: str) -> int:
     return -(-len(text) // 4)
 
 
-def pack_passages(hits: Sequence[Hit], budget: int) -> PackedPassages:
+def pack_passages(hits: Sequence[Hit], budget: int, *, marked: bool = False) -> PackedPassages:
     """Whole passages in order while they fit; the first that does not is cut at a sentence end if a useful part fits."""
     blocks: list[str] = []
     packed: list[Hit] = []
     remaining = budget
     truncated = False
     for hit in hits:
-        block = _block(len(packed) + 1, hit.chunk)
+        block = _block(len(packed) + 1, hit.chunk, marked)
         if estimate_tokens(block) <= remaining:
             blocks.append(block)
             packed.append(hit)
             remaining -= estimate_tokens(block)
             continue
-        header = estimate_tokens(_block(len(packed) + 1, replace(hit.chunk, text="")))
+        header = estimate_tokens(_block(len(packed) + 1, replace(hit.chunk, text=""), marked))
         cut = _cut(hit.chunk.text, (remaining - header) * 4, force=not packed)
         if cut:
             shortened = replace(hit.chunk, text=hit.chunk.text[:cut], end=hit.chunk.start + cut)  # still an exact slice
-            blocks.append(_block(len(packed) + 1, shortened))
+            blocks.append(_block(len(packed) + 1, shortened, marked))
             packed.append(replace(hit, chunk=shortened))
             truncated = True
         break
@@ -56,7 +57,7 @@ def fenced(text: str) -> str:
     return _FENCE.sub("‹", text)
 
 
-def _block(number: int, chunk: Chunk) -> str:
+def _block(number: int, chunk: Chunk, marked: bool) -> str:
     facts = {
         "title": chunk.title,
         "section": chunk.heading,
@@ -65,7 +66,10 @@ def _block(number: int, chunk: Chunk) -> str:
         "status": chunk.metadata.get("status", ""),
     }
     shown = "".join(f' {key}="{_attribute(value)}"' for key, value in facts.items() if value)
-    return f'<passage n="{number}"{shown}>\n{fenced(chunk.text.strip())}\n</passage>'
+    if marked:
+        shown += f' mark="{MARK}"'
+    text = fenced(chunk.text.strip())
+    return f'<passage n="{number}"{shown}>\n{datamarked(text) if marked else text}\n</passage>'
 
 
 def _attribute(value: str) -> str:

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, Protocol, Self
 
 from serving.pipeline.index.base import Filter
 from serving.pipeline.parts import Digests
-from serving.pipeline.types import Answer, CacheRecord, Hit, Query, Route, Usage
+from serving.pipeline.types import Answer, CacheRecord, Hit, Query, Route
 
 HitKind = Literal["exact", "semantic", "shared"]
 
@@ -73,7 +73,6 @@ class CacheHit:
     age_s: float = 0.0
     kind: HitKind = "exact"
     question: str = ""  # the one that it was written for
-    usage: tuple[Usage, ...] = ()  # what the look-up cost: the question's vector, where a hosted model makes it
 
 
 class Flight:

@@ -1,6 +1,5 @@
 """A cache of answers to questions that mean the same."""
 
-from dataclasses import replace
 from typing import ClassVar, Final
 
 from pydantic import Field
@@ -18,7 +17,7 @@ from serving.pipeline.fitted.calibrated import threshold_of
 from serving.pipeline.index.base import Vectors
 from serving.pipeline.parts import Parts
 from serving.pipeline.references import Artefact
-from serving.pipeline.types import Query, Usage
+from serving.pipeline.types import Query
 
 _LADDER: Final = ("full", "raised", "exact", "off")
 _NEIGHBOURS: Final = 4  # looked at, nearest first
@@ -52,7 +51,6 @@ class SemanticCache:
         rule = ReuseRule(judges, threshold, params.least_similarity)
         self._rules = {"full": rule, "raised": rule.raised()}
         self._question = parts.question
-        self._vector_usage = parts.vector_usage
         self._answers = KeptAnswers(params, parts, _LADDER, vectors=parts.question)
 
     @property
@@ -109,16 +107,11 @@ class SemanticCache:
                 return CacheLookup(CacheHit(found.entry, 1.0, found.age_s, "exact", found.question))
             refusal = rule.refusal(query.text, neighbour, found.question)
             if not refusal:
-                similarity, usage = round(neighbour.similarity, 6), self._usage(query.text)
-                return CacheLookup(CacheHit(found.entry, similarity, found.age_s, "semantic", found.question, usage))
+                return CacheLookup(CacheHit(found.entry, round(neighbour.similarity, 6), found.age_s, "semantic", found.question))
             if nearest is None:
                 lowered = rule is not full and not full.refusal(query.text, neighbour, found.question)
                 nearest, reason = round(neighbour.similarity, 6), f"reach: {reach}, {refusal}" if lowered else refusal
         return CacheLookup(None, nearest, reason)
-
-    def _usage(self, text: str) -> tuple[Usage, ...]:
-        """What the question's vector costs; on a miss, whoever searches by it counts it."""
-        return (replace(self._vector_usage(text), stage="cache"),) if self._vector_usage else ()
 
     async def _vector(self, text: str) -> Vectors | None:
         """A question's vector; without its model it is looked up exactly, and whoever else needs the model says what is wrong."""

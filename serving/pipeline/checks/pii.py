@@ -1,28 +1,96 @@
-"""Personal data in a text, by presidio's pattern recognisers."""
+"""Personal data in a text: presidio's pattern recognisers, and a few patterns of our own for what it lacks."""
 
-from collections.abc import Callable, Sequence
-from functools import cache
-from typing import Any, Final, Literal
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cache, lru_cache
+from typing import Any, Final, Literal, get_args
 
 from serving.pipeline.checks.detection import Detection
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.packages import install_command
 
-PiiKind = Literal["EMAIL_ADDRESS", "PHONE_NUMBER", "IBAN_CODE", "CREDIT_CARD", "IP_ADDRESS", "US_SSN"]
-KINDS: Final[tuple[PiiKind, ...]] = ("EMAIL_ADDRESS", "PHONE_NUMBER", "IBAN_CODE", "CREDIT_CARD", "IP_ADDRESS", "US_SSN")
+PiiKind = Literal[
+    "EMAIL_ADDRESS", "PHONE_NUMBER", "IBAN_CODE", "CREDIT_CARD", "IP_ADDRESS", "US_SSN", "CRYPTO", "MAC_ADDRESS", "URL_PASSWORD",
+    "SECRET_KEY",
+]  # fmt: skip
+EVERY_KIND: Final[tuple[PiiKind, ...]] = get_args(PiiKind)
+KINDS: Final = EVERY_KIND[:6]  # those that a metric counts
+# Of two kinds that claim the same characters, the first of these is meant: a card is also the digits of a telephone.
+CERTAINTY: Final[tuple[PiiKind, ...]] = (
+    "URL_PASSWORD", "SECRET_KEY", "EMAIL_ADDRESS", "IBAN_CODE", "CREDIT_CARD", "US_SSN", "CRYPTO", "MAC_ADDRESS", "IP_ADDRESS",
+    "PHONE_NUMBER",
+)  # fmt: skip
 LEAST_CONFIDENCE: Final = (
     0.4  # presidio's own confidence; what it marks "weak" (nine digits are an SSN, "::" is an address) fires on anything
 )
+LEAST_DIGITS: Final = 7  # of what is named as a telephone number
 TEXT_LIMIT: Final = 10_000  # characters of a text that are looked at
 
 _Recogniser = Callable[[str], list[Detection]]
+_NAMED_SSN: Final = re.compile(
+    r"\b(?:ssn|social[ -]security)\b[^0-9\n]{0,30}\b((?!000|666|9)[0-9]{3}(?!00)[0-9]{2}(?!0000)[0-9]{4})\b", re.IGNORECASE
+)
+_URL_PASSWORD: Final = re.compile(r"\b[a-z][a-z0-9+.-]{1,15}://[^\s/@:]{1,64}:[^\s/@]{1,128}@[^\s/:]{1,128}", re.IGNORECASE)
+_SECRET_KEY: Final = re.compile(
+    r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|\bgh[pousr]_[A-Za-z0-9]{36}\b|\bgithub_pat_[A-Za-z0-9_]{22,100}\b|\bxox[abprs]-[A-Za-z0-9-]{10,72}\b"
+    r"|\bsk-[A-Za-z0-9_-]{20,200}|\bAIza[A-Za-z0-9_-]{35}|\beyJ[A-Za-z0-9_-]{10,1000}\.[A-Za-z0-9_-]{10,2000}\.[A-Za-z0-9_-]{10,1000}"
+    r"|-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----"
+)
+_NAMED_PHONE: Final = re.compile(
+    r"\b(?:(?:tele)?phone|mobile|cell(?:phone)?|tel|fax|desk|whatsapp|call (?:me|us|him|her|them)|reach (?:me|us|him|her|them)"
+    r"|text (?:me|us|him|her|them)|answering|my number)\b(?:\s{0,2}(?:number|no|nr|is|at|on|under|[.:])){0,3}\s{0,2}"
+    r"([+(]?[0-9][0-9 ()./x-]{5,22}[0-9])",
+    re.IGNORECASE,
+)
+_NUMBERED: Final = re.compile(
+    r"(?:\b(?:clause|section|sec\.|version|chapter|paragraph|para|article|annex|release|step|v)|§)\s{0,2}\Z", re.IGNORECASE
+)
+_DIGITS: Final = re.compile(r"[0-9]")
+# What a text must hold for a kind to be in it; what is quickly told absent need not be looked for.
+_SIGNS: Final[Mapping[PiiKind, re.Pattern[str]]] = {
+    "EMAIL_ADDRESS": re.compile("@"),
+    "PHONE_NUMBER": re.compile(r"[0-9][^0-9]{0,4}[0-9][^0-9]{0,4}[0-9][^0-9]{0,4}[0-9]"),
+    "IBAN_CODE": re.compile(r"[A-Za-z]{2}[0-9]{2}"),
+    "CREDIT_CARD": _DIGITS,
+    "IP_ADDRESS": re.compile(r"[.:][0-9a-fA-F:]"),
+    "US_SSN": _DIGITS,
+    "CRYPTO": re.compile(r"[13b][0-9A-Za-z]{20}"),
+    "MAC_ADDRESS": re.compile(r"[0-9a-fA-F]{2}[:-][0-9a-fA-F]{2}[:-]|[0-9a-fA-F]{4}\.[0-9a-fA-F]{4}"),
+}
 
 
 def find_pii(text: str, kinds: Sequence[PiiKind] = KINDS) -> list[Detection]:
-    """Each piece of personal data of these kinds in the first `MOST` characters, in their order; several kinds may claim one number."""
+    """Each piece of personal data of these kinds in the first `TEXT_LIMIT` characters; several kinds may claim one number."""
+    text = text[:TEXT_LIMIT]
+    plain = text if text.isascii() else _plain_digits(text)
     recognisers = _recognisers()
-    detections = {detection: None for kind in kinds for detection in recognisers[kind](text[:TEXT_LIMIT])}
+    present = [kind for kind in kinds if kind not in _SIGNS or _SIGNS[kind].search(plain)]
+    spans = {(one.kind, one.start, one.end): one.score for kind in present for one in recognisers[kind](plain)}
+    detections = [Detection(kind, text[start:end], start, end, score) for (kind, start, end), score in spans.items()]
     return sorted(detections, key=lambda detection: (detection.start, detection.end, detection.kind))
+
+
+def prepare() -> None:
+    """Import presidio now, which takes seconds."""
+    _recognisers()
+
+
+def _plain_digits(text: str) -> str:
+    """The text with digits and signs of other alphabets and widths as ASCII has them, each in its place."""
+    return "".join(character if character.isascii() else _ascii(character) for character in text)
+
+
+@lru_cache(maxsize=4096)
+def _ascii(character: str) -> str:
+    if character.isdecimal():
+        return str(int(character))
+    code = ord(character)
+    if 0xFF01 <= code <= 0xFF5E:  # full width
+        return chr(code - 0xFEE0)
+    return {"\u3000": " ", "\u00a0": " ", "\u2007": " ", "\u202f": " ", "\u2009": " "}.get(
+        character, "-" if character in "‐‑‒–—−" else character
+    )
 
 
 @cache
@@ -35,6 +103,7 @@ def _recognisers() -> dict[PiiKind, _Recogniser]:
         raise ConfigError(f"The check 'pii' needs the package presidio-analyzer ({error}). Install it: {install_command('pii')}") from error
 
     suffixes = TLDExtract(suffix_list_urls=(), cache_dir=None)  # the list it ships; the default would be fetched
+    suffixes("example.com")  # reads it now
 
     class Email(presidio.EmailRecognizer):
         """Asks for a domain that exists, without asking the network."""
@@ -47,14 +116,19 @@ def _recognisers() -> dict[PiiKind, _Recogniser]:
     return {
         "EMAIL_ADDRESS": _detector("EMAIL_ADDRESS", Email()),
         "PHONE_NUMBER": _union(
+            _own("PHONE_NUMBER", _NAMED_PHONE, lambda value: sum(map(str.isdigit, value)) >= LEAST_DIGITS),
             # with a country code, what could be a number; without, only what is one and is grouped: dates and amounts look alike
             _detector("PHONE_NUMBER", possible, lambda value: value.startswith("+")),
             _detector("PHONE_NUMBER", valid, lambda value: not value.isdigit()),
         ),
-        "IBAN_CODE": _detector("IBAN_CODE", presidio.IbanRecognizer()),
+        "IBAN_CODE": _in_capitals(_detector("IBAN_CODE", presidio.IbanRecognizer())),
         "CREDIT_CARD": _detector("CREDIT_CARD", presidio.CreditCardRecognizer()),
-        "IP_ADDRESS": _detector("IP_ADDRESS", presidio.IpRecognizer()),
-        "US_SSN": _detector("US_SSN", presidio.UsSsnRecognizer()),
+        "IP_ADDRESS": _unnumbered(_detector("IP_ADDRESS", presidio.IpRecognizer())),
+        "US_SSN": _union(_own("US_SSN", _NAMED_SSN), _detector("US_SSN", presidio.UsSsnRecognizer())),
+        "CRYPTO": _detector("CRYPTO", presidio.CryptoRecognizer()),
+        "MAC_ADDRESS": _detector("MAC_ADDRESS", presidio.MacAddressRecognizer()),
+        "URL_PASSWORD": _own("URL_PASSWORD", _URL_PASSWORD),
+        "SECRET_KEY": _own("SECRET_KEY", _SECRET_KEY),
     }
 
 
@@ -71,9 +145,35 @@ def _detector(kind: PiiKind, recogniser: Any, accept: Callable[[str], bool] = bo
     return detect
 
 
-def _union(first: _Recogniser, second: _Recogniser) -> _Recogniser:
+def _own(kind: PiiKind, pattern: re.Pattern[str], accept: Callable[[str], bool] = bool) -> _Recogniser:
+    """A pattern of ours; where it has a group, the rest of it are the words that name what is in the group."""
+
     def detect(text: str) -> list[Detection]:
-        by_span = {(detection.start, detection.end): detection for detection in [*second(text), *first(text)]}
+        spans = (match.span(match.lastindex or 0) for match in pattern.finditer(text))
+        return [Detection(kind, text[start:end], start, end, 1.0) for start, end in spans if accept(text[start:end])]
+
+    return detect
+
+
+def _in_capitals(find: _Recogniser) -> _Recogniser:
+    """A recogniser of codes that are also written in small letters."""
+
+    def detect(text: str) -> list[Detection]:
+        capitals = text.upper()
+        found = find(capitals if len(capitals) == len(text) else text)
+        return [replace(one, value=text[one.start : one.end]) for one in found]
+
+    return detect
+
+
+def _unnumbered(find: _Recogniser) -> _Recogniser:
+    """Without the numbers of clauses and versions, which look like addresses."""
+    return lambda text: [one for one in find(text) if not _NUMBERED.search(text[max(0, one.start - 16) : one.start])]
+
+
+def _union(*recognisers: _Recogniser) -> _Recogniser:
+    def detect(text: str) -> list[Detection]:
+        by_span = {(one.start, one.end): one for find in reversed(recognisers) for one in find(text)}
         return list(by_span.values())
 
     return detect

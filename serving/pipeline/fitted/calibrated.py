@@ -1,5 +1,6 @@
 """A calibrated threshold with its proof: the artefact that `touchstone calibrate` writes and a stage reads."""
 
+import json
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -8,7 +9,7 @@ from serving.pipeline.artefacts import Artefacts
 from serving.pipeline.errors import ConfigError, DataError
 from serving.pipeline.registry import explain
 
-CalibratedStage = Literal["router", "cache", "guard"]
+CalibratedStage = Literal["router", "domains", "cache", "guard"]
 RiskKind = Literal["per_decision", "per_action"]
 
 
@@ -35,6 +36,7 @@ class ThresholdProof(FittedModel):
     decisions: int
     groups: int  # what counts once: a decision, or all paraphrases of one
     actions: int
+    deciding: int = 0  # of a risk per decision: the groups that it is of; a guard's are the harmless texts
 
 
 class CalibratedThreshold(FittedModel):
@@ -65,6 +67,18 @@ def threshold_of(
     if calibrated is None:
         raise ConfigError(f"{where}: a threshold is needed, or the artefact of one. Make one: touchstone calibrate {stage}")
     return read_calibrated(artefacts, calibrated, stage, scorer).threshold
+
+
+def fitted_content(data: bytes, where: str, stage: CalibratedStage) -> tuple[Any, float | None]:
+    """The coefficients of an artefact with its threshold, or of one that holds nothing else and has none."""
+    try:
+        content = json.loads(data)
+    except ValueError:
+        raise DataError(f"{where} is not JSON. Run: touchstone calibrate {stage}") from None
+    if not isinstance(content, dict) or "format" not in content:
+        return content, None
+    calibrated = parse_calibrated(data, where, stage)
+    return calibrated.fitted, calibrated.threshold
 
 
 def parse_calibrated(data: bytes, where: str, stage: str = "", scorer: str = "") -> CalibratedThreshold:

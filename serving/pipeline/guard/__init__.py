@@ -8,6 +8,11 @@ CHECKS = Registry[Check](
     {
         "none": "serving.pipeline.guard.none:NoCheck",
         "pii": "serving.pipeline.guard.pii:PiiCheck",
+        "size": "serving.pipeline.guard.size:SizeCheck",
+        "encoding": "serving.pipeline.guard.encoding:EncodingCheck",
+        "topics": "serving.pipeline.guard.topics:TopicsCheck",
+        "content": "serving.pipeline.guard.content:ContentCheck",
+        "bedrock": "serving.pipeline.guard.bedrock:BedrockCheck",
         "injection": "serving.pipeline.guard.injection:InjectionCheck",
         "toxicity": "serving.pipeline.guard.toxicity:ToxicityCheck",
         "groundedness": "serving.pipeline.guard.groundedness:GroundednessCheck",

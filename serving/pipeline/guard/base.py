@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol, Self
 
+from serving.pipeline.guard.placeholders import Placeholders
 from serving.pipeline.types import GuardAction, Hit, Query, Usage
 
 Side = Literal["input", "passages", "output"]
@@ -16,6 +17,7 @@ class CheckContext:
     query: Query  # at the output with its text as the input checks left it
     passages: tuple[Hit, ...] = ()  # as numbered in the prompt; none at the input, the one that is checked among the passages
     refused: bool = False  # the text is a refusal, which claims nothing
+    placeholders: Placeholders | None = None  # where the input keeps what it masks, for whoever asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,7 @@ class CheckVerdict:
     """The decision of a check about a text."""
 
     action: GuardAction
-    text: str  # the text to continue with; only MASK may change it
+    text: str  # the text to continue with, which only MASK may change; of BLOCK, what may be kept of it
     score: float | None = None  # compared with the threshold of the check
     rule: str = ""  # which of its rules fired
     reason: str = ""

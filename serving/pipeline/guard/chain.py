@@ -1,14 +1,19 @@
 """Runs the checks of one side in the order of their names."""
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Self
 
-from serving.pipeline.errors import InfrastructureError
+from serving.pipeline.errors import InfrastructureError, TouchstoneError
 from serving.pipeline.guard.base import Check, CheckContext, CheckVerdict, Side
+from serving.pipeline.guard.scope import concerns
+from serving.pipeline.spending import spent
 from serving.pipeline.types import GuardAction, GuardVerdict, Usage
 
 OnError = Literal["block", "allow"]
+TIMEOUT_S = 5.0
+WITHHELD = "[withheld: a check failed]"  # what is kept of a question that could not be looked at
 SEVERITY = (GuardAction.ALLOW, GuardAction.FLAG, GuardAction.MASK, GuardAction.BLOCK)
 
 
@@ -18,6 +23,19 @@ class GuardResult:
 
     text: str
     verdicts: tuple[GuardVerdict, ...] = ()
+    kept: str | None = None  # the text as it may be kept, where that is another than the one to go on with
+
+    @property
+    def record(self) -> str:
+        """The text as it may be kept: also of a text that was blocked, without what a check masks."""
+        return self.text if self.kept is None else self.kept
+
+    def as_kept(self) -> Self:
+        """The result without what any check took out, which the texts of the verdicts before it still hold."""
+        verdicts = (
+            one if one.action is GuardAction.BLOCK or one.text == self.record else replace(one, text=self.record) for one in self.verdicts
+        )
+        return replace(self, verdicts=tuple(verdicts))
 
     @property
     def action(self) -> GuardAction:
@@ -39,27 +57,31 @@ class GuardResult:
         """The least that a check gives the answer."""
         return min((verdict.confidence for verdict in self.verdicts if verdict.confidence is not None), default=None)
 
-    @property
-    def usage(self) -> tuple[Usage, ...]:
-        """What the checks cost."""
-        return tuple(use for verdict in self.verdicts for use in verdict.usage)
-
 
 class GuardChain:
     """Runs checks one after the other: masks compose, the first block ends the chain.
 
     An outage of a check is raised. Any other failure blocks the text, or lets it pass where `on_error` says so; that of a check
-    which can only flag never blocks, since the text may have been shown already. Either way the verdict has the rule "error".
+    which can only flag never blocks, since the text may have been shown already. Either way the verdict has the rule "error", or
+    "timeout" where a check took longer than `timeout_s`.
     """
 
     def __init__(
-        self, side: Side, checks: Mapping[str, Check], *, clock: Callable[[], float], on_error: OnError = "block", block_message: str = ""
+        self,
+        side: Side,
+        checks: Mapping[str, Check],
+        *,
+        clock: Callable[[], float],
+        on_error: OnError = "block",
+        block_message: str = "",
+        timeout_s: float = TIMEOUT_S,
     ) -> None:
         self._side: Side = side
         self._checks = dict(sorted(checks.items()))
         self._clock = clock
         self._on_error = on_error
         self._block_message = block_message
+        self._timeout_s = timeout_s
 
     @property
     def empty(self) -> bool:
@@ -74,9 +96,13 @@ class GuardChain:
     async def run(self, text: str, context: CheckContext) -> GuardResult:
         """The text after every check, with the verdict of each."""
         verdicts: list[GuardVerdict] = []
-        for name, check in self._checks.items():
+        kept: str | None = None
+        checks = [(name, check) for name, check in self._checks.items() if concerns(check, context)]
+        for place, (name, check) in enumerate(checks):
             start = self._clock()
             verdict = await self._verdict(check, text, context)
+            if verdict.action is GuardAction.BLOCK:
+                kept = await self._kept(verdict.text, [later for _, later in checks[place + 1 :]], context)
             text = {GuardAction.MASK: verdict.text, GuardAction.BLOCK: verdict.message or self._block_message}.get(verdict.action, text)
             verdicts.append(
                 GuardVerdict(
@@ -87,7 +113,7 @@ class GuardChain:
                     check=name,
                     score=verdict.score,
                     rule=verdict.rule,
-                    usage=tuple(replace(use, stage="guard") for use in verdict.usage),
+                    usage=_of_guard(verdict),
                     milliseconds=round((self._clock() - start) * 1000, 3),
                     excerpt=verdict.excerpt,
                     warning=verdict.warning,
@@ -96,17 +122,47 @@ class GuardChain:
             )
             if verdict.action is GuardAction.BLOCK:
                 break
-        return GuardResult(text, tuple(verdicts))
+        return GuardResult(text, tuple(verdicts), kept)
+
+    async def masked(self, text: str, context: CheckContext) -> str:
+        """A text that belongs to the one that is checked, as what was said before does, without what the checks mask."""
+        return await self._kept(text, [check for check in self._checks.values() if concerns(check, context)], context)
+
+    async def _kept(self, text: str, checks: Sequence[Check], context: CheckContext) -> str:
+        """The text as it may be kept: without what these checks mask. What a check failed on may hold anything."""
+        for check in checks:
+            if check.rewrites and text != WITHHELD:
+                try:
+                    verdict = await self._verdict(check, text, context)
+                except InfrastructureError:
+                    return WITHHELD
+                text = verdict.text
+        return text
 
     async def _verdict(self, check: Check, text: str, context: CheckContext) -> CheckVerdict:
+        budget_s: float = getattr(check, "timeout_s", self._timeout_s)  # one that calls out has a patience of its own
         try:
-            return _declared(check, await check.check(text, context))
+            async with asyncio.timeout(budget_s):
+                verdict = _declared(check, await check.check(text, context))
+            spent(*_of_guard(verdict))  # at once: a later check may fail, and what is kept is checked too
+            return verdict
         except InfrastructureError:
             raise
+        except TimeoutError:
+            return self._failed(check, text, "timeout", f"took longer than {budget_s:g} s")
         except Exception as error:  # noqa: BLE001 — a check that crashes must neither break the answer nor let it pass unseen
-            blocks = self._on_error == "block" and (check.blocks or check.rewrites)
-            action = GuardAction.BLOCK if blocks else GuardAction.FLAG
-            return CheckVerdict(action, text, rule="error", reason=f"{type(error).__name__}: {error}")
+            words = f": {error}" if isinstance(error, TouchstoneError) else ""  # of any other error they may be the text
+            return self._failed(check, text, "error", f"{type(error).__name__}{words}")
+
+    def _failed(self, check: Check, text: str, rule: str, reason: str) -> CheckVerdict:
+        blocks = self._on_error == "block" and (check.blocks or check.rewrites)
+        if not blocks:
+            return CheckVerdict(GuardAction.FLAG, text, rule=rule, reason=reason)
+        return CheckVerdict(GuardAction.BLOCK, WITHHELD if check.rewrites else text, rule=rule, reason=reason)
+
+
+def _of_guard(verdict: CheckVerdict) -> tuple[Usage, ...]:
+    return tuple(replace(use, stage="guard") for use in verdict.usage)
 
 
 def _declared(check: Check, verdict: CheckVerdict) -> CheckVerdict:

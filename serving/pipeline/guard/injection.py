@@ -1,41 +1,63 @@
-"""Prompt injection: flagged or blocked."""
+"""Orders to the model, in a question, in a passage or in an answer: flagged or blocked."""
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from serving.pipeline.checks.detection import Detection
-from serving.pipeline.checks.injection import SENTENCE_LIMIT, TEXT_LIMIT, find_injections, patterns_digest
-from serving.pipeline.guard.threshold import ScoredText, ThresholdCheck, ThresholdParams
-from serving.pipeline.guard.windows import find_everywhere, windows
+from serving.pipeline.checks.grounding.embedder import NamedEmbeddings
+from serving.pipeline.checks.injection.detector import InjectionDetector
+from serving.pipeline.checks.injection.version import detector_version
+from serving.pipeline.fitted.calibrated import threshold_of
+from serving.pipeline.guard.base import CheckContext, CheckVerdict, Side
+from serving.pipeline.guard.excerpt import redacted_excerpt
+from serving.pipeline.models.threads import run_in_thread
+from serving.pipeline.parts import Parts
+from serving.pipeline.references import Artefact
+from serving.pipeline.registry import Params as PlugInParams
+from serving.pipeline.types import GuardAction
 
-WITHIN = "x "  # before what is not the beginning of a sentence, where orders are told by their first word
+AT_ONCE: int = 400  # characters that are looked at in less time than a hop to another thread is worth
 
 
-class InjectionCheck(ThresholdCheck):
-    """Detects sentences that instruct the model; the score is that of the most certain one."""
+class InjectionCheck:
+    """Scores the most certain order of a text; of a passage that was scored when it was indexed, only that score is read."""
 
     name: ClassVar[str] = "injection"
-    version: ClassVar[str] = f"2 {patterns_digest()}"
+    version: ClassVar[str] = f"3 {detector_version()}"
+    sides: ClassVar[tuple[Side, ...]] = ("input", "passages", "output")
+    rewrites = False
 
-    class Params(ThresholdParams):
+    class Params(PlugInParams):
         """From which score on, and what is done about it."""
 
-        threshold: float | None = Field(default=0.5, ge=0.0, le=1.0, description="0.5: one pattern is enough; 0.75: two")
+        action: Literal["flag", "block"] = Field(default="block", description="block: a passage is not read, a question or answer refused")
+        threshold: float | None = Field(default=0.5, ge=0.0, le=1.0, description="0.5 is what the detector was fitted for")
+        calibrated: Artefact | None = Field(default=None, description="by touchstone calibrate guard; counts where the threshold is null")
 
-    def score(self, text: str) -> ScoredText:
-        """The most certain detection."""
-        detections = _find_everywhere(text)
-        if not detections:
-            return ScoredText(0.0)
-        best = max(detections, key=lambda detection: detection.score)
-        return ScoredText(best.score, best.kind, f"gives an order of the kind {best.kind}")
+    def __init__(self, params: Params, parts: Parts) -> None:
+        self._params = params
+        self._threshold = threshold_of(
+            params.threshold, params.calibrated, parts.artefacts, "guard", f"{self.name} {self.version}", f"check {self.name!r}"
+        )
+        self._detector = InjectionDetector(NamedEmbeddings(parts.embedder, parts.embeddings) if parts.embedder else None)
+        self.blocks = params.action == "block"
+
+    async def check(self, text: str, context: CheckContext) -> CheckVerdict:
+        """Whether the text gives an order; the excerpt shows the order without personal data."""
+        passages = context.side == "passages"
+        stored = context.passages[0].chunk.instruction_score if passages and context.passages else 0.0
+        if 0.0 < stored < self._threshold:
+            return CheckVerdict.allow(text, stored)
+        look = self._detector.in_passage if passages else self._detector.in_question
+        found = look(text) if len(text) <= AT_ONCE and not passages else await run_in_thread(lambda: look(text))
+        score = stored or (found.score if found else 0.0)
+        if score < self._threshold or (not stored and found is None):
+            return CheckVerdict.allow(text, score)
+        rule = found.kind if found else "indexed"
+        return CheckVerdict(
+            GuardAction(self._params.action), text, score, rule, _reason(rule), excerpt=redacted_excerpt(found.value) if found else ""
+        )
 
 
-def _find_everywhere(text: str) -> list[Detection]:
-    """What the detector finds in a text of any length, also behind the characters of a sentence that it looks at."""
-    detections = find_everywhere(text, find_injections, TEXT_LIMIT, SENTENCE_LIMIT)
-    for line in text.split("\n"):
-        pieces = [piece for start, piece in windows(line, SENTENCE_LIMIT - len(WITHIN), SENTENCE_LIMIT // 2) if start]
-        detections += [detection for piece in pieces for detection in find_injections(WITHIN + piece)]
-    return detections
+def _reason(rule: str) -> str:
+    return "gives an order to the model" if rule in ("model", "indexed") else f"gives an order to the model, of the kind {rule}"

@@ -12,6 +12,8 @@ from uuid import uuid4
 
 from langchain_core.embeddings import Embeddings
 
+from serving.pipeline.checks.grounding.embedder import NamedEmbeddings
+from serving.pipeline.checks.injection.version import detector_version
 from serving.pipeline.config import IndexConfig, RagConfig
 from serving.pipeline.errors import DataError, IntegrityError, StoreError
 from serving.pipeline.index import CHUNKERS, STORES
@@ -20,6 +22,7 @@ from serving.pipeline.index.content import ContentDigest
 from serving.pipeline.index.context import indexed_text
 from serving.pipeline.index.corpus import Corpus
 from serving.pipeline.index.embed import embed
+from serving.pipeline.index.instructions import InstructionScores
 from serving.pipeline.index.manifest import FILE, IndexManifest, forget_outdated, index_storage, read_manifest, write_manifest
 from serving.pipeline.index.resident.open import searchable
 from serving.pipeline.index.sums import check_sums, damaged, write_sums
@@ -111,6 +114,10 @@ async def open_index_at(uri: str, settings: PipelineSettings, embeddings: Embedd
         raise StoreError(f"No index in {absolute(uri)}. Build it: touchstone index")
     if manifest.format == 1:
         raise IntegrityError(f"{absolute(uri)}: is from a version that kept no sums of an index. Remove it and run: touchstone index")
+    if not manifest.detector_version:
+        raise IntegrityError(
+            f"{absolute(uri)}: is from a version that looked for no orders in passages. Remove it and run: touchstone index"
+        )
     version = EMBEDDINGS.version(manifest.index.embedder)
     if version != manifest.embedder_version:
         built_with = manifest.embedder_version
@@ -189,13 +196,14 @@ class _IndexBuild:
         if total == 0:
             raise DataError(f"Corpus {self.corpus.name!r} has nothing to index: {len(self.corpus.documents)} documents, no text.")
         store: Store | None = None
-        content = ContentDigest()
+        content, scores = ContentDigest(), InstructionScores(NamedEmbeddings(index.embedder.name, self.embeddings))
         done = dimensions = 0
         for batch in _batches(self._chunks()):
             texts = [indexed_text(chunk, index.context) for chunk in batch]
             vectors = await embed(self.embeddings, texts)
             dimensions = vectors.shape[1]
             store = store or _store(index, below(uri, data), dimensions, self.settings)
+            batch = await scores.of(batch, vectors)
             await store.add(batch, texts, vectors)
             content.add(map(StoredRow.of, batch, texts, vectors))
             done += len(batch)
@@ -213,6 +221,7 @@ class _IndexBuild:
             chunks=done,
             index=index,
             embedder_version=EMBEDDINGS.version(index.embedder),
+            detector_version=detector_version(),
             dimensions=dimensions,
             store_version=store_version,
             lancedb=installed("lancedb"),

@@ -27,7 +27,7 @@ class ContentDigest:
 
 
 def content_digest(rows: Iterable[StoredRow]) -> str:
-    """The digest of rows: it changes with any id, text, span, vector or column that decides who may read, and with nothing else."""
+    """The digest of rows: it changes with any id, text, span, vector, score or column that decides who may read, and with nothing else."""
     digest = ContentDigest()
     digest.add(rows)
     return digest.hexdigest()
@@ -38,6 +38,6 @@ def _row_digest(row: StoredRow) -> bytes:
     place = [chunk.id, chunk.document_id, chunk.start, chunk.end, chunk.ordinal]
     shown = [chunk.text, chunk.title, chunk.heading, chunk.source, chunk.version, row.text]
     access = [chunk.tenant, list(chunk.groups), row.open, chunk.domain, sorted(chunk.metadata.items()), list(row.facts)]
-    columns = json.dumps([place, shown, access], separators=(",", ":")).encode()
+    columns = json.dumps([place, shown, access, chunk.instruction_score], separators=(",", ":")).encode()
     vector = np.ascontiguousarray(row.vector, dtype=_FLOAT).tobytes()
     return hashlib.sha256(b"%d:%b%b" % (len(columns), columns, vector)).digest()

@@ -28,7 +28,21 @@ EXTRA_HITS = 16  # hits fetched beyond k, to see all of a tie at the end
 SOURCE_LINE = re.compile(r",? /\S+\.rs:\d+:\d+")  # where in LanceDB's own source an error arose
 ROWS_AT_A_TIME = 1024  # in one batch of a full read
 IDS_PER_QUERY = 500  # ids in one condition
-CHUNK_COLUMNS = ["id", "document_id", "start", "end", "ordinal", "text", "title", "heading", "domain", "source", "version", "tenant"]
+CHUNK_COLUMNS = [
+    "id",
+    "document_id",
+    "start",
+    "end",
+    "ordinal",
+    "text",
+    "title",
+    "heading",
+    "domain",
+    "source",
+    "version",
+    "tenant",
+    "instruction_score",
+]
 COLUMNS = [*CHUNK_COLUMNS, "groups", "metadata"]
 
 
@@ -227,6 +241,7 @@ class LanceStore:
         import pyarrow as pa
 
         types: dict[str, Any] = dict.fromkeys(CHUNK_COLUMNS, pa.string()) | dict.fromkeys(["start", "end", "ordinal"], pa.int64())
+        types["instruction_score"] = pa.float64()
         types |= {"groups": pa.list_(pa.string()), "open": pa.bool_(), "metadata": pa.string(), "facts": pa.list_(pa.string())}
         return pa.schema([*types.items(), ("indexed", pa.string()), ("vector", pa.list_(pa.float32(), self._dimensions))])
 

@@ -30,6 +30,7 @@ class IndexManifest(BaseModel):
     chunks: int
     index: IndexConfig
     embedder_version: str
+    detector_version: str = ""  # of the detector that scored the chunks; empty: none did
     dimensions: int
     store_version: str  # the store's own version of the data
     lancedb: str  # version of the library

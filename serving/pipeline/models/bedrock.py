@@ -8,6 +8,7 @@ from langchain_core.language_models import BaseChatModel
 from pydantic import Field
 
 from serving.pipeline.errors import ConfigError
+from serving.pipeline.models.billed_embeddings import counting_tokens, note_tokens
 from serving.pipeline.models.diagnose import diagnose
 from serving.pipeline.packages import install_command
 from serving.pipeline.registry import Params as PlugInParams
@@ -83,13 +84,25 @@ class BedrockEmbeddings:
     def connect(self) -> Embeddings:
         """LangChain's model on a client that tries once: retries are ours alone."""
         client = bedrock_client("bedrock-runtime", self.name, self._settings)
+        client.meta.events.register("after-call.bedrock-runtime.InvokeModel", _note_tokens)
         from langchain_aws import BedrockEmbeddings as LangChainBedrockEmbeddings
+
+        class TellingEmbeddings(LangChainBedrockEmbeddings):
+            """Notes the tokens of a text, which LangChain leaves out: those of the answer's head, else of its body."""
+
+            def _invoke_model(self, input_body: dict[str, Any] = {}) -> dict[str, Any]:  # noqa: B006  # LangChain's own
+                with counting_tokens() as counted:
+                    answer: dict[str, Any] = super()._invoke_model(input_body)
+                tokens = counted[-1] if counted else answer.get("inputTextTokenCount")
+                if isinstance(tokens, int):
+                    note_tokens(tokens)
+                return answer
 
         # it logs a traceback for every failed call; we raise the failure, or try again
         logging.getLogger("langchain_aws.embeddings.bedrock").setLevel(logging.CRITICAL)
         titan = "amazon.titan-embed-text-v2" in self.price_model  # the one that takes the wish with the call
         try:
-            model: Embeddings = LangChainBedrockEmbeddings(
+            model: Embeddings = TellingEmbeddings(
                 model_id=self.price_model,
                 client=client,
                 region_name=self._settings.aws_region,
@@ -100,6 +113,13 @@ class BedrockEmbeddings:
         except Exception as error:
             raise diagnose(error, self.name).error from error
         return model
+
+
+def _note_tokens(parsed: dict[str, Any], **_: Any) -> None:
+    """The tokens of a text, of the head of an answer."""
+    said = parsed.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("x-amzn-bedrock-input-token-count", "")
+    if said.isdecimal():
+        note_tokens(int(said))
 
 
 def model_id(name: str) -> str:

@@ -9,6 +9,7 @@ from langchain_core.language_models import BaseChatModel
 from serving.pipeline.models import CHAT_MODELS, EMBEDDINGS
 from serving.pipeline.models.base import ChatSource
 from serving.pipeline.models.cassette import with_cassette, with_embeddings_cassette
+from serving.pipeline.models.prices import PACKAGE, PriceList, price_list
 from serving.pipeline.models.retry import RetryingEmbeddings, RetryPolicy, retrying_chat
 from serving.pipeline.registry import Spec
 from serving.pipeline.settings import PipelineSettings
@@ -23,6 +24,7 @@ class ConnectedChat:
     model: BaseChatModel
     source: ChatSource
     name: str
+    prices: PriceList = PACKAGE
 
 
 @runtime_checkable
@@ -36,11 +38,11 @@ def connect_chat(spec: Spec, settings: PipelineSettings, retry: RetryPolicy | No
     """The chat model of a spec; a hosted one has retries and, if the settings say so, is recorded or replayed."""
     source = CHAT_MODELS.build(spec, name=spec.name, settings=settings)
     if spec.name.startswith(LOCAL):
-        return ConnectedChat(source.connect(), source, spec.name)
+        return ConnectedChat(source.connect(), source, spec.name, price_list(settings))
     policy = retry or RetryPolicy(spec.name, settings)
     params = CHAT_MODELS.complete(spec).params
     model = with_cassette(lambda: retrying_chat(source.connect(), policy), settings, name=spec.name, params=params)
-    return ConnectedChat(model, source, spec.name)
+    return ConnectedChat(model, source, spec.name, price_list(settings))
 
 
 def connect_embeddings(spec: Spec, settings: PipelineSettings, retry: RetryPolicy | None = None) -> Embeddings:

@@ -10,23 +10,32 @@ from langchain_core.embeddings import Embeddings
 
 from serving.pipeline.errors import ModelError
 from serving.pipeline.index.base import Vectors
+from serving.pipeline.types import Usage
 
 _Made = dict[tuple[int, str], "asyncio.Task[Vectors | None]"]  # by the model and the text
 _OF_QUERY: ContextVar[_Made | None] = ContextVar("the vectors of the query that is being answered", default=None)
+_PAID: ContextVar[dict[tuple[str, str], Usage] | None] = ContextVar("what those vectors cost", default=None)
 
 
 @contextmanager
 def one_query() -> Iterator[None]:
     """Within it, equal texts are embedded once."""
     made: _Made = {}
-    token = _OF_QUERY.set(made)
+    token, paid = _OF_QUERY.set(made), _PAID.set({})
     try:
         yield
     finally:
         _OF_QUERY.reset(token)
+        _PAID.reset(paid)
         for task in made.values():
             if not task.cancel() and not task.cancelled():
                 task.exception()  # whoever asked has seen it
+
+
+def paid_vectors() -> dict[tuple[str, str], Usage]:
+    """What the vectors cost that were made for this query, by the model's name and the text: told already, and to be told once."""
+    paid = _PAID.get()
+    return {} if paid is None else paid
 
 
 class QuestionVectors:

@@ -1,7 +1,17 @@
 """The room that finds passages: its tables."""
 
 from serving.pipeline.registry import Registry
-from serving.pipeline.retrieve.base import Fusion, Reranker, Searcher
+from serving.pipeline.retrieve.base import Fusion, Narrowing, Reranker, Searcher
+
+NARROWINGS = Registry[Narrowing](
+    "narrowing",
+    {
+        "none": "serving.pipeline.retrieve.narrow:NoNarrowing",
+        "domain": "serving.pipeline.retrieve.narrow:DomainNarrowing",
+    },
+    group="narrowings",
+    protocol=Narrowing,
+)
 
 SEARCHERS = Registry[Searcher](
     "searcher",

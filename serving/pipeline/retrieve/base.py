@@ -7,6 +7,12 @@ from serving.pipeline.index.base import ScoredChunk
 from serving.pipeline.types import Hit, Query, Usage
 
 
+class Narrowing(Protocol):
+    """Decides where a query is looked for, before anything is ranked; never beyond what it and its principal allow."""
+
+    async def narrow(self, query: Query) -> Query: ...
+
+
 class Searcher(Protocol):
     """Finds candidates for a query, best first."""
 

@@ -1,6 +1,6 @@
 """A reranking model of Bedrock reads question and passage together."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -8,18 +8,16 @@ from pydantic import Field
 
 from serving.pipeline.errors import ModelError
 from serving.pipeline.models.bedrock import bedrock_client
+from serving.pipeline.models.prices import price_list
 from serving.pipeline.models.retry import RetryPolicy
 from serving.pipeline.models.threads import run_in_thread
 from serving.pipeline.parts import Parts
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.retrieve.query_text import search_text
+from serving.pipeline.spending import unused_calls
 from serving.pipeline.types import Hit, Query, Usage
 
 PASSAGE_CHARACTERS = 32_000  # characters of a passage that the service takes
-USD_PER_QUERY: Mapping[str, float] = {  # list prices of AWS; genai-prices knows prices of tokens only
-    "amazon.rerank-v1:0": 0.001,
-    "cohere.rerank-v3-5:0": 0.002,
-}
 PASSAGES_PER_QUERY = 100  # more count as further queries
 
 
@@ -43,7 +41,7 @@ class BedrockReranker:
         self._name = name
         self._retry = retry or RetryPolicy(name, settings)
         self._settings = settings
-        self._usd = USD_PER_QUERY.get(params.model.rpartition("/")[2])
+        self._prices = price_list(settings)
         self._client: Any = None
 
     async def rerank(self, query: Query, hits: Sequence[Hit], k: int) -> list[Hit]:
@@ -52,7 +50,8 @@ class BedrockReranker:
         question = search_text(query)
         if not head or not question:
             return list(hits[:k])
-        scores = await self._retry.run(lambda: run_in_thread(lambda: self._ask(question, [hit.chunk.text for hit in head])))
+        with unused_calls(self.usage(head)).watch():
+            scores = await self._retry.run(lambda: run_in_thread(lambda: self._ask(question, [hit.chunk.text for hit in head])))
         scored = [replace(hit, score=score) for hit, score in zip(head, scores, strict=True)]
         scored.sort(key=lambda hit: (-hit.score, hit.chunk.id))
         return [*scored, *(replace(hit, score=-float(place)) for place, hit in enumerate(tail, start=1))][:k]
@@ -60,7 +59,8 @@ class BedrockReranker:
     def usage(self, hits: Sequence[Hit]) -> Usage:
         """The price of reranking these hits: by the query, not by tokens."""
         queries = -(-min(len(hits), self._depth) // PASSAGES_PER_QUERY)
-        return Usage(self._name, usd=queries * (self._usd or 0.0), calls=queries, priced=self._usd is not None, stage="retrieve")
+        usd = self._prices.calls(self._name, queries)
+        return Usage(self._name, usd=usd or 0.0, calls=queries, priced=usd is not None, stage="retrieve")
 
     def _ask(self, question: str, texts: list[str]) -> list[float]:
         """The relevance of each text, in their order."""

@@ -78,4 +78,6 @@ def _join(run: Sequence[Chunk], hit: Hit) -> Hit:
     base = next((chunk for chunk in run if chunk.id == hit.chunk.id), run[0])
     if len(run) == 1:
         return replace(hit, chunk=base)
-    return replace(hit, chunk=replace(base, id=f"{base.document_id}#{start}-{end}", start=start, end=end, text=text))
+    worst = max(chunk.instruction_score for chunk in run)  # an order in any of them is one in the whole
+    joined = replace(base, id=f"{base.document_id}#{start}-{end}", start=start, end=end, text=text, instruction_score=worst)
+    return replace(hit, chunk=joined)

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from serving.pipeline.config import RetrieveConfig
 from serving.pipeline.index.base import Filter, Store
 from serving.pipeline.index.shingles import KeepsShingles, Shingles, shingles_of
-from serving.pipeline.retrieve.base import Billed, Reranker, Searcher
+from serving.pipeline.retrieve.base import Billed, Narrowing, Reranker, Searcher
 from serving.pipeline.retrieve.duplicates import without_repeats
 from serving.pipeline.retrieve.neighbours import add_neighbours
 from serving.pipeline.retrieve.query_text import search_text
@@ -38,12 +38,14 @@ class Retriever:
         searcher: Searcher,
         reranker: Reranker,
         store: Store,
+        narrowing: Narrowing | None = None,  # None: looks wherever the query may
         embedding: Callable[[str], Usage] | None = None,  # what a question's vector costs, where a hosted model makes it
     ) -> None:
         self._config = config
         self._searcher = searcher
         self._reranker = reranker
         self._store = store
+        self._narrowing = narrowing
         self._shingles = store.shingles if isinstance(store, KeepsShingles) else _shingles_of_text
         self._embedding_usage = embedding
         self._ranked = 0
@@ -59,12 +61,14 @@ class Retriever:
         if not search_text(query):
             return RetrievalResult()
         config = self._config
+        asked, query = query, await self._narrowing.narrow(query) if self._narrowing else query
         candidates = await self._searcher.search(query, max(config.candidates, config.top_k))
         distinct = without_repeats(candidates, config.duplicate_similarity, self._shingles)
         best = await self._reranker.rerank(query, distinct, max(config.top_k, self._ranked))
         expanded = await add_neighbours(best[: config.top_k], config.neighbours, self._store, Filter.of(query))
         hits = tuple(replace(hit, rank=rank) for rank, hit in enumerate(expanded.hits, start=1))
         counts = {"candidates": len(candidates), "duplicates": len(candidates) - len(distinct), "neighbours": expanded.added}
+        counts |= {"narrowed": int(query.domains != asked.domains)} if self._narrowing else {}
         usage = (*([self._embedding_usage(search_text(query))] if self._embedding_usage else ()), *self._reranking_usage(distinct))
         ranking = tuple(hit.chunk.span for hit in best[: self._ranked])
         return RetrievalResult(hits, MappingProxyType(counts), usage=usage, ranking=ranking)

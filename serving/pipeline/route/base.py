@@ -12,6 +12,14 @@ class Router(Protocol):
     async def route(self, query: Query, hits: Sequence[Hit]) -> Route: ...
 
 
+class DomainChoice(Protocol):
+    """Chooses the domain whose prompt family answers."""
+
+    async def domain(self, query: Query, hits: Sequence[Hit]) -> str:
+        """A domain; empty: that of the first passages."""
+        ...
+
+
 class Escalation(Protocol):
     """Decides whether an answer is given up for one of a dearer tier, which is then the answer: at most once for a question."""
 

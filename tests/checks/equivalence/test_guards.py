@@ -61,6 +61,11 @@ DIFFERENT = [
     ("May I enter if it rains?", "May I enter unless it rains?"),
     ("Do I get a refund after 30 days?", "Do I get a refund within 30 days?"),
     ("Does he have to sign?", "Does she have to sign?"),
+    ("Is the device no longer covered?", "Is the device covered?"),
+    ("Why not use the cloud?", "Why use the cloud?"),
+    ("What happens if it is approved?", "What happens if not approved?"),
+    ("Are refundable tickets allowed?", "Are non-refundable tickets allowed?"),
+    ("What did it cost last year?", "What does it cost this year?"),
     ("What does IT cost?", "What does it cost?"),
     ("Who does WHO work for?", "Who does who work for?"),
     ("How do I turn \u043eff the \u0430larm?", "How do I turn on the alarm?"),  # two letters of it are Cyrillic
@@ -120,6 +125,7 @@ def test_names_of_the_corpus_are_known_in_small_letters():
     assert disagreement(*pair, frozenset({"greta", "ohlsson", "dev", "marlow"}))
 
 
+@settings(deadline=None)
 @given(TEXTS)
 def test_a_question_agrees_with_itself_in_every_form(text):
     assert disagreement(text, text) is None
@@ -128,18 +134,20 @@ def test_a_question_agrees_with_itself_in_every_form(text):
     assert disagreement(unicodedata.normalize("NFC", text), unicodedata.normalize("NFD", text)) is None
 
 
+@settings(deadline=None)
 @given(TEXTS, TEXTS)
 def test_the_guards_look_both_ways_alike(question, other):
     assert (disagreement(question, other) is None) == (disagreement(other, question) is None)
 
 
+@settings(deadline=None)
 @given(st.sampled_from([text for text in QUESTIONS if " IT " not in text and " WHO " not in text]))
 def test_a_question_in_capitals_or_small_letters_agrees_with_itself(text):
     assert disagreement(text, text.upper()) is None
     assert disagreement(text, text.lower()) is None
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(
     st.lists(
         st.sampled_from(

@@ -4,27 +4,31 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.pipeline.checks.equivalence.features import FEATURES, features_of
+from serving.pipeline.checks.equivalence.names import learned_names
 from serving.pipeline.checks.equivalence.verifier import Verifier, built_in, verifier_of, verify
 from serving.pipeline.checks.equivalence.wording import LONGEST, wording_of
 from serving.pipeline.errors import DataError
 from tests.checks.equivalence.test_guards import DIFFERENT, TEXTS
 
 
+@settings(deadline=None)
 @given(TEXTS, TEXTS, st.floats(-1, 1))
 def test_it_looks_both_ways_alike(question, other, similarity):
     assert verify(question, other, similarity) == verify(other, question, similarity)
     assert 0.0 <= verify(question, other, similarity) <= 1.0
 
 
+@settings(deadline=None)
 @given(TEXTS)
 def test_the_same_text_is_the_same_question(text):
     assert verify(text, text, 1.0) == 1.0
 
 
+@settings(deadline=None)
 @given(TEXTS, TEXTS, st.floats(-1, 1), st.floats(-1, 1))
 def test_a_greater_similarity_never_lowers_the_probability(question, other, one, two):
     low, high = sorted((one, two))
@@ -64,6 +68,20 @@ def test_a_verifier_comes_back_from_its_own_numbers_and_from_nothing_else():
         verifier_of({"trees": {}})
     with pytest.raises(DataError, match="backwards or nowhere"):
         verifier_of(numbers | {"trees": numbers["trees"] | {"left": [0] * len(numbers["trees"]["left"])}})
+
+
+def test_names_it_learned_are_known_in_small_letters():
+    numbers = built_in().model_dump(mode="json") | {"names": ["greta", "ohlsson", "marlow"]}
+    verifier = Verifier.model_validate(numbers)
+    assert verifier.probability("who is greta ohlsson", "who is dev marlow", 0.99) == 0.0
+    assert verifier.probability("who is greta ohlsson", "who is it", 0.99) == 0.0
+    assert verifier.probability("who is greta ohlsson", "who is ohlsson", 0.99) > 0.0
+    assert verifier.probability("who is Ohlsson", "who is ohlsson", 0.99) > 0.0
+
+
+def test_words_are_names_where_they_are_never_written_small():
+    questions = ["Who is the successor of Greta Ohlsson?", "How do I Load a file?", "How do I load a file?", "WHO IS SHE?", "who is marlow"]
+    assert learned_names(wording_of(question).tokens for question in questions) == {"greta", "ohlsson"}
 
 
 def test_its_name_changes_with_its_numbers():

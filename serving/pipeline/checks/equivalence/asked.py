@@ -6,6 +6,9 @@ from typing import Final
 from serving.pipeline.checks.equivalence.tokens import Token
 from serving.pipeline.checks.equivalence.words import words_of
 
+ASKED: Final = (
+    "thing", "way", "reason", "person", "place", "time", "duration", "amount", "measure", "possible", "yes or no", "frequency", "dates",
+)  # fmt: skip
 _NOUNS: Final = {
     noun: kind
     for kind, nouns in {

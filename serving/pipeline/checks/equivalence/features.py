@@ -1,7 +1,8 @@
 """What the verifier sees of two questions: numbers that are the same whichever of them comes first."""
 
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from math import log
@@ -10,6 +11,7 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.pipeline.checks.equivalence.asked import ASKED
 from serving.pipeline.checks.equivalence.wording import Wording
 
 FEATURES: Final = (
@@ -32,6 +34,12 @@ FEATURES: Final = (
     "weight_least",  # shared_least with each word weighed by how rare it is in the questions that were fitted on
     "weight_most",
     "rarest_left",  # the rarity of the rarest word that only one of them has
+    "order",  # share of the words with a meaning that both have in one order
+    "left_function",  # function words that only one of them has
+    "shared_function",  # share of function words in common
+    "words_with_meaning",  # of the question that has fewer
+    "asked_first",  # what kind of answer is asked for first, as a number; of both the smaller one
+    "asked_second",  # and the greater one
 )
 
 
@@ -62,6 +70,7 @@ class WordRarity:
         return max((self.known.get(word, self.unknown) for word in words), default=0.0)
 
 
+_KINDS: Final = {kind: number for number, kind in enumerate(ASKED, start=1)}
 _LONGEST_BEGINNING: Final = 12  # letters of a word
 EVEN: Final = WordRarity()  # every word weighs the same
 
@@ -99,8 +108,24 @@ def features_of(one: Wording, other: Wording, similarity: float, rarity: WordRar
         weights[0],
         weights[1],
         rarity.rarest(left[0] | left[1]),
+        _in_order(one.meaning, other.meaning),
+        len(one.function ^ other.function),
+        len(one.function & other.function) / max(1, len(one.function | other.function)),
+        min(len(one.content), len(other.content)),
+        *sorted(_KINDS.get(side.asked[0], 0) if side.asked else 0 for side in (one, other)),
     )
     return np.array(row, dtype=np.float64)
+
+
+def _in_order(one: Sequence[str], other: Sequence[str]) -> float:
+    """Twice the words that both have in one order over the words of both; words that stand twice in one of them are left out."""
+    once = {word for word, count in (Counter(one) | Counter(other)).items() if count == 1}
+    places = {word: place for place, word in enumerate(other) if word in once}
+    ends: list[int] = []  # of the shortest rising runs of each length
+    for place in (places[word] for word in one if word in places):
+        at = bisect_left(ends, place)
+        ends[at : at + 1] = [place]
+    return 2 * len(ends) / max(1, len(one) + len(other))
 
 
 def _trigrams(said: Iterable[str]) -> Counter[str]:

@@ -1,6 +1,6 @@
 """The names in a question: capitalised words, acronyms, and known countries, cities and peoples."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -171,6 +171,25 @@ def unnamed(one: Names, other: Names) -> str | None:
                 return " ".join(run)
             partly.append(" ".join(unmatched))
     return partly_one[0] if partly_one and partly_other else None
+
+
+def learned_names(questions: Iterable[Sequence[Token]]) -> frozenset[str]:
+    """The words that questions write as names and never in small letters; one all in small letters or capitals tells nothing."""
+    named: set[str] = set()
+    small: set[str] = set()
+    for tokens in questions:
+        words = [token for token in tokens if token.kind == "word"]
+        if any(token.capital for token in words) and not all(token.loud for token in words):
+            small.update(token.text for token in words if not token.capital)
+            named.update(word for run in names_of(tokens).runs for word in run)
+    return frozenset(word for word in named - small if len(word) > 2)
+
+
+def named_apart(one: Names, other: Names, known: frozenset[str]) -> bool:
+    """Whether two questions name others of the known names, however they are written; a part of a name stands for it."""
+    first, second = known & one.words, known & other.words
+    only, instead = ({word for word in names if not _forms(word) & side.words} for names, side in ((first, other), (second, one)))
+    return bool(only and instead) or (bool(only or instead) and not first & second)
 
 
 def _abbreviated(run: Sequence[str], words: frozenset[str]) -> bool:

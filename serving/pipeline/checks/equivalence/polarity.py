@@ -14,7 +14,7 @@ from serving.pipeline.text.stems import stem
 _FILE: Final = Path(__file__).with_name("opposites.txt")  # a line for each word: its antonyms
 _DENIALS: Final = words_of(
     """
-    not no never cannot without unless none nobody nothing neither nor nowhere lack lacks lacking unable impossible fail fails failed
+    not no non never cannot without unless none nobody nothing neither nor nowhere lack lacks lacking unable impossible fail fails failed
     isnt arent wasnt werent dont doesnt didnt cant couldnt wont wouldnt shouldnt mustnt hasnt havent hadnt aint
     """
 )
@@ -26,15 +26,11 @@ _FALSE_DENIALS: Final = frozenset(
         ("no", "doubt"),
         ("or", "not"),
         ("or", "no"),
-        ("no", "longer"),
-        ("why", "not"),
-        ("if", "not"),
     ]
 )
 _DENIAL_REACH: Final = 3  # tokens after a "not" that may be what it denies
 _PREFIXES: Final = ("un", "dis", "non", "ir", "im", "mis")
 _LEAST: Final = 4  # letters of a word that takes a prefix
-_PARTICLES: Final = frozenset(["on", "off", "in", "out", "up", "down"])
 _SWITCHES: Final = words_of(
     "turn turns turned turning switch switches switched switching power powers powering shut put set keep leave toggle lights go"
 )

@@ -11,6 +11,7 @@ from pydantic import ValidationError, model_validator
 from serving.pipeline.checks.equivalence.features import FEATURES, WordRarity, features_of
 from serving.pipeline.checks.equivalence.guards import VERSION as GUARDS_VERSION
 from serving.pipeline.checks.equivalence.guards import disagreement
+from serving.pipeline.checks.equivalence.names import named_apart
 from serving.pipeline.checks.equivalence.wording import LONGEST, Wording, wording_of
 from serving.pipeline.digest import digest_of
 from serving.pipeline.errors import DataError
@@ -29,6 +30,7 @@ class Verifier(FittedModel):
 
     guards: str = GUARDS_VERSION  # the guards and features that it was fitted with
     code: str = CODE
+    names: tuple[str, ...] = ()  # words that the questions it was fitted on write as names, for those that write them small
     rarity: Mapping[str, float] = {}  # of words, by their stems
     rarity_unknown: float = 1.0  # of any other word
     trees: BoostedTrees
@@ -38,6 +40,10 @@ class Verifier(FittedModel):
         if (self.guards, self.code, self.trees.features) != (GUARDS_VERSION, CODE, FEATURES):
             raise ValueError("it was fitted with other guards or features; fit it again: touchstone calibrate cache")
         return self
+
+    @cached_property
+    def _names(self) -> frozenset[str]:
+        return frozenset(self.names)
 
     @cached_property
     def _rarity(self) -> WordRarity:
@@ -57,7 +63,9 @@ class Verifier(FittedModel):
         return self.of_wordings(wording_of(question), wording_of(other), similarity)
 
     def of_wordings(self, one: Wording, other: Wording, similarity: float) -> float:
-        """The same of two parsed questions."""
+        """The same of two parsed questions; 0 where they name others of the names that it knows."""
+        if self._names and named_apart(one.names, other.names, self._names):
+            return 0.0
         return self.trees.probability(features_of(one, other, similarity, self._rarity))
 
     def score(self, question: str, other: str, similarity: float, names: frozenset[str] = frozenset()) -> float:

@@ -48,6 +48,8 @@ class Wording:
     asked: tuple[str, ...]
     places: Places
     said: tuple[str, ...]  # every token but the stops
+    meaning: tuple[str, ...]  # those of them that are no function words
+    function: frozenset[str]  # those that are
 
 
 def wording_of(text: str, names: frozenset[str] = frozenset()) -> Wording:
@@ -79,6 +81,8 @@ def _parse(text: str, names: frozenset[str]) -> Wording:
         asked=asked_kinds(tokens),
         places=places_of(dated),
         said=said,
+        meaning=tuple(word for word in said if word not in FUNCTION_WORDS),
+        function=frozenset(said) & FUNCTION_WORDS,
     )
 
 

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from serving.pipeline.errors import RefusedFile
+from serving.pipeline.index.loaders.hidden import without_invisible
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +27,9 @@ class Loader(Protocol):
 
 
 def normal_text(text: str) -> str:
-    r"""The text with \n line ends, without NUL and byte-order marks, and with lone surrogates replaced."""
+    r"""The text with \n line ends, without NUL and characters that no reader sees, and with lone surrogates replaced."""
     text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "").removeprefix("\ufeff")
-    return text.encode("utf-8", "replace").decode("utf-8")
+    return without_invisible(text.encode("utf-8", "replace").decode("utf-8"))
 
 
 def without_line_ends(text: str) -> str:

@@ -23,12 +23,15 @@ W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 PARAGRAPH, TABLE, RUN, LINK, BREAK = f"{W}p", f"{W}tbl", f"{W}r", f"{W}hyperlink", f"{W}br"
 MARKS = {f"{W}cr": "\n", f"{W}noBreakHyphen": "-", f"{W}ptab": "\t", f"{W}tab": "\t"}
 WORDS = f"{W}t"
+FACTS, VALUE, FILL = f"{W}rPr", f"{W}val", f"{W}fill"
+VANISH, SIZE, COLOR, HIGHLIGHT, SHADE, TABLE_STYLE = (f"{W}{name}" for name in ("vanish", "sz", "color", "highlight", "shd", "tblStyle"))
+LEAST_SIZE = 4  # half points: smaller letters are not meant to be read
 
 
 class DocxLoader:
     """Paragraphs, headings as `# ` lines and tables row by row, in the document's order; no headers, footers or comments."""
 
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     class Params(PlugInParams):
         """A bound against files that unpack to far more than they weigh."""
@@ -109,7 +112,7 @@ def _lines(block: Any, styles: Mapping[str, str]) -> Iterator[str]:
 def _text(paragraph: Any) -> str:
     """What a paragraph's runs and links say."""
     runs = (run for child in paragraph for run in ((child,) if child.tag == RUN else child if child.tag == LINK else ()) if run.tag == RUN)
-    return "".join(_mark(part) for run in runs for part in run)
+    return "".join(_mark(part) for run in runs if not _hidden(run) for part in run)
 
 
 def _mark(part: Any) -> str:
@@ -118,6 +121,32 @@ def _mark(part: Any) -> str:
     if part.tag == BREAK:
         return str(part)
     return MARKS.get(part.tag, "")
+
+
+def _hidden(run: Any) -> bool:
+    """Whether a run is marked hidden, has letters of no size, or is white where nothing behind it is coloured."""
+    facts = run.find(FACTS)
+    if facts is None:
+        return False
+    vanish, size, color = facts.find(VANISH), facts.find(SIZE), facts.find(COLOR)
+    if vanish is not None and vanish.get(VALUE, "true") not in ("false", "0", "off", "none"):
+        return True
+    if size is not None and size.get(VALUE, "").isdigit() and int(size.get(VALUE)) <= LEAST_SIZE:
+        return True
+    return color is not None and color.get(VALUE, "").upper() == "FFFFFF" and not _painted(run, facts)
+
+
+def _painted(run: Any, facts: Any) -> bool:
+    """Whether something may give a run a background: itself, its paragraph, its cell, or the style of its table."""
+    if facts.find(HIGHLIGHT) is not None:
+        return True
+    shades = [facts.find(SHADE)]
+    for above in run.iterancestors():
+        held = above.find(f"{above.tag}Pr")
+        shades += [held.find(SHADE)] if held is not None else []
+        if above.tag == TABLE and held is not None and held.find(TABLE_STYLE) is not None:
+            return True
+    return any(shade is not None and shade.get(FILL, "auto").upper() not in ("AUTO", "FFFFFF") for shade in shades)
 
 
 def _rows(table: Any) -> Iterator[list[str]]:

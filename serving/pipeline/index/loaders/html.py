@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from serving.pipeline.errors import RefusedFile
 from serving.pipeline.index.loaders.base import LoadedText, decoded, no_binary, normal_text, without_line_ends
+from serving.pipeline.index.loaders.hidden import HiddenElements
 from serving.pipeline.registry import Params as PlugInParams
 
 DROPPED = frozenset(
@@ -20,7 +21,6 @@ BLOCKS = frozenset(
     """.split()  # noqa: SIM905  a list of quoted words is hard to read
 )
 TITLES = {f"h{level}": level for level in range(1, 7)}
-HIDDEN_STYLE = re.compile(r"(?:display\s*:\s*none|visibility\s*:\s*hidden)", re.IGNORECASE)
 CHARSET = re.compile(rb"""<meta[^>]{0,200}charset\s*=\s*["']?\s*([A-Za-z0-9_\-]{2,40})""", re.IGNORECASE)
 TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]{0,15})(?![A-Za-z0-9])")
 UNNESTED = frozenset(
@@ -31,13 +31,14 @@ UNNESTED = frozenset(
 )  # tags that hold nothing, or that the next of their kind closes
 FOREIGN = frozenset(["svg", "math"])  # what is in them may close itself
 DEPTH = 20_000  # open tags at a time: a parser looks through them all for each further tag
+SHEETS = 20  # style sheets of a page that are looked through
 MARKS = frozenset(["- ", *(f"{'#' * level} " for level in range(1, 7))])
 
 
 class HtmlLoader:
     """Visible text: headings as `# ` lines, list items as `- ` lines, table rows as cells joined by ` | `."""
 
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     class Params(PlugInParams):
         """Nothing to set."""
@@ -55,7 +56,7 @@ class HtmlLoader:
             raise RefusedFile(name, f"nests tags more than {DEPTH:,} deep. Take it out of the corpus.")
         tree = LexborHTMLParser(text)
         title = tree.css_first("title")
-        writer = _Writer()
+        writer = _Writer(HiddenElements(sheet.text() for sheet in tree.css("style")[:SHEETS]))
         if tree.body is not None:
             writer.write(tree.body)
         return LoadedText(writer.text(), " ".join(title.text().split()) if title else "", facts)
@@ -95,7 +96,8 @@ def _nests_deeper_than(depth: int, text: str) -> bool:
 class _Writer:
     """Walks a tree without recursion, for a page may nest deeper than Python's stack."""
 
-    def __init__(self) -> None:
+    def __init__(self, hidden: HiddenElements) -> None:
+        self._hidden = hidden
         self._parts: list[str] = []
         self._pre = 0  # how many <pre> are open
         self._rows: list[list[str]] = []  # the finished cells of each open row, and
@@ -112,7 +114,7 @@ class _Writer:
                 self._leave(node.tag)
             elif node.tag == "br":
                 self._parts.append("\n")
-            elif not _hidden(node):
+            elif node.tag not in DROPPED and not node.tag.startswith(("-", "_", "!")) and not self._hidden.hides(node):
                 self._enter(node.tag)
                 todo.append((node, True))
                 child = node.last_child
@@ -176,10 +178,3 @@ class _Writer:
     def _drop_empty_mark(self) -> None:
         if self._parts and self._parts[-1] in MARKS:
             self._parts.pop()
-
-
-def _hidden(node: Any) -> bool:
-    if node.tag in DROPPED or node.tag.startswith(("-", "_", "!")):
-        return True
-    attributes = node.attributes
-    return "hidden" in attributes or attributes.get("aria-hidden") == "true" or bool(HIDDEN_STYLE.search(attributes.get("style") or ""))

@@ -5,13 +5,14 @@ from typing import ClassVar
 from serving.pipeline.index.front_matter import split_front_matter
 from serving.pipeline.index.headings import first_heading
 from serving.pipeline.index.loaders.base import LoadedText, decoded, no_binary
+from serving.pipeline.index.loaders.hidden import without_comments
 from serving.pipeline.registry import Params as PlugInParams
 
 
 class MarkdownLoader:
-    """The Markdown itself, not rendered, so that what is quoted can be found in the file."""
+    """The Markdown itself, not rendered, so that what is quoted can be found in the file; only its comments are left out."""
 
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     class Params(PlugInParams):
         """Nothing to set."""
@@ -24,5 +25,6 @@ class MarkdownLoader:
         no_binary(data, name)
         text, facts = decoded(data)
         body, front = split_front_matter(text, name)
+        body = without_comments(body).lstrip("\n")
         heading = first_heading(body)
         return LoadedText(body, heading.title if heading else "", {**facts, **front})

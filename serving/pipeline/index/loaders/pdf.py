@@ -22,7 +22,7 @@ OBJECTS = 500_000  # of a file: pages, fonts, streams; a page of a printed book 
 class PdfLoader:
     """The text of every page, in page order, with a blank line between pages."""
 
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     class Params(PlugInParams):
         """Bounds against files made to be slow; they are checked between pages."""

@@ -9,7 +9,7 @@ from serving.pipeline.registry import Params as PlugInParams
 class TextLoader:
     """The text as it stands."""
 
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     class Params(PlugInParams):
         """Nothing to set."""

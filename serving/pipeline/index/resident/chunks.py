@@ -23,7 +23,7 @@ class ChunkTable:
         self._ids, self._texts, self._headings = SortedTexts(arrays, "ids"), Texts(arrays, "texts"), Texts(arrays, "headings")
         self._shared_texts, self._shared_of = Texts(arrays, "shared"), arrays["shared_of"]
         self._documents = RowsByText(arrays, "documents")
-        self._places = arrays["places"]
+        self._places, self._scores = arrays["places"], arrays["instruction_scores"]
         self.chunk = lru_cache(maxsize=CHUNKS_IN_MEMORY)(self._read)
         self.row = lru_cache(maxsize=CHUNKS_IN_MEMORY)(self._ids.find)  # of a chunk's id; None where it is not here
         self._shared = lru_cache(maxsize=CHUNKS_IN_MEMORY)(self._read_shared)
@@ -46,6 +46,7 @@ class ChunkTable:
             ordinal=ordinal,
             text=self._texts[row],
             heading=self._headings[row],
+            instruction_score=float(self._scores[row]),
             **self._shared(int(self._shared_of[row])),
         )
 
@@ -71,5 +72,6 @@ def packed_chunks(chunks: Sequence[Chunk]) -> dict[str, Array]:
         **packed_texts("shared", numbers),
         "shared_of": np.array(shared_of, np.uint32),
         "places": np.array([(chunk.start, chunk.end, chunk.ordinal) for chunk in chunks], np.int64).reshape(-1, 3),
+        "instruction_scores": np.array([chunk.instruction_score for chunk in chunks], np.float64),
         **packed_rows("documents", in_order),
     }

@@ -101,7 +101,8 @@ def _from_tag(place: int, part: TaggedPart) -> Passage:
     facts = {key.lower(): value for key, value in _ATTRIBUTE.findall(part.attributes)}
     number = facts.get("n") or facts.get("index") or facts.get("id") or ""
     shown = {key: facts.get(key, "") for key in ("title", "section", "version", "effective", "status")}
-    return Passage(int(number) if number.isdigit() else place, part.content.strip(), **shown)
+    content = part.content.replace(facts["mark"], " ") if facts.get("mark") else part.content  # datamarked
+    return Passage(int(number) if number.isdigit() else place, content.strip(), **shown)
 
 
 def _question(rest: str) -> str:

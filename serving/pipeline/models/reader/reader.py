@@ -10,6 +10,7 @@ from serving.pipeline.models.reader.answerability import is_answerable
 from serving.pipeline.models.reader.calculation import calculate, multipliers
 from serving.pipeline.models.reader.entities import vocabulary
 from serving.pipeline.models.reader.evidence import ScoringContext, TermRarity, UnitEvidence, score_units, total_score
+from serving.pipeline.models.reader.orders import without_orders
 from serving.pipeline.models.reader.prompt_task import PromptTask
 from serving.pipeline.models.reader.question import ParsedQuestion
 from serving.pipeline.models.reader.selection import same_content, select_units
@@ -33,6 +34,7 @@ class Reader:
 
     def answer(self, task: PromptTask) -> str:
         """The answer's text, or the prompt's refusal."""
+        task = replace(task, passages=tuple(replace(passage, text=without_orders(passage.text)) for passage in task.passages))
         task = replace(task, question=corrected(task.question, vocabulary(task.passages)))
         units = units_of(task.passages)
         if not units or not task.question:

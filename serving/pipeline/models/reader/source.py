@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from serving.pipeline.checks.injection.patterns import patterns_digest
 from serving.pipeline.models.minilm import MiniLm
 from serving.pipeline.models.reader.chat import ReaderChat
 from serving.pipeline.models.reader.reader import Reader
@@ -22,7 +23,7 @@ class ReaderLite:
 
         max_tokens: int | None = Field(default=None, ge=1)  # of the answer; the config's answer.max_tokens holds as well
 
-    version: ClassVar[str] = "4"
+    version: ClassVar[str] = f"5 {patterns_digest()}"
     price_model = "amazon.nova-lite-v1:0"
     simulated = True
 
@@ -45,7 +46,7 @@ class ReaderPro:
 
         max_tokens: int | None = Field(default=None, ge=1)
 
-    version: ClassVar[str] = f"4+{MiniLm.version}"  # what it reads by is part of what it is
+    version: ClassVar[str] = f"5 {patterns_digest()}+{MiniLm.version}"  # what it reads by is part of what it is
     price_model = "amazon.nova-pro-v1:0"
     simulated = True
 

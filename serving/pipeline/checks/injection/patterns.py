@@ -1,4 +1,4 @@
-"""Detects prompt injection: sentences that instruct the model, by the patterns in injection.yaml."""
+"""Detects prompt injection: sentences that instruct the model, by the patterns in patterns.yaml."""
 
 import re
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from serving.pipeline.digest import digest_of
 from serving.pipeline.plain_yaml import load_plain
 from serving.pipeline.text.folding import straight_apostrophes
 
-PATTERNS: Final = Path(__file__).with_name("injection.yaml")
+PATTERNS: Final = Path(__file__).with_name("patterns.yaml")
 SENTENCE_LIMIT: Final = 400  # characters of a sentence that are matched
 TEXT_LIMIT: Final = 200_000  # characters of a text that are matched
 
@@ -21,7 +21,7 @@ _BREAK: Final = re.compile(r"[\n|]+|(?<=[.!?])[ \t]+")
 
 
 class InjectionPatterns(BaseModel):
-    """The content of injection.yaml."""
+    """The content of patterns.yaml."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -33,7 +33,7 @@ def find_injections(text: str) -> list[Detection]:
     """The sentences that instruct the model, with the first kind that matches; the score of n matching patterns is 1 − ½ⁿ."""
     detections: list[Detection] = []
     for start, end in _sentences(text):
-        kinds = _matching_kinds(text[start : min(end, start + SENTENCE_LIMIT)])
+        kinds = matching_kinds(text[start : min(end, start + SENTENCE_LIMIT)])
         if kinds:
             detections.append(Detection(kinds[0], text[start:end], start, end, 1 - 0.5 ** len(kinds)))
     return detections
@@ -56,7 +56,7 @@ def _sentences(text: str) -> Iterator[tuple[int, int]]:
         position = next_start
 
 
-def _matching_kinds(sentence: str) -> list[str]:
+def matching_kinds(sentence: str) -> list[str]:
     """The kind of every pattern that a sentence matches, in the order of the file."""
     lower = straight_apostrophes(sentence.casefold())
     return [kind for kind, patterns in _compiled().items() for pattern in patterns if pattern.search(lower)]

@@ -1,0 +1,115 @@
+"""What a person does to channels and releases: look, compare, approve, try beside, switch, go back."""
+
+from pathlib import Path
+
+from harness.promotion.decisions import PROMOTION, required_gates
+from harness.promotion.diff import ReleaseDiff, diff_releases
+from harness.settings import HarnessSettings
+from serving.pipeline.errors import ConfigError, DataError, NotProven
+from serving.release.bundle import load_release, open_releases, releases
+from serving.release.channel import CHANNELS, UNPROVEN, Channel, Mode, find_channel, read_channel
+from serving.release.move import approve_release, point_channel, promote_candidate, roll_back, set_candidate, withdraw_candidate
+
+SHORTEST = 4  # characters of a digest that name a release
+CHANNEL = "channel:"
+
+
+class Channels:
+    """The channels of a project and the releases that they name.
+
+    A release is named by its digest, by how that begins, or by the channel that points at it (`channel:dev`). A `revision`, where given,
+    is the one that the caller has looked at: a channel that has changed since stays as it is.
+    """
+
+    def __init__(self, settings: HarnessSettings, folder: Path = Path()) -> None:
+        self._settings = settings
+        self._folder = folder  # of the project, for its gates
+        self._storage = open_releases(settings.releases, settings)
+        self._who = settings.promoter
+
+    def all(self) -> tuple[Channel, ...]:
+        """Every channel that has a document."""
+        return tuple(channel for name in CHANNELS if (channel := find_channel(self._storage, name)))
+
+    def get(self, name: str) -> Channel:
+        """A channel that points at something."""
+        return read_channel(self._storage, name)
+
+    def release(self, word: str) -> str:
+        """The digest of the release that a word names."""
+        if word.startswith(CHANNEL):
+            return self.get(word.removeprefix(CHANNEL)).stable
+        found = [digest for digest in releases(self._storage) if len(word) >= SHORTEST and digest.startswith(word)]
+        if len(found) > 1:
+            raise ConfigError(f"{word!r} begins {len(found)} releases: {', '.join(found)}. Write more of the digest.")
+        if not found:
+            load_release(self._storage, word)  # says what is known
+        return found[0]
+
+    def diff(self, before: str, after: str) -> ReleaseDiff:
+        """What turns one release into another."""
+        return diff_releases(*(load_release(self._storage, self.release(word)) for word in (before, after)))
+
+    def point(self, name: str, word: str, *, why: str = "", revision: int | None = None) -> Channel:
+        """Point a channel at a release that is there, by its newest evidence."""
+        digest = self.release(word)
+        expected = self._seen(name, revision)
+        evidence = self._evidence(name, digest)
+        return point_channel(self._storage, name, digest, evidence=evidence, expected=expected, who=self._who, why=why or "set by hand")
+
+    def try_candidate(self, name: str, word: str, mode: Mode, weight: float, *, why: str = "", revision: int | None = None) -> Channel:
+        """Try a release beside the stable one of a channel."""
+        digest, expected = self.release(word), self._known(name, revision)
+        evidence = self._evidence(name, digest)
+        return set_candidate(
+            self._storage, name, digest, evidence=evidence, mode=mode, weight=weight, expected=expected, who=self._who, why=why
+        )
+
+    def withdraw(self, name: str, *, why: str = "", revision: int | None = None) -> Channel:
+        """End the trial of a channel's candidate."""
+        return withdraw_candidate(self._storage, name, expected=self._known(name, revision), who=self._who, why=why)
+
+    def switch(self, name: str, *, why: str = "", revision: int | None = None) -> Channel:
+        """Make the candidate of a channel its stable release."""
+        expected = self._known(name, revision)
+        return promote_candidate(self._storage, name, expected=expected, who=self._who, why=why or "the candidate takes over")
+
+    def approve(self, name: str, word: str, *, why: str, hours: float = 72.0) -> Channel:
+        """Let a release be served on a channel that needs an approval."""
+        digest = self.release(word)
+        expected = find_channel(self._storage, name)
+        return approve_release(self._storage, name, digest, hours=hours, expected=expected, who=self._who, why=why)
+
+    def roll_back(self, name: str, word: str = "", *, why: str = "", revision: int | None = None) -> Channel:
+        """Point a channel at what it pointed at before, or at another release that it has served."""
+        expected = self._known(name, revision)
+        target = self.release(word) if word else ""
+        return roll_back(self._storage, name, target, expected=expected, who=self._who, why=why or "rolled back")
+
+    def _seen(self, name: str, revision: int | None) -> Channel | None:
+        channel = find_channel(self._storage, name)
+        now = channel.revision if channel else 0
+        if revision is not None and now != revision:
+            raise DataError(f"Channel {name!r} is at revision {now}, no longer at {revision}; look again.")
+        return channel
+
+    def _known(self, name: str, revision: int | None) -> Channel:
+        return self._seen(name, revision) or read_channel(self._storage, name)
+
+    def _evidence(self, name: str, digest: str) -> str:
+        """The newest evidence that a channel accepts."""
+        documents = load_release(self._storage, digest).evidence
+        if not documents:
+            raise DataError(f"Release {digest} has no evidence yet. Run: touchstone promote")
+        if name in UNPROVEN:
+            return list(documents)[-1]
+        gates = {gate.gate.name for gate in required_gates(name, None, self._settings, self._folder)}
+        passed = [
+            one
+            for one, evidence in documents.items()
+            if evidence.decision and evidence.decision.gate in gates and evidence.decision.state == "pass" and not evidence.forced
+        ]
+        if not passed:
+            said = f"Channel {name!r} serves what its own gate ({PROMOTION}) has passed, and no evidence of {digest} says so"
+            raise NotProven(f"{said}. Promote it there: touchstone promote FILE --channel {name}")
+        return passed[-1]

@@ -1,0 +1,79 @@
+"""The ledger of budgets on Redis: one for all processes."""
+
+import time
+from collections.abc import Awaitable
+from typing import Final, cast
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from serving.app.core.budget import Account
+from serving.pipeline.errors import StoreError
+
+PATIENCE_S: Final = 0.5
+KEPT_S: Final = 3 * 86_400
+PREFIX: Final = "touchstone:budget:"
+
+# spent: a number; reserved: a hash of reservation → "dollars until". Both keys have one name in braces: a cluster keeps them together.
+_RESERVE: Final = """
+local now, limit = tonumber(ARGV[1]), tonumber(ARGV[2])
+local total = tonumber(redis.call('GET', KEYS[1]) or '0')
+local all = redis.call('HGETALL', KEYS[2])
+for i = 1, #all, 2 do
+  local usd, till = string.match(all[i + 1], '^(%S+) (%S+)$')
+  if tonumber(till) <= now then redis.call('HDEL', KEYS[2], all[i]) else total = total + tonumber(usd) end
+end
+if total >= limit then return 0 end
+redis.call('HSET', KEYS[2], ARGV[3], ARGV[4] .. ' ' .. ARGV[5])
+redis.call('EXPIRE', KEYS[2], ARGV[6])
+return 1
+"""
+_SETTLE: Final = """
+redis.call('HDEL', KEYS[2], ARGV[1])
+redis.call('INCRBYFLOAT', KEYS[1], ARGV[2])
+redis.call('EXPIRE', KEYS[1], ARGV[3])
+return 1
+"""
+
+
+class RedisLedger:
+    """A ledger shared by every process that names the same Redis."""
+
+    def __init__(self, url: str) -> None:
+        self._redis = Redis.from_url(url, socket_timeout=PATIENCE_S, socket_connect_timeout=PATIENCE_S)
+
+    async def reserve(self, account: Account, day: str, ident: str, usd: float, lasts_s: float) -> bool:
+        """As the protocol says; by the clock of this machine, as reservations last much longer than clocks differ."""
+        now = time.time()
+        values = [repr(now), repr(account.limit_usd), ident, repr(usd), repr(now + lasts_s), str(KEPT_S)]
+        return bool(await self._run(_RESERVE, account.name, day, values))
+
+    async def settle(self, name: str, day: str, ident: str, usd: float) -> None:
+        """As the protocol says."""
+        await self._run(_SETTLE, name, day, [ident, f"{usd:.12f}", str(KEPT_S)])
+
+    async def spent(self, name: str, day: str) -> float:
+        """As the protocol says."""
+        try:
+            return float(await self._redis.get(_keys(name, day)[0]) or 0.0)
+        except RedisError as error:
+            raise _outage(error) from error
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._redis.aclose()
+
+    async def _run(self, script: str, name: str, day: str, values: list[str]) -> object:
+        try:
+            return await cast(Awaitable[object], self._redis.eval(script, 2, *_keys(name, day), *values))
+        except RedisError as error:
+            raise _outage(error) from error
+
+
+def _keys(name: str, day: str) -> tuple[str, str]:
+    account = f"{PREFIX}{{{name}:{day}}}"
+    return f"{account}:spent", f"{account}:reserved"
+
+
+def _outage(error: RedisError) -> StoreError:
+    return StoreError(f"Redis does not answer: {type(error).__name__}.")

@@ -1,0 +1,110 @@
+"""OpenTelemetry spans of answered questions, by the GenAI conventions: one for the question and one for each of its stages.
+
+They are made of the trace when the question has ended, so none waits for them; a batch goes out by OTLP/HTTP in a thread of its own.
+"""
+
+from datetime import datetime
+from typing import Any, Final
+
+from opentelemetry.context import Context
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_context
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from serving.app.core.telemetry import TRACEPARENT
+from serving.app.settings import AppSettings
+from serving.pipeline.types import Query, StageRecord, Trace, Usage
+
+SECOND_NS: Final = 1_000_000_000
+
+
+class SpanWriter:
+    """An observer that sends the spans of each question."""
+
+    def __init__(self, settings: AppSettings, exporter: SpanExporter | None = None) -> None:
+        self._with_content = settings.otlp_content
+        sampler = ParentBased(TraceIdRatioBased(settings.otlp_share))
+        resource = Resource.create({"service.name": "touchstone", "deployment.environment.name": settings.channel})
+        self._provider = TracerProvider(resource=resource, sampler=sampler, shutdown_on_exit=False)
+        sends = exporter or OTLPSpanExporter(endpoint=settings.otlp_traces, headers=_headers(settings), timeout=settings.otlp_timeout_s)
+        self._provider.add_span_processor(BatchSpanProcessor(sends))
+        self._tracer = self._provider.get_tracer("touchstone")
+
+    def stage_started(self, query: Query, stage: str) -> None:
+        """Nothing: the trace tells it."""
+
+    def stage_finished(self, query: Query, record: StageRecord) -> None:
+        """Nothing: the trace tells it."""
+
+    def spent(self, query: Query, usage: Usage) -> None:
+        """Nothing."""
+
+    def failed(self, query: Query, error: BaseException) -> None:
+        """A span without stages, so that failures are seen beside answers."""
+        span = self._tracer.start_span("query", context=_caller(), kind=SpanKind.SERVER)
+        span.set_status(Status(StatusCode.ERROR, type(error).__name__))
+        span.set_attribute("error.type", type(error).__name__)
+        span.end()
+
+    def answered(self, trace: Trace) -> None:
+        """The spans of a question."""
+        start = round(datetime.fromisoformat(trace.started_at).timestamp() * SECOND_NS)
+        root = self._tracer.start_span("query", context=_caller(), kind=SpanKind.SERVER, start_time=start, attributes=self._facts(trace))
+        inside, begun = set_span_in_context(root), start
+        for stage in trace.stages:
+            ended = begun + _nanoseconds(stage.milliseconds)
+            name = f"chat {trace.answer.model}" if stage.stage == "answer" and trace.answer.model else stage.stage
+            span = self._tracer.start_span(name, context=inside, start_time=begun, attributes=self._stage_facts(stage, trace))
+            span.end(ended)
+            begun = ended
+        root.end(max(begun, start + _nanoseconds(trace.milliseconds)))
+
+    def close(self) -> None:
+        """Send what waits."""
+        self._provider.shutdown()
+
+    def _facts(self, trace: Trace) -> dict[str, Any]:
+        facts: dict[str, Any] = {
+            "touchstone.trace_id": trace.id,
+            "touchstone.release": trace.release_digest,
+            "touchstone.role": trace.role,
+            "touchstone.tenant": trace.query.principal.tenant,
+            "touchstone.refused": trace.answer.refused,
+            "touchstone.cached": trace.cached,
+            "touchstone.tier": trace.route.tier if trace.route else "",
+            "touchstone.usd": trace.usd,
+            "gen_ai.usage.input_tokens": sum(usage.input_tokens for usage in trace.usage),
+            "gen_ai.usage.output_tokens": sum(usage.output_tokens for usage in trace.usage),
+        }
+        if trace.answer.confidence is not None:
+            facts["touchstone.confidence"] = trace.answer.confidence
+        if self._with_content:
+            facts |= {"input.value": trace.query.text, "output.value": trace.answer.text}
+        return facts
+
+    def _stage_facts(self, stage: StageRecord, trace: Trace) -> dict[str, Any]:
+        facts: dict[str, Any] = {"touchstone.stage": stage.stage}
+        facts |= {f"touchstone.{name}": value for name, value in stage.detail.items() if isinstance(value, str | int | float | bool)}
+        if stage.stage == "answer" and trace.answer.model:
+            provider, _, model = trace.answer.model.partition(":")
+            facts |= {"gen_ai.operation.name": "chat", "gen_ai.provider.name": provider, "gen_ai.request.model": model or provider}
+        return facts
+
+
+def _headers(settings: AppSettings) -> dict[str, str]:
+    """The headers of the receiver: "name=value,name=value", as OpenTelemetry's own variable has them."""
+    pairs = [pair.partition("=") for pair in settings.otlp_headers.get_secret_value().split(",") if "=" in pair]
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def _caller() -> Context | None:
+    traceparent = TRACEPARENT.get()
+    return TraceContextTextMapPropagator().extract({"traceparent": traceparent}) if traceparent else None
+
+
+def _nanoseconds(milliseconds: float) -> int:
+    return round(milliseconds * 1_000_000)

@@ -1,0 +1,80 @@
+"""Asks a candidate the questions that the stable release has answered, unseen by whoever asked."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+
+from structlog.typing import FilteringBoundLogger
+
+from serving.app.release.trial import LoadedCandidate, RoleObserver, chosen
+from serving.pipeline.errors import TouchstoneError
+from serving.pipeline.observer import Observer
+from serving.pipeline.types import Query, Trace
+
+HOUR_S = 3600.0
+
+
+class ShadowRuns:
+    """Runs beside the answers, at most so many at a time and for so much money an hour; a question beyond either is left out and counted.
+
+    First turns only: later ones were asked because of what the stable release had answered. Traces are told with the role "shadow" and
+    the id of the trace that its caller was shown, so that both can be compared as a pair.
+    """
+
+    def __init__(
+        self,
+        log: FilteringBoundLogger,
+        *,
+        most: int,
+        usd_per_hour: float,
+        timeout_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._log = log
+        self._most = most
+        self._usd_per_hour = usd_per_hour
+        self._timeout_s = timeout_s
+        self._clock = clock
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._spent: deque[tuple[float, float]] = deque()  # when, dollars; of the last hour
+        self.left_out = 0
+
+    @property
+    def running(self) -> int:
+        """How many are being answered."""
+        return len(self._tasks)
+
+    def offer(self, candidate: LoadedCandidate | None, query: Query, shown: Trace, key: str, observer: Observer) -> bool:
+        """Ask the candidate too, if it is a shadow and this question is of its share; whether it will be asked."""
+        if candidate is None or candidate.trial.mode != "shadow" or query.history or not chosen(candidate.trial, key):
+            return False
+        if len(self._tasks) >= self._most or self._usd_last_hour() >= self._usd_per_hour:
+            self.left_out += 1
+            return False
+        task = asyncio.create_task(self._ask(candidate, query, RoleObserver(observer, "shadow", shown.id)))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return True
+
+    async def close(self) -> None:
+        """End what is under way."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _ask(self, candidate: LoadedCandidate, query: Query, observer: RoleObserver) -> None:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                trace = await candidate.loaded.pipeline.answer(query, observer=observer)
+        except (TouchstoneError, TimeoutError) as error:  # the observer has counted it
+            self._log.warning("shadow failed", release=candidate.loaded.digest, error=type(error).__name__)
+        except Exception:  # noqa: BLE001 — nobody waits for it
+            self._log.exception("shadow crashed", release=candidate.loaded.digest)
+        else:
+            self._spent.append((self._clock(), trace.usd))
+
+    def _usd_last_hour(self) -> float:
+        while self._spent and self._spent[0][0] < self._clock() - HOUR_S:
+            self._spent.popleft()
+        return sum(usd for _, usd in self._spent)

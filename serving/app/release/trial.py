@@ -1,0 +1,80 @@
+"""Which release answers a question while a candidate is tried beside the stable one."""
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from serving.app.release.loaded import LoadedRelease
+from serving.pipeline.observer import Observer
+from serving.pipeline.types import Query, StageRecord, Trace, Usage
+from serving.release.channel import Candidate
+
+Role = Literal["stable", "canary", "shadow", "interleave"]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedCandidate:
+    """A candidate in memory, tried as its channel says."""
+
+    loaded: LoadedRelease
+    trial: Candidate
+    mixed: LoadedRelease | None = None  # the stable release with passages of both, where they are interleaved
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """The release that answers a question, and in which role."""
+
+    loaded: LoadedRelease
+    role: Role = "stable"
+
+
+def assign(stable: LoadedRelease, candidate: LoadedCandidate | None, key: str) -> Assignment:
+    """The release for whoever has this key: the same one at every question, also when the weight grows."""
+    if candidate is not None and candidate.trial.mode in ("canary", "interleave") and chosen(candidate.trial, key):
+        return Assignment(candidate.mixed, "interleave") if candidate.mixed else Assignment(candidate.loaded, "canary")
+    return Assignment(stable)
+
+
+def chosen(trial: Candidate, key: str) -> bool:
+    """Whether a key belongs to the candidate's share."""
+    return share_of(key, trial.release) < trial.weight
+
+
+def share_of(key: str, release: str) -> float:
+    """Where a key stands between 0 and 1, evenly, and for every candidate anew; the key cannot be told from it."""
+    digest = hashlib.sha256(f"{release}\0{key}".encode("utf-8", "replace")).digest()
+    return int.from_bytes(digest[:7]) / 2**56
+
+
+class RoleObserver:
+    """Tells an observer of a query with the role in which it was answered."""
+
+    def __init__(self, inner: Observer, role: Role, pair: str = "") -> None:
+        self._inner = inner
+        self._role = role
+        self._pair = pair
+
+    def stage_started(self, query: Query, stage: str) -> None:
+        """As it comes."""
+        self._inner.stage_started(query, stage)
+
+    def stage_finished(self, query: Query, record: StageRecord) -> None:
+        """As it comes."""
+        self._inner.stage_finished(query, record)
+
+    def answered(self, trace: Trace) -> None:
+        """With the role, and for a shadow with the trace that its caller was shown."""
+        self._inner.answered(self.marked(trace))
+
+    def failed(self, query: Query, error: BaseException) -> None:
+        """As it comes."""
+        self._inner.failed(query, error)
+
+    def spent(self, query: Query, usage: Usage) -> None:
+        """As it comes."""
+        self._inner.spent(query, usage)
+
+    def marked(self, trace: Trace) -> Trace:
+        """A trace with its role."""
+        return replace(trace, role=self._role, pair=self._pair)

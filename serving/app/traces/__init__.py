@@ -1,0 +1,1 @@
+"""Traces over HTTP: kept beside the answers, read by those who may."""

@@ -1,0 +1,108 @@
+"""Routes for traces and feedback."""
+
+import asyncio
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request, Response
+
+from serving.app.core.openapi import json_body, problem_responses
+from serving.app.core.problems import not_found
+from serving.app.core.service import Service, service_of
+from serving.app.query.body import read_body
+from serving.app.query.jsontext import json_text
+from serving.app.traces.wire import FeedbackIn, FeedbackOut, TraceLine, TraceOut, TracesOut
+from serving.keys import Caller
+from serving.pipeline.digest import digest_of
+from serving.traces.base import TraceStore
+from serving.traces.record import Feedback, TraceQuery, TraceRecord
+
+BODIES = frozenset({"/v1/feedback"})
+
+router = APIRouter(prefix="/v1", tags=["traces"])
+
+TraceId = Annotated[str, Path(min_length=1, max_length=64)]
+Limit = Annotated[int, Query(ge=1, le=200, description="how many at most")]
+Before = Annotated[datetime | None, Query(description="only older ones: the `next` of the page before")]
+Role = Annotated[str, Query(max_length=20, description="stable, canary, shadow or interleave")]
+Release = Annotated[str, Query(max_length=64, description="a release's digest")]
+
+
+@router.get("/traces", response_model=TracesOut, responses=problem_responses(401, 403, 404, 422, 429))
+async def traces(request: Request, limit: Limit = 50, before: Before = None, role: Role = "", release: Release = "") -> Response:
+    """The caller's own traces, or with the scope admin those of its tenant, the newest first."""
+    service, caller = service_of(request), _caller(request)
+    admin = _is_admin(caller, service)
+    query = TraceQuery(
+        tenant=caller.tenant,
+        principal=None if admin else caller.id,
+        release=release,
+        role=role,
+        before=before.timestamp() if before else None,
+        limit=limit,
+    )
+    found = await asyncio.to_thread(_store(service).find, query)
+    lines = tuple(TraceLine.of(record.readable_by(caller.principal())) for record in found)
+    return _json(TracesOut(traces=lines, next=lines[-1].at if len(lines) == limit else None))
+
+
+@router.get("/traces/{trace_id}", response_model=TraceOut, responses=problem_responses(401, 403, 404, 422, 429))
+async def trace(request: Request, trace_id: TraceId) -> Response:
+    """The whole journey of a question, with nothing of documents that the reader may not see."""
+    service, caller = service_of(request), _caller(request)
+    record = await _readable(trace_id, service, caller)
+    feedback = await asyncio.to_thread(_store(service).feedback, trace_id)
+    return _json(TraceOut.of(record.readable_by(caller.principal()), feedback))
+
+
+GIVEN = problem_responses(401, 403, 404, 413, 415, 422, 429)
+
+
+@router.post("/feedback", response_model=FeedbackOut, responses=GIVEN, openapi_extra=json_body(FeedbackIn))
+async def feedback(request: Request) -> Response:
+    """Say something of an answer: by whom it was given for, or an administrator."""
+    service, caller, body = service_of(request), _caller(request), read_body(request, FeedbackIn)
+    record = await _readable(body.trace_id, service, caller)
+    ident = body.id or (str(int(body.value)) if body.kind == "click" and body.value else "")
+    kept = Feedback(
+        id=digest_of([record.id, caller.tenant, caller.id, body.kind, ident]),
+        trace_id=record.id,
+        at=service.wall(),
+        tenant=caller.tenant,
+        principal=caller.id,
+        kind=body.kind,
+        value=body.value,
+        text=body.text,
+    )
+    await asyncio.to_thread(_store(service).put_feedback, kept)
+    service.metrics.feedback(body.kind, body.value)
+    return _json(FeedbackOut.of(kept))
+
+
+async def _readable(trace_id: str, service: Service, caller: Caller) -> TraceRecord:
+    """A trace that the caller may read; of another's it is not told whether there is one."""
+    store = _store(service)
+    record = (service.traces.pending(trace_id) if service.traces else None) or await asyncio.to_thread(store.get, trace_id)
+    mine = record is not None and record.tenant == caller.tenant and (record.principal == caller.id or _is_admin(caller, service))
+    if record is None or not mine:
+        raise not_found(f"There is no trace {trace_id!r} of yours.")
+    return record
+
+
+def _store(service: Service) -> TraceStore:
+    if service.trace_store is None:
+        raise not_found("This server keeps no traces.")
+    return service.trace_store
+
+
+def _caller(request: Request) -> Caller:
+    caller: Caller = request.state.caller
+    return caller
+
+
+def _is_admin(caller: Caller, service: Service) -> bool:
+    return "admin" in caller.scopes and service.authenticated
+
+
+def _json(value: TracesOut | TraceOut | FeedbackOut) -> Response:
+    return Response(json_text(value), media_type="application/json")

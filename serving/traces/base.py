@@ -1,0 +1,44 @@
+"""The contract of a trace store."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from serving.traces.record import Feedback, TraceQuery, TraceRecord
+
+
+class TraceStore(Protocol):
+    """Traces and feedback, safe under several processes. An outage is a `StoreError`; calls block, and belong in a thread."""
+
+    place: str
+
+    def put(self, traces: Sequence[TraceRecord]) -> None:
+        """Keep traces; one that is there is replaced."""
+        ...
+
+    def get(self, trace_id: str) -> TraceRecord | None:
+        """A trace by its id."""
+        ...
+
+    def find(self, query: TraceQuery) -> list[TraceRecord]:
+        """Traces, the newest first."""
+        ...
+
+    def put_feedback(self, feedback: Feedback) -> None:
+        """Keep what somebody said; the same id again replaces it."""
+        ...
+
+    def feedback(self, trace_id: str) -> list[Feedback]:
+        """What was said of an answer, the oldest first."""
+        ...
+
+    def forget_document(self, document_id: str) -> int:
+        """Take a document's words out of every trace; how many held some."""
+        ...
+
+    def forget_before(self, at: float) -> int:
+        """Remove traces, and the feedback on them, that are older than a time."""
+        ...
+
+    def close(self) -> None:
+        """Let go of files and connections."""
+        ...

@@ -1,0 +1,168 @@
+"""Traces and feedback in one DynamoDB table, which infrastructure code makes.
+
+    pk                  sk                       what
+    trace#<id>          trace                    a trace; `everyone` and `at`, `tenant` and `at` are the keys of its two indexes
+    trace#<id>          feedback#<id>            what somebody said of it
+    document#<id>       <trace id>               a trace that holds words of a document
+
+Every item ends by its `ttl`, so nothing has to be removed.
+"""
+
+import gzip
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from decimal import Decimal
+from typing import Any
+
+from serving.pipeline.errors import StoreError
+from serving.traces.record import Feedback, TraceQuery, TraceRecord
+
+BY_TENANT, BY_TIME = "by_tenant", "by_time"  # the indexes: (tenant, at) and (everyone, at), all attributes projected
+EVERYONE = "1"
+BATCH = 25  # items of one call
+MOST_BYTES = 350_000  # of a trace, compressed; an item may have 400 KB
+BULKY = ("hits", "prompt", "ranking", "attempts")  # what a trace that is too large leaves out
+
+
+class DynamoTraceStore:
+    """A trace store in a table."""
+
+    def __init__(self, table: str, *, region: str, endpoint: str = "", retention_s: float) -> None:
+        import boto3
+        from botocore.config import Config
+
+        self.place = f"dynamodb:{table}"
+        self._retention_s = retention_s
+        config = Config(connect_timeout=3, read_timeout=5, retries={"mode": "standard", "max_attempts": 3})
+        with self._calls():
+            self._table = boto3.resource("dynamodb", region_name=region, endpoint_url=endpoint or None, config=config).Table(table)
+
+    def put(self, traces: Sequence[TraceRecord]) -> None:
+        """Keep traces."""
+        with self._calls(), self._table.batch_writer(overwrite_by_pkeys=["pk", "sk"]) as batch:
+            for record in traces:
+                batch.put_item(Item=self._item(record))
+                for document in record.documents:
+                    batch.put_item(Item={"pk": f"document#{document}", "sk": record.id, "ttl": self._ends(record.at)})
+
+    def get(self, trace_id: str) -> TraceRecord | None:
+        """A trace by its id."""
+        with self._calls():
+            item = self._table.get_item(Key={"pk": f"trace#{trace_id}", "sk": "trace"}, ConsistentRead=True).get("Item")
+        return _record(item) if item else None
+
+    def find(self, query: TraceQuery) -> list[TraceRecord]:
+        """Traces, the newest first; what an index does not know is filtered after it, page by page."""
+        from boto3.dynamodb.conditions import Attr, Key
+
+        key = Key("everyone").eq(EVERYONE) if query.tenant is None else Key("tenant").eq(query.tenant)
+        since, before = Decimal(str(query.since or 0.0)), Decimal(str(query.before or 1e12))
+        asked: dict[str, Any] = {
+            "IndexName": BY_TIME if query.tenant is None else BY_TENANT,
+            "KeyConditionExpression": key & Key("at").between(since, before),
+            "ScanIndexForward": False,
+        }
+        filters = [Attr(name).eq(value) for name in ("principal", "release", "role") if (value := getattr(query, name))]
+        if filters:
+            asked["FilterExpression"] = filters[0]
+            for one in filters[1:]:
+                asked["FilterExpression"] &= one
+        found: list[TraceRecord] = []
+        for item in self._pages(asked):
+            record = _record(item)
+            if query.before is None or record.at < query.before:
+                found.append(record)
+            if len(found) == query.limit:
+                break
+        return found
+
+    def put_feedback(self, feedback: Feedback) -> None:
+        """Keep what somebody said."""
+        data = {name: _number(value) for name, value in asdict(feedback).items() if value is not None}
+        keys = {"pk": f"trace#{feedback.trace_id}", "sk": f"feedback#{feedback.id}", "ttl": self._ends(feedback.at)}
+        with self._calls():
+            self._table.put_item(Item=data | keys)
+
+    def feedback(self, trace_id: str) -> list[Feedback]:
+        """What was said of an answer, the oldest first."""
+        from boto3.dynamodb.conditions import Key
+
+        found = self._pages({"KeyConditionExpression": Key("pk").eq(f"trace#{trace_id}") & Key("sk").begins_with("feedback#")})
+        return sorted((_feedback(item) for item in found), key=lambda one: (one.at, one.id))
+
+    def forget_document(self, document_id: str) -> int:
+        """Take a document's words out of every trace; killed on the way, the same call goes on."""
+        from boto3.dynamodb.conditions import Key
+
+        holding = [item["sk"] for item in self._pages({"KeyConditionExpression": Key("pk").eq(f"document#{document_id}")})]
+        for trace_id in holding:
+            if record := self.get(trace_id):
+                with self._calls():
+                    self._table.put_item(Item=self._item(record.without_document(document_id)))
+            with self._calls():
+                self._table.delete_item(Key={"pk": f"document#{document_id}", "sk": trace_id})
+        return len(holding)
+
+    def forget_before(self, at: float) -> int:
+        """Nothing: items end by themselves."""
+        return 0
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def _item(self, record: TraceRecord) -> dict[str, Any]:
+        data = gzip.compress(json.dumps(record.trace).encode(), 6)
+        if len(data) > MOST_BYTES:
+            small = {name: value for name, value in record.trace.items() if name not in BULKY}
+            data = gzip.compress(json.dumps(small).encode(), 6)
+        facts = {name: getattr(record, name) for name in ("id", "tenant", "principal", "release", "role", "pair")}
+        keys = {"pk": f"trace#{record.id}", "sk": "trace", "everyone": EVERYONE, "at": _number(record.at), "ttl": self._ends(record.at)}
+        return facts | keys | {"documents": list(record.documents), "trace": data}
+
+    def _ends(self, at: float) -> int:
+        return int(at + self._retention_s)
+
+    def _pages(self, asked: dict[str, Any]) -> Iterator[Mapping[str, Any]]:
+        start: dict[str, Any] = {}
+        while True:
+            with self._calls():
+                page = self._table.query(**asked, **start)
+            yield from page["Items"]
+            if "LastEvaluatedKey" not in page:
+                return
+            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+
+    @contextmanager
+    def _calls(self) -> Iterator[None]:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            yield
+        except (BotoCoreError, ClientError) as error:
+            raise StoreError(f"The trace store {self.place} does not answer: {error}") from error
+
+
+def _number(value: Any) -> Any:
+    return Decimal(repr(value)) if isinstance(value, float) else value
+
+
+def _record(item: Mapping[str, Any]) -> TraceRecord:
+    facts = {name: str(item[name]) for name in ("id", "tenant", "principal", "release", "role", "pair")}
+    trace = json.loads(gzip.decompress(bytes(item["trace"])))
+    return TraceRecord(at=float(item["at"]), documents=tuple(item["documents"]), trace=trace, **facts)
+
+
+def _feedback(item: Mapping[str, Any]) -> Feedback:
+    value = item.get("value")
+    return Feedback(
+        id=item["id"],
+        trace_id=item["trace_id"],
+        at=float(item["at"]),
+        tenant=item["tenant"],
+        principal=item["principal"],
+        kind=item["kind"],
+        value=None if value is None else float(value),
+        text=item["text"],
+    )

@@ -1,0 +1,147 @@
+"""Traces and feedback in one SQLite file of this machine."""
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from serving.pipeline.errors import StoreError
+from serving.traces.record import Feedback, TraceQuery, TraceRecord
+
+BUSY_S = 10.0  # to wait for another process that is writing
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS traces (
+    id TEXT PRIMARY KEY, at REAL NOT NULL, tenant TEXT NOT NULL, principal TEXT NOT NULL, release TEXT NOT NULL, role TEXT NOT NULL,
+    pair TEXT NOT NULL, trace TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS traces_by_time ON traces (at);
+CREATE INDEX IF NOT EXISTS traces_by_tenant ON traces (tenant, at);
+CREATE TABLE IF NOT EXISTS documents (document TEXT NOT NULL, trace TEXT NOT NULL, PRIMARY KEY (document, trace)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS feedback (
+    id TEXT PRIMARY KEY, trace TEXT NOT NULL, at REAL NOT NULL, tenant TEXT NOT NULL, principal TEXT NOT NULL, kind TEXT NOT NULL,
+    value REAL, text TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS feedback_by_trace ON feedback (trace, at);
+"""
+_FOUND = "SELECT id, at, tenant, principal, release, role, pair, trace FROM traces"
+
+
+class SqliteTraceStore:
+    """A trace store in a file; what was put is there after the process is killed."""
+
+    def __init__(self, path: Path) -> None:
+        self.place = str(path)
+        self._lock = threading.Lock()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute("PRAGMA synchronous=NORMAL")  # a kill loses nothing; a power cut at most the last entries
+            self._connection.executescript(_SCHEMA)
+        except (OSError, sqlite3.Error) as error:
+            raise StoreError(f"The trace store {path} cannot be opened: {error}.") from error
+
+    def put(self, traces: Sequence[TraceRecord]) -> None:
+        """Keep traces, all or none."""
+        with self._transaction() as run:
+            for record in traces:
+                run(
+                    "INSERT OR REPLACE INTO traces VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    record.id, record.at, record.tenant, record.principal, record.release, record.role, record.pair,
+                    json.dumps(record.trace, ensure_ascii=True),
+                )  # fmt: skip
+                run("DELETE FROM documents WHERE trace = ?", record.id)
+                for document in record.documents:
+                    run("INSERT OR IGNORE INTO documents VALUES (?, ?)", document, record.id)
+
+    def get(self, trace_id: str) -> TraceRecord | None:
+        """A trace by its id."""
+        with self._locked():
+            row = self._connection.execute(f"{_FOUND} WHERE id = ?", (trace_id,)).fetchone()
+        return self._record(row) if row else None
+
+    def find(self, query: TraceQuery) -> list[TraceRecord]:
+        """Traces, the newest first."""
+        conditions = {
+            "tenant = ?": query.tenant,
+            "principal = ?": query.principal,
+            "release = ?": query.release or None,
+            "role = ?": query.role or None,
+            "at >= ?": query.since,
+            "at < ?": query.before,
+        }
+        given = {condition: value for condition, value in conditions.items() if value is not None}
+        where = f" WHERE {' AND '.join(given)}" if given else ""
+        statement = f"{_FOUND}{where} ORDER BY at DESC, id LIMIT ?"
+        with self._locked():
+            rows = self._connection.execute(statement, (*given.values(), query.limit)).fetchall()
+        return [self._record(row) for row in rows]
+
+    def put_feedback(self, feedback: Feedback) -> None:
+        """Keep what somebody said."""
+        with self._transaction() as run:
+            run(
+                "INSERT OR REPLACE INTO feedback VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                feedback.id, feedback.trace_id, feedback.at, feedback.tenant, feedback.principal, feedback.kind, feedback.value,
+                feedback.text,
+            )  # fmt: skip
+
+    def feedback(self, trace_id: str) -> list[Feedback]:
+        """What was said of an answer, the oldest first."""
+        with self._locked():
+            statement = "SELECT id, trace, at, tenant, principal, kind, value, text FROM feedback WHERE trace = ? ORDER BY at, id"
+            rows = self._connection.execute(statement, (trace_id,)).fetchall()
+        return [Feedback(*row) for row in rows]
+
+    def forget_document(self, document_id: str) -> int:
+        """Take a document's words out of every trace."""
+        with self._transaction() as run:
+            holding = [row[0] for row in run("SELECT trace FROM documents WHERE document = ?", document_id).fetchall()]
+            for trace_id in holding:
+                row = run(f"{_FOUND} WHERE id = ?", trace_id).fetchone()
+                changed = self._record(row).without_document(document_id)
+                run("UPDATE traces SET trace = ? WHERE id = ?", json.dumps(changed.trace, ensure_ascii=True), trace_id)
+            run("DELETE FROM documents WHERE document = ?", document_id)
+        return len(holding)
+
+    def forget_before(self, at: float) -> int:
+        """Remove what is older than a time."""
+        with self._transaction() as run:
+            for table in ("feedback", "documents"):
+                run(f"DELETE FROM {table} WHERE trace IN (SELECT id FROM traces WHERE at < ?)", at)  # noqa: S608 — names of ours
+            return int(run("DELETE FROM traces WHERE at < ?", at).rowcount)
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._connection.close()
+
+    def _record(self, row: tuple[Any, ...]) -> TraceRecord:
+        trace = json.loads(row[7])
+        documents = dict.fromkeys(hit["chunk"]["document_id"] for hit in (*trace.get("hits", ()), *trace.get("passages", ())))
+        ident, at, tenant, principal, release, role, pair = row[:7]
+        return TraceRecord(ident, at, tenant, principal, release, role, pair, tuple(documents), trace)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with self._lock:
+            try:
+                yield
+            except sqlite3.Error as error:
+                raise StoreError(f"The trace store {self.place} does not answer: {error}.") from error
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Any]:
+        with self._locked():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield lambda statement, *values: self._connection.execute(statement, values)
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise

@@ -1,0 +1,209 @@
+import asyncio
+import io
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as trying
+from hypothesis import strategies as st
+
+from serving.app.core.budget import EVERYBODY, Account, BudgetLedger, Budgets, MemoryLedger
+from serving.app.core.problems import Rejected
+from serving.app.core.redis_ledger import RedisLedger
+from serving.app.core.telemetry import make_logger
+from serving.app.settings import AppSettings
+from serving.keys import Caller, create_key
+from serving.pipeline.errors import StoreError
+from serving.pipeline.types import Query, Usage
+from tests.app.making import QUESTION, House, opened
+from tests.app.test_auth import bearer
+
+DAY, LATE = "2026-11-01", datetime(2026, 11, 1, 23, 59, tzinfo=UTC)
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture(scope="module")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Redis of the tests' own."""
+    program = shutil.which("redis-server")
+    if program is None:
+        pytest.skip("no redis-server is installed")
+    socket = tmp_path_factory.mktemp("redis") / "s"
+    server = subprocess.Popen([program, "--port", "0", "--unixsocket", str(socket), "--save", ""], stdout=subprocess.DEVNULL)
+    while not socket.exists():
+        time.sleep(0.01)
+    yield f"unix://{socket}"
+    server.terminate()
+    server.wait()
+
+
+async def test_what_is_set_aside_counts_until_it_is_settled_or_its_time_is_over() -> None:
+    clock = Clock()
+    ledger, account = MemoryLedger(clock), Account("a", 1.0)
+    assert await ledger.reserve(account, DAY, "one", 0.6, 10)
+    assert await ledger.reserve(account, DAY, "two", 0.6, 10)  # the last one goes beyond
+    assert not await ledger.reserve(account, DAY, "three", 0.01, 10)
+    await ledger.settle("a", DAY, "one", 0.1)
+    assert await ledger.reserve(account, DAY, "three", 0.1, 10)
+    clock.now += 10
+    assert await ledger.spent("a", DAY) == pytest.approx(0.1)
+    assert await ledger.reserve(account, DAY, "four", 0.8, 10)  # those of a process that died are forgotten
+    assert await ledger.reserve(account, "2026-11-02", "five", 0.8, 10)
+
+
+async def test_the_ledger_on_redis_says_the_same(redis_url: str) -> None:
+    ledger, account = RedisLedger(redis_url), Account("b", 1.0)
+    assert await ledger.reserve(account, DAY, "one", 0.6, 10)
+    assert await ledger.reserve(account, DAY, "two", 0.6, 0.05)
+    assert not await ledger.reserve(account, DAY, "three", 0.01, 10)
+    await asyncio.sleep(0.1)
+    assert await ledger.reserve(account, DAY, "three", 0.1, 10)
+    await ledger.settle("b", DAY, "one", 0.25)
+    await ledger.settle("b", DAY, "three", 0.25)
+    await ledger.settle("b", DAY, "", 0.125)
+    assert await ledger.spent("b", DAY) == pytest.approx(0.625)
+    await ledger.close()
+
+
+async def _replicas(ledgers: list[BudgetLedger], limit: float, costs: list[float], name: str) -> tuple[float, int]:
+    """Questions at the same time over several replicas: what they spent, and how many were let in."""
+    most, spent, let_in = max(costs), 0.0, 0
+
+    async def ask(place: int, cost: float) -> None:
+        nonlocal spent, let_in
+        ledger = ledgers[place % len(ledgers)]
+        if not await ledger.reserve(Account(name, limit), DAY, f"{name}-{place}", most, 60):
+            return
+        let_in += 1
+        await asyncio.sleep(0)
+        spent += cost
+        await ledger.settle(name, DAY, f"{name}-{place}", cost)
+
+    await asyncio.gather(*(ask(place, cost) for place, cost in enumerate(costs)))
+    return spent, let_in
+
+
+@given(st.lists(st.floats(0.01, 1.0), min_size=1, max_size=40), st.floats(0.0, 5.0))
+def test_of_concurrent_questions_at_most_one_goes_beyond_the_budget(costs: list[float], limit: float) -> None:
+    ledger = MemoryLedger(Clock())
+    spent, let_in = asyncio.run(_replicas([ledger, ledger], limit, costs, "a"))
+    assert spent <= limit + max(costs)
+    assert (let_in == 0) == (limit == 0.0)
+
+
+@pytest.mark.slow
+@trying(max_examples=15)
+@given(costs=st.lists(st.floats(0.01, 1.0), min_size=2, max_size=30), limit=st.floats(0.1, 5.0), name=st.uuids())
+def test_of_concurrent_questions_over_replicas_at_most_one_goes_beyond_the_budget(
+    redis_url: str, costs: list[float], limit: float, name: Any
+) -> None:
+    async def run() -> float:
+        ledgers: list[BudgetLedger] = [RedisLedger(redis_url) for _ in range(3)]
+        spent, _ = await _replicas(ledgers, limit, costs, str(name))
+        for ledger in ledgers:
+            await ledger.close()  # type: ignore[attr-defined]
+        return spent
+
+    assert asyncio.run(run()) < limit + max(costs)
+
+
+def budgets(ledger: BudgetLedger, log: io.StringIO | None = None, **changes: Any) -> Budgets:
+    given: dict[str, Any] = {
+        "server_usd": None,
+        "lasts_s": 60,
+        "alone": MemoryLedger(Clock()),
+        "now": lambda: datetime(2026, 11, 1, 23, 59, tzinfo=UTC),
+    }
+    return Budgets(ledger, make_logger(AppSettings(_env_file=None), log or io.StringIO()), **(given | changes))
+
+
+async def test_what_a_question_cost_is_counted_once_also_when_it_fails_or_ends_late() -> None:
+    ledger = MemoryLedger(Clock())
+    of, caller, query = budgets(ledger, server_usd=10.0), Caller(id="ann", usd_per_day=1.0), Query("q")
+    with pytest.raises(ValueError, match="boom"):
+        async with of.question(caller, 0.5) as reservation:
+            reservation.spent(query, Usage("m", usd=0.2))
+            raise ValueError("boom")
+    reservation.spent(query, Usage("m", usd=0.1))  # of a call that nobody waited for
+    await asyncio.gather(*of._tasks)
+    assert await of.spent("public/ann") == pytest.approx(0.3)
+    assert await of.spent(EVERYBODY) == pytest.approx(0.3)
+
+
+async def test_a_spent_budget_is_a_429_until_midnight_and_sets_nothing_aside_elsewhere() -> None:
+    ledger = MemoryLedger(Clock())
+    of, poor = budgets(ledger, server_usd=1.0), Caller(id="poor", usd_per_day=0.0)
+    with pytest.raises(Rejected) as caught:
+        async with of.question(poor, 0.5):
+            pass
+    assert (caught.value.problem.status, caught.value.problem.headers["Retry-After"]) == (429, "60")
+    async with of.question(Caller(id="rich"), 0.5):
+        with pytest.raises(Rejected):
+            async with of.question(poor, 0.5):
+                pass
+    assert await of.spent(EVERYBODY) == 0.0
+
+
+class Out:
+    """A ledger that does not answer."""
+
+    async def reserve(self, *given: Any) -> bool:
+        raise StoreError("Redis does not answer.")
+
+    async def settle(self, *given: Any) -> None:
+        raise StoreError("Redis does not answer.")
+
+    async def spent(self, *given: Any) -> float:
+        raise StoreError("Redis does not answer.")
+
+
+async def test_without_the_shared_ledger_each_process_counts_for_itself_and_says_so_once() -> None:
+    log = io.StringIO()
+    of, caller = budgets(Out(), log), Caller(id="ann", usd_per_day=1.0)
+    for _ in range(2):
+        async with of.question(caller, 0.5) as reservation:
+            reservation.spent(Query("q"), Usage("m", usd=0.5))
+    with pytest.raises(Rejected):
+        async with of.question(caller, 0.5):
+            pass
+    assert log.getvalue().count("budgets not shared") == 1
+
+
+async def test_a_key_with_a_budget_is_turned_away_at_every_door_when_it_is_spent(furnished: House, tmp_path: Path) -> None:
+    path = tmp_path / "keys.yaml"
+    poor, rich = create_key(path, Caller(id="poor", usd_per_day=0.0)), create_key(path, Caller(id="rich", usd_per_day=100.0))
+    async with opened(furnished.settings(api_keys=path, traces=str(tmp_path / "t.db"))) as api:
+        doors: list[tuple[str, dict[str, Any]]] = [
+            ("/v1/query", {"question": QUESTION}),
+            ("/v1/query/stream", {"question": QUESTION}),
+            ("/v1/chat/completions", {"messages": [{"role": "user", "content": QUESTION}]}),
+            ("/v1/responses", {"input": QUESTION}),
+        ]
+        answers = {door: [await api.client.post(door, json=body, headers=bearer(key)) for key in (poor, rich)] for door, body in doors}
+        spent = await api.app.state.service.budgets.spent("public/rich")
+        found = await api.client.post("/v1/retrieve", json={"question": QUESTION}, headers=bearer(poor))
+    assert {door: [answer.status_code for answer in pair] for door, pair in answers.items()} == {door: [429, 200] for door, _ in doors}
+    assert answers["/v1/query"][0].json()["type"] == "urn:touchstone:problem:budget-spent"
+    assert spent == pytest.approx(answers["/v1/query"][1].json()["usage"]["usd"] * len(doors))
+    assert found.status_code == 200  # which asks no model
+
+
+def test_the_time_to_midnight_is_never_nothing() -> None:
+    for moment in (datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 11, 1, 23, 59, 59, 999_999, tzinfo=UTC)):
+        assert (
+            1
+            <= budgets(MemoryLedger(Clock()), now=lambda moment=moment: moment)._seconds_to_midnight()
+            <= timedelta(days=1).total_seconds()
+        )

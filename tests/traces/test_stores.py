@@ -1,0 +1,177 @@
+"""The contract of a trace store, in a file and in DynamoDB."""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from serving.pipeline.errors import StoreError
+from serving.pipeline.types import Answer, Chunk, Citation, Hit, Principal, Query, Span, Trace
+from serving.traces.base import TraceStore
+from serving.traces.dynamodb import BY_TENANT, BY_TIME, DynamoTraceStore
+from serving.traces.record import REMOVED, Feedback, TraceQuery, TraceRecord
+from serving.traces.sqlite import SqliteTraceStore
+from tests.support.s3 import KEYS, s3_server
+
+__all__ = ["s3_server"]
+
+DAY_S = 86_400.0
+
+
+def a_trace(ident: str = "t1", *, tenant: str = "acme", who: str = "ann", document: str = "leave.md", groups: Iterable[str] = ()) -> Trace:
+    chunk = Chunk(f"{document}#0-5", document, 0, 5, "words", tenant=tenant, groups=tuple(groups))
+    hit = Hit(chunk, 0.5, 1)
+    return Trace(
+        ident,
+        Query("How long?", Principal(who, tenant)),
+        "config",
+        "index",
+        "release",
+        hits=(hit,),
+        passages=(hit,),
+        prompt="read: words",
+        answer=Answer("words [1]", (Citation(1, chunk.id, Span(document, 0, 5)),)),
+    )
+
+
+def a_table(endpoint: str, name: str) -> None:
+    """The table as infrastructure code makes it."""
+    import boto3
+
+    client = boto3.client("dynamodb", region_name="us-east-1", endpoint_url=endpoint)
+    key = [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}]
+    of = {BY_TENANT: "tenant", BY_TIME: "everyone"}
+    indexes = [
+        {
+            "IndexName": index,
+            "KeySchema": [{"AttributeName": attribute, "KeyType": "HASH"}, {"AttributeName": "at", "KeyType": "RANGE"}],
+            "Projection": {"ProjectionType": "ALL"},
+        }
+        for index, attribute in of.items()
+    ]
+    kinds = {"pk": "S", "sk": "S", "tenant": "S", "everyone": "S", "at": "N"}
+    client.create_table(
+        TableName=name,
+        KeySchema=key,
+        AttributeDefinitions=[{"AttributeName": attribute, "AttributeType": kind} for attribute, kind in kinds.items()],
+        GlobalSecondaryIndexes=indexes,
+        BillingMode="PAY_PER_REQUEST",
+    )
+
+
+@pytest.fixture(params=["sqlite", "dynamodb"])
+def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], TraceStore]]:
+    """Opens the same store again, as another process would."""
+    if request.param == "sqlite":
+        yield lambda: SqliteTraceStore(tmp_path / "traces.db")
+        return
+    endpoint, environment = request.getfixturevalue("s3_server"), request.getfixturevalue("monkeypatch")
+    for name, value in KEYS.items():
+        environment.setenv(name, value)
+    table = f"traces-{uuid4().hex[:12]}"
+    a_table(endpoint, table)
+    yield lambda: DynamoTraceStore(table, region="us-east-1", endpoint=endpoint, retention_s=30 * DAY_S)
+
+
+def test_what_is_put_is_found_by_another_process_whole(opened: Callable[[], TraceStore]) -> None:
+    record = TraceRecord.of(a_trace(), 1000.5)
+    opened().put([record])
+    assert opened().get("t1") == record
+    assert record.value() == a_trace()
+    assert opened().get("none") is None
+
+
+def test_traces_are_found_newest_first_by_who_and_what(opened: Callable[[], TraceStore]) -> None:
+    store = opened()
+    traces = [a_trace(f"t{n}", tenant="acme" if n % 2 else "other", who=f"p{n % 3}") for n in range(6)]
+    store.put([TraceRecord.of(trace, 1000.0 + n) for n, trace in enumerate(traces)])
+
+    def ids(**query: object) -> list[str]:
+        return [record.id for record in store.find(TraceQuery(**query))]  # type: ignore[arg-type]
+
+    assert ids() == ["t5", "t4", "t3", "t2", "t1", "t0"]
+    assert ids(tenant="acme") == ["t5", "t3", "t1"]
+    assert ids(tenant="acme", principal="p0") == ["t3"]
+    assert ids(tenant="nobody") == []
+    assert ids(limit=2) == ["t5", "t4"]
+    assert ids(before=1004.0, limit=2) == ["t3", "t2"]
+    assert ids(since=1004.0) == ["t5", "t4"]
+    assert ids(release="another") == []
+    assert ids(role="stable", limit=1) == ["t5"]
+
+
+def test_feedback_is_kept_with_its_answer_and_the_same_again_replaces_it(opened: Callable[[], TraceStore]) -> None:
+    store = opened()
+    store.put([TraceRecord.of(a_trace(), 1000.0)])
+    up = Feedback("f1", "t1", 1001.0, "acme", "ann", "thumbs", 1.0)
+    right = Feedback("f2", "t1", 1002.5, "acme", "ann", "correction", None, "28 days")
+    for feedback in (up, right, replace(up, value=-1.0)):
+        store.put_feedback(feedback)
+    assert opened().feedback("t1") == [replace(up, value=-1.0), right]
+    assert opened().feedback("t2") == []
+
+
+def test_a_document_that_is_deleted_leaves_no_words_in_any_trace(opened: Callable[[], TraceStore]) -> None:
+    store = opened()
+    store.put([TraceRecord.of(a_trace("t1"), 1000.0), TraceRecord.of(a_trace("t2", document="other.md"), 1001.0)])
+    assert store.forget_document("leave.md") == 1
+    assert store.forget_document("leave.md") == 0
+    forgotten, other = opened().get("t1"), opened().get("t2")
+    assert forgotten is not None and other is not None
+    assert "words" not in str(forgotten.trace)
+    assert forgotten.value().answer.text == REMOVED
+    assert other.value() == a_trace("t2", document="other.md")
+
+
+def test_old_traces_go_with_what_was_said_of_them(tmp_path: Path) -> None:
+    store = SqliteTraceStore(tmp_path / "traces.db")
+    store.put([TraceRecord.of(a_trace("old"), 1000.0), TraceRecord.of(a_trace("new"), 2000.0)])
+    store.put_feedback(Feedback("f", "old", 1001.0, "acme", "ann", "thumbs", 1.0))
+    assert store.forget_before(1500.0) == 1
+    assert [record.id for record in store.find(TraceQuery())] == ["new"]
+    assert store.feedback("old") == []
+
+
+def test_a_reader_sees_nothing_of_documents_that_it_may_not_find() -> None:
+    record = TraceRecord.of(a_trace(groups=("board",)), 1000.0)
+    assert record.readable_by(Principal("chair", "acme", frozenset({"board"}))) == record
+    seen = record.readable_by(Principal("clerk", "acme"))
+    assert "words" not in str(seen.trace)
+    assert seen.value().query.text == "How long?"
+
+
+def test_a_store_that_cannot_be_opened_or_reached_is_an_outage(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="cannot be opened"):
+        SqliteTraceStore(tmp_path / "file" / "traces.db")
+    (tmp_path / "broken.db").write_bytes(b"no database" * 1000)
+    with pytest.raises(StoreError, match="cannot be opened"):
+        SqliteTraceStore(tmp_path / "broken.db")
+
+
+def _put_for_ever(path: Path, ready: object) -> None:
+    store = SqliteTraceStore(path)
+    for n in range(100_000):
+        store.put([TraceRecord.of(a_trace(f"t{n}-{k}"), float(n)) for k in range(3)])
+        if n == 20:
+            ready.set()  # type: ignore[attr-defined]
+
+
+@pytest.mark.slow
+def test_a_killed_writer_leaves_whole_batches(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    ready = context.Event()
+    writer = context.Process(target=_put_for_ever, args=(tmp_path / "traces.db", ready))
+    writer.start()
+    assert ready.wait(60)
+    assert writer.pid is not None
+    os.kill(writer.pid, signal.SIGKILL)
+    writer.join()
+    found = SqliteTraceStore(tmp_path / "traces.db").find(TraceQuery(limit=1_000_000))
+    assert len(found) >= 60
+    assert len(found) % 3 == 0
