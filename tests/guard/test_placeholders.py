@@ -1,16 +1,23 @@
 import asyncio
 import pickle
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.evaluation.evaluator import Evaluator
+from harness.evaluation.subject import PipelineSubject
+from serving.pipeline.config import RagConfig
+from serving.pipeline.errors import StoreError
 from serving.pipeline.guard.placeholders import Placeholders, RestoringEmit
 from serving.pipeline.index.build import OpenIndex
 from serving.pipeline.langchain import as_runnable
 from serving.pipeline.pipeline import Emit, RagPipeline
+from serving.pipeline.retrieve.retriever import RetrievalResult
 from serving.pipeline.types import Query, Trace
+from tests.support.making import a_case
 from tests.support.pipelines import small_index, small_pipeline
 
 MAIL, OTHER = "jane.roe@example.com", "joe@example.org"
@@ -175,3 +182,18 @@ def test_a_check_that_fails_on_a_question_leaves_nothing_of_it(index: OpenIndex,
 def test_history_is_kept_without_what_is_masked_even_if_the_question_has_none(index: OpenIndex) -> None:
     trace = answered(pipeline(index), Query("And then?", history=(f"I am {MAIL}, {SSN}",)))
     assert trace.query.history == ("I am <EMAIL_1>, <SSN_1>",)
+
+
+def test_a_case_that_came_to_nothing_is_written_down_without_personal_data_too(index: OpenIndex) -> None:
+    subject = PipelineSubject(pipeline(index), RagConfig())
+    assert asyncio.run(subject.kept(f"I am {MAIL}. How long?")) == "I am <EMAIL_1>. How long?"
+
+    class Away:
+        async def retrieve(self, query: Query) -> RetrievalResult:
+            raise StoreError(f"nothing answers {query.text}")
+
+    broken = replace(pipeline(index), retriever=Away())
+    case = a_case(question=f"I am {MAIL}. How long?")
+    row = asyncio.run(Evaluator(("refusal",))._case(PipelineSubject(broken, RagConfig()), case, []))
+    assert row.error is not None
+    assert (row.case.question, MAIL in row.error.message) == ("I am <EMAIL_1>. How long?", False)
