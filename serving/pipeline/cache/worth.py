@@ -9,8 +9,6 @@ from serving.pipeline.guard.chain import GuardResult
 from serving.pipeline.index.base import Filter, Store
 from serving.pipeline.types import Answer, Chunk, GuardAction, GuardVerdict, Query
 
-FAILED = frozenset({"error", "timeout", "outage"})  # rules of checks that came to no verdict
-
 
 def unfit_question(query: Query, checked: GuardResult) -> str:
     """Why a question is neither looked up nor its answer kept; empty where it may be: a word of `MISSES`."""

@@ -13,4 +13,4 @@ ADVICE: Final[Mapping[str, str]] = {  # by the name of the check in its table
     "content": "It is about something that is not answered here.",
 }
 NOT_CHECKED: Final = "It could not be checked. Try again."
-FAILED: Final = frozenset({"error", "timeout"})  # rules of a check that came to no verdict
+FAILED: Final = frozenset({"error", "timeout", "outage"})  # rules of a check that came to no verdict
