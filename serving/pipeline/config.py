@@ -90,7 +90,7 @@ class AnswerConfig(Section):
 
 NO_CHECK = Spec(name="none")
 INPUT_CHECKS = Entries({"injection": NO_CHECK, "pii": NO_CHECK})  # named so that a sweep finds them
-PASSAGE_CHECKS = Entries({"injection": NO_CHECK})
+PASSAGE_CHECKS = Entries({"injection": Spec(name="injection")})  # which reads a score that was computed when the chunk was indexed
 OUTPUT_CHECKS = Entries(dict.fromkeys(("confidence", "groundedness", "leak", "pii", "toxicity"), NO_CHECK))
 
 
