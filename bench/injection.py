@@ -55,7 +55,7 @@ ROOT = Path(__file__).resolve().parent.parent
 OWN = Path(__file__).with_name("injection_texts.yaml")
 SEED = 20240601
 DIRECT = ("override", "role", "leak", "secrecy")  # kinds that are orders in a question, too; the others may be wishes there
-NEGATIVES = 9_000  # candidates of harmless texts that a fit uses
+NEGATIVES = 4_000  # candidates of harmless texts that a fit uses
 RIDGE = {"direct": 0.1, "planted": 0.3}
 VECTOR_SCALE = {"direct": 3.0, "planted": 2.0}  # how freely the vector's weights move beside those of the features
 ORDERS_WEIGH = {"direct": 0.3, "planted": 1.0}  # all orders together, in units of all harmless sentences together or of their own number
@@ -69,7 +69,16 @@ PEER = "stackone-defender"
 PEER_PIN = "0.9.4"
 PEER_FOLDER = ROOT / ".touchstone/bench-injection"
 PEER_SECTIONS = 400  # of the handbook's, drawn at random: it takes a tenth of a second and more for each
-ATTACKS = ("to any language model", "to the language model")  # in TechCorp, planted by its authors
+ATTACKS = (  # in TechCorp, planted by its authors
+    *(
+        "to any language model",
+        "to the language model",
+        "automated readers",
+        "ai systems reading",
+        "automatic assistants that",
+        "to a language model",
+    ),
+)
 Row = dict[str, Any]
 
 
@@ -226,6 +235,9 @@ def cached(embed: Callable[[Sequence[str]], NDArray[np.float32]], path: Path) ->
     return vectors_of
 
 
+Without = Callable[[Side], NDArray[np.bool_]]  # the candidates of a side that a fit must not see
+
+
 # ---- fitting ---------------------------------------------------------------------------------------------------------------
 
 
@@ -251,31 +263,49 @@ def full(side: Side, rows: NDArray[np.int64], planted: bool, count: int | None =
     return np.hstack([side.features[rows][:, :count], near, side.vectors[rows] * VECTOR_SCALE[name]])
 
 
-def fit(side: Side, allowed: NDArray[np.bool_]) -> Fitted:
-    """Both heads of a side on the candidates that are allowed; families weigh by the root of their size."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Examples:
+    """What a head is fitted on."""
+
+    full: NDArray[np.float64]
+    words: NDArray[np.float64]
+    family: NDArray[np.str_]
+
+    @classmethod
+    def of(cls, side: Side, rows: NDArray[np.int64], planted: bool, count: int, family: str) -> "Examples":
+        """Some candidates, as a head of passages or of questions reads them."""
+        return cls(full(side, rows, planted, count), side.features[rows][:, :count], side.column(family)[rows])
+
+
+def some(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    return rows if len(rows) <= NEGATIVES else np.random.default_rng(SEED).choice(rows, NEGATIVES, replace=False)
+
+
+def fit(side: Side, without: Without, passages: Side) -> Fitted:
+    """Both heads of a side without some families, which weigh by the root of their size; that of questions reads passages as well."""
     from sklearn.linear_model import LogisticRegression
 
     name = "planted" if side.planted else "direct"
-    harmless = allowed & ~side.order & ~side.unclear & (side.column("order") == "")
-    orders = allowed & side.order & (np.isin(side.column("kind"), DIRECT) | side.planted)
-    chosen = np.flatnonzero(harmless)
-    if len(chosen) > NEGATIVES:
-        chosen = np.random.default_rng(SEED).choice(chosen, NEGATIVES, replace=False)
-    rows = np.concatenate([np.flatnonzero(orders), chosen])
-    wanted = np.concatenate([np.ones(orders.sum()), np.zeros(len(chosen))])
-    families = np.where(wanted == 1, side.column("kind")[rows], side.column("source")[rows])
-    weight = np.zeros(len(rows))
+    count = len(side.names)
+    orders = ~without(side) & side.order & (np.isin(side.column("kind"), DIRECT) | side.planted)
+    parts = [Examples.of(side, np.flatnonzero(orders), side.planted, count, "kind")]
+    for one in (side,) if side.planted else (side, passages):
+        harmless = ~without(one) & ~one.order & ~one.unclear & (one.column("order") == "")
+        parts.append(Examples.of(one, some(np.flatnonzero(harmless)), side.planted, count, "source"))
+    wanted = np.repeat([1.0, *(0.0 for _ in parts[1:])], [len(part.family) for part in parts])
+    families = np.concatenate([part.family for part in parts])
+    weight = np.zeros(len(wanted))
     for label in (0.0, 1.0):
         mine = wanted == label
         sizes = Counter(families[mine])
         weight[mine] = [1 / sizes[family] ** 0.5 for family in families[mine]]
         weight[mine] *= mine.sum() / weight[mine].sum()
     if not side.planted:
-        weight[wanted == 1] *= ORDERS_WEIGH["direct"] * len(chosen) / max(1, orders.sum())
+        weight[wanted == 1] *= ORDERS_WEIGH["direct"] * (wanted == 0).sum() / max(1, orders.sum())
     fitted = []
-    for matrix, model in ((full(side, rows, side.planted), EMBEDDER.name), (side.features[rows], WORDS_ONLY)):
-        regression = LogisticRegression(C=RIDGE[name], solver="newton-cholesky", max_iter=60, tol=1e-4)
-        regression.fit(matrix, wanted, sample_weight=weight)
+    for matrices, model in (([part.full for part in parts], EMBEDDER.name), ([part.words for part in parts], WORDS_ONLY)):
+        regression = LogisticRegression(C=RIDGE[name], solver="newton-cholesky", max_iter=25, tol=1e-3)
+        regression.fit(np.vstack(matrices), wanted, sample_weight=weight)
         fitted += [regression.coef_[0], float(regression.intercept_[0]) - SHIFT[name, model]]
     return Fitted(*fitted)
 
@@ -297,17 +327,27 @@ def scores(side: Side, heads: Sequence[tuple[Side, Fitted]], chosen: NDArray[np.
     return out
 
 
-def left_out(side: Side, questions: Side) -> NDArray[np.float64]:
+def left_out(side: Side, questions: Side, passages: Side) -> NDArray[np.float64]:
     """The log-odds of every judged text, by heads that were fitted without its family; by vectors and by words."""
     facts = {name: np.array([getattr(text, name) for text in side.texts]) for name in ("source", "kind", "language", "order", "judged")}
     harmless = facts["order"] == ""
     found = np.full((len(side.texts), 2), np.nan)
 
-    def judge(texts: NDArray[np.bool_], without: Callable[[Side], NDArray[np.bool_]]) -> None:
+    fits: dict[tuple[bool, bytes], Fitted] = {}  # by what is left out: most kinds have no part in the questions
+
+    def fitted(one: Side, without: Without) -> Fitted:
+        key = (
+            one.planted,
+            without(one).tobytes() + (b"" if one.planted else (without(passages) & (passages.column("order") == "")).tobytes()),
+        )
+        if key not in fits:
+            fits[key] = fit(one, without, passages)
+        return fits[key]
+
+    def judge(texts: NDArray[np.bool_], without: Without) -> None:
         chosen = np.flatnonzero(texts & facts["judged"])
         if len(chosen):
-            heads = [(one, fit(one, ~without(one))) for one in ((side, questions) if side.planted else (side,))]
-            found[chosen] = scores(side, heads, chosen)
+            found[chosen] = scores(side, [(one, fitted(one, without)) for one in ((side, questions) if side.planted else (side,))], chosen)
 
     for name in sorted(set(facts["source"][harmless])):
         judge(harmless & (facts["source"] == name), partial(_harmless_of, source=name))
@@ -319,6 +359,10 @@ def left_out(side: Side, questions: Side) -> NDArray[np.float64]:
         for spoken in () if tasks else ("en", "de", "fr", "es"):
             judge(here & (facts["language"] == spoken), partial(_kind_or_language, kind=name, language=spoken))
     return found
+
+
+def _nothing(side: Side) -> NDArray[np.bool_]:
+    return np.zeros(len(side.of), dtype=bool)
 
 
 def _harmless_of(side: Side, source: str) -> NDArray[np.bool_]:
@@ -502,7 +546,7 @@ def rounded(weights: dict[str, float]) -> dict[str, float]:
 def write_coefficients(sides: Sequence[Side]) -> None:
     models: dict[str, Row] = {EMBEDDER.name: {}, WORDS_ONLY: {}}
     for side in sides:
-        for model, head in as_heads(side, fit(side, np.ones(len(side.of), dtype=bool))).items():
+        for model, head in as_heads(side, fit(side, _nothing, sides[1])).items():
             models[model]["planted" if side.planted else "direct"] = head
     about = {
         "made_by": "bench/injection.py --fit",
@@ -587,7 +631,7 @@ def main() -> None:
     if options.fit:
         write_coefficients(sides)
         return
-    found = [left_out(side, sides[0]) for side in sides]
+    found = [left_out(side, *sides) for side in sides]
     peer = ask_peer(texts) if options.peer else {}
     report: Row = {"command": "python bench/injection.py DATA" + (" --peer" if options.peer else "")}
     report |= {"machine": machine("numpy", "scikit-learn", "onnxruntime"), "detector": detector_version()}

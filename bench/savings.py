@@ -411,7 +411,12 @@ async def _caching(bench: Bench, lookup: Mapping[str, Any], router: Mapping[str,
     cases = bench.holdout.cases
     traces = {"zipf": zipf_trace(cases, lookups, SEED), "once": once_each(cases, SEED)}
     exact = {"cache.lookup": {"name": "exact"}}
-    arms: dict[str, Mapping[str, Any]] = {"router alone": {**router}, "exact cache": {**PRO, **exact}}
+    rules = {"route.router": {"name": "rules"}}
+    arms: dict[str, Mapping[str, Any]] = {
+        "router alone": {**router},
+        "exact cache": {**PRO, **exact},
+        "rules and exact cache": {**rules, **exact},
+    }
     if lookup:
         arms["semantic cache, calibrated"] = {**PRO, "cache.lookup": lookup}
         arms["router and semantic cache"] = {**router, "cache.lookup": lookup}

@@ -85,10 +85,12 @@ def _scores(experiment: Experiment, trials: Sequence[Trial]) -> Numbers:
 def _explained(values: Sequence[Any], scores: Numbers) -> Numbers:
     """The sum of squares between the groups of a knob's values, over the trials that have one, for each column of scores."""
     held = [place for place, value in enumerate(values) if value is not None]
+    if not held:  # a knob of a plug-in that no trial had
+        return np.zeros(scores.shape[1])
     groups = _groups([values[place] for place in held])
     some = scores[held]
     members = np.array([[group == one for group in groups] for one in sorted(set(groups))], dtype=np.float64).reshape(-1, len(held))
-    sums = members @ (some - some.mean(axis=0)) if held else np.zeros((0, scores.shape[1]))
+    sums = members @ (some - some.mean(axis=0))
     squares: Numbers = (sums**2 / members.sum(axis=1, keepdims=True)).sum(axis=0)
     return squares
 

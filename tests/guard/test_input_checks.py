@@ -115,6 +115,9 @@ def test_a_text_that_was_stripped_is_stripped_for_good(text: str) -> None:
     [
         ("my ssn is 536904399", "US_SSN"),
         ("card ４１１１ １１１１ １１１１ １１１１", "CREDIT_CARD"),
+        ("4111.1111.1111.1111", "CREDIT_CARD"),
+        ("mobile: 0490 39 07 81", "PHONE_NUMBER"),
+        ("my iban is de89370400440532013000", "IBAN_CODE"),
         ("Send it to 1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa", "CRYPTO"),
         ("device 00:1B:44:11:3A:B7", "MAC_ADDRESS"),
         ("redis://app:hunter2@cache:6379/0", "URL_PASSWORD"),
@@ -128,7 +131,15 @@ def test_further_kinds_are_found(text: str, kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["Part 536904399 of order 4111-22", "The TG-4410B costs 1,240 EUR in 2026.", "Clause 7.2.1.4", "version 1.2.3.4", "ssn"]
+    "text",
+    [
+        "Part 536904399 of order 4111-22",
+        "The TG-4410B costs 1,240 EUR in 2026.",
+        "Clause 7.2.1.4",
+        "version 1.2.3.4",
+        "ssn",
+        "4111.1111.1111.1112 mobile: 7 rows",
+    ],
 )
 def test_numbers_of_a_company_are_no_personal_data(text: str) -> None:
     assert says("pii", text).action is GuardAction.ALLOW

@@ -77,3 +77,11 @@ def test_a_knob_that_only_some_trials_have_is_judged_by_those() -> None:
     found = by_path(trials)
     assert found["answer.prompt.version"].share > 0.9
     assert not found["retrieve.fusion.weight"].beyond_chance
+
+
+def test_a_knob_of_a_plug_in_that_no_trial_had_explains_nothing() -> None:
+    space = {**SPACE, "retrieve.reranker.name": {"choice": ["none", "mmr"]}, "retrieve.reranker.mmr.relevance": {"float": [0.0, 1.0]}}
+    asked = Experiment.model_validate({"name": "e", "golden": "t/v1", "space": space, "seed": 3})
+    found = {one.path: one for one in importances(asked, story())}
+    assert found["retrieve.reranker.mmr.relevance"].share == 0.0
+    assert found["answer.prompt.version"].share > 0.5

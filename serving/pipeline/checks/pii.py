@@ -43,6 +43,7 @@ _NAMED_PHONE: Final = re.compile(
     r"([+(]?[0-9][0-9 ()./x-]{5,22}[0-9])",
     re.IGNORECASE,
 )
+_GROUPED_CARD: Final = re.compile(r"\b[3-6][0-9]{3}(?:(?:\.[0-9]{4}){3}|(?:_[0-9]{4}){3}|(?:/[0-9]{4}){3})\b")
 _NUMBERED: Final = re.compile(
     r"(?:\b(?:clause|section|sec\.|version|chapter|paragraph|para|article|annex|release|step|v)|§)\s{0,2}\Z", re.IGNORECASE
 )
@@ -122,11 +123,12 @@ def _recognisers() -> dict[PiiKind, _Recogniser]:
             _detector("PHONE_NUMBER", valid, lambda value: not value.isdigit()),
         ),
         "IBAN_CODE": _in_capitals(_detector("IBAN_CODE", presidio.IbanRecognizer())),
-        "CREDIT_CARD": _detector("CREDIT_CARD", presidio.CreditCardRecognizer()),
+        "CREDIT_CARD": _union(_own("CREDIT_CARD", _GROUPED_CARD, _luhn), _detector("CREDIT_CARD", presidio.CreditCardRecognizer())),
         "IP_ADDRESS": _unnumbered(_detector("IP_ADDRESS", presidio.IpRecognizer())),
         "US_SSN": _union(_own("US_SSN", _NAMED_SSN), _detector("US_SSN", presidio.UsSsnRecognizer())),
         "CRYPTO": _detector("CRYPTO", presidio.CryptoRecognizer()),
-        "MAC_ADDRESS": _detector("MAC_ADDRESS", presidio.MacAddressRecognizer()),
+        # one with dots and digits alone is a number of a part or an order
+        "MAC_ADDRESS": _detector("MAC_ADDRESS", presidio.MacAddressRecognizer(), lambda value: not value.replace(".", "").isdigit()),
         "URL_PASSWORD": _own("URL_PASSWORD", _URL_PASSWORD),
         "SECRET_KEY": _own("SECRET_KEY", _SECRET_KEY),
     }
@@ -153,6 +155,13 @@ def _own(kind: PiiKind, pattern: re.Pattern[str], accept: Callable[[str], bool] 
         return [Detection(kind, text[start:end], start, end, 1.0) for start, end in spans if accept(text[start:end])]
 
     return detect
+
+
+def _luhn(number: str) -> bool:
+    """Whether a card's digits have the checksum of cards."""
+    digits = [int(character) for character in reversed(number) if character.isdigit()]
+    doubled = [digit * 2 - 9 * (digit > 4) for digit in digits[1::2]]
+    return (sum(digits[::2]) + sum(doubled)) % 10 == 0
 
 
 def _in_capitals(find: _Recogniser) -> _Recogniser:

@@ -63,8 +63,9 @@ class Verifier(FittedModel):
         return self.of_wordings(wording_of(question), wording_of(other), similarity)
 
     def of_wordings(self, one: Wording, other: Wording, similarity: float) -> float:
-        """The same of two parsed questions; 0 where they name others of the names that it knows."""
-        if self._names and named_apart(one.names, other.names, self._names):
+        """The same of two parsed questions; 0 where one has no capitals and they name others of the names that it knows."""
+        small = one.text.islower() or other.text.islower()  # where there are capitals, they tell
+        if small and self._names and named_apart(one.names, other.names, self._names):
             return 0.0
         return self.trees.probability(features_of(one, other, similarity, self._rarity))
 
