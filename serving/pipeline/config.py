@@ -89,9 +89,9 @@ class AnswerConfig(Section):
 
 
 NO_CHECK = Spec(name="none")
-INPUT_CHECKS = Entries({"injection": NO_CHECK, "pii": NO_CHECK})  # named so that a sweep finds them
-PASSAGE_CHECKS = Entries({"injection": NO_CHECK})
-OUTPUT_CHECKS = Entries({"groundedness": NO_CHECK, "pii": NO_CHECK})
+INPUT_CHECKS = Entries({name: Spec(name=name) for name in ("encoding", "injection", "pii", "size")})
+PASSAGE_CHECKS = Entries({"injection": Spec(name="injection")})
+OUTPUT_CHECKS = Entries({"groundedness": NO_CHECK, "pii": NO_CHECK})  # named so that a sweep finds them
 
 
 class GuardConfig(Section):

@@ -47,7 +47,7 @@ async def test_the_trace_is_shown_only_where_the_server_exposes_it_and_the_calle
     async with opened(furnished.settings(expose_trace=True)) as api:
         assert (await api.ask()).json()["trace"] is None
         trace = (await api.client.post("/v1/query?trace=1", json=body)).json()["trace"]
-    assert [stage["stage"] for stage in trace["stages"]] == ["guard", "cache", "retrieve", "route", "answer", "guard"]
+    assert [stage["stage"] for stage in trace["stages"]] == ["guard", "cache", "retrieve", "guard", "route", "answer", "guard"]
     assert QUESTION in trace["prompt"]
     async with opened(furnished.settings()) as api:
         assert (await api.client.post("/v1/query?trace=1", json=body)).json()["trace"] is None

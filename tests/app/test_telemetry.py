@@ -25,7 +25,7 @@ async def test_a_request_is_one_line_with_all_that_is_worth_telling_and_no_text(
     assert line["caller_span_id"] == "00f067aa0ba902b7"
     assert (line["method"], line["route"], line["status"]) == ("POST", "/v1/query", 200)
     assert (line["question_chars"], line["question_digest"]) == (len(question), digest_text(question))
-    assert [stage for stage, _ in line["stage_ms"]] == ["guard", "cache", "retrieve", "route", "answer", "guard"]
+    assert [stage for stage, _ in line["stage_ms"]] == ["guard", "cache", "retrieve", "guard", "route", "answer", "guard"]
     assert line["trace_id"]
     assert line["release"]
     for private in ("Zebedee", "hunter2", SAYS, "28 days"):

@@ -49,7 +49,7 @@ async def test_a_question_is_found_again_with_its_whole_journey(furnished: House
     assert len(trace["retrieval_scores"]) == len(trace["retrieved_docs"])
     assert trace["reranked_docs"]
     assert QUESTION in trace["final_prompt"]
-    assert [stage["stage"] for stage in trace["latency"]] == ["guard", "cache", "retrieve", "route", "answer", "guard"]
+    assert [stage["stage"] for stage in trace["latency"]] == ["guard", "cache", "retrieve", "guard", "route", "answer", "guard"]
     assert trace["citations"] == answer["citations"]
 
 

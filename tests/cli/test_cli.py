@@ -29,7 +29,7 @@ def test_asking_gives_an_answer_with_its_source_and_cost(world: World) -> None:
 def test_asking_for_json_gives_the_whole_trace(world: World) -> None:
     trace = world.touchstone("ask", QUESTION, "--corpus", "tiny", "-c", "tiny.yaml", "--json").json
     assert isinstance(trace, dict)
-    assert [stage["stage"] for stage in trace["stages"]] == ["guard", "cache", "retrieve", "route", "answer", "guard"]
+    assert [stage["stage"] for stage in trace["stages"]] == ["guard", "cache", "retrieve", "guard", "route", "answer", "guard"]
     assert "30 days" in trace["answer"]["text"]
     assert trace["usage"][0]["simulated"] is True
 

@@ -118,7 +118,7 @@ def test_a_search_space_switches_a_check_on_and_turns_its_parameters_where_it_is
     experiment = Experiment.model_validate({"name": "guards", "golden": "tiny/v1", "space": space})
     on = experiment.apply({"guard.input.pii.name": "pii", "guard.input.pii.action": "block"})
     off = experiment.apply({"guard.input.pii.name": "none", "guard.input.pii.action": "block"})
-    assert (on.at("guard.input.pii.action"), off) == ("block", experiment.config)
+    assert (on.at("guard.input.pii.action"), off) == ("block", experiment.config.replace({"guard.input.pii": {"name": "none"}}))
 
 
 def test_the_page_of_parts_shows_a_guard_that_parses() -> None:
@@ -145,7 +145,8 @@ def test_a_check_on_the_wrong_side_is_a_mistake_of_the_config(index: OpenIndex) 
 
 
 def test_checks_named_none_are_left_out(index: OpenIndex) -> None:
-    pipeline = small_pipeline(index, {"guard.output.pii.name": "pii", "guard.output.pii.action": "flag"})
+    none = {f"guard.input.{name}": {"name": "none"} for name in ("encoding", "injection", "pii", "size")}
+    pipeline = small_pipeline(index, {"guard.output.pii.name": "pii", "guard.output.pii.action": "flag", **none})
     assert not pipeline.output_guard.withholds
     assert asyncio.run(pipeline.input_guard.run("x", CheckContext("input", Query("x")))).verdicts == ()
 
