@@ -36,6 +36,7 @@ COMMANDS = {
             ("calibrate", "calibrate", "calibrate"),
             ("gate", "gate", "gate"),
             ("promote", "promote", "promote"),
+            ("confidence", "confidence", "confidence"),
             ("serve", "serve", "serve"),
             ("ui", "ui", "ui"),
             ("doctor", "doctor", "doctor"),

@@ -54,7 +54,7 @@ def ask(
     if as_json:
         print_json(Codec(Trace).dump(trace))
         return
-    typer.echo("" if live else placeholders.restore(trace.answer.text))
+    typer.echo("" if live else placeholders.restore(trace.answer.shown))
     _show(trace)
     if show_prompt:
         typer.echo(f"\n--- {trace.prompt_id} ---\n{trace.prompt}")
@@ -75,11 +75,14 @@ def _show(trace: Trace) -> None:
         chunk = by_id[citation.chunk_id].chunk
         heading = f" › {chunk.heading}" if chunk.heading else ""
         typer.echo(f"  [{citation.marker}] {chunk.document_id}{heading}  ({chunk.start}–{chunk.end})")
+    for warning in trace.answer.warnings:
+        typer.echo(f"\n  ! {warning}")
     for verdict in trace.guard:
         if verdict.action is not GuardAction.ALLOW:
             typer.echo(f"\n  guard {verdict.side}.{verdict.check}: {verdict.action.value} ({verdict.reason or verdict.rule})", nl=False)
     tier = f"{trace.route.tier} ({trace.route.reason})" if trace.route else "none"
     money = " simulated" if any(usage.simulated for usage in trace.usage) else ""
     tokens = sum(usage.input_tokens + usage.output_tokens for usage in trace.usage)
-    typer.echo(f"\n  model {trace.answer.model or 'none'} · route {tier}")
+    sure = "" if trace.answer.confidence is None else f" · confidence {trace.answer.confidence:.0%}"
+    typer.echo(f"\n  model {trace.answer.model or 'none'} · route {tier}{sure}")
     typer.echo(f"  {trace.milliseconds:.0f} ms · {tokens} tokens · ${trace.usd:.6f}{money} · config {trace.config_digest}")

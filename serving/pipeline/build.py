@@ -13,6 +13,7 @@ from serving.pipeline.config import RagConfig
 from serving.pipeline.digest import digest_of
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.guard import CHECKS
+from serving.pipeline.guard.advice import ADVICE
 from serving.pipeline.guard.base import Side
 from serving.pipeline.guard.chain import GuardChain
 from serving.pipeline.guard.passage_guard import PassageGuard
@@ -82,6 +83,7 @@ def build_pipeline(
         escalation=ESCALATIONS.build(config.route.escalate, parts=parts),
         answerer=Answerer(config.answer, prompts=prompts, chats=chats, clock=parts.clock.seconds),
         clock=parts.clock,
+        guide_refusals=config.guard.guide_refusals,
     )
 
 
@@ -134,6 +136,7 @@ def _guard(side: Side, config: RagConfig, parts: Parts) -> GuardChain:
         on_error=config.guard.on_error,
         block_message=config.guard.block_message,
         timeout_s=config.guard.timeout_ms / 1000,
+        advice={name: ADVICE.get(specs[name].name, "") for name in checks} if side == "input" else None,
     )
 
 

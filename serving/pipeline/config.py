@@ -91,7 +91,7 @@ class AnswerConfig(Section):
 NO_CHECK = Spec(name="none")
 INPUT_CHECKS = Entries({name: Spec(name=name) for name in ("encoding", "injection", "pii", "size")})
 PASSAGE_CHECKS = Entries({"injection": Spec(name="injection")})
-OUTPUT_CHECKS = Entries({"groundedness": NO_CHECK, "pii": NO_CHECK})  # named so that a sweep finds them
+OUTPUT_CHECKS = Entries(dict.fromkeys(("confidence", "groundedness", "leak", "pii", "toxicity"), NO_CHECK))  # named for sweeps
 
 
 class GuardConfig(Section):
@@ -103,6 +103,7 @@ class GuardConfig(Section):
     on_error: Literal["block", "allow"] = "block"  # when a check fails for another reason than an outage, or takes too long
     timeout_ms: int = Field(default=5000, ge=10, le=60_000)  # the longest that one check may take
     block_message: str = "I cannot help with that."  # what is said instead of what was blocked
+    guide_refusals: bool = True  # a refusal names the nearest documents and topics that its reader may see
 
 
 class CacheConfig(Section):

@@ -99,7 +99,7 @@ class PipelineRunnable(Runnable[Any, Any]):
     async def _answer(self, value: Any) -> str | Trace:
         placeholders = Placeholders()
         trace = await self._pipeline.answer(QuestionInput.query(value), placeholders=placeholders)
-        return trace if self._output == "trace" else placeholders.restore(trace.answer.text)
+        return trace if self._output == "trace" else placeholders.restore(trace.answer.shown)
 
     async def _stream_answer(self, questions: AsyncIterator[Any]) -> AsyncIterator[str | Trace]:
         """The chunks of an answer; when the consumer stops, the answer is cancelled."""

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Final, Protocol, runtime_checkable
 
 from serving.pipeline.answer.answerer import Answerer, AnswerResult
+from serving.pipeline.answer.guidance import guided
 from serving.pipeline.cache.audit import ShadowAudit
 from serving.pipeline.cache.base import Cache, CacheContext, CacheEntry, CacheLookup
 from serving.pipeline.cache.worth import still_stands, unfit_question, worth_keeping
@@ -75,6 +76,7 @@ class RagPipeline:
     escalation: Escalation
     answerer: Answerer
     clock: Clock = field(default_factory=SystemClock)
+    guide_refusals: bool = True
 
     async def aclose(self) -> None:
         """End what the cache does beside queries, and close its connections."""
@@ -191,6 +193,10 @@ class RagPipeline:
             attempts, route = (Attempt(route, result.answer),), second
             result = await self._write(query, retrieved.hits, route, stream, recorder)
         answer = await self._checked_answer(result.answer, query, result.passages, recorder)
+        if self.guide_refusals:
+            answer = guided(answer, result.passages)
+        if stream and answer.guidance:
+            stream(f" {answer.guidance}")
         return WrittenAnswer(answer if stream else _emitted(answer, emit), route, retrieved, result, attempts)
 
     async def _fresh(self, query: Query, spent: Callable[[Usage], None]) -> Answer | None:
@@ -259,13 +265,14 @@ class RagPipeline:
     async def _checked_answer(self, answer: Answer, query: Query, passages: tuple[Hit, ...], recorder: TraceRecorder) -> Answer:
         """The answer as the checks of the output leave it, whether it was written now or before."""
         with recorder.stage("guard", answer.text) as detail:
-            result = await self.output_guard.run(answer.text, CheckContext("output", query, passages, answer.refused))
+            result = await self.output_guard.run(answer.text, CheckContext("output", query, passages, answer.refused, answer))
             detail["action"] = result.action.value
         recorder.add_verdicts(result)
         if result.blocked:
             return Answer(result.text, refused=True, model=answer.model, confidence=result.confidence, warnings=result.warnings)
         confidence = answer.confidence if result.confidence is None else result.confidence
-        return replace(answer, text=result.text, confidence=confidence, warnings=result.warnings or answer.warnings)
+        citations = answer.citations if result.citations is None or answer.refused else result.citations
+        return replace(answer, text=result.text, citations=citations, confidence=confidence, warnings=result.warnings or answer.warnings)
 
 
 def _cached_time(milliseconds: float | None) -> dict[str, float]:
@@ -276,5 +283,5 @@ def _cached_time(milliseconds: float | None) -> dict[str, float]:
 def _emitted(answer: Answer, emit: Emit | None) -> Answer:
     """The answer, after emitting its whole text."""
     if emit is not None:
-        emit(answer.text)
+        emit(answer.shown)
     return answer

@@ -150,6 +150,7 @@ class Citation:
     marker: int
     chunk_id: str
     span: Span
+    support: float | None = None  # the least probability that it holds a claim which cites it, where a check of the output tells it
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +164,13 @@ class Answer:
     truncated: bool = False  # the model hit its output limit
     confidence: float | None = None  # the chance that it is right, where a check of the output tells it
     warnings: tuple[str, ...] = ()  # what its reader should know: claims that no passage supports, low confidence
+    guidance: str = ""  # of a refusal: what was found, and what to ask instead
+    mean_logprob: float | None = None  # of a token, where the provider tells it
+
+    @property
+    def shown(self) -> str:
+        """What is read: the text, and behind a refusal its guidance."""
+        return f"{self.text} {self.guidance}" if self.guidance else self.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +200,7 @@ class GuardVerdict:
     reason: str = ""
     check: str = ""  # its name in the configuration
     score: float | None = None
-    rule: str = ""  # which of its rules fired; "error": it failed
+    rule: str = ""  # which of its rules fired; "error": it failed, "timeout": it took too long
     usage: tuple[Usage, ...] = ()  # also in the trace's own usage
     milliseconds: float = 0.0
     excerpt: str = ""  # of what the rule fired on, without personal data

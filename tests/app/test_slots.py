@@ -29,7 +29,8 @@ async def test_a_blocked_question_is_refused_and_counted_by_its_check(house: Hou
     async with opened(house.settings()) as api:
         answer = (await api.ask(ORDER)).json()
         found = await numbers(api)
-    assert (answer["answer"], answer["refused"], answer["route"]) == ("I cannot help with that.", True, None)
+    told = "I cannot help with that. It reads as an order to the system. Ask what you want to know from the documents."
+    assert (answer["answer"], answer["refused"], answer["route"]) == (told, True, None)
     assert found["touchstone_guard_verdicts_total", (("action", "block"), ("check", "injection"), ("side", "input"))] == 1
     assert found["touchstone_answers_total", (("tier", "none"),)] == 1
     assert found["touchstone_hits_count", ()] == 0

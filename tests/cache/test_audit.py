@@ -118,7 +118,7 @@ async def test_each_alarm_lowers_the_reach_by_a_step_and_says_so(caplog: pytest.
     warnings = [record.getMessage() for record in caplog.records]
     assert len(warnings) == 3
     assert warnings[0].startswith("The cache reaches less far: raised, was full. ")
-    assert "more than the 5.0% tolerated" in warnings[0]
+    assert "more than the 20.0% tolerated" in warnings[0]
 
 
 async def test_the_reach_is_known_to_every_process_and_survives_a_flush(own_redis: RedisServer) -> None:

@@ -1,3 +1,5 @@
+import asyncio
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 from serving.pipeline.errors import ConfigError, ModelError
 from serving.pipeline.guard.base import CheckContext, CheckVerdict
 from serving.pipeline.guard.chain import GuardChain, OnError
+from serving.pipeline.models.threads import run_in_thread
 from serving.pipeline.spending import spending
 from serving.pipeline.types import GuardAction, Query, Usage
 
@@ -55,9 +58,9 @@ class Fails(Says):
         raise self.error
 
 
-def chain(checks: Mapping[str, Any], on_error: OnError = "block") -> GuardChain:
+def chain(checks: Mapping[str, Any], on_error: OnError = "block", timeout_s: float | None = None) -> GuardChain:
     ticks = iter(range(1000))
-    return GuardChain("input", checks, clock=lambda: next(ticks) / 1000, on_error=on_error, block_message=CANNOT)
+    return GuardChain("input", checks, clock=lambda: next(ticks) / 1000, on_error=on_error, block_message=CANNOT, timeout_s=timeout_s)
 
 
 async def test_without_checks_a_text_passes_as_it_is_and_may_be_shown_at_once() -> None:
@@ -115,6 +118,49 @@ async def test_the_failure_of_a_check_that_can_only_flag_does_not_block() -> Non
     assert (await checks.run("text", CONTEXT)).action is GuardAction.FLAG
 
 
+class Waits(Says):
+    """Waits for what does not come."""
+
+    def __init__(self, *, thread: bool = False, **does: bool) -> None:
+        super().__init__(GuardAction.ALLOW, **does)
+        self.thread, self.released = thread, threading.Event()
+
+    async def check(self, text: str, context: CheckContext) -> CheckVerdict:
+        await (run_in_thread(lambda: self.released.wait(30)) if self.thread else asyncio.Event().wait())
+        raise AssertionError
+
+
+@pytest.mark.parametrize("thread", [True, False])
+@pytest.mark.parametrize(("on_error", "action", "text"), [("block", GuardAction.BLOCK, CANNOT), ("allow", GuardAction.FLAG, "text")])
+async def test_a_check_that_takes_longer_than_its_budget_follows_the_policy(
+    on_error: OnError, action: GuardAction, text: str, *, thread: bool
+) -> None:
+    waits, after = Waits(thread=thread), Says(GuardAction.ALLOW)
+    guarded = await chain({"a": waits, "b": after}, on_error, timeout_s=0.02).run("text", CONTEXT)
+    waits.released.set()
+    verdict = guarded.verdicts[0]
+    assert (guarded.text, verdict.action, verdict.rule, verdict.reason) == (text, action, "timeout", "no verdict within 0.02 s")
+    assert after.calls == (on_error == "allow")
+
+
+async def test_each_check_has_the_whole_budget_and_one_that_can_only_flag_does_not_block_when_it_is_spent() -> None:
+    guarded = await chain({name: Waits(blocks=False) for name in "abc"}, timeout_s=0.01).run("text", CONTEXT)
+    assert [(one.action, one.rule) for one in guarded.verdicts] == [(GuardAction.FLAG, "timeout")] * 3
+
+
+async def test_a_time_out_of_the_check_itself_is_no_spent_budget() -> None:
+    guarded = await chain({"a": Fails(TimeoutError("its own"))}, timeout_s=30).run("text", CONTEXT)
+    assert (guarded.verdicts[0].rule, guarded.verdicts[0].reason) == ("error", "TimeoutError")
+
+
+async def test_a_query_that_is_cancelled_is_cancelled_in_its_check_too() -> None:
+    task = asyncio.ensure_future(chain({"a": Waits()}, on_error="allow", timeout_s=30).run("text", CONTEXT))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
 @pytest.mark.parametrize("action", [GuardAction.MASK, GuardAction.BLOCK])
 async def test_a_check_that_does_what_it_says_it_never_does_has_failed(action: GuardAction) -> None:
     guarded = await chain({"a": Says(action, blocks=False)}).run("text", CONTEXT)
@@ -161,3 +207,15 @@ async def test_what_is_no_verdict_is_a_failure_of_the_check(said: Any) -> None:
     assert (stopped.text, stopped.blocked, stopped.verdicts[0].rule) == (CANNOT, True, "error")
     passed = await chain({"odd": Gives(said)}, on_error="allow").run("text", CONTEXT)
     assert (passed.text, passed.action, passed.verdicts[0].rule) == ("text", GuardAction.FLAG, "error")
+
+
+async def test_advice_follows_the_block_message_and_a_message_of_the_check_goes_before_both() -> None:
+    async def said(check: Any, advice: Mapping[str, str] | None) -> str:
+        one = GuardChain("input", {"a": check}, clock=lambda: 0.0, block_message=CANNOT, advice=advice)
+        return (await one.run("text", CONTEXT)).text
+
+    assert await said(Says(GuardAction.BLOCK), {"a": "Ask again."}) == f"{CANNOT} Ask again."
+    assert await said(Says(GuardAction.BLOCK), {"a": ""}) == CANNOT
+    assert await said(Says(GuardAction.BLOCK, message="No."), {"a": "Ask again."}) == "No."
+    assert await said(Fails(ValueError("x")), {"a": "Ask again."}) == f"{CANNOT} It could not be checked. Try again."
+    assert await said(Fails(ValueError("x")), None) == CANNOT

@@ -141,23 +141,20 @@ def test_a_question_that_is_blocked_is_kept_without_its_personal_data(index: Ope
     blocks: dict[str, Any] = {"guard.input.pii.kinds": {"US_SSN": "block", "EMAIL_ADDRESS": "mask"}}
     trace = answered(pipeline(index, **blocks), Query(question))
     assert trace.answer.refused
-    assert trace.answer.text == "I cannot help with that."
+    assert trace.answer.text.startswith("I cannot help with that. ")
     assert SSN not in written(trace)
     assert MAIL not in written(trace)
 
 
-def test_two_who_ask_the_same_of_different_people_share_no_answer_and_read_their_own_value(index: OpenIndex) -> None:
+def test_two_who_ask_the_same_of_different_people_read_their_own_value_and_share_no_answer(index: OpenIndex) -> None:
     built = pipeline(index, "It is <EMAIL_1>.", **{"cache.lookup.name": "exact"})
-    shown: dict[str, list[str]] = {}
-    for mail in (MAIL, OTHER):
-        trace = answered(built, Query(f"Is {mail} right?"), shown.setdefault(mail, []).append)
-        assert trace.cache is not None
-        assert (trace.cached, trace.cache.reason) == (False, "masked")  # what stands in a mask's place is of this asker alone
-    assert {mail: "".join(pieces) for mail, pieces in shown.items()} == {mail: f"It is {mail}." for mail in (MAIL, OTHER)}
-    pieces: list[str] = []
+    for mail in (MAIL, OTHER, MAIL):
+        pieces: list[str] = []
+        trace = answered(built, Query(f"Is {mail} right?"), pieces.append)
+        assert ("".join(pieces), trace.cached) == (f"It is {mail}.", False)
+    pieces = []
     literal = answered(built, Query("Is <EMAIL_1> right?"), pieces.append)
-    assert not literal.cached
-    assert "".join(pieces) == "It is <EMAIL_1>."
+    assert ("".join(pieces), literal.cached) == ("It is <EMAIL_1>.", False)
 
 
 def test_ids_and_digests_of_a_masked_question_tell_nothing_of_the_value(index: OpenIndex) -> None:

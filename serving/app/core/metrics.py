@@ -14,6 +14,9 @@ from serving.pipeline.types import GuardAction, GuardVerdict, Query, StageRecord
 from serving.traces.record import FeedbackKind
 
 SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+TENTHS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+FINDINGS = frozenset({"low_confidence", "ungrounded", "wrong_citation", "prompt_leak", "prompt_delimiters", "error", "timeout"})
+TOXIC = frozenset({"mild", "strong", "severe"})
 HIT_KINDS = ("exact", "semantic", "shared")
 MOST_RULES = 200  # of all checks together
 LONGEST_RULE = 60  # characters
@@ -52,6 +55,8 @@ class Metrics:
         self._cache_hits = counter("cache_hits", "Queries answered from the cache, or shared with an equal one", "kind")
         self._cache_misses = counter("cache_misses", "Queries looked up and not found, by why", "reason")
         self._guard = counter("guard_verdicts", "What checks decided", "side", "check", "action")
+        self._answer_findings = counter("answer_findings", "Answers that a check of the output found fault with, by the finding", "finding")
+        self._confidence = histogram("answer_confidence", "Probability that an answer is right, where a check tells it", buckets=TENTHS)
         self._incidents = counter("guard_incidents", "What a rule of a check did other than allow", "side", "check", "rule", "action")
         self._rules: set[tuple[str, str]] = set()
         self._feedback = counter("feedback", "What people said of answers", "kind", "value")
@@ -143,6 +148,10 @@ class Metrics:
             self._guard.labels(verdict.side, verdict.check, verdict.action.value).inc()
             for rule in _rules(verdict):
                 self._incidents.labels(verdict.side, verdict.check, self._bounded(verdict.check, rule), verdict.action.value).inc()
+        for finding in {_finding(verdict) for verdict in trace.guard if verdict.side == "output" and verdict.rule}:
+            self._answer_findings.labels(finding).inc()
+        if trace.answer.confidence is not None:
+            self._confidence.observe(trace.answer.confidence)
         searched = trace.route is not None and not trace.cached  # neither for a blocked question nor for a cached answer
         self._answers.labels(trace.route.tier if trace.route and searched else "none").inc()
         self._refused.inc(trace.answer.refused)
@@ -170,6 +179,11 @@ def _rules(verdict: GuardVerdict) -> list[str]:
     if verdict.action is GuardAction.ALLOW:
         return []
     return [rule.strip()[:LONGEST_RULE] for rule in verdict.rule.split(",") if rule.strip()] or ["unnamed"]
+
+
+def _finding(verdict: GuardVerdict) -> str:
+    """The rule that fired; "other" for those of plug-ins, whose names nothing bounds."""
+    return "toxic" if verdict.rule in TOXIC else verdict.rule if verdict.rule in FINDINGS else "other"
 
 
 def _label(value: Any) -> str:

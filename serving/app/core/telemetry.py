@@ -67,6 +67,8 @@ def facts_of_trace(trace: Trace) -> dict[str, Any]:
         "release": trace.release_digest,
         "role": trace.role,
         "refused": trace.answer.refused,
+        "confidence": trace.answer.confidence,
+        "warnings": len(trace.answer.warnings),
         "cached": trace.cached,
         "cache": (trace.cache.kind or trace.cache.reason.partition(":")[0]) if trace.cache else None,
         "tier": trace.route.tier if trace.route else None,

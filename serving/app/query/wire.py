@@ -5,7 +5,7 @@ from dataclasses import fields, is_dataclass
 from enum import Enum
 from typing import Annotated, Any, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
 from serving.app.release.loaded import LoadedRelease
 from serving.app.release.manager import Readiness, State
@@ -26,6 +26,41 @@ REASONS: Final[Mapping[State, str]] = {  # what everybody may know
     "failed": "The release could not be loaded; the log says why.",
     "index-unreadable": "The index of the release cannot be read; the log says why.",
 }
+EXAMPLES: Final[tuple[JsonValue, ...]] = (
+    {
+        "answer": "Everyone has 28 days of paid leave a year [1]. Directors have 90 days [unsupported].",
+        "citations": [
+            {
+                "marker": 1,
+                "document": "hr/leave-policy.md",
+                "title": "Leave policy",
+                "heading": "Paid leave",
+                "start": 120,
+                "end": 171,
+                "text": "Everyone has 28 days of paid leave a year.",
+                "support": 1.0,
+            }
+        ],
+        "confidence": 0.41,
+        "warnings": ["Not supported by the documents: “Directors have 90 days”."],
+        "refused": False,
+        "model": "bedrock_converse:amazon.nova-lite-v1:0",
+        "route": {"tier": "lite", "reason": "complexity 0.20"},
+        "usage": {"input_tokens": 1210, "output_tokens": 24, "usd": 0.00008},
+        "milliseconds": 640.0,
+        "release": "5ee318a26c25300d",
+        "trace_id": "0f2b6d3c9a41e788",
+    },
+    {
+        "answer": "The documents I can see do not answer this question. The nearest document is “Leave policy”.",
+        "refused": True,
+        "model": "bedrock_converse:amazon.nova-lite-v1:0",
+        "usage": {"input_tokens": 1187, "output_tokens": 12, "usd": 0.00007},
+        "milliseconds": 510.0,
+        "release": "5ee318a26c25300d",
+        "trace_id": "77c1a09be2d4f315",
+    },
+)
 
 
 class Wire(BaseModel):
@@ -58,6 +93,9 @@ class CitationOut(Wire):
     start: int = Field(description="offset of the text in its document, in characters")
     end: int
     text: str = ""
+    support: float | None = Field(
+        default=None, description="the least probability that the text supports a statement which cites it; null where no check tells"
+    )
 
 
 class RouteOut(Wire):
@@ -109,8 +147,12 @@ class UsageOut(Wire):
 class AnswerOut(Wire):
     """The answer with what it stands on."""
 
-    answer: str
+    model_config = ConfigDict(json_schema_extra={"examples": list(EXAMPLES)})
+
+    answer: str = Field(description="the text; behind a refusal, the nearest documents and what to ask them about")
     citations: tuple[CitationOut, ...] = ()
+    confidence: float | None = Field(default=None, description="the probability that the answer is right; null where no check tells it")
+    warnings: tuple[str, ...] = Field(default=(), description="what the reader should know, in plain sentences to be shown as they are")
     refused: bool = Field(description="the passages do not answer, or a guard said no")
     truncated: bool = Field(default=False, description="the model hit its output limit")
     cached: bool = False
@@ -128,8 +170,10 @@ class AnswerOut(Wire):
     def of(cls, trace: Trace, placeholders: Placeholders | None = None, *, with_trace: bool = False) -> Self:
         """A trace as the caller reads it: what the guard masked in the question is named again in the answer, and not in the trace."""
         return cls(
-            answer=placeholders.restore(trace.answer.text) if placeholders else trace.answer.text,
+            answer=placeholders.restore(trace.answer.shown) if placeholders else trace.answer.shown,
             citations=citations(trace),
+            confidence=trace.answer.confidence,
+            warnings=tuple(placeholders.restore(one) for one in trace.answer.warnings) if placeholders else trace.answer.warnings,
             refused=trace.answer.refused,
             truncated=trace.answer.truncated,
             cached=trace.cached,
@@ -277,7 +321,8 @@ def citations(trace: Trace) -> tuple[CitationOut, ...]:
     for citation in trace.answer.citations:
         chunk, span = chunks.get(citation.chunk_id), citation.span
         shown = {"title": chunk.title, "heading": chunk.heading, "text": chunk.text} if chunk else {}
-        resolved.append(CitationOut(marker=citation.marker, document=span.document_id, start=span.start, end=span.end, **shown))
+        place = {"document": span.document_id, "start": span.start, "end": span.end}
+        resolved.append(CitationOut(marker=citation.marker, support=citation.support, **place, **shown))
     return tuple(resolved)
 
 

@@ -12,6 +12,7 @@ from serving.pipeline.answer.account import CallAccount
 from serving.pipeline.answer.cite import parse_citations
 from serving.pipeline.answer.datamark import unmarked
 from serving.pipeline.answer.family import choose_prompt, domain_of
+from serving.pipeline.answer.logprob import mean_logprob
 from serving.pipeline.answer.pack import fenced, pack_passages
 from serving.pipeline.answer.refuse import is_refusal
 from serving.pipeline.config import AnswerConfig
@@ -102,7 +103,14 @@ class Answerer:
         parsed = parse_citations(text, packed.passages)
         refused = is_refusal(text, prompt.refusal)
         return AnswerResult(
-            answer=Answer(text, () if refused else parsed.citations, refused, chat.name, truncated=_hit_limit(message)),
+            answer=Answer(
+                text,
+                () if refused else parsed.citations,
+                refused,
+                chat.name,
+                truncated=_hit_limit(message),
+                mean_logprob=mean_logprob(message),
+            ),
             passages=packed.passages,
             dropped=packed.dropped,
             prompt_id=prompt.id,

@@ -35,10 +35,30 @@ def parse_citations(text: str, passages: Sequence[Hit]) -> ParsedCitations:
     return ParsedCitations(tuple(citations.values()), dangling)
 
 
+@dataclass(frozen=True, slots=True)
+class MarkerSpan:
+    """Where a bracket of an answer stands, and the numbers in it."""
+
+    start: int
+    end: int
+    numbers: tuple[int, ...]
+
+
 def markers(text: str) -> list[int]:
     """Every number cited, in order and with repeats; brackets of code, arrays and links are none."""
-    prose = _CODE.sub(lambda match: " " * len(match[0]), text)
-    return [number for match in _MARKER.finditer(prose) if _is_citation(prose, match) for number in _numbers(match[1])]
+    return [number for span in marker_spans(text) for number in span.numbers]
+
+
+def marker_spans(text: str) -> list[MarkerSpan]:
+    """Every bracket that cites, in order."""
+    prose = without_code(text)
+    found = (match for match in _MARKER.finditer(prose) if _is_citation(prose, match))
+    return [MarkerSpan(match.start(), match.end(), tuple(_numbers(match[1]))) for match in found]
+
+
+def without_code(text: str) -> str:
+    """The text with blanks in the place of code: as long as before."""
+    return _CODE.sub(lambda match: " " * len(match[0]), text)
 
 
 def _is_citation(text: str, match: re.Match[str]) -> bool:

@@ -13,15 +13,17 @@ APART: Final = 0.3  # below it they say different things whatever they cite
 def disagreement_of(kept: Answer, fresh: Answer, similarity: float | None = None) -> str:
     """Why they disagree; empty where they do not. `similarity` is that of the two texts' vectors.
 
-    They do where only one refuses, where each has a number or code that the other lacks, where one denies what the other says, or where
-    they cite no document in common (or none at all) and are not alike either. One that only says more agrees.
+    They do where only one refuses, where each has numbers or codes that the other lacks and half of them at most are common, where one
+    denies what the other says, or where they cite no document in common (or none at all) and are not alike either. One that only says
+    more agrees.
     """
     if kept.refused != fresh.refused:
         return "one of them refuses"
     if kept.refused or kept.text == fresh.text:
         return ""
     one, two = parse_terms(without_citations(kept.text)), parse_terms(without_citations(fresh.text))
-    if _figures(one) - _figures(two) and _figures(two) - _figures(one):
+    figures, others = _figures(one), _figures(two)
+    if figures - others and others - figures and len(figures & others) <= min(len(figures), len(others)) / 2:
         return "other numbers or codes"
     if _denied(one) & _said(two) or _denied(two) & _said(one):
         return "one denies what the other says"

@@ -29,7 +29,7 @@ class KeptParams(PlugInParams):
     max_entries: int = Field(default=1000, ge=1, le=1_000_000, description="the least recently used are forgotten first")
     least_confidence: float = Field(default=0.5, ge=0.0, le=1.0, description="an answer that a check is less sure of is not kept")
     tolerated: float = Field(
-        default=0.05,
+        default=0.2,
         gt=0.0,
         lt=1.0,
         description="share of audited hits that may disagree with a fresh answer before the cache reaches less far",

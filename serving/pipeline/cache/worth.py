@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from serving.pipeline.cache.base import CacheEntry
+from serving.pipeline.guard.advice import FAILED
 from serving.pipeline.guard.chain import GuardResult
 from serving.pipeline.index.base import Filter, Store
 from serving.pipeline.types import Answer, Chunk, GuardAction, GuardVerdict, Query
@@ -23,7 +24,7 @@ def worth_keeping(answer: Answer, verdicts: Sequence[GuardVerdict]) -> bool:
     if answer.refused or answer.truncated or answer.warnings:
         return False
     return all(
-        verdict.rule != "error" and (verdict.side != "output" or verdict.action is GuardAction.ALLOW)  # a blocked passage was not read
+        verdict.rule not in FAILED and (verdict.side != "output" or verdict.action is GuardAction.ALLOW)  # a blocked passage was not read
         for verdict in verdicts
     )
 

@@ -16,6 +16,8 @@ CHECKS = Registry[Check](
         "injection": "serving.pipeline.guard.injection:InjectionCheck",
         "toxicity": "serving.pipeline.guard.toxicity:ToxicityCheck",
         "groundedness": "serving.pipeline.guard.groundedness:GroundednessCheck",
+        "confidence": "serving.pipeline.guard.confidence:ConfidenceCheck",
+        "leak": "serving.pipeline.guard.leak:LeakCheck",
     },
     group="checks",
     protocol=Check,

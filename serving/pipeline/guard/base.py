@@ -1,10 +1,10 @@
 """The contract of a check: its context, its verdict."""
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol, Self
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 from serving.pipeline.guard.placeholders import Placeholders
-from serving.pipeline.types import GuardAction, Hit, Query, Usage
+from serving.pipeline.types import Answer, Citation, GuardAction, Hit, Query, Usage
 
 Side = Literal["input", "passages", "output"]
 
@@ -17,6 +17,8 @@ class CheckContext:
     query: Query  # at the output with its text as the input checks left it
     passages: tuple[Hit, ...] = ()  # as numbered in the prompt; none at the input, the one that is checked among the passages
     refused: bool = False  # the text is a refusal, which claims nothing
+    answer: Answer | None = None  # at the output: the answer as the model wrote it
+    computed: dict[str, Any] = field(default_factory=dict, compare=False)  # what one check of the text computed for the next
     placeholders: Placeholders | None = None  # where the input keeps what it masks, for whoever asked
 
 
@@ -34,6 +36,7 @@ class CheckVerdict:
     message: str = ""  # of BLOCK: what is said in place of the configured message
     warning: str = ""  # for the reader of the answer
     confidence: float | None = None  # that the answer is right
+    citations: tuple[Citation, ...] | None = None  # of the text, with their support; None: the check does not look at them
 
     @classmethod
     def allow(cls, text: str, score: float | None = None) -> Self:

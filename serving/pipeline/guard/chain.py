@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 from serving.pipeline.errors import InfrastructureError, TouchstoneError
+from serving.pipeline.guard.advice import FAILED, NOT_CHECKED
 from serving.pipeline.guard.base import Check, CheckContext, CheckVerdict, Side
 from serving.pipeline.guard.scope import concerns
 from serving.pipeline.spending import spent
-from serving.pipeline.types import GuardAction, GuardVerdict, Usage
+from serving.pipeline.types import Citation, GuardAction, GuardVerdict, Usage
 
 OnError = Literal["block", "allow"]
 TIMEOUT_S = 5.0
@@ -23,6 +24,7 @@ class GuardResult:
 
     text: str
     verdicts: tuple[GuardVerdict, ...] = ()
+    citations: tuple[Citation, ...] | None = None  # as the last check that looked at them has left them
     kept: str | None = None  # the text as it may be kept, where that is another than the one to go on with
 
     @property
@@ -63,7 +65,8 @@ class GuardChain:
 
     An outage of a check is raised. Any other failure blocks the text, or lets it pass where `on_error` says so; that of a check
     which can only flag never blocks, since the text may have been shown already. Either way the verdict has the rule "error", or
-    "timeout" where a check took longer than `timeout_s`.
+    "timeout" where a check has waited longer than its time budget. A check that computes without waiting cannot be interrupted:
+    what may take long, for a long text, is computed in a thread.
     """
 
     def __init__(
@@ -75,13 +78,15 @@ class GuardChain:
         on_error: OnError = "block",
         block_message: str = "",
         timeout_s: float = TIMEOUT_S,
+        advice: Mapping[str, str] | None = None,
     ) -> None:
         self._side: Side = side
         self._checks = dict(sorted(checks.items()))
         self._clock = clock
         self._on_error = on_error
         self._block_message = block_message
-        self._timeout_s = timeout_s
+        self._advice = advice or {}  # by a check's name: what is said behind the block message
+        self._timeout_s = timeout_s  # of each check
 
     @property
     def empty(self) -> bool:
@@ -96,6 +101,7 @@ class GuardChain:
     async def run(self, text: str, context: CheckContext) -> GuardResult:
         """The text after every check, with the verdict of each."""
         verdicts: list[GuardVerdict] = []
+        citations: tuple[Citation, ...] | None = None
         kept: str | None = None
         checks = [(name, check) for name, check in self._checks.items() if concerns(check, context)]
         for place, (name, check) in enumerate(checks):
@@ -103,7 +109,7 @@ class GuardChain:
             verdict = await self._verdict(check, text, context)
             if verdict.action is GuardAction.BLOCK:
                 kept = await self._kept(verdict.text, [later for _, later in checks[place + 1 :]], context)
-            text = {GuardAction.MASK: verdict.text, GuardAction.BLOCK: verdict.message or self._block_message}.get(verdict.action, text)
+            text = {GuardAction.MASK: verdict.text, GuardAction.BLOCK: self._message(name, verdict)}.get(verdict.action, text)
             verdicts.append(
                 GuardVerdict(
                     side=self._side,
@@ -120,9 +126,15 @@ class GuardChain:
                     confidence=verdict.confidence,
                 )
             )
+            citations = citations if verdict.citations is None else verdict.citations
             if verdict.action is GuardAction.BLOCK:
                 break
-        return GuardResult(text, tuple(verdicts), kept)
+        return GuardResult(text, tuple(verdicts), citations, kept)
+
+    def _message(self, name: str, verdict: CheckVerdict) -> str:
+        """What is said instead of a blocked text."""
+        advice = NOT_CHECKED if verdict.rule in FAILED else self._advice.get(name, "")
+        return verdict.message or " ".join(filter(None, [self._block_message, advice if self._advice else ""]))
 
     async def masked(self, text: str, context: CheckContext) -> str:
         """A text that belongs to the one that is checked, as what was said before does, without what the checks mask."""
@@ -141,20 +153,22 @@ class GuardChain:
 
     async def _verdict(self, check: Check, text: str, context: CheckContext) -> CheckVerdict:
         budget_s: float = getattr(check, "timeout_s", self._timeout_s)  # one that calls out has a patience of its own
+        budget = asyncio.timeout(budget_s)
         try:
-            async with asyncio.timeout(budget_s):
+            async with budget:
                 verdict = _declared(check, await check.check(text, context))
             spent(*_of_guard(verdict))  # at once: a later check may fail, and what is kept is checked too
             return verdict
         except InfrastructureError:
             raise
-        except TimeoutError:
-            return self._failed(check, text, "timeout", f"took longer than {budget_s:g} s")
         except Exception as error:  # noqa: BLE001 — a check that crashes must neither break the answer nor let it pass unseen
+            if budget.expired():
+                return self._failed(check, text, "timeout", f"no verdict within {budget_s:g} s")
             words = f": {error}" if isinstance(error, TouchstoneError) else ""  # of any other error they may be the text
             return self._failed(check, text, "error", f"{type(error).__name__}{words}")
 
     def _failed(self, check: Check, text: str, rule: str, reason: str) -> CheckVerdict:
+        """The verdict in place of one that a check did not come to."""
         blocks = self._on_error == "block" and (check.blocks or check.rewrites)
         if not blocks:
             return CheckVerdict(GuardAction.FLAG, text, rule=rule, reason=reason)

@@ -54,9 +54,8 @@ class InjectionCheck:
         if score < self._threshold or (not stored and found is None):
             return CheckVerdict.allow(text, score)
         rule = found.kind if found else "indexed"
-        return CheckVerdict(
-            GuardAction(self._params.action), text, score, rule, _reason(rule), excerpt=redacted_excerpt(found.value) if found else ""
-        )
+        excerpt = redacted_excerpt(text, found.start, found.end) if found else ""
+        return CheckVerdict(GuardAction(self._params.action), text, score, rule, _reason(rule), excerpt=excerpt)
 
 
 def _reason(rule: str) -> str:

@@ -51,7 +51,10 @@ class ThresholdCheck:
 
     async def check(self, text: str, context: CheckContext) -> CheckVerdict:
         """The text is allowed below the threshold."""
-        scored = self.score(text)
+        return self.verdict(text, self.score(text))
+
+    def verdict(self, text: str, scored: ScoredText) -> CheckVerdict:
+        """What is done about a score."""
         if not scored.rule or scored.score < self._threshold:
             return CheckVerdict.allow(text, scored.score)
         return CheckVerdict(GuardAction(self._params.action), text, scored.score, scored.rule, scored.reason)

@@ -6,13 +6,19 @@ from typing import Final
 from serving.pipeline.text.folding import caseless, plain_dashes
 from serving.pipeline.text.words import WORD_OR_NUMBER
 
-CITATION: Final = re.compile(r"\[\d+(?:\s*,\s*\d+)*\]")
+UNSUPPORTED: Final = " [unsupported]"  # behind a claim of an answer that no passage supports, where a guard marks them
+CITATION: Final = re.compile(r"\[\d+(?:\s*,\s*\d+)*\]| \[unsupported\]")
 _ARTICLES: Final = frozenset({"a", "an", "the"})
 
 
 def without_citations(text: str) -> str:
-    """The text without its `[n]` marks."""
+    """The text without its `[n]` marks and those of a guard."""
     return CITATION.sub("", text)
+
+
+def without_marks(text: str) -> str:
+    """The text without the marks of a guard."""
+    return text.replace(UNSUPPORTED, "")
 
 
 def words(text: str) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Final
 from serving.pipeline.checks.grounding.claims import AnswerClaim, claims_of, passages_for
 from serving.pipeline.checks.grounding.embedder import SentenceEmbedder
 from serving.pipeline.checks.grounding.support import Claim, Support, support_all
+from serving.pipeline.text.answer_words import without_marks
 from serving.pipeline.types import Hit
 
 _MOST_NAMED: Final = 3  # ungrounded claims told in a reason
@@ -51,7 +52,7 @@ class AnswerGrounding:
 
 
 def check_answer(answer: str, passages: Sequence[Hit], embedder: SentenceEmbedder) -> AnswerGrounding:
-    """The support of every claim by the passages of the prompt, given in the order of their numbers."""
-    claims = claims_of(answer)
+    """The support of every claim by the passages of the prompt, given in the order of their numbers; marks of a guard are no part of it."""
+    claims = claims_of(without_marks(answer))
     supports = support_all([Claim(claim.text, passages_for(claim, passages)) for claim in claims], embedder)
     return AnswerGrounding(tuple(CheckedClaim(claim, support) for claim, support in zip(claims, supports, strict=True)))
