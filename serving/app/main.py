@@ -103,7 +103,8 @@ def create_app(
     app.state.service = service
     problems.install(app)
     openapi.install(app, ProblemOut, QueryIn, FeedbackIn, dify.DifyIn, openai.ChatIn, openai.ResponsesIn)
-    for router in (*(door.router for door in DOORS), health.router, page_router()):
+    routers = (*(door.router for door in DOORS), health.router, page_router())
+    for router in routers:
         app.include_router(router)
     bodies = frozenset[str]().union(*(door.BODIES for door in DOORS))
     app.add_middleware(BodyLimit, paths=bodies, most=settings.max_body_bytes, timeout_s=settings.body_timeout_s)
@@ -111,7 +112,9 @@ def create_app(
         app.router.routes.append(mcp.route)
     app.add_middleware(RateLimit, per_minute=settings.max_per_minute)
     app.add_middleware(Authentication, keys=service.keys, tokens=TokenVerifier(settings, log) if settings.oidc_issuer else None)
-    app.add_middleware(RequestMiddleware, service=service, routes=RouteNames(app.routes))
+    app.add_middleware(
+        RequestMiddleware, service=service, routes=RouteNames([*app.routes, *(route for router in routers for route in router.routes)])
+    )
     return app
 
 

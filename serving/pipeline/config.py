@@ -89,9 +89,9 @@ class AnswerConfig(Section):
 
 
 NO_CHECK = Spec(name="none")
-INPUT_CHECKS = Entries({"injection": NO_CHECK, "pii": NO_CHECK})  # named so that a sweep finds them
+INPUT_CHECKS = Entries({name: Spec(name=name) for name in ("encoding", "injection", "size")} | {"pii": NO_CHECK})  # pii needs a package
 PASSAGE_CHECKS = Entries({"injection": Spec(name="injection")})  # which reads a score that was computed when the chunk was indexed
-OUTPUT_CHECKS = Entries(dict.fromkeys(("confidence", "groundedness", "leak", "pii", "toxicity"), NO_CHECK))
+OUTPUT_CHECKS = Entries(dict.fromkeys(("confidence", "groundedness", "leak", "pii", "toxicity"), NO_CHECK))  # named for sweeps
 
 
 class GuardConfig(Section):

@@ -23,7 +23,7 @@ async def test_a_query_is_counted_by_stage_tokens_money_and_outcome(furnished: H
     echo = ("model", "local:echo")
     assert found["touchstone_requests_total", (("route", "/v1/query"), ("status", "200"))] == 2
     assert found["touchstone_query_seconds_count", ()] == 2
-    for stage, times in {"guard": 4, "cache": 2, "retrieve": 2, "route": 2, "answer": 2}.items():
+    for stage, times in {"guard": 6, "cache": 2, "retrieve": 2, "route": 2, "answer": 2}.items():
         assert found["touchstone_stage_seconds_count", (("stage", stage),)] == times
     assert found["touchstone_tokens_total", (("direction", "output"), echo)] == len(SAYS.split())
     assert found["touchstone_tokens_total", (("direction", "input"), echo)] == answer["usage"]["input_tokens"]

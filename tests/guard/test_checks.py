@@ -147,7 +147,8 @@ def test_a_check_on_the_wrong_side_is_a_mistake_of_the_config(index: OpenIndex) 
 
 
 def test_checks_named_none_are_left_out(index: OpenIndex) -> None:
-    pipeline = small_pipeline(index, {"guard.output.pii.name": "pii", "guard.output.pii.action": "flag"})
+    none = {f"guard.input.{name}": {"name": "none"} for name in ("encoding", "injection", "pii", "size")}
+    pipeline = small_pipeline(index, {"guard.output.pii.name": "pii", "guard.output.pii.action": "flag", **none})
     assert not pipeline.output_guard.withholds
     assert asyncio.run(pipeline.input_guard.run("x", CheckContext("input", Query("x")))).verdicts == ()
 

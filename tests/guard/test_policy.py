@@ -159,7 +159,9 @@ def test_the_command_renders_and_checks(world: World) -> None:
     masked = world.touchstone("guard", "check", "Write to jane.roe@example.com", "--policy", "policy.yaml", *plain)
     assert masked.code == 0
     assert "Write to <EMAIL_1>" in masked.out
-    assert "No check runs" in world.touchstone("guard", "check", "hello", *plain).out
+    none = [word for name in ("encoding", "injection", "pii", "size") for word in ("-s", f"guard.input.{name}.name=none")]
+    assert "No check runs" in world.touchstone("guard", "check", "hello", *plain, *none).out
+    assert "encoding: allow" in world.touchstone("guard", "check", "hello", *plain).out  # the defaults
     both = world.touchstone("guard", "check", "hello", "--policy", "policy.yaml", "-c", "config.yaml")
     assert (both.code, "Give one of them" in both.err) == (2, True)
     assert world.touchstone("guard", "render", "nothing.yaml").code == 2
