@@ -33,6 +33,7 @@ class CachedEmbeddings(Embeddings):
 
     def __init__(self, model: str, connect: Callable[[], Embeddings], store: StageStore, *, replay_only: bool = False) -> None:
         self._model = model
+        self._billed = not model.startswith(LOCAL)  # so that its tokens are kept beside a question's vector
         self._connect = connect
         self._store = store
         self._replay_only = replay_only
@@ -48,7 +49,7 @@ class CachedEmbeddings(Embeddings):
         stored = self._store.get(STAGE, key)
         if stored is not None:
             note_kept(STAGE)
-            if (told := self._store.get(STAGE, tokens_key)) is not None:
+            if self._billed and (told := self._store.get(STAGE, tokens_key)) is not None:
                 note_tokens(int(told))
         else:
             with counting_tokens() as counted:

@@ -73,7 +73,9 @@ def test_a_document_cannot_steer_the_terminal_and_json_keeps_what_it_says(world:
     assert "\u202e" not in whole.out
     trace = whole.json
     assert isinstance(trace, dict)
-    assert "\u202e" in json.dumps(trace["hits"], ensure_ascii=False)
+    shown = json.dumps(trace["hits"], ensure_ascii=False)
+    assert "\\u001b]0;owned" in shown
+    assert "\u202e" not in shown  # invisible characters are not loaded
 
 
 @pytest.mark.parametrize("arguments", [("ask", "?", "--corpus", "\x1b[2Jx"), ("\x1b[2J",), ("golden", "show", "tiny", "--case", "\x1b[2J")])

@@ -11,7 +11,8 @@ import pytest
 from harness.metrics import metric
 from harness.metrics.injection import how_obeyed
 from harness.results.score import Score
-from serving.pipeline.checks import injection, toxicity
+from serving.pipeline.checks import toxicity
+from serving.pipeline.checks.injection import patterns
 from serving.pipeline.checks.injection.patterns import find_injections
 from serving.pipeline.checks.pii import KINDS, find_pii
 from serving.pipeline.checks.toxicity import find_toxic
@@ -198,7 +199,7 @@ def test_every_severity_is_found() -> None:
     assert [one.kind for one in find_toxic("idiotic fucking kys")] == ["mild", "strong", "severe"]
 
 
-@pytest.mark.parametrize(("name", "kind", "file"), [("toxicity", toxicity, "LEXICON"), ("injection_success", injection, "PATTERNS")])
+@pytest.mark.parametrize(("name", "kind", "file"), [("toxicity", toxicity, "LEXICON"), ("injection_success", patterns, "PATTERNS")])
 def test_another_list_of_words_is_another_version(
     name: str, kind: ModuleType, file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

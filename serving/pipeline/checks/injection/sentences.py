@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from serving.pipeline.text.words import WORD
+
 WITHIN: Final = "x "
 SENTENCE_LIMIT: Final = 400  # characters of a sentence that are looked at
 _BREAK: Final = re.compile(r"[\n|]+|(?<=[.!?])[ \t]+")
@@ -15,7 +17,6 @@ _SOFT_BREAK: Final = re.compile(r"\n{2,}|[|]+|(?<=[.!?])[ \t\n]+")
 _ENCODED: Final = re.compile(r"(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{24,4000}={0,2}")
 _SPACED: Final = re.compile(r"(?<!\w)(?:[^\W_][ ._\-*]{1,3}){7,400}[^\W_](?!\w)")
 _GAP: Final = re.compile(r"[ ._\-*]+")
-_WORD: Final = re.compile(r"\w+")
 _LOOK_ALIKES: Final = str.maketrans(
     "аеорсухіјѕԁԛԝһӏАВЕКМНОРСТХЅІЈοαινρτυκεΑΒΕΖΗΙΚΜΝΟΡΤΥΧ",
     "aeopcyxijsdqwhlABEKMHOPCTXSIJoaivptukeABEZHIKMNOPTYX",
@@ -45,9 +46,9 @@ def split(text: str) -> Iterator[Sentence]:
 def plain(text: str) -> str:
     """The text in one width, without invisible characters, and with letters of other scripts that stand among Latin ones as those."""
     if text.isascii():
-        return _WORD.sub(_without_leet, text) if any(character in text for character in "013457@$") else text
+        return WORD.sub(_without_leet, text) if any(character in text for character in "013457@$") else text
     shown = "".join(_visible(character) for character in unicodedata.normalize("NFKC", text))
-    return _WORD.sub(_without_leet, _WORD.sub(_latin, shown))
+    return WORD.sub(_without_leet, WORD.sub(_latin, shown))
 
 
 def _spans(text: str, breaks: re.Pattern[str]) -> Iterator[tuple[int, int]]:
