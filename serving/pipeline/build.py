@@ -127,8 +127,11 @@ def _guard(side: Side, config: RagConfig, parts: Parts) -> GuardChain:
     for name, check in checks.items():
         if side not in check.sides:
             raise ConfigError(f"guard.{side}.{name}: the check {specs[name].name!r} is for guard.{' and guard.'.join(check.sides)} only.")
-        if side == "passages" and check.rewrites:  # citations are places in documents
+        cuts = getattr(check, "cuts", False)  # out of what is read of a passage
+        if side == "passages" and check.rewrites and not cuts:  # citations are places in documents
             raise ConfigError(f"guard.passages.{name}: a passage is read as it stands or not at all. Set an action other than 'mask'.")
+        if side != "passages" and cuts:
+            raise ConfigError(f"guard.{side}.{name}: action 'cut' is for passages. Write flag or block.")
     return GuardChain(
         side,
         checks,

@@ -90,7 +90,8 @@ class AnswerConfig(Section):
 
 NO_CHECK = Spec(name="none")
 INPUT_CHECKS = Entries({name: Spec(name=name) for name in ("encoding", "injection", "size")} | {"pii": NO_CHECK})  # pii needs a package
-PASSAGE_CHECKS = Entries({"injection": Spec(name="injection")})  # which reads a score that was computed when the chunk was indexed
+# its score was computed when the chunk was indexed
+PASSAGE_CHECKS = Entries({"injection": Spec.model_validate({"name": "injection", "action": "cut"})})
 OUTPUT_CHECKS = Entries(dict.fromkeys(("confidence", "groundedness", "leak", "pii", "toxicity"), NO_CHECK))  # named for sweeps
 
 

@@ -115,6 +115,7 @@ class Hit:
     score: float
     rank: int = 0  # from 1, in the order handed on
     sources: Mapping[str, SourceRank] = field(default_factory=dict)
+    read: str = ""  # what a model reads of it, where a guard has cut something out; empty: the chunk's text
 
 
 @dataclass(frozen=True, slots=True)

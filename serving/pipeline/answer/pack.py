@@ -35,15 +35,19 @@ def pack_passages(hits: Sequence[Hit], budget: int, *, marked: bool = False) -> 
     remaining = budget
     truncated = False
     for hit in hits:
-        block = _block(len(packed) + 1, hit.chunk, marked)
+        block = _block(len(packed) + 1, hit.chunk, marked, hit.read)
         if estimate_tokens(block) <= remaining:
             blocks.append(block)
             packed.append(hit)
             remaining -= estimate_tokens(block)
             continue
         header = estimate_tokens(_block(len(packed) + 1, replace(hit.chunk, text=""), marked))
-        cut = _cut(hit.chunk.text, (remaining - header) * 4, force=not packed)
-        if cut:
+        cut = _cut(hit.read or hit.chunk.text, (remaining - header) * 4, force=not packed)
+        if cut and hit.read:  # no slice of its document: the passage stays whole where it is cited
+            blocks.append(_block(len(packed) + 1, hit.chunk, marked, hit.read[:cut]))
+            packed.append(hit)
+            truncated = True
+        elif cut:
             shortened = replace(hit.chunk, text=hit.chunk.text[:cut], end=hit.chunk.start + cut)  # still an exact slice
             blocks.append(_block(len(packed) + 1, shortened, marked))
             packed.append(replace(hit, chunk=shortened))
@@ -57,7 +61,7 @@ def fenced(text: str) -> str:
     return _FENCE.sub("‹", text)
 
 
-def _block(number: int, chunk: Chunk, marked: bool) -> str:
+def _block(number: int, chunk: Chunk, marked: bool, read: str = "") -> str:
     facts = {
         "title": chunk.title,
         "section": chunk.heading,
@@ -68,7 +72,7 @@ def _block(number: int, chunk: Chunk, marked: bool) -> str:
     shown = "".join(f' {key}="{_attribute(value)}"' for key, value in facts.items() if value)
     if marked:
         shown += f' mark="{MARK}"'
-    text = fenced(chunk.text.strip())
+    text = fenced((read or chunk.text).strip())
     return f'<passage n="{number}"{shown}>\n{datamarked(text) if marked else text}\n</passage>'
 
 

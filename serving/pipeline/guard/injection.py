@@ -25,12 +25,14 @@ class InjectionCheck:
     name: ClassVar[str] = "injection"
     version: ClassVar[str] = f"3 {detector_version()}"
     sides: ClassVar[tuple[Side, ...]] = ("input", "passages", "output")
-    rewrites = False
 
     class Params(PlugInParams):
         """From which score on, and what is done about it."""
 
-        action: Literal["flag", "block"] = Field(default="block", description="block: a passage is not read, a question or answer refused")
+        action: Literal["flag", "cut", "block"] = Field(
+            default="block",
+            description="block: a passage is not read, a question or answer refused; cut: a passage is read without its orders",
+        )
         threshold: float | None = Field(default=0.5, ge=0.0, le=1.0, description="0.5 is what the detector was fitted for")
         calibrated: Artefact | None = Field(default=None, description="by touchstone calibrate guard; counts where the threshold is null")
 
@@ -40,7 +42,8 @@ class InjectionCheck:
             params.threshold, params.calibrated, parts.artefacts, "guard", f"{self.name} {self.version}", f"check {self.name!r}"
         )
         self._detector = InjectionDetector(NamedEmbeddings(parts.embedder, parts.embeddings) if parts.embedder else None)
-        self.blocks = params.action == "block"
+        self.cuts = self.rewrites = params.action == "cut"
+        self.blocks = params.action != "flag"
 
     async def check(self, text: str, context: CheckContext) -> CheckVerdict:
         """Whether the text gives an order; the excerpt shows the order without personal data."""
@@ -55,7 +58,11 @@ class InjectionCheck:
             return CheckVerdict.allow(text, score)
         rule = found.kind if found else "indexed"
         excerpt = redacted_excerpt(text, found.start, found.end) if found else ""
-        return CheckVerdict(GuardAction(self._params.action), text, score, rule, _reason(rule), excerpt=excerpt)
+        if not self.cuts:
+            return CheckVerdict(GuardAction(self._params.action), text, score, rule, _reason(rule), excerpt=excerpt)
+        cut = await run_in_thread(lambda: self._detector.without_orders(text, self._threshold))
+        action = GuardAction.MASK if cut else GuardAction.BLOCK
+        return CheckVerdict(action, cut or text, score, rule, _reason(rule), excerpt=excerpt)
 
 
 def _reason(rule: str) -> str:

@@ -17,7 +17,10 @@ class CheckedPassages:
 
 
 class PassageGuard:
-    """Drops each passage that a check blocks; what stays is unchanged, since a passage is an exact slice of its document."""
+    """Drops each passage that a check blocks, and cuts out of what is read of one whatever a check cuts out.
+
+    The passage itself stays an exact slice of its document, as citations need it.
+    """
 
     def __init__(self, chain: GuardChain) -> None:
         self._chain = chain
@@ -37,6 +40,6 @@ class PassageGuard:
                 replace(verdict, text="", chunk_id=hit.chunk.id) for verdict in result.verdicts if verdict.action is not GuardAction.ALLOW
             ]
             if not result.blocked:
-                kept.append(hit)
+                kept.append(hit if result.text == hit.chunk.text else replace(hit, read=result.text))
         ranked = tuple(replace(hit, rank=rank) for rank, hit in enumerate(kept, start=1))
         return CheckedPassages(ranked, GuardResult("", tuple(verdicts)))

@@ -15,6 +15,8 @@ from serving.pipeline.checks.injection.sentences import Sentence, split
 from serving.pipeline.index.base import Vectors
 
 CANDIDATES: Final = 6  # sentences of a text whose vectors are made
+MOST_ORDERS: Final = 8  # that are cut out of one passage; one with more is not read at all
+CUT: Final = "[…]"
 LEAST_STORED: Final = 0.0001
 WORTH_A_VECTOR: Final = -3.0  # log-odds by words alone, below which no vector is made
 DIRECT_KINDS: Final = frozenset({"override", "role", "secrecy"})  # patterns that mean an order in a question, too
@@ -60,6 +62,16 @@ class InjectionDetector:
     def in_passage(self, text: str, vector: Vectors | None = None) -> Detection | None:
         """The most certain order of a passage: any sentence that speaks to the model; `vector` is that of the passage."""
         return self._best(text, True, vector, lambda kind: True)
+
+    def without_orders(self, text: str, threshold: float) -> str:
+        """A passage with a mark in the place of each order; empty where none can be told from the rest, or there are too many."""
+        cut = text
+        for _ in range(MOST_ORDERS):
+            found = self.in_passage(cut)
+            if found is None or found.score < threshold:
+                return cut if cut != text else ""
+            cut = f"{cut[: found.start]}{CUT}{cut[found.end :]}"
+        return ""
 
     def _best(self, text: str, planted: bool, vector: Vectors | None, counts: Callable[[str], bool]) -> Detection | None:
         sentences = distinct(text)
