@@ -1,11 +1,9 @@
 """Builds the app."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext, suppress
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from structlog.typing import FilteringBoundLogger
@@ -13,7 +11,6 @@ from structlog.typing import FilteringBoundLogger
 from serving.app.compatible import dify, openai
 from serving.app.core import health, openapi, problems
 from serving.app.core.auth import Authentication, load_keys
-from serving.app.core.budget import BudgetLedger, Budgets, MemoryLedger
 from serving.app.core.incidents import IncidentLog
 from serving.app.core.limits import BodyLimit, ConcurrencyLimit
 from serving.app.core.metrics import Metrics
@@ -22,6 +19,7 @@ from serving.app.core.oidc import TokenVerifier
 from serving.app.core.rate import RateLimit
 from serving.app.core.service import Service
 from serving.app.core.telemetry import make_logger
+from serving.app.opening import open_budgets, open_mcp, open_spans, open_trace_writer
 from serving.app.query import routes
 from serving.app.query.wire import ProblemOut, QueryIn
 from serving.app.release.manager import ReleaseManager
@@ -31,20 +29,10 @@ from serving.app.server.repeats import RepeatedEvents
 from serving.app.settings import AppSettings
 from serving.app.traces import routes as trace_routes
 from serving.app.traces.wire import FeedbackIn
-from serving.app.traces.writer import TraceWriter
 from serving.app.web.page import page_router
-from serving.pipeline.errors import ConfigError
 from serving.pipeline.observer import Observers
-from serving.pipeline.packages import install_command
-from serving.traces.base import TraceStore
-from serving.traces.open import open_traces
-
-if TYPE_CHECKING:
-    from serving.app.compatible.mcp import McpDoor
-    from serving.app.core.spans import SpanWriter
 
 DOORS = (routes, trace_routes, dify, openai)
-SECONDS_A_DAY = 86_400.0
 
 
 def create_app(
@@ -59,14 +47,12 @@ def create_app(
     manager = release_manager or ReleaseManager(settings, log, after_swap=settle_memory)
     shadows = ShadowRuns(log, most=settings.shadow_running, usd_per_hour=settings.shadow_usd_per_hour, timeout_s=settings.request_timeout_s)
     keys = load_keys(settings, log)
-    store, writer = _traces(settings, log)
-    spans = _spans(settings)
+    writer, spans = open_trace_writer(settings, log), open_spans(settings)
     observers = Observers([metrics, IncidentLog(log), *([writer] if writer else []), *([spans] if spans else [])])
-    budgets = _budgets(settings, log)
-    service = Service(settings, manager, concurrency, keys, metrics, log, observers, RepeatedEvents(), shadows, budgets, store, writer)
+    budgets = open_budgets(settings, log)
+    service = Service(settings, manager, concurrency, keys, metrics, log, observers, RepeatedEvents(), shadows, budgets, writer)
     metrics.watch_traces(lambda: writer.lost if writer else 0, lambda: writer.waiting if writer else 0, lambda: shadows.left_out)
-
-    mcp = _mcp_door(settings, log)
+    mcp = open_mcp(settings, log, _version())
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -83,6 +69,7 @@ def create_app(
                 with suppress(asyncio.CancelledError):
                     await task
             await shadows.close()
+            await budgets.close()
             await service.release_manager.aclose()
             if writer:
                 await asyncio.to_thread(writer.close)
@@ -116,46 +103,6 @@ def create_app(
         RequestMiddleware, service=service, routes=RouteNames([*app.routes, *(route for router in routers for route in router.routes)])
     )
     return app
-
-
-def _spans(settings: AppSettings) -> "SpanWriter | None":
-    """What sends spans, where a receiver is named."""
-    if not settings.otlp_traces:
-        return None
-    try:
-        from serving.app.core.spans import SpanWriter
-    except ImportError as error:
-        raise ConfigError(f"TOUCHSTONE_OTLP_TRACES needs OpenTelemetry ({error}). Install it: {install_command('otlp')}") from error
-    return SpanWriter(settings)
-
-
-def _mcp_door(settings: AppSettings, log: FilteringBoundLogger) -> "McpDoor | None":
-    """The door for agents, where its package is installed."""
-    try:
-        from serving.app.compatible.mcp import McpDoor
-    except ImportError:
-        log.info("no MCP", reason=f"the package mcp is not installed: {install_command('mcp')}")
-        return None
-    return McpDoor(_version(), settings.max_body_bytes)
-
-
-def _budgets(settings: AppSettings, log: FilteringBoundLogger) -> Budgets:
-    alone = MemoryLedger(time.monotonic)
-    ledger: BudgetLedger = alone
-    if settings.redis:
-        from serving.app.core.redis_ledger import RedisLedger
-
-        ledger = RedisLedger(settings.redis)
-    return Budgets(ledger, log, server_usd=settings.usd_per_day, lasts_s=2 * settings.request_timeout_s, alone=alone)
-
-
-def _traces(settings: AppSettings, log: FilteringBoundLogger) -> tuple[TraceStore | None, TraceWriter | None]:
-    """The store of traces and what writes to it; neither where the settings say so."""
-    if not settings.keep_traces:
-        return None, None
-    place = settings.traces or str(settings.home / "traces.db")
-    store = open_traces(place, settings, retention_days=settings.trace_days, endpoint=settings.dynamodb_endpoint)
-    return store, TraceWriter(store, log, most=settings.traces_waiting, retention_s=settings.trace_days * SECONDS_A_DAY)
 
 
 def _version() -> str:

@@ -113,7 +113,7 @@ def test_of_concurrent_questions_over_replicas_at_most_one_goes_beyond_the_budge
         ledgers: list[BudgetLedger] = [RedisLedger(redis_url) for _ in range(3)]
         spent, _ = await _replicas(ledgers, limit, costs, str(name))
         for ledger in ledgers:
-            await ledger.close()  # type: ignore[attr-defined]
+            await ledger.close()
         return spent
 
     assert asyncio.run(run()) < limit + max(costs)
@@ -167,6 +167,9 @@ class Out:
 
     async def spent(self, *given: Any) -> float:
         raise StoreError("Redis does not answer.")
+
+    async def close(self) -> None:
+        """Nothing."""
 
 
 async def test_without_the_shared_ledger_each_process_counts_for_itself_and_says_so_once() -> None:

@@ -42,6 +42,10 @@ class BudgetLedger(Protocol):
         """What was spent on a day."""
         ...
 
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...
+
 
 @dataclass(slots=True)
 class _Day:
@@ -74,6 +78,9 @@ class MemoryLedger:
     async def spent(self, name: str, day: str) -> float:
         """As the protocol says."""
         return self._of(name, day).spent
+
+    async def close(self) -> None:
+        """Nothing is held open."""
 
     def _of(self, name: str, day: str) -> _Day:
         if (name, day) not in self._days:
@@ -167,6 +174,11 @@ class Budgets:
     async def spent(self, name: str) -> float:
         """What was spent today."""
         return await self._ledger.spent(name, self._now().date().isoformat())
+
+    async def close(self) -> None:
+        """Settle what came late, and let go of the ledger."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._ledger.close()
 
     async def _reserve(self, account: Account, day: str, ident: str, usd: float) -> bool:
         try:

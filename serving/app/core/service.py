@@ -21,7 +21,6 @@ from serving.app.server.repeats import RepeatedEvents
 from serving.app.settings import AppSettings
 from serving.app.traces.writer import TraceWriter
 from serving.pipeline.observer import Observers
-from serving.traces.base import TraceStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +37,7 @@ class Service:
     repeats: RepeatedEvents
     shadows: ShadowRuns
     budgets: Budgets
-    trace_store: TraceStore | None = None  # None: nothing is kept
-    traces: TraceWriter | None = None
+    traces: TraceWriter | None = None  # None: nothing is kept
     wall: Callable[[], float] = time.time
 
     @property

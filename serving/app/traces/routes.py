@@ -90,9 +90,9 @@ async def _readable(trace_id: str, service: Service, caller: Caller) -> TraceRec
 
 
 def _store(service: Service) -> TraceStore:
-    if service.trace_store is None:
+    if service.traces is None:
         raise not_found("This server keeps no traces.")
-    return service.trace_store
+    return service.traces.store
 
 
 def _caller(request: Request) -> Caller:

@@ -34,7 +34,7 @@ class TraceWriter:
         retention_s: float,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        self._store = store
+        self.store = store
         self._log = log
         self._retention_s = retention_s
         self._wall = wall
@@ -86,8 +86,8 @@ class TraceWriter:
         if self._thread.is_alive():
             self._thread.join(patience_s)
         if self._pending:
-            self._log.error("traces lost", count=len(self._pending), place=self._store.place)
-        self._store.close()
+            self._log.error("traces lost", count=len(self._pending), place=self.store.place)
+        self.store.close()
 
     def _run(self) -> None:
         swept = -SWEEP_S
@@ -116,17 +116,17 @@ class TraceWriter:
 
     def _write(self, batch: list[TraceRecord]) -> bool:
         try:
-            self._store.put(batch)
+            self.store.put(batch)
         except TouchstoneError as error:
             if not self.failing:
-                self._log.error("traces not written", place=self._store.place, reason=str(error), effect="they wait in memory")
+                self._log.error("traces not written", place=self.store.place, reason=str(error), effect="they wait in memory")
             self.failing = True
             return False
         except Exception:  # noqa: BLE001 — what cannot be written must not keep the others from it
-            self._log.exception("traces not written", place=self._store.place, effect="these are lost", count=len(batch))
+            self._log.exception("traces not written", place=self.store.place, effect="these are lost", count=len(batch))
             self.lost += len(batch)
         if self.failing:
-            self._log.info("traces written again", place=self._store.place)
+            self._log.info("traces written again", place=self.store.place)
         self.failing = False
         for record in batch:
             self._pending.pop(record.id, None)
@@ -134,7 +134,7 @@ class TraceWriter:
 
     def _sweep(self) -> None:
         try:
-            if removed := self._store.forget_before(self._wall() - self._retention_s):
-                self._log.info("old traces removed", count=removed, place=self._store.place)
+            if removed := self.store.forget_before(self._wall() - self._retention_s):
+                self._log.info("old traces removed", count=removed, place=self.store.place)
         except TouchstoneError as error:
-            self._log.warning("old traces not removed", place=self._store.place, reason=str(error))
+            self._log.warning("old traces not removed", place=self.store.place, reason=str(error))
