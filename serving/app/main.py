@@ -16,7 +16,7 @@ from serving.app.core.limits import BodyLimit, ConcurrencyLimit
 from serving.app.core.metrics import Metrics
 from serving.app.core.middleware import RequestMiddleware, RouteNames
 from serving.app.core.oidc import TokenVerifier
-from serving.app.core.rate import RateLimit
+from serving.app.core.rate import RateLimit, RateWindows
 from serving.app.core.service import Service
 from serving.app.core.telemetry import make_logger
 from serving.app.opening import open_budgets, open_mcp, open_spans, open_trace_writer
@@ -97,7 +97,7 @@ def create_app(
     app.add_middleware(BodyLimit, paths=bodies, most=settings.max_body_bytes, timeout_s=settings.body_timeout_s)
     if mcp:
         app.router.routes.append(mcp.route)
-    app.add_middleware(RateLimit, per_minute=settings.max_per_minute)
+    app.add_middleware(RateLimit, windows=RateWindows(settings.redis, log), per_minute=settings.max_per_minute)
     app.add_middleware(Authentication, keys=service.keys, tokens=TokenVerifier(settings, log) if settings.oidc_issuer else None)
     app.add_middleware(
         RequestMiddleware, service=service, routes=RouteNames([*app.routes, *(route for router in routers for route in router.routes)])

@@ -99,7 +99,7 @@ async def _replicas(ledgers: list[BudgetLedger], limit: float, costs: list[float
 def test_of_concurrent_questions_at_most_one_goes_beyond_the_budget(costs: list[float], limit: float) -> None:
     ledger = MemoryLedger(Clock())
     spent, let_in = asyncio.run(_replicas([ledger, ledger], limit, costs, "a"))
-    assert spent <= limit + max(costs)
+    assert spent <= limit + max(costs) + 1e-9  # of sums of floats
     assert (let_in == 0) == (limit == 0.0)
 
 
@@ -116,7 +116,7 @@ def test_of_concurrent_questions_over_replicas_at_most_one_goes_beyond_the_budge
             await ledger.close()
         return spent
 
-    assert asyncio.run(run()) < limit + max(costs)
+    assert asyncio.run(run()) <= limit + max(costs) + 1e-9
 
 
 def budgets(ledger: BudgetLedger, log: io.StringIO | None = None, **changes: Any) -> Budgets:

@@ -1,19 +1,28 @@
+import io
 import json
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from limits import RateLimitItemPerMinute
 
 from serving.app.__main__ import _refuse_open_door
 from serving.app.core.auth import PROTECTED, scope_of
+from serving.app.core.rate import RateWindows
+from serving.app.core.telemetry import make_logger
 from serving.app.main import create_app
+from serving.app.settings import AppSettings
 from serving.keys import PREFIX, Caller, create_key, find_caller, hash_of, read_keys, revoke_key, rotate_key
 from serving.pipeline.errors import ConfigError, DataError
 from tests.app.making import QUESTION, House, opened
 from tests.app.test_auth import bearer
+from tests.app.test_budget import redis_url
 from tests.support.world import World
+
+__all__ = ["redis_url"]
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
@@ -171,3 +180,23 @@ def test_without_keys_the_server_listens_on_this_machine_alone(furnished: House,
     else:
         _refuse_open_door(host, furnished.settings())
     _refuse_open_door(host, furnished.settings(api_keys=tmp_path / "keys.yaml"))
+
+
+def windows(url: str, log: io.StringIO, clock: Any) -> RateWindows:
+    return RateWindows(url, make_logger(AppSettings(_env_file=None), log), clock=clock)
+
+
+async def test_processes_that_share_redis_share_a_callers_minute(redis_url: str) -> None:
+    one, other = (windows(redis_url, io.StringIO(), lambda: 0.0) for _ in range(2))
+    limit = RateLimitItemPerMinute(2)
+    assert [await one.admit(limit, "a"), await other.admit(limit, "a")] == [0, 0]
+    assert 1 <= await one.admit(limit, "a") <= 60
+    assert await other.admit(limit, "b") == 0
+
+
+async def test_without_an_answer_of_redis_each_process_counts_for_itself_and_says_so_once(tmp_path: Path) -> None:
+    log = io.StringIO()
+    alone = windows(f"unix://{tmp_path}/none", log, lambda: 0.0)
+    limit = RateLimitItemPerMinute(2)
+    assert [await alone.admit(limit, "a") > 0 for _ in range(4)] == [False, False, True, True]
+    assert log.getvalue().count("rate limits not shared") == 1

@@ -1,34 +1,84 @@
-"""Requests a minute: of each key, in a window that moves."""
+"""Requests a minute: of each key, in a window that moves; one window for all processes where Redis is named."""
 
 import math
 import time
+from collections.abc import Callable
+from typing import Any, Final
 
 from limits import RateLimitItemPerMinute
-from limits.aio.storage import MemoryStorage
+from limits.aio.storage import MemoryStorage, Storage
 from limits.aio.strategies import MovingWindowRateLimiter
 from starlette.types import ASGIApp, Receive, Scope, Send
+from structlog.typing import FilteringBoundLogger
 
 from serving.app.core.problems import too_often
 from serving.keys import Caller
+
+PATIENCE_S: Final = 0.5
+REST_S: Final = 5.0  # without Redis after it did not answer, so that not every request waits for it
+PREFIX: Final = "touchstone:rate"
+
+
+class RateWindows:
+    """Counts requests in moving windows. While Redis does not answer each process counts for itself, and says so once."""
+
+    def __init__(self, redis_url: str, log: FilteringBoundLogger, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._log = log
+        self._clock = clock
+        self._alone = MovingWindowRateLimiter(MemoryStorage())
+        self._shared = MovingWindowRateLimiter(_redis_storage(redis_url)) if redis_url else None
+        self._rests_until = 0.0
+        self._out = False
+
+    async def admit(self, limit: RateLimitItemPerMinute, who: str) -> int:
+        """0 for a request that is within its limit; else the seconds until one may be again."""
+        if self._shared is not None and self._clock() >= self._rests_until:
+            try:
+                wait_s = await _admit(self._shared, limit, who)
+            except Exception as error:  # noqa: BLE001 — of whatever client the library has chosen: no request fails for a counter
+                self._rests_until = self._clock() + REST_S
+                if not self._out:
+                    self._log.error("rate limits not shared", reason=type(error).__name__, effect="each process counts for itself")
+                self._out = True
+            else:
+                if self._out:
+                    self._log.info("rate limits shared again")
+                self._out = False
+                return wait_s
+        return await _admit(self._alone, limit, who)
 
 
 class RateLimit:
     """Middleware that turns away what comes too often, before its body is read; a key's own limit goes before that of all."""
 
-    def __init__(self, app: ASGIApp, per_minute: int) -> None:
+    def __init__(self, app: ASGIApp, windows: RateWindows, per_minute: int) -> None:
         self._app = app
+        self._windows = windows
         self._per_minute = per_minute  # of a caller whose key names none; 0: no limit
-        self._limiter = MovingWindowRateLimiter(MemoryStorage())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand on a request that is within its caller's limit."""
         caller: Caller | None = scope["state"].get("caller") if scope["type"] == "http" else None
         allowed = caller.per_minute or self._per_minute if caller else 0
         if caller is not None and allowed:
-            limit = RateLimitItemPerMinute(allowed)
-            who = f"{caller.tenant}\0{caller.id}"
-            if not await self._limiter.hit(limit, who):
-                window = await self._limiter.get_window_stats(limit, who)
-                await too_often(allowed, max(1, math.ceil(window.reset_time - time.time()))).problem.response()(scope, receive, send)
+            wait_s = await self._windows.admit(RateLimitItemPerMinute(allowed), f"{caller.tenant}\0{caller.id}")
+            if wait_s:
+                await too_often(allowed, wait_s).problem.response()(scope, receive, send)
                 return
         await self._app(scope, receive, send)
+
+
+async def _admit(limiter: MovingWindowRateLimiter, limit: RateLimitItemPerMinute, who: str) -> int:
+    if await limiter.hit(limit, who):
+        return 0
+    window = await limiter.get_window_stats(limit, who)
+    return max(1, math.ceil(window.reset_time - time.time()))
+
+
+def _redis_storage(url: str) -> Storage:
+    """Windows on Redis, by any address that its client takes."""
+    from limits.aio.storage import RedisStorage
+    from redis.asyncio import ConnectionPool
+
+    pool: Any = ConnectionPool.from_url(url, socket_timeout=PATIENCE_S, socket_connect_timeout=PATIENCE_S)
+    return RedisStorage("async+redis://", implementation="redispy", key_prefix=PREFIX, connection_pool=pool)
