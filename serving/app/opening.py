@@ -1,16 +1,18 @@
 """Opens what an app may do without: budgets, traces, spans, the door for agents; each as the settings say."""
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from structlog.typing import FilteringBoundLogger
 
 from serving.app.core.budget import BudgetLedger, Budgets, MemoryLedger
 from serving.app.settings import AppSettings
 from serving.app.traces.writer import TraceWriter
+from serving.pipeline.checks.pii import find_pii
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.packages import install_command
 from serving.traces.open import open_traces
+from serving.traces.privacy import masked_text, without_personal_data
 
 if TYPE_CHECKING:
     from serving.app.compatible.mcp import McpDoor
@@ -59,4 +61,10 @@ def open_trace_writer(settings: AppSettings, log: FilteringBoundLogger) -> Trace
         return None
     place = settings.traces or str(settings.home / "traces.db")
     store = open_traces(place, settings, retention_days=settings.trace_days, endpoint=settings.dynamodb_endpoint)
-    return TraceWriter(store, log, most=settings.traces_waiting, retention_s=settings.trace_days * SECONDS_A_DAY)
+    masks: dict[str, Any] = {}
+    try:
+        find_pii("")
+        masks = {"mask": without_personal_data, "mask_text": masked_text}
+    except ConfigError as error:
+        log.warning("personal data stays in traces", reason=str(error))
+    return TraceWriter(store, log, most=settings.traces_waiting, retention_s=settings.trace_days * SECONDS_A_DAY, **masks)

@@ -12,6 +12,7 @@ from serving.app.core.service import Service, service_of
 from serving.app.query.body import read_body
 from serving.app.query.jsontext import json_text
 from serving.app.traces.wire import FeedbackIn, FeedbackOut, TraceLine, TraceOut, TracesOut
+from serving.app.traces.writer import TraceWriter
 from serving.keys import Caller
 from serving.pipeline.digest import digest_of
 from serving.traces.base import TraceStore
@@ -72,7 +73,7 @@ async def feedback(request: Request) -> Response:
         principal=caller.id,
         kind=body.kind,
         value=body.value,
-        text=body.text,
+        text=await asyncio.to_thread(_writer(service).masked, body.text),
     )
     await asyncio.to_thread(_store(service).put_feedback, kept)
     service.metrics.feedback(body.kind, body.value)
@@ -81,18 +82,21 @@ async def feedback(request: Request) -> Response:
 
 async def _readable(trace_id: str, service: Service, caller: Caller) -> TraceRecord:
     """A trace that the caller may read; of another's it is not told whether there is one."""
-    store = _store(service)
-    record = (service.traces.pending(trace_id) if service.traces else None) or await asyncio.to_thread(store.get, trace_id)
+    record = await asyncio.to_thread(_writer(service).find, trace_id)
     mine = record is not None and record.tenant == caller.tenant and (record.principal == caller.id or _is_admin(caller, service))
     if record is None or not mine:
         raise not_found(f"There is no trace {trace_id!r} of yours.")
     return record
 
 
-def _store(service: Service) -> TraceStore:
+def _writer(service: Service) -> TraceWriter:
     if service.traces is None:
         raise not_found("This server keeps no traces.")
-    return service.traces.store
+    return service.traces
+
+
+def _store(service: Service) -> TraceStore:
+    return _writer(service).store
 
 
 def _caller(request: Request) -> Caller:

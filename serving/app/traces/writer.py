@@ -4,6 +4,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from structlog.typing import FilteringBoundLogger
@@ -17,6 +18,14 @@ BATCH: Final = 64
 PAUSE_S: Final = 0.25  # at most this long is a trace in memory alone, while the store answers
 RETRY_S: Final = 2.0
 SWEEP_S: Final = 3600.0  # how often what is too old is removed
+
+
+@dataclass(frozen=True, slots=True)
+class EndedQuery:
+    """A trace, and when it ended."""
+
+    trace: Trace
+    at: float
 
 
 class TraceWriter:
@@ -33,13 +42,17 @@ class TraceWriter:
         most: int,
         retention_s: float,
         wall: Callable[[], float] = time.time,
+        mask: Callable[[Trace], Trace] = lambda trace: trace,
+        mask_text: Callable[[str], str] = lambda text: text,
     ) -> None:
         self.store = store
         self._log = log
         self._retention_s = retention_s
         self._wall = wall
-        self._waiting: queue.Queue[TraceRecord] = queue.Queue(most)
-        self._pending: dict[str, TraceRecord] = {}  # by id: those that wait and those that are being written
+        self._mask = mask
+        self._mask_text = mask_text
+        self._waiting: queue.Queue[EndedQuery] = queue.Queue(most)
+        self._pending: dict[str, EndedQuery] = {}  # by id: those that wait and those that are being written
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True, name="trace-writer")
         self.lost = 0
@@ -49,9 +62,14 @@ class TraceWriter:
         """Begin to write."""
         self._thread.start()
 
-    def pending(self, trace_id: str) -> TraceRecord | None:
-        """A trace that is not in the store yet."""
-        return self._pending.get(trace_id)
+    def find(self, trace_id: str) -> TraceRecord | None:
+        """A trace by its id, also one that is not in the store yet; takes time, and belongs in a thread."""
+        ended = self._pending.get(trace_id)
+        return self._record(ended) if ended else self.store.get(trace_id)
+
+    def masked(self, text: str) -> str:
+        """A text as it may be kept."""
+        return self._mask_text(text)
 
     @property
     def waiting(self) -> int:
@@ -72,12 +90,12 @@ class TraceWriter:
 
     def answered(self, trace: Trace) -> None:
         """Take a trace on; never waits."""
-        record = TraceRecord.of(trace, self._wall())
-        self._pending[record.id] = record
+        ended = EndedQuery(trace, self._wall())
+        self._pending[trace.id] = ended
         try:
-            self._waiting.put_nowait(record)
+            self._waiting.put_nowait(ended)
         except queue.Full:
-            self._pending.pop(record.id, None)
+            self._pending.pop(trace.id, None)
             self.lost += 1
 
     def close(self, patience_s: float = 10.0) -> None:
@@ -101,7 +119,10 @@ class TraceWriter:
                 swept = time.monotonic()
                 self._sweep()
 
-    def _batch(self) -> list[TraceRecord]:
+    def _record(self, ended: EndedQuery) -> TraceRecord:
+        return TraceRecord.of(self._mask(ended.trace), ended.at)
+
+    def _batch(self) -> list[EndedQuery]:
         """What waits, after a short while in which more may come."""
         try:
             batch = [self._waiting.get(timeout=PAUSE_S)]
@@ -114,9 +135,9 @@ class TraceWriter:
                 break
         return batch
 
-    def _write(self, batch: list[TraceRecord]) -> bool:
+    def _write(self, batch: list[EndedQuery]) -> bool:
         try:
-            self.store.put(batch)
+            self.store.put([self._record(ended) for ended in batch])
         except TouchstoneError as error:
             if not self.failing:
                 self._log.error("traces not written", place=self.store.place, reason=str(error), effect="they wait in memory")
@@ -128,8 +149,8 @@ class TraceWriter:
         if self.failing:
             self._log.info("traces written again", place=self.store.place)
         self.failing = False
-        for record in batch:
-            self._pending.pop(record.id, None)
+        for ended in batch:
+            self._pending.pop(ended.trace.id, None)
         return True
 
     def _sweep(self) -> None:
