@@ -52,6 +52,7 @@ def create_app(
     budgets = open_budgets(settings, log)
     service = Service(settings, manager, concurrency, keys, metrics, log, observers, RepeatedEvents(), shadows, budgets, writer)
     metrics.watch_traces(lambda: writer.lost if writer else 0, lambda: writer.waiting if writer else 0, lambda: shadows.left_out)
+    windows = RateWindows(settings.redis, log)
     mcp = open_mcp(settings, log, _version())
 
     @asynccontextmanager
@@ -70,6 +71,7 @@ def create_app(
                     await task
             await shadows.close()
             await budgets.close()
+            await windows.close()
             await service.release_manager.aclose()
             if writer:
                 await asyncio.to_thread(writer.close)
@@ -97,7 +99,7 @@ def create_app(
     app.add_middleware(BodyLimit, paths=bodies, most=settings.max_body_bytes, timeout_s=settings.body_timeout_s)
     if mcp:
         app.router.routes.append(mcp.route)
-    app.add_middleware(RateLimit, windows=RateWindows(settings.redis, log), per_minute=settings.max_per_minute)
+    app.add_middleware(RateLimit, windows=windows, per_minute=settings.max_per_minute)
     app.add_middleware(Authentication, keys=service.keys, tokens=TokenVerifier(settings, log) if settings.oidc_issuer else None)
     app.add_middleware(
         RequestMiddleware, service=service, routes=RouteNames([*app.routes, *(route for router in routers for route in router.routes)])

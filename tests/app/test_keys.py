@@ -1,9 +1,10 @@
 import io
 import json
 import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -182,21 +183,26 @@ def test_without_keys_the_server_listens_on_this_machine_alone(furnished: House,
     _refuse_open_door(host, furnished.settings(api_keys=tmp_path / "keys.yaml"))
 
 
-def windows(url: str, log: io.StringIO, clock: Any) -> RateWindows:
-    return RateWindows(url, make_logger(AppSettings(_env_file=None), log), clock=clock)
+@asynccontextmanager
+async def windows(url: str, log: io.StringIO) -> AsyncIterator[RateWindows]:
+    opened = RateWindows(url, make_logger(AppSettings(_env_file=None), log), clock=lambda: 0.0)
+    try:
+        yield opened
+    finally:
+        await opened.close()
 
 
 async def test_processes_that_share_redis_share_a_callers_minute(redis_url: str) -> None:
-    one, other = (windows(redis_url, io.StringIO(), lambda: 0.0) for _ in range(2))
     limit = RateLimitItemPerMinute(2)
-    assert [await one.admit(limit, "a"), await other.admit(limit, "a")] == [0, 0]
-    assert 1 <= await one.admit(limit, "a") <= 60
-    assert await other.admit(limit, "b") == 0
+    async with windows(redis_url, io.StringIO()) as one, windows(redis_url, io.StringIO()) as other:
+        assert [await one.admit(limit, "a"), await other.admit(limit, "a")] == [0, 0]
+        assert 1 <= await one.admit(limit, "a") <= 60
+        assert await other.admit(limit, "b") == 0
 
 
 async def test_without_an_answer_of_redis_each_process_counts_for_itself_and_says_so_once(tmp_path: Path) -> None:
     log = io.StringIO()
-    alone = windows(f"unix://{tmp_path}/none", log, lambda: 0.0)
     limit = RateLimitItemPerMinute(2)
-    assert [await alone.admit(limit, "a") > 0 for _ in range(4)] == [False, False, True, True]
+    async with windows(f"unix://{tmp_path}/none", log) as alone:
+        assert [await alone.admit(limit, "a") > 0 for _ in range(4)] == [False, False, True, True]
     assert log.getvalue().count("rate limits not shared") == 1

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from limits import RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage, Storage
@@ -13,6 +13,9 @@ from structlog.typing import FilteringBoundLogger
 
 from serving.app.core.problems import too_often
 from serving.keys import Caller
+
+if TYPE_CHECKING:
+    from redis.asyncio import ConnectionPool
 
 PATIENCE_S: Final = 0.5
 REST_S: Final = 5.0  # without Redis after it did not answer, so that not every request waits for it
@@ -26,7 +29,8 @@ class RateWindows:
         self._log = log
         self._clock = clock
         self._alone = MovingWindowRateLimiter(MemoryStorage())
-        self._shared = MovingWindowRateLimiter(_redis_storage(redis_url)) if redis_url else None
+        self._pool = _redis_pool(redis_url) if redis_url else None
+        self._shared = MovingWindowRateLimiter(_redis_storage(self._pool)) if self._pool else None
         self._rests_until = 0.0
         self._out = False
 
@@ -46,6 +50,11 @@ class RateWindows:
                 self._out = False
                 return wait_s
         return await _admit(self._alone, limit, who)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._pool is not None:
+            await self._pool.disconnect()
 
 
 class RateLimit:
@@ -75,10 +84,17 @@ async def _admit(limiter: MovingWindowRateLimiter, limit: RateLimitItemPerMinute
     return max(1, math.ceil(window.reset_time - time.time()))
 
 
-def _redis_storage(url: str) -> Storage:
-    """Windows on Redis, by any address that its client takes."""
-    from limits.aio.storage import RedisStorage
+def _redis_pool(url: str) -> "ConnectionPool":
+    """Connections to any address that the client takes."""
     from redis.asyncio import ConnectionPool
 
-    pool: Any = ConnectionPool.from_url(url, socket_timeout=PATIENCE_S, socket_connect_timeout=PATIENCE_S)
-    return RedisStorage("async+redis://", implementation="redispy", key_prefix=PREFIX, connection_pool=pool)
+    pool: ConnectionPool = ConnectionPool.from_url(url, socket_timeout=PATIENCE_S, socket_connect_timeout=PATIENCE_S)
+    return pool
+
+
+def _redis_storage(pool: "ConnectionPool") -> Storage:
+    """Windows on Redis."""
+    from limits.aio.storage import RedisStorage
+
+    named: Any = pool  # as the library names its type otherwise
+    return RedisStorage("async+redis://", implementation="redispy", key_prefix=PREFIX, connection_pool=named)
