@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 STOPPED_CODE = 130
+BEAT_S = 0.5
 
 
 def run_async(work: Coroutine[Any, Any, T]) -> T:
@@ -22,10 +23,24 @@ def run_async(work: Coroutine[Any, Any, T]) -> T:
 def run_in(runner: asyncio.Runner, work: Coroutine[Any, Any, T]) -> T:
     """The same in a runner that more is run in."""
     try:
-        return runner.run(work)
+        return runner.run(_with_beat(work))
     except (KeyboardInterrupt, asyncio.CancelledError):
         runner.get_loop().set_default_executor(ThreadPoolExecutor(1))  # closing the loop waits for the threads of this one: it has none
         raise
+
+
+async def _with_beat(work: Coroutine[Any, Any, T]) -> T:
+    """The same, in a loop that never sleeps long: a signal that comes just before it falls asleep does not wake it."""
+    beat = asyncio.create_task(_beat())
+    try:
+        return await work
+    finally:
+        beat.cancel()
+
+
+async def _beat() -> None:
+    while True:  # noqa: ASYNC110 — there is no event: to wake is all
+        await asyncio.sleep(BEAT_S)
 
 
 def leave(code: int) -> None:
