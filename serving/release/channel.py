@@ -39,7 +39,7 @@ class ChannelChange(BaseModel):
     until: str = ""  # of an approval
 
 
-class Candidate(BaseModel):
+class CandidateRelease(BaseModel):
     """A release that is tried beside the stable one."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -58,7 +58,7 @@ class Channel(BaseModel):
     name: str
     stable: str  # "": nothing yet, though a release may be approved for it
     evidence: str
-    candidate: Candidate | None = None
+    candidate: CandidateRelease | None = None
     revision: int = 1
     updated_at: str = ""
     history: tuple[ChannelChange, ...] = ()  # every change, the oldest first; append-only
@@ -163,11 +163,11 @@ def _contradiction(channel: Channel, name: str) -> str:
     return ""
 
 
-def candidate_of(history: tuple[ChannelChange, ...]) -> Candidate | None:
+def candidate_of(history: tuple[ChannelChange, ...]) -> CandidateRelease | None:
     """The candidate that a history leads to: a change of what is stable ends it, as a withdrawal does."""
     for change in reversed(history):
         if change.kind in ("stable", "withdrawal"):
             return None
         if change.kind == "candidate" and change.mode is not None and change.weight is not None:
-            return Candidate(release=change.to, evidence=change.evidence, mode=change.mode, weight=change.weight)
+            return CandidateRelease(release=change.to, evidence=change.evidence, mode=change.mode, weight=change.weight)
     return None

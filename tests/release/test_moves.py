@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from serving.pipeline.errors import ConfigError, DataError, NotProven
-from serving.release.channel import Candidate, Channel, read_channel
+from serving.release.channel import CandidateRelease, Channel, read_channel
 from serving.release.move import approve_release, point_channel, promote_candidate, roll_back, set_candidate, withdraw_candidate
 from serving.storage.base import Storage
 from tests.support.releasing import a_config, a_decision, at, prove, write
@@ -30,7 +30,7 @@ def test_a_candidate_stands_beside_the_stable_release_until_it_is_withdrawn(tmp_
     storage, (one, two, _) = at(tmp_path), known
     first = point(storage, one, known, None)
     tried = set_candidate(storage, "dev", two, evidence=known[two], mode="canary", weight=0.1, expected=first, **WHO)
-    assert (tried.stable, tried.candidate) == (one, Candidate(release=two, evidence=known[two], mode="canary", weight=0.1))
+    assert (tried.stable, tried.candidate) == (one, CandidateRelease(release=two, evidence=known[two], mode="canary", weight=0.1))
     more = set_candidate(storage, "dev", two, evidence=known[two], mode="canary", weight=0.5, expected=tried, **WHO)
     assert more.candidate is not None and more.candidate.weight == 0.5
     alone = withdraw_candidate(storage, "dev", expected=more, **WHO)

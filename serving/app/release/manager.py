@@ -15,7 +15,7 @@ from serving.app.release.trial import Assignment, LoadedCandidate, assign
 from serving.app.settings import AppSettings
 from serving.pipeline.errors import DataError, InfrastructureError, IntegrityError, NotProven, TouchstoneError
 from serving.release.bundle import open_releases
-from serving.release.channel import Candidate, Channel, check_not_replayed, check_proven, read_channel
+from serving.release.channel import CandidateRelease, Channel, check_not_replayed, check_proven, read_channel
 
 Sleep = Callable[[float], Awaitable[None]]
 State = Literal["current", "loading", "nothing-promoted", "unproven", "damaged", "unreachable", "slow", "failed", "index-unreadable"]
@@ -201,7 +201,7 @@ class ReleaseManager:
             self.candidate, self._broken = LoadedCandidate(fresh, trial, mixed), ""
             self._log.info("candidate tried", release=trial.release, channel=channel.name, mode=trial.mode, weight=trial.weight)
 
-    def _candidate_failed(self, trial: Candidate, reason: str) -> None:
+    def _candidate_failed(self, trial: CandidateRelease, reason: str) -> None:
         if reason != self._broken:
             self._log.error("candidate not tried", channel=self._settings.channel, release=trial.release, reason=reason)
         self._broken = reason
@@ -245,5 +245,5 @@ def _check(fresh: LoadedRelease, channel: Channel) -> None:
     check_proven(channel.name, fresh.release.evidence[channel.evidence])
 
 
-def _named(trial: Candidate) -> tuple[str, str]:
+def _named(trial: CandidateRelease) -> tuple[str, str]:
     return trial.release, trial.evidence

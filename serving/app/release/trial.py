@@ -7,7 +7,7 @@ from typing import Literal
 from serving.app.release.loaded import LoadedRelease
 from serving.pipeline.observer import Observer
 from serving.pipeline.types import Query, StageRecord, Trace, Usage
-from serving.release.channel import Candidate
+from serving.release.channel import CandidateRelease
 
 Role = Literal["stable", "canary", "shadow", "interleave"]
 
@@ -17,7 +17,7 @@ class LoadedCandidate:
     """A candidate in memory, tried as its channel says."""
 
     loaded: LoadedRelease
-    trial: Candidate
+    trial: CandidateRelease
     mixed: LoadedRelease | None = None  # the stable release with passages of both, where they are interleaved
 
 
@@ -36,7 +36,7 @@ def assign(stable: LoadedRelease, candidate: LoadedCandidate | None, key: str) -
     return Assignment(stable)
 
 
-def chosen(trial: Candidate, key: str) -> bool:
+def chosen(trial: CandidateRelease, key: str) -> bool:
     """Whether a key belongs to the candidate's share."""
     return share_of(key, trial.release) < trial.weight
 

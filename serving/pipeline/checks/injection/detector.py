@@ -27,20 +27,20 @@ CUES: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class SuspectSentence:
     """A sentence that asks something of somebody, with its features."""
 
     sentence: Sentence
     features: dict[str, float]
 
 
-def candidates(text: str, *, planted: bool, sentences: Iterable[Sentence] | None = None) -> Iterator[Candidate]:
+def candidates(text: str, *, planted: bool, sentences: Iterable[Sentence] | None = None) -> Iterator[SuspectSentence]:
     """The sentences of a text that may be orders; `planted`: with what tells how they fit their surroundings."""
     around = Around.of(text) if planted else None
     for sentence in sentences if sentences is not None else distinct(text):
         features = order_features(sentence.plain)
         if any(features[cue] for cue in CUES):
-            yield Candidate(sentence, features | (place_features(sentence.plain, around, features) if around else {}))
+            yield SuspectSentence(sentence, features | (place_features(sentence.plain, around, features) if around else {}))
 
 
 def distinct(text: str) -> list[Sentence]:
@@ -85,7 +85,7 @@ class InjectionDetector:
                 found.append(Detection(name, text[sentence.start : sentence.end], sentence.start, sentence.end, score))
         return max(found, key=lambda one: (one.score, -one.start), default=None)
 
-    def _by_model(self, text: str, found: Sequence[Candidate], planted: bool, vector: Vectors | None) -> list[tuple[Sentence, float]]:
+    def _by_model(self, text: str, found: Sequence[SuspectSentence], planted: bool, vector: Vectors | None) -> list[tuple[Sentence, float]]:
         """Each candidate with its probability; only those that words make likely are looked at with their vectors."""
         logits = [self._by_words(one, planted) for one in found]
         likely = sorted((place for place, logit in enumerate(logits) if logit >= WORTH_A_VECTOR), key=lambda place: -logits[place])
@@ -96,12 +96,12 @@ class InjectionDetector:
                 return scored
         return [(one.sentence, probability(logit)) for one, logit in zip(found, logits, strict=True)]
 
-    def _by_words(self, one: Candidate, planted: bool) -> float:
+    def _by_words(self, one: SuspectSentence, planted: bool) -> float:
         direct = self._model.direct_words.logit(one.features)
         return max(direct, self._model.planted_words.logit(one.features)) if planted else direct
 
     def _with_vectors(
-        self, text: str, chosen: Sequence[Candidate], embedder: SentenceEmbedder, planted: bool, vector: Vectors | None
+        self, text: str, chosen: Sequence[SuspectSentence], embedder: SentenceEmbedder, planted: bool, vector: Vectors | None
     ) -> list[tuple[Sentence, float]]:
         """The candidates with their probabilities; none where the vectors are not of the model that the heads were fitted with."""
         texts = [one.sentence.plain for one in chosen]
