@@ -53,7 +53,7 @@ def create_app(
     service = Service(settings, manager, concurrency, keys, metrics, log, observers, RepeatedEvents(), shadows, budgets, writer)
     metrics.watch_traces(lambda: writer.lost if writer else 0, lambda: writer.waiting if writer else 0, lambda: shadows.left_out)
     windows = RateWindows(settings.redis, log)
-    mcp = open_mcp(settings, log, _version())
+    mcp = open_mcp(settings, log, settings.version or _version())
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -83,7 +83,7 @@ def create_app(
     app = FastAPI(
         title="Touchstone",
         summary="Answers from your documents, by a configuration that was proven first.",
-        version=_version(),
+        version=settings.version or _version(),
         lifespan=lifespan,
         docs_url=None,  # Swagger's page loads its parts from elsewhere; /openapi.json is there for any tool
         redoc_url=None,

@@ -52,6 +52,8 @@ class AppSettings(PipelineSettings):
     otlp_share: float = Field(default=1.0, ge=0, le=1, description="share of the questions whose spans are sent, unless the caller decides")
     otlp_content: bool = Field(default=False, description="whether spans hold the question and the answer")
     otlp_timeout_s: float = Field(default=5.0, gt=0, description="patience with the receiver")
+    version: str = Field(default="", description="what /version says of the code; default: the version of the installed package")
+    commit: str = Field(default="", description="the git commit of the code, for /version; the container image sets it")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="what is logged")
     log_format: Literal["json", "text"] = Field(default="json", description="one JSON object per line, or lines for people")
 

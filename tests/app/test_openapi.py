@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from serving.app.compatible.dify import DifyOut
-from serving.app.core.health import Alive
+from serving.app.core.health import Alive, VersionOut
 from serving.app.query.wire import AnswerOut, ProblemOut, ReadyOut, ReleaseOut, RetrievedOut
 from serving.app.traces.wire import FeedbackOut, TraceOut, TracesOut
 from serving.pipeline.errors import ConfigError, ModelError, ThrottledError
@@ -39,7 +39,14 @@ ROUTES = [("GET", "/v1/release"), ("POST", "/v1/query"), ("POST", "/v1/query/str
 ROUTES += [("GET", "/v1/traces"), ("POST", "/v1/feedback"), ("POST", "/v1/retrieve"), ("GET", "/v1/models")]
 ROUTES += [("POST", "/v1/chat/completions"), ("POST", "/v1/responses"), ("POST", "/v1/dify/retrieval")]
 MODELS = {"Alive": Alive, "AnswerOut": AnswerOut, "ProblemOut": ProblemOut, "ReadyOut": ReadyOut, "ReleaseOut": ReleaseOut}
-MODELS |= {"FeedbackOut": FeedbackOut, "TraceOut": TraceOut, "TracesOut": TracesOut, "RetrievedOut": RetrievedOut, "DifyOut": DifyOut}
+MODELS |= {
+    "FeedbackOut": FeedbackOut,
+    "TraceOut": TraceOut,
+    "TracesOut": TracesOut,
+    "RetrievedOut": RetrievedOut,
+    "DifyOut": DifyOut,
+    "VersionOut": VersionOut,
+}
 
 
 class Document:

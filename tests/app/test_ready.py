@@ -52,6 +52,19 @@ async def test_without_a_release_it_is_alive_and_says_what_to_do_and_takes_the_r
         assert (await api.ask()).status_code == 200
 
 
+async def test_version_says_which_code_runs_and_what_it_serves(furnished: House) -> None:
+    async with opened(furnished.settings(version="1.2.3", commit="0123abc")) as api:
+        said = (await api.client.get("/version")).json()
+        _, ready = await readiness(api)
+    assert said == {
+        "version": "1.2.3",
+        "commit": "0123abc",
+        "channel": "dev",
+        "release": ready["loaded"],
+        "index": ready["index"],
+    }
+
+
 async def test_without_its_index_it_is_alive_and_not_ready_and_says_so(house: House) -> None:
     shutil.rmtree(house.root / "home" / "indexes")
     async with opened(house.settings()) as api:

@@ -3,6 +3,7 @@
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import Field
 
 from serving.app.core.openapi import problem_responses
 from serving.app.core.problems import Rejected
@@ -22,6 +23,27 @@ class Alive(Wire):
 async def livez() -> Alive:
     """Whether the process runs; it says nothing of the release."""
     return Alive()
+
+
+class VersionOut(Wire):
+    """Which code runs, and what it serves."""
+
+    version: str = Field(description="of the package")
+    commit: str = Field(description="of its repository; empty where nobody said")
+    channel: str
+    release: str = Field(description="digest of the release that is served; empty: none yet")
+    index: str = Field(description="digest of the index it stands on")
+
+
+@router.get("/version", responses=problem_responses())
+async def version(request: Request) -> VersionOut:
+    """Which code runs, and what it serves."""
+    service = service_of(request)
+    state = service.release_manager.readiness
+    settings = service.settings
+    return VersionOut(
+        version=request.app.version, commit=settings.commit, channel=settings.channel, release=state.loaded, index=state.index
+    )
 
 
 _PROBLEMS = problem_responses()
