@@ -80,6 +80,9 @@ docs: setup  ## write the pages that are made from the code
 	$(RUN) python docs/make_metrics.py
 	$(RUN) python docs/make_configuration.py
 
+image-smoke: setup  ## build the image of the API without Docker, start it read-only as nobody, ask it (buildah, bubblewrap, mmdebstrap)
+	bash infra/docker/image_smoke.sh
+
 serve: setup  ## serve the release of CHANNEL (default dev) on port 8080
 	$(RUN) touchstone serve --channel $(CHANNEL)
 
@@ -89,4 +92,4 @@ ui: setup  ## MLflow's pages on port 5000
 clean:  ## remove the environment, indexes, runs and reports of this checkout (releases stay)
 	rm -rf .venv .touchstone .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache reports/runs reports/sweeps reports/compare reports/gates
 
-.PHONY: help setup demo test quick check versions fix bench docs serve ui clean
+.PHONY: help setup demo test quick check versions fix bench docs image-smoke serve ui clean

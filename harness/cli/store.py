@@ -35,9 +35,21 @@ def show(as_json: AsJson = False) -> None:
 def gc(
     days: Annotated[int, typer.Option("--unused-days", min=0, help="Forget what was not used for so many days; 0: everything.")] = 30,
     stage: Annotated[str, typer.Option("--stage", help="Only this stage.")] = "",
+    indexes: Annotated[bool, typer.Option("--indexes", help="Indexes instead: those that no release stands on.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="With --indexes: say what would be removed.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Forget what was not used for long; it will be computed again when it is needed. A bucket is left alone: give it a lifecycle rule."""
+    """Forget what was not used for long; it will be computed again when it is needed.
+
+    Stages in a bucket are left alone: give it a lifecycle rule. Indexes are removed wherever they are, unless a release stands on them.
+    """
+    if indexes:
+        if stage:
+            raise ConfigError("--stage and --indexes are two things: run the command twice.")
+        _remove_indexes(days, dry_run=dry_run, as_json=as_json)
+        return
+    if dry_run:
+        raise ConfigError("--dry-run goes with --indexes.")
     opened = configured_stage_store(read_settings())
     stage_store = opened.copy if isinstance(opened, LayeredStageStore) else opened
     known = [size.stage for size in stage_store.sizes()]
@@ -50,6 +62,23 @@ def gc(
     typer.echo(f"{count} entries forgotten")
     if stage_store is not opened:
         typer.echo(f"That was this machine's copy. What is in {opened.place} is ended by the bucket's own lifecycle rules, not from here.")
+
+
+def _remove_indexes(days: int, *, dry_run: bool, as_json: bool) -> None:
+    from harness.project.unused_indexes import remove_index, unused_indexes
+
+    settings = read_settings()
+    found = unused_indexes(settings, unused_days=days)
+    for index in () if dry_run else found:
+        remove_index(settings, index)
+    if as_json:
+        rows = [{"index": one.recipe, "changed_at": one.changed_at.isoformat(), "bytes": one.bytes, "whole": one.whole} for one in found]
+        print_json({"place": settings.index_root, "dry_run": dry_run, "removed" if not dry_run else "would_remove": rows})
+        return
+    for one in found:
+        state = "" if one.whole else ", never finished"
+        typer.echo(f"{one.recipe}  {_megabytes(one.bytes)}, changed {one.changed_at:%Y-%m-%d}{state}")
+    typer.echo(f"{len(found)} indexes {'would be ' if dry_run else ''}removed from {settings.index_root}")
 
 
 def _megabytes(count: int) -> str:
