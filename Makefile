@@ -83,6 +83,12 @@ docs: setup  ## write the pages that are made from the code
 image-smoke: setup  ## build the image of the API without Docker, start it read-only as nobody, ask it (buildah, bubblewrap, mmdebstrap)
 	bash infra/docker/image_smoke.sh
 
+stack: setup  ## the API, Redis, MLflow on Postgres, Prometheus and Grafana in containers (PROFILES="aws langfuse"; needs Docker)
+	bash infra/stack.sh
+
+stack-smoke: setup  ## the same parts as plain processes, and a question's way through all of them (needs redis-server, postgresql)
+	$(RUN) python infra/checks/stack_smoke.py
+
 serve: setup  ## serve the release of CHANNEL (default dev) on port 8080
 	$(RUN) touchstone serve --channel $(CHANNEL)
 
@@ -92,4 +98,4 @@ ui: setup  ## MLflow's pages on port 5000
 clean:  ## remove the environment, indexes, runs and reports of this checkout (releases stay)
 	rm -rf .venv .touchstone .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache reports/runs reports/sweeps reports/compare reports/gates
 
-.PHONY: help setup demo test quick check versions fix bench docs image-smoke serve ui clean
+.PHONY: help setup demo test quick check versions fix bench docs image-smoke stack stack-smoke serve ui clean

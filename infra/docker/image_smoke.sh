@@ -8,6 +8,7 @@ say() { printf 'image-smoke: %s\n' "$*"; }
 for tool in buildah bwrap; do
   command -v "$tool" > /dev/null || { say "skipped: $tool is not installed (apt-get install buildah bubblewrap mmdebstrap)"; exit 0; }
 done
+commit="$(git rev-parse HEAD)"
 work="$(mktemp -d)"
 server=""
 finish() { [ -z "$server" ] || kill "$server" 2> /dev/null || true; wait 2> /dev/null || true; rm -rf "$work"; }
@@ -32,7 +33,7 @@ image=localhost/touchstone-serving:smoke
 say "building $image on $base"
 began=$SECONDS
 buildah bud --quiet --format docker --layers "${secrets[@]}" --build-arg "BASE=$base" --build-arg VERSION=smoke \
-  --build-arg "COMMIT=$(git rev-parse HEAD)" -f infra/docker/serving.Dockerfile -t "$image" . > /dev/null
+  --build-arg "COMMIT=$commit" -f infra/docker/serving.Dockerfile -t "$image" . > /dev/null
 say "built in $((SECONDS - began)) s"
 
 container="$(buildah from --quiet "$image")"
@@ -40,7 +41,7 @@ root="$(buildah mount "$container")"
 trap 'buildah rm "$container" > /dev/null 2>&1 || true; finish' EXIT
 buildah inspect --type image --format '{{.OCIv1.Config.User}} {{.OCIv1.Config.Labels}}' "$image" > "$work/labels"
 grep -q '^10001:10001 ' "$work/labels" || { say "failed: the image does not run as 10001:10001"; exit 1; }
-grep -q "$(git rev-parse HEAD)" "$work/labels" || { say "failed: no label names the commit"; exit 1; }
+grep -q "$commit" "$work/labels" || { say "failed: no label names the commit"; exit 1; }
 megabytes() { du -sm "$@" | awk '{ sum += $1 } END { print sum }'; }
 say "size: $(megabytes "$root") MB unpacked, of these $(megabytes "$root/opt/touchstone") MB ours ($(megabytes "$root/opt/touchstone/app") MB code)"
 for absent in mlflow optuna ragas deepeval pandas scipy torch ray; do
@@ -61,11 +62,13 @@ chmod 755 "$work"
 port="$("$python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')"
 began="$(date +%s%N)"
 # no capability, no new privilege, a read-only root, writable /tmp and home alone; the network is this machine's loopback
-bwrap --ro-bind "$root" / --proc /proc --dev /dev --tmpfs /tmp --bind "$work/data" /var/lib/touchstone --unshare-pid --unshare-ipc --unshare-uts \
+as_nobody=()
+[ "$(id -u)" != 0 ] || as_nobody=(setpriv --reuid=10001 --regid=10001 --clear-groups)
+"${as_nobody[@]}" bwrap --ro-bind "$root" / --proc /proc --dev /dev --tmpfs /tmp --bind "$work/data" /var/lib/touchstone --unshare-pid --unshare-ipc --unshare-uts \
   --uid 10001 --gid 10001 --unshare-user --cap-drop ALL --die-with-parent --clearenv --setenv PATH /usr/bin:/bin \
   --setenv PYTHONPATH /opt/touchstone/app --setenv HOME /var/lib/touchstone --setenv TOUCHSTONE_HOME /var/lib/touchstone \
   --setenv TOUCHSTONE_RELEASES /var/lib/touchstone/releases --setenv TOUCHSTONE_API_KEYS /var/lib/touchstone/keys.yaml \
-  --setenv TOUCHSTONE_COMMIT "$(git rev-parse HEAD)" --setenv TOUCHSTONE_VERSION smoke --chdir /var/lib/touchstone \
+  --setenv TOUCHSTONE_COMMIT "$commit" --setenv TOUCHSTONE_VERSION smoke --chdir /var/lib/touchstone \
   /opt/touchstone/venv/bin/python -P -m serving.app --host 0.0.0.0 --port "$port" > "$work/log" 2>&1 &
 server=$!
 for _ in $(seq 300); do
