@@ -9,6 +9,7 @@ for tool in buildah bwrap; do
   command -v "$tool" > /dev/null || { say "skipped: $tool is not installed (apt-get install buildah bubblewrap mmdebstrap)"; exit 0; }
 done
 commit="$(git rev-parse HEAD)"
+[ "$(id -u)" = 0 ] || { say "skipped: it needs root, to mount the image and then give up every right"; exit 0; }
 work="$(mktemp -d)"
 server=""
 finish() { [ -z "$server" ] || kill "$server" 2> /dev/null || true; wait 2> /dev/null || true; rm -rf "$work"; }
@@ -62,13 +63,12 @@ chmod 755 "$work"
 port="$("$python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')"
 began="$(date +%s%N)"
 # no capability, no new privilege, a read-only root, writable /tmp and home alone; the network is this machine's loopback
-as_nobody=()
-[ "$(id -u)" != 0 ] || as_nobody=(setpriv --reuid=10001 --regid=10001 --clear-groups)
-"${as_nobody[@]}" bwrap --ro-bind "$root" / --proc /proc --dev /dev --tmpfs /tmp --bind "$work/data" /var/lib/touchstone --unshare-pid --unshare-ipc --unshare-uts \
-  --uid 10001 --gid 10001 --unshare-user --cap-drop ALL --die-with-parent --clearenv --setenv PATH /usr/bin:/bin \
+bwrap --ro-bind "$root" / --proc /proc --dev /dev --tmpfs /tmp --bind "$work/data" /var/lib/touchstone --unshare-pid --unshare-ipc --unshare-uts \
+  --cap-drop ALL --cap-add CAP_SETUID --cap-add CAP_SETGID --cap-add CAP_SETPCAP --die-with-parent --clearenv --setenv PATH /usr/bin:/bin \
   --setenv PYTHONPATH /opt/touchstone/app --setenv HOME /var/lib/touchstone --setenv TOUCHSTONE_HOME /var/lib/touchstone \
   --setenv TOUCHSTONE_RELEASES /var/lib/touchstone/releases --setenv TOUCHSTONE_API_KEYS /var/lib/touchstone/keys.yaml \
   --setenv TOUCHSTONE_COMMIT "$commit" --setenv TOUCHSTONE_VERSION smoke --chdir /var/lib/touchstone \
+  setpriv --reuid=10001 --regid=10001 --clear-groups --inh-caps=-all --bounding-set=-all --no-new-privs \
   /opt/touchstone/venv/bin/python -P -m serving.app --host 0.0.0.0 --port "$port" > "$work/log" 2>&1 &
 server=$!
 for _ in $(seq 300); do
