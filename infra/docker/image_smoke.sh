@@ -71,8 +71,9 @@ bwrap --ro-bind "$root" / --proc /proc --dev /dev --tmpfs /tmp --bind "$work/dat
   setpriv --reuid=10001 --regid=10001 --clear-groups --inh-caps=-all --bounding-set=-all --no-new-privs \
   /opt/touchstone/venv/bin/python -P -m serving.app --host 0.0.0.0 --port "$port" > "$work/log" 2>&1 &
 server=$!
-for _ in $(seq 300); do
+for try in $(seq 400); do
   if "$python" infra/docker/smoke_question.py "$port" 2> /dev/null; then break; fi
+  [ "$try" != 400 ] || { say "failed: it did not become ready"; cat "$work/log"; exit 1; }
   kill -0 "$server" 2> /dev/null || { say "failed: it did not start"; cat "$work/log"; exit 1; }
   sleep 0.1
 done

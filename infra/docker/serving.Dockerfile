@@ -17,7 +17,7 @@ RUN --mount=type=secret,id=uv --mount=type=secret,id=ca \
     if [ -f /run/secrets/uv ]; then export UV_CONFIG_FILE=/run/secrets/uv; fi; \
     if [ -f /run/secrets/ca ]; then export SSL_CERT_FILE=/run/secrets/ca; fi; \
     /opt/uv/bin/uv sync --locked --no-install-project --no-default-groups --group models \
-      --extra serve --extra bedrock --extra providers --extra redis --extra otlp --extra mcp --extra oidc --extra uvloop
+      --extra serve --extra bedrock --extra providers --extra redis --extra otlp --extra mcp --extra oidc --extra pii --extra uvloop
 COPY serving /opt/touchstone/app/serving
 RUN /opt/touchstone/venv/bin/python -m compileall -q /opt/touchstone/app
 
