@@ -45,8 +45,16 @@ def create_app(
     metrics.watch(concurrency)
     metrics.watch_cache(lambda: manager.serving.pipeline.cache if manager.serving else None)
     manager = release_manager or ReleaseManager(settings, log, after_swap=settle_memory)
-    shadows = ShadowRuns(log, most=settings.shadow_running, usd_per_hour=settings.shadow_usd_per_hour, timeout_s=settings.request_timeout_s)
+    shadows = ShadowRuns(
+        log,
+        most=settings.shadow_running,
+        usd_per_hour=settings.shadow_usd_per_hour,
+        timeout_s=settings.request_timeout_s,
+        compared=metrics.shadow_compared,
+    )
     keys = load_keys(settings, log)
+    metrics.watch_keys(lambda: keys is not None and keys.unreadable)
+    metrics.budget(settings.usd_per_day)
     writer, spans = open_trace_writer(settings, log), open_spans(settings)
     observers = Observers([metrics, IncidentLog(log), *([writer] if writer else []), *([spans] if spans else [])])
     budgets = open_budgets(settings, log)
