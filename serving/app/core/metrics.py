@@ -18,6 +18,7 @@ TENTHS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 FINDINGS = frozenset({"low_confidence", "ungrounded", "wrong_citation", "prompt_leak", "prompt_delimiters", "error", "timeout"})
 TOXIC = frozenset({"mild", "strong", "severe"})
 ROLES = frozenset({"stable", "canary", "shadow", "interleave"})
+OUTCOMES = ("answered", "refused", "ungrounded")
 HIT_KINDS = ("exact", "semantic", "shared")
 MOST_RULES = 200  # of all checks together
 LONGEST_RULE = 60  # characters
@@ -82,6 +83,21 @@ class Metrics:
         self._role_seconds = histogram("role_query_seconds", "Time of a query in the pipeline, by the role of its release", "role")
         self._role_usd = counter("role_usd", "Money that answered queries cost, by the role of their release", "role")
         self._shadow_pairs = counter("shadow_pairs", "Answers of a shadow compared with those shown, by whether they agree", "verdict")
+        self._begin_at_zero()
+
+    def _begin_at_zero(self) -> None:
+        """Show what an alert counts before it first happens: a rate does not see a series that begins at 1."""
+        for verdict in ("agreed", "disagreed"):
+            self._shadow_pairs.labels(verdict)
+        for kind in (*HIT_KINDS, "other"):
+            self._cache_hits.labels(kind)
+        for reason in (*MISSES, "other"):
+            self._cache_misses.labels(reason)
+        for finding in (*sorted(FINDINGS), "toxic", "other"):
+            self._answer_findings.labels(finding)
+        for role in sorted(ROLES):
+            for outcome in OUTCOMES:
+                self._role_answers.labels(role, outcome)
 
     def watch(self, concurrency: ConcurrencyLimit) -> None:
         """Read the numbers of the concurrency limit at every scrape."""
