@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from infra.checks.observability import ROOT, Observability, ToolMissing
 from infra.observability.grafana.make import document
@@ -172,10 +173,14 @@ def test_what_is_broken_is_found_by_prometheus_own_tools(checkout: Path, what: s
 
 
 @tools
-@pytest.mark.slow
 def test_a_threshold_that_was_moved_is_found_by_the_tests_of_the_alerts(checkout: Path) -> None:
+    folder = checkout / "infra/observability/prometheus/tests"
     for name in ("days_test.yml", "index_test.yml"):
-        (checkout / "infra/observability/prometheus/tests" / name).unlink()
+        (folder / name).unlink()
+    tests = yaml.safe_load((folder / "alerts_test.yml").read_text())
+    tests["tests"] = [test for test in tests["tests"] if test["name"].startswith("EmptyRetrieval")]
+    (folder / "alerts_test.yml").write_text(yaml.safe_dump(tests))
+    assert list(Observability(checkout).rule_tests()) == []
     change(
         checkout / RULES / "alerts.yml", "touchstone_empty_retrieval:ratio_rate30m > 0.2", "touchstone_empty_retrieval:ratio_rate30m > 0.6"
     )
