@@ -79,6 +79,7 @@ docs: setup  ## write the pages that are made from the code
 	$(RUN) python docs/make_settings.py
 	$(RUN) python docs/make_metrics.py
 	$(RUN) python docs/make_configuration.py
+	$(RUN) python docs/make_monitoring.py
 
 serve: setup  ## serve the release of CHANNEL (default dev) on port 8080
 	$(RUN) touchstone serve --channel $(CHANNEL)

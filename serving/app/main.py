@@ -11,6 +11,7 @@ from structlog.typing import FilteringBoundLogger
 from serving.app.compatible import dify, openai
 from serving.app.core import health, openapi, problems
 from serving.app.core.auth import Authentication, load_keys
+from serving.app.core.emf import MetricLines
 from serving.app.core.incidents import IncidentLog
 from serving.app.core.limits import BodyLimit, ConcurrencyLimit
 from serving.app.core.metrics import Metrics
@@ -63,9 +64,14 @@ def create_app(
     windows = RateWindows(settings.redis, log)
     mcp = open_mcp(settings, log, _version())
 
+    async def update_gauges() -> None:
+        metrics.state(await manager.probed_readiness())
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         tasks = [asyncio.create_task(service.release_manager.run()), asyncio.create_task(service.repeats.report(log))]
+        if settings.emf:
+            tasks.append(asyncio.create_task(MetricLines(metrics.registry, settings.channel).run(update_gauges)))
         if writer:
             writer.start()
         log.info("started", channel=settings.channel, keys=len(service.keys) if service.keys is not None else None)

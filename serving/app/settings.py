@@ -52,6 +52,7 @@ class AppSettings(PipelineSettings):
     otlp_share: float = Field(default=1.0, ge=0, le=1, description="share of the questions whose spans are sent, unless the caller decides")
     otlp_content: bool = Field(default=False, description="whether spans hold the question and the answer")
     otlp_timeout_s: float = Field(default=5.0, gt=0, description="patience with the receiver")
+    emf: bool = Field(default=False, description="whether metrics are logged once a minute for CloudWatch, in its Embedded Metric Format")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="what is logged")
     log_format: Literal["json", "text"] = Field(default="json", description="one JSON object per line, or lines for people")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from infra.checks.observability import ROOT, Observability, ToolMissing
+from infra.checks.observability import ROOT, Observability, ToolMissing, main
 from infra.observability.grafana.make import document
 from infra.observability.grafana.pages import PAGES
 from infra.observability.series import app_series, asked, families
@@ -17,7 +17,7 @@ tools = pytest.mark.skipif(
     reason="promtool or amtool is not installed: apt-get install prometheus prometheus-alertmanager",
 )
 NEEDS_NO_TOOL = [
-    "tested", "alert_form", "runbooks", "dashboards", "provisioning", "metrics_exist",
+    "tested", "alert_form", "runbooks", "dashboards", "provisioning", "metrics_exist", "cloudwatch",
 ]  # fmt: skip
 STAGES = {"guard", "cache", "index", "retrieve", "route", "answer"}
 
@@ -121,6 +121,27 @@ BROKEN: list[tuple[str, str, Breaking, str]] = [
         "severity 'critical'; known",
     ),
 ]
+ALARMS = "infra/observability/cloudwatch/alarms.tf.json"
+BROKEN += [
+    (
+        "an alarm on a number that the server does not log",
+        "cloudwatch",
+        lambda root: change(root / ALARMS, '"metric_name": "FastRequests"', '"metric_name": "QuickRequests"'),
+        "alarm slow: no metric 'QuickRequests' is logged",
+    ),
+    (
+        "an alarm that computes with what it does not ask for",
+        "cloudwatch",
+        lambda root: change(root / ALARMS, "IF(all > 0, bad / all, 0)", "IF(all > 0, worse / all, 0)"),
+        "alarm errors: no query 'worse'",
+    ),
+    (
+        "an alarm without a runbook",
+        "cloudwatch",
+        lambda root: change(root / ALARMS, "docs/runbooks/NotReady.md", "docs/runbooks/Other.md"),
+        "alarm not_ready names no runbook",
+    ),
+]
 BROKEN_FOR_TOOLS: list[tuple[str, str, Breaking, str]] = [
     (
         "PromQL of a dashboard that does not parse",
@@ -193,6 +214,22 @@ def test_a_tool_that_is_missing_is_said_with_how_to_get_it(monkeypatch: pytest.M
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(ToolMissing, match=r"promtool is not installed: apt-get install prometheus prometheus-alertmanager"):
         list(Observability().rule_files())
+
+
+@tools
+def test_the_command_says_what_it_checked_and_what_it_could_not(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Observability, "rule_tests", lambda self: iter(()))  # they take long, and have a test of their own
+    assert main([]) == 0
+    assert all(line.startswith("ok ") for line in capsys.readouterr().out.splitlines())
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert main([]) == 77
+    *_, last = capsys.readouterr().out.splitlines()
+    assert last == "skipped: promtool is not installed: apt-get install prometheus prometheus-alertmanager"
+    monkeypatch.setattr(Observability, "runbooks", lambda self: iter(["X has no runbook"]))
+    assert main([]) == 1
+    assert "         X has no runbook" in capsys.readouterr().out.splitlines()
 
 
 def test_dashboards_are_the_same_bytes_each_time_with_an_id_for_every_panel() -> None:
