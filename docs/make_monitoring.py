@@ -26,17 +26,17 @@ What a running server shows of itself: `/metrics` for Prometheus, a line a minut
 | `cloudwatch/` | a Terraform module: alarms for one channel | |
 
 The scrape gives every series the label `environment`, by which rules, alerts and dashboards tell deployments apart. Everything is checked
-by `python -m infra.checks.observability`: syntax, PromQL, the tests of the alerts, routes, runbooks, and that each metric that is asked for
-exists. The objectives: 99.5 % of the questions are answered without an error of the server's, 95 % within 2.5 s, both over 30 days; alerts look at
-how fast that budget burns, over a long window and a short one, so that they come early and end soon.
+by `python -m infra.checks.observability`: syntax, PromQL, the tests of the alerts, routes, runbooks, and that each metric that is asked
+for exists. The objectives: 99.5 % of the questions are answered without an error of the server's, 95 % within 2.5 s, both over 30 days;
+alerts look at how fast that budget burns, over a long window and a short one, so that they come early and end soon.
 
 ## CloudWatch
 
     TOUCHSTONE_EMF=true touchstone serve
 
-A line a minute, and a last one at the end, in the Embedded Metric Format: CloudWatch makes metrics of it in whatever log group it arrives, in
-the namespace `Touchstone` with the one dimension `Channel`. There are {number} of them and there will not be more with more models, rules or
-routes, since each is billed. The alarms are a module:
+A line a minute, and a last one at the end, in the Embedded Metric Format: CloudWatch makes metrics of it in whatever log group it
+arrives, in the namespace `Touchstone` with the one dimension `Channel`. There are {number} of them and there will not be more with more
+models, rules or routes, since each is billed. The alarms are a module:
 
     module "cloudwatch_alarms" {{
       source    = "../../observability/cloudwatch"
@@ -60,9 +60,14 @@ def page() -> str:
     return (
         HEAD.format(number=len(CLOUDWATCH), names=names)
         + f"\n## Dashboards\n\n{boards}"
-        + f"\n## Alerts\n\n`page` wakes somebody, `ticket` waits for the morning.\n\n| alert | urgency | what it says |\n|---|---|---|\n{alerts}"
-        + f"\n## Metrics\n\nBeside these, `process_…` and `python_info` of the process.\n\n| metric | kind | labels | what it says |\n|---|---|---|---|\n{rows}"
+        + f"\n## Alerts\n\n`page` wakes somebody, `ticket` waits for the morning.\n\n{_table('alert', 'urgency', 'what it says')}{alerts}"
+        + "\n## Metrics\n\nBeside these, `process_…` and `python_info` of the process.\n\n"
+        + f"{_table('metric', 'kind', 'labels', 'what it says')}{rows}"
     )
+
+
+def _table(*columns: str) -> str:
+    return f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}\n"
 
 
 def _row(family: Family) -> str:
