@@ -79,6 +79,7 @@ docs: setup  ## write the pages that are made from the code
 	$(RUN) python docs/make_settings.py
 	$(RUN) python docs/make_metrics.py
 	$(RUN) python docs/make_configuration.py
+	$(RUN) python docs/make_monitoring.py
 
 image-smoke: setup  ## build the image of the API without Docker, start it read-only as nobody, ask it (buildah, bubblewrap, mmdebstrap)
 	bash infra/docker/image_smoke.sh

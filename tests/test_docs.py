@@ -9,7 +9,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
 
 
-@pytest.mark.parametrize("name", ["settings", "metrics", "configuration"])
+@pytest.mark.parametrize("name", ["settings", "metrics", "configuration", "monitoring"])
 def test_a_page_made_from_the_code_says_what_the_code_says(name: str) -> None:
     page = runpy.run_path(str(REPOSITORY / "docs" / f"make_{name}.py"))["page"]()
     assert (REPOSITORY / "docs" / f"{name}.md").read_text(encoding="utf-8") == page, "run: make docs"

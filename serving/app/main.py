@@ -11,6 +11,7 @@ from structlog.typing import FilteringBoundLogger
 from serving.app.compatible import dify, openai
 from serving.app.core import health, openapi, problems
 from serving.app.core.auth import Authentication, load_keys
+from serving.app.core.emf import MetricLines
 from serving.app.core.incidents import IncidentLog
 from serving.app.core.limits import BodyLimit, ConcurrencyLimit
 from serving.app.core.metrics import Metrics
@@ -45,8 +46,16 @@ def create_app(
     metrics.watch(concurrency)
     metrics.watch_cache(lambda: manager.serving.pipeline.cache if manager.serving else None)
     manager = release_manager or ReleaseManager(settings, log, after_swap=settle_memory)
-    shadows = ShadowRuns(log, most=settings.shadow_running, usd_per_hour=settings.shadow_usd_per_hour, timeout_s=settings.request_timeout_s)
+    shadows = ShadowRuns(
+        log,
+        most=settings.shadow_running,
+        usd_per_hour=settings.shadow_usd_per_hour,
+        timeout_s=settings.request_timeout_s,
+        compared=metrics.shadow_compared,
+    )
     keys = load_keys(settings, log)
+    metrics.watch_keys(lambda: keys is not None and keys.unreadable)
+    metrics.budget(settings.usd_per_day)
     writer, spans = open_trace_writer(settings, log), open_spans(settings)
     observers = Observers([metrics, IncidentLog(log), *([writer] if writer else []), *([spans] if spans else [])])
     budgets = open_budgets(settings, log)
@@ -55,9 +64,14 @@ def create_app(
     windows = RateWindows(settings.redis, log)
     mcp = open_mcp(settings, log, settings.version or _version())
 
+    async def update_gauges() -> None:
+        metrics.state(await manager.probed_readiness())
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         tasks = [asyncio.create_task(service.release_manager.run()), asyncio.create_task(service.repeats.report(log))]
+        if settings.emf:
+            tasks.append(asyncio.create_task(MetricLines(metrics.registry, settings.channel).run(update_gauges)))
         if writer:
             writer.start()
         log.info("started", channel=settings.channel, keys=len(service.keys) if service.keys is not None else None)

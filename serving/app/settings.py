@@ -54,6 +54,7 @@ class AppSettings(PipelineSettings):
     otlp_timeout_s: float = Field(default=5.0, gt=0, description="patience with the receiver")
     version: str = Field(default="", description="what /version says of the code; default: the version of the installed package")
     commit: str = Field(default="", description="the git commit of the code, for /version; the container image sets it")
+    emf: bool = Field(default=False, description="whether metrics are logged once a minute for CloudWatch, in its Embedded Metric Format")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="what is logged")
     log_format: Literal["json", "text"] = Field(default="json", description="one JSON object per line, or lines for people")
 

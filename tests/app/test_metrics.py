@@ -1,10 +1,14 @@
+import asyncio
 from dataclasses import replace
+from datetime import datetime
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from serving.app.core.metrics import MOST_RULES, Metrics
 from serving.pipeline.types import Answer, Attempt, GuardAction, GuardVerdict, Query, Route, Trace, Usage
-from tests.app.making import SAYS, House, opened
+from tests.app.making import SAYS, House, config, opened
+from tests.app.test_trial import try_beside
 from tests.support.making import a_trace
 
 
@@ -76,3 +80,46 @@ def test_each_kind_of_personal_data_is_counted_and_what_was_allowed_is_not() -> 
         sample for family in metrics.registry.collect() for sample in family.samples if sample.name == "touchstone_guard_incidents_total"
     ]
     assert {sample.labels["rule"]: sample.value for sample in text} == {"EMAIL_ADDRESS": 1, "US_SSN": 1}
+
+
+@pytest.mark.parametrize(("says", "verdict"), [(SAYS + " Ask the people team.", "agreed"), ("It is 90 days, or 91 [1].", "disagreed")])
+async def test_a_shadow_is_counted_by_its_role_and_by_whether_it_agrees(house: House, says: str, verdict: str) -> None:
+    async with opened(house.settings()) as api:
+        digest = await try_beside(house, "shadow", 1.0, config(says))
+        await api.release_manager.refresh()
+        await api.ask()
+        await asyncio.gather(*api.app.state.service.shadows._tasks)
+        found = await numbers(api)
+    pairs = {dict(labels)["verdict"]: value for (name, labels), value in found.items() if name == "touchstone_shadow_pairs_total"}
+    assert pairs == {"agreed": 0, "disagreed": 0} | {verdict: 1}
+    for role in ("stable", "shadow"):
+        assert found["touchstone_role_answers_total", (("outcome", "answered"), ("role", role))] == 1
+        assert found["touchstone_role_query_seconds_count", (("role", role),)] == 1
+        assert found["touchstone_role_usd_total", (("role", role),)] > 0
+    assert found["touchstone_candidate_info", (("channel", "dev"), ("digest", digest), ("mode", "shadow"))] == 1
+
+
+def test_an_answer_counts_once_for_its_role_by_what_it_is() -> None:
+    metrics = Metrics()
+    bad = GuardVerdict("output", GuardAction.FLAG, "", check="groundedness", rule="ungrounded")
+    metrics.answered(replace(a_trace(answer="x"), guard=(bad, bad), role="canary"))
+    metrics.answered(replace(a_trace(refused=True), guard=(bad,), role="canary"))
+    metrics.answered(replace(a_trace(answer="x"), role="made up"))
+    value = metrics.registry.get_sample_value
+    assert value("touchstone_role_answers_total", {"role": "canary", "outcome": "ungrounded"}) == 1
+    assert value("touchstone_role_answers_total", {"role": "canary", "outcome": "refused"}) == 1
+    assert value("touchstone_role_answers_total", {"role": "other", "outcome": "answered"}) == 1
+
+
+async def test_the_budget_the_age_of_the_index_and_keys_that_cannot_be_read_are_told(furnished: House, tmp_path, monkeypatch) -> None:
+    keys = tmp_path / "keys.yaml"
+    keys.write_text(f"{'a' * 64}: {{id: bot}}\n")
+    async with opened(furnished.settings(usd_per_day=12.5, api_keys=keys)) as api:
+        before = await numbers(api)
+        keys.write_text("not: [a file of keys")
+        monkeypatch.setattr(api.app.state.service.keys, "_looked_at", -10.0)  # a second later
+        after = await numbers(api)
+        created = api.release_manager.serving.release.index.created_at
+    assert (before["touchstone_keys_unreadable", ()], after["touchstone_keys_unreadable", ()]) == (0, 1)
+    assert before["touchstone_budget_usd_per_day", ()] == 12.5
+    assert before["touchstone_index_created_timestamp_seconds", ()] == datetime.fromisoformat(created).timestamp()

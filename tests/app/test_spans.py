@@ -1,5 +1,6 @@
 """Spans as a receiver gets them: by OTLP over HTTP, from the server itself."""
 
+import base64
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,6 +23,7 @@ class Receiver:
     def __init__(self) -> None:
         self.requests: list[ExportTraceServiceRequest] = []
         self.headers: list[dict[str, str]] = []
+        self.paths: list[str] = []
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -32,6 +34,7 @@ class Receiver:
 
                     body = gzip.decompress(body)
                 receiver.requests.append(ExportTraceServiceRequest.FromString(body))
+                receiver.paths.append(self.path)
                 receiver.headers.append({name.lower(): value for name, value in self.headers.items()})
                 self.send_response(200)
                 self.end_headers()
@@ -41,7 +44,8 @@ class Receiver:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        self.address = f"http://127.0.0.1:{self.server.server_port}/v1/traces"
+        self.base = f"http://127.0.0.1:{self.server.server_port}"
+        self.address = f"{self.base}/v1/traces"
 
     @property
     def spans(self) -> list[Any]:
@@ -103,3 +107,35 @@ async def test_without_a_receiver_questions_are_answered_all_the_same(furnished:
     settings = furnished.settings(otlp_traces="http://127.0.0.1:9/v1/traces", otlp_timeout_s=0.2)
     async with opened(settings, load=interrupted(nothing)) as api:
         assert [(await api.ask()).status_code for _ in range(3)] == [200, 200, 200]
+
+
+SECRET = base64.b64encode(b"pk-lf-1:sk-lf-22").decode()
+
+
+@pytest.mark.parametrize(
+    ("path", "given", "sent"),
+    [
+        (
+            "/api/public/otel/v1/traces",
+            f"Authorization=Basic {SECRET}",
+            {"authorization": f"Basic {SECRET}"},
+        ),  # Langfuse; it ends with "=="
+        (
+            "/api/public/otel/v1/traces",
+            f"Authorization=Basic%20{SECRET}",
+            {"authorization": f"Basic {SECRET}"},
+        ),  # as OpenTelemetry writes it
+        ("/v1/traces", "x-mlflow-experiment-id=7, x-mlflow-workspace=main", {"x-mlflow-experiment-id": "7", "x-mlflow-workspace": "main"}),
+    ],
+)
+async def test_langfuse_and_mlflow_get_spans_at_their_paths_with_their_headers(
+    furnished: House, receiver: Receiver, path: str, given: str, sent: dict[str, str]
+) -> None:
+    async with opened(furnished.settings(otlp_traces=f"{receiver.base}{path}", otlp_headers=given)) as api:
+        await api.ask()
+    assert set(receiver.paths) == {path}
+    assert sent.items() <= receiver.headers[0].items()
+    assert receiver.headers[0]["content-type"] == "application/x-protobuf"
+    [resource] = [of.resource for request in receiver.requests for of in request.resource_spans]
+    assert facts(resource)["service.name"] == "touchstone"
+    assert SECRET not in api.log_text

@@ -62,6 +62,12 @@ class KeyFile:
         """How many keys are in force."""
         return len(self._keys or ())
 
+    @property
+    def unreadable(self) -> bool:
+        """Whether the file cannot be read, and nobody is let in."""
+        self._look()
+        return self._keys is None
+
     def caller(self, authorization: str) -> Caller | None:
         """Who asks, by the `Authorization` header; None for no valid key, and a 503 while the file cannot be read."""
         self._look()

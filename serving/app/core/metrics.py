@@ -17,6 +17,8 @@ SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 6
 TENTHS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 FINDINGS = frozenset({"low_confidence", "ungrounded", "wrong_citation", "prompt_leak", "prompt_delimiters", "error", "timeout"})
 TOXIC = frozenset({"mild", "strong", "severe"})
+ROLES = frozenset({"stable", "canary", "shadow", "interleave"})
+OUTCOMES = ("answered", "refused", "ungrounded")
 HIT_KINDS = ("exact", "semantic", "shared")
 MOST_RULES = 200  # of all checks together
 LONGEST_RULE = 60  # characters
@@ -73,6 +75,29 @@ class Metrics:
         self._ready = gauge("ready", "1 when questions are answered")
         self._current = gauge("release_current", "1 when the release served is the one that the channel promotes")
         self._release = gauge("release_info", "The release being served", "digest", "index", "channel")
+        self._candidate = gauge("candidate_info", "The release that is tried beside it", "digest", "mode", "channel")
+        self._index_created = gauge("index_created_timestamp_seconds", "When the served release's index was built; 0: not known")
+        self._keys_unreadable = gauge("keys_unreadable", "1 when the file of keys cannot be read, and nobody is let in")
+        self._budget = gauge("budget_usd_per_day", "What all questions of a day may cost; 0: no budget")
+        self._role_answers = counter("role_answers", "Answers by the role of their release and what they are", "role", "outcome")
+        self._role_seconds = histogram("role_query_seconds", "Time of a query in the pipeline, by the role of its release", "role")
+        self._role_usd = counter("role_usd", "Money that answered queries cost, by the role of their release", "role")
+        self._shadow_pairs = counter("shadow_pairs", "Answers of a shadow compared with those shown, by whether they agree", "verdict")
+        self._begin_at_zero()
+
+    def _begin_at_zero(self) -> None:
+        """Show what an alert counts before it first happens: a rate does not see a series that begins at 1."""
+        for verdict in ("agreed", "disagreed"):
+            self._shadow_pairs.labels(verdict)
+        for kind in (*HIT_KINDS, "other"):
+            self._cache_hits.labels(kind)
+        for reason in (*MISSES, "other"):
+            self._cache_misses.labels(reason)
+        for finding in (*sorted(FINDINGS), "toxic", "other"):
+            self._answer_findings.labels(finding)
+        for role in sorted(ROLES):
+            for outcome in OUTCOMES:
+                self._role_answers.labels(role, outcome)
 
     def watch(self, concurrency: ConcurrencyLimit) -> None:
         """Read the numbers of the concurrency limit at every scrape."""
@@ -83,6 +108,18 @@ class Metrics:
     def watch_cache(self, cache: Callable[[], object]) -> None:
         """Read what the cache of the served release tells of itself at every scrape."""
         self.registry.register(CacheCollector(cache))
+
+    def watch_keys(self, unreadable: Callable[[], bool]) -> None:
+        """Look at the file of keys at every scrape."""
+        self._keys_unreadable.set_function(unreadable)
+
+    def budget(self, usd_per_day: float | None) -> None:
+        """Set what all questions of a day may cost."""
+        self._budget.set(usd_per_day or 0)
+
+    def shadow_compared(self, agree: bool) -> None:
+        """Count a shadow's answer that was compared with the one shown."""
+        self._shadow_pairs.labels("agreed" if agree else "disagreed").inc()
 
     def watch_traces(self, lost: Callable[[], float], waiting: Callable[[], float], left_out: Callable[[], float]) -> None:
         """Read the numbers of what happens beside the answers at every scrape."""
@@ -110,6 +147,10 @@ class Metrics:
         self._release.clear()
         if state.ready:
             self._release.labels(state.loaded, state.index, state.channel).set(1)
+        self._candidate.clear()
+        if state.candidate:
+            self._candidate.labels(state.candidate, state.candidate_mode, state.channel).set(1)
+        self._index_created.set(state.index_created_s)
 
     def request(self, route: str, status: int, seconds: float) -> None:
         """Count a request."""
@@ -155,6 +196,10 @@ class Metrics:
         searched = trace.route is not None and not trace.cached  # neither for a blocked question nor for a cached answer
         self._answers.labels(trace.route.tier if trace.route and searched else "none").inc()
         self._refused.inc(trace.answer.refused)
+        role = trace.role if trace.role in ROLES else "other"
+        self._role_answers.labels(role, _outcome(trace)).inc()
+        self._role_seconds.labels(role).observe(trace.milliseconds / 1000)
+        self._role_usd.labels(role).inc(trace.usd)
         if trace.cache is not None:
             record = trace.cache
             if record.hit:
@@ -179,6 +224,13 @@ def _rules(verdict: GuardVerdict) -> list[str]:
     if verdict.action is GuardAction.ALLOW:
         return []
     return [rule.strip()[:LONGEST_RULE] for rule in verdict.rule.split(",") if rule.strip()] or ["unnamed"]
+
+
+def _outcome(trace: Trace) -> str:
+    """What an answer is, in one word; a refusal comes before a finding."""
+    if trace.answer.refused:
+        return "refused"
+    return "ungrounded" if any(one.side == "output" and one.rule == "ungrounded" for one in trace.guard) else "answered"
 
 
 def _finding(verdict: GuardVerdict) -> str:

@@ -5,6 +5,7 @@ They are made of the trace when the question has ended, so none waits for them; 
 
 from datetime import datetime
 from typing import Any, Final
+from urllib.parse import unquote
 
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -96,9 +97,9 @@ class SpanWriter:
 
 
 def _headers(settings: AppSettings) -> dict[str, str]:
-    """The headers of the receiver: "name=value,name=value", as OpenTelemetry's own variable has them."""
+    """The headers of the receiver: "name=value,name=value", as OpenTelemetry's own variable has them, so that "%20" is a space."""
     pairs = [pair.partition("=") for pair in settings.otlp_headers.get_secret_value().split(",") if "=" in pair]
-    return {name.strip(): value.strip() for name, _, value in pairs}
+    return {name.strip(): unquote(value.strip()) for name, _, value in pairs}
 
 
 def _caller() -> Context | None:

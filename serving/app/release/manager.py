@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Literal, Protocol
 
 from structlog.typing import FilteringBoundLogger
@@ -59,6 +60,8 @@ class Readiness:
     candidate_broken: bool  # whether the channel has a candidate that cannot be tried
     reason: str  # the whole reason, with places and names: for the log, and for those who have a key
     readable: bool = True  # whether the index could be read when it was last tried
+    candidate_mode: str = ""  # how the candidate is tried; empty: none
+    index_created_s: float = 0.0  # seconds since 1970 when the index was built; 0: not known
 
     @property
     def ready(self) -> bool:
@@ -116,6 +119,8 @@ class ReleaseManager:
             candidate_broken=bool(self._broken),
             reason=failure or self._reason,
             readable=not failure,
+            candidate_mode=self.candidate.trial.mode if self.candidate else "",
+            index_created_s=_seconds(current.release.index.created_at) if current else 0.0,
         )
 
     async def probed_readiness(self) -> Readiness:
@@ -243,6 +248,14 @@ class ReleaseManager:
 def _check(fresh: LoadedRelease, channel: Channel) -> None:
     """Raise unless a release may be served on a channel by the evidence that was loaded with it."""
     check_proven(channel.name, fresh.release.evidence[channel.evidence])
+
+
+def _seconds(created_at: str) -> float:
+    """A moment in ISO 8601 as seconds since 1970; 0 for what is none."""
+    try:
+        return datetime.fromisoformat(created_at).timestamp()
+    except ValueError:
+        return 0.0
 
 
 def _named(trial: CandidateRelease) -> tuple[str, str]:

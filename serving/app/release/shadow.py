@@ -8,6 +8,7 @@ from collections.abc import Callable
 from structlog.typing import FilteringBoundLogger
 
 from serving.app.release.trial import LoadedCandidate, RoleObserver, chosen
+from serving.pipeline.cache.agreement import disagreement_of
 from serving.pipeline.errors import TouchstoneError
 from serving.pipeline.observer import Observer
 from serving.pipeline.types import Query, Trace
@@ -30,8 +31,10 @@ class ShadowRuns:
         usd_per_hour: float,
         timeout_s: float,
         clock: Callable[[], float] = time.monotonic,
+        compared: Callable[[bool], None] = lambda agree: None,
     ) -> None:
         self._log = log
+        self._compared = compared
         self._most = most
         self._usd_per_hour = usd_per_hour
         self._timeout_s = timeout_s
@@ -52,7 +55,7 @@ class ShadowRuns:
         if len(self._tasks) >= self._most or self._usd_last_hour() >= self._usd_per_hour:
             self.left_out += 1
             return False
-        task = asyncio.create_task(self._ask(candidate, query, RoleObserver(observer, "shadow", shown.id)))
+        task = asyncio.create_task(self._ask(candidate, query, shown, RoleObserver(observer, "shadow", shown.id)))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return True
@@ -63,16 +66,16 @@ class ShadowRuns:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _ask(self, candidate: LoadedCandidate, query: Query, observer: RoleObserver) -> None:
+    async def _ask(self, candidate: LoadedCandidate, query: Query, shown: Trace, observer: RoleObserver) -> None:
         try:
             async with asyncio.timeout(self._timeout_s):
                 trace = await candidate.loaded.pipeline.answer(query, observer=observer)
+            self._spent.append((self._clock(), trace.usd))
+            self._compared(not await asyncio.to_thread(disagreement_of, shown.answer, trace.answer))
         except (TouchstoneError, TimeoutError) as error:  # the observer has counted it
             self._log.warning("shadow failed", release=candidate.loaded.digest, error=type(error).__name__)
         except Exception:  # noqa: BLE001 — nobody waits for it
             self._log.exception("shadow crashed", release=candidate.loaded.digest)
-        else:
-            self._spent.append((self._clock(), trace.usd))
 
     def _usd_last_hour(self) -> float:
         while self._spent and self._spent[0][0] < self._clock() - HOUR_S:

@@ -1,0 +1,79 @@
+"""Writes docs/monitoring.md from the metrics, the alerts and the dashboards themselves: `make docs`."""
+
+from pathlib import Path
+
+from infra.checks.observability import Observability
+from infra.observability.grafana.pages import PAGES
+from infra.observability.series import Family, families
+from serving.app.core.emf import CLOUDWATCH
+
+PAGE = Path(__file__).with_name("monitoring.md")
+HEAD = """# Monitoring
+
+What a running server shows of itself: `/metrics` for Prometheus, a line a minute for CloudWatch, spans by OTLP
+([serving](serving.md#spans)), one line of JSON a request in the log. Made by `make docs` from `infra/observability/`.
+
+## Prometheus, Alertmanager, Grafana
+
+| file below `infra/observability/` | what it is | where it is mounted |
+|---|---|---|
+| `prometheus/prometheus.yml`, `targets.yml` | scrape of one machine or a compose project | `/etc/prometheus/` |
+| `prometheus/prometheus.kubernetes.yml` | scrape of every pod with `prometheus.io/scrape` | `/etc/prometheus/prometheus.yml` |
+| `prometheus/rules/` | recording rules and alerts | `/etc/prometheus/rules/` |
+| `alertmanager/alertmanager.yml` | who hears of what; addresses are files in `/etc/alertmanager/secrets/` | `/etc/alertmanager/` |
+| `grafana/provisioning/` | data source (`PROMETHEUS_URL`) and the folder of dashboards | `/etc/grafana/provisioning/` |
+| `grafana/dashboards/` | the dashboards, made by `python -m infra.observability.grafana.make` | `/var/lib/grafana/dashboards/touchstone/` |
+| `cloudwatch/` | a Terraform module: alarms for one channel | |
+
+The scrape gives every series the label `environment`, by which rules, alerts and dashboards tell deployments apart. Everything is checked
+by `python -m infra.checks.observability`: syntax, PromQL, the tests of the alerts, routes, runbooks, and that each metric that is asked
+for exists. The objectives: 99.5 % of the questions are answered without an error of the server's, 95 % within 2.5 s, both over 30 days;
+alerts look at how fast that budget burns, over a long window and a short one, so that they come early and end soon.
+
+## CloudWatch
+
+    TOUCHSTONE_EMF=true touchstone serve
+
+A line a minute, and a last one at the end, in the Embedded Metric Format: CloudWatch makes metrics of it in whatever log group it
+arrives, in the namespace `Touchstone` with the one dimension `Channel`. There are {number} of them and there will not be more with more
+models, rules or routes, since each is billed. The alarms are a module:
+
+    module "cloudwatch_alarms" {{
+      source    = "../../observability/cloudwatch"
+      channel   = "prod"
+      topic_arn = aws_sns_topic.alarms.arn
+    }}
+
+`{names}`
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    names = "`, `".join(metric.name for metric in CLOUDWATCH)
+    alerts = "".join(
+        f"| [{alert['alert']}](runbooks/{alert['alert']}.md) | {alert['labels']['severity']} | {alert['annotations']['description']} |\n"
+        for alert in Observability().alerts()
+    )
+    boards = "".join(f"- **{board.title}**: {board.about} Rows: {', '.join(row.title for row in board.rows)}.\n" for board in PAGES)
+    rows = "".join(_row(family) for family in families() if family.name.startswith("touchstone_"))
+    return (
+        HEAD.format(number=len(CLOUDWATCH), names=names)
+        + f"\n## Dashboards\n\n{boards}"
+        + f"\n## Alerts\n\n`page` wakes somebody, `ticket` waits for the morning.\n\n{_table('alert', 'urgency', 'what it says')}{alerts}"
+        + "\n## Metrics\n\nBeside these, `process_…` and `python_info` of the process.\n\n"
+        + f"{_table('metric', 'kind', 'labels', 'what it says')}{rows}"
+    )
+
+
+def _table(*columns: str) -> str:
+    return f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}\n"
+
+
+def _row(family: Family) -> str:
+    name = f"{family.name}_total" if family.kind == "counter" else family.name
+    return f"| `{name}` | {family.kind} | {', '.join(f'`{label}`' for label in family.labels)} | {family.about} |\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

@@ -1,0 +1,3 @@
+from tests.app.conftest import furnished
+
+__all__ = ["furnished"]

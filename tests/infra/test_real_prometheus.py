@@ -1,0 +1,127 @@
+"""A real Prometheus with our configuration scrapes a real server, and its rules say what was asked of it."""
+
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from infra.checks.observability import ROOT, Observability
+from tests.app.making import QUESTION, House
+from tests.app.test_process import free_port, running
+
+PROGRAM = shutil.which("prometheus")
+MOST_S = 60.0
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(PROGRAM is None, reason="prometheus is not installed: apt-get install prometheus"),
+]
+
+
+class Prometheus:
+    """Its HTTP interface."""
+
+    def __init__(self, client: httpx.Client) -> None:
+        self._client = client
+
+    def get(self, path: str, **parameters: str) -> Any:
+        answer = self._client.get(f"/api/v1{path}", params=parameters).json()
+        assert answer["status"] == "success", answer
+        return answer["data"]
+
+    def value(self, ask: str) -> float | None:
+        """The one value of a question; None where there is none."""
+        found = self.get("/query", query=ask)["result"]
+        assert len(found) <= 1, found
+        return float(found[0]["value"][1]) if found else None
+
+    def wait_for(self, ask: str, wanted: Callable[[float | None], bool]) -> float | None:
+        until = time.monotonic() + MOST_S
+        while not wanted(found := self.value(ask)):
+            assert time.monotonic() < until, f"{ask} is {found}"
+            time.sleep(0.1)
+        return found
+
+
+def _ready(client: httpx.Client) -> bool:
+    try:
+        return client.get("/-/ready").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+@pytest.fixture
+def prometheus(tmp_path: Path) -> Iterator[tuple[Prometheus, Path]]:
+    """One that looks four times a second at whatever its file of targets says."""
+    shutil.copytree(ROOT / "infra" / "observability" / "prometheus", tmp_path / "prometheus")
+    config = tmp_path / "prometheus" / "prometheus.yml"
+    read = yaml.safe_load(config.read_text())
+    read["global"] = {"scrape_interval": "250ms", "scrape_timeout": "250ms", "evaluation_interval": "250ms"}
+    del read["alerting"]  # nobody listens here
+    config.write_text(yaml.safe_dump(read))
+    port = free_port()
+    assert PROGRAM
+    process = subprocess.Popen(
+        [PROGRAM, f"--config.file={config}", f"--storage.tsdb.path={tmp_path / 'data'}", f"--web.listen-address=127.0.0.1:{port}"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=tmp_path,
+    )  # fmt: skip
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
+            until = time.monotonic() + MOST_S
+            while not _ready(client):
+                assert process.poll() is None, process.stderr.read() if process.stderr else ""
+                assert time.monotonic() < until, "Prometheus did not start"
+                time.sleep(0.1)
+            yield Prometheus(client), tmp_path / "prometheus" / "targets.yml"
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_the_rules_say_what_load_was_made(furnished: House, prometheus: tuple[Prometheus, Path]) -> None:
+    asked, targets = prometheus
+    with running(furnished, ["serving.app", "--channel", "dev"], free_port()) as server:
+        server.wait_for("Uvicorn running", "release served")
+        targets.write_text(yaml.safe_dump([{"targets": [server.url.removeprefix("http://")], "labels": {"environment": "prod"}}]))
+        asked.wait_for("touchstone_query_seconds_count", lambda found: found == 0)
+        with httpx.Client(base_url=server.url, timeout=60) as client:
+            answers = [client.post("/v1/query", json={"question": QUESTION}) for _ in range(20)]
+            nothing = [client.post("/v1/query", json={"question": QUESTION, "domains": ["no such"]}) for _ in range(10)]
+            wrong = [client.post("/v1/query", json={"question": 7}) for _ in range(3)]
+            assert {one.status_code for one in answers + nothing} == {200}
+            assert {one.status_code for one in wrong} == {422}
+            shown = client.get("/metrics").text
+        asked.wait_for("touchstone_query_seconds_count", lambda found: found == 30)
+        # counters: as the server shows them
+        usd = sum(one.json()["usage"]["usd"] for one in answers + nothing)
+        assert asked.value('sum(touchstone_requests_total{route="/v1/query", status="200"})') == 30
+        assert asked.value('sum(touchstone_requests_total{route="/v1/query", status="422"})') == 3
+        assert asked.value("sum(touchstone_usd_total)") == pytest.approx(usd)
+        assert asked.value('touchstone_hits_bucket{le="0.0"}') == 10
+        assert asked.value('touchstone_role_answers_total{role="stable", outcome="refused"}') == 10
+        assert 'touchstone_role_answers_total{outcome="refused",role="stable"} 10.0' in shown
+        # recording rules, once they have seen all of it
+        asked.wait_for("environment:touchstone_empty_retrieval:ratio_rate30m", lambda found: found == pytest.approx(10 / 30))
+        asked.wait_for("environment:touchstone_refused:ratio_rate1h", lambda found: found == pytest.approx(10 / 30))
+        assert asked.value("environment:touchstone_ungrounded:ratio_rate1h") == 0
+        # alerts: what is true waits for its time, what is not is quiet
+        assert asked.value(next(rule["expr"] for rule in Observability().alerts() if rule["alert"] == "EmptyRetrieval")) is not None
+        asked.wait_for('ALERTS{alertname="EmptyRetrieval", alertstate="pending", environment="prod"}', lambda found: found == 1)
+        states = {alert["labels"]["alertname"]: alert["state"] for alert in asked.get("/alerts")["alerts"]}
+        assert states["Watchdog"] == "firing"
+        assert states.keys() <= {"Watchdog", "EmptyRetrieval"}
+        # nothing of ours makes Prometheus complain of real data
+        rules = [rule for group in asked.get("/rules")["groups"] for rule in group["rules"]]
+        assert [(rule["name"], rule["lastError"]) for rule in rules if rule["health"] != "ok"] == []
+        for where, ask in Observability().dashboard_questions():
+            assert asked.get("/query", query=ask)["resultType"] == "vector", where
+        server.stop()
+        asked.wait_for('ALERTS{alertname="ServerDown", alertstate="pending"}', lambda found: found == 1)
+    log = [json.loads(line) for line in server.lines if line.startswith("{")]
+    assert not [line for line in log if line.get("level") == "error"]
