@@ -1,0 +1,73 @@
+"""Terraform: form, arguments and references of every layer, its tests, and that the layers stand and fall in their order."""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+from stand_in import LAYERS, ROOT, Failed, Skipped, Workplace, workplace
+
+SKIPPED = 77
+
+
+def check_form(terraform: Path) -> None:
+    """As `terraform fmt` writes it; the guardrail is rendered, and read as it is."""
+    done = subprocess.run(["terraform", "fmt", "-check", "-recursive", "-no-color", str(terraform)], capture_output=True, text=True)
+    if done.returncode:
+        raise Failed(f"Not as terraform fmt writes it:\n{done.stdout}{done.stderr}Run: terraform fmt -recursive infra/terraform")
+
+
+def check_layer(place: Workplace, layer: str) -> str:
+    """Arguments, types and references of one layer, then its tests."""
+    place.init(layer)
+    place.run(layer, "validate", "-no-color")
+    said = place.run(layer, "test", "-no-color")
+    return f"{layer}: {said.strip().splitlines()[-1]}"
+
+
+def check_layering(place: Workplace) -> str:
+    """Up, the cluster down and up again, and the persistent layer as it was in between."""
+    for layer in LAYERS:
+        place.run(layer, "apply", "-auto-approve", "-input=false", "-no-color")
+    before = {one["address"]: one["values"] for one in place.resources("persistent")}
+    cluster = len(place.resources("cluster"))
+    place.run("cluster", "destroy", "-auto-approve", "-input=false", "-no-color")
+    if left := place.resources("cluster"):
+        raise Failed(f"The cluster layer is destroyed, and this is left: {', '.join(one['address'] for one in left)}")
+    after = {one["address"]: one["values"] for one in place.resources("persistent")}
+    if before != after:
+        raise Failed("Destroying the cluster layer changed the persistent layer.")
+    for layer in ("persistent", "bootstrap"):
+        place.run(layer, "plan", "-detailed-exitcode", "-input=false", "-no-color")  # 2, and so a failure, where anything would change
+    place.run("cluster", "apply", "-auto-approve", "-input=false", "-no-color")
+    if (again := len(place.resources("cluster"))) != cluster:
+        raise Failed(f"The cluster layer had {cluster} resources, and has {again} when it is brought back.")
+    return f"{len(before)} resources stay while {cluster} of the cluster go and come back"
+
+
+def main() -> int:
+    """Print a line per layer."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--terraform", type=Path, default=ROOT / "infra" / "terraform", help="another folder of layers")
+    parser.add_argument("--only", choices=LAYERS, help="one layer, and no apply")
+    chosen = parser.parse_args()
+    try:
+        with workplace(chosen.terraform) as place:
+            check_form(chosen.terraform)
+            for layer in [chosen.only] if chosen.only else LAYERS:
+                print(check_layer(place, layer))
+            if place.calls_aws:
+                print("layering: left out, since the provider is the real one and would make things")
+            elif not chosen.only:
+                print(check_layering(place))
+    except Skipped as reason:
+        print(f"skipped: {reason}")
+        return SKIPPED
+    except Failed as error:
+        print(error)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
