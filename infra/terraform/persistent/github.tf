@@ -115,7 +115,7 @@ module "cluster_layer_role" {
       Sid    = "Cluster"
       Effect = "Allow"
       Action = [
-        "eks:AssociateAccessPolicy", "eks:CreateAccessEntry", "eks:CreateAddon", "eks:CreateCluster", "eks:CreatePodIdentityAssociation",
+        "eks:AssociateAccessPolicy", "eks:CreateAccessEntry", "eks:CreateAddon", "eks:CreatePodIdentityAssociation",
         "eks:DeleteAccessEntry", "eks:DeleteAddon", "eks:DeleteCluster", "eks:DeletePodIdentityAssociation", "eks:DescribeAccessEntry",
         "eks:DescribeAddon", "eks:DescribeCluster", "eks:DescribePodIdentityAssociation", "eks:DescribeUpdate", "eks:DisassociateAccessPolicy",
         "eks:ListAccessEntries", "eks:ListAddons", "eks:ListAssociatedAccessPolicies", "eks:ListPodIdentityAssociations", "eks:ListTagsForResource",
@@ -126,13 +126,21 @@ module "cluster_layer_role" {
         "arn:aws:eks:${var.names.region}:${var.names.account}:${kind}/${var.names.cluster}${kind == "cluster" ? "" : "/*"}"
       ]
     },
+    { # it knows no narrower one
+      Sid       = "MakeCluster"
+      Effect    = "Allow"
+      Action    = "eks:CreateCluster"
+      Resource  = "*"
+      Condition = { StringEquals = { "aws:RequestTag/Layer" = "cluster" } }
+    },
     { # only the two roles of the cluster, and those of its pods, to EKS
       Sid       = "PassRoles"
       Effect    = "Allow"
-      Action    = ["iam:GetRole", "iam:PassRole"]
+      Action    = "iam:PassRole"
       Resource  = [for role in ["eks_cluster", "eks_node", "api", "harness", "mlflow"] : local.arn.role[role]]
-      Condition = { StringEqualsIfExists = { "iam:PassedToService" = ["eks.amazonaws.com", "pods.eks.amazonaws.com", "ec2.amazonaws.com"] } }
+      Condition = { StringEquals = { "iam:PassedToService" = ["eks.amazonaws.com", "pods.eks.amazonaws.com", "ec2.amazonaws.com"] } }
     },
+    { Sid = "LookAtRoles", Effect = "Allow", Action = "iam:GetRole", Resource = [for role in ["eks_cluster", "eks_node", "api", "harness", "mlflow"] : local.arn.role[role]] },
     { # what is made carries the layer's tag from the first moment
       Sid       = "MakeNetwork"
       Effect    = "Allow"

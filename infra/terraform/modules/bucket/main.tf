@@ -151,5 +151,5 @@ resource "aws_s3_bucket_lifecycle_configuration" "this" {
   }
 }
 
-output "name" { value = aws_s3_bucket.this.id }
+output "name" { value = aws_s3_bucket.this.bucket }
 output "arn" { value = "arn:aws:s3:::${var.name}" }
