@@ -95,8 +95,8 @@ def _look_over(names: Mapping[str, Any], path: Path) -> None:
         if names["tables"][channel] != f"{names['namespaces'][channel]}-traces":
             raise NamesError(f"{path}: tables.{channel} has to be <namespace>-traces, as the role of the API allows it.")
     for secret in names["secrets"].values():
-        if secret.partition("/")[0] not in names["namespaces"].values():
-            raise NamesError(f"{path}: the secret {secret!r} has to begin with a namespace, as the role of the API allows it.")
+        if secret.partition("/")[0] not in {one["namespace"] for one in names["service_accounts"]}:
+            raise NamesError(f"{path}: the secret {secret!r} has to begin with the namespace that reads it, as the roles of pods allow it.")
     unknown = {one["role"] for one in names["service_accounts"]} - set(names["roles"])
     if unknown:
         raise NamesError(f"{path}: service_accounts names roles that are not there: {', '.join(sorted(unknown))}.")

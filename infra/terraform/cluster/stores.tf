@@ -65,7 +65,8 @@ resource "aws_db_instance" "database" {
   kms_key_id                      = data.aws_kms_alias.this.target_key_arn
   db_name                         = var.database_snapshot == null ? "mlflow" : null # a snapshot has it
   username                        = var.database_snapshot == null ? "mlflow" : null
-  manage_master_user_password     = true # RDS makes it, changes it and keeps it: Terraform never has it
+  password_wo                     = var.database_password # written and not kept in the state
+  password_wo_version             = 1
   db_subnet_group_name            = aws_db_subnet_group.database[0].name
   vpc_security_group_ids          = [aws_security_group.store["database"].id]
   publicly_accessible             = false

@@ -83,6 +83,13 @@ variable "database_class" {
   default = "db.t4g.small"
 }
 
+variable "database_password" {
+  type        = string
+  default     = null
+  sensitive   = true
+  description = "resume takes it from the secret that MLflow reads, and makes one where there is none"
+}
+
 variable "database_snapshot" {
   type        = string
   default     = null

@@ -208,12 +208,13 @@ module "cluster_layer_role" {
       Action   = ["rds:CreateDBInstance", "rds:RestoreDBInstanceFromDBSnapshot"]
       Resource = [for kind in ["pg", "og"] : "arn:aws:rds:${var.names.region}:${var.names.account}:${kind}:default*"]
     },
-    { # the password that RDS makes and keeps
-      Sid       = "DatabaseSecret"
-      Effect    = "Allow"
-      Action    = ["secretsmanager:CreateSecret", "secretsmanager:TagResource"]
-      Resource  = local.arn.database
-      Condition = { StringEquals = { "aws:CalledViaFirst" = "rds.amazonaws.com" } }
+    { # the addresses of stores that are new with every cluster
+      Sid    = "StoreAddresses"
+      Effect = "Allow"
+      Action = ["secretsmanager:GetSecretValue", "secretsmanager:PutSecretValue"]
+      Resource = [for key, name in var.names.secrets :
+        "arn:aws:secretsmanager:${var.names.region}:${var.names.account}:secret:${name}-??????" if endswith(key, "_cache_secret") || key == "mlflow_database"
+      ]
     },
     { # grants for the services that encrypt with it
       Sid       = "Key"

@@ -13,7 +13,6 @@ locals {
     cluster   = "arn:aws:eks:${var.names.region}:${var.names.account}:cluster/${var.names.cluster}"
     bucket    = { for key, name in var.names.buckets : key => "arn:aws:s3:::${name}" }
     role      = { for key, name in var.names.roles : key => "arn:aws:iam::${var.names.account}:role/${name}" }
-    database  = "arn:aws:secretsmanager:${var.names.region}:${var.names.account}:secret:rds!db-*"
     guardrail = "arn:aws:bedrock:${var.names.region}:${var.names.account}:guardrail/${module.guardrail.guardrail.guardrail}"
   }
   # a profile sends a call on to any region it covers, and the caller needs the right to the model there
@@ -128,13 +127,7 @@ module "mlflow_role" {
   statements = [
     { Sid = "Artefacts", Effect = "Allow", Action = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"], Resource = "${local.arn.bucket.mlflow}/*" },
     { Sid = "List", Effect = "Allow", Action = "s3:ListBucket", Resource = local.arn.bucket.mlflow },
-    { # RDS makes and changes it; the tag is one that RDS puts on
-      Sid       = "Database"
-      Effect    = "Allow"
-      Action    = ["secretsmanager:GetSecretValue", "secretsmanager:DescribeSecret"]
-      Resource  = local.arn.database
-      Condition = { StringLike = { "aws:ResourceTag/aws:rds:primaryDBInstanceArn" = "arn:aws:rds:${var.names.region}:${var.names.account}:db:${var.names.prefix}-*" } }
-    },
+    { Sid = "Database", Effect = "Allow", Action = ["secretsmanager:GetSecretValue", "secretsmanager:DescribeSecret"], Resource = local.arn.secrets },
     local.use_key,
   ]
 }

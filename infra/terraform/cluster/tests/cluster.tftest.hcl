@@ -67,7 +67,7 @@ run "stores_can_be_left_out" {
     database = false
   }
   assert {
-    condition     = length(aws_elasticache_replication_group.cache) == 0 && length(aws_db_instance.database) == 0 && length(aws_security_group.store) == 0 && length(output.settings) == 0
+    condition     = length(aws_elasticache_replication_group.cache) == 0 && length(aws_db_instance.database) == 0 && length(aws_security_group.store) == 0 && output.cache == ""
     error_message = "A switched-off store left something."
   }
 }
