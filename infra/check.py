@@ -38,10 +38,15 @@ def run(area: str, command: str, root: Path = ROOT) -> Outcome:
     words = shlex.split(command)
     words = [sys.executable if words[0] == "python" else words[0], *words[1:]]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("TOUCHSTONE_", "AWS_"))}
-    environment |= {"PYTHONPATH": str(root), "PATH": os.pathsep.join([str(root / ".touchstone/tools/bin"), str(Path(sys.executable).parent), os.environ.get("PATH", "")])}
+    environment |= {
+        "PYTHONPATH": str(root),
+        "PATH": os.pathsep.join([str(root / ".touchstone/tools/bin"), str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
+    }
     began = time.monotonic()
     try:
-        done = subprocess.run(words, cwd=root, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            words, cwd=root, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, stdin=subprocess.DEVNULL
+        )
         code, said = done.returncode, f"{done.stdout}{done.stderr}"
     except (OSError, subprocess.TimeoutExpired) as error:
         code, said = 1, str(error)

@@ -30,9 +30,13 @@ def findings(folder: Path) -> dict[str, list[str]]:
     try:
         said: Any = json.loads(done.stdout)
     except ValueError:
-        raise LookupError(f"checkov {version} cannot be fetched or run: {(done.stderr.strip().splitlines() or ['it said nothing'])[-1]}") from None
+        raise LookupError(
+            f"checkov {version} cannot be fetched or run: {(done.stderr.strip().splitlines() or ['it said nothing'])[-1]}"
+        ) from None
     results = said if isinstance(said, list) else [said]
-    if any(result.get("results", {}).get("parsing_errors") for result in results) or not any(result.get("summary", {}).get("resource_count") for result in results):
+    if any(result.get("results", {}).get("parsing_errors") for result in results) or not any(
+        result.get("summary", {}).get("resource_count") for result in results
+    ):
         raise ValueError(f"checkov could not read {folder}")
     found: dict[str, list[str]] = {}
     for result in results:

@@ -44,12 +44,17 @@ class Role:
 
 def rendered_roles(place: Workplace) -> tuple[dict[str, Role], dict[str, str]]:
     """Every role of the persistent layer by its name, after an apply on the stand-in, and ARNs that AWS would make up."""
+    if place.calls_aws:
+        raise Skipped("policies are rendered by an apply, which the real provider would make; it needs ../shared/tools/terraform-offline")
     place.init("persistent")
     place.run("persistent", "apply", "-auto-approve", "-input=false", "-no-color")
     resources = place.resources("persistent")
     account = json.loads((place.terraform / "persistent" / "names.auto.tfvars.json").read_text())["names"]["account"]
     [key] = [one["values"]["arn"] for one in resources if one["type"] == "aws_kms_key"]
-    arns = {"key": f"arn:aws:kms:us-east-1:{account}:key/11111111-2222-3333-4444-555555555555", "guardrail": f"arn:aws:bedrock:us-east-1:{account}:guardrail/abcdefgh1234"}
+    arns = {
+        "key": f"arn:aws:kms:us-east-1:{account}:key/11111111-2222-3333-4444-555555555555",
+        "guardrail": f"arn:aws:bedrock:us-east-1:{account}:guardrail/abcdefgh1234",
+    }
     [guardrail] = [one["values"]["guardrail_id"] for one in resources if one["type"] == "aws_bedrock_guardrail"]
 
     def real(policy: str) -> str:
@@ -101,7 +106,9 @@ def check_matrix(roles: Mapping[str, Role], matrix: Mapping[str, Any], names: Ma
             for action, resource, *context in entry[word]:
                 known = defaults | entry.get("as", {}) | (context[0] if context else {})
                 answer = allowed(role.policies, Request(action, resource, known))
-                cases.append({"role": key, "action": action, "resource": resource, "context": known, "policies": role.policies, "allowed": answer})
+                cases.append(
+                    {"role": key, "action": action, "resource": resource, "context": known, "policies": role.policies, "allowed": answer}
+                )
                 if answer != (word == "may"):
                     found.append(f"{key}: {action} on {resource} is {'allowed' if answer else 'not allowed'}")
     for word in ("may", "may_not"):
@@ -117,7 +124,7 @@ def second_opinion(cases: list[dict[str, Any]], account: str, home: Path) -> tup
         return [], "second opinion left out: npm is not installed"
     folder = home / "tools" / "iam-simulate"
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "w") as lock:
+    with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "node_modules" / "@cloud-copilot" / "iam-simulate").is_dir():
             command = ["npm", "install", "--prefix", str(folder), "--no-audit", "--no-fund", "--ignore-scripts", SIMULATE]
@@ -134,7 +141,8 @@ def second_opinion(cases: list[dict[str, Any]], account: str, home: Path) -> tup
         if "wrong" in result:
             found.append(f"{case['role']}: {case['action']} on {case['resource']}: {result['wrong']}")
         elif result["allowed"] != case["allowed"]:
-            found.append(f"{case['role']}: iam-simulate says that {case['action']} on {case['resource']} is {'allowed' if result['allowed'] else 'not allowed'}")
+            answer = "allowed" if result["allowed"] else "not allowed"
+            found.append(f"{case['role']}: iam-simulate says that {case['action']} on {case['resource']} is {answer}")
     return found, f"iam-simulate agrees on {len(cases)} cases" if not found else ""
 
 
@@ -174,7 +182,8 @@ def parliament(roles: Mapping[str, Role]) -> tuple[list[str], str]:
     for line in done.stdout.strip().splitlines():
         finding = json.loads(line)
         if not _meant(finding):
-            found.append(f"parliament: {Path(finding['location'].get('filepath', '')).stem}: {finding['issue']}: {finding['detail'] or finding['title']}")
+            policy = Path(finding["location"].get("filepath", "")).stem
+            found.append(f"parliament: {policy}: {finding['issue']}: {finding['detail'] or finding['title']}")
     return found, f"parliament read {number} policies"
 
 
@@ -203,8 +212,6 @@ def main() -> int:
     chosen = parser.parse_args()
     try:
         with workplace(chosen.terraform) as place:
-            if place.calls_aws:
-                raise Skipped("policies are rendered by an apply, which the real provider would make; it needs ../shared/tools/terraform-offline")
             roles, arns = rendered_roles(place)
             names = json.loads((place.terraform / "persistent" / "names.auto.tfvars.json").read_text())["names"]
         host = "token.actions.githubusercontent.com"

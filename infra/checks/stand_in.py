@@ -1,4 +1,4 @@
-"""Terraform where its registry may be out of reach: a copy of infra/terraform, and a provider that knows every argument of AWS's but calls nothing.
+"""Terraform where its registry may be out of reach: a copy of infra/terraform, and a provider that knows AWS's arguments but calls nothing.
 
 The stand-in is `terraform-offline`, a folder of its schema and a small provider, in `../shared/tools/` beside the checkout or where
 TERRAFORM_OFFLINE says. It proves arguments, types, references and order, never what AWS says to them.
@@ -21,7 +21,6 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 LAYERS = ("bootstrap", "persistent", "cluster")
-KEY_ARN = "arn:aws:kms:us-east-1:{account}:key/11111111-2222-3333-4444-555555555555"
 LOCAL_STATE = 'terraform {\n  backend "local" {}\n}\n'
 
 
@@ -78,7 +77,9 @@ def workplace(terraform: Path = ROOT / "infra" / "terraform", *, home: Path = RO
         raise Skipped("terraform is not installed, and neither apt nor pip has it: https://developer.hashicorp.com/terraform/install")
     offline = offline_folder()
     if offline is None and not _registry_answers():
-        raise Skipped("Terraform's registry is out of reach, and there is no ../shared/tools/terraform-offline (or TERRAFORM_OFFLINE) in its place")
+        raise Skipped(
+            "Terraform's registry is out of reach, and there is no ../shared/tools/terraform-offline (or TERRAFORM_OFFLINE) in its place"
+        )
     settings = _set_up(offline, home / "tools" / "terraform-offline") if offline else None
     with tempfile.TemporaryDirectory(prefix="terraform-") as name:
         folder = Path(name)
@@ -106,7 +107,7 @@ def _registry_answers() -> bool:
 def _set_up(offline: Path, cache: Path) -> Path:
     """The stand-in's environment, made once."""
     cache.mkdir(parents=True, exist_ok=True)
-    with open(cache / ".lock", "w") as lock:
+    with (cache / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         done = subprocess.run(["bash", str(offline / "setup"), str(cache)], capture_output=True, text=True, timeout=300)
     if done.returncode:

@@ -1,18 +1,23 @@
 """Terraform: form, arguments and references of every layer, its tests, and that the layers stand and fall in their order."""
 
 import argparse
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+from made import names_that_drift, open_buckets
 from stand_in import LAYERS, ROOT, Failed, Skipped, Workplace, workplace
 
 SKIPPED = 77
 
 
 def check_form(terraform: Path) -> None:
-    """As `terraform fmt` writes it; the guardrail is rendered, and read as it is."""
-    done = subprocess.run(["terraform", "fmt", "-check", "-recursive", "-no-color", str(terraform)], capture_output=True, text=True)
+    """As `terraform fmt` writes it."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
+    command = ["terraform", "fmt", "-check", "-recursive", "-no-color", str(terraform)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
         raise Failed(f"Not as terraform fmt writes it:\n{done.stdout}{done.stderr}Run: terraform fmt -recursive infra/terraform")
 
@@ -29,16 +34,20 @@ def check_layering(place: Workplace) -> str:
     """Up, the cluster down and up again, and the persistent layer as it was in between."""
     for layer in LAYERS:
         place.run(layer, "apply", "-auto-approve", "-input=false", "-no-color")
-    before = {one["address"]: one["values"] for one in place.resources("persistent")}
-    cluster = len(place.resources("cluster"))
+    made = {layer: place.resources(layer) for layer in LAYERS}
+    names = json.loads((place.terraform / "cluster" / "names.auto.tfvars.json").read_text(encoding="utf-8"))["names"]
+    everything = [one for resources in made.values() for one in resources]
+    if wrong := [*open_buckets(made["bootstrap"]), *open_buckets(made["persistent"]), *names_that_drift(everything, names)]:
+        raise Failed("\n".join(wrong))
+    before = {one["address"]: one["values"] for one in made["persistent"]}
+    cluster = len(made["cluster"])
     place.run("cluster", "destroy", "-auto-approve", "-input=false", "-no-color")
     if left := place.resources("cluster"):
         raise Failed(f"The cluster layer is destroyed, and this is left: {', '.join(one['address'] for one in left)}")
     after = {one["address"]: one["values"] for one in place.resources("persistent")}
     if before != after:
         raise Failed("Destroying the cluster layer changed the persistent layer.")
-    for layer in ("persistent", "bootstrap"):
-        place.run(layer, "plan", "-detailed-exitcode", "-input=false", "-no-color")  # 2, and so a failure, where anything would change
+    place.run("persistent", "plan", "-detailed-exitcode", "-input=false", "-no-color")  # 2, and so a failure, where anything would change
     place.run("cluster", "apply", "-auto-approve", "-input=false", "-no-color")
     if (again := len(place.resources("cluster"))) != cluster:
         raise Failed(f"The cluster layer had {cluster} resources, and has {again} when it is brought back.")

@@ -5,7 +5,7 @@ import datetime
 import re
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -99,15 +99,18 @@ def bill(prices: Mapping[str, Price], usage: Mapping[str, Any], rules: Mapping[s
     node = (usd(nodes["type"]) * (1 + usd("eks_auto_mode"))) * HOURS_A_MONTH + nodes["disk_gb"] * usd("ebs_gp3")
     hours = usage["hours_a_week"] / HOURS_A_WEEK * HOURS_A_MONTH
     questions = traffic["questions"] * hours
+    newest = max(price.as_of for price in prices.values())
     lines = [
         Line("nodes", "compute", node * nodes["working"], node * nodes["off_hours"], 0.0, (nodes["type"], "eks_auto_mode", "ebs_gp3")),
         hourly("EKS control plane", "hourly", usd("eks_cluster"), "eks_cluster"),
         hourly("NAT gateway and its address", "hourly", usd("nat_hour") + usd("public_ipv4"), "nat_hour", "public_ipv4"),
         hourly("load balancer", "hourly", usage["load_balancers"] * (usd("alb_hour") + 2 * usd("public_ipv4")), "alb_hour", "public_ipv4"),
         hourly("cache (Valkey)", "hourly", cache["nodes"] * usd(cache["type"]), cache["type"]),
-        hourly("database of MLflow", "hourly", usd(database["type"]) + database["gb"] * usd("rds_gp3") / HOURS_A_MONTH, database["type"], "rds_gp3"),
+        hourly("database of MLflow", "hourly", usd(database["type"]) + database["gb"] * usd("rds_gp3") / HOURS_A_MONTH,
+               database["type"], "rds_gp3"),
         Line("its snapshots", "kept", 0.0, 0.0, keep["snapshot_gb"] * usd("rds_snapshot"), ("rds_snapshot",)),
-        kept("S3", sum(storage(name, prices, usage, rule)[1] for name, rule in rules.items()), "s3_standard", "s3_glacier_instant", "s3_glacier_instant_read"),
+        kept("S3", sum(storage(name, prices, usage, rule)[1] for name, rule in rules.items()),
+             "s3_standard", "s3_glacier_instant", "s3_glacier_instant_read", "s3_glacier_instant_move"),
         kept("images", keep["images_gb"] * usd("ecr"), "ecr"),
         kept("key and secrets", usd("kms_key") + keep["secrets"] * usd("secret"), "kms_key", "secret"),
         kept("traces kept", keep["traces_gb"] * (usd("dynamodb_gb") + usd("dynamodb_backup_gb")), "dynamodb_gb", "dynamodb_backup_gb"),
@@ -118,7 +121,7 @@ def bill(prices: Mapping[str, Price], usage: Mapping[str, Any], rules: Mapping[s
         Line("traces written, index read", "traffic",
              questions * (traffic["trace_kb"] * 3 * usd("dynamodb_write") / 1e6 + traffic["reads"] * usd("s3_get") / 1e3),
              0.0, 0.0, ("dynamodb_write", "s3_get")),
-        Line("models of Bedrock", "traffic", questions * sum(map(_question, usage["models"].values())), 0.0, 0.0, ()),
+        Line("models of Bedrock", "traffic", questions * sum(_question(model, newest) for model in usage["models"].values()), 0.0, 0.0, ()),
     ]  # fmt: skip
     return lines
 
@@ -156,20 +159,21 @@ class Savings:
     off_hours: float  # of the nodes, scaled down outside working hours
     off_hours_bill: float  # of the bill without traffic
     lifecycle: float  # of storage in S3
+    archive: float  # of storage in S3, if nothing expired
 
 
 def savings(lines: Iterable[Line], prices: Mapping[str, Price], usage: Mapping[str, Any], rules: Mapping[str, Rule]) -> Savings:
     """What comes out."""
     fixed = [line for line in lines if line.kind != "traffic"]
-    by_hour = [line for line in fixed if line.kind in ("compute", "hourly")]
     running, off, paused = (sum(getattr(line, state) for line in fixed) for state in ("running", "off_hours", "paused"))
-    hours_running = sum(line.running for line in by_hour)
     overhead = usage["resume_hours"] * usage["pauses_a_week"]
     on = min(1.0, (usage["hours_a_week"] + overhead) / HOURS_A_WEEK)
     away = 1 - usage["hours_a_week"] / HOURS_A_WEEK
     nodes = [line for line in fixed if line.kind == "compute"]
     nodes_running, nodes_off = sum(line.running for line in nodes), sum(line.off_hours for line in nodes)
     before, after = (sum(storage(name, prices, usage, rule)[place] for name, rule in rules.items()) for place in (0, 1))
+    for_good = {name: replace(rule, expire=None, old_expire=usage["storage"]["months"] * DAYS_A_MONTH) for name, rule in rules.items()}
+    moved = sum(storage(name, prices, usage, rule)[1] for name, rule in for_good.items())
     return Savings(
         paused_bill=1 - paused / running,
         paused_compute=1 - on,
@@ -178,7 +182,8 @@ def savings(lines: Iterable[Line], prices: Mapping[str, Price], usage: Mapping[s
         off_hours=away * (1 - nodes_off / nodes_running),
         off_hours_bill=away * (1 - off / running),
         lifecycle=1 - after / before,
-    ) if hours_running else Savings(*[0.0] * 7)  # fmt: skip
+        archive=1 - moved / before,
+    )
 
 
 def page(prices: Mapping[str, Price], usage: Mapping[str, Any], rules: Mapping[str, Rule]) -> str:
@@ -187,16 +192,21 @@ def page(prices: Mapping[str, Price], usage: Mapping[str, Any], rules: Mapping[s
     saved = savings(lines, prices, usage, rules)
     days = [price.as_of for price in prices.values()]
     unchecked = sum(price.unchecked for price in prices.values())
-    rows = [f"| {line.name}{_mark(line, prices)} | {line.running:,.2f} | {line.off_hours:,.2f} | {line.paused:,.2f} |" for line in lines if line.kind != "traffic"]
+    rows = [
+        f"| {line.name}{_mark(line, prices)} | {line.running:,.2f} | {line.off_hours:,.2f} | {line.paused:,.2f} |"
+        for line in lines
+        if line.kind != "traffic"
+    ]
     fixed = [line for line in lines if line.kind != "traffic"]
     total = [sum(getattr(line, state) for line in fixed) for state in ("running", "off_hours", "paused")]
     traffic = [line for line in lines if line.kind == "traffic"]
+    on, nodes, months = usage["hours_a_week"], usage["nodes"], usage["storage"]["months"]
     return "\n".join([
         "# What a month costs",
         "",
-        "Made by `make costs` from [prices.yaml](prices.yaml) and [usage.yaml](usage.yaml), whose assumptions are yours to change. US dollars, list prices of",
-        f"us-east-1 of {min(days)} to {max(days)}; {unchecked} of {len(prices)} were not held against a source, and lines that rest on one are marked *.",
-        "Prices of models are those of the package genai-prices. Nothing here was read off a bill.",
+        "Made by `make costs` from [prices.yaml](prices.yaml) and [usage.yaml](usage.yaml), whose assumptions are yours to change.",
+        f"US dollars, list prices of us-east-1 of {min(days)} to {max(days)}; {unchecked} of {len(prices)} were not held against a source,",
+        "and lines that rest on one are marked *. Prices of models are those of the package genai-prices. Nothing was read off a bill.",
         "",
         f"| {HOURS_A_MONTH:.0f} hours throughout | running | off hours | paused |",
         "|---|---:|---:|---:|",
@@ -213,15 +223,17 @@ def page(prices: Mapping[str, Price], usage: Mapping[str, Any], rules: Mapping[s
         "",
         "| by | set out with | comes out | of what |",
         "|---|---:|---:|---|",
-        f"| pausing | 90 % | {saved.paused_compute:.0%} | all that costs by the hour, when paused outside {usage['hours_a_week']} hours a week |",
+        f"| pausing | 90 % | {saved.paused_compute:.0%} | all that costs by the hour, when paused outside {on} hours a week |",
         f"| | | {saved.paused_fixed:.0%} | the whole bill without traffic, likewise |",
         f"| | | {saved.paused_bill:.0%} | the whole bill without traffic, in a month paused throughout |",
-        f"| off-hours scaling | 45 % | {saved.off_hours:.0%} | nodes, from {usage['nodes']['working']} to {usage['nodes']['off_hours']} outside these hours |",
+        f"| off-hours scaling | 45 % | {saved.off_hours:.0%} | nodes, from {nodes['working']} to {nodes['off_hours']} outside them |",
         f"| | | {saved.off_hours_bill:.0%} | the whole bill without traffic |",
-        f"| the lifecycle of S3 | 40 % | {saved.lifecycle:.0%} | storage after {usage['storage']['months']} months, versions included |",
+        f"| the lifecycle of S3 | 40 % | {saved.lifecycle:.0%} | storage after {months} months, old versions and stages included |",
+        f"| | | {saved.archive:.0%} | likewise, by moving to Glacier alone, if nothing expired |",
         "",
-        f"Pausing saves 90 % of all that costs by the hour where the service runs {saved.hours_for_claim:.1f} hours a week or less: it is for a service that is shown",
-        "or tried, not for one that is asked every working day. Off-hours scaling and pausing do not add up: a paused cluster has no nodes to scale.",
+        f"Pausing saves 90 % of all that costs by the hour where the service runs {saved.hours_for_claim:.1f} hours a week or less: it is",
+        "for a service that is shown or tried, not for one that is asked every working day. Off-hours scaling and pausing do not add",
+        "up: a paused cluster has no nodes to scale.",
         "",
     ])  # fmt: skip
 
@@ -230,11 +242,12 @@ def _mark(line: Line, prices: Mapping[str, Price]) -> str:
     return " *" if any(prices[name].unchecked for name in line.prices) else ""
 
 
-def _question(model: Mapping[str, Any]) -> float:
+def _question(model: Mapping[str, Any], day: datetime.date) -> float:
     from genai_prices import Usage, calc_price
 
+    moment = datetime.datetime.combine(day, datetime.time(), datetime.UTC)
     used = Usage(input_tokens=model["input_tokens"], output_tokens=model["output_tokens"])
-    return model["share"] * float(calc_price(used, model["model"], provider_id="aws").total_price)
+    return model["share"] * float(calc_price(used, model["model"], provider_id="aws", genai_request_timestamp=moment).total_price)
 
 
 def _days(value: str, stage_days: float | None) -> float | None:
