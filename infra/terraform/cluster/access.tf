@@ -2,6 +2,8 @@
 resource "aws_eks_access_entry" "deploy" {
   cluster_name  = aws_eks_cluster.this.name
   principal_arn = local.arn.deploy
+  # what AWS's policy below leaves out (kinds of other operators) can be given to this group in the cluster
+  kubernetes_groups = ["${var.names.prefix}-deployers"]
 }
 
 resource "aws_eks_access_policy_association" "deploy" {
@@ -15,7 +17,7 @@ resource "aws_eks_access_policy_association" "deploy" {
 }
 
 resource "aws_eks_access_entry" "admin" {
-  for_each      = toset(var.admins)
+  for_each      = toset(concat(var.admins, [local.arn.cluster_layer]))
   cluster_name  = aws_eks_cluster.this.name
   principal_arn = each.value
 }

@@ -12,7 +12,7 @@ resource "aws_eks_cluster" "this" {
 
   access_config {
     authentication_mode                         = "API"
-    bootstrap_cluster_creator_admin_permissions = true # who resumes has to be able to deploy
+    bootstrap_cluster_creator_admin_permissions = false # access.tf says who, whoever resumed it last
   }
   compute_config {
     enabled       = true

@@ -11,14 +11,14 @@ variable "names" {
     cache      = string
     postgres   = string
     namespaces = map(string)
-    log_groups = object({ cluster = string })
     roles = object({
-      api         = string
-      harness     = string
-      mlflow      = string
-      deploy      = string
-      eks_cluster = string
-      eks_node    = string
+      api           = string
+      harness       = string
+      mlflow        = string
+      deploy        = string
+      cluster_layer = string
+      eks_cluster   = string
+      eks_node      = string
     })
     service_accounts = list(object({
       role      = string
@@ -46,7 +46,7 @@ variable "api_cidrs" {
 variable "admins" {
   type        = list(string)
   default     = []
-  description = "ARNs of roles that may do everything in the cluster"
+  description = "ARNs of roles that may do everything in the cluster, besides that of workflows which pause and resume: yours, if you do it by hand"
 }
 
 variable "addons" {

@@ -107,7 +107,7 @@ module "cluster_layer_role" {
         "ec2:DescribeSecurityGroupRules", "ec2:DescribeSecurityGroups", "ec2:DescribeSubnets", "ec2:DescribeVolumes", "ec2:DescribeVpcs", "ec2:DescribeVpcAttribute",
         "eks:DescribeAddonVersions", "elasticache:DescribeCacheSubnetGroups", "elasticache:DescribeReplicationGroups", "elasticache:DescribeCacheClusters",
         "elasticloadbalancing:DescribeLoadBalancers", "elasticloadbalancing:DescribeTags", "rds:DescribeDBInstances", "rds:DescribeDBSnapshots",
-        "rds:DescribeDBSubnetGroups", "tag:GetResources",
+        "rds:DescribeDBSubnetGroups", "tag:GetResources", "cloudwatch:DescribeAlarms", "kms:ListAliases", "sns:ListTopics",
       ]
       Resource = "*"
     },
@@ -166,7 +166,7 @@ module "cluster_layer_role" {
       Effect = "Allow"
       Action = [
         "ec2:AuthorizeSecurityGroupEgress", "ec2:AuthorizeSecurityGroupIngress", "ec2:DeleteNatGateway", "ec2:DeleteSecurityGroup",
-        "ec2:ReleaseAddress", "ec2:RevokeSecurityGroupEgress", "ec2:RevokeSecurityGroupIngress",
+        "ec2:DisassociateAddress", "ec2:ReleaseAddress", "ec2:RevokeSecurityGroupEgress", "ec2:RevokeSecurityGroupIngress",
       ]
       Resource  = [for kind in ["elastic-ip", "natgateway", "security-group", "security-group-rule"] : "arn:aws:ec2:${var.names.region}:${var.names.account}:${kind}/*"]
       Condition = { StringEquals = { "aws:ResourceTag/Layer" = "cluster" } }
@@ -216,12 +216,39 @@ module "cluster_layer_role" {
         "arn:aws:secretsmanager:${var.names.region}:${var.names.account}:secret:${name}-??????" if endswith(key, "_cache_secret") || key == "mlflow_database"
       ]
     },
-    { # grants for the services that encrypt with it
+    { Sid = "LookAtKey", Effect = "Allow", Action = "kms:DescribeKey", Resource = aws_kms_key.this.arn },
+    { # for the services that encrypt with it
+      Sid       = "LendKey"
+      Effect    = "Allow"
+      Action    = "kms:CreateGrant"
+      Resource  = aws_kms_key.this.arn
+      Condition = { Bool = { "kms:GrantIsForAWSResource" = "true" } }
+    },
+    {
       Sid       = "Key"
       Effect    = "Allow"
-      Action    = ["kms:CreateGrant", "kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey"]
+      Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
       Resource  = aws_kms_key.this.arn
-      Condition = { StringEqualsIfExists = { "kms:ViaService" = [for service in ["eks", "rds", "elasticache", "secretsmanager", "s3"] : "${service}.${var.names.region}.amazonaws.com"] } }
+      Condition = { StringEquals = { "kms:ViaService" = [for service in ["rds", "secretsmanager", "s3"] : "${service}.${var.names.region}.amazonaws.com"] } }
+    },
+    {
+      Sid      = "Alarms"
+      Effect   = "Allow"
+      Action   = ["cloudwatch:DeleteAlarms", "cloudwatch:ListTagsForResource", "cloudwatch:PutMetricAlarm", "cloudwatch:TagResource"]
+      Resource = [for alarm in ["cache-full", "database-space"] : "arn:aws:cloudwatch:${var.names.region}:${var.names.account}:alarm:${var.names.prefix}-${alarm}"]
+    },
+    {
+      Sid      = "Topic"
+      Effect   = "Allow"
+      Action   = ["sns:GetTopicAttributes", "sns:ListTagsForResource"]
+      Resource = "arn:aws:sns:${var.names.region}:${var.names.account}:${var.names.topic}"
+    },
+    { # the roles that AWS's services make for themselves in an account which has not used them yet
+      Sid       = "ServiceLinkedRoles"
+      Effect    = "Allow"
+      Action    = "iam:CreateServiceLinkedRole"
+      Resource  = "arn:aws:iam::${var.names.account}:role/aws-service-role/*"
+      Condition = { StringEquals = { "iam:AWSServiceName" = ["eks.amazonaws.com", "elasticache.amazonaws.com", "elasticloadbalancing.amazonaws.com", "rds.amazonaws.com"] } }
     },
   ]
 }

@@ -52,7 +52,12 @@ module "api_role" {
   source = "../modules/service_role"
   name   = var.names.roles.api
   trust  = local.pod_trust.api
-  statements = concat(local.ask_models, [
+  statements = concat(local.ask_models, [for statement in [{
+    Sid      = "MoveChannels"
+    Effect   = "Allow"
+    Action   = "s3:PutObject"
+    Resource = "${local.arn.bucket.releases}/releases/channels/*"
+    }] : statement if var.channels_by_http], [
     {
       Sid      = "ReadReleases"
       Effect   = "Allow"

@@ -23,11 +23,7 @@ variable "names" {
     tables       = map(string)
     secrets      = map(string)
     repositories = map(string)
-    log_groups = object({
-      cluster     = string
-      application = string
-      network     = string
-    })
+    log_groups   = map(string)
     roles = object({
       api           = string
       harness       = string
@@ -68,6 +64,12 @@ variable "inference_profiles" {
   type        = list(string)
   description = "profiles through which they are called across regions"
   default     = ["us.amazon.nova-micro-v1:0", "us.amazon.nova-lite-v1:0", "us.amazon.nova-pro-v1:0", "us.amazon.nova-2-lite-v1:0", "global.amazon.nova-2-lite-v1:0"]
+}
+
+variable "channels_by_http" {
+  type        = bool
+  default     = false
+  description = "whether administrators may move channels through the API; then a server of one channel may write the documents of all"
 }
 
 variable "log_days" {
