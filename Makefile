@@ -14,7 +14,7 @@ RUN := $(UV) run --no-sync
 CHANNEL ?= dev
 
 help:  ## list the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/.made  ## make the environment from uv.lock (brings uv itself when it is missing)
 
@@ -90,6 +90,21 @@ stack: setup  ## the API, Redis, MLflow on Postgres, Prometheus and Grafana in c
 stack-smoke: setup  ## the same parts as plain processes, and a question's way through all of them (needs redis-server, postgresql)
 	$(RUN) python infra/checks/stack_smoke.py
 
+infra-check: setup  ## check everything below infra/ offline (AREAS="terraform iam": only these)
+	$(RUN) python infra/check.py $(AREAS)
+
+infra-names: setup  ## write what is made from infra/names.yaml and the guard policy
+	$(RUN) python infra/make_names.py
+
+costs: setup  ## what a month costs in every state, by infra/costs/prices.yaml and usage.yaml
+	$(RUN) python infra/costs/costs.py
+
+pause: setup  ## take the cluster down and keep everything else (DRY=1: say what would be done; VOLUMES=discard)
+	$(RUN) python infra/pause.py pause $(if $(DRY),--dry-run) $(if $(filter discard,$(VOLUMES)),--discard-volumes)
+
+resume: setup  ## bring the cluster back and deploy what the channels name (DRY=1: say what would be done)
+	$(RUN) python infra/pause.py resume $(if $(DRY),--dry-run)
+
 serve: setup  ## serve the release of CHANNEL (default dev) on port 8080
 	$(RUN) touchstone serve --channel $(CHANNEL)
 
@@ -99,4 +114,4 @@ ui: setup  ## MLflow's pages on port 5000
 clean:  ## remove the environment, indexes, runs and reports of this checkout (releases stay)
 	rm -rf .venv .touchstone .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache reports/runs reports/sweeps reports/compare reports/gates
 
-.PHONY: help setup demo test quick check versions fix bench docs image-smoke stack stack-smoke serve ui clean
+.PHONY: help setup demo test quick check versions fix bench docs image-smoke stack stack-smoke infra-check infra-names costs pause resume serve ui clean

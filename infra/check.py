@@ -1,0 +1,89 @@
+"""Runs the checks of infra/ that infra/checks/areas.yaml lists, two at a time: `make infra-check`."""
+
+import argparse
+import os
+import shlex
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+AREAS = ROOT / "infra" / "checks" / "areas.yaml"
+SKIPPED = 77
+PATIENCE_S = 900
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the check of one area ended."""
+
+    area: str
+    code: int
+    said: str
+    seconds: float
+
+    @property
+    def word(self) -> str:
+        """ok, skipped or FAILED."""
+        return {0: "ok", SKIPPED: "skipped"}.get(self.code, "FAILED")
+
+
+def run(area: str, command: str, root: Path = ROOT) -> Outcome:
+    """Run one command; one that cannot be started or does not end is a failure, never a pass."""
+    words = shlex.split(command)
+    words = [sys.executable if words[0] == "python" else words[0], *words[1:]]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("TOUCHSTONE_", "AWS_"))}
+    environment |= {
+        "PYTHONPATH": str(root),
+        "PATH": os.pathsep.join([str(root / ".touchstone/tools/bin"), str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
+    }
+    began = time.monotonic()
+    try:
+        done = subprocess.run(
+            words, cwd=root, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, stdin=subprocess.DEVNULL
+        )
+        code, said = done.returncode, f"{done.stdout}{done.stderr}"
+    except (OSError, subprocess.TimeoutExpired) as error:
+        code, said = 1, str(error)
+    return Outcome(area, code, said.strip(), time.monotonic() - began)
+
+
+def shown(outcome: Outcome) -> str:
+    """A line for an area that holds, all that it said for one that does not."""
+    lines = outcome.said.splitlines() or ["said nothing"]
+    text = " · ".join(lines) if outcome.code == 0 else lines[-1].removeprefix("skipped: ") if outcome.code == SKIPPED else ""
+    head = f"{outcome.word:<8} {outcome.area:<14} {outcome.seconds:5.1f} s  {text}".rstrip()
+    return head if text else "\n".join([head, *(f"    {line}" for line in lines)])
+
+
+def main() -> int:
+    """Print a line per area; exit code 1 where one fails."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("areas", nargs="*", help="which; default: all")
+    parser.add_argument("--list", action="store_true", help="print the areas and their commands")
+    chosen = parser.parse_args()
+    known = yaml.safe_load(AREAS.read_text(encoding="utf-8"))
+    if unknown := [area for area in chosen.areas if area not in known]:
+        print(f"No area {unknown[0]!r}. Known: {', '.join(known)}.", file=sys.stderr)
+        return 2
+    wanted = {area: command for area, command in known.items() if not chosen.areas or area in chosen.areas}
+    if chosen.list:
+        print("\n".join(f"{area:<14} {command}" for area, command in wanted.items()))
+        return 0
+    outcomes = []
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        for outcome in pool.map(lambda item: run(*item), wanted.items()):
+            print(shown(outcome), flush=True)
+            outcomes.append(outcome)
+    number = {word: sum(outcome.word == word for outcome in outcomes) for word in ("ok", "FAILED", "skipped")}
+    print(f"{number['ok']} passed, {number['FAILED']} failed, {number['skipped']} skipped")
+    return 1 if number["FAILED"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

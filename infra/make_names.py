@@ -1,0 +1,141 @@
+"""Writes what is made from infra/names.yaml and the guard policy: `make infra-names`; with --check it only says what has drifted."""
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from harness.guard_policy.policy import load_policy
+from harness.guard_policy.terraform import terraform
+from harness.settings import HarnessSettings
+from serving.app.settings import AppSettings
+from serving.pipeline.errors import TouchstoneError
+from serving.pipeline.settings import variables
+
+ROOT = Path(__file__).resolve().parent.parent
+LAYERS = ("bootstrap", "persistent", "cluster")
+KEPT_REMOTELY = ("persistent", "cluster")  # the bootstrap layer makes the bucket that the others keep their state in
+CHANNELS = ("dev", "staging", "prod")
+POLICY = Path("experiments/guards/techcorp.yaml")
+MADE = "# Made from infra/names.yaml by `make infra-names`; change it there."
+ROUNDS = 5  # entries that stand on entries that stand on entries
+
+
+class NamesError(Exception):
+    """A mistake in names.yaml, in one line."""
+
+
+def read_names(path: Path) -> dict[str, Any]:
+    """The file with every {entry} filled in."""
+    names = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not isinstance(names, dict):
+        raise NamesError(f"{path}: a mapping is needed.")
+    for _ in range(ROUNDS):
+        filled = _filled(names, names, path)
+        if filled == names:
+            break
+        names = filled
+    else:
+        raise NamesError(f"{path}: entries stand on each other in a circle, or on more than {ROUNDS} others.")
+    _look_over(names, path)
+    return names
+
+
+def rendered(root: Path) -> dict[Path, str]:
+    """Every file that is made, with what it says."""
+    names = read_names(root / "infra" / "names.yaml")
+    told = {name: value for name, value in names.items() if name not in ("settings", "channel_settings")}
+    values = json.dumps({"names": told}, indent=2) + "\n"
+    infra = root / "infra"
+    files = {infra / "terraform" / layer / "names.auto.tfvars.json": values for layer in LAYERS}
+    files |= {infra / "terraform" / layer / "backend.hcl": _backend(names, layer) for layer in KEPT_REMOTELY}
+    files[infra / "kubernetes" / "base" / "settings.env"] = _env(names["settings"] | names["channel_settings"]["dev"])
+    for channel in CHANNELS:
+        files[infra / "kubernetes" / "overlays" / channel / "channel.env"] = _env(names["channel_settings"][channel])
+    files[infra / "terraform" / "modules" / "guardrail" / "main.tf"] = terraform(load_policy(root / POLICY))
+    return files
+
+
+def drifted(root: Path) -> list[str]:
+    """What is not as names.yaml and the guard policy have it, in a line each."""
+    found = []
+    for path, text in rendered(root).items():
+        if not path.is_file():
+            found.append(f"{path.relative_to(root)} is not there")
+        elif path.read_text(encoding="utf-8") != text:
+            found.append(f"{path.relative_to(root)} is not what infra/names.yaml and {POLICY} make of it")
+    return found
+
+
+def _filled(value: Any, names: Mapping[str, Any], path: Path) -> Any:
+    if isinstance(value, dict):
+        return {name: _filled(inner, names, path) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_filled(inner, names, path) for inner in value]
+    try:
+        return value.format_map(names) if isinstance(value, str) else value
+    except (KeyError, ValueError, AttributeError, IndexError) as error:
+        raise NamesError(f"{path}: {value!r} names an entry that is not there: {error}.") from None
+
+
+def _look_over(names: Mapping[str, Any], path: Path) -> None:
+    if not re.fullmatch(r"\d{12}", str(names.get("account"))):
+        raise NamesError(f"{path}: account is {names.get('account')!r}; twelve digits between quotes are needed.")
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", str(names.get("github"))):
+        raise NamesError(f"{path}: github is {names.get('github')!r}; owner/repository is needed.")
+    for bucket in [names["state_bucket"], *names["buckets"].values()]:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", bucket):
+            raise NamesError(f"{path}: {bucket!r} cannot name a bucket: 3 to 63 of a-z, 0-9 and -.")
+    for channel in CHANNELS:
+        if names["tables"][channel] != f"{names['namespaces'][channel]}-traces":
+            raise NamesError(f"{path}: tables.{channel} has to be <namespace>-traces, as the role of the API allows it.")
+    for secret in names["secrets"].values():
+        if secret.partition("/")[0] not in {one["namespace"] for one in names["service_accounts"]}:
+            raise NamesError(f"{path}: the secret {secret!r} has to begin with the namespace that reads it, as the roles of pods allow it.")
+    unknown = {one["role"] for one in names["service_accounts"]} - set(names["roles"])
+    if unknown:
+        raise NamesError(f"{path}: service_accounts names roles that are not there: {', '.join(sorted(unknown))}.")
+    known = {*variables(AppSettings), *variables(HarnessSettings)}
+    for variable in [*names["settings"], *(one for channel in CHANNELS for one in names["channel_settings"][channel])]:
+        if variable not in known:
+            raise NamesError(f"{path}: {variable} is no setting of the application. See them all: touchstone config settings")
+
+
+def _backend(names: Mapping[str, Any], layer: str) -> str:
+    values = {"bucket": names["state_bucket"], "key": f"{layer}.tfstate", "region": names["region"], "encrypt": True, "use_lockfile": True}
+    width = max(map(len, values))
+    return "\n".join([MADE, *(f"{name.ljust(width)} = {json.dumps(value)}" for name, value in values.items()), ""])
+
+
+def _env(values: Mapping[str, str]) -> str:
+    return "\n".join([MADE, *(f"{name}={value}" for name, value in values.items()), ""])
+
+
+def main() -> int:
+    """Write, or say what has drifted."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 where a file has drifted")
+    parser.add_argument("--root", type=Path, default=ROOT, help="another checkout")
+    chosen = parser.parse_args()
+    try:
+        if chosen.check:
+            found = drifted(chosen.root)
+            print("\n".join([*found, "Run: make infra-names"] if found else ["as infra/names.yaml has them"]))
+            return 1 if found else 0
+        for path, text in rendered(chosen.root).items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            print(path.relative_to(chosen.root))
+    except (NamesError, TouchstoneError, KeyError, TypeError, yaml.YAMLError) as error:
+        print(f"infra/names.yaml: {error}" if not isinstance(error, NamesError) else error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,3 @@
+module "guardrail" { # rendered from experiments/guards/techcorp.yaml
+  source = "../modules/guardrail"
+}

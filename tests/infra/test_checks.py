@@ -1,0 +1,150 @@
+"""The checks of infra/ find what is broken: one thing is broken in each area."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.infra.scripts import ROOT, script
+
+check = script("check.py")
+decision = script("checks/policy_decision.py")
+iam = script("checks/iam.py")
+made = script("checks/made.py")
+stand_in = sys.modules["stand_in"]
+needs_terraform = pytest.mark.skipif(
+    not shutil.which("terraform") or stand_in.offline_folder() is None, reason="terraform or its offline schema is not here"
+)
+
+
+def broken(tmp_path: Path, file: str, before: str, after: str) -> Path:
+    """A copy of the layers with one thing changed."""
+    folder = tmp_path / "terraform"
+    if not folder.exists():
+        shutil.copytree(ROOT / "infra/terraform", folder, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*"))
+    text = (folder / file).read_text()
+    assert before in text
+    (folder / file).write_text(text.replace(before, after, 1))
+    return folder
+
+
+@needs_terraform
+@pytest.mark.slow
+def test_an_argument_that_aws_does_not_know_is_found(tmp_path: Path) -> None:
+    folder = broken(tmp_path, "modules/bucket/main.tf", "force_destroy = false", "force_destroi = false")
+    done = subprocess.run(
+        [sys.executable, "infra/checks/terraform.py", "--terraform", str(folder), "--only", "bootstrap"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "force_destroi" in done.stdout
+
+
+@needs_terraform
+@pytest.mark.slow
+def test_an_open_bucket_a_name_that_drifts_and_a_right_too_many_are_found(tmp_path: Path) -> None:
+    broken(tmp_path, "modules/bucket/main.tf", "block_public_policy     = true", "block_public_policy     = false")
+    broken(
+        tmp_path, "persistent/storage.tf", "name                        = each.value", 'name                        = "${each.value}-new"'
+    )
+    broken(tmp_path, "persistent/roles.tf", 'Action   = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"]', 'Action   = ["s3:*"]')
+    folder = broken(
+        tmp_path,
+        "persistent/roles.tf",
+        'Resource = "${local.arn.bucket.documents}/$${aws:PrincipalTag/kubernetes-namespace}/*"',
+        'Resource = "${local.arn.bucket.documents}/*"',
+    )
+    with stand_in.workplace(folder) as place:
+        roles, _ = iam.rendered_roles(place)
+        resources = place.resources("persistent")
+        names = json.loads((folder / "persistent/names.auto.tfvars.json").read_text())["names"]
+    assert f"{names['buckets']['documents']}: block_public_policy is not on" in made.open_buckets(resources)
+    assert [line for line in made.names_that_drift(resources, names) if "touchstone-prod-traces-new" in line]
+    assert f"{names['roles']['api']}: s3:* is too broad" in iam.check_breadth(roles)
+    prod = decision.Request(
+        "s3:GetObject",
+        f"arn:aws:s3:::{names['buckets']['documents']}/touchstone-prod/a",
+        {"aws:PrincipalTag/kubernetes-namespace": "touchstone-dev"},
+    )
+    assert decision.allowed(roles[names["roles"]["api"]].policies, prod)  # which the matrix says may not be
+
+
+def test_a_bucket_without_its_lifecycle_or_tls_is_found() -> None:
+    bucket = {"address": "module.x.aws_s3_bucket.this", "type": "aws_s3_bucket", "values": {"bucket": "b"}}
+    assert {line.partition(": ")[2] for line in made.open_buckets([bucket])} >= {
+        "it is reached without TLS",
+        "it has no lifecycle",
+        "it has no encryption",
+        "it has no versions",
+    }
+
+
+POLICY = {
+    "Statement": [
+        {"Effect": "Allow", "Action": "s3:Get*", "Resource": "arn:aws:s3:::b/${aws:PrincipalTag/team}/*"},
+        {"Effect": "Deny", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::b/red/secret*"},
+        {"Effect": "Allow", "Action": "kms:Decrypt", "Resource": "*", "Condition": {"StringEquals": {"kms:ViaService": ["s3", "sqs"]}}},
+        {
+            "Effect": "Allow",
+            "Action": "ec2:RunInstances",
+            "Resource": "*",
+            "Condition": {"StringEqualsIfExists": {"x": "1"}, "Bool": {"aws:SecureTransport": "true"}},
+        },
+    ]
+}
+
+
+@pytest.mark.parametrize(
+    ("action", "resource", "context", "expected"),
+    [
+        ("s3:GetObject", "arn:aws:s3:::b/red/a", {"aws:PrincipalTag/team": "red"}, True),
+        ("S3:getobject", "arn:aws:s3:::b/red/a", {"aws:principaltag/TEAM": "red"}, True),
+        ("s3:GetObject", "arn:aws:s3:::b/blue/a", {"aws:PrincipalTag/team": "red"}, False),
+        ("s3:GetObject", "arn:aws:s3:::b//a", {}, False),
+        ("s3:GetObject", "arn:aws:s3:::b/red/secret1", {"aws:PrincipalTag/team": "red"}, False),
+        ("s3:PutObject", "arn:aws:s3:::b/red/a", {"aws:PrincipalTag/team": "red"}, False),
+        ("kms:Decrypt", "key", {"kms:ViaService": "sqs"}, True),
+        ("kms:Decrypt", "key", {"kms:ViaService": "sns"}, False),
+        ("kms:Decrypt", "key", {}, False),
+        ("ec2:RunInstances", "i", {"aws:SecureTransport": "true"}, True),
+        ("ec2:RunInstances", "i", {"aws:SecureTransport": "true", "x": "2"}, False),
+        ("ec2:RunInstances", "i", {"x": "1"}, False),
+    ],
+)
+def test_a_request_is_decided_as_iam_does(action: str, resource: str, context: dict[str, str], expected: bool) -> None:
+    assert decision.allowed([POLICY], decision.Request(action, resource, context)) is expected
+
+
+def test_what_is_not_known_is_an_error_and_never_a_guess() -> None:
+    odd = {"Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*", "Condition": {"NumericLessThan": {"x": "1"}}}]}
+    with pytest.raises(decision.UnknownPolicy):
+        decision.allowed([odd], decision.Request("a:b", "c", {"x": "0"}))
+    with pytest.raises(decision.UnknownPolicy):
+        decision.allowed([POLICY], decision.Request("s3:GetObject", "arn", {"aws:PrincipalTag/team": "*"}))
+
+
+def test_a_role_without_cases_and_a_policy_of_aws_that_is_not_listed_are_found() -> None:
+    names = {"roles": {"api": "r-api", "new": "r-new"}}
+    roles = {"r-api": iam.Role('{"Statement": []}', managed={"arn:aws:iam::aws:policy/AdministratorAccess"})}
+    matrix = {
+        "defaults": {},
+        "roles": {"api": {"managed": [], "may": [["s3:GetObject", "arn"]], "may_not": []}},
+        "trust": {"may": [], "may_not": []},
+    }
+    found, _ = iam.check_matrix(roles, matrix, names)
+    assert [line.split(":")[0] for line in found] == ["iam-matrix.yaml has no cases of new", "api", "api"]
+
+
+def test_an_area_that_fails_cannot_start_or_is_skipped_is_told_apart(tmp_path: Path) -> None:
+    words = {name: check.run(name, command, tmp_path) for name, command in {
+        "good": "python -c 'print(1)'", "bad": "python -c 'raise SystemExit(3)'", "none": "no-such-program",
+        "left": "python -c 'print(\"skipped: no tool\"); raise SystemExit(77)'",
+    }.items()}  # fmt: skip
+    assert {name: outcome.word for name, outcome in words.items()} == {"good": "ok", "bad": "FAILED", "none": "FAILED", "left": "skipped"}
+    assert check.shown(words["left"]).endswith("no tool")
+    assert "no-such-program" in check.shown(words["none"])

@@ -1,0 +1,99 @@
+"""One file names everything: Terraform's resources and the application's settings cannot drift apart."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from serving.app.settings import AppSettings
+from serving.pipeline.settings import variables
+from tests.infra.scripts import ROOT, script
+
+make_names = script("make_names.py")
+SETTINGS = ROOT / "infra/kubernetes/base/settings.env"
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """The files that are made, and what they are made of."""
+    for path in make_names.rendered(ROOT):
+        target = tmp_path / path.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+    shutil.copy(ROOT / "infra/names.yaml", tmp_path / "infra/names.yaml")
+    (tmp_path / make_names.POLICY).parent.mkdir(parents=True)
+    shutil.copy(ROOT / make_names.POLICY, tmp_path / make_names.POLICY)
+    return tmp_path
+
+
+def edited(copy: Path, before: str, after: str) -> Path:
+    path = copy / "infra/names.yaml"
+    text = path.read_text()
+    assert before in text
+    path.write_text(text.replace(before, after))
+    return path
+
+
+def test_what_is_made_is_as_names_yaml_has_it(copy: Path) -> None:
+    assert make_names.drifted(ROOT) == []
+    assert make_names.drifted(copy) == []
+
+
+def test_a_name_that_is_changed_on_one_side_only_is_told(copy: Path) -> None:
+    path = copy / "infra/kubernetes/base/settings.env"
+    path.write_text(path.read_text().replace("touchstone-indexes", "touchstone-index"))
+    assert [line for line in make_names.drifted(copy) if "settings.env is not what" in line]
+
+
+def test_a_new_name_reaches_terraform_and_the_application(copy: Path) -> None:
+    edited(copy, "prefix: touchstone", "prefix: tech")
+    made = {path.name: text for path, text in make_names.rendered(copy).items()}
+    assert "s3://tech-indexes-000000000000/indexes" in made["settings.env"]
+    assert '"tech-indexes-000000000000"' in made["names.auto.tfvars.json"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        ("TOUCHSTONE_STAGES:", "TOUCHSTONE_STAGE:", "TOUCHSTONE_STAGE is no setting"),
+        ('account: "000000000000"', "account: 17", "twelve digits"),
+        ("github: example/touchstone", "github: example", "owner/repository"),
+        ("{buckets[indexes]}/indexes", "{buckets[index]}/indexes", "names an entry that is not there"),
+        ('"{prefix}-documents-{account}"', '"{prefix}_documents"', "cannot name a bucket"),
+        ('prod: "{namespaces[prod]}-traces"', 'prod: "{prefix}-prod-answers"', "<namespace>-traces"),
+        ("mlflow_database: mlflow/database", "mlflow_database: database", "namespace that reads it"),
+        ("{role: mlflow,", "{role: mlflows,", "mlflows"),
+        ("region: us-east-1", "region: '{region}x'", "circle"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_it(copy: Path, before: str, after: str, says: str) -> None:
+    with pytest.raises(make_names.NamesError, match=re.escape(says)):
+        make_names.read_names(edited(copy, before, after))
+
+
+def test_the_application_reads_every_channels_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for channel in ("dev", "staging", "prod"):
+        for file in (SETTINGS, ROOT / f"infra/kubernetes/overlays/{channel}/channel.env"):
+            for line in file.read_text().splitlines():
+                name, equals, value = line.partition("=")
+                if equals and not line.startswith("#"):
+                    monkeypatch.setenv(name, value)
+        settings = AppSettings(_env_file=None)
+        assert settings.channel == channel
+        assert settings.traces == f"dynamodb:touchstone-{channel}-traces"
+        assert settings.releases.startswith("s3://")
+
+
+def test_no_terraform_file_names_anything_by_itself() -> None:
+    for path in (ROOT / "infra/terraform").rglob("*.tf"):
+        if path.parent.name == "guardrail":
+            continue
+        assert not re.search(r'"[^"]*touchstone', path.read_text()), path
+
+
+def test_every_setting_that_terraform_speaks_of_is_one() -> None:
+    known = variables(AppSettings)
+    for path in (ROOT / "infra/terraform").rglob("*.tf"):
+        for name in re.findall(r"TOUCHSTONE_\w+", path.read_text()):
+            assert name in known, path

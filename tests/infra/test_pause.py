@@ -1,0 +1,245 @@
+"""Pausing and resuming, on a world of answers: what is asked, what is changed and in which order."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.infra.scripts import ROOT, script
+
+pause = script("pause.py")
+NAMES = json.loads((ROOT / "infra/terraform/cluster/names.auto.tfvars.json").read_text())["names"] | {"account": "123456789012"}
+DEV = NAMES["namespaces"]["dev"]
+
+
+class World(pause.Commands):
+    """An account with a cluster in it: answers by what a command begins with, and the changes that were made."""
+
+    def __init__(self, *, dry_run: bool = False) -> None:
+        self.lines: list[str] = []
+        super().__init__(dry_run=dry_run, say=self.lines.append, sleep=lambda _: self.pass_time())
+        self.account, self.workspace = "123456789012", "default"
+        self.cluster = True
+        self.claims: list[tuple[str, str]] = []
+        self.load_balancers = ["arn:lb/1"]
+        self.objects: dict[str, str] = {f"s3://{NAMES['buckets']['releases']}/releases/channels/dev.json": json.dumps({"stable": "abc123"})}
+        self.secrets: dict[str, str] = {}
+        self.snapshots: list[tuple[str, str]] = []
+        self.loaded = ["", "", "abc123"]
+        self.changes: list[str] = []
+        self.seen: list[str] = []
+        self.given_secretly: dict[str, str] = {}
+        self.fails = ""
+
+    def pass_time(self) -> None:
+        self.load_balancers = self.load_balancers[1:]
+
+    def _run(self, command: Any, given: str, secret: Any) -> str:
+        line = " ".join(command)
+        self.seen.append(line)
+        if self.fails and self.fails in line:
+            raise pause.Broken(command, "cut off")
+        if " put-secret-value " in line:
+            self.secrets[command[command.index("--secret-id") + 1]] = given
+            self.changes.append(f"secret {command[command.index('--secret-id') + 1]}")
+        elif line.startswith("aws s3 cp - "):
+            self.objects[command[4]] = given
+            self.changes.append(line)
+        elif any(word in line for word in (" destroy ", " apply ", " delete ", " set image ")):
+            self.given_secretly |= secret
+            self.cluster = " destroy " not in line and (self.cluster or " apply -auto" in line)
+            self.changes.append(line.replace(str(command[2]), "CONFIG") if command[0] == "kubectl" else line)
+        return self._answer(command, line)
+
+    def _answer(self, command: Any, line: str) -> str:
+        if "get-caller-identity" in line:
+            return self.account + "\n"
+        if "workspace show" in line:
+            return self.workspace
+        if "describe-cluster" in line and not self.cluster:
+            raise pause.Broken(command, "An error occurred (ResourceNotFoundException)")
+        if "list-objects-v2" in line:
+            uri = f"s3://{command[4]}/{command[6]}"
+            return json.dumps([command[6]]) if uri in self.objects else "null"
+        if line.startswith("aws s3 cp s3://"):
+            return self.objects[command[3]]
+        if "get-secret-value" in line:
+            name = command[command.index("--secret-id") + 1]
+            if name not in self.secrets:
+                raise pause.Broken(command, "An error occurred (ResourceNotFoundException)")
+            return self.secrets[name]
+        if "describe-db-snapshots" in line:
+            return json.dumps(self.snapshots)
+        if "describe-load-balancers" in line:
+            return json.dumps([*self.load_balancers, "arn:lb/of-somebody-else"])
+        if "describe-tags" in line:
+            ours = {"Tags": [{"Key": "eks:eks-cluster-name", "Value": NAMES["cluster"]}]}
+            return json.dumps(
+                {
+                    "TagDescriptions": [
+                        {"ResourceArn": arn, **(ours if arn in self.load_balancers else {"Tags": []})}
+                        for arn in command[4:]
+                        if arn.startswith("arn:")
+                    ]
+                }
+            )
+        if line.startswith("terraform") and "output" in line:
+            return json.dumps({"cache": {"value": "rediss://cache:6379/0"}, "database": {"value": "db.example"}})
+        if "--raw" in line:
+            loaded = self.loaded.pop(0)
+            return json.dumps({"loaded": loaded, "ready": bool(loaded), "current": bool(loaded)})
+        if " get persistentvolumeclaims" in line:
+            return json.dumps({"items": [{"metadata": {"namespace": namespace, "name": name}} for namespace, name in self.claims]})
+        if " get services" in line:
+            both = [("ClusterIP", "inner"), ("LoadBalancer", "outer")]
+            return json.dumps({"items": [{"metadata": {"namespace": DEV, "name": name}, "spec": {"type": kind}} for kind, name in both]})
+        if f"get deployments --namespace {DEV}" in line:
+            container = {"name": "api", "image": "repository@sha256:1"}
+            return json.dumps(
+                {"items": [{"metadata": {"name": "touchstone-api"}, "spec": {"template": {"spec": {"containers": [container]}}}}]}
+            )
+        if " get " in line and command[0] == "kubectl":
+            return json.dumps({"items": []})
+        return "[]" if "get-resources" in line else ""
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    for name in ("overlays/dev", "overlays/prod", "mlflow"):
+        folder = tmp_path / "infra/kubernetes" / name
+        folder.mkdir(parents=True)
+        (folder / "kustomization.yaml").write_text("")
+    return tmp_path
+
+
+def layer(world: World, checkout: Path = ROOT) -> Any:
+    return pause.ClusterLayer(NAMES, world, Path("kubeconfig"), checkout)
+
+
+def test_what_terraform_does_not_know_of_goes_before_the_cluster() -> None:
+    world = World()
+    layer(world).pause(discard_volumes=False)
+    words = [next(word for word in ("s3 cp", "delete ingress", "delete service", "destroy") if word in change) for change in world.changes]
+    assert words == ["s3 cp", "delete ingress", "delete service", "destroy"]
+    assert "delete service outer" in world.changes[2]
+    assert json.loads(world.objects[f"s3://{NAMES['state_bucket']}/paused.json"]) == {
+        DEV: {"deployments/touchstone-api": {"api": "repository@sha256:1"}}
+    }
+
+
+def test_a_load_balancer_that_stays_keeps_the_cluster_up() -> None:
+    world = World()
+    world.pass_time = lambda: None  # type: ignore[method-assign]
+    with pytest.raises(pause.Broken, match="load balancers or volumes are still there"):
+        layer(world).pause(discard_volumes=False)
+    assert world.cluster
+
+
+def test_volumes_are_not_lost_by_a_slip() -> None:
+    world = World()
+    world.claims = [("touchstone-sweeps", "sweep-reports")]
+    with pytest.raises(pause.Refused, match="touchstone-sweeps/sweep-reports"):
+        layer(world).pause(discard_volumes=False)
+    assert not world.changes
+    layer(world).pause(discard_volumes=True)
+    assert [change for change in world.changes if "delete namespace touchstone-sweeps" in change]
+
+
+@pytest.mark.parametrize(("what", "value", "says"), [("account", "999999999999", "999999999999"), ("workspace", "mine", "'mine'")])
+@pytest.mark.parametrize("verb", ["pause", "resume"])
+def test_another_account_or_workspace_is_refused_before_anything_is_changed(verb: str, what: str, value: str, says: str) -> None:
+    world = World()
+    setattr(world, what, value)
+    with pytest.raises(pause.Refused, match=says):
+        layer(world).pause(discard_volumes=True) if verb == "pause" else layer(world).resume()
+    assert not world.changes
+
+
+def test_the_account_that_comes_with_the_project_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    world = World()
+    assert pause.main(["pause"], world) == 2
+    assert "make infra-names" in capsys.readouterr().err
+    assert not world.seen
+
+
+def test_a_dry_run_changes_nothing_and_says_what_it_would(checkout: Path) -> None:
+    world = World(dry_run=True)
+    layer(world).pause(discard_volumes=False)
+    assert not world.changes
+    assert [line for line in world.lines if "would run: terraform" in line and "destroy" in line]
+    world = World(dry_run=True)
+    world.cluster = False
+    layer(world, checkout).resume()
+    assert not world.changes
+    assert [line for line in world.lines if "would run: kubectl" in line and "overlays/dev" in line]
+
+
+def test_a_pause_that_was_killed_goes_on() -> None:
+    world = World()
+    world.fails = " destroy "
+    with pytest.raises(pause.Broken):
+        layer(world).pause(discard_volumes=False)
+    world.fails = ""
+    layer(world).pause(discard_volumes=False)
+    assert not world.cluster
+    layer(world).pause(discard_volumes=False)  # and again, with nothing there
+    assert "there is no cluster to drain" in world.lines
+
+
+def test_a_second_pause_keeps_what_the_first_wrote_down() -> None:
+    world = World()
+    layer(world).pause(discard_volumes=False)
+    before = world.objects[f"s3://{NAMES['state_bucket']}/paused.json"]
+    layer(world).pause(discard_volumes=False)
+    assert world.objects[f"s3://{NAMES['state_bucket']}/paused.json"] == before
+
+
+def test_it_comes_back_with_what_ran_and_what_the_channel_names(checkout: Path) -> None:
+    world = World()
+    layer(world).pause(discard_volumes=False)
+    world.changes.clear()
+    world.snapshots = [("2026-11-01T00:00:00", "touchstone-mlflow-1"), ("2026-11-20T00:00:00", "touchstone-mlflow-2")]
+    layer(world, checkout).resume()
+    assert world.given_secretly["TF_VAR_database_snapshot"] == "touchstone-mlflow-2"
+    assert [change for change in world.changes if "overlays/dev" in change]
+    assert not [change for change in world.changes if "overlays/prod" in change]  # it names no release
+    assert [change for change in world.changes if "set image deployments/touchstone-api api=repository@sha256:1" in change]
+    assert world.lines[-1] == "dev answers by abc123"
+
+
+def test_addresses_go_into_secrets_and_a_cache_secret_stays_as_it_was(checkout: Path) -> None:
+    world = World()
+    world.secrets[NAMES["secrets"]["dev_cache_secret"]] = json.dumps({"secret": "mine", "redis": "rediss://old:6379/0"})
+    layer(world, checkout).resume()
+    assert json.loads(world.secrets[NAMES["secrets"]["dev_cache_secret"]]) == {"secret": "mine", "redis": "rediss://cache:6379/0"}
+    assert len(json.loads(world.secrets[NAMES["secrets"]["prod_cache_secret"]])["secret"]) >= 32
+    assert world.secrets[NAMES["secrets"]["mlflow_database"]].endswith("@db.example:5432/mlflow")
+
+
+def test_a_password_is_kept_before_the_database_has_it_and_is_never_an_argument(checkout: Path) -> None:
+    world = World()
+    world.fails = "apply -auto"
+    with pytest.raises(pause.Broken):
+        layer(world, checkout).resume()
+    kept = world.secrets[NAMES["secrets"]["mlflow_database"]]
+    world.fails = ""
+    layer(world, checkout).resume()
+    password = world.given_secretly["TF_VAR_database_password"]
+    assert password in kept
+    assert password in world.secrets[NAMES["secrets"]["mlflow_database"]]
+    assert not [line for line in world.seen if password in line]
+
+
+def test_a_channel_that_names_nothing_cannot_be_asked_for(checkout: Path) -> None:
+    world = World()
+    with pytest.raises(pause.Refused, match="prod names no release"):
+        layer(world, checkout).resume(["prod"])
+    assert not world.changes
+
+
+def test_a_channel_whose_overlay_is_missing_is_told_before_the_cluster_is_paid_for(tmp_path: Path) -> None:
+    world = World()
+    with pytest.raises(pause.Refused, match="overlays/dev"):
+        layer(world, tmp_path).resume()
+    assert not world.changes
