@@ -15,12 +15,12 @@ from uuid import uuid4
 
 from pydantic import TypeAdapter, ValidationError
 
-from serving.documents.log import SNAPSHOT_EVERY, ChangeLog
 from serving.documents.record import STATES, DocumentRecord, NewDocument, State, content_digest
 from serving.pipeline.digest import digest_all
 from serving.pipeline.errors import DataError, StoreError
 from serving.pipeline.types import Principal
 from serving.storage.base import Storage
+from serving.storage.log import SNAPSHOT_EVERY, ChangeLog
 
 LOG, FILES, TEXTS = "log", "files", "texts"
 TRIES = 100  # to append a change while other writers are first

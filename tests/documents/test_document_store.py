@@ -6,13 +6,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from serving.documents import store as store_module
-from serving.documents.log import ChangeLog
 from serving.documents.open import open_documents
 from serving.documents.record import NewDocument, safe_name
 from serving.documents.store import Addition, DocumentStore, ReadText
 from serving.pipeline.errors import DataError
 from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.types import Principal
+from serving.storage.log import ChangeLog
 
 HR = Principal("ann", "acme", frozenset({"hr"}))
 
