@@ -149,8 +149,8 @@ class IndexedDocuments:
         await self.refresh()
         return done
 
-    async def catch_up(self, parser: Parser, *, progress: Progress | None = None, pause_s: float = 0.5) -> Indexed:
-        """Index all that is missing, or wait until others have."""
+    async def catch_up(self, parser: Parser | None, *, progress: Progress | None = None, pause_s: float = 0.5) -> Indexed:
+        """Index all that is missing, or wait until others have; without a parser, only wait."""
         total = documents = failed = 0
         while True:
             await self.refresh()
@@ -160,7 +160,7 @@ class IndexedDocuments:
                 progress(total - left, total)
             if not left:
                 return Indexed(documents, failed)
-            done = await self.step(parser)
+            done = await self.step(parser) if parser else Indexed(busy=True)
             documents, failed = documents + done.documents, failed + done.failed
             if done.busy:
                 await asyncio.sleep(pause_s)

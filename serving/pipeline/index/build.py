@@ -20,6 +20,8 @@ from serving.pipeline.index.base import Closes, Probed, Store
 from serving.pipeline.index.chunk_rows import ChunkRows
 from serving.pipeline.index.content import ContentDigest
 from serving.pipeline.index.corpus import Corpus
+from serving.pipeline.index.layered.store import LayeredStore
+from serving.pipeline.index.layered.view import LayeredView
 from serving.pipeline.index.manifest import FILE, IndexManifest, forget_outdated, index_storage, read_manifest, write_manifest
 from serving.pipeline.index.resident.open import searchable
 from serving.pipeline.index.sums import check_sums, damaged, write_sums
@@ -44,6 +46,20 @@ class OpenIndex:
     def digest(self) -> str:
         """Digest of the recipe: what the index was made of, and how."""
         return self.manifest.recipe
+
+    @property
+    def version(self) -> str:
+        """The version of the data that is searched: the proven index's, and what was added and removed since."""
+        return self._changed(lambda view: view.version)
+
+    def version_for(self, tenant: str) -> str:
+        """The same of what a tenant's answers depend on: documents that are added for another tenant do not change it."""
+        return self._changed(lambda view: view.version_for(tenant))
+
+    def _changed(self, version: Callable[[LayeredView], str]) -> str:
+        proven = self.manifest.store_version
+        since = version(self.store.view) if isinstance(self.store, LayeredStore) else ""
+        return f"{proven}+{since}" if since else proven
 
     def close(self) -> None:
         """Let go of the memory that the store holds; its next use opens it again."""
