@@ -35,9 +35,11 @@ class _About(BaseModel):
     domain: str = Field(default="general", min_length=1, max_length=200)
     version: str = Field(default="", max_length=200)
     status: str = Field(default="", max_length=200)  # current, superseded, …
+    source: str = Field(default="", max_length=2000)  # where it is from, as it is shown; empty: its id
     metadata: Mapping[str, str] = Field(default_factory=dict)  # what else can be filtered by
     uploader: str = Field(default="", max_length=300)  # the id of a principal
     collection: str = Field(default="", max_length=1000)  # the place it was ingested from; empty: it was uploaded
+    rules: str = Field(default="", max_length=200)  # digest of what gave it its readers and facts, where that was no person
 
     @field_validator("groups")
     @classmethod
@@ -101,7 +103,7 @@ class DocumentRecord(_About):
             text=text,
             title=self.title or title or stem,
             domain=self.domain,
-            source=self.id,
+            source=self.source or self.id,
             version=self.version,
             tenant=self.tenant,
             groups=self.groups,
@@ -118,7 +120,8 @@ class DocumentRecord(_About):
 
 def content_digest(about: _About, ident: str, digest: str) -> str:
     """The digest of everything that a document's chunks depend on."""
-    facts = [ident, digest, about.name, about.title, about.tenant, list(about.groups), about.domain, about.version, about.status]
+    facts = [ident, digest, about.name, about.title, about.tenant, list(about.groups), about.domain]
+    facts += [about.version, about.status, about.source]
     return digest_of([*facts, dict(about.metadata)])
 
 
