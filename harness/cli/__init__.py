@@ -29,6 +29,7 @@ COMMANDS = {
             ("init", "init", "init"),
             ("ask", "ask", "ask"),
             ("index", "index", "index"),
+            ("ingest", "ingest", "ingest"),
             ("eval", "evaluate", "evaluate"),
             ("compare", "compare", "compare"),
             ("sweep", "sweep", "sweep"),

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext, suppress
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import FastAPI
@@ -23,6 +24,8 @@ from serving.app.core.telemetry import make_logger
 from serving.app.opening import open_budgets, open_mcp, open_spans, open_trace_writer
 from serving.app.query import routes
 from serving.app.query.wire import ProblemOut, QueryIn
+from serving.app.release.added import DocumentFollower
+from serving.app.release.loaded import load
 from serving.app.release.manager import ReleaseManager
 from serving.app.release.shadow import ShadowRuns
 from serving.app.server.memory import settle_memory
@@ -31,6 +34,7 @@ from serving.app.settings import AppSettings
 from serving.app.traces import routes as trace_routes
 from serving.app.traces.wire import FeedbackIn
 from serving.app.web.page import page_router
+from serving.documents.open import open_documents
 from serving.pipeline.observer import Observers
 
 DOORS = (routes, trace_routes, dify, openai)
@@ -45,7 +49,8 @@ def create_app(
     concurrency, metrics = ConcurrencyLimit(settings.max_running, settings.max_waiting), Metrics()
     metrics.watch(concurrency)
     metrics.watch_cache(lambda: manager.serving.pipeline.cache if manager.serving else None)
-    manager = release_manager or ReleaseManager(settings, log, after_swap=settle_memory)
+    store = open_documents(settings)
+    manager = release_manager or ReleaseManager(settings, log, load=partial(load, documents=store), after_swap=settle_memory)
     shadows = ShadowRuns(
         log,
         most=settings.shadow_running,
@@ -59,7 +64,9 @@ def create_app(
     writer, spans = open_trace_writer(settings, log), open_spans(settings)
     observers = Observers([metrics, IncidentLog(log), *([writer] if writer else []), *([spans] if spans else [])])
     budgets = open_budgets(settings, log)
-    service = Service(settings, manager, concurrency, keys, metrics, log, observers, RepeatedEvents(), shadows, budgets, writer)
+    documents = DocumentFollower(store, manager, settings, log, traces=writer)
+    metrics.watch_documents(lambda: documents.state)
+    service = Service(settings, manager, concurrency, keys, metrics, log, observers, RepeatedEvents(), shadows, budgets, documents, writer)
     metrics.watch_traces(lambda: writer.lost if writer else 0, lambda: writer.waiting if writer else 0, lambda: shadows.left_out)
     windows = RateWindows(settings.redis, log)
     mcp = open_mcp(settings, log, settings.version or _version())
@@ -72,6 +79,7 @@ def create_app(
         tasks = [asyncio.create_task(service.release_manager.run()), asyncio.create_task(service.repeats.report(log))]
         if settings.emf:
             tasks.append(asyncio.create_task(MetricLines(metrics.registry, settings.channel).run(update_gauges)))
+        tasks.append(asyncio.create_task(documents.run()))
         if writer:
             writer.start()
         log.info("started", channel=settings.channel, keys=len(service.keys) if service.keys is not None else None)
@@ -83,6 +91,7 @@ def create_app(
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
+            await documents.aclose()
             await shadows.close()
             await budgets.close()
             await windows.close()

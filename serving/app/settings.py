@@ -16,6 +16,12 @@ class AppSettings(PipelineSettings):
     channel: str = Field(default="dev", description="the channel whose release is served")
     poll_s: float = Field(default=5.0, gt=0, description="how often the channel is looked at, and how soon a failed load is tried again")
 
+    documents_poll_s: float = Field(default=1.0, gt=0, description="how often added documents are looked for")
+    index_documents: bool = Field(default=True, description="whether this server indexes them; else another, or `touchstone ingest`, does")
+    catch_up_s: float = Field(
+        default=600.0, ge=0, description="patience with indexing added documents for a new release, before it takes over from the last one"
+    )
+
     api_keys: Path | None = Field(default=None, description="a YAML file of callers by their key's SHA-256; none: everyone, as the public")
     oidc_issuer: str = Field(default="", description="an identity provider, whose bearer tokens are taken beside keys: https://…")
     oidc_audience: str = Field(default="", description="what its tokens have to be for")

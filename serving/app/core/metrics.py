@@ -6,7 +6,9 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
 
 from serving.app.core.cache_metrics import CacheCollector
+from serving.app.core.document_metrics import DocumentCollector
 from serving.app.core.limits import ConcurrencyLimit
+from serving.app.release.added import CorpusState
 from serving.app.release.manager import Readiness
 from serving.app.server.connections import ConnectionGate
 from serving.pipeline.cache.base import MISSES
@@ -120,6 +122,10 @@ class Metrics:
     def shadow_compared(self, agree: bool) -> None:
         """Count a shadow's answer that was compared with the one shown."""
         self._shadow_pairs.labels("agreed" if agree else "disagreed").inc()
+
+    def watch_documents(self, state: Callable[[], CorpusState]) -> None:
+        """Read what is served beside the proven corpus at every scrape."""
+        self.registry.register(DocumentCollector(state))
 
     def watch_traces(self, lost: Callable[[], float], waiting: Callable[[], float], left_out: Callable[[], float]) -> None:
         """Read the numbers of what happens beside the answers at every scrape."""

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 from serving.app.release.loaded import LoadedRelease
 from serving.app.release.manager import Readiness, State
 from serving.pipeline.guard.placeholders import Placeholders
+from serving.pipeline.index.layered.view import PLAIN
 from serving.pipeline.types import Hit, Principal, Query, Trace
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=64)]
@@ -246,6 +247,21 @@ class RetrievedOut(Wire):
         )
 
 
+class CorpusOut(Wire):
+    """The corpus that was proven, and what is served: documents may have been added and removed since."""
+
+    proven: str = Field(description="digest of the corpus that the evidence is about")
+    version: str = Field(description="digest of every change since; empty: what is served is what was proven")
+    added: int = Field(description="documents added since, and found")
+    removed: int = Field(description="documents of the proven corpus that were removed since")
+
+    @classmethod
+    def of(cls, loaded: LoadedRelease) -> Self:
+        """The corpus of a loaded release."""
+        view = loaded.documents.view if loaded.documents else PLAIN
+        return cls(proven=loaded.pipeline.index.manifest.corpus_digest, version=view.version, added=view.added, removed=view.removed)
+
+
 class ReleaseOut(Wire):
     """What is served, and the evidence for it."""
 
@@ -256,6 +272,7 @@ class ReleaseOut(Wire):
     index: dict[str, Any]
     evidence: dict[str, Any] = Field(description="what proves it: the document that the channel names, without people's names")
     evidence_digest: str
+    corpus: CorpusOut
 
     @classmethod
     def of(cls, loaded: LoadedRelease, channel: str) -> Self:
@@ -271,6 +288,7 @@ class ReleaseOut(Wire):
             index=manifest.model_dump(mode="json", include=shown),
             evidence=evidence.model_dump(mode="json", exclude={"who": True, "forced": {"who"}}) if evidence else {},
             evidence_digest=loaded.evidence,
+            corpus=CorpusOut.of(loaded),
         )
 
 

@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol, runtime_checkable
 
 from pydantic import Field
 
@@ -46,6 +46,13 @@ class CacheState:
     unjudged: int
     errors: int  # of the backend
     broken: int  # entries whose seal did not hold
+
+
+@runtime_checkable
+class ForgetsDocuments(Protocol):
+    """A cache that can forget what was written from a document."""
+
+    async def forget_document(self, document_id: str) -> int: ...
 
 
 class KeptAnswers:

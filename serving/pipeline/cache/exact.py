@@ -48,6 +48,10 @@ class ExactCache:
         """Forget an answer."""
         await self._answers.backend.drop(self._answers.key(query, context))
 
+    async def forget_document(self, document_id: str) -> int:
+        """Forget what was written from a document; how many answers that were."""
+        return await self._answers.backend.clear(document=document_id)
+
     def state(self) -> CacheState:
         """What there is to tell."""
         return self._answers.state()

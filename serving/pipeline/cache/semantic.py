@@ -83,6 +83,10 @@ class SemanticCache:
         if hit.kind == "semantic":
             await answers.backend.drop(answers.key_of(hit.question, context))
 
+    async def forget_document(self, document_id: str) -> int:
+        """Forget what was written from a document; how many answers that were."""
+        return await self._answers.backend.clear(document=document_id)
+
     def state(self) -> CacheState:
         """What there is to tell."""
         return self._answers.state()

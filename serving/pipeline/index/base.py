@@ -29,6 +29,7 @@ class Filter:
     domains: frozenset[str] | None = None  # None: every domain
     metadata: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     everything: bool = False  # True: no access rules, to learn whether a document exists; never for results that are shown
+    without: frozenset[str] = frozenset()  # ids of documents that are left out, whoever asks
 
     @classmethod
     def of(cls, query: Query) -> "Filter":
@@ -42,11 +43,14 @@ class Filter:
 
     def admits(self, chunk: Chunk) -> bool:
         """Whether a chunk may be returned; the definition that every store's own filter must agree with."""
-        return self.everything or (
-            chunk.tenant in (PUBLIC, self.tenant)
-            and (not chunk.groups or not self.groups.isdisjoint(chunk.groups))
-            and (self.domains is None or chunk.domain in self.domains)
-            and all(chunk.metadata.get(key) == value for key, value in self.metadata.items())
+        return chunk.document_id not in self.without and (
+            self.everything
+            or (
+                chunk.tenant in (PUBLIC, self.tenant)
+                and (not chunk.groups or not self.groups.isdisjoint(chunk.groups))
+                and (self.domains is None or chunk.domain in self.domains)
+                and all(chunk.metadata.get(key) == value for key, value in self.metadata.items())
+            )
         )
 
 

@@ -1,39 +1,36 @@
 """Builds an index from a corpus, once per recipe, and opens it."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version as installed
-from itertools import islice
 from pathlib import Path
 from uuid import uuid4
 
+import numpy as np
 from langchain_core.embeddings import Embeddings
 
-from serving.pipeline.checks.grounding.embedder import NamedEmbeddings
 from serving.pipeline.checks.injection.version import detector_version
 from serving.pipeline.config import IndexConfig, RagConfig
 from serving.pipeline.errors import DataError, IntegrityError, StoreError
-from serving.pipeline.index import CHUNKERS, STORES
-from serving.pipeline.index.base import Closes, Probed, Store, StoredRow
+from serving.pipeline.index import STORES
+from serving.pipeline.index.base import Closes, Probed, Store
+from serving.pipeline.index.chunk_rows import ChunkRows
 from serving.pipeline.index.content import ContentDigest
-from serving.pipeline.index.context import indexed_text
 from serving.pipeline.index.corpus import Corpus
-from serving.pipeline.index.embed import embed
-from serving.pipeline.index.instructions import InstructionScores
+from serving.pipeline.index.layered.store import LayeredStore
+from serving.pipeline.index.layered.view import LayeredView
 from serving.pipeline.index.manifest import FILE, IndexManifest, forget_outdated, index_storage, read_manifest, write_manifest
 from serving.pipeline.index.resident.open import searchable
 from serving.pipeline.index.sums import check_sums, damaged, write_sums
 from serving.pipeline.models import EMBEDDINGS
 from serving.pipeline.settings import PipelineSettings
-from serving.pipeline.types import Chunk
 from serving.storage.base import Storage
 from serving.storage.draft import draft_folder, publish_folder
 from serving.storage.place import absolute, below, is_remote
 
-BATCH = 256  # chunks embedded and stored at a time
 Progress = Callable[[int, int], None]  # chunks stored, chunks to store
 
 
@@ -49,6 +46,20 @@ class OpenIndex:
     def digest(self) -> str:
         """Digest of the recipe: what the index was made of, and how."""
         return self.manifest.recipe
+
+    @property
+    def version(self) -> str:
+        """The version of the data that is searched: the proven index's, and what was added and removed since."""
+        return self._changed(lambda view: view.version)
+
+    def version_for(self, tenant: str) -> str:
+        """The same of what a tenant's answers depend on: documents that are added for another tenant do not change it."""
+        return self._changed(lambda view: view.version_for(tenant))
+
+    def _changed(self, version: Callable[[LayeredView], str]) -> str:
+        proven = self.manifest.store_version
+        since = version(self.store.view) if isinstance(self.store, LayeredStore) else ""
+        return f"{proven}+{since}" if since else proven
 
     def close(self) -> None:
         """Let go of the memory that the store holds; its next use opens it again."""
@@ -192,21 +203,20 @@ class _IndexBuild:
     async def run(self, uri: str, data: str) -> IndexManifest:
         """Chunk, embed and store everything below a place; at no time are more than a batch's vectors in memory."""
         index = self.config.index
-        total = sum(1 for _ in self._chunks())  # chunking twice costs far less than embedding once
+        steps = ChunkRows(index, self.embeddings)
+        total = sum(1 for _ in steps.chunks(self.corpus.documents))  # chunking twice costs far less than embedding once
         if total == 0:
             raise DataError(f"Corpus {self.corpus.name!r} has nothing to index: {len(self.corpus.documents)} documents, no text.")
         store: Store | None = None
-        content, scores = ContentDigest(), InstructionScores(NamedEmbeddings(index.embedder.name, self.embeddings))
+        content = ContentDigest()
         done = dimensions = 0
-        for batch in _batches(self._chunks()):
-            texts = [indexed_text(chunk, index.context) for chunk in batch]
-            vectors = await embed(self.embeddings, texts)
+        async for rows in steps.batches(steps.chunks(self.corpus.documents)):
+            vectors = np.stack([row.vector for row in rows])
             dimensions = vectors.shape[1]
             store = store or _store(index, below(uri, data), dimensions, self.settings)
-            batch = await scores.of(batch, vectors)
-            await store.add(batch, texts, vectors)
-            content.add(map(StoredRow.of, batch, texts, vectors))
-            done += len(batch)
+            await store.add([row.chunk for row in rows], [row.text for row in rows], vectors)
+            content.add(rows)
+            done += len(rows)
             if self.progress:
                 self.progress(done, total)
         assert store is not None
@@ -231,23 +241,12 @@ class _IndexBuild:
             sums_sha256=sums_sha256,
         )
 
-    def _chunks(self) -> Iterator[Chunk]:
-        chunker = CHUNKERS.build(self.config.index.chunker)
-        for document in self.corpus.documents:
-            yield from chunker.split(document)
-
 
 def _remove(storage: Storage, prefix: str) -> None:
     """Remove the files of a failed build, as far as possible."""
     with suppress(StoreError):  # leftovers cost space and nothing else
         for entry in storage.list(prefix):
             storage.delete(entry.key)
-
-
-def _batches(chunks: Iterable[Chunk]) -> Iterator[list[Chunk]]:
-    stream = iter(chunks)
-    while batch := list(islice(stream, BATCH)):
-        yield batch
 
 
 def _store(index: IndexConfig, uri: str, dimensions: int, settings: PipelineSettings) -> Store:

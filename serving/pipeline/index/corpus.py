@@ -52,6 +52,16 @@ class SkippedFile:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class CorpusFile:
+    """A file of the folder with its document; none where it is known already."""
+
+    id: str
+    path: Path
+    data: bytes
+    document: Document | None
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Corpus:
     """Documents sorted by id, under the digest of all they hold."""
@@ -115,26 +125,55 @@ def load_corpus(folder: Path, *, progress: Progress | None = None, bounds: Bound
         lines = load_jsonl_corpus(folder / LINES_FILE, progress=progress, bounds=bounds, trusted=trusted)
         return replace(lines, skipped=(*lines.skipped, *_beside_lines(folder)))
     loading = _Loading(corpus_rules(folder), bounds, trusted)
-    files, skipped = _files(folder)
     documents: list[Document] = []
-    with Parser(ParseLimits(characters=bounds.characters)) as parser:
-        if any(path.suffix.lower() not in IN_PROCESS for path in files):
-            parser.warm()  # while it starts, plain files are read
-        for done, path in enumerate(files, 1):
-            try:
-                document = _document(path, folder, loading, parser)
-            except RefusedFile as refusal:
-                skipped.append(SkippedFile(_id_of(path, folder), refusal.reason))
-            else:
-                if document.text.strip():
-                    documents.append(document)
-                else:
-                    skipped.append(SkippedFile(document.id, "empty"))
-            if progress:
-                progress(done, len(files))
+    skipped: list[SkippedFile] = []
+    for one in _each_file(folder, loading, progress, lambda ident, data: False):
+        if isinstance(one, SkippedFile):
+            skipped.append(one)
+        elif one.document is not None:
+            documents.append(one.document)
     if not documents:
         raise DataError(f"{folder}: holds no document. Known suffixes: {_suffixes()}.{_skipped_list(skipped)}")
     return loading.corpus(str(folder), folder.resolve().name, documents, sorted(skipped, key=lambda skip: skip.path))
+
+
+def corpus_files(
+    folder: Path, *, known: Callable[[str, bytes], bool], progress: Progress | None = None, bounds: Bounds | None = None
+) -> Iterator["CorpusFile | SkippedFile"]:
+    """The files of a folder one by one, as `load_corpus` reads them; a file whose id and bytes are `known` is not read again.
+
+    What `load_corpus` refuses at the end, such as rules that match no document, is refused at the end here too.
+    """
+    loading = _Loading(corpus_rules(folder), bounds or Bounds(), True)
+    seen: set[str] = set()
+    for one in _each_file(folder, loading, progress, known):
+        seen.add(one.path if isinstance(one, SkippedFile) else one.id)
+        yield one
+    check_all_used(loading.rules.facts, seen)
+    if loading.rules.required:
+        check_all_stated(str(folder), sorted(loading.silent), f"{SETTINGS_FILE} says `access: required`")
+
+
+def _each_file(
+    folder: Path, loading: "_Loading", progress: Progress | None, known: Callable[[str, bytes], bool]
+) -> Iterator["CorpusFile | SkippedFile"]:
+    files, skipped = _files(folder)
+    yield from skipped
+    with Parser(ParseLimits(characters=loading.bounds.characters)) as parser:
+        if any(path.suffix.lower() not in IN_PROCESS for path in files):
+            parser.warm()  # while it starts, plain files are read
+        for done, path in enumerate(files, 1):
+            ident = _id_of(path, folder)
+            try:
+                data = read_file(path, most=loading.bounds.file_bytes, inside=folder)
+                document = None if known(ident, data) else _document(path, data, folder, loading, parser)
+            except RefusedFile as refusal:
+                yield SkippedFile(ident, refusal.reason)
+            else:
+                empty = document is not None and not document.text.strip()
+                yield SkippedFile(ident, "empty") if empty else CorpusFile(ident, path, data, document)
+            if progress:
+                progress(done, len(files))
 
 
 def load_jsonl_corpus(path: Path, *, progress: Progress | None = None, bounds: Bounds | None = None, trusted: bool = True) -> Corpus:
@@ -245,9 +284,8 @@ def _id_of(path: Path, folder: Path) -> str:
     return name
 
 
-def _document(path: Path, folder: Path, loading: _Loading, parser: Parser) -> Document:
+def _document(path: Path, data: bytes, folder: Path, loading: _Loading, parser: Parser) -> Document:
     document_id, bounds = _id_of(path, folder), loading.bounds
-    data = read_file(path, most=bounds.file_bytes, inside=folder)
     own = _own_fields(data, path, loading, document_id)
     loaded = parser.parse(data, str(path), path.suffix.lower())
     if len(loaded.text) > bounds.characters:

@@ -9,9 +9,11 @@ NOTHING, EVERYTHING = "false", "true"
 
 
 def sql_condition(where: Filter) -> str:
-    """The condition on the columns tenant, open, groups, domain and facts."""
+    """The condition on the columns tenant, open, groups, domain, facts and document_id."""
+    without = _list(where.without)
+    left_out = [] if without == "()" else [f"document_id NOT IN {without}"]
     if where.everything:
-        return EVERYTHING
+        return left_out[0] if left_out else EVERYTHING
     parts = [f"tenant IN {_list([PUBLIC, where.tenant])}"]
     groups = _list(where.groups)
     parts.append("open" if groups == "()" else f"(open OR array_has_any(groups, make_array{groups}))")
@@ -19,7 +21,7 @@ def sql_condition(where: Filter) -> str:
         domains = _list(where.domains)
         parts.append(NOTHING if domains == "()" else f"domain IN {domains}")
     parts += [f"array_has(facts, {quoted(fact)})" if storable(fact) else NOTHING for fact in metadata_entries(where.metadata)]
-    return " AND ".join(parts)
+    return " AND ".join(parts + left_out)
 
 
 def quoted(text: str) -> str:

@@ -16,26 +16,44 @@ Mask = NDArray[np.bool_]
 
 
 class AdmittedRows:
-    """The rows of filters, as bitmaps joined from the rows of each tenant, group, domain and entry of metadata."""
+    """The rows of filters, as bitmaps joined from the rows of each tenant, group, domain and entry of metadata.
 
-    def __init__(self, arrays: MappedArrays, rows: int) -> None:
+    With `live`, rows that it does not hold are admitted by no filter.
+    """
+
+    def __init__(self, arrays: MappedArrays, rows: int, live: Mask | None = None) -> None:
         self._tenants, self._groups = RowsByText(arrays, "tenants"), RowsByText(arrays, "groups")
         self._domains, self._facts = RowsByText(arrays, "domains"), RowsByText(arrays, "facts")
+        self._documents = RowsByText(arrays, "documents")
         self._open: Mask = arrays["open"]
+        self._live = live
         self._rows = rows
         self._remembered = lru_cache(maxsize=REMEMBERED)(self._compute)
 
     def rows(self, where: Filter) -> Rows | None:
         """The rows that a filter admits, in order; None for all of them."""
-        if where.everything:
+        if where.everything and not where.without and self._live is None:
             return None
-        return self._remembered(where.tenant, where.groups, where.domains, tuple(metadata_entries(where.metadata)))
+        facts = tuple(metadata_entries(where.metadata))
+        return self._remembered(where.everything, where.tenant, where.groups, where.domains, facts, where.without)
 
-    def _compute(self, tenant: str, groups: frozenset[str], domains: frozenset[str] | None, facts: tuple[str, ...]) -> Rows | None:
-        mask = self._any(self._tenants, [PUBLIC, tenant]) & (self._open | self._any(self._groups, sorted(groups)))
-        if domains is not None:
-            mask &= self._any(self._domains, sorted(domains))
-        mask = reduce(lambda narrowed, fact: narrowed & self._any(self._facts, [fact]), facts, mask)
+    def _compute(
+        self,
+        everything: bool,
+        tenant: str,
+        groups: frozenset[str],
+        domains: frozenset[str] | None,
+        facts: tuple[str, ...],
+        without: frozenset[str],
+    ) -> Rows | None:
+        mask = np.ones(self._rows, np.bool_) if self._live is None else self._live.copy()
+        if not everything:
+            mask &= self._any(self._tenants, [PUBLIC, tenant]) & (self._open | self._any(self._groups, sorted(groups)))
+            if domains is not None:
+                mask &= self._any(self._domains, sorted(domains))
+            mask = reduce(lambda narrowed, fact: narrowed & self._any(self._facts, [fact]), facts, mask)
+        for document_id in without:
+            mask[self._documents.rows(document_id)] = False
         return None if mask.all() else np.flatnonzero(mask).astype(np.uint32)
 
     def _any(self, rows_by_text: RowsByText, texts: Sequence[str]) -> Mask:

@@ -1,6 +1,7 @@
 """Named arrays in one file: written whole under a checksum, read through a memory map."""
 
 import hashlib
+import io
 import json
 import mmap
 from collections.abc import Iterator, Mapping
@@ -49,10 +50,19 @@ def map_arrays(path: Path) -> MappedArrays | None:
         return None
     except OSError as error:
         raise StoreError(f"{path} could not be read: {error.strerror or error}.") from error
-    size = int.from_bytes(mapped[START : START + 8], "little")
-    described = json.loads(mapped[START + 8 : START + 8 + size])
-    first = _aligned(START + 8 + size)
-    return MappedArrays(described["header"], {name: _view(mapped, first, about) for name, about in described["arrays"].items()})
+    return _arrays(mapped)
+
+
+def arrays_as_bytes(header: Mapping[str, Any], arrays: Mapping[str, Array]) -> bytes:
+    """The same as would be written to a file."""
+    file = io.BytesIO()
+    _write(file, header, arrays)
+    return file.getvalue()
+
+
+def arrays_of_bytes(data: bytes) -> MappedArrays | None:
+    """The arrays of such bytes, or None where they are not those that were written."""
+    return _arrays(data) if _whole(io.BytesIO(data)) else None
 
 
 def _write(file: BinaryIO, header: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
@@ -90,7 +100,14 @@ def _whole(file: BinaryIO) -> bool:
     return checksum.digest() == expected
 
 
-def _view(mapped: mmap.mmap, first: int, about: Mapping[str, Any]) -> Array:
+def _arrays(data: bytes | mmap.mmap) -> MappedArrays:
+    size = int.from_bytes(data[START : START + 8], "little")
+    described = json.loads(data[START + 8 : START + 8 + size])
+    first = _aligned(START + 8 + size)
+    return MappedArrays(described["header"], {name: _view(data, first, about) for name, about in described["arrays"].items()})
+
+
+def _view(mapped: bytes | mmap.mmap, first: int, about: Mapping[str, Any]) -> Array:
     dtype, shape = np.dtype(about["dtype"]), tuple(about["shape"])
     return np.frombuffer(mapped, dtype, int(np.prod(shape, dtype=np.int64)), first + about["offset"]).reshape(shape)
 

@@ -23,7 +23,7 @@ from serving.pipeline.index.shingles import new_shingles
 from serving.pipeline.index.sums import damaged
 from serving.storage.lock import file_lock
 
-FORMAT = 2  # raise it when a file of the same index would hold something else
+FORMAT = 3  # raise it when a file of the same index would hold something else
 FILE = "resident.bin"
 
 

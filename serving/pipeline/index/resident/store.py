@@ -1,21 +1,18 @@
 """Searches an index that is one mapped file."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from serving.pipeline.errors import StoreError
 from serving.pipeline.index.base import Closes, Filter, ScoredChunk, Store, StoredRow, Vectors
 from serving.pipeline.index.lance import directions
-from serving.pipeline.index.rank import best_places
 from serving.pipeline.index.resident.access import AdmittedRows
-from serving.pipeline.index.resident.chunks import ChunkTable
-from serving.pipeline.index.resident.keywords import KeywordScores
+from serving.pipeline.index.resident.keywords import KeywordScores, WordCounts
 from serving.pipeline.index.resident.mapped import MappedArrays, map_arrays
-from serving.pipeline.index.resident.names import Rows
+from serving.pipeline.index.resident.rows import SearchedRows
 from serving.pipeline.index.shingles import Shingles, shingles_of
 from serving.pipeline.types import Chunk
 
@@ -54,13 +51,22 @@ class ResidentStore:
     async def search_text(self, text: str, k: int, where: Filter) -> list[ScoredChunk]:
         """The k best by BM25."""
         parts = self._parts()
-        scores = parts.keywords.of(text)
-        if scores is None:
-            return []
-        rows = parts.access.rows(where)
-        found = np.flatnonzero(scores if rows is None else scores[rows])
-        matching = found if rows is None else rows[found]
-        return parts.best(scores[matching], matching, k)
+        return parts.matching(parts.keywords.of(text), parts.access.rows(where), k)
+
+    def counted_words(self, text: str) -> Mapping[str, int]:
+        """The words of a text as its search counts them, and how often each stands in it."""
+        return self._parts().keywords.counted(text)
+
+    def word_counts(self, words: Iterable[str], without: frozenset[str]) -> WordCounts:
+        """How many rows there are and have each word, but for those of some documents."""
+        parts = self._parts()
+        rows = parts.access.rows(Filter(everything=True, without=without))
+        return parts.keywords.counts(words, rows)
+
+    async def search_text_by(self, text: str, k: int, where: Filter, rarity: Mapping[str, float]) -> list[ScoredChunk]:
+        """The k best by BM25, each word as rare as is said."""
+        parts = self._parts()
+        return parts.matching(parts.keywords.of(text, rarity), parts.access.rows(where), k)
 
     async def slice(self, document_id: str, first: int, last: int, where: Filter) -> list[Chunk]:
         """A document's chunks with ordinals first..last, in order."""
@@ -114,32 +120,11 @@ class ResidentStore:
         return parts
 
 
-class _Parts:
+class _Parts(SearchedRows):
     """What an open file holds."""
 
     def __init__(self, arrays: MappedArrays) -> None:
-        self.chunks = ChunkTable(arrays)
+        super().__init__(arrays)
         self.access = AdmittedRows(arrays, len(self.chunks))
         self.keywords = KeywordScores(arrays, len(self.chunks), arrays.header["stop_words"])
         self.data_version: str = arrays.header["data_version"]
-        self.vectors: Vectors = arrays["vectors"]
-        self._lengths: Vectors = arrays["lengths"]
-        self._shingles, self._shingle_ends = arrays["shingles"], arrays["shingles.ends"]
-
-    def cosines(self, query: Vectors, rows: Rows | None) -> Vectors:
-        """The cosine of each of these rows; a row's number is the same to the last bit whichever others are compared."""
-        if rows is not None and 2 * len(rows) < len(self.vectors):
-            return np.asarray(np.vecdot(self.vectors[rows], query) / self._lengths[rows], np.float32)
-        cosines = np.vecdot(self.vectors, query) / self._lengths  # reading all in order costs less than gathering most
-        return np.asarray(cosines if rows is None else cosines[rows], np.float32)
-
-    def best(self, scores: NDArray[np.float32], rows: NDArray[np.integer] | None, k: int) -> list[ScoredChunk]:
-        """The chunks of the k best scores; ties in the order of rows, which is that of ids."""
-        best = best_places(scores, k)
-        found = best.places if rows is None else rows[best.places]
-        return [ScoredChunk(self.chunks.chunk(row), score) for row, score in zip(found.tolist(), best.scores.tolist(), strict=True)]
-
-    def shingles(self, row: int) -> Shingles:
-        """The shingles of a row."""
-        shingles: Shingles = self._shingles[self._shingle_ends[row - 1] if row else 0 : self._shingle_ends[row]]
-        return shingles

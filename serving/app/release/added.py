@@ -1,0 +1,232 @@
+"""Follows the store of added documents: shows every change to the releases in memory, and indexes what is missing."""
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from structlog.typing import FilteringBoundLogger
+
+from serving.app.release.loaded import LoadedRelease
+from serving.app.release.manager import ReleaseManager
+from serving.app.settings import AppSettings
+from serving.app.traces.writer import TraceWriter
+from serving.documents.record import STATES, DocumentRecord, State
+from serving.documents.store import DocumentStore
+from serving.pipeline.cache.answers import ForgetsDocuments
+from serving.pipeline.errors import TouchstoneError
+from serving.pipeline.index.layered.view import PLAIN, LayeredView
+from serving.pipeline.index.parse import Parser
+
+IDLE_POLLS: Final = 5  # polls after which an indexer looks for work that nobody told it of
+RETRY_S: Final = 5.0  # after a failure to index
+SWEEP_S: Final = 3600.0  # how often what killed writers left is removed
+FORGOTTEN: Final = "forgotten.json"  # up to which revision deleted documents were taken out of traces
+
+Sleep = Callable[[float], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusState:
+    """What is served beside the proven corpus."""
+
+    version: str  # a digest of every change to the proven corpus; empty: there is none
+    added: int  # documents
+    removed: int  # of the proven corpus
+    behind_s: float  # since the oldest change that is not served yet, or since the store was last read; 0: nothing waits
+    states: dict[State, int]  # documents in each state
+
+
+class DocumentFollower:
+    """Polls the store of documents; a second task indexes what is missing, so that showing never waits for indexing."""
+
+    def __init__(
+        self,
+        documents: DocumentStore,
+        manager: ReleaseManager,
+        settings: AppSettings,
+        log: FilteringBoundLogger,
+        *,
+        traces: TraceWriter | None = None,
+        sleep: Sleep = asyncio.sleep,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self.documents = documents
+        self._manager = manager
+        self._settings = settings
+        self._log = log
+        self._traces = traces
+        self._sleep = sleep
+        self._wall = wall
+        self._parser = Parser()
+        self._work = asyncio.Event()
+        self._seen_at = wall()
+        self._forgotten: set[tuple[str, int]] = set()  # deletions whose words were taken out once
+        self._marked = -1  # up to which revision all were taken out for good; -1: not read yet
+        self._failures: dict[str, str] = {}
+        self._swept = 0.0
+
+    @property
+    def view(self) -> LayeredView:
+        """What the served release adds to its proven corpus."""
+        serving = self._manager.serving
+        return serving.documents.view if serving is not None and serving.documents is not None else PLAIN
+
+    @property
+    def state(self) -> CorpusState:
+        """What is served, and how far it is behind what is wanted."""
+        view = self.view
+        return CorpusState(view.version, view.added, view.removed, self._behind_s(), self.states())
+
+    def state_of(self, record: DocumentRecord) -> State:
+        """The state of a document as far as the served release goes: ready is what is found."""
+        serving = self._manager.serving
+        indexed = serving.documents if serving is not None else None
+        return "indexing" if record.state == "ready" and (indexed is None or not indexed.holds(record)) else record.state
+
+    def states(self) -> dict[State, int]:
+        """How many documents are in each state."""
+        counts: dict[State, int] = dict.fromkeys(STATES, 0)
+        for record in self.documents.current.records.values():
+            counts[self.state_of(record)] += 1
+        return counts
+
+    def wake(self) -> None:
+        """Something was added or deleted: look now."""
+        self._work.set()
+
+    async def run(self) -> None:
+        """Follow and index until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._follow())
+            if self._settings.index_documents:
+                tasks.create_task(self._index())
+
+    async def refresh(self) -> None:
+        """Show what was changed; an outage leaves what is served as it is."""
+        with self._logged("documents not followed"):
+            await asyncio.to_thread(self.documents.refresh)
+            for release in self._loaded():
+                if release.documents is not None and await release.documents.refresh():
+                    view = release.documents.view
+                    told = {"corpus_version": view.version, "added": view.added, "removed": view.removed}
+                    self._log.info("corpus served", release=release.digest, **told)
+            await self._forget()
+            self._seen_at = self._wall()
+            if any(release.documents is not None and release.documents.missing() for release in self._loaded()):
+                self._work.set()
+
+    async def index_once(self) -> bool:
+        """Index a batch for each release that answers; whether there may be more to do."""
+        more = False
+        for release in self._loaded():
+            if release.documents is not None:
+                done = await release.documents.step(self._parser)
+                more = more or bool(done.documents or done.failed)
+                if done.documents or done.failed:
+                    self._log.info("documents indexed", release=release.digest, documents=done.documents, failed=done.failed)
+        if self._wall() - self._swept > SWEEP_S:
+            self._swept = self._wall()
+            await asyncio.to_thread(self.documents.remove_orphans)
+            for release in self._loaded():
+                if release.documents is not None:
+                    await asyncio.to_thread(release.documents.additions.remove_orphans)
+        return more
+
+    async def aclose(self) -> None:
+        """End what parses files."""
+        await asyncio.to_thread(self._parser.close)
+
+    async def _follow(self) -> None:
+        while True:
+            await self.refresh()
+            await self._sleep(self._settings.documents_poll_s)
+
+    async def _index(self) -> None:
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(IDLE_POLLS * self._settings.documents_poll_s):
+                    await self._work.wait()
+            self._work.clear()
+            failed = True
+            with self._logged("documents not indexed"):
+                while await self.index_once():
+                    pass
+                failed = False
+            if failed:
+                await self._sleep(RETRY_S)
+
+    async def _forget(self) -> None:
+        """Take the words of deleted documents out of cached answers and traces: at once, and again when no query can still have them."""
+        deleted = [record for record in self.documents.current.records.values() if record.state == "deleted"]
+        if self._marked < 0 and deleted:
+            self._marked = await asyncio.to_thread(self._marker)
+        settled = self._wall() - 2 * self._settings.request_timeout_s
+        marked = self._marked
+        for record in sorted(deleted, key=lambda one: one.revision):
+            key, is_settled = (record.id, record.revision), datetime.fromisoformat(record.updated_at).timestamp() <= settled
+            if record.revision <= self._marked or (key in self._forgotten and not is_settled):
+                continue
+            for release in self._loaded():
+                if isinstance(release.pipeline.cache, ForgetsDocuments):
+                    await release.pipeline.cache.forget_document(record.id)
+            if self._traces is not None:
+                await asyncio.to_thread(self._traces.store.forget_document, record.id)
+            self._forgotten.add(key)
+            marked = max(marked, record.revision) if is_settled else marked
+        if marked > self._marked:
+            await asyncio.to_thread(self.documents.storage.put, FORGOTTEN, json.dumps({"revision": marked}).encode())
+            self._marked = marked
+            self._forgotten = {key for key in self._forgotten if key[1] > marked}
+
+    def _marker(self) -> int:
+        blob = self.documents.storage.get(FORGOTTEN)
+        return int(json.loads(blob.data)["revision"]) if blob else 0
+
+    def _loaded(self) -> list[LoadedRelease]:
+        """The releases that may answer."""
+        candidate = self._manager.candidate
+        found = [self._manager.serving, candidate.loaded if candidate else None]
+        return [release for release in found if release is not None]
+
+    def _behind_s(self) -> float:
+        serving = self._manager.serving
+        now = self._wall()
+        unread = now - self._seen_at
+        waiting = serving.documents.missing() if serving is not None and serving.documents is not None else []
+        oldest = min((datetime.fromisoformat(record.updated_at).astimezone(UTC).timestamp() for record in waiting), default=now)
+        late = unread if unread > 3 * self._settings.documents_poll_s else 0.0
+        return round(max(now - oldest, late, 0.0), 3)
+
+    def _logged(self, event: str) -> "_Logged":
+        return _Logged(self._log, self._failures, event)
+
+
+class _Logged:
+    """Logs a failure once, and that it is over; nothing but a cancellation leaves the block."""
+
+    def __init__(self, log: FilteringBoundLogger, failures: dict[str, str], event: str) -> None:
+        self._log = log
+        self._failures = failures
+        self._event = event
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
+        if error is None:
+            if self._failures.pop(self._event, None):
+                self._log.info(f"{self._event.replace(' not', '')} again")
+            return False
+        if not isinstance(error, Exception):
+            return False
+        reason = str(error) if isinstance(error, TouchstoneError) else f"{type(error).__name__}: {error}"
+        if self._failures.get(self._event) != reason:
+            report = self._log.warning if isinstance(error, TouchstoneError) else self._log.exception
+            report(self._event, reason=reason, effect="what is served stays as it is")
+        self._failures[self._event] = reason
+        return True

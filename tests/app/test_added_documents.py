@@ -1,0 +1,182 @@
+"""Documents that are added while the server runs are found, and removed ones are not, on every replica."""
+
+import asyncio
+
+import pytest
+
+from serving.app.release.added import DocumentFollower
+from serving.app.release.loaded import load
+from serving.documents.open import open_documents
+from serving.documents.record import NewDocument
+from serving.pipeline.errors import StoreError
+from serving.pipeline.types import Query
+from serving.traces.record import REMOVED
+from tests.app.making import House, Open, config, opened
+
+MOON = b"# Lunar travel\n\nTravel to the moon is booked by the lunar desk, and takes nine days."
+ASKED = "Who books lunar travel?"
+
+
+def follower(api: Open) -> DocumentFollower:
+    return api.app.state.service.documents
+
+
+async def follow(api: Open) -> None:
+    """One round of what the server does by itself."""
+    await follower(api).refresh()
+    while await follower(api).index_once():
+        pass
+
+
+async def found(api: Open, question: str = ASKED) -> list[str]:
+    body = (await api.client.post("/v1/retrieve", json={"question": question})).json()
+    return [passage["document"] for passage in body["passages"]]
+
+
+def add(api: Open, name: str = "moon.md", data: bytes = MOON, **about: object) -> str:
+    return follower(api).documents.put(NewDocument.model_validate({"name": name, **about}), data).record.id
+
+
+def by_hand(house: House):
+    """An app that follows and indexes only when it is told to."""
+    return opened(house.settings(index_documents=False, documents_poll_s=3600))
+
+
+async def until(condition) -> None:
+    async with asyncio.timeout(30):
+        while not await condition():  # noqa: ASYNC110 — what it waits for happens in the app
+            await asyncio.sleep(0.01)
+
+
+async def test_an_added_document_is_found_and_a_deleted_one_is_not(house: House):
+    async with by_hand(house) as api:
+        before = (await api.client.get("/v1/release")).json()
+        assert before["corpus"] | {"proven": ""} == {"proven": "", "version": "", "added": 0, "removed": 0}
+        ready = (await api.client.get("/readyz")).json()
+        ident = add(api)
+        assert ident not in await found(api)
+        await follow(api)
+        assert (await found(api))[0] == ident
+        after = (await api.client.get("/v1/release")).json()
+        assert (after["corpus"]["added"], after["digest"], after["index"]) == (1, before["digest"], before["index"])
+        assert after["corpus"]["version"]
+        assert after["corpus"]["proven"] == before["corpus"]["proven"] == before["index"]["corpus_digest"]
+        assert (await api.client.get("/readyz")).json() == ready
+        follower(api).documents.delete([ident, "leave.md"])
+        await follower(api).refresh()
+        assert not {ident, "leave.md"} & set(await found(api, "paid leave and lunar travel"))
+        assert (await api.client.get("/v1/release")).json()["corpus"]["removed"] == 1
+        assert 'touchstone_documents{state="deleted"} 2.0' in await api.metric("touchstone_documents")
+
+
+async def test_the_server_indexes_what_is_added_by_itself(house: House):
+    async with opened(house.settings(documents_poll_s=0.02)) as api:
+        ident = add(api)
+        follower(api).wake()
+
+        async def ready() -> bool:
+            return follower(api).state.states["ready"] == 1
+
+        await until(ready)
+        assert ident in await found(api)
+        assert follower(api).state.behind_s == 0.0
+
+
+async def test_another_replica_sees_what_one_has_indexed(house: House):
+    place = house.settings(index_documents=False, documents_poll_s=3600)
+    async with opened(place) as one, opened(place) as other:
+        ident = add(one)
+        await follow(one)
+        await follower(other).refresh()
+        assert ident in await found(other)
+        follower(other).documents.delete([ident])
+        await follower(one).refresh()
+        assert ident not in await found(one)
+
+
+async def test_who_may_not_read_an_added_document_does_not_find_it(house: House):
+    async with by_hand(house) as api:
+        restricted = add(api, groups=("board",))
+        other = add(api, "acme.md", tenant="acme")
+        await follow(api)
+        assert not {restricted, other} & set(await found(api))
+
+
+async def test_a_cached_answer_is_not_given_after_a_change_that_may_matter(house: House):
+    await house.release(config(**{"cache.lookup": {"name": "exact"}}))
+    async with by_hand(house) as api:
+        pipeline = api.release_manager.serving.pipeline
+
+        async def cached() -> bool:
+            return (await pipeline.answer(Query(ASKED))).cached
+
+        assert [await cached(), await cached()] == [False, True]
+        ident = add(api)
+        assert await cached()
+        await follow(api)
+        assert [await cached(), await cached()] == [False, True]
+        add(api, "acme.md", tenant="acme")  # no answer of the public depends on it
+        await follow(api)
+        assert await cached()
+        follower(api).documents.delete([ident])
+        await follower(api).refresh()
+        trace = await pipeline.answer(Query(ASKED))
+        assert not trace.cached
+        assert ident not in {hit.chunk.document_id for hit in trace.passages}
+
+
+async def test_the_words_of_a_deleted_document_leave_traces_and_cached_answers(house: House):
+    await house.release(config(**{"cache.lookup": {"name": "exact"}}))
+    async with by_hand(house) as api:
+        ident = add(api)
+        await follow(api)
+        answer = (await api.ask(ASKED)).json()
+        writer = api.app.state.service.traces
+
+        async def written() -> bool:
+            return not writer.waiting
+
+        await until(written)
+        assert ident in writer.store.get(answer["trace_id"]).documents
+        follower(api).documents.delete([ident])
+        await follower(api).refresh()
+        kept = writer.store.get(answer["trace_id"])
+        assert ident not in kept.documents
+        assert "lunar desk" not in str(kept.trace)
+        assert kept.value().answer.text in (REMOVED, answer["answer"])
+
+
+async def test_a_new_release_with_other_chunks_has_the_added_documents_before_it_is_served(house: House):
+    async with opened(house.settings()) as api:
+        ident = add(api)
+        await follow(api)
+        await house.release(config(**{"index.chunker": {"name": "sentence"}}))
+        await api.release_manager.refresh()
+        assert api.release_manager.serving.documents.view.added == 1
+        assert ident in await found(api)
+
+
+async def test_an_outage_of_the_store_leaves_what_is_served_and_is_logged_once(house: House, monkeypatch: pytest.MonkeyPatch):
+    async with by_hand(house) as api:
+        ident = add(api)
+        await follow(api)
+
+        def out(key: str) -> None:
+            raise StoreError("the place is out of reach")
+
+        monkeypatch.setattr(follower(api).documents.storage, "get", out)
+        await follower(api).refresh()
+        await follower(api).refresh()
+        assert ident in await found(api)
+        assert [line["reason"] for line in api.log if line["event"] == "documents not followed"] == ["the place is out of reach"]
+        monkeypatch.undo()
+        await follower(api).refresh()
+        assert "documents followed again" in api.log_text
+
+
+async def test_what_was_removed_stays_removed_after_a_restart(house: House):
+    open_documents(house.settings()).delete(["leave.md"])
+    loaded = await load(house.settings(), await house.release(config()))
+    trace = await loaded.pipeline.search(Query("paid leave"))
+    assert "leave.md" not in {hit.chunk.document_id for hit in trace.hits}
+    await loaded.pipeline.aclose()
