@@ -84,6 +84,7 @@ def build_pipeline(
         answerer=Answerer(config.answer, prompts=prompts, chats=chats, clock=parts.clock.seconds),
         clock=parts.clock,
         guide_refusals=config.guard.guide_refusals,
+        fallback=config.answer.fallback,
     )
 
 

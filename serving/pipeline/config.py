@@ -80,6 +80,7 @@ class AnswerConfig(Section):
     """From passages to an answer."""
 
     models: ByName[ChatModel] = Field(default=TIERS)  # by tier: what a router chooses from
+    fallback: str = ""  # the tier that answers in a server where the routed one's model does not; empty: none
     prompt: PromptChoice = PromptChoice()
     context_tokens: int = Field(default=1500, ge=64, le=200_000)  # budget of all passages together
     max_tokens: int = Field(default=400, ge=16, le=8192)  # of the answer
@@ -196,6 +197,11 @@ class RagConfig(Section):
 
     def _check_tiers(self) -> None:
         known = list(self.answer.models)
+        if self.answer.fallback not in ("", *known):
+            raise ConfigError(
+                f"answer.fallback: no tier {self.answer.fallback!r} in answer.models.{near(self.answer.fallback, known)} "
+                f"Known: {', '.join(known)}."
+            )
         for path, (spec, table) in self.plugins().items():
             for reference in named_values(table.params(spec), "tier"):
                 if reference.value not in known:

@@ -167,6 +167,7 @@ class Answer:
     warnings: tuple[str, ...] = ()  # what its reader should know: claims that no passage supports, low confidence
     guidance: str = ""  # of a refusal: what was found, and what to ask instead
     mean_logprob: float | None = None  # of a token, where the provider tells it
+    degraded: bool = False  # no model answered: passages alone
 
     @property
     def shown(self) -> str:
@@ -180,6 +181,15 @@ class Attempt:
 
     route: Route
     answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOutage:
+    """A model that was asked and did not answer; why is in the log."""
+
+    tier: str
+    model: str
+    error: str  # the name of the error's class
 
 
 class GuardAction(StrEnum):
@@ -259,6 +269,7 @@ class Trace:
     prompt: str = ""  # as the model read it
     answer: Answer = Answer("")
     attempts: tuple[Attempt, ...] = ()  # what cheaper tiers answered before
+    outages: tuple[ModelOutage, ...] = ()  # models that did not answer, before another one did or the passages alone were given
     usage: tuple[Usage, ...] = ()
     cache: CacheRecord | None = None  # None: no cache was asked
     milliseconds: float = 0.0

@@ -303,7 +303,7 @@ def _chat_usage(answer: AnswerOut) -> dict[str, int]:
 
 def _extra(answer: AnswerOut) -> dict[str, Any]:
     """What our own answer tells beside the text."""
-    shown = ("citations", "refused", "cached", "usage", "milliseconds", "release", "role", "trace_id")
+    shown = ("citations", "refused", "degraded", "warnings", "cached", "usage", "milliseconds", "release", "role", "trace_id")
     return {name: value for name, value in answer.model_dump(mode="json").items() if name in shown}
 
 

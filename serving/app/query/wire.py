@@ -154,6 +154,7 @@ class AnswerOut(Wire):
     confidence: float | None = Field(default=None, description="the probability that the answer is right; null where no check tells it")
     warnings: tuple[str, ...] = Field(default=(), description="what the reader should know, in plain sentences to be shown as they are")
     refused: bool = Field(description="the passages do not answer, or a guard said no")
+    degraded: bool = Field(default=False, description="no model answered: the text is passages that were found, and no answer")
     truncated: bool = Field(default=False, description="the model hit its output limit")
     cached: bool = False
     cache: CacheOut | None = Field(default=None, description="null unless the answer is a remembered one")
@@ -175,6 +176,7 @@ class AnswerOut(Wire):
             confidence=trace.answer.confidence,
             warnings=tuple(placeholders.restore(one) for one in trace.answer.warnings) if placeholders else trace.answer.warnings,
             refused=trace.answer.refused,
+            degraded=trace.answer.degraded,
             truncated=trace.answer.truncated,
             cached=trace.cached,
             cache=CacheOut.of(trace),
