@@ -73,7 +73,7 @@ class CircuitBreaker:
         A process that is held up for a moment sees many of them run out of time at the same moment.
         """
         self._last.append(True)
-        together = started_s <= self._failed_s
+        together = started_s < self._failed_s
         if not together:
             self._failed_s = self._seconds()
             self._failures += 1

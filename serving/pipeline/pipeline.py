@@ -206,12 +206,13 @@ class RagPipeline:
             detail |= {"tier": route.tier, "reason": route.reason}
         withholds = self.output_guard.withholds or self.escalation.withholds  # no text is shown that may be changed or given up
         stream = None if withholds else emit
-        written = await self._write(query, retrieved.hits, route, stream, recorder, when_down)
+        written = await self._write(query, retrieved.hits, route, stream, recorder, when_down, fallback=self.fallback)
         attempts: tuple[Attempt, ...] = ()
         first = written.result
         second = None if first.answer.degraded else await self.escalation.escalate(query, written.route, first.answer, first.passages)
         if second is not None:
-            dearer = await self._write(query, retrieved.hits, second, stream, recorder, when_down)
+            or_the_first = WhenDown.FAIL if when_down is WhenDown.FAIL else WhenDown.DEGRADE
+            dearer = await self._write(query, retrieved.hits, second, stream, recorder, or_the_first, fallback="")
             if dearer.result.answer.degraded:  # an answer that is in doubt says more than passages do
                 written = ResilientResult(first, written.route, (*written.outages, *dearer.outages))
             else:
@@ -284,7 +285,15 @@ class RagPipeline:
         return replace(retrieved, hits=passages.hits)
 
     async def _write(
-        self, query: Query, hits: tuple[Hit, ...], route: Route, emit: Emit | None, recorder: TraceRecorder, when_down: WhenDown
+        self,
+        query: Query,
+        hits: tuple[Hit, ...],
+        route: Route,
+        emit: Emit | None,
+        recorder: TraceRecorder,
+        when_down: WhenDown,
+        *,
+        fallback: str,
     ) -> ResilientResult:
         """The answer of the route's tier, or what is given in its place."""
         with recorder.stage("answer", [route.tier, *(hit.chunk.id for hit in hits)]) as detail:
@@ -293,7 +302,7 @@ class RagPipeline:
                 query,
                 hits,
                 route,
-                fallback=self.fallback,
+                fallback=fallback,
                 when_down=when_down,
                 emit=emit,
                 late=recorder.add_late_usage,
