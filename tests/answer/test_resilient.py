@@ -1,7 +1,6 @@
 """What is answered when a model does not: another tier, passages alone, or an error where nobody asked for less."""
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
 import pytest

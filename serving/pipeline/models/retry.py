@@ -132,7 +132,7 @@ class RetryPolicy:
         # jitter: callers throttled together do not retry together
         pause_s = self._random() * min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** (tries - 1))
         deadline = current_deadline()
-        if deadline is not None and pause_s >= deadline.left_s:
+        if deadline is not None and (pause_s >= deadline.left_s or (self._breaker and self._breaker.state == "open")):
             raise diagnosis.error from error
         await self._sleep(pause_s)
 
