@@ -13,6 +13,7 @@ from serving.pipeline.cache.audit import ShadowAudit
 from serving.pipeline.cache.base import Cache, CacheContext, CacheEntry, CacheLookup
 from serving.pipeline.cache.worth import still_stands, unfit_question, worth_keeping
 from serving.pipeline.clock import Clock, SystemClock
+from serving.pipeline.follow_ups import StandAlone, stand_alone
 from serving.pipeline.guard.base import CheckContext
 from serving.pipeline.guard.chain import GuardChain, GuardResult
 from serving.pipeline.guard.passage_guard import PassageGuard
@@ -21,11 +22,13 @@ from serving.pipeline.index.build import OpenIndex
 from serving.pipeline.models.question_vector import one_query, paid_vectors
 from serving.pipeline.observer import Observer
 from serving.pipeline.parts import Digests
+from serving.pipeline.retrieve.base import Rewriter
 from serving.pipeline.retrieve.retriever import RetrievalResult
+from serving.pipeline.retrieve.rewrite.none import NoRewriter
 from serving.pipeline.route.base import Escalation, Router
 from serving.pipeline.spending import spending
 from serving.pipeline.trace_recorder import TraceRecorder
-from serving.pipeline.types import Answer, Attempt, Hit, ModelOutage, Query, Route, Trace, Usage
+from serving.pipeline.types import Answer, Attempt, Hit, ModelOutage, Query, Route, Trace, Turn, Usage
 
 LOOKUPS: Final = 3  # at most, where what was found does not stand any more
 Emit = Callable[[str], None]  # receives the answer's text in chunks
@@ -80,6 +83,7 @@ class RagPipeline:
     answerer: Answerer
     clock: Clock = field(default_factory=SystemClock)
     guide_refusals: bool = True
+    rewriter: Rewriter = field(default_factory=NoRewriter)
     fallback: str = ""  # the tier that answers where another one's model does not
 
     async def aclose(self) -> None:
@@ -140,7 +144,11 @@ class RagPipeline:
         if input_result.blocked:
             return recorder.finish(answer=_emitted(Answer(input_result.text, refused=True), emit))
 
-        unfit = unfit_question(checked, input_result) if use_cache else "bypass"
+        alone = await self._stand_alone(query, recorder, placeholders)
+        if alone.result is not None and alone.result.blocked:
+            return recorder.finish(answer=_emitted(Answer(alone.result.text, refused=True), emit))
+        checked = alone.query
+        unfit = _unfit(input_result, alone) if use_cache else "bypass"
         lookup = await self._lookup(checked, unfit, recorder)
         if lookup.hit is not None:
             entry = lookup.hit.entry
@@ -247,21 +255,29 @@ class RagPipeline:
         with recorder.stage("guard", lambda: recorder.query.text) as detail:
             context = CheckContext("input", query, placeholders=placeholders)
             result = await self.input_guard.run(query.text, context)
-            history = [await self.input_guard.masked(said, context) for said in query.history]
+            history = [Turn(*[await self.input_guard.masked(said, context) for said in turn.texts]) for turn in query.history]
             recorder.question(replace(query, text=result.record, history=tuple(history)))
             detail["action"] = result.action.value
         recorder.add_verdicts(result.as_kept())
         return result
+
+    async def _stand_alone(self, query: Query, recorder: TraceRecorder, placeholders: Placeholders) -> StandAlone:
+        """The checked question, without the conversation that it may lean on."""
+        return await stand_alone(query, rewriter=self.rewriter, guard=self.input_guard, recorder=recorder, placeholders=placeholders)
 
     async def search(self, query: Query, *, observer: Observer | None = None) -> Trace:
         """The passages for a question, as `answer` would read them, without an answer; a question that is blocked finds nothing."""
         recorder = TraceRecorder(query, observer, clock=self.clock, digests=self.digests, index_version=self.index.manifest.store_version)
         try:
             with one_query(), spending(recorder.add_usage):
-                result = await self._check_question(query, recorder, Placeholders())
+                placeholders = Placeholders()
+                result = await self._check_question(query, recorder, placeholders)
                 if result.blocked:
                     return recorder.finish(answer=Answer(result.text, refused=True))
-                retrieved = await self._retrieve(recorder.query, recorder)
+                alone = await self._stand_alone(query, recorder, placeholders)
+                if alone.result is not None and alone.result.blocked:
+                    return recorder.finish(answer=Answer(alone.result.text, refused=True))
+                retrieved = await self._retrieve(alone.query, recorder)
                 return recorder.finish(hits=retrieved.hits, passages=retrieved.hits, ranking=retrieved.ranking)
         except BaseException as error:
             recorder.failed(error)
@@ -328,6 +344,14 @@ class RagPipeline:
         citations = answer.citations if result.citations is None or answer.refused else result.citations
         warnings = tuple(dict.fromkeys((*answer.warnings, *result.warnings)))
         return replace(answer, text=result.text, citations=citations, confidence=confidence, warnings=warnings)
+
+
+def _unfit(checked: GuardResult, alone: StandAlone) -> str:
+    """Why a question is neither looked up nor its answer kept; empty where it may be."""
+    unfit = unfit_question(alone.query, checked)
+    if not unfit and alone.result is not None:
+        unfit = "masked" if alone.masked else unfit_question(alone.query, alone.result)
+    return unfit
 
 
 def _cached_time(milliseconds: float | None) -> dict[str, float]:

@@ -87,6 +87,19 @@ class Principal:
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """A question that was asked before in a conversation, and what was answered, where it is known; nobody vouches for either."""
+
+    question: str
+    answer: str = ""
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """What was said."""
+        return (self.question, self.answer) if self.answer else (self.question,)
+
+
+@dataclass(frozen=True, slots=True)
 class Query:
     """A question, who asks it and where to look."""
 
@@ -95,7 +108,7 @@ class Query:
     domains: tuple[str, ...] = ()  # empty: all that the principal may see
     metadata: Mapping[str, str] = field(default_factory=dict)
     id: str = ""
-    history: tuple[str, ...] = ()  # what was said before in the conversation, oldest first
+    history: tuple[Turn, ...] = ()  # the conversation before, oldest first
     language: str = ""  # of the answer; empty: the question's
 
 
@@ -267,6 +280,7 @@ class Trace:
     route: Route | None = None
     prompt_id: str = ""  # answer/general/v3
     prompt: str = ""  # as the model read it
+    question: str = ""  # what was looked for and answered, where a follow-up was rewritten to stand alone
     answer: Answer = Answer("")
     attempts: tuple[Attempt, ...] = ()  # what cheaper tiers answered before
     outages: tuple[ModelOutage, ...] = ()  # models that did not answer, before another one did or the passages alone were given
