@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from harness.evaluation.subject import PipelineSubject, Subject
 from harness.evaluation.unseen import drop_unseen_scores
-from harness.golden.case import Case
+from harness.golden.case import Case, PriorTurn
 from harness.golden.sets import Split
 from harness.judges.tools import Tools
 from harness.metrics import is_judged, metric, ranking_depth
@@ -142,9 +142,12 @@ class Evaluator:
 
 
 def _as_checked(case: Case, trace: Trace) -> Case:
-    """The case with its question as the guard left it: results are written down."""
+    """The case with its question, and those before it, as the guard left them: results are written down."""
     changed = any(one.side == "input" and one.action in (GuardAction.MASK, GuardAction.BLOCK) for one in trace.guard)
-    return case.model_copy(update={"question": trace.query.text}) if changed and trace.query.text.strip() else case
+    if not changed or not trace.query.text.strip():
+        return case
+    history = tuple(PriorTurn(question=turn.question or "-", answer=turn.answer) for turn in trace.query.history)
+    return case.model_copy(update={"question": trace.query.text, "history": history})
 
 
 async def _kept(subject: Subject, case: Case) -> Case:
@@ -152,7 +155,9 @@ async def _kept(subject: Subject, case: Case) -> Case:
     if not isinstance(subject, PipelineSubject):
         return case
     question = await subject.kept(case.question)
-    return case if question == case.question else case.model_copy(update={"question": question})
+    turns = [PriorTurn(question=await subject.kept(turn.question), answer=await subject.kept(turn.answer)) for turn in case.history]
+    same = question == case.question and tuple(turns) == case.history
+    return case if same else case.model_copy(update={"question": question, "history": tuple(turns)})
 
 
 def raise_if_all_refused(rows: Sequence[CaseResult]) -> None:

@@ -109,7 +109,7 @@ class PipelineFactory:
 
     async def subject(self, config: RagConfig, ranked: int = 0) -> PipelineSubject:
         """A configuration as the subject of an evaluation: a new pipeline, without state of other evaluations."""
-        return PipelineSubject(await self.pipeline(config, ranked), config, digest_of(self.prompts.texts(config.answer.prompt)))
+        return PipelineSubject(await self.pipeline(config, ranked), config, digest_of(self.prompts.texts_of(config)))
 
     def _chat(self, stage_store: StageStore, spec: Spec, settings: PipelineSettings) -> ConnectedChat:
         """One model for all configurations that name it; a scripted model is new for each."""

@@ -4,9 +4,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from serving.pipeline.types import Principal, Query, Span
+from serving.pipeline.types import Principal, Query, Span, Turn
 
-Kind = Literal["factoid", "multi-hop", "comparison", "aggregation", "exact-code", "temporal", "unanswerable", "paraphrase"]
+Kind = Literal["factoid", "multi-hop", "comparison", "aggregation", "exact-code", "temporal", "unanswerable", "paraphrase", "follow-up"]
 
 
 class GoldenModel(BaseModel):
@@ -29,11 +29,19 @@ class Evidence(GoldenModel):
         return Span(self.document, self.start, self.end)
 
 
+class PriorTurn(GoldenModel):
+    """A question that was asked before in the same conversation, and what was answered."""
+
+    question: str = Field(min_length=1)
+    answer: str = ""
+
+
 class Case(GoldenModel):
     """One question with what is known about its answer."""
 
     id: str = Field(min_length=1)
     question: str = Field(min_length=1)
+    history: tuple[PriorTurn, ...] = ()  # the conversation before, oldest first
     answers: tuple[str, ...] = ()
     evidence: tuple[Evidence, ...] = ()
     relevant_ids: tuple[str, ...] = ()  # documents, where no spans are known
@@ -60,6 +68,8 @@ class Case(GoldenModel):
             raise ValueError("an unanswerable case has no 'answers', 'evidence' or 'key_facts'")
         if (self.kind == "unanswerable") == self.answerable:
             raise ValueError("'kind' unanswerable and 'answerable' contradict each other")
+        if (self.kind == "follow-up") > bool(self.history):
+            raise ValueError("'kind' follow-up needs the 'history' that it follows")
         if self.grades and (len(self.grades) != len(self.relevant_ids) or min(self.grades) < 1):
             raise ValueError("'grades' needs a whole number from 1 for each of 'relevant_ids'")
         if len(set(self.relevant_ids)) < len(self.relevant_ids):
@@ -80,4 +90,5 @@ class Case(GoldenModel):
     @property
     def query(self) -> Query:
         """The case as its asker would put it."""
-        return Query(self.question, Principal(id="golden", groups=frozenset(self.principal_groups)), id=self.id)
+        turns = tuple(Turn(turn.question, turn.answer) for turn in self.history)
+        return Query(self.question, Principal(id="golden", groups=frozenset(self.principal_groups)), id=self.id, history=turns)

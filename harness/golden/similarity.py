@@ -48,8 +48,9 @@ def same_words(cases: Sequence[Case]) -> Iterator[SimilarPair]:
 
 
 def question_words(case: Case) -> tuple[str, ...]:
-    """The words of the question, case-folded; the question itself where it has none."""
-    return tuple(words(case.question)) or (case.question,)
+    """The words of the question and of those before it, case-folded; the questions themselves where they have none."""
+    said = " / ".join([*(turn.question for turn in case.history), case.question])  # a follow-up is told by what it follows
+    return tuple(words(said)) or (said,)
 
 
 def similar_words(cases: Sequence[Case], share: float = SIMILAR_SHARE) -> Iterator[SimilarPair]:

@@ -61,4 +61,4 @@ class Scoring:
 
 def question_of(trace: Trace, case: Case | None) -> str:
     """What was asked: in the case's words where there is one."""
-    return case.question if case else trace.query.text
+    return trace.question or (case.question if case else trace.query.text)  # a follow-up as it stands alone, where it was rewritten

@@ -68,7 +68,7 @@ def _changed(before: Mapping[str, object], after: Mapping[str, object]) -> tuple
 
 
 def _prompts(before: Release, after: Release) -> tuple[ChangedPrompt, ...]:
-    old, new = (release.prompts.texts(release.config.answer.prompt) for release in (before, after))
+    old, new = (release.prompts.texts_of(release.config) for release in (before, after))
     changed = [ident for ident in sorted({*old, *new}) if old.get(ident) != new.get(ident)]
     return tuple(
         ChangedPrompt(

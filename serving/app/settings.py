@@ -44,6 +44,7 @@ class AppSettings(PipelineSettings):
     idle_timeout_s: float = Field(default=75.0, gt=0, description="how long a connection may rest between two requests")
     send_timeout_s: float = Field(default=30.0, gt=0, description="patience with a client that does not read its answer")
     request_timeout_s: float = Field(default=60.0, gt=0, description="patience with one question, waiting for its turn included")
+    degrade: bool = Field(default=True, description="whether passages alone are shown, and said to be no answer, where no model answers")
     shadow_running: int = Field(default=2, ge=0, description="questions that a shadow release is asked at a time; more are left out")
     shadow_usd_per_hour: float = Field(default=1.0, ge=0, description="what a shadow release may cost in an hour; then it is left out")
     keep_traces: bool = Field(default=True, description="whether questions, passages and answers are kept, for feedback and review")

@@ -26,7 +26,7 @@ from serving.pipeline.parts import Digests, Parts
 from serving.pipeline.pipeline import RagPipeline
 from serving.pipeline.prompts import PromptLibrary
 from serving.pipeline.registry import Spec
-from serving.pipeline.retrieve import FUSIONS, NARROWINGS, RERANKERS, SEARCHERS
+from serving.pipeline.retrieve import FUSIONS, NARROWINGS, RERANKERS, REWRITERS, SEARCHERS
 from serving.pipeline.retrieve.retriever import Retriever
 from serving.pipeline.route import DOMAINS, ESCALATIONS, ROUTERS
 from serving.pipeline.route.domain import RouterWithDomain
@@ -39,7 +39,7 @@ Connect = Callable[[Spec, PipelineSettings], ConnectedChat]
 
 def config_digest(config: RagConfig, corpus_digest: str, prompts: PromptLibrary) -> str:
     """The digest of everything that decides an answer."""
-    return config.digest(corpus=corpus_digest, prompts=prompts.texts(config.answer.prompt))
+    return config.digest(corpus=corpus_digest, prompts=prompts.texts_of(config))
 
 
 def build_pipeline(
@@ -62,8 +62,8 @@ def build_pipeline(
     source: Artefacts = artefacts or FolderArtefacts(settings.artefact_folder)
     collect_artefacts(config, source)
     parts = _parts(config, index, prompts, settings, source, clock or SystemClock(), release_digest)
-    parts = replace(parts, fusion=FUSIONS.build(retrieve.fusion, parts=parts))
     chats = {tier: connect(spec, settings) for tier, spec in config.answer.models.items()}
+    parts = replace(parts, fusion=FUSIONS.build(retrieve.fusion, parts=parts), chats=chats)
     return RagPipeline(
         digests=parts.digests,
         index=index,
@@ -84,6 +84,8 @@ def build_pipeline(
         answerer=Answerer(config.answer, prompts=prompts, chats=chats, clock=parts.clock.seconds),
         clock=parts.clock,
         guide_refusals=config.guard.guide_refusals,
+        rewriter=REWRITERS.build(retrieve.rewrite, parts=parts),
+        fallback=config.answer.fallback,
     )
 
 
@@ -97,7 +99,7 @@ def _parts(
     release_digest: str,
 ) -> Parts:
     """The dependencies of every plug-in; the fusion is a plug-in itself and is added when it is built."""
-    corpus, texts = index.manifest.corpus_digest, prompts.texts(config.answer.prompt)
+    corpus, texts = index.manifest.corpus_digest, prompts.texts_of(config)
     return Parts(
         settings=settings,
         store=index.store,

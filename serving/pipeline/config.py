@@ -24,6 +24,7 @@ Chunker = Annotated[Spec, PluginTable("serving.pipeline.index:CHUNKERS")]
 Store = Annotated[Spec, PluginTable("serving.pipeline.index:STORES")]
 EmbeddingModel = Annotated[Spec, PluginTable("serving.pipeline.models:EMBEDDINGS")]
 ChatModel = Annotated[Spec, PluginTable("serving.pipeline.models:CHAT_MODELS")]
+Rewriter = Annotated[Spec, PluginTable("serving.pipeline.retrieve:REWRITERS")]
 Narrowing = Annotated[Spec, PluginTable("serving.pipeline.retrieve:NARROWINGS")]
 Searcher = Annotated[Spec, PluginTable("serving.pipeline.retrieve:SEARCHERS")]
 Fusion = Annotated[Spec, PluginTable("serving.pipeline.retrieve:FUSIONS")]
@@ -47,6 +48,7 @@ class IndexConfig(Section):
 class RetrieveConfig(Section):
     """From a question to passages."""
 
+    rewrite: Rewriter = Spec(name="carry_over")  # how a follow-up becomes a question that stands alone
     narrow: Narrowing = Spec(name="none")  # whether a question is looked for in its own domain alone
     search: Searcher = Spec(name="hybrid")
     fusion: Fusion = Spec(name="weighted")  # how hybrid search joins its two lists
@@ -80,6 +82,7 @@ class AnswerConfig(Section):
     """From passages to an answer."""
 
     models: ByName[ChatModel] = Field(default=TIERS)  # by tier: what a router chooses from
+    fallback: str = ""  # the tier that answers in a server where the routed one's model does not; empty: none
     prompt: PromptChoice = PromptChoice()
     context_tokens: int = Field(default=1500, ge=64, le=200_000)  # budget of all passages together
     max_tokens: int = Field(default=400, ge=16, le=8192)  # of the answer
@@ -186,6 +189,11 @@ class RagConfig(Section):
         chosen = dict.fromkeys(tier for tiers in named.values() for tier in tiers) if named["route.router"] else {}
         return {tier: self.answer.models[tier] for tier in chosen or self.answer.models}
 
+    def named_prompts(self) -> tuple[str, ...]:
+        """The id of every prompt that a plug-in names, each once."""
+        named = [one.value for spec, table in self.plugins().values() for one in named_values(table.params(spec), "prompt")]
+        return tuple(dict.fromkeys(named))
+
     def artefacts(self) -> dict[str, str]:
         """The digest of every artefact by the dotted path of the parameter that names it; `.0`, `.1`, … where it names several."""
         digests: dict[str, str] = {}
@@ -196,6 +204,11 @@ class RagConfig(Section):
 
     def _check_tiers(self) -> None:
         known = list(self.answer.models)
+        if self.answer.fallback not in ("", *known):
+            raise ConfigError(
+                f"answer.fallback: no tier {self.answer.fallback!r} in answer.models.{near(self.answer.fallback, known)} "
+                f"Known: {', '.join(known)}."
+            )
         for path, (spec, table) in self.plugins().items():
             for reference in named_values(table.params(spec), "tier"):
                 if reference.value not in known:

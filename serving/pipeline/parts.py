@@ -1,5 +1,6 @@
 """The dependencies that a plug-in is built with beside its parameters."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,6 +9,7 @@ from langchain_core.embeddings import Embeddings
 from serving.pipeline.artefacts import Artefacts
 from serving.pipeline.clock import Clock, SystemClock
 from serving.pipeline.index.base import Store
+from serving.pipeline.models.connect import ConnectedChat
 from serving.pipeline.models.question_vector import QuestionVectors
 from serving.pipeline.prompts import PromptLibrary
 from serving.pipeline.retrieve.base import Fusion
@@ -54,6 +56,7 @@ class Parts:
     embedder: str = ""  # and the name it was connected by
     fusion: Fusion = _NO_FUSION  # joins the lists of a searcher that asks several: retrieve.fusion
     prompts: PromptLibrary = _NO_PROMPTS
+    chats: Mapping[str, ConnectedChat] = field(default_factory=dict)  # the models of answer.models, by tier
     artefacts: Artefacts = _NO_ARTEFACTS  # files that it was fitted with
     storage: Storage = _NO_STORAGE  # for data shared between processes, under keys that begin with the plug-in's name
     clock: Clock = field(default_factory=SystemClock)

@@ -6,11 +6,14 @@ from functools import partial
 from typing import Final, Protocol, runtime_checkable
 
 from serving.pipeline.answer.answerer import Answerer, AnswerResult
+from serving.pipeline.answer.degraded import with_notice
 from serving.pipeline.answer.guidance import guided
+from serving.pipeline.answer.resilient import FALLBACK_WARNING, ResilientResult, WhenDown, answer_resiliently
 from serving.pipeline.cache.audit import ShadowAudit
 from serving.pipeline.cache.base import Cache, CacheContext, CacheEntry, CacheLookup
 from serving.pipeline.cache.worth import still_stands, unfit_question, worth_keeping
 from serving.pipeline.clock import Clock, SystemClock
+from serving.pipeline.follow_ups import StandAlone, stand_alone
 from serving.pipeline.guard.base import CheckContext
 from serving.pipeline.guard.chain import GuardChain, GuardResult
 from serving.pipeline.guard.passage_guard import PassageGuard
@@ -20,11 +23,13 @@ from serving.pipeline.index.layered.view import one_view
 from serving.pipeline.models.question_vector import one_query, paid_vectors
 from serving.pipeline.observer import Observer
 from serving.pipeline.parts import Digests
+from serving.pipeline.retrieve.base import Rewriter
 from serving.pipeline.retrieve.retriever import RetrievalResult
+from serving.pipeline.retrieve.rewrite.none import NoRewriter
 from serving.pipeline.route.base import Escalation, Router
 from serving.pipeline.spending import spending
 from serving.pipeline.trace_recorder import TraceRecorder
-from serving.pipeline.types import Answer, Attempt, Hit, Query, Route, Trace, Usage
+from serving.pipeline.types import Answer, Attempt, Hit, ModelOutage, Query, Route, Trace, Turn, Usage
 
 LOOKUPS: Final = 3  # at most, where what was found does not stand any more
 Emit = Callable[[str], None]  # receives the answer's text in chunks
@@ -45,6 +50,7 @@ class WrittenAnswer:
     retrieved: RetrievalResult
     result: AnswerResult
     attempts: tuple[Attempt, ...]
+    outages: tuple[ModelOutage, ...] = ()
 
 
 @runtime_checkable
@@ -78,6 +84,8 @@ class RagPipeline:
     answerer: Answerer
     clock: Clock = field(default_factory=SystemClock)
     guide_refusals: bool = True
+    rewriter: Rewriter = field(default_factory=NoRewriter)
+    fallback: str = ""  # the tier that answers where another one's model does not
 
     async def aclose(self) -> None:
         """End what the cache does beside queries, and close its connections."""
@@ -91,8 +99,8 @@ class RagPipeline:
 
     @property
     def most_usd(self) -> float:
-        """About the most that one question can cost: the dearest tier with a full context and answer, twice where it may be tried twice."""
-        return self.answerer.most_usd * (2 if self.escalation.withholds else 1)
+        """About the most that one question can cost: the dearest tier with a full context and answer, as often as it may be tried."""
+        return self.answerer.most_usd * (1 + self.escalation.withholds + bool(self.fallback))
 
     async def answer(
         self,
@@ -102,8 +110,11 @@ class RagPipeline:
         observer: Observer | None = None,
         placeholders: Placeholders | None = None,
         use_cache: bool = True,
+        when_down: WhenDown = WhenDown.FAIL,
     ) -> Trace:
         """Answer a question; `emit`, if given, receives the text as the model writes it, and `observer` is told of every stage.
+
+        A model's outage is raised, unless `when_down` says that another one is asked, or that the passages are given alone.
 
         Personal data that the guard masks in the question is kept in `placeholders` alone: the trace has their names, `emit` the values.
         """
@@ -112,7 +123,7 @@ class RagPipeline:
         reader = RestoringEmit(emit, placeholders) if emit else None
         try:
             with one_query(), one_view(), spending(recorder.add_usage):
-                trace = await self._answer(query, reader, recorder, placeholders, use_cache)
+                trace = await self._answer(query, reader, recorder, placeholders, use_cache, when_down)
                 if reader:
                     reader.end()
                 return trace
@@ -120,22 +131,36 @@ class RagPipeline:
             recorder.failed(error)
             raise
 
-    async def _answer(self, query: Query, emit: Emit | None, recorder: TraceRecorder, placeholders: Placeholders, use_cache: bool) -> Trace:
+    async def _answer(
+        self,
+        query: Query,
+        emit: Emit | None,
+        recorder: TraceRecorder,
+        placeholders: Placeholders,
+        use_cache: bool,
+        when_down: WhenDown,
+    ) -> Trace:
         input_result = await self._check_question(query, recorder, placeholders)
         checked = recorder.query
         if input_result.blocked:
             return recorder.finish(answer=_emitted(Answer(input_result.text, refused=True), emit))
 
-        unfit = unfit_question(checked, input_result) if use_cache else "bypass"
+        alone = await self._stand_alone(query, recorder, placeholders)
+        if alone.result is not None and alone.result.blocked:
+            return recorder.finish(answer=_emitted(Answer(alone.result.text, refused=True), emit))
+        checked = alone.query
+        unfit = _unfit(input_result, alone) if use_cache else "bypass"
         lookup = await self._lookup(checked, unfit, recorder)
         if lookup.hit is not None:
             entry = lookup.hit.entry
-            answer = await self._checked_answer(entry.answer, checked, entry.passages, recorder)
+            answer = entry.answer  # a degraded one is never kept: whoever shares it has checked it just now
+            if not answer.degraded:
+                answer = await self._checked_answer(answer, checked, entry.passages, recorder)
             if isinstance(self.cache, Audited):
                 await self.cache.audit.offer(lookup.hit, partial(self._fresh, checked, recorder.add_late_usage))
             return recorder.finish(answer=_emitted(answer, emit), passages=entry.passages, route=entry.route)
         async with lookup.flight:
-            written = await self._written(checked, emit, recorder)
+            written = await self._written(checked, emit, recorder, when_down)
             entry = CacheEntry(written.answer, written.result.passages, written.route, recorder.trace_id)
             if not unfit and worth_keeping(written.answer, recorder.verdicts):
                 await self.cache.put(checked, self.context(checked), entry)
@@ -144,6 +169,7 @@ class RagPipeline:
         return recorder.finish(
             answer=written.answer,
             attempts=written.attempts,
+            outages=written.outages,
             hits=written.retrieved.hits,
             ranking=written.retrieved.ranking,
             passages=result.passages,
@@ -179,7 +205,9 @@ class RagPipeline:
             fallen = "changed"
         return CacheLookup(reason=fallen)
 
-    async def _written(self, query: Query, emit: Emit | None, recorder: TraceRecorder) -> WrittenAnswer:
+    async def _written(
+        self, query: Query, emit: Emit | None, recorder: TraceRecorder, when_down: WhenDown = WhenDown.FAIL
+    ) -> WrittenAnswer:
         """A new answer to a question that passed the checks of the input."""
         retrieved = await self._retrieve(query, recorder)
         with recorder.stage("route", [hit.chunk.id for hit in retrieved.hits]) as detail:
@@ -187,18 +215,30 @@ class RagPipeline:
             detail |= {"tier": route.tier, "reason": route.reason}
         withholds = self.output_guard.withholds or self.escalation.withholds  # no text is shown that may be changed or given up
         stream = None if withholds else emit
-        result = await self._write(query, retrieved.hits, route, stream, recorder)
+        written = await self._write(query, retrieved.hits, route, stream, recorder, when_down, fallback=self.fallback)
         attempts: tuple[Attempt, ...] = ()
-        second = await self.escalation.escalate(query, route, result.answer, result.passages)
+        first = written.result
+        second = None if first.answer.degraded else await self.escalation.escalate(query, written.route, first.answer, first.passages)
         if second is not None:
-            attempts, route = (Attempt(route, result.answer),), second
-            result = await self._write(query, retrieved.hits, route, stream, recorder)
+            or_the_first = WhenDown.FAIL if when_down is WhenDown.FAIL else WhenDown.DEGRADE
+            dearer = await self._write(query, retrieved.hits, second, stream, recorder, or_the_first, fallback="")
+            if dearer.result.answer.degraded:  # an answer that is in doubt says more than passages do
+                written = ResilientResult(first, written.route, (*written.outages, *dearer.outages))
+            else:
+                attempts = (Attempt(written.route, first.answer),)
+                written = ResilientResult(dearer.result, dearer.route, (*written.outages, *dearer.outages))
+        result = written.result
         answer = await self._checked_answer(result.answer, query, result.passages, recorder)
+        if result.answer.degraded:
+            answer = with_notice(answer)
+        elif written.outages:
+            answer = replace(answer, warnings=(FALLBACK_WARNING, *answer.warnings))
         if self.guide_refusals:
             answer = guided(answer, result.passages)
         if stream and answer.guidance:
             stream(f" {answer.guidance}")
-        return WrittenAnswer(answer if stream else _emitted(answer, emit), route, retrieved, result, attempts)
+        streamed = stream is not None and not answer.degraded
+        return WrittenAnswer(answer if streamed else _emitted(answer, emit), written.route, retrieved, result, attempts, written.outages)
 
     async def _fresh(self, query: Query, spent: Callable[[Usage], None]) -> Answer | None:
         """A new answer beside the cached one, for who asked; none where nothing can be said by it. What it cost is told to `spent`."""
@@ -216,21 +256,29 @@ class RagPipeline:
         with recorder.stage("guard", lambda: recorder.query.text) as detail:
             context = CheckContext("input", query, placeholders=placeholders)
             result = await self.input_guard.run(query.text, context)
-            history = [await self.input_guard.masked(said, context) for said in query.history]
+            history = [Turn(*[await self.input_guard.masked(said, context) for said in turn.texts]) for turn in query.history]
             recorder.question(replace(query, text=result.record, history=tuple(history)))
             detail["action"] = result.action.value
         recorder.add_verdicts(result.as_kept())
         return result
+
+    async def _stand_alone(self, query: Query, recorder: TraceRecorder, placeholders: Placeholders) -> StandAlone:
+        """The checked question, without the conversation that it may lean on."""
+        return await stand_alone(query, rewriter=self.rewriter, guard=self.input_guard, recorder=recorder, placeholders=placeholders)
 
     async def search(self, query: Query, *, observer: Observer | None = None) -> Trace:
         """The passages for a question, as `answer` would read them, without an answer; a question that is blocked finds nothing."""
         recorder = TraceRecorder(query, observer, clock=self.clock, digests=self.digests, index_version=self.index.version)
         try:
             with one_query(), one_view(), spending(recorder.add_usage):
-                result = await self._check_question(query, recorder, Placeholders())
+                placeholders = Placeholders()
+                result = await self._check_question(query, recorder, placeholders)
                 if result.blocked:
                     return recorder.finish(answer=Answer(result.text, refused=True))
-                retrieved = await self._retrieve(recorder.query, recorder)
+                alone = await self._stand_alone(query, recorder, placeholders)
+                if alone.result is not None and alone.result.blocked:
+                    return recorder.finish(answer=Answer(alone.result.text, refused=True))
+                retrieved = await self._retrieve(alone.query, recorder)
                 return recorder.finish(hits=retrieved.hits, passages=retrieved.hits, ranking=retrieved.ranking)
         except BaseException as error:
             recorder.failed(error)
@@ -253,15 +301,37 @@ class RagPipeline:
         recorder.add_verdicts(passages.result)
         return replace(retrieved, hits=passages.hits)
 
-    async def _write(self, query: Query, hits: tuple[Hit, ...], route: Route, emit: Emit | None, recorder: TraceRecorder) -> AnswerResult:
-        """The answer of the route's tier."""
+    async def _write(
+        self,
+        query: Query,
+        hits: tuple[Hit, ...],
+        route: Route,
+        emit: Emit | None,
+        recorder: TraceRecorder,
+        when_down: WhenDown,
+        *,
+        fallback: str,
+    ) -> ResilientResult:
+        """The answer of the route's tier, or what is given in its place."""
         with recorder.stage("answer", [route.tier, *(hit.chunk.id for hit in hits)]) as detail:
-            result = await self.answerer.answer(query, hits, route, emit=emit, late=recorder.add_late_usage)
+            written = await answer_resiliently(
+                self.answerer,
+                query,
+                hits,
+                route,
+                fallback=fallback,
+                when_down=when_down,
+                emit=emit,
+                late=recorder.add_late_usage,
+            )
+            result = written.result
             detail |= {"model": result.answer.model, "passages": len(result.passages), "dropped": result.dropped}
             detail |= {"truncated_passage": result.truncated_passage, "dangling_citations": result.dangling_citations}
             detail |= _cached_time(result.kept_ms)
+            if written.outages:
+                detail |= {"tier": written.route.tier, "outages": len(written.outages)}
         recorder.add_usage(result.usage)
-        return result
+        return written
 
     async def _checked_answer(self, answer: Answer, query: Query, passages: tuple[Hit, ...], recorder: TraceRecorder) -> Answer:
         """The answer as the checks of the output leave it, whether it was written now or before."""
@@ -273,7 +343,16 @@ class RagPipeline:
             return Answer(result.text, refused=True, model=answer.model, confidence=result.confidence, warnings=result.warnings)
         confidence = answer.confidence if result.confidence is None else result.confidence
         citations = answer.citations if result.citations is None or answer.refused else result.citations
-        return replace(answer, text=result.text, citations=citations, confidence=confidence, warnings=result.warnings or answer.warnings)
+        warnings = tuple(dict.fromkeys((*answer.warnings, *result.warnings)))
+        return replace(answer, text=result.text, citations=citations, confidence=confidence, warnings=warnings)
+
+
+def _unfit(checked: GuardResult, alone: StandAlone) -> str:
+    """Why a question is neither looked up nor its answer kept; empty where it may be."""
+    unfit = unfit_question(alone.query, checked)
+    if not unfit and alone.result is not None:
+        unfit = "masked" if alone.masked else unfit_question(alone.query, alone.result)
+    return unfit
 
 
 def _cached_time(milliseconds: float | None) -> dict[str, float]:

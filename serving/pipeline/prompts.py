@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Self
 
-from serving.pipeline.config import PromptChoice
+from serving.pipeline.config import PromptChoice, RagConfig
 from serving.pipeline.digest import digest_text
 from serving.pipeline.errors import PromptError
 from serving.pipeline.plain_yaml import YamlError, load_plain
@@ -123,6 +123,17 @@ class PromptLibrary:
             return path.read_bytes()
         except OSError as error:
             raise PromptError(f"{path}: cannot be read: {error}") from None
+
+    def by_id(self, prompt_id: str) -> Prompt:
+        """The prompt of an id, of whatever kind: `rewrite/follow-up/v1`."""
+        kind, name, version = prompt_id.split("/")
+        library = self if kind == self._kind else type(self)(self.folder, kind, files=self._files)
+        return library.get(name, int(version.removeprefix("v")))
+
+    def texts_of(self, config: RagConfig) -> dict[str, str]:
+        """The text of every prompt that a configuration can use, by id: those of answers, and those that its parts name."""
+        named = {prompt.id: prompt.text for prompt in map(self.by_id, config.named_prompts())}
+        return self.texts(config.answer.prompt) | named
 
     def texts(self, choice: PromptChoice) -> dict[str, str]:
         """The text of every prompt that a choice can select, by id, for the digest of the configuration."""

@@ -1,4 +1,4 @@
-"""Parameters of plug-ins that refer to something outside: a tier of `answer.models`, an artefact."""
+"""Parameters of plug-ins that refer to something outside: a tier of `answer.models`, an artefact, a prompt."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, StringConstraints
 
-Kind = Literal["tier", "artefact"]
+Kind = Literal["tier", "artefact", "prompt"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,8 @@ class NameOf:
 Tier = Annotated[str, NameOf("tier")]  # a key of answer.models
 Artefact = Annotated[str, NameOf("artefact"), StringConstraints(pattern=r"^[0-9a-f]{16}$")]  # the digest of a file
 
+PromptId = Annotated[str, NameOf("prompt"), StringConstraints(pattern=r"^[a-z_]+/[a-z0-9_-]+/v[1-9][0-9]*$")]  # rewrite/follow-up/v1
+
 
 @dataclass(frozen=True, slots=True)
 class NamedValue:
@@ -29,12 +31,12 @@ class NamedValue:
 
 
 def named_values(params: BaseModel, kind: Kind) -> tuple[NamedValue, ...]:
-    """Every tier or artefact that a plug-in's parameters name, alone or in a list, a tuple or a mapping's values."""
+    """Every tier, artefact or prompt that a plug-in's parameters name, alone or in a list, a tuple or a mapping's values."""
     return tuple(named for name in fields_naming(type(params), kind) for named in _values(name, getattr(params, name)))
 
 
 def fields_naming(params: type[BaseModel], kind: Kind) -> tuple[str, ...]:
-    """The parameters of a plug-in that name tiers or artefacts."""
+    """The parameters of a plug-in that name tiers, artefacts or prompts."""
     reference = NameOf(kind)
     return tuple(
         name for name, field in params.model_fields.items() if reference in field.metadata or _has_reference(field.annotation, reference)

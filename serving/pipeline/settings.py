@@ -41,6 +41,9 @@ class PipelineSettings(BaseSettings):
     s3_endpoint: str = Field(default="", description="another S3 endpoint")
     model_timeout_s: float = Field(default=60.0, gt=0, description="patience with one call to a hosted model")
     model_attempts: int = Field(default=5, ge=1, le=20, description="tries per call when throttled or cut off")
+    model_failures: int = Field(
+        default=5, ge=0, description="failed calls in a row after which a server leaves a model alone for a while; 0: it never does"
+    )
     model_concurrency: int = Field(default=8, ge=1, le=256, description="calls to one provider at a time; fewer while it throttles")
     requests_per_minute: float = Field(default=0.0, ge=0, description="calls a minute to one provider and all its models; 0: no limit")
     tokens_per_minute: float = Field(default=0.0, ge=0, description="tokens a minute to and from one provider; 0: no limit")

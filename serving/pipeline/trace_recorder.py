@@ -69,6 +69,15 @@ class TraceRecorder:
         """Keep the query as the checks of the input left it: what they masked is in no trace, not even as a part of a digest."""
         self._trace = replace(self._trace, query=query, id=digest_of([*self._facts, query.text]))
 
+    @property
+    def asked_text(self) -> str:
+        """The question that is answered, as it may be kept."""
+        return self._trace.question or self._trace.query.text
+
+    def asked(self, question: str) -> None:
+        """Keep the question that is answered in place of a follow-up, as the checks left it."""
+        self._trace = replace(self._trace, question=question)
+
     @contextmanager
     def stage(self, name: str, inputs: object | Callable[[], object]) -> Iterator[dict[str, Any]]:
         """Time one stage; the yielded dict becomes its detail. A `kept_ms` in it, the original time of a cached result, is added.

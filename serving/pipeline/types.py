@@ -87,6 +87,19 @@ class Principal:
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """A question that was asked before in a conversation, and what was answered, where it is known; nobody vouches for either."""
+
+    question: str
+    answer: str = ""
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """What was said."""
+        return (self.question, self.answer) if self.answer else (self.question,)
+
+
+@dataclass(frozen=True, slots=True)
 class Query:
     """A question, who asks it and where to look."""
 
@@ -95,7 +108,7 @@ class Query:
     domains: tuple[str, ...] = ()  # empty: all that the principal may see
     metadata: Mapping[str, str] = field(default_factory=dict)
     id: str = ""
-    history: tuple[str, ...] = ()  # what was said before in the conversation, oldest first
+    history: tuple[Turn, ...] = ()  # the conversation before, oldest first
     language: str = ""  # of the answer; empty: the question's
 
 
@@ -167,6 +180,7 @@ class Answer:
     warnings: tuple[str, ...] = ()  # what its reader should know: claims that no passage supports, low confidence
     guidance: str = ""  # of a refusal: what was found, and what to ask instead
     mean_logprob: float | None = None  # of a token, where the provider tells it
+    degraded: bool = False  # no model answered: passages alone
 
     @property
     def shown(self) -> str:
@@ -180,6 +194,15 @@ class Attempt:
 
     route: Route
     answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOutage:
+    """A model that was asked and did not answer; why is in the log."""
+
+    tier: str
+    model: str
+    error: str  # the name of the error's class
 
 
 class GuardAction(StrEnum):
@@ -257,8 +280,10 @@ class Trace:
     route: Route | None = None
     prompt_id: str = ""  # answer/general/v3
     prompt: str = ""  # as the model read it
+    question: str = ""  # what was looked for and answered, where a follow-up was rewritten to stand alone
     answer: Answer = Answer("")
     attempts: tuple[Attempt, ...] = ()  # what cheaper tiers answered before
+    outages: tuple[ModelOutage, ...] = ()  # models that did not answer, before another one did or the passages alone were given
     usage: tuple[Usage, ...] = ()
     cache: CacheRecord | None = None  # None: no cache was asked
     milliseconds: float = 0.0

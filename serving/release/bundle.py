@@ -111,7 +111,7 @@ def releases(storage: Storage) -> list[str]:
 
 
 def _files(config: RagConfig, prompts: PromptLibrary, index: IndexManifest, artefacts: Mapping[str, bytes]) -> dict[str, bytes]:
-    files = {f"prompts/{ident}.md": prompts.source(ident) for ident in prompts.texts(config.answer.prompt)}
+    files = {f"prompts/{ident}.md": prompts.source(ident) for ident in prompts.texts_of(config)}
     files["config.yaml"] = dump_plain(config.complete().model_dump(mode="json")).encode()
     files["index.json"] = (index.model_dump_json(indent=2) + "\n").encode()
     return files | {f"artefacts/{name}": data for name, data in artefacts.items()}

@@ -64,11 +64,10 @@ class DynamoTraceStore:
             "KeyConditionExpression": key & Key("at").between(since, before),
             "ScanIndexForward": False,
         }
-        filters = [Attr(name).eq(value) for name in ("principal", "release", "role") if (value := getattr(query, name))]
-        if filters:
-            asked["FilterExpression"] = filters[0]
-            for one in filters[1:]:
-                asked["FilterExpression"] &= one
+        asked["FilterExpression"] = Attr("sk").eq("trace")  # feedback has a tenant too
+        for name in ("principal", "release", "role"):
+            if value := getattr(query, name):
+                asked["FilterExpression"] &= Attr(name).eq(value)
         found: list[TraceRecord] = []
         for item in self._pages(asked):
             record = _record(item)

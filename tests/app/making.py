@@ -18,6 +18,7 @@ from serving.app.main import create_app
 from serving.app.release.loaded import LoadedRelease, load
 from serving.app.release.manager import ReleaseManager
 from serving.app.settings import AppSettings
+from serving.pipeline.answer.resilient import WhenDown
 from serving.pipeline.artefacts import FolderArtefacts, collect_artefacts
 from serving.pipeline.config import RagConfig
 from serving.pipeline.guard.placeholders import Placeholders
@@ -172,10 +173,17 @@ class Interrupted:
         return self.inner.most_usd
 
     async def answer(
-        self, query: Query, *, emit: Emit | None = None, observer: Observer | None = None, placeholders: Placeholders | None = None
+        self,
+        query: Query,
+        *,
+        emit: Emit | None = None,
+        observer: Observer | None = None,
+        placeholders: Placeholders | None = None,
+        when_down: WhenDown = WhenDown.FAIL,
     ) -> Trace:
         await self.before(query, emit)
-        return await self.inner.answer(query, emit=None if self.mute else emit, observer=observer, placeholders=placeholders)
+        shown = None if self.mute else emit
+        return await self.inner.answer(query, emit=shown, observer=observer, placeholders=placeholders, when_down=when_down)
 
 
 def interrupted(before: Answering, *, mute: bool = False) -> Loading:

@@ -9,7 +9,7 @@ import pytest
 
 from serving.pipeline.errors import ModelError
 from serving.pipeline.pipeline import Emit
-from serving.pipeline.types import Query
+from serving.pipeline.types import Query, Turn
 from tests.app.making import QUESTION, SAYS, House, Open, interrupted, opened
 
 USER: Any = {"role": "user", "content": QUESTION}
@@ -84,7 +84,7 @@ async def test_what_was_said_before_is_the_history_of_the_question(furnished: Ho
     async with opened(furnished.settings(), load=interrupted(look)) as api:
         said: Any = [USER, {"role": "assistant", "content": SAYS}, {"role": "user", "content": [{"type": "text", "text": "And in Spain?"}]}]
         await client(api).chat.completions.create(model="touchstone", messages=said, user="session-1")
-    assert (seen[-1].text, seen[-1].history) == ("And in Spain?", (QUESTION, SAYS))
+    assert (seen[-1].text, seen[-1].history) == ("And in Spain?", (Turn(QUESTION, SAYS),))
 
 
 @pytest.mark.parametrize("messages", [[], [{"role": "assistant", "content": "x"}], [{"role": "user", "content": "  "}], [{"role": "odd"}]])

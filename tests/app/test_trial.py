@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from serving.app.release.interleave import CANDIDATE, STABLE, credit, team_draft
 from serving.app.release.trial import share_of
-from serving.pipeline.types import Answer, Chunk, Citation, Hit, Query, Trace
+from serving.pipeline.types import Answer, Chunk, Citation, Hit, Query, Trace, Turn
 from serving.release.channel import Mode, read_channel
 from serving.release.move import promote_candidate, set_candidate, withdraw_candidate
 from tests.app.making import QUESTION, SAYS, House, config, opened
@@ -115,7 +115,7 @@ async def test_a_shadow_answers_unseen_and_is_paired_with_the_answer_that_was_sh
         await asyncio.gather(*service.shadows._tasks)
         first, second = seeing.traces
         candidate, query = api.release_manager.candidate, Query(QUESTION)
-        assert not service.shadows.offer(candidate, replace(query, history=("before",)), first, "k", seeing)  # no first turn
+        assert not service.shadows.offer(candidate, replace(query, history=(Turn("before"),)), first, "k", seeing)  # no first turn
         service.shadows._most = 0
         assert not service.shadows.offer(candidate, query, first, "k", seeing)
         assert service.shadows.left_out == 1

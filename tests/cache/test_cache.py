@@ -14,7 +14,7 @@ from serving.pipeline.index.base import Filter
 from serving.pipeline.index.build import OpenIndex
 from serving.pipeline.parts import Digests
 from serving.pipeline.registry import Spec
-from serving.pipeline.types import Answer, Principal, Query
+from serving.pipeline.types import Answer, Principal, Query, Turn
 from tests.cache.making import ENTRY, EVERY, Maker, Turned, context, get, make, put
 from tests.support.parts import some_parts
 from tests.support.pipelines import CONFIG, SECRET, small_index, small_pipeline
@@ -129,7 +129,7 @@ PRINCIPALS = st.builds(Principal, id=NAMES, tenant=NAMES, groups=SETS, domains=s
 def queries(draw: st.DrawFn) -> Query:
     domains = tuple(draw(st.lists(NAMES, max_size=3)))
     metadata: Mapping[str, str] = draw(METADATA)
-    history = tuple(draw(st.lists(NAMES, max_size=1)))
+    history = tuple(map(Turn, draw(st.lists(NAMES, max_size=1))))
     return Query("How many days?", draw(PRINCIPALS), domains, metadata, draw(NAMES), history, draw(st.sampled_from(["", "de"])))
 
 

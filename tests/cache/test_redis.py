@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from redis.asyncio import Redis
 
-from serving.pipeline.cache.breaker import CircuitBreaker
+from serving.pipeline.breaker import CircuitBreaker
 from serving.pipeline.cache.keys import CacheKeys
 from serving.pipeline.cache.redis_backend import prefix_of
 from serving.pipeline.errors import ConfigError

@@ -25,14 +25,15 @@ from serving.pipeline.index import CHUNKERS, STORES
 from serving.pipeline.index.base import Filter, ScoredChunk, Store
 from serving.pipeline.index.loaders import LOADERS
 from serving.pipeline.models import CHAT_MODELS, EMBEDDINGS
+from serving.pipeline.models.connect import connect_chat
 from serving.pipeline.models.hashing import HashingEmbeddings
 from serving.pipeline.parts import Digests
 from serving.pipeline.prompts import PromptLibrary
 from serving.pipeline.registry import Registry, Spec
-from serving.pipeline.retrieve import FUSIONS, NARROWINGS, RERANKERS, SEARCHERS
+from serving.pipeline.retrieve import FUSIONS, NARROWINGS, RERANKERS, REWRITERS, SEARCHERS
 from serving.pipeline.route import DOMAINS, ESCALATIONS, ROUTERS
 from serving.pipeline.settings import PipelineSettings
-from serving.pipeline.types import Answer, Hit, Query, Route, SourceRank
+from serving.pipeline.types import Answer, Hit, Query, Route, SourceRank, Turn
 from tests.contract.inputs import CASES, CHUNKS, DOCUMENTS, FILES, HITS, PROMPTS, QUERIES, QUESTIONS, RULES, TEXTS, TRACES
 from tests.support.parts import some_parts
 from tests.support.routing import calibrated, domain_model, kept, routed_by
@@ -160,6 +161,16 @@ async def narrowed(name: str) -> Any:
     return [list((await narrowing.narrow(query)).domains) for query in (*QUERIES, Query("How is annual leave approved?"))]
 
 
+FOLLOW_UPS = ("And for sick leave?", "When does it end?", "What about the TG-4400?", "in Leeds?", QUESTIONS[4], "Thanks!")
+
+
+async def rewritten(name: str) -> Any:
+    chats = {"lite": connect_chat(Spec(name="local:echo"), SETTINGS)}
+    rewriter = REWRITERS.build(Spec(name=name), parts=some_parts(prompts=PromptLibrary(SETTINGS.prompts), chats=chats))
+    turns = [(Turn(QUESTIONS[0], "25 days a year."),), (Turn("What does the TG-4410B cost?"), Turn("Who sells it in Austin?"))]
+    return [[rewriter.leans(text), [await rewriter.rewrite(text, said) for said in turns]] for text in FOLLOW_UPS]
+
+
 async def placed(name: str) -> Any:
     spec, parts = classified(name)
     choice = DOMAINS.build(spec, parts=parts)
@@ -245,6 +256,7 @@ KINDS = {
         Kind(FUSIONS, joined),
         Kind(RERANKERS, reranked, _ON_STORE),
         Kind(NARROWINGS, narrowed),
+        Kind(REWRITERS, rewritten),
         Kind(DOMAINS, placed),
         Kind(ROUTERS, routed, _ON_EMBEDDER),
         Kind(ESCALATIONS, escalated, _ON_EMBEDDER),

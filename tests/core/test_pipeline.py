@@ -19,7 +19,7 @@ from serving.pipeline.parts import Digests
 from serving.pipeline.pipeline import RagPipeline
 from serving.pipeline.retrieve.retriever import RetrievalResult
 from serving.pipeline.route.no_escalation import NoEscalation
-from serving.pipeline.types import Answer, CacheRecord, Chunk, GuardAction, Hit, Query, Route, StageRecord, Trace, Usage
+from serving.pipeline.types import Answer, CacheRecord, Chunk, GuardAction, Hit, Query, Route, StageRecord, Trace, Turn, Usage
 from tests.support.parts import some_parts
 
 HIT = Hit(Chunk("d#0-5", "d", 0, 5, "hello"), 1.0, 1)
@@ -218,7 +218,7 @@ async def test_a_question_that_a_check_found_something_in_is_not_looked_up_nor_k
 
 async def test_a_follow_up_is_neither_looked_up_nor_its_answer_kept() -> None:
     cache = Remembering({"q": CacheEntry(Answer("of another conversation"))})
-    trace = await a_pipeline(Rooms(), cache=cache).answer(Query("q", history=("before",)))
+    trace = await a_pipeline(Rooms(), cache=cache).answer(Query("q", history=(Turn("before"),)))
     assert trace.cache == CacheRecord(False, reason="history")
     assert cache.contexts == []
 

@@ -16,7 +16,7 @@ from serving.pipeline.index.build import OpenIndex
 from serving.pipeline.langchain import as_runnable
 from serving.pipeline.pipeline import Emit, RagPipeline
 from serving.pipeline.retrieve.retriever import RetrievalResult
-from serving.pipeline.types import Query, Trace
+from serving.pipeline.types import Query, Trace, Turn
 from tests.support.making import a_case
 from tests.support.pipelines import small_index, small_pipeline
 
@@ -115,9 +115,9 @@ def test_the_reader_gets_his_own_words_back_and_the_trace_does_not(index: OpenIn
     shown: list[str] = []
     placeholders = Placeholders()
     built = pipeline(index, "I wrote to <EMAIL_1> about <CARD_1>.")
-    trace = answered(built, Query(f"Is {MAIL} the owner of {CARD}?", history=(f"I am {MAIL}",)), shown.append, placeholders)
+    trace = answered(built, Query(f"Is {MAIL} the owner of {CARD}?", history=(Turn(f"I am {MAIL}"),)), shown.append, placeholders)
     assert trace.query.text == "Is <EMAIL_1> the owner of <CARD_1>?"
-    assert trace.query.history == ("I am <EMAIL_1>",)
+    assert trace.query.history == (Turn("I am <EMAIL_1>"),)
     assert trace.answer.text == "I wrote to <EMAIL_1> about <CARD_1>."
     assert "".join(shown) == placeholders.restore(trace.answer.text) == f"I wrote to {MAIL} about {CARD}."
     assert MAIL not in written(trace)
@@ -177,8 +177,8 @@ def test_a_check_that_fails_on_a_question_leaves_nothing_of_it(index: OpenIndex,
 
 
 def test_history_is_kept_without_what_is_masked_even_if_the_question_has_none(index: OpenIndex) -> None:
-    trace = answered(pipeline(index), Query("And then?", history=(f"I am {MAIL}, {SSN}",)))
-    assert trace.query.history == ("I am <EMAIL_1>, <SSN_1>",)
+    trace = answered(pipeline(index), Query("And then?", history=(Turn("Who am I?", f"I am {MAIL}, {SSN}"),)))
+    assert trace.query.history == (Turn("Who am I?", "I am <EMAIL_1>, <SSN_1>"),)
 
 
 def test_a_case_that_came_to_nothing_is_written_down_without_personal_data_too(index: OpenIndex) -> None:

@@ -114,6 +114,7 @@ def test_feedback_is_kept_with_its_answer_and_the_same_again_replaces_it(opened:
         store.put_feedback(feedback)
     assert opened().feedback("t1") == [replace(up, value=-1.0), right]
     assert opened().feedback("t2") == []
+    assert [record.id for record in store.find(TraceQuery(tenant="acme"))] == ["t1"]  # what was said of it is no trace
 
 
 def test_a_document_that_is_deleted_leaves_no_words_in_any_trace(opened: Callable[[], TraceStore]) -> None:

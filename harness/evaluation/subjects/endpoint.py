@@ -60,7 +60,7 @@ class EndpointSubject:
             async with (
                 asyncio.timeout(self.timeout_s),
                 httpx.AsyncClient(timeout=self.timeout_s, verify=self._trust) as client,
-                client.stream("POST", self.url, json={"question": query.text}, headers=dict(self.headers)) as response,
+                client.stream("POST", self.url, json=_body_of(query), headers=dict(self.headers)) as response,
             ):
                 status, content = response.status_code, await _body(response)
         except TimeoutError:
@@ -88,6 +88,12 @@ class EndpointSubject:
         if not isinstance(data, dict):
             raise BadAnswer(f"it answered {status} with {type(data).__name__}, not an object with 'answer'")
         return data
+
+
+def _body_of(query: Query) -> dict[str, Any]:
+    """The question, with the conversation before it where it has one."""
+    turns = [{"question": turn.question, "answer": turn.answer} for turn in query.history]
+    return {"question": query.text, "history": turns} if turns else {"question": query.text}
 
 
 async def _body(response: "httpx.Response") -> bytes:

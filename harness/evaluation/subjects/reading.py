@@ -8,6 +8,7 @@ from typing import Any
 from serving.pipeline.answer.cite import parse_citations
 from serving.pipeline.answer.refuse import is_refusal
 from serving.pipeline.digest import digest_of
+from serving.pipeline.errors import InfrastructureError
 from serving.pipeline.types import Answer, Chunk, Citation, Hit, Query, StageRecord, Trace, Usage
 
 ANSWERS = ("answer", "output", "result", "output_text", "text", "response")
@@ -73,6 +74,8 @@ def _of_mapping(value: Mapping[str, Any], name: str) -> AppAnswer:
     key = next((field for field in ANSWERS if field in value), None)
     if key is None:
         raise BadAnswer(f"its answer has no {ANSWERS[0]!r}; it has {', '.join(map(str, value)) or 'nothing'}")
+    if value.get("degraded") is True:  # as our own server says it: to be scored is what a model answers
+        raise InfrastructureError(f"{name} gave passages alone, since no model answered it")
     answer = read_answer(value[key], name).answer
     passages_given = next((value[field] for field in PASSAGES if value.get(field) is not None and not isinstance(value[field], str)), None)
     cited = value.get("citations") or ()

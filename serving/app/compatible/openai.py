@@ -20,7 +20,7 @@ from serving.app.query.body import read_body
 from serving.app.query.jsontext import json_text
 from serving.app.query.service import QueryService, cancel_on_disconnect
 from serving.app.query.stream import AnswerStream
-from serving.app.query.wire import AnswerOut, CitationOut, Name, QueryIn
+from serving.app.query.wire import AnswerOut, CitationOut, Name, QueryIn, TurnIn
 
 MODEL: Final = "touchstone"
 MOST_TURNS: Final = 20
@@ -125,8 +125,20 @@ def _question(messages: tuple[Message, ...], user: str | None) -> QueryIn:
     text = messages[last].text.strip() if last is not None else ""
     if last is None or not text:
         raise Rejected(Problem(422, "invalid-request", "messages: there is no text of the user in them."))
-    before = [one.text[:TURN_CHARS] for one in messages[:last] if one.role in ("user", "assistant") and one.text.strip()]
-    return QueryIn.model_construct(question=text, domains=(), metadata={}, history=tuple(before[-MOST_TURNS:]), session=user)
+    return QueryIn.model_construct(question=text, domains=(), metadata={}, history=_turns(messages[:last]), session=user)
+
+
+def _turns(messages: tuple[Message, ...]) -> tuple[TurnIn, ...]:
+    """What was said before, as questions with what the assistant said to each; a text of nobody else counts."""
+    turns: list[TurnIn] = []
+    for message in messages:
+        text = message.text.strip()[:TURN_CHARS]
+        if text and message.role == "user":
+            turns.append(TurnIn(question=text))
+        elif text and message.role == "assistant" and turns:
+            before = turns[-1]
+            turns[-1] = TurnIn(question=before.question, answer=f"{before.answer}\n{text}".strip()[:TURN_CHARS])
+    return tuple(turns[-MOST_TURNS:])
 
 
 def completion(answer: AnswerOut) -> dict[str, Any]:
@@ -303,7 +315,7 @@ def _chat_usage(answer: AnswerOut) -> dict[str, int]:
 
 def _extra(answer: AnswerOut) -> dict[str, Any]:
     """What our own answer tells beside the text."""
-    shown = ("citations", "refused", "cached", "usage", "milliseconds", "release", "role", "trace_id")
+    shown = ("question", "citations", "refused", "degraded", "warnings", "cached", "usage", "milliseconds", "release", "role", "trace_id")
     return {name: value for name, value in answer.model_dump(mode="json").items() if name in shown}
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
 
+from serving.app.core.breaker_metrics import BreakerCollector
 from serving.app.core.cache_metrics import CacheCollector
 from serving.app.core.document_metrics import DocumentCollector
 from serving.app.core.limits import ConcurrencyLimit
@@ -34,6 +35,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
+        self.registry.register(BreakerCollector())
 
         def counter(name: str, about: str, *labels: str) -> Counter:
             return Counter(f"touchstone_{name}", about, labels, registry=self.registry)
@@ -55,6 +57,8 @@ class Metrics:
         self._escalated = counter("escalated", "Answers given up for one of a dearer tier, by the tier that wrote them", "tier")
         self._answers = counter("answers", "Queries answered, by tier", "tier")
         self._failed = counter("failed_queries", "Queries without an answer, by what went wrong", "error")
+        self._outages = counter("model_outages", "Times a tier's model did not answer a query, by what went wrong", "tier", "error")
+        self._degraded = counter("degraded", "Queries answered by passages alone, since no model answered")
         self._refused = counter("refused", "Queries answered by a refusal")
         self._cache_hits = counter("cache_hits", "Queries answered from the cache, or shared with an equal one", "kind")
         self._cache_misses = counter("cache_misses", "Queries looked up and not found, by why", "reason")
@@ -199,8 +203,11 @@ class Metrics:
             self._answer_findings.labels(finding).inc()
         if trace.answer.confidence is not None:
             self._confidence.observe(trace.answer.confidence)
+        for outage in trace.outages:
+            self._outages.labels(outage.tier, outage.error).inc()
+        self._degraded.inc(trace.answer.degraded)
         searched = trace.route is not None and not trace.cached  # neither for a blocked question nor for a cached answer
-        self._answers.labels(trace.route.tier if trace.route and searched else "none").inc()
+        self._answers.labels(trace.route.tier if trace.route and searched and not trace.answer.degraded else "none").inc()
         self._refused.inc(trace.answer.refused)
         role = trace.role if trace.role in ROLES else "other"
         self._role_answers.labels(role, _outcome(trace)).inc()

@@ -13,12 +13,13 @@ from structlog.typing import FilteringBoundLogger
 
 from serving.app.core.problems import too_often
 from serving.keys import Caller
+from serving.pipeline.breaker import BreakerLimits, CircuitBreaker
 
 if TYPE_CHECKING:
     from redis.asyncio import ConnectionPool
 
 PATIENCE_S: Final = 0.5
-REST_S: Final = 5.0  # without Redis after it did not answer, so that not every request waits for it
+LIMITS: Final = BreakerLimits(failures=1, first_rest_s=5.0, longest_rest_s=15.0)  # so that not every request waits for a Redis that is out
 PREFIX: Final = "touchstone:rate"
 
 
@@ -31,23 +32,20 @@ class RateWindows:
         self._alone = MovingWindowRateLimiter(MemoryStorage())
         self._pool = _redis_pool(redis_url) if redis_url else None
         self._shared = MovingWindowRateLimiter(_redis_storage(self._pool)) if self._pool else None
-        self._rests_until = 0.0
-        self._out = False
+        self._breaker = CircuitBreaker(clock, LIMITS)
 
     async def admit(self, limit: RateLimitItemPerMinute, who: str) -> int:
         """0 for a request that is within its limit; else the seconds until one may be again."""
-        if self._shared is not None and self._clock() >= self._rests_until:
+        if self._shared is not None and self._breaker.attempt():
+            began_s = self._clock()
             try:
                 wait_s = await _admit(self._shared, limit, who)
             except Exception as error:  # noqa: BLE001 — of whatever client the library has chosen: no request fails for a counter
-                self._rests_until = self._clock() + REST_S
-                if not self._out:
+                if self._breaker.failed(began_s):
                     self._log.error("rate limits not shared", reason=type(error).__name__, effect="each process counts for itself")
-                self._out = True
             else:
-                if self._out:
+                if self._breaker.succeeded():
                     self._log.info("rate limits shared again")
-                self._out = False
                 return wait_s
         return await _admit(self._alone, limit, who)
 

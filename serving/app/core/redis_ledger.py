@@ -1,16 +1,21 @@
 """The ledger of budgets on Redis: one for all processes."""
 
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Final, cast
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as LostConnection
+from redis.exceptions import RedisError, ResponseError
 
 from serving.app.core.budget import Account
+from serving.pipeline.breaker import BreakerLimits, CircuitBreaker
 from serving.pipeline.errors import StoreError
 
 PATIENCE_S: Final = 0.5
+LIMITS: Final = BreakerLimits(failures=2, first_rest_s=1.0, longest_rest_s=15.0)  # so that not every question waits for a Redis that is out
 KEPT_S: Final = 3 * 86_400
 PREFIX: Final = "touchstone:budget:"
 
@@ -39,8 +44,11 @@ return 1
 class RedisLedger:
     """A ledger shared by every process that names the same Redis."""
 
-    def __init__(self, url: str) -> None:
-        self._redis = Redis.from_url(url, socket_timeout=PATIENCE_S, socket_connect_timeout=PATIENCE_S)
+    def __init__(self, url: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        retry = Retry(NoBackoff(), 1, supported_errors=(LostConnection,))  # a connection that died while it was idle
+        self._redis = Redis.from_url(url, socket_timeout=PATIENCE_S, socket_connect_timeout=PATIENCE_S, retry=retry)
+        self._breaker = CircuitBreaker(clock, LIMITS)
+        self._clock = clock
 
     async def reserve(self, account: Account, day: str, ident: str, usd: float, lasts_s: float) -> bool:
         """As the protocol says; by the clock of this machine, as reservations last much longer than clocks differ."""
@@ -64,10 +72,19 @@ class RedisLedger:
         await self._redis.aclose()
 
     async def _run(self, script: str, name: str, day: str, values: list[str]) -> object:
+        if not self._breaker.attempt():
+            raise StoreError("Redis does not answer, and is left alone for a while.")
+        began_s = self._clock()
         try:
-            return await cast(Awaitable[object], self._redis.eval(script, 2, *_keys(name, day), *values))
-        except RedisError as error:
+            done = await cast(Awaitable[object], self._redis.eval(script, 2, *_keys(name, day), *values))
+        except ResponseError as error:  # it is there
+            self._breaker.succeeded()
             raise _outage(error) from error
+        except (RedisError, OSError, TimeoutError) as error:
+            self._breaker.failed(began_s)
+            raise _outage(error) from error
+        self._breaker.succeeded()
+        return done
 
 
 def _keys(name: str, day: str) -> tuple[str, str]:
@@ -75,5 +92,5 @@ def _keys(name: str, day: str) -> tuple[str, str]:
     return f"{account}:spent", f"{account}:reserved"
 
 
-def _outage(error: RedisError) -> StoreError:
+def _outage(error: Exception) -> StoreError:
     return StoreError(f"Redis does not answer: {type(error).__name__}.")

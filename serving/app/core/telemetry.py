@@ -67,6 +67,8 @@ def facts_of_trace(trace: Trace) -> dict[str, Any]:
         "release": trace.release_digest,
         "role": trace.role,
         "refused": trace.answer.refused,
+        "degraded": trace.answer.degraded,
+        "outages": [f"{one.tier} {one.error}" for one in trace.outages],
         "confidence": trace.answer.confidence,
         "warnings": len(trace.answer.warnings),
         "cached": trace.cached,

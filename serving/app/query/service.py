@@ -15,6 +15,8 @@ from serving.app.query.body import read_body
 from serving.app.query.wire import AnswerOut, QueryIn
 from serving.app.release.trial import Assignment, RoleObserver
 from serving.keys import Caller
+from serving.pipeline.answer.resilient import WhenDown
+from serving.pipeline.deadline import within
 from serving.pipeline.guard.placeholders import Placeholders
 from serving.pipeline.observer import Observers
 from serving.pipeline.pipeline import Emit
@@ -58,26 +60,35 @@ class QueryService:
 
     async def answer(self, emit: Emit | None = None) -> AnswerOut:
         """The answer, within the concurrency limit and the timeout."""
-        pipeline = self._assignment.loaded.pipeline
-        async with (
-            asyncio.timeout(self._service.settings.request_timeout_s),
-            self._service.concurrency.slot(),
-            self._service.budgets.question(self._caller, pipeline.most_usd) as reservation,
-        ):
-            observer = RoleObserver(Observers([self._service.observers, reservation]), self._assignment.role)
-            trace = await pipeline.answer(self._query, emit=emit, observer=observer, placeholders=self._placeholders)
+        pipeline, settings = self._assignment.loaded.pipeline, self._service.settings
+        with within(settings.request_timeout_s):
+            async with (
+                asyncio.timeout(settings.request_timeout_s),
+                self._service.concurrency.slot(),
+                self._service.budgets.question(self._caller, pipeline.most_usd) as reservation,
+            ):
+                observer = RoleObserver(Observers([self._service.observers, reservation]), self._assignment.role)
+                trace = await pipeline.answer(
+                    self._query,
+                    emit=emit,
+                    observer=observer,
+                    placeholders=self._placeholders,
+                    when_down=WhenDown.DEGRADE if settings.degrade else WhenDown.FALL_BACK,
+                )
         trace = observer.marked(trace)
         self._facts |= facts_of_trace(trace)
-        if self._assignment.role == "stable":
+        if self._assignment.role == "stable" and not trace.outages:  # else the models would be compared, not the releases
             candidate = self._service.release_manager.candidate
             self._service.shadows.offer(candidate, self._query, trace, self._key, self._service.observers)
         return AnswerOut.of(trace, self._placeholders, with_trace=self._with_trace)
 
     async def search(self) -> Trace:
         """The passages that an answer would stand on, within the same limits."""
-        async with asyncio.timeout(self._service.settings.request_timeout_s), self._service.concurrency.slot():
-            observer = RoleObserver(self._service.observers, self._assignment.role)
-            trace = observer.marked(await self._assignment.loaded.pipeline.search(self._query, observer=observer))
+        timeout_s = self._service.settings.request_timeout_s
+        with within(timeout_s):
+            async with asyncio.timeout(timeout_s), self._service.concurrency.slot():
+                observer = RoleObserver(self._service.observers, self._assignment.role)
+                trace = observer.marked(await self._assignment.loaded.pipeline.search(self._query, observer=observer))
         self._facts |= facts_of_trace(trace)
         return trace
 

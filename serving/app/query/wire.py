@@ -11,10 +11,10 @@ from serving.app.release.loaded import LoadedRelease
 from serving.app.release.manager import Readiness, State
 from serving.pipeline.guard.placeholders import Placeholders
 from serving.pipeline.index.layered.view import PLAIN
-from serving.pipeline.types import Hit, Principal, Query, Trace
+from serving.pipeline.types import Hit, Principal, Query, Trace, Turn
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=64)]
-Turn = Annotated[str, StringConstraints(max_length=4000)]
+Said = Annotated[str, StringConstraints(max_length=4000)]
 Value = Annotated[str, StringConstraints(max_length=200)]
 REASONS: Final[Mapping[State, str]] = {  # what everybody may know
     "current": "",
@@ -70,18 +70,31 @@ class Wire(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class TurnIn(Wire):
+    """A turn of the conversation before."""
+
+    question: Said = Field(description="what was asked")
+    answer: Said = Field(default="", description="what was answered")
+
+
 class QueryIn(Wire):
     """A question and where to look; it says nothing of who asks."""
 
     question: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)] = Field(description="what to answer")
     domains: tuple[Name, ...] = Field(default=(), max_length=32, description="look only here; empty: everywhere the caller may")
     metadata: dict[Name, Value] = Field(default_factory=dict, max_length=16, description="look only in documents with these values")
-    history: tuple[Turn, ...] = Field(default=(), max_length=20, description="what was said before in the conversation, the oldest first")
+    history: tuple[TurnIn | Said, ...] = Field(
+        default=(),
+        max_length=20,
+        description="the conversation before, the oldest turn first; a text alone is a question. The last ones complete a follow-up",
+    )
     session: Name | None = Field(default=None, description="any id of a conversation: while two releases are tried, one of them answers it")
 
     def query(self, principal: Principal, request_id: str) -> Query:
         """The question as the pipeline takes it."""
-        return Query(self.question, principal, self.domains, self.metadata, request_id, self.history)
+        said = (Turn(turn) if isinstance(turn, str) else Turn(turn.question, turn.answer) for turn in self.history)
+        history = tuple(turn for turn in said if turn.question.strip())
+        return Query(self.question, principal, self.domains, self.metadata, request_id, history)
 
 
 class CitationOut(Wire):
@@ -151,10 +164,12 @@ class AnswerOut(Wire):
     model_config = ConfigDict(json_schema_extra={"examples": list(EXAMPLES)})
 
     answer: str = Field(description="the text; behind a refusal, the nearest documents and what to ask them about")
+    question: str = Field(default="", description="what was answered, where a follow-up was rewritten to stand alone; else empty")
     citations: tuple[CitationOut, ...] = ()
     confidence: float | None = Field(default=None, description="the probability that the answer is right; null where no check tells it")
     warnings: tuple[str, ...] = Field(default=(), description="what the reader should know, in plain sentences to be shown as they are")
     refused: bool = Field(description="the passages do not answer, or a guard said no")
+    degraded: bool = Field(default=False, description="no model answered: the text is passages that were found, and no answer")
     truncated: bool = Field(default=False, description="the model hit its output limit")
     cached: bool = False
     cache: CacheOut | None = Field(default=None, description="null unless the answer is a remembered one")
@@ -172,10 +187,12 @@ class AnswerOut(Wire):
         """A trace as the caller reads it: what the guard masked in the question is named again in the answer, and not in the trace."""
         return cls(
             answer=placeholders.restore(trace.answer.shown) if placeholders else trace.answer.shown,
+            question=placeholders.restore(trace.question) if placeholders else trace.question,
             citations=citations(trace),
             confidence=trace.answer.confidence,
             warnings=tuple(placeholders.restore(one) for one in trace.answer.warnings) if placeholders else trace.answer.warnings,
             refused=trace.answer.refused,
+            degraded=trace.answer.degraded,
             truncated=trace.answer.truncated,
             cached=trace.cached,
             cache=CacheOut.of(trace),
@@ -228,6 +245,7 @@ class RetrievedOut(Wire):
     """The passages that an answer would stand on, the best first."""
 
     passages: tuple[PassageOut, ...]
+    question: str = Field(default="", description="what was looked for, where a follow-up was rewritten to stand alone; else empty")
     blocked: str = Field(default="", description="what is said instead, where a guard said no")
     milliseconds: float
     release: str
@@ -239,6 +257,7 @@ class RetrievedOut(Wire):
         """What a search found."""
         return cls(
             passages=tuple(PassageOut.of(hit) for hit in trace.hits),
+            question=trace.question,
             blocked=trace.answer.text,
             milliseconds=trace.milliseconds,
             release=trace.release_digest,

@@ -106,6 +106,7 @@ class TraceOut(Wire):
     role: str
     pair: str = ""
     query: str
+    question: str = Field(default="", description="what was answered, where a follow-up was rewritten to stand alone")
     retrieved_docs: tuple[FoundOut, ...]
     retrieval_scores: tuple[float, ...]
     reranked_docs: tuple[FoundOut, ...] = Field(description="the passages that the model read, in their order")
@@ -113,6 +114,7 @@ class TraceOut(Wire):
     llm_response: str
     citations: tuple[CitationOut, ...] = ()
     refused: bool
+    degraded: bool = False
     cached: bool
     confidence: float | None = None
     warnings: tuple[str, ...] = ()
@@ -138,6 +140,7 @@ class TraceOut(Wire):
             role=record.role,
             pair=record.pair,
             query=trace.query.text,
+            question=trace.question,
             retrieved_docs=found,
             retrieval_scores=tuple(one.score for one in found),
             reranked_docs=tuple(FoundOut.of(hit) for hit in trace.passages),
@@ -145,6 +148,7 @@ class TraceOut(Wire):
             llm_response=trace.answer.text,
             citations=citations(trace),
             refused=trace.answer.refused,
+            degraded=trace.answer.degraded,
             cached=trace.cached,
             confidence=trace.answer.confidence,
             warnings=trace.answer.warnings,

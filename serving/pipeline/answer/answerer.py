@@ -65,6 +65,10 @@ class Answerer:
         read, written = self._config.context_tokens + PROMPT_TOKENS, self._config.max_tokens
         return max((chat.prices.tokens(chat.source.price_model, read, written) or 0.0 for chat in self._chats.values()), default=0.0)
 
+    def model_of(self, tier: str) -> str:
+        """The name of a tier's model."""
+        return self._chat(tier).name
+
     async def answer(
         self,
         query: Query,

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, Protocol, Self
 
 from serving.pipeline.index.base import Filter
 from serving.pipeline.parts import Digests
-from serving.pipeline.types import Answer, CacheRecord, Hit, Query, Route
+from serving.pipeline.types import Answer, CacheRecord, Hit, Query, Route, Turn
 
 HitKind = Literal["exact", "semantic", "shared"]
 
@@ -23,7 +23,7 @@ class CacheContext:
     prompts: str
     where: Filter  # what the principal may see, narrowed to where the query looks: not who asks
     language: str = ""
-    history: tuple[str, ...] = ()
+    history: tuple[Turn, ...] = ()
 
     @classmethod
     def of(cls, query: Query, digests: Digests, index_version: str) -> Self:
@@ -45,7 +45,7 @@ class CacheContext:
         where = self.where
         domains = None if where.domains is None else sorted(where.domains)
         access = [where.tenant, sorted(where.groups), domains, sorted(where.metadata.items()), where.everything]
-        said = [self.language, list(self.history)]
+        said = [self.language, [turn.texts for turn in self.history]]
         return json.dumps([self.config, self.release, self.index, self.index_version, self.prompts, access, said])
 
 

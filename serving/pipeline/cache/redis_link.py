@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
-from serving.pipeline.cache.breaker import CircuitBreaker
+from serving.pipeline.breaker import CircuitBreaker
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.redact import without_password
 

@@ -21,7 +21,7 @@ def unfit_question(query: Query, checked: GuardResult) -> str:
 
 def worth_keeping(answer: Answer, verdicts: Sequence[GuardVerdict]) -> bool:
     """Whether an answer may be given again: a whole one that nothing was found against, and that no failed check left unchecked."""
-    if answer.refused or answer.truncated or answer.warnings:
+    if answer.refused or answer.truncated or answer.degraded or answer.warnings:
         return False
     return all(
         verdict.rule not in FAILED and (verdict.side != "output" or verdict.action is GuardAction.ALLOW)  # a blocked passage was not read

@@ -98,7 +98,7 @@ class PiiCheck:
         if context.side != "input" or withhold:
             return masked(text, chosen)
         placeholders = Placeholders() if context.placeholders is None else context.placeholders
-        placeholders.reserve([text, *context.query.history])
+        placeholders.reserve([text, *(said for turn in context.query.history for said in turn.texts)])
         return masked(text, chosen, lambda one: placeholders.name(PLACEHOLDERS[one.kind], one.value))  # type: ignore[index]
 
     def _allowed(self, context: CheckContext) -> str:

@@ -66,6 +66,7 @@ class CallSlot:
     cuts: int  # how often the concurrency had been halved when the call began
     tokens: float = 0.0  # consumed from the bucket in advance
     abandoned: bool = False  # nobody waits for the call any more, but it runs
+    began_s: float | None = None  # by the clock of the model's breaker, where it counts the call
 
 
 class RateLimiter:

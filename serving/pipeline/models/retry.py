@@ -1,4 +1,4 @@
-"""Calls of hosted models: timeout, retries with backoff, the provider's rate limit, and errors of our own."""
+"""Calls of hosted models: timeout, deadline, retries with backoff, circuit breaker, the provider's rate limit, and errors of our own."""
 
 import asyncio
 import random
@@ -12,7 +12,9 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.runnables import Runnable
 
+from serving.pipeline.deadline import current_deadline
 from serving.pipeline.errors import ModelError, ThrottledError
+from serving.pipeline.models.breakers import ModelBreaker, breaker_of
 from serving.pipeline.models.chat import ChatCall, WrappingChat, chunk_message, has_own, streams, whole_message
 from serving.pipeline.models.diagnose import diagnose
 from serving.pipeline.models.open_calls import OpenCalls, call_was_cut
@@ -26,7 +28,11 @@ LONGEST_PAUSE_S = 30.0
 
 
 class RetryPolicy:
-    """Timeout, retries and rate limit of one hosted model; `sleep` and `random_share` are there for tests."""
+    """Timeout, retries, breaker and rate limit of one hosted model; `sleep` and `random_share` are there for tests.
+
+    Where somebody waits (`deadline.within`), a call has the time that is left and no more, no retry begins that cannot end in it, and a
+    model that the breaker leaves alone is not called. An evaluation waits for ever: there every call is tried to the end.
+    """
 
     def __init__(
         self,
@@ -36,13 +42,22 @@ class RetryPolicy:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         random_share: Callable[[], float] = random.random,
         limiter: RateLimiter | None = None,
+        breaker: ModelBreaker | None = None,
     ) -> None:
         self.name = name
-        self.timeout_s = settings.model_timeout_s
+        self._timeout_s = settings.model_timeout_s
         self._attempts = settings.model_attempts
         self._sleep = sleep
         self._random = random_share
-        self._limiter = limiter or rate_limiter_of(RateLimits.of(name, settings))
+        limits = RateLimits.of(name, settings)
+        self._limiter = limiter or rate_limiter_of(limits)
+        self._breaker = breaker or (breaker_of(name, limits.place, settings.model_failures) if settings.model_failures else None)
+
+    @property
+    def timeout_s(self) -> float:
+        """Patience with one call: that of the settings, or what is left until the deadline."""
+        deadline = current_deadline()
+        return self._timeout_s if deadline is None else min(self._timeout_s, deadline.left_s)
 
     async def run(
         self, call: Callable[[], Awaitable[T]], *, tokens: float = 0.0, count_tokens: Callable[[T], float | None] | None = None
@@ -71,8 +86,19 @@ class RetryPolicy:
                 return result
 
     async def acquire(self, tokens: float = 0.0) -> CallSlot:
-        """Wait for a slot of the rate limiter; every slot is given back with `release`."""
-        return await self._limiter.acquire(tokens, self._sleep, patience_s=self.timeout_s)
+        """Wait for a slot of the rate limiter; every slot is given back with `release`. `ModelError` where no call may begin in time."""
+        deadline = current_deadline()
+        if deadline is None:
+            return await self._limiter.acquire(tokens, self._sleep, patience_s=self._timeout_s)
+        if self._breaker:
+            self._breaker.admit()
+        try:
+            async with asyncio.timeout(deadline.left_s):
+                slot = await self._limiter.acquire(tokens, self._sleep, patience_s=self._timeout_s)
+        except TimeoutError:
+            raise ModelError(f"{self.name} was not asked: its rate limit let no call begin in time.") from None
+        slot.began_s = self._breaker.begin() if self._breaker else None
+        return slot
 
     def release(
         self,
@@ -84,8 +110,11 @@ class RetryPolicy:
         after: OpenCalls | None = None,
     ) -> None:
         """Give a slot back, once the calls `after` have ended, and report to the rate limiter how the call ended."""
-        if error is not None and isinstance(diagnose(error, self.name).error, ThrottledError):
+        told = diagnose(error, self.name).error if error is not None else None
+        if isinstance(told, ThrottledError):
             self._limiter.throttled(slot)
+        if self._breaker and slot.began_s is not None and succeeded:  # a call that was given up says nothing of the model
+            self._breaker.ended(slot.began_s, told)
         give_back = partial(self._limiter.release, slot, succeeded=succeeded and error is None, tokens=tokens)
         if after is None or not after.running:
             give_back()
@@ -101,7 +130,11 @@ class RetryPolicy:
                 raise error
             raise diagnosis.error from error
         # jitter: callers throttled together do not retry together
-        await self._sleep(self._random() * min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** (tries - 1)))
+        pause_s = self._random() * min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** (tries - 1))
+        deadline = current_deadline()
+        if deadline is not None and (pause_s >= deadline.left_s or (self._breaker and self._breaker.state == "open")):
+            raise diagnosis.error from error
+        await self._sleep(pause_s)
 
 
 class RetryingChat(WrappingChat):

@@ -1,7 +1,18 @@
 """The room that finds passages: its tables."""
 
 from serving.pipeline.registry import Registry
-from serving.pipeline.retrieve.base import Fusion, Narrowing, Reranker, Searcher
+from serving.pipeline.retrieve.base import Fusion, Narrowing, Reranker, Rewriter, Searcher
+
+REWRITERS = Registry[Rewriter](
+    "rewriter",
+    {
+        "none": "serving.pipeline.retrieve.rewrite.none:NoRewriter",
+        "carry_over": "serving.pipeline.retrieve.rewrite.carry_over:CarryOverRewriter",
+        "model": "serving.pipeline.retrieve.rewrite.model:ModelRewriter",
+    },
+    group="rewriters",
+    protocol=Rewriter,
+)
 
 NARROWINGS = Registry[Narrowing](
     "narrowing",

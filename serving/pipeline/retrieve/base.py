@@ -4,7 +4,21 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from serving.pipeline.index.base import ScoredChunk
-from serving.pipeline.types import Hit, Query, Usage
+from serving.pipeline.types import Hit, Query, Turn, Usage
+
+
+class Rewriter(Protocol):
+    """Writes a follow-up so that it stands alone. The turns are the last ones of the conversation, checked as questions are."""
+
+    turns: int  # how many of them it reads; 0: none
+
+    def leans(self, question: str) -> bool:
+        """Whether a question has to be rewritten, as far as it shows by itself."""
+        ...
+
+    async def rewrite(self, question: str, turns: Sequence[Turn]) -> str:
+        """The question as it stands alone: the same where it does."""
+        ...
 
 
 class Narrowing(Protocol):
