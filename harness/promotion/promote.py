@@ -58,16 +58,14 @@ async def promote(
     found = _proof(candidate, digest, channel, gates, decisions, forced, now)
     check_approved(channel, before, digest, now)
 
-    artefacts = collect_artefacts(candidate.config, FolderArtefacts(factory.settings.artefact_folder))
-    index = await factory.index(candidate.config)
-    release = write_release(storage, candidate.config, factory.prompts, index.manifest, artefacts=artefacts)
+    release = candidate.release or await _written(candidate, factory, storage)
     prices = price_list(factory.settings)
     evidence = ReleaseEvidence(
         release=release.digest,
         sums_sha256=hashlib.sha256(release.sums).hexdigest(),
         previous=release.newest_evidence,
-        corpus=factory.corpus.name,
-        corpus_digest=factory.corpus.digest,
+        corpus=candidate.corpus if candidate.release else factory.corpus.name,
+        corpus_digest=release.index.corpus_digest,
         measured=(*candidate.measured, *_measured_by(found)),
         decision=_recorded(found),
         verdict=candidate.verdict,
@@ -85,6 +83,13 @@ async def promote(
     return Promotion(release, evidence, pointed, None if forced else found)
 
 
+async def _written(candidate: Promotable, factory: PipelineFactory, storage: Storage) -> Release:
+    """The release of a configuration, with the index of this machine's documents."""
+    artefacts = collect_artefacts(candidate.config, FolderArtefacts(factory.settings.artefact_folder))
+    index = await factory.index(candidate.config)
+    return write_release(storage, candidate.config, factory.prompts, index.manifest, artefacts=artefacts)
+
+
 def _demand_champion(before: Channel | None, channel: str, gates: Sequence[RequiredGate]) -> None:
     """Refuse to replace a release that serves for good where nothing is recorded of it to compare with: a lost record would ask less."""
     bare = [gate for gate in gates if gate.gate.needs_champion and not gate.champion_digest]
@@ -95,7 +100,9 @@ def _demand_champion(before: Channel | None, channel: str, gates: Sequence[Requi
 
 
 def _unchanged(candidate: Promotable, factory: PipelineFactory) -> str:
-    """The digest that would ship, when it is the one that was proven."""
+    """The digest that would ship, when it is the one that was proven; a release ships as it is."""
+    if candidate.release:
+        return candidate.release.digest
     digest = factory.digest(candidate.config)
     if candidate.config_digest and digest != candidate.config_digest:
         what = "The documents, the prompts or the code behind a plug-in changed since."
@@ -123,7 +130,7 @@ def _proof(
         if forced:
             return None
         gate = gates[0].file if gates else PROMOTION
-        run = shlex.join(["touchstone", "gate", str(gate), "--config", candidate.config_file])
+        run = shlex.join(["touchstone", "gate", str(gate), *candidate.for_gate])
         raise NotProven(f"Not proven for {channel}: {error}. Run: {run}") from None
 
 
