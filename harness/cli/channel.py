@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import AsJson, print_json
+from harness.cli.options import AsJson, follow_channels, print_json
 from harness.settings import read_settings
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.registry import near
@@ -105,7 +105,8 @@ def set_channel(
 
     if sum(map(bool, (stable, candidate, switch, withdraw))) != 1:
         raise ConfigError("Say one of --stable RELEASE, --candidate RELEASE, --switch, --withdraw.")
-    of = Channels(read_settings())
+    settings = read_settings()
+    of = Channels(settings)
     if stable:
         channel = of.point(name, stable, why=why, revision=revision)
     elif candidate:
@@ -116,8 +117,9 @@ def set_channel(
         channel = of.withdraw(name, why=why, revision=revision)
     if as_json:
         print_json(channel.model_dump(mode="json"))
-        return
-    typer.echo(f"{channel.name}: {channel.stable} (revision {channel.revision}){_beside(channel)}")
+    else:
+        typer.echo(f"{channel.name}: {channel.stable} (revision {channel.revision}){_beside(channel)}")
+    follow_channels(settings)
 
 
 def _mode(word: str) -> Mode:

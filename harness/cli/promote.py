@@ -10,8 +10,8 @@ from harness.cli.options import DEFAULT_CORPUS, AsJson, print_json
 from harness.settings import read_settings
 
 CANDIDATE = (
-    "A sweep's winner.json, folder or experiment; a configuration file (.yaml); an evaluation's name; an MLflow run's id or name; a release's "
-    "digest or how it begins; channel:NAME. Default: the winner, where only one experiment and corpus has one."
+    "A sweep's winner.json, folder or experiment; a configuration file (.yaml); an evaluation's name; an MLflow run's id or name; "
+    "a release's digest or how it begins; channel:NAME. Default: the winner, where only one experiment and corpus has one."
 )
 
 
@@ -47,6 +47,7 @@ def promote(
                 "evidence": channel_state.evidence,
                 "channel": channel_state.model_dump(mode="json"),
                 "champions": [str(path) for path in done.champions],
+                "registered": done.registered,
             }
         )
         return
@@ -62,6 +63,7 @@ def promote(
     typer.echo(f"channel  {channel} → {channel_state.stable} (revision {channel_state.revision})")
     for path in done.champions:
         typer.echo(f"champion {path}: what has to be beaten from now on")
+    typer.echo(f"MLflow   {done.registered}")
     if done.unrecorded:
         typer.echo(f"champion not recorded: {done.unrecorded}")
     typer.echo(f"\nserve it: touchstone serve --channel {channel}")

@@ -35,6 +35,15 @@ class Channels:
         """A channel that points at something."""
         return read_channel(self._storage, name)
 
+    def named(self) -> tuple[str, ...]:
+        """Every release that a channel names, stable or tried."""
+        return tuple(
+            digest
+            for channel in self.all()
+            for digest in (channel.stable, channel.candidate.release if channel.candidate else "")
+            if digest
+        )
+
     def release(self, word: str) -> str:
         """The digest of the release that a word names."""
         if word.startswith(CHANNEL):

@@ -33,6 +33,7 @@ from harness.project.gates import (
     recorded_champions,
 )
 from harness.project.named_result import named_result
+from harness.project.registration import register_promoted
 from harness.promotion.candidate import Promotable, find_candidate
 from harness.promotion.decisions import GATES, decisions_of, find_decisions, read_decision, required_gates
 from harness.promotion.promote import Promotion, promote
@@ -347,8 +348,9 @@ class Project:
 
         The candidate is a sweep's `winner.json` or name (default: the only one there could be meant), a `.yaml` file with its corpus, an
         evaluation by its name, a run of MLflow by its id or name, or a release by its digest or channel. The decision is one of those
-        below `reports/gates`, one that is named beside them, or of a release one that its evidence holds. Another gate than the channel's own counts for `dev` only.
-        What was promoted is recorded as the champion of its gate's cases; what was forced is not.
+        below `reports/gates`, one that is named beside them, or of a release one that its evidence holds. Another gate than the channel's
+        own counts for `dev` only. What was promoted is registered with MLflow, and recorded as the champion of its gate's cases; what was
+        forced is not the champion.
         """
         if why and not force:
             raise ConfigError("--why says why a promotion is forced: write --force too, or leave it out.")
@@ -371,6 +373,7 @@ class Project:
             who=settings.promoter,
             git_commit=commit(ROOT),
         )
+        done = replace(done, registered=register_promoted(done.release.digest, settings).words)
         if done.proof is None:
             return done
         try:

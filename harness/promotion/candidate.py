@@ -18,7 +18,6 @@ from harness.tracking.base import LoggedRun
 from serving.pipeline.config import RagConfig, load_config
 from serving.pipeline.errors import ConfigError, DataError
 from serving.pipeline.plain_yaml import YamlError, load_plain
-from serving.pipeline.registry import near
 from serving.release.bundle import Release, load_release, open_releases, releases
 from serving.release.channel import find_channel
 from serving.release.evidence import MeasuredSplit, RecordedVerdict

@@ -32,6 +32,7 @@ class Promotion:
     proof: FoundDecision | None = None  # the decision that allowed it; `None`: it was forced
     champions: tuple[Path, ...] = ()  # where it is recorded as what has to be beaten from now on
     unrecorded: str = ""  # why it is not
+    registered: str = ""  # where it is in MLflow's registry, or why it is not there
 
 
 async def promote(

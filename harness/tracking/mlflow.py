@@ -185,6 +185,7 @@ def quiet_environment(settings: HarnessSettings) -> None:
         "MLFLOW_HTTP_REQUEST_TIMEOUT": str(settings.mlflow_timeout_s),
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_UV_AUTO_DETECT": "false",  # a model's requirements are given, not those of the folder a command runs in
         "DO_NOT_TRACK": "true",
     }.items():
         os.environ.setdefault(name, value)
