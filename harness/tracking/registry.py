@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -159,10 +160,6 @@ def _create_version(client: Any, release: Release, storage: Storage, settings: H
 
 def _saved_model(release: Release, storage: Storage, folder: Path) -> Path:
     """The model as MLflow saves it: this bundle, the code that it runs by, its signature and its requirements."""
-    import mlflow.pyfunc
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, Schema
-
     bundle, saved = folder / "release", folder / "model"
     for entry in storage.list(f"{release.digest}/"):
         if (blob := storage.get(entry.key)) is not None:
@@ -170,7 +167,11 @@ def _saved_model(release: Release, storage: Storage, folder: Path) -> Path:
     outputs = {"answer": "string", "citations": "string", "refused": "boolean", "confidence": "double", "usd": "double"}
     outputs |= {"trace_id": "string", "release": "string"}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that no example was given, whose answer would need an index
+        warnings.simplefilter("ignore")  # of its own type hints; and that no example was given, whose answer would need an index
+        import mlflow.pyfunc
+        from mlflow.models import ModelSignature
+        from mlflow.types import ColSpec, Schema
+
         mlflow.pyfunc.save_model(
             str(saved),
             python_model=str(MODEL_FILE),
@@ -240,14 +241,26 @@ def _register_prompts(client: Any, release: Release, settings: HarnessSettings) 
 
 def _prompt_version(client: Any, name: str, digest: str) -> int | None:
     """The version of a prompt that has this text."""
+    from mlflow.exceptions import MlflowException
+
     if client.get_prompt(name) is None:
         return None
-    number = 1
-    while (version := client.get_prompt_version(name, number)) is not None:
+    for number in count(1):
+        try:
+            version = client.get_prompt_version(name, number)
+        except MlflowException as error:
+            if not _is_missing(error):
+                raise
+            return None
         if version.tags.get(TEXT_TAG) == digest:
             return number
-        number += 1
-    return None
+    raise AssertionError("numbers do not end")
+
+
+def _is_missing(error: Any) -> bool:
+    from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
+
+    return bool(error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST))
 
 
 @contextmanager
