@@ -33,6 +33,7 @@ from harness.project.gates import (
     recorded_champions,
 )
 from harness.project.named_result import named_result
+from harness.project.reevaluation import FinishedReevaluation, reevaluate_channel
 from harness.project.registration import register_promoted
 from harness.promotion.candidate import Promotable, find_candidate
 from harness.promotion.decisions import GATES, decisions_of, find_decisions, read_decision, required_gates
@@ -327,6 +328,14 @@ class Project:
         sweeping.refuse_unpaid(estimate, setup, yes=yes)
         where = earlier or new_folder(self.settings.reports, chosen.name, datetime.now(UTC))
         return await run_sweep(setup, where, estimate, observer=sweeping.ProjectObserver(where.path, self.progress))
+
+    async def reevaluate(self, channel: str = "dev", *, gate: str | Path | None = None) -> FinishedReevaluation:
+        """Evaluate what a channel serves again, on the questions of the gate that it was promoted by (or of another).
+
+        It is held against the evaluation of its promotion; what came of it is a report, and one more document of the release's evidence.
+        """
+        file = file_path("A gate", gate) if gate else None
+        return await reevaluate_channel(channel, self._contexts, gate_file=file, folder=self.folder)
 
     def candidate(self, word: str | Path | None = None, *, corpus: str = "") -> Promotable:
         """What could be promoted by this word: see `promote`."""

@@ -17,7 +17,7 @@ from serving.pipeline.errors import ConfigError, DataError, NotProven
 from serving.pipeline.models.prices import price_list
 from serving.release.bundle import Release, write_release
 from serving.release.channel import UNPROVEN, Channel, check_approved, find_channel
-from serving.release.evidence import ForcedPromotion, MeasuredSplit, RecordedDecision, ReleaseEvidence, append_evidence
+from serving.release.evidence import ForcedPromotion, MeasuredSplit, RecordedDecision, ReleaseEvidence, append_evidence, found_worse
 from serving.release.move import point_channel
 from serving.storage.base import Storage
 
@@ -60,6 +60,11 @@ async def promote(
     check_approved(channel, before, digest, now)
 
     release = candidate.release or await _written(candidate, factory, storage)
+    if found and (worse := found_worse(release.evidence, found.decision.decided_at)) and worse.reevaluation:
+        said = (
+            f"{release.digest} was evaluated again on {worse.reevaluation.channel} at {worse.created_at}, and {worse.reevaluation.message}"
+        )
+        raise NotProven(f"Not proven for {channel}: since its gate passed, {said}. Hold it against the gate again.")
     prices = price_list(factory.settings)
     evidence = ReleaseEvidence(
         release=release.digest,

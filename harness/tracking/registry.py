@@ -282,7 +282,7 @@ def _global_address(settings: HarnessSettings) -> Iterator[None]:
 
     for name in ("mlflow.utils.requirements_utils", "mlflow.utils.environment", "mlflow.models"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    before, variable = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None, os.environ.get("MLFLOW_TRACKING_URI")
+    before, variable = _address_before(), os.environ.get("MLFLOW_TRACKING_URI")
     mlflow.set_tracking_uri(settings.tracking_uri)
     try:
         yield
@@ -292,3 +292,10 @@ def _global_address(settings: HarnessSettings) -> Iterator[None]:
             os.environ.pop("MLFLOW_TRACKING_URI", None)
         else:
             os.environ["MLFLOW_TRACKING_URI"] = variable
+
+
+def _address_before() -> str | None:
+    import mlflow
+
+    is_set: bool = mlflow.is_tracking_uri_set()  # type: ignore[no-untyped-call]
+    return mlflow.get_tracking_uri() if is_set else None

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 from mlflow.models import set_model
-from mlflow.pyfunc import PythonModel
+from mlflow.pyfunc.model import PythonModel
 
 from serving.pipeline.artefacts import BundledArtefacts
 from serving.pipeline.build import build_pipeline
