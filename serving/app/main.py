@@ -19,7 +19,7 @@ from serving.app.core.oidc import TokenVerifier
 from serving.app.core.rate import RateLimit, RateWindows
 from serving.app.core.service import Service
 from serving.app.core.telemetry import make_logger
-from serving.app.opening import open_budgets, open_mcp, open_spans, open_trace_writer
+from serving.app.opening import open_budgets, open_mcp, open_scores, open_spans, open_trace_writer
 from serving.app.query import routes
 from serving.app.query.wire import ProblemOut, QueryIn
 from serving.app.release.manager import ReleaseManager
@@ -47,11 +47,14 @@ def create_app(
     manager = release_manager or ReleaseManager(settings, log, after_swap=settle_memory)
     shadows = ShadowRuns(log, most=settings.shadow_running, usd_per_hour=settings.shadow_usd_per_hour, timeout_s=settings.request_timeout_s)
     keys = load_keys(settings, log)
-    writer, spans = open_trace_writer(settings, log), open_spans(settings)
-    observers = Observers([metrics, IncidentLog(log), *([writer] if writer else []), *([spans] if spans else [])])
+    writer, spans, scores = open_trace_writer(settings, log), open_spans(settings), open_scores(settings, log)
+    observers = Observers(
+        [metrics, IncidentLog(log), *([writer] if writer else []), *([spans] if spans else []), *([scores] if scores else [])]
+    )
     budgets = open_budgets(settings, log)
-    service = Service(settings, manager, concurrency, keys, metrics, log, observers, RepeatedEvents(), shadows, budgets, writer)
+    service = Service(settings, manager, concurrency, keys, metrics, log, observers, RepeatedEvents(), shadows, budgets, writer, scores)
     metrics.watch_traces(lambda: writer.lost if writer else 0, lambda: writer.waiting if writer else 0, lambda: shadows.left_out)
+    metrics.watch_scores(lambda: scores.lost if scores else 0, lambda: scores.waiting if scores else 0)
     windows = RateWindows(settings.redis, log)
     mcp = open_mcp(settings, log, _version())
 
@@ -60,6 +63,8 @@ def create_app(
         tasks = [asyncio.create_task(service.release_manager.run()), asyncio.create_task(service.repeats.report(log))]
         if writer:
             writer.start()
+        if scores:
+            scores.start()
         log.info("started", channel=settings.channel, keys=len(service.keys) if service.keys is not None else None)
         try:
             async with mcp.manager.run() if mcp else nullcontext():
@@ -77,6 +82,8 @@ def create_app(
                 await asyncio.to_thread(writer.close)
             if spans:
                 await asyncio.to_thread(spans.close)
+            if scores:
+                await asyncio.to_thread(scores.close)
             service.repeats.log(log)
             log.info("stopped")
 
