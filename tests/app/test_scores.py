@@ -5,7 +5,7 @@ import io
 import json
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -160,8 +160,6 @@ def test_what_people_wrote_is_sent_only_where_content_is(receiver: Receiver) -> 
 
 
 def test_the_confidence_of_an_answer_is_a_score_by_the_code(receiver: Receiver) -> None:
-    from dataclasses import replace
-
     made = writer(receiver, "mlflow")
     made.start()
     trace = a_trace("t1")
@@ -191,6 +189,22 @@ def test_while_a_receiver_is_out_scores_wait_and_what_is_too_much_is_counted(rec
     assert (len(receiver.got), made.lost) == (4, 1)
     assert "scores sent again" in stream.getvalue()
     assert SECRET not in stream.getvalue()
+
+
+def test_a_score_that_comes_before_its_spans_waits_for_them_behind_the_others(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.app.core.scores.RETRY_S", 0.01)
+    made = writer(receiver, "mlflow")
+    receiver.answers += [404]
+    receiver.answers += [404]
+    for ident, value in (("early", 1.0), ("changed", -1.0), ("known", 1.0), ("changed", 1.0)):
+        made.feedback(replace(thumbs(value), id=ident), a_trace(ident))
+    made.start()
+    while len(receiver.assessments) < 3:
+        threading.Event().wait(0.01)
+    made.close()
+    kept = [(one["metadata"]["touchstone.id"], one["feedback"]["value"]) for one in receiver.assessments]
+    assert kept == [("feedback-known", 1.0), ("feedback-changed", 1.0), ("feedback-early", 1.0)]  # what was said first does not come last
+    assert made.lost == 0
 
 
 def test_a_score_that_is_refused_is_lost_and_keeps_no_other_from_being_sent(receiver: Receiver) -> None:

@@ -24,7 +24,9 @@ from serving.traces.record import Feedback
 
 PAUSE_S: Final = 0.25
 RETRY_S: Final = 2.0
+SPANS_COME_S: Final = 60.0  # how long a receiver may not know the spans yet: they go out in batches, and scores may be faster
 MOST_READ: Final = 1024 * 1024  # bytes of a response
+UNKNOWN: Final = 404
 AGAIN: Final = (408, 425, 429)  # statuses that say "later", as those from 500 on do
 
 
@@ -39,6 +41,7 @@ class AnswerScore:
     text: str
     by: str  # HUMAN or CODE
     at: float
+    until: float = 0.0  # on the clock that only goes on: how long it may wait for the spans
 
 
 class ScoreApi(Protocol):
@@ -175,9 +178,21 @@ class ScoreWriter:
         if not spans_are_sent(trace.id, trace.caller, self._share):
             return  # the receiver has no such trace
         try:
-            self._waiting.put_nowait(AnswerScore(ident, span_trace_id(trace.id, trace.caller), name, value, text, by, at))
+            until = time.monotonic() + SPANS_COME_S
+            self._waiting.put_nowait(AnswerScore(ident, span_trace_id(trace.id, trace.caller), name, value, text, by, at, until))
         except queue.Full:
             self.lost += 1
+
+    def _wait_for_spans(self, score: AnswerScore) -> None:
+        """Put a score behind the others, since its receiver does not know the spans yet; not behind one that replaces it."""
+        with self._waiting.mutex:
+            replaced = any(one.id == score.id for one in self._waiting.queue)
+        if not replaced:
+            try:
+                self._waiting.put_nowait(score)
+            except queue.Full:
+                self.lost += 1
+        self._stop.wait(RETRY_S)
 
     def _run(self) -> None:
         while not (self._stop.is_set() and self._waiting.empty()):
@@ -198,6 +213,9 @@ class ScoreWriter:
         except urllib.error.HTTPError as error:
             error.close()
             problem = f"it answers with status {error.code}"
+            if error.code == UNKNOWN and time.monotonic() < score.until and not self._stop.is_set():
+                self._wait_for_spans(score)
+                return True
             if error.code not in AGAIN and error.code < 500:
                 self.lost += 1
                 self._tell(problem, "these are lost")
