@@ -91,7 +91,7 @@ class Demo:
     def day_one(self) -> Path:
         """The configuration that the first search began with, as a file."""
         path = self.log.with_name("day-one.yaml")
-        write_text(path, dump_plain(load_experiment(FIRST).base.complete().model_dump(mode="json")))
+        write_text(path, dump_plain(load_experiment(FIRST).config.complete().model_dump(mode="json")))
         return path
 
     def sweep(self, experiment: Path) -> tuple[float, SweepWinner]:
