@@ -27,7 +27,7 @@ setup: .venv/.made  ## make the environment from uv.lock (brings uv itself when 
 	python3 -m venv .touchstone/tools
 	.touchstone/tools/bin/pip install --quiet --disable-pip-version-check uv
 
-demo: setup  ## the whole loop once: sweep → winner → gate → release → one answer (VERBOSE=1 shows what every command says)
+demo: setup  ## the whole loop once: sweep → winner → gate → release → API → rollback (VERBOSE=1 shows what every command says)
 	@$(RUN) python -m harness.cli.demo $(if $(VERBOSE),--verbose)
 
 test: setup  ## run the whole test suite

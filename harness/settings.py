@@ -35,6 +35,11 @@ class HarnessSettings(PipelineSettings):
         validation_alias=AliasChoices("TOUCHSTONE_MLFLOW_EXPERIMENT", "MLFLOW_EXPERIMENT_NAME"),
         description="MLflow experiment that runs go to",
     )
+    mlflow_model: str = Field(
+        default="touchstone",
+        pattern=r"^[A-Za-z0-9_.-]*$",
+        description="the registered model whose versions are releases; empty: none is registered",
+    )
     mlflow_timeout_s: int = Field(default=10, ge=1, description="patience with one call to an MLflow server")
     stages: str = Field(default="", description="where stage outputs are kept: a folder or s3://bucket/prefix; default <home>/stages")
     ray_address: str = Field(

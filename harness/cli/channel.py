@@ -1,14 +1,20 @@
 """`touchstone channel …`: look at channels, approve releases for them, and move them."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.options import AsJson, print_json
+from harness.cli.interrupt import run_async
+from harness.cli.options import AsJson, follow_channels, print_json
+from harness.cli.progress import progress_line
 from harness.settings import read_settings
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.registry import near
 from serving.release.channel import MODES, Channel, Mode
+
+if TYPE_CHECKING:
+    from harness.project.reevaluation import FinishedReevaluation
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -105,7 +111,8 @@ def set_channel(
 
     if sum(map(bool, (stable, candidate, switch, withdraw))) != 1:
         raise ConfigError("Say one of --stable RELEASE, --candidate RELEASE, --switch, --withdraw.")
-    of = Channels(read_settings())
+    settings = read_settings()
+    of = Channels(settings)
     if stable:
         channel = of.point(name, stable, why=why, revision=revision)
     elif candidate:
@@ -116,8 +123,44 @@ def set_channel(
         channel = of.withdraw(name, why=why, revision=revision)
     if as_json:
         print_json(channel.model_dump(mode="json"))
-        return
-    typer.echo(f"{channel.name}: {channel.stable} (revision {channel.revision}){_beside(channel)}")
+    else:
+        typer.echo(f"{channel.name}: {channel.stable} (revision {channel.revision}){_beside(channel)}")
+    follow_channels(settings)
+
+
+@app.command()
+def evaluate(
+    name: Name = "dev",
+    gate: Annotated[
+        Path | None, typer.Option("--gate", help="On whose questions and by whose margins; default: the gate that it was promoted by.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Evaluate what a channel serves again, against what it was promoted by: exit 0 as good as then, 1 worse, 3 the machinery failed."""
+    from harness.project import Project
+
+    with progress_line(quiet=as_json) as line:
+        done = run_async(Project(read_settings(), line.update).reevaluate(name, gate=gate))
+    if as_json:
+        print_json(
+            {
+                "channel": name,
+                "release": done.channel.stable,
+                "promoted_by": done.channel.evidence,
+                "gate": done.gate,
+                "state": "pass" if done.result.passed else "fail",
+                "message": done.result.message,
+                "differences": [one.model_dump(mode="json") for one in done.result.differences],
+                "documents_added": done.searched.documents_added,
+                "corpus_version": done.searched.corpus_version,
+                "evidence": done.evidence,
+                "report": str(done.page),
+                "cases": str(done.folder / "cases.jsonl"),
+            }
+        )
+    else:
+        show_reevaluation(done)
+    raise typer.Exit(0 if done.result.passed else 1)
 
 
 def _mode(word: str) -> Mode:
@@ -133,6 +176,31 @@ def _beside(channel: Channel) -> str:
         return ""
     share = f" {candidate.weight:.0%}" if candidate.weight else ""
     return f"  {candidate.mode}{share} {candidate.release}"
+
+
+def show_reevaluation(done: "FinishedReevaluation") -> None:
+    """Every metric of then and now, and what came of it."""
+    from harness.cli.console import terminal_console
+    from harness.cli.tables import terminal_table
+    from harness.stats.text import number_text
+
+    console, head, channel = terminal_console(markup=False), done.result.report.header, done.channel
+    console.print(f"{channel.name} serves {channel.stable}, promoted by {channel.evidence}")
+    console.print(f"evaluated again on {head.golden} {head.split}, {len(done.result.report.rows)} cases, by the gate {done.gate}")
+    if done.searched.documents_added:
+        console.print(f"with {done.searched.documents_added} documents added since ({done.searched.corpus_version})")
+    table = terminal_table("metric", "then", "now", "now − then, interval", "margin", "verdict")
+    for one in done.result.differences:
+        moved = "–" if one.difference is None else f"{one.difference:+.3f}"
+        moved += f" [{one.low:+.3f}, {one.high:+.3f}]" if one.low is not None and one.high is not None else ""
+        margin = f"{one.margin:g}" if one.counts else "–"
+        table.add_row(one.metric, number_text(one.before), number_text(one.after), moved, margin, one.outcome)
+    console.print(table)
+    for ruling in done.result.rulings:
+        if ruling.blocks:
+            console.print(f"{ruling.word}: {ruling.id}: {ruling.reason}")
+    console.print(f"{'as good as when it was promoted' if done.result.passed else 'worse'}: {done.result.message}")
+    console.print(f"\nreport    {done.page}\nevidence  {done.evidence}")
 
 
 def _print_history(channel: Channel) -> None:

@@ -10,15 +10,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.cli.demo_server import demo_server
+from harness.cli.interrupt import STOPPED_CODE
+from harness.cli.terminal import clean
 from harness.golden.load import load_golden
 from harness.settings import DEFAULT_GOLDEN, HarnessSettings, read_settings
 from harness.stats.text import number_text
 from harness.sweep.experiment import load_experiment
 from harness.sweep.winner import SweepWinner, newest_winner, read_winner
 from serving.pipeline.index.corpus import load_corpus
+from serving.pipeline.plain_yaml import dump_plain
+from serving.storage.files import write_text
 
 FIRST, SECOND = Path("experiments/quickstart.yaml"), Path("experiments/second.yaml")
 GATE = Path("experiments/gates/promotion.yaml")
+CHANNEL = "dev"
+WHY = "to show the way back"
+LONGEST_EXCERPT = 100  # characters
 QUESTION = "How many days of paid holiday do people in Leeds get, bank holidays aside?"
 
 
@@ -31,7 +39,7 @@ class Demo:
     log: Path
 
     def run(self) -> None:
-        """Search, prove, gate, promote, search again, ask."""
+        """Search, prove, gate, promote, search again, serve, ask, go back."""
         golden = load_golden(self.settings.datasets, DEFAULT_GOLDEN)
         documents = len(load_corpus(self.settings.datasets / "corpora" / golden.card.corpus).documents)
         tune, holdout = len(golden.tune().cases), len(golden.cases) - len(golden.tune().cases)
@@ -41,22 +49,50 @@ class Demo:
         seconds, winner = self.sweep(FIRST)
         self.say(f"{load_experiment(FIRST).trials} configurations in {seconds:.0f} s. {told(winner)}")
 
-        config = newest_winner(self.settings.reports).with_suffix(".yaml")
-        decision = json.loads(self.touchstone("gate", str(GATE), "--config", str(config), "--json"))
+        proven = newest_winner(self.settings.reports)
+        decision = json.loads(self.touchstone("gate", str(GATE), "--config", str(proven.with_suffix(".yaml")), "--json"))
         self.say(f"Gate {GATE}: {decision['state']}. {decision['message']}.")
-        release = json.loads(self.touchstone("promote", "--channel", "dev", "--json"))
-        self.say(f"Release {release['release']} is what the channel dev points at now; it is the champion to beat from here on.")
+        promoted = json.loads(self.touchstone("promote", str(proven), "--channel", CHANNEL, "--json"))
+        release = promoted["release"]
+        self.say(f"Release {release} is what the channel {CHANNEL} points at now; it is the champion to beat from here on.")
 
         self.say(f"Searching on from it ({SECOND}) …")
         seconds, winner = self.sweep(SECOND)
         self.say(f"{load_experiment(SECOND).trials} configurations in {seconds:.0f} s. {told(winner)}")
 
-        answer = json.loads(self.touchstone("ask", QUESTION, "--channel", "dev", "--json"))
-        cited = ", ".join(dict.fromkeys(one["chunk_id"].partition("#")[0] for one in answer["answer"]["citations"]))
-        self.say(f"“{QUESTION}” → {answer['answer']['text']} ({cited or 'no citation'})")
+        self.serve(release)
         reports = sorted(self.settings.reports.glob("sweeps/*/report.html"), key=lambda path: path.stat().st_mtime)[-2:]
-        self.say(f"Reports: {' and '.join(map(str, reports))}. All runs: make ui, then http://127.0.0.1:5000.")
-        self.say("The API with its page: make serve, then http://127.0.0.1:8080.")
+        self.say(f"Reports: {' and '.join(map(str, reports))}.")
+        self.say("All runs, and the release in the model registry: make ui, then http://127.0.0.1:5000.")
+        self.say(f"The API with its page, serving {release}: make serve, then http://127.0.0.1:8080.")
+
+    def serve(self, release: str) -> None:
+        """Start a server on the channel, ask it, put another release in its place, and go back."""
+        with demo_server(CHANNEL, self.log.with_name("demo-server.log"), {"TOUCHSTONE_POLL_S": "0.5"}) as server:
+            seconds = server.wait_for(release)
+            self.say(f"A server on {CHANNEL}, ready in {seconds:.1f} s:")
+            self.show(f"""$ curl {server.address}/v1/query --json '{json.dumps({"question": QUESTION})}'""")
+            answer = server.ask(QUESTION)
+            self.show(answer["answer"])
+            for one in answer["citations"]:
+                self.show(f"[{one['marker']}] {one['document']}: “{excerpt(one['text'])}”")
+            self.show(f"{answer['model']}, release {answer['release']}, {answer['milliseconds']:.0f} ms")
+
+            day_one = self.day_one()
+            other = json.loads(self.touchstone("promote", str(day_one), "--channel", CHANNEL, "--force", "--why", WHY, "--json"))["release"]
+            seconds = server.wait_for(other)
+            self.say(f"Somebody forces what the team had on day one onto {CHANNEL}: {seconds:.1f} s later the server answers by {other}.")
+            moved = json.loads(self.touchstone("release", "rollback", "--channel", CHANNEL, "--why", "it was better before", "--json"))
+            seconds = server.wait_for(moved["stable"])
+            self.say(
+                f"touchstone release rollback: {seconds:.1f} s later by {moved['stable']} again. Who, when and why: touchstone channel history."
+            )
+
+    def day_one(self) -> Path:
+        """The configuration that the first search began with, as a file."""
+        path = self.log.with_name("day-one.yaml")
+        write_text(path, dump_plain(load_experiment(FIRST).config.complete().model_dump(mode="json")))
+        return path
 
     def sweep(self, experiment: Path) -> tuple[float, SweepWinner]:
         """Run an experiment as an MLflow project; how long it took, and what won."""
@@ -72,6 +108,8 @@ class Demo:
     def call(self, command: Sequence[str]) -> str:
         """Run a command; its words go to the log, and to the terminal where they are asked for or it failed."""
         environment = {**os.environ, "MLFLOW_TRACKING_URI": self.settings.tracking_uri}
+        if "--force" in command or "rollback" in command:
+            environment["TOUCHSTONE_MLFLOW_MODEL"] = ""  # what is forced here only to be taken back is not registered
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)  # noqa: S603
         words = f"$ {' '.join(command)}\n{done.stderr}{done.stdout}\n"
         with self.log.open("a", encoding="utf-8") as log:
@@ -82,9 +120,19 @@ class Demo:
             sys.exit(done.returncode)
         return done.stdout
 
+    def show(self, line: str) -> None:
+        """What somebody typed, or got."""
+        print(f"    {clean(line)}", flush=True)
+
     def say(self, line: str) -> None:
         """A line of the story."""
         print(f"▸ {line}", flush=True)
+
+
+def excerpt(text: str) -> str:
+    """The beginning of a passage, in a line."""
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST_EXCERPT else f"{line[:LONGEST_EXCERPT].rpartition(' ')[0]} …"
 
 
 def told(winner: SweepWinner) -> str:
@@ -109,7 +157,10 @@ def main() -> None:
     log = settings.home / "demo.log"
     log.write_text("", encoding="utf-8")
     demo = Demo(settings, verbose, log)
-    demo.run()
+    try:
+        demo.run()
+    except KeyboardInterrupt:
+        sys.exit(STOPPED_CODE)
     demo.say(f"What every command said: {log}, or make demo VERBOSE=1.")
 
 

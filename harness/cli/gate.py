@@ -17,7 +17,9 @@ from serving.pipeline.errors import ConfigError, TouchstoneError, UserError
 if TYPE_CHECKING:
     from harness.gate.decision import Decision
     from harness.gate.run_gate import GateResult
+    from harness.project import Project
     from harness.resolve import RecordedRun
+    from serving.pipeline.config import RagConfig
 
 PULL_REQUEST = Path("experiments/gates/pull_request.yaml")
 
@@ -27,6 +29,9 @@ def gate(
     config: ConfigFile = None,
     change: Set = None,
     run: Annotated[Path | None, typer.Option("--run", help="Judge this evaluation's cases.jsonl in place of a new one.")] = None,
+    candidate: Annotated[
+        str, typer.Option("--candidate", help="Judge what `touchstone promote` would take by this name: a release, a run, a winner.")
+    ] = "",
     champion: Annotated[Path | None, typer.Option("--champion", help="Compare with this evaluation in place of the champion.")] = None,
     junit: Annotated[Path | None, typer.Option("--junit", help="Write JUnit XML here too.")] = None,
     markdown: Annotated[Path | None, typer.Option("--markdown", help="Write the Markdown summary here too.")] = None,
@@ -41,16 +46,18 @@ def gate(
     from harness.gate.run_gate import reproducible
     from harness.project import Project
 
-    if run and (config or change):
-        raise ConfigError("--run judges the configuration that was evaluated; leave --config and --set out.")
+    if (run or candidate) and (config or change):
+        raise ConfigError(f"{'--run' if run else '--candidate'} judges the configuration that it names; leave --config and --set out.")
+    if run and candidate:
+        raise ConfigError("--run and --candidate both say what is judged; leave one of them out.")
     settings = read_settings()
     chosen = load_gate(file)
-    command = _command(file, config, change or (), run, champion)
+    command = _command(file, config, change or (), run, champion, candidate)
     files = (out, junit, markdown)
     try:
         with progress_line(quiet=as_json) as line:
             project = Project(settings, line.update)
-            what = judged(run) if run else read_config(config, change)
+            what = judged(run) if run else named_candidate(project, candidate) if candidate else read_config(config, change)
             result = run_async(project.gate(file, what, champion=champion, store=store, replay_only=replay_only))
     except (TouchstoneError, OSError) as error:
         if not isinstance(error, UserError):
@@ -61,6 +68,12 @@ def gate(
     if (counts := project.counts) is not None and not as_json:
         typer.echo(f"kept from before: {counts.summary()}")
     raise typer.Exit(result.decision.exit_code)
+
+
+def named_candidate(project: "Project", word: str) -> "str | RagConfig":
+    """What a gate is held on for a candidate: a release by its digest, with its own prompts and artefacts, else a configuration."""
+    found = project.candidate(word)
+    return found.release.digest if found.release else found.config
 
 
 def judged(run: Path) -> "RecordedRun":
@@ -138,8 +151,8 @@ def _printable(text: str) -> str:
     return "".join(character if character.isprintable() else " " for character in text)
 
 
-def _command(file: Path, config: Path | None, change: Sequence[str], run: Path | None, champion: Path | None) -> str:
+def _command(file: Path, config: Path | None, change: Sequence[str], run: Path | None, champion: Path | None, candidate: str = "") -> str:
     words = ["touchstone", "gate", str(file)]
-    for option, value in (("--config", config), ("--run", run), ("--champion", champion)):
+    for option, value in (("--config", config), ("--run", run), ("--candidate", candidate), ("--champion", champion)):
         words += [option, str(value)] if value else []
     return shlex.join([*words, *(word for changed in change for word in ("--set", changed))])

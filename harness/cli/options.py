@@ -66,3 +66,11 @@ def read_prompts(settings: HarnessSettings) -> PromptLibrary:
 def print_json(value: object) -> None:
     """One JSON document on standard output."""
     sys.stdout.write(escaped_json(json.dumps(value, indent=2, ensure_ascii=False)) + "\n")
+
+
+def follow_channels(settings: HarnessSettings) -> None:
+    """Let MLflow's aliases follow a channel that was moved; where they cannot, the move holds and a line says so."""
+    from harness.project.registration import follow
+
+    if problem := follow(settings):
+        typer.echo(f"touchstone: {problem}", err=True)

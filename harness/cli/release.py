@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.options import AsJson, print_json
+from harness.cli.options import AsJson, follow_channels, print_json
 from harness.settings import read_settings
+from serving.pipeline.errors import DataError
 
 if TYPE_CHECKING:
     from harness.promotion.diff import MeasuredPair
@@ -80,6 +81,28 @@ def diff(
 
 
 @app.command()
+def register(
+    release: Annotated[str, typer.Argument(metavar="[RELEASE]", help=f"{NAMING} Default: every release that a channel names.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Register a release with MLflow, and let the aliases champion and challenger follow the channels; safe to repeat."""
+    from harness.project.channels import Channels
+    from harness.project.registration import register as register_release
+
+    settings = read_settings()
+    channels = Channels(settings)
+    named = [channels.release(release)] if release else list(dict.fromkeys(channels.named()))
+    if not named:
+        raise DataError("No channel names a release yet. Run: touchstone promote")
+    done = [register_release(digest, settings) for digest in named]
+    if as_json:
+        print_json([{"release": digest, **asdict(one)} for digest, one in zip(named, done, strict=True)])
+        return
+    for digest, one in zip(named, done, strict=True):
+        typer.echo(f"{digest}  {one.words}{'' if one.new else ' (was there)'}")
+
+
+@app.command()
 def rollback(
     channel: Annotated[str, typer.Option("--channel", help="dev, staging or prod.")] = "dev",
     to: Annotated[str, typer.Option("--to", help="A release that the channel has served; default: the one before its last move.")] = "",
@@ -89,11 +112,13 @@ def rollback(
     """Point a channel back at a release that it has served, by the evidence of then; the move is one more line of its history."""
     from harness.project.channels import Channels
 
-    moved = Channels(read_settings()).roll_back(channel, to, why=why)
+    settings = read_settings()
+    moved = Channels(settings).roll_back(channel, to, why=why)
     if as_json:
         print_json(moved.model_dump(mode="json"))
-        return
-    typer.echo(f"{moved.name}: {moved.history[-1].before} → {moved.stable} (revision {moved.revision})")
+    else:
+        typer.echo(f"{moved.name}: {moved.history[-1].before} → {moved.stable} (revision {moved.revision})")
+    follow_channels(settings)
 
 
 @app.command()

@@ -89,18 +89,18 @@ class PipelineFactory:
         """A pipeline that answers by this configuration; its traces also tell the first `ranked` places of the ranking."""
         index, stage_store = await self.index(config), self.stage_store
         if stage_store is None:
-            return _with_ranking(build_pipeline(config, index, self.prompts, self.settings, artefacts=self.artefacts), ranked)
+            return with_ranking(build_pipeline(config, index, self.prompts, self.settings, artefacts=self.artefacts), ranked)
         if self.computed:
             chat = partial(self._computing_chat, stage_store)
             index = _computing(index)
             pipeline = build_pipeline(config, index, self.prompts, self.settings, connect=chat, artefacts=self.artefacts)
-            return _with_ranking(pipeline, ranked)
+            return with_ranking(pipeline, ranked)
 
         self._chunks = chunks = self._chunks or CachedChunks(stage_store)
         cached_index = replace(index, store=CachedSearches(index.store, stage_store, chunks, index.digest, exact=_exact(index)))
         chat = partial(self._chat, stage_store)
         pipeline = build_pipeline(config, cached_index, self.prompts, self.settings, connect=chat, artefacts=self.artefacts)
-        pipeline = _with_ranking(pipeline, ranked)
+        pipeline = with_ranking(pipeline, ranked)
         models = (config.index.embedder.name, config.retrieve.reranker.name)
         endpoints = [endpoint for name in models for endpoint in endpoints_of(name, self.settings)]
         digest = "|".join([config.digest("retrieve", corpus=self.corpus.digest), *endpoints])
@@ -136,7 +136,8 @@ def _computing(index: OpenIndex) -> OpenIndex:
     return replace(index, embeddings=embeddings.computing) if isinstance(embeddings, CachedEmbeddings) else index
 
 
-def _with_ranking(pipeline: RagPipeline, depth: int) -> RagPipeline:
+def with_ranking(pipeline: RagPipeline, depth: int) -> RagPipeline:
+    """A pipeline whose traces also tell the first places of the ranking, where it has a retriever of ours."""
     retriever = pipeline.retriever
     return replace(pipeline, retriever=retriever.with_ranking(depth)) if isinstance(retriever, Retriever) else pipeline
 

@@ -7,7 +7,9 @@ from harness.results.header import Header
 from harness.results.numbers import numbers
 from harness.results.report import EvalReport
 from harness.tracking.base import Run
+from serving.pipeline.plain_yaml import dump_plain
 
+CONFIG = "config.yaml"  # the configuration whole: parameters are cut, and all of them are texts
 PARAMETER_LENGTH = 500  # what MLflow keeps of a value
 
 FIRST = ("quality",)  # MLflow's comparison of runs draws the metric that was logged first
@@ -33,6 +35,8 @@ def record_evaluation(run: Run, report: EvalReport, split: Split) -> None:
     values = numbers(report)
     run.metrics({name: values[name] for name in FIRST if name in values} | values)
     run.table("cases.json", frame_rows(report.to_pandas()))
+    if not header.app:
+        run.text(CONFIG, dump_plain(header.config))
 
 
 def made_by(header: Header) -> dict[str, str]:

@@ -8,6 +8,7 @@ from harness.settings import HarnessSettings
 from serving.pipeline.errors import ConfigError, DataError, NotProven
 from serving.release.bundle import load_release, open_releases, releases
 from serving.release.channel import CHANNELS, UNPROVEN, Channel, Mode, find_channel, read_channel
+from serving.release.evidence import found_worse
 from serving.release.move import approve_release, point_channel, promote_candidate, roll_back, set_candidate, withdraw_candidate
 
 SHORTEST = 4  # characters of a digest that name a release
@@ -34,6 +35,15 @@ class Channels:
     def get(self, name: str) -> Channel:
         """A channel that points at something."""
         return read_channel(self._storage, name)
+
+    def named(self) -> tuple[str, ...]:
+        """Every release that a channel names, stable or tried."""
+        return tuple(
+            digest
+            for channel in self.all()
+            for digest in (channel.stable, channel.candidate.release if channel.candidate else "")
+            if digest
+        )
 
     def release(self, word: str) -> str:
         """The digest of the release that a word names."""
@@ -101,8 +111,9 @@ class Channels:
         documents = load_release(self._storage, digest).evidence
         if not documents:
             raise DataError(f"Release {digest} has no evidence yet. Run: touchstone promote")
+        promotions = [one for one, evidence in documents.items() if not evidence.reevaluation]
         if name in UNPROVEN:
-            return list(documents)[-1]
+            return promotions[-1]
         gates = {gate.gate.name for gate in required_gates(name, None, self._settings, self._folder)}
         passed = [
             one
@@ -111,5 +122,8 @@ class Channels:
         ]
         if not passed:
             said = f"Channel {name!r} serves what its own gate ({PROMOTION}) has passed, and no evidence of {digest} says so"
-            raise NotProven(f"{said}. Promote it there: touchstone promote FILE --channel {name}")
+            raise NotProven(f"{said}. Promote it there: touchstone promote {digest} --channel {name}")
+        if (worse := found_worse(documents, documents[passed[-1]].created_at)) and worse.reevaluation:
+            said = f"{digest} was evaluated again on {worse.reevaluation.channel} at {worse.created_at}, and {worse.reevaluation.message}"
+            raise NotProven(f"Since its gate passed, {said}. Hold it against the gate again, then promote it.")
         return passed[-1]

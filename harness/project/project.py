@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,10 @@ from harness.project.gates import (
     recorded_champions,
 )
 from harness.project.named_result import named_result
-from harness.promotion.candidate import read_candidate
-from harness.promotion.decisions import GATES, find_decisions, read_decision, required_gates
+from harness.project.reevaluation import FinishedReevaluation, reevaluate_channel
+from harness.project.registration import register_promoted
+from harness.promotion.candidate import Promotable, find_candidate
+from harness.promotion.decisions import GATES, decisions_of, find_decisions, read_decision, required_gates
 from harness.promotion.promote import Promotion, promote
 from harness.resolve import NamedConfig, config_of, resolve
 from harness.results.report import EvalReport
@@ -46,6 +49,7 @@ from harness.sweep.folder import SweepFolder, experiment_of, new_folder
 from harness.sweep.run import run_sweep
 from harness.sweep.setup import SweepOptions, SweepSetup, open_sweep
 from harness.sweep.verdict import SweepResult
+from harness.tracking.logged import find_run
 from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import ConfigError, TouchstoneError
 from serving.pipeline.guard.placeholders import Placeholders
@@ -56,6 +60,7 @@ from serving.pipeline.packages import add_current_folder
 from serving.pipeline.pipeline import Emit
 from serving.pipeline.types import Query, Trace
 from serving.release.bundle import open_releases
+from serving.release.channel import check_channel
 from serving.release.evidence import ForcedPromotion
 
 
@@ -324,27 +329,43 @@ class Project:
         where = earlier or new_folder(self.settings.reports, chosen.name, datetime.now(UTC))
         return await run_sweep(setup, where, estimate, observer=sweeping.ProjectObserver(where.path, self.progress))
 
+    async def reevaluate(self, channel: str = "dev", *, gate: str | Path | None = None) -> FinishedReevaluation:
+        """Evaluate what a channel serves again, on the questions of the gate that it was promoted by (or of another).
+
+        It is held against the evaluation of its promotion; what came of it is a report, and one more document of the release's evidence.
+        """
+        file = file_path("A gate", gate) if gate else None
+        return await reevaluate_channel(channel, self._contexts, gate_file=file, folder=self.folder)
+
+    def candidate(self, word: str | Path | None = None, *, corpus: str = "") -> Promotable:
+        """What could be promoted by this word: see `promote`."""
+        name = "" if word is None else str(file_path("A candidate", word))
+        return find_candidate(name, corpus, self.settings, partial(find_run, settings=self.settings))
+
     async def promote(
         self,
-        candidate: str | Path | None = None,
+        candidate: str | Path | Promotable | None = None,
         *,
         channel: str = "dev",
         gate: str | Path | None = None,
         decision: str | Path | None = None,
-        corpus: str = DEFAULT_CORPUS,
+        corpus: str = "",
         force: bool = False,
         why: str = "",
     ) -> Promotion:
         """Make a configuration that passed its gate a release, add its evidence, and point a channel at both.
 
-        The candidate is a sweep's `winner.json` (default: the newest) or a `.yaml` file; the decision is one of those
-        below `reports/gates`, or one that is named beside them. Another gate than the channel's own counts for `dev` only.
-        What was promoted is recorded as the champion of its gate's cases; what was forced is not.
+        The candidate is a sweep's `winner.json` or name (default: the only one there could be meant), a `.yaml` file with its corpus, an
+        evaluation by its name, a run of MLflow by its id or name, or a release by its digest or channel. The decision is one of those
+        below `reports/gates`, one that is named beside them, or of a release one that its evidence holds. Another gate than the channel's
+        own counts for `dev` only. What was promoted is registered with MLflow, and recorded as the champion of its gate's cases; what was
+        forced is not the champion.
         """
         if why and not force:
             raise ConfigError("--why says why a promotion is forced: write --force too, or leave it out.")
         settings = self.settings
-        chosen = read_candidate(None if candidate is None else file_path("A candidate", candidate), corpus, settings.reports)
+        check_channel(channel)
+        chosen = candidate if isinstance(candidate, Promotable) else self.candidate(candidate, corpus=corpus)
         required = required_gates(channel, file_path("A gate", gate) if gate else None, settings, self.folder)
         done = await promote(
             chosen,
@@ -352,16 +373,22 @@ class Project:
             storage=open_releases(settings.releases, settings),
             channel=channel,
             gates=required,
-            decisions=[*([read_decision(file_path("A decision", decision))] if decision else []), *find_decisions(settings.reports)],
+            decisions=[
+                *([read_decision(file_path("A decision", decision))] if decision else []),
+                *find_decisions(settings.reports),
+                *(decisions_of(chosen.release) if chosen.release else []),
+            ],
             forced=ForcedPromotion(who=settings.promoter, why=why) if force else None,
             who=settings.promoter,
             git_commit=commit(ROOT),
         )
+        done = replace(done, registered=register_promoted(done.release.digest, settings).words)
         if done.proof is None:
             return done
         try:
             gates = [one.gate for one in required] + [load_gate(path) for path in sorted((self.folder / GATES).glob("*.yaml"))]
-            champions = await record_promoted(done.proof, resolve(chosen.config, settings), gates, self._contexts)
+            subject = resolve(done.release.digest if chosen.release else chosen.config, settings)
+            champions = await record_promoted(done.proof, subject, gates, self._contexts)
         except TouchstoneError as error:  # it is promoted all the same
             return replace(done, unrecorded=str(error))
         return replace(done, champions=tuple(champion.path for champion in champions))

@@ -15,7 +15,9 @@ from harness.results.report import EvalReport
 from harness.results.report_file import read_report
 from harness.settings import HarnessSettings
 from serving.pipeline.errors import ConfigError, DataError, NotProven
+from serving.release.bundle import Release
 from serving.release.channel import UNPROVEN
+from serving.release.evidence import FOLDER
 
 GATES = Path("experiments/gates")
 PROMOTION = GATES / "promotion.yaml"
@@ -85,6 +87,16 @@ def find_decisions(reports: Path) -> list[FoundDecision]:
             found.append(read_decision(path))
         except DataError:
             continue
+    return found
+
+
+def decisions_of(release: Release) -> list[FoundDecision]:
+    """The decisions that a release's evidence holds: they went through a promotion before."""
+    found = []
+    for digest, evidence in release.evidence.items():
+        if evidence.decision is not None and evidence.forced is None:
+            decision = DECISION_CODEC.parse(evidence.decision.model_dump_json())
+            found.append(FoundDecision(Path(release.place) / FOLDER / f"{digest}.json", decision))
     return found
 
 

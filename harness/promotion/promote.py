@@ -17,7 +17,7 @@ from serving.pipeline.errors import ConfigError, DataError, NotProven
 from serving.pipeline.models.prices import price_list
 from serving.release.bundle import Release, write_release
 from serving.release.channel import UNPROVEN, Channel, check_approved, find_channel
-from serving.release.evidence import ForcedPromotion, MeasuredSplit, RecordedDecision, ReleaseEvidence, append_evidence
+from serving.release.evidence import ForcedPromotion, MeasuredSplit, RecordedDecision, ReleaseEvidence, append_evidence, found_worse
 from serving.release.move import point_channel
 from serving.storage.base import Storage
 
@@ -32,6 +32,7 @@ class Promotion:
     proof: FoundDecision | None = None  # the decision that allowed it; `None`: it was forced
     champions: tuple[Path, ...] = ()  # where it is recorded as what has to be beaten from now on
     unrecorded: str = ""  # why it is not
+    registered: str = ""  # where it is in MLflow's registry, or why it is not there
 
 
 async def promote(
@@ -58,16 +59,19 @@ async def promote(
     found = _proof(candidate, digest, channel, gates, decisions, forced, now)
     check_approved(channel, before, digest, now)
 
-    artefacts = collect_artefacts(candidate.config, FolderArtefacts(factory.settings.artefact_folder))
-    index = await factory.index(candidate.config)
-    release = write_release(storage, candidate.config, factory.prompts, index.manifest, artefacts=artefacts)
+    release = candidate.release or await _written(candidate, factory, storage)
+    if found and (worse := found_worse(release.evidence, found.decision.decided_at)) and worse.reevaluation:
+        said = (
+            f"{release.digest} was evaluated again on {worse.reevaluation.channel} at {worse.created_at}, and {worse.reevaluation.message}"
+        )
+        raise NotProven(f"Not proven for {channel}: since its gate passed, {said}. Hold it against the gate again.")
     prices = price_list(factory.settings)
     evidence = ReleaseEvidence(
         release=release.digest,
         sums_sha256=hashlib.sha256(release.sums).hexdigest(),
         previous=release.newest_evidence,
-        corpus=factory.corpus.name,
-        corpus_digest=factory.corpus.digest,
+        corpus=candidate.corpus if candidate.release else factory.corpus.name,
+        corpus_digest=release.index.corpus_digest,
         measured=(*candidate.measured, *_measured_by(found)),
         decision=_recorded(found),
         verdict=candidate.verdict,
@@ -85,6 +89,13 @@ async def promote(
     return Promotion(release, evidence, pointed, None if forced else found)
 
 
+async def _written(candidate: Promotable, factory: PipelineFactory, storage: Storage) -> Release:
+    """The release of a configuration, with the index of this machine's documents."""
+    artefacts = collect_artefacts(candidate.config, FolderArtefacts(factory.settings.artefact_folder))
+    index = await factory.index(candidate.config)
+    return write_release(storage, candidate.config, factory.prompts, index.manifest, artefacts=artefacts)
+
+
 def _demand_champion(before: Channel | None, channel: str, gates: Sequence[RequiredGate]) -> None:
     """Refuse to replace a release that serves for good where nothing is recorded of it to compare with: a lost record would ask less."""
     bare = [gate for gate in gates if gate.gate.needs_champion and not gate.champion_digest]
@@ -95,7 +106,9 @@ def _demand_champion(before: Channel | None, channel: str, gates: Sequence[Requi
 
 
 def _unchanged(candidate: Promotable, factory: PipelineFactory) -> str:
-    """The digest that would ship, when it is the one that was proven."""
+    """The digest that would ship, when it is the one that was proven; a release ships as it is."""
+    if candidate.release:
+        return candidate.release.digest
     digest = factory.digest(candidate.config)
     if candidate.config_digest and digest != candidate.config_digest:
         what = "The documents, the prompts or the code behind a plug-in changed since."
@@ -123,7 +136,7 @@ def _proof(
         if forced:
             return None
         gate = gates[0].file if gates else PROMOTION
-        run = shlex.join(["touchstone", "gate", str(gate), "--config", candidate.config_file])
+        run = shlex.join(["touchstone", "gate", str(gate), *candidate.for_gate])
         raise NotProven(f"Not proven for {channel}: {error}. Run: {run}") from None
 
 

@@ -1,10 +1,22 @@
-"""The tracker protocol."""
+"""The tracker protocol, and what is read back of a run."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from harness.golden.sets import Split
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedRun:
+    """A run that was logged before, as far as a promotion needs it."""
+
+    id: str
+    name: str
+    tags: Mapping[str, str]
+    config: str  # the text of its config.yaml; "": it has none
+    winner: str  # of its winner.json, where it is a sweep
 
 
 class Run(Protocol):

@@ -1,4 +1,4 @@
-"""The MLflow tracker; the only module that imports MLflow."""
+"""The MLflow tracker, and how a run is found again."""
 
 import asyncio
 import json
@@ -33,9 +33,9 @@ class MlflowTracker:
         self._uri = settings.tracking_uri
         self._run_id = settings.mlflow_run_id
         check_address(self._uri)
-        with _as_tracking_error(self._uri):
-            client = _client(settings)
-            self._experiment_id = _experiment(client, settings)
+        with as_tracking_error(self._uri):
+            client = connected_client(settings)
+            self._experiment_id = experiment_id(client, settings)
         self._client = client
         self.place = without_password(self._uri)
 
@@ -43,7 +43,7 @@ class MlflowTracker:
     def run(self, name: str, resume_id: str = "") -> Iterator[Run]:
         """Open a run, or go on with the one that `mlflow run` has opened for this process, or with one of an earlier process."""
         opened_for_us = bool(self._run_id)
-        with _as_tracking_error(self._uri):
+        with as_tracking_error(self._uri):
             if opened_for_us:
                 run_id, experiment = self._run_id, self._client.get_run(self._run_id).info.experiment_id
                 self._client.update_run(run_id, name=name)
@@ -70,7 +70,7 @@ class MlflowRun:
         from mlflow.entities import Param
 
         params = [Param(key, str(value)) for key, value in values.items()]
-        with _as_tracking_error(self._uri):
+        with as_tracking_error(self._uri):
             for start in range(0, len(params), _BATCH):
                 self._client.log_batch(self.id, params=params[start : start + _BATCH])
 
@@ -80,7 +80,7 @@ class MlflowRun:
 
         now = int(time.time() * 1000)
         metrics = [Metric(metric_name(name), value, now, 0) for name, value in values.items() if value is not None]
-        with _as_tracking_error(self._uri):
+        with as_tracking_error(self._uri):
             self._client.log_batch(self.id, metrics=metrics)
 
     def history(self, name: str, values: Sequence[float | None]) -> None:
@@ -89,7 +89,7 @@ class MlflowRun:
 
         now = int(time.time() * 1000)
         metrics = [Metric(metric_name(name), value, now, step) for step, value in enumerate(values) if value is not None]
-        with _as_tracking_error(self._uri):
+        with as_tracking_error(self._uri):
             for start in range(0, len(metrics), _METRICS):
                 self._client.log_batch(self.id, metrics=metrics[start : start + _METRICS])
 
@@ -97,7 +97,7 @@ class MlflowRun:
         """Log tags."""
         from mlflow.entities import RunTag
 
-        with _as_tracking_error(self._uri):
+        with as_tracking_error(self._uri):
             self._client.log_batch(self.id, tags=[RunTag(key, value) for key, value in values.items()])
 
     def dataset(self, split: Split) -> None:
@@ -113,7 +113,7 @@ class MlflowRun:
             source=f'{{"uri": "datasets/golden/{split.golden}/cases.jsonl"}}',
             profile=f'{{"num_rows": {len(split.cases)}}}',
         )
-        with _as_tracking_error(self._uri):
+        with as_tracking_error(self._uri):
             for left in range(DATASET_TRIES - 1, -1, -1):
                 try:
                     self._client.log_inputs(self.id, [DatasetInput(data, [InputTag("mlflow.data.context", split.name)])])
@@ -133,13 +133,13 @@ class MlflowRun:
 
     def text(self, name: str, content: str) -> None:
         """Log a file."""
-        with _as_tracking_error(self._uri):
+        with as_tracking_error(self._uri):
             self._client.log_text(self.id, content, name)
 
     @contextmanager
     def child(self, name: str) -> Iterator[Run]:
         """Open a run below this one."""
-        with _as_tracking_error(self._uri):
+        with as_tracking_error(self._uri):
             tags = {"mlflow.parentRunId": self.id}
             run_id = self._client.create_run(self._experiment_id, run_name=name, tags=tags).info.run_id
         run = MlflowRun(self._client, self._uri, self._experiment_id, run_id)
@@ -148,7 +148,7 @@ class MlflowRun:
 
     def forget(self, keep: Collection[str]) -> None:
         """Delete the runs below this one that are not to be kept."""
-        with _as_tracking_error(self._uri):
+        with as_tracking_error(self._uri):
             children = self._client.search_runs([self._experiment_id], f"tags.`mlflow.parentRunId` = '{self.id}'", max_results=50_000)
             for child in children:
                 if child.info.run_id not in keep:
@@ -168,7 +168,7 @@ class MlflowRun:
             self._end("FINISHED")
 
     def _end(self, status: str) -> None:
-        with _as_tracking_error(self._uri):
+        with as_tracking_error(self._uri):
             self._client.set_terminated(self.id, status)
 
 
@@ -185,12 +185,14 @@ def quiet_environment(settings: HarnessSettings) -> None:
         "MLFLOW_HTTP_REQUEST_TIMEOUT": str(settings.mlflow_timeout_s),
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_UV_AUTO_DETECT": "false",  # a model's requirements are given, not those of the folder a command runs in
         "DO_NOT_TRACK": "true",
     }.items():
         os.environ.setdefault(name, value)
 
 
-def _client(settings: HarnessSettings) -> Any:
+def connected_client(settings: HarnessSettings) -> Any:
+    """MLflow's own client, on a database that is made where it is missing."""
     quiet_environment(settings)
     from mlflow import MlflowClient
 
@@ -216,7 +218,7 @@ def _create_database(path: Path) -> None:
         new.replace(path)
 
 
-def _experiment(client: Any, settings: HarnessSettings) -> str:
+def experiment_id(client: Any, settings: HarnessSettings) -> str:
     """The id of our experiment; made when missing, with its artifacts beside a sqlite store."""
     from mlflow.exceptions import MlflowException
 
@@ -247,8 +249,8 @@ def check_address(uri: str) -> None:
 
 
 @contextmanager
-def _as_tracking_error(uri: str) -> Iterator[None]:
-    """Turn MLflow's and the network's exceptions into a `TrackingError` that names the place and the mend."""
+def as_tracking_error(uri: str, context: str = "") -> Iterator[None]:
+    """Turn MLflow's and the network's exceptions into a `TrackingError` that names the place and the mend, after a `context`."""
     import requests
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
@@ -267,4 +269,4 @@ def _as_tracking_error(uri: str) -> Iterator[None]:
         first = first if len(first) <= MOST_CHARACTERS else f"{first[:MOST_CHARACTERS].rpartition(' ')[0]} …"
         end = "" if first.endswith((".", "!", "?", "…")) else "."
         mend = "Is there room on its disk?" if uri.startswith("sqlite:") else "Is TOUCHSTONE_MLFLOW_URI right?"
-        raise TrackingError(f"MLflow at {place} failed: {first}{end} {mend} See: touchstone doctor") from error
+        raise TrackingError(f"{context}MLflow at {place} failed: {first}{end} {mend} See: touchstone doctor") from error

@@ -21,7 +21,7 @@ from serving.app.core.oidc import TokenVerifier
 from serving.app.core.rate import RateLimit, RateWindows
 from serving.app.core.service import Service
 from serving.app.core.telemetry import make_logger
-from serving.app.opening import open_budgets, open_mcp, open_spans, open_trace_writer
+from serving.app.opening import open_budgets, open_mcp, open_scores, open_spans, open_trace_writer
 from serving.app.query import routes
 from serving.app.query.wire import ProblemOut, QueryIn
 from serving.app.release.added import DocumentFollower
@@ -61,13 +61,18 @@ def create_app(
     keys = load_keys(settings, log)
     metrics.watch_keys(lambda: keys is not None and keys.unreadable)
     metrics.budget(settings.usd_per_day)
-    writer, spans = open_trace_writer(settings, log), open_spans(settings)
-    observers = Observers([metrics, IncidentLog(log), *([writer] if writer else []), *([spans] if spans else [])])
+    writer, spans, scores = open_trace_writer(settings, log), open_spans(settings), open_scores(settings, log)
+    observers = Observers(
+        [metrics, IncidentLog(log), *([writer] if writer else []), *([spans] if spans else []), *([scores] if scores else [])]
+    )
     budgets = open_budgets(settings, log)
     documents = DocumentFollower(store, manager, settings, log, traces=writer)
     metrics.watch_documents(lambda: documents.state)
-    service = Service(settings, manager, concurrency, keys, metrics, log, observers, RepeatedEvents(), shadows, budgets, documents, writer)
+    service = Service(
+        settings, manager, concurrency, keys, metrics, log, observers, RepeatedEvents(), shadows, budgets, documents, writer, scores
+    )
     metrics.watch_traces(lambda: writer.lost if writer else 0, lambda: writer.waiting if writer else 0, lambda: shadows.left_out)
+    metrics.watch_scores(lambda: scores.lost if scores else 0, lambda: scores.waiting if scores else 0)
     windows = RateWindows(settings.redis, log)
     mcp = open_mcp(settings, log, settings.version or _version())
 
@@ -82,6 +87,8 @@ def create_app(
         tasks.append(asyncio.create_task(documents.run()))
         if writer:
             writer.start()
+        if scores:
+            scores.start()
         log.info("started", channel=settings.channel, keys=len(service.keys) if service.keys is not None else None)
         try:
             async with mcp.manager.run() if mcp else nullcontext():
@@ -100,6 +107,8 @@ def create_app(
                 await asyncio.to_thread(writer.close)
             if spans:
                 await asyncio.to_thread(spans.close)
+            if scores:
+                await asyncio.to_thread(scores.close)
             service.repeats.log(log)
             log.info("stopped")
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from structlog.typing import FilteringBoundLogger
 
 from serving.app.core.budget import BudgetLedger, Budgets, MemoryLedger
+from serving.app.core.scores import ScoreWriter
 from serving.app.settings import AppSettings
 from serving.app.traces.writer import TraceWriter
 from serving.pipeline.checks.pii import find_pii
@@ -30,6 +31,11 @@ def open_spans(settings: AppSettings) -> "SpanWriter | None":
     except ImportError as error:
         raise ConfigError(f"TOUCHSTONE_OTLP_TRACES needs OpenTelemetry ({error}). Install it: {install_command('otlp')}") from error
     return SpanWriter(settings)
+
+
+def open_scores(settings: AppSettings, log: FilteringBoundLogger) -> ScoreWriter | None:
+    """What sends scores, where a receiver of them is named."""
+    return None if settings.scores == "none" else ScoreWriter(settings, log)
 
 
 def open_mcp(settings: AppSettings, log: FilteringBoundLogger, version: str) -> "McpDoor | None":

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 from typing import Literal
+from urllib.parse import unquote
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from serving.pipeline.settings import PipelineSettings
 from serving.release.channel import CHANNELS
@@ -62,8 +63,34 @@ class AppSettings(PipelineSettings):
     version: str = Field(default="", description="what /version says of the code; default: the version of the installed package")
     commit: str = Field(default="", description="the git commit of the code, for /version; the container image sets it")
     emf: bool = Field(default=False, description="whether metrics are logged once a minute for CloudWatch, in its Embedded Metric Format")
+    scores: Literal["none", "langfuse", "mlflow"] = Field(
+        default="none", description="whose API takes feedback and confidence as scores of the answers whose spans were sent there"
+    )
+    scores_url: str = Field(default="", description="where that API is: https://langfuse.example.com; default: where spans are sent")
+    scores_headers: SecretStr = Field(default=SecretStr(""), description="its headers, where they are not those of the spans")
+    scores_waiting: int = Field(default=1000, ge=1, description="scores that may wait in memory to be sent; more are lost, and counted")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="what is logged")
     log_format: Literal["json", "text"] = Field(default="json", description="one JSON object per line, or lines for people")
+
+    @property
+    def scores_address(self) -> str:
+        """Where scores are sent."""
+        if self.scores_url:
+            return self.scores_url.rstrip("/")
+        for end in ("/api/public/otel/v1/traces", "/v1/traces"):
+            if self.otlp_traces.endswith(end):
+                return self.otlp_traces.removesuffix(end)
+        return ""
+
+    @model_validator(mode="after")
+    def _scores_have_a_place(self) -> "AppSettings":
+        if self.scores != "none" and not self.otlp_traces:
+            raise ValueError("scores belong to spans: TOUCHSTONE_SCORES needs TOUCHSTONE_OTLP_TRACES")
+        if self.scores != "none" and not self.scores_address.startswith(("http://", "https://")):
+            raise ValueError(
+                "TOUCHSTONE_SCORES needs TOUCHSTONE_SCORES_URL, http:// or https://: it cannot be told from where spans are sent"
+            )
+        return self
 
     @field_validator("channel")
     @classmethod
@@ -71,3 +98,9 @@ class AppSettings(PipelineSettings):
         if value not in CHANNELS:
             raise ValueError(f"must be one of {', '.join(CHANNELS)}")
         return value
+
+
+def header_pairs(text: str) -> dict[str, str]:
+    """Headers of "name=value,name=value", as OpenTelemetry's own variable has them, so that "%20" is a space."""
+    pairs = [pair.partition("=") for pair in text.split(",") if "=" in pair]
+    return {name.strip(): unquote(value.strip()) for name, _, value in pairs}

@@ -290,6 +290,7 @@ class Trace:
     first_token_ms: float | None = None
     role: str = "stable"  # of the release that answered: stable | canary | shadow | interleave
     pair: str = ""  # of a shadow: the trace of the answer that its caller was shown
+    caller: str = ""  # the traceparent that the question came with
 
     def __repr__(self) -> str:
         seen = f"{len(self.hits)} hits, {self.milliseconds:.0f} ms, ${self.usd:.6f}"

@@ -3,6 +3,7 @@
 releases/channels/<name>.json
 """
 
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Literal, get_args
 
@@ -30,7 +31,7 @@ class ChannelChange(BaseModel):
     at: str
     before: str = Field(alias="from")  # the release it pointed at; "" for the first
     to: str
-    evidence: str  # digest of the document that proves `to`; of an approval, ""
+    evidence: str  # digest of the document that proves `to`; of an approval, the newest that there was; "": before approvals named one
     who: str
     why: str
     kind: Kind = "stable"
@@ -75,8 +76,12 @@ class Channel(BaseModel):
 
     def approval_of(self, release: str, now: datetime) -> ChannelChange | None:
         """The newest approval of a release, if it still holds."""
-        approvals = [change for change in self.history if change.kind == "approval" and change.to == release]
-        return approvals[-1] if approvals and datetime.fromisoformat(approvals[-1].until) > now else None
+        approval = self.newest_approval(release)
+        return approval if approval and datetime.fromisoformat(approval.until) > now else None
+
+    def newest_approval(self, release: str) -> ChannelChange | None:
+        """The newest approval of a release, lapsed or not."""
+        return next((change for change in reversed(self.history) if change.kind == "approval" and change.to == release), None)
 
 
 def find_channel(storage: Storage, name: str) -> Channel | None:
@@ -104,14 +109,25 @@ def check_proven(name: str, evidence: ReleaseEvidence) -> None:
         raise NotProven(f"{rule}, and the evidence of {evidence.release} {said}. Pass the gate, then promote.")
 
 
-def check_approved(name: str, channel: Channel | None, release: str, now: datetime | None = None) -> None:
-    """Refuse a release that nobody has approved where a channel needs that; what it has served before needs no second approval."""
+def check_approved(
+    name: str, channel: Channel | None, release: str, now: datetime | None = None, *, evidence: Collection[str] | None = None
+) -> None:
+    """Refuse a release that nobody has approved where a channel needs that; what it has served before needs no second approval.
+
+    `evidence` is what it would be served by, with its predecessors: what was approved has to be among them.
+    """
     if name not in NEEDS_APPROVAL or (channel and release in [move.to for move in channel.moves]):
         return
-    if channel is None or channel.approval_of(release, now or datetime.now(UTC)) is None:
-        run = f'touchstone channel approve {name} {release} --why "…"'
-        said = f"Channel {name!r} serves what somebody has approved, and no approval of {release} holds"
+    run = f'touchstone channel approve {name} {release} --why "…"'
+    approval = channel.approval_of(release, now or datetime.now(UTC)) if channel else None
+    if approval is None:
+        lapsed = channel.newest_approval(release) if channel else None
+        why = f"that of {lapsed.who} lapsed at {lapsed.until}" if lapsed else f"no approval of {release} holds"
+        said = f"Channel {name!r} serves what somebody has approved, and {why}"
         raise NotProven(f"{said}. Promote it to staging first, if it is nowhere yet, then run: {run}")
+    if approval.evidence and evidence is not None and approval.evidence not in evidence:
+        said = f"{approval.who} approved {release} by the evidence {approval.evidence}, which it would not be served by"
+        raise NotProven(f"{said}. Look at it again, then run: {run}")
 
 
 def check_not_replayed(now: Channel, seen: Channel) -> None:

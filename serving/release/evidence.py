@@ -5,6 +5,7 @@ releases/<digest>/evidence/<evidence digest>.json
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -122,6 +123,36 @@ class RecordedVerdict(EvidenceModel):
     against: RecordedComparison | None
 
 
+class RecordedDifference(EvidenceModel):
+    """What a metric has become since the evidence that a release was promoted by."""
+
+    metric: str
+    before: float | None
+    after: float | None
+    difference: float | None  # None: it cannot be compared
+    low: float | None
+    high: float | None
+    outcome: str  # better, equivalent, worse or undecided
+    margin: float  # a loss beyond it counts, where it is seen
+    paired: bool  # case by case, or only by the means and intervals of both
+    cases: int
+    counts: bool  # whether a loss of it makes the re-evaluation fail
+
+
+class RecordedReevaluation(EvidenceModel):
+    """A served release evaluated again, and held against what it was promoted by. It proves no promotion."""
+
+    channel: str
+    baseline: str  # digest of the evidence that it was promoted by
+    gate: str
+    gate_digest: str
+    state: Literal["pass", "fail"]
+    message: str
+    differences: tuple[RecordedDifference, ...]
+    corpus_version: str = ""  # of the documents that were searched beside the release's own; "": none were
+    documents_added: int = 0
+
+
 class ForcedPromotion(EvidenceModel):
     """Who promoted without a passed gate, and why."""
 
@@ -130,7 +161,7 @@ class ForcedPromotion(EvidenceModel):
 
 
 class ReleaseEvidence(EvidenceModel):
-    """One promotion's evidence."""
+    """The evidence of one promotion, or of one re-evaluation of what is served."""
 
     format: Literal[1] = 1
     release: str
@@ -146,13 +177,23 @@ class ReleaseEvidence(EvidenceModel):
     price_date: str
     prices: str = ""  # which ones: sources and digest
     forced: ForcedPromotion | None
+    reevaluation: RecordedReevaluation | None = None  # None: it is a promotion's
     who: str
     created_at: str
 
     @property
     def text(self) -> str:
         """The document as it is written."""
-        return self.model_dump_json(indent=2) + "\n"
+        return self.model_dump_json(indent=2, exclude=None if self.reevaluation else {"reevaluation"}) + "\n"
+
+
+def found_worse(documents: Mapping[str, ReleaseEvidence], since: str) -> ReleaseEvidence | None:
+    """The newest re-evaluation, where it is newer than a time and found the release worse."""
+    again = [one for one in documents.values() if one.reevaluation]
+    newest = max(again, key=lambda one: datetime.fromisoformat(one.created_at), default=None)
+    if newest is None or newest.reevaluation is None or newest.reevaluation.state == "pass":
+        return None
+    return newest if datetime.fromisoformat(newest.created_at) > datetime.fromisoformat(since) else None
 
 
 def append_evidence(storage: Storage, evidence: ReleaseEvidence) -> str:

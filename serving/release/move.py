@@ -28,8 +28,9 @@ WEIGHTLESS: tuple[Mode, ...] = ("blue-green",)  # prepared beside the stable rel
 
 def point_channel(storage: Storage, name: str, digest: str, *, evidence: str, expected: Channel | None, who: str, why: str) -> Channel:
     """Point a channel at a release by its evidence, if the channel still is `expected` (`None`: it does not exist)."""
-    check_proven(name, load_release(storage, digest, evidence=evidence).evidence[evidence])
-    check_approved(name, expected, digest)
+    documents = load_release(storage, digest, evidence=evidence).evidence
+    check_proven(name, documents[evidence])
+    check_approved(name, expected, digest, evidence=documents)
     return _changed(storage, name, expected, to=digest, evidence=evidence, who=who, why=why)
 
 
@@ -43,8 +44,9 @@ def set_candidate(
         raise DataError(f"Channel {name!r} points at nothing yet: there is nothing to try a candidate beside. Promote to it first.")
     if digest == expected.stable:
         raise ConfigError(f"{digest} is what channel {name!r} points at already; a candidate is another release.")
-    check_proven(name, load_release(storage, digest, evidence=evidence).evidence[evidence])
-    check_approved(name, expected, digest)
+    documents = load_release(storage, digest, evidence=evidence).evidence
+    check_proven(name, documents[evidence])
+    check_approved(name, expected, digest, evidence=documents)
     share = 0.0 if mode in WEIGHTLESS else weight
     return _changed(storage, name, expected, to=digest, evidence=evidence, who=who, why=why, kind="candidate", mode=mode, weight=share)
 
@@ -67,16 +69,18 @@ def promote_candidate(storage: Storage, name: str, *, expected: Channel, who: st
 def approve_release(
     storage: Storage, name: str, digest: str, *, hours: float, expected: Channel | None, who: str, why: str, now: datetime | None = None
 ) -> Channel:
-    """Let a release be served on a channel that needs an approval, for so many hours from now."""
+    """Let a release be served on a channel that needs an approval, by the evidence that there is, for so many hours from now."""
     if name not in NEEDS_APPROVAL:
         raise ConfigError(f"Channel {name!r} needs no approval; only {', '.join(NEEDS_APPROVAL)} does.")
     if not why.strip():
         raise ConfigError('An approval needs a reason that the history keeps: --why "…"')
     if not timedelta() < (lasting := timedelta(hours=hours)) <= LONGEST_APPROVAL:
         raise ConfigError(f"An approval lasts from above 0 to {LONGEST_APPROVAL // timedelta(hours=1)} hours, not {hours:g}.")
-    load_release(storage, digest)
+    evidence = load_release(storage, digest).newest_evidence
+    if not evidence:
+        raise DataError(f"Release {digest} has no evidence that it could be approved by. Run: touchstone promote")
     until = ((now or datetime.now(UTC)) + lasting).isoformat(timespec="seconds")
-    return _changed(storage, name, expected, to=digest, evidence="", who=who, why=why, kind="approval", until=until)
+    return _changed(storage, name, expected, to=digest, evidence=evidence, who=who, why=why, kind="approval", until=until)
 
 
 def roll_back(storage: Storage, name: str, digest: str = "", *, expected: Channel, who: str, why: str) -> Channel:

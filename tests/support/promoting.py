@@ -1,15 +1,16 @@
 """A promotion as a process of its own makes it; a module of its own, so that one can be killed."""
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
 from harness.evaluation.factory import PipelineFactory
-from harness.promotion.candidate import read_candidate
+from harness.promotion.candidate import find_candidate
 from harness.promotion.decisions import find_decisions, required_gates
 from harness.promotion.promote import Promotion, promote
 from harness.settings import HarnessSettings
+from harness.tracking.base import LoggedRun
 from serving.pipeline.config import RagConfig
+from serving.pipeline.errors import ConfigError
 from serving.pipeline.index.build import OpenIndex
 from serving.pipeline.index.corpus import load_corpus
 from serving.pipeline.prompts import PromptLibrary
@@ -32,8 +33,13 @@ async def ship(storage: Storage, config: str, *, over: PipelineFactory | None = 
         "who": "tests",
         "git_commit": "abc",
     }
-    candidate = read_candidate(Path(config), "tiny", settings.reports)
+    candidate = find_candidate(config, "tiny" if config.endswith(".yaml") else "", settings, no_runs)
     return await promote(candidate, factory=over or factory(settings), storage=storage, channel=channel, **given | more)
+
+
+def no_runs(word: str) -> LoggedRun:
+    """What finds a run where nothing was logged."""
+    raise ConfigError(f"no run {word!r}")
 
 
 class MeetingFactory(PipelineFactory):

@@ -116,6 +116,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     """A furnished folder as the working directory, its golden set sealed."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TOUCHSTONE_PROMPTS", str(REPOSITORY / "prompts"))
+    monkeypatch.setenv("TOUCHSTONE_MLFLOW_MODEL", "")  # registering takes seconds: the tests of it say so themselves
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME", "TOUCHSTONE_HOME"):
         monkeypatch.delenv(name, raising=False)
     furnish(tmp_path)

@@ -70,6 +70,8 @@ class Metrics:
         self._feedback = counter("feedback", "What people said of answers", "kind", "value")
         self._traces_lost = gauge("traces_lost", "Traces that could not be kept")
         self._traces_waiting = gauge("traces_waiting", "Traces that are not in their store yet")
+        self._scores_lost = gauge("scores_lost", "Scores that could not be sent")
+        self._scores_waiting = gauge("scores_waiting", "Scores that are not sent yet")
         self._shadows_left_out = gauge("shadows_left_out", "Questions that a shadow release was not asked: too many at a time, or too dear")
         self._candidate_broken = gauge("candidate_broken", "1 when the channel has a candidate that cannot be tried")
         self._hits = histogram("hits", "Passages found for a query", buckets=HITS)
@@ -136,6 +138,11 @@ class Metrics:
         self._traces_lost.set_function(lost)
         self._traces_waiting.set_function(waiting)
         self._shadows_left_out.set_function(left_out)
+
+    def watch_scores(self, lost: Callable[[], float], waiting: Callable[[], float]) -> None:
+        """Read the numbers of what is sent to a receiver of scores at every scrape."""
+        self._scores_lost.set_function(lost)
+        self._scores_waiting.set_function(waiting)
 
     def feedback(self, kind: FeedbackKind, value: float | None) -> None:
         """Count what somebody said of an answer."""

@@ -3,24 +3,39 @@
 They are made of the trace when the question has ended, so none waits for them; a batch goes out by OTLP/HTTP in a thread of its own.
 """
 
+from contextvars import ContextVar
 from datetime import datetime
 from typing import Any, Final
-from urllib.parse import unquote
 
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from serving.app.core.span_ids import span_trace_id
 from serving.app.core.telemetry import TRACEPARENT
-from serving.app.settings import AppSettings
+from serving.app.settings import AppSettings, header_pairs
 from serving.pipeline.types import Query, StageRecord, Trace, Usage
 
 SECOND_NS: Final = 1_000_000_000
+
+
+class _TraceIds(RandomIdGenerator):
+    """Ids of traces that are told from the question's trace, so that what is said of the answer later finds its spans."""
+
+    def __init__(self) -> None:
+        self.wanted: ContextVar[int] = ContextVar("the id of the next trace", default=0)
+
+    def generate_trace_id(self) -> int:
+        """The wanted one, once."""
+        wanted = self.wanted.get()
+        self.wanted.set(0)
+        return wanted or super().generate_trace_id()
 
 
 class SpanWriter:
@@ -30,8 +45,11 @@ class SpanWriter:
         self._with_content = settings.otlp_content
         sampler = ParentBased(TraceIdRatioBased(settings.otlp_share))
         resource = Resource.create({"service.name": "touchstone", "deployment.environment.name": settings.channel})
-        self._provider = TracerProvider(resource=resource, sampler=sampler, shutdown_on_exit=False)
-        sends = exporter or OTLPSpanExporter(endpoint=settings.otlp_traces, headers=_headers(settings), timeout=settings.otlp_timeout_s)
+        self._ids = _TraceIds()
+        self._provider = TracerProvider(resource=resource, sampler=sampler, shutdown_on_exit=False, id_generator=self._ids)
+        sends = exporter or OTLPSpanExporter(
+            endpoint=settings.otlp_traces, headers=header_pairs(settings.otlp_headers.get_secret_value()), timeout=settings.otlp_timeout_s
+        )
         self._provider.add_span_processor(BatchSpanProcessor(sends))
         self._tracer = self._provider.get_tracer("touchstone")
 
@@ -54,6 +72,7 @@ class SpanWriter:
     def answered(self, trace: Trace) -> None:
         """The spans of a question."""
         start = round(datetime.fromisoformat(trace.started_at).timestamp() * SECOND_NS)
+        self._ids.wanted.set(int(span_trace_id(trace.id, ""), 16))
         root = self._tracer.start_span("query", context=_caller(), kind=SpanKind.SERVER, start_time=start, attributes=self._facts(trace))
         inside, begun = set_span_in_context(root), start
         for stage in trace.stages:
@@ -94,12 +113,6 @@ class SpanWriter:
             provider, _, model = trace.answer.model.partition(":")
             facts |= {"gen_ai.operation.name": "chat", "gen_ai.provider.name": provider, "gen_ai.request.model": model or provider}
         return facts
-
-
-def _headers(settings: AppSettings) -> dict[str, str]:
-    """The headers of the receiver: "name=value,name=value", as OpenTelemetry's own variable has them, so that "%20" is a space."""
-    pairs = [pair.partition("=") for pair in settings.otlp_headers.get_secret_value().split(",") if "=" in pair]
-    return {name.strip(): unquote(value.strip()) for name, _, value in pairs}
 
 
 def _caller() -> Context | None:

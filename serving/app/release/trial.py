@@ -4,6 +4,8 @@ import hashlib
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from serving.app.core.span_ids import TRACEPARENT_FORM
+from serving.app.core.telemetry import TRACEPARENT
 from serving.app.release.loaded import LoadedRelease
 from serving.pipeline.observer import Observer
 from serving.pipeline.types import Query, StageRecord, Trace, Usage
@@ -76,5 +78,7 @@ class RoleObserver:
         self._inner.spent(query, usage)
 
     def marked(self, trace: Trace) -> Trace:
-        """A trace with its role."""
-        return replace(trace, role=self._role, pair=self._pair)
+        """A trace with its role, and with the caller's trace that it is a part of."""
+        traceparent = TRACEPARENT.get()
+        caller = traceparent if TRACEPARENT_FORM.fullmatch(traceparent) else ""
+        return replace(trace, role=self._role, pair=self._pair, caller=caller)

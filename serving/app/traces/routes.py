@@ -77,6 +77,8 @@ async def feedback(request: Request) -> Response:
     )
     await asyncio.to_thread(_store(service).put_feedback, kept)
     service.metrics.feedback(body.kind, body.value)
+    if service.scores:
+        service.scores.feedback(kept, record.value())
     return _json(FeedbackOut.of(kept))
 
 

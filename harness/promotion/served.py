@@ -1,0 +1,56 @@
+"""What a server of a channel answers by, opened for an evaluation: the release's own bundle over its own index."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from harness.evaluation.evaluator import Evaluator, Progress
+from harness.evaluation.factory import with_ranking
+from harness.evaluation.subject import PipelineSubject
+from harness.golden.sets import Split
+from harness.results.report import EvalReport
+from serving.pipeline.artefacts import BundledArtefacts
+from serving.pipeline.build import build_pipeline
+from serving.pipeline.digest import digest_of
+from serving.pipeline.index.build import OpenIndex, open_index
+from serving.pipeline.settings import PipelineSettings
+from serving.release.bundle import Release
+
+
+@dataclass(frozen=True, slots=True)
+class SearchedIndex:
+    """The index that questions are searched in, and what it holds beside the release's own."""
+
+    index: OpenIndex
+    documents_added: int = 0
+    corpus_version: str = ""  # of what was added; "": nothing was
+
+
+class OpenSearched(Protocol):
+    """Opens what a server of a release searches."""
+
+    async def __call__(self, release: Release, settings: PipelineSettings) -> SearchedIndex: ...
+
+
+async def own_index(release: Release, settings: PipelineSettings) -> SearchedIndex:
+    """The index that the release was proven on, and nothing else."""
+    return SearchedIndex(await open_index(release.config, release.index.corpus_digest, settings=settings))
+
+
+async def evaluate_release(
+    release: Release,
+    searched: SearchedIndex,
+    split: Split,
+    evaluator: Evaluator,
+    settings: PipelineSettings,
+    progress: Progress | None = None,
+) -> EvalReport:
+    """Score a release as it is served; every question is answered anew, and no cache that is shared answers one."""
+    alone = settings.model_copy(update={"redis": "", "cache_audit": 0.0})
+    artefacts = BundledArtefacts(release.artefacts, release.place)
+    pipeline = build_pipeline(release.config, searched.index, release.prompts, alone, release_digest=release.digest, artefacts=artefacts)
+    prompts = digest_of(release.prompts.texts(release.config.answer.prompt))
+    subject = PipelineSubject(with_ranking(pipeline, evaluator.ranked), release.config, prompts)
+    try:
+        return await evaluator.run(subject, split, progress)
+    finally:
+        await pipeline.aclose()

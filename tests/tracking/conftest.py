@@ -1,0 +1,3 @@
+from tests.app.conftest import furnished, house
+
+__all__ = ["furnished", "house"]
