@@ -323,16 +323,16 @@ def markdown(report: Mapping[str, Any]) -> str:
         "",
         f"Machine: {machine_line(report['machine'])}, shared with other work. The others: {others}.",
         "",
-        f"{report['texts']}; the same chunks, vectors and MiniLM weights for all; the answer costs nothing. {report['rounds']} rounds in which",
-        f"the services take turns, {CELL_S:g} seconds (or {CELL_MOST:,} questions) each in every way: **new**, a question that nobody asked before;",
-        f"**again**, one of {AGAIN} that were asked already, which ours answers from its exact cache; **stream**, new ones as server-sent events,",
-        "whose times are those of the first words. No request failed: one that does ends the run.",
+        f"{report['texts']}; the same chunks, vectors and MiniLM weights for all; the answer costs nothing. {report['rounds']} rounds in",
+        f"which the services take turns, {CELL_S:g} seconds (or {CELL_MOST:,} questions) each in every way: **new**, a question nobody",
+        f"asked yet; **again**, one of {AGAIN} that were asked already, which ours answers from its exact cache; **stream**, new ones as",
+        "server-sent events, whose times are those of the first words. No request failed: one that does ends the run.",
         "",
-        "Processor time is that of the server's process, user and system, by request. It and requests a second are each service's best",
-        "round: a busy neighbour adds to every time, and most to torch, whose threads spin while they wait (all rounds are in serve.json).",
-        "Six passages each; ours come from 40 candidates of each search, without repeats, under access rules, for a caller with a key, with a",
-        f"trace in SQLite, metrics and a log line. MiniLM embedded the first {report['embedded']:,} chunks; the vectors of the others are these",
-        "with noise.",
+        "Processor time is that of the server's process, user and system, by request. It and requests a second are each service's",
+        "best round: a busy neighbour adds to every time, and most to torch, whose threads spin while they wait (all rounds are in",
+        "serve.json). Six passages each; ours come from 40 candidates of each search, without repeats, under access rules, for a caller",
+        "with a key, with a trace in SQLite, metrics and a log line. MiniLM embedded the first",
+        f"{report['embedded']:,} chunks; the vectors of the others are these with noise.",
         "Made by `python bench/serve.py`.",
         "",
     ]
@@ -359,7 +359,7 @@ def _ratios(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for own, other in itertools.product(OURS, OTHERS):
         if {(own, "new"), (other, "new")} <= cpu.keys():
             new, again = cpu[other, "new"] / cpu[own, "new"], cpu[other, "new"] / cpu[own, "again"]
-            yield f"- {own}, of what {other} takes for a new question: 1/{new:.1f} of the processor time for a new one, 1/{again:.0f} for one again."
+            yield f"- {own}: 1/{new:.1f} of the processor time of {other} for a new question, 1/{again:.0f} of that for one asked again."
 
 
 def main() -> None:
