@@ -38,6 +38,9 @@ _SECRET_KEY: Final = re.compile(
     r"|\bsk-[A-Za-z0-9_-]{20,200}|\bAIza[A-Za-z0-9_-]{35}|\beyJ[A-Za-z0-9_-]{10,1000}\.[A-Za-z0-9_-]{10,2000}\.[A-Za-z0-9_-]{10,1000}"
     r"|-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----"
 )
+_SECRET_SIGNS: Final = (  # one of them is in every secret key
+    "AKIA", "ASIA", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "xox", "sk-", "AIza", "eyJ", "PRIVATE KEY",
+)  # fmt: skip
 _NAMED_PHONE: Final = re.compile(
     r"\b(?:(?:tele)?phone|mobile|cell(?:phone)?|tel|fax|desk|whatsapp|call (?:me|us|him|her|them)|reach (?:me|us|him|her|them)"
     r"|text (?:me|us|him|her|them)|answering|my number)\b(?:\s{0,2}(?:number|no|nr|is|at|on|under|[.:])){0,3}\s{0,2}"
@@ -128,7 +131,7 @@ def _recognisers() -> dict[PiiKind, _Recogniser]:
         "PHONE_NUMBER": _union(
             _own("PHONE_NUMBER", _NAMED_PHONE, lambda value: sum(map(str.isdigit, value)) >= LEAST_DIGITS),
             # with a country code, what could be a number; without, only what is one and is grouped: dates and amounts look alike
-            _where("+", _detector("PHONE_NUMBER", possible, lambda value: value.startswith("+"))),
+            _where(["+"], _detector("PHONE_NUMBER", possible, lambda value: value.startswith("+"))),
             _detector("PHONE_NUMBER", valid, lambda value: not value.isdigit()),
         ),
         "IBAN_CODE": _in_capitals(_detector("IBAN_CODE", presidio.IbanRecognizer())),
@@ -138,8 +141,8 @@ def _recognisers() -> dict[PiiKind, _Recogniser]:
         "CRYPTO": _detector("CRYPTO", presidio.CryptoRecognizer()),
         # one with dots and digits alone is a number of a part or an order
         "MAC_ADDRESS": _detector("MAC_ADDRESS", presidio.MacAddressRecognizer(), lambda value: not value.replace(".", "").isdigit()),
-        "URL_PASSWORD": _own("URL_PASSWORD", _URL_PASSWORD),
-        "SECRET_KEY": _own("SECRET_KEY", _SECRET_KEY),
+        "URL_PASSWORD": _where(["://"], _own("URL_PASSWORD", _URL_PASSWORD)),
+        "SECRET_KEY": _where(_SECRET_SIGNS, _own("SECRET_KEY", _SECRET_KEY)),
     }
 
 
@@ -189,9 +192,9 @@ def _unnumbered(find: _Recogniser) -> _Recogniser:
     return lambda text: [one for one in find(text) if not _NUMBERED.search(text[max(0, one.start - 16) : one.start])]
 
 
-def _where(sign: str, find: _Recogniser) -> _Recogniser:
-    """A recogniser of what always has a sign: a text without it is not looked through."""
-    return lambda text: find(text) if sign in text else []
+def _where(signs: Sequence[str], find: _Recogniser) -> _Recogniser:
+    """A recogniser of what always has one of some signs: a text without them is not looked through."""
+    return lambda text: find(text) if any(sign in text for sign in signs) else []
 
 
 def _union(*recognisers: _Recogniser) -> _Recogniser:
