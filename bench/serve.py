@@ -1,12 +1,13 @@
 """A question over HTTP, beside services that one would write with LangChain: processor time, latency, requests a second, memory.
 
-    python bench/serve.py [--texts corpus.jsonl] [--sizes 1000 10000] [--rounds 3] [--only NAME…] [--out reports/bench]
+    python bench/serve.py [--texts corpus.jsonl] [--sizes 10000 100000] [--rounds 3] [--only NAME…] [--out reports/bench]
 
 Every service answers over the same chunks with the same vectors and the same MiniLM weights, by an answer that costs nothing; the
 others run on torch, with FAISS or Chroma, in an environment that this script makes once (pip, some 2 GB). Questions are words
-of the chunks and never come twice. The services take turns within a run, so that a busy neighbour slows all of them. Without
---texts ({id, title, text} a line) the texts are invented. The chunks beyond --embedded have the vectors of the first with noise:
-what vectors hold does not change what an exact search costs, and embedding 10,000 chunks takes minutes.
+of the chunks. Each is asked once (`new`), or again and again (`again`, where ours remembers its answers), or as a stream (`stream`, new
+ones, until the first words). Ours has keys, traces, metrics and a log line per question. The services take turns within a run, so that a
+busy neighbour slows all of them. Without --texts ({id, title, text} a line) the texts are invented. The chunks beyond --embedded have the
+vectors of the first with noise: what vectors hold does not change what an exact search costs, and embedding 10,000 chunks takes minutes.
 """
 
 import argparse
@@ -19,10 +20,8 @@ import json
 import os
 import random
 import socket
-import statistics
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -32,11 +31,13 @@ from typing import Any
 
 import numpy as np
 from _bench import REPORTS, machine, machine_line, table, write_report
+from _load import Load, ask, rss_mb
 from langchain_core.embeddings import Embeddings
 from overhead import texts as invented
 from overhead import vocabulary
 from retrieval import CACHE, MINILM, embedded
 
+from serving.keys import Caller, create_key
 from serving.pipeline.config import RagConfig
 from serving.pipeline.index import CHUNKERS
 from serving.pipeline.index.build import ensure_index
@@ -60,17 +61,22 @@ PACKAGES = (  # torch first: where pip knows a build without CUDA, the others th
 )
 SHOWN = ("torch", "sentence-transformers", "faiss-cpu", "chromadb", "langchain", "langchain-community", "rank-bm25", "fastapi", "uvicorn")
 CHUNK = Spec(name="recursive", size=500, overlap=0)  # characters
-WARM_UP, ALONE, CONNECTIONS, TOGETHER = 30, 60, 8, 160  # questions, but for the third
-START_S = 600.0
+START_S = 1800.0
+CONNECTIONS = (1, 8, 64)
+WARM_UP = 30  # questions
+CELL_S, CELL_MOST = 3.0, 1500  # how long, and how many at most, a service is asked in one way before the next has its turn
+AGAIN = 20  # questions that are asked again and again
 ECHO = {"name": "local:echo", "text": "It is as the passage says [1]."}
 CONFIG = {
     "index": {"chunker": {"name": "recursive", "size": 2000, "overlap": 0}, "context": "none"},  # every text is one chunk
     "answer": {"models": {"lite": ECHO, "pro": ECHO}},
+    "cache": {"lookup": {"name": "exact"}},
 }
 OURS: Mapping[str, Mapping[str, Any]] = {  # name → what differs in the configuration
     "touchstone": {},
     "touchstone, questions in int8": {"retrieve.search.precision": "int8"},
 }
+MODES = {"new": "/v1/query", "again": "/v1/query", "stream": "/v1/query/stream"}
 OTHERS = {"FAISS + BM25": "faiss-hybrid", "FAISS, vectors only": "faiss-vector", "Chroma + BM25": "chroma-hybrid"}
 
 
@@ -113,81 +119,67 @@ def vectors_of(texts: Sequence[str], most: int) -> np.ndarray:
 
 
 class Given(Embeddings):
-    """Vectors that are known, to fill an index with."""
+    """Vectors that are known, to fill an index with; any other text, a sentence that is looked at for planted orders, has one of them."""
 
     def __init__(self, vectors: Mapping[str, np.ndarray]) -> None:
         self._vectors = vectors
+        self._any = next(iter(vectors.values()))
 
     def vectors(self, texts: list[str]) -> np.ndarray:
-        return np.stack([self._vectors[text] for text in texts])
+        return np.stack([self._vectors.get(text, self._any) for text in texts])
 
     embed_documents = embed_query = vectors
 
 
 @dataclass
 class Running:
-    """A service, and what was measured of it."""
+    """A service, and what was measured of it: loads by mode and number of connections, one a round."""
 
     name: str
     process: "subprocess.Popen[bytes]"
     port: int
-    alone_ms: list[float] = field(default_factory=list)
-    cpu_ms: list[float] = field(default_factory=list)  # of a question, by round, at one connection
-    cpu_together_ms: list[float] = field(default_factory=list)
-    per_second: list[float] = field(default_factory=list)
-    rss_mb: float = 0.0
+    headers: Mapping[str, str]
+    loads: dict[tuple[str, int], list[Load]] = field(default_factory=dict)
 
-    def cpu_s(self) -> float:
-        """Processor time of the service since it started, user and system."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    def ask(self, questions: Sequence[str]) -> list[float]:
-        """Milliseconds of each question, over one connection."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
-        times = []
-        for question in questions:
-            body = json.dumps({"question": question})
-            begin = time.perf_counter()
-            connection.request("POST", "/v1/query", body, {"Content-Type": "application/json"})
-            response = connection.getresponse()
-            answer = response.read()
-            times.append(1000 * (time.perf_counter() - begin))
-            if response.status != 200 or not json.loads(answer)["citations"]:
-                raise SystemExit(f"{self.name} answered {response.status}: {answer[:500]!r}")
-        connection.close()
-        return times
+    def ask(self, mode: str, asked: Iterator[str], connections: int, *, most: int = CELL_MOST) -> Load:
+        """A time of asking; a service that fails one question, or answers without citing, ends the measurement."""
+        bodies = (json.dumps({"question": question}).encode() for question in asked)
+        load = ask(self.process.pid, self.port, MODES[mode], bodies, self.headers, connections=connections, seconds=CELL_S, most=most)
+        for reply in load.replies:
+            if reply.status != 200 or b'"citations":[]' in reply.body or b'"citations"' not in reply.body:
+                raise SystemExit(f"{self.name} answered {reply.status}: {reply.body[:500]!r}")
+            if self.name in OURS and (b'"cached":true' in reply.body) != (mode == "again" and most == CELL_MOST):
+                raise SystemExit(f"{self.name}: this is not an answer to a question of the kind {mode!r}: {reply.body[:300]!r}")
+        return load
 
     def measure(self, asked: Iterator[str]) -> None:
-        """One round: one connection, then several."""
-        some = list(itertools.islice(asked, ALONE))
-        before = self.cpu_s()
-        self.alone_ms += self.ask(some)
-        self.cpu_ms.append(1000 * (self.cpu_s() - before) / ALONE)
-        parts = [list(itertools.islice(asked, TOGETHER // CONNECTIONS)) for _ in range(CONNECTIONS)]
-        threads = [threading.Thread(target=self.ask, args=(part,)) for part in parts]
-        before, begin = self.cpu_s(), time.perf_counter()
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        self.per_second.append(TOGETHER / (time.perf_counter() - begin))
-        self.cpu_together_ms.append(1000 * (self.cpu_s() - before) / TOGETHER)
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        self.rss_mb = int(status.partition("VmRSS:")[2].split()[0]) / 1024
+        """One round: every mode at every number of connections."""
+        known = list(itertools.islice(asked, AGAIN))
+        self.ask("again", iter(known), 1, most=AGAIN)
+        for mode, connections in itertools.product(MODES, CONNECTIONS):
+            load = self.ask(mode, itertools.cycle(known) if mode == "again" else asked, connections)
+            self.loads.setdefault((mode, connections), []).append(load)
 
-    def row(self) -> dict[str, Any]:
-        return {
-            "service": self.name,
-            "cpu_ms": round(min(self.cpu_ms), 2),
-            "cpu_ms_rounds": [round(one, 2) for one in self.cpu_ms],
-            "p50_ms": round(statistics.median(self.alone_ms), 2),
-            "p95_ms": round(sorted(self.alone_ms)[int(0.95 * (len(self.alone_ms) - 1))], 2),
-            "per_second": round(max(self.per_second), 1),
-            "per_second_rounds": [round(one, 1) for one in self.per_second],
-            "cpu_together_ms": round(min(self.cpu_together_ms), 2),
-            "rss_mb": round(self.rss_mb),
-        }
+    def rows(self) -> Iterator[dict[str, Any]]:
+        memory = round(rss_mb(self.process.pid))
+        for (mode, connections), loads in self.loads.items():
+            replies = [reply for load in loads for reply in load.replies]
+            times = np.array([reply.first_ms if mode == "stream" else reply.whole_ms for reply in replies])
+            cpu = [1000 * load.cpu_s / len(load.replies) for load in loads]
+            rates = [len(load.replies) / load.seconds for load in loads]
+            yield {
+                "service": self.name,
+                "mode": mode,
+                "connections": connections,
+                "requests": len(replies),
+                "failed": 0,  # one that fails ends the run
+                "cpu_ms": round(min(cpu), 3),
+                "cpu_ms_rounds": [round(one, 3) for one in cpu],
+                **{f"p{share}_ms": round(float(np.percentile(times, share)), 2) for share in (50, 95, 99)},
+                "per_second": round(max(rates), 1),
+                "per_second_rounds": [round(one, 1) for one in rates],
+                "rss_mb": memory,
+            }
 
 
 def peers_python() -> Path:
@@ -239,12 +231,14 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(name: str, command: Sequence[str], environment: Mapping[str, str], port: int, log: Path) -> Iterator[Running]:
+def running(
+    name: str, command: Sequence[str], environment: Mapping[str, str], port: int, log: Path, headers: Mapping[str, str]
+) -> Iterator[Running]:
     with log.open("wb") as output:
         process = subprocess.Popen(command, env=dict(environment), stdout=output, stderr=subprocess.STDOUT)
         try:
             wait_until_ready(name, process, port, log)
-            yield Running(name, process, port)
+            yield Running(name, process, port, headers)
         finally:
             process.terminate()
             process.wait(timeout=60)
@@ -285,17 +279,21 @@ def services(size: int, texts: Sequence[str], vectors: np.ndarray, only: Sequenc
                 continue
             home, port = folder / f"home-{number}", free_port()
             asyncio.run(released(home, texts, vectors, changes))
+            (home / "keys.yaml").unlink(missing_ok=True)
+            key = create_key(home / "keys.yaml", Caller(id="bench"))
             own = {"TOUCHSTONE_HOME": str(home), "TOUCHSTONE_RELEASES": str(home / "releases"), "TOUCHSTONE_LOG_LEVEL": "info"}
+            own["TOUCHSTONE_API_KEYS"] = str(home / "keys.yaml")
+            headers = {"Authorization": f"Bearer {key}"}
             command = [sys.executable, "-P", "-m", "serving.app", "--port", str(port)]
             environment = plain | own | {"PYTHONPATH": str(ROOT), "TOUCHSTONE_PROMPTS": str(ROOT / "prompts")}
-            found.append(stack.enter_context(running(name, command, environment, port, folder / f"home-{number}.log")))
+            found.append(stack.enter_context(running(name, command, environment, port, folder / f"home-{number}.log", headers)))
         for name, kind in OTHERS.items():
             if name not in only:
                 continue
             port = free_port()
             command = [str(peers_python()), str(ROOT / "bench" / "serve_peers.py"), kind, str(folder), str(model), str(port)]
             environment = plain | {"HF_HUB_OFFLINE": "1", "ANONYMIZED_TELEMETRY": "False", "TOKENIZERS_PARALLELISM": "false"}
-            found.append(stack.enter_context(running(name, command, environment, port, folder / f"{kind}.log")))
+            found.append(stack.enter_context(running(name, command, environment, port, folder / f"{kind}.log", {})))
         yield found
 
 
@@ -303,12 +301,14 @@ def measure(size: int, texts: Sequence[str], vectors: np.ndarray, rounds: int, o
     asked = questions(texts, size)
     with services(size, texts, vectors, only) as found:
         for service in found:
-            service.ask(list(itertools.islice(asked, WARM_UP)))
+            service.ask("new", asked, 1, most=WARM_UP)
         for number in range(rounds):
             for service in found if number % 2 == 0 else reversed(found):
                 service.measure(asked)
-                print(f"  {size:,} chunks, round {number + 1}: {service.row()}", flush=True)
-        return [service.row() for service in found]
+                cpu = {key: 1000 * loads[-1].cpu_s / len(loads[-1].replies) for key, loads in service.loads.items()}
+                shown = " · ".join(f"{mode} at {many}: {one:.2f}" for (mode, many), one in cpu.items())
+                print(f"  {size:,} chunks, round {number + 1}, {service.name}: processor ms {shown}", flush=True)
+        return [row for service in found for row in service.rows()]
 
 
 def peer_versions() -> dict[str, str]:
@@ -317,60 +317,56 @@ def peer_versions() -> dict[str, str]:
 
 
 def markdown(report: Mapping[str, Any]) -> str:
+    others = ", ".join(f"{name} {number}" for name, number in report["peers"].items())
     lines = [
         "# A question over HTTP, beside services written with LangChain",
         "",
-        f"Machine: {machine_line(report['machine'])}, shared with",
-    ]
-    lines[-1] += " other work. The others: " + ", ".join(f"{name} {number}" for name, number in report["peers"].items()) + "."
-    lines += [
+        f"Machine: {machine_line(report['machine'])}, shared with other work. The others: {others}.",
         "",
-        f"{report['texts']}; the same chunks, vectors and MiniLM weights for all; every question is new; the answer costs nothing.",
-        f"{report['rounds']} rounds in which the services take turns: {ALONE} questions over one connection, then {TOGETHER}",
-        f"over {CONNECTIONS} connections.",
-        "Processor time is that of the server's process, user and system. It and requests a second are each service's best round: a",
-        "busy neighbour adds to every time, and most to torch, whose threads spin while they wait (all rounds are in serve.json). Six",
-        "passages each; ours come from 40 candidates of each search, without repeats, under access rules, with a trace, metrics and a",
-        f"log line per question. MiniLM embedded the first {report['embedded']:,} chunks; the vectors of the others are these with noise.",
+        f"{report['texts']}; the same chunks, vectors and MiniLM weights for all; the answer costs nothing. {report['rounds']} rounds in",
+        f"which the services take turns, {CELL_S:g} seconds (or {CELL_MOST:,} questions) each in every way: **new**, a question nobody",
+        f"asked yet; **again**, one of {AGAIN} that were asked already, which ours answers from its exact cache; **stream**, new ones as",
+        "server-sent events, whose times are those of the first words. No request failed: one that does ends the run.",
+        "",
+        "Processor time is that of the server's process, user and system, by request. It and requests a second are each service's",
+        "best round: a busy neighbour adds to every time, and most to torch, whose threads spin while they wait (all rounds are in",
+        "serve.json). Six passages each; ours come from 40 candidates of each search, without repeats, under access rules, for a caller",
+        "with a key, with a trace in SQLite, metrics and a log line. MiniLM embedded the first",
+        f"{report['embedded']:,} chunks; the vectors of the others are these with noise.",
         "Made by `python bench/serve.py`.",
         "",
     ]
     for size, rows in report["sizes"].items():
-        shown = [
-            [
-                row["service"],
-                *(f"{row[what]:.1f}" for what in ("cpu_ms", "p50_ms", "p95_ms", "per_second", "cpu_together_ms")),
-                f"{row['rss_mb']:.0f}",
-            ]
-            for row in rows
-        ]
-        head = [
-            "service",
-            "processor ms",
-            "p50 ms",
-            "p95 ms",
-            f"requests/s at {CONNECTIONS}",
-            f"processor ms at {CONNECTIONS}",
-            "memory MB",
-        ]
-        lines += [f"## {int(size):,} chunks", "", table(head, shown), ""]
-        own = next((row for row in rows if row["service"] == "touchstone"), None)
-        for row in rows if own else ():
-            if row["service"] in OTHERS:
-                less = {what: row[what] / own[what] for what in ("cpu_ms", "p50_ms", "rss_mb")}
-                lines.append(
-                    f"- Of {row['service']}: processor time 1/{less['cpu_ms']:.1f}, p50 1/{less['p50_ms']:.1f}, "
-                    f"requests a second × {own['per_second'] / row['per_second']:.1f}, memory 1/{less['rss_mb']:.1f}."
-                )
-        lines.append("")
+        lines += [f"## {int(size):,} chunks", ""]
+        for mode in MODES:
+            shown = [_shown(row) for row in rows if row["mode"] == mode]
+            lines += [f"### {mode}", "", table(HEAD, shown), ""]
+        lines += [*_ratios(rows), ""]
     return "\n".join(lines)
+
+
+HEAD = ["service", "connections", "processor ms", "p50 ms", "p95 ms", "p99 ms", "requests/s", "memory MB"]
+
+
+def _shown(row: Mapping[str, Any]) -> list[str]:
+    times = (f"{row[what]:.1f}" for what in ("p50_ms", "p95_ms", "p99_ms", "per_second"))
+    return [row["service"], str(row["connections"]), f"{row['cpu_ms']:.2f}", *times, str(row["rss_mb"])]
+
+
+def _ratios(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """How many times less processor time ours takes than each of the others takes for a new question, at one connection."""
+    cpu = {(row["service"], row["mode"]): row["cpu_ms"] for row in rows if row["connections"] == CONNECTIONS[0]}
+    for own, other in itertools.product(OURS, OTHERS):
+        if {(own, "new"), (other, "new")} <= cpu.keys():
+            new, again = cpu[other, "new"] / cpu[own, "new"], cpu[other, "new"] / cpu[own, "again"]
+            yield f"- {own}: 1/{new:.1f} of the processor time of {other} for a new question, 1/{again:.0f} of that for one asked again."
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     names = [*OURS, *OTHERS]
     parser.add_argument("--texts", type=Path, help="a corpus.jsonl to cut chunks of; default: invented texts")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[1000, 10_000])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--embedded", type=int, default=1000, help="chunks that MiniLM embeds (default: %(default)s)")
     parser.add_argument("--only", nargs="+", choices=names, default=names)

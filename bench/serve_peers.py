@@ -8,12 +8,14 @@ retrieval and the serving around it count.
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import uvicorn
 from fastapi import FastAPI
+from fastapi.responses import StreamingResponse
 from langchain_classic.retrievers import EnsembleRetriever
 from langchain_community.retrievers import BM25Retriever
 from langchain_community.vectorstores import FAISS, Chroma
@@ -57,12 +59,25 @@ def app_of(retriever: BaseRetriever) -> FastAPI:
     def ready() -> dict[str, bool]:
         return {"ready": True}
 
+    def answer(question: str) -> dict[str, Any]:
+        found: list[Document] = retriever.invoke(question)[:TOP_K]
+        passages = "\n\n".join(f"[{number}] {document.page_content}" for number, document in enumerate(found, start=1))
+        prompt = PROMPT.format(passages=passages, question=question)
+        return {"answer": f"echo of {len(prompt)} characters [1]", "citations": [document.metadata["id"] for document in found]}
+
+    def events(question: str) -> Iterator[str]:
+        whole = answer(question)
+        for word in whole["answer"].split():
+            yield f"data: {json.dumps({'token': word})}\n\n"
+        yield f"data: {json.dumps(whole)}\n\n"
+
     @app.post("/v1/query")
     def query(body: Question) -> dict[str, Any]:
-        found: list[Document] = retriever.invoke(body.question)[:TOP_K]
-        passages = "\n\n".join(f"[{number}] {document.page_content}" for number, document in enumerate(found, start=1))
-        prompt = PROMPT.format(passages=passages, question=body.question)
-        return {"answer": f"echo of {len(prompt)} characters [1]", "citations": [document.metadata["id"] for document in found]}
+        return answer(body.question)
+
+    @app.post("/v1/query/stream")
+    def stream(body: Question) -> StreamingResponse:
+        return StreamingResponse(events(body.question), media_type="text/event-stream")
 
     return app
 

@@ -123,7 +123,8 @@ def create_app(
     )
     app.state.service = service
     problems.install(app)
-    openapi.install(app, ProblemOut, QueryIn, FeedbackIn, dify.DifyIn, openai.ChatIn, openai.ResponsesIn)
+    models = (ProblemOut, QueryIn, FeedbackIn, dify.DifyIn, openai.ChatIn, openai.ResponsesIn)
+    openapi.install(app, *models, question_chars=settings.max_question_chars, authenticated=service.authenticated)
     routers = (*(door.router for door in DOORS), health.router, page_router())
     for router in routers:
         app.include_router(router)

@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+_PLAIN = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 LENGTH = 16  # hex digits kept: 64 bits, ample for the thousands of things one project names
 
 
 def digest_of(value: Any) -> str:
     """Digest of a JSON-like value, independent of key order and white space."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return digest_text(text)
+    return digest_text(_PLAIN.encode(value))
 
 
 def digest_text(text: str) -> str:

@@ -54,9 +54,13 @@ class SqliteTraceStore:
                     record.id, record.at, record.tenant, record.principal, record.release, record.role, record.pair,
                     json.dumps(record.trace, ensure_ascii=True),
                 )  # fmt: skip
-                run("DELETE FROM documents WHERE trace = ?", record.id)
-                for document in record.documents:
-                    run("INSERT OR IGNORE INTO documents VALUES (?, ?)", document, record.id)
+            # one statement for all: each gives the interpreter away, and must wait for it while questions are answered
+            run("DELETE FROM documents WHERE trace IN (SELECT value FROM json_each(?))", json.dumps([record.id for record in traces]))
+            pairs = [(document, record.id) for record in traces for document in record.documents]
+            run(
+                "INSERT OR IGNORE INTO documents SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?)",
+                json.dumps(pairs),
+            )
 
     def get(self, trace_id: str) -> TraceRecord | None:
         """A trace by its id."""

@@ -25,8 +25,8 @@ router = APIRouter(prefix="/v1/dify", tags=["compatible"])
 class DifySetting(Lenient):
     """How much is wanted."""
 
-    top_k: int = Field(default=5, ge=1, le=100)
-    score_threshold: float = Field(default=0.0, ge=0.0, le=1.0)
+    top_k: int = Field(default=5, ge=1, le=100, strict=True)
+    score_threshold: float = Field(default=0.0, ge=0.0, le=1.0, strict=True)
 
 
 class DifyIn(Lenient):

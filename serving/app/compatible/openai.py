@@ -14,7 +14,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import Field, StringConstraints
 
 from serving.app.compatible.lenient import Lenient
-from serving.app.core.openapi import json_body, problem_responses
+from serving.app.core.openapi import event_stream, json_body, problem_responses
 from serving.app.core.problems import Problem, Rejected
 from serving.app.query.body import read_body
 from serving.app.query.jsontext import json_text
@@ -30,7 +30,7 @@ BODIES = frozenset({"/v1/chat/completions", "/v1/responses"})
 ASKED: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "As OpenAI's API answers; with `stream`, as events",
-        "content": {"application/json": {"schema": {"type": "object"}}, "text/event-stream": {"schema": {"type": "string"}}},
+        "content": {"application/json": {"schema": {"type": "object"}}, **event_stream()},
     },
     **problem_responses(401, 403, 413, 415, 422, 429, 504),
 }

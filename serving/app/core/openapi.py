@@ -13,6 +13,7 @@ from serving.app.server.connections import MALFORMED, REFUSED
 from serving.pipeline.errors import ModelError, ThrottledError
 
 PROBLEM_TYPE: Final = "application/problem+json"
+_QUESTIONS: Final = {"QueryIn": "question", "DifyIn": "query"}  # by the model: whose length the settings limit
 _SCHEMAS: Final = "#/components/schemas/{model}"
 
 
@@ -70,7 +71,20 @@ def json_body(model: type[BaseModel]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}}
 
 
-def install(app: FastAPI, *models: type[BaseModel]) -> None:
+def event_stream(*names: str) -> dict[str, Any]:
+    """The declaration of server-sent events: each is one of these, or has no name where none is given."""
+    data = {"type": "string", "description": "JSON, or what ends the stream"}
+    event = {"event": {"enum": list(names)}, "data": data} if names else {"data": data}
+    return {"text/event-stream": {"schema": {"type": "object", "properties": event, "required": list(event)}}}
+
+
+def link(operation: str, about: str, *, body: Mapping[str, Any] | None = None, **parameters: str) -> dict[str, Any]:
+    """A link of a response to an operation that takes something of it."""
+    given: dict[str, Any] = {"parameters": parameters} if parameters else {}
+    return {"operationId": operation, "description": about, **given, **({"requestBody": body} if body else {})}
+
+
+def install(app: FastAPI, *models: type[BaseModel], question_chars: int, authenticated: bool) -> None:
     """Give the app its document; `models` are those that it refers to and no route's signature names."""
 
     def document() -> dict[str, Any]:
@@ -80,7 +94,20 @@ def install(app: FastAPI, *models: type[BaseModel]) -> None:
             for model in models:
                 schema = model.model_json_schema(ref_template=_SCHEMAS)
                 schemas |= {**schema.pop("$defs", {}), model.__name__: schema}
+            for model_name, field in _QUESTIONS.items():
+                schemas[model_name]["properties"][field]["maxLength"] = question_chars
+            if authenticated:
+                _require_key(made)
             app.openapi_schema = made
         return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign]  # FastAPI's own way of replacing it
+
+
+def _require_key(document: dict[str, Any]) -> None:
+    """Declare the bearer key (or token) that everything below /v1 asks for."""
+    document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    for path, operations in document["paths"].items():
+        if path.startswith("/v1/"):
+            for operation in operations.values():
+                operation["security"] = [{"key": []}]

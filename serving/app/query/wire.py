@@ -80,7 +80,9 @@ class TurnIn(Wire):
 class QueryIn(Wire):
     """A question and where to look; it says nothing of who asks."""
 
-    question: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)] = Field(description="what to answer")
+    question: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)] = Field(
+        description="what to answer", json_schema_extra={"pattern": r"\S"}
+    )
     domains: tuple[Name, ...] = Field(default=(), max_length=32, description="look only here; empty: everywhere the caller may")
     metadata: dict[Name, Value] = Field(default_factory=dict, max_length=16, description="look only in documents with these values")
     history: tuple[TurnIn | Said, ...] = Field(

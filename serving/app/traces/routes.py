@@ -5,8 +5,9 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic import BeforeValidator
 
-from serving.app.core.openapi import json_body, problem_responses
+from serving.app.core.openapi import json_body, link, problem_responses
 from serving.app.core.problems import not_found
 from serving.app.core.service import Service, service_of
 from serving.app.query.body import read_body
@@ -24,12 +25,29 @@ router = APIRouter(prefix="/v1", tags=["traces"])
 
 TraceId = Annotated[str, Path(min_length=1, max_length=64)]
 Limit = Annotated[int, Query(ge=1, le=200, description="how many at most")]
-Before = Annotated[datetime | None, Query(description="only older ones: the `next` of the page before")]
+
+
+def _written_out(text: str) -> str:
+    """A time as in ISO 8601; a number alone, which might be seconds or milliseconds, is none."""
+    if text.strip().lstrip("+-").replace(".", "", 1).isdigit():
+        raise ValueError("is written as in ISO 8601")
+    return text
+
+
+Before = Annotated[
+    datetime | None, BeforeValidator(_written_out), Query(description="only older ones: the `next` of the page before, as in ISO 8601")
+]
 Role = Annotated[str, Query(max_length=20, description="stable, canary, shadow or interleave")]
 Release = Annotated[str, Query(max_length=64, description="a release's digest")]
 
 
-@router.get("/traces", response_model=TracesOut, responses=problem_responses(401, 403, 404, 422, 429))
+FIRST = {200: {"links": {"first": link("trace_v1_traces__trace_id__get", "the newest", trace_id="$response.body#/traces/0/id")}}}
+GIVEN_TRACE = {
+    200: {"links": {"trace": link("trace_v1_traces__trace_id__get", "of what it was said", trace_id="$response.body#/trace_id")}}
+}
+
+
+@router.get("/traces", response_model=TracesOut, responses=FIRST | problem_responses(401, 403, 404, 422, 429))
 async def traces(request: Request, limit: Limit = 50, before: Before = None, role: Role = "", release: Release = "") -> Response:
     """The caller's own traces, or with the scope admin those of its tenant, the newest first."""
     service, caller = service_of(request), _caller(request)
@@ -56,7 +74,7 @@ async def trace(request: Request, trace_id: TraceId) -> Response:
     return _json(TraceOut.of(record.readable_by(caller.principal()), feedback))
 
 
-GIVEN = problem_responses(401, 403, 404, 413, 415, 422, 429)
+GIVEN = GIVEN_TRACE | problem_responses(401, 403, 404, 413, 415, 422, 429)
 
 
 @router.post("/feedback", response_model=FeedbackOut, responses=GIVEN, openapi_extra=json_body(FeedbackIn))

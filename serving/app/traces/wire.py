@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Annotated, Any, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from serving.app.query.wire import CitationOut, Name, RouteOut, UsageOut, Wire, citations
 from serving.pipeline.types import Hit, Trace
@@ -51,21 +51,40 @@ class VerdictOut(Wire):
     excerpt: str = ""
 
 
+THUMBS, RATINGS, MARKERS = (1.0, -1.0), (1.0, 2.0, 3.0, 4.0, 5.0), (1.0, 1000.0)  # the last: from, to
+
+
+def _where(kind: FeedbackKind, field: str, **schema: Any) -> dict[str, Any]:
+    """What a field has to be for one kind of feedback, as JSON Schema says it."""
+    return {"if": {"properties": {"kind": {"const": kind}}}, "then": {"properties": {field: schema}, "required": [field]}}
+
+
 class FeedbackIn(Wire):
     """What a reader says of an answer; the same `id` again replaces what it said before."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "allOf": [
+                _where("thumbs", "value", enum=list(THUMBS)),
+                _where("rating", "value", enum=list(RATINGS)),
+                _where("click", "value", type="number", minimum=MARKERS[0], maximum=MARKERS[1]),
+                _where("correction", "text", type="string", pattern=r"\S"),
+            ]
+        }
+    )
+
     trace_id: Name
     kind: FeedbackKind
-    value: float | None = Field(default=None, description="thumbs: 1 or -1; rating: 1 to 5; click: the marker")
+    value: float | None = Field(default=None, strict=True, description="thumbs: 1 or -1; rating: 1 to 5; click: the marker")
     text: Text = Field(default="", description="of a correction")
     id: Name | None = Field(default=None, description="of this piece of feedback; default: one of each kind for an answer and a reader")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        allowed: dict[str, tuple[float, ...]] = {"thumbs": (1.0, -1.0), "rating": (1.0, 2.0, 3.0, 4.0, 5.0)}
+        allowed: dict[str, tuple[float, ...]] = {"thumbs": THUMBS, "rating": RATINGS}
         if self.kind in allowed and self.value not in allowed[self.kind]:
             raise ValueError(f"value of {self.kind} is one of {', '.join(f'{one:g}' for one in allowed[self.kind])}")
-        if self.kind == "click" and (self.value is None or not 1 <= self.value <= 1000):
+        if self.kind == "click" and (self.value is None or not MARKERS[0] <= self.value <= MARKERS[1]):
             raise ValueError("value of a click is the marker of the citation")
         if self.kind == "correction" and not self.text.strip():
             raise ValueError("text of a correction is what would have been right")

@@ -15,7 +15,8 @@ from serving.traces.base import TraceStore
 from serving.traces.record import TraceRecord
 
 BATCH: Final = 64
-PAUSE_S: Final = 0.25  # at most this long is a trace in memory alone, while the store answers
+PAUSE_S: Final = 0.25  # between two looks at whether to stop
+GATHER_S: Final = 0.1  # a trace waits for others, since one transaction for many costs far less
 RETRY_S: Final = 2.0
 SWEEP_S: Final = 3600.0  # how often what is too old is removed
 
@@ -128,6 +129,8 @@ class TraceWriter:
             batch = [self._waiting.get(timeout=PAUSE_S)]
         except queue.Empty:
             return []
+        if self._waiting.qsize() < BATCH:
+            self._stop.wait(GATHER_S)
         while len(batch) < BATCH:
             try:
                 batch.append(self._waiting.get_nowait())

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any, Final, Literal, get_args
 
 from serving.pipeline.checks.detection import Detection
@@ -25,6 +25,7 @@ LEAST_CONFIDENCE: Final = (
     0.4  # presidio's own confidence; what it marks "weak" (nine digits are an SSN, "::" is an address) fires on anything
 )
 LEAST_DIGITS: Final = 7  # of what is named as a telephone number
+PLAIN_CHARACTERS: Final = 4096  # that are remembered
 TEXT_LIMIT: Final = 10_000  # characters of a text that are looked at
 
 _Recogniser = Callable[[str], list[Detection]]
@@ -37,6 +38,9 @@ _SECRET_KEY: Final = re.compile(
     r"|\bsk-[A-Za-z0-9_-]{20,200}|\bAIza[A-Za-z0-9_-]{35}|\beyJ[A-Za-z0-9_-]{10,1000}\.[A-Za-z0-9_-]{10,2000}\.[A-Za-z0-9_-]{10,1000}"
     r"|-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----"
 )
+_SECRET_SIGNS: Final = (  # one of them is in every secret key
+    "AKIA", "ASIA", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "xox", "sk-", "AIza", "eyJ", "PRIVATE KEY",
+)  # fmt: skip
 _NAMED_PHONE: Final = re.compile(
     r"\b(?:(?:tele)?phone|mobile|cell(?:phone)?|tel|fax|desk|whatsapp|call (?:me|us|him|her|them)|reach (?:me|us|him|her|them)"
     r"|text (?:me|us|him|her|them)|answering|my number)\b(?:\s{0,2}(?:number|no|nr|is|at|on|under|[.:])){0,3}\s{0,2}"
@@ -47,15 +51,14 @@ _GROUPED_CARD: Final = re.compile(r"\b[3-6][0-9]{3}(?:(?:\.[0-9]{4}){3}|(?:_[0-9
 _NUMBERED: Final = re.compile(
     r"(?:\b(?:clause|section|sec\.|version|chapter|paragraph|para|article|annex|release|step|v)|§)\s{0,2}\Z", re.IGNORECASE
 )
-_DIGITS: Final = re.compile(r"[0-9]")
 # What a text must hold for a kind to be in it; what is quickly told absent need not be looked for.
 _SIGNS: Final[Mapping[PiiKind, re.Pattern[str]]] = {
     "EMAIL_ADDRESS": re.compile("@"),
     "PHONE_NUMBER": re.compile(r"[0-9][^0-9]{0,4}[0-9][^0-9]{0,4}[0-9][^0-9]{0,4}[0-9]"),
     "IBAN_CODE": re.compile(r"[A-Za-z]{2}[0-9]{2}"),
-    "CREDIT_CARD": _DIGITS,
+    "CREDIT_CARD": re.compile(r"[0-9](?:[-._/ ]?[0-9]){11}"),
     "IP_ADDRESS": re.compile(r"[.:][0-9a-fA-F:]"),
-    "US_SSN": _DIGITS,
+    "US_SSN": re.compile(r"[0-9](?:[-. ]?[0-9]){8}"),
     "CRYPTO": re.compile(r"[13b][0-9A-Za-z]{20}"),
     "MAC_ADDRESS": re.compile(r"[0-9a-fA-F]{2}[:-][0-9a-fA-F]{2}[:-]|[0-9a-fA-F]{4}\.[0-9a-fA-F]{4}"),
 }
@@ -64,7 +67,7 @@ _SIGNS: Final[Mapping[PiiKind, re.Pattern[str]]] = {
 def find_pii(text: str, kinds: Sequence[PiiKind] = KINDS) -> list[Detection]:
     """Each piece of personal data of these kinds in the first `TEXT_LIMIT` characters; several kinds may claim one number."""
     text = text[:TEXT_LIMIT]
-    plain = text if text.isascii() else _plain_digits(text)
+    plain = text if text.isascii() else text.translate(_PLAIN)
     recognisers = _recognisers()
     present = [kind for kind in kinds if kind not in _SIGNS or _SIGNS[kind].search(plain)]
     spans = {(one.kind, one.start, one.end): one.score for kind in present for one in recognisers[kind](plain)}
@@ -77,13 +80,22 @@ def prepare() -> None:
     _recognisers()
 
 
-def _plain_digits(text: str) -> str:
-    """The text with digits and signs of other alphabets and widths as ASCII has them, each in its place."""
-    return "".join(character if character.isascii() else _ascii(character) for character in text)
+class _PlainCharacters(dict[int, str]):
+    """What `str.translate` asks: digits and signs of other alphabets and widths as ASCII has them; each character is worked out once."""
+
+    def __missing__(self, code: int) -> str:
+        if len(self) >= PLAIN_CHARACTERS:  # a text may hold all there are
+            self.clear()
+        self[code] = plain = _ascii(chr(code))
+        return plain
 
 
-@lru_cache(maxsize=4096)
+_PLAIN: Final = _PlainCharacters()
+
+
 def _ascii(character: str) -> str:
+    if character.isascii():
+        return character
     if character.isdecimal():
         return str(int(character))
     code = ord(character)
@@ -119,7 +131,7 @@ def _recognisers() -> dict[PiiKind, _Recogniser]:
         "PHONE_NUMBER": _union(
             _own("PHONE_NUMBER", _NAMED_PHONE, lambda value: sum(map(str.isdigit, value)) >= LEAST_DIGITS),
             # with a country code, what could be a number; without, only what is one and is grouped: dates and amounts look alike
-            _detector("PHONE_NUMBER", possible, lambda value: value.startswith("+")),
+            _where(["+"], _detector("PHONE_NUMBER", possible, lambda value: value.startswith("+"))),
             _detector("PHONE_NUMBER", valid, lambda value: not value.isdigit()),
         ),
         "IBAN_CODE": _in_capitals(_detector("IBAN_CODE", presidio.IbanRecognizer())),
@@ -129,8 +141,8 @@ def _recognisers() -> dict[PiiKind, _Recogniser]:
         "CRYPTO": _detector("CRYPTO", presidio.CryptoRecognizer()),
         # one with dots and digits alone is a number of a part or an order
         "MAC_ADDRESS": _detector("MAC_ADDRESS", presidio.MacAddressRecognizer(), lambda value: not value.replace(".", "").isdigit()),
-        "URL_PASSWORD": _own("URL_PASSWORD", _URL_PASSWORD),
-        "SECRET_KEY": _own("SECRET_KEY", _SECRET_KEY),
+        "URL_PASSWORD": _where(["://"], _own("URL_PASSWORD", _URL_PASSWORD)),
+        "SECRET_KEY": _where(_SECRET_SIGNS, _own("SECRET_KEY", _SECRET_KEY)),
     }
 
 
@@ -178,6 +190,11 @@ def _in_capitals(find: _Recogniser) -> _Recogniser:
 def _unnumbered(find: _Recogniser) -> _Recogniser:
     """Without the numbers of clauses and versions, which look like addresses."""
     return lambda text: [one for one in find(text) if not _NUMBERED.search(text[max(0, one.start - 16) : one.start])]
+
+
+def _where(signs: Sequence[str], find: _Recogniser) -> _Recogniser:
+    """A recogniser of what always has one of some signs: a text without them is not looked through."""
+    return lambda text: find(text) if any(sign in text for sign in signs) else []
 
 
 def _union(*recognisers: _Recogniser) -> _Recogniser:

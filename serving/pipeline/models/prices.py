@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
@@ -82,26 +82,7 @@ class PriceList:
         """
         if (agreed := self._own(model)) is not None:
             return agreed.of_tokens(input_tokens, output_tokens, cache_read_tokens, cache_write_tokens)
-        from genai_prices import Usage as Tokens
-        from genai_prices import calc_price
-
-        tokens = Tokens(
-            input_tokens=input_tokens,
-            output_tokens=output_tokens,
-            cache_read_tokens=cache_read_tokens or None,
-            cache_write_tokens=cache_write_tokens or None,
-            cache_write_1h_tokens=cache_write_hour_tokens or None,
-        )
-        day = datetime(self.as_of.year, self.as_of.month, self.as_of.day, tzinfo=UTC)
-        for reference in _references(model):
-            try:
-                calculation = calc_price(tokens, reference.model, provider_id=reference.provider, genai_request_timestamp=day)
-            except LookupError:
-                continue
-            except ValueError:  # counts that contradict each other
-                return None
-            return float(calculation.total_price)
-        return None
+        return _listed_usd(self.as_of, model, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, cache_write_hour_tokens)
 
     def calls(self, model: str, count: int) -> float | None:
         """Dollars of so many calls of a model that is paid by the call."""
@@ -122,6 +103,33 @@ class PriceList:
     def _own(self, model: str) -> Price | None:
         names = [model, *(reference.model for reference in _references(model))]
         return next((self.own[name] for name in names if name in self.own), None)
+
+
+@lru_cache(maxsize=4096)
+def _listed_usd(
+    as_of: date, model: str, input_tokens: int, output_tokens: int, cache_read_tokens: int, cache_write_tokens: int, hour_tokens: int
+) -> float | None:
+    """What genai-prices says of a call on a day; worked out once, since that takes longer than a search."""
+    from genai_prices import Usage as Tokens
+    from genai_prices import calc_price
+
+    tokens = Tokens(
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        cache_read_tokens=cache_read_tokens or None,
+        cache_write_tokens=cache_write_tokens or None,
+        cache_write_1h_tokens=hour_tokens or None,
+    )
+    day = datetime(as_of.year, as_of.month, as_of.day, tzinfo=UTC)
+    for reference in _references(model):
+        try:
+            calculation = calc_price(tokens, reference.model, provider_id=reference.provider, genai_request_timestamp=day)
+        except LookupError:
+            continue
+        except ValueError:  # counts that contradict each other
+            return None
+        return float(calculation.total_price)
+    return None
 
 
 PACKAGE = PriceList()

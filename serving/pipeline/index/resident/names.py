@@ -1,6 +1,6 @@
 """Texts and lists of rows, packed into arrays."""
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -15,7 +15,8 @@ class Texts:
     """Texts by their number."""
 
     def __init__(self, arrays: MappedArrays, name: str) -> None:
-        self._bytes, self._ends = arrays[f"{name}.bytes"], arrays[f"{name}.ends"]
+        # read through views, whose single items cost a third of an array's
+        self._bytes, self._ends = memoryview(arrays[f"{name}.bytes"]), memoryview(arrays[f"{name}.ends"])
 
     def __len__(self) -> int:
         return len(self._ends)
@@ -28,8 +29,15 @@ class Texts:
         return self._bytes[self._ends[number - 1] if number else 0 : self._ends[number]].tobytes()
 
 
+STEP = 64  # of the texts that are kept in memory, so that few are read from the file to find one
+
+
 class SortedTexts(Texts):
     """Texts in the order of their UTF-8 bytes, which is that of their characters; each is found by halving."""
+
+    def __init__(self, arrays: MappedArrays, name: str) -> None:
+        super().__init__(arrays, name)
+        self._steps = [self.encoded(number) for number in range(0, len(self), STEP)]
 
     def find(self, text: str) -> int | None:
         """The number of a text, or None where it is not one of these."""
@@ -37,7 +45,8 @@ class SortedTexts(Texts):
             wanted = text.encode()
         except UnicodeEncodeError:  # half a surrogate pair: equals nothing stored
             return None
-        number = bisect_left(range(len(self)), wanted, key=self.encoded)
+        step = bisect_right(self._steps, wanted) * STEP  # of the first text kept that comes behind it
+        number = bisect_left(range(len(self)), wanted, max(step - STEP, 0), min(step, len(self)), key=self.encoded)
         return number if number < len(self) and self.encoded(number) == wanted else None
 
 
