@@ -13,6 +13,7 @@ from hypothesis import settings as trying
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
+from serving.app.admin.wire import ChannelOut, ChannelsOut, ReleasesOut, ReplicaOut, TrafficOut
 from serving.app.compatible.dify import DifyOut
 from serving.app.core.health import Alive
 from serving.app.query.wire import AnswerOut, ProblemOut, ReadyOut, ReleaseOut, RetrievedOut
@@ -40,6 +41,9 @@ ROUTES += [("GET", "/v1/traces"), ("POST", "/v1/feedback"), ("POST", "/v1/retrie
 ROUTES += [("POST", "/v1/chat/completions"), ("POST", "/v1/responses"), ("POST", "/v1/dify/retrieval")]
 MODELS = {"Alive": Alive, "AnswerOut": AnswerOut, "ProblemOut": ProblemOut, "ReadyOut": ReadyOut, "ReleaseOut": ReleaseOut}
 MODELS |= {"FeedbackOut": FeedbackOut, "TraceOut": TraceOut, "TracesOut": TracesOut, "RetrievedOut": RetrievedOut, "DifyOut": DifyOut}
+MODELS |= {"ChannelOut": ChannelOut, "ChannelsOut": ChannelsOut, "ReleasesOut": ReleasesOut, "ReplicaOut": ReplicaOut}
+MODELS |= {"TrafficOut": TrafficOut}
+ROUTES += [("GET", f"/v1/admin/{name}") for name in ("traffic", "replica", "channels", "releases")]
 
 
 class Document:

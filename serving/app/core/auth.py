@@ -32,6 +32,7 @@ NEEDED: Final[Mapping[tuple[tuple[str, ...], str], KeyScope]] = {
     (("GET",), "/v1/release"): "query",
     (("GET",), "/v1/traces"): "query",
     (("POST",), "/v1/feedback"): "feedback",
+    (("GET", "POST"), "/v1/admin"): "admin",
 }
 
 
@@ -61,6 +62,10 @@ class KeyFile:
     def __len__(self) -> int:
         """How many keys are in force."""
         return len(self._keys or ())
+
+    def callers(self) -> tuple[Caller, ...]:
+        """Whose keys are in force."""
+        return tuple((self._keys or {}).values())
 
     def caller(self, authorization: str) -> Caller | None:
         """Who asks, by the `Authorization` header; None for no valid key, and a 503 while the file cannot be read."""
