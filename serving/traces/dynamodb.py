@@ -66,9 +66,10 @@ class DynamoTraceStore:
             "KeyConditionExpression": key & Key("at").between(since, before),
             "ScanIndexForward": False,
         }
-        asked["FilterExpression"] = Attr("trace").exists()  # what was said of answers was once in the index by tenant too
-        for one in (Attr(name).eq(value) for name in ("principal", "release", "role") if (value := getattr(query, name))):
-            asked["FilterExpression"] &= one
+        asked["FilterExpression"] = Attr("sk").eq("trace")  # feedback has a tenant too
+        for name in ("principal", "release", "role"):
+            if value := getattr(query, name):
+                asked["FilterExpression"] &= Attr(name).eq(value)
         found: list[TraceRecord] = []
         for item in self._pages(asked):
             record = _record(item)

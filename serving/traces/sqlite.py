@@ -90,7 +90,10 @@ class SqliteTraceStore:
 
     def summaries(self, query: TraceQuery) -> list[TraceSummary]:
         """What is counted of traces, the newest first."""
-        return [TraceSummary.from_parts(*row[:4], json.loads(row[4])) for row in self._rows(_COUNTED, query)]
+        return [
+            TraceSummary.from_parts(ident, at, release, role, json.loads(parts))
+            for ident, at, release, role, parts in self._rows(_COUNTED, query)
+        ]
 
     def _rows(self, select: str, query: TraceQuery) -> list[tuple[Any, ...]]:
         conditions = {

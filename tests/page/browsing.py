@@ -4,6 +4,7 @@ import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from playwright.async_api import Browser, ConsoleMessage, Page, Request, async_playwright
@@ -13,12 +14,13 @@ from tests.page.site import takes_turns, with_plain_history
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 QUIET = (
-    "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking", "--disable-component-update", "--no-first-run",
-    "--disable-sync", "--disable-extensions", "--disable-features=OptimizationHints,MediaRouter",
+    "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking", "--disable-component-update",
+    "--no-first-run", "--disable-sync", "--disable-extensions", "--disable-features=OptimizationHints,MediaRouter",
 )  # fmt: skip
+CHECKS = Path(__file__).with_name("checks.js").read_text(encoding="utf-8")
 DESKTOP, PHONE = (1400, 900), (390, 844)
 WATCH = """
-addEventListener("securitypolicyviolation", (event) => console.error(`CSP: ${event.effectiveDirective} ${event.blockedURI} ${event.sample}`));
+addEventListener("securitypolicyviolation", (event) => console.error(`CSP: ${event.effectiveDirective} ${event.blockedURI}`));
 """
 ANSWERED = "Failed to load resource: the server responded"  # a status that the page tells in its own words
 
@@ -84,3 +86,14 @@ async def visiting(browser: Browser, server: Listening, *, size: tuple[int, int]
         assert visit.complaints == []
     finally:
         await opened.close()
+
+
+async def check_access(page: Page) -> None:
+    """Fail on what the page gets wrong for those who cannot see it, or not well, and where it is wider than its window."""
+    assert await page.evaluate(CHECKS) == []
+
+
+async def check_unplanted(page: Page) -> None:
+    """Fail where a text from elsewhere has become more than text."""
+    found = await page.evaluate("[window.planted, document.querySelectorAll('#planted, img[src=\"x\"], script:not([type])').length]")
+    assert found == [None, 0]

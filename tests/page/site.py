@@ -31,7 +31,7 @@ See 🌳 below: what is not taken by March is lost.
 """
 DOCUMENTS = [
     Document("hr/leave.md", LEAVE, f"Leave policy {PLANTED}", "hr", version="2026", metadata={"status": "current"}),
-    Document("hr/leave-2019.md", "# Leave\n\nEveryone had 24 days of paid leave a year in 2019.", "Leave policy of 2019", "hr", version="2019",
+    Document("hr/leave-2019.md", "# Leave\n\nEveryone had 24 days of paid leave in 2019.", "Leave policy of 2019", "hr", version="2019",
              metadata={"status": "superseded"}),
     Document("finance/expenses.md", "# Expenses\n\nReceipts above 25 euro are kept for seven years.", "Expenses", "finance"),
 ]  # fmt: skip
@@ -41,7 +41,7 @@ SAYS = f"""Everyone has **28 days** of paid leave a year [1]. It was less before
 |---|---|
 | up to 5 | 28 |
 
-Directors have 90 days [unsupported]. {PLANTED}"""
+One\u2028two\u0085three. Directors have 90 days [unsupported]. {PLANTED}"""
 
 
 async def release(house: House, says: str = SAYS) -> str:
@@ -98,8 +98,9 @@ class StandIn:
         failed = name.endswith(".exe")
         out = {
             "id": name, "name": name, "title": name, "bytes": len(data), "media_type": file.content_type or "", "tenant": "public",
-            "groups": list(groups), "domain": domain, "version": "", "status": "", "uploader": "anonymous", "created_at": "2026-11-29T10:00:00+00:00",
-            "state": "failed" if failed else "waiting", "reason": "This kind of file is not taken." if failed else "", "chunks": 1, "origin": "upload",
+            "groups": list(groups), "domain": domain, "version": "", "status": "", "uploader": "anonymous",
+            "created_at": "2026-11-29T10:00:00+00:00", "state": "failed" if failed else "waiting",
+            "reason": "This kind of file is not taken." if failed else "", "chunks": 1, "origin": "upload",
         }  # fmt: skip
         self.added[name], self.texts[name] = out, data.decode(errors="replace")
         return JSONResponse(out, 202)

@@ -3,7 +3,7 @@
 import { h, svg } from "./dom.js";
 
 const HEIGHT = 176;
-const LEFT = 46;
+const LEFT = 58;
 const RIGHT = 6;
 const TOP = 8;
 const BOTTOM = 20;
@@ -38,11 +38,11 @@ function figure({ title, labels, series, format, head }, draw) {
   return made;
 }
 
-function frame(width, most, format, labels) {
+function frame(width, most, { format, axis = format, labels }) {
   const inner = HEIGHT - TOP - BOTTOM;
   const lines = [0, 0.5, 1].flatMap((part) => {
     const y = TOP + inner * (1 - part);
-    return [svg("line", { class: "grid", x1: LEFT, x2: width - RIGHT, y1: y, y2: y }), svg("text", { x: LEFT - 6, y: y + 4, "text-anchor": "end" }, format(most * part))];
+    return [svg("line", { class: "grid", x1: LEFT, x2: width - RIGHT, y1: y, y2: y }), svg("text", { x: LEFT - 6, y: y + 4, "text-anchor": "end" }, axis(most * part))];
   });
   const room = Math.max(2, Math.floor((width - LEFT) / 110));
   const every = Math.max(1, Math.ceil(labels.length / room));
@@ -69,7 +69,7 @@ export function stackedBars(chart) {
       const words = series.map((one) => `${one.name}: ${format(one.values[number] ?? 0)}`).join(", ");
       return svg("g", {}, svg("title", {}, `${label}. ${words}`), svg("rect", { x: LEFT + step * number, y: TOP, width: step, height: HEIGHT - TOP - BOTTOM, fill: "transparent" }), parts);
     });
-    return [...frame(width, most, format, labels), ...bars];
+    return [...frame(width, most, chart), ...bars];
   });
 }
 
@@ -90,7 +90,7 @@ export function lines(chart) {
       });
       return [svg("path", { class: `line ${colour}`, d: path }), ...dots];
     });
-    return [...frame(width, most, format, labels), ...drawn];
+    return [...frame(width, most, chart), ...drawn];
   });
 }
 
@@ -100,9 +100,9 @@ export function bars({ title, head, columns, rows, colour = 1 }) {
   const body = rows.length
     ? h("table", { class: "bars" }, h("caption", { class: "unseen" }, title),
       h("thead", { class: "unseen" }, h("tr", {}, [head, "Share", ...columns].map((name) => h("th", { scope: "col" }, name)))),
-      h("tbody", {}, rows.map((row) => h("tr", {}, h("th", { scope: "row" }, row.name), h("td", {}, bar(row.value / most, row.colour ?? colour)), row.cells.map((cell) => h("td", { class: "num" }, cell))))))
+      h("tbody", {}, rows.map((row) => h("tr", {}, h("th", { scope: "row", title: row.name }, row.name), h("td", {}, bar(row.value / most, row.colour ?? colour)), row.cells.map((cell) => h("td", { class: "num" }, cell))))))
     : h("p", { class: "empty" }, "Nothing yet.");
-  return h("figure", { class: "card" }, h("figcaption", {}, title), body);
+  return h("figure", { class: "card" }, h("figcaption", {}, title), h("div", { class: "scroll" }, body));
 }
 
 /** A bar of a share. */

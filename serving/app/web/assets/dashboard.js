@@ -4,7 +4,7 @@ import { getJson } from "./api.js";
 import { channelCards } from "./channels.js";
 import { bars, lines, stackedBars, table } from "./charts.js";
 import { $, announce, chip, h, note } from "./dom.js";
-import { bytes, count, milliseconds, percent, plural, share, short, time, usd } from "./format.js";
+import { bytes, clock, count, milliseconds, percent, plural, roundUsd, share, short, time, usd } from "./format.js";
 import { openJourney, said } from "./journey.js";
 import { mountShell } from "./shell.js";
 
@@ -64,18 +64,19 @@ function drawTraffic(traffic, replica) {
     tile("Remembered", share(traffic.cached, questions), `${count(traffic.cached)} from the cache`),
     tile("Confidence", traffic.confidence === null ? "–" : percent(traffic.confidence), "mean, where it is told"),
     tile("Thumbs", `${count(up)} / ${count(down)}`, "up / down"));
-  const labels = traffic.buckets.map((one) => time(one.at));
+  const labels = traffic.buckets.map((one) => (Number($("hours").value) <= 24 ? clock(one.at) : time(one.at)));
   const of = (name) => traffic.buckets.map((one) => one[name]);
   const written = traffic.buckets.map((one) => Math.max(0, one.questions - one.cached - one.refused));
   $("traffic").replaceChildren(tiles, h("div", { class: "charts" },
     stackedBars({ title: "Questions", head: "From", labels, format: (value) => count(Math.round(value * 10) / 10), series: [{ name: "answered", values: written }, { name: "remembered", values: of("cached"), colour: 4 }, { name: "refused", values: of("refused"), colour: 3 }] }),
     lines({ title: "Time", head: "From", labels, format: milliseconds, series: [{ name: "median", values: of("p50_ms") }, { name: "p95", values: of("p95_ms") }] }),
-    stackedBars({ title: traffic.simulated ? "Cost (simulated in part)" : "Cost", head: "From", labels, format: (value) => usd(value), series: [{ name: "dollars", values: of("usd"), colour: 2 }] }),
+    stackedBars({ title: traffic.simulated ? "Cost (simulated in part)" : "Cost", head: "From", labels, format: (value) => usd(value), axis: roundUsd, series: [{ name: "dollars", values: of("usd"), colour: 2 }] })),
+  h("div", { class: "parts" },
     bars({ title: "Stages, median", head: "Stage", columns: ["Median", "p95"], rows: traffic.stages.map((one) => ({ name: one.stage, value: one.times.p50_ms, cells: [milliseconds(one.times.p50_ms), `p95 ${milliseconds(one.times.p95_ms)}`] })) }),
     bars({ title: "Routes", head: "Tier", columns: ["Questions", "Cost"], colour: 5, rows: traffic.routes.map((one) => ({ name: one.name, value: one.questions, cells: [count(one.questions), usd(one.usd)] })) }),
     bars({ title: "Cache", head: "Way", columns: ["Questions", "Share"], colour: 4, rows: traffic.cache.map((one) => ({ name: one.name, value: one.questions, cells: [count(one.questions), share(one.questions, questions)] })) }),
-    bars({ title: "Models by cost", head: "Model", columns: ["Questions", "Cost"], colour: 2, rows: traffic.models.map((one) => ({ name: one.name, value: one.usd, cells: [count(one.questions), usd(one.usd, one.simulated)] })) })));
-  $("traffic").append(h("h3", { class: "unseen" }, "Releases in this window"), h("div", { class: "charts" }, table("Releases in this window", ["Release", "Role", "#Questions", "#Refused", "#Median", "#p95", "#Cost", "#Thumbs"],
+    bars({ title: traffic.simulated ? "Models by cost (simulated in part)" : "Models by cost", head: "Model", columns: ["Questions", "Cost"], colour: 2, rows: traffic.models.map((one) => ({ name: one.name, value: one.usd, cells: [count(one.questions), usd(one.usd)] })) })));
+  $("traffic").append(h("div", { class: "under" }, h("h3", {}, "By release"), table("Releases in this window", ["Release", "Role", "#Questions", "#Refused", "#Median", "#p95", "#Cost", "#Thumbs"],
     traffic.releases.map((one) => h("tr", {}, h("th", { scope: "row", class: "mono", title: one.release }, short(one.release)), h("td", {}, chip(one.role, one.role === "stable" ? "good" : "gold")),
       h("td", { class: "num" }, count(one.questions)), h("td", { class: "num" }, share(one.refused, one.questions)), h("td", { class: "num" }, milliseconds(one.times?.p50_ms)), h("td", { class: "num" }, milliseconds(one.times?.p95_ms)),
       h("td", { class: "num" }, usd(one.usd)), h("td", { class: "num" }, `${one.thumbs_up} / ${one.thumbs_down}`))), "No release has answered in this window.")));
@@ -136,12 +137,12 @@ function drawReplica(replica) {
     tile("Traces", replica.traces_lost ? `${count(replica.traces_lost)} lost` : "none lost", `${count(replica.traces_waiting)} waiting to be written`, replica.traces_lost ? "bad" : ""));
   const budgets = table("Budgets of today, in UTC", ["Account", "#Spent", "#Limit", "#Share"], replica.budgets.map((one) => h("tr", {}, h("th", { scope: "row" }, one.account), h("td", { class: "num" }, one.spent_usd === null ? "unknown" : usd(one.spent_usd)),
     h("td", { class: "num" }, usd(one.limit_usd)), h("td", { class: "num" }, one.spent_usd === null ? "–" : share(one.spent_usd, one.limit_usd)))), "No budget is set.");
-  const routes = table("Requests by route", ["Route", "#Requests", "#Refused", "#Errors", "#Median", "#p95", "#p99"], replica.routes.map((one) => h("tr", {}, h("th", { scope: "row", class: "mono" }, one.route), h("td", { class: "num" }, count(one.requests)), h("td", { class: "num" }, count(one.refused)),
+  const routes = table("Requests by route", ["Route", "#Requests", "#Refused", "#Errors", "#Median", "#p95", "#p99"], replica.routes.filter((one) => one.route.startsWith("/v1/") || one.errors).map((one) => h("tr", {}, h("th", { scope: "row", class: "mono" }, one.route), h("td", { class: "num" }, count(one.requests)), h("td", { class: "num" }, count(one.refused)),
     h("td", { class: "num" }, one.errors ? chip(count(one.errors), "bad") : "0"), h("td", { class: "num" }, milliseconds(one.times?.p50_ms)), h("td", { class: "num" }, milliseconds(one.times?.p95_ms)), h("td", { class: "num" }, milliseconds(one.times?.p99_ms)))), "No request yet.");
   const counted = (title, ones, colour) => bars({ title, head: "What", columns: ["Times"], colour, rows: ones.map((one) => ({ name: one.name, value: one.count, cells: [count(one.count)] })) });
-  $("replica-body").replaceChildren(tiles, h("div", { class: "charts" }, counted("Questions that failed", replica.failed, 3), counted("Cache misses", replica.cache_misses, 4),
+  $("replica-body").replaceChildren(tiles, h("div", { class: "parts" }, counted("Questions that failed", replica.failed, 3), counted("Cache misses", replica.cache_misses, 4),
     bars({ title: "Spending", head: "Model", columns: ["Cost"], colour: 2, rows: replica.spending.map((one) => ({ name: one.model, value: one.usd, cells: [usd(one.usd, one.simulated)] })) })),
-  h("div", { class: "two charts" }, h("div", {}, h("h3", {}, "Budgets today"), budgets), h("div", {}, h("h3", {}, "Requests"), routes)));
+  h("div", { class: "two under" }, h("div", {}, h("h3", {}, "Budgets today"), budgets), h("div", {}, h("h3", {}, "Requests to the API"), routes)));
 }
 
 $("hours").addEventListener("change", () => load());

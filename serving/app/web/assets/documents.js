@@ -73,7 +73,7 @@ function row(found) {
     h("td", {}, found.version || null, found.status && found.status !== "current" ? [" ", chip(found.status, found.status === "superseded" ? "warn" : "")] : null),
     h("td", {}, h("div", { class: "access" }, access)),
     h("td", { class: "num" }, found.bytes ? bytes(found.bytes) : null),
-    h("td", {}, h("span", { title: found.uploader ? `by ${found.uploader}` : "" }, found.origin === "release" ? "with the release" : time(found.created_at))),
+    h("td", { class: "when" }, h("span", { title: found.uploader ? `by ${found.uploader}` : "" }, found.origin === "release" ? "with the release" : time(found.created_at))),
     h("td", { class: "num" }, remove));
 }
 
@@ -140,9 +140,8 @@ function watch(upload) {
   let told = "";
   upload.addEventListener("change", () => {
     const sending = upload.state === "sending";
-    bar.hidden = !(sending || (UNDER_WAY.includes(upload.state) && upload.document));
-    if (sending) bar.value = upload.sent;
-    else bar.removeAttribute("value");
+    bar.hidden = !sending;
+    bar.value = upload.sent;
     state.replaceChildren(sending ? h("span", { class: "soft num" }, percent(upload.sent)) : chipOf(upload.state));
     why.textContent = upload.reason;
     why.hidden = !upload.reason;

@@ -13,8 +13,12 @@ export function usd(value, simulated = false) {
   return `$${value.toFixed(digits)}${simulated ? " (simulated)" : ""}`;
 }
 
+/** Money on an axis: no more digits than it needs. */
+export const roundUsd = (value) => `$${Number(value.toPrecision(2)).toFixed(12).replace(/\.?0+$/, "")}`;
+
 export function milliseconds(value) {
   if (value === null || value === undefined) return "–";
+  if (value === 0) return "0 ms";
   if (value >= 10_000) return `${(value / 1000).toFixed(1)} s`;
   if (value >= 1000) return `${(value / 1000).toFixed(2)} s`;
   return value >= 100 ? `${Math.round(value)} ms` : `${value.toFixed(value < 10 ? 1 : 0)} ms`;
@@ -25,6 +29,9 @@ export function bytes(value) {
   if (value < 1000) return `${value} B`;
   return value < 1_000_000 ? `${(value / 1000).toFixed(value < 10_000 ? 1 : 0)} kB` : `${(value / 1_000_000).toFixed(1)} MB`;
 }
+
+const CLOCK = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
+export const clock = (text) => CLOCK.format(new Date(text));
 
 export function time(text) {
   const at = new Date(text);

@@ -97,8 +97,8 @@ export class TurnView {
     return h("section", { "aria-label": "Sources" }, h("ul", { class: "sources" }, citations.map((citation) => {
       const made = h("button", { type: "button", "aria-expanded": "false", "aria-controls": "source" },
         h("span", { class: "marker" }, `[${citation.marker}]`),
-        h("span", { class: "what" }, citation.title || citation.document,
-          h("span", { class: "where" }, [citation.heading, citation.version && `version ${citation.version}`].filter(Boolean).join(" · ") || citation.document),
+        h("span", { class: "what" }, h("span", {}, citation.title || citation.document),
+          h("span", { class: "where" }, [citation.heading !== citation.title && citation.heading, citation.version && `version ${citation.version}`].filter(Boolean).join(" · ") || citation.document),
           statusChip(citation.status),
           citation.support !== null && citation.support < DOUBTFUL ? chip("may not support this", "warn") : null));
       made.addEventListener("click", () => this.open(citation, made));
@@ -160,7 +160,10 @@ export class TurnView {
         told.textContent = error.message;
       }
     });
-    requestAnimationFrame(() => text.focus());
+    requestAnimationFrame(() => {
+      text.focus({ preventScroll: true });
+      form.scrollIntoView({ block: "nearest" });
+    });
     return form;
   }
 }
