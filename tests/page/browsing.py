@@ -83,17 +83,18 @@ async def visiting(browser: Browser, server: Listening, *, size: tuple[int, int]
         if not takes_turns(server.api.app):
             await page.route("**/v1/query/stream", with_plain_history)
         yield visit
-        assert visit.complaints == []
+        assert visit.complaints == [], visit.complaints
     finally:
         await opened.close()
 
 
 async def check_access(page: Page) -> None:
     """Fail on what the page gets wrong for those who cannot see it, or not well, and where it is wider than its window."""
-    assert await page.evaluate(CHECKS) == []
+    found = await page.evaluate(CHECKS)
+    assert found == [], found
 
 
 async def check_unplanted(page: Page) -> None:
     """Fail where a text from elsewhere has become more than text."""
     found = await page.evaluate("[window.planted, document.querySelectorAll('#planted, img[src=\"x\"], script:not([type])').length]")
-    assert found == [None, 0]
+    assert found == [None, 0], found
