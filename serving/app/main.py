@@ -9,6 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from fastapi import FastAPI
 from structlog.typing import FilteringBoundLogger
 
+from serving.app.admin import routes as admin_routes
+from serving.app.admin.wire import MOVES
 from serving.app.compatible import dify, openai
 from serving.app.core import health, openapi, problems
 from serving.app.core.auth import Authentication, load_keys
@@ -18,6 +20,7 @@ from serving.app.core.limits import BodyLimit, ConcurrencyLimit
 from serving.app.core.metrics import Metrics
 from serving.app.core.middleware import RequestMiddleware, RouteNames
 from serving.app.core.oidc import TokenVerifier
+from serving.app.core.origin import OwnSite
 from serving.app.core.rate import RateLimit, RateWindows
 from serving.app.core.service import Service
 from serving.app.core.telemetry import make_logger
@@ -37,7 +40,7 @@ from serving.app.web.page import page_router
 from serving.documents.open import open_documents
 from serving.pipeline.observer import Observers
 
-DOORS = (routes, trace_routes, dify, openai)
+DOORS = (routes, trace_routes, dify, openai, admin_routes)
 
 
 def create_app(
@@ -123,7 +126,7 @@ def create_app(
     )
     app.state.service = service
     problems.install(app)
-    models = (ProblemOut, QueryIn, FeedbackIn, dify.DifyIn, openai.ChatIn, openai.ResponsesIn)
+    models = (ProblemOut, QueryIn, FeedbackIn, dify.DifyIn, openai.ChatIn, openai.ResponsesIn, *MOVES)
     openapi.install(app, *models, question_chars=settings.max_question_chars, authenticated=service.authenticated)
     routers = (*(door.router for door in DOORS), health.router, page_router())
     for router in routers:
@@ -134,6 +137,7 @@ def create_app(
         app.router.routes.append(mcp.route)
     app.add_middleware(RateLimit, windows=windows, per_minute=settings.max_per_minute)
     app.add_middleware(Authentication, keys=service.keys, tokens=TokenVerifier(settings, log) if settings.oidc_issuer else None)
+    app.add_middleware(OwnSite, keyless=not service.authenticated)
     app.add_middleware(
         RequestMiddleware, service=service, routes=RouteNames([*app.routes, *(route for router in routers for route in router.routes)])
     )

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from serving.traces.record import Feedback, TraceQuery, TraceRecord
+from serving.traces.summary import TraceSummary
 
 
 class TraceStore(Protocol):
@@ -23,12 +24,20 @@ class TraceStore(Protocol):
         """Traces, the newest first."""
         ...
 
+    def summaries(self, query: TraceQuery) -> list[TraceSummary]:
+        """What is counted of the same traces, without their texts."""
+        ...
+
     def put_feedback(self, feedback: Feedback) -> None:
         """Keep what somebody said; the same id again replaces it."""
         ...
 
     def feedback(self, trace_id: str) -> list[Feedback]:
         """What was said of an answer, the oldest first."""
+        ...
+
+    def recent_feedback(self, tenant: str, since: float, limit: int) -> list[Feedback]:
+        """What was said of a tenant's answers since a time, the newest first."""
         ...
 
     def forget_document(self, document_id: str) -> int:

@@ -2,7 +2,7 @@
 
     pk                  sk                       what
     trace#<id>          trace                    a trace; `everyone` and `at`, `tenant` and `at` are the keys of its two indexes
-    trace#<id>          feedback#<id>            what somebody said of it
+    trace#<id>          feedback#<id>            what somebody said of it; `everyone` is feedback#<tenant>, so that an index has what is new
     document#<id>       <trace id>               a trace that holds words of a document
 
 Every item ends by its `ttl`, so nothing has to be removed.
@@ -14,10 +14,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from decimal import Decimal
+from itertools import islice
 from typing import Any
 
 from serving.pipeline.errors import StoreError
 from serving.traces.record import Feedback, TraceQuery, TraceRecord
+from serving.traces.summary import TraceSummary
 
 BY_TENANT, BY_TIME = "by_tenant", "by_time"  # the indexes: (tenant, at) and (everyone, at), all attributes projected
 EVERYONE = "1"
@@ -77,12 +79,17 @@ class DynamoTraceStore:
                 break
         return found
 
+    def summaries(self, query: TraceQuery) -> list[TraceSummary]:
+        """What is counted of traces, the newest first."""
+        return [TraceSummary.of(record) for record in self.find(query)]
+
     def put_feedback(self, feedback: Feedback) -> None:
         """Keep what somebody said."""
-        data = {name: _number(value) for name, value in asdict(feedback).items() if value is not None}
+        data = {name: _number(value) for name, value in asdict(feedback).items() if value is not None and name != "tenant"}
+        place = {"everyone": _said_in(feedback.tenant), "about_tenant": feedback.tenant}  # no `tenant`: that index is of traces
         keys = {"pk": f"trace#{feedback.trace_id}", "sk": f"feedback#{feedback.id}", "ttl": self._ends(feedback.at)}
         with self._calls():
-            self._table.put_item(Item=data | keys)
+            self._table.put_item(Item=data | place | keys)
 
     def feedback(self, trace_id: str) -> list[Feedback]:
         """What was said of an answer, the oldest first."""
@@ -90,6 +97,14 @@ class DynamoTraceStore:
 
         found = self._pages({"KeyConditionExpression": Key("pk").eq(f"trace#{trace_id}") & Key("sk").begins_with("feedback#")})
         return sorted((_feedback(item) for item in found), key=lambda one: (one.at, one.id))
+
+    def recent_feedback(self, tenant: str, since: float, limit: int) -> list[Feedback]:
+        """What was said since a time, the newest first."""
+        from boto3.dynamodb.conditions import Key
+
+        key = Key("everyone").eq(_said_in(tenant)) & Key("at").gte(Decimal(str(since)))
+        found = self._pages({"IndexName": BY_TIME, "KeyConditionExpression": key, "ScanIndexForward": False, "Limit": min(limit, 1000)})
+        return [_feedback(item) for item in islice(found, limit)]
 
     def forget_document(self, document_id: str) -> int:
         """Take a document's words out of every trace; killed on the way, the same call goes on."""
@@ -143,6 +158,10 @@ class DynamoTraceStore:
             raise StoreError(f"The trace store {self.place} does not answer: {error}") from error
 
 
+def _said_in(tenant: str) -> str:
+    return f"feedback#{tenant}"
+
+
 def _number(value: Any) -> Any:
     return Decimal(repr(value)) if isinstance(value, float) else value
 
@@ -159,7 +178,7 @@ def _feedback(item: Mapping[str, Any]) -> Feedback:
         id=item["id"],
         trace_id=item["trace_id"],
         at=float(item["at"]),
-        tenant=item["tenant"],
+        tenant=item.get("about_tenant") or item["tenant"],
         principal=item["principal"],
         kind=item["kind"],
         value=None if value is None else float(value),

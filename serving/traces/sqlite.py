@@ -10,6 +10,7 @@ from typing import Any
 
 from serving.pipeline.errors import StoreError
 from serving.traces.record import Feedback, TraceQuery, TraceRecord
+from serving.traces.summary import TraceSummary
 
 BUSY_S = 10.0  # to wait for another process that is writing
 
@@ -26,8 +27,27 @@ CREATE TABLE IF NOT EXISTS feedback (
     value REAL, text TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS feedback_by_trace ON feedback (trace, at);
+CREATE INDEX IF NOT EXISTS feedback_by_tenant ON feedback (tenant, at);
 """
 _FOUND = "SELECT id, at, tenant, principal, release, role, pair, trace FROM traces"
+_COUNTED = """
+SELECT id, at, release, role, json_object(
+    'milliseconds', json_extract(trace, '$.milliseconds'), 'first_token_ms', json_extract(trace, '$.first_token_ms'),
+    'answer', json_object(
+        'refused', json_extract(trace, '$.answer.refused'), 'confidence', json_extract(trace, '$.answer.confidence'),
+        'model', json_extract(trace, '$.answer.model')
+    ),
+    'route', json_object('tier', json_extract(trace, '$.route.tier')), 'cache', json_extract(trace, '$.cache'),
+    'usage', json_extract(trace, '$.usage'), 'stages', json_extract(trace, '$.stages'),
+    'guard', (
+        SELECT json_group_array(json_object(
+            'side', json_extract(value, '$.side'), 'check', json_extract(value, '$.check'), 'rule', json_extract(value, '$.rule'),
+            'action', json_extract(value, '$.action')
+        )) FROM json_each(trace, '$.guard')
+    )
+) FROM traces
+"""  # SQLite reads the texts, without holding this process's other threads up
+_SAID = "SELECT id, trace, at, tenant, principal, kind, value, text FROM feedback"
 
 
 class SqliteTraceStore:
@@ -70,6 +90,16 @@ class SqliteTraceStore:
 
     def find(self, query: TraceQuery) -> list[TraceRecord]:
         """Traces, the newest first."""
+        return [self._record(row) for row in self._rows(_FOUND, query)]
+
+    def summaries(self, query: TraceQuery) -> list[TraceSummary]:
+        """What is counted of traces, the newest first."""
+        return [
+            TraceSummary.from_parts(ident, at, release, role, json.loads(parts))
+            for ident, at, release, role, parts in self._rows(_COUNTED, query)
+        ]
+
+    def _rows(self, select: str, query: TraceQuery) -> list[tuple[Any, ...]]:
         conditions = {
             "tenant = ?": query.tenant,
             "principal = ?": query.principal,
@@ -80,10 +110,9 @@ class SqliteTraceStore:
         }
         given = {condition: value for condition, value in conditions.items() if value is not None}
         where = f" WHERE {' AND '.join(given)}" if given else ""
-        statement = f"{_FOUND}{where} ORDER BY at DESC, id LIMIT ?"
+        statement = f"{select}{where} ORDER BY at DESC, id LIMIT ?"
         with self._locked():
-            rows = self._connection.execute(statement, (*given.values(), query.limit)).fetchall()
-        return [self._record(row) for row in rows]
+            return self._connection.execute(statement, (*given.values(), query.limit)).fetchall()
 
     def put_feedback(self, feedback: Feedback) -> None:
         """Keep what somebody said."""
@@ -97,8 +126,14 @@ class SqliteTraceStore:
     def feedback(self, trace_id: str) -> list[Feedback]:
         """What was said of an answer, the oldest first."""
         with self._locked():
-            statement = "SELECT id, trace, at, tenant, principal, kind, value, text FROM feedback WHERE trace = ? ORDER BY at, id"
-            rows = self._connection.execute(statement, (trace_id,)).fetchall()
+            rows = self._connection.execute(f"{_SAID} WHERE trace = ? ORDER BY at, id", (trace_id,)).fetchall()
+        return [Feedback(*row) for row in rows]
+
+    def recent_feedback(self, tenant: str, since: float, limit: int) -> list[Feedback]:
+        """What was said since a time, the newest first."""
+        with self._locked():
+            statement = f"{_SAID} WHERE tenant = ? AND at >= ? ORDER BY at DESC, id LIMIT ?"
+            rows = self._connection.execute(statement, (tenant, since, limit)).fetchall()
         return [Feedback(*row) for row in rows]
 
     def forget_document(self, document_id: str) -> int:

@@ -4,7 +4,7 @@ import asyncio
 import io
 import json
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -81,9 +81,9 @@ class House:
     def settings(self, **changes: Any) -> AppSettings:
         return AppSettings(home=self.root / "home", releases=str(self.releases), _env_file=None, **changes)
 
-    async def release(self, chosen: RagConfig, *, channel: str | None = "dev") -> str:
+    async def release(self, chosen: RagConfig, *, channel: str | None = "dev", documents: Sequence[Document] = DOCUMENTS) -> str:
         """Build what is missing, write the release and point the channel at it."""
-        corpus = Corpus.of("tiny", DOCUMENTS)
+        corpus = Corpus.of("tiny", documents)
         index = await build_index(corpus, chosen, settings=self.places)
         carried = collect_artefacts(chosen, FolderArtefacts(self.places.artefact_folder))
         made = write_release(self.storage, chosen, PromptLibrary(PROMPTS), index.manifest, artefacts=carried)

@@ -13,6 +13,7 @@ from hypothesis import settings as trying
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
+from serving.app.admin.wire import ChannelOut, ChannelsOut, ReleasesOut, ReplicaOut, TrafficOut
 from serving.app.compatible.dify import DifyOut
 from serving.app.core.health import Alive, VersionOut
 from serving.app.query.wire import AnswerOut, ProblemOut, ReadyOut, ReleaseOut, RetrievedOut
@@ -47,6 +48,9 @@ MODELS |= {
     "DifyOut": DifyOut,
     "VersionOut": VersionOut,
 }
+MODELS |= {"ChannelOut": ChannelOut, "ChannelsOut": ChannelsOut, "ReleasesOut": ReleasesOut, "ReplicaOut": ReplicaOut}
+MODELS |= {"TrafficOut": TrafficOut}
+ROUTES += [("GET", f"/v1/admin/{name}") for name in ("traffic", "replica", "channels", "releases")]
 
 
 class Document:

@@ -11,11 +11,27 @@ from uuid import uuid4
 import pytest
 
 from serving.pipeline.errors import StoreError
-from serving.pipeline.types import Answer, Chunk, Citation, Hit, Principal, Query, Span, Trace
+from serving.pipeline.types import (
+    Answer,
+    CacheRecord,
+    Chunk,
+    Citation,
+    GuardAction,
+    GuardVerdict,
+    Hit,
+    Principal,
+    Query,
+    Route,
+    Span,
+    StageRecord,
+    Trace,
+    Usage,
+)
 from serving.traces.base import TraceStore
 from serving.traces.dynamodb import BY_TENANT, BY_TIME, DynamoTraceStore
 from serving.traces.record import REMOVED, Feedback, TraceQuery, TraceRecord
 from serving.traces.sqlite import SqliteTraceStore
+from serving.traces.summary import GuardIncident, TraceSummary
 from tests.support.s3 import KEYS, s3_server
 
 __all__ = ["s3_server"]
@@ -115,6 +131,46 @@ def test_feedback_is_kept_with_its_answer_and_the_same_again_replaces_it(opened:
     assert opened().feedback("t1") == [replace(up, value=-1.0), right]
     assert opened().feedback("t2") == []
     assert [record.id for record in store.find(TraceQuery(tenant="acme"))] == ["t1"]  # what was said of it is no trace
+
+
+def test_feedback_is_found_by_its_tenant_newest_first_and_is_no_trace(opened: Callable[[], TraceStore]) -> None:
+    store = opened()
+    store.put([TraceRecord.of(a_trace("t1"), 1000.0), TraceRecord.of(a_trace("t2"), 1001.0)])
+    said = [Feedback(f"f{n}", f"t{n % 2 + 1}", 1001.0 + n, "acme", "ann", "thumbs", 1.0) for n in range(4)]
+    for feedback in (*said, replace(said[0], id="other", tenant="other")):
+        store.put_feedback(feedback)
+    assert opened().recent_feedback("acme", 1002.0, 10) == [said[3], said[2], said[1]]
+    assert opened().recent_feedback("acme", 0.0, 2) == [said[3], said[2]]
+    assert [record.id for record in opened().find(TraceQuery(tenant="acme"))] == ["t2", "t1"]
+    assert [record.id for record in opened().find(TraceQuery())] == ["t2", "t1"]
+
+
+def test_what_is_counted_of_a_trace_is_the_same_in_every_store_and_has_no_words(opened: Callable[[], TraceStore]) -> None:
+    whole = replace(
+        a_trace("t1"),
+        milliseconds=12.5,
+        first_token_ms=4.0,
+        role="canary",
+        answer=Answer("words [1]", refused=True, confidence=0.25, model="m"),
+        route=Route("pro", "long"),
+        cache=CacheRecord(True, 0.97, kind="semantic"),
+        stages=(StageRecord("retrieve", "d", 7.25, {"hits": 1}), StageRecord("answer", "d", 5.0)),
+        usage=(Usage("m", 10, 2, 0.002, simulated=True), Usage("e", 3, 0, 0.0)),
+        guard=(
+            GuardVerdict("input", GuardAction.MASK, "words", check="pii", rule="EMAIL_ADDRESS"),
+            GuardVerdict("output", GuardAction.ALLOW, "words", check="leak"),
+        ),
+    )
+    store = opened()
+    store.put([TraceRecord.of(whole, 1000.0), TraceRecord.of(a_trace("t2"), 1001.0), TraceRecord.of(a_trace("t3", tenant="other"), 1002.0)])
+    plain, counted = opened().summaries(TraceQuery(tenant="acme", limit=10))
+    assert (plain.id, plain.tier, plain.cache, plain.refused, plain.usage, plain.incidents) == ("t2", "", "", False, (), ())
+    assert counted == TraceSummary.of(TraceRecord.of(whole, 1000.0))
+    assert (counted.role, counted.milliseconds, counted.first_token_ms, counted.confidence) == ("canary", 12.5, 4.0, 0.25)
+    assert (counted.tier, counted.cache, counted.refused, counted.model, counted.usd) == ("pro", "semantic", True, "m", 0.002)
+    assert counted.incidents == (GuardIncident("input", "pii", "EMAIL_ADDRESS", "mask"),)
+    assert [(stage.stage, stage.milliseconds) for stage in counted.stages] == [("retrieve", 7.25), ("answer", 5.0)]
+    assert "words" not in repr(counted)
 
 
 def test_a_document_that_is_deleted_leaves_no_words_in_any_trace(opened: Callable[[], TraceStore]) -> None:

@@ -32,6 +32,7 @@ NEEDED: Final[Mapping[tuple[tuple[str, ...], str], KeyScope]] = {
     (("GET",), "/v1/release"): "query",
     (("GET",), "/v1/traces"): "query",
     (("POST",), "/v1/feedback"): "feedback",
+    (("GET", "POST"), "/v1/admin"): "admin",
 }
 
 
@@ -67,6 +68,10 @@ class KeyFile:
         """Whether the file cannot be read, and nobody is let in."""
         self._look()
         return self._keys is None
+
+    def callers(self) -> tuple[Caller, ...]:
+        """Whose keys are in force."""
+        return tuple((self._keys or {}).values())
 
     def caller(self, authorization: str) -> Caller | None:
         """Who asks, by the `Authorization` header; None for no valid key, and a 503 while the file cannot be read."""

@@ -24,12 +24,19 @@ def _of(*rejected: Rejected) -> tuple[Problem, ...]:
 _ABOUT: Final[Mapping[int, tuple[str, tuple[Problem, ...]]]] = {
     400: ("Not an HTTP request, or its body is not JSON", (*_of(problems.not_json("it is not UTF-8")), MALFORMED)),
     401: ("No valid API key where keys are in force; nothing of the body was read", _of(problems.unauthenticated())),
-    403: ("The key is valid, and not for this", _of(problems.forbidden("query"))),
+    403: (
+        "The key is valid, and not for this; or another site's page asks",
+        _of(problems.forbidden("query"), problems.cross_site(), problems.foreign_host()),
+    ),
     404: (
         "What was asked for is not there, or not for the caller to know of",
         _of(problems.not_found("There is no trace '0a1b' of yours.")),
     ),
     408: ("The request did not come in time", _of(problems.too_slow())),
+    409: (
+        "What was to be changed is not as the caller saw it, or does not allow the change",
+        _of(problems.conflict("Channel 'dev' is at revision 4, no longer at 3; look again.")),
+    ),
     413: ("The body is too large", _of(problems.too_large(65_536))),
     415: ("The body is not said to be JSON", _of(problems.not_json_type())),
     422: ("The request is not one we understand, or the question is too long", _of(problems.too_long(3000, 2000))),

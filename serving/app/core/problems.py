@@ -74,6 +74,22 @@ def forbidden(scope: str) -> Rejected:
     return Rejected(Problem(403, "forbidden", f"This key lacks the scope {scope!r}."))
 
 
+def cross_site() -> Rejected:
+    """A browser sent it for another site's page."""
+    return Rejected(Problem(403, "cross-site", "This comes from another site's page. Open this server's own page, or use a key."))
+
+
+def foreign_host() -> Rejected:
+    """Without keys, the server was called by a name that may be anybody's."""
+    detail = "Without keys this server is called by its address or as localhost, and by no other name. Set TOUCHSTONE_API_KEYS for that."
+    return Rejected(Problem(403, "foreign-host", detail))
+
+
+def conflict(detail: str) -> Rejected:
+    """What was to be changed is not as the caller saw it, or does not allow the change."""
+    return Rejected(Problem(409, "conflict", detail))
+
+
 def not_found(detail: str) -> Rejected:
     """What was asked for is not there, or not for the caller to know of."""
     return Rejected(Problem(404, "not-found", detail))

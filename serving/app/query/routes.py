@@ -63,4 +63,5 @@ async def retrieve(request: Request) -> Response:
 async def release(request: Request) -> Response:
     """What is served, and the evidence for it."""
     service = service_of(request)
-    return Response(json_text(ReleaseOut.of(service.loaded(), service.settings.channel)), media_type="application/json")
+    found = ReleaseOut.of(service.loaded(), service.settings.channel, service.settings.examples)
+    return Response(json_text(found), media_type="application/json")

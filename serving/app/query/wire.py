@@ -294,9 +294,10 @@ class ReleaseOut(Wire):
     evidence: dict[str, Any] = Field(description="what proves it: the document that the channel names, without people's names")
     evidence_digest: str
     corpus: CorpusOut
+    examples: tuple[str, ...] = Field(default=(), description="questions to begin with, as the settings name them")
 
     @classmethod
-    def of(cls, loaded: LoadedRelease, channel: str) -> Self:
+    def of(cls, loaded: LoadedRelease, channel: str, examples: str = "") -> Self:
         """A loaded release."""
         manifest = loaded.pipeline.index.manifest
         evidence = loaded.release.evidence.get(loaded.evidence)
@@ -310,6 +311,7 @@ class ReleaseOut(Wire):
             evidence=evidence.model_dump(mode="json", exclude={"who": True, "forced": {"who"}}) if evidence else {},
             evidence_digest=loaded.evidence,
             corpus=CorpusOut.of(loaded),
+            examples=tuple(one.strip() for one in examples.split("|") if one.strip()),
         )
 
 

@@ -1,1 +1,1 @@
-"""The page at the root."""
+"""The pages that people see."""

@@ -1,0 +1,1 @@
+"""What administrators look at and move: traffic, money, incidents, releases, channels."""

@@ -1,0 +1,169 @@
+"""Channels and releases as an administrator sees and moves them: by the same steps as the command line."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Final
+
+from serving.app.admin.wire import (
+    ApproveIn,
+    CandidateIn,
+    CandidateOut,
+    ChangeOut,
+    ChannelOut,
+    ListedReleaseOut,
+    MeasuredOut,
+    PromoteIn,
+    ReleasesOut,
+    RollbackIn,
+    SwitchIn,
+    WithdrawIn,
+)
+from serving.app.core.problems import conflict
+from serving.pipeline.errors import DataError, IntegrityError, NotProven, UserError
+from serving.release.bundle import Release, load_release, releases
+from serving.release.channel import CHANNELS, NEEDS_APPROVAL, UNPROVEN, Channel, ChannelChange, find_channel
+from serving.release.move import approve_release, point_channel, promote_candidate, roll_back, set_candidate, withdraw_candidate
+from serving.release.proof import newest_proof
+from serving.storage.base import Storage
+
+MOST_METRICS: Final = 8
+MoveIn = PromoteIn | ApproveIn | RollbackIn | CandidateIn | SwitchIn | WithdrawIn
+
+
+class ChannelDesk:
+    """Moves channels for somebody who has looked at a revision of them."""
+
+    def __init__(self, storage: Storage, served: str) -> None:
+        self._storage = storage
+        self._served = served  # the channel of this server
+
+    def all(self, now: datetime | None = None) -> tuple[ChannelOut, ...]:
+        """Every channel, also those without a document."""
+        with _told():
+            return tuple(self._shown(name, find_channel(self._storage, name), now or datetime.now(UTC)) for name in CHANNELS)
+
+    def move(self, name: str, asked: MoveIn, who: str) -> ChannelOut:
+        """Change a channel, unless it has changed since it was looked at."""
+        with _told():
+            expected = self._expected(name, asked.revision)
+            return self._shown(name, self._moved(name, asked, expected, who), datetime.now(UTC))
+
+    def _moved(self, name: str, asked: MoveIn, expected: Channel | None, who: str) -> Channel:
+        why = asked.why
+        match asked:
+            case PromoteIn():
+                proof = newest_proof(name, load_release(self._storage, asked.release))
+                return point_channel(self._storage, name, asked.release, evidence=proof, expected=expected, who=who, why=why)
+            case ApproveIn():
+                return approve_release(self._storage, name, asked.release, hours=asked.hours, expected=expected, who=who, why=why)
+            case RollbackIn():
+                return roll_back(self._storage, name, asked.release or "", expected=_there(name, expected), who=who, why=why)
+            case CandidateIn():
+                proof = newest_proof(name, load_release(self._storage, asked.release))
+                there = _there(name, expected)
+                mode, weight = asked.mode, asked.weight
+                return set_candidate(
+                    self._storage, name, asked.release, evidence=proof, mode=mode, weight=weight, expected=there, who=who, why=why
+                )
+            case SwitchIn():
+                return promote_candidate(self._storage, name, expected=_there(name, expected), who=who, why=why)
+            case WithdrawIn():
+                return withdraw_candidate(self._storage, name, expected=_there(name, expected), who=who, why=why)
+
+    def _expected(self, name: str, revision: int) -> Channel | None:
+        channel = find_channel(self._storage, name)
+        now = channel.revision if channel else 0
+        if now != revision:
+            raise DataError(f"Channel {name!r} is at revision {now}, no longer at {revision}; look again.")
+        return channel
+
+    def _shown(self, name: str, channel: Channel | None, now: datetime) -> ChannelOut:
+        candidate = channel.candidate if channel else None
+        approved = dict.fromkeys(change.to for change in channel.history if change.kind == "approval") if channel else {}
+        moves = channel.moves if channel else ()
+        before = next((move.before for move in reversed(moves) if move.to != move.before), "")
+        return ChannelOut(
+            name=name,
+            served_here=name == self._served,
+            needs_approval=name in NEEDS_APPROVAL,
+            needs_proof=name not in UNPROVEN,
+            stable=channel.stable if channel else "",
+            evidence=channel.evidence if channel else "",
+            candidate=CandidateOut(release=candidate.release, mode=candidate.mode, weight=candidate.weight) if candidate else None,
+            approved=tuple(digest for digest in approved if channel and channel.approval_of(digest, now)),
+            rollback_to="" if channel and before == channel.stable else before,
+            revision=channel.revision if channel else 0,
+            updated_at=channel.updated_at if channel else "",
+            history=tuple(_change(one) for one in reversed(channel.history)) if channel else (),
+        )
+
+
+def list_releases(storage: Storage, most: int) -> ReleasesOut:
+    """The newest releases, each verified; one that is not whole is told with its problem."""
+    digests = releases(storage)
+    return ReleasesOut(releases=tuple(_listed(storage, digest) for digest in reversed(digests[-most:])), total=len(digests))
+
+
+def _listed(storage: Storage, digest: str) -> ListedReleaseOut:
+    try:
+        release = load_release(storage, digest)
+    except (IntegrityError, UserError) as error:
+        return ListedReleaseOut(digest=digest, problem=str(error))
+    index = release.index
+    shown = {"digest": digest, "corpus": index.corpus, "documents": index.documents, "chunks": index.chunks}
+    if not release.evidence:
+        return ListedReleaseOut(**shown)
+    newest = release.evidence[release.newest_evidence]
+    measured = newest.measured[-1] if newest.measured else None
+    metrics = [
+        MeasuredOut(metric=name, mean=one.mean, low=one.low, high=one.high, scored=one.scored)
+        for name, one in (measured.metrics.items() if measured else ())
+    ]
+    return ListedReleaseOut(
+        **shown,
+        created_at=newest.created_at,
+        evidence=len(release.evidence),
+        gate=newest.decision.gate if newest.decision else "",
+        state=newest.decision.state if newest.decision else "",
+        forced=newest.forced is not None,
+        measured_on=f"{measured.golden}, {measured.split}: {measured.cases} cases" if measured else "",
+        metrics=tuple(metrics[:MOST_METRICS]),
+        channels=tuple(name for name in CHANNELS if _accepted(name, release)),
+    )
+
+
+def _accepted(name: str, release: Release) -> bool:
+    try:
+        return bool(newest_proof(name, release))
+    except (DataError, NotProven):
+        return False
+
+
+def _there(name: str, channel: Channel | None) -> Channel:
+    if channel is None:
+        raise DataError(f"Channel {name!r} points at nothing yet.")
+    return channel
+
+
+def _change(change: ChannelChange) -> ChangeOut:
+    return ChangeOut(
+        at=change.at,
+        kind=change.kind,
+        before=change.before,
+        to=change.to,
+        who=change.who,
+        why=change.why,
+        mode=change.mode,
+        weight=change.weight,
+        until=change.until,
+    )
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What does not allow a change is the caller's to read: it names the mend."""
+    try:
+        yield
+    except (UserError, NotProven, IntegrityError) as error:
+        raise conflict(str(error)) from error

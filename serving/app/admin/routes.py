@@ -1,0 +1,160 @@
+"""Routes for administrators: numbers of a window and of this replica, releases, and moves of channels."""
+
+import asyncio
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+from starlette.background import BackgroundTask
+
+from serving.app.admin.channels import ChannelDesk, list_releases
+from serving.app.admin.replica import replica
+from serving.app.admin.traffic import traffic
+from serving.app.admin.wire import (
+    ApproveIn,
+    CandidateIn,
+    ChannelOut,
+    ChannelsOut,
+    PromoteIn,
+    ReleasesOut,
+    ReplicaOut,
+    RollbackIn,
+    SwitchIn,
+    TrafficOut,
+    WithdrawIn,
+)
+from serving.app.core.openapi import json_body, problem_responses
+from serving.app.core.origin import check_origin
+from serving.app.core.problems import Problem, Rejected, cross_site, not_found
+from serving.app.core.service import Service, service_of
+from serving.app.query.body import read_body
+from serving.app.query.jsontext import json_text
+from serving.app.query.wire import Wire
+from serving.keys import Caller
+from serving.release.bundle import open_releases
+from serving.release.channel import CHANNELS
+from serving.traces.record import TraceQuery
+
+ACTIONS: Final = ("promote", "approve", "rollback", "candidate", "switch", "withdraw")
+BODIES = frozenset(f"/v1/admin/channels/{name}/{action}" for name in CHANNELS for action in ACTIONS)
+MOST_TRACES: Final = 5000  # counted for one window
+MOST_FEEDBACK: Final = 2000
+MOST_RELEASES: Final = 20
+HOUR_S: Final = 3600.0
+LOOKED = problem_responses(401, 403, 404, 422, 429)
+MOVED = problem_responses(401, 403, 404, 409, 413, 415, 422, 429)
+
+router = APIRouter(prefix="/v1/admin", tags=["admin"])
+
+Hours = Annotated[float, Query(gt=0, le=24 * 90, description="the window, up to now")]
+Name = Annotated[str, Path(max_length=20, description=" | ".join(CHANNELS))]
+Token = Annotated[
+    str, Header(alias="X-Touchstone-CSRF", max_length=20, description="any word: only a page of this server's own can send it")
+]
+
+
+@router.get("/traffic", response_model=TrafficOut, responses=LOOKED)
+async def read_traffic(request: Request, hours: Hours = 24.0) -> Response:
+    """The tenant's questions in a window, counted from the traces of every replica: at most the newest 5,000."""
+    service, caller = service_of(request), _caller(request)
+    if service.traces is None:
+        raise not_found("This server keeps no traces.")
+    until = service.wall()
+    since = until - hours * HOUR_S
+    query = TraceQuery(tenant=caller.tenant, since=since, limit=MOST_TRACES)
+    store = service.traces.store
+    summaries = await asyncio.to_thread(store.summaries, query)
+    feedback = await asyncio.to_thread(store.recent_feedback, caller.tenant, since, MOST_FEEDBACK)
+    complete = len(summaries) < MOST_TRACES
+    return _json(await asyncio.to_thread(traffic, summaries, feedback, since=since, until=until, complete=complete))
+
+
+@router.get("/replica", response_model=ReplicaOut, responses=LOOKED)
+async def read_replica(request: Request) -> Response:
+    """The numbers of the one process that answers, since it began; another replica has its own."""
+    return _json(await replica(service_of(request), _caller(request), request.app.version))
+
+
+@router.get("/channels", response_model=ChannelsOut, responses=problem_responses(401, 403, 409, 429))
+async def read_channels(request: Request) -> Response:
+    """Every channel with its candidate and its history."""
+    service = service_of(request)
+    found = await asyncio.to_thread(_desk(service).all)
+    return _json(ChannelsOut(channels=found, may_move=_may_move(service, _caller(request))))
+
+
+@router.get("/releases", response_model=ReleasesOut, responses=LOOKED)
+async def read_releases(request: Request, limit: Annotated[int, Query(ge=1, le=MOST_RELEASES)] = 10) -> Response:
+    """The newest releases, each verified, with what proves them."""
+    settings = service_of(request).settings
+    return _json(await asyncio.to_thread(lambda: list_releases(open_releases(settings.releases, settings), limit)))
+
+
+def own_page(request: Request, token: Token) -> None:
+    """Refuse a change that another site's page makes a browser ask for: such a page cannot add a header of its own."""
+    check_origin(request.headers)
+    if not token.strip():
+        raise cross_site()
+
+
+def _move_route(action: str, model: type[Wire], promise: str) -> None:
+    async def move(request: Request, name: Name) -> Response:
+        if name not in CHANNELS:
+            raise not_found(f"There is no channel {name!r}. Known: {', '.join(CHANNELS)}.")
+        service, caller = service_of(request), _caller(request)
+        if not _may_move(service, caller):
+            raise _not_operator(service.settings.operator_tenant)
+        asked: Any = read_body(request, model)
+        moved = await asyncio.to_thread(_desk(service).move, name, asked, who(service, caller))
+        service.log.warning("channel moved", channel=name, action=action, revision=moved.revision, by=who(service, caller))
+        return _json(moved, BackgroundTask(service.release_manager.refresh))
+
+    move.__doc__ = promise
+    move.__name__ = f"{action}_channel"
+    router.post(
+        f"/channels/{{name}}/{action}",
+        response_model=ChannelOut,
+        responses=MOVED,
+        openapi_extra=json_body(model),
+        dependencies=[Depends(own_page)],
+    )(move)
+
+
+for _action, _model, _promise in (
+    ("promote", PromoteIn, "Point a channel at a release that is there, by the newest evidence that the channel accepts."),
+    ("approve", ApproveIn, "Let a release be served on a channel that needs an approval."),
+    ("rollback", RollbackIn, "Point a channel at what it pointed at before its last move, or at another release that it has served."),
+    ("candidate", CandidateIn, "Try a release beside the stable one."),
+    ("switch", SwitchIn, "Make the candidate the stable release."),
+    ("withdraw", WithdrawIn, "End the trial of the candidate."),
+):
+    _move_route(_action, _model, _promise)
+
+
+def who(service: Service, caller: Caller) -> str:
+    """Who is named in a channel's history."""
+    if not service.authenticated:
+        return "somebody on this machine"
+    return caller.id if caller.tenant == service.settings.operator_tenant == "public" else f"{caller.tenant}/{caller.id}"
+
+
+def _may_move(service: Service, caller: Caller) -> bool:
+    """Channels are everybody's: an administrator of one tenant among many does not move them."""
+    return not service.authenticated or caller.tenant == service.settings.operator_tenant
+
+
+def _not_operator(tenant: str) -> Rejected:
+    return Rejected(Problem(403, "forbidden", f"Channels are everybody's: administrators of the tenant {tenant!r} move them."))
+
+
+def _desk(service: Service) -> ChannelDesk:
+    settings = service.settings
+    return ChannelDesk(open_releases(settings.releases, settings), settings.channel)
+
+
+def _caller(request: Request) -> Caller:
+    caller: Caller = request.state.caller
+    return caller
+
+
+def _json(value: Wire, after: BackgroundTask | None = None) -> Response:
+    return Response(json_text(value), media_type="application/json", background=after)

@@ -1,0 +1,67 @@
+"""Requests that another site's page makes a browser send are turned away, where no key tells who asks."""
+
+from ipaddress import ip_address
+from typing import Final
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from serving.app.core.auth import PROTECTED
+from serving.app.core.problems import Rejected, cross_site, foreign_host
+
+SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+OWN: Final = frozenset({"", "same-origin", "none"})  # Sec-Fetch-Site: of no browser, of our own page, typed by hand
+
+
+class OwnSite:
+    """Middleware for a server without keys, where whoever reaches it may do everything: a browser on this machine reaches it too.
+
+    A name with a dot may be anybody's that was bound to this machine's address; an address, `localhost` or a name of one word cannot.
+    """
+
+    def __init__(self, app: ASGIApp, *, keyless: bool) -> None:
+        self._app = app
+        self._keyless = keyless
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand on a request that no other site's page has sent."""
+        if self._keyless and scope["type"] == "http" and scope["path"].startswith(PROTECTED):
+            headers = Headers(scope=scope)
+            try:
+                check_host(headers)
+                if scope["method"] not in SAFE:
+                    check_origin(headers)
+            except Rejected as error:
+                await error.problem.response()(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+def check_host(headers: Headers) -> None:
+    """Refuse a name that somebody else may have bound to this machine's address."""
+    host = headers.get("host", "")
+    if host.startswith("["):  # an IPv6 address
+        return
+    name = host.partition(":")[0].rstrip(".").lower()
+    if "." not in name or name.endswith(".localhost"):
+        return
+    try:
+        ip_address(name)
+    except ValueError:
+        raise foreign_host() from None
+
+
+def check_origin(headers: Headers) -> None:
+    """Refuse what a browser says comes from another site's page."""
+    origin = headers.get("origin", "")
+    if headers.get("sec-fetch-site", "") not in OWN or (origin and _netloc(origin) != headers.get("host", "")):
+        raise cross_site()
+
+
+def _netloc(origin: str) -> str:
+    """Host and port of an origin; nothing of one that is none ("null")."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""

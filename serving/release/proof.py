@@ -1,0 +1,31 @@
+"""The evidence by which a channel may point at a release that is there."""
+
+from typing import Final
+
+from serving.pipeline.errors import DataError, NotProven
+from serving.release.bundle import Release
+from serving.release.channel import UNPROVEN, check_proven
+from serving.release.evidence import ReleaseEvidence
+
+PROVING_GATE: Final = "promotion"  # the gate that proves a release for the channels that serve only what is proven
+
+
+def newest_proof(name: str, release: Release) -> str:
+    """The digest of the newest evidence of a release that a channel accepts."""
+    if not release.evidence:
+        raise DataError(f"Release {release.digest} has no evidence yet. Run: touchstone promote")
+    accepted = [digest for digest, evidence in release.evidence.items() if _accepts(name, evidence)]
+    if not accepted:
+        said = f"Channel {name!r} serves what the gate {PROVING_GATE!r} has passed, and no evidence of {release.digest} says so"
+        raise NotProven(f"{said}. Promote it there: touchstone promote FILE --channel {name}")
+    return accepted[-1]
+
+
+def _accepts(name: str, evidence: ReleaseEvidence) -> bool:
+    if name in UNPROVEN:
+        return True
+    try:
+        check_proven(name, evidence)
+    except NotProven:
+        return False
+    return evidence.decision is not None and evidence.decision.gate == PROVING_GATE
