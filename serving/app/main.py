@@ -7,6 +7,7 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import FastAPI
+from pydantic import BaseModel
 from structlog.typing import FilteringBoundLogger
 
 from serving.app.admin import routes as admin_routes
@@ -126,7 +127,7 @@ def create_app(
     )
     app.state.service = service
     problems.install(app)
-    models = (ProblemOut, QueryIn, FeedbackIn, dify.DifyIn, openai.ChatIn, openai.ResponsesIn, *MOVES)
+    models: tuple[type[BaseModel], ...] = (ProblemOut, QueryIn, FeedbackIn, dify.DifyIn, openai.ChatIn, openai.ResponsesIn, *MOVES)
     openapi.install(app, *models, question_chars=settings.max_question_chars, authenticated=service.authenticated)
     routers = (*(door.router for door in DOORS), health.router, page_router())
     for router in routers:

@@ -107,6 +107,8 @@ async def test_what_documents_call_themselves_stays_text_and_their_pages_follow_
         assert await page.locator("#more").is_hidden()
         await page.get_by_role("button", name="Delete").first.click()
         await page.get_by_role("button", name="Delete it").click()
-        await page.locator("#problem", has_text="is no address").wait_for()  # a browser would have asked for another address than the document's
+        await page.locator(
+            "#problem", has_text="is no address"
+        ).wait_for()  # a browser would have asked for another address than the document's
         assert deleted == []
         await check_unplanted(page)

@@ -56,7 +56,10 @@ _ABOUT: Final[Mapping[int, tuple[str, tuple[Problem, ...]]]] = {
 EVERYWHERE: Final = (400, 408, 500, 503)  # of the server itself, before any route is asked
 
 
-def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+Responses = dict[int | str, dict[str, Any]]  # as FastAPI takes declarations of responses
+
+
+def problem_responses(*statuses: int) -> Responses:
     """The declarations of the problems that a route may answer with, those of every route included."""
     return {
         status: {

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BeforeValidator
 
-from serving.app.core.openapi import json_body, link, problem_responses
+from serving.app.core.openapi import Responses, json_body, link, problem_responses
 from serving.app.core.problems import not_found
 from serving.app.core.service import Service, service_of
 from serving.app.query.body import read_body
@@ -41,8 +41,8 @@ Role = Annotated[str, Query(max_length=20, description="stable, canary, shadow o
 Release = Annotated[str, Query(max_length=64, description="a release's digest")]
 
 
-FIRST = {200: {"links": {"first": link("trace_v1_traces__trace_id__get", "the newest", trace_id="$response.body#/traces/0/id")}}}
-GIVEN_TRACE = {
+FIRST: Responses = {200: {"links": {"first": link("trace_v1_traces__trace_id__get", "the newest", trace_id="$response.body#/traces/0/id")}}}
+GIVEN_TRACE: Responses = {
     200: {"links": {"trace": link("trace_v1_traces__trace_id__get", "of what it was said", trace_id="$response.body#/trace_id")}}
 }
 
