@@ -113,7 +113,8 @@ def _trials_and_cost(result: SweepResult) -> str:
 def show_case(case: Case) -> None:
     """One golden case."""
     head = f"{case.id}  {case.domain} · {case.kind} · {case.difficulty}{'' if case.answerable else ' · unanswerable'}"
-    lines = [head, f"  {case.question}", *(f"  = {answer}" for answer in case.answers)]
+    before = [f"  > {turn.question}" for turn in case.history]
+    lines = [head, *before, f"  {case.question}", *(f"  = {answer}" for answer in case.answers)]
     lines += [f"  · {evidence.document}[{evidence.start}:{evidence.end}] {evidence.quote!r}" for evidence in case.evidence]
     for name, grade in zip(case.relevant_ids, case.grades or (1,) * len(case.relevant_ids), strict=True):
         lines.append(f"  · {name}{f' (grade {grade})' if case.grades else ''}")

@@ -58,7 +58,7 @@ def test_case(result: CaseResult | Trace, case: Case | None = None) -> TracedTes
         raise DataError("test_case(trace, case) needs the golden case that the trace answers.")
     deepeval_case = TracedTestCase(
         name=case.id,
-        input=case.question,
+        input=trace.question or case.question,
         actual_output=trace.answer.text,
         expected_output=case.answers[0] if case.answers else None,
         retrieval_context=[hit.chunk.text for hit in trace.passages],

@@ -85,7 +85,7 @@ class JudgedCorrectness(JudgedScoring):
         """Question, answer, references, key facts."""
         references = numbered(case.answers) if len(case.answers) > 1 else case.answers[0]
         facts = "\n".join(f"- {fact}" for fact in case.key_facts)
-        return {"question": case.question, "answer": trace.answer.text, "reference": references, "facts": facts}
+        return {"question": trace.question or case.question, "answer": trace.answer.text, "reference": references, "facts": facts}
 
 
 class JudgedRelevance(JudgedScoring):

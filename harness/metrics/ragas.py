@@ -229,7 +229,11 @@ class _JudgedContexts(_Judged):
         return "" if trace.hits else "nothing was retrieved"
 
     def _arguments(self, trace: Trace, case: Case) -> dict[str, Any]:
-        return {"user_input": case.question, "reference": case.answers[0], "retrieved_contexts": [hit.chunk.text for hit in trace.hits]}
+        return {
+            "user_input": trace.question or case.question,
+            "reference": case.answers[0],
+            "retrieved_contexts": [hit.chunk.text for hit in trace.hits],
+        }
 
 
 class JudgedContextPrecision(_JudgedContexts):

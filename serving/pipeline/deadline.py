@@ -29,6 +29,16 @@ def current_deadline() -> Deadline | None:
 
 
 @contextmanager
+def nobody_waits() -> Iterator[None]:
+    """Inside there is no deadline: for what a question leaves behind and does not wait for."""
+    token = _DEADLINE.set(None)
+    try:
+        yield
+    finally:
+        _DEADLINE.reset(token)
+
+
+@contextmanager
 def within(left_s: float, seconds: Callable[[], float] = time.monotonic) -> Iterator[Deadline]:
     """Inside, and in tasks that are begun inside, the deadline is in `left_s`, or an outer one that comes sooner."""
     outer = _DEADLINE.get()

@@ -13,6 +13,7 @@ from serving.pipeline.cache.audit import ShadowAudit
 from serving.pipeline.cache.base import Cache, CacheContext, CacheEntry, CacheLookup
 from serving.pipeline.cache.worth import still_stands, unfit_question, worth_keeping
 from serving.pipeline.clock import Clock, SystemClock
+from serving.pipeline.deadline import nobody_waits
 from serving.pipeline.follow_ups import StandAlone, stand_alone
 from serving.pipeline.guard.base import CheckContext
 from serving.pipeline.guard.chain import GuardChain, GuardResult
@@ -244,7 +245,7 @@ class RagPipeline:
         """A new answer beside the cached one, for who asked; none where nothing can be said by it. What it cost is told to `spent`."""
         recorder = TraceRecorder(query, None, clock=self.clock, digests=self.digests, index_version=self.index.version)
         try:
-            with one_query(), one_view(), spending(recorder.add_usage):
+            with nobody_waits(), one_query(), one_view(), spending(recorder.add_usage):
                 written = await self._written(query, None, recorder)
         finally:
             recorder.hand_over(lambda usage: spent(replace(usage, stage="audit")))

@@ -3,7 +3,6 @@
 import asyncio
 import sqlite3
 import threading
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -201,9 +200,7 @@ async def test_without_redis_cache_limits_and_budgets_go_on_in_the_process_and_a
         redis.kill() if lost == "killed" else redis.pause()
         assert set(await load) == {200}
         assert set(await several(6)) == {200}
-        start_s = time.monotonic()
-        assert set(await several(6)) == {200}
-        without_s = time.monotonic() - start_s
+        assert {breaker.state for breaker in _breakers(api)} <= {"open", "half-open"}  # not every question waits for it
         redis.start() if lost == "killed" else redis.resume()
 
         async def shared_again() -> bool:
@@ -218,7 +215,6 @@ async def test_without_redis_cache_limits_and_budgets_go_on_in_the_process_and_a
     assert before["cached"]
     assert told.count("budgets not shared") == told.count("rate limits not shared") == 1
     assert value(errors) > 0
-    assert without_s < 2.0 or lost == "silent"
 
 
 def _breakers(api: Open) -> list[Any]:

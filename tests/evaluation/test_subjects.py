@@ -312,7 +312,14 @@ def test_our_own_api_is_read_with_its_citations_and_costs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "outage"), [(429, b"slow", True), (503, b"down", True), (200, b"<html>", False), (200, b"[1]", False)]
+    ("status", "body", "outage"),
+    [
+        (429, b"slow", True),
+        (503, b"down", True),
+        (200, b'{"answer": "[1] Leave: 28 days.", "degraded": true}', True),  # passages alone are no answer to be scored
+        (200, b"<html>", False),
+        (200, b"[1]", False),
+    ],
 )
 def test_an_outage_of_an_endpoint_is_told_from_its_fault(status: int, body: bytes, outage: bool) -> None:
     with serving(status, body) as url:

@@ -8,7 +8,7 @@ import pytest
 from langchain_core.messages import AIMessageChunk, HumanMessage
 
 from serving.pipeline.breaker import BreakerLimits, CircuitBreaker
-from serving.pipeline.deadline import current_deadline, within
+from serving.pipeline.deadline import Deadline, current_deadline, nobody_waits, within
 from serving.pipeline.errors import ModelError, RequestError, ThrottledError
 from serving.pipeline.models.breakers import ModelBreaker
 from serving.pipeline.models.fakes import EchoChat, Fault, ScriptedChat
@@ -222,3 +222,16 @@ async def test_a_stream_that_breaks_off_counts_as_a_failure_and_a_whole_one_as_a
         async for _ in chat.astream([HumanMessage("q")]):
             pass
     assert breaker._breaker._failures == 0
+
+
+async def test_what_a_question_leaves_behind_has_no_deadline() -> None:
+    async def look() -> Deadline | None:
+        return current_deadline()
+
+    with within(1.0):
+        with nobody_waits():
+            left_behind = asyncio.create_task(look())
+        waited_for = asyncio.create_task(look())
+    assert await left_behind is None
+    assert await waited_for is not None
+    assert current_deadline() is None

@@ -47,7 +47,7 @@ class _Watched:
         self.limit: asyncio.Timeout | None = None
 
     def __call__(self, text: str) -> None:
-        if not self.begun and self.limit is not None:
+        if not self.begun and self.limit is not None and not self.limit.expired():
             self.limit.reschedule(None)
         self.begun = True
         self._emit(text)

@@ -33,7 +33,7 @@ _POINTING: Final = re.compile(
 )
 _EXPLETIVE: Final = re.compile(  # stands for nothing: "how is it proved that …", "what does it cost to …"
     r"\b(?:is|was|be|does|did)\s+it\s+\w+\s+(?:that|to)\b|\bit\s+(?:is|was)\s+\w+\s+(?:that|to)\b"
-    r"|\bthere\s+(?:is|are|was|were)\b",
+    r"|\bthere\s+(?:is|are|was|were)\b|\b(?:is|are|was|were)\s+there\b",
     re.IGNORECASE,
 )
 _MOST_OWN_WORDS: Final = 6  # with more of its own, a question with a pronoun says itself what it is about

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Sequence
-from functools import partial
+from dataclasses import replace
 from typing import ClassVar, Final
 
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
@@ -71,26 +71,21 @@ class ModelRewriter:
     async def _ask(self, question: str, turns: Sequence[Turn]) -> AIMessage:
         conversation = fenced(_conversation(turns, self._params.characters))
         rendered = self._prompt.render(conversation=conversation, question=fenced(question))
-        cost = partial(_usage, self)
-        watched = unused_calls(Usage(self._chat.name, stage=STAGE), lambda late: cost(late))
-        with watched.watch():
+        with unused_calls(Usage(self._chat.name, stage=STAGE), self._cost).watch():
             message = await self._model.ainvoke([SystemMessage(rendered.system), HumanMessage(rendered.user)])
-        spent(cost(message))
+        spent(self._cost(message))
         return message
+
+    def _cost(self, message: object) -> Usage:
+        chat = self._chat
+        if not isinstance(message, AIMessage):
+            return Usage(chat.name, stage=STAGE, priced=False)
+        return replace(usage_of(message, chat.source, chat.name, chat.prices), stage=STAGE)
 
     def _read(self, message: AIMessage) -> str:
         """The question in a message; empty where it is none that can be taken."""
         lines = [line.strip().strip("\"'“”`") for line in str(message.text).splitlines() if line.strip()]
         return lines[0] if len(lines) == 1 and 3 <= len(lines[0]) <= LONGEST else ""
-
-
-def _usage(rewriter: ModelRewriter, message: object) -> Usage:
-    from dataclasses import replace
-
-    chat = rewriter._chat
-    if not isinstance(message, AIMessage):
-        return Usage(chat.name, stage=STAGE, priced=False)
-    return replace(usage_of(message, chat.source, chat.name, chat.prices), stage=STAGE)
 
 
 def _conversation(turns: Sequence[Turn], most: int) -> str:
