@@ -294,9 +294,10 @@ class ClusterLayer:
         for workload, containers in images.items():
             pairs = [f"{name}={image}" for name, image in containers.items()]
             self.commands.change("kubectl", *self._config, "set", "image", workload, *pairs, "--namespace", namespace)
-        timeout = f"--timeout={PATIENCE_S:.0f}s"
-        self.commands.change("kubectl", *self._config, "rollout", "status", "deployment", "--namespace", namespace, timeout)
         if not self.commands.dry_run:
+            for one in self._items("deployments", "--namespace", namespace):
+                name, timeout = f"deployment/{one['metadata']['name']}", f"--timeout={PATIENCE_S:.0f}s"
+                self.commands.ask("kubectl", *self._config, "rollout", "status", name, "--namespace", namespace, timeout)
             self._await(f"{channel} has not loaded {release}", lambda: self._loaded(namespace) == release)
             self.commands.say(f"{channel} answers by {release}")
 

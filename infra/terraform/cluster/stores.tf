@@ -66,7 +66,7 @@ resource "aws_db_instance" "database" {
   db_name                         = var.database_snapshot == null ? "mlflow" : null # a snapshot has it
   username                        = var.database_snapshot == null ? "mlflow" : null
   password_wo                     = var.database_password # written and not kept in the state
-  password_wo_version             = 1
+  password_wo_version             = var.database_password == null ? null : 1
   db_subnet_group_name            = aws_db_subnet_group.database[0].name
   vpc_security_group_ids          = [aws_security_group.store["database"].id]
   publicly_accessible             = false
@@ -83,6 +83,10 @@ resource "aws_db_instance" "database" {
 
   lifecycle {
     ignore_changes = [final_snapshot_identifier, snapshot_identifier, db_name, username]
+    precondition {
+      condition     = var.database_password != null || var.database_snapshot != null
+      error_message = "A new database needs a password. make resume gives it; by hand: TF_VAR_database_password."
+    }
   }
 }
 
