@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 from serving.app.settings import AppSettings
 from serving.pipeline.settings import variables
@@ -114,3 +115,10 @@ def test_every_setting_that_terraform_speaks_of_is_one() -> None:
     for path in (ROOT / "infra/terraform").rglob("*.tf"):
         for name in re.findall(r"TOUCHSTONE_\w+", path.read_text()):
             assert name in known, path
+
+
+def test_overlays_and_terraform_mean_the_same_namespaces() -> None:
+    for channel, namespace in NAMES["namespaces"].items():
+        overlay = ROOT / f"infra/kubernetes/overlays/{channel}/kustomization.yaml"
+        if overlay.is_file():
+            assert yaml.safe_load(overlay.read_text())["namespace"] == namespace
