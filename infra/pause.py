@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -48,29 +49,29 @@ class Commands:
     """Runs commands; in a dry run only those that ask. Nothing secret is ever an argument: every user of a machine sees those."""
 
     dry_run: bool = False
-    say: Callable[[str], None] = print
+    say: Callable[[str], None] = partial(print, flush=True)
     sleep: Callable[[float], None] = time.sleep
 
     def ask(self, *command: str) -> str:
         """What a command that changes nothing says."""
         return self._run(command, "", {})
 
-    def change(self, *command: str, given: str = "", secret: Mapping[str, str] | None = None) -> str:
-        """Run a command that changes something; in a dry run, say it."""
+    def change(self, *command: str, given: str = "", secret: Mapping[str, str] | None = None) -> None:
+        """Run a command that changes something, which is seen as it goes on; in a dry run, say it."""
         if self.dry_run:
             self.say(f"  would run: {' '.join(command)}")
-            return ""
-        return self._run(command, given, secret or {})
+        else:
+            self._run(command, given, secret or {}, shown=True)
 
-    def _run(self, command: Sequence[str], given: str, secret: Mapping[str, str]) -> str:
-        environment = {**os.environ, **secret}
+    def _run(self, command: Sequence[str], given: str, secret: Mapping[str, str], *, shown: bool = False) -> str:
+        environment, out = {**os.environ, **secret}, None if shown else subprocess.PIPE
         try:
-            done = subprocess.run(list(command), input=given, env=environment, cwd=ROOT, capture_output=True, text=True)
+            done = subprocess.run(list(command), input=given, env=environment, cwd=ROOT, stdout=out, stderr=subprocess.PIPE, text=True)
         except FileNotFoundError:
             raise Refused(f"{command[0]} is not installed; pausing and resuming need aws, kubectl and terraform.") from None
         if done.returncode:
-            raise Broken(command, done.stderr or done.stdout)
-        return done.stdout
+            raise Broken(command, done.stderr or done.stdout or "it says nothing")
+        return done.stdout or ""
 
 
 @dataclass(frozen=True)
