@@ -13,7 +13,6 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -49,7 +48,7 @@ class Commands:
     """Runs commands; in a dry run only those that ask. Nothing secret is ever an argument: every user of a machine sees those."""
 
     dry_run: bool = False
-    say: Callable[[str], None] = partial(print, flush=True)
+    say: Callable[[str], None] = field(default=lambda line: print(line, flush=True))
     sleep: Callable[[float], None] = time.sleep
 
     def ask(self, *command: str) -> str:

@@ -40,10 +40,16 @@ class Workplace:
     environment: Mapping[str, str]
     calls_aws: bool = False
 
-    def run(self, layer: str, *arguments: str) -> str:
-        """One command in a layer; `Failed` with its words where it fails."""
+    def run(self, layer: str, *arguments: str, without: tuple[str, ...] = ()) -> str:
+        """One command in a layer, without some variables of the environment; `Failed` with its words where it fails."""
         command = ["terraform", f"-chdir={self.terraform / layer}", *arguments]
-        done = subprocess.run(command, env=dict(self.environment), capture_output=True, text=True, timeout=300)
+        done = subprocess.run(
+            command,
+            env={name: value for name, value in self.environment.items() if name not in without},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
         if done.returncode:
             raise Failed(f"{layer}: terraform {arguments[0]}\n{_said(done)}")
         return done.stdout

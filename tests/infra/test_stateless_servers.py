@@ -24,9 +24,11 @@ from serving.release.bundle import write_release
 from tests.app.making import DOCUMENTS, PROMPTS, QUESTION, SAYS, config
 from tests.infra.scripts import ROOT
 from tests.infra.test_checks import needs_terraform, stand_in
+from tests.support import s3
 from tests.support.releasing import at, point
 from tests.support.s3 import KEYS
 
+s3_server = s3.s3_server
 pytestmark = pytest.mark.slow
 NEW = "Everyone has 30 days of paid leave a year [1]."
 MOST_S = 180.0  # after which a server that is waited for is given up

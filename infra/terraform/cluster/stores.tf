@@ -82,11 +82,8 @@ resource "aws_db_instance" "database" {
   delete_automated_backups        = false
 
   lifecycle {
-    ignore_changes = [final_snapshot_identifier, snapshot_identifier, db_name, username]
-    precondition {
-      condition     = var.database_password != null || var.database_snapshot != null
-      error_message = "A new database needs a password. make resume gives it; by hand: TF_VAR_database_password."
-    }
+    # what only a resume knows: a plan at any other time changes nothing by it
+    ignore_changes = [final_snapshot_identifier, snapshot_identifier, db_name, username, password_wo, password_wo_version]
   }
 }
 

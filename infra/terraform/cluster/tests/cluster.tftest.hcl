@@ -17,13 +17,6 @@ variables {
   database_password = "of-a-test"
 }
 
-run "a_new_database_needs_a_password" {
-  command = plan
-  variables {
-    database_password = null
-  }
-  expect_failures = [aws_db_instance.database[0]]
-}
 
 run "its_api_is_closed_unless_networks_are_named" {
   command = plan
