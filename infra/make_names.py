@@ -32,7 +32,7 @@ class NamesError(Exception):
 
 def read_names(path: Path) -> dict[str, Any]:
     """The file with every {entry} filled in."""
-    names = yaml.safe_load(path.read_text(encoding="utf-8"))
+    names: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
     if not isinstance(names, dict):
         raise NamesError(f"{path}: a mapping is needed.")
     for _ in range(ROUNDS):
@@ -43,7 +43,7 @@ def read_names(path: Path) -> dict[str, Any]:
     else:
         raise NamesError(f"{path}: entries stand on each other in a circle, or on more than {ROUNDS} others.")
     _look_over(names, path)
-    return names
+    return dict(names)
 
 
 def rendered(root: Path) -> dict[Path, str]:

@@ -48,29 +48,29 @@ class Commands:
     """Runs commands; in a dry run only those that ask. Nothing secret is ever an argument: every user of a machine sees those."""
 
     dry_run: bool = False
-    say: Callable[[str], None] = print
+    say: Callable[[str], None] = field(default=lambda line: print(line, flush=True))
     sleep: Callable[[float], None] = time.sleep
 
     def ask(self, *command: str) -> str:
         """What a command that changes nothing says."""
         return self._run(command, "", {})
 
-    def change(self, *command: str, given: str = "", secret: Mapping[str, str] | None = None) -> str:
-        """Run a command that changes something; in a dry run, say it."""
+    def change(self, *command: str, given: str = "", secret: Mapping[str, str] | None = None) -> None:
+        """Run a command that changes something, which is seen as it goes on; in a dry run, say it."""
         if self.dry_run:
             self.say(f"  would run: {' '.join(command)}")
-            return ""
-        return self._run(command, given, secret or {})
+        else:
+            self._run(command, given, secret or {}, shown=True)
 
-    def _run(self, command: Sequence[str], given: str, secret: Mapping[str, str]) -> str:
-        environment = {**os.environ, **secret}
+    def _run(self, command: Sequence[str], given: str, secret: Mapping[str, str], *, shown: bool = False) -> str:
+        environment, out = {**os.environ, **secret}, None if shown else subprocess.PIPE
         try:
-            done = subprocess.run(list(command), input=given, env=environment, cwd=ROOT, capture_output=True, text=True)
+            done = subprocess.run(list(command), input=given, env=environment, cwd=ROOT, stdout=out, stderr=subprocess.PIPE, text=True)
         except FileNotFoundError:
             raise Refused(f"{command[0]} is not installed; pausing and resuming need aws, kubectl and terraform.") from None
         if done.returncode:
-            raise Broken(command, done.stderr or done.stdout)
-        return done.stdout
+            raise Broken(command, done.stderr or done.stdout or "it says nothing")
+        return done.stdout or ""
 
 
 @dataclass(frozen=True)
@@ -294,9 +294,10 @@ class ClusterLayer:
         for workload, containers in images.items():
             pairs = [f"{name}={image}" for name, image in containers.items()]
             self.commands.change("kubectl", *self._config, "set", "image", workload, *pairs, "--namespace", namespace)
-        timeout = f"--timeout={PATIENCE_S:.0f}s"
-        self.commands.change("kubectl", *self._config, "rollout", "status", "deployment", "--namespace", namespace, timeout)
         if not self.commands.dry_run:
+            for one in self._items("deployments", "--namespace", namespace):
+                name, timeout = f"deployment/{one['metadata']['name']}", f"--timeout={PATIENCE_S:.0f}s"
+                self.commands.ask("kubectl", *self._config, "rollout", "status", name, "--namespace", namespace, timeout)
             self._await(f"{channel} has not loaded {release}", lambda: self._loaded(namespace) == release)
             self.commands.say(f"{channel} answers by {release}")
 

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -22,11 +21,9 @@ def findings(folder: Path) -> dict[str, list[str]]:
     if uv is None:
         raise LookupError("uv is not installed, which fetches checkov")
     version = yaml.safe_load(LEFT_OUT.read_text(encoding="utf-8"))["version"]
-    tools = ROOT / ".touchstone" / "tools"
-    environment = dict(os.environ) | {"UV_TOOL_DIR": str(tools / "uv-tools"), "CHECKOV_RUN_SCA_PACKAGE_SCAN": "false"}
     command = [uv, "tool", "run", "--quiet", "--from", f"checkov=={version}", "checkov", "-d", str(folder), "--framework", "terraform"]
     command += ["--output", "json", "--quiet", "--compact", "--skip-download", "--soft-fail"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     try:
         said: Any = json.loads(done.stdout)
     except ValueError:

@@ -49,12 +49,13 @@ def rendered_roles(place: Workplace) -> tuple[dict[str, Role], dict[str, str]]:
     place.init("persistent")
     place.run("persistent", "apply", "-auto-approve", "-input=false", "-no-color")
     resources = place.resources("persistent")
-    account = json.loads((place.terraform / "persistent" / "names.auto.tfvars.json").read_text())["names"]["account"]
-    [key] = [one["values"]["arn"] for one in resources if one["type"] == "aws_kms_key"]
+    names = json.loads((place.terraform / "persistent" / "names.auto.tfvars.json").read_text(encoding="utf-8"))["names"]
+    where = f"{names['region']}:{names['account']}"
     arns = {
-        "key": f"arn:aws:kms:us-east-1:{account}:key/11111111-2222-3333-4444-555555555555",
-        "guardrail": f"arn:aws:bedrock:us-east-1:{account}:guardrail/abcdefgh1234",
+        "key": f"arn:aws:kms:{where}:key/11111111-2222-3333-4444-555555555555",
+        "guardrail": f"arn:aws:bedrock:{where}:guardrail/abcdefgh1234",
     }
+    [key] = [one["values"]["arn"] for one in resources if one["type"] == "aws_kms_key"]
     [guardrail] = [one["values"]["guardrail_id"] for one in resources if one["type"] == "aws_bedrock_guardrail"]
 
     def real(policy: str) -> str:
@@ -87,6 +88,13 @@ def check_breadth(roles: Mapping[str, Role]) -> list[str]:
                     looks = all(verb.startswith(("Describe", "List")) or verb in NO_NARROWER for verb in verbs)
                     found += [] if looks else [f"{name}: {statement.get('Sid')} is about every resource"]
     return found
+
+
+def read_matrix(names: Mapping[str, Any], arns: Mapping[str, str]) -> dict[str, Any]:
+    """iam-matrix.yaml with every {entry} filled in."""
+    host = "token.actions.githubusercontent.com"
+    known = {**names, **arns, "github_host": host, "github_provider": f"arn:aws:iam::{names['account']}:oidc-provider/{host}"}
+    return dict(filled(yaml.safe_load(MATRIX.read_text(encoding="utf-8")), known))
 
 
 def check_matrix(roles: Mapping[str, Role], matrix: Mapping[str, Any], names: Mapping[str, Any]) -> tuple[list[str], list[dict[str, Any]]]:
@@ -214,9 +222,7 @@ def main() -> int:
         with workplace(chosen.terraform) as place:
             roles, arns = rendered_roles(place)
             names = json.loads((place.terraform / "persistent" / "names.auto.tfvars.json").read_text())["names"]
-        host = "token.actions.githubusercontent.com"
-        known = names | arns | {"github_host": host, "github_provider": f"arn:aws:iam::{names['account']}:oidc-provider/{host}"}
-        matrix = filled(yaml.safe_load(MATRIX.read_text(encoding="utf-8")), known)
+        matrix = read_matrix(names, arns)
         found, cases = check_matrix(roles, matrix, names)
         found += check_breadth(roles)
         said = [f"{len(cases)} cases of {len(roles)} roles, and {sum(map(len, matrix['trust'].values()))} of who takes them on"]

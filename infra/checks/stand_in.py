@@ -40,10 +40,16 @@ class Workplace:
     environment: Mapping[str, str]
     calls_aws: bool = False
 
-    def run(self, layer: str, *arguments: str) -> str:
-        """One command in a layer; `Failed` with its words where it fails."""
+    def run(self, layer: str, *arguments: str, without: tuple[str, ...] = ()) -> str:
+        """One command in a layer, without some variables of the environment; `Failed` with its words where it fails."""
         command = ["terraform", f"-chdir={self.terraform / layer}", *arguments]
-        done = subprocess.run(command, env=dict(self.environment), capture_output=True, text=True, timeout=300)
+        done = subprocess.run(
+            command,
+            env={name: value for name, value in self.environment.items() if name not in without},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
         if done.returncode:
             raise Failed(f"{layer}: terraform {arguments[0]}\n{_said(done)}")
         return done.stdout
@@ -53,8 +59,9 @@ class Workplace:
         self.run(layer, "init", "-input=false", "-no-color")
 
     def resources(self, layer: str) -> list[dict[str, Any]]:
-        """Every resource in a layer's state, those of its modules included."""
-        return list(_resources(json.loads(self.run(layer, "show", "-json")).get("values", {}).get("root_module", {})))
+        """Every resource that a layer has made, those of its modules included."""
+        found = _resources(json.loads(self.run(layer, "show", "-json")).get("values", {}).get("root_module", {}))
+        return [one for one in found if one["mode"] == "managed"]
 
 
 def _said(done: subprocess.CompletedProcess[str]) -> str:
@@ -88,7 +95,7 @@ def workplace(terraform: Path = ROOT / "infra" / "terraform", *, home: Path = RO
         for layer in LAYERS:
             (copy / layer / "override.tf").write_text(LOCAL_STATE)
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "TF_"))}
-        environment |= {"TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1"}
+        environment |= {"TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1", "TF_VAR_database_password": "of-the-stand-in"}
         if offline:
             schema = folder / "schema.json.gz"
             _write_small_schema(offline, copy, schema)

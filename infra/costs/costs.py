@@ -247,7 +247,7 @@ def _question(model: Mapping[str, Any], day: datetime.date) -> float:
 
     moment = datetime.datetime.combine(day, datetime.time(), datetime.UTC)
     used = Usage(input_tokens=model["input_tokens"], output_tokens=model["output_tokens"])
-    return model["share"] * float(calc_price(used, model["model"], provider_id="aws", genai_request_timestamp=moment).total_price)
+    return float(model["share"]) * float(calc_price(used, model["model"], provider_id="aws", genai_request_timestamp=moment).total_price)
 
 
 def _days(value: str, stage_days: float | None) -> float | None:

@@ -60,18 +60,14 @@ def test_an_open_bucket_a_name_that_drifts_and_a_right_too_many_are_found(tmp_pa
         'Resource = "${local.arn.bucket.documents}/*"',
     )
     with stand_in.workplace(folder) as place:
-        roles, _ = iam.rendered_roles(place)
+        roles, arns = iam.rendered_roles(place)
         resources = place.resources("persistent")
         names = json.loads((folder / "persistent/names.auto.tfvars.json").read_text())["names"]
     assert f"{names['buckets']['documents']}: block_public_policy is not on" in made.open_buckets(resources)
-    assert [line for line in made.names_that_drift(resources, names) if "touchstone-prod-traces-new" in line]
+    assert [line for line in made.names_that_drift(resources, names) if f"{names['tables']['prod']}-new" in line]
     assert f"{names['roles']['api']}: s3:* is too broad" in iam.check_breadth(roles)
-    prod = decision.Request(
-        "s3:GetObject",
-        f"arn:aws:s3:::{names['buckets']['documents']}/touchstone-prod/a",
-        {"aws:PrincipalTag/kubernetes-namespace": "touchstone-dev"},
-    )
-    assert decision.allowed(roles[names["roles"]["api"]].policies, prod)  # which the matrix says may not be
+    wrong, _ = iam.check_matrix(roles, iam.read_matrix(names, arns), names)
+    assert f"api: s3:GetObject on arn:aws:s3:::{names['buckets']['documents']}/{names['namespaces']['prod']}/a.pdf is allowed" in wrong
 
 
 def test_a_bucket_without_its_lifecycle_or_tls_is_found() -> None:
@@ -138,6 +134,17 @@ def test_a_role_without_cases_and_a_policy_of_aws_that_is_not_listed_are_found()
     }
     found, _ = iam.check_matrix(roles, matrix, names)
     assert [line.split(":")[0] for line in found] == ["iam-matrix.yaml has no cases of new", "api", "api"]
+
+
+def test_what_is_missing_for_terraform_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERRAFORM_OFFLINE", "/nowhere")
+    monkeypatch.setattr(stand_in, "_registry_answers", lambda: False)  # on no account over the network
+    monkeypatch.setattr(stand_in.shutil, "which", lambda name: name)
+    with pytest.raises(stand_in.Skipped, match="terraform-offline"), stand_in.workplace():
+        pass
+    monkeypatch.setattr(stand_in.shutil, "which", lambda name: None)
+    with pytest.raises(stand_in.Skipped, match="not installed"), stand_in.workplace():
+        pass
 
 
 def test_an_area_that_fails_cannot_start_or_is_skipped_is_told_apart(tmp_path: Path) -> None:

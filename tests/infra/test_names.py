@@ -5,12 +5,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 from serving.app.settings import AppSettings
 from serving.pipeline.settings import variables
 from tests.infra.scripts import ROOT, script
 
 make_names = script("make_names.py")
+NAMES = make_names.read_names(ROOT / "infra/names.yaml")
 SETTINGS = ROOT / "infra/kubernetes/base/settings.env"
 
 
@@ -21,7 +23,7 @@ def copy(tmp_path: Path) -> Path:
         target = tmp_path / path.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, target)
-    shutil.copy(ROOT / "infra/names.yaml", tmp_path / "infra/names.yaml")
+    shutil.copy(ROOT / "infra/names.yaml", tmp_path / "infra/names.yaml")  # with whatever account and prefix somebody wrote into it
     (tmp_path / make_names.POLICY).parent.mkdir(parents=True)
     shutil.copy(ROOT / make_names.POLICY, tmp_path / make_names.POLICY)
     return tmp_path
@@ -35,6 +37,16 @@ def edited(copy: Path, before: str, after: str) -> Path:
     return path
 
 
+def changed(copy: Path, **entries: str) -> Path:
+    path = copy / "infra/names.yaml"
+    text = path.read_text()
+    for name, value in entries.items():
+        text, number = re.subn(rf"^{name}: .*$", f"{name}: {value}", text, count=1, flags=re.MULTILINE)
+        assert number == 1
+    path.write_text(text)
+    return path
+
+
 def test_what_is_made_is_as_names_yaml_has_it(copy: Path) -> None:
     assert make_names.drifted(ROOT) == []
     assert make_names.drifted(copy) == []
@@ -42,12 +54,12 @@ def test_what_is_made_is_as_names_yaml_has_it(copy: Path) -> None:
 
 def test_a_name_that_is_changed_on_one_side_only_is_told(copy: Path) -> None:
     path = copy / "infra/kubernetes/base/settings.env"
-    path.write_text(path.read_text().replace("touchstone-indexes", "touchstone-index"))
+    path.write_text(path.read_text().replace("/indexes", "/index"))
     assert [line for line in make_names.drifted(copy) if "settings.env is not what" in line]
 
 
 def test_a_new_name_reaches_terraform_and_the_application(copy: Path) -> None:
-    edited(copy, "prefix: touchstone", "prefix: tech")
+    changed(copy, prefix="tech", account='"000000000000"')
     made = {path.name: text for path, text in make_names.rendered(copy).items()}
     assert "s3://tech-indexes-000000000000/indexes" in made["settings.env"]
     assert '"tech-indexes-000000000000"' in made["names.auto.tfvars.json"]
@@ -57,19 +69,25 @@ def test_a_new_name_reaches_terraform_and_the_application(copy: Path) -> None:
     ("before", "after", "says"),
     [
         ("TOUCHSTONE_STAGES:", "TOUCHSTONE_STAGE:", "TOUCHSTONE_STAGE is no setting"),
-        ('account: "000000000000"', "account: 17", "twelve digits"),
-        ("github: example/touchstone", "github: example", "owner/repository"),
         ("{buckets[indexes]}/indexes", "{buckets[index]}/indexes", "names an entry that is not there"),
         ('"{prefix}-documents-{account}"', '"{prefix}_documents"', "cannot name a bucket"),
         ('prod: "{namespaces[prod]}-traces"', 'prod: "{prefix}-prod-answers"', "<namespace>-traces"),
         ("mlflow_database: mlflow/database", "mlflow_database: database", "namespace that reads it"),
         ("{role: mlflow,", "{role: mlflows,", "mlflows"),
-        ("region: us-east-1", "region: '{region}x'", "circle"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_it(copy: Path, before: str, after: str, says: str) -> None:
     with pytest.raises(make_names.NamesError, match=re.escape(says)):
         make_names.read_names(edited(copy, before, after))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [("account", "17", "twelve digits"), ("github", "example", "owner/repository"), ("region", "'{region}x'", "circle")],
+)
+def test_an_entry_that_cannot_be_is_named(copy: Path, name: str, value: str, says: str) -> None:
+    with pytest.raises(make_names.NamesError, match=re.escape(says)):
+        make_names.read_names(changed(copy, **{name: value}))
 
 
 def test_the_application_reads_every_channels_settings(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,7 +99,7 @@ def test_the_application_reads_every_channels_settings(monkeypatch: pytest.Monke
                     monkeypatch.setenv(name, value)
         settings = AppSettings(_env_file=None)
         assert settings.channel == channel
-        assert settings.traces == f"dynamodb:touchstone-{channel}-traces"
+        assert settings.traces == f"dynamodb:{NAMES['tables'][channel]}"
         assert settings.releases.startswith("s3://")
 
 
@@ -89,7 +107,7 @@ def test_no_terraform_file_names_anything_by_itself() -> None:
     for path in (ROOT / "infra/terraform").rglob("*.tf"):
         if path.parent.name == "guardrail":
             continue
-        assert not re.search(r'"[^"]*touchstone', path.read_text()), path
+        assert not re.search(rf'"[^"]*{NAMES["prefix"]}', path.read_text()), path
 
 
 def test_every_setting_that_terraform_speaks_of_is_one() -> None:
@@ -97,3 +115,10 @@ def test_every_setting_that_terraform_speaks_of_is_one() -> None:
     for path in (ROOT / "infra/terraform").rglob("*.tf"):
         for name in re.findall(r"TOUCHSTONE_\w+", path.read_text()):
             assert name in known, path
+
+
+def test_overlays_and_terraform_mean_the_same_namespaces() -> None:
+    for channel, namespace in NAMES["namespaces"].items():
+        overlay = ROOT / f"infra/kubernetes/overlays/{channel}/kustomization.yaml"
+        if overlay.is_file():
+            assert yaml.safe_load(overlay.read_text())["namespace"] == namespace

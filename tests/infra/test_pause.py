@@ -35,7 +35,7 @@ class World(pause.Commands):
     def pass_time(self) -> None:
         self.load_balancers = self.load_balancers[1:]
 
-    def _run(self, command: Any, given: str, secret: Any) -> str:
+    def _run(self, command: Any, given: str, secret: Any, *, shown: bool = False) -> str:
         line = " ".join(command)
         self.seen.append(line)
         if self.fails and self.fails in line:
@@ -243,3 +243,14 @@ def test_a_channel_whose_overlay_is_missing_is_told_before_the_cluster_is_paid_f
     with pytest.raises(pause.Refused, match="overlays/dev"):
         layer(world, tmp_path).resume()
     assert not world.changes
+
+
+def test_commands_tell_what_failed_and_hear_what_they_are_given(capfd: pytest.CaptureFixture[str]) -> None:
+    commands = pause.Commands()
+    assert commands.ask("printf", "seen") == "seen"
+    commands.change("cat", given="as it goes on")
+    assert capfd.readouterr().out == "as it goes on"
+    with pytest.raises(pause.Broken, match="sh -c echo no >&2; exit 1 failed: no"):
+        commands.change("sh", "-c", "echo no >&2; exit 1")
+    with pytest.raises(pause.Refused, match="no-such-program is not installed"):
+        commands.ask("no-such-program")

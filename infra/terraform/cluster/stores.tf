@@ -66,7 +66,7 @@ resource "aws_db_instance" "database" {
   db_name                         = var.database_snapshot == null ? "mlflow" : null # a snapshot has it
   username                        = var.database_snapshot == null ? "mlflow" : null
   password_wo                     = var.database_password # written and not kept in the state
-  password_wo_version             = 1
+  password_wo_version             = var.database_password == null ? null : 1
   db_subnet_group_name            = aws_db_subnet_group.database[0].name
   vpc_security_group_ids          = [aws_security_group.store["database"].id]
   publicly_accessible             = false
@@ -82,7 +82,8 @@ resource "aws_db_instance" "database" {
   delete_automated_backups        = false
 
   lifecycle {
-    ignore_changes = [final_snapshot_identifier, snapshot_identifier, db_name, username]
+    # what only a resume knows: a plan at any other time changes nothing by it
+    ignore_changes = [final_snapshot_identifier, snapshot_identifier, db_name, username, password_wo, password_wo_version]
   }
 }
 

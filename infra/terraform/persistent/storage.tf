@@ -16,8 +16,8 @@ module "access_logs" {
 
 locals {
   buckets = {
-    # originals of documents: read again when one is opened or the index is built anew
-    documents = { archive = 90, expire = null, old_archive = 30, old_expire = 365 }
+    # originals of documents: read again when one is opened or the index is built anew; what somebody deletes is gone after 30 days
+    documents = { archive = 90, expire = null, old_archive = null, old_expire = 30 }
     # read with every question
     indexes = { archive = null, expire = null, old_archive = null, old_expire = 14 }
     # small, and the proof of what was served when

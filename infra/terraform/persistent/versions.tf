@@ -1,5 +1,5 @@
 terraform {
-  required_version = ">= 1.10" # state is locked by a file in its bucket
+  required_version = ">= 1.11" # state is locked by a file in its bucket, and a password is written and not kept
   required_providers {
     aws = {
       source  = "hashicorp/aws"

