@@ -23,7 +23,8 @@ headers="$(mktemp)"
 trap 'rm -f "$headers"' EXIT
 echo "Content-Type: application/json" > "$headers"
 if [ -n "${TOUCHSTONE_KEY:-}" ]; then echo "Authorization: Bearer $TOUCHSTONE_KEY" >> "$headers"; fi
-if ! answer="$(jq -n --arg question "$question" '{question: $question}' | fetch --header "@$headers" --data @- "$url/v1/query")"; then
+body="$(jq -n --arg question "$question" '{question: $question}')"
+if ! answer="$(fetch --header "@$headers" --data "$body" "$url/v1/query")"; then
   echo "smoke: a question was not answered: $answer" >&2
   exit 1
 fi
