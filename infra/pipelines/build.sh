@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# build.sh REPOSITORY TAG: build the image of the API and push it; the last line is REPOSITORY@sha256:… PUSH=no only builds.
+set -euo pipefail
+repository="${1:?the repository of images}"
+tag="${2:?the tag, such as the commit}"
+root="${ROOT:-$(cd "$(dirname "$0")/../.." && pwd)}"
+docker build --file "$root/infra/docker/serving.Dockerfile" --tag "$repository:$tag" \
+  --label "org.opencontainers.image.revision=$tag" "$root" >&2
+if [ "${PUSH:-yes}" = no ]; then
+  echo "$repository:$tag"
+  exit 0
+fi
+docker push --quiet "$repository:$tag" >&2
+digest="$(docker inspect --format '{{range .RepoDigests}}{{println .}}{{end}}' "$repository:$tag" | grep -F "$repository@sha256:" | head -n 1)"
+if [[ ! "$digest" =~ @sha256:[0-9a-f]{64}$ ]]; then
+  echo "build: the registry told no digest of $repository:$tag" >&2
+  exit 3
+fi
+echo "$digest"

@@ -1,3 +1,0 @@
-from tests.app.conftest import furnished
-
-__all__ = ["furnished"]

@@ -1,0 +1,580 @@
+"""Workflows and their scripts: what is there holds, what is broken is found, and what scripts do when commands succeed and fail."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+import yaml
+
+from infra.checks.pipelines import ROOT, Pipelines, ToolMissing
+from tests.test_docs import mistake
+
+SCRIPTS = ROOT / "infra" / "pipelines"
+IMAGE = "1.dkr.ecr.eu-west-1.amazonaws.com/touchstone-serving@sha256:" + "a" * 64
+OLD_IMAGE = "1.dkr.ecr.eu-west-1.amazonaws.com/touchstone-serving@sha256:" + "b" * 64
+
+
+# what is there, and what is broken
+
+
+@pytest.mark.parametrize("check", ["schema", "zizmor", "shellcheck", "pinned", "careful", "scripts_are_used"])
+def test_what_is_there_holds(check: str) -> None:
+    assert list(getattr(Pipelines(), check)()) == []
+
+
+def linted(root: Path) -> list[str]:
+    try:
+        return list(Pipelines(root, offline=True).actionlint())
+    except ToolMissing as error:
+        pytest.skip(f"{error}; fetch it once: make infra-check")
+
+
+def test_what_is_there_holds_for_actionlint() -> None:
+    assert linted(ROOT) == []
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    shutil.copytree(ROOT / ".github", tmp_path / ".github")
+    shutil.copytree(SCRIPTS, tmp_path / "infra" / "pipelines")
+    (tmp_path / ".git").mkdir()  # by which actionlint knows where a repository begins
+    return tmp_path
+
+
+def change(path: Path, before: str, after: str) -> None:
+    text = path.read_text()
+    assert before in text
+    path.write_text(text.replace(before, after, 1))
+
+
+def workflow(name: str, before: str, after: str) -> Callable[[Path], None]:
+    return lambda root: change(root / ".github" / "workflows" / name, before, after)
+
+
+def script(name: str, before: str, after: str) -> Callable[[Path], None]:
+    return lambda root: change(root / "infra" / "pipelines" / name, before, after)
+
+
+CHECKOUT = "actions/checkout@11bd71901bbe5b1630ceea73d27597364c9af683  # v4.2.2"
+BROKEN = [
+    ("an action by its tag", "pinned", workflow("ci.yml", CHECKOUT, "actions/checkout@v4"), "'actions/checkout@v4' is not pinned"),
+    ("a commit without its version", "pinned", workflow("ci.yml", CHECKOUT, CHECKOUT[:56]), "is not pinned"),
+    ("another commit elsewhere", "pinned", workflow("data.yml", "@11bd7", "@22bd7"), "actions/checkout has another commit elsewhere"),
+    ("rights for all jobs", "careful", workflow("ci.yml", "permissions: {}", "permissions: write-all"), "ci.yml: permissions is not {}"),
+    ("a job without an end", "careful", workflow("nightly.yml", "    timeout-minutes: 90\n", ""), "evaluate has no timeout-minutes"),
+    ("a job that inherits rights", "careful", workflow("ci.yml", "    permissions: {contents: read}\n", ""), "test names no permissions"),
+    ("runs that meet", "careful", workflow("data.yml", "concurrency: {group: data, cancel-in-progress: false}\n", ""), "no concurrency"),
+    (
+        "a stranger's code with our rights",
+        "careful",
+        workflow("quality.yml", "  pull_request:\n", "  pull_request_target:\n"),
+        "quality.yml runs with the repository's rights",
+    ),
+    ("an unknown field", "schema", workflow("ci.yml", "timeout-minutes: 60", "timeout: 60"), "timeout"),
+    (
+        "an expression inside of a shell",
+        "zizmor",
+        workflow("deploy-channel.yml", '"$IMAGE" "$RELEASE"', '"${{ inputs.image }}" "$RELEASE"'),
+        "template-injection",
+    ),
+    ("credentials that stay", "zizmor", workflow("ci.yml", "        with: {persist-credentials: false}\n", ""), "artipacked"),
+    ("a script that is not there", "scripts_are_used", workflow("infra.yml", "apply.sh", "aply.sh"), "aply.sh is called, and is not there"),
+    ("a script that nothing calls", "scripts_are_used", workflow("infra.yml", "plan.sh", "apply.sh"), "plan.sh is called by nothing"),
+    ("a script that goes on after failures", "scripts_are_used", script("scan.sh", "set -euo pipefail", "set -u"), "scan.sh goes on after"),
+    ("a variable that falls apart", "shellcheck", script("smoke.sh", '"$url/readyz"', "$url/readyz"), "SC2086"),
+]
+BROKEN_FOR_ACTIONLINT = [
+    ("a bad needs", workflow("deploy.yml", "needs: [image, staging]", "needs: [image, stagin]"), 'needs job "stagin" which does not exist'),
+    ("a circle of needs", workflow("deploy.yml", "needs: image\n", "needs: [image, prod]\n"), "cyclic dependencies"),
+    ("an output that is not there", workflow("deploy.yml", "steps.build.outputs", "steps.bild.outputs"), '"bild" is not defined'),
+    ("an input that is not there", workflow("deploy.yml", "      channel: dev\n", "      chanel: dev\n"), '"chanel" is not defined'),
+    ("a schedule that is none", workflow("nightly.yml", "30 1 * * *", "30 25 * * *"), "invalid CRON format"),
+    ("rights that do not exist", workflow("ci.yml", "{contents: read}", "{contents: rd}"), '"rd" is invalid'),
+]
+
+
+@pytest.mark.parametrize(("what", "check", "breaking", "complaint"), BROKEN, ids=[row[0] for row in BROKEN])
+def test_what_is_broken_is_found(checkout: Path, what: str, check: str, breaking: Callable[[Path], None], complaint: str) -> None:
+    breaking(checkout)
+    assert complaint in "\n".join(getattr(Pipelines(checkout), check)())
+
+
+@pytest.mark.parametrize(("what", "breaking", "complaint"), BROKEN_FOR_ACTIONLINT, ids=[row[0] for row in BROKEN_FOR_ACTIONLINT])
+def test_what_is_broken_is_found_by_actionlint(checkout: Path, what: str, breaking: Callable[[Path], None], complaint: str) -> None:
+    breaking(checkout)
+    assert complaint in "\n".join(linted(checkout))
+
+
+ELSEWHERE = {"touchstone channel evaluate", "make infra-check", "make pause", "make resume"}  # of parts that are built at the same time
+
+
+def test_every_command_that_a_workflow_or_a_script_calls_exists() -> None:
+    texts = [path.read_text() for path in (*Pipelines().workflows, *Pipelines().scripts)]
+    code = "\n".join(line for text in texts for line in text.splitlines() if not line.lstrip().startswith("#"))
+    code = code.replace('make --directory "$root" "$what"', "make pause\nmake resume")
+    commands = re.findall(r"(?<![\w/-])(?<!<!-- )(?:\.venv/bin/)?touchstone ((?:[a-z]+ ?)+(?:[^\n;&|)]*))", code)
+    targets = set(re.findall(r"(?:run: |^\s*)make ([a-z-]+)$", code, re.MULTILINE))
+    known = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert {f"make {target}" for target in targets - known} <= ELSEWHERE
+    assert {"setup", "infra-check", "pause", "bench"} <= targets
+    plain = [re.sub(r'"[^"]*"', "x", line.partition(" --why")[0]).strip() for line in commands]
+    wrong = {" ".join(["touchstone", *line.split()[:2]]) for line in plain if mistake(line)}
+    assert wrong <= ELSEWHERE
+    assert len(commands) > 10
+
+
+# what the scripts do
+
+
+STUB = r"""#!/bin/bash
+call="$(basename "$0") $*"
+printf '%s\n' "$call" >> "$CALLS"
+while IFS=$'\t' read -r begins code file after; do
+  if [ -n "$after" ] && ! grep -q "^$after" "$CALLS"; then continue; fi
+  case "$call" in
+    "$begins"*)
+      if [ "$code" = 0 ]; then cat "$file"; else cat "$file" >&2; fi
+      exit "$code"
+      ;;
+  esac
+done < "$RULES"
+"""
+
+
+class Commands:
+    """Programs that write down how they were called, and do what the test says."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.bin = folder / "bin"
+        self.bin.mkdir()
+        self._calls = folder / "calls"
+        self._rules: list[tuple[str, int, str, str]] = []
+
+    def does(self, beginning: str, *, says: object = "", code: int = 0, after: str = "") -> None:
+        """What a call that begins so prints, and how it ends, once another was called; the newest that fits counts."""
+        text = says if isinstance(says, str) else json.dumps(says)
+        self._rules.insert(0, (beginning, code, text, after))
+        (self.bin / beginning.split()[0]).write_text(STUB)
+        (self.bin / beginning.split()[0]).chmod(0o755)
+
+    def run(self, name: str, *arguments: str, cwd: Path | None = None, **more: str) -> "subprocess.CompletedProcess[str]":
+        rules = self.folder / "rules"
+        lines = []
+        for number, (begins, code, text, after) in enumerate(self._rules):
+            (self.folder / f"said{number}").write_text(text)
+            lines.append(f"{begins}\t{code}\t{self.folder / f'said{number}'}\t{after}\n")
+        rules.write_text("".join(lines))
+        path = f"{self.bin}:{os.environ['PATH']}"
+        own = {"PATH": path, "HOME": str(self.folder), "CALLS": str(self._calls), "RULES": str(rules), "TRIES": "2", "POLL_S": "0"}
+        environment = {**own, **more}
+        return subprocess.run(
+            [str(SCRIPTS / name), *arguments],
+            cwd=cwd or self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+
+    @property
+    def calls(self) -> list[str]:
+        return self._calls.read_text().splitlines() if self._calls.exists() else []
+
+    def called(self, beginning: str) -> list[str]:
+        return [call for call in self.calls if call.startswith(beginning)]
+
+
+@pytest.fixture
+def commands(tmp_path: Path) -> Commands:
+    return Commands(tmp_path)
+
+
+def ready(release: str, **more: object) -> dict[str, object]:
+    return {"ready": True, "current": True, "loaded": release, **more}
+
+
+ANSWER = {"answer": "28 days [1].", "trace_id": "t1", "release": "new"}
+
+
+@pytest.fixture
+def deploying(commands: Commands) -> Commands:
+    """Everything goes well: release `old` serves, `new` is deployed."""
+    commands.does("touchstone")
+    commands.does("touchstone channel show", says={"stable": "old"})
+    commands.does("kubectl")
+    commands.does("kubectl --namespace touchstone-prod get", says=OLD_IMAGE)
+    commands.does("kubectl --namespace touchstone-staging get", says=OLD_IMAGE)
+    commands.does("cosign")
+    commands.does("gh", says=[{"state": "approved", "user": {"login": "ann"}, "environments": [{"name": "prod"}]}])
+    commands.does("curl", says=ANSWER)
+    commands.does("curl --silent --max-time 10", says=ready("new"))
+    commands.does("curl --silent --max-time 10", says=ready("old"), after="touchstone release rollback")
+    return commands
+
+
+def deploy(commands: Commands, channel: str = "staging", release: str = "new", image: str = IMAGE) -> "subprocess.CompletedProcess[str]":
+    return commands.run(
+        "deploy.sh", channel, image, release, TOUCHSTONE_URL="https://x", TOUCHSTONE_KEY="the-key-of-the-test", IDENTITY="^x$",
+        GITHUB_REPOSITORY="o/r", GITHUB_RUN_ID="7",
+    )  # fmt: skip
+
+
+def test_a_deploy_promotes_sets_the_image_and_checks(deploying: Commands) -> None:
+    done = deploy(deploying)
+    assert (done.returncode, done.stderr) == (0, "")
+    order = [
+        call.split(" ")[:3] for call in deploying.calls if call.split()[0] in ("touchstone", "cosign", "curl") or " set image " in call
+    ]
+    assert [" ".join(words) for words in order] == [
+        "touchstone channel show",
+        "cosign verify --certificate-oidc-issuer",
+        "touchstone promote new",
+        "kubectl --namespace touchstone-staging",
+        "curl --silent --max-time",
+        "curl --silent --show-error",
+        "touchstone channel evaluate",
+    ]
+    assert deploying.called(f"kubectl --namespace touchstone-staging set image deployment/touchstone-api *={IMAGE}")
+    assert deploying.called("gh") == []  # nobody is asked for staging
+    assert "the-key-of-the-test" not in "".join(deploying.calls) + done.stdout
+
+
+def put_back(commands: Commands) -> None:
+    [rollback] = commands.called("touchstone release rollback")
+    assert rollback.startswith("touchstone release rollback --channel staging --to old --why ")
+    assert commands.called("kubectl --namespace touchstone-staging set image")[-1].endswith(f"*={OLD_IMAGE}")
+
+
+def test_a_failed_smoke_test_puts_back_the_release_and_the_image(deploying: Commands) -> None:
+    deploying.does("curl --silent --max-time 10", says=ready("old"))  # the new one never comes
+    done = deploy(deploying)
+    assert done.returncode == 1
+    put_back(deploying)
+    assert "the smoke test failed; putting back" in done.stderr
+    assert "staging is as it was" in done.stderr
+
+
+def test_an_answer_that_is_none_fails_the_smoke_test(deploying: Commands) -> None:
+    deploying.does("curl --silent --show-error", says={"answer": "", "trace_id": ""})
+    assert deploy(deploying).returncode == 4  # nor does the old release answer: it is said that somebody is needed
+    put_back(deploying)
+
+
+def test_a_rollout_that_does_not_end_is_put_back(deploying: Commands) -> None:
+    deploying.does("kubectl --namespace touchstone-staging rollout status", code=1)
+    done = deploy(deploying)
+    assert done.returncode == 4
+    put_back(deploying)
+    assert "the rollout did not end in time" in done.stderr
+    assert "needs somebody now" in done.stderr
+
+
+@pytest.mark.parametrize(("code", "words"), [(1, "worse than what was promoted"), (3, "could not be evaluated (exit code 3)")])
+def test_what_is_worse_and_what_cannot_be_judged_is_put_back(deploying: Commands, code: int, words: str) -> None:
+    deploying.does("touchstone channel evaluate", code=code)
+    done = deploy(deploying)
+    assert done.returncode == 1
+    assert words in done.stderr
+    put_back(deploying)
+
+
+def test_without_a_release_only_the_image_is_put_back(deploying: Commands) -> None:
+    deploying.does("curl --silent --max-time 10", says=ready("old"))
+    deploying.does("touchstone channel evaluate", code=1)
+    done = deploy(deploying, release="")
+    assert done.returncode == 1
+    assert deploying.called("touchstone promote") == deploying.called("touchstone release") == []
+    assert deploying.called("kubectl --namespace touchstone-staging set image")[-1].endswith(f"*={OLD_IMAGE}")
+
+
+def test_a_release_that_is_not_proven_stops_before_anything_is_touched(deploying: Commands) -> None:
+    deploying.does("touchstone promote", code=1, says="no gate has passed it")
+    done = deploy(deploying)
+    assert done.returncode == 1
+    assert "new does not go to staging, which goes on with old" in done.stderr
+    assert deploying.called("kubectl --namespace touchstone-staging set") == deploying.called("touchstone release") == []
+
+
+def test_prod_is_approved_in_the_name_of_whoever_approved(deploying: Commands) -> None:
+    assert deploy(deploying, "prod").returncode == 0
+    [approval] = deploying.called("touchstone channel approve")
+    assert approval == "touchstone channel approve prod new --why approved by ann in run 7"
+    assert deploying.calls.index(approval) < deploying.calls.index("touchstone promote new --channel prod")
+
+
+@pytest.mark.parametrize(
+    "approvals",
+    [
+        [],
+        [{"state": "rejected", "user": {"login": "ann"}, "environments": [{"name": "prod"}]}],
+        [{"state": "approved", "user": {"login": "ann"}, "environments": [{"name": "staging"}]}],
+    ],
+)
+def test_without_an_approval_nothing_goes_to_prod(deploying: Commands, approvals: Sequence[object]) -> None:
+    deploying.does("gh", says=approvals)
+    done = deploy(deploying, "prod")
+    assert done.returncode == 1
+    assert "nobody has approved this run for prod" in done.stderr
+    assert deploying.called("touchstone promote") == deploying.called("touchstone channel approve") == []
+    assert deploying.called("kubectl --namespace touchstone-prod set") == []
+
+
+def test_an_image_that_is_not_signed_is_not_deployed(deploying: Commands) -> None:
+    deploying.does("cosign verify", code=1)
+    done = deploy(deploying)
+    assert done.returncode == 1
+    assert f"bears no signature of ^x$, so it is not deployed\ndeploy: staging goes on with {OLD_IMAGE}" in done.stderr
+    assert deploying.called("touchstone promote") == []
+
+
+def test_an_image_by_its_tag_and_an_unknown_channel_are_refused(deploying: Commands) -> None:
+    assert "is not named by its digest" in deploy(deploying, image="touchstone-serving:latest").stderr
+    assert "no channel 'prd'; known: dev, staging, prod" in deploy(deploying, "prd").stderr
+    assert deploying.called("kubectl") == []
+
+
+def test_a_store_of_releases_that_is_out_stops_the_deploy(deploying: Commands) -> None:
+    deploying.does("touchstone channel show", code=3, says="the bucket does not answer")
+    done = deploy(deploying)
+    assert done.returncode == 1
+    assert "nobody knows what staging serves: the bucket does not answer" in done.stderr
+    assert deploying.called("kubectl --namespace touchstone-staging set") == []
+
+
+def test_the_first_deploy_of_a_channel_has_nothing_to_go_back_to(deploying: Commands) -> None:
+    deploying.does("touchstone channel show", code=2, says="Channel 'staging' points at nothing yet. Run: …")
+    deploying.does("touchstone channel evaluate", code=1)
+    assert deploy(deploying).returncode == 1
+    assert deploying.called("touchstone release rollback") == []
+
+
+FINDINGS = {
+    "imageScanStatus": {"status": "COMPLETE"},
+    "imageScanFindings": {"findings": [{"name": "CVE-1", "severity": "HIGH"}, {"name": "CVE-2", "severity": "LOW"}]},
+}
+
+
+@pytest.mark.parametrize(
+    ("found", "allowed", "code", "words"),
+    [
+        (FINDINGS, "", 1, "HIGH CVE-1"),
+        (FINDINGS, "CVE-1", 0, "nothing critical or high"),
+        ({"imageScanStatus": {"status": "FAILED"}}, "", 3, "could not scan"),
+        ({"imageScanStatus": {"status": "IN_PROGRESS"}}, "", 3, "has not scanned"),
+        (
+            {
+                "imageScanStatus": {"status": "ACTIVE"},
+                "imageScanFindings": {
+                    "enhancedFindings": [{"severity": "CRITICAL", "packageVulnerabilityDetails": {"vulnerabilityId": "CVE-9"}}]
+                },
+            },
+            "",
+            1,
+            "CRITICAL CVE-9",
+        ),
+    ],
+)
+def test_an_image_is_held_against_what_ecr_found(commands: Commands, found: object, allowed: str, code: int, words: str) -> None:
+    commands.does("aws", says=found)
+    done = commands.run("scan.sh", IMAGE, ALLOWED=allowed)
+    assert done.returncode == code
+    assert words in done.stdout + done.stderr
+    assert "CVE-2" not in done.stderr
+
+
+def test_a_scan_that_cannot_be_asked_is_no_pass(commands: Commands) -> None:
+    commands.does("aws", code=254, says="ScanNotFoundException")
+    done = commands.run("scan.sh", IMAGE)
+    assert done.returncode == 3
+    assert "ScanNotFoundException" in done.stderr
+
+
+def test_a_build_tells_the_digest_and_nothing_else(commands: Commands) -> None:
+    commands.does("docker", says="noise")
+    commands.does("docker inspect", says=f"other/x@sha256:{'c' * 64}\nreg/name@sha256:{'d' * 64}\n")
+    done = commands.run("build.sh", "reg/name", "abc")
+    assert (done.returncode, done.stdout) == (0, f"reg/name@sha256:{'d' * 64}\n")
+    assert commands.called("docker push --quiet reg/name:abc")
+    commands.does("docker inspect", says="")
+    assert commands.run("build.sh", "reg/name", "abc").returncode != 0
+
+
+def test_a_build_for_a_pull_request_pushes_nothing(commands: Commands) -> None:
+    commands.does("docker")
+    assert commands.run("build.sh", "reg/name", "abc", PUSH="no").returncode == 0
+    assert commands.called("docker push") == []
+
+
+def test_an_image_is_signed_and_what_it_is_made_of_is_attested(commands: Commands) -> None:
+    commands.does("cosign")
+    commands.does("uv")
+    assert commands.run("sign.sh", IMAGE).returncode == 0
+    assert [call.split()[:2] for call in commands.calls] == [["uv", "export"], ["cosign", "sign"], ["cosign", "attest"]]
+    assert commands.run("sign.sh", "name:latest").returncode == 2
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    (tmp_path / "root" / "datasets" / "corpora" / "techcorp").mkdir(parents=True)
+    (tmp_path / "root" / "infra" / "terraform" / "cluster").mkdir(parents=True)
+    return tmp_path / "root"
+
+
+def bring(commands: Commands, repository: Path, corpus: str = "techcorp") -> "subprocess.CompletedProcess[str]":
+    return commands.run("data.sh", "dev", corpus, "c.yaml", ROOT=str(repository), DOCUMENTS_BUCKET="docs")
+
+
+def test_documents_go_to_s3_into_an_index_through_two_gates_and_to_the_channel(commands: Commands, repository: Path) -> None:
+    commands.does("touchstone")
+    commands.does("aws")
+    assert bring(commands, repository).returncode == 0
+    assert [" ".join(call.split()[:3]) for call in commands.calls] == [
+        "aws s3 sync",
+        "touchstone index --config",
+        "touchstone index --config",
+        f"touchstone gate {repository}/infra/pipelines/retrieval-gate.yaml",
+        f"touchstone gate {repository}/experiments/gates/promotion.yaml",
+        "touchstone promote c.yaml",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("failing", "code", "ends", "words"),
+    [
+        ("touchstone index", 3, 1, "the index could not be built; dev goes on as before"),
+        ("touchstone gate {root}/infra", 1, 1, "retrieval is worse than the golden set asks for; dev goes on as before"),
+        ("touchstone gate {root}/infra", 3, 3, "retrieval could not be checked (exit code 3)"),
+        ("touchstone gate {root}/experiments", 1, 1, "the gate of promotion does not hold"),
+    ],
+)
+def test_a_check_that_does_not_hold_promotes_nothing(
+    commands: Commands, repository: Path, failing: str, code: int, ends: int, words: str
+) -> None:
+    commands.does("touchstone")
+    commands.does("aws")
+    commands.does(failing.format(root=repository), code=code)
+    done = bring(commands, repository)
+    assert done.returncode == ends
+    assert words in done.stderr
+    assert commands.called("touchstone promote") == []
+
+
+def test_a_corpus_that_is_not_there_is_said(commands: Commands, repository: Path) -> None:
+    commands.does("aws")
+    done = bring(commands, repository, "nope")
+    assert (done.returncode, commands.calls) == (1, [])
+    assert "no corpus 'nope' below datasets/corpora" in done.stderr
+
+
+def test_the_gate_of_retrieval_is_a_gate() -> None:
+    from harness.gate.gate import load_gate
+
+    assert load_gate(SCRIPTS / "retrieval-gate.yaml").split == "tune"
+
+
+@pytest.mark.parametrize(("code", "words", "ends"), [(0, "nothing changes", 0), (2, "Plan: 1 to add", 0), (1, "", 3)])
+def test_a_plan_is_shown_and_locks_nothing(commands: Commands, repository: Path, code: int, words: str, ends: int) -> None:
+    folder = repository / "infra" / "terraform" / "cluster"
+    commands.does("terraform")
+    (commands.bin / "terraform").write_text(
+        '#!/bin/bash\necho "terraform $*" >> "$CALLS"\n'
+        f'case "$*" in *" plan "*) echo "Plan: 1 to add"; echo "~~~~~~ x"; exit {code} ;; esac\n'
+    )
+    done = commands.run("plan.sh", "cluster", ROOT=str(repository))
+    assert done.returncode == ends
+    assert words in done.stdout
+    [plan] = [call for call in commands.calls if " plan " in call]
+    assert "-lock=false" in plan and f"-chdir={folder}" in plan
+    assert "~~~~~~ x" not in done.stdout
+
+
+def applying(commands: Commands, repository: Path, kind: str, **more: str) -> "subprocess.CompletedProcess[str]":
+    changes = {"resource_changes": [{"type": kind, "address": f"{kind}.x", "change": {"actions": ["delete", "create"]}}]}
+    commands.does(f"terraform -chdir={repository}/infra/terraform/cluster")
+    commands.does(f"terraform -chdir={repository}/infra/terraform/cluster show", says=changes)
+    return commands.run("apply.sh", "cluster", ROOT=str(repository), **more)
+
+
+def test_a_plan_that_destroys_data_is_not_applied_unless_that_is_meant(commands: Commands, repository: Path) -> None:
+    done = applying(commands, repository, "aws_db_instance")
+    assert done.returncode == 1
+    assert "destroys aws_db_instance.x" in done.stderr
+    assert not [call for call in commands.calls if " apply " in call]
+    assert applying(commands, repository, "aws_db_instance", DESTROY="true").returncode == 0
+    assert [call for call in commands.calls if " apply " in call]
+
+
+def test_a_plan_that_destroys_no_data_is_applied(commands: Commands, repository: Path) -> None:
+    assert applying(commands, repository, "aws_security_group").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("what", "more", "hold", "made"),
+    [
+        ("pause", {"OFF_HOURS": "true"}, False, ["pause"]),
+        ("pause", {"OFF_HOURS": "true"}, True, []),
+        ("resume", {"OFF_HOURS": "true"}, True, ["resume"]),
+        ("pause", {}, False, []),
+        ("pause", {"BY_HAND": "true"}, True, ["pause"]),
+    ],
+)
+def test_the_cluster_is_paused_where_that_is_wished(
+    commands: Commands, repository: Path, what: str, more: dict[str, str], hold: bool, made: list[str]
+) -> None:
+    commands.does("make")
+    if hold:
+        (repository / "HOLD").touch()
+    assert commands.run("off_hours.sh", what, ROOT=str(repository), **more).returncode == 0
+    assert [call.split()[-1] for call in commands.calls] == made
+    assert commands.run("off_hours.sh", "stop", ROOT=str(repository)).returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("show", "evaluated", "code", "words"),
+    [
+        (0, 0, 0, "r1 is as good as when it was promoted"),
+        (0, 1, 1, "r1 is worse than when it was promoted"),
+        (0, 3, 3, "could not be evaluated (exit code 3)"),
+        (2, 0, 0, "serves nothing yet"),
+        (3, 0, 3, ""),
+    ],
+)
+def test_what_is_served_is_evaluated_again_every_night(commands: Commands, show: int, evaluated: int, code: int, words: str) -> None:
+    commands.does("touchstone channel evaluate", code=evaluated)
+    said = {0: {"stable": "r1"}, 2: "Channel 'prod' points at nothing yet. Run: …", 3: "the bucket does not answer"}[show]
+    commands.does("touchstone channel show", says=said, code=show)
+    summary = commands.folder / "summary.md"
+    done = commands.run("nightly.sh", "prod", GITHUB_STEP_SUMMARY=str(summary))
+    assert done.returncode == code
+    assert words in (summary.read_text() if summary.exists() else "")
+
+
+def test_a_command_is_told_what_the_application_is_told_but_for_mlflow(commands: Commands, repository: Path) -> None:
+    for place, text in {
+        "base/settings.env": "# made\nTOUCHSTONE_RELEASES=s3://b/r\nTOUCHSTONE_MLFLOW_URI=http://m\nPATH=/evil\n",
+        "overlays/prod/channel.env": "TOUCHSTONE_CHANNEL=prod",
+    }.items():
+        (repository / "infra/kubernetes" / place).parent.mkdir(parents=True, exist_ok=True)
+        (repository / "infra/kubernetes" / place).write_text(text)
+    done = commands.run("settings.sh", "prod", "env", ROOT=str(repository))
+    told = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
+    assert (told["TOUCHSTONE_RELEASES"], told["TOUCHSTONE_CHANNEL"]) == ("s3://b/r", "prod")
+    assert "TOUCHSTONE_MLFLOW_URI" not in told
+    assert told["PATH"].startswith(f"{repository}/.venv/bin:")
+    missing = commands.run("settings.sh", "staging", "env", ROOT=str(repository))
+    assert missing.returncode == 2
+    assert "Run: make infra-names" in missing.stderr
+
+
+def test_workflows_ask_for_an_identity_token_only_where_a_role_is_taken() -> None:
+    for path in Pipelines().workflows:
+        for name, job in yaml.safe_load(path.read_text())["jobs"].items():
+            takes_role = "configure-aws-credentials" in json.dumps(job) or "deploy-channel.yml" in job.get("uses", "")
+            assert (job["permissions"].get("id-token") == "write") == takes_role, f"{path.name}: {name}"
