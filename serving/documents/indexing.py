@@ -116,10 +116,11 @@ class IndexedDocuments:
         wanted = (record for record in self.documents.current.records.values() if record.live)
         return sorted((record for record in wanted if (record.id, record.content) not in held), key=lambda one: (one.revision, one.id))
 
-    async def refresh(self) -> bool:
-        """Take in what was changed since, and show it; whether anything was."""
+    async def refresh(self, *, documents: bool = True) -> bool:
+        """Take in what was changed since, and show it; whether anything was. Without `documents`, their store was just read."""
         async with self._showing:
-            await asyncio.to_thread(self.documents.refresh)
+            if documents:
+                await asyncio.to_thread(self.documents.refresh)
             await asyncio.to_thread(self.additions.refresh)
             revisions = (self.documents.current.revision, self.additions.revision)
             if revisions == self._shown:
