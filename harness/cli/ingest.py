@@ -48,7 +48,7 @@ def ingest(
     from serving.pipeline.index.access import group_names
 
     settings = read_settings()
-    names = group_names(groups, "--groups") if groups else ()
+    names = group_names(",".join(groups), "--groups") if groups else ()
     store = open_documents(settings)
     with progress_line(quiet=as_json) as line:
         with opened_source(source, settings, SourceLimits(megabytes=max_mb, seconds=max_seconds)) as opened:

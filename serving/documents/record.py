@@ -10,7 +10,8 @@ from typing import Annotated, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from serving.pipeline.digest import digest_of
-from serving.pipeline.types import PUBLIC, Document, Principal
+from serving.pipeline.index.base import Filter
+from serving.pipeline.types import PUBLIC, Chunk, Document, Principal
 
 State = Literal["waiting", "parsing", "indexing", "ready", "failed", "deleted"]
 STATES: tuple[State, ...] = get_args(State)
@@ -65,6 +66,8 @@ class NewDocument(_About):
 class DocumentRecord(_About):
     """An added document, or the tombstone of one that was deleted: also of one that belongs to a release's own corpus."""
 
+    model_config = ConfigDict(frozen=True, extra="ignore")  # a replica of an older version reads on while others are newer
+
     id: str = Field(min_length=1, max_length=1000)
     sha256: Sha256 | Literal[""] = ""  # of its bytes; empty: it was never added, only removed
     bytes: int = Field(default=0, ge=0)
@@ -89,11 +92,8 @@ class DocumentRecord(_About):
 
     def readable_by(self, reader: Principal) -> bool:
         """Whether a caller may find it: the rule of every search."""
-        return (
-            self.tenant in (PUBLIC, reader.tenant)
-            and (not self.groups or not reader.groups.isdisjoint(self.groups))
-            and (reader.domains is None or self.domain in reader.domains)
-        )
+        where = Filter(reader.tenant, reader.groups, reader.domains)
+        return where.admits(Chunk("", self.id, 0, 0, "", domain=self.domain, tenant=self.tenant, groups=self.groups))
 
     def document(self, text: str, title: str = "") -> Document:
         """The document that is cut into chunks; `title` is the file's own, for where nobody gave one."""

@@ -8,9 +8,11 @@ texts/<stored>.json        what was read from them
 import json
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from typing import TypeVar
 from uuid import uuid4
 
 from pydantic import TypeAdapter, ValidationError
@@ -23,9 +25,11 @@ from serving.storage.base import Storage
 from serving.storage.log import SNAPSHOT_EVERY, ChangeLog
 
 LOG, FILES, TEXTS = "log", "files", "texts"
+REQUESTS = 8  # to a storage at a time
 TRIES = 100  # to append a change while other writers are first
 ORPHANED = timedelta(hours=1)  # after which bytes that no record names are those of a writer that was killed
 
+T = TypeVar("T")
 _RECORDS = TypeAdapter(tuple[DocumentRecord, ...])
 
 
@@ -150,13 +154,10 @@ class DocumentStore:
         idents = [addition.about.identified(addition.data) for addition in additions]
         contents = [content_digest(one.about, ident, digest) for one, ident, digest in zip(additions, idents, digests, strict=True)]
         self.refresh()
-        stored = [""] * len(additions)
-        for number, (addition, ident, content) in enumerate(zip(additions, idents, contents, strict=True)):
-            if not self._holds(ident, content):
-                stored[number] = f"{content}-{uuid4().hex[:12]}"  # never a name that a deletion is about to remove
-                self.storage.put(f"{FILES}/{stored[number]}", addition.data)
-                if addition.text is not None:
-                    self.put_text(stored[number], ReadText(addition.text))
+        stored = [  # never a name that a deletion is about to remove
+            "" if self._holds(ident, content) else f"{content}-{uuid4().hex[:12]}" for ident, content in zip(idents, contents, strict=True)
+        ]
+        _at_once(self._put_stored, [(name, addition) for name, addition in zip(stored, additions, strict=True) if name])
         added: dict[int, Added] = {}
 
         def change(current: DocumentSet, revision: int) -> list[DocumentRecord]:
@@ -279,10 +280,14 @@ class DocumentStore:
 
     def _remove_objects(self, replaced: Iterable[DocumentRecord]) -> None:
         """Remove the bytes and texts of records that were replaced by others."""
-        for old in replaced:
-            new = self._current.records.get(old.id)
-            if old.stored and (new is None or new.stored != old.stored):
-                self._remove_stored(old.stored)
+        now = self._current.records
+        _at_once(self._remove_stored, [old.stored for old in replaced if old.stored and now[old.id].stored != old.stored])
+
+    def _put_stored(self, one: tuple[str, Addition]) -> None:
+        stored, addition = one
+        self.storage.put(f"{FILES}/{stored}", addition.data)
+        if addition.text is not None:
+            self.put_text(stored, ReadText(addition.text))
 
     def _remove_stored(self, stored: str) -> None:
         self.storage.delete(f"{FILES}/{stored}")
@@ -300,6 +305,16 @@ class DocumentStore:
 
     def _at(self) -> str:
         return self._now().isoformat(timespec="milliseconds")
+
+
+def _at_once(do: Callable[[T], None], items: Sequence[T]) -> None:
+    """Something that waits for a storage, for several items at a time."""
+    if len(items) < 2:
+        for item in items:
+            do(item)
+        return
+    with ThreadPoolExecutor(REQUESTS) as pool:
+        list(pool.map(do, items))
 
 
 def _place(record: DocumentRecord) -> tuple[str, str]:

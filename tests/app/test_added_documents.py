@@ -12,6 +12,7 @@ from serving.pipeline.errors import StoreError
 from serving.pipeline.types import Query
 from serving.traces.record import REMOVED
 from tests.app.making import House, Open, config, opened
+from tests.support.releasing import point
 
 MOON = b"# Lunar travel\n\nTravel to the moon is booked by the lunar desk, and takes nine days."
 ASKED = "Who books lunar travel?"
@@ -180,3 +181,18 @@ async def test_what_was_removed_stays_removed_after_a_restart(house: House):
     trace = await loaded.pipeline.search(Query("paid leave"))
     assert "leave.md" not in {hit.chunk.document_id for hit in trace.hits}
     await loaded.pipeline.aclose()
+
+
+async def test_a_rollback_does_not_bring_back_what_was_deleted_meanwhile(house: House):
+    async with by_hand(house) as api:
+        first = api.release_manager.serving.digest
+        ident = add(api)
+        await follow(api)
+        await house.release(config(**{"retrieve.top_k": 3}))
+        await api.release_manager.refresh()
+        follower(api).documents.delete([ident])
+        await follower(api).refresh()
+        point(house.storage, "dev", first)
+        await api.release_manager.refresh()
+        assert api.release_manager.serving.digest == first
+        assert ident not in await found(api)

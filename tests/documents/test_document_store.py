@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -18,8 +19,13 @@ HR = Principal("ann", "acme", frozenset({"hr"}))
 
 
 @pytest.fixture
-def place(storage_uri: str) -> PipelineSettings:
-    return PipelineSettings(documents=storage_uri)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> PipelineSettings:
+    """A folder, and for tests marked `everywhere` a bucket too."""
+    bucket = getattr(request, "param", "folder") == "bucket"
+    return PipelineSettings(documents=f"s3://{request.getfixturevalue('s3_bucket')}/kept" if bucket else str(tmp_path / "kept"))
+
+
+everywhere = pytest.mark.parametrize("place", ["folder", "bucket"], indirect=True)
 
 
 @pytest.fixture
@@ -35,6 +41,7 @@ def keys(store: DocumentStore, prefix: str) -> list[str]:
     return [entry.key for entry in store.storage.list(prefix)]
 
 
+@everywhere
 def test_what_one_replica_adds_another_reads(store, place):
     added = store.put(note(tenant="acme", groups=("hr",), title="Holidays", version="2", status="current", uploader="ann"), b"thirty days")
     other = open_documents(place)
@@ -58,6 +65,7 @@ def test_the_same_bytes_with_the_same_readers_are_one_document(store):
     assert len(keys(store, "files/")) == 2
 
 
+@everywhere
 def test_a_new_version_takes_the_place_of_the_old_one_and_its_bytes(store):
     old = store.put(note(id="wiki/a.md", collection="wiki"), b"old").record
     new = store.put(note(id="wiki/a.md", collection="wiki"), b"new").record
@@ -73,6 +81,7 @@ def test_an_id_of_one_collection_is_not_overwritten_by_another(store):
         store.put(note(id="wiki/a.md"), b"new")
 
 
+@everywhere
 def test_a_deleted_document_leaves_a_tombstone_without_its_words(store):
     record = store.put(note("secret plan.md", title="Secret"), b"words", "words").record
     store.delete([record.id])
@@ -159,6 +168,7 @@ def test_the_version_changes_with_every_change_of_what_is_wanted_and_is_the_same
     assert open_documents(place).refresh().version == versions[-1]
 
 
+@everywhere
 def test_concurrent_writers_lose_nothing(place):
     def write(writer: int) -> None:
         mine = open_documents(place)
@@ -234,3 +244,14 @@ def test_bytes_of_a_writer_that_was_killed_are_removed_after_a_while(place):
 )
 def test_names_of_files_become_harmless_ids(name, safe):
     assert safe_name(name) == safe
+
+
+def test_a_reader_that_finds_nothing_new_asks_for_little(place):
+    store = open_documents(place)
+    store.put(note(), b"words")
+    asked: list[str] = []
+    get = store.storage.get
+    store.storage.get = lambda key: asked.append(key) or get(key)
+    for _ in range(5):
+        store.refresh()
+    assert len(asked) <= 5 + 1

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -13,7 +14,10 @@ from hypothesis import strategies as st
 
 from serving.pipeline.errors import StoreError
 from serving.pipeline.index import STORES
-from serving.pipeline.index.base import Filter, ScoredChunk, Store, Vectors
+from serving.pipeline.index.base import Filter, ScoredChunk, Store, StoredRow, Vectors
+from serving.pipeline.index.layered.segment import IndexedDocument, LiveSegment, Segment, SegmentRecipe, pack_segment
+from serving.pipeline.index.layered.store import LayeredStore
+from serving.pipeline.index.layered.view import LayeredView
 from serving.pipeline.index.memory import MemoryStore
 from serving.pipeline.index.rank import top_k
 from serving.pipeline.index.resident.open import searchable
@@ -77,13 +81,41 @@ async def fill(store: Store, chunks: Sequence[Chunk] = CHUNKS, vectors: Vectors 
 
 
 RESIDENT = "lancedb's resident searcher"
+LAYERED = "added chunks over it"
+LAYERED_MEMORY = "added chunks over memory"
 
 
-@pytest.fixture(params=[*STORES.names(), RESIDENT])
+@pytest.fixture(params=[*STORES.names(), RESIDENT, LAYERED, LAYERED_MEMORY])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    if request.param in (LAYERED, LAYERED_MEMORY):
+        return await layered(tmp_path, "memory" if request.param == LAYERED_MEMORY else "lancedb")
     store = make("lancedb" if request.param == RESIDENT else request.param, tmp_path / "store")
     await fill(store)
     return await searched(store, tmp_path) if request.param == RESIDENT else store
+
+
+async def layered(folder: Path, name: str) -> Store:
+    """Some documents in a proven index, some beside it in two segments; one is proven too, and hidden there."""
+    proven, added = {"doc0", "doc1", "doc5"}, [{"doc2", "doc3"}, {"doc4", "doc5", "doc6"}]
+    store = make(name, folder / "store")
+    places = [place for place, chunk in enumerate(CHUNKS) if chunk.document_id in proven]
+    old = [replace(CHUNKS[place], text="an older version") if CHUNKS[place].document_id == "doc5" else CHUNKS[place] for place in places]
+    await fill(store, old, VECTORS[places])
+    over = LayeredStore(await searched(store, folder) if name == "lancedb" else store, WIDTH)
+    recipe = SegmentRecipe("index", "embedder", "1", "1", "title", "drop")
+    segments = []
+    for documents in added:
+        rows = [
+            StoredRow.of(chunk, f"Title\n{chunk.text}", VECTORS[place])
+            for place, chunk in enumerate(CHUNKS)
+            if chunk.document_id in documents
+        ]
+        held = [IndexedDocument(name, "content", sum(row.chunk.document_id == name for row in rows)) for name in sorted(documents)]
+        segments.append(LiveSegment(Segment.of("s", pack_segment(recipe, held, rows), recipe), None))
+    hidden = sum(chunk.document_id == "doc5" for chunk in old)
+    added_chunks = sum(one.count for one in segments)
+    over.show(LayeredView(tuple(segments), frozenset({"doc5"}), "v", added=5, added_chunks=added_chunks, hidden_chunks=hidden))
+    return over
 
 
 async def searched(store: Store, folder: Path) -> Store:
@@ -168,6 +200,7 @@ async def test_any_text_is_a_query(store: Store, text: str) -> None:
 some = st.sampled_from([*AWKWARD, "\ud800", "nul\0"])
 filters = st.builds(
     Filter,
+    without=st.frozensets(st.sampled_from(["doc0", "doc3", "doc5", "it's"]), max_size=2),
     tenant=some,
     groups=st.frozensets(some, max_size=3),
     domains=st.none() | st.frozensets(some, max_size=3),

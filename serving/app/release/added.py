@@ -110,9 +110,10 @@ class DocumentFollower:
         """Show what was changed; an outage leaves what is served as it is."""
         with self._logged("documents not followed"):
             await asyncio.to_thread(self.documents.refresh)
-            for release in self._loaded():
-                if release.documents is not None and await release.documents.refresh():
-                    view = release.documents.view
+            for release in self._manager.in_memory:  # the last one too: a rollback must not bring back what was deleted
+                added = release.documents
+                if added is not None and await added.refresh(documents=added.documents is not self.documents):
+                    view = added.view
                     told = {"corpus_version": view.version, "added": view.added, "removed": view.removed}
                     self._log.info("corpus served", release=release.digest, **told)
             await self._forget()
@@ -171,7 +172,7 @@ class DocumentFollower:
             key, is_settled = (record.id, record.revision), datetime.fromisoformat(record.updated_at).timestamp() <= settled
             if record.revision <= self._marked or (key in self._forgotten and not is_settled):
                 continue
-            for release in self._loaded():
+            for release in self._manager.in_memory:
                 if isinstance(release.pipeline.cache, ForgetsDocuments):
                     await release.pipeline.cache.forget_document(record.id)
             if self._traces is not None:

@@ -211,6 +211,13 @@ class ReleaseManager:
             self._log.error("candidate not tried", channel=self._settings.channel, release=trial.release, reason=reason)
         self._broken = reason
 
+    @property
+    def in_memory(self) -> list[LoadedRelease]:
+        """Every loaded release: what is served, what is tried, and what a rollback would bring back."""
+        tried = self.candidate.loaded if self.candidate else None
+        found = {id(release): release for release in (self.serving, tried, self._previous) if release is not None}
+        return list(found.values())
+
     def assigned(self, key: str) -> Assignment | None:
         """The release that answers whoever has this key; None while there is none."""
         return None if self.serving is None else assign(self.serving, self.candidate, key)

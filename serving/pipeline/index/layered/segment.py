@@ -24,6 +24,7 @@ from serving.pipeline.index.resident.rows import SearchedRows
 from serving.pipeline.index.shingles import new_shingles
 
 FORMAT = 1
+SMALLEST = float(np.finfo(np.float32).tiny)  # above 0: a row that has any of the words
 
 Scores = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -85,7 +86,9 @@ class Segment(SearchedRows):
         self.arrays = arrays
         self.documents = tuple(IndexedDocument(*one) for one in arrays.header["documents"])
         self._rows_by_document = RowsByText(arrays, "documents")
-        self._words = RowsByText(arrays, NAME)
+        words = RowsByText(arrays, NAME)
+        self._of_mean_length: tuple[float, Scores] = (-1.0, np.empty(0, np.float32))
+        self._spans = {words.texts[number]: words.span(number) for number in range(len(words.texts))}
         self._word_rows, self._times, self._text_lengths = (arrays[f"{NAME}.{one}"] for one in ("rows", "times", "lengths"))
 
     @classmethod
@@ -116,23 +119,32 @@ class Segment(SearchedRows):
 
     def rows_with(self, word: str, live: Mask | None) -> int:
         """How many live rows have a word."""
-        rows = self._words.rows(word)
-        return len(rows) if live is None else int(live[rows].sum())
+        span = self._spans.get(word)
+        if span is None:
+            return 0
+        return span.stop - span.start if live is None else int(live[self._word_rows[span]].sum())
 
     def keyword_scores(self, worth: Mapping[str, float], mean_length: float) -> Scores | None:
         """BM25 of each row: `worth` is a word's rarity times how often it is asked for; None where no row has any of the words."""
         scores: Scores | None = None
+        saturated = self._saturated(mean_length)
         for word, weight in worth.items():
-            number = self._words.texts.find(word)
-            if number is None:
+            span = self._spans.get(word)
+            if span is None:
                 continue
             if scores is None:
                 scores = np.zeros(len(self), np.float32)
-            span = self._words.span(number)
-            rows, times = self._word_rows[span], self._times[span]
-            penalty = K1 * (1 - B + B * self._text_lengths[rows] / max(mean_length, 1e-9))
-            scores[rows] += (weight * (K1 + 1) * times / (times + penalty)).astype(np.float32)
+            scores[self._word_rows[span]] += saturated[span] * np.float32(weight)
         return scores
+
+    def _saturated(self, mean_length: float) -> Scores:
+        """What BM25 makes of each word's times in each row; worked out once for a mean length, which is that of a proven index."""
+        known, saturated = self._of_mean_length
+        if known != mean_length:
+            penalty = K1 * (1 - B + B * self._text_lengths[self._word_rows] / max(mean_length, 1e-9))
+            saturated = np.asarray((K1 + 1) * self._times / (self._times + penalty), np.float32)
+            self._of_mean_length = (mean_length, saturated)
+        return saturated
 
     def stored_rows(self, live: Mask | None = None) -> Iterator[StoredRow]:
         """Its rows, as they were put in."""
@@ -161,11 +173,19 @@ class LiveSegment:
         row = self.segment.chunks.row(chunk_id)
         return row if row is not None and (self.live is None or bool(self.live[row])) else None
 
-    def nearest(self, unit: Vectors, k: int, where: Filter) -> list[ScoredChunk]:
-        """The k nearest by cosine similarity."""
+    def nearest(self, unit: Vectors, k: int, where: Filter, least: float) -> list[ScoredChunk]:
+        """The k nearest by cosine similarity, of those that are at least so near."""
         rows = self.rows(where)
-        return self.segment.best(self.segment.cosines(unit, rows), rows, k)
+        return self._best(self.segment.cosines(unit, rows), rows, k, least)
 
-    def matching(self, worth: Mapping[str, float], mean_length: float, k: int, where: Filter) -> list[ScoredChunk]:
-        """The k best by BM25."""
-        return self.segment.matching(self.segment.keyword_scores(worth, mean_length), self.rows(where), k)
+    def matching(self, worth: Mapping[str, float], mean_length: float, k: int, where: Filter, least: float) -> list[ScoredChunk]:
+        """The k best by BM25, of those that score at least so much."""
+        scores = self.segment.keyword_scores(worth, mean_length)
+        if scores is None:
+            return []
+        rows = self.rows(where)
+        return self._best(scores if rows is None else scores[rows], rows, k, max(least, SMALLEST))
+
+    def _best(self, scores: Scores, rows: Rows | None, k: int, least: float) -> list[ScoredChunk]:
+        places = np.flatnonzero(scores >= least)
+        return self.segment.best(scores[places], places if rows is None else rows[places], k) if len(places) else []

@@ -11,7 +11,7 @@ from serving.pipeline.errors import StoreError
 from serving.pipeline.index.base import Closes, Filter, Probed, ScoredChunk, Store, StoredRow, Vectors
 from serving.pipeline.index.lance import directions
 from serving.pipeline.index.layered.view import PLAIN, LayeredView, view_of_query
-from serving.pipeline.index.rank import ranked
+from serving.pipeline.index.rank import DIGITS
 from serving.pipeline.index.resident.keywords import K1, WordCounts, rarity_of
 from serving.pipeline.index.resident.store import AT_ONCE
 from serving.pipeline.index.resident.words import StopWords, counted_words
@@ -85,11 +85,13 @@ class LayeredStore:
         query = directions(np.asarray(vector).reshape(1, -1), self._dimensions)[0]
         unit = query / np.linalg.norm(query)
 
+        least = _least(found, k)
+
         def nearest() -> list[ScoredChunk]:
-            return [hit for segment in view.segments for hit in segment.nearest(unit, k, where)]
+            return [hit for segment in view.segments for hit in segment.nearest(unit, k, where, least)]
 
         beside = await asyncio.to_thread(nearest) if view.added_chunks > AT_ONCE else nearest()
-        return ranked([*found, *beside])[: max(k, 0)]
+        return _merged(found, beside, k)
 
     async def search_text(self, text: str, k: int, where: Filter) -> list[ScoredChunk]:
         """The k best by BM25."""
@@ -107,8 +109,9 @@ class LayeredStore:
         else:
             found = await self.proven.search_text(text, k, less)
             worth, mean_length = await self._estimated(text, view), _mean_length(view)
-        beside = [hit for segment in view.segments for hit in segment.matching(worth, mean_length, k, where)]
-        return ranked([*found, *beside])[: max(k, 0)]
+        least = _least(found, k)
+        beside = [hit for segment in view.segments for hit in segment.matching(worth, mean_length, k, where, least)]
+        return _merged(found, beside, k)
 
     async def slice(self, document_id: str, first: int, last: int, where: Filter) -> list[Chunk]:
         """A document's chunks with ordinals first..last, in order."""
@@ -200,6 +203,16 @@ class LayeredStore:
                 best = await self.proven.search_text(word, 1, Filter(everything=True))
                 worth[word] = worth.get(word, 0.0) + (best[0].score / TYPICAL if best else unknown)
         return worth
+
+
+def _least(found: Sequence[ScoredChunk], k: int) -> float:
+    """The score below which no further chunk is among the k best; what rounding makes a tie is not lost."""
+    return found[k - 1].score - 10.0**-DIGITS if 0 < k <= len(found) else -np.inf
+
+
+def _merged(found: list[ScoredChunk], beside: list[ScoredChunk], k: int) -> list[ScoredChunk]:
+    """Hits of both layers, whose scores are rounded already, in one order."""
+    return sorted([*found, *beside], key=lambda hit: (-hit.score, hit.chunk.id))[: max(k, 0)] if beside else found
 
 
 def _less(where: Filter, view: LayeredView) -> Filter:

@@ -5,6 +5,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Self
 
 import numpy as np
@@ -16,6 +17,7 @@ from serving.pipeline.index.resident.words import StopWords, counted_words
 
 K1, B = 1.2, 0.75  # LanceDB's
 NAME = "words"
+WORDS_IN_MEMORY = 4096  # the last ones looked up
 
 Scores = NDArray[np.float32]
 
@@ -34,6 +36,7 @@ class KeywordScores:
 
     def __init__(self, arrays: MappedArrays, rows: int, stop_words: StopWords) -> None:
         self._words = RowsByText(arrays, NAME)
+        self._number = lru_cache(maxsize=WORDS_IN_MEMORY)(self._words.texts.find)
         self._all_rows, self._weights = arrays[f"{NAME}.rows"], arrays[f"{NAME}.weights"]
         self._mean_length = float(arrays[f"{NAME}.mean_length"][0])
         self._rows = rows
@@ -50,7 +53,7 @@ class KeywordScores:
         """
         scores: Scores | None = None
         for word, times in self.counted(text).items():
-            number = self._words.texts.find(word)
+            number = self._number(word)
             if number is None:
                 continue
             if scores is None:
@@ -66,8 +69,10 @@ class KeywordScores:
         if rows is not None:
             mask = np.zeros(self._rows, np.bool_)
             mask[rows] = True
-        found = {word: self._words.rows(word) for word in words}
-        rows_with = {word: len(having) if mask is None else int(mask[having].sum()) for word, having in found.items()}
+        spans = {word: slice(0, 0) if (number := self._number(word)) is None else self._words.span(number) for word in words}
+        rows_with = {
+            word: span.stop - span.start if mask is None else int(mask[self._all_rows[span]].sum()) for word, span in spans.items()
+        }
         return WordCounts(self._rows if rows is None else len(rows), self._mean_length, rows_with)
 
 
