@@ -85,7 +85,7 @@ class Demo:
             moved = json.loads(self.touchstone("release", "rollback", "--channel", CHANNEL, "--why", "it was better before", "--json"))
             seconds = server.wait_for(moved["stable"])
             self.say(
-                f"touchstone release rollback: {seconds:.1f} s later by {moved['stable']} again. Who, when and why: touchstone channel history."
+                f"touchstone release rollback: {seconds:.1f} s later by {moved['stable']} again. Who and why: touchstone channel history."
             )
 
     def day_one(self) -> Path:
