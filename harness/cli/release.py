@@ -82,7 +82,7 @@ def diff(
 
 @app.command()
 def register(
-    release: Annotated[str, typer.Argument(metavar="[RELEASE]", help=f"{NAMING} Default: every release that a channel names.")] = "",
+    release: Annotated[str, typer.Argument(metavar="RELEASE", help=f"{NAMING} Default: every release that a channel names.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Register a release with MLflow, and let the aliases champion and challenger follow the channels; safe to repeat."""
