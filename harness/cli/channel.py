@@ -136,7 +136,7 @@ def evaluate(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Evaluate what a channel serves again, against what it was promoted by: exit 0 not seen to be worse, 1 worse, 3 the machinery failed."""
+    """Evaluate what a channel serves again, against its promotion: exit 0 not seen to be worse, 1 worse, 3 the machinery failed."""
     from harness.project import Project
 
     with progress_line(quiet=as_json) as line:
