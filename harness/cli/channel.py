@@ -136,7 +136,7 @@ def evaluate(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Evaluate what a channel serves again, against what it was promoted by: exit 0 as good as then, 1 worse, 3 the machinery failed."""
+    """Evaluate what a channel serves again, against its promotion: exit 0 not seen to be worse, 1 worse, 3 the machinery failed."""
     from harness.project import Project
 
     with progress_line(quiet=as_json) as line:
@@ -199,7 +199,7 @@ def show_reevaluation(done: "FinishedReevaluation") -> None:
     for ruling in done.result.rulings:
         if ruling.blocks:
             console.print(f"{ruling.word}: {ruling.id}: {ruling.reason}")
-    console.print(f"{'as good as when it was promoted' if done.result.passed else 'worse'}: {done.result.message}")
+    console.print(f"{'not seen to be worse' if done.result.passed else 'worse'}: {done.result.message}")
     console.print(f"\nreport    {done.page}\nevidence  {done.evidence}")
 
 

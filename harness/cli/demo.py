@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.cli.demo_server import demo_server
+from harness.cli.demo_server import DemoServer, demo_server
 from harness.cli.interrupt import STOPPED_CODE
 from harness.cli.terminal import clean
 from harness.golden.load import load_golden
@@ -75,19 +75,21 @@ class Demo:
             answer = server.ask(QUESTION)
             self.show(answer["answer"])
             for one in answer["citations"]:
-                self.show(f"[{one['marker']}] {one['document']}: “{excerpt(one['text'])}”")
+                self.show(f"[{one['marker']}] {one['document']}: “{excerpt(one.get('snippet') or one['text'])}”")
             self.show(f"{answer['model']}, release {answer['release']}, {answer['milliseconds']:.0f} ms")
 
             day_one = self.day_one()
             other = json.loads(self.touchstone("promote", str(day_one), "--channel", CHANNEL, "--force", "--why", WHY, "--json"))["release"]
-            seconds = server.wait_for(other)
-            self.say(f"Somebody forces what the team had on day one onto {CHANNEL}: {seconds:.1f} s later the server answers by {other}.")
+            server.wait_for(other)
+            self.say(f"Somebody forces what the team had on day one onto {CHANNEL}, and the server follows: {self.again(server)}")
             moved = json.loads(self.touchstone("release", "rollback", "--channel", CHANNEL, "--why", "it was better before", "--json"))
-            seconds = server.wait_for(moved["stable"])
-            self.say(
-                f"touchstone release rollback: {seconds:.1f} s later by {moved['stable']} again. "
-                "Who, when and why: touchstone channel history."
-            )
+            server.wait_for(moved["stable"])
+            self.say(f"touchstone release rollback: {self.again(server)} Who and why: touchstone channel history.")
+
+    def again(self, server: DemoServer) -> str:
+        """The answer to the same question, by whatever is served now."""
+        answer = server.ask(QUESTION)
+        return f"“{excerpt(clean(answer['answer']))}” (release {answer['release']})."
 
     def day_one(self) -> Path:
         """The configuration that the first search began with, as a file."""

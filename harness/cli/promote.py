@@ -16,7 +16,7 @@ CANDIDATE = (
 
 
 def promote(
-    candidate: Annotated[str, typer.Argument(metavar="[CANDIDATE]", help=CANDIDATE)] = "",
+    candidate: Annotated[str, typer.Argument(metavar="CANDIDATE", help=CANDIDATE)] = "",
     channel: Annotated[str, typer.Option("--channel", help="dev, staging or prod.")] = "dev",
     gate: Annotated[
         Path | None,

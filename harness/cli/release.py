@@ -26,14 +26,21 @@ def list_releases(as_json: AsJson = False) -> None:
     settings = read_settings()
     storage = open_releases(settings.releases, settings)
     channels = [channel for name in CHANNELS if (channel := find_channel(storage, name))]
-    rows = [
-        {"release": digest, "channels": [channel.name for channel in channels if channel.stable == digest]} for digest in releases(storage)
+    tried = {(channel.candidate.release, channel.name): channel.candidate.mode for channel in channels if channel.candidate}
+    rows: list[dict[str, Any]] = [
+        {
+            "release": digest,
+            "channels": [channel.name for channel in channels if channel.stable == digest],
+            "tried": {channel: mode for (release, channel), mode in tried.items() if release == digest},
+        }
+        for digest in releases(storage)
     ]
     if as_json:
         print_json(rows)
         return
     for row in rows:
-        typer.echo(f"{row['release']}  {', '.join(row['channels'])}".rstrip())
+        places = [*row["channels"], *(f"{channel} ({mode})" for channel, mode in row["tried"].items())]
+        typer.echo(f"{row['release']}  {', '.join(places)}".rstrip())
     if not rows:
         typer.echo(f"No releases in {settings.releases}. Make one: touchstone promote")
 
@@ -82,7 +89,7 @@ def diff(
 
 @app.command()
 def register(
-    release: Annotated[str, typer.Argument(metavar="[RELEASE]", help=f"{NAMING} Default: every release that a channel names.")] = "",
+    release: Annotated[str, typer.Argument(metavar="RELEASE", help=f"{NAMING} Default: every release that a channel names.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Register a release with MLflow, and let the aliases champion and challenger follow the channels; safe to repeat."""
@@ -123,18 +130,18 @@ def rollback(
 
 @app.command()
 def verify(
-    digest: Annotated[str, typer.Argument(help="A release's digest; default: every release, and what every channel names.")] = "",
+    release: Annotated[str, typer.Argument(metavar="RELEASE", help=f"{NAMING} Default: every one, and what every channel names.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Check every sum and every evidence document anew: exit 0 all hold, 3 something is not what its digest promises."""
+    from harness.project.channels import Channels
     from serving.pipeline.errors import IntegrityError
-    from serving.release.bundle import load_release, open_releases, releases
+    from serving.release.bundle import open_releases
     from serving.release.verify import check_releases
 
     settings = read_settings()
     storage = open_releases(settings.releases, settings)
-    if digest and digest not in releases(storage):
-        load_release(storage, digest)  # says so, and names those known
+    digest = Channels(settings).release(release) if release else ""
     checks = check_releases(storage, digest)
     if as_json:
         print_json([asdict(check) for check in checks])

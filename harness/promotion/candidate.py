@@ -18,6 +18,7 @@ from harness.tracking.base import LoggedRun
 from serving.pipeline.config import RagConfig, load_config
 from serving.pipeline.errors import ConfigError, DataError
 from serving.pipeline.plain_yaml import YamlError, load_plain
+from serving.pipeline.registry import near
 from serving.release.bundle import Release, load_release, open_releases, releases
 from serving.release.channel import find_channel
 from serving.release.evidence import MeasuredSplit, RecordedVerdict
@@ -68,7 +69,17 @@ def _found(word: str, corpus: str, settings: HarnessSettings, find_run: FindRun)
         raise ConfigError(f"No file {word!r}. Name {KINDS}.")
     if (release := _release(word, settings)) is not None:
         return release
-    return _logged(find_run(word), corpus, settings)
+    try:
+        run = find_run(word)
+    except ConfigError as error:
+        raise ConfigError(f"{error}{near(word, _names(settings))} Name {KINDS}.") from None
+    return _logged(run, corpus, settings)
+
+
+def _names(settings: HarnessSettings) -> list[str]:
+    """The names that evaluations, sweeps and experiments have on this machine."""
+    folders = [*settings.reports.glob(f"runs/*/{CASES}"), *settings.reports.glob(f"sweeps/*/{WINNER}")]
+    return [*(path.parent.name for path in folders), *(experiment for experiment, _ in newest_winners(settings.reports))]
 
 
 def newest_winners(reports: Path) -> dict[tuple[str, str], Path]:

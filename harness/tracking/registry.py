@@ -47,7 +47,7 @@ class RegisteredRelease:
 
     @property
     def words(self) -> str:
-        """`touchstone version 3, challenger`."""
+        """Model, version and aliases: "touchstone version 3, challenger"."""
         return ", ".join([f"{self.model} version {self.version}", *self.aliases])
 
 

@@ -152,7 +152,7 @@ def test_a_project_elsewhere_with_other_settings_is_searched_and_promoted(tmp_pa
     here.mkdir()
     furnish(home)
     monkeypatch.chdir(here)
-    project = Project.open(home, prompts=REPOSITORY / "prompts", releases=str(home / "shipped"))
+    project = Project.open(home, prompts=REPOSITORY / "prompts", releases=str(home / "shipped"), mlflow_model="")
     seal(project.settings.datasets, "tiny/v1", project.corpus("tiny"))
     result = run(project.sweep(home / "small.yaml", trials=2, workers=2))
     assert len(result.trials) == 2

@@ -62,6 +62,7 @@ def test_a_bare_promotion_takes_no_winner_that_could_be_anothers(gated: World) -
         assert "2 experiments have a winner, so name one." in said.err
         assert "quick on tiny: reports/sweeps/quick-1/winner.json" in said.err
     assert not Path("releases").exists()
+    assert "Did you mean 'other'? Name a sweep's winner.json" in gated.touchstone("promote", "othr").err
     for word in ("other", "other-1", "reports/sweeps/other-1", "reports/sweeps/other-1/winner.json"):
         assert "experiment other" in str(promoted(gated, word)["source"])
 

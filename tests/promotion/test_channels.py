@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -100,3 +101,28 @@ def test_a_release_that_only_a_pull_requests_gate_has_passed_is_set_nowhere_but_
         channels.point("staging", "channel:dev", revision=7)
     with pytest.raises(ConfigError, match="points at already"):
         channels.try_candidate("staging", "channel:dev", "canary", 0.1)
+
+
+@pytest.mark.slow
+def test_going_back_restores_the_index_of_then(gated: World) -> None:
+    question = "After how many years is a phone replaced?"
+
+    def asked() -> dict[str, Any]:
+        said = gated.touchstone("ask", question, "--channel", "dev", "--json")
+        assert said.code == 0, said.err
+        assert isinstance(said.json, dict)
+        return said.json
+
+    gated.pass_gate("one.yaml")
+    assert gated.touchstone("promote", "one.yaml", "--corpus", "tiny").code == 0
+    before = asked()
+    Path("datasets/corpora/tiny/it/phones.md").write_text("# Phones\n\nA phone is replaced after 3 years.\n")
+    gated.pass_gate("one.yaml")
+    assert gated.touchstone("promote", "one.yaml", "--corpus", "tiny").code == 0
+    with_phones = asked()
+    assert "3 years" in with_phones["answer"]["text"]
+    assert with_phones["index_digest"] != before["index_digest"]
+    assert gated.touchstone("release", "rollback").code == 0
+    after = asked()
+    assert (after["release_digest"], after["index_digest"]) == (before["release_digest"], before["index_digest"])
+    assert "3 years" not in after["answer"]["text"]

@@ -1,17 +1,21 @@
 import asyncio
 import json
 import signal
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+from harness.promotion import promote as promoting
 from harness.settings import HarnessSettings
 from serving.pipeline.errors import ConfigError, DataError, NotProven
 from serving.pipeline.models.prices import PACKAGE
 from serving.release.bundle import load_release, releases
 from serving.release.channel import find_channel, read_channel
 from serving.release.evidence import ForcedPromotion
+from serving.release.verify import check_releases
 from tests.support.killing import killing
 from tests.support.promoting import MeetingFactory, factory, ship
 from tests.support.releasing import at
@@ -137,6 +141,57 @@ def test_a_promoter_killed_before_any_write_leaves_the_channel_at_a_whole_releas
     after = read_channel(storage, "dev")
     assert (after.revision, after.history[-1].before, after.stable) == (2, before.stable, _digest("two.yaml"))
     assert list(load_release(storage, after.stable).evidence)[-1] == after.evidence
+
+
+@pytest.mark.slow
+def test_a_promoter_killed_after_any_write_leaves_the_channel_at_a_whole_release(gated: World, storage_uri: str) -> None:
+    gated.pass_gate("one.yaml")
+    gated.pass_gate("two.yaml")
+    storage = at(storage_uri)
+    before = asyncio.run(ship(storage, "one.yaml")).channel
+    two = _digest("two.yaml")
+    with killing("tests.support.promoting:ship_and_die", storage_uri) as killed:
+
+        def dies(write: int) -> str:
+            assert killed(-write) == -signal.SIGKILL
+            channel = read_channel(storage, "dev")
+            load_release(storage, channel.stable, evidence=channel.evidence)
+            assert not [check.problem for check in check_releases(storage) if check.problem]
+            return channel.stable
+
+        for write in (1, 2, 3):  # configuration, index, prompt
+            assert dies(write) == before.stable
+            assert releases(storage) == [before.stable]
+        assert dies(4) == before.stable  # SHA256SUMS: whole, and not pointed at
+        assert sorted(releases(storage)) == sorted([before.stable, two])
+        assert dies(1) == before.stable  # the evidence
+        assert dies(2) == two  # the channel: nothing is left to do
+        assert killed(0) == 0  # and again does no harm
+    after = read_channel(storage, "dev")
+    assert (after.stable, after.revision) == (two, 3)
+    assert len(load_release(storage, two).evidence) == 3
+
+
+def test_who_loses_a_race_is_told_in_one_line_and_what_was_made_is_whole(gated: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    gated.pass_gate("one.yaml")
+    gated.pass_gate("two.yaml")
+    point = promoting.point_channel
+
+    def meanwhile(*given: Any, **more: Any) -> Any:
+        monkeypatch.setattr(promoting, "point_channel", point)
+        thread = threading.Thread(target=lambda: asyncio.run(ship(at("releases"), "two.yaml")))  # no loop runs within a loop
+        thread.start()
+        thread.join()
+        return point(*given, **more)
+
+    monkeypatch.setattr(promoting, "point_channel", meanwhile)
+    said = gated.touchstone("promote", "one.yaml", "--corpus", "tiny")
+    assert said.code == 2
+    assert said.err.count("\n") == 1
+    assert f"Channel 'dev' points at {_digest('two.yaml')} (revision 1), no longer at nothing; look again." in said.err
+    assert gated.touchstone("release", "verify").code == 0
+    assert gated.touchstone("promote", "one.yaml", "--corpus", "tiny").code == 0
+    assert read_channel(at("releases"), "dev").stable == _digest("one.yaml")
 
 
 def test_a_channel_that_moves_during_a_promotion_is_left_where_it_went(gated: World, storage_uri: str) -> None:

@@ -88,6 +88,26 @@ def test_prod_takes_only_what_was_approved_and_not_longer_than_that_holds(tmp_pa
     assert point(storage, two, known, anew, "prod").stable == two
 
 
+def test_what_is_approved_is_a_release_by_the_evidence_of_then_or_by_what_followed(tmp_path: Path, known: dict[str, str]) -> None:
+    storage, one = at(tmp_path), next(iter(known))
+    approved = approve_release(storage, "prod", one, hours=1, expected=None, **WHO)
+    assert approved.history[-1].evidence == known[one]
+    later = prove(storage, one, decision=a_decision(one), created_at="2026-11-01T00:00:09+00:00")
+    assert point_channel(storage, "prod", one, evidence=later, expected=approved, **WHO).stable == one
+
+    bare = write(storage, a_config(9)).digest
+    with pytest.raises(DataError, match="has no evidence that it could be approved by"):
+        approve_release(storage, "prod", bare, hours=1, expected=read_channel(storage, "prod"), **WHO)
+
+
+def test_evidence_that_does_not_follow_from_what_was_approved_is_refused(tmp_path: Path, known: dict[str, str]) -> None:
+    storage, one = at(tmp_path), next(iter(known))
+    prove(storage, one, decision=a_decision(one), created_at="2026-11-01T00:00:09+00:00")  # what the approver saw: it follows the first
+    approved = approve_release(storage, "prod", one, hours=1, expected=None, **WHO)
+    with pytest.raises(NotProven, match=f"ann approved {one} by the evidence .*, which it would not be served by"):
+        point_channel(storage, "prod", one, evidence=known[one], expected=approved, **WHO)
+
+
 @pytest.mark.parametrize(("hours", "why"), [(0.0, "x"), (-1.0, "x"), (1e6, "x"), (1.0, "  ")])
 def test_an_approval_has_an_end_and_a_reason(tmp_path: Path, known: dict[str, str], hours: float, why: str) -> None:
     with pytest.raises(ConfigError, match="An approval"):

@@ -1,4 +1,4 @@
-"""Does a piece of work again and again in a process that is killed before its n-th write to a storage."""
+"""Does a piece of work again and again in a process that is killed before, or after, its n-th write to a storage."""
 
 import importlib
 import os
@@ -16,26 +16,34 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 class DeadlyStorage:
-    """Kills its own process before its n-th write; beyond that it is the storage it stands for."""
+    """Kills its own process before its n-th write, or after it where n is below 0; beyond that it is the storage it stands for."""
 
     def __init__(self, storage: Storage, write: int) -> None:
         self._storage = storage
-        self._left = write
+        self._left = abs(write)
+        self._after = write < 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._storage, name)
 
     def put_if(self, key: str, data: bytes, *, expected: str | None) -> str | None:
-        """Write, or die."""
+        """Write and die, or die and write nothing."""
         self._left -= 1
+        if self._left == 0 and not self._after:
+            os.kill(os.getpid(), signal.SIGKILL)
+        version = self._storage.put_if(key, data, expected=expected)
         if self._left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
-        return self._storage.put_if(key, data, expected=expected)
+        return version
+
+    def put(self, key: str, data: bytes) -> None:
+        """Nothing that is promoted may be written so: it could replace what another wrote."""
+        raise AssertionError(key)
 
 
 @contextmanager
 def killing(work: str, place: str) -> Iterator[Callable[[int], int]]:
-    """A function that has `module:name` done on a place, killed before the n-th write, and returns the process's exit code."""
+    """A function that has `module:name` done on a place, killed as `DeadlyStorage` has it, and returns the process's exit code."""
     command = [sys.executable, "-m", "tests.support.killing", work, place]
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
