@@ -57,6 +57,8 @@ bench: setup  ## measure again what reports/bench/ says (DATA="PATH …" retriev
 	$(RUN) python bench/verdict.py
 	$(RUN) python bench/verdict_peers.py
 	$(RUN) python bench/serve.py
+	$(RUN) python bench/lean.py
+	$(RUN) python bench/soak.py
 	$(RUN) python bench/reader.py
 	$(RUN) python bench/models.py
 	$(RUN) python bench/overhead.py

@@ -37,10 +37,8 @@ class Estate:
 
     @property
     def settings(self) -> PipelineSettings:
-        return PipelineSettings(
-            home=self.root / "builder", indexes=self.shared["TOUCHSTONE_INDEXES"], s3_endpoint=self.shared["TOUCHSTONE_S3_ENDPOINT"],
-            _env_file=None,
-        )  # fmt: skip
+        s3 = self.shared.get("TOUCHSTONE_S3_ENDPOINT", "")
+        return PipelineSettings(home=self.root / "builder", indexes=self.shared["TOUCHSTONE_INDEXES"], s3_endpoint=s3, _env_file=None)
 
     @property
     def releases(self) -> Storage:

@@ -179,3 +179,55 @@ async def test_no_json_gets_an_answer_that_is_not_declared(furnished: House) -> 
             asyncio.run_coroutine_threadsafe(send(body), loop).result(30)
 
         await asyncio.to_thread(fuzz)
+
+
+async def test_the_document_says_which_operations_ask_for_a_key_how_long_a_question_may_be_and_where_an_answer_leads(
+    furnished: House, tmp_path: Path
+) -> None:
+    await asyncio.to_thread((tmp_path / "keys.yaml").write_text, f"{sha(DIRECTOR)}: {{id: director}}")
+    async with opened(furnished.settings(max_question_chars=321, api_keys=tmp_path / "keys.yaml")) as api:
+        schema = (await document(api)).schema
+    async with opened(furnished.settings()) as api:
+        without_keys = (await document(api)).schema
+    operations = {(path, method): one for path, methods in schema["paths"].items() for method, one in methods.items()}
+    assert {path.startswith("/v1/") for (path, _), one in operations.items() if one.get("security") == [{"key": []}]} == {True}
+    assert "security" not in operations["/readyz", "get"]
+    assert "security" not in without_keys["paths"]["/v1/query"]["post"]
+    schemas = schema["components"]["schemas"]
+    assert {schemas["QueryIn"]["properties"]["question"]["maxLength"], schemas["DifyIn"]["properties"]["query"]["maxLength"]} == {321}
+    known = {one["operationId"] for one in operations.values()}
+    led = {link["operationId"] for one in operations.values() for link in one["responses"]["200"].get("links", {}).values()}
+    assert led
+    assert led <= known
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "/v1/traces?before=1764410000", None),
+        ("GET", "/v1/traces?before=0.5", None),
+        ("POST", "/v1/feedback", {"trace_id": "t", "kind": "thumbs", "value": True}),
+        ("POST", "/v1/dify/retrieval", {"knowledge_id": "all", "query": "a", "retrieval_setting": {"score_threshold": False}}),
+        ("POST", "/v1/dify/retrieval", {"knowledge_id": "all", "query": "a", "retrieval_setting": {"top_k": True}}),
+    ],
+)
+async def test_a_value_of_another_kind_is_not_taken_for_the_one_that_is_meant(
+    furnished: House, method: str, path: str, body: dict[str, Any] | None
+) -> None:
+    async with opened(furnished.settings()) as api:
+        response = await api.client.request(method, path, json=body)
+        assert response.status_code == 422
+        (await document(api)).check(response)
+
+
+async def test_the_next_page_of_traces_is_asked_for_by_the_time_that_was_told(furnished: House, tmp_path: Path) -> None:
+    async with opened(furnished.settings(traces=str(tmp_path / "traces.db"))) as api:
+        for number in range(3):
+            assert (await api.ask(f"{QUESTION} {number}")).status_code == 200
+        assert api.app.state.service.traces is not None
+        async with asyncio.timeout(20):
+            while len((await api.client.get("/v1/traces")).json()["traces"]) < 3:  # noqa: ASYNC110  # a thread writes them
+                await asyncio.sleep(0.05)
+        first = (await api.client.get("/v1/traces", params={"limit": 2})).json()
+        rest = (await api.client.get("/v1/traces", params={"limit": 2, "before": first["next"]})).json()
+    assert [len(first["traces"]), len(rest["traces"])] == [2, 1]

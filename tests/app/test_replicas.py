@@ -13,9 +13,9 @@ from serving.app.main import DOORS
 from serving.keys import SCOPES, Caller, create_key
 from tests.app.making import QUESTION, config
 from tests.app.replicas import SOON_S, Estate, Replica, bearer, replica
+from tests.support.dynamodb import a_table
 from tests.support.redis import RedisServer, a_secret, running_redis
 from tests.support.waiting import until
-from tests.traces.test_stores import a_table
 
 pytestmark = pytest.mark.slow
 

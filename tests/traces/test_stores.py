@@ -28,10 +28,11 @@ from serving.pipeline.types import (
     Usage,
 )
 from serving.traces.base import TraceStore
-from serving.traces.dynamodb import BY_TENANT, BY_TIME, DynamoTraceStore
+from serving.traces.dynamodb import DynamoTraceStore
 from serving.traces.record import REMOVED, Feedback, TraceQuery, TraceRecord
 from serving.traces.sqlite import SqliteTraceStore
 from serving.traces.summary import GuardIncident, TraceSummary
+from tests.support.dynamodb import a_table
 from tests.support.s3 import KEYS, s3_server
 
 __all__ = ["s3_server"]
@@ -52,31 +53,6 @@ def a_trace(ident: str = "t1", *, tenant: str = "acme", who: str = "ann", docume
         passages=(hit,),
         prompt="read: words",
         answer=Answer("words [1]", (Citation(1, chunk.id, Span(document, 0, 5)),)),
-    )
-
-
-def a_table(endpoint: str, name: str) -> None:
-    """The table as infrastructure code makes it."""
-    import boto3
-
-    client = boto3.client("dynamodb", region_name="us-east-1", endpoint_url=endpoint)
-    key = [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}]
-    of = {BY_TENANT: "tenant", BY_TIME: "everyone"}
-    indexes = [
-        {
-            "IndexName": index,
-            "KeySchema": [{"AttributeName": attribute, "KeyType": "HASH"}, {"AttributeName": "at", "KeyType": "RANGE"}],
-            "Projection": {"ProjectionType": "ALL"},
-        }
-        for index, attribute in of.items()
-    ]
-    kinds = {"pk": "S", "sk": "S", "tenant": "S", "everyone": "S", "at": "N"}
-    client.create_table(
-        TableName=name,
-        KeySchema=key,
-        AttributeDefinitions=[{"AttributeName": attribute, "AttributeType": kind} for attribute, kind in kinds.items()],
-        GlobalSecondaryIndexes=indexes,
-        BillingMode="PAY_PER_REQUEST",
     )
 
 

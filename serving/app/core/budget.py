@@ -158,7 +158,8 @@ class Budgets:
 
         Of questions at the same time each is counted with the most that it can cost, so that at most one goes beyond the limit.
         """
-        accounts, day, ident = self.accounts(caller), self._now().date().isoformat(), uuid4().hex
+        accounts, day = self.accounts(caller), self._now().date().isoformat()
+        ident = uuid4().hex if accounts else ""
         reserved: list[Account] = []
         reservation = BudgetReservation(lambda usd: self._settle_later(accounts, day, usd))
         try:

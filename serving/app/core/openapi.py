@@ -94,6 +94,11 @@ def link(operation: str, about: str, *, body: Mapping[str, Any] | None = None, *
     return {"operationId": operation, "description": about, **given, **({"requestBody": body} if body else {})}
 
 
+def linked(**links: Mapping[str, Any]) -> dict[int | str, dict[str, Any]]:
+    """The declaration of the links of what a route answers with."""
+    return {200: {"links": links}}
+
+
 def install(app: FastAPI, *models: type[BaseModel], question_chars: int, authenticated: bool) -> None:
     """Give the app its document; `models` are those that it refers to and no route's signature names."""
 

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Query, Request, Response
 
-from serving.app.core.openapi import Responses, event_stream, json_body, link, problem_responses
+from serving.app.core.openapi import event_stream, json_body, link, linked, problem_responses
 from serving.app.core.service import service_of
 from serving.app.query.jsontext import json_text
 from serving.app.query.service import QueryService, cancel_on_disconnect
@@ -12,23 +12,19 @@ from serving.app.query.wire import AnswerOut, QueryIn, ReleaseOut, RetrievedOut
 ASKED = problem_responses(401, 403, 413, 415, 422, 429, 504)
 WITH_TRACE = Query(default=False, alias="trace", description="show the whole trace, where the server exposes it")
 BODIES = frozenset({"/v1/query", "/v1/query/stream", "/v1/retrieve"})  # whose bodies are read
-ANSWERED: Responses = {
-    200: {
-        "links": {
-            "trace": link("trace_v1_traces__trace_id__get", "how it came about", trace_id="$response.body#/trace_id"),
-            "feedback": link(
-                "feedback_v1_feedback_post",
-                "what a reader says of it",
-                body={"trace_id": "$response.body#/trace_id", "kind": "thumbs", "value": 1},
-            ),
-        }
-    }
-}
+ANSWERED = linked(
+    trace=link("trace_v1_traces__trace_id__get", "how it came about", trace_id="$response.body#/trace_id"),
+    feedback=link(
+        "feedback_v1_feedback_post",
+        "what a reader says of it",
+        body={"trace_id": "$response.body#/trace_id", "kind": "thumbs", "value": 1},
+    ),
+)
 
 router = APIRouter(prefix="/v1", tags=["questions"])
 
 
-@router.post("/query", response_model=AnswerOut, responses={**ANSWERED, **ASKED}, openapi_extra=json_body(QueryIn))
+@router.post("/query", response_model=AnswerOut, responses=ANSWERED | ASKED, openapi_extra=json_body(QueryIn))
 async def query(request: Request, with_trace: bool = WITH_TRACE) -> Response:
     """Answer a question from the documents the caller may see."""
     answer = await cancel_on_disconnect(request.receive, QueryService.admit(request, with_trace=with_trace).answer())

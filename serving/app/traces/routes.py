@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BeforeValidator
 
-from serving.app.core.openapi import Responses, json_body, link, problem_responses
+from serving.app.core.openapi import json_body, link, linked, problem_responses
 from serving.app.core.problems import not_found
 from serving.app.core.service import Service, service_of
 from serving.app.query.body import read_body
@@ -41,10 +41,8 @@ Role = Annotated[str, Query(max_length=20, description="stable, canary, shadow o
 Release = Annotated[str, Query(max_length=64, description="a release's digest")]
 
 
-FIRST: Responses = {200: {"links": {"first": link("trace_v1_traces__trace_id__get", "the newest", trace_id="$response.body#/traces/0/id")}}}
-GIVEN_TRACE: Responses = {
-    200: {"links": {"trace": link("trace_v1_traces__trace_id__get", "of what it was said", trace_id="$response.body#/trace_id")}}
-}
+FIRST = linked(first=link("trace_v1_traces__trace_id__get", "the newest", trace_id="$response.body#/traces/0/id"))
+OF_TRACE = linked(trace=link("trace_v1_traces__trace_id__get", "of what it was said", trace_id="$response.body#/trace_id"))
 
 
 @router.get("/traces", response_model=TracesOut, responses=FIRST | problem_responses(401, 403, 404, 422, 429))
@@ -74,7 +72,7 @@ async def trace(request: Request, trace_id: TraceId) -> Response:
     return _json(TraceOut.of(record.readable_by(caller.principal()), feedback))
 
 
-GIVEN = GIVEN_TRACE | problem_responses(401, 403, 404, 413, 415, 422, 429)
+GIVEN = OF_TRACE | problem_responses(401, 403, 404, 413, 415, 422, 429)
 
 
 @router.post("/feedback", response_model=FeedbackOut, responses=GIVEN, openapi_extra=json_body(FeedbackIn))

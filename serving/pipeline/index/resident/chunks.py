@@ -26,16 +26,17 @@ class ChunkTable:
         self._places, self._scores = arrays["places"], arrays["instruction_scores"]
         self.chunk = lru_cache(maxsize=CHUNKS_IN_MEMORY)(self._read)
         self.row = lru_cache(maxsize=CHUNKS_IN_MEMORY)(self._ids.find)  # of a chunk's id; None where it is not here
+        self.rows_of = lru_cache(maxsize=CHUNKS_IN_MEMORY)(self._find_rows)  # of a document's chunks with ordinals first..last
         self._shared = lru_cache(maxsize=CHUNKS_IN_MEMORY)(self._read_shared)
 
     def __len__(self) -> int:
         return len(self._ids)
 
-    def rows_of(self, document_id: str, first: int, last: int) -> list[int]:
-        """The rows of a document's chunks with ordinals first..last, in the order of these."""
+    def _find_rows(self, document_id: str, first: int, last: int) -> tuple[int, ...]:
+        """Rows in the order of the ordinals."""
         rows = self._documents.rows(document_id)
         ordinals = self._places[rows, 2]
-        return [int(row) for row in rows[(ordinals >= first) & (ordinals <= last)]]
+        return tuple(rows[(ordinals >= first) & (ordinals <= last)].tolist())
 
     def _read(self, row: int) -> Chunk:
         start, end, ordinal = self._places[row].tolist()

@@ -1,0 +1,55 @@
+"""The curl lines of the README and the pages do, on a server, what they are shown to do."""
+
+import asyncio
+import json
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+from serving.keys import Caller, create_key
+from tests.app.making import House, events
+from tests.app.real import listening
+
+REPOSITORY = Path(__file__).parents[2]
+PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
+LINE = re.compile(r"^ {4}(curl .*(?:\\\n.*)*)$", re.MULTILINE)
+SERVER = re.compile(r"(?:http://)?(?:localhost|127\.0\.0\.1):8080")
+
+
+def curl_lines() -> list[tuple[str, str]]:
+    """Every curl command of a page that goes to our server, with the page's name."""
+    return [
+        (page.name, line.replace("\\\n", " "))
+        for page in PAGES
+        for line in LINE.findall(page.read_text(encoding="utf-8"))
+        if SERVER.search(line)
+    ]
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+@pytest.mark.parametrize(("page", "line"), curl_lines(), ids=lambda value: value[:60])
+async def test_a_curl_line_of_the_pages_gets_what_it_asks_for(page: str, line: str, furnished: House, tmp_path: Path) -> None:
+    settings, key = furnished.settings(traces=str(tmp_path / "traces.db")), ""
+    if "$KEY" in line:
+        key = await asyncio.to_thread(create_key, tmp_path / "keys.yaml", Caller(id="reader"))
+        settings = settings.model_copy(update={"api_keys": tmp_path / "keys.yaml"})
+    async with listening(settings) as server:
+        words = [word.replace("$KEY", key) for word in shlex.split(SERVER.sub(f"http://127.0.0.1:{server.port}", line))]
+        process = await asyncio.create_subprocess_exec(
+            *words, "--fail-with-body", "--noproxy", "*", "--max-time", "60", cwd=tmp_path, stdout=asyncio.subprocess.PIPE
+        )
+        said, _ = await process.communicate()
+    assert process.returncode == 0, (page, said)
+    if "/stream" in line:
+        assert [name for name, _ in events(said.decode())][-1] == "answer"
+    elif "/v1/query" in line:
+        assert json.loads(said)["answer"]
+    elif "/readyz" in line:
+        assert json.loads(said)["ready"]
+
+
+def test_the_readme_and_the_page_of_the_api_show_curl_lines() -> None:
+    assert {"README.md", "api.md", "keys.md"} <= {page for page, _ in curl_lines()}
