@@ -258,6 +258,6 @@ async def test_every_page_is_readable_named_and_no_wider_than_its_window(
 
 async def _documents(visit: Visit) -> None:
     await visit.go("/documents")
-    await visit.page.wait_for_selector("#rows tr")
+    await visit.page.wait_for_selector("#corpus:not(:empty)")
     await visit.page.set_input_files("#files", [{"name": "w" * 200 + ".exe", "mimeType": "text/plain", "buffer": b"no"}])
     await visit.page.wait_for_selector("#queue .chip.bad")

@@ -53,7 +53,7 @@ function draw(found) {
   $("rows").replaceChildren(...documents.map(row));
   $("table").hidden = documents.length === 0;
   $("empty").hidden = documents.length > 0;
-  $("empty").textContent = $("q").value.trim() ? "No document is called that." : "No documents yet. Add the first one above.";
+  $("empty").textContent = $("q").value.trim() ? "No added document is called that." : `Nothing was added yet. ${found.release_documents ? `The ${plural(found.release_documents, "document")} of the release are searched all the same.` : ""}`;
   $("more").hidden = next === null;
 }
 
@@ -159,7 +159,15 @@ function watch(upload) {
 }
 
 function add(files) {
-  const groups = $("groups").value.split(",").map((one) => one.trim()).filter(Boolean);
+  const readers = $("readers").value;
+  const some = readers === "some" ? $("groups").value.split(",").map((one) => one.trim()).filter(Boolean) : [];
+  if (readers === "some" && !some.length) {
+    $("problem").replaceChildren(note("bad", "Name the groups that may read these files."));
+    announce("Name the groups that may read these files.");
+    $("groups").focus();
+    return;
+  }
+  const groups = readers === "tenant" ? [""] : some; // none at all: the server takes those of the key
   const fields = [["domain", $("domain").value.trim()], ["version", $("version").value.trim()], ["status", $("status").value], ...groups.map((group) => ["groups", group])];
   for (const file of files) {
     const upload = new Upload(file, fields);
@@ -168,6 +176,8 @@ function add(files) {
   }
   if (files.length) announce(`${count(files.length)} to upload.`);
 }
+
+$("readers").addEventListener("change", () => { $("some").hidden = $("readers").value !== "some"; });
 
 const drop = $("drop");
 $("files").addEventListener("change", (event) => {
