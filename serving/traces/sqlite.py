@@ -91,7 +91,7 @@ class SqliteTraceStore:
         return [self._record(row) for row in rows]
 
     def summaries(self, query: TraceQuery) -> list[TraceSummary]:
-        """What is counted of traces, the newest first; by a connection of its own, since thousands take a second and writers must not wait."""
+        """What is counted of traces, the newest first; by a connection of its own: thousands take a second, and nobody waits for it."""
         with self._told(), closing(sqlite3.connect(self.place, timeout=BUSY_S)) as connection:
             rows = _rows(connection, _COUNTED, query)
         return [TraceSummary.from_parts(ident, at, release, role, json.loads(parts)) for ident, at, release, role, parts in rows]
