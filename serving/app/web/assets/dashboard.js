@@ -74,7 +74,7 @@ function drawTraffic(traffic, replica) {
     lines({ title: "Time", head: "From", labels, format: milliseconds, series: [{ name: "median", values: of("p50_ms") }, { name: "p95", values: of("p95_ms") }] }),
     stackedBars({ title: traffic.simulated ? "Cost (simulated in part)" : "Cost", head: "From", labels, format: (value) => usd(value), axis: roundUsd, series: [{ name: "dollars", values: of("usd"), colour: 2 }] })),
   h("div", { class: "parts" },
-    bars({ title: "Stages, median", head: "Stage", columns: ["Median", "p95"], rows: traffic.stages.map((one) => ({ name: one.stage, value: one.times.p50_ms, cells: [milliseconds(one.times.p50_ms), `p95 ${milliseconds(one.times.p95_ms)}`] })) }),
+    bars({ title: "Stages, median and p95", head: "Stage", columns: ["Median", "p95"], rows: traffic.stages.map((one) => ({ name: one.stage, value: one.times.p50_ms, cells: [milliseconds(one.times.p50_ms), milliseconds(one.times.p95_ms)] })) }),
     bars({ title: "Routes", head: "Tier", columns: ["Questions", "Cost"], colour: 5, rows: traffic.routes.map((one) => ({ name: one.name, value: one.questions, cells: [count(one.questions), usd(one.usd)] })) }),
     bars({ title: "Cache", head: "Way", columns: ["Questions", "Share"], colour: 4, rows: traffic.cache.map((one) => ({ name: one.name, value: one.questions, cells: [count(one.questions), share(one.questions, questions)] })) }),
     bars({ title: traffic.simulated ? "Models by cost (simulated in part)" : "Models by cost", head: "Model", columns: ["Questions", "Cost"], colour: 2, rows: traffic.models.map((one) => ({ name: modelName(one.name), full: one.name, value: one.usd, cells: [count(one.questions), usd(one.usd)] })) })));

@@ -2,7 +2,7 @@
 
 import { documentPath, getJson, request } from "./api.js";
 import { $, announce, ask, chip, h, icon, note } from "./dom.js";
-import { bytes, count, percent, plural, time } from "./format.js";
+import { bytes, count, percent, plural, short, time } from "./format.js";
 import { mountShell } from "./shell.js";
 import { Upload, UploadQueue } from "./upload.js";
 
@@ -48,8 +48,9 @@ function draw(found) {
   const parts = [];
   if (typeof found.release_documents === "number") parts.push(`${plural(found.release_documents, "document")} in the release`);
   if (typeof found.added === "number") parts.push(found.added ? `${plural(found.added, "document")} added since this release was proven` : "none added since this release was proven");
-  if (found.corpus_version) parts.push(`corpus ${found.corpus_version}`);
+  if (found.corpus_version) parts.push(`corpus ${found.corpus_version.split("+").map(short).join(" + ")}`);
   $("corpus").textContent = parts.join(" · ");
+  $("corpus").title = found.corpus_version ? `Corpus ${found.corpus_version}` : "";
   $("rows").replaceChildren(...documents.map(row));
   $("table").hidden = documents.length === 0;
   $("empty").hidden = documents.length > 0;
