@@ -155,8 +155,8 @@ def _stable(house: House) -> str:
     return read_channel(house.storage, "dev").stable
 
 
-async def test_what_was_asked_is_counted_in_the_window_and_by_the_replica(house: House) -> None:
-    async with opened(house.settings()) as api:
+async def test_what_was_asked_is_counted_in_the_window_and_by_the_replica(house: House, tmp_path: Path) -> None:
+    async with opened(house.settings(traces=str(tmp_path / "own.db"))) as api:
         answers = [(await api.ask(f"How many days of paid leave, person {n}?")).json() for n in range(3)]
         await api.client.post("/v1/feedback", json={"trace_id": answers[0]["trace_id"], "kind": "thumbs", "value": -1})
         await api.client.post("/v1/query", content=b"{", headers={"Content-Type": "application/json"})

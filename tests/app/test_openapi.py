@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as trying
 from hypothesis import strategies as st
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 
 from serving.app.admin.wire import ChannelOut, ChannelsOut, ReleasesOut, ReplicaOut, TrafficOut
 from serving.app.compatible.dify import DifyOut
@@ -36,21 +36,15 @@ KINDS = [
     "é",
 ]  # fmt: skip
 QUERIES = ["", "?trace=1", "?trace=", "?trace=maybe", "?trace=1&trace=0", "?" + "a=b&" * 500, "?%00", "?trace=%ff"]
+ADMIN = [ChannelOut, ChannelsOut, ReleasesOut, ReplicaOut, TrafficOut]
 ROUTES = [("GET", "/v1/release"), ("POST", "/v1/query"), ("POST", "/v1/query/stream"), ("GET", "/readyz"), ("GET", "/metrics")]
+ROUTES += [("GET", f"/v1/admin/{name}") for name in ("traffic", "replica", "channels", "releases")]
 ROUTES += [("GET", "/v1/traces"), ("POST", "/v1/feedback"), ("POST", "/v1/retrieve"), ("GET", "/v1/models")]
 ROUTES += [("POST", "/v1/chat/completions"), ("POST", "/v1/responses"), ("POST", "/v1/dify/retrieval")]
-MODELS = {"Alive": Alive, "AnswerOut": AnswerOut, "ProblemOut": ProblemOut, "ReadyOut": ReadyOut, "ReleaseOut": ReleaseOut}
-MODELS |= {
-    "FeedbackOut": FeedbackOut,
-    "TraceOut": TraceOut,
-    "TracesOut": TracesOut,
-    "RetrievedOut": RetrievedOut,
-    "DifyOut": DifyOut,
-    "VersionOut": VersionOut,
-}
-MODELS |= {"ChannelOut": ChannelOut, "ChannelsOut": ChannelsOut, "ReleasesOut": ReleasesOut, "ReplicaOut": ReplicaOut}
-MODELS |= {"TrafficOut": TrafficOut}
-ROUTES += [("GET", f"/v1/admin/{name}") for name in ("traffic", "replica", "channels", "releases")]
+MODELS: dict[str, type[BaseModel]] = {model.__name__: model for model in ADMIN}
+MODELS |= {"Alive": Alive, "AnswerOut": AnswerOut, "ProblemOut": ProblemOut, "ReadyOut": ReadyOut, "ReleaseOut": ReleaseOut}
+MODELS |= {"FeedbackOut": FeedbackOut, "TraceOut": TraceOut, "TracesOut": TracesOut, "RetrievedOut": RetrievedOut, "DifyOut": DifyOut}
+MODELS |= {"VersionOut": VersionOut}
 
 
 class Document:

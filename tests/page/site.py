@@ -106,8 +106,7 @@ class StandIn:
         return JSONResponse(out, 202)
 
     async def list(self, q: str = "", limit: int = 50, cursor: str = "") -> dict[str, Any]:
-        of_release = [self._of_release(document) for document in DOCUMENTS]
-        found = [one for one in (*self.added.values(), *of_release) if q.lower() in f"{one['name']} {one['title']}".lower()]
+        found = [one for one in self.added.values() if q.lower() in f"{one['name']} {one['title']}".lower()]
         start = int(cursor or 0)
         more = str(start + limit) if start + limit < len(found) else None
         counts = {"added": len(self.added), "release_documents": len(DOCUMENTS), "corpus_version": "c0ffee"}
@@ -133,11 +132,3 @@ class StandIn:
     async def delete(self, name: str) -> Response:
         self.added.pop(name, None)
         return Response(status_code=204)
-
-    def _of_release(self, document: Document) -> dict[str, Any]:
-        return {
-            "id": document.id, "name": document.id, "title": document.title, "bytes": len(document.text), "media_type": "text/markdown",
-            "tenant": document.tenant, "groups": list(document.groups), "domain": document.domain, "version": document.version,
-            "status": document.metadata.get("status", ""), "uploader": "", "created_at": "", "state": "ready", "reason": "", "chunks": 1,
-            "origin": "release",
-        }  # fmt: skip

@@ -76,10 +76,16 @@ async def test_a_question_is_answered_cited_judged_and_followed_up_and_text_stay
         await page.reload()
         assert await page.locator(".turn").count() == 2
         await check_unplanted(page)
-        await page.get_by_text("New conversation").click()
+        await page.locator(".turn").last.get_by_role("button", name="Ask again").click()
+        await page.locator(".turn:nth-child(3) .facts").wait_for()
+        assert "Answer complete." in await page.locator("#live").inner_text()
+        async with page.expect_response(lambda response: "abandon" in (response.request.post_data or "")) as left:
+            await page.get_by_text("New conversation").click()
+        assert (await left.value).status == 200
         assert await page.locator(".turn").count() == 0
         await page.reload()
         assert await page.locator(".turn").count() == 0
+        assert {"regenerate", "abandon"} <= {one.kind for one in trace.store.recent_feedback("public", 0.0, 20)}
 
 
 async def test_what_an_answer_should_warn_of_is_said_in_words(company: House, browser: Browser) -> None:
@@ -258,6 +264,6 @@ async def test_every_page_is_readable_named_and_no_wider_than_its_window(
 
 async def _documents(visit: Visit) -> None:
     await visit.go("/documents")
-    await visit.page.wait_for_selector("#rows tr")
+    await visit.page.wait_for_selector("#corpus:not(:empty)")
     await visit.page.set_input_files("#files", [{"name": "w" * 200 + ".exe", "mimeType": "text/plain", "buffer": b"no"}])
     await visit.page.wait_for_selector("#queue .chip.bad")

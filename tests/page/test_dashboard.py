@@ -29,7 +29,8 @@ async def written(server: Listening) -> None:
 async def test_a_question_is_seen_with_its_journey_and_the_channel_is_rolled_back(house: House, browser: Browser) -> None:
     first = read_channel(house.storage, "dev").stable
     second = await release(house, "Nothing is known of that [1].")
-    async with serving(house.settings(usd_per_day=1.0)) as server, visiting(browser, server) as visit:
+    settings = house.settings(usd_per_day=1.0, traces=str(house.root / "own.db"))
+    async with serving(settings) as server, visiting(browser, server) as visit:
         page = visit.page
         asked = (await server.api.ask(f"How many days of paid leave? {PLANTED}")).json()
         said = {"trace_id": asked["trace_id"], "kind": "correction", "text": f"It is 30. {PLANTED}"}

@@ -28,11 +28,16 @@ async def test_files_are_dropped_sent_followed_found_and_deleted(house: House, b
     async with serving(house.settings()) as server, visiting(browser, server) as visit:
         page = visit.page
         await visit.go("/documents")
-        await page.wait_for_selector("#rows tr")
+        await page.wait_for_selector("#corpus:not(:empty)")
         assert "3 documents in the release" in await page.locator("#corpus").inner_text()
         assert "none added since this release was proven" in await page.locator("#corpus").inner_text()
-        await page.get_by_text("Who may read them").click()
+        await page.locator("summary").click()
         await page.get_by_label("Domain").fill("hr")
+        await page.get_by_label("Who may read them", exact=True).select_option("these groups …")
+        assert await page.evaluate(DROP, ["early.md", PETS.decode()])
+        await page.get_by_text("Name the groups").first.wait_for()
+        assert await page.locator("#queue li").count() == 0
+        await page.get_by_label("Who may read them", exact=True).select_option("everyone of my tenant")
         assert await page.evaluate(DROP, [HOSTILE_NAME, PETS.decode()])
         await page.locator("#queue .chip", has_text="ready").wait_for()
         assert HOSTILE_NAME in await page.locator("#queue").inner_text()
@@ -55,7 +60,7 @@ async def test_files_are_dropped_sent_followed_found_and_deleted(house: House, b
         assert await row.count() == 1
         await row.get_by_role("button", name="Delete").click()
         await page.get_by_role("dialog").get_by_role("button", name="Delete it").click()
-        await page.get_by_text("No document is called that.").wait_for()
+        await page.get_by_text("No added document is called that.").wait_for()
         assert await page.evaluate("document.activeElement.id") == "list-title"
         await check_unplanted(page)
 

@@ -22,6 +22,7 @@ LOOK_S: Final = 1.0  # how often the keys file is looked at
 PROTECTED: Final = "/v1/"  # what is below needs a key where keys are in force
 EVERYONE: Final = Caller(id=Principal().id, scopes=frozenset(SCOPES))  # without keys: a server that listens on this machine alone
 NEEDED: Final[Mapping[tuple[tuple[str, ...], str], KeyScope]] = {
+    (("GET", "POST"), "/v1/admin"): "admin",
     (("POST",), "/v1/query"): "query",
     (("POST",), "/v1/retrieve"): "query",
     (("POST",), "/v1/dify/retrieval"): "query",
@@ -32,7 +33,6 @@ NEEDED: Final[Mapping[tuple[tuple[str, ...], str], KeyScope]] = {
     (("GET",), "/v1/release"): "query",
     (("GET",), "/v1/traces"): "query",
     (("POST",), "/v1/feedback"): "feedback",
-    (("GET", "POST"), "/v1/admin"): "admin",
 }
 
 

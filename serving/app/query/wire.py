@@ -288,13 +288,13 @@ class ReleaseOut(Wire):
 
     digest: str
     channel: str
+    examples: tuple[str, ...] = Field(default=(), description="questions to begin with, as the settings name them")
     loaded_at: str
     config: dict[str, Any] = Field(description="every setting of the configuration by its dotted path")
     index: dict[str, Any]
     evidence: dict[str, Any] = Field(description="what proves it: the document that the channel names, without people's names")
     evidence_digest: str
     corpus: CorpusOut
-    examples: tuple[str, ...] = Field(default=(), description="questions to begin with, as the settings name them")
 
     @classmethod
     def of(cls, loaded: LoadedRelease, channel: str, examples: str = "") -> Self:
@@ -305,13 +305,13 @@ class ReleaseOut(Wire):
         return cls(
             digest=loaded.digest,
             channel=channel,
+            examples=tuple(one.strip() for one in examples.split("|") if one.strip()),
             loaded_at=loaded.loaded_at,
             config=loaded.release.config.flat(),
             index=manifest.model_dump(mode="json", include=shown),
             evidence=evidence.model_dump(mode="json", exclude={"who": True, "forced": {"who"}}) if evidence else {},
             evidence_digest=loaded.evidence,
             corpus=CorpusOut.of(loaded),
-            examples=tuple(one.strip() for one in examples.split("|") if one.strip()),
         )
 
 

@@ -100,7 +100,7 @@ export function bars({ title, head, columns, rows, colour = 1 }) {
   const body = rows.length
     ? h("table", { class: "bars" }, h("caption", { class: "unseen" }, title),
       h("thead", { class: "unseen" }, h("tr", {}, [head, "Share", ...columns].map((name) => h("th", { scope: "col" }, name)))),
-      h("tbody", {}, rows.map((row) => h("tr", {}, h("th", { scope: "row", title: row.name }, row.name), h("td", {}, bar(row.value / most, row.colour ?? colour)), row.cells.map((cell) => h("td", { class: "num" }, cell))))))
+      h("tbody", {}, rows.map((row) => h("tr", {}, h("th", { scope: "row", title: row.full ?? row.name }, row.name), h("td", {}, bar(row.value / most, row.colour ?? colour)), row.cells.map((cell) => h("td", { class: "num" }, cell))))))
     : h("p", { class: "empty" }, "Nothing yet.");
   return h("figure", { class: "card" }, h("figcaption", {}, title), h("div", { class: "scroll" }, body));
 }

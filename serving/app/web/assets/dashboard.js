@@ -11,6 +11,8 @@ import { mountShell } from "./shell.js";
 const EVERY_MS = 30_000;
 let loading = 0;
 
+/** A model without its provider. */
+const modelName = (name) => (name.startsWith("local:") ? name : name.slice(name.indexOf(":") + 1));
 const sum = (ones, of) => ones.reduce((total, one) => total + of(one), 0);
 
 async function load({ quiet = false } = {}) {
@@ -72,10 +74,10 @@ function drawTraffic(traffic, replica) {
     lines({ title: "Time", head: "From", labels, format: milliseconds, series: [{ name: "median", values: of("p50_ms") }, { name: "p95", values: of("p95_ms") }] }),
     stackedBars({ title: traffic.simulated ? "Cost (simulated in part)" : "Cost", head: "From", labels, format: (value) => usd(value), axis: roundUsd, series: [{ name: "dollars", values: of("usd"), colour: 2 }] })),
   h("div", { class: "parts" },
-    bars({ title: "Stages, median", head: "Stage", columns: ["Median", "p95"], rows: traffic.stages.map((one) => ({ name: one.stage, value: one.times.p50_ms, cells: [milliseconds(one.times.p50_ms), `p95 ${milliseconds(one.times.p95_ms)}`] })) }),
+    bars({ title: "Stages, median and p95", head: "Stage", columns: ["Median", "p95"], rows: traffic.stages.map((one) => ({ name: one.stage, value: one.times.p50_ms, cells: [milliseconds(one.times.p50_ms), milliseconds(one.times.p95_ms)] })) }),
     bars({ title: "Routes", head: "Tier", columns: ["Questions", "Cost"], colour: 5, rows: traffic.routes.map((one) => ({ name: one.name, value: one.questions, cells: [count(one.questions), usd(one.usd)] })) }),
     bars({ title: "Cache", head: "Way", columns: ["Questions", "Share"], colour: 4, rows: traffic.cache.map((one) => ({ name: one.name, value: one.questions, cells: [count(one.questions), share(one.questions, questions)] })) }),
-    bars({ title: traffic.simulated ? "Models by cost (simulated in part)" : "Models by cost", head: "Model", columns: ["Questions", "Cost"], colour: 2, rows: traffic.models.map((one) => ({ name: one.name, value: one.usd, cells: [count(one.questions), usd(one.usd)] })) })));
+    bars({ title: traffic.simulated ? "Models by cost (simulated in part)" : "Models by cost", head: "Model", columns: ["Questions", "Cost"], colour: 2, rows: traffic.models.map((one) => ({ name: modelName(one.name), full: one.name, value: one.usd, cells: [count(one.questions), usd(one.usd)] })) })));
   $("traffic").append(h("div", { class: "under" }, h("h3", {}, "By release"), table("Releases in this window", ["Release", "Role", "#Questions", "#Refused", "#Median", "#p95", "#Cost", "#Thumbs"],
     traffic.releases.map((one) => h("tr", {}, h("th", { scope: "row", class: "mono", title: one.release }, short(one.release)), h("td", {}, chip(one.role, one.role === "stable" ? "good" : "gold")),
       h("td", { class: "num" }, count(one.questions)), h("td", { class: "num" }, share(one.refused, one.questions)), h("td", { class: "num" }, milliseconds(one.times?.p50_ms)), h("td", { class: "num" }, milliseconds(one.times?.p95_ms)),
@@ -141,7 +143,7 @@ function drawReplica(replica) {
     h("td", { class: "num" }, one.errors ? chip(count(one.errors), "bad") : "0"), h("td", { class: "num" }, milliseconds(one.times?.p50_ms)), h("td", { class: "num" }, milliseconds(one.times?.p95_ms)), h("td", { class: "num" }, milliseconds(one.times?.p99_ms)))), "No request yet.");
   const counted = (title, ones, colour) => bars({ title, head: "What", columns: ["Times"], colour, rows: ones.map((one) => ({ name: one.name, value: one.count, cells: [count(one.count)] })) });
   $("replica-body").replaceChildren(tiles, h("div", { class: "parts" }, counted("Questions that failed", replica.failed, 3), counted("Cache misses", replica.cache_misses, 4),
-    bars({ title: "Spending", head: "Model", columns: ["Cost"], colour: 2, rows: replica.spending.map((one) => ({ name: one.model, value: one.usd, cells: [usd(one.usd, one.simulated)] })) })),
+    bars({ title: "Spending", head: "Model", columns: ["Cost"], colour: 2, rows: replica.spending.map((one) => ({ name: modelName(one.model), full: one.model, value: one.usd, cells: [usd(one.usd, one.simulated)] })) })),
   h("div", { class: "two under" }, h("div", {}, h("h3", {}, "Budgets today"), budgets), h("div", {}, h("h3", {}, "Requests to the API"), routes)));
 }
 

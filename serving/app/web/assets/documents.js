@@ -2,7 +2,7 @@
 
 import { documentPath, getJson, request } from "./api.js";
 import { $, announce, ask, chip, h, icon, note } from "./dom.js";
-import { bytes, count, percent, plural, time } from "./format.js";
+import { bytes, count, percent, plural, short, time } from "./format.js";
 import { mountShell } from "./shell.js";
 import { Upload, UploadQueue } from "./upload.js";
 
@@ -48,12 +48,13 @@ function draw(found) {
   const parts = [];
   if (typeof found.release_documents === "number") parts.push(`${plural(found.release_documents, "document")} in the release`);
   if (typeof found.added === "number") parts.push(found.added ? `${plural(found.added, "document")} added since this release was proven` : "none added since this release was proven");
-  if (found.corpus_version) parts.push(`corpus ${found.corpus_version}`);
+  if (found.corpus_version) parts.push(`corpus ${found.corpus_version.split("+").map(short).join(" + ")}`);
   $("corpus").textContent = parts.join(" · ");
+  $("corpus").title = found.corpus_version ? `Corpus ${found.corpus_version}` : "";
   $("rows").replaceChildren(...documents.map(row));
   $("table").hidden = documents.length === 0;
   $("empty").hidden = documents.length > 0;
-  $("empty").textContent = $("q").value.trim() ? "No document is called that." : "No documents yet. Add the first one above.";
+  $("empty").textContent = $("q").value.trim() ? "No added document is called that." : `Nothing was added yet. ${found.release_documents ? `The ${plural(found.release_documents, "document")} of the release are searched all the same.` : ""}`;
   $("more").hidden = next === null;
 }
 
@@ -159,7 +160,15 @@ function watch(upload) {
 }
 
 function add(files) {
-  const groups = $("groups").value.split(",").map((one) => one.trim()).filter(Boolean);
+  const readers = $("readers").value;
+  const some = readers === "some" ? $("groups").value.split(",").map((one) => one.trim()).filter(Boolean) : [];
+  if (readers === "some" && !some.length) {
+    $("problem").replaceChildren(note("bad", "Name the groups that may read these files."));
+    announce("Name the groups that may read these files.");
+    $("groups").focus();
+    return;
+  }
+  const groups = readers === "tenant" ? [""] : some; // none at all: the server takes those of the key
   const fields = [["domain", $("domain").value.trim()], ["version", $("version").value.trim()], ["status", $("status").value], ...groups.map((group) => ["groups", group])];
   for (const file of files) {
     const upload = new Upload(file, fields);
@@ -168,6 +177,8 @@ function add(files) {
   }
   if (files.length) announce(`${count(files.length)} to upload.`);
 }
+
+$("readers").addEventListener("change", () => { $("some").hidden = $("readers").value !== "some"; });
 
 const drop = $("drop");
 $("files").addEventListener("change", (event) => {

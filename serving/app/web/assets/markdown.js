@@ -233,12 +233,21 @@ function inline(piece, out, context, depth = 0) {
       flush();
       from = at + 1;
       at += 2;
-    } else if (sign === "`" && !gone.has("`") && (end = text.indexOf("`", at + 1)) > at + 1) {
-      flush();
-      const code = h("code");
-      write(code, piece.slice(at + 1, end), context);
-      out.append(code);
-      from = at = end + 1;
+    } else if (sign === "`") {
+      const run = /`+/y;
+      run.lastIndex = at;
+      const ticks = run.exec(text)[0];
+      end = gone.has(ticks) ? -1 : codeEnd(text, ticks, at + ticks.length);
+      if (end > 0) {
+        flush();
+        const code = h("code");
+        write(code, piece.slice(at + ticks.length, end), context);
+        out.append(code);
+        from = at = end + ticks.length;
+      } else {
+        gone.add(ticks);
+        at += ticks.length;
+      }
     } else if ((sign === "*" || sign === "_") && depth < DEEPEST && (end = emphasis(text, at, gone)) > 0) {
       const double = text[at + 1] === sign;
       flush();
@@ -251,11 +260,21 @@ function inline(piece, out, context, depth = 0) {
       if (used) from = at = at + used;
       else at += 1;
     } else {
-      if (sign === "`") gone.add("`");
       at += 1;
     }
   }
   flush();
+}
+
+/** Where code ends that as many ticks began; -1 where it does not. */
+function codeEnd(text, ticks, from) {
+  for (let end = text.indexOf(ticks, from); end >= 0; end = text.indexOf(ticks, end)) {
+    let after = end;
+    while (text[after] === "`") after += 1;
+    if (after - end === ticks.length) return end;
+    end = after;
+  }
+  return -1;
 }
 
 /** Where an emphasis that begins here ends; -1 where none does. */

@@ -13,12 +13,18 @@ export const statusChip = (status) => (status && status !== "current" ? chip(sta
 let opener = null; // the button that opened the panel
 let number = 0; // of the newest opening: an older answer comes too late
 
+/** Where there is room for one, nothing behind the panel is reached. */
+function cover(covered) {
+  $("main").inert = covered;
+  document.querySelector(".top").inert = covered;
+}
+
 export function closeSource() {
   const panel = $("source");
   if (panel.hidden) return;
   panel.hidden = true;
   $("ask").classList.remove("beside");
-  $("main").inert = false;
+  cover(false);
   number += 1;
   opener?.setAttribute("aria-expanded", "false");
   if (opener?.isConnected) opener.focus();
@@ -43,7 +49,7 @@ export async function openSource(citation, button) {
     citation.support !== null && citation.support !== undefined && citation.support < 0.5 ? note("warn", "This passage may not support the sentence that cites it.") : null), text);
   panel.hidden = false;
   $("ask").classList.add("beside");
-  $("main").inert = NARROW.matches;
+  cover(NARROW.matches);
   title.focus();
   text.append(h("p", { class: "soft" }, "Opening the document …"));
   await fill(text, citation, Math.max(0, citation.start - BEFORE), citation.end + AFTER, () => mine === number);
@@ -91,4 +97,4 @@ function show(place, found, citation, load) {
 addEventListener("keydown", (event) => {
   if (event.key === "Escape" && !document.querySelector("dialog[open]")) closeSource();
 });
-NARROW.addEventListener("change", () => { $("main").inert = NARROW.matches && !$("source").hidden; });
+NARROW.addEventListener("change", () => cover(NARROW.matches && !$("source").hidden));

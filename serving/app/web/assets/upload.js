@@ -46,7 +46,7 @@ export class Upload extends EventTarget {
 
   send() {
     const form = new FormData();
-    for (const [name, value] of this.fields) if (value) form.append(name, value);
+    for (const [name, value] of this.fields) if (value || name === "groups") form.append(name, value); // an empty group: everyone
     form.append("file", this.file, this.file.name);
     const http = new XMLHttpRequest(); // fetch tells nothing of how far a body is
     this.http = http;
