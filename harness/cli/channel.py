@@ -152,6 +152,7 @@ def evaluate(
                 "message": done.result.message,
                 "differences": [one.model_dump(mode="json") for one in done.result.differences],
                 "documents_added": done.searched.documents_added,
+                "documents_removed": done.searched.documents_removed,
                 "corpus_version": done.searched.corpus_version,
                 "evidence": done.evidence,
                 "report": str(done.page),
@@ -187,8 +188,9 @@ def show_reevaluation(done: "FinishedReevaluation") -> None:
     console, head, channel = terminal_console(markup=False), done.result.report.header, done.channel
     console.print(f"{channel.name} serves {channel.stable}, promoted by {channel.evidence}")
     console.print(f"evaluated again on {head.golden} {head.split}, {len(done.result.report.rows)} cases, by the gate {done.gate}")
-    if done.searched.documents_added:
-        console.print(f"with {done.searched.documents_added} documents added since ({done.searched.corpus_version})")
+    if done.searched.corpus_version:
+        since = f"with {done.searched.documents_added} documents added and {done.searched.documents_removed} removed since"
+        console.print(f"{since} ({done.searched.corpus_version})")
     table = terminal_table("metric", "then", "now", "now − then, interval", "margin", "verdict")
     for one in done.result.differences:
         moved = "–" if one.difference is None else f"{one.difference:+.3f}"

@@ -1,6 +1,6 @@
 """What a server of a channel answers by, opened for an evaluation: the release's own bundle over its own index."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from harness.evaluation.evaluator import Evaluator, Progress
@@ -8,6 +8,8 @@ from harness.evaluation.factory import with_ranking
 from harness.evaluation.subject import PipelineSubject
 from harness.golden.sets import Split
 from harness.results.report import EvalReport
+from serving.documents.indexing import IndexedDocuments
+from serving.documents.open import open_documents
 from serving.pipeline.artefacts import BundledArtefacts
 from serving.pipeline.build import build_pipeline
 from serving.pipeline.digest import digest_of
@@ -22,7 +24,8 @@ class SearchedIndex:
 
     index: OpenIndex
     documents_added: int = 0
-    corpus_version: str = ""  # of what was added; "": nothing was
+    documents_removed: int = 0
+    corpus_version: str = ""  # of every change since; "": there is none
 
 
 class OpenSearched(Protocol):
@@ -31,9 +34,13 @@ class OpenSearched(Protocol):
     async def __call__(self, release: Release, settings: PipelineSettings) -> SearchedIndex: ...
 
 
-async def own_index(release: Release, settings: PipelineSettings) -> SearchedIndex:
-    """The index that the release was proven on, and nothing else."""
-    return SearchedIndex(await open_index(release.config, release.index.corpus_digest, settings=settings))
+async def served_index(release: Release, settings: PipelineSettings) -> SearchedIndex:
+    """What a server searches now: the index that the release was proven on, with the documents added and without those removed since."""
+    own = await open_index(release.config, release.index.corpus_digest, settings=settings)
+    documents = IndexedDocuments(open_documents(settings), release.config, own)
+    await documents.refresh()
+    view = documents.view
+    return SearchedIndex(replace(own, store=documents.store), view.added, view.removed, view.version)
 
 
 async def evaluate_release(
@@ -48,7 +55,7 @@ async def evaluate_release(
     alone = settings.model_copy(update={"redis": "", "cache_audit": 0.0})
     artefacts = BundledArtefacts(release.artefacts, release.place)
     pipeline = build_pipeline(release.config, searched.index, release.prompts, alone, release_digest=release.digest, artefacts=artefacts)
-    prompts = digest_of(release.prompts.texts(release.config.answer.prompt))
+    prompts = digest_of(release.prompts.texts_of(release.config))
     subject = PipelineSubject(with_ranking(pipeline, evaluator.ranked), release.config, prompts)
     try:
         return await evaluator.run(subject, split, progress)

@@ -228,7 +228,7 @@ def _tags(release: Release, prompts: Sequence[str]) -> dict[str, str]:
 def _register_prompts(client: Any, release: Release, settings: HarnessSettings) -> list[str]:
     """Register each prompt whose text is not there under its name; `name/version` of each."""
     found = []
-    for ident in release.prompts.texts(release.config.answer.prompt):
+    for ident in release.prompts.texts_of(release.config):
         text = release.prompts.source(ident).decode()
         name, digest = f"{settings.mlflow_model}.{ident.replace('/', '.')}", digest_text(text)
         version = _prompt_version(client, name, digest)
