@@ -20,6 +20,8 @@ from serving.app.core.oidc import TokenVerifier
 from serving.app.core.rate import RateLimit, RateWindows
 from serving.app.core.service import Service
 from serving.app.core.telemetry import make_logger
+from serving.app.documents import routes as document_routes
+from serving.app.documents.service import DocumentService
 from serving.app.opening import open_budgets, open_mcp, open_spans, open_trace_writer
 from serving.app.query import routes
 from serving.app.query.wire import ProblemOut, QueryIn
@@ -36,7 +38,7 @@ from serving.app.web.page import page_router
 from serving.documents.open import open_documents
 from serving.pipeline.observer import Observers
 
-DOORS = (routes, trace_routes, dify, openai)
+DOORS = (routes, document_routes, trace_routes, dify, openai)
 
 
 def create_app(
@@ -57,7 +59,11 @@ def create_app(
     budgets = open_budgets(settings, log)
     documents = DocumentFollower(store, manager, settings, log, traces=writer)
     metrics.watch_documents(lambda: documents.state)
-    service = Service(settings, manager, concurrency, keys, metrics, log, observers, RepeatedEvents(), shadows, budgets, documents, writer)
+    library, uploads = DocumentService(settings, documents, manager, log), ConcurrencyLimit(settings.max_uploads, 2 * settings.max_uploads)
+    service = Service(
+        settings, manager, concurrency, keys, metrics, log, observers, RepeatedEvents(), shadows, budgets, documents, library, uploads,
+        writer,
+    )  # fmt: skip
     metrics.watch_traces(lambda: writer.lost if writer else 0, lambda: writer.waiting if writer else 0, lambda: shadows.left_out)
     windows = RateWindows(settings.redis, log)
     mcp = open_mcp(settings, log, _version())

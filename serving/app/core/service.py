@@ -13,6 +13,7 @@ from serving.app.core.budget import Budgets
 from serving.app.core.limits import ConcurrencyLimit
 from serving.app.core.metrics import Metrics
 from serving.app.core.problems import not_ready
+from serving.app.documents.service import DocumentService
 from serving.app.release.added import DocumentFollower
 from serving.app.release.loaded import LoadedRelease
 from serving.app.release.manager import ReleaseManager
@@ -39,6 +40,8 @@ class Service:
     shadows: ShadowRuns
     budgets: Budgets
     documents: DocumentFollower  # added documents, and what is served of them
+    library: DocumentService  # who may add, read and remove which
+    uploads: ConcurrencyLimit
     traces: TraceWriter | None = None  # None: nothing is kept
     wall: Callable[[], float] = time.time
 
