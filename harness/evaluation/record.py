@@ -6,6 +6,7 @@ from harness.results.frames import frame_rows
 from harness.results.header import Header
 from harness.results.numbers import numbers
 from harness.results.report import EvalReport
+from harness.results.restricted import for_everyone
 from harness.tracking.base import Run
 from serving.pipeline.plain_yaml import dump_plain
 
@@ -34,7 +35,7 @@ def record_evaluation(run: Run, report: EvalReport, split: Split) -> None:
     )
     values = numbers(report)
     run.metrics({name: values[name] for name in FIRST if name in values} | values)
-    run.table("cases.json", frame_rows(report.to_pandas()))
+    run.table("cases.json", frame_rows(for_everyone(report).to_pandas()))
     if not header.app:
         run.text(CONFIG, dump_plain(header.config))
 

@@ -11,13 +11,16 @@ from harness.gate.rules import LeakBy, LeakRule
 from harness.golden.case import Case
 from serving.pipeline.index.corpus import Corpus
 from serving.pipeline.pipeline import PassageRetriever
+from serving.pipeline.tenant_groups import group_meant, groups_let_in
 from serving.pipeline.types import PUBLIC, Document, Principal, Query
 
 MayRead = Callable[[Principal, Document], bool]
 
 MAY_READ: dict[LeakBy, MayRead] = {
     "domain": lambda who, document: who.domains is None or document.domain in who.domains,
-    "groups": lambda who, document: not document.groups or not who.groups.isdisjoint(document.groups),
+    "groups": lambda who, document: (
+        not document.groups or not who.groups.isdisjoint(groups_let_in(document.groups, document.tenant, who.tenant))
+    ),
     "tenant": lambda who, document: document.tenant in (PUBLIC, who.tenant),
 }
 
@@ -60,8 +63,11 @@ def restricted_principals(by: LeakBy, documents: Iterable[Document]) -> list[Pri
     if by == "tenant":
         tenants = sorted({document.tenant for document in documents} | {PUBLIC})
         return [Principal(f"of-{name}", tenant=name) for name in tenants] if len(tenants) > 1 else []
-    groups = sorted({group for document in documents for group in document.groups})
-    return [Principal("of-no-group"), *(Principal(f"of-{name}", groups=frozenset({name})) for name in groups)] if groups else []
+    groups = sorted({group_meant(name, document.tenant) for document in documents for name in document.groups})
+    members = (
+        Principal(f"of-{group if tenant == PUBLIC else f'{tenant}/{group}'}", tenant, frozenset({group})) for tenant, group in groups
+    )
+    return [Principal("of-no-group"), *members] if groups else []
 
 
 def closed_first(rule: LeakRule, readers: Sequence[Principal], documents: dict[str, Document], cases: Sequence[Case]) -> Iterator[Case]:

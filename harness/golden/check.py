@@ -11,6 +11,7 @@ from harness.golden.sets import GoldenSet, SplitName
 from harness.golden.similarity import SAME_MEANING_COSINE, SimilarPair, same_words, similar_words, split_leaks
 from serving.pipeline.index.base import Vectors
 from serving.pipeline.index.corpus import Corpus
+from serving.pipeline.tenant_groups import groups_let_in
 from serving.pipeline.types import PUBLIC
 
 INDEPENDENT = math.sqrt(0.5)  # standard deviation of the difference of two independent rates of one half
@@ -127,8 +128,8 @@ def _unreadable(golden: GoldenSet, corpus: Corpus) -> Iterator[str]:
                 continue
             if document.tenant != PUBLIC:
                 yield f"{_place(golden, case)}: {name!r} belongs to tenant {document.tenant!r}, which no case can ask as."
-            elif document.groups and not set(document.groups) & set(case.principal_groups):
-                names = ", ".join(document.groups)
+            elif document.groups and not (let_in := groups_let_in(document.groups, document.tenant, PUBLIC)) & set(case.principal_groups):
+                names = ", ".join(sorted(let_in)) or "it has none but those of tenants, which no case can ask as"
                 yield f"{_place(golden, case)}: the asker may not read {name!r}. Add one of its groups to 'principal_groups': {names}."
 
 

@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from harness.comparison.values import CostDifference, Flip, MetricDifference, Re
 from harness.gate.summary import markdown_literal
 from harness.golden.case import Case
 from harness.reports import render
+from harness.results.restricted import row_for_everyone
 from harness.results.times import timing_text
 from harness.stats import Comparison
 from harness.stats.text import DETECTABLE, difference_text, number_text, p_value_text
@@ -21,7 +22,8 @@ FLIP_TITLES = {"lost": "Lost by B", "gained": "Gained by B", "mixed": "Gained by
 
 
 def write_comparison(comparison: ReportComparison, labels: tuple[str, str], folder: Path) -> Path:
-    """Write `report.html`, `report.md` and `compare.json`; returns the HTML's path."""
+    """Write `report.html`, `report.md` and `compare.json`, without the words of restricted passages; returns the HTML's path."""
+    comparison = replace(comparison, flips=tuple(_flip_for_everyone(flip) for flip in comparison.flips))
     ends = [abs(end) for difference in comparison.metrics for end in (difference.comparison.low, difference.comparison.high)]
     page = render(
         "compare.html.j2",
@@ -119,6 +121,12 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
     plain = asdict(comparison)
     plain |= {name: value if math.isfinite(value := plain[name]) else None for name in ("low", "high", "detectable")}
     return plain | {"p_uncorrected": plain.pop("raw_p")}
+
+
+def _flip_for_everyone(flip: Flip) -> Flip:
+    """A flip marked on both sides where one of them is restricted."""
+    before, after = row_for_everyone(flip.before), row_for_everyone(flip.after)
+    return flip if (before, after) == (flip.before, flip.after) else replace(flip, before=before, after=after)
 
 
 def _flip(flip: Flip) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 from harness.metrics import METRICS
 from harness.results.case_result import CaseResult
 from harness.results.report import EvalReport
+from harness.results.restricted import row_for_everyone
 from harness.stats import Interval
 from harness.stats.text import number_text
 
@@ -39,10 +40,11 @@ def slice_metrics(report: EvalReport, goal: str = "") -> list[str]:
 
 
 def weakest(report: EvalReport, metric: str) -> list[CaseResult]:
-    """The cases that scored worst, those that crashed first; one that has no score is not weak."""
+    """The cases that scored worst, those that crashed first, as everyone may read them; one that has no score is not weak."""
     sign = -1.0 if report.header.directions.get(metric) == "lower" else 1.0
     scored = [row for row in report.rows if row.error is None and row.value(metric) is not None]
-    return [*report.errors, *sorted(scored, key=lambda row: sign * (row.value(metric) or 0.0))][:WEAKEST]
+    worst = [*report.errors, *sorted(scored, key=lambda row: sign * (row.value(metric) or 0.0))][:WEAKEST]
+    return list(map(row_for_everyone, worst))
 
 
 def objective_first(report: EvalReport, goal: str = "quality") -> dict[str, Interval]:

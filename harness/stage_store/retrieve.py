@@ -8,6 +8,7 @@ from harness.stage_store.base import StageStore, key_of, pack, unpack
 from harness.stage_store.chunks import CachedChunks
 from harness.stage_store.kept import noting_kept
 from serving.pipeline.codec import Codec
+from serving.pipeline.index.base import Filter
 from serving.pipeline.models.prices import PACKAGE, PriceList
 from serving.pipeline.pipeline import PassageRetriever
 from serving.pipeline.retrieve.retriever import RetrievalResult
@@ -70,4 +71,5 @@ def _query_key(query: Query) -> list[Any]:
     """Everything of a query that decides its results: not its id, and of the principal only what it may read."""
     principal = query.principal
     domains = None if principal.domains is None else sorted(principal.domains)
-    return [query.text, principal.tenant, sorted(principal.groups), domains, list(query.domains), dict(query.metadata)]
+    groups = Filter.of(query).groups_in_full
+    return [query.text, principal.tenant, groups, domains, list(query.domains), dict(query.metadata)]

@@ -45,7 +45,7 @@ class CachedSearches:
         if where.everything:  # an inspection without access control, which is not stored
             return await search(k)
         domains = None if where.domains is None else sorted(where.domains)
-        key = key_of(self.index_digest, search_key, length, where.tenant, sorted(where.groups), domains, dict(where.metadata))
+        key = key_of(self.index_digest, search_key, length, where.tenant, where.groups_in_full, domains, dict(where.metadata))
         stored = self.stage_store.get(STAGE, key)
         if stored is not None:
             stored_hits = unpack(stored)[:k]

@@ -25,6 +25,8 @@ from serving.app.core.origin import OwnSite
 from serving.app.core.rate import RateLimit, RateWindows
 from serving.app.core.service import Service
 from serving.app.core.telemetry import make_logger
+from serving.app.documents import routes as document_routes
+from serving.app.documents.service import DocumentService
 from serving.app.opening import open_budgets, open_mcp, open_scores, open_spans, open_trace_writer
 from serving.app.query import routes
 from serving.app.query.wire import ProblemOut, QueryIn
@@ -41,7 +43,7 @@ from serving.app.web.page import page_router
 from serving.documents.open import open_documents
 from serving.pipeline.observer import Observers
 
-DOORS = (routes, trace_routes, dify, openai, admin_routes)
+DOORS = (routes, document_routes, trace_routes, dify, openai, admin_routes)
 
 
 def create_app(
@@ -72,9 +74,11 @@ def create_app(
     budgets = open_budgets(settings, log)
     documents = DocumentFollower(store, manager, settings, log, traces=writer)
     metrics.watch_documents(lambda: documents.state)
+    library, uploads = DocumentService(settings, documents, manager, log), ConcurrencyLimit(settings.max_uploads, 2 * settings.max_uploads)
     service = Service(
-        settings, manager, concurrency, keys, metrics, log, observers, RepeatedEvents(), shadows, budgets, documents, writer, scores
-    )
+        settings, manager, concurrency, keys, metrics, log, observers, RepeatedEvents(), shadows, budgets, documents, library, uploads,
+        writer, scores,
+    )  # fmt: skip
     metrics.watch_traces(lambda: writer.lost if writer else 0, lambda: writer.waiting if writer else 0, lambda: shadows.left_out)
     metrics.watch_scores(lambda: scores.lost if scores else 0, lambda: scores.waiting if scores else 0)
     windows = RateWindows(settings.redis, log)

@@ -96,6 +96,7 @@ class IndexedDocuments:
         self.embeddings = index.embeddings
         self._rows = ChunkRows(config.index, index.embeddings)
         self._shown = (-1, -1)  # revisions of documents and segments
+        self._found: frozenset[tuple[str, str]] = frozenset()  # the versions of documents that are shown
         self._showing = asyncio.Lock()
         self._held_at: tuple[int, frozenset[tuple[str, str]]] = (-1, frozenset())  # by the revision of the segments
         self._clock = clock
@@ -108,7 +109,7 @@ class IndexedDocuments:
 
     def holds(self, record: DocumentRecord) -> bool:
         """Whether a document is found in the version that its record has."""
-        return (record.id, record.content) in self._held()
+        return (record.id, record.content) in self._found
 
     def missing(self) -> list[DocumentRecord]:
         """The documents that are wanted and not indexed, the oldest change first."""
@@ -129,6 +130,7 @@ class IndexedDocuments:
             changed = [record.id for record in wanted.records.values()]
             proven = await self.store.proven_chunks(changed)
             self.store.show(await asyncio.to_thread(layered_view, wanted, segments, proven))
+            self._found = frozenset((one.id, one.content) for segment in segments for one in segment.documents)
             self._shown = revisions
             return True
 

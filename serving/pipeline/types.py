@@ -8,6 +8,7 @@ from typing import Any
 from serving.pipeline.digest import digest_of
 
 KEPT = frozenset({"kept_ms", "kept_parts"})  # what the detail of a stage tells of an output that was computed before
+STATUS = "status"  # the key of a document's metadata that says whether it still holds: current, draft, superseded, …
 PUBLIC = "public"  # the tenant whose documents everyone may read
 
 
@@ -40,7 +41,7 @@ class Document:
     source: str = ""
     version: str = ""
     tenant: str = PUBLIC
-    groups: tuple[str, ...] = ()  # who may read it; empty: everyone of the tenant
+    groups: tuple[str, ...] = ()  # who may read it: `group` of its tenant, or `tenant/group`; empty: everyone of the tenant
     metadata: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -82,7 +83,7 @@ class Principal:
 
     id: str = "anonymous"
     tenant: str = PUBLIC
-    groups: frozenset[str] = frozenset()
+    groups: frozenset[str] = frozenset()  # of the tenant
     domains: frozenset[str] | None = None  # None: every domain
 
 

@@ -114,7 +114,7 @@ class DynamoTraceStore:
         for trace_id in holding:
             if record := self.get(trace_id):
                 with self._calls():
-                    self._table.put_item(Item=self._item(record.without_document(document_id)))
+                    self._table.put_item(Item=self._item(record.without_words_of(document_id)))
             with self._calls():
                 self._table.delete_item(Key={"pk": f"document#{document_id}", "sk": trace_id})
         return len(holding)

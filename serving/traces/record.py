@@ -1,12 +1,12 @@
 """What is kept of a query, and what people say of its answer."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from serving.pipeline.codec import Codec
 from serving.pipeline.index.base import Filter
-from serving.pipeline.types import Principal, Trace
+from serving.pipeline.types import Answer, Hit, Principal, Trace
 
 FeedbackKind = Literal["thumbs", "rating", "correction", "regenerate", "click", "abandon"]
 FEEDBACK_KINDS: tuple[FeedbackKind, ...] = get_args(FeedbackKind)
@@ -32,7 +32,7 @@ class TraceRecord:
     def of(cls, trace: Trace, at: float) -> "TraceRecord":
         """What is kept of a trace: all of it."""
         who = trace.query.principal
-        documents = dict.fromkeys(hit.chunk.document_id for hit in (*trace.hits, *trace.passages))
+        documents = dict.fromkeys(hit.chunk.document_id for hit in (*trace.hits, *trace.passages) if hit.chunk.text != REMOVED)
         return cls(
             id=trace.id,
             at=round(at, 6),  # as it is written in ISO 8601: the place to page on from
@@ -49,23 +49,43 @@ class TraceRecord:
         """The trace, as the metrics read it."""
         return _TRACE.value(self.trace)
 
-    def without_document(self, document_id: str) -> "TraceRecord":
-        """The same with nothing of a document's words: neither passages, nor the prompt and the answer that were made of them."""
+    def without_words_of(self, document_id: str) -> "TraceRecord":
+        """The same with a mark in place of a deleted document's words, and of all that was made of them."""
+
+        def blanked(hits: tuple[Hit, ...]) -> tuple[Hit, ...]:
+            return tuple(_blanked(hit) if hit.chunk.document_id == document_id else hit for hit in hits)
+
+        return self._changed({document_id}, blanked)
+
+    def readable_by(self, reader: Principal, now: Collection[str] | None = None) -> "TraceRecord":
+        """The same with the passages alone that a reader may find; what was made of others is left out with them.
+
+        `now` are the documents that the reader may find as things are, where that is known: others are left out too.
+        """
+        trace, where = self.value(), Filter(reader.tenant, reader.groups, reader.domains)
+        hidden = {
+            hit.chunk.document_id
+            for hit in (*trace.hits, *trace.passages)
+            if not where.admits(hit.chunk) or (now is not None and hit.chunk.document_id not in now)
+        }
+        return self._changed(hidden, lambda hits: tuple(hit for hit in hits if hit.chunk.document_id not in hidden)) if hidden else self
+
+    def _changed(self, documents: Collection[str], change: Callable[[tuple[Hit, ...]], tuple[Hit, ...]]) -> "TraceRecord":
+        """The same with other hits, and with nothing that may have words of some documents."""
         trace = self.value()
-        hits = tuple(hit for hit in trace.hits if hit.chunk.document_id != document_id)
-        passages = tuple(hit for hit in trace.passages if hit.chunk.document_id != document_id)
-        answer = replace(trace.answer, text=REMOVED, citations=()) if len(passages) != len(trace.passages) else trace.answer
-        changed = replace(trace, hits=hits, passages=passages, prompt="", answer=answer, attempts=(), guard=(), ranking=())
+        answer = replace(trace.answer, guidance="")  # which names what was found
+        if any(hit.chunk.document_id in documents for hit in trace.passages):
+            answer = Answer(REMOVED, refused=trace.answer.refused, model=trace.answer.model, confidence=trace.answer.confidence)
+        query = replace(trace.query, history=())  # earlier answers, most likely of the same documents
+        bare = replace(trace, query=query, prompt="", answer=answer, attempts=(), guard=(), ranking=())
+        changed = replace(bare, hits=change(trace.hits), passages=change(trace.passages))
         return replace(TraceRecord.of(changed, self.at), id=self.id)
 
-    def readable_by(self, reader: Principal) -> "TraceRecord":
-        """The same with the passages alone that a reader may find; what was made of others is left out with them."""
-        trace, where = self.value(), Filter(reader.tenant, reader.groups, reader.domains)
-        hidden = [hit for hit in (*trace.hits, *trace.passages) if not where.admits(hit.chunk)]
-        record = self
-        for document_id in dict.fromkeys(hit.chunk.document_id for hit in hidden):
-            record = record.without_document(document_id)
-        return record
+
+def _blanked(hit: Hit) -> Hit:
+    """A hit that tells where it was and nothing of what it said."""
+    chunk = replace(hit.chunk, text=REMOVED, title="", heading="", source="", version="", metadata={})
+    return replace(hit, chunk=chunk, read="")
 
 
 REMOVED = "(removed with the document that it was made of)"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from serving.pipeline.errors import StoreError
-from serving.traces.record import Feedback, TraceQuery, TraceRecord
+from serving.traces.record import REMOVED, Feedback, TraceQuery, TraceRecord
 from serving.traces.summary import TraceSummary
 
 BUSY_S = 10.0  # to wait for another process that is writing
@@ -128,7 +128,7 @@ class SqliteTraceStore:
             holding = [row[0] for row in run("SELECT trace FROM documents WHERE document = ?", document_id).fetchall()]
             for trace_id in holding:
                 row = run(f"{_FOUND} WHERE id = ?", trace_id).fetchone()
-                changed = self._record(row).without_document(document_id)
+                changed = self._record(row).without_words_of(document_id)
                 run("UPDATE traces SET trace = ? WHERE id = ?", json.dumps(changed.trace, ensure_ascii=True), trace_id)
             run("DELETE FROM documents WHERE document = ?", document_id)
         return len(holding)
@@ -147,7 +147,8 @@ class SqliteTraceStore:
 
     def _record(self, row: tuple[Any, ...]) -> TraceRecord:
         trace = json.loads(row[7])
-        documents = dict.fromkeys(hit["chunk"]["document_id"] for hit in (*trace.get("hits", ()), *trace.get("passages", ())))
+        chunks = [hit["chunk"] for hit in (*trace.get("hits", ()), *trace.get("passages", ()))]
+        documents = dict.fromkeys(chunk["document_id"] for chunk in chunks if chunk["text"] != REMOVED)
         ident, at, tenant, principal, release, role, pair = row[:7]
         return TraceRecord(ident, at, tenant, principal, release, role, pair, tuple(documents), trace)
 

@@ -42,8 +42,15 @@ DOCUMENTS = [
     Document("leave.md", "# Leave\n\nEveryone has 28 days of paid leave a year, taken in whole or half days.", "Leave policy", "hr"),
     Document("expenses.md", "# Expenses\n\nReceipts above 25 euro are kept for seven years.", "Expenses", "finance"),
     Document("release.md", "# Releases\n\nThe service is released on Tuesdays after the smoke test.", "Release runbook", "engineering"),
-    Document("brand.md", "# Brand\n\nThe logo stands on white, never on gold.", "Brand guide", "marketing", metadata={"status": "current"}),
-    Document("salaries.md", "# Salaries\n\nPaid leave of directors: 40 days a year.", "Salaries", "hr", groups=("board",)),
+    Document(
+        "brand.md",
+        "# Brand\n\nThe logo stands on white, never on gold.",
+        "Brand guide",
+        "marketing",
+        version="4",
+        metadata={"status": "current"},
+    ),
+    Document("salaries.md", "# Salaries\n\nPaid leave of directors: 40 days a year.", "Salaries", "hr", groups=("acme/board", "board")),
 ]
 
 

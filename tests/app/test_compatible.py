@@ -30,7 +30,7 @@ async def test_a_chat_completion_has_the_answer_with_its_citations_as_annotation
     [annotation] = choice.message.annotations or []
     place = annotation.url_citation
     assert SAYS[place.start_index : place.end_index] == "[1]"
-    assert (place.title, place.url.partition("#char=")[0]) == ("Leave policy", "/v1/documents/leave.md")
+    assert (place.title, place.url.partition("?start=")[0]) == ("Leave policy", "/v1/documents/leave.md/text")
     assert done.usage is not None
     assert done.usage.total_tokens == done.usage.prompt_tokens + done.usage.completion_tokens > 0
     extra: Any = done.model_extra
@@ -58,7 +58,7 @@ async def test_a_response_has_the_answer_with_its_citations_as_annotations(furni
     message: Any = done.output[0]
     [annotation] = message.content[0].annotations
     assert annotation.type == "url_citation"
-    assert annotation.url.startswith("/v1/documents/leave.md#char=")
+    assert annotation.url.startswith("/v1/documents/leave.md/text?start=")
     assert done.status == "completed"
     assert done.usage is not None and done.usage.total_tokens > 0
 

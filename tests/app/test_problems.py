@@ -125,6 +125,7 @@ async def test_the_schema_names_every_address_and_the_problems(furnished: House)
     async with opened(furnished.settings()) as api:
         schema = (await api.client.get("/openapi.json")).json()
     own = {f"/v1/{name}" for name in ("query", "query/stream", "retrieve", "release", "traces", "traces/{trace_id}", "feedback")}
+    own |= {f"/v1/documents{rest}" for rest in ("", "/{ident}", "/{ident}/text")}
     others = {f"/v1/{name}" for name in ("chat/completions", "responses", "models", "dify/retrieval")}
     assert set(schema["paths"]) == own | others | {"/livez", "/readyz", "/metrics"}
     assert {"401", "413", "422", "503", "504"} <= set(schema["paths"]["/v1/query"]["post"]["responses"])

@@ -120,6 +120,14 @@ NEARLY: dict[str, tuple[dict[str, str], str]] = {  # files, and where the messag
     "JSONL against corpus.yaml": ({"corpus.jsonl": row(groups=["all"]), "corpus.yaml": HELD}, "corpus.jsonl:1"),
     "a file beside the document": ({"pay.md": BODY, "pay.yaml": "title: Pay\ngroups: [hr]"}, "pay.yaml:2"),
     "another name for corpus.yaml": ({"pay.md": BODY, "hr/access.yml": "pay.md:\n  groups: [hr]", "hr/x.md": "x"}, "hr/access.yml:2"),
+    "a tenant without its group": ({"pay.md": front("groups: [acme/]")}, "pay.md:2"),
+    "a blank beside the slash": ({"pay.md": front("groups: [acme / hr]")}, "pay.md:2"),
+    "the group of Public": ({"pay.md": front("groups: [Public/hr]")}, "pay.md:2"),
+    "a group of another tenant": ({"pay.md": front("tenant: acme", "groups: [hr, globex/hr]")}, "pay.md:3"),
+    "a tenant none of whose groups may read": (
+        {"pay.md": front("tenant: acme"), "corpus.yaml": "defaults: {groups: [globex/hr]}"}, "pay.md:2",
+    ),
+    "a document that opens to another tenant's group": ({"pay.md": front("groups: [acme/hr]"), "corpus.yaml": HELD}, "pay.md:2"),
     "an empty domain": ({"pay.md": front("domain: ''")}, "pay.md:2"),
     "Domain": ({"pay.md": front("Domain: hr")}, "pay.md:2"),
 }  # fmt: skip
@@ -165,6 +173,13 @@ HOLDS: dict[str, dict[str, str]] = {
 def test_a_restriction_that_is_written_right_holds(name: str, tmp_path: Path) -> None:
     [(_, access)] = groups_of(write(tmp_path, HOLDS[name])).items()
     assert access == (PUBLIC, ("hr",))
+
+
+def test_a_bare_name_is_of_the_tenant_that_the_document_ends_up_with(tmp_path: Path) -> None:
+    files = {"corpus.yaml": "defaults: {groups: [acme/hr, globex/hr]}", "a.md": front("tenant: acme", "groups: [hr]"), "b.md": front()}
+    assert groups_of(write(tmp_path, files)) == {"a.md": ("acme", ("hr",)), "b.md": (PUBLIC, ("acme/hr", "globex/hr"))}
+    write(tmp_path, {"a.md": front("tenant: acme"), "b.md": front("groups: [globex/hr]")})
+    assert groups_of(tmp_path) == {"a.md": ("acme", ("acme/hr", "globex/hr")), "b.md": (PUBLIC, ("globex/hr",))}
 
 
 def test_the_documents_own_tenant_is_kept_in_a_corpus_that_names_none(tmp_path: Path) -> None:

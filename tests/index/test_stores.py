@@ -28,6 +28,7 @@ from serving.pipeline.types import Chunk
 
 WIDTH = 8
 AWKWARD = ["a", "b", "it's", '"', "\\", "x' OR '1'='1", "😀", "a=b", "", "%", "é", "A", "public", "null"]
+GROUPS = [*AWKWARD, "a/b", "a/it's", "a/", "/a", "/", "public/a", "a/b/c", "it's/b", "a//b", "b/a", "public/a/b"]
 FACTS = [{}, {"status": "current"}, {"it's": 'a "b"', "k": "\\"}, {"status": ""}, {"a": "b=c"}, {"a=b": "c"}]
 
 few = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -52,7 +53,7 @@ def some_chunks() -> list[Chunk]:
                 source="s",
                 version="2",
                 tenant=["public", "public", *AWKWARD][place % 16],
-                groups=tuple(sorted(set(AWKWARD[place % 3 : place % 6]))),
+                groups=tuple(sorted(set([*GROUPS, *GROUPS][place % len(GROUPS) :][: (0, 1, 2, 3, 7)[place // 3 % 5]]))),
                 metadata=MappingProxyType(FACTS[place % len(FACTS)]),
             )
         )
@@ -198,11 +199,12 @@ async def test_any_text_is_a_query(store: Store, text: str) -> None:
 
 
 some = st.sampled_from([*AWKWARD, "\ud800", "nul\0"])
+some_groups = st.sampled_from([*GROUPS, "\ud800", "a/\ud800", "nul\0"])
 filters = st.builds(
     Filter,
     without=st.frozensets(st.sampled_from(["doc0", "doc3", "doc5", "it's"]), max_size=2),
     tenant=some,
-    groups=st.frozensets(some, max_size=3),
+    groups=st.frozensets(some_groups, max_size=4),
     domains=st.none() | st.frozensets(some, max_size=3),
     metadata=st.sampled_from([*FACTS, {"status": "\ud800"}, {"none": "x"}]) | st.dictionaries(some, some, max_size=1),
 )

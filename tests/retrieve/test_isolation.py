@@ -24,7 +24,8 @@ DOCUMENTS = {
         Document("acme-board", f"Acme board: {TEXT}", domain="hr", tenant="acme", groups=("board",)),
         Document("globex-hr", f"Globex people: {TEXT}", domain="hr", tenant="globex"),
         Document("globex-board", f"Globex board: {TEXT}", domain="hr", tenant="globex", groups=("board",)),
-        Document("open-board", f"Any board: {TEXT}", groups=("board", "audit"), metadata={"year": "2024"}),
+        Document("open-board", f"The board of nobody's: {TEXT}", groups=("board", "audit"), metadata={"year": "2024"}),
+        Document("named-board", f"Two named boards: {TEXT}", groups=("acme/board", "public/board")),
     )
 }
 
@@ -33,8 +34,11 @@ PRINCIPALS = {
     "acme": (Query("bonus plan", Principal("a", "acme")), {"open", "acme-hr", "acme-legal"}),
     "acme's board": (
         Query("bonus plan", Principal("b", "acme", frozenset({"board"}))),
-        {"open", "acme-hr", "acme-legal", "acme-board", "open-board"},
+        {"open", "acme-hr", "acme-legal", "acme-board", "named-board"},
     ),
+    "globex' board": (Query("bonus plan", Principal("i", "globex", frozenset({"board"}))), {"open", "globex-hr", "globex-board"}),
+    "a board without a tenant": (Query("bonus plan", Principal("j", groups=frozenset({"board"}))), {"open", "open-board", "named-board"}),
+    "a group named like acme's": (Query("bonus plan", Principal("k", groups=frozenset({"acme/board"}))), {"open"}),
     "acme, hr only": (Query("bonus plan", Principal("c", "acme", domains=frozenset({"hr"}))), {"acme-hr"}),
     "acme, hr only, asking for legal": (Query("bonus plan", Principal("d", "acme", domains=frozenset({"hr"})), domains=("legal",)), set()),
     "acme, no domain": (Query("bonus plan", Principal("e", "acme", domains=frozenset())), set()),

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from harness.golden.candidate import Mark, Proposal
-from serving.pipeline.types import Document, Usage
+from serving.pipeline.tenant_groups import groups_let_in
+from serving.pipeline.types import PUBLIC, Document, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,11 @@ class SynthesisStep:
     proposed: tuple[GeneratedProposal, ...]
     skipped: tuple[str, ...] = ()
     usage: tuple[Usage, ...] = ()
+
+
+def askers_groups(document: Document) -> tuple[str, ...]:
+    """The groups with which a case asks for a document; a case asks as nobody's tenant."""
+    return tuple(sorted(groups_let_in(document.groups, document.tenant, PUBLIC)))
 
 
 class Generator(Protocol):

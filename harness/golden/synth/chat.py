@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.golden.candidate import Proposal
 from harness.golden.case import Evidence
-from harness.golden.synth.base import GeneratedProposal, SynthesisStep
+from harness.golden.synth.base import GeneratedProposal, SynthesisStep, askers_groups
 from serving.pipeline.answer.pack import fenced
 from serving.pipeline.index.headings import headings
 from serving.pipeline.models.connect import ConnectedChat
@@ -140,5 +140,5 @@ def _proposal(question: _Question, document: Document) -> Proposal:
         domain=document.domain,
         kind=question.kind,
         difficulty="hard" if len(quotes) > 1 else "easy",
-        principal_groups=document.groups,
+        principal_groups=askers_groups(document),
     )

@@ -7,7 +7,7 @@ from langchain_core.messages import HumanMessage
 
 from harness.golden.candidate import Mark, Proposal
 from harness.golden.case import Evidence
-from harness.golden.synth.base import GeneratedProposal, SynthesisStep
+from harness.golden.synth.base import GeneratedProposal, SynthesisStep, askers_groups
 from harness.golden.synth.chat import passages
 from harness.ragas_package import load
 from serving.pipeline.errors import ModelError, TouchstoneError
@@ -152,7 +152,7 @@ def _proposed(document: Document, passage: str, sample: Any, name: str) -> Gener
         answers=(answer,),
         evidence=(Evidence(document=document.id, quote=document.text[start:end], start=start, end=end),),
         domain=document.domain,
-        principal_groups=document.groups,
+        principal_groups=askers_groups(document),
     )
     mark = Mark(
         name="narrowed", reason="ragas names a whole passage; this sentence resembles the answer most", measures={"share": round(shared, 3)}

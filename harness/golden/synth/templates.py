@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 
 from harness.golden.candidate import Mark, Proposal
 from harness.golden.case import Evidence
-from harness.golden.synth.base import GeneratedProposal, SynthesisStep
+from harness.golden.synth.base import GeneratedProposal, SynthesisStep, askers_groups
 from harness.golden.synth.facts import Fact, sentence_facts
 from harness.golden.synth.tables import leading_number, numeric_pairs, row_facts
 from harness.golden.synth.wording import CODE, common_words, document_names, upper_first
@@ -90,7 +90,7 @@ def _direct_question(fact: Fact) -> GeneratedProposal:
         key_facts=(fact.value,),
         domain=fact.document.domain,
         kind=fact.kind,
-        principal_groups=fact.document.groups,
+        principal_groups=askers_groups(fact.document),
     )
     return GeneratedProposal(proposal, f"{BY}:{fact.template}", fact.document.id)
 
@@ -110,7 +110,7 @@ def _swapped(facts: Sequence[Fact], corpus: Corpus, rng: random.Random) -> Itera
                 answerable=False,
                 kind="unanswerable",
                 domain=fact.document.domain,
-                principal_groups=fact.document.groups,
+                principal_groups=askers_groups(fact.document),
             )
             mark = Mark(name="swapped", reason=f"{match[0]!r} became {other!r}, which no document has in this place")
             yield GeneratedProposal(proposal, f"{BY}:swap", fact.document.id, (mark,))
@@ -175,6 +175,6 @@ def _comparison(question: str, answer: str, values: tuple[str, ...], first: Fact
         domain=first.document.domain,
         kind="comparison",
         difficulty="hard",
-        principal_groups=tuple(sorted({*first.document.groups, *second.document.groups})),
+        principal_groups=tuple(sorted({*askers_groups(first.document), *askers_groups(second.document)})),
     )
     return GeneratedProposal(proposal, f"{BY}:{template}", first.document.id)

@@ -75,6 +75,6 @@ async def retrieval(request: Request) -> Response:
 
 def _record(hit: Hit, score: float) -> DifyRecord:
     chunk = hit.chunk
-    metadata = {"document": chunk.document_id, "start": chunk.start, "end": chunk.end, "heading": chunk.heading, **chunk.metadata}
+    metadata = {"document": chunk.document_id, "start": chunk.start, "end": chunk.end, "heading": chunk.heading, "version": chunk.version}
     share = round(min(max(score, 0.0), 1.0), 6)
-    return DifyRecord(content=chunk.text, score=share, title=chunk.title or chunk.document_id, metadata=metadata)
+    return DifyRecord(content=chunk.text, score=share, title=chunk.title or chunk.document_id, metadata={**metadata, **chunk.metadata})

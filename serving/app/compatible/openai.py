@@ -293,15 +293,25 @@ def _places(answer: AnswerOut) -> list[dict[str, Any]]:
     """Where in the answer each citation stands, and what it points to."""
     cited = {citation.marker: citation for citation in answer.citations}
     return [
-        {"start_index": match.start(), "end_index": match.end(), "url": _url(cited[int(match[1])]), "title": cited[int(match[1])].title}
+        {
+            "start_index": match.start(),
+            "end_index": match.end(),
+            "url": _url(cited[int(match[1])]),
+            "title": _title(cited[int(match[1])]),
+        }
         for match in MARKER.finditer(answer.answer)
         if int(match[1]) in cited
     ]
 
 
+def _title(citation: CitationOut) -> str:
+    """A document's title, and whether it is one that does not hold (any more): these clients show nothing else of it."""
+    return citation.title if citation.status in ("", "current") else f"{citation.title} ({citation.status})"
+
+
 def _url(citation: CitationOut) -> str:
-    """The address of the cited characters (RFC 5147) in our own documents."""
-    return f"/v1/documents/{quote(citation.document, safe='/')}#char={citation.start},{citation.end}"
+    """The address at which the cited characters can be read."""
+    return f"/v1/documents/{quote(citation.document, safe='/')}/text?start={citation.start}&end={citation.end}"
 
 
 def _finish(answer: AnswerOut) -> str:

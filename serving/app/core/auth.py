@@ -33,7 +33,10 @@ NEEDED: Final[Mapping[tuple[tuple[str, ...], str], KeyScope]] = {
     (("GET",), "/v1/release"): "query",
     (("GET",), "/v1/traces"): "query",
     (("POST",), "/v1/feedback"): "feedback",
+    (("POST", "DELETE"), "/v1/documents"): "ingest",
+    (("GET",), "/v1/documents"): "query",
 }
+ENOUGH_TOO: Final[Mapping[tuple[str, str], KeyScope]] = {("GET", "/v1/documents"): "ingest"}  # who uploads may see what became of it
 
 
 class KeyFile:
@@ -149,7 +152,12 @@ def scope_of(method: str, path: str) -> KeyScope:
 
 def _check_scope(caller: Caller, scope: Scope) -> None:
     needed = scope_of(scope["method"], scope["path"])
-    if needed not in caller.scopes and "admin" not in caller.scopes:
+    others = (
+        enough
+        for (method, prefix), enough in ENOUGH_TOO.items()
+        if method == scope["method"] and (scope["path"] == prefix or scope["path"].startswith(f"{prefix}/"))
+    )
+    if caller.scopes.isdisjoint({needed, "admin", *others}):
         raise forbidden(needed)
 
 

@@ -22,7 +22,10 @@ def _of(*rejected: Rejected) -> tuple[Problem, ...]:
 
 
 _ABOUT: Final[Mapping[int, tuple[str, tuple[Problem, ...]]]] = {
-    400: ("Not an HTTP request, or its body is not JSON", (*_of(problems.not_json("it is not UTF-8")), MALFORMED)),
+    400: (
+        "Not an HTTP request, or its body is not JSON, or no form with a file where one is needed",
+        (*_of(problems.not_json("it is not UTF-8"), problems.not_multipart("the form cannot be read")), MALFORMED),
+    ),
     401: ("No valid API key where keys are in force; nothing of the body was read", _of(problems.unauthenticated())),
     403: (
         "The key is valid, and not for this; or another site's page asks",
@@ -34,11 +37,14 @@ _ABOUT: Final[Mapping[int, tuple[str, tuple[Problem, ...]]]] = {
     ),
     408: ("The request did not come in time", _of(problems.too_slow())),
     409: (
-        "What was to be changed is not as the caller saw it, or does not allow the change",
-        _of(problems.conflict("Channel 'dev' is at revision 4, no longer at 3; look again.")),
+        "What was to be changed is not as the caller saw it, or does not allow the change; or as many documents as may be are kept",
+        _of(problems.conflict("Channel 'dev' is at revision 4, no longer at 3; look again."), problems.quota_reached("10000 documents")),
     ),
     413: ("The body is too large", _of(problems.too_large(65_536))),
-    415: ("The body is not said to be JSON", _of(problems.not_json_type())),
+    415: (
+        "The body is not said to be JSON, or a file is of a kind that is not taken",
+        _of(problems.not_json_type(), problems.unsupported_file("'a.exe' is none of the files that are taken: txt, md, html, pdf, docx.")),
+    ),
     422: ("The request is not one we understand, or the question is too long", _of(problems.too_long(3000, 2000))),
     429: ("The caller asks too often, or has spent its budget", _of(problems.too_often(60, 12), problems.budget_spent(5.0, 3600))),
     500: ("Something failed that should not", (problems.problem_of(RuntimeError()),)),

@@ -128,6 +128,27 @@ def not_json_type() -> Rejected:
     return Rejected(Problem(415, "unsupported-media-type", "The body has to be JSON: Content-Type: application/json."))
 
 
+def not_multipart(why: str) -> Rejected:
+    """The body is no form with a file."""
+    return Rejected(Problem(400, "not-multipart", f"The upload cannot be read: {why}."))
+
+
+def unsupported_file(detail: str) -> Rejected:
+    """A file of a kind that is not taken, or not what its name says."""
+    return Rejected(Problem(415, "unsupported-file", detail))
+
+
+def quota_reached(most: str) -> Rejected:
+    """The tenant keeps as many documents as it may."""
+    return Rejected(Problem(409, "quota-reached", f"This tenant may keep {most}. Delete some that are not needed first."))
+
+
+def forbidden_document() -> Rejected:
+    """The caller may read a document and not remove it."""
+    detail = "Only who uploaded a document may delete it, or a key of its tenant with the scope 'admin'."
+    return Rejected(Problem(403, "forbidden", detail))
+
+
 def invalid(errors: Sequence[Mapping[str, Any]]) -> Rejected:
     """The body is JSON and not a request; pydantic's errors say why."""
     return Rejected(Problem(422, "invalid-request", _first(errors)))

@@ -14,6 +14,7 @@ from serving.app.core.limits import ConcurrencyLimit
 from serving.app.core.metrics import Metrics
 from serving.app.core.problems import not_ready
 from serving.app.core.scores import ScoreWriter
+from serving.app.documents.service import DocumentService
 from serving.app.release.added import DocumentFollower
 from serving.app.release.loaded import LoadedRelease
 from serving.app.release.manager import ReleaseManager
@@ -40,6 +41,8 @@ class Service:
     shadows: ShadowRuns
     budgets: Budgets
     documents: DocumentFollower  # added documents, and what is served of them
+    library: DocumentService  # who may add, read and remove which
+    uploads: ConcurrencyLimit
     traces: TraceWriter | None = None  # None: nothing is kept
     scores: ScoreWriter | None = None  # None: no receiver of scores is named
     wall: Callable[[], float] = time.time

@@ -7,11 +7,12 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
+from serving.app.query.snippet import claims_by_marker, content_words, snippet
 from serving.app.release.loaded import LoadedRelease
 from serving.app.release.manager import Readiness, State
 from serving.pipeline.guard.placeholders import Placeholders
 from serving.pipeline.index.layered.view import PLAIN
-from serving.pipeline.types import Hit, Principal, Query, Trace, Turn
+from serving.pipeline.types import STATUS, Chunk, Hit, Principal, Query, Trace, Turn
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 Said = Annotated[str, StringConstraints(max_length=4000)]
@@ -39,6 +40,9 @@ EXAMPLES: Final[tuple[JsonValue, ...]] = (
                 "start": 120,
                 "end": 171,
                 "text": "Everyone has 28 days of paid leave a year.",
+                "snippet": "Everyone has 28 days of paid leave a year.",
+                "version": "3.1",
+                "status": "current",
                 "support": 1.0,
             }
         ],
@@ -109,6 +113,9 @@ class CitationOut(Wire):
     start: int = Field(description="offset of the text in its document, in characters")
     end: int
     text: str = ""
+    snippet: str = Field(default="", description="of that text, word for word, the part that the answer leans on most")
+    version: str = Field(default="", description="of the document, as it says")
+    status: str = Field(default="", description="of the document, as it says: current, draft, superseded, …")
     support: float | None = Field(
         default=None, description="the least probability that the text supports a statement which cites it; null where no check tells"
     )
@@ -221,12 +228,14 @@ class PassageOut(Wire):
     start: int = Field(description="offset of the text in its document, in characters")
     end: int
     text: str
+    snippet: str = Field(default="", description="of that text, word for word, the part that has most of the question's words")
+    status: str = Field(default="", description="of the document, as it says: current, draft, superseded, …")
     score: float
     metadata: dict[str, str] = Field(default_factory=dict)
 
     @classmethod
-    def of(cls, hit: Hit) -> Self:
-        """A hit as the caller reads it."""
+    def of(cls, hit: Hit, asked: frozenset[str] = frozenset()) -> Self:
+        """A hit as the caller reads it, who asked with these words."""
         chunk = hit.chunk
         return cls(
             document=chunk.document_id,
@@ -238,6 +247,8 @@ class PassageOut(Wire):
             start=chunk.start,
             end=chunk.end,
             text=chunk.text,
+            snippet=snippet(chunk.text, asked),
+            status=chunk.metadata.get(STATUS, ""),
             score=hit.score,
             metadata=dict(chunk.metadata),
         )
@@ -257,8 +268,9 @@ class RetrievedOut(Wire):
     @classmethod
     def of(cls, trace: Trace) -> Self:
         """What a search found."""
+        asked = content_words(trace.query.text)
         return cls(
-            passages=tuple(PassageOut.of(hit) for hit in trace.hits),
+            passages=tuple(PassageOut.of(hit, asked) for hit in trace.hits),
             question=trace.question,
             blocked=trace.answer.text,
             milliseconds=trace.milliseconds,
@@ -358,13 +370,19 @@ class ProblemOut(Wire):
 def citations(trace: Trace) -> tuple[CitationOut, ...]:
     """The citations of an answer with their texts; a remembered answer has kept its passages."""
     chunks = {hit.chunk.id: hit.chunk for hit in trace.passages}
+    claims = claims_by_marker(trace.answer.text) if trace.answer.citations else {}
     resolved: list[CitationOut] = []
     for citation in trace.answer.citations:
         chunk, span = chunks.get(citation.chunk_id), citation.span
-        shown = {"title": chunk.title, "heading": chunk.heading, "text": chunk.text} if chunk else {}
+        shown = _shown(chunk, claims.get(citation.marker, frozenset())) if chunk else {}
         place = {"document": span.document_id, "start": span.start, "end": span.end}
         resolved.append(CitationOut(marker=citation.marker, support=citation.support, **place, **shown))
     return tuple(resolved)
+
+
+def _shown(chunk: Chunk, claim: frozenset[str]) -> dict[str, str]:
+    words = {"text": chunk.text, "snippet": snippet(chunk.text, claim)}
+    return {"title": chunk.title, "heading": chunk.heading, "version": chunk.version, "status": chunk.metadata.get(STATUS, ""), **words}
 
 
 def plain(value: Any) -> Any:

@@ -21,11 +21,12 @@ from serving.pipeline.cache.answers import ForgetsDocuments
 from serving.pipeline.errors import TouchstoneError
 from serving.pipeline.index.layered.view import PLAIN, LayeredView
 from serving.pipeline.index.parse import Parser
+from serving.storage.files import write_text
 
 IDLE_POLLS: Final = 5  # polls after which an indexer looks for work that nobody told it of
 RETRY_S: Final = 5.0  # after a failure to index
 SWEEP_S: Final = 3600.0  # how often what killed writers left is removed
-FORGOTTEN: Final = "forgotten.json"  # up to which revision deleted documents were taken out of traces
+FORGOTTEN: Final = "forgotten-documents.json"  # of each home, since traces may be: up to which revision deleted documents left them
 
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -166,27 +167,30 @@ class DocumentFollower:
         deleted = [record for record in self.documents.current.records.values() if record.state == "deleted"]
         if self._marked < 0 and deleted:
             self._marked = await asyncio.to_thread(self._marker)
-        settled = self._wall() - 2 * self._settings.request_timeout_s
+        answers_s = 2 * self._settings.request_timeout_s  # after which no answer is being written that began before
+        settled = self._wall() - answers_s
         marked = self._marked
         for record in sorted(deleted, key=lambda one: one.revision):
-            key, is_settled = (record.id, record.revision), datetime.fromisoformat(record.updated_at).timestamp() <= settled
+            key, is_settled = (record.id, record.revision), _seconds(record.updated_at) <= settled
             if record.revision <= self._marked or (key in self._forgotten and not is_settled):
                 continue
             for release in self._manager.in_memory:
                 if isinstance(release.pipeline.cache, ForgetsDocuments):
                     await release.pipeline.cache.forget_document(record.id)
             if self._traces is not None:
-                await asyncio.to_thread(self._traces.store.forget_document, record.id)
+                await asyncio.to_thread(self._traces.forget_document, record.id, _seconds(record.updated_at) + answers_s)
             self._forgotten.add(key)
             marked = max(marked, record.revision) if is_settled else marked
         if marked > self._marked:
-            await asyncio.to_thread(self.documents.storage.put, FORGOTTEN, json.dumps({"revision": marked}).encode())
+            await asyncio.to_thread(write_text, self._settings.home / FORGOTTEN, json.dumps({"revision": marked}))
             self._marked = marked
             self._forgotten = {key for key in self._forgotten if key[1] > marked}
 
     def _marker(self) -> int:
-        blob = self.documents.storage.get(FORGOTTEN)
-        return int(json.loads(blob.data)["revision"]) if blob else 0
+        try:
+            return int(json.loads((self._settings.home / FORGOTTEN).read_text(encoding="utf-8"))["revision"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0
 
     def _loaded(self) -> list[LoadedRelease]:
         """The releases that may answer."""
@@ -205,6 +209,10 @@ class DocumentFollower:
 
     def _logged(self, event: str) -> "_Logged":
         return _Logged(self._log, self._failures, event)
+
+
+def _seconds(at: str) -> float:
+    return datetime.fromisoformat(at).timestamp()
 
 
 class _Logged:

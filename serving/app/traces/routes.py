@@ -69,7 +69,8 @@ async def trace(request: Request, trace_id: TraceId) -> Response:
     service, caller = service_of(request), _caller(request)
     record = await _readable(trace_id, service, caller)
     feedback = await asyncio.to_thread(_store(service).feedback, trace_id)
-    return _json(TraceOut.of(record.readable_by(caller.principal()), feedback))
+    now = await service.library.may_read(list(record.documents), caller.principal())
+    return _json(TraceOut.of(record.readable_by(caller.principal(), now), feedback))
 
 
 GIVEN = OF_TRACE | problem_responses(401, 403, 404, 413, 415, 422, 429)

@@ -56,6 +56,7 @@ class TraceWriter:
         self._pending: dict[str, EndedQuery] = {}  # by id: those that wait and those that are being written
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True, name="trace-writer")
+        self._forgotten: dict[str, float] = {}  # documents that were just deleted, and until when answers may have words of them
         self.lost = 0
         self.failing = False
 
@@ -67,6 +68,12 @@ class TraceWriter:
         """A trace by its id, also one that is not in the store yet; takes time, and belongs in a thread."""
         ended = self._pending.get(trace_id)
         return self._record(ended) if ended else self.store.get(trace_id)
+
+    def forget_document(self, document_id: str, until: float) -> int:
+        """Take a document's words out of every trace, also of those of answers that end until then."""
+        now = self._wall()
+        self._forgotten = {ident: last for ident, last in self._forgotten.items() if last > now} | {document_id: until}
+        return self.store.forget_document(document_id)
 
     def masked(self, text: str) -> str:
         """A text as it may be kept."""
@@ -121,7 +128,11 @@ class TraceWriter:
                 self._sweep()
 
     def _record(self, ended: EndedQuery) -> TraceRecord:
-        return TraceRecord.of(self._mask(ended.trace), ended.at)
+        record = TraceRecord.of(self._mask(ended.trace), ended.at)
+        for document_id in record.documents:
+            if ended.at <= self._forgotten.get(document_id, 0.0):
+                record = record.without_words_of(document_id)
+        return record
 
     def _batch(self) -> list[EndedQuery]:
         """What waits, after a short while in which more may come."""

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from serving.pipeline.errors import DataError
+from serving.pipeline.tenant_groups import SEPARATOR, group_meant
 from serving.pipeline.types import PUBLIC
 
 Where = Callable[[tuple[str, ...]], str]  # from the keys that lead to a field to its file and line
@@ -67,12 +68,20 @@ class Access:
                 f"{rule.where['tenant']}: tenant {rule.tenant!r} would open what {self.tenant_from} keeps for tenant {self.tenant!r}."
                 " A document may narrow what its corpus restricts, never widen it."
             )
-        outside = sorted(set(rule.groups) - set(self.groups)) if self.groups else []
+        tenant, groups = rule.tenant or self.tenant, rule.groups or self.groups
+        among = {group_meant(name, tenant) for name in self.groups}
+        outside = sorted(name for name in rule.groups if self.groups and group_meant(name, tenant) not in among)
         if outside:
             raise DataError(
                 f"{rule.where['groups']}: groups {', '.join(outside)} would read what {self.groups_from} keeps"
                 f" for {', '.join(self.groups)}."
                 " A document may narrow what its corpus restricts, never widen it."
+            )
+        of_others = [name for name in groups if group_meant(name, tenant)[0] != tenant] if tenant != PUBLIC else []
+        if of_others and (rule.groups or len(of_others) == len(groups)):
+            where = rule.where["groups" if rule.groups else "tenant"]
+            raise DataError(
+                f"{where}: groups {', '.join(of_others)} are of another tenant than the document's, {tenant!r}: nobody reads it."
             )
         access = replace(self, stated=True)
         if rule.tenant:
@@ -139,7 +148,7 @@ def group_names(value: Any, where: str) -> tuple[str, ...]:
     names = value.split(",") if isinstance(value, str) else value
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) and not _is_empty(name) for name in names):
         raise DataError(f"{where}: groups: names of groups are needed, as `[hr, legal]`, not {value!r}.")
-    return tuple(sorted({name.strip() for name in names}))
+    return tuple(sorted({_group(name.strip(), where) for name in names}))
 
 
 def slips(text: str, other: str, most: int) -> int:
@@ -190,6 +199,13 @@ def _tenant(value: Any, where: str) -> str:
     if name != PUBLIC and name.casefold() == PUBLIC:
         raise DataError(f"{where}: tenant: {name!r} is written `{PUBLIC}`.")
     return name
+
+
+def _group(name: str, where: str) -> str:
+    tenant, slash, group = name.partition(SEPARATOR)
+    if slash and tenant and (not group or tenant.strip() != tenant or group.strip() != group):
+        raise DataError(f"{where}: groups: {name!r}: a group of a certain tenant is written `tenant{SEPARATOR}group`.")
+    return f"{_tenant(tenant, where)}{slash}{group}" if slash and tenant else name
 
 
 def _is_public(value: Any, where: str) -> bool:

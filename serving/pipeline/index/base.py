@@ -9,6 +9,7 @@ from typing import Protocol, Self, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.pipeline.tenant_groups import groups_let_in
 from serving.pipeline.types import PUBLIC, Chunk, Document, Principal, Query
 
 Vectors = NDArray[np.float32]
@@ -25,7 +26,7 @@ class Filter:
     """What a search may return: applied inside the store, before ranking."""
 
     tenant: str = PUBLIC
-    groups: frozenset[str] = frozenset()
+    groups: frozenset[str] = frozenset()  # of the tenant
     domains: frozenset[str] | None = None  # None: every domain
     metadata: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     everything: bool = False  # True: no access rules, to learn whether a document exists; never for results that are shown
@@ -47,11 +48,16 @@ class Filter:
             self.everything
             or (
                 chunk.tenant in (PUBLIC, self.tenant)
-                and (not chunk.groups or not self.groups.isdisjoint(chunk.groups))
+                and (not chunk.groups or not self.groups.isdisjoint(groups_let_in(chunk.groups, chunk.tenant, self.tenant)))
                 and (self.domains is None or chunk.domain in self.domains)
                 and all(chunk.metadata.get(key) == value for key, value in self.metadata.items())
             )
         )
+
+    @property
+    def groups_in_full(self) -> list[list[str]]:
+        """The groups with their tenant: for keys of what was found for them, which no other tenant's groups share."""
+        return [[self.tenant, group] for group in sorted(self.groups)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 """Translates a `Filter` to SQL for LanceDB; it agrees with `Filter.admits` for any strings."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from serving.pipeline.index.base import Filter, metadata_entries
+from serving.pipeline.tenant_groups import full_names, short_names
 from serving.pipeline.types import PUBLIC
 
 NOTHING, EVERYTHING = "false", "true"
@@ -15,13 +16,21 @@ def sql_condition(where: Filter) -> str:
     if where.everything:
         return left_out[0] if left_out else EVERYTHING
     parts = [f"tenant IN {_list([PUBLIC, where.tenant])}"]
-    groups = _list(where.groups)
-    parts.append("open" if groups == "()" else f"(open OR array_has_any(groups, make_array{groups}))")
+    parts.append(f"({' OR '.join(_group_conditions(where))})")
     if where.domains is not None:
         domains = _list(where.domains)
         parts.append(NOTHING if domains == "()" else f"domain IN {domains}")
     parts += [f"array_has(facts, {quoted(fact)})" if storable(fact) else NOTHING for fact in metadata_entries(where.metadata)]
     return " AND ".join(parts + left_out)
+
+
+def _group_conditions(where: Filter) -> Iterator[str]:
+    """Each of which lets a document in, as far as its groups go."""
+    yield "open"
+    if (full := _list(full_names(where.groups, where.tenant))) != "()":
+        yield f"array_has_any(groups, make_array{full})"
+    if (short := _list(short_names(where.groups, where.tenant))) != "()" and storable(where.tenant):
+        yield f"(tenant = {quoted(where.tenant)} AND array_has_any(groups, make_array{short}))"
 
 
 def quoted(text: str) -> str:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from serving.pipeline.index.base import Filter, metadata_entries
 from serving.pipeline.index.resident.mapped import Array, MappedArrays
 from serving.pipeline.index.resident.names import Rows, RowsByText, packed_rows
+from serving.pipeline.tenant_groups import full_names, short_names
 from serving.pipeline.types import PUBLIC, Chunk
 
 REMEMBERED = 32  # filters whose rows are kept: principals come again
@@ -48,7 +49,10 @@ class AdmittedRows:
     ) -> Rows | None:
         mask = np.ones(self._rows, np.bool_) if self._live is None else self._live.copy()
         if not everything:
-            mask &= self._any(self._tenants, [PUBLIC, tenant]) & (self._open | self._any(self._groups, sorted(groups)))
+            own = self._any(self._tenants, [tenant])
+            named = self._any(self._groups, sorted(full_names(groups, tenant)))
+            beside = own & self._any(self._groups, sorted(short_names(groups, tenant)))
+            mask &= (own | self._any(self._tenants, [PUBLIC])) & (self._open | named | beside)
             if domains is not None:
                 mask &= self._any(self._domains, sorted(domains))
             mask = reduce(lambda narrowed, fact: narrowed & self._any(self._facts, [fact]), facts, mask)

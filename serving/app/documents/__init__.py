@@ -1,0 +1,1 @@
+"""Documents over HTTP: uploads, what there is to read, deletion."""

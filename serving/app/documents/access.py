@@ -1,0 +1,101 @@
+"""Who reads an upload: what its uploader says, within what the uploader may; never what the file says of itself."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from serving.app.core.problems import Rejected, invalid
+from serving.app.documents.wire import UploadIn
+from serving.keys import Caller
+from serving.pipeline.errors import DataError
+from serving.pipeline.index.access import Access, read_access
+from serving.pipeline.index.facts import HEAD_BYTES, document_of
+from serving.pipeline.index.front_matter import NOTHING, read_front_matter, refuse_unread
+from serving.pipeline.index.loaders.base import decoded
+from serving.pipeline.plain_yaml import LocatedYaml
+from serving.pipeline.tenant_groups import name_in
+from serving.pipeline.types import STATUS
+
+MARKDOWN = frozenset({".md", ".markdown"})
+PACKED = frozenset({".pdf", ".docx"})
+OF_ACCESS = frozenset({"tenant", "groups", "access", "domain"})
+LINES = 200  # of a text, in which something that looks like front matter is looked for
+MEND = "What a file says of its readers is not followed: say `groups` with the upload"
+
+
+@dataclass(frozen=True, slots=True)
+class Readers:
+    """Who may read an upload."""
+
+    tenant: str
+    groups: tuple[str, ...]
+    domain: str
+
+
+def readers_of(caller: Caller, said: UploadIn) -> Readers:
+    """The readers that an uploader chooses; where it says nothing of groups, its own."""
+    groups = sorted(caller.groups) if said.groups is None else sorted(set(said.groups))
+    if foreign := [group for group in groups if group not in caller.groups]:
+        own = ", ".join(sorted(caller.groups)) or "none"
+        raise refused("groups", f"{', '.join(foreign)}: not among the groups of this key ({own})")
+    names = [name_in(caller.tenant, group) for group in groups]
+    if None in names:
+        raise refused("groups", f"no document can name a group of the tenant {caller.tenant!r} whose name has a slash")
+    return Readers(caller.tenant, tuple(name for name in names if name), _domain(caller, said.domain))
+
+
+def said_inside(data: bytes, name: str, suffix: str, *, readers_said: bool) -> UploadIn:
+    """What front matter says of its document, without its readers; held to what a form may say.
+
+    A restriction in the file that would not hold is refused, unless the upload says itself who reads it.
+    """
+    try:
+        values = _front_matter(data, name, suffix, readers_said=readers_said)
+        document = document_of(name, "", {key: value for key, value in values.items() if key not in OF_ACCESS}, Access(), name)
+    except DataError as error:
+        what = str(error).partition(". ")[0].rstrip(".")  # how the readers of a corpus are said helps nobody here
+        raise refused("file", what if readers_said else f"{what}. {MEND}") from None
+    metadata = dict(document.metadata)
+    inside = {"title": document.title, "version": document.version, "status": metadata.pop(STATUS, ""), "metadata": metadata}
+    try:
+        return UploadIn.model_validate(inside)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise refused("file", f"its front matter: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
+def _front_matter(data: bytes, name: str, suffix: str, *, readers_said: bool) -> Mapping[str, Any]:
+    if suffix in PACKED:
+        return {}
+    markdown = suffix in MARKDOWN
+    text = decoded(data if markdown else data[:HEAD_BYTES])[0]
+    located, first = read_front_matter(text, name) if markdown else (NOTHING, 1)
+    if not readers_said:
+        _refuse_restriction(located, name)
+        refuse_unread("\n".join(text.split("\n", first + LINES)[first - 1 : first - 1 + LINES]), name, first)
+    return dict(located.data)
+
+
+def _refuse_restriction(located: LocatedYaml, name: str) -> None:
+    """Refuse front matter that keeps a document from anybody, or nearly does: it would not hold."""
+    rule = read_access(located.data, lambda keys: f"{name}:{located.lines.get(keys, 1)}")
+    if rule.tenant or rule.groups:
+        raise DataError(f"{rule.where['groups' if rule.groups else 'tenant']}: restricts its readers")
+
+
+def refused(field: str, why: str) -> Rejected:
+    """A field of the upload is not taken."""
+    return invalid([{"type": "value_error", "loc": (field,), "msg": why}])
+
+
+def _domain(caller: Caller, said: str) -> str:
+    if caller.domains is None:
+        return said or "general"
+    if said in caller.domains:
+        return said
+    if not said and len(caller.domains) == 1:
+        return next(iter(caller.domains))
+    own = ", ".join(sorted(caller.domains)) or "none"
+    raise refused("domain", f"{said!r} is not among the domains of this key ({own})" if said else f"name one of this key's: {own}")
