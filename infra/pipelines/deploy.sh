@@ -38,6 +38,7 @@ if [ "$channel" = prod ]; then "$here/approved.sh" prod "${release:-$before}" ||
 moved=no
 undo() {
   local failed=no
+  trap '' INT TERM  # once begun, it is ended
   echo "deploy: $1; putting back $image_before${before:+ and $before}" >&2
   if [ "$moved" = yes ] && [ -n "$before" ]; then
     touchstone release rollback --channel "$channel" --to "$before" --why "$1" || failed=yes
@@ -52,6 +53,7 @@ undo() {
   fail "$channel is as it was"
 }
 
+trap 'undo "it was cancelled"' INT TERM
 if [ -n "$release" ] && [ "$release" != "$before" ]; then
   touchstone promote "$release" --channel "$channel" || fail "$release does not go to $channel, which goes on with $before"
   moved=yes

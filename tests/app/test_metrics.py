@@ -55,6 +55,14 @@ async def test_the_warm_up_is_no_query(furnished: House) -> None:
         assert (await numbers(api))["touchstone_query_seconds_count", ()] == 0
 
 
+def test_what_an_alert_counts_begins_at_zero_since_a_rate_does_not_see_the_first() -> None:
+    value = Metrics().registry.get_sample_value
+    assert value("touchstone_answer_findings_total", {"finding": "prompt_leak"}) == 0
+    assert value("touchstone_shadow_pairs_total", {"verdict": "disagreed"}) == 0
+    assert value("touchstone_role_answers_total", {"role": "canary", "outcome": "ungrounded"}) == 0
+    assert value("touchstone_cache_hits_total", {"kind": "semantic"}) == 0
+
+
 def test_two_apps_in_one_process_count_for_themselves() -> None:
     one, two = Metrics(), Metrics()
     one.request("/v1/query", 200, 0.1)

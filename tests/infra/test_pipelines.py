@@ -285,6 +285,16 @@ def test_what_is_worse_and_what_cannot_be_judged_is_put_back(deploying: Commands
     put_back(deploying)
 
 
+def test_a_deploy_that_is_cancelled_is_put_back(deploying: Commands) -> None:
+    stub = deploying.bin / "kubectl"
+    stub.write_text(stub.read_text().replace("call=", 'case "$*" in *"*=' + IMAGE + '"*) kill -TERM "$PPID" ;; esac\ncall=', 1))
+    done = deploy(deploying)
+    assert done.returncode == 1
+    assert "it was cancelled; putting back" in done.stderr
+    [rollback] = deploying.called("touchstone release rollback")
+    assert "--to old" in rollback
+
+
 def test_without_a_release_only_the_image_is_put_back(deploying: Commands) -> None:
     deploying.does("curl --silent --max-time 10", says=ready("old"))
     deploying.does("touchstone channel evaluate", code=1)

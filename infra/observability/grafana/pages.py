@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 ENVIRONMENT = 'environment=~"$environment"'
+OURS = 'job="touchstone"'  # Prometheus has a process too
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,10 @@ def quantile(share: float, name: str, by: str = "", more: str = "") -> str:
     return f"histogram_quantile({share:g}, {rate(f'{name}_bucket', f'le, {by}' if by else 'le', more)})"
 
 
-def gauge(name: str, how: str = "sum", by: str = "") -> str:
+def gauge(name: str, how: str = "sum", by: str = "", more: str = "") -> str:
     """A gauge over all servers."""
-    return f"{how}{f' by ({by})' if by else ''} ({name}{{{ENVIRONMENT}}})"
+    labels = f"{ENVIRONMENT}, {more}" if more else ENVIRONMENT
+    return f"{how}{f' by ({by})' if by else ''} ({name}{{{labels}}})"
 
 
 def recorded(name: str, more: str = "") -> str:
@@ -182,8 +184,8 @@ PERFORMANCE = PageSpec(
                     "Connections",
                     {"open": gauge("touchstone_connections"), "ended: {{reason}}": rate("touchstone_connections_ended_total", "reason")},
                 ),
-                PanelSpec("Memory", {"{{instance}}": gauge("process_resident_memory_bytes", "max", "instance")}, "bytes"),
-                PanelSpec("Processor", {"{{instance}}": rate("process_cpu_seconds_total", "instance")}, "percentunit"),
+                PanelSpec("Memory", {"{{instance}}": gauge("process_resident_memory_bytes", "max", "instance", OURS)}, "bytes"),
+                PanelSpec("Processor", {"{{instance}}": rate("process_cpu_seconds_total", "instance", OURS)}, "percentunit"),
                 PanelSpec(
                     "Traces that wait, and that were lost",
                     {"waiting": gauge("touchstone_traces_waiting"), "lost": gauge("touchstone_traces_lost")},
