@@ -125,6 +125,8 @@ async def test_this_machine_and_its_neighbours_are_called_by_their_own_names(fur
         assert (await api.client.get("/v1/admin/channels", headers={"Host": host})).status_code == 200
         own = {**OWN, "Host": host, "Origin": f"http://{host}", "Sec-Fetch-Site": "same-origin"}
         assert (await move(api, "dev", "withdraw", 1, own)).status_code == 409  # there is no candidate
+        proxied = {**own, "Origin": "https://rag.example"}  # by a proxy that calls this server by its address
+        assert (await move(api, "dev", "withdraw", 1, proxied)).status_code == 409
 
 
 async def test_with_keys_administrators_alone_look_and_those_of_the_operator_move(house: House, tmp_path: Path) -> None:
