@@ -125,6 +125,8 @@ async def test_this_machine_and_its_neighbours_are_called_by_their_own_names(fur
         assert (await api.client.get("/v1/admin/channels", headers={"Host": host})).status_code == 200
         own = {**OWN, "Host": host, "Origin": f"http://{host}", "Sec-Fetch-Site": "same-origin"}
         assert (await move(api, "dev", "withdraw", 1, own)).status_code == 409  # there is no candidate
+        proxied = {**own, "Origin": "https://rag.example"}  # by a proxy that calls this server by its address
+        assert (await move(api, "dev", "withdraw", 1, proxied)).status_code == 409
 
 
 async def test_with_keys_administrators_alone_look_and_those_of_the_operator_move(house: House, tmp_path: Path) -> None:
@@ -140,11 +142,16 @@ async def test_with_keys_administrators_alone_look_and_those_of_the_operator_mov
             codes = [(await api.client.get(f"/v1/admin/{name}", headers=bearer(of[who]))).status_code for who in of]
             assert codes == [200, 200, 403]
         moved = {who: await move(api, "dev", "promote", 1, OWN | bearer(key), release=_stable(house)) for who, key in of.items()}
+        foreign = [
+            await move(api, "dev", "rollback", 2, bearer(of["root"]) | more)
+            for more in ({}, OWN | {"Origin": "http://evil.example"}, OWN | {"Sec-Fetch-Site": "cross-site"}, {"X-Touchstone-CSRF": " "})
+        ]
         may = [(await api.client.get("/v1/admin/channels", headers=bearer(of[who]))).json()["may_move"] for who in ("root", "acme-root")]
         budgets = (await api.client.get("/v1/admin/replica", headers=bearer(of["acme-root"]))).json()["budgets"]
         others = (await api.client.get("/v1/admin/replica", headers=bearer(of["root"]))).json()["budgets"]
     assert {who: one.status_code for who, one in moved.items()} == {"root": 200, "acme-root": 403, "reader": 403}
     assert moved["root"].json()["history"][0]["who"] == "root"
+    assert [one.status_code for one in foreign] == [422, 403, 403, 403]
     assert "everybody's" in moved["acme-root"].json()["detail"]
     assert may == [True, False]
     assert [(one["account"], one["limit_usd"], one["spent_usd"]) for one in budgets] == [("server", 9.0, 0.0), ("acme/acme-root", 2.0, 0.0)]

@@ -11,7 +11,7 @@ from serving.app.core.auth import PROTECTED
 from serving.app.core.problems import Rejected, cross_site, foreign_host
 
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-OWN: Final = frozenset({"", "same-origin", "none"})  # Sec-Fetch-Site: of no browser, of our own page, typed by hand
+OWN: Final = frozenset({"same-origin", "none"})  # Sec-Fetch-Site: of our own page, typed by hand
 
 
 class OwnSite:
@@ -53,9 +53,10 @@ def check_host(headers: Headers) -> None:
 
 
 def check_origin(headers: Headers) -> None:
-    """Refuse what a browser says comes from another site's page."""
-    origin = headers.get("origin", "")
-    if headers.get("sec-fetch-site", "") not in OWN or (origin and _netloc(origin) != headers.get("host", "")):
+    """Refuse what a browser says comes from another site's page; a proxy may have changed the host, so that its own word goes first."""
+    site, origin = headers.get("sec-fetch-site"), headers.get("origin", "")
+    foreign = site not in OWN if site is not None else origin and _netloc(origin) != headers.get("host", "")
+    if foreign:
         raise cross_site()
 
 

@@ -3,6 +3,7 @@
 const PLACE = "touchstone.conversation";
 const TURNS = 6; // that a follow-up is understood by
 const LONGEST_ANSWER = 3_900; // the server takes 4,000 characters
+const MOST_BYTES = 40_000; // of all of them: the server takes a body of 65,536 bytes
 const KEPT = 40;
 
 function stored() {
@@ -31,7 +32,9 @@ export class Conversation {
   /** What a follow-up needs to be understood. */
   history(before = this.turns.length) {
     const answered = this.turns.slice(0, before).filter((turn) => turn.answer);
-    return answered.slice(-TURNS).map((turn) => ({ question: turn.question, answer: cut(turn.answer.answer, LONGEST_ANSWER) }));
+    const said = answered.slice(-TURNS).map((turn) => ({ question: turn.question, answer: cut(turn.answer.answer, LONGEST_ANSWER) }));
+    while (said.length && new TextEncoder().encode(JSON.stringify(said)).length > MOST_BYTES) said.shift();
+    return said;
   }
 
   keep() {
