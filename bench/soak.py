@@ -32,6 +32,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import boto3
 import httpx
 from _bench import REPORTS, machine, machine_line, table, write_report
 from _load import cpu_s, rss_mb
@@ -47,11 +48,13 @@ from tests.support.s3 import KEYS
 from tests.support.waiting import until
 
 SAYS = ("Everyone has 28 days of paid leave a year [1].", "The answer of the other release is this one [1].")
+TABLE = "traces"
 GRACE_S = 10.0  # after a loss, until what stood on it has to work again
 LOSS_S = 5.0  # how long something is away
 FOLLOWED_S = 60.0  # patience with the server to follow a move
 GROWTH = 0.10  # of memory, from the second to the last quarter
 CHECKED = 400  # traces that are looked for, of each end
+ASKED_FOR = 100  # traces with feedback that the server is asked for; all are looked for in the store's table
 SHARES = {"ask": 45, "stream": 20, "retrieve": 12, "feedback": 15, "upload": 5, "delete": 3}
 TOPICS = ("leave", "expenses", "releases", "brand", "receipts", "holidays", "the logo", "half days", "smoke tests", "gold", "Tuesdays")
 
@@ -72,7 +75,7 @@ class Findings:
     requests: Counter[str] = field(default_factory=Counter)  # by kind and status
     wrong: list[str] = field(default_factory=list)
     traces: dict[str, float] = field(default_factory=dict)  # by id: when the answer had come
-    feedback: dict[str, str] = field(default_factory=dict)  # by trace: the text that was acknowledged
+    feedback: dict[str, str] = field(default_factory=dict)  # by the text that was acknowledged: of which trace
     documents: dict[str, str] = field(default_factory=dict)  # by id: the word that it alone holds
     deleted: dict[str, str] = field(default_factory=dict)
     moves: list[Move] = field(default_factory=list)
@@ -133,14 +136,16 @@ async def _pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 class Worker:
     """One client that does one thing after another."""
 
-    def __init__(self, client: httpx.AsyncClient, found: Findings, says: dict[str, str], *, documents: bool, seed: int) -> None:
+    def __init__(
+        self, client: httpx.AsyncClient, found: Findings, says: dict[str, str], *, documents: bool, seed: int, pause_s: float = 0.0
+    ) -> None:
         self._client = client
         self._found = found
         self._says = says  # by release
         self._chance = random.Random(seed)
         kinds = {kind: share for kind, share in SHARES.items() if documents or kind not in ("upload", "delete")}
         self._kinds, self._weights = list(kinds), list(kinds.values())
-        self._number, self._seed = 0, seed
+        self._number, self._seed, self._pause_s = 0, seed, pause_s
 
     async def work(self, until_s: float) -> None:
         while time.monotonic() < until_s:
@@ -150,7 +155,7 @@ class Worker:
                 await getattr(self, f"_{kind}")(begun)
             except httpx.TransportError as error:
                 self._found.wrong.append(f"{kind}: the connection broke: {error!r}")
-            await asyncio.sleep(self._chance.uniform(0.0, 0.1))
+            await asyncio.sleep(self._chance.uniform(0.0, 2 * self._pause_s))
 
     async def _ask(self, begun: float) -> None:
         response = await self._client.post("/v1/query", json={"question": self._question()})
@@ -179,10 +184,11 @@ class Worker:
         if not self._found.traces:
             return
         trace = self._chance.choice(list(self._found.traces)[-50:])
+        self._number += 1
         text = f"said {self._seed}-{self._number}"
-        response = await self._client.post("/v1/feedback", json={"trace_id": trace, "kind": "correction", "text": text})
+        response = await self._client.post("/v1/feedback", json={"trace_id": trace, "kind": "correction", "text": text, "id": text})
         if self._counted("feedback", response, begun, stands_on_traces=True):
-            self._found.feedback[trace] = response.json()["text"]
+            self._found.feedback[text] = trace
 
     async def _upload(self, begun: float) -> None:
         word = f"quibble{self._seed}x{self._number}"
@@ -275,7 +281,7 @@ async def load(estate: Estate, server: Replica, found: Findings, key: str, diges
     says = dict(zip(digests, SAYS, strict=True))
     end = time.monotonic() + options.seconds
     async with httpx.AsyncClient(base_url=server.client.base_url, timeout=90, headers=bearer(key)) as client:
-        workers = [Worker(client, found, says, documents=documents, seed=seed) for seed in range(options.workers)]
+        workers = [Worker(client, found, says, documents=documents, seed=seed, pause_s=options.pause) for seed in range(options.workers)]
         await asyncio.gather(
             *(worker.work(end) for worker in workers),
             swap(estate, server, found, digests, options.swaps, options.seconds),
@@ -294,7 +300,7 @@ async def there_afterwards(server: Replica, found: Findings, key: str) -> None:
                 await asyncio.sleep(0.2)
             return sound
 
-        for trace, text in found.feedback.items():
+        for text, trace in list(found.feedback.items())[-ASKED_FOR:]:
 
             async def told(trace: str = trace, text: str = text) -> bool:
                 response = await client.get(f"/v1/traces/{trace}")
@@ -314,6 +320,14 @@ async def there_afterwards(server: Replica, found: Findings, key: str) -> None:
 
             if not await waiting(sound):
                 found.wrong.append(f"document {ident} is not {'there' if ident in found.documents else 'gone'}")
+
+
+def kept_texts(endpoint: str) -> set[str]:
+    """The texts of all feedback in the table, read through once: the double takes long to find one thing among many."""
+    client = boto3.client("dynamodb", region_name="us-east-1", endpoint_url=endpoint)
+    pages = client.get_paginator("scan").paginate(TableName=TABLE)
+    items = (item for page in pages for item in page["Items"])
+    return {item["text"]["S"] for item in items if item["sk"]["S"].startswith("feedback#")}
 
 
 def missing_traces(store: DynamoTraceStore, traces: list[str]) -> list[str]:
@@ -386,10 +400,10 @@ async def soak(options: argparse.Namespace, root: Path) -> dict[str, Any]:
         way = Way(port)
         await way.mend()
         direct = f"http://127.0.0.1:{port}"
-        a_table(direct, "traces")
+        a_table(direct, TABLE)
         estate = Estate(root, "", {
             "TOUCHSTONE_RELEASES": str(root / "releases"), "TOUCHSTONE_INDEXES": str(root / "indexes"),
-            "TOUCHSTONE_DOCUMENTS": str(root / "documents"), "TOUCHSTONE_TRACES": "dynamodb:traces",
+            "TOUCHSTONE_DOCUMENTS": str(root / "documents"), "TOUCHSTONE_TRACES": f"dynamodb:{TABLE}",
             "TOUCHSTONE_DYNAMODB_ENDPOINT": f"http://127.0.0.1:{way.port}", "TOUCHSTONE_REDIS": redis.url,
             "TOUCHSTONE_CACHE_SECRET": a_secret(), "TOUCHSTONE_API_KEYS": str(root / "keys.yaml"),
         })  # fmt: skip
@@ -398,7 +412,7 @@ async def soak(options: argparse.Namespace, root: Path) -> dict[str, Any]:
         key = await asyncio.to_thread(create_key, root / "keys.yaml", Caller(id="soak", scopes=frozenset(SCOPES)))
         found.moves.append(Move(digests[0], 0.0, 0.0))
         await asyncio.to_thread(estate.promote, digests[0])
-        store = DynamoTraceStore("traces", region="us-east-1", endpoint=direct, retention_s=86_400.0)
+        store = DynamoTraceStore(TABLE, region="us-east-1", endpoint=direct, retention_s=86_400.0)
 
         server = await asyncio.to_thread(stack.enter_context, replica(estate, "first"))
         await asyncio.to_thread(until, lambda: server.serves(digests[0]), 60)
@@ -407,6 +421,8 @@ async def soak(options: argparse.Namespace, root: Path) -> dict[str, Any]:
         await load(estate, server, found, key, digests, redis, way, options, documents)
         spent, seconds = cpu_s(server.process.pid) - before, time.monotonic() - begin
         await there_afterwards(server, found, key)
+        kept = await asyncio.to_thread(kept_texts, direct)
+        found.wrong += [f"feedback that was acknowledged is not there: {text!r}" for text in found.feedback if text not in kept]
         grown = growth(found.memory_mb)
         if grown > GROWTH:
             found.wrong.append(f"memory grew by {grown:.0%}")
@@ -464,7 +480,7 @@ def markdown(report: dict[str, Any]) -> str:
         "memory": f"{memory['first']} MB at first, {memory['last']} at last",
         "memory, second to last quarter": f"{report['memory_growth']:+.1%}",
         "memory, slope of the second half": f"{report['memory_mb_per_minute']:+.1f} MB a minute",
-        "feedback acknowledged": f"on {report['feedback']:,} answers",
+        "feedback acknowledged": f"{report['feedback']:,}, all looked for",
         "documents": f"{report['uploaded']} given, {report['deleted']} deleted" if report["documents"] else "this server takes none",
         "graceful stop": f"{report['missing_after_stop']} of {after_stop:,} traces missing",
         "kill -9": f"{report['missing_after_kill']} of {after_kill:,} traces missing, the oldest {report['oldest_missing_s']} s old",
@@ -492,6 +508,9 @@ def main() -> int:
     parser.add_argument("--swaps", type=int, default=20)
     parser.add_argument("--losses", type=int, default=4, help="of Redis and the trace store in turn (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=6, help="clients at a time (default: %(default)s)")
+    parser.add_argument(
+        "--pause", type=float, default=0.5, help="seconds on average between two requests of a client (default: %(default)s)"
+    )
     parser.add_argument("--out", type=Path, default=REPORTS)
     options = parser.parse_args()
     if PROGRAM is None:
