@@ -1,16 +1,32 @@
-"""Opens what an app may do without: budgets, traces, spans, the door for agents; each as the settings say."""
+"""Opens the parts of an app as the settings say; some of them it may do without: traces, spans, scores, the door for agents."""
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from structlog.typing import FilteringBoundLogger
 
+from serving.app.core.auth import load_keys
 from serving.app.core.budget import BudgetLedger, Budgets, MemoryLedger
+from serving.app.core.incidents import IncidentLog
+from serving.app.core.limits import ConcurrencyLimit
+from serving.app.core.metrics import Metrics
+from serving.app.core.rate import RateWindows
 from serving.app.core.scores import ScoreWriter
+from serving.app.core.service import Service
+from serving.app.documents.service import DocumentService
+from serving.app.release.added import DocumentFollower
+from serving.app.release.loaded import load
+from serving.app.release.manager import ReleaseManager
+from serving.app.release.shadow import ShadowRuns
+from serving.app.server.memory import settle_memory
+from serving.app.server.repeats import RepeatedEvents
 from serving.app.settings import AppSettings
 from serving.app.traces.writer import TraceWriter
+from serving.documents.open import open_documents
 from serving.pipeline.checks.pii import find_pii
 from serving.pipeline.errors import ConfigError
+from serving.pipeline.observer import Observers
 from serving.pipeline.packages import install_command
 from serving.traces.open import open_traces
 from serving.traces.privacy import masked_text, without_personal_data
@@ -20,6 +36,58 @@ if TYPE_CHECKING:
     from serving.app.core.spans import SpanWriter
 
 SECONDS_A_DAY = 86_400.0
+
+
+def open_service(settings: AppSettings, log: FilteringBoundLogger, release_manager: ReleaseManager | None = None) -> Service:
+    """All parts, of which nothing runs yet."""
+    metrics, keys, store = Metrics(), load_keys(settings, log), open_documents(settings)
+    manager = release_manager or ReleaseManager(settings, log, load=partial(load, documents=store), after_swap=settle_memory)
+    traces, spans, scores = open_trace_writer(settings, log), open_spans(settings), open_scores(settings, log)
+    documents = DocumentFollower(store, manager, settings, log, traces=traces)
+    service = Service(
+        settings,
+        manager,
+        ConcurrencyLimit(settings.max_running, settings.max_waiting),
+        keys,
+        metrics,
+        log,
+        Observers([metrics, IncidentLog(log), *(one for one in (traces, spans, scores) if one)]),
+        RepeatedEvents(),
+        open_shadows(settings, log, metrics),
+        open_budgets(settings, log),
+        documents,
+        DocumentService(settings, documents, manager, log),
+        uploads=ConcurrencyLimit(settings.max_uploads, 2 * settings.max_uploads),
+        rates=RateWindows(settings.redis, log),
+        traces=traces,
+        spans=spans,
+        scores=scores,
+    )
+    watch(metrics, service)
+    return service
+
+
+def watch(metrics: Metrics, service: Service) -> None:
+    """Let every scrape read what the parts tell of themselves."""
+    keys, traces, scores, manager = service.keys, service.traces, service.scores, service.release_manager
+    metrics.watch(service.concurrency)
+    metrics.watch_cache(lambda: manager.serving.pipeline.cache if manager.serving else None)
+    metrics.watch_keys(lambda: keys is not None and keys.unreadable)
+    metrics.watch_documents(lambda: service.documents.state)
+    metrics.watch_traces(lambda: traces.lost if traces else 0, lambda: traces.waiting if traces else 0, lambda: service.shadows.left_out)
+    metrics.watch_scores(lambda: scores.lost if scores else 0, lambda: scores.waiting if scores else 0)
+    metrics.budget(service.settings.usd_per_day)
+
+
+def open_shadows(settings: AppSettings, log: FilteringBoundLogger, metrics: Metrics) -> ShadowRuns:
+    """What asks a shadow release the questions of others."""
+    return ShadowRuns(
+        log,
+        most=settings.shadow_running,
+        usd_per_hour=settings.shadow_usd_per_hour,
+        timeout_s=settings.request_timeout_s,
+        compared=metrics.shadow_compared,
+    )
 
 
 def open_spans(settings: AppSettings) -> "SpanWriter | None":

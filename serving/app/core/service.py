@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from fastapi import Request
 from structlog.typing import FilteringBoundLogger
@@ -13,6 +13,7 @@ from serving.app.core.budget import Budgets
 from serving.app.core.limits import ConcurrencyLimit
 from serving.app.core.metrics import Metrics
 from serving.app.core.problems import not_ready
+from serving.app.core.rate import RateWindows
 from serving.app.core.scores import ScoreWriter
 from serving.app.documents.service import DocumentService
 from serving.app.release.added import DocumentFollower
@@ -24,6 +25,9 @@ from serving.app.server.repeats import RepeatedEvents
 from serving.app.settings import AppSettings
 from serving.app.traces.writer import TraceWriter
 from serving.pipeline.observer import Observers
+
+if TYPE_CHECKING:
+    from serving.app.core.spans import SpanWriter
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,9 @@ class Service:
     documents: DocumentFollower  # added documents, and what is served of them
     library: DocumentService  # who may add, read and remove which
     uploads: ConcurrencyLimit
+    rates: RateWindows
     traces: TraceWriter | None = None  # None: nothing is kept
+    spans: "SpanWriter | None" = None  # None: no receiver of spans is named
     scores: ScoreWriter | None = None  # None: no receiver of scores is named
     wall: Callable[[], float] = time.time
 
