@@ -46,10 +46,14 @@ def ingest(
     from harness.ingest.source import SourceLimits, opened_source
     from serving.documents.open import open_documents
     from serving.pipeline.index.access import group_names
+    from serving.release.bundle import open_releases
+    from serving.release.channel import find_channel
 
     settings = read_settings()
-    names = group_names(groups, "--groups") if groups else ()
+    names = group_names(",".join(groups), "--groups") if groups else ()
     store = open_documents(settings)
+    if index:
+        find_channel(open_releases(settings.releases, settings), channel)  # a name that is none is refused before anything is written
     with progress_line(quiet=as_json) as line:
         with opened_source(source, settings, SourceLimits(megabytes=max_mb, seconds=max_seconds)) as opened:
             run = Ingest(store, opened, Readers(tenant, names, domain), prefix=prefix, uploader=f"ingest:{getpass.getuser()}")

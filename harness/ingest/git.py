@@ -28,6 +28,7 @@ OURS = {
 }
 _REF = re.compile(r"[A-Za-z0-9][\w./+\-]{0,199}")
 OPTIONS = (
+    "--literal-pathspecs",
     "-c", "core.hooksPath=/dev/null",
     "-c", "core.symlinks=false",  # a link becomes a file with its target in it
     "-c", "core.fsmonitor=false",

@@ -15,10 +15,11 @@ from serving.documents.store import DocumentSet, DocumentStore, ReadText
 from serving.pipeline.checks.injection.version import detector_version
 from serving.pipeline.config import RagConfig
 from serving.pipeline.digest import digest_all, digest_of
-from serving.pipeline.errors import DataError, LockedError, RefusedFile, RequestError
+from serving.pipeline.errors import DataError, LockedError, ModelError, RefusedFile, RequestError
 from serving.pipeline.index.base import StoredRow
 from serving.pipeline.index.build import OpenIndex
 from serving.pipeline.index.chunk_rows import ChunkRows
+from serving.pipeline.index.embed import embed
 from serving.pipeline.index.layered.additions import Additions
 from serving.pipeline.index.layered.segment import IndexedDocument, LiveSegment, Segment, SegmentRecipe, pack_segment
 from serving.pipeline.index.layered.store import LayeredStore
@@ -34,6 +35,7 @@ EMBEDDED = 64  # chunks embedded at a time: a question in between waits for no m
 MERGED = 4  # segments of about a size that become one
 LARGEST = 16_384  # rows of a merged segment
 REWRITE_S = 60.0  # between two large segments that are written anew because a document in them was deleted
+PLAIN_TEXT = "A plain sentence."  # which every embedding model can embed
 CHARACTERS = 20_000_000  # of one document
 
 Progress = Callable[[int, int], None]  # documents indexed, documents to index
@@ -115,10 +117,11 @@ class IndexedDocuments:
         wanted = (record for record in self.documents.current.records.values() if record.live)
         return sorted((record for record in wanted if (record.id, record.content) not in held), key=lambda one: (one.revision, one.id))
 
-    async def refresh(self) -> bool:
-        """Take in what was changed since, and show it; whether anything was."""
+    async def refresh(self, *, documents: bool = True) -> bool:
+        """Take in what was changed since, and show it; whether anything was. Without `documents`, their store was just read."""
         async with self._showing:
-            await asyncio.to_thread(self.documents.refresh)
+            if documents:
+                await asyncio.to_thread(self.documents.refresh)
             await asyncio.to_thread(self.additions.refresh)
             revisions = (self.documents.current.revision, self.additions.revision)
             if revisions == self._shown:
@@ -173,7 +176,7 @@ class IndexedDocuments:
         done = 0
         rows: list[StoredRow] = []
         indexed: list[_Rows] = []
-        for group in self._grouped(readable):
+        for group in self._grouped(readable, failed):
             for one in await self._rows_of(group):
                 if one.reason:
                     failed.append(_failed(one.record, one.reason))
@@ -187,12 +190,15 @@ class IndexedDocuments:
         await asyncio.to_thread(self.documents.advance, failed)
         return Indexed(done, len(failed))
 
-    def _grouped(self, readable: Iterable["_Readable"]) -> Iterator[list["_Chunked"]]:
+    def _grouped(self, readable: Iterable["_Readable"], failed: list[DocumentRecord]) -> Iterator[list["_Chunked"]]:
         """Documents in groups whose chunks are embedded together."""
         group: list[_Chunked] = []
         for one in readable:
             document = one.record.document(one.read.text, one.read.title)
-            group.append(_Chunked(one.record, list(self._rows.chunks([document]))))
+            try:
+                group.append(_Chunked(one.record, list(self._rows.chunks([document]))))
+            except Exception as error:  # noqa: BLE001 — a chunker that breaks at one document must not keep the others waiting for ever
+                failed.append(_failed(one.record, f"It could not be cut into chunks: {type(error).__name__}: {error}"))
             if sum(len(each.chunks) for each in group) >= EMBEDDED:
                 yield group
                 group = []
@@ -204,10 +210,12 @@ class IndexedDocuments:
         chunks = [chunk for one in group for chunk in one.chunks]
         try:
             rows = [row async for batch in self._rows.batches(chunks, EMBEDDED) for row in batch]
-        except (RequestError, DataError) as error:
-            if len(group) == 1:
-                return [_Rows(group[0].record, [], str(error))]
-            return [each for one in group for each in await self._rows_of([one])]
+        except (RequestError, DataError, ModelError) as error:
+            if len(group) > 1:
+                return [each for one in group for each in await self._rows_of([one])]
+            if isinstance(error, ModelError):
+                await embed(self.embeddings, [PLAIN_TEXT])  # raises where it is the model that is out, and not this text that it chokes on
+            return [_Rows(group[0].record, [], str(error))]
         found: list[_Rows] = []
         for one in group:
             own, rows = rows[: len(one.chunks)], rows[len(one.chunks) :]

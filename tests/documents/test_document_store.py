@@ -244,3 +244,14 @@ def test_bytes_of_a_writer_that_was_killed_are_removed_after_a_while(place):
 )
 def test_names_of_files_become_harmless_ids(name, safe):
     assert safe_name(name) == safe
+
+
+def test_a_reader_that_finds_nothing_new_asks_for_little(place):
+    store = open_documents(place)
+    store.put(note(), b"words")
+    asked: list[str] = []
+    get = store.storage.get
+    store.storage.get = lambda key: asked.append(key) or get(key)
+    for _ in range(5):
+        store.refresh()
+    assert len(asked) <= 5 + 1

@@ -81,7 +81,7 @@ def test_a_changed_rule_changes_readers_of_files_that_did_not_change(world: Worl
 
 
 def test_readers_of_the_command_line_are_narrowed_and_never_widened_by_the_files(world: World, shelf: Path):
-    said = world.touchstone("ingest", str(shelf), "--tenant", "acme", "--groups", "hr", "--groups", "law", "--domain", "people")
+    said = world.touchstone("ingest", str(shelf), "--tenant", "acme", "--groups", "hr,law", "--domain", "people")
     assert said.code == 0, said.err
     found = store(world.root)
     assert {record.id: (record.tenant, record.groups, record.domain) for record in found.current.live} == {
@@ -91,6 +91,13 @@ def test_readers_of_the_command_line_are_narrowed_and_never_widened_by_the_files
     said = world.touchstone("ingest", str(shelf), "--groups", "law", "--as", "again")
     assert said.code == 2
     assert "groups hr would read what --groups keeps for law" in said.err
+
+
+def test_a_channel_that_there_is_not_is_refused_before_anything_is_written(world: World, shelf: Path):
+    said = world.touchstone("ingest", str(shelf), "--channel", "production")
+    assert said.code == 2
+    assert "No channel 'production'" in said.err
+    assert live(world.root) == {}
 
 
 def test_a_dry_run_writes_nothing(world: World, shelf: Path):

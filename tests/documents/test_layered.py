@@ -4,6 +4,7 @@ import asyncio
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from serving.documents import indexing
 from serving.documents.indexing import IndexedDocuments
 from serving.documents.open import open_documents
+from serving.pipeline.errors import ModelError
 from serving.pipeline.index.base import Filter, StoredRow
 from serving.pipeline.index.build import ensure_index
 from serving.pipeline.index.chunk_rows import ChunkRows
@@ -283,3 +285,54 @@ async def test_a_large_segment_is_written_anew_only_now_and_then(home: Path, tmp
     await served.step(parser)
     assert [segment.name for segment in served.additions.segments] != once
     assert sum(len(segment) for segment in served.additions.segments) == 2
+
+
+class Moody:
+    """An embedding model that chokes on one word, and may be out altogether."""
+
+    def __init__(self, inner) -> None:
+        self._inner = inner
+        self.out = False
+
+    def vectors(self, texts: list[str]):
+        if self.out or any("unspeakable" in text for text in texts):
+            raise ModelError("the model gave no vector")
+        return self._inner.vectors(texts)
+
+    def __getattr__(self, name: str):
+        return getattr(self._inner, name)
+
+
+async def test_a_text_that_the_model_chokes_on_fails_alone_and_an_outage_fails_nothing(home: Path, tmp_path: Path, parser: Parser):
+    place = settings_at(home, str(tmp_path / "documents"))
+    index = await proven_index(place)
+    model = Moody(index.embeddings)
+    served = IndexedDocuments(open_documents(place), CONFIG, replace(index, embeddings=model))
+    good, bad = put(served.documents, "good.md", "lunar tax"), put(served.documents, "bad.md", "unspeakable tax")
+    model.out = True
+    with pytest.raises(ModelError):
+        await served.step(parser)
+    assert len(served.missing()) == 2
+    model.out = False
+    done = await served.step(parser)
+    assert (done.documents, done.failed) == (1, 1)
+    assert served.documents.get(good).state == "ready"
+    assert served.documents.get(bad).reason == "the model gave no vector"
+    assert served.missing() == []
+    again = put(served.documents, "bad.md", "unspeakable tax")
+    assert served.documents.get(again).state == "waiting"  # adding it again tries again
+
+
+async def test_a_chunker_that_breaks_at_one_document_keeps_no_other_waiting(served: IndexedDocuments, parser: Parser, monkeypatch):
+    chunks = served._rows.chunks
+
+    def breaking(documents):
+        if "odd" in documents[0].text:
+            raise RecursionError("too deep")
+        return chunks(documents)
+
+    monkeypatch.setattr(served._rows, "chunks", breaking)
+    odd, good = put(served.documents, "odd.md", "odd"), put(served.documents, "good.md", "lunar")
+    await served.step(parser)
+    assert served.documents.get(odd).reason == "It could not be cut into chunks: RecursionError: too deep"
+    assert served.documents.get(good).state == "ready"

@@ -112,8 +112,9 @@ class DocumentFollower:
         with self._logged("documents not followed"):
             await asyncio.to_thread(self.documents.refresh)
             for release in self._manager.in_memory:  # the last one too: a rollback must not bring back what was deleted
-                if release.documents is not None and await release.documents.refresh():
-                    view = release.documents.view
+                added = release.documents
+                if added is not None and await added.refresh(documents=added.documents is not self.documents):
+                    view = added.view
                     told = {"corpus_version": view.version, "added": view.added, "removed": view.removed}
                     self._log.info("corpus served", release=release.digest, **told)
             await self._forget()
