@@ -227,6 +227,15 @@ PERFORMANCE = PageSpec(
                     "s",
                     "From asking the model, where the answer is streamed.",
                 ),
+                PanelSpec(
+                    "Models that are left alone",
+                    {"{{model}}": f'max by (model) (touchstone_model_breaker{{{ENVIRONMENT}, state="open"}})'},
+                    about="1 while a model's breaker is open.",
+                ),
+                PanelSpec(
+                    "Times a model did not answer", {"{{tier}}: {{error}}": rate("touchstone_model_outages_total", "tier, error")}, "ops"
+                ),
+                PanelSpec("Answers of passages alone", {"": rate("touchstone_degraded_total")}, "reqps"),
             ),
         ),
     ),

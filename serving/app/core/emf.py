@@ -52,6 +52,8 @@ CLOUDWATCH: Final = (
     CloudWatchMetric("Answers", "touchstone_role_answers_total", SHOWN),
     CloudWatchMetric("UngroundedAnswers", "touchstone_role_answers_total", {**SHOWN, "outcome": "ungrounded"}),
     CloudWatchMetric("Refusals", "touchstone_role_answers_total", {**SHOWN, "outcome": "refused"}),
+    CloudWatchMetric("DegradedAnswers", "touchstone_degraded_total"),
+    CloudWatchMetric("ModelsLeftAlone", "touchstone_model_breaker", {"state": "open"}, reads="value"),
     CloudWatchMetric("Searches", "touchstone_hits_count"),
     CloudWatchMetric("EmptySearches", "touchstone_hits_bucket", {"le": r"0(\.0)?"}),
     CloudWatchMetric("CacheHits", "touchstone_cache_hits_total"),
