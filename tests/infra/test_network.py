@@ -22,6 +22,7 @@ from tests.app.making import House, config
 ROOT = Path(__file__).parents[2]
 BALANCER, FIRST, SECOND, CLIENT = "10.77.0.1", "10.77.0.2", "10.77.0.3", "10.77.0.4"
 PATIENCE_S = 60.0
+ASKERS = 4  # of asking.py: connections that ask at a time
 
 
 def _hosts_can_be_made() -> bool:
@@ -195,13 +196,15 @@ def test_a_replica_is_cut_off_under_load_and_no_question_fails(network: Network)
     assert len(load.answers) > 150
 
 
-def test_a_replica_is_killed_under_load_and_no_question_fails(network: Network) -> None:
+def test_a_replica_is_killed_under_load_and_nothing_is_lost_but_an_answer_that_it_was_sending(network: Network) -> None:
     with network.load() as load:
         network.stop(FIRST, signal.SIGKILL)
         load.some_more(100)
         network.serve(FIRST)
         network.asked_again(FIRST)
-    assert load.failures() == []
+    broken_off = load.failures()
+    assert {answer["status"] for answer in broken_off} <= {0}  # no balancer can take back half an answer; no question was refused
+    assert len(broken_off) <= ASKERS
 
 
 def test_replicas_are_restarted_in_turn_under_load_and_no_question_fails(network: Network) -> None:
