@@ -16,7 +16,7 @@ class Texts:
 
     def __init__(self, arrays: MappedArrays, name: str) -> None:
         # read through views, whose single items cost a third of an array's
-        self._bytes, self._ends = memoryview(arrays[f"{name}.bytes"]), memoryview(arrays[f"{name}.ends"])
+        self._bytes, self._ends = arrays[f"{name}.bytes"].data, arrays[f"{name}.ends"].data
 
     def __len__(self) -> int:
         return len(self._ends)
