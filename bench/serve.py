@@ -141,10 +141,10 @@ class Running:
     headers: Mapping[str, str]
     loads: dict[tuple[str, int], list[Load]] = field(default_factory=dict)
 
-    def ask(self, mode: str, asked: Iterator[str], connections: int, *, most: int = CELL_MOST) -> Load:
+    def ask(self, mode: str, asked: Iterator[str], connections: int, *, most: int = CELL_MOST, seconds: float = CELL_S) -> Load:
         """A time of asking; a service that fails one question, or answers without citing, ends the measurement."""
         bodies = (json.dumps({"question": question}).encode() for question in asked)
-        load = ask(self.process.pid, self.port, MODES[mode], bodies, self.headers, connections=connections, seconds=CELL_S, most=most)
+        load = ask(self.process.pid, self.port, MODES[mode], bodies, self.headers, connections=connections, seconds=seconds, most=most)
         for reply in load.replies:
             if reply.status != 200 or b'"citations":[]' in reply.body or b'"citations"' not in reply.body:
                 raise SystemExit(f"{self.name} answered {reply.status}: {reply.body[:500]!r}")
@@ -156,7 +156,7 @@ class Running:
         """One round: every mode at every number of connections, after a time of asking that is not counted: it has rested."""
         known = list(itertools.islice(asked, AGAIN))
         self.ask("new", asked, 1, most=CELL_MOST)
-        self.ask("again", iter(known), 1, most=AGAIN)
+        self.ask("again", iter(known), 1, most=AGAIN, seconds=START_S)  # all of them, however long it takes
         for mode, connections in itertools.product(MODES, connections_each):
             load = self.ask(mode, itertools.cycle(known) if mode == "again" else asked, connections)
             self.loads.setdefault((mode, connections), []).append(load)

@@ -118,7 +118,7 @@ class Way:
             self._open.add(back)
             await asyncio.gather(_pour(reader, back), _pour(there, writer))
             self._open.discard(back)
-        except OSError:
+        except (OSError, asyncio.CancelledError):  # the server is gone; or the soak ends, and nobody asks this task for anything
             pass
         finally:
             self._open.discard(writer)
