@@ -5,8 +5,8 @@ from datetime import datetime
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from serving.app.core.metrics import MOST_RULES, Metrics
-from serving.pipeline.types import Answer, Attempt, GuardAction, GuardVerdict, Query, Route, Trace, Usage
+from serving.app.core.metrics import MOST_RELEASES, MOST_RULES, Metrics
+from serving.pipeline.types import Answer, Attempt, GuardAction, GuardVerdict, Query, Route, StageRecord, Trace, Usage
 from tests.app.making import SAYS, House, config, opened
 from tests.app.test_trial import try_beside
 from tests.support.making import a_trace
@@ -131,3 +131,37 @@ async def test_the_budget_the_age_of_the_index_and_keys_that_cannot_be_read_are_
     assert (before["touchstone_keys_unreadable", ()], after["touchstone_keys_unreadable", ()]) == (0, 1)
     assert before["touchstone_budget_usd_per_day", ()] == 12.5
     assert before["touchstone_index_created_timestamp_seconds", ()] == datetime.fromisoformat(created).timestamp()
+
+
+async def test_what_was_found_and_what_of_it_was_read_and_cited_is_counted(furnished: House) -> None:
+    async with opened(furnished.settings()) as api:
+        answer = (await api.ask()).json()
+        trace = (await api.client.post("/v1/retrieve", json={"question": "leave"})).json()
+        found = await numbers(api)
+    release = ("release", answer["release"])
+    assert trace["passages"]
+    assert found["touchstone_release_answers_total", (release, ("role", "stable"))] == 2
+    assert found["touchstone_best_score_count", ()] == 1
+    assert found["touchstone_cited_share_count", ()] == 1
+    assert 0 < found["touchstone_cited_share_sum", ()] <= 1
+    assert found["touchstone_output_tokens_per_second_count", ()] == 1
+
+
+def test_releases_beyond_a_few_are_told_from_each_other_no_more() -> None:
+    metrics = Metrics()
+    for number in range(MOST_RELEASES + 5):
+        metrics.answered(replace(a_trace(), release_digest=f"{number:016x}"))
+    value = metrics.registry.get_sample_value
+    assert value("touchstone_release_answers_total", {"release": "other", "role": "stable"}) == 5
+    assert value("touchstone_release_answers_total", {"release": f"{0:016x}", "role": "stable"}) == 1
+
+
+def test_repeats_and_passages_that_did_not_fit_and_cut_answers_are_counted() -> None:
+    metrics = Metrics()
+    record = StageRecord("retrieve", "d", 1.0, {"duplicates": 3})
+    traced = replace(a_trace(), route=Route("lite", "short"), stages=(record,), dropped_passages=2, answer=Answer("cut sh", truncated=True))
+    metrics.answered(traced)
+    value = metrics.registry.get_sample_value
+    assert value("touchstone_duplicate_passages_total") == 3
+    assert value("touchstone_dropped_passages_total") == 2
+    assert value("touchstone_truncated_total") == 1

@@ -25,6 +25,9 @@ OUTCOMES = ("answered", "refused", "ungrounded")
 HIT_KINDS = ("exact", "semantic", "shared")
 MOST_RULES = 200  # of all checks together
 LONGEST_RULE = 60  # characters
+SCORES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 2.0, 5.0, 10.0, 20.0)  # searches have no common scale
+SPEEDS = (1, 2, 5, 10, 20, 30, 50, 75, 100, 150, 200, 500, 1000, 10_000)
+MOST_RELEASES = 20  # that are told apart; a process seldom serves more
 HITS = (0, 1, 2, 4, 6, 8, 12, 20, 50, 100)
 
 
@@ -75,6 +78,14 @@ class Metrics:
         self._shadows_left_out = gauge("shadows_left_out", "Questions that a shadow release was not asked: too many at a time, or too dear")
         self._candidate_broken = gauge("candidate_broken", "1 when the channel has a candidate that cannot be tried")
         self._hits = histogram("hits", "Passages found for a query", buckets=HITS)
+        self._best_score = histogram("best_score", "Score of the best passage of a query, on its searcher's scale", buckets=SCORES)
+        self._duplicates = counter("duplicate_passages", "Passages left out because another one says the same")
+        self._dropped = counter("dropped_passages", "Passages found that did not fit into the prompt")
+        self._cited_share = histogram("cited_share", "Share of the passages in the prompt that the answer cites", buckets=(0.0, *TENTHS))
+        self._truncated = counter("truncated", "Answers that hit their model's output limit")
+        self._speed = histogram("output_tokens_per_second", "Tokens that a model wrote a second of its stage", buckets=SPEEDS)
+        self._release_answers = counter("release_answers", "Queries answered, by release and its role", "release", "role")
+        self._releases: set[str] = set()
         self._running = gauge("queries_in_flight", "Queries being worked on")
         self._waiting = gauge("queries_waiting", "Queries waiting for their turn")
         self._connections = gauge("connections", "Open connections")
@@ -219,6 +230,7 @@ class Metrics:
         role = trace.role if trace.role in ROLES else "other"
         self._role_answers.labels(role, _outcome(trace)).inc()
         self._role_seconds.labels(role).observe(trace.milliseconds / 1000)
+        self._release_answers.labels(self._bounded_release(trace.release_digest), role).inc()
         self._role_usd.labels(role).inc(trace.usd)
         if trace.cache is not None:
             record = trace.cache
@@ -229,6 +241,31 @@ class Metrics:
                 self._cache_misses.labels(word if word in MISSES else "other").inc()
         if searched:
             self._hits.observe(len(trace.hits))
+            self._read(trace)
+
+    def _read(self, trace: Trace) -> None:
+        """Count what was found for a query, and what of it was used."""
+        if trace.hits:
+            self._best_score.observe(trace.hits[0].score)
+        details = {record.stage: record.detail for record in trace.stages}
+        self._duplicates.inc(details.get("retrieve", {}).get("duplicates", 0))
+        self._dropped.inc(trace.dropped_passages)
+        self._truncated.inc(trace.answer.truncated)
+        if trace.passages and not trace.answer.refused:
+            cited = {citation.marker for citation in trace.answer.citations}
+            self._cited_share.observe(len(cited) / len(trace.passages))
+        written = sum(usage.output_tokens for usage in trace.usage if usage.stage == "answer")
+        milliseconds = sum(record.milliseconds for record in trace.stages if record.stage == "answer")
+        if written and milliseconds:
+            self._speed.observe(written * 1000 / milliseconds)
+
+    def _bounded_release(self, digest: str) -> str:
+        """A release as a label; beyond so many of them "other"."""
+        if digest not in self._releases:
+            if len(self._releases) >= MOST_RELEASES:
+                return "other"
+            self._releases.add(digest)
+        return digest
 
     def _bounded(self, check: str, rule: str) -> str:
         """A rule as a label; beyond so many of them "other", since a part from outside may name rules as it likes."""
