@@ -15,12 +15,11 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from harness.git_commit import ROOT
 from harness.settings import HarnessSettings
 from harness.tracking.requirements import pinned_requirements
 from serving.pipeline.digest import digest_text
+from serving.pipeline.plain_yaml import dump_plain, load_plain
 from serving.release.bundle import Release
 from serving.release.channel import NEEDS_APPROVAL, Channel
 from serving.storage.base import Storage
@@ -190,12 +189,12 @@ def _saved_model(release: Release, storage: Storage, folder: Path) -> Path:
 
 def _forget_places(file: Path) -> None:
     """Take out where the model was saved from: paths of this machine, which nothing reads."""
-    about = yaml.safe_load(file.read_text(encoding="utf-8"))
+    about = load_plain(file.read_text(encoding="utf-8"))
     function = about["flavors"]["python_function"]
     function["model_code_path"] = Path(function["model_code_path"]).name
     for artefact in function["artifacts"].values():
         artefact["uri"] = artefact["path"]
-    file.write_text(yaml.safe_dump(about, sort_keys=False), encoding="utf-8")
+    file.write_text(dump_plain(about), encoding="utf-8")
 
 
 def _extras(release: Release) -> list[str]:

@@ -49,10 +49,10 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.service = service
-    problems.install(app)
     models: tuple[type[BaseModel], ...] = (ProblemOut, QueryIn, FeedbackIn, dify.DifyIn, openai.ChatIn, openai.ResponsesIn, *MOVES)
     openapi.install(app, *models, question_chars=settings.max_question_chars, authenticated=service.authenticated)
     routers = (*(door.router for door in DOORS), health.router, page_router())
+    problems.install(app, [route for router in routers for route in router.routes])
     for router in routers:
         app.include_router(router)
     bodies = frozenset[str]().union(*(door.BODIES for door in DOORS))

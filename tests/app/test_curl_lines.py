@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from serving.keys import Caller, create_key
+from serving.keys import SCOPES, Caller, create_key
 from tests.app.making import House, events
-from tests.app.real import listening
+from tests.app.real import Listening, listening
 
 REPOSITORY = Path(__file__).parents[2]
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
-LINE = re.compile(r"^ {4}(curl .*(?:\\\n.*)*)$", re.MULTILINE)
+LINE = re.compile(r"^ {4}(curl (?:.*\\\n)*.*)$", re.MULTILINE)
 SERVER = re.compile(r"(?:http://)?(?:localhost|127\.0\.0\.1):8080")
 
 
@@ -29,20 +29,42 @@ def curl_lines() -> list[tuple[str, str]]:
     ]
 
 
+async def run(words: list[str], folder: Path) -> tuple[bytes, int | None]:
+    """What a command says, and its exit code."""
+    bounded = [*words, "--fail-with-body", "--noproxy", "*", "--max-time", "60"]
+    process = await asyncio.create_subprocess_exec(*bounded, cwd=folder, stdout=asyncio.subprocess.PIPE)
+    said, _ = await process.communicate()
+    return said, process.returncode
+
+
+async def uploaded(server: Listening, key: str, folder: Path) -> str:
+    """The id of a document that was added before and can be found."""
+    form = ["-H", f"Authorization: Bearer {key}", "-F", "file=@travel.md"]
+    said, _ = await run(["curl", "-s", f"http://127.0.0.1:{server.port}/v1/documents", *form], folder)
+    ident = str(json.loads(said)["id"])
+    async with asyncio.timeout(60):
+        while json.loads(said)["state"] != "ready":
+            said, _ = await run(["curl", "-s", f"http://127.0.0.1:{server.port}/v1/documents/{ident}", *form[:2]], folder)
+    return ident
+
+
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 @pytest.mark.parametrize(("page", "line"), curl_lines(), ids=lambda value: value[:60])
 async def test_a_curl_line_of_the_pages_gets_what_it_asks_for(page: str, line: str, furnished: House, tmp_path: Path) -> None:
-    settings, key = furnished.settings(traces=str(tmp_path / "traces.db")), ""
+    settings, key = furnished.settings(traces=str(tmp_path / "traces.db"), documents=str(tmp_path / "documents")), ""
+    await asyncio.to_thread((tmp_path / "travel.md").write_text, "# Travel\n\nTrains are first class above four hours, planes never are.\n")
     if "$KEY" in line:
-        key = await asyncio.to_thread(create_key, tmp_path / "keys.yaml", Caller(id="reader"))
+        caller = Caller(id="reader", groups=frozenset({"staff"}), scopes=frozenset(SCOPES))
+        key = await asyncio.to_thread(create_key, tmp_path / "keys.yaml", caller)
         settings = settings.model_copy(update={"api_keys": tmp_path / "keys.yaml"})
     async with listening(settings) as server:
-        words = [word.replace("$KEY", key) for word in shlex.split(SERVER.sub(f"http://127.0.0.1:{server.port}", line))]
-        process = await asyncio.create_subprocess_exec(
-            *words, "--fail-with-body", "--noproxy", "*", "--max-time", "60", cwd=tmp_path, stdout=asyncio.subprocess.PIPE
-        )
-        said, _ = await process.communicate()
-    assert process.returncode == 0, (page, said)
+        ident = await uploaded(server, key, tmp_path) if "$ID" in line else ""
+        words = shlex.split(SERVER.sub(f"http://127.0.0.1:{server.port}", line).replace("$KEY", key).replace("$ID", ident))
+        said, code = await run(words, tmp_path)
+    if "/v1/admin/" in line:  # of another state of the channel than the page imagines
+        assert json.loads(said)["status"] == 409, said
+        return
+    assert code == 0, (page, said)
     if "/stream" in line:
         assert [name for name, _ in events(said.decode())][-1] == "answer"
     elif "/v1/query" in line:

@@ -24,6 +24,11 @@ negative_data_rejection.expected-statuses = ["400", "401", "403", "404", "405", 
 [[operations]]
 include-path = ["/v1/chat/completions", "/v1/responses"]
 checks.positive_data_acceptance.expected-statuses = ["2xx", "422"]
+
+# nor that a file is one of five kinds, holds what its name says, and may be read by the groups of the key
+[[operations]]
+include-path = "/v1/documents"
+checks.positive_data_acceptance.expected-statuses = ["2xx", "415", "422"]
 """
 
 

@@ -135,7 +135,7 @@ class Rooms:
 
 
 def a_pipeline(rooms: Rooms, **changes: Any) -> RagPipeline:
-    index: Any = SimpleNamespace(digest="index", manifest=SimpleNamespace(store_version="7"), store=Shelf(HIT.chunk))
+    index: Any = SimpleNamespace(digest="index", version="7", version_for=lambda tenant: "7", store=Shelf(HIT.chunk))
     digests = Digests("config", "index", "corpus", "prompts", "release")
     stub: Any = rooms
     no_cache = NoCache(NoCache.Params(), some_parts())

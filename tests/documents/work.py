@@ -13,6 +13,14 @@ from tests.support.killing import DeadlyStorage
 NAMES = [f"{number}.md" for number in range(3)]
 
 
+class DeadlyDocuments(DeadlyStorage):
+    """Files and segments are written under names of their own: nothing of another's is replaced."""
+
+    def put(self, key: str, data: bytes) -> None:
+        """As the storage it stands for."""
+        self._storage.put(key, data)
+
+
 def add_and_index(place: str, write: int) -> None:
     """Add documents, replace one, delete one, and index: killed before the n-th conditional write."""
     asyncio.run(_add_and_index(Path(place), write))
@@ -20,7 +28,7 @@ def add_and_index(place: str, write: int) -> None:
 
 async def _add_and_index(home: Path, write: int) -> None:
     settings = settings_at(home)
-    store = DocumentStore(DeadlyStorage(open_documents(settings).storage, write))
+    store = DocumentStore(DeadlyDocuments(open_documents(settings).storage, write))
     indexed = IndexedDocuments(store, small_config(), await proven_index(settings))
     parser = Parser()
     for name in NAMES:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints
 
 from serving.app.query.wire import ReadyOut, Wire
 from serving.app.traces.wire import FeedbackOut
@@ -11,6 +11,16 @@ from serving.release.channel import Mode
 Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8,64}$")]
 EXAMPLE = "5ee318a26c25300d"
+
+
+def _no_truth(value: object) -> object:
+    """A number as JSON has it, 3 or 3.0: Python takes true for 1."""
+    if isinstance(value, bool):
+        raise ValueError("a number is needed")
+    return value
+
+
+Revision = Annotated[int, BeforeValidator(_no_truth), Field(ge=0)]
 
 
 class PercentilesOut(Wire):
@@ -246,7 +256,7 @@ class ReleasesOut(Wire):
 
 class _MoveIn(Wire):
     why: Reason = Field(description="kept in the channel's history", examples=["read the report of the week"])
-    revision: int = Field(ge=0, description="of the channel as the caller has seen it; a newer one is left as it is", examples=[3])
+    revision: Revision = Field(description="of the channel as the caller has seen it; a newer one is left as it is", examples=[3])
 
 
 class PromoteIn(_MoveIn):

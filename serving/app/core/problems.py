@@ -1,7 +1,7 @@
 """Failures as the client reads them: RFC 9457 problems, with nothing of the inside in them."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any
@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
+from starlette.routing import BaseRoute, Route
 
 from serving.pipeline.errors import InfrastructureError, ThrottledError
 
@@ -184,12 +185,18 @@ def problem_of(error: Exception) -> Problem:
             return Problem(500, "failure", "Something failed that should not. The log has it under this response's X-Request-ID.")
 
 
-def install(app: FastAPI) -> None:
-    """Make every failure that a route raises a problem."""
+def install(app: FastAPI, routes: Iterable[BaseRoute] = ()) -> None:
+    """Make every failure that a route raises a problem; `routes` are those whose methods a wrong one is told."""
+    known = [route for route in routes if isinstance(route, Route)]
 
     async def handle(request: Request, error: Exception) -> JSONResponse:
         request.state.error = error  # for the log
-        return problem_of(error).response()
+        problem = problem_of(error)
+        if problem.status == HTTPStatus.METHOD_NOT_ALLOWED:
+            address = next((route.path for route in known if route.path_regex.match(request.scope["path"])), "")
+            methods = {method for route in known if route.path == address for method in route.methods or ()}
+            problem = replace(problem, headers={**problem.headers, "Allow": ", ".join(sorted(methods))})
+        return problem.response()
 
     for kind in (Rejected, RequestValidationError, HTTPException, InfrastructureError, TimeoutError):
         app.add_exception_handler(kind, handle)
