@@ -21,11 +21,9 @@ CorpusName = Annotated[
     ),
 ]
 Engine = Annotated[
-    str, typer.Option("--engine", help="local: this process. ray: the workers of a Ray cluster (RAY_ADDRESS), or of this machine.")
+    str, typer.Option("--engine", help="local: this process. ray: workers of a Ray cluster (RAY_ADDRESS) or of this machine.")
 ]
-WorkerCount = Annotated[
-    int | None, typer.Option("--workers", min=0, help="Parts at a time, with --engine ray; 0: one per core (the default).")
-]
+WorkerCount = Annotated[int | None, typer.Option("--workers", min=0, help="With --engine ray: parts at a time. Default: one per core.")]
 Verify = Annotated[bool, typer.Option("--verify", help="Build nothing; check every file and row of the index that is there.")]
 
 

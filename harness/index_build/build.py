@@ -4,11 +4,11 @@ import asyncio
 import json
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from langchain_core.embeddings import Embeddings
@@ -182,7 +182,10 @@ class _ShardedBuild:
                 if manifest is not None and not entry.key.startswith((f"{manifest.data}/", f"{manifest.data}.")):
                     storage.delete(entry.key)
         else:
-            shutil.rmtree(below(self.settings.index_root, FOLDER, "tables", recipe), ignore_errors=True)
+            tables = Path(below(self.settings.index_root, FOLDER, "tables"))
+            shutil.rmtree(tables / recipe, ignore_errors=True)
+            with suppress(OSError):  # others are being built
+                tables.rmdir()
 
     def _load_order(self, part: SourcePart) -> str:
         return LoadOrder(
@@ -263,9 +266,8 @@ class _TableBuild:
 
     async def _finished(self, store: LanceStore) -> str:
         self._build.progress("indexing the table", 0, 1)
-        version = await store.finish()
-        await store.forget_versions()
-        return version
+        await store.finish()
+        return await store.forget_versions()
 
     async def _found(self, store: LanceStore, chunks: int) -> str:
         """The content digest of what the table holds."""

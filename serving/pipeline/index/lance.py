@@ -2,6 +2,7 @@
 
 import json
 import re
+import warnings
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -132,11 +133,16 @@ class LanceStore:
             await table.checkout_latest()
             return sum([int(await table.count_rows(condition)) for condition in _documents(document_ids)])
 
-    async def forget_versions(self) -> None:
-        """Remove the files of all versions but the newest, and those that killed writers left; only while nobody else reads or writes."""
+    async def forget_versions(self) -> str:
+        """Remove the files of all versions but the newest, whose number is returned, and those that killed writers left.
+
+        Only while nobody else reads or writes.
+        """
         table = await self._table()
-        with self._lance_errors("tidied"):
+        with self._lance_errors("tidied"), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "optimize.cleanup_older_than=0. removes every version", UserWarning)
             await table.optimize(cleanup_older_than=timedelta(0), delete_unverified=True)
+            return str(await table.version())
 
     async def search_vector(self, vector: Vectors, k: int, where: Filter) -> list[ScoredChunk]:
         """The k nearest by cosine similarity; exact in a small table, and nearly so in a large one."""
