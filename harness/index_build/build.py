@@ -266,6 +266,7 @@ class _TableBuild:
 
     async def _finished(self, store: LanceStore) -> str:
         self._build.progress("indexing the table", 0, 1)
+        store.close()  # workers have written since it was opened
         await store.finish()
         return await store.forget_versions()
 
