@@ -253,6 +253,7 @@ class _TableBuild:
         )
         build.progress("writing sums", 0, 1)
         manifest = await summed_manifest(self._uri, self._data, config, stored, build.settings, build.now)
+        build.progress("opening the index", 0, 1)
         await asyncio.to_thread(self._publish, manifest)
 
     async def _rows(self, parts: list[RowsPart], dimensions: int, *, again: bool = False) -> None:

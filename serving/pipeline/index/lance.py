@@ -130,7 +130,7 @@ class LanceStore:
         """How many rows documents have, now."""
         table = await self._table()
         with self._lance_errors("read"):
-            await table.checkout_latest()
+            await table.checkout_latest()  # type: ignore[no-untyped-call]  # LanceDB forgot its annotation
             return sum([int(await table.count_rows(condition)) for condition in _documents(document_ids)])
 
     async def forget_versions(self) -> str:
