@@ -3,8 +3,8 @@
 import asyncio
 import json
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,7 +42,7 @@ class Workers(Protocol):
 
     workers: int
 
-    def run(self, orders: Iterable[str]) -> AsyncIterator[tuple[int, str]]:
+    def run(self, orders: Iterable[str]) -> AsyncGenerator[tuple[int, str], None]:
         """The replies as they come, with the places of their orders."""
         ...
 
@@ -130,10 +130,11 @@ class _ShardedBuild:
         total = sum(part.weight for part in self.corpus.parts)
         done = total - sum(part.weight for part in missing)
         self.progress("reading", done, total)
-        async for place, reply in self.workers.run(map(self._load_order, missing)):
-            check_reply(reply)
-            done += missing[place].weight
-            self.progress("reading", done, total)
+        async with aclosing(self.workers.run(map(self._load_order, missing))) as replies:
+            async for place, reply in replies:
+                check_reply(reply)
+                done += missing[place].weight
+                self.progress("reading", done, total)
         return await asyncio.to_thread(self._gathered, loads)
 
     def _gathered(self, loads: Loads) -> LoadedCorpus:
@@ -260,10 +261,11 @@ class _TableBuild:
         done, total = 0, sum(part.documents for part in parts)
         what = "embedding again, documents" if again else "embedding, documents"
         self._build.progress(what, 0, total)
-        async for place, reply in self._build.workers.run(self._row_order(part, dimensions) for part in parts):
-            check_reply(reply)
-            done += parts[place].documents
-            self._build.progress(what, done, total)
+        async with aclosing(self._build.workers.run(self._row_order(part, dimensions) for part in parts)) as replies:
+            async for place, reply in replies:
+                check_reply(reply)
+                done += parts[place].documents
+                self._build.progress(what, done, total)
 
     async def _finished(self, store: LanceStore) -> str:
         self._build.progress("indexing the table", 0, 1)

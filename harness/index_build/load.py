@@ -52,8 +52,11 @@ def _fetched(order: LoadOrder, settings: PipelineSettings) -> Iterator[Path]:
             if blob is None or len(blob.data) != sizes.get(name, len(blob.data)):
                 raise DataError(f"{order.place}/{name}: {CHANGED}")
             path = Path(folder) / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(blob.data)
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(blob.data)
+            except OSError as error:  # a name of 300 letters, or one that is also a folder
+                raise DataError(f"{order.place}/{name}: no file can be named so beside the others ({error.strerror}). Rename it.") from None
         try:
             yield Path(folder)
         except DataError as error:

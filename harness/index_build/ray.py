@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from typing import Any, Self
 
 from harness.index_build.worker import carry_out
@@ -48,7 +48,7 @@ class RayWorkers:
         """Disconnect, and end Ray where it was started here."""
         await asyncio.to_thread(self._ray.close)
 
-    async def run(self, orders: Iterable[str]) -> AsyncIterator[tuple[int, str]]:
+    async def run(self, orders: Iterable[str]) -> AsyncGenerator[tuple[int, str], None]:
         """The replies to orders as they come, with the places of the orders; no order is read before there is room for it."""
         waiting: Iterator[tuple[int, str]] = iter(enumerate(orders))
         running: set[asyncio.Task[tuple[int, str]]] = set()

@@ -1,7 +1,9 @@
 """A worker's second task: chunk, embed and store the documents of a part, by one commit to the table."""
 
 import asyncio
-from collections.abc import Sequence
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
 import numpy as np
 from langchain_core.embeddings import Embeddings
@@ -18,7 +20,7 @@ from serving.pipeline.models.connect import connect_embeddings
 from serving.pipeline.registry import Spec
 from serving.pipeline.settings import PipelineSettings
 
-ADD_TRIES = 6  # commits of other workers come between; LanceDB itself tries again first
+COMMIT_TRIES = 6  # LanceDB itself tries again before
 PAUSE_S = 0.5
 
 
@@ -43,7 +45,7 @@ async def make_rows(order: RowsOrder, settings: PipelineSettings) -> None:
             if digests is not None and await store.count_of(ids) == len(digests) // DIGEST_BYTES:
                 ledger.write(order.part, LedgerEntry(state="appended", tries=tries, chunks=len(digests) // DIGEST_BYTES))
                 return
-            await store.remove(ids)
+            await _tried(lambda: store.remove(ids))
         ledger.write(order.part, LedgerEntry(state="appending", tries=tries + 1))
         steps = ChunkRows(config.index, _model(config.index.embedder.model_dump_json(), settings))
         rows = [row async for batch in steps.batches(steps.chunks(documents)) for row in batch]
@@ -60,16 +62,25 @@ async def make_rows(order: RowsOrder, settings: PipelineSettings) -> None:
 async def _append(store: LanceStore, rows: Sequence[StoredRow], ids: Sequence[str]) -> None:
     """Append rows; where that fails, whatever may have come of it is removed before it is tried again."""
     vectors = np.stack([row.vector for row in rows])
-    for attempt in range(1, ADD_TRIES + 1):
-        try:
-            if attempt > 1:
-                await store.remove(ids)
-            await store.add([row.chunk for row in rows], [row.text for row in rows], vectors)
-            return
-        except StoreError:
-            if attempt == ADD_TRIES:
-                raise
-        await asyncio.sleep(PAUSE_S * attempt * (1 + hash(ids[0]) % 8 / 8))  # not all at the same moment
+    failed = False
+
+    async def append() -> None:
+        nonlocal failed
+        if failed:
+            await store.remove(ids)
+        failed = True
+        await store.add([row.chunk for row in rows], [row.text for row in rows], vectors)
+
+    await _tried(append)
+
+
+async def _tried(commit: Callable[[], Awaitable[None]]) -> None:
+    """Commit to the table; other workers may come between, and a bucket may be slow."""
+    for attempt in range(1, COMMIT_TRIES):
+        with suppress(StoreError):
+            return await commit()
+        await asyncio.sleep(PAUSE_S * attempt * (1 + os.getpid() % 8 / 8))  # not all at the same moment
+    await commit()
 
 
 _models: dict[str, Embeddings] = {}  # of this process: loading one takes longer than most parts

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,7 @@ class Here:
     async def __aexit__(self, *reason: object) -> None:
         pass
 
-    async def run(self, orders: Iterable[str]) -> AsyncIterator[tuple[int, str]]:
+    async def run(self, orders: Iterable[str]) -> AsyncGenerator[tuple[int, str], None]:
         for place, order in enumerate(orders):
             self.orders.append(json.loads(order))
             yield place, await asyncio.to_thread(self.carried_out, order)

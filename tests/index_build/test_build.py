@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import boto3
 import numpy as np
 import pytest
 
@@ -231,6 +232,15 @@ async def test_what_one_process_refuses_is_refused(tmp_path: Path, changes: dict
             await build()
         messages.append(str(caught.value))
     assert messages[0] == messages[1]
+
+
+async def test_an_object_whose_name_no_file_can_have_is_named(tmp_path: Path, s3_bucket: str, upload: Callable[[Path, str], None]) -> None:
+    corpus = write_corpus(tmp_path / "acme", documents=1)
+    upload(corpus, s3_bucket)
+    client = boto3.Session().client("s3", endpoint_url=HarnessSettings().s3_endpoint, region_name="us-east-1")
+    client.put_object(Bucket=s3_bucket, Key="acme/" + "n" * 300 + ".md", Body=b"A text.")
+    with pytest.raises(DataError, match="no file can be named so"):
+        await build_here(f"s3://{s3_bucket}/acme", settings_in(tmp_path))
 
 
 async def test_a_file_that_changes_while_the_index_is_built_is_refused(tmp_path: Path) -> None:
