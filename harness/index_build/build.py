@@ -20,7 +20,7 @@ from harness.index_build.spilled import SpilledDigest
 from harness.settings import HarnessSettings
 from serving.pipeline.config import RagConfig
 from serving.pipeline.digest import digest_all, digest_of
-from serving.pipeline.errors import ConfigError, DataError, IntegrityError, LockedError
+from serving.pipeline.errors import ConfigError, DataError, IntegrityError, LockedError, StoreError
 from serving.pipeline.index import STORES
 from serving.pipeline.index.build import StoredRows, index_uri, open_index_at, summed_manifest
 from serving.pipeline.index.content import ContentDigest
@@ -226,21 +226,19 @@ class _TableBuild:
         assert isinstance(store, LanceStore)
         await store.add([], [], np.empty((0, dimensions), np.float32))  # so that workers find a table, and do not all make one
         await self._rows(self._loaded.parts, dimensions)
-        entries = await asyncio.to_thread(self._entries)
         content, chunks = await asyncio.to_thread(self._promised)
         if chunks == 0:
             raise DataError(f"Corpus {self._loaded.name!r} has nothing to index: {self._loaded.documents} documents, no text.")
         version = await self._finished(store)
         if await self._found(store, chunks) != content:
-            # a worker that was given up for dead may have appended after its part was given to another
-            doubtful = [part for part in self._loaded.parts if entries[part.key].tries > 1]
-            for part in doubtful:
-                self._ledger.write(part.key, LedgerEntry(state="appending", tries=entries[part.key].tries))
-            await self._rows(doubtful, dimensions, again=True)
+            await self._rows(await asyncio.to_thread(self._doubted), dimensions, again=True)
+            content, chunks = await asyncio.to_thread(self._promised)
             version = await self._finished(store)
             if await self._found(store, chunks) != content:
+                store.close()
+                await asyncio.to_thread(self._discard)
                 raise IntegrityError(
-                    f"{below(self._uri, self._data)}: the table does not hold what the workers made. Remove it and run the command again."
+                    f"{below(self._uri, self._data)}: the table does not hold what the workers made. It is removed: run the command again."
                 )
         store.close()
         stored = StoredRows(
@@ -283,21 +281,34 @@ class _TableBuild:
                 self._build.progress("checking chunks", total.rows, chunks)
             return total.hexdigest()
 
-    def _entries(self) -> dict[str, LedgerEntry]:
-        found = {part.key: self._ledger.read(part.key) for part in self._loaded.parts}
-        missing = [key for key, entry in found.items() if entry is None or entry.state != "appended"]
-        if missing:
-            raise IntegrityError(
-                f"{len(missing)} parts are in no ledger, though workers appended them: every worker must see the same TOUCHSTONE_INDEXES."
-            )
-        return {key: entry for key, entry in found.items() if entry is not None}
-
     def _promised(self) -> tuple[str, int]:
         """The content digest and number of the rows that the workers made."""
         with SpilledDigest() as total:
             for part in self._loaded.parts:
-                total.add(self._ledger.digests(part.key) or b"")
+                digests = self._ledger.digests(part.key)
+                if digests is None:
+                    raise StoreError("What workers said they made is not there: every worker must see the same TOUCHSTONE_INDEXES.")
+                total.add(digests)
             return total.hexdigest(), total.rows
+
+    def _doubted(self) -> list[RowsPart]:
+        """The parts that were given out more than once, to be made anew: a worker given up for dead may have appended late."""
+        doubted = []
+        for part in self._loaded.parts:
+            entry = self._ledger.read(part.key)
+            if entry is None or entry.tries > 1:
+                self._ledger.forget_digests(part.key)
+                self._ledger.write(part.key, LedgerEntry(state="appending", tries=entry.tries if entry else 1))
+                doubted.append(part)
+        return doubted
+
+    def _discard(self) -> None:
+        """Remove the table, and then what is known of it, so that the next build begins anew."""
+        if is_remote(self._uri):
+            forget(index_storage(self._uri, self._build.settings), f"{self._data}/")
+        else:
+            shutil.rmtree(self._uri, ignore_errors=True)
+        self._ledger.forget()
 
     def _publish(self, manifest: IndexManifest) -> None:
         settings = self._build.settings

@@ -137,6 +137,14 @@ class Ledger:
         """Keep them."""
         self._storage.put(f"{self._prefix}/{part}.digests", digests)
 
+    def forget_digests(self, part: str) -> None:
+        """Remove them, so that the part's rows are made anew."""
+        self._storage.delete(f"{self._prefix}/{part}.digests")
+
+    def forget(self) -> None:
+        """Remove all that is known of the table."""
+        forget(self._storage, f"{self._prefix}/")
+
 
 def forget(storage: Storage, prefix: str) -> None:
     """Remove all that begins with a prefix."""

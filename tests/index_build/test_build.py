@@ -185,6 +185,7 @@ async def test_a_table_that_does_not_hold_what_was_made_is_never_published(tmp_p
     with pytest.raises(IntegrityError, match="does not hold what the workers made"):
         await build_here(corpus, settings, Meddled())
     assert os.listdir(settings.index_root) == [".building"]
+    await assert_same(await build_here(corpus, settings), settings, await build_alone(corpus, settings_in(tmp_path / "alone")))
 
 
 async def test_a_failed_append_is_tried_again_with_nothing_of_it_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
