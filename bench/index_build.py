@@ -40,6 +40,7 @@ CHUNKS_A_DOCUMENT = 10
 NODE, VCPUS, NODE_GB = "c6a.xlarge", 4, 8  # a worker for each vCPU; a vCPU is taken for a core of the machine that was measured
 BIG = {"name": "a machine of 64 vCPUs and 256 GB for the last steps", "vcpus": 64, "usd": 64 / VCPUS}  # at the node's price for a vCPU
 GRAPH_BYTES = 384 + 2 * 20 * 4  # of one vector in the graph: eight bits a number, and some forty neighbours
+STREAM_GB_S = 0.15  # of one stream from a bucket
 PARTITION = 1_000_000  # vectors in one graph, where there are several
 MARK = "INDEX_BENCH"  # in the environment of our own workers
 HOURS = (6, 12, 24)  # in which the embedding is to be done
@@ -154,6 +155,7 @@ def plan(data: dict[str, Any]) -> dict[str, Any]:
         "graphs_h": graphs_s / 3600,
         "graphs_usd": graphs_s / 3600 * usd_hour,
         "graph_gb": GOAL * GRAPH_BYTES / 1e9,
+        "fetch_h": GOAL * rest["index_bytes"] / 1e9 / STREAM_GB_S / 3600,
         "table_gb": GOAL * rest["index_bytes"] / 1e9,
         "text_gb": GOAL * rest["text_bytes"] / 1e9,
         "month_usd": GOAL * rest["index_bytes"] / 1e9 * prices["s3_standard"],
@@ -186,7 +188,8 @@ def markdown(data: dict[str, Any]) -> str:
     return "\n\n".join(
         [
             "# An index by Ray workers",
-            f"Machine: {machine_line(data['machine'])}, shared with other work. Made by `python bench/index_build.py --chunks "
+            f"Machine: {machine_line(data['machine'])}, shared with other work (load "
+            f"{data['load']:.0f} on average). Made by `python bench/index_build.py --chunks "
             f"{data['chunks']} --rounds {data['rounds']} --large {data['large']}`.",
             "## Measured",
             f"Some {data['count']:,} chunks of {rest['text_bytes']:.0f} bytes, MiniLM, a core for each worker, medians of {data['rounds']} "
@@ -205,9 +208,11 @@ def markdown(data: dict[str, Any]) -> str:
             table(["done in", "nodes", "US dollars"], fleets),
             f"### The last steps: by the driver alone, on {BIG['name']} (${to['usd_hour']:.2f} an hour)",
             table(["step, at the rate measured here", "hours"], last),
-            f"Together {to['serial_h']:.1f} hours, ${to['serial_usd']:,.0f}. They are not shared out yet, and each grows with the table.",
+            f"Together {to['serial_h']:.1f} hours, ${to['serial_usd']:,.0f}. They are not shared out yet, and each grows with the table: "
+            f"in proportion, it is assumed here, from {rest['chunks']:,} chunks. In a bucket the last two fetch the table besides: "
+            f"{to['fetch_h']:.1f} hours each at {STREAM_GB_S * 1000:.0f} MB/s, which is assumed too.",
             f"The vector graph is the part that does not fit: its building time grew with the {to['power']:.2f}th power of the rows "
-            f"([ann.md](ann.md)). One graph, as it is built today, would take {to['one_graph_h']:,.0f} hours on 64 vCPUs and "
+            f"([ann.md](ann.md)). One graph, as it is built today, would take {to['one_graph_h']:,.0f} hours if it kept 64 vCPUs busy, and "
             f"{to['graph_gb']:.0f} GB of memory. A graph for each million vectors would take {to['graphs_h']:.1f} hours and "
             f"${to['graphs_usd']:,.0f} there; that needs partitions in the store, and their recall measured, first.",
             "### Memory and size",
@@ -239,6 +244,7 @@ def main() -> None:
     data: dict[str, Any] = {"machine": machine("ray", "lancedb", "onnxruntime"), "chunks": options.chunks, "rounds": options.rounds}
     data |= {"large": options.large, "count": found["runs"]["one process"][0]["chunks"], "ways": figures(found["runs"])}
     data |= {"rest": found["rest"], "driver_bytes": found["driver_bytes"]}
+    data["load"] = os.getloadavg()[2]
     data["plan"] = plan(data)
     write_report("index_build", data, markdown(data), options.out)
     print(markdown(data))

@@ -106,7 +106,7 @@ async def test_workers_that_are_killed_in_the_middle_are_replaced(cluster: str, 
 
 
 async def test_a_driver_that_is_killed_goes_on_with_the_same_command(cluster: str, keys: None, tmp_path: Path) -> None:
-    corpus, home = write_corpus(tmp_path / "acme", documents=60), tmp_path / "home"
+    corpus, home = write_corpus(tmp_path / "acme", documents=30), tmp_path / "home"
     settings = HarnessSettings(home=home)
     command = [sys.executable, "-c", DRIVER, str(corpus), str(home), cluster]
     with subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}) as driver:  # noqa: ASYNC220
