@@ -68,6 +68,7 @@ bench: setup  ## measure again what reports/bench/ says (DATA="PATH …" retriev
 	$(RUN) python bench/pruning.py
 	$(RUN) python bench/scale.py
 	$(RUN) python bench/ray_workers.py
+	$(RUN) python bench/index_build.py
 	$(RUN) python bench/sweep_quality.py $${GRID:-}
 	$(RUN) python bench/pooling.py $${DATA:-}
 	if [ -n "$${DATA:-}" ]; then $(RUN) python bench/retrieval.py $$DATA; fi

@@ -43,7 +43,9 @@ class HarnessSettings(PipelineSettings):
     mlflow_timeout_s: int = Field(default=10, ge=1, description="patience with one call to an MLflow server")
     stages: str = Field(default="", description="where stage outputs are kept: a folder or s3://bucket/prefix; default <home>/stages")
     ray_address: str = Field(
-        default="", validation_alias="RAY_ADDRESS", description="the Ray cluster that sweeps run on; default: one on this machine"
+        default="",
+        validation_alias="RAY_ADDRESS",
+        description="the Ray cluster that sweeps and index builds run on; default: one on this machine",
     )
     github_step_summary: str = Field(
         default="", validation_alias="GITHUB_STEP_SUMMARY", description="a file that gates append their summary to, set by GitHub Actions"

@@ -15,6 +15,8 @@ from harness.gate.run_gate import GateResult, write_decision
 from harness.git_commit import ROOT, commit
 from harness.golden.load import golden_sets, load_golden
 from harness.golden.sets import GoldenSet
+from harness.index_build.build import ShardedIndex, build_sharded
+from harness.index_build.connect import connect_workers
 from harness.project import ask as asking
 from harness.project import calibrate as calibrating
 from harness.project import compare as comparing
@@ -156,6 +158,11 @@ class Project:
         """Build what retrieval stands on, ahead of time, or find it there."""
         context = self._contexts.get(ContextChoice(corpus, store=False))
         return (await context.factory.index(self.config(what))).manifest
+
+    async def index_on_ray(self, what: object = None, *, corpus: str = DEFAULT_CORPUS, workers: int = 0) -> ShardedIndex:
+        """The same by the workers of a Ray cluster, or of this machine; a build that was killed goes on. Workers: 0 for one per core."""
+        ray_workers = connect_workers(self.settings.ray_address, workers)
+        return await build_sharded(self.config(what), corpus, self.settings, ray_workers, progress=self.progress)
 
     async def verify_index(self, what: object = None, *, corpus: str = DEFAULT_CORPUS) -> IndexManifest:
         """Check every file and every row of an index that is there; an `IntegrityError` says what is damaged, and how to mend it."""

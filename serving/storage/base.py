@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from serving.pipeline.errors import DataError
 
@@ -56,6 +56,15 @@ class Storage(Protocol):
 
     def lock(self, key: str, *, wait: bool = True) -> AbstractContextManager[None]:
         """Hold a key against every other holder; without waiting, a `LockedError` while another holds it."""
+        ...
+
+
+@runtime_checkable
+class Streams(Protocol):
+    """A storage whose objects need not fit in memory."""
+
+    def stream(self, key: str) -> Iterator[bytes]:
+        """The bytes of a key piece by piece; none for a missing key."""
         ...
 
 

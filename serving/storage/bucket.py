@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 CONNECT_S, REQUEST_S, ATTEMPTS = 3, 30, 4  # timeouts in seconds and tries of one request
 CONNECTIONS = 16  # in the connection pool
+PIECE_BYTES = 4_000_000  # of an object that is read piece by piece
 PRECONDITION_CODES = ("PreconditionFailed", "NoSuchKey")  # another writer replaced or removed the expected version
 CONFLICT_CODE = "ConditionalRequestConflict"  # another write of this key is in progress: try again
 CONFLICT_TRIES = 5
@@ -48,6 +49,11 @@ class BucketStorage:
             response = self._client.get_object(Bucket=self._bucket, Key=self._name(key))
             return Blob(response["Body"].read(), response["ETag"])
         return None
+
+    def stream(self, key: str) -> Iterator[bytes]:
+        """The bytes of a key piece by piece; none for a missing key."""
+        with self._s3_errors("NoSuchKey"):
+            yield from self._client.get_object(Bucket=self._bucket, Key=self._name(key))["Body"].iter_chunks(PIECE_BYTES)
 
     def put(self, key: str, data: bytes) -> None:
         """Write bytes atomically."""

@@ -222,6 +222,7 @@ def test_a_cluster_that_is_not_there_is_one_line_and_exit_code_3(world: World, m
 async def test_as_many_workers_as_a_cluster_has_cores_share_what_a_provider_may_be_asked(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from harness import ray as connection
     from harness.sweep.engines import ray as module
 
     hired: list[str] = []
@@ -236,13 +237,15 @@ async def test_as_many_workers_as_a_cluster_has_cores_share_what_a_provider_may_
             hired.append(plan)
             return cls()
 
-    for name, stand_in in {
-        "_knock": lambda address: None,
-        "_resources": lambda: {"CPU": 6.0},
-        "_Actor": Actor,
-        "ray": SimpleNamespace(is_initialized=lambda: False, init=lambda **options: None, kill=lambda worker: None, shutdown=lambda: None),
-    }.items():
-        monkeypatch.setattr(module, name, stand_in)
+    stand_in = SimpleNamespace(is_initialized=lambda: False, init=lambda **options: None, kill=lambda worker: None, shutdown=lambda: None)
+    for where, name, value in [
+        (connection, "_knock", lambda address: None),
+        (connection, "_resources", lambda: {"CPU": 6.0}),
+        (connection, "ray", stand_in),
+        (module, "ray", stand_in),
+        (module, "_Actor", Actor),
+    ]:
+        monkeypatch.setattr(where, name, value)
     plan = WorkerPlan("tiny", METRICS, limit_shares=2)
     engine = connect_engine(EngineChoice(name="ray", workers=0, address="ray://far:10001"), plan, make_worker(plan))
     await engine.start()
@@ -257,6 +260,7 @@ async def test_a_worker_of_a_cluster_that_dies_over_an_index_is_replaced_and_ano
 ) -> None:
     from ray.exceptions import RayActorError
 
+    from harness import ray as connection
     from harness.sweep.engines import ray as module
 
     orders: list[str] = []
@@ -278,11 +282,9 @@ async def test_a_worker_of_a_cluster_that_dies_over_an_index_is_replaced_and_ano
         def remote(cls, plan: str) -> "Actor":
             return cls()
 
-    for name, stand_in in {
-        "_Actor": Actor,
-        "ray": SimpleNamespace(is_initialized=lambda: True, kill=lambda worker: None),
-    }.items():
-        monkeypatch.setattr(module, name, stand_in)
+    stand_in = SimpleNamespace(is_initialized=lambda: True, kill=lambda worker: None)
+    for where, name, value in [(connection, "ray", stand_in), (module, "ray", stand_in), (module, "_Actor", Actor)]:
+        monkeypatch.setattr(where, name, value)
     config, budget = load_config(world.root / "tiny.yaml"), Budget()
     async with opened("ray", 1) as engine:
         sent = dispatcher(engine, budget, index_usd=1.0)

@@ -1,4 +1,4 @@
-"""Trials on a Ray cluster: an existing one, or one of its own on this machine; the only file that imports Ray.
+"""Trials on a Ray cluster: an existing one, or one of its own on this machine.
 
 The study, the folder and MLflow stay with the driver. A worker is an actor that gets its orders and answers in plain text,
 as a worker process of the local engine does; a trial's cases go to whichever is free, an index is built by one of them.
@@ -6,14 +6,11 @@ as a worker process of the local engine does; a trial's cases go to whichever is
 
 import asyncio
 import contextlib
-import logging
-import os
-import socket
-import warnings
 from dataclasses import replace
 from typing import Any
 
 from harness.golden.sets import Split
+from harness.ray import RayConnection
 from harness.settings import HarnessSettings
 from harness.sweep.engines.base import ScoredBlock, StoreCounts, WorkerDied, WorkerPlan
 from harness.sweep.engines.worker import Worker, WorkerLoop, failure_text, index_order, plan_text, read_indexed, read_scored, score_order
@@ -21,19 +18,12 @@ from harness.sweep.experiment import EngineChoice
 from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import InfrastructureError, TouchstoneError
 
-# What Ray takes from the environment only, and only when it is imported.
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("RAY_usage_stats_enabled", "0")
-os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # `uv run` is no reason to build an environment for each worker
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-os.environ.setdefault("RAY_worker_niceness", "0")  # at Ray's own 15 its workers hardly run beside anything else on this machine
-
+# Ray reads its environment when it is imported; harness.ray sets it before.
+# isort: split
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
 PATIENCE_S = 300.0  # for the first worker; a cluster that grows on demand takes its time
-KNOCK_S = 10.0
-STORE_BYTES = 100_000_000  # Ray's own object store: orders and answers are small
 
 
 class RayEngine:
@@ -41,7 +31,7 @@ class RayEngine:
 
     def __init__(self, choice: EngineChoice, plan: WorkerPlan, worker: Worker) -> None:
         settings = worker.factory.settings
-        self._address = choice.address or (settings.ray_address if isinstance(settings, HarnessSettings) else "")
+        self._ray = RayConnection(choice.address or (settings.ray_address if isinstance(settings, HarnessSettings) else ""))
         self.workers = choice.at_once
         self._wanted = choice.workers
         self._plan = plan
@@ -49,11 +39,12 @@ class RayEngine:
         self._workers: set[Any] = set()
         self._hiring: set[asyncio.Task[None]] = set()
         self._built: dict[str, asyncio.Task[StoreCounts]] = {}
-        self._ours = False
 
     async def start(self) -> None:
         """Connect, and wait for the first worker; the others join as the cluster finds room for them."""
-        await asyncio.to_thread(self._connect)
+        cores = await asyncio.to_thread(self._ray.open, self.workers)
+        if cores and not self._wanted:
+            self.workers = cores
         for _ in range(self.workers):
             self._hire()
         try:
@@ -62,7 +53,7 @@ class RayEngine:
         except TimeoutError:
             await self.stop()
             late = f"gave no worker within {PATIENCE_S:g} s. Has it a free core? See: ray status"
-            raise InfrastructureError(f"{self._where} {late}") from None
+            raise InfrastructureError(f"{self._ray.where} {late}") from None
 
     async def index(self, config: RagConfig) -> StoreCounts:
         """Let a worker build an index, once; it is counted for the trial that came first."""
@@ -83,32 +74,7 @@ class RayEngine:
             task.cancel()
         for worker in list(self._workers):
             self._dismiss(worker)
-        if self._ours:
-            await asyncio.to_thread(ray.shutdown)
-            self._ours = False
-
-    @property
-    def _where(self) -> str:
-        return f"The Ray cluster at {self._address}" if self._address else "Ray on this machine"
-
-    def _connect(self) -> None:
-        if ray.is_initialized():  # by whoever runs us inside a program of theirs
-            return
-        logging.getLogger("ray").setLevel(logging.ERROR)
-        options: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False, "configure_logging": False}
-        if not self._address:
-            options |= {"num_cpus": self.workers, "include_dashboard": False, "object_store_memory": STORE_BYTES}
-        try:
-            _knock(self._address)
-            with warnings.catch_warnings():  # LanceDB's about forks, though each of Ray's becomes another program at once
-                warnings.filterwarnings("ignore", "lancedb fork support", RuntimeWarning)
-                ray.init(address=self._address or "local", **options)
-        except (RayError, ConnectionError, RuntimeError, ValueError, OSError, TimeoutError) as error:
-            why = (str(error).splitlines() or [repr(error)])[0]
-            raise InfrastructureError(f"{self._where} cannot be reached: {why}") from error
-        self._ours = True
-        if self._address and not self._wanted:
-            self.workers = max(1, int(_resources().get("CPU", 1)))
+        await asyncio.to_thread(self._ray.close)
 
     def _hire(self) -> None:
         """Ask for a worker; it is idle as soon as it is there."""
@@ -144,9 +110,9 @@ class RayEngine:
         except RayActorError:
             self._dismiss(worker)
             self._hire()
-            raise WorkerDied(f"{self._where} may be short of memory.") from None
+            raise WorkerDied(f"{self._ray.where} may be short of memory.") from None
         except RayError as error:
-            raise InfrastructureError(f"{self._where} failed: {str(error).splitlines()[0]}") from error
+            raise InfrastructureError(f"{self._ray.where} failed: {str(error).splitlines()[0]}") from error
         self._idle.put_nowait(worker)
         return reply
 
@@ -155,13 +121,6 @@ class RayEngine:
         if not isinstance(worker, RayError):
             with contextlib.suppress(RayError, ValueError):
                 ray.kill(worker)
-
-
-def _knock(address: str) -> None:
-    """Raise `OSError` where nobody listens: Ray itself would ask for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if host and port.isdigit():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_S).close()
 
 
 class _Carrier:
@@ -183,5 +142,4 @@ class _Carrier:
         return self._loop.run(text)
 
 
-_resources: Any = ray.cluster_resources
 _Actor: Any = ray.remote(num_cpus=1, max_restarts=0)(_Carrier)

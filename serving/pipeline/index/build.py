@@ -220,26 +220,53 @@ class _IndexBuild:
             if self.progress:
                 self.progress(done, total)
         assert store is not None
-        store_version = await store.finish()
-        storage = index_storage(uri, self.settings)
-        sums_sha256 = await asyncio.to_thread(write_sums, absolute(uri), data, storage)
-        return IndexManifest(
-            recipe=self.config.digest("index", corpus=self.corpus.digest),
+        stored = StoredRows(
             corpus=self.corpus.name,
             corpus_digest=self.corpus.digest,
             documents=len(self.corpus.documents),
             chunks=done,
-            index=index,
-            embedder_version=EMBEDDINGS.version(index.embedder),
-            detector_version=detector_version(),
             dimensions=dimensions,
-            store_version=store_version,
-            lancedb=installed("lancedb"),
-            data=data,
-            created_at=self.now().isoformat(timespec="seconds"),
+            store_version=await store.finish(),
             content_digest=content.hexdigest(),
-            sums_sha256=sums_sha256,
         )
+        return await summed_manifest(uri, data, self.config, stored, self.settings, self.now)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRows:
+    """What a finished store holds, and of which corpus."""
+
+    corpus: str
+    corpus_digest: str
+    documents: int
+    chunks: int
+    dimensions: int
+    store_version: str
+    content_digest: str
+
+
+async def summed_manifest(
+    uri: str, data: str, config: RagConfig, stored: StoredRows, settings: PipelineSettings, now: Callable[[], datetime]
+) -> IndexManifest:
+    """Write the sums of a finished store's files; returns the manifest, which makes the index complete once it is written."""
+    sums_sha256 = await asyncio.to_thread(write_sums, absolute(uri), data, index_storage(uri, settings))
+    return IndexManifest(
+        recipe=config.digest("index", corpus=stored.corpus_digest),
+        corpus=stored.corpus,
+        corpus_digest=stored.corpus_digest,
+        documents=stored.documents,
+        chunks=stored.chunks,
+        index=config.index,
+        embedder_version=EMBEDDINGS.version(config.index.embedder),
+        detector_version=detector_version(),
+        dimensions=stored.dimensions,
+        store_version=stored.store_version,
+        lancedb=installed("lancedb"),
+        data=data,
+        created_at=now().isoformat(timespec="seconds"),
+        content_digest=stored.content_digest,
+        sums_sha256=sums_sha256,
+    )
 
 
 def _remove(storage: Storage, prefix: str) -> None:

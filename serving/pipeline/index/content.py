@@ -11,6 +11,9 @@ from serving.pipeline.index.base import StoredRow
 _FLOAT = np.dtype("<f4")
 
 
+DIGEST_BYTES = 32  # of one row
+
+
 class ContentDigest:
     """The SHA-256 over rows that come in any order: the digests of the single rows are sorted before they are joined."""
 
@@ -21,9 +24,13 @@ class ContentDigest:
         """Take in some rows."""
         self._rows += (_row_digest(row) for row in rows)
 
+    def row_digests(self) -> bytes:
+        """The digests of the rows so far, sorted and joined: what is kept of a part, to be merged with those of the others."""
+        return b"".join(sorted(self._rows))
+
     def hexdigest(self) -> str:
         """The digest of all rows so far, as 64 hex digits."""
-        return hashlib.sha256(b"".join(sorted(self._rows))).hexdigest()
+        return hashlib.sha256(self.row_digests()).hexdigest()
 
 
 def content_digest(rows: Iterable[StoredRow]) -> str:

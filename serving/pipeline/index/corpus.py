@@ -1,5 +1,6 @@
 """Reads a folder of files, or one JSONL file, as the documents of a corpus."""
 
+import hashlib
 import json
 import os
 import re
@@ -154,11 +155,95 @@ def corpus_files(
         check_all_stated(str(folder), sorted(loading.silent), f"{SETTINGS_FILE} says `access: required`")
 
 
+@dataclass(frozen=True, slots=True)
+class CorpusPart:
+    """What a part of a corpus' files or lines holds; rules that concern the whole are checked once all parts are known."""
+
+    documents: tuple[Document, ...]
+    skipped: tuple[SkippedFile, ...]
+    silent: tuple[str, ...]  # documents of which nothing says who may read them
+
+
+@dataclass(frozen=True, slots=True)
+class LineRange:
+    """Some lines of a `.jsonl` file."""
+
+    first: int  # number of the first one, from 1
+    offset: int  # bytes before it
+    bytes: int
+    sha256: str = ""
+
+
+def list_files(folder: Path) -> tuple[list[Path], list[SkippedFile]]:
+    """The files that `load_corpus` would read, in order, and those that it would not."""
+    if not folder.is_dir():
+        raise DataError(f"No folder {str(folder)!r}. A corpus is a folder of {_suffixes()} files, or one .jsonl file.")
+    return _files(folder)
+
+
+def list_beside_lines(folder: Path) -> list[SkippedFile]:
+    """The files of a folder of which one file of lines is the corpus."""
+    return _beside_lines(folder)
+
+
+def load_files(folder: Path, files: Iterable[Path], rules: CorpusRules, bounds: Bounds | None = None) -> CorpusPart:
+    """Some files of a folder, as `load_corpus` reads them."""
+    loading = _Loading(rules, bounds or Bounds(), True)
+    documents: list[Document] = []
+    skipped: list[SkippedFile] = []
+    for one in _each_of(list(files), folder, loading, None, lambda ident, data: False):
+        if isinstance(one, SkippedFile):
+            skipped.append(one)
+        elif one.document is not None:
+            documents.append(one.document)
+    return CorpusPart(tuple(documents), tuple(skipped), tuple(loading.silent))
+
+
+def load_lines(path: Path, lines: LineRange, rules: CorpusRules, bounds: Bounds | None = None) -> CorpusPart:
+    """Some lines of a `.jsonl` file, as `load_corpus` reads them."""
+    loading = _Loading(rules, bounds or Bounds(), True)
+    read = [document for _, document in _lines(path, loading, lines)]
+    documents = tuple(document for document in read if document.text.strip())
+    empty = tuple(SkippedFile(document.id, "empty") for document in read if not document.text.strip())
+    return CorpusPart(documents, empty, tuple(loading.silent))
+
+
+def line_ranges(path: Path, most_bytes: int, bounds: Bounds | None = None) -> Iterator[LineRange]:
+    """The lines of a `.jsonl` file in ranges of about so many bytes, each with the sum of what it holds."""
+    longest = 8 * (bounds or Bounds()).characters
+    first, offset, size, total = 1, 0, 0, hashlib.sha256()
+    with open_file(path, inside=path.parent) as file:
+        for number, line in enumerate(iter(lambda: file.readline(longest + 1), b""), 1):
+            if len(line) > longest:
+                raise DataError(f"{path}:{number}: has more than {longest / 1e6:g} MB; no document is that long.")
+            size += len(line)
+            total.update(line)
+            if size >= most_bytes:
+                yield LineRange(first, offset, size, total.hexdigest())
+                first, offset, size, total = number + 1, offset + size, 0, hashlib.sha256()
+    if size:
+        yield LineRange(first, offset, size, total.hexdigest())
+
+
+def check_whole(where: str, rules: CorpusRules, ids: set[str], skipped: Iterable[str], silent: Iterable[str]) -> tuple[str, ...]:
+    """The rules that matched no document of a whole corpus; a `DataError` where `load_corpus` would raise one."""
+    check_all_used(rules.facts, ids | set(skipped))
+    if rules.required:
+        check_all_stated(where, sorted(ids & set(silent)), f"{SETTINGS_FILE} says `access: required`")
+    return rules.unused(ids)
+
+
 def _each_file(
     folder: Path, loading: "_Loading", progress: Progress | None, known: Callable[[str, bytes], bool]
 ) -> Iterator["CorpusFile | SkippedFile"]:
     files, skipped = _files(folder)
     yield from skipped
+    yield from _each_of(files, folder, loading, progress, known)
+
+
+def _each_of(
+    files: list[Path], folder: Path, loading: "_Loading", progress: Progress | None, known: Callable[[str, bytes], bool]
+) -> Iterator["CorpusFile | SkippedFile"]:
     with Parser(ParseLimits(characters=loading.bounds.characters)) as parser:
         if any(path.suffix.lower() not in IN_PROCESS for path in files):
             parser.warm()  # while it starts, plain files are read
@@ -320,11 +405,14 @@ def _is_stated(own: Fields, document_id: str, loading: _Loading) -> bool:
     return any(fields and {"tenant", "groups", "access"} & fields.values.keys() for fields in (entry, own))
 
 
-def _lines(path: Path, loading: _Loading) -> Iterator[tuple[int, Document]]:
+def _lines(path: Path, loading: _Loading, part: LineRange | None = None) -> Iterator[tuple[int, Document]]:
     most = 8 * loading.bounds.characters  # bytes of a line, with all that JSON may write for a character
     try:
         with open_file(path, inside=path.parent) as file:
-            for number, line in enumerate(iter(lambda: file.readline(most + 1), b""), 1):
+            file.seek(part.offset if part else 0)
+            end = part.offset + part.bytes if part else None
+            lines = iter(lambda: b"" if file.tell() == end else file.readline(most + 1), b"")
+            for number, line in enumerate(lines, part.first if part else 1):
                 if len(line) > most:
                     raise DataError(f"{path}:{number}: has more than {most / 1e6:g} MB; no document is that long.")
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8")

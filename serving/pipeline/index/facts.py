@@ -130,6 +130,13 @@ def corpus_rules(folder: Path, *, below: bool = True) -> CorpusRules:
     )
 
 
+def may_be_rules(name: str) -> bool:
+    """Whether a file of this name, relative to its corpus, is one of rules or could be meant as one."""
+    parts = name.split("/")
+    meant = any(_rules_meant(part, is_folder=part is not parts[-1]) for part in parts)
+    return meant or Path(name).suffix.casefold() in DATA_FILES
+
+
 def check_all_used(facts: Mapping[str, object], ids: set[str]) -> None:
     """Refuse facts about a document that is not there: most likely a slip of the pen."""
     for name in facts:

@@ -2,8 +2,10 @@
 
 import json
 import re
+import warnings
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -115,6 +117,31 @@ class LanceStore:
             await self._choose_search(table)
             if self._approximate:
                 await table.create_index("vector", config=HnswSq(distance_type="cosine", num_partitions=1), replace=True)
+            return str(await table.version())
+
+    async def remove(self, document_ids: Iterable[str]) -> None:
+        """Remove the rows of documents; a document without rows is no error."""
+        table = await self._table()
+        for condition in _documents(document_ids):
+            with self._lance_errors("written"):
+                await table.delete(condition)
+
+    async def count_of(self, document_ids: Iterable[str]) -> int:
+        """How many rows documents have, now."""
+        table = await self._table()
+        with self._lance_errors("read"):
+            await table.checkout_latest()  # type: ignore[no-untyped-call]  # LanceDB forgot its annotation
+            return sum([int(await table.count_rows(condition)) for condition in _documents(document_ids)])
+
+    async def forget_versions(self) -> str:
+        """Remove the files of all versions but the newest, whose number is returned, and those that killed writers left.
+
+        Only while nobody else reads or writes.
+        """
+        table = await self._table()
+        with self._lance_errors("tidied"), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "optimize.cleanup_older_than=0. removes every version", UserWarning)
+            await table.optimize(cleanup_older_than=timedelta(0), delete_unverified=True)
             return str(await table.version())
 
     async def search_vector(self, vector: Vectors, k: int, where: Filter) -> list[ScoredChunk]:
@@ -274,6 +301,13 @@ def directions(vectors: Vectors, dimensions: int) -> Vectors:
     if not np.isfinite(rows).all() or not rows.any(axis=1).all():
         raise StoreError("A vector of zeros or with a number that is not finite has no direction to compare.")
     return rows
+
+
+def _documents(ids: Iterable[str]) -> Iterator[str]:
+    """Conditions that together hold for the rows of documents."""
+    wanted = sorted({name for name in ids if storable(name)})
+    for start in range(0, len(wanted), IDS_PER_QUERY):
+        yield f"document_id IN ({', '.join(quoted(name) for name in wanted[start : start + IDS_PER_QUERY])})"
 
 
 def _chunk(row: dict[str, Any]) -> Chunk:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from serving.pipeline.digest import sha256_file
 from serving.pipeline.errors import IntegrityError, StoreError
-from serving.storage.base import Entry, Storage
+from serving.storage.base import Entry, Storage, Streams
 from serving.storage.place import below, is_remote
 
 
@@ -93,5 +93,10 @@ def _sha256(uri: str, name: str, storage: Storage) -> str:
             return sha256_file(Path(below(uri, name)))
         except OSError as error:
             raise StoreError(f"{below(uri, name)}: cannot be read: {error.strerror or error}.") from error
+    if isinstance(storage, Streams):
+        total = hashlib.sha256()
+        for piece in storage.stream(name):
+            total.update(piece)
+        return total.hexdigest()
     blob = storage.get(name)
     return hashlib.sha256(blob.data).hexdigest() if blob else ""
