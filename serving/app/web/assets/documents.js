@@ -38,8 +38,7 @@ async function load({ more = false } = {}) {
     draw(found);
   } catch (error) {
     if (mine !== listing) return;
-    const words = error.status === 404 || error.status === 405 ? "This server takes no documents over HTTP." : error.message;
-    $("problem").replaceChildren(note("bad", words));
+    $("problem").replaceChildren(note("bad", error.message));
   }
   schedule();
 }
