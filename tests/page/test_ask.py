@@ -119,7 +119,7 @@ async def test_what_an_answer_should_warn_of_is_said_in_words(company: House, br
         await visit.ask(f"What is this? {PLANTED}")
         shown = await visit.page.locator(".turn").inner_text()
         for words in (
-            "No model answers at the moment", "was cut off", "Not supported:", "replaced by a newer version", "may not support this",
+            "passages only", "was cut off", "Not supported:", "replaced by a newer version", "may not support this",
             "superseded",
             "Understood as: Meant", "31 %", "semantic, 97 % alike", "canary", "$0.500 or more",
         ):  # fmt: skip

@@ -58,7 +58,7 @@ function drawTraffic(traffic, replica) {
   const up = thumbs["thumbs up"] ?? 0;
   const down = thumbs["thumbs down"] ?? 0;
   const tiles = h("dl", { class: "tiles" },
-    tile("Questions", count(questions), `${share(traffic.refused, questions)} refused`),
+    tile("Questions", count(questions), `${share(traffic.refused, questions)} refused${traffic.degraded ? ` · ${count(traffic.degraded)} by passages only` : ""}`),
     tile("Median time", milliseconds(traffic.times?.p50_ms), `p95 ${milliseconds(traffic.times?.p95_ms)} · p99 ${milliseconds(traffic.times?.p99_ms)}`),
     tile("First words", milliseconds(traffic.first_token?.p50_ms), `p95 ${milliseconds(traffic.first_token?.p95_ms)}, streamed`),
     tile("Errors", share(errors, requests), `${count(errors)} of ${plural(requests, "request")}, this replica`, errors ? "bad" : ""),
@@ -68,9 +68,9 @@ function drawTraffic(traffic, replica) {
     tile("Thumbs", `${count(up)} / ${count(down)}`, "up / down"));
   const labels = traffic.buckets.map((one) => (Number($("hours").value) <= 24 ? clock(one.at) : time(one.at)));
   const of = (name) => traffic.buckets.map((one) => one[name]);
-  const written = traffic.buckets.map((one) => Math.max(0, one.questions - one.cached - one.refused));
+  const written = traffic.buckets.map((one) => Math.max(0, one.questions - one.cached - one.refused - one.degraded));
   $("traffic").replaceChildren(tiles, h("div", { class: "charts" },
-    stackedBars({ title: "Questions", head: "From", labels, format: (value) => count(Math.round(value * 10) / 10), series: [{ name: "answered", values: written }, { name: "remembered", values: of("cached"), colour: 4 }, { name: "refused", values: of("refused"), colour: 3 }] }),
+    stackedBars({ title: "Questions", head: "From", labels, format: (value) => count(Math.round(value * 10) / 10), series: [{ name: "answered", values: written }, { name: "remembered", values: of("cached"), colour: 4 }, ...(traffic.degraded ? [{ name: "passages only", values: of("degraded"), colour: 2 }] : []), { name: "refused", values: of("refused"), colour: 3 }] }),
     lines({ title: "Time", head: "From", labels, format: milliseconds, series: [{ name: "median", values: of("p50_ms") }, { name: "p95", values: of("p95_ms") }] }),
     stackedBars({ title: traffic.simulated ? "Cost (simulated in part)" : "Cost", head: "From", labels, format: (value) => usd(value), axis: roundUsd, series: [{ name: "dollars", values: of("usd"), colour: 2 }] })),
   h("div", { class: "parts" },
@@ -126,7 +126,7 @@ function drawTraces(traces) {
   $("trace-table").replaceChildren(table("Recent questions, the newest first", ["When", "Question", "By", "Release", "Outcome", "#Time", "#Cost"], traces.map((one) => h("tr", {},
     h("td", {}, time(one.at)), h("th", { scope: "row", class: "wrap question" }, opens(one.id, [...(one.query || "(not kept)")].slice(0, 140).join(""))), h("td", {}, one.principal),
     h("td", {}, h("span", { class: "mono", title: one.release }, short(one.release)), one.role === "stable" ? null : [" ", chip(one.role, "gold")]),
-    h("td", {}, one.refused ? chip("refused", "warn") : one.cached ? chip("remembered") : chip("answered", "good")), h("td", { class: "num" }, milliseconds(one.milliseconds)), h("td", { class: "num" }, usd(one.usd)))), "Nobody has asked yet."));
+    h("td", {}, one.refused ? chip("refused", "warn") : one.degraded ? chip("passages only", "warn") : one.cached ? chip("remembered") : chip("answered", "good")), h("td", { class: "num" }, milliseconds(one.milliseconds)), h("td", { class: "num" }, usd(one.usd)))), "Nobody has asked yet."));
 }
 
 function drawReplica(replica) {

@@ -170,7 +170,6 @@ export class TurnView {
 
 function notesOf(answer) {
   return [
-    answer.degraded ? note("warn", "No model answers at the moment. These are the passages that fit the question best, as they stand in the documents.") : null,
     answer.truncated ? note("warn", "The answer was cut off: the model reached its longest output.") : null,
     ...answer.warnings.map((warning) => note("warn", warning)),
     answer.citations.some((citation) => citation.status === "superseded") ? note("warn", "A source of this answer has been replaced by a newer version.") : null,
@@ -181,7 +180,7 @@ function facts(answer) {
   const { usage, route, cache } = answer;
   const cost = usage.priced ? usd(usage.usd, usage.simulated) : `${usd(usage.usd)} or more`;
   const rows = [
-    ["Outcome", answer.refused ? "refused" : ""],
+    ["Outcome", answer.refused ? "refused" : answer.degraded ? "passages only" : ""],
     ["Confidence", answer.confidence === null || answer.confidence === undefined ? "" : percent(answer.confidence)],
     ["Model", answer.model],
     ["Route", route?.tier],
