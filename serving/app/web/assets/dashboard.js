@@ -119,7 +119,7 @@ function drawReleases({ releases, total }) {
     h("td", {}, one.problem ? chip("not whole", "bad") : one.state ? chip(`${one.gate}: ${one.state}`, one.state === "pass" ? "good" : "bad") : chip("no decision", "warn"), one.forced ? [" ", chip("forced", "warn")] : null),
     h("td", {}, one.channels.join(", ") || "–"),
     h("td", { class: "wrap" }, one.problem || (one.metrics.length ? h("details", {}, h("summary", {}, one.measured_on), h("ul", {}, one.metrics.map((measured) => h("li", { class: "mono small" }, metric(measured))))) : "–")),
-    h("td", { class: "num" }, one.documents ? count(one.documents) : "–"), h("td", {}, one.evidence ? `${plural(one.evidence, "document")}, ${time(one.created_at)}` : "–"))), "No release yet. Make one: touchstone promote"), more);
+    h("td", { class: "num" }, one.documents ? count(one.documents) : "–"), h("td", {}, one.evidence ? `${time(one.created_at)}${one.evidence > 1 ? `, the newest of ${one.evidence}` : ""}` : "–"))), "No release yet. Make one: touchstone promote"), more);
 }
 
 function drawTraces(traces) {

@@ -72,12 +72,14 @@ async function fill(place, citation, start, end, wanted) {
 
 function show(place, found, citation, load) {
   const cited = unitSpan(found.text, Math.max(0, citation.start - found.start), Math.max(0, citation.end - found.start));
+  const at = citation.snippet ? found.text.slice(cited.start, cited.end).indexOf(citation.snippet) : -1;
+  const core = at < 0 ? cited : { start: cited.start + at, end: cited.start + at + citation.snippet.length };
   const body = h("div", { class: "prose" });
   let formatted = /\.(md|markdown|html?|docx)$/i.test(found.document) || /^#{1,6} |^\|.*\|$/m.test(found.text);
   const toggle = h("button", { type: "button", class: "quiet", on: { click: () => { formatted = !formatted; draw(); } } });
   function draw() {
     body.className = formatted ? "prose" : "plain";
-    body.replaceChildren(formatted ? markdown(found.text, { mark: cited }) : plainText(found.text, { mark: cited }));
+    body.replaceChildren(formatted ? markdown(found.text, { mark: cited, core }) : plainText(found.text, { mark: cited, core }));
     toggle.textContent = formatted ? "Show as plain text" : "Show formatted";
   }
   draw();
@@ -91,7 +93,7 @@ function show(place, found, citation, load) {
   ].filter(Boolean));
   const mark = $("cited");
   if (mark) place.scrollTop += mark.getBoundingClientRect().top - place.getBoundingClientRect().top - place.clientHeight / 4;
-  announce(mark ? `Cited: ${found.text.slice(cited.start, cited.end)}` : "The document is open.");
+  announce(mark ? `Cited: ${found.text.slice(core.start, core.end)}` : "The document is open.");
 }
 
 addEventListener("keydown", (event) => {

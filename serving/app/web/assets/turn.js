@@ -99,6 +99,7 @@ export class TurnView {
         h("span", { class: "marker" }, `[${citation.marker}]`),
         h("span", { class: "what" }, h("span", {}, citation.title || citation.document),
           h("span", { class: "where" }, [citation.heading !== citation.title && citation.heading, citation.version && `version ${citation.version}`].filter(Boolean).join(" · ") || citation.document),
+          leanedOn(citation) ? h("span", { class: "says" }, leanedOn(citation)) : null,
           statusChip(citation.status),
           citation.support !== null && citation.support < DOUBTFUL ? chip("may not support this", "warn") : null));
       made.addEventListener("click", () => this.open(citation, made));
@@ -167,6 +168,9 @@ export class TurnView {
     return form;
   }
 }
+
+/** The words that an answer leans on, on a line: without headings and signs of Markdown. */
+const leanedOn = ({ snippet = "" }) => snippet.replace(/^\s*#{1,6}\s.*$|^\s*\|?[\s:|-]+\|\s*$|^\s*[-*>]\s/gm, " ").replace(/\*\*|__|`|\|/g, " ").replace(/\s+/g, " ").trim();
 
 function notesOf(answer) {
   return [
