@@ -4,10 +4,12 @@ import asyncio
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.async_api import Browser, Page, Route
 
+from serving.app.documents.service import MOST_TEXT
 from serving.keys import Caller, create_key
 from serving.pipeline.pipeline import Emit
 from serving.pipeline.types import Query
@@ -163,6 +165,37 @@ async def test_an_answer_can_be_stopped_and_a_failure_is_told_in_plain_words(com
         await visit.ask("Anybody?")
         assert "cannot be reached" in await page.locator(".turn:last-child .note.bad").inner_text()
         visit.complaints[:] = [one for one in visit.complaints if "net::ERR_FAILED" not in one]
+
+
+async def test_a_long_document_is_read_to_its_end_and_back_without_losing_the_place(company: House, browser: Browser) -> None:
+    words = "".join(f"Line {number} of a long book.\n" for number in range(12_000))
+
+    async def text(route: Route) -> None:
+        asked = {name: int(value) for name, (value,) in parse_qs(urlsplit(route.request.url).query).items()}
+        start, end = asked["start"], min(asked["end"], len(words), asked["start"] + MOST_TEXT)
+        shown = {"document": "book.txt", "title": "Book", "version": "", "status": "", "text": words[start:end], "start": start, "end": end}
+        await route.fulfill(status=200, content_type="application/json", body=json.dumps(shown | {"total": len(words)}))
+
+    assert len(words) > MOST_TEXT
+    async with listening(company.settings()) as server, visiting(browser, server) as visit:
+        page = visit.page
+        await page.route("**/text?*", text)
+        await visit.go()
+        await visit.ask(LEAVE)
+        await page.locator(".answer .cite").first.click()
+        await page.wait_for_selector("#cited")
+        panel = page.locator("#source .text")
+        for label, last in (("Show what follows", "Line 11999 of"), ("Show what stands before", "Line 0 of")):
+            button = panel.get_by_role("button", name=label)
+            for _ in range(12):
+                before = await panel.inner_text()
+                await button.click()
+                await page.wait_for_function("([panel, before]) => panel.innerText !== before", arg=[await panel.element_handle(), before])
+                assert await focused(page) == "text"
+                if not await button.count():
+                    break
+            assert last in await panel.inner_text()
+            assert len(await panel.inner_text()) <= MOST_TEXT
 
 
 async def test_a_key_is_asked_for_kept_in_this_tab_and_forgotten_on_request(company: House, browser: Browser, tmp_path: Path) -> None:
