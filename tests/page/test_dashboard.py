@@ -14,7 +14,7 @@ from serving.keys import Caller, create_key
 from serving.release.channel import read_channel
 from tests.app.making import House
 from tests.app.real import Listening, listening
-from tests.page.browsing import check_access, check_unplanted, visiting
+from tests.page.browsing import Visit, check_access, check_unplanted, visiting
 from tests.page.site import PLANTED, release
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.slow]
@@ -88,6 +88,7 @@ async def test_a_question_is_seen_with_its_journey_and_the_channel_is_rolled_bac
 
 async def test_without_the_scope_the_dashboard_is_empty_and_says_why(company: House, browser: Browser, tmp_path: Path) -> None:
     key = create_key(tmp_path / "keys.yaml", Caller(id="reader"))
+    admin = create_key(tmp_path / "keys.yaml", Caller(id="ada", scopes=frozenset({"query", "admin"})))
     settings = company.settings(api_keys=tmp_path / "keys.yaml", traces=str(tmp_path / "t.db"))
     async with listening(settings) as server, visiting(browser, server) as visit:
         await visit.go("/admin/dashboard")
@@ -95,6 +96,18 @@ async def test_without_the_scope_the_dashboard_is_empty_and_says_why(company: Ho
         await visit.page.keyboard.press("Enter")
         await visit.page.get_by_text("lacks the scope 'admin'").wait_for()
         assert await visit.page.locator(".tile, tbody tr, article").count() == 0
+        assert await visit.page.locator("h2:visible, .jump:visible").count() == 0
+        await _give(visit, admin)
+        await visit.page.wait_for_selector("#replica-body table")
+        await _give(visit, key)  # what the administrator saw goes
+        await visit.page.get_by_text("lacks the scope 'admin'").wait_for()
+        assert await visit.page.locator(".tile, tbody tr, article").count() == 0
+
+
+async def _give(visit: Visit, key: str) -> None:
+    await visit.page.get_by_role("button", name="API key set").click()
+    await visit.page.get_by_label("Key", exact=True).fill(key)
+    await visit.page.keyboard.press("Enter")
 
 
 ATTACK = """<!doctype html><title>evil</title><form id=f method=post enctype="text/plain" action="{url}/v1/admin/channels/dev/rollback">

@@ -9,6 +9,7 @@ const WORDS = {
   outage: "Something that this service stands on does not answer. Try again shortly.",
   throttled: "The model is being asked too often at the moment. Try again shortly.",
   timeout: "The answer took too long. Ask again, or ask less at once.",
+  unauthenticated: "A valid API key is needed. Give yours by the button at the top of the page.",
   failure: "Something failed on the server. Its log has the details.",
 };
 

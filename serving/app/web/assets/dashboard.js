@@ -37,11 +37,18 @@ async function load({ quiet = false } = {}) {
   if (mine !== loading) return;
   $("refresh").disabled = false;
   $("problem").replaceChildren(...[...problems].map((text) => note("bad", text)));
+  for (const part of document.querySelectorAll("main > section, main > .two, .jump")) part.hidden = refused;
+  if (refused) forget();
   if (found.traffic) drawTraffic(found.traffic, found.replica);
   if (found.channels) drawChannels(found.channels, found.releases?.releases ?? []);
   if (found.releases) drawReleases(found.releases);
   if (found.traces) drawTraces(found.traces.traces);
   if (found.replica) drawReplica(found.replica);
+}
+
+/** What a key before showed is not this key's to see. */
+function forget() {
+  for (const id of ["window", "traffic", "channel-cards", "release-table", "incident-table", "feedback-table", "trace-table", "replica-note", "replica-body"]) $(id).replaceChildren();
 }
 
 function tile(name, value, more, kind = "") {

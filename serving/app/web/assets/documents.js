@@ -39,6 +39,12 @@ async function load({ more = false } = {}) {
   } catch (error) {
     if (mine !== listing) return;
     $("problem").replaceChildren(note("bad", error.message));
+    if (error.status === 401 || error.status === 403) { // what a key before showed is not this key's to see
+      documents = [];
+      next = null;
+      draw({});
+      $("empty").hidden = true;
+    }
   }
   schedule();
 }
