@@ -28,7 +28,10 @@ export class Problem extends Error {
   }
 }
 
-export const unreachable = () => new Problem(0, "unreachable", "The server cannot be reached. Is it running, and are you online?");
+export function unreachable() {
+  dispatchEvent(new Event("unreachable")); // the line that tells what is served looks at once
+  return new Problem(0, "unreachable", "The server cannot be reached. Is it running, and are you online?");
+}
 
 export const key = {
   get value() { return sessionStorage.getItem(KEY) ?? ""; },
