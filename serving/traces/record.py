@@ -75,7 +75,8 @@ class TraceRecord:
         trace = self.value()
         answer = replace(trace.answer, guidance="")  # which names what was found
         if any(hit.chunk.document_id in documents for hit in trace.passages):
-            answer = Answer(REMOVED, refused=trace.answer.refused, model=trace.answer.model, confidence=trace.answer.confidence)
+            kept = trace.answer
+            answer = Answer(REMOVED, refused=kept.refused, degraded=kept.degraded, model=kept.model, confidence=kept.confidence)
         query = replace(trace.query, history=())  # earlier answers, most likely of the same documents
         bare = replace(trace, query=query, prompt="", answer=answer, attempts=(), guard=(), ranking=())
         changed = replace(bare, hits=change(trace.hits), passages=change(trace.passages))

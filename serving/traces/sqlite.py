@@ -35,7 +35,7 @@ SELECT id, at, release, role, json_object(
     'milliseconds', json_extract(trace, '$.milliseconds'), 'first_token_ms', json_extract(trace, '$.first_token_ms'),
     'answer', json_object(
         'refused', json_extract(trace, '$.answer.refused'), 'confidence', json_extract(trace, '$.answer.confidence'),
-        'model', json_extract(trace, '$.answer.model')
+        'degraded', json_extract(trace, '$.answer.degraded'), 'model', json_extract(trace, '$.answer.model')
     ),
     'route', json_object('tier', json_extract(trace, '$.route.tier')), 'cache', json_extract(trace, '$.cache'),
     'usage', json_extract(trace, '$.usage'), 'stages', json_extract(trace, '$.stages'),

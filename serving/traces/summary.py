@@ -56,6 +56,7 @@ class TraceSummary:
     stages: tuple[CountedStage, ...] = ()
     usage: tuple[CountedUsage, ...] = ()
     incidents: tuple[GuardIncident, ...] = ()
+    degraded: bool = False
 
     @property
     def usd(self) -> float:
@@ -79,6 +80,7 @@ class TraceSummary:
             milliseconds=parts.get("milliseconds") or 0.0,
             first_token_ms=parts.get("first_token_ms"),
             refused=bool(answer.get("refused")),
+            degraded=bool(answer.get("degraded")),
             confidence=answer.get("confidence"),
             model=answer.get("model") or "",
             tier=route.get("tier") or "",

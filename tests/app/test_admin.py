@@ -199,23 +199,27 @@ def a_summary(ident: str, at: float, **changes: Any) -> TraceSummary:
 def test_a_window_is_counted_by_hand() -> None:
     use = CountedUsage("m", 100, 10, 0.5, simulated=True)
     newest_first = [
-        a_summary("d", 990.0, role="shadow", usage=(use,)),
+        a_summary("d", 990.0, role="shadow", usage=(use,), degraded=True),
         a_summary("c", 900.0, milliseconds=40.0, cache="exact", confidence=0.5),
-        a_summary("b", 500.0, milliseconds=20.0, refused=True, tier="", incidents=(GuardIncident("input", "pii", "", "mask"),)),
+        a_summary("e", 900.0, milliseconds=20.0, tier="", cache="", degraded=True),
+        a_summary(
+            "b", 500.0, milliseconds=20.0, refused=True, degraded=True, tier="", incidents=(GuardIncident("input", "pii", "", "mask"),)
+        ),
         a_summary("a", 0.0, usage=(use, use), stages=(CountedStage("guard", 1.0), CountedStage("guard", 2.0)), confidence=1.0),
     ]
     said = [Feedback("f2", "a", 3.0, "t", "ann", "thumbs", -1.0), Feedback("f1", "a", 2.0, "t", "bob", "thumbs", 1.0)]
     counted = traffic(newest_first, said, since=0.0, until=1000.0, complete=True)
-    assert (counted.traces, counted.questions, counted.cached, counted.refused) == (4, 3, 1, 1)
+    assert (counted.traces, counted.questions, counted.cached, counted.refused, counted.degraded) == (5, 4, 1, 1, 1)
+    assert (counted.buckets[21].questions, counted.buckets[21].degraded, counted.buckets[12].degraded) == (2, 1, 0)
     assert (counted.usd, counted.simulated, counted.input_tokens, counted.confidence) == (1.0, True, 200, 0.75)
-    assert counted.times == percentiles([10.0, 20.0, 40.0])
+    assert counted.times == percentiles([10.0, 20.0, 20.0, 40.0])
     assert [number for number, bucket in enumerate(counted.buckets) if bucket.questions] == [0, 12, 21]
     assert len(counted.buckets) == BUCKETS
     assert [(one.stage, one.times.p50_ms) for one in counted.stages] == [("guard", 3.0)]
-    assert {(one.name, one.questions) for one in counted.routes} == {("lite", 2), ("no model", 1)}
-    assert {(one.name, one.questions) for one in counted.cache} == {("written anew", 2), ("exact", 1)}
+    assert {(one.name, one.questions) for one in counted.routes} == {("lite", 2), ("no model", 2)}
+    assert {(one.name, one.questions) for one in counted.cache} == {("written anew", 3), ("exact", 1)}
     assert {(one.role, one.questions, one.thumbs_up, one.thumbs_down) for one in counted.releases} == {
-        ("stable", 3, 1, 1),
+        ("stable", 4, 1, 1),
         ("shadow", 1, 0, 0),
     }
     assert [(one.check, one.rule, one.action, one.trace_id) for one in counted.incidents] == [("pii", "", "mask", "b")]

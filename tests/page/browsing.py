@@ -10,7 +10,6 @@ from typing import Any
 from playwright.async_api import Browser, ConsoleMessage, Page, Request, async_playwright
 
 from tests.app.real import Listening
-from tests.page.site import takes_turns, with_plain_history
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 QUIET = (
@@ -80,8 +79,6 @@ async def visiting(browser: Browser, server: Listening, *, size: tuple[int, int]
         page.set_default_timeout(20_000)
         visit = Visit(page, f"http://127.0.0.1:{server.port}")
         visit.watch()
-        if not takes_turns(server.api.app):
-            await page.route("**/v1/query/stream", with_plain_history)
         yield visit
         assert visit.complaints == [], visit.complaints
     finally:

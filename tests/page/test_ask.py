@@ -4,16 +4,19 @@ import asyncio
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.async_api import Browser, Page, Route
 
+from serving.app.documents.service import MOST_TEXT
 from serving.keys import Caller, create_key
 from serving.pipeline.pipeline import Emit
 from serving.pipeline.types import Query
 from tests.app.making import House, interrupted
+from tests.app.real import listening
 from tests.page.browsing import DESKTOP, PHONE, Visit, check_access, check_unplanted, visiting
-from tests.page.site import PLANTED, serving
+from tests.page.site import PLANTED
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.slow]
 LEAVE = "How many days of paid leave does everyone have?"
@@ -24,7 +27,7 @@ async def focused(page: Page) -> str:
 
 
 async def test_a_question_is_answered_cited_judged_and_followed_up_and_text_stays_text(company: House, browser: Browser) -> None:
-    async with serving(company.settings()) as server, visiting(browser, server) as visit:
+    async with listening(company.settings()) as server, visiting(browser, server) as visit:
         page = visit.page
         await visit.go()
         await visit.ask(LEAVE)
@@ -112,13 +115,13 @@ async def test_what_an_answer_should_warn_of_is_said_in_words(company: House, br
         data = "".join(f"event: {name}\ndata: {json.dumps(body)}\n\n" for name, body in (("token", {"text": "x"}), ("answer", answer)))
         await route.fulfill(status=200, content_type="text/event-stream", body=data)
 
-    async with serving(company.settings()) as server, visiting(browser, server) as visit:
+    async with listening(company.settings()) as server, visiting(browser, server) as visit:
         await visit.page.route("**/v1/query/stream", stream)
         await visit.go()
         await visit.ask(f"What is this? {PLANTED}")
         shown = await visit.page.locator(".turn").inner_text()
         for words in (
-            "No model answers at the moment", "was cut off", "Not supported:", "replaced by a newer version", "may not support this",
+            "passages only", "was cut off", "Not supported:", "replaced by a newer version", "may not support this",
             "superseded",
             "Understood as: Meant", "31 %", "semantic, 97 % alike", "canary", "$0.500 or more",
         ):  # fmt: skip
@@ -144,7 +147,7 @@ async def test_an_answer_can_be_stopped_and_a_failure_is_told_in_plain_words(com
         if query.text.startswith("Fail"):
             raise TimeoutError
 
-    async with serving(company.settings(), load=interrupted(slow)) as server, visiting(browser, server) as visit:
+    async with listening(company.settings(), load=interrupted(slow)) as server, visiting(browser, server) as visit:
         page = visit.page
         await visit.go()
         await page.get_by_label("Your question").fill("Never answered?")
@@ -164,10 +167,41 @@ async def test_an_answer_can_be_stopped_and_a_failure_is_told_in_plain_words(com
         visit.complaints[:] = [one for one in visit.complaints if "net::ERR_FAILED" not in one]
 
 
+async def test_a_long_document_is_read_to_its_end_and_back_without_losing_the_place(company: House, browser: Browser) -> None:
+    words = "".join(f"Line {number} of a long book.\n" for number in range(12_000))
+
+    async def text(route: Route) -> None:
+        asked = {name: int(value) for name, (value,) in parse_qs(urlsplit(route.request.url).query).items()}
+        start, end = asked["start"], min(asked["end"], len(words), asked["start"] + MOST_TEXT)
+        shown = {"document": "book.txt", "title": "Book", "version": "", "status": "", "text": words[start:end], "start": start, "end": end}
+        await route.fulfill(status=200, content_type="application/json", body=json.dumps(shown | {"total": len(words)}))
+
+    assert len(words) > MOST_TEXT
+    async with listening(company.settings()) as server, visiting(browser, server) as visit:
+        page = visit.page
+        await page.route("**/text?*", text)
+        await visit.go()
+        await visit.ask(LEAVE)
+        await page.locator(".answer .cite").first.click()
+        await page.wait_for_selector("#cited")
+        panel = page.locator("#source .text")
+        for label, last in (("Show what follows", "Line 11999 of"), ("Show what stands before", "Line 0 of")):
+            button = panel.get_by_role("button", name=label)
+            for _ in range(12):
+                before = await panel.inner_text()
+                await button.click()
+                await page.wait_for_function("([panel, before]) => panel.innerText !== before", arg=[await panel.element_handle(), before])
+                assert await focused(page) == "text"
+                if not await button.count():
+                    break
+            assert last in await panel.inner_text()
+            assert len(await panel.inner_text()) <= MOST_TEXT
+
+
 async def test_a_key_is_asked_for_kept_in_this_tab_and_forgotten_on_request(company: House, browser: Browser, tmp_path: Path) -> None:
     key = create_key(tmp_path / "keys.yaml", Caller(id="ann"))
     settings = company.settings(api_keys=tmp_path / "keys.yaml", traces=str(tmp_path / "t.db"))
-    async with serving(settings) as server, visiting(browser, server) as visit:
+    async with listening(settings) as server, visiting(browser, server) as visit:
         page = visit.page
         await visit.go()
         await page.get_by_label("Your question").fill(LEAVE)
@@ -190,7 +224,7 @@ async def test_a_key_is_asked_for_kept_in_this_tab_and_forgotten_on_request(comp
 
 
 async def test_the_page_works_by_the_keyboard_alone_and_holds_nobody(company: House, browser: Browser) -> None:
-    async with serving(company.settings(examples=f"{LEAVE}|Other?")) as server, visiting(browser, server) as visit:
+    async with listening(company.settings(examples=f"{LEAVE}|Other?")) as server, visiting(browser, server) as visit:
         page = visit.page
         await visit.go()
         await page.wait_for_selector(".examples button")
@@ -236,7 +270,7 @@ async def test_every_page_is_readable_named_and_no_wider_than_its_window(
     company: House, browser: Browser, scheme: Any, size: tuple[int, int], tmp_path: Path
 ) -> None:
     settings = company.settings(examples="How long?|" + "w" * 300, usd_per_day=1.0, traces=str(tmp_path / "t.db"))
-    async with serving(settings) as server, visiting(browser, server, size=size, color_scheme=scheme) as visit:
+    async with listening(settings) as server, visiting(browser, server, size=size, color_scheme=scheme) as visit:
         page = visit.page
         await visit.go()
         await page.wait_for_selector(".examples button")

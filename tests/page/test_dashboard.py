@@ -13,9 +13,9 @@ from playwright.async_api import Browser
 from serving.keys import Caller, create_key
 from serving.release.channel import read_channel
 from tests.app.making import House
-from tests.app.real import Listening
-from tests.page.browsing import check_access, check_unplanted, visiting
-from tests.page.site import PLANTED, release, serving
+from tests.app.real import Listening, listening
+from tests.page.browsing import Visit, check_access, check_unplanted, visiting
+from tests.page.site import PLANTED, release
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.slow]
 
@@ -30,7 +30,7 @@ async def test_a_question_is_seen_with_its_journey_and_the_channel_is_rolled_bac
     first = read_channel(house.storage, "dev").stable
     second = await release(house, "Nothing is known of that [1].")
     settings = house.settings(usd_per_day=1.0, traces=str(house.root / "own.db"))
-    async with serving(settings) as server, visiting(browser, server) as visit:
+    async with listening(settings) as server, visiting(browser, server) as visit:
         page = visit.page
         asked = (await server.api.ask(f"How many days of paid leave? {PLANTED}")).json()
         said = {"trace_id": asked["trace_id"], "kind": "correction", "text": f"It is 30. {PLANTED}"}
@@ -88,13 +88,26 @@ async def test_a_question_is_seen_with_its_journey_and_the_channel_is_rolled_bac
 
 async def test_without_the_scope_the_dashboard_is_empty_and_says_why(company: House, browser: Browser, tmp_path: Path) -> None:
     key = create_key(tmp_path / "keys.yaml", Caller(id="reader"))
+    admin = create_key(tmp_path / "keys.yaml", Caller(id="ada", scopes=frozenset({"query", "admin"})))
     settings = company.settings(api_keys=tmp_path / "keys.yaml", traces=str(tmp_path / "t.db"))
-    async with serving(settings) as server, visiting(browser, server) as visit:
+    async with listening(settings) as server, visiting(browser, server) as visit:
         await visit.go("/admin/dashboard")
         await visit.page.get_by_role("dialog").get_by_label("Key").fill(key)
         await visit.page.keyboard.press("Enter")
         await visit.page.get_by_text("lacks the scope 'admin'").wait_for()
         assert await visit.page.locator(".tile, tbody tr, article").count() == 0
+        assert await visit.page.locator("h2:visible, .jump:visible").count() == 0
+        await _give(visit, admin)
+        await visit.page.wait_for_selector("#replica-body table")
+        await _give(visit, key)  # what the administrator saw goes
+        await visit.page.get_by_text("lacks the scope 'admin'").wait_for()
+        assert await visit.page.locator(".tile, tbody tr, article").count() == 0
+
+
+async def _give(visit: Visit, key: str) -> None:
+    await visit.page.get_by_role("button", name="API key set").click()
+    await visit.page.get_by_label("Key", exact=True).fill(key)
+    await visit.page.keyboard.press("Enter")
 
 
 ATTACK = """<!doctype html><title>evil</title><form id=f method=post enctype="text/plain" action="{url}/v1/admin/channels/dev/rollback">
@@ -145,7 +158,7 @@ def evil_site(page: str) -> Iterator[str]:
 
 async def test_another_sites_page_in_the_same_browser_moves_and_reads_nothing(house: House, browser: Browser) -> None:
     second = await release(house, "Something else [1].")
-    async with serving(house.settings()) as server:
+    async with listening(house.settings()) as server:
         url = f"http://127.0.0.1:{server.port}"
         context = await browser.new_context()
         try:

@@ -1,4 +1,4 @@
-"""Documents in a real browser: by the real routes where they are there, else by a stand-in that keeps to the contract."""
+"""Documents in a real browser."""
 
 import json
 
@@ -6,8 +6,9 @@ import pytest
 from playwright.async_api import Browser
 
 from tests.app.making import House
+from tests.app.real import listening
 from tests.page.browsing import PHONE, check_access, check_unplanted, visiting
-from tests.page.site import PLANTED, has_documents, serving
+from tests.page.site import PLANTED
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.slow]
 PETS = b"# Pets\n\nDogs are welcome in the office on Fridays, cats on Mondays."
@@ -25,7 +26,7 @@ DROP = """
 
 
 async def test_files_are_dropped_sent_followed_found_and_deleted(house: House, browser: Browser) -> None:
-    async with serving(house.settings()) as server, visiting(browser, server) as visit:
+    async with listening(house.settings()) as server, visiting(browser, server) as visit:
         page = visit.page
         await visit.go("/documents")
         await page.wait_for_selector("#corpus:not(:empty)")
@@ -66,10 +67,8 @@ async def test_files_are_dropped_sent_followed_found_and_deleted(house: House, b
 
 
 async def test_what_is_uploaded_answers_the_next_question(house: House, browser: Browser) -> None:
-    async with serving(house.settings()) as server, visiting(browser, server, size=PHONE) as visit:
+    async with listening(house.settings()) as server, visiting(browser, server, size=PHONE) as visit:
         page = visit.page
-        if not has_documents(server.api.app):
-            pytest.skip("no /v1/documents in the app yet: the stand-in searches nothing")
         await visit.go("/documents")
         await page.set_input_files("#files", [{"name": "pets.md", "mimeType": "text/markdown", "buffer": PETS}])
         await page.locator("#queue .chip", has_text="ready").wait_for()
@@ -83,7 +82,7 @@ async def test_what_is_uploaded_answers_the_next_question(house: House, browser:
 
 
 async def test_what_documents_call_themselves_stays_text_and_their_pages_follow_each_other(company: House, browser: Browser) -> None:
-    async with serving(company.settings()) as server, visiting(browser, server) as visit:
+    async with listening(company.settings()) as server, visiting(browser, server) as visit:
         page = visit.page
         one = {
             "id": "../admin", "name": PLANTED, "title": PLANTED, "bytes": 1, "tenant": PLANTED, "groups": [PLANTED], "domain": PLANTED,

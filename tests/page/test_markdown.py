@@ -7,8 +7,8 @@ import pytest
 from playwright.async_api import Browser
 
 from tests.app.making import House
+from tests.app.real import listening
 from tests.page.browsing import check_unplanted, visiting
-from tests.page.site import serving
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.slow]
 RENDER = """
@@ -41,7 +41,7 @@ HOSTILE += ["\n".join("  " * depth + "- x" for depth in range(500)), "|" * 20_00
 
 
 async def test_markdown_is_shown_as_it_is_meant_and_never_as_more_than_text(company: House, browser: Browser) -> None:
-    async with serving(company.settings()) as server, visiting(browser, server) as visit:
+    async with listening(company.settings()) as server, visiting(browser, server) as visit:
         await visit.go()
 
         async def render(text: str, start: int = 0, end: int = 0) -> Any:

@@ -41,6 +41,7 @@ def traffic(summaries: Sequence[TraceSummary], feedback: Sequence[Feedback], *, 
         questions=len(shown),
         cached=sum(bool(one.cache) for one in shown),
         refused=sum(one.refused for one in shown),
+        degraded=_degraded(shown),
         usd=sum(one.usd for one in shown),
         simulated=any(use.simulated for use in usage),
         input_tokens=sum(use.input_tokens for use in usage),
@@ -87,6 +88,7 @@ def _buckets(shown: Sequence[TraceSummary], since: float, until: float) -> tuple
                 questions=len(ones),
                 cached=sum(bool(one.cache) for one in ones),
                 refused=sum(one.refused for one in ones),
+                degraded=_degraded(ones),
                 usd=sum(one.usd for one in ones),
                 p50_ms=times.p50_ms if times else None,
                 p95_ms=times.p95_ms if times else None,
@@ -177,6 +179,10 @@ def _incidents(shown: Sequence[TraceSummary]) -> Iterable[IncidentOut]:
                 rule=found.rule,
                 action=found.action,
             )
+
+
+def _degraded(ones: Iterable[TraceSummary]) -> int:
+    return sum(one.degraded and not one.refused for one in ones)
 
 
 def _said(one: Feedback) -> str:

@@ -39,6 +39,7 @@ class BucketOut(Wire):
     questions: int = 0
     cached: int = 0
     refused: int = 0
+    degraded: int = 0
     usd: float = 0.0
     p50_ms: float | None = None
     p95_ms: float | None = None
@@ -106,6 +107,7 @@ class TrafficOut(Wire):
     questions: int
     cached: int
     refused: int
+    degraded: int = Field(description="passages alone, since no model answered; not those that were refused")
     usd: float
     simulated: bool = Field(description="the money is that of models which local ones stand in for")
     input_tokens: int

@@ -195,6 +195,7 @@ class TraceLine(Wire):
     role: str
     query: str
     refused: bool
+    degraded: bool = False
     cached: bool
     usd: float
     milliseconds: float
@@ -212,6 +213,7 @@ class TraceLine(Wire):
             role=record.role,
             query=trace.query.text,
             refused=trace.answer.refused,
+            degraded=trace.answer.degraded,
             cached=trace.cached,
             usd=trace.usd,
             milliseconds=trace.milliseconds,

@@ -9,6 +9,7 @@ const WORDS = {
   outage: "Something that this service stands on does not answer. Try again shortly.",
   throttled: "The model is being asked too often at the moment. Try again shortly.",
   timeout: "The answer took too long. Ask again, or ask less at once.",
+  unauthenticated: "A valid API key is needed. Give yours by the button at the top of the page.",
   failure: "Something failed on the server. Its log has the details.",
 };
 
@@ -27,7 +28,10 @@ export class Problem extends Error {
   }
 }
 
-export const unreachable = () => new Problem(0, "unreachable", "The server cannot be reached. Is it running, and are you online?");
+export function unreachable() {
+  dispatchEvent(new Event("unreachable")); // the line that tells what is served looks at once
+  return new Problem(0, "unreachable", "The server cannot be reached. Is it running, and are you online?");
+}
 
 export const key = {
   get value() { return sessionStorage.getItem(KEY) ?? ""; },

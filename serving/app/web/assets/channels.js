@@ -38,6 +38,7 @@ function card(channel, releases, mayMove, moved) {
     candidate?.weight ? svg("svg", { class: "weight", viewBox: "0 0 100 10", preserveAspectRatio: "none", role: "img", "aria-label": `The candidate has ${percent(candidate.weight)} of the questions` },
       svg("rect", { class: "c1", width: 100, height: 10 }), svg("rect", { class: "c2", x: 100 - candidate.weight * 100, width: candidate.weight * 100, height: 10 })) : null,
     buttons.length ? h("div", { class: "row" }, buttons) : null,
+    mayMove && channel.needs_proof && !releases.some((one) => one.channels.includes(channel.name)) ? h("p", { class: "soft small" }, "No release here has passed the gate of this channel: there is nothing to promote.") : null,
     told,
     h("details", {}, h("summary", {}, `History (${channel.history.length})`), h("ol", { class: "history", tabindex: "0", "aria-label": `History of ${channel.name}` }, channel.history.map(change))));
 }

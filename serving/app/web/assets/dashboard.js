@@ -37,11 +37,18 @@ async function load({ quiet = false } = {}) {
   if (mine !== loading) return;
   $("refresh").disabled = false;
   $("problem").replaceChildren(...[...problems].map((text) => note("bad", text)));
+  for (const part of document.querySelectorAll("main > section, main > .two, .jump")) part.hidden = refused;
+  if (refused) forget();
   if (found.traffic) drawTraffic(found.traffic, found.replica);
   if (found.channels) drawChannels(found.channels, found.releases?.releases ?? []);
   if (found.releases) drawReleases(found.releases);
   if (found.traces) drawTraces(found.traces.traces);
   if (found.replica) drawReplica(found.replica);
+}
+
+/** What a key before showed is not this key's to see. */
+function forget() {
+  for (const id of ["window", "traffic", "channel-cards", "release-table", "incident-table", "feedback-table", "trace-table", "replica-note", "replica-body"]) $(id).replaceChildren();
 }
 
 function tile(name, value, more, kind = "") {
@@ -58,7 +65,7 @@ function drawTraffic(traffic, replica) {
   const up = thumbs["thumbs up"] ?? 0;
   const down = thumbs["thumbs down"] ?? 0;
   const tiles = h("dl", { class: "tiles" },
-    tile("Questions", count(questions), `${share(traffic.refused, questions)} refused`),
+    tile("Questions", count(questions), `${share(traffic.refused, questions)} refused${traffic.degraded ? ` · ${count(traffic.degraded)} by passages only` : ""}`),
     tile("Median time", milliseconds(traffic.times?.p50_ms), `p95 ${milliseconds(traffic.times?.p95_ms)} · p99 ${milliseconds(traffic.times?.p99_ms)}`),
     tile("First words", milliseconds(traffic.first_token?.p50_ms), `p95 ${milliseconds(traffic.first_token?.p95_ms)}, streamed`),
     tile("Errors", share(errors, requests), `${count(errors)} of ${plural(requests, "request")}, this replica`, errors ? "bad" : ""),
@@ -68,9 +75,9 @@ function drawTraffic(traffic, replica) {
     tile("Thumbs", `${count(up)} / ${count(down)}`, "up / down"));
   const labels = traffic.buckets.map((one) => (Number($("hours").value) <= 24 ? clock(one.at) : time(one.at)));
   const of = (name) => traffic.buckets.map((one) => one[name]);
-  const written = traffic.buckets.map((one) => Math.max(0, one.questions - one.cached - one.refused));
+  const written = traffic.buckets.map((one) => Math.max(0, one.questions - one.cached - one.refused - one.degraded));
   $("traffic").replaceChildren(tiles, h("div", { class: "charts" },
-    stackedBars({ title: "Questions", head: "From", labels, format: (value) => count(Math.round(value * 10) / 10), series: [{ name: "answered", values: written }, { name: "remembered", values: of("cached"), colour: 4 }, { name: "refused", values: of("refused"), colour: 3 }] }),
+    stackedBars({ title: "Questions", head: "From", labels, format: (value) => count(Math.round(value * 10) / 10), series: [{ name: "answered", values: written }, { name: "remembered", values: of("cached"), colour: 4 }, ...(traffic.degraded ? [{ name: "passages only", values: of("degraded"), colour: 2 }] : []), { name: "refused", values: of("refused"), colour: 3 }] }),
     lines({ title: "Time", head: "From", labels, format: milliseconds, series: [{ name: "median", values: of("p50_ms") }, { name: "p95", values: of("p95_ms") }] }),
     stackedBars({ title: traffic.simulated ? "Cost (simulated in part)" : "Cost", head: "From", labels, format: (value) => usd(value), axis: roundUsd, series: [{ name: "dollars", values: of("usd"), colour: 2 }] })),
   h("div", { class: "parts" },
@@ -119,14 +126,14 @@ function drawReleases({ releases, total }) {
     h("td", {}, one.problem ? chip("not whole", "bad") : one.state ? chip(`${one.gate}: ${one.state}`, one.state === "pass" ? "good" : "bad") : chip("no decision", "warn"), one.forced ? [" ", chip("forced", "warn")] : null),
     h("td", {}, one.channels.join(", ") || "–"),
     h("td", { class: "wrap" }, one.problem || (one.metrics.length ? h("details", {}, h("summary", {}, one.measured_on), h("ul", {}, one.metrics.map((measured) => h("li", { class: "mono small" }, metric(measured))))) : "–")),
-    h("td", { class: "num" }, one.documents ? count(one.documents) : "–"), h("td", {}, one.evidence ? `${plural(one.evidence, "document")}, ${time(one.created_at)}` : "–"))), "No release yet. Make one: touchstone promote"), more);
+    h("td", { class: "num" }, one.documents ? count(one.documents) : "–"), h("td", {}, one.evidence ? `${time(one.created_at)}${one.evidence > 1 ? `, the newest of ${one.evidence}` : ""}` : "–"))), "No release yet. Make one: touchstone promote"), more);
 }
 
 function drawTraces(traces) {
   $("trace-table").replaceChildren(table("Recent questions, the newest first", ["When", "Question", "By", "Release", "Outcome", "#Time", "#Cost"], traces.map((one) => h("tr", {},
     h("td", {}, time(one.at)), h("th", { scope: "row", class: "wrap question" }, opens(one.id, [...(one.query || "(not kept)")].slice(0, 140).join(""))), h("td", {}, one.principal),
     h("td", {}, h("span", { class: "mono", title: one.release }, short(one.release)), one.role === "stable" ? null : [" ", chip(one.role, "gold")]),
-    h("td", {}, one.refused ? chip("refused", "warn") : one.cached ? chip("remembered") : chip("answered", "good")), h("td", { class: "num" }, milliseconds(one.milliseconds)), h("td", { class: "num" }, usd(one.usd)))), "Nobody has asked yet."));
+    h("td", {}, one.refused ? chip("refused", "warn") : one.degraded ? chip("passages only", "warn") : one.cached ? chip("remembered") : chip("answered", "good")), h("td", { class: "num" }, milliseconds(one.milliseconds)), h("td", { class: "num" }, usd(one.usd)))), "Nobody has asked yet."));
 }
 
 function drawReplica(replica) {

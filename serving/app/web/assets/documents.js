@@ -2,7 +2,7 @@
 
 import { documentPath, getJson, request } from "./api.js";
 import { $, announce, ask, chip, h, icon, note } from "./dom.js";
-import { bytes, count, percent, plural, short, time } from "./format.js";
+import { bytes, count, fileReason, percent, plural, short, time } from "./format.js";
 import { mountShell } from "./shell.js";
 import { Upload, UploadQueue } from "./upload.js";
 
@@ -38,8 +38,13 @@ async function load({ more = false } = {}) {
     draw(found);
   } catch (error) {
     if (mine !== listing) return;
-    const words = error.status === 404 || error.status === 405 ? "This server takes no documents over HTTP." : error.message;
-    $("problem").replaceChildren(note("bad", words));
+    $("problem").replaceChildren(note("bad", error.message));
+    if (error.status === 401 || error.status === 403) { // what a key before showed is not this key's to see
+      documents = [];
+      next = null;
+      draw({});
+      $("empty").hidden = true;
+    }
   }
   schedule();
 }
@@ -70,7 +75,7 @@ function row(found) {
   }, "Delete");
   return h("tr", { dataset: { id: found.id } },
     h("th", { scope: "row", class: "document" }, found.title || found.name, found.title && found.title !== found.name ? h("span", { class: "mono small" }, found.name) : null),
-    h("td", {}, chipOf(found.state), found.state === "failed" && found.reason ? h("p", { class: "small soft" }, found.reason) : null),
+    h("td", {}, chipOf(found.state), found.state === "failed" && found.reason ? h("p", { class: "small soft" }, fileReason(found.reason)) : null),
     h("td", {}, found.version || null, found.status && found.status !== "current" ? [" ", chip(found.status, found.status === "superseded" ? "warn" : "")] : null),
     h("td", {}, h("div", { class: "access" }, access)),
     h("td", { class: "num" }, found.bytes ? bytes(found.bytes) : null),
@@ -144,12 +149,12 @@ function watch(upload) {
     bar.hidden = !sending;
     bar.value = upload.sent;
     state.replaceChildren(sending ? h("span", { class: "soft num" }, percent(upload.sent)) : chipOf(upload.state));
-    why.textContent = upload.reason;
+    why.textContent = fileReason(upload.reason);
     why.hidden = !upload.reason;
     if (!sending) end.setAttribute("aria-label", `Remove ${upload.file.name} from this list`);
     if (upload.state !== told) {
       told = upload.state;
-      if (!["waiting", "sending"].includes(told)) announce(`${upload.file.name}: ${(STATES[told] ?? ["", told])[1]}. ${upload.reason}`);
+      if (!["waiting", "sending"].includes(told)) announce(`${upload.file.name}: ${(STATES[told] ?? ["", told])[1]}. ${fileReason(upload.reason)}`);
       if (upload.document && UNDER_WAY.includes(told)) pending.set(upload.document.id, upload);
       if (upload.document) { wait = POLL_MS; load(); }
     }
@@ -206,7 +211,14 @@ $("q").addEventListener("input", () => {
   typing = setTimeout(() => load(), 250);
 });
 $("search").addEventListener("submit", (event) => { event.preventDefault(); load(); });
-$("more").addEventListener("click", () => load({ more: true }));
+$("more").addEventListener("click", async () => {
+  const shown = documents.length;
+  await load({ more: true });
+  const first = $("rows").children[shown]?.querySelector("th"); // the button is gone with the last page, and the focus with it
+  first?.setAttribute("tabindex", "-1");
+  first?.focus();
+  announce(`${plural(documents.length, "document")} shown.`);
+});
 addEventListener("key", () => load());
 document.addEventListener("visibilitychange", () => { if (!document.hidden) schedule(); });
 

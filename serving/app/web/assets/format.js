@@ -40,4 +40,6 @@ export function time(text) {
 
 /** How a digest is shown where there is little room. */
 export const short = (digest) => (digest ? digest.slice(0, 8) : "–");
+/** Why a file was not taken, as a sentence: it may come without the file's name, or with that of the field. */
+export const fileReason = (text) => (text ?? "").replace(/^(file: )?(is|has|holds|cannot|was) /, "This file $2 ");
 export const plural = (number, one, many = `${one}s`) => `${count(number)} ${number === 1 ? one : many}`;

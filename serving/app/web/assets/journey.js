@@ -29,6 +29,7 @@ export async function openJourney(id) {
 function parts(trace) {
   return [
     h("h2", {}, trace.query || "(not kept)"),
+    trace.question && trace.question !== trace.query ? h("p", { class: "small soft" }, `Understood as: ${trace.question}`) : null,
     facts(trace),
     section("Time", waterfall(trace)),
     section("Answer", h("div", { class: "prose" }, markdown(trace.llm_response || "(not kept)")), ...trace.warnings.map((text) => note("warn", text))),
@@ -53,7 +54,7 @@ function facts(trace) {
     ["When", time(trace.at)], ["Asked by", trace.principal], ["Release", short(trace.release)], ["Role", trace.role], ["Model", trace.model],
     ["Route", trace.route ? `${trace.route.tier}: ${trace.route.reason}` : ""], ["Time", milliseconds(trace.milliseconds)], ["Cost", usd(trace.usage.usd, trace.usage.simulated)],
     ["Tokens", `${count(trace.usage.input_tokens)} read, ${count(trace.usage.output_tokens)} written`],
-    ["Confidence", trace.confidence === null ? "" : percent(trace.confidence)], ["Outcome", trace.refused ? "refused" : ""], ["Remembered", trace.cached ? "yes" : ""],
+    ["Confidence", trace.confidence === null ? "" : percent(trace.confidence)], ["Outcome", trace.refused ? "refused" : trace.degraded ? "passages only" : ""], ["Remembered", trace.cached ? "yes" : ""],
     ["Shadow of", trace.pair],
   ].filter(([, value]) => value);
   return h("dl", { class: "facts" }, rows.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));

@@ -59,37 +59,38 @@ export function unitSpan(text, start, end) {
   return { start: from, end: to };
 }
 
-/** A text as elements; `cite(n)` makes the element of a `[n]`, `mark` is the span of the source to stand out. */
-export function markdown(text, { cite = null, mark = null } = {}) {
-  const context = { cite, mark, marked: 0 };
+/** A text as elements; `cite(n)` makes the element of a `[n]`, `mark` is the span of the source to stand out, `core` what of it stands out most. */
+export function markdown(text, { cite = null, mark = null, core = mark } = {}) {
+  const context = { cite, mark, core, marked: 0 };
   const out = document.createDocumentFragment();
   blocks(lines(text), out, context, 0);
   return out;
 }
 
 /** A text as it is, with its span marked. */
-export function plainText(text, { mark = null } = {}) {
+export function plainText(text, { mark = null, core = mark } = {}) {
   const out = document.createDocumentFragment();
-  const context = { cite: null, mark, marked: 0 };
+  const context = { cite: null, mark, core, marked: 0 };
   write(out, new Piece(text, Array.from({ length: text.length }, (_, number) => number)), context);
   return out;
 }
 
 /** Text, with what lies in the marked span in a <mark>. */
 function write(parent, piece, context) {
-  const { mark } = context;
+  const { mark, core } = context;
   if (!mark) {
     if (piece.text) parent.append(piece.text);
     return;
   }
-  const inside = (number) => piece.places[number] >= mark.start && piece.places[number] < mark.end;
+  const within = (place, span) => place >= span.start && place < span.end;
+  const kindAt = (number) => (within(piece.places[number], core) ? "core" : within(piece.places[number], mark) ? "around" : "");
   let from = 0;
   while (from < piece.text.length) {
-    const marked = inside(from);
+    const kind = kindAt(from);
     let to = from + 1;
-    while (to < piece.text.length && inside(to) === marked) to += 1;
+    while (to < piece.text.length && kindAt(to) === kind) to += 1;
     const part = piece.text.slice(from, to);
-    parent.append(marked && part.trim() ? h("mark", context.marked++ ? {} : { id: "cited" }, part) : part);
+    parent.append(kind && part.trim() ? h("mark", kind === "around" ? { class: "around" } : context.marked++ ? {} : { id: "cited" }, part) : part);
     from = to;
   }
 }

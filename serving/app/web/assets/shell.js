@@ -28,16 +28,20 @@ function words(found) {
 /** Shows what is served until the page is closed. */
 export function watchServing(line = $("serving")) {
   let last = "";
+  let timer = 0;
   async function look() {
+    clearTimeout(timer);
     const found = await state();
     const [kind, text, more] = words(found);
     if (`${kind}${text}${more}` !== last) {
       last = `${kind}${text}${more}`;
       line.replaceChildren(h("span", { class: `dot ${kind}`, "aria-hidden": "true" }),
-        h("span", { title: more }, h("span", { class: "long" }, "Serving "), text, more ? h("span", { class: "unseen" }, `. ${more}`) : null));
+        h("span", { title: more }, found?.ready ? h("span", { class: "long" }, "Serving ") : null, text, more ? h("span", { class: "unseen" }, `. ${more}`) : null));
     }
-    setTimeout(look, found?.ready ? SLOW_MS : SOON_MS);
+    clearTimeout(timer);
+    timer = setTimeout(look, found?.ready ? SLOW_MS : SOON_MS);
   }
+  addEventListener("unreachable", look);
   look();
 }
 

@@ -6,6 +6,8 @@ import { markdown, plainText, unitSpan } from "./markdown.js";
 
 const BEFORE = 2_000; // characters around the citation, to begin with
 const AFTER = 4_000;
+const LONGEST = 150_000; // characters that are shown at a time; the server sends no more than 200,000
+const LONGEST_STEP = 50_000; // that are added at a time
 const NARROW = matchMedia("(max-width: 62rem)");
 
 export const statusChip = (status) => (status && status !== "current" ? chip(status, status === "superseded" ? "warn" : "") : null);
@@ -55,13 +57,13 @@ export async function openSource(citation, button) {
   await fill(text, citation, Math.max(0, citation.start - BEFORE), citation.end + AFTER, () => mine === number);
 }
 
-async function fill(place, citation, start, end, wanted) {
+async function fill(place, citation, start, end, wanted, settle = toCited) {
   const path = documentPath(citation.document);
   try {
     if (!path) throw new Error("its name is no address");
     const found = await getJson(`${path}/text?start=${start}&end=${end}`);
     if (!wanted()) return;
-    show(place, found, citation, (from, to) => fill(place, citation, from, to, wanted));
+    show(place, found, citation, settle, (from, to, then) => fill(place, citation, from, to, wanted, then));
   } catch (error) {
     if (!wanted()) return;
     // the passage itself came with the answer
@@ -70,28 +72,44 @@ async function fill(place, citation, start, end, wanted) {
   }
 }
 
-function show(place, found, citation, load) {
+/** The scrolled text at what is cited. */
+function toCited(place) {
+  const mark = $("cited");
+  if (mark) place.scrollTop += mark.getBoundingClientRect().top - place.getBoundingClientRect().top - place.clientHeight / 4;
+}
+
+function show(place, found, citation, settle, load) {
   const cited = unitSpan(found.text, Math.max(0, citation.start - found.start), Math.max(0, citation.end - found.start));
+  const at = citation.snippet ? found.text.slice(cited.start, cited.end).indexOf(citation.snippet) : -1;
+  const core = at < 0 ? cited : { start: cited.start + at, end: cited.start + at + citation.snippet.length };
   const body = h("div", { class: "prose" });
   let formatted = /\.(md|markdown|html?|docx)$/i.test(found.document) || /^#{1,6} |^\|.*\|$/m.test(found.text);
   const toggle = h("button", { type: "button", class: "quiet", on: { click: () => { formatted = !formatted; draw(); } } });
   function draw() {
     body.className = formatted ? "prose" : "plain";
-    body.replaceChildren(formatted ? markdown(found.text, { mark: cited }) : plainText(found.text, { mark: cited }));
+    body.replaceChildren(formatted ? markdown(found.text, { mark: cited, core }) : plainText(found.text, { mark: cited, core }));
     toggle.textContent = formatted ? "Show as plain text" : "Show formatted";
   }
   draw();
-  const more = (label, from, to) => h("button", { type: "button", on: { click: () => load(from, to) } }, label);
-  const length = (found.end - found.start) * 2;
+  const length = Math.min((found.end - found.start) * 2, LONGEST_STEP);
+  const more = (label, from, to) => h("button", { type: "button", on: { click: () => {
+    const { scrollTop, scrollHeight } = place;
+    load(from, to, (grown) => { // the reader stays where the text was read: what is above it grew, or was left out
+      if (from < found.start) grown.scrollTop = to === found.end ? scrollTop + grown.scrollHeight - scrollHeight : (grown.scrollHeight * (found.start - from)) / (to - from);
+      else grown.scrollTop = from === found.start ? scrollTop : (grown.scrollHeight * (found.end - from)) / (to - from) - grown.clientHeight;
+      grown.focus({ preventScroll: true }); // the button is gone
+    });
+  } } }, label);
+  const before = Math.max(0, found.start - length);
+  const after = Math.min(found.total, found.end + length);
   place.replaceChildren(...[
     h("div", { class: "row spread small soft" }, h("span", {}, `Characters ${citation.start}–${citation.end} of ${found.total}`), toggle),
-    found.start > 0 ? more("Show what stands before", Math.max(0, found.start - length), found.end) : null,
+    found.start > 0 ? more("Show what stands before", before, Math.min(found.end, before + LONGEST)) : null,
     body,
-    found.end < found.total ? more("Show what follows", found.start, Math.min(found.total, found.end + length)) : null,
+    found.end < found.total ? more("Show what follows", Math.max(found.start, after - LONGEST), after) : null,
   ].filter(Boolean));
-  const mark = $("cited");
-  if (mark) place.scrollTop += mark.getBoundingClientRect().top - place.getBoundingClientRect().top - place.clientHeight / 4;
-  announce(mark ? `Cited: ${found.text.slice(cited.start, cited.end)}` : "The document is open.");
+  settle(place);
+  announce(settle !== toCited ? "More of the document is shown." : $("cited") ? `Cited: ${found.text.slice(core.start, core.end)}` : "The document is open.");
 }
 
 addEventListener("keydown", (event) => {

@@ -99,6 +99,7 @@ export class TurnView {
         h("span", { class: "marker" }, `[${citation.marker}]`),
         h("span", { class: "what" }, h("span", {}, citation.title || citation.document),
           h("span", { class: "where" }, [citation.heading !== citation.title && citation.heading, citation.version && `version ${citation.version}`].filter(Boolean).join(" · ") || citation.document),
+          leanedOn(citation) ? h("span", { class: "says" }, leanedOn(citation)) : null,
           statusChip(citation.status),
           citation.support !== null && citation.support < DOUBTFUL ? chip("may not support this", "warn") : null));
       made.addEventListener("click", () => this.open(citation, made));
@@ -168,9 +169,11 @@ export class TurnView {
   }
 }
 
+/** The words that an answer leans on, on a line: without headings and signs of Markdown. */
+const leanedOn = ({ snippet = "" }) => snippet.replace(/^\s*#{1,6}\s.*$|^\s*\|?[\s:|-]+\|\s*$|^\s*[-*>]\s/gm, " ").replace(/\*\*|__|`|\|/g, " ").replace(/\s+/g, " ").trim();
+
 function notesOf(answer) {
   return [
-    answer.degraded ? note("warn", "No model answers at the moment. These are the passages that fit the question best, as they stand in the documents.") : null,
     answer.truncated ? note("warn", "The answer was cut off: the model reached its longest output.") : null,
     ...answer.warnings.map((warning) => note("warn", warning)),
     answer.citations.some((citation) => citation.status === "superseded") ? note("warn", "A source of this answer has been replaced by a newer version.") : null,
@@ -181,7 +184,7 @@ function facts(answer) {
   const { usage, route, cache } = answer;
   const cost = usage.priced ? usd(usage.usd, usage.simulated) : `${usd(usage.usd)} or more`;
   const rows = [
-    ["Outcome", answer.refused ? "refused" : ""],
+    ["Outcome", answer.refused ? "refused" : answer.degraded ? "passages only" : ""],
     ["Confidence", answer.confidence === null || answer.confidence === undefined ? "" : percent(answer.confidence)],
     ["Model", answer.model],
     ["Route", route?.tier],
