@@ -144,7 +144,8 @@ def judged(decision: dict[str, Any]) -> str:
     outcomes = [ruling["outcome"] for ruling in decision["rulings"]]
     rest = {"advise against it": outcomes.count("fail"), "cannot be judged": outcomes.count("unjudged")}
     words = [f"{count} {what}" for what, count in rest.items() if count]
-    return f"{decision['message']}{f' ({', '.join(words)})' if words else ''}."
+    others = f" ({', '.join(words)})" if words else ""
+    return f"{decision['message']}{others}."
 
 
 def told(winner: SweepWinner) -> str:
