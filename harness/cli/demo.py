@@ -79,13 +79,22 @@ class Demo:
                 self.show(f"[{one['marker']}] {one['document']}: “{excerpt(one.get('snippet') or one['text'])}”")
             self.show(f"{answer['model']}, release {answer['release']}, {answer['milliseconds']:.0f} ms")
 
-            day_one = self.day_one()
-            other = json.loads(self.touchstone("promote", str(day_one), "--channel", CHANNEL, "--force", "--why", WHY, "--json"))["release"]
-            server.wait_for(other)
-            self.say(f"Somebody forces what the team had on day one onto {CHANNEL}, and the server follows: {self.again(server)}")
-            moved = json.loads(self.touchstone("release", "rollback", "--channel", CHANNEL, "--why", "it was better before", "--json"))
-            server.wait_for(moved["stable"])
-            self.say(f"touchstone release rollback: {self.again(server)} Who and why: .venv/bin/touchstone channel history.")
+            try:
+                self.go_and_come_back(server)
+            except KeyboardInterrupt:
+                back = f".venv/bin/touchstone release rollback --channel {CHANNEL} --to {release}"
+                sys.stderr.write(f"{CHANNEL} may still point at the release that was forced onto it. Back: {back}\n")
+                raise
+
+    def go_and_come_back(self, server: DemoServer) -> None:
+        """Force another release onto the channel, then roll it back; the server follows both."""
+        day_one = self.day_one()
+        other = json.loads(self.touchstone("promote", str(day_one), "--channel", CHANNEL, "--force", "--why", WHY, "--json"))["release"]
+        server.wait_for(other)
+        self.say(f"Somebody forces what the team had on day one onto {CHANNEL}, and the server follows: {self.again(server)}")
+        moved = json.loads(self.touchstone("release", "rollback", "--channel", CHANNEL, "--why", "it was better before", "--json"))
+        server.wait_for(moved["stable"])
+        self.say(f"touchstone release rollback: {self.again(server)} Who and why: .venv/bin/touchstone channel history.")
 
     def again(self, server: DemoServer) -> str:
         """The answer to the same question, by whatever is served now."""
