@@ -12,7 +12,7 @@ from harness.gate.gate import Gate
 from harness.project.contexts import OpenContexts
 from harness.project.reevaluation import reevaluate_channel
 from harness.promotion.reevaluate import Baseline, reevaluate
-from harness.promotion.served import SearchedIndex, own_index
+from harness.promotion.served import SearchedIndex, served_index
 from harness.settings import HarnessSettings
 from serving.pipeline.settings import PipelineSettings
 from serving.release.bundle import Release, load_release
@@ -66,7 +66,7 @@ def test_a_release_that_lost_documents_is_worse_and_goes_no_further(gated: World
     served = read_channel(at("releases"), "dev").stable
 
     async def emptied(release: Release, settings: PipelineSettings) -> SearchedIndex:
-        opened = await own_index(release, settings)
+        opened = await served_index(release, settings)
 
         class Empty:
             def __getattr__(self, name: str) -> Any:
