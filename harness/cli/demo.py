@@ -1,4 +1,4 @@
-"""`make demo`: the whole loop once, told in a dozen lines; what each command says itself goes to a log, or on with --verbose."""
+"""`make demo`: the whole loop once, told in two dozen lines; what each command says itself goes to a log, or on with --verbose."""
 
 import argparse
 import json
@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from harness.cli.demo_server import DemoServer, demo_server
 from harness.cli.interrupt import STOPPED_CODE
@@ -51,7 +52,7 @@ class Demo:
 
         proven = newest_winner(self.settings.reports)
         decision = json.loads(self.touchstone("gate", str(GATE), "--config", str(proven.with_suffix(".yaml")), "--json"))
-        self.say(f"Gate {GATE}: {decision['state']}. {decision['message']}.")
+        self.say(f"Gate {GATE}: {decision['state']}. {judged(decision)}")
         promoted = json.loads(self.touchstone("promote", str(proven), "--channel", CHANNEL, "--json"))
         release = promoted["release"]
         self.say(f"Release {release} is what the channel {CHANNEL} points at now; it is the champion to beat from here on.")
@@ -78,13 +79,22 @@ class Demo:
                 self.show(f"[{one['marker']}] {one['document']}: “{excerpt(one.get('snippet') or one['text'])}”")
             self.show(f"{answer['model']}, release {answer['release']}, {answer['milliseconds']:.0f} ms")
 
-            day_one = self.day_one()
-            other = json.loads(self.touchstone("promote", str(day_one), "--channel", CHANNEL, "--force", "--why", WHY, "--json"))["release"]
-            server.wait_for(other)
-            self.say(f"Somebody forces what the team had on day one onto {CHANNEL}, and the server follows: {self.again(server)}")
-            moved = json.loads(self.touchstone("release", "rollback", "--channel", CHANNEL, "--why", "it was better before", "--json"))
-            server.wait_for(moved["stable"])
-            self.say(f"touchstone release rollback: {self.again(server)} Who and why: touchstone channel history.")
+            try:
+                self.go_and_come_back(server)
+            except KeyboardInterrupt:
+                back = f".venv/bin/touchstone release rollback --channel {CHANNEL} --to {release}"
+                sys.stderr.write(f"{CHANNEL} may still point at the release that was forced onto it. Back: {back}\n")
+                raise
+
+    def go_and_come_back(self, server: DemoServer) -> None:
+        """Force another release onto the channel, then roll it back; the server follows both."""
+        day_one = self.day_one()
+        other = json.loads(self.touchstone("promote", str(day_one), "--channel", CHANNEL, "--force", "--why", WHY, "--json"))["release"]
+        server.wait_for(other)
+        self.say(f"Somebody forces what the team had on day one onto {CHANNEL}, and the server follows: {self.again(server)}")
+        moved = json.loads(self.touchstone("release", "rollback", "--channel", CHANNEL, "--why", "it was better before", "--json"))
+        server.wait_for(moved["stable"])
+        self.say(f"touchstone release rollback: {self.again(server)} Who and why: .venv/bin/touchstone channel history.")
 
     def again(self, server: DemoServer) -> str:
         """The answer to the same question, by whatever is served now."""
@@ -138,11 +148,21 @@ def excerpt(text: str) -> str:
     return line if len(line) <= LONGEST_EXCERPT else f"{line[:LONGEST_EXCERPT].rpartition(' ')[0]} …"
 
 
+def judged(decision: dict[str, Any]) -> str:
+    """What a gate says of its rules, and of those that did not hold."""
+    outcomes = [ruling["outcome"] for ruling in decision["rulings"]]
+    rest = {"advise against it": outcomes.count("fail"), "cannot be judged": outcomes.count("unjudged")}
+    words = [f"{count} {what}" for what, count in rest.items() if count]
+    others = f" ({', '.join(words)})" if words else ""
+    return f"{decision['message']}{others}."
+
+
 def told(winner: SweepWinner) -> str:
     """What a sweep found, in a sentence or two."""
     against = winner.verdict.against
     if against is None or against.difference is None or against.low is None or against.high is None:
-        return winner.verdict.reason
+        found, bracket, _ = winner.verdict.reason.partition("]. ")  # how many cases would decide is in the report
+        return found + bracket.strip()
     holdout = next(one for one in winner.measured if one.split == "holdout")
     after = holdout.metrics[against.metric].mean or 0.0
     before = after - against.difference
@@ -163,6 +183,7 @@ def main() -> None:
     try:
         demo.run()
     except KeyboardInterrupt:
+        sys.stderr.write("Stopped. What was computed is kept; make demo begins again.\n")
         sys.exit(STOPPED_CODE)
     demo.say(f"What every command said: {log}, or make demo VERBOSE=1.")
 

@@ -72,7 +72,8 @@ def ingest(
     typer.echo(counts)
     if indexed is not None:
         failed = f", {indexed['failed']} failed" if indexed["failed"] else ""
-        typer.echo(f"{indexed['documents']} indexed for {channel}'s release {indexed['release']}{failed}; servers find them within seconds")
+        made = f"{indexed['documents']} indexed" if indexed["documents"] or failed else "all are indexed"
+        typer.echo(f"{made} for {channel}'s release {indexed['release']}{failed}; servers find them within seconds")
     elif index and not dry_run:
         typer.echo(f"The channel {channel} serves nothing yet; they are indexed when it does.")
     for skipped in done.skipped[:SHOWN]:

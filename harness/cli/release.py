@@ -148,6 +148,8 @@ def verify(
     else:
         for check in checks:
             typer.echo(f"{check.checked}: {check.problem or f'verified, evidence: {check.evidence}'}")
+        if not checks:
+            typer.echo(f"No releases in {settings.releases}. Make one: touchstone promote")
     if failed := [check for check in checks if check.problem]:
         raise IntegrityError(
             f"{len(failed)} of {len(checks)} checks failed in {storage.place}: {', '.join(check.checked for check in failed)}."

@@ -59,7 +59,7 @@ class Reevaluation:
         if not compared:
             return "nothing could be compared, and the gate's rules hold"
         how = "case by case" if self.paired else "by means and intervals: the cases of then are not at hand"
-        return f"no loss beyond a margin is seen in {len(compared)} metrics, {how}"
+        return f"no loss beyond a margin is seen in {len(compared)} metric{'s' * (len(compared) != 1)}, {how}"
 
 
 def reevaluate(gate: Gate, report: EvalReport, baseline: Baseline) -> Reevaluation:

@@ -129,7 +129,7 @@ class _S3Errors:
             mend = MENDS.get(self.code, "Is {setting} right, and does S3 answer? See: touchstone doctor").format(setting=self._setting)
             raise StoreError(f"{self._place} failed: {error}. {mend}") from error
         if isinstance(error, BotoCoreError):
-            raise StoreError(f"{self._place} is out of reach: {error} See: touchstone doctor") from error
+            raise StoreError(f"{self._place} is out of reach: {str(error).rstrip('.')}. See: touchstone doctor") from error
         return False
 
 

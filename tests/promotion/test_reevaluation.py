@@ -55,7 +55,7 @@ def test_what_is_served_is_not_seen_to_be_worse_than_when_it_was_promoted(gated:
     assert gated.touchstone("release", "verify").code == 0
     shown = gated.touchstone("channel", "evaluate")
     assert shown.code == 0
-    assert "not seen to be worse: no loss beyond a margin is seen in 1 metrics, case by case" in shown.out
+    assert "not seen to be worse: no loss beyond a margin is seen in 1 metric, case by case" in shown.out
 
 
 def test_a_release_that_lost_documents_is_worse_and_goes_no_further(gated: World) -> None:
