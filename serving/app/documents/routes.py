@@ -65,7 +65,7 @@ async def upload(request: Request) -> Response:
     service, caller = service_of(request), _caller(request)
     settings = service.settings
     async with (
-        service.uploads.slot(),
+        service.uploads.slot(caller.tenant),
         received(request.headers, request.receive, most=settings.max_upload_bytes, timeout_s=settings.upload_timeout_s) as file,
     ):
         document = await _documents(request).add(file, caller)
