@@ -180,6 +180,11 @@ async def test_what_a_file_says_of_its_readers_is_never_followed(house: House, t
         assert (made["title"], made["version"], made["status"], made["metadata"]) == ("Pay", "3", "draft", {"owner": "Jan"})
         assert (await books.settled(made["id"]))["state"] == "ready"
         assert (await books.get("staff", f"/{made['id']}/text")).json()["text"] == "Bands.\n"
+        for name in ("groups", "Group", "acl", "tenant"):
+            wrong = await books.add("hr", b"Plain.", "plain.txt", metadata=json.dumps({name: "hr"}))
+            assert wrong.status_code == 422, name
+            assert "restricts nobody here. Say `groups`" in wrong.json()["detail"]
+        assert (await books.added("hr", b"Plain.", "plain.txt", groups="hr", metadata='{"acl": "hr"}'))["metadata"] == {"acl": "hr"}
         for name, text in {
             "near.md": b"---\nGroups: [hr]\n---\nx", "acl.txt": b"---\nacl: hr\n---\nx", "meta.html": b"<meta name='groups' content='hr'>x",
             "broken.md": b"---\na: [\n---\nx", "long.md": b"---\ntitle: " + b"x" * 2000 + b"\n---\nx", "many.md": MANY,
