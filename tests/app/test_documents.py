@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -354,7 +355,12 @@ async def test_pages_follow_each_other_and_words_narrow(house: House, tmp_path: 
             page = (await books.get("hr", limit=2, cursor=cursor)).json()
             seen += [one["name"] for one in page["documents"]]
             cursor = page["next"]
+            assert quote(cursor or "", safe="") == (cursor or ""), "it goes into an address as it is"
         assert seen == ["4.txt", "3.txt", "2.txt", "1.txt", "0.txt"]
+        for odd in ("2026-11-29T09:30:00\n4.txt", "zzzzz", "é", "=" * 4):
+            assert (await books.get("hr", cursor=odd)).status_code == 422, odd
+        for odd in ("zzz", "_w", "-_-_"):  # made of nothing, and bytes that are no text
+            assert (await books.get("hr", cursor=odd)).status_code == 200, odd
         assert [one["name"] for one in (await books.get("hr", q="TITLE 3")).json()["documents"]] == ["3.txt"]
         assert (await books.get("hr", limit=0)).status_code == (await books.get("hr", limit=201)).status_code == 422
 
