@@ -75,7 +75,7 @@ def ingest(
         made = f"{indexed['documents']} indexed" if indexed["documents"] or failed else "all are indexed"
         typer.echo(f"{made} for {channel}'s release {indexed['release']}{failed}; servers find them within seconds")
     elif index and not dry_run:
-        typer.echo(f"The channel {channel} serves nothing yet; they are indexed when it does.")
+        typer.echo(f"The channel {channel} of {settings.releases} serves nothing yet; they are indexed when it does.")
     for skipped in done.skipped[:SHOWN]:
         typer.echo(f"  skipped {skipped.path}: {skipped.reason}", err=True)
     if len(done.skipped) > SHOWN:

@@ -9,7 +9,7 @@ from structlog.typing import FilteringBoundLogger
 from serving.app.core.auth import load_keys
 from serving.app.core.budget import BudgetLedger, Budgets, MemoryLedger
 from serving.app.core.incidents import IncidentLog
-from serving.app.core.limits import ConcurrencyLimit
+from serving.app.core.limits import ConcurrencyLimit, UploadLimit
 from serving.app.core.metrics import Metrics
 from serving.app.core.rate import RateWindows
 from serving.app.core.scores import ScoreWriter
@@ -57,7 +57,7 @@ def open_service(settings: AppSettings, log: FilteringBoundLogger, release_manag
         open_budgets(settings, log),
         documents,
         DocumentService(settings, documents, manager, log),
-        uploads=ConcurrencyLimit(settings.max_uploads, 2 * settings.max_uploads),
+        uploads=UploadLimit(settings.max_uploads),
         rates=RateWindows(settings.redis, log),
         traces=traces,
         spans=spans,

@@ -128,14 +128,19 @@ class DocumentStore:
         """The record of a document, also of one that was deleted."""
         return self._current.records.get(ident)
 
-    def find(self, reader: Principal | None = None, *, words: str = "", after: str = "", limit: int = 50, deleted: bool = False) -> Page:
-        """The documents that a reader may find (`None`: all), the newest first; `words` stand in title or name, whatever their case."""
+    def find(self, reader: Principal | None = None, *, words: str = "", after: str = "", limit: int = 50, deleted: bool = False,
+             only: Callable[[DocumentRecord], bool] | None = None) -> Page:  # fmt: skip
+        """The documents that a reader may find (`None`: all), the newest first; `words` stand in title or name, whatever their case.
+
+        `only` leaves out more of them, before they are parted into pages.
+        """
         wanted = words.casefold()
         found = [
             record
             for record in self._current.records.values()
             if (deleted or record.state != "deleted")
             and (reader is None or record.readable_by(reader))
+            and (only is None or only(record))
             and wanted in f"{record.title}\n{record.name}\n{record.id}".casefold()
         ]
         found.sort(key=_place, reverse=True)

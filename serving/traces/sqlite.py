@@ -60,6 +60,7 @@ class SqliteTraceStore:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
             self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute("PRAGMA secure_delete=ON")  # what is removed is overwritten
             self._connection.execute("PRAGMA synchronous=NORMAL")  # a kill loses nothing; a power cut at most the last entries
             self._connection.executescript(_SCHEMA)
         except (OSError, sqlite3.Error) as error:
@@ -131,6 +132,9 @@ class SqliteTraceStore:
                 changed = self._record(row).without_words_of(document_id)
                 run("UPDATE traces SET trace = ? WHERE id = ?", json.dumps(changed.trace, ensure_ascii=True), trace_id)
             run("DELETE FROM documents WHERE document = ?", document_id)
+        if holding:
+            with self._locked():  # the words are also in the log of what was written; where somebody reads it, the next one empties it
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return len(holding)
 
     def forget_before(self, at: float) -> int:

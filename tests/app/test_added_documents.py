@@ -1,11 +1,13 @@
 """Documents that are added while the server runs are found, and removed ones are not, on every replica."""
 
 import asyncio
+import threading
 
 import pytest
 
 from serving.app.release.added import DocumentFollower
 from serving.app.release.loaded import load
+from serving.app.traces.writer import TraceWriter
 from serving.documents.open import open_documents
 from serving.documents.record import NewDocument
 from serving.pipeline.errors import StoreError
@@ -141,10 +143,40 @@ async def test_the_words_of_a_deleted_document_leave_traces_and_cached_answers(h
         assert ident in writer.store.get(answer["trace_id"]).documents
         follower(api).documents.delete([ident])
         await follower(api).refresh()
+        await follower(api).forget_words()
         kept = writer.store.get(answer["trace_id"])
         assert ident not in kept.documents
         assert "lunar desk" not in str(kept.trace)
         assert kept.value().answer.text in (REMOVED, answer["answer"])
+
+
+async def test_a_deletion_is_shown_and_answered_while_words_are_still_being_taken_out_of_traces(
+    house: House, monkeypatch: pytest.MonkeyPatch
+):
+    begun, go = threading.Event(), threading.Event()
+
+    def slow(self: TraceWriter, document_id: str, until: float) -> int:
+        begun.set()
+        assert go.wait(60)
+        return 0
+
+    monkeypatch.setattr(TraceWriter, "forget_document", slow)  # a trace store with thousands of them, or one that is out
+    await house.release(config())
+    async with opened(house.settings(documents_poll_s=0.05)) as api:
+        try:
+            first, second = add(api, "moon.md"), add(api, "sun.md")
+            async with asyncio.timeout(30):
+                assert (await api.client.delete(f"/v1/documents/{first}")).status_code == 204
+                await asyncio.to_thread(begun.wait, 30)
+                assert (await api.client.delete(f"/v1/documents/{second}")).status_code == 204
+                third, view = add(api, "mars.md"), follower(api).view.version
+
+                async def shown() -> bool:
+                    return follower(api).view.version != view and follower(api).state_of(follower(api).documents.get(third)) == "ready"
+
+                await until(shown)
+        finally:
+            go.set()
 
 
 async def test_a_new_release_with_other_chunks_has_the_added_documents_before_it_is_served(house: House):

@@ -156,6 +156,22 @@ async def test_a_spent_budget_is_a_429_until_midnight_and_sets_nothing_aside_els
     assert await of.spent(EVERYBODY) == 0.0
 
 
+async def test_money_that_is_only_set_aside_may_come_back_within_moments() -> None:
+    of, ann = budgets(MemoryLedger(Clock())), Caller(id="ann", usd_per_day=1.0)
+    async with of.question(ann, 1.0):
+        with pytest.raises(Rejected) as caught:
+            async with of.question(ann, 1.0):
+                pass
+    assert caught.value.problem.kind == "budget-reserved"
+    assert int(caught.value.problem.headers["Retry-After"]) < 60
+    async with of.question(ann, 1.0) as reservation:
+        reservation.spent(Query("q"), Usage("m", usd=1.0))
+    with pytest.raises(Rejected) as caught:
+        async with of.question(ann, 1.0):
+            pass
+    assert caught.value.problem.kind == "budget-spent"
+
+
 class Out:
     """A ledger that does not answer."""
 

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from serving.app.core.limits import ConcurrencyLimit
+from serving.app.core.limits import ConcurrencyLimit, UploadLimit
 from serving.app.core.problems import Rejected
 from serving.pipeline.pipeline import Emit
 from serving.pipeline.types import Query
@@ -27,6 +27,26 @@ async def test_the_gate_lets_so_many_run_and_so_many_wait_and_sends_the_next_awa
     assert await asyncio.gather(*tasks) == ["answered"] * 3
     assert (gate.running, gate.waiting) == (0, 0)
     assert await question() == "answered"
+
+
+async def test_the_slow_uploads_of_one_tenant_leave_a_place_to_the_others() -> None:
+    limit, go = UploadLimit(running=2), asyncio.Event()
+
+    async def upload(tenant: str) -> str:
+        async with limit.slot(tenant):
+            if tenant == "slow":
+                await go.wait()
+            return "received"
+
+    held = [asyncio.create_task(upload("slow")) for _ in range(3)]
+    await asyncio.sleep(0)
+    with pytest.raises(Rejected, match="uploads"):
+        await upload("slow")
+    async with asyncio.timeout(5):
+        assert await upload("other") == "received"
+    go.set()
+    assert await asyncio.gather(*held) == ["received"] * 3
+    assert limit._tenants == {}, "nothing is kept of tenants that upload nothing"
 
 
 async def test_one_that_gives_up_waiting_frees_its_place() -> None:

@@ -149,6 +149,15 @@ def test_what_is_counted_of_a_trace_is_the_same_in_every_store_and_has_no_words(
     assert "words" not in repr(counted)
 
 
+def test_what_is_forgotten_is_not_in_the_bytes_of_the_file_or_beside_it(tmp_path: Path) -> None:
+    store = SqliteTraceStore(tmp_path / "traces.db")
+    long = replace(a_trace(), prompt="read: the zebra crossing " * 2000)  # on pages of its own
+    store.put([TraceRecord.of(long, 1000.0)])
+    assert any(b"zebra" in path.read_bytes() for path in tmp_path.iterdir())
+    store.forget_document("leave.md")
+    assert not any(b"zebra" in path.read_bytes() for path in tmp_path.iterdir())
+
+
 def test_a_document_that_is_deleted_leaves_no_words_in_any_trace(opened: Callable[[], TraceStore]) -> None:
     store = opened()
     store.put([TraceRecord.of(a_trace("t1"), 1000.0), TraceRecord.of(a_trace("t2", document="other.md"), 1001.0)])

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from structlog.typing import FilteringBoundLogger
 
-from serving.app.core.problems import budget_spent
+from serving.app.core.problems import Rejected, budget_reserved, budget_spent
 from serving.keys import Caller
 from serving.pipeline.errors import InfrastructureError
 from serving.pipeline.types import Query, StageRecord, Trace, Usage
@@ -165,7 +165,7 @@ class Budgets:
         try:
             for account in accounts:
                 if not await self._reserve(account, day, ident, most_usd):
-                    raise budget_spent(account.limit_usd, self._seconds_to_midnight())
+                    raise await self._none_left(account, day)
                 reserved.append(account)
             yield reservation
         finally:
@@ -189,6 +189,18 @@ class Budgets:
             return await self._alone.reserve(account, day, ident, usd, self._lasts_s)
         self._told(None)
         return allowed
+
+    async def _none_left(self, account: Account, day: str) -> Rejected:
+        """Why nothing could be reserved: all is spent, or the rest may come back within moments."""
+        try:
+            spent = await (self._alone if self._out else self._ledger).spent(account.name, day)
+        except InfrastructureError:
+            spent = account.limit_usd
+        return (
+            budget_reserved(account.limit_usd)
+            if spent < account.limit_usd
+            else budget_spent(account.limit_usd, self._seconds_to_midnight())
+        )
 
     async def _settle(self, accounts: Sequence[Account], day: str, ident: str, usd: float) -> None:
         for account in accounts:

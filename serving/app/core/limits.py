@@ -15,8 +15,9 @@ from serving.pipeline.models.open_calls import OpenCalls
 class ConcurrencyLimit:
     """Limits running and waiting questions, first come first served; a question beyond both limits is rejected at once."""
 
-    def __init__(self, running: int, waiting: int) -> None:
+    def __init__(self, running: int, waiting: int, of: str = "questions") -> None:
         self._most = running + waiting
+        self._of = of
         self._slots = asyncio.Semaphore(running)
         self._inside = 0
         self.running = 0
@@ -31,7 +32,7 @@ class ConcurrencyLimit:
     async def slot(self) -> AsyncIterator[None]:
         """A slot, held while a question is answered, and until the calls have ended that it began in threads."""
         if self._inside >= self._most:
-            raise too_busy()
+            raise too_busy(self._of)
         self._inside += 1
         try:
             await self._slots.acquire()
@@ -64,6 +65,26 @@ class ConcurrencyLimit:
 
         with suppress(RuntimeError):  # the loop was closed: nobody counts any more
             loop.call_soon_threadsafe(end)
+
+
+class UploadLimit:
+    """Limits concurrent uploads, twice as many waiting; of one tenant to one less, so that its slow ones leave a place to the others."""
+
+    def __init__(self, running: int) -> None:
+        self._all = ConcurrencyLimit(running, 2 * running, "uploads")
+        self._share = max(running - 1, 1)
+        self._tenants: dict[str, ConcurrencyLimit] = {}  # those with uploads running or waiting
+
+    @asynccontextmanager
+    async def slot(self, tenant: str) -> AsyncIterator[None]:
+        """A slot, held while an upload is received."""
+        own = self._tenants.setdefault(tenant, ConcurrencyLimit(self._share, 2 * self._share, "uploads"))
+        try:
+            async with own.slot(), self._all.slot():
+                yield
+        finally:
+            if not own.running and not own.waiting:
+                self._tenants.pop(tenant, None)
 
 
 class BodyLimit:

@@ -59,9 +59,9 @@ def not_ready() -> Rejected:
     return Rejected(Problem(503, "not-ready", "No release is ready to answer yet; /readyz says why.", {"Retry-After": str(RETRY_S)}))
 
 
-def too_busy() -> Rejected:
-    """As many questions are running and waiting as may."""
-    return Rejected(Problem(503, "too-busy", "Too many questions at the moment. Try again shortly.", {"Retry-After": str(RETRY_S)}))
+def too_busy(of: str = "questions") -> Rejected:
+    """As many questions, or uploads, are running and waiting as may."""
+    return Rejected(Problem(503, "too-busy", f"Too many {of} at the moment. Try again shortly.", {"Retry-After": str(RETRY_S)}))
 
 
 def unauthenticated() -> Rejected:
@@ -103,9 +103,15 @@ def too_often(per_minute: int, wait_s: int) -> Rejected:
 
 
 def budget_spent(limit_usd: float, wait_s: int) -> Rejected:
-    """The day's money is spent or set aside."""
+    """The day's money is spent."""
     detail = f"The budget of ${limit_usd:g} a day is spent. It begins anew at midnight UTC."
     return Rejected(Problem(429, "budget-spent", detail, {"Retry-After": str(wait_s)}))
+
+
+def budget_reserved(limit_usd: float) -> Rejected:
+    """What is left of the day's money is set aside for questions that are being answered."""
+    detail = f"What is left of the budget of ${limit_usd:g} a day is set aside for questions that are being answered. Try again shortly."
+    return Rejected(Problem(429, "budget-reserved", detail, {"Retry-After": str(RETRY_S)}))
 
 
 def keys_unreadable() -> Rejected:

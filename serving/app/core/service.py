@@ -10,7 +10,7 @@ from structlog.typing import FilteringBoundLogger
 
 from serving.app.core.auth import KeyFile
 from serving.app.core.budget import Budgets
-from serving.app.core.limits import ConcurrencyLimit
+from serving.app.core.limits import ConcurrencyLimit, UploadLimit
 from serving.app.core.metrics import Metrics
 from serving.app.core.problems import not_ready
 from serving.app.core.rate import RateWindows
@@ -46,7 +46,7 @@ class Service:
     budgets: Budgets
     documents: DocumentFollower  # added documents, and what is served of them
     library: DocumentService  # who may add, read and remove which
-    uploads: ConcurrencyLimit
+    uploads: UploadLimit
     rates: RateWindows
     traces: TraceWriter | None = None  # None: nothing is kept
     spans: "SpanWriter | None" = None  # None: no receiver of spans is named

@@ -10,7 +10,7 @@ from serving.app.core.problems import Rejected, invalid
 from serving.app.documents.wire import UploadIn
 from serving.keys import Caller
 from serving.pipeline.errors import DataError
-from serving.pipeline.index.access import Access, read_access
+from serving.pipeline.index.access import Access, read_access, sounds_like
 from serving.pipeline.index.facts import HEAD_BYTES, document_of
 from serving.pipeline.index.front_matter import NOTHING, read_front_matter, refuse_unread
 from serving.pipeline.index.loaders.base import decoded
@@ -40,6 +40,8 @@ def readers_of(caller: Caller, said: UploadIn) -> Readers:
     if foreign := [group for group in groups if group not in caller.groups]:
         own = ", ".join(sorted(caller.groups)) or "none"
         raise refused("groups", f"{', '.join(foreign)}: not among the groups of this key ({own})")
+    if said.groups is None and (meant := [name for name in said.metadata if sounds_like(name)]):
+        raise refused("metadata", f"{meant[0]!r} restricts nobody here. Say `groups` beside it, or give it another name")
     names = [name_in(caller.tenant, group) for group in groups]
     if None in names:
         raise refused("groups", f"no document can name a group of the tenant {caller.tenant!r} whose name has a slash")

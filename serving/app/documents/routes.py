@@ -8,7 +8,7 @@ from serving.app.core.openapi import problem_responses
 from serving.app.core.service import service_of
 from serving.app.documents.service import MOST_TEXT, DocumentService
 from serving.app.documents.upload import received
-from serving.app.documents.wire import DocumentOut, DocumentsOut, DocumentTextOut
+from serving.app.documents.wire import CURSOR, DocumentOut, DocumentsOut, DocumentTextOut
 from serving.app.query.jsontext import json_text
 from serving.app.query.wire import Wire
 from serving.keys import Caller
@@ -44,7 +44,7 @@ FORM: dict[str, Any] = {
 }
 DocumentId = Annotated[str, Path(min_length=1, max_length=1000)]
 Limit = Annotated[int, Query(ge=1, le=200, description="how many at most")]
-Cursor = Annotated[str, Query(max_length=1200, description="only older ones: the `next` of the page before")]
+Cursor = Annotated[str, Query(max_length=5600, pattern=CURSOR, description="only older ones: the `next` of the page before")]
 Words = Annotated[str, Query(max_length=200, description="in the title or the name")]
 Start = Annotated[int, Query(ge=0, le=2**31, description="the first character")]
 End = Annotated[int | None, Query(ge=0, le=2**31, description=f"behind the last one; at most {MOST_TEXT} at a time")]
@@ -65,7 +65,7 @@ async def upload(request: Request) -> Response:
     service, caller = service_of(request), _caller(request)
     settings = service.settings
     async with (
-        service.uploads.slot(),
+        service.uploads.slot(caller.tenant),
         received(request.headers, request.receive, most=settings.max_upload_bytes, timeout_s=settings.upload_timeout_s) as file,
     ):
         document = await _documents(request).add(file, caller)

@@ -11,7 +11,7 @@ from serving.app.core.problems import Rejected, forbidden_document, invalid, not
 from serving.app.documents.access import Readers, readers_of, said_inside
 from serving.app.documents.kinds import LOOKED_AT, MEDIA_TYPES, TAKEN, objection, suffix_of
 from serving.app.documents.upload import Upload
-from serving.app.documents.wire import DocumentOut, DocumentsOut, DocumentTextOut, UploadIn
+from serving.app.documents.wire import DocumentOut, DocumentsOut, DocumentTextOut, UploadIn, cursor_of, place_of
 from serving.app.release.added import DocumentFollower
 from serving.app.release.manager import ReleaseManager
 from serving.app.settings import AppSettings
@@ -71,14 +71,17 @@ class DocumentService:
         await asyncio.to_thread(self._store.refresh)
         reader = caller.principal()
         current = self._store.current
-        page = self._store.find(reader, words=words, after=cursor, limit=limit)
-        records = [record for record in page.records if not own or _is_uploader(caller, record)]
+
+        def shown(record: DocumentRecord) -> bool:
+            return not own or _is_uploader(caller, record)
+
+        page = self._store.find(reader, words=words, after=place_of(cursor), limit=limit, only=shown)
         loaded = self._manager.serving
         manifest = loaded.pipeline.index.manifest if loaded else None
         return DocumentsOut(
-            documents=tuple(map(self._shown, records)),
-            next=page.next or None,
-            added=sum(1 for record in current.live if record.readable_by(reader)),
+            documents=tuple(map(self._shown, page.records)),
+            next=cursor_of(page.next) or None,
+            added=sum(1 for record in current.live if record.readable_by(reader) and shown(record)),
             release_documents=manifest.documents if manifest else 0,
             corpus_version="+".join(part for part in (manifest.corpus_digest if manifest else "", self._follower.view.version) if part),
         )

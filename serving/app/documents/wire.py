@@ -1,5 +1,6 @@
 """Documents as they go over the wire."""
 
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from typing import Annotated, Final, Literal, Self
 
@@ -15,6 +16,7 @@ Line = Annotated[str, StringConstraints(strip_whitespace=True, max_length=300)]
 Value = Annotated[str, StringConstraints(strip_whitespace=True, max_length=1000)]
 Word = Annotated[str, StringConstraints(strip_whitespace=True, max_length=64)]
 Group = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+CURSOR: Final = "^([A-Za-z0-9_-]{4})*([A-Za-z0-9_-]{2,3})?$"  # base64 for addresses, without its padding: every such text can be decoded
 FIELDS: Final = ("title", "domain", "version", "status", "metadata", "groups")
 UPLOADED: Final[JsonValue] = {
     "id": "uploads/9c1f0d3b/leave-policy.pdf",
@@ -62,6 +64,16 @@ class UploadIn(Wire):
         if "" in value:
             raise ValueError("a name is empty")
         return value
+
+
+def cursor_of(place: str) -> str:
+    """A place in a listing as it stands in an address as it is."""
+    return urlsafe_b64encode(place.encode()).decode().rstrip("=")
+
+
+def place_of(cursor: str) -> str:
+    """The place that a cursor stands for."""
+    return urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode(errors="replace")
 
 
 class DocumentOut(Wire):

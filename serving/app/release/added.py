@@ -42,8 +42,17 @@ class CorpusState:
     states: dict[State, int]  # documents in each state
 
 
+@dataclass(frozen=True, slots=True)
+class _Deletion:
+    """A deletion that was seen to; `settled`: when no answer could still be written from the document."""
+
+    ident: str
+    revision: int
+    settled: bool
+
+
 class DocumentFollower:
-    """Polls the store of documents; a second task indexes what is missing, so that showing never waits for indexing."""
+    """Polls the store of documents; tasks of their own index what is missing and go over traces, so that showing waits for neither."""
 
     def __init__(
         self,
@@ -66,7 +75,10 @@ class DocumentFollower:
         self._parser = Parser()
         self._work = asyncio.Event()
         self._seen_at = wall()
-        self._forgotten: set[tuple[str, int]] = set()  # deletions whose words were taken out once
+        self._words = asyncio.Event()
+        self._answers_s = 2 * settings.request_timeout_s  # after which no answer is being written that began before
+        self._out_of_answers: set[_Deletion] = set()
+        self._out_of_traces: set[_Deletion] = set()
         self._marked = -1  # up to which revision all were taken out for good; -1: not read yet
         self._failures: dict[str, str] = {}
         self._swept = 0.0
@@ -104,6 +116,7 @@ class DocumentFollower:
         """Follow and index until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow())
+            tasks.create_task(self._forget())
             if self._settings.index_documents:
                 tasks.create_task(self._index())
 
@@ -117,7 +130,11 @@ class DocumentFollower:
                     view = added.view
                     told = {"corpus_version": view.version, "added": view.added, "removed": view.removed}
                     self._log.info("corpus served", release=release.digest, **told)
-            await self._forget()
+            if self._marked < 0:
+                self._marked = await asyncio.to_thread(self._marker)
+            await self._forget_answers()
+            if self._due(self._out_of_traces):
+                self._words.set()
             self._seen_at = self._wall()
             if any(release.documents is not None and release.documents.missing() for release in self._loaded()):
                 self._work.set()
@@ -163,28 +180,44 @@ class DocumentFollower:
                 await self._sleep(RETRY_S)
 
     async def _forget(self) -> None:
-        """Take the words of deleted documents out of cached answers and traces: at once, and again when no query can still have them."""
-        deleted = [record for record in self.documents.current.records.values() if record.state == "deleted"]
-        if self._marked < 0 and deleted:
-            self._marked = await asyncio.to_thread(self._marker)
-        answers_s = 2 * self._settings.request_timeout_s  # after which no answer is being written that began before
-        settled = self._wall() - answers_s
-        marked = self._marked
-        for record in sorted(deleted, key=lambda one: one.revision):
-            key, is_settled = (record.id, record.revision), _seconds(record.updated_at) <= settled
-            if record.revision <= self._marked or (key in self._forgotten and not is_settled):
-                continue
+        while True:
+            await self._words.wait()
+            self._words.clear()
+            with self._logged("deleted documents not forgotten"):
+                await self.forget_words()
+
+    async def _forget_answers(self) -> None:
+        """Take deleted documents out of cached answers: at once, and again when no query can still have them."""
+        for record, key in self._due(self._out_of_answers):
             for release in self._manager.in_memory:
                 if isinstance(release.pipeline.cache, ForgetsDocuments):
                     await release.pipeline.cache.forget_document(record.id)
+            self._out_of_answers.add(key)
+
+    async def forget_words(self) -> None:
+        """Take the words of deleted documents out of traces, at once and again as above; what is done for good is marked."""
+        marked = self._marked
+        for record, key in self._due(self._out_of_traces):
+            if key.settled and key not in self._out_of_answers:
+                continue  # it settled just now: at the next look
             if self._traces is not None:
-                await asyncio.to_thread(self._traces.forget_document, record.id, _seconds(record.updated_at) + answers_s)
-            self._forgotten.add(key)
-            marked = max(marked, record.revision) if is_settled else marked
+                await asyncio.to_thread(self._traces.forget_document, record.id, _seconds(record.updated_at) + self._answers_s)
+            self._out_of_traces.add(key)
+            if key.settled:
+                marked = max(marked, record.revision)
         if marked > self._marked:
             await asyncio.to_thread(write_text, self._settings.home / FORGOTTEN, json.dumps({"revision": marked}))
             self._marked = marked
-            self._forgotten = {key for key in self._forgotten if key[1] > marked}
+            for done in (self._out_of_answers, self._out_of_traces):
+                done.difference_update([key for key in done if key.revision <= marked])
+
+    def _due(self, done: set["_Deletion"]) -> list[tuple[DocumentRecord, "_Deletion"]]:
+        """Deletions that are not among those done, in their order."""
+        deleted = [record for record in self.documents.current.records.values() if record.state == "deleted"]
+        settled = self._wall() - self._answers_s
+        found = [(record, _Deletion(record.id, record.revision, _seconds(record.updated_at) <= settled)) for record in deleted]
+        left = [(record, key) for record, key in found if record.revision > self._marked and key not in done]
+        return sorted(left, key=lambda one: one[1].revision)
 
     def _marker(self) -> int:
         try:
