@@ -79,7 +79,7 @@ for try in $(seq 400); do
 done
 say "cold start to ready: $((($(date +%s%N) - began) / 1000000)) ms"
 "$python" infra/docker/smoke_question.py "$port" "$work/key" || { cat "$work/log"; exit 1; }
-say "memory: $(ps -o rss= --ppid "$server" -p "$server" | awk '{ if ($1 > most) most = $1 } END { printf "%d MB", most / 1024 }')"
+say "memory: $(ps -e -o rss=,args= | awk -v port="--port $port" 'index($0, port) { if ($1 > most) most = $1 } END { printf "%d MB", most / 1024 }')"
 kill "$server"; wait "$server" || true
 server=""
 say "passed"
