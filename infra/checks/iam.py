@@ -45,7 +45,9 @@ class Role:
 def rendered_roles(place: Workplace) -> tuple[dict[str, Role], dict[str, str]]:
     """Every role of the persistent layer by its name, after an apply on the stand-in, and ARNs that AWS would make up."""
     if place.calls_aws:
-        raise Skipped("policies are rendered by an apply, which the real provider would make; it needs ../shared/tools/terraform-offline")
+        raise Skipped(
+            "policies are rendered by an apply, which the real provider would make; it needs the folder that TERRAFORM_OFFLINE names"
+        )
     place.init("persistent")
     place.run("persistent", "apply", "-auto-approve", "-input=false", "-no-color")
     resources = place.resources("persistent")

@@ -1,7 +1,7 @@
 """Checks what lies below infra/kubernetes: it renders, fits the schemas strictly, and keeps our rules. A line each.
 
 Rendering needs kubectl (its built-in kustomize). The schemas of Kubernetes' own kinds come with kubernetes-validate, those of other
-kinds from the folder that CRD_SCHEMAS names (default: shared/tools/crd-schemas beside the checkout); a kind without one is named.
+kinds from the folder that CRD_SCHEMAS names (default: tools/crd-schemas of one beside the checkout); a kind without one is named.
 """
 
 import json
@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 KUBERNETES = "1.34"  # that of infra/terraform/cluster
 OVERLAYS = ("overlays/dev", "overlays/staging", "overlays/prod")
 ALONE = ("ray", "ray-index", "mlflow", "monitoring")
-SCHEMAS = Path(os.environ.get("CRD_SCHEMAS", ROOT.parent / "shared" / "tools" / "crd-schemas"))
+SCHEMAS = Path(os.environ.get("CRD_SCHEMAS") or next(ROOT.parent.glob("*/tools/crd-schemas"), ROOT / "crd-schemas"))
 SECRETS = re.compile(r"SECRET|PASSWORD|TOKEN|API_KEY\b|HEADERS")
 LONGEST_QUESTION_S = int(AppSettings.model_fields["request_timeout_s"].default) + 5
 Doc = Mapping[str, Any]

@@ -1,6 +1,6 @@
 """Terraform where its registry may be out of reach: a copy of infra/terraform, and a provider that knows AWS's arguments but calls nothing.
 
-The stand-in is `terraform-offline`, a folder of its schema and a small provider, in `../shared/tools/` beside the checkout or where
+The stand-in is `terraform-offline`, a folder of its schema and a small provider, below `tools` of a folder beside the checkout, or where
 TERRAFORM_OFFLINE says. It proves arguments, types, references and order, never what AWS says to them.
 """
 
@@ -73,8 +73,9 @@ def _said(done: subprocess.CompletedProcess[str]) -> str:
 
 def offline_folder(root: Path = ROOT) -> Path | None:
     """Where the stand-in is."""
-    folder = Path(os.environ.get("TERRAFORM_OFFLINE") or root.parent / "shared" / "tools" / "terraform-offline")
-    return folder if (folder / "setup").is_file() else None
+    named = os.environ.get("TERRAFORM_OFFLINE")
+    folders = [Path(named)] if named else sorted(root.parent.glob("*/tools/terraform-offline"))
+    return next((folder for folder in folders if (folder / "setup").is_file()), None)
 
 
 @contextmanager
@@ -85,7 +86,7 @@ def workplace(terraform: Path = ROOT / "infra" / "terraform", *, home: Path = RO
     offline = offline_folder()
     if offline is None and not _registry_answers():
         raise Skipped(
-            "Terraform's registry is out of reach, and there is no ../shared/tools/terraform-offline (or TERRAFORM_OFFLINE) in its place"
+            "Terraform's registry is out of reach, and no folder tools/terraform-offline beside the checkout (or TERRAFORM_OFFLINE) stands in"
         )
     settings = _set_up(offline, home / "tools" / "terraform-offline") if offline else None
     with tempfile.TemporaryDirectory(prefix="terraform-") as name:
