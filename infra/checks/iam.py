@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 from policy_decision import Request, UnknownPolicy, allowed, trusted
-from stand_in import ROOT, Failed, Skipped, Workplace, workplace
+from stand_in import ROOT, Failed, Skipped, WorkingCopy, working_copy
 
 SKIPPED = 77
 MATRIX = Path(__file__).with_name("iam-matrix.yaml")
@@ -42,7 +42,7 @@ class Role:
     managed: set[str] = field(default_factory=set)
 
 
-def rendered_roles(place: Workplace) -> tuple[dict[str, Role], dict[str, str]]:
+def rendered_roles(place: WorkingCopy) -> tuple[dict[str, Role], dict[str, str]]:
     """Every role of the persistent layer by its name, after an apply on the stand-in, and ARNs that AWS would make up."""
     if place.calls_aws:
         raise Skipped(
@@ -221,7 +221,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="without parliament and the second opinion")
     chosen = parser.parse_args()
     try:
-        with workplace(chosen.terraform) as place:
+        with working_copy(chosen.terraform) as place:
             roles, arns = rendered_roles(place)
             names = json.loads((place.terraform / "persistent" / "names.auto.tfvars.json").read_text())["names"]
         matrix = read_matrix(names, arns)

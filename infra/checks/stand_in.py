@@ -33,7 +33,7 @@ class Failed(Exception):
 
 
 @dataclass(frozen=True)
-class Workplace:
+class WorkingCopy:
     """A copy of infra/terraform and the environment that Terraform is run with."""
 
     terraform: Path
@@ -79,14 +79,14 @@ def offline_folder(root: Path = ROOT) -> Path | None:
 
 
 @contextmanager
-def workplace(terraform: Path = ROOT / "infra" / "terraform", *, home: Path = ROOT / ".touchstone") -> Iterator[Workplace]:
+def working_copy(terraform: Path = ROOT / "infra" / "terraform", *, home: Path = ROOT / ".touchstone") -> Iterator[WorkingCopy]:
     """A copy to run Terraform in; `Skipped` where Terraform or the stand-in is missing."""
     if not shutil.which("terraform"):
         raise Skipped("terraform is not installed, and neither apt nor pip has it: https://developer.hashicorp.com/terraform/install")
     offline = offline_folder()
     if offline is None and not _registry_answers():
         raise Skipped(
-            "Terraform's registry is out of reach, and no folder tools/terraform-offline beside the checkout (or TERRAFORM_OFFLINE) stands in"
+            "Terraform's registry is out of reach, and no terraform-offline beside the checkout (or TERRAFORM_OFFLINE) stands in for it"
         )
     settings = _set_up(offline, home / "tools" / "terraform-offline") if offline else None
     with tempfile.TemporaryDirectory(prefix="terraform-") as name:
@@ -101,7 +101,7 @@ def workplace(terraform: Path = ROOT / "infra" / "terraform", *, home: Path = RO
             schema = folder / "schema.json.gz"
             _write_small_schema(offline, copy, schema)
             environment |= {"TF_CLI_CONFIG_FILE": str(settings), "STUB_SCHEMA": str(schema)}
-        yield Workplace(copy, environment, calls_aws=offline is None)
+        yield WorkingCopy(copy, environment, calls_aws=offline is None)
 
 
 def _registry_answers() -> bool:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from made import names_that_drift, open_buckets
-from stand_in import LAYERS, ROOT, Failed, Skipped, Workplace, workplace
+from stand_in import LAYERS, ROOT, Failed, Skipped, WorkingCopy, working_copy
 
 SKIPPED = 77
 
@@ -22,7 +22,7 @@ def check_form(terraform: Path) -> None:
         raise Failed(f"Not as terraform fmt writes it:\n{done.stdout}{done.stderr}Run: terraform fmt -recursive infra/terraform")
 
 
-def check_layer(place: Workplace, layer: str) -> str:
+def check_layer(place: WorkingCopy, layer: str) -> str:
     """Arguments, types and references of one layer, then its tests."""
     place.init(layer)
     place.run(layer, "validate", "-no-color")
@@ -30,7 +30,7 @@ def check_layer(place: Workplace, layer: str) -> str:
     return f"{layer}: {said.strip().splitlines()[-1]}"
 
 
-def check_layering(place: Workplace) -> str:
+def check_layering(place: WorkingCopy) -> str:
     """Up, the cluster down and up again, and the persistent layer as it was in between."""
     for layer in LAYERS:
         place.run(layer, "apply", "-auto-approve", "-input=false", "-no-color")
@@ -63,7 +63,7 @@ def main() -> int:
     parser.add_argument("--only", choices=LAYERS, help="one layer, and no apply")
     chosen = parser.parse_args()
     try:
-        with workplace(chosen.terraform) as place:
+        with working_copy(chosen.terraform) as place:
             check_form(chosen.terraform)
             for layer in [chosen.only] if chosen.only else LAYERS:
                 print(check_layer(place, layer))

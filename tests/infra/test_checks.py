@@ -59,7 +59,7 @@ def test_an_open_bucket_a_name_that_drifts_and_a_right_too_many_are_found(tmp_pa
         'Resource = "${local.arn.bucket.documents}/$${aws:PrincipalTag/kubernetes-namespace}/*"',
         'Resource = "${local.arn.bucket.documents}/*"',
     )
-    with stand_in.workplace(folder) as place:
+    with stand_in.working_copy(folder) as place:
         roles, arns = iam.rendered_roles(place)
         resources = place.resources("persistent")
         names = json.loads((folder / "persistent/names.auto.tfvars.json").read_text())["names"]
@@ -140,10 +140,10 @@ def test_what_is_missing_for_terraform_is_said(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("TERRAFORM_OFFLINE", "/nowhere")
     monkeypatch.setattr(stand_in, "_registry_answers", lambda: False)  # on no account over the network
     monkeypatch.setattr(stand_in.shutil, "which", lambda name: name)
-    with pytest.raises(stand_in.Skipped, match="terraform-offline"), stand_in.workplace():
+    with pytest.raises(stand_in.Skipped, match="terraform-offline"), stand_in.working_copy():
         pass
     monkeypatch.setattr(stand_in.shutil, "which", lambda name: None)
-    with pytest.raises(stand_in.Skipped, match="not installed"), stand_in.workplace():
+    with pytest.raises(stand_in.Skipped, match="not installed"), stand_in.working_copy():
         pass
 
 

@@ -37,7 +37,7 @@ MOST_S = 180.0  # after which a server that is waited for is given up
 @pytest.fixture(scope="module")
 def made_by_terraform() -> list[dict[str, Any]]:
     """The persistent layer, as an apply on the stand-in leaves it."""
-    with stand_in.workplace() as place:
+    with stand_in.working_copy() as place:
         place.init("persistent")
         place.run("persistent", "apply", "-auto-approve", "-input=false", "-no-color")
         return list(place.resources("persistent"))
