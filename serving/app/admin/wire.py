@@ -246,7 +246,9 @@ class ReleasesOut(Wire):
 
 class _MoveIn(Wire):
     why: Reason = Field(description="kept in the channel's history", examples=["read the report of the week"])
-    revision: int = Field(ge=0, description="of the channel as the caller has seen it; a newer one is left as it is", examples=[3])
+    revision: int = Field(
+        ge=0, strict=True, description="of the channel as the caller has seen it; a newer one is left as it is", examples=[3]
+    )
 
 
 class PromoteIn(_MoveIn):
