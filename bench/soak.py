@@ -191,7 +191,7 @@ class Worker:
             self._found.feedback[text] = trace
 
     async def _upload(self, begun: float) -> None:
-        word = f"quibble{self._seed}x{self._number}"
+        word = f"quibble{self._seed}x{self._number}y"  # the end keeps it from being the beginning of another
         self._number += 1
         text = f"# {word}\n\nThe {word} is kept in room {self._number} of the archive and shown on request."
         response = await self._client.post("/v1/documents", files={"file": (f"{word}.md", text.encode(), "text/markdown")})

@@ -45,6 +45,8 @@ async def test_a_rollback_is_in_the_history_with_its_reason_and_is_served_at_onc
         dev = before["channels"][0]
         rolled = await move(api, "dev", "rollback", dev["revision"], why=" answers got worse ")
         again = await move(api, "dev", "rollback", dev["revision"])
+        for odd in (False, True, "2"):  # which would be read as 0, 1 and 2
+            assert (await move(api, "dev", "rollback", odd)).status_code == 422  # type: ignore[arg-type]
         answer = (await api.ask()).json()
     assert (dev["name"], dev["stable"], dev["rollback_to"], dev["served_here"], before["may_move"]) == ("dev", second, first, True, True)
     assert rolled.status_code == 200
