@@ -53,10 +53,10 @@ async def trial(server: Listening, folder: Path, headers: Mapping[str, str]) -> 
 
 @pytest.mark.parametrize("keys", [False, True], ids=["without keys", "with keys"])
 async def test_nothing_that_the_document_allows_or_forbids_gets_an_answer_that_it_does_not_declare(
-    furnished: House, tmp_path: Path, keys: bool
+    house: House, tmp_path: Path, keys: bool
 ) -> None:
     headers = {}
-    settings = furnished.settings(expose_trace=True, traces=str(tmp_path / "traces.db"))
+    settings = house.settings(expose_trace=True, traces=str(tmp_path / "traces.db"))
     if keys:
         key = await asyncio.to_thread(create_key, tmp_path / "keys.yaml", Caller(id="fuzzer", scopes=frozenset(SCOPES)))
         settings = settings.model_copy(update={"api_keys": tmp_path / "keys.yaml"})
