@@ -52,14 +52,15 @@ async def uploaded(server: Listening, key: str, folder: Path) -> str:
 @pytest.mark.parametrize(("page", "line"), curl_lines(), ids=lambda value: value[:60])
 async def test_a_curl_line_of_the_pages_gets_what_it_asks_for(page: str, line: str, furnished: House, tmp_path: Path) -> None:
     settings, key = furnished.settings(traces=str(tmp_path / "traces.db"), documents=str(tmp_path / "documents")), ""
-    await asyncio.to_thread((tmp_path / "travel.md").write_text, "# Travel\n\nTrains are first class above four hours, planes never are.\n")
+    for name in {"travel.md", *re.findall(r"file=@([\w.-]+)", line)}:
+        await asyncio.to_thread((tmp_path / name).write_text, "# Travel\n\nTrains are first class above four hours, planes never are.\n")
     if "$KEY" in line:
         caller = Caller(id="reader", groups=frozenset({"staff"}), scopes=frozenset(SCOPES))
         key = await asyncio.to_thread(create_key, tmp_path / "keys.yaml", caller)
         settings = settings.model_copy(update={"api_keys": tmp_path / "keys.yaml"})
     async with listening(settings) as server:
         ident = await uploaded(server, key, tmp_path) if "$ID" in line else ""
-        words = shlex.split(SERVER.sub(f"http://127.0.0.1:{server.port}", line).replace("$KEY", key).replace("$ID", ident))
+        words = shlex.split(SERVER.sub(f"http://127.0.0.1:{server.port}", line).replace("$KEY", key).replace("$ID", ident), comments=True)
         said, code = await run(words, tmp_path)
     if "/v1/admin/" in line:  # of another state of the channel than the page imagines
         assert json.loads(said)["status"] == 409, said

@@ -14,8 +14,8 @@ EXAMPLE = "5ee318a26c25300d"
 
 
 def _no_truth(value: object) -> object:
-    """A number as JSON has it, 3 or 3.0: Python takes true for 1."""
-    if isinstance(value, bool):
+    """A number as JSON has it, 3 or 3.0; true would be read as 1, and a text as what it spells."""
+    if isinstance(value, bool | str):
         raise ValueError("a number is needed")  # noqa: TRY004 — what pydantic takes for a mistake of the caller
     return value
 
