@@ -188,12 +188,12 @@ class ReleaseEvidence(EvidenceModel):
 
 
 def found_worse(documents: Mapping[str, ReleaseEvidence], since: str) -> ReleaseEvidence | None:
-    """The newest re-evaluation, where it is newer than a time and found the release worse."""
+    """The newest re-evaluation, where it is not older than a time and found the release worse."""
     again = [one for one in documents.values() if one.reevaluation]
     newest = max(again, key=lambda one: datetime.fromisoformat(one.created_at), default=None)
     if newest is None or newest.reevaluation is None or newest.reevaluation.state == "pass":
         return None
-    return newest if datetime.fromisoformat(newest.created_at) > datetime.fromisoformat(since) else None
+    return newest if datetime.fromisoformat(newest.created_at) >= datetime.fromisoformat(since) else None  # times have whole seconds
 
 
 def append_evidence(storage: Storage, evidence: ReleaseEvidence) -> str:
