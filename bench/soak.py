@@ -69,7 +69,7 @@ class Move:
 
 
 @dataclass
-class Findings:
+class SoakFindings:
     """What happened, by the client's clock."""
 
     requests: Counter[str] = field(default_factory=Counter)  # by kind and status
@@ -137,7 +137,7 @@ class Worker:
     """One client that does one thing after another."""
 
     def __init__(
-        self, client: httpx.AsyncClient, found: Findings, says: dict[str, str], *, documents: bool, seed: int, pause_s: float = 0.0
+        self, client: httpx.AsyncClient, found: SoakFindings, says: dict[str, str], *, documents: bool, seed: int, pause_s: float = 0.0
     ) -> None:
         self._client = client
         self._found = found
@@ -234,7 +234,7 @@ class Worker:
             self._found.wrong.append(f"answer of a release that the channel did not name: {answer['release']}")
 
 
-async def swap(estate: Estate, server: Replica, found: Findings, digests: tuple[str, str], count: int, seconds: float) -> None:
+async def swap(estate: Estate, server: Replica, found: SoakFindings, digests: tuple[str, str], count: int, seconds: float) -> None:
     """Move the channel so many times; each move begins when the one before was followed."""
     begin = time.monotonic()
     async with httpx.AsyncClient(base_url=server.client.base_url, timeout=30) as client:
@@ -251,7 +251,7 @@ async def swap(estate: Estate, server: Replica, found: Findings, digests: tuple[
             move.followed = time.monotonic()
 
 
-async def lose(found: Findings, redis: RedisServer, way: Way, count: int, seconds: float) -> None:
+async def lose(found: SoakFindings, redis: RedisServer, way: Way, count: int, seconds: float) -> None:
     """Take Redis and the trace store away in turn, and give them back."""
     for number in range(count):
         await asyncio.sleep(max(seconds / (count + 1) - LOSS_S, 0.5))
@@ -269,14 +269,14 @@ async def lose(found: Findings, redis: RedisServer, way: Way, count: int, second
         found.losses[-1] = (what, start, time.monotonic())
 
 
-async def watch(server: Replica, found: Findings, until_s: float) -> None:
+async def watch(server: Replica, found: SoakFindings, until_s: float) -> None:
     begin = time.monotonic()
     while time.monotonic() < until_s:
         found.memory_mb.append((time.monotonic() - begin, rss_mb(server.process.pid)))
         await asyncio.sleep(1)
 
 
-async def load(estate: Estate, server: Replica, found: Findings, key: str, digests: tuple[str, str], redis: RedisServer, way: Way,
+async def load(estate: Estate, server: Replica, found: SoakFindings, key: str, digests: tuple[str, str], redis: RedisServer, way: Way,
                options: argparse.Namespace, documents: bool) -> None:  # fmt: skip
     says = dict(zip(digests, SAYS, strict=True))
     end = time.monotonic() + options.seconds
@@ -290,7 +290,7 @@ async def load(estate: Estate, server: Replica, found: Findings, key: str, diges
         )
 
 
-async def there_afterwards(server: Replica, found: Findings, key: str) -> None:
+async def there_afterwards(server: Replica, found: SoakFindings, key: str) -> None:
     """Whether what was acknowledged is there, and what was deleted is not."""
     async with httpx.AsyncClient(base_url=server.client.base_url, timeout=90, headers=bearer(key)) as client:
 
@@ -336,8 +336,11 @@ def missing_traces(store: DynamoTraceStore, traces: list[str]) -> list[str]:
     return [trace for trace in sample if store.get(trace) is None]
 
 
-async def asked_until_killed(server: Replica, key: str) -> dict[str, float]:
-    """Questions for three seconds, then kill -9 while more are asked; the answers that came, by trace, in seconds before the kill."""
+async def asked_until_killed(server: Replica, key: str, pause_s: float) -> dict[str, float]:
+    """Questions for three seconds, then kill -9 while more are asked; the answers that came, by trace, in seconds before the kill.
+
+    The pause keeps them to what the store takes: moto writes some fifty traces a second here, and what waits for it is lost.
+    """
     came: dict[str, float] = {}
 
     async def ask(number: int) -> None:
@@ -346,6 +349,7 @@ async def asked_until_killed(server: Replica, key: str) -> dict[str, float]:
                 while True:
                     answer = await client.post("/v1/query", json={"question": f"What is said before the end, {number}, {len(came)}?"})
                     came[answer.json()["trace_id"]] = time.monotonic()
+                    await asyncio.sleep(pause_s)
 
     asking = [asyncio.create_task(ask(number)) for number in range(4)]
     await asyncio.sleep(3)
@@ -392,7 +396,7 @@ def _answers(port: int) -> bool:
 
 
 async def soak(options: argparse.Namespace, root: Path) -> dict[str, Any]:
-    found = Findings()
+    found = SoakFindings()
     with ExitStack() as stack:
         port = stack.enter_context(trace_store())
         redis = RedisServer(root)
@@ -436,7 +440,7 @@ async def soak(options: argparse.Namespace, root: Path) -> dict[str, Any]:
 
         other = await asyncio.to_thread(stack.enter_context, replica(estate, "second"))
         await asyncio.to_thread(until, lambda: other.serves(found.moves[-1].release), 60)
-        ages = await asked_until_killed(other, key)
+        ages = await asked_until_killed(other, key, options.kill_pause)
         gone = await asyncio.to_thread(missing_traces, store, list(ages))
         found.wrong += [f"a trace {ages[trace]:.1f} s older than the kill is missing" for trace in gone if ages[trace] > 1.0]
     return {
@@ -510,6 +514,9 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=6, help="clients at a time (default: %(default)s)")
     parser.add_argument(
         "--pause", type=float, default=0.5, help="seconds on average between two requests of a client (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--kill-pause", type=float, default=0.2, help="seconds between two questions before the kill (default: %(default)s)"
     )
     parser.add_argument("--out", type=Path, default=REPORTS)
     options = parser.parse_args()

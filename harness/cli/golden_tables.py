@@ -4,14 +4,14 @@ from collections.abc import Sequence
 
 import typer
 
-from harness.golden.check import Balance, DetectableDifference, Findings, cases_for_five_points, split_sizes
+from harness.golden.check import Balance, DetectableDifference, SetFindings, cases_for_five_points, split_sizes
 from harness.golden.diff import SetDiff, short_json
 from harness.golden.lines import MAX_PROBLEMS
 from harness.golden.sets import GoldenSet
 from harness.golden.split import SplitMoves
 
 
-def show_findings(golden: GoldenSet, findings: Findings, slices: Sequence[Balance], differences: Sequence[DetectableDifference]) -> None:
+def show_findings(golden: GoldenSet, findings: SetFindings, slices: Sequence[Balance], differences: Sequence[DetectableDifference]) -> None:
     """Sizes, balance, what difference can be seen, and the warnings."""
     typer.echo(f"{golden.id}: {len(golden.cases)} cases, digest {golden.digest}")
     show_balance(slices)

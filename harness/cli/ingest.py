@@ -42,7 +42,7 @@ def ingest(
     as_json: AsJson = False,
 ) -> None:
     """Add the documents of a source to those that are served. Run it again at any time: only what changed is read and indexed."""
-    from harness.ingest.ingest import Ingest, Readers
+    from harness.ingest.ingest import GivenReaders, Ingest
     from harness.ingest.source import SourceLimits, opened_source
     from serving.documents.open import open_documents
     from serving.pipeline.index.access import group_names
@@ -56,7 +56,7 @@ def ingest(
         find_channel(open_releases(settings.releases, settings), channel)  # a name that is none is refused before anything is written
     with progress_line(quiet=as_json) as line:
         with opened_source(source, settings, SourceLimits(megabytes=max_mb, seconds=max_seconds)) as opened:
-            run = Ingest(store, opened, Readers(tenant, names, domain), prefix=prefix, uploader=f"ingest:{getpass.getuser()}")
+            run = Ingest(store, opened, GivenReaders(tenant, names, domain), prefix=prefix, uploader=f"ingest:{getpass.getuser()}")
             done = run.run(prune=prune, dry_run=dry_run, progress=lambda read, total: line.update("reading", read, total))
         indexed = None
         if index and not dry_run:

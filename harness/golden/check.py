@@ -22,7 +22,7 @@ SPLITS: tuple[SplitName, ...] = ("tune", "holdout")
 
 
 @dataclass(frozen=True, slots=True)
-class Findings:
+class SetFindings:
     """Problems make a set unusable; warnings are for its owner to judge."""
 
     problems: tuple[str, ...]
@@ -48,7 +48,7 @@ class Balance:
     holdout: int
 
 
-def check_set(golden: GoldenSet, corpus: Corpus, vectors: Vectors | None = None, *, alike: float = SAME_MEANING_COSINE) -> Findings:
+def check_set(golden: GoldenSet, corpus: Corpus, vectors: Vectors | None = None, *, alike: float = SAME_MEANING_COSINE) -> SetFindings:
     """Every check; without vectors of the questions the splits are not compared by meaning."""
     problems = [*set_problems(golden, corpus), *(f"{golden.id}: {problem}" for problem in _empty_splits(golden))]
     warnings = [_pair(golden, pair, f"shares {pair.similarity:.0%} of its words with") for pair in similar_words(golden.cases)]
@@ -58,7 +58,7 @@ def check_set(golden: GoldenSet, corpus: Corpus, vectors: Vectors | None = None,
             for pair in split_leaks(golden, vectors, alike)
         ]
     warnings += [f"{golden.id}: {warning}" for warning in _small_slices(golden)]
-    return Findings(tuple(problems), tuple(warnings))
+    return SetFindings(tuple(problems), tuple(warnings))
 
 
 def set_problems(golden: GoldenSet, corpus: Corpus) -> list[str]:

@@ -14,7 +14,7 @@ from serving.pipeline.index.corpus import LineRange
 from serving.storage.place import absolute
 
 
-class OrderModel(BaseModel):
+class WorkerOrder(BaseModel):
     """An order; the settings are those that the worker's environment does not give by itself."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -23,7 +23,7 @@ class OrderModel(BaseModel):
     shares: int  # workers that share what a provider may be asked for in a minute
 
 
-class LoadOrder(OrderModel):
+class LoadOrder(WorkerOrder):
     """Read a part of a corpus and keep its documents."""
 
     do: Literal["load"] = "load"
@@ -37,7 +37,7 @@ class LoadOrder(OrderModel):
     lines: LineRange | None = None
 
 
-class RowsOrder(OrderModel):
+class RowsOrder(WorkerOrder):
     """Chunk, embed and store the documents of a part."""
 
     do: Literal["rows"] = "rows"
@@ -65,7 +65,7 @@ def told_settings(settings: HarnessSettings) -> dict[str, Any]:
     return {**otherwise(settings), "indexes": absolute(settings.index_root)}
 
 
-def worker_settings(order: OrderModel) -> HarnessSettings:
+def worker_settings(order: WorkerOrder) -> HarnessSettings:
     """The settings of a worker: it has one core, and its share of what a provider may be asked for."""
     settings = read_settings(**order.settings)
     return settings.model_copy(update={"threads": settings.threads or 1, "limit_shares": settings.limit_shares * order.shares})

@@ -26,7 +26,7 @@ mimetypes.add_type("text/markdown", ".markdown")
 
 
 @dataclass(frozen=True, slots=True)
-class Readers:
+class GivenReaders:
     """Who may read what is ingested, beyond what its own rules narrow; and its domain, where that is said for all."""
 
     tenant: str = PUBLIC
@@ -54,7 +54,7 @@ class Ingested:
 class Ingest:
     """One run over one source."""
 
-    def __init__(self, store: DocumentStore, source: SourceFolder, readers: Readers, *, prefix: str | None, uploader: str) -> None:
+    def __init__(self, store: DocumentStore, source: SourceFolder, readers: GivenReaders, *, prefix: str | None, uploader: str) -> None:
         self._store = store
         self._source = source
         self._readers = readers

@@ -276,6 +276,7 @@ async def test_while_the_trace_database_is_locked_questions_are_answered_and_the
         other = sqlite3.connect(tmp_path / "t.db", isolation_level=None)
         with closing(other):
             await recovered(api, lambda: other.execute("BEGIN IMMEDIATE"), lambda: other.execute("ROLLBACK"), reads=200)
+            assert other.execute("SELECT count(*) FROM traces").fetchone() == (3,)
 
 
 @pytest.mark.slow
@@ -295,6 +296,7 @@ async def test_without_dynamodb_questions_are_answered_and_their_traces_wait(fur
     try:
         async with opened(furnished.settings(traces="dynamodb:outage", dynamodb_endpoint=f"http://{host}:{port}")) as api:
             await recovered(api, servers[0].stop, bring_back, reads=503)
+        assert len(servers) == 2
     finally:
         servers[-1].stop()
 

@@ -9,7 +9,6 @@ from uuid import uuid4
 
 import pytest
 
-from serving.app.main import DOORS
 from serving.keys import SCOPES, Caller, create_key
 from tests.app.making import QUESTION, config
 from tests.app.replicas import SOON_S, Estate, Replica, bearer, replica
@@ -19,7 +18,6 @@ from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 
-TAKES_DOCUMENTS = any(getattr(route, "path", "") == "/v1/documents" for door in DOORS for route in door.router.routes)
 FIRST, SECOND = "Everyone has 28 days of paid leave a year [1].", "Twenty-eight days [1]."
 
 
@@ -108,7 +106,6 @@ def test_two_replicas_share_releases_answers_limits_budgets_and_traces_and_one_o
         until(lambda: other.serves(first), SOON_S)
 
 
-@pytest.mark.skipif(not TAKES_DOCUMENTS, reason="this server takes no documents")
 def test_a_document_given_to_one_replica_is_found_by_the_other_and_gone_from_both(estate: Estate) -> None:
     digest = asyncio.run(estate.release(config(FIRST)))
     estate.promote(digest)

@@ -31,7 +31,7 @@ def soak(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def test_a_release_may_answer_from_when_the_channel_named_it_until_the_next_was_followed(soak: ModuleType) -> None:
-    found = soak.Findings(moves=[soak.Move(A, 0.0, 0.0), soak.Move(B, 10.0, 12.0), soak.Move(A, 20.0, 21.0)])
+    found = soak.SoakFindings(moves=[soak.Move(A, 0.0, 0.0), soak.Move(B, 10.0, 12.0), soak.Move(A, 20.0, 21.0)])
     assert found.may_answer(A, 11.0, 11.5)  # the move was not followed yet
     assert found.may_answer(B, 10.5, 11.0)
     assert not found.may_answer(A, 12.1, 13.0)  # followed, and not named again
@@ -41,7 +41,7 @@ def test_a_release_may_answer_from_when_the_channel_named_it_until_the_next_was_
 
 
 def test_a_failure_is_announced_only_around_a_loss_of_the_trace_store(soak: ModuleType) -> None:
-    found = soak.Findings(losses=[("redis", 0.0, 100.0), ("trace store", 20.0, 25.0)])
+    found = soak.SoakFindings(losses=[("redis", 0.0, 100.0), ("trace store", 20.0, 25.0)])
     assert found.announced(19.0, 21.0)
     assert found.announced(25.0 + soak.GRACE_S, 40.0)
     assert not found.announced(10.0, 19.0)
@@ -57,7 +57,7 @@ def test_a_wrong_answer_a_5xx_and_a_lost_connection_are_findings(soak: ModuleTyp
         return answers[request.url.path]
 
     async def try_all() -> list[str]:
-        found = soak.Findings(moves=[soak.Move(A, 0.0, 0.0)])
+        found = soak.SoakFindings(moves=[soak.Move(A, 0.0, 0.0)])
         async with httpx.AsyncClient(transport=httpx.MockTransport(answered), base_url="http://server") as client:
             worker = soak.Worker(client, found, {A: "of A", B: "of B"}, documents=False, seed=1)
             await worker._ask(1.0)

@@ -26,7 +26,7 @@ MEND = "What a file says of its readers is not followed: say `groups` with the u
 
 
 @dataclass(frozen=True, slots=True)
-class Readers:
+class UploadReaders:
     """Who may read an upload."""
 
     tenant: str
@@ -34,7 +34,7 @@ class Readers:
     domain: str
 
 
-def readers_of(caller: Caller, said: UploadIn) -> Readers:
+def readers_of(caller: Caller, said: UploadIn) -> UploadReaders:
     """The readers that an uploader chooses; where it says nothing of groups, its own."""
     groups = sorted(caller.groups) if said.groups is None else sorted(set(said.groups))
     if foreign := [group for group in groups if group not in caller.groups]:
@@ -45,7 +45,7 @@ def readers_of(caller: Caller, said: UploadIn) -> Readers:
     names = [name_in(caller.tenant, group) for group in groups]
     if None in names:
         raise refused("groups", f"no document can name a group of the tenant {caller.tenant!r} whose name has a slash")
-    return Readers(caller.tenant, tuple(name for name in names if name), _domain(caller, said.domain))
+    return UploadReaders(caller.tenant, tuple(name for name in names if name), _domain(caller, said.domain))
 
 
 def said_inside(data: bytes, name: str, suffix: str, *, readers_said: bool) -> UploadIn:

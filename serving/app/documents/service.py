@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from structlog.typing import FilteringBoundLogger
 
 from serving.app.core.problems import Rejected, forbidden_document, invalid, not_found, quota_reached, unsupported_file
-from serving.app.documents.access import Readers, readers_of, said_inside
+from serving.app.documents.access import UploadReaders, readers_of, said_inside
 from serving.app.documents.kinds import LOOKED_AT, MEDIA_TYPES, TAKEN, objection, suffix_of
 from serving.app.documents.upload import Upload
 from serving.app.documents.wire import DocumentOut, DocumentsOut, DocumentTextOut, UploadIn, cursor_of, place_of
@@ -156,7 +156,7 @@ class DocumentService:
         read = await asyncio.to_thread(self._store.text, record)
         return None if read is None else Text(record.document(read.text, read.title).title, record.version, record.status, read.text)
 
-    def _put(self, name: str, suffix: str, upload: Upload, data: bytes, readers: Readers, caller: Caller) -> Added:
+    def _put(self, name: str, suffix: str, upload: Upload, data: bytes, readers: UploadReaders, caller: Caller) -> Added:
         inside = said_inside(data, name, suffix, readers_said=upload.said.groups is not None)
         about = _about(name, suffix, upload.said, inside, readers, caller)
         self._store.refresh()
@@ -183,7 +183,7 @@ class DocumentService:
         return f"{most_bytes} bytes of documents" if sum(record.bytes for record in kept) + size > most_bytes else ""
 
 
-def _about(name: str, suffix: str, said: UploadIn, inside: UploadIn, readers: Readers, caller: Caller) -> NewDocument:
+def _about(name: str, suffix: str, said: UploadIn, inside: UploadIn, readers: UploadReaders, caller: Caller) -> NewDocument:
     """A new document: what its upload says, and where that says nothing, what its file does."""
     try:
         return NewDocument(
