@@ -13,7 +13,7 @@ from serving.pipeline.registry import explain, near
 from serving.pipeline.settings import PipelineSettings
 from serving.storage.place import is_remote
 
-DEFAULT_CORPUS = "techcorp"  # what is meant where none is named
+DEFAULT_CORPUS = "techcorp"  # where a project has several
 DEFAULT_GOLDEN = "techcorp/v1"
 
 
@@ -84,6 +84,16 @@ class HarnessSettings(PipelineSettings):
             return "unknown"
 
     @property
+    def usual_corpus(self) -> str:
+        """The corpus that is meant where none is named: the project's only one, else `techcorp`."""
+        return _only_folder(self.datasets / "corpora") or DEFAULT_CORPUS
+
+    @property
+    def usual_golden(self) -> str:
+        """The golden set that is meant where none is named, likewise."""
+        return _only_folder(self.datasets / "golden") or DEFAULT_GOLDEN
+
+    @property
     def champion_folder(self) -> Path:
         """Where champions are recorded."""
         return self.champions or self.reports / "champions"
@@ -92,6 +102,12 @@ class HarnessSettings(PipelineSettings):
     def holdout_ledger(self) -> Path:
         """The file in which every look at a holdout is written down."""
         return self.looks or self.home / "holdout-looks.jsonl"
+
+
+def _only_folder(root: Path) -> str:
+    """The name of the one folder that is there; "" of none or several."""
+    names = [path.name for path in root.glob("[!.]*") if path.is_dir()]
+    return names[0] if len(names) == 1 else ""
 
 
 def read_settings(folder: Path | None = None, **changes: Any) -> HarnessSettings:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.interrupt import run_async
-from harness.cli.options import DEFAULT_CORPUS, AsJson, ConfigFile, CorpusName, Set, print_json, read_config
+from harness.cli.options import AsJson, ConfigFile, CorpusName, Set, print_json, read_config
 from harness.cli.progress import progress_line
 from harness.settings import read_settings
 from serving.pipeline.codec import Codec
@@ -19,7 +19,7 @@ def ask(
     question: Annotated[str, typer.Argument(help="The question.")],
     config: ConfigFile = None,
     change: Set = None,
-    corpus: CorpusName = DEFAULT_CORPUS,
+    corpus: CorpusName = "",
     channel: Annotated[str, typer.Option("--channel", help="Ask the release of a channel instead of a configuration.")] = "",
     group: Annotated[list[str] | None, typer.Option("--group", help="A group the asker belongs to. Repeatable.")] = None,
     domain: Annotated[list[str] | None, typer.Option("--domain", help="Look only in this domain. Repeatable.")] = None,

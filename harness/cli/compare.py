@@ -12,7 +12,6 @@ import typer
 from harness.cli.evaluate import SplitName
 from harness.cli.interrupt import run_async
 from harness.cli.options import (
-    DEFAULT_GOLDEN,
     AsJson,
     JudgeName,
     Metrics,
@@ -23,7 +22,7 @@ from harness.cli.options import (
 )
 from harness.cli.progress import progress_line
 from harness.metrics import metric_set
-from harness.settings import HarnessSettings, read_settings
+from harness.settings import DEFAULT_CORPUS, HarnessSettings, read_settings
 from harness.stats import MARGIN
 from serving.pipeline.errors import ConfigError
 
@@ -40,7 +39,15 @@ def compare(
     b: Annotated[str, typer.Argument(metavar="B", help="What to compare: the same.", show_default=False)],
     change_a: SetA = None,
     change_b: SetB = None,
-    golden: Annotated[str, typer.Option("--golden", "-g", help=f"A golden set; default: the run's, else {DEFAULT_GOLDEN}.")] = "",
+    golden: Annotated[
+        str,
+        typer.Option(
+            "--golden",
+            "-g",
+            help=f"A golden set; default: the run's, else the project's only one, else {DEFAULT_CORPUS}.",
+            show_default=False,
+        ),
+    ] = "",
     split: Annotated[
         SplitName | None, typer.Option("--split", help="Default: the run's, else tune; a look at holdout or all is written down.")
     ] = None,

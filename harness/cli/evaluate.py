@@ -8,7 +8,7 @@ import typer
 
 from harness.cli.interrupt import run_async
 from harness.cli.options import (
-    DEFAULT_GOLDEN,
+    USUAL,
     AsJson,
     ConfigFile,
     JudgeName,
@@ -39,7 +39,7 @@ def evaluate(
     subject: Annotated[
         str | None, typer.Option("--subject", help="An app of yours in place of a configuration: module:function, module:chain, https://…")
     ] = None,
-    golden: Annotated[str, typer.Option("--golden", "-g", help="A golden set, as name or name/vN.")] = DEFAULT_GOLDEN,
+    golden: Annotated[str, typer.Option("--golden", "-g", help=f"A golden set, as name or name/vN; {USUAL}.", show_default=False)] = "",
     split: Annotated[
         SplitName, typer.Option("--split", help="tune for looking around; a look at holdout or all is written down.")
     ] = SplitName.TUNE,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.cli import golden_import, golden_queue, golden_synth
-from harness.cli.options import DEFAULT_GOLDEN, AsJson, print_json, read_corpus
+from harness.cli.options import USUAL, AsJson, print_json, read_corpus
 from harness.settings import read_settings
 from serving.pipeline.errors import DataError
 
@@ -20,7 +20,7 @@ app.command("import")(golden_import.import_set)
 app.command("add")(golden_queue.add)
 app.command("review")(golden_queue.review)
 app.command("synth")(golden_synth.synth)
-Name = Annotated[str, typer.Argument(help="A golden set, as name or name/vN.")]
+Name = Annotated[str, typer.Argument(help=f"A golden set, as name or name/vN; {USUAL}.", show_default=False)]
 
 
 @app.command("list")
@@ -47,7 +47,7 @@ def list_sets(as_json: AsJson = False) -> None:
 
 @app.command()
 def show(
-    name: Name = DEFAULT_GOLDEN,
+    name: Name = "",
     case: Annotated[list[str] | None, typer.Option("--case", help="A case's id. Repeatable; default: the first few.")] = None,
     kind: Annotated[str, typer.Option("--kind", help="Only cases of this kind.")] = "",
     limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many cases.")] = 5,
@@ -58,7 +58,8 @@ def show(
     from harness.golden.load import load_golden
     from serving.pipeline.registry import near
 
-    golden = load_golden(read_settings().datasets, name)
+    settings = read_settings()
+    golden = load_golden(settings.datasets, name or settings.usual_golden)
     known = {known_case.id: known_case for known_case in golden.cases}
     for ident in case or ():
         if ident not in known:
@@ -76,7 +77,7 @@ def show(
 
 @app.command()
 def check(
-    name: Name = DEFAULT_GOLDEN,
+    name: Name = "",
     embedder: Annotated[
         str, typer.Option("--embedder", help="Compares the splits' questions by meaning; none: by words only.")
     ] = "local:minilm",
@@ -92,7 +93,7 @@ def check(
     from harness.golden.load import load_golden
 
     settings = read_settings()
-    golden = load_golden(settings.datasets, name)
+    golden = load_golden(settings.datasets, name or settings.usual_golden)
     corpus = read_corpus(golden.card.corpus, settings)
     findings = check_set(golden, corpus, None if embedder == "none" else _vectors(golden, embedder, quiet=as_json), alike=alike)
     slices, differences = balance(golden), detectable_differences(golden)
@@ -127,7 +128,7 @@ def _vectors(golden: "GoldenSet", embedder: str, *, quiet: bool) -> "Vectors":
 
 @app.command()
 def diff(
-    before: Annotated[str, typer.Argument(help="A golden set, as name or name/vN.")],
+    before: Annotated[str, typer.Argument(help=f"A golden set, as name or name/vN; {USUAL}.", show_default=False)],
     after: Annotated[str, typer.Argument(help="The set to hold against it.")],
     as_json: AsJson = False,
 ) -> None:
@@ -152,7 +153,7 @@ def diff(
 
 @app.command()
 def split(
-    name: Name = DEFAULT_GOLDEN,
+    name: Name = "",
     share: Annotated[float | None, typer.Option("--holdout-share", help="Share of the cases to hold out, between 0 and 1.")] = None,
     salt: Annotated[str | None, typer.Option("--salt", help="A word that deals the cases anew.")] = None,
     write: Annotated[bool, typer.Option("--write", help="Write it as the set's next version; no version is ever changed.")] = False,
@@ -166,8 +167,9 @@ def split(
     from harness.golden.load import load_golden
     from harness.golden.split import resplit, split_moves, write_split
 
-    root = read_settings().datasets
-    before = load_golden(root, name)
+    settings = read_settings()
+    root = settings.datasets
+    before = load_golden(root, name or settings.usual_golden)
     after = resplit(before, holdout_share=share, salt=salt)
     moved = split_moves(before, after)
     if write:
@@ -188,12 +190,12 @@ def split(
 
 
 @app.command()
-def seal(name: Name = DEFAULT_GOLDEN) -> None:
+def seal(name: Name = "") -> None:
     """Fill in the offsets of new quotes, check everything and write the sums; nothing changes when a check fails."""
     from harness.golden.load import load_golden
     from harness.golden.seal import seal as write_seal
 
     settings = read_settings()
-    golden = load_golden(settings.datasets, name, sealed=False)
+    golden = load_golden(settings.datasets, name or settings.usual_golden, sealed=False)
     sealed = write_seal(settings.datasets, golden.id, read_corpus(golden.card.corpus, settings))
     typer.echo(f"{sealed.id}: {len(sealed.cases)} cases sealed, digest {sealed.digest}")

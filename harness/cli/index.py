@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.interrupt import run_async
-from harness.cli.options import DEFAULT_CORPUS, AsJson, ConfigFile, Set, print_json, read_config
+from harness.cli.options import AsJson, ConfigFile, Set, print_json, read_config
 from harness.cli.progress import progress_line
 from harness.settings import read_settings
 from serving.pipeline.errors import ConfigError
@@ -40,7 +40,7 @@ class _Built:
 def index(
     config: ConfigFile = None,
     change: Set = None,
-    corpus: CorpusName = DEFAULT_CORPUS,
+    corpus: CorpusName = "",
     engine: Engine = "local",
     workers: WorkerCount = None,
     verify: Verify = False,

@@ -10,21 +10,22 @@ import typer
 
 from harness.cli.terminal import escaped_json
 from harness.evaluation.context import open_corpus
-from harness.settings import DEFAULT_CORPUS, DEFAULT_GOLDEN, HarnessSettings
+from harness.settings import DEFAULT_CORPUS, HarnessSettings
 from serving.pipeline.config import RagConfig, load_config
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.index.corpus import Corpus
 from serving.pipeline.plain_yaml import YamlError, load_plain
 from serving.pipeline.prompts import PromptLibrary
 
-__all__ = ["DEFAULT_CORPUS", "DEFAULT_GOLDEN"]
-
+USUAL = f"default: the project's only one, else {DEFAULT_CORPUS}"
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", "-c", help="A configuration file; default: every default.")]
 Set = Annotated[
     list[str] | None, typer.Option("--set", "-s", metavar="PATH=VALUE", help="Change one config field, e.g. retrieve.top_k=8. Repeatable.")
 ]
-CorpusName = Annotated[str, typer.Option("--corpus", help="A folder below datasets/corpora, a folder's path, or a .jsonl file.")]
+CorpusName = Annotated[
+    str, typer.Option("--corpus", help=f"A folder below datasets/corpora, a folder's path, or a .jsonl file; {USUAL}.", show_default=False)
+]
 UseStore = Annotated[bool, typer.Option("--store/--no-store", help="Keep what was computed, and use what is kept.")]
 ReplayOnly = Annotated[bool, typer.Option("--replay-only", help="Hosted models answer from what is kept, or the command stops.")]
 Metrics = Annotated[

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.interrupt import run_async
-from harness.cli.options import DEFAULT_CORPUS, AsJson, print_json
+from harness.cli.options import USUAL, AsJson, print_json
 from harness.settings import read_settings
 
 CANDIDATE = (
@@ -23,7 +23,7 @@ def promote(
         typer.Option("--gate", help="The gate that counts; default: the channel's own. Another counts for dev only."),
     ] = None,
     decision: Annotated[Path | None, typer.Option("--decision", help="A gate's decision.json, beside those below reports/gates.")] = None,
-    corpus: Annotated[str, typer.Option("--corpus", help=f"The documents of a configuration file; default {DEFAULT_CORPUS}.")] = "",
+    corpus: Annotated[str, typer.Option("--corpus", help=f"The documents of a configuration file; {USUAL}.", show_default=False)] = "",
     force: Annotated[bool, typer.Option("--force", help="Promote without a passed gate; to dev only, with --why.")] = False,
     why: Annotated[str, typer.Option("--why", help="Why it is forced; the evidence keeps it.")] = "",
     as_json: AsJson = False,

@@ -1,7 +1,7 @@
 """Contexts kept open, so that a second evaluation finds models and indexes ready; a changed document or prompt opens anew."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.evaluation.context import EvaluationContext, corpus_path, open_context
@@ -32,6 +32,7 @@ class OpenContexts:
 
     def get(self, choice: ContextChoice) -> EvaluationContext:
         """The context of a corpus, with what was opened for it before unless its documents or the prompts changed on disk."""
+        choice = replace(choice, corpus=choice.corpus or self.settings.usual_corpus)
         stamp = tuple(_stamp(corpus_path(choice.corpus, self.settings))) + tuple(_stamp(self.settings.prompts))
         before, context = self._known.get(choice, ((), None))
         if context is None or before != stamp:

@@ -42,7 +42,7 @@ from harness.promotion.decisions import GATES, decisions_of, find_decisions, rea
 from harness.promotion.promote import Promotion, promote
 from harness.resolve import NamedConfig, config_of, resolve
 from harness.results.report import EvalReport
-from harness.settings import DEFAULT_CORPUS, DEFAULT_GOLDEN, HarnessSettings, read_settings
+from harness.settings import HarnessSettings, read_settings
 from harness.stage_store.base import HitCounts
 from harness.stats import MARGIN
 from harness.sweep.cost.sweep_estimate import SweepEstimate
@@ -119,12 +119,12 @@ class Project:
             raise ConfigError(f"Changes are a mapping of dotted paths, such as {{'retrieve.top_k': 3}}, not {changes!r}.")
         return config.replace(changes) if changes else config
 
-    def golden(self, name: str = DEFAULT_GOLDEN) -> GoldenSet:
-        """A golden set by name, of its newest version where none is given."""
-        return load_golden(self.settings.datasets, name)
+    def golden(self, name: str = "") -> GoldenSet:
+        """A golden set by name, of its newest version where none is given; without a name the project's usual one."""
+        return load_golden(self.settings.datasets, self.settings.usual_golden if name == "" else name)
 
-    def corpus(self, name: str = DEFAULT_CORPUS) -> Corpus:
-        """The documents of a corpus, by name or by path."""
+    def corpus(self, name: str = "") -> Corpus:
+        """The documents of a corpus, by name or by path; without either the project's usual one."""
         return self._contexts.get(ContextChoice(name)).corpus
 
     @property
@@ -139,7 +139,7 @@ class Project:
         question: str | Query,
         what: object = None,
         *,
-        corpus: str = DEFAULT_CORPUS,
+        corpus: str = "",
         emit: Emit | None = None,
         placeholders: Placeholders | None = None,
     ) -> Trace:
@@ -154,17 +154,19 @@ class Project:
             return await asking.ask_release(resolved, query, self.settings, emit, placeholders)
         return await asking.ask(resolved, query, self._contexts.get(ContextChoice(corpus, store=False)), emit, placeholders)
 
-    async def index(self, what: object = None, *, corpus: str = DEFAULT_CORPUS) -> IndexManifest:
+    async def index(self, what: object = None, *, corpus: str = "") -> IndexManifest:
         """Build what retrieval stands on, ahead of time, or find it there."""
         context = self._contexts.get(ContextChoice(corpus, store=False))
         return (await context.factory.index(self.config(what))).manifest
 
-    async def index_on_ray(self, what: object = None, *, corpus: str = DEFAULT_CORPUS, workers: int = 0) -> ShardedIndex:
+    async def index_on_ray(self, what: object = None, *, corpus: str = "", workers: int = 0) -> ShardedIndex:
         """The same by the workers of a Ray cluster, or of this machine; a build that was killed goes on. Workers: 0 for one per core."""
         ray_workers = connect_workers(self.settings.ray_address, workers)
-        return await build_sharded(self.config(what), corpus, self.settings, ray_workers, progress=self.progress)
+        return await build_sharded(
+            self.config(what), corpus or self.settings.usual_corpus, self.settings, ray_workers, progress=self.progress
+        )
 
-    async def verify_index(self, what: object = None, *, corpus: str = DEFAULT_CORPUS) -> IndexManifest:
+    async def verify_index(self, what: object = None, *, corpus: str = "") -> IndexManifest:
         """Check every file and every row of an index that is there; an `IntegrityError` says what is damaged, and how to mend it."""
         documents, settings = self._contexts.get(ContextChoice(corpus, store=False)).corpus, self.settings
         return (await open_index_at(index_uri(self.config(what), documents.digest, settings), settings, whole=True)).manifest
@@ -172,7 +174,7 @@ class Project:
     async def evaluate(
         self,
         what: object = None,
-        golden: str = DEFAULT_GOLDEN,
+        golden: str = "",
         split: SplitName = "tune",
         *,
         metrics: Sequence[str] = (),
@@ -229,7 +231,7 @@ class Project:
         sides = (resolve(a, self.settings), resolve(b, self.settings))
         options = EvaluationOptions(names("metrics", metrics), judge, concurrency, store, replay_only)
         choice = comparing.ComparedCases(golden, split, cases, margin)
-        return await comparing.compare(sides, choice, DEFAULT_GOLDEN, self._contexts, options, name, timing)
+        return await comparing.compare(sides, choice, self.settings.usual_golden, self._contexts, options, name, timing)
 
     async def gate(
         self,

@@ -12,7 +12,7 @@ from harness.golden.load import load_golden
 from harness.resolve import CASES, CHANNEL, SHORTEST
 from harness.results.report import EvalReport
 from harness.results.report_file import read_report
-from harness.settings import DEFAULT_CORPUS, HarnessSettings
+from harness.settings import HarnessSettings
 from harness.sweep.winner import WINNER, SweepWinner, measured, read_winner
 from harness.tracking.base import LoggedRun
 from serving.pipeline.config import RagConfig, load_config
@@ -57,7 +57,7 @@ def _found(word: str, corpus: str, settings: HarnessSettings, find_run: FindRun)
         return _winner(_newest(settings.reports, corpus))
     path = Path(word)
     if path.is_file() and path.suffix in (".yaml", ".yml"):
-        return Promotable(load_config(path), corpus or DEFAULT_CORPUS, word, ("--config", word))
+        return Promotable(load_config(path), corpus or settings.usual_corpus, word, ("--config", word))
     if path.suffix == ".json" or (path / WINNER).is_file():
         return _winner(path / WINNER if path.is_dir() else path)
     for cases in (path, path / CASES, settings.reports / "runs" / word / CASES):
@@ -204,7 +204,7 @@ def _logged(run: LoggedRun, corpus: str, settings: HarnessSettings) -> Promotabl
         raise ConfigError(f"{source}: its configuration is not YAML: {error}") from None
     return Promotable(
         config=config,
-        corpus=corpus or DEFAULT_CORPUS,
+        corpus=corpus or settings.usual_corpus,
         source=source,
         for_gate=("--candidate", run.id),
         config_digest=run.tags.get("touchstone.config_digest", ""),

@@ -18,13 +18,14 @@ CONNECT_S, REQUEST_S, ATTEMPTS = 3, 30, 4  # timeouts in seconds and tries of on
 CONNECTIONS = 16  # in the connection pool
 PIECE_BYTES = 4_000_000  # of an object that is read piece by piece
 PRECONDITION_CODES = ("PreconditionFailed", "NoSuchKey")  # another writer replaced or removed the expected version
+FORBIDDEN = "AccessDenied"
 CONFLICT_CODE = "ConditionalRequestConflict"  # another write of this key is in progress: try again
 CONFLICT_TRIES = 5
 WRITE_ID_KEY = "write"  # object metadata: the id of the request that wrote it
 
 MENDS = {
     "NoSuchBucket": "Make the bucket, or set {setting}.",
-    "AccessDenied": "It needs s3:GetObject, s3:PutObject and, to tell what is missing from what is forbidden, s3:ListBucket.",
+    FORBIDDEN: "It needs s3:GetObject, s3:PutObject and, to tell what is missing from what is forbidden, s3:ListBucket of the prefix.",
 }
 
 
@@ -45,15 +46,22 @@ class BucketStorage:
 
     def get(self, key: str) -> Blob | None:
         """The blob of a key, or `None`."""
-        with self._s3_errors("NoSuchKey"):
-            response = self._client.get_object(Bucket=self._bucket, Key=self._name(key))
-            return Blob(response["Body"].read(), response["ETag"])
+        name = self._name(key)
+        with self._s3_errors("NoSuchKey", FORBIDDEN) as errors:
+            return self._read(name)
+        if errors.code == FORBIDDEN and self._is_there(name):
+            with self._s3_errors("NoSuchKey"):
+                return self._read(name)
         return None
 
     def stream(self, key: str) -> Iterator[bytes]:
         """The bytes of a key piece by piece; none for a missing key."""
-        with self._s3_errors("NoSuchKey"):
-            yield from self._client.get_object(Bucket=self._bucket, Key=self._name(key))["Body"].iter_chunks(PIECE_BYTES)
+        name = self._name(key)
+        with self._s3_errors("NoSuchKey", FORBIDDEN) as errors:
+            yield from self._pieces(name)
+        if errors.code == FORBIDDEN and self._is_there(name):
+            with self._s3_errors("NoSuchKey"):
+                yield from self._pieces(name)
 
     def put(self, key: str, data: bytes) -> None:
         """Write bytes atomically."""
@@ -92,6 +100,19 @@ class BucketStorage:
         """Hold a key against every other holder on any machine."""
         with lease(self, f"{checked_key(key)}.lock", wait=wait, clock=self._clock):
             yield
+
+    def _read(self, name: str) -> Blob:
+        response = self._client.get_object(Bucket=self._bucket, Key=name)
+        return Blob(response["Body"].read(), response["ETag"])
+
+    def _pieces(self, name: str) -> Iterator[bytes]:
+        return self._client.get_object(Bucket=self._bucket, Key=name)["Body"].iter_chunks(PIECE_BYTES)
+
+    def _is_there(self, name: str) -> bool:
+        """Whether a listing has it: to a role that may list only below a prefix S3 calls what is missing forbidden."""
+        with self._s3_errors():
+            found = self._client.list_objects_v2(Bucket=self._bucket, Prefix=name, MaxKeys=1).get("Contents", ())
+        return any(item["Key"] == name for item in found)
 
     def _version_of_own_write(self, name: str, write_id: str) -> str | None:
         """The current version, if this very request wrote it: boto3 retries a write whose first response was lost."""

@@ -69,6 +69,11 @@ class SqliteTraceStore:
     def put(self, traces: Sequence[TraceRecord]) -> None:
         """Keep traces, all or none."""
         with self._transaction() as run:
+            ids = json.dumps([record.id for record in traces])
+            known = run(f"{_FOUND} WHERE id IN (SELECT value FROM json_each(?))", ids).fetchall()  # noqa: S608 — ours
+            for replaced in map(self._record, known):
+                for document in replaced.documents:  # by its key: `documents` grows with every trace, and has no index by trace
+                    run("DELETE FROM documents WHERE document = ? AND trace = ?", document, replaced.id)
             for record in traces:
                 run(
                     "INSERT OR REPLACE INTO traces VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -76,7 +81,6 @@ class SqliteTraceStore:
                     json.dumps(record.trace, ensure_ascii=True),
                 )  # fmt: skip
             # one statement for all: each gives the interpreter away, and must wait for it while questions are answered
-            run("DELETE FROM documents WHERE trace IN (SELECT value FROM json_each(?))", json.dumps([record.id for record in traces]))
             pairs = [(document, record.id) for record in traces for document in record.documents]
             run(
                 "INSERT OR IGNORE INTO documents SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?)",

@@ -464,3 +464,11 @@ async def test_a_server_that_was_killed_while_it_read_is_continued_by_the_next(h
                 await asyncio.sleep(0.02)
         assert found["state"] == "ready"
         assert (await api.client.get(f"/v1/documents/{added.id}/text")).json()["text"] == "Left words."
+
+
+async def test_what_was_deleted_and_is_added_again_is_read_again(house: House, tmp_path: Path) -> None:
+    async with library(house, tmp_path) as books:
+        for _ in range(2):
+            made = await books.added()
+            assert (await books.settled(made["id"]))["state"] == "ready"
+            assert await books.delete("hr", made["id"]) == 204

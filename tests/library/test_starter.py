@@ -11,6 +11,7 @@ from harness.gate.gate import load_gate
 from harness.golden.load import load_golden
 from harness.project import starter
 from harness.project.starter import start_project
+from harness.settings import read_settings
 from harness.sweep.experiment import load_experiment
 from serving.pipeline.config import load_config
 from serving.pipeline.index.corpus import load_corpus
@@ -70,3 +71,18 @@ def test_the_wheel_takes_the_prompts_to_where_they_are_looked_for() -> None:
     places = {f"prompts/{family}": str((starter.PROMPTS[0] / family).relative_to(REPOSITORY)) for family in starter.FAMILIES}
     assert wheel["force-include"] == places
     assert all((REPOSITORY / source).is_dir() for source in places)
+
+
+def test_the_only_corpus_and_golden_set_are_meant_where_none_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start_project(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert (read_settings().usual_corpus, read_settings().usual_golden) == ("sample", "sample")
+    assert run(["golden", "show", "--json"]) == 0
+    assert "card-price" in capsys.readouterr().out
+    assert run(["index", "--set", "index.embedder.name=local:hashing", "--json"]) == 0
+    (tmp_path / "datasets/corpora/second").mkdir()
+    assert read_settings().usual_corpus == "techcorp"
+    assert run(["index"]) == 2
+    assert "No corpus 'techcorp'. In datasets/corpora: sample, second" in capsys.readouterr().err

@@ -10,6 +10,7 @@ from serving.pipeline.errors import ConfigError, LockedError, StoreError
 from serving.pipeline.settings import PipelineSettings
 from serving.storage.bucket import BucketStorage
 from serving.storage.lease import LeaseClock
+from tests.support.rights import Account, Role, gateway
 
 DEAD = "http://127.0.0.1:9"
 
@@ -129,3 +130,31 @@ def test_a_conflict_with_a_write_under_way_is_asked_again(s3_bucket: str, monkey
     monkeypatch.setattr(storage._client, "put_object", busy)  # moto answers at once
     assert storage.put_if("key", b"x", expected=None)
     assert len(tries) == 3
+
+
+def role(*, get: str = "*", list_below: str | None = "mine/*") -> Role:
+    """A role that may get some objects, and list those below a prefix."""
+    statements: list[Any] = [{"Effect": "Allow", "Action": ["s3:GetObject", "s3:PutObject"], "Resource": f"arn:aws:s3:::*/{get}"}]
+    if list_below is not None:
+        below = {"StringLike": {"s3:prefix": list_below}}
+        statements.append({"Effect": "Allow", "Action": "s3:ListBucket", "Resource": "arn:aws:s3:::*", "Condition": below})
+    return Role([json.dumps({"Version": "2012-10-17", "Statement": statements})], {})
+
+
+def test_a_role_that_may_list_only_its_prefix_tells_what_is_missing_from_what_is_forbidden(s3_bucket: str, s3_server: str) -> None:
+    bucket(f"s3://{s3_bucket}/mine").put("there", b"words")
+    with gateway(role(), Account("us-east-1", "1"), aws=s3_server) as address:
+        mine = bucket(f"s3://{s3_bucket}/mine", s3_endpoint=address)
+        assert mine.get("there") is not None
+        assert list(mine.stream("there")) == [b"words"]
+        assert mine.get("missing") is None
+        assert list(mine.stream("missing")) == []
+    with gateway(role(get="other/*"), Account("us-east-1", "1"), aws=s3_server) as address:
+        forbidden = bucket(f"s3://{s3_bucket}/mine", s3_endpoint=address)
+        with pytest.raises(StoreError, match="AccessDenied"):
+            forbidden.get("there")
+        with pytest.raises(StoreError, match="AccessDenied"):
+            list(forbidden.stream("there"))
+    blind = gateway(role(list_below=None), Account("us-east-1", "1"), aws=s3_server)
+    with blind as address, pytest.raises(StoreError, match="s3:ListBucket"):
+        bucket(f"s3://{s3_bucket}/mine", s3_endpoint=address).get("missing")

@@ -170,6 +170,35 @@ def test_a_document_that_is_deleted_leaves_no_words_in_any_trace(opened: Callabl
     assert other.value() == a_trace("t2", document="other.md")
 
 
+def test_putting_a_trace_costs_the_same_however_many_are_there(tmp_path: Path) -> None:
+    store = SqliteTraceStore(tmp_path / "traces.db")
+    steps = 0
+
+    def counted() -> int:
+        nonlocal steps
+        steps += 1
+        return 0
+
+    store._connection.set_progress_handler(counted, 10)  # every ten instructions of SQLite's machine
+
+    def cost(ident: str) -> int:
+        before = steps
+        store.put([TraceRecord.of(a_trace(ident, document=f"{ident}.md"), 1000.0)])
+        return steps - before
+
+    few = cost("first")
+    store.put([TraceRecord.of(a_trace(f"t{number}", document=f"{number}.md"), 1000.0) for number in range(1000)])
+    assert 0 < cost("last") < 3 * few
+
+
+def test_a_trace_that_is_put_again_holds_its_new_documents_alone(tmp_path: Path) -> None:
+    store = SqliteTraceStore(tmp_path / "traces.db")
+    for document in ("leave.md", "other.md"):
+        store.put([TraceRecord.of(a_trace("t1", document=document), 1000.0)])
+    assert store.forget_document("leave.md") == 0
+    assert store.forget_document("other.md") == 1
+
+
 def test_old_traces_go_with_what_was_said_of_them(tmp_path: Path) -> None:
     store = SqliteTraceStore(tmp_path / "traces.db")
     store.put([TraceRecord.of(a_trace("old"), 1000.0), TraceRecord.of(a_trace("new"), 2000.0)])
