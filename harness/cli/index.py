@@ -10,8 +10,8 @@ from harness.cli.options import AsJson, ConfigFile, Set, print_json, read_config
 from harness.cli.progress import progress_line
 from harness.settings import read_settings
 from serving.pipeline.errors import ConfigError
-from serving.pipeline.index.corpus import SkippedFile
 from serving.pipeline.index.manifest import IndexManifest
+from serving.pipeline.index.reading import SkippedFile
 
 ENGINES = ("local", "ray")
 CorpusName = Annotated[

@@ -10,7 +10,7 @@ from harness.settings import HarnessSettings, otherwise, read_settings
 from serving.pipeline import errors
 from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import TouchstoneError
-from serving.pipeline.index.corpus import LineRange
+from serving.pipeline.index.corpus_lines import LineRange
 from serving.storage.place import absolute
 
 

@@ -11,19 +11,11 @@ from harness.evaluation.context import corpus_path
 from harness.settings import HarnessSettings
 from serving.pipeline.digest import digest_of
 from serving.pipeline.errors import DataError
-from serving.pipeline.index.corpus import (
-    ABOUT_FILES,
-    LINES_FILE,
-    UNPRINTABLE,
-    Bounds,
-    LineRange,
-    SkippedFile,
-    line_ranges,
-    list_beside_lines,
-    list_files,
-)
+from serving.pipeline.index.corpus_files import ABOUT_FILES, LINES_FILE, UNPRINTABLE, list_beside_lines, list_files
+from serving.pipeline.index.corpus_lines import LineRange, line_ranges
 from serving.pipeline.index.facts import FACTS_FOLDER, SETTINGS_FILE, CorpusRules, corpus_rules, may_be_rules
 from serving.pipeline.index.loaders import LOADERS
+from serving.pipeline.index.reading import Bounds, SkippedFile
 from serving.pipeline.registry import Spec
 from serving.storage.base import Entry
 from serving.storage.open import open_storage

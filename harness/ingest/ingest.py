@@ -12,9 +12,11 @@ from serving.documents.store import Addition, DocumentStore
 from serving.pipeline.digest import digest_of
 from serving.pipeline.errors import DataError
 from serving.pipeline.index.access import Access, AccessRule
-from serving.pipeline.index.corpus import LINES_FILE, CorpusFile, SkippedFile, corpus_files, load_jsonl_corpus
+from serving.pipeline.index.corpus import corpus_files, load_jsonl_corpus
+from serving.pipeline.index.corpus_files import LINES_FILE
 from serving.pipeline.index.facts import FACTS_FOLDER, SETTINGS_FILE
 from serving.pipeline.index.loaders import LOADERS
+from serving.pipeline.index.reading import CorpusFile, SkippedFile
 from serving.pipeline.registry import Spec
 from serving.pipeline.types import PUBLIC, Document
 

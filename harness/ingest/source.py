@@ -9,9 +9,9 @@ from tempfile import TemporaryDirectory
 
 from harness.ingest.git import GitPlace, checked_out
 from serving.pipeline.errors import ConfigError, DataError
-from serving.pipeline.index.corpus import Bounds, SkippedFile
 from serving.pipeline.index.facts import FACTS_FOLDER, SETTINGS_FILE
 from serving.pipeline.index.loaders import LOADERS
+from serving.pipeline.index.reading import Bounds, SkippedFile
 from serving.pipeline.settings import PipelineSettings
 from serving.storage.open import open_storage
 from serving.storage.place import is_remote

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from serving.pipeline.errors import DataError
-from serving.pipeline.index.corpus import Bounds, load_corpus, load_jsonl_corpus
+from serving.pipeline.index.corpus import load_corpus, load_jsonl_corpus
 from serving.pipeline.index.read_file import read_file
+from serving.pipeline.index.reading import Bounds
 
 
 def write(folder: Path, files: dict[str, str]) -> Path:

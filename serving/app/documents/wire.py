@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field, JsonValue, StringConstraints, field_vali
 
 from serving.app.query.wire import Wire
 from serving.documents.record import DocumentRecord, State
-from serving.pipeline.index.corpus import UNPRINTABLE
+from serving.pipeline.index.corpus_files import UNPRINTABLE
 from serving.pipeline.types import STATUS, Chunk
 
 Origin = Literal["upload", "ingest", "release"]
