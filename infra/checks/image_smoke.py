@@ -2,8 +2,9 @@
 
     python -m infra.checks.image_smoke [serving] [harness]
 
-`serving` serves a release that is made here, and answers a question. `harness` says how it is, evaluates, sweeps, builds an index as a job of
-a Ray cluster that it starts itself, and runs MLflow's server. BASE=<image> where a registry is at hand; default: a Debian of one's own, by mmdebstrap.
+`serving` serves a release that is made here, and answers a question. `harness` says how it is, evaluates, sweeps, builds an index as a job
+of a Ray cluster that it starts itself, and runs MLflow's server. BASE=<image> where a registry is at hand; default: a Debian of one's own,
+by mmdebstrap.
 """
 
 import argparse

@@ -10,7 +10,9 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from infra.checks.kubernetes_rules import Doc, breaches, named
 ROOT = Path(__file__).parents[2]
 KUBERNETES = "1.34"  # that of infra/terraform/cluster
 OVERLAYS = ("overlays/dev", "overlays/staging", "overlays/prod")
+COMPONENTS = (("overlays/dev", "off-hours"), ("overlays/prod", "by-traffic"))  # an overlay, with what it may take up
 ALONE = ("cluster", "ray", "ray-index", "mlflow", "monitoring")
 SCHEMAS = Path(os.environ.get("CRD_SCHEMAS") or next(ROOT.parent.glob("*/tools/crd-schemas"), ROOT / "crd-schemas"))
 OWN_GROUPS = frozenset({"v1", "apps", "batch", "autoscaling", "policy", "networking.k8s.io", "rbac.authorization.k8s.io", "storage.k8s.io"})
@@ -36,6 +39,17 @@ def render(folder: Path) -> list[Doc]:
     if done.returncode:
         raise ValueError(f"{folder.name} does not render: {done.stderr.strip().splitlines()[-1]}")
     return [doc for doc in yaml.safe_load_all(done.stdout) if doc]
+
+
+@contextmanager
+def taken_up(overlay: str, component: str, kubernetes: Path = ROOT / "infra/kubernetes") -> Iterator[Path]:
+    """A kustomization of an overlay with a component."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name).resolve()
+        places = {"resources": kubernetes / overlay, "components": kubernetes / "components" / component}
+        said = {key: [os.path.relpath(place.resolve(), folder)] for key, place in places.items()}
+        (folder / "kustomization.yaml").write_text(yaml.safe_dump(said), encoding="utf-8")
+        yield folder
 
 
 def misfits(docs: Sequence[Doc]) -> Iterator[str]:
@@ -105,13 +119,15 @@ def main() -> int:
         print("kubectl is not installed")
         return 77  # skipped
     failed, docs = False, []
-    for name in (*OVERLAYS, *ALONE):
-        folder = ROOT / "infra" / "kubernetes" / name
-        found = check(folder, by_digest=name.endswith("/prod"))
-        failed |= bool(found)
-        print(f"kubernetes: {name}: {'ok' if not found else f'{len(found)} mistakes'}")
-        print("".join(f"  {one}\n" for one in found), end="")
-        docs += [] if found else render(folder)
+    with ExitStack() as stack:
+        folders = {name: ROOT / "infra" / "kubernetes" / name for name in (*OVERLAYS, *ALONE)}
+        folders |= {f"{overlay} with {component}": stack.enter_context(taken_up(overlay, component)) for overlay, component in COMPONENTS}
+        for name, folder in folders.items():
+            found = check(folder, by_digest="/prod" in name)
+            failed |= bool(found)
+            print(f"kubernetes: {name}: {'ok' if not found else f'{len(found)} mistakes'}")
+            print("".join(f"  {one}\n" for one in found), end="")
+            docs += [] if found else render(folder)
     if kinds := unchecked(docs):
         print(f"kubernetes: rendered and held to our rules, but no schema is at hand for: {', '.join(sorted(kinds))}")
     return 1 if failed else 0

@@ -225,3 +225,14 @@ def test_the_bucket_and_the_table_of_the_profile_aws_are_made_once_and_keep_trac
     store.put([record])
     assert store.get("t1") == record
     assert [one.id for one in store.find(TraceQuery(tenant="acme"))] == ["t1"]
+
+
+def test_both_images_hold_what_a_release_may_ask_for() -> None:
+    texts = [file.read_text() for file in (ROOT / "serving/pipeline").rglob("*.py")]
+    asked = {name for text in texts for name in re.findall(r"install_command\(['\"](\w+)", text)}
+    asked -= {"llamacpp"}  # a GGUF file would have to be in the image too: one's own image, built on these
+    assert "pii" in asked
+    serving = set(re.findall(r"[a-z]+", re.findall(r'ARG EXTRAS="(.*)"', RECIPE)[0]))
+    harness = set(re.findall(r"--extra (\w+)", (ROOT / "infra/docker/harness.Dockerfile").read_text()))
+    assert asked <= serving
+    assert asked <= harness

@@ -114,7 +114,6 @@ SECRET = "\n---\napiVersion: v1\nkind: Secret\nmetadata: {name: keys}\nstringDat
 @pytest.mark.parametrize(
     ("folder", "file", "was", "becomes", "found"),
     [
-        ("overlays/dev", "components/off-hours/scaledobject.yaml", "cooldownPeriod", "coolPeriod", "coolPeriod"),
         ("overlays/dev", POLICY, "    - ports: # names", "    - to: [{podSelector: {}}]\n      ports: # names", "cannot ask for names"),
         ("overlays/staging", "overlays/staging/kustomization.yaml", "newTag: 0.1.0", "newTag: latest", "may be another one"),
         ("ray", RAYJOB, "shutdownAfterJobFinishes", "shutDownAfterJobFinishes", "'shutDownAfterJobFinishes' is no field of it"),
@@ -141,6 +140,21 @@ def test_what_is_broken_elsewhere_is_found(infra: Path, folder: str, file: str, 
     assert any(found in mistake for mistake in mistakes), mistakes
 
 
+@pytest.mark.parametrize(("overlay", "component"), checks.COMPONENTS)
+def test_an_overlay_may_take_a_component_up(overlay: str, component: str) -> None:
+    with checks.taken_up(overlay, component) as folder:
+        assert checks.check(folder, by_digest=overlay.endswith("prod")) == []
+
+
+def test_an_unknown_field_of_a_component_is_found_with_and_without_its_schema(infra: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = infra / "components/off-hours/scaledobject.yaml"
+    file.write_text(file.read_text().replace("cooldownPeriod", "coolPeriod"))
+    with checks.taken_up("overlays/dev", "off-hours", infra) as folder:
+        assert any("coolPeriod" in mistake for mistake in checks.check(folder))
+        monkeypatch.setattr(checks, "SCHEMAS", infra / "nowhere")
+        assert any("'coolPeriod' is no field of it" in mistake for mistake in checks.check(folder))
+
+
 def test_a_channel_without_network_policies_is_found(infra: Path) -> None:
     file = infra / "base/kustomization.yaml"
     file.write_text(file.read_text().replace("  - networkpolicy.yaml\n", ""))
@@ -157,6 +171,8 @@ def test_a_document_that_kubectl_could_not_apply_is_found(infra: Path) -> None:
 def test_every_kind_has_a_schema_or_fields_that_are_known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(checks, "SCHEMAS", tmp_path)  # no folder of anybody's
     docs = [doc for name in (*checks.OVERLAYS, *checks.ALONE) for doc in checks.render(ROOT / "infra/kubernetes" / name)]
+    with checks.taken_up("overlays/dev", "off-hours") as folder:
+        docs += checks.render(folder)
     assert checks.unchecked(docs) == set()
     assert {"RayJob", "SecretProviderClass", "ScaledObject"} <= {doc["kind"] for doc in docs if custom_kinds.known(doc)}
 
@@ -193,10 +209,8 @@ def test_the_cluster_has_what_auto_mode_does_not_bring() -> None:
 
 
 def test_the_adapter_answers_for_the_metric_that_the_component_asks_for(infra: Path) -> None:
-    overlay = infra / "overlays/prod/kustomization.yaml"
-    overlay.write_text(overlay.read_text() + "components:\n  - ../../components/by-traffic\n")
-    assert checks.check(infra / "overlays" / "prod", by_digest=True) == []
-    scaler = next(doc for doc in checks.render(infra / "overlays/prod") if doc["kind"] == "HorizontalPodAutoscaler")
+    with checks.taken_up("overlays/prod", "by-traffic") as folder:
+        scaler = next(doc for doc in checks.render(folder) if doc["kind"] == "HorizontalPodAutoscaler")
     asked = {one["pods"]["metric"]["name"] for one in scaler["spec"]["metrics"] if one["type"] == "Pods"}
     rules = yaml.safe_load((infra / "components/by-traffic/adapter.yaml").read_text())["rules"]["custom"]
     assert {rule["name"]["as"] for rule in rules} == asked
