@@ -39,7 +39,7 @@ OF_ITS_HOST = "      volumes:\n        - {name: host, hostPath: {path: /}}\n"
 UNBOUNDED = "        - name: scratch\n          emptyDir: {}\n"
 AS_ROOT = "          securityContext:\n            runAsUser: 0\n"
 INGEST, EVALUATE, POLICY, BUDGET = "base/jobs/ingest.yaml", "base/jobs/evaluate.yaml", "base/networkpolicy.yaml", "base/api/disruption.yaml"
-BLOCK = "        - ipBlock: {cidr: 10.0.0.0/16}"
+BLOCK = "        - ipBlock: {cidr: 10.40.0.0/16}"
 SECRETS, OVERLAY = "base/secrets.yaml", "overlays/prod/kustomization.yaml"
 
 
@@ -222,3 +222,11 @@ def test_the_adapter_answers_for_the_metric_that_the_component_asks_for(infra: P
             file = infra / "rule.yml"
             file.write_text(yaml.safe_dump({"groups": [{"name": "adapter", "rules": [{"record": "a:b", "expr": query}]}]}))
             assert subprocess.run(["promtool", "check", "rules", str(file)], capture_output=True).returncode == 0
+
+
+def test_network_policies_mean_the_network_that_terraform_makes() -> None:
+    variables = (ROOT / "infra/terraform/persistent/variables.tf").read_text()
+    network = re.search(r'variable "cidr" \{[^}]*default = "([^"]+)"', variables)
+    assert network
+    policies = (ROOT / "infra/kubernetes/base/networkpolicy.yaml").read_text()
+    assert set(re.findall(r"cidr: (10\.[\d./]+)", policies)) == {network[1]}
