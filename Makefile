@@ -85,14 +85,14 @@ docs: setup  ## write the pages that are made from the code
 	$(RUN) python docs/make_configuration.py
 	$(RUN) python docs/make_monitoring.py
 
-image-smoke: setup  ## build the image of the API without Docker, start it read-only as nobody, ask it (buildah, bubblewrap, mmdebstrap)
-	bash infra/docker/image_smoke.sh
+image-smoke: setup  ## build the images without Docker, start them read-only as nobody (IMAGES="serving harness"; REPORT=1: measure both, write reports/bench/image.md)
+	$(RUN) python $(if $(REPORT),bench/image.py,-m infra.checks.image_smoke $(IMAGES))
 
 stack: setup  ## the API, Redis, MLflow on Postgres, Prometheus and Grafana in containers (PROFILES="aws langfuse"; needs Docker)
 	bash infra/stack.sh
 
 stack-smoke: setup  ## the same parts as plain processes, and a question's way through all of them (needs redis-server, postgresql)
-	$(RUN) python infra/checks/stack_smoke.py
+	$(RUN) python -m infra.checks.stack_smoke
 
 infra-check: setup  ## check everything below infra/ offline (AREAS="terraform iam": only these)
 	$(RUN) python infra/check.py $(AREAS)

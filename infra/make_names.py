@@ -49,14 +49,21 @@ def read_names(path: Path) -> dict[str, Any]:
 def rendered(root: Path) -> dict[Path, str]:
     """Every file that is made, with what it says."""
     names = read_names(root / "infra" / "names.yaml")
-    told = {name: value for name, value in names.items() if name not in ("settings", "channel_settings")}
-    values = json.dumps({"names": told}, indent=2) + "\n"
+    for_terraform = {name: value for name, value in names.items() if name not in ("settings", "channel_settings")}
+    values = json.dumps({"names": for_terraform}, indent=2) + "\n"
     infra = root / "infra"
     files = {infra / "terraform" / layer / "names.auto.tfvars.json": values for layer in LAYERS}
     files |= {infra / "terraform" / layer / "backend.hcl": _backend(names, layer) for layer in KEPT_REMOTELY}
     files[infra / "kubernetes" / "base" / "settings.env"] = _env(names["settings"] | names["channel_settings"]["dev"])
     for channel in CHANNELS:
         files[infra / "kubernetes" / "overlays" / channel / "channel.env"] = _env(names["channel_settings"][channel])
+    told = {
+        "mlflow": _mlflow(names),
+        "ray": _jobs(names, "STAGES", "INDEXES", "MLFLOW_URI"),
+        "ray-index": _jobs(names, "INDEXES") | _corpora(names),
+    }
+    files |= {infra / "kubernetes" / folder / "settings.env": _env(values) for folder, values in told.items()}
+    files |= {path: _with_repositories(path.read_text(encoding="utf-8"), names) for path in _kustomizations(infra / "kubernetes")}
     files[infra / "terraform" / "modules" / "guardrail" / "main.tf"] = terraform(load_policy(root / POLICY))
     return files
 
@@ -114,6 +121,31 @@ def _backend(names: Mapping[str, Any], layer: str) -> str:
 
 def _env(values: Mapping[str, str]) -> str:
     return "\n".join([MADE, *(f"{name}={value}" for name, value in values.items()), ""])
+
+
+def _mlflow(names: Mapping[str, Any]) -> dict[str, str]:
+    return {"MLFLOW_ARTIFACTS_DESTINATION": f"s3://{names['buckets']['mlflow']}/artifacts"}
+
+
+def _jobs(names: Mapping[str, Any], *settings: str) -> dict[str, str]:
+    return {f"TOUCHSTONE_{one}": names["settings"][f"TOUCHSTONE_{one}"] for one in ("AWS_REGION", *settings)}
+
+
+def _corpora(names: Mapping[str, Any]) -> dict[str, str]:
+    return {"CORPORA": f"s3://{names['buckets']['documents']}/corpora"}  # where infra/pipelines/data.sh puts them
+
+
+def _kustomizations(folder: Path) -> list[Path]:
+    """Those that say where images come from."""
+    return [path for path in sorted(folder.rglob("kustomization.yaml")) if "newName:" in path.read_text(encoding="utf-8")]
+
+
+def _with_repositories(text: str, names: Mapping[str, Any]) -> str:
+    """A kustomization with the account's repositories; which image of theirs it takes stays as it is."""
+    registry = f"{names['account']}.dkr.ecr.{names['region']}.amazonaws.com"
+    for image, repository in names["repositories"].items():
+        text = re.sub(rf"(- name: touchstone-{image}\n +newName:) .*", rf"\g<1> {registry}/{repository}", text)
+    return text
 
 
 def main() -> int:

@@ -24,6 +24,12 @@ Prefix = Annotated[
 ]
 Groups = Annotated[list[str] | None, typer.Option("--groups", help="Who may read them: members of one of these. Repeatable.")]
 Prune = Annotated[bool, typer.Option("--prune", help="Remove what an earlier run brought and the source has no more.")]
+MayBeEmpty = Annotated[
+    bool,
+    typer.Option(
+        "--may-be-empty", help="A source without a document is no mistake, as where files are put now and then; not with --prune."
+    ),
+]
 Index = Annotated[bool, typer.Option("--index/--no-index", help="Index them here for the channel's release; else a server does.")]
 
 
@@ -34,6 +40,7 @@ def ingest(
     domain: Annotated[str, typer.Option("--domain", help="The domain of all of them; default: by folder, as in a corpus.")] = "",
     prefix: Prefix = None,
     prune: Prune = False,
+    may_be_empty: MayBeEmpty = False,
     index: Index = True,
     channel: Annotated[str, typer.Option("--channel", help="Whose release they are indexed for.")] = "dev",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")] = False,
@@ -57,7 +64,9 @@ def ingest(
     with progress_line(quiet=as_json) as line:
         with opened_source(source, settings, SourceLimits(megabytes=max_mb, seconds=max_seconds)) as opened:
             run = Ingest(store, opened, GivenReaders(tenant, names, domain), prefix=prefix, uploader=f"ingest:{getpass.getuser()}")
-            done = run.run(prune=prune, dry_run=dry_run, progress=lambda read, total: line.update("reading", read, total))
+            done = run.run(
+                prune=prune, dry_run=dry_run, may_be_empty=may_be_empty, progress=lambda read, total: line.update("reading", read, total)
+            )
         indexed = None
         if index and not dry_run:
             indexed = run_async(_indexed(settings, channel, lambda made, total: line.update("indexing", made, total)))

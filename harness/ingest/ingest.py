@@ -64,7 +64,7 @@ class Ingest:
         self._uploader = uploader
         self._rules = digest_of([_rules_text(source.path), readers.tenant, list(readers.groups), readers.domain, self._prefix])
 
-    def run(self, *, prune: bool, dry_run: bool, progress: Progress | None = None) -> Ingested:
+    def run(self, *, prune: bool, dry_run: bool, may_be_empty: bool = False, progress: Progress | None = None) -> Ingested:
         """Add what is new, replace what changed, and remove what is gone where that is asked for."""
         self._store.refresh()
         done, seen = Ingested(skipped=list(self._source.skipped)), set[str]()
@@ -75,7 +75,7 @@ class Ingest:
             if len(batch) >= BATCH_DOCUMENTS or sum(len(one.data) for one in batch) >= BATCH_BYTES:
                 self._put(batch, dry_run)
                 batch = []
-        if not seen:
+        if not seen and (prune or not may_be_empty):
             shown = "; ".join(f"{skip.path}: {skip.reason.rstrip('.')}" for skip in done.skipped[:5])
             raise DataError(f"{self._source.collection}: holds no document.{f' Skipped: {shown}.' if shown else ''} Nothing was changed.")
         self._put(batch, dry_run)

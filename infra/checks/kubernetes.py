@@ -1,16 +1,18 @@
 """Checks what lies below infra/kubernetes: it renders, fits the schemas strictly, and keeps our rules. A line each.
 
 Rendering needs kubectl (its built-in kustomize). The schemas of Kubernetes' own kinds come with kubernetes-validate, those of other
-kinds from the folder that CRD_SCHEMAS names (default: tools/crd-schemas of one beside the checkout); a kind without one is named.
+kinds from the folder that CRD_SCHEMAS names (default: tools/crd-schemas of one beside the checkout); where they are not, the fields that
+custom_kinds.py knows have to do. A kind with neither is named.
 """
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +20,17 @@ import jsonschema
 import kubernetes_validate
 import yaml
 
-from harness.settings import HarnessSettings
-from serving.app.settings import AppSettings
-from serving.pipeline.settings import variables
+from infra.checks import custom_kinds
+from infra.checks.kubernetes_agreement import disagreements
+from infra.checks.kubernetes_rules import Doc, breaches, named
 
 ROOT = Path(__file__).parents[2]
 KUBERNETES = "1.34"  # that of infra/terraform/cluster
 OVERLAYS = ("overlays/dev", "overlays/staging", "overlays/prod")
-ALONE = ("ray", "ray-index", "mlflow", "monitoring")
+COMPONENTS = (("overlays/dev", "off-hours"), ("overlays/prod", "by-traffic"))  # an overlay, with what it may take up
+ALONE = ("cluster", "ray", "ray-index", "mlflow", "monitoring")
 SCHEMAS = Path(os.environ.get("CRD_SCHEMAS") or next(ROOT.parent.glob("*/tools/crd-schemas"), ROOT / "crd-schemas"))
-SECRETS = re.compile(r"SECRET|PASSWORD|TOKEN|API_KEY\b|HEADERS")
-LONGEST_QUESTION_S = int(AppSettings.model_fields["request_timeout_s"].default) + 5
-Doc = Mapping[str, Any]
+OWN_GROUPS = frozenset({"v1", "apps", "batch", "autoscaling", "policy", "networking.k8s.io", "rbac.authorization.k8s.io", "storage.k8s.io"})
 
 
 def render(folder: Path) -> list[Doc]:
@@ -40,25 +41,47 @@ def render(folder: Path) -> list[Doc]:
     return [doc for doc in yaml.safe_load_all(done.stdout) if doc]
 
 
-def misfits(docs: list[Doc]) -> Iterator[str]:
+@contextmanager
+def taken_up(overlay: str, component: str, kubernetes: Path = ROOT / "infra/kubernetes") -> Iterator[Path]:
+    """A kustomization of an overlay with a component."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name).resolve()
+        places = {"resources": kubernetes / overlay, "components": kubernetes / "components" / component}
+        said = {key: [os.path.relpath(place.resolve(), folder)] for key, place in places.items()}
+        (folder / "kustomization.yaml").write_text(yaml.safe_dump(said), encoding="utf-8")
+        yield folder
+
+
+def misfits(docs: Sequence[Doc]) -> Iterator[str]:
     """What does not fit the schema of its kind; unknown fields are misfits too."""
     for doc in docs:
-        if doc["apiVersion"].partition("/")[0] in OWN_GROUPS:
-            try:
-                kubernetes_validate.validate(doc, KUBERNETES, strict=True)
-            except kubernetes_validate.ValidationError as error:
-                yield f"{named(doc)}: {'.'.join(map(str, error.path))}: {error.message}"
-        elif schema := custom_schema(doc):
+        if _own(doc):
+            yield from (f"{named(doc)}: {what}" for what in _unfit(doc))
+            continue
+        if schema := custom_schema(doc):
             for error in jsonschema.Draft7Validator(schema).iter_errors(doc):
                 yield f"{named(doc)}: {'.'.join(map(str, error.path))}: {error.message}"
+        if custom_kinds.known(doc):
+            yield from (f"{named(doc)}: {what}" for what in custom_kinds.misfits(doc))
+            for where, template in custom_kinds.templates(doc):
+                pod = {"apiVersion": "v1", "kind": "Pod"} | template
+                yield from (f"{named(doc)}: {where}.{what}" for what in _unfit(pod))
 
 
-def unchecked(docs: list[Doc]) -> set[str]:
-    """Kinds of which no schema is at hand."""
-    return {doc["kind"] for doc in docs if doc["apiVersion"].partition("/")[0] not in OWN_GROUPS and not custom_schema(doc)}
+def _unfit(doc: Doc) -> Iterator[str]:
+    try:
+        kubernetes_validate.validate(doc, KUBERNETES, strict=True)
+    except kubernetes_validate.ValidationError as error:
+        yield f"{'.'.join(map(str, error.path))}: {error.message}"
 
 
-OWN_GROUPS = frozenset({"v1", "apps", "batch", "autoscaling", "policy", "networking.k8s.io", "rbac.authorization.k8s.io", "storage.k8s.io"})
+def _own(doc: Doc) -> bool:
+    return doc["apiVersion"].partition("/")[0] in OWN_GROUPS
+
+
+def unchecked(docs: Sequence[Doc]) -> set[str]:
+    """Kinds of which neither a schema nor the fields are at hand."""
+    return {doc["kind"] for doc in docs if not (_own(doc) or custom_schema(doc) or custom_kinds.known(doc))}
 
 
 def custom_schema(doc: Doc) -> dict[str, Any] | None:
@@ -80,127 +103,14 @@ def closed(schema: Any) -> Any:
     return inner
 
 
-def breaches(docs: list[Doc], *, by_digest: bool = False) -> Iterator[str]:
-    """Where our own rules are not kept."""
-    for doc in docs:
-        for pod, where in pods(doc):
-            yield from (f"{named(doc)}: {what}" for what in pod_breaches(pod, where, by_digest=by_digest))
-        for name, value in settings(doc):
-            if SECRETS.search(name) and value:
-                yield f"{named(doc)}: {name} stands there in plain text; a secret comes by reference"
-            if name.startswith("TOUCHSTONE_") and name not in KNOWN:
-                yield f"{named(doc)}: {name} is no setting of the application"
-    yield from between(docs)
-
-
-KNOWN = frozenset({*variables(AppSettings), *variables(HarnessSettings)})
-
-
-def pod_breaches(pod: Doc, where: str, *, by_digest: bool) -> Iterator[str]:
-    """What a pod may not be, or lacks."""
-    person = pod.get("securityContext", {})
-    if person.get("runAsNonRoot") is not True or person.get("runAsUser", 0) == 0:
-        yield "runs as root"
-    if person.get("seccompProfile", {}).get("type") != "RuntimeDefault":
-        yield "has no seccomp profile"
-    if pod.get("automountServiceAccountToken") is not False and "serviceAccountName" in pod and not where.startswith("watcher"):
-        yield "mounts a token of Kubernetes that it does not need"
-    if pod.get("hostNetwork") or pod.get("hostPID") or any("hostPath" in volume for volume in pod.get("volumes", [])):
-        yield "reaches into its host"
-    for container in [*pod.get("initContainers", []), *pod["containers"]]:
-        name = container["name"]
-        locked = container.get("securityContext", {})
-        if locked.get("allowPrivilegeEscalation") is not False or locked.get("privileged"):
-            yield f"{name} may gain privileges"
-        if locked.get("readOnlyRootFilesystem") is not True:
-            yield f"{name} may write to its root"
-        if locked.get("capabilities", {}).get("drop") != ["ALL"]:
-            yield f"{name} keeps capabilities"
-        resources = container.get("resources", {})
-        if not {"cpu", "memory"} <= set(resources.get("requests", {})) or "memory" not in resources.get("limits", {}):
-            yield f"{name} has no requests, or no limit of memory"
-        image = container["image"]
-        _, _, tag = image.rpartition("/")[2].partition(":")
-        if "@sha256:" not in image and (tag in ("", "latest") or by_digest):
-            yield f"{name} runs {image!r}, which {'is not named by its digest' if by_digest else 'may be another one tomorrow'}"
-
-
-def between(docs: list[Doc]) -> Iterator[str]:
-    """What has to agree between documents."""
-    for deployment in (doc for doc in docs if doc["kind"] == "Deployment"):
-        template = deployment["spec"]["template"]
-        labels, name = template["metadata"]["labels"], deployment["metadata"]["name"]
-        container = template["spec"]["containers"][0]
-        for probe in ("readinessProbe", "livenessProbe"):
-            if probe not in container:
-                yield f"{named(deployment)}: no {probe}"
-        if name != "touchstone-api":
-            continue
-        if not any(doc["kind"] == "PodDisruptionBudget" and selects(doc["spec"]["selector"], labels) for doc in docs):
-            yield f"{named(deployment)}: no disruption budget covers it"
-        scalers = [doc for doc in docs if doc["kind"] in ("HorizontalPodAutoscaler", "ScaledObject")]
-        if len([doc for doc in scalers if doc["spec"]["scaleTargetRef"]["name"] == name]) != 1:
-            yield f"{named(deployment)}: needs one autoscaler, and no second"
-        if not any(doc["kind"] == "Service" and labels.items() >= doc["spec"]["selector"].items() for doc in docs):
-            yield f"{named(deployment)}: no service finds it"
-        pause = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
-        if pause < 5 or template["spec"].get("terminationGracePeriodSeconds", 30) < pause + LONGEST_QUESTION_S:
-            yield f"{named(deployment)}: is ended before its longest question ({pause} s of notice and {LONGEST_QUESTION_S} s are needed)"
-        if deployment["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] != 0:
-            yield f"{named(deployment)}: a rollout takes pods away before new ones are ready"
-    policies = [doc for doc in docs if doc["kind"] == "NetworkPolicy"]
-    for doc in docs:
-        for pod, _ in pods(doc):
-            labels = pod["labels"]
-            if not any(selects(policy["spec"]["podSelector"], labels) for policy in policies):
-                yield f"{named(doc)}: no network policy covers it"
-
-
-def selects(selector: Doc, labels: Doc) -> bool:
-    """Whether a selector of labels takes these."""
-    return labels.items() >= selector.get("matchLabels", {}).items() and not selector.get("matchExpressions")
-
-
-def pods(doc: Doc) -> Iterator[tuple[Doc, str]]:
-    """Every pod that a document makes, with its labels, and what it is for."""
-    spec = doc.get("spec", {})
-    templates = {
-        "Deployment": lambda: [spec["template"]],
-        "StatefulSet": lambda: [spec["template"]],
-        "CronJob": lambda: [spec["jobTemplate"]["spec"]["template"]],
-        "Job": lambda: [spec["template"]],
-        "RayJob": lambda: [
-            spec["rayClusterSpec"]["headGroupSpec"]["template"],
-            *(group["template"] for group in spec["rayClusterSpec"]["workerGroupSpecs"]),
-        ],
-    }
-    for template in templates.get(doc["kind"], list)():
-        labels = template.get("metadata", {}).get("labels", {})
-        role = "watcher" if labels.get("app.kubernetes.io/name") == "prometheus" else "worker"  # Prometheus asks Kubernetes for its targets
-        yield {**template["spec"], "labels": labels}, role
-
-
-def settings(doc: Doc) -> Iterator[tuple[str, str]]:
-    """Every environment variable that a document gives by its value."""
-    if doc["kind"] == "ConfigMap":
-        yield from ((name, value) for name, value in doc.get("data", {}).items() if re.fullmatch(r"[A-Z][A-Z0-9_]+", name))
-    for pod, _ in pods(doc):
-        for container in pod["containers"]:
-            yield from ((one["name"], one.get("value", "")) for one in container.get("env", []))
-
-
-def named(doc: Doc) -> str:
-    """A document as people speak of it."""
-    return f"{doc['kind']} {doc['metadata']['name']}"
-
-
 def check(folder: Path, *, by_digest: bool = False) -> list[str]:
     """All that is wrong with a kustomization."""
     try:
         docs = render(folder)
     except ValueError as error:
         return [str(error)]
-    return [*misfits(docs), *breaches(docs, by_digest=by_digest)]
+    unfit = list(misfits(docs))
+    return unfit or [*breaches(docs, by_digest=by_digest), *disagreements(docs)]  # what does not fit cannot be read for more
 
 
 def main() -> int:
@@ -209,13 +119,15 @@ def main() -> int:
         print("kubectl is not installed")
         return 77  # skipped
     failed, docs = False, []
-    for name in (*OVERLAYS, *ALONE):
-        folder = ROOT / "infra" / "kubernetes" / name
-        found = check(folder, by_digest=name.endswith("/prod"))
-        failed |= bool(found)
-        print(f"kubernetes: {name}: {'ok' if not found else f'{len(found)} mistakes'}")
-        print("".join(f"  {one}\n" for one in found), end="")
-        docs += [] if found else render(folder)
+    with ExitStack() as stack:
+        folders = {name: ROOT / "infra" / "kubernetes" / name for name in (*OVERLAYS, *ALONE)}
+        folders |= {f"{overlay} with {component}": stack.enter_context(taken_up(overlay, component)) for overlay, component in COMPONENTS}
+        for name, folder in folders.items():
+            found = check(folder, by_digest="/prod" in name)
+            failed |= bool(found)
+            print(f"kubernetes: {name}: {'ok' if not found else f'{len(found)} mistakes'}")
+            print("".join(f"  {one}\n" for one in found), end="")
+            docs += [] if found else render(folder)
     if kinds := unchecked(docs):
         print(f"kubernetes: rendered and held to our rules, but no schema is at hand for: {', '.join(sorted(kinds))}")
     return 1 if failed else 0

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -78,7 +78,8 @@ class Stack:
         store = f"postgresql://mlflow@127.0.0.1:{self.ports['postgres']}/mlflow"
         place = str(self.folder / "artifacts")
         server = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.ports["mlflow"]), "--workers", "1"]
-        self.start("mlflow", [*server, "--backend-store-uri", store, "--artifacts-destination", place])
+        own = {"MLFLOW_BACKEND_STORE_URI": store, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # as the compose file tells it
+        self.start("mlflow", [*server, "--artifacts-destination", place], environment=own)
         self.until("mlflow", lambda: self.get("mlflow", "/health") is not None)
         say("redis, postgres and an MLflow server on it are up")
 
@@ -155,11 +156,19 @@ class Stack:
         self.until("postgres", lambda: subprocess.run(ready, capture_output=True, check=False).returncode == 0)
         subprocess.run([str(tools / "createdb"), *at, "mlflow"], check=True)
 
-    def start(self, name: str, command: Sequence[str], *, stop: signal.Signals = signal.SIGTERM, cwd: Path = ROOT) -> None:
+    def start(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        stop: signal.Signals = signal.SIGTERM,
+        cwd: Path = ROOT,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         """Start a process whose output goes to a file; it is ended with everything else."""
         log = self._stack.enter_context((self.folder / f"{name}.log").open("wb"))
-        process = subprocess.Popen(command, env=self.environment, cwd=cwd, stdout=log, stderr=subprocess.STDOUT)
-
+        told = self.environment | dict(environment or {})
+        process = subprocess.Popen(command, env=told, cwd=cwd, stdout=log, stderr=subprocess.STDOUT)
         self._running[name] = process
 
         def end() -> None:

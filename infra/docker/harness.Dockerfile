@@ -16,7 +16,7 @@ RUN --mount=type=secret,id=uv --mount=type=secret,id=ca \
     if [ -f /run/secrets/uv ]; then export UV_CONFIG_FILE=/run/secrets/uv; fi; \
     if [ -f /run/secrets/ca ]; then export SSL_CERT_FILE=/run/secrets/ca; fi; \
     /opt/uv/bin/uv sync --locked --no-install-project --no-default-groups --group models --group cluster \
-      --extra harness --extra bedrock --extra providers --extra redis --extra ragas --extra deepeval --extra ray
+      --extra harness --extra bedrock --extra providers --extra redis --extra pii --extra ragas --extra deepeval --extra ray
 COPY serving serving
 COPY harness harness
 COPY touchstone touchstone
@@ -27,13 +27,6 @@ RUN --mount=type=secret,id=uv --mount=type=secret,id=ca \
     /opt/uv/bin/uv pip install --python /opt/touchstone/venv --no-deps .
 
 FROM ${BASE}
-ARG VERSION=0
-ARG COMMIT=unknown
-LABEL org.opencontainers.image.title="touchstone-harness" \
-      org.opencontainers.image.description="Sweeps, proves, gates and promotes configurations for answering from documents." \
-      org.opencontainers.image.licenses="MIT" \
-      org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${COMMIT}"
 COPY --from=build /opt/touchstone /opt/touchstone
 WORKDIR /project
 COPY mlproject.yml MLproject python_env.yaml pyproject.toml ./
@@ -41,6 +34,13 @@ COPY prompts prompts
 COPY experiments experiments
 COPY datasets datasets
 RUN mkdir -p /work /project/reports && chown 10001:10001 /work /project/reports
+ARG VERSION=0
+ARG COMMIT=unknown
+LABEL org.opencontainers.image.title="touchstone-harness" \
+      org.opencontainers.image.description="Sweeps, proves, gates and promotes configurations for answering from documents." \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${COMMIT}"
 ENV PATH=/opt/touchstone/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \

@@ -93,6 +93,17 @@ def test_readers_of_the_command_line_are_narrowed_and_never_widened_by_the_files
     assert "groups hr would read what --groups keeps for law" in said.err
 
 
+def test_a_source_without_a_document_is_a_mistake_unless_it_may_be_empty(world: World):
+    empty = world.root / "incoming"
+    empty.mkdir()
+    assert world.touchstone("ingest", str(empty)).code == 2
+    (empty / "cells.xlsx").write_text("cells")
+    said = world.touchstone("ingest", str(empty), "--may-be-empty", "--json")
+    assert (said.code, said.json["added"]) == (0, [])
+    assert [skip["path"] for skip in said.json["skipped"]] == ["cells.xlsx"]
+    assert world.touchstone("ingest", str(empty), "--may-be-empty", "--prune").code == 2  # an empty bucket removes nothing
+
+
 def test_a_channel_that_there_is_not_is_refused_before_anything_is_written(world: World, shelf: Path):
     said = world.touchstone("ingest", str(shelf), "--channel", "production")
     assert said.code == 2

@@ -60,9 +60,9 @@ def test_a_name_that_is_changed_on_one_side_only_is_told(copy: Path) -> None:
 
 def test_a_new_name_reaches_terraform_and_the_application(copy: Path) -> None:
     changed(copy, prefix="tech", account='"000000000000"')
-    made = {path.name: text for path, text in make_names.rendered(copy).items()}
-    assert "s3://tech-indexes-000000000000/indexes" in made["settings.env"]
-    assert '"tech-indexes-000000000000"' in made["names.auto.tfvars.json"]
+    made = {path.relative_to(copy / "infra").as_posix(): text for path, text in make_names.rendered(copy).items()}
+    assert "s3://tech-indexes-000000000000/indexes" in made["kubernetes/base/settings.env"]
+    assert '"tech-indexes-000000000000"' in made["terraform/cluster/names.auto.tfvars.json"]
 
 
 @pytest.mark.parametrize(
@@ -122,3 +122,16 @@ def test_overlays_and_terraform_mean_the_same_namespaces() -> None:
         overlay = ROOT / f"infra/kubernetes/overlays/{channel}/kustomization.yaml"
         if overlay.is_file():
             assert yaml.safe_load(overlay.read_text())["namespace"] == namespace
+
+
+def test_an_account_reaches_images_artefacts_and_jobs(copy: Path) -> None:
+    changed(copy, account='"123456789012"', region="eu-central-1", prefix="tech")
+    made = {path.relative_to(copy).as_posix(): text for path, text in make_names.rendered(copy).items()}
+    assert not re.search(r"\b0{12}\b", "".join(text for path, text in made.items() if "kubernetes" in path))
+    registry = "123456789012.dkr.ecr.eu-central-1.amazonaws.com"
+    for folder in ("overlays/dev", "overlays/staging", "overlays/prod", "mlflow", "ray", "ray-index"):
+        kustomization = yaml.safe_load(made[f"infra/kubernetes/{folder}/kustomization.yaml"])
+        assert {image["newName"].partition("/")[0] for image in kustomization["images"]} == {registry}
+    assert "s3://tech-mlflow-123456789012/artifacts" in made["infra/kubernetes/mlflow/settings.env"]
+    assert "s3://tech-stages-123456789012/stages" in made["infra/kubernetes/ray/settings.env"]
+    assert "s3://tech-documents-123456789012/corpora" in made["infra/kubernetes/ray-index/settings.env"]

@@ -1,6 +1,7 @@
 """Pausing and resuming, on a world of answers: what is asked, what is changed and in which order."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -254,3 +255,11 @@ def test_commands_tell_what_failed_and_hear_what_they_are_given(capfd: pytest.Ca
         commands.change("sh", "-c", "echo no >&2; exit 1")
     with pytest.raises(pause.Refused, match="no-such-program is not installed"):
         commands.ask("no-such-program")
+
+
+def test_what_the_cluster_needs_once_comes_before_what_needs_it(checkout: Path) -> None:
+    shutil.copytree(ROOT / "infra/kubernetes/cluster", checkout / "infra/kubernetes/cluster")
+    world = World()
+    layer(world, checkout).resume()
+    applied = [change.rpartition("/kubernetes/")[2] for change in world.changes if " apply -k " in change]
+    assert applied == ["cluster", "mlflow", "overlays/dev"]
