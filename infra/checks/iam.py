@@ -25,10 +25,11 @@ FINDINGS = {  # of parliament that are meant; everything else fails the check
     "RESOURCE_STAR": "actions that know no narrower resource: Describe* and ecr:GetAuthorizationToken",
     "UNKNOWN_ACTION": "parliament's list of actions is older than AWS's; the matrix is asked of iam-simulate too, which knows them",
 }
-NO_NARROWER = ("GetAuthorizationToken", "GetResources", "CreateCluster")  # actions for which AWS takes no resource but *
+NO_NARROWER = ("GetAuthorizationToken", "GetResources", "CreateCluster", "Rerank")  # actions for which AWS takes no resource but *
 SEVERAL_KINDS = {  # actions about several kinds of resources at once, each of which a statement of its own allows
-    "bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream", "ec2:CreateNatGateway", "ec2:CreateSecurityGroup",
-    "elasticache:CreateReplicationGroup", "rds:CreateDBInstance", "rds:RestoreDBInstanceFromDBSnapshot",
+    "bedrock:GetInferenceProfile", "bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream",
+    "ec2:AuthorizeSecurityGroupEgress", "ec2:AuthorizeSecurityGroupIngress", "ec2:CreateNatGateway", "ec2:CreateSecurityGroup",
+    "elasticache:CreateReplicationGroup", "rds:CreateDBInstance", "rds:ModifyDBInstance", "rds:RestoreDBInstanceFromDBSnapshot",
 }  # fmt: skip
 MAY_BE_UNKNOWN = ("bedrock:", "eks:", "ecr:")  # services whose newer actions parliament's list lacks
 
