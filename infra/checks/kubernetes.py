@@ -25,7 +25,7 @@ from serving.pipeline.settings import variables
 ROOT = Path(__file__).parents[2]
 KUBERNETES = "1.34"  # that of infra/terraform/cluster
 OVERLAYS = ("overlays/dev", "overlays/staging", "overlays/prod")
-ALONE = ("ray", "ray-index", "mlflow", "monitoring")
+ALONE = ("cluster", "ray", "ray-index", "mlflow", "monitoring")
 SCHEMAS = Path(os.environ.get("CRD_SCHEMAS") or next(ROOT.parent.glob("*/tools/crd-schemas"), ROOT / "crd-schemas"))
 SECRETS = re.compile(r"SECRET|PASSWORD|TOKEN|API_KEY\b|HEADERS")
 LONGEST_QUESTION_S = int(AppSettings.model_fields["request_timeout_s"].default) + 5

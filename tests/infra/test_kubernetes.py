@@ -31,7 +31,9 @@ def infra(tmp_path: Path) -> Path:
     return tmp_path / "infra" / "kubernetes"
 
 
-@pytest.mark.parametrize("name", ["overlays/dev", "overlays/staging", "overlays/prod", "ray", "ray-index", "mlflow", "monitoring"])
+@pytest.mark.parametrize(
+    "name", ["overlays/dev", "overlays/staging", "overlays/prod", "cluster", "ray", "ray-index", "mlflow", "monitoring"]
+)
 def test_a_kustomization_renders_fits_its_schemas_and_keeps_the_rules(checks: ModuleType, name: str) -> None:
     assert checks.check(ROOT / "infra/kubernetes" / name, by_digest=name.endswith("prod")) == []
 
