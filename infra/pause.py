@@ -102,9 +102,11 @@ class ClusterLayer:
         self._give_grafana_a_password()
         self._install_operators(wanted)
         if not wanted:
-            self.commands.say("no channel names a release yet: nothing is deployed")
+            self.commands.say("no channel names a release yet: none is deployed. Promote one (infra/README.md, step 6), then resume again")
         for channel, release in wanted.items():
             self._deploy(channel, release, images.get(self.names["namespaces"][channel], {}))
+        if self.commands.dry_run:
+            self.commands.say("nothing was changed")
 
     def _refuse_elsewhere(self) -> None:
         """`Refused` unless this is the account and the workspace that infra/names.yaml means."""
@@ -118,7 +120,7 @@ class ClusterLayer:
         if found != account:
             raise Refused(f"These credentials are of the account {found}, and infra/names.yaml means {account}. Nothing is done.")
         try:
-            self.commands.ask("terraform", f"-chdir={LAYER}", "init", "-input=false", "-backend-config=backend.hcl")
+            self.commands.ask("terraform", f"-chdir={LAYER}", "init", "-input=false", "-no-color", "-backend-config=backend.hcl")
         except Broken as error:
             bucket, mend = self.names["state_bucket"], "Were the layers bootstrap and persistent applied? infra/README.md, steps 2 and 3"
             raise Refused(f"Terraform cannot begin with its state in {bucket} ({error.line}). {mend}") from None
@@ -229,13 +231,14 @@ class ClusterLayer:
         raise Broken(["waiting"], f"after {PATIENCE_S / 60:.0f} minutes {otherwise}. Look why, then run the same again.")
 
     def _say_what_is_left(self) -> None:
+        if self.commands.dry_run:
+            self.commands.say("nothing was changed")
+            return
         tags = ("--tag-filters", "Key=Layer,Values=cluster", f"Key=Project,Values={self.names['prefix']}")
         query = ("--query", "ResourceTagMappingList[].ResourceARN", "--output", "json", "--region", self.names["region"])
         arns = json.loads(self.commands.ask("aws", "resourcegroupstaggingapi", "get-resources", *tags, *query) or "[]")
         left = [arn for arn in arns if ":snapshot:" not in arn]
-        self.commands.say(
-            f"AWS still lists, for up to an hour after they are gone: {', '.join(left)}" if left and not self.commands.dry_run else "paused"
-        )
+        self.commands.say(f"AWS still lists, for up to an hour after they are gone: {', '.join(left)}" if left else "paused")
 
     def _give_grafana_a_password(self) -> None:
         if self.commands.dry_run or not (self.root / KUBERNETES / "monitoring" / "kustomization.yaml").is_file():

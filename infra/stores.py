@@ -40,8 +40,18 @@ class Stores:
             raise
 
     def _keep_secret(self, name: str, text: str) -> None:
-        command = ("aws", "secretsmanager", "put-secret-value", "--secret-id", name, "--secret-string", "file:///dev/stdin")
-        self.commands.change(*command, "--region", self.names["region"], given=text)
+        command = (
+            "aws",
+            "secretsmanager",
+            "put-secret-value",
+            "--secret-id",
+            name,
+            "--secret-string",
+            "file:///dev/stdin",
+            "--query",
+            "Name",
+        )
+        self.commands.change(*command, "--output", "text", "--region", self.names["region"], given=text)
 
     def database_password(self) -> str:
         """That of the secret which MLflow reads; a new one is kept there before the database has it, so that no kill loses it."""

@@ -269,7 +269,7 @@ sys.path.insert(0, "infra")
 import commands
 commands.end_when_told()
 try:
-    commands.Commands().change("sh", "-c", "trap 'echo saved > {saved}; exit 1' INT; echo begun; while :; do sleep 0.05; done")
+    commands.Commands().change("sh", "-c", "trap 'sleep 0.6; echo saved > {saved}; exit 1' INT; echo begun; while :; do sleep 0.05; done")
 except KeyboardInterrupt:
     sys.exit(130)
 """
@@ -309,6 +309,7 @@ def test_a_dry_run_changes_nothing_and_says_what_it_would(checkout: Path) -> Non
     layer(world).pause(discard_volumes=False)
     assert not world.changes
     assert [line for line in world.lines if "would run: terraform" in line and "destroy" in line]
+    assert world.lines[-1] == "nothing was changed"
     world = World(dry_run=True)
     world.cluster = False
     layer(world, checkout).resume()
