@@ -269,7 +269,8 @@ sys.path.insert(0, "infra")
 import commands
 commands.end_when_told()
 try:
-    commands.Commands().change("sh", "-c", "trap 'sleep 0.6; echo saved > {saved}; exit 1' INT; sleep 0.5; echo begun; while :; do sleep 0.05; done")
+    step = "trap 'sleep 0.6; echo saved > {saved}; exit 1' INT; sleep 0.5; echo begun; while :; do sleep 0.05; done"
+    commands.Commands().change("sh", "-c", step)
 except KeyboardInterrupt:
     sys.exit(130)
 """

@@ -79,7 +79,7 @@ resource "aws_db_instance" "database" {
   deletion_protection             = false # pausing destroys it, and leaves:
   skip_final_snapshot             = false
   final_snapshot_identifier       = "${var.names.postgres}-${formatdate("YYYYMMDDhhmmss", timestamp())}" # one for every life of the database
-  delete_automated_backups        = true # that snapshot has what they have, and they would be paid for beside it
+  delete_automated_backups        = true                                                                 # that snapshot has what they have, and they would be paid for beside it
 
   lifecycle {
     # what only a resume knows: a plan at any other time changes nothing by it
