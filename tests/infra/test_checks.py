@@ -165,6 +165,14 @@ def test_a_role_without_cases_and_a_policy_of_aws_that_is_not_listed_are_found()
     assert [line.split(":")[0] for line in found] == ["iam-matrix.yaml has no cases of new", "api", "api"]
 
 
+def test_a_role_with_more_to_it_than_aws_takes_is_found() -> None:
+    roles = {"large": iam.Role("{}", ["x" * 6000, "x" * 6000]), "trusting": iam.Role("x" * 3000), "small": iam.Role("{}", ["x"])}
+    assert iam.check_sizes(roles) == [
+        "large: policies of 12000 letters, and AWS takes 10240",
+        "trusting: trust of 3000 letters, and AWS takes 2048",
+    ]
+
+
 def test_what_is_missing_for_terraform_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERRAFORM_OFFLINE", "/nowhere")
     monkeypatch.setattr(stand_in, "_registry_answers", lambda: False)  # on no account over the network

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl is not installed")]
@@ -36,6 +37,25 @@ def infra(tmp_path: Path) -> Path:
 )
 def test_a_kustomization_renders_fits_its_schemas_and_keeps_the_rules(checks: ModuleType, name: str) -> None:
     assert checks.check(ROOT / "infra/kubernetes" / name, by_digest=name.endswith("prod")) == []
+
+
+def test_every_address_that_alerts_go_to_is_a_file_that_a_secret_brings(checks: ModuleType) -> None:
+    config = yaml.safe_load((ROOT / "infra/observability/alertmanager/alertmanager.yml").read_text())
+    asked = {hook["url_file"] for receiver in config["receivers"] for hook in receiver.get("webhook_configs", [])}
+    docs = checks.render(ROOT / "infra/kubernetes/monitoring")
+    [pod] = [doc["spec"]["template"]["spec"] for doc in docs if doc["kind"] == "Deployment" and doc["metadata"]["name"] == "alertmanager"]
+    [config_map, secret] = next(volume["projected"]["sources"] for volume in pod["volumes"] if volume["name"] == "config")
+    assert {f"/etc/alertmanager/{item['path']}" for item in secret["secret"]["items"]} == asked
+    assert config_map["configMap"]["name"].startswith("alertmanager-config-")  # the one with its hash
+
+
+def test_every_claim_has_a_class_and_every_policy_is_kept(checks: ModuleType) -> None:
+    docs = checks.render(ROOT / "infra/kubernetes/cluster")
+    [storage] = [doc for doc in docs if doc["kind"] == "StorageClass"]
+    assert storage["metadata"]["annotations"]["storageclass.kubernetes.io/is-default-class"] == "true"
+    assert storage["provisioner"] == "ebs.csi.eks.amazonaws.com"
+    [policies] = [doc for doc in docs if doc["kind"] == "ConfigMap"]
+    assert policies["data"] == {"enable-network-policy-controller": "true"}
 
 
 DEPLOYMENT = "base/api/deployment.yaml"

@@ -162,7 +162,12 @@ module "mlflow_role" {
   name   = var.names.roles.mlflow
   trust  = local.pod_trust.mlflow
   statements = [
-    { Sid = "Artefacts", Effect = "Allow", Action = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"], Resource = "${local.arn.bucket.mlflow}/*" },
+    {
+      Sid      = "Artefacts"
+      Effect   = "Allow"
+      Action   = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]
+      Resource = "${local.arn.bucket.mlflow}/*"
+    },
     { Sid = "List", Effect = "Allow", Action = "s3:ListBucket", Resource = local.arn.bucket.mlflow },
     { Sid = "Database", Effect = "Allow", Action = ["secretsmanager:GetSecretValue", "secretsmanager:DescribeSecret"], Resource = local.arn.secrets },
     local.use_key,
