@@ -278,8 +278,14 @@ class ClusterLayer:
             for one in self._items("deployments", "--namespace", namespace):
                 name, timeout = f"deployment/{one['metadata']['name']}", f"--timeout={PATIENCE_S:.0f}s"
                 self.commands.ask("kubectl", *self._config, "rollout", "status", name, "--namespace", namespace, timeout)
-            self._await(f"{channel} has not loaded {release}", lambda: self._loaded(namespace) == release)
-            self.commands.say(f"{channel} answers by {release}")
+            self._await(f"{channel} has not loaded {release}", lambda: self._loaded(namespace) == release or self._sleeps(namespace))
+            asleep = "sleeps, as its hours have it, and wakes by"
+            self.commands.say(f"{channel} {asleep if self._sleeps(namespace) else 'answers by'} {release}")
+
+    def _sleeps(self, namespace: str) -> bool:
+        """Whether KEDA has sent every server of a channel home: then nobody answers, and nothing is wrong."""
+        deployments = self._items("deployments", "--namespace", namespace)
+        return bool(deployments) and all(one["spec"].get("replicas") == 0 for one in deployments)
 
     def _loaded(self, namespace: str) -> str:
         try:

@@ -34,6 +34,7 @@ class World(pause.Commands):
         self.snapshots: list[tuple[str, str, str]] = []
         self.kinds = "kind: Deployment\n"
         self.grafana = "secret/grafana"
+        self.replicas = 1
         self.loaded = ["", "", "abc123"]
         self.changes: list[str] = []
         self.seen: list[str] = []
@@ -114,7 +115,14 @@ class World(pause.Commands):
         if f"get deployments --namespace {DEV}" in line:
             container = {"name": "api", "image": "repository@sha256:1"}
             return json.dumps(
-                {"items": [{"metadata": {"name": "touchstone-api"}, "spec": {"template": {"spec": {"containers": [container]}}}}]}
+                {
+                    "items": [
+                        {
+                            "metadata": {"name": "touchstone-api"},
+                            "spec": {"replicas": self.replicas, "template": {"spec": {"containers": [container]}}},
+                        }
+                    ]
+                }
             )
         if " get " in line and command[0] == "kubectl":
             return json.dumps({"items": []})
@@ -349,6 +357,13 @@ def test_it_comes_back_with_what_ran_and_what_the_channel_names(checkout: Path) 
     assert not [change for change in world.changes if "overlays/prod" in change]  # it names no release
     assert [change for change in world.changes if "set image deployments/touchstone-api api=repository@sha256:1" in change]
     assert world.lines[-1] == "dev answers by abc123"
+
+
+def test_a_channel_that_sleeps_is_not_waited_for(checkout: Path) -> None:
+    world = World()
+    world.loaded, world.replicas = [""], 0  # at five in the morning, before its hours begin
+    layer(world, checkout).resume()
+    assert world.lines[-1] == "dev sleeps, as its hours have it, and wakes by abc123"
 
 
 def test_addresses_go_into_secrets_and_a_cache_secret_stays_as_it_was(checkout: Path) -> None:
