@@ -46,7 +46,7 @@ def test_a_price_without_a_day_or_a_source_is_refused(tmp_path: Path, entry: str
 def test_nodes_cost_by_the_hour_with_auto_modes_share_and_their_disks() -> None:
     node = 0.096 * 1.12 * 730 + 80 * 0.08
     nodes = line("nodes")
-    assert (nodes.running, nodes.off_hours, nodes.paused) == (pytest.approx(3 * node), pytest.approx(node), 0.0)
+    assert (nodes.running, nodes.off_hours, nodes.paused) == (pytest.approx(3 * node), pytest.approx(2 * node), 0.0)
 
 
 def test_what_is_paid_by_the_hour_is_not_paid_while_paused_and_what_is_kept_is() -> None:
@@ -59,7 +59,7 @@ def test_pausing_saves_the_share_of_the_week_less_what_coming_back_takes() -> No
     saved = costs.savings(costs.bill(PRICES, USAGE, RULES), PRICES, USAGE, RULES)
     assert saved.paused_compute == pytest.approx(1 - (60 + 5 * 0.5) / 168)
     assert saved.hours_for_claim == pytest.approx(16.8 - 2.5)
-    assert saved.off_hours == pytest.approx((1 - 60 / 168) * (2 / 3))
+    assert saved.off_hours == pytest.approx((1 - 60 / 168) * (1 / 3))
 
 
 def test_at_the_hours_named_for_it_the_claim_of_pausing_holds() -> None:
@@ -103,7 +103,7 @@ def usage_with(tmp_path: Path, before: str, after: str) -> Path:
         ("hours_a_week: 60", "hours_a_weak: 60", "hours_a_weak is no assumption. Known: hours_a_week"),
         ("load_balancers: 3", "", "load_balancers is missing"),
         ("  working: 3", "  working: 0", "one node or more"),
-        ("  off_hours: 1", "  off_hours: 4", "no more nodes off hours"),
+        ("  off_hours: 2", "  off_hours: 4", "no more nodes off hours"),
         ("share: 0.6", "share: 60", "cheap.share is 60; a number from 0 to 1"),
         ("old: 0.7", "old: 70", "documents.old is 70; a number from 0 to 1"),
         ("    documents:", "    papers:", "storage.buckets has to be documents"),

@@ -58,6 +58,25 @@ def test_every_claim_has_a_class_and_every_policy_is_kept(checks: ModuleType) ->
     assert policies["data"] == {"enable-network-policy-controller": "true"}
 
 
+def test_the_nodes_of_the_bill_hold_what_asks_for_them(checks: ModuleType) -> None:
+    """Cores of deployments, at work and while those that KEDA scales to nothing sleep; m6i.large has two, and the system takes some."""
+    awake = asleep = 0.0
+    for name in ("overlays/dev", "overlays/staging", "overlays/prod", "mlflow", "monitoring"):
+        docs = checks.render(ROOT / "infra/kubernetes" / name)
+        asked = sum(
+            doc["spec"]["replicas"] * float(str(container["resources"]["requests"]["cpu"]).replace("m", "e-3"))
+            for doc in docs
+            if doc["kind"] == "Deployment"
+            for container in doc["spec"]["template"]["spec"]["containers"]
+        )
+        awake += asked
+        asleep += 0.0 if any(doc["kind"] == "ScaledObject" and doc["spec"]["minReplicaCount"] == 0 for doc in docs) else asked
+    nodes = yaml.safe_load((ROOT / "infra/costs/usage.yaml").read_text())["nodes"]
+    assert nodes["type"] == "m6i.large"
+    assert awake <= nodes["working"] * 1.9
+    assert asleep <= nodes["off_hours"] * 1.9
+
+
 DEPLOYMENT = "base/api/deployment.yaml"
 UNKNOWN = "            - {name: TOUCHSTONE_CHANEL, value: x}\n            - name: TOUCHSTONE_REDIS"
 IN_PLAIN_TEXT = "            - {name: MY_PASSWORD, value: hunter2}\n            - name: TOUCHSTONE_REDIS"
