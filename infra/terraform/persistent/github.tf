@@ -11,6 +11,7 @@ locals {
     deploy_dev     = ["repo:${var.names.github}:environment:dev"]
     deploy_staging = ["repo:${var.names.github}:environment:staging"]
     deploy_prod    = ["repo:${var.names.github}:environment:prod"]
+    evaluate       = ["repo:${var.names.github}:environment:nightly"]
     plan           = ["repo:${var.names.github}:pull_request", "repo:${var.names.github}:ref:refs/heads/main"]
     cluster_layer  = ["repo:${var.names.github}:environment:infra"]
     } : role => [{
@@ -60,6 +61,12 @@ module "deploy_role" {
       Action   = ["s3:GetObject", "s3:PutObject"]
       Resource = "${local.arn.bucket.documents}/corpora/*"
     },
+    { # those that were added since, which an evaluation searches too
+      Sid      = "ReadAdded"
+      Effect   = "Allow"
+      Action   = "s3:GetObject"
+      Resource = "${local.arn.bucket.documents}/${each.value}/*"
+    },
     { # the index that it builds of them, and what an evaluation has computed
       Sid      = "Work"
       Effect   = "Allow"
@@ -72,7 +79,7 @@ module "deploy_role" {
       Effect    = "Allow"
       Action    = "s3:ListBucket"
       Resource  = local.arn.bucket.documents
-      Condition = { StringLike = { "s3:prefix" = "corpora/*" } }
+      Condition = { StringLike = { "s3:prefix" = ["corpora/*", "${each.value}/*"] } }
     },
     local.use_key,
     ], [for statement in [{ # images are built in the environment of dev, and the others take those
@@ -81,6 +88,29 @@ module "deploy_role" {
       Action   = ["ecr:CompleteLayerUpload", "ecr:InitiateLayerUpload", "ecr:PutImage", "ecr:UploadLayerPart"]
       Resource = local.arn.ecr
   }] : statement if each.key == "dev"])
+}
+
+module "evaluate_role" { # reads what every channel serves and writes evidence; so its environment is of the main branch alone, and asks nobody
+  source = "../modules/service_role"
+  name   = var.names.roles.evaluate
+  trust  = local.github_trust.evaluate
+  statements = concat(local.ask_models, [
+    {
+      Sid      = "Read"
+      Effect   = "Allow"
+      Action   = "s3:GetObject"
+      Resource = ["${local.arn.bucket.releases}/releases/*", "${local.arn.bucket.indexes}/indexes/*", "${local.arn.bucket.documents}/*"]
+    },
+    { Sid = "Evidence", Effect = "Allow", Action = "s3:PutObject", Resource = "${local.arn.bucket.releases}/releases/*/evidence/*" },
+    {
+      Sid      = "Work"
+      Effect   = "Allow"
+      Action   = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"]
+      Resource = "${local.arn.bucket.stages}/stages/*"
+    },
+    { Sid = "List", Effect = "Allow", Action = "s3:ListBucket", Resource = [for bucket in ["releases", "indexes", "stages", "documents"] : local.arn.bucket[bucket]] },
+    local.use_key,
+  ])
 }
 
 module "plan_role" { # looks, and changes nothing; the plan of a pull request is made with -lock=false

@@ -32,6 +32,7 @@ variable "names" {
       deploy_dev     = string
       deploy_staging = string
       deploy_prod    = string
+      evaluate       = string
       plan           = string
       cluster_layer  = string
       eks_cluster    = string
