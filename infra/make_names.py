@@ -1,6 +1,7 @@
 """Writes what is made from infra/names.yaml and the guard policy: `make infra-names`; with --check it only says what has drifted."""
 
 import argparse
+import ipaddress
 import json
 import re
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from manifest_names import CHANNELS, manifests
 
 from harness.guard_policy.policy import load_policy
 from harness.guard_policy.terraform import terraform
@@ -20,10 +22,14 @@ from serving.pipeline.settings import variables
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = ("bootstrap", "persistent", "cluster")
 KEPT_REMOTELY = ("persistent", "cluster")  # the bootstrap layer makes the bucket that the others keep their state in
-CHANNELS = ("dev", "staging", "prod")
 POLICY = Path("experiments/guards/techcorp.yaml")
 MADE = "# Made from infra/names.yaml by `make infra-names`; change it there."
 ROUNDS = 5  # entries that stand on entries that stand on entries
+REGION = re.compile(r"(af|ap|ca|eu|il|me|mx|sa|us)-(central|(north|south)?(east|west)?)-\d")  # of the partition `aws`
+PREFIX = re.compile(r"[a-z](-?[a-z0-9])*")
+LONGEST_PREFIX = 34  # a cache has 40 letters, and `-cache` is in them
+LONGEST = {"cache": 40, "postgres": 63, "cluster": 100}
+SERVICES = ipaddress.ip_network("172.20.0.0/16")  # of services in the cluster, as infra/terraform/cluster has it
 
 
 class NamesError(Exception):
@@ -63,8 +69,13 @@ def rendered(root: Path) -> dict[Path, str]:
         "ray-index": _jobs(names, "INDEXES") | _corpora(names),
     }
     files |= {infra / "kubernetes" / folder / "settings.env": _env(values) for folder, values in told.items()}
-    files |= {path: _with_repositories(path.read_text(encoding="utf-8"), names) for path in _kustomizations(infra / "kubernetes")}
     files[infra / "terraform" / "modules" / "guardrail" / "main.tf"] = terraform(load_policy(root / POLICY))
+    for path, text, lost in manifests(root, names):
+        if lost:
+            raise NamesError(
+                f"{path.relative_to(root)}: has no {lost[0]!r} any more, behind which a name is put. See infra/manifest_names.py"
+            )
+        files[path] = text
     return files
 
 
@@ -93,8 +104,22 @@ def _filled(value: Any, names: Mapping[str, Any], path: Path) -> Any:
 def _look_over(names: Mapping[str, Any], path: Path) -> None:
     if not re.fullmatch(r"\d{12}", str(names.get("account"))):
         raise NamesError(f"{path}: account is {names.get('account')!r}; twelve digits between quotes are needed.")
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", str(names.get("github"))):
-        raise NamesError(f"{path}: github is {names.get('github')!r}; owner/repository is needed.")
+    if not REGION.fullmatch(str(names.get("region"))):
+        mend = "one such as eu-central-1 is needed; those of GovCloud, China and the European Sovereign Cloud have other ARNs."
+        raise NamesError(f"{path}: region is {names.get('region')!r}; {mend}")
+    prefix = str(names.get("prefix"))
+    if not PREFIX.fullmatch(prefix) or len(prefix) > LONGEST_PREFIX:
+        wanted = f"a small letter, then small letters, digits and single hyphens are needed, {LONGEST_PREFIX} at most"
+        raise NamesError(f"{path}: prefix is {names.get('prefix')!r}; {wanted}.")
+    if not re.fullmatch(r"[\w.-]+(@\d+)?/[\w.-]+(@\d+)?", str(names.get("github"))):
+        raise NamesError(f"{path}: github is {names.get('github')!r}; owner/repository or owner@ID/repository@ID is needed.")
+    _look_over_network(names.get("cidr"), path)
+    for name, most in LONGEST.items():
+        if not PREFIX.fullmatch(names[name]) or len(names[name]) > most:
+            raise NamesError(f"{path}: {name} is {names[name]!r}; small letters, digits and single hyphens are needed, {most} at most.")
+    for role in names["roles"].values():
+        if not re.fullmatch(r"[\w+=,.@-]{1,64}", role):
+            raise NamesError(f"{path}: {role!r} cannot name a role: 64 letters, digits and any of +=,.@-_ at most.")
     for bucket in [names["state_bucket"], *names["buckets"].values()]:
         if not re.fullmatch(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", bucket):
             raise NamesError(f"{path}: {bucket!r} cannot name a bucket: 3 to 63 of a-z, 0-9 and -.")
@@ -111,6 +136,17 @@ def _look_over(names: Mapping[str, Any], path: Path) -> None:
     for variable in [*names["settings"], *(one for channel in CHANNELS for one in names["channel_settings"][channel])]:
         if variable not in known:
             raise NamesError(f"{path}: {variable} is no setting of the application. See them all: touchstone config settings")
+
+
+def _look_over_network(cidr: object, path: Path) -> None:
+    try:
+        network = ipaddress.ip_network(str(cidr))
+    except ValueError as error:
+        raise NamesError(f"{path}: cidr is {cidr!r}; {error}. Write it as 10.40.0.0/16.") from None
+    if network.version != 4 or not network.is_private or not 16 <= network.prefixlen <= 19:
+        raise NamesError(f"{path}: cidr is {cidr!r}; private addresses are needed, of a /16 to a /19.")
+    if network.overlaps(SERVICES):
+        raise NamesError(f"{path}: cidr is {cidr!r}; {SERVICES} is taken by the cluster's own services.")
 
 
 def _backend(names: Mapping[str, Any], layer: str) -> str:
@@ -135,17 +171,13 @@ def _corpora(names: Mapping[str, Any]) -> dict[str, str]:
     return {"CORPORA": f"s3://{names['buckets']['documents']}/corpora"}  # where infra/pipelines/data.sh puts them
 
 
-def _kustomizations(folder: Path) -> list[Path]:
-    """Those that say where images come from."""
-    return [path for path in sorted(folder.rglob("kustomization.yaml")) if "newName:" in path.read_text(encoding="utf-8")]
-
-
-def _with_repositories(text: str, names: Mapping[str, Any]) -> str:
-    """A kustomization with the account's repositories; which image of theirs it takes stays as it is."""
-    registry = f"{names['account']}.dkr.ecr.{names['region']}.amazonaws.com"
-    for image, repository in names["repositories"].items():
-        text = re.sub(rf"(- name: touchstone-{image}\n +newName:) .*", rf"\g<1> {registry}/{repository}", text)
-    return text
+def _said(error: Exception) -> str:
+    """A mistake in one line."""
+    if isinstance(error, NamesError):
+        return str(error)
+    if isinstance(error, KeyError):
+        return f"infra/names.yaml: the entry {error} is missing. What it was: git diff infra/names.yaml"
+    return f"infra/names.yaml: {' '.join(str(error).split())}"
 
 
 def main() -> int:
@@ -163,8 +195,8 @@ def main() -> int:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
             print(path.relative_to(chosen.root))
-    except (NamesError, TouchstoneError, KeyError, TypeError, yaml.YAMLError) as error:
-        print(f"infra/names.yaml: {error}" if not isinstance(error, NamesError) else error, file=sys.stderr)
+    except (NamesError, TouchstoneError, KeyError, TypeError, AttributeError, OSError, yaml.YAMLError) as error:
+        print(_said(error), file=sys.stderr)
         return 2
     return 0
 

@@ -5,23 +5,30 @@ Everything that is kept is in the persistent layer. Killed at any step, the same
 
 import argparse
 import json
-import os
 import secrets
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-ROOT = Path(__file__).resolve().parent.parent
+from commands import ROOT, Broken, Commands, Refused, end_when_told
+from stores import Stores, json_of
+
 LAYER = "infra/terraform/cluster"
 NAMES = ROOT / LAYER / "names.auto.tfvars.json"
 KUBERNETES = "infra/kubernetes"
 PLATFORM = ("cluster", "mlflow", "monitoring")  # what is deployed before the channels, in this order, where it is there
+OPERATORS = {  # of others, that EKS has no add-on for: the kind that needs it, as the cluster knows it, and where it comes from
+    "ScaledObject": (  # KEDA 2.20 is tested with Kubernetes 1.33 to 1.35
+        "scaledobjects.keda.sh",
+        "https://github.com/kedacore/keda/releases/download/v2.20.0/keda-2.20.0.yaml",
+    ),
+}
+MONITORING, GRAFANA = "touchstone-monitoring", "grafana"  # where Grafana looks for the password of its administrator
+ON_PAUSE = "touchstone/on-pause"  # a label of volume claims; `discard`: nobody is asked
+NOBODYS = f"sha256:{'0' * 64}"  # the image that the overlay of prod has in git
 SERVICE = "touchstone-api:80"  # of a channel, whose /readyz says which release is loaded
 WORKLOADS = ("deployments", "cronjobs")
 PAUSED = "paused.json"
@@ -29,48 +36,6 @@ POLL_S = 15.0
 PATIENCE_S = 900.0
 TAGS_A_CALL = 20
 NO_ACCOUNT = "000000000000"
-
-
-class Refused(Exception):
-    """Why nothing is done, and what to do about it: exit code 2."""
-
-
-class Broken(Exception):
-    """A command that failed: exit code 3."""
-
-    def __init__(self, command: Sequence[str], said: str) -> None:
-        super().__init__(f"{' '.join(command[:3])} failed: {said.strip()[-2000:]}")
-        self.said = said
-
-
-@dataclass
-class Commands:
-    """Runs commands; in a dry run only those that ask. Nothing secret is ever an argument: every user of a machine sees those."""
-
-    dry_run: bool = False
-    say: Callable[[str], None] = field(default=lambda line: print(line, flush=True))
-    sleep: Callable[[float], None] = time.sleep
-
-    def ask(self, *command: str) -> str:
-        """What a command that changes nothing says."""
-        return self._run(command, "", {})
-
-    def change(self, *command: str, given: str = "", secret: Mapping[str, str] | None = None) -> None:
-        """Run a command that changes something, which is seen as it goes on; in a dry run, say it."""
-        if self.dry_run:
-            self.say(f"  would run: {' '.join(command)}")
-        else:
-            self._run(command, given, secret or {}, shown=True)
-
-    def _run(self, command: Sequence[str], given: str, secret: Mapping[str, str], *, shown: bool = False) -> str:
-        environment, out = {**os.environ, **secret}, None if shown else subprocess.PIPE
-        try:
-            done = subprocess.run(list(command), input=given, env=environment, cwd=ROOT, stdout=out, stderr=subprocess.PIPE, text=True)
-        except FileNotFoundError:
-            raise Refused(f"{command[0]} is not installed; pausing and resuming need aws, kubectl and terraform.") from None
-        if done.returncode:
-            raise Broken(command, done.stderr or done.stdout or "it says nothing")
-        return done.stdout or ""
 
 
 @dataclass(frozen=True)
@@ -85,17 +50,20 @@ class ClusterLayer:
     def pause(self, *, discard_volumes: bool) -> None:
         """Write down what runs, remove what Terraform does not know of, destroy the layer, and say what is left."""
         self._refuse_elsewhere()
+        self._refuse_while_locked()
         if self._is_there():
             self.commands.ask(
                 "aws", "eks", "update-kubeconfig", "--name", self.names["cluster"], "--region", self.names["region"], *self._config
             )
-            claims = self._claims()
-            if claims and not discard_volumes:
-                listed = ", ".join(f"{namespace}/{name}" for namespace, name in claims)
+            claims = self._items("persistentvolumeclaims")
+            wanted = [one for one in claims if one["metadata"].get("labels", {}).get(ON_PAUSE) != "discard"]
+            if wanted and not discard_volumes:
                 mend = "Copy what you need, then: make pause VOLUMES=discard"
-                raise Refused(f"Volumes go with the cluster, and what is only on them is lost: {listed}. {mend}")
+                raise Refused(f"Volumes go with the cluster, and what is only on them is lost: {_places(wanted)}. {mend}")
+            if claims:
+                self.commands.say(f"volumes go with the cluster: {_places(claims)}")
             self._write_down()
-            self._drain({namespace for namespace, _ in claims})
+            self._drain({one["metadata"]["namespace"] for one in claims})
         else:
             self.commands.say("there is no cluster to drain")
         self.commands.say("destroying the cluster layer; the database leaves a snapshot")
@@ -105,6 +73,7 @@ class ClusterLayer:
     def resume(self, channels: Sequence[str] = ()) -> None:
         """Bring the layer back with the database's latest snapshot, tell pods its addresses, and deploy what the channels name."""
         self._refuse_elsewhere()
+        self._refuse_while_locked()
         releases = {channel: self._release_of(channel) for channel in channels or self.names["namespaces"]}
         if nameless := [channel for channel in channels if not releases[channel]]:
             raise Refused(f"The channel {nameless[0]} names no release. Promote one first: touchstone promote --channel {nameless[0]}")
@@ -112,59 +81,89 @@ class ClusterLayer:
         for channel in wanted:
             if not (self.root / KUBERNETES / "overlays" / channel / "kustomization.yaml").is_file():
                 raise Refused(f"{KUBERNETES}/overlays/{channel}/kustomization.yaml is not there, so the channel cannot be deployed.")
-        password = self._database_password()
-        snapshot = self._latest_snapshot()
+        images = self._written_down()
+        self._refuse_nobodys_image(wanted, images)
+        stores = Stores(self.names, self.commands)
+        known = {channel: stores.cache_secret(channel) for channel in self.names["namespaces"]}
+        password, snapshot = stores.database_password(), stores.latest_snapshot()
         self.commands.say(
             f"the database comes from the snapshot {snapshot}" if snapshot else "the database has no snapshot and begins empty"
         )
         variables = {"TF_VAR_database_password": password, **({"TF_VAR_database_snapshot": snapshot} if snapshot else {})}
         self.commands.change("terraform", f"-chdir={LAYER}", "apply", "-auto-approve", "-input=false", secret=variables)
-        self._tell_addresses(password)
+        said = "{}" if self.commands.dry_run else self.commands.ask("terraform", f"-chdir={LAYER}", "output", "-json")
+        stores.tell_addresses({name: one["value"] for name, one in json.loads(said).items()}, password, known)
         self.commands.change(
             "aws", "eks", "update-kubeconfig", "--name", self.names["cluster"], "--region", self.names["region"], *self._config
         )
         for name in PLATFORM:
             if (self.root / KUBERNETES / name / "kustomization.yaml").is_file():
                 self.commands.change("kubectl", *self._config, "apply", "-k", f"{KUBERNETES}/{name}")
+        self._give_grafana_a_password()
+        self._install_operators(wanted)
         if not wanted:
-            self.commands.say("no channel names a release yet: nothing is deployed")
-        images = self._written_down()
+            self.commands.say("no channel names a release yet: none is deployed. Promote one (infra/README.md, step 6), then resume again")
         for channel, release in wanted.items():
             self._deploy(channel, release, images.get(self.names["namespaces"][channel], {}))
+        if self.commands.dry_run:
+            self.commands.say("nothing was changed")
 
     def _refuse_elsewhere(self) -> None:
         """`Refused` unless this is the account and the workspace that infra/names.yaml means."""
         account, workspace = str(self.names["account"]), str(self.names["workspace"])
         if account == NO_ACCOUNT:
             raise Refused(f"infra/names.yaml still has the account {NO_ACCOUNT}. Write yours there, then: make infra-names")
-        found = self.commands.ask("aws", "sts", "get-caller-identity", "--query", "Account", "--output", "text").strip()
+        try:
+            found = self.commands.ask("aws", "sts", "get-caller-identity", "--query", "Account", "--output", "text").strip()
+        except Broken as error:
+            raise Refused(f"AWS knows nobody by these credentials ({error.line}). Log in first: aws sso login, or AWS_PROFILE=…") from None
         if found != account:
             raise Refused(f"These credentials are of the account {found}, and infra/names.yaml means {account}. Nothing is done.")
-        self.commands.ask("terraform", f"-chdir={LAYER}", "init", "-input=false", "-backend-config=backend.hcl")
+        try:
+            self.commands.ask("terraform", f"-chdir={LAYER}", "init", "-input=false", "-no-color", "-backend-config=backend.hcl")
+        except Broken as error:
+            bucket, mend = self.names["state_bucket"], "Were the layers bootstrap and persistent applied? infra/README.md, steps 2 and 3"
+            raise Refused(f"Terraform cannot begin with its state in {bucket} ({error.line}). {mend}") from None
         current = self.commands.ask("terraform", f"-chdir={LAYER}", "workspace", "show").strip()
         if current != workspace:
             mend = f"terraform -chdir={LAYER} workspace select {workspace}"
             raise Refused(f"Terraform's workspace is {current!r}, and infra/names.yaml means {workspace!r}. Nothing is done. Run: {mend}")
+
+    def _refuse_while_locked(self) -> None:
+        """`Refused` while another Terraform works on the layer: what is taken away before it would find that out is not put back."""
+        workspace = self.names["workspace"]
+        key = "cluster.tfstate.tflock" if workspace == "default" else f"env:/{workspace}/cluster.tfstate.tflock"
+        if said := self._object(f"s3://{self.names['state_bucket']}/{key}"):
+            lock = json_of(said)
+            who = f"{lock.get('Who', 'somebody')} ({lock.get('Operation', '?')} since {lock.get('Created', '?')})"
+            mend = f"Wait for them; if nobody works there any more: terraform -chdir={LAYER} force-unlock {lock.get('ID', 'ID')}"
+            raise Refused(f"The layer is locked by {who}. Nothing is done. {mend}")
+
+    def _refuse_nobodys_image(self, channels: Mapping[str, str], images: Mapping[str, object]) -> None:
+        for channel in channels:
+            file = f"{KUBERNETES}/overlays/{channel}/kustomization.yaml"
+            if NOBODYS in (self.root / file).read_text(encoding="utf-8") and not images.get(self.names["namespaces"][channel]):
+                mend = "Write the digests of yours there, which the push of an image says, or name the other channels with --channel"
+                raise Refused(f"{channel} names a release, and {file} nobody's image. {mend}.")
 
     @property
     def _config(self) -> tuple[str, str]:
         return ("--kubeconfig", str(self.kubeconfig))
 
     def _is_there(self) -> bool:
+        """Whether there is a cluster in which something may have been made; in one that is half made or half gone there is not."""
+        query = ("--query", "cluster.status", "--output", "text", "--region", self.names["region"])
         try:
-            self.commands.ask("aws", "eks", "describe-cluster", "--name", self.names["cluster"], "--region", self.names["region"])
+            status = self.commands.ask("aws", "eks", "describe-cluster", "--name", self.names["cluster"], *query).strip()
         except Broken as error:
             if "ResourceNotFoundException" in error.said:
                 return False
             raise
-        return True
+        return status not in ("CREATING", "FAILED", "DELETING")
 
     def _items(self, kind: str, *where: str) -> list[dict[str, Any]]:
         said = self.commands.ask("kubectl", *self._config, "get", kind, *(where or ("--all-namespaces",)), "--output", "json")
         return list(json.loads(said)["items"])
-
-    def _claims(self) -> list[tuple[str, str]]:
-        return sorted((one["metadata"]["namespace"], one["metadata"]["name"]) for one in self._items("persistentvolumeclaims"))
 
     def _write_down(self) -> None:
         """Keep which image every workload runs; a second pause, which finds them gone, keeps what the first wrote."""
@@ -232,54 +231,35 @@ class ClusterLayer:
         raise Broken(["waiting"], f"after {PATIENCE_S / 60:.0f} minutes {otherwise}. Look why, then run the same again.")
 
     def _say_what_is_left(self) -> None:
+        if self.commands.dry_run:
+            self.commands.say("nothing was changed")
+            return
         tags = ("--tag-filters", "Key=Layer,Values=cluster", f"Key=Project,Values={self.names['prefix']}")
         query = ("--query", "ResourceTagMappingList[].ResourceARN", "--output", "json", "--region", self.names["region"])
         arns = json.loads(self.commands.ask("aws", "resourcegroupstaggingapi", "get-resources", *tags, *query) or "[]")
         left = [arn for arn in arns if ":snapshot:" not in arn]
-        self.commands.say(
-            f"AWS still lists, for up to an hour after they are gone: {', '.join(left)}" if left and not self.commands.dry_run else "paused"
-        )
+        self.commands.say(f"AWS still lists, for up to an hour after they are gone: {', '.join(left)}" if left else "paused")
 
-    def _latest_snapshot(self) -> str:
-        query = ("--query", "DBSnapshots[?Status=='available'].[SnapshotCreateTime,DBSnapshotIdentifier]", "--output", "json")
-        command = ("aws", "rds", "describe-db-snapshots", "--db-instance-identifier", self.names["postgres"], "--snapshot-type", "manual")
-        found = json.loads(self.commands.ask(*command, "--region", self.names["region"], *query) or "[]")
-        return max(found)[1] if found else ""
+    def _give_grafana_a_password(self) -> None:
+        if self.commands.dry_run or not (self.root / KUBERNETES / "monitoring" / "kustomization.yaml").is_file():
+            return
+        place = ("--namespace", MONITORING)
+        if not self.commands.ask(
+            "kubectl", *self._config, "get", "secret", GRAFANA, *place, "--ignore-not-found", "--output", "name"
+        ).strip():
+            data = {"password": secrets.token_urlsafe(24)}
+            secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": GRAFANA, "namespace": MONITORING}, "stringData": data}
+            self.commands.change("kubectl", *self._config, "apply", "-f", "-", given=json.dumps(secret))
+            look = f"kubectl -n {MONITORING} get secret {GRAFANA} -o jsonpath={{.data.password}} | base64 -d"
+            self.commands.say(f"Grafana's administrator has a new password: {look}")
 
-    def _secret(self, name: str) -> str:
-        """What is in a secret; empty where nothing is yet."""
-        try:
-            command = ("aws", "secretsmanager", "get-secret-value", "--secret-id", name, "--query", "SecretString", "--output", "text")
-            return self.commands.ask(*command, "--region", self.names["region"]).strip()
-        except Broken as error:
-            if "ResourceNotFoundException" in error.said:
-                return ""
-            raise
-
-    def _keep_secret(self, name: str, text: str) -> None:
-        command = ("aws", "secretsmanager", "put-secret-value", "--secret-id", name, "--secret-string", "file:///dev/stdin")
-        self.commands.change(*command, "--region", self.names["region"], given=text)
-
-    def _database_password(self) -> str:
-        """That of the secret which MLflow reads; a new one is kept there before the database has it, so that no kill loses it."""
-        name = self.names["secrets"]["mlflow_database"]
-        if known := urlsplit(self._secret(name)).password:
-            return known
-        password = secrets.token_urlsafe(32)
-        self._keep_secret(name, _database_uri(password, "not-there-yet"))
-        return password
-
-    def _tell_addresses(self, password: str) -> None:
-        said = "{}" if self.commands.dry_run else self.commands.ask("terraform", f"-chdir={LAYER}", "output", "-json")
-        outputs = {name: one["value"] for name, one in json.loads(said).items()}
-        if host := outputs.get("database"):
-            self._keep_secret(self.names["secrets"]["mlflow_database"], _database_uri(password, host))
-        for channel in self.names["namespaces"]:
-            name = self.names["secrets"][f"{channel}_cache_secret"]
-            known = json.loads(self._secret(name) or "{}")
-            wanted = {"secret": known.get("secret") or secrets.token_urlsafe(48), "redis": outputs.get("cache", "")}
-            if wanted != known:
-                self._keep_secret(name, json.dumps(wanted))
+    def _install_operators(self, channels: Mapping[str, str]) -> None:
+        """What the channels' manifests need of others; a new cluster has none of it."""
+        rendered = [self.commands.ask("kubectl", "kustomize", f"{KUBERNETES}/overlays/{channel}") for channel in channels]
+        for kind, (known_as, manifest) in OPERATORS.items():
+            if any(f"\nkind: {kind}\n" in f"\n{one}" for one in rendered):
+                self.commands.change("kubectl", *self._config, "apply", "--server-side", "-f", manifest)
+                self.commands.change("kubectl", *self._config, "wait", "--for=condition=Established", f"crd/{known_as}", "--timeout=120s")
 
     def _release_of(self, channel: str) -> str:
         """The release that a channel names; empty for none."""
@@ -298,8 +278,14 @@ class ClusterLayer:
             for one in self._items("deployments", "--namespace", namespace):
                 name, timeout = f"deployment/{one['metadata']['name']}", f"--timeout={PATIENCE_S:.0f}s"
                 self.commands.ask("kubectl", *self._config, "rollout", "status", name, "--namespace", namespace, timeout)
-            self._await(f"{channel} has not loaded {release}", lambda: self._loaded(namespace) == release)
-            self.commands.say(f"{channel} answers by {release}")
+            self._await(f"{channel} has not loaded {release}", lambda: self._loaded(namespace) == release or self._sleeps(namespace))
+            asleep = "sleeps, as its hours have it, and wakes by"
+            self.commands.say(f"{channel} {asleep if self._sleeps(namespace) else 'answers by'} {release}")
+
+    def _sleeps(self, namespace: str) -> bool:
+        """Whether KEDA has sent every server of a channel home: then nobody answers, and nothing is wrong."""
+        deployments = self._items("deployments", "--namespace", namespace)
+        return bool(deployments) and all(one["spec"].get("replicas") == 0 for one in deployments)
 
     def _loaded(self, namespace: str) -> str:
         try:
@@ -312,8 +298,15 @@ class ClusterLayer:
             return ""
 
 
-def _database_uri(password: str, host: str) -> str:
-    return f"postgresql://mlflow:{password}@{host}:5432/mlflow"
+def _places(claims: Sequence[Mapping[str, Any]]) -> str:
+    return ", ".join(sorted(f"{one['metadata']['namespace']}/{one['metadata']['name']}" for one in claims))
+
+
+def _read_names(path: Path) -> Mapping[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8"))["names"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise Refused(f"{path.relative_to(ROOT)} is missing or no longer what it was made. Run: make infra-names") from None
 
 
 def main(arguments: Sequence[str] | None = None, commands: Commands | None = None) -> int:
@@ -326,10 +319,11 @@ def main(arguments: Sequence[str] | None = None, commands: Commands | None = Non
         "--channel", action="append", default=[], choices=("dev", "staging", "prod"), help="resume: deploy this one only. Repeatable"
     )
     chosen = parser.parse_args(arguments)
-    names = json.loads(NAMES.read_text(encoding="utf-8"))["names"]
     with tempfile.TemporaryDirectory(prefix="kubeconfig-") as folder:
-        layer = ClusterLayer(names, commands or Commands(dry_run=chosen.dry_run), Path(folder) / "config")
         try:
+            names = _read_names(NAMES)
+            region = {"AWS_REGION": str(names["region"]), "AWS_PAGER": ""}
+            layer = ClusterLayer(names, commands or Commands(dry_run=chosen.dry_run, environment=region), Path(folder) / "config")
             if chosen.what == "pause":
                 layer.pause(discard_volumes=chosen.discard_volumes)
             else:
@@ -340,8 +334,12 @@ def main(arguments: Sequence[str] | None = None, commands: Commands | None = Non
         except Broken as error:
             print(f"{error}\nRun the same again: it goes on from here.", file=sys.stderr)
             return 3
+        except KeyboardInterrupt:
+            print("Stopped between two steps. Run the same again: it goes on from here.", file=sys.stderr)
+            return 130
     return 0
 
 
 if __name__ == "__main__":
+    end_when_told()
     sys.exit(main())

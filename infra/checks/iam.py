@@ -25,10 +25,13 @@ FINDINGS = {  # of parliament that are meant; everything else fails the check
     "RESOURCE_STAR": "actions that know no narrower resource: Describe* and ecr:GetAuthorizationToken",
     "UNKNOWN_ACTION": "parliament's list of actions is older than AWS's; the matrix is asked of iam-simulate too, which knows them",
 }
-NO_NARROWER = ("GetAuthorizationToken", "GetResources", "CreateCluster")  # actions for which AWS takes no resource but *
+MOST_POLICY, MOST_TRUST = 10_240, 2_048  # letters that AWS takes of a role: of its own policies together, and of who may take it on
+DETAIL = 200  # letters of a finding of parliament's: with `s3:*` it names every action of S3
+NO_NARROWER = ("GetAuthorizationToken", "GetResources", "CreateCluster", "Rerank")  # actions for which AWS takes no resource but *
 SEVERAL_KINDS = {  # actions about several kinds of resources at once, each of which a statement of its own allows
-    "bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream", "ec2:CreateNatGateway", "ec2:CreateSecurityGroup",
-    "elasticache:CreateReplicationGroup", "rds:CreateDBInstance", "rds:RestoreDBInstanceFromDBSnapshot",
+    "bedrock:GetInferenceProfile", "bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream",
+    "ec2:AuthorizeSecurityGroupEgress", "ec2:AuthorizeSecurityGroupIngress", "ec2:CreateNatGateway", "ec2:CreateSecurityGroup",
+    "elasticache:CreateReplicationGroup", "rds:CreateDBInstance", "rds:ModifyDBInstance", "rds:RestoreDBInstanceFromDBSnapshot",
 }  # fmt: skip
 MAY_BE_UNKNOWN = ("bedrock:", "eks:", "ecr:")  # services whose newer actions parliament's list lacks
 
@@ -89,6 +92,15 @@ def check_breadth(roles: Mapping[str, Role]) -> list[str]:
                     verbs = [action.partition(":")[2] for action in actions]
                     looks = all(verb.startswith(("Describe", "List")) or verb in NO_NARROWER for verb in verbs)
                     found += [] if looks else [f"{name}: {statement.get('Sid')} is about every resource"]
+    return found
+
+
+def check_sizes(roles: Mapping[str, Role]) -> list[str]:
+    """No role has more to it than AWS takes."""
+    found = []
+    for name, role in roles.items():
+        for what, size, most in (("policies", sum(map(len, role.policies)), MOST_POLICY), ("trust", len(role.trust), MOST_TRUST)):
+            found += [f"{name}: {what} of {size} letters, and AWS takes {most}"] if size > most else []
     return found
 
 
@@ -193,7 +205,7 @@ def parliament(roles: Mapping[str, Role]) -> tuple[list[str], str]:
         finding = json.loads(line)
         if not _meant(finding):
             policy = Path(finding["location"].get("filepath", "")).stem
-            found.append(f"parliament: {policy}: {finding['issue']}: {finding['detail'] or finding['title']}")
+            found.append(f"parliament: {policy}: {finding['issue']}: {str(finding['detail'] or finding['title'])[:DETAIL]}")
     return found, f"parliament read {number} policies"
 
 
@@ -226,7 +238,7 @@ def main() -> int:
             names = json.loads((place.terraform / "persistent" / "names.auto.tfvars.json").read_text())["names"]
         matrix = read_matrix(names, arns)
         found, cases = check_matrix(roles, matrix, names)
-        found += check_breadth(roles)
+        found += check_breadth(roles) + check_sizes(roles)
         said = [f"{len(cases)} cases of {len(roles)} roles, and {sum(map(len, matrix['trust'].values()))} of who takes them on"]
         if not chosen.quick:
             for more, line in (second_opinion(cases, names["account"], ROOT / ".touchstone"), parliament(roles)):

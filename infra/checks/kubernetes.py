@@ -27,7 +27,7 @@ from infra.checks.kubernetes_rules import Doc, breaches, named
 ROOT = Path(__file__).parents[2]
 KUBERNETES = "1.34"  # that of infra/terraform/cluster
 OVERLAYS = ("overlays/dev", "overlays/staging", "overlays/prod")
-COMPONENTS = (("overlays/dev", "off-hours"), ("overlays/prod", "by-traffic"))  # an overlay, with what it may take up
+COMPONENTS = (("overlays/staging", "off-hours"), ("overlays/prod", "by-traffic"))  # an overlay, with what it may take up
 ALONE = ("cluster", "ray", "ray-index", "mlflow", "monitoring")
 SCHEMAS = Path(os.environ.get("CRD_SCHEMAS") or next(ROOT.parent.glob("*/tools/crd-schemas"), ROOT / "crd-schemas"))
 OWN_GROUPS = frozenset({"v1", "apps", "batch", "autoscaling", "policy", "networking.k8s.io", "rbac.authorization.k8s.io", "storage.k8s.io"})

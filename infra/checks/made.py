@@ -1,7 +1,9 @@
-"""What Terraform made on the stand-in, resource by resource: buckets are private, and names are those of infra/names.yaml."""
+"""What Terraform made on the stand-in: buckets are private, names are those of infra/names.yaml, and what is found by a tag has it."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 NAMED = {  # the argument that names a resource of a type; all others may carry a name made of these
@@ -18,6 +20,12 @@ NAMED = {  # the argument that names a resource of a type; all others may carry 
     "aws_elasticache_replication_group": "replication_group_id",
     "aws_db_instance": "identifier",
 }
+FOUND_BY = {  # the tags by which the cluster layer, or a load balancer, finds a resource of the persistent one
+    "aws_vpc": ("Name",),
+    "aws_subnet": ("Network", "Tier"),
+    "aws_route_table": ("Network", "Tier"),
+}
+BALANCED = {"public": "kubernetes.io/role/elb", "private": "kubernetes.io/role/internal-elb"}
 BLOCKS = ("block_public_acls", "block_public_policy", "ignore_public_acls", "restrict_public_buckets")
 
 
@@ -26,6 +34,26 @@ def names_that_drift(resources: Iterable[Mapping[str, Any]], names: Mapping[str,
     known = set(_texts(names))
     named = [(one["address"], one["values"][NAMED[one["type"]]]) for one in resources if one["type"] in NAMED]
     return [f"{address}: the name {name!r} is not of infra/names.yaml" for address, name in named if name not in known]
+
+
+def tags_that_are_missing(resources: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Resources that nobody would find, since the tag that they are looked for by is not there."""
+    found = []
+    for one in resources:
+        tags = one["values"].get("tags") or {}
+        wanted = [*FOUND_BY.get(one["type"], ())]
+        if one["type"] == "aws_subnet" and tags.get("Tier") in BALANCED:
+            wanted.append(BALANCED[tags["Tier"]])
+        found += [f"{one['address']}: has no tag {tag}, by which it is found" for tag in wanted if not tags.get(tag)]
+    return found
+
+
+def layers_without_tags(terraform: Path, layers: Iterable[str]) -> list[str]:
+    """Layers whose provider does not give every resource the tags that a pause, a role and the bill tell layers apart by."""
+    wanted = {layer: rf'default_tags {{\s+tags = {{ Project = var\.names\.prefix, Layer = "{layer}" }}\s+}}' for layer in layers}
+    texts = {layer: (terraform / layer / "versions.tf").read_text(encoding="utf-8") for layer in layers}
+    mend = "its provider needs default_tags { tags = { Project = var.names.prefix, Layer = "
+    return [f'{layer}: {mend}"{layer}" }} }}' for layer in layers if not re.search(wanted[layer], texts[layer])]
 
 
 def open_buckets(resources: Iterable[Mapping[str, Any]]) -> list[str]:

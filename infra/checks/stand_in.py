@@ -81,6 +81,8 @@ def offline_folder(root: Path = ROOT) -> Path | None:
 @contextmanager
 def working_copy(terraform: Path = ROOT / "infra" / "terraform", *, home: Path = ROOT / ".touchstone") -> Iterator[WorkingCopy]:
     """A copy to run Terraform in; `Skipped` where Terraform or the stand-in is missing."""
+    if missing := [layer for layer in LAYERS if not (terraform / layer).is_dir()]:
+        raise Failed(f"{terraform} has no layer {missing[0]!r}; {', '.join(LAYERS)} are needed.")
     if not shutil.which("terraform"):
         raise Skipped("terraform is not installed, and neither apt nor pip has it: https://developer.hashicorp.com/terraform/install")
     offline = offline_folder()

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from made import names_that_drift, open_buckets
+from made import layers_without_tags, names_that_drift, open_buckets, tags_that_are_missing
 from stand_in import LAYERS, ROOT, Failed, Skipped, WorkingCopy, working_copy
 
 SKIPPED = 77
@@ -37,7 +37,9 @@ def check_layering(place: WorkingCopy) -> str:
     made = {layer: place.resources(layer) for layer in LAYERS}
     names = json.loads((place.terraform / "cluster" / "names.auto.tfvars.json").read_text(encoding="utf-8"))["names"]
     everything = [one for resources in made.values() for one in resources]
-    if wrong := [*open_buckets(made["bootstrap"]), *open_buckets(made["persistent"]), *names_that_drift(everything, names)]:
+    wrong = [*open_buckets(made["bootstrap"]), *open_buckets(made["persistent"]), *names_that_drift(everything, names)]
+    wrong += [*tags_that_are_missing(everything), *layers_without_tags(place.terraform, LAYERS)]
+    if wrong:
         raise Failed("\n".join(wrong))
     before = {one["address"]: one["values"] for one in made["persistent"]}
     cluster = len(made["cluster"])

@@ -2,7 +2,6 @@
 
 import argparse
 import datetime
-import re
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -10,27 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from inputs import HOURS_A_WEEK, CostsError, Price, Rule, read_prices, read_rules, read_usage
 
 HERE = Path(__file__).resolve().parent
 STORAGE = HERE.parent / "terraform" / "persistent" / "storage.tf"
 HOURS_A_MONTH = 730.0
-HOURS_A_WEEK = 168.0
 DAYS_A_MONTH = 30.4
 CLAIMS = {"pause": 0.90, "off_hours": 0.45, "lifecycle": 0.40}  # what the project set out with
-
-
-class CostsError(Exception):
-    """A mistake in the two files, in one line."""
-
-
-@dataclass(frozen=True)
-class Price:
-    """One list price and the day it is of."""
-
-    usd: float
-    per: str
-    as_of: datetime.date
-    unchecked: bool
 
 
 @dataclass(frozen=True)
@@ -45,42 +30,6 @@ class Line:
     prices: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Rule:
-    """What the lifecycle does with a bucket's objects, in days, as Terraform has it."""
-
-    archive: float | None
-    expire: float | None
-    old_archive: float | None
-    old_expire: float | None
-
-
-def read_prices(path: Path) -> dict[str, Price]:
-    """The price file; every price has a day, and a source or the word that it has none."""
-    data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    found = {}
-    for name, entry in data["prices"].items():
-        if not isinstance(entry.get("as_of"), datetime.date):
-            raise CostsError(f"{path.name}: {name} has no day. Write as_of: YYYY-MM-DD.")
-        if bool(entry.get("seen")) == bool(entry.get("unchecked")):
-            raise CostsError(f"{path.name}: {name} needs either seen: <address> or unchecked: true.")
-        if not isinstance(entry.get("usd"), int | float) or entry["usd"] <= 0:
-            raise CostsError(f"{path.name}: {name} has usd: {entry.get('usd')!r}; a number above 0 is needed.")
-        found[name] = Price(float(entry["usd"]), str(entry["per"]), entry["as_of"], bool(entry.get("unchecked")))
-    return found
-
-
-def read_rules(path: Path) -> dict[str, Rule]:
-    """The lifecycle of every bucket, out of the Terraform that sets it."""
-    text = path.read_text(encoding="utf-8")
-    stage_days = re.search(r"stage_days", text) and _variable(path.with_name("variables.tf"), "stage_days")
-    found = {}
-    for name, body in re.findall(r"^\s+(\w+)\s+= \{ (archive = .*?) \}$", text, re.MULTILINE):
-        values = {key: _days(value, stage_days) for key, value in re.findall(r"(\w+) = ([\w.]+)", body)}
-        found[name] = Rule(values["archive"], values["expire"], values["old_archive"], values["old_expire"])
-    return found
-
-
 def bill(prices: Mapping[str, Price], usage: Mapping[str, Any], rules: Mapping[str, Rule]) -> list[Line]:
     """Every line of a month."""
 
@@ -89,8 +38,8 @@ def bill(prices: Mapping[str, Price], usage: Mapping[str, Any], rules: Mapping[s
             raise CostsError(f"prices.yaml has no {name!r}, which usage.yaml names.")
         return prices[name].usd
 
-    def hourly(name: str, kind: str, an_hour: float, *used: str) -> Line:
-        return Line(name, kind, an_hour * HOURS_A_MONTH, an_hour * HOURS_A_MONTH, 0.0, used)
+    def hourly(name: str, an_hour: float, *used: str) -> Line:
+        return Line(name, "hourly", an_hour * HOURS_A_MONTH, an_hour * HOURS_A_MONTH, 0.0, used)
 
     def kept(name: str, a_month: float, *used: str) -> Line:
         return Line(name, "kept", a_month, a_month, a_month, used)
@@ -102,13 +51,15 @@ def bill(prices: Mapping[str, Price], usage: Mapping[str, Any], rules: Mapping[s
     newest = max(price.as_of for price in prices.values())
     lines = [
         Line("nodes", "compute", node * nodes["working"], node * nodes["off_hours"], 0.0, (nodes["type"], "eks_auto_mode", "ebs_gp3")),
-        hourly("EKS control plane", "hourly", usd("eks_cluster"), "eks_cluster"),
-        hourly("NAT gateway and its address", "hourly", usd("nat_hour") + usd("public_ipv4"), "nat_hour", "public_ipv4"),
-        hourly("load balancer", "hourly", usage["load_balancers"] * (usd("alb_hour") + 2 * usd("public_ipv4")), "alb_hour", "public_ipv4"),
-        hourly("cache (Valkey)", "hourly", cache["nodes"] * usd(cache["type"]), cache["type"]),
-        hourly("database of MLflow", "hourly", usd(database["type"]) + database["gb"] * usd("rds_gp3") / HOURS_A_MONTH,
+        hourly("EKS control plane", usd("eks_cluster"), "eks_cluster"),
+        hourly("NAT gateway and its address", usd("nat_hour") + usd("public_ipv4"), "nat_hour", "public_ipv4"),
+        hourly("load balancers, within the network", usage["load_balancers"] * usd("alb_hour"), "alb_hour"),
+        hourly("volumes of monitoring", usage["volumes_gb"] * usd("ebs_gp3") / HOURS_A_MONTH, "ebs_gp3"),
+        hourly("logs of the cluster", usage["cluster_log_gb_a_day"] * DAYS_A_MONTH * usd("logs_in") / HOURS_A_MONTH, "logs_in"),
+        hourly("cache (Valkey)", cache["nodes"] * usd(cache["type"]), cache["type"]),
+        hourly("database of MLflow", usd(database["type"]) + database["gb"] * usd("rds_gp3") / HOURS_A_MONTH,
                database["type"], "rds_gp3"),
-        Line("its snapshots", "kept", 0.0, 0.0, keep["snapshot_gb"] * usd("rds_snapshot"), ("rds_snapshot",)),
+        kept("its snapshots", keep["snapshots"] * keep["snapshot_gb"] * usd("rds_snapshot"), "rds_snapshot"),
         kept("S3", sum(storage(name, prices, usage, rule)[1] for name, rule in rules.items()),
              "s3_standard", "s3_glacier_instant", "s3_glacier_instant_read", "s3_glacier_instant_move"),
         kept("images", keep["images_gb"] * usd("ecr"), "ecr"),
@@ -181,8 +132,8 @@ def savings(lines: Iterable[Line], prices: Mapping[str, Price], usage: Mapping[s
         hours_for_claim=max(0.0, (1 - CLAIMS["pause"]) * HOURS_A_WEEK - overhead),
         off_hours=away * (1 - nodes_off / nodes_running),
         off_hours_bill=away * (1 - off / running),
-        lifecycle=1 - after / before,
-        archive=1 - moved / before,
+        lifecycle=1 - after / before if before else 0.0,
+        archive=1 - moved / before if before else 0.0,
     )
 
 
@@ -247,18 +198,11 @@ def _question(model: Mapping[str, Any], day: datetime.date) -> float:
 
     moment = datetime.datetime.combine(day, datetime.time(), datetime.UTC)
     used = Usage(input_tokens=model["input_tokens"], output_tokens=model["output_tokens"])
-    return float(model["share"]) * float(calc_price(used, model["model"], provider_id="aws", genai_request_timestamp=moment).total_price)
-
-
-def _days(value: str, stage_days: float | None) -> float | None:
-    return stage_days if value == "var.stage_days" else None if value == "null" else float(value)
-
-
-def _variable(path: Path, name: str) -> float:
-    found = re.search(rf'variable "{name}" \{{[^}}]*default\s+= (\d+)', path.read_text(encoding="utf-8"))
-    if not found:
-        raise CostsError(f"{path.name}: the variable {name} has no default.")
-    return float(found[1])
+    try:
+        price = calc_price(used, model["model"], provider_id="aws", genai_request_timestamp=moment)
+    except LookupError:
+        raise CostsError(f"usage.yaml: models: the package genai-prices has no {model['model']!r} of Bedrock.") from None
+    return float(model["share"]) * float(price.total_price)
 
 
 def main() -> int:
@@ -270,9 +214,10 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 where the page is not what comes out")
     chosen = parser.parse_args()
     try:
-        text = page(read_prices(chosen.prices), yaml.safe_load(chosen.usage.read_text(encoding="utf-8")), read_rules(STORAGE))
-    except (CostsError, OSError, yaml.YAMLError, LookupError, TypeError) as error:
-        print(f"no entry {error}" if isinstance(error, KeyError) else error, file=sys.stderr)
+        rules = read_rules(STORAGE)
+        text = page(read_prices(chosen.prices), read_usage(chosen.usage, rules), rules)
+    except (CostsError, OSError, yaml.YAMLError, LookupError) as error:
+        print(f"prices.yaml: {error} is missing" if isinstance(error, KeyError) else " ".join(str(error).split()), file=sys.stderr)
         return 2
     if chosen.check:
         same = chosen.out.is_file() and chosen.out.read_text(encoding="utf-8") == text

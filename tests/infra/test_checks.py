@@ -80,6 +80,35 @@ def test_a_bucket_without_its_lifecycle_or_tls_is_found() -> None:
     }
 
 
+def test_what_is_found_by_a_tag_has_it() -> None:
+    subnet = {"address": "module.network.aws_subnet.private", "type": "aws_subnet", "values": {"tags": {"Network": "n", "Tier": "private"}}}
+    vpc = {"address": "module.network.aws_vpc.this", "type": "aws_vpc", "values": {"tags": None}}
+    assert made.tags_that_are_missing([subnet, vpc]) == [
+        "module.network.aws_subnet.private: has no tag kubernetes.io/role/internal-elb, by which it is found",
+        "module.network.aws_vpc.this: has no tag Name, by which it is found",
+    ]
+
+
+def test_a_layer_that_does_not_tag_what_it_makes_is_found(tmp_path: Path) -> None:
+    layers = ("bootstrap", "persistent", "cluster")
+    assert made.layers_without_tags(ROOT / "infra/terraform", layers) == []
+    folder = broken(tmp_path, "cluster/versions.tf", 'Layer = "cluster"', 'Layer = "persistent"')
+    [found] = made.layers_without_tags(folder, layers)
+    assert found.startswith("cluster: its provider needs default_tags")
+
+
+@needs_terraform
+@pytest.mark.slow
+def test_models_are_asked_through_the_profiles_of_the_part_of_the_world_that_one_is_in(tmp_path: Path) -> None:
+    folder = broken(tmp_path, "persistent/names.auto.tfvars.json", '"region": "us-east-1"', '"region": "eu-central-1"')
+    with stand_in.working_copy(folder) as place:
+        roles, _ = iam.rendered_roles(place)
+        names = json.loads((folder / "persistent/names.auto.tfvars.json").read_text())["names"]
+    [policy] = roles[names["roles"]["api"]].policies
+    assert "inference-profile/eu.amazon.nova-lite-v1:0" in policy
+    assert "inference-profile/us." not in policy
+
+
 POLICY = {
     "Statement": [
         {"Effect": "Allow", "Action": "s3:Get*", "Resource": "arn:aws:s3:::b/${aws:PrincipalTag/team}/*"},
@@ -134,6 +163,14 @@ def test_a_role_without_cases_and_a_policy_of_aws_that_is_not_listed_are_found()
     }
     found, _ = iam.check_matrix(roles, matrix, names)
     assert [line.split(":")[0] for line in found] == ["iam-matrix.yaml has no cases of new", "api", "api"]
+
+
+def test_a_role_with_more_to_it_than_aws_takes_is_found() -> None:
+    roles = {"large": iam.Role("{}", ["x" * 6000, "x" * 6000]), "trusting": iam.Role("x" * 3000), "small": iam.Role("{}", ["x"])}
+    assert iam.check_sizes(roles) == [
+        "large: policies of 12000 letters, and AWS takes 10240",
+        "trusting: trust of 3000 letters, and AWS takes 2048",
+    ]
 
 
 def test_what_is_missing_for_terraform_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -28,6 +29,49 @@ def infra(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("name", [*checks.OVERLAYS, *checks.ALONE])
 def test_a_kustomization_renders_fits_its_schemas_and_keeps_the_rules(name: str) -> None:
     assert checks.check(ROOT / "infra/kubernetes" / name, by_digest=name.endswith("prod")) == []
+
+
+def test_every_address_that_alerts_go_to_is_a_file_that_a_secret_brings() -> None:
+    config = yaml.safe_load((ROOT / "infra/observability/alertmanager/alertmanager.yml").read_text())
+    asked = {hook["url_file"] for receiver in config["receivers"] for hook in receiver.get("webhook_configs", [])}
+    docs = checks.render(ROOT / "infra/kubernetes/monitoring")
+    [pod] = [doc["spec"]["template"]["spec"] for doc in docs if doc["kind"] == "Deployment" and doc["metadata"]["name"] == "alertmanager"]
+    [config_map, secret] = next(volume["projected"]["sources"] for volume in pod["volumes"] if volume["name"] == "config")
+    assert {f"/etc/alertmanager/{item['path']}" for item in secret["secret"]["items"]} == asked
+    assert config_map["configMap"]["name"].startswith("alertmanager-config-")  # the one with its hash
+
+
+def test_every_claim_has_a_class_and_every_policy_is_kept() -> None:
+    docs = checks.render(ROOT / "infra/kubernetes/cluster")
+    [storage] = [doc for doc in docs if doc["kind"] == "StorageClass"]
+    assert storage["metadata"]["annotations"]["storageclass.kubernetes.io/is-default-class"] == "true"
+    assert storage["provisioner"] == "ebs.csi.eks.amazonaws.com"
+    [policies] = [doc for doc in docs if doc["kind"] == "ConfigMap"]
+    assert policies["data"] == {"enable-network-policy-controller": "true"}
+
+
+def _fewest(docs: list[dict[str, Any]]) -> int:
+    """How many pods an autoscaler leaves of what says no number itself."""
+    return next((doc["spec"]["minReplicas"] for doc in docs if doc["kind"] == "HorizontalPodAutoscaler"), 1)
+
+
+def test_the_nodes_of_the_bill_hold_what_asks_for_them() -> None:
+    """Cores of deployments, at work and while those that KEDA scales to nothing sleep; m6i.large has two, and the system takes some."""
+    awake = asleep = 0.0
+    for name in ("overlays/dev", "overlays/staging", "overlays/prod", "mlflow", "monitoring"):
+        docs = checks.render(ROOT / "infra/kubernetes" / name)
+        asked = sum(
+            doc["spec"].get("replicas", _fewest(docs)) * float(str(container["resources"]["requests"]["cpu"]).replace("m", "e-3"))
+            for doc in docs
+            if doc["kind"] == "Deployment"
+            for container in doc["spec"]["template"]["spec"]["containers"]
+        )
+        awake += asked
+        asleep += 0.0 if any(doc["kind"] == "ScaledObject" and doc["spec"]["minReplicaCount"] == 0 for doc in docs) else asked
+    nodes = yaml.safe_load((ROOT / "infra/costs/usage.yaml").read_text())["nodes"]
+    assert nodes["type"] == "m6i.large"
+    assert awake <= nodes["working"] * 1.9
+    assert asleep <= nodes["off_hours"] * 1.9
 
 
 DEPLOYMENT = "base/api/deployment.yaml"

@@ -65,6 +65,46 @@ def test_a_new_name_reaches_terraform_and_the_application(copy: Path) -> None:
     assert '"tech-indexes-000000000000"' in made["terraform/cluster/names.auto.tfvars.json"]
 
 
+def test_other_names_reach_every_manifest_and_leave_none_of_the_old_behind(copy: Path) -> None:
+    changed(copy, prefix="tech", account='"123456789012"', region="eu-central-1", cidr="10.99.0.0/16", github="a@1/b@2")
+    for path, text in make_names.rendered(copy).items():
+        if "kubernetes" in path.parts:
+            assert not re.search(r"touchstone-(dev|staging|prod|sweeps|documents|indexes|releases|stages|mlflow)\b", text), path
+            assert not re.search(r"\d{12}\.dkr\.ecr\.us|us-east-1|10\.40\.", text), path
+    made = {
+        str(path.relative_to(copy / "infra/kubernetes")): text
+        for path, text in make_names.rendered(copy).items()
+        if "kubernetes" in path.parts
+    }
+    assert "newName: 123456789012.dkr.ecr.eu-central-1.amazonaws.com/tech-serving\n" in made["overlays/prod/kustomization.yaml"]
+    assert "objectName: tech-prod/api-keys\n" in made["overlays/prod/kustomization.yaml"]
+    assert "namespace: tech-dev\n" in made["overlays/dev/kustomization.yaml"]
+    assert made["base/networkpolicy.yaml"].count("10.99.0.0/16") == 2
+    assert "cidr: 172.20.0.10/32" in made["base/networkpolicy.yaml"]  # of the resolver, and none of ours
+
+
+def test_a_name_that_is_changed_in_a_manifest_by_hand_is_told(copy: Path) -> None:
+    path = copy / "infra/kubernetes/overlays/prod/kustomization.yaml"
+    path.write_text(path.read_text().replace("namespace: touchstone-prod", "namespace: touchstone-dev"))
+    assert [line for line in make_names.drifted(copy) if "overlays/prod/kustomization.yaml is not what" in line]
+
+
+def test_a_manifest_that_has_lost_the_place_of_a_name_is_told(copy: Path) -> None:
+    path = copy / "infra/kubernetes/mlflow/deployment.yaml"
+    path.write_text(path.read_text().replace("--artifacts-destination", "--artefacts"))
+    with pytest.raises(make_names.NamesError, match="--artifacts-destination"):
+        make_names.rendered(copy)
+
+
+def test_the_network_policies_let_the_networks_addresses_in_and_the_resolver_be_asked() -> None:
+    for name in ("base", "mlflow"):
+        policies = list(yaml.safe_load_all((ROOT / f"infra/kubernetes/{name}/networkpolicy.yaml").read_text()))
+        rules = [
+            rule for policy in policies for rule in policy["spec"].get("egress", []) if {"port": 53, "protocol": "UDP"} in rule["ports"]
+        ]
+        assert [rule for rule in rules if {"ipBlock": {"cidr": "172.20.0.10/32"}} in rule["to"]], name
+
+
 @pytest.mark.parametrize(
     ("before", "after", "says"),
     [
@@ -83,11 +123,40 @@ def test_a_mistake_is_one_line_that_names_it(copy: Path, before: str, after: str
 
 @pytest.mark.parametrize(
     ("name", "value", "says"),
-    [("account", "17", "twelve digits"), ("github", "example", "owner/repository"), ("region", "'{region}x'", "circle")],
+    [
+        ("account", "17", "twelve digits"),
+        ("account", "012345670123", "between quotes"),  # YAML reads it as a number to the base of 8
+        ("github", "example", "owner/repository"),
+        ("region", "'{region}x'", "circle"),
+        ("region", "us-gov-west-1", "GovCloud"),
+        ("region", "US-EAST-1", "eu-central-1"),
+        ("region", "", "region is None"),
+        ("prefix", "TechCorp", "a small letter"),
+        ("prefix", '""', "a small letter"),
+        ("prefix", "a--b", "single hyphens"),
+        ("prefix", "a" * 35, "34 at most"),
+        ("cache", "c" * 41, "40 at most"),
+        ("state_bucket", "b" * 64, "cannot name a bucket"),
+        ("cidr", "10.0.0.0/8", "of a /16 to a /19"),
+        ("cidr", "10.1.2.3/16", "host bits"),
+        ("cidr", "172.20.0.0/16", "own services"),
+    ],
 )
 def test_an_entry_that_cannot_be_is_named(copy: Path, name: str, value: str, says: str) -> None:
     with pytest.raises(make_names.NamesError, match=re.escape(says)):
         make_names.read_names(changed(copy, **{name: value}))
+
+
+@pytest.mark.parametrize("github", ["example/touchstone", "example@123456/touchstone@456789"])
+def test_a_repository_is_named_as_its_tokens_name_it(copy: Path, github: str) -> None:
+    assert make_names.read_names(changed(copy, github=github))["github"] == github
+
+
+def test_an_entry_that_is_gone_is_one_line(copy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    edited(copy, "state_bucket:", "state_buckets:")
+    monkeypatch.setattr("sys.argv", ["make_names.py", "--root", str(copy)])
+    assert make_names.main() == 2
+    assert capsys.readouterr().err == "infra/names.yaml: the entry 'state_bucket' is missing. What it was: git diff infra/names.yaml\n"
 
 
 def test_the_application_reads_every_channels_settings(monkeypatch: pytest.MonkeyPatch) -> None:

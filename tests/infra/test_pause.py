@@ -1,7 +1,11 @@
 """Pausing and resuming, on a world of answers: what is asked, what is changed and in which order."""
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +26,16 @@ class World(pause.Commands):
         super().__init__(dry_run=dry_run, say=self.lines.append, sleep=lambda _: self.pass_time())
         self.account, self.workspace = "123456789012", "default"
         self.cluster = True
+        self.status = "ACTIVE"
         self.claims: list[tuple[str, str]] = []
+        self.unasked: list[tuple[str, str]] = []  # claims that a pause takes away without asking
         self.load_balancers = ["arn:lb/1"]
         self.objects: dict[str, str] = {f"s3://{NAMES['buckets']['releases']}/releases/channels/dev.json": json.dumps({"stable": "abc123"})}
         self.secrets: dict[str, str] = {}
-        self.snapshots: list[tuple[str, str]] = []
+        self.snapshots: list[tuple[str, str, str]] = []
+        self.kinds = "kind: Deployment\n"
+        self.grafana = "secret/grafana"
+        self.replicas = 1
         self.loaded = ["", "", "abc123"]
         self.changes: list[str] = []
         self.seen: list[str] = []
@@ -58,8 +67,14 @@ class World(pause.Commands):
             return self.account + "\n"
         if "workspace show" in line:
             return self.workspace
-        if "describe-cluster" in line and not self.cluster:
-            raise pause.Broken(command, "An error occurred (ResourceNotFoundException)")
+        if "describe-cluster" in line:
+            if not self.cluster:
+                raise pause.Broken(command, "An error occurred (ResourceNotFoundException)")
+            return self.status
+        if line.startswith("kubectl kustomize"):
+            return self.kinds
+        if "get secret grafana" in line:
+            return self.grafana
         if "list-objects-v2" in line:
             uri = f"s3://{command[4]}/{command[6]}"
             return json.dumps([command[6]]) if uri in self.objects else "null"
@@ -91,14 +106,24 @@ class World(pause.Commands):
             loaded = self.loaded.pop(0)
             return json.dumps({"loaded": loaded, "ready": bool(loaded), "current": bool(loaded)})
         if " get persistentvolumeclaims" in line:
-            return json.dumps({"items": [{"metadata": {"namespace": namespace, "name": name}} for namespace, name in self.claims]})
+            items = [{"metadata": {"namespace": namespace, "name": name}} for namespace, name in self.claims]
+            label = {"labels": {"touchstone/on-pause": "discard"}}
+            items += [{"metadata": {"namespace": namespace, "name": name} | label} for namespace, name in self.unasked]
+            return json.dumps({"items": items})
         if " get services" in line:
             both = [("ClusterIP", "inner"), ("LoadBalancer", "outer")]
             return json.dumps({"items": [{"metadata": {"namespace": DEV, "name": name}, "spec": {"type": kind}} for kind, name in both]})
         if f"get deployments --namespace {DEV}" in line:
             container = {"name": "api", "image": "repository@sha256:1"}
             return json.dumps(
-                {"items": [{"metadata": {"name": "touchstone-api"}, "spec": {"template": {"spec": {"containers": [container]}}}}]}
+                {
+                    "items": [
+                        {
+                            "metadata": {"name": "touchstone-api"},
+                            "spec": {"replicas": self.replicas, "template": {"spec": {"containers": [container]}}},
+                        }
+                    ]
+                }
             )
         if " get " in line and command[0] == "kubectl":
             return json.dumps({"items": []})
@@ -147,6 +172,131 @@ def test_volumes_are_not_lost_by_a_slip() -> None:
     assert [change for change in world.changes if "delete namespace touchstone-sweeps" in change]
 
 
+def test_what_monitoring_keeps_is_taken_away_unasked_and_named() -> None:
+    world = World()
+    world.unasked = [("touchstone-monitoring", "prometheus")]
+    layer(world).pause(discard_volumes=False)
+    assert "volumes go with the cluster: touchstone-monitoring/prometheus" in world.lines
+    assert [change for change in world.changes if "delete namespace touchstone-monitoring" in change]
+
+
+def test_claims_of_monitoring_are_those_that_nobody_is_asked_of() -> None:
+    for name in ("prometheus", "alertmanager", "grafana"):
+        assert "labels: {touchstone/on-pause: discard}" in (ROOT / f"infra/kubernetes/monitoring/{name}.yaml").read_text()
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume"])
+def test_nothing_is_taken_away_while_another_terraform_holds_the_lock(verb: str, checkout: Path) -> None:
+    world = World()
+    lock = {"ID": "17", "Who": "ann@desk", "Operation": "OperationTypeApply", "Created": "2026-11-29"}
+    world.objects[f"s3://{NAMES['state_bucket']}/cluster.tfstate.tflock"] = json.dumps(lock)
+    with pytest.raises(pause.Refused, match="locked by ann@desk .*force-unlock 17"):
+        layer(world).pause(discard_volumes=True) if verb == "pause" else layer(world, checkout).resume()
+    assert not world.changes
+
+
+def test_a_cluster_that_is_half_made_is_not_asked_what_runs_in_it() -> None:
+    world = World()
+    world.status, world.fails = "CREATING", "kubectl"
+    layer(world).pause(discard_volumes=False)
+    assert not world.cluster
+
+
+def test_a_snapshot_that_is_still_made_is_waited_for_since_an_older_one_would_lose_runs(checkout: Path) -> None:
+    world = World()
+    world.snapshots = [("2026-11-01T00:00:00", "touchstone-mlflow-1", "available"), (None, "touchstone-mlflow-2", "creating")]  # type: ignore[list-item]
+    with pytest.raises(pause.Broken, match="touchstone-mlflow-2 is still being made"):
+        layer(world, checkout).resume()
+    assert not [change for change in world.changes if "apply" in change]
+
+
+def test_a_channel_with_nobodys_image_is_told_before_the_cluster_is_paid_for(checkout: Path) -> None:
+    world = World()
+    overlay = checkout / "infra/kubernetes/overlays/dev/kustomization.yaml"
+    overlay.write_text(f"images: [{{name: touchstone-serving, digest: {pause.NOBODYS}}}]")
+    with pytest.raises(pause.Refused, match="dev names a release, and .*nobody's image"):
+        layer(world, checkout).resume()
+    assert not world.changes
+    world.objects[f"s3://{NAMES['state_bucket']}/paused.json"] = json.dumps({DEV: {"deployments/touchstone-api": {"api": "r@sha256:1"}}})
+    layer(world, checkout).resume()  # what ran before the pause is somebody's
+
+
+def test_an_operator_is_installed_where_a_channel_needs_it_and_before_it(checkout: Path) -> None:
+    world = World()
+    layer(world, checkout).resume()
+    assert not [change for change in world.changes if "keda" in change]
+    world = World()
+    world.kinds = "kind: Deployment\n---\nkind: ScaledObject\nmetadata: {}\n"
+    layer(world, checkout).resume()
+    [keda] = [place for place, change in enumerate(world.changes) if "--server-side" in change and "keda" in change]
+    [dev] = [place for place, change in enumerate(world.changes) if "overlays/dev" in change]
+    assert keda < dev
+
+
+def test_what_auto_mode_leaves_to_us_comes_before_what_needs_it(checkout: Path) -> None:
+    for name in ("cluster", "monitoring"):
+        (checkout / "infra/kubernetes" / name).mkdir()
+        (checkout / "infra/kubernetes" / name / "kustomization.yaml").write_text("")
+    world = World()
+    world.grafana = ""
+    layer(world, checkout).resume()
+    applied = [change.rpartition("/")[2] for change in world.changes if "apply -k" in change]
+    assert applied == ["cluster", "mlflow", "monitoring", "dev"]
+    assert [change for change in world.changes if change.endswith("apply -f -")]  # Grafana's password, which no argument tells
+    assert [line for line in world.lines if "Grafana" in line]
+
+
+def test_a_secret_that_somebody_wrote_otherwise_is_told_before_the_cluster_is_paid_for(checkout: Path) -> None:
+    world = World()
+    world.secrets[NAMES["secrets"]["dev_cache_secret"]] = "hunter2"
+    with pytest.raises(pause.Refused, match="touchstone-dev/cache-secret is not") as refused:
+        layer(world, checkout).resume()
+    assert not world.changes
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("fails", "says"), [("get-caller-identity", "Log in first"), ("terraform -chdir=infra/terraform/cluster init", "steps 2 and 3")]
+)
+def test_who_is_not_logged_in_or_has_no_state_yet_is_told_what_to_do(fails: str, says: str) -> None:
+    world = World()
+    world.fails = fails
+    with pytest.raises(pause.Refused, match=says):
+        layer(world).pause(discard_volumes=False)
+    assert not world.changes
+
+
+def test_names_that_are_not_there_are_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(pause, "NAMES", ROOT / "infra/terraform/cluster/names.of.nobody.json")
+    assert pause.main(["pause"], World()) == 2
+    assert capsys.readouterr().err.endswith("Run: make infra-names\n")
+
+
+STEP = """
+import sys
+sys.path.insert(0, "infra")
+import commands
+commands.end_when_told()
+try:
+    step = "trap 'sleep 0.6; echo saved > {saved}; exit 1' INT; sleep 0.5; echo begun; while :; do sleep 0.05; done"
+    commands.Commands().change("sh", "-c", step)
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+@pytest.mark.parametrize("told", [signal.SIGINT, signal.SIGTERM])
+def test_a_running_step_is_let_end_when_the_pause_is_told_to(tmp_path: Path, told: signal.Signals) -> None:
+    code = STEP.format(saved=tmp_path / "saved")
+    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "begun\n"
+        # Ctrl-C reaches everything that runs in the terminal, `kill` the one process
+        os.killpg(process.pid, told) if told == signal.SIGINT else os.kill(process.pid, told)
+        assert process.wait(timeout=30) == 130
+    assert (tmp_path / "saved").read_text() == "saved\n"
+
+
 @pytest.mark.parametrize(("what", "value", "says"), [("account", "999999999999", "999999999999"), ("workspace", "mine", "'mine'")])
 @pytest.mark.parametrize("verb", ["pause", "resume"])
 def test_another_account_or_workspace_is_refused_before_anything_is_changed(verb: str, what: str, value: str, says: str) -> None:
@@ -169,6 +319,7 @@ def test_a_dry_run_changes_nothing_and_says_what_it_would(checkout: Path) -> Non
     layer(world).pause(discard_volumes=False)
     assert not world.changes
     assert [line for line in world.lines if "would run: terraform" in line and "destroy" in line]
+    assert world.lines[-1] == "nothing was changed"
     world = World(dry_run=True)
     world.cluster = False
     layer(world, checkout).resume()
@@ -200,13 +351,20 @@ def test_it_comes_back_with_what_ran_and_what_the_channel_names(checkout: Path) 
     world = World()
     layer(world).pause(discard_volumes=False)
     world.changes.clear()
-    world.snapshots = [("2026-11-01T00:00:00", "touchstone-mlflow-1"), ("2026-11-20T00:00:00", "touchstone-mlflow-2")]
+    world.snapshots = [(f"2026-11-{day}T00:00:00", f"touchstone-mlflow-{day}", "available") for day in ("01", "20")]
     layer(world, checkout).resume()
-    assert world.given_secretly["TF_VAR_database_snapshot"] == "touchstone-mlflow-2"
+    assert world.given_secretly["TF_VAR_database_snapshot"] == "touchstone-mlflow-20"
     assert [change for change in world.changes if "overlays/dev" in change]
     assert not [change for change in world.changes if "overlays/prod" in change]  # it names no release
     assert [change for change in world.changes if "set image deployments/touchstone-api api=repository@sha256:1" in change]
     assert world.lines[-1] == "dev answers by abc123"
+
+
+def test_a_channel_that_sleeps_is_not_waited_for(checkout: Path) -> None:
+    world = World()
+    world.loaded, world.replicas = [""], 0  # at five in the morning, before its hours begin
+    layer(world, checkout).resume()
+    assert world.lines[-1] == "dev sleeps, as its hours have it, and wakes by abc123"
 
 
 def test_addresses_go_into_secrets_and_a_cache_secret_stays_as_it_was(checkout: Path) -> None:

@@ -20,6 +20,7 @@ resource "aws_eks_cluster" "this" {
     node_role_arn = local.arn.eks_node
   }
   kubernetes_network_config {
+    service_ipv4_cidr = "172.20.0.0/16" # the network policies name its resolver, 172.20.0.10
     elastic_load_balancing {
       enabled = true
     }
@@ -49,7 +50,8 @@ resource "aws_eks_cluster" "this" {
 resource "aws_eks_addon" "this" {
   for_each                    = var.addons
   cluster_name                = aws_eks_cluster.this.name
-  addon_name                  = each.value
+  addon_name                  = each.key
+  configuration_values        = length(each.value) == 0 ? null : jsonencode(each.value)
   resolve_conflicts_on_update = "OVERWRITE"
 }
 

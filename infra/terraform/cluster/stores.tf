@@ -79,7 +79,7 @@ resource "aws_db_instance" "database" {
   deletion_protection             = false # pausing destroys it, and leaves:
   skip_final_snapshot             = false
   final_snapshot_identifier       = "${var.names.postgres}-${formatdate("YYYYMMDDhhmmss", timestamp())}" # one for every life of the database
-  delete_automated_backups        = false
+  delete_automated_backups        = true                                                                 # that snapshot has what they have, and they would be paid for beside it
 
   lifecycle {
     # what only a resume knows: a plan at any other time changes nothing by it
@@ -91,13 +91,13 @@ data "aws_sns_topic" "alarms" {
   name = var.names.topic
 }
 
-resource "aws_cloudwatch_metric_alarm" "cache" {
-  count               = var.cache ? 1 : 0
-  alarm_name          = "${var.names.prefix}-cache-full"
+resource "aws_cloudwatch_metric_alarm" "cache" { # of every node: ElastiCache tells it of none but those
+  count               = var.cache ? var.cache_nodes : 0
+  alarm_name          = format("%s-cache-full-%03d", var.names.prefix, count.index + 1)
   alarm_description   = "The cache has used 90 % of its memory and will put answers out"
   namespace           = "AWS/ElastiCache"
   metric_name         = "DatabaseMemoryUsagePercentage"
-  dimensions          = { ReplicationGroupId = aws_elasticache_replication_group.cache[0].id }
+  dimensions          = { CacheClusterId = format("%s-%03d", aws_elasticache_replication_group.cache[0].replication_group_id, count.index + 1) }
   statistic           = "Maximum"
   period              = 300
   evaluation_periods  = 3

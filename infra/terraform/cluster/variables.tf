@@ -12,13 +12,15 @@ variable "names" {
     postgres   = string
     namespaces = map(string)
     roles = object({
-      api           = string
-      harness       = string
-      mlflow        = string
-      deploy        = string
-      cluster_layer = string
-      eks_cluster   = string
-      eks_node      = string
+      api            = string
+      harness        = string
+      mlflow         = string
+      deploy_dev     = string
+      deploy_staging = string
+      deploy_prod    = string
+      cluster_layer  = string
+      eks_cluster    = string
+      eks_node       = string
     })
     service_accounts = list(object({
       role      = string
@@ -29,8 +31,9 @@ variable "names" {
 }
 
 variable "kubernetes_version" {
-  type    = string
-  default = "1.34"
+  type        = string
+  default     = "1.35"
+  description = "standard support ends on 27 March 2027; a cluster is made anew by every resume, so raise it here before that"
 }
 
 variable "api_cidrs" {
@@ -50,8 +53,12 @@ variable "admins" {
 }
 
 variable "addons" {
-  type        = set(string)
-  default     = ["metrics-server", "aws-secrets-store-csi-driver-provider"]
+  type = any # by name, the settings of each
+  default = {
+    metrics-server = {}
+    # both are off by default: what pods read from their environment, and a changed file of callers
+    aws-secrets-store-csi-driver-provider = { secrets-store-csi-driver = { syncSecret = { enabled = true }, enableSecretRotation = true } }
+  }
   description = "what Auto Mode does not bring: figures for autoscaling, and secrets as files"
 }
 

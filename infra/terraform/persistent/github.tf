@@ -1,5 +1,5 @@
-# Workflows take roles on by GitHub's OIDC tokens: no key is kept anywhere. Each role is bound to one repository and to its environments,
-# so an approval that GitHub asks for is in front of every right.
+# Workflows take roles on by GitHub's OIDC tokens: no key is kept anywhere. Each role is bound to one repository and to one of its
+# environments, so an approval that GitHub asks for is in front of every right: what `dev` may do without one does not reach `prod`.
 
 resource "aws_iam_openid_connect_provider" "github" {
   url            = "https://token.actions.githubusercontent.com"
@@ -8,9 +8,12 @@ resource "aws_iam_openid_connect_provider" "github" {
 
 locals {
   github_trust = { for role, subjects in {
-    deploy        = [for channel in ["dev", "staging", "prod"] : "repo:${var.names.github}:environment:${channel}"]
-    plan          = ["repo:${var.names.github}:pull_request", "repo:${var.names.github}:ref:refs/heads/main"]
-    cluster_layer = ["repo:${var.names.github}:environment:infra"]
+    deploy_dev     = ["repo:${var.names.github}:environment:dev"]
+    deploy_staging = ["repo:${var.names.github}:environment:staging"]
+    deploy_prod    = ["repo:${var.names.github}:environment:prod"]
+    evaluate       = ["repo:${var.names.github}:environment:nightly"]
+    plan           = ["repo:${var.names.github}:pull_request", "repo:${var.names.github}:ref:refs/heads/main"]
+    cluster_layer  = ["repo:${var.names.github}:environment:infra"]
     } : role => [{
       Effect    = "Allow"
       Principal = { Federated = "arn:aws:iam::${var.names.account}:oidc-provider/token.actions.githubusercontent.com" }
@@ -20,21 +23,22 @@ locals {
         "token.actions.githubusercontent.com:sub" = subjects
       } }
   }] }
-  state_key = { Sid = "StateKey", Effect = "Allow", Action = ["s3:GetObject", "s3:PutObject"], Resource = "arn:aws:s3:::${var.names.state_bucket}/cluster.tfstate" }
+  state     = "arn:aws:s3:::${var.names.state_bucket}/*cluster.tfstate" # env:/NAME/cluster.tfstate in a workspace of another name
+  state_key = { Sid = "StateKey", Effect = "Allow", Action = ["s3:GetObject", "s3:PutObject"], Resource = local.state }
 }
 
 module "deploy_role" {
-  source = "../modules/service_role"
-  name   = var.names.roles.deploy
-  trust  = local.github_trust.deploy
-  statements = [
+  source   = "../modules/service_role"
+  for_each = var.names.namespaces
+  name     = var.names.roles["deploy_${each.key}"]
+  trust    = local.github_trust["deploy_${each.key}"]
+  statements = concat(local.ask_models, [
     { Sid = "LogIn", Effect = "Allow", Action = "ecr:GetAuthorizationToken", Resource = "*" }, # it knows no narrower one
     {
-      Sid    = "Push"
+      Sid    = "Pull"
       Effect = "Allow"
       Action = [
-        "ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:CompleteLayerUpload", "ecr:DescribeImages", "ecr:DescribeImageScanFindings",
-        "ecr:GetDownloadUrlForLayer", "ecr:InitiateLayerUpload", "ecr:PutImage", "ecr:UploadLayerPart",
+        "ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:DescribeImages", "ecr:DescribeImageScanFindings", "ecr:GetDownloadUrlForLayer",
       ]
       Resource = local.arn.ecr
     },
@@ -45,15 +49,68 @@ module "deploy_role" {
       Action   = ["s3:GetObject", "s3:PutObject"]
       Resource = "${local.arn.bucket.releases}/releases/*"
     },
+    {
+      Sid      = "OtherChannels"
+      Effect   = "Deny"
+      Action   = "s3:PutObject"
+      Resource = [for channel in keys(var.names.namespaces) : "${local.arn.bucket.releases}/releases/channels/${channel}.json" if channel != each.key]
+    },
     { # documents of the repository, which the data pipeline brings
       Sid      = "Documents"
       Effect   = "Allow"
       Action   = ["s3:GetObject", "s3:PutObject"]
-      Resource = ["${local.arn.bucket.documents}/*", "${local.arn.bucket.indexes}/indexes/*"]
+      Resource = "${local.arn.bucket.documents}/corpora/*"
     },
-    { Sid = "List", Effect = "Allow", Action = "s3:ListBucket", Resource = [for bucket in ["releases", "documents", "indexes"] : local.arn.bucket[bucket]] },
+    { # those that were added since, which an evaluation searches too
+      Sid      = "ReadAdded"
+      Effect   = "Allow"
+      Action   = "s3:GetObject"
+      Resource = "${local.arn.bucket.documents}/${each.value}/*"
+    },
+    { # the index that it builds of them, and what an evaluation has computed
+      Sid      = "Work"
+      Effect   = "Allow"
+      Action   = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]
+      Resource = ["${local.arn.bucket.indexes}/indexes/*", "${local.arn.bucket.stages}/stages/*"]
+    },
+    { Sid = "List", Effect = "Allow", Action = "s3:ListBucket", Resource = [for bucket in ["releases", "indexes", "stages"] : local.arn.bucket[bucket]] },
+    {
+      Sid       = "ListDocuments"
+      Effect    = "Allow"
+      Action    = "s3:ListBucket"
+      Resource  = local.arn.bucket.documents
+      Condition = { StringLike = { "s3:prefix" = ["corpora/*", "${each.value}/*"] } }
+    },
     local.use_key,
-  ]
+    ], [for statement in [{ # images are built in the environment of dev, and the others take those
+      Sid      = "Push"
+      Effect   = "Allow"
+      Action   = ["ecr:CompleteLayerUpload", "ecr:InitiateLayerUpload", "ecr:PutImage", "ecr:UploadLayerPart"]
+      Resource = local.arn.ecr
+  }] : statement if each.key == "dev"])
+}
+
+module "evaluate_role" { # reads what every channel serves and writes evidence; so its environment is of the main branch alone, and asks nobody
+  source = "../modules/service_role"
+  name   = var.names.roles.evaluate
+  trust  = local.github_trust.evaluate
+  statements = concat(local.ask_models, [
+    {
+      Sid      = "Read"
+      Effect   = "Allow"
+      Action   = "s3:GetObject"
+      Resource = ["${local.arn.bucket.releases}/releases/*", "${local.arn.bucket.indexes}/indexes/*", "${local.arn.bucket.documents}/*"]
+    },
+    { Sid = "Evidence", Effect = "Allow", Action = "s3:PutObject", Resource = "${local.arn.bucket.releases}/releases/*/evidence/*" },
+    {
+      Sid      = "Work"
+      Effect   = "Allow"
+      Action   = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"]
+      Resource = "${local.arn.bucket.stages}/stages/*"
+    },
+    { Sid = "List", Effect = "Allow", Action = "s3:ListBucket", Resource = [for bucket in ["releases", "indexes", "stages", "documents"] : local.arn.bucket[bucket]] },
+    local.use_key,
+  ])
 }
 
 module "plan_role" { # looks, and changes nothing; the plan of a pull request is made with -lock=false
@@ -88,7 +145,7 @@ module "cluster_layer_role" {
       Sid      = "StateLock"
       Effect   = "Allow"
       Action   = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"]
-      Resource = "arn:aws:s3:::${var.names.state_bucket}/cluster.tfstate.tflock"
+      Resource = "${local.state}.tflock"
     },
     { Sid = "ListState", Effect = "Allow", Action = "s3:ListBucket", Resource = "arn:aws:s3:::${var.names.state_bucket}" },
     { # what was running is written down when it is paused
@@ -103,7 +160,8 @@ module "cluster_layer_role" {
       Sid    = "Look"
       Effect = "Allow"
       Action = [
-        "ec2:DescribeAddresses", "ec2:DescribeAddressesAttribute", "ec2:DescribeAvailabilityZones", "ec2:DescribeNatGateways", "ec2:DescribeNetworkInterfaces", "ec2:DescribeRouteTables",
+        "ec2:DescribeAccountAttributes", "ec2:DescribeAddresses", "ec2:DescribeAddressesAttribute", "ec2:DescribeAvailabilityZones",
+        "ec2:DescribeInternetGateways", "ec2:DescribeNatGateways", "ec2:DescribeNetworkInterfaces", "ec2:DescribeRouteTables",
         "ec2:DescribeSecurityGroupRules", "ec2:DescribeSecurityGroups", "ec2:DescribeSubnets", "ec2:DescribeVolumes", "ec2:DescribeVpcs", "ec2:DescribeVpcAttribute",
         "eks:DescribeAddonVersions", "elasticache:DescribeCacheSubnetGroups", "elasticache:DescribeReplicationGroups", "elasticache:DescribeCacheClusters",
         "elasticloadbalancing:DescribeLoadBalancers", "elasticloadbalancing:DescribeTags", "rds:DescribeDBInstances", "rds:DescribeDBSnapshots",
@@ -146,6 +204,13 @@ module "cluster_layer_role" {
       Effect    = "Allow"
       Action    = ["ec2:AllocateAddress", "ec2:CreateNatGateway", "ec2:CreateSecurityGroup"]
       Resource  = [for kind in ["elastic-ip", "natgateway", "security-group"] : "arn:aws:ec2:${var.names.region}:${var.names.account}:${kind}/*"]
+      Condition = { StringEquals = { "aws:RequestTag/Layer" = "cluster" } }
+    },
+    { # a rule is tagged as it is made, before it has a tag to be known by; the group that it goes into has one: ChangeNetwork
+      Sid       = "MakeRules"
+      Effect    = "Allow"
+      Action    = ["ec2:AuthorizeSecurityGroupEgress", "ec2:AuthorizeSecurityGroupIngress"]
+      Resource  = "arn:aws:ec2:${var.names.region}:${var.names.account}:security-group-rule/*"
       Condition = { StringEquals = { "aws:RequestTag/Layer" = "cluster" } }
     },
     { # what it is made in and of
@@ -205,7 +270,7 @@ module "cluster_layer_role" {
     {
       Sid      = "DatabaseDefaults"
       Effect   = "Allow"
-      Action   = ["rds:CreateDBInstance", "rds:RestoreDBInstanceFromDBSnapshot"]
+      Action   = ["rds:CreateDBInstance", "rds:ModifyDBInstance", "rds:RestoreDBInstanceFromDBSnapshot"]
       Resource = [for kind in ["pg", "og"] : "arn:aws:rds:${var.names.region}:${var.names.account}:${kind}:default*"]
     },
     { # the addresses of stores that are new with every cluster
@@ -235,7 +300,7 @@ module "cluster_layer_role" {
       Sid      = "Alarms"
       Effect   = "Allow"
       Action   = ["cloudwatch:DeleteAlarms", "cloudwatch:ListTagsForResource", "cloudwatch:PutMetricAlarm", "cloudwatch:TagResource"]
-      Resource = [for alarm in ["cache-full", "database-space"] : "arn:aws:cloudwatch:${var.names.region}:${var.names.account}:alarm:${var.names.prefix}-${alarm}"]
+      Resource = [for alarm in ["cache-full-*", "database-space"] : "arn:aws:cloudwatch:${var.names.region}:${var.names.account}:alarm:${var.names.prefix}-${alarm}"]
     },
     {
       Sid      = "Topic"

@@ -2,7 +2,7 @@ module "network" {
   source             = "../modules/network"
   name               = var.names.network
   region             = var.names.region
-  cidr               = var.cidr
+  cidr               = var.names.cidr
   zones              = [for letter in var.zones : "${var.names.region}${letter}"]
   flow_log_group_arn = aws_cloudwatch_log_group.this["network"].arn
   flow_log_role_arn  = module.network_logs_role.arn

@@ -17,7 +17,15 @@ locals {
   }
   # a profile sends a call on to any region it covers, and the caller needs the right to the model there
   foundation_models = [for model in var.models : "arn:aws:bedrock:*::foundation-model/${model}"]
-  profiles          = [for profile in var.inference_profiles : "arn:aws:bedrock:${var.names.region}:${var.names.account}:inference-profile/${profile}"]
+  profiles          = [for profile in local.inference_profiles : "arn:aws:bedrock:${var.names.region}:${var.names.account}:inference-profile/${profile}"]
+  # us.amazon.nova-… in us-east-1, eu.… in eu-central-1, apac.… in ap-southeast-2
+  part_of_world = lookup({ ap = "apac", eu = "eu", us = "us" }, split("-", var.names.region)[0], null)
+  inference_profiles = var.inference_profiles != null ? var.inference_profiles : concat(
+    local.part_of_world == null ? [] : [for model in ["nova-micro-v1:0", "nova-lite-v1:0", "nova-pro-v1:0", "nova-2-lite-v1:0"] : "${local.part_of_world}.amazon.${model}"],
+    ["global.amazon.nova-2-lite-v1:0"],
+  )
+
+  sources = ["corpora", "$${aws:PrincipalTag/kubernetes-namespace}-incoming"] # folders of the documents' bucket: what workflows bring, what others put there
 
   pod_trust = { for role in ["api", "harness", "mlflow"] : role => [{
     Effect    = "Allow"
@@ -44,6 +52,8 @@ locals {
   }
   ask_models = [
     { Sid = "Models", Effect = "Allow", Action = ["bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream"], Resource = local.arn.models },
+    { Sid = "Profiles", Effect = "Allow", Action = "bedrock:GetInferenceProfile", Resource = local.profiles },
+    { Sid = "Rerank", Effect = "Allow", Action = "bedrock:Rerank", Resource = "*" }, # it knows no narrower one; which models: Models
     { Sid = "Guardrail", Effect = "Allow", Action = "bedrock:ApplyGuardrail", Resource = local.arn.guardrail },
   ]
 }
@@ -100,8 +110,15 @@ module "harness_role" { # sweeps, index builds, evaluations, promotions
       Effect = "Allow"
       Action = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]
       Resource = [
-        "${local.arn.bucket.indexes}/indexes/*", "${local.arn.bucket.stages}/stages/*", "${local.arn.bucket.documents}/*",
+        "${local.arn.bucket.indexes}/indexes/*", "${local.arn.bucket.stages}/stages/*",
+        "${local.arn.bucket.documents}/$${aws:PrincipalTag/kubernetes-namespace}/*",
       ]
+    },
+    { # what every channel may be built of
+      Sid      = "Sources"
+      Effect   = "Allow"
+      Action   = "s3:GetObject"
+      Resource = [for source in local.sources : "${local.arn.bucket.documents}/${source}/*"]
     },
     { # a release that is there stays as it is: none is removed
       Sid      = "Promote"
@@ -113,7 +130,14 @@ module "harness_role" { # sweeps, index builds, evaluations, promotions
       Sid      = "List"
       Effect   = "Allow"
       Action   = ["s3:ListBucket", "s3:GetBucketLocation"]
-      Resource = [for bucket in ["indexes", "stages", "documents", "releases"] : local.arn.bucket[bucket]]
+      Resource = [for bucket in ["indexes", "stages", "releases"] : local.arn.bucket[bucket]]
+    },
+    {
+      Sid       = "ListDocuments"
+      Effect    = "Allow"
+      Action    = "s3:ListBucket"
+      Resource  = local.arn.bucket.documents
+      Condition = { StringLike = { "s3:prefix" = concat(["$${aws:PrincipalTag/kubernetes-namespace}/*"], [for source in local.sources : "${source}/*"]) } }
     },
     {
       Sid      = "ReadTraces"
@@ -122,6 +146,14 @@ module "harness_role" { # sweeps, index builds, evaluations, promotions
       Resource = [local.arn.traces, "${local.arn.traces}/index/*"]
     },
     local.use_key,
+    ], [ # a channel is moved from its own namespace only
+    for channel, namespace in var.names.namespaces : {
+      Sid       = "NotFromElsewhere${title(channel)}"
+      Effect    = "Deny"
+      Action    = "s3:PutObject"
+      Resource  = "${local.arn.bucket.releases}/releases/channels/${channel}.json"
+      Condition = { StringNotEquals = { "aws:PrincipalTag/kubernetes-namespace" = namespace } }
+    }
   ])
 }
 
@@ -130,7 +162,12 @@ module "mlflow_role" {
   name   = var.names.roles.mlflow
   trust  = local.pod_trust.mlflow
   statements = [
-    { Sid = "Artefacts", Effect = "Allow", Action = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"], Resource = "${local.arn.bucket.mlflow}/*" },
+    {
+      Sid      = "Artefacts"
+      Effect   = "Allow"
+      Action   = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]
+      Resource = "${local.arn.bucket.mlflow}/*"
+    },
     { Sid = "List", Effect = "Allow", Action = "s3:ListBucket", Resource = local.arn.bucket.mlflow },
     { Sid = "Database", Effect = "Allow", Action = ["secretsmanager:GetSecretValue", "secretsmanager:DescribeSecret"], Resource = local.arn.secrets },
     local.use_key,

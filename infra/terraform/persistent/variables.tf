@@ -5,6 +5,7 @@ variable "names" {
     region       = string
     prefix       = string
     github       = string
+    cidr         = string
     cluster      = string
     network      = string
     key          = string
@@ -25,15 +26,18 @@ variable "names" {
     repositories = map(string)
     log_groups   = map(string)
     roles = object({
-      api           = string
-      harness       = string
-      mlflow        = string
-      deploy        = string
-      plan          = string
-      cluster_layer = string
-      eks_cluster   = string
-      eks_node      = string
-      network_logs  = string
+      api            = string
+      harness        = string
+      mlflow         = string
+      deploy_dev     = string
+      deploy_staging = string
+      deploy_prod    = string
+      evaluate       = string
+      plan           = string
+      cluster_layer  = string
+      eks_cluster    = string
+      eks_node       = string
+      network_logs   = string
     })
     service_accounts = list(object({
       role      = string
@@ -43,15 +47,14 @@ variable "names" {
   })
 }
 
-variable "cidr" {
-  type    = string
-  default = "10.40.0.0/16"
-}
-
 variable "zones" {
   type        = list(string)
   default     = ["a", "b"]
-  description = "letters of availability zones; EKS wants two or more"
+  description = "letters of availability zones that the account has in the region (aws ec2 describe-availability-zones); EKS wants two or more"
+  validation {
+    condition     = length(var.zones) >= 2 && length(var.zones) <= 8 && alltrue([for zone in var.zones : can(regex("^[a-z]$", zone))])
+    error_message = "EKS wants two zones or more (eight at most here), each by its letter: [\"a\", \"b\"]."
+  }
 }
 
 variable "models" {
@@ -62,8 +65,8 @@ variable "models" {
 
 variable "inference_profiles" {
   type        = list(string)
-  description = "profiles through which they are called across regions"
-  default     = ["us.amazon.nova-micro-v1:0", "us.amazon.nova-lite-v1:0", "us.amazon.nova-pro-v1:0", "us.amazon.nova-2-lite-v1:0", "global.amazon.nova-2-lite-v1:0"]
+  description = "profiles through which they are called across regions; none: those of Nova for the part of the world that the region is in"
+  default     = null
 }
 
 variable "channels_by_http" {

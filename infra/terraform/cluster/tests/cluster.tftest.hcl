@@ -46,11 +46,38 @@ run "every_service_account_has_its_role" {
   }
 }
 
+run "what_pods_read_from_their_environment_comes_by_the_add_on" {
+  command = plan
+  assert {
+    condition     = strcontains(aws_eks_addon.this["aws-secrets-store-csi-driver-provider"].configuration_values, "\"syncSecret\":{\"enabled\":true}")
+    error_message = "Without syncSecret no pod starts: TOUCHSTONE_REDIS and MLflow's database are secrets of Kubernetes."
+  }
+}
+
+run "the_resolver_is_where_the_network_policies_look_for_it" {
+  command = plan
+  assert {
+    condition     = aws_eks_cluster.this.kubernetes_network_config[0].service_ipv4_cidr == "172.20.0.0/16"
+    error_message = "infra/kubernetes names 172.20.0.10."
+  }
+}
+
+run "every_node_of_the_cache_is_watched" {
+  command = plan
+  variables {
+    cache_nodes = 3
+  }
+  assert {
+    condition     = length(aws_cloudwatch_metric_alarm.cache) == 3 && endswith(aws_cloudwatch_metric_alarm.cache[2].alarm_name, "-003")
+    error_message = "ElastiCache tells of its memory by node."
+  }
+}
+
 run "workflows_change_the_channels_namespaces_only" {
   command = plan
   assert {
-    condition     = one(aws_eks_access_policy_association.deploy.access_scope).type == "namespace" && toset(one(aws_eks_access_policy_association.deploy.access_scope).namespaces) == toset(values(var.names.namespaces))
-    error_message = "The role of workflows reaches beyond the channels."
+    condition     = alltrue([for channel, one in aws_eks_access_policy_association.deploy : one.access_scope[0].type == "namespace" && toset(one.access_scope[0].namespaces) == toset([var.names.namespaces[channel]])])
+    error_message = "The role of a channel's workflows reaches beyond its namespace."
   }
 }
 

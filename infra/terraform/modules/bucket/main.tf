@@ -121,6 +121,9 @@ resource "aws_s3_bucket_lifecycle_configuration" "this" {
     noncurrent_version_expiration {
       noncurrent_days = var.old_versions_expire_after_days
     }
+    expiration {
+      expired_object_delete_marker = true # the mark of what was removed goes with its last version, or listings grow slow
+    }
   }
 
   dynamic "rule" {

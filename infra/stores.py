@@ -1,0 +1,95 @@
+"""What outlives the cluster of the two stores that it has: the database's snapshots, and the secrets in which pods find both."""
+
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from commands import Broken, Commands, Refused
+
+
+@dataclass(frozen=True)
+class Stores:
+    """The cache of the channels and the database of MLflow."""
+
+    names: Mapping[str, Any]
+    commands: Commands
+
+    def latest_snapshot(self) -> str:
+        """The snapshot that the last pause left; empty for none."""
+        query = ("--query", "DBSnapshots[].[SnapshotCreateTime,DBSnapshotIdentifier,Status]", "--output", "json")
+        command = ("aws", "rds", "describe-db-snapshots", "--db-instance-identifier", self.names["postgres"], "--snapshot-type", "manual")
+        found = json.loads(self.commands.ask(*command, "--region", self.names["region"], *query) or "[]")
+        if making := [name for _, name, status in found if status == "creating"]:
+            raise Broken(
+                ["reading snapshots"], f"{making[0]} is still being made, and an older one would lose what came after it. Wait for it."
+            )
+        finished = [(made, name) for made, name, status in found if status == "available"]
+        return max(finished)[1] if finished else ""
+
+    def _secret(self, name: str) -> str:
+        """What is in a secret; empty where nothing is yet."""
+        try:
+            command = ("aws", "secretsmanager", "get-secret-value", "--secret-id", name, "--query", "SecretString", "--output", "text")
+            return self.commands.ask(*command, "--region", self.names["region"]).strip()
+        except Broken as error:
+            if "ResourceNotFoundException" in error.said:
+                return ""
+            raise
+
+    def _keep_secret(self, name: str, text: str) -> None:
+        command = (
+            "aws",
+            "secretsmanager",
+            "put-secret-value",
+            "--secret-id",
+            name,
+            "--secret-string",
+            "file:///dev/stdin",
+            "--query",
+            "Name",
+        )
+        self.commands.change(*command, "--output", "text", "--region", self.names["region"], given=text)
+
+    def database_password(self) -> str:
+        """That of the secret which MLflow reads; a new one is kept there before the database has it, so that no kill loses it."""
+        name = self.names["secrets"]["mlflow_database"]
+        if known := urlsplit(self._secret(name)).password:
+            return known
+        password = secrets.token_urlsafe(32)
+        self._keep_secret(name, _database_uri(password, "not-there-yet"))
+        return password
+
+    def cache_secret(self, channel: str) -> dict[str, str]:
+        """What is in the secret of a channel's cache."""
+        name = self.names["secrets"][f"{channel}_cache_secret"]
+        try:
+            return json_of(self._secret(name) or "{}")
+        except ValueError:
+            raise Refused(
+                f'The secret {name} is not {{"secret": "…", "redis": "…"}}. Put that there, or {{}}: a resume fills it.'
+            ) from None
+
+    def tell_addresses(self, outputs: Mapping[str, str], password: str, known: Mapping[str, Mapping[str, str]]) -> None:
+        """Write the addresses that are new with every cluster into the secrets that pods read."""
+        if host := outputs.get("database"):
+            self._keep_secret(self.names["secrets"]["mlflow_database"], _database_uri(password, host))
+        for channel in self.names["namespaces"]:
+            secret = known[channel].get("secret") or secrets.token_urlsafe(48)
+            wanted = {"secret": secret, "redis": outputs.get("cache", "")}
+            if wanted != known[channel]:
+                self._keep_secret(self.names["secrets"][f"{channel}_cache_secret"], json.dumps(wanted))
+
+
+def json_of(text: str) -> dict[str, str]:
+    """A JSON object; `ValueError` where it is none."""
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        raise ValueError(text)  # noqa: TRY004 (a mistake in a document, as what is no JSON at all is)
+    return found
+
+
+def _database_uri(password: str, host: str) -> str:
+    return f"postgresql://mlflow:{password}@{host}:5432/mlflow"
