@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 CHANNELS = ("dev", "staging", "prod")
-OTHER_NETWORKS = r"0\.0\.0\.0/0|169\.254\.|172\.20\.0\.10/"  # everywhere, the agent of Pod Identity, the resolver
+OTHER_NETWORKS = r"0\.0\.0\.0/0|169\.254\."  # everywhere, the agent of Pod Identity
 
 
 @dataclass(frozen=True)
