@@ -45,6 +45,12 @@ module "deploy_role" {
       Action   = ["s3:GetObject", "s3:PutObject"]
       Resource = "${local.arn.bucket.releases}/releases/*"
     },
+    { # what its commands do to channels is written down first; it reads nothing of it
+      Sid      = "Audit"
+      Effect   = "Allow"
+      Action   = "dynamodb:PutItem"
+      Resource = [for name in values(var.names.audit_tables) : "arn:aws:dynamodb:${var.names.region}:${var.names.account}:table/${name}"]
+    },
     { # documents of the repository, which the data pipeline brings
       Sid      = "Documents"
       Effect   = "Allow"
@@ -70,7 +76,7 @@ module "plan_role" { # looks, and changes nothing; the plan of a pull request is
       Action = ["s3:GetObject", "s3:GetObjectVersion", "dynamodb:GetItem", "dynamodb:Query", "dynamodb:Scan", "dynamodb:BatchGetItem", "secretsmanager:GetSecretValue"]
       Resource = concat(
         [for name in values(var.names.buckets) : "arn:aws:s3:::${name}/*"],
-        [for name in values(var.names.tables) : "arn:aws:dynamodb:${var.names.region}:${var.names.account}:table/${name}*"],
+        [for name in concat(values(var.names.tables), values(var.names.audit_tables)) : "arn:aws:dynamodb:${var.names.region}:${var.names.account}:table/${name}*"],
         ["arn:aws:secretsmanager:${var.names.region}:${var.names.account}:secret:*"],
       )
     },
