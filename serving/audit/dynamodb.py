@@ -8,6 +8,7 @@ Nothing is read but by `Query` and written but by `PutItem` on condition that it
 """
 
 import json
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
@@ -17,7 +18,6 @@ from serving.audit.record import AuditedAct, AuditEntry, AuditOutcome, AuditQuer
 from serving.pipeline.errors import StoreError
 
 OUTCOME = "#outcome"
-PAGE = 1000  # items of one call at most
 
 
 class DynamoAuditStore:
@@ -29,6 +29,7 @@ class DynamoAuditStore:
         self._region = region
         self._endpoint = endpoint
         self._retention_s = retention_s
+        self._lock = threading.Lock()
         self._opened: Any = None
 
     def append(self, entry: AuditEntry) -> None:
@@ -69,8 +70,9 @@ class DynamoAuditStore:
             "ExpressionAttributeValues": {":pk": _tenant(query.tenant), ":first": first, ":end": end},
             "ScanIndexForward": False,
             "ConsistentRead": True,
-            "Limit": min(2 * query.limit + 1, PAGE),
         }
+        if not (query.who or query.action or query.subject):  # else as much as a call brings, since most of it may be of others
+            asked["Limit"] = 2 * query.limit + 1
         while True:
             with self._calls() as table:
                 page = table.query(**asked)
@@ -106,10 +108,11 @@ class DynamoAuditStore:
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
-            if self._opened is None:
-                config = Config(connect_timeout=3, read_timeout=5, retries={"mode": "standard", "max_attempts": 3})
-                resource = boto3.resource("dynamodb", region_name=self._region, endpoint_url=self._endpoint or None, config=config)
-                self._opened = resource.Table(self._name)
+            with self._lock:
+                if self._opened is None:
+                    config = Config(connect_timeout=3, read_timeout=5, retries={"mode": "standard", "max_attempts": 3})
+                    resource = boto3.resource("dynamodb", region_name=self._region, endpoint_url=self._endpoint or None, config=config)
+                    self._opened = resource.Table(self._name)
             yield self._opened
         except (BotoCoreError, ClientError) as error:
             raise StoreError(f"The audit trail {self.place} does not answer: {error}") from error

@@ -121,6 +121,7 @@ async def test_a_tenant_reads_its_own_trail_and_no_other(house: House, keyed: tu
             assert (await api.client.get(address, headers=bearer(of[who]))).status_code == status
         made = (await upload(api, of["ann"])).json()
         assert (await upload(api, of["bob"])).status_code == 200  # it is there already: nothing is done
+        assert (await upload(api, of["ann"])).status_code == 200  # nor anew by who added it
         assert (await api.client.delete(f"/v1/documents/{made['id']}", headers=bearer(of["acme-root"]))).status_code == 204
         stable = read_channel(house.storage, "dev").stable
         assert (await move(api, "dev", "promote", 1, OWN | bearer(of["root"]), release=stable)).status_code == 200
@@ -128,11 +129,13 @@ async def test_a_tenant_reads_its_own_trail_and_no_other(house: House, keyed: tu
     assert [(one["who"], one["action"], one["subject"]) for one in reversed(acme)] == [
         ("acme/acme-root", "trace.read", address.rpartition("/")[2]),
         ("acme/ann", "document.add", made["id"]),
+        ("acme/ann", "document.add", made["id"]),
         ("acme/acme-root", "document.delete", made["id"]),
     ]
+    assert acme[1]["result"] == {"unchanged": True}
     assert acme[-1]["details"] == {"of": "ann"}
     facts = open_documents(house.settings()).refresh().records[made["id"]].sha256
-    assert acme[1]["details"] == {"sha256": facts, "bytes": len(WORDS), "replaces": False}
+    assert acme[2]["details"] == {"sha256": facts, "bytes": len(WORDS), "replaces": False}
     assert acme[0]["details"] == {"origin": "added", "sha256": facts, "bytes": len(WORDS)}
     assert [(one["who"], one["action"]) for one in operator] == [("root", "channel.promote")]
 

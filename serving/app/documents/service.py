@@ -177,10 +177,13 @@ class DocumentService:
                 return Added(same, duplicate=True)
             about = about.model_copy(update={"id": same.id, "name": same.name, **_kept(same, upload)})
         facts: dict[str, Detail] = {"sha256": sha256(data).hexdigest(), "bytes": len(data), "replaces": same is not None}
-        with self._audit.doing(self._audit.act(caller, "document.add", about.identified(data), facts, tenant=readers.tenant)):
+        with self._audit.doing(self._audit.act(caller, "document.add", about.identified(data), facts, tenant=readers.tenant)) as result:
             if same is None and (why := self._beyond_quota(readers.tenant, len(data))):
                 raise quota_reached(why)
-            return self._store.put(about, data)
+            added = self._store.put(about, data)
+            if added.duplicate:
+                result["unchanged"] = True
+        return added
 
     def _delete(self, ident: str, act: Act) -> None:
         with self._audit.doing(act):
