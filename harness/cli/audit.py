@@ -81,7 +81,8 @@ def _shown(at: float) -> str:
 
 
 def _words(details: Details) -> str:
-    return ", ".join(f"{name} {value}" for name, value in details.items())
+    """Details in a line; of a sum what tells it from others, since --json has all of it."""
+    return ", ".join(f"{name} {str(value)[:12] if name == 'sha256' else value}" for name, value in details.items())
 
 
 def _time(option: str, text: str) -> float | None:

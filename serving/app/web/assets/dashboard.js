@@ -133,7 +133,7 @@ function drawReleases({ releases, total }) {
 const ENDS = { done: "good", refused: "warn", failed: "bad" };
 
 function drawAudit({ entries, next }) {
-  const facts = (one) => Object.entries({ ...one.details, ...one.result }).filter(([, value]) => value !== "").map(([name, value]) => `${name} ${value}`).join(", ");
+  const facts = (one) => Object.entries({ ...one.details, ...one.result }).filter(([, value]) => value !== "").map(([name, value]) => `${name} ${name === "sha256" ? short(value) : value}`).join(", ");
   $("audit-note").textContent = next ? `The newest ${entries.length}; older ones: touchstone audit.` : "";
   $("audit-table").replaceChildren(table("Acts, the newest first", ["When", "Who", "From", "What", "On", "Outcome", "Details"], entries.map((one) => h("tr", {},
     h("td", {}, time(one.at)), h("th", { scope: "row" }, one.who), h("td", {}, one.source), h("td", {}, one.action), h("td", { class: "wrap" }, one.subject),
