@@ -134,8 +134,8 @@ def _below(folder: Path, settings: HarnessSettings) -> dict[str, Any]:
     """Every relative place below a folder."""
     values = {name: getattr(settings, name) for name in type(settings).model_fields}
     places: dict[str, Any] = {name: folder / value for name, value in values.items() if isinstance(value, Path)}
-    for name in ("indexes", "stages", "releases"):
-        if values[name] and not is_remote(values[name]):
+    for name in ("indexes", "documents", "stages", "releases", "audit"):
+        if values[name] and not is_remote(values[name]) and not values[name].startswith("dynamodb:"):
             places[name] = str(folder / values[name])
     return places
 

@@ -124,8 +124,9 @@ def _look_over(names: Mapping[str, Any], path: Path) -> None:
         if not re.fullmatch(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", bucket):
             raise NamesError(f"{path}: {bucket!r} cannot name a bucket: 3 to 63 of a-z, 0-9 and -.")
     for channel in CHANNELS:
-        if names["tables"][channel] != f"{names['namespaces'][channel]}-traces":
-            raise NamesError(f"{path}: tables.{channel} has to be <namespace>-traces, as the role of the API allows it.")
+        for kind, ending in (("tables", "traces"), ("audit_tables", "audit")):
+            if names[kind][channel] != f"{names['namespaces'][channel]}-{ending}":
+                raise NamesError(f"{path}: {kind}.{channel} has to be <namespace>-{ending}, as the role of the API allows it.")
     for secret in names["secrets"].values():
         if secret.partition("/")[0] not in {one["namespace"] for one in names["service_accounts"]}:
             raise NamesError(f"{path}: the secret {secret!r} has to begin with the namespace that reads it, as the roles of pods allow it.")

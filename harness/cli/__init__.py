@@ -40,6 +40,7 @@ COMMANDS = {
             ("confidence", "confidence", "confidence"),
             ("serve", "serve", "serve"),
             ("ui", "ui", "ui"),
+            ("audit", "audit", "audit"),
             ("doctor", "doctor", "doctor"),
         )
     },

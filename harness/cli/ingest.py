@@ -1,16 +1,24 @@
 """`touchstone ingest`: add documents to what is served."""
 
 import getpass
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.audit import acting
 from harness.cli.interrupt import run_async
 from harness.cli.options import AsJson, print_json
-from harness.cli.progress import progress_line
+from harness.cli.progress import ProgressLine, progress_line
 from harness.settings import HarnessSettings, read_settings
+from serving.audit.record import Detail
 from serving.pipeline.types import PUBLIC
+
+if TYPE_CHECKING:
+    from harness.ingest.ingest import Ingest, Ingested
+    from serving.documents.record import DocumentRecord
 
 SHOWN = 20  # skipped files that are named; --json names all
 
@@ -64,9 +72,12 @@ def ingest(
     with progress_line(quiet=as_json) as line:
         with opened_source(source, settings, SourceLimits(megabytes=max_mb, seconds=max_seconds)) as opened:
             run = Ingest(store, opened, GivenReaders(tenant, names, domain), prefix=prefix, uploader=f"ingest:{getpass.getuser()}")
-            done = run.run(
-                prune=prune, dry_run=dry_run, may_be_empty=may_be_empty, progress=lambda read, total: line.update("reading", read, total)
-            )
+            if dry_run:
+                done = run.run(
+                    prune=prune, dry_run=True, may_be_empty=may_be_empty, progress=lambda read, total: line.update("reading", read, total)
+                )
+            else:
+                done = _ingested(run, opened.collection, settings, tenant, line, prune=prune, may_be_empty=may_be_empty)
         indexed = None
         if index and not dry_run:
             indexed = run_async(_indexed(settings, channel, lambda made, total: line.update("indexing", made, total)))
@@ -89,6 +100,31 @@ def ingest(
         typer.echo(f"  skipped {skipped.path}: {skipped.reason}", err=True)
     if len(done.skipped) > SHOWN:
         typer.echo(f"  … and {len(done.skipped) - SHOWN} more; all of them: --json", err=True)
+
+
+def _ingested(
+    run: "Ingest", collection: str, settings: HarnessSettings, tenant: str, line: ProgressLine, *, prune: bool, may_be_empty: bool
+) -> "Ingested":
+    """What a run did, which stands in the audit trail, as does every document that it removes."""
+
+    @contextmanager
+    def removing(records: Sequence["DocumentRecord"]) -> Iterator[None]:
+        with ExitStack() as acts:
+            for record in records:
+                details: dict[str, Detail] = {"collection": collection, "sha256": record.sha256, "bytes": record.bytes}
+                acts.enter_context(acting(settings, "document.delete", record.id, details, tenant=record.tenant))
+            yield
+
+    with acting(settings, "document.ingest", collection, {"prune": prune}, tenant=tenant) as result:
+        done = run.run(
+            prune=prune,
+            dry_run=False,
+            may_be_empty=may_be_empty,
+            progress=lambda read, total: line.update("reading", read, total),
+            removing=removing,
+        )
+        result |= {"added": len(done.added), "changed": len(done.changed), "removed": len(done.gone) if done.pruned else 0}
+    return done
 
 
 async def _indexed(settings: HarnessSettings, channel: str, progress: Any) -> dict[str, Any] | None:

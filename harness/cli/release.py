@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.audit import acting
 from harness.cli.options import AsJson, follow_channels, print_json
 from harness.settings import read_settings
 from serving.pipeline.errors import DataError
@@ -101,7 +102,11 @@ def register(
     named = [channels.release(release)] if release else list(dict.fromkeys(channels.named()))
     if not named:
         raise DataError("No channel names a release yet. Run: touchstone promote")
-    done = [register_release(digest, settings) for digest in named]
+    done = []
+    for digest in named:
+        with acting(settings, "release.register", digest) as result:
+            done.append(register_release(digest, settings))
+            result["new"] = done[-1].new
     if as_json:
         print_json([{"release": digest, **asdict(one)} for digest, one in zip(named, done, strict=True)])
         return

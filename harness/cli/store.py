@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from harness.audit import acting
 from harness.cli.options import AsJson, print_json
 from harness.settings import read_settings
 from harness.stage_store.layered import LayeredStageStore
@@ -50,12 +51,15 @@ def gc(
         return
     if dry_run:
         raise ConfigError("--dry-run goes with --indexes.")
-    opened = configured_stage_store(read_settings())
+    settings = read_settings()
+    opened = configured_stage_store(settings)
     stage_store = opened.copy if isinstance(opened, LayeredStageStore) else opened
     known = [size.stage for size in stage_store.sizes()]
     if stage and stage not in known:
         raise ConfigError(f"Nothing of stage {stage!r} is kept. Kept: {', '.join(known) or 'nothing'}.")
-    count = stage_store.remove(stage=stage, unused_days=days)
+    with acting(settings, "store.gc", stage_store.place, {"stage": stage, "unused_days": days}) as result:
+        count = stage_store.remove(stage=stage, unused_days=days)
+        result["removed"] = count
     if as_json:
         print_json({"removed": count})
         return
@@ -70,7 +74,8 @@ def _remove_indexes(days: int, *, dry_run: bool, as_json: bool) -> None:
     settings = read_settings()
     found = unused_indexes(settings, unused_days=days)
     for index in () if dry_run else found:
-        remove_index(settings, index)
+        with acting(settings, "index.delete", index.recipe, {"place": settings.index_root, "unused_days": days, "bytes": index.bytes}):
+            remove_index(settings, index)
     if as_json:
         rows = [{"index": one.recipe, "changed_at": one.changed_at.isoformat(), "bytes": one.bytes, "whole": one.whole} for one in found]
         print_json({"place": settings.index_root, "dry_run": dry_run, "removed" if not dry_run else "would_remove": rows})

@@ -2,6 +2,7 @@
 
 import mimetypes
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -22,6 +23,7 @@ from serving.pipeline.types import PUBLIC, Document
 
 BATCH_DOCUMENTS, BATCH_BYTES = 64, 16_000_000  # in one change of the store
 Progress = Callable[[int, int], None]
+Removing = Callable[[Sequence[DocumentRecord]], AbstractContextManager[object]]
 
 mimetypes.add_type("text/markdown", ".md")
 mimetypes.add_type("text/markdown", ".markdown")
@@ -64,8 +66,16 @@ class Ingest:
         self._uploader = uploader
         self._rules = digest_of([_rules_text(source.path), readers.tenant, list(readers.groups), readers.domain, self._prefix])
 
-    def run(self, *, prune: bool, dry_run: bool, may_be_empty: bool = False, progress: Progress | None = None) -> Ingested:
-        """Add what is new, replace what changed, and remove what is gone where that is asked for."""
+    def run(
+        self,
+        *,
+        prune: bool,
+        dry_run: bool,
+        may_be_empty: bool = False,
+        progress: Progress | None = None,
+        removing: Removing = lambda records: nullcontext(),
+    ) -> Ingested:
+        """Add what is new, replace what changed, and remove what is gone where that is asked for, within `removing`."""
         self._store.refresh()
         done, seen = Ingested(skipped=list(self._source.skipped)), set[str]()
         batch: list[Addition] = []
@@ -83,7 +93,8 @@ class Ingest:
         ours = (record for record in self._store.current.records.values() if record.collection == self._source.collection)
         done.gone = sorted(record.id for record in ours if record.state != "deleted" and record.id not in kept)
         if prune and done.gone and not dry_run:
-            self._store.delete(done.gone)
+            with removing([self._store.current.records[ident] for ident in done.gone]):
+                self._store.delete(done.gone)
             done.pruned = True
         return done
 

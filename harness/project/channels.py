@@ -1,10 +1,13 @@
 """What a person does to channels and releases: look, compare, approve, try beside, switch, go back."""
 
+from collections.abc import Callable
 from pathlib import Path
 
+from harness.audit import acting
 from harness.promotion.decisions import PROMOTION, required_gates
 from harness.promotion.diff import ReleaseDiff, diff_releases
 from harness.settings import HarnessSettings
+from serving.audit.record import Action, Detail
 from serving.pipeline.errors import ConfigError, DataError, NotProven
 from serving.release.bundle import load_release, open_releases, releases
 from serving.release.channel import CHANNELS, UNPROVEN, Channel, Mode, find_channel, read_channel
@@ -64,37 +67,72 @@ class Channels:
         """Point a channel at a release that is there, by its newest evidence."""
         digest = self.release(word)
         expected = self._seen(name, revision)
-        evidence = self._evidence(name, digest)
-        return point_channel(self._storage, name, digest, evidence=evidence, expected=expected, who=self._who, why=why or "set by hand")
+        who, reason = self._who, why or "set by hand"
+
+        def move() -> Channel:
+            evidence = self._evidence(name, digest)
+            return point_channel(self._storage, name, digest, evidence=evidence, expected=expected, who=who, why=reason)
+
+        return self._moved("channel.promote", name, expected, move, release=digest, why=why)
 
     def try_candidate(self, name: str, word: str, mode: Mode, weight: float, *, why: str = "", revision: int | None = None) -> Channel:
         """Try a release beside the stable one of a channel."""
         digest, expected = self.release(word), self._known(name, revision)
-        evidence = self._evidence(name, digest)
-        return set_candidate(
-            self._storage, name, digest, evidence=evidence, mode=mode, weight=weight, expected=expected, who=self._who, why=why
-        )
+
+        def move() -> Channel:
+            evidence = self._evidence(name, digest)
+            return set_candidate(
+                self._storage, name, digest, evidence=evidence, mode=mode, weight=weight, expected=expected, who=self._who, why=why
+            )
+
+        return self._moved("channel.candidate", name, expected, move, release=digest, mode=mode, weight=weight, why=why)
 
     def withdraw(self, name: str, *, why: str = "", revision: int | None = None) -> Channel:
         """End the trial of a channel's candidate."""
-        return withdraw_candidate(self._storage, name, expected=self._known(name, revision), who=self._who, why=why)
+        expected = self._known(name, revision)
+        tried = expected.candidate.release if expected.candidate else ""
+
+        def move() -> Channel:
+            return withdraw_candidate(self._storage, name, expected=expected, who=self._who, why=why)
+
+        return self._moved("channel.withdraw", name, expected, move, release=tried, why=why)
 
     def switch(self, name: str, *, why: str = "", revision: int | None = None) -> Channel:
         """Make the candidate of a channel its stable release."""
         expected = self._known(name, revision)
-        return promote_candidate(self._storage, name, expected=expected, who=self._who, why=why or "the candidate takes over")
+
+        def move() -> Channel:
+            return promote_candidate(self._storage, name, expected=expected, who=self._who, why=why or "the candidate takes over")
+
+        return self._moved("channel.switch", name, expected, move, why=why)
 
     def approve(self, name: str, word: str, *, why: str, hours: float = 72.0) -> Channel:
         """Let a release be served on a channel that needs an approval."""
         digest = self.release(word)
         expected = find_channel(self._storage, name)
-        return approve_release(self._storage, name, digest, hours=hours, expected=expected, who=self._who, why=why)
+
+        def move() -> Channel:
+            return approve_release(self._storage, name, digest, hours=hours, expected=expected, who=self._who, why=why)
+
+        return self._moved("channel.approve", name, expected, move, release=digest, hours=hours, why=why)
 
     def roll_back(self, name: str, word: str = "", *, why: str = "", revision: int | None = None) -> Channel:
         """Point a channel at what it pointed at before, or at another release that it has served."""
         expected = self._known(name, revision)
         target = self.release(word) if word else ""
-        return roll_back(self._storage, name, target, expected=expected, who=self._who, why=why or "rolled back")
+
+        def move() -> Channel:
+            return roll_back(self._storage, name, target, expected=expected, who=self._who, why=why or "rolled back")
+
+        return self._moved("channel.rollback", name, expected, move, release=target, why=why)
+
+    def _moved(self, action: Action, name: str, before: Channel | None, move: Callable[[], Channel], **details: Detail) -> Channel:
+        """A channel after a move, which stands in the audit trail."""
+        seen: dict[str, Detail] = {"from": before.stable if before else "", "revision": before.revision if before else 0}
+        with acting(self._settings, action, name, details | seen) as result:
+            after = move()
+            result |= {"to": after.stable, "revision": after.revision}
+        return after
 
     def _seen(self, name: str, revision: int | None) -> Channel | None:
         channel = find_channel(self._storage, name)

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from harness.audit import acting
 from harness.calibrate.verify import Verification
 from harness.comparison.values import ReportComparison
 from harness.gate.gate import Gate, load_gate
@@ -38,7 +39,7 @@ from harness.project.named_result import named_result
 from harness.project.reevaluation import FinishedReevaluation, reevaluate_channel
 from harness.project.registration import register_promoted
 from harness.promotion.candidate import Promotable, find_candidate
-from harness.promotion.decisions import GATES, decisions_of, find_decisions, read_decision, required_gates
+from harness.promotion.decisions import GATES, RequiredGate, decisions_of, find_decisions, read_decision, required_gates
 from harness.promotion.promote import Promotion, promote
 from harness.resolve import NamedConfig, config_of, resolve
 from harness.results.report import EvalReport
@@ -52,6 +53,7 @@ from harness.sweep.run import run_sweep
 from harness.sweep.setup import SweepOptions, SweepSetup, open_sweep
 from harness.sweep.verdict import SweepResult
 from harness.tracking.logged import find_run
+from serving.audit.record import Detail
 from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import ConfigError, TouchstoneError
 from serving.pipeline.guard.placeholders import Placeholders
@@ -62,7 +64,7 @@ from serving.pipeline.packages import add_current_folder
 from serving.pipeline.pipeline import Emit
 from serving.pipeline.types import Query, Trace
 from serving.release.bundle import open_releases
-from serving.release.channel import check_channel
+from serving.release.channel import check_channel, find_channel
 from serving.release.evidence import ForcedPromotion
 
 
@@ -258,7 +260,11 @@ class Project:
     async def record_champion(self, what: object = None, gates: str | Path | Sequence[str | Path] = ()) -> list[RecordedChampion]:
         """Record what ships today, so that gates hold candidates against it; by default for all of experiments/gates."""
         chosen = load_gates(_files(gates), self.folder / GATES)
-        return await record_champions(chosen, resolve(what, self.settings), self._contexts)
+        subject = resolve(what, self.settings)
+        with acting(self.settings, "champion.set", ", ".join(gate.name for gate in chosen)) as result:
+            champions = await record_champions(chosen, subject, self._contexts)
+            result |= {"config": champions[0].report.header.config_digest if champions else "", "files": len(champions)}
+        return champions
 
     def champions(self, gates: str | Path | Sequence[str | Path] = ()) -> list[RecordedChampion]:
         """The champion of each gate's cases."""
@@ -344,7 +350,11 @@ class Project:
         It is held against the evaluation of its promotion; what came of it is a report, and one more document of the release's evidence.
         """
         file = file_path("A gate", gate) if gate else None
-        return await reevaluate_channel(channel, self._contexts, gate_file=file, folder=self.folder)
+        check_channel(channel)
+        with acting(self.settings, "channel.evaluate", channel) as result:
+            done = await reevaluate_channel(channel, self._contexts, gate_file=file, folder=self.folder)
+            result |= {"release": done.channel.stable, "evidence": done.evidence, "passed": done.result.passed}
+        return done
 
     def candidate(self, word: str | Path | None = None, *, corpus: str = "") -> Promotable:
         """What could be promoted by this word: see `promote`."""
@@ -376,6 +386,18 @@ class Project:
         check_channel(channel)
         chosen = candidate if isinstance(candidate, Promotable) else self.candidate(candidate, corpus=corpus)
         required = required_gates(channel, file_path("A gate", gate) if gate else None, settings, self.folder)
+        before = find_channel(open_releases(settings.releases, settings), channel)
+        seen = (before.stable, before.revision) if before else ("", 0)
+        asked: dict[str, Detail] = {"candidate": chosen.source, "from": seen[0], "revision": seen[1], "forced": force, "why": why}
+        with acting(settings, "channel.promote", channel, asked) as result:
+            done = await self._promoted(chosen, channel, required, decision, why if force else None)
+            result |= {"to": done.channel.stable, "revision": done.channel.revision, "evidence": done.channel.evidence}
+        return done
+
+    async def _promoted(
+        self, chosen: Promotable, channel: str, required: Sequence[RequiredGate], decision: str | Path | None, forced: str | None
+    ) -> Promotion:
+        settings = self.settings
         done = await promote(
             chosen,
             factory=self._contexts.get(ContextChoice(chosen.corpus, store=False)).factory,
@@ -387,7 +409,7 @@ class Project:
                 *find_decisions(settings.reports),
                 *(decisions_of(chosen.release) if chosen.release else []),
             ],
-            forced=ForcedPromotion(who=settings.promoter, why=why) if force else None,
+            forced=None if forced is None else ForcedPromotion(who=settings.promoter, why=forced),
             who=settings.promoter,
             git_commit=commit(ROOT),
         )

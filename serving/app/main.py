@@ -60,7 +60,8 @@ def create_app(
     if mcp:
         app.router.routes.append(mcp.route)
     app.add_middleware(RateLimit, windows=service.rates, per_minute=settings.max_per_minute)
-    app.add_middleware(Authentication, keys=service.keys, tokens=TokenVerifier(settings, log) if settings.oidc_issuer else None)
+    tokens = TokenVerifier(settings, log) if settings.oidc_issuer else None
+    app.add_middleware(Authentication, keys=service.keys, tokens=tokens, refused=service.audit.refused_request)
     app.add_middleware(OwnSite, keyless=not service.authenticated)
     app.add_middleware(
         RequestMiddleware, service=service, routes=RouteNames([*app.routes, *(route for router in routers for route in router.routes)])

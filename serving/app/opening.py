@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from structlog.typing import FilteringBoundLogger
 
+from serving.app.core.audit import ApiAudit
 from serving.app.core.auth import load_keys
 from serving.app.core.budget import BudgetLedger, Budgets, MemoryLedger
 from serving.app.core.incidents import IncidentLog
@@ -23,6 +24,7 @@ from serving.app.server.memory import settle_memory
 from serving.app.server.repeats import RepeatedEvents
 from serving.app.settings import AppSettings
 from serving.app.traces.writer import TraceWriter
+from serving.audit.open import open_audit
 from serving.documents.open import open_documents
 from serving.pipeline.checks.pii import find_pii
 from serving.pipeline.errors import ConfigError
@@ -43,6 +45,9 @@ def open_service(settings: AppSettings, log: FilteringBoundLogger, release_manag
     metrics, keys, store = Metrics(), load_keys(settings, log), open_documents(settings)
     manager = release_manager or ReleaseManager(settings, log, load=partial(load, documents=store), after_swap=settle_memory)
     traces, spans, scores = open_trace_writer(settings, log), open_spans(settings), open_scores(settings, log)
+    repeats = RepeatedEvents()
+    keyless = keys is None and not settings.oidc_issuer
+    audit = ApiAudit(open_audit(settings), settings, metrics=metrics, repeats=repeats, log=log, keyless=keyless)
     documents = DocumentFollower(store, manager, settings, log, traces=traces)
     service = Service(
         settings,
@@ -52,11 +57,12 @@ def open_service(settings: AppSettings, log: FilteringBoundLogger, release_manag
         metrics,
         log,
         Observers([metrics, IncidentLog(log), *(one for one in (traces, spans, scores) if one)]),
-        RepeatedEvents(),
+        repeats,
         open_shadows(settings, log, metrics),
         open_budgets(settings, log),
         documents,
-        DocumentService(settings, documents, manager, log),
+        audit,
+        DocumentService(settings, documents, manager, audit, log),
         uploads=UploadLimit(settings.max_uploads),
         rates=RateWindows(settings.redis, log),
         traces=traces,

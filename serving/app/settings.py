@@ -30,7 +30,6 @@ class AppSettings(PipelineSettings):
     oidc_tenant_claim: str = Field(default="tenant", description="the claim that names the caller's tenant")
     oidc_groups_claim: str = Field(default="groups", description="the claim that lists the caller's groups")
     oidc_scopes_claim: str = Field(default="scope", description="the claim with scopes, as touchstone:query; none of ours: query, feedback")
-    operator_tenant: str = Field(default="public", description="the tenant whose administrators move channels, which are everybody's")
     max_per_minute: int = Field(default=0, ge=0, description="requests of one caller a minute, where its key says nothing; 0: no limit")
     usd_per_day: float | None = Field(default=None, ge=0, description="what all questions of a day may cost, in UTC; default: no budget")
     max_question_chars: int = Field(default=2000, ge=1, description="the longest question")
@@ -58,7 +57,6 @@ class AppSettings(PipelineSettings):
     traces: str = Field(default="", description="where: a file, or dynamodb:<table>; default <home>/traces.db")
     trace_days: float = Field(default=30.0, gt=0, description="after so many days a trace is removed, with what was said of it")
     traces_waiting: int = Field(default=1000, ge=1, description="traces that may wait in memory to be written; more are lost, and counted")
-    dynamodb_endpoint: str = Field(default="", description="another DynamoDB endpoint")
     examples: str = Field(default="", description="questions that the page offers to begin with, between them a |")
     expose_trace: bool = Field(default=False, description="whether ?trace=1 shows a caller the whole trace, the prompt included")
 

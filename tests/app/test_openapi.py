@@ -13,6 +13,7 @@ from hypothesis import settings as trying
 from hypothesis import strategies as st
 from pydantic import BaseModel, TypeAdapter
 
+from serving.app.admin.audit import AuditOut
 from serving.app.admin.wire import ChannelOut, ChannelsOut, ReleasesOut, ReplicaOut, TrafficOut
 from serving.app.compatible.dify import DifyOut
 from serving.app.core.health import Alive, VersionOut
@@ -37,9 +38,9 @@ KINDS = [
     "é",
 ]  # fmt: skip
 QUERIES = ["", "?trace=1", "?trace=", "?trace=maybe", "?trace=1&trace=0", "?" + "a=b&" * 500, "?%00", "?trace=%ff"]
-ADMIN = [ChannelOut, ChannelsOut, ReleasesOut, ReplicaOut, TrafficOut]
+ADMIN = [AuditOut, ChannelOut, ChannelsOut, ReleasesOut, ReplicaOut, TrafficOut]
 ROUTES = [("GET", "/v1/release"), ("POST", "/v1/query"), ("POST", "/v1/query/stream"), ("GET", "/readyz"), ("GET", "/metrics")]
-ROUTES += [("GET", f"/v1/admin/{name}") for name in ("traffic", "replica", "channels", "releases")]
+ROUTES += [("GET", f"/v1/admin/{name}") for name in ("traffic", "replica", "channels", "releases", "audit")]
 ROUTES += [("GET", "/v1/traces"), ("POST", "/v1/feedback"), ("POST", "/v1/retrieve"), ("GET", "/v1/models")]
 ROUTES += [("GET", "/v1/documents"), ("POST", "/v1/documents")]
 ROUTES += [("POST", "/v1/chat/completions"), ("POST", "/v1/responses"), ("POST", "/v1/dify/retrieval")]

@@ -169,6 +169,7 @@ def test_the_application_reads_every_channels_settings(monkeypatch: pytest.Monke
         settings = AppSettings(_env_file=None)
         assert settings.channel == channel
         assert settings.traces == f"dynamodb:{NAMES['tables'][channel]}"
+        assert settings.audit_place == f"dynamodb:{NAMES['audit_tables'][channel]}"
         assert settings.releases.startswith("s3://")
 
 

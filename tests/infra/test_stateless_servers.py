@@ -73,16 +73,18 @@ def _table(values: Mapping[str, Any]) -> Any:
     def keys(of: Mapping[str, Any]) -> list[dict[str, str]]:
         return [{"AttributeName": of["hash_key"], "KeyType": "HASH"}, {"AttributeName": of["range_key"], "KeyType": "RANGE"}]
 
-    indexes = values["global_secondary_index"]
-    return {
+    indexes = values["global_secondary_index"] or []
+    made = {
         "TableName": values["name"],
         "BillingMode": values["billing_mode"],
         "KeySchema": keys(values),
         "AttributeDefinitions": [{"AttributeName": one["name"], "AttributeType": one["type"]} for one in values["attribute"]],
-        "GlobalSecondaryIndexes": [
-            {"IndexName": one["name"], "KeySchema": keys(one), "Projection": {"ProjectionType": one["projection_type"]}} for one in indexes
-        ],
     }
+    if indexes:
+        made["GlobalSecondaryIndexes"] = [
+            {"IndexName": one["name"], "KeySchema": keys(one), "Projection": {"ProjectionType": one["projection_type"]}} for one in indexes
+        ]
+    return made
 
 
 def promoted(says: str, home: Path) -> str:
@@ -158,3 +160,17 @@ def test_one_is_killed_and_the_other_takes_the_next_release_with_no_failed_reque
             assert time.monotonic() < ends
             time.sleep(0.05)
         assert {"pk", "sk", "ttl", "everyone", "at"} <= set(next(item for item in items if item["sk"] == "trace"))
+        moved = client_two.post(
+            "/v1/admin/channels/dev/rollback", json={"why": "a test", "revision": 2}, headers={"X-Touchstone-CSRF": "1"}
+        )
+        [entry] = client_two.get("/v1/admin/audit").json()["entries"]
+        kept = traces.Table(account["TOUCHSTONE_AUDIT"].removeprefix("dynamodb:")).scan()["Items"]
+        assert moved.status_code == 200, moved.text
+        assert (entry["action"], entry["outcome"], entry["result"]["from"], entry["result"]["to"]) == (
+            "channel.rollback",
+            "done",
+            second,
+            first,
+        )
+        assert all({"pk", "sk", "ttl"} <= set(item) for item in kept)
+        assert len(kept) == 2  # the entry, and how it ended

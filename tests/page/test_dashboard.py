@@ -71,6 +71,12 @@ async def test_a_question_is_seen_with_its_journey_and_the_channel_is_rolled_bac
         assert (moved.stable, moved.history[-1].why) == (first, f"worse {PLANTED}")
         await page.get_by_text(f"dev · {first[:8]}").wait_for(timeout=60_000)
 
+        acts = page.locator("#audit-table")
+        row = acts.locator("tbody tr", has_text="channel.rollback")
+        for words in ("somebody on this machine", "api", "dev", "done", PLANTED, f"from {second}", f"to {first}"):
+            assert words in (await row.evaluate("element => element.textContent")), words
+        await check_access(page)
+
         await card.get_by_role("button", name="Try a candidate …").click()
         await page.get_by_label("Percent of the questions").fill("25")
         await page.get_by_label("Reason").fill("a trial")
@@ -84,6 +90,7 @@ async def test_a_question_is_seen_with_its_journey_and_the_channel_is_rolled_bac
         await page.get_by_role("button", name="Stop it").click()
         await card.get_by_text("look again").wait_for()
         assert [change.kind for change in read_channel(house.storage, "dev").history[3:]] == ["candidate", "withdrawal"]
+        assert await acts.locator(".chip", has_text="refused: Conflict").count() == 1
 
 
 async def test_without_the_scope_the_dashboard_is_empty_and_says_why(company: House, browser: Browser, tmp_path: Path) -> None:

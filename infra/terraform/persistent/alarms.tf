@@ -68,6 +68,22 @@ resource "aws_cloudwatch_metric_alarm" "bedrock" {
   ok_actions          = [aws_sns_topic.alarms.arn]
 }
 
+resource "aws_cloudwatch_metric_alarm" "audit" {
+  for_each            = var.names.audit_tables
+  alarm_name          = "${var.names.prefix}-audit-${each.key}-throttled"
+  alarm_description   = "The table ${each.value} turns writes away: what has to stand in it first is refused"
+  namespace           = "AWS/DynamoDB"
+  metric_name         = "WriteThrottleEvents"
+  dimensions          = { TableName = each.value }
+  statistic           = "Sum"
+  period              = 300
+  evaluation_periods  = 1
+  threshold           = 0
+  comparison_operator = "GreaterThanThreshold"
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = [aws_sns_topic.alarms.arn]
+}
+
 resource "aws_cloudwatch_metric_alarm" "traces" {
   for_each            = var.names.tables
   alarm_name          = "${var.names.prefix}-traces-${each.key}-throttled"

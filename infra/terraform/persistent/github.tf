@@ -55,6 +55,12 @@ module "deploy_role" {
       Action   = "s3:PutObject"
       Resource = [for channel in keys(var.names.namespaces) : "${local.arn.bucket.releases}/releases/channels/${channel}.json" if channel != each.key]
     },
+    { # what its commands do to the channel is written down first; it reads nothing of it
+      Sid      = "Audit"
+      Effect   = "Allow"
+      Action   = "dynamodb:PutItem"
+      Resource = "arn:aws:dynamodb:${var.names.region}:${var.names.account}:table/${var.names.audit_tables[each.key]}"
+    },
     { # documents of the repository, which the data pipeline brings
       Sid      = "Documents"
       Effect   = "Allow"
@@ -101,6 +107,12 @@ module "evaluate_role" { # reads what every channel serves and writes evidence; 
       Action   = "s3:GetObject"
       Resource = ["${local.arn.bucket.releases}/releases/*", "${local.arn.bucket.indexes}/indexes/*", "${local.arn.bucket.documents}/*"]
     },
+    {
+      Sid      = "Audit"
+      Effect   = "Allow"
+      Action   = "dynamodb:PutItem"
+      Resource = [for name in values(var.names.audit_tables) : "arn:aws:dynamodb:${var.names.region}:${var.names.account}:table/${name}"]
+    },
     { Sid = "Evidence", Effect = "Allow", Action = "s3:PutObject", Resource = "${local.arn.bucket.releases}/releases/*/evidence/*" },
     {
       Sid      = "Work"
@@ -127,7 +139,7 @@ module "plan_role" { # looks, and changes nothing; the plan of a pull request is
       Action = ["s3:GetObject", "s3:GetObjectVersion", "dynamodb:GetItem", "dynamodb:Query", "dynamodb:Scan", "dynamodb:BatchGetItem", "secretsmanager:GetSecretValue"]
       Resource = concat(
         [for name in values(var.names.buckets) : "arn:aws:s3:::${name}/*"],
-        [for name in values(var.names.tables) : "arn:aws:dynamodb:${var.names.region}:${var.names.account}:table/${name}*"],
+        [for name in concat(values(var.names.tables), values(var.names.audit_tables)) : "arn:aws:dynamodb:${var.names.region}:${var.names.account}:table/${name}*"],
         ["arn:aws:secretsmanager:${var.names.region}:${var.names.account}:secret:*"],
       )
     },

@@ -9,6 +9,7 @@ locals {
     ecr       = [for name in var.names.repositories : "arn:aws:ecr:${var.names.region}:${var.names.account}:repository/${name}"]
     models    = concat(local.foundation_models, local.profiles)
     traces    = "arn:aws:dynamodb:${var.names.region}:${var.names.account}:table/$${aws:PrincipalTag/kubernetes-namespace}-traces"
+    audit     = "arn:aws:dynamodb:${var.names.region}:${var.names.account}:table/$${aws:PrincipalTag/kubernetes-namespace}-audit"
     secrets   = "arn:aws:secretsmanager:${var.names.region}:${var.names.account}:secret:$${aws:PrincipalTag/kubernetes-namespace}/*"
     cluster   = "arn:aws:eks:${var.names.region}:${var.names.account}:cluster/${var.names.cluster}"
     bucket    = { for key, name in var.names.buckets : key => "arn:aws:s3:::${name}" }
@@ -50,6 +51,8 @@ locals {
       for service in ["s3", "dynamodb", "secretsmanager"] : "${service}.${var.names.region}.amazonaws.com"
     ] } }
   }
+  # entries are added and read; nothing is changed and nothing is deleted
+  write_audit = { Sid = "Audit", Effect = "Allow", Action = ["dynamodb:PutItem", "dynamodb:Query"], Resource = local.arn.audit }
   ask_models = [
     { Sid = "Models", Effect = "Allow", Action = ["bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream"], Resource = local.arn.models },
     { Sid = "Profiles", Effect = "Allow", Action = "bedrock:GetInferenceProfile", Resource = local.profiles },
@@ -94,6 +97,7 @@ module "api_role" {
       Action   = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:DeleteItem", "dynamodb:BatchWriteItem", "dynamodb:Query"]
       Resource = [local.arn.traces, "${local.arn.traces}/index/*"]
     },
+    local.write_audit,
     { Sid = "Secrets", Effect = "Allow", Action = ["secretsmanager:GetSecretValue", "secretsmanager:DescribeSecret"], Resource = local.arn.secrets },
     local.use_key,
   ])
@@ -145,6 +149,7 @@ module "harness_role" { # sweeps, index builds, evaluations, promotions
       Action   = ["dynamodb:GetItem", "dynamodb:Query"]
       Resource = [local.arn.traces, "${local.arn.traces}/index/*"]
     },
+    local.write_audit,
     local.use_key,
     ], [ # a channel is moved from its own namespace only
     for channel, namespace in var.names.namespaces : {

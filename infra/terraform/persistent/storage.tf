@@ -96,6 +96,37 @@ resource "aws_dynamodb_table" "traces" {
   }
 }
 
+# As serving/audit/dynamodb.py lays it out: entries and their outcomes by tenant and time. Nobody's role may change or delete one.
+resource "aws_dynamodb_table" "audit" {
+  for_each                    = var.names.audit_tables
+  name                        = each.value
+  billing_mode                = "PAY_PER_REQUEST"
+  hash_key                    = "pk"
+  range_key                   = "sk"
+  deletion_protection_enabled = true
+
+  attribute {
+    name = "pk"
+    type = "S"
+  }
+  attribute {
+    name = "sk"
+    type = "S"
+  }
+
+  ttl {
+    attribute_name = "ttl"
+    enabled        = true
+  }
+  point_in_time_recovery {
+    enabled = true
+  }
+  server_side_encryption {
+    enabled     = true
+    kms_key_arn = aws_kms_key.this.arn
+  }
+}
+
 resource "aws_ecr_repository" "this" {
   for_each             = var.names.repositories
   name                 = each.value

@@ -22,6 +22,7 @@ variable "names" {
     })
     namespaces   = map(string)
     tables       = map(string)
+    audit_tables = map(string)
     secrets      = map(string)
     repositories = map(string)
     log_groups   = map(string)

@@ -19,7 +19,10 @@ from serving.app.admin.wire import (
     SwitchIn,
     WithdrawIn,
 )
+from serving.app.core.audit import ApiAudit
 from serving.app.core.problems import conflict
+from serving.audit.record import Action, Detail
+from serving.keys import Caller
 from serving.pipeline.errors import DataError, IntegrityError, NotProven, UserError
 from serving.release.bundle import Release, load_release, releases
 from serving.release.channel import CHANNELS, NEEDS_APPROVAL, UNPROVEN, Channel, ChannelChange, find_channel
@@ -34,8 +37,9 @@ MoveIn = PromoteIn | ApproveIn | RollbackIn | CandidateIn | SwitchIn | WithdrawI
 class ChannelDesk:
     """Moves channels for somebody who has looked at a revision of them."""
 
-    def __init__(self, storage: Storage, served: str) -> None:
+    def __init__(self, storage: Storage, served: str, audit: ApiAudit) -> None:
         self._storage = storage
+        self._audit = audit
         self._served = served  # the channel of this server
 
     def all(self, now: datetime | None = None) -> tuple[ChannelOut, ...]:
@@ -43,11 +47,13 @@ class ChannelDesk:
         with _told():
             return tuple(self._shown(name, find_channel(self._storage, name), now or datetime.now(UTC)) for name in CHANNELS)
 
-    def move(self, name: str, asked: MoveIn, who: str) -> ChannelOut:
+    def move(self, name: str, asked: MoveIn, action: Action, caller: Caller) -> ChannelOut:
         """Change a channel, unless it has changed since it was looked at."""
-        with _told():
+        with self._audit.doing(self._audit.act(caller, action, name, _asked(asked))) as result, _told():
             expected = self._expected(name, asked.revision)
-            return self._shown(name, self._moved(name, asked, expected, who), datetime.now(UTC))
+            moved = self._moved(name, asked, expected, self._audit.who(caller))
+            result |= {"from": expected.stable if expected else "", "to": moved.stable, "revision": moved.revision}
+            return self._shown(name, moved, datetime.now(UTC))
 
     def _moved(self, name: str, asked: MoveIn, expected: Channel | None, who: str) -> Channel:
         why = asked.why
@@ -138,6 +144,11 @@ def _accepted(name: str, release: Release) -> bool:
         return bool(newest_proof(name, release))
     except (DataError, NotProven):
         return False
+
+
+def _asked(asked: MoveIn) -> dict[str, Detail]:
+    """What is asked for, as the audit trail has it."""
+    return {name: value for name, value in asked.model_dump().items() if value is not None}
 
 
 def _there(name: str, channel: Channel | None) -> Channel:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from starlette.background import BackgroundTask
 
+from serving.app.admin.audit import AuditOut, Cursor, Since, Subject, Until, Who, seconds_of
 from serving.app.admin.channels import ChannelDesk, list_releases
 from serving.app.admin.replica import replica
 from serving.app.admin.traffic import traffic
@@ -22,6 +23,7 @@ from serving.app.admin.wire import (
     TrafficOut,
     WithdrawIn,
 )
+from serving.app.core.audit import MOVES
 from serving.app.core.openapi import json_body, problem_responses
 from serving.app.core.origin import check_origin
 from serving.app.core.problems import Problem, Rejected, cross_site, not_found
@@ -29,13 +31,13 @@ from serving.app.core.service import Service, service_of
 from serving.app.query.body import read_body
 from serving.app.query.jsontext import json_text
 from serving.app.query.wire import Wire
+from serving.audit.record import Action, AuditQuery
 from serving.keys import Caller
 from serving.release.bundle import open_releases
 from serving.release.channel import CHANNELS
 from serving.traces.record import TraceQuery
 
-ACTIONS: Final = ("promote", "approve", "rollback", "candidate", "switch", "withdraw")
-BODIES = frozenset(f"/v1/admin/channels/{name}/{action}" for name in CHANNELS for action in ACTIONS)
+BODIES = frozenset(f"/v1/admin/channels/{name}/{move}" for name in CHANNELS for move in MOVES)
 MOST_TRACES: Final = 5000  # counted for one window
 MOST_FEEDBACK: Final = 2000
 MOST_RELEASES: Final = 20
@@ -82,6 +84,32 @@ async def read_channels(request: Request) -> Response:
     return _json(ChannelsOut(channels=found, may_move=_may_move(service, _caller(request))))
 
 
+@router.get("/audit", response_model=AuditOut, responses=problem_responses(401, 403, 422, 429))
+async def read_audit(
+    request: Request,
+    since: Since = None,
+    until: Until = None,
+    who: Who = "",
+    action: Action | None = None,
+    subject: Subject = "",
+    cursor: Cursor = "",
+    limit: Annotated[int, Query(ge=1, le=200, description="how many at most")] = 50,
+) -> Response:
+    """Who did what in the caller's tenant, the newest first; the operator's has the moves of channels too."""
+    service, caller = service_of(request), _caller(request)
+    query = AuditQuery(
+        tenant=caller.tenant,
+        since=seconds_of(since),
+        until=seconds_of(until),
+        who=who,
+        action=action,
+        subject=subject,
+        before=cursor,
+        limit=limit,
+    )
+    return _json(AuditOut.of(await asyncio.to_thread(service.audit.store.find, query), limit))
+
+
 @router.get("/releases", response_model=ReleasesOut, responses=LOOKED)
 async def read_releases(request: Request, limit: Annotated[int, Query(ge=1, le=MOST_RELEASES)] = 10) -> Response:
     """The newest releases, each verified, with what proves them."""
@@ -89,11 +117,15 @@ async def read_releases(request: Request, limit: Annotated[int, Query(ge=1, le=M
     return _json(await asyncio.to_thread(lambda: list_releases(open_releases(settings.releases, settings), limit)))
 
 
-def own_page(request: Request, token: Token) -> None:
+async def own_page(request: Request, token: Token) -> None:
     """Refuse a change that another site's page makes a browser ask for: such a page cannot add a header of its own."""
-    check_origin(request.headers)
-    if not token.strip():
-        raise cross_site()
+    try:
+        check_origin(request.headers)
+        if not token.strip():
+            raise cross_site()
+    except Rejected as error:
+        await service_of(request).audit.refused_request(_caller(request), request.method, request.url.path, error)
+        raise
 
 
 def _move_route(action: str, model: type[Wire], promise: str) -> None:
@@ -102,10 +134,12 @@ def _move_route(action: str, model: type[Wire], promise: str) -> None:
             raise not_found(f"There is no channel {name!r}. Known: {', '.join(CHANNELS)}.")
         service, caller = service_of(request), _caller(request)
         if not _may_move(service, caller):
-            raise _not_operator(service.settings.operator_tenant)
+            refusal = _not_operator(service.settings.operator_tenant)
+            await service.audit.refused(service.audit.act(caller, MOVES[action], name), refusal)
+            raise refusal
         asked: Any = read_body(request, model)
-        moved = await asyncio.to_thread(_desk(service).move, name, asked, who(service, caller))
-        service.log.warning("channel moved", channel=name, action=action, revision=moved.revision, by=who(service, caller))
+        moved = await asyncio.to_thread(_desk(service).move, name, asked, MOVES[action], caller)
+        service.log.warning("channel moved", channel=name, action=action, revision=moved.revision, by=service.audit.who(caller))
         return _json(moved, BackgroundTask(service.release_manager.refresh))
 
     move.__doc__ = promise
@@ -130,13 +164,6 @@ for _action, _model, _promise in (
     _move_route(_action, _model, _promise)
 
 
-def who(service: Service, caller: Caller) -> str:
-    """Who is named in a channel's history."""
-    if not service.authenticated:
-        return "somebody on this machine"
-    return caller.id if caller.tenant == service.settings.operator_tenant == "public" else f"{caller.tenant}/{caller.id}"
-
-
 def _may_move(service: Service, caller: Caller) -> bool:
     """Channels are everybody's: an administrator of one tenant among many does not move them."""
     return not service.authenticated or caller.tenant == service.settings.operator_tenant
@@ -148,7 +175,7 @@ def _not_operator(tenant: str) -> Rejected:
 
 def _desk(service: Service) -> ChannelDesk:
     settings = service.settings
-    return ChannelDesk(open_releases(settings.releases, settings), settings.channel)
+    return ChannelDesk(open_releases(settings.releases, settings), settings.channel, service.audit)
 
 
 def _caller(request: Request) -> Caller:

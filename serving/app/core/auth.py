@@ -1,7 +1,7 @@
 """Authentication: the caller is the public, or the owner of an API key; a request cannot name its own identity or its rights."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -37,6 +37,9 @@ NEEDED: Final[Mapping[tuple[tuple[str, ...], str], KeyScope]] = {
     (("GET",), "/v1/documents"): "query",
 }
 ENOUGH_TOO: Final[Mapping[tuple[str, str], KeyScope]] = {("GET", "/v1/documents"): "ingest"}  # who uploads may see what became of it
+
+
+Refused = Callable[[Caller, str, str, Rejected], Awaitable[None]]  # told who is refused what: method and path
 
 
 class KeyFile:
@@ -112,19 +115,23 @@ def load_keys(settings: AppSettings, log: FilteringBoundLogger) -> KeyFile | Non
 class Authentication:
     """Middleware that knows who asks before anything of the request's body is read."""
 
-    def __init__(self, app: ASGIApp, keys: KeyFile | None, tokens: TokenVerifier | None = None) -> None:
+    def __init__(self, app: ASGIApp, keys: KeyFile | None, tokens: TokenVerifier | None = None, refused: Refused | None = None) -> None:
         self._app = app
         self._keys = keys
         self._tokens = tokens
+        self._refused = refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand on a request with its principal; a protected one without a valid key gets a 401."""
         if scope["type"] == "http" and scope["path"].startswith(PROTECTED):
+            caller: Caller | None = None
             try:
                 caller = await self._caller(scope)
                 scope["state"] |= {"caller": caller, "principal": caller.principal()}
                 _check_scope(caller, scope)
             except Rejected as error:
+                if caller and self._refused:
+                    await self._refused(caller, scope["method"], scope["path"], error)
                 await error.problem.response()(scope, receive, send)
                 return
         await self._app(scope, receive, send)

@@ -70,6 +70,7 @@ class Metrics:
         self._confidence = histogram("answer_confidence", "Probability that an answer is right, where a check tells it", buckets=TENTHS)
         self._incidents = counter("guard_incidents", "What a rule of a check did other than allow", "side", "check", "rule", "action")
         self._rules: set[tuple[str, str]] = set()
+        self._audit_failed = counter("audit_failures", "Entries and outcomes of the audit trail that could not be written", "part")
         self._feedback = counter("feedback", "What people said of answers", "kind", "value")
         self._traces_lost = gauge("traces_lost", "Traces that could not be kept")
         self._traces_waiting = gauge("traces_waiting", "Traces that are not in their store yet")
@@ -106,6 +107,8 @@ class Metrics:
 
     def _begin_at_zero(self) -> None:
         """Show what an alert counts before it first happens: a rate does not see a series that begins at 1."""
+        for part in ("entry", "outcome"):
+            self._audit_failed.labels(part)
         for verdict in ("agreed", "disagreed"):
             self._shadow_pairs.labels(verdict)
         for kind in (*HIT_KINDS, "other"):
@@ -154,6 +157,10 @@ class Metrics:
         """Read the numbers of what is sent to a receiver of scores at every scrape."""
         self._scores_lost.set_function(lost)
         self._scores_waiting.set_function(waiting)
+
+    def audit_failed(self, part: str) -> None:
+        """Count what could not be written into the audit trail."""
+        self._audit_failed.labels(part).inc()
 
     def feedback(self, kind: FeedbackKind, value: float | None) -> None:
         """Count what somebody said of an answer."""

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from serving.app.core import problems
 from serving.app.core.problems import Problem, Rejected
 from serving.app.server.connections import MALFORMED, REFUSED
-from serving.pipeline.errors import ModelError, ThrottledError
+from serving.pipeline.errors import ModelError, NotRecorded, ThrottledError
 
 PROBLEM_TYPE: Final = "application/problem+json"
 _QUESTIONS: Final = {"QueryIn": "question", "DifyIn": "query"}  # by the model: whose length the settings limit
@@ -54,6 +54,7 @@ _ABOUT: Final[Mapping[int, tuple[str, tuple[Problem, ...]]]] = {
             *_of(problems.not_ready(), problems.too_busy(), problems.keys_unreadable()),
             problems.problem_of(ThrottledError()),
             problems.problem_of(ModelError()),
+            problems.problem_of(NotRecorded()),
             REFUSED,
         ),
     ),

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Route
 
-from serving.pipeline.errors import InfrastructureError, ThrottledError
+from serving.pipeline.errors import InfrastructureError, NotRecorded, ThrottledError
 
 RETRY_S = 2  # what a client told to come back is told to wait
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
@@ -182,6 +182,9 @@ def problem_of(error: Exception) -> Problem:
             return _http(error)
         case ThrottledError():
             return Problem(503, "throttled", "The model is throttling us. Try again shortly.", {"Retry-After": str(RETRY_S)})
+        case NotRecorded():
+            detail = "The audit trail cannot be written at the moment, so nothing was done. Try again shortly."
+            return Problem(503, "not-recorded", detail, {"Retry-After": str(RETRY_S)})
         case InfrastructureError():
             detail = "A part this service stands on did not answer. Try again shortly."
             return Problem(503, "outage", detail, {"Retry-After": str(RETRY_S)})

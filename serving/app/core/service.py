@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 from fastapi import Request
 from structlog.typing import FilteringBoundLogger
 
+from serving.app.core.audit import ApiAudit
 from serving.app.core.auth import KeyFile
 from serving.app.core.budget import Budgets
 from serving.app.core.limits import ConcurrencyLimit, UploadLimit
@@ -45,6 +46,7 @@ class Service:
     shadows: ShadowRuns
     budgets: Budgets
     documents: DocumentFollower  # added documents, and what is served of them
+    audit: ApiAudit  # who did what
     library: DocumentService  # who may add, read and remove which
     uploads: UploadLimit
     rates: RateWindows

@@ -2,11 +2,13 @@
 
 import asyncio
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Final
 
 from pydantic import ValidationError
 from structlog.typing import FilteringBoundLogger
 
+from serving.app.core.audit import ApiAudit
 from serving.app.core.problems import Rejected, forbidden_document, invalid, not_found, quota_reached, unsupported_file
 from serving.app.documents.access import UploadReaders, readers_of, said_inside
 from serving.app.documents.kinds import LOOKED_AT, MEDIA_TYPES, TAKEN, objection, suffix_of
@@ -15,6 +17,7 @@ from serving.app.documents.wire import DocumentOut, DocumentsOut, DocumentTextOu
 from serving.app.release.added import DocumentFollower
 from serving.app.release.manager import ReleaseManager
 from serving.app.settings import AppSettings
+from serving.audit.record import Act, Detail
 from serving.documents.record import DocumentRecord, NewDocument, safe_name
 from serving.documents.store import Added
 from serving.keys import Caller
@@ -38,11 +41,14 @@ class Text:
 class DocumentService:
     """The documents of one running API."""
 
-    def __init__(self, settings: AppSettings, follower: DocumentFollower, manager: ReleaseManager, log: FilteringBoundLogger) -> None:
+    def __init__(
+        self, settings: AppSettings, follower: DocumentFollower, manager: ReleaseManager, audit: ApiAudit, log: FilteringBoundLogger
+    ) -> None:
         self._settings = settings
         self._follower = follower
         self._store = follower.documents
         self._manager = manager
+        self._audit = audit
         self._log = log
         self._adding = asyncio.Lock()  # one file in memory at a time, and no two count the same quota
 
@@ -112,9 +118,14 @@ class DocumentService:
         record = await self._readable(ident, caller)
         tenant = record.tenant if record else (await self._chunks(ident, caller.principal()))[0].tenant
         mine = record is not None and _is_uploader(caller, record)
+        about: dict[str, Detail] = {"origin": "release"}
+        if record is not None:
+            about = {"origin": "added", "sha256": record.sha256, "bytes": record.bytes}
+        act = self._audit.act(caller, "document.delete", ident, about, tenant=tenant)
         if not (mine or ("admin" in caller.scopes and tenant == caller.tenant)):
+            await self._audit.refused(act, forbidden_document())
             raise forbidden_document()
-        await asyncio.to_thread(self._store.delete, [ident])
+        await asyncio.to_thread(self._delete, ident, act)
         self._log.info("document deleted", document=ident, by=caller.id, tenant=tenant, origin="release" if record is None else "added")
         self._follower.wake()
         await self._follower.refresh()  # here at once; every other server sees it at its next look
@@ -165,9 +176,18 @@ class DocumentService:
             if not _is_uploader(caller, same):
                 return Added(same, duplicate=True)
             about = about.model_copy(update={"id": same.id, "name": same.name, **_kept(same, upload)})
-        elif why := self._beyond_quota(readers.tenant, len(data)):
-            raise quota_reached(why)
-        return self._store.put(about, data)
+        facts: dict[str, Detail] = {"sha256": sha256(data).hexdigest(), "bytes": len(data), "replaces": same is not None}
+        with self._audit.doing(self._audit.act(caller, "document.add", about.identified(data), facts, tenant=readers.tenant)) as result:
+            if same is None and (why := self._beyond_quota(readers.tenant, len(data))):
+                raise quota_reached(why)
+            added = self._store.put(about, data)
+            if added.duplicate:
+                result["unchanged"] = True
+        return added
+
+    def _delete(self, ident: str, act: Act) -> None:
+        with self._audit.doing(act):
+            self._store.delete([ident])
 
     def _same(self, about: NewDocument, data: bytes) -> DocumentRecord | None:
         """The upload with the same bytes and readers, whatever its name."""

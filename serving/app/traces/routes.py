@@ -12,7 +12,7 @@ from serving.app.core.problems import not_found
 from serving.app.core.service import Service, service_of
 from serving.app.query.body import read_body
 from serving.app.query.jsontext import json_text
-from serving.app.traces.wire import FeedbackIn, FeedbackOut, TraceLine, TraceOut, TracesOut
+from serving.app.traces.wire import FeedbackIn, FeedbackOut, TraceLine, TraceOut, TracesOut, written_out
 from serving.app.traces.writer import TraceWriter
 from serving.keys import Caller
 from serving.pipeline.digest import digest_of
@@ -27,15 +27,8 @@ TraceId = Annotated[str, Path(min_length=1, max_length=64)]
 Limit = Annotated[int, Query(ge=1, le=200, description="how many at most")]
 
 
-def _written_out(text: str) -> str:
-    """A time as in ISO 8601; a number alone, which might be seconds or milliseconds, is none."""
-    if text.strip().lstrip("+-").replace(".", "", 1).isdigit():
-        raise ValueError("is written as in ISO 8601")
-    return text
-
-
 Before = Annotated[
-    datetime | None, BeforeValidator(_written_out), Query(description="only older ones: the `next` of the page before, as in ISO 8601")
+    datetime | None, BeforeValidator(written_out), Query(description="only older ones: the `next` of the page before, as in ISO 8601")
 ]
 Role = Annotated[str, Query(max_length=20, description="stable, canary, shadow or interleave")]
 Release = Annotated[str, Query(max_length=64, description="a release's digest")]
@@ -68,7 +61,7 @@ async def trace(request: Request, trace_id: TraceId) -> Response:
     """The whole journey of a question, with nothing of documents that the reader may not see."""
     service, caller = service_of(request), _caller(request)
     record = await _readable(trace_id, service, caller)
-    feedback = await asyncio.to_thread(_store(service).feedback, trace_id)
+    feedback = await asyncio.to_thread(_looked_into, record, service, caller)
     now = await service.library.may_read(list(record.documents), caller.principal())
     return _json(TraceOut.of(record.readable_by(caller.principal(), now), feedback))
 
@@ -97,6 +90,15 @@ async def feedback(request: Request) -> Response:
     if service.scores:
         service.scores.feedback(kept, record.value())
     return _json(FeedbackOut.of(kept))
+
+
+def _looked_into(record: TraceRecord, service: Service, caller: Caller) -> list[Feedback]:
+    """What was said of an answer; that a trace of another person is read stands in the audit trail first."""
+    if record.principal == caller.id:
+        return _store(service).feedback(record.id)
+    act = service.audit.act(caller, "trace.read", record.id, {"of": record.principal}, tenant=record.tenant)
+    with service.audit.doing(act):
+        return _store(service).feedback(record.id)
 
 
 async def _readable(trace_id: str, service: Service, caller: Caller) -> TraceRecord:

@@ -230,3 +230,10 @@ class TracesOut(Wire):
 def time_text(at: float) -> str:
     """A time as ISO 8601 in UTC."""
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="microseconds")
+
+
+def written_out(text: str) -> str:
+    """A time as in ISO 8601; a number alone, which might be seconds or milliseconds, is none."""
+    if text.strip().lstrip("+-").replace(".", "", 1).isdigit():
+        raise ValueError("is written as in ISO 8601")
+    return text

@@ -16,6 +16,18 @@ run "tables_are_as_the_trace_store_lays_them_out" {
   }
 }
 
+run "the_audit_trail_is_as_its_store_lays_it_out_and_is_not_lost" {
+  command = plan
+  assert {
+    condition     = alltrue([for table in aws_dynamodb_table.audit : table.hash_key == "pk" && table.range_key == "sk" && one(table.ttl).attribute_name == "ttl" && one(table.ttl).enabled])
+    error_message = "serving/audit/dynamodb.py writes pk, sk and ttl."
+  }
+  assert {
+    condition     = alltrue([for table in aws_dynamodb_table.audit : table.deletion_protection_enabled && one(table.point_in_time_recovery).enabled && one(table.server_side_encryption).enabled])
+    error_message = "Who did what is not lost by a slip, and lies below our key."
+  }
+}
+
 run "images_cannot_be_replaced_and_are_scanned" {
   command = plan
   assert {

@@ -19,7 +19,7 @@ async function load({ quiet = false } = {}) {
   const mine = (loading += 1);
   const hours = $("hours").value;
   $("refresh").disabled = true;
-  const wanted = { traffic: `/v1/admin/traffic?hours=${hours}`, replica: "/v1/admin/replica", channels: "/v1/admin/channels", releases: "/v1/admin/releases?limit=20", traces: "/v1/traces?limit=50" };
+  const wanted = { traffic: `/v1/admin/traffic?hours=${hours}`, replica: "/v1/admin/replica", channels: "/v1/admin/channels", releases: "/v1/admin/releases?limit=20", audit: "/v1/admin/audit?limit=30", traces: "/v1/traces?limit=50" };
   const problems = new Set();
   let refused = false;
   const found = {};
@@ -42,13 +42,14 @@ async function load({ quiet = false } = {}) {
   if (found.traffic) drawTraffic(found.traffic, found.replica);
   if (found.channels) drawChannels(found.channels, found.releases?.releases ?? []);
   if (found.releases) drawReleases(found.releases);
+  if (found.audit) drawAudit(found.audit);
   if (found.traces) drawTraces(found.traces.traces);
   if (found.replica) drawReplica(found.replica);
 }
 
 /** What a key before showed is not this key's to see. */
 function forget() {
-  for (const id of ["window", "traffic", "channel-cards", "release-table", "incident-table", "feedback-table", "trace-table", "replica-note", "replica-body"]) $(id).replaceChildren();
+  for (const id of ["window", "traffic", "channel-cards", "release-table", "audit-note", "audit-table", "incident-table", "feedback-table", "trace-table", "replica-note", "replica-body"]) $(id).replaceChildren();
 }
 
 function tile(name, value, more, kind = "") {
@@ -127,6 +128,16 @@ function drawReleases({ releases, total }) {
     h("td", {}, one.channels.join(", ") || "–"),
     h("td", { class: "wrap" }, one.problem || (one.metrics.length ? h("details", {}, h("summary", {}, one.measured_on), h("ul", {}, one.metrics.map((measured) => h("li", { class: "mono small" }, metric(measured))))) : "–")),
     h("td", { class: "num" }, one.documents ? count(one.documents) : "–"), h("td", {}, one.evidence ? `${time(one.created_at)}${one.evidence > 1 ? `, the newest of ${one.evidence}` : ""}` : "–"))), "No release yet. Make one: touchstone promote"), more);
+}
+
+const ENDS = { done: "good", refused: "warn", failed: "bad" };
+
+function drawAudit({ entries, next }) {
+  const facts = (one) => Object.entries({ ...one.details, ...one.result }).filter(([, value]) => value !== "").map(([name, value]) => `${name} ${name === "sha256" ? short(value) : value}`).join(", ");
+  $("audit-note").textContent = next ? `The newest ${entries.length}; older ones: touchstone audit.` : "";
+  $("audit-table").replaceChildren(table("Acts, the newest first", ["When", "Who", "From", "What", "On", "Outcome", "Details"], entries.map((one) => h("tr", {},
+    h("td", {}, time(one.at)), h("th", { scope: "row" }, one.who), h("td", {}, one.source), h("td", {}, one.action), h("td", { class: "wrap" }, one.subject),
+    h("td", {}, chip(one.reason ? `${one.outcome}: ${one.reason}` : one.outcome, ENDS[one.outcome] ?? "gold")), h("td", { class: "wrap small" }, facts(one) || "–"))), "Nobody has done anything that is written down."));
 }
 
 function drawTraces(traces) {

@@ -1,0 +1,28 @@
+"""What the command line writes down of an act that others see, before it and after."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from harness.settings import HarnessSettings
+from serving.audit.open import open_audit
+from serving.audit.record import Act, Action, AuditEntry, Detail
+from serving.audit.trail import AuditTrail
+from serving.pipeline.errors import TouchstoneError
+
+_LOG = logging.getLogger(__name__)
+
+
+@contextmanager
+def acting(
+    settings: HarnessSettings, action: Action, subject: str, details: Mapping[str, Detail] | None = None, *, tenant: str = ""
+) -> Iterator[dict[str, Detail]]:
+    """Within it the act is done, in the name of whoever runs the command; what came of it goes into the result."""
+    trail = AuditTrail(open_audit(settings), "command line", lost=_lost)
+    given = {name: value for name, value in (details or {}).items() if value != ""}
+    with trail.act(Act(tenant or settings.operator_tenant, settings.promoter, action, subject, given)) as result:
+        yield result
+
+
+def _lost(entry: AuditEntry, error: TouchstoneError) -> None:
+    _LOG.warning("%s is done, and stays begun in the audit trail: %s", entry.action, error)

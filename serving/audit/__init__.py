@@ -1,0 +1,1 @@
+"""Who did what to channels, documents and traces: written before it is done, and never changed."""
