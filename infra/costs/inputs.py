@@ -15,8 +15,9 @@ NUMBERS = {  # of usage.yaml, with the most that each may be; none: any number f
     "hours_a_week": HOURS_A_WEEK, "nodes.working": None, "nodes.off_hours": None, "nodes.disk_gb": None, "volumes_gb": None,
     "load_balancers": None, "cache.nodes": None, "database.gb": None, "resume_hours": 24.0, "pauses_a_week": 50.0,
     "cluster_log_gb_a_day": None, "traffic.questions": None, "traffic.nat_gb": None, "traffic.lcu": None, "traffic.log_gb": None,
-    "traffic.trace_kb": None, "traffic.reads": None, "kept.images_gb": None, "kept.secrets": None, "kept.alarms": None, "kept.audit_gb": None,
-    "kept.traces_gb": None, "kept.snapshots": None, "kept.snapshot_gb": None, "kept.logs_gb": None, "storage.months": 120.0,
+    "traffic.trace_kb": None, "traffic.reads": None, "kept.images_gb": None, "kept.secrets": None, "kept.alarms": None,
+    "kept.traces_gb": None, "kept.audit_gb": None, "kept.snapshots": None, "kept.snapshot_gb": None, "kept.logs_gb": None,
+    "storage.months": 120.0,
 }  # fmt: skip
 TEXTS = ("nodes.type", "cache.type", "database.type")
 OF_A_MODEL = {"share": 1.0, "input_tokens": None, "output_tokens": None}

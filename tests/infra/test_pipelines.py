@@ -409,6 +409,10 @@ def test_a_build_tells_the_digest_and_nothing_else(commands: Commands) -> None:
     done = commands.run("build.sh", "reg/name", "abc")
     assert (done.returncode, done.stdout) == (0, f"reg/name@sha256:{'d' * 64}\n")
     assert commands.called("docker push --quiet reg/name:abc")
+    built = commands.called("docker build")[0]
+    assert "/infra/docker/serving.Dockerfile --tag reg/name:abc --build-arg COMMIT=abc " in built  # which /version and the label tell
+    commands.run("build.sh", "reg/name", "abc", RECIPE="harness")
+    assert "/infra/docker/harness.Dockerfile " in commands.called("docker build")[-1]
     commands.does("docker inspect", says="")
     assert commands.run("build.sh", "reg/name", "abc").returncode != 0
 
