@@ -23,7 +23,8 @@ from serving.app.settings import AppSettings
 from serving.pipeline.settings import variables
 
 ROOT = Path(__file__).parents[2]
-KUBERNETES = "1.34"  # that of infra/terraform/cluster
+CLUSTER = ROOT / "infra" / "terraform" / "cluster" / "variables.tf"
+[KUBERNETES] = re.findall(r'"kubernetes_version" \{[^}]*default\s+= "([\d.]+)"', CLUSTER.read_text(encoding="utf-8"))
 OVERLAYS = ("overlays/dev", "overlays/staging", "overlays/prod")
 ALONE = ("cluster", "ray", "ray-index", "mlflow", "monitoring")
 SCHEMAS = Path(os.environ.get("CRD_SCHEMAS") or next(ROOT.parent.glob("*/tools/crd-schemas"), ROOT / "crd-schemas"))
