@@ -84,6 +84,8 @@ class ClusterLayer:
         images = self._written_down()
         self._refuse_nobodys_image(wanted, images)
         stores = Stores(self.names, self.commands)
+        for channel in wanted:
+            stores.refuse_without_callers(channel)
         known = {channel: stores.cache_secret(channel) for channel in self.names["namespaces"]}
         password, snapshot = stores.database_password(), stores.latest_snapshot()
         self.commands.say(

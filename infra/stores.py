@@ -29,15 +29,32 @@ class Stores:
         finished = [(made, name) for made, name, status in found if status == "available"]
         return max(finished)[1] if finished else ""
 
+    def refuse_without_callers(self, channel: str) -> None:
+        """`Refused` where nobody has put a channel's callers into their secret: none of its pods would start."""
+        name = self.names["secrets"][f"{channel}_api_keys"]
+        command = ("aws", "secretsmanager", "describe-secret", "--secret-id", name, "--query", "VersionIdsToStages", "--output", "json")
+        try:
+            versions = json.loads(self.commands.ask(*command, "--region", self.names["region"]) or "null")
+        except Broken as error:
+            raise self._without_secret(name) if "ResourceNotFoundException" in error.said else error from None
+        if not versions:
+            raise Refused(f"The secret {name} is empty, and no pod of {channel} starts without its callers. infra/README.md, step 4")
+
+    @staticmethod
+    def _without_secret(name: str) -> Refused:
+        return Refused(f"There is no secret {name}: the persistent layer makes it. infra/README.md, step 3")
+
     def _secret(self, name: str) -> str:
         """What is in a secret; empty where nothing is yet."""
         try:
             command = ("aws", "secretsmanager", "get-secret-value", "--secret-id", name, "--query", "SecretString", "--output", "text")
             return self.commands.ask(*command, "--region", self.names["region"]).strip()
         except Broken as error:
-            if "ResourceNotFoundException" in error.said:
+            if "ResourceNotFoundException" not in error.said:
+                raise
+            if "secret value" in error.said:  # it is there, and has none yet
                 return ""
-            raise
+            raise self._without_secret(name) from None
 
     def _keep_secret(self, name: str, text: str) -> None:
         command = (

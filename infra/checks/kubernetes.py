@@ -25,7 +25,8 @@ from infra.checks.kubernetes_agreement import disagreements
 from infra.checks.kubernetes_rules import Doc, breaches, named
 
 ROOT = Path(__file__).parents[2]
-KUBERNETES = "1.34"  # that of infra/terraform/cluster
+CLUSTER = ROOT / "infra" / "terraform" / "cluster" / "variables.tf"
+[KUBERNETES] = re.findall(r'"kubernetes_version" \{[^}]*default\s+= "([\d.]+)"', CLUSTER.read_text(encoding="utf-8"))
 OVERLAYS = ("overlays/dev", "overlays/staging", "overlays/prod")
 COMPONENTS = (("overlays/staging", "off-hours"), ("overlays/prod", "by-traffic"))  # an overlay, with what it may take up
 ALONE = ("cluster", "ray", "ray-index", "mlflow", "monitoring")

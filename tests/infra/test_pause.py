@@ -36,6 +36,8 @@ class World(pause.Commands):
         self.kinds = "kind: Deployment\n"
         self.grafana = "secret/grafana"
         self.replicas = 1
+        self.persistent = True  # whether its layer was applied
+        self.callers: dict[str, list[str]] | None = {"1": ["AWSCURRENT"]}
         self.loaded = ["", "", "abc123"]
         self.changes: list[str] = []
         self.seen: list[str] = []
@@ -83,8 +85,13 @@ class World(pause.Commands):
         if "get-secret-value" in line:
             name = command[command.index("--secret-id") + 1]
             if name not in self.secrets:
-                raise pause.Broken(command, "An error occurred (ResourceNotFoundException)")
+                what = "secret value for staging label: AWSCURRENT" if self.persistent else "secret."
+                raise pause.Broken(
+                    command, f"An error occurred (ResourceNotFoundException): Secrets Manager can't find the specified {what}"
+                )
             return self.secrets[name]
+        if "describe-secret" in line:
+            return json.dumps(self.callers)
         if "describe-db-snapshots" in line:
             return json.dumps(self.snapshots)
         if "describe-load-balancers" in line:
@@ -263,6 +270,22 @@ def test_who_is_not_logged_in_or_has_no_state_yet_is_told_what_to_do(fails: str,
     world.fails = fails
     with pytest.raises(pause.Refused, match=says):
         layer(world).pause(discard_volumes=False)
+    assert not world.changes
+
+
+def test_a_channel_without_callers_is_told_before_the_cluster_is_paid_for(checkout: Path) -> None:
+    world = World()
+    world.callers = None
+    with pytest.raises(pause.Refused, match="touchstone-dev/api-keys is empty.*step 4"):
+        layer(world, checkout).resume()
+    assert not world.changes
+
+
+def test_an_account_without_the_persistent_layer_is_told_which_step_is_missing(checkout: Path) -> None:
+    world = World()
+    world.persistent = False
+    with pytest.raises(pause.Refused, match="There is no secret .*step 3"):
+        layer(world, checkout).resume()
     assert not world.changes
 
 

@@ -41,8 +41,8 @@ variable "api_cidrs" {
   default     = []
   description = "from where the cluster's own API may be reached; none: only from inside the network"
   validation {
-    condition     = !contains(var.api_cidrs, "0.0.0.0/0")
-    error_message = "The cluster's API is not for everyone: name the networks that may reach it."
+    condition     = alltrue([for network in var.api_cidrs : can(cidrhost(network, 0)) && try(tonumber(split("/", network)[1]), 0) >= 8])
+    error_message = "The cluster's API is not for everyone: name the networks that may reach it, each of a /8 or smaller, such as 203.0.113.0/24."
   }
 }
 
@@ -50,6 +50,10 @@ variable "admins" {
   type        = list(string)
   default     = []
   description = "ARNs of roles that may do everything in the cluster, besides that of workflows which pause and resume: yours, if you do it by hand"
+  validation {
+    condition     = alltrue([for admin in var.admins : can(regex("^arn:aws:iam::[0-9]{12}:(role|user)/.+$", admin))])
+    error_message = "An administrator is named by the ARN of a role, arn:aws:iam::123456789012:role/NAME, and not by that of a session (arn:aws:sts::…)."
+  }
 }
 
 variable "addons" {

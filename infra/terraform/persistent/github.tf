@@ -23,8 +23,7 @@ locals {
         "token.actions.githubusercontent.com:sub" = subjects
       } }
   }] }
-  state     = "arn:aws:s3:::${var.names.state_bucket}/*cluster.tfstate" # env:/NAME/cluster.tfstate in a workspace of another name
-  state_key = { Sid = "StateKey", Effect = "Allow", Action = ["s3:GetObject", "s3:PutObject"], Resource = local.state }
+  state = "arn:aws:s3:::${var.names.state_bucket}/*cluster.tfstate" # env:/NAME/cluster.tfstate in a workspace of another name
 }
 
 module "deploy_role" {
@@ -152,22 +151,15 @@ module "cluster_layer_role" {
   trust  = local.github_trust.cluster_layer
   hours  = 2
   statements = [
-    local.state_key,
-    { # a lock is a file that goes away
-      Sid      = "StateLock"
-      Effect   = "Allow"
-      Action   = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"]
-      Resource = "${local.state}.tflock"
-    },
-    { Sid = "ListState", Effect = "Allow", Action = "s3:ListBucket", Resource = "arn:aws:s3:::${var.names.state_bucket}" },
-    { # what was running is written down when it is paused
-      Sid      = "Paused"
+    { # a lock is a file that goes away; what was running is written down when it is paused
+      Sid      = "State"
       Effect   = "Allow"
       Action   = ["s3:GetObject", "s3:PutObject"]
-      Resource = "arn:aws:s3:::${var.names.state_bucket}/paused.json"
+      Resource = [local.state, "${local.state}.tflock", "arn:aws:s3:::${var.names.state_bucket}/paused.json"]
     },
-    { Sid = "ReadChannels", Effect = "Allow", Action = "s3:GetObject", Resource = "${local.arn.bucket.releases}/releases/*" },
-    { Sid = "ListChannels", Effect = "Allow", Action = "s3:ListBucket", Resource = local.arn.bucket.releases },
+    { Sid = "Unlock", Effect = "Allow", Action = "s3:DeleteObject", Resource = "${local.state}.tflock" },
+    { Sid = "List", Effect = "Allow", Action = "s3:ListBucket", Resource = ["arn:aws:s3:::${var.names.state_bucket}", local.arn.bucket.releases] },
+    { Sid = "ReadChannels", Effect = "Allow", Action = "s3:GetObject", Resource = "${local.arn.bucket.releases}/releases/channels/*" },
     {
       Sid    = "Look"
       Effect = "Allow"
@@ -292,6 +284,12 @@ module "cluster_layer_role" {
       Resource = [for key, name in var.names.secrets :
         "arn:aws:secretsmanager:${var.names.region}:${var.names.account}:secret:${name}-??????" if endswith(key, "_cache_secret") || key == "mlflow_database"
       ]
+    },
+    { # whether anybody has put the callers there, and never who they are
+      Sid      = "LookAtCallers"
+      Effect   = "Allow"
+      Action   = "secretsmanager:DescribeSecret"
+      Resource = "arn:aws:secretsmanager:${var.names.region}:${var.names.account}:secret:*/api-keys-??????"
     },
     { Sid = "LookAtKey", Effect = "Allow", Action = "kms:DescribeKey", Resource = aws_kms_key.this.arn },
     { # for the services that encrypt with it

@@ -105,4 +105,8 @@ variable "alarm_emails" {
   type        = list(string)
   default     = []
   description = "who is told; each has to confirm the first message"
+  validation {
+    condition     = alltrue([for address in var.alarm_emails : can(regex("^[^@ ]+@[^@ ]+$", address))])
+    error_message = "Alarms go to addresses of mail, such as you@example.com."
+  }
 }

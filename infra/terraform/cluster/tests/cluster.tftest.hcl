@@ -38,6 +38,22 @@ run "it_is_not_opened_to_everyone" {
   expect_failures = [var.api_cidrs]
 }
 
+run "nor_by_halves" {
+  command = plan
+  variables {
+    api_cidrs = ["0.0.0.0/1", "128.0.0.0/1"]
+  }
+  expect_failures = [var.api_cidrs]
+}
+
+run "a_session_is_no_administrator" {
+  command = plan
+  variables {
+    admins = ["arn:aws:sts::000000000000:assumed-role/Admin/me"]
+  }
+  expect_failures = [var.admins]
+}
+
 run "every_service_account_has_its_role" {
   command = plan
   assert {

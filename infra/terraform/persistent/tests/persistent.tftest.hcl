@@ -68,6 +68,22 @@ run "days_that_cloudwatch_does_not_know_are_refused" {
   expect_failures = [var.log_days]
 }
 
+run "one_zone_is_too_few" {
+  command = plan
+  variables {
+    zones = ["us-east-1a"]
+  }
+  expect_failures = [var.zones]
+}
+
+run "who_is_told_has_an_address" {
+  command = plan
+  variables {
+    alarm_emails = ["you"]
+  }
+  expect_failures = [var.alarm_emails]
+}
+
 run "a_budget_of_nothing_is_refused" {
   command = plan
   variables {
