@@ -115,7 +115,7 @@ class DynamoAuditStore:
                     self._opened = resource.Table(self._name)
             yield self._opened
         except (BotoCoreError, ClientError) as error:
-            raise StoreError(f"The audit trail {self.place} does not answer: {error}") from error
+            raise StoreError(f"The audit trail {self.place} does not answer: {str(error).rstrip('.')}.") from error
 
 
 def _tenant(tenant: str) -> str:
