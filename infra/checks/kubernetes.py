@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,63 @@ def between(docs: list[Doc]) -> Iterator[str]:
                 yield f"{named(doc)}: no network policy covers it"
 
 
+def analysis_breaches(docs: list[Doc], services: set[str]) -> Iterator[str]:
+    """Where an analysis of Argo Rollouts asks what is not there, shows a key, or takes what is undecided for a failure."""
+    namespaces = {doc["metadata"]["name"] for doc in docs if doc["kind"] == "Namespace"}
+    hosts = services | {f"{doc['metadata']['name']}.{doc['metadata']['namespace']}" for doc in docs if doc["kind"] == "Service"}
+    for doc in (doc for doc in docs if doc["kind"] == "AnalysisTemplate"):
+        given = {one["name"]: str(one.get("value", "")) for one in doc["spec"]["args"]} | {"namespace": min(namespaces, default="")}
+        secret = {one["name"] for one in doc["spec"]["args"] if "secretKeyRef" in one.get("valueFrom", {})}
+        for metric in doc["spec"]["metrics"]:
+            where = f"{named(doc)}: {metric['name']}"
+            web = metric["provider"].get("web", {})
+            address = web.get("url") or metric["provider"]["prometheus"]["address"]
+            asked = re.findall(r"\{\{args\.([a-z-]+)\}\}", json.dumps(metric["provider"]))
+            yield from (f"{where} asks for the argument {name!r}, which there is none of" for name in sorted({*asked} - {*given}))
+            for name, value in given.items():
+                address = address.replace(f"{{{{args.{name}}}}}", value)
+            host = address.split("/")[2].partition(":")[0]
+            if host.removesuffix(".svc.cluster.local") not in hosts:
+                yield f"{where} asks {host}, and there is no such service"
+            for header in web.get("headers", []):
+                if header["key"] == "Authorization" and not any(f"{{{{args.{name}}}}}" in header["value"] for name in secret):
+                    yield f"{where} has a key that comes from no secret"
+            if address.endswith("/verdict"):
+                yield from (f"{where}: {what}" for what in verdict_breaches(metric))
+
+
+def verdict_breaches(metric: Doc) -> Iterator[str]:
+    """Where the conditions on a verdict are not those of its words."""
+    good, bad = (set(re.findall(r'"([^"]+)"', metric.get(name, ""))) for name in ("successCondition", "failureCondition"))
+    if (good, bad) != ({"no worse", "better"}, {"worse"}):
+        yield "succeeds by no worse and better, fails by worse, and is inconclusive while undecided: both conditions have to say so"
+    if metric.get("inconclusiveLimit", 0) >= metric["count"]:
+        yield "ends well although it was undecided to the end"
+
+
+def with_component(overlay: Path, component: Path) -> list[Doc]:
+    """The documents of an overlay that takes a component."""
+    with tempfile.TemporaryDirectory() as scratch:
+        places = {
+            name: os.path.relpath(path.resolve(), Path(scratch).resolve())
+            for name, path in (("resources", overlay), ("components", component))
+        }
+        text = yaml.safe_dump({name: [place] for name, place in places.items()})
+        (Path(scratch) / "kustomization.yaml").write_text(text, encoding="utf-8")
+        return render(Path(scratch))
+
+
+def check_rollouts(root: Path, overlay: str) -> list[str]:
+    """All that is wrong with the component for Argo Rollouts, in an overlay."""
+    try:
+        docs = with_component(root / overlay, root / "components" / "rollouts")
+        monitoring = render(root / "monitoring")
+    except ValueError as error:
+        return [str(error)]
+    services = {f"{doc['metadata']['name']}.{doc['metadata']['namespace']}" for doc in monitoring if doc["kind"] == "Service"}
+    return [*misfits(docs), *breaches(docs), *analysis_breaches(docs, services)]
+
+
 def selects(selector: Doc, labels: Doc) -> bool:
     """Whether a selector of labels takes these."""
     return labels.items() >= selector.get("matchLabels", {}).items() and not selector.get("matchExpressions")
@@ -216,6 +274,15 @@ def main() -> int:
         print(f"kubernetes: {name}: {'ok' if not found else f'{len(found)} mistakes'}")
         print("".join(f"  {one}\n" for one in found), end="")
         docs += [] if found else render(folder)
+    found = [f"{name}: {mistake}" for name in OVERLAYS for mistake in check_rollouts(ROOT / "infra" / "kubernetes", name)]
+    failed |= bool(found)
+    print(f"kubernetes: components/rollouts: {'ok' if not found else f'{len(found)} mistakes'}")
+    print("".join(f"  {one}\n" for one in found), end="")
+    docs += (
+        []
+        if found
+        else with_component(ROOT / "infra" / "kubernetes" / OVERLAYS[0], ROOT / "infra" / "kubernetes" / "components" / "rollouts")
+    )
     if kinds := unchecked(docs):
         print(f"kubernetes: rendered and held to our rules, but no schema is at hand for: {', '.join(sorted(kinds))}")
     return 1 if failed else 0

@@ -64,7 +64,7 @@ class DynamoTraceStore:
         asked: dict[str, Any] = {
             "IndexName": BY_TIME if query.tenant is None else BY_TENANT,
             "KeyConditionExpression": key & Key("at").between(since, before),
-            "ScanIndexForward": False,
+            "ScanIndexForward": query.oldest_first,
         }
         asked["FilterExpression"] = Attr("sk").eq("trace")  # feedback has a tenant too
         for name in ("principal", "release", "role"):

@@ -108,7 +108,7 @@ class Feedback:
 
 @dataclass(frozen=True, slots=True)
 class TraceQuery:
-    """Which traces are asked for, the newest first."""
+    """Which traces are asked for, the newest first or the oldest."""
 
     tenant: str | None = None  # None: of every tenant
     principal: str | None = None
@@ -117,3 +117,4 @@ class TraceQuery:
     since: float | None = None
     before: float | None = None  # to page on: the time of the last one seen
     limit: int = 50
+    oldest_first: bool = False

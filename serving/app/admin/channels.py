@@ -19,13 +19,16 @@ from serving.app.admin.wire import (
     SwitchIn,
     WithdrawIn,
 )
-from serving.app.core.problems import conflict
+from serving.app.core.problems import conflict, not_found
 from serving.pipeline.errors import DataError, IntegrityError, NotProven, UserError
 from serving.release.bundle import Release, load_release, releases
 from serving.release.channel import CHANNELS, NEEDS_APPROVAL, UNPROVEN, Channel, ChannelChange, find_channel
 from serving.release.move import approve_release, point_channel, promote_candidate, roll_back, set_candidate, withdraw_candidate
 from serving.release.proof import newest_proof
 from serving.storage.base import Storage
+from serving.traces.base import TraceStore
+from serving.verdict.read import TrialVerdict, no_candidate, read_verdict
+from serving.verdict.rules import VerdictRules
 
 MOST_METRICS: Final = 8
 MoveIn = PromoteIn | ApproveIn | RollbackIn | CandidateIn | SwitchIn | WithdrawIn
@@ -48,6 +51,14 @@ class ChannelDesk:
         with _told():
             expected = self._expected(name, asked.revision)
             return self._shown(name, self._moved(name, asked, expected, who), datetime.now(UTC))
+
+    def judged(self, name: str, store: TraceStore, rules: VerdictRules, *, now: float, retention_s: float) -> TrialVerdict:
+        """The verdict on a channel's candidate, where it has one."""
+        with _told():
+            channel = find_channel(self._storage, name)
+        if channel is None or channel.candidate is None:
+            raise not_found(no_candidate(name))
+        return read_verdict(channel, store, rules, now=now, retention_s=retention_s)
 
     def _moved(self, name: str, asked: MoveIn, expected: Channel | None, who: str) -> Channel:
         why = asked.why

@@ -67,7 +67,8 @@ class QueryService:
                 self._service.concurrency.slot(),
                 self._service.budgets.question(self._caller, pipeline.most_usd) as reservation,
             ):
-                observer = RoleObserver(Observers([self._service.observers, reservation]), self._assignment.role)
+                drawn, told = self._assignment, Observers([self._service.observers, reservation])
+                observer = RoleObserver(told, drawn.role, draw=drawn.draw)
                 trace = await pipeline.answer(
                     self._query,
                     emit=emit,

@@ -1,8 +1,9 @@
 // Channels: what each serves, who moved it and why, and moves with a reason.
 
-import { request } from "./api.js";
+import { getJson, request } from "./api.js";
+import { table } from "./charts.js";
 import { announce, ask, chip, field, h, note, svg } from "./dom.js";
-import { percent, short, time } from "./format.js";
+import { count, percent, short, time, usd } from "./format.js";
 
 const OWN = { "X-Touchstone-CSRF": "1" };
 const MODES = ["canary", "shadow", "interleave", "blue-green"];
@@ -37,10 +38,36 @@ function card(channel, releases, mayMove, moved) {
       channel.approved.length ? [h("dt", {}, "Approved"), h("dd", { class: "mono" }, channel.approved.map(short).join(", "))] : null),
     candidate?.weight ? svg("svg", { class: "weight", viewBox: "0 0 100 10", preserveAspectRatio: "none", role: "img", "aria-label": `The candidate has ${percent(candidate.weight)} of the questions` },
       svg("rect", { class: "c1", width: 100, height: 10 }), svg("rect", { class: "c2", x: 100 - candidate.weight * 100, width: candidate.weight * 100, height: 10 })) : null,
+    candidate && mayMove ? judged(channel) : null,
     buttons.length ? h("div", { class: "row" }, buttons) : null,
     mayMove && channel.needs_proof && !releases.some((one) => one.channels.includes(channel.name)) ? h("p", { class: "soft small" }, "No release here has passed the gate of this channel: there is nothing to promote.") : null,
     told,
     h("details", {}, h("summary", {}, `History (${channel.history.length})`), h("ol", { class: "history", tabindex: "0", "aria-label": `History of ${channel.name}` }, channel.history.map(change))));
+}
+
+const KINDS = { worse: "bad", "no worse": "good", better: "good" };
+
+/** What the traces say of the candidate; filled in when it comes, since thousands of them may have to be read. */
+function judged(channel) {
+  const place = h("div", { class: "verdict", role: "group", "aria-label": `Verdict on the candidate of ${channel.name}` }, h("p", { class: "soft small" }, "The verdict is being read from the traces …"));
+  getJson(`/v1/admin/channels/${channel.name}/verdict`, { quiet: true }).then(
+    (found) => place.replaceChildren(...verdict(found)),
+    (error) => place.replaceChildren(h("p", { class: "soft small" }, error.message)),
+  );
+  return place;
+}
+
+function verdict(found) {
+  const points = (one, value) => (value === null ? "–" : one.name === "cost" ? usd(value) : percent(value, 1));
+  const rows = found.measures.map((one) => h("tr", {}, h("th", { scope: "row" }, one.name), h("td", {}, chip(one.outcome, KINDS[one.outcome] ?? "")),
+    h("td", { class: "num" }, points(one, one.candidate)), h("td", { class: "num" }, points(one, one.stable)),
+    h("td", { class: "num" }, one.low === null ? "–" : `${points(one, one.low)} … ${points(one, one.high)}`), h("td", { class: "num" }, one.outcome === "not measured" ? "–" : points(one, one.margin)), h("td", { class: "wrap small" }, one.reason)));
+  const counted = `${count(found.candidate_callers)} of ${count(found.callers)} callers are the candidate's, with ${count(found.candidate_questions)} of ${count(found.questions)} questions.`;
+  return [
+    h("p", {}, h("strong", {}, "Candidate "), chip(found.verdict, KINDS[found.verdict] ?? "warn"), ` ${found.reason}`),
+    ...found.notes.map((text) => h("p", { class: "soft small" }, text)),
+    h("details", {}, h("summary", {}, "What was measured"), h("p", { class: "soft small" }, counted), rows.length ? table("Candidate and stable release", ["Measured", "Verdict", "#Candidate", "#Stable", "#Difference", "#Margin", "In words"], rows, "Nothing yet.") : null),
+  ];
 }
 
 function actions(channel, accepted, releases, move) {
