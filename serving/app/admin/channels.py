@@ -26,9 +26,7 @@ from serving.release.channel import CHANNELS, NEEDS_APPROVAL, UNPROVEN, Channel,
 from serving.release.move import approve_release, point_channel, promote_candidate, roll_back, set_candidate, withdraw_candidate
 from serving.release.proof import newest_proof
 from serving.storage.base import Storage
-from serving.traces.base import TraceStore
-from serving.verdict.read import TrialVerdict, no_candidate, read_verdict
-from serving.verdict.rules import VerdictRules
+from serving.verdict.read import no_candidate
 
 MOST_METRICS: Final = 8
 MoveIn = PromoteIn | ApproveIn | RollbackIn | CandidateIn | SwitchIn | WithdrawIn
@@ -52,13 +50,13 @@ class ChannelDesk:
             expected = self._expected(name, asked.revision)
             return self._shown(name, self._moved(name, asked, expected, who), datetime.now(UTC))
 
-    def judged(self, name: str, store: TraceStore, rules: VerdictRules, *, now: float, retention_s: float) -> TrialVerdict:
-        """The verdict on a channel's candidate, where it has one."""
+    def tried(self, name: str) -> Channel:
+        """A channel that has a candidate."""
         with _told():
             channel = find_channel(self._storage, name)
         if channel is None or channel.candidate is None:
             raise not_found(no_candidate(name))
-        return read_verdict(channel, store, rules, now=now, retention_s=retention_s)
+        return channel
 
     def _moved(self, name: str, asked: MoveIn, expected: Channel | None, who: str) -> Channel:
         why = asked.why

@@ -35,6 +35,7 @@ from serving.release.bundle import open_releases
 from serving.release.channel import CHANNELS
 from serving.traces.open import SECONDS_A_DAY
 from serving.traces.record import TraceQuery
+from serving.verdict.read import read_verdict
 from serving.verdict.rules import VerdictRules
 from serving.verdict.told import told
 
@@ -105,8 +106,12 @@ async def read_candidate_verdict(
     if service.traces is None:
         raise not_found("This server keeps no traces, and a verdict is made of them: TOUCHSTONE_KEEP_TRACES.")
     rules = VerdictRules.of(alpha=alpha, margin=margin, slow_ms=slow_ms, minutes=minutes, at_least=at_least)
+    channel = await asyncio.to_thread(_desk(service).tried, name)
     store, retention_s = service.traces.store, service.settings.trace_days * SECONDS_A_DAY
-    judged = await asyncio.to_thread(lambda: _desk(service).judged(name, store, rules, now=service.wall(), retention_s=retention_s))
+    judged = await service.verdicts.get(
+        (name, channel.revision, alpha, margin, slow_ms, minutes, at_least),
+        lambda: read_verdict(channel, store, rules, now=service.wall(), retention_s=retention_s),
+    )
     return _json(CandidateVerdictOut.model_validate(told(judged)))
 
 

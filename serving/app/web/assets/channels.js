@@ -45,13 +45,21 @@ function card(channel, releases, mayMove, moved) {
     h("details", {}, h("summary", {}, `History (${channel.history.length})`), h("ol", { class: "history", tabindex: "0", "aria-label": `History of ${channel.name}` }, channel.history.map(change))));
 }
 
+const known = new Map(); // the newest verdict of each channel, to be shown until the next one comes
 const KINDS = { worse: "bad", "no worse": "good", better: "good" };
 
 /** What the traces say of the candidate; filled in when it comes, since thousands of them may have to be read. */
 function judged(channel) {
-  const place = h("div", { class: "verdict", role: "group", "aria-label": `Verdict on the candidate of ${channel.name}` }, h("p", { class: "soft small" }, "The verdict is being read from the traces …"));
+  const before = known.get(channel.name);
+  const shown = before?.revision === channel.revision ? verdict(before.found) : [h("p", { class: "soft small" }, "The verdict is being read from the traces …")];
+  const place = h("div", { class: "verdict", role: "group", "aria-label": `Verdict on the candidate of ${channel.name}` }, shown);
   getJson(`/v1/admin/channels/${channel.name}/verdict`, { quiet: true }).then(
-    (found) => place.replaceChildren(...verdict(found)),
+    (found) => {
+      known.set(channel.name, { revision: channel.revision, found });
+      const open = place.querySelector("details")?.open;
+      place.replaceChildren(...verdict(found));
+      place.querySelector("details").open = Boolean(open);
+    },
     (error) => place.replaceChildren(h("p", { class: "soft small" }, error.message)),
   );
   return place;
