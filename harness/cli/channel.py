@@ -253,7 +253,7 @@ def show_verdict(judged: "TrialVerdict") -> None:
         table.add_row(one.name, _number(one.candidate), _number(one.stable), difference, margin, one.outcome)
     console.print(table)
     for one in found.measures:
-        if one.outcome == "not measured":
+        if one.candidate is None:
             console.print(f"{one.name}: {one.reason}")
     for note in found.notes:
         console.print(note)
@@ -261,11 +261,11 @@ def show_verdict(judged: "TrialVerdict") -> None:
 
 
 def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4g}"
+    return "–" if value is None else f"{value:.3g}"
 
 
 def _signed(value: float) -> str:
-    return f"{value:+.4g}"
+    return f"{value:+.3g}"
 
 
 def _print_history(channel: Channel) -> None:

@@ -68,6 +68,10 @@ class CallerLedger:
         """Whose questions were counted."""
         return sorted({outcome.tenant for caller in self._callers.values() for outcome in caller.outcomes})
 
+    def waiting(self, now: float) -> int:
+        """How many callers' turn is not over."""
+        return sum(caller.at + self._rules.turn_s > now for caller in self._callers.values())
+
     def callers(self, now: float, feedback: Sequence[Feedback] | None) -> list[Caller]:
         """Those whose turn is over, in the order of their arrival; without feedback nothing is known of complaints."""
         over = [caller for caller in self._callers.values() if caller.at + self._rules.turn_s <= now]

@@ -67,8 +67,13 @@ class CandidateVerdict:
     notes: tuple[str, ...] = ()
 
 
-def decide(callers: Sequence[Caller], mode: Mode, rules: VerdictRules, *, notes: Sequence[str] = ()) -> CandidateVerdict:
-    """The verdict by what callers met, in the order of their arrival. It may be asked after every one of them."""
+def decide(
+    callers: Sequence[Caller], mode: Mode, rules: VerdictRules, *, weight: float = 0.5, notes: Sequence[str] = ()
+) -> CandidateVerdict:
+    """The verdict by what callers met, in the order of their arrival. It may be asked after every one of them.
+
+    The weight is the present one: it tells how many will be needed while nobody has come yet.
+    """
     asked = MEASURED[mode]
     measures = tuple(_measure(name, callers, mode, rules, len(asked)) for name in asked)
     measures += tuple(_unmeasured(name, why, rules) for name, why in UNASKED.items() if asked and name not in asked)
@@ -97,7 +102,7 @@ def decide(callers: Sequence[Caller], mode: Mode, rules: VerdictRules, *, notes:
         )
     if mode == "canary" and (skew := _skew(callers)):
         return replace(counted, reason=skew)
-    return _agreed(counted, rules)
+    return _agreed(counted, rules) if callers else _nobody_yet(counted, mode, weight, rules)
 
 
 def _agreed(counted: CandidateVerdict, rules: VerdictRules) -> CandidateVerdict:
@@ -109,12 +114,10 @@ def _agreed(counted: CandidateVerdict, rules: VerdictRules) -> CandidateVerdict:
         better = [one for one in measured if one.outcome == "better"]
         said = " ".join(one.reason for one in better) or f"In {_listed(measured)} a loss beyond the margin is ruled out."
         return replace(counted, verdict="better" if better else "no worse", reason=said)
-    each = counted.questions / counted.callers if counted.callers else 1.0
+    each = counted.questions / counted.callers
     share = counted.candidate_questions / counted.questions if counted.candidate_questions else 1.0
     needed = max([math.ceil(max((one.needed for one in open_ones), default=0) * each), math.ceil(missing / share)])
     more = f" About {needed:,} questions more would decide, if they go on alike." if needed else ""
-    if not counted.callers:
-        return replace(counted, needed=needed, reason=f"No caller's turn of {rules.turn_s / 60:g} minutes has been counted yet.{more}")
     if not open_ones:
         said = f"The candidate has answered {counted.candidate_questions} questions that count, of at least {rules.at_least}."
         return replace(counted, needed=needed, reason=said + more)
@@ -122,6 +125,20 @@ def _agreed(counted: CandidateVerdict, rules: VerdictRules) -> CandidateVerdict:
     return replace(
         counted, needed=needed, reason=" ".join(surely) or f"Not decided by {counted.callers} callers: {_listed(open_ones)}.{more}"
     )
+
+
+def _nobody_yet(counted: CandidateVerdict, mode: Mode, weight: float, rules: VerdictRules) -> CandidateVerdict:
+    """No verdict, and how many callers it takes at best: where nothing bad ever happens."""
+    said = f"No caller's turn of {rules.turn_s / 60:g} minutes has been counted yet."
+    if mode == "canary" and weight == 1.0:
+        return replace(
+            counted, reason=f"{said} At a weight of 100 % nobody is asked of the stable release: there is nothing to compare with."
+        )
+    none = np.zeros(1)
+    best = drawn(none, none > 0.0, none + weight) if mode == "canary" else paired(none)
+    margin = min(rules.margins[name] for name in MEASURED[mode] if name not in ("cost", "disagreements"))
+    needed = max(1 + (more_needed(best, margin, rules.alpha) or 0), math.ceil(rules.at_least / weight))
+    return replace(counted, needed=needed, reason=f"{said} At least about {needed:,} callers will be needed.")
 
 
 def _listed(measures: Sequence[Measured]) -> str:
@@ -144,7 +161,7 @@ def _measure(name: MeasureName, callers: Sequence[Caller], mode: Mode, rules: Ve
     if name == "complaints" and not any(mean > 0.0 for _, mean in known):
         return _unmeasured(name, "Nobody has complained of an answer, or said anything: silence is no praise.", rules)
     if not known:
-        return _unmeasured(name, UNASKED.get(name, "Nothing of it is known yet."), rules)
+        return _unmeasured(name, "Nothing of it is known yet.", rules)
     scale, started = 1.0, 0
     if name == "cost":
         if len(known) < len(callers):

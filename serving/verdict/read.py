@@ -81,7 +81,9 @@ def read_verdict(channel: Channel, store: TraceStore, rules: VerdictRules, *, no
     if not read.complete:
         notes.append(f"The first {read.traces:,} traces of the trial are read, and none later: set the candidate anew to begin anew.")
     feedback = _feedback(store, ledger.tenants(), since, notes)
-    found = decide(ledger.callers(until, feedback), trial.mode, rules, notes=notes)
+    if waiting := ledger.waiting(until):
+        notes.append(f"{waiting:,} callers are within their turn of {rules.turn_s / 60:g} minutes, and count when it is over.")
+    found = decide(ledger.callers(until, feedback), trial.mode, rules, weight=trial.weight, notes=notes)
     return TrialVerdict(trial, rules, until, read.traces, read.complete, found)
 
 

@@ -44,6 +44,7 @@ async def test_a_canary_is_judged_by_the_questions_that_were_drawn_since_it_was_
     assert "touchstone channel set dev --candidate" in none.json()["detail"]
     assert (early["verdict"], early["callers"]) == ("undecided", 0)
     assert "turn of 10 minutes" in early["reason"]
+    assert "40 callers are within their turn" in early["notes"][0]
     assert (found["release"], found["mode"], found["weight"], found["complete"]) == (new, "canary", 0.5, True)
     assert (found["callers"], found["candidate_callers"], found["questions"]) == (40, len(canary), 40)
     assert 0 < len(canary) < 40

@@ -165,9 +165,12 @@ def test_modes_that_show_nothing_say_so(mode: Any, said: str) -> None:
 
 
 def test_no_traffic_is_undecided_and_says_how_much_is_needed() -> None:
-    found = decide([], "canary", RULES)
+    found, rare, whole = (decide([], "canary", RULES, weight=weight) for weight in (0.5, 0.1, 1.0))
     assert (found.verdict, found.callers) == ("undecided", 0)
-    assert found.needed >= RULES.at_least
+    assert 100 < found.needed < rare.needed < 2000
+    assert "nothing to compare with" in whole.reason
+    assert decide([], "shadow", RULES, weight=1.0).needed >= 50
+    assert not any("shadow" in one.reason for one in found.measures)
     assert all(one.outcome == "not measured" and one.candidate is None for one in found.measures)
 
 
