@@ -175,7 +175,7 @@ def markdown(data: dict[str, Any]) -> str:
             "## How often it errs",
             f"Per cent of {runs:,} trials of {most:,} callers in which it is ever said, looked at after every caller; in brackets the "
             f"standard error; 5 is stated. The margin is {100 * RATE_MARGIN:g} points. *Shipped* is the verdict's own rule: beyond the "
-            "margin, at a sixth of 5 %, since six things are measured. *Two shares* is a one-sided test at 5 % of the "
+            f"margin, at 5 % over {MEASURES}, since so many things are measured. *Two shares* is a one-sided test at 5 % of the "
             f"{QUESTIONS} questions of each caller, which are alike, one by one, from {FIRST} callers on.",
             table(
                 ["bad of the stable release, candidate's share", "equal: any loss", "shipped", "two shares", "margin lost: no worse"],

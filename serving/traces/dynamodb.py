@@ -18,7 +18,7 @@ from itertools import islice
 from typing import Any
 
 from serving.pipeline.errors import StoreError
-from serving.traces.record import Feedback, TraceQuery, TraceRecord
+from serving.traces.record import FAILED, Feedback, TraceQuery, TraceRecord
 from serving.traces.summary import TraceSummary
 
 BY_TENANT, BY_TIME = "by_tenant", "by_time"  # the indexes: (tenant, at) and (everyone, at), all attributes projected
@@ -67,6 +67,8 @@ class DynamoTraceStore:
             "ScanIndexForward": query.oldest_first,
         }
         asked["FilterExpression"] = Attr("sk").eq("trace")  # feedback has a tenant too
+        if not query.failed:
+            asked["FilterExpression"] &= Attr("role").ne(FAILED)
         for name in ("principal", "release", "role"):
             if value := getattr(query, name):
                 asked["FilterExpression"] &= Attr(name).eq(value)

@@ -8,6 +8,7 @@ from serving.pipeline.codec import Codec
 from serving.pipeline.index.base import Filter
 from serving.pipeline.types import Answer, Hit, Principal, Trace
 
+FAILED = "failed"  # the role of what is no answer
 FeedbackKind = Literal["thumbs", "rating", "correction", "regenerate", "click", "abandon"]
 FEEDBACK_KINDS: tuple[FeedbackKind, ...] = get_args(FeedbackKind)
 
@@ -118,3 +119,4 @@ class TraceQuery:
     before: float | None = None  # to page on: the time of the last one seen
     limit: int = 50
     oldest_first: bool = False
+    failed: bool = False  # also questions that failed while a candidate was tried, of which nothing but the draw is kept

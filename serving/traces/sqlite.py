@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from serving.pipeline.errors import StoreError
-from serving.traces.record import REMOVED, Feedback, TraceQuery, TraceRecord
+from serving.traces.record import FAILED, REMOVED, Feedback, TraceQuery, TraceRecord
 from serving.traces.summary import TraceSummary
 
 BUSY_S = 10.0  # to wait for another process that is writing
@@ -196,6 +196,8 @@ def _rows(connection: sqlite3.Connection, select: str, query: TraceQuery) -> lis
         "at >= ?": query.since,
         "at < ?": query.before,
     }
+    if not query.failed:
+        conditions["role <> ?"] = FAILED
     given = {condition: value for condition, value in conditions.items() if value is not None}
     where = f" WHERE {' AND '.join(given)}" if given else ""
     order = "ASC" if query.oldest_first else "DESC"

@@ -7,12 +7,15 @@ thousand questions alike, or goes on asking because of an answer, is one caller,
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
+from serving.pipeline.types import Draw
 from serving.release.channel import Mode
-from serving.traces.record import Feedback
+from serving.traces.record import FAILED, Feedback
 from serving.traces.summary import TraceSummary
 from serving.verdict.rules import MeasureName, VerdictRules
 
+FAILURE: Final[dict[MeasureName, float]] = {"failed": 1.0, "degraded": 0.0, "refused": 0.0, "incidents": 0.0, "slow": 0.0}
 STABLE, CANARY, SHADOW = "stable", "canary", "shadow"
 
 
@@ -60,9 +63,9 @@ class CallerLedger:
             if one.draw is None or (one.draw.candidate, one.draw.mode) != (self._release, self._mode):
                 continue  # asked of a server that had not loaded the candidate, or outside the trial
             if self._mode == SHADOW:
-                self._add_shadow(one)
+                self._add_shadow(one, one.draw)
             elif self._mode == CANARY and 0.0 < one.draw.weight < 1.0:
-                self._put(one, one.draw.share, one.draw.weight, self._measured(one), {})
+                self._put(one, one.draw, one.draw.share < one.draw.weight, self._measured(one), {})
 
     def tenants(self) -> list[str]:
         """Whose questions were counted."""
@@ -75,7 +78,7 @@ class CallerLedger:
     def callers(self, now: float, feedback: Sequence[Feedback] | None) -> list[Caller]:
         """Those whose turn is over, in the order of their arrival; without feedback nothing is known of complaints."""
         over = [caller for caller in self._callers.values() if caller.at + self._rules.turn_s <= now]
-        if self._mode != CANARY or not feedback:
+        if self._mode != CANARY or feedback is None:
             return over
         said: dict[str, float] = {}  # when somebody first complained of an answer
         for one in feedback:
@@ -91,25 +94,28 @@ class CallerLedger:
         ]
         return Caller(caller.at, caller.chosen, caller.weight, known)
 
-    def _add_shadow(self, one: TraceSummary) -> None:
-        if one.role == STABLE and one.draw is not None and one.draw.share < one.draw.weight:
+    def _add_shadow(self, one: TraceSummary, draw: Draw) -> None:
+        if one.role == STABLE and draw.share < draw.weight:
             self._shown[one.id] = self._measured(one)
-        elif one.role == SHADOW and one.draw is not None and (shown := self._shown.pop(one.pair, None)) is not None:
-            values = self._measured(one)
+        elif one.role in (SHADOW, FAILED) and (shown := self._shown.pop(one.pair, None)) is not None:
+            values = {name: value for name, value in self._measured(one).items() if name in shown}
+            shown = {name: value for name, value in shown.items() if name in values}
             if one.disagreement is not None:
                 values["disagreements"] = float(bool(one.disagreement))
-            self._put(one, one.draw.share, one.draw.weight, values, shown)
+            self._put(one, draw, True, values, shown)
 
     def _put(
-        self, one: TraceSummary, share: float, weight: float, values: Mapping[MeasureName, float], shown: Mapping[MeasureName, float]
+        self, one: TraceSummary, draw: Draw, chosen: bool, values: Mapping[MeasureName, float], shown: Mapping[MeasureName, float]
     ) -> None:
-        chosen = one.role != STABLE
-        caller = self._callers.setdefault(share, Caller(one.at, chosen, weight))
+        caller = self._callers.setdefault(draw.share, Caller(one.at, chosen, draw.weight))
         if caller.chosen == chosen and one.at <= caller.at + self._rules.turn_s:
             caller.outcomes.append(Outcome(one.id, one.tenant, values, shown))
 
     def _measured(self, one: TraceSummary) -> dict[MeasureName, float]:
+        if one.role == FAILED:  # a pair is known in nothing else; of a caller's questions it is one that was no refusal and the like
+            return {"failed": 1.0} if self._mode == SHADOW else FAILURE.copy()
         values: dict[MeasureName, float] = {
+            "failed": 0.0,
             "degraded": float(one.degraded and not one.refused),
             "refused": float(one.refused),
             "incidents": float(bool(one.incidents)),

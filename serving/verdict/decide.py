@@ -152,13 +152,13 @@ def _skew(callers: Sequence[Caller]) -> str:
     if not callers or skewed_draws(chosen, weights) < math.log(1.0 / SKEWED):
         return ""
     said = f"The candidate has answered {int(chosen.sum())} of {len(callers)} callers where its weights say about {weights.sum():.0f}"
-    return f"{said}: questions of one release are missing, most likely because they failed, and nothing can be said by the others."
+    return f"{said}: traces of one release are missing, and nothing can be said by the others."
 
 
 def _measure(name: MeasureName, callers: Sequence[Caller], mode: Mode, rules: VerdictRules, count: int) -> Measured:
     known = [(caller, mean) for caller in callers if (mean := caller.mean(name)) is not None]
     margin = rules.margins[name]
-    if name == "complaints" and not any(mean > 0.0 for _, mean in known):
+    if name == "complaints" and known and not any(mean > 0.0 for _, mean in known):
         return _unmeasured(name, "Nobody has complained of an answer, or said anything: silence is no praise.", rules)
     if not known:
         return _unmeasured(name, "Nothing of it is known yet.", rules)

@@ -91,7 +91,7 @@ def _read(store: TraceStore, ledger: CallerLedger, since: float, until: float) -
     """Counts traces page by page."""
     count, at, seen = 0, since, frozenset[str]()
     while True:
-        page = store.summaries(TraceQuery(since=at, before=until, limit=PAGE + len(seen), oldest_first=True))
+        page = store.summaries(TraceQuery(since=at, before=until, limit=PAGE + len(seen), oldest_first=True, failed=True))
         fresh = [one for one in page if one.id not in seen]
         kept = fresh[: MOST_TRACES - count]
         ledger.add(kept)

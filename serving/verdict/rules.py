@@ -19,14 +19,13 @@ WORDS: Final[dict[MeasureName, str]] = {
     "disagreements": "answers that say something else than those shown",
 }
 MEASURED: Final[dict[Mode, tuple[MeasureName, ...]]] = {
-    "canary": ("degraded", "refused", "incidents", "complaints", "slow", "cost"),
-    "shadow": ("refused", "incidents", "slow", "cost", "disagreements"),
+    "canary": ("failed", "degraded", "refused", "incidents", "complaints", "slow", "cost"),
+    "shadow": ("failed", "refused", "incidents", "slow", "cost", "disagreements"),
     "interleave": (),
     "blue-green": (),
 }
 UNASKED: Final[dict[MeasureName, str]] = {
-    "failed": "A question that failed leaves no trace: touchstone_failed_queries_total counts them.",
-    "degraded": "A shadow is asked only what the stable release answered by a model, and one that fails leaves no trace.",
+    "degraded": "A shadow is asked only what the stable release answered by a model, and fails where no model answers.",
     "complaints": "Nobody sees the answers of a shadow.",
     "disagreements": "No question was answered by both releases.",
 }

@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 
 from serving.keys import Caller, create_key
+from serving.pipeline.errors import ModelError
+from serving.pipeline.pipeline import Emit
+from serving.pipeline.types import Query
 from serving.release.channel import Mode, read_channel
 from serving.release.move import withdraw_candidate
-from tests.app.making import House, Open, config, opened
+from tests.app.making import House, Open, config, interrupted, opened
 from tests.app.test_auth import bearer
 from tests.app.test_trial import try_beside
 
@@ -50,7 +53,8 @@ async def test_a_canary_is_judged_by_the_questions_that_were_drawn_since_it_was_
     assert 0 < len(canary) < 40
     by = {one["name"]: one for one in found["measures"]}
     assert by["degraded"]["candidate"] == by["degraded"]["stable"] == 0.0
-    assert by["failed"]["candidate"] is None
+    assert by["failed"]["candidate"] == 0.0
+    assert by["disagreements"]["candidate"] is None
     assert (by["refused"]["candidate"], by["refused"]["stable"], by["refused"]["outcome"]) == (1.0, 0.0, "worse")
     assert found["verdict"] == "worse"
     assert found["reason"].startswith("Refusals: 100.0% by the candidate")
@@ -83,6 +87,41 @@ async def test_a_shadow_is_judged_pair_by_pair(house: House) -> None:
     assert (found["callers"], found["mode"], by["disagreements"]["candidate"]) == (20, "shadow", 1.0)
     assert (found["verdict"], by["refused"]["outcome"], by["refused"]["difference"]) == ("worse", "worse", 1.0)
     assert by["disagreements"]["outcome"] == "undecided"  # which of them is right nobody has measured
+
+
+async def test_a_question_that_failed_counts_and_is_in_no_list_of_traces(house: House) -> None:
+    async def fail(query: Query, emit: Emit | None) -> None:
+        raise RuntimeError("boom")
+
+    async with opened(house.settings(), load=interrupted(fail)) as api:
+        await tried(api, house, "canary", 0.5)
+        codes = {(await api.ask(session=f"s{n}")).status_code for n in range(10)}
+        await written(api)
+        found = (await api.client.get(VERDICT, params={"minutes": 0})).json()
+        listed = (await api.client.get("/v1/traces")).json()["traces"]
+        counted = (await api.client.get("/v1/admin/traffic")).json()["questions"]
+    assert codes == {500}
+    failed = next(one for one in found["measures"] if one["name"] == "failed")
+    assert (found["callers"], failed["candidate"], failed["stable"]) == (10, 1.0, 1.0)
+    assert (listed, counted) == ([], 0)
+
+
+async def test_a_shadow_that_failed_is_paired_with_what_was_shown(house: House) -> None:
+    asked: set[str] = set()
+
+    async def fail(query: Query, emit: Emit | None) -> None:
+        if query.id in asked:
+            raise ModelError("out")
+        asked.add(query.id)
+
+    async with opened(house.settings(), load=interrupted(fail)) as api:
+        await tried(api, house, "shadow", 1.0)
+        assert (await api.ask()).status_code == 200
+        await asyncio.gather(*api.app.state.service.shadows._tasks)
+        await written(api)
+        found = (await api.client.get(VERDICT, params={"minutes": 0})).json()
+    failed = next(one for one in found["measures"] if one["name"] == "failed")
+    assert (found["callers"], failed["candidate"], failed["stable"]) == (1, 1.0, 0.0)
 
 
 @pytest.mark.parametrize(

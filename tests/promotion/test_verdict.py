@@ -57,6 +57,6 @@ async def test_each_verdict_has_its_exit_code_and_a_sentence(house: House, capsy
     assert verdict() == 1
     out = " ".join(capsys.readouterr().out.split())
     assert "worse: Refusals: 100.0% by the candidate" in out
-    assert "failed: A question that failed leaves no trace" in out
+    assert "disagreements: No question was answered by both releases." in out
     assert verdict("--alpha", "2") == 2
     assert read_channel(house.storage, "dev").candidate

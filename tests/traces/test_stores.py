@@ -30,7 +30,7 @@ from serving.pipeline.types import (
 )
 from serving.traces.base import TraceStore
 from serving.traces.dynamodb import DynamoTraceStore
-from serving.traces.record import REMOVED, Feedback, TraceQuery, TraceRecord
+from serving.traces.record import FAILED, REMOVED, Feedback, TraceQuery, TraceRecord
 from serving.traces.sqlite import SqliteTraceStore
 from serving.traces.summary import GuardIncident, TraceSummary
 from tests.support.dynamodb import a_table
@@ -96,6 +96,10 @@ def test_traces_are_found_newest_first_by_who_and_what(opened: Callable[[], Trac
     assert ids(since=1004.0) == ["t5", "t4"]
     assert ids(release="another") == []
     assert ids(role="stable", limit=1) == ["t5"]
+    store.put([TraceRecord.of(replace(a_trace("f"), role=FAILED), 1009.0)])
+    assert ids(limit=1) == ["t5"]  # what failed is no answer, and listed where it is asked for
+    assert ids(limit=1, failed=True) == ["f"]
+    assert [one.role for one in store.summaries(TraceQuery(limit=1, failed=True))] == [FAILED]
     assert ids(oldest_first=True, since=1001.0, limit=3) == ["t1", "t2", "t3"]
     assert [one.id for one in store.summaries(TraceQuery(oldest_first=True, limit=2))] == ["t0", "t1"]
 

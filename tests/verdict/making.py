@@ -24,7 +24,7 @@ def a_question(at: float, share: float, weight: float = 0.5, mode: str = "canary
     values: dict[str, Any] = {
         "id": ident,
         "at": at,
-        "release": OLD if role == "stable" else NEW,
+        "release": NEW if share < weight else OLD,
         "role": role,
         "milliseconds": 100.0,
         "first_token_ms": None,
@@ -62,7 +62,7 @@ def callers(traces: Iterator[TraceSummary], rules: VerdictRules | None = None, m
     found = rules or VerdictRules()
     ledger = CallerLedger(NEW, mode, found)
     ledger.add(traces)
-    return ledger.callers(START + 1e9, None)
+    return ledger.callers(START + 1e9, [])
 
 
 def path(seen: Observations, mean: float) -> Numbers:

@@ -33,7 +33,7 @@ def test_two_releases_alike_are_no_worse_once_there_are_enough_and_undecided_bef
     assert "questions more would decide" in early.reason
     assert measured(late, "refused").outcome == "no worse"
     assert (measured(late, "refused").high or 1.0) < 0.05
-    for name, why in (("failed", "leaves no trace"), ("complaints", "silence is no praise"), ("disagreements", "both releases")):
+    for name, why in (("complaints", "silence is no praise"), ("disagreements", "both releases")):
         one = measured(late, name)
         assert (one.outcome, one.candidate, one.low) == ("not measured", None, None)
         assert why in one.reason
@@ -43,6 +43,7 @@ def test_two_releases_alike_are_no_worse_once_there_are_enough_and_undecided_bef
     ("name", "bad"),
     [
         ("refused", {"refused": True}),
+        ("failed", {"role": "failed"}),
         ("degraded", {"degraded": True}),
         ("incidents", {"incidents": INCIDENT}),
         ("slow", {"milliseconds": 9000.0}),
@@ -53,6 +54,7 @@ def test_what_is_clearly_worse_is_found_and_named(name: str, bad: dict[str, Any]
     found = judged(lambda chosen: {"usage": costing(0.001)} | (bad if chosen else {}), 200)
     assert found.verdict == "worse"
     assert [one.name for one in found.measures if one.outcome == "worse"] == [name]
+    assert found.candidate_callers > 50
     assert "beyond the margin" in found.reason
     assert (measured(found, name).low or 0.0) > measured(found, name).margin
 
@@ -121,7 +123,10 @@ def test_a_complaint_counts_within_the_turn_and_is_measured_where_there_is_any()
 
 def a_pair(number: int, share: float, old: dict[str, Any], new: dict[str, Any]) -> list[Any]:
     shown = a_question(START + number, share, 1.0, "shadow", **old)
-    return [shown, a_question(START + number + 0.5, share, 1.0, "shadow", role="shadow", pair=shown.id, **({"disagreement": ""} | new))]
+    return [
+        shown,
+        a_question(START + number + 0.5, share, 1.0, "shadow", **({"role": "shadow", "pair": shown.id, "disagreement": ""} | new)),
+    ]
 
 
 def shadowed(count: int, new: Callable[[int], dict[str, Any]]) -> CandidateVerdict:
@@ -142,6 +147,12 @@ def test_many_disagreements_are_no_loss_and_no_licence_either() -> None:
     found = shadowed(400, lambda n: {"disagreement": "other numbers or codes" if n % 2 else ""})
     assert (found.verdict, measured(found, "disagreements").outcome) == ("undecided", "undecided")
     assert "read the pairs" in found.reason
+
+
+def test_a_shadow_that_fails_counts_as_failed_and_as_nothing_else() -> None:
+    found = shadowed(60, lambda n: {"role": "failed"} if n % 2 else {})
+    assert (found.verdict, measured(found, "failed").candidate) == ("worse", 0.5)
+    assert (measured(found, "refused").candidate, measured(found, "refused").outcome) == (0.0, "undecided")
 
 
 def test_a_shadow_without_the_answer_that_was_shown_is_no_pair() -> None:

@@ -12,7 +12,7 @@ from serving.app.release.trial import LoadedCandidate, RoleObserver, chosen, dra
 from serving.pipeline.cache.agreement import disagreement_of
 from serving.pipeline.errors import TouchstoneError
 from serving.pipeline.observer import Observer
-from serving.pipeline.types import Query, StageRecord, Trace, Usage
+from serving.pipeline.types import Draw, Query, StageRecord, Trace, Usage
 
 HOUR_S = 3600.0
 
@@ -33,9 +33,11 @@ class ShadowRuns:
         timeout_s: float,
         clock: Callable[[], float] = time.monotonic,
         compared: Callable[[bool], None] = lambda agree: None,
+        failed: Callable[[Query, Draw, str], None] = lambda query, draw, pair: None,
     ) -> None:
         self._log = log
         self._compared = compared
+        self._failed = failed
         self._most = most
         self._usd_per_hour = usd_per_hour
         self._timeout_s = timeout_s
@@ -56,8 +58,7 @@ class ShadowRuns:
         if len(self._tasks) >= self._most or self._usd_last_hour() >= self._usd_per_hour:
             self.left_out += 1
             return False
-        marked = RoleObserver(observer, "shadow", shown.id, drawn(candidate.trial, key))
-        task = asyncio.create_task(self._ask(candidate, query, shown, marked))
+        task = asyncio.create_task(self._ask(candidate, query, shown, drawn(candidate.trial, key), observer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return True
@@ -68,21 +69,30 @@ class ShadowRuns:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _ask(self, candidate: LoadedCandidate, query: Query, shown: Trace, observer: RoleObserver) -> None:
+    async def _ask(self, candidate: LoadedCandidate, query: Query, shown: Trace, draw: Draw, observer: Observer) -> None:
+        marked = RoleObserver(observer, "shadow", shown.id, draw)
         try:
             async with asyncio.timeout(self._timeout_s):
-                trace = await candidate.loaded.pipeline.answer(query, observer=_Unanswered(observer))
-            self._spent.append((self._clock(), trace.usd))
-            disagreement: str | None = None
-            try:
-                disagreement = await asyncio.to_thread(disagreement_of, shown.answer, trace.answer)
-            finally:
-                observer.answered(replace(trace, disagreement=disagreement))
-            self._compared(not disagreement)
+                trace = await candidate.loaded.pipeline.answer(query, observer=_Unanswered(marked))
         except (TouchstoneError, TimeoutError) as error:  # the observer has counted it
             self._log.warning("shadow failed", release=candidate.loaded.digest, error=type(error).__name__)
+            self._failed(query, draw, shown.id)
         except Exception:  # noqa: BLE001 — nobody waits for it
             self._log.exception("shadow crashed", release=candidate.loaded.digest)
+            self._failed(query, draw, shown.id)
+        else:
+            self._spent.append((self._clock(), trace.usd))
+            await self._compare(candidate, shown, trace, marked)
+
+    async def _compare(self, candidate: LoadedCandidate, shown: Trace, trace: Trace, observer: RoleObserver) -> None:
+        disagreement: str | None = None
+        try:
+            disagreement = await asyncio.to_thread(disagreement_of, shown.answer, trace.answer)
+            self._compared(not disagreement)
+        except Exception:  # noqa: BLE001 — as above
+            self._log.exception("shadow not compared", release=candidate.loaded.digest)
+        finally:
+            observer.answered(replace(trace, disagreement=disagreement))
 
     def _usd_last_hour(self) -> float:
         while self._spent and self._spent[0][0] < self._clock() - HOUR_S:
