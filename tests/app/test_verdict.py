@@ -93,7 +93,7 @@ async def test_a_question_that_failed_counts_and_is_in_no_list_of_traces(house: 
     async def fail(query: Query, emit: Emit | None) -> None:
         raise RuntimeError("boom")
 
-    async with opened(house.settings(), load=interrupted(fail)) as api:
+    async with opened(house.settings(traces=str(house.root / "own.db")), load=interrupted(fail)) as api:
         await tried(api, house, "canary", 0.5)
         codes = {(await api.ask(session=f"s{n}")).status_code for n in range(10)}
         await written(api)

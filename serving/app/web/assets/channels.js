@@ -1,9 +1,8 @@
 // Channels: what each serves, who moved it and why, and moves with a reason.
 
 import { getJson, request } from "./api.js";
-import { table } from "./charts.js";
 import { announce, ask, chip, field, h, note, svg } from "./dom.js";
-import { count, percent, short, time, usd } from "./format.js";
+import { count, percent, short, time } from "./format.js";
 
 const OWN = { "X-Touchstone-CSRF": "1" };
 const MODES = ["canary", "shadow", "interleave", "blue-green"];
@@ -66,15 +65,12 @@ function judged(channel) {
 }
 
 function verdict(found) {
-  const points = (one, value) => (value === null ? "–" : one.name === "cost" ? usd(value) : percent(value, 1));
-  const rows = found.measures.map((one) => h("tr", {}, h("th", { scope: "row" }, one.name), h("td", {}, chip(one.outcome, KINDS[one.outcome] ?? "")),
-    h("td", { class: "num" }, points(one, one.candidate)), h("td", { class: "num" }, points(one, one.stable)),
-    h("td", { class: "num" }, one.low === null ? "–" : `${points(one, one.low)} … ${points(one, one.high)}`), h("td", { class: "num" }, one.outcome === "not measured" ? "–" : points(one, one.margin)), h("td", { class: "wrap small" }, one.reason)));
   const counted = `${count(found.candidate_callers)} of ${count(found.callers)} callers are the candidate's, with ${count(found.candidate_questions)} of ${count(found.questions)} questions.`;
+  const told = (one) => h("li", {}, h("strong", {}, one.name), " ", chip(one.outcome, KINDS[one.outcome] ?? ""), h("p", { class: "small" }, one.reason));
   return [
     h("p", {}, h("strong", {}, "Candidate "), chip(found.verdict, KINDS[found.verdict] ?? "warn"), ` ${found.reason}`),
     ...found.notes.map((text) => h("p", { class: "soft small" }, text)),
-    h("details", {}, h("summary", {}, "What was measured"), h("p", { class: "soft small" }, counted), rows.length ? table("Candidate and stable release", ["Measured", "Verdict", "#Candidate", "#Stable", "#Difference", "#Margin", "In words"], rows, "Nothing yet.") : null),
+    h("details", {}, h("summary", {}, "What was measured"), h("p", { class: "soft small" }, counted), h("ul", { class: "history", tabindex: "0", "aria-label": "What was measured" }, found.measures.map(told))),
   ];
 }
 
