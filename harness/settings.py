@@ -12,6 +12,7 @@ from serving.pipeline.redact import without_password
 from serving.pipeline.registry import explain, near
 from serving.pipeline.settings import PipelineSettings
 from serving.storage.place import is_remote
+from serving.traces.open import DYNAMODB
 
 DEFAULT_CORPUS = "techcorp"  # where a project has several
 DEFAULT_GOLDEN = "techcorp/v1"
@@ -52,6 +53,9 @@ class HarnessSettings(PipelineSettings):
     )
     assume_yes: bool = Field(default=False, description="go on with hosted models without asking, as --yes does; for mlflow run")
     releases: str = Field(default="releases", description="where releases and channels are kept: a folder or s3://bucket/prefix")
+    traces: str = Field(default="", description="where: a file, or dynamodb:<table>; default <home>/traces.db")
+    trace_days: float = Field(default=30.0, gt=0, description="after so many days a trace is removed, with what was said of it")
+    dynamodb_endpoint: str = Field(default="", description="another DynamoDB endpoint")
     who: str = Field(
         default="",
         validation_alias=AliasChoices("TOUCHSTONE_WHO", "GITHUB_ACTOR"),
@@ -99,6 +103,11 @@ class HarnessSettings(PipelineSettings):
         return self.champions or self.reports / "champions"
 
     @property
+    def trace_place(self) -> str:
+        """Where a server on this machine, or one of the same settings, keeps traces."""
+        return self.traces or str(self.home / "traces.db")
+
+    @property
     def holdout_ledger(self) -> Path:
         """The file in which every look at a holdout is written down."""
         return self.looks or self.home / "holdout-looks.jsonl"
@@ -137,6 +146,8 @@ def _below(folder: Path, settings: HarnessSettings) -> dict[str, Any]:
     for name in ("indexes", "documents", "stages", "releases", "audit"):
         if values[name] and not is_remote(values[name]) and not values[name].startswith("dynamodb:"):
             places[name] = str(folder / values[name])
+    if values["traces"] and not values["traces"].startswith(DYNAMODB):
+        places["traces"] = str(folder / values["traces"])
     return places
 
 

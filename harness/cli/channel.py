@@ -15,8 +15,10 @@ from serving.release.channel import MODES, Channel, Mode
 
 if TYPE_CHECKING:
     from harness.project.reevaluation import FinishedReevaluation
+    from serving.verdict.read import TrialVerdict
 
 app = typer.Typer(no_args_is_help=True)
+UNDECIDED = 4  # the exit code of a verdict that is none yet: neither good nor worse
 
 Name = Annotated[str, typer.Argument(help="dev, staging or prod.")]
 Why = Annotated[str, typer.Option("--why", help="Why; the history keeps it.")]
@@ -164,6 +166,35 @@ def evaluate(
     raise typer.Exit(0 if done.result.passed else 1)
 
 
+@app.command()
+def verdict(
+    name: Name = "dev",
+    alpha: Annotated[float, typer.Option("--alpha", help="The chance of ever calling worse what is not, and no worse what is.")] = 0.05,
+    margin: Annotated[
+        float | None, typer.Option("--margin", help="The loss of a share that is borne, as 0.05; default: that of each.")
+    ] = None,
+    slow_ms: Annotated[float, typer.Option("--slow-ms", help="From which time on an answer is slow.")] = 5000.0,
+    minutes: Annotated[float, typer.Option("--minutes", help="A turn: what a caller asks in it counts as one.")] = 10.0,
+    at_least: Annotated[int, typer.Option("--at-least", help="Questions that the candidate has to have answered.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """Judge a channel's candidate by its traces: exit 0 no worse or better, 1 worse, 4 undecided, 3 the machinery failed.
+
+    It may be asked at any time and as often as you like. In JSON `verdict` is one of worse, no worse, better, undecided.
+    """
+    from harness.project.verdict import judge_candidate
+    from serving.verdict.rules import VerdictRules
+    from serving.verdict.told import told
+
+    rules = VerdictRules.of(alpha=alpha, margin=margin, slow_ms=slow_ms, minutes=minutes, at_least=at_least)
+    judged = judge_candidate(read_settings(), name, rules)
+    if as_json:
+        print_json(told(judged))
+    else:
+        show_verdict(judged)
+    raise typer.Exit({"worse": 1, "undecided": UNDECIDED}.get(judged.found.verdict, 0))
+
+
 def _mode(word: str) -> Mode:
     for mode in MODES:
         if mode == word:
@@ -203,6 +234,38 @@ def show_reevaluation(done: "FinishedReevaluation") -> None:
             console.print(f"{ruling.word}: {ruling.id}: {ruling.reason}")
     console.print(f"{'not seen to be worse' if done.result.passed else 'worse'}: {done.result.message}")
     console.print(f"\nreport    {done.page}\nevidence  {done.evidence}")
+
+
+def show_verdict(judged: "TrialVerdict") -> None:
+    """Every measure of a candidate beside the stable release, and what came of it."""
+    from harness.cli.console import terminal_console
+    from harness.cli.tables import terminal_table
+
+    console, trial, found = terminal_console(markup=False), judged.trial, judged.found
+    console.print(f"{trial.channel}: {trial.mode} {trial.release} beside {trial.stable} since {trial.since}")
+    of = f"{found.candidate_callers} of {found.callers} callers, {found.candidate_questions} of {found.questions} questions"
+    console.print(f"counted: {of} are the candidate's, in turns of {judged.rules.turn_s / 60:g} minutes; {judged.traces} traces were read")
+    table = terminal_table("measured", "candidate", "stable", "difference, interval", "margin", "verdict")
+    for one in found.measures:
+        between = f"[{_signed(one.low)}, {_signed(one.high)}]" if one.low is not None and one.high is not None else ""
+        margin = "–" if one.candidate is None else f"{one.margin:.4g}"
+        difference = "–" if one.difference is None else f"{_signed(one.difference)} {between}"
+        table.add_row(one.name, _number(one.candidate), _number(one.stable), difference, margin, one.outcome)
+    console.print(table)
+    for one in found.measures:
+        if one.candidate is None:
+            console.print(f"{one.name}: {one.reason}")
+    for note in found.notes:
+        console.print(note)
+    console.print(f"{found.verdict}: {found.reason}")
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3g}"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3g}"
 
 
 def _print_history(channel: Channel) -> None:

@@ -7,6 +7,7 @@ custom_kinds.py knows have to do. A kind with neither is named.
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,7 @@ import yaml
 
 from infra.checks import custom_kinds
 from infra.checks.kubernetes_agreement import disagreements
+from infra.checks.kubernetes_analysis import analysis_breaches
 from infra.checks.kubernetes_rules import Doc, breaches, named
 
 ROOT = Path(__file__).parents[2]
@@ -114,6 +116,17 @@ def check(folder: Path, *, by_digest: bool = False) -> list[str]:
     return unfit or [*breaches(docs, by_digest=by_digest), *disagreements(docs)]  # what does not fit cannot be read for more
 
 
+def check_rollouts(overlay: str, kubernetes: Path = ROOT / "infra/kubernetes") -> list[str]:
+    """All that is wrong with the component for Argo Rollouts, in an overlay."""
+    with taken_up(overlay, "rollouts", kubernetes) as folder:
+        found = check(folder)
+        if found:
+            return found
+        docs, monitoring = render(folder), render(kubernetes / "monitoring")
+    services = {f"{doc['metadata']['name']}.{doc['metadata']['namespace']}" for doc in monitoring if doc["kind"] == "Service"}
+    return [*analysis_breaches(docs, services)]
+
+
 def main() -> int:
     """A line per kustomization."""
     if not shutil.which("kubectl"):
@@ -129,6 +142,11 @@ def main() -> int:
             print(f"kubernetes: {name}: {'ok' if not found else f'{len(found)} mistakes'}")
             print("".join(f"  {one}\n" for one in found), end="")
             docs += [] if found else render(folder)
+    for name in OVERLAYS:
+        found = check_rollouts(name)
+        failed |= bool(found)
+        print(f"kubernetes: {name} with rollouts: {'ok' if not found else f'{len(found)} mistakes'}")
+        print("".join(f"  {one}\n" for one in found), end="")
     if kinds := unchecked(docs):
         print(f"kubernetes: rendered and held to our rules, but no schema is at hand for: {', '.join(sorted(kinds))}")
     return 1 if failed else 0

@@ -30,6 +30,7 @@ from serving.pipeline.checks.pii import find_pii
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.observer import Observers
 from serving.pipeline.packages import install_command
+from serving.pipeline.types import Draw, Query
 from serving.traces.open import open_traces
 from serving.traces.privacy import masked_text, without_personal_data
 
@@ -58,7 +59,7 @@ def open_service(settings: AppSettings, log: FilteringBoundLogger, release_manag
         log,
         Observers([metrics, IncidentLog(log), *(one for one in (traces, spans, scores) if one)]),
         repeats,
-        open_shadows(settings, log, metrics),
+        open_shadows(settings, log, metrics, traces),
         open_budgets(settings, log),
         documents,
         audit,
@@ -85,14 +86,20 @@ def watch(metrics: Metrics, service: Service) -> None:
     metrics.budget(service.settings.usd_per_day)
 
 
-def open_shadows(settings: AppSettings, log: FilteringBoundLogger, metrics: Metrics) -> ShadowRuns:
+def open_shadows(settings: AppSettings, log: FilteringBoundLogger, metrics: Metrics, traces: TraceWriter | None) -> ShadowRuns:
     """What asks a shadow release the questions of others."""
+
+    def failed(query: Query, draw: Draw, pair: str) -> None:
+        if traces is not None:
+            traces.unanswered(query, draw, draw.candidate, pair)
+
     return ShadowRuns(
         log,
         most=settings.shadow_running,
         usd_per_hour=settings.shadow_usd_per_hour,
         timeout_s=settings.request_timeout_s,
         compared=metrics.shadow_compared,
+        failed=failed,
     )
 
 

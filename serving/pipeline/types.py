@@ -261,6 +261,16 @@ class StageRecord:
         return not KEPT.isdisjoint(self.detail)
 
 
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """How it was drawn whether the stable release or the candidate beside it answers whoever asks."""
+
+    candidate: str  # its release's digest
+    mode: str
+    share: float  # where whoever asks stands between 0 and 1, at every question; nobody can be told from it
+    weight: float  # the candidate's are those below it
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Trace:
     """The record of one query: metrics, logs and reports are computed from it alone."""
@@ -291,6 +301,8 @@ class Trace:
     first_token_ms: float | None = None
     role: str = "stable"  # of the release that answered: stable | canary | shadow | interleave
     pair: str = ""  # of a shadow: the trace of the answer that its caller was shown
+    disagreement: str | None = None  # of a shadow: why its answer and the shown one disagree; empty: they agree; None: not compared
+    draw: Draw | None = None  # None: there was no candidate to draw
     caller: str = ""  # the traceparent that the question came with
 
     def __repr__(self) -> str:

@@ -21,7 +21,7 @@ class TraceStore(Protocol):
         ...
 
     def find(self, query: TraceQuery) -> list[TraceRecord]:
-        """Traces, the newest first."""
+        """Traces, in the order asked for."""
         ...
 
     def summaries(self, query: TraceQuery) -> list[TraceSummary]:

@@ -18,7 +18,7 @@ from itertools import islice
 from typing import Any
 
 from serving.pipeline.errors import StoreError
-from serving.traces.record import Feedback, TraceQuery, TraceRecord
+from serving.traces.record import FAILED, Feedback, TraceQuery, TraceRecord
 from serving.traces.summary import TraceSummary
 
 BY_TENANT, BY_TIME = "by_tenant", "by_time"  # the indexes: (tenant, at) and (everyone, at), all attributes projected
@@ -64,9 +64,11 @@ class DynamoTraceStore:
         asked: dict[str, Any] = {
             "IndexName": BY_TIME if query.tenant is None else BY_TENANT,
             "KeyConditionExpression": key & Key("at").between(since, before),
-            "ScanIndexForward": False,
+            "ScanIndexForward": query.oldest_first,
         }
         asked["FilterExpression"] = Attr("sk").eq("trace")  # feedback has a tenant too
+        if not query.failed:
+            asked["FilterExpression"] &= Attr("role").ne(FAILED)
         for name in ("principal", "release", "role"):
             if value := getattr(query, name):
                 asked["FilterExpression"] &= Attr(name).eq(value)

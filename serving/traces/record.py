@@ -8,6 +8,7 @@ from serving.pipeline.codec import Codec
 from serving.pipeline.index.base import Filter
 from serving.pipeline.types import Answer, Hit, Principal, Trace
 
+FAILED = "failed"  # the role of what is no answer
 FeedbackKind = Literal["thumbs", "rating", "correction", "regenerate", "click", "abandon"]
 FEEDBACK_KINDS: tuple[FeedbackKind, ...] = get_args(FeedbackKind)
 
@@ -108,7 +109,7 @@ class Feedback:
 
 @dataclass(frozen=True, slots=True)
 class TraceQuery:
-    """Which traces are asked for, the newest first."""
+    """Which traces are asked for, the newest first or the oldest."""
 
     tenant: str | None = None  # None: of every tenant
     principal: str | None = None
@@ -117,3 +118,5 @@ class TraceQuery:
     since: float | None = None
     before: float | None = None  # to page on: the time of the last one seen
     limit: int = 50
+    oldest_first: bool = False
+    failed: bool = False  # also questions that failed while a candidate was tried, of which nothing but the draw is kept

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from serving.pipeline.errors import StoreError
-from serving.traces.record import REMOVED, Feedback, TraceQuery, TraceRecord
+from serving.traces.record import FAILED, REMOVED, Feedback, TraceQuery, TraceRecord
 from serving.traces.summary import TraceSummary
 
 BUSY_S = 10.0  # to wait for another process that is writing
@@ -31,12 +31,13 @@ CREATE INDEX IF NOT EXISTS feedback_by_tenant ON feedback (tenant, at);
 """
 _FOUND = "SELECT id, at, tenant, principal, release, role, pair, trace FROM traces"
 _COUNTED = """
-SELECT id, at, release, role, json_object(
+SELECT id, at, tenant, principal, release, role, pair, json_object(
     'milliseconds', json_extract(trace, '$.milliseconds'), 'first_token_ms', json_extract(trace, '$.first_token_ms'),
     'answer', json_object(
         'refused', json_extract(trace, '$.answer.refused'), 'confidence', json_extract(trace, '$.answer.confidence'),
         'degraded', json_extract(trace, '$.answer.degraded'), 'model', json_extract(trace, '$.answer.model')
     ),
+    'draw', json_extract(trace, '$.draw'), 'disagreement', json_extract(trace, '$.disagreement'),
     'route', json_object('tier', json_extract(trace, '$.route.tier')), 'cache', json_extract(trace, '$.cache'),
     'usage', json_extract(trace, '$.usage'), 'stages', json_extract(trace, '$.stages'),
     'guard', (
@@ -100,10 +101,10 @@ class SqliteTraceStore:
         return [self._record(row) for row in rows]
 
     def summaries(self, query: TraceQuery) -> list[TraceSummary]:
-        """What is counted of traces, the newest first; by a connection of its own: thousands take a second, and nobody waits for it."""
+        """What is counted of traces, in their order; by a connection of its own: thousands take a second, and nobody waits for it."""
         with self._told(), closing(sqlite3.connect(self.place, timeout=BUSY_S)) as connection:
             rows = _rows(connection, _COUNTED, query)
-        return [TraceSummary.from_parts(ident, at, release, role, json.loads(parts)) for ident, at, release, role, parts in rows]
+        return [TraceSummary.of(_counted(*row)) for row in rows]
 
     def put_feedback(self, feedback: Feedback) -> None:
         """Keep what somebody said."""
@@ -185,8 +186,12 @@ class SqliteTraceStore:
                 raise
 
 
+def _counted(ident: str, at: float, tenant: str, principal: str, release: str, role: str, pair: str, parts: str) -> TraceRecord:
+    return TraceRecord(ident, at, tenant, principal, release, role, pair, (), json.loads(parts))
+
+
 def _rows(connection: sqlite3.Connection, select: str, query: TraceQuery) -> list[tuple[Any, ...]]:
-    """What a statement selects of the traces asked for, the newest first."""
+    """What a statement selects of the traces asked for, in their order."""
     conditions = {
         "tenant = ?": query.tenant,
         "principal = ?": query.principal,
@@ -195,6 +200,9 @@ def _rows(connection: sqlite3.Connection, select: str, query: TraceQuery) -> lis
         "at >= ?": query.since,
         "at < ?": query.before,
     }
+    if not query.failed:
+        conditions["role <> ?"] = FAILED
     given = {condition: value for condition, value in conditions.items() if value is not None}
     where = f" WHERE {' AND '.join(given)}" if given else ""
-    return connection.execute(f"{select}{where} ORDER BY at DESC, id LIMIT ?", (*given.values(), query.limit)).fetchall()
+    order = "ASC" if query.oldest_first else "DESC"
+    return connection.execute(f"{select}{where} ORDER BY at {order}, id LIMIT ?", (*given.values(), query.limit)).fetchall()

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from serving.pipeline.types import Draw
 from serving.traces.record import TraceRecord
 
 ALLOWED = "allow"
@@ -26,6 +27,7 @@ class CountedUsage:
     output_tokens: int
     usd: float
     simulated: bool
+    priced: bool = True  # False: `usd` is not the whole cost
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,15 @@ class TraceSummary:
     usage: tuple[CountedUsage, ...] = ()
     incidents: tuple[GuardIncident, ...] = ()
     degraded: bool = False
+    tenant: str = ""
+    pair: str = ""  # of a shadow: the trace of the answer that was shown
+    disagreement: str | None = None  # of a shadow; empty: both agree; None: not compared
+    draw: Draw | None = None  # None: there was no candidate to draw
+
+    @property
+    def priced(self) -> bool:
+        """Whether all that it cost is known."""
+        return all(usage.priced for usage in self.usage)
 
     @property
     def usd(self) -> float:
@@ -65,18 +76,19 @@ class TraceSummary:
 
     @classmethod
     def of(cls, record: TraceRecord) -> "TraceSummary":
-        """What is counted of a whole record."""
-        return cls.from_parts(record.id, record.at, record.release, record.role, record.trace)
-
-    @classmethod
-    def from_parts(cls, ident: str, at: float, release: str, role: str, parts: Mapping[str, Any]) -> "TraceSummary":
-        """What is counted, from those parts of a trace's JSON that are needed; what has its default may be missing or null."""
+        """What is counted of a record, of whose trace only some parts are needed; what has its default may be missing or null."""
+        parts = record.trace
         answer, route, cache = (parts.get(name) or {} for name in ("answer", "route", "cache"))
+        draw = parts.get("draw")
         return cls(
-            id=ident,
-            at=at,
-            release=release,
-            role=role,
+            id=record.id,
+            at=record.at,
+            release=record.release,
+            role=record.role,
+            tenant=record.tenant,
+            pair=record.pair,
+            disagreement=parts.get("disagreement"),
+            draw=Draw(draw["candidate"], draw["mode"], draw["share"], draw["weight"]) if draw else None,
             milliseconds=parts.get("milliseconds") or 0.0,
             first_token_ms=parts.get("first_token_ms"),
             refused=bool(answer.get("refused")),
@@ -98,6 +110,7 @@ def _usage(plain: Mapping[str, Any]) -> CountedUsage:
         output_tokens=plain.get("output_tokens") or 0,
         usd=plain.get("usd") or 0.0,
         simulated=bool(plain.get("simulated")),
+        priced=plain.get("priced", True) is not False,
     )
 
 

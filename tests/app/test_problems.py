@@ -128,7 +128,8 @@ async def test_the_schema_names_every_address_and_the_problems(furnished: House)
     own |= {f"/v1/documents{rest}" for rest in ("", "/{ident}", "/{ident}/text")}
     others = {f"/v1/{name}" for name in ("chat/completions", "responses", "models", "dify/retrieval")}
     moves = {f"/channels/{{name}}/{move}" for move in ("promote", "approve", "rollback", "candidate", "switch", "withdraw")}
-    admin = {f"/v1/admin{rest}" for rest in ("/traffic", "/replica", "/channels", "/releases", "/audit", *moves)}
+    read = ("/traffic", "/replica", "/channels", "/channels/{name}/verdict", "/releases", "/audit")
+    admin = {f"/v1/admin{rest}" for rest in (*read, *moves)}
     assert set(schema["paths"]) == own | others | admin | {"/livez", "/readyz", "/version", "/metrics"}
     assert {"401", "413", "422", "503", "504"} <= set(schema["paths"]["/v1/query"]["post"]["responses"])
 

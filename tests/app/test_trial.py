@@ -122,6 +122,10 @@ async def test_a_shadow_answers_unseen_and_is_paired_with_the_answer_that_was_sh
     assert (shown["answer"], shown["role"]) == (SAYS, "stable")
     assert (first.role, first.pair, second.role, second.pair) == ("stable", "", "shadow", first.id)
     assert (second.answer.text, shown["trace_id"]) == (NEW, first.id)
+    assert (first.disagreement, second.disagreement) == (None, "")  # they cite the same document
+    assert first.draw == second.draw
+    assert first.draw
+    assert (first.draw.candidate, first.draw.mode, first.draw.weight) == (second.release_digest, "shadow", 1.0)
 
 
 async def test_interleaving_is_for_what_differs_in_retrieval_alone(house: House) -> None:

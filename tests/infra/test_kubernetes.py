@@ -274,3 +274,32 @@ def test_network_policies_mean_the_network_that_terraform_makes() -> None:
     assert network
     policies = (ROOT / "infra/kubernetes/base/networkpolicy.yaml").read_text()
     assert set(re.findall(r"cidr: (10\.[\d./]+)", policies)) == {network[1]}
+
+
+ANALYSIS = "components/rollouts/analysis.yaml"
+
+
+@pytest.mark.parametrize("overlay", ["overlays/dev", "overlays/staging", "overlays/prod"])
+def test_the_analysis_of_argo_rollouts_asks_what_is_there_in_every_overlay(overlay: str) -> None:
+    assert checks.check_rollouts(overlay) == []
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "found"),
+    [
+        ("value: touchstone-api", "value: touchstone", "there is no such service"),
+        ("{{args.namespace}}.svc.cluster.local/readyz", "touchstone.svc.cluster.local/readyz", "there is no such service"),
+        ("prometheus.touchstone-monitoring", "prometheus.monitoring", "there is no such service"),
+        ("channels/{{args.channel}}", "channels/{{args.name}}", "'name'"),
+        ("Bearer {{args.key}}", "Bearer tsk_1234", "a key that comes from no secret"),
+        ('      failureCondition: result == "worse"\n', "", "both conditions have to say so"),
+        ('result == "no worse" ||', 'result == "no-worse" ||', "both conditions have to say so"),
+        ("inconclusiveLimit: 59", "inconclusiveLimit: 60", "undecided to the end"),
+    ],
+)  # fmt: skip
+def test_an_analysis_that_errs_is_found(infra: Path, was: str, becomes: str, found: str) -> None:
+    text = (infra / ANALYSIS).read_text()
+    assert was in text
+    (infra / ANALYSIS).write_text(text.replace(was, becomes, 1))
+    mistakes = checks.check_rollouts("overlays/staging", infra)
+    assert any(found in mistake for mistake in mistakes), mistakes

@@ -4,6 +4,8 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -11,9 +13,12 @@ import pytest
 from playwright.async_api import Browser
 
 from serving.keys import Caller, create_key
+from serving.pipeline.types import Answer, Draw, Query, Trace
 from serving.release.channel import read_channel
+from serving.traces.record import TraceRecord
 from tests.app.making import House
 from tests.app.real import Listening, listening
+from tests.app.test_trial import try_beside
 from tests.page.browsing import Visit, check_access, check_unplanted, visiting
 from tests.page.site import PLANTED, release
 
@@ -82,6 +87,11 @@ async def test_a_question_is_seen_with_its_journey_and_the_channel_is_rolled_bac
         await page.get_by_label("Reason").fill("a trial")
         await page.get_by_role("button", name="Begin").click()
         await card.get_by_role("img", name="The candidate has 25 % of the questions").wait_for()
+        judged = card.get_by_role("group", name="Verdict on the candidate of dev")
+        await judged.get_by_text("No caller's turn of 10 minutes has been counted yet.").wait_for()
+        await judged.get_by_text("What was measured").click()
+        assert "No question was answered by both releases" in await judged.inner_text()
+        await check_access(page)
         await card.get_by_role("button", name="Stop candidate …").click()
         await server.api.client.post(  # somebody else is quicker
             "/v1/admin/channels/dev/withdraw", json={"why": "first", "revision": 4}, headers={"X-Touchstone-CSRF": "1"}
@@ -91,6 +101,34 @@ async def test_a_question_is_seen_with_its_journey_and_the_channel_is_rolled_bac
         await card.get_by_text("look again").wait_for()
         assert [change.kind for change in read_channel(house.storage, "dev").history[3:]] == ["candidate", "withdrawal"]
         assert await acts.locator(".chip", has_text="refused: Conflict").count() == 1
+
+
+async def test_a_candidate_that_refuses_is_shown_to_be_worse(house: House, browser: Browser) -> None:
+    release = await try_beside(house, "canary", 0.5)
+    settings = house.settings(traces=str(house.root / "own.db"))
+    at = datetime.fromisoformat(read_channel(house.storage, "dev").updated_at).timestamp()
+    async with listening(settings) as server, visiting(browser, server) as visit:
+        service = server.api.app.state.service
+        service.traces.store.put([TraceRecord.of(a_refusal(release, number, 100), at + 1) for number in range(100)])
+        server.api.app.state.service = replace(service, wall=lambda: at + 3600)
+        await visit.go("/admin/dashboard")
+        judged = visit.page.get_by_role("group", name="Verdict on the candidate of dev")
+        await judged.get_by_text("Refusals: 100.0% by the candidate, 0.0% by the stable release").first.wait_for()
+        assert await judged.locator("p .chip.bad").inner_text() == "worse"
+        await judged.get_by_text("What was measured").click()
+        rows = {
+            await row.locator("strong").inner_text(): await row.locator(".chip").inner_text() for row in await judged.locator("li").all()
+        }
+        assert (rows["refused"], rows["failed"], rows["disagreements"]) == ("worse", "undecided", "not measured")
+        await check_access(visit.page)
+
+
+def a_refusal(release: str, number: int, count: int) -> Trace:
+    """A question of one caller among so many, which the candidate refuses."""
+    share = (number + 0.5) / count
+    chosen = share < 0.5
+    draw, role = Draw(release, "canary", share, 0.5), "canary" if chosen else "stable"
+    return Trace(f"t{number}", Query("?"), "c", "i", role=role, draw=draw, answer=Answer("a", refused=chosen))
 
 
 async def test_without_the_scope_the_dashboard_is_empty_and_says_why(company: House, browser: Browser, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from serving.pipeline.types import (
     CacheRecord,
     Chunk,
     Citation,
+    Draw,
     GuardAction,
     GuardVerdict,
     Hit,
@@ -29,7 +30,7 @@ from serving.pipeline.types import (
 )
 from serving.traces.base import TraceStore
 from serving.traces.dynamodb import DynamoTraceStore
-from serving.traces.record import REMOVED, Feedback, TraceQuery, TraceRecord
+from serving.traces.record import FAILED, REMOVED, Feedback, TraceQuery, TraceRecord
 from serving.traces.sqlite import SqliteTraceStore
 from serving.traces.summary import GuardIncident, TraceSummary
 from tests.support.dynamodb import a_table
@@ -95,6 +96,12 @@ def test_traces_are_found_newest_first_by_who_and_what(opened: Callable[[], Trac
     assert ids(since=1004.0) == ["t5", "t4"]
     assert ids(release="another") == []
     assert ids(role="stable", limit=1) == ["t5"]
+    store.put([TraceRecord.of(replace(a_trace("f"), role=FAILED), 1009.0)])
+    assert ids(limit=1) == ["t5"]  # what failed is no answer, and listed where it is asked for
+    assert ids(limit=1, failed=True) == ["f"]
+    assert [one.role for one in store.summaries(TraceQuery(limit=1, failed=True))] == [FAILED]
+    assert ids(oldest_first=True, since=1001.0, limit=3) == ["t1", "t2", "t3"]
+    assert [one.id for one in store.summaries(TraceQuery(oldest_first=True, limit=2))] == ["t0", "t1"]
 
 
 def test_feedback_is_kept_with_its_answer_and_the_same_again_replaces_it(opened: Callable[[], TraceStore]) -> None:
@@ -131,7 +138,9 @@ def test_what_is_counted_of_a_trace_is_the_same_in_every_store_and_has_no_words(
         route=Route("pro", "long"),
         cache=CacheRecord(True, 0.97, kind="semantic"),
         stages=(StageRecord("retrieve", "d", 7.25, {"hits": 1}), StageRecord("answer", "d", 5.0)),
-        usage=(Usage("m", 10, 2, 0.002, simulated=True), Usage("e", 3, 0, 0.0)),
+        usage=(Usage("m", 10, 2, 0.002, simulated=True), Usage("e", 3, 0, 0.0, priced=False)),
+        draw=Draw("candidate", "canary", 0.125, 0.5),
+        disagreement="other words",
         guard=(
             GuardVerdict("input", GuardAction.MASK, "words", check="pii", rule="EMAIL_ADDRESS"),
             GuardVerdict("output", GuardAction.ALLOW, "words", check="leak"),
@@ -146,7 +155,9 @@ def test_what_is_counted_of_a_trace_is_the_same_in_every_store_and_has_no_words(
     assert (counted.tier, counted.cache, counted.refused, counted.model, counted.usd) == ("pro", "semantic", True, "m", 0.002)
     assert counted.incidents == (GuardIncident("input", "pii", "EMAIL_ADDRESS", "mask"),)
     assert [(stage.stage, stage.milliseconds) for stage in counted.stages] == [("retrieve", 7.25), ("answer", 5.0)]
-    assert "words" not in repr(counted)
+    assert (counted.draw, counted.disagreement, counted.tenant) == (Draw("candidate", "canary", 0.125, 0.5), "other words", "acme")
+    assert (counted.priced, plain.priced, plain.draw, plain.disagreement) == (False, True, None, None)
+    assert "words [1]" not in repr(counted)
 
 
 def test_what_is_forgotten_is_not_in_the_bytes_of_the_file_or_beside_it(tmp_path: Path) -> None:

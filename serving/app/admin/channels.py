@@ -20,7 +20,7 @@ from serving.app.admin.wire import (
     WithdrawIn,
 )
 from serving.app.core.audit import ApiAudit
-from serving.app.core.problems import conflict
+from serving.app.core.problems import conflict, not_found
 from serving.audit.record import Action, Detail
 from serving.keys import Caller
 from serving.pipeline.errors import DataError, IntegrityError, NotProven, UserError
@@ -29,6 +29,7 @@ from serving.release.channel import CHANNELS, NEEDS_APPROVAL, UNPROVEN, Channel,
 from serving.release.move import approve_release, point_channel, promote_candidate, roll_back, set_candidate, withdraw_candidate
 from serving.release.proof import newest_proof
 from serving.storage.base import Storage
+from serving.verdict.read import no_candidate
 
 MOST_METRICS: Final = 8
 MoveIn = PromoteIn | ApproveIn | RollbackIn | CandidateIn | SwitchIn | WithdrawIn
@@ -54,6 +55,14 @@ class ChannelDesk:
             moved = self._moved(name, asked, expected, self._audit.who(caller))
             result |= {"from": expected.stable if expected else "", "to": moved.stable, "revision": moved.revision}
             return self._shown(name, moved, datetime.now(UTC))
+
+    def tried(self, name: str) -> Channel:
+        """A channel that has a candidate."""
+        with _told():
+            channel = find_channel(self._storage, name)
+        if channel is None or channel.candidate is None:
+            raise not_found(no_candidate(name))
+        return channel
 
     def _moved(self, name: str, asked: MoveIn, expected: Channel | None, who: str) -> Channel:
         why = asked.why

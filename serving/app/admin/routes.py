@@ -8,6 +8,7 @@ from starlette.background import BackgroundTask
 
 from serving.app.admin.audit import AuditOut, Cursor, Since, Subject, Until, Who, seconds_of
 from serving.app.admin.channels import ChannelDesk, list_releases
+from serving.app.admin.judged import CandidateVerdictOut
 from serving.app.admin.replica import replica
 from serving.app.admin.traffic import traffic
 from serving.app.admin.wire import (
@@ -35,7 +36,11 @@ from serving.audit.record import Action, AuditQuery
 from serving.keys import Caller
 from serving.release.bundle import open_releases
 from serving.release.channel import CHANNELS
+from serving.traces.open import SECONDS_A_DAY
 from serving.traces.record import TraceQuery
+from serving.verdict.read import read_verdict
+from serving.verdict.rules import VerdictRules
+from serving.verdict.told import told
 
 BODIES = frozenset(f"/v1/admin/channels/{name}/{move}" for name in CHANNELS for move in MOVES)
 MOST_TRACES: Final = 5000  # counted for one window
@@ -43,6 +48,7 @@ MOST_FEEDBACK: Final = 2000
 MOST_RELEASES: Final = 20
 HOUR_S: Final = 3600.0
 LOOKED = problem_responses(401, 403, 404, 422, 429)
+JUDGED = problem_responses(401, 403, 404, 409, 422, 429)
 MOVED = problem_responses(401, 403, 404, 409, 413, 415, 422, 429)
 
 router = APIRouter(prefix="/v1/admin", tags=["admin"])
@@ -110,6 +116,35 @@ async def read_audit(
     return _json(AuditOut.of(await asyncio.to_thread(service.audit.store.find, query), limit))
 
 
+@router.get("/channels/{name}/verdict", response_model=CandidateVerdictOut, responses=JUDGED)
+async def read_candidate_verdict(
+    request: Request,
+    name: Name,
+    alpha: Annotated[
+        float, Query(ge=0.001, le=0.2, description="the chance of ever calling worse what is not, or no worse what is")
+    ] = 0.05,
+    margin: Annotated[float, Query(ge=0.001, le=0.5, description="the loss of a share that is borne; default: that of each")] | None = None,
+    slow_ms: Annotated[float, Query(gt=0, le=600_000, description="from which time on an answer is slow")] = 5000.0,
+    minutes: Annotated[float, Query(ge=0, le=1440, description="a turn: what a caller asks in it counts as one")] = 10.0,
+    at_least: Annotated[int, Query(ge=1, le=10_000, description="questions that the candidate has to have answered")] = 50,
+) -> Response:
+    """Whether the candidate is as good as the stable release, by all tenants' traces since it was set; it may be asked at any time."""
+    service = service_of(request)
+    _check_channel(name)
+    if not _may_move(service, _caller(request)):
+        raise _not_operator(service)
+    if service.traces is None:
+        raise not_found("This server keeps no traces, and a verdict is made of them: TOUCHSTONE_KEEP_TRACES.")
+    rules = VerdictRules.of(alpha=alpha, margin=margin, slow_ms=slow_ms, minutes=minutes, at_least=at_least)
+    channel = await asyncio.to_thread(_desk(service).tried, name)
+    store, retention_s = service.traces.store, service.settings.trace_days * SECONDS_A_DAY
+    judged = await service.verdicts.get(
+        (name, channel.revision, alpha, margin, slow_ms, minutes, at_least),
+        lambda: read_verdict(channel, store, rules, now=service.wall(), retention_s=retention_s),
+    )
+    return _json(CandidateVerdictOut.model_validate(told(judged)))
+
+
 @router.get("/releases", response_model=ReleasesOut, responses=LOOKED)
 async def read_releases(request: Request, limit: Annotated[int, Query(ge=1, le=MOST_RELEASES)] = 10) -> Response:
     """The newest releases, each verified, with what proves them."""
@@ -130,11 +165,10 @@ async def own_page(request: Request, token: Token) -> None:
 
 def _move_route(action: str, model: type[Wire], promise: str) -> None:
     async def move(request: Request, name: Name) -> Response:
-        if name not in CHANNELS:
-            raise not_found(f"There is no channel {name!r}. Known: {', '.join(CHANNELS)}.")
         service, caller = service_of(request), _caller(request)
+        _check_channel(name)
         if not _may_move(service, caller):
-            refusal = _not_operator(service.settings.operator_tenant)
+            refusal = _not_operator(service)
             await service.audit.refused(service.audit.act(caller, MOVES[action], name), refusal)
             raise refusal
         asked: Any = read_body(request, model)
@@ -169,7 +203,13 @@ def _may_move(service: Service, caller: Caller) -> bool:
     return not service.authenticated or caller.tenant == service.settings.operator_tenant
 
 
-def _not_operator(tenant: str) -> Rejected:
+def _check_channel(name: str) -> None:
+    if name not in CHANNELS:
+        raise not_found(f"There is no channel {name!r}. Known: {', '.join(CHANNELS)}.")
+
+
+def _not_operator(service: Service) -> Rejected:
+    tenant = service.settings.operator_tenant
     return Rejected(Problem(403, "forbidden", f"Channels are everybody's: administrators of the tenant {tenant!r} move them."))
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
 from fastapi import Request
@@ -11,6 +11,7 @@ from structlog.typing import FilteringBoundLogger
 from serving.app.core.audit import ApiAudit
 from serving.app.core.auth import KeyFile
 from serving.app.core.budget import Budgets
+from serving.app.core.kept import KeptAnswers
 from serving.app.core.limits import ConcurrencyLimit, UploadLimit
 from serving.app.core.metrics import Metrics
 from serving.app.core.problems import not_ready
@@ -26,6 +27,7 @@ from serving.app.server.repeats import RepeatedEvents
 from serving.app.settings import AppSettings
 from serving.app.traces.writer import TraceWriter
 from serving.pipeline.observer import Observers
+from serving.verdict.read import TrialVerdict
 
 if TYPE_CHECKING:
     from serving.app.core.spans import SpanWriter
@@ -54,6 +56,7 @@ class Service:
     spans: "SpanWriter | None" = None  # None: no receiver of spans is named
     scores: ScoreWriter | None = None  # None: no receiver of scores is named
     wall: Callable[[], float] = time.time
+    verdicts: KeptAnswers[TrialVerdict] = field(default_factory=KeptAnswers)
 
     @property
     def authenticated(self) -> bool:

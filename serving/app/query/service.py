@@ -39,6 +39,7 @@ class QueryService:
         self._facts = facts  # for the log
         self._with_trace = with_trace
         self._placeholders = Placeholders()
+        self._running = False  # whether the release is being asked: what fails before or after is not its failure
 
     @classmethod
     def admit(cls, request: Request, *, with_trace: bool) -> "QueryService":
@@ -60,6 +61,15 @@ class QueryService:
 
     async def answer(self, emit: Emit | None = None) -> AnswerOut:
         """The answer, within the concurrency limit and the timeout."""
+        try:
+            return await self._answered(emit)
+        except Exception:
+            drawn, traces = self._assignment, self._service.traces
+            if self._running and drawn.draw is not None and traces is not None:
+                traces.unanswered(self._query, drawn.draw, drawn.loaded.digest)
+            raise
+
+    async def _answered(self, emit: Emit | None) -> AnswerOut:
         pipeline, settings = self._assignment.loaded.pipeline, self._service.settings
         with within(settings.request_timeout_s):
             async with (
@@ -67,7 +77,9 @@ class QueryService:
                 self._service.concurrency.slot(),
                 self._service.budgets.question(self._caller, pipeline.most_usd) as reservation,
             ):
-                observer = RoleObserver(Observers([self._service.observers, reservation]), self._assignment.role)
+                drawn, told = self._assignment, Observers([self._service.observers, reservation])
+                observer = RoleObserver(told, drawn.role, draw=drawn.draw)
+                self._running = True
                 trace = await pipeline.answer(
                     self._query,
                     emit=emit,
@@ -75,6 +87,7 @@ class QueryService:
                     placeholders=self._placeholders,
                     when_down=WhenDown.DEGRADE if settings.degrade else WhenDown.FALL_BACK,
                 )
+        self._running = False
         trace = observer.marked(trace)
         self._facts |= facts_of_trace(trace)
         if self._assignment.role == "stable" and not trace.outages:  # else the models would be compared, not the releases

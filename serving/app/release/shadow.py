@@ -4,14 +4,15 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 
 from structlog.typing import FilteringBoundLogger
 
-from serving.app.release.trial import LoadedCandidate, RoleObserver, chosen
+from serving.app.release.trial import LoadedCandidate, RoleObserver, chosen, drawn
 from serving.pipeline.cache.agreement import disagreement_of
 from serving.pipeline.errors import TouchstoneError
 from serving.pipeline.observer import Observer
-from serving.pipeline.types import Query, Trace
+from serving.pipeline.types import Draw, Query, StageRecord, Trace, Usage
 
 HOUR_S = 3600.0
 
@@ -32,9 +33,11 @@ class ShadowRuns:
         timeout_s: float,
         clock: Callable[[], float] = time.monotonic,
         compared: Callable[[bool], None] = lambda agree: None,
+        failed: Callable[[Query, Draw, str], None] = lambda query, draw, pair: None,
     ) -> None:
         self._log = log
         self._compared = compared
+        self._failed = failed
         self._most = most
         self._usd_per_hour = usd_per_hour
         self._timeout_s = timeout_s
@@ -55,7 +58,7 @@ class ShadowRuns:
         if len(self._tasks) >= self._most or self._usd_last_hour() >= self._usd_per_hour:
             self.left_out += 1
             return False
-        task = asyncio.create_task(self._ask(candidate, query, shown, RoleObserver(observer, "shadow", shown.id)))
+        task = asyncio.create_task(self._ask(candidate, query, shown, drawn(candidate.trial, key), observer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return True
@@ -66,18 +69,58 @@ class ShadowRuns:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _ask(self, candidate: LoadedCandidate, query: Query, shown: Trace, observer: RoleObserver) -> None:
+    async def _ask(self, candidate: LoadedCandidate, query: Query, shown: Trace, draw: Draw, observer: Observer) -> None:
+        marked = RoleObserver(observer, "shadow", shown.id, draw)
         try:
             async with asyncio.timeout(self._timeout_s):
-                trace = await candidate.loaded.pipeline.answer(query, observer=observer)
-            self._spent.append((self._clock(), trace.usd))
-            self._compared(not await asyncio.to_thread(disagreement_of, shown.answer, trace.answer))
+                trace = await candidate.loaded.pipeline.answer(query, observer=_Unanswered(marked))
         except (TouchstoneError, TimeoutError) as error:  # the observer has counted it
             self._log.warning("shadow failed", release=candidate.loaded.digest, error=type(error).__name__)
+            self._failed(query, draw, shown.id)
         except Exception:  # noqa: BLE001 — nobody waits for it
             self._log.exception("shadow crashed", release=candidate.loaded.digest)
+            self._failed(query, draw, shown.id)
+        else:
+            self._spent.append((self._clock(), trace.usd))
+            await self._compare(candidate, shown, trace, marked)
+
+    async def _compare(self, candidate: LoadedCandidate, shown: Trace, trace: Trace, observer: RoleObserver) -> None:
+        disagreement: str | None = None
+        try:
+            disagreement = await asyncio.to_thread(disagreement_of, shown.answer, trace.answer)
+            self._compared(not disagreement)
+        except Exception:  # noqa: BLE001 — as above
+            self._log.exception("shadow not compared", release=candidate.loaded.digest)
+        finally:
+            observer.answered(replace(trace, disagreement=disagreement))
 
     def _usd_last_hour(self) -> float:
         while self._spent and self._spent[0][0] < self._clock() - HOUR_S:
             self._spent.popleft()
         return sum(usd for _, usd in self._spent)
+
+
+class _Unanswered:
+    """Tells an observer all of a query but its answer, which is told once it has been compared."""
+
+    def __init__(self, inner: Observer) -> None:
+        self._inner = inner
+
+    def stage_started(self, query: Query, stage: str) -> None:
+        """As it comes."""
+        self._inner.stage_started(query, stage)
+
+    def stage_finished(self, query: Query, record: StageRecord) -> None:
+        """As it comes."""
+        self._inner.stage_finished(query, record)
+
+    def answered(self, trace: Trace) -> None:
+        """Nothing yet."""
+
+    def failed(self, query: Query, error: BaseException) -> None:
+        """As it comes."""
+        self._inner.failed(query, error)
+
+    def spent(self, query: Query, usage: Usage) -> None:
+        """As it comes."""
+        self._inner.spent(query, usage)

@@ -8,7 +8,7 @@ from serving.app.core.span_ids import TRACEPARENT_FORM
 from serving.app.core.telemetry import TRACEPARENT
 from serving.app.release.loaded import LoadedRelease
 from serving.pipeline.observer import Observer
-from serving.pipeline.types import Query, StageRecord, Trace, Usage
+from serving.pipeline.types import Draw, Query, StageRecord, Trace, Usage
 from serving.release.channel import CandidateRelease
 
 Role = Literal["stable", "canary", "shadow", "interleave"]
@@ -29,13 +29,22 @@ class Assignment:
 
     loaded: LoadedRelease
     role: Role = "stable"
+    draw: Draw | None = None  # None: there was no candidate to draw
 
 
 def assign(stable: LoadedRelease, candidate: LoadedCandidate | None, key: str) -> Assignment:
     """The release for whoever has this key: the same one at every question, also when the weight grows."""
-    if candidate is not None and candidate.trial.mode in ("canary", "interleave") and chosen(candidate.trial, key):
-        return Assignment(candidate.mixed, "interleave") if candidate.mixed else Assignment(candidate.loaded, "canary")
-    return Assignment(stable)
+    if candidate is None or candidate.trial.mode == "blue-green":
+        return Assignment(stable)
+    draw = drawn(candidate.trial, key)
+    if candidate.trial.mode in ("canary", "interleave") and chosen(candidate.trial, key):
+        return Assignment(candidate.mixed, "interleave", draw) if candidate.mixed else Assignment(candidate.loaded, "canary", draw)
+    return Assignment(stable, draw=draw)
+
+
+def drawn(trial: CandidateRelease, key: str) -> Draw:
+    """What a trace keeps of how a key was drawn."""
+    return Draw(trial.release, trial.mode, share_of(key, trial.release), trial.weight)
 
 
 def chosen(trial: CandidateRelease, key: str) -> bool:
@@ -52,10 +61,11 @@ def share_of(key: str, release: str) -> float:
 class RoleObserver:
     """Tells an observer of a query with the role in which it was answered."""
 
-    def __init__(self, inner: Observer, role: Role, pair: str = "") -> None:
+    def __init__(self, inner: Observer, role: Role, pair: str = "", draw: Draw | None = None) -> None:
         self._inner = inner
         self._role = role
         self._pair = pair
+        self._draw = draw
 
     def stage_started(self, query: Query, stage: str) -> None:
         """As it comes."""
@@ -78,7 +88,7 @@ class RoleObserver:
         self._inner.spent(query, usage)
 
     def marked(self, trace: Trace) -> Trace:
-        """A trace with its role, and with the caller's trace that it is a part of."""
+        """A trace with its role, how that was drawn, and the caller's trace that it is a part of."""
         traceparent = TRACEPARENT.get()
         caller = traceparent if TRACEPARENT_FORM.fullmatch(traceparent) else ""
-        return replace(trace, role=self._role, pair=self._pair, caller=caller)
+        return replace(trace, role=self._role, pair=self._pair, draw=self._draw, caller=caller)

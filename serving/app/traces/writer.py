@@ -4,15 +4,16 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
+from serving.pipeline.digest import digest_of
 from serving.pipeline.errors import TouchstoneError
-from serving.pipeline.types import Query, StageRecord, Trace, Usage
+from serving.pipeline.types import Draw, Query, StageRecord, Trace, Usage
 from serving.traces.base import TraceStore
-from serving.traces.record import TraceRecord
+from serving.traces.record import FAILED, TraceRecord
 
 BATCH: Final = 64
 PAUSE_S: Final = 0.25  # between two looks at whether to stop
@@ -105,6 +106,12 @@ class TraceWriter:
         except queue.Full:
             self._pending.pop(trace.id, None)
             self.lost += 1
+
+    def unanswered(self, query: Query, draw: Draw, release: str, pair: str = "") -> None:
+        """Keep that a question failed while a candidate was tried: how it was drawn, and nothing of what was asked."""
+        ident = digest_of([query.id, release, pair, FAILED, self._wall()])
+        bare = replace(query, text="", history=(), metadata={})
+        self.answered(Trace(ident, bare, "", "", release, role=FAILED, pair=pair, draw=draw))
 
     def close(self, patience_s: float = 10.0) -> None:
         """Write what waits, and stop."""

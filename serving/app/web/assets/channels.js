@@ -1,8 +1,8 @@
 // Channels: what each serves, who moved it and why, and moves with a reason.
 
-import { request } from "./api.js";
+import { getJson, request } from "./api.js";
 import { announce, ask, chip, field, h, note, svg } from "./dom.js";
-import { percent, short, time } from "./format.js";
+import { count, percent, short, time } from "./format.js";
 
 const OWN = { "X-Touchstone-CSRF": "1" };
 const MODES = ["canary", "shadow", "interleave", "blue-green"];
@@ -37,10 +37,41 @@ function card(channel, releases, mayMove, moved) {
       channel.approved.length ? [h("dt", {}, "Approved"), h("dd", { class: "mono" }, channel.approved.map(short).join(", "))] : null),
     candidate?.weight ? svg("svg", { class: "weight", viewBox: "0 0 100 10", preserveAspectRatio: "none", role: "img", "aria-label": `The candidate has ${percent(candidate.weight)} of the questions` },
       svg("rect", { class: "c1", width: 100, height: 10 }), svg("rect", { class: "c2", x: 100 - candidate.weight * 100, width: candidate.weight * 100, height: 10 })) : null,
+    candidate && mayMove ? judged(channel) : null,
     buttons.length ? h("div", { class: "row" }, buttons) : null,
     mayMove && channel.needs_proof && !releases.some((one) => one.channels.includes(channel.name)) ? h("p", { class: "soft small" }, "No release here has passed the gate of this channel: there is nothing to promote.") : null,
     told,
     h("details", {}, h("summary", {}, `History (${channel.history.length})`), h("ol", { class: "history", tabindex: "0", "aria-label": `History of ${channel.name}` }, channel.history.map(change))));
+}
+
+const known = new Map(); // the newest verdict of each channel, to be shown until the next one comes
+const KINDS = { worse: "bad", "no worse": "good", better: "good" };
+
+/** What the traces say of the candidate; filled in when it comes, since thousands of them may have to be read. */
+function judged(channel) {
+  const before = known.get(channel.name);
+  const shown = before?.revision === channel.revision ? verdict(before.found) : [h("p", { class: "soft small" }, "The verdict is being read from the traces …")];
+  const place = h("div", { class: "verdict", role: "group", "aria-label": `Verdict on the candidate of ${channel.name}` }, shown);
+  getJson(`/v1/admin/channels/${channel.name}/verdict`, { quiet: true }).then(
+    (found) => {
+      known.set(channel.name, { revision: channel.revision, found });
+      const open = place.querySelector("details")?.open;
+      place.replaceChildren(...verdict(found));
+      place.querySelector("details").open = Boolean(open);
+    },
+    (error) => place.replaceChildren(h("p", { class: "soft small" }, error.message)),
+  );
+  return place;
+}
+
+function verdict(found) {
+  const counted = `${count(found.candidate_callers)} of ${count(found.callers)} callers are the candidate's, with ${count(found.candidate_questions)} of ${count(found.questions)} questions.`;
+  const told = (one) => h("li", {}, h("strong", {}, one.name), " ", chip(one.outcome, KINDS[one.outcome] ?? ""), h("p", { class: "small" }, one.reason));
+  return [
+    h("p", {}, h("strong", {}, "Candidate "), chip(found.verdict, KINDS[found.verdict] ?? "warn"), ` ${found.reason}`),
+    ...found.notes.map((text) => h("p", { class: "soft small" }, text)),
+    h("details", {}, h("summary", {}, "What was measured"), h("p", { class: "soft small" }, counted), h("ul", { class: "history", tabindex: "0", "aria-label": "What was measured" }, found.measures.map(told))),
+  ];
 }
 
 function actions(channel, accepted, releases, move) {

@@ -1,0 +1,38 @@
+"""Answers that take long to make are given again for a while."""
+
+import asyncio
+import time
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+T = TypeVar("T")
+TIMES: Final = 10.0  # as long as it took: whoever asks again and again keeps a processor busy for a tenth of the time at most
+MOST_S: Final = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept(Generic[T]):
+    value: T
+    until: float
+
+
+class KeptAnswers(Generic[T]):
+    """Makes one answer at a time, in a thread, and keeps it for ten times as long as that took."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = asyncio.Lock()
+        self._kept: dict[Hashable, _Kept[T]] = {}
+
+    async def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What is kept under a key, else what is made now; a failure is not kept."""
+        async with self._lock:
+            began = self._clock()
+            self._kept = {name: one for name, one in self._kept.items() if one.until > began}
+            if key in self._kept:
+                return self._kept[key].value
+            value = await asyncio.to_thread(make)
+            ended = self._clock()
+            self._kept[key] = _Kept(value, ended + min(MOST_S, TIMES * (ended - began)))
+            return value

@@ -1,0 +1,271 @@
+"""The verdict on a candidate: every measure's interval held against its margin, and one word and sentence of all."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+import numpy as np
+
+from serving.release.channel import Mode
+from serving.verdict.bounds import (
+    Numbers,
+    Observations,
+    drawn,
+    log_wealth,
+    lower_bound,
+    more_needed,
+    paired,
+    shares,
+    skewed_draws,
+    upper_bound,
+)
+from serving.verdict.callers import Caller
+from serving.verdict.rules import MEASURED, UNASKED, WORDS, MeasureName, VerdictRules
+
+Outcome = Literal["worse", "no worse", "better", "undecided", "not measured"]
+Verdict = Literal["worse", "no worse", "better", "undecided"]
+PRICED: Final = 50  # callers whose mean cost is the scale of what later ones cost
+DEAREST: Final = 4.0  # times that mean: a question that costs more counts as this much
+SKEWED: Final = 0.001  # how seldom a draw as it should be is called skewed
+FORECAST: Final = 20  # callers from which on their own values tell how many more are needed
+SILENT: Final[dict[Mode, str]] = {
+    "blue-green": "A blue-green candidate is asked nothing, so nothing is known of it.",
+    "interleave": "Interleaved answers have passages of both releases, and are no release's own.",
+}
+FEWEST: Final = 5  # callers of each release before any measure is called no worse
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One thing that was measured of both releases."""
+
+    name: MeasureName
+    outcome: Outcome
+    margin: float
+    reason: str
+    candidate: float | None = None  # means over callers; the cost in dollars
+    stable: float | None = None
+    difference: float | None = None
+    low: float | None = None  # the difference is above it, and those of all measures are, at every look
+    high: float | None = None  # the difference is below it, at every look
+    needed: int = 0  # about how many callers more would decide; 0: none, or nobody can tell
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateVerdict:
+    """Whether a candidate is worse, no worse or better than the stable release, or nobody knows yet."""
+
+    verdict: Verdict
+    reason: str
+    measures: tuple[Measured, ...] = ()
+    callers: int = 0  # whose turn was over
+    candidate_callers: int = 0
+    questions: int = 0  # of these callers
+    candidate_questions: int = 0
+    needed: int = 0  # about how many questions more would decide; 0: none, or nobody can tell
+    notes: tuple[str, ...] = ()
+
+
+def decide(
+    callers: Sequence[Caller], mode: Mode, rules: VerdictRules, *, weight: float = 0.5, notes: Sequence[str] = ()
+) -> CandidateVerdict:
+    """The verdict by what callers met, in the order of their arrival. It may be asked after every one of them.
+
+    The weight is the present one: it tells how many will be needed while nobody has come yet.
+    """
+    asked = MEASURED[mode]
+    measures = tuple(_measure(name, callers, mode, rules, len(asked)) for name in asked)
+    measures += tuple(_unmeasured(name, why, rules) for name, why in UNASKED.items() if asked and name not in asked)
+    chosen = [caller for caller in callers if caller.chosen]
+    questions = sum(len(caller.outcomes) for caller in callers)
+    counted = CandidateVerdict(
+        "undecided",
+        "",
+        measures,
+        callers=len(callers),
+        candidate_callers=len(chosen),
+        questions=questions,
+        candidate_questions=sum(len(caller.outcomes) for caller in chosen),
+        notes=tuple(notes),
+    )
+    worse = [one for one in measures if one.outcome == "worse"]
+    if worse:
+        return replace(counted, verdict="worse", reason=" ".join(one.reason for one in worse))
+    if mode == "blue-green":
+        return replace(
+            counted, reason="A blue-green candidate is asked nothing, so nothing is known of it. Try it as a canary or a shadow."
+        )
+    if mode == "interleave":
+        return replace(
+            counted, reason="Interleaved answers have passages of both releases, and are no release's own. Try it as a canary or a shadow."
+        )
+    if mode == "canary" and (skew := _skew(callers)):
+        return replace(counted, reason=skew)
+    return _agreed(counted, rules) if callers else _nobody_yet(counted, mode, weight, rules)
+
+
+def _agreed(counted: CandidateVerdict, rules: VerdictRules) -> CandidateVerdict:
+    """The verdict where nothing is surely worse."""
+    measured = [one for one in counted.measures if one.outcome != "not measured"]
+    open_ones = [one for one in measured if one.outcome == "undecided"]
+    missing = max(0, rules.at_least - counted.candidate_questions)
+    if measured and not open_ones and not missing:
+        better = [one for one in measured if one.outcome == "better"]
+        said = " ".join(one.reason for one in better) or f"In {_listed(measured)} a loss beyond the margin is ruled out."
+        return replace(counted, verdict="better" if better else "no worse", reason=said)
+    each = counted.questions / counted.callers
+    share = counted.candidate_questions / counted.questions if counted.candidate_questions else 1.0
+    needed = max([math.ceil(max((one.needed for one in open_ones), default=0) * each), math.ceil(missing / share)])
+    more = f" About {needed:,} questions more would decide, if they go on alike." if needed else ""
+    if not open_ones:
+        said = f"The candidate has answered {counted.candidate_questions} questions that count, of at least {rules.at_least}."
+        return replace(counted, needed=needed, reason=said + more)
+    surely = [one.reason for one in open_ones if one.name == "disagreements" and not one.needed]
+    return replace(
+        counted, needed=needed, reason=" ".join(surely) or f"Not decided by {counted.callers} callers: {_listed(open_ones)}.{more}"
+    )
+
+
+def _nobody_yet(counted: CandidateVerdict, mode: Mode, weight: float, rules: VerdictRules) -> CandidateVerdict:
+    """No verdict, and how many callers it takes at best: where nothing bad ever happens."""
+    said = f"No caller's turn of {rules.turn_s / 60:g} minutes has been counted yet."
+    if mode == "canary" and weight == 1.0:
+        return replace(
+            counted, reason=f"{said} At a weight of 100 % nobody is asked of the stable release: there is nothing to compare with."
+        )
+    none = np.zeros(1)
+    best = drawn(none, none > 0.0, none + weight) if mode == "canary" else paired(none)
+    margin = min(rules.margins[name] for name in MEASURED[mode] if name not in ("cost", "disagreements"))
+    needed = max(1 + (more_needed(best, margin, rules.alpha) or 0), math.ceil(rules.at_least / weight))
+    return replace(counted, needed=needed, reason=f"{said} At least about {needed:,} callers will be needed.")
+
+
+def _listed(measures: Sequence[Measured]) -> str:
+    return ", ".join(one.name for one in measures)
+
+
+def _skew(callers: Sequence[Caller]) -> str:
+    """What is wrong with the draw; empty where nothing is seen."""
+    chosen = np.array([caller.chosen for caller in callers], dtype=np.bool_)
+    weights = np.array([caller.weight for caller in callers])
+    if not callers or skewed_draws(chosen, weights) < math.log(1.0 / SKEWED):
+        return ""
+    said = f"The candidate has answered {int(chosen.sum())} of {len(callers)} callers where its weights say about {weights.sum():.0f}"
+    return f"{said}: traces of one release are missing, and nothing can be said by the others."
+
+
+def _measure(name: MeasureName, callers: Sequence[Caller], mode: Mode, rules: VerdictRules, count: int) -> Measured:
+    known = [(caller, mean) for caller in callers if (mean := caller.mean(name)) is not None]
+    margin = rules.margins[name]
+    if name == "complaints" and known and not any(mean > 0.0 for _, mean in known):
+        return _unmeasured(name, "Nobody has complained of an answer, or said anything: silence is no praise.", rules)
+    if not known:
+        return _unmeasured(name, "Nothing of it is known yet.", rules)
+    scale, started = 1.0, 0
+    if name == "cost":
+        if len(known) < len(callers):
+            return _unmeasured(name, "What some questions cost is not known.", rules)
+        started = PRICED
+        scale = DEAREST * sum(_cost_of(caller, mean) for caller, mean in known[:PRICED]) / PRICED
+        if scale <= 0.0:
+            return _unmeasured(name, "No question is known to have cost anything.", rules)
+        if len(known) <= PRICED:
+            said = f"The first {PRICED} callers tell what a question costs; it is compared from then on."
+            return Measured(name, "undecided", margin, said, needed=PRICED + 1 - len(known))
+        margin = margin / DEAREST
+    means = np.array([min(mean / scale, 1.0) for _, mean in known[started:]])
+    chosen = np.array([caller.chosen for caller, _ in known[started:]], dtype=np.bool_)
+    if mode == "canary":
+        seen = drawn(means, chosen, np.array([caller.weight for caller, _ in known[started:]]))
+        found = _mean(means[chosen]), _mean(means[~chosen])
+    elif name == "disagreements":
+        return _disagreements(shares(means), margin, rules, count)
+    else:
+        shown = np.array([min((caller.mean(name, shown=True) or 0.0) / scale, 1.0) for caller, _ in known[started:]])
+        seen, found = paired(means - shown), (_mean(means), _mean(shown))
+    fewest = min(int(chosen.sum()), int((~chosen).sum())) if mode == "canary" else len(means)
+    one = _held(name, seen, margin, rules.alpha, count, enough=fewest >= FEWEST)
+    told = replace(one, candidate=_times(found[0], scale), stable=_times(found[1], scale))
+    if name == "cost":
+        difference, low, high = (_times(value, scale) for value in (told.difference, told.low, told.high))
+        told = replace(told, margin=margin * scale, difference=difference, low=low, high=high)
+    return replace(told, reason=_sentence(told))
+
+
+def _cost_of(caller: Caller, mean: float) -> float:
+    """What a caller's question costs: of a pair, as the stable release answered it."""
+    shown = caller.mean("cost", shown=True)
+    return mean if shown is None else shown
+
+
+def _held(name: MeasureName, seen: Observations, margin: float, alpha: float, count: int, *, enough: bool) -> Measured:
+    """A difference against its margin; more of anything measured is a loss."""
+    seen = seen.gathered
+    low, high = lower_bound(seen, alpha / count), upper_bound(seen, alpha)
+    one = Measured(name, "undecided", margin, "", difference=seen.mean, low=low, high=high)
+    if low > margin:
+        return replace(one, outcome="worse")
+    if enough and log_wealth(seen.negated, 0.0) >= math.log(count / alpha):
+        return replace(one, outcome="better")
+    if enough and high < margin:
+        return replace(one, outcome="no worse")
+    forecast = seen if seen.count >= FORECAST else _spotless(seen)
+    return replace(one, needed=more_needed(forecast, margin, alpha) or more_needed(seen.negated, -margin, alpha / count) or 0)
+
+
+def _disagreements(seen: Observations, margin: float, rules: VerdictRules, count: int) -> Measured:
+    """The share in which both say something else: which of them is right nobody has measured, so that many alone are no loss."""
+    seen = seen.gathered
+    low, high = lower_bound(seen, rules.alpha / count, 0.0), upper_bound(seen, rules.alpha, 0.0)
+    one = Measured("disagreements", "undecided", margin, "", seen.mean, 0.0, seen.mean, low, high)
+    if high < margin:
+        return replace(one, outcome="no worse", reason=_sentence(one))
+    if low > margin:
+        said = f"Both releases say something else in {seen.mean:.1%} of the pairs, surely in more than {margin:.0%}"
+        return replace(one, reason=f"{said}; which of them is right nobody has measured: read the pairs.")
+    return replace(one, needed=more_needed(seen, margin, rules.alpha) or 1, reason=_sentence(one))
+
+
+def _spotless(seen: Observations) -> Observations:
+    """As many observations in which nothing was found: what can be said while there are hardly any."""
+    return Observations(np.zeros(1), seen.least[-1:], seen.most[-1:], np.array([float(seen.count)]))
+
+
+def _unmeasured(name: MeasureName, why: str, rules: VerdictRules) -> Measured:
+    return Measured(name, "not measured", rules.margins[name], why)
+
+
+def _mean(values: Numbers) -> float | None:
+    return float(values.mean()) if len(values) else None
+
+
+def _times(value: float | None, scale: float) -> float | None:
+    return None if value is None else value * scale
+
+
+def _sentence(one: Measured) -> str:
+    """A measure's outcome in a sentence."""
+    what = WORDS[one.name]
+    low, high, margin = one.low or 0.0, one.high or 0.0, one.margin
+
+    def amount(value: float) -> str:
+        return f"${value:.6f}" if one.name == "cost" else f"{100 * value:.1f} points"
+
+    found = f"{what}: {_shown(one.name, one.candidate)} by the candidate, {_shown(one.name, one.stable)} by the stable release"
+    found = found[0].upper() + found[1:]
+    match one.outcome:
+        case "worse":
+            return f"{found}; surely more by {amount(low)} at least, beyond the margin of {amount(margin)}."
+        case "better":
+            return f"{found}; surely fewer." if one.name != "cost" else f"{found}; surely less."
+        case "no worse":
+            return f"{found}; more by {amount(high)} at most, within the margin of {amount(margin)}."
+        case _:
+            return f"{found}; the difference is between {amount(low)} and {amount(high)}, the margin {amount(margin)}."
+
+
+def _shown(name: MeasureName, value: float | None) -> str:
+    if value is None:
+        return "nothing"
+    return f"${value:.6f}" if name == "cost" else f"{value:.1%}"
