@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from serving.app.opening import open_trace_writer
 from serving.app.settings import AppSettings
 from serving.app.traces.writer import TraceWriter
 from serving.pipeline.errors import StoreError
+from serving.pipeline.types import Trace
 from serving.traces.journal import TraceJournal
 from serving.traces.record import REMOVED, TraceQuery, TraceRecord
 from serving.traces.sqlite import SqliteTraceStore
@@ -244,7 +246,7 @@ def test_a_deletion_comes_after_what_is_being_written(tmp_path: Path) -> None:
         assert begun.wait(WITHIN_S)
         forgetting = threading.Thread(target=writer.forget_document, args=("leave.md", 2500.0))
         forgetting.start()
-        until(lambda: writer._forgotten, WITHIN_S)
+        forgetting.join(0.5)  # it would be done by then if it did not wait
         go.set()
         forgetting.join()
     assert store.kept["a"].documents == ()
@@ -263,6 +265,17 @@ def test_a_deletion_is_remembered_while_an_older_trace_waits(tmp_path: Path) -> 
         store.out = False
         until(lambda: not writer.waiting, WITHIN_S)
     assert store.kept["a"].documents == ()
+
+
+def test_personal_data_is_not_in_the_journal(tmp_path: Path) -> None:
+    def masked(trace: Trace) -> Trace:
+        return replace(trace, query=replace(trace.query, text="<MASKED>"))
+
+    with a_writer(tmp_path, Gate(out=True), mask=masked) as writer:
+        writer.answered(a_trace("a"))
+        until(lambda: in_journal(tmp_path), WITHIN_S)
+        assert "<MASKED>" in in_journal(tmp_path)
+        assert "How long?" not in in_journal(tmp_path)
 
 
 def test_what_is_older_than_traces_are_kept_and_what_is_no_trace_is_dropped(tmp_path: Path) -> None:
