@@ -3,7 +3,7 @@
     <folder>/<name>.jsonl    what one process waits to store: a trace in each line, or the ids of those that are stored
     <folder>/<name>.lock     held while that process lives
 
-A line is one write, so a killed process leaves at most its last line torn. Nothing is forced onto the disk: what a process has written
+A killed process leaves at most one line torn, the last. Nothing is forced onto the disk: what a process has written
 outlives it, but not the machine.
 """
 
@@ -11,7 +11,7 @@ import errno
 import json
 import os
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -25,6 +25,7 @@ SUFFIX = ".jsonl"
 STORED = "stored"
 SLACK_BYTES = 1_000_000  # that a file may be longer than twice what is still needed of it
 PRIVATE = 0o600
+_ENCODER = json.JSONEncoder(separators=(",", ":"))  # `json.dumps` would make one for each line
 _FACTS = tuple(field.name for field in fields(TraceRecord))
 
 
@@ -98,10 +99,13 @@ class JournalFile:
                 self._end += len(line)
         return LeftTraces(tuple(records.values()), torn)
 
-    def append(self, record: TraceRecord) -> None:
-        """Add a trace; an `OSError` leaves nothing of it."""
-        line = _line(record)
-        self._places[record.id] = (self._write(line), len(line))
+    def append(self, records: Sequence[TraceRecord]) -> None:
+        """Add traces by one write; an `OSError` leaves nothing of them."""
+        lines = [_line(record) for record in records]
+        begin = self._write(b"".join(lines))
+        for record, line in zip(records, lines, strict=True):
+            self._places[record.id] = (begin, len(line))
+            begin += len(line)
 
     def stored(self, idents: Collection[str]) -> None:
         """Let go of what a store has."""
@@ -152,16 +156,16 @@ class JournalFile:
                     self.path.unlink(missing_ok=True)
                     _lock_of(self.path).unlink(missing_ok=True)
 
-    def _write(self, line: bytes) -> int:
-        """Write a line at the end, whole or not at all; where it begins."""
+    def _write(self, lines: bytes) -> int:
+        """Write lines at the end, all or none; where they begin."""
         begin = self._end
         try:
-            _write_whole(self._handle, line)
+            _write_whole(self._handle, lines)
         except OSError:
             with suppress(OSError):
                 os.ftruncate(self._handle, begin)
             raise
-        self._end += len(line)
+        self._end += len(lines)
         return begin
 
 
@@ -177,10 +181,10 @@ class TraceJournal:
         """Begin a file of this process; an `OSError` says why there is none."""
         self._files.append(self._made())
 
-    def append(self, record: TraceRecord) -> None:
-        """Keep a trace until it is stored."""
+    def append(self, records: Sequence[TraceRecord]) -> None:
+        """Keep traces until they are stored."""
         with self._lock:
-            self._files[0].append(record)
+            self._files[0].append(records)
 
     def stored(self, idents: Collection[str]) -> None:
         """Let go of what the store has; a journal that was taken on is removed with its last trace."""
@@ -272,7 +276,7 @@ def _draft_of(path: Path) -> Path:
 
 
 def _json(value: Any) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode() + b"\n"
+    return _ENCODER.encode(value).encode() + b"\n"
 
 
 def _line(record: TraceRecord) -> bytes:

@@ -64,7 +64,7 @@ class Gate:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("RETRY_S", "GATHER_S", "PAUSE_S", "LOOK_S"):
+    for name in ("RETRY_S", "GATHER_S", "NOTE_S", "PAUSE_S", "LOOK_S"):
         monkeypatch.setattr(f"serving.app.traces.writer.{name}", 0.01)
 
 
@@ -307,10 +307,10 @@ def test_a_full_disk_is_told_once_and_traces_are_stored_as_ever(tmp_path: Path, 
     log, store, append = io.StringIO(), Gate(), TraceJournal.append
     full = [True]
 
-    def filled(self: TraceJournal, record: TraceRecord) -> None:
+    def filled(self: TraceJournal, records: Sequence[TraceRecord]) -> None:
         if full[0]:
             raise OSError(28, "No space left on device")
-        append(self, record)
+        append(self, records)
 
     monkeypatch.setattr(TraceJournal, "append", filled)
     with a_writer(tmp_path, store, log=log) as writer:

@@ -24,8 +24,7 @@ def a_record(ident: str, *, document: str = "leave.md", at: float = 1000.5) -> T
 def a_journal(folder: Path, *idents: str) -> TraceJournal:
     journal = TraceJournal(folder)
     journal.open()
-    for ident in idents:
-        journal.append(a_record(ident))
+    journal.append([a_record(ident) for ident in idents])
     return journal
 
 
@@ -37,8 +36,7 @@ def left_behind(folder: Path, *idents: str, stored: Sequence[str] = (), at: floa
     """The file that a process leaves which ends with traces in its journal, however it ends: what it wrote, and no lock."""
     journal, before = TraceJournal(folder), set(files(folder))
     journal.open()
-    for ident in idents:
-        journal.append(a_record(ident, at=at))
+    journal.append([a_record(ident, at=at) for ident in idents])
     journal.stored(stored)
     [made] = set(files(folder)) - before
     assert journal.close() > 0
@@ -113,7 +111,7 @@ def test_it_is_empty_when_everything_is_stored_and_does_not_grow_while_something
     [path] = files(tmp_path)
     length = path.stat().st_size
     for number in range(200):
-        journal.append(a_record(f"t{number}"))
+        journal.append([a_record(f"t{number}")])
         journal.stored([f"t{number}"])
         assert path.stat().st_size < 10_000 + 3 * length
     journal.stored(["stays"])
@@ -152,8 +150,8 @@ def test_a_write_that_was_cut_short_leaves_nothing_behind(tmp_path: Path, monkey
     with monkeypatch.context() as patched:
         patched.setattr(os, "write", lambda handle, data: write(handle, data[:100]))
         with pytest.raises(OSError, match="No space left"):
-            journal.append(a_record("b"))
-    journal.append(a_record("c"))
+            journal.append([a_record("b")])
+    journal.append([a_record("c")])
     journal.close()
     left = a_journal(tmp_path).take_on(MOST, MOST)
     assert ([record.id for record in left.records], left.dropped) == (["a", "c"], 0)
@@ -174,7 +172,7 @@ def test_a_journal_that_somebody_removed_is_begun_anew(tmp_path: Path) -> None:
     for path in list(tmp_path.iterdir()):
         path.unlink()
     journal.take_on(MOST, MOST)
-    journal.append(a_record("b"))
+    journal.append([a_record("b")])
     journal.close()
     assert [record.id for record in a_journal(tmp_path).take_on(MOST, MOST).records] == ["b"]
 

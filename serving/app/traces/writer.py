@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from structlog.typing import FilteringBoundLogger
 
@@ -19,9 +19,12 @@ from serving.traces.record import TraceRecord
 BATCH: Final = 64
 PAUSE_S: Final = 0.25  # between two looks at whether to stop
 GATHER_S: Final = 0.1  # a trace waits for others, since one transaction for many costs far less
+NOTE_S: Final = 0.03  # the same of the journal: to wake a thread for each costs more than to write it
 RETRY_S: Final = 2.0
 SWEEP_S: Final = 3600.0  # how often what is too old is removed
 LOOK_S: Final = 10.0  # between two looks for what dead processes left
+
+Waiting = TypeVar("Waiting")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,7 @@ class TraceWriter:
     """An observer that puts every trace into a store, from a thread of its own.
 
     At most `most` wait; beyond that the newest is left out and counted. While the store is out they wait. `close` writes what waits.
-    With a journal they wait on disk too, where another thread writes each as soon as it has ended: a kill loses none that is there.
+    With a journal they wait on disk too, where another thread writes them as soon as they have ended: a kill loses none that is there.
     """
 
     def __init__(
@@ -166,22 +169,25 @@ class TraceWriter:
     def _note(self) -> None:
         """Write what has ended into the journal, and hand it on."""
         while not (self._stop.is_set() and self._ended.empty()):
-            with suppress(queue.Empty):
-                self._waiting.put(self._noted(self._ended.get(timeout=PAUSE_S)))
+            ended = self._batch_of(self._ended, NOTE_S)
+            for waiting in self._noted(ended) if ended else ():
+                self._pending[waiting.id] = waiting
+                self._waiting.put(waiting)
 
-    def _noted(self, ended: EndedQuery) -> EndedQuery | TraceRecord:
+    def _noted(self, ended: Sequence[EndedQuery]) -> list[EndedQuery | TraceRecord]:
         """What waits for the store, after it was written into the journal."""
         assert self._journal is not None
-        noted: EndedQuery | TraceRecord = ended
+        noted: list[EndedQuery | TraceRecord] = []
+        for one in ended:
+            try:
+                noted.append(self._record(one))
+            except Exception:  # noqa: BLE001 — the store's thread meets it again, and tells it
+                noted.append(one)
         try:
-            noted = record = self._record(ended)
-            self._journal.append(record)
+            self._journal.append([one for one in noted if isinstance(one, TraceRecord)])
             self._tell_journal(None)
         except OSError as error:
             self._tell_journal(error)
-        except Exception:  # noqa: BLE001 — the store's thread meets it again, and tells it
-            return ended
-        self._pending[ended.id] = noted
         return noted
 
     def _run(self) -> None:
@@ -190,7 +196,7 @@ class TraceWriter:
             if self._deleted is not None and not self._stop.is_set() and time.monotonic() >= self._look_at:
                 self._replay(self._deleted)
                 self._look_at = time.monotonic() + LOOK_S
-            batch = self._batch()
+            batch = self._batch_of(self._waiting, GATHER_S)
             while batch and not self._write(batch):
                 if self._stop.is_set():
                     return
@@ -203,17 +209,17 @@ class TraceWriter:
         record = waiting if isinstance(waiting, TraceRecord) else TraceRecord.of(self._mask(waiting.trace), waiting.at)
         return _without(record, self._forgotten)
 
-    def _batch(self) -> list[EndedQuery | TraceRecord]:
+    def _batch_of(self, waiting: "queue.SimpleQueue[Waiting]", gather_s: float) -> list[Waiting]:
         """What waits, after a short while in which more may come."""
         try:
-            batch = [self._waiting.get(timeout=PAUSE_S)]
+            batch = [waiting.get(timeout=PAUSE_S)]
         except queue.Empty:
             return []
-        if self._waiting.qsize() < BATCH:
-            self._stop.wait(GATHER_S)
+        if waiting.qsize() < BATCH:
+            self._stop.wait(gather_s)
         while len(batch) < BATCH:
             try:
-                batch.append(self._waiting.get_nowait())
+                batch.append(waiting.get_nowait())
             except queue.Empty:
                 break
         return batch
