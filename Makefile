@@ -59,6 +59,7 @@ bench: setup  ## measure again what reports/bench/ says (DATA="PATH …" retriev
 	$(RUN) python bench/serve.py
 	$(RUN) python bench/lean.py
 	$(RUN) python bench/soak.py
+	$(RUN) python bench/journal.py
 	$(RUN) python bench/reader.py
 	$(RUN) python bench/models.py
 	$(RUN) python bench/overhead.py

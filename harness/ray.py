@@ -6,7 +6,7 @@ import socket
 import warnings
 from typing import Any
 
-from serving.pipeline.errors import InfrastructureError
+from serving.pipeline.errors import ConfigError, InfrastructureError
 
 # What Ray takes from the environment only, and only when it is imported.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -19,6 +19,8 @@ import ray
 from ray.exceptions import RayError
 
 KNOCK_S = 10.0
+GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # of gRPC: what answers with SETTINGS speaks it
+SETTINGS = 4
 STORE_BYTES = 100_000_000  # Ray's own object store: orders and answers are small
 
 
@@ -36,6 +38,8 @@ class RayConnection:
 
     def open(self, cores: int) -> int | None:
         """Connect, or start Ray here with so many cores; returns the cores of a cluster, where it was this that connected to one."""
+        if self.address.startswith(("http://", "https://")):
+            raise ConfigError(f"Ray's address {self.address!r} is that of a dashboard. Give host:6379, ray://host:10001 or auto.")
         if ray.is_initialized():  # by whoever runs us inside a program of theirs
             return None
         logging.getLogger("ray").setLevel(logging.ERROR)
@@ -61,10 +65,15 @@ class RayConnection:
 
 
 def _knock(address: str) -> None:
-    """Raise `OSError` where nobody listens: Ray itself would ask for minutes."""
+    """Raise `OSError` where nobody listens, or something else than Ray does: Ray itself would ask for minutes, and complain of each try."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdigit():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_S).close()
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_S) as connection:
+            if os.environ.get("RAY_USE_TLS", "0") == "0":
+                connection.sendall(GREETING)
+                frame = connection.recv(9)
+                if frame[3:4] != bytes([SETTINGS]):
+                    raise ConnectionError("what listens there is no Ray. Its port is 6379 by default, that of ray:// 10001")
 
 
 _resources: Any = ray.cluster_resources

@@ -73,7 +73,7 @@ class CorpusPlan:
 def plan_corpus(corpus: str, settings: HarnessSettings, limits: PartLimits) -> CorpusPlan:
     """The parts of a corpus by its name, its folder, its `.jsonl` file or its s3://bucket/prefix."""
     if is_remote(corpus):
-        return _bucket(corpus.rstrip("/"), settings, limits)
+        return _bucket(corpus, settings, limits)
     path = corpus_path(corpus, settings).resolve()
     if path.suffix == ".jsonl" and not path.is_dir():
         return _lines(path, path.name == LINES_FILE, limits)
@@ -114,7 +114,8 @@ def _lines(path: Path, named: bool, limits: PartLimits, skipped: tuple[SkippedFi
     return CorpusPlan("lines", str(path), name, rules, digest, parts, skipped)
 
 
-def _bucket(uri: str, settings: HarnessSettings, limits: PartLimits) -> CorpusPlan:
+def _bucket(corpus: str, settings: HarnessSettings, limits: PartLimits) -> CorpusPlan:
+    uri = f"s3://{corpus.removeprefix('s3://').strip('/')}"
     if uri.endswith(".jsonl"):
         raise DataError(f"{uri}: lines are not read from a bucket. Copy the file to a folder that every worker sees.")
     storage = open_storage(uri, settings, purpose="corpus", setting="--corpus")

@@ -2,6 +2,7 @@
 
 import time
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from structlog.typing import FilteringBoundLogger
@@ -31,7 +32,8 @@ from serving.pipeline.errors import ConfigError
 from serving.pipeline.observer import Observers
 from serving.pipeline.packages import install_command
 from serving.pipeline.types import Draw, Query
-from serving.traces.open import open_traces
+from serving.traces.journal import TraceJournal
+from serving.traces.open import DYNAMODB, open_traces
 from serving.traces.privacy import masked_text, without_personal_data
 
 if TYPE_CHECKING:
@@ -82,6 +84,8 @@ def watch(metrics: Metrics, service: Service) -> None:
     metrics.watch_keys(lambda: keys is not None and keys.unreadable)
     metrics.watch_documents(lambda: service.documents.state)
     metrics.watch_traces(lambda: traces.lost if traces else 0, lambda: traces.waiting if traces else 0, lambda: service.shadows.left_out)
+    if traces:
+        metrics.watch_journal(lambda: traces.unjournaled, lambda: traces.replayed, lambda: traces.dropped)
     metrics.watch_scores(lambda: scores.lost if scores else 0, lambda: scores.waiting if scores else 0)
     metrics.budget(service.settings.usd_per_day)
 
@@ -154,4 +158,6 @@ def open_trace_writer(settings: AppSettings, log: FilteringBoundLogger) -> Trace
         masks = {"mask": without_personal_data, "mask_text": masked_text}
     except ConfigError as error:
         log.warning("personal data stays in traces", reason=str(error))
-    return TraceWriter(store, log, most=settings.traces_waiting, retention_s=settings.trace_days * SECONDS_A_DAY, **masks)
+    folder = settings.traces_journal or (str(settings.home / "trace-journal") if place.startswith(DYNAMODB) else "none")
+    journal = None if folder == "none" else TraceJournal(Path(folder))
+    return TraceWriter(store, log, most=settings.traces_waiting, retention_s=settings.trace_days * SECONDS_A_DAY, journal=journal, **masks)

@@ -57,6 +57,11 @@ class AppSettings(PipelineSettings):
     traces: str = Field(default="", description="where: a file, or dynamodb:<table>; default <home>/traces.db")
     trace_days: float = Field(default=30.0, gt=0, description="after so many days a trace is removed, with what was said of it")
     traces_waiting: int = Field(default=1000, ge=1, description="traces that may wait in memory to be written; more are lost, and counted")
+    traces_journal: str = Field(
+        default="",
+        description="a folder on this machine where traces also lie until they are stored, so that a kill -9 loses none; none: nowhere; "
+        "default <home>/trace-journal where traces go to dynamodb:, else none",
+    )
     examples: str = Field(default="", description="questions that the page offers to begin with, between them a |")
     expose_trace: bool = Field(default=False, description="whether ?trace=1 shows a caller the whole trace, the prompt included")
 

@@ -74,6 +74,9 @@ class Metrics:
         self._feedback = counter("feedback", "What people said of answers", "kind", "value")
         self._traces_lost = gauge("traces_lost", "Traces that could not be kept")
         self._traces_waiting = gauge("traces_waiting", "Traces that are not in their store yet")
+        self._traces_unjournaled = gauge("traces_unjournaled", "1 when traces wait in memory alone, since the journal cannot be written")
+        self._traces_replayed = gauge("traces_replayed", "Traces that a killed process left in the journal, taken on to be stored")
+        self._traces_dropped = gauge("traces_dropped", "Traces left in the journal that are torn, outdated or too many")
         self._scores_lost = gauge("scores_lost", "Scores that could not be sent")
         self._scores_waiting = gauge("scores_waiting", "Scores that are not sent yet")
         self._shadows_left_out = gauge("shadows_left_out", "Questions that a shadow release was not asked: too many at a time, or too dear")
@@ -152,6 +155,12 @@ class Metrics:
         self._traces_lost.set_function(lost)
         self._traces_waiting.set_function(waiting)
         self._shadows_left_out.set_function(left_out)
+
+    def watch_journal(self, unjournaled: Callable[[], bool], replayed: Callable[[], float], dropped: Callable[[], float]) -> None:
+        """Read the numbers of the journal of traces at every scrape."""
+        self._traces_unjournaled.set_function(unjournaled)
+        self._traces_replayed.set_function(replayed)
+        self._traces_dropped.set_function(dropped)
 
     def watch_scores(self, lost: Callable[[], float], waiting: Callable[[], float]) -> None:
         """Read the numbers of what is sent to a receiver of scores at every scrape."""

@@ -132,6 +132,8 @@ class DocumentFollower:
                     self._log.info("corpus served", release=release.digest, **told)
             if self._marked < 0:
                 self._marked = await asyncio.to_thread(self._marker)
+                if self._traces is not None:
+                    self._traces.replay(self._deletions)
             await self._forget_answers()
             if self._due(self._out_of_traces):
                 self._words.set()
@@ -218,6 +220,11 @@ class DocumentFollower:
         found = [(record, _Deletion(record.id, record.revision, _seconds(record.updated_at) <= settled)) for record in deleted]
         left = [(record, key) for record, key in found if record.revision > self._marked and key not in done]
         return sorted(left, key=lambda one: one[1].revision)
+
+    def _deletions(self) -> dict[str, float]:
+        """Every document that was deleted, and until when answers may have words of it."""
+        deleted = [record for record in self.documents.current.records.values() if record.state == "deleted"]
+        return {record.id: _seconds(record.updated_at) + self._answers_s for record in deleted}
 
     def _marker(self) -> int:
         try:

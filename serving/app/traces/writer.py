@@ -3,9 +3,10 @@
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, TypeVar
 
 from structlog.typing import FilteringBoundLogger
 
@@ -13,13 +14,18 @@ from serving.pipeline.digest import digest_of
 from serving.pipeline.errors import TouchstoneError
 from serving.pipeline.types import Draw, Query, StageRecord, Trace, Usage
 from serving.traces.base import TraceStore
+from serving.traces.journal import TraceJournal
 from serving.traces.record import FAILED, TraceRecord
 
 BATCH: Final = 64
 PAUSE_S: Final = 0.25  # between two looks at whether to stop
 GATHER_S: Final = 0.1  # a trace waits for others, since one transaction for many costs far less
+NOTE_S: Final = 0.03  # the same of the journal: to wake a thread for each costs more than to write it
 RETRY_S: Final = 2.0
 SWEEP_S: Final = 3600.0  # how often what is too old is removed
+LOOK_S: Final = 10.0  # between two looks for what dead processes left
+
+Waiting = TypeVar("Waiting")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +35,17 @@ class EndedQuery:
     trace: Trace
     at: float
 
+    @property
+    def id(self) -> str:
+        """The id of its trace."""
+        return self.trace.id
+
 
 class TraceWriter:
     """An observer that puts every trace into a store, from a thread of its own.
 
     At most `most` wait; beyond that the newest is left out and counted. While the store is out they wait. `close` writes what waits.
+    With a journal they wait on disk too, where another thread writes them as soon as they have ended: a kill loses none that is there.
     """
 
     def __init__(
@@ -43,37 +55,70 @@ class TraceWriter:
         *,
         most: int,
         retention_s: float,
+        journal: TraceJournal | None = None,
         wall: Callable[[], float] = time.time,
         mask: Callable[[Trace], Trace] = lambda trace: trace,
         mask_text: Callable[[str], str] = lambda text: text,
     ) -> None:
         self.store = store
         self._log = log
+        self._most = most
         self._retention_s = retention_s
+        self._journal = journal
         self._wall = wall
         self._mask = mask
         self._mask_text = mask_text
-        self._waiting: queue.Queue[EndedQuery] = queue.Queue(most)
-        self._pending: dict[str, EndedQuery] = {}  # by id: those that wait and those that are being written
+        self._ended: queue.SimpleQueue[EndedQuery] = queue.SimpleQueue()  # for the journal
+        self._waiting: queue.SimpleQueue[EndedQuery | TraceRecord] = queue.SimpleQueue()  # for the store
+        self._pending: dict[str, EndedQuery | TraceRecord] = {}  # by id: those that wait and those that are being written
         self._stop = threading.Event()
+        self._noting = threading.Thread(target=self._note, daemon=True, name="trace-journal")
         self._thread = threading.Thread(target=self._run, daemon=True, name="trace-writer")
-        self._forgotten: dict[str, float] = {}  # documents that were just deleted, and until when answers may have words of them
+        self._putting = threading.Lock()
+        self._forgotten: dict[str, float] = {}  # documents that were deleted, and until when answers may have words of them
+        self._deleted: Callable[[], Mapping[str, float]] | None = None
+        self._look_at = 0.0
+        self._left_problem = ""
         self.lost = 0
+        self.replayed = 0
+        self.dropped = 0
         self.failing = False
+        self.unjournaled = False
 
     def start(self) -> None:
         """Begin to write."""
+        if self._journal is not None:
+            try:
+                self._journal.open()
+            except OSError as error:
+                self._tell_journal(error)
+                self._journal = None
+            else:
+                self._noting.start()
         self._thread.start()
 
     def find(self, trace_id: str) -> TraceRecord | None:
         """A trace by its id, also one that is not in the store yet; takes time, and belongs in a thread."""
-        ended = self._pending.get(trace_id)
-        return self._record(ended) if ended else self.store.get(trace_id)
+        waiting = self._pending.get(trace_id)
+        return self._record(waiting) if waiting else self.store.get(trace_id)
+
+    def replay(self, deleted: Callable[[], Mapping[str, float]]) -> None:
+        """From now on also put into the store what dead processes left, without words of documents that were deleted.
+
+        These come with the time until which answers may have words of them.
+        """
+        self._deleted = deleted
 
     def forget_document(self, document_id: str, until: float) -> int:
         """Take a document's words out of every trace, also of those of answers that end until then."""
-        now = self._wall()
-        self._forgotten = {ident: last for ident, last in self._forgotten.items() if last > now} | {document_id: until}
+        waiting = list(self._pending.values())
+        oldest = min((one.at for one in waiting), default=self._wall())
+        self._forgotten = {ident: last for ident, last in self._forgotten.items() if last >= oldest} | {document_id: until}
+        with self._putting:  # what is being written has been made before, and has to be there
+            pass
+        if self._journal is not None:
+            holding = [one for one in waiting if isinstance(one, TraceRecord) and document_id in one.documents]
+            self._change_journal({one.id: self._record(one) for one in holding})
         return self.store.forget_document(document_id)
 
     def masked(self, text: str) -> str:
@@ -99,13 +144,12 @@ class TraceWriter:
 
     def answered(self, trace: Trace) -> None:
         """Take a trace on; never waits."""
+        if len(self._pending) >= self._most:
+            self.lost += 1
+            return
         ended = EndedQuery(trace, self._wall())
         self._pending[trace.id] = ended
-        try:
-            self._waiting.put_nowait(ended)
-        except queue.Full:
-            self._pending.pop(trace.id, None)
-            self.lost += 1
+        (self._waiting if self._journal is None else self._ended).put(ended)
 
     def unanswered(self, query: Query, draw: Draw, release: str, pair: str = "") -> None:
         """Keep that a question failed while a candidate was tried: how it was drawn, and nothing of what was asked."""
@@ -118,14 +162,48 @@ class TraceWriter:
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(patience_s)
-        if self._pending:
-            self._log.error("traces lost", count=len(self._pending), place=self.store.place)
+        if self._noting.is_alive():
+            self._noting.join(patience_s)
+        left = 0
+        if self._journal is not None and (left := self._journal.close()):
+            self._log.warning(
+                "traces left in the journal", count=left, place=str(self._journal.folder), effect="the next start stores them"
+            )
+        if len(self._pending) > left:
+            self._log.error("traces lost", count=len(self._pending) - left, place=self.store.place)
         self.store.close()
+
+    def _note(self) -> None:
+        """Write what has ended into the journal, and hand it on."""
+        while not (self._stop.is_set() and self._ended.empty()):
+            ended = self._batch_of(self._ended, NOTE_S)
+            for waiting in self._noted(ended) if ended else ():
+                self._pending[waiting.id] = waiting
+                self._waiting.put(waiting)
+
+    def _noted(self, ended: Sequence[EndedQuery]) -> list[EndedQuery | TraceRecord]:
+        """What waits for the store, after it was written into the journal."""
+        assert self._journal is not None
+        noted: list[EndedQuery | TraceRecord] = []
+        for one in ended:
+            try:
+                noted.append(self._record(one))
+            except Exception:  # noqa: BLE001 — the store's thread meets it again, and tells it
+                noted.append(one)
+        try:
+            self._journal.append([one for one in noted if isinstance(one, TraceRecord)])
+            self._tell_journal(None)
+        except OSError as error:
+            self._tell_journal(error)
+        return noted
 
     def _run(self) -> None:
         swept = -SWEEP_S
-        while not (self._stop.is_set() and self._waiting.empty()):
-            batch = self._batch()
+        while not (self._stop.is_set() and not self._noting.is_alive() and self._waiting.empty()):
+            if self._deleted is not None and not self._stop.is_set() and time.monotonic() >= self._look_at:
+                self._replay(self._deleted)
+                self._look_at = time.monotonic() + LOOK_S
+            batch = self._batch_of(self._waiting, GATHER_S)
             while batch and not self._write(batch):
                 if self._stop.is_set():
                     return
@@ -134,31 +212,29 @@ class TraceWriter:
                 swept = time.monotonic()
                 self._sweep()
 
-    def _record(self, ended: EndedQuery) -> TraceRecord:
-        record = TraceRecord.of(self._mask(ended.trace), ended.at)
-        for document_id in record.documents:
-            if ended.at <= self._forgotten.get(document_id, 0.0):
-                record = record.without_words_of(document_id)
-        return record
+    def _record(self, waiting: EndedQuery | TraceRecord) -> TraceRecord:
+        record = waiting if isinstance(waiting, TraceRecord) else TraceRecord.of(self._mask(waiting.trace), waiting.at)
+        return _without(record, self._forgotten)
 
-    def _batch(self) -> list[EndedQuery]:
+    def _batch_of(self, waiting: "queue.SimpleQueue[Waiting]", gather_s: float) -> list[Waiting]:
         """What waits, after a short while in which more may come."""
         try:
-            batch = [self._waiting.get(timeout=PAUSE_S)]
+            batch = [waiting.get(timeout=PAUSE_S)]
         except queue.Empty:
             return []
-        if self._waiting.qsize() < BATCH:
-            self._stop.wait(GATHER_S)
+        if waiting.qsize() < BATCH:
+            self._stop.wait(gather_s)
         while len(batch) < BATCH:
             try:
-                batch.append(self._waiting.get_nowait())
+                batch.append(waiting.get_nowait())
             except queue.Empty:
                 break
         return batch
 
-    def _write(self, batch: list[EndedQuery]) -> bool:
+    def _write(self, batch: list[EndedQuery | TraceRecord]) -> bool:
         try:
-            self.store.put([self._record(ended) for ended in batch])
+            with self._putting:
+                self.store.put([self._record(waiting) for waiting in batch])
         except TouchstoneError as error:
             if not self.failing:
                 self._log.error("traces not written", place=self.store.place, reason=str(error), effect="they wait in memory")
@@ -170,9 +246,66 @@ class TraceWriter:
         if self.failing:
             self._log.info("traces written again", place=self.store.place)
         self.failing = False
-        for ended in batch:
-            self._pending.pop(ended.trace.id, None)
+        idents = [waiting.id for waiting in batch]
+        if self._journal is not None:
+            self._journal.stored(idents)
+        for ident in idents:
+            self._pending.pop(ident, None)
         return True
+
+    def _replay(self, deleted: Callable[[], Mapping[str, float]]) -> None:
+        """Have what dead processes left wait for the store, without words of deleted documents."""
+        if self._journal is None:
+            return
+        journal = self._journal
+        try:
+            left = journal.take_on(self._most - len(self._pending), self._most)
+        except OSError as error:
+            return self._tell_journal(error)
+        if left.problem and left.problem != self._left_problem:
+            self._log.warning("a journal of traces not read", reason=left.problem)
+        self._left_problem = left.problem
+        if not left.records and not left.dropped:
+            return
+        kept = self._kept(left.records, deleted())
+        journal.stored([record.id for record in left.records if record.id not in kept])
+        self._change_journal({record.id: kept[record.id] for record in left.records if record.id in kept and kept[record.id] is not record})
+        for record in kept.values():
+            self._pending[record.id] = record
+            self._waiting.put(record)
+        dropped = left.dropped + len(left.records) - len(kept)
+        self.replayed += len(kept)
+        self.dropped += dropped
+        self._log.info("traces replayed", place=str(journal.folder), count=len(kept), dropped=dropped)
+
+    def _kept(self, left: Sequence[TraceRecord], deleted: Mapping[str, float]) -> dict[str, TraceRecord]:
+        """What may be stored of what was left: nothing too old, nothing that is no trace, and no words of deleted documents."""
+        oldest = self._wall() - self._retention_s if self._retention_s else 0.0
+        kept = {}
+        for record in left:
+            with suppress(ValueError, TypeError):
+                record.value()
+                if record.at >= oldest:
+                    kept[record.id] = _without(record, deleted)
+        return kept
+
+    def _change_journal(self, changed: Mapping[str, TraceRecord]) -> None:
+        if self._journal is not None and changed:
+            try:
+                self._journal.change(changed)
+            except OSError as error:
+                self._tell_journal(error)
+
+    def _tell_journal(self, error: OSError | None) -> None:
+        """Log a failure of the journal once, and its end."""
+        assert self._journal is not None
+        place = str(self._journal.folder)
+        if error is not None and not self.unjournaled:
+            reason, effect = str(error), "a kill would lose the traces that wait in memory"
+            self._log.warning("traces not journaled", place=place, reason=reason, effect=effect)
+        elif error is None and self.unjournaled:
+            self._log.info("traces journaled again", place=place)
+        self.unjournaled = error is not None
 
     def _sweep(self) -> None:
         try:
@@ -180,3 +313,11 @@ class TraceWriter:
                 self._log.info("old traces removed", count=removed, place=self.store.place)
         except TouchstoneError as error:
             self._log.warning("old traces not removed", place=self.store.place, reason=str(error))
+
+
+def _without(record: TraceRecord, deleted: Mapping[str, float]) -> TraceRecord:
+    """A record with no words of deleted documents, each given with the time until which answers may have some."""
+    for document_id in record.documents:
+        if record.at <= deleted.get(document_id, 0.0):
+            record = record.without_words_of(document_id)
+    return record
