@@ -31,7 +31,7 @@ class ShadowRuns:
         usd_per_hour: float,
         timeout_s: float,
         clock: Callable[[], float] = time.monotonic,
-        compared: Callable[[bool], None] = lambda agree: None,
+        compared: Callable[[bool | None], None] = lambda agree: None,
     ) -> None:
         self._log = log
         self._compared = compared
@@ -72,9 +72,11 @@ class ShadowRuns:
                 trace = await candidate.loaded.pipeline.answer(query, observer=observer)
             self._spent.append((self._clock(), trace.usd))
             self._compared(not await asyncio.to_thread(disagreement_of, shown.answer, trace.answer))
-        except (TouchstoneError, TimeoutError) as error:  # the observer has counted it
+        except (TouchstoneError, TimeoutError) as error:
+            self._compared(None)
             self._log.warning("shadow failed", release=candidate.loaded.digest, error=type(error).__name__)
         except Exception:  # noqa: BLE001 — nobody waits for it
+            self._compared(None)
             self._log.exception("shadow crashed", release=candidate.loaded.digest)
 
     def _usd_last_hour(self) -> float:
