@@ -16,6 +16,7 @@ variable "names" {
       harness       = string
       mlflow        = string
       deploy        = string
+      deploy_prod   = string
       cluster_layer = string
       eks_cluster   = string
       eks_node      = string

@@ -8,7 +8,8 @@ resource "aws_iam_openid_connect_provider" "github" {
 
 locals {
   github_trust = { for role, subjects in {
-    deploy        = [for channel in ["dev", "staging", "prod"] : "repo:${var.names.github}:environment:${channel}"]
+    deploy        = [for channel in ["dev", "staging"] : "repo:${var.names.github}:environment:${channel}"]
+    deploy_prod   = ["repo:${var.names.github}:environment:prod"]
     plan          = ["repo:${var.names.github}:pull_request", "repo:${var.names.github}:ref:refs/heads/main"]
     cluster_layer = ["repo:${var.names.github}:environment:infra"]
     } : role => [{
@@ -20,6 +21,22 @@ locals {
         "token.actions.githubusercontent.com:sub" = subjects
       } }
   }] }
+  # what every deploy does: read an image's signature, promote, evaluate what is served
+  deploys = [
+    { Sid = "LogIn", Effect = "Allow", Action = "ecr:GetAuthorizationToken", Resource = "*" }, # it knows no narrower one
+    { Sid = "Pull", Effect = "Allow", Action = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:DescribeImages", "ecr:GetDownloadUrlForLayer"], Resource = local.arn.ecr },
+    { Sid = "Cluster", Effect = "Allow", Action = "eks:DescribeCluster", Resource = local.arn.cluster }, # what it may do inside: cluster/access.tf
+    {
+      Sid    = "Channels"
+      Effect = "Allow"
+      Action = ["s3:GetObject", "s3:PutObject"]
+      Resource = [
+        "${local.arn.bucket.releases}/releases/*", "${local.arn.bucket.indexes}/indexes/*", "${local.arn.bucket.stages}/stages/*",
+      ]
+    },
+    { Sid = "List", Effect = "Allow", Action = "s3:ListBucket", Resource = [for bucket in ["releases", "documents", "indexes", "stages"] : local.arn.bucket[bucket]] },
+    local.use_key,
+  ]
   state_key = { Sid = "StateKey", Effect = "Allow", Action = ["s3:GetObject", "s3:PutObject"], Resource = "arn:aws:s3:::${var.names.state_bucket}/cluster.tfstate" }
 }
 
@@ -27,33 +44,35 @@ module "deploy_role" {
   source = "../modules/service_role"
   name   = var.names.roles.deploy
   trust  = local.github_trust.deploy
-  statements = [
-    { Sid = "LogIn", Effect = "Allow", Action = "ecr:GetAuthorizationToken", Resource = "*" }, # it knows no narrower one
+  statements = concat(local.deploys, [
     {
       Sid    = "Push"
       Effect = "Allow"
       Action = [
-        "ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:CompleteLayerUpload", "ecr:DescribeImages", "ecr:DescribeImageScanFindings",
-        "ecr:GetDownloadUrlForLayer", "ecr:InitiateLayerUpload", "ecr:PutImage", "ecr:UploadLayerPart",
+        "ecr:CompleteLayerUpload", "ecr:DescribeImageScanFindings", "ecr:InitiateLayerUpload", "ecr:PutImage", "ecr:UploadLayerPart",
       ]
       Resource = local.arn.ecr
-    },
-    { Sid = "Cluster", Effect = "Allow", Action = "eks:DescribeCluster", Resource = local.arn.cluster }, # what it may do inside: cluster/access.tf
-    {
-      Sid      = "Channels"
-      Effect   = "Allow"
-      Action   = ["s3:GetObject", "s3:PutObject"]
-      Resource = "${local.arn.bucket.releases}/releases/*"
     },
     { # documents of the repository, which the data pipeline brings
       Sid      = "Documents"
       Effect   = "Allow"
       Action   = ["s3:GetObject", "s3:PutObject"]
-      Resource = ["${local.arn.bucket.documents}/*", "${local.arn.bucket.indexes}/indexes/*"]
+      Resource = "${local.arn.bucket.documents}/*"
     },
-    { Sid = "List", Effect = "Allow", Action = "s3:ListBucket", Resource = [for bucket in ["releases", "documents", "indexes"] : local.arn.bucket[bucket]] },
-    local.use_key,
-  ]
+    { # what prod names is changed behind its approval alone
+      Sid      = "NotProd"
+      Effect   = "Deny"
+      Action   = "s3:PutObject"
+      Resource = "${local.arn.bucket.releases}/releases/channels/prod.json"
+    },
+  ])
+}
+
+module "deploy_prod_role" {
+  source     = "../modules/service_role"
+  name       = var.names.roles.deploy_prod
+  trust      = local.github_trust.deploy_prod
+  statements = local.deploys
 }
 
 module "plan_role" { # looks, and changes nothing; the plan of a pull request is made with -lock=false

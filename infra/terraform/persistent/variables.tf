@@ -29,6 +29,7 @@ variable "names" {
       harness       = string
       mlflow        = string
       deploy        = string
+      deploy_prod   = string
       plan          = string
       cluster_layer = string
       eks_cluster   = string

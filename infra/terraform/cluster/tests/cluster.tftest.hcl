@@ -49,8 +49,16 @@ run "every_service_account_has_its_role" {
 run "workflows_change_the_channels_namespaces_only" {
   command = plan
   assert {
-    condition     = one(aws_eks_access_policy_association.deploy.access_scope).type == "namespace" && toset(one(aws_eks_access_policy_association.deploy.access_scope).namespaces) == toset(values(var.names.namespaces))
-    error_message = "The role of workflows reaches beyond the channels."
+    condition     = alltrue([for one in aws_eks_access_policy_association.deploy : one(one.access_scope).type == "namespace"])
+    error_message = "A role of workflows reaches beyond the channels."
+  }
+  assert {
+    condition     = toset(one(aws_eks_access_policy_association.deploy["deploy"].access_scope).namespaces) == toset([var.names.namespaces.dev, var.names.namespaces.staging])
+    error_message = "The role that nobody's approval stands before reaches prod, or not dev and staging."
+  }
+  assert {
+    condition     = toset(one(aws_eks_access_policy_association.deploy["deploy_prod"].access_scope).namespaces) == toset([var.names.namespaces.prod])
+    error_message = "The role behind prod's approval is for prod alone."
   }
 }
 
