@@ -47,6 +47,19 @@ models, rules or routes, since each is billed. The alarms are a module:
 `{names}`
 """
 
+ALERTS = """`page` wakes somebody, `ticket` waits for the morning; of `dev`, `test` and `staging` all are tickets.
+
+### Commands of the runbooks
+
+Queries are typed into Prometheus or Grafana. What begins with `touchstone` is run in a checkout (`make setup`), by somebody whose AWS
+credentials may write releases and channels, with the settings of the channel that the alert's `environment` names; without these it
+would look into this checkout's own folders:
+
+    infra/pipelines/settings.sh prod touchstone channel show prod
+
+`kubectl` needs `aws eks update-kubeconfig --name <cluster>` once, and `--namespace touchstone-prod`.
+"""
+
 
 def page() -> str:
     """The whole page."""
@@ -60,7 +73,7 @@ def page() -> str:
     return (
         HEAD.format(number=len(CLOUDWATCH), names=names)
         + f"\n## Dashboards\n\n{boards}"
-        + f"\n## Alerts\n\n`page` wakes somebody, `ticket` waits for the morning.\n\n{_table('alert', 'urgency', 'what it says')}{alerts}"
+        + f"\n## Alerts\n\n{ALERTS}\n{_table('alert', 'urgency', 'what it says')}{alerts}"
         + "\n## Metrics\n\nBeside these, `process_…` and `python_info` of the process.\n\n"
         + f"{_table('metric', 'kind', 'labels', 'what it says')}{rows}"
     )

@@ -19,20 +19,19 @@ class LayeredStageStore(StageStore):
     def get_many(self, stage: str, keys: Sequence[str]) -> dict[str, bytes]:
         """The values of those keys that are there."""
         distinct = list(dict.fromkeys(keys))
-        before = self.copy.counts.again[stage]
-        values = self.copy.get_many(stage, distinct)
-        again = self.copy.counts.again[stage] - before
+        read = self.copy.read(stage, distinct)
+        values = read.values
         if missing := [key for key in distinct if key not in values]:
             fetched = self.shared.get_many(stage, missing)
             self.copy.put_written(stage, fetched, 0.0)  # by whom, nobody knows: it counts as kept from before
             values |= fetched
-        self.counts.add(stage, len(values), len(distinct) - len(values), again)
+        self.counts.add(stage, len(values), len(distinct) - len(values), read.again)
         self.counts.damaged = self.copy.counts.damaged + self.shared.counts.damaged
         return values
 
     def put_many(self, stage: str, values: Mapping[str, bytes]) -> None:
         """Store several values; those in the copy are in the bucket already."""
-        copied = self.copy.get_many(stage, list(values))
+        copied = self.copy.read(stage, list(values)).values
         new = {key: value for key, value in values.items() if key not in copied}
         written = self.shared.put_missing(stage, new)  # a value that another machine wrote first is fetched at the next read
         self.copy.put_many(stage, {key: value for key, value in new.items() if key in written})

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.stage_store.base import HitCounts, StageSize, StageStore, value_sum
@@ -39,6 +40,14 @@ def _today() -> int:
     return int(time.time() // SECONDS_A_DAY)
 
 
+@dataclass(frozen=True, slots=True)
+class ReadValues:
+    """What was there of some keys, and how many of them this run had written itself."""
+
+    values: dict[str, bytes]
+    again: int
+
+
 class SqliteStageStore(StageStore):
     """A stage store in `<folder>/stages.db`."""
 
@@ -64,6 +73,12 @@ class SqliteStageStore(StageStore):
 
     def get_many(self, stage: str, keys: Sequence[str]) -> dict[str, bytes]:
         """The values of those keys that are there."""
+        found = self.read(stage, keys)
+        self.counts.add(stage, len(found.values), len(set(keys)) - len(found.values), found.again)
+        return found.values
+
+    def read(self, stage: str, keys: Sequence[str]) -> ReadValues:
+        """The values of those keys that are there; it counts no hits and misses, for a store over this one."""
         values: dict[str, bytes] = {}
         unused_today: list[str] = []
         again = 0
@@ -90,10 +105,9 @@ class SqliteStageStore(StageStore):
                 self._connection.executemany(
                     "UPDATE kept SET used_day = ? WHERE stage = ? AND key = ?", [(today, stage, key) for key in unused_today]
                 )
-        self.counts.add(stage, len(values), len(distinct) - len(values), again)
         if damaged:
             self.counts.add_damaged(stage, len(damaged), self.place)
-        return values
+        return ReadValues(values, again)
 
     def put_many(self, stage: str, values: Mapping[str, bytes]) -> None:
         """Store several values in one transaction."""

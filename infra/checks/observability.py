@@ -24,6 +24,12 @@ from serving.app.core.emf import CLOUDWATCH, DIMENSION, NAMESPACE
 ROOT: Final = Path(__file__).parents[2]
 INSTALL: Final = "apt-get install prometheus prometheus-alertmanager"
 SECTIONS: Final = ("## What it means", "## How to see it", "## What to do", "## How to roll back")
+BURN: Final = re.compile(r":ratio_rate(\w+) > ([\d.]+) \* ([\d.]+)")
+# of the budget of 30 days: 2 % in an hour, 5 % in six, 10 % in a day, and in three; each with a short window that says it goes on
+FAST: Final = (("1h", 14.4), ("5m", 14.4), ("6h", 6.0), ("30m", 6.0))
+SLOW: Final = (("1d", 3.0), ("2h", 3.0), ("3d", 1.0), ("6h", 1.0))
+SHARE: Final = re.compile(r"[<>]=? (0\.\d+)")
+TRAFFIC: Final = 0.005  # answers a second, below which there is no rate of anything
 ROUTES: Final = (  # labels of an alert, and who hears of it
     ({"severity": "page", "environment": "prod"}, "pager"),
     ({"severity": "page", "environment": "touchstone-prod"}, "pager"),
@@ -31,6 +37,8 @@ ROUTES: Final = (  # labels of an alert, and who hears of it
     ({"severity": "page"}, "pager"),
     ({"severity": "page", "environment": "dev"}, "tickets"),
     ({"severity": "page", "environment": "touchstone-dev"}, "tickets"),
+    ({"severity": "page", "environment": "touchstone-staging"}, "tickets"),
+    ({"severity": "page", "environment": "touchstone-test"}, "tickets"),
     ({"severity": "ticket", "environment": "prod"}, "tickets"),
     ({"severity": "none", "alertname": "Watchdog"}, "heartbeat"),
     ({"alertname": "SomethingNew"}, "tickets"),
@@ -134,6 +142,18 @@ class Observability:
             if [line for line in lines if line.startswith("## ")] != list(SECTIONS):
                 yield f"docs/runbooks/{name}.md: its sections are not {', '.join(SECTIONS)}"
 
+    def thresholds(self) -> Iterator[str]:
+        """A share that an alert begins at stands in its runbook, so that neither is moved alone; an objective has its burn rates."""
+        for alert in self.alerts():
+            name, page = alert["alert"], self.root / "docs" / "runbooks" / f"{alert['alert']}.md"
+            text = page.read_text(encoding="utf-8") if page.is_file() else ""
+            burns = [(window, float(rate), float(budget)) for window, rate, budget in BURN.findall(alert["expr"])]
+            if burns and burns not in [[(*one, budget) for one in rates] for rates in (FAST, SLOW) for budget in (0.005, 0.05)]:
+                yield f"{name}: {burns} are none of an objective's windows and burn rates"
+            for number in {float(found) for found in SHARE.findall(alert["expr"])} - {TRAFFIC}:
+                if not any(words in text for words in (f"{number * 100:g} %", f"{number * 100:g} points", f"{number:g} ")):
+                    yield f"{name} begins at {number:g}, which docs/runbooks/{name}.md does not tell"
+
     def routes(self) -> Iterator[str]:
         """Alertmanager's configuration, and who hears of what. Debian's amtool is older than `url_file`, so that it reads addresses."""
         with tempfile.TemporaryDirectory() as scratch:
@@ -236,6 +256,7 @@ class Observability:
             "every alert has a test that fires it and one that does not": self.tested,
             "every alert is urgent, worded and explained": self.alert_form,
             "every alert has a runbook, every runbook an alert": self.runbooks,
+            "alerts begin where their runbooks say": self.thresholds,
             "alerts go to whom they should": self.routes,
             "dashboards are what pages.py makes": self.dashboards,
             "dashboards find their data source": self.provisioning,

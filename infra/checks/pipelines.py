@@ -96,15 +96,40 @@ class Pipelines:
             if workflow.get("permissions") != {}:
                 yield f"{path.name}: permissions is not {{}}: name the rights in each job"
             jobs = workflow["jobs"]
-            if "concurrency" not in workflow and not ("workflow_call" in triggers and all("concurrency" in job for job in jobs.values())):
+            if "concurrency" not in workflow and not all("concurrency" in job for job in jobs.values()):
                 yield f"{path.name} has no concurrency"
+            if workflow.get("defaults") != {"run": {"shell": "bash"}}:
+                yield f"{path.name}: a command that fails before a pipe is not seen: defaults: {{run: {{shell: bash}}}}"
             for name, job in jobs.items():
                 if NO_RUNNER not in job and "timeout-minutes" not in job:
                     yield f"{path.name}: {name} has no timeout-minutes"
-                if "permissions" not in job:
+                rights = job.get("permissions")
+                if not isinstance(rights, dict):
                     yield f"{path.name}: {name} names no permissions"
+                    continue
+                # a comment is written by a job that runs none of the repository's code
+                may_write = {"id-token"} if "actions/checkout" in str(job) or NO_RUNNER in job else {"id-token", "pull-requests"}
+                for right in sorted(right for right, level in rights.items() if level == "write" and right not in may_write):
+                    yield f"{path.name}: {name} may write {right}"
             if {"pull_request_target", "workflow_run"} & set(triggers):
                 yield f"{path.name} runs with the repository's rights on what a stranger may have written"
+
+    def secrets_arrive(self) -> Iterator[str]:
+        """A workflow that is called sees no secret, not even its environment's own, but those it declares and its caller passes on."""
+        declared: dict[str, set[str]] = {}
+        for path in self.workflows:
+            triggers = self.read(path)[True]
+            if "workflow_call" not in triggers:
+                continue
+            declared[path.name] = set(triggers["workflow_call"].get("secrets", {}))
+            used = set(re.findall(r"\bsecrets\.(\w+)", path.read_text(encoding="utf-8")))
+            for name in sorted(used - declared[path.name]):
+                yield f"{path.name} reads the secret {name}, which it does not declare"
+        for path in self.workflows:
+            for job, body in self.read(path)["jobs"].items():
+                wanted = declared.get(Path(body.get("uses", "")).name, set())
+                for name in sorted(wanted - set(body.get("secrets", {}))):
+                    yield f"{path.name}: {job} does not pass the secret {name} on"
 
     def scripts_are_used(self) -> Iterator[str]:
         """Every script is called by a workflow or by another, every one that is called is there, and can be started."""
@@ -129,6 +154,7 @@ class Pipelines:
             "workflows are safe (zizmor)": self.zizmor,
             "actions are pinned by commit": self.pinned,
             "workflows have few rights, an end, and do not meet": self.careful,
+            "secrets arrive in the workflows that are called": self.secrets_arrive,
             "scripts are sound (shellcheck)": self.shellcheck,
             "scripts are there, and used": self.scripts_are_used,
         }

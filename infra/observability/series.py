@@ -8,6 +8,7 @@ from typing import Final
 from prometheus_client.metrics_core import Metric
 
 from serving.app.core.metrics import Metrics
+from serving.app.release.added import CorpusState
 from serving.pipeline.cache.answers import CacheState
 
 SCRAPED: Final = frozenset({"environment", "instance", "job", "pod"})  # labels that the scrape adds
@@ -39,6 +40,7 @@ def families() -> list[Family]:
     """Every metric of the app, in its own order; read from the registry that the server shows."""
     metrics = Metrics()
     metrics.watch_cache(_Cache)
+    metrics.watch_documents(lambda: CorpusState("", 0, 0, 0.0, {"ready": 0}))
     return list(_families(metrics))
 
 

@@ -45,7 +45,4 @@ async def running(service: Service, mcp: "McpDoor | None") -> AsyncIterator[None
 
 
 async def _metric_lines(service: Service) -> None:
-    async def update() -> None:
-        service.metrics.state(await service.release_manager.probed_readiness())
-
-    await MetricLines(service.metrics.registry, service.settings.channel).run(update)
+    await MetricLines(service.metrics.registry, service.settings.channel).run(service.refresh_gauges)

@@ -198,6 +198,7 @@ async def test_without_the_shared_ledger_each_process_counts_for_itself_and_says
         async with of.question(caller, 0.5):
             pass
     assert log.getvalue().count("budgets not shared") == 1
+    assert await of.spent_or_own("public/ann") == pytest.approx(1.0)
 
 
 async def test_a_key_with_a_budget_is_turned_away_at_every_door_when_it_is_spent(furnished: House, tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ async def test_a_shadow_is_counted_by_its_role_and_by_whether_it_agrees(house: H
         await asyncio.gather(*api.app.state.service.shadows._tasks)
         found = await numbers(api)
     pairs = {dict(labels)["verdict"]: value for (name, labels), value in found.items() if name == "touchstone_shadow_pairs_total"}
-    assert pairs == {"agreed": 0, "disagreed": 0} | {verdict: 1}
+    assert pairs == {"agreed": 0, "disagreed": 0, "failed": 0} | {verdict: 1}
     for role in ("stable", "shadow"):
         assert found["touchstone_role_answers_total", (("outcome", "answered"), ("role", role))] == 1
         assert found["touchstone_role_query_seconds_count", (("role", role),)] == 1
@@ -131,6 +131,16 @@ async def test_the_budget_the_age_of_the_index_and_keys_that_cannot_be_read_are_
     assert (before["touchstone_keys_unreadable", ()], after["touchstone_keys_unreadable", ()]) == (0, 1)
     assert before["touchstone_budget_usd_per_day", ()] == 12.5
     assert before["touchstone_index_created_timestamp_seconds", ()] == datetime.fromisoformat(created).timestamp()
+
+
+async def test_what_of_the_day_s_budget_is_spent_is_told(furnished: House) -> None:
+    async with opened(furnished.settings(usd_per_day=12.5)) as api:
+        before = await numbers(api)
+        usd = (await api.ask()).json()["usage"]["usd"]
+        after = await numbers(api)
+    assert usd > 0
+    assert before["touchstone_budget_spent_usd", ()] == 0
+    assert after["touchstone_budget_spent_usd", ()] == pytest.approx(usd)
 
 
 async def test_what_was_found_and_what_of_it_was_read_and_cited_is_counted(furnished: House) -> None:

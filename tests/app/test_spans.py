@@ -78,6 +78,10 @@ async def test_a_question_is_a_span_with_one_for_each_stage_in_the_callers_trace
     assert (facts(root)["touchstone.role"], facts(root)["touchstone.tier"]) == ("stable", "lite")
     assert facts(chat)["gen_ai.operation.name"] == "chat"
     assert (facts(chat)["gen_ai.provider.name"], facts(chat)["gen_ai.request.model"]) == ("local", "echo")
+    used = answer.json()["usage"]
+    assert facts(chat)["gen_ai.usage.output_tokens"] == used["output_tokens"] > 0
+    assert facts(root)["touchstone.output_tokens"] == used["output_tokens"]
+    assert [name for name, span in spans.items() if any(key.startswith("gen_ai.usage.") for key in facts(span))] == ["chat local:echo"]
     assert receiver.headers[0]["x-key"] == "secret-of-the-receiver"
     assert QUESTION not in str(receiver.requests) and SAYS not in str(receiver.requests)
     assert "secret-of-the-receiver" not in api.log_text

@@ -8,10 +8,13 @@ from hypothesis import strategies as st
 
 from serving.app.release.interleave import CANDIDATE, STABLE, credit, team_draft
 from serving.app.release.trial import share_of
+from serving.pipeline.errors import ModelError
+from serving.pipeline.observer import Observer
 from serving.pipeline.types import Answer, Chunk, Citation, Hit, Query, Trace, Turn
 from serving.release.channel import Mode, read_channel
 from serving.release.move import promote_candidate, set_candidate, withdraw_candidate
 from tests.app.making import QUESTION, SAYS, House, config, opened
+from tests.support.making import a_trace
 from tests.support.releasing import prove
 
 NEW = "The candidate says so [1]."
@@ -126,6 +129,39 @@ async def test_a_shadow_answers_unseen_and_is_paired_with_the_answer_that_was_sh
     assert first.draw == second.draw
     assert first.draw
     assert (first.draw.candidate, first.draw.mode, first.draw.weight) == (second.release_digest, "shadow", 1.0)
+
+
+class Failing:
+    """A pipeline that fails as a real one does."""
+
+    config_digest = "failing"
+
+    async def answer(self, query: Query, *, observer: Observer) -> Trace:
+        error = ModelError("no model answers")
+        observer.failed(query, error)
+        raise error
+
+
+async def test_a_shadow_is_no_question_of_anybody_s_and_its_failure_fails_none(house: House) -> None:
+    async with opened(house.settings()) as api:
+        service = api.app.state.service
+        await try_beside(house, "shadow", 1.0)
+        await api.release_manager.refresh()
+        await api.ask()
+        await asyncio.gather(*service.shadows._tasks)
+        candidate = api.release_manager.candidate
+        broken = replace(candidate, loaded=replace(candidate.loaded, pipeline=Failing()))
+        service.shadows.offer(broken, Query(QUESTION), a_trace(answer="x"), "k", service.observers)
+        await asyncio.gather(*service.shadows._tasks)
+        pairs, queries, failed = [
+            await api.metric(f"touchstone_{name}") for name in ("shadow_pairs_total", "query_seconds_count", "failed_q")
+        ]
+    assert pairs == [
+        'touchstone_shadow_pairs_total{verdict="agreed"} 1.0',
+        'touchstone_shadow_pairs_total{verdict="disagreed"} 0.0',
+        'touchstone_shadow_pairs_total{verdict="failed"} 1.0',
+    ]
+    assert (queries, failed) == (["touchstone_query_seconds_count 1.0"], [])
 
 
 async def test_interleaving_is_for_what_differs_in_retrieval_alone(house: House) -> None:

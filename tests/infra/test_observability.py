@@ -17,7 +17,7 @@ tools = pytest.mark.skipif(
     reason="promtool or amtool is not installed: apt-get install prometheus prometheus-alertmanager",
 )
 NEEDS_NO_TOOL = [
-    "tested", "alert_form", "runbooks", "dashboards", "provisioning", "metrics_exist", "cloudwatch",
+    "tested", "alert_form", "runbooks", "thresholds", "dashboards", "provisioning", "metrics_exist", "cloudwatch",
 ]  # fmt: skip
 STAGES = {"guard", "cache", "index", "retrieve", "route", "answer"}
 
@@ -119,6 +119,26 @@ BROKEN: list[tuple[str, str, Breaking, str]] = [
         "alert_form",
         lambda root: change(root / RULES / "alerts.yml", "severity: page", "severity: critical"),
         "severity 'critical'; known",
+    ),
+]
+BROKEN += [
+    (
+        "a threshold moved away from its runbook",
+        "thresholds",
+        lambda root: change(root / RULES / "alerts.yml", "ratio_rate15m > 0.05", "ratio_rate15m > 0.5"),
+        "QuestionsFail begins at 0.5, which docs/runbooks/QuestionsFail.md does not tell",
+    ),
+    (
+        "a burn rate over another window",
+        "thresholds",
+        lambda root: change(root / RULES / "alerts.yml", "errors:ratio_rate5m > 14.4", "errors:ratio_rate30m > 14.4"),
+        "AvailabilityBurnsFast: [('1h', 14.4, 0.005), ('30m', 14.4, 0.005)",
+    ),
+    (
+        "a burn rate that is none",
+        "thresholds",
+        lambda root: change(root / RULES / "alerts.yml", "slow:ratio_rate1d > 3 *", "slow:ratio_rate1d > 2 *"),
+        "LatencyBurnsSlowly: [('1d', 2.0, 0.05)",
     ),
 ]
 ALARMS = "infra/observability/cloudwatch/alarms.tf.json"

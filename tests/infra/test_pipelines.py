@@ -22,7 +22,7 @@ OLD_IMAGE = "1.dkr.ecr.eu-west-1.amazonaws.com/touchstone-serving@sha256:" + "b"
 # what is there, and what is broken
 
 
-@pytest.mark.parametrize("check", ["schema", "zizmor", "shellcheck", "pinned", "careful", "scripts_are_used"])
+@pytest.mark.parametrize("check", ["schema", "zizmor", "shellcheck", "pinned", "careful", "secrets_arrive", "scripts_are_used"])
 def test_what_is_there_holds(check: str) -> None:
     assert list(getattr(Pipelines(), check)()) == []
 
@@ -66,9 +66,39 @@ BROKEN = [
     ("a commit without its version", "pinned", workflow("ci.yml", CHECKOUT, CHECKOUT[:56]), "is not pinned"),
     ("another commit elsewhere", "pinned", workflow("data.yml", "@11bd7", "@22bd7"), "actions/checkout has another commit elsewhere"),
     ("rights for all jobs", "careful", workflow("ci.yml", "permissions: {}", "permissions: write-all"), "ci.yml: permissions is not {}"),
+    (
+        "rights that a job does not need",
+        "careful",
+        workflow("ci.yml", "    permissions: {contents: read}\n", "    permissions: {contents: write}\n"),
+        "ci.yml: test may write contents",
+    ),
+    ("a job that may do anything", "careful", workflow("ci.yml", "{contents: read}", "write-all"), "ci.yml: test names no permissions"),
     ("a job without an end", "careful", workflow("nightly.yml", "    timeout-minutes: 90\n", ""), "evaluate has no timeout-minutes"),
     ("a job that inherits rights", "careful", workflow("ci.yml", "    permissions: {contents: read}\n", ""), "test names no permissions"),
-    ("runs that meet", "careful", workflow("data.yml", "concurrency: {group: data, cancel-in-progress: false}\n", ""), "no concurrency"),
+    (
+        "runs that meet",
+        "careful",
+        workflow("infra.yml", "    concurrency: {group: infra-cluster, cancel-in-progress: false}\n", ""),
+        "infra.yml has no concurrency",
+    ),
+    (
+        "a pipe that hides what failed before it",
+        "careful",
+        workflow("deploy.yml", "defaults: {run: {shell: bash}}  # with pipefail\n", ""),
+        "deploy.yml: a command that fails before a pipe is not seen",
+    ),
+    (
+        "a secret that does not arrive",
+        "secrets_arrive",
+        workflow("deploy.yml", '    secrets: {TOUCHSTONE_KEY: "${{ secrets.TOUCHSTONE_KEY }}"}\n', ""),
+        "deploy.yml: dev does not pass the secret TOUCHSTONE_KEY on",
+    ),
+    (
+        "a secret that is not declared",
+        "secrets_arrive",
+        workflow("deploy-channel.yml", "      TOUCHSTONE_KEY: {required: false}", "      OTHER_KEY: {required: false}"),
+        "deploy-channel.yml reads the secret TOUCHSTONE_KEY, which it does not declare",
+    ),
     (
         "a stranger's code with our rights",
         "careful",
@@ -205,6 +235,7 @@ def deploying(commands: Commands) -> Commands:
     """Everything goes well: release `old` serves, `new` is deployed."""
     commands.does("touchstone")
     commands.does("touchstone channel show", says={"stable": "old"})
+    commands.does("touchstone channel show", says={"stable": "new"}, after="touchstone promote")
     commands.does("kubectl")
     commands.does("kubectl --namespace touchstone-prod get", says=OLD_IMAGE)
     commands.does("kubectl --namespace touchstone-staging get", says=OLD_IMAGE)
@@ -232,6 +263,9 @@ def test_a_deploy_promotes_sets_the_image_and_checks(deploying: Commands) -> Non
     assert [" ".join(words) for words in order] == [
         "touchstone channel show",
         "cosign verify --certificate-oidc-issuer",
+        "touchstone channel show",
+        "touchstone champion set",
+        f"touchstone gate {ROOT}/experiments/gates/promotion.yaml",
         "touchstone promote new",
         "kubectl --namespace touchstone-staging",
         "curl --silent --max-time",
@@ -241,6 +275,13 @@ def test_a_deploy_promotes_sets_the_image_and_checks(deploying: Commands) -> Non
     assert deploying.called(f"kubectl --namespace touchstone-staging set image deployment/touchstone-api *={IMAGE}")
     assert deploying.called("gh") == []  # nobody is asked for staging
     assert "the-key-of-the-test" not in "".join(deploying.calls) + done.stdout
+    assert cleared_up(deploying).returncode == 0
+    assert deploying.called("touchstone release rollback") == []
+
+
+def cleared_up(commands: Commands) -> "subprocess.CompletedProcess[str]":
+    """What the last step of the workflow does, whatever became of the one before."""
+    return commands.run("put_back.sh", "staging", "it was cancelled or killed", TOUCHSTONE_URL="https://x")
 
 
 def put_back(commands: Commands) -> None:
@@ -292,17 +333,66 @@ def test_a_deploy_that_is_cancelled_is_put_back(deploying: Commands) -> None:
     assert "--to old" in rollback
 
 
+def test_a_deploy_that_was_killed_is_put_back_by_the_step_after_it(deploying: Commands) -> None:
+    stub = deploying.bin / "kubectl"
+    stub.write_text(stub.read_text().replace("call=", 'case "$*" in *"*=' + IMAGE + '"*) kill -KILL "$PPID" ;; esac\ncall=', 1))
+    assert deploy(deploying).returncode == -9
+    assert deploying.called("touchstone release rollback") == []
+    done = cleared_up(deploying)
+    assert done.returncode == 1
+    assert "it was cancelled or killed; putting back" in done.stderr
+    assert "staging is as it was" in done.stderr
+    put_back(deploying)
+    assert cleared_up(deploying).returncode == 0  # and once only
+
+
+def test_what_could_not_be_put_back_is_tried_once_more_by_the_step_after_it(deploying: Commands) -> None:
+    deploying.does("touchstone channel evaluate", code=1)
+    deploying.does("touchstone release rollback", code=3)
+    assert deploy(deploying).returncode == 4
+    deploying.does("touchstone release rollback")
+    assert cleared_up(deploying).returncode == 1
+
+
+def test_a_promotion_that_fails_after_it_moved_the_channel_is_put_back(deploying: Commands) -> None:
+    deploying.does("touchstone promote", code=3)
+    done = deploy(deploying)
+    assert done.returncode == 1
+    assert "new was promoted, and promoting it failed after that" in done.stderr
+    put_back(deploying)
+
+
 def test_without_a_release_only_the_image_is_put_back(deploying: Commands) -> None:
     deploying.does("curl --silent --max-time 10", says=ready("old"))
     deploying.does("touchstone channel evaluate", code=1)
     done = deploy(deploying, release="")
     assert done.returncode == 1
-    assert deploying.called("touchstone promote") == deploying.called("touchstone release") == []
+    assert deploying.called("touchstone promote") == deploying.called("touchstone release") == deploying.called("touchstone gate") == []
     assert deploying.called("kubectl --namespace touchstone-staging set image")[-1].endswith(f"*={OLD_IMAGE}")
+
+
+@pytest.mark.parametrize(
+    ("fails", "code", "words"),
+    [
+        ("touchstone gate", 1, "new does not pass the gate; staging goes on with old"),
+        ("touchstone gate", 3, "new could not be held against the gate (exit code 3); staging goes on with old"),
+        ("touchstone champion set", 3, "what staging serves could not be evaluated"),
+    ],
+)
+def test_a_release_that_does_not_hold_against_what_is_served_stops_before_anything_is_touched(
+    deploying: Commands, fails: str, code: int, words: str
+) -> None:
+    deploying.does(fails, code=code)
+    done = deploy(deploying)
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert deploying.called("touchstone promote") == deploying.called("kubectl --namespace touchstone-staging set") == []
+    assert cleared_up(deploying).returncode == 0
 
 
 def test_a_release_that_is_not_proven_stops_before_anything_is_touched(deploying: Commands) -> None:
     deploying.does("touchstone promote", code=1, says="no gate has passed it")
+    deploying.does("touchstone channel show", says={"stable": "old"})
     done = deploy(deploying)
     assert done.returncode == 1
     assert "new does not go to staging, which goes on with old" in done.stderr
@@ -313,7 +403,9 @@ def test_prod_is_approved_in_the_name_of_whoever_approved(deploying: Commands) -
     assert deploy(deploying, "prod").returncode == 0
     [approval] = deploying.called("touchstone channel approve")
     assert approval == "touchstone channel approve prod new --why approved by ann in run 7"
-    assert deploying.calls.index(approval) < deploying.calls.index("touchstone promote new --channel prod")
+    [promotion] = deploying.called("touchstone promote")
+    assert promotion == "touchstone promote new --channel prod --decision reports/gates/deploy/decision.json"
+    assert deploying.calls.index(approval) < deploying.calls.index(promotion)
 
 
 @pytest.mark.parametrize(
@@ -357,9 +449,20 @@ def test_a_store_of_releases_that_is_out_stops_the_deploy(deploying: Commands) -
 
 def test_the_first_deploy_of_a_channel_has_nothing_to_go_back_to(deploying: Commands) -> None:
     deploying.does("touchstone channel show", code=2, says="Channel 'staging' points at nothing yet. Run: …")
+    deploying.does("touchstone channel show", says={"stable": "new"}, after="touchstone promote")
     deploying.does("touchstone channel evaluate", code=1)
-    assert deploy(deploying).returncode == 1
+    done = deploy(deploying)
+    assert done.returncode == 1
     assert deploying.called("touchstone release rollback") == []
+    assert "the image is as it was; staging had no release before, and keeps new" in done.stderr
+
+
+def test_an_image_alone_is_no_first_deploy(deploying: Commands) -> None:
+    deploying.does("touchstone channel show", code=2, says="Channel 'prod' points at nothing yet. Run: …")
+    done = deploy(deploying, "prod", release="")
+    assert done.returncode == 1
+    assert "prod serves no release yet: name one to promote along with the image" in done.stderr
+    assert deploying.called("kubectl") == deploying.called("gh") == []
 
 
 FINDINGS = {
@@ -444,13 +547,19 @@ def bring(commands: Commands, repository: Path, corpus: str = "techcorp") -> "su
 
 def test_documents_go_to_s3_into_an_index_through_two_gates_and_to_the_channel(commands: Commands, repository: Path) -> None:
     commands.does("touchstone")
+    commands.does("touchstone channel show", says={"stable": "old"})
     commands.does("aws")
     assert bring(commands, repository).returncode == 0
+    assert commands.called("touchstone champion") == [
+        f"touchstone champion set {repository}/experiments/gates/promotion.yaml --release old"
+    ]
     assert [" ".join(call.split()[:3]) for call in commands.calls] == [
         "aws s3 sync",
         "touchstone index --config",
         "touchstone index --config",
         f"touchstone gate {repository}/infra/pipelines/retrieval-gate.yaml",
+        "touchstone channel show",
+        "touchstone champion set",
         f"touchstone gate {repository}/experiments/gates/promotion.yaml",
         "touchstone promote c.yaml",
     ]
@@ -459,16 +568,21 @@ def test_documents_go_to_s3_into_an_index_through_two_gates_and_to_the_channel(c
 @pytest.mark.parametrize(
     ("failing", "code", "ends", "words"),
     [
-        ("touchstone index", 3, 1, "the index could not be built; dev goes on as before"),
+        ("aws s3", 1, 3, "the documents could not be brought to s3://docs; dev goes on as before"),
+        ("touchstone index", 3, 3, "the index could not be built; dev goes on as before"),
         ("touchstone gate {root}/infra", 1, 1, "retrieval is worse than the golden set asks for; dev goes on as before"),
-        ("touchstone gate {root}/infra", 3, 3, "retrieval could not be checked (exit code 3)"),
+        ("touchstone gate {root}/infra", 3, 3, "the gate retrieval-gate could not be judged (exit code 3); dev goes on as before"),
+        ("touchstone channel show", 3, 3, "what it serves could not be evaluated, to be compared with; dev goes on as before"),
+        ("touchstone champion", 3, 3, "what it serves could not be evaluated, to be compared with; dev goes on as before"),
         ("touchstone gate {root}/experiments", 1, 1, "the gate of promotion does not hold"),
+        ("touchstone gate {root}/experiments", 3, 3, "the gate promotion could not be judged (exit code 3); dev goes on as before"),
     ],
 )
 def test_a_check_that_does_not_hold_promotes_nothing(
     commands: Commands, repository: Path, failing: str, code: int, ends: int, words: str
 ) -> None:
     commands.does("touchstone")
+    commands.does("touchstone channel show", says={"stable": "old"})
     commands.does("aws")
     commands.does(failing.format(root=repository), code=code)
     done = bring(commands, repository)
@@ -477,10 +591,18 @@ def test_a_check_that_does_not_hold_promotes_nothing(
     assert commands.called("touchstone promote") == []
 
 
+def test_a_channel_that_serves_nothing_yet_has_nothing_to_compare_with(commands: Commands, repository: Path) -> None:
+    commands.does("touchstone")
+    commands.does("touchstone channel show", code=2, says="Channel 'dev' points at nothing yet. Run: …")
+    commands.does("aws")
+    assert bring(commands, repository).returncode == 0
+    assert commands.called("touchstone champion") == []
+
+
 def test_a_corpus_that_is_not_there_is_said(commands: Commands, repository: Path) -> None:
     commands.does("aws")
     done = bring(commands, repository, "nope")
-    assert (done.returncode, commands.calls) == (1, [])
+    assert (done.returncode, commands.calls) == (2, [])
     assert "no corpus 'nope' below datasets/corpora" in done.stderr
 
 
@@ -526,6 +648,16 @@ def test_a_plan_that_destroys_no_data_is_applied(commands: Commands, repository:
     assert applying(commands, repository, "aws_security_group").returncode == 0
 
 
+def test_where_the_cluster_is_paused_nothing_is_applied(commands: Commands, repository: Path) -> None:
+    changes = {"resource_changes": [{"type": "aws_eks_cluster", "address": "aws_eks_cluster.this", "change": {"actions": ["create"]}}]}
+    commands.does(f"terraform -chdir={repository}/infra/terraform/cluster")
+    commands.does(f"terraform -chdir={repository}/infra/terraform/cluster show", says=changes)
+    done = commands.run("apply.sh", "cluster", ROOT=str(repository))
+    assert done.returncode == 0
+    assert "make resume brings it, with this change" in done.stdout
+    assert not [call for call in commands.calls if " apply " in call]
+
+
 @pytest.mark.parametrize(
     ("what", "more", "hold", "made"),
     [
@@ -545,6 +677,30 @@ def test_the_cluster_is_paused_where_that_is_wished(
     assert commands.run("off_hours.sh", what, ROOT=str(repository), **more).returncode == 0
     assert [call.split()[-1] for call in commands.calls] == made
     assert commands.run("off_hours.sh", "stop", ROOT=str(repository)).returncode == 2
+
+
+NIGHT = {"OFF_HOURS": "true", "GITHUB_REPOSITORY": "o/r"}
+
+
+@pytest.mark.parametrize(("deploys", "code", "made"), [(0, 0, ["pause"]), (1, 1, [])])
+def test_a_deploy_that_is_under_way_keeps_the_cluster_up(
+    commands: Commands, repository: Path, deploys: int, code: int, made: list[str]
+) -> None:
+    commands.does("make")
+    commands.does("gh", says={"total_count": deploys})
+    done = commands.run("off_hours.sh", "pause", ROOT=str(repository), **NIGHT)
+    assert done.returncode == code
+    assert [call.split()[-1] for call in commands.called("make")] == made
+    assert ("the cluster stays up" in done.stderr) == bool(deploys)
+    assert len(commands.called("gh")) == (3 if deploys else 1)  # it is asked for again before it is given up
+
+
+def test_a_pause_that_cannot_ask_for_deploys_does_nothing(commands: Commands, repository: Path) -> None:
+    commands.does("make")
+    commands.does("gh", code=1)
+    assert commands.run("off_hours.sh", "pause", ROOT=str(repository), **NIGHT).returncode != 0
+    assert commands.called("make") == []
+    assert commands.run("off_hours.sh", "resume", ROOT=str(repository), **NIGHT).returncode == 0
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,29 @@ from tests.app.test_process import free_port, running
 
 PROGRAM = shutil.which("prometheus")
 MOST_S = 60.0
+# panels that are empty rightly: there was no budget, no cache, no Redis, no candidate, no guard that fired, and nothing failed
+DID_NOT_HAPPEN = {
+    "cost.json: Calls without a known price",
+    "cost.json: Given up for a dearer tier",
+    "cost.json: Share of the day's budget",
+    "performance.json: Failures in the pipeline",
+    "performance.json: How far the cache reaches",
+    "performance.json: Models that are left alone",
+    "performance.json: Share of questions answered from the cache",
+    "performance.json: Time to the first words",
+    "performance.json: Times a model did not answer",
+    "performance.json: Trouble with Redis",
+    "quality.json: Audits of cached answers",
+    "quality.json: Confidence",
+    "releases.json: Share that disagrees, of a day",
+    "releases.json: Tried",
+    "safety.json: Cached entries without our seal",
+    "safety.json: Checks that came to no verdict",
+    "safety.json: Connections ended by the server",
+    "safety.json: Incidents of ten minutes",
+    "safety.json: Requests sent away",
+    "safety.json: Rules that fired",
+}
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(PROGRAM is None, reason="prometheus is not installed: apt-get install prometheus"),
@@ -41,6 +64,10 @@ class Prometheus:
         found = self.get("/query", query=ask)["result"]
         assert len(found) <= 1, found
         return float(found[0]["value"][1]) if found else None
+
+    def shows(self, ask: str) -> bool:
+        """Whether a panel with this question has anything to draw."""
+        return any(one["value"][1] != "NaN" for one in self.get("/query", query=ask)["result"])
 
     def wait_for(self, ask: str, wanted: Callable[[float | None], bool]) -> float | None:
         until = time.monotonic() + MOST_S
@@ -128,8 +155,15 @@ def test_the_rules_say_what_load_was_made(house: House, prometheus: tuple[Promet
         # nothing of ours makes Prometheus complain of real data
         rules = [rule for group in asked.get("/rules")["groups"] for rule in group["rules"]]
         assert [(rule["name"], rule["lastError"]) for rule in rules if rule["health"] != "ok"] == []
-        for where, ask in Observability().dashboard_questions():
-            assert asked.get("/query", query=ask)["resultType"] == "vector", where
+        # under load every panel shows something, but for those of what did not happen; a rate needs a rise that was seen
+        with httpx.Client(base_url=server.url, timeout=60) as client:
+            for wave in ([QUESTION, "What does the logo stand on?"], [QUESTION]):
+                assert {client.post("/v1/query", json={"question": question}).status_code for question in wave} == {200}
+        asked.wait_for("environment:touchstone_questions:rate5m", lambda found: found is not None and found > 0)
+        asked.wait_for("environment:touchstone_slow:ratio_rate1d", lambda found: found == 0)
+        panels = Observability().dashboard_questions()
+        shown = {where for where, ask in panels if asked.shows(ask)}
+        assert {where for where, _ in panels} - shown == DID_NOT_HAPPEN
         server.stop()
         asked.wait_for('ALERTS{alertname="ServerDown", alertstate="pending"}', lambda found: found == 1)
     log = [json.loads(line) for line in server.lines if line.startswith("{")]

@@ -48,6 +48,16 @@ def places(s3: str, bucket: str, home: Path) -> HarnessSettings:
     return HarnessSettings(home=home, stages=bucket, s3_endpoint=s3)
 
 
+def test_what_is_read_again_by_many_threads_at_a_time_is_counted_once(s3: str, bucket: str, tmp_path: Path) -> None:
+    stages = open_stage_store(places(s3, bucket, tmp_path))
+    assert stages
+    keys = [f"{number:02x}key" for number in range(20)]
+    stages.put_many("embed", dict.fromkeys(keys, b"x"))
+    with ThreadPoolExecutor(8) as threads:
+        assert all(len(found) == 20 for found in threads.map(lambda _: stages.get_many("embed", keys), range(400)))
+    assert (stages.counts.hits["embed"], stages.counts.again["embed"]) == (8000, 8000)
+
+
 def test_what_one_machine_keeps_another_finds(s3: str, bucket: str, tmp_path: Path) -> None:
     values = {f"{number:02x}key": bytes([number]) * number for number in range(40)}
     one, other = (open_stage_store(places(s3, bucket, tmp_path / name)) for name in ("one", "other"))

@@ -187,8 +187,13 @@ PERFORMANCE = PageSpec(
                 PanelSpec("Memory", {"{{instance}}": gauge("process_resident_memory_bytes", "max", "instance", OURS)}, "bytes"),
                 PanelSpec("Processor", {"{{instance}}": rate("process_cpu_seconds_total", "instance", OURS)}, "percentunit"),
                 PanelSpec(
-                    "Traces that wait, and that were lost",
-                    {"waiting": gauge("touchstone_traces_waiting"), "lost": gauge("touchstone_traces_lost")},
+                    "Traces and scores that wait, and that were lost",
+                    {
+                        "waiting": gauge("touchstone_traces_waiting"),
+                        "lost": gauge("touchstone_traces_lost"),
+                        "scores waiting": gauge("touchstone_scores_waiting"),
+                        "scores lost": gauge("touchstone_scores_lost"),
+                    },
                 ),
             ),
         ),
@@ -236,6 +241,12 @@ PERFORMANCE = PageSpec(
                     "Times a model did not answer", {"{{tier}}: {{error}}": rate("touchstone_model_outages_total", "tier, error")}, "ops"
                 ),
                 PanelSpec("Answers of passages alone", {"": rate("touchstone_degraded_total")}, "reqps"),
+                PanelSpec(
+                    "Tokens a second",
+                    {f"{share * 100:g} % below": quantile(share, "touchstone_output_tokens_per_second") for share in (0.05, 0.5, 0.95)},
+                    about="That a model writes, over the whole stage.",
+                ),
+                PanelSpec("Answers cut off at their model's limit", {"": rate("touchstone_truncated_total")}, "reqps"),
             ),
         ),
     ),
@@ -254,8 +265,9 @@ COST = PageSpec(
                 ),
                 PanelSpec(
                     "Share of the day's budget",
-                    {"{{environment}}": recorded("environment:touchstone_budget_spent:ratio1d")},
+                    {"{{environment}}": recorded("environment:touchstone_budget_spent:ratio_today")},
                     "percentunit",
+                    "Since midnight UTC; alert above 80 %.",
                     kind="number",
                 ),
                 PanelSpec(
@@ -311,6 +323,24 @@ RETRIEVAL = PageSpec(
                     "percentunit",
                     "Alert above 20 %.",
                 ),
+                PanelSpec(
+                    "Score of the best passage",
+                    {f"{share * 100:g} % below": quantile(share, "touchstone_best_score") for share in (0.05, 0.5, 0.95)},
+                    about="On the searcher's own scale: compare it with itself, before and after a release.",
+                ),
+                PanelSpec(
+                    "Passages left out",
+                    {
+                        "says the same as another": rate("touchstone_duplicate_passages_total"),
+                        "no room in the prompt": rate("touchstone_dropped_passages_total"),
+                    },
+                    "ops",
+                ),
+                PanelSpec(
+                    "Share of the passages that the answer cites",
+                    {f"{share * 100:g} % below": quantile(share, "touchstone_cited_share") for share in (0.05, 0.5, 0.95)},
+                    "percentunit",
+                ),
                 stage("retrieve"),
             ),
         ),
@@ -323,6 +353,18 @@ RETRIEVAL = PageSpec(
                     "s",
                     "Alert above 30 days.",
                     kind="number",
+                ),
+                PanelSpec(
+                    "Oldest change to documents that is not served",
+                    {"{{instance}}": gauge("touchstone_documents_behind_seconds", "max", "instance")},
+                    "s",
+                    "Alert above a quarter of an hour.",
+                    kind="number",
+                ),
+                PanelSpec(
+                    "Added documents",
+                    {"{{state}}": gauge("touchstone_documents", "max", "state"), "removed": gauge("touchstone_documents_removed", "max")},
+                    about="Beside the proven corpus; every server sees the same ones.",
                 ),
                 PanelSpec("Index and release", {"{{index}} ({{digest}})": gauge("touchstone_release_info", "count", "index, digest")}),
             ),
@@ -392,6 +434,12 @@ RELEASES = PageSpec(
             "answer",
             (
                 PanelSpec("Answers by role", {"{{role}}": rate("touchstone_role_answers_total", "role")}, "reqps"),
+                PanelSpec(
+                    "Answers by release",
+                    {"{{release}} ({{role}})": rate("touchstone_release_answers_total", "release, role")},
+                    "reqps",
+                    "Where one ends and another begins is when the channel was moved.",
+                ),
                 PanelSpec("Ungrounded", {"{{role}}": recorded("environment_role:touchstone_ungrounded:ratio_rate1h")}, "percentunit"),
                 PanelSpec("Refused", {"{{role}}": recorded("environment_role:touchstone_refused:ratio_rate1h")}, "percentunit"),
                 PanelSpec("Time: half within", {"{{role}}": quantile(0.5, "touchstone_role_query_seconds", "role")}, "s"),

@@ -67,7 +67,7 @@ CLOUDWATCH: Final = (
     CloudWatchMetric("UnpricedCalls", "touchstone_unpriced_calls_total"),
     CloudWatchMetric("BudgetUsdPerDay", "touchstone_budget_usd_per_day", unit="None", reads="value"),
     CloudWatchMetric("ShadowPairs", "touchstone_shadow_pairs_total"),
-    CloudWatchMetric("ShadowDisagreements", "touchstone_shadow_pairs_total", {"verdict": "disagreed"}),
+    CloudWatchMetric("ShadowDisagreements", "touchstone_shadow_pairs_total", {"verdict": "disagreed|failed"}),
     CloudWatchMetric("TracesLost", "touchstone_traces_lost"),
     CloudWatchMetric("TracesWaiting", "touchstone_traces_waiting", reads="value"),
     CloudWatchMetric("Ready", "touchstone_ready", reads="value"),

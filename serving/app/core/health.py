@@ -66,7 +66,7 @@ async def readyz(request: Request) -> JSONResponse:
 async def metrics(request: Request) -> Response:
     """Numbers for Prometheus."""
     service = service_of(request)
-    service.metrics.state(await service.release_manager.probed_readiness())
+    await service.refresh_gauges()
     return Response(generate_latest(service.metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 

@@ -51,7 +51,7 @@ class Metrics:
 
         self._requests = counter("requests", "Requests by route and status", "route", "status")
         self._request_seconds = histogram("request_seconds", "Time of a request by route", "route")
-        self._query_seconds = histogram("query_seconds", "Time of a query in the pipeline")
+        self._query_seconds = histogram("query_seconds", "Time of a query in the pipeline; a shadow's is not among them")
         self._stage_seconds = histogram("stage_seconds", "Time of a query's stage", "stage")
         self._first_token_seconds = histogram("first_token_seconds", "Time from asking a model to its first words, when streamed")
         self._tokens = counter("tokens", "Tokens read and written by models", "model", "direction")
@@ -81,7 +81,7 @@ class Metrics:
         self._scores_waiting = gauge("scores_waiting", "Scores that are not sent yet")
         self._shadows_left_out = gauge("shadows_left_out", "Questions that a shadow release was not asked: too many at a time, or too dear")
         self._candidate_broken = gauge("candidate_broken", "1 when the channel has a candidate that cannot be tried")
-        self._hits = histogram("hits", "Passages found for a query", buckets=HITS)
+        self._hits = histogram("hits", "Passages found for a query; a shadow's are not among them", buckets=HITS)
         self._best_score = histogram("best_score", "Score of the best passage of a query, on its searcher's scale", buckets=SCORES)
         self._duplicates = counter("duplicate_passages", "Passages left out because another one says the same")
         self._dropped = counter("dropped_passages", "Passages found that did not fit into the prompt")
@@ -102,18 +102,23 @@ class Metrics:
         self._index_created = gauge("index_created_timestamp_seconds", "When the served release's index was built; 0: not known")
         self._keys_unreadable = gauge("keys_unreadable", "1 when the file of keys cannot be read, and nobody is let in")
         self._budget = gauge("budget_usd_per_day", "What all questions of a day may cost; 0: no budget")
+        self._budget_spent = gauge("budget_spent_usd", "What all questions of today, in UTC, have cost, where there is a budget")
         self._role_answers = counter("role_answers", "Answers by the role of their release and what they are", "role", "outcome")
         self._role_seconds = histogram("role_query_seconds", "Time of a query in the pipeline, by the role of its release", "role")
         self._role_usd = counter("role_usd", "Money that answered queries cost, by the role of their release", "role")
-        self._shadow_pairs = counter("shadow_pairs", "Answers of a shadow compared with those shown, by whether they agree", "verdict")
+        self._shadow_pairs = counter(
+            "shadow_pairs", "Answers of a shadow beside those shown: they agree, they disagree, or it failed to give one", "verdict"
+        )
         self._begin_at_zero()
 
     def _begin_at_zero(self) -> None:
         """Show what an alert counts before it first happens: a rate does not see a series that begins at 1."""
         for part in ("entry", "outcome"):
             self._audit_failed.labels(part)
-        for verdict in ("agreed", "disagreed"):
+        for verdict in ("agreed", "disagreed", "failed"):
             self._shadow_pairs.labels(verdict)
+        for value in ("1", "-1"):
+            self._feedback.labels("thumbs", value)
         for kind in (*HIT_KINDS, "other"):
             self._cache_hits.labels(kind)
         for reason in (*MISSES, "other"):
@@ -142,9 +147,13 @@ class Metrics:
         """Set what all questions of a day may cost."""
         self._budget.set(usd_per_day or 0)
 
-    def shadow_compared(self, agree: bool) -> None:
-        """Count a shadow's answer that was compared with the one shown."""
-        self._shadow_pairs.labels("agreed" if agree else "disagreed").inc()
+    def budget_spent(self, usd: float) -> None:
+        """Set what all questions of today have cost."""
+        self._budget_spent.set(usd)
+
+    def shadow_compared(self, agree: bool | None) -> None:
+        """Count a shadow's answer that was compared with the one shown; `None`: it failed to give one."""
+        self._shadow_pairs.labels("failed" if agree is None else "agreed" if agree else "disagreed").inc()
 
     def watch_documents(self, state: Callable[[], CorpusState]) -> None:
         """Read what is served beside the proven corpus at every scrape."""
@@ -221,8 +230,11 @@ class Metrics:
             self._unpriced.labels(usage.model).inc(usage.calls)
 
     def answered(self, trace: Trace) -> None:
-        """Count a query by its trace."""
-        self._query_seconds.observe(trace.milliseconds / 1000)
+        """Count a query by its trace; a shadow's is no query of anybody's, and counts by its role alone."""
+        role = trace.role if trace.role in ROLES else "other"
+        shown = role != "shadow"
+        if shown:
+            self._query_seconds.observe(trace.milliseconds / 1000)
         if trace.first_token_ms is not None:
             self._first_token_seconds.observe(trace.first_token_ms / 1000)
         for usage in trace.usage:
@@ -243,7 +255,6 @@ class Metrics:
         searched = trace.route is not None and not trace.cached  # neither for a blocked question nor for a cached answer
         self._answers.labels(trace.route.tier if trace.route and searched and not trace.answer.degraded else "none").inc()
         self._refused.inc(trace.answer.refused)
-        role = trace.role if trace.role in ROLES else "other"
         self._role_answers.labels(role, _outcome(trace)).inc()
         self._role_seconds.labels(role).observe(trace.milliseconds / 1000)
         self._release_answers.labels(self._bounded_release(trace.release_digest), role).inc()
@@ -255,7 +266,7 @@ class Metrics:
             else:
                 word = record.reason.partition(":")[0]
                 self._cache_misses.labels(word if word in MISSES else "other").inc()
-        if searched:
+        if searched and shown:
             self._hits.observe(len(trace.hits))
             self._read(trace)
 

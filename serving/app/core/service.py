@@ -10,7 +10,7 @@ from structlog.typing import FilteringBoundLogger
 
 from serving.app.core.audit import ApiAudit
 from serving.app.core.auth import KeyFile
-from serving.app.core.budget import Budgets
+from serving.app.core.budget import EVERYBODY, Budgets
 from serving.app.core.kept import KeptAnswers
 from serving.app.core.limits import ConcurrencyLimit, UploadLimit
 from serving.app.core.metrics import Metrics
@@ -62,6 +62,12 @@ class Service:
     def authenticated(self) -> bool:
         """Whether callers are told from each other."""
         return self.keys is not None or bool(self.settings.oidc_issuer)
+
+    async def refresh_gauges(self) -> None:
+        """Bring up to date what a scrape shows and is not counted as it happens."""
+        self.metrics.state(await self.release_manager.probed_readiness())
+        if self.settings.usd_per_day is not None:
+            self.metrics.budget_spent(await self.budgets.spent_or_own(EVERYBODY))
 
     def assigned(self, key: str) -> Assignment:
         """The release that answers whoever has this key, or a 503."""

@@ -97,8 +97,8 @@ class SpanWriter:
             "touchstone.cached": trace.cached,
             "touchstone.tier": trace.route.tier if trace.route else "",
             "touchstone.usd": trace.usd,
-            "gen_ai.usage.input_tokens": sum(usage.input_tokens for usage in trace.usage),
-            "gen_ai.usage.output_tokens": sum(usage.output_tokens for usage in trace.usage),
+            "touchstone.input_tokens": sum(usage.input_tokens for usage in trace.usage),
+            "touchstone.output_tokens": sum(usage.output_tokens for usage in trace.usage),
         }
         if trace.answer.confidence is not None:
             facts["touchstone.confidence"] = trace.answer.confidence
@@ -112,6 +112,10 @@ class SpanWriter:
         if stage.stage == "answer" and trace.answer.model:
             provider, _, model = trace.answer.model.partition(":")
             facts |= {"gen_ai.operation.name": "chat", "gen_ai.provider.name": provider, "gen_ai.request.model": model or provider}
+            # on this span alone: receivers add up whatever has these names
+            own = [usage for usage in trace.usage if usage.stage == "answer" and usage.model == trace.answer.model]
+            facts["gen_ai.usage.input_tokens"] = sum(usage.input_tokens for usage in own)
+            facts["gen_ai.usage.output_tokens"] = sum(usage.output_tokens for usage in own)
         return facts
 
 

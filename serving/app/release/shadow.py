@@ -32,7 +32,7 @@ class ShadowRuns:
         usd_per_hour: float,
         timeout_s: float,
         clock: Callable[[], float] = time.monotonic,
-        compared: Callable[[bool], None] = lambda agree: None,
+        compared: Callable[[bool | None], None] = lambda agree: None,
         failed: Callable[[Query, Draw, str], None] = lambda query, draw, pair: None,
     ) -> None:
         self._log = log
@@ -75,9 +75,11 @@ class ShadowRuns:
             async with asyncio.timeout(self._timeout_s):
                 trace = await candidate.loaded.pipeline.answer(query, observer=_Unanswered(marked))
         except (TouchstoneError, TimeoutError) as error:  # the observer has counted it
+            self._compared(None)
             self._log.warning("shadow failed", release=candidate.loaded.digest, error=type(error).__name__)
             self._failed(query, draw, shown.id)
         except Exception:  # noqa: BLE001 — nobody waits for it
+            self._compared(None)
             self._log.exception("shadow crashed", release=candidate.loaded.digest)
             self._failed(query, draw, shown.id)
         else:
@@ -90,6 +92,7 @@ class ShadowRuns:
             disagreement = await asyncio.to_thread(disagreement_of, shown.answer, trace.answer)
             self._compared(not disagreement)
         except Exception:  # noqa: BLE001 — as above
+            self._compared(None)
             self._log.exception("shadow not compared", release=candidate.loaded.digest)
         finally:
             observer.answered(replace(trace, disagreement=disagreement))

@@ -80,8 +80,9 @@ class RoleObserver:
         self._inner.answered(self.marked(trace))
 
     def failed(self, query: Query, error: BaseException) -> None:
-        """As it comes."""
-        self._inner.failed(query, error)
+        """As it comes; not of a shadow, whose failure nobody was shown: who asks it counts that."""
+        if self._role != "shadow":
+            self._inner.failed(query, error)
 
     def spent(self, query: Query, usage: Usage) -> None:
         """As it comes."""
