@@ -66,7 +66,7 @@ class Stores:
             "--secret-string",
             "file:///dev/stdin",
             "--query",
-            "Name",
+            "join(' ', ['written:', Name])",
         )
         self.commands.change(*command, "--output", "text", "--region", self.names["region"], given=text)
 

@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,14 @@ def findings(folder: Path) -> dict[str, list[str]]:
     if uv is None:
         raise LookupError("uv is not installed, which fetches checkov")
     version = yaml.safe_load(LEFT_OUT.read_text(encoding="utf-8"))["version"]
-    command = [uv, "tool", "run", "--quiet", "--from", f"checkov=={version}", "checkov", "-d", str(folder), "--framework", "terraform"]
-    command += ["--output", "json", "--quiet", "--compact", "--skip-download", "--soft-fail"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    with tempfile.TemporaryDirectory(prefix="terraform-") as name:
+        # what is left out is left out of the layers, and not of what an account has chosen in its terraform.tfvars
+        copy = shutil.copytree(
+            folder, Path(name) / "terraform", ignore=shutil.ignore_patterns("terraform.tfvars", ".terraform", "*.tfstate*")
+        )
+        command = [uv, "tool", "run", "--quiet", "--from", f"checkov=={version}", "checkov", "-d", str(copy), "--framework", "terraform"]
+        command += ["--output", "json", "--quiet", "--compact", "--skip-download", "--soft-fail"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     try:
         said: Any = json.loads(done.stdout)
     except ValueError:

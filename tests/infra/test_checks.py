@@ -99,6 +99,21 @@ def test_a_layer_that_does_not_tag_what_it_makes_is_found(tmp_path: Path) -> Non
 
 @needs_terraform
 @pytest.mark.slow
+def test_the_layer_is_tried_whatever_an_account_has_chosen(tmp_path: Path) -> None:
+    folder = broken(tmp_path, "cluster/names.auto.tfvars.json", '"us-east-1"', '"eu-central-1"')
+    chosen = 'api_cidrs = ["203.0.113.0/24"]\nadmins    = ["arn:aws:iam::123456789012:role/Me"]\ndatabase  = false\n'
+    (folder / "cluster/terraform.tfvars").write_text(chosen)
+    done = subprocess.run(
+        [sys.executable, "infra/checks/terraform.py", "--terraform", str(folder), "--only", "cluster"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+@needs_terraform
+@pytest.mark.slow
 def test_models_are_asked_through_the_profiles_of_the_part_of_the_world_that_one_is_in(tmp_path: Path) -> None:
     folder = broken(tmp_path, "persistent/names.auto.tfvars.json", '"region": "us-east-1"', '"region": "eu-central-1"')
     with stand_in.working_copy(folder) as place:

@@ -85,7 +85,7 @@ def test_other_names_reach_every_manifest_and_leave_none_of_the_old_behind(copy:
 
 def test_a_name_that_is_changed_in_a_manifest_by_hand_is_told(copy: Path) -> None:
     path = copy / "infra/kubernetes/overlays/prod/kustomization.yaml"
-    path.write_text(path.read_text().replace("namespace: touchstone-prod", "namespace: touchstone-dev"))
+    path.write_text(path.read_text().replace(f"namespace: {NAMES['namespaces']['prod']}", f"namespace: {NAMES['namespaces']['dev']}"))
     assert [line for line in make_names.drifted(copy) if "overlays/prod/kustomization.yaml is not what" in line]
 
 

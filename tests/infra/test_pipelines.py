@@ -250,8 +250,15 @@ def deploying(commands: Commands) -> Commands:
 def deploy(commands: Commands, channel: str = "staging", release: str = "new", image: str = IMAGE) -> "subprocess.CompletedProcess[str]":
     return commands.run(
         "deploy.sh", channel, image, release, TOUCHSTONE_URL="https://x", TOUCHSTONE_KEY="the-key-of-the-test", IDENTITY="^x$",
-        GITHUB_REPOSITORY="o/r", GITHUB_RUN_ID="7",
+        GITHUB_REPOSITORY="o/r", GITHUB_RUN_ID="7", NAMESPACE=f"touchstone-{channel}",
     )  # fmt: skip
+
+
+def test_a_channel_is_deployed_to_the_namespace_that_its_overlay_names(deploying: Commands) -> None:
+    overlay = yaml.safe_load((ROOT / "infra/kubernetes/overlays/staging/kustomization.yaml").read_text())
+    deploying.does(f"kubectl --namespace {overlay['namespace']} get", says=OLD_IMAGE)
+    deploying.run("deploy.sh", "staging", IMAGE, "new", TOUCHSTONE_URL="https://x", TOUCHSTONE_KEY="k", IDENTITY="^x$")
+    assert deploying.called(f"kubectl --namespace {overlay['namespace']} set image")
 
 
 def test_a_deploy_promotes_sets_the_image_and_checks(deploying: Commands) -> None:

@@ -13,8 +13,13 @@ mock_provider "aws" {
   }
 }
 
-variables {
+variables { # over those of terraform.tfvars: what is tried is the layer, whatever an account has chosen
   database_password = "of-a-test"
+  api_cidrs         = []
+  admins            = []
+  cache             = true
+  cache_nodes       = 2
+  database          = true
 }
 
 
