@@ -436,6 +436,7 @@ def test_an_image_that_is_not_signed_is_not_deployed(deploying: Commands) -> Non
 def test_an_image_by_its_tag_and_an_unknown_channel_are_refused(deploying: Commands) -> None:
     assert "is not named by its digest" in deploy(deploying, image="touchstone-serving:latest").stderr
     assert "no channel 'prd'; known: dev, staging, prod" in deploy(deploying, "prd").stderr
+    assert "'--force' is no release's digest" in deploy(deploying, release="--force").stderr
     assert deploying.called("kubectl") == []
 
 
