@@ -36,7 +36,8 @@ alerts look at how fast that budget burns, over a long window and a short one, s
 
 A line a minute, and a last one at the end, in the Embedded Metric Format: CloudWatch makes metrics of it in whatever log group it
 arrives, in the namespace `Touchstone` with the one dimension `Channel`. There are {number} of them and there will not be more with more
-models, rules or routes, since each is billed. The alarms are a module:
+models, rules or routes, since each is billed. The line has to be the whole event: Fluent Bit puts it into a field of its own unless its
+output has `log_key log` and `log_format json/emf`. The alarms are a module:
 
     module "cloudwatch_alarms" {{
       source    = "../../observability/cloudwatch"
