@@ -36,7 +36,8 @@ alerts look at how fast that budget burns, over a long window and a short one, s
 
 A line a minute, and a last one at the end, in the Embedded Metric Format: CloudWatch makes metrics of it in whatever log group it
 arrives, in the namespace `Touchstone` with the one dimension `Channel`. There are {number} of them and there will not be more with more
-models, rules or routes, since each is billed. The alarms are a module:
+models, rules or routes, since each is billed. The line has to be the whole event: Fluent Bit puts it into a field of its own unless its
+output has `log_key log` and `log_format json/emf`. The alarms are a module:
 
     module "cloudwatch_alarms" {{
       source    = "../../observability/cloudwatch"
@@ -57,7 +58,15 @@ would look into this checkout's own folders:
 
     infra/pipelines/settings.sh prod touchstone channel show prod
 
-`kubectl` needs `aws eks update-kubeconfig --name <cluster>` once, and `--namespace touchstone-prod`.
+`kubectl` needs `aws eks update-kubeconfig --name <cluster>` once, and `--namespace touchstone-prod`. Redis is reached from inside of the
+cluster only: `touchstone cache …` is run as a job of the harness's image, made of one that is there, and says in its log what it did.
+Where no Redis is shared each server remembers for itself: `kubectl rollout restart deployment/touchstone-api`.
+
+    kubectl create job cache-clear --from=cronjob/evaluate --dry-run=client --output json | jq '
+      .spec.template.spec.containers[0] |= (.command = ["touchstone", "cache", "clear"] | .env += [
+        {name: "TOUCHSTONE_REDIS", valueFrom: {secretKeyRef: {name: "touchstone-api", key: "redis-url"}}},
+        {name: "TOUCHSTONE_CACHE_SECRET", valueFrom: {secretKeyRef: {name: "touchstone-api", key: "cache-secret"}}}])' |
+      kubectl apply --filename -
 """
 
 

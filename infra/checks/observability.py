@@ -30,6 +30,7 @@ FAST: Final = (("1h", 14.4), ("5m", 14.4), ("6h", 6.0), ("30m", 6.0))
 SLOW: Final = (("1d", 3.0), ("2h", 3.0), ("3d", 1.0), ("6h", 1.0))
 SHARE: Final = re.compile(r"[<>]=? (0\.\d+)")
 TRAFFIC: Final = 0.005  # answers a second, below which there is no rate of anything
+COMMANDS: Final = ("touchstone ", "curl ", "kubectl ")
 ROUTES: Final = (  # labels of an alert, and who hears of it
     ({"severity": "page", "environment": "prod"}, "pager"),
     ({"severity": "page", "environment": "touchstone-prod"}, "pager"),
@@ -80,6 +81,15 @@ class Observability:
             for panel in json.loads(path.read_text(encoding="utf-8"))["panels"]
             for target in panel.get("targets", [])
         ]
+
+    def runbook_questions(self) -> list[tuple[str, str]]:
+        """Every PromQL that a runbook says to ask, with where it stands."""
+        found = []
+        for path in sorted((self.root / "docs" / "runbooks").glob("[A-Z]*.md")):
+            seen = path.read_text(encoding="utf-8").partition("## How to see it")[2].partition("\n## ")[0]
+            lines = [line.strip() for line in seen.splitlines() if line.startswith("    ")]
+            found += [(f"docs/runbooks/{path.name}", line) for line in lines if not line.startswith(COMMANDS)]
+        return found
 
     def config(self) -> Iterator[str]:
         """Prometheus' configurations; Debian's promtool knows nothing of Kubernetes, so that its discovery is read as files."""
@@ -189,8 +199,9 @@ class Observability:
             yield "the provider of dashboards is none of files"
 
     def parses(self) -> Iterator[str]:
-        """Prometheus parses every question of the dashboards."""
-        rules = [{"record": f"question:{number}", "expr": ask} for number, (_, ask) in enumerate(self.dashboard_questions())]
+        """Prometheus parses every question of the dashboards and of the runbooks."""
+        asks = [ask for _, ask in self.dashboard_questions() + self.runbook_questions()]
+        rules = [{"record": f"question:{number}", "expr": ask} for number, ask in enumerate(asks)]
         with tempfile.TemporaryDirectory() as scratch:
             place = Path(scratch) / "questions.yml"
             place.write_text(yaml.safe_dump({"groups": [{"name": "questions", "rules": rules}]}), encoding="utf-8")
@@ -200,18 +211,19 @@ class Observability:
     def _unparsable(self) -> Iterator[str]:
         with tempfile.TemporaryDirectory() as scratch:
             place = Path(scratch) / "question.yml"
-            for where, ask in self.dashboard_questions():
+            for where, ask in self.dashboard_questions() + self.runbook_questions():
                 rule = {"record": "question", "expr": ask}
                 place.write_text(yaml.safe_dump({"groups": [{"name": "question", "rules": [rule]}]}), encoding="utf-8")
                 if complaint := run("promtool", "check", "rules", str(place)):
                     yield f"{where}: {ask}: {complaint.splitlines()[-1].strip()}"
 
     def metrics_exist(self) -> Iterator[str]:
-        """Every series that a rule, an alert or a dashboard names is in /metrics or recorded, with the labels it is chosen by."""
+        """Every series that an alert, a dashboard or a runbook names is in /metrics or recorded, with the labels it is chosen by."""
         series = app_series() | FROM_PROMETHEUS
         recorded = {rule["record"]: asked(rule["expr"]).grouped for rule in self._all_rules() if "record" in rule}
         known = series | recorded
-        asks = [(rule.get("alert") or rule["record"], rule["expr"]) for rule in self._all_rules()] + self.dashboard_questions()
+        asks = [(rule.get("alert") or rule["record"], rule["expr"]) for rule in self._all_rules()]
+        asks += self.dashboard_questions() + self.runbook_questions()
         for where, expression in asks:
             found = asked(expression)
             for name in sorted(found.names - known.keys()):
@@ -260,7 +272,7 @@ class Observability:
             "alerts go to whom they should": self.routes,
             "dashboards are what pages.py makes": self.dashboards,
             "dashboards find their data source": self.provisioning,
-            "Prometheus parses every question of a dashboard": self.parses,
+            "Prometheus parses every question of a dashboard or a runbook": self.parses,
             "every metric that is asked for exists": self.metrics_exist,
             "CloudWatch's alarms ask for what the server logs": self.cloudwatch,
         }

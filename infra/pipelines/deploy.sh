@@ -20,6 +20,7 @@ fail() {
 }
 
 if [[ ! "$image" =~ @sha256:[0-9a-f]{64}$ ]]; then fail "$image is not named by its digest: a tag can be moved"; fi
+if [[ ! "$release" =~ ^[0-9a-z]*$ ]]; then fail "'$release' is no release's digest"; fi
 case "$channel" in dev | staging | prod) ;; *) fail "no channel '$channel'; known: dev, staging, prod" ;; esac
 
 # what serves now, to come back to

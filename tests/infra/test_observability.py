@@ -123,6 +123,12 @@ BROKEN: list[tuple[str, str, Breaking, str]] = [
 ]
 BROKEN += [
     (
+        "a metric of a runbook that does not exist",
+        "metrics_exist",
+        lambda root: change(root / "docs/runbooks/TracesWait.md", "    touchstone_traces_waiting", "    touchstone_traces_queued"),
+        "docs/runbooks/TracesWait.md: no metric 'touchstone_traces_queued'",
+    ),
+    (
         "a threshold moved away from its runbook",
         "thresholds",
         lambda root: change(root / RULES / "alerts.yml", "ratio_rate15m > 0.05", "ratio_rate15m > 0.5"),
@@ -168,6 +174,12 @@ BROKEN_FOR_TOOLS: list[tuple[str, str, Breaking, str]] = [
         "parses",
         lambda root: change(root / BOARDS / "cost.json", "3600 * sum by (model) (rate", "3600 * sum by (model) rate(("),
         "cost.json: Dollars an hour, by model: 3600 * sum by (model) rate((",
+    ),
+    (
+        "PromQL of a runbook that does not parse",
+        "parses",
+        lambda root: change(root / "docs/runbooks/TracesWait.md", "    touchstone_traces_waiting", "    touchstone_traces_waiting, up"),
+        "docs/runbooks/TracesWait.md: touchstone_traces_waiting, up:",
     ),
     (
         "PromQL of an alert that does not parse",

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -443,6 +444,7 @@ def test_an_image_that_is_not_signed_is_not_deployed(deploying: Commands) -> Non
 def test_an_image_by_its_tag_and_an_unknown_channel_are_refused(deploying: Commands) -> None:
     assert "is not named by its digest" in deploy(deploying, image="touchstone-serving:latest").stderr
     assert "no channel 'prd'; known: dev, staging, prod" in deploy(deploying, "prd").stderr
+    assert "'--force' is no release's digest" in deploy(deploying, release="--force").stderr
     assert deploying.called("kubectl") == []
 
 
@@ -752,3 +754,28 @@ def test_workflows_ask_for_an_identity_token_only_where_a_role_is_taken() -> Non
         for name, job in yaml.safe_load(path.read_text())["jobs"].items():
             takes_role = "configure-aws-credentials" in json.dumps(job) or "deploy-channel.yml" in job.get("uses", "")
             assert (job["permissions"].get("id-token") == "write") == takes_role, f"{path.name}: {name}"
+
+
+def jobs_of(name: str) -> dict[str, Any]:
+    return dict(yaml.safe_load((ROOT / ".github" / "workflows" / name).read_text())["jobs"])
+
+
+def test_a_deploy_ends_with_a_step_that_puts_back_also_when_it_is_cancelled_and_in_the_time_that_is_left_then() -> None:
+    *_, last = jobs_of("deploy-channel.yml")["deploy"]["steps"]
+    assert last["if"] == "always()"
+    assert "put_back.sh" in last["run"]
+    assert int(last["env"]["PATIENCE"].removesuffix("s")) < 240  # five minutes for all that is left of a cancelled run
+
+
+def test_nothing_that_waits_for_an_approval_holds_up_who_changes_the_cluster() -> None:
+    jobs = jobs_of("infra.yml")
+    groups = {name: job["concurrency"]["group"] for name, job in jobs.items()}
+    assert groups["apply"] == groups["hours"]
+    assert groups["approval"] not in (groups["apply"], groups["plan"])
+    assert "concurrency" not in yaml.safe_load((ROOT / ".github/workflows/infra.yml").read_text())
+
+
+def test_documents_and_deploys_do_not_meet_on_a_channel() -> None:
+    deploys = jobs_of("deploy-channel.yml")["deploy"]["concurrency"]["group"]
+    for channel, job in jobs_of("data.yml").items():
+        assert job["concurrency"] == {"group": deploys.replace("${{ inputs.channel }}", channel), "cancel-in-progress": False}
