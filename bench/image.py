@@ -46,7 +46,7 @@ def markdown(report: Mapping[str, Any]) -> str:
     images: Mapping[str, Mapping[str, Any]] = report["images"]
     serving, harness = images["serving"], images["harness"]
     rows = [[words, *(f"{one['sizes_mb'][part]:,.0f} MB" for one in images.values())] for part, words in PARTS.items()]
-    rows.insert(1, ["packed, as a registry sends it", *(f"{one['packed_mb']:,.0f} MB" for one in images.values())])
+    rows.insert(0, ["packed, as a registry sends it", *(f"{one['packed_mb']:,.0f} MB" for one in images.values())])
     started = [
         [
             "API: start to `/readyz` 200",

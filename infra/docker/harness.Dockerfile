@@ -33,9 +33,9 @@ COPY mlproject.yml MLproject python_env.yaml pyproject.toml ./
 COPY prompts prompts
 COPY experiments experiments
 COPY datasets datasets
-RUN mkdir -p /work /project/reports && chown 10001:10001 /work /project/reports
 ARG VERSION=0
 ARG COMMIT=unknown
+RUN mkdir -p /work /project/reports && chown 10001:10001 /work /project/reports
 LABEL org.opencontainers.image.title="touchstone-harness" \
       org.opencontainers.image.description="Sweeps, proves, gates and promotes configurations for answering from documents." \
       org.opencontainers.image.licenses="MIT" \

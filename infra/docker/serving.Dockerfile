@@ -26,11 +26,11 @@ RUN /opt/touchstone/venv/bin/python -m compileall -q /opt/touchstone/app
 FROM ${BASE}
 # Packages, code and what it was built of, in this order: a new commit sends and fetches its code again, and not a gigabyte
 COPY --from=build /opt/touchstone/venv /opt/touchstone/venv
-# Everything that is written lies below /var/lib/touchstone and /tmp: the root may be read-only
-RUN mkdir -p /var/lib/touchstone && chown 10001:10001 /var/lib/touchstone
 COPY --from=build /opt/touchstone/app /opt/touchstone/app
 ARG VERSION=0
 ARG COMMIT=unknown
+# Everything that is written lies below /var/lib/touchstone and /tmp: the root may be read-only
+RUN mkdir -p /var/lib/touchstone && chown 10001:10001 /var/lib/touchstone
 LABEL org.opencontainers.image.title="touchstone-serving" \
       org.opencontainers.image.description="Answers from documents, by a configuration that was proven first." \
       org.opencontainers.image.licenses="MIT" \
