@@ -76,7 +76,7 @@ def written(trace: Trace, count: int, journal: TraceJournal | None) -> float:
     return 1e6 * (time.process_time() - begin) / count
 
 
-def added(trace: Trace, rounds: int, count: int, folder: Path) -> dict[str, float]:
+def added(trace: Trace, rounds: int, count: int, folder: Path) -> dict[str, Any]:
     """What a trace takes without the journal and with it, in turns; who begins changes from round to round."""
     times: dict[bool, list[float]] = {False: [], True: []}
     written(trace, count, None)
@@ -84,11 +84,12 @@ def added(trace: Trace, rounds: int, count: int, folder: Path) -> dict[str, floa
         for journaled in (False, True) if number % 2 == 0 else (True, False):
             times[journaled].append(written(trace, count, TraceJournal(folder) if journaled else None))
     differences = [with_it - without for without, with_it in zip(times[False], times[True], strict=True)]
+    low, median, high = statistics.quantiles(differences, n=4)
     return {
-        "without_us": round(statistics.mean(times[False]), 1),
-        "with_us": round(statistics.mean(times[True]), 1),
-        "difference_us": round(statistics.mean(differences), 1),
-        "standard_error_us": round(statistics.stdev(differences) / len(differences) ** 0.5, 1),
+        "without_us": round(statistics.median(times[False]), 1),
+        "with_us": round(statistics.median(times[True]), 1),
+        "difference_us": round(median, 1),
+        "difference_quartiles_us": [round(low, 1), round(high, 1)],
     }
 
 
@@ -181,6 +182,7 @@ def markdown(report: dict[str, Any]) -> str:
         for name, one in report["kill"].items()
     ]
     cost, answer_ms = report["cost"], report["answer_ms"]["dynamodb"]
+    low, high = cost["difference_quartiles_us"]
     return "\n".join(
         [
             "# The journal of traces",
@@ -190,15 +192,15 @@ def markdown(report: dict[str, Any]) -> str:
             "",
             f"A cached answer takes {answer_ms:.2f} ms of the server's processor time with its trace in DynamoDB, "
             f"{report['answer_ms']['sqlite']:.2f} ms with it in SQLite.",
-            f"The trace's own share, for DynamoDB but for the sending, by {report['traces']:,} traces each:",
+            f"The trace's own share, for DynamoDB but for the sending, medians of rounds, {report['traces']:,} traces each:",
             "",
             table(
-                ["without journal", "with it", "difference ± standard error", "of a cached answer"],
+                ["without journal", "with it", "difference, and its quartiles", "of a cached answer"],
                 [
                     [
                         f"{cost['without_us']:.0f} µs",
                         f"{cost['with_us']:.0f} µs",
-                        f"{cost['difference_us']:+.0f} ± {cost['standard_error_us']:.0f} µs",
+                        f"{cost['difference_us']:+.0f} µs, {low:+.0f} to {high:+.0f}",
                         f"{cost['difference_us'] / answer_ms / 1000:+.1%}",
                     ]
                 ],

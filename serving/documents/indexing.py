@@ -117,6 +117,18 @@ class IndexedDocuments:
         wanted = (record for record in self.documents.current.records.values() if record.live)
         return sorted((record for record in wanted if (record.id, record.content) not in held), key=lambda one: (one.revision, one.id))
 
+    def unsaid(self) -> list[DocumentRecord]:
+        """Documents that are indexed though their records do not say so: deleted, and added again before their rows were dropped."""
+        held = self._held()
+        found = [one for one in self.documents.current.live if one.state != "ready" and (one.id, one.content) in held]
+        chunks = {(one.id, one.content): one.chunks for segment in self.additions.segments for one in segment.documents} if found else {}
+        return [one.model_copy(update={"state": "ready", "reason": "", "chunks": chunks[one.id, one.content]}) for one in found]
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether there is something to index, or to say."""
+        return bool(self.missing() or self.unsaid())
+
     async def refresh(self, *, documents: bool = True) -> bool:
         """Take in what was changed since, and show it; whether anything was. Without `documents`, their store was just read."""
         async with self._showing:
@@ -137,7 +149,7 @@ class IndexedDocuments:
     async def step(self, parser: Parser, *, most: int = DOCUMENTS) -> Indexed:
         """Index some of what is missing, unless another process does so."""
         await self.refresh()
-        if not self.missing() and not self._to_merge():
+        if not self.unfinished and not self._to_merge():
             return Indexed()
         held = ExitStack()
         try:
@@ -146,6 +158,7 @@ class IndexedDocuments:
             return Indexed(busy=True)
         try:
             await self.refresh()
+            await asyncio.to_thread(self.documents.advance, self.unsaid())
             done = await self._index(self.missing()[:most], parser)
             await asyncio.to_thread(self._tidy)
         finally:

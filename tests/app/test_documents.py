@@ -466,9 +466,15 @@ async def test_a_server_that_was_killed_while_it_read_is_continued_by_the_next(h
         assert (await api.client.get(f"/v1/documents/{added.id}/text")).json()["text"] == "Left words."
 
 
-async def test_what_was_deleted_and_is_added_again_is_read_again(house: House, tmp_path: Path) -> None:
-    async with library(house, tmp_path) as books:
-        for _ in range(2):
+@pytest.mark.parametrize("place", ["folder", "bucket"])  # in a bucket the rows of what was deleted are still there when it comes again
+async def test_what_was_deleted_and_is_added_again_is_found_again(
+    place: str, house: House, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    changes: dict[str, Any] = {}
+    if place == "bucket":
+        changes = {"documents": f"s3://{request.getfixturevalue('s3_bucket')}/dev", "s3_endpoint": request.getfixturevalue("s3_server")}
+    async with library(house, tmp_path, **changes) as books:
+        for _ in range(4):
             made = await books.added()
             assert (await books.settled(made["id"]))["state"] == "ready"
             assert await books.delete("hr", made["id"]) == 204

@@ -1,29 +1,26 @@
-"""The rights of the pods' roles are enough, and none is idle: commands and servers run behind a gateway that judges every call."""
+"""The rights of roles are enough, and none is idle: commands and servers run behind a gateway that judges every call."""
 
 import json
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
 from tests.doubles.bedrock import BedrockDouble
-from tests.infra.scripts import ROOT, script
-from tests.infra.test_checks import needs_terraform, stand_in
+from tests.infra.land import Land, build_land, told
+from tests.infra.test_checks import needs_terraform
 from tests.infra.test_deploy_page import ANSWER, run, until, used
-from tests.infra.test_stateless_servers import _table, awaited, serving
+from tests.infra.test_stateless_servers import awaited, serving
 from tests.support import s3
-from tests.support.rights import Account, Role, aws, gateway
-from tests.support.s3 import KEYS
+from tests.support.rights import Role, gateway
 
 s3_server = s3.s3_server
-iam = script("checks/iam.py")
 pytestmark = pytest.mark.slow
 CONFIG = """
 index: {chunker: {name: recursive, size: 900, overlap: 120}, context: heading}
+retrieve: {reranker: {name: bedrock}}
 route: {router: {name: always, tier: lite}}
 answer:
   models: {lite: {name: "bedrock_converse:amazon.nova-lite-v1:0"}}
@@ -32,59 +29,26 @@ guard:
   input: {remote: {name: bedrock, guardrail: abcdefgh1234, guardrail_version: "1", call_timeout_s: 60}}
 """
 BY_AWS = "the volume of the Secrets Store CSI driver asks, in the pod's name"
+BY_PROFILE = "langchain-aws asks of which models an inference profile is"
 NOT_TRIED = {  # allowed, and asked for by nothing that runs here
     "harness": {
-        "bedrock:InvokeModelWithResponseStream": "a chat model that only streams",
+        "bedrock:GetInferenceProfile": BY_PROFILE,
+        "bedrock:InvokeModelWithResponseStream": "`touchstone ask`, at a terminal",
         "s3:AbortMultipartUpload": "an index too large for one request, whose upload broke off",
+        "s3:ListMultipartUploadParts": "likewise",
     },
-    "api": {"secretsmanager:GetSecretValue": BY_AWS, "secretsmanager:DescribeSecret": BY_AWS},
+    "api": {
+        "bedrock:GetInferenceProfile": BY_PROFILE,
+        "secretsmanager:GetSecretValue": BY_AWS,
+        "secretsmanager:DescribeSecret": BY_AWS,
+    },
 }
-
-
-@dataclass(frozen=True)
-class Land:
-    """What Terraform has made, on a server that speaks AWS."""
-
-    roles: Mapping[str, Any]
-    names: Mapping[str, Any]
-    key: str
-    aws: str
-
-    def role(self, key: str, namespace: str) -> Role:
-        """A pod's role in a namespace."""
-        session = {"aws:PrincipalTag/kubernetes-namespace": self.names["namespaces"].get(namespace, namespace)}
-        return Role(self.roles[self.names["roles"][key]].policies, session | {"aws:SecureTransport": "true"})
-
-    @property
-    def account(self) -> Account:
-        """Where it is."""
-        return Account(self.names["region"], self.names["account"], self.key)
-
-    def told(self, address: str) -> dict[str, str]:
-        """The settings of the channel dev, with a gateway's address in the place of AWS."""
-        files = (ROOT / "infra/kubernetes" / file for file in ("base/settings.env", "overlays/dev/channel.env"))
-        lines = (line for file in files for line in file.read_text().splitlines() if not line.startswith("#"))
-        there = dict.fromkeys(("TOUCHSTONE_S3_ENDPOINT", "TOUCHSTONE_DYNAMODB_ENDPOINT", "TOUCHSTONE_BEDROCK_ENDPOINT"), address)
-        return dict(line.split("=", 1) for line in lines) | KEYS | there | {"TOUCHSTONE_MLFLOW_URI": "", "TOUCHSTONE_POLL_S": "0.2"}
 
 
 @pytest.fixture(scope="module")
 def land(s3_server: str) -> Land:
-    """Roles, buckets and tables as an apply on the stand-in leaves them."""
-    with stand_in.working_copy() as place:
-        roles, arns = iam.rendered_roles(place)
-        names = json.loads((place.terraform / "persistent/names.auto.tfvars.json").read_text())["names"]
-        resources = place.resources("persistent")
-    elsewhere: Any = {} if names["region"] == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": names["region"]}}
-    storage, tables = (aws(service, s3_server, names["region"]) for service in ("s3", "dynamodb"))
-    there = {bucket["Name"] for bucket in storage.list_buckets()["Buckets"]} | set(tables.list_tables()["TableNames"])
-    for one in resources:
-        values = one["values"]
-        if one["type"] == "aws_s3_bucket" and values["bucket"] not in there:
-            storage.create_bucket(Bucket=values["bucket"], **elsewhere)
-        if one["type"] == "aws_dynamodb_table" and values["name"] not in there:
-            tables.create_table(**_table(values))
-    return Land(roles, names, arns["key"], s3_server)
+    """What Terraform has made."""
+    return build_land(s3_server)
 
 
 def allowed(role: Role) -> set[str]:
@@ -94,31 +58,31 @@ def allowed(role: Role) -> set[str]:
 
 
 @needs_terraform
-def test_what_the_harness_and_the_api_do_is_allowed_and_no_right_of_theirs_is_idle(land: Land, tmp_path: Path) -> None:
+def test_what_is_done_is_allowed_and_no_right_of_a_pod_is_idle(land: Land, tmp_path: Path) -> None:
     project, home = tmp_path / "project", {"TOUCHSTONE_HOME": str(tmp_path / "home")}
     run(tmp_path, {}, "init", str(project))
     (project / "nova.yaml").write_text(CONFIG)
-    harness, api = land.role("harness", "dev"), land.role("api", "dev")
+    roles = {name: land.role(name) for name in ("harness", "api", "deploy_dev", "evaluate")}
     with BedrockDouble(lambda _: ANSWER) as bedrock:
-        with gateway(harness, land.account, aws=land.aws, bedrock=bedrock.url) as address:
-            told = land.told(address) | home
-            for words in ("doctor", "index --config nova.yaml", "gate --config nova.yaml"):
-                run(project, told, *words.split())
-            release = run(project, told, "promote", "nova.yaml")["release"]
-            for words in ("release list", "release verify", "channel show dev", "ingest datasets/corpora/sample", "channel evaluate dev"):
-                run(project, told, *words.split())
-            run(project, told, "index", "--set", "index.chunker.size=400")  # which no release stands on
-            assert run(project, told, "store", "gc", "--indexes", "--unused-days", "0")["removed"]
-        with gateway(api, land.account, aws=land.aws, bedrock=bedrock.url) as address:
-            told = {name: value for name, value in land.told(address).items() if name != "TOUCHSTONE_MLFLOW_URI"}
-            with serving(told, tmp_path / "pod") as (_, server):
-                awaited(server, release, tmp_path / "pod/log")
+
+        def done(name: str, *commands: str) -> None:
+            with gateway(roles[name], land.account, aws=land.address, bedrock=bedrock.url) as address:
+                for words in commands:
+                    run(project, told(address) | home, *words.split())
+
+        done("harness", "doctor", "index --config nova.yaml", "gate --config nova.yaml", "promote nova.yaml", "release verify")
+        done("harness", "ingest datasets/corpora/sample", "channel evaluate dev", "audit", "channel show dev")
+        done("harness", "index --set index.chunker.size=400", "store gc --indexes --unused-days 0")  # an index that no release stands on
+        done("deploy_dev", "gate --config nova.yaml", "promote nova.yaml", "channel evaluate dev", "release list")
+        done("evaluate", "channel evaluate dev")
+        with gateway(roles["api"], land.account, aws=land.address, bedrock=bedrock.url) as address:
+            pod = {name: value for name, value in told(address).items() if name != "TOUCHSTONE_MLFLOW_URI"}
+            with serving(pod, tmp_path / "pod") as (_, server):
+                awaited(server, run(project, told(land.address) | home, "channel", "show", "dev")["stable"], tmp_path / "pod/log")
                 used(server)
                 traced(server)
-    assert harness.refused == []
-    assert api.refused == []
-    idle = {name: allowed(role) - role.actions for name, role in (("harness", harness), ("api", api))}
-    assert idle == {name: set(reasons) for name, reasons in NOT_TRIED.items()}
+    assert {name: role.refused for name, role in roles.items()} == dict.fromkeys(roles, [])
+    assert {name: allowed(roles[name]) - roles[name].actions for name in NOT_TRIED} == {name: set(told) for name, told in NOT_TRIED.items()}
 
 
 def traced(server: httpx.Client) -> None:
@@ -129,14 +93,15 @@ def traced(server: httpx.Client) -> None:
     added = server.post("/v1/documents", files={"file": file}).json()["id"]
     until(server, added, "ready")
     asked = server.post("/v1/query", json={"question": "Where do bicycles stand?"}).json()["trace_id"]
-    kept(server, ident)
-    kept(server, asked)
+    assert "Bicycles" in kept(server, asked, lambda trace: True)
     assert server.delete(f"/v1/documents/{added}").status_code == 204
+    kept(server, asked, lambda trace: "Bicycles" not in trace)
 
 
-def kept(server: httpx.Client, ident: str) -> None:
-    """Wait until the store has a trace."""
+def kept(server: httpx.Client, ident: str, as_wanted: Callable[[str], bool]) -> str:
+    """A trace, once the store has it as it is wanted."""
     ends = time.monotonic() + 300
-    while (answer := server.get(f"/v1/traces/{ident}")).status_code != 200:
+    while (answer := server.get(f"/v1/traces/{ident}")).status_code != 200 or not as_wanted(answer.text):
         assert time.monotonic() < ends, answer.text
         time.sleep(0.05)  # another thread writes it
+    return answer.text

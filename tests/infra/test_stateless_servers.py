@@ -22,11 +22,11 @@ from serving.pipeline.prompts import PromptLibrary
 from serving.pipeline.settings import PipelineSettings
 from serving.release.bundle import write_release
 from tests.app.making import DOCUMENTS, PROMPTS, QUESTION, SAYS, config
+from tests.infra.land import build, told
 from tests.infra.scripts import ROOT
 from tests.infra.test_checks import needs_terraform, stand_in
 from tests.support import s3
 from tests.support.releasing import at, point
-from tests.support.s3 import KEYS
 
 s3_server = s3.s3_server
 pytestmark = pytest.mark.slow
@@ -46,45 +46,11 @@ def made_by_terraform() -> list[dict[str, Any]]:
 @pytest.fixture
 def account(made_by_terraform: list[dict[str, Any]], s3_server: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """Buckets and tables of these names and keys on a server that speaks AWS, and the settings of the channel dev."""
-    told = dict(
-        line.split("=", 1)
-        for file in ("base/settings.env", "overlays/dev/channel.env")
-        for line in (ROOT / "infra/kubernetes" / file).read_text().splitlines()
-        if not line.startswith("#")
-    )
-    told |= KEYS | {"TOUCHSTONE_S3_ENDPOINT": s3_server, "TOUCHSTONE_DYNAMODB_ENDPOINT": s3_server, "TOUCHSTONE_POLL_S": "0.2"}
-    for name, value in told.items():
+    settings = told(s3_server)
+    for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    region = told["TOUCHSTONE_AWS_REGION"]
-    elsewhere: Any = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
-    s3, dynamodb = (boto3.client(name, endpoint_url=s3_server, region_name=region) for name in ("s3", "dynamodb"))
-    for one in made_by_terraform:
-        values = one["values"]
-        if one["type"] == "aws_s3_bucket":
-            s3.create_bucket(Bucket=values["bucket"], **elsewhere)
-        if one["type"] == "aws_dynamodb_table":
-            dynamodb.create_table(**_table(values))
-            ttl = {"AttributeName": values["ttl"][0]["attribute_name"], "Enabled": values["ttl"][0]["enabled"]}
-            dynamodb.update_time_to_live(TableName=values["name"], TimeToLiveSpecification=ttl)
-    return told
-
-
-def _table(values: Mapping[str, Any]) -> Any:
-    def keys(of: Mapping[str, Any]) -> list[dict[str, str]]:
-        return [{"AttributeName": of["hash_key"], "KeyType": "HASH"}, {"AttributeName": of["range_key"], "KeyType": "RANGE"}]
-
-    indexes = values["global_secondary_index"] or []
-    made = {
-        "TableName": values["name"],
-        "BillingMode": values["billing_mode"],
-        "KeySchema": keys(values),
-        "AttributeDefinitions": [{"AttributeName": one["name"], "AttributeType": one["type"]} for one in values["attribute"]],
-    }
-    if indexes:
-        made["GlobalSecondaryIndexes"] = [
-            {"IndexName": one["name"], "KeySchema": keys(one), "Projection": {"ProjectionType": one["projection_type"]}} for one in indexes
-        ]
-    return made
+    build(made_by_terraform, s3_server, settings["TOUCHSTONE_AWS_REGION"])
+    return settings
 
 
 def promoted(says: str, home: Path) -> str:

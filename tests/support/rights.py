@@ -144,6 +144,8 @@ def _bedrock(call: Call, account: Account) -> Iterator[Needed]:
         yield "bedrock:ApplyGuardrail", account.arn("bedrock", f"guardrail/{rest[0]}"), {}
     elif kind == "rerank":
         yield "bedrock:Rerank", "*", {}
+        how = json.loads(call.body)["rerankingConfiguration"]["bedrockRerankingConfiguration"]
+        yield "bedrock:InvokeModel", how["modelConfiguration"]["modelArn"], {}
     else:
         model, action = rest[0], BEDROCK[rest[-1]]
         area, _, bare = model.partition(".")

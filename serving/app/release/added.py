@@ -138,7 +138,7 @@ class DocumentFollower:
             if self._due(self._out_of_traces):
                 self._words.set()
             self._seen_at = self._wall()
-            if any(release.documents is not None and release.documents.missing() for release in self._loaded()):
+            if any(release.documents is not None and release.documents.unfinished for release in self._loaded()):
                 self._work.set()
 
     async def index_once(self) -> bool:

@@ -19,8 +19,7 @@ from serving.traces.record import FAILED, TraceRecord
 
 BATCH: Final = 64
 PAUSE_S: Final = 0.25  # between two looks at whether to stop
-GATHER_S: Final = 0.1  # a trace waits for others, since one transaction for many costs far less
-NOTE_S: Final = 0.03  # the same of the journal: to wake a thread for each costs more than to write it
+GATHER_S: Final = 0.1  # a trace waits for others, since one transaction, or one write, for many costs far less
 RETRY_S: Final = 2.0
 SWEEP_S: Final = 3600.0  # how often what is too old is removed
 LOOK_S: Final = 10.0  # between two looks for what dead processes left
@@ -176,7 +175,7 @@ class TraceWriter:
     def _note(self) -> None:
         """Write what has ended into the journal, and hand it on."""
         while not (self._stop.is_set() and self._ended.empty()):
-            ended = self._batch_of(self._ended, NOTE_S)
+            ended = self._batch_of(self._ended)
             for waiting in self._noted(ended) if ended else ():
                 self._pending[waiting.id] = waiting
                 self._waiting.put(waiting)
@@ -203,7 +202,7 @@ class TraceWriter:
             if self._deleted is not None and not self._stop.is_set() and time.monotonic() >= self._look_at:
                 self._replay(self._deleted)
                 self._look_at = time.monotonic() + LOOK_S
-            batch = self._batch_of(self._waiting, GATHER_S)
+            batch = self._batch_of(self._waiting)
             while batch and not self._write(batch):
                 if self._stop.is_set():
                     return
@@ -216,14 +215,14 @@ class TraceWriter:
         record = waiting if isinstance(waiting, TraceRecord) else TraceRecord.of(self._mask(waiting.trace), waiting.at)
         return _without(record, self._forgotten)
 
-    def _batch_of(self, waiting: "queue.SimpleQueue[Waiting]", gather_s: float) -> list[Waiting]:
+    def _batch_of(self, waiting: "queue.SimpleQueue[Waiting]") -> list[Waiting]:
         """What waits, after a short while in which more may come."""
         try:
             batch = [waiting.get(timeout=PAUSE_S)]
         except queue.Empty:
             return []
         if waiting.qsize() < BATCH:
-            self._stop.wait(gather_s)
+            self._stop.wait(GATHER_S)
         while len(batch) < BATCH:
             try:
                 batch.append(waiting.get_nowait())
