@@ -19,7 +19,7 @@ if [ "${1:-up}" != prepare ]; then
   docker info > /dev/null 2>&1 || refuse "docker does not answer. Is it running, and may you use it? See: docker info"
 fi
 
-(umask 022 && mkdir -p .touchstone/indexes releases "$folder/alerts") # read by the containers' own accounts
+(umask 022 && mkdir -p .touchstone/indexes releases "$folder/alerts" "$folder/keys") # read by the containers' own accounts
 chmod 700 "$folder"
 umask 077
 if [ ! -f "$folder/stack.env" ]; then
@@ -30,10 +30,10 @@ if [ ! -f "$folder/stack.env" ]; then
   echo "LANGFUSE_KEY=$(random 32)" >> "$draft"
   mv "$draft" "$folder/stack.env"
 fi
-if [ ! -f "$folder/keys.yaml" ]; then
+if [ ! -f "$folder/keys/keys.yaml" ]; then
   echo "A key for the API, shown this once:"
-  "$touchstone" key create stack-admin --scope query --scope ingest --scope feedback --scope admin --keys "$folder/keys.yaml"
-  chmod 644 "$folder/keys.yaml" # it holds hashes, and its folder is yours alone
+  "$touchstone" key create stack-admin --scope query --scope ingest --scope feedback --scope admin --keys "$folder/keys/keys.yaml"
+  chmod 644 "$folder/keys/keys.yaml" # it holds hashes, and its folder is yours alone
 fi
 if [ "${1:-up}" = prepare ]; then exit 0; fi
 

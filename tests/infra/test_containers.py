@@ -114,7 +114,7 @@ def stack(tmp_path: Path) -> tuple[Path, dict[str, str]]:
     tools.mkdir()
     for name, script in {
         "docker": 'case "$*" in *"ps --quiet"*) cat "$RUNS" 2> /dev/null;; *) echo "docker $*" >> "$ASKED";; esac',
-        "touchstone": 'echo "key: $*"; touch .touchstone/stack/keys.yaml',
+        "touchstone": 'echo "key: $*"; touch .touchstone/stack/keys/keys.yaml',
     }.items():
         (tools / name).write_text(f"#!/bin/sh\n{script}\n")
         (tools / name).chmod(0o755)

@@ -133,7 +133,7 @@ module "harness_role" { # sweeps, index builds, evaluations, promotions
     {
       Sid      = "List"
       Effect   = "Allow"
-      Action   = ["s3:ListBucket", "s3:GetBucketLocation"]
+      Action   = "s3:ListBucket"
       Resource = [for bucket in ["indexes", "stages", "releases"] : local.arn.bucket[bucket]]
     },
     {
@@ -146,7 +146,7 @@ module "harness_role" { # sweeps, index builds, evaluations, promotions
     {
       Sid      = "ReadTraces"
       Effect   = "Allow"
-      Action   = ["dynamodb:GetItem", "dynamodb:Query"]
+      Action   = "dynamodb:Query"
       Resource = [local.arn.traces, "${local.arn.traces}/index/*"]
     },
     local.write_audit,
