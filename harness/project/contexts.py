@@ -32,7 +32,7 @@ class OpenContexts:
 
     def get(self, choice: ContextChoice) -> EvaluationContext:
         """The context of a corpus, with what was opened for it before unless its documents or the prompts changed on disk."""
-        choice = replace(choice, corpus=choice.corpus or self.settings.usual_corpus)
+        choice = replace(choice, corpus=self.settings.usual_corpus) if choice.corpus == "" else choice
         stamp = tuple(_stamp(corpus_path(choice.corpus, self.settings))) + tuple(_stamp(self.settings.prompts))
         before, context = self._known.get(choice, ((), None))
         if context is None or before != stamp:

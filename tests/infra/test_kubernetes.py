@@ -193,7 +193,7 @@ def test_an_overlay_may_take_a_component_up(overlay: str, component: str) -> Non
 def test_an_unknown_field_of_a_component_is_found_with_and_without_its_schema(infra: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = infra / "components/off-hours/scaledobject.yaml"
     file.write_text(file.read_text().replace("cooldownPeriod", "coolPeriod"))
-    with checks.taken_up("overlays/dev", "off-hours", infra) as folder:
+    with checks.taken_up("overlays/staging", "off-hours", infra) as folder:
         assert any("coolPeriod" in mistake for mistake in checks.check(folder))
         monkeypatch.setattr(checks, "SCHEMAS", infra / "nowhere")
         assert any("'coolPeriod' is no field of it" in mistake for mistake in checks.check(folder))
@@ -215,7 +215,7 @@ def test_a_document_that_kubectl_could_not_apply_is_found(infra: Path) -> None:
 def test_every_kind_has_a_schema_or_fields_that_are_known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(checks, "SCHEMAS", tmp_path)  # no folder of anybody's
     docs = [doc for name in (*checks.OVERLAYS, *checks.ALONE) for doc in checks.render(ROOT / "infra/kubernetes" / name)]
-    with checks.taken_up("overlays/dev", "off-hours") as folder:
+    with checks.taken_up("overlays/staging", "off-hours") as folder:
         docs += checks.render(folder)
     assert checks.unchecked(docs) == set()
     assert {"RayJob", "SecretProviderClass", "ScaledObject"} <= {doc["kind"] for doc in docs if custom_kinds.known(doc)}
@@ -269,11 +269,9 @@ def test_the_adapter_answers_for_the_metric_that_the_component_asks_for(infra: P
 
 
 def test_network_policies_mean_the_network_that_terraform_makes() -> None:
-    variables = (ROOT / "infra/terraform/persistent/variables.tf").read_text()
-    network = re.search(r'variable "cidr" \{[^}]*default = "([^"]+)"', variables)
-    assert network
+    network = yaml.safe_load((ROOT / "infra/names.yaml").read_text())["cidr"]
     policies = (ROOT / "infra/kubernetes/base/networkpolicy.yaml").read_text()
-    assert set(re.findall(r"cidr: (10\.[\d./]+)", policies)) == {network[1]}
+    assert set(re.findall(r"cidr: (10\.[\d./]+)", policies)) == {network}
 
 
 ANALYSIS = "components/rollouts/analysis.yaml"
