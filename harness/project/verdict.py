@@ -9,14 +9,14 @@ from serving.pipeline.errors import DataError
 from serving.release.bundle import open_releases
 from serving.release.channel import read_channel
 from serving.traces.open import DYNAMODB, SECONDS_A_DAY, open_traces
-from serving.verdict.read import Trial, TrialVerdict, read_verdict
+from serving.verdict.read import CandidateTrial, TrialVerdict, read_verdict
 from serving.verdict.rules import VerdictRules
 
 
 def judge_candidate(settings: HarnessSettings, name: str, rules: VerdictRules) -> TrialVerdict:
     """Whether the candidate of a channel is as good as the stable release, as far as its traces tell."""
     channel = read_channel(open_releases(settings.releases, settings), name)
-    Trial.of(channel)
+    CandidateTrial.of(channel)
     place, days = settings.trace_place, settings.trace_days
     if not place.startswith(DYNAMODB) and not Path(place).is_file():
         raise DataError(f"There are no traces in {place}. Name those of the server in TOUCHSTONE_TRACES: a file, or dynamodb:<table>.")

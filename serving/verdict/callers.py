@@ -20,7 +20,7 @@ STABLE, CANARY, SHADOW = "stable", "canary", "shadow"
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class AskedQuestion:
     """One question of a caller, measured."""
 
     trace: str
@@ -30,17 +30,17 @@ class Outcome:
 
 
 @dataclass(slots=True)
-class Caller:
+class DrawnCaller:
     """A caller's turn."""
 
     at: float  # when it began
     chosen: bool  # whether the candidate answers
     weight: float  # the chance of that
-    outcomes: list[Outcome] = field(default_factory=list)
+    questions: list[AskedQuestion] = field(default_factory=list)
 
     def mean(self, name: MeasureName, *, shown: bool = False) -> float | None:
         """The mean of what is known of its questions; None where nothing is."""
-        of = [one.shown if shown else one.values for one in self.outcomes]
+        of = [one.shown if shown else one.values for one in self.questions]
         known = [values[name] for values in of if name in values]
         return sum(known) / len(known) if known else None
 
@@ -52,7 +52,7 @@ class CallerLedger:
         self._release = release
         self._mode = mode
         self._rules = rules
-        self._callers: dict[float, Caller] = {}
+        self._callers: dict[float, DrawnCaller] = {}
         self._shown: dict[str, Mapping[MeasureName, float]] = {}  # of answers that a shadow may be paired with
         self.first = self.last = 0.0
 
@@ -69,13 +69,13 @@ class CallerLedger:
 
     def tenants(self) -> list[str]:
         """Whose questions were counted."""
-        return sorted({outcome.tenant for caller in self._callers.values() for outcome in caller.outcomes})
+        return sorted({outcome.tenant for caller in self._callers.values() for outcome in caller.questions})
 
     def waiting(self, now: float) -> int:
         """How many callers' turn is not over."""
         return sum(caller.at + self._rules.turn_s > now for caller in self._callers.values())
 
-    def callers(self, now: float, feedback: Sequence[Feedback] | None) -> list[Caller]:
+    def callers(self, now: float, feedback: Sequence[Feedback] | None) -> list[DrawnCaller]:
         """Those whose turn is over, in the order of their arrival; without feedback nothing is known of complaints."""
         over = [caller for caller in self._callers.values() if caller.at + self._rules.turn_s <= now]
         if self._mode != CANARY or feedback is None:
@@ -86,13 +86,13 @@ class CallerLedger:
                 said[one.trace_id] = min(one.at, said.get(one.trace_id, one.at))
         return [self._complained(caller, said) for caller in over]
 
-    def _complained(self, caller: Caller, said: Mapping[str, float]) -> Caller:
+    def _complained(self, caller: DrawnCaller, said: Mapping[str, float]) -> DrawnCaller:
         end = caller.at + self._rules.turn_s
         known = [
-            Outcome(one.trace, one.tenant, {**one.values, "complaints": float(said.get(one.trace, end + 1.0) <= end)})
-            for one in caller.outcomes
+            AskedQuestion(one.trace, one.tenant, {**one.values, "complaints": float(said.get(one.trace, end + 1.0) <= end)})
+            for one in caller.questions
         ]
-        return Caller(caller.at, caller.chosen, caller.weight, known)
+        return DrawnCaller(caller.at, caller.chosen, caller.weight, known)
 
     def _add_shadow(self, one: TraceSummary, draw: Draw) -> None:
         if one.role == STABLE and draw.share < draw.weight:
@@ -107,9 +107,9 @@ class CallerLedger:
     def _put(
         self, one: TraceSummary, draw: Draw, chosen: bool, values: Mapping[MeasureName, float], shown: Mapping[MeasureName, float]
     ) -> None:
-        caller = self._callers.setdefault(draw.share, Caller(one.at, chosen, draw.weight))
+        caller = self._callers.setdefault(draw.share, DrawnCaller(one.at, chosen, draw.weight))
         if caller.chosen == chosen and one.at <= caller.at + self._rules.turn_s:
-            caller.outcomes.append(Outcome(one.id, one.tenant, values, shown))
+            caller.questions.append(AskedQuestion(one.id, one.tenant, values, shown))
 
     def _measured(self, one: TraceSummary) -> dict[MeasureName, float]:
         if one.role == FAILED:  # a pair is known in nothing else; of a caller's questions it is one that was no refusal and the like

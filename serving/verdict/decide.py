@@ -20,7 +20,7 @@ from serving.verdict.bounds import (
     skewed_draws,
     upper_bound,
 )
-from serving.verdict.callers import Caller
+from serving.verdict.callers import DrawnCaller
 from serving.verdict.rules import MEASURED, UNASKED, WORDS, MeasureName, VerdictRules
 
 Outcome = Literal["worse", "no worse", "better", "undecided", "not measured"]
@@ -68,7 +68,7 @@ class CandidateVerdict:
 
 
 def decide(
-    callers: Sequence[Caller], mode: Mode, rules: VerdictRules, *, weight: float = 0.5, notes: Sequence[str] = ()
+    callers: Sequence[DrawnCaller], mode: Mode, rules: VerdictRules, *, weight: float = 0.5, notes: Sequence[str] = ()
 ) -> CandidateVerdict:
     """The verdict by what callers met, in the order of their arrival. It may be asked after every one of them.
 
@@ -78,7 +78,7 @@ def decide(
     measures = tuple(_measure(name, callers, mode, rules, len(asked)) for name in asked)
     measures += tuple(_unmeasured(name, why, rules) for name, why in UNASKED.items() if asked and name not in asked)
     chosen = [caller for caller in callers if caller.chosen]
-    questions = sum(len(caller.outcomes) for caller in callers)
+    questions = sum(len(caller.questions) for caller in callers)
     counted = CandidateVerdict(
         "undecided",
         "",
@@ -86,7 +86,7 @@ def decide(
         callers=len(callers),
         candidate_callers=len(chosen),
         questions=questions,
-        candidate_questions=sum(len(caller.outcomes) for caller in chosen),
+        candidate_questions=sum(len(caller.questions) for caller in chosen),
         notes=tuple(notes),
     )
     worse = [one for one in measures if one.outcome == "worse"]
@@ -145,7 +145,7 @@ def _listed(measures: Sequence[Measured]) -> str:
     return ", ".join(one.name for one in measures)
 
 
-def _skew(callers: Sequence[Caller]) -> str:
+def _skew(callers: Sequence[DrawnCaller]) -> str:
     """What is wrong with the draw; empty where nothing is seen."""
     chosen = np.array([caller.chosen for caller in callers], dtype=np.bool_)
     weights = np.array([caller.weight for caller in callers])
@@ -155,7 +155,7 @@ def _skew(callers: Sequence[Caller]) -> str:
     return f"{said}: traces of one release are missing, and nothing can be said by the others."
 
 
-def _measure(name: MeasureName, callers: Sequence[Caller], mode: Mode, rules: VerdictRules, count: int) -> Measured:
+def _measure(name: MeasureName, callers: Sequence[DrawnCaller], mode: Mode, rules: VerdictRules, count: int) -> Measured:
     known = [(caller, mean) for caller in callers if (mean := caller.mean(name)) is not None]
     margin = rules.margins[name]
     if name == "complaints" and known and not any(mean > 0.0 for _, mean in known):
@@ -193,7 +193,7 @@ def _measure(name: MeasureName, callers: Sequence[Caller], mode: Mode, rules: Ve
     return replace(told, reason=_sentence(told))
 
 
-def _cost_of(caller: Caller, mean: float) -> float:
+def _cost_of(caller: DrawnCaller, mean: float) -> float:
     """What a caller's question costs: of a pair, as the stable release answered it."""
     shown = caller.mean("cost", shown=True)
     return mean if shown is None else shown

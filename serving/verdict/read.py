@@ -24,7 +24,7 @@ def no_candidate(name: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class CandidateTrial:
     """A candidate that is tried beside the stable release, in one way."""
 
     channel: str
@@ -35,7 +35,7 @@ class Trial:
     since: str  # when it began to be tried in this way; a change of the weight alone begins nothing anew
 
     @classmethod
-    def of(cls, channel: Channel) -> "Trial":
+    def of(cls, channel: Channel) -> "CandidateTrial":
         """The trial that a channel names."""
         candidate = channel.candidate
         if candidate is None:
@@ -54,7 +54,7 @@ class Trial:
 class TrialVerdict:
     """A verdict, and what it was read from."""
 
-    trial: Trial
+    trial: CandidateTrial
     rules: VerdictRules
     until: float  # what ended later was not read
     traces: int
@@ -70,7 +70,7 @@ class _Reading:
 
 def read_verdict(channel: Channel, store: TraceStore, rules: VerdictRules, *, now: float, retention_s: float = 0.0) -> TrialVerdict:
     """The verdict on a channel's candidate. Calls block, and belong in a thread."""
-    trial = Trial.of(channel)
+    trial = CandidateTrial.of(channel)
     since = datetime.fromisoformat(trial.since).timestamp()
     ledger = CallerLedger(trial.release, trial.mode, rules)
     notes: list[str] = []

@@ -9,7 +9,7 @@ import numpy as np
 from serving.pipeline.types import Draw
 from serving.traces.summary import CountedUsage, GuardIncident, TraceSummary
 from serving.verdict.bounds import STAKES, Numbers, Observations
-from serving.verdict.callers import Caller, CallerLedger
+from serving.verdict.callers import CallerLedger, DrawnCaller
 from serving.verdict.rules import VerdictRules
 
 NEW, OLD = "candidate", "stable"
@@ -57,7 +57,7 @@ def traffic(
             yield a_question(START + number + turn / 100, share, weight, **changes)
 
 
-def callers(traces: Iterator[TraceSummary], rules: VerdictRules | None = None, mode: Any = "canary") -> list[Caller]:
+def callers(traces: Iterator[TraceSummary], rules: VerdictRules | None = None, mode: Any = "canary") -> list[DrawnCaller]:
     """Every caller of some traces, when all turns are over."""
     found = rules or VerdictRules()
     ledger = CallerLedger(NEW, mode, found)

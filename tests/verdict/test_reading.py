@@ -12,7 +12,7 @@ from serving.release.channel import Channel, ChannelChange, candidate_of
 from serving.traces.record import Feedback, TraceRecord
 from serving.traces.sqlite import SqliteTraceStore
 from serving.verdict import read
-from serving.verdict.read import Trial, read_verdict
+from serving.verdict.read import CandidateTrial, read_verdict
 from serving.verdict.rules import VerdictRules
 from tests.verdict.making import NEW, OLD, START, TURN_S
 
@@ -58,11 +58,11 @@ def test_a_trial_begins_with_its_mode_and_goes_on_when_the_weight_grows() -> Non
     approved = a_change("approval", START + 30, until="2100-01-01T00:00:00+00:00")
     shadow = a_change("candidate", START - 60, mode="shadow", weight=0.5)
     again = a_change("candidate", START + 90, mode="canary", weight=0.5)
-    assert Trial.of(a_channel(shadow, CANARY, approved, grown)).since == CANARY.at
-    assert Trial.of(a_channel(CANARY, a_change("withdrawal", START + 70, to=""), again)).since == again.at
-    assert Trial.of(a_channel(a_change("candidate", START, to="other", mode="canary", weight=0.5), again)).since == again.at
+    assert CandidateTrial.of(a_channel(shadow, CANARY, approved, grown)).since == CANARY.at
+    assert CandidateTrial.of(a_channel(CANARY, a_change("withdrawal", START + 70, to=""), again)).since == again.at
+    assert CandidateTrial.of(a_channel(a_change("candidate", START, to="other", mode="canary", weight=0.5), again)).since == again.at
     with pytest.raises(DataError, match="touchstone channel set dev --candidate"):
-        Trial.of(a_channel(CANARY, a_change("withdrawal", START + 1, to="")))
+        CandidateTrial.of(a_channel(CANARY, a_change("withdrawal", START + 1, to="")))
 
 
 def test_what_came_before_the_candidate_was_set_is_not_read(store: SqliteTraceStore) -> None:

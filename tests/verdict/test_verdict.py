@@ -10,7 +10,7 @@ import pytest
 from serving.pipeline.errors import ConfigError
 from serving.traces.record import Feedback
 from serving.verdict.bounds import drawn
-from serving.verdict.callers import Caller, CallerLedger
+from serving.verdict.callers import CallerLedger, DrawnCaller
 from serving.verdict.decide import CandidateVerdict, Measured, decide
 from serving.verdict.rules import VerdictRules
 from tests.verdict.making import INCIDENT, NEW, START, TURN_S, a_question, callers, costing, path, traffic
@@ -89,7 +89,7 @@ def test_a_caller_is_one_observation_whatever_it_asks_and_counts_when_its_turn_i
     assert ledger.callers(START + TURN_S - 1, None) == []
     first, second = ledger.callers(START + TURN_S + 5, None)
     assert (first.chosen, second.chosen) == (True, False)
-    assert (len(first.outcomes), first.mean("refused")) == (4, 0.25)  # what came after the turn counts no more
+    assert (len(first.questions), first.mean("refused")) == (4, 0.25)  # what came after the turn counts no more
 
 
 def test_only_questions_that_were_drawn_between_the_two_count() -> None:
@@ -192,7 +192,7 @@ def test_rules_that_make_no_sense_are_refused(given: dict[str, float]) -> None:
         VerdictRules.of(**(usual | given))
 
 
-def met(seed: int, bad: Callable[[np.random.Generator, bool], bool], count: int) -> list[Caller]:
+def met(seed: int, bad: Callable[[np.random.Generator, bool], bool], count: int) -> list[DrawnCaller]:
     """Callers with twenty questions each, all alike."""
     rng = np.random.default_rng(seed)
     return callers(traffic(rng, count, lambda chosen: {"refused": bad(rng, chosen)}, questions=20))
@@ -202,7 +202,7 @@ def test_callers_with_questions_alike_and_a_look_after_every_one_seldom_make_equ
     wrong = 0
     for seed in range(200):
         found = met(seed, lambda rng, chosen: bool(rng.random() < 0.3), 100)
-        assert {len(caller.outcomes) for caller in found} == {20}
+        assert {len(caller.questions) for caller in found} == {20}
         values = np.array([caller.mean("refused") for caller in found])
         seen = drawn(values, np.array([caller.chosen for caller in found]), np.array([caller.weight for caller in found]))
         wrong += bool(path(seen, 0.0).max() >= math.log(1 / RULES.alpha))  # any loss at all, which is more than the verdict's margin

@@ -17,7 +17,7 @@ class _Kept(Generic[T]):
     until: float
 
 
-class KeptAnswers(Generic[T]):
+class KeptResults(Generic[T]):
     """Makes one answer at a time, in a thread, and keeps it for ten times as long as that took."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

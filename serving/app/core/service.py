@@ -11,7 +11,7 @@ from structlog.typing import FilteringBoundLogger
 from serving.app.core.audit import ApiAudit
 from serving.app.core.auth import KeyFile
 from serving.app.core.budget import EVERYBODY, Budgets
-from serving.app.core.kept import KeptAnswers
+from serving.app.core.kept import KeptResults
 from serving.app.core.limits import ConcurrencyLimit, UploadLimit
 from serving.app.core.metrics import Metrics
 from serving.app.core.problems import not_ready
@@ -56,7 +56,7 @@ class Service:
     spans: "SpanWriter | None" = None  # None: no receiver of spans is named
     scores: ScoreWriter | None = None  # None: no receiver of scores is named
     wall: Callable[[], float] = time.time
-    verdicts: KeptAnswers[TrialVerdict] = field(default_factory=KeptAnswers)
+    verdicts: KeptResults[TrialVerdict] = field(default_factory=KeptResults)
 
     @property
     def authenticated(self) -> bool:
