@@ -192,8 +192,6 @@ def _handler(gateway: Gateway) -> Callable[..., BaseHTTPRequestHandler]:
             if not self.raw_requestline or not self.parse_request():
                 self.close_connection = True
                 return
-            if self.headers.get("Expect", "").lower() == "100-continue":
-                pass  # parse_request has answered
             call = self._call()
             if missing := gateway.refusal(call):
                 self._refuse(call, f"not authorized to perform: {missing[0]} on resource: {missing[1]}")
