@@ -29,12 +29,12 @@ from serving.pipeline.config import RagConfig
 from serving.pipeline.index.base import Filter, Store, StoredRow
 from serving.pipeline.index.build import ensure_index
 from serving.pipeline.index.corpus import Corpus
-from serving.pipeline.index.lance import LanceStore
 from serving.pipeline.index.layered.segment import IndexedDocument, LiveSegment, Segment, SegmentRecipe, pack_segment
 from serving.pipeline.index.layered.store import LayeredStore
 from serving.pipeline.index.layered.view import LayeredView
 from serving.pipeline.index.parse import Parser
 from serving.pipeline.index.resident.open import searchable
+from serving.pipeline.index.stores.lance import LanceStore
 from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.types import Chunk, Document
 

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from serving.pipeline.index.base import Filter, Store, Vectors
-from serving.pipeline.index.lance import LanceStore
 from serving.pipeline.index.resident.open import searchable
+from serving.pipeline.index.stores.lance import LanceStore
 from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.types import Chunk
 

@@ -26,9 +26,9 @@ from serving.pipeline.index.build import StoredRows, index_uri, open_index_at, s
 from serving.pipeline.index.content import ContentDigest
 from serving.pipeline.index.corpus import check_whole
 from serving.pipeline.index.embed import embed
-from serving.pipeline.index.lance import LanceStore
 from serving.pipeline.index.manifest import FILE, IndexManifest, forget_outdated, index_storage, read_manifest, write_manifest
 from serving.pipeline.index.reading import SkippedFile
+from serving.pipeline.index.stores.lance import LanceStore
 from serving.pipeline.models.connect import connect_embeddings
 from serving.storage.base import Storage
 from serving.storage.draft import publish_folder

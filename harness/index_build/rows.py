@@ -15,7 +15,7 @@ from serving.pipeline.index import STORES
 from serving.pipeline.index.base import StoredRow
 from serving.pipeline.index.chunk_rows import ChunkRows
 from serving.pipeline.index.content import DIGEST_BYTES, ContentDigest
-from serving.pipeline.index.lance import LanceStore
+from serving.pipeline.index.stores.lance import LanceStore
 from serving.pipeline.models.connect import connect_embeddings
 from serving.pipeline.registry import Spec
 from serving.pipeline.settings import PipelineSettings

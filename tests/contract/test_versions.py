@@ -158,7 +158,7 @@ def test_a_forgotten_version_is_named_with_its_class_and_the_command() -> None:
     key = key_of("chunker", "sentence")
     told = fault("chunker", "sentence", {key: Entry("before")}, Entry("after"))
     assert told.startswith(f"{key}: its output changed and its version did not.")
-    assert "Raise `version` of serving.pipeline.index.sentence.SentenceChunker" in told
+    assert "Raise `version` of serving.pipeline.index.chunkers.sentence.SentenceChunker" in told
     assert COMMAND in told
     assert fault("chunker", "sentence", {}, Entry("after")) == f"{key}: has no line in versions.json. Run: {COMMAND}"
 

@@ -17,9 +17,9 @@ from serving.pipeline.index.build import OpenIndex, build_index, ensure_index, o
 from serving.pipeline.index.content import content_digest
 from serving.pipeline.index.corpus import Corpus
 from serving.pipeline.index.embed import embed
-from serving.pipeline.index.lance import LanceStore
 from serving.pipeline.index.manifest import read_manifest, write_manifest
 from serving.pipeline.index.resident.open import FILE
+from serving.pipeline.index.stores.lance import LanceStore
 from serving.pipeline.index.sums import write_sums
 from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.types import Document

@@ -18,10 +18,10 @@ from serving.pipeline.index.base import Filter, ScoredChunk, Store, StoredRow, V
 from serving.pipeline.index.layered.segment import IndexedDocument, LiveSegment, Segment, SegmentRecipe, pack_segment
 from serving.pipeline.index.layered.store import LayeredStore
 from serving.pipeline.index.layered.view import LayeredView
-from serving.pipeline.index.memory import MemoryStore
 from serving.pipeline.index.rank import top_k
 from serving.pipeline.index.resident.open import searchable
 from serving.pipeline.index.resident.store import ResidentStore
+from serving.pipeline.index.stores.memory import MemoryStore
 from serving.pipeline.registry import Spec
 from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.types import Chunk

@@ -20,7 +20,7 @@ from harness.settings import HarnessSettings
 from serving.pipeline.errors import ConfigError, DataError, IntegrityError, StoreError, TouchstoneError
 from serving.pipeline.index.content import ContentDigest
 from serving.pipeline.index.corpus import load_corpus
-from serving.pipeline.index.lance import LanceStore
+from serving.pipeline.index.stores.lance import LanceStore
 from tests.index_build.making import CONFIG, SMALL, Here, assert_same, build_alone, build_here, opened, write_corpus, write_lines
 from tests.support.s3 import s3_bucket, s3_server
 

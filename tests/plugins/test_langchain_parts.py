@@ -14,7 +14,7 @@ from langchain_text_splitters import TextSplitter
 from serving.pipeline.errors import ConfigError, ThrottledError
 from serving.pipeline.index import CHUNKERS, STORES
 from serving.pipeline.index.base import Filter, Store
-from serving.pipeline.index.langchain import piece_places
+from serving.pipeline.index.chunkers.langchain import piece_places
 from serving.pipeline.models import EMBEDDINGS
 from serving.pipeline.models.connect import connect_chat, connect_embeddings
 from serving.pipeline.models.hashing import HashingEmbeddings

@@ -23,7 +23,7 @@ from tests.support.world import World
 
 CUTTER = '''
 from typing import ClassVar
-from serving.pipeline.index.slices import slices
+from serving.pipeline.index.chunkers.slices import slices
 from serving.pipeline.registry import Params
 
 class Lines:

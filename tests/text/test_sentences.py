@@ -2,7 +2,7 @@
 
 import pytest
 
-from serving.pipeline.index.headings import HeadingPath, headings
+from serving.pipeline.text.headings import HeadingPath, headings
 from serving.pipeline.text.sentences import sentences
 
 

@@ -13,11 +13,11 @@ from harness.golden.candidate import Proposal
 from harness.golden.case import Evidence
 from harness.golden.synth.base import GeneratedProposal, SynthesisStep, askers_groups
 from serving.pipeline.answer.pack import fenced
-from serving.pipeline.index.headings import headings
 from serving.pipeline.models.connect import ConnectedChat
 from serving.pipeline.models.prices import usage_of
 from serving.pipeline.prompts import PromptLibrary
 from serving.pipeline.registry import explain
+from serving.pipeline.text.headings import headings
 from serving.pipeline.types import Document, Usage
 
 PER_CALL = 3

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from harness.golden.case import Kind
 from harness.golden.synth.wording import CODE, VERBS, Clause, clause
-from serving.pipeline.index.headings import is_heading
+from serving.pipeline.text.headings import is_heading
 from serving.pipeline.text.sentences import sentences
 from serving.pipeline.types import Document
 

@@ -10,7 +10,7 @@ from harness.golden.candidate import Mark, Proposal
 from serving.pipeline.index import CHUNKERS
 from serving.pipeline.index.base import Filter, Store
 from serving.pipeline.index.corpus import Corpus
-from serving.pipeline.index.memory import MemoryStore
+from serving.pipeline.index.stores.memory import MemoryStore
 from serving.pipeline.registry import Spec
 from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.text.stems import stemmed_words

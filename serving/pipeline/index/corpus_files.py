@@ -9,12 +9,12 @@ from pathlib import Path
 from serving.pipeline.errors import DataError, RefusedFile
 from serving.pipeline.index.facts import FACTS_FOLDER, HEAD_BYTES, SETTINGS_FILE, Fields, top_folder
 from serving.pipeline.index.front_matter import NOTHING, read_front_matter, refuse_unread
-from serving.pipeline.index.headings import first_heading
 from serving.pipeline.index.loaders import LOADERS
 from serving.pipeline.index.loaders.base import decoded
 from serving.pipeline.index.parse import IN_PROCESS, ParseLimits, Parser
 from serving.pipeline.index.read_file import read_file, real_path
 from serving.pipeline.index.reading import CorpusFile, Loading, SkippedFile
+from serving.pipeline.text.headings import first_heading
 from serving.pipeline.types import Document
 
 Progress = Callable[[int, int], None]  # files read, files to read

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from serving.pipeline.index.headings import is_heading
+from serving.pipeline.text.headings import is_heading
 
 END = re.compile(r"(?<![.!?…])[.!?…]+[\"'”’)\]]*(?=\s)|[。！？]+")
 ITEM = re.compile(r"\A\s*(?:[-*+•–]|\(?\d{1,3}[.)]|\(?[a-z][.)])\s")

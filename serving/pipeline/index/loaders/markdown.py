@@ -3,10 +3,10 @@
 from typing import ClassVar
 
 from serving.pipeline.index.front_matter import split_front_matter
-from serving.pipeline.index.headings import first_heading
 from serving.pipeline.index.loaders.base import LoadedText, decoded, no_binary
 from serving.pipeline.index.loaders.hidden import without_comments
 from serving.pipeline.registry import Params as PlugInParams
+from serving.pipeline.text.headings import first_heading
 
 
 class MarkdownLoader:

@@ -8,12 +8,12 @@ import numpy as np
 
 from serving.pipeline.errors import StoreError
 from serving.pipeline.index.base import Closes, Filter, ScoredChunk, Store, StoredRow, Vectors
-from serving.pipeline.index.lance import directions
 from serving.pipeline.index.resident.access import AdmittedRows
 from serving.pipeline.index.resident.keywords import KeywordScores, WordCounts
 from serving.pipeline.index.resident.mapped import MappedArrays, map_arrays
 from serving.pipeline.index.resident.rows import SearchedRows
 from serving.pipeline.index.shingles import Shingles, shingles_of
+from serving.pipeline.index.stores.lance import directions
 from serving.pipeline.types import Chunk
 
 AT_ONCE = 20_000  # vectors compared in less time than a hop to another thread and back is worth

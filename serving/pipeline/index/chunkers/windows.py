@@ -12,8 +12,8 @@ from typing import Protocol, Self
 
 from pydantic import model_validator
 
-from serving.pipeline.index.headings import is_heading
 from serving.pipeline.registry import Params as PlugInParams
+from serving.pipeline.text.headings import is_heading
 
 SENTENCE_END = re.compile(r"[.!?…][\"'”’)\]]*(?=\s)|[。！？]")
 CLAUSE_END = re.compile(r"[;:,](?=\s)")

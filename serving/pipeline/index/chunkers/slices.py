@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from serving.pipeline.index.headings import Heading, HeadingPath
+from serving.pipeline.text.headings import Heading, HeadingPath
 from serving.pipeline.types import Chunk, Document
 
 

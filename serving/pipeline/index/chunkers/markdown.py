@@ -5,9 +5,9 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from serving.pipeline.index.headings import Heading, headings
-from serving.pipeline.index.slices import slices
-from serving.pipeline.index.windows import Characters, Cutter, WindowParams
+from serving.pipeline.index.chunkers.slices import slices
+from serving.pipeline.index.chunkers.windows import Characters, Cutter, WindowParams
+from serving.pipeline.text.headings import Heading, headings
 from serving.pipeline.types import Chunk, Document
 
 

@@ -5,10 +5,10 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from serving.pipeline.index.headings import headings, is_heading
-from serving.pipeline.index.slices import slices
-from serving.pipeline.index.windows import Characters, Cutter
+from serving.pipeline.index.chunkers.slices import slices
+from serving.pipeline.index.chunkers.windows import Characters, Cutter
 from serving.pipeline.registry import Params as PlugInParams
+from serving.pipeline.text.headings import headings, is_heading
 from serving.pipeline.text.sentences import sentences
 from serving.pipeline.types import Chunk, Document
 

@@ -15,8 +15,8 @@ from pydantic import Field
 from serving.pipeline.errors import IntegrityError, StoreError
 from serving.pipeline.index.base import Filter, ScoredChunk, StoredRow, Vectors, metadata_entries
 from serving.pipeline.index.rank import ranked, top_k
-from serving.pipeline.index.sql_filter import quoted, sql_condition, storable
-from serving.pipeline.index.storage_options import storage_options
+from serving.pipeline.index.stores.sql_filter import quoted, sql_condition, storable
+from serving.pipeline.index.stores.storage_options import storage_options
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.types import Chunk

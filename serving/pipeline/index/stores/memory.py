@@ -15,9 +15,9 @@ from pydantic import Field
 from serving.pipeline.digest import digest_text
 from serving.pipeline.errors import StoreError
 from serving.pipeline.index.base import Filter, ScoredChunk, StoredRow, Vectors
-from serving.pipeline.index.lance import directions
 from serving.pipeline.index.manifest import index_storage
 from serving.pipeline.index.rank import ranked
+from serving.pipeline.index.stores.lance import directions
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.text.stems import stemmed_words

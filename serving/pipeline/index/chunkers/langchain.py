@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from serving.pipeline.errors import ConfigError
-from serving.pipeline.index.headings import headings
-from serving.pipeline.index.slices import slices
-from serving.pipeline.index.windows import SPACE
+from serving.pipeline.index.chunkers.slices import slices
+from serving.pipeline.index.chunkers.windows import SPACE
 from serving.pipeline.models.langchain import PassThroughParams, constructed
+from serving.pipeline.text.headings import headings
 from serving.pipeline.types import Chunk, Document
 
 if TYPE_CHECKING:
