@@ -11,8 +11,8 @@ import typer
 from typer.exceptions import TyperException
 
 from harness.cli.interrupt import STOPPED_CODE, leave
-from harness.cli.on_demand import CommandPlace, group_of
-from harness.cli.terminal import clean, clean_streams
+from harness.cli.lazy_commands import CommandLocation, group_of
+from harness.cli.output.clean import clean, clean_streams
 from serving.pipeline.errors import TouchstoneError
 from serving.pipeline.packages import add_current_folder, place_of_fault
 from serving.pipeline.redact import without_password
@@ -24,7 +24,7 @@ PLACE = (errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, e
 
 COMMANDS = {
     **{
-        name: CommandPlace(f"harness.cli.{module}", attribute)
+        name: CommandLocation(f"harness.cli.{module}", attribute)
         for name, module, attribute in (
             ("init", "init", "init"),
             ("ask", "ask", "ask"),
@@ -44,16 +44,16 @@ COMMANDS = {
             ("doctor", "doctor", "doctor"),
         )
     },
-    "golden": CommandPlace("harness.cli.golden", "app", "Golden sets: questions with known answers."),
-    "judge": CommandPlace("harness.cli.judge", "app", "Judges: what they are asked, and how far they agree with humans."),
-    "guard": CommandPlace("harness.cli.guard", "app", "The guard: try its checks on a text, render a policy for it and for Bedrock."),
-    "config": CommandPlace("harness.cli.config", "app", "Configurations: show one whole, or every field."),
-    "store": CommandPlace("harness.cli.store", "app", "The stage store: what was computed before and is not computed again."),
-    "cache": CommandPlace("harness.cli.cache", "app", "Cached answers that processes share: warm, count, clear."),
-    "release": CommandPlace("harness.cli.release", "app", "Releases: what was proven, ready to serve."),
-    "champion": CommandPlace("harness.cli.champion", "app", "The champion: what ships today, recorded for gates."),
-    "key": CommandPlace("harness.cli.key", "app", "API keys: who may ask, upload, give feedback, administrate."),
-    "channel": CommandPlace("harness.cli.channel", "app", "Channels: which release an environment serves."),
+    "golden": CommandLocation("harness.cli.golden.app", "app", "Golden sets: questions with known answers."),
+    "judge": CommandLocation("harness.cli.judge", "app", "Judges: what they are asked, and how far they agree with humans."),
+    "guard": CommandLocation("harness.cli.guard", "app", "The guard: try its checks on a text, render a policy for it and for Bedrock."),
+    "config": CommandLocation("harness.cli.config", "app", "Configurations: show one whole, or every field."),
+    "store": CommandLocation("harness.cli.store", "app", "The stage store: what was computed before and is not computed again."),
+    "cache": CommandLocation("harness.cli.cache", "app", "Cached answers that processes share: warm, count, clear."),
+    "release": CommandLocation("harness.cli.release", "app", "Releases: what was proven, ready to serve."),
+    "champion": CommandLocation("harness.cli.champion", "app", "The champion: what ships today, recorded for gates."),
+    "key": CommandLocation("harness.cli.key", "app", "API keys: who may ask, upload, give feedback, administrate."),
+    "channel": CommandLocation("harness.cli.channel", "app", "Channels: which release an environment serves."),
 }
 
 app = typer.Typer(

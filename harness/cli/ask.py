@@ -7,7 +7,7 @@ import typer
 
 from harness.cli.interrupt import run_async
 from harness.cli.options import AsJson, ConfigFile, CorpusName, Set, print_json, read_config
-from harness.cli.progress import progress_line
+from harness.cli.output.progress import progress_line
 from harness.settings import read_settings
 from serving.pipeline.codec import Codec
 from serving.pipeline.errors import ConfigError

@@ -5,9 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-from harness.cli.console import terminal_console
 from harness.cli.options import AsJson, print_json
-from harness.cli.tables import terminal_table
+from harness.cli.output.console import terminal_console
+from harness.cli.output.tables import terminal_table
 from harness.settings import read_settings
 from serving.audit.open import open_audit
 from serving.audit.record import ACTIONS, Action, AuditedAct, AuditQuery, Details

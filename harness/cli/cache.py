@@ -8,7 +8,7 @@ import typer
 from harness.audit import acting
 from harness.cli.interrupt import run_async
 from harness.cli.options import AsJson, print_json
-from harness.cli.progress import progress_line
+from harness.cli.output.progress import progress_line
 from harness.settings import read_settings
 from serving.pipeline.errors import ConfigError
 

@@ -11,7 +11,7 @@ import typer
 from harness.calibrate import SOURCES
 from harness.cli.interrupt import run_async
 from harness.cli.options import AsJson, ConfigFile, print_json
-from harness.cli.progress import progress_line
+from harness.cli.output.progress import progress_line
 from harness.settings import read_settings
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.plain_yaml import YamlError, load_plain

@@ -7,7 +7,7 @@ import typer
 
 from harness.cli.interrupt import run_async
 from harness.cli.options import AsJson, follow_channels, print_json
-from harness.cli.progress import progress_line
+from harness.cli.output.progress import progress_line
 from harness.settings import read_settings
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.registry import near
@@ -212,8 +212,8 @@ def _beside(channel: Channel) -> str:
 
 def show_reevaluation(done: "FinishedReevaluation") -> None:
     """Every metric of then and now, and what came of it."""
-    from harness.cli.console import terminal_console
-    from harness.cli.tables import terminal_table
+    from harness.cli.output.console import terminal_console
+    from harness.cli.output.tables import terminal_table
     from harness.stats.text import number_text
 
     console, head, channel = terminal_console(markup=False), done.result.report.header, done.channel
@@ -238,8 +238,8 @@ def show_reevaluation(done: "FinishedReevaluation") -> None:
 
 def show_verdict(judged: "TrialVerdict") -> None:
     """Every measure of a candidate beside the stable release, and what came of it."""
-    from harness.cli.console import terminal_console
-    from harness.cli.tables import terminal_table
+    from harness.cli.output.console import terminal_console
+    from harness.cli.output.tables import terminal_table
 
     console, trial, found = terminal_console(markup=False), judged.trial, judged.found
     console.print(f"{trial.channel}: {trial.mode} {trial.release} beside {trial.stable} since {trial.since}")

@@ -20,7 +20,7 @@ from harness.cli.options import (
     changed,
     print_json,
 )
-from harness.cli.progress import progress_line
+from harness.cli.output.progress import progress_line
 from harness.metrics import metric_set
 from harness.settings import DEFAULT_CORPUS, HarnessSettings, read_settings
 from harness.stats import MARGIN

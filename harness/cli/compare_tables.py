@@ -1,7 +1,7 @@
 """A comparison on a terminal."""
 
-from harness.cli.console import terminal_console
-from harness.cli.tables import terminal_table
+from harness.cli.output.console import terminal_console
+from harness.cli.output.tables import terminal_table
 from harness.comparison.values import ReportComparison
 from harness.reports.comparison import cost_difference_text, cost_text, detectable_text
 from harness.stats.text import DETECTABLE, difference_text, number_text, p_value_text

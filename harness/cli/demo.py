@@ -13,7 +13,7 @@ from typing import Any
 
 from harness.cli.demo_server import DemoServer, demo_server
 from harness.cli.interrupt import STOPPED_CODE
-from harness.cli.terminal import clean
+from harness.cli.output.clean import clean
 from harness.golden.load import load_golden
 from harness.settings import DEFAULT_GOLDEN, HarnessSettings, read_settings
 from harness.stats.text import number_text

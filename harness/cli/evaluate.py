@@ -19,7 +19,7 @@ from harness.cli.options import (
     print_json,
     read_config,
 )
-from harness.cli.progress import progress_line
+from harness.cli.output.progress import progress_line
 from harness.metrics import DEFAULT, metric_set
 from harness.settings import read_settings
 from serving.pipeline.errors import ConfigError, InfrastructureError
@@ -86,7 +86,7 @@ def evaluate(
             }
         )
     else:
-        from harness.cli.tables import show_evaluation
+        from harness.cli.output.tables import show_evaluation
 
         show_evaluation(report)
         if done.counts:

@@ -10,7 +10,7 @@ import typer
 
 from harness.cli.interrupt import run_async
 from harness.cli.options import AsJson, ConfigFile, ReplayOnly, Set, UseStore, print_json, read_config
-from harness.cli.progress import progress_line
+from harness.cli.output.progress import progress_line
 from harness.settings import HarnessSettings, read_settings
 from serving.pipeline.errors import ConfigError, TouchstoneError, UserError
 
@@ -119,7 +119,7 @@ def show_decision(decision: "Decision") -> None:
     from rich import box
     from rich.table import Table
 
-    from harness.cli.console import terminal_console
+    from harness.cli.output.console import terminal_console
     from harness.gate.summary import flips_text, mean_text, threshold_text, value_text
 
     console = terminal_console(width=140, markup=False)

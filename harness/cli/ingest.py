@@ -11,7 +11,7 @@ import typer
 from harness.audit import acting
 from harness.cli.interrupt import run_async
 from harness.cli.options import AsJson, print_json
-from harness.cli.progress import ProgressLine, progress_line
+from harness.cli.output.progress import ProgressLine, progress_line
 from harness.settings import HarnessSettings, read_settings
 from serving.audit.record import Detail
 from serving.pipeline.types import PUBLIC

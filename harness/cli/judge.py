@@ -10,7 +10,7 @@ import typer
 
 from harness.cli.interrupt import run_async
 from harness.cli.options import AsJson, print_json, read_prompts
-from harness.cli.progress import progress_line
+from harness.cli.output.progress import progress_line
 from harness.judges.calibration import FOLDER
 from harness.settings import read_settings
 from harness.stage_store.open import open_stage_store
@@ -75,7 +75,7 @@ def measure(
     as_json: AsJson = False,
 ) -> None:
     """Measure how far a judge agrees with human labels, so that it may decide."""
-    from harness.cli.agreement import show_agreement
+    from harness.cli.judge_tables import show_agreement
     from harness.judges import connect_judge, judge_spec
     from harness.judges.agreement import Agreement, agreement
     from harness.judges.calibration import record

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from harness.cli.terminal import escaped_json
+from harness.cli.output.clean import escaped_json
 from harness.evaluation.context import open_corpus
 from harness.settings import DEFAULT_CORPUS, HarnessSettings
 from serving.pipeline.config import RagConfig, load_config

@@ -3,7 +3,7 @@
 from rich.table import Table
 from rich.text import Text
 
-from harness.cli.console import terminal_console
+from harness.cli.output.console import terminal_console
 from harness.promotion.diff import ChangedValue, ReleaseDiff
 from serving.release.evidence import MeasuredMetric
 

@@ -10,7 +10,7 @@ import typer
 
 from harness.cli.interrupt import run_in
 from harness.cli.options import AsJson, ReplayOnly, UseStore, print_json
-from harness.cli.progress import ProgressLine, progress_line
+from harness.cli.output.progress import ProgressLine, progress_line
 from harness.settings import read_settings
 from harness.stage_store.base import kept_before
 from harness.sweep.experiment import Experiment
@@ -42,7 +42,7 @@ def sweep(
     as_json: AsJson = False,
 ) -> None:
     """Search on the tune split, prove the best on the holdout."""
-    from harness.cli.price import confirm_price, show_estimate
+    from harness.cli.estimate_table import confirm_price, show_estimate
     from harness.project import Project
     from harness.project.sweep import earlier_sweep, experiment_with
     from harness.sweep.cost.budget import SpendingFile
@@ -91,7 +91,7 @@ def sweep(
         }
         print_json(value)
         return
-    from harness.cli.tables import show_sweep
+    from harness.cli.output.tables import show_sweep
 
     show_sweep(result)
     typer.echo(f"\nreport  {page}\nwinner  {winner}\nship it: touchstone gate --config {winner.with_suffix('.yaml')} && touchstone promote")
@@ -153,7 +153,7 @@ class SweepNarrator(SweepObserver):
 
 def progress_text(progress: Progress, experiment: Experiment, quoted_usd: float = 0.0) -> str:
     """The live line's words; dollars stand beside the budget, or beside what was quoted where there is none."""
-    from harness.cli.price import dollars
+    from harness.cli.estimate_table import dollars
 
     elapsed_s = max(time.monotonic() - progress.started_s, 1e-9)
     parts = [f"best {progress.best.objective:.3f} (trial {progress.best.name})"] if progress.best else []

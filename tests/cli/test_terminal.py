@@ -5,9 +5,9 @@ import os
 import pytest
 from rich.console import Console
 
-from harness.cli.console import terminal_console
-from harness.cli.progress import progress_line
-from harness.cli.terminal import CleanStream, clean, clean_streams
+from harness.cli.output.clean import CleanStream, clean, clean_streams
+from harness.cli.output.console import terminal_console
+from harness.cli.output.progress import progress_line
 from tests.support.world import World
 
 STEERING = "\x1b[2J\x07\r\x9b31m\u202eexe\u2066"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from harness.cli.price import confirm_price, estimate_lines
+from harness.cli.estimate_table import confirm_price, estimate_lines
 from harness.cli.sweep import SweepNarrator, progress_text
 from harness.golden.load import load_golden
 from harness.results.report_file import read_report

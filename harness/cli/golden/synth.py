@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.golden_queue import SetName, open_set
+from harness.cli.golden.queue import SetName, open_set
 from harness.cli.interrupt import run_async
 from harness.cli.options import AsJson, print_json, read_corpus
 from harness.settings import HarnessSettings, read_settings
@@ -64,7 +64,7 @@ async def _synthesise(
     count: int,
     seed: int,
 ) -> None:
-    from harness.cli.progress import progress_line
+    from harness.cli.output.progress import progress_line
     from harness.golden.review import now
     from harness.golden.synth.run import Synthesis
     from harness.golden.synth.trivial import KeywordSearch
@@ -119,7 +119,7 @@ def _documents(source: Corpus, patterns: "Sequence[str]") -> "list[Document]":
 
 def _show_result(result: "SynthesisResult", golden: "GoldenSet", *, queued: bool, as_json: bool) -> None:
     """Every proposal, what was left out, and the cost."""
-    from harness.cli.candidates import line, mark_text, row
+    from harness.cli.golden.candidates import line, mark_text, row
 
     if as_json:
         cost = {"calls": len(result.usage), "usd": result.usd, "priced": result.priced}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from harness.cli.terminal import clean
+from harness.cli.output.clean import clean
 
 PLAIN_EVERY_S = 10.0
 
@@ -19,7 +19,7 @@ class ProgressLine(Protocol):
     def say(self, message: str) -> None: ...
 
 
-class PlainLine:
+class PlainProgress:
     """A line every few seconds, for logs."""
 
     def __init__(self) -> None:
@@ -41,11 +41,11 @@ class PlainLine:
 def progress_line(*, quiet: bool = False) -> Iterator[ProgressLine]:
     """The line that fits where standard error goes."""
     if quiet or not sys.stderr.isatty():
-        yield PlainLine()
+        yield PlainProgress()
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from harness.cli.console import terminal_console
+    from harness.cli.output.console import terminal_console
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=terminal_console(stderr=True, wrap=True), transient=True) as bar:

@@ -6,7 +6,7 @@ from typing import Any
 import typer
 from rich.text import Text
 
-from harness.cli.console import terminal_console
+from harness.cli.output.console import terminal_console
 from harness.golden.candidate import Candidate, Mark
 from harness.golden.review import CandidateReview, NearestCase, QuoteContext, nearest_case, proposal_yaml, quote_context
 from serving.pipeline.errors import DataError

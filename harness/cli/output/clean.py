@@ -24,7 +24,7 @@ class CleanStream:
     """A stream that cleans all that is written to it."""
 
     def __init__(self, stream: TextIO) -> None:
-        self.rich_proxied_file = stream  # where a rich console writes its own codes; those of `harness.cli.console` clean what they show
+        self.rich_proxied_file = stream  # rich writes its control codes here; our consoles have cleaned the texts between them
 
     def write(self, text: str) -> int:
         """Write a cleaned text."""

@@ -5,7 +5,7 @@ import sys
 from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderableType, RenderHook, RenderResult
 from rich.segment import Segment
 
-from harness.cli.terminal import clean
+from harness.cli.output.clean import clean
 
 
 def terminal_console(*, stderr: bool = False, width: int = 120, markup: bool = True, wrap: bool = False) -> Console:

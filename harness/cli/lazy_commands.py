@@ -11,7 +11,7 @@ from typer.main import get_group
 
 
 @dataclass(frozen=True, slots=True)
-class CommandPlace:
+class CommandLocation:
     """Where a command's function, or a group's `typer.Typer`, is found."""
 
     module: str
@@ -30,10 +30,10 @@ class CommandPlace:
         return get_group(holder).commands[name]
 
 
-class CommandsOnDemand(dict[str, Any]):
+class LazyCommands(dict[str, Any]):
     """Commands by name; each is loaded when it is looked up."""
 
-    def __init__(self, places: Mapping[str, CommandPlace]) -> None:
+    def __init__(self, places: Mapping[str, CommandLocation]) -> None:
         super().__init__()
         self._places = places
 
@@ -62,12 +62,12 @@ class CommandsOnDemand(dict[str, Any]):
         return self._places.keys()
 
 
-def group_of(places: Mapping[str, CommandPlace]) -> type[TyperGroup]:
+def group_of(places: Mapping[str, CommandLocation]) -> type[TyperGroup]:
     """A group whose commands are those of a table."""
 
     class _Group(TyperGroup):
         def __init__(self, **attributes: Any) -> None:
-            super().__init__(**(attributes | {"commands": CommandsOnDemand(places)}))
+            super().__init__(**(attributes | {"commands": LazyCommands(places)}))
 
         def list_commands(self, ctx: Any) -> list[str]:
             return list(places)

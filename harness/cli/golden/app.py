@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli import golden_import, golden_queue, golden_synth
+from harness.cli.golden import importing, queue, synth
 from harness.cli.options import USUAL, AsJson, print_json, read_corpus
 from harness.settings import read_settings
 from serving.pipeline.errors import DataError
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 BATCH = 256  # questions embedded between two words of progress
 
 app = typer.Typer(no_args_is_help=True)
-app.command("import")(golden_import.import_set)
-app.command("add")(golden_queue.add)
-app.command("review")(golden_queue.review)
-app.command("synth")(golden_synth.synth)
+app.command("import")(importing.import_set)
+app.command("add")(queue.add)
+app.command("review")(queue.review)
+app.command("synth")(synth.synth)
 Name = Annotated[str, typer.Argument(help=f"A golden set, as name or name/vN; {USUAL}.", show_default=False)]
 
 
@@ -54,7 +54,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show cases with their answers and evidence."""
-    from harness.cli.tables import show_case
+    from harness.cli.output.tables import show_case
     from harness.golden.load import load_golden
     from serving.pipeline.registry import near
 
@@ -87,7 +87,7 @@ def check(
     """Hold every case against the corpus and the others; say how the set is balanced and what difference it can show."""
     from dataclasses import asdict
 
-    from harness.cli.golden_tables import show_findings
+    from harness.cli.golden.tables import show_findings
     from harness.golden.check import balance, check_set, detectable_differences
     from harness.golden.lines import refuse
     from harness.golden.load import load_golden
@@ -113,7 +113,7 @@ def _vectors(golden: "GoldenSet", embedder: str, *, quiet: bool) -> "Vectors":
     """A vector for each question, in the set's order."""
     import numpy as np
 
-    from harness.cli.progress import progress_line
+    from harness.cli.output.progress import progress_line
     from harness.judges.tools import Tools
     from serving.pipeline.registry import Spec
 
@@ -135,7 +135,7 @@ def diff(
     """Show which cases were added, removed, changed or moved to the other split."""
     from dataclasses import asdict
 
-    from harness.cli.golden_tables import show_diff
+    from harness.cli.golden.tables import show_diff
     from harness.golden.diff import diff_sets
     from harness.golden.load import load_golden
 
@@ -162,7 +162,7 @@ def split(
     """Show how cases fall into tune and holdout, or would fall with another share or salt."""
     from dataclasses import asdict
 
-    from harness.cli.golden_tables import show_split
+    from harness.cli.golden.tables import show_split
     from harness.golden.check import balance, split_sizes
     from harness.golden.load import load_golden
     from harness.golden.split import resplit, split_moves, write_split

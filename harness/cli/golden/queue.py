@@ -41,7 +41,7 @@ def add(
     as_json: AsJson = False,
 ) -> None:
     """Put proposed cases into a set's queue, after holding their quotes against the corpus; the set itself does not change."""
-    from harness.cli.candidates import line, row
+    from harness.cli.golden.candidates import line, row
     from harness.golden.candidate import Candidate, Provenance, locate_proposal
     from harness.golden.lines import MAX_PROBLEMS, parse, refuse
     from harness.golden.review import now
@@ -99,7 +99,7 @@ def review(
     as_json: AsJson = False,
 ) -> None:
     """Accept, edit or reject candidates one by one; each decision is kept at once, and --publish makes the next version."""
-    from harness.cli.candidates import review_each
+    from harness.cli.golden.candidates import review_each
     from harness.golden.review import CandidateReview
 
     if state not in STATES:
@@ -169,7 +169,7 @@ def _with_domain(values: Any, corpus: Corpus, where: str) -> "Proposal":
 
 
 def _list(queue: "Queue", state: str, limit: int | None, *, as_json: bool) -> None:
-    from harness.cli.candidates import line, row
+    from harness.cli.golden.candidates import line, row
 
     chosen = [candidate for candidate in queue.read() if state in ("all", candidate.state)][:limit]
     if as_json:

@@ -6,7 +6,7 @@ import typer
 from rich import box
 from rich.table import Table
 
-from harness.cli.console import terminal_console
+from harness.cli.output.console import terminal_console
 from harness.golden.case import Case
 from harness.reports.findings import state_of
 from harness.reports.page import interval_text, objective_first

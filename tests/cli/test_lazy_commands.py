@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from harness.cli import COMMANDS
-from harness.cli.on_demand import CommandPlace, CommandsOnDemand
+from harness.cli.lazy_commands import CommandLocation, LazyCommands
 
 
 def test_the_command_line_imports_no_command_before_it_is_asked_for() -> None:
@@ -17,7 +17,7 @@ def test_the_command_line_imports_no_command_before_it_is_asked_for() -> None:
 
 
 def test_names_are_known_before_anything_is_loaded_and_unknown_ones_are_no_commands() -> None:
-    commands = CommandsOnDemand({"none": CommandPlace("no.such.module", "app")})
+    commands = LazyCommands({"none": CommandLocation("no.such.module", "app")})
     assert list(commands) == ["none"]
     assert "none" in commands
     assert commands.get("other") is None
@@ -27,6 +27,6 @@ def test_names_are_known_before_anything_is_loaded_and_unknown_ones_are_no_comma
 
 @pytest.mark.parametrize("name", ["ask", "golden"])
 def test_a_command_and_a_group_are_loaded_by_name(name: str) -> None:
-    command = CommandsOnDemand(COMMANDS)[name]
+    command = LazyCommands(COMMANDS)[name]
     assert command.name == name
     assert command.help

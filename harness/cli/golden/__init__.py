@@ -1,0 +1,1 @@
+"""`touchstone golden …`: a file for each command, and what they show."""

@@ -1,0 +1,1 @@
+"""What the commands print with: cleaned text, a console, progress, tables."""
