@@ -28,7 +28,7 @@ class World:
 
 
 def _redrawn(draw: Callable[[np.random.Generator, int], Numbers], mean: float) -> Callable[..., Numbers]:
-    """A configuration that answers some cases anew, and those a little better or worse, so that the mean moves by the gain."""
+    """A configuration that answers some cases again, and those a little better or worse, so that the mean moves by the gain."""
 
     def after(rng: np.random.Generator, before: Numbers, gain: float, chance: Numbers) -> Numbers:
         share = min(1.0, max(0.2, 1.3 * abs(gain) / min(mean, 1 - mean)))

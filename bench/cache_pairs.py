@@ -361,7 +361,7 @@ def best_outcome(scores: Floats, right: NDArray[np.bool_]) -> dict[str, float]:
 
 
 def golden_bench(golden: GoldenSet, embedded: Embedded, unseen: Sequence[tuple[str, list[str]]], level: float) -> dict[str, Any]:
-    """A verifier and a threshold from the tune split, held against the holdout, and against other sets' hard negatives."""
+    """A verifier and a threshold from the tune split, compared with the holdout, and against other sets' hard negatives."""
     pairs = golden_fit_pairs(golden, embedded)
     split = {case.group or case.id: golden.split_of(case) for case in golden.cases}
     tune = Judged.of([pair for pair in pairs if split[pair.group] == "tune"], embedded)

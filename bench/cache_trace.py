@@ -4,7 +4,7 @@
 
 The verifier and the threshold are fitted on the golden set's tune split, and on files of labelled pairs where some are given, as
 `touchstone calibrate cache` does it; the trace asks about the holdout's questions alone, so neither saw any of them. How often a question
-is asked follows Zipf's law. How it is worded is drawn anew each time: word for word, as typed (case, mark, white space), reworded (polite,
+is asked follows Zipf's law. How it is worded is drawn again each time: word for word, as typed (case, mark, white space), reworded (polite,
 a synonym, its parts in another order), reworded and typed, in the golden set's second wording where there is one, or altered so that its
 answer is another: the hard negatives, for which a hit is false unless the very same alteration was asked before.
 """

@@ -21,9 +21,9 @@ from _bench import machine, machine_line, table, write_report
 
 from harness.calibrate.bounds import Sample, counted_p_values, least_labels, p_value
 from harness.calibrate.calibrate import default_starts, passing
-from harness.calibrate.exposure import Columns, Exposure
+from harness.calibrate.exposure import DecisionColumns, Exposure
 from harness.calibrate.labelled import RiskLimit
-from harness.calibrate.walk import Start
+from harness.calibrate.walk import WalkStart
 from harness.stats import rate_interval
 
 SEED = 20260930
@@ -31,7 +31,7 @@ SIZES = (50, 200, 1000, 5000)
 GRID = np.linspace(0.0, 1.0, 101)[:-1].tolist()  # where a p-value is no binomial's
 POPULATION = 400_000  # groups from which the true risk is had
 Numbers = npt.NDArray[np.float64]
-Draw = Callable[[np.random.Generator, int], tuple[Columns, Numbers]]
+Draw = Callable[[np.random.Generator, int], tuple[DecisionColumns, Numbers]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +45,16 @@ class Shape:
     grid: bool = False
 
 
-def singles(scores: Numbers, expected: Numbers, losses: Numbers, benefits: Numbers | None = None) -> tuple[Columns, Numbers]:
+def singles(scores: Numbers, expected: Numbers, losses: Numbers, benefits: Numbers | None = None) -> tuple[DecisionColumns, Numbers]:
     """Examples of which each is a group of its own; what is not lost is gained unless said otherwise."""
     gained = 1.0 - losses if benefits is None else benefits
-    return Columns(scores, losses, gained, np.arange(len(scores)), np.ones(len(scores), dtype=bool)), expected
+    return DecisionColumns(scores, losses, gained, np.arange(len(scores)), np.ones(len(scores), dtype=bool)), expected
 
 
 def binary(risk: Callable[[Numbers], Numbers]) -> Draw:
     """Losses of 0 and 1 by a risk that depends on the score alone."""
 
-    def draw(rng: np.random.Generator, count: int) -> tuple[Columns, Numbers]:
+    def draw(rng: np.random.Generator, count: int) -> tuple[DecisionColumns, Numbers]:
         scores = rng.beta(4, 1, count)
         expected = np.clip(risk(scores), 0.0, 1.0)
         return singles(scores, expected, (rng.random(count) < expected).astype(np.float64))
@@ -62,14 +62,14 @@ def binary(risk: Callable[[Numbers], Numbers]) -> Draw:
     return draw
 
 
-def graded(rng: np.random.Generator, count: int) -> tuple[Columns, Numbers]:
+def graded(rng: np.random.Generator, count: int) -> tuple[DecisionColumns, Numbers]:
     """Losses in twentieths: a beta's, with the mean that the score says."""
     scores = rng.beta(4, 1, count)
     tenths = rng.binomial(20, rng.beta(np.maximum(2 * (1 - scores), 1e-6), np.maximum(2 * scores, 1e-6)))
     return singles(scores, 1 - scores, tenths / 20, 1.0 - tenths / 20)
 
 
-def differences(rng: np.random.Generator, count: int) -> tuple[Columns, Numbers]:
+def differences(rng: np.random.Generator, count: int) -> tuple[DecisionColumns, Numbers]:
     """Losses of −1, 0 and 1: a cheap and a dear model that are right or wrong; what is gained is the price, whoever is right."""
     scores = rng.random(count)
     lost, won = 0.05 + 0.5 * (1 - scores) ** 2, np.full(count, 0.08)
@@ -77,7 +77,7 @@ def differences(rng: np.random.Generator, count: int) -> tuple[Columns, Numbers]
     return singles(scores, lost - won, np.where(chance < lost, 1.0, np.where(chance < lost + won, -1.0, 0.0)), np.ones(count))
 
 
-def clusters(rng: np.random.Generator, count: int) -> tuple[Columns, Numbers]:
+def clusters(rng: np.random.Generator, count: int) -> tuple[DecisionColumns, Numbers]:
     """Groups of 1 to 12, all of a group lost or none, and larger groups lost more often."""
     sizes = np.minimum(rng.geometric(0.35, count), 12)
     middle = rng.beta(4, 1, count)
@@ -85,7 +85,7 @@ def clusters(rng: np.random.Generator, count: int) -> tuple[Columns, Numbers]:
     lost = (rng.random(count) < expected).astype(np.float64)
     groups = np.repeat(np.arange(count), sizes)
     scores = np.clip(middle[groups] + rng.normal(0.0, 0.01, len(groups)), 0.0, 1.0)
-    columns = Columns(scores, lost[groups], 1.0 - lost[groups], groups, np.ones(len(groups), dtype=bool))
+    columns = DecisionColumns(scores, lost[groups], 1.0 - lost[groups], groups, np.ones(len(groups), dtype=bool))
     return columns, expected[groups]
 
 
@@ -155,7 +155,7 @@ def truth(shape: Shape) -> Truth:
     return Truth(columns.scores[order], lost / whole, np.cumsum(parts * gained[order]) / POPULATION)
 
 
-def choices(shape: Shape, columns: Columns) -> dict[str, float | None]:
+def choices(shape: Shape, columns: DecisionColumns) -> dict[str, float | None]:
     """What each way chooses from the same labels."""
     exposure = Exposure(columns, shape.limit, grid=GRID if shape.grid else ())
     passed = passing(exposure, default_starts(exposure))
@@ -215,7 +215,7 @@ def starts(runs: int) -> list[dict[str, Any]]:
     tried = [shape for shape in shapes() if shape.name in ("calibrated", "uninformative, risk half the level")]
     for shape, size in ((shape, size) for shape in tried for size in (1000, 5000)):
         limit, known, rng = shape.limit, truth(shape), np.random.default_rng([SEED, size])
-        alone = (Start(least_labels(limit.level, limit.error), limit.error),)
+        alone = (WalkStart(least_labels(limit.level, limit.error), limit.error),)
         gained: dict[str, list[float]] = {"several": [], "one": []}
         for _ in range(runs):
             exposure = Exposure(shape.draw(rng, size)[0], limit)

@@ -58,7 +58,7 @@ OVERLAPS = (
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A claim, what it is held against, and what people (or a rule) said of it."""
+    """A claim, what it is compared with, and what people (or a rule) said of it."""
 
     claim: str
     evidence: tuple[str, ...]  # sentences

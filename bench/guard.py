@@ -25,7 +25,7 @@ from serving.pipeline.config import RagConfig
 from serving.pipeline.guard.base import CheckContext
 from serving.pipeline.guard.chain import GuardChain
 from serving.pipeline.models import EMBEDDINGS
-from serving.pipeline.models.question_vector import QuestionVectors, one_query
+from serving.pipeline.models.question_vector import QuestionVectors, shared_question_vectors
 from serving.pipeline.plain_yaml import load_plain
 from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.types import GuardAction, Query
@@ -49,7 +49,7 @@ async def stopped(chain: GuardChain, texts: Sequence[str]) -> dict[str, Any]:
     rules: dict[str, int] = {}
     blocked = changed = 0
     for text in texts:
-        with one_query():
+        with shared_question_vectors():
             result = await chain.run(text, CheckContext("input", Query(text)))
         blocked += result.blocked
         changed += result.action in (GuardAction.MASK, GuardAction.FLAG)
@@ -63,7 +63,7 @@ async def times(chain: GuardChain, texts: Sequence[str]) -> dict[str, float]:
     """Milliseconds of a query in the chain."""
     spent: list[float] = []
     for text in [*texts[:20], *list(texts) * REPEATS]:
-        with one_query():
+        with shared_question_vectors():
             begin = time.perf_counter()
             await chain.run(text, CheckContext("input", Query(text)))
             spent.append((time.perf_counter() - begin) * 1000)

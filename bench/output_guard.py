@@ -33,7 +33,7 @@ from serving.pipeline.guard import CHECKS
 from serving.pipeline.guard.base import Check, CheckContext, CheckVerdict
 from serving.pipeline.guard.chain import GuardChain
 from serving.pipeline.models import EMBEDDINGS
-from serving.pipeline.models.question_vector import QuestionVectors, one_query
+from serving.pipeline.models.question_vector import QuestionVectors, shared_question_vectors
 from serving.pipeline.parts import Parts
 from serving.pipeline.prompts import Prompt, PromptLibrary
 from serving.pipeline.registry import Spec
@@ -162,7 +162,7 @@ async def cost(rows: Sequence[CaseResult], parts: Parts) -> dict[str, dict[str, 
     processor: dict[str, list[float]] = {name: [] for name in chains}
     for number, trace in enumerate(traces):
         name = list(chains)[number % len(chains)]  # each answer is read once, so that nothing of it is remembered
-        with one_query():
+        with shared_question_vectors():
             await QuestionVectors(parts.embeddings).vector(trace.query.text)
             begin, cpu = time.perf_counter(), time.process_time()
             await chains[name].run(trace.answer.text, context_of(trace))

@@ -1,4 +1,4 @@
-"""How often a pruner drops a configuration that is as good as what it is held against, and what it saves on worse ones.
+"""How often a pruner drops a configuration that is as good as what it is compared with, and what it saves on worse ones.
 
     python bench/pruning.py [--repetitions 2000] [--out reports/bench]
 
@@ -76,7 +76,7 @@ def lopsided(rng: np.random.Generator, searches: int, count: int) -> Scores:
 
 
 def sequential(alpha: float, *, corrected: bool = True) -> Rule:
-    """The sweep's test; held against the best of m, each of the m has a share of alpha."""
+    """The sweep's test; compared with the best of m, each of the m has a share of alpha."""
 
     def rule(differences: Scores, _: Scores, chosen_from: int) -> NDArray[np.bool_]:
         grown = np.zeros((len(differences), len(STAKES)))

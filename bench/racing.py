@@ -4,7 +4,7 @@
 
 A TABLE is a grid of whose every configuration every tune case was scored: `bench/sweep_quality.py` writes such files to
 `.touchstone/bench`, and those are read where none is named. Each run has another seed and another order of the cases. First, how often
-racing drops what it must not: a configuration that ends exactly as high as the one it is held against, and the best of a simulated
+racing drops what it must not: a configuration that ends exactly as high as the one it is compared with, and the best of a simulated
 search.
 """
 
@@ -90,7 +90,7 @@ def one_by_one(scores: Scores, look: int) -> tuple[int, int, NDArray[np.bool_]]:
 
 
 def side_by_side(scores: Scores, look: int) -> tuple[int, int]:
-    """All live ones shard by shard; each is held against who led before the shard, so alpha is not divided either."""
+    """All live ones shard by shard; each is compared with who led before the shard, so alpha is not divided either."""
     trials, count = scores.shape
     live, spent, total = np.ones(trials, dtype=bool), 0, np.zeros(trials)
     grown = np.zeros((trials, len(STAKES)))

@@ -5,7 +5,7 @@
 PATH holds `data.jsonl` with rows {question, weak_correct, strong_correct}: MMLU's questions with their choices, whether
 Mixtral-8x7B and GPT-4-1106 answered each right (github.com/lm-sys/RouteLLM). MiniLM's vectors are the only ones. FOLDER keeps them.
 
-The protocol: groups of near-duplicates are dealt out to fitting (60 %), calibration (20 %) and test (20 %), anew in every split. On the
+The protocol: groups of near-duplicates are dealt out to fitting (60 %), calibration (20 %) and test (20 %), again in every split. On the
 calibration part the threshold is chosen: the cheapest at which the one-sided 95 % bound of the mean loss against always-strong is at most
 2 points, at every smaller one too. Reported is the share of the test's questions that then goes to the weak model. Strengths and the
 stacking weights are chosen once, on the fitting part of the smaller size's first split. Ctrl-C ends the splits of a size early.

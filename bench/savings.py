@@ -385,7 +385,7 @@ async def measure(golden: str, base: Mapping[str, Any], limits: Limits) -> dict[
 async def _routing(bench: Bench, files: Sequence[Path], margins: Sequence[float]) -> tuple[dict[str, Any], Mapping[str, Any]]:
     """Every router at every margin; the one for the traces is that which saves most on tune at the first margin that has any."""
     arms = [
-        replace(saving(DEAR_ARM, bench.by_tier(lambda _: False)), loss_bound=0.0),  # it is what the others are held against
+        replace(saving(DEAR_ARM, bench.by_tier(lambda _: False)), loss_bound=0.0),  # it is what the others are compared with
         saving("always the cheap tier", bench.by_tier(lambda _: True)),
         await routed(bench, "rules, as written by hand", {"route.router": {"name": "rules"}}),
     ]

@@ -191,7 +191,7 @@ class Truth:
         return float(np.mean(self.holdout[name]))
 
 
-# ---- searches: each yields (case evaluations so far, configuration seen to its end)
+# ---- searches: each yields (case evaluations so far, configuration completed)
 
 Seen = Iterator[tuple[int, str]]
 
@@ -282,7 +282,7 @@ def by_stage(truth: Truth, stages: Sequence[Sequence[str]], seed: int, *, passes
 
 
 def chosen(truth: Truth, seen: Seen, budgets: Sequence[float]) -> list[str]:
-    """The best on tune of what was seen to its end within each budget."""
+    """The best on tune of what completed within each budget."""
     found: list[str] = []
     best, waiting = "", list(budgets)
     for spent, name in seen:

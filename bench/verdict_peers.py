@@ -88,7 +88,7 @@ def finished(process: subprocess.Popen[bytes], name: str, place: Path) -> PeerAn
 
 
 def _alike(_: np.random.Generator, before: Any, gain: float, chance: Any) -> Any:
-    """Two fifths of the documents are answered anew, all cases of one alike: right or wrong together."""
+    """Two fifths of the documents are answered again, all cases of one alike: right or wrong together."""
     share = min(1.0, max(0.4, -gain / 0.6))
     return np.where(chance < share, chance / share < 0.7 + gain / share, before)
 

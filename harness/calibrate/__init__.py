@@ -1,4 +1,4 @@
-"""The room that chooses thresholds from labelled examples, with a stated error: its table of sources."""
+"""Calibration: thresholds chosen from labelled examples with a stated error; the table of sources."""
 
 from harness.calibrate.source import DecisionSource
 from serving.pipeline.registry import Registry

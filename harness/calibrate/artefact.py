@@ -13,7 +13,7 @@ from serving.pipeline.fitted.calibrated import CalibratedThreshold, ThresholdPro
 
 
 @dataclass(frozen=True, slots=True)
-class KeptThreshold:
+class StoredThreshold:
     """An artefact on disk, and the values by dotted path that use it."""
 
     digest: str
@@ -54,8 +54,8 @@ def calibrated_threshold(calibration: ThresholdCalibration, labelled: LabelledDe
     )
 
 
-def keep_threshold(threshold: CalibratedThreshold, config: Mapping[str, Any], folder: Path) -> KeptThreshold:
+def keep_threshold(threshold: CalibratedThreshold, config: Mapping[str, Any], folder: Path) -> StoredThreshold:
     """Write the artefact, whole or not at all, and name it in the configuration's values."""
     digest = keep_artefact(folder, threshold.model_dump(mode="json"))
     known: dict[Any, Any] = {ARTEFACT: digest, THRESHOLD: threshold.threshold}
-    return KeptThreshold(digest, {path: known.get(value, value) if isinstance(value, str) else value for path, value in config.items()})
+    return StoredThreshold(digest, {path: known.get(value, value) if isinstance(value, str) else value for path, value in config.items()})

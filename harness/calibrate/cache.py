@@ -13,7 +13,7 @@ from pydantic import Field
 from harness.calibrate.cache_pairs import ODD, QuestionPair, golden_pairs, nearest_others, read_pairs
 from harness.calibrate.cache_verifier import FitPair, fit_verifier
 from harness.calibrate.groups import near_duplicate_pairs
-from harness.calibrate.labelled import ARTEFACT, DecisionWords, LabelledDecision, LabelledDecisions
+from harness.calibrate.labelled import ARTEFACT, DecisionTerms, LabelledDecision, LabelledDecisions
 from harness.calibrate.source import Progress, SourceRequest
 from harness.calibrate.split import fit_split
 from harness.golden.load import load_golden
@@ -104,7 +104,7 @@ class CacheSource:
             scorer=f"{COSINE_SCORER if cosine else VERIFIER_SCORER} on {self._params.embedder.name}",
             data={path.name: sha256_file(path) for path in request.files},
             kind="per_action",
-            wording=DecisionWords(
+            wording=DecisionTerms(
                 "look-ups", "answers given again", "given for another question", "questions asked before that are answered again"
             ),
             fitted=fitted,
@@ -163,7 +163,7 @@ def _compared(pairs: Sequence[QuestionPair], vectors: Mapping[str, NDArray[np.fl
 
 
 def _score(compared: ComparedPairs, index: int, verifier: Verifier | None) -> float:
-    """What the cache would hold against its threshold; 0 where a guard objects."""
+    """The score that the cache compares with its threshold; 0 where a guard objects."""
     if compared.objections[index] is not None:
         return 0.0
     pair, similarity = compared.pairs[index], float(compared.similarity[index])

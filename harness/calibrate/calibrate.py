@@ -10,7 +10,7 @@ from harness.calibrate.exposure import Exposure, columns_of
 from harness.calibrate.families import family_notes
 from harness.calibrate.labelled import LabelledDecision, RiskLimit, check_decisions, instant
 from harness.calibrate.source import Progress, silent
-from harness.calibrate.walk import Passed, Start, starts_for, walk
+from harness.calibrate.walk import TestedThreshold, WalkStart, starts_for, walk
 from serving.pipeline.errors import DataError
 
 CURVE_POINTS = 120  # of the report's curve
@@ -47,12 +47,12 @@ class ThresholdCalibration:
     deciding: int  # groups that the risk is of where it is per decision: of a guard's the harmless texts
     least: int  # labels that act (per action) or decide (per decision), without a loss, that the limit takes at least
     needed: int | None = None  # about so many labels like these in all would give a threshold; None: none would, or there is one
-    starts: tuple[Start, ...] = ()
+    starts: tuple[WalkStart, ...] = ()
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Reason:
+class NoThreshold:
     """Why there is no threshold, and about how many labels like these would give one."""
 
     text: str = ""
@@ -64,7 +64,7 @@ def calibrate(
     limit: RiskLimit,
     *,
     grid: Sequence[float] = (),
-    starts: Sequence[Start] = (),
+    starts: Sequence[WalkStart] = (),
     curve_points: int | None = None,
     progress: Progress = silent,
 ) -> ThresholdCalibration:
@@ -86,7 +86,7 @@ def calibrate(
     for place in places:
         curve[place] = curve_point(exposure, place)
         progress("points of the curve", len(curve), len(places))
-    why = Reason() if best else _why_none(exposure, places, len(chosen_starts))
+    why = NoThreshold() if best else _why_none(exposure, places, len(chosen_starts))
     return ThresholdCalibration(
         limit=limit,
         threshold=float(exposure.thresholds[best.place]) if best else None,
@@ -105,15 +105,15 @@ def calibrate(
     )
 
 
-def default_starts(exposure: Exposure) -> tuple[Start, ...]:
+def default_starts(exposure: Exposure) -> tuple[WalkStart, ...]:
     """Where the walk begins: for a risk per decision at the top, for one per action at a few sizes."""
     limit = exposure.limit
     if limit.kind == "per_decision":
-        return (Start(0.0, limit.error),)
+        return (WalkStart(0.0, limit.error),)
     return starts_for(exposure.groups, limit.level, limit.error, limit.high)
 
 
-def passing(exposure: Exposure, starts: Sequence[Start], progress: Progress = silent) -> list[Passed]:
+def passing(exposure: Exposure, starts: Sequence[WalkStart], progress: Progress = silent) -> list[TestedThreshold]:
     """The thresholds whose risk is shown to be below the level."""
     limit = exposure.limit
     if exposure.counted:
@@ -154,19 +154,19 @@ def percent(share: float) -> str:
     return f"{100 * share:.3g} %"
 
 
-def _curve_places(count: int, most: int, best: Passed | None) -> list[int]:
+def _curve_places(count: int, most: int, best: TestedThreshold | None) -> list[int]:
     places = set(np.linspace(0, count - 1, min(count, most)).round().astype(int).tolist()) if count else set()
     return sorted(places | ({best.place} if best else set()))
 
 
-def _why_none(exposure: Exposure, places: Sequence[int], starts: int) -> Reason:
+def _why_none(exposure: Exposure, places: Sequence[int], starts: int) -> NoThreshold:
     """Why no threshold passed, and about how many labels would let one."""
     limit = exposure.limit
     least = least_labels(limit.level, limit.error, limit.high)
     needed = _labels_in_all(exposure, places, starts)
     most = float(exposure.acting[-1]) if limit.kind == "per_action" and len(places) else exposure.deciding
     if most < least:
-        return Reason(f"{_labels_text(most)} too few. {sizes_text(limit)}", max(needed or least, least))
+        return NoThreshold(f"{_labels_text(most)} too few. {sizes_text(limit)}", max(needed or least, least))
     uppers = {place: upper_bound(exposure.sample(place), limit.error) for place in places}
     nearest = min(places, key=lambda place: (uppers[place], place))
     seen = (
@@ -177,7 +177,7 @@ def _why_none(exposure: Exposure, places: Sequence[int], starts: int) -> Reason:
         more = "More labels like these would not help: the risk seen is above the level wherever something acts."
     else:
         more = f"About {needed:,} labels like these in all may do."
-    return Reason(f"At no threshold is the risk shown to be below {percent(limit.level)}: {seen}. {more}", needed)
+    return NoThreshold(f"At no threshold is the risk shown to be below {percent(limit.level)}: {seen}. {more}", needed)
 
 
 def _labels_text(count: float) -> str:

@@ -17,7 +17,7 @@ MOST_BOUNDS = 400  # where a p-value is no binomial's, and takes a thousand time
 
 
 @dataclass(frozen=True, slots=True)
-class Columns:
+class DecisionColumns:
     """Labelled decisions column by column; groups are numbered from 0."""
 
     scores: Numbers
@@ -27,10 +27,10 @@ class Columns:
     counts: npt.NDArray[np.bool_]
 
 
-def columns_of(examples: Sequence[LabelledDecision], scores: Sequence[float] = ()) -> Columns:
+def columns_of(examples: Sequence[LabelledDecision], scores: Sequence[float] = ()) -> DecisionColumns:
     """The columns of examples, with other scores where they are given."""
     names: dict[str, int] = {}
-    return Columns(
+    return DecisionColumns(
         scores=np.array(scores if len(scores) else [one.score for one in examples], dtype=np.float64),
         losses=np.array([one.loss for one in examples], dtype=np.float64),
         benefits=np.array([one.benefit for one in examples], dtype=np.float64),
@@ -42,7 +42,7 @@ def columns_of(examples: Sequence[LabelledDecision], scores: Sequence[float] = (
 class Exposure:
     """Examples from the highest score on. Every group counts once: each of its members for its part of it."""
 
-    def __init__(self, columns: Columns, limit: RiskLimit, *, grid: Sequence[float] = ()) -> None:
+    def __init__(self, columns: DecisionColumns, limit: RiskLimit, *, grid: Sequence[float] = ()) -> None:
         order = np.argsort(-columns.scores, kind="stable")
         self.limit = limit
         self.scores: Numbers = columns.scores[order]

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from harness.calibrate.groups import near_duplicates
-from harness.calibrate.labelled import ARTEFACT, THRESHOLD, DecisionWords, LabelledDecision, LabelledDecisions, instant
+from harness.calibrate.labelled import ARTEFACT, THRESHOLD, DecisionTerms, LabelledDecision, LabelledDecisions, instant
 from harness.calibrate.source import SourceRequest
 from harness.golden.lines import read_rows, refuse
 from harness.settings import HarnessSettings
@@ -94,7 +94,7 @@ class GuardSource:
             scorer=f"{self._params.check} {CHECKS.version(self._spec)}",
             data={path.name: sha256_file(path) for path in request.files},
             kind="per_decision",
-            wording=DecisionWords("harmless texts", "flagged texts", "falsely flagged", "texts that should be flagged and are"),
+            wording=DecisionTerms("harmless texts", "flagged texts", "falsely flagged", "texts that should be flagged and are"),
             config=self._config(),
         )
 

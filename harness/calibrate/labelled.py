@@ -57,7 +57,7 @@ class RiskLimit:
 
 
 @dataclass(frozen=True, slots=True)
-class DecisionWords:
+class DecisionTerms:
     """How a stage calls what it decides, in reports: "1 % of the reused answers are false"."""
 
     decision: str = "decisions"
@@ -77,7 +77,7 @@ class LabelledDecisions:
     low: float = 0.0  # the range of a loss
     high: float = 1.0
     kind: RiskKind = "per_action"  # the risk that is meant where none is named
-    wording: DecisionWords = DecisionWords()
+    wording: DecisionTerms = DecisionTerms()
     fitted: Mapping[str, Any] = field(default_factory=dict)  # coefficients, for the artefact
     fit_count: int = 0  # examples that were used up by fitting
     config: Mapping[str, Any] = field(default_factory=dict)  # values by dotted path that use the artefact, whose digest is ARTEFACT

@@ -32,7 +32,7 @@ class Verification:
 
 
 def verify(threshold: CalibratedThreshold, labelled: LabelledDecisions) -> Verification:
-    """Test the promise anew, at the one threshold, so with the whole error: it holds, it is broken, or these labels are too few to say."""
+    """Test the promise again, at the one threshold, so with the whole error: it holds, it is broken, or these labels are too few to say."""
     _check_same(threshold, labelled)
     proof = threshold.proof
     limit = RiskLimit(proof.kind, proof.level, proof.confidence, proof.low, proof.high)

@@ -17,22 +17,22 @@ LAST_START = 0.6  # of all groups: a later start would be reached only where nea
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
-    """A number of acting groups at which the walk begins, or begins anew, with its part of the error."""
+class WalkStart:
+    """A number of acting groups at which the walk begins, or begins again, with its part of the error."""
 
     acting: float
     error: float
 
 
 @dataclass(frozen=True, slots=True)
-class Passed:
+class TestedThreshold:
     """A threshold, by its place, whose risk is shown to be below the level."""
 
     place: int
     tested_at: float
 
 
-def starts_for(groups: int, level: float, error: float, high: float = 1.0, *, most: int = MOST_STARTS) -> tuple[Start, ...]:
+def starts_for(groups: int, level: float, error: float, high: float = 1.0, *, most: int = MOST_STARTS) -> tuple[WalkStart, ...]:
     """The starts for a risk per action: with the fewest groups that can show it, none going wrong, then each time with three times as many.
 
     At the top few act, and one loss there would end a single walk although thousands further down bear it easily.
@@ -40,13 +40,13 @@ def starts_for(groups: int, level: float, error: float, high: float = 1.0, *, mo
     for number in range(most, 1, -1):
         first = least_labels(level, error / number, high)
         if first * FACTOR ** (number - 1) <= LAST_START * groups:
-            return tuple(Start(math.ceil(first * FACTOR**step), error / number) for step in range(number))
-    return (Start(least_labels(level, error, high), error),)
+            return tuple(WalkStart(math.ceil(first * FACTOR**step), error / number) for step in range(number))
+    return (WalkStart(least_labels(level, error, high), error),)
 
 
-def walk(acting: Sequence[float], starts: Sequence[Start], p_value: Callable[[int], float]) -> list[Passed]:
+def walk(acting: Sequence[float], starts: Sequence[WalkStart], p_value: Callable[[int], float]) -> list[TestedThreshold]:
     """The thresholds that pass, from careful to careless; `acting` is the number of groups that act at each."""
-    passed: list[Passed] = []
+    passed: list[TestedThreshold] = []
     waiting, error, place = list(starts), 0.0, 0
     while place < len(acting):
         if error == 0.0:  # nothing can be shown before the next start
@@ -59,7 +59,7 @@ def walk(acting: Sequence[float], starts: Sequence[Start], p_value: Callable[[in
         while waiting and acting[place] >= waiting[0].acting - 1e-9:
             error += waiting.pop(0).error
         if p_value(place) <= error + 1e-12:
-            passed.append(Passed(place, error))
+            passed.append(TestedThreshold(place, error))
         else:
             error = 0.0
         place += 1

@@ -1,4 +1,4 @@
-"""`touchstone champion …`: record what ships today, so that candidates are held against it."""
+"""`touchstone champion …`: record what ships today, so that candidates are compared with it."""
 
 from pathlib import Path
 from typing import Annotated, Any

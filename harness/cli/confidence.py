@@ -1,4 +1,4 @@
-"""`touchstone confidence`: the confidence of answers, fitted on results of the tune split and held against results of the holdout."""
+"""`touchstone confidence`: the confidence of answers, fitted on results of the tune split and compared with results of the holdout."""
 
 from dataclasses import asdict
 from pathlib import Path

@@ -17,7 +17,7 @@ from serving.audit.record import Detail
 from serving.pipeline.types import PUBLIC
 
 if TYPE_CHECKING:
-    from harness.ingest.ingest import Ingest, Ingested
+    from harness.ingest.ingest import Ingest, IngestResult
     from serving.documents.record import DocumentRecord
 
 SHOWN = 20  # skipped files that are named; --json names all
@@ -57,7 +57,7 @@ def ingest(
     as_json: AsJson = False,
 ) -> None:
     """Add the documents of a source to those that are served. Run it again at any time: only what changed is read and indexed."""
-    from harness.ingest.ingest import GivenReaders, Ingest
+    from harness.ingest.ingest import Ingest, IngestAccess
     from harness.ingest.source import SourceLimits, opened_source
     from serving.documents.open import open_documents
     from serving.pipeline.index.access import group_names
@@ -71,7 +71,7 @@ def ingest(
         find_channel(open_releases(settings.releases, settings), channel)  # a name that is none is refused before anything is written
     with progress_line(quiet=as_json) as line:
         with opened_source(source, settings, SourceLimits(megabytes=max_mb, seconds=max_seconds)) as opened:
-            run = Ingest(store, opened, GivenReaders(tenant, names, domain), prefix=prefix, uploader=f"ingest:{getpass.getuser()}")
+            run = Ingest(store, opened, IngestAccess(tenant, names, domain), prefix=prefix, uploader=f"ingest:{getpass.getuser()}")
             if dry_run:
                 done = run.run(
                     prune=prune, dry_run=True, may_be_empty=may_be_empty, progress=lambda read, total: line.update("reading", read, total)
@@ -104,7 +104,7 @@ def ingest(
 
 def _ingested(
     run: "Ingest", collection: str, settings: HarnessSettings, tenant: str, line: ProgressLine, *, prune: bool, may_be_empty: bool
-) -> "Ingested":
+) -> "IngestResult":
     """What a run did, which stands in the audit trail, as does every document that it removes."""
 
     @contextmanager

@@ -138,7 +138,7 @@ def verify(
     release: Annotated[str, typer.Argument(metavar="RELEASE", help=f"{NAMING} Default: every one, and what every channel names.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Check every sum and every evidence document anew: exit 0 all hold, 3 something is not what its digest promises."""
+    """Check every sum and every evidence document again: exit 0 all hold, 3 something is not what its digest promises."""
     from harness.project.channels import Channels
     from serving.pipeline.errors import IntegrityError
     from serving.release.bundle import open_releases

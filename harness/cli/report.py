@@ -1,4 +1,4 @@
-"""`touchstone report`: a report written anew from what a sweep or an evaluation left on disk."""
+"""`touchstone report`: a report written again from what a sweep or an evaluation left on disk."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +15,7 @@ def report(
     open_it: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write a report anew, as one HTML file and Markdown."""
+    """Write a report again, as one HTML file and Markdown."""
     from harness.reports import write_evaluation, write_sweep_folder
     from harness.resolve import find_report
     from harness.results.report_file import read_report

@@ -13,7 +13,7 @@ def serve(
     port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port to listen on.")] = 8080,
 ) -> None:
     """Serve a channel's release over HTTP."""
-    from serving.pipeline.listening import refuse_taken_port
+    from serving.ports import refuse_taken_port
     from serving.release.channel import check_channel
 
     if channel:

@@ -56,7 +56,7 @@ def sweep(
         raise ConfigError("Name an experiment file, such as experiments/quickstart.yaml, or --resume the last sweep.")
     chosen = experiment_of(earlier.record()) if earlier else load_experiment(experiment or Path())
     chosen = experiment_with(chosen, trials=trials, workers=workers, engine=engine, budget=budget)
-    narrator = SweepNarrator(chosen)
+    narrator = SweepPrinter(chosen)
     with asyncio.Runner() as runner:
         with progress_line(quiet=as_json) as narrator.line:
             project = Project(settings, narrator.work)
@@ -98,7 +98,7 @@ def sweep(
 
 
 def _run(
-    runner: asyncio.Runner, setup: "SweepSetup", where: "SweepFolder", price: "SweepEstimate", narrator: "SweepNarrator", *, quiet: bool
+    runner: asyncio.Runner, setup: "SweepSetup", where: "SweepFolder", price: "SweepEstimate", narrator: "SweepPrinter", *, quiet: bool
 ) -> SweepResult:
     """Run it to its end; where it is stopped, say how far it is and how to go on."""
     from harness.sweep.run import run_sweep
@@ -113,7 +113,7 @@ def _run(
             raise
 
 
-class SweepNarrator(SweepObserver):
+class SweepPrinter(SweepObserver):
     """Tells a sweep on a terminal."""
 
     line: ProgressLine
@@ -123,7 +123,7 @@ class SweepNarrator(SweepObserver):
         self._experiment = experiment
         self.quoted_usd = 0.0  # what it will likely have cost in the end
         self.so_far = "Nothing is finished yet."
-        self._cases = 0  # of a trial that is seen to its end, as far as one is
+        self._cases = 0  # of a trial that completed, as far as one is
 
     def work(self, what: str, done: int, total: int) -> None:
         """How far an index is."""

@@ -15,7 +15,7 @@ def ui(
 ) -> None:
     """Open MLflow's UI on the runs logged here."""
     from harness.tracking.mlflow import check_address, quiet_environment
-    from serving.pipeline.listening import refuse_taken_port
+    from serving.ports import refuse_taken_port
 
     settings = read_settings()
     check_address(settings.tracking_uri)

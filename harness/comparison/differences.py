@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from harness.comparison.pairs import CasePair, compare_pairs, direction_of
-from harness.comparison.values import CostDifference, Flip, MetricDifference, Move, SliceDifference
+from harness.comparison.values import CaseFlip, CostDifference, MetricChange, MetricDifference, SliceDifference
 from harness.results.clusters import clusters_of
 from harness.results.report import EvalReport
 from harness.results.timing import TimingComparison
@@ -36,7 +36,7 @@ def metric_differences(
         )
 
 
-def case_flips(pairs: Sequence[CasePair], names: Sequence[str], after: EvalReport) -> list[Flip]:
+def case_flips(pairs: Sequence[CasePair], names: Sequence[str], after: EvalReport) -> list[CaseFlip]:
     """The cases that flipped, those with most metrics first; only scores from 0 to 1 can flip."""
     bounded = [name for name in names if all(0.0 <= value <= 1.0 for pair in pairs for value in pair.values(name) or ())]
     flips = []
@@ -46,9 +46,9 @@ def case_flips(pairs: Sequence[CasePair], names: Sequence[str], after: EvalRepor
             values = pair.values(name)
             if values and abs(values[1] - values[0]) >= FLIP:
                 better = (values[1] > values[0]) == (direction_of(after, name) == "higher")
-                moves.append(Move(name, *values, better))
+                moves.append(MetricChange(name, *values, better))
         if moves:
-            flips.append(Flip(pair.before, pair.after, tuple(moves)))
+            flips.append(CaseFlip(pair.before, pair.after, tuple(moves)))
     return sorted(flips, key=lambda flip: -len(flip.moves))
 
 

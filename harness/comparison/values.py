@@ -29,7 +29,7 @@ class MetricDifference:
 
 
 @dataclass(frozen=True, slots=True)
-class Move:
+class MetricChange:
     """One metric's value on one case, before and after."""
 
     metric: str
@@ -39,12 +39,12 @@ class Move:
 
 
 @dataclass(frozen=True, slots=True)
-class Flip:
+class CaseFlip:
     """A case on which some metric moved by half its range or more."""
 
     before: CaseResult
     after: CaseResult
-    moves: tuple[Move, ...]
+    moves: tuple[MetricChange, ...]
 
     @property
     def outcome(self) -> Literal["gained", "lost", "mixed"]:
@@ -98,7 +98,7 @@ class ReportComparison:
     after: EvalReport
     cases: int  # that both have
     metrics: tuple[MetricDifference, ...]
-    flips: tuple[Flip, ...]
+    flips: tuple[CaseFlip, ...]
     slices: tuple[SliceDifference, ...]
     costs: tuple[CostDifference, ...]
     changes: tuple[ConfigChange, ...]
@@ -126,7 +126,7 @@ class ReportComparison:
             "cannot tell, which is no “equal”."
         )
 
-    def flipped(self, outcome: str) -> list[Flip]:
+    def flipped(self, outcome: str) -> list[CaseFlip]:
         """The flips with this outcome."""
         return [flip for flip in self.flips if flip.outcome == outcome]
 

@@ -46,7 +46,7 @@ class PipelineFactory:
     stage_store: StageStore | None = None  # none: everything is computed each time
     replay_only: bool = False  # hosted models answer from the stage store or not at all
     artefacts: Artefacts | None = None  # of a release; none: those of this machine
-    computed: bool = False  # every question is searched and answered anew, for its time; only the documents' vectors are kept
+    computed: bool = False  # no stored search or answer is used, so that times are real; only the documents' vectors are reused
     _open: OrderedDict[str, OpenIndex] = field(default_factory=OrderedDict)  # the last used come last
     _embeddings: dict[str, CachedEmbeddings] = field(default_factory=dict)  # by model: indexes share what it keeps in memory
     _chunks: CachedChunks | None = None
@@ -131,7 +131,7 @@ class PipelineFactory:
 
 
 def _computing(index: OpenIndex) -> OpenIndex:
-    """An index whose questions are embedded anew."""
+    """An index that computes the vectors of questions, and uses no stored ones."""
     embeddings = index.embeddings
     return replace(index, embeddings=embeddings.computing) if isinstance(embeddings, CachedEmbeddings) else index
 

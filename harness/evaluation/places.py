@@ -19,7 +19,7 @@ class PlacedSubject:
 
     @property
     def identity(self) -> SubjectIdentity:
-        """The app's, beside the documents its answers are held against."""
+        """The app's identity, with the digests of the documents that its answers are checked against."""
         return replace(self.app.identity, corpus_digest=self.app.identity.corpus_digest or self.corpus.digest)
 
     @property

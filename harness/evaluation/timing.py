@@ -40,7 +40,7 @@ class TimedConfig:
     factory: PipelineFactory
 
     async def pipeline(self) -> RagPipeline:
-        """A pipeline that computes every answer anew."""
+        """A pipeline that computes every answer and uses no stored one."""
         return await replace(self.factory, computed=True).pipeline(self.config)
 
 

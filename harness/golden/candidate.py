@@ -49,7 +49,7 @@ class Provenance(GoldenModel):
         return ", ".join([f"{self.source} {self.made_at[:10]}", *(f"{name} {value}" for name, value in sources.items() if value)])
 
 
-class Mark(GoldenModel):
+class ReviewNote(GoldenModel):
     """A remark for the reviewer of a proposal, with its measures."""
 
     name: str
@@ -63,7 +63,7 @@ class Candidate(GoldenModel):
     id: str = Field(min_length=1)
     case: Proposal
     provenance: Provenance
-    marks: tuple[Mark, ...] = ()
+    marks: tuple[ReviewNote, ...] = ()
     state: State = "waiting"
     reviewer: str = ""
     note: str = ""
@@ -71,7 +71,7 @@ class Candidate(GoldenModel):
     published: str = ""  # the version it went into: techcorp/v2
 
     @classmethod
-    def of(cls, proposal: Proposal, provenance: Provenance, marks: tuple[Mark, ...] = ()) -> "Candidate":
+    def of(cls, proposal: Proposal, provenance: Provenance, marks: tuple[ReviewNote, ...] = ()) -> "Candidate":
         """A waiting candidate; the same question about the same evidence from the same source has the same id."""
         quotes = [[evidence.document, evidence.quote] for evidence in proposal.evidence]
         digest = digest_of([proposal.question.casefold(), quotes])[:10]

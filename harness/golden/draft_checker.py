@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from harness.golden.case import Case, Evidence
-from harness.golden.formats.base import Draft, LeftOut
+from harness.golden.formats.base import Draft, SkippedPart
 from harness.golden.seal import locate_case
 from harness.golden.similarity import question_words
 from serving.pipeline.errors import DataError
@@ -29,7 +29,7 @@ class DraftChecker:
 
     def __init__(self, corpus: Corpus, domain_key: str) -> None:
         self.cases: list[Case] = []
-        self.left_out: list[LeftOut] = []
+        self.left_out: list[SkippedPart] = []
         self.problems: list[str] = []
         self._documents = {document.id: document for document in corpus.documents}
         self._texts = {document.id: document.text for document in corpus.documents}
@@ -108,7 +108,7 @@ class DraftChecker:
         return self._documents[document_ids[0]].domain if document_ids else "general"
 
     def _leave_out(self, draft: Draft, times: int, reason: str) -> None:
-        self.left_out += [LeftOut(draft.where, reason)] * times
+        self.left_out += [SkippedPart(draft.where, reason)] * times
 
 
 def printable(text: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.golden.case import Case
 from harness.golden.draft_checker import DraftChecker, with_domain
-from harness.golden.formats.base import LeftOut, SourceContents
+from harness.golden.formats.base import SkippedPart, SourceContents
 from harness.golden.lines import refuse
 from harness.golden.load import golden_sets, load_golden
 from harness.golden.sets import Card, GoldenSet
@@ -41,7 +41,7 @@ class ImportedSet:
 
     golden: GoldenSet
     documents: int
-    left_out: tuple[LeftOut, ...]
+    left_out: tuple[SkippedPart, ...]
     notes: tuple[str, ...]
 
     @property
@@ -69,7 +69,7 @@ def import_golden(root: Path, source: SourceContents, options: ImportOptions) ->
     check_free(root, options)
     corpus = Corpus.of(options.name, [with_domain(entry, options.domain_from) for entry in source.corpus.documents if entry.text.strip()])
     checker = DraftChecker(corpus, options.domain_from or "domain")
-    checker.left_out += [LeftOut(f"document {entry.path!r}", f"a document that is {entry.reason}") for entry in source.corpus.skipped]
+    checker.left_out += [SkippedPart(f"document {entry.path!r}", f"a document that is {entry.reason}") for entry in source.corpus.skipped]
     checker.left_out += source.left_out
     for draft in source.drafts:
         if options.limit is not None and len(checker.cases) >= options.limit:
@@ -98,7 +98,7 @@ def _check_domains(source: SourceContents, options: ImportOptions) -> None:
 
 
 def _write(
-    root: Path, corpus: Corpus, cases: Sequence[Case], source: SourceContents, left_out: Sequence[LeftOut], options: ImportOptions
+    root: Path, corpus: Corpus, cases: Sequence[Case], source: SourceContents, left_out: Sequence[SkippedPart], options: ImportOptions
 ) -> None:
     card = Card(name=options.name, version=1, corpus=options.corpus or options.name, licence=options.licence, salt=options.name)
     body = _card_text(corpus, cases, source, left_out, options)
@@ -124,7 +124,9 @@ def _line(document: Document) -> str:
     return json.dumps(row, ensure_ascii=False) + "\n"
 
 
-def _card_text(corpus: Corpus, cases: Sequence[Case], source: SourceContents, left_out: Sequence[LeftOut], options: ImportOptions) -> str:
+def _card_text(
+    corpus: Corpus, cases: Sequence[Case], source: SourceContents, left_out: Sequence[SkippedPart], options: ImportOptions
+) -> str:
     """The card's text: where the set comes from, what is in it and what is not."""
     retrieval = sum(case.scope == "retrieval" for case in cases)
     refusals = sum(not case.answerable for case in cases)

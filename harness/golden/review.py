@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import yaml
 
-from harness.golden.candidate import Candidate, Mark, Proposal, locate_proposal, read_proposal
+from harness.golden.candidate import Candidate, Proposal, ReviewNote, locate_proposal, read_proposal
 from harness.golden.case import Case, Evidence
 from harness.golden.queue import Queue
 from harness.golden.sets import GoldenSet
@@ -76,7 +76,7 @@ class CandidateReview:
         except YamlError as error:
             raise DataError(f"{where}, line {error.line}: not YAML: {error}") from None
         proposal = locate_proposal(read_proposal(values, where), self.corpus, where)
-        edited = candidate.model_copy(update={"case": proposal, "marks": (Mark(name="edited", reason=f"by {self.reviewer}"),)})
+        edited = candidate.model_copy(update={"case": proposal, "marks": (ReviewNote(name="edited", reason=f"by {self.reviewer}"),)})
         self.check(edited)
         return self._decide(candidate, {"case": edited.case, "marks": edited.marks, "state": "waiting"})
 

@@ -73,7 +73,7 @@ class HoldoutSplit(Split):
 
 @dataclass(frozen=True)
 class GoldenSet:
-    """A version of a golden set, checked against itself; `check` holds it against its corpus."""
+    """A version of a golden set, checked against itself; `check` checks it against its corpus."""
 
     folder: Path
     card: Card

@@ -13,10 +13,10 @@ from typing import Any, Protocol
 import numpy as np
 from langchain_core.embeddings import Embeddings
 
-from harness.index_build.kept import FOLDER, Ledger, LedgerEntry, Loads, building_storage, forget
 from harness.index_build.orders import LoadOrder, RowsOrder, check_reply, told_settings
 from harness.index_build.plan import CorpusPlan, PartLimits, SourcePart, plan_corpus
 from harness.index_build.spilled import SpilledDigest
+from harness.index_build.state import FOLDER, LedgerEntry, LoadedParts, RowsLedger, building_storage, forget
 from harness.settings import HarnessSettings
 from serving.pipeline.config import RagConfig
 from serving.pipeline.digest import digest_all, digest_of
@@ -125,7 +125,7 @@ class _ShardedBuild:
 
     async def load(self) -> LoadedCorpus:
         """Have every part read that is not there yet; what `load_corpus` would refuse is refused."""
-        loads = Loads(self.storage, self.corpus.key)
+        loads = LoadedParts(self.storage, self.corpus.key)
         there = await asyncio.to_thread(loads.parts)
         missing = [part for part in self.corpus.parts if part.key not in there]
         total = sum(part.weight for part in self.corpus.parts)
@@ -138,8 +138,8 @@ class _ShardedBuild:
                 self.progress("reading", done, total)
         return await asyncio.to_thread(self._gathered, loads)
 
-    def _gathered(self, loads: Loads) -> LoadedCorpus:
-        """The whole from its parts: ids and digests, and the rules that only the whole can be held against."""
+    def _gathered(self, loads: LoadedParts) -> LoadedCorpus:
+        """The whole corpus from its parts: ids and digests, and the rules that only apply to the whole."""
         loaded, digests, silent = LoadedCorpus(self.corpus.name), dict[str, str](), list[str]()
         loaded.skipped += self.corpus.skipped
         for source in self.corpus.parts:
@@ -176,7 +176,7 @@ class _ShardedBuild:
 
     def _forget(self, uri: str, recipe: str) -> None:
         """Remove what was kept for going on, and what builds under other divisions left."""
-        Loads(self.storage, self.corpus.key).forget()
+        LoadedParts(self.storage, self.corpus.key).forget()
         forget(self.storage, f"rows/{recipe}/")
         if is_remote(uri):
             manifest, storage = read_manifest(uri, self.settings), index_storage(uri, self.settings)
@@ -214,7 +214,7 @@ class _TableBuild:
         self._target = uri
         self._embeddings = embeddings
         self._plan = loaded.plan
-        self._ledger = Ledger(build.storage, recipe, self._plan)
+        self._ledger = RowsLedger(build.storage, recipe, self._plan)
         remote = is_remote(uri)
         self._uri = uri if remote else below(build.settings.index_root, FOLDER, "tables", recipe, self._plan)
         self._data = f"{STORE}-part-{self._plan}" if remote else STORE
@@ -293,7 +293,7 @@ class _TableBuild:
             return total.hexdigest(), total.rows
 
     def _doubted(self) -> list[RowsPart]:
-        """The parts that were given out more than once, to be made anew: a worker given up for dead may have appended late."""
+        """The parts that were given out more than once, to be made again: a worker given up for dead may have appended late."""
         doubted = []
         for part in self._loaded.parts:
             entry = self._ledger.read(part.key)
@@ -304,7 +304,7 @@ class _TableBuild:
         return doubted
 
     def _discard(self) -> None:
-        """Remove the table, and then what is known of it, so that the next build begins anew."""
+        """Remove the table, and then what is known of it, so that the next build begins again."""
         if is_remote(self._uri):
             forget(index_storage(self._uri, self._build.settings), f"{self._data}/")
         else:

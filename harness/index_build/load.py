@@ -6,9 +6,9 @@ from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from harness.index_build.kept import Loads, building_storage
 from harness.index_build.orders import LoadOrder
 from harness.index_build.plan import rules_digest_of, stamp_of
+from harness.index_build.state import LoadedParts, building_storage
 from serving.pipeline.errors import DataError
 from serving.pipeline.index.corpus import CorpusPart, load_files, load_lines
 from serving.pipeline.index.facts import CorpusRules, corpus_rules
@@ -20,7 +20,7 @@ CHANGED = "was changed while the index was built. Run the command again when not
 
 def load_part(order: LoadOrder, settings: PipelineSettings) -> None:
     """Carry out the order; a part that is there is not read again."""
-    loads = Loads(building_storage(settings), order.corpus)
+    loads = LoadedParts(building_storage(settings), order.corpus)
     if loads.has(order.part):
         return
     loads.write(order.part, _read(order, settings))

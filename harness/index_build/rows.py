@@ -8,8 +8,8 @@ from contextlib import suppress
 import numpy as np
 from langchain_core.embeddings import Embeddings
 
-from harness.index_build.kept import Ledger, LedgerEntry, Loads, building_storage
 from harness.index_build.orders import RowsOrder, config_of
+from harness.index_build.state import LedgerEntry, LoadedParts, RowsLedger, building_storage
 from serving.pipeline.errors import IntegrityError, StoreError
 from serving.pipeline.index import STORES
 from serving.pipeline.index.base import StoredRow
@@ -30,11 +30,11 @@ async def make_rows(order: RowsOrder, settings: PipelineSettings) -> None:
     if config.digest("index", corpus=order.corpus_digest) != order.recipe:
         raise IntegrityError("A worker has other code than the driver: it would build another index. Give all of them the same image.")
     storage = building_storage(settings)
-    ledger = Ledger(storage, order.recipe, order.plan)
+    ledger = RowsLedger(storage, order.recipe, order.plan)
     entry = ledger.read(order.part)
     if entry is not None and entry.state == "appended":
         return
-    documents = list(Loads(storage, order.corpus).documents(order.source))
+    documents = list(LoadedParts(storage, order.corpus).documents(order.source))
     ids = [document.id for document in documents]
     store = STORES.build(config.index.store, uri=order.table, dimensions=order.dimensions, settings=settings)
     assert isinstance(store, LanceStore)

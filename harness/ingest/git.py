@@ -40,7 +40,7 @@ OPTIONS = (
 
 
 @dataclass(frozen=True, slots=True)
-class GitPlace:
+class GitLocation:
     """A folder of a repository at a commit."""
 
     repository: str  # https://…, or the absolute path of a repository of this machine
@@ -88,7 +88,7 @@ class GitPlace:
         return (self.folder or self.repository.rstrip("/").removesuffix(".git")).rpartition("/")[2]
 
 
-def checked_out(place: GitPlace, folder: Path, *, megabytes: float, files: int, seconds: float) -> Path:
+def checked_out(place: GitLocation, folder: Path, *, megabytes: float, files: int, seconds: float) -> Path:
     """The folder of a place, below another one, at most so large."""
     if shutil.which("git") is None:
         raise ConfigError("git is not installed, so no repository can be fetched. Install it, or ingest a folder.")

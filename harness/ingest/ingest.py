@@ -30,7 +30,7 @@ mimetypes.add_type("text/markdown", ".markdown")
 
 
 @dataclass(frozen=True, slots=True)
-class GivenReaders:
+class IngestAccess:
     """Who may read what is ingested, beyond what its own rules narrow; and its domain, where that is said for all."""
 
     tenant: str = PUBLIC
@@ -44,7 +44,7 @@ class GivenReaders:
 
 
 @dataclass(slots=True)
-class Ingested:
+class IngestResult:
     """What a run did, or would do; ids."""
 
     added: list[str] = field(default_factory=list)
@@ -58,7 +58,7 @@ class Ingested:
 class Ingest:
     """One run over one source."""
 
-    def __init__(self, store: DocumentStore, source: SourceFolder, readers: GivenReaders, *, prefix: str | None, uploader: str) -> None:
+    def __init__(self, store: DocumentStore, source: SourceFolder, readers: IngestAccess, *, prefix: str | None, uploader: str) -> None:
         self._store = store
         self._source = source
         self._readers = readers
@@ -74,10 +74,10 @@ class Ingest:
         may_be_empty: bool = False,
         progress: Progress | None = None,
         removing: Removing = lambda records: nullcontext(),
-    ) -> Ingested:
+    ) -> IngestResult:
         """Add what is new, replace what changed, and remove what is gone where that is asked for, within `removing`."""
         self._store.refresh()
-        done, seen = Ingested(skipped=list(self._source.skipped)), set[str]()
+        done, seen = IngestResult(skipped=list(self._source.skipped)), set[str]()
         batch: list[Addition] = []
         for addition in self._additions(done, seen, progress):
             self._count(addition, done)
@@ -98,7 +98,7 @@ class Ingest:
             done.pruned = True
         return done
 
-    def _additions(self, done: Ingested, seen: set[str], progress: Progress | None) -> Iterator[Addition]:
+    def _additions(self, done: IngestResult, seen: set[str], progress: Progress | None) -> Iterator[Addition]:
         path = self._source.path
         lines = path if path.suffix == ".jsonl" and path.is_file() else path / LINES_FILE
         if lines.is_file():
@@ -169,7 +169,7 @@ class Ingest:
         suffix = Path(name).suffix.lower()
         return digest_of([self._rules, LOADERS.version(Spec(name=suffix)) if suffix in LOADERS.names() else ""])
 
-    def _count(self, addition: Addition, done: Ingested) -> None:
+    def _count(self, addition: Addition, done: IngestResult) -> None:
         before: DocumentRecord | None = self._store.get(addition.about.id)
         (done.changed if before is not None and before.state != "deleted" else done.added).append(addition.about.id)
 

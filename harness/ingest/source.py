@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from harness.ingest.git import GitPlace, checked_out
+from harness.ingest.git import GitLocation, checked_out
 from serving.pipeline.errors import ConfigError, DataError
 from serving.pipeline.index.facts import FACTS_FOLDER, SETTINGS_FILE
 from serving.pipeline.index.loaders import LOADERS
@@ -46,7 +46,7 @@ def opened_source(source: str, settings: PipelineSettings, limits: SourceLimits)
         with TemporaryDirectory(prefix="touchstone-ingest-") as folder:
             yield _downloaded(source.rstrip("/"), Path(folder) / "bucket", settings, limits)
     elif source.startswith("git+"):
-        place = GitPlace.parse(source)
+        place = GitLocation.parse(source)
         with TemporaryDirectory(prefix="touchstone-ingest-") as folder:
             path = checked_out(place, Path(folder), megabytes=limits.megabytes, files=limits.files, seconds=limits.seconds)
             yield SourceFolder(path, place.collection, _plain(place.name))

@@ -32,7 +32,7 @@ class Tools:
     connect: Callable[[], Embeddings] | None = None  # another way to connect the embedder's model, such as with stored vectors
     listeners: tuple[BaseCallbackHandler, ...] = ()  # callbacks of the judge's chat model in metrics of libraries
     judge_model: Spec | None = None  # the chat model behind `--judge llm:…`, for metrics of libraries that ask in their own words
-    replay_only: bool = False  # that chat model is not asked anew
+    replay_only: bool = False  # that chat model is not asked again
 
     @cached_property
     def embeddings(self) -> Embeddings:

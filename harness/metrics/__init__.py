@@ -1,4 +1,4 @@
-"""What a trace is scored by: the table of metrics, `metric("recall@5")`, and groups of them by one word."""
+"""Metrics: their table, `metric("recall@5")`, and groups of them by one word."""
 
 import inspect
 from collections.abc import Mapping, Sequence

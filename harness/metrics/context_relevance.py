@@ -7,7 +7,7 @@ import numpy as np
 
 from harness.golden.case import Case
 from harness.judges.tools import Tools
-from harness.metrics.hits import AtCutoff
+from harness.metrics.hits import CutoffMetric
 from harness.results.score import Score
 from serving.pipeline.text.sentences import sentences
 from serving.pipeline.types import Trace
@@ -15,7 +15,7 @@ from serving.pipeline.types import Trace
 MAX_SENTENCES: Final = 50  # sentences of a hit that are looked at
 
 
-class ContextRelevance(AtCutoff):
+class ContextRelevance(CutoffMetric):
     """Mean over the first k hits of the cosine of the question and the hit's nearest sentence, by the embedding model; no golden answer.
 
     The mean, since every hit takes room in the prompt; the nearest sentence, since one is enough to answer. Long chunks have more of
@@ -25,7 +25,7 @@ class ContextRelevance(AtCutoff):
     label = "context_relevance"
     needs_case = False
 
-    def __init__(self, params: AtCutoff.Params, tools: Tools) -> None:
+    def __init__(self, params: CutoffMetric.Params, tools: Tools) -> None:
         super().__init__(params)
         self._tools = tools
         self.version = f"{type(self).version} {tools.embedder_id}"  # type: ignore[misc]  # scores are kept under it

@@ -89,7 +89,7 @@ class TouchstoneMetric(BaseMetric):  # type: ignore[no-untyped-call]
         return self.name
 
     def measure(self, test_case: LLMTestCase, *args: Any, **kwargs: Any) -> float | None:  # type: ignore[override]
-        """The score, for a caller who cannot await."""
+        """The score, for a caller that cannot await."""
         return run_blocking(self._measure(test_case))
 
     async def a_measure(  # type: ignore[override]
@@ -138,7 +138,7 @@ class JudgeModel(DeepEvalBaseLLM):  # type: ignore[no-untyped-call]
         return self._tools.chat
 
     def generate(self, prompt: str, schema: type[BaseModel] | None = None) -> Any:
-        """The answer, for a caller who cannot await."""
+        """The answer, for a caller that cannot await."""
         return run_blocking(self.a_generate(prompt, schema))
 
     async def a_generate(self, prompt: str, schema: type[BaseModel] | None = None) -> Any:

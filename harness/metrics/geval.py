@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from harness.golden.case import Case
 from harness.judges.tools import Tools
 from harness.metrics.base import Scoring
-from harness.metrics.structured import Unreadable
+from harness.metrics.structured import UnreadableReply
 from harness.results.score import Direction, Score
 from serving.pipeline.digest import digest_of
 from serving.pipeline.errors import ConfigError
@@ -56,7 +56,7 @@ class GEvalScoring(Scoring):
             return self.skip("the case has no reference")
         try:
             judgement = await self._deepeval.geval(self.label, self._criterion.reads, self._criterion.steps, self._tools, trace, case)
-        except Unreadable as error:
+        except UnreadableReply as error:
             return self.skip(str(error))
         if not 0.0 <= judgement.value <= 1.0:  # also NaN
             return self.skip(f"the judge gave {judgement.value * 10:g}, not 0 to 10")

@@ -12,7 +12,7 @@ from serving.pipeline.types import GuardAction, Span, Trace
 RANKED = 50  # places of the ranking that an evaluation keeps, and in which documents are looked for
 
 
-class OfHits(Scoring):
+class HitMetric(Scoring):
     """A score of what retrieval found; a question that never reached it has none."""
 
     reads = "hits"
@@ -27,7 +27,7 @@ class OfHits(Scoring):
         raise NotImplementedError
 
 
-class AtCutoff(OfHits):
+class CutoffMetric(HitMetric):
     """A score of the first k hits that were handed on."""
 
     class Params(PlugInParams):

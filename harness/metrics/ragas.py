@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from harness.golden.case import Case
 from harness.judges.tools import Tools
 from harness.metrics.base import Scoring, question_of
-from harness.metrics.structured import Unreadable, ask_for
+from harness.metrics.structured import UnreadableReply, ask_for
 from harness.ragas_package import load
 from harness.results.score import Reads, Score
 from serving.pipeline.digest import digest_of
@@ -165,7 +165,7 @@ class _Judged(Ragas):
             return self.skip(reason)
         try:
             result = await self._scorer.ascore(**self._arguments(trace, case))
-        except Unreadable as error:
+        except UnreadableReply as error:
             return self.skip(str(error))
         return self._finite(result.value)
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from harness.golden.case import Case
-from harness.metrics.hits import RANKED, AtCutoff, ranking_of
+from harness.metrics.hits import RANKED, CutoffMetric, ranking_of
 from harness.metrics.relevance import EvidenceRanks, find_documents, find_spans
 from harness.results.score import Score
 from serving.pipeline.types import Trace
@@ -12,7 +12,7 @@ from serving.pipeline.types import Trace
 _QUERY = "q"
 
 
-class _Ranking(AtCutoff):
+class _Ranking(CutoffMetric):
     """A measure of ir-measures at a cutoff, over the ranking before `top_k` cuts it: a longer list must not look like a better one."""
 
     version = "2"

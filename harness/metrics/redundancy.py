@@ -1,13 +1,13 @@
 """What can be said of hits without knowing the answer: there are none, or they repeat each other."""
 
 from harness.golden.case import Case
-from harness.metrics.hits import AtCutoff, OfHits
+from harness.metrics.hits import CutoffMetric, HitMetric
 from harness.metrics.relevance import covered
 from harness.results.score import Direction, Score
 from serving.pipeline.types import Span, Trace
 
 
-class Empty(OfHits):
+class Empty(HitMetric):
     """1 when nothing at all was retrieved, else 0."""
 
     label = "empty"
@@ -19,7 +19,7 @@ class Empty(OfHits):
         return self.give(float(not trace.hits))
 
 
-class DuplicateRate(AtCutoff):
+class DuplicateRate(CutoffMetric):
     """Share of the first k hits that repeat earlier ones: half of their characters shown already, or the same words elsewhere."""
 
     label = "duplicate_rate"

@@ -15,7 +15,7 @@ _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
-class AgainstReferences(Scoring):
+class ReferenceMetric(Scoring):
     """The best agreement with any reference."""
 
     def measure(self, trace: Trace, case: Case) -> Score:
@@ -34,7 +34,7 @@ class AgainstReferences(Scoring):
         raise NotImplementedError
 
 
-class ExactMatch(AgainstReferences):
+class ExactMatch(ReferenceMetric):
     """1 when the answer is a reference, but for case, punctuation, articles and spaces (as SQuAD compares)."""
 
     label = "exact_match"
@@ -44,7 +44,7 @@ class ExactMatch(AgainstReferences):
         return [float(squad_form(answer) == squad_form(reference)) for reference in references]
 
 
-class RougeL(AgainstReferences):
+class RougeL(ReferenceMetric):
     """F1 of the longest run of words, gaps allowed, that answer and nearest reference have in common (ROUGE-L, no stemming)."""
 
     label = "rouge_l"

@@ -3,11 +3,11 @@
 import numpy as np
 
 from harness.judges.tools import Tools
-from harness.metrics.references import AgainstReferences
+from harness.metrics.references import ReferenceMetric
 from serving.pipeline.registry import Params as PlugInParams
 
 
-class SemanticSimilarity(AgainstReferences):
+class SemanticSimilarity(ReferenceMetric):
     """Cosine of the answer and the nearest reference (opposites count 0), by the embedding model.
 
     It hardly sees numbers and negations: a wrong figure in the right sentence scores high.

@@ -6,13 +6,13 @@ Evidence counts once however often it is shown; what was retrieved counts as oft
 from collections.abc import Sequence
 
 from harness.golden.case import Case
-from harness.metrics.hits import AtCutoff
+from harness.metrics.hits import CutoffMetric
 from harness.metrics.relevance import common_characters, merge_spans
 from harness.results.score import Score
 from serving.pipeline.types import Span, Trace
 
 
-class _Characters(AtCutoff):
+class _Characters(CutoffMetric):
     def measure_hits(self, trace: Trace, case: Case) -> Score:
         """The share, or why this case has none."""
         if not case.answerable:

@@ -13,7 +13,7 @@ TRIES = 2  # a judge that answers twice in no shape will not at the third time
 SHOWN = 200  # characters of its words in a reason
 
 
-class Unreadable(Exception):
+class UnreadableReply(Exception):
     """The model answered, and its words do not fit the shape: nothing was scored."""
 
 
@@ -26,7 +26,7 @@ class _StructuredReply:
 
 
 async def ask_for(model: BaseChatModel, prompt: str, shape: type[M]) -> M:
-    """The model's answer; an outage raises what the model raises, words without the shape raise `Unreadable` after a second try."""
+    """The model's answer; an outage raises what the model raises, words without the shape raise `UnreadableReply` after a second try."""
     structured = _structured(model, shape)
     text = ""
     for _ in range(TRIES):
@@ -37,7 +37,7 @@ async def ask_for(model: BaseChatModel, prompt: str, shape: type[M]) -> M:
         if isinstance(reply.parsed, shape) and not _is_empty(reply.parsed):
             return reply.parsed
         text = reply.text
-    raise Unreadable(f"the judge model's answer is not a {shape.__name__}: {text[:SHOWN]!r}")
+    raise UnreadableReply(f"the judge model's answer is not a {shape.__name__}: {text[:SHOWN]!r}")
 
 
 def _structured(model: BaseChatModel, shape: type[BaseModel]) -> Any:

@@ -2,11 +2,11 @@
 
 from collections import Counter
 
-from harness.metrics.references import AgainstReferences
+from harness.metrics.references import ReferenceMetric
 from serving.pipeline.text.answer_words import words
 
 
-class TokenF1(AgainstReferences):
+class TokenF1(ReferenceMetric):
     """Harmonic mean of the shares of words shared with the nearest reference, as SQuAD counts it."""
 
     version = "2"

@@ -5,12 +5,12 @@ from harness.evaluation.subjects.reading import BadAnswer
 from harness.project.narrowing import refuse_unknown_narrowing
 from harness.resolve import NamedApp, NamedConfig, Resolved, config_of
 from harness.settings import HarnessSettings
+from serving.pipeline.answer.answerer import Emit
 from serving.pipeline.artefacts import BundledArtefacts
 from serving.pipeline.build import build_pipeline
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.guard.placeholders import Placeholders
 from serving.pipeline.index.build import open_index
-from serving.pipeline.pipeline import Emit
 from serving.pipeline.types import Query, Trace
 from serving.release.bundle import load_release, open_releases
 

@@ -16,7 +16,7 @@ from serving.pipeline.build import build_pipeline
 from serving.pipeline.cache.open import shared_keys
 from serving.pipeline.cache.redis_backend import RedisBackend
 from serving.pipeline.cache.redis_link import RedisLink
-from serving.pipeline.cache.warm import Warmed, warm
+from serving.pipeline.cache.warm import WarmedQuestion, warm
 from serving.pipeline.clock import SystemClock
 from serving.pipeline.errors import ConfigError, DataError, StoreError
 from serving.pipeline.index.build import open_index
@@ -75,7 +75,7 @@ def reviewed_questions(source: str, settings: HarnessSettings) -> list[ReviewedQ
     return found
 
 
-async def warm_cache(questions: list[ReviewedQuestion], channel: str, settings: HarnessSettings, told: Told) -> list[Warmed]:
+async def warm_cache(questions: list[ReviewedQuestion], channel: str, settings: HarnessSettings, told: Told) -> list[WarmedQuestion]:
     """Answer questions by the release of a channel, into the cache that its processes share."""
     await (await _reached(settings)).aclose()  # else nothing would be kept, question after question
     named = resolve_word(f"{CHANNEL}{channel}", settings)
@@ -87,7 +87,7 @@ async def warm_cache(questions: list[ReviewedQuestion], channel: str, settings: 
     artefacts = BundledArtefacts(release.artefacts, release.place)
     quiet = settings.model_copy(update={"cache_audit": 0.0})
     pipeline = build_pipeline(release.config, index, release.prompts, quiet, release_digest=release.digest, artefacts=artefacts)
-    results: list[Warmed] = []
+    results: list[WarmedQuestion] = []
     try:
         for question in questions:
             results.append(await warm(pipeline, question.query, question.variants))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from harness.calibrate import SOURCES
-from harness.calibrate.artefact import KeptThreshold, calibrated_threshold, keep_threshold
+from harness.calibrate.artefact import StoredThreshold, calibrated_threshold, keep_threshold
 from harness.calibrate.calibrate import ThresholdCalibration, calibrate
 from harness.calibrate.labelled import LabelledDecisions, RiskLimit
 from harness.calibrate.source import Progress, SourceRequest
@@ -36,7 +36,7 @@ class FinishedCalibration:
 
     labelled: LabelledDecisions
     calibration: ThresholdCalibration
-    kept: KeptThreshold | None = None
+    kept: StoredThreshold | None = None
     page: Path | None = None
 
 

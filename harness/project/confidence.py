@@ -32,7 +32,7 @@ class FittedFromResults:
     answers: int
     cases: int
     weights: Mapping[str, Mapping[str, float]]  # by embedding model
-    shown: Mapping[str, Reliability]  # by the results that it was held against
+    shown: Mapping[str, Reliability]  # by the results that it was compared with
     page: Path | None
 
 

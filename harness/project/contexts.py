@@ -1,4 +1,4 @@
-"""Contexts kept open, so that a second evaluation finds models and indexes ready; a changed document or prompt opens anew."""
+"""Contexts kept open, so that a second evaluation finds models and indexes ready; a changed document or prompt opens again."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace

@@ -1,4 +1,4 @@
-"""What a question is narrowed to, held against the documents: a slip of the pen would find nothing, and nobody would say why."""
+"""What a question is narrowed to, checked against the documents: a slip of the pen would find nothing, and nobody would say why."""
 
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.index.corpus import Corpus

@@ -54,6 +54,7 @@ from harness.sweep.setup import SweepOptions, SweepSetup, open_sweep
 from harness.sweep.verdict import SweepResult
 from harness.tracking.logged import find_run
 from serving.audit.record import Detail
+from serving.pipeline.answer.answerer import Emit
 from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import ConfigError, TouchstoneError
 from serving.pipeline.guard.placeholders import Placeholders
@@ -61,7 +62,6 @@ from serving.pipeline.index.build import index_uri, open_index_at
 from serving.pipeline.index.corpus import Corpus
 from serving.pipeline.index.manifest import IndexManifest
 from serving.pipeline.packages import add_current_folder
-from serving.pipeline.pipeline import Emit
 from serving.pipeline.types import Query, Trace
 from serving.release.bundle import open_releases
 from serving.release.channel import check_channel, find_channel
@@ -145,7 +145,7 @@ class Project:
         emit: Emit | None = None,
         placeholders: Placeholders | None = None,
     ) -> Trace:
-        """Ask one question; `emit` is told the answer piece by piece. Nothing kept is used: each answer is computed anew.
+        """Ask one question; `emit` receives the answer piece by piece. Nothing stored is used: each answer is computed.
 
         The trace has placeholders for the personal data that the guard masks; `placeholders.restore(trace.answer.text)` is the answer.
         """
@@ -347,7 +347,7 @@ class Project:
     async def reevaluate(self, channel: str = "dev", *, gate: str | Path | None = None) -> FinishedReevaluation:
         """Evaluate what a channel serves again, on the questions of the gate that it was promoted by (or of another).
 
-        It is held against the evaluation of its promotion; what came of it is a report, and one more document of the release's evidence.
+        It is compared with the evaluation of its promotion; what came of it is a report, and one more document of the release's evidence.
         """
         file = file_path("A gate", gate) if gate else None
         check_channel(channel)

@@ -15,7 +15,7 @@ from harness.golden.load import load_golden
 from harness.project.contexts import ContextChoice, OpenContexts
 from harness.promotion.decisions import GATES, find_decisions
 from harness.promotion.reevaluate import Baseline, Reevaluation, reevaluate
-from harness.promotion.served import OpenSearched, SearchedIndex, evaluate_release, served_index
+from harness.promotion.served import OpenSearchedIndex, SearchedIndex, evaluate_release, served_index
 from harness.reports import write_evaluation
 from harness.reports.comparison import write_comparison
 from harness.results.new_folder import new_folder
@@ -48,7 +48,7 @@ class FinishedReevaluation:
 
 
 async def reevaluate_channel(
-    name: str, contexts: OpenContexts, *, gate_file: Path | None = None, folder: Path = Path(), searched: OpenSearched = served_index
+    name: str, contexts: OpenContexts, *, gate_file: Path | None = None, folder: Path = Path(), searched: OpenSearchedIndex = served_index
 ) -> FinishedReevaluation:
     """Evaluate what a channel serves as it is served; an outage is raised, and leaves nothing behind."""
     settings = contexts.settings

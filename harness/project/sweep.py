@@ -1,4 +1,4 @@
-"""Experiments by any of their names, and who is told how a sweep goes."""
+"""Experiments by any of their names, and the observers of a sweep."""
 
 from collections.abc import Mapping
 from pathlib import Path

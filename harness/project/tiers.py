@@ -9,7 +9,7 @@ from harness.project.evaluate import EvaluationOptions, unused_name
 from harness.project.project import Project
 from serving.pipeline.errors import ConfigError
 
-ALONE = {"route.escalate.name": "none", "cache.lookup.name": "none"}  # one tier answers, once, and answers anew
+ALONE = {"route.escalate.name": "none", "cache.lookup.name": "none"}  # one tier answers, once, without a cache
 CHEAP_AND_DEAR = ("lite", "pro")
 
 

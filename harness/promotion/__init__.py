@@ -1,1 +1,1 @@
-"""From a winner that a gate let through to a release on a channel."""
+"""Promotion: from a winner that passed its gate to a release on a channel."""

@@ -1,4 +1,4 @@
-"""A served release held against the evidence that it was promoted by: case by case where that evaluation is still there."""
+"""A served release compared with the evidence that it was promoted by: case by case where that evaluation is still there."""
 
 import math
 from collections.abc import Iterator, Mapping

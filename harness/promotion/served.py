@@ -28,7 +28,7 @@ class SearchedIndex:
     corpus_version: str = ""  # of every change since; "": there is none
 
 
-class OpenSearched(Protocol):
+class OpenSearchedIndex(Protocol):
     """Opens what a server of a release searches."""
 
     async def __call__(self, release: Release, settings: PipelineSettings) -> SearchedIndex: ...
@@ -51,7 +51,7 @@ async def evaluate_release(
     settings: PipelineSettings,
     progress: Progress | None = None,
 ) -> EvalReport:
-    """Score a release as it is served; every question is answered anew, and no cache that is shared answers one."""
+    """Score a release as it is served; every question is answered by the pipeline, none by a shared cache."""
     alone = settings.model_copy(update={"redis": "", "cache_audit": 0.0})
     artefacts = BundledArtefacts(release.artefacts, release.place)
     pipeline = build_pipeline(release.config, searched.index, release.prompts, alone, release_digest=release.digest, artefacts=artefacts)

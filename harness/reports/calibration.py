@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from harness.calibrate.artefact import KeptThreshold
+from harness.calibrate.artefact import StoredThreshold
 from harness.calibrate.baselines import baseline_curves
 from harness.calibrate.calibrate import CurvePoint, ThresholdCalibration, percent
 from harness.calibrate.families import FamilyRow, family_rows
@@ -22,7 +22,7 @@ TABLE_ROWS = 14
 
 
 def write_calibration(
-    calibration: ThresholdCalibration, labelled: LabelledDecisions, kept: KeptThreshold | None, folder: Path, *, title: str, date: str
+    calibration: ThresholdCalibration, labelled: LabelledDecisions, kept: StoredThreshold | None, folder: Path, *, title: str, date: str
 ) -> Path:
     """Write `report.html`, `report.md` and `calibration.json`; returns the HTML's path."""
     curves = baseline_curves(labelled.examples, calibration.limit, labelled.baselines)
@@ -84,7 +84,7 @@ def fact_rows(calibration: ThresholdCalibration, labelled: LabelledDecisions) ->
     return rows
 
 
-def calibration_json(calibration: ThresholdCalibration, labelled: LabelledDecisions, kept: KeptThreshold | None) -> dict[str, Any]:
+def calibration_json(calibration: ThresholdCalibration, labelled: LabelledDecisions, kept: StoredThreshold | None) -> dict[str, Any]:
     """The calibration as plain data for JSON."""
     plain = asdict(calibration)
     return {
@@ -100,7 +100,7 @@ def calibration_json(calibration: ThresholdCalibration, labelled: LabelledDecisi
     }
 
 
-def config_text(kept: KeptThreshold) -> str:
+def config_text(kept: StoredThreshold) -> str:
     """The values that use an artefact, as they stand in a configuration file."""
     nested: dict[str, Any] = {}
     for path, value in kept.config.items():
@@ -140,7 +140,7 @@ def _table_points(calibration: ThresholdCalibration) -> list[CurvePoint]:
 def _markdown(
     calibration: ThresholdCalibration,
     labelled: LabelledDecisions,
-    kept: KeptThreshold | None,
+    kept: StoredThreshold | None,
     families: list[FamilyRow],
     curves: Mapping[str, tuple[CurvePoint, ...]],
     title: str,

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.calibrate.calibrate import CurvePoint, ThresholdCalibration, percent
-from harness.calibrate.labelled import DecisionWords
+from harness.calibrate.labelled import DecisionTerms
 from harness.reports.charts import BLUE, GREEN, GREY, ORANGE, RED
 from harness.reports.plotly import Figure
 
@@ -15,7 +15,7 @@ OTHERS = (ORANGE, GREEN, "#8a63c9", "#b58a2c")
 
 
 def calibration_figures(
-    calibration: ThresholdCalibration, baselines: Mapping[str, Sequence[CurvePoint]], wording: DecisionWords
+    calibration: ThresholdCalibration, baselines: Mapping[str, Sequence[CurvePoint]], wording: DecisionTerms
 ) -> dict[str, Figure]:
     """Risk against benefit, and both against the threshold."""
     if not calibration.curve:
@@ -23,7 +23,7 @@ def calibration_figures(
     return {"tradeoff": _tradeoff(calibration, baselines, wording), "thresholds": _thresholds(calibration, wording)}
 
 
-def _tradeoff(calibration: ThresholdCalibration, baselines: Mapping[str, Sequence[CurvePoint]], wording: DecisionWords) -> Figure:
+def _tradeoff(calibration: ThresholdCalibration, baselines: Mapping[str, Sequence[CurvePoint]], wording: DecisionTerms) -> Figure:
     """The risk of every threshold, with its bound, against the share of the benefit that is reached."""
     curve, top = calibration.curve, _top(calibration)
     xs = [_reached(point) for point in curve]
@@ -39,7 +39,7 @@ def _tradeoff(calibration: ThresholdCalibration, baselines: Mapping[str, Sequenc
     return {"data": data, "layout": _layout(across, _risk_title(wording, calibration), top, calibration.limit.level)}
 
 
-def _thresholds(calibration: ThresholdCalibration, wording: DecisionWords) -> Figure:
+def _thresholds(calibration: ThresholdCalibration, wording: DecisionTerms) -> Figure:
     """Risk, bound and the share that acts against the threshold."""
     xs = [point.threshold for point in calibration.curve]
     data = _band(xs, calibration)
@@ -135,7 +135,7 @@ def _top(calibration: ThresholdCalibration) -> float:
     return min(calibration.limit.high, max(4 * calibration.limit.level, min(1.3 * seen, 12 * calibration.limit.level)))
 
 
-def _risk_title(wording: DecisionWords, calibration: ThresholdCalibration) -> str:
+def _risk_title(wording: DecisionTerms, calibration: ThresholdCalibration) -> str:
     among = wording.action if calibration.limit.kind == "per_action" else wording.decision
     return f"{_text(wording.loss)}<br>of {_text(among)}"
 

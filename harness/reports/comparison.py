@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from harness.comparison.values import CostDifference, Flip, MetricDifference, ReportComparison
+from harness.comparison.values import CaseFlip, CostDifference, MetricDifference, ReportComparison
 from harness.gate.summary import markdown_literal
 from harness.golden.case import Case
 from harness.reports import render
@@ -123,13 +123,13 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
     return plain | {"p_uncorrected": plain.pop("raw_p")}
 
 
-def _flip_for_everyone(flip: Flip) -> Flip:
+def _flip_for_everyone(flip: CaseFlip) -> CaseFlip:
     """A flip marked on both sides where one of them is restricted."""
     before, after = row_for_everyone(flip.before), row_for_everyone(flip.after)
     return flip if (before, after) == (flip.before, flip.after) else replace(flip, before=before, after=after)
 
 
-def _flip(flip: Flip) -> dict[str, Any]:
+def _flip(flip: CaseFlip) -> dict[str, Any]:
     case, a, b = flip.after.case, flip.before.trace, flip.after.trace
     return {
         "case": case.id,

@@ -63,7 +63,7 @@ class SweepFindings:
 
     @cached_property
     def cases(self) -> int:
-        """How many cases a trial is seen to its end on."""
+        """How many cases a trial completed on."""
         return whole_cases(self.trials)
 
     @cached_property

@@ -25,7 +25,7 @@ class Charts:
 
     @cached_property
     def drawing(self) -> str:
-        """The script that draws them, and draws them anew when light becomes dark."""
+        """The script that draws them, and draws them again when light becomes dark."""
         return files("harness").joinpath("templates", "charts.js").read_text(encoding="utf-8")
 
     @cached_property

@@ -36,7 +36,7 @@ class WrittenPage:
 
 
 def write_sweep(result: SweepResult, folder: Path) -> Path:
-    """Write `report.html`, `report.md`, `experiment.yaml` and the champion it was held against; returns the HTML's path."""
+    """Write `report.html`, `report.md`, `experiment.yaml` and the champion it was compared with; returns the HTML's path."""
     return _write(SweepFindings(result.experiment, result.trials, result), SweepFolder(folder), folder)
 
 

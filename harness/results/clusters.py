@@ -8,7 +8,7 @@ MIN_CLUSTERS = 10  # with fewer, hardly anything can be shown, and the reader is
 
 
 def clusters_of(cases: Iterable[Case]) -> list[str]:
-    """The cluster of each case: cases of one cluster stand and fall together."""
+    """The cluster of each case: cases of one cluster depend on each other."""
     return [cluster_of(case) for case in cases]
 
 

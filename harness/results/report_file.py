@@ -47,7 +47,7 @@ def read_report(path: Path, transform: Callable[[CaseResult], CaseResult] = lamb
 
 
 def parse_report(text: str, source: str, transform: Callable[[CaseResult], CaseResult] = lambda row: row) -> EvalReport:
-    """An evaluation from its JSONL, held against its sum; one of an earlier version has none."""
+    """An evaluation from its JSONL, checked against its sum; one of an earlier version has none."""
     if match := _SUM.match(text):
         text = "{" + text[match.end() :]
         if hashlib.sha256(text.encode()).hexdigest() != match[1]:

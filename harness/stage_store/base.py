@@ -68,7 +68,7 @@ class HitCounts:
             self.again[stage] += again
 
     def add_damaged(self, stage: str, count: int, place: str) -> None:
-        """Count damaged values, which are misses; the first are told in the log."""
+        """Count damaged values, which are misses; the first are logged."""
         with self._lock:
             first = not self.damaged
             self.damaged[stage] += count
@@ -103,17 +103,17 @@ class HitCounts:
 
 
 @dataclass(frozen=True, slots=True)
-class KeptShare:
+class ReusedShare:
     """How many of the outputs that a run needed were kept by an earlier one."""
 
     kept: int
     needed: int
 
 
-def kept_before(counts: Mapping[str, Mapping[str, int]]) -> KeptShare:
+def kept_before(counts: Mapping[str, Mapping[str, int]]) -> ReusedShare:
     """What an earlier run kept of all that was needed; what this run computed and met again counts for neither."""
     kept = sum(numbers["hits"] - numbers.get("again", 0) for numbers in counts.values())
-    return KeptShare(kept, kept + sum(numbers["misses"] for numbers in counts.values()))
+    return ReusedShare(kept, kept + sum(numbers["misses"] for numbers in counts.values()))
 
 
 def key_of(*parts: Any) -> str:

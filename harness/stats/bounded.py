@@ -23,16 +23,16 @@ _NEAR_SADDLE = 0.1  # how far from the saddle point the line may be, in the tran
 
 
 @dataclass(frozen=True, slots=True)
-class Ends:
+class IntervalEnds:
     """Where an interval begins and ends."""
 
     low: float
     high: float
 
 
-def bounded_ends(sums: Numbers, sizes: Numbers, alpha: float, low: float, high: float) -> Ends:
+def bounded_ends(sums: Numbers, sizes: Numbers, alpha: float, low: float, high: float) -> IntervalEnds:
     """Both bounds of the mean of all values at this level in all, from the sum of each cluster and its size."""
-    return Ends(_lower(sums, sizes, alpha / 2, low), -_lower(-sums, sizes, alpha / 2, -high))
+    return IntervalEnds(_lower(sums, sizes, alpha / 2, low), -_lower(-sums, sizes, alpha / 2, -high))
 
 
 def bounded_p_value(sums: Numbers, sizes: Numbers, low: float, high: float) -> float:

@@ -15,9 +15,9 @@ from harness.stats.clusters import Numbers
 from harness.stats.sequential import STAKES
 
 SHARPNESS = 1.0  # how soon a forecaster that is wrong loses weight: by e for each squared error of 1
-MOST_LOST = 0.95  # share of a purse that one case can cost
+MOST_LOST = 0.95  # share of the capital that one case can cost
 _CLOSE = 1e-4
-_RICH = 700.0  # the logarithm of more than any purse needs
+_RICH = 700.0  # the logarithm of more than any capital needs
 
 
 def cannot_catch_up(scores: Sequence[float] | Numbers, goal: float, forecasters: Numbers, alpha: float) -> bool:
@@ -39,7 +39,7 @@ def highest_end(scores: Sequence[float] | Numbers, forecasters: Numbers, alpha: 
 
 
 def log_wealth(scores: Sequence[float] | Numbers, goal: float, forecasters: Numbers) -> float:
-    """The logarithm of what a purse of 1 has become that was put on "it ends below"."""
+    """The logarithm of what a capital of 1 has become that was put on "it ends below"."""
     seen, count = len(scores), forecasters.shape[1]
     if not seen:
         return 0.0

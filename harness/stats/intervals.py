@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.stats.bounded import Ends, bounded_ends
+from harness.stats.bounded import IntervalEnds, bounded_ends
 from harness.stats.clusters import Numbers, cluster_sizes, cluster_sums, pseudo_values
 
 CONFIDENCE = 0.95
@@ -49,7 +49,7 @@ def mean_interval(values: Sequence[float], clusters: Sequence[str] | None = None
     else:
         ends = skewed_ends(independent)
         if bounded:  # scores between 0 and 1 have a mean between 0 and 1
-            ends = Ends(max(0.0, ends.low), min(1.0, ends.high))
+            ends = IntervalEnds(max(0.0, ends.low), min(1.0, ends.high))
     return Interval(mean, ends.low, ends.high, count)
 
 
@@ -64,32 +64,32 @@ def rate_interval(successes: int, count: int) -> Interval:
     return Interval(share, ends.low, ends.high, count)
 
 
-def wilson(share: float, count: float) -> Ends:
+def wilson(share: float, count: float) -> IntervalEnds:
     """Wilson's score interval; `count` may be an effective one, with a fraction."""
     from scipy import special
 
     z2 = float(special.ndtri((1 + CONFIDENCE) / 2)) ** 2
     middle = (share + z2 / (2 * count)) / (1 + z2 / count)
     half = math.sqrt(z2) / (1 + z2 / count) * math.sqrt(share * (1 - share) / count + z2 / (4 * count * count))
-    return Ends(min(share, max(0.0, middle - half)), max(share, min(1.0, middle + half)))
+    return IntervalEnds(min(share, max(0.0, middle - half)), max(share, min(1.0, middle + half)))
 
 
-def t_ends(values: Numbers, confidence: float = CONFIDENCE) -> Ends:
+def t_ends(values: Numbers, confidence: float = CONFIDENCE) -> IntervalEnds:
     """Student's interval of a mean; of one value, or of equal ones, it is that value."""
     mean, error = float(values.mean()), _standard_error(values)
     reach = _t_quantile(len(values), confidence) * error if error else 0.0
-    return Ends(mean - reach, mean + reach)
+    return IntervalEnds(mean - reach, mean + reach)
 
 
-def skewed_ends(values: Numbers) -> Ends:
+def skewed_ends(values: Numbers) -> IntervalEnds:
     """Student's interval through Hall's cubic, which moves the ends to the side where the long tail is."""
     mean, error = float(values.mean()), _standard_error(values)
     if not error:
-        return Ends(mean, mean)
+        return IntervalEnds(mean, mean)
     count, centred = len(values), values - mean
     skew = SKEW_TRUST * float((centred**3).mean()) / float((centred**2).mean()) ** 1.5
     quantile = _t_quantile(count)
-    return Ends(mean - error * _hall(quantile, skew, count), mean - error * _hall(-quantile, skew, count))
+    return IntervalEnds(mean - error * _hall(quantile, skew, count), mean - error * _hall(-quantile, skew, count))
 
 
 def percentile(values: Sequence[float], share: float) -> float | None:

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from harness.stats.bounded import Ends, bounded_ends, bounded_p_value
+from harness.stats.bounded import IntervalEnds, bounded_ends, bounded_p_value
 from harness.stats.clusters import Numbers, cluster_sizes, cluster_sums, pseudo_values
 from harness.stats.flips import flip_test
 from harness.stats.intervals import FEW, t_ends
@@ -17,7 +17,7 @@ from serving.pipeline.errors import ConfigError
 ALPHA = 0.05
 MARGIN = 0.02  # of scores between 0 and 1: what does not matter, where nobody said otherwise
 ROUNDING = 1e-9  # by which a score may lie beside the range it belongs to
-EVERYTHING = Ends(-math.inf, math.inf)
+EVERYTHING = IntervalEnds(-math.inf, math.inf)
 
 Outcome = Literal["better", "equivalent", "worse", "undecided"]
 
@@ -82,7 +82,7 @@ def compare_paired(
     among: int = 1,
     shares: bool = True,
 ) -> Comparison:
-    """Test and interval of `after - before`, corrected for `among` comparisons; cases of one cluster stand and fall together.
+    """Test and interval of `after - before`, corrected for `among` comparisons; cases of one cluster depend on each other.
 
     Scores between 0 and 1 have bounds that hold for any number of cases. What is not bounded (not `shares`: counts, dollars, times)
     has Student's interval, and below 10 clusters none.
@@ -120,11 +120,11 @@ def compare_paired(
     )
 
 
-def _student(independent: Numbers, alpha: float) -> Ends:
+def _student(independent: Numbers, alpha: float) -> IntervalEnds:
     return t_ends(independent, 1 - alpha) if len(independent) >= FEW else EVERYTHING
 
 
-def _outcome(ends: Ends, p_value: float, margin: float, higher_is_better: bool) -> Outcome:
+def _outcome(ends: IntervalEnds, p_value: float, margin: float, higher_is_better: bool) -> Outcome:
     """By the corrected interval alone; where the test is another one than the interval's, it must agree."""
     if -margin <= ends.low and ends.high <= margin:
         return "equivalent"

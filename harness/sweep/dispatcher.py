@@ -9,8 +9,8 @@ from typing import Protocol, TypeVar
 from harness.evaluation.stateful import is_stateful
 from harness.golden.sets import Split
 from harness.results.report import EvalReport, first_error
-from harness.sweep.cost.budget import Budget, OverBudget, kept_usd, unkept_cases
-from harness.sweep.engines.base import Engine, NotStarted, ScoredBlock, StoreCounts, WorkerDied
+from harness.sweep.cost.budget import Budget, BudgetExceeded, kept_usd, unkept_cases
+from harness.sweep.engines.base import Engine, PipelineNotBuilt, ScoredBlock, StoreCounts, WorkerDied
 from harness.sweep.progress import Progress, SweepObserver
 from harness.sweep.trial import merge_reports
 from serving.pipeline.config import RagConfig
@@ -91,7 +91,7 @@ class Dispatcher:
             await self.build_index(config)
             async with asyncio.TaskGroup() as group:
                 parts = [group.create_task(score(block)) for block in self.blocks(config, cases)]
-        except* (TouchstoneError, OverBudget) as errors:
+        except* (TouchstoneError, BudgetExceeded) as errors:
             first = next((error for error in errors.exceptions if isinstance(error, TouchstoneError)), None)
             limit = f"${self.budget.limit_usd:g}" if self.budget.limit_usd else "none"
             raise first or ConfigError(f"The budget of {limit} does not pay for the proof. Raise it, and --resume.") from None
@@ -121,7 +121,7 @@ class Dispatcher:
             scored = await self.engine.score(config, block)
             usd = self.budget.block_usd(scored.report, scored.judge_usd, case_usd)
             before_usd, unkept_usd = kept_usd(scored.report), unkept_cases(scored.report) * case_usd
-        except NotStarted as error:
+        except PipelineNotBuilt as error:
             usd = 0.0
             raise error.reason from None
         except asyncio.CancelledError:

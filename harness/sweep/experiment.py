@@ -22,14 +22,14 @@ TIMES = ("latency_ms", "first_token_ms")  # metrics that are times
 STAGES = ("total", "guard", "cache", "retrieve", "route", "answer")
 
 
-class Limit(ExperimentModel):
+class Constraint(ExperimentModel):
     """A number that a configuration must keep to be worth anything."""
 
     at_most: float | None = None
     at_least: float | None = None
 
     @model_validator(mode="after")
-    def _one_side(self) -> "Limit":
+    def _one_side(self) -> "Constraint":
         if (self.at_most is None) == (self.at_least is None):
             raise ValueError("a constraint needs one of 'at_most' and 'at_least'")
         return self
@@ -43,7 +43,7 @@ class Pruning(ExperimentModel):
     """When a trial is given up before its last case."""
 
     name: Literal["none", "sequential", "race"] = "sequential"
-    alpha: float = Field(default=0.05, gt=0.0, lt=0.5)  # how often one that is as good as what it is held against may be dropped
+    alpha: float = Field(default=0.05, gt=0.0, lt=0.5)  # how often one that is as good as what it is compared with may be dropped
     against: Literal["best", "base"] = "best"  # the finished trial with the highest mean so far, or trial 0
     startup: int = Field(default=20, ge=5)  # cases before the first look
 
@@ -71,7 +71,7 @@ class Experiment(ExperimentModel):
     golden: str
     space: dict[str, Range] = Field(min_length=1)
     objective: Annotated[tuple[str, ...], Field(min_length=1, max_length=4)] = ("quality",)  # the first one is proven on the holdout
-    constraints: dict[str, Limit] = Field(default_factory=dict)
+    constraints: dict[str, Constraint] = Field(default_factory=dict)
     metrics: tuple[str, ...] = DEFAULT
     judge: str = ""
     trials: int = Field(default=20, ge=1, le=10_000)
@@ -116,7 +116,7 @@ class Experiment(ExperimentModel):
 
     @cached_property
     def knobs(self) -> tuple[Knob, ...]:
-        """The space, held against the configuration."""
+        """The space, checked against the configuration."""
         return knobs(self.space, self.config, f"experiment {self.name!r}")
 
     @property
@@ -176,7 +176,7 @@ def _check_margin(experiment: Experiment, path: Path) -> None:
 
 
 def _check_race(experiment: Experiment, path: Path) -> None:
-    """Refuse a race where no case's score has an end that the cases left could be held against."""
+    """Refuse a race by a metric without bounds: the best that the remaining cases could score would be unknown."""
     ends = getattr(METRICS.load(experiment.goal.partition("@")[0]), "range", (0.0, 1.0))
     if experiment.pruner.name == "race" and ends != (0.0, 1.0):
         raise ConfigError(f"{path}: pruner 'race' needs scores between 0 and 1, and {experiment.goal} has others. Take 'sequential'.")

@@ -42,7 +42,7 @@ def _as_it_ended(suggested: "FrozenTrial", trial: Trial, experiment: Experiment)
         params=suggested.params,
         distributions=suggested.distributions,
         system_attrs=suggested.system_attrs,
-        user_attrs={"trial": trial.number},  # Optuna counts anew
+        user_attrs={"trial": trial.number},  # Optuna counts again
         intermediate_values=_means(trial, experiment),
     )
 

@@ -38,7 +38,7 @@ class Progress:
 
 
 class SweepObserver:
-    """Is told how a sweep goes; this one does nothing with it, whoever wants to subclasses it."""
+    """Is notified of a sweep's progress; this base does nothing."""
 
     def progressed(self, progress: Progress) -> None:
         """A block of cases was scored, or a trial has ended."""

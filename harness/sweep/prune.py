@@ -10,12 +10,12 @@ from harness.sweep.experiment import Pruning
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A finished trial that others are held against, and how many it was chosen from for its mean."""
+    """The finished trial that others are compared with, and how many trials it was the best of."""
 
     report: EvalReport
     name: str
     chosen_from: int = 1
-    others: tuple[EvalReport, ...] = ()  # of trials that were seen to their end: what a race forecasts by
+    others: tuple[EvalReport, ...] = ()  # of trials that completed: what a race forecasts by
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ def reason_of(
     cheaper_by: float,
     proposed: int,
 ) -> str:
-    """Why this one: `best` has the highest mean of the challengers that are better, or else of all; `proposed` were held against it."""
+    """Why this one: `best` has the highest mean of the challengers that are better, or else of all; `proposed` were compared with it."""
     name, against = incumbent.trial.name, winner.against
     if against is None:
         return _stays(best, incumbent, challengers, metric, margin, cheaper_by, proposed)

@@ -19,7 +19,7 @@ from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import PromptError, RequestError
 
 
-class TimeOver(Exception):
+class TimeLimitReached(Exception):
     """The experiment's time is over, and a trial is not at its end."""
 
 
@@ -81,7 +81,7 @@ class TrialRunner:
         blocks = self.dispatcher.blocks(start.config, self.cases)
         for block in blocks:
             if parts and self.late and not start.label:
-                raise TimeOver
+                raise TimeLimitReached
             parts.append(await self.dispatcher.score_block(start.config, block, f"trial {start.number}"))
             raise_if_all_refused([row for part in parts for row in part.rows])
             if block is not blocks[-1] and (reason := pruner.reason(parts, reference)):

@@ -11,13 +11,13 @@ from harness.golden.case import Case
 from harness.golden.sets import TuneSplit
 from harness.results.report import EvalReport, first_error
 from harness.results.slim import slim_for_search
-from harness.sweep.cost.budget import OverBudget
+from harness.sweep.cost.budget import BudgetExceeded
 from harness.sweep.dispatcher import Dispatcher
 from harness.sweep.experiment import Experiment
 from harness.sweep.folder import SweepFolder
 from harness.sweep.optimizer.optimizer import Optimizer, Suggestion
 from harness.sweep.prune import Reference
-from harness.sweep.run_trial import TimeOver, TrialRunner, TrialStart
+from harness.sweep.run_trial import TimeLimitReached, TrialRunner, TrialStart
 from harness.sweep.space.suggest import values_of
 from harness.sweep.trial import Trial
 from harness.tracking.base import Run
@@ -87,10 +87,10 @@ class Search:
         return self._optimizer.undominated(trials)
 
     async def _run_start(self, runner: TrialRunner, number: int, start: StartingPoint) -> Trial:
-        """The trial of the base or the champion, which must succeed: everything else is held against it."""
+        """The trial of the base or the champion, which must succeed: everything else is compared with it."""
         try:
             trial = await runner.run_trial(TrialStart(number, start.config, start.values or {}, start.label))
-        except OverBudget:
+        except BudgetExceeded:
             budget = self.dispatcher.budget
             proof = f", the proof on the holdout included (up to ${budget.proof_usd:.4f})" if budget.proof_usd else ""
             limit = f"A budget of ${self.experiment.budget_usd:g} may not even pay for the {start.label}{proof}"
@@ -114,10 +114,10 @@ class Search:
             self._running[number] = config
             try:
                 trial = await runner.run_trial(TrialStart(number, config, suggestion.values), self._trials[0].report, self._reference())
-            except OverBudget:
+            except BudgetExceeded:
                 self.ended = f"the next cases might not be paid for by the budget of ${self.experiment.budget_usd:g}"
                 return
-            except TimeOver:
+            except TimeLimitReached:
                 self.ended = self._time_over
                 return
             finally:
@@ -146,7 +146,7 @@ class Search:
         return None
 
     def _reference(self) -> Reference | None:
-        """The finished trial that others are held against; none where several objectives count: a worse first one may be a cheaper one."""
+        """The finished trial that others are compared with; none where several objectives count: a worse first one may be a cheaper one."""
         against = self.experiment.pruner.against
         trial = self._trials.get(0) if against == "base" else self._best()
         if trial is None or len(self.experiment.objective) > 1:
@@ -157,7 +157,7 @@ class Search:
         return Reference(trial.report, f"trial {trial.name}", usable, self._forecasting(trial))
 
     def _forecasting(self, best: Trial) -> tuple[EvalReport, ...]:
-        """The reports of all other trials that were seen to their end, where a race forecasts by them."""
+        """The reports of all other trials that completed, where a race forecasts by them."""
         if self.experiment.pruner.name != "race":
             return ()
         return tuple(trial.report for _, trial in sorted(self._trials.items()) if trial.state == "complete" and trial is not best)

@@ -34,7 +34,7 @@ class SweepOptions:
     store: bool = True
     replay_only: bool = False
     tracking: bool = True
-    index_progress: IndexProgress | None = None  # is told how far an index is
+    index_progress: IndexProgress | None = None  # receives the progress of an index build
 
 
 @dataclass(frozen=True)

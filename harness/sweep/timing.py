@@ -6,7 +6,7 @@ from dataclasses import replace
 from harness.evaluation.timing import TimedConfig, time_against
 from harness.golden.case import Case
 from harness.results.timing import TimingComparison
-from harness.sweep.cost.budget import OverBudget
+from harness.sweep.cost.budget import BudgetExceeded
 from harness.sweep.cost.timed import asks_elsewhere, timed_answers, timed_cases
 from harness.sweep.dispatcher import Dispatcher
 from harness.sweep.finalist import Finalist
@@ -34,7 +34,7 @@ async def _timings(
     budget = dispatcher.budget
     try:
         reservation = budget.reserve(sum(timed_answers(len(cases), 1) * dispatcher.prices.case_usd(config) for config in configs))
-    except OverBudget:
+    except BudgetExceeded:
         return [None for _ in configs[1:]]
     usd: float | None = None
     try:

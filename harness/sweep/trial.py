@@ -43,7 +43,7 @@ class Trial:
         return self.objectives[0] if self.objectives else None
 
     def score_text(self, cases: int) -> str:
-        """The first objective; of a trial that was not seen to its end, over how many of the cases: "0.412 over 24 of 80"."""
+        """The first objective; of a trial that did not complete, over how many of the cases: "0.412 over 24 of 80"."""
         seen = len(self.report.rows)
         return number_text(self.objective) + (f" over {seen} of {cases}" if seen < cases else "")
 
@@ -63,7 +63,7 @@ class Trial:
 
     @property
     def usable(self) -> bool:
-        """Whether it may be a finalist: seen to its end, without a crash, within every limit."""
+        """Whether it may be a finalist: completed, without a crash, within every limit."""
         return self.state == "complete" and not any(violation > 0 for violation in self.violations.values())
 
 
@@ -93,7 +93,7 @@ def make_trial(
 
 
 def whole_cases(trials: Sequence[Trial]) -> int:
-    """How many cases a trial is seen to its end on: the base is one that always is."""
+    """How many cases a trial completed on: the base is one that always is."""
     return max((len(trial.report.rows) for trial in trials), default=0)
 
 

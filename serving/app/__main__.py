@@ -15,9 +15,9 @@ from serving.app.main import create_app
 from serving.app.server.run import serve
 from serving.app.settings import AppSettings
 from serving.pipeline.errors import ConfigError, TouchstoneError
-from serving.pipeline.listening import refuse_taken_port
 from serving.pipeline.redact import without_password
 from serving.pipeline.registry import explain
+from serving.ports import refuse_taken_port
 from serving.release.channel import CHANNELS
 
 

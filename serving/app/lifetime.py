@@ -9,11 +9,11 @@ from serving.app.core.emf import MetricLines
 from serving.app.core.service import Service
 
 if TYPE_CHECKING:
-    from serving.app.compatible.mcp import McpDoor
+    from serving.app.compatible.mcp import McpEndpoint
 
 
 @asynccontextmanager
-async def running(service: Service, mcp: "McpDoor | None") -> AsyncIterator[None]:
+async def running(service: Service, mcp: "McpEndpoint | None") -> AsyncIterator[None]:
     """Within it the release and added documents are followed, and what waits to be written is; in the end nothing of it is lost."""
     tasks = [
         asyncio.create_task(work) for work in (service.release_manager.run(), service.repeats.report(service.log), service.documents.run())

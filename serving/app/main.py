@@ -14,14 +14,15 @@ from serving.app.core.auth import Authentication
 from serving.app.core.limits import BodyLimit
 from serving.app.core.middleware import RequestMiddleware, RouteNames
 from serving.app.core.oidc import TokenVerifier
-from serving.app.core.origin import OwnSite
+from serving.app.core.origin import SameOrigin
 from serving.app.core.rate import RateLimit
 from serving.app.core.telemetry import make_logger
+from serving.app.core.wire import ProblemOut
 from serving.app.documents import routes as document_routes
 from serving.app.lifetime import running
 from serving.app.opening import open_mcp, open_service
 from serving.app.query import routes
-from serving.app.query.wire import ProblemOut, QueryIn
+from serving.app.query.wire import QueryIn
 from serving.app.release.manager import ReleaseManager
 from serving.app.settings import AppSettings
 from serving.app.traces import routes as trace_routes
@@ -62,7 +63,7 @@ def create_app(
     app.add_middleware(RateLimit, windows=service.rates, per_minute=settings.max_per_minute)
     tokens = TokenVerifier(settings, log) if settings.oidc_issuer else None
     app.add_middleware(Authentication, keys=service.keys, tokens=tokens, refused=service.audit.refused_request)
-    app.add_middleware(OwnSite, keyless=not service.authenticated)
+    app.add_middleware(SameOrigin, keyless=not service.authenticated)
     app.add_middleware(
         RequestMiddleware, service=service, routes=RouteNames([*app.routes, *(route for router in routers for route in router.routes)])
     )

@@ -37,7 +37,7 @@ from serving.traces.open import DYNAMODB, open_traces
 from serving.traces.privacy import masked_text, without_personal_data
 
 if TYPE_CHECKING:
-    from serving.app.compatible.mcp import McpDoor
+    from serving.app.compatible.mcp import McpEndpoint
     from serving.app.core.spans import SpanWriter
 
 SECONDS_A_DAY = 86_400.0
@@ -123,14 +123,14 @@ def open_scores(settings: AppSettings, log: FilteringBoundLogger) -> ScoreWriter
     return None if settings.scores == "none" else ScoreWriter(settings, log)
 
 
-def open_mcp(settings: AppSettings, log: FilteringBoundLogger, version: str) -> "McpDoor | None":
-    """The door for agents, where its package is installed."""
+def open_mcp(settings: AppSettings, log: FilteringBoundLogger, version: str) -> "McpEndpoint | None":
+    """The MCP endpoint, where its package is installed."""
     try:
-        from serving.app.compatible.mcp import McpDoor
+        from serving.app.compatible.mcp import McpEndpoint
     except ImportError:
         log.info("no MCP", reason=f"the package mcp is not installed: {install_command('mcp')}")
         return None
-    return McpDoor(version, settings.max_body_bytes)
+    return McpEndpoint(version, settings.max_body_bytes)
 
 
 def open_budgets(settings: AppSettings, log: FilteringBoundLogger) -> Budgets:

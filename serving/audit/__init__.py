@@ -1,1 +1,1 @@
-"""Who did what to channels, documents and traces: written before it is done, and never changed."""
+"""The audit trail: who did what to channels, documents and traces, written before the act and never changed."""

@@ -22,7 +22,7 @@ class Artefacts(Protocol):
     def place(self) -> str: ...
 
     def read(self, digest: str) -> bytes:
-        """The bytes with this digest; a `DataError` where there are none, an `IntegrityError` where they are others."""
+        """The bytes with this digest; `DataError` if there is no such file, `IntegrityError` if its bytes have another digest."""
         ...
 
 
@@ -74,7 +74,7 @@ def keep_artefact(folder: Path, value: Mapping[str, Any] | bytes) -> str:
 
 
 def collect_artefacts(config: RagConfig, source: Artefacts) -> dict[str, bytes]:
-    """The files that a configuration names, by file name, as a release carries them; one that is missing is named with its path."""
+    """The artefacts that a configuration names, by file name, as a release carries them; the error for a missing one names its path."""
     files: dict[str, bytes] = {}
     for path, digest in config.artefacts().items():
         try:

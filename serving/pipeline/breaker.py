@@ -1,4 +1,4 @@
-"""A circuit breaker: what failed is not tried again by every query, but by one of them after a while."""
+"""A circuit breaker: after failures, queries fail fast until one of them tries again."""
 
 from collections import deque
 from collections.abc import Callable
@@ -34,28 +34,28 @@ class CircuitBreaker:
 
     @property
     def state(self) -> BreakerState:
-        """Whether everything is tried, nothing, or one attempt that decides."""
+        """closed: every call is tried; open: none; half-open: one attempt decides."""
         if self._rest_s <= 0:
             return "closed"
         return "open" if self._seconds() < self._closed_from else "half-open"
 
     @property
     def open(self) -> bool:
-        """Whether nothing is tried now."""
+        """Whether calls are rejected now."""
         return self.state == "open"
 
     @property
     def rest_s(self) -> float:
-        """How long nothing is tried from now on."""
+        """Seconds until the next attempt is allowed."""
         return max(0.0, self._closed_from - self._seconds()) if self._rest_s > 0 else 0.0
 
     def attempt(self) -> bool:
-        """Whether to try; while it is open, one attempt is let through after each rest."""
+        """Whether to try; while open, one attempt is allowed after each rest."""
         if self._rest_s <= 0:
             return True
         if self._seconds() < self._closed_from:
             return False
-        self._closed_from = self._seconds() + self._rest_s  # the others wait for what comes of this one
+        self._closed_from = self._seconds() + self._rest_s  # the others wait for its outcome
         return True
 
     def succeeded(self) -> bool:

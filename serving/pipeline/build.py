@@ -55,8 +55,8 @@ def build_pipeline(
 ) -> RagPipeline:
     """A pipeline that answers by `config` over `index`, with the chat models that `connect` gives.
 
-    Every plug-in is made anew, so that a cache belongs to this pipeline alone. An artefact that the configuration names and
-    `artefacts` (by default the folder below home) lacks is an error.
+    Every plug-in is a new instance, so that a cache belongs to this pipeline alone. An artefact that the configuration names and
+        `artefacts` (by default the folder below home) lacks is an error.
     """
     retrieve = config.retrieve
     source: Artefacts = artefacts or FolderArtefacts(settings.artefact_folder)
@@ -114,7 +114,7 @@ def _parts(
 
 
 def build_guard(side: Side, config: RagConfig, settings: PipelineSettings) -> GuardChain:
-    """The checks of one side alone, for a text that belongs to no index."""
+    """The checks of one side alone, without an index."""
     embedder = config.index.embedder
     model = EMBEDDINGS.build(embedder, name=embedder.name, settings=settings).connect()
     return _guard(
@@ -146,7 +146,7 @@ def _guard(side: Side, config: RagConfig, parts: Parts) -> GuardChain:
 
 
 def _billed(embeddings: Embeddings, spec: Spec, settings: PipelineSettings) -> Embeddings:
-    """The index's model, which tells what a hosted one is paid."""
+    """The index's embedding model; a hosted one records its usage."""
     if spec.name.startswith(LOCAL):
         return embeddings
     source = EMBEDDINGS.build(spec, name=spec.name, settings=settings)
@@ -154,6 +154,6 @@ def _billed(embeddings: Embeddings, spec: Spec, settings: PipelineSettings) -> E
 
 
 def _question_price(config: RagConfig, embeddings: Embeddings | None) -> Callable[[str], Usage] | None:
-    """What the vector costs that a search needs, so that a search that is kept tells it too."""
+    """The usage of a question's vector, which a cached search reports as well."""
     embeds = getattr(SEARCHERS.load(config.retrieve.search.name), "embeds", True)
     return embeddings.usage if embeds and isinstance(embeddings, BilledEmbeddings) else None

@@ -19,7 +19,7 @@ class Codec(Generic[T]):
         return self._adapter.dump_python(value, mode="json", fallback=_read_only, warnings=False, exclude_defaults=sparse)
 
     def value(self, plain: Any) -> T:
-        """The value of plain data."""
+        """The value that plain data describes."""
         return self._adapter.validate_python(plain)
 
     def parse(self, json: str) -> T:

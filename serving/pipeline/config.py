@@ -106,7 +106,7 @@ class GuardConfig(Section):
     output: ByName[Check] = Field(default=OUTPUT_CHECKS)
     on_error: Literal["block", "allow"] = "block"  # when a check fails for another reason than an outage, or takes too long
     timeout_ms: int = Field(default=5000, ge=10, le=60_000)  # the longest that one check may take
-    block_message: str = "I cannot help with that."  # what is said instead of what was blocked
+    block_message: str = "I cannot help with that."  # answers in place of a blocked text
     guide_refusals: bool = True  # a refusal names the nearest documents and topics that its reader may see
 
 

@@ -1,4 +1,4 @@
-"""The time until which somebody waits for what is being done: whoever calls out asks how much of it is left."""
+"""The deadline of the running request, as a context variable: calls to models and stores limit their time-outs by it."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -9,28 +9,28 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """A moment of a counter of seconds."""
+    """A point in time, on a monotonic clock."""
 
     at_s: float
     seconds: Callable[[], float] = time.monotonic
 
     @property
     def left_s(self) -> float:
-        """The seconds until then; 0 when it is over."""
+        """Seconds until the deadline; 0 once it has passed."""
         return max(0.0, self.at_s - self.seconds())
 
 
-_DEADLINE: ContextVar[Deadline | None] = ContextVar("until when somebody waits", default=None)
+_DEADLINE: ContextVar[Deadline | None] = ContextVar("deadline", default=None)
 
 
 def current_deadline() -> Deadline | None:
-    """The deadline of the code that runs; none where nobody waits, as in an evaluation."""
+    """The deadline of the running request; `None` where no client waits, as in an evaluation."""
     return _DEADLINE.get()
 
 
 @contextmanager
-def nobody_waits() -> Iterator[None]:
-    """Inside there is no deadline: for what a question leaves behind and does not wait for."""
+def no_deadline() -> Iterator[None]:
+    """Within the block there is no deadline: for work that a request starts and does not wait for."""
     token = _DEADLINE.set(None)
     try:
         yield
@@ -40,7 +40,7 @@ def nobody_waits() -> Iterator[None]:
 
 @contextmanager
 def within(left_s: float, seconds: Callable[[], float] = time.monotonic) -> Iterator[Deadline]:
-    """Inside, and in tasks that are begun inside, the deadline is in `left_s`, or an outer one that comes sooner."""
+    """Within the block, and in tasks started in it, the deadline is `left_s` from now, or an outer one that comes sooner."""
     outer = _DEADLINE.get()
     inner = Deadline(seconds() + left_s, seconds)
     token = _DEADLINE.set(inner if outer is None or inner.left_s < outer.left_s else outer)

@@ -5,7 +5,7 @@ TouchstoneError            exit code
 │   ├── ConfigError                   an unknown key, a wrong type, a value out of range
 │   │   └── RequestError              a model refused a request: for its parameters, or for this one input
 │   ├── DataError                     a document, a golden line, a file that is not what it says
-│   │   └── RefusedFile                   one file that no text can be had of; the others are read
+│   │   └── RefusedFile                   one file that cannot be read as text; the others are read
 │   └── PromptError                   a prompt file or its variables
 ├── NotProven                  1      no passed gate's decision allows this promotion
 ├── InfrastructureError        3      the machinery failed; nothing was scored, trying again may help
@@ -24,7 +24,7 @@ from serving.pipeline.redact import without_password
 
 
 class TouchstoneError(Exception):
-    """Every failure that Touchstone foresees; `str(error)` is fit for a user's eyes."""
+    """Every expected failure; `str(error)` is a message for the user."""
 
     exit_code: ClassVar[int] = 3
 
@@ -43,7 +43,7 @@ class ConfigError(UserError):
 
 
 class RequestError(ConfigError):
-    """A model refused a request as it is; where it takes others, this input is too long or not allowed there."""
+    """A model refused this request; where it accepts others, this input is too long or not allowed."""
 
 
 class DataError(UserError):
@@ -51,7 +51,7 @@ class DataError(UserError):
 
 
 class RefusedFile(DataError):
-    """No text can be had of one file, or not within the bounds of one; a corpus is read without it and names it."""
+    """One file cannot be read as text, or not within its limits; the corpus is read without it and lists it as skipped."""
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(f"{name}: {reason}")
@@ -89,11 +89,11 @@ class LockedError(StoreError):
 
 
 class NotRecorded(StoreError):
-    """The audit trail cannot be written, so what has to stand in it was not done."""
+    """The audit trail cannot be written, so the act that it must record was not carried out."""
 
 
 class TrackingError(InfrastructureError):
-    """MLflow could not be reached or refused what it was told."""
+    """MLflow could not be reached, or rejected a request."""
 
 
 class IntegrityError(TouchstoneError):

@@ -1,4 +1,4 @@
-"""A follow-up becomes a question that stands alone; nobody vouches for what was said before, so it is checked as questions are."""
+"""Rewrites a follow-up into a standalone question. The conversation comes from the client, so its turns are checked like questions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,49 +15,49 @@ FIT = (GuardAction.ALLOW, GuardAction.MASK)
 
 
 @dataclass(frozen=True, slots=True)
-class StandAlone:
-    """A question that needs no conversation, and what the checks say of it where it is not the one that was asked."""
+class StandaloneQuestion:
+    """A question that needs no conversation, with its guard result where it was rewritten."""
 
     query: Query
-    result: GuardResult | None = None  # None: nothing was put into it
-    masked: bool = False  # what was put into it was masked somewhere
+    result: GuardResult | None = None  # None: it was not rewritten
+    masked: bool = False  # something in the turns it was rewritten from was masked
 
 
-async def stand_alone(
+async def standalone_question(
     asked: Query, *, rewriter: Rewriter, guard: GuardChain, recorder: TraceRecorder, placeholders: Placeholders
-) -> StandAlone:
-    """The checked question of `recorder` as it can be asked without the conversation, and checked anew where that changes it.
+) -> StandaloneQuestion:
+    """The checked question of `recorder` as a standalone one, checked again where the rewriter changed it.
 
-    A turn that a check stops or flags is left out. Where no rewriter reads the conversation, the question keeps it.
+    A turn that a check blocks or flags is left out. Where no rewriter reads the conversation, the question keeps it.
     """
     checked = recorder.query
     if not rewriter.turns or not checked.history:
-        return StandAlone(checked)
+        return StandaloneQuestion(checked)
     alone = replace(checked, history=())
     if not rewriter.leans(checked.text):
-        return StandAlone(alone)
+        return StandaloneQuestion(alone)
     turns = await _checked(checked.history[-rewriter.turns :], checked, guard, recorder, placeholders)
     if not turns:
-        return StandAlone(alone)
+        return StandaloneQuestion(alone)
     with recorder.stage("retrieve", [checked.text, *(turn.texts for turn in turns)]) as detail:
         text = await rewriter.rewrite(checked.text, turns)
         detail |= {"turns": len(turns), "rewritten": text != checked.text}
     if text == checked.text:
-        return StandAlone(alone)
+        return StandaloneQuestion(alone)
     alone = replace(alone, text=text)
-    with recorder.stage("guard", lambda: recorder.asked_text) as detail:
+    with recorder.stage("guard", lambda: recorder.question_text) as detail:
         result = await guard.run(text, CheckContext("input", alone, placeholders=placeholders))
-        recorder.asked(result.record)
+        recorder.set_question(result.record)
         detail["action"] = result.action.value
     recorder.add_verdicts(result.as_kept())
     masked = asked.history[-rewriter.turns :] != checked.history[-rewriter.turns :]
-    return StandAlone(replace(alone, text=result.record), result, masked)
+    return StandaloneQuestion(replace(alone, text=result.record), result, masked)
 
 
 async def _checked(
     turns: Sequence[Turn], query: Query, guard: GuardChain, recorder: TraceRecorder, placeholders: Placeholders
 ) -> tuple[Turn, ...]:
-    """The turns that the checks of questions let pass, as they leave them."""
+    """The turns that the input checks allow or mask, as they leave them."""
     fit: list[Turn] = []
     with recorder.stage("guard", [turn.texts for turn in turns]) as detail:
         for turn in turns:
@@ -69,7 +69,7 @@ async def _checked(
 
 
 async def _text(text: str, query: Query, guard: GuardChain, recorder: TraceRecorder, placeholders: Placeholders) -> str:
-    """A text that was said before; empty where it may not be read."""
+    """One text of an earlier turn as the checks leave it; empty where they do not allow it."""
     if not text.strip():
         return ""
     result = await guard.run(text, CheckContext("input", replace(query, text=text, history=()), placeholders=placeholders))
@@ -80,5 +80,5 @@ async def _text(text: str, query: Query, guard: GuardChain, recorder: TraceRecor
 
 
 def _flag(verdict: GuardVerdict, text: str) -> GuardVerdict:
-    """The verdict as one that stopped no question."""
+    """The verdict as a flag: it dropped a turn, not the question."""
     return replace(verdict, action=GuardAction.FLAG, text=text, reason=f"{verdict.reason} ({LEFT_OUT})".strip())

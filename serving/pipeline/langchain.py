@@ -76,7 +76,7 @@ class PipelineRunnable(Runnable[Any, Any]):
         self._output = output
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
-        """The answer to a question, for a caller who cannot await."""
+        """The answer to a question, for a caller that cannot await."""
         return self._call_with_config(self._answer_blocking, input, config)
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:

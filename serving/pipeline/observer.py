@@ -12,10 +12,9 @@ log = logging.getLogger(__name__)
 class Observer(Protocol):
     """Is notified of every stage of a query, in order; `query` is the same object in every call.
 
-    It comes without its words: it is told before the guard has looked at them. The trace has those that may be kept. A stage that failed
-    is started and not finished; then `failed` ends the query, as `answered` ends the others. What a query cost that has no trace, or that
-    was answered before the cost was known, comes as `spent`: at its failure, or when the provider's call ends. Calls come from the event
-    loop and must not block it.
+    `query` has no text, since the guard has not checked it yet; the trace has the text that may be stored. A query ends with `answered` or
+    `failed`; a stage that failed is started and never finished. `spent` reports usage that is in no trace: of a failed query, and of calls
+    that end after the answer. Calls come from the event loop and must not block it.
     """
 
     def stage_started(self, query: Query, stage: str) -> None: ...
@@ -53,7 +52,7 @@ class Observers:
         self._notify(lambda observer: observer.failed(query, error))
 
     def spent(self, query: Query, usage: Usage) -> None:
-        """Notify of a cost that no trace tells."""
+        """Notify of usage that is in no trace."""
         self._notify(lambda observer: observer.spent(query, usage))
 
     def _notify(self, call: Callable[[Observer], Any]) -> None:

@@ -64,5 +64,5 @@ class Parts:
 
     @property
     def question(self) -> QuestionVectors:
-        """The vectors of questions, each made once for a query."""
+        """The vectors of questions, each computed once per query."""
         return QuestionVectors(self.embeddings)

@@ -51,7 +51,7 @@ class Prompt:
         return str(self.meta.get("refusal", ""))
 
     def render(self, **variables: str) -> Rendered:
-        """Both messages with every variable filled in; a value is put in as it is and never read for variables."""
+        """Both messages with every variable filled in; values are inserted verbatim and never expanded again."""
         for name in variables:
             if name not in self.variables:
                 raise PromptError(f"{self.id}: no variable {name!r}.{near(name, list(self.variables))} It takes: {_list(self.variables)}.")

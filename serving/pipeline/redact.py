@@ -1,4 +1,4 @@
-"""Texts fit for anybody's eyes: without the secrets that addresses carry."""
+"""Redacts the credentials in URLs, for logs and messages."""
 
 import re
 
@@ -8,5 +8,5 @@ _PASSWORD = re.compile(r"(://[^/@:\s]*):[^/?#\s]*@")
 
 
 def without_password(text: str) -> str:
-    """A text in which no address shows its password, or a key among its parameters."""
+    """The text with passwords and keys in its URLs redacted."""
     return _SECRET_PARAMETER.sub(r"\1***", _PASSWORD.sub(r"\1:***@", text))

@@ -1,4 +1,4 @@
-"""Plug-in tables: a kind of part, its names, and where each lives, as plain strings."""
+"""Plug-in tables: one for each kind of part, from a name to the import path of its class."""
 
 import difflib
 import importlib

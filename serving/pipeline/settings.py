@@ -80,7 +80,7 @@ class PipelineSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """As usual, after every variable was found to be no misspelt setting."""
+        """The usual sources; a variable that looks like a misspelt setting is an error."""
         known = variables(settings_cls)
         for source in (env_settings, dotenv_settings):
             _refuse_misspelt(getattr(source, "env_vars", {}), known)
@@ -117,7 +117,7 @@ def variables(settings: type[BaseSettings]) -> list[str]:
 
 
 def misspelt(variable: str, known: list[str]) -> str:
-    """The setting that a variable most likely means; empty where it is one, or is like none: other parts have settings of their own."""
+    """The setting that a misspelt variable most likely means; empty where it is a setting, or resembles none."""
     if not variable.startswith(PREFIX) or variable in known:
         return ""
     word = variable.removeprefix(PREFIX)

@@ -1,4 +1,4 @@
-"""A group's name belongs to a tenant: what a name in a document means, and whom it lets in.
+"""Group names belong to a tenant: which group a name in a document means, and which callers it admits.
 
 In a document `tenant/group` means that tenant's group, and any other name a group of the document's own tenant. The groups of a caller
 are its tenant's, whatever is in their names.

@@ -26,18 +26,18 @@ class TraceRecorder:
         self._cached_ms = 0.0
         self._stages: list[StageRecord] = []
         self._verdicts: list[GuardVerdict] = []
-        self._spent: list[Usage] = []
+        self._usage: list[Usage] = []
         self._ended = False
-        self._heir: Callable[[Usage], None] | None = None
+        self._usage_receiver: Callable[[Usage], None] | None = None
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._cache: CacheRecord | None = None
         started = clock.now().isoformat(timespec="milliseconds")
-        self._told = replace(query, text="", history=())  # as observers know it before it was checked
+        self._observed = replace(query, text="", history=())  # what observers may see before the guard has run
         self._facts = [digests.config, query.id, query.principal.id, started]
         self._trace = Trace(
             id=digest_of(self._facts),
-            query=self._told,
+            query=self._observed,
             config_digest=digests.config,
             index_digest=digests.index,
             release_digest=digests.release,
@@ -47,7 +47,7 @@ class TraceRecorder:
 
     @property
     def trace_id(self) -> str:
-        """The id that the trace has once the question was checked."""
+        """The trace's id, which is final once the question was checked."""
         return self._trace.id
 
     @property
@@ -57,35 +57,35 @@ class TraceRecorder:
 
     @property
     def usage(self) -> tuple[Usage, ...]:
-        """What the query cost so far, the answer's calls first."""
-        return tuple(sorted(self._spent, key=lambda use: use.stage != "answer"))
+        """The usage so far, the answer's calls first."""
+        return tuple(sorted(self._usage, key=lambda use: use.stage != "answer"))
 
     @property
     def query(self) -> Query:
-        """The query as far as it may be kept: without its words until they were checked."""
+        """The query as it may be stored: without its text until the guard has checked it."""
         return self._trace.query
 
-    def question(self, query: Query) -> None:
-        """Keep the query as the checks of the input left it: what they masked is in no trace, not even as a part of a digest."""
+    def set_query(self, query: Query) -> None:
+        """Set the query as the input checks left it: what they masked is in no trace, not even as part of a digest."""
         self._trace = replace(self._trace, query=query, id=digest_of([*self._facts, query.text]))
 
     @property
-    def asked_text(self) -> str:
-        """The question that is answered, as it may be kept."""
+    def question_text(self) -> str:
+        """The question that is answered, as it may be stored."""
         return self._trace.question or self._trace.query.text
 
-    def asked(self, question: str) -> None:
-        """Keep the question that is answered in place of a follow-up, as the checks left it."""
+    def set_question(self, question: str) -> None:
+        """Set the standalone question that is answered in place of a follow-up, as the checks left it."""
         self._trace = replace(self._trace, question=question)
 
     @contextmanager
     def stage(self, name: str, inputs: object | Callable[[], object]) -> Iterator[dict[str, Any]]:
         """Time one stage; the yielded dict becomes its detail. A `kept_ms` in it, the original time of a cached result, is added.
 
-        A function for `inputs` is asked when the stage has ended.
+        A function for `inputs` is called when the stage has ended.
         """
         if self._observer is not None:
-            self._observer.stage_started(self._told, name)
+            self._observer.stage_started(self._observed, name)
         start, detail = self._clock.seconds(), dict[str, Any]()
         yield detail
         elapsed = (self._clock.seconds() - start) * 1000 + detail.get("kept_ms", 0.0)
@@ -93,31 +93,31 @@ class TraceRecorder:
         record = StageRecord(name, digest_of(inputs() if callable(inputs) else inputs), round(elapsed, 3), detail)
         self._stages.append(record)
         if self._observer is not None:
-            self._observer.stage_finished(self._told, record)
+            self._observer.stage_finished(self._observed, record)
 
     def add_verdicts(self, result: GuardResult) -> None:
-        """Add the verdicts of one side; what its checks cost was told when it was paid."""
+        """Add the verdicts of one side; the usage of its checks was recorded when they ran."""
         self._verdicts += result.verdicts
 
     def add_usage(self, usage: Usage) -> None:
-        """Add what was paid, from any thread; the observer alone hears of it when the trace is finished."""
+        """Add usage, from any thread; once the trace is finished, only the observer is notified."""
         if threading.get_ident() != self._thread:
             self.add_late_usage(usage)
         elif not self._ended:
-            self._spent.append(usage)
-        elif self._heir is not None:
-            self._heir(usage)
+            self._usage.append(usage)
+        elif self._usage_receiver is not None:
+            self._usage_receiver(usage)
         elif self._observer is not None:
-            self._observer.spent(self._told, usage)
+            self._observer.spent(self._observed, usage)
 
-    def hand_over(self, tell: Callable[[Usage], None]) -> None:
-        """End without a trace: what was paid, and what is told later, is told to `tell`."""
-        self._ended, self._heir = True, tell
+    def discard(self, receiver: Callable[[Usage], None]) -> None:
+        """End without a trace; `receiver` gets the usage so far and what is added later."""
+        self._ended, self._usage_receiver = True, receiver
         for usage in self.usage:
-            tell(usage)
+            receiver(usage)
 
     def add_late_usage(self, usage: Usage) -> None:
-        """Add what a call cost that nobody waited for; from any thread, at any time."""
+        """Add the usage of an abandoned call; from any thread, at any time."""
         with suppress(RuntimeError):  # the loop was closed: the process ends
             self._loop.call_soon_threadsafe(self.add_usage, usage)
 
@@ -146,6 +146,11 @@ class TraceRecorder:
         """Notify the observer that the query failed."""
         self._ended = True
         if self._observer is not None:
-            self._observer.failed(self._told, error)
+            self._observer.failed(self._observed, error)
             for usage in self.usage:
-                self._observer.spent(self._told, usage)
+                self._observer.spent(self._observed, usage)
+
+
+def cached_time(milliseconds: float | None) -> dict[str, float]:
+    """The detail of a stage with a cached result: how long the original computation took."""
+    return {} if milliseconds is None else {"kept_ms": milliseconds}

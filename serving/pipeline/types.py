@@ -7,7 +7,7 @@ from typing import Any
 
 from serving.pipeline.digest import digest_of
 
-KEPT = frozenset({"kept_ms", "kept_parts"})  # what the detail of a stage tells of an output that was computed before
+KEPT = frozenset({"kept_ms", "kept_parts"})  # keys of a stage's detail that mark an output computed for an earlier query
 STATUS = "status"  # the key of a document's metadata that says whether it still holds: current, draft, superseded, …
 PUBLIC = "public"  # the tenant whose documents everyone may read
 
@@ -89,14 +89,14 @@ class Principal:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A question that was asked before in a conversation, and what was answered, where it is known; nobody vouches for either."""
+    """An earlier question of a conversation with its answer, where known. Both come from the client and are not trusted."""
 
     question: str
     answer: str = ""
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """What was said."""
+        """Question and answer."""
         return (self.question, self.answer) if self.answer else (self.question,)
 
 
@@ -115,7 +115,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class SourceRank:
-    """Where one searcher put a chunk, and with what score."""
+    """The rank and score that one searcher gave a chunk."""
 
     rank: int
     score: float
@@ -155,7 +155,7 @@ class Usage:
     calls: int = 1
     priced: bool = True  # False: the price or the tokens are unknown, and `usd` is not the whole cost
     stage: str = "answer"  # which stage called: retrieve for a hosted embedding model or reranker, guard for a paid check
-    estimated: bool = False  # the tokens are by the length of the text: the provider did not tell them
+    estimated: bool = False  # the tokens are estimated by the length of the text: the provider did not report them
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +165,7 @@ class Citation:
     marker: int
     chunk_id: str
     span: Span
-    support: float | None = None  # the least probability that it holds a claim which cites it, where a check of the output tells it
+    support: float | None = None  # the least probability that the passage supports a claim citing it, where an output check computes it
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,21 +177,21 @@ class Answer:
     refused: bool = False
     model: str = ""
     truncated: bool = False  # the model hit its output limit
-    confidence: float | None = None  # the chance that it is right, where a check of the output tells it
+    confidence: float | None = None  # the probability that it is right, where an output check computes it
     warnings: tuple[str, ...] = ()  # what its reader should know: claims that no passage supports, low confidence
     guidance: str = ""  # of a refusal: what was found, and what to ask instead
-    mean_logprob: float | None = None  # of a token, where the provider tells it
+    mean_logprob: float | None = None  # of a token, where the provider reports it
     degraded: bool = False  # no model answered: passages alone
 
     @property
     def shown(self) -> str:
-        """What is read: the text, and behind a refusal its guidance."""
+        """The text as shown: a refusal is followed by its guidance."""
         return f"{self.text} {self.guidance}" if self.guidance else self.text
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """An answer that was given up for one of a dearer tier."""
+    """An answer that was replaced by one of a dearer tier."""
 
     route: Route
     answer: Answer
@@ -199,7 +199,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class ModelOutage:
-    """A model that was asked and did not answer; why is in the log."""
+    """A model that did not answer; the reason is in the log."""
 
     tier: str
     model: str
@@ -217,7 +217,7 @@ class GuardAction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class GuardVerdict:
-    """The verdict of a check on a text; `text` is the text to continue with, or what is said instead."""
+    """The verdict of a check on a text; `text` is the text to continue with, or the block message."""
 
     side: str  # input | passages | output
     action: GuardAction
@@ -231,7 +231,7 @@ class GuardVerdict:
     excerpt: str = ""  # of what the rule fired on, without personal data
     chunk_id: str = ""  # of the passage that was checked
     warning: str = ""  # for the reader of the answer
-    confidence: float | None = None  # that the answer is right, where the check tells it
+    confidence: float | None = None  # the probability that the answer is right, where the check computes it
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,18 +257,18 @@ class StageRecord:
 
     @property
     def kept(self) -> bool:
-        """Whether its output, or a part of it, was computed for an earlier query: its time is then no measurement."""
+        """Whether its output, or a part of it, was computed for an earlier query; its time is then not a measurement."""
         return not KEPT.isdisjoint(self.detail)
 
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """How it was drawn whether the stable release or the candidate beside it answers whoever asks."""
+    """The draw that decided whether the stable release or a candidate answers a caller."""
 
     candidate: str  # its release's digest
     mode: str
-    share: float  # where whoever asks stands between 0 and 1, at every question; nobody can be told from it
-    weight: float  # the candidate's are those below it
+    share: float  # the caller's number between 0 and 1, the same for all its questions; it does not identify the caller
+    weight: float  # callers below it get the candidate
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -287,16 +287,16 @@ class Trace:
     hits: tuple[Hit, ...] = ()
     passages: tuple[Hit, ...] = ()  # the hits that fitted into the prompt, as numbered there
     dropped_passages: int = 0  # hits that did not fit
-    ranking: tuple[Span, ...] = ()  # places in the order of the search, beyond the cut at top_k; kept where an evaluation asks for it
+    ranking: tuple[Span, ...] = ()  # spans in the order of the search, beyond the cut at top_k; only in evaluations that ask for it
     route: Route | None = None
     prompt_id: str = ""  # answer/general/v3
     prompt: str = ""  # as the model read it
-    question: str = ""  # what was looked for and answered, where a follow-up was rewritten to stand alone
+    question: str = ""  # the standalone question, where a follow-up was rewritten
     answer: Answer = Answer("")
     attempts: tuple[Attempt, ...] = ()  # what cheaper tiers answered before
-    outages: tuple[ModelOutage, ...] = ()  # models that did not answer, before another one did or the passages alone were given
+    outages: tuple[ModelOutage, ...] = ()  # models that did not answer, before the fallback or the passages alone
     usage: tuple[Usage, ...] = ()
-    cache: CacheRecord | None = None  # None: no cache was asked
+    cache: CacheRecord | None = None  # None: there is no cache
     milliseconds: float = 0.0
     first_token_ms: float | None = None
     role: str = "stable"  # of the release that answered: stable | canary | shadow | interleave

@@ -140,7 +140,7 @@ class RecordedDifference(EvidenceModel):
 
 
 class RecordedReevaluation(EvidenceModel):
-    """A served release evaluated again, and held against what it was promoted by. It proves no promotion."""
+    """A served release evaluated again, and compared with what it was promoted by. It proves no promotion."""
 
     channel: str
     baseline: str  # digest of the evidence that it was promoted by

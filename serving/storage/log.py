@@ -24,7 +24,7 @@ GRACE = timedelta(minutes=10)  # how long a change is kept that a snapshot cover
 
 
 @dataclass(frozen=True, slots=True)
-class Logged:
+class LogTail:
     """What a log holds beyond a revision: a newer snapshot to begin from, where there is one, and the changes after it."""
 
     snapshot: bytes | None
@@ -49,11 +49,11 @@ class ChangeLog:
         self._seconds = seconds
         self._looked_at = -math.inf  # when the newest snapshot was last looked for
 
-    def after(self, revision: int) -> Logged | None:
+    def after(self, revision: int) -> LogTail | None:
         """What was logged after a revision; `None` where nothing was, which takes one request, and a second one now and then."""
         changes = self._changes(revision)
         if changes:
-            return Logged(None, tuple(changes), revision + len(changes))
+            return LogTail(None, tuple(changes), revision + len(changes))
         if self._seconds() - self._looked_at < LOOK_S:
             return None
         newest = self._newest_snapshot()
@@ -64,7 +64,7 @@ class ChangeLog:
         if blob is None:  # a newer one replaced it meanwhile
             return self.after(revision)
         changes = self._changes(newest)
-        return Logged(blob.data, tuple(changes), newest + len(changes))
+        return LogTail(blob.data, tuple(changes), newest + len(changes))
 
     def append(self, revision: int, change: bytes) -> bool:
         """Log the change after a revision; whether no other writer was first."""

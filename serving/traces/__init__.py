@@ -1,1 +1,1 @@
-"""What was asked, answered and said of it: kept by the server, read by whatever watches it."""
+"""Stored traces and feedback: written by the server, read by dashboards, audits and verdicts."""

@@ -1,1 +1,1 @@
-"""Whether a channel's candidate is as good as the stable release beside it, by the traces of what both were really asked."""
+"""The verdict on a channel's candidate against the stable release, from the traces of both."""

@@ -18,6 +18,7 @@ from serving.app.main import create_app
 from serving.app.release.loaded import LoadedRelease, load
 from serving.app.release.manager import ReleaseManager
 from serving.app.settings import AppSettings
+from serving.pipeline.answer.answerer import Emit
 from serving.pipeline.answer.resilient import WhenDown
 from serving.pipeline.artefacts import FolderArtefacts, collect_artefacts
 from serving.pipeline.config import RagConfig
@@ -26,7 +27,7 @@ from serving.pipeline.index.build import build_index
 from serving.pipeline.index.corpus import Corpus
 from serving.pipeline.index.manifest import IndexManifest
 from serving.pipeline.observer import Observer
-from serving.pipeline.pipeline import Emit, RagPipeline
+from serving.pipeline.pipeline import RagPipeline
 from serving.pipeline.prompts import PromptLibrary
 from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.types import Document, Query, Trace

@@ -7,8 +7,8 @@ import httpx
 import openai
 import pytest
 
+from serving.pipeline.answer.answerer import Emit
 from serving.pipeline.errors import ModelError
-from serving.pipeline.pipeline import Emit
 from serving.pipeline.types import Query, Turn
 from tests.app.making import QUESTION, SAYS, House, Open, interrupted, opened
 

@@ -7,7 +7,7 @@ import pytest
 
 from serving.app.server.connections import client_key
 from serving.app.server.repeats import MOST_KINDS, RepeatedEvents, RepeatFilter
-from serving.pipeline.pipeline import Emit
+from serving.pipeline.answer.answerer import Emit
 from serving.pipeline.types import Query
 from tests.app.making import QUESTION, House, interrupted
 from tests.app.real import Listening, listening, status

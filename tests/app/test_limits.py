@@ -4,7 +4,7 @@ import pytest
 
 from serving.app.core.limits import ConcurrencyLimit, UploadLimit
 from serving.app.core.problems import Rejected
-from serving.pipeline.pipeline import Emit
+from serving.pipeline.answer.answerer import Emit
 from serving.pipeline.types import Query
 from tests.app.making import House, interrupted, opened
 

@@ -11,8 +11,8 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
 from serving.keys import Caller, create_key
+from serving.pipeline.answer.answerer import Emit
 from serving.pipeline.errors import ModelError
-from serving.pipeline.pipeline import Emit
 from serving.pipeline.types import Query
 from tests.app.making import QUESTION, SAYS, House, Open, interrupted, opened
 from tests.app.test_auth import SALARIES, bearer

@@ -17,11 +17,13 @@ from serving.app.admin.audit import AuditOut
 from serving.app.admin.wire import ChannelOut, ChannelsOut, ReleasesOut, ReplicaOut, TrafficOut
 from serving.app.compatible.dify import DifyOut
 from serving.app.core.health import Alive, VersionOut
+from serving.app.core.wire import ProblemOut
 from serving.app.documents.wire import DocumentOut, DocumentsOut, DocumentTextOut
-from serving.app.query.wire import AnswerOut, ProblemOut, ReadyOut, ReleaseOut, RetrievedOut
+from serving.app.query.wire import AnswerOut, RetrievedOut
+from serving.app.release.wire import ReadyOut, ReleaseOut
 from serving.app.traces.wire import FeedbackOut, TraceOut, TracesOut
+from serving.pipeline.answer.answerer import Emit
 from serving.pipeline.errors import ConfigError, ModelError, ThrottledError
-from serving.pipeline.pipeline import Emit
 from serving.pipeline.types import Query
 from tests.app.making import QUESTION, House, Open, interrupted, opened
 from tests.app.test_auth import DIRECTOR, bearer, sha

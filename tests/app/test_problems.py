@@ -3,8 +3,8 @@ import json
 
 import pytest
 
+from serving.pipeline.answer.answerer import Emit
 from serving.pipeline.errors import ConfigError, IntegrityError, ModelError, StoreError, ThrottledError
-from serving.pipeline.pipeline import Emit
 from serving.pipeline.types import Query
 from tests.app.making import House, interrupted, opened
 

@@ -9,8 +9,8 @@ from serving.app.release.loaded import LoadedRelease, load
 from serving.app.release.manager import ReleaseManager
 from serving.app.server.memory import settle_memory
 from serving.app.settings import AppSettings
+from serving.pipeline.answer.answerer import Emit
 from serving.pipeline.digest import sha256_file
-from serving.pipeline.pipeline import Emit
 from serving.pipeline.types import Query
 from serving.release.channel import read_channel
 from tests.app.making import SAYS, House, config, interrupted, opened

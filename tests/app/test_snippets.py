@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.app.compatible.openai import _title
+from serving.app.compatible.openai_fields import title_of
 from serving.app.query.snippet import LONGEST, claims_by_marker, content_words, snippet
 from serving.app.query.wire import CitationOut, PassageOut
 from serving.pipeline.types import Chunk, Hit
@@ -48,6 +48,6 @@ def test_a_passage_tells_its_status_and_what_was_asked_for() -> None:
 
 def test_a_client_that_shows_titles_alone_sees_that_a_document_does_not_hold_any_more() -> None:
     cited = {"marker": 1, "document": "a", "title": "Leave", "start": 0, "end": 1}
-    assert [_title(CitationOut(status=status, **cited)) for status in ("", "current", "superseded")] == [
+    assert [title_of(CitationOut(status=status, **cited)) for status in ("", "current", "superseded")] == [
         "Leave", "Leave", "Leave (superseded)",
     ]  # fmt: skip

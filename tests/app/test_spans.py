@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from serving.pipeline.answer.answerer import Emit
 from serving.pipeline.errors import ModelError
-from serving.pipeline.pipeline import Emit
 from serving.pipeline.types import Query
 from tests.app.making import QUESTION, SAYS, House, interrupted, opened
 

@@ -3,8 +3,8 @@ from typing import Any
 
 from serving.app.query.service import QueryService
 from serving.app.query.stream import PING, AnswerStream
+from serving.pipeline.answer.answerer import Emit
 from serving.pipeline.errors import ModelError
-from serving.pipeline.pipeline import Emit
 from serving.pipeline.types import Query
 from tests.app.making import QUESTION, SAYS, House, events, interrupted, opened
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from serving.keys import Caller, create_key
+from serving.pipeline.answer.answerer import Emit
 from serving.pipeline.errors import ModelError
-from serving.pipeline.pipeline import Emit
 from serving.pipeline.types import Query
 from serving.release.channel import Mode, read_channel
 from serving.release.move import withdraw_candidate

@@ -11,7 +11,7 @@ import pytest
 
 from serving.pipeline.cache.agreement import disagreement_of
 from serving.pipeline.cache.alarm import alarms, log_wealth
-from serving.pipeline.cache.answers import KeptAnswers
+from serving.pipeline.cache.answers import AnswerCache
 from serving.pipeline.cache.audit import ALPHA
 from serving.pipeline.cache.base import CacheHit
 from serving.pipeline.index.build import OpenIndex
@@ -87,7 +87,7 @@ def test_false_alarms_stay_below_alpha_however_often_one_looks_and_true_ones_com
     assert np.median(soon) < 120
 
 
-async def step(answers: KeptAnswers, disagreements: int) -> None:
+async def step(answers: AnswerCache, disagreements: int) -> None:
     before = answers.audit.reach()
     for _ in range(disagreements):
         if answers.audit.reach() == before:

@@ -11,7 +11,7 @@ from harness.calibrate.baselines import CHANCE, baseline_curves
 from harness.calibrate.calibrate import calibrate, sizes_text
 from harness.calibrate.families import family_rows
 from harness.calibrate.labelled import LabelledDecision, RiskLimit
-from harness.calibrate.walk import Start
+from harness.calibrate.walk import WalkStart
 from serving.pipeline.errors import ConfigError, DataError
 from serving.pipeline.fitted.calibrated import RiskKind
 
@@ -39,14 +39,14 @@ def test_299_labels_without_an_error_are_enough_for_one_percent_and_298_are_not(
 
 
 def test_the_bound_at_the_chosen_threshold_is_clopper_and_pearsons() -> None:
-    found = calibrate(flawless(60), RiskLimit("per_action", 0.05), starts=[Start(59, 0.05)])
+    found = calibrate(flawless(60), RiskLimit("per_action", 0.05), starts=[WalkStart(59, 0.05)])
     assert found.bound == pytest.approx(1 - 0.05 ** (1 / 60))
     assert found.tested_at == 0.05
 
 
 def test_the_most_beneficial_of_the_safe_thresholds_is_chosen_not_the_lowest() -> None:
     examples = [example(number, 0.9) for number in range(80)] + [example(number + 80, 0.8, benefit=-1.0) for number in range(10)]
-    found = calibrate(examples, RiskLimit("per_action", 0.05), starts=[Start(59, 0.05)])
+    found = calibrate(examples, RiskLimit("per_action", 0.05), starts=[WalkStart(59, 0.05)])
     assert found.threshold == 0.9
     assert found.point is not None
     assert found.point.benefit == pytest.approx(80 / 90)

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.pipeline.build import build_pipeline
+from serving.pipeline.cache.audit import Audited
 from serving.pipeline.errors import TouchstoneError
 from serving.pipeline.index.build import OpenIndex
 from serving.pipeline.observer import Observer
-from serving.pipeline.pipeline import Audited
 from serving.pipeline.types import Query, StageRecord, Trace, Usage
 from tests.support.paid_parts import BILLS, CHEAP, CHECK_USD, DEAR, HERE, RERANK_USD, USD, VECTORS, PaidEmbeddings, prices
 from tests.support.pipelines import CONFIG, PROMPTS, small_index

@@ -14,7 +14,7 @@ from serving.pipeline.guard.base import CheckContext, CheckVerdict
 from serving.pipeline.guard.chain import GuardChain
 from serving.pipeline.guard.passage_guard import PassageGuard
 from serving.pipeline.index.base import Filter
-from serving.pipeline.models.question_vector import QuestionVectors, one_query
+from serving.pipeline.models.question_vector import QuestionVectors, shared_question_vectors
 from serving.pipeline.parts import Digests
 from serving.pipeline.pipeline import RagPipeline
 from serving.pipeline.retrieve.retriever import RetrievalResult
@@ -294,7 +294,7 @@ async def test_a_question_is_embedded_once_for_all_who_ask_within_a_query_and_an
             return [3.0, 4.0] if text != "nothing" else [0.0, 0.0]
 
     question: Any = Counting()
-    with one_query():
+    with shared_question_vectors():
         first, second = await asyncio.gather(QuestionVectors(question).vector("q"), QuestionVectors(question).vector("q"))
         assert first is second
         assert first is not None

@@ -7,7 +7,7 @@ from pathlib import Path
 import boto3
 import pytest
 
-from harness.ingest.git import GitPlace
+from harness.ingest.git import GitLocation
 from serving.documents.open import open_documents
 from serving.documents.store import DocumentStore
 from serving.pipeline.errors import ConfigError
@@ -149,18 +149,18 @@ def test_what_is_no_source_is_one_line_and_exit_code_2(world: World, source: str
 @pytest.mark.parametrize(
     ("source", "place"),
     [
-        ("git+https://host/team/repo.git@v1.2#docs/en", GitPlace("https://host/team/repo.git", "v1.2", "docs/en")),
-        ("git+https://host/team/repo@feature/x", GitPlace("https://host/team/repo", "feature/x")),
-        ("git+https://host/repo", GitPlace("https://host/repo")),
+        ("git+https://host/team/repo.git@v1.2#docs/en", GitLocation("https://host/team/repo.git", "v1.2", "docs/en")),
+        ("git+https://host/team/repo@feature/x", GitLocation("https://host/team/repo", "feature/x")),
+        ("git+https://host/repo", GitLocation("https://host/repo")),
     ],
 )
-def test_addresses_of_repositories(source: str, place: GitPlace):
-    assert GitPlace.parse(source) == place
+def test_addresses_of_repositories(source: str, place: GitLocation):
+    assert GitLocation.parse(source) == place
 
 
 def test_a_user_name_in_an_address_is_not_taken_for_a_ref():
     with pytest.raises(ConfigError, match="a name or a password"):
-        GitPlace.parse("git+https://token@host/repo")
+        GitLocation.parse("git+https://token@host/repo")
 
 
 @pytest.fixture

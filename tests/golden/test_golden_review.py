@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.golden.candidate import Candidate, Mark, Proposal, Provenance
+from harness.golden.candidate import Candidate, Proposal, Provenance, ReviewNote
 from harness.golden.load import load_golden
 from harness.golden.publish import publish
 from harness.golden.queue import Queue
@@ -170,7 +170,7 @@ def test_a_candidate_that_another_reviewer_decided_meanwhile_is_not_decided_agai
 
 
 def test_an_edit_is_validated_like_a_new_case_and_drops_what_was_said_of_the_old_words(world: World) -> None:
-    one = candidate("How long is the holiday?").model_copy(update={"marks": (Mark(name="trivial"),)})
+    one = candidate("How long is the holiday?").model_copy(update={"marks": (ReviewNote(name="trivial"),)})
     review = a_review(world, one)
     text = proposal_yaml(one.case)
     assert "start" not in text

@@ -11,8 +11,8 @@ from serving.pipeline.errors import ConfigError, ModelError
 from serving.pipeline.guard.base import CheckContext, CheckVerdict
 from serving.pipeline.guard.chain import GuardChain, OnError
 from serving.pipeline.models.threads import run_in_thread
-from serving.pipeline.spending import spending
 from serving.pipeline.types import GuardAction, Query, Usage
+from serving.pipeline.usage_meter import metering
 
 CONTEXT = CheckContext("input", Query("q"))
 CANNOT = "I cannot help with that."
@@ -92,7 +92,7 @@ async def test_the_first_block_ends_the_chain() -> None:
 async def test_a_verdict_tells_its_score_rule_reason_and_what_it_cost() -> None:
     paid = Usage("judge", 10, 1, 0.25)
     told: list[Usage] = []
-    with spending(told.append):
+    with metering(told.append):
         guarded = await chain({"a": Says(GuardAction.FLAG, score=0.7, rule="r", reason="because", usage=(paid,))}).run("text", CONTEXT)
     [verdict] = guarded.verdicts
     assert (verdict.side, verdict.score, verdict.rule, verdict.reason, verdict.text) == ("input", 0.7, "r", "because", "text")

@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 
 from harness.evaluation.evaluator import Evaluator
 from harness.evaluation.subject import PipelineSubject
+from serving.pipeline.answer.answerer import Emit
 from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import StoreError
 from serving.pipeline.guard.placeholders import Placeholders, RestoringEmit
 from serving.pipeline.index.build import OpenIndex
 from serving.pipeline.langchain import as_runnable
-from serving.pipeline.pipeline import Emit, RagPipeline
+from serving.pipeline.pipeline import RagPipeline
 from serving.pipeline.retrieve.retriever import RetrievalResult
 from serving.pipeline.types import Query, Trace, Turn
 from tests.support.making import a_case

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from harness.index_build import rows as rows_module
-from harness.index_build.kept import Ledger, LedgerEntry, building_storage
 from harness.index_build.orders import read_order
 from harness.index_build.plan import PartLimits, plan_corpus
 from harness.index_build.spilled import SpilledDigest
+from harness.index_build.state import LedgerEntry, RowsLedger, building_storage
 from harness.settings import HarnessSettings
 from serving.pipeline.errors import ConfigError, DataError, IntegrityError, StoreError, TouchstoneError
 from serving.pipeline.index.content import ContentDigest
@@ -95,7 +95,7 @@ async def test_rows_that_are_in_the_table_are_not_embedded_again(tmp_path: Path,
     with pytest.raises(KeyboardInterrupt):
         await build_here(corpus, settings, first)
     orders = [order for order in first.orders if order["do"] == "rows"]
-    ledger = Ledger(building_storage(settings), orders[0]["recipe"], orders[0]["plan"])
+    ledger = RowsLedger(building_storage(settings), orders[0]["recipe"], orders[0]["plan"])
     ledger.write(orders[1]["part"], LedgerEntry(state="appending", tries=1))  # its worker died before it could say so
 
     appended: list[str] = []
@@ -125,7 +125,7 @@ async def test_half_of_a_part_in_the_table_is_replaced(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         await build_here(corpus, settings, first)
     order = next(order for order in first.orders if order["do"] == "rows")
-    ledger = Ledger(building_storage(settings), order["recipe"], order["plan"])
+    ledger = RowsLedger(building_storage(settings), order["recipe"], order["plan"])
     ledger.write(order["part"], LedgerEntry(state="appending", tries=1))
     store = LanceStore(LanceStore.Params(), uri=order["table"], dimensions=order["dimensions"], settings=settings)
     await store.remove(_documents(settings, order, corpus)[:1])
@@ -149,7 +149,7 @@ async def test_rows_of_a_worker_that_was_given_up_for_dead_and_was_not_are_found
             reply = super().carried_out(order)
             asked = read_order(order)
             if asked.do == "rows" and self.count("rows") == 2:
-                ledger = Ledger(building_storage(settings), asked.recipe, asked.plan)
+                ledger = RowsLedger(building_storage(settings), asked.recipe, asked.plan)
                 entry = ledger.read(asked.part)
                 assert entry is not None
                 ledger.write(asked.part, entry.model_copy(update={"tries": 2}))

@@ -16,7 +16,7 @@ import boto3
 import pytest
 
 from harness.index_build.connect import connect_workers
-from harness.index_build.kept import building_storage
+from harness.index_build.state import building_storage
 from harness.settings import HarnessSettings
 from serving.pipeline.config import RagConfig
 from tests.index_build.making import assert_same, build_alone, build_here, write_corpus

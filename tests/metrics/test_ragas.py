@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from harness.judges.tools import Tools
 from harness.metrics import METRICS, metric
-from harness.metrics.structured import Unreadable, ask_for
+from harness.metrics.structured import UnreadableReply, ask_for
 from harness.results.score import Score
 from serving.pipeline.errors import ConfigError, ModelError
 from serving.pipeline.registry import Spec
@@ -229,7 +229,7 @@ async def test_a_model_with_tools_fills_the_shape_by_calling_one() -> None:
 
 
 async def test_a_tool_called_with_nonsense_is_unreadable() -> None:
-    with pytest.raises(Unreadable, match="Shape"):
+    with pytest.raises(UnreadableReply, match="Shape"):
         await ask_for(Calling(arguments={"number": "many"}), "count", Shape)
 
 

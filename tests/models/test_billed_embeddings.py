@@ -11,11 +11,11 @@ from serving.pipeline.models.bedrock import BedrockEmbeddings
 from serving.pipeline.models.billed_embeddings import BilledEmbeddings, note_tokens
 from serving.pipeline.models.open_calls import call_was_cut
 from serving.pipeline.models.prices import PACKAGE
-from serving.pipeline.models.question_vector import QuestionVectors, one_query, paid_vectors
+from serving.pipeline.models.question_vector import QuestionVectors, shared_question_vectors, vector_usage
 from serving.pipeline.models.threads import run_in_thread
 from serving.pipeline.settings import PipelineSettings
-from serving.pipeline.spending import spending
 from serving.pipeline.types import Usage
+from serving.pipeline.usage_meter import metering
 
 TITAN = "bedrock:amazon.titan-embed-text-v2:0"
 
@@ -50,7 +50,7 @@ async def test_a_vector_that_comes_too_late_is_told_when_it_comes() -> None:
         go.wait(10)
         return [1.0]
 
-    with spending(told.append):
+    with metering(told.append):
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(billed(Hosted(late)).aembed_query("eight ch"), 0.01)
         assert told == []
@@ -68,7 +68,7 @@ async def test_of_a_call_that_was_cut_nobody_knows_the_price() -> None:
             raise ConnectionError
 
     told = list[Usage]()
-    with spending(told.append), pytest.raises(ConnectionError):
+    with metering(told.append), pytest.raises(ConnectionError):
         await billed(Cut(lambda: [1.0])).aembed_query("text")
     await asyncio.sleep(0)
     assert [(use.priced, use.estimated) for use in told] == [(False, True)]
@@ -80,15 +80,15 @@ async def test_a_question_is_paid_for_once_however_many_ask_for_its_vector() -> 
         return [1.0]
 
     embeddings, told = billed(Hosted(tells)), list[Usage]()
-    with one_query(), spending(told.append):
+    with shared_question_vectors(), metering(told.append):
         await asyncio.gather(*(QuestionVectors(embeddings).vector("q") for _ in range(3)))
-        assert list(paid_vectors().values()) == told == [embeddings.usage("q")]
+        assert list(vector_usage().values()) == told == [embeddings.usage("q")]
     assert [(use.input_tokens, use.estimated) for use in told] == [(7, False)]
     assert embeddings.usage("q").estimated  # of another query, in which nobody has asked yet
 
 
 def test_texts_are_paid_for_together() -> None:
     told = list[Usage]()
-    with spending(told.append):
+    with metering(told.append):
         billed(Hosted(lambda: [1.0])).embed_documents(["a", "b"])
     assert [(use.input_tokens, use.calls, use.estimated) for use in told] == [(6, 2, False)]

@@ -8,7 +8,7 @@ import pytest
 from langchain_core.messages import AIMessageChunk, HumanMessage
 
 from serving.pipeline.breaker import BreakerLimits, CircuitBreaker
-from serving.pipeline.deadline import Deadline, current_deadline, nobody_waits, within
+from serving.pipeline.deadline import Deadline, current_deadline, no_deadline, within
 from serving.pipeline.errors import ModelError, RequestError, ThrottledError
 from serving.pipeline.models.breakers import ModelBreaker
 from serving.pipeline.models.fakes import EchoChat, Fault, ScriptedChat
@@ -229,7 +229,7 @@ async def test_what_a_question_leaves_behind_has_no_deadline() -> None:
         return current_deadline()
 
     with within(1.0):
-        with nobody_waits():
+        with no_deadline():
             left_behind = asyncio.create_task(look())
         waited_for = asyncio.create_task(look())
     assert await left_behind is None

@@ -11,7 +11,7 @@ from playwright.async_api import Browser, Page, Route
 
 from serving.app.documents.service import MOST_TEXT
 from serving.keys import Caller, create_key
-from serving.pipeline.pipeline import Emit
+from serving.pipeline.answer.answerer import Emit
 from serving.pipeline.types import Query
 from tests.app.making import House, interrupted
 from tests.app.real import listening

@@ -10,7 +10,7 @@ from serving.pipeline.errors import ConfigError, DataError
 from serving.pipeline.models.hashing import HashingEmbeddings
 from serving.pipeline.registry import Spec
 from serving.pipeline.route import ROUTERS
-from serving.pipeline.route.gain import Asked, FittedGain
+from serving.pipeline.route.gain import FittedGain, RoutedQuestion
 from serving.pipeline.route.signals import NAMES, signals
 from serving.pipeline.types import Query
 from tests.support.parts import some_parts
@@ -31,7 +31,7 @@ def routed(name, text, artefacts, **params):
 
 
 def asked(text):
-    return Asked(text, EMBEDDER.vectors([text])[0], signals(text, []))
+    return RoutedQuestion(text, EMBEDDER.vectors([text])[0], signals(text, []))
 
 
 def by_words(text):
@@ -74,7 +74,7 @@ def test_the_stacked_gain_is_the_weighted_sum_of_the_others():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_question_without_a_vector_and_without_known_words_has_a_gain(kind):
-    assert -1.0 <= fitted_gain(kind, WIDTH).gain(Asked("", None, signals("", []))) <= 1.0
+    assert -1.0 <= fitted_gain(kind, WIDTH).gain(RoutedQuestion("", None, signals("", []))) <= 1.0
 
 
 def test_the_dear_tier_answers_above_the_calibrated_threshold_or_above_the_one_that_is_set():

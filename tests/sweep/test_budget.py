@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from harness.golden.sets import HoldoutSplit, Split
 from harness.results.case_result import CaseError, CaseResult
 from harness.results.report import EvalReport
-from harness.sweep.cost.budget import Budget, OverBudget, Reservation, Spending, SpendingFile, report_usd
+from harness.sweep.cost.budget import Budget, BudgetExceeded, Reservation, Spending, SpendingFile, report_usd
 from harness.sweep.dispatcher import FixedPrices
 from harness.sweep.engines.base import ScoredBlock, StoreCounts, WorkerDied
 from harness.sweep.run import prove
@@ -75,7 +75,7 @@ def test_what_is_spent_and_on_its_way_never_passes_the_limit(limit: float, reser
         else:
             try:
                 away.append(budget.reserve(cases * 0.1))
-            except OverBudget:
+            except BudgetExceeded:
                 assert budget.spent_usd + budget.reserved_usd + cases * 0.1 > limit - reserve  # it refuses nothing that fits
         assert budget.spent_usd + budget.reserved_usd <= max(0.0, limit - reserve) + 1e-9
     for sent in away:
@@ -157,7 +157,7 @@ def test_a_reservation_that_does_not_fit_waits_for_others_to_come_back_cheaper()
         assert told == []
         budget.settle(first, 0.4)
         await task
-        with pytest.raises(OverBudget):  # 0.9 is spent, and nobody is on the way
+        with pytest.raises(BudgetExceeded):  # 0.9 is spent, and nobody is on the way
             await budget.reserve_cases(2, 0.1)
         return told
 
@@ -170,7 +170,7 @@ def test_work_that_never_came_back_counts_at_its_most_in_the_next_process_too(tm
     budget.reserve(0.5)  # and the process is killed
     again = Budget(1.0, ledger=SpendingFile(tmp_path))
     assert again.spent_usd == pytest.approx(0.7)
-    with pytest.raises(OverBudget):
+    with pytest.raises(BudgetExceeded):
         again.reserve(0.4)
 
 
@@ -220,7 +220,7 @@ def test_a_killed_process_counts_at_its_most_against_the_limit_until_it_is_settl
     budget.reserve(0.6, "block")  # and the process is killed
     again = Budget(1.0, ledger=SpendingFile(tmp_path), answers_kept=True)
     assert again.spent_usd == 0.0
-    with pytest.raises(OverBudget):
+    with pytest.raises(BudgetExceeded):
         again.reserve(0.5)
     taken = again.reserve(0.4, "block")
     again.settle(taken, 0.1, kept_usd=0.2, unkept_usd=0.05)
@@ -294,7 +294,7 @@ def test_an_index_that_was_not_paid_for_is_still_owed_in_the_next_process(tmp_pa
             pass
 
     budget = Budget(1.0, ledger=SpendingFile(tmp_path))
-    with pytest.raises(OverBudget):
+    with pytest.raises(BudgetExceeded):
         asyncio.run(built(budget))
     budget.settle(budget.reserve(0.1), 0.1)  # and the ledger is written
     again = Budget(5.0, ledger=SpendingFile(tmp_path))
@@ -333,7 +333,7 @@ def test_whoever_needs_an_index_that_another_builds_waits_for_it(built: bool) ->
         assert told == []
         budget.settle(other, 0.5)
         results = await asyncio.gather(*tasks, return_exceptions=True)
-        return [*told, *("no money" for error in results if isinstance(error, OverBudget))]
+        return [*told, *("no money" for error in results if isinstance(error, BudgetExceeded))]
 
     assert asyncio.run(story()) == ["first pays", "second has it" if built else "no money"]
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from harness.cli.estimate_table import confirm_price, estimate_lines
-from harness.cli.sweep import SweepNarrator, progress_text
+from harness.cli.sweep import SweepPrinter, progress_text
 from harness.golden.load import load_golden
 from harness.results.report_file import read_report
 from harness.settings import read_settings
@@ -308,10 +308,10 @@ def test_progress_tells_dollars_beside_the_budget_or_beside_the_quote() -> None:
 def test_the_quote_of_a_sweep_that_is_gone_on_with_holds_what_was_spent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     quotes: list[float] = []
 
-    def spy(told: SweepNarrator, progress: Progress) -> None:
+    def spy(told: SweepPrinter, progress: Progress) -> None:
         quotes.append(told.quoted_usd)
 
-    monkeypatch.setattr(SweepNarrator, "progressed", spy)  # the line is drawn now and then only
+    monkeypatch.setattr(SweepPrinter, "progressed", spy)  # the line is drawn now and then only
     opened(world, trials=2)
     assert world.touchstone("sweep", "priced.yaml", "--no-tracking").code == 0
     [state] = world.root.glob("reports/sweeps/*/spent.json")

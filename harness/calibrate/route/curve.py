@@ -39,7 +39,7 @@ class RoutingCurve:
 
 
 def routing_curve(expected: Numbers, gains: Numbers) -> RoutingCurve:
-    """The curve of a router that expects these gains, held against what came of them."""
+    """The curve of a router that expects these gains, compared with what came of them."""
     return RoutingCurve(gains[np.argsort(expected, kind="stable")])
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from harness.calibrate.groups import near_duplicates
-from harness.calibrate.labelled import ARTEFACT, DecisionWords, LabelledDecision, LabelledDecisions
+from harness.calibrate.labelled import ARTEFACT, DecisionTerms, LabelledDecision, LabelledDecisions
 from harness.calibrate.route.outcomes import is_evaluation
 from harness.calibrate.source import SourceRequest
 from harness.calibrate.split import fit_split
@@ -98,7 +98,7 @@ class DomainSource:
             scorer="domains 1",
             data={f"{path.parent.name}/{path.name}": sha256_file(path) for path in request.files},
             kind="per_action",
-            wording=DecisionWords("texts", "texts whose domain is acted on", "in the wrong domain", "texts in the right domain"),
+            wording=DecisionTerms("texts", "texts whose domain is acted on", "in the wrong domain", "texts in the right domain"),
             fitted=model.model_dump(mode="json"),
             fit_count=fit_count,
             config={"route.domain.name": "classifier", "route.domain.classifier": ARTEFACT},

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from harness.calibrate.labelled import ARTEFACT, DecisionWords, LabelledDecision, LabelledDecisions
+from harness.calibrate.labelled import ARTEFACT, DecisionTerms, LabelledDecision, LabelledDecisions
 from harness.calibrate.route.curve import oracle_share, routing_curve
 from harness.calibrate.route.fit import fit, predict
 from harness.calibrate.route.outcomes import METRIC, Outcome, Outcomes, read_outcomes
@@ -95,7 +95,7 @@ class RouterSource:
             low=-1.0,
             high=1.0,
             kind="per_decision",
-            wording=DecisionWords("questions", f"questions that {tiers[0]} answers", f"{params.metric} lost", "cost saved"),
+            wording=DecisionTerms("questions", f"questions that {tiers[0]} answers", f"{params.metric} lost", "cost saved"),
             fitted=gain.model_dump(mode="json"),
             fit_count=fit_count,
             config={

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from harness.calibrate.route.outcomes import Outcomes
 from harness.stats.clusters import Numbers
 from serving.pipeline.index.base import Vectors
-from serving.pipeline.route.gain import Asked
+from serving.pipeline.route.gain import RoutedQuestion
 from serving.pipeline.route.signals import NAMES, signals
 
 Indexes = npt.NDArray[np.int64]
@@ -50,10 +50,10 @@ class Training:
             self.embedder,
         )
 
-    def asked(self) -> Iterator[Asked]:
+    def asked(self) -> Iterator[RoutedQuestion]:
         """Each question as a router reads it."""
         for text, vector, found in zip(self.texts, self.vectors, self.signals, strict=True):
-            yield Asked(text, vector if vector.any() else None, dict(zip(NAMES, found.tolist(), strict=True)))
+            yield RoutedQuestion(text, vector if vector.any() else None, dict(zip(NAMES, found.tolist(), strict=True)))
 
     def folds(self, count: int = FOLDS) -> list[tuple[Indexes, Indexes]]:
         """Which questions are fitted on and which are scored, fold by fold; groups stay whole."""

@@ -7,7 +7,7 @@ import typer
 from rich.text import Text
 
 from harness.cli.output.console import terminal_console
-from harness.golden.candidate import Candidate, Mark
+from harness.golden.candidate import Candidate, ReviewNote
 from harness.golden.review import CandidateReview, NearestCase, QuoteContext, nearest_case, proposal_yaml, quote_context
 from serving.pipeline.errors import DataError
 
@@ -36,7 +36,7 @@ def show_candidate(candidate: Candidate, quotes: Sequence[QuoteContext], near: N
         console.print(Text(f"  nearest case ({near.similarity:.0%}): {near.case.id}: {near.case.question}", style="dim"))
 
 
-def mark_text(mark: Mark) -> str:
+def mark_text(mark: ReviewNote) -> str:
     """A mark on one line."""
     return f"{mark.name}: {mark.reason}" if mark.reason else mark.name
 

@@ -26,7 +26,7 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
+class SkippedPart:
     """A part of the source that is not imported, and why."""
 
     where: str
@@ -40,7 +40,7 @@ class SourceContents:
     drafts: tuple[Draft, ...]
     corpus: Corpus
     files: tuple[Path, ...]  # that were read
-    left_out: tuple[LeftOut, ...] = ()
+    left_out: tuple[SkippedPart, ...] = ()
     notes: tuple[str, ...] = ()  # what the user should know
     limits: tuple[str, ...] = ()  # what the card should say
 

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from harness.golden.formats.base import Draft, LeftOut, ReadOptions, SourceContents, corpus_beside
+from harness.golden.formats.base import Draft, ReadOptions, SkippedPart, SourceContents, corpus_beside
 from harness.golden.formats.ids import known_fields
 from harness.golden.lines import lines, read_rows, refuse
 from serving.pipeline.errors import ConfigError, DataError
@@ -48,7 +48,7 @@ class BeirFormat:
             queries_by_id[query.id] = (line.where, query)
         refuse(problems)
         unknown_places = [places[0] for name, (places, _) in judgements.items() if name not in queries_by_id]
-        left_out = tuple(LeftOut(where, "a judged query that is not in queries.jsonl") for where in unknown_places)
+        left_out = tuple(SkippedPart(where, "a judged query that is not in queries.jsonl") for where in unknown_places)
         drafts = [
             Draft(where, name, query.text, (), (), judgements[name][1], query.metadata, known_fields(query.metadata))
             for name, (where, query) in queries_by_id.items()

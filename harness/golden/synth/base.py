@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from harness.golden.candidate import Mark, Proposal
+from harness.golden.candidate import Proposal, ReviewNote
 from serving.pipeline.tenant_groups import groups_let_in
 from serving.pipeline.types import PUBLIC, Document, Usage
 
@@ -16,7 +16,7 @@ class GeneratedProposal:
     proposal: Proposal
     by: str
     document: str
-    marks: tuple[Mark, ...] = ()
+    marks: tuple[ReviewNote, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Proposals by a chat model: one passage at a time, its reply strictly parsed, its quotes held against the document."""
+"""Proposals by a chat model: one passage at a time, its reply strictly parsed, its quotes checked against the document."""
 
 import json
 import random

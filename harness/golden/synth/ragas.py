@@ -5,7 +5,7 @@ from typing import Any
 
 from langchain_core.messages import HumanMessage
 
-from harness.golden.candidate import Mark, Proposal
+from harness.golden.candidate import Proposal, ReviewNote
 from harness.golden.case import Evidence
 from harness.golden.synth.base import GeneratedProposal, SynthesisStep, askers_groups
 from harness.golden.synth.chat import passages
@@ -154,7 +154,7 @@ def _proposed(document: Document, passage: str, sample: Any, name: str) -> Gener
         domain=document.domain,
         principal_groups=askers_groups(document),
     )
-    mark = Mark(
+    mark = ReviewNote(
         name="narrowed", reason="ragas names a whole passage; this sentence resembles the answer most", measures={"share": round(shared, 3)}
     )
     return GeneratedProposal(proposal, f"{name} ragas/single-hop", document.id, (mark,))

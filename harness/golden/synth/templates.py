@@ -5,7 +5,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterator, Sequence
 
-from harness.golden.candidate import Mark, Proposal
+from harness.golden.candidate import Proposal, ReviewNote
 from harness.golden.case import Evidence
 from harness.golden.synth.base import GeneratedProposal, SynthesisStep, askers_groups
 from harness.golden.synth.facts import Fact, sentence_facts
@@ -112,7 +112,7 @@ def _swapped(facts: Sequence[Fact], corpus: Corpus, rng: random.Random) -> Itera
                 domain=fact.document.domain,
                 principal_groups=askers_groups(fact.document),
             )
-            mark = Mark(name="swapped", reason=f"{match[0]!r} became {other!r}, which no document has in this place")
+            mark = ReviewNote(name="swapped", reason=f"{match[0]!r} became {other!r}, which no document has in this place")
             yield GeneratedProposal(proposal, f"{BY}:swap", fact.document.id, (mark,))
             break
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from harness.golden.candidate import Mark, Proposal
+from harness.golden.candidate import Proposal, ReviewNote
 from serving.pipeline.index import CHUNKERS
 from serving.pipeline.index.base import Filter, Store
 from serving.pipeline.index.corpus import Corpus
@@ -69,10 +69,10 @@ class KeywordSearch:
         ]
         return Overlap(round(len(question_words & evidence_words) / max(len(question_words), 1), 3), 0 if 0 in ranks else max(ranks))
 
-    async def marks(self, proposal: Proposal) -> tuple[Mark, ...]:
+    async def marks(self, proposal: Proposal) -> tuple[ReviewNote, ...]:
         """The mark `trivial` with what was measured, or none."""
         overlap = await self.overlap(proposal)
         if overlap is None or not overlap.trivial:
             return ()
         reason = f"{overlap.share:.0%} of the question's words stand in its evidence, and keyword search finds it first"
-        return (Mark(name="trivial", reason=reason, measures={"share": overlap.share, "bm25_rank": float(overlap.rank)}),)
+        return (ReviewNote(name="trivial", reason=reason, measures={"share": overlap.share, "bm25_rank": float(overlap.rank)}),)

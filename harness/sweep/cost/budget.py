@@ -18,7 +18,7 @@ from serving.storage.files import write_text
 FILE = "spent.json"
 
 
-class OverBudget(Exception):
+class BudgetExceeded(Exception):
     """The next cases could cost more than is left."""
 
 
@@ -101,10 +101,10 @@ class Budget:
         return self._lost_usd + sum(self._earlier.values()) + sum(one.earlier_usd for one in self._reservations)
 
     def reserve(self, usd: float, key: str = "") -> Reservation:
-        """Set aside what some work may cost; raises `OverBudget` when that is more than is left."""
+        """Set aside what some work may cost; raises `BudgetExceeded` when that is more than is left."""
         taken_usd = self.spent_usd + self.reserved_usd + self.uncertain_usd
         if self.limit_usd is not None and taken_usd + usd > self.limit_usd - self.proof_usd:
-            raise OverBudget
+            raise BudgetExceeded
         reservation = Reservation(usd, key if self.answers_kept else "", self._earlier.pop(key, 0.0))
         self._reservations.append(reservation)
         self._write()
@@ -119,7 +119,7 @@ class Budget:
         while True:
             try:
                 return self.reserve(usd, key)
-            except OverBudget:
+            except BudgetExceeded:
                 if not self._reservations:
                     raise
             self._settled.clear()

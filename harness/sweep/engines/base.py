@@ -25,7 +25,7 @@ class WorkerDied(Exception):
     """A worker died over its work and was replaced, so that the work may be sent again; the message says what it may be due to."""
 
 
-class NotStarted(Exception):
+class PipelineNotBuilt(Exception):
     """No pipeline can be built for a configuration, so that nothing was asked and nothing is paid."""
 
     def __init__(self, reason: TouchstoneError) -> None:
@@ -47,7 +47,10 @@ class Engine(Protocol):
         ...
 
     async def score(self, config: RagConfig, cases: Split) -> ScoredBlock:
-        """Score a configuration on some cases; may raise `NotStarted`. A worker that dies, here or over an index, is a `WorkerDied`."""
+        """Score a configuration on some cases.
+
+        Raises `PipelineNotBuilt`, and `WorkerDied` where a worker ends over it; `index` raises that too.
+        """
         ...
 
     async def stop(self) -> None:
@@ -65,7 +68,7 @@ class WorkerPlan:
     concurrency: int = 4
     store: bool = True
     replay_only: bool = False
-    computed: bool = False  # every answer is computed anew, since its time counts
+    computed: bool = False  # no stored answer is used, since its time counts
     began_s: float = 0.0  # when the sweep was opened, in seconds of the epoch: what is kept since then is its own
     limit_shares: int = 1  # processes that share what a provider may be asked for in a minute
     settings: Mapping[str, Any] = field(default_factory=dict)  # those that the environment does not give, or gives otherwise

@@ -96,7 +96,7 @@ class RayEngine:
         try:
             return read_indexed(await self._carry_out(index_order(config)))
         except BaseException:
-            del self._built[config.digest("index")]  # whoever asks again has it built anew
+            del self._built[config.digest("index")]  # the next caller builds it again
             raise
 
     async def _carry_out(self, text: str) -> str:
@@ -123,7 +123,7 @@ class RayEngine:
                 ray.kill(worker)
 
 
-class _Carrier:
+class _RayWorker:
     """A worker in a process of Ray's."""
 
     def __init__(self, plan: str) -> None:
@@ -142,4 +142,4 @@ class _Carrier:
         return self._loop.run(text)
 
 
-_Actor: Any = ray.remote(num_cpus=1, max_restarts=0)(_Carrier)
+_Actor: Any = ray.remote(num_cpus=1, max_restarts=0)(_RayWorker)

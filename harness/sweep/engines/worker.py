@@ -18,7 +18,7 @@ from harness.golden.sets import Split
 from harness.results.report_file import parse_report, report_text
 from harness.settings import read_settings
 from harness.sweep.cost.judge_costs import JudgeCosts, counting_costs
-from harness.sweep.engines.base import NotStarted, ScoredBlock, StoreCounts, WorkerPlan
+from harness.sweep.engines.base import PipelineNotBuilt, ScoredBlock, StoreCounts, WorkerPlan
 from serving.pipeline import errors
 from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import RequestError, TouchstoneError, UserError
@@ -54,7 +54,7 @@ def _read_reply(head: str) -> dict[str, Any]:
     reply: dict[str, Any] = json.loads(head)
     if "error" in reply:
         reason: TouchstoneError = getattr(errors, reply["error"], errors.InfrastructureError)(reply["message"])
-        raise reason if reply["started"] else NotStarted(reason)
+        raise reason if reply["started"] else PipelineNotBuilt(reason)
     return reply
 
 
@@ -77,7 +77,7 @@ class Worker:
             report = await self.factory.evaluate(config, cases, self.evaluator)
         except UserError as error:
             if not await self._builds(config):
-                raise NotStarted(error) from None
+                raise PipelineNotBuilt(error) from None
             raise
         return ScoredBlock(report, self.take_counts(), self._judge_costs.take())
 
@@ -133,7 +133,7 @@ class WorkerLoop:
             return self._loop.run_until_complete(self._carry_out(json.loads(text)))
         except TouchstoneError as error:
             return failure_text(error)
-        except NotStarted as error:
+        except PipelineNotBuilt as error:
             return failure_text(error.reason, started=False)
 
     async def _carry_out(self, raw: Mapping[str, Any]) -> str:

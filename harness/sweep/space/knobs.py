@@ -1,4 +1,4 @@
-"""A space held against the configuration it varies: each of its lines becomes a knob that knows when it counts."""
+"""A space checked against the configuration it varies: each of its lines becomes a knob that knows when it counts."""
 
 import itertools
 from collections.abc import Mapping

@@ -1,1 +1,1 @@
-"""What administrators look at and move: traffic, money, incidents, releases, channels."""
+"""The administrators' API: traffic, costs, incidents, releases, channels."""

@@ -7,7 +7,7 @@ from typing import Annotated, Self
 from fastapi import Query
 from pydantic import BeforeValidator, Field
 
-from serving.app.query.wire import Wire
+from serving.app.core.wire import Wire
 from serving.app.traces.wire import time_text, written_out
 from serving.audit.record import LONGEST_SUBJECT, LONGEST_TEXT, PLACE, Action, AuditedAct, Detail, Source, State
 

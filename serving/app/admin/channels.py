@@ -35,7 +35,7 @@ MOST_METRICS: Final = 8
 MoveIn = PromoteIn | ApproveIn | RollbackIn | CandidateIn | SwitchIn | WithdrawIn
 
 
-class ChannelDesk:
+class ChannelAdmin:
     """Moves channels for somebody who has looked at a revision of them."""
 
     def __init__(self, storage: Storage, served: str, audit: ApiAudit) -> None:

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from serving.app.query.wire import Wire
+from serving.app.core.wire import Wire
 from serving.release.channel import Mode
 from serving.verdict.decide import Outcome, Verdict
 from serving.verdict.rules import MeasureName

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 from serving.app.admin.wire import BudgetOut, CountOut, PercentilesOut, ReplicaOut, RouteTrafficOut, SpendingOut, StageTimeOut
 from serving.app.core.budget import EVERYBODY, Account
 from serving.app.core.service import Service
-from serving.app.query.wire import ReadyOut
+from serving.app.release.wire import ReadyOut
 from serving.keys import Caller
 from serving.pipeline.errors import InfrastructureError
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from starlette.background import BackgroundTask
 
 from serving.app.admin.audit import AuditOut, Cursor, Since, Subject, Until, Who, seconds_of
-from serving.app.admin.channels import ChannelDesk, list_releases
+from serving.app.admin.channels import ChannelAdmin, list_releases
 from serving.app.admin.judged import CandidateVerdictOut
 from serving.app.admin.replica import replica
 from serving.app.admin.traffic import traffic
@@ -29,9 +29,9 @@ from serving.app.core.openapi import json_body, problem_responses
 from serving.app.core.origin import check_origin
 from serving.app.core.problems import Problem, Rejected, cross_site, not_found
 from serving.app.core.service import Service, service_of
+from serving.app.core.wire import Wire
 from serving.app.query.body import read_body
 from serving.app.query.jsontext import json_text
-from serving.app.query.wire import Wire
 from serving.audit.record import Action, AuditQuery
 from serving.keys import Caller
 from serving.release.bundle import open_releases
@@ -213,9 +213,9 @@ def _not_operator(service: Service) -> Rejected:
     return Rejected(Problem(403, "forbidden", f"Channels are everybody's: administrators of the tenant {tenant!r} move them."))
 
 
-def _desk(service: Service) -> ChannelDesk:
+def _desk(service: Service) -> ChannelAdmin:
     settings = service.settings
-    return ChannelDesk(open_releases(settings.releases, settings), settings.channel, service.audit)
+    return ChannelAdmin(open_releases(settings.releases, settings), settings.channel, service.audit)
 
 
 def _caller(request: Request) -> Caller:

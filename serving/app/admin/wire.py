@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints
 
-from serving.app.query.wire import ReadyOut, Wire
+from serving.app.core.wire import Wire
+from serving.app.release.wire import ReadyOut
 from serving.app.traces.wire import FeedbackOut
 from serving.release.channel import Mode
 

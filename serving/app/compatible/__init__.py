@@ -1,1 +1,1 @@
-"""Doors for clients that speak another protocol: each admits a question as /v1/query does."""
+"""APIs compatible with other clients (OpenAI, Dify, MCP): each admits a question as /v1/query does."""

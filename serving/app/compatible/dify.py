@@ -8,12 +8,13 @@ from typing import Any, Self
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
-from serving.app.compatible.lenient import Lenient
+from serving.app.compatible.lenient import LenientModel
 from serving.app.core.openapi import json_body, problem_responses
+from serving.app.core.wire import Name, Wire
 from serving.app.query.body import read_body
 from serving.app.query.jsontext import json_text
 from serving.app.query.service import QueryService, cancel_on_disconnect
-from serving.app.query.wire import Name, QueryIn, Wire
+from serving.app.query.wire import QueryIn
 from serving.pipeline.types import Hit, Trace
 
 BODIES = frozenset({"/v1/dify/retrieval"})
@@ -22,14 +23,14 @@ EVERYTHING = "all"  # the knowledge id that stands for every domain
 router = APIRouter(prefix="/v1/dify", tags=["compatible"])
 
 
-class DifySetting(Lenient):
+class DifySetting(LenientModel):
     """How much is wanted."""
 
     top_k: int = Field(default=5, ge=1, le=100, strict=True)
     score_threshold: float = Field(default=0.0, ge=0.0, le=1.0, strict=True)
 
 
-class DifyIn(Lenient):
+class DifyIn(LenientModel):
     """Dify's question."""
 
     knowledge_id: Name = Field(description="a domain of the documents, or 'all'")

@@ -3,7 +3,7 @@
 from pydantic import BaseModel, ConfigDict
 
 
-class Lenient(BaseModel):
+class LenientModel(BaseModel):
     """What we do not know of a message is passed over."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")

@@ -25,8 +25,9 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from serving.app.core.problems import Rejected, not_found, problem_of
+from serving.app.core.wire import Wire
 from serving.app.query.service import QueryService
-from serving.app.query.wire import AnswerOut, QueryIn, RetrievedOut, Wire
+from serving.app.query.wire import AnswerOut, QueryIn, RetrievedOut
 
 PATH: Final = "/v1/mcp"
 HARMLESS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
@@ -49,7 +50,7 @@ TOOLS: Final = (
 )
 
 
-class McpDoor:
+class McpEndpoint:
     """The endpoint; `run` of its manager has to surround the serving."""
 
     def __init__(self, version: str, most_bytes: int) -> None:

@@ -1,1 +1,1 @@
-"""What every request passes: middleware, keys, limits, problems, logs, metrics, health."""
+"""What all requests share: middleware, keys, limits, problems, logs, metrics, health."""

@@ -8,7 +8,8 @@ from pydantic import Field
 from serving.app.core.openapi import problem_responses
 from serving.app.core.problems import Rejected
 from serving.app.core.service import service_of
-from serving.app.query.wire import ReadyOut, Wire
+from serving.app.core.wire import Wire
+from serving.app.release.wire import ReadyOut
 
 router = APIRouter(tags=["health"])
 

@@ -14,7 +14,7 @@ SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 OWN: Final = frozenset({"same-origin", "none"})  # Sec-Fetch-Site: of our own page, typed by hand
 
 
-class OwnSite:
+class SameOrigin:
     """Middleware for a server without keys, where whoever reaches it may do everything: a browser on this machine reaches it too.
 
     A name with a dot may be anybody's that was bound to this machine's address; an address, `localhost` or a name of one word cannot.

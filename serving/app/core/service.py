@@ -11,11 +11,11 @@ from structlog.typing import FilteringBoundLogger
 from serving.app.core.audit import ApiAudit
 from serving.app.core.auth import KeyFile
 from serving.app.core.budget import EVERYBODY, Budgets
-from serving.app.core.kept import KeptResults
 from serving.app.core.limits import ConcurrencyLimit, UploadLimit
 from serving.app.core.metrics import Metrics
 from serving.app.core.problems import not_ready
 from serving.app.core.rate import RateWindows
+from serving.app.core.result_cache import ResultCache
 from serving.app.core.scores import ScoreWriter
 from serving.app.documents.service import DocumentService
 from serving.app.release.added import DocumentFollower
@@ -56,7 +56,7 @@ class Service:
     spans: "SpanWriter | None" = None  # None: no receiver of spans is named
     scores: ScoreWriter | None = None  # None: no receiver of scores is named
     wall: Callable[[], float] = time.time
-    verdicts: KeptResults[TrialVerdict] = field(default_factory=KeptResults)
+    verdicts: ResultCache[TrialVerdict] = field(default_factory=ResultCache)
 
     @property
     def authenticated(self) -> bool:

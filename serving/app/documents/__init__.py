@@ -1,1 +1,1 @@
-"""Documents over HTTP: uploads, what there is to read, deletion."""
+"""Documents over HTTP: upload, list, read, delete."""

@@ -6,11 +6,11 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from serving.app.core.openapi import problem_responses
 from serving.app.core.service import service_of
+from serving.app.core.wire import Wire
 from serving.app.documents.service import MOST_TEXT, DocumentService
 from serving.app.documents.upload import received
 from serving.app.documents.wire import CURSOR, DocumentOut, DocumentsOut, DocumentTextOut
 from serving.app.query.jsontext import json_text
-from serving.app.query.wire import Wire
 from serving.keys import Caller
 
 BODIES = frozenset[str]()  # an upload is read by its route: it is no body to be held in memory

@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import ConfigDict, Field, JsonValue, StringConstraints, field_validator
 
-from serving.app.query.wire import Wire
+from serving.app.core.wire import Wire
 from serving.documents.record import DocumentRecord, State
 from serving.pipeline.index.corpus_files import UNPRINTABLE
 from serving.pipeline.types import STATUS, Chunk

@@ -7,7 +7,8 @@ from serving.app.core.service import service_of
 from serving.app.query.jsontext import json_text
 from serving.app.query.service import QueryService, cancel_on_disconnect
 from serving.app.query.stream import AnswerStream
-from serving.app.query.wire import AnswerOut, QueryIn, ReleaseOut, RetrievedOut
+from serving.app.query.wire import AnswerOut, QueryIn, RetrievedOut
+from serving.app.release.wire import ReleaseOut
 
 ASKED = problem_responses(401, 403, 413, 415, 422, 429, 504)
 WITH_TRACE = Query(default=False, alias="trace", description="show the whole trace, where the server exposes it")

@@ -15,11 +15,11 @@ from serving.app.query.body import read_body
 from serving.app.query.wire import AnswerOut, QueryIn
 from serving.app.release.trial import Assignment, RoleObserver
 from serving.keys import Caller
+from serving.pipeline.answer.answerer import Emit
 from serving.pipeline.answer.resilient import WhenDown
 from serving.pipeline.deadline import within
 from serving.pipeline.guard.placeholders import Placeholders
 from serving.pipeline.observer import Observers
-from serving.pipeline.pipeline import Emit
 from serving.pipeline.types import Principal, Query, Trace
 
 T = TypeVar("T")
@@ -35,7 +35,7 @@ class QueryService:
         self._assignment = assignment
         self._caller = caller
         self._query = query
-        self._key = key  # of whoever asks: which release answers goes by it
+        self._key = key  # of the caller: which release answers goes by it
         self._facts = facts  # for the log
         self._with_trace = with_trace
         self._placeholders = Placeholders()

@@ -17,7 +17,7 @@ PING_S = 15.0  # a comment after this long without an event keeps proxies from c
 PING = b": still at it\n\n"
 
 
-class EventForm(Protocol):
+class StreamFormat(Protocol):
     """How a stream is written; each method gives whole events."""
 
     def begin(self) -> bytes:
@@ -37,7 +37,7 @@ class EventForm(Protocol):
         ...
 
 
-class OwnForm:
+class NativeFormat:
     """`token` events, then one `answer`, or one `error`."""
 
     def begin(self) -> bytes:
@@ -62,11 +62,11 @@ class AnswerStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, query: QueryService, form: EventForm | None = None, *, ping_s: float = PING_S) -> None:
+    def __init__(self, query: QueryService, form: StreamFormat | None = None, *, ping_s: float = PING_S) -> None:
         super().__init__(headers={"X-Accel-Buffering": "no"})  # tells nginx not to gather the events
         del self.headers["content-length"]
         self._query = query
-        self._form: EventForm = form or OwnForm()
+        self._form: StreamFormat = form or NativeFormat()
         self._ping_s = ping_s
         self._events: asyncio.Queue[bytes | None] = asyncio.Queue()  # None: there will be no more
         self._token_sent = False

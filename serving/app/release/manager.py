@@ -39,7 +39,7 @@ def state_of(error: Exception) -> State:
             return "failed"
 
 
-class Load(Protocol):
+class ReleaseLoader(Protocol):
     """Loads a release into memory."""
 
     async def __call__(
@@ -82,7 +82,7 @@ class ReleaseManager:
         settings: AppSettings,
         log: FilteringBoundLogger,
         *,
-        load: Load = loaded.load,
+        load: ReleaseLoader = loaded.load,
         sleep: Sleep = asyncio.sleep,
         probe: StoreProbe | None = None,
         after_swap: Callable[[], None] = lambda: None,

@@ -1,4 +1,4 @@
-"""Asks a candidate the questions that the stable release has answered, unseen by whoever asked."""
+"""Asks a candidate the questions that the stable release has answered, unseen by the caller."""
 
 import asyncio
 import time
@@ -73,7 +73,7 @@ class ShadowRuns:
         marked = RoleObserver(observer, "shadow", shown.id, draw)
         try:
             async with asyncio.timeout(self._timeout_s):
-                trace = await candidate.loaded.pipeline.answer(query, observer=_Unanswered(marked))
+                trace = await candidate.loaded.pipeline.answer(query, observer=_WithoutAnswer(marked))
         except (TouchstoneError, TimeoutError) as error:  # the observer has counted it
             self._compared(None)
             self._log.warning("shadow failed", release=candidate.loaded.digest, error=type(error).__name__)
@@ -103,7 +103,7 @@ class ShadowRuns:
         return sum(usd for _, usd in self._spent)
 
 
-class _Unanswered:
+class _WithoutAnswer:
     """Tells an observer all of a query but its answer, which is told once it has been compared."""
 
     def __init__(self, inner: Observer) -> None:

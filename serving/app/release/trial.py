@@ -53,7 +53,7 @@ def chosen(trial: CandidateRelease, key: str) -> bool:
 
 
 def share_of(key: str, release: str) -> float:
-    """Where a key stands between 0 and 1, evenly, and for every candidate anew; the key cannot be told from it."""
+    """A number between 0 and 1 for a key, uniform and different for every candidate; the key cannot be inferred from it."""
     digest = hashlib.sha256(f"{release}\0{key}".encode("utf-8", "replace")).digest()
     return int.from_bytes(digest[:7]) / 2**56
 

@@ -1,1 +1,1 @@
-"""Traces over HTTP: kept beside the answers, read by those who may."""
+"""Traces and feedback: the writer behind the API, and the routes that read them."""

@@ -5,7 +5,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
-from serving.app.query.wire import CitationOut, Name, RouteOut, UsageOut, Wire, citations
+from serving.app.core.wire import Name, Wire
+from serving.app.query.wire import CitationOut, RouteOut, UsageOut, citations
 from serving.pipeline.types import Hit, Trace
 from serving.traces.record import Feedback, FeedbackKind, TraceRecord
 

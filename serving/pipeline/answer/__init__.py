@@ -1,1 +1,1 @@
-"""The room that turns passages into an answer."""
+"""From passages to an answer."""

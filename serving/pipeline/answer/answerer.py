@@ -8,7 +8,7 @@ from typing import Final
 
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, SystemMessage
 
-from serving.pipeline.answer.account import CallAccount
+from serving.pipeline.answer.abandoned_calls import AbandonedCalls
 from serving.pipeline.answer.cite import parse_citations
 from serving.pipeline.answer.datamark import unmarked
 from serving.pipeline.answer.family import choose_prompt, domain_of
@@ -23,6 +23,8 @@ from serving.pipeline.models.prices import usage_of
 from serving.pipeline.plain_yaml import load_plain
 from serving.pipeline.prompts import PromptLibrary
 from serving.pipeline.types import Answer, Hit, Query, Route, Usage
+
+Emit = Callable[[str], None]  # receives the answer's text in pieces
 
 NOTICES: Final = Path(__file__).with_name("notices.yaml")
 PROMPT_TOKENS: Final = 1500  # of instructions and question, at most and about
@@ -75,10 +77,10 @@ class Answerer:
         hits: Sequence[Hit],
         route: Route,
         *,
-        emit: Callable[[str], None] | None = None,
+        emit: Emit | None = None,
         late: Callable[[Usage], None] | None = None,
     ) -> AnswerResult:
-        """Answer a question from its hits; `emit`, if given, receives the text as it is written, `late` the cost of calls given up."""
+        """Answer a question from its hits; `emit`, if given, receives the text as it is written, `late` the cost of abandoned calls."""
         chat = self._chat(route.tier)
         domain = domain_of(query, hits, route.domain)
         prompt = choose_prompt(self._config.prompt, self._prompts, domain)
@@ -92,14 +94,14 @@ class Answerer:
         values = {"question": fenced(query.text.strip()), "passages": packed.text, "domain": domain}
         rendered = prompt.render(**{name: values[name] for name in prompt.variables if name in values})
         messages = [SystemMessage(f"{rendered.system}{self._notice}"), HumanMessage(rendered.user)]
-        account = CallAccount(chat, messages, late or _unheard)
-        with account.watch():
-            message, first_token_ms = await self._ask(chat, messages, account.counted(self._shown(emit)))
+        abandoned = AbandonedCalls(chat, messages, late or _ignore)
+        with abandoned.watch():
+            message, first_token_ms = await self._ask(chat, messages, abandoned.counted(self._shown(emit)))
 
         text = str(message.text).strip()
         text = unmarked(text) if self._marked else text
         if not text:
-            account.unused(message)
+            abandoned.discard(message)
         if not text and _hit_limit(message):  # spent on reasoning: a retry would fail the same way
             raise RequestError(f"{chat.name} came to its limit of output before its first word. Raise answer.max_tokens.")
         if not text:  # an empty answer is a failure: as a refusal, it would score on every unanswerable question
@@ -126,8 +128,8 @@ class Answerer:
             kept_ms=message.response_metadata.get(KEPT_MS),
         )
 
-    def _shown(self, emit: Callable[[str], None] | None) -> Callable[[str], None] | None:
-        """What receives the text as it is written, without marks."""
+    def _shown(self, emit: Emit | None) -> Emit | None:
+        """`emit`, with datamarks removed from the text."""
         if emit is None or not self._marked:
             return emit
         return lambda text: emit(unmarked(text))
@@ -138,9 +140,7 @@ class Answerer:
         except KeyError:
             raise ConfigError(f"The router chose the tier {tier!r}, but answer.models has only {', '.join(self._chats)}.") from None
 
-    async def _ask(
-        self, chat: ConnectedChat, messages: list[BaseMessage], emit: Callable[[str], None] | None
-    ) -> tuple[AIMessage, float | None]:
+    async def _ask(self, chat: ConnectedChat, messages: list[BaseMessage], emit: Emit | None) -> tuple[AIMessage, float | None]:
         """The model's whole message; when it streams, also the milliseconds to its first words."""
         if emit is None:
             return await chat.model.ainvoke(messages), None
@@ -159,13 +159,13 @@ class Answerer:
 
 @cache
 def _notices() -> Mapping[str, str]:
-    """What is added to the rules, by the way the passages are written."""
+    """The sentence that each format of passages adds to the system prompt."""
     notices: Mapping[str, str] = load_plain(NOTICES.read_text(encoding="utf-8"))
     return notices
 
 
-def _unheard(usage: Usage) -> None:
-    """For who has no use for it."""
+def _ignore(usage: Usage) -> None:
+    """The receiver where the cost of abandoned calls is not wanted."""
 
 
 def _hit_limit(message: AIMessage) -> bool:

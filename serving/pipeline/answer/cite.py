@@ -16,7 +16,7 @@ _ENDS: Final = re.compile(r"[.!?,;:)]|\s*\Z|\s*\n|\[")
 
 @dataclass(frozen=True, slots=True)
 class ParsedCitations:
-    """The passages an answer points to, each once in order of first mention, and how many markers point nowhere."""
+    """The passages that an answer cites, each once in order of first mention, and the number of markers that match no passage."""
 
     citations: tuple[Citation, ...]
     dangling: int = 0
@@ -37,7 +37,7 @@ def parse_citations(text: str, passages: Sequence[Hit]) -> ParsedCitations:
 
 @dataclass(frozen=True, slots=True)
 class MarkerSpan:
-    """Where a bracket of an answer stands, and the numbers in it."""
+    """The span of a citation marker, and the numbers in it."""
 
     start: int
     end: int
@@ -45,19 +45,19 @@ class MarkerSpan:
 
 
 def markers(text: str) -> list[int]:
-    """Every number cited, in order and with repeats; brackets of code, arrays and links are none."""
+    """Every cited number, in order and with repeats; brackets of code, arrays and links are not citations."""
     return [number for span in marker_spans(text) for number in span.numbers]
 
 
 def marker_spans(text: str) -> list[MarkerSpan]:
-    """Every bracket that cites, in order."""
+    """Every citation marker, in order."""
     prose = without_code(text)
     found = (match for match in _MARKER.finditer(prose) if _is_citation(prose, match))
     return [MarkerSpan(match.start(), match.end(), tuple(_numbers(match[1]))) for match in found]
 
 
 def without_code(text: str) -> str:
-    """The text with blanks in the place of code: as long as before."""
+    """The text with code replaced by blanks of equal length, so that offsets stay."""
     return _CODE.sub(lambda match: " " * len(match[0]), text)
 
 

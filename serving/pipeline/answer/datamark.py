@@ -1,4 +1,4 @@
-"""Datamarking: every space of a passage becomes a mark, so that a model sees of each word whether a document says it."""
+"""Datamarking: every space of a passage becomes a mark, so that the model can tell the words of a document from instructions."""
 
 from typing import Final
 
@@ -12,5 +12,5 @@ def datamarked(text: str) -> str:
 
 
 def unmarked(text: str) -> str:
-    """A text that quotes marked passages, as a reader wants it."""
+    """The text with the marks turned back into spaces."""
     return text.replace(MARK, " ")

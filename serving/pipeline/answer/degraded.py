@@ -1,4 +1,4 @@
-"""What is answered when no model answers: the passages that were found, quoted with their places and nothing made of them."""
+"""The degraded answer, when no model answers: the passages that were found, quoted and cited."""
 
 import re
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ _BRACKETS: Final = str.maketrans("[]<>", "()‹›")  # so that nothing in a doc
 
 
 def degraded_answer(question: str, hits: Sequence[Hit]) -> Answer:
-    """The best passages, each cited, without the notice: as the checks of the output read it."""
+    """The best passages, each quoted and cited, without the notice; the output guard checks this text."""
     shown = hits[:MOST_PASSAGES]
     lines = [f"[{number}] {_place(hit)}: “{_excerpt(question, hit.read or hit.chunk.text)}”" for number, hit in enumerate(shown, start=1)]
     citations = tuple(Citation(number, hit.chunk.id, hit.chunk.span) for number, hit in enumerate(shown, start=1))
@@ -28,14 +28,14 @@ def degraded_answer(question: str, hits: Sequence[Hit]) -> Answer:
 
 
 def with_notice(answer: Answer) -> Answer:
-    """A degraded answer that was checked, as its reader sees it: it says what it is, in its text and as a warning."""
+    """A checked degraded answer with a notice in its text and a warning."""
     warnings = (WARNING, *answer.warnings)
     text = answer.text if answer.refused else f"{NOTICE}\n\n{answer.text}"
     return replace(answer, text=text, warnings=warnings, confidence=None, degraded=True)
 
 
 def _place(hit: Hit) -> str:
-    """Where a passage stands, in words."""
+    """The title and section of a passage."""
     section = hit.chunk.heading.rpartition(" > ")[2]
     title = hit.chunk.title or hit.chunk.document_id
     names = [title] if not section or section == title else [title, section]

@@ -1,4 +1,4 @@
-"""What stands behind a refusal: the nearest documents that this reader may see, and what to ask them about."""
+"""Guidance after a refusal: the nearest documents that the caller may see, and topics to ask about."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -19,7 +19,7 @@ _ODD: Final = re.compile(r"[\[\]<>{}|*_`#\"“”\\]+|https?://\S{1,200}")
 
 
 def guided(answer: Answer, hits: Sequence[Hit]) -> Answer:
-    """A refusal with its guidance, unless nobody would take it for a refusal any more; any other answer as it is."""
+    """A refusal with guidance, unless the longer text would no longer be recognised as a refusal; any other answer as it is."""
     if not answer.refused:
         return answer
     whole = replace(answer, guidance=guidance(hits))
@@ -27,7 +27,7 @@ def guided(answer: Answer, hits: Sequence[Hit]) -> Answer:
 
 
 def guidance(hits: Sequence[Hit]) -> str:
-    """Two sentences, made of what was found for the reader and nothing else; empty where nothing fit to be named was found."""
+    """Two sentences made only of the hits' titles and headings; empty where none can be shown."""
     titles = _names((hit.chunk.title for hit in hits), MOST_DOCUMENTS)
     topics = _names((hit.chunk.heading.rpartition(" > ")[2] for hit in hits), MOST_TOPICS, but=titles)
     while titles and _words(_sentences(titles, topics)) > MOST_WORDS:
@@ -41,7 +41,7 @@ def _sentences(titles: Sequence[str], topics: Sequence[str]) -> str:
 
 
 def _names(candidates: Iterable[str], most: int, but: Sequence[str] = ()) -> list[str]:
-    """The first different ones that are fit to be shown: one short line that gives no order."""
+    """The first distinct names that can be shown: one short line that contains no instruction."""
     known = {name.casefold() for name in but}
     names: list[str] = []
     for candidate in candidates:

@@ -1,4 +1,4 @@
-"""How sure a model was of its own words, where its provider tells it."""
+"""The mean log-probability of an answer's tokens, where the provider reports it."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,9 +7,9 @@ from langchain_core.messages import AIMessage
 
 
 def mean_logprob(message: AIMessage) -> float | None:
-    """The mean log-probability of the tokens that were written, as OpenAI's protocol has them; None where it is not told."""
-    told = message.response_metadata.get("logprobs")
-    tokens = told.get("content") if isinstance(told, Mapping) else None
+    """The mean log-probability of the written tokens, in OpenAI's format; `None` where it is not reported."""
+    logprobs = message.response_metadata.get("logprobs")
+    tokens = logprobs.get("content") if isinstance(logprobs, Mapping) else None
     if not isinstance(tokens, Sequence):
         return None
     values = [token.get("logprob") for token in tokens if isinstance(token, Mapping)]

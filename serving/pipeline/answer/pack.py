@@ -10,7 +10,7 @@ from serving.pipeline.types import Chunk, Hit
 
 _FENCE: Final = re.compile(r"<(?=\s*/?\s*(?:passage|question)\b)", re.IGNORECASE)
 _SENTENCE_END: Final = re.compile(r"[.!?][\"')\]]*(?=\s)|\n")
-_USEFUL_CHARACTERS: Final = 120  # a shorter piece of a passage says too little to be worth its header
+_USEFUL_CHARACTERS: Final = 120  # a shorter piece is not worth its header
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def pack_passages(hits: Sequence[Hit], budget: int, *, marked: bool = False) -> 
 
 
 def fenced(text: str) -> str:
-    """The text with every look-alike of our own fences made harmless, so that no passage can end itself or start another."""
+    """The text with look-alikes of our delimiters escaped, so that no passage can end itself or start another."""
     return _FENCE.sub("‹", text)
 
 
@@ -82,7 +82,7 @@ def _attribute(value: str) -> str:
 
 
 def _cut(text: str, room: int, *, force: bool) -> int:
-    """Where to cut so that at most `room` characters stay: 0 for not at all; `force` takes a word's end for want of a sentence's."""
+    """Where to cut so that at most `room` characters stay, at a sentence end or with `force` at a word's; 0: not at all."""
     if room <= 0:
         return 0
     ends = [match.end() for match in _SENTENCE_END.finditer(text) if match.end() <= room]

@@ -1,4 +1,4 @@
-"""Answers although a model is down, where somebody waits for it: the fallback tier, else the passages alone."""
+"""Answers despite an outage of a model, where a client waits: by the fallback tier, else with the passages alone."""
 
 import asyncio
 import logging
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Final
 
-from serving.pipeline.answer.answerer import Answerer, AnswerResult
+from serving.pipeline.answer.answerer import Answerer, AnswerResult, Emit
 from serving.pipeline.answer.degraded import MOST_PASSAGES, degraded_answer
 from serving.pipeline.deadline import current_deadline, within
 from serving.pipeline.errors import ConfigError, ModelError
@@ -15,33 +15,33 @@ from serving.pipeline.types import Hit, ModelOutage, Query, Route, Usage
 
 log = logging.getLogger(__name__)
 
-SHARE_WITH_FALLBACK: Final = 0.6  # of the time that is left, for a model behind which another one waits
-SHARE_ALONE: Final = 0.9  # for the last one: what is left then is for the passages
-GRACE: Final = 0.04  # of the time that is left, on top: whoever calls the model is to be the first who gives up
+SHARE_WITH_FALLBACK: Final = 0.6  # of the time left, for a model that has a fallback
+SHARE_ALONE: Final = 0.9  # for the last one; the rest is for answering with the passages
+GRACE: Final = 0.04  # of the time left, added to the outer time-out, so that the model's own client times out first
 FALLBACK_WARNING: Final = "The model that usually answers did not; another one wrote this."
 
 
 class WhenDown(IntEnum):
-    """What is done when a model does not answer."""
+    """What to do when a model does not answer."""
 
-    FAIL = 0  # an outage is an outage: for evaluations, which must not score anything else
+    FAIL = 0  # raise the outage: for evaluations, which must not score anything else
     FALL_BACK = 1  # ask the fallback tier, where the configuration names one
-    DEGRADE = 2  # then give the passages alone
+    DEGRADE = 2  # then answer with the passages alone
 
 
 @dataclass(frozen=True, slots=True)
 class ResilientResult:
-    """An answer, how it was routed in the end, and which models did not answer before."""
+    """An answer with its final route, and the models that did not answer before."""
 
     result: AnswerResult
     route: Route
     outages: tuple[ModelOutage, ...] = ()
 
 
-class _Watched:
-    """Receives the text of one try; once it has begun, nothing else can be answered, and the try has all the time that there is."""
+class _WatchedEmit:
+    """Passes on the text of one attempt; once text was shown, no other attempt can replace it, so its time limit is lifted."""
 
-    def __init__(self, emit: Callable[[str], None]) -> None:
+    def __init__(self, emit: Emit) -> None:
         self._emit = emit
         self.begun = False
         self.limit: asyncio.Timeout | None = None
@@ -61,7 +61,7 @@ async def answer_resiliently(
     *,
     fallback: str,
     when_down: WhenDown,
-    emit: Callable[[str], None] | None = None,
+    emit: Emit | None = None,
     late: Callable[[Usage], None] | None = None,
 ) -> ResilientResult:
     """The answer of the route's tier, of the fallback's, or the passages; an error where `when_down` goes no further.
@@ -75,11 +75,11 @@ async def answer_resiliently(
     if fallback not in ("", route.tier):
         routes.append(replace(route, tier=fallback, reason=f"fallback: {route.tier} did not answer"))
     for place, tried in enumerate(routes, start=1):
-        watched = _Watched(emit) if emit else None
+        watched = _WatchedEmit(emit) if emit else None
         try:
             share = SHARE_ALONE if place == len(routes) else SHARE_WITH_FALLBACK
             result = await _within_share(answerer, query, hits, tried, share, watched, late)
-        except (ModelError, ConfigError) as error:  # also refused credentials or a request: nothing that whoever asks can mend
+        except (ModelError, ConfigError) as error:  # also refused credentials or a refused request: the caller cannot mend either
             if watched and watched.begun:
                 raise
             outages.append(ModelOutage(tried.tier, answerer.model_of(tried.tier), type(error).__name__))
@@ -101,10 +101,10 @@ async def _within_share(
     hits: Sequence[Hit],
     route: Route,
     share: float,
-    emit: _Watched | None,
+    emit: _WatchedEmit | None,
     late: Callable[[Usage], None] | None,
 ) -> AnswerResult:
-    """One try within its share of the time that is left; without a deadline it has as long as it takes."""
+    """One attempt within its share of the time left; without a deadline there is no limit."""
     deadline = current_deadline()
     if deadline is None:
         return await answerer.answer(query, hits, route, emit=emit, late=late)

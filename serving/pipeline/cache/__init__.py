@@ -1,4 +1,4 @@
-"""The room that remembers answers: its table."""
+"""Caches of answers: their table."""
 
 from serving.pipeline.cache.base import Cache
 from serving.pipeline.registry import Registry

@@ -22,7 +22,7 @@ from serving.pipeline.types import Query
 WAIT_S: Final = 30.0  # for another's answer to the same question; then one goes alone
 
 
-class KeptParams(PlugInParams):
+class AnswerCacheParams(PlugInParams):
     """How long and how much is kept, and what is worth it."""
 
     ttl_s: float = Field(default=3600.0, gt=0.0, description="seconds after which an answer is written anew")
@@ -55,10 +55,10 @@ class ForgetsDocuments(Protocol):
     async def forget_document(self, document_id: str) -> int: ...
 
 
-class KeptAnswers:
+class AnswerCache:
     """Answers under keyed names in a backend."""
 
-    def __init__(self, params: KeptParams, parts: Parts, ladder: Sequence[str], *, vectors: QuestionVectors | None) -> None:
+    def __init__(self, params: AnswerCacheParams, parts: Parts, ladder: Sequence[str], *, vectors: QuestionVectors | None) -> None:
         opened = open_backend(parts.settings, parts.clock, ttl_s=params.ttl_s, max_entries=params.max_entries)
         self.backend: CacheBackend = opened.backend
         self._keys: CacheKeys = opened.keys

@@ -1,11 +1,11 @@
-"""The shadow audit: a sample of hits is answered anew, and too many disagreements lower the cache's reach."""
+"""The shadow audit: a sample of hits is answered again, and too many disagreements lower the cache's reach."""
 
 import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol, runtime_checkable
 
 from serving.pipeline.cache.agreement import disagreement_of
 from serving.pipeline.cache.alarm import alarms
@@ -42,7 +42,7 @@ class AuditCounts:
 
 
 class ShadowAudit:
-    """Answers sampled hits anew, beside the query and for its own principal, and lowers the reach by a step when the alarm goes off."""
+    """Answers sampled hits again, beside the query and for its own principal, and lowers the reach by a step when the alarm goes off."""
 
     def __init__(
         self,
@@ -138,3 +138,11 @@ class ShadowAudit:
 def audited_kind(reach: str) -> str:
     """Which hits are audited: the furthest that the cache reaches."""
     return {"full": "semantic", "raised": "semantic", "exact": "exact"}.get(reach, "")
+
+
+@runtime_checkable
+class Audited(Protocol):
+    """A cache that audits its hits: a sample is answered again and compared."""
+
+    @property
+    def audit(self) -> ShadowAudit: ...

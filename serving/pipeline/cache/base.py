@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import ClassVar, Literal, Protocol, Self
+from typing import ClassVar, Literal, Protocol, Self, runtime_checkable
 
 from serving.pipeline.index.base import Filter
 from serving.pipeline.parts import Digests
@@ -141,3 +141,10 @@ class Cache(Protocol):
     async def drop(self, query: Query, context: CacheContext, hit: CacheHit) -> None:
         """Forget a hit's entry, which is not to be given again."""
         ...
+
+
+@runtime_checkable
+class Closable(Protocol):
+    """A cache that holds connections."""
+
+    async def aclose(self) -> None: ...

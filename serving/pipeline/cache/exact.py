@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Final
 
-from serving.pipeline.cache.answers import CacheState, KeptAnswers, KeptParams
+from serving.pipeline.cache.answers import AnswerCache, AnswerCacheParams, CacheState
 from serving.pipeline.cache.audit import ShadowAudit
 from serving.pipeline.cache.base import CacheContext, CacheEntry, CacheHit, CacheLookup
 from serving.pipeline.parts import Parts
@@ -20,15 +20,15 @@ class ExactCache:
     version: ClassVar[str] = "2"
     stateful: ClassVar[bool] = True
 
-    class Params(KeptParams):
+    class Params(AnswerCacheParams):
         """How long and how much is kept, and what is worth it."""
 
     def __init__(self, params: Params, parts: Parts) -> None:
-        self._answers = KeptAnswers(params, parts, _LADDER, vectors=None)
+        self._answers = AnswerCache(params, parts, _LADDER, vectors=None)
 
     @property
     def audit(self) -> ShadowAudit:
-        """What answers a sample of hits anew."""
+        """What answers a sample of hits again."""
         return self._answers.audit
 
     async def get(self, query: Query, context: CacheContext) -> CacheLookup:

@@ -140,7 +140,7 @@ class RedisBackend:
         self._saw_reach(release, found)
 
     async def restore(self, release: str) -> None:
-        """Give the cache its whole reach back, and count its audits anew."""
+        """Give the cache its whole reach back, and count its audits again."""
 
         async def anew(client: Any) -> None:
             pipe = client.pipeline(transaction=True)

@@ -4,7 +4,7 @@ from typing import ClassVar, Final
 
 from pydantic import Field
 
-from serving.pipeline.cache.answers import CacheState, KeptAnswers, KeptParams
+from serving.pipeline.cache.answers import AnswerCache, AnswerCacheParams, CacheState
 from serving.pipeline.cache.audit import ShadowAudit
 from serving.pipeline.cache.base import CacheContext, CacheEntry, CacheHit, CacheLookup
 from serving.pipeline.cache.equivalence import equivalence_of
@@ -29,7 +29,7 @@ class SemanticCache:
     version: ClassVar[str] = f"1+{VERIFIER_SCORER.removeprefix('verifier ')}-{digest_bytes(BUILT_IN.read_bytes())[:6]}"  # guards, verifier
     stateful: ClassVar[bool] = True
 
-    class Params(KeptParams):
+    class Params(AnswerCacheParams):
         """What counts as the same question, how long and how much is kept, and what is worth it."""
 
         max_entries: int = Field(default=10_000, ge=1, le=1_000_000, description="the least recently used are forgotten first")
@@ -51,11 +51,11 @@ class SemanticCache:
         rule = ReuseRule(judges, threshold, params.least_similarity)
         self._rules = {"full": rule, "raised": rule.raised()}
         self._question = parts.question
-        self._answers = KeptAnswers(params, parts, _LADDER, vectors=parts.question)
+        self._answers = AnswerCache(params, parts, _LADDER, vectors=parts.question)
 
     @property
     def audit(self) -> ShadowAudit:
-        """What answers a sample of hits anew."""
+        """What answers a sample of hits again."""
         return self._answers.audit
 
     async def get(self, query: Query, context: CacheContext) -> CacheLookup:

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from serving.pipeline.cache.base import MISSES
-from serving.pipeline.cache.worth import unfit_question
+from serving.pipeline.cache.eligibility import bypass_reason
 from serving.pipeline.guard.base import CheckContext
 from serving.pipeline.pipeline import RagPipeline
 from serving.pipeline.types import Query, Trace
 
 
 @dataclass(frozen=True, slots=True)
-class Warmed:
+class WarmedQuestion:
     """What became of one question and its other wordings."""
 
     trace: Trace
@@ -20,25 +20,25 @@ class Warmed:
     reason: str = ""  # why something was left out
 
 
-async def warm(pipeline: RagPipeline, query: Query, variants: Sequence[str]) -> Warmed:
+async def warm(pipeline: RagPipeline, query: Query, variants: Sequence[str]) -> WarmedQuestion:
     """Answer a question and keep its answer for every wording; an answer that is not worth keeping is kept for none."""
     trace = await pipeline.answer(query)
     lookup = await pipeline.cache.get(trace.query, pipeline.context(trace.query))
     lookup.flight.end()
     if lookup.hit is None or lookup.hit.kind == "shared":
         why = trace.cache.reason if trace.cache and trace.cache.reason in ("masked", "flagged", "history") else ""
-        return Warmed(trace, (), (query.text, *variants), MISSES.get(why) or _why_not(trace))
+        return WarmedQuestion(trace, (), (query.text, *variants), MISSES.get(why) or _why_not(trace))
     kept, left_out, reason = [query.text], list[str](), ""
     for variant in variants:
         other = replace(query, text=variant)
         checked = await pipeline.input_guard.run(variant, CheckContext("input", other))
-        if unfit := unfit_question(other, checked):
+        if unfit := bypass_reason(other, checked):
             left_out.append(variant)
             reason = MISSES[unfit]
             continue
         await pipeline.cache.put(other, pipeline.context(other), lookup.hit.entry)
         kept.append(variant)
-    return Warmed(trace, tuple(kept), tuple(left_out), reason)
+    return WarmedQuestion(trace, tuple(kept), tuple(left_out), reason)
 
 
 def _why_not(trace: Trace) -> str:

@@ -1,1 +1,1 @@
-"""What was fitted on data and is read as plain numbers: thresholds with their proof, models as coefficients."""
+"""Fitted models as plain numbers: calibrated thresholds with their proof, and coefficients."""

@@ -1,4 +1,4 @@
-"""The room that checks what comes in and what goes out: its table."""
+"""Checks of questions, passages and answers: their table."""
 
 from serving.pipeline.guard.base import Check
 from serving.pipeline.registry import Registry

@@ -1,4 +1,4 @@
-"""What is said to somebody whose question a check has stopped: what to do instead, and nothing of how it was told."""
+"""What a caller is advised to do when a check blocks a question; it does not reveal what the check detected."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -13,4 +13,4 @@ ADVICE: Final[Mapping[str, str]] = {  # by the name of the check in its table
     "content": "It is about something that is not answered here.",
 }
 NOT_CHECKED: Final = "It could not be checked. Try again."
-FAILED: Final = frozenset({"error", "timeout", "outage"})  # rules of a check that came to no verdict
+FAILED: Final = frozenset({"error", "timeout", "outage"})  # rules of a check that failed to run

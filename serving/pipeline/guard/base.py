@@ -16,10 +16,10 @@ class CheckContext:
     side: Side
     query: Query  # at the output with its text as the input checks left it
     passages: tuple[Hit, ...] = ()  # as numbered in the prompt; none at the input, the one that is checked among the passages
-    refused: bool = False  # the text is a refusal, which claims nothing
+    refused: bool = False  # the text is a refusal, which makes no claims
     answer: Answer | None = None  # at the output: the answer as the model wrote it
     computed: dict[str, Any] = field(default_factory=dict, compare=False)  # what one check of the text computed for the next
-    placeholders: Placeholders | None = None  # where the input keeps what it masks, for whoever asked
+    placeholders: Placeholders | None = None  # where input checks put the values that they mask, to be restored for the caller
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +27,13 @@ class CheckVerdict:
     """The decision of a check about a text."""
 
     action: GuardAction
-    text: str  # the text to continue with, which only MASK may change; of BLOCK, what may be kept of it
+    text: str  # the text to continue with, which only MASK may change; of BLOCK, the text that may be stored
     score: float | None = None  # compared with the threshold of the check
     rule: str = ""  # which of its rules fired
     reason: str = ""
     usage: tuple[Usage, ...] = ()  # of a check that asks a paid model
     excerpt: str = ""  # of what the rule fired on, without personal data: for the incident in the trace
-    message: str = ""  # of BLOCK: what is said in place of the configured message
+    message: str = ""  # of BLOCK: replaces the configured message
     warning: str = ""  # for the reader of the answer
     confidence: float | None = None  # that the answer is right
     citations: tuple[Citation, ...] | None = None  # of the text, with their support; None: the check does not look at them

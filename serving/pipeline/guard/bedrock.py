@@ -1,4 +1,4 @@
-"""Bedrock Guardrails: a policy that is kept in AWS, asked by ApplyGuardrail about questions and answers."""
+"""Bedrock Guardrails: a policy in AWS that ApplyGuardrail checks questions and answers against."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ from serving.pipeline.models.retry import RetryPolicy
 from serving.pipeline.models.threads import run_in_thread
 from serving.pipeline.parts import Parts
 from serving.pipeline.registry import Params as PlugInParams
-from serving.pipeline.spending import spent, unused_calls
 from serving.pipeline.types import GuardAction, Usage
+from serving.pipeline.usage_meter import metered_calls, record_usage
 
 PIECE: Final = 24_000  # characters of a text in one call; the service takes 25 units of 1,000
 MASKED: Final = "ANONYMIZED"
@@ -25,7 +25,7 @@ MASKED: Final = "ANONYMIZED"
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """One thing that a policy found."""
+    """One match of a policy."""
 
     rule: str
     action: str  # BLOCKED, ANONYMIZED or NONE
@@ -34,7 +34,7 @@ class _Found:
 
 @dataclass(frozen=True, slots=True)
 class _Assessed:
-    """What the service says of a piece of a text."""
+    """The service's assessment of one piece of a text."""
 
     intervened: bool
     output: str
@@ -45,7 +45,7 @@ class _Assessed:
 class BedrockCheck:
     """Masks or blocks by a guardrail's policy; masked personal data of a question gets placeholders, as the check `pii` gives them.
 
-    It is asked of what the checks before it left: name it so that it runs after those that mask, and it never sees what they took out.
+    It reads the text as earlier checks left it: name it so that it runs after those that mask, and masked values never leave the machine.
     """
 
     version: ClassVar[str] = "1"
@@ -88,12 +88,12 @@ class BedrockCheck:
         try:
             for piece in pieces:
                 request = self._request(piece, context)
-                with unused_calls(Usage(self._name, stage="guard"), _cost).watch():
+                with metered_calls(Usage(self._name, stage="guard"), _cost).watch():
                     assessed.append(await self._retry.run(lambda request=request: run_in_thread(lambda: self._ask(request))))  # type: ignore[misc]
         except InfrastructureError as error:
             usage = tuple(one.usage for one in assessed)
             if self._params.on_outage == "fail_closed":
-                spent(*usage)  # there is no verdict to tell it
+                record_usage(*usage)  # there is no verdict to carry it
                 raise
             return CheckVerdict(GuardAction.FLAG, text, rule="outage", reason=type(error).__name__, usage=usage)
         return self._verdict(text, pieces, assessed, context)
@@ -144,7 +144,7 @@ class BedrockCheck:
 
 
 def _cost(assessed: object) -> Usage:
-    """What a call has cost whose answer came too late."""
+    """The usage of a call whose answer came too late."""
     assert isinstance(assessed, _Assessed)
     return assessed.usage
 
@@ -164,7 +164,7 @@ def _findings(assessment: Mapping[str, Any]) -> list[_Found]:
 
 
 def _masked(piece: str, assessed: _Assessed, context: CheckContext) -> str:
-    """A piece with what was masked: in a question under placeholders that whoever asked reads as the values, where the values are told."""
+    """A piece with its matches masked; in a question by placeholders, which are restored, where the service returns the matches."""
     found = [one for one in assessed.found if one.action == MASKED]
     if not found:
         return piece
@@ -178,7 +178,7 @@ def _masked(piece: str, assessed: _Assessed, context: CheckContext) -> str:
 
 
 def _without_matches(text: str, found: Sequence[_Found]) -> str:
-    """What may be kept of a text: without whatever the policies matched."""
+    """The text that may be stored: without what the policies matched."""
     for one in sorted(found, key=lambda one: -len(one.match)):
         if one.match:
             text = text.replace(one.match, f"<{_letters(one.rule)}>")

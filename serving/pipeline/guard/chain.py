@@ -9,12 +9,12 @@ from serving.pipeline.errors import InfrastructureError, TouchstoneError
 from serving.pipeline.guard.advice import FAILED, NOT_CHECKED
 from serving.pipeline.guard.base import Check, CheckContext, CheckVerdict, Side
 from serving.pipeline.guard.scope import concerns
-from serving.pipeline.spending import spent
 from serving.pipeline.types import Citation, GuardAction, GuardVerdict, Usage
+from serving.pipeline.usage_meter import record_usage
 
 OnError = Literal["block", "allow"]
 TIMEOUT_S = 5.0
-WITHHELD = "[withheld: a check failed]"  # what is kept of a question that could not be looked at
+WITHHELD = "[withheld: a check failed]"  # stored in place of a question that could not be checked
 SEVERITY = (GuardAction.ALLOW, GuardAction.FLAG, GuardAction.MASK, GuardAction.BLOCK)
 
 
@@ -25,15 +25,15 @@ class GuardResult:
     text: str
     verdicts: tuple[GuardVerdict, ...] = ()
     citations: tuple[Citation, ...] | None = None  # as the last check that looked at them has left them
-    kept: str | None = None  # the text as it may be kept, where that is another than the one to go on with
+    kept: str | None = None  # the text that may be stored, where it differs from `text`
 
     @property
     def record(self) -> str:
-        """The text as it may be kept: also of a text that was blocked, without what a check masks."""
+        """The text that may be stored: masked, also where the text was blocked."""
         return self.text if self.kept is None else self.kept
 
     def as_kept(self) -> Self:
-        """The result without what any check took out, which the texts of the verdicts before it still hold."""
+        """The result as it may be stored: every verdict's text is masked too."""
         verdicts = (
             one if one.action is GuardAction.BLOCK or one.text == self.record else replace(one, text=self.record) for one in self.verdicts
         )
@@ -85,7 +85,7 @@ class GuardChain:
         self._clock = clock
         self._on_error = on_error
         self._block_message = block_message
-        self._advice = advice or {}  # by a check's name: what is said behind the block message
+        self._advice = advice or {}  # by check: appended to the block message
         self._timeout_s = timeout_s  # of each check
 
     @property
@@ -95,7 +95,7 @@ class GuardChain:
 
     @property
     def withholds(self) -> bool:
-        """Whether a check may mask or block, so that no text may be shown before all of it was checked."""
+        """Whether a check may mask or block, so that text must not be streamed before it was checked."""
         return any(check.rewrites or check.blocks for check in self._checks.values())
 
     async def run(self, text: str, context: CheckContext) -> GuardResult:
@@ -137,11 +137,11 @@ class GuardChain:
         return verdict.message or " ".join(filter(None, [self._block_message, advice if self._advice else ""]))
 
     async def masked(self, text: str, context: CheckContext) -> str:
-        """A text that belongs to the one that is checked, as what was said before does, without what the checks mask."""
+        """A related text, such as an earlier turn, with what the checks mask taken out."""
         return await self._kept(text, [check for check in self._checks.values() if concerns(check, context)], context)
 
     async def _kept(self, text: str, checks: Sequence[Check], context: CheckContext) -> str:
-        """The text as it may be kept: without what these checks mask. What a check failed on may hold anything."""
+        """The text that may be stored: masked by these checks. Where one of them fails, nothing of the text is stored."""
         for check in checks:
             if check.rewrites and text != WITHHELD:
                 try:
@@ -152,12 +152,12 @@ class GuardChain:
         return text
 
     async def _verdict(self, check: Check, text: str, context: CheckContext) -> CheckVerdict:
-        budget_s: float = getattr(check, "timeout_s", self._timeout_s)  # one that calls out has a patience of its own
+        budget_s: float = getattr(check, "timeout_s", self._timeout_s)  # a check that calls a service has its own time-out
         budget = asyncio.timeout(budget_s)
         try:
             async with budget:
                 verdict = _declared(check, await check.check(text, context))
-            spent(*_of_guard(verdict))  # at once: a later check may fail, and what is kept is checked too
+            record_usage(*_of_guard(verdict))  # at once: a later check may fail
             return verdict
         except InfrastructureError:
             raise
@@ -168,7 +168,7 @@ class GuardChain:
             return self._failed(check, text, "error", f"{type(error).__name__}{words}")
 
     def _failed(self, check: Check, text: str, rule: str, reason: str) -> CheckVerdict:
-        """The verdict in place of one that a check did not come to."""
+        """The verdict for a check that failed or timed out."""
         blocks = self._on_error == "block" and (check.blocks or check.rewrites)
         if not blocks:
             return CheckVerdict(GuardAction.FLAG, text, rule=rule, reason=reason)

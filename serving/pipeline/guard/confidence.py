@@ -21,7 +21,7 @@ BLOCKED = "I cannot answer this with enough confidence."
 
 
 class ConfidenceCheck:
-    """Tells the probability that an answer is right, by a model fitted on answers that were judged; the score is that probability."""
+    """Estimates the probability that an answer is right by a model fitted on judged answers; the score is that probability."""
 
     version: ClassVar[str] = f"1 {coefficients_digest()}"
     sides: ClassVar[tuple[Side, ...]] = ("output",)
@@ -78,7 +78,7 @@ class ConfidenceCheck:
 
 
 def frequency(confidence: float) -> str:
-    """A probability as a reader takes it."""
+    """A probability as words for a reader."""
     times = round(confidence * 10)
     if times == 0:
         return "answers like this one are hardly ever right"

@@ -1,4 +1,4 @@
-"""What an incident shows of a text: a few words around what a rule fired on, without personal data."""
+"""The excerpt that an incident shows: a few words around a rule's match, without personal data."""
 
 import re
 from typing import Final

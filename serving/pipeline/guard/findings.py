@@ -1,4 +1,4 @@
-"""What groundedness found against an answer, in words for a trace and for the reader."""
+"""The findings of the groundedness check, as text for the trace and for the reader."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,12 +27,12 @@ class Findings:
 
     @property
     def any(self) -> bool:
-        """Whether there is anything to tell."""
+        """Whether there is a finding."""
         return self.low or bool(self.unsupported or self.wrong) or not self.answer.whole
 
     @property
     def rule(self) -> str:
-        """The gravest."""
+        """The rule of the most severe finding."""
         return "wrong_citation" if self.wrong and not self.unsupported and self.answer.whole else "ungrounded"
 
     @property
@@ -47,7 +47,7 @@ class Findings:
         return "; ".join(self._reasons()) or "marks that no check has set"
 
     def warning(self, passages: Sequence[Hit], *, repaired: bool) -> str:
-        """What the reader should know; a citation that was repaired is no news."""
+        """The warning for the reader; a repaired citation needs none."""
         return " ".join(self._warnings(passages, repaired=repaired))
 
     def _reasons(self) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Answers that do not stand on their passages: flagged, marked or blocked; wrong citations: flagged or repaired."""
+"""Answers that their passages do not support: flagged, marked or blocked; wrong citations: flagged or repaired."""
 
 from typing import ClassVar, Literal
 
@@ -19,7 +19,7 @@ BLOCKED = "I cannot answer this: the documents I found do not support what I wou
 
 
 class GroundednessCheck:
-    """Holds every claim of an answer against its passages; the score is the metric `groundedness`: their mean probability of support."""
+    """Verifies every claim of an answer against its passages; the score is the metric `groundedness`: their mean probability of support."""
 
     version: ClassVar[str] = f"2 {models_digest()}"
     sides: ClassVar[tuple[Side, ...]] = ("output",)
@@ -43,7 +43,7 @@ class GroundednessCheck:
         self.rewrites = params.action == "mark" or params.citations == "repair"
 
     async def check(self, text: str, context: CheckContext) -> CheckVerdict:
-        """Whether the answer stands on its passages; refusals and answers that claim nothing pass."""
+        """Whether the passages support the answer; refusals and answers without claims pass."""
         if context.refused:
             return CheckVerdict.allow(text)
         answer = await verified(text, context, self._embedder)

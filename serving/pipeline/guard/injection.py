@@ -1,4 +1,4 @@
-"""Orders to the model, in a question, in a passage or in an answer: flagged or blocked."""
+"""Prompt injection: instructions to the model in a question, a passage or an answer are flagged or blocked."""
 
 from typing import ClassVar, Literal
 
@@ -16,7 +16,7 @@ from serving.pipeline.references import Artefact
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.types import GuardAction
 
-AT_ONCE: int = 400  # characters that are looked at in less time than a hop to another thread is worth
+AT_ONCE: int = 400  # characters that are checked faster than a thread is started
 
 
 class InjectionCheck:

@@ -31,7 +31,7 @@ class PassageGuard:
         return self._chain.empty
 
     async def run(self, query: Query, hits: Sequence[Hit]) -> CheckedPassages:
-        """The passages that every check lets pass, ranked anew."""
+        """The passages that every check allows, with new ranks."""
         kept: list[Hit] = []
         verdicts: list[GuardVerdict] = []
         for hit in hits:

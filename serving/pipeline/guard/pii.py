@@ -30,15 +30,15 @@ PLACEHOLDERS: Final[Mapping[PiiKind, str]] = {
 class PiiCheck:
     """Finds personal data; the reason names kinds, never values.
 
-    What is masked in a question gets a placeholder, which whoever asked reads as the value again. In an answer, what the question itself
-    holds may be said again.
+    Values masked in a question become placeholders, which are restored for the caller. An answer may repeat what the question itself
+        contains.
     """
 
     version: ClassVar[str] = "2"
     sides: ClassVar[tuple[Side, ...]] = ("input", "output")
 
     class Params(PlugInParams):
-        """What counts, and what is done about it."""
+        """Which kinds count, and the action for each."""
 
         action: Literal["flag", "mask", "block"] = "mask"
         kinds: tuple[PiiKind, ...] | Mapping[PiiKind, PiiAction] = Field(
@@ -62,7 +62,7 @@ class PiiCheck:
 
         @property
         def actions(self) -> dict[PiiKind, GuardAction]:
-            """What is done about each kind that is looked for."""
+            """The action for each kind that is detected."""
             chosen = self.kinds if isinstance(self.kinds, Mapping) else dict.fromkeys(self.kinds, self.action)
             return {kind: GuardAction(action) for kind, action in chosen.items() if action != "allow"}
 

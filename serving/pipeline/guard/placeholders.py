@@ -1,6 +1,6 @@
-"""What a question's personal data is called while it is answered: `<EMAIL_1>`, with the values in memory alone.
+"""Placeholders for personal data in a question, such as `<EMAIL_1>`; the values are in memory only.
 
-The model, the trace, the cache and every log see placeholders; who asked reads the values again. A placeholder is filled in only where
+The model, the trace, the cache and every log see placeholders; the caller sees the values again. A placeholder is filled in only where
 this query wrote it, and never in a paragraph that holds a link: a planted `http://elsewhere/?q=<EMAIL_1>` would carry the value away.
 """
 
@@ -15,7 +15,7 @@ _LONGEST_LEAD: Final = 8  # characters of what makes a paragraph one with a link
 
 
 class Placeholders:
-    """The placeholders of one query; it is never written anywhere, and shows how many there are but not what they stand for."""
+    """The placeholders of one query; never serialised, and its `repr` shows their number, not their values."""
 
     def __init__(self) -> None:
         self._values: dict[str, str] = {}  # by placeholder
@@ -32,11 +32,11 @@ class Placeholders:
         raise TypeError("Placeholders stay in memory: they hold personal data.")
 
     def reserve(self, texts: Iterable[str]) -> None:
-        """Never give a value a name that stands in one of these texts already: what reads like a placeholder there is none."""
+        """Do not use placeholders that occur in these texts already: there they are ordinary text."""
         self._taken |= {name for text in texts for name in _PLACEHOLDER.findall(text)}
 
     def name(self, kind: str, value: str) -> str:
-        """The placeholder of a value: the same for the same value, however often it is said."""
+        """The placeholder of a value; equal values share one."""
         if (kind, value) not in self._names:
             number = 1
             while (name := f"<{kind}_{number}>") in self._taken:
@@ -47,7 +47,7 @@ class Placeholders:
         return self._names[kind, value]
 
     def restore(self, text: str) -> str:
-        """A text as the one who asked may read it."""
+        """The text with placeholders replaced by their values, for the caller."""
         if not self._values:
             return text
         pieces: list[str] = []
@@ -57,12 +57,12 @@ class Placeholders:
         return "".join(pieces)
 
     def value(self, placeholder: str) -> str | None:
-        """What a placeholder stands for; None for one that is not of this query."""
+        """The value of a placeholder; `None` if it is not of this query."""
         return self._values.get(placeholder)
 
 
 class RestoringEmit:
-    """Hands a text on as it comes, with placeholders filled in, also where one comes in several pieces; `end` hands on the rest."""
+    """Streams a text with placeholders restored, also where one is split over several pieces; `end` flushes the rest."""
 
     def __init__(self, emit: Callable[[str], None], placeholders: Placeholders) -> None:
         self._emit = emit
@@ -83,7 +83,7 @@ class RestoringEmit:
         self._hand_on(text[:cut])
 
     def end(self) -> None:
-        """There is no more."""
+        """Flush what was held back."""
         rest, self._rest = self._rest, ""
         self._hand_on(rest)
 

@@ -8,8 +8,8 @@ from serving.pipeline.guard.base import Check, CheckContext
 def concerns(check: Check, context: CheckContext) -> bool:
     """Whether a check is for this query: one without `domains` is for all.
 
-    With passages, those decide. Without, it is where the query may look: one that may look everywhere may look there too, so that
-    nobody steps around a rule by leaving out where to look.
+    With passages, their domains decide; without, the query's. A query without domains concerns every domain, so that leaving them out
+        does not evade a rule.
     """
     domains = frozenset[str](getattr(check, "domains", ()))
     if not domains:

@@ -45,5 +45,5 @@ class SizeCheck:
 
 
 def _beginning(text: str, most: int) -> str:
-    """What may be kept of a text that is too long."""
+    """The part of a text that is too long that may be stored."""
     return text if len(text) <= most else f"{text[:most]}…"

@@ -15,7 +15,7 @@ from serving.pipeline.types import GuardAction
 
 
 class ThresholdParams(PlugInParams):
-    """From which score on, and what is done about it."""
+    """The threshold, and the action from it on."""
 
     action: Literal["flag", "block"] = "block"
     threshold: float | None
@@ -54,7 +54,7 @@ class ThresholdCheck:
         return self.verdict(text, self.score(text))
 
     def verdict(self, text: str, scored: ScoredText) -> CheckVerdict:
-        """What is done about a score."""
+        """The verdict for a score."""
         if not scored.rule or scored.score < self._threshold:
             return CheckVerdict.allow(text, scored.score)
         return CheckVerdict(GuardAction(self._params.action), text, scored.score, scored.rule, scored.reason)

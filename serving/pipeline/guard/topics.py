@@ -1,4 +1,4 @@
-"""Boundaries of topics: questions that are like examples of what is not answered here are flagged or blocked."""
+"""Denied topics: questions that resemble their examples are flagged or blocked."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ _SENTENCE_END: Final = re.compile(r"(?<=[.!?])\s+|\n+")
 
 
 class Topic(BaseModel):
-    """What is not answered here, by definition, examples, and words without which a text is not about it."""
+    """A denied topic: its definition, examples, and keywords of which a text must have one."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -33,9 +33,9 @@ class Topic(BaseModel):
 
 
 class TopicsCheck:
-    """Compares a question, and each of its sentences, with examples of what is not answered here and of what is.
+    """Compares a question, and each of its sentences, with examples of denied topics and of allowed questions.
 
-    The score is the similarity to the nearest example of a topic whose words it has, if none of what is answered is nearer.
+    The score is the similarity to the nearest example of a topic whose keywords occur, if no allowed example is nearer.
     """
 
     version: ClassVar[str] = "1"
@@ -65,7 +65,7 @@ class TopicsCheck:
             self._examples = self._embedded()
 
     async def check(self, text: str, context: CheckContext) -> CheckVerdict:
-        """Whether the question is out of bounds."""
+        """Whether the question is about a denied topic."""
         best = CheckVerdict.allow(text, 0.0)
         for part, name in self._candidates(text) if len(text) <= SHORT else await run_in_thread(lambda: self._candidates(text)):
             score = await self._similarity(name, part)
@@ -76,12 +76,12 @@ class TopicsCheck:
         return best
 
     def _candidates(self, text: str) -> list[tuple[str, str]]:
-        """The parts of a text with the topics whose words they have: most questions have none, and no vector is looked at."""
+        """The parts of a text with the topics whose keywords they contain: most have none, and need no vector."""
         folded = {part: caseless(part) for part in _parts_of(text)}
         return [(part, name) for part, plain in folded.items() for name, pattern in self._keywords.items() if pattern.search(plain)]
 
     async def _similarity(self, topic: str, text: str) -> float:
-        """To the nearest example; 0 for what is nearer to a question that is answered."""
+        """The similarity to the nearest example; 0 where an allowed example is nearer."""
         vector = await self._question.vector(text)
         if vector is None:
             return 0.0
@@ -92,7 +92,7 @@ class TopicsCheck:
         return min(1.0, max(0.0, near)) if near - allowed >= self._params.margin else 0.0
 
     def _embedded(self) -> dict[str, Vectors]:
-        """The directions of the examples of each topic, and under "" of what is allowed."""
+        """The unit vectors of each topic's examples, and under "" those of the allowed ones."""
         texts: dict[str, Sequence[str]] = {name: topic.examples for name, topic in self._params.topics.items()}
         return {name: _directions(self._parts.embeddings, chosen) for name, chosen in {**texts, "": self._params.allowed}.items() if chosen}
 
@@ -105,7 +105,7 @@ def _directions(embeddings: Any, texts: Sequence[str]) -> Vectors:
 
 
 def _parts_of(text: str) -> list[str]:
-    """The whole question, and where it has several sentences each of them: what is out of bounds may stand among what is not."""
+    """The whole question, and each of several sentences: a denied one may be among others."""
     sentences = [sentence for sentence in _SENTENCE_END.split(text.strip()) if sentence.strip()]
     return list(dict.fromkeys([text, *sentences] if len(sentences) > 1 else [text]))
 

@@ -1,4 +1,4 @@
-"""What the checks of the output share: an answer's claims are verified once for all of them."""
+"""Verified claims, shared by the output checks: an answer's claims are verified once."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,7 +13,7 @@ from serving.pipeline.types import Citation, Hit
 
 
 async def verified(text: str, context: CheckContext, embedder: SentenceEmbedder) -> VerifiedAnswer:
-    """The claims of the answer with what each rests on, computed in a thread by the check that asks first."""
+    """The claims of the answer with their support, computed in a thread for the first check that needs them."""
     key = f"verified by {embedder.model}: {without_marks(text)}"
     if key not in context.computed:
         context.computed[key] = await run_in_thread(lambda: verify_answer(text, context.passages, embedder))

@@ -1,4 +1,4 @@
-"""Detectors look at so many characters; a guard looks at all of them."""
+"""Runs detectors with a limited input size over texts of any length, in overlapping windows."""
 
 import threading
 from asyncio import CancelledError
@@ -9,7 +9,7 @@ from typing import Final
 from serving.pipeline.checks.detection import Detection
 from serving.pipeline.models.threads import run_in_thread
 
-SHORT: Final = 1_000  # characters that are looked at sooner than a thread starts
+SHORT: Final = 1_000  # characters that are checked faster than a thread is started
 Finder = Callable[[str], Sequence[Detection]]
 
 
@@ -20,7 +20,7 @@ def windows(text: str, size: int, overlap: int) -> Iterator[tuple[int, str]]:
 
 
 def find_everywhere(text: str, find: Finder, size: int, overlap: int, *, stopped: threading.Event | None = None) -> list[Detection]:
-    """What a detector finds in each window of a text of any length, each once; nothing more once it is stopped."""
+    """A detector's matches in all windows of a text, without repeats; ends early once `stopped`."""
     found: dict[Detection, None] = {}
     for start, window in windows(text, size, overlap):
         if stopped is not None and stopped.is_set():
@@ -30,7 +30,7 @@ def find_everywhere(text: str, find: Finder, size: int, overlap: int, *, stopped
 
 
 async def find_in_thread(text: str, find: Finder, size: int, overlap: int) -> list[Detection]:
-    """The same beside the event loop where the text is long; the work ends with the window at hand when nobody waits any more."""
+    """The same, in a thread where the text is long; when it is cancelled, the work ends after the current window."""
     if len(text) <= SHORT:
         return find_everywhere(text, find, size, overlap)
     stopped = threading.Event()

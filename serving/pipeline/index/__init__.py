@@ -1,4 +1,4 @@
-"""The room that makes documents searchable: its tables."""
+"""From documents to a searchable index: the tables of chunkers and stores."""
 
 from serving.pipeline.index.base import Chunker, Store
 from serving.pipeline.registry import Registry

@@ -30,7 +30,7 @@ class Filter:
     domains: frozenset[str] | None = None  # None: every domain
     metadata: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     everything: bool = False  # True: no access rules, to learn whether a document exists; never for results that are shown
-    without: frozenset[str] = frozenset()  # ids of documents that are left out, whoever asks
+    without: frozenset[str] = frozenset()  # ids of documents that are left out for every caller
 
     @classmethod
     def of(cls, query: Query) -> "Filter":
@@ -133,14 +133,14 @@ class Store(Protocol):
 
 
 @runtime_checkable
-class Closes(Protocol):
+class Releasable(Protocol):
     """A store that holds memory and can let go of it; the next use takes it again."""
 
     def close(self) -> None: ...
 
 
 @runtime_checkable
-class Probed(Protocol):
+class HealthChecked(Protocol):
     """A store that says for itself whether it could answer."""
 
     async def probe(self) -> None:

@@ -16,7 +16,7 @@ from serving.pipeline.checks.injection.version import detector_version
 from serving.pipeline.config import IndexConfig, RagConfig
 from serving.pipeline.errors import DataError, IntegrityError, StoreError
 from serving.pipeline.index import STORES
-from serving.pipeline.index.base import Closes, Probed, Store
+from serving.pipeline.index.base import HealthChecked, Releasable, Store
 from serving.pipeline.index.chunk_rows import ChunkRows
 from serving.pipeline.index.content import ContentDigest
 from serving.pipeline.index.corpus import Corpus
@@ -63,12 +63,12 @@ class OpenIndex:
 
     def close(self) -> None:
         """Let go of the memory that the store holds; its next use opens it again."""
-        if isinstance(self.store, Closes):
+        if isinstance(self.store, Releasable):
             self.store.close()
 
     async def probe(self) -> None:
         """Read one row from where the index lies; raises when questions could not be answered from it."""
-        if isinstance(self.store, Probed):
+        if isinstance(self.store, HealthChecked):
             await self.store.probe()
             return
         async for rows in self.store.rows(limit=1):

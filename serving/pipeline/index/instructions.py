@@ -17,7 +17,7 @@ class InstructionScores:
         self._detector = InjectionDetector(embedder)
 
     async def of(self, chunks: Sequence[Chunk], vectors: Vectors) -> list[Chunk]:
-        """The chunks with their scores; `vectors` are those of the index, so that only sentences are embedded anew."""
+        """The chunks with their scores; `vectors` are those of the index, so that only sentences are embedded again."""
         return await asyncio.to_thread(self._scored, chunks, vectors)
 
     def _scored(self, chunks: Sequence[Chunk], vectors: Vectors) -> list[Chunk]:

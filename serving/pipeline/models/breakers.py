@@ -18,10 +18,10 @@ _LOCK: Final = threading.Lock()
 
 
 class ModelBreaker:
-    """Leaves a model alone that does not answer, for who waits; says so in the log when that begins and ends.
+    """Rejects calls to a model that does not answer, while a client waits; logs when that begins and ends.
 
-    Safe with several threads. Only the failures that say something of the model count: that it is down, throttles, hangs or answers what
-    cannot be read; not that it refused a request.
+    Thread-safe. Only failures of the model count: it is down, throttles, hangs or answers what cannot be parsed; a refused request does
+    not.
     """
 
     def __init__(self, model: str, limits: BreakerLimits = LIMITS, seconds: Callable[[], float] = time.monotonic) -> None:
@@ -41,7 +41,7 @@ class ModelBreaker:
         return self._seconds()
 
     def admit(self) -> None:
-        """`ModelError` while the model is left alone; one call after each rest is let through."""
+        """Raise `ModelError` while the breaker is open; one call after each rest is allowed."""
         with self._lock:
             if self._breaker.attempt():
                 return

@@ -29,7 +29,7 @@ SMALLEST_ROW = 0.17  # rows of the last product below this are not stretched: th
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class TensorLocation:
     """Where one tensor lies in the file of weights."""
 
     shape: tuple[int, ...]
@@ -37,14 +37,14 @@ class Place:
     length: int
 
 
-def tensor_places(weights: Path) -> dict[str, Place]:
+def tensor_places(weights: Path) -> dict[str, TensorLocation]:
     """Every float32 tensor of a safetensors file by name."""
     with weights.open("rb") as file:
         (size,) = struct.unpack("<Q", file.read(8))
         header = json.loads(file.read(size))
     start = 8 + size
     return {
-        name: Place(tuple(entry["shape"]), start + entry["data_offsets"][0], entry["data_offsets"][1] - entry["data_offsets"][0])
+        name: TensorLocation(tuple(entry["shape"]), start + entry["data_offsets"][0], entry["data_offsets"][1] - entry["data_offsets"][0])
         for name, entry in header.items()
         if name != "__metadata__" and entry["dtype"] == "F32"
     }

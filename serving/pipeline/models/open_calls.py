@@ -1,7 +1,7 @@
-"""Calls that may outlive those who wait for them: a thread cannot be stopped, and a provider is paid for what it began.
+"""Tracks calls that may outlive their caller: a thread cannot be stopped, and the provider bills what it began.
 
-Whoever is answerable for calls watches them with `OpenCalls`: a rate limiter holds a call's place until it has ended, the API a
-question's, and the pipeline counts the dollars of an answer that came too late. Watchers nest; every one around a call hears of it.
+A rate limiter holds a call's slot until the call has ended, the API holds the request's, and the pipeline counts the cost of an answer
+that came too late. Watchers nest; each one around a call is notified.
 """
 
 import threading
@@ -15,20 +15,20 @@ NOTHING: Final = object()  # the result of a call that failed
 
 
 class OpenCalls:
-    """Watches the calls that are begun inside `watch`, in whichever task or thread."""
+    """Watches the calls that are started within `watch`, in any task or thread."""
 
     def __init__(self, *, on_late: Callable[[object], None] | None = None, on_cut: Callable[[], None] | None = None) -> None:
         self.begun = 0  # in threads
         self.running = 0
-        self._on_late = on_late  # gets the result of a call in a thread that nobody waited for
-        self._on_cut = on_cut  # is told of a call that was broken off: nobody will know what it cost
+        self._on_late = on_late  # receives the result of a call whose caller was gone
+        self._on_cut = on_cut  # called when a stream was cut: its cost will not be known
         self._when_done: list[Callable[[], None]] = []
         self._lock = threading.Lock()
         self._outer: OpenCalls | None = None
 
     @contextmanager
     def watch(self) -> Iterator[None]:
-        """Watch what is begun inside."""
+        """Watch calls started within the block."""
         self._outer = _INNERMOST.get()
         token = _INNERMOST.set(self)
         try:
@@ -63,7 +63,7 @@ class OpenCall:
     """One call in a thread, from its beginning to its end."""
 
     def __init__(self, watcher: OpenCalls | None = None) -> None:
-        """`watcher` is one more, for a generator, which cannot change what is around the code that runs."""
+        """`watcher` is an additional one, for generators, which cannot set context variables for their consumer."""
         self._watchers = (*_watchers(),) if watcher is None else (watcher, *_watchers())
         self._lock = threading.Lock()
         self._abandoned = False
@@ -72,26 +72,26 @@ class OpenCall:
             watcher._began()
 
     def end(self, result: object = NOTHING) -> None:
-        """The thread is done; said by the thread itself."""
+        """Mark the call as ended; called by its thread."""
         with self._lock:
             self._result.append(result)
             late = self._abandoned
         try:
             if late:
-                self._tell(result)
+                self._notify_late(result)
         finally:
             for watcher in self._watchers:
                 watcher._ended()
 
     def abandon(self) -> None:
-        """Nobody waits for the result any more, or ever took it."""
+        """Mark the call as abandoned: nobody takes its result."""
         with self._lock:
             self._abandoned = True
             ended = list(self._result)
         for result in ended:
-            self._tell(result)
+            self._notify_late(result)
 
-    def _tell(self, result: object) -> None:
+    def _notify_late(self, result: object) -> None:
         if result is not NOTHING:
             for watcher in self._watchers:
                 if watcher._on_late is not None:
@@ -99,14 +99,14 @@ class OpenCall:
 
 
 def call_was_cut() -> None:
-    """Tell those around that a call was broken off before it told what it cost."""
+    """Notify the watchers that a call was cut before it reported its usage."""
     for watcher in _watchers():
         if watcher._on_cut is not None:
             watcher._on_cut()
 
 
 def _watchers() -> Iterator[OpenCalls]:
-    """Those around the code that runs, the innermost first."""
+    """The watchers around the running code, innermost first."""
     watcher = _INNERMOST.get()
     while watcher is not None:
         yield watcher

@@ -1,4 +1,4 @@
-"""The vector of a question: made once for a query, however many parts ask for it."""
+"""The vector of a question: computed once per query and shared by cache, search and router."""
 
 import asyncio
 from collections.abc import Iterator
@@ -12,15 +12,15 @@ from serving.pipeline.errors import ModelError
 from serving.pipeline.index.base import Vectors
 from serving.pipeline.types import Usage
 
-_Made = dict[tuple[int, str], "asyncio.Task[Vectors | None]"]  # by the model and the text
-_OF_QUERY: ContextVar[_Made | None] = ContextVar("the vectors of the query that is being answered", default=None)
-_PAID: ContextVar[dict[tuple[str, str], Usage] | None] = ContextVar("what those vectors cost", default=None)
+_Vectors = dict[tuple[int, str], "asyncio.Task[Vectors | None]"]  # by the model and the text
+_OF_QUERY: ContextVar[_Vectors | None] = ContextVar("question_vectors", default=None)
+_PAID: ContextVar[dict[tuple[str, str], Usage] | None] = ContextVar("vector_usage", default=None)
 
 
 @contextmanager
-def one_query() -> Iterator[None]:
-    """Within it, equal texts are embedded once."""
-    made: _Made = {}
+def shared_question_vectors() -> Iterator[None]:
+    """Within the block, equal texts are embedded once."""
+    made: _Vectors = {}
     token, paid = _OF_QUERY.set(made), _PAID.set({})
     try:
         yield
@@ -29,11 +29,11 @@ def one_query() -> Iterator[None]:
         _PAID.reset(paid)
         for task in made.values():
             if not task.cancel() and not task.cancelled():
-                task.exception()  # whoever asked has seen it
+                task.exception()  # the caller that awaited it has raised it
 
 
-def paid_vectors() -> dict[tuple[str, str], Usage]:
-    """What the vectors cost that were made for this query, by the model's name and the text: told already, and to be told once."""
+def vector_usage() -> dict[tuple[str, str], Usage]:
+    """The usage of this query's vectors by model name and text; it is recorded already and must not be recorded again."""
     paid = _PAID.get()
     return {} if paid is None else paid
 

@@ -119,7 +119,7 @@ class RateLimiter:
             self._wake()
 
     def abandon(self, slot: CallSlot) -> None:
-        """Nobody waits for a call any more that cannot be stopped: it keeps its slot until it ends and releases it."""
+        """Mark a call that cannot be stopped as abandoned: it keeps its slot until it ends and releases it."""
         with self._lock:
             slot.abandoned = True
             self.abandoned += 1
@@ -178,7 +178,7 @@ class RateLimiter:
         )
 
     def _wake(self) -> None:
-        """Grant free slots to the waiting; the lock is held."""
+        """Grant free slots to waiting calls; the lock is held."""
         while self._waiting and self.running < self.concurrency:
             loop, future = self._waiting.popleft()
             try:

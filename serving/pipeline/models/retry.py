@@ -30,8 +30,8 @@ LONGEST_PAUSE_S = 30.0
 class RetryPolicy:
     """Timeout, retries, breaker and rate limit of one hosted model; `sleep` and `random_share` are there for tests.
 
-    Where somebody waits (`deadline.within`), a call has the time that is left and no more, no retry begins that cannot end in it, and a
-    model that the breaker leaves alone is not called. An evaluation waits for ever: there every call is tried to the end.
+    With a deadline (`deadline.within`), a call has only the time left, no retry begins that cannot end in it, and a model whose breaker is
+    open is not called. An evaluation has no deadline: there every call is retried to the end.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class RetryPolicy:
 
     @property
     def timeout_s(self) -> float:
-        """Patience with one call: that of the settings, or what is left until the deadline."""
+        """The time-out of one call: that of the settings, or what is left until the deadline."""
         deadline = current_deadline()
         return self._timeout_s if deadline is None else min(self._timeout_s, deadline.left_s)
 
@@ -77,7 +77,7 @@ class RetryPolicy:
                 self.release(slot, error, after=calls)
                 await self.pause_or_raise(error, tries)
             except BaseException:  # cancelled
-                if not calls.begun:  # what runs in a thread tells its cost when it ends
+                if not calls.begun:  # a call in a thread reports its usage when it ends
                     call_was_cut()
                 self.release(slot, None, succeeded=False, after=calls)
                 raise
@@ -110,11 +110,11 @@ class RetryPolicy:
         after: OpenCalls | None = None,
     ) -> None:
         """Give a slot back, once the calls `after` have ended, and report to the rate limiter how the call ended."""
-        told = diagnose(error, self.name).error if error is not None else None
-        if isinstance(told, ThrottledError):
+        failure = diagnose(error, self.name).error if error is not None else None
+        if isinstance(failure, ThrottledError):
             self._limiter.throttled(slot)
         if self._breaker and slot.began_s is not None and succeeded:  # a call that was given up says nothing of the model
-            self._breaker.ended(slot.began_s, told)
+            self._breaker.ended(slot.began_s, failure)
         give_back = partial(self._limiter.release, slot, succeeded=succeeded and error is None, tokens=tokens)
         if after is None or not after.running:
             give_back()
@@ -200,7 +200,7 @@ class RetryingChat(WrappingChat):
                 return
 
     def _cut(self, call: ChatCall, calls: OpenCalls) -> None:
-        """A call was broken off: a stream never tells its cost then, a whole answer in a thread does when it ends."""
+        """Report a cut call: a stream never reports its usage then; a whole answer in a thread does when it ends."""
         if not calls.begun or streams(self._limited_inner(), call):
             call_was_cut()
 

@@ -101,7 +101,7 @@ def _fail(outcome: "asyncio.Future[Any]", error: BaseException) -> None:
 
 
 def iterate_blocking(items: AsyncIterator[T]) -> Iterator[T]:
-    """The items of an asynchronous iterator as they come, for a caller who cannot await; leaving the loop early cancels the iterator."""
+    """The items of an asynchronous iterator as they come, for a caller that cannot await; leaving the loop early cancels the iterator."""
     results: queue.SimpleQueue[Any] = queue.SimpleQueue()
     loop = asyncio.new_event_loop()
 
@@ -135,7 +135,7 @@ def iterate_blocking(items: AsyncIterator[T]) -> Iterator[T]:
 
 
 def run_blocking(coroutine: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine for a caller who cannot await, whether or not a loop runs in its thread; Ctrl-C cancels it."""
+    """The result of a coroutine for a caller that cannot await, whether or not a loop runs in its thread; Ctrl-C cancels it."""
     outcome: list[T | _Failed] = []
     loop = asyncio.new_event_loop()
     task = loop.create_task(coroutine)

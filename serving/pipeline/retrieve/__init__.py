@@ -1,4 +1,4 @@
-"""The room that finds passages: its tables."""
+"""From a question to passages: the tables of searchers, fusions, rerankers and rewriters."""
 
 from serving.pipeline.registry import Registry
 from serving.pipeline.retrieve.base import Fusion, Narrowing, Reranker, Rewriter, Searcher

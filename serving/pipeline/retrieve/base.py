@@ -1,4 +1,4 @@
-"""What a searcher, a fusion and a reranker promise."""
+"""The contracts of rewriters, searchers, fusions and rerankers."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
@@ -8,21 +8,21 @@ from serving.pipeline.types import Hit, Query, Turn, Usage
 
 
 class Rewriter(Protocol):
-    """Writes a follow-up so that it stands alone. The turns are the last ones of the conversation, checked as questions are."""
+    """Rewrites a follow-up as a standalone question. The turns are the last ones of the conversation, checked by the input guard."""
 
     turns: int  # how many of them it reads; 0: none
 
     def leans(self, question: str) -> bool:
-        """Whether a question has to be rewritten, as far as it shows by itself."""
+        """Whether the question's own form shows that it needs the conversation."""
         ...
 
     async def rewrite(self, question: str, turns: Sequence[Turn]) -> str:
-        """The question as it stands alone: the same where it does."""
+        """The standalone question; the same text where nothing is missing."""
         ...
 
 
 class Narrowing(Protocol):
-    """Decides where a query is looked for, before anything is ranked; never beyond what it and its principal allow."""
+    """Narrows where a query searches, before ranking; never beyond what the query and its principal allow."""
 
     async def narrow(self, query: Query) -> Query: ...
 
@@ -50,5 +50,5 @@ class Billed(Protocol):
     """A reranker that is paid for."""
 
     def usage(self, hits: Sequence[Hit]) -> Usage:
-        """What reranking these hits costs."""
+        """The usage of reranking these hits."""
         ...

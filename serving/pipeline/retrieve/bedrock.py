@@ -14,8 +14,8 @@ from serving.pipeline.models.threads import run_in_thread
 from serving.pipeline.parts import Parts
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.retrieve.query_text import search_text
-from serving.pipeline.spending import unused_calls
 from serving.pipeline.types import Hit, Query, Usage
+from serving.pipeline.usage_meter import metered_calls
 
 PASSAGE_CHARACTERS = 32_000  # characters of a passage that the service takes
 PASSAGES_PER_QUERY = 100  # more count as further queries
@@ -50,7 +50,7 @@ class BedrockReranker:
         question = search_text(query)
         if not head or not question:
             return list(hits[:k])
-        with unused_calls(self.usage(head)).watch():
+        with metered_calls(self.usage(head)).watch():
             scores = await self._retry.run(lambda: run_in_thread(lambda: self._ask(question, [hit.chunk.text for hit in head])))
         scored = [replace(hit, score=score) for hit, score in zip(head, scores, strict=True)]
         scored.sort(key=lambda hit: (-hit.score, hit.chunk.id))

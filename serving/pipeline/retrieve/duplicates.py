@@ -13,7 +13,7 @@ FIGURE = re.compile(r"(?<!\w)\w*\d\w*")
 
 
 def without_repeats(hits: Sequence[Hit], similarity: float, shingles: Callable[[Chunk], Shingles]) -> list[Hit]:
-    """The hits in their order without those whose runs of three words nearly all stand in one better hit.
+    """The hits in their order, without those whose word trigrams nearly all occur in one better hit.
 
     At 1 only identical texts are repeats. Below it, a hit with a figure that the better one lacks is never a repeat: two
     versions of a policy may differ in one number, and that number is what matters.

@@ -35,7 +35,7 @@ class RetrieverSearcher:
     class Params(PassThroughParams):
         """Handed to the retriever's class, but for what is named here."""
 
-        trusted: bool = False  # True: what is in no document of the index is shown to whoever asks
+        trusted: bool = False  # True: what is in no document of the index is shown to the caller
 
     def __init__(self, params: Params, parts: Parts) -> None:
         self._retriever = constructed(self.wrapped, params.arguments, "searcher")

@@ -1,4 +1,4 @@
-"""Where a question is looked for: everywhere it may be, or in the one domain that it is surely of."""
+"""Narrowing: a question is searched in every allowed domain, or only in the one that a classifier is sure of."""
 
 from dataclasses import replace
 from typing import ClassVar
@@ -10,7 +10,7 @@ from serving.pipeline.types import Query
 
 
 class NoNarrowing:
-    """Looks everywhere that the principal may see and the query names."""
+    """Searches every domain that the principal may see and the query names."""
 
     version: ClassVar[str] = "1"
 
@@ -26,7 +26,7 @@ class NoNarrowing:
 
 
 class DomainNarrowing:
-    """Looks in the question's own domain alone where a classifier is sure of it, before anything is ranked; nothing is opened by it."""
+    """Searches only the question's domain where a classifier is sure of it; never adds a domain."""
 
     version: ClassVar[str] = "1"
     Params: ClassVar[type[ClassifierParams]] = ClassifierParams

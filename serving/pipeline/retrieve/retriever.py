@@ -25,7 +25,7 @@ class RetrievalResult:
     detail: Mapping[str, int] = field(default_factory=lambda: _NOTHING)
     kept_ms: float | None = None  # of a cached result: how long the original retrieval took
     usage: tuple[Usage, ...] = ()  # of hosted models: the question's vector, the reranking
-    ranking: tuple[Span, ...] = ()  # as it was before the cut at top_k and without neighbours, where it was asked for
+    ranking: tuple[Span, ...] = ()  # before the cut at top_k and without neighbours; only of `with_ranking`
 
 
 class Retriever:
@@ -51,7 +51,7 @@ class Retriever:
         self._ranked = 0
 
     def with_ranking(self, depth: int) -> "Retriever":
-        """The same, whose results also tell the first places of the ranking, beyond `top_k`; it finds the same hits and fetches no more."""
+        """The same retriever, whose results also hold the first `depth` places of the ranking, beyond `top_k`; it fetches no more hits."""
         ranked = copy.copy(self)
         ranked._ranked = depth
         return ranked

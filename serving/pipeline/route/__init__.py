@@ -1,4 +1,4 @@
-"""The room that chooses which model answers: its tables."""
+"""Chooses which model answers: its tables."""
 
 from serving.pipeline.registry import Registry
 from serving.pipeline.route.base import DomainChoice, Escalation, Router

@@ -1,4 +1,4 @@
-"""The control that a router must beat: as dear as another one, and blind."""
+"""The random baseline that a router must beat at equal cost."""
 
 import hashlib
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Long questions to the dear tier: the plainest router there is, and the second one to beat."""
+"""Routes long questions to the dear tier: the second baseline that a router must beat."""
 
 from collections.abc import Sequence
 from typing import ClassVar

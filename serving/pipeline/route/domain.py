@@ -1,4 +1,4 @@
-"""Whose prompt family answers: the domain of the first passages, or the one that a classifier gives the question."""
+"""Chooses the domain whose prompt family answers: that of the first passages, or one that a classifier predicts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

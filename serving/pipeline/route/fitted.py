@@ -13,7 +13,7 @@ from serving.pipeline.parts import Parts
 from serving.pipeline.references import Artefact
 from serving.pipeline.registry import explain
 from serving.pipeline.retrieve.query_text import search_text
-from serving.pipeline.route.gain import Asked, FittedGain
+from serving.pipeline.route.gain import FittedGain, RoutedQuestion
 from serving.pipeline.route.signals import signals
 from serving.pipeline.route.tiers import Step, TierParams, climb, dear_domain, per_step
 from serving.pipeline.types import Hit, Query, Route
@@ -82,7 +82,7 @@ class FittedRouter:
         text = search_text(query)
         vector = await self._question.vector(text) if self._question else None
         self._check_width(vector)
-        asked = Asked(text, vector, signals(text, hits))
+        asked = RoutedQuestion(text, vector, signals(text, hits))
         found = [Step(step.gain.gain(asked), threshold) for step, threshold in zip(self._steps, self._thresholds, strict=True)]
         taken = climb(params.tiers, found)
         place = min(taken, len(found) - 1)

@@ -21,7 +21,7 @@ LEAST_NAMED = 0.005  # of a contribution, for it to be named
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RoutedQuestion:
     """A question as the models read it."""
 
     text: str
@@ -51,12 +51,12 @@ class LogisticGain(Coefficients):
         """How many numbers the question's vector has; 0: it reads none."""
         return self.right.width - len(NAMES)
 
-    def gain(self, asked: Asked) -> float:
+    def gain(self, asked: RoutedQuestion) -> float:
         """The expected gain."""
         chances = self.right.chances(row(asked.vector, self.width, asked.signals))
         return float(chances[DEAR] - chances[CHEAP])
 
-    def why(self, asked: Asked) -> str:
+    def why(self, asked: RoutedQuestion) -> str:
         """What moved it most."""
         difference = self.right.matrix[DEAR] - self.right.matrix[CHEAP]
         values = (row(asked.vector, self.width, asked.signals) - np.array(self.usual)) * difference
@@ -84,12 +84,12 @@ class TfIdfGain(Coefficients):
         """0: it reads no vector."""
         return 0
 
-    def gain(self, asked: Asked) -> float:
+    def gain(self, asked: RoutedQuestion) -> float:
         """The expected gain."""
         chances = sigmoid(self.right.scores(asked.text))
         return float(chances[DEAR] - chances[CHEAP])
 
-    def why(self, asked: Asked) -> str:
+    def why(self, asked: RoutedQuestion) -> str:
         """The words that moved it most."""
         terms, amounts = self.right.contributions(asked.text)
         if not terms:
@@ -110,13 +110,13 @@ class NeighboursGain(Coefficients):
         """How many numbers the question's vector has."""
         return self.gained.width
 
-    def gain(self, asked: Asked) -> float:
+    def gain(self, asked: RoutedQuestion) -> float:
         """The expected gain; without a vector, the mean of all questions."""
         if asked.vector is None:
             return float(np.mean(self.gained.outcomes))
         return self.gained.mean(np.asarray(asked.vector, dtype=np.float64))
 
-    def why(self, asked: Asked) -> str:
+    def why(self, asked: RoutedQuestion) -> str:
         """How many were asked."""
         return f"so it was on the {self.gained.nearest} most similar of {len(self.gained.outcomes)} questions"
 
@@ -142,12 +142,12 @@ class StackedGain(Coefficients):
         """How many numbers the question's vector has; 0: none of its models reads one."""
         return max(model.width for model in self.models)
 
-    def gain(self, asked: Asked) -> float:
+    def gain(self, asked: RoutedQuestion) -> float:
         """The expected gain."""
         gains = [model.gain(asked) for model in self.models]
         return self.bias + sum(weight * gain for weight, gain in zip(self.weights, gains, strict=True))
 
-    def why(self, asked: Asked) -> str:
+    def why(self, asked: RoutedQuestion) -> str:
         """What each model says."""
         return "by " + ", ".join(f"{model.kind} {model.gain(asked):+.2f}" for model in self.models)
 
@@ -161,11 +161,11 @@ class FittedGain(Coefficients):
     embedder: str = ""  # the name of the embedding model; empty: no vector is read
     model: Annotated[GainModel, Field(discriminator="kind")]
 
-    def gain(self, asked: Asked) -> float:
+    def gain(self, asked: RoutedQuestion) -> float:
         """The expected gain, rounded: the same on every machine."""
         return round(min(max(self.model.gain(asked), -1.0), 1.0), 4)
 
 
-def gains(model: GainModel, asked: Sequence[Asked]) -> list[float]:
+def gains(model: GainModel, asked: Sequence[RoutedQuestion]) -> list[float]:
     """The expected gain of several questions, in their order."""
     return [model.gain(one) for one in asked]

@@ -1,1 +1,1 @@
-"""Words, stems and sentences: text processing shared by all rooms."""
+"""Words, stems and sentences: text processing shared by all stages."""

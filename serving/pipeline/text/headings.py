@@ -54,7 +54,7 @@ def _headings(text: str) -> Iterator[Heading]:
 
 
 class HeadingPath:
-    """The heading paths of offsets: in one pass over the headings for offsets that never go back, and anew from where one does."""
+    """The heading paths of offsets: in one pass over the headings for offsets that never go back, and again from where one does."""
 
     def __init__(self, text_headings: Sequence[Heading]) -> None:
         self._headings = text_headings

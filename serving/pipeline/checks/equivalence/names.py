@@ -107,14 +107,14 @@ KNOWN: Final = _PLACES | (_ALIASES.keys() - {"us", "polish", "turkey", "pole", "
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
+class QuestionNames:
     """The names of a question, each as its words, and every word of the question under which a name may be found."""
 
     runs: tuple[tuple[str, ...], ...]
     words: frozenset[str]
 
 
-def names_of(tokens: Sequence[Token], given: frozenset[str] = frozenset()) -> Names:
+def names_of(tokens: Sequence[Token], given: frozenset[str] = frozenset()) -> QuestionNames:
     """The names of a question; `given` are names of the corpus, in lower case."""
     words = [token for token in tokens if token.kind == "word"]
     capitals_tell = sum(token.capital for token in words) <= _TITLE_CASE * len(words) or len(words) < 3
@@ -137,7 +137,7 @@ def names_of(tokens: Sequence[Token], given: frozenset[str] = frozenset()) -> Na
             pending = ""
         opening = token.kind == "stop"
     runs, run = _closed(runs, run)
-    return Names(tuple(runs), frozenset(form for token in tokens for form in _forms(token.text)) | _joined(words))
+    return QuestionNames(tuple(runs), frozenset(form for token in tokens for form in _forms(token.text)) | _joined(words))
 
 
 def _closed(runs: list[tuple[str, ...]], run: list[str]) -> tuple[list[tuple[str, ...]], list[str]]:
@@ -158,7 +158,7 @@ def _joined(words: Sequence[Token]) -> frozenset[str]:
     return frozenset(joined | initials | {"".join(token.text[:1] for token in triple) for triple in triples if triple[0].capital})
 
 
-def unnamed(one: Names, other: Names) -> str | None:
+def unnamed(one: QuestionNames, other: QuestionNames) -> str | None:
     """A name of one question that the other does not have."""
     partly_one: list[str] = []
     partly_other: list[str] = []
@@ -185,7 +185,7 @@ def learned_names(questions: Iterable[Sequence[Token]]) -> frozenset[str]:
     return frozenset(word for word in named - small if len(word) > 2)
 
 
-def named_apart(one: Names, other: Names, known: frozenset[str]) -> bool:
+def named_apart(one: QuestionNames, other: QuestionNames, known: frozenset[str]) -> bool:
     """Whether two questions name others of the known names, however they are written; a part of a name stands for it."""
     first, second = known & one.words, known & other.words
     only, instead = ({word for word in names if not _forms(word) & side.words} for names, side in ((first, other), (second, one)))

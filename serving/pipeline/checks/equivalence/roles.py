@@ -18,7 +18,7 @@ _STRANDED: Final = words_of("to of for from by with under over on about at")
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class WordPositions:
     """Where the words of a question stand."""
 
     before: dict[str, str]  # for every word with a meaning of its own that occurs once, the one before it
@@ -27,13 +27,13 @@ class Places:
     even: bool  # it compares, so that the sides may be swapped
 
 
-def places_of(tokens: Sequence[Token]) -> Places:
+def places_of(tokens: Sequence[Token]) -> WordPositions:
     """The places of a question's words."""
     words = [token.text for token in tokens if token.text not in _SKIPPED and not (token.kind == "stop" and token.text != ",")]
     counts = Counter(words)
     before = {word: words[at - 1] if at else "" for at, word in enumerate(words) if counts[word] == 1 and word not in FUNCTION_WORDS}
     directed = not counts.keys().isdisjoint(_DIRECTED)
-    return Places(
+    return WordPositions(
         before=before,
         last=words[-1] if words else "",
         numbers=tuple(token.text for token in tokens if token.kind == "number") if directed else (),
@@ -41,7 +41,7 @@ def places_of(tokens: Sequence[Token]) -> Places:
     )
 
 
-def traded(one: Places, other: Places, names: frozenset[str]) -> tuple[str, str] | None:
+def traded(one: WordPositions, other: WordPositions, names: frozenset[str]) -> tuple[str, str] | None:
     """Two words that stand where the other one stands in the other question; `names` are the words of the names of both."""
     if one.even or other.even:
         return None
@@ -67,14 +67,14 @@ def _swapped(one: dict[str, str], other: dict[str, str]) -> tuple[str, str] | No
     return None
 
 
-def _turned(one: Places, other: Places) -> tuple[str, str] | None:
+def _turned(one: WordPositions, other: WordPositions) -> tuple[str, str] | None:
     """What ended with a preposition has it before a word: "which team does A report to", "which team reports to A"."""
     if one.last not in _STRANDED or other.last == one.last:
         return None
     return next(((word, one.last) for word, before in other.before.items() if before == one.last and word in one.before), None)
 
 
-def _aimed(one: Places, other: Places, names: frozenset[str]) -> tuple[str, str] | None:
+def _aimed(one: WordPositions, other: WordPositions, names: frozenset[str]) -> tuple[str, str] | None:
     """Behind a word of direction stands another of the names: "A lends to B", "lent by B to A"."""
     for word, before in one.before.items():
         if before in _DIRECTED and word in names and word in other.before and other.before[word] != before:
@@ -84,7 +84,7 @@ def _aimed(one: Places, other: Places, names: frozenset[str]) -> tuple[str, str]
     return None
 
 
-def _reordered(one: Places, other: Places) -> tuple[str, str] | None:
+def _reordered(one: WordPositions, other: WordPositions) -> tuple[str, str] | None:
     """The same numbers in another order: "from 1 to 2", "from 2 to 1"."""
     if one.numbers == other.numbers or sorted(one.numbers) != sorted(other.numbers):
         return None

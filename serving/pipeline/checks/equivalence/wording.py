@@ -6,10 +6,10 @@ from functools import lru_cache
 from typing import Final
 
 from serving.pipeline.checks.equivalence.asked import asked_kinds
-from serving.pipeline.checks.equivalence.names import Names, names_of
+from serving.pipeline.checks.equivalence.names import QuestionNames, names_of
 from serving.pipeline.checks.equivalence.polarity import denied_words, switches
 from serving.pipeline.checks.equivalence.quantities import Quantities, quantities_of
-from serving.pipeline.checks.equivalence.roles import Places, places_of
+from serving.pipeline.checks.equivalence.roles import WordPositions, places_of
 from serving.pipeline.checks.equivalence.tokens import Token, tokens_of
 from serving.pipeline.checks.equivalence.words import FUNCTION_WORDS, words_of
 from serving.pipeline.text.stems import stem
@@ -41,12 +41,12 @@ class Wording:
     quantities: Quantities
     codes: frozenset[str]
     calendar: frozenset[str]
-    names: Names
+    names: QuestionNames
     acronyms: frozenset[str]  # words in capitals, in small letters; none where everything is in capitals
     denied: tuple[frozenset[str], ...]  # for each denial, the stems after it
     switches: frozenset[str]
     asked: tuple[str, ...]
-    places: Places
+    places: WordPositions
     said: tuple[str, ...]  # every token but the stops
     meaning: tuple[str, ...]  # those of them that are no function words
     function: frozenset[str]  # those that are

@@ -13,7 +13,7 @@ from serving.pipeline.types import Hit
 
 Standing = Literal["supported", "elsewhere", "unsupported"]
 TEXT_LIMIT: Final = 40_000  # characters of an answer that are looked at
-MOST_PAIRS: Final = 500  # of a claim and another passage that are held against each other
+MOST_PAIRS: Final = 500  # of a claim and another passage that are checked against each other
 MOST_CLAIMS: Final = 100  # claims that are checked; an answer of 400 tokens has about ten
 
 

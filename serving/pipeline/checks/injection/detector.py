@@ -8,7 +8,7 @@ import numpy as np
 
 from serving.pipeline.checks.detection import Detection
 from serving.pipeline.checks.grounding.embedder import SentenceEmbedder
-from serving.pipeline.checks.injection.features import Around, order_features, place_features
+from serving.pipeline.checks.injection.features import TextContext, order_features, place_features
 from serving.pipeline.checks.injection.model import OrderModel, model_for, needs_vectors, probability
 from serving.pipeline.checks.injection.patterns import matching_kinds
 from serving.pipeline.checks.injection.sentences import Sentence, split
@@ -36,7 +36,7 @@ class SuspectSentence:
 
 def candidates(text: str, *, planted: bool, sentences: Iterable[Sentence] | None = None) -> Iterator[SuspectSentence]:
     """The sentences of a text that may be orders; `planted`: with what tells how they fit their surroundings."""
-    around = Around.of(text) if planted else None
+    around = TextContext.of(text) if planted else None
     for sentence in sentences if sentences is not None else distinct(text):
         features = order_features(sentence.plain)
         if any(features[cue] for cue in CUES):

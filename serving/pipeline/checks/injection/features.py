@@ -24,7 +24,7 @@ _NEAR: Final = 6  # words between which two belong together
 
 
 @dataclass(frozen=True, slots=True)
-class Around:
+class TextContext:
     """What is known of the text that a sentence stands in."""
 
     stems: Mapping[str, int]  # how often each content word occurs, the sentence included
@@ -32,7 +32,7 @@ class Around:
     rows: float  # the share of lines that are rows of a table
 
     @classmethod
-    def of(cls, text: str) -> "Around":
+    def of(cls, text: str) -> "TextContext":
         """The surroundings that a text gives its sentences."""
         lines = [line for line in text.split("\n") if line.strip()]
         found = content_words(text)
@@ -77,7 +77,7 @@ def order_features(sentence: str) -> dict[str, float]:
     return found
 
 
-def place_features(sentence: str, around: Around, order: Mapping[str, float]) -> dict[str, float]:
+def place_features(sentence: str, around: TextContext, order: Mapping[str, float]) -> dict[str, float]:
     """How strange a sentence is in the text around it, above all one that asks for something."""
     own = Counter(content_words(sentence))
     rest = max(0, around.words - sum(own.values()))

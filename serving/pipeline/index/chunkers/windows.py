@@ -37,7 +37,7 @@ class WindowParams(PlugInParams):
         return self
 
 
-class Ruler(Protocol):
+class LengthUnit(Protocol):
     """Measures a text in the unit of a window's size."""
 
     def forward(self, position: int, units: int) -> int: ...
@@ -88,7 +88,7 @@ class Cutter:
     """Windows of at most `size` units that share at most `overlap` units with the one before."""
 
     text: str
-    ruler: Ruler
+    ruler: LengthUnit
     size: int
     overlap: int
     barriers: Sequence[int] = ()  # sorted places that no overlap reaches back across

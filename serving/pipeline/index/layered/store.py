@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from serving.pipeline.errors import StoreError
-from serving.pipeline.index.base import Closes, Filter, Probed, ScoredChunk, Store, StoredRow, Vectors
+from serving.pipeline.index.base import Filter, HealthChecked, Releasable, ScoredChunk, Store, StoredRow, Vectors
 from serving.pipeline.index.layered.view import PLAIN, LayeredView, view_of_query
 from serving.pipeline.index.rank import DIGITS
 from serving.pipeline.index.resident.keywords import K1, WordCounts, rarity_of
@@ -172,7 +172,7 @@ class LayeredStore:
 
     async def probe(self) -> None:
         """Raise when the proven index could not answer."""
-        if isinstance(self.proven, Probed):
+        if isinstance(self.proven, HealthChecked):
             await self.proven.probe()
             return
         async for rows in self.proven.rows(limit=1):
@@ -191,7 +191,7 @@ class LayeredStore:
 
     def close(self) -> None:
         """Let go of the memory that the proven index holds."""
-        if isinstance(self.proven, Closes):
+        if isinstance(self.proven, Releasable):
             self.proven.close()
 
     async def _estimated(self, text: str, view: LayeredView) -> dict[str, float]:

@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from serving.pipeline.errors import StoreError
-from serving.pipeline.index.base import Closes, Store, StoredRow
+from serving.pipeline.index.base import Releasable, Store, StoredRow
 from serving.pipeline.index.content import ContentDigest
 from serving.pipeline.index.resident.access import packed_access
 from serving.pipeline.index.resident.chunks import packed_chunks
@@ -46,7 +46,7 @@ async def searchable(store: Store, *, folders: Sequence[Path], index: str, data_
     """The resident searcher of a store that is small enough to have one, else the store itself.
 
     Its file is looked for in all folders, and made in the first that can be written: an index may lie where nothing can. A
-    file of another index, or of another version of its data, is made anew. `content`, where it is known, is the digest of the
+    file of another index, or of another version of its data, is made again. `content`, where it is known, is the digest of the
     rows that it must be made of.
     """
     if not isinstance(store, StoreOfRecord) or chunks > store.resident_up_to:
@@ -94,7 +94,7 @@ async def _made(store: StoreOfRecord, path: Path, made_of: Mapping[str, Any], co
             arrays = map_arrays(path)
         if arrays is None:
             raise StoreError(f"{path} could not be read after it was written. Is the disk sound?")
-        if isinstance(store, Closes):  # what its library holds in memory is not needed any more
+        if isinstance(store, Releasable):  # what its library holds in memory is not needed any more
             store.close()
         return arrays
 

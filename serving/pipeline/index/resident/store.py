@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from serving.pipeline.errors import StoreError
-from serving.pipeline.index.base import Closes, Filter, ScoredChunk, Store, StoredRow, Vectors
+from serving.pipeline.index.base import Filter, Releasable, ScoredChunk, Store, StoredRow, Vectors
 from serving.pipeline.index.resident.access import AdmittedRows
 from serving.pipeline.index.resident.keywords import KeywordScores, WordCounts
 from serving.pipeline.index.resident.mapped import MappedArrays, map_arrays
@@ -107,7 +107,7 @@ class ResidentStore:
     def close(self) -> None:
         """Let go of the file and of all that was read from it; the next search opens it again."""
         self._opened = None
-        if isinstance(self.record, Closes):
+        if isinstance(self.record, Releasable):
             self.record.close()
 
     def _parts(self) -> "_Parts":

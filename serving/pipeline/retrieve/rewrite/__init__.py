@@ -1,1 +1,1 @@
-"""Follow-ups become questions that stand alone, before anything is looked for."""
+"""Rewrites follow-ups as standalone questions, before retrieval."""

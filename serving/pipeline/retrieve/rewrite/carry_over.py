@@ -1,4 +1,4 @@
-"""Carries over what a follow-up leaves out, by rules: no model is asked."""
+"""Completes follow-ups from the turns before them by rules, without a model."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -14,7 +14,7 @@ LONGEST: int = 600  # characters of a rewritten question
 
 
 class CarryOverRewriter:
-    """Completes an English follow-up from the questions before it, by its form; a question that stands alone stays as it is."""
+    """Completes an English follow-up from the questions before it, by its form; a standalone question stays as it is."""
 
     version: ClassVar[str] = "1"
 

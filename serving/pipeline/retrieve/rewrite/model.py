@@ -1,4 +1,4 @@
-"""Asks a chat model to write a follow-up so that it stands alone; where it does not, rules do."""
+"""Rewrites follow-ups by a chat model; where it fails, by the rules of `carry_over`."""
 
 import asyncio
 import logging
@@ -18,15 +18,15 @@ from serving.pipeline.parts import Parts
 from serving.pipeline.references import PromptId, Tier
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.retrieve.rewrite.carry_over import LONGEST, carried_over
-from serving.pipeline.spending import spent, unused_calls
 from serving.pipeline.types import Turn, Usage
+from serving.pipeline.usage_meter import metered_calls, record_usage
 
 log = logging.getLogger(__name__)
 STAGE: Final = "retrieve"
 
 
 class ModelRewriter:
-    """Asks a tier's model for the question as it stands alone. What it gives that is no single question is not taken."""
+    """Asks a tier's model for the standalone question. A reply that is not a single question is not used."""
 
     version: ClassVar[str] = "1"
 
@@ -71,9 +71,9 @@ class ModelRewriter:
     async def _ask(self, question: str, turns: Sequence[Turn]) -> AIMessage:
         conversation = fenced(_conversation(turns, self._params.characters))
         rendered = self._prompt.render(conversation=conversation, question=fenced(question))
-        with unused_calls(Usage(self._chat.name, stage=STAGE), self._cost).watch():
+        with metered_calls(Usage(self._chat.name, stage=STAGE), self._cost).watch():
             message = await self._model.ainvoke([SystemMessage(rendered.system), HumanMessage(rendered.user)])
-        spent(self._cost(message))
+        record_usage(self._cost(message))
         return message
 
     def _cost(self, message: object) -> Usage:

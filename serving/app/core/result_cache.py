@@ -12,18 +12,18 @@ MOST_S: Final = 300.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept(Generic[T]):
+class _Cached(Generic[T]):
     value: T
     until: float
 
 
-class KeptResults(Generic[T]):
+class ResultCache(Generic[T]):
     """Makes one answer at a time, in a thread, and keeps it for ten times as long as that took."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = asyncio.Lock()
-        self._kept: dict[Hashable, _Kept[T]] = {}
+        self._kept: dict[Hashable, _Cached[T]] = {}
 
     async def get(self, key: Hashable, make: Callable[[], T]) -> T:
         """What is kept under a key, else what is made now; a failure is not kept."""
@@ -34,5 +34,5 @@ class KeptResults(Generic[T]):
                 return self._kept[key].value
             value = await asyncio.to_thread(make)
             ended = self._clock()
-            self._kept[key] = _Kept(value, ended + min(MOST_S, TIMES * (ended - began)))
+            self._kept[key] = _Cached(value, ended + min(MOST_S, TIMES * (ended - began)))
             return value

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from serving.app.core.kept import KeptResults
+from serving.app.core.result_cache import ResultCache
 
 
 async def test_an_answer_is_given_again_for_ten_times_as_long_as_it_took() -> None:
@@ -13,7 +13,7 @@ async def test_an_answer_is_given_again_for_ten_times_as_long_as_it_took() -> No
         made.append(now[0])
         return len(made)
 
-    kept = KeptResults[int](clock=lambda: now[0])
+    kept = ResultCache[int](clock=lambda: now[0])
     assert await asyncio.gather(*(kept.get("a", make) for _ in range(3))) == [1, 1, 1]
     assert await kept.get("b", make) == 2
     now[0] = 21.9
@@ -23,7 +23,7 @@ async def test_an_answer_is_given_again_for_ten_times_as_long_as_it_took() -> No
 
 
 async def test_a_failure_is_not_kept() -> None:
-    kept = KeptResults[int]()
+    kept = ResultCache[int]()
 
     def fail() -> int:
         raise ValueError

@@ -1,4 +1,4 @@
-"""Which questions are looked up, which answers are worth keeping, and whether a kept one still stands."""
+"""Cache eligibility: which questions are looked up, which answers may be cached, and whether a cached one is still valid."""
 
 import asyncio
 from collections.abc import Sequence
@@ -10,17 +10,17 @@ from serving.pipeline.index.base import Filter, Store
 from serving.pipeline.types import Answer, Chunk, GuardAction, GuardVerdict, Query
 
 
-def unfit_question(query: Query, checked: GuardResult) -> str:
-    """Why a question is neither looked up nor its answer kept; empty where it may be: a word of `MISSES`."""
+def bypass_reason(query: Query, checked: GuardResult) -> str:
+    """Why a question bypasses the cache, a key of `MISSES`; empty where it does not."""
     if query.history:
         return "history"
-    if checked.action is GuardAction.MASK:  # what stands in a mask's place is of this asker alone
+    if checked.action is GuardAction.MASK:  # the masked values are this caller's alone
         return "masked"
     return "" if checked.action is GuardAction.ALLOW else "flagged"
 
 
-def worth_keeping(answer: Answer, verdicts: Sequence[GuardVerdict]) -> bool:
-    """Whether an answer may be given again: a whole one that nothing was found against, and that no failed check left unchecked."""
+def is_cacheable(answer: Answer, verdicts: Sequence[GuardVerdict]) -> bool:
+    """Whether an answer may be cached: it is complete, no output check found anything, and no check failed to run."""
     if answer.refused or answer.truncated or answer.degraded or answer.warnings:
         return False
     return all(
@@ -29,8 +29,8 @@ def worth_keeping(answer: Answer, verdicts: Sequence[GuardVerdict]) -> bool:
     )
 
 
-async def still_stands(entry: CacheEntry, store: Store, where: Filter) -> bool:
-    """Whether everything that an answer was written from is there, unchanged and readable for whoever asks now."""
+async def is_still_valid(entry: CacheEntry, store: Store, where: Filter) -> bool:
+    """Whether every passage that a cached answer was written from still exists unchanged and may be read by the caller."""
     by_document: dict[str, list[Chunk]] = {}
     for hit in entry.passages:
         by_document.setdefault(hit.chunk.document_id, []).append(hit.chunk)
@@ -45,7 +45,7 @@ async def _readable(document: str, chunks: Sequence[Chunk], store: Store, where:
 
 
 def _same(chunk: Chunk, stored: Chunk | None) -> bool:
-    """Whether a passage is what is stored, or the beginning of it: the last one of a prompt may have been cut to fit."""
+    """Whether a passage is the stored chunk, or its beginning: the last passage of a prompt may have been cut to fit."""
     return (
         stored is not None
         and (chunk.id, chunk.start) == (stored.id, stored.start)

@@ -25,16 +25,16 @@ from serving.storage.place import below
 FOLDER = ".building"  # hidden, so that nothing that lists indexes sees it
 
 
-class KeptModel(BaseModel):
+class BuildFile(BaseModel):
     """A file of a build."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-Kept = TypeVar("Kept", bound=KeptModel)
+Kept = TypeVar("Kept", bound=BuildFile)
 
 
-class LoadedPart(KeptModel):
+class LoadedPart(BuildFile):
     """What is known of a part that was read."""
 
     documents: tuple[tuple[str, str], ...]  # id and digest
@@ -43,7 +43,7 @@ class LoadedPart(KeptModel):
     public: int
 
 
-class LedgerEntry(KeptModel):
+class LedgerEntry(BuildFile):
     """Whether the rows of a part are in the table."""
 
     state: Literal["appending", "appended"]
@@ -61,7 +61,7 @@ def building_storage(settings: PipelineSettings) -> Storage:
     return open_storage(building_place(settings), settings, purpose="index", setting="TOUCHSTONE_INDEXES")
 
 
-class Loads:
+class LoadedParts:
     """The documents of a corpus, part by part."""
 
     def __init__(self, storage: Storage, corpus: str) -> None:
@@ -94,7 +94,7 @@ class Loads:
         return _parsed(LoadedPart, _needed(self._storage, f"{self._prefix}/{part}.json"), f"{self._prefix}/{part}.json")
 
     def documents(self, part: str) -> Iterator[Document]:
-        """The documents of a part, each held against its digest."""
+        """The documents of a part, each checked against its digest."""
         key = f"{self._prefix}/{part}.jsonl"
         lines = _needed(self._storage, key).decode().split("\n")[:-1]
         expected = self.read(part).documents
@@ -111,7 +111,7 @@ class Loads:
         forget(self._storage, f"{self._prefix}/")
 
 
-class Ledger:
+class RowsLedger:
     """Which parts' rows are in a table."""
 
     def __init__(self, storage: Storage, recipe: str, plan: str) -> None:
@@ -138,7 +138,7 @@ class Ledger:
         self._storage.put(f"{self._prefix}/{part}.digests", digests)
 
     def forget_digests(self, part: str) -> None:
-        """Remove them, so that the part's rows are made anew."""
+        """Remove them, so that the part's rows are made again."""
         self._storage.delete(f"{self._prefix}/{part}.digests")
 
     def forget(self) -> None:
