@@ -69,7 +69,7 @@ cluster only: `touchstone cache …` is run as a job of the harness's image, mad
 Where no Redis is shared each server remembers for itself: `kubectl rollout restart deployment/touchstone-api`.
 
     kubectl create job cache-clear --from=cronjob/evaluate --dry-run=client --output json | jq '
-      del(.metadata.ownerReferences) | .spec.template.spec.containers[0] |= (.command = ["touchstone", "cache", "clear"] | .env += [
+      .spec.template.spec.containers[0] |= (.command = ["touchstone", "cache", "clear"] | .env += [
         {name: "TOUCHSTONE_REDIS", valueFrom: {secretKeyRef: {name: "touchstone-api", key: "redis-url"}}},
         {name: "TOUCHSTONE_CACHE_SECRET", valueFrom: {secretKeyRef: {name: "touchstone-api", key: "cache-secret"}}}])' |
       kubectl apply --filename -

@@ -4,7 +4,7 @@ set -euo pipefail
 namespace="${1:?which namespace}"
 cronjob="${2:?which CronJob}"
 job="smoke-$cronjob-$(date +%s)"
-# no owner: what it does is no run of the CronJob
+# without an owner: what it does is no run of the CronJob, and nothing counts it as one
 made="$(kubectl --namespace "$namespace" create job "$job" "--from=cronjob/$cronjob" --dry-run=client --output json |
   jq 'del(.metadata.ownerReferences) | .spec.backoffLimit = 0
     | .spec.template.spec.containers[0] |= (.command = ["touchstone", "channel", "show", "$(TOUCHSTONE_CHANNEL)", "--json"] | del(.args))')"

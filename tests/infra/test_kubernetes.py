@@ -84,6 +84,7 @@ UNBOUNDED = "        - name: scratch\n          emptyDir: {}\n"
 AS_ROOT = "          securityContext:\n            runAsUser: 0\n"
 INGEST, EVALUATE, POLICY, BUDGET = "base/jobs/ingest.yaml", "base/jobs/evaluate.yaml", "base/networkpolicy.yaml", "base/api/disruption.yaml"
 BLOCK = "        - ipBlock: {cidr: 10.40.0.0/16}"
+OURS = "000000000000.dkr.ecr.us-east-1.amazonaws.com/touchstone"
 SECRETS, OVERLAY = "base/secrets.yaml", "overlays/prod/kustomization.yaml"
 
 
@@ -135,7 +136,9 @@ SECRETS, OVERLAY = "base/secrets.yaml", "overlays/prod/kustomization.yaml"
         (SECRETS, "{objectName: redis-url, key: redis-url}", "{objectName: redis, key: redis-url}", "'redis' is nothing that it fetches"),
         (SECRETS, "  provider: aws", "  provder: aws", "'provder' is no field of it"),
         (OVERLAY, "objectAlias: keys.yaml", "objectAllias: keys.yaml", "'objectAllias' is no field of it"),
-        (OVERLAY, "    digest: sha256:" + "0" * 64, "    newTag: '1.0'", "not named by its digest"),
+        (OVERLAY, "    digest: sha256:" + "0" * 64, "    newTag: '1.0'", "touchstone-serving:1.0', which is not named by its digest"),
+        (OVERLAY, f"{OURS}-harness\n    digest: sha256:{'0' * 64}", f"{OURS}-harness\n    newTag: '1.0'", "CronJob ingest: job runs"),
+        (OVERLAY, f"{OURS}-harness\n    digest: sha256:{'0' * 64}", f"{OURS}-harness\n    newTag: latest", "CronJob evaluate: job runs"),
     ],
 )  # fmt: skip
 def test_what_is_broken_is_found(infra: Path, file: str, was: str, becomes: str, found: str | None) -> None:

@@ -1031,6 +1031,17 @@ def test_a_deploy_ends_with_a_step_that_puts_back_also_when_it_is_cancelled_and_
     assert int(last["env"]["PATIENCE"].removesuffix("s")) < 240  # five minutes for all that is left of a cancelled run
 
 
+def test_both_images_go_to_every_channel_or_none_does() -> None:
+    jobs = jobs_of("deploy.yml")
+    for channel in ("dev", "staging", "prod"):
+        given = jobs[channel]["with"]
+        assert given["image"] == "${{ inputs.image || needs.images.outputs.serving || '' }}"
+        assert given["harness"] == "${{ inputs.harness || needs.images.outputs.harness || '' }}"
+    assert set(jobs["images"]["outputs"]) == {"serving", "harness"}
+    for name in jobs["images"]["outputs"]:  # an image that got lost is no image that stays as it is
+        assert f"needs.images.outputs.{name} != ''" in jobs["dev"]["if"]
+
+
 def test_nothing_that_waits_for_an_approval_holds_up_who_changes_the_cluster() -> None:
     jobs = jobs_of("infra.yml")
     groups = {name: job["concurrency"]["group"] for name, job in jobs.items()}
