@@ -185,6 +185,16 @@ class Observability:
                 if run("amtool", *wanted):
                     yield f"an alert with {' '.join(given)} does not go to {receiver}"
 
+    def inhibitions(self) -> Iterator[str]:
+        """Every alert that keeps another quiet in Alertmanager exists, and so does that other."""
+        names = {alert["alert"] for alert in self.alerts()}
+        read = yaml.safe_load((self.folder / "alertmanager" / "alertmanager.yml").read_text(encoding="utf-8"))
+        for matcher in (one for rule in read["inhibit_rules"] for key in ("source_matchers", "target_matchers") for one in rule[key]):
+            found = re.fullmatch(r'alertname =~? "?([^"]+)"?', matcher)
+            for pattern in found[1].split("|") if found else [matcher]:
+                if not any(re.fullmatch(pattern, name) for name in names):
+                    yield f"alertmanager.yml: no alert {pattern!r} to be kept quiet, or for which another is"
+
     def dashboards(self) -> Iterator[str]:
         """The dashboards in git are those that pages.py makes, and their uids differ."""
         there = {path.name: path.read_text(encoding="utf-8") for path in (self.folder / "grafana" / "dashboards").glob("*.json")}
@@ -281,6 +291,7 @@ class Observability:
             "every alert has a runbook, every runbook an alert": self.runbooks,
             "alerts begin where their runbooks say": self.thresholds,
             "alerts go to whom they should": self.routes,
+            "alerts that keep others quiet exist, and so do those": self.inhibitions,
             "dashboards are what pages.py makes": self.dashboards,
             "dashboards find their data source": self.provisioning,
             "Prometheus parses every question of a dashboard or a runbook": self.parses,

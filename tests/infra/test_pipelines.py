@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from infra.checks.kubernetes_agreement import command_mistake
 from infra.checks.pipelines import ROOT, Pipelines, ToolMissing
 from tests.test_docs import mistake
 
@@ -484,6 +485,11 @@ def test_the_smoke_test_of_jobs_starts_what_is_no_run_of_a_cronjob_and_changes_n
     assert container == {"command": ["touchstone", "channel", "show", "$(TOUCHSTONE_CHANNEL)", "--json"]}
     [deleted] = deploying.called("kubectl --namespace touchstone-staging delete job/smoke-evaluate-")
     assert deleted.endswith(" --wait=false")
+
+
+def test_the_smoke_test_of_jobs_gives_a_command_that_there_is() -> None:
+    [words] = re.findall(r"\.command = (\[.*?\]) ", (SCRIPTS / "smoke_job.sh").read_text())
+    assert command_mistake(json.loads(words.replace("$(TOUCHSTONE_CHANNEL)", "dev"))) == ""
 
 
 def test_one_image_alone_leaves_the_other_as_it_is(deploying: Commands) -> None:
