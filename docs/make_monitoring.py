@@ -4,7 +4,7 @@ from pathlib import Path
 
 from infra.checks.observability import Observability
 from infra.observability.grafana.pages import PAGES
-from infra.observability.series import Family, families
+from infra.observability.series import FROM_KUBERNETES, Family, families
 from serving.app.core.emf import CLOUDWATCH
 
 PAGE = Path(__file__).with_name("monitoring.md")
@@ -18,7 +18,7 @@ What a running server shows of itself: `/metrics` for Prometheus, a line a minut
 | file below `infra/observability/` | what it is | where it is mounted |
 |---|---|---|
 | `prometheus/prometheus.yml`, `targets.yml` | scrape of one machine or a compose project | `/etc/prometheus/` |
-| `prometheus/prometheus.kubernetes.yml` | scrape of every pod with `prometheus.io/scrape` | `/etc/prometheus/prometheus.yml` |
+| `prometheus/prometheus.kubernetes.yml` | scrape in a cluster: its pods, kube-state-metrics | `/etc/prometheus/prometheus.yml` |
 | `prometheus/rules/` | recording rules and alerts | `/etc/prometheus/rules/` |
 | `alertmanager/alertmanager.yml` | who hears of what; addresses are files in `/etc/alertmanager/secrets/` | `/etc/alertmanager/` |
 | `grafana/provisioning/` | data source (`PROMETHEUS_URL`) and the folder of dashboards | `/etc/grafana/provisioning/` |
@@ -30,6 +30,10 @@ by `python -m infra.checks.observability`: syntax, PromQL, the tests of the aler
 for exists. The objectives: 99.5 % of the questions are answered without an error of the server's, 95 % within 2.5 s, both over 30 days;
 alerts look at how fast that budget burns, over a long window and a short one, so that they come early and end soon.
 
+In a cluster kube-state-metrics tells how jobs and pods fare ([why so](adr/0051-jobs-are-watched-by-what-kubernetes-says.md)). A channel
+that sleeps, a CronJob that is suspended and a cluster that was paused raise nothing. On one machine there is none, and alerts on it keep
+quiet. What is due at night is never begun in a cluster that is paused every night; nobody is told, since nothing is late there.
+
 ## CloudWatch
 
     TOUCHSTONE_EMF=true touchstone serve
@@ -37,7 +41,9 @@ alerts look at how fast that budget burns, over a long window and a short one, s
 A line a minute, and a last one at the end, in the Embedded Metric Format: CloudWatch makes metrics of it in whatever log group it
 arrives, in the namespace `Touchstone` with the one dimension `Channel`. There are {number} of them and there will not be more with more
 models, rules or routes, since each is billed. The line has to be the whole event: Fluent Bit puts it into a field of its own unless its
-output has `log_key log` and `log_format json/emf`. The alarms are a module:
+output has `log_key log` and `log_format json/emf`. They know what servers do, and nothing of jobs or of pods that do not start: without
+Prometheus the workflow `nightly` is what tells of an evaluation that fails, and nothing tells of `ingest` and `store-gc`. The alarms are
+a module:
 
     module "cloudwatch_alarms" {{
       source    = "../../observability/cloudwatch"
@@ -79,12 +85,14 @@ def page() -> str:
     )
     boards = "".join(f"- **{board.title}**: {board.about} Rows: {', '.join(row.title for row in board.rows)}.\n" for board in PAGES)
     rows = "".join(_row(family) for family in families() if family.name.startswith("touchstone_"))
+    told = "".join(f"| `{name}` | {', '.join(f'`{label}`' for label in sorted(labels))} |\n" for name, labels in FROM_KUBERNETES.items())
     return (
         HEAD.format(number=len(CLOUDWATCH), names=names)
         + f"\n## Dashboards\n\n{boards}"
         + f"\n## Alerts\n\n{ALERTS}\n{_table('alert', 'urgency', 'what it says')}{alerts}"
         + "\n## Metrics\n\nBeside these, `process_…` and `python_info` of the process.\n\n"
         + f"{_table('metric', 'kind', 'labels', 'what it says')}{rows}"
+        + f"\nOf kube-state-metrics, whose `namespace` the scrape gives as `environment` too:\n\n{_table('metric', 'labels')}{told}"
     )
 
 

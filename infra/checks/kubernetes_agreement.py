@@ -26,8 +26,8 @@ SCALERS = ("HorizontalPodAutoscaler", "ScaledObject")
 def disagreements(docs: Sequence[Doc]) -> Iterator[str]:
     """Where documents do not agree with each other, or with the program that they start."""
     for doc in docs:
-        for pod, _ in pods(doc):
-            yield from (f"{named(doc)}: {what}" for what in (*_missing(pod, docs), *_cut_off(pod, docs), *_wrong_commands(pod, docs)))
+        for pod, role in pods(doc):
+            yield from (f"{named(doc)}: {what}" for what in (*_missing(pod, docs), *_cut_off(pod, role, docs), *_wrong_commands(pod, docs)))
         if doc["kind"] in RECONCILED:
             yield from (f"{named(doc)}: {what}" for what in _wrong_scale(doc, docs))
         if doc["kind"] == "Deployment" and doc["metadata"]["name"] == API:
@@ -80,7 +80,7 @@ def _missing(pod: Doc, docs: Sequence[Doc]) -> Iterator[str]:
                 yield f"{probe}: {container['name']} has no port {port!r}"
 
 
-def _cut_off(pod: Doc, docs: Sequence[Doc]) -> Iterator[str]:
+def _cut_off(pod: Doc, role: str, docs: Sequence[Doc]) -> Iterator[str]:
     """Whether network policies cover a pod, and leave it what every pod needs."""
     mine = [doc["spec"] for doc in docs if doc["kind"] == "NetworkPolicy" and selects(doc["spec"].get("podSelector", {}), pod["labels"])]
     if not any("Ingress" in spec.get("policyTypes", ["Ingress"]) for spec in mine):
@@ -91,7 +91,7 @@ def _cut_off(pod: Doc, docs: Sequence[Doc]) -> Iterator[str]:
     if not any(not rule.get("to") and _opens(rule, 53) for rule in rules):
         yield "cannot ask for names: port 53 has to be open to any address, since in Auto Mode no pod answers there"
     agent = [rule for rule in rules if {"ipBlock": {"cidr": AGENT}} in rule.get("to", []) and _opens(rule, 80)]
-    if not agent and pod.get("serviceAccountName"):
+    if not agent and pod.get("serviceAccountName") and role != "watcher":  # whose account has rights in Kubernetes, and none of AWS
         yield f"gets no rights of AWS: {AGENT}, port 80, is closed to it"
 
 
@@ -228,4 +228,11 @@ def _names(kind: str, docs: Sequence[Doc]) -> set[str]:
 
 def selects(selector: Doc, labels: Doc) -> bool:
     """Whether a selector of labels takes these."""
-    return labels.items() >= selector.get("matchLabels", {}).items() and not selector.get("matchExpressions")
+    meant = labels.items() >= selector.get("matchLabels", {}).items()
+    return meant and all(_holds(one, labels) for one in selector.get("matchExpressions", []))
+
+
+def _holds(expression: Doc, labels: Doc) -> bool:
+    """Whether labels meet an expression; one of an operator that our manifests do not use is not met."""
+    among = labels.get(expression["key"]) in expression.get("values", [])
+    return {"In": among, "NotIn": not among}.get(expression["operator"], False)

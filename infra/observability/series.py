@@ -13,6 +13,22 @@ from serving.pipeline.cache.answers import CacheState
 
 SCRAPED: Final = frozenset({"environment", "instance", "job", "pod"})  # labels that the scrape adds
 FROM_PROMETHEUS: Final = {"up": frozenset[str](), "ALERTS": frozenset({"alertname", "alertstate", "severity", "part"})}
+# What kube-state-metrics 2.19 is asked for (infra/kubernetes/monitoring), with its labels; the scrape makes `environment` of `namespace`.
+# All of these are stable in its documentation.
+FROM_KUBERNETES: Final = {
+    "kube_cronjob_created": frozenset({"namespace", "cronjob"}),
+    "kube_cronjob_spec_suspend": frozenset({"namespace", "cronjob"}),
+    "kube_cronjob_status_active": frozenset({"namespace", "cronjob"}),
+    "kube_cronjob_status_last_successful_time": frozenset({"namespace", "cronjob"}),
+    "kube_deployment_spec_replicas": frozenset({"namespace", "deployment"}),
+    "kube_deployment_status_replicas_available": frozenset({"namespace", "deployment"}),
+    "kube_job_failed": frozenset({"namespace", "job_name", "condition"}),
+    "kube_job_owner": frozenset({"namespace", "job_name", "owner_kind", "owner_name", "owner_is_controller"}),
+    "kube_job_status_start_time": frozenset({"namespace", "job_name"}),
+    "kube_pod_container_status_restarts_total": frozenset({"namespace", "pod", "uid", "container"}),
+    "kube_pod_status_phase": frozenset({"namespace", "pod", "uid", "phase"}),
+    "kube_pod_status_ready": frozenset({"namespace", "pod", "uid", "condition"}),
+}
 SUFFIXES: Final = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum"), "info": ("_info",)}
 
 
@@ -63,6 +79,7 @@ def app_series() -> dict[str, frozenset[str]]:
 
 NOT_NAMES: Final = frozenset({"and", "or", "unless", "offset", "bool", "inf", "nan"})
 _STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\'')
+_MADE: Final = re.compile(r'"(\w+)"\s*,\s*"[^"]*"\s*,\s*"\w+"\s*,\s*"[^"]*"\s*\)')  # the end of a label_replace
 _GROUPING: Final = re.compile(r"\b(?:by|without|on|ignoring|group_left|group_right)\s*\(([^)]*)\)")
 _SELECTOR: Final = re.compile(r"([a-zA-Z_:][\w:]*)?\s*\{([^}]*)\}")
 _NAME: Final = re.compile(r"(?<![\w:.\[$])([a-zA-Z_:][\w:]*)(?!\s*\()(?![\w:])")
@@ -75,6 +92,7 @@ class Asked:
     names: frozenset[str]
     matched: frozenset[tuple[str, str]]  # a series and a label that it is chosen by
     grouped: frozenset[str]  # labels that it is grouped by
+    made: frozenset[str] = frozenset()  # labels that it makes of others
 
 
 def asked(expression: str) -> Asked:
@@ -88,4 +106,4 @@ def asked(expression: str) -> Asked:
     bare = re.sub(r"\b(?:by|without|on|ignoring|group_left|group_right)\b", " ", bare)
     bare = re.sub(r"\boffset\s+\w+", " ", bare)
     names = {name for name in _NAME.findall(bare) if name.lower() not in NOT_NAMES}
-    return Asked(frozenset(names), frozenset(matched), frozenset(grouped))
+    return Asked(frozenset(names), frozenset(matched), frozenset(grouped), frozenset(_MADE.findall(expression)))

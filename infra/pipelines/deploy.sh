@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# deploy.sh CHANNEL IMAGE [RELEASE]: bring an image, and a release if one is named, to a channel; check it; put both back where the check fails.
+# deploy.sh CHANNEL IMAGE HARNESS [RELEASE]: bring the image of the servers, that of the CronJobs, and a release if one is named, to a channel; check
+# it; put all of it back where the check fails. An image that is empty stays as it is.
 # Exit code 0: it serves. 1: refused, or it failed and what was there before serves again. 4: putting it back failed too.
-# It asks touchstone, kubectl, and the scripts beside it (smoke.sh, sign.sh, approved.sh, champion.sh, put_back.sh).
+# It asks touchstone, kubectl, and the scripts beside it (smoke.sh, smoke_job.sh, sign.sh, approved.sh, champion.sh, put_back.sh).
 set -euo pipefail
 channel="${1:?which channel: dev, staging or prod}"
-image="${2:?REGISTRY/NAME@sha256:…}"
-release="${3:-}"
+image="${2?REGISTRY/NAME@sha256:…; empty: the servers keep theirs}"
+harness="${3?REGISTRY/NAME@sha256:…; empty: the CronJobs keep theirs}"
+release="${4:-}"
 here="$(cd "$(dirname "$0")" && pwd)"
 url="${TOUCHSTONE_URL:?the address of the channel}"
 overlay="$here/../kubernetes/overlays/$channel/kustomization.yaml"
@@ -19,7 +21,10 @@ fail() {
   exit 1
 }
 
-if [[ ! "$image" =~ @sha256:[0-9a-f]{64}$ ]]; then fail "$image is not named by its digest: a tag can be moved"; fi
+for one in "$image" "$harness"; do
+  if [[ -n "$one" && ! "$one" =~ @sha256:[0-9a-f]{64}$ ]]; then fail "$one is not named by its digest: a tag can be moved"; fi
+done
+if [ -z "$image$harness$release" ]; then fail "neither an image nor a release is named"; fi
 if [[ ! "$release" =~ ^[0-9a-z]*$ ]]; then fail "'$release' is no release's digest"; fi
 case "$channel" in dev | staging | prod) ;; *) fail "no channel '$channel'; known: dev, staging, prod" ;; esac
 
@@ -33,9 +38,15 @@ fi
 before="$(jq -r '.stable // ""' <<< "$state")"
 if [ -z "${release:-$before}" ]; then fail "$channel serves no release yet: name one to promote along with the image"; fi
 image_before="$(kubectl --namespace "$namespace" get "$deployment" --output 'jsonpath={.spec.template.spec.containers[0].image}')"
+jobs_before="$(kubectl --namespace "$namespace" get cronjobs --output json |
+  jq -c '[.items[] | {key: .metadata.name, value: .spec.jobTemplate.spec.template.spec.containers[0].image}] | from_entries')"
+mapfile -t jobs < <(jq -r 'keys[]' <<< "$jobs_before")
+if [ -n "$harness" ] && [ "${#jobs[@]}" = 0 ]; then fail "$namespace has no CronJob that could run $harness: apply the overlay first"; fi
 
 # nothing has been touched when this refuses
-"$here/sign.sh" --verify "$image" || fail "$channel goes on with $image_before"
+for one in "$image" "$harness"; do
+  if [ -n "$one" ]; then "$here/sign.sh" --verify "$one" || fail "$channel goes on with $image_before"; fi
+done
 if [ "$channel" = prod ]; then "$here/approved.sh" prod "${release:-$before}" || fail "$channel goes on with $image_before${before:+ and $before}"; fi
 
 # a release is held against what this channel serves today
@@ -53,8 +64,8 @@ if [ -n "$release" ] && [ "$release" != "$before" ]; then
 fi
 
 # written down for put_back.sh, which puts it back also where this script is killed
-jq -n --arg namespace "$namespace" --arg deployment "$deployment" --arg image "$image_before" --arg release "$before" \
-  '{namespace: $namespace, deployment: $deployment, image: $image, release: $release}' > "before-$channel.json"
+jq -n --arg namespace "$namespace" --arg deployment "$deployment" --arg image "$image_before" --argjson jobs "$jobs_before" --arg release "$before" \
+  '{namespace: $namespace, deployment: $deployment, image: $image, jobs: $jobs, release: $release}' > "before-$channel.json"
 undo() {
   trap '' INT TERM
   "$here/put_back.sh" "$channel" "$1" || exit $?
@@ -68,9 +79,17 @@ if [ -n "$release" ] && [ "$release" != "$before" ] && ! touchstone promote "$re
   rm "before-$channel.json"
   fail "$release does not go to $channel, which goes on with ${before:-nothing}"
 fi
-kubectl --namespace "$namespace" set image "$deployment" "*=$image" || undo "the image could not be set"
-kubectl --namespace "$namespace" rollout status "$deployment" "--timeout=$patience" || undo "the rollout did not end in time"
+if [ -n "$harness" ]; then
+  for job in "${jobs[@]}"; do
+    kubectl --namespace "$namespace" set image "cronjob/$job" "*=$harness" || undo "the image of the job $job could not be set"
+  done
+fi
+if [ -n "$image" ]; then
+  kubectl --namespace "$namespace" set image "$deployment" "*=$image" || undo "the image could not be set"
+  kubectl --namespace "$namespace" rollout status "$deployment" "--timeout=$patience" || undo "the rollout did not end in time"
+fi
 "$here/smoke.sh" "$url" "${release:-$before}" || undo "the smoke test failed"
+if [ -n "$harness" ]; then "$here/smoke_job.sh" "$namespace" "${jobs[0]}" || undo "the smoke test of the jobs failed"; fi
 code=0
 touchstone channel evaluate "$channel" || code=$?
 case "$code" in
@@ -79,4 +98,4 @@ case "$code" in
   *) undo "what is served could not be evaluated (exit code $code)" ;;
 esac
 rm "before-$channel.json"
-say "$channel serves ${release:-$before} by $image"
+say "$channel serves ${release:-$before} by ${image:-$image_before}${harness:+; its jobs run $harness}"

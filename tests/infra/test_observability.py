@@ -17,7 +17,7 @@ tools = pytest.mark.skipif(
     reason="promtool or amtool is not installed: apt-get install prometheus prometheus-alertmanager",
 )
 NEEDS_NO_TOOL = [
-    "tested", "alert_form", "runbooks", "thresholds", "dashboards", "provisioning", "metrics_exist", "cloudwatch",
+    "tested", "alert_form", "runbooks", "thresholds", "dashboards", "provisioning", "metrics_exist", "cluster", "inhibitions", "cloudwatch",
 ]  # fmt: skip
 STAGES = {"guard", "cache", "index", "retrieve", "route", "answer"}
 
@@ -42,6 +42,7 @@ def test_every_alert_fires_on_its_cause_and_keeps_quiet_on_what_looks_like_it() 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     shutil.copytree(ROOT / "infra" / "observability", tmp_path / "infra" / "observability")
+    shutil.copytree(ROOT / "infra" / "kubernetes", tmp_path / "infra" / "kubernetes")
     shutil.copytree(ROOT / "docs" / "runbooks", tmp_path / "docs" / "runbooks")
     return tmp_path
 
@@ -145,6 +146,103 @@ BROKEN += [
         "thresholds",
         lambda root: change(root / RULES / "alerts.yml", "slow:ratio_rate1d > 3 *", "slow:ratio_rate1d > 2 *"),
         "LatencyBurnsSlowly: [('1d', 2.0, 0.05)",
+    ),
+]
+BROKEN.append(
+    (
+        "an alert that is kept quiet under a name of before",
+        "inhibitions",
+        lambda root: change(root / "infra/observability/alertmanager/alertmanager.yml", "[alertname = JobMissed]", "[alertname = JobLate]"),
+        "no alert 'JobLate'",
+    )
+)
+MONITORING, JOBS = "infra/kubernetes/monitoring", "infra/kubernetes/base/jobs"
+BROKEN += [
+    (
+        "a label that kube-state-metrics does not give",
+        "metrics_exist",
+        lambda root: change(root / RULES / "recording.yml", 'kube_job_failed{condition="true"}', 'kube_job_failed{state="true"}'),
+        "kube_job_failed has no label 'state'",
+    ),
+    (
+        "a grouping by a label that nobody makes",
+        "metrics_exist",
+        lambda root: change(root / RULES / "recording.yml", '"cronjob", "$1", "owner_name"', '"job", "$1", "owner_name"'),
+        "environment_cronjob:kube_job_failed:start_max: grouped by 'cronjob'",
+    ),
+    (
+        "a metric of the cluster that is not listed",
+        "metrics_exist",
+        lambda root: change(root / "docs/runbooks/PodNotReady.md", "> 0 unless", "> 0 unless kube_node_info unless"),
+        "docs/runbooks/PodNotReady.md: no metric 'kube_node_info'",
+    ),
+    (
+        "a metric that kube-state-metrics is not told to show",
+        "cluster",
+        lambda root: change(root / MONITORING / "kube-state-metrics.yaml", "              kube_job_failed,\\\n", ""),
+        "kube_job_failed is listed in series.py, and not shown by kube-state-metrics",
+    ),
+    (
+        "a metric that nobody asks for",
+        "cluster",
+        lambda root: change(root / MONITORING / "kube-state-metrics.yaml", "kube_job_owner,", "kube_job_owner,kube_job_info,"),
+        "kube_job_info is shown by kube-state-metrics, and not listed",
+    ),
+    (
+        "a metric that is listed for nothing",
+        "cluster",
+        lambda root: change(root / RULES / "alerts.yml", "(kube_cronjob_created)", "(kube_cronjob_spec_suspend)"),
+        "kube_cronjob_created is listed in series.py, and nobody asks for it",
+    ),
+    (
+        "a kind that kube-state-metrics does not follow",
+        "cluster",
+        lambda root: change(root / MONITORING / "kube-state-metrics.yaml", "cronjobs,deployments,jobs", "cronjobs,deployments,nodes"),
+        "kube-state-metrics does not follow jobs, of which a metric is listed",
+    ),
+    (
+        "a right that is missing",
+        "cluster",
+        lambda root: change(root / MONITORING / "access.yaml", "resources: [cronjobs, jobs]", "resources: [cronjobs]"),
+        "kube-state-metrics may not list jobs, and has to",
+    ),
+    (
+        "a right that is of no use",
+        "cluster",
+        lambda root: change(root / MONITORING / "access.yaml", "resources: [cronjobs, jobs]", "resources: [cronjobs, jobs, nodes]"),
+        "kube-state-metrics may watch nodes, and need not",
+    ),
+    (
+        "a target that is not there",
+        "cluster",
+        lambda root: change(
+            root / "infra/observability/prometheus/prometheus.kubernetes.yml", "kube-state-metrics:8080", "kube-state-metrics:8081"
+        ),
+        "Prometheus looks for kube-state-metrics at kube-state-metrics:8081; it is kube-state-metrics:8080",
+    ),
+    (
+        "a job that runs at other times than its alert expects",
+        "cluster",
+        lambda root: change(root / JOBS / "ingest.yaml", "*/15 * * * *", "*/5 * * * *"),
+        "CronJob ingest runs every 300 s; cronjob:touchstone_schedule:seconds has vector(900) for it",
+    ),
+    (
+        "a job whose runs are not evenly apart",
+        "cluster",
+        lambda root: change(root / JOBS / "evaluate.yaml", "30 2 * * *", "30 2 * * 1-5"),
+        "CronJob evaluate: of '30 2 * * 1-5' no rule knows how long it is",
+    ),
+    (
+        "a job that no alert knows",
+        "cluster",
+        lambda root: change(root / JOBS / "store-gc.yaml", "  name: store-gc\n", "  name: tidy\n"),
+        "cronjob:touchstone_schedule:seconds expects a job store-gc, of which there is none",
+    ),
+    (
+        "a failed run that is forgotten too soon",
+        "cluster",
+        lambda root: change(root / JOBS / "evaluate.yaml", "ttlSecondsAfterFinished: 172800", "ttlSecondsAfterFinished: 86400"),
+        "CronJob evaluate: a failed run is removed before the next one has ended",
     ),
 ]
 ALARMS = "infra/observability/cloudwatch/alarms.tf.json"
@@ -293,6 +391,7 @@ def test_names_and_labels_are_read_from_promql() -> None:
     assert found.names == {"a_total", "b:c:d", "e"}
     assert found.matched == {("a_total", "x"), ("a_total", "z")}
     assert found.grouped == {"role", "q"}
+    assert asked('max by (b) (label_replace(x{y="z"}, "b", "$1", "y", "(.+)"))').made == {"b"}
 
 
 def test_every_metric_of_the_server_is_known_with_its_labels() -> None:

@@ -5,17 +5,23 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from infra.checks.kubernetes_agreement import command_mistake
 from infra.checks.pipelines import ROOT, Pipelines, ToolMissing
 from tests.test_docs import mistake
 
 SCRIPTS = ROOT / "infra" / "pipelines"
+HARNESS = "1.dkr.ecr.eu-west-1.amazonaws.com/touchstone-harness@sha256:" + "c" * 64
+OLD_JOBS = {  # a deploy before this one may have ended between two
+    "evaluate": "1.dkr.ecr.eu-west-1.amazonaws.com/touchstone-harness@sha256:" + "d" * 64,
+    "ingest": "1.dkr.ecr.eu-west-1.amazonaws.com/touchstone-harness@sha256:" + "e" * 64,
+}
 IMAGE = "1.dkr.ecr.eu-west-1.amazonaws.com/touchstone-serving@sha256:" + "a" * 64
 OLD_IMAGE = "1.dkr.ecr.eu-west-1.amazonaws.com/touchstone-serving@sha256:" + "b" * 64
 
@@ -23,7 +29,9 @@ OLD_IMAGE = "1.dkr.ecr.eu-west-1.amazonaws.com/touchstone-serving@sha256:" + "b"
 # what is there, and what is broken
 
 
-@pytest.mark.parametrize("check", ["schema", "zizmor", "shellcheck", "pinned", "careful", "secrets_arrive", "scripts_are_used"])
+@pytest.mark.parametrize(
+    "check", ["schema", "zizmor", "shellcheck", "pinned", "careful", "secrets_arrive", "scripts_are_used", "images_are_built"]
+)
 def test_what_is_there_holds(check: str) -> None:
     assert list(getattr(Pipelines(), check)()) == []
 
@@ -43,6 +51,7 @@ def test_what_is_there_holds_for_actionlint() -> None:
 def checkout(tmp_path: Path) -> Path:
     shutil.copytree(ROOT / ".github", tmp_path / ".github")
     shutil.copytree(SCRIPTS, tmp_path / "infra" / "pipelines")
+    shutil.copytree(ROOT / "infra" / "docker", tmp_path / "infra" / "docker")
     (tmp_path / ".git").mkdir()  # by which actionlint knows where a repository begins
     return tmp_path
 
@@ -110,18 +119,40 @@ BROKEN = [
     (
         "an expression inside of a shell",
         "zizmor",
-        workflow("deploy-channel.yml", '"$IMAGE" "$RELEASE"', '"${{ inputs.image }}" "$RELEASE"'),
+        workflow("deploy-channel.yml", '"$IMAGE" "$HARNESS"', '"${{ inputs.image }}" "$HARNESS"'),
         "template-injection",
     ),
     ("credentials that stay", "zizmor", workflow("ci.yml", "        with: {persist-credentials: false}\n", ""), "artipacked"),
     ("a script that is not there", "scripts_are_used", workflow("infra.yml", "apply.sh", "aply.sh"), "aply.sh is called, and is not there"),
     ("a script that nothing calls", "scripts_are_used", workflow("infra.yml", "plan.sh", "apply.sh"), "plan.sh is called by nothing"),
     ("a script that goes on after failures", "scripts_are_used", script("scan.sh", "set -euo pipefail", "set -u"), "scan.sh goes on after"),
+    (
+        "an image that nobody builds",
+        "images_are_built",
+        lambda root: (root / "infra/docker/trial.Dockerfile").write_text("FROM scratch\n"),
+        "deploy.yml: no job builds trial",
+    ),
+    (
+        "an image that nobody describes",
+        "images_are_built",
+        workflow("deploy.yml", "{recipe: harness,", "{recipe: harnes,"),
+        "deploy.yml: there is no infra/docker/harnes.Dockerfile",
+    ),
+    (
+        "a change that reaches an image and starts no deploy",
+        "images_are_built",
+        workflow("deploy.yml", '      - "harness/**"\n', ""),
+        "deploy.yml does not begin when harness changes, which harness.Dockerfile takes",
+    ),
     ("a variable that falls apart", "shellcheck", script("smoke.sh", '"$url/readyz"', "$url/readyz"), "SC2086"),
 ]
 BROKEN_FOR_ACTIONLINT = [
-    ("a bad needs", workflow("deploy.yml", "needs: [image, staging]", "needs: [image, stagin]"), 'needs job "stagin" which does not exist'),
-    ("a circle of needs", workflow("deploy.yml", "needs: image\n", "needs: [image, prod]\n"), "cyclic dependencies"),
+    (
+        "a bad needs",
+        workflow("deploy.yml", "needs: [images, staging]", "needs: [images, stagin]"),
+        'needs job "stagin" which does not exist',
+    ),
+    ("a circle of needs", workflow("deploy.yml", "needs: images\n", "needs: [images, prod]\n"), "cyclic dependencies"),
     ("an output that is not there", workflow("deploy.yml", "steps.build.outputs", "steps.bild.outputs"), '"bild" is not defined'),
     ("an input that is not there", workflow("deploy.yml", "      channel: dev\n", "      chanel: dev\n"), '"chanel" is not defined'),
     ("a schedule that is none", workflow("nightly.yml", "30 1 * * *", "30 25 * * *"), "invalid CRON format"),
@@ -162,6 +193,7 @@ def test_every_command_that_a_workflow_or_a_script_calls_exists() -> None:
 STUB = r"""#!/bin/bash
 call="$(basename "$0") $*"
 printf '%s\n' "$call" >> "$CALLS"
+case "$call" in *" -") cat >> "$CALLS.given" ;; esac
 while IFS=$'\t' read -r begins code file after; do
   if [ -n "$after" ] && ! grep -q "^$after" "$CALLS"; then continue; fi
   case "$call" in
@@ -212,6 +244,11 @@ class Commands:
         )
 
     @property
+    def given(self) -> str:
+        """What programs were given to read."""
+        return Path(f"{self._calls}.given").read_text()
+
+    @property
     def calls(self) -> list[str]:
         return self._calls.read_text().splitlines() if self._calls.exists() else []
 
@@ -231,6 +268,19 @@ def ready(release: str, **more: object) -> dict[str, object]:
 ANSWER = {"answer": "28 days [1].", "trace_id": "t1", "release": "new"}
 
 
+MADE_JOB = {
+    "metadata": {"name": "smoke", "ownerReferences": [{"kind": "CronJob"}]},
+    "spec": {"backoffLimit": 1, "template": {"spec": {"containers": [{"command": ["touchstone", "channel", "evaluate"], "args": ["x"]}]}}},
+}
+
+
+def cronjobs(images: Mapping[str, str]) -> dict[str, object]:
+    def template(image: str) -> object:
+        return {"jobTemplate": {"spec": {"template": {"spec": {"containers": [{"image": image}]}}}}}
+
+    return {"items": [{"metadata": {"name": name}, "spec": template(image)} for name, image in images.items()]}
+
+
 @pytest.fixture
 def deploying(commands: Commands) -> Commands:
     """Everything goes well: release `old` serves, `new` is deployed."""
@@ -238,8 +288,13 @@ def deploying(commands: Commands) -> Commands:
     commands.does("touchstone channel show", says={"stable": "old"})
     commands.does("touchstone channel show", says={"stable": "new"}, after="touchstone promote")
     commands.does("kubectl")
-    commands.does("kubectl --namespace touchstone-prod get", says=OLD_IMAGE)
-    commands.does("kubectl --namespace touchstone-staging get", says=OLD_IMAGE)
+    for namespace in ("touchstone-prod", "touchstone-staging"):
+        commands.does(f"kubectl --namespace {namespace} get", says=OLD_IMAGE)
+        commands.does(f"kubectl --namespace {namespace} get cronjobs", says=cronjobs(OLD_JOBS))
+        commands.does(f"kubectl --namespace {namespace} create job", says=MADE_JOB)
+        commands.does(
+            f"kubectl --namespace {namespace} get job/", says={"status": {"conditions": [{"type": "Complete", "status": "True"}]}}
+        )
     commands.does("cosign")
     commands.does("gh", says=[{"state": "approved", "user": {"login": "ann"}, "environments": [{"name": "prod"}]}])
     commands.does("curl", says=ANSWER)
@@ -248,9 +303,11 @@ def deploying(commands: Commands) -> Commands:
     return commands
 
 
-def deploy(commands: Commands, channel: str = "staging", release: str = "new", image: str = IMAGE) -> "subprocess.CompletedProcess[str]":
+def deploy(
+    commands: Commands, channel: str = "staging", release: str = "new", image: str = IMAGE, harness: str = HARNESS
+) -> "subprocess.CompletedProcess[str]":
     return commands.run(
-        "deploy.sh", channel, image, release, TOUCHSTONE_URL="https://x", TOUCHSTONE_KEY="the-key-of-the-test", IDENTITY="^x$",
+        "deploy.sh", channel, image, harness, release, TOUCHSTONE_URL="https://x", TOUCHSTONE_KEY="the-key-of-the-test", IDENTITY="^x$",
         GITHUB_REPOSITORY="o/r", GITHUB_RUN_ID="7", NAMESPACE=f"touchstone-{channel}",
     )  # fmt: skip
 
@@ -258,11 +315,12 @@ def deploy(commands: Commands, channel: str = "staging", release: str = "new", i
 def test_a_channel_is_deployed_to_the_namespace_that_its_overlay_names(deploying: Commands) -> None:
     overlay = yaml.safe_load((ROOT / "infra/kubernetes/overlays/staging/kustomization.yaml").read_text())
     deploying.does(f"kubectl --namespace {overlay['namespace']} get", says=OLD_IMAGE)
-    deploying.run("deploy.sh", "staging", IMAGE, "new", TOUCHSTONE_URL="https://x", TOUCHSTONE_KEY="k", IDENTITY="^x$")
+    deploying.does(f"kubectl --namespace {overlay['namespace']} get cronjobs", says=cronjobs(OLD_JOBS))
+    deploying.run("deploy.sh", "staging", IMAGE, HARNESS, "new", TOUCHSTONE_URL="https://x", TOUCHSTONE_KEY="k", IDENTITY="^x$")
     assert deploying.called(f"kubectl --namespace {overlay['namespace']} set image")
 
 
-def test_a_deploy_promotes_sets_the_image_and_checks(deploying: Commands) -> None:
+def test_a_deploy_promotes_sets_the_images_and_checks(deploying: Commands) -> None:
     done = deploy(deploying)
     assert (done.returncode, done.stderr) == (0, "")
     order = [
@@ -271,16 +329,24 @@ def test_a_deploy_promotes_sets_the_image_and_checks(deploying: Commands) -> Non
     assert [" ".join(words) for words in order] == [
         "touchstone channel show",
         "cosign verify --certificate-oidc-issuer",
+        "cosign verify --certificate-oidc-issuer",
         "touchstone channel show",
         "touchstone champion set",
         f"touchstone gate {ROOT}/experiments/gates/promotion.yaml",
         "touchstone promote new",
         "kubectl --namespace touchstone-staging",
+        "kubectl --namespace touchstone-staging",
+        "kubectl --namespace touchstone-staging",
         "curl --silent --max-time",
         "curl --silent --show-error",
         "touchstone channel evaluate",
     ]
-    assert deploying.called(f"kubectl --namespace touchstone-staging set image deployment/touchstone-api *={IMAGE}")
+    assert deploying.called("kubectl --namespace touchstone-staging set image") == [
+        f"kubectl --namespace touchstone-staging set image cronjob/evaluate *={HARNESS}",
+        f"kubectl --namespace touchstone-staging set image cronjob/ingest *={HARNESS}",
+        f"kubectl --namespace touchstone-staging set image deployment/touchstone-api *={IMAGE}",
+    ]
+    assert f"its jobs run {HARNESS}" in done.stdout
     assert deploying.called("gh") == []  # nobody is asked for staging
     assert "the-key-of-the-test" not in "".join(deploying.calls) + done.stdout
     assert cleared_up(deploying).returncode == 0
@@ -295,7 +361,10 @@ def cleared_up(commands: Commands) -> "subprocess.CompletedProcess[str]":
 def put_back(commands: Commands) -> None:
     [rollback] = commands.called("touchstone release rollback")
     assert rollback.startswith("touchstone release rollback --channel staging --to old --why ")
-    assert commands.called("kubectl --namespace touchstone-staging set image")[-1].endswith(f"*={OLD_IMAGE}")
+    wanted = [*(f"cronjob/{name} *={image}" for name, image in OLD_JOBS.items()), f"deployment/touchstone-api *={OLD_IMAGE}"]
+    assert commands.called("kubectl --namespace touchstone-staging set image")[-3:] == [
+        f"kubectl --namespace touchstone-staging set image {one}" for one in wanted
+    ]
 
 
 def test_a_failed_smoke_test_puts_back_the_release_and_the_image(deploying: Commands) -> None:
@@ -379,6 +448,74 @@ def test_without_a_release_only_the_image_is_put_back(deploying: Commands) -> No
     assert deploying.called("kubectl --namespace touchstone-staging set image")[-1].endswith(f"*={OLD_IMAGE}")
 
 
+def test_a_job_that_does_not_run_by_its_new_image_puts_both_images_back(deploying: Commands) -> None:
+    failed = {"status": {"conditions": [{"type": "Failed", "status": "True"}]}}
+    deploying.does("kubectl --namespace touchstone-staging get job/", says=failed)
+    done = deploy(deploying)
+    assert done.returncode == 1
+    assert "a job of touchstone-staging does not run by the image of evaluate: Failed" in done.stderr
+    assert "the smoke test of the jobs failed; putting back" in done.stderr
+    put_back(deploying)
+    assert deploying.called("touchstone channel evaluate") == []
+
+
+def test_a_deploy_that_is_cancelled_between_two_jobs_puts_them_and_the_servers_back(deploying: Commands) -> None:
+    stub = deploying.bin / "kubectl"
+    stub.write_text(stub.read_text().replace("call=", 'case "$*" in *"*=' + HARNESS + '"*) kill -KILL "$PPID" ;; esac\ncall=', 1))
+    assert deploy(deploying).returncode == -9
+    assert cleared_up(deploying).returncode == 1
+    put_back(deploying)
+
+
+def test_an_image_that_cannot_be_put_back_needs_somebody(deploying: Commands) -> None:
+    deploying.does("touchstone channel evaluate", code=1)
+    deploying.does(f"kubectl --namespace touchstone-staging set image cronjob/ingest *={OLD_JOBS['ingest']}", code=1)
+    done = deploy(deploying)
+    assert done.returncode == 4
+    assert "needs somebody now" in done.stderr
+    put_back(deploying)  # the others are
+
+
+def test_the_smoke_test_of_jobs_starts_what_is_no_run_of_a_cronjob_and_changes_nothing(deploying: Commands) -> None:
+    assert deploy(deploying).returncode == 0
+    made = json.loads(deploying.given)
+    assert "ownerReferences" not in made["metadata"]
+    assert made["spec"]["backoffLimit"] == 0
+    [container] = made["spec"]["template"]["spec"]["containers"]
+    assert container == {"command": ["touchstone", "channel", "show", "$(TOUCHSTONE_CHANNEL)", "--json"]}
+    [deleted] = deploying.called("kubectl --namespace touchstone-staging delete job/smoke-evaluate-")
+    assert deleted.endswith(" --wait=false")
+
+
+def test_the_smoke_test_of_jobs_gives_a_command_that_there_is() -> None:
+    [words] = re.findall(r"\.command = (\[.*?\]) ", (SCRIPTS / "smoke_job.sh").read_text())
+    assert command_mistake(json.loads(words.replace("$(TOUCHSTONE_CHANNEL)", "dev"))) == ""
+
+
+def test_one_image_alone_leaves_the_other_as_it_is(deploying: Commands) -> None:
+    deploying.does("curl --silent --max-time 10", says=ready("old"))
+    done = deploy(deploying, image="", release="")
+    assert done.returncode == 0, done.stderr
+    assert deploying.called("kubectl --namespace touchstone-staging set image deployment") == []
+    assert f"by {OLD_IMAGE}; its jobs run {HARNESS}" in done.stdout
+    (deploying.folder / "calls").unlink()
+    assert deploy(deploying, harness="", release="").returncode == 0
+    assert deploying.called("kubectl --namespace touchstone-staging set image") == [
+        f"kubectl --namespace touchstone-staging set image deployment/touchstone-api *={IMAGE}"
+    ]
+    assert deploying.called("kubectl --namespace touchstone-staging create") == []
+    assert len(deploying.called("cosign verify")) == 1
+
+
+def test_a_channel_without_jobs_takes_no_image_for_them(deploying: Commands) -> None:
+    deploying.does("kubectl --namespace touchstone-staging get cronjobs", says=cronjobs({}))
+    done = deploy(deploying)
+    assert done.returncode == 1
+    assert "touchstone-staging has no CronJob" in done.stderr
+    assert deploying.called("touchstone promote") == deploying.called("kubectl --namespace touchstone-staging set") == []
+    assert deploy(deploying, harness="").returncode == 0
+
+
 @pytest.mark.parametrize(
     ("fails", "code", "words"),
     [
@@ -441,8 +578,19 @@ def test_an_image_that_is_not_signed_is_not_deployed(deploying: Commands) -> Non
     assert deploying.called("touchstone promote") == []
 
 
+def test_an_image_of_the_jobs_that_is_not_signed_is_not_deployed(deploying: Commands) -> None:
+    stub = deploying.bin / "cosign"
+    stub.write_text(stub.read_text().replace("call=", f'case "$*" in "verify "*{HARNESS}) exit 1 ;; esac\ncall=', 1))
+    done = deploy(deploying)
+    assert done.returncode == 1
+    assert f"{HARNESS} bears no signature" in done.stderr
+    assert deploying.called("touchstone promote") == deploying.called("kubectl --namespace touchstone-staging set") == []
+
+
 def test_an_image_by_its_tag_and_an_unknown_channel_are_refused(deploying: Commands) -> None:
-    assert "is not named by its digest" in deploy(deploying, image="touchstone-serving:latest").stderr
+    assert "touchstone-serving:latest is not named by its digest" in deploy(deploying, image="touchstone-serving:latest").stderr
+    assert "touchstone-harness:0.1.0 is not named by its digest" in deploy(deploying, harness="touchstone-harness:0.1.0").stderr
+    assert "neither an image nor a release is named" in deploy(deploying, image="", harness="", release="").stderr
     assert "no channel 'prd'; known: dev, staging, prod" in deploy(deploying, "prd").stderr
     assert "'--force' is no release's digest" in deploy(deploying, release="--force").stderr
     assert deploying.called("kubectl") == []
@@ -463,7 +611,7 @@ def test_the_first_deploy_of_a_channel_has_nothing_to_go_back_to(deploying: Comm
     done = deploy(deploying)
     assert done.returncode == 1
     assert deploying.called("touchstone release rollback") == []
-    assert "the image is as it was; staging had no release before, and keeps new" in done.stderr
+    assert "the images are as they were; staging had no release before, and keeps new" in done.stderr
 
 
 def test_an_image_alone_is_no_first_deploy(deploying: Commands) -> None:
@@ -535,12 +683,134 @@ def test_a_build_for_a_pull_request_pushes_nothing(commands: Commands) -> None:
     assert commands.called("docker push") == []
 
 
-def test_an_image_is_signed_and_what_it_is_made_of_is_attested(commands: Commands) -> None:
+BASE = "python@sha256:" + "f" * 64
+
+
+@pytest.fixture
+def building(commands: Commands, tmp_path: Path) -> Commands:
+    """A checkout whose image is not in ECR yet."""
+    root = tmp_path / "root"
+    shutil.copytree(ROOT / "infra" / "docker", root / "infra" / "docker")
+    for name in ("pyproject.toml", "uv.lock", "serving/a.py", "harness/a.py", "datasets/a.txt", ".dockerignore"):
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text("1")
+    commit(root)
+    commands.does("docker")
+    commands.does("docker inspect --format {{index", says=BASE)
+    commands.does("docker inspect --format {{range", says=f"1.ecr/name@sha256:{'d' * 64}\n")
+    commands.does("aws ecr describe-images", code=254, says="An error occurred (ImageNotFoundException)")
+    commands.does("cosign")
+    return commands
+
+
+def commit(root: Path) -> None:
+    mail = ["-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "commit.gpgsign=false", "-c", "core.hooksPath=/nowhere"]
+    for words in (["init", "--quiet"], ["add", "--all"], [*mail, "commit", "--quiet", "--message", "x"]):
+        subprocess.run(["git", *words], cwd=root, check=True)
+
+
+def build(commands: Commands, recipe: str = "serving", **more: str) -> "subprocess.CompletedProcess[str]":
+    own = {"ROOT": str(commands.folder / "root"), "RECIPE": recipe, "IDENTITY": "^x$", "COMMIT": "abc"}
+    return commands.run("build.sh", "1.ecr/name", **{**own, **more})
+
+
+def tags(commands: Commands) -> list[str]:
+    """The names that images were built by."""
+    return re.findall(r"docker build .*--tag 1\.ecr/name:(\S+)", "\n".join(commands.calls))
+
+
+def test_an_image_is_named_by_what_it_is_made_of(building: Commands) -> None:
+    root = building.folder / "root"
+    done = build(building)
+    assert (done.returncode, done.stdout) == (0, f"1.ecr/name@sha256:{'d' * 64}\n")
+    [first] = tags(building)
+    assert re.fullmatch(r"made-[0-9a-f]{40}", first)
+    assert building.called("aws")[0].startswith(f"aws ecr describe-images --repository-name name --image-ids imageTag={first} ")
+    assert f" --build-arg BASE={BASE} --build-arg COMMIT=abc " in building.called("docker build")[0]
+    (root / "datasets/a.txt").write_text("2")  # which the image of the API does not take
+    commit(root)
+    build(building)
+    build(building, "harness")
+    (root / "serving/a.py").write_text("2")
+    commit(root)
+    build(building)
+    building.does("docker inspect --format {{index", says=BASE.replace("f", "a"))
+    build(building)
+    _, same, other, code, base = tags(building)
+    assert same == first
+    assert len({first, other, code, base}) == 4
+
+
+def test_an_image_that_is_there_and_signed_is_not_built_again(building: Commands) -> None:
+    building.does("aws ecr describe-images", says=f"sha256:{'c' * 64}")
+    done = build(building)
+    assert (done.returncode, done.stdout) == (0, f"1.ecr/name@sha256:{'c' * 64}\n")
+    assert building.called("docker build") == building.called("docker push") == []
+    assert building.called("cosign verify")[0].endswith(f"1.ecr/name@sha256:{'c' * 64}")
+
+
+def test_an_image_that_is_there_and_not_signed_is_built_under_another_name(building: Commands) -> None:
+    building.does("aws ecr describe-images", says=f"sha256:{'c' * 64}")
+    building.does("cosign verify", code=1)
+    done = build(building, GITHUB_RUN_ID="7", GITHUB_RUN_ATTEMPT="2")
+    assert (done.returncode, done.stdout) == (0, f"1.ecr/name@sha256:{'d' * 64}\n")
+    assert tags(building)[0].endswith("-7-2")
+
+
+def test_a_registry_that_cannot_be_asked_ends_the_build(building: Commands) -> None:
+    building.does("aws ecr describe-images", code=254, says="ExpiredTokenException")
+    done = build(building)
+    assert (done.returncode, building.called("docker build")) == (3, [])
+    assert "ExpiredTokenException" in done.stderr
+
+
+def test_what_is_not_committed_is_not_named_by_the_commit(building: Commands) -> None:
+    (building.folder / "root/serving/new.py").write_text("")
+    done = build(building)
+    assert (done.returncode, building.called("docker build")) == (2, [])
+    assert "commit it, or name a tag" in done.stderr
+
+
+def test_an_image_is_signed_after_what_it_is_made_of_is_attested(commands: Commands) -> None:
     commands.does("cosign")
     commands.does("uv")
     assert commands.run("sign.sh", IMAGE).returncode == 0
-    assert [call.split()[:2] for call in commands.calls] == [["uv", "export"], ["cosign", "sign"], ["cosign", "attest"]]
+    assert [call.split()[:2] for call in commands.calls] == [["uv", "export"], ["cosign", "attest"], ["cosign", "sign"]]
     assert commands.run("sign.sh", "name:latest").returncode == 2
+    commands.does("cosign verify", code=1)
+    assert commands.run("sign.sh", IMAGE, IDENTITY="^x$").returncode == 0
+    assert commands.calls[-1] == f"cosign sign --yes {IMAGE}"
+
+
+def test_an_image_is_signed_once(commands: Commands) -> None:
+    commands.does("cosign")
+    commands.does("uv")
+    done = commands.run("sign.sh", IMAGE, IDENTITY="^x$")
+    assert (done.returncode, done.stdout) == (0, f"sign: {IMAGE} is signed already\n")
+    assert commands.called("cosign attest") == commands.called("cosign sign") == []
+    assert commands.called("uv export")  # the list goes with the run
+
+
+@pytest.mark.parametrize(
+    ("recipe", "there", "not_there"),
+    [
+        ("serving", {"--group models", "--extra serve", "--extra mcp", "--extra pii"}, {"--extra ray", "--group cluster"}),
+        (
+            "harness",
+            {"--group models", "--group cluster", "--extra harness", "--extra ray", "--extra pii"},
+            {"--extra serve", "--extra mcp"},
+        ),
+    ],
+)
+def test_what_is_attested_is_what_the_dockerfile_installs(commands: Commands, recipe: str, there: set[str], not_there: set[str]) -> None:
+    commands.does("cosign")
+    commands.does("uv")
+    assert commands.run("sign.sh", IMAGE, RECIPE=recipe).returncode == 0
+    [call] = commands.called("uv export")
+    parts = set(re.findall(r"--(?:group|extra) \S+", call))
+    assert there <= parts
+    assert not not_there & parts
+    assert "--no-default-groups" in call
 
 
 @pytest.fixture
@@ -765,6 +1035,17 @@ def test_a_deploy_ends_with_a_step_that_puts_back_also_when_it_is_cancelled_and_
     assert last["if"] == "always()"
     assert "put_back.sh" in last["run"]
     assert int(last["env"]["PATIENCE"].removesuffix("s")) < 240  # five minutes for all that is left of a cancelled run
+
+
+def test_both_images_go_to_every_channel_or_none_does() -> None:
+    jobs = jobs_of("deploy.yml")
+    for channel in ("dev", "staging", "prod"):
+        given = jobs[channel]["with"]
+        assert given["image"] == "${{ inputs.image || needs.images.outputs.serving || '' }}"
+        assert given["harness"] == "${{ inputs.harness || needs.images.outputs.harness || '' }}"
+    assert set(jobs["images"]["outputs"]) == {"serving", "harness"}
+    for name in jobs["images"]["outputs"]:  # an image that got lost is no image that stays as it is
+        assert f"needs.images.outputs.{name} != ''" in jobs["dev"]["if"]
 
 
 def test_nothing_that_waits_for_an_approval_holds_up_who_changes_the_cluster() -> None:

@@ -4,8 +4,11 @@ import asyncio
 import json
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +22,19 @@ from tests.app.test_process import free_port, running
 
 PROGRAM = shutil.which("prometheus")
 MOST_S = 60.0
-# panels that are empty rightly: there was no budget, no cache, no Redis, no candidate, no guard that fired, and nothing failed
+# panels that are empty rightly: there was no budget, no cluster, no cache, no Redis, no candidate, no guard that fired, and nothing failed
 DID_NOT_HAPPEN = {
     "cost.json: Calls without a known price",
     "cost.json: Given up for a dearer tier",
     "cost.json: Share of the day's budget",
+    "performance.json: Failed runs that are kept",
     "performance.json: Failures in the pipeline",
     "performance.json: How far the cache reaches",
     "performance.json: Models that are left alone",
+    "performance.json: Pods that are wanted, and available",
+    "performance.json: Restarts of an hour",
     "performance.json: Share of questions answered from the cache",
+    "performance.json: Since a job last succeeded",
     "performance.json: Time to the first words",
     "performance.json: Times a model did not answer",
     "performance.json: Trouble with Redis",
@@ -103,8 +110,14 @@ def _ready(client: httpx.Client) -> bool:
 def prometheus(tmp_path: Path) -> Iterator[tuple[Prometheus, Path]]:
     """One that looks every second at whatever its file of targets says."""
     shutil.copytree(ROOT / "infra" / "observability" / "prometheus", tmp_path / "prometheus")
+    with looking(tmp_path, yaml.safe_load((tmp_path / "prometheus" / "prometheus.yml").read_text())) as asked:
+        yield asked, tmp_path / "prometheus" / "targets.yml"
+
+
+@contextmanager
+def looking(tmp_path: Path, read: dict[str, Any]) -> Iterator[Prometheus]:
+    """A Prometheus with a configuration, that looks every second."""
     config = tmp_path / "prometheus" / "prometheus.yml"
-    read = yaml.safe_load(config.read_text())
     read["global"] = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "500ms"}
     del read["alerting"]  # nobody listens here
     config.write_text(yaml.safe_dump(read))
@@ -121,7 +134,7 @@ def prometheus(tmp_path: Path) -> Iterator[tuple[Prometheus, Path]]:
                 assert process.poll() is None, process.stderr.read() if process.stderr else ""
                 assert time.monotonic() < until, "Prometheus did not start"
                 time.sleep(0.1)
-            yield Prometheus(client), tmp_path / "prometheus" / "targets.yml"
+            yield Prometheus(client)
     finally:
         process.kill()
         process.communicate()
@@ -176,3 +189,50 @@ def test_the_rules_say_what_load_was_made(house: House, prometheus: tuple[Promet
         asked.wait_for('ALERTS{alertname="ServerDown", alertstate="pending"}', lambda found: found == 1)
     log = [json.loads(line) for line in server.lines if line.startswith("{")]
     assert not [line for line in log if line.get("level") == "error"]
+
+
+OF_THE_CLUSTER = """\
+# TYPE kube_pod_status_phase gauge
+kube_pod_status_phase{namespace="touchstone-prod",pod="touchstone-api-1",uid="1",phase="Pending"} 1
+kube_pod_status_phase{namespace="mlflow",pod="mlflow-1",uid="2",phase="Running"} 1
+kube_pod_status_phase{namespace="kube-system",pod="coredns-1",uid="3",phase="Pending"} 1
+# TYPE kube_pod_status_ready gauge
+kube_pod_status_ready{namespace="mlflow",pod="mlflow-1",uid="2",condition="true"} 1
+"""
+
+
+class Told(BaseHTTPRequestHandler):
+    """What kube-state-metrics tells of three pods."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/plain; version=0.0.4")
+        self.end_headers()
+        self.wfile.write(OF_THE_CLUSTER.encode())
+
+    def log_message(self, *words: object) -> None:
+        """Nobody reads them."""
+
+
+def test_what_kubernetes_tells_comes_by_environment_and_of_ours_alone(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "infra" / "observability" / "prometheus", tmp_path / "prometheus")
+    read = yaml.safe_load((tmp_path / "prometheus" / "prometheus.kubernetes.yml").read_text())
+    read["scrape_configs"] = [job for job in read["scrape_configs"] if job["job_name"] == "kube-state-metrics"]
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Told)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        read["scrape_configs"][0]["static_configs"] = [{"targets": [f"127.0.0.1:{server.server_port}"]}]
+        with looking(tmp_path, read) as asked:
+            asked.wait_for('up{job="kube-state-metrics"}', lambda found: found == 1)
+            asked.wait_for('ALERTS{alertname="PodNotReady", alertstate="pending", environment="touchstone-prod"}', lambda found: found == 1)
+            pods = {
+                (one["metric"]["environment"], one["metric"]["pod"]) for one in asked.get("/query", query="kube_pod_status_phase")["result"]
+            }
+            assert pods == {("touchstone-prod", "touchstone-api-1"), ("mlflow", "mlflow-1")}
+            assert asked.value('count(ALERTS{alertname="PodNotReady"})') == 1
+            server.shutdown()
+            server.server_close()
+            asked.wait_for('ALERTS{alertname="ClusterUnwatched", alertstate="pending"}', lambda found: found == 1)
+    finally:
+        server.shutdown()
+        server.server_close()

@@ -249,6 +249,39 @@ PERFORMANCE = PageSpec(
                 PanelSpec("Answers cut off at their model's limit", {"": rate("touchstone_truncated_total")}, "reqps"),
             ),
         ),
+        RowSpec(
+            "cluster",
+            (
+                PanelSpec(
+                    "Since a job last succeeded",
+                    {
+                        "{{environment}}: {{cronjob}}": "time() - "
+                        + gauge("kube_cronjob_status_last_successful_time", "max", "environment, cronjob")
+                    },
+                    "s",
+                    "Empty without kube-state-metrics, as this row is; alert above twice the time from one run to the next.",
+                ),
+                PanelSpec(
+                    "Failed runs that are kept", {"{{environment}}": gauge("kube_job_failed", "sum", "environment", 'condition="true"')}
+                ),
+                PanelSpec(
+                    "Pods that are wanted, and available",
+                    {
+                        "{{environment}}: wanted": gauge("kube_deployment_spec_replicas", "sum", "environment"),
+                        "{{environment}}: available": gauge("kube_deployment_status_replicas_available", "sum", "environment"),
+                    },
+                    about="Of deployments; a channel that sleeps wants none.",
+                ),
+                PanelSpec(
+                    "Restarts of an hour",
+                    {
+                        "{{environment}}: {{pod}}": "sum by (environment, pod) "
+                        f"(changes(kube_pod_container_status_restarts_total{{{ENVIRONMENT}}}[1h])) > 0"
+                    },
+                    about="Alert above two.",
+                ),
+            ),
+        ),
     ),
 )
 
