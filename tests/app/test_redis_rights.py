@@ -21,7 +21,7 @@ from serving.pipeline.redis_address import RedisAddress
 from serving.pipeline.redis_check import check_redis
 from serving.pipeline.redis_rights import COMMANDS, access_string
 from tests.app.making import QUESTION, House, config, opened
-from tests.support.elasticache import ACCESS, USERS, SharedCache, shared_cache
+from tests.support.elasticache import ACCESS, USERS, SharedCache, as_a_pod, shared_cache
 from tests.support.redis import RedisServer, a_secret, running_redis
 
 DAY = "2026-11-01"
@@ -34,11 +34,8 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedCache]:
 
 
 @pytest.fixture(autouse=True)
-def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-secret")
+def pod(monkeypatch: pytest.MonkeyPatch) -> None:
+    as_a_pod(monkeypatch)
 
 
 def address(cache: SharedCache, channel: str) -> RedisAddress:
@@ -125,7 +122,7 @@ def test_a_pod_of_one_channel_neither_reads_nor_writes_what_is_another_channels_
 
 def test_nobody_comes_in_without_signing_in(cache: SharedCache) -> None:
     for user in (None, "default", "nobody"):
-        with pytest.raises(AuthenticationError), client_of(cache, user or "", retry=None) as pod:  # type: ignore[arg-type]
+        with pytest.raises(AuthenticationError), client_of(cache, user or "", retry=None) as pod:
             pod.ping()
     with cache.owner() as owner:
         owner.acl_log_reset()

@@ -20,7 +20,7 @@ from serving.pipeline.redis_address import RedisAddress
 from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.types import Query
 from tests.cache.making import ENTRY, Maker, get, put
-from tests.support.elasticache import USERS, SharedCache, a_session, shared_cache
+from tests.support.elasticache import USERS, SharedCache, a_session, as_a_pod, shared_cache
 from tests.support.redis import a_secret
 
 
@@ -29,12 +29,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedCache]:
     yield from shared_cache(tmp_path_factory.mktemp("cache"))
 
 
-@pytest.fixture
-def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-secret")
+@pytest.fixture(autouse=True)
+def pod(monkeypatch: pytest.MonkeyPatch) -> None:
+    as_a_pod(monkeypatch)
 
 
 def signature(secret: str, host: str, query: dict[str, str], region: str) -> str:
@@ -111,7 +108,7 @@ class Counted(IamCredentials):
 
 
 @pytest.fixture
-def tokens(monkeypatch: pytest.MonkeyPatch, credentials: None) -> list[str]:
+def tokens(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Every token that is given to a connection."""
     Counted.given = []
     monkeypatch.setattr("serving.pipeline.elasticache.IamCredentials", Counted)  # the class is looked up when a pool is opened
