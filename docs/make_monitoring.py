@@ -65,10 +65,12 @@ would look into this checkout's own folders:
     infra/pipelines/settings.sh prod touchstone channel show prod
 
 `kubectl` needs `aws eks update-kubeconfig --name <cluster>` once, and `--namespace touchstone-prod`. Redis is reached from inside of the
-cluster only: `touchstone cache …` is run as a job of the harness's image, made of one that is there, and says in its log what it did.
+cluster only, and by the API's role: `touchstone cache …` is run as a job of the harness's image, made of one that is there but with the
+API's account, and says in its log what it did.
 Where no Redis is shared each server remembers for itself: `kubectl rollout restart deployment/touchstone-api`.
 
     kubectl create job cache-clear --from=cronjob/evaluate --dry-run=client --output json | jq '
+      .spec.template.spec.serviceAccountName = "api" |
       .spec.template.spec.containers[0] |= (.command = ["touchstone", "cache", "clear"] | .env += [
         {name: "TOUCHSTONE_REDIS", valueFrom: {secretKeyRef: {name: "touchstone-api", key: "redis-url"}}},
         {name: "TOUCHSTONE_CACHE_SECRET", valueFrom: {secretKeyRef: {name: "touchstone-api", key: "cache-secret"}}}])' |

@@ -1,5 +1,6 @@
 """What is installed, reachable and configured, and what each missing part would give."""
 
+import asyncio
 import importlib.metadata
 import importlib.util
 import os
@@ -14,6 +15,7 @@ from harness.settings import HarnessSettings
 from serving.pipeline.errors import TouchstoneError
 from serving.pipeline.packages import install_command
 from serving.pipeline.redact import without_password
+from serving.pipeline.redis_address import RedisAddress
 
 State = Literal["ok", "missing", "failed"]
 
@@ -54,6 +56,18 @@ def check_parts(settings: HarnessSettings) -> Iterator[PartStatus]:
     yield _aws()
     yield _endpoint("Bedrock", settings.bedrock_endpoint, "hosted models instead of the local readers")
     yield _endpoint("S3", settings.s3_endpoint, "indexes that many pods share")
+    yield _redis(settings)
+
+
+def _redis(settings: HarnessSettings) -> PartStatus:
+    part, gives = "Redis", "answers, limits and budgets that processes share"
+    if not settings.redis:
+        return PartStatus(part, "missing", "TOUCHSTONE_REDIS is not set: each process keeps its own", gives, needed=False)
+    if importlib.util.find_spec("redis") is None:
+        return PartStatus(part, "missing", f"install it: {install_command('redis')}", gives, needed=False)
+    from serving.pipeline.redis_check import check_redis
+
+    return _try(part, lambda: asyncio.run(check_redis(RedisAddress.of(settings))), gives, needed=False)
 
 
 def _package(module: str, extra: str, gives: str, *, needed: bool) -> PartStatus:

@@ -17,6 +17,7 @@ from harness.guard_policy.terraform import terraform
 from harness.settings import HarnessSettings
 from serving.app.settings import AppSettings
 from serving.pipeline.errors import TouchstoneError
+from serving.pipeline.redis_rights import access_string
 from serving.pipeline.settings import variables
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,8 +28,9 @@ MADE = "# Made from infra/names.yaml by `make infra-names`; change it there."
 ROUNDS = 5  # entries that stand on entries that stand on entries
 REGION = re.compile(r"(af|ap|ca|eu|il|me|mx|sa|us)-(central|(north|south)?(east|west)?)-\d")  # of the partition `aws`
 PREFIX = re.compile(r"[a-z](-?[a-z0-9])*")
-LONGEST_PREFIX = 34  # a cache has 40 letters, and `-cache` is in them
+LONGEST_PREFIX = 32  # a user of ElastiCache has 40 letters, and `-staging` is in them
 LONGEST = {"cache": 40, "postgres": 63, "cluster": 100}
+LONGEST_USER = 40  # of ElastiCache
 SERVICES = ipaddress.ip_network("172.20.0.0/16")  # of services in the cluster, as infra/terraform/cluster has it
 
 
@@ -56,6 +58,7 @@ def rendered(root: Path) -> dict[Path, str]:
     """Every file that is made, with what it says."""
     names = read_names(root / "infra" / "names.yaml")
     for_terraform = {name: value for name, value in names.items() if name not in ("settings", "channel_settings")}
+    for_terraform["cache_access"] = {channel: access_string(user) for channel, user in names["cache_users"].items()}
     values = json.dumps({"names": for_terraform}, indent=2) + "\n"
     infra = root / "infra"
     files = {infra / "terraform" / layer / "names.auto.tfvars.json": values for layer in LAYERS}
@@ -127,6 +130,12 @@ def _look_over(names: Mapping[str, Any], path: Path) -> None:
         for kind, ending in (("tables", "traces"), ("audit_tables", "audit")):
             if names[kind][channel] != f"{names['namespaces'][channel]}-{ending}":
                 raise NamesError(f"{path}: {kind}.{channel} has to be <namespace>-{ending}, as the role of the API allows it.")
+        user = names["cache_users"][channel]
+        if user != names["namespaces"][channel]:
+            raise NamesError(f"{path}: cache_users.{channel} has to be the namespace, as the role of the API allows it.")
+        if not PREFIX.fullmatch(user) or len(user) > LONGEST_USER:
+            wanted = f"small letters, digits and single hyphens are needed, {LONGEST_USER} at most"
+            raise NamesError(f"{path}: {user!r} cannot be a user of ElastiCache: {wanted}.")
     for secret in names["secrets"].values():
         if secret.partition("/")[0] not in {one["namespace"] for one in names["service_accounts"]}:
             raise NamesError(f"{path}: the secret {secret!r} has to begin with the namespace that reads it, as the roles of pods allow it.")

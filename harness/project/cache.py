@@ -18,8 +18,10 @@ from serving.pipeline.cache.redis_backend import RedisBackend
 from serving.pipeline.cache.redis_link import RedisLink
 from serving.pipeline.cache.warm import WarmedQuestion, warm
 from serving.pipeline.clock import SystemClock
-from serving.pipeline.errors import ConfigError, DataError, StoreError
+from serving.pipeline.errors import ConfigError, DataError
 from serving.pipeline.index.build import open_index
+from serving.pipeline.redis_address import RedisAddress
+from serving.pipeline.redis_check import check_redis
 from serving.pipeline.registry import explain
 from serving.pipeline.types import PUBLIC, Principal, Query
 from serving.release.bundle import load_release, open_releases
@@ -132,14 +134,14 @@ def shared_backend(settings: HarnessSettings) -> RedisBackend:
     """The cache on Redis; a mistake where each process has its own."""
     if not settings.redis:
         raise ConfigError("Each process caches answers in its own memory, out of reach from here. Share them: set TOUCHSTONE_REDIS.")
-    return RedisBackend(RedisLink(settings.redis, patience_s=5.0), shared_keys(settings), SystemClock(), ttl_s=1.0, max_entries=1)
+    return RedisBackend(
+        RedisLink(RedisAddress.of(settings), patience_s=5.0), shared_keys(settings), SystemClock(), ttl_s=1.0, max_entries=1
+    )
 
 
 async def _reached(settings: HarnessSettings) -> RedisBackend:
     backend = shared_backend(settings)
-    if await backend.link.run(lambda client: client.ping()) is None:
-        await backend.aclose()
-        raise StoreError(f"Redis at {backend.link.place} does not answer. Is it running, and is the password right?")
+    await check_redis(backend.link.address)
     return backend
 
 

@@ -18,6 +18,8 @@ NAMED = {  # the argument that names a resource of a type; all others may carry 
     "aws_budgets_budget": "name",
     "aws_eks_cluster": "name",
     "aws_elasticache_replication_group": "replication_group_id",
+    "aws_elasticache_user": "user_id",
+    "aws_elasticache_user_group": "user_group_id",
     "aws_db_instance": "identifier",
 }
 FOUND_BY = {  # the tags by which the cluster layer, or a load balancer, finds a resource of the persistent one

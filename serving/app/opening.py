@@ -31,6 +31,7 @@ from serving.pipeline.checks.pii import find_pii
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.observer import Observers
 from serving.pipeline.packages import install_command
+from serving.pipeline.redis_address import RedisAddress
 from serving.pipeline.types import Draw, Query
 from serving.traces.journal import TraceJournal
 from serving.traces.open import DYNAMODB, open_traces
@@ -67,7 +68,7 @@ def open_service(settings: AppSettings, log: FilteringBoundLogger, release_manag
         audit,
         DocumentService(settings, documents, manager, audit, log),
         uploads=UploadLimit(settings.max_uploads),
-        rates=RateWindows(settings.redis, log),
+        rates=RateWindows(RedisAddress.of(settings) if settings.redis else None, log),
         traces=traces,
         spans=spans,
         scores=scores,
@@ -142,7 +143,7 @@ def open_budgets(settings: AppSettings, log: FilteringBoundLogger) -> Budgets:
             from serving.app.core.redis_ledger import RedisLedger
         except ImportError as error:
             raise ConfigError(f"TOUCHSTONE_REDIS needs the package redis ({error}). Install it: {install_command('redis')}") from error
-        ledger = RedisLedger(settings.redis)
+        ledger = RedisLedger(RedisAddress.of(settings))
     return Budgets(ledger, log, server_usd=settings.usd_per_day, lasts_s=2 * settings.request_timeout_s, alone=alone)
 
 

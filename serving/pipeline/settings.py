@@ -60,6 +60,16 @@ class PipelineSettings(BaseSettings):
         repr=False,
         description="where processes share cached answers: redis://, rediss:// (TLS) or unix://; default: each keeps its own",
     )
+    redis_prefix: str = Field(
+        default="touchstone",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        description="how every key there begins, before a colon: each channel needs its own where several share a Redis",
+    )
+    redis_iam_user: str = Field(
+        default="",
+        description="the user of ElastiCache as whom connections sign in by IAM, without a password; see cache.md",
+    )
+    redis_iam_cache: str = Field(default="", description="the id of that cache, for which tokens are signed")
     cache_secret: SecretStr = Field(
         default=SecretStr(""), description="seals and names what is cached on Redis; 32 characters or more, one for all processes"
     )

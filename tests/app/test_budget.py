@@ -20,6 +20,7 @@ from serving.app.core.telemetry import make_logger
 from serving.app.settings import AppSettings
 from serving.keys import Caller, create_key
 from serving.pipeline.errors import StoreError
+from serving.pipeline.redis_address import RedisAddress
 from serving.pipeline.types import Query, Usage
 from tests.app.making import QUESTION, House, opened
 from tests.app.test_auth import bearer
@@ -64,7 +65,7 @@ async def test_what_is_set_aside_counts_until_it_is_settled_or_its_time_is_over(
 
 
 async def test_the_ledger_on_redis_says_the_same(redis_url: str) -> None:
-    ledger, account = RedisLedger(redis_url), Account("b", 1.0)
+    ledger, account = RedisLedger(RedisAddress(redis_url)), Account("b", 1.0)
     assert await ledger.reserve(account, DAY, "one", 0.6, 10)
     assert await ledger.reserve(account, DAY, "two", 0.6, 0.05)
     assert not await ledger.reserve(account, DAY, "three", 0.01, 10)
@@ -110,7 +111,7 @@ def test_of_concurrent_questions_over_replicas_at_most_one_goes_beyond_the_budge
     redis_url: str, costs: list[float], limit: float, name: Any
 ) -> None:
     async def run() -> float:
-        ledgers: list[BudgetLedger] = [RedisLedger(redis_url) for _ in range(3)]
+        ledgers: list[BudgetLedger] = [RedisLedger(RedisAddress(redis_url)) for _ in range(3)]
         spent, _ = await _replicas(ledgers, limit, costs, str(name))
         for ledger in ledgers:
             await ledger.close()

@@ -18,6 +18,7 @@ from serving.app.main import create_app
 from serving.app.settings import AppSettings
 from serving.keys import PREFIX, Caller, create_key, find_caller, hash_of, read_keys, revoke_key, rotate_key
 from serving.pipeline.errors import ConfigError, DataError
+from serving.pipeline.redis_address import RedisAddress
 from tests.app.making import QUESTION, House, opened
 from tests.app.test_auth import bearer
 from tests.app.test_budget import redis_url
@@ -187,7 +188,7 @@ def test_without_keys_the_server_listens_on_this_machine_alone(furnished: House,
 
 @asynccontextmanager
 async def windows(url: str, log: io.StringIO) -> AsyncIterator[RateWindows]:
-    opened = RateWindows(url, make_logger(AppSettings(_env_file=None), log), clock=lambda: 0.0)
+    opened = RateWindows(RedisAddress(url), make_logger(AppSettings(_env_file=None), log), clock=lambda: 0.0)
     try:
         yield opened
     finally:

@@ -130,7 +130,7 @@ async def test_the_reach_is_known_to_every_process_and_survives_a_flush(own_redi
     await other.audit.judged(0, True)
     query = Query("How many days?")
     assert (await one.get(query, context(query))).reason == "reach: off"
-    client: Any = __import__("redis.asyncio").asyncio.Redis.from_url(own_redis.url)
+    client: Any = __import__("redis.asyncio").asyncio.Redis.from_url(own_redis.owner_url)
     await client.flushall()
     assert (await one.get(query, context(query))).reason == "reach: off"
     await asyncio.sleep(0.1)

@@ -15,6 +15,7 @@ from serving.pipeline.cache.redis_backend import prefix_of
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.index.build import OpenIndex
 from serving.pipeline.pipeline import RagPipeline
+from serving.pipeline.redis_address import RedisAddress
 from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.types import Principal, Query
 from tests.cache.making import ENTRY, Maker, context, get, put
@@ -107,7 +108,7 @@ async def test_what_redis_forgot_is_a_miss(own_redis: RedisServer, index: OpenIn
     pipeline = pipeline_on(own_redis, index)
     question = "How many days of paid leave does everyone have?"
     await pipeline.answer(Query(question))
-    client: Any = Redis.from_url(own_redis.url)
+    client: Any = Redis.from_url(own_redis.owner_url)
     await client.flushall()
     trace = await pipeline.answer(Query(question + " Please."))
     assert not trace.cached
@@ -119,7 +120,7 @@ async def test_what_redis_forgot_is_a_miss(own_redis: RedisServer, index: OpenIn
 
 @pytest.mark.parametrize("policy", ["noeviction", "allkeys-lru"])
 async def test_redis_that_is_full_costs_hits_and_nothing_else(own_redis: RedisServer, policy: str) -> None:
-    client: Any = Redis.from_url(own_redis.url)
+    client: Any = Redis.from_url(own_redis.owner_url)
     used = (await client.info("memory"))["used_memory"]
     await client.config_set("maxmemory", used + 700_000)
     await client.config_set("maxmemory-policy", policy)
@@ -134,7 +135,7 @@ async def test_redis_that_is_full_costs_hits_and_nothing_else(own_redis: RedisSe
 
 
 async def places(client: Any, secret: str, kind: str) -> list[bytes]:
-    return [key async for key in client.scan_iter(f"{prefix_of(CacheKeys.of(secret))}:{kind}:*")]
+    return [key async for key in client.scan_iter(f"{prefix_of(CacheKeys.of(secret), RedisAddress(''))}:{kind}:*")]
 
 
 @pytest.mark.parametrize("poison", ["cut", "changed", "moved", "a list", "no JSON", "pickle"])
@@ -142,7 +143,7 @@ async def test_a_poisoned_entry_is_a_miss_and_counted(shared_redis: RedisServer,
     secret = a_secret()
     cache = Maker("exact", {"redis": shared_redis.url, "cache_secret": secret})()
     mine, other = Query("mine"), Query("other")
-    client: Any = Redis.from_url(shared_redis.url)
+    client: Any = Redis.from_url(shared_redis.owner_url)
     await put(cache, mine)
     [place] = await places(client, secret, "e")
     await put(cache, other)
@@ -171,7 +172,7 @@ async def test_a_poisoned_vector_draws_no_question_to_another_answer(shared_redi
     shared = {"redis": shared_redis.url, "cache_secret": secret}
     cache, reader = Maker("semantic", shared)(), Maker("semantic", shared)()
     await put(cache, Query("How many days of leave?"))
-    client: Any = Redis.from_url(shared_redis.url)
+    client: Any = Redis.from_url(shared_redis.owner_url)
     [log] = await places(client, secret, "v")
     [(_, item)] = await client.xrange(log)
     aimed = np.asarray(reader._question._embeddings.embed_query("Who may enter the vault?"), dtype="<f2").tobytes()
@@ -189,10 +190,16 @@ async def test_nothing_on_redis_tells_a_tenant_a_principal_or_a_secret(shared_re
     cache = Maker("semantic", {"redis": shared_redis.url, "cache_secret": secret})()
     query = Query("How many days?", Principal("ann@example.com", "acme-tenant", frozenset({"board-group"})))
     await cache.put(query, context(query), ENTRY)
-    client: Any = Redis.from_url(shared_redis.url)
+    client: Any = Redis.from_url(shared_redis.owner_url)
     for key in await client.keys("*"):
         kind = await client.type(key)
-        value = {b"string": client.get, b"stream": client.xrange, b"zset": lambda one: client.zrange(one, 0, -1), b"hash": client.hgetall}
+        value = {
+            b"string": client.get,
+            b"stream": client.xrange,
+            b"zset": lambda one: client.zrange(one, 0, -1),
+            b"hash": client.hgetall,
+            b"set": client.smembers,
+        }
         told = repr(key) + repr(await value[kind](key))
         assert not any(word in told for word in ("ann@example.com", "acme-tenant", "board-group", secret))
     await client.aclose()

@@ -40,6 +40,7 @@ NOT_TRIED = {  # allowed, and asked for by nothing that runs here
         "bedrock:GetInferenceProfile": BY_PROFILE,
         "secretsmanager:GetSecretValue": BY_AWS,
         "secretsmanager:DescribeSecret": BY_AWS,
+        "elasticache:Connect": "judged by ElastiCache itself, when a connection signs in",
     },
 }
 

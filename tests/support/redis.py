@@ -1,4 +1,4 @@
-"""A real redis-server of a test's own, to be stopped, killed and started again."""
+"""A real redis-server of a test's own, to be stopped, killed and started again; deployments have no more rights on it than they need."""
 
 import os
 import secrets
@@ -12,28 +12,39 @@ from pathlib import Path
 
 import pytest
 
+from serving.pipeline.redis_rights import access_string
+from serving.pipeline.settings import PipelineSettings
+
+PREFIX = PipelineSettings.model_fields["redis_prefix"].default
 PROGRAM = shutil.which("redis-server") or shutil.which("valkey-server")
 
 
 class RedisServer:
     """A server on a free port, that keeps nothing on the disk."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, tls: bool = False) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self._folder = folder
-        self._options = options
+        self._options = (*options, "--tls-port", str(self.port)) if tls else options
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
     @property
     def url(self) -> str:
+        """As a deployment, with the rights that Terraform gives one."""
+        return f"redis://{PREFIX}:any@127.0.0.1:{self.port}/0"
+
+    @property
+    def owner_url(self) -> str:
+        """As somebody who may do everything."""
         return f"redis://127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
         assert PROGRAM
         command = [PROGRAM, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", str(self._folder)]
+        command += ["--user", PREFIX, "nopass", *access_string(PREFIX).split()]
         self._process = subprocess.Popen([*command, *self._options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         until = time.monotonic() + 20
         while time.monotonic() < until:
@@ -60,11 +71,11 @@ class RedisServer:
         os.kill(self._process.pid, signal.SIGCONT)
 
 
-def running_redis(folder: Path, *options: str) -> Iterator[RedisServer]:
+def running_redis(folder: Path, *options: str, tls: bool = False) -> Iterator[RedisServer]:
     """A server that is gone afterwards; skips where none is installed."""
     if PROGRAM is None:
         pytest.skip("redis-server is not installed: apt install redis-server")
-    server = RedisServer(folder, *options)
+    server = RedisServer(folder, *options, tls=tls)
     try:
         yield server
     finally:

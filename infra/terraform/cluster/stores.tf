@@ -24,7 +24,27 @@ resource "aws_elasticache_subnet_group" "cache" {
   subnet_ids = data.aws_subnets.this["private"].ids
 }
 
-# No password: it would lie in Terraform's state. Only the cluster reaches it, over TLS, and cached answers are sealed with a secret.
+# Who a channel's servers are in the cache. They sign in with a token of IAM (persistent/roles.tf: each as its own namespace), so no password lies in
+# the state, and reach the keys of their channel by the commands that the application uses: serving/pipeline/redis_rights.py.
+resource "aws_elasticache_user" "channel" {
+  for_each      = var.cache ? var.names.cache_users : {}
+  user_id       = each.value
+  user_name     = each.value # AWS wants both alike of those who sign in by IAM
+  engine        = "valkey"
+  access_string = var.names.cache_access[each.key]
+  authentication_mode {
+    type = "iam"
+  }
+}
+
+# Nobody else is let in: with a group of Valkey's there is no default user, which a group of Redis' would have to name.
+resource "aws_elasticache_user_group" "cache" {
+  count         = var.cache ? 1 : 0
+  user_group_id = var.names.cache
+  engine        = "valkey"
+  user_ids      = [for user in aws_elasticache_user.channel : user.user_id]
+}
+
 resource "aws_elasticache_replication_group" "cache" {
   count                      = var.cache ? 1 : 0
   replication_group_id       = var.names.cache
@@ -39,6 +59,7 @@ resource "aws_elasticache_replication_group" "cache" {
   port                       = 6379
   subnet_group_name          = aws_elasticache_subnet_group.cache[0].name
   security_group_ids         = [aws_security_group.store["cache"].id]
+  user_group_ids             = [aws_elasticache_user_group.cache[0].user_group_id]
   transit_encryption_enabled = true
   at_rest_encryption_enabled = true
   kms_key_id                 = data.aws_kms_alias.this.target_key_arn

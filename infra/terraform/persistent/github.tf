@@ -168,6 +168,7 @@ module "cluster_layer_role" {
         "ec2:DescribeInternetGateways", "ec2:DescribeNatGateways", "ec2:DescribeNetworkInterfaces", "ec2:DescribeRouteTables",
         "ec2:DescribeSecurityGroupRules", "ec2:DescribeSecurityGroups", "ec2:DescribeSubnets", "ec2:DescribeVolumes", "ec2:DescribeVpcs", "ec2:DescribeVpcAttribute",
         "eks:DescribeAddonVersions", "elasticache:DescribeCacheSubnetGroups", "elasticache:DescribeReplicationGroups", "elasticache:DescribeCacheClusters",
+        "elasticache:DescribeUserGroups", "elasticache:DescribeUsers",
         "elasticloadbalancing:DescribeLoadBalancers", "elasticloadbalancing:DescribeTags", "rds:DescribeDBInstances", "rds:DescribeDBSnapshots",
         "rds:DescribeDBSubnetGroups", "tag:GetResources", "cloudwatch:DescribeAlarms", "kms:ListAliases", "sns:ListTopics",
       ]
@@ -251,10 +252,12 @@ module "cluster_layer_role" {
       Sid    = "Cache"
       Effect = "Allow"
       Action = [
-        "elasticache:AddTagsToResource", "elasticache:CreateCacheSubnetGroup", "elasticache:CreateReplicationGroup", "elasticache:DeleteCacheSubnetGroup",
-        "elasticache:DeleteReplicationGroup", "elasticache:ListTagsForResource", "elasticache:ModifyReplicationGroup",
+        "elasticache:AddTagsToResource", "elasticache:CreateCacheSubnetGroup", "elasticache:CreateReplicationGroup", "elasticache:CreateUser",
+        "elasticache:CreateUserGroup", "elasticache:DeleteCacheSubnetGroup", "elasticache:DeleteReplicationGroup", "elasticache:DeleteUser",
+        "elasticache:DeleteUserGroup", "elasticache:ListTagsForResource", "elasticache:ModifyReplicationGroup", "elasticache:ModifyUser",
+        "elasticache:ModifyUserGroup",
       ]
-      Resource = [for kind in ["replicationgroup", "subnetgroup", "cluster"] : "arn:aws:elasticache:${var.names.region}:${var.names.account}:${kind}:${var.names.prefix}-*"]
+      Resource = [for kind in ["replicationgroup", "subnetgroup", "cluster", "user", "usergroup"] : "arn:aws:elasticache:${var.names.region}:${var.names.account}:${kind}:${var.names.prefix}-*"]
     },
     { # a cache without parameters of its own has AWS's
       Sid      = "CacheDefaults"

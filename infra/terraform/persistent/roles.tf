@@ -98,6 +98,12 @@ module "api_role" {
       Resource = [local.arn.traces, "${local.arn.traces}/index/*"]
     },
     local.write_audit,
+    { # the shared cache, as the channel's own user of it: cluster/stores.tf
+      Sid      = "Cache"
+      Effect   = "Allow"
+      Action   = "elasticache:Connect"
+      Resource = [for name in ["replicationgroup:${var.names.cache}", "user:$${aws:PrincipalTag/kubernetes-namespace}"] : "arn:aws:elasticache:${var.names.region}:${var.names.account}:${name}"]
+    },
     { Sid = "Secrets", Effect = "Allow", Action = ["secretsmanager:GetSecretValue", "secretsmanager:DescribeSecret"], Resource = local.arn.secrets },
     local.use_key,
   ])

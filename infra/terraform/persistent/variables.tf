@@ -10,6 +10,7 @@ variable "names" {
     network      = string
     key          = string
     topic        = string
+    cache        = string
     budget       = string
     state_bucket = string
     buckets = object({

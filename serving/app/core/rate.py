@@ -14,24 +14,25 @@ from structlog.typing import FilteringBoundLogger
 from serving.app.core.problems import too_often
 from serving.keys import Caller
 from serving.pipeline.breaker import BreakerLimits, CircuitBreaker
+from serving.pipeline.redis_address import RedisAddress
 
 if TYPE_CHECKING:
     from redis.asyncio import ConnectionPool
 
 PATIENCE_S: Final = 0.5
 LIMITS: Final = BreakerLimits(failures=1, first_rest_s=5.0, longest_rest_s=15.0)  # so that not every request waits for a Redis that is out
-PREFIX: Final = "touchstone:rate"
+KEYS: Final = "rate"  # below the prefix of the deployment
 
 
 class RateWindows:
     """Counts requests in moving windows. While Redis does not answer each process counts for itself, and says so once."""
 
-    def __init__(self, redis_url: str, log: FilteringBoundLogger, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, redis: RedisAddress | None, log: FilteringBoundLogger, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._log = log
         self._clock = clock
         self._alone = MovingWindowRateLimiter(MemoryStorage())
-        self._pool = _redis_pool(redis_url) if redis_url else None
-        self._shared = MovingWindowRateLimiter(_redis_storage(self._pool)) if self._pool else None
+        self._pool = _redis_pool(redis) if redis else None
+        self._shared = MovingWindowRateLimiter(_redis_storage(self._pool, redis.key(KEYS))) if redis and self._pool else None
         self._breaker = CircuitBreaker(clock, LIMITS)
 
     async def admit(self, limit: RateLimitItemPerMinute, who: str) -> int:
@@ -82,17 +83,16 @@ async def _admit(limiter: MovingWindowRateLimiter, limit: RateLimitItemPerMinute
     return max(1, math.ceil(window.reset_time - time.time()))
 
 
-def _redis_pool(url: str) -> "ConnectionPool":
+def _redis_pool(redis: RedisAddress) -> "ConnectionPool":
     """Connections to any address that the client takes."""
     from redis.asyncio import ConnectionPool
 
-    pool: ConnectionPool = ConnectionPool.from_url(url, socket_timeout=PATIENCE_S, socket_connect_timeout=PATIENCE_S)
-    return pool
+    return redis.pool(ConnectionPool, socket_timeout=PATIENCE_S, socket_connect_timeout=PATIENCE_S)
 
 
-def _redis_storage(pool: "ConnectionPool") -> Storage:
+def _redis_storage(pool: "ConnectionPool", prefix: str) -> Storage:
     """Windows on Redis."""
     from limits.aio.storage import RedisStorage
 
     named: Any = pool  # as the library names its type otherwise
-    return RedisStorage("async+redis://", implementation="redispy", key_prefix=PREFIX, connection_pool=named)
+    return RedisStorage("async+redis://", implementation="redispy", key_prefix=prefix, connection_pool=named)

@@ -4,7 +4,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final, cast
 
-from redis.asyncio import Redis
+from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as LostConnection
@@ -13,11 +13,13 @@ from redis.exceptions import RedisError, ResponseError
 from serving.app.core.budget import Account
 from serving.pipeline.breaker import BreakerLimits, CircuitBreaker
 from serving.pipeline.errors import StoreError
+from serving.pipeline.redact import without_password
+from serving.pipeline.redis_address import RedisAddress
 
 PATIENCE_S: Final = 0.5
 LIMITS: Final = BreakerLimits(failures=2, first_rest_s=1.0, longest_rest_s=15.0)  # so that not every question waits for a Redis that is out
 KEPT_S: Final = 3 * 86_400
-PREFIX: Final = "touchstone:budget:"
+KEYS: Final = "budget"  # below the prefix of the deployment
 
 # spent: a number; reserved: a hash of reservation → "dollars until". Both keys have one name in braces: a cluster keeps them together.
 _RESERVE: Final = """
@@ -44,9 +46,11 @@ return 1
 class RedisLedger:
     """A ledger shared by every process that names the same Redis."""
 
-    def __init__(self, url: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, redis: RedisAddress, *, clock: Callable[[], float] = time.monotonic) -> None:
         retry = Retry(NoBackoff(), 1, supported_errors=(LostConnection,))  # a connection that died while it was idle
-        self._redis = Redis.from_url(url, socket_timeout=PATIENCE_S, socket_connect_timeout=PATIENCE_S, retry=retry)
+        pool = redis.pool(ConnectionPool, socket_timeout=PATIENCE_S, socket_connect_timeout=PATIENCE_S, retry=retry)
+        self._redis = Redis.from_pool(pool)
+        self._address = redis
         self._breaker = CircuitBreaker(clock, LIMITS)
         self._clock = clock
 
@@ -63,7 +67,7 @@ class RedisLedger:
     async def spent(self, name: str, day: str) -> float:
         """As the protocol says."""
         try:
-            return float(await self._redis.get(_keys(name, day)[0]) or 0.0)
+            return float(await self._redis.get(self._keys(name, day)[0]) or 0.0)
         except RedisError as error:
             raise _outage(error) from error
 
@@ -76,7 +80,7 @@ class RedisLedger:
             raise StoreError("Redis does not answer, and is left alone for a while.")
         began_s = self._clock()
         try:
-            done = await cast(Awaitable[object], self._redis.eval(script, 2, *_keys(name, day), *values))
+            done = await cast(Awaitable[object], self._redis.eval(script, 2, *self._keys(name, day), *values))
         except ResponseError as error:  # it is there
             self._breaker.succeeded()
             raise _outage(error) from error
@@ -86,11 +90,12 @@ class RedisLedger:
         self._breaker.succeeded()
         return done
 
-
-def _keys(name: str, day: str) -> tuple[str, str]:
-    account = f"{PREFIX}{{{name}:{day}}}"
-    return f"{account}:spent", f"{account}:reserved"
+    def _keys(self, name: str, day: str) -> tuple[str, str]:
+        account = self._address.key(KEYS, f"{{{name}:{day}}}")
+        return f"{account}:spent", f"{account}:reserved"
 
 
 def _outage(error: Exception) -> StoreError:
+    if isinstance(error, ResponseError):
+        return StoreError(f"Redis refuses a command of the budgets: {without_password(str(error))}")
     return StoreError(f"Redis does not answer: {type(error).__name__}.")

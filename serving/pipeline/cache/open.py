@@ -9,6 +9,7 @@ from serving.pipeline.cache.redis_backend import RedisBackend
 from serving.pipeline.cache.redis_link import RedisLink
 from serving.pipeline.clock import Clock
 from serving.pipeline.errors import ConfigError
+from serving.pipeline.redis_address import RedisAddress
 from serving.pipeline.settings import PipelineSettings
 
 
@@ -25,7 +26,7 @@ def open_backend(settings: PipelineSettings, clock: Clock, *, ttl_s: float, max_
     if not settings.redis:
         return OpenBackend(MemoryBackend(clock.seconds, ttl_s=ttl_s, max_entries=max_entries), CacheKeys.of(""))
     keys = shared_keys(settings)
-    return OpenBackend(RedisBackend(RedisLink(settings.redis), keys, clock, ttl_s=ttl_s, max_entries=max_entries), keys)
+    return OpenBackend(RedisBackend(RedisLink(RedisAddress.of(settings)), keys, clock, ttl_s=ttl_s, max_entries=max_entries), keys)
 
 
 def shared_keys(settings: PipelineSettings) -> CacheKeys:

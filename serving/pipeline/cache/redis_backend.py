@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any, Final
 
 from serving.pipeline.cache.backend import CacheSize, FoundAnswer, Landed
@@ -14,9 +15,10 @@ from serving.pipeline.cache.seal import BrokenSeal, KeptAnswer, opened, sealed
 from serving.pipeline.cache.vectors import Neighbour
 from serving.pipeline.clock import Clock
 from serving.pipeline.index.base import Vectors
+from serving.pipeline.redis_address import RedisAddress
 
 _BATCH: Final = 200  # items of a log read at a time; a lookup reads one batch, the rest is read behind its back
-_SCANNED: Final = 500
+_SCANNED: Final = 500  # names of a configuration at a time
 _LOWER: Final = (
     "if tonumber(redis.call('hget',KEYS[1],'reach') or '0')==tonumber(ARGV[1]) then "
     "redis.call('hset',KEYS[1],'reach',tonumber(ARGV[1])+1) end return redis.call('hget',KEYS[1],'reach')"
@@ -26,7 +28,8 @@ _LOWER: Final = (
 class RedisBackend:
     """Entries under seals with a time to live; each scope's vectors in a log that every process follows; the last used in a sorted set.
 
-    An answer is a GET away. What Redis lost (restarted, flushed, evicted) is a miss.
+    An answer is a GET away. What Redis lost (restarted, flushed, evicted) is a miss. Whoever counts or clears reads the names in the sorted
+    sets and never walks the keys: those of others are on the same Redis, and we have no right to hear of them.
     """
 
     def __init__(self, redis: RedisLink, keys: CacheKeys, clock: Clock, *, ttl_s: float, max_entries: int) -> None:
@@ -35,7 +38,8 @@ class RedisBackend:
         self._now_s: Callable[[], float] = lambda: clock.now().timestamp()
         self._ttl_s = ttl_s
         self._max_entries = max_entries
-        self._prefix = prefix_of(keys)
+        self._prefix = prefix_of(keys, redis.address)
+        self._known = f"{self._prefix}:n"  # every configuration that wrote something
         self._tasks: set[asyncio.Task[Any]] = set()
         self._scopes = FollowedScopes(keys, ttl_s=ttl_s, most=max_entries)
         self._following: set[str] = set()
@@ -52,7 +56,7 @@ class RedisBackend:
             pipe.get(place)
             pipe.hget(self._audits(key.release), "reach")
             pipe.zadd(self._used(key.release), {key.question: now_s}, xx=True)
-            return await pipe.execute(raise_on_error=False)
+            return _told(await pipe.execute(raise_on_error=False))
 
         found = await self._redis.run(look)
         if found is None:
@@ -90,12 +94,13 @@ class RedisBackend:
 
         async def keep(client: Any) -> Any:
             pipe = client.pipeline(transaction=False)
+            pipe.sadd(self._known, key.release)  # its name first: a connection that dies here leaves no answer that nobody could clear
+            pipe.zadd(used, {key.question: now_s})
+            pipe.pexpire(used, ttl_ms)
             pipe.set(place, data, px=ttl_ms)
             if item is not None:
                 pipe.xadd(log, item, maxlen=self._max_entries, approximate=True)
                 pipe.pexpire(log, ttl_ms)
-            pipe.zadd(used, {key.question: now_s})
-            pipe.pexpire(used, ttl_ms)
             pipe.zremrangebyscore(used, "-inf", now_s - self._ttl_s)
             pipe.zcard(used)
             return (await pipe.execute())[-1]
@@ -124,6 +129,7 @@ class RedisBackend:
             pipe = client.pipeline(transaction=True)
             pipe.hincrby(self._audits(release), f"{name}:audits", 1)
             pipe.hincrby(self._audits(release), f"{name}:disagreed", int(disagreed))
+            pipe.sadd(self._known, release)
             return await pipe.execute()
 
         found = await self._redis.run(count)
@@ -153,7 +159,7 @@ class RedisBackend:
     async def clear(self, *, document: str = "", release: str = "") -> int:
         """Forget all, what was written from a document, or by a configuration."""
         cleared = 0
-        async for places in self._places(release or "*"):
+        async for places in self._places(release):
             chosen = places if not document else [place for place in places if document in await self._documents(place)]
             if chosen:
                 cleared += int(await self._redis.run(lambda client, chosen=chosen: client.unlink(*chosen)) or 0)  # type: ignore[misc]
@@ -163,21 +169,21 @@ class RedisBackend:
         """How many answers are kept, and in how many bytes."""
         counts: dict[str, int] = {}
         size = 0
-        async for places in self._places("*"):
+        async for places in self._places():
             lengths = await self._redis.run(lambda client, places=places: _lengths(client, places)) or []  # type: ignore[misc]
             size += sum(lengths)
-            for place in places:
-                release = place.split(":")[-2]
-                counts[release] = counts.get(release, 0) + 1
+            if there := sum(length > 0 for length in lengths):
+                release = places[0].split(":")[-2]
+                counts[release] = counts.get(release, 0) + there
         return CacheSize(counts, size)
 
     async def releases(self) -> dict[str, int]:
         """The configurations whose audits were counted, with how often their reach was lowered."""
         found: dict[str, int] = {}
-        async for places in self._scanned(f"{self._prefix}:a:*"):
-            for place in places:
-                value = await self._redis.run(lambda client, place=place: client.hget(place, "reach"))  # type: ignore[misc]
-                found[place.split(":")[-1]] = int(value or 0)
+        for release in await self._known_releases():
+            fields = await self._redis.run(lambda client, release=release: client.hgetall(self._audits(release)))  # type: ignore[misc]
+            if fields:
+                found[release] = int(fields.get(b"reach") or 0)
         return found
 
     @property
@@ -224,7 +230,13 @@ class RedisBackend:
         if isinstance(value, (bytes, str, int)) and str(value.decode() if isinstance(value, bytes) else value).isdigit():
             self._reach[release] = int(value)
         elif known and value is None:
-            self._start(self._redis.run(lambda client: client.hsetnx(self._audits(release), "reach", known)))
+            self._start(self._redis.run(lambda client: self._tell_reach(client, release, known)))
+
+    async def _tell_reach(self, client: Any, release: str, reach: int) -> None:
+        pipe = client.pipeline(transaction=False)
+        pipe.hsetnx(self._audits(release), "reach", reach)
+        pipe.sadd(self._known, release)
+        await pipe.execute()
 
     async def _documents(self, place: str) -> frozenset[str]:
         data = await self._redis.run(lambda client: client.get(place))
@@ -233,21 +245,22 @@ class RedisBackend:
         except BrokenSeal:
             return frozenset()
 
-    async def _places(self, release: str) -> AsyncIterator[list[str]]:
-        async for places in self._scanned(f"{self._prefix}:e:{release}:*"):
-            yield places
+    async def _known_releases(self) -> list[str]:
+        found = await self._redis.run(lambda client: client.smembers(self._known))
+        return sorted(bytes(release).decode() for release in found or ())
 
-    async def _scanned(self, pattern: str) -> AsyncIterator[list[str]]:
-        cursor = 0
-        while True:
-            found = await self._redis.run(lambda client, cursor=cursor: client.scan(cursor, match=pattern, count=_SCANNED))  # type: ignore[misc]
-            if found is None:
-                return
-            cursor, places = found
-            if places:
-                yield [bytes(place).decode() for place in places]
-            if not cursor:
-                return
+    async def _places(self, release: str = "") -> AsyncIterator[list[str]]:
+        """Where answers are, those of one configuration at a time; some may be gone."""
+        for one in [release] if release else await self._known_releases():
+            cursor: int | None = None
+            while cursor != 0:
+                look = partial(_scan, name=self._used(one), cursor=cursor or 0)
+                found = await self._redis.run(look)
+                if found is None:
+                    return
+                cursor, names = found
+                if names:
+                    yield [f"{self._prefix}:e:{one}:{name}" for name in names]
 
     def _forget(self, key: EntryKey) -> None:
         scope = self._scopes.known(self._log(key))
@@ -274,9 +287,24 @@ class RedisBackend:
         return f"{self._prefix}:a:{release}"
 
 
-def prefix_of(keys: CacheKeys) -> str:
-    """How the keys of a deployment begin: two with different secrets may share a Redis."""
-    return f"touchstone:cache:{keys.mac('deployment')[:12]}"
+def prefix_of(keys: CacheKeys, address: RedisAddress) -> str:
+    """How the keys of a deployment's cache begin: two with different secrets share nothing."""
+    return address.key("cache", keys.mac("deployment")[:12])
+
+
+def _told(found: list[Any]) -> list[Any]:
+    """What was found; a key of another type is a miss, a right that we lack is not."""
+    from redis.exceptions import NoPermissionError
+
+    for one in found:
+        if isinstance(one, NoPermissionError):
+            raise one
+    return found
+
+
+async def _scan(client: Any, name: str, cursor: int) -> tuple[int, list[str]]:
+    cursor, found = await client.zscan(name, cursor, count=_SCANNED)
+    return cursor, [bytes(one).decode() for one, _ in found]
 
 
 async def _lengths(client: Any, places: Sequence[str]) -> list[int]:

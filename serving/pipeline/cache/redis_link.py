@@ -9,20 +9,20 @@ from typing import Any, Final, TypeVar
 from serving.pipeline.breaker import CircuitBreaker
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.redact import without_password
+from serving.pipeline.redis_address import RedisAddress
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 PATIENCE_S: Final = 0.25  # with one round trip
 _CONNECTIONS: Final = 32  # of one process
-_SCHEMES: Final = ("redis://", "rediss://", "unix://")
 
 
 class RedisLink:
     """Runs commands; where they fail, `None` is all that comes back."""
 
-    def __init__(self, url: str, *, patience_s: float = PATIENCE_S, seconds: Callable[[], float] = time.monotonic) -> None:
-        self._url = url
+    def __init__(self, address: RedisAddress, *, patience_s: float = PATIENCE_S, seconds: Callable[[], float] = time.monotonic) -> None:
+        self.address = address
         self._patience_s = patience_s
         self._seconds = seconds
         self._breaker = CircuitBreaker(seconds)
@@ -38,7 +38,7 @@ class RedisLink:
 
     async def run(self, work: Callable[[Any], Awaitable[T]]) -> T | None:
         """What some commands give; `None` if Redis is away, too slow, or refuses them."""
-        from redis.exceptions import RedisError, ResponseError
+        from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
         if not self._breaker.attempt():
             return None
@@ -46,11 +46,12 @@ class RedisLink:
         try:
             async with asyncio.timeout(2 * self._patience_s):
                 result = await work(self._of_this_loop())
-        except ResponseError as error:  # it is there: out of memory, read only, a key of another type
+        except ResponseError as error:  # it is there: out of memory, read only, a key of another type, no right
             self.errors += 1
             self._breaker.succeeded()
-            if type(error).__name__ + str(error)[:20] != self._refusal:
-                self._refusal = type(error).__name__ + str(error)[:20]
+            refusal = type(error).__name__ + ("" if isinstance(error, NoPermissionError) else str(error)[:20])
+            if refusal != self._refusal:
+                self._refusal = refusal
                 log.warning("Redis at %s refuses a command of the cache: %s", self.place, without_password(str(error)))
             return None
         except (RedisError, OSError, TimeoutError) as error:
@@ -66,7 +67,7 @@ class RedisLink:
     @property
     def place(self) -> str:
         """Its address without what is secret in it."""
-        return without_password(self._url)
+        return self.address.place
 
     async def aclose(self) -> None:
         """Close the connections of this loop."""
@@ -91,17 +92,12 @@ class RedisLink:
             from redis.exceptions import ConnectionError
         except ModuleNotFoundError:
             raise ConfigError("TOUCHSTONE_REDIS needs the package redis. Install it: pip install 'touchstone-rag[redis]'") from None
-        if not self._url.startswith(_SCHEMES):
-            raise ConfigError(f"TOUCHSTONE_REDIS={self.place!r}: an address begins with {', '.join(_SCHEMES)}")
-        try:
-            pool = BlockingConnectionPool.from_url(
-                self._url,
-                max_connections=_CONNECTIONS,
-                timeout=self._patience_s,
-                socket_timeout=self._patience_s,
-                socket_connect_timeout=self._patience_s,
-                retry=Retry(NoBackoff(), 1, supported_errors=(ConnectionError,)),  # a connection that died while it was idle
-            )
-        except (ValueError, TypeError) as error:
-            raise ConfigError(f"TOUCHSTONE_REDIS={self.place!r} is no address of a Redis: {without_password(str(error))}") from None
+        pool = self.address.pool(
+            BlockingConnectionPool,
+            max_connections=_CONNECTIONS,
+            timeout=self._patience_s,
+            socket_timeout=self._patience_s,
+            socket_connect_timeout=self._patience_s,
+            retry=Retry(NoBackoff(), 1, supported_errors=(ConnectionError,)),  # a connection that died while it was idle
+        )
         return Redis(connection_pool=pool)

@@ -94,6 +94,25 @@ run "every_node_of_the_cache_is_watched" {
   }
 }
 
+run "each_channel_is_a_user_of_the_cache_with_its_own_keys_and_nobody_else_is_let_in" {
+  command = plan
+  assert {
+    condition = alltrue([for channel, user in aws_elasticache_user.channel :
+      user.user_id == var.names.namespaces[channel] && user.user_name == user.user_id && user.engine == "valkey" &&
+      user.authentication_mode[0].type == "iam" && startswith(user.access_string, "on ~${var.names.namespaces[channel]}:* -@all +")
+    ])
+    error_message = "A user of the cache signs in by IAM, is named like its namespace, and reaches that namespace's keys alone."
+  }
+  assert {
+    condition     = toset(aws_elasticache_user_group.cache[0].user_ids) == toset(values(var.names.namespaces))
+    error_message = "The cache lets in the channels and nobody else."
+  }
+  assert {
+    condition     = toset(aws_elasticache_replication_group.cache[0].user_group_ids) == toset([var.names.cache]) && aws_elasticache_replication_group.cache[0].transit_encryption_enabled
+    error_message = "The cache has no group of users, or tokens would come to it in the clear."
+  }
+}
+
 run "workflows_change_the_channels_namespaces_only" {
   command = plan
   assert {
@@ -128,7 +147,7 @@ run "stores_can_be_left_out" {
     database = false
   }
   assert {
-    condition     = length(aws_elasticache_replication_group.cache) == 0 && length(aws_db_instance.database) == 0 && length(aws_security_group.store) == 0 && output.cache == ""
+    condition     = length(aws_elasticache_replication_group.cache) == 0 && length(aws_elasticache_user.channel) == 0 && length(aws_elasticache_user_group.cache) == 0 && length(aws_db_instance.database) == 0 && length(aws_security_group.store) == 0 && output.cache == ""
     error_message = "A switched-off store left something."
   }
 }
