@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from serving.documents import indexing
+from serving.documents import merging
 from serving.documents.indexing import IndexedDocuments
 from serving.documents.open import open_documents
 from serving.pipeline.errors import ModelError
@@ -266,7 +266,7 @@ async def test_many_small_segments_become_few(served: IndexedDocuments, parser: 
 
 
 async def test_a_large_segment_is_written_anew_only_now_and_then(home: Path, tmp_path: Path, parser: Parser, monkeypatch) -> None:
-    monkeypatch.setattr(indexing, "ROWS", 2)
+    monkeypatch.setattr(merging, "ROWS", 2)
     now = [1000.0]
     place = settings_at(home, str(tmp_path / "documents"))
     served = IndexedDocuments(open_documents(place), CONFIG, await proven_index(place), clock=lambda: now[0])

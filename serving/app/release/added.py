@@ -72,7 +72,7 @@ class DocumentFollower:
         self._traces = traces
         self._sleep = sleep
         self._wall = wall
-        self._parser = Parser()
+        self._parser = Parser(workers=2)  # a small file waits for no large one
         self._work = asyncio.Event()
         self._seen_at = wall()
         self._words = asyncio.Event()
@@ -147,7 +147,7 @@ class DocumentFollower:
         for release in self._loaded():
             if release.documents is not None:
                 done = await release.documents.step(self._parser)
-                more = more or bool(done.documents or done.failed)
+                more = more or done.anything
                 if done.documents or done.failed:
                     self._log.info("documents indexed", release=release.digest, documents=done.documents, failed=done.failed)
         if self._wall() - self._swept > SWEEP_S:
@@ -155,7 +155,7 @@ class DocumentFollower:
             await asyncio.to_thread(self.documents.remove_orphans)
             for release in self._loaded():
                 if release.documents is not None:
-                    await asyncio.to_thread(release.documents.additions.remove_orphans)
+                    await asyncio.to_thread(release.documents.remove_orphans)
         return more
 
     async def aclose(self) -> None:
