@@ -1,11 +1,11 @@
 """Documents added beside a proven index: the time from an upload to its being found, and what searching two layers costs.
 
-    python bench/additions.py [--full] [--only behind] [--out reports/bench]
+    python bench/additions.py [--full | --behind] [--out reports/bench]
 
 Search: an index of 10,000 chunks with 0, 100 or 10,000 chunks beside it, and one index of all of them, timed in turn on the same
 questions (random vectors of 384 numbers, words by Zipf's law). Upload: a Markdown file of three paragraphs is put into the store in a
-folder, indexed with MiniLM by one replica and found by another that polls every second. Behind a large one: a Markdown file of 2 MB and,
-right after it, 20 small ones, in the order of arrival and by turns in turn; then the large one again with a changed paragraph.
+folder, indexed with MiniLM by one replica and found by another that polls every second. With `--behind`: a Markdown file of 2 MB and,
+after it, 20 small ones, in the order of arrival and by turns; then the large one again with one sentence more.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from _bench import REPORTS, machine, machine_line, paired, table, write_report
 from serving.documents.indexing import IndexedDocuments
 from serving.documents.open import open_documents
 from serving.documents.order import IndexingLimits
-from serving.documents.record import NewDocument
+from serving.documents.record import DocumentRecord, NewDocument
 from serving.documents.store import Addition
 from serving.pipeline.config import RagConfig
 from serving.pipeline.index.base import Filter, Store, StoredRow
@@ -212,26 +212,31 @@ async def behind_times(home: Path, limits: IndexingLimits | None, seed: int, siz
     served = IndexedDocuments(open_documents(settings), MINILM, index, limits=limits)
     large = NewDocument(id="wiki/large.md", name="large.md", collection="wiki")
     text = large_text(seed, size)
-    began = time.perf_counter()
-    record = served.documents.put(large, text.encode()).record
-    waiting = {record.id: record}
-    for number in range(SMALL):
-        note = NOTE.format(number=f"{number} of {seed}").encode()
-        record = served.documents.put(NewDocument(name=f"{number}.md"), note).record
-        waiting[record.id] = record
+    waiting: dict[str, tuple[DocumentRecord, float]] = {}  # with when they were uploaded
     times: dict[str, float] = {}
 
+    async def put(about: NewDocument, words: str) -> None:
+        record = (await asyncio.to_thread(served.documents.put, about, words.encode())).record
+        waiting[record.id] = (record, time.perf_counter())
+
+    async def upload() -> None:
+        for number in range(SMALL):
+            await asyncio.sleep(0.5)
+            await put(NewDocument(name=f"{number}.md"), NOTE.format(number=f"{number} of {seed}"))
+
     async def watch() -> None:
-        while waiting:
-            for ident in [ident for ident, one in waiting.items() if served.holds(one)]:
-                del waiting[ident]
-                times[ident] = time.perf_counter() - began
+        while len(times) <= SMALL:
+            for ident in [ident for ident, (record, _) in waiting.items() if served.holds(record)]:
+                times[ident] = time.perf_counter() - waiting.pop(ident)[1]
             await asyncio.sleep(0.005)
 
+    await put(large, text)
     with Parser() as parser:
-        watching = asyncio.create_task(watch())
-        await served.catch_up(parser)
-        await watching
+        tasks = [asyncio.create_task(work) for work in (upload(), watch())]
+        while len(times) <= SMALL:
+            if not (await served.step(parser)).anything:
+                await asyncio.sleep(0.01)
+        await asyncio.gather(*tasks)
         whole = times.pop(large.id)
         found = {"small_p50": statistics.median(times.values()), "small_max": max(times.values()), "large": whole}
         if limits is None:  # as it was, each chunk was embedded again, which takes as long as the first time
@@ -276,23 +281,45 @@ async def filled(served: IndexedDocuments, chunks: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full", action="store_true", help="also 100,000 added chunks (some minutes)")
-    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--behind", action="store_true", help="small documents behind a large one instead (minutes; a report of its own)")
+    parser.add_argument("--bytes", type=int, default=LARGE_BYTES, help="of the large document")
+    parser.add_argument("--rounds", type=int)
     parser.add_argument("--uploads", type=int, default=12)
-    parser.add_argument("--behind-rounds", type=int, default=1)
-    parser.add_argument("--behind-bytes", type=int, default=LARGE_BYTES)
-    parser.add_argument("--only", choices=["behind"], help="print this part, and write no report")
     parser.add_argument("--out", type=Path, default=REPORTS)
     options = parser.parse_args()
+    if options.behind:
+        write_behind(options.rounds or 1, options.bytes, options.out)
+    else:
+        write_additions(options.full, options.rounds or 30, options.uploads, options.out)
+
+
+def write_behind(rounds: int, size: int, out: Path) -> None:
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
-        behind = behind_lines(Path(folder), options.behind_rounds, options.behind_bytes)
-        if options.only:
-            return
-        uploads = [LOOP.run_until_complete(upload_times(Path(folder), added, options.uploads)) for added in (100, 10_000)]
-        costs = search_costs(Path(folder), options.full, options.rounds)
+        lines = behind_lines(Path(folder), rounds, size)
+    facts = machine("numpy", "onnxruntime")
+    markdown = f"""# Small documents behind a large one
+
+`python bench/additions.py --behind`; {machine_line(facts)}; load average before: {load:.1f}.
+
+A Markdown file of {size / 1e6:g} MB and, every half second after it, one of three paragraphs, {SMALL} in all, embedded by MiniLM: seconds
+from the upload of each until it is found, medians of the rounds, which take turns. `arrival`: everything in the order in which it came,
+as it was before there were turns. `large_changed_s`: the large file again with one sentence more. The last two columns are ratios to
+`arrival` in the same round.
+
+{table(list(lines[0]), [list(line.values()) for line in lines])}
+"""
+    write_report("additions_behind", {"machine": facts, "load_before": round(load, 1), "bytes": size, "behind": lines}, markdown, out)
+
+
+def write_additions(full: bool, rounds: int, uploads: int, out: Path) -> None:
+    load = os.getloadavg()[0]
+    with tempfile.TemporaryDirectory() as folder:
+        found = [LOOP.run_until_complete(upload_times(Path(folder), added, uploads)) for added in (100, 10_000)]
+        costs = search_costs(Path(folder), full, rounds)
     facts = machine("lancedb", "numpy", "onnxruntime")
-    data = {"machine": facts, "load_before": round(load, 1), "uploads": uploads, "behind": behind, "search": costs}
-    command = "python bench/additions.py" + (" --full" if options.full else "")
+    data = {"machine": facts, "load_before": round(load, 1), "uploads": found, "search": costs}
+    command = "python bench/additions.py" + (" --full" if full else "")
     markdown = f"""# Documents added beside a proven index
 
 `{command}`; {machine_line(facts)}; load average before: {load:.1f}.
@@ -302,24 +329,16 @@ def main() -> None:
 A Markdown file of three paragraphs, put into a store in a folder that has so many added chunks already; embedded by MiniLM. The other
 replica looks at the store every second.
 
-{table(list(uploads[0]), [list(line.values()) for line in uploads])}
-
-## Behind a large document
-
-A Markdown file of {options.behind_bytes / 1e6:g} MB and, right after it, {SMALL} of three paragraphs: seconds from the first upload until
-each is found, medians of the rounds, which take turns. `arrival`: everything in the order in which it came, as it was before there
-were turns. `large_changed_s`: the large file again with one sentence more. The last two columns are ratios to `arrival` in the same round.
-
-{table(list(behind[0]), [list(line.values()) for line in behind])}
+{table(list(found[0]), [list(line.values()) for line in found])}
 
 ## What a search in two layers costs
 
-Milliseconds a question, medians of {options.rounds} rounds in which both answer the same {QUESTIONS} questions in turn; the last
+Milliseconds a question, medians of {rounds} rounds in which both answer the same {QUESTIONS} questions in turn; the last
 column is the median of the ratios. With nothing added the layered store hands every call on.
 
 {table(list(costs[0]), [list(line.values()) for line in costs])}
 """
-    write_report("additions", data, markdown, options.out)
+    write_report("additions", data, markdown, out)
 
 
 if __name__ == "__main__":

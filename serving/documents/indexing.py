@@ -131,7 +131,9 @@ class IndexedDocuments:
         held = self._held()
         found = [one for one in self.documents.current.live if one.state != "ready" and (one.id, one.content) in held]
         chunks = {(one.id, one.content): one.chunks for segment in self.additions.segments for one in segment.documents} if found else {}
-        return [one.model_copy(update={"state": "ready", "reason": "", "chunks": chunks[one.id, one.content]}) for one in found]
+        return [
+            one.model_copy(update={"state": "ready", "reason": "", "chunks": chunks[one.id, one.content], "progress": 0.0}) for one in found
+        ]
 
     @property
     def unfinished(self) -> bool:
@@ -171,7 +173,7 @@ class IndexedDocuments:
             done = await self._index(self._order.small(self.missing(), most), parser)
             large = self._order.large(self.missing())
             if large is not None:
-                done = done.and_then(await self._index_slice(large, parser))
+                done = done.and_then(await self._index_slices(large, parser))
             await asyncio.to_thread(self._let_go)
             await asyncio.to_thread(self._merging.tidy)
         finally:
@@ -224,7 +226,7 @@ class IndexedDocuments:
         """Documents in groups whose chunks are embedded together, as many as a turn takes; large ones are left out."""
         groups: list[list[_Chunked]] = []
         open_group: list[_Chunked] = []
-        left = self._order.limits.turn_chunks
+        left = self._order.room(self.missing())
         for one in readable:
             if left <= 0:
                 break
@@ -249,25 +251,50 @@ class IndexedDocuments:
             failed.append(failed_record(one.record, f"It could not be cut into chunks: {type(error).__name__}: {error}"))
             return None
 
-    async def _index_slice(self, record: DocumentRecord, parser: Parser) -> Indexed:
-        """Embed some chunks of a large document, and keep their vectors; after the last ones it has its rows."""
-        version = (record.id, record.content)
-        done, known = Indexed(), version in self._at_hand
-        if not known:
+    async def _index_slices(self, record: DocumentRecord, parser: Parser) -> Indexed:
+        """Embed some chunks of a large document, slice by slice until it is done, small ones came, or its turn is over."""
+        version, done = (record.id, record.content), Indexed()
+        if version in self._at_hand:
+            one = self._at_hand.pop(version)
+            one.take(await asyncio.to_thread(self.additions.begun.fetch, record.id, one.parts))  # of another process that had the lease
+        else:
             taking = asyncio.create_task(self._taken_up(record, parser))
-            try:
-                while not (await asyncio.wait({taking}, timeout=READING_S))[0]:  # small documents wait for no reader
-                    await asyncio.to_thread(self.documents.refresh)
-                    done = done.and_then(await self._index(self._order.small(self.missing(), DOCUMENTS), parser))
-                self._at_hand[version] = await taking
-            finally:
-                taking.cancel()
-                await asyncio.gather(taking, return_exceptions=True)
-        one = self._at_hand[version] = self._at_hand.pop(version)
+            done = await self._index_until(taking, parser)
+            one = await taking
+        self._at_hand[version] = one
         while len(self._at_hand) > AT_HAND:
             self._at_hand.pop(next(iter(self._at_hand)))
-        if known:  # another process may have had the lease meanwhile
-            one.take(await asyncio.to_thread(self.additions.begun.fetch, record.id, one.parts))
+        limits = self._order.limits
+        for number in range(1, limits.slices + 1):
+            done = done.and_then(await self._index_slice(one, record))
+            await asyncio.to_thread(self.documents.refresh)
+            missing = self.missing()
+            if version not in {(each.id, each.content) for each in missing}:
+                return done
+            over = number == limits.slices or bool(self._order.small(missing, 1))
+            if one.unkept and (over or len(one.unkept) >= limits.kept_chunks):
+                await asyncio.to_thread(self._keep, one)
+            if over:
+                break
+        if record.state != "ready" and one.tenths / 10 > record.progress:
+            now = record.model_copy(update={"state": "indexing", "progress": one.tenths / 10})
+            await asyncio.to_thread(self.documents.advance, [now])
+        return done
+
+    async def _index_until(self, taking: "asyncio.Task[SlicedDocument]", parser: Parser) -> Indexed:
+        """Index small documents while a large one is read."""
+        done = Indexed()
+        try:
+            while not (await asyncio.wait({taking}, timeout=READING_S))[0]:
+                await asyncio.to_thread(self.documents.refresh)
+                done = done.and_then(await self._index(self._order.small(self.missing(), DOCUMENTS), parser))
+        finally:
+            taking.cancel()  # of no effect where it is done
+            await asyncio.gather(taking, return_exceptions=True)
+        return done
+
+    async def _index_slice(self, one: SlicedDocument, record: DocumentRecord) -> Indexed:
+        """Embed one slice; after the last one the document has its rows."""
         chunks = one.left[: self._order.limits.slice_chunks] if not one.reason else []
         try:
             rows = [row async for batch in self._rows.batches(chunks, EMBEDDED) for row in batch]
@@ -275,14 +302,12 @@ class IndexedDocuments:
             one.reason = await self._why(error)
         if one.reason:
             await asyncio.to_thread(self.documents.advance, [failed_record(record, one.reason)])
-            return done.and_then(Indexed(failed=1))
-        computed = computed_of(rows)
-        one.take(computed)
+            return Indexed(failed=1)
+        one.add(rows)
         if one.left:
-            one.parts.add(await asyncio.to_thread(self.additions.begun.keep, record.id, computed))
-            return done.and_then(Indexed(chunks=len(chunks)))
+            return Indexed(chunks=len(chunks))
         rows = await self._rows.rows(one.chunks, one.computed)
-        return done.and_then(Indexed(await self._write([_Rows(record, rows, "")])))
+        return Indexed(await self._write([_Rows(record, rows, "")]))
 
     async def _taken_up(self, record: DocumentRecord, parser: Parser) -> SlicedDocument:
         """A large document with its chunks, and what is known of them: of its last version, and of slices that were done before."""
@@ -298,6 +323,11 @@ class IndexedDocuments:
         one = SlicedDocument(record, chunks, keys, self._known([record.id]), reason="" if chunks else "It has no text.")
         one.take(self.additions.begun.fetch(record.id, one.parts))
         return one
+
+    def _keep(self, one: SlicedDocument) -> None:
+        """Keep what was computed of a document, for whoever goes on with it."""
+        one.parts.add(self.additions.begun.keep(one.record.id, one.unkept))
+        one.unkept = {}
 
     def _known(self, idents: Iterable[str]) -> dict[ChunkKey, ComputedChunk]:
         """What is known of documents from other versions of them."""
@@ -352,7 +382,9 @@ class IndexedDocuments:
         data = await asyncio.to_thread(pack_segment, self.additions.recipe, documents, rows)
         await asyncio.to_thread(self.additions.replace, (), data)
         waiting = [one for one in indexed if one.record.state != "ready"]
-        ready = [one.record.model_copy(update={"state": "ready", "reason": "", "chunks": len(one.rows)}) for one in waiting]
+        ready = [
+            one.record.model_copy(update={"state": "ready", "reason": "", "chunks": len(one.rows), "progress": 0.0}) for one in waiting
+        ]
         await asyncio.to_thread(self.documents.advance, ready)
         await self.refresh()
         return len(indexed)

@@ -76,7 +76,7 @@ class DocumentReading:
 
 def failed_record(record: DocumentRecord, reason: str) -> DocumentRecord:
     """The record of a document that cannot be indexed, and why."""
-    return record.model_copy(update={"state": "failed", "reason": reason[:2000]})
+    return record.model_copy(update={"state": "failed", "reason": reason[:2000], "progress": 0.0})
 
 
 def _parsed(record: DocumentRecord, data: bytes, parser: Parser) -> ReadText:

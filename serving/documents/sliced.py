@@ -18,6 +18,7 @@ class SlicedDocument:
     keys: Sequence[ChunkKey]  # of the chunks
     computed: dict[ChunkKey, ComputedChunk]
     parts: set[str] = field(default_factory=set)  # the kept parts that are among what is computed
+    unkept: dict[ChunkKey, ComputedChunk] = field(default_factory=dict)  # what is computed and in no part yet
     reason: str = ""  # why it has no rows
 
     @property
@@ -25,9 +26,20 @@ class SlicedDocument:
         """The chunks of which nothing is known yet, each text once."""
         return list({key: chunk for key, chunk in zip(self.keys, self.chunks, strict=True) if key not in self.computed}.values())
 
+    @property
+    def tenths(self) -> int:
+        """How many tenths of its chunks are known."""
+        return 10 * sum(key in self.computed for key in self.keys) // max(len(self.keys), 1)
+
     def take(self, computed: Mapping[ChunkKey, ComputedChunk]) -> None:
-        """Add what was computed."""
+        """Add what was kept by whoever worked at it before."""
         self.computed.update(computed)
+
+    def add(self, rows: Iterable[StoredRow]) -> None:
+        """Add what was computed now."""
+        new = computed_of(rows)
+        self.computed.update(new)
+        self.unkept.update(new)
 
 
 def computed_of(rows: Iterable[StoredRow]) -> dict[ChunkKey, ComputedChunk]:

@@ -2,11 +2,13 @@
 
 import asyncio
 import signal
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from serving.documents import merging
 from serving.documents.indexing import IndexedDocuments
 from serving.documents.open import open_documents
 from serving.documents.order import IndexingLimits, IndexingOrder
@@ -20,7 +22,7 @@ from tests.documents.making import RELEASED, proven_index, put, replica, setting
 from tests.support.killing import killing
 
 CONFIG = small_config(chunker={"name": "recursive", "size": 100, "overlap": 0})
-LIMITS = IndexingLimits(small_bytes=400, small_chunks=4, turn_chunks=8, turn_bytes=2000, slice_chunks=4)
+LIMITS = IndexingLimits(small_bytes=400, small_chunks=4, turn_chunks=8, slice_chunks=4, kept_chunks=4, slices=1)
 EVERYONE = Filter(everything=True)
 
 
@@ -100,6 +102,52 @@ async def test_small_documents_that_come_after_a_large_one_are_found_before_it(s
     await served.catch_up(parser)
     assert found(served, first)
     assert begun(served) == []
+
+
+class Arriving(Counting):
+    """Has something happen when it is asked for the vectors of a text."""
+
+    def __init__(self, inner, word: str, happen: Callable[[], object]) -> None:
+        super().__init__(inner)
+        self._word, self._happen = word, happen
+
+    def vectors(self, texts: list[str]):
+        if any(self._word in text for text in texts):
+            self._happen()
+        return super().vectors(texts)
+
+
+async def test_a_small_document_that_comes_between_two_slices_ends_the_turn(served: IndexedDocuments, parser: Parser):
+    index = await index_of(served)
+    small: list[str] = []
+    model = Arriving(index.embeddings, "lunar desk 5 ", lambda: small.append(put(served.documents, "small.md", "solar tax")))
+    served = IndexedDocuments(served.documents, CONFIG, replace(index, embeddings=model), limits=replace(LIMITS, slices=100))
+    first = large(served)
+    await served.step(parser)
+    assert len(asked(served)) == 8
+    await served.step(parser)
+    assert found(served, small[0])
+    assert found(served, first)
+
+
+async def test_a_large_document_that_is_deleted_between_two_slices_ends_the_turn(served: IndexedDocuments, parser: Parser):
+    index = await index_of(served)
+    model = Arriving(index.embeddings, "lunar desk 5 ", lambda: served.documents.delete(["wiki/large.md"]))
+    served = IndexedDocuments(served.documents, CONFIG, replace(index, embeddings=model), limits=replace(LIMITS, slices=100))
+    large(served)
+    await served.step(parser)
+    assert len(asked(served)) == 8
+    assert begun(served) == []
+    assert not (await served.step(parser)).anything
+
+
+async def test_a_large_document_says_how_far_it_is(served: IndexedDocuments, parser: Parser):
+    first = large(served, 20)
+    said = []
+    while not found(served, first):
+        await served.step(parser)
+        said.append((served.documents.get(first).state, served.documents.get(first).progress))
+    assert said == [*(("indexing", share) for share in (0.2, 0.4, 0.6, 0.8)), ("ready", 0.0)]
 
 
 async def test_a_large_document_is_found_though_small_ones_never_end(served: IndexedDocuments, parser: Parser):
@@ -260,6 +308,29 @@ async def test_a_new_version_uses_the_vectors_of_the_chunks_it_shares_with_the_l
     assert sum(len(segment) for segment in served.additions.segments) == count  # nothing of the last version is left
 
 
+async def test_of_several_last_versions_one_is_kept_until_the_next_is_indexed(
+    served: IndexedDocuments, parser: Parser, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(merging, "ROWS", 1)
+    index = await index_of(served)
+    served = IndexedDocuments(
+        served.documents, CONFIG, index, limits=LIMITS, clock=lambda: 0.5 - merging.REWRITE_S
+    )  # too early to write anew
+    about = {"id": "wiki/large.md", "collection": "wiki"}
+    for words in ("lunar tax", "lunar payroll"):
+        put(served.documents, "large.md", words, **about)
+        await served.step(parser)
+    for number in range(2):
+        put(served.documents, f"{number}.md", f"solar tax {number}")
+        if number:
+            put(served.documents, "large.md", text_of(24) + "\n\nlunar payroll", **about)
+        await served.step(parser)
+    [segment] = served.additions.segments
+    assert sorted(len(one.id.split("/")) for one in segment.documents) == [2, 3, 3]  # of the wiki one, and both notes
+    await served.catch_up(parser)
+    assert [chunk.ordinal for chunk in await served.store.slice("wiki/large.md", 0, 99, EVERYONE)] == list(range(25))
+
+
 async def test_the_next_version_of_a_document_that_is_being_indexed_uses_what_was_done(served: IndexedDocuments, parser: Parser):
     ident = large(served)
     for _ in range(3):
@@ -318,7 +389,7 @@ def record(name: str, size: int) -> DocumentRecord:
     return DocumentRecord(id=name, content=name, bytes=size, created_at="", updated_at="")
 
 
-def test_every_fourth_slice_is_of_the_document_that_waited_longest():
+def test_every_fourth_turn_is_of_the_document_that_waited_longest():
     order = IndexingOrder()
     old, young, small = record("old", 900_000), record("young", 100_000), record("small", 10)
     assert order.large([old]).id == "old"
@@ -327,9 +398,11 @@ def test_every_fourth_slice_is_of_the_document_that_waited_longest():
 
 
 def test_a_turn_takes_small_documents_in_their_order_up_to_so_many_bytes():
-    order = IndexingOrder(IndexingLimits(small_bytes=10, turn_bytes=20))
-    missing = [record("a", 9), record("large", 11), record("b", 9), record("c", 9), record("d", 1)]
+    order = IndexingOrder(IndexingLimits(small_bytes=1000, turn_chunks=2, batch_chunks=3))
+    missing = [record("a", 900), record("large", 1100), record("b", 900), record("c", 900), record("d", 100)]
     assert [one.id for one in order.small(missing, 64)] == ["a", "b", "c"]
     assert [one.id for one in order.small(missing, 2)] == ["a", "b"]
+    assert [one.id for one in order.small(missing[2:] + missing[:1], 64)] == ["b", "c", "d", "a"]  # no large one waits
     order.found_large(missing[0])
     assert [one.id for one in order.small(missing, 64)] == ["b", "c", "d"]
+    assert [one.id for one in order.small(missing[::-1], 64)] == ["d", "c", "b"]

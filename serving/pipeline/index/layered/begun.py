@@ -1,10 +1,11 @@
 """What was computed for the chunks of documents that are indexed in slices, kept until a segment has their rows.
 
-Its keys are <prefix>/<digest of a document's id>/<name>.bin, one for each slice. They hold no words: vectors and scores are under the
-digests of the texts that they were computed of, so that a new version of a document uses what it shares with the one before.
+Its keys are <prefix>/<digest of a document's id>/<name>.bin, each a part with some of the chunks. They hold no words: vectors and scores
+are under the digests of the texts that they were computed of, so that a new version of a document uses what it shares with the one before.
 """
 
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
 
 import numpy as np
@@ -15,6 +16,7 @@ from serving.pipeline.index.resident.mapped import Array, arrays_as_bytes, array
 from serving.storage.base import Storage
 
 FORMAT = 1
+REQUESTS = 8  # to the storage at a time
 
 
 class BegunDocuments:
@@ -39,21 +41,13 @@ class BegunDocuments:
 
     def fetch(self, document_id: str, known: set[str]) -> dict[ChunkKey, ComputedChunk]:
         """What the parts of a document hold that are not known, and now are; one that is damaged is as if it were not there."""
-        computed: dict[ChunkKey, ComputedChunk] = {}
-        for entry in self._storage.list(self._folder(document_id)):
-            name = entry.key.rpartition("/")[2].removesuffix(".bin")
-            if name in known:
-                continue
-            known.add(name)
-            blob = self._storage.get(entry.key)
-            arrays = arrays_of_bytes(blob.data) if blob else None
-            if arrays is None or arrays.header.get("format") != FORMAT:
-                continue
-            keys, vectors, scores = (arrays[name] for name in ("keys", "vectors", "scores"))
-            computed |= {
-                key.tobytes(): ComputedChunk(vector, float(score)) for key, vector, score in zip(keys, vectors, scores, strict=True)
-            }
-        return computed
+        folder = self._folder(document_id)
+        names = [entry.key.removeprefix(folder).removesuffix(".bin") for entry in self._storage.list(folder)]
+        new = [name for name in names if name not in known]
+        with ThreadPoolExecutor(REQUESTS) as pool:
+            parts = list(pool.map(lambda name: self._read(f"{folder}{name}.bin"), new))
+        known.update(new)
+        return {key: computed for part in parts for key, computed in part.items()}
 
     def drop(self, document_id: str) -> None:
         """Remove what was kept of a document: its rows are in a segment, or nobody wants them."""
@@ -79,10 +73,19 @@ class BegunDocuments:
         assert self._known is not None
         return self._known
 
+    def _read(self, key: str) -> dict[ChunkKey, ComputedChunk]:
+        blob = self._storage.get(key)
+        arrays = arrays_of_bytes(blob.data) if blob else None
+        if arrays is None or arrays.header.get("format") != FORMAT:
+            return {}
+        values = zip(arrays["keys"], arrays["vectors"], arrays["scores"], strict=True)
+        return {key.tobytes(): ComputedChunk(vector, float(score)) for key, vector, score in values}
+
     def _drop(self, digest: str) -> None:
         if digest in self._all():
-            for entry in list(self._storage.list(f"{self._prefix}/{digest}/")):
-                self._storage.delete(entry.key)
+            keys = [entry.key for entry in self._storage.list(f"{self._prefix}/{digest}/")]
+            with ThreadPoolExecutor(REQUESTS) as pool:
+                list(pool.map(self._storage.delete, keys))
             self._all().discard(digest)
 
     def _folder(self, document_id: str) -> str:
