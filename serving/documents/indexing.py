@@ -301,12 +301,12 @@ class IndexedDocuments:
         except (RequestError, DataError, ModelError) as error:
             one.reason = await self._why(error)
         if one.reason:
-            await asyncio.to_thread(self.documents.advance, [failed_record(record, one.reason)])
-            return Indexed(failed=1)
+            written = await asyncio.to_thread(self.documents.advance, [failed_record(record, one.reason)])
+            return Indexed(failed=len(written))  # none where it was deleted meanwhile
         one.add(rows)
         if one.left:
             return Indexed(chunks=len(chunks))
-        rows = await self._rows.rows(one.chunks, one.computed)
+        rows = [row async for batch in self._rows.batches(one.chunks, known=one.computed) for row in batch]
         return Indexed(await self._write([_Rows(record, rows, "")]))
 
     async def _taken_up(self, record: DocumentRecord, parser: Parser) -> SlicedDocument:
