@@ -259,7 +259,7 @@ def behind_lines(home: Path, rounds: int, size: int) -> list[dict[str, Any]]:
     for name, runs in found.items():
         median = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
         line = {"order": name, "rounds": rounds, "small_p50_s": round(median["small_p50"], 2), "small_max_s": round(median["small_max"], 2)}
-        line |= {"large_s": round(median["large"], 1), "large_changed_s": round(median["changed"], 1) if "changed" in median else "–"}
+        line |= {"large_s": round(median["large"], 1), "large_changed_s": round(median["changed"], 1) if "changed" in median else None}
         pairs = list(zip(runs, found["arrival"], strict=True))
         line |= {"small_p50_to_arrival": round(statistics.median(a["small_p50"] / b["small_p50"] for a, b in pairs), 3)}
         line |= {"large_to_arrival": round(statistics.median(a["large"] / b["large"] for a, b in pairs), 2)}
@@ -310,7 +310,7 @@ from the upload of each until it is found, medians of the rounds, which take tur
 as it was before there were turns. `large_changed_s`: the large file again with one sentence more. The last three columns are ratios to
 `arrival` in the same round; the last one, of the processor's time for all of it, does not depend on what else the machine does.
 
-{table(list(lines[0]), [list(line.values()) for line in lines])}
+{table(list(lines[0]), [["–" if value is None else value for value in line.values()] for line in lines])}
 """
     write_report("additions_behind", {"machine": facts, "load_before": round(load, 1), "bytes": size, "behind": lines}, markdown, out)
 

@@ -55,7 +55,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-async def opened(home: Path, documents: Path, limits: IndexingLimits | None = LIMITS) -> IndexedDocuments:
+async def opened(home: Path, documents: Path | str, limits: IndexingLimits | None = LIMITS) -> IndexedDocuments:
     """A process of its own, as far as it goes, with a model that counts."""
     place = settings_at(home, str(documents))
     index: OpenIndex = await proven_index(place, CONFIG)
@@ -226,13 +226,16 @@ async def test_another_process_goes_on_where_one_was_stopped(served: IndexedDocu
     assert found(served, first)
 
 
-async def test_processes_that_take_turns_do_no_slice_twice(served: IndexedDocuments, home: Path, tmp_path: Path, parser: Parser):
-    first = large(served)
-    other = await opened(home, tmp_path / "documents")
-    while not found(served, first):
-        await served.step(parser)
+async def test_processes_that_take_turns_do_no_slice_twice(storage_uri: str, home: Path, parser: Parser):
+    one, other = await opened(home, storage_uri), await opened(home, storage_uri)
+    first = large(one)
+    while not found(one, first):
+        await one.step(parser)
         await other.step(parser)
-    assert sorted(asked(served) + asked(other)) == sorted(set(asked(served) + asked(other)))
+    assert sorted(asked(one) + asked(other)) == sorted(set(asked(one) + asked(other)))
+    assert len(asked(other)) > 4
+    await other.step(parser)
+    assert begun(one) == []
 
 
 async def test_a_slice_that_was_damaged_is_done_again(served: IndexedDocuments, home: Path, tmp_path: Path, parser: Parser):
@@ -274,6 +277,23 @@ async def test_what_a_killed_process_kept_of_a_deleted_document_is_swept(
     await other.catch_up(parser)
     assert found(other, second)
     assert begun(other) == []
+
+
+async def test_a_large_document_that_is_deleted_while_the_model_is_out_stays_in_no_memory(served: IndexedDocuments, parser: Parser):
+    def fail() -> None:
+        raise ModelError("the model is out")
+
+    index = await index_of(served)
+    model = Arriving(index.embeddings, " ", fail)
+    served = IndexedDocuments(served.documents, CONFIG, replace(index, embeddings=model), limits=LIMITS)
+    first = large(served)
+    with pytest.raises(ModelError, match="is out"):
+        await served.step(parser)
+    assert served.documents.get(first).state == "indexing"
+    assert served._at_hand
+    served.documents.delete([first])
+    await served.step(parser)
+    assert not served._at_hand
 
 
 async def test_a_large_document_that_the_model_chokes_on_fails_alone(served: IndexedDocuments, parser: Parser):
