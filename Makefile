@@ -53,6 +53,7 @@ fix: setup  ## format and mend what can be mended by itself
 bench: setup  ## measure again what reports/bench/ says (DATA="PATH …" retrieval on your sets, GRID=PATH a search on one, WICE=PATH, SAFETY="XSTEST BIPIA")
 	$(RUN) python bench/ann.py
 	$(RUN) python bench/additions.py
+	$(RUN) python bench/additions.py --behind
 	$(RUN) python bench/techcorp.py
 	$(RUN) python bench/verdict.py
 	$(RUN) python bench/verdict_peers.py

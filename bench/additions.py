@@ -1,10 +1,11 @@
 """Documents added beside a proven index: the time from an upload to its being found, and what searching two layers costs.
 
-    python bench/additions.py [--full] [--out reports/bench]
+    python bench/additions.py [--full | --behind] [--out reports/bench]
 
 Search: an index of 10,000 chunks with 0, 100 or 10,000 chunks beside it, and one index of all of them, timed in turn on the same
 questions (random vectors of 384 numbers, words by Zipf's law). Upload: a Markdown file of three paragraphs is put into the store in a
-folder, indexed with MiniLM by one replica and found by another that polls every second.
+folder, indexed with MiniLM by one replica and found by another that polls every second. With `--behind`: a Markdown file of 2 MB and,
+after it, 20 small ones, in the order of arrival and by turns; then the large one again with one sentence more.
 """
 
 import argparse
@@ -23,7 +24,8 @@ from _bench import REPORTS, machine, machine_line, paired, table, write_report
 
 from serving.documents.indexing import IndexedDocuments
 from serving.documents.open import open_documents
-from serving.documents.record import NewDocument
+from serving.documents.order import IndexingLimits
+from serving.documents.record import DocumentRecord, NewDocument
 from serving.documents.store import Addition
 from serving.pipeline.config import RagConfig
 from serving.pipeline.index.base import Filter, Store, StoredRow
@@ -180,6 +182,92 @@ async def upload_times(home: Path, added: int, uploads: int) -> dict[str, Any]:
     return line
 
 
+ARRIVAL = IndexingLimits(*[2**62] * 4)  # as it was: all that is missing, one after the other
+LARGE_BYTES, SMALL = 2_000_000, 20
+
+
+NOUNS = ("invoice", "kiosk", "ledger", "badge", "contract", "shipment", "refund", "audit", "policy", "warehouse", "licence", "meter")
+VERBS = ("closes", "replaces", "approves", "follows", "covers", "confirms", "repeats", "delays", "cancels", "updates")
+
+
+def large_text(seed: int, size: int) -> str:
+    """Markdown of sections of sentences of made-up facts, no two alike."""
+    chance = random.Random(seed)
+    parts, length = [], 0
+    while length < size:
+        sentences = [
+            f"The {chance.choice(NOUNS)} of {chance.choice(NOUNS)} {chance.randint(1, 10**6)} "
+            f"{chance.choice(VERBS)} the {chance.choice(NOUNS)} within {chance.randint(2, 90)} days."
+            for _ in range(chance.randint(4, 9))
+        ]
+        parts.append(f"## Section {len(parts)}\n\n" + " ".join(sentences) + "\n\n")
+        length += len(parts[-1])
+    return "".join(parts)
+
+
+async def behind_times(home: Path, limits: IndexingLimits | None, seed: int, size: int) -> dict[str, float]:
+    """Seconds until a large document, and small ones that came right after it, are found; and the large one again, a little changed."""
+    settings = PipelineSettings(home=home, documents=str(home / f"behind{seed}"), _env_file=None)
+    index = await ensure_index(Corpus.of("bench", [Document("a.md", "# A\n\nThe proven corpus.", "A")]), MINILM, settings=settings)
+    served = IndexedDocuments(open_documents(settings), MINILM, index, limits=limits)
+    large = NewDocument(id="wiki/large.md", name="large.md", collection="wiki")
+    text = large_text(seed, size)
+    waiting: dict[str, tuple[DocumentRecord, float]] = {}  # with when they were uploaded
+    times: dict[str, float] = {}
+
+    async def put(about: NewDocument, words: str) -> None:
+        record = (await asyncio.to_thread(served.documents.put, about, words.encode())).record
+        waiting[record.id] = (record, time.perf_counter())
+
+    async def upload() -> None:
+        for number in range(SMALL):
+            await asyncio.sleep(0.5)
+            await put(NewDocument(name=f"{number}.md"), NOTE.format(number=f"{number} of {seed}"))
+
+    async def watch() -> None:
+        while len(times) <= SMALL:
+            for ident in [ident for ident, (record, _) in waiting.items() if served.holds(record)]:
+                times[ident] = time.perf_counter() - waiting.pop(ident)[1]
+            await asyncio.sleep(0.005)
+
+    await put(large, text)
+    began = time.process_time()
+    with Parser() as parser:
+        tasks = [asyncio.create_task(work) for work in (upload(), watch())]
+        while len(times) <= SMALL:
+            if not (await served.step(parser)).anything:
+                await asyncio.sleep(0.01)
+        await asyncio.gather(*tasks)
+        whole = times.pop(large.id)
+        found = {"small_p50": statistics.median(times.values()), "small_max": max(times.values()), "large": whole}
+        found["processor"] = time.process_time() - began
+        if limits is None:  # as it was, each chunk was embedded again, which takes as long as the first time
+            again = time.perf_counter()
+            served.documents.put(large, text.replace("## Section 100\n\n", "## Section 100\n\nA new sentence. ").encode())
+            await served.catch_up(parser)
+            found["changed"] = time.perf_counter() - again
+    return found
+
+
+def behind_lines(home: Path, rounds: int, size: int) -> list[dict[str, Any]]:
+    found: dict[str, list[dict[str, float]]] = {"arrival": [], "turns": []}
+    for number in range(rounds):
+        for place, (name, limits) in enumerate([("arrival", ARRIVAL), ("turns", None)]):
+            found[name].append(LOOP.run_until_complete(behind_times(home, limits, 10 * number + place, size)))
+            print(name, found[name][-1], flush=True)
+    lines = []
+    for name, runs in found.items():
+        median = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
+        line = {"order": name, "rounds": rounds, "small_p50_s": round(median["small_p50"], 2), "small_max_s": round(median["small_max"], 2)}
+        line |= {"large_s": round(median["large"], 1), "large_changed_s": round(median["changed"], 1) if "changed" in median else None}
+        pairs = list(zip(runs, found["arrival"], strict=True))
+        line |= {"small_p50_to_arrival": round(statistics.median(a["small_p50"] / b["small_p50"] for a, b in pairs), 3)}
+        line |= {"large_to_arrival": round(statistics.median(a["large"] / b["large"] for a, b in pairs), 2)}
+        lines.append(line | {"processor_to_arrival": round(statistics.median(a["processor"] / b["processor"] for a, b in pairs), 2)})
+        print(lines[-1], flush=True)
+    return lines
+
+
 async def filled(served: IndexedDocuments, chunks: int) -> None:
     """A store with so many chunks of random directions, which is quicker than embedding them."""
     rows = rows_of(chunks, "bulk/", np.random.default_rng(2))
@@ -196,17 +284,45 @@ async def filled(served: IndexedDocuments, chunks: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full", action="store_true", help="also 100,000 added chunks (some minutes)")
-    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--behind", action="store_true", help="small documents behind a large one instead (minutes; a report of its own)")
+    parser.add_argument("--bytes", type=int, default=LARGE_BYTES, help="of the large document")
+    parser.add_argument("--rounds", type=int)
     parser.add_argument("--uploads", type=int, default=12)
     parser.add_argument("--out", type=Path, default=REPORTS)
     options = parser.parse_args()
+    if options.behind:
+        write_behind(options.rounds or 1, options.bytes, options.out)
+    else:
+        write_additions(options.full, options.rounds or 30, options.uploads, options.out)
+
+
+def write_behind(rounds: int, size: int, out: Path) -> None:
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
-        uploads = [LOOP.run_until_complete(upload_times(Path(folder), added, options.uploads)) for added in (100, 10_000)]
-        costs = search_costs(Path(folder), options.full, options.rounds)
+        lines = behind_lines(Path(folder), rounds, size)
+    facts = machine("numpy", "onnxruntime")
+    markdown = f"""# Small documents behind a large one
+
+`python bench/additions.py --behind`; {machine_line(facts)}; load average before: {load:.1f}.
+
+A Markdown file of {size / 1e6:g} MB and, every half second after it, one of three paragraphs, {SMALL} in all, embedded by MiniLM: seconds
+from the upload of each until it is found, medians of the rounds, which take turns. `arrival`: everything in the order in which it came,
+as it was before there were turns. `large_changed_s`: the large file again with one sentence more. The last three columns are ratios to
+`arrival` in the same round; the last one, of the processor's time for all of it, does not depend on what else the machine does.
+
+{table(list(lines[0]), [["–" if value is None else value for value in line.values()] for line in lines])}
+"""
+    write_report("additions_behind", {"machine": facts, "load_before": round(load, 1), "bytes": size, "behind": lines}, markdown, out)
+
+
+def write_additions(full: bool, rounds: int, uploads: int, out: Path) -> None:
+    load = os.getloadavg()[0]
+    with tempfile.TemporaryDirectory() as folder:
+        found = [LOOP.run_until_complete(upload_times(Path(folder), added, uploads)) for added in (100, 10_000)]
+        costs = search_costs(Path(folder), full, rounds)
     facts = machine("lancedb", "numpy", "onnxruntime")
-    data = {"machine": facts, "load_before": round(load, 1), "uploads": uploads, "search": costs}
-    command = "python bench/additions.py" + (" --full" if options.full else "")
+    data = {"machine": facts, "load_before": round(load, 1), "uploads": found, "search": costs}
+    command = "python bench/additions.py" + (" --full" if full else "")
     markdown = f"""# Documents added beside a proven index
 
 `{command}`; {machine_line(facts)}; load average before: {load:.1f}.
@@ -216,16 +332,16 @@ def main() -> None:
 A Markdown file of three paragraphs, put into a store in a folder that has so many added chunks already; embedded by MiniLM. The other
 replica looks at the store every second.
 
-{table(list(uploads[0]), [list(line.values()) for line in uploads])}
+{table(list(found[0]), [list(line.values()) for line in found])}
 
 ## What a search in two layers costs
 
-Milliseconds a question, medians of {options.rounds} rounds in which both answer the same {QUESTIONS} questions in turn; the last
+Milliseconds a question, medians of {rounds} rounds in which both answer the same {QUESTIONS} questions in turn; the last
 column is the median of the ratios. With nothing added the layered store hands every call on.
 
 {table(list(costs[0]), [list(line.values()) for line in costs])}
 """
-    write_report("additions", data, markdown, options.out)
+    write_report("additions", data, markdown, out)
 
 
 if __name__ == "__main__":

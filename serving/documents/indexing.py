@@ -2,41 +2,38 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from itertools import accumulate
-from types import MappingProxyType
 
-import numpy as np
-
-from serving.documents.record import DocumentRecord, State
-from serving.documents.store import DocumentSet, DocumentStore, ReadText
+from serving.documents.merging import SegmentMerging, held_versions
+from serving.documents.order import IndexingLimits, IndexingOrder, Version
+from serving.documents.reading import DocumentReading, ReadDocument, failed_record
+from serving.documents.record import DocumentRecord
+from serving.documents.sliced import SlicedDocument, computed_of
+from serving.documents.store import DocumentStore
+from serving.documents.view import layered_view
 from serving.pipeline.checks.injection.version import detector_version
 from serving.pipeline.config import RagConfig
-from serving.pipeline.digest import digest_all, digest_of
-from serving.pipeline.errors import DataError, LockedError, ModelError, RefusedFile, RequestError
+from serving.pipeline.digest import digest_of
+from serving.pipeline.errors import DataError, LockedError, ModelError, RequestError
 from serving.pipeline.index.base import StoredRow
 from serving.pipeline.index.build import OpenIndex
-from serving.pipeline.index.chunk_rows import ChunkRows
+from serving.pipeline.index.chunk_rows import ChunkKey, ChunkRows, ComputedChunk
 from serving.pipeline.index.embed import embed
 from serving.pipeline.index.layered.additions import Additions
-from serving.pipeline.index.layered.segment import IndexedDocument, LiveSegment, Segment, SegmentRecipe, pack_segment
+from serving.pipeline.index.layered.segment import IndexedDocument, SegmentRecipe, pack_segment
 from serving.pipeline.index.layered.store import LayeredStore
 from serving.pipeline.index.layered.view import LayeredView
-from serving.pipeline.index.loaders import LOADERS
 from serving.pipeline.index.parse import Parser
 from serving.pipeline.models import EMBEDDINGS
-from serving.pipeline.types import PUBLIC, Chunk
+from serving.pipeline.types import Chunk
 
-DOCUMENTS = 64  # indexed under one lease
-ROWS = 2048  # from which a segment is written before the last document of a batch is indexed
+DOCUMENTS = 64  # small ones indexed under one lease
 EMBEDDED = 64  # chunks embedded at a time: a question in between waits for no more
-MERGED = 4  # segments of about a size that become one
-LARGEST = 16_384  # rows of a merged segment
-REWRITE_S = 60.0  # between two large segments that are written anew because a document in them was deleted
+AT_HAND = 2  # large documents whose chunks are in memory
+READING_S = 0.2  # between two looks for small documents while a large one is read
 PLAIN_TEXT = "A plain sentence."  # which every embedding model can embed
-CHARACTERS = 20_000_000  # of one document
 
 Progress = Callable[[int, int], None]  # documents indexed, documents to index
 
@@ -48,12 +45,16 @@ class Indexed:
     documents: int = 0
     failed: int = 0
     busy: bool = False  # another process holds the lease
+    chunks: int = 0  # of a large document that is not finished yet
 
+    @property
+    def anything(self) -> bool:
+        """Whether it came any further, so that another round may as well."""
+        return bool(self.documents or self.failed or self.chunks)
 
-@dataclass(frozen=True, slots=True)
-class _Readable:
-    record: DocumentRecord
-    read: ReadText
+    def and_then(self, more: "Indexed") -> "Indexed":
+        """What both did."""
+        return Indexed(self.documents + more.documents, self.failed + more.failed, self.busy or more.busy, self.chunks + more.chunks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,19 +89,27 @@ class IndexedDocuments:
     """The added documents of one index configuration: `refresh` shows what others did, `step` does what is to be done."""
 
     def __init__(
-        self, documents: DocumentStore, config: RagConfig, index: OpenIndex, *, clock: Callable[[], float] = time.monotonic
+        self,
+        documents: DocumentStore,
+        config: RagConfig,
+        index: OpenIndex,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        limits: IndexingLimits | None = None,
     ) -> None:
         self.documents = documents
         self.additions = Additions(documents.storage, segment_recipe(config))
         self.store = LayeredStore(index.store, index.manifest.dimensions, "keep" if self.additions.recipe.stop_words == "keep" else "drop")
         self.embeddings = index.embeddings
         self._rows = ChunkRows(config.index, index.embeddings)
+        self._order = IndexingOrder(limits)
+        self._at_hand: dict[Version, SlicedDocument] = {}  # the one that had the last slice at the end
         self._shown = (-1, -1)  # revisions of documents and segments
-        self._found: frozenset[tuple[str, str]] = frozenset()  # the versions of documents that are shown
+        self._found: frozenset[Version] = frozenset()  # the versions of documents that are shown
         self._showing = asyncio.Lock()
-        self._held_at: tuple[int, frozenset[tuple[str, str]]] = (-1, frozenset())  # by the revision of the segments
-        self._clock = clock
-        self._rewritten_at = -REWRITE_S
+        self._held_at: tuple[int, frozenset[Version]] = (-1, frozenset())  # by the revision of the segments
+        self._reading = DocumentReading(documents)
+        self._merging = SegmentMerging(documents, self.additions, clock)
 
     @property
     def view(self) -> LayeredView:
@@ -122,7 +131,9 @@ class IndexedDocuments:
         held = self._held()
         found = [one for one in self.documents.current.live if one.state != "ready" and (one.id, one.content) in held]
         chunks = {(one.id, one.content): one.chunks for segment in self.additions.segments for one in segment.documents} if found else {}
-        return [one.model_copy(update={"state": "ready", "reason": "", "chunks": chunks[one.id, one.content]}) for one in found]
+        return [
+            one.model_copy(update={"state": "ready", "reason": "", "chunks": chunks[one.id, one.content], "progress": 0.0}) for one in found
+        ]
 
     @property
     def unfinished(self) -> bool:
@@ -147,9 +158,9 @@ class IndexedDocuments:
             return True
 
     async def step(self, parser: Parser, *, most: int = DOCUMENTS) -> Indexed:
-        """Index some of what is missing, unless another process does so."""
+        """Index some of what is missing, unless another process does so: small documents, then a slice of a large one."""
         await self.refresh()
-        if not self.unfinished and not self._to_merge():
+        if not self.unfinished and not self._merging.due() and not await asyncio.to_thread(self._begun_in_vain):
             return Indexed()
         held = ExitStack()
         try:
@@ -159,8 +170,12 @@ class IndexedDocuments:
         try:
             await self.refresh()
             await asyncio.to_thread(self.documents.advance, self.unsaid())
-            done = await self._index(self.missing()[:most], parser)
-            await asyncio.to_thread(self._tidy)
+            done = await self._index(self._order.small(self.missing(), most), parser)
+            large = self._order.large(self.missing())
+            if large is not None:
+                done = done.and_then(await self._index_slices(large, parser))
+            await asyncio.to_thread(self._let_go)
+            await asyncio.to_thread(self._merging.tidy)
         finally:
             with suppress(LockedError):  # the lease was lost: what another holder wrote of the same documents is the same
                 await asyncio.to_thread(held.close)
@@ -183,82 +198,180 @@ class IndexedDocuments:
             if done.busy:
                 await asyncio.sleep(pause_s)
 
+    def remove_orphans(self) -> None:
+        """Remove what writers left that were killed."""
+        self.additions.remove_orphans()
+        self.additions.begun.look()
+        self.documents.refresh()
+        self.additions.begun.drop_gone(record.id for record in self.missing())
+
     async def _index(self, records: Sequence[DocumentRecord], parser: Parser) -> Indexed:
-        readable, failed = await self._read(records, parser)
-        await self._advance([one.record for one in readable], "indexing")
-        done = 0
-        rows: list[StoredRow] = []
+        """Index small documents, or some of them where they have many chunks."""
+        if not records:
+            return Indexed()
+        read = await self._reading.read(records, parser)
+        failed = read.failed
         indexed: list[_Rows] = []
-        for group in self._grouped(readable, failed):
+        for group in await asyncio.to_thread(self._grouped, read.readable, failed):
             for one in await self._rows_of(group):
                 if one.reason:
-                    failed.append(_failed(one.record, one.reason))
+                    failed.append(failed_record(one.record, one.reason))
                     continue
                 indexed.append(one)
-                rows += one.rows
-            if len(rows) >= ROWS:
-                done += await self._write(indexed)
-                rows, indexed = [], []
-        done += await self._write(indexed)
+        done = await self._write(indexed)
         await asyncio.to_thread(self.documents.advance, failed)
         return Indexed(done, len(failed))
 
-    def _grouped(self, readable: Iterable["_Readable"], failed: list[DocumentRecord]) -> Iterator[list["_Chunked"]]:
-        """Documents in groups whose chunks are embedded together."""
-        group: list[_Chunked] = []
+    def _grouped(self, readable: Iterable[ReadDocument], failed: list[DocumentRecord]) -> list[list["_Chunked"]]:
+        """Documents in groups whose chunks are embedded together, as many as a turn takes; large ones are left out."""
+        groups: list[list[_Chunked]] = []
+        open_group: list[_Chunked] = []
+        left = self._order.room(self.missing())
         for one in readable:
-            document = one.record.document(one.read.text, one.read.title)
-            try:
-                group.append(_Chunked(one.record, list(self._rows.chunks([document]))))
-            except Exception as error:  # noqa: BLE001 — a chunker that breaks at one document must not keep the others waiting for ever
-                failed.append(_failed(one.record, f"It could not be cut into chunks: {type(error).__name__}: {error}"))
-            if sum(len(each.chunks) for each in group) >= EMBEDDED:
-                yield group
-                group = []
-        if group:
-            yield group
+            if left <= 0:
+                break
+            chunked = self._chunked(one, failed)
+            if chunked is None:
+                continue
+            if len(chunked.chunks) > self._order.limits.small_chunks:
+                self._order.found_large(one.record)
+                continue
+            left -= len(chunked.chunks)
+            open_group.append(chunked)
+            if sum(len(each.chunks) for each in open_group) >= EMBEDDED:
+                groups.append(open_group)
+                open_group = []
+        return [*groups, open_group] if open_group else groups
+
+    def _chunked(self, one: ReadDocument, failed: list[DocumentRecord]) -> "_Chunked | None":
+        """A document cut into chunks, unless that fails."""
+        try:
+            return _Chunked(one.record, list(self._rows.chunks([one.record.document(one.read.text, one.read.title)])))
+        except Exception as error:  # noqa: BLE001 — a chunker that breaks at one document must not keep the others waiting for ever
+            failed.append(failed_record(one.record, f"It could not be cut into chunks: {type(error).__name__}: {error}"))
+            return None
+
+    async def _index_slices(self, record: DocumentRecord, parser: Parser) -> Indexed:
+        """Embed some chunks of a large document, slice by slice until it is done, small ones came, or its turn is over."""
+        version, done = (record.id, record.content), Indexed()
+        if version in self._at_hand:
+            one = self._at_hand.pop(version)
+            one.take(await asyncio.to_thread(self.additions.begun.fetch, record.id, one.parts))  # of another process that had the lease
+        else:
+            taking = asyncio.create_task(self._taken_up(record, parser))
+            done = await self._index_until(taking, parser)
+            one = await taking
+        self._at_hand[version] = one
+        while len(self._at_hand) > AT_HAND:
+            self._at_hand.pop(next(iter(self._at_hand)))
+        limits = self._order.limits
+        for number in range(1, limits.slices + 1):
+            done = done.and_then(await self._index_slice(one, record))
+            await asyncio.to_thread(self.documents.refresh)
+            missing = self.missing()
+            if version not in {(each.id, each.content) for each in missing}:
+                return done
+            over = number == limits.slices or bool(self._order.small(missing, 1))
+            if one.unkept and (over or len(one.unkept) >= limits.kept_chunks):
+                await asyncio.to_thread(self._keep, one)
+            if over:
+                break
+        if record.state != "ready" and one.tenths / 10 > record.progress:
+            now = record.model_copy(update={"state": "indexing", "progress": one.tenths / 10})
+            await asyncio.to_thread(self.documents.advance, [now])
+        return done
+
+    async def _index_until(self, taking: "asyncio.Task[SlicedDocument]", parser: Parser) -> Indexed:
+        """Index small documents while a large one is read."""
+        done = Indexed()
+        try:
+            while not (await asyncio.wait({taking}, timeout=READING_S))[0]:
+                await asyncio.to_thread(self.documents.refresh)
+                done = done.and_then(await self._index(self._order.small(self.missing(), DOCUMENTS), parser))
+        finally:
+            taking.cancel()  # of no effect where it is done
+            await asyncio.gather(taking, return_exceptions=True)
+        return done
+
+    async def _index_slice(self, one: SlicedDocument, record: DocumentRecord) -> Indexed:
+        """Embed one slice; after the last one the document has its rows."""
+        chunks = one.left[: self._order.limits.slice_chunks] if not one.reason else []
+        try:
+            rows = [row async for batch in self._rows.batches(chunks, EMBEDDED) for row in batch]
+        except (RequestError, DataError, ModelError) as error:
+            one.reason = await self._why(error)
+        if one.reason:
+            written = await asyncio.to_thread(self.documents.advance, [failed_record(record, one.reason)])
+            return Indexed(failed=len(written))  # none where it was deleted meanwhile
+        one.add(rows)
+        if one.left:
+            return Indexed(chunks=len(chunks))
+        rows = [row async for batch in self._rows.batches(one.chunks, known=one.computed) for row in batch]
+        return Indexed(await self._write([_Rows(record, rows, "")]))
+
+    async def _taken_up(self, record: DocumentRecord, parser: Parser) -> SlicedDocument:
+        """A large document with its chunks, and what is known of them: of its last version, and of slices that were done before."""
+        read = await self._reading.read([record], parser)
+        chunked = [await asyncio.to_thread(self._chunked, one, read.failed) for one in read.readable]
+        if read.failed:
+            return SlicedDocument(record, [], [], {}, reason=read.failed[0].reason)
+        chunks = chunked[0].chunks if chunked and chunked[0] else []
+        return await asyncio.to_thread(self._sliced, record, chunks)
+
+    def _sliced(self, record: DocumentRecord, chunks: list[Chunk]) -> SlicedDocument:
+        keys = list(map(self._rows.key, chunks))
+        one = SlicedDocument(record, chunks, keys, self._known([record.id]), reason="" if chunks else "It has no text.")
+        one.take(self.additions.begun.fetch(record.id, one.parts))
+        return one
+
+    def _keep(self, one: SlicedDocument) -> None:
+        """Keep what was computed of a document, for whoever goes on with it."""
+        one.parts.add(self.additions.begun.keep(one.record.id, one.unkept))
+        one.unkept = {}
+
+    def _known(self, idents: Iterable[str]) -> dict[ChunkKey, ComputedChunk]:
+        """What is known of documents from other versions of them."""
+        return {
+            key: computed
+            for ident in idents
+            for segment in self.additions.segments
+            for key, computed in computed_of(segment.rows_of(ident)).items()
+        }
+
+    async def _why(self, error: RequestError | DataError | ModelError) -> str:
+        """Why a document has no rows; raises where it is the model that is out, and not this text that it chokes on."""
+        if isinstance(error, ModelError):
+            await embed(self.embeddings, [PLAIN_TEXT])
+        return str(error)
+
+    def _let_go(self) -> None:
+        """Drop what was begun of documents that nobody wants any more, or that are indexed."""
+        missing = self.missing()
+        versions = {(record.id, record.content) for record in missing}
+        self._at_hand = {version: one for version, one in self._at_hand.items() if version in versions}
+        self.additions.begun.drop_gone(record.id for record in missing)
+
+    def _begun_in_vain(self) -> bool:
+        """Whether something is kept of a document that is not to be indexed any more."""
+        missing = self.missing()
+        versions = {(record.id, record.content) for record in missing}
+        return not self._at_hand.keys() <= versions or bool(self.additions.begun.gone(record.id for record in missing))
 
     async def _rows_of(self, group: Sequence["_Chunked"]) -> list["_Rows"]:
         """The rows of documents, or why one has none; what a model refuses of one keeps no other out."""
         chunks = [chunk for one in group for chunk in one.chunks]
+        known = self._known(one.record.id for one in group)
         try:
-            rows = [row async for batch in self._rows.batches(chunks, EMBEDDED) for row in batch]
+            rows = [row async for batch in self._rows.batches(chunks, EMBEDDED, known) for row in batch]
         except (RequestError, DataError, ModelError) as error:
             if len(group) > 1:
                 return [each for one in group for each in await self._rows_of([one])]
-            if isinstance(error, ModelError):
-                await embed(self.embeddings, [PLAIN_TEXT])  # raises where it is the model that is out, and not this text that it chokes on
-            return [_Rows(group[0].record, [], str(error))]
+            return [_Rows(group[0].record, [], await self._why(error))]
         found: list[_Rows] = []
         for one in group:
             own, rows = rows[: len(one.chunks)], rows[len(one.chunks) :]
             found.append(_Rows(one.record, own, "" if own else "It has no text."))
         return found
-
-    async def _read(self, records: Sequence[DocumentRecord], parser: Parser) -> tuple[list["_Readable"], list[DocumentRecord]]:
-        """The documents with their texts, and those that none can be had of."""
-        readable: list[_Readable] = []
-        failed: list[DocumentRecord] = []
-        unread: list[DocumentRecord] = []
-        for record in records:
-            known = await asyncio.to_thread(self.documents.text, record)
-            if known is None:
-                unread.append(record)
-            else:
-                readable.append(_Readable(record, known))
-        await self._advance(unread, "parsing")
-        for record in unread:
-            try:
-                data = await asyncio.to_thread(self.documents.data, record)
-                read = await asyncio.to_thread(_parsed, record, data, parser)
-            except RefusedFile as refusal:
-                failed.append(_failed(record, refusal.reason))
-            except DataError as error:
-                failed.append(_failed(record, str(error)))
-            else:
-                await asyncio.to_thread(self.documents.put_text, record.stored, read)
-                readable.append(_Readable(record, read))
-        return readable, failed
 
     async def _write(self, indexed: Sequence["_Rows"]) -> int:
         """A segment of these rows; then their documents are ready."""
@@ -269,111 +382,15 @@ class IndexedDocuments:
         data = await asyncio.to_thread(pack_segment, self.additions.recipe, documents, rows)
         await asyncio.to_thread(self.additions.replace, (), data)
         waiting = [one for one in indexed if one.record.state != "ready"]
-        ready = [one.record.model_copy(update={"state": "ready", "reason": "", "chunks": len(one.rows)}) for one in waiting]
+        ready = [
+            one.record.model_copy(update={"state": "ready", "reason": "", "chunks": len(one.rows), "progress": 0.0}) for one in waiting
+        ]
         await asyncio.to_thread(self.documents.advance, ready)
         await self.refresh()
         return len(indexed)
 
-    async def _advance(self, records: Sequence[DocumentRecord], state: State) -> None:
-        """Say what happens to documents that are not ready under any configuration."""
-        changed = [record.model_copy(update={"state": state}) for record in records if record.state not in ("ready", state)]
-        await asyncio.to_thread(self.documents.advance, changed)
-
-    def _held(self) -> frozenset[tuple[str, str]]:
+    def _held(self) -> frozenset[Version]:
         """The versions of documents that are in segments."""
         if self._held_at[0] != self.additions.revision:
-            held = frozenset((one.id, one.content) for segment in self.additions.segments for one in segment.documents)
-            self._held_at = (self.additions.revision, held)
+            self._held_at = (self.additions.revision, held_versions(self.additions))
         return self._held_at[1]
-
-    def _to_merge(self) -> list[Segment]:
-        """Segments to be written anew as one: one with rows of documents that are gone, else some of about a size."""
-        wanted = {(record.id, record.content) for record in self.documents.current.live}
-        seen: set[tuple[str, str]] = set()
-        tiers: dict[int, list[Segment]] = {}
-        for segment in self.additions.segments:
-            held = {(one.id, one.content) for one in segment.documents}
-            if (not held <= wanted or held & seen) and (len(segment) < ROWS or self._clock() - self._rewritten_at >= REWRITE_S):
-                return [segment]
-            seen |= held
-            tiers.setdefault(int(np.log2(len(segment))) // 2, []).append(segment)
-        for tier in tiers.values():
-            fitting = [segment for segment, rows in zip(tier, accumulate(map(len, tier)), strict=True) if rows <= LARGEST]
-            if len(tier) >= MERGED and len(fitting) > 1:
-                return fitting
-        return []
-
-    def _tidy(self) -> None:
-        """Merge segments and drop dead rows until nothing is left to do."""
-        while chosen := self._to_merge():
-            wanted = {(record.id, record.content) for record in self.documents.refresh().live}
-            before: set[tuple[str, str]] = set()
-            for segment in self.additions.segments:
-                if segment is chosen[0]:
-                    break
-                before |= {(one.id, one.content) for one in segment.documents}
-            rows: list[StoredRow] = []
-            kept: list[IndexedDocument] = []
-            for segment in chosen:
-                alive = [one for one in segment.documents if (one.id, one.content) in wanted and (one.id, one.content) not in before]
-                before |= {(one.id, one.content) for one in alive}
-                names = {one.id for one in alive}
-                rows += segment.stored_rows(segment.without(one.id for one in segment.documents if one.id not in names))
-                kept += alive
-            if len(chosen) == 1 and len(chosen[0]) >= ROWS:
-                self._rewritten_at = self._clock()
-            data = pack_segment(self.additions.recipe, kept, rows) if rows else None
-            self.additions.replace([segment.name for segment in chosen], data)
-
-
-def layered_view(wanted: DocumentSet, segments: Sequence[Segment], proven: dict[str, int]) -> LayeredView:
-    """What is to be searched: each wanted document that is indexed, and of the proven index what was not deleted or replaced."""
-    contents = {record.id: record.content for record in wanted.records.values() if record.live}
-    deleted = {record.id for record in wanted.records.values() if record.state == "deleted"}
-    shown: set[str] = set()
-    live: list[LiveSegment] = []
-    for segment in segments:
-        alive = {one.id for one in segment.documents if contents.get(one.id) == one.content and one.id not in shown}
-        shown |= alive
-        if alive:
-            live.append(LiveSegment(segment, segment.without(one.id for one in segment.documents if one.id not in alive)))
-    hidden = (deleted | shown) & proven.keys()
-    by_tenant: dict[str, list[str]] = {}
-    changed: list[str] = []
-    for record in wanted.records.values():
-        if record.id in shown or record.id in deleted:
-            said = f"{record.id}\n{record.content if record.id in shown else 'deleted'}"
-            changed.append(said)
-            for tenant in _tenants(record, proven):
-                by_tenant.setdefault(tenant, []).append(said)
-    return LayeredView(
-        segments=tuple(live),
-        hidden=frozenset(hidden),
-        version=digest_all(changed) if changed else "",
-        versions=MappingProxyType({tenant: digest_all(said) for tenant, said in by_tenant.items()}),
-        added=len(shown),
-        removed=len(deleted & proven.keys()),
-        added_chunks=sum(one.count for one in live),
-        hidden_chunks=sum(proven[ident] for ident in hidden),
-    )
-
-
-def _tenants(record: DocumentRecord, proven: dict[str, int]) -> tuple[str, ...]:
-    """Whose answers a change of a document may change: of one in the proven corpus, perhaps everybody's."""
-    return (PUBLIC,) if record.id in proven else (record.tenant,)
-
-
-def _failed(record: DocumentRecord, reason: str) -> DocumentRecord:
-    return record.model_copy(update={"state": "failed", "reason": reason[:2000]})
-
-
-def _parsed(record: DocumentRecord, data: bytes, parser: Parser) -> ReadText:
-    """The text of a document's bytes, read in a process of its own."""
-    if record.suffix not in LOADERS.names():
-        raise RefusedFile(record.name, f"no loader for {record.suffix!r}")
-    loaded = parser.parse(data, record.name or record.id, record.suffix)
-    if len(loaded.text) > CHARACTERS:
-        raise RefusedFile(record.name, f"has {len(loaded.text):,} characters; at most {CHARACTERS:,} are read. Split it.")
-    if not loaded.text.strip():
-        raise RefusedFile(record.name, "It has no text.")
-    return ReadText(loaded.text, loaded.title)

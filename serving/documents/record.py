@@ -76,6 +76,7 @@ class DocumentRecord(_About):
     state: State = "waiting"
     reason: str = Field(default="", max_length=2000)  # of a failure
     chunks: int = Field(default=0, ge=0)  # in the index that held it first
+    progress: float = Field(default=0.0, ge=0, le=1)  # the share of a large document's chunks that are embedded, in whole tenths
     content: str = ""  # digest of all that its chunks are made of
     stored: str = ""  # the name under which its bytes and its text are kept: of this version alone
     revision: int = Field(default=0, ge=0)  # of the store, when this record was last changed

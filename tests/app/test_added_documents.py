@@ -2,6 +2,8 @@
 
 import asyncio
 import threading
+import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -80,9 +82,27 @@ async def test_the_server_indexes_what_is_added_by_itself(house: House):
         async def ready() -> bool:
             return follower(api).state.states["ready"] == 1
 
+        async def in_step() -> bool:
+            return follower(api).state.behind_s == 0.0
+
         await until(ready)
         assert ident in await found(api)
-        assert follower(api).state.behind_s == 0.0
+        await until(in_step)  # a look at the store may be late on a busy machine
+
+
+async def test_a_change_is_behind_since_it_was_made_whatever_is_said_of_it_meanwhile(house: House, monkeypatch: pytest.MonkeyPatch):
+    async with by_hand(house) as api:
+        ident = add(api)
+        await follower(api).refresh()
+        monkeypatch.setattr(follower(api), "_wall", lambda: time.time() + 1000)
+        store = follower(api).documents
+        monkeypatch.setattr(store, "_now", lambda: datetime.now(UTC) + timedelta(seconds=900))
+        store.advance([store.get(ident).model_copy(update={"state": "indexing", "progress": 0.5})])
+        assert follower(api).state.behind_s >= 1000
+        assert (await api.client.get(f"/v1/documents/{ident}")).json()["progress"] == 0.5
+        await follow(api)
+        assert follower(api).state.behind_s == 0
+        assert (await api.client.get(f"/v1/documents/{ident}")).json()["progress"] == 1.0
 
 
 async def test_another_replica_sees_what_one_has_indexed(house: House):

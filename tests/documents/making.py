@@ -4,6 +4,7 @@ from pathlib import Path
 
 from serving.documents.indexing import IndexedDocuments
 from serving.documents.open import open_documents
+from serving.documents.order import IndexingLimits
 from serving.documents.record import NewDocument
 from serving.documents.store import DocumentStore
 from serving.pipeline.config import RagConfig
@@ -34,10 +35,10 @@ async def proven_index(settings: PipelineSettings, config: RagConfig | None = No
     return await ensure_index(Corpus.of("tiny", RELEASED), config or small_config(), settings=settings)
 
 
-async def replica(settings: PipelineSettings, config: RagConfig | None = None) -> IndexedDocuments:
+async def replica(settings: PipelineSettings, config: RagConfig | None = None, *, limits: IndexingLimits | None = None) -> IndexedDocuments:
     """A process of its own, as far as it goes: a store and an index that share nothing in memory."""
     config = config or small_config()
-    return IndexedDocuments(open_documents(settings), config, await proven_index(settings, config))
+    return IndexedDocuments(open_documents(settings), config, await proven_index(settings, config), limits=limits)
 
 
 def note(name: str, **about: object) -> NewDocument:

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from serving.documents import indexing
+from serving.documents import merging
 from serving.documents.indexing import IndexedDocuments
 from serving.documents.open import open_documents
+from serving.documents.order import IndexingLimits
 from serving.pipeline.errors import ModelError
 from serving.pipeline.index.base import Filter, StoredRow
 from serving.pipeline.index.build import ensure_index
@@ -116,11 +117,16 @@ changes = st.one_of(
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(done=st.lists(changes, min_size=1, max_size=9), asked=texts, k=st.integers(1, 6))
+@given(
+    done=st.lists(changes, min_size=1, max_size=9),
+    asked=texts,
+    k=st.integers(1, 6),
+    limits=st.sampled_from([None, IndexingLimits(small_bytes=30, slice_chunks=1, kept_chunks=1, slices=1)]),
+)
 async def test_any_additions_and_deletions_are_found_as_a_naive_model_finds_them(
-    home: Path, tmp_path_factory: pytest.TempPathFactory, parser: Parser, done: list, asked: str, k: int
+    home: Path, tmp_path_factory: pytest.TempPathFactory, parser: Parser, done: list, asked: str, k: int, limits: IndexingLimits | None
 ) -> None:
-    served = await replica(settings_at(home, str(tmp_path_factory.mktemp("documents"))))
+    served = await replica(settings_at(home, str(tmp_path_factory.mktemp("documents"))), limits=limits)
     store, model, added = served.documents, NaiveModel(), []
     for number, (kind, what, more) in enumerate(done):
         if kind in ("add", "replace", "supersede"):
@@ -266,7 +272,7 @@ async def test_many_small_segments_become_few(served: IndexedDocuments, parser: 
 
 
 async def test_a_large_segment_is_written_anew_only_now_and_then(home: Path, tmp_path: Path, parser: Parser, monkeypatch) -> None:
-    monkeypatch.setattr(indexing, "ROWS", 2)
+    monkeypatch.setattr(merging, "ROWS", 2)
     now = [1000.0]
     place = settings_at(home, str(tmp_path / "documents"))
     served = IndexedDocuments(open_documents(place), CONFIG, await proven_index(place), clock=lambda: now[0])

@@ -1,10 +1,13 @@
 """What is done on a store of documents by a process that is killed."""
 
 import asyncio
+import os
+import signal
 from pathlib import Path
 
 from serving.documents.indexing import IndexedDocuments
 from serving.documents.open import open_documents
+from serving.documents.order import IndexingLimits
 from serving.documents.store import DocumentStore
 from serving.pipeline.index.parse import Parser
 from tests.documents.making import proven_index, put, settings_at, small_config
@@ -38,3 +41,37 @@ async def _add_and_index(home: Path, write: int) -> None:
     store.delete([f"wiki/{NAMES[1]}", "leave.md"])
     await indexed.catch_up(parser)
     await indexed.step(parser)
+
+
+class DeadlyAfterSlices(DeadlyDocuments):
+    """Kills its own process after it has kept so many slices."""
+
+    def put_if(self, key: str, data: bytes, *, expected: str | None) -> str | None:
+        """As the storage it stands for."""
+        return self._storage.put_if(key, data, expected=expected)
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write, and die after the last one."""
+        self._storage.put(key, data)
+        if "/begun/" in key:
+            self._left -= 1
+            if self._left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
+def index_large(place: str, slices: int) -> None:
+    """Add a large document and index it: killed after so many slices."""
+    asyncio.run(_index_large(Path(place), slices))
+
+
+async def _index_large(home: Path, slices: int) -> None:
+    settings = settings_at(home)
+    store = DocumentStore(DeadlyAfterSlices(open_documents(settings).storage, slices))
+    limits = IndexingLimits(small_bytes=400, slice_chunks=4, kept_chunks=4)
+    config = small_config(chunker={"name": "recursive", "size": 100, "overlap": 0})
+    indexed = IndexedDocuments(store, config, await proven_index(settings, config), limits=limits)
+    text = "\n\n".join(
+        f"Paragraph {number} says that lunar desk {number} opens at the gate number {number} in the morning." for number in range(40)
+    )
+    put(store, "large.md", text, id="wiki/large.md", collection="wiki")
+    await indexed.catch_up(Parser())

@@ -139,6 +139,13 @@ def test_threads_wait_for_a_free_worker() -> None:
     assert sorted(texts) == [str(number) for number in range(8)]
 
 
+def test_a_second_worker_starts_only_for_a_second_file_at_a_time() -> None:
+    with Parser(workers=2) as parser:
+        for number in range(3):
+            parser.parse(b"<p>%d" % number, "page.html", ".html")
+        assert sum(worker._process is not None for worker in parser._workers) == 1
+
+
 def test_a_worker_ends_when_its_parent_is_gone(parser: Parser) -> None:
     with Parser() as other:
         other.parse(b"<p>warm", "warm.html", ".html")

@@ -35,6 +35,7 @@ UPLOADED: Final[JsonValue] = {
     "state": "waiting",
     "reason": "",
     "chunks": 0,
+    "progress": 0.0,
     "origin": "upload",
     "duplicate": False,
 }
@@ -98,6 +99,7 @@ class DocumentOut(Wire):
     state: State = Field(description="waiting, parsing, indexing, ready; or failed, with a reason")
     reason: str = ""
     chunks: int = 0
+    progress: float = Field(default=0.0, description="the share of a large document's chunks that are embedded; 1 when it is ready")
     origin: Origin = Field(description="upload: over this API; ingest: by touchstone ingest; release: of the corpus that was proven")
     duplicate: bool = Field(default=False, description="the same bytes with the same readers were there already")
 
@@ -107,6 +109,7 @@ class DocumentOut(Wire):
         shown = {name: getattr(record, name) for name in (*_SHARED, "name", "bytes", "media_type", "uploader", "chunks", "reason", "state")}
         at = {"created_at": record.created_at, "updated_at": record.updated_at}
         origin: Origin = "ingest" if record.collection else "upload"
+        shown["progress"] = 1.0 if record.state == "ready" else record.progress
         return cls(**shown, **at, status=record.status, metadata=dict(record.metadata), origin=origin, duplicate=duplicate)
 
     @classmethod
@@ -116,7 +119,16 @@ class DocumentOut(Wire):
         shown = {name: getattr(first, name) for name in _SHARED if name != "id"}
         metadata = dict(first.metadata)
         status = metadata.pop(STATUS, "")
-        return cls(id=first.document_id, **shown, status=status, metadata=metadata, state="ready", chunks=len(chunks), origin="release")
+        return cls(
+            id=first.document_id,
+            **shown,
+            status=status,
+            metadata=metadata,
+            state="ready",
+            chunks=len(chunks),
+            progress=1.0,
+            origin="release",
+        )
 
 
 _SHARED = ("id", "title", "tenant", "groups", "domain", "version")

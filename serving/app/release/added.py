@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from structlog.typing import FilteringBoundLogger
@@ -15,6 +15,7 @@ from serving.app.release.loaded import LoadedRelease
 from serving.app.release.manager import ReleaseManager
 from serving.app.settings import AppSettings
 from serving.app.traces.writer import TraceWriter
+from serving.documents.order import Version
 from serving.documents.record import STATES, DocumentRecord, State
 from serving.documents.store import DocumentStore
 from serving.pipeline.cache.answers import ForgetsDocuments
@@ -72,7 +73,7 @@ class DocumentFollower:
         self._traces = traces
         self._sleep = sleep
         self._wall = wall
-        self._parser = Parser()
+        self._parser = Parser(workers=2)  # a small file waits for no large one
         self._work = asyncio.Event()
         self._seen_at = wall()
         self._words = asyncio.Event()
@@ -82,6 +83,7 @@ class DocumentFollower:
         self._marked = -1  # up to which revision all were taken out for good; -1: not read yet
         self._failures: dict[str, str] = {}
         self._swept = 0.0
+        self._missing_since: dict[Version, float] = {}  # a record's own time changes with its state
 
     @property
     def view(self) -> LayeredView:
@@ -138,6 +140,7 @@ class DocumentFollower:
             if self._due(self._out_of_traces):
                 self._words.set()
             self._seen_at = self._wall()
+            self._behind_s()
             if any(release.documents is not None and release.documents.unfinished for release in self._loaded()):
                 self._work.set()
 
@@ -147,7 +150,7 @@ class DocumentFollower:
         for release in self._loaded():
             if release.documents is not None:
                 done = await release.documents.step(self._parser)
-                more = more or bool(done.documents or done.failed)
+                more = more or done.anything
                 if done.documents or done.failed:
                     self._log.info("documents indexed", release=release.digest, documents=done.documents, failed=done.failed)
         if self._wall() - self._swept > SWEEP_S:
@@ -155,7 +158,7 @@ class DocumentFollower:
             await asyncio.to_thread(self.documents.remove_orphans)
             for release in self._loaded():
                 if release.documents is not None:
-                    await asyncio.to_thread(release.documents.additions.remove_orphans)
+                    await asyncio.to_thread(release.documents.remove_orphans)
         return more
 
     async def aclose(self) -> None:
@@ -243,7 +246,9 @@ class DocumentFollower:
         now = self._wall()
         unread = now - self._seen_at
         waiting = serving.documents.missing() if serving is not None and serving.documents is not None else []
-        oldest = min((datetime.fromisoformat(record.updated_at).astimezone(UTC).timestamp() for record in waiting), default=now)
+        since = {(record.id, record.content): _seconds(record.updated_at) for record in waiting}
+        self._missing_since = {version: self._missing_since.get(version, at) for version, at in since.items()}
+        oldest = min(self._missing_since.values(), default=now)
         late = unread if unread > 3 * self._settings.documents_poll_s else 0.0
         return round(max(now - oldest, late, 0.0), 3)
 

@@ -49,7 +49,7 @@ class Parser:
     def __init__(self, limits: ParseLimits | None = None, *, workers: int = 1) -> None:
         self.limits = limits or ParseLimits()
         self._workers = [_Worker() for _ in range(workers)]
-        self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
+        self._idle: queue.LifoQueue[_Worker] = queue.LifoQueue()  # a second worker starts only for a second file at a time
         for worker in self._workers:
             self._idle.put(worker)
 

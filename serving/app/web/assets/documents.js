@@ -75,7 +75,7 @@ function row(found) {
   }, "Delete");
   return h("tr", { dataset: { id: found.id } },
     h("th", { scope: "row", class: "document" }, found.title || found.name, found.title && found.title !== found.name ? h("span", { class: "mono small" }, found.name) : null),
-    h("td", {}, chipOf(found.state), found.state === "failed" && found.reason ? h("p", { class: "small soft" }, fileReason(found.reason)) : null),
+    h("td", {}, chipOf(found.state), found.state === "indexing" && found.progress ? h("span", { class: "small soft" }, ` ${percent(found.progress)}`) : null, found.state === "failed" && found.reason ? h("p", { class: "small soft" }, fileReason(found.reason)) : null),
     h("td", {}, found.version || null, found.status && found.status !== "current" ? [" ", chip(found.status, found.status === "superseded" ? "warn" : "")] : null),
     h("td", {}, h("div", { class: "access" }, access)),
     h("td", { class: "num" }, found.bytes ? bytes(found.bytes) : null),

@@ -4,6 +4,7 @@ Its keys are
 
     <prefix>/log/…                    which segments there are, as a log of changes
     <prefix>/segments/<name>.bin      a segment
+    <prefix>/begun/…                  what is known of documents that are indexed in slices (see `BegunDocuments`)
 """
 
 import json
@@ -13,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 from serving.pipeline.errors import StoreError
+from serving.pipeline.index.layered.begun import BegunDocuments
 from serving.pipeline.index.layered.segment import Segment, SegmentRecipe
 from serving.storage.base import Storage
 from serving.storage.log import SNAPSHOT_EVERY, ChangeLog
@@ -32,6 +34,7 @@ class Additions:
         self.lock_key = f"{prefix}/{recipe.index}/indexing"
         self.storage = storage
         self._prefix = f"{prefix}/{recipe.index}"
+        self.begun = BegunDocuments(storage, f"{self._prefix}/begun")
         self._log = ChangeLog(storage, f"{self._prefix}/log", now=now)
         self._now = now
         self._names: tuple[str, ...] = ()

@@ -148,11 +148,16 @@ class Segment(SearchedRows):
 
     def stored_rows(self, live: Mask | None = None) -> Iterator[StoredRow]:
         """Its rows, as they were put in."""
+        return map(self._stored_row, range(len(self)) if live is None else np.flatnonzero(live).tolist())
+
+    def rows_of(self, document_id: str) -> Iterator[StoredRow]:
+        """The rows of a document, whichever version of it this holds."""
+        return map(self._stored_row, self._rows_by_document.rows(document_id).tolist())
+
+    def _stored_row(self, row: int) -> StoredRow:
         context: Context = self.arrays.header["context"]
-        for row in range(len(self)):
-            if live is None or live[row]:
-                chunk = self.chunks.chunk(row)
-                yield StoredRow.of(chunk, indexed_text(chunk, context), np.array(self.vectors[row]))
+        chunk = self.chunks.chunk(row)
+        return StoredRow.of(chunk, indexed_text(chunk, context), np.array(self.vectors[row]))
 
 
 class LiveSegment:
