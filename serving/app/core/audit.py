@@ -1,6 +1,5 @@
 """What the API writes down of acts, and of those that it refuses."""
 
-import asyncio
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from structlog.typing import FilteringBoundLogger
 
 from serving.app.core.metrics import Metrics
 from serving.app.core.problems import Rejected, problem_of
+from serving.app.core.stores import StoreCalls
 from serving.app.server.repeats import RepeatedEvents
 from serving.app.settings import AppSettings
 from serving.audit.base import AuditStore
@@ -43,8 +43,10 @@ class ApiAudit:
         repeats: RepeatedEvents,
         log: FilteringBoundLogger,
         keyless: bool,
+        calls: StoreCalls,
     ) -> None:
         self.store = store
+        self._calls = calls
         self._trail = AuditTrail(store, "api", lost=self._lost, ruling=_ruling)
         self._settings = settings
         self._metrics = metrics
@@ -75,8 +77,8 @@ class ApiAudit:
     async def refused(self, act: Act, error: Rejected) -> None:
         """Write down what is refused; it stays refused where that cannot be written."""
         try:
-            await asyncio.to_thread(self._trail.refused, act, title(error))
-        except TouchstoneError as failure:
+            await self._calls.run(self._trail.refused, act, title(error))
+        except (TouchstoneError, Rejected) as failure:
             self._metrics.audit_failed("entry")
             self._log.error("refusal not in the audit trail", action=act.action, by=act.who, reason=str(failure))
 
