@@ -36,8 +36,8 @@ class TraceStore(Protocol):
         """What was said of an answer, the oldest first."""
         ...
 
-    def recent_feedback(self, tenant: str, since: float, limit: int) -> list[Feedback]:
-        """What was said of a tenant's answers since a time, the newest first."""
+    def recent_feedback(self, tenant: str, since: float, limit: int, *, complaints: bool = False) -> list[Feedback]:
+        """What was said of a tenant's answers since a time, or the complaints alone; the newest first."""
         ...
 
     def forget_document(self, document_id: str) -> int:

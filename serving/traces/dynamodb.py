@@ -100,13 +100,15 @@ class DynamoTraceStore:
         found = self._pages({"KeyConditionExpression": Key("pk").eq(f"trace#{trace_id}") & Key("sk").begins_with("feedback#")})
         return sorted((_feedback(item) for item in found), key=lambda one: (one.at, one.id))
 
-    def recent_feedback(self, tenant: str, since: float, limit: int) -> list[Feedback]:
+    def recent_feedback(self, tenant: str, since: float, limit: int, *, complaints: bool = False) -> list[Feedback]:
         """What was said since a time, the newest first."""
-        from boto3.dynamodb.conditions import Key
+        from boto3.dynamodb.conditions import Attr, Key
 
         key = Key("everyone").eq(_said_in(tenant)) & Key("at").gte(Decimal(str(since)))
-        found = self._pages({"IndexName": BY_TIME, "KeyConditionExpression": key, "ScanIndexForward": False, "Limit": min(limit, 1000)})
-        return [_feedback(item) for item in islice(found, limit)]
+        asked: dict[str, Any] = {"IndexName": BY_TIME, "KeyConditionExpression": key, "ScanIndexForward": False, "Limit": min(limit, 1000)}
+        if complaints:
+            asked["FilterExpression"] = Attr("kind").eq("correction") | (Attr("kind").eq("thumbs") & Attr("value").eq(Decimal(-1)))
+        return [_feedback(item) for item in islice(self._pages(asked), limit)]
 
     def forget_document(self, document_id: str) -> int:
         """Take a document's words out of every trace; killed on the way, the same call goes on."""

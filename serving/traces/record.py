@@ -106,6 +106,11 @@ class Feedback:
     value: float | None = None  # thumbs: 1 or -1; rating: 1 to 5; click: the marker
     text: str = ""  # of a correction
 
+    @property
+    def complains(self) -> bool:
+        """Whether somebody says that the answer was bad."""
+        return (self.kind == "thumbs" and self.value == -1.0) or self.kind == "correction"
+
 
 @dataclass(frozen=True, slots=True)
 class TraceQuery:

@@ -121,10 +121,11 @@ class SqliteTraceStore:
             rows = self._connection.execute(f"{_SAID} WHERE trace = ? ORDER BY at, id", (trace_id,)).fetchall()
         return [Feedback(*row) for row in rows]
 
-    def recent_feedback(self, tenant: str, since: float, limit: int) -> list[Feedback]:
+    def recent_feedback(self, tenant: str, since: float, limit: int, *, complaints: bool = False) -> list[Feedback]:
         """What was said since a time, the newest first."""
         with self._locked():
-            statement = f"{_SAID} WHERE tenant = ? AND at >= ? ORDER BY at DESC, id LIMIT ?"
+            only = " AND (kind = 'correction' OR (kind = 'thumbs' AND value = -1.0))" if complaints else ""
+            statement = f"{_SAID} WHERE tenant = ? AND at >= ?{only} ORDER BY at DESC, id LIMIT ?"
             rows = self._connection.execute(statement, (tenant, since, limit)).fetchall()
         return [Feedback(*row) for row in rows]
 

@@ -124,6 +124,14 @@ def test_feedback_is_found_by_its_tenant_newest_first_and_is_no_trace(opened: Ca
         store.put_feedback(feedback)
     assert opened().recent_feedback("acme", 1002.0, 10) == [said[3], said[2], said[1]]
     assert opened().recent_feedback("acme", 0.0, 2) == [said[3], said[2]]
+    bad = [
+        replace(said[0], id="down", at=1010.0, value=-1.0),
+        replace(said[0], id="right", at=1009.0, kind="correction", value=None, text="7"),
+    ]
+    for feedback in (*bad, replace(said[0], id="click", at=1011.0, kind="click", value=-1.0)):
+        store.put_feedback(feedback)
+    assert opened().recent_feedback("acme", 0.0, 10, complaints=True) == bad
+    assert opened().recent_feedback("acme", 0.0, 1, complaints=True) == bad[:1]
     assert [record.id for record in opened().find(TraceQuery(tenant="acme"))] == ["t2", "t1"]
     assert [record.id for record in opened().find(TraceQuery())] == ["t2", "t1"]
 
