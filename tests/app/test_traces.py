@@ -172,6 +172,12 @@ async def test_a_list_is_read_page_by_page(furnished: House, tmp_path: Path) -> 
     assert bad.status_code == 422
 
 
+@pytest.mark.parametrize("before", ["0001-01-01T00:00:00", "9999-12-31T23:59:59", "0001-01-01T00:00:00+23:59"])
+async def test_a_list_may_be_asked_before_any_time(furnished: House, before: str) -> None:
+    async with opened(furnished.settings()) as api:
+        assert (await api.client.get("/v1/traces", params={"before": before})).status_code == 200
+
+
 async def test_a_server_that_keeps_no_traces_says_so(furnished: House, tmp_path: Path) -> None:
     async with opened(furnished.settings(keep_traces=False, traces=str(tmp_path / "traces.db"))) as api:
         answer = (await api.ask()).json()

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from starlette.background import BackgroundTask
 
-from serving.app.admin.audit import AuditOut, Cursor, Since, Subject, Until, Who, seconds_of
+from serving.app.admin.audit import AuditOut, Cursor, Since, Subject, Until, Who
 from serving.app.admin.channels import ChannelDesk, list_releases
 from serving.app.admin.judged import CandidateVerdictOut
 from serving.app.admin.replica import replica
@@ -32,6 +32,7 @@ from serving.app.core.service import Service, service_of
 from serving.app.query.body import read_body
 from serving.app.query.jsontext import json_text
 from serving.app.query.wire import Wire
+from serving.app.traces.wire import seconds_of
 from serving.audit.record import Action, AuditQuery
 from serving.keys import Caller
 from serving.release.bundle import open_releases

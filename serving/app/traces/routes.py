@@ -11,7 +11,7 @@ from serving.app.core.problems import not_found
 from serving.app.core.service import Service, service_of
 from serving.app.query.body import read_body
 from serving.app.query.jsontext import json_text
-from serving.app.traces.wire import FeedbackIn, FeedbackOut, TraceLine, TraceOut, TracesOut, written_out
+from serving.app.traces.wire import FeedbackIn, FeedbackOut, TraceLine, TraceOut, TracesOut, seconds_of, written_out
 from serving.app.traces.writer import TraceWriter
 from serving.keys import Caller
 from serving.pipeline.digest import digest_of
@@ -27,7 +27,9 @@ Limit = Annotated[int, Query(ge=1, le=200, description="how many at most")]
 
 
 Before = Annotated[
-    datetime | None, BeforeValidator(written_out), Query(description="only older ones: the `next` of the page before, as in ISO 8601")
+    datetime | None,
+    BeforeValidator(written_out),
+    Query(description="only older ones: the `next` of the page before, as in ISO 8601; UTC without a zone"),
 ]
 Role = Annotated[str, Query(max_length=20, description="stable, canary, shadow or interleave")]
 Release = Annotated[str, Query(max_length=64, description="a release's digest")]
@@ -47,7 +49,7 @@ async def traces(request: Request, limit: Limit = 50, before: Before = None, rol
         principal=None if admin else caller.id,
         release=release,
         role=role,
-        before=before.timestamp() if before else None,
+        before=seconds_of(before),
         limit=limit,
     )
     found = await service.stores.traces.run(_store(service).find, query)

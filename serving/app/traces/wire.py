@@ -240,3 +240,10 @@ def written_out(text: str) -> str:
     if text.strip().lstrip("+-").replace(".", "", 1).isdigit():
         raise ValueError("is written as in ISO 8601")
     return text
+
+
+def seconds_of(at: datetime | None) -> float | None:
+    """A time as stores have it; UTC, where it names no zone."""
+    if at is None:
+        return None
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
