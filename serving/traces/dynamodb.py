@@ -25,6 +25,7 @@ BY_TENANT, BY_TIME = "by_tenant", "by_time"  # the indexes: (tenant, at) and (ev
 EVERYONE = "1"
 BATCH = 25  # items of one call
 MOST_BYTES = 350_000  # of a trace, compressed; an item may have 400 KB
+UNLIKE = "answers as no DynamoDB does. Is TOUCHSTONE_DYNAMODB_ENDPOINT right?"
 BULKY = ("hits", "prompt", "ranking", "attempts")  # what a trace that is too large leaves out
 
 
@@ -52,7 +53,8 @@ class DynamoTraceStore:
     def get(self, trace_id: str) -> TraceRecord | None:
         """A trace by its id."""
         with self._calls():
-            item = self._table.get_item(Key={"pk": f"trace#{trace_id}", "sk": "trace"}, ConsistentRead=True).get("Item")
+            answer = _checked(self._table.get_item(Key={"pk": f"trace#{trace_id}", "sk": "trace"}, ConsistentRead=True))
+            item = answer.get("Item")
         return _record(item) if item else None
 
     def find(self, query: TraceQuery) -> list[TraceRecord]:
@@ -91,7 +93,7 @@ class DynamoTraceStore:
         place = {"everyone": _said_in(feedback.tenant), "about_tenant": feedback.tenant}  # no `tenant`: that index is of traces
         keys = {"pk": f"trace#{feedback.trace_id}", "sk": f"feedback#{feedback.id}", "ttl": self._ends(feedback.at)}
         with self._calls():
-            self._table.put_item(Item=data | place | keys)
+            _checked(self._table.put_item(Item=data | place | keys))
 
     def feedback(self, trace_id: str) -> list[Feedback]:
         """What was said of an answer, the oldest first."""
@@ -147,7 +149,8 @@ class DynamoTraceStore:
         while True:
             with self._calls():
                 page = self._table.query(**asked, **start)
-            yield from page["Items"]
+                items = page["Items"]
+            yield from items
             if "LastEvaluatedKey" not in page:
                 return
             start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
@@ -160,6 +163,15 @@ class DynamoTraceStore:
             yield
         except (BotoCoreError, ClientError) as error:
             raise StoreError(f"The trace store {self.place} does not answer: {error}") from error
+        except (KeyError, AttributeError) as error:  # what boto3 makes of a page of a proxy
+            raise StoreError(f"The trace store {self.place} {UNLIKE}") from error
+
+
+def _checked(answer: Any) -> Mapping[str, Any]:
+    """An answer, and a `KeyError` where it is none of DynamoDB, which numbers its requests."""
+    answer["ResponseMetadata"]["RequestId"]
+    found: Mapping[str, Any] = answer
+    return found
 
 
 def _said_in(tenant: str) -> str:

@@ -19,6 +19,7 @@ from serving.pipeline.errors import ConfigError, StoreError
 from serving.pipeline.settings import PipelineSettings
 from tests.audit.making import DAYS_S, Place, act_for_ever, act_often, an_entry
 from tests.support.dynamodb import an_audit_table
+from tests.support.proxy import PAGE, a_proxy
 from tests.support.s3 import KEYS, s3_server
 
 __all__ = ["s3_server"]
@@ -207,6 +208,20 @@ def test_a_store_that_cannot_be_opened_or_reached_is_an_outage(tmp_path: Path, m
         with pytest.raises(StoreError, match="The audit trail .* does not answer"):
             place.open().append_outcome(an_entry(), AuditOutcome(1.0, "done"))
         with pytest.raises(StoreError, match="The audit trail .* does not answer"):
+            found(place)
+
+
+@pytest.mark.parametrize("body", [PAGE, b"", b'{"a":', b"[]"])
+def test_what_answers_as_no_dynamodb_does_has_written_nothing_down(monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    with a_proxy(body=body) as endpoint:
+        place = Place("dynamodb:t", endpoint)
+        with pytest.raises(StoreError, match="answers as no DynamoDB does"):
+            place.open().append(an_entry())
+        with pytest.raises(StoreError, match="answers as no DynamoDB does"):
+            place.open().append_outcome(an_entry(), AuditOutcome(1.0, "done"))
+        with pytest.raises(StoreError, match="answers as no DynamoDB does"):
             found(place)
 
 

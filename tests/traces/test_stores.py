@@ -34,6 +34,7 @@ from serving.traces.record import FAILED, REMOVED, Feedback, TraceQuery, TraceRe
 from serving.traces.sqlite import SqliteTraceStore
 from serving.traces.summary import GuardIncident, TraceSummary
 from tests.support.dynamodb import a_table
+from tests.support.proxy import PAGE, a_proxy
 from tests.support.s3 import KEYS, s3_server
 
 __all__ = ["s3_server"]
@@ -265,3 +266,23 @@ def test_a_killed_writer_leaves_whole_batches(tmp_path: Path) -> None:
     found = SqliteTraceStore(tmp_path / "traces.db").find(TraceQuery(limit=1_000_000))
     assert len(found) >= 60
     assert len(found) % 3 == 0
+
+
+@pytest.mark.parametrize("body", [PAGE, b"", b'{"a":', b"[]"])
+def test_what_answers_as_no_dynamodb_does_is_an_outage(monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    record, said = TraceRecord.of(a_trace(), 1000.5), Feedback("f", "t1", 1.0, "acme", "ann", "thumbs", 1.0)
+    with a_proxy(body=body) as endpoint:
+        store = DynamoTraceStore("t", region="us-east-1", endpoint=endpoint, retention_s=DAY_S)
+        calls: list[Callable[[], object]] = [
+            lambda: store.put([record]),
+            lambda: store.get("t1"),
+            lambda: store.find(TraceQuery()),
+            lambda: store.put_feedback(said),
+            lambda: store.feedback("t1"),
+            lambda: store.forget_document("leave.md"),
+        ]
+        for call in calls:
+            with pytest.raises(StoreError, match="answers as no DynamoDB does"):
+                call()
