@@ -34,7 +34,7 @@ class TraceRecorder:
         self._cache: CacheRecord | None = None
         started = clock.now().isoformat(timespec="milliseconds")
         self._told = replace(query, text="", history=())  # as observers know it before it was checked
-        self._facts = [digests.config, query.id, query.principal.id, started]
+        self._facts = [digests.config, query.id, query.principal.tenant, query.principal.id, started]
         self._trace = Trace(
             id=digest_of(self._facts),
             query=self._told,

@@ -33,7 +33,7 @@ class TraceStore(Protocol):
         ...
 
     def feedback(self, trace_id: str) -> list[Feedback]:
-        """What was said of an answer, the oldest first."""
+        """What was said of an answer, the oldest first; the newest `MOST_SAID` of it."""
         ...
 
     def recent_feedback(self, tenant: str, since: float, limit: int, *, complaints: bool = False) -> list[Feedback]:

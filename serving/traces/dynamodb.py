@@ -14,11 +14,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from decimal import Decimal
+from heapq import nlargest
 from itertools import islice
 from typing import Any
 
 from serving.pipeline.errors import StoreError
-from serving.traces.record import FAILED, Feedback, TraceQuery, TraceRecord
+from serving.traces.record import FAILED, MOST_SAID, Feedback, TraceQuery, TraceRecord
 from serving.traces.summary import TraceSummary
 
 BY_TENANT, BY_TIME = "by_tenant", "by_time"  # the indexes: (tenant, at) and (everyone, at), all attributes projected
@@ -100,7 +101,8 @@ class DynamoTraceStore:
         from boto3.dynamodb.conditions import Key
 
         found = self._pages({"KeyConditionExpression": Key("pk").eq(f"trace#{trace_id}") & Key("sk").begins_with("feedback#")})
-        return sorted((_feedback(item) for item in found), key=lambda one: (one.at, one.id))
+        newest = nlargest(MOST_SAID, map(_feedback, found), key=lambda one: (one.at, one.id))  # of any number, so many in memory
+        return newest[::-1]
 
     def recent_feedback(self, tenant: str, since: float, limit: int, *, complaints: bool = False) -> list[Feedback]:
         """What was said since a time, the newest first."""

@@ -9,6 +9,7 @@ from serving.pipeline.index.base import Filter
 from serving.pipeline.types import Answer, Hit, Principal, Trace
 
 FAILED = "failed"  # the role of what is no answer
+MOST_SAID = 500  # pieces of feedback that are shown with an answer: one reader may give any number
 FeedbackKind = Literal["thumbs", "rating", "correction", "regenerate", "click", "abandon"]
 FEEDBACK_KINDS: tuple[FeedbackKind, ...] = get_args(FeedbackKind)
 

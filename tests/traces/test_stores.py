@@ -117,6 +117,17 @@ def test_feedback_is_kept_with_its_answer_and_the_same_again_replaces_it(opened:
     assert [record.id for record in store.find(TraceQuery(tenant="acme"))] == ["t1"]  # what was said of it is no trace
 
 
+def test_of_much_feedback_on_one_answer_the_newest_is_shown(opened: Callable[[], TraceStore], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("sqlite", "dynamodb"):
+        monkeypatch.setattr(f"serving.traces.{name}.MOST_SAID", 3)
+    store = opened()
+    store.put([TraceRecord.of(a_trace("t1"), 1000.0)])
+    said = [Feedback(f"f{n}", "t1", 1001.0 + n, "acme", "ann", "click", float(n + 1)) for n in range(5)]
+    for feedback in said:
+        store.put_feedback(feedback)
+    assert opened().feedback("t1") == said[2:]
+
+
 def test_feedback_is_found_by_its_tenant_newest_first_and_is_no_trace(opened: Callable[[], TraceStore]) -> None:
     store = opened()
     store.put([TraceRecord.of(a_trace("t1"), 1000.0), TraceRecord.of(a_trace("t2"), 1001.0)])
