@@ -16,6 +16,7 @@ from serving.app.core.metrics import Metrics
 from serving.app.core.rate import RateWindows
 from serving.app.core.scores import ScoreWriter
 from serving.app.core.service import Service
+from serving.app.core.stores import Stores
 from serving.app.documents.service import DocumentService
 from serving.app.release.added import DocumentFollower
 from serving.app.release.loaded import load
@@ -49,9 +50,9 @@ def open_service(settings: AppSettings, log: FilteringBoundLogger, release_manag
     metrics, keys, store = Metrics(), load_keys(settings, log), open_documents(settings)
     manager = release_manager or ReleaseManager(settings, log, load=partial(load, documents=store), after_swap=settle_memory)
     traces, spans, scores = open_trace_writer(settings, log), open_spans(settings), open_scores(settings, log)
-    repeats = RepeatedEvents()
+    repeats, stores = RepeatedEvents(), Stores()
     keyless = keys is None and not settings.oidc_issuer
-    audit = ApiAudit(open_audit(settings), settings, metrics=metrics, repeats=repeats, log=log, keyless=keyless)
+    audit = ApiAudit(open_audit(settings), settings, metrics=metrics, repeats=repeats, log=log, keyless=keyless, calls=stores.audit)
     documents = DocumentFollower(store, manager, settings, log, traces=traces)
     service = Service(
         settings,
@@ -66,9 +67,10 @@ def open_service(settings: AppSettings, log: FilteringBoundLogger, release_manag
         open_budgets(settings, log),
         documents,
         audit,
-        DocumentService(settings, documents, manager, audit, log),
+        DocumentService(settings, documents, manager, audit, log, calls=stores.documents),
         uploads=UploadLimit(settings.max_uploads),
         rates=RateWindows(RedisAddress.of(settings) if settings.redis else None, log),
+        stores=stores,
         traces=traces,
         spans=spans,
         scores=scores,

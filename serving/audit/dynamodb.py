@@ -76,7 +76,8 @@ class DynamoAuditStore:
         while True:
             with self._calls() as table:
                 page = table.query(**asked)
-            yield from (item for item in page["Items"] if item["sk"] < end)
+                items = page["Items"]
+            yield from (item for item in items if item["sk"] < end)
             if "LastEvaluatedKey" not in page:
                 return
             asked["ExclusiveStartKey"] = page["LastEvaluatedKey"]
@@ -91,9 +92,10 @@ class DynamoAuditStore:
 
         with self._calls() as table:
             try:
-                table.put_item(
+                answer = table.put_item(
                     Item=dict(item), ConditionExpression="attribute_not_exists(pk)", ReturnValuesOnConditionCheckFailure="ALL_OLD"
                 )
+                answer["ResponseMetadata"]["RequestId"]  # whatever else says 200 has written nothing down
             except ClientError as error:
                 if error.response.get("Error", {}).get("Code") != "ConditionalCheckFailedException":
                     raise
@@ -116,6 +118,8 @@ class DynamoAuditStore:
             yield self._opened
         except (BotoCoreError, ClientError) as error:
             raise StoreError(f"The audit trail {self.place} does not answer: {str(error).rstrip('.')}.") from error
+        except (KeyError, AttributeError) as error:  # what boto3 makes of a page of a proxy
+            raise StoreError(f"The audit trail {self.place} answers as no DynamoDB does. Is TOUCHSTONE_DYNAMODB_ENDPOINT right?") from error
 
 
 def _tenant(tenant: str) -> str:

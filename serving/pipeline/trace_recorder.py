@@ -34,7 +34,7 @@ class TraceRecorder:
         self._cache: CacheRecord | None = None
         started = clock.now().isoformat(timespec="milliseconds")
         self._observed = replace(query, text="", history=())  # what observers may see before the guard has run
-        self._facts = [digests.config, query.id, query.principal.id, started]
+        self._facts = [digests.config, query.id, query.principal.tenant, query.principal.id, started]
         self._trace = Trace(
             id=digest_of(self._facts),
             query=self._observed,

@@ -21,6 +21,13 @@ PRECONDITION_CODES = ("PreconditionFailed", "NoSuchKey")  # another writer repla
 FORBIDDEN = "AccessDenied"
 CONFLICT_CODE = "ConditionalRequestConflict"  # another write of this key is in progress: try again
 CONFLICT_TRIES = 5
+UNLIKE_S3 = (
+    KeyError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    RecursionError,
+)  # what boto3 makes of a page of a proxy, or of redirects in a circle
 WRITE_ID_KEY = "write"  # object metadata: the id of the request that wrote it
 
 MENDS = {
@@ -151,6 +158,8 @@ class _S3Errors:
             raise StoreError(f"{self._place} failed: {error}. {mend}") from error
         if isinstance(error, BotoCoreError):
             raise StoreError(f"{self._place} is out of reach: {str(error).rstrip('.')}. See: touchstone doctor") from error
+        if isinstance(error, UNLIKE_S3):
+            raise StoreError(f"{self._place} answers as no S3 does ({type(error).__name__}). Is {self._setting} right?") from error
         return False
 
 

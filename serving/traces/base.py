@@ -33,11 +33,11 @@ class TraceStore(Protocol):
         ...
 
     def feedback(self, trace_id: str) -> list[Feedback]:
-        """What was said of an answer, the oldest first."""
+        """What was said of an answer, the oldest first; the newest `MOST_SAID` of it."""
         ...
 
-    def recent_feedback(self, tenant: str, since: float, limit: int) -> list[Feedback]:
-        """What was said of a tenant's answers since a time, the newest first."""
+    def recent_feedback(self, tenant: str, since: float, limit: int, *, complaints: bool = False) -> list[Feedback]:
+        """What was said of a tenant's answers since a time, or the complaints alone; the newest first."""
         ...
 
     def forget_document(self, document_id: str) -> int:

@@ -14,17 +14,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from decimal import Decimal
+from heapq import nlargest
 from itertools import islice
 from typing import Any
 
 from serving.pipeline.errors import StoreError
-from serving.traces.record import FAILED, Feedback, TraceQuery, TraceRecord
+from serving.traces.record import FAILED, MOST_SAID, Feedback, TraceQuery, TraceRecord
 from serving.traces.summary import TraceSummary
 
 BY_TENANT, BY_TIME = "by_tenant", "by_time"  # the indexes: (tenant, at) and (everyone, at), all attributes projected
 EVERYONE = "1"
 BATCH = 25  # items of one call
 MOST_BYTES = 350_000  # of a trace, compressed; an item may have 400 KB
+UNLIKE = "answers as no DynamoDB does. Is TOUCHSTONE_DYNAMODB_ENDPOINT right?"
 BULKY = ("hits", "prompt", "ranking", "attempts")  # what a trace that is too large leaves out
 
 
@@ -52,7 +54,8 @@ class DynamoTraceStore:
     def get(self, trace_id: str) -> TraceRecord | None:
         """A trace by its id."""
         with self._calls():
-            item = self._table.get_item(Key={"pk": f"trace#{trace_id}", "sk": "trace"}, ConsistentRead=True).get("Item")
+            answer = _checked(self._table.get_item(Key={"pk": f"trace#{trace_id}", "sk": "trace"}, ConsistentRead=True))
+            item = answer.get("Item")
         return _record(item) if item else None
 
     def find(self, query: TraceQuery) -> list[TraceRecord]:
@@ -91,22 +94,25 @@ class DynamoTraceStore:
         place = {"everyone": _said_in(feedback.tenant), "about_tenant": feedback.tenant}  # no `tenant`: that index is of traces
         keys = {"pk": f"trace#{feedback.trace_id}", "sk": f"feedback#{feedback.id}", "ttl": self._ends(feedback.at)}
         with self._calls():
-            self._table.put_item(Item=data | place | keys)
+            _checked(self._table.put_item(Item=data | place | keys))
 
     def feedback(self, trace_id: str) -> list[Feedback]:
         """What was said of an answer, the oldest first."""
         from boto3.dynamodb.conditions import Key
 
         found = self._pages({"KeyConditionExpression": Key("pk").eq(f"trace#{trace_id}") & Key("sk").begins_with("feedback#")})
-        return sorted((_feedback(item) for item in found), key=lambda one: (one.at, one.id))
+        newest = nlargest(MOST_SAID, map(_feedback, found), key=lambda one: (one.at, one.id))  # of any number, so many in memory
+        return newest[::-1]
 
-    def recent_feedback(self, tenant: str, since: float, limit: int) -> list[Feedback]:
+    def recent_feedback(self, tenant: str, since: float, limit: int, *, complaints: bool = False) -> list[Feedback]:
         """What was said since a time, the newest first."""
-        from boto3.dynamodb.conditions import Key
+        from boto3.dynamodb.conditions import Attr, Key
 
         key = Key("everyone").eq(_said_in(tenant)) & Key("at").gte(Decimal(str(since)))
-        found = self._pages({"IndexName": BY_TIME, "KeyConditionExpression": key, "ScanIndexForward": False, "Limit": min(limit, 1000)})
-        return [_feedback(item) for item in islice(found, limit)]
+        asked: dict[str, Any] = {"IndexName": BY_TIME, "KeyConditionExpression": key, "ScanIndexForward": False, "Limit": min(limit, 1000)}
+        if complaints:
+            asked["FilterExpression"] = Attr("kind").eq("correction") | (Attr("kind").eq("thumbs") & Attr("value").eq(Decimal(-1)))
+        return [_feedback(item) for item in islice(self._pages(asked), limit)]
 
     def forget_document(self, document_id: str) -> int:
         """Take a document's words out of every trace; killed on the way, the same call goes on."""
@@ -145,7 +151,8 @@ class DynamoTraceStore:
         while True:
             with self._calls():
                 page = self._table.query(**asked, **start)
-            yield from page["Items"]
+                items = page["Items"]
+            yield from items
             if "LastEvaluatedKey" not in page:
                 return
             start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
@@ -158,6 +165,15 @@ class DynamoTraceStore:
             yield
         except (BotoCoreError, ClientError) as error:
             raise StoreError(f"The trace store {self.place} does not answer: {error}") from error
+        except (KeyError, AttributeError) as error:  # what boto3 makes of a page of a proxy
+            raise StoreError(f"The trace store {self.place} {UNLIKE}") from error
+
+
+def _checked(answer: Any) -> Mapping[str, Any]:
+    """An answer, and a `KeyError` where it is none of DynamoDB, which numbers its requests."""
+    answer["ResponseMetadata"]["RequestId"]
+    found: Mapping[str, Any] = answer
+    return found
 
 
 def _said_in(tenant: str) -> str:

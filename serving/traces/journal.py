@@ -4,12 +4,16 @@
     <folder>/<name>.lock     held while that process lives
 
 A killed process leaves at most one line torn, the last. Nothing is forced onto the disk: what a process has written
-outlives it, but not the machine.
+outlives it, but not the machine. What else lies in the folder is left alone, and a line that no store would take is dropped:
+it would keep all others waiting.
 """
 
 import errno
 import json
+import math
 import os
+import re
+import stat
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -22,6 +26,7 @@ from serving.storage.lock import file_lock
 from serving.traces.record import TraceRecord
 
 SUFFIX = ".jsonl"
+_NAME = re.compile(rf"[0-9a-f]{{32}}\{SUFFIX}")
 STORED = "stored"
 SLACK_BYTES = 1_000_000  # that a file may be longer than twice what is still needed of it
 PRIVATE = 0o600
@@ -62,7 +67,7 @@ class JournalFile:
         with ExitStack() as stack:
             try:
                 stack.enter_context(file_lock(_lock_of(path), wait=False))
-                handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+                handle = _opened(path)
             except BlockingIOError:
                 return None
             except FileNotFoundError:  # another process was first, and is done with it
@@ -122,7 +127,7 @@ class JournalFile:
         """Keep what is needed alone, some of it changed; where that cannot be written, nothing is kept that was to change."""
         draft, places, end = _draft_of(self.path), dict[str, tuple[int, int]](), 0
         try:
-            handle = os.open(draft, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, PRIVATE)
+            handle = os.open(draft, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE)
             try:
                 for ident, (begin, length) in self._places.items():
                     line = _line(changed[ident]) if ident in changed else os.pread(self._handle, length, begin)
@@ -255,9 +260,10 @@ class TraceJournal:
         """The files that are not held here, the oldest first."""
         held = {file.path for file in self._files}
         found = []
-        for path in self.folder.glob(f"*{SUFFIX}"):
-            with suppress(FileNotFoundError):  # its process has just ended
-                found.append((path.stat().st_mtime, path))
+        for path in self.folder.iterdir():
+            if _NAME.fullmatch(path.name):
+                with suppress(FileNotFoundError):  # its process has just ended
+                    found.append((path.lstat().st_mtime, path))
         return [path for _, path in sorted(found) if path not in held]
 
     def _let_go(self) -> None:
@@ -275,6 +281,15 @@ def _draft_of(path: Path) -> Path:
     return path.with_suffix(".draft")
 
 
+def _opened(path: Path) -> int:
+    """A journal's file, which is no link and no pipe; nobody waits for one."""
+    handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "is not a regular file")
+    return handle
+
+
 def _json(value: Any) -> bytes:
     return _ENCODER.encode(value).encode() + b"\n"
 
@@ -289,9 +304,18 @@ def _read(line: bytes) -> TraceRecord | list[str] | None:
         value = json.loads(line)
         if STORED in value:
             return [str(ident) for ident in value[STORED]]
-        return TraceRecord(**value | {"documents": tuple(value["documents"])})
-    except (ValueError, TypeError, KeyError):
+        return _storable(TraceRecord(**value | {"documents": tuple(value["documents"])}))
+    except (ValueError, TypeError, KeyError, RecursionError):
         return None
+
+
+def _storable(record: TraceRecord) -> TraceRecord:
+    """A record that any store takes; a `ValueError` or `TypeError` where it is none."""
+    texts = (record.id, record.tenant, record.principal, record.release, record.role, record.pair, *record.documents)
+    "".join(texts).encode()  # nor half of a surrogate pair
+    if not (record.id and isinstance(record.at, float) and math.isfinite(record.at)):
+        raise ValueError("a trace has an id and a time")
+    return record
 
 
 def _write_whole(handle: int, data: bytes) -> None:

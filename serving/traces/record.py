@@ -9,6 +9,7 @@ from serving.pipeline.index.base import Filter
 from serving.pipeline.types import Answer, Hit, Principal, Trace
 
 FAILED = "failed"  # the role of what is no answer
+MOST_SAID = 500  # pieces of feedback that are shown with an answer: one reader may give any number
 FeedbackKind = Literal["thumbs", "rating", "correction", "regenerate", "click", "abandon"]
 FEEDBACK_KINDS: tuple[FeedbackKind, ...] = get_args(FeedbackKind)
 
@@ -105,6 +106,11 @@ class Feedback:
     kind: FeedbackKind
     value: float | None = None  # thumbs: 1 or -1; rating: 1 to 5; click: the marker
     text: str = ""  # of a correction
+
+    @property
+    def complains(self) -> bool:
+        """Whether somebody says that the answer was bad."""
+        return (self.kind == "thumbs" and self.value == -1.0) or self.kind == "correction"
 
 
 @dataclass(frozen=True, slots=True)

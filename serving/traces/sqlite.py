@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from serving.pipeline.errors import StoreError
-from serving.traces.record import FAILED, REMOVED, Feedback, TraceQuery, TraceRecord
+from serving.traces.record import FAILED, MOST_SAID, REMOVED, Feedback, TraceQuery, TraceRecord
 from serving.traces.summary import TraceSummary
 
 BUSY_S = 10.0  # to wait for another process that is writing
@@ -118,13 +118,15 @@ class SqliteTraceStore:
     def feedback(self, trace_id: str) -> list[Feedback]:
         """What was said of an answer, the oldest first."""
         with self._locked():
-            rows = self._connection.execute(f"{_SAID} WHERE trace = ? ORDER BY at, id", (trace_id,)).fetchall()
-        return [Feedback(*row) for row in rows]
+            statement = f"{_SAID} WHERE trace = ? ORDER BY at DESC, id DESC LIMIT ?"
+            rows = self._connection.execute(statement, (trace_id, MOST_SAID)).fetchall()
+        return [Feedback(*row) for row in reversed(rows)]
 
-    def recent_feedback(self, tenant: str, since: float, limit: int) -> list[Feedback]:
+    def recent_feedback(self, tenant: str, since: float, limit: int, *, complaints: bool = False) -> list[Feedback]:
         """What was said since a time, the newest first."""
         with self._locked():
-            statement = f"{_SAID} WHERE tenant = ? AND at >= ? ORDER BY at DESC, id LIMIT ?"
+            only = " AND (kind = 'correction' OR (kind = 'thumbs' AND value = -1.0))" if complaints else ""
+            statement = f"{_SAID} WHERE tenant = ? AND at >= ?{only} ORDER BY at DESC, id LIMIT ?"
             rows = self._connection.execute(statement, (tenant, since, limit)).fetchall()
         return [Feedback(*row) for row in rows]
 

@@ -82,7 +82,7 @@ class CallerLedger:
             return over
         said: dict[str, float] = {}  # when somebody first complained of an answer
         for one in feedback:
-            if (one.kind == "thumbs" and one.value == -1.0) or one.kind == "correction":
+            if one.complains:
                 said[one.trace_id] = min(one.at, said.get(one.trace_id, one.at))
         return [self._complained(caller, said) for caller in over]
 

@@ -1,7 +1,7 @@
 """The verdict on a candidate: every measure's interval held against its margin, and one word and sentence of all."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
@@ -68,14 +68,21 @@ class CandidateVerdict:
 
 
 def decide(
-    callers: Sequence[DrawnCaller], mode: Mode, rules: VerdictRules, *, weight: float = 0.5, notes: Sequence[str] = ()
+    callers: Sequence[DrawnCaller],
+    mode: Mode,
+    rules: VerdictRules,
+    *,
+    weight: float = 0.5,
+    notes: Sequence[str] = (),
+    unread: Collection[MeasureName] = (),
 ) -> CandidateVerdict:
     """The verdict by what callers met, in the order of their arrival. It may be asked after every one of them.
 
+    What is there and was not read is undecided: nobody may be called no worse by what was left out.
     The weight is the present one: it tells how many will be needed while nobody has come yet.
     """
     asked = MEASURED[mode]
-    measures = tuple(_measure(name, callers, mode, rules, len(asked)) for name in asked)
+    measures = tuple(_unread(name, rules) if name in unread else _measure(name, callers, mode, rules, len(asked)) for name in asked)
     measures += tuple(_unmeasured(name, why, rules) for name, why in UNASKED.items() if asked and name not in asked)
     chosen = [caller for caller in callers if caller.chosen]
     questions = sum(len(caller.questions) for caller in callers)
@@ -234,6 +241,10 @@ def _spotless(seen: Observations) -> Observations:
 
 def _unmeasured(name: MeasureName, why: str, rules: VerdictRules) -> Measured:
     return Measured(name, "not measured", rules.margins[name], why)
+
+
+def _unread(name: MeasureName, rules: VerdictRules) -> Measured:
+    return Measured(name, "undecided", rules.margins[name], "There is more of it than is read: look at it, then set the candidate anew.")
 
 
 def _mean(values: Numbers) -> float | None:

@@ -11,10 +11,10 @@ from serving.traces.record import Feedback, TraceQuery
 from serving.traces.summary import TraceSummary
 from serving.verdict.callers import CallerLedger
 from serving.verdict.decide import CandidateVerdict, decide
-from serving.verdict.rules import MEASURED, VerdictRules
+from serving.verdict.rules import MEASURED, MeasureName, VerdictRules
 
 MOST_TRACES: Final = 20_000
-MOST_FEEDBACK: Final = 5_000  # of one tenant
+MOST_COMPLAINTS: Final = 5_000  # of one tenant
 PAGE: Final = 2_000
 
 
@@ -83,7 +83,8 @@ def read_verdict(channel: Channel, store: TraceStore, rules: VerdictRules, *, no
     feedback = _feedback(store, ledger.tenants(), since, notes)
     if waiting := ledger.waiting(until):
         notes.append(f"{waiting:,} callers are within their turn of {rules.turn_s / 60:g} minutes, and count when it is over.")
-    found = decide(ledger.callers(until, feedback), trial.mode, rules, weight=trial.weight, notes=notes)
+    unread: tuple[MeasureName, ...] = ("complaints",) if feedback is None else ()
+    found = decide(ledger.callers(until, feedback), trial.mode, rules, weight=trial.weight, notes=notes, unread=unread)
     return TrialVerdict(trial, rules, until, read.traces, read.complete, found)
 
 
@@ -109,12 +110,12 @@ def _at_the_end(page: list[TraceSummary]) -> frozenset[str]:
 
 
 def _feedback(store: TraceStore, tenants: list[str], since: float, notes: list[str]) -> list[Feedback] | None:
-    """What was said of the answers; None where there is too much of it to read."""
+    """Complaints of the answers; None where there are too many to read."""
     found: list[Feedback] = []
     for tenant in tenants:
-        some = store.recent_feedback(tenant, since, MOST_FEEDBACK)
-        if len(some) == MOST_FEEDBACK:
-            notes.append(f"Complaints are not counted: there are more than {MOST_FEEDBACK:,} pieces of feedback.")
+        some = store.recent_feedback(tenant, since, MOST_COMPLAINTS, complaints=True)
+        if len(some) == MOST_COMPLAINTS:
+            notes.append(f"Tenant {tenant!r} has complained {MOST_COMPLAINTS:,} times or more, which are too many to be read here.")
             return None
         found += some
     return found

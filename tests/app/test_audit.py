@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from serving.app.core.audit import REFUSALS
 from serving.audit.open import open_audit
 from serving.audit.record import AuditedAct, AuditEntry, AuditOutcome, AuditQuery
 from serving.audit.sqlite import SqliteAuditStore
@@ -110,6 +111,22 @@ async def test_what_an_administrator_may_not_do_is_told_too_and_to_whom_the_thin
     assert [one["who"] for one in operators] == ["eve", "root", "eve", "acme/acme-root"]
     assert open_documents(house.settings()).refresh().records[made["id"]].state != "deleted"
     assert len(read_channel(house.storage, "dev").history) == 1
+
+
+async def test_who_is_refused_again_and_again_does_not_fill_the_trail(
+    house: House, keyed: tuple[Path, dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, of = keyed
+    monkeypatch.setattr("serving.app.core.audit.MINUTE_S", float("inf"))
+    async with opened(house.settings(api_keys=path)) as api:
+        for _ in range(REFUSALS + 5):
+            assert (await move(api, "dev", "withdraw", 1, OWN | bearer(of["acme-root"]))).status_code == 403
+        assert (await move(api, "dev", "withdraw", 1, OWN | bearer(of["eve"]))).status_code == 403
+        lines = [line for line in api.log if line["event"] == "refusals not in the audit trail"]
+        monkeypatch.setattr("serving.app.core.audit.MINUTE_S", 0.0)
+        assert (await move(api, "dev", "withdraw", 1, OWN | bearer(of["acme-root"]))).status_code == 403
+    assert [who for who, *_ in told(kept(house))] == ["acme/acme-root"] * REFUSALS + ["eve", "acme/acme-root"]
+    assert [line["by"] for line in lines] == ["acme/acme-root"]
 
 
 async def test_a_tenant_reads_its_own_trail_and_no_other(house: House, keyed: tuple[Path, dict[str, str]], tmp_path: Path) -> None:

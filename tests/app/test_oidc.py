@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from serving.app.core.oidc import AGAIN_S, FRESH_S, STALE_S, TokenVerifier
+from serving.app.core.oidc import AGAIN_S, ALGORITHMS, FRESH_S, STALE_S, TokenVerifier
 from serving.app.core.problems import Rejected
 from serving.app.core.telemetry import make_logger
 from serving.app.settings import AppSettings
@@ -173,3 +173,19 @@ async def test_keys_and_tokens_are_taken_side_by_side(furnished: House, monkeypa
         assert (await api.client.post("/v1/query", json={"question": QUESTION})).status_code == 401
         assert await status(token(scope="touchstone:feedback")) == 403
         assert token() not in api.log_text
+
+
+@pytest.mark.parametrize("ident", ["k1", "k2"])
+@pytest.mark.parametrize("algorithm", [*ALGORITHMS, "none", "HS256", "", None, []])
+async def test_a_token_that_names_another_algorithm_than_its_key_is_of_is_no_ones(ident: str, algorithm: object) -> None:
+    def part(value: object) -> str:
+        return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
+
+    forged = f"{part({'alg': algorithm, 'kid': ident})}.{part({'sub': 'ann'})}.{part('x' * 300)}"
+    assert await verifier(Provider()).caller(forged) is None
+
+
+async def test_scopes_that_are_no_words_give_none_of_ours() -> None:
+    found = await verifier(Provider()).caller(token(scope=7))
+    assert found is not None
+    assert found.scopes == {"query", "feedback"}

@@ -14,6 +14,7 @@ from moto.server import ThreadedMotoServer
 from serving.keys import Caller, create_key
 from serving.pipeline.answer.degraded import NOTICE, WARNING
 from serving.pipeline.answer.resilient import FALLBACK_WARNING
+from serving.pipeline.errors import StoreError
 from serving.pipeline.models.breakers import _BREAKERS
 from serving.pipeline.models.rate_limit import rate_limiter_of
 from tests.app.making import QUESTION, SAYS, House, Open, config, events, opened
@@ -299,6 +300,44 @@ async def test_without_dynamodb_questions_are_answered_and_their_traces_wait(fur
         assert len(servers) == 2
     finally:
         servers[-1].stop()
+
+
+@pytest.mark.parametrize("what", ["traces", "audit", "channels", "documents"])
+async def test_a_store_that_hangs_takes_no_thread_from_questions_probes_and_other_stores(
+    furnished: House, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    addresses = {"traces": "/v1/traces", "audit": "/v1/admin/audit", "channels": "/v1/admin/channels", "documents": "/v1/documents"}
+    go, entered = threading.Event(), threading.Semaphore(0)
+
+    def hang(*arguments: object, **named: object) -> None:
+        entered.release()
+        go.wait()
+        raise StoreError("It did not answer.")
+
+    async with opened(furnished.settings(traces=str(furnished.root / "t.db"), documents_poll_s=1e6)) as api:
+        service = api.app.state.service
+        with monkeypatch.context() as patched:
+            match what:
+                case "traces":
+                    patched.setattr(service.traces.store, "find", hang)
+                case "audit":
+                    patched.setattr(service.audit.store, "find", hang)
+                case "channels":
+                    patched.setattr("serving.app.admin.channels.find_channel", hang)
+                case "documents":
+                    patched.setattr(service.documents.documents, "refresh", hang)
+            waiting = [asyncio.create_task(api.client.get(addresses[what])) for _ in range(64)]  # more than a loop has threads
+            try:
+                assert await asyncio.to_thread(entered.acquire, timeout=30.0)
+                async with asyncio.timeout(60.0):
+                    assert (await api.ask()).json()["answer"] == SAYS
+                    assert (await api.client.get("/readyz")).status_code == 200
+                    others = [(await api.client.get(at)).status_code for name, at in addresses.items() if name != what]
+            finally:
+                go.set()
+            codes = {response.status_code for response in await asyncio.gather(*waiting)}
+    assert others == [200, 200, 200]
+    assert codes == {503}
 
 
 # Storage, keys, receivers

@@ -27,6 +27,7 @@ JSON = {"Content-Type": "application/json"}
         (b"", "The body is not JSON: expecting value at character 0."),
         (b'{"question": "a", "question": "b"}', "The body is not JSON: an object has a key twice."),
         (b'{"question": NaN}', "The body is not JSON: NaN is no number."),
+        (b'{"question": -1e999}', "The body is not JSON: a number is too large."),
         (b'{"question": 1' + b"0" * 5000 + b"}", "The body is not JSON: a number has too many digits."),
         (b"[" * 60_000, "The body is not JSON: it is nested too deeply."),
         (b"{", "The body is not JSON: "),

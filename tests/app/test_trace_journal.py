@@ -73,7 +73,7 @@ def a_writer(
     folder: Path, store: Any, *, most: int = 1000, log: io.StringIO | None = None, wall: Callable[[], float] = lambda: 2000.0, **more: Any
 ) -> Iterator[TraceWriter]:
     logger = make_logger(AppSettings(_env_file=None), log or io.StringIO())
-    writer = TraceWriter(store, logger, most=most, journal=TraceJournal(folder), wall=wall, **{"retention_s": 0.0} | more)
+    writer = TraceWriter(store, logger, **{"most": most, "journal": TraceJournal(folder), "wall": wall, "retention_s": 0.0} | more)
     writer.start()
     try:
         yield writer
@@ -288,6 +288,61 @@ def test_what_is_older_than_traces_are_kept_and_what_is_no_trace_is_dropped(tmp_
         until(lambda: writer.dropped == 2, WITHIN_S)
     assert store.kept == {}
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("line", ["[" * 200_000, '{"tenant": ["acme"]}'])
+def test_a_damaged_line_keeps_nothing_from_being_stored(tmp_path: Path, line: str) -> None:
+    path = left_behind(tmp_path, "a", "b")
+    [first, second] = path.read_text().splitlines()
+    damaged = json.dumps(json.loads(first) | json.loads(line)) if line.startswith("{") else line
+    path.write_text(f"{damaged}\n{second}\n")
+    store = SqliteTraceStore(tmp_path / "traces.db")
+    with a_writer(tmp_path, store) as writer:
+        writer.replay(dict)
+        until(lambda: writer.dropped == 1, WITHIN_S)
+        writer.answered(a_trace("later"))
+        until(lambda: not writer.waiting, WITHIN_S)
+        assert store.get("b") is not None
+        assert store.get("later") is not None
+
+
+def test_a_replay_that_fails_keeps_nothing_from_being_stored(tmp_path: Path) -> None:
+    def damaged() -> dict[str, float]:
+        raise ValueError("no time: 'yesterday'")
+
+    left_behind(tmp_path, "a")
+    log, store = io.StringIO(), Gate()
+    with a_writer(tmp_path, store, log=log) as writer:
+        writer.replay(damaged)
+        until(lambda: "not replayed" in log.getvalue(), WITHIN_S)
+        writer.answered(a_trace("later"))
+        until(lambda: "later" in store.kept, WITHIN_S)
+    assert "a" not in store.kept
+    assert '"id":"a"' in in_journal(tmp_path)
+
+
+@pytest.mark.parametrize("journal", [True, False])
+def test_of_traces_that_are_stored_together_only_the_one_that_cannot_be_is_lost(tmp_path: Path, journal: bool) -> None:
+    begun, go = threading.Event(), threading.Event()
+
+    class Particular(Gate):
+        def put(self, traces: Sequence[TraceRecord]) -> None:
+            begun.set()
+            assert go.wait(WITHIN_S)
+            if any(record.id == "odd" for record in traces):
+                raise UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed")
+            super().put(traces)
+
+    store = Particular()
+    with a_writer(tmp_path, store, **({} if journal else {"journal": None})) as writer:
+        writer.answered(a_trace("first"))
+        assert begun.wait(WITHIN_S)
+        for ident in ("a", "odd", "b"):  # which gather meanwhile
+            writer.answered(a_trace(ident))
+        go.set()
+        until(lambda: not writer.waiting, WITHIN_S)
+        assert writer.lost == 1
+    assert sorted(store.kept) == ["a", "b", "first"]
 
 
 def test_without_a_folder_to_write_into_traces_are_stored_as_ever_and_it_is_said_once(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from serving.app.settings import AppSettings
 from serving.app.traces.writer import TraceWriter
 from serving.keys import Caller, create_key
 from serving.pipeline.errors import StoreError
-from serving.traces.record import TraceQuery, TraceRecord
+from serving.traces.record import Feedback, TraceQuery, TraceRecord
 from serving.traces.sqlite import SqliteTraceStore
 from tests.app.making import QUESTION, SAYS, House, Open, opened
 from tests.app.test_auth import SALARIES, bearer
@@ -142,6 +142,20 @@ async def test_feedback_that_is_none_is_refused(furnished: House, said: dict[str
     assert words in answer.json()["detail"]
 
 
+async def test_no_feedback_spoils_a_trace_or_what_administrators_see(furnished: House) -> None:
+    async with opened(furnished.settings(traces=str(furnished.root / "t.db"))) as api:
+        ident = (await api.ask()).json()["trace_id"]
+        await _written(api)
+        said = b'{"trace_id": "%b", "kind": "abandon", "value": 1e999}' % ident.encode()
+        refused = await api.client.post("/v1/feedback", content=said, headers={"Content-Type": "application/json"})
+        old = Feedback("f", ident, time.time(), "public", "anonymous", "abandon", float("inf"))  # as earlier versions took it
+        api.app.state.service.traces.store.put_feedback(old)
+        shown, counted = await get(api, f"/v1/traces/{ident}"), await get(api, "/v1/admin/traffic")
+    assert (refused.status_code, refused.json()["detail"]) == (400, "The body is not JSON: a number is too large.")
+    assert (shown.status_code, counted.status_code) == (200, 200)
+    assert [one["value"] for one in counted.json()["feedback"]] == [None]
+
+
 async def test_a_list_is_read_page_by_page(furnished: House, tmp_path: Path) -> None:
     async with opened(furnished.settings(traces=str(tmp_path / "traces.db"))) as api:
         asked = [(await api.ask(f"Question {n}?")).json()["trace_id"] for n in range(5)]
@@ -156,6 +170,12 @@ async def test_a_list_is_read_page_by_page(furnished: House, tmp_path: Path) -> 
         bad = await get(api, "/v1/traces?before=yesterday")
     assert seen == asked[::-1]
     assert bad.status_code == 422
+
+
+@pytest.mark.parametrize("before", ["0001-01-01T00:00:00", "9999-12-31T23:59:59", "0001-01-01T00:00:00+23:59"])
+async def test_a_list_may_be_asked_before_any_time(furnished: House, before: str) -> None:
+    async with opened(furnished.settings()) as api:
+        assert (await api.client.get("/v1/traces", params={"before": before})).status_code == 200
 
 
 async def test_a_server_that_keeps_no_traces_says_so(furnished: House, tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from serving.pipeline.errors import ModelError
 from serving.pipeline.types import Query
 from serving.release.channel import Mode, read_channel
 from serving.release.move import withdraw_candidate
-from tests.app.making import House, Open, config, interrupted, opened
+from serving.traces.record import TraceQuery
+from tests.app.making import QUESTION, House, Open, config, interrupted, opened
 from tests.app.test_auth import bearer
 from tests.app.test_trial import try_beside
 
@@ -146,6 +147,29 @@ async def test_only_the_operators_administrators_are_told(house: House, tmp_path
         nowhere = await api.client.get("/v1/admin/channels/nowhere/verdict", headers=bearer(keys[0]))
     assert codes == [200, 403, 403]
     assert nowhere.status_code == 404
+
+
+async def test_a_session_is_its_tenants_and_nobody_asks_in_anothers_name(house: House, tmp_path: Path) -> None:
+    path = tmp_path / "keys.yaml"
+    people = [
+        Caller(id="api", tenant="acme"),
+        Caller(id="api", tenant="globex"),
+        Caller(id="other", tenant="globex"),
+        Caller(id="root", scopes=frozenset({"admin"})),
+    ]
+    acme, globex, other, root = [bearer(create_key(path, caller)) for caller in people]
+    asked = [(acme, "1"), (globex, "1"), (other, "1"), (acme, None), (globex, None), (other, "api")]
+    async with opened(house.settings(api_keys=path)) as api:
+        await try_beside(house, "canary", 0.5)
+        await api.release_manager.refresh()
+        for headers, session in asked:
+            body = {"question": QUESTION} | ({"session": session} if session else {})
+            assert (await api.client.post("/v1/query", json=body, headers=headers)).status_code == 200
+        await written(api)
+        found = (await api.client.get(VERDICT, params={"minutes": 0, "at_least": 1}, headers=root)).json()
+        shares = {one.draw.share for one in api.app.state.service.traces.store.summaries(TraceQuery()) if one.draw}
+    assert len(shares) == 5  # two keys of a tenant may lead one conversation
+    assert found["callers"] == 5
 
 
 async def test_a_server_without_traces_says_so(house: House) -> None:

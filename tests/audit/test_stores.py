@@ -14,11 +14,12 @@ import pytest
 
 from serving.audit.open import open_audit
 from serving.audit.record import AuditedAct, AuditOutcome, AuditQuery
-from serving.audit.sqlite import SqliteAuditStore
+from serving.audit.sqlite import PRUNED, SqliteAuditStore
 from serving.pipeline.errors import ConfigError, StoreError
 from serving.pipeline.settings import PipelineSettings
 from tests.audit.making import DAYS_S, Place, act_for_ever, act_often, an_entry
 from tests.support.dynamodb import an_audit_table
+from tests.support.proxy import PAGE, a_proxy
 from tests.support.s3 import KEYS, s3_server
 
 __all__ = ["s3_server"]
@@ -168,6 +169,21 @@ def test_a_file_refuses_every_change_and_loses_only_what_is_too_old(tmp_path: Pa
     connection.close()
 
 
+def test_a_clock_that_is_wrong_for_a_while_does_not_empty_a_file(tmp_path: Path) -> None:
+    store = SqliteAuditStore(tmp_path / "audit.db", retention_s=DAYS_S)
+    true = [an_entry(1000.0 + number) for number in range(100)]
+    for entry in true:
+        store.append(entry)
+        store.append_outcome(entry, AuditOutcome(entry.at, "done"))
+    store.append(an_entry(1000.0 + 100 * DAYS_S, "by a wrong clock"))
+    kept = [act for act in store.find(AuditQuery("public", limit=1000)) if act.entry.subject == "dev"]
+    assert [act.entry for act in reversed(kept)] == true[PRUNED:]
+    assert {act.state for act in kept} == {"done"}
+    for number in range(20):  # in the end they are gone all the same
+        store.append(an_entry(1000.0 + 100 * DAYS_S + number, "later"))
+    assert not [act for act in store.find(AuditQuery("public", limit=1000)) if act.entry.subject == "dev"]
+
+
 def test_an_item_and_its_outcome_end_together(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
@@ -192,6 +208,20 @@ def test_a_store_that_cannot_be_opened_or_reached_is_an_outage(tmp_path: Path, m
         with pytest.raises(StoreError, match="The audit trail .* does not answer"):
             place.open().append_outcome(an_entry(), AuditOutcome(1.0, "done"))
         with pytest.raises(StoreError, match="The audit trail .* does not answer"):
+            found(place)
+
+
+@pytest.mark.parametrize("body", [PAGE, b"", b'{"a":', b"[]"])
+def test_what_answers_as_no_dynamodb_does_has_written_nothing_down(monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    with a_proxy(body=body) as endpoint:
+        place = Place("dynamodb:t", endpoint)
+        with pytest.raises(StoreError, match="answers as no DynamoDB does"):
+            place.open().append(an_entry())
+        with pytest.raises(StoreError, match="answers as no DynamoDB does"):
+            place.open().append_outcome(an_entry(), AuditOutcome(1.0, "done"))
+        with pytest.raises(StoreError, match="answers as no DynamoDB does"):
             found(place)
 
 

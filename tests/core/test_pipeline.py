@@ -19,7 +19,7 @@ from serving.pipeline.parts import Digests
 from serving.pipeline.pipeline import RagPipeline
 from serving.pipeline.retrieve.retriever import RetrievalResult
 from serving.pipeline.route.no_escalation import NoEscalation
-from serving.pipeline.types import Answer, CacheRecord, Chunk, GuardAction, Hit, Query, Route, StageRecord, Trace, Turn, Usage
+from serving.pipeline.types import Answer, CacheRecord, Chunk, GuardAction, Hit, Principal, Query, Route, StageRecord, Trace, Turn, Usage
 from tests.support.parts import some_parts
 
 HIT = Hit(Chunk("d#0-5", "d", 0, 5, "hello"), 1.0, 1)
@@ -156,6 +156,12 @@ async def test_a_trace_tells_every_stage_in_order_with_its_time() -> None:
     assert trace.prompt == "said"
     assert trace.usage[0].input_tokens == 3
     assert (trace.guard, trace.cache) == ((), None)
+
+
+async def test_the_same_question_at_the_same_time_of_the_same_name_in_another_tenant_has_a_trace_of_its_own() -> None:
+    asked = [Query("q", Principal("api", tenant), id="request-1") for tenant in ("acme", "globex", "acme")]
+    first, other, again = [(await a_pipeline(Rooms()).answer(query)).id for query in asked]
+    assert first == again != other
 
 
 async def test_a_blocked_question_is_never_looked_up_and_what_the_check_cost_is_told() -> None:

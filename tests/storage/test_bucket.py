@@ -10,7 +10,9 @@ from serving.pipeline.errors import ConfigError, LockedError, StoreError
 from serving.pipeline.settings import PipelineSettings
 from serving.storage.bucket import BucketStorage
 from serving.storage.lease import LeaseClock
+from tests.support.proxy import PAGE, a_proxy
 from tests.support.rights import Account, Role, gateway
+from tests.support.s3 import KEYS
 
 DEAD = "http://127.0.0.1:9"
 
@@ -158,3 +160,14 @@ def test_a_role_that_may_list_only_its_prefix_tells_what_is_missing_from_what_is
     blind = gateway(role(list_below=None), Account("us-east-1", "1"), aws=s3_server)
     with blind as address, pytest.raises(StoreError, match="s3:ListBucket"):
         bucket(f"s3://{s3_bucket}/mine", s3_endpoint=address).get("missing")
+
+
+@pytest.mark.parametrize(("status", "body"), [(200, PAGE), (200, b""), (301, b"")])
+def test_what_answers_as_no_s3_does_is_an_outage(monkeypatch: pytest.MonkeyPatch, status: int, body: bytes) -> None:
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    with a_proxy(status, body, Location="/elsewhere") as endpoint:
+        storage = bucket("s3://b/p", s3_endpoint=endpoint)
+        for call in (lambda: storage.get("a"), lambda: storage.put_if("a", b"x", expected=None)):
+            with pytest.raises(StoreError, match=r"answers as no S3 does|failed|out of reach"):
+                call()

@@ -95,6 +95,51 @@ def test_a_line_that_is_none_is_dropped_and_counted(tmp_path: Path, junk: bytes)
     assert ([record.id for record in left.records], left.dropped) == (["a"], 1)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"id": {}},
+        {"id": 5},
+        {"id": ""},
+        {"id": "\ud800"},
+        {"tenant": ["acme"]},
+        {"principal": None},
+        {"at": "soon"},
+        {"at": float("inf")},
+        {"at": 10**400},
+        {"documents": [7]},
+        {"documents": None},
+    ],
+)
+def test_a_line_that_no_store_would_take_is_dropped_and_counted(tmp_path: Path, changes: dict[str, Any]) -> None:
+    path = left_behind(tmp_path, "a", "b")
+    [first, second] = path.read_text().splitlines()
+    path.write_text(json.dumps(json.loads(first) | changes) + "\n" + second + "\n")
+    left = a_journal(tmp_path).take_on(MOST, MOST)
+    assert ([record.id for record in left.records], left.dropped) == (["b"], 1)
+
+
+@pytest.mark.parametrize("junk", [b"[" * 200_000, b'{"a":' * 200_000, b"9" * 5_000])
+def test_a_line_that_no_parser_would_take_is_dropped_and_counted(tmp_path: Path, junk: bytes) -> None:
+    path = left_behind(tmp_path, "a")
+    path.write_bytes(junk + b"\n" + path.read_bytes())
+    left = a_journal(tmp_path).take_on(MOST, MOST)
+    assert ([record.id for record in left.records], left.dropped) == (["a"], 1)
+
+
+def test_what_else_lies_in_the_folder_is_left_as_it_is(tmp_path: Path) -> None:
+    cases, elsewhere = tmp_path / "cases.jsonl", tmp_path / "elsewhere"
+    cases.write_text('{"id": "q1"}\n')
+    elsewhere.write_text("a secret\n")
+    (tmp_path / f"{'a' * 32}.jsonl").symlink_to(elsewhere)
+    os.mkfifo(tmp_path / f"{'b' * 32}.jsonl")
+    left_behind(tmp_path, "a")
+    left = a_journal(tmp_path).take_on(MOST, MOST)
+    assert ([record.id for record in left.records], left.dropped) == (["a"], 0)
+    assert left.problem
+    assert (cases.read_text(), elsewhere.read_text()) == ('{"id": "q1"}\n', "a secret\n")
+
+
 def test_only_its_owner_may_read_it(tmp_path: Path) -> None:
     journal = a_journal(tmp_path / "new", "a", "b")
     journal.change({"a": a_record("a", document="other.md")})

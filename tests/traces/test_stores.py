@@ -34,6 +34,7 @@ from serving.traces.record import FAILED, REMOVED, Feedback, TraceQuery, TraceRe
 from serving.traces.sqlite import SqliteTraceStore
 from serving.traces.summary import GuardIncident, TraceSummary
 from tests.support.dynamodb import a_table
+from tests.support.proxy import PAGE, a_proxy
 from tests.support.s3 import KEYS, s3_server
 
 __all__ = ["s3_server"]
@@ -116,6 +117,17 @@ def test_feedback_is_kept_with_its_answer_and_the_same_again_replaces_it(opened:
     assert [record.id for record in store.find(TraceQuery(tenant="acme"))] == ["t1"]  # what was said of it is no trace
 
 
+def test_of_much_feedback_on_one_answer_the_newest_is_shown(opened: Callable[[], TraceStore], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("sqlite", "dynamodb"):
+        monkeypatch.setattr(f"serving.traces.{name}.MOST_SAID", 3)
+    store = opened()
+    store.put([TraceRecord.of(a_trace("t1"), 1000.0)])
+    said = [Feedback(f"f{n}", "t1", 1001.0 + n, "acme", "ann", "click", float(n + 1)) for n in range(5)]
+    for feedback in said:
+        store.put_feedback(feedback)
+    assert opened().feedback("t1") == said[2:]
+
+
 def test_feedback_is_found_by_its_tenant_newest_first_and_is_no_trace(opened: Callable[[], TraceStore]) -> None:
     store = opened()
     store.put([TraceRecord.of(a_trace("t1"), 1000.0), TraceRecord.of(a_trace("t2"), 1001.0)])
@@ -124,6 +136,14 @@ def test_feedback_is_found_by_its_tenant_newest_first_and_is_no_trace(opened: Ca
         store.put_feedback(feedback)
     assert opened().recent_feedback("acme", 1002.0, 10) == [said[3], said[2], said[1]]
     assert opened().recent_feedback("acme", 0.0, 2) == [said[3], said[2]]
+    bad = [
+        replace(said[0], id="down", at=1010.0, value=-1.0),
+        replace(said[0], id="right", at=1009.0, kind="correction", value=None, text="7"),
+    ]
+    for feedback in (*bad, replace(said[0], id="click", at=1011.0, kind="click", value=-1.0)):
+        store.put_feedback(feedback)
+    assert opened().recent_feedback("acme", 0.0, 10, complaints=True) == bad
+    assert opened().recent_feedback("acme", 0.0, 1, complaints=True) == bad[:1]
     assert [record.id for record in opened().find(TraceQuery(tenant="acme"))] == ["t2", "t1"]
     assert [record.id for record in opened().find(TraceQuery())] == ["t2", "t1"]
 
@@ -257,3 +277,23 @@ def test_a_killed_writer_leaves_whole_batches(tmp_path: Path) -> None:
     found = SqliteTraceStore(tmp_path / "traces.db").find(TraceQuery(limit=1_000_000))
     assert len(found) >= 60
     assert len(found) % 3 == 0
+
+
+@pytest.mark.parametrize("body", [PAGE, b"", b'{"a":', b"[]"])
+def test_what_answers_as_no_dynamodb_does_is_an_outage(monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    record, said = TraceRecord.of(a_trace(), 1000.5), Feedback("f", "t1", 1.0, "acme", "ann", "thumbs", 1.0)
+    with a_proxy(body=body) as endpoint:
+        store = DynamoTraceStore("t", region="us-east-1", endpoint=endpoint, retention_s=DAY_S)
+        calls: list[Callable[[], object]] = [
+            lambda: store.put([record]),
+            lambda: store.get("t1"),
+            lambda: store.find(TraceQuery()),
+            lambda: store.put_feedback(said),
+            lambda: store.feedback("t1"),
+            lambda: store.forget_document("leave.md"),
+        ]
+        for call in calls:
+            with pytest.raises(StoreError, match="answers as no DynamoDB does"):
+                call()

@@ -106,8 +106,25 @@ def test_complaints_are_read_of_every_tenant_and_too_many_are_said_to_be(store: 
     store.put_feedback(said)
     judged = read_verdict(a_channel(CANARY), store, VerdictRules(), now=START + 2 * TURN_S)
     assert next(one for one in judged.found.measures if one.name == "complaints").candidate == pytest.approx(1 / 30)
-    monkeypatch.setattr(read, "MOST_FEEDBACK", 1)
+    monkeypatch.setattr(read, "MOST_COMPLAINTS", 2)
+    for ident, kind, value in (("praise", "thumbs", 1.0), ("click", "click", 1.0), ("rating", "rating", 1.0)):
+        store.put_feedback(replace(said, id=ident, kind=kind, value=value))
+    assert read_verdict(a_channel(CANARY), store, VerdictRules(), now=START + 2 * TURN_S).found == judged.found
     store.put_feedback(replace(said, id="g"))
     many = read_verdict(a_channel(CANARY), store, VerdictRules(), now=START + 2 * TURN_S)
-    assert any("Complaints are not counted" in note for note in many.found.notes)
-    assert next(one for one in many.found.measures if one.name == "complaints").outcome == "not measured"
+    assert any("Tenant 'acme' has complained 2 times or more" in note for note in many.found.notes)
+    assert next(one for one in many.found.measures if one.name == "complaints").outcome == "undecided"
+
+
+def test_who_complains_too_often_to_be_read_does_not_make_a_candidate_look_as_good(
+    store: SqliteTraceStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(store, 1000)
+    rules = VerdictRules(margins=dict.fromkeys(VerdictRules().margins, 0.4))
+    assert read_verdict(a_channel(CANARY), store, rules, now=START + 2 * TURN_S).found.verdict == "no worse"
+    monkeypatch.setattr(read, "MOST_COMPLAINTS", 3)
+    for number in range(3):
+        store.put_feedback(Feedback(f"f{number}", f"t{START:.0f}-1", START + 9, "acme", "ann", "correction", text="no"))
+    found = read_verdict(a_channel(CANARY), store, rules, now=START + 2 * TURN_S).found
+    assert found.verdict == "undecided"
+    assert "complaints" in found.reason

@@ -1,7 +1,7 @@
 """The audit trail as it goes over the wire."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Self
 
 from fastapi import Query
@@ -62,10 +62,3 @@ class AuditOut(Wire):
     def of(cls, acts: Sequence[AuditedAct], limit: int) -> Self:
         """A page of acts."""
         return cls(entries=tuple(map(AuditedOut.of, acts)), next=acts[-1].entry.place if len(acts) == limit else None)
-
-
-def seconds_of(at: datetime | None) -> float | None:
-    """A time as the trail has it."""
-    if at is None:
-        return None
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from starlette.background import BackgroundTask
 
-from serving.app.admin.audit import AuditOut, Cursor, Since, Subject, Until, Who, seconds_of
+from serving.app.admin.audit import AuditOut, Cursor, Since, Subject, Until, Who
 from serving.app.admin.channels import ChannelAdmin, list_releases
 from serving.app.admin.judged import CandidateVerdictOut
 from serving.app.admin.replica import replica
@@ -32,6 +32,7 @@ from serving.app.core.service import Service, service_of
 from serving.app.core.wire import Wire
 from serving.app.query.body import read_body
 from serving.app.query.jsontext import json_text
+from serving.app.traces.wire import seconds_of
 from serving.audit.record import Action, AuditQuery
 from serving.keys import Caller
 from serving.release.bundle import open_releases
@@ -70,8 +71,8 @@ async def read_traffic(request: Request, hours: Hours = 24.0) -> Response:
     since = until - hours * HOUR_S
     query = TraceQuery(tenant=caller.tenant, since=since, limit=MOST_TRACES)
     store = service.traces.store
-    summaries = await asyncio.to_thread(store.summaries, query)
-    feedback = await asyncio.to_thread(store.recent_feedback, caller.tenant, since, MOST_FEEDBACK)
+    summaries = await service.stores.traces.run(store.summaries, query)
+    feedback = await service.stores.traces.run(store.recent_feedback, caller.tenant, since, MOST_FEEDBACK)
     complete = len(summaries) < MOST_TRACES
     return _json(await asyncio.to_thread(traffic, summaries, feedback, since=since, until=until, complete=complete))
 
@@ -86,7 +87,7 @@ async def read_replica(request: Request) -> Response:
 async def read_channels(request: Request) -> Response:
     """Every channel with its candidate and its history."""
     service = service_of(request)
-    found = await asyncio.to_thread(_desk(service).all)
+    found = await service.stores.channels.run(_desk(service).all)
     return _json(ChannelsOut(channels=found, may_move=_may_move(service, _caller(request))))
 
 
@@ -113,7 +114,7 @@ async def read_audit(
         before=cursor,
         limit=limit,
     )
-    return _json(AuditOut.of(await asyncio.to_thread(service.audit.store.find, query), limit))
+    return _json(AuditOut.of(await service.stores.audit.run(service.audit.store.find, query), limit))
 
 
 @router.get("/channels/{name}/verdict", response_model=CandidateVerdictOut, responses=JUDGED)
@@ -136,7 +137,7 @@ async def read_candidate_verdict(
     if service.traces is None:
         raise not_found("This server keeps no traces, and a verdict is made of them: TOUCHSTONE_KEEP_TRACES.")
     rules = VerdictRules.of(alpha=alpha, margin=margin, slow_ms=slow_ms, minutes=minutes, at_least=at_least)
-    channel = await asyncio.to_thread(_desk(service).tried, name)
+    channel = await service.stores.channels.run(_desk(service).tried, name)
     store, retention_s = service.traces.store, service.settings.trace_days * SECONDS_A_DAY
     judged = await service.verdicts.get(
         (name, channel.revision, alpha, margin, slow_ms, minutes, at_least),
@@ -148,8 +149,9 @@ async def read_candidate_verdict(
 @router.get("/releases", response_model=ReleasesOut, responses=LOOKED)
 async def read_releases(request: Request, limit: Annotated[int, Query(ge=1, le=MOST_RELEASES)] = 10) -> Response:
     """The newest releases, each verified, with what proves them."""
-    settings = service_of(request).settings
-    return _json(await asyncio.to_thread(lambda: list_releases(open_releases(settings.releases, settings), limit)))
+    service = service_of(request)
+    settings = service.settings
+    return _json(await service.stores.channels.run(lambda: list_releases(open_releases(settings.releases, settings), limit)))
 
 
 async def own_page(request: Request, token: Token) -> None:
@@ -172,7 +174,7 @@ def _move_route(action: str, model: type[Wire], promise: str) -> None:
             await service.audit.refused(service.audit.act(caller, MOVES[action], name), refusal)
             raise refusal
         asked: Any = read_body(request, model)
-        moved = await asyncio.to_thread(_desk(service).move, name, asked, MOVES[action], caller)
+        moved = await service.stores.channels.run(_desk(service).move, name, asked, MOVES[action], caller)
         service.log.warning("channel moved", channel=name, action=action, revision=moved.revision, by=service.audit.who(caller))
         return _json(moved, BackgroundTask(service.release_manager.refresh))
 

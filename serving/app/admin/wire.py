@@ -21,7 +21,7 @@ def _no_truth(value: object) -> object:
     return value
 
 
-Revision = Annotated[int, Field(ge=0), BeforeValidator(_no_truth)]
+Revision = Annotated[int, Field(ge=0, le=2**53), BeforeValidator(_no_truth)]
 
 
 class PercentilesOut(Wire):

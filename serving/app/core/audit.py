@@ -1,7 +1,8 @@
 """What the API writes down of acts, and of those that it refuses."""
 
-import asyncio
 import re
+import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -10,6 +11,7 @@ from structlog.typing import FilteringBoundLogger
 
 from serving.app.core.metrics import Metrics
 from serving.app.core.problems import Rejected, problem_of
+from serving.app.core.stores import StoreCalls
 from serving.app.server.repeats import RepeatedEvents
 from serving.app.settings import AppSettings
 from serving.audit.base import AuditStore
@@ -27,6 +29,8 @@ MOVES: Final[dict[str, Action]] = {
     "switch": "channel.switch",
     "withdraw": "channel.withdraw",
 }
+REFUSALS: Final = 20  # of one caller that are written down in a minute: each costs the store more than the caller
+MINUTE_S: Final = 60.0
 _MOVE = re.compile(rf"/v1/admin/channels/({'|'.join(CHANNELS)})/({'|'.join(MOVES)})")
 _DOCUMENT = re.compile(r"/v1/documents/(.+)")
 
@@ -43,14 +47,18 @@ class ApiAudit:
         repeats: RepeatedEvents,
         log: FilteringBoundLogger,
         keyless: bool,
+        calls: StoreCalls,
     ) -> None:
         self.store = store
+        self._calls = calls
         self._trail = AuditTrail(store, "api", lost=self._lost, ruling=_ruling)
         self._settings = settings
         self._metrics = metrics
         self._repeats = repeats
         self._log = log
         self._keyless = keyless
+        self._refusals: Counter[str] = Counter()  # of this minute, by caller
+        self._counted_since = time.monotonic()
 
     def who(self, caller: Caller) -> str:
         """Who is named in a channel's history and in the audit trail."""
@@ -73,10 +81,12 @@ class ApiAudit:
             raise
 
     async def refused(self, act: Act, error: Rejected) -> None:
-        """Write down what is refused; it stays refused where that cannot be written."""
+        """Write down what is refused, the first ones of a caller in a minute; it stays refused where that cannot be written."""
+        if not self._has_room(act.who):
+            return
         try:
-            await asyncio.to_thread(self._trail.refused, act, title(error))
-        except TouchstoneError as failure:
+            await self._calls.run(self._trail.refused, act, title(error))
+        except (TouchstoneError, Rejected) as failure:
             self._metrics.audit_failed("entry")
             self._log.error("refusal not in the audit trail", action=act.action, by=act.who, reason=str(failure))
 
@@ -85,6 +95,15 @@ class ApiAudit:
         act = self._act_of(caller, method, path)
         if act and self._repeats.first(f"refused {act.action} by {act.who}"):
             await self.refused(act, error)
+
+    def _has_room(self, who: str) -> bool:
+        if time.monotonic() - self._counted_since >= MINUTE_S:
+            self._counted_since = time.monotonic()
+            self._refusals.clear()
+        self._refusals[who] += 1
+        if self._refusals[who] == REFUSALS + 1:
+            self._log.warning("refusals not in the audit trail", by=who, effect=f"the first {REFUSALS} of a minute are")
+        return self._refusals[who] <= REFUSALS
 
     def _act_of(self, caller: Caller, method: str, path: str) -> Act | None:
         """The act that a request asks for, where it is one that administrators do."""

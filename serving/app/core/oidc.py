@@ -55,9 +55,10 @@ class TokenVerifier:
 
     async def caller(self, token: str) -> Caller | None:
         """Whose token it is; None where it is not valid, and a 503 while no keys are to be had."""
+        unfit = (self._jwt.PyJWTError, TypeError, ValueError, RecursionError)  # of a key that is of another kind than the token says, too
         try:
             ident = str(self._jwt.get_unverified_header(token).get("kid", ""))
-        except self._jwt.PyJWTError:
+        except unfit:
             return None
         key = await self._key(ident)
         if key is None:
@@ -72,7 +73,7 @@ class TokenVerifier:
                 leeway=LEEWAY_S,
                 options={"require": ["exp", "iss", "aud", "sub"]},
             )
-        except self._jwt.PyJWTError:
+        except unfit:
             return None
         return caller_of(claims, self._settings)
 
@@ -111,7 +112,7 @@ def caller_of(claims: Mapping[str, Any], settings: AppSettings) -> Caller | None
     tenant, groups, scopes = (
         claims.get(name) for name in (settings.oidc_tenant_claim, settings.oidc_groups_claim, settings.oidc_scopes_claim)
     )
-    named = scopes.split() if isinstance(scopes, str) else scopes or []
+    named = scopes.split() if isinstance(scopes, str) else scopes if isinstance(scopes, list) else []
     granted = {word.removeprefix(SCOPE_PREFIX) for word in named if str(word).startswith(SCOPE_PREFIX)}
     rights = {"scopes": [scope for scope in SCOPES if scope in granted]} if granted else {}
     host = urlsplit(settings.oidc_issuer).hostname

@@ -69,7 +69,7 @@ class HttpJson:
             text = response.read(MOST_READ)
         try:
             value = json.loads(text or b"{}")
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
         return value if isinstance(value, dict) else {}
 

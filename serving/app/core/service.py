@@ -17,6 +17,7 @@ from serving.app.core.problems import not_ready
 from serving.app.core.rate import RateWindows
 from serving.app.core.result_cache import ResultCache
 from serving.app.core.scores import ScoreWriter
+from serving.app.core.stores import Stores
 from serving.app.documents.service import DocumentService
 from serving.app.release.added import DocumentFollower
 from serving.app.release.loaded import LoadedRelease
@@ -52,6 +53,7 @@ class Service:
     library: DocumentService  # who may add, read and remove which
     uploads: UploadLimit
     rates: RateWindows
+    stores: Stores  # how routes ask them
     traces: TraceWriter | None = None  # None: nothing is kept
     spans: "SpanWriter | None" = None  # None: no receiver of spans is named
     scores: ScoreWriter | None = None  # None: no receiver of scores is named

@@ -10,6 +10,7 @@ from structlog.typing import FilteringBoundLogger
 
 from serving.app.core.audit import ApiAudit
 from serving.app.core.problems import Rejected, forbidden_document, invalid, not_found, quota_reached, unsupported_file
+from serving.app.core.stores import StoreCalls
 from serving.app.documents.access import UploadReaders, readers_of, said_inside
 from serving.app.documents.kinds import LOOKED_AT, MEDIA_TYPES, TAKEN, objection, suffix_of
 from serving.app.documents.upload import Upload
@@ -42,9 +43,17 @@ class DocumentService:
     """The documents of one running API."""
 
     def __init__(
-        self, settings: AppSettings, follower: DocumentFollower, manager: ReleaseManager, audit: ApiAudit, log: FilteringBoundLogger
+        self,
+        settings: AppSettings,
+        follower: DocumentFollower,
+        manager: ReleaseManager,
+        audit: ApiAudit,
+        log: FilteringBoundLogger,
+        *,
+        calls: StoreCalls,
     ) -> None:
         self._settings = settings
+        self._calls = calls
         self._follower = follower
         self._store = follower.documents
         self._manager = manager
@@ -64,7 +73,7 @@ class DocumentService:
         readers = readers_of(caller, upload.said)
         async with self._adding:
             data = await upload.data()
-            added = await asyncio.to_thread(self._put, name, suffix, upload, data, readers, caller)
+            added = await self._calls.run(self._put, name, suffix, upload, data, readers, caller)
         record = added.record
         event = "document known already" if added.duplicate else "document uploaded"
         self._log.info(event, document=record.id, by=caller.id, tenant=record.tenant, bytes=record.bytes, sha256=record.sha256)
@@ -74,7 +83,7 @@ class DocumentService:
 
     async def find(self, caller: Caller, *, words: str, cursor: str, limit: int, own: bool) -> DocumentsOut:
         """Added documents that a caller may read."""
-        await asyncio.to_thread(self._store.refresh)
+        await self._calls.run(self._store.refresh)
         reader = caller.principal()
         current = self._store.current
 
@@ -125,7 +134,7 @@ class DocumentService:
         if not (mine or ("admin" in caller.scopes and tenant == caller.tenant)):
             await self._audit.refused(act, forbidden_document())
             raise forbidden_document()
-        await asyncio.to_thread(self._delete, ident, act)
+        await self._calls.run(self._delete, ident, act)
         self._log.info("document deleted", document=ident, by=caller.id, tenant=tenant, origin="release" if record is None else "added")
         self._follower.wake()
         await self._follower.refresh()  # here at once; every other server sees it at its next look
@@ -148,7 +157,7 @@ class DocumentService:
 
     async def _readable(self, ident: str, caller: Caller) -> DocumentRecord | None:
         """The record of an added document; none for one that only a release may have, a 404 for one that the caller may not find."""
-        await asyncio.to_thread(self._store.refresh)
+        await self._calls.run(self._store.refresh)
         record = self._store.get(ident)
         if record is not None and (record.state == "deleted" or not record.readable_by(caller.principal())):
             raise _missing(ident)
@@ -164,7 +173,7 @@ class DocumentService:
         return chunks
 
     async def _text_of(self, record: DocumentRecord) -> Text | None:
-        read = await asyncio.to_thread(self._store.text, record)
+        read = await self._calls.run(self._store.text, record)
         return None if read is None else Text(record.document(read.text, read.title).title, record.version, record.status, read.text)
 
     def _put(self, name: str, suffix: str, upload: Upload, data: bytes, readers: UploadReaders, caller: Caller) -> Added:

@@ -1,6 +1,7 @@
 """Parses the body of a question strictly: what parsers could read differently is refused."""
 
 import json
+import math
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -17,7 +18,8 @@ def read_body(request: Request, model: type[M]) -> M:
     if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
         raise not_json_type()
     try:
-        data = json.loads(request.state.body.decode(), object_pairs_hook=_object, parse_constant=_no_number)
+        text = request.state.body.decode()
+        data = json.loads(text, object_pairs_hook=_object, parse_constant=_no_number, parse_float=_finite)
     except json.JSONDecodeError as error:
         raise not_json(f"{error.msg[0].lower()}{error.msg[1:]} at character {error.pos}") from None
     except UnicodeDecodeError:
@@ -42,6 +44,14 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         raise _Ambiguous("an object has a key twice")
     return found
+
+
+def _finite(digits: str) -> float:
+    """A number that is one everywhere: 1e999 would be infinite here, and no JSON could say so."""
+    number = float(digits)
+    if not math.isfinite(number):
+        raise _Ambiguous("a number is too large")
+    return number
 
 
 def _no_number(word: str) -> None:

@@ -55,7 +55,7 @@ class QueryService:
             raise too_long(len(body.question), service.settings.max_question_chars)
         query = body.query(principal, request.state.request_id)
         request.state.facts |= facts_of_query(query)
-        key = body.session or (query.principal.id if service.authenticated else query.id)
+        key = _drawn_by(body.session, query, authenticated=service.authenticated)
         shown = with_trace and service.settings.expose_trace
         return cls(service, service.assigned(key), request.state.caller, query, key, request.state.facts, with_trace=shown)
 
@@ -104,6 +104,12 @@ class QueryService:
                 trace = observer.marked(await self._assignment.loaded.pipeline.search(self._query, observer=observer))
         self._facts |= facts_of_trace(trace)
         return trace
+
+
+def _drawn_by(session: str | None, query: Query, *, authenticated: bool) -> str:
+    """Of whom it is drawn which release answers: a session belongs to its tenant, and none is the caller who has its name."""
+    tenant, who = query.principal.tenant, query.principal.id if authenticated else query.id
+    return "\0".join((tenant, "session", session) if session else (tenant, "caller", who))
 
 
 async def cancel_on_disconnect(receive: Receive, work: Coroutine[Any, Any, T]) -> T:

@@ -1,6 +1,5 @@
 """Routes for traces and feedback."""
 
-import asyncio
 from datetime import datetime
 from typing import Annotated
 
@@ -12,7 +11,7 @@ from serving.app.core.problems import not_found
 from serving.app.core.service import Service, service_of
 from serving.app.query.body import read_body
 from serving.app.query.jsontext import json_text
-from serving.app.traces.wire import FeedbackIn, FeedbackOut, TraceLine, TraceOut, TracesOut, written_out
+from serving.app.traces.wire import FeedbackIn, FeedbackOut, TraceLine, TraceOut, TracesOut, seconds_of, written_out
 from serving.app.traces.writer import TraceWriter
 from serving.keys import Caller
 from serving.pipeline.digest import digest_of
@@ -28,7 +27,9 @@ Limit = Annotated[int, Query(ge=1, le=200, description="how many at most")]
 
 
 Before = Annotated[
-    datetime | None, BeforeValidator(written_out), Query(description="only older ones: the `next` of the page before, as in ISO 8601")
+    datetime | None,
+    BeforeValidator(written_out),
+    Query(description="only older ones: the `next` of the page before, as in ISO 8601; UTC without a zone"),
 ]
 Role = Annotated[str, Query(max_length=20, description="stable, canary, shadow or interleave")]
 Release = Annotated[str, Query(max_length=64, description="a release's digest")]
@@ -48,10 +49,10 @@ async def traces(request: Request, limit: Limit = 50, before: Before = None, rol
         principal=None if admin else caller.id,
         release=release,
         role=role,
-        before=before.timestamp() if before else None,
+        before=seconds_of(before),
         limit=limit,
     )
-    found = await asyncio.to_thread(_store(service).find, query)
+    found = await service.stores.traces.run(_store(service).find, query)
     lines = tuple(TraceLine.of(record.readable_by(caller.principal())) for record in found)
     return _json(TracesOut(traces=lines, next=lines[-1].at if len(lines) == limit else None))
 
@@ -61,7 +62,7 @@ async def trace(request: Request, trace_id: TraceId) -> Response:
     """The whole journey of a question, with nothing of documents that the reader may not see."""
     service, caller = service_of(request), _caller(request)
     record = await _readable(trace_id, service, caller)
-    feedback = await asyncio.to_thread(_looked_into, record, service, caller)
+    feedback = await service.stores.traces.run(_looked_into, record, service, caller)
     now = await service.library.may_read(list(record.documents), caller.principal())
     return _json(TraceOut.of(record.readable_by(caller.principal(), now), feedback))
 
@@ -83,9 +84,9 @@ async def feedback(request: Request) -> Response:
         principal=caller.id,
         kind=body.kind,
         value=body.value,
-        text=await asyncio.to_thread(_writer(service).masked, body.text),
+        text=await service.stores.traces.run(_writer(service).masked, body.text),
     )
-    await asyncio.to_thread(_store(service).put_feedback, kept)
+    await service.stores.traces.run(_store(service).put_feedback, kept)
     service.metrics.feedback(body.kind, body.value)
     if service.scores:
         service.scores.feedback(kept, record.value())
@@ -103,7 +104,7 @@ def _looked_into(record: TraceRecord, service: Service, caller: Caller) -> list[
 
 async def _readable(trace_id: str, service: Service, caller: Caller) -> TraceRecord:
     """A trace that the caller may read; of another's it is not told whether there is one."""
-    record = await asyncio.to_thread(_writer(service).find, trace_id)
+    record = await service.stores.traces.run(_writer(service).find, trace_id)
     mine = record is not None and record.tenant == caller.tenant and (record.principal == caller.id or _is_admin(caller, service))
     if record is None or not mine:
         raise not_found(f"There is no trace {trace_id!r} of yours.")

@@ -1,5 +1,6 @@
 """Traces and feedback as they go over the wire."""
 
+import math
 from datetime import UTC, datetime
 from typing import Annotated, Any, Self
 
@@ -76,7 +77,9 @@ class FeedbackIn(Wire):
 
     trace_id: Name
     kind: FeedbackKind
-    value: float | None = Field(default=None, strict=True, description="thumbs: 1 or -1; rating: 1 to 5; click: the marker")
+    value: float | None = Field(
+        default=None, strict=True, allow_inf_nan=False, description="thumbs: 1 or -1; rating: 1 to 5; click: the marker"
+    )
     text: Text = Field(default="", description="of a correction")
     id: Name | None = Field(default=None, description="of this piece of feedback; default: one of each kind for an answer and a reader")
 
@@ -109,7 +112,7 @@ class FeedbackOut(Wire):
             id=feedback.id,
             trace_id=feedback.trace_id,
             kind=feedback.kind,
-            value=feedback.value,
+            value=feedback.value if feedback.value is None or math.isfinite(feedback.value) else None,
             text=feedback.text,
             at=time_text(feedback.at),
         )
@@ -238,3 +241,10 @@ def written_out(text: str) -> str:
     if text.strip().lstrip("+-").replace(".", "", 1).isdigit():
         raise ValueError("is written as in ISO 8601")
     return text
+
+
+def seconds_of(at: datetime | None) -> float | None:
+    """A time as stores have it; UTC, where it names no zone."""
+    if at is None:
+        return None
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()

@@ -200,10 +200,13 @@ class TraceWriter:
         swept = -SWEEP_S
         while not (self._stop.is_set() and not self._noting.is_alive() and self._waiting.empty()):
             if self._deleted is not None and not self._stop.is_set() and time.monotonic() >= self._look_at:
-                self._replay(self._deleted)
+                try:
+                    self._replay(self._deleted)
+                except Exception:  # noqa: BLE001 — whatever was left must not keep what comes from being stored
+                    self._log.exception("a journal of traces not replayed", effect="it is left where it is")
                 self._look_at = time.monotonic() + LOOK_S
             batch = self._batch_of(self._waiting)
-            while batch and not self._write(batch):
+            while batch := self._write(batch):
                 if self._stop.is_set():
                     return
                 self._stop.wait(RETRY_S)
@@ -230,7 +233,10 @@ class TraceWriter:
                 break
         return batch
 
-    def _write(self, batch: list[EndedQuery | TraceRecord]) -> bool:
+    def _write(self, batch: list[EndedQuery | TraceRecord]) -> list[EndedQuery | TraceRecord]:
+        """Store a batch; what is left of it while the store is out."""
+        if not batch:
+            return []
         try:
             with self._putting:
                 self.store.put([self._record(waiting) for waiting in batch])
@@ -238,8 +244,10 @@ class TraceWriter:
             if not self.failing:
                 self._log.error("traces not written", place=self.store.place, reason=str(error), effect="they wait in memory")
             self.failing = True
-            return False
+            return batch
         except Exception:  # noqa: BLE001 — what cannot be written must not keep the others from it
+            if len(batch) > 1:
+                return self._write_each(batch)
             self._log.exception("traces not written", place=self.store.place, effect="these are lost", count=len(batch))
             self.lost += len(batch)
         if self.failing:
@@ -250,7 +258,14 @@ class TraceWriter:
             self._journal.stored(idents)
         for ident in idents:
             self._pending.pop(ident, None)
-        return True
+        return []
+
+    def _write_each(self, batch: list[EndedQuery | TraceRecord]) -> list[EndedQuery | TraceRecord]:
+        """The same one by one, so that only what cannot be written is lost."""
+        for number, waiting in enumerate(batch):
+            if self._write([waiting]):
+                return batch[number:]
+        return []
 
     def _replay(self, deleted: Callable[[], Mapping[str, float]]) -> None:
         """Have what dead processes left wait for the store, without words of deleted documents."""

@@ -14,6 +14,7 @@ from serving.pipeline.index.resident.keywords import KeywordScores, WordCounts
 from serving.pipeline.index.resident.mapped import MappedArrays, map_arrays
 from serving.pipeline.index.resident.rows import SearchedRows
 from serving.pipeline.index.shingles import Shingles, shingles_of
+from serving.pipeline.models.threads import run_in_thread
 from serving.pipeline.types import Chunk
 
 AT_ONCE = 20_000  # vectors compared in less time than a hop to another thread and back is worth
@@ -94,7 +95,7 @@ class ResidentStore:
 
     async def probe(self) -> None:
         """Raise when the file is gone: the index was moved or removed."""
-        if not await asyncio.to_thread(self._path.is_file):
+        if not await run_in_thread(self._path.is_file):  # whatever else this process waits for
             raise StoreError(f"{self._path} is gone. Is the place of the index still there?")
 
     def shingles(self, chunk: Chunk) -> Shingles:

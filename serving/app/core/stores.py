@@ -1,0 +1,35 @@
+"""Stores are asked in threads of their own: one that hangs takes none from questions, probes and other stores."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final, TypeVar
+
+from serving.app.core.limits import ConcurrencyLimit
+from serving.pipeline.models.threads import run_in_thread
+
+T = TypeVar("T")
+RUNNING: Final = 8  # calls to one store at a time
+WAITING: Final = 1000  # that wait for their turn; about as many as there are connections
+
+
+class StoreCalls:
+    """Blocking calls to one store for whoever asks; the loop's own threads are few, and everything else stands on them."""
+
+    def __init__(self, of: str, running: int = RUNNING, waiting: int = WAITING) -> None:
+        self._limit = ConcurrencyLimit(running, waiting, of)
+
+    async def run(self, call: Callable[..., T], *arguments: object) -> T:
+        """The result of a call, when it is its turn."""
+        async with self._limit.slot():
+            return await run_in_thread(partial(call, *arguments))
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """What is asked of each store."""
+
+    traces: StoreCalls = field(default_factory=lambda: StoreCalls("requests for traces"))
+    audit: StoreCalls = field(default_factory=lambda: StoreCalls("requests for the audit trail"))
+    channels: StoreCalls = field(default_factory=lambda: StoreCalls("requests for channels"))
+    documents: StoreCalls = field(default_factory=lambda: StoreCalls("requests for documents"))
