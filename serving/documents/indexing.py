@@ -24,7 +24,7 @@ from serving.pipeline.index.layered.additions import Additions
 from serving.pipeline.index.layered.segment import IndexedDocument, LiveSegment, Segment, SegmentRecipe, pack_segment
 from serving.pipeline.index.layered.store import LayeredStore
 from serving.pipeline.index.layered.view import LayeredView
-from serving.pipeline.index.loaders import LOADERS
+from serving.pipeline.index.loaders import LOADERS, unread
 from serving.pipeline.index.parse import Parser
 from serving.pipeline.models import EMBEDDINGS
 from serving.pipeline.types import PUBLIC, Chunk
@@ -370,7 +370,7 @@ def _failed(record: DocumentRecord, reason: str) -> DocumentRecord:
 def _parsed(record: DocumentRecord, data: bytes, parser: Parser) -> ReadText:
     """The text of a document's bytes, read in a process of its own."""
     if record.suffix not in LOADERS.names():
-        raise RefusedFile(record.name, f"no loader for {record.suffix!r}")
+        raise RefusedFile(record.name, unread(record.suffix))
     loaded = parser.parse(data, record.name or record.id, record.suffix)
     if len(loaded.text) > CHARACTERS:
         raise RefusedFile(record.name, f"has {len(loaded.text):,} characters; at most {CHARACTERS:,} are read. Split it.")
