@@ -35,8 +35,9 @@ def _table(title: str, settings: type[BaseSettings], without: set[str]) -> str:
             continue
         alias = field.validation_alias
         names = alias.choices if isinstance(alias, AliasChoices) else [alias or f"TOUCHSTONE_{name.upper()}"]
-        default = "" if field.default in (None, "") else f"`{field.default}`"
-        rows.append(f"| {' or '.join(f'`{one}`' for one in names)} | {default} | {field.description} |\n")
+        default = f"`{field.default}`" if field.default is not None and str(field.default) else ""  # a secret's text is its stars
+        meaning = str(field.description).replace("|", "\\|")  # else it ends the cell
+        rows.append(f"| {' or '.join(f'`{one}`' for one in names)} | {default} | {meaning} |\n")
     return f"\n## {title}\n\n| variable | default | meaning |\n|---|---|---|\n" + "".join(rows)
 
 

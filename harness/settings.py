@@ -90,12 +90,12 @@ class HarnessSettings(PipelineSettings):
     @property
     def usual_corpus(self) -> str:
         """The corpus that is meant where none is named: the project's only one, else `techcorp`."""
-        return _only_folder(self.datasets / "corpora") or DEFAULT_CORPUS
+        return _usual(self.datasets / "corpora", DEFAULT_CORPUS, "corpus")
 
     @property
     def usual_golden(self) -> str:
         """The golden set that is meant where none is named, likewise."""
-        return _only_folder(self.datasets / "golden") or DEFAULT_GOLDEN
+        return _usual(self.datasets / "golden", DEFAULT_GOLDEN, "golden set")
 
     @property
     def champion_folder(self) -> Path:
@@ -113,10 +113,12 @@ class HarnessSettings(PipelineSettings):
         return self.looks or self.home / "holdout-looks.jsonl"
 
 
-def _only_folder(root: Path) -> str:
-    """The name of the one folder that is there; "" of none or several."""
-    names = [path.name for path in root.glob("[!.]*") if path.is_dir()]
-    return names[0] if len(names) == 1 else ""
+def _usual(root: Path, default: str, kind: str) -> str:
+    """The name of the one folder that is there, else the default; a `ConfigError` where there are several and not that one."""
+    names = sorted(path.name for path in root.glob("[!.]*") if path.is_dir())
+    if len(names) > 1 and default.partition("/")[0] not in names:
+        raise ConfigError(f"Which {kind}? There are several in {root}: {', '.join(names)}. Name one.")
+    return names[0] if len(names) == 1 else default
 
 
 def read_settings(folder: Path | None = None, **changes: Any) -> HarnessSettings:

@@ -101,7 +101,9 @@ def set_channel(
     stable: Annotated[str, typer.Option("--stable", help="Point at this release (digest, its beginning, or channel:NAME).")] = "",
     candidate: Annotated[str, typer.Option("--candidate", help="Try this release beside the stable one.")] = "",
     mode: Annotated[str, typer.Option("--mode", help="How: canary, shadow, interleave or blue-green.")] = "canary",
-    weight: Annotated[float, typer.Option("--weight", help="The candidate's percent of the questions.")] = 10.0,
+    weight: Annotated[
+        float, typer.Option("--weight", min=0.0, max=100.0, help="The candidate's percent of the questions, above 0.")
+    ] = 10.0,
     switch: Annotated[bool, typer.Option("--switch", help="Make the candidate the stable release.")] = False,
     withdraw: Annotated[bool, typer.Option("--withdraw", help="Serve the stable release alone again.")] = False,
     why: Why = "",

@@ -94,7 +94,9 @@ def sweep(
     from harness.cli.output.tables import show_sweep
 
     show_sweep(result)
-    typer.echo(f"\nreport  {page}\nwinner  {winner}\nship it: touchstone gate --config {winner.with_suffix('.yaml')} && touchstone promote")
+    ship = "ship it" if result.winner is not result.incumbent else f"nothing beat the {result.incumbent.trial.name}; to ship that"
+    gate = f"touchstone gate --config {winner.with_suffix('.yaml')}"
+    typer.echo(f"\nreport  {page}\nwinner  {winner}\n{ship}: {gate} && touchstone promote {winner}")
 
 
 def _run(

@@ -69,7 +69,8 @@ def import_golden(root: Path, source: SourceContents, options: ImportOptions) ->
     check_free(root, options)
     corpus = Corpus.of(options.name, [with_domain(entry, options.domain_from) for entry in source.corpus.documents if entry.text.strip()])
     checker = DraftChecker(corpus, options.domain_from or "domain")
-    checker.left_out += [SkippedPart(f"document {entry.path!r}", f"a document that is {entry.reason}") for entry in source.corpus.skipped]
+    skipped = source.corpus.skipped
+    checker.left_out += [SkippedPart(repr(entry.path), f"a document of the corpus, skipped: {entry.reason}") for entry in skipped]
     checker.left_out += source.left_out
     for draft in source.drafts:
         if options.limit is not None and len(checker.cases) >= options.limit:

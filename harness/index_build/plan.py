@@ -14,7 +14,7 @@ from serving.pipeline.errors import DataError
 from serving.pipeline.index.corpus_files import ABOUT_FILES, LINES_FILE, UNPRINTABLE, list_beside_lines, list_files
 from serving.pipeline.index.corpus_lines import LineRange, line_ranges
 from serving.pipeline.index.facts import FACTS_FOLDER, SETTINGS_FILE, CorpusRules, corpus_rules, may_be_rules
-from serving.pipeline.index.loaders import LOADERS
+from serving.pipeline.index.loaders import LOADERS, unread
 from serving.pipeline.index.reading import Bounds, SkippedFile
 from serving.pipeline.registry import Spec
 from serving.storage.base import Entry
@@ -156,7 +156,7 @@ def _why_not(entry: Entry) -> str:
     if entry.key == SETTINGS_FILE or path.parts[0] == FACTS_FOLDER:
         return ""
     if path.suffix.lower() not in LOADERS.names():
-        return f"no loader for {path.suffix!r}"
+        return unread(path.suffix)
     most = Bounds().file_bytes
     return f"has {entry.size / 1e6:.1f} MB; at most {most / 1e6:g} MB are read. Split it." if entry.size > most else ""
 

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from harness.ingest.git import GitLocation, checked_out
 from serving.pipeline.errors import ConfigError, DataError
 from serving.pipeline.index.facts import FACTS_FOLDER, SETTINGS_FILE
-from serving.pipeline.index.loaders import LOADERS
+from serving.pipeline.index.loaders import LOADERS, unread
 from serving.pipeline.index.reading import Bounds, SkippedFile
 from serving.pipeline.settings import PipelineSettings
 from serving.storage.open import open_storage
@@ -70,7 +70,7 @@ def _downloaded(uri: str, folder: Path, settings: PipelineSettings, limits: Sour
         if number >= limits.files:
             raise DataError(f"{uri}: holds more than {limits.files:,} objects. Ingest a longer prefix.")
         if suffix not in LOADERS.names() and not rule:
-            skipped.append(SkippedFile(entry.key, f"no loader for {suffix!r}"))
+            skipped.append(SkippedFile(entry.key, unread(suffix)))
             continue
         if entry.size > bounds.file_bytes:
             skipped.append(SkippedFile(entry.key, f"has {entry.size / 1e6:.1f} MB; at most {bounds.file_bytes / 1e6:g} MB are read."))

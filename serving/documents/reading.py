@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from serving.documents.record import DocumentRecord, State
 from serving.documents.store import DocumentStore, ReadText
 from serving.pipeline.errors import DataError, RefusedFile, StoreError
-from serving.pipeline.index.loaders import LOADERS
+from serving.pipeline.index.loaders import LOADERS, unread
 from serving.pipeline.index.parse import Parser
 
 CHARACTERS = 20_000_000  # of one document
@@ -82,7 +82,7 @@ def failed_record(record: DocumentRecord, reason: str) -> DocumentRecord:
 def _parsed(record: DocumentRecord, data: bytes, parser: Parser) -> ReadText:
     """The text of a document's bytes, read in a process of its own."""
     if record.suffix not in LOADERS.names():
-        raise RefusedFile(record.name, f"no loader for {record.suffix!r}")
+        raise RefusedFile(record.name, unread(record.suffix))
     loaded = parser.parse(data, record.name or record.id, record.suffix)
     if len(loaded.text) > CHARACTERS:
         raise RefusedFile(record.name, f"has {len(loaded.text):,} characters; at most {CHARACTERS:,} are read. Split it.")

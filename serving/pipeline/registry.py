@@ -233,6 +233,14 @@ def explain(error: ValidationError, where: str, known: list[str]) -> str:
     if first["type"] == "value_error":  # a rule of ours, whose words name the values
         value = "" if isinstance(first["input"], Mapping) else f", not {first['input']!r}"
         return f"{where}: {path and f'{path}: '}{first['ctx']['error']}{value}.{more}"
+    if first["type"] in ("too_short", "too_long"):
+        counts = first["ctx"]
+        bound = f"at least {counts['min_length']}" if "min_length" in counts else f"at most {counts['max_length']}"
+        return f"{where}: {path or 'value'}: {bound} must be in it, not {counts['actual_length']}.{more}"
     shown = "" if first["type"] == "missing" else f", not {first['input']!r}"
-    message = first["msg"][0].lower() + first["msg"][1:]
+    message = (
+        "a mapping, `name: value`, is expected"
+        if first["type"] in ("dict_type", "model_type")
+        else first["msg"][0].lower() + first["msg"][1:]
+    )
     return f"{where}: {path or 'value'}: {message}{shown}.{more}"

@@ -22,7 +22,9 @@ class PipelineSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True)
 
-    home: Path = Field(default=Path(".touchstone"), description="where indexes, releases and runs are kept")
+    home: Path = Field(
+        default=Path(".touchstone"), description="where indexes, stage outputs, runs and traces are kept; releases: TOUCHSTONE_RELEASES"
+    )
     indexes: str = Field(default="", description="where indexes are kept: a folder or s3://bucket/prefix; default <home>/indexes")
     documents: str = Field(
         default="",

@@ -55,8 +55,9 @@ class VerdictRules:
     @classmethod
     def of(cls, *, alpha: float, margin: float | None, slow_ms: float, minutes: float, at_least: int) -> "VerdictRules":
         """Rules as they are asked for; `margin` is that of every share, the cost and disagreements keep their own."""
-        if not 0.0 < alpha < 1.0 or (margin is not None and not 0.0 < margin < 1.0):
-            raise ConfigError(f"alpha and the margin are shares between 0 and 1, not {alpha!r} and {margin!r}.")
+        for name, given in (("alpha", alpha), ("margin", margin)):
+            if given is not None and not 0.0 < given < 1.0:
+                raise ConfigError(f"The {name} of a verdict is a share between 0 and 1, not {given!r}.")
         if min(slow_ms, minutes, at_least) < 0:
             raise ConfigError("Times and counts of a verdict are 0 or above.")
         own = ("cost", "disagreements")

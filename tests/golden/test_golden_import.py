@@ -91,7 +91,7 @@ def test_what_is_left_out_is_told_with_place_and_reason(tmp_path: Path) -> None:
     assert done.reasons == {
         "a relevant document that is not in the corpus": 3,
         "a case with no relevant document in the corpus": 2,
-        "a document that is empty": 1,
+        "a document of the corpus, skipped: empty": 1,
         "an empty answer beside others": 1,
         "a case with empty answers": 1,
         "a case that asks the same as an earlier one": 1,

@@ -154,7 +154,7 @@ def test_the_file_may_be_json(tmp_path: Path) -> None:
     ("text", "says"),
     [
         ("date: [2026", "prices.yaml:1: "),
-        ("", "should be a valid dictionary"),
+        ("", "is expected, not None"),
         ("date: 2026-11-20\nmodels: {a: {valid_from: 2026-11-20, usd_per_cal: 1}}", "Did you mean 'usd_per_call'"),
         ("date: 2026-11-20\nmodels: {a: {valid_from: 2026-11-20}}", "no price; give one of usd_per_million_input"),
         ("date: 2026-11-20\nmodels: {a: {usd_per_call: 1}}", "valid_from"),
@@ -164,7 +164,7 @@ def test_the_file_may_be_json(tmp_path: Path) -> None:
         ("date: 2026-11-20\nmodels: {a: {valid_from: 2026-11-20, usd_per_call: .inf}}", "finite number"),
         ("date: 2026-11-20\nmodels: {a: {valid_from: 2026-11-20, usd_per_call: free}}", "valid number"),
         ("date: 2026-11-20\nmodels: {a: {valid_from: 2026-11-20, usd_per_call: true}}", "valid number"),
-        ("date: 2026-11-20\nmodels: {a: []}", "at least 1 item"),
+        ("date: 2026-11-20\nmodels: {a: []}", "at least 1 must be in it, not 0"),
         (
             "date: 2026-11-20\nmodels: {a: [{valid_from: 2026-11-20, usd_per_call: 1}, {valid_from: 2026-11-20, usd_per_call: 2}]}",
             "a has two prices from the same day on",

@@ -7,8 +7,10 @@ from rich.segment import Segment
 
 from harness.cli.output.clean import clean
 
+FILE_WIDTH = 400  # of a pipe or a file: wider than any table, so that none is cut or folded there
 
-def terminal_console(*, stderr: bool = False, width: int = 120, markup: bool = True, wrap: bool = False) -> Console:
+
+def terminal_console(*, stderr: bool = False, width: int = FILE_WIDTH, markup: bool = True, wrap: bool = False) -> Console:
     """A console that adds its own codes to cleaned texts; `width` is that of what is no terminal, `wrap` breaks lines between words."""
     stream = sys.stderr if stderr else sys.stdout
     console = Console(stderr=stderr, width=None if stream.isatty() else width, soft_wrap=not wrap, markup=markup, highlight=False)

@@ -125,8 +125,8 @@ def show_case(case: Case) -> None:
 
 
 def terminal_table(*columns: str) -> Table:
-    """A table whose first column is left-aligned, the others right-aligned."""
+    """A table whose first column is left-aligned, the others right-aligned; what has no room goes on in the next line."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index == 0 else "right", no_wrap=True)
+        table.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
     return table

@@ -9,7 +9,7 @@ from pathlib import Path
 from serving.pipeline.errors import DataError, RefusedFile
 from serving.pipeline.index.facts import FACTS_FOLDER, HEAD_BYTES, SETTINGS_FILE, Fields, top_folder
 from serving.pipeline.index.front_matter import NOTHING, read_front_matter, refuse_unread
-from serving.pipeline.index.loaders import LOADERS
+from serving.pipeline.index.loaders import LOADERS, unread
 from serving.pipeline.index.loaders.base import decoded
 from serving.pipeline.index.parse import IN_PROCESS, ParseLimits, Parser
 from serving.pipeline.index.read_file import read_file, real_path
@@ -54,7 +54,7 @@ def list_files(folder: Path) -> tuple[list[Path], list[SkippedFile]]:
             elif not path.is_file():
                 skipped.append(SkippedFile(id_of(path, folder), "not a file"))
             elif path.suffix.lower() not in LOADERS.names():
-                skipped.append(SkippedFile(id_of(path, folder), f"no loader for {path.suffix!r}"))
+                skipped.append(SkippedFile(id_of(path, folder), unread(path.suffix)))
             else:
                 files.append(path)
     return sorted(files, key=lambda path: id_of(path, folder)), skipped

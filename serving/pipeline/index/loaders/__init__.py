@@ -3,7 +3,7 @@
 from serving.pipeline.index.loaders.base import LoadedText, Loader
 from serving.pipeline.registry import Registry
 
-__all__ = ["LOADERS", "LoadedText", "Loader"]
+__all__ = ["LOADERS", "LoadedText", "Loader", "unread"]
 
 LOADERS = Registry[Loader](
     "loader",
@@ -20,3 +20,8 @@ LOADERS = Registry[Loader](
     group="loaders",
     protocol=Loader,
 )
+
+
+def unread(suffix: str) -> str:
+    """Why a file of a suffix that no loader reads is skipped."""
+    return f"no loader for {suffix!r}" if suffix else "no suffix that says what it is"
