@@ -20,6 +20,7 @@ from tests.app.making import QUESTION, SAYS, House, Open, config, events, opened
 from tests.app.test_compatible import client as openai_client
 from tests.app.test_mcp import agent
 from tests.doubles.bedrock import CREDENTIALS, Answer, BedrockDouble, Call, Drop, Hang, Malformed, Refusal, ServerError, Throttle
+from tests.support.ports import free_port
 from tests.support.redis import RedisServer, a_secret, running_redis
 from tests.support.s3 import KEYS
 from tests.traces.test_stores import a_table
@@ -284,7 +285,7 @@ async def test_while_the_trace_database_is_locked_questions_are_answered_and_the
 async def test_without_dynamodb_questions_are_answered_and_their_traces_wait(furnished: House, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, known in KEYS.items():
         monkeypatch.setenv(name, known)
-    servers = [ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)]
+    servers = [ThreadedMotoServer(ip_address="127.0.0.1", port=free_port(), verbose=False)]
     servers[0].start()
     host, port = servers[0].get_host_and_port()
     a_table(f"http://{host}:{port}", "outage")
