@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.aws import read_descriptions_once
 from tests.support.mlflow import empty_database, tracked
 from tests.support.world import world
 
@@ -41,9 +42,13 @@ NAMED_OTHERWISE = ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NA
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Forget the places and servers that the shell (or the Makefile) names, and that a shell's background jobs hear no Ctrl-C."""
+    """Forget the places and servers that the shell (or the Makefile) names, and that a shell's background jobs hear no Ctrl-C.
+
+    What is the same in every test, and slow to read, is read once.
+    """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    read_descriptions_once()
     for name in list(os.environ):
         if name.startswith("TOUCHSTONE_") or name in NAMED_OTHERWISE:
             del os.environ[name]

@@ -111,6 +111,7 @@ sys.exit(run(["eval", "-c", "tiny.yaml", "--golden", "tiny", "--no-store"]))
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("tracked")
 def test_a_full_disk_below_mlflow_is_one_line(world: World) -> None:
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run([sys.executable, "-c", FULL_DISK], capture_output=True, text=True, env=environment)
