@@ -11,6 +11,8 @@ export PATH := $(CURDIR)/.touchstone/tools/bin:$(PATH)
 
 UV := $(shell command -v uv 2>/dev/null || echo .touchstone/tools/bin/uv)
 RUN := $(UV) run --no-sync
+# each file of tests is one process's, in the order that tests/conftest.py gives them
+PYTEST := $(RUN) pytest -n auto --dist loadfile --no-loadscope-reorder
 CHANNEL ?= dev
 
 help:  ## list the targets
@@ -31,13 +33,13 @@ demo: setup  ## the whole loop once: sweep → winner → gate → release → A
 	@$(RUN) python -m harness.cli.demo $(if $(VERBOSE),--verbose)
 
 test: setup  ## run the whole test suite
-	$(RUN) pytest -n auto --dist loadgroup
+	$(PYTEST)
 
 quick: setup  ## the developer's loop: lint, import rules, every test that is done at once
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 	$(RUN) lint-imports
-	$(RUN) pytest -n auto --dist loadgroup -q -m "not slow"
+	$(PYTEST) -q -m "not slow"
 
 check: setup  ## lint, format, types, import rules, licences
 	$(RUN) ruff check .

@@ -42,8 +42,8 @@ from serving.keys import SCOPES, Caller, create_key
 from serving.traces.dynamodb import DynamoTraceStore
 from tests.app.making import QUESTION, config, events
 from tests.app.replicas import Estate, Replica, bearer, replica
-from tests.app.test_process import free_port
 from tests.support.dynamodb import a_table
+from tests.support.ports import free_port
 from tests.support.redis import PROGRAM, RedisServer, a_secret
 from tests.support.s3 import KEYS
 from tests.support.waiting import until

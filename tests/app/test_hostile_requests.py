@@ -99,7 +99,7 @@ async def test_what_comes_while_an_answer_is_written_does_not_break_it_and_leave
     furnished: House, caplog: pytest.LogCaptureFixture, after: bytes
 ) -> None:
     request = POST + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY
-    async with listening(furnished.settings(idle_timeout_s=0.3, header_timeout_s=0.3)) as server:
+    async with listening(furnished.settings(idle_timeout_s=0.3, header_timeout_s=0.3, body_timeout_s=0.3)) as server:
         said = await server.send(request + after)
         assert status(said) == 200
         said = await server.send(CHUNKED + b"%x\r\n" % len(BODY) + BODY + b"\r\n" + after)

@@ -111,6 +111,6 @@ async def test_a_body_that_does_not_come_is_not_waited_for(furnished: House) -> 
         yield b'{"question": '
         await asyncio.Event().wait()
 
-    async with opened(furnished.settings(request_timeout_s=0.05)) as api:
+    async with opened(furnished.settings(body_timeout_s=0.05)) as api:
         response = await api.client.post("/v1/query", content=drip(), headers={"Content-Type": "application/json"})
     assert response.status_code == 408

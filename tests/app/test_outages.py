@@ -21,6 +21,7 @@ from tests.app.making import QUESTION, SAYS, House, Open, config, events, opened
 from tests.app.test_compatible import client as openai_client
 from tests.app.test_mcp import agent
 from tests.doubles.bedrock import CREDENTIALS, Answer, BedrockDouble, Call, Drop, Hang, Malformed, Refusal, ServerError, Throttle
+from tests.support.ports import free_port
 from tests.support.redis import RedisServer, a_secret, running_redis
 from tests.support.s3 import KEYS
 from tests.traces.test_stores import a_table
@@ -130,7 +131,8 @@ async def test_whatever_ails_the_model_passages_come_in_time_and_the_model_is_ta
     provider = Provider()
     with BedrockDouble(provider) as double:
         await house.release(config(**{"answer.models.lite": {"name": NOVA}}))
-        settings = house.settings(bedrock_endpoint=double.url, request_timeout_s=5.0, model_timeout_s=0.3, model_failures=4)
+        patience_s = 0.6 if isinstance(fault, Hang) else 5.0  # which a test has to wait for, again and again, where nothing comes
+        settings = house.settings(bedrock_endpoint=double.url, request_timeout_s=5.0, model_timeout_s=patience_s, model_failures=4)
         async with opened(settings) as api:
             assert (await api.ask()).json()["answer"] == SAYS
             provider.fault, before = fault, provider.asked
@@ -285,7 +287,7 @@ async def test_while_the_trace_database_is_locked_questions_are_answered_and_the
 async def test_without_dynamodb_questions_are_answered_and_their_traces_wait(furnished: House, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, known in KEYS.items():
         monkeypatch.setenv(name, known)
-    servers = [ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)]
+    servers = [ThreadedMotoServer(ip_address="127.0.0.1", port=free_port(), verbose=False)]
     servers[0].start()
     host, port = servers[0].get_host_and_port()
     a_table(f"http://{host}:{port}", "outage")

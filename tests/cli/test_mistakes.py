@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -111,6 +112,7 @@ sys.exit(run(["eval", "-c", "tiny.yaml", "--golden", "tiny", "--no-store"]))
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("tracked")
 def test_a_full_disk_below_mlflow_is_one_line(world: World) -> None:
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run([sys.executable, "-c", FULL_DISK], capture_output=True, text=True, env=environment)
@@ -232,7 +234,7 @@ def test_ctrl_c_while_indexing_ends_at_once_and_leaves_nothing_half_written(worl
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
         try:
             while process.poll() is None and not (world.root / "embedding").exists():
-                os.sched_yield()
+                time.sleep(0.01)  # the other process needs the core
             process.send_signal(signal.SIGINT)
             _, said = process.communicate(timeout=60)  # the thread never ends: it must not be waited for
         finally:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,7 +52,7 @@ def held(script: str, arguments: Sequence[str], sign: Path) -> Iterator[subproce
         try:
             while not sign.exists():
                 assert process.poll() is None
-                os.sched_yield()
+                time.sleep(0.01)  # the other process needs the core
             yield process
         finally:
             process.kill()

@@ -94,6 +94,7 @@ def test_no_part_of_the_command_line_has_a_console_of_its_own() -> None:
         assert path.name == "console.py" or f"{Console.__name__}(" not in path.read_text().replace("terminal_console(", ""), path
 
 
+@pytest.mark.usefixtures("tracked")
 def test_a_password_in_an_address_is_shown_nowhere(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOUCHSTONE_BEDROCK_ENDPOINT", "http://me:hunter2@127.0.0.1:9")
     monkeypatch.setenv("TOUCHSTONE_S3_ENDPOINT", "ftp://me:hunter2@127.0.0.1:9")

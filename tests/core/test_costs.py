@@ -194,7 +194,7 @@ configurations = st.fixed_dictionaries(
 away = st.sampled_from(["", "", "", "words", "PaidReranker", "CheapChat", "DearChat", "PaidEmbeddings"])
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 @given(changes=configurations, times=st.integers(1, 4), seed=st.integers(0, 999), fails=away, tells=st.booleans(), audits=st.booleans())
 def test_whatever_is_configured_and_whatever_fails_the_bills_are_what_was_told(
     index: OpenIndex, folder: Path, changes: dict[str, Any], times: int, seed: int, fails: str, tells: bool, audits: bool

@@ -27,6 +27,7 @@ from typing import Any, Self
 from urllib.parse import unquote
 
 from tests.doubles.eventstream import frame
+from tests.support.ports import free_port
 
 MAIL = r"[\w.]+@[\w.]+\w"
 CREDENTIALS = {  # for a test's environment: fixed ones, and no question to a machine that would know better
@@ -139,13 +140,13 @@ class Log:
 class BedrockDouble:
     """Serves on a free port of this machine from `with` to its end."""
 
-    def __init__(self, answers: Script | Iterable[Answer] = (), *, latency_s: float = 0.0, port: int = 0) -> None:
+    def __init__(self, answers: Script | Iterable[Answer] = (), *, latency_s: float = 0.0, port: int | None = None) -> None:
         queue = deque(() if callable(answers) else answers)
         self.script: Script = answers if callable(answers) else lambda _: queue.popleft() if queue else None
         self.latency_s = latency_s
         self.log = Log()
         self.closing = threading.Event()
-        self._server = _Server(("127.0.0.1", port), _Handler)
+        self._server = _Server(("127.0.0.1", port or free_port()), _Handler)
         self._server.double = self
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)

@@ -1,7 +1,6 @@
 """Bedrock Guardrails through real boto3, against the double over HTTP."""
 
 import asyncio
-import socket
 from collections.abc import Iterator
 
 import pytest
@@ -16,6 +15,7 @@ from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.types import Chunk, GuardAction, Hit, Query
 from tests.doubles.bedrock import CREDENTIALS, Answer, BedrockDouble, Call, Drop, Hang, Malformed, Refusal, Throttle
 from tests.support.parts import some_parts
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.slow
 MAIL, SSN = "jane.roe@example.com", "536-90-4399"
@@ -41,7 +41,7 @@ async def no_pause(seconds: float) -> None:
 
 def checker(url: str, **params: object) -> BedrockCheck:
     settings = PipelineSettings(_env_file=None, bedrock_endpoint=url)
-    chosen = BedrockCheck.Params.model_validate({"guardrail": "gr-1", "guardrail_version": "3", **params})
+    chosen = BedrockCheck.Params.model_validate({"guardrail": "gr-1", "guardrail_version": "3", "call_timeout_s": 60.0, **params})
     patience = settings.model_copy(update={"model_timeout_s": chosen.call_timeout_s, "model_attempts": chosen.attempts})
     return BedrockCheck(chosen, some_parts(settings=settings), retry=RetryPolicy("bedrock:gr-1", patience, sleep=no_pause))
 
@@ -106,9 +106,7 @@ async def test_a_long_text_is_asked_about_in_pieces_and_nothing_hides_in_a_later
 
 
 def nobody() -> str:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{free.getsockname()[1]}"
+    return f"http://127.0.0.1:{free_port()}"
 
 
 @pytest.mark.parametrize("fault", [Throttle(), Drop(), Malformed(), Malformed(b"{}"), Hang()])

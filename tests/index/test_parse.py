@@ -64,7 +64,7 @@ def test_a_bomb_is_read_or_refused_within_its_bounds_and_the_next_file_is_read(p
 @pytest.mark.parametrize(
     ("data", "kind", "limits", "reason"),
     [
-        (SLOW, ".html", ParseLimits(seconds=0.3, seconds_per_mb=0), "takes more than 0.3 s of processor time"),
+        (SLOW, ".html", ParseLimits(seconds=0.3, seconds_per_mb=0, patience=400), "takes more than 0.3 s of processor time"),
         (SLOW, ".html", ParseLimits(seconds=60, patience=0.01), "was not read within 0.6 s"),
         (word_file(PARAGRAPH % b"a" * 140_000), ".docx", ParseLimits(memory_bytes=MEMORY), "MB of memory"),
         (pdf_text(b"a" * 101), ".pdf", ParseLimits(characters=100), "has 101 characters; at most 100 are read"),
@@ -83,7 +83,7 @@ def test_a_worker_that_crashes_refuses_its_file_alone(parser: Parser) -> None:
     assert parser.parse(b"<p>warm", "warm.html", ".html").text == "warm"
     assert worker_of(parser) == pid
     os.kill(pid, signal.SIGSTOP)  # it dies with the file in its hands: a pipe holds less than the file
-    crash = threading.Timer(0.5, lambda: [os.kill(pid, number) for number in (signal.SIGSEGV, signal.SIGCONT)])
+    crash = threading.Timer(1.0, lambda: [os.kill(pid, number) for number in (signal.SIGSEGV, signal.SIGCONT)])
     crash.start()
     with pytest.raises(RefusedFile, match=r"crashed the process that read it \(SIGSEGV\)"):
         parser.parse(b"<p>" + b"a" * 1_000_000, "crash.html", ".html")
@@ -96,9 +96,9 @@ def test_an_interrupt_ends_the_worker_with_the_file_it_has() -> None:
     with Parser(ParseLimits(seconds=60)) as parser:
         parser.parse(b"<p>warm", "warm.html", ".html")
         pid = worker_of(parser)
-        interrupt = threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT))
-        interrupt.start()
+        interrupt = threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT))
         with pytest.raises(KeyboardInterrupt):
+            interrupt.start()
             parser.parse(SLOW, "slow.html", ".html")
         assert not is_running(pid)
 

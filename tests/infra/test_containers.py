@@ -21,6 +21,7 @@ from serving.app.settings import AppSettings
 from serving.pipeline.settings import variables
 from serving.traces.open import open_traces
 from serving.traces.record import TraceQuery, TraceRecord
+from tests.support.ports import free_port
 from tests.support.s3 import KEYS, s3_server
 from tests.traces.test_stores import a_trace
 
@@ -126,9 +127,7 @@ def stack(tmp_path: Path) -> tuple[Path, dict[str, str]]:
     }
     ports = {}
     for name in ("API_PORT", "MLFLOW_PORT", "PROMETHEUS_PORT", "GRAFANA_PORT", "AWS_PORT"):
-        with socket.socket() as taken:
-            taken.bind(("127.0.0.1", 0))
-            ports[name] = str(taken.getsockname()[1])
+        ports[name] = str(free_port())
     return tmp_path, own | ports
 
 

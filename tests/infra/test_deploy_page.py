@@ -1,18 +1,19 @@
 """docs/deploy.md, the smallest deployment: its configuration, settings and role are enough, and the role allows no more than is used."""
 
+import io
 import json
 import os
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Mapping
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from harness.cli import run as harness_run
 from tests.doubles.bedrock import CREDENTIALS, BedrockDouble
 from tests.infra.scripts import ROOT
 from tests.infra.test_stateless_servers import awaited, serving
@@ -38,13 +39,16 @@ def settings() -> dict[str, str]:
 
 
 def run(folder: Path, told: Mapping[str, str], *words: str) -> Any:
-    """What a command says as JSON."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith("TOUCHSTONE_")}
-    command = [sys.executable, "-m", "harness", *words, "--json"]
-    environment = own | {"PYTHONPATH": str(ROOT), "TOUCHSTONE_ASSUME_YES": "true", "TOUCHSTONE_MLFLOW_MODEL": ""} | dict(told)
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return json.loads(done.stdout)
+    """What a command says as JSON that is run in this folder with these settings and no others; in this process, which has all imported."""
+    with pytest.MonkeyPatch.context() as here, redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
+        for name in [name for name in os.environ if name.startswith("TOUCHSTONE_")]:
+            here.delenv(name)
+        for name, value in ({"TOUCHSTONE_ASSUME_YES": "true", "TOUCHSTONE_MLFLOW_MODEL": ""} | dict(told)).items():
+            here.setenv(name, value)
+        here.chdir(folder)
+        code = harness_run([*words, "--json"])
+    assert code == 0, out.getvalue() + err.getvalue()
+    return json.loads(out.getvalue())
 
 
 def test_one_container_one_bucket_and_bedrock_answer_with_the_rights_that_the_page_shows(s3_server: str, tmp_path: Path) -> None:

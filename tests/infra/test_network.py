@@ -38,7 +38,6 @@ def _hosts_can_be_made() -> bool:
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.xdist_group("network"),
     pytest.mark.skipif(not _hosts_can_be_made(), reason="needs root, network namespaces and nginx"),
 ]
 

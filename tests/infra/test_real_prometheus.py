@@ -18,7 +18,8 @@ import yaml
 
 from infra.checks.observability import ROOT, Observability
 from tests.app.making import QUESTION, House, config
-from tests.app.test_process import free_port, running
+from tests.app.test_process import running
+from tests.support.ports import free_port
 
 PROGRAM = shutil.which("prometheus")
 MOST_S = 60.0

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -26,6 +25,7 @@ from tests.infra.land import build, told
 from tests.infra.scripts import ROOT
 from tests.infra.test_checks import needs_terraform, stand_in
 from tests.support import s3
+from tests.support.ports import free_port
 from tests.support.releasing import at, point
 
 s3_server = s3.s3_server
@@ -67,9 +67,7 @@ def promoted(says: str, home: Path) -> str:
 @contextmanager
 def serving(told: Mapping[str, str], home: Path) -> Iterator[tuple["subprocess.Popen[bytes]", httpx.Client]]:
     """A server process that has an empty folder and its settings."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = int(taken.getsockname()[1])
+    port = free_port()
     home.mkdir()
     own = {name: value for name, value in os.environ.items() if not name.startswith("TOUCHSTONE_")}
     environment = own | dict(told) | {"TOUCHSTONE_HOME": str(home), "PYTHONPATH": str(ROOT)}

@@ -1,7 +1,6 @@
 """Bedrock through real boto3 and langchain-aws, against the double over HTTP."""
 
 import asyncio
-import socket
 import sys
 import threading
 from typing import Any
@@ -30,6 +29,7 @@ from tests.doubles.bedrock import (
     ServerError,
     Throttle,
 )
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.slow
 
@@ -72,9 +72,7 @@ async def streamed(connected: ConnectedChat, heard: list[AIMessageChunk] | None 
 
 
 def refused_port() -> str:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{free.getsockname()[1]}"
+    return f"http://127.0.0.1:{free_port()}"
 
 
 async def test_an_answer_comes_with_its_tokens_and_their_price():

@@ -24,6 +24,8 @@ from tests.page.site import PLANTED, release
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.slow]
 
+LOOKS_AGAIN_MS = 31_000  # when a page has looked again at what is served
+
 
 async def written(server: Listening) -> None:
     writer = server.api.app.state.service.traces
@@ -37,6 +39,7 @@ async def test_a_question_is_seen_with_its_journey_and_the_channel_is_rolled_bac
     settings = house.settings(usd_per_day=1.0, traces=str(house.root / "own.db"))
     async with listening(settings) as server, visiting(browser, server) as visit:
         page = visit.page
+        await page.clock.install()
         asked = (await server.api.ask(f"How many days of paid leave? {PLANTED}")).json()
         said = {"trace_id": asked["trace_id"], "kind": "correction", "text": f"It is 30. {PLANTED}"}
         assert (await server.api.client.post("/v1/feedback", json=said)).status_code == 200
@@ -74,6 +77,7 @@ async def test_a_question_is_seen_with_its_journey_and_the_channel_is_rolled_bac
         await check_unplanted(page)
         moved = read_channel(house.storage, "dev")
         assert (moved.stable, moved.history[-1].why) == (first, f"worse {PLANTED}")
+        await page.clock.fast_forward(LOOKS_AGAIN_MS)
         await page.get_by_text(f"dev · {first[:8]}").wait_for(timeout=60_000)
 
         acts = page.locator("#audit-table")
@@ -191,7 +195,7 @@ def evil_site(page: str) -> Iterator[str]:
             """Nothing."""
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
         yield f"http://localhost:{server.server_address[1]}/"

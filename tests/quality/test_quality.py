@@ -2,7 +2,7 @@ import pytest
 
 from harness.gate.decision import Decision
 
-pytestmark = [pytest.mark.quality, pytest.mark.xdist_group("quality")]
+pytestmark = pytest.mark.quality
 
 
 def test_the_gate_could_decide(decision: Decision) -> None:

@@ -55,6 +55,7 @@ def test_what_the_page_says_to_type_does_it_again(world: World, places: str, mon
     assert commands_of(world.root / "elsewhere/report.html") == [["sweep", "elsewhere/experiment.yaml"], gate, ship]
 
 
+@pytest.mark.usefixtures("tracked")
 def test_the_champion_that_had_to_be_beaten_is_kept_beside_the_report(world: World) -> None:
     assert world.touchstone("sweep", "small.yaml", "--no-tracking", "--json", "--trials", "2").code == 0
     [first] = (world.root / "reports/sweeps").iterdir()

@@ -10,7 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import boto3
+
 from serving.storage.base import Storage
+from tests.support.aws import read_descriptions_once
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -63,6 +66,9 @@ def main(work: str, place: str) -> None:
     """Fork for every number that is read: importing takes far longer than the work. Nothing that minds a fork was used before."""
     module, _, name = work.partition(":")
     do = getattr(importlib.import_module(module), name)
+    if place.startswith("s3://"):
+        read_descriptions_once()
+        boto3.Session().client("s3", region_name="us-east-1")  # which opens no connection, but imports and reads all that it needs
     for line in sys.stdin:
         child = os.fork()
         if child == 0:

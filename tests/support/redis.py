@@ -14,6 +14,7 @@ import pytest
 
 from serving.pipeline.redis_rights import access_string
 from serving.pipeline.settings import PipelineSettings
+from tests.support.ports import free_port
 
 PREFIX = PipelineSettings.model_fields["redis_prefix"].default
 PROGRAM = shutil.which("redis-server") or shutil.which("valkey-server")
@@ -23,9 +24,7 @@ class RedisServer:
     """A server on a free port, that keeps nothing on the disk."""
 
     def __init__(self, folder: Path, *options: str, tls: bool = False) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self._folder = folder
         self._options = (*options, "--tls-port", str(self.port)) if tls else options
         self._process: subprocess.Popen[bytes] | None = None
@@ -47,7 +46,7 @@ class RedisServer:
         command += ["--user", PREFIX, "nopass", *access_string(PREFIX).split()]
         self._process = subprocess.Popen([*command, *self._options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         until = time.monotonic() + 20
-        while time.monotonic() < until:
+        while self._process.poll() is None and time.monotonic() < until:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:
                     return

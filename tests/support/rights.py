@@ -274,7 +274,7 @@ def gateway(role: Role, account: Account, *, aws: str, bedrock: str = "") -> Ite
     """A gateway's address, while it stands."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(Gateway(role, account, aws=aws, bedrock=bedrock)))
     server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"

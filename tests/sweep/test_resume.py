@@ -130,6 +130,7 @@ def alive(session: int) -> list[int]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.usefixtures("tracked")
 def test_a_sweep_killed_again_and_again_ends_with_the_same_trials_and_numbers(world: World, workers: str) -> None:
     more_cases(world)
     sampler = "tpe" if workers == "1" else "random"  # what the others have found by then decides what TPE suggests
@@ -162,6 +163,7 @@ def test_a_sweep_killed_again_and_again_ends_with_the_same_trials_and_numbers(wo
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.usefixtures("tracked")
 def test_ctrl_c_ends_cleanly_with_what_is_known_so_far(world: World, workers: str) -> None:
     more_cases(world)
     process = started(world, "sweep", str(written(world, "stopped", trials=40)), "--workers", workers)
@@ -205,6 +207,7 @@ def test_two_sweeps_on_one_store_and_one_mlflow_file_do_not_disturb_each_other(w
         assert base.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
+@pytest.mark.usefixtures("tracked")
 def test_a_sweep_begun_without_mlflow_is_gone_on_with_in_it(world: World) -> None:
     assert world.touchstone("sweep", "small.yaml", "--no-tracking").code == 0
     folder = folder_of(world, "small")

@@ -31,6 +31,7 @@ LENGTHS = (24, 400, 1000, 4000)  # short ones first: some patterns double with e
 FLOOR_S = 0.003  # of processor time; below it, noise decides
 GROWTH = 3.0  # at most, from one length to its double: linear is 2, quadratic 4
 HOPELESS_S = 0.25
+LOOKS = 3  # what grows does so each time; a busy neighbour in the processor's caches does not
 ENDS = ("", "\0")
 PLAIN = (
     " ",
@@ -259,11 +260,13 @@ def growth(attempt: Attempt, pattern: re.Pattern[Any], make: Callable[[int], Any
         spent = seconds(attempt, pattern, make(length))
         if spent > HOPELESS_S:
             return f"{spent:.2f} s on {length} characters"
-    if spent > FLOOR_S:
+    if spent <= FLOOR_S:
+        return ""
+    for _ in range(LOOKS):
         half, whole = (seconds(attempt, pattern, make(length), times=4) for length in (LENGTHS[-1] // 2, LENGTHS[-1]))
-        if whole > FLOOR_S and whole / half > GROWTH:
-            return f"{half * 1000:.1f} ms on {LENGTHS[-1] // 2} characters, {whole * 1000:.1f} on {LENGTHS[-1]}"
-    return ""
+        if whole <= FLOOR_S or whole / half <= GROWTH:
+            return ""
+    return f"{half * 1000:.1f} ms on {LENGTHS[-1] // 2} characters, {whole * 1000:.1f} on {LENGTHS[-1]}"
 
 
 def outgrown(use: Use) -> str:

@@ -19,9 +19,10 @@ def test_the_project_file_is_the_one_that_mlflow_looks_for() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("tracked")
 def test_mlflow_run_is_the_same_sweep_as_a_parent_and_its_children(world: World) -> None:
     store = f"sqlite:///{world.root}/.touchstone/mlflow/mlflow.db"
-    assert world.touchstone("doctor").code in (0, 3)  # makes the database, as `make demo` does first
+    assert world.touchstone("doctor").code in (0, 3)  # as `make demo` does first
     places = {"TOUCHSTONE_DATASETS": "datasets", "TOUCHSTONE_HOME": ".touchstone", "TOUCHSTONE_REPORTS": "reports"}
     environment = os.environ | {name: str(world.root / place) for name, place in places.items()}
     environment |= {

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -21,9 +22,8 @@ from serving.pipeline.errors import ConfigError
 from serving.release.bundle import load_release
 from serving.release.channel import Channel, ChannelChange, find_channel
 from tests.app.making import QUESTION, SAYS, House, config
+from tests.support.mlflow import copy_database
 from tests.support.releasing import point, prove
-
-pytestmark = pytest.mark.xdist_group("mlflow-registry")  # one database for all of them
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,9 @@ class Registry:
 
 
 @pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
+def registry(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Registry:
     house = House(tmp_path_factory.mktemp("registered"))
+    copy_database(empty_database, house.root / "home")
     digest = asyncio.run(house.release(config()))
     settings = HarnessSettings(home=house.root / "home", releases=str(house.releases), _env_file=None)
     made = Registry(house, settings, digest)

@@ -18,14 +18,17 @@ from harness.tracking.mlflow import MlflowTracker
 from serving.pipeline.errors import TrackingError
 from tests.support.gating import a_report
 from tests.support.making import a_case
+from tests.support.mlflow import copy_database
 from tests.support.world import World
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def places(tmp_path_factory: pytest.TempPathFactory) -> HarnessSettings:
-    return HarnessSettings(home=tmp_path_factory.mktemp("home"), MLFLOW_TRACKING_URI="", MLFLOW_RUN_ID="")
+def places(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> HarnessSettings:
+    home = tmp_path_factory.mktemp("home")
+    copy_database(empty_database, home)
+    return HarnessSettings(home=home, MLFLOW_TRACKING_URI="", MLFLOW_RUN_ID="")
 
 
 def test_a_run_and_its_child_are_logged_with_everything_they_were_told(places: HarnessSettings) -> None:
@@ -155,6 +158,7 @@ def test_an_unreachable_server_is_one_clear_line_without_its_password(tmp_path: 
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.usefixtures("tracked")
 def test_every_run_of_a_sweep_names_its_prompts_code_metrics_and_judge(world: World) -> None:
     asked = yaml.safe_load((world.root / "small.yaml").read_text())
     (world.root / "small.yaml").write_text(yaml.safe_dump(asked | {"judge": "local", "metrics": ["quality", "recall@5"]}))
