@@ -25,7 +25,7 @@ from harness.sweep.engines import ENGINES
 from harness.sweep.engines.base import Engine, WorkerPlan
 from harness.sweep.engines.worker import failure_text, make_worker, read_scored
 from harness.sweep.experiment import EngineChoice
-from harness.sweep.progress import Progress
+from harness.sweep.progress import SweepProgress
 from harness.sweep.setup import connect_engine
 from serving.pipeline.config import RagConfig, load_config
 from serving.pipeline.errors import ConfigError, DataError, InfrastructureError, PromptError, StoreError
@@ -54,7 +54,7 @@ async def opened(name: str, workers: int, plan: WorkerPlan | None = None) -> Asy
 
 
 def dispatcher(engine: Engine, budget: Budget, case_usd: float = 0.0, index_usd: float = 0.0) -> Dispatcher:
-    return Dispatcher(engine, FixedPrices(case_usd, index_usd), budget, Progress(1), block=100)
+    return Dispatcher(engine, FixedPrices(case_usd, index_usd), budget, SweepProgress(1), block=100)
 
 
 def tune() -> TuneSplit:
