@@ -78,7 +78,8 @@ class SqliteAuditStore:
 
     def _opened(self) -> sqlite3.Connection:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(self._path, timeout=BUSY_S, isolation_level=None)
+        # whole, since SQLite takes :memory: for no file at all, and an act would be written down nowhere
+        connection = sqlite3.connect(self._path.absolute(), timeout=BUSY_S, isolation_level=None)
         try:
             connection.execute("PRAGMA synchronous=FULL")  # what is written is there after a power cut too
             if not connection.execute("PRAGMA user_version").fetchone()[0]:

@@ -13,6 +13,7 @@ from serving.storage.lease import LeaseClock, lease
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import ListObjectsV2OutputTypeDef, ObjectTypeDef
 
 CONNECT_S, REQUEST_S, ATTEMPTS = 3, 30, 4  # timeouts in seconds and tries of one request
 CONNECTIONS = 16  # in the connection pool
@@ -73,7 +74,7 @@ class BucketStorage:
     def put(self, key: str, data: bytes) -> None:
         """Write bytes atomically."""
         with self._s3_errors():
-            self._client.put_object(Bucket=self._bucket, Key=self._name(key), Body=data)
+            self._client.put_object(Bucket=self._bucket, Key=self._name(key), Body=data)["ETag"]
 
     def put_if(self, key: str, data: bytes, *, expected: str | None) -> str | None:
         """Write bytes only over the expected version."""
@@ -92,7 +93,7 @@ class BucketStorage:
         start = self._prefix + checked_prefix(prefix)
         with self._s3_errors():
             pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=start)
-            for item in (item for page in pages for item in page.get("Contents", ())):
+            for item in (item for page in pages for item in _contents(page)):
                 key = item["Key"].removeprefix(self._prefix)
                 if not any(not name or name.startswith(".") for name in key.split("/")):
                     yield Entry(key, item["Size"], item["LastModified"])
@@ -161,6 +162,12 @@ class _S3Errors:
         if isinstance(error, UNLIKE_S3):
             raise StoreError(f"{self._place} answers as no S3 does ({type(error).__name__}). Is {self._setting} right?") from error
         return False
+
+
+def _contents(page: "ListObjectsV2OutputTypeDef") -> Sequence["ObjectTypeDef"]:
+    """The objects of a listing; a `KeyError` for what is none: nothing may be taken for a bucket without objects."""
+    page["IsTruncated"]
+    return page.get("Contents", ())
 
 
 def _connect(settings: PipelineSettings, purpose: str) -> "S3Client":

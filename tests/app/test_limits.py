@@ -1,12 +1,33 @@
 import asyncio
+import threading
 
 import pytest
 
 from serving.app.core.limits import ConcurrencyLimit, UploadLimit
 from serving.app.core.problems import Rejected
+from serving.app.core.stores import StoreCalls
 from serving.pipeline.answer.answerer import Emit
 from serving.pipeline.types import Query
 from tests.app.making import House, interrupted, opened
+
+
+async def test_calls_to_a_store_take_turns_and_nobody_waits_for_all_who_asked_before() -> None:
+    calls, go, begun = StoreCalls("requests for traces", 1, patience_s=0.05), threading.Event(), threading.Event()
+
+    def hang() -> str:
+        begun.set()
+        go.wait()
+        return "answered"
+
+    first = asyncio.create_task(calls.run(hang))
+    assert await asyncio.to_thread(begun.wait, 30.0)
+    for _ in range(3):
+        with pytest.raises(Rejected, match="Too many requests for traces") as caught:
+            await calls.run(hang)
+        assert caught.value.problem.status == 503
+    go.set()
+    assert await first == "answered"
+    assert await calls.run(str.upper, "next") == "NEXT"
 
 
 async def test_the_gate_lets_so_many_run_and_so_many_wait_and_sends_the_next_away() -> None:

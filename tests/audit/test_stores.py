@@ -169,6 +169,13 @@ def test_a_file_refuses_every_change_and_loses_only_what_is_too_old(tmp_path: Pa
     connection.close()
 
 
+def test_a_trail_that_is_named_as_sqlite_names_no_file_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    entry, (writer, reader) = an_entry(), (SqliteAuditStore(Path(":memory:"), retention_s=DAYS_S) for _ in range(2))
+    writer.append(entry)
+    assert [act.entry for act in reader.find(AuditQuery("public"))] == [entry]
+
+
 def test_a_clock_that_is_wrong_for_a_while_does_not_empty_a_file(tmp_path: Path) -> None:
     store = SqliteAuditStore(tmp_path / "audit.db", retention_s=DAYS_S)
     true = [an_entry(1000.0 + number) for number in range(100)]

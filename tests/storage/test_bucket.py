@@ -1,5 +1,6 @@
 import builtins
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -168,6 +169,12 @@ def test_what_answers_as_no_s3_does_is_an_outage(monkeypatch: pytest.MonkeyPatch
         monkeypatch.setenv(name, value)
     with a_proxy(status, body, Location="/elsewhere") as endpoint:
         storage = bucket("s3://b/p", s3_endpoint=endpoint)
-        for call in (lambda: storage.get("a"), lambda: storage.put_if("a", b"x", expected=None)):
+        calls: list[Callable[[], object]] = [
+            lambda: storage.get("a"),
+            lambda: storage.put("a", b"x"),
+            lambda: storage.put_if("a", b"x", expected=None),
+            lambda: list(storage.list()),
+        ]
+        for call in calls:
             with pytest.raises(StoreError, match=r"answers as no S3 does|failed|out of reach"):
                 call()

@@ -1,27 +1,38 @@
 """Stores are asked in threads of their own: one that hangs takes none from questions, probes and other stores."""
 
+import asyncio
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, TypeVar
 
 from serving.app.core.limits import ConcurrencyLimit
+from serving.app.core.problems import too_busy
 from serving.pipeline.models.threads import run_in_thread
 
 T = TypeVar("T")
 RUNNING: Final = 8  # calls to one store at a time
 WAITING: Final = 1000  # that wait for their turn; about as many as there are connections
+PATIENCE_S: Final = 10.0  # with its turn
 
 
 class StoreCalls:
     """Blocking calls to one store for whoever asks; the loop's own threads are few, and everything else stands on them."""
 
-    def __init__(self, of: str, running: int = RUNNING, waiting: int = WAITING) -> None:
-        self._limit = ConcurrencyLimit(running, waiting, of)
+    def __init__(self, of: str, running: int = RUNNING, *, patience_s: float = PATIENCE_S) -> None:
+        self._of = of
+        self._limit = ConcurrencyLimit(running, WAITING, of)
+        self._patience_s = patience_s
 
     async def run(self, call: Callable[..., T], *arguments: object) -> T:
-        """The result of a call, when it is its turn."""
-        async with self._limit.slot():
+        """The result of a call, when it is its turn; a 503 where that does not come, so that nobody waits for all who asked before."""
+        async with AsyncExitStack() as stack:
+            try:
+                async with asyncio.timeout(self._patience_s):
+                    await stack.enter_async_context(self._limit.slot())
+            except TimeoutError:
+                raise too_busy(self._of) from None
             return await run_in_thread(partial(call, *arguments))
 
 
