@@ -178,7 +178,10 @@ def test_the_rules_say_what_load_was_made(house: House, prometheus: tuple[Promet
         assert firing == {"Watchdog"}
         # nothing of ours makes Prometheus complain of real data
         rules = [rule for group in asked.get("/rules")["groups"] for rule in group["rules"]]
-        assert [(rule["name"], rule["lastError"]) for rule in rules if rule["health"] != "ok"] == []
+        assert [(rule["name"], rule["lastError"]) for rule in rules if rule.get("lastError")] == []
+        assert {rule["name"] for rule in rules if rule["health"] != "ok"} <= {
+            "environment_cronjob:kube_cronjob_suspended:seen15d"
+        }  # once a minute
         # under load every panel shows something, but for those of what did not happen; a rate needs a rise that was seen
         with httpx.Client(base_url=server.url, timeout=60) as client:
             for wave in ([QUESTION, "What does the logo stand on?"], [QUESTION]):
