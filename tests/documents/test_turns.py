@@ -226,6 +226,14 @@ async def test_another_process_goes_on_where_one_was_stopped(served: IndexedDocu
     assert found(served, first)
 
 
+async def test_what_a_turn_computed_is_kept_at_its_end_however_little(home: Path, tmp_path: Path, parser: Parser):
+    one, other = [await opened(home, tmp_path / "documents", replace(LIMITS, kept_chunks=100)) for _ in range(2)]
+    large(one)
+    await one.step(parser)
+    await other.catch_up(parser)
+    assert (len(asked(one)), len(asked(other))) == (4, 20)
+
+
 async def test_processes_that_take_turns_do_no_slice_twice(storage_uri: str, home: Path, parser: Parser):
     one, other = await opened(home, storage_uri), await opened(home, storage_uri)
     first = large(one)
