@@ -68,3 +68,30 @@ def test_a_stream_that_was_closed_before_the_start_is_no_failure(
     monkeypatch.setattr(sys, stream, None)  # as Python has it after `>&-`
     assert run(["golden", "list"]) == code
     assert getattr(sys, stream) is None
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("TOUCHSTONE_RELEASES", "s3:/bucket/x", "write a folder, or s3://bucket/prefix"),
+        ("TOUCHSTONE_INDEXES", "gs://bucket/x", "write a folder, or s3://bucket/prefix"),
+        ("TOUCHSTONE_TRACES", "dynamo:table", "write a file, or dynamodb:<table>"),
+    ],
+)
+def test_a_place_that_is_nearly_a_bucket_or_a_table_is_no_folder(
+    world: World, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, words: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    said = refused(world, "release", "list")
+    assert f"{variable} is {value!r}: {words}" in said
+    monkeypatch.setenv(variable, f"./{value}")
+    assert world.touchstone("release", "list").code == 0
+
+
+def test_doctor_sees_a_full_disk(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    import harness.doctor
+
+    monkeypatch.setattr(harness.doctor, "ROOM", 10**18)  # more than any disk has
+    said = world.touchstone("doctor")
+    assert said.code == 3
+    assert "MB left; make room, or set TOUCHSTONE_HOME" in said.out
