@@ -18,6 +18,7 @@ from serving.pipeline.redact import without_password
 from serving.pipeline.redis_address import RedisAddress
 
 State = Literal["ok", "missing", "failed"]
+ROOM = 50_000_000  # bytes below which the next index or report may find no room
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,9 @@ def _home(home: Path) -> str:
     home.mkdir(parents=True, exist_ok=True)
     if not os.access(home, os.W_OK):
         raise OSError(f"{home} cannot be written to; set TOUCHSTONE_HOME to a folder that can.")
-    return f"{home.absolute()}, {shutil.disk_usage(home).free / 1e9:.1f} GB free"
+    if (free := shutil.disk_usage(home).free) < ROOM:
+        raise OSError(f"{home.absolute()} has {free / 1e6:.0f} MB left; make room, or set TOUCHSTONE_HOME to a folder on another disk.")
+    return f"{home.absolute()}, {free / 1e9:.1f} GB free"
 
 
 def _golden(datasets: Path) -> str:

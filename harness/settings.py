@@ -89,13 +89,13 @@ class HarnessSettings(PipelineSettings):
 
     @property
     def usual_corpus(self) -> str:
-        """The corpus that is meant where none is named: the project's only one, else `techcorp`."""
-        return _usual(self.datasets / "corpora", DEFAULT_CORPUS, "corpus")
+        """The corpus that is meant where none is named: the project's only one, else `techcorp`; "" where that is not there either."""
+        return _usual(self.datasets / "corpora", DEFAULT_CORPUS)
 
     @property
     def usual_golden(self) -> str:
         """The golden set that is meant where none is named, likewise."""
-        return _usual(self.datasets / "golden", DEFAULT_GOLDEN, "golden set")
+        return _usual(self.datasets / "golden", DEFAULT_GOLDEN)
 
     @property
     def champion_folder(self) -> Path:
@@ -113,12 +113,18 @@ class HarnessSettings(PipelineSettings):
         return self.looks or self.home / "holdout-looks.jsonl"
 
 
-def _usual(root: Path, default: str, kind: str) -> str:
-    """The name of the one folder that is there, else the default; a `ConfigError` where there are several and not that one."""
-    names = sorted(path.name for path in root.glob("[!.]*") if path.is_dir())
+def _usual(root: Path, default: str) -> str:
+    """The name of the one folder that is there, else the default; "" where there are several and not that one."""
+    names = [path.name for path in root.glob("[!.]*") if path.is_dir()]
     if len(names) > 1 and default.partition("/")[0] not in names:
-        raise ConfigError(f"Which {kind}? There are several in {root}: {', '.join(names)}. Name one.")
+        return ""
     return names[0] if len(names) == 1 else default
+
+
+def which(kind: str, root: Path) -> ConfigError:
+    """What is said where none is named and it is not plain which one is meant."""
+    names = sorted(path.name for path in root.glob("[!.]*") if path.is_dir())
+    return ConfigError(f"Which {kind}? There are several in {root}: {', '.join(names)}. Name one.")
 
 
 def read_settings(folder: Path | None = None, **changes: Any) -> HarnessSettings:

@@ -12,7 +12,7 @@ from typer.exceptions import TyperException
 
 from harness.cli.interrupt import STOPPED_CODE, leave
 from harness.cli.lazy_commands import CommandLocation, group_of
-from harness.cli.output.clean import clean, clean_streams
+from harness.cli.output.clean import clean, clean_streams, open_streams
 from serving.pipeline.errors import TouchstoneError
 from serving.pipeline.packages import add_current_folder, place_of_fault
 from serving.pipeline.redact import without_password
@@ -94,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; every foreseen failure is one line on standard error and its exit code."""
-    with clean_streams():
+    with open_streams(), clean_streams():
         return _run(arguments)
 
 

@@ -6,14 +6,22 @@ The only file of the pipeline that reads the environment; the API's and the harn
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import AliasChoices, Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from serving.pipeline.errors import ConfigError
 
 PREFIX = "TOUCHSTONE_"
+PLACES = {  # of settings that name a folder or a file, and what else may stand there
+    "indexes": "s3://",
+    "documents": "s3://",
+    "releases": "s3://",
+    "stages": "s3://",
+    "audit": "dynamodb:",
+    "traces": "dynamodb:",
+}
 ALIKE = 0.83  # from which a variable that is no setting is taken for a misspelt one
 
 
@@ -97,6 +105,17 @@ class PipelineSettings(BaseSettings):
         for source in (env_settings, dotenv_settings):
             _refuse_misspelt(getattr(source, "env_vars", {}), known)
         return init_settings, env_settings, dotenv_settings, file_secret_settings
+
+    @model_validator(mode="after")
+    def _places(self) -> Self:
+        """No place that is nearly `s3://…`, or of another store, is taken for a folder of that name."""
+        for name, scheme in PLACES.items():
+            place = str(getattr(self, name, "") or "")
+            kind, colon, _ = place.partition(":")
+            if colon and len(kind) > 1 and "/" not in kind and not place.startswith(scheme):
+                known = f"a file, or {scheme}<table>" if scheme == "dynamodb:" else f"a folder, or {scheme}bucket/prefix"
+                raise ValueError(f"{PREFIX}{name.upper()} is {place!r}: write {known}; a file or folder of such a name is ./{place}")
+        return self
 
     @property
     def artefact_folder(self) -> Path:

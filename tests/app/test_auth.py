@@ -85,7 +85,7 @@ async def test_without_a_valid_key_nothing_is_answered_where_keys_are_in_force(
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        ("", "valid dictionary"),
+        ("", "a mapping"),
         ("{}", "no key"),
         ("plaintext-key: {id: x}", "pattern"),
         (f"{'a' * 64}: {{id: x, group: [board]}}", "group"),

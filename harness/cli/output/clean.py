@@ -1,9 +1,11 @@
 """Cleans terminal output: documents, questions and ids are data, so their control characters are removed."""
 
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
 from typing import Any, TextIO, cast
 
 # control characters but line ends and tabs, marks that turn the direction of writing, halves of surrogate pairs
@@ -38,6 +40,16 @@ class CleanStream:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.rich_proxied_file, name)
+
+
+@contextmanager
+def open_streams() -> Iterator[None]:
+    """Let what is written to a stream that was closed before the start (`>&-`) go nowhere; Python has `None` in its place."""
+    with ExitStack() as stack:
+        for redirect, stream in ((redirect_stdout, sys.stdout), (redirect_stderr, sys.stderr)):
+            if stream is None:
+                stack.enter_context(redirect(stack.enter_context(Path(os.devnull).open("w", encoding="utf-8"))))
+        yield
 
 
 @contextmanager
