@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -408,7 +409,7 @@ def test_a_writer_killed_at_any_moment_leaves_whole_entries(tmp_path: Path) -> N
             time.sleep(0.02)
         os.kill(writer.pid, signal.SIGKILL)
         writer.wait()
-        with sqlite3.connect(database) as base:
+        with closing(sqlite3.connect(database)) as base:
             assert base.execute("PRAGMA integrity_check").fetchone() == ("ok",)
             assert base.execute("SELECT COUNT(*) % 2, MIN(LENGTH(value)) FROM kept").fetchone() == (0, 2000)
         SqliteStageStore(tmp_path).remove()
@@ -416,7 +417,7 @@ def test_a_writer_killed_at_any_moment_leaves_whole_entries(tmp_path: Path) -> N
 
 def _written(database: Path) -> bool:
     try:
-        with sqlite3.connect(database) as base:
+        with closing(sqlite3.connect(database)) as base:
             return bool(base.execute("SELECT COUNT(*) FROM kept").fetchone()[0] > 20)
     except sqlite3.OperationalError:
         return False

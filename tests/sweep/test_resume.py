@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -203,7 +204,7 @@ def test_two_sweeps_on_one_store_and_one_mlflow_file_do_not_disturb_each_other(w
     counts = [runs_of(world, name) for name in ("left", "right", "alone")]
     assert counts[0] == counts[1] == counts[2]
     assert set(counts[0].values()) == {1}
-    with sqlite3.connect(world.root / ".touchstone/stages/stages.db") as base:
+    with closing(sqlite3.connect(world.root / ".touchstone/stages/stages.db")) as base:
         assert base.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
