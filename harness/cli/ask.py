@@ -33,11 +33,13 @@ def ask(
 ) -> None:
     """Answer one question and show its citations, route, cost and time."""
     from harness.project import Project
+    from harness.project.arguments import question_text
 
     try:
         question.encode()
     except UnicodeEncodeError:
         raise ConfigError(f"The question is not UTF-8: {question!r}. Is the terminal's character set UTF-8?") from None
+    question_text(question)  # before an index is built for it
     asker = Principal(id="command-line", tenant=tenant, groups=frozenset(group or ()))
     query = Query(question, asker, tuple(domain or ()), dict(_pair(text) for text in where or ()))
     live = sys.stdout.isatty() and not as_json

@@ -19,6 +19,7 @@ JSON = {"Content-Type": "application/json"}
         (b'{"question": "  \\n "}', "question: string should have at least 1 character"),
         (b'{"question": 7}', "question: input should be a valid string"),
         (b'{"question": "a", "top_k": 9}', "top_k: unknown field"),
+        (b'{"quesion": "a"}', "quesion: unknown field (1 more)."),
         (b'{"question": "a", "domains": "hr"}', "domains: input should be a valid"),
         (b'{"question": "a", "metadata": {"a": 1}}', "metadata.a: input should be a valid string"),
         (b'{"question": "\\ud800"}', "question: "),

@@ -68,6 +68,7 @@ def test_a_channel_that_is_none_is_told_in_our_words(world: World) -> None:
 
 def test_a_question_that_asks_nothing_is_refused(world: World) -> None:
     assert "A question is a text that asks something, not ''" in refused(world, "ask", "", "--corpus", "tiny", "-c", "tiny.yaml")
+    assert not (world.root / ".touchstone").exists(), "refused before anything is built"
 
 
 def test_what_no_document_has_is_refused_with_what_there_is(world: World) -> None:
