@@ -28,7 +28,7 @@ from harness.results.report_file import read_report
 from serving.pipeline.checks.grounding.check import check_answer
 from serving.pipeline.checks.grounding.claims import passages_for
 from serving.pipeline.checks.grounding.evidence import compare_claim, parse_passages
-from serving.pipeline.checks.grounding.model import COEFFICIENTS, WORDS_ONLY, SupportModel, claim_features, digest, model_for
+from serving.pipeline.checks.grounding.model import COEFFICIENTS, WORDS_ONLY, SupportModel, claim_features, model_for, models_digest
 from serving.pipeline.checks.grounding.support import NEAREST, similarities, support
 from serving.pipeline.checks.grounding.terms import parse_terms
 from serving.pipeline.settings import PipelineSettings
@@ -506,7 +506,7 @@ def main() -> None:
     data = {
         "command": "python bench/groundedness.py FOLDER" + (" --traces CASES" if options.traces else ""),
         "machine": machine("numpy", "scipy", "snowballstemmer", "onnxruntime"),
-        "coefficients": digest(),
+        "coefficients": models_digest(),
         "test": evaluate(parts, models, training),
         "traces": on_traces(options.traces, tools) if options.traces else None,
     }

@@ -32,7 +32,7 @@ from harness.sweep.engines.base import WorkerPlan
 from harness.sweep.engines.worker import make_worker
 from harness.sweep.experiment import Experiment
 from harness.sweep.folder import SweepFolder
-from harness.sweep.progress import Progress
+from harness.sweep.progress import SweepProgress
 from harness.sweep.search import Search, starting_points
 from harness.sweep.setup import connect_engine
 from harness.sweep.trial import Trial
@@ -66,7 +66,7 @@ async def search(asked: Experiment, settings: HarnessSettings, folder: Path) -> 
     tune = load_golden(settings.datasets, asked.golden).tune()
     plan = WorkerPlan(asked.golden.partition("/")[0], asked.metrics, store=False)
     engine = connect_engine(asked.engine, plan, make_worker(plan))
-    dispatcher = Dispatcher(engine, FixedPrices(), Budget(), Progress(asked.trials), asked.block)
+    dispatcher = Dispatcher(engine, FixedPrices(), Budget(), SweepProgress(asked.trials), asked.block)
     made = Search(asked, dispatcher, SweepFolder(folder), MemoryRun("sweep", "r"))
     begun = time.perf_counter()
     await engine.start()

@@ -12,7 +12,7 @@ def load(module: str) -> Any:
     """A module of ragas, which tells nobody that it is used and leaves nothing behind."""
     os.environ.setdefault("RAGAS_DO_NOT_TRACK", "true")  # it looks at this when it is imported, so it cannot be a setting of ours
     try:
-        import_module("ragas._analytics").user_data_dir = _nowhere  # type: ignore[attr-defined]
+        import_module("ragas._analytics").user_data_dir = _nowhere  # type: ignore[attr-defined]  # replaces a function of the module
         return import_module(module)
     except ImportError as error:
         raise ConfigError(f"ragas' metrics need the package ragas ({error}). Install it: {install_command('ragas')}") from error

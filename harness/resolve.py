@@ -1,4 +1,4 @@
-"""What a word (or an object) names: an evaluation, a sweep, a configuration, a release, an app of the user's."""
+"""Resolves what a word or an object names: an evaluation, a sweep, a configuration, a release, an app of the user's."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -142,7 +142,7 @@ class ReportSource:
 
     @property
     def folder(self) -> Path:
-        """Where its report lies."""
+        """The folder of its report."""
         return self.path if self.kind == "sweep" else self.path.parent
 
 

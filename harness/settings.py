@@ -152,12 +152,12 @@ def _below(folder: Path, settings: HarnessSettings) -> dict[str, Any]:
 
 
 def no_project(looked: Path) -> str:
-    """What to do where a folder of a project is not there: a sentence for whoever runs a command outside of one."""
+    """The advice where a project's folder is missing, for a command that runs outside of a project."""
     mend = "Go to a project's folder, make one with: touchstone init DIR, or name its datasets in TOUCHSTONE_DATASETS."
     return f"there is no folder {str(looked.absolute())!r}. {mend}"
 
 
-def otherwise(settings: HarnessSettings) -> dict[str, Any]:
-    """What differs in these settings from those of the environment, as plain data: what a process that reads it has to be told."""
+def settings_overrides(settings: HarnessSettings) -> dict[str, Any]:
+    """The settings that differ from those of the environment, as plain data for another process."""
     here, now = read_settings().model_dump(mode="json"), settings.model_dump(mode="json")
     return {name: value for name, value in now.items() if here[name] != value}

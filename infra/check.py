@@ -19,7 +19,7 @@ PATIENCE_S = 900
 
 
 @dataclass(frozen=True)
-class Outcome:
+class AreaResult:
     """How the check of one area ended."""
 
     area: str
@@ -33,7 +33,7 @@ class Outcome:
         return {0: "ok", SKIPPED: "skipped"}.get(self.code, "FAILED")
 
 
-def run(area: str, command: str, root: Path = ROOT) -> Outcome:
+def run(area: str, command: str, root: Path = ROOT) -> AreaResult:
     """Run one command; one that cannot be started or does not end is a failure, never a pass."""
     words = shlex.split(command)
     words = [sys.executable if words[0] == "python" else words[0], *words[1:]]
@@ -50,10 +50,10 @@ def run(area: str, command: str, root: Path = ROOT) -> Outcome:
         code, said = done.returncode, f"{done.stdout}{done.stderr}"
     except (OSError, subprocess.TimeoutExpired) as error:
         code, said = 1, str(error)
-    return Outcome(area, code, said.strip(), time.monotonic() - began)
+    return AreaResult(area, code, said.strip(), time.monotonic() - began)
 
 
-def shown(outcome: Outcome) -> str:
+def shown(outcome: AreaResult) -> str:
     """A line for an area that holds, all that it said for one that does not."""
     lines = outcome.said.splitlines() or ["said nothing"]
     text = " · ".join(lines) if outcome.code == 0 else lines[-1].removeprefix("skipped: ") if outcome.code == SKIPPED else ""

@@ -14,9 +14,10 @@ from harness.calibrate.cache_pairs import ODD, QuestionPair, golden_pairs, neare
 from harness.calibrate.cache_verifier import FitPair, fit_verifier
 from harness.calibrate.groups import near_duplicate_pairs
 from harness.calibrate.labelled import ARTEFACT, DecisionTerms, LabelledDecision, LabelledDecisions
-from harness.calibrate.source import Progress, SourceRequest
+from harness.calibrate.source import SourceRequest
 from harness.calibrate.split import fit_split
 from harness.golden.load import load_golden
+from harness.progress import TaskProgress
 from harness.settings import HarnessSettings
 from serving.pipeline.checks.equivalence.guards import disagreement
 from serving.pipeline.checks.equivalence.verifier import COSINE_SCORER, VERIFIER_SCORER, Verifier, built_in, verifier_of
@@ -174,7 +175,7 @@ def _readable(pair: QuestionPair) -> bool:
     return max(len(pair.question), len(pair.other)) <= LONGEST
 
 
-def _vectors(texts: Sequence[str], embeddings: NamedEmbeddings, progress: Progress) -> dict[str, NDArray[np.float32]]:
+def _vectors(texts: Sequence[str], embeddings: NamedEmbeddings, progress: TaskProgress) -> dict[str, NDArray[np.float32]]:
     """A unit vector for each text."""
     unique = list(dict.fromkeys(texts))
     vectors: dict[str, NDArray[np.float32]] = {}

@@ -9,8 +9,8 @@ from harness.calibrate.bounds import counted_p_values, labels_needed, least_labe
 from harness.calibrate.exposure import Exposure, columns_of
 from harness.calibrate.families import family_notes
 from harness.calibrate.labelled import LabelledDecision, RiskLimit, check_decisions, instant
-from harness.calibrate.source import Progress, silent
 from harness.calibrate.walk import TestedThreshold, WalkStart, starts_for, walk
+from harness.progress import TaskProgress, silent
 from serving.pipeline.errors import DataError
 
 CURVE_POINTS = 120  # of the report's curve
@@ -66,7 +66,7 @@ def calibrate(
     grid: Sequence[float] = (),
     starts: Sequence[WalkStart] = (),
     curve_points: int | None = None,
-    progress: Progress = silent,
+    progress: TaskProgress = silent,
 ) -> ThresholdCalibration:
     """Choose a threshold from these examples, none of which may have been fitted on.
 
@@ -113,7 +113,7 @@ def default_starts(exposure: Exposure) -> tuple[WalkStart, ...]:
     return starts_for(exposure.groups, limit.level, limit.error, limit.high)
 
 
-def passing(exposure: Exposure, starts: Sequence[WalkStart], progress: Progress = silent) -> list[TestedThreshold]:
+def passing(exposure: Exposure, starts: Sequence[WalkStart], progress: TaskProgress = silent) -> list[TestedThreshold]:
     """The thresholds whose risk is shown to be below the level."""
     limit = exposure.limit
     if exposure.counted:

@@ -1,17 +1,12 @@
 """What a source of labelled decisions promises."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from harness.calibrate.labelled import LabelledDecisions
-
-Progress = Callable[[str, int, int], None]  # what, done, in all
-
-
-def silent(what: str, done: int, total: int) -> None:
-    """Progress that is not shown."""
+from harness.progress import TaskProgress, silent
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +15,7 @@ class SourceRequest:
 
     files: tuple[Path, ...]
     fitted: Mapping[str, Any] | None = None  # of an artefact that is verified: score with it, fit nothing, give every example
-    progress: Progress = silent
+    progress: TaskProgress = silent
 
 
 class DecisionSource(Protocol):

@@ -1,4 +1,4 @@
-"""`touchstone calibrate STAGE LABELS`: a threshold whose risk is shown to be below a level, or the word that there is none."""
+"""`touchstone calibrate STAGE LABELS`: a threshold whose risk is shown to be below a level, or the result that there is none."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -52,7 +52,7 @@ def calibrate(
 ) -> None:
     """Choose the threshold of a stage from labels, with a stated risk and confidence.
 
-    Exit code 1: there is no safe threshold, or with --verify the promise is not shown to hold.
+    Exit code 1: there is no safe threshold, or with --verify the guarantee is not shown to hold.
     """
     from harness.project.calibrate import label_files
 

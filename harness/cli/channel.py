@@ -211,7 +211,7 @@ def _beside(channel: Channel) -> str:
 
 
 def show_reevaluation(done: "FinishedReevaluation") -> None:
-    """Every metric of then and now, and what came of it."""
+    """Every metric of then and now, and the result."""
     from harness.cli.output.console import terminal_console
     from harness.cli.output.tables import terminal_table
     from harness.stats.text import number_text
@@ -237,7 +237,7 @@ def show_reevaluation(done: "FinishedReevaluation") -> None:
 
 
 def show_verdict(judged: "TrialVerdict") -> None:
-    """Every measure of a candidate beside the stable release, and what came of it."""
+    """Every measure of a candidate beside the stable release, and the verdict."""
     from harness.cli.output.console import terminal_console
     from harness.cli.output.tables import terminal_table
 

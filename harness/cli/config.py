@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 import yaml
-from pydantic import AliasChoices
+from pydantic import AliasChoices, BaseModel
 
 from harness.cli.options import AsJson, ConfigFile, Set, print_json, read_config
 from harness.settings import HarnessSettings, read_settings
@@ -91,10 +91,10 @@ def _summary(table: Registry[Any], name: str) -> PlugInSummary:
         return PlugInSummary({}, error=f"cannot be used: {error}")
 
 
-def _parameters(model: type) -> dict[str, object]:
+def _parameters(model: type[BaseModel]) -> dict[str, object]:
     from pydantic_core import PydanticUndefined
 
-    fields = model.model_fields  # type: ignore[attr-defined]
+    fields = model.model_fields
     return {name: None if field.default is PydanticUndefined else field.default for name, field in fields.items()}
 
 

@@ -48,18 +48,18 @@ class Demo:
 
         self.say(f"Searching from what a team ships on day one ({FIRST}), through `mlflow run` …")
         seconds, winner = self.sweep(FIRST)
-        self.say(f"{load_experiment(FIRST).trials} configurations in {seconds:.0f} s. {told(winner)}")
+        self.say(f"{load_experiment(FIRST).trials} configurations in {seconds:.0f} s. {sweep_summary(winner)}")
 
         proven = newest_winner(self.settings.reports)
         decision = json.loads(self.touchstone("gate", str(GATE), "--config", str(proven.with_suffix(".yaml")), "--json"))
-        self.say(f"Gate {GATE}: {decision['state']}. {judged(decision)}")
+        self.say(f"Gate {GATE}: {decision['state']}. {decision_summary(decision)}")
         promoted = json.loads(self.touchstone("promote", str(proven), "--channel", CHANNEL, "--json"))
         release = promoted["release"]
         self.say(f"Release {release} is what the channel {CHANNEL} points at now; it is the champion to beat from here on.")
 
         self.say(f"Searching on from it ({SECOND}) …")
         seconds, winner = self.sweep(SECOND)
-        self.say(f"{load_experiment(SECOND).trials} configurations in {seconds:.0f} s. {told(winner)}")
+        self.say(f"{load_experiment(SECOND).trials} configurations in {seconds:.0f} s. {sweep_summary(winner)}")
 
         self.serve(release)
         reports = sorted(self.settings.reports.glob("sweeps/*/report.html"), key=lambda path: path.stat().st_mtime)[-2:]
@@ -123,7 +123,7 @@ class Demo:
         environment = {**os.environ, "MLFLOW_TRACKING_URI": self.settings.tracking_uri}
         if "--force" in command or "rollback" in command:
             environment["TOUCHSTONE_MLFLOW_MODEL"] = ""  # what is forced here only to be taken back is not registered
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)  # noqa: S603
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)  # noqa: S603 — our own commands
         words = f"$ {' '.join(command)}\n{done.stderr}{done.stdout}\n"
         with self.log.open("a", encoding="utf-8") as log:
             log.write(words)
@@ -148,7 +148,7 @@ def excerpt(text: str) -> str:
     return line if len(line) <= LONGEST_EXCERPT else f"{line[:LONGEST_EXCERPT].rpartition(' ')[0]} …"
 
 
-def judged(decision: dict[str, Any]) -> str:
+def decision_summary(decision: dict[str, Any]) -> str:
     """What a gate says of its rules, and of those that did not hold."""
     outcomes = [ruling["outcome"] for ruling in decision["rulings"]]
     rest = {"advise against it": outcomes.count("fail"), "cannot be judged": outcomes.count("unjudged")}
@@ -157,7 +157,7 @@ def judged(decision: dict[str, Any]) -> str:
     return f"{decision['message']}{others}."
 
 
-def told(winner: SweepWinner) -> str:
+def sweep_summary(winner: SweepWinner) -> str:
     """What a sweep found, in a sentence or two."""
     against = winner.verdict.against
     if against is None or against.difference is None or against.low is None or against.high is None:

@@ -32,8 +32,8 @@ class DemoServer:
     def ask(self, question: str) -> dict[str, Any]:
         """The answer to a question."""
         body = json.dumps({"question": question}).encode()
-        request = urllib.request.Request(f"{self.address}/v1/query", body, {"content-type": "application/json"})  # noqa: S310 — our own
-        with urllib.request.urlopen(request, timeout=ANSWER_S) as response:  # noqa: S310
+        request = urllib.request.Request(f"{self.address}/v1/query", body, {"content-type": "application/json"})  # noqa: S310 — the address of our own server — our own
+        with urllib.request.urlopen(request, timeout=ANSWER_S) as response:  # noqa: S310 — the address of our own server
             answer: dict[str, Any] = json.load(response)
             return answer
 
@@ -51,7 +51,7 @@ class DemoServer:
 
     def _ready(self) -> dict[str, Any]:
         try:
-            with urllib.request.urlopen(f"{self.address}/readyz", timeout=ANSWER_S) as response:  # noqa: S310 — our own
+            with urllib.request.urlopen(f"{self.address}/readyz", timeout=ANSWER_S) as response:  # noqa: S310 — the address of our own server — our own
                 state: dict[str, Any] = json.load(response)
                 return state
         except (urllib.error.URLError, OSError, ValueError):  # not listening yet, or not ready
@@ -64,7 +64,7 @@ def demo_server(channel: str, log: Path, environment: dict[str, str]) -> Iterato
     port = _free_port()
     command = [sys.executable, "-P", "-m", "serving.app", "--channel", channel, "--host", HOST, "--port", str(port)]
     with log.open("wb") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env={**os.environ, **environment})  # noqa: S603
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env={**os.environ, **environment})  # noqa: S603 — our own command
     try:
         yield DemoServer(f"http://{HOST}:{port}", log, process)
     finally:

@@ -1,4 +1,4 @@
-"""`touchstone doctor`: what is there, what is missing, what it would give."""
+"""`touchstone doctor`: what is installed, what is missing, and what each part is for."""
 
 from dataclasses import asdict
 
@@ -9,7 +9,7 @@ from harness.settings import read_settings
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Say what is there, what is missing and what it would give."""
+    """Show what is installed, what is missing, and what each part is for."""
     from harness.doctor import PartStatus, check_parts
 
     statuses: list[PartStatus] = []

@@ -1,4 +1,4 @@
-"""`touchstone gate`: may this configuration go in? Exit code 0 yes, 1 no, 3 it could not be told."""
+"""`touchstone gate`: does this configuration pass? Exit code 0 yes, 1 no, 3 undecided."""
 
 import shlex
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ def gate(
     replay_only: ReplayOnly = False,
     as_json: AsJson = False,
 ) -> None:
-    """Hold a configuration against a gate: exit 0 it holds, 1 it does not, 3 the machinery failed."""
+    """Judge a configuration by a gate: exit 0 it passes, 1 it does not, 3 the machinery failed."""
     from harness.gate.decide import undecided
     from harness.gate.gate import load_gate
     from harness.gate.run_gate import reproducible
@@ -71,13 +71,13 @@ def gate(
 
 
 def named_candidate(project: "Project", word: str) -> "str | RagConfig":
-    """What a gate is held on for a candidate: a release by its digest, with its own prompts and artefacts, else a configuration."""
+    """What the gate judges for a candidate: a release by its digest, with its own prompts and artefacts, else a configuration."""
     found = project.candidate(word)
     return found.release.digest if found.release else found.config
 
 
 def judged(run: Path) -> "RecordedRun":
-    """An evaluation's file as what is judged."""
+    """An evaluation's file as the subject of a gate."""
     from harness.resolve import RecordedRun
     from harness.results.report_file import read_report
 

@@ -1,4 +1,4 @@
-"""`touchstone index`: build what retrieval stands on, ahead of time, here or on a Ray cluster."""
+"""`touchstone index`: build an index ahead of time, here or on a Ray cluster."""
 
 from dataclasses import asdict, dataclass
 from typing import Annotated
@@ -29,7 +29,7 @@ Verify = Annotated[bool, typer.Option("--verify", help="Build nothing; check eve
 
 @dataclass(frozen=True, slots=True)
 class _Built:
-    """An index, and what is said of its corpus."""
+    """An index, with notes on its corpus."""
 
     manifest: IndexManifest
     public: int

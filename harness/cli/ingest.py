@@ -105,7 +105,7 @@ def ingest(
 def _ingested(
     run: "Ingest", collection: str, settings: HarnessSettings, tenant: str, line: ProgressLine, *, prune: bool, may_be_empty: bool
 ) -> "IngestResult":
-    """What a run did, which stands in the audit trail, as does every document that it removes."""
+    """The result of a run; the run and every document that it removes are in the audit trail."""
 
     @contextmanager
     def removing(records: Sequence["DocumentRecord"]) -> Iterator[None]:

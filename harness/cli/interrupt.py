@@ -1,4 +1,4 @@
-"""Ctrl-C ends a command at once: tasks are cancelled and tidy up, and no thread that still computes is waited for."""
+"""Ctrl-C ends a command at once: tasks are cancelled and clean up, and running threads are not waited for."""
 
 import asyncio
 import os
@@ -21,7 +21,7 @@ def run_async(work: Coroutine[Any, Any, T]) -> T:
 
 
 def run_in(runner: asyncio.Runner, work: Coroutine[Any, Any, T]) -> T:
-    """The same in a runner that more is run in."""
+    """The same in a runner that is used again."""
     try:
         return runner.run(_with_beat(work))
     except (KeyboardInterrupt, asyncio.CancelledError):

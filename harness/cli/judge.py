@@ -74,7 +74,7 @@ def measure(
     records: Records = FOLDER,
     as_json: AsJson = False,
 ) -> None:
-    """Measure how far a judge agrees with human labels, so that it may decide."""
+    """Measure a judge's agreement with human labels, so that it may decide gates."""
     from harness.cli.judge_tables import show_agreement
     from harness.judges import connect_judge, judge_spec
     from harness.judges.agreement import Agreement, agreement

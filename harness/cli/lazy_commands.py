@@ -1,4 +1,4 @@
-"""Commands that are imported when they are asked for: one question does not wait for what a sweep needs."""
+"""Commands that are imported when they are used, so that `touchstone ask` does not import what a sweep needs."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from typer.main import get_group
 
 @dataclass(frozen=True, slots=True)
 class CommandLocation:
-    """Where a command's function, or a group's `typer.Typer`, is found."""
+    """The module and attribute of a command's function, or of a group's `typer.Typer`."""
 
     module: str
     attribute: str

@@ -1,4 +1,4 @@
-"""`touchstone store …`: what is kept of earlier work, and how to forget it."""
+"""`touchstone store …`: what the stage store holds, and how to clean it up."""
 
 from typing import Annotated
 
@@ -16,7 +16,7 @@ app = typer.Typer(no_args_is_help=True)
 
 @app.command()
 def show(as_json: AsJson = False) -> None:
-    """Show how much is kept, by stage."""
+    """Show how much is stored, by stage."""
     stage_store = configured_stage_store(read_settings())
     sizes = stage_store.sizes()
     if as_json:
@@ -40,7 +40,7 @@ def gc(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="With --indexes: say what would be removed.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Forget what was not used for long; it will be computed again when it is needed.
+    """Remove what was not used for long; it is computed again when it is needed.
 
     Stages in a bucket are left alone: give it a lifecycle rule. Indexes are removed wherever they are, unless a release stands on them.
     """

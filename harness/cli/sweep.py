@@ -14,7 +14,7 @@ from harness.cli.output.progress import ProgressLine, progress_line
 from harness.settings import read_settings
 from harness.stage_store.base import kept_before
 from harness.sweep.experiment import Experiment
-from harness.sweep.progress import Progress, SweepObserver
+from harness.sweep.progress import SweepObserver, SweepProgress
 from harness.sweep.trial import Trial
 from harness.sweep.verdict import SweepResult
 from harness.tracking.base import Run
@@ -47,7 +47,7 @@ def sweep(
     from harness.project.sweep import earlier_sweep, experiment_with
     from harness.sweep.cost.budget import SpendingFile
     from harness.sweep.experiment import load_experiment
-    from harness.sweep.folder import experiment_of, new_folder
+    from harness.sweep.folder import experiment_of, new_sweep_folder
     from harness.sweep.winner import WINNER
 
     settings = read_settings()
@@ -56,10 +56,10 @@ def sweep(
         raise ConfigError("Name an experiment file, such as experiments/quickstart.yaml, or --resume the last sweep.")
     chosen = experiment_of(earlier.record()) if earlier else load_experiment(experiment or Path())
     chosen = experiment_with(chosen, trials=trials, workers=workers, engine=engine, budget=budget)
-    narrator = SweepPrinter(chosen)
+    printer = SweepPrinter(chosen)
     with asyncio.Runner() as runner:
-        with progress_line(quiet=as_json) as narrator.line:
-            project = Project(settings, narrator.work)
+        with progress_line(quiet=as_json) as printer.line:
+            project = Project(settings, printer.work)
             setup = project.open_sweep(chosen, earlier=earlier, store=store, replay_only=replay_only, tracking=tracking)
             price = run_in(runner, setup.estimate())
         if estimate and as_json:
@@ -70,9 +70,9 @@ def sweep(
             return
         agreed_before = earlier is not None and earlier.record().agreed and trials is None and budget is None
         confirm_price(price, yes=yes or settings.assume_yes or agreed_before or replay_only)
-        sweep_folder = earlier or new_folder(settings.reports, chosen.name, datetime.now(UTC))
-        narrator.quoted_usd = SpendingFile(sweep_folder.path).read().usd + price.usd.likely
-        result = _run(runner, setup, sweep_folder, price, narrator, quiet=as_json)
+        sweep_folder = earlier or new_sweep_folder(settings.reports, chosen.name, datetime.now(UTC))
+        printer.quoted_usd = SpendingFile(sweep_folder.path).read().usd + price.usd.likely
+        result = _run(runner, setup, sweep_folder, price, printer, quiet=as_json)
     winner, page = sweep_folder.path / WINNER, sweep_folder.path / "report.html"
     if as_json:
         value = {
@@ -98,23 +98,23 @@ def sweep(
 
 
 def _run(
-    runner: asyncio.Runner, setup: "SweepSetup", where: "SweepFolder", price: "SweepEstimate", narrator: "SweepPrinter", *, quiet: bool
+    runner: asyncio.Runner, setup: "SweepSetup", where: "SweepFolder", price: "SweepEstimate", printer: "SweepPrinter", *, quiet: bool
 ) -> SweepResult:
-    """Run it to its end; where it is stopped, say how far it is and how to go on."""
+    """Run the sweep; where it is interrupted, show how far it is and how to resume."""
     from harness.sweep.run import run_sweep
 
-    narrator.folder = where.path
-    with progress_line(quiet=quiet) as narrator.line:
+    printer.folder = where.path
+    with progress_line(quiet=quiet) as printer.line:
         try:
-            return run_in(runner, run_sweep(setup, where, price, observer=narrator))
+            return run_in(runner, run_sweep(setup, where, price, observer=printer))
         except (KeyboardInterrupt, asyncio.CancelledError, InfrastructureError):
             if where.exists():
-                narrator.line.say(f"{narrator.so_far} To go on: touchstone sweep --folder {where.path}")
+                printer.line.say(f"{printer.so_far} To go on: touchstone sweep --folder {where.path}")
             raise
 
 
 class SweepPrinter(SweepObserver):
-    """Tells a sweep on a terminal."""
+    """Shows a sweep on a terminal."""
 
     line: ProgressLine
     folder: Path
@@ -136,7 +136,7 @@ class SweepPrinter(SweepObserver):
         self._cases = max(self._cases, len(trial.report.rows))
         self.line.say(f"trial {trial.number:3d}  {self._experiment.goal} {trial.score_text(self._cases)}  {trial.label or values}{state}")
 
-    def progressed(self, progress: Progress) -> None:
+    def progressed(self, progress: SweepProgress) -> None:
         """How far it is: trials, the best so far, speed, what was kept, dollars, time left."""
         self.line.update(progress_text(progress, self._experiment, self.quoted_usd), progress.done, progress.trials)
         if best := progress.best:
@@ -151,7 +151,7 @@ class SweepPrinter(SweepObserver):
         SweepReporter(self.folder).sweep_finished(result, run)
 
 
-def progress_text(progress: Progress, experiment: Experiment, quoted_usd: float = 0.0) -> str:
+def progress_text(progress: SweepProgress, experiment: Experiment, quoted_usd: float = 0.0) -> str:
     """The live line's words; dollars stand beside the budget, or beside what was quoted where there is none."""
     from harness.cli.estimate_table import dollars
 

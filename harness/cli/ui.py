@@ -27,4 +27,4 @@ def ui(
     artifacts = (settings.home / "mlflow" / "artifacts").absolute().as_uri()
     arguments = ["-m", "mlflow", "server", "--backend-store-uri", settings.tracking_uri, "--default-artifact-root", artifacts]
     typer.echo(f"http://{host}:{port}", err=True)
-    os.execv(sys.executable, [sys.executable, *arguments, "--host", host, "--port", str(port), "--workers", "1"])  # noqa: S606
+    os.execv(sys.executable, [sys.executable, *arguments, "--host", host, "--port", str(port), "--workers", "1"])  # noqa: S606 — this Python, with arguments of our own

@@ -47,13 +47,13 @@ def compare_reports(
 
 
 def check_margin(margin: float) -> None:
-    """A `ConfigError` for what is no difference between scores from 0 to 1."""
+    """Raise `ConfigError` unless the margin is a difference between scores from 0 to 1."""
     if not 0.0 < margin < 1.0:
         raise ConfigError(f"A margin is a difference of scores above 0 and below 1, for example {MARGIN:g}, not {margin!r}.")
 
 
 def check_comparable(before: EvalReport, after: EvalReport) -> None:
-    """A `DataError` for evaluations of different questions."""
+    """Raise `DataError` where the evaluations are of different questions."""
     a, b = before.header, after.header
     mend = "Evaluate one of them again on the other's, with touchstone eval --golden … --split …"
     for field, first, second in (

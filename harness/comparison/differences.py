@@ -102,7 +102,7 @@ def cost_differences(
 
 
 def _kept_text(before: EvalReport, after: EvalReport) -> str:
-    """How many answers were kept from before, and so have no time."""
+    """How many answers came from the stage store, and so have no time."""
     sides = [f"{name}: {report.kept} of {len(report.traces)} kept" for name, report in (("A", before), ("B", after)) if report.kept]
     return f" ({', '.join(sides)})" if sides else ""
 

@@ -78,7 +78,7 @@ class CostDifference:
     after: float | None
     comparison: Comparison | None = None
     timing: TimingComparison | None = None  # of times that were measured to be compared
-    note: str = ""  # stands in the place of an interval
+    note: str = ""  # replaces the interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ class ReportComparison:
 
     @property
     def explanation(self) -> str:
-        """What the words of the verdict mean here, in a sentence."""
+        """The meaning of the verdict's words here, in a sentence."""
         return (
             f"Corrected for {len(self.metrics)} metrics; equivalent: the interval lies inside ±{self.margin:g}; undecided: these cases "
             "cannot tell, which is no “equal”."

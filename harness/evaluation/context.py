@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from harness.evaluation.evaluator import Evaluator
-from harness.evaluation.factory import IndexProgress, PipelineFactory
+from harness.evaluation.factory import PipelineFactory
 from harness.judges import connect_judge
 from harness.judges.tools import EMBEDDER, Tools
 from harness.settings import HarnessSettings, no_project
@@ -16,6 +16,7 @@ from harness.stage_store.open import open_stage_store
 from serving.pipeline.artefacts import Artefacts
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.index.corpus import Corpus, load_corpus
+from serving.pipeline.progress import Progress
 from serving.pipeline.prompts import PromptLibrary
 from serving.pipeline.registry import Spec, near
 
@@ -48,7 +49,7 @@ def open_context(
     store: bool = True,
     replay_only: bool = False,
     began_s: float | None = None,
-    index_progress: IndexProgress | None = None,
+    index_progress: Progress | None = None,
 ) -> EvaluationContext:
     """Open a corpus by name or path, the stage store of the settings, and a judge by name (`local`, `llm:<provider>:<model>`)."""
     documents, prompts = open_corpus(corpus, settings), PromptLibrary(settings.prompts)

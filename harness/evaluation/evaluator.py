@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.evaluation.subject import PipelineSubject, Subject
@@ -19,10 +19,10 @@ from harness.stage_store.base import StageStore
 from harness.stage_store.score import CachedScores
 from serving.pipeline.errors import DataError, InfrastructureError, IntegrityError, RequestError, TouchstoneError, UserError
 from serving.pipeline.models.prices import PACKAGE, price_list
+from serving.pipeline.progress import Progress
 from serving.pipeline.redact import without_password
 from serving.pipeline.types import GuardAction, Trace
 
-Progress = Callable[[int, int], None]  # cases done, cases in all
 CASE_TIMEOUT_S = 120.0
 REFUSED = RequestError.__name__
 JUDGE_REFUSED = "the judge took no such request"
@@ -30,7 +30,7 @@ JUDGE_REFUSED = "the judge took no such request"
 
 @dataclass(frozen=True, slots=True)
 class Evaluator:
-    """How cases are scored: by which metrics, how many at a time, how long each may take."""
+    """Scores cases by metrics, several at a time, each within a time limit."""
 
     metrics: Sequence[str]
     concurrency: int = 4
@@ -151,7 +151,7 @@ def _as_checked(case: Case, trace: Trace) -> Case:
 
 
 async def _kept(subject: Subject, case: Case) -> Case:
-    """The same for a case that came to no trace."""
+    """The same for a case without a trace."""
     if not isinstance(subject, PipelineSubject):
         return case
     question = await subject.kept(case.question)

@@ -1,11 +1,10 @@
 """The factory of pipelines: from a configuration, a corpus, the prompts and the stage store."""
 
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from harness.evaluation.evaluator import Evaluator, Progress
+from harness.evaluation.evaluator import Evaluator
 from harness.evaluation.subject import PipelineSubject
 from harness.golden.sets import Split
 from harness.results.report import EvalReport
@@ -26,12 +25,12 @@ from serving.pipeline.index.corpus import Corpus
 from serving.pipeline.models.connect import ConnectedChat
 from serving.pipeline.models.prices import price_list
 from serving.pipeline.pipeline import RagPipeline
+from serving.pipeline.progress import Progress
 from serving.pipeline.prompts import PromptLibrary
 from serving.pipeline.registry import Spec
 from serving.pipeline.retrieve.retriever import Retriever
 from serving.pipeline.settings import PipelineSettings
 
-IndexProgress = Callable[[int, int], None]  # documents (or chunks) done, in all
 INDEXES_OPEN = 3  # of a process: trials come back to the last few
 
 
@@ -42,7 +41,7 @@ class PipelineFactory:
     settings: PipelineSettings
     corpus: Corpus
     prompts: PromptLibrary
-    index_progress: IndexProgress | None = None
+    index_progress: Progress | None = None
     stage_store: StageStore | None = None  # none: everything is computed each time
     replay_only: bool = False  # hosted models answer from the stage store or not at all
     artefacts: Artefacts | None = None  # of a release; none: those of this machine
@@ -53,7 +52,7 @@ class PipelineFactory:
     _chats: dict[str, ConnectedChat] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        # an evaluation begins with nothing remembered, shares nothing with a service, and scores what the configuration says
+        # an evaluation starts with empty caches, shares nothing with a server, and scores the configuration alone
         self.settings = self.settings.model_copy(update={"redis": "", "cache_audit": 0.0})
         if self.replay_only and self.stage_store is None:
             raise ConfigError("--replay-only answers from the stage store: leave --no-store out.")
@@ -63,7 +62,7 @@ class PipelineFactory:
         return config_digest(config, self.corpus.digest, self.prompts)
 
     async def index(self, config: RagConfig) -> OpenIndex:
-        """The index a configuration stands on; built when it is not there yet."""
+        """The index of a configuration; built when it is not there yet."""
         key = config.digest("index", corpus=self.corpus.digest)
         if key not in self._open:
             opened = await ensure_index(
@@ -86,7 +85,7 @@ class PipelineFactory:
         return self._embeddings[key]
 
     async def pipeline(self, config: RagConfig, ranked: int = 0) -> RagPipeline:
-        """A pipeline that answers by this configuration; its traces also tell the first `ranked` places of the ranking."""
+        """A pipeline that answers by this configuration; its traces also have the first `ranked` places of the ranking."""
         index, stage_store = await self.index(config), self.stage_store
         if stage_store is None:
             return with_ranking(build_pipeline(config, index, self.prompts, self.settings, artefacts=self.artefacts), ranked)
@@ -120,7 +119,7 @@ class PipelineFactory:
         return chat
 
     def _computing_chat(self, stage_store: StageStore, spec: Spec, settings: PipelineSettings) -> ConnectedChat:
-        """The model behind the kept answers, loaded once for both; where it may not be asked, what it answered before."""
+        """The model behind the stage store, loaded once for both; in a replay, its stored answers."""
         chat = self._chat(stage_store, spec, settings)
         cached = chat.model if isinstance(chat.model, CachedChat) else None
         return chat if cached is None or cached.replay_only else replace(chat, model=cached.connect())
@@ -137,7 +136,7 @@ def _computing(index: OpenIndex) -> OpenIndex:
 
 
 def with_ranking(pipeline: RagPipeline, depth: int) -> RagPipeline:
-    """A pipeline whose traces also tell the first places of the ranking, where it has a retriever of ours."""
+    """A pipeline whose traces also have the first places of the ranking, where it has our retriever."""
     retriever = pipeline.retriever
     return replace(pipeline, retriever=retriever.with_ranking(depth)) if isinstance(retriever, Retriever) else pipeline
 

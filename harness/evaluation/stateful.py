@@ -1,4 +1,4 @@
-"""Configurations that are asked one question at a time: what was asked before counts, or a model answers no two at once."""
+"""Which configurations are scored one question at a time: stateful ones, and models that answer one call at a time."""
 
 from serving.pipeline.config import RagConfig
 
@@ -19,7 +19,7 @@ def is_stateful(config: RagConfig) -> bool:
 
 
 def answers_one_at_a_time(config: RagConfig) -> bool:
-    """Whether a chat model answers no two questions at once: those that waited for it would run out of their time."""
+    """Whether a chat model answers one call at a time, so that concurrent cases would time out waiting for it."""
     return any(
         getattr(table.load(spec.name), "one_at_a_time", False)
         for path, (spec, table) in config.plugins().items()

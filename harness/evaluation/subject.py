@@ -1,4 +1,4 @@
-"""What an evaluation scores: anything that answers questions, has an identity and a clock."""
+"""The subject of an evaluation: anything that answers questions, with an identity and a clock."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from serving.pipeline.types import Query, Trace
 
 @dataclass(frozen=True, slots=True)
 class SubjectIdentity:
-    """What the header of a report says of what was evaluated."""
+    """What a report's header records about the subject."""
 
     config: Mapping[str, Any]
     config_digest: str  # of everything that decides an answer, as far as it can be known
@@ -25,7 +25,7 @@ class SubjectIdentity:
 
     @property
     def is_app(self) -> bool:
-        """Whether it is an app of the user's, whose traces show only what it tells."""
+        """Whether it is an app of the user's, whose traces show only what it reports."""
         return bool(self.name)
 
 
@@ -74,5 +74,5 @@ class PipelineSubject:
         return await self.pipeline.answer(query)
 
     async def kept(self, question: str) -> str:
-        """A question as it may be written down, for one that came to no trace."""
+        """A question as it may be stored, for one without a trace."""
         return await self.pipeline.input_guard.masked(question, CheckContext("input", Query(question)))

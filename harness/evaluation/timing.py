@@ -1,4 +1,4 @@
-"""Times that may be compared: configurations answer the same questions in turn, warm, one at a time, and nothing that is kept is used."""
+"""Comparable times: configurations answer the same questions in turn, warm, one at a time, and without stored results."""
 
 import asyncio
 import math
@@ -18,7 +18,7 @@ from serving.pipeline.config import RagConfig
 from serving.pipeline.pipeline import RagPipeline
 
 CASES = 30  # timed where nothing else is said
-WARM = 5  # cases that are answered before, and thrown away: they load models and fill caches
+WARM = 5  # warm-up cases, not measured: they load models and fill caches
 FEWEST = 5  # cases below which an interval says nothing
 
 Times = Sequence[float | None]  # milliseconds by case; none where there was no answer
@@ -45,7 +45,7 @@ class TimedConfig:
 
 
 async def time_against(first: TimedConfig, others: Sequence[TimedConfig], cases: Sequence[Case]) -> TimingResult:
-    """Time configurations against the first; none whose answers depend on earlier questions, since its time does as well."""
+    """Time configurations against the first; stateful ones are left out, since their times depend on earlier questions."""
     steady = [other for other in others if not is_stateful(other.config)]
     if is_stateful(first.config) or not steady:
         return TimingResult(tuple(None for _ in others))
@@ -97,10 +97,10 @@ def _turn(number: int, count: int) -> list[int]:
 
 
 async def _answer(pipeline: RagPipeline, case: Case) -> _Answered:
-    """The time of one answer; one that fails, or that was kept since nothing may be asked, has none."""
+    """The time of one answer; none where it failed or came from the stage store."""
     try:
         async with asyncio.timeout(CASE_TIMEOUT_S):
             trace = await pipeline.answer(case.query)
-    except Exception:  # noqa: BLE001 — whatever it is, its scores have told it; here it only leaves out a time
+    except Exception:  # noqa: BLE001 — its scores already report it; here it only leaves out a time
         return _Answered(None)
     return _Answered(None if trace.kept else trace.milliseconds, trace.usd)

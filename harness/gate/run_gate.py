@@ -5,7 +5,6 @@ from datetime import datetime
 from pathlib import Path
 
 from harness.evaluation.context import EvaluationContext
-from harness.evaluation.evaluator import Progress
 from harness.gate.champion import champion_path, read_champion
 from harness.gate.decide import decide
 from harness.gate.decision import DECISION_CODEC, Decision
@@ -22,6 +21,7 @@ from harness.results.report_file import write_report
 from serving.pipeline.build import build_pipeline
 from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import DataError
+from serving.pipeline.progress import Progress
 from serving.storage.files import write_text
 
 

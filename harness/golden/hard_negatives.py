@@ -21,8 +21,8 @@ _CODE: Final = re.compile(r"\b(?=[\w-]{0,30}\d)[A-Z]{1,8}[-_]?\d[\w-]{0,20}\b")
 _SPELLED: Final = re.compile(r"\b(two|three|four|five|six|seven|eight|nine|ten|twelve|twenty|thirty)\b", re.IGNORECASE)
 _NEXT_SPELLED: Final = dict(
     zip(
-        "two three four five six seven eight nine ten twelve twenty thirty".split(),  # noqa: SIM905
-        "four five three eight nine six ten seven twelve fifteen forty fifty".split(),  # noqa: SIM905
+        "two three four five six seven eight nine ten twelve twenty thirty".split(),  # noqa: SIM905 — a list of words reads better so
+        "four five three eight nine six ten seven twelve fifteen forty fifty".split(),  # noqa: SIM905 — a list of words reads better so
         strict=True,
     )
 )

@@ -3,7 +3,7 @@
 import importlib
 from contextlib import AbstractAsyncContextManager
 
-from harness.index_build.build import Workers
+from harness.index_build.context import Workers
 from serving.pipeline.errors import ConfigError
 
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from harness.index_build.plan import CorpusKind, FileStamp
-from harness.settings import HarnessSettings, otherwise, read_settings
+from harness.settings import HarnessSettings, read_settings, settings_overrides
 from serving.pipeline import errors
 from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import TouchstoneError
@@ -60,9 +60,9 @@ def read_order(text: str) -> LoadOrder | RowsOrder:
     return _ORDERS.validate_json(text)
 
 
-def told_settings(settings: HarnessSettings) -> dict[str, Any]:
-    """What a worker has to be told of the settings: what differs from the environment, and where the index lies."""
-    return {**otherwise(settings), "indexes": absolute(settings.index_root)}
+def order_settings(settings: HarnessSettings) -> dict[str, Any]:
+    """The settings that a worker receives: those that differ from the environment, and where the index lies."""
+    return {**settings_overrides(settings), "indexes": absolute(settings.index_root)}
 
 
 def worker_settings(order: WorkerOrder) -> HarnessSettings:

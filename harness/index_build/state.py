@@ -1,4 +1,4 @@
-"""What is kept of a build that is not done: the documents of parts, and which parts' rows are in the table.
+"""The stored state of an unfinished build: the documents of parts, and which parts' rows are in the table.
 
 <indexes>/.building/loads/<corpus>/<part>.jsonl     the documents of a part
 <indexes>/.building/loads/<corpus>/<part>.json      their ids and digests; written last
@@ -47,12 +47,12 @@ class LedgerEntry(BuildFile):
     """Whether the rows of a part are in the table."""
 
     state: Literal["appending", "appended"]
-    tries: int  # how often they may have been appended: above 1, an earlier writer may still be at it
+    tries: int  # how often they may have been appended: above 1, an earlier writer may still be running
     chunks: int = 0
 
 
 def building_place(settings: PipelineSettings) -> str:
-    """Where builds keep what they have so far."""
+    """The folder of unfinished builds."""
     return below(settings.index_root, FOLDER)
 
 

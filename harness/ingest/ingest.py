@@ -18,11 +18,11 @@ from serving.pipeline.index.corpus_files import LINES_FILE
 from serving.pipeline.index.facts import FACTS_FOLDER, SETTINGS_FILE
 from serving.pipeline.index.loaders import LOADERS
 from serving.pipeline.index.reading import CorpusFile, SkippedFile
+from serving.pipeline.progress import Progress
 from serving.pipeline.registry import Spec
 from serving.pipeline.types import PUBLIC, Document
 
 BATCH_DOCUMENTS, BATCH_BYTES = 64, 16_000_000  # in one change of the store
-Progress = Callable[[int, int], None]
 Removing = Callable[[Sequence[DocumentRecord]], AbstractContextManager[object]]
 
 mimetypes.add_type("text/markdown", ".md")

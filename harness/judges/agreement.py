@@ -1,7 +1,7 @@
 """Agreement of a judge with human labels, and of the humans with each other."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -11,8 +11,7 @@ from harness.judges.labelled import LabelledQuestion
 from harness.judges.tasks import Task
 from harness.stats import Interval, rate_interval
 from serving.pipeline.errors import TouchstoneError
-
-Progress = Callable[[int, int], None]  # questions done, questions in all
+from serving.pipeline.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from serving.pipeline.registry import near
 from serving.pipeline.settings import PipelineSettings
 
 
-class Rule(PlugInParams):
+class ScriptedRule(PlugInParams):
     """A label for the questions that it fits."""
 
     task: str = ""  # empty: every task
@@ -30,7 +30,7 @@ class ScriptedJudge:
     class Params(PlugInParams):
         """What it says."""
 
-        rules: tuple[Rule, ...] = ()
+        rules: tuple[ScriptedRule, ...] = ()
         labels: tuple[str | None, ...] = ()
 
     version: ClassVar[str] = "1"
@@ -65,5 +65,5 @@ class ScriptedJudge:
         return Verdict(label, reason, label, (label,))
 
 
-def _fits(rule: Rule, task: str, values: Mapping[str, str]) -> bool:
+def _fits(rule: ScriptedRule, task: str, values: Mapping[str, str]) -> bool:
     return rule.task in ("", task) and (not rule.holds or any(rule.holds in value for value in values.values()))

@@ -1,8 +1,9 @@
-"""deepeval in its quarantine: our metrics as its metrics, and its G-Eval on our models.
+"""The adapter to deepeval: our metrics as its metrics, and its G-Eval on our models.
 
 The only module that imports deepeval, and it does so at once: take `assert_test` from here, so that what silences deepeval
 stands before its first import.
 """
+# ruff: noqa: E402 — the environment is set before deepeval is imported
 
 import os
 from collections.abc import Sequence
@@ -15,22 +16,22 @@ QUIET = {"DEEPEVAL_TELEMETRY_OPT_OUT": "1", "DEEPEVAL_DISABLE_DOTENV": "1", "DEE
 for _name, _value in QUIET.items():  # deepeval reads these while it is imported, so they cannot be settings of ours
     os.environ.setdefault(_name, _value)
 
-from deepeval.evaluate import assert_test as deepevals_assert_test  # noqa: E402
-from deepeval.metrics import BaseMetric, GEval  # noqa: E402
-from deepeval.models import DeepEvalBaseLLM  # noqa: E402
-from deepeval.test_case import LLMTestCase, SingleTurnParams  # noqa: E402
+from deepeval.evaluate import assert_test as deepevals_assert_test
+from deepeval.metrics import BaseMetric, GEval
+from deepeval.models import DeepEvalBaseLLM
+from deepeval.test_case import LLMTestCase, SingleTurnParams
 
-from harness.golden.case import Case  # noqa: E402
-from harness.judges.tools import Tools  # noqa: E402
-from harness.metrics import is_judged, metric  # noqa: E402
-from harness.metrics.base import question_of  # noqa: E402
-from harness.metrics.structured import ask_for  # noqa: E402
-from harness.results.case_result import CaseResult  # noqa: E402
-from harness.results.score import Score  # noqa: E402
-from serving.pipeline.errors import ConfigError, DataError, InfrastructureError  # noqa: E402
-from serving.pipeline.models.threads import run_blocking  # noqa: E402
-from serving.pipeline.text.answer_words import without_citations  # noqa: E402
-from serving.pipeline.types import Trace  # noqa: E402
+from harness.golden.case import Case
+from harness.judges.tools import Tools
+from harness.metrics import is_judged, metric
+from harness.metrics.base import question_of
+from harness.metrics.structured import ask_for
+from harness.results.case_result import CaseResult
+from harness.results.score import Score
+from serving.pipeline.errors import ConfigError, DataError, InfrastructureError
+from serving.pipeline.models.threads import run_blocking
+from serving.pipeline.text.answer_words import without_citations
+from serving.pipeline.types import Trace
 
 __all__ = ["TouchstoneMetric", "TracedTestCase", "assert_test", "test_case"]
 
@@ -70,7 +71,7 @@ def test_case(result: CaseResult | Trace, case: Case | None = None) -> TracedTes
 test_case.__test__ = False  # type: ignore[attr-defined]  # pytest would collect it where it is imported
 
 
-class TouchstoneMetric(BaseMetric):  # type: ignore[no-untyped-call]
+class TouchstoneMetric(BaseMetric):  # type: ignore[no-untyped-call]  # deepeval is not typed
     """One of our metrics; the threshold is a floor, or a ceiling where lower is better.
 
     A case that the metric cannot score fails with the reason, unless unscored cases may pass.
@@ -88,11 +89,11 @@ class TouchstoneMetric(BaseMetric):  # type: ignore[no-untyped-call]
     def __name__(self) -> str:
         return self.name
 
-    def measure(self, test_case: LLMTestCase, *args: Any, **kwargs: Any) -> float | None:  # type: ignore[override]
+    def measure(self, test_case: LLMTestCase, *args: Any, **kwargs: Any) -> float | None:  # type: ignore[override]  # None: unscored
         """The score, for a caller that cannot await."""
         return run_blocking(self._measure(test_case))
 
-    async def a_measure(  # type: ignore[override]
+    async def a_measure(  # type: ignore[override]  # None: unscored
         self, test_case: LLMTestCase, *args: Any, **kwargs: Any
     ) -> float | None:
         """The score; the one the test case brings along where it does."""
@@ -126,7 +127,7 @@ def assert_test(test_case: LLMTestCase, metrics: Sequence[BaseMetric]) -> None:
     deepevals_assert_test(test_case, list(metrics), run_async=False)
 
 
-class JudgeModel(DeepEvalBaseLLM):  # type: ignore[no-untyped-call]
+class JudgeModel(DeepEvalBaseLLM):  # type: ignore[no-untyped-call]  # deepeval is not typed
     """Any LangChain chat model, filling the shapes that deepeval asks for."""
 
     def __init__(self, tools: Tools, name: str) -> None:

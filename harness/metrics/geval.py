@@ -46,7 +46,7 @@ class GEvalScoring(Scoring):
         self._criterion = Criterion.model_validate(load_plain(STEPS.read_text(encoding="utf-8"))[self.criterion])
         spec = tools.require_chat_model(self.label)
         deciding = [self._criterion.model_dump(mode="json"), spec.model_dump()]
-        self.version = f"{type(self).version} deepeval-{_version()} {spec.name} {digest_of(deciding)[:12]}"  # type: ignore[misc]
+        self.version = f"{type(self).version} deepeval-{_version()} {spec.name} {digest_of(deciding)[:12]}"  # type: ignore[misc]  # a class variable, completed for this judge
 
     async def measure_by_judge(self, trace: Trace, case: Case | None) -> Score:
         """The judge's score with its reason; an outage of its model is raised, words that say nothing are no score."""

@@ -157,7 +157,7 @@ class _Judged(Ragas):
         super().__init__(params)
         self._tools = tools
         spec = tools.require_chat_model(self.label)
-        self.version = f"{self.version} {spec.name} {digest_of(spec.model_dump())[:12]}"  # type: ignore[misc]
+        self.version = f"{self.version} {spec.name} {digest_of(spec.model_dump())[:12]}"  # type: ignore[misc]  # a class variable, completed for this judge
 
     async def measure_by_judge(self, trace: Trace, case: Any) -> Score:
         """The judge's score; an outage of its model is raised, words that say nothing are no score."""
@@ -208,7 +208,7 @@ class ResponseRelevancy(_Judged):
 
     def __init__(self, params: PlugInParams, tools: Tools) -> None:
         super().__init__(params, tools)
-        self.version = f"{self.version} {tools.embedder_id}"  # type: ignore[misc]
+        self.version = f"{self.version} {tools.embedder_id}"  # type: ignore[misc]  # likewise
 
     def _dependencies(self) -> dict[str, Any]:
         return {"embeddings": _embeddings(self._tools)}
@@ -279,7 +279,7 @@ def _version() -> str:
 def _llm(tools: Tools) -> Any:
     """The judge's chat model as ragas wants it."""
 
-    class ChatModelLlm(load("ragas.llms.base").InstructorBaseRagasLLM):  # type: ignore[misc]
+    class ChatModelLlm(load("ragas.llms.base").InstructorBaseRagasLLM):  # type: ignore[misc]  # loaded late
         """Any LangChain chat model; ragas' own wrapper of them is deprecated and its metrics no longer take it."""
 
         def generate(self, prompt: str, response_model: type[BaseModel]) -> Any:
@@ -294,7 +294,7 @@ def _llm(tools: Tools) -> Any:
 def _embeddings(tools: Tools) -> Any:
     """Our embedding model as ragas wants it."""
 
-    class RagasEmbeddings(load("ragas.embeddings.base").BaseRagasEmbedding):  # type: ignore[misc]
+    class RagasEmbeddings(load("ragas.embeddings.base").BaseRagasEmbedding):  # type: ignore[misc]  # loaded late
         """Any LangChain embedding model."""
 
         def embed_text(self, text: str, **kwargs: Any) -> list[float]:

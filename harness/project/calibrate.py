@@ -11,8 +11,9 @@ from harness.calibrate import SOURCES
 from harness.calibrate.artefact import StoredThreshold, calibrated_threshold, keep_threshold
 from harness.calibrate.calibrate import ThresholdCalibration, calibrate
 from harness.calibrate.labelled import LabelledDecisions, RiskLimit
-from harness.calibrate.source import Progress, SourceRequest
+from harness.calibrate.source import SourceRequest
 from harness.calibrate.verify import Verification, find_threshold, verify
+from harness.progress import TaskProgress
 from harness.project.named_result import named_result, refuse_taken_name
 from harness.reports.calibration import write_calibration
 from harness.settings import HarnessSettings
@@ -41,7 +42,7 @@ class FinishedCalibration:
 
 
 async def calibrate_stage(
-    labels: LabelFiles, limit: Mapping[str, Any], settings: HarnessSettings, progress: Progress, *, name: str = ""
+    labels: LabelFiles, limit: Mapping[str, Any], settings: HarnessSettings, progress: TaskProgress, *, name: str = ""
 ) -> FinishedCalibration:
     """Choose a threshold, keep its artefact, and with a `name` write `reports/calibrations/<name>/`.
 
@@ -72,7 +73,7 @@ async def calibrate_stage(
     return FinishedCalibration(labelled, calibration, kept, page)
 
 
-async def verify_stage(labels: LabelFiles, artefact: str, settings: HarnessSettings, progress: Progress) -> Verification:
+async def verify_stage(labels: LabelFiles, artefact: str, settings: HarnessSettings, progress: TaskProgress) -> Verification:
     """Hold an artefact's promise against newer labels."""
     threshold = find_threshold(artefact, settings.artefact_folder, labels.stage)
     request = SourceRequest(labels.files, threshold.fitted, progress)

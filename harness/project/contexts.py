@@ -1,14 +1,14 @@
 """Contexts kept open, so that a second evaluation finds models and indexes ready; a changed document or prompt opens again."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.evaluation.context import EvaluationContext, corpus_path, open_context
+from harness.progress import TaskProgress
 from harness.settings import HarnessSettings
 from harness.stage_store.base import HitCounts
 
-Progress = Callable[[str, int, int], None]  # what is being done, how much of it is done, how much there is
 Stamp = tuple[tuple[str, int, int], ...]
 
 
@@ -27,7 +27,7 @@ class OpenContexts:
     """The contexts opened so far."""
 
     settings: HarnessSettings
-    progress: Progress
+    progress: TaskProgress
     _known: dict[ContextChoice, tuple[Stamp, EvaluationContext]] = field(default_factory=dict)
 
     def get(self, choice: ContextChoice) -> EvaluationContext:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Literal
 
 from harness.evaluation.context import EvaluationContext
-from harness.evaluation.evaluator import Progress as CasesProgress
 from harness.evaluation.places import PlacedSubject
 from harness.evaluation.record import record_evaluation
 from harness.golden.sets import GoldenSet, Split
@@ -23,6 +22,7 @@ from harness.results.report_file import write_report
 from harness.settings import HarnessSettings
 from harness.stage_store.base import HitCounts
 from harness.tracking import tracker
+from serving.pipeline.progress import Progress
 
 SplitName = Literal["tune", "holdout", "all"]
 
@@ -63,7 +63,7 @@ class FinishedEvaluation:
 
 
 async def score(
-    subject: Resolved, context: EvaluationContext, split: Split, metrics: Sequence[str], concurrency: int, progress: CasesProgress
+    subject: Resolved, context: EvaluationContext, split: Split, metrics: Sequence[str], concurrency: int, progress: Progress
 ) -> EvalReport:
     """Evaluate a configuration, or an app over the same documents."""
     evaluator = context.evaluator(metrics, concurrency)

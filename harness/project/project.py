@@ -18,13 +18,14 @@ from harness.golden.load import golden_sets, load_golden
 from harness.golden.sets import GoldenSet
 from harness.index_build.build import ShardedIndex, build_sharded
 from harness.index_build.connect import connect_workers
+from harness.progress import TaskProgress, silent
 from harness.project import ask as asking
 from harness.project import calibrate as calibrating
 from harness.project import compare as comparing
 from harness.project import evaluate as evaluating
 from harness.project import sweep as sweeping
 from harness.project.arguments import file_path, names, question_text
-from harness.project.contexts import ContextChoice, OpenContexts, Progress
+from harness.project.contexts import ContextChoice, OpenContexts
 from harness.project.evaluate import EvaluationOptions, SplitName
 from harness.project.gates import (
     RecordedChampion,
@@ -48,7 +49,7 @@ from harness.stage_store.base import HitCounts
 from harness.stats import MARGIN
 from harness.sweep.cost.sweep_estimate import SweepEstimate
 from harness.sweep.experiment import Experiment
-from harness.sweep.folder import SweepFolder, experiment_of, new_folder
+from harness.sweep.folder import SweepFolder, experiment_of, new_sweep_folder
 from harness.sweep.run import run_sweep
 from harness.sweep.setup import SweepOptions, SweepSetup, open_sweep
 from harness.sweep.verdict import SweepResult
@@ -66,10 +67,6 @@ from serving.pipeline.types import Query, Trace
 from serving.release.bundle import open_releases
 from serving.release.channel import check_channel, find_channel
 from serving.release.evidence import ForcedPromotion
-
-
-def silent(what: str, done: int, total: int) -> None:
-    """Progress that is not shown."""
 
 
 def _labels(labels: str | Path | Sequence[str | Path]) -> list[Path]:
@@ -93,7 +90,7 @@ class Project:
     always is its folder.
     """
 
-    def __init__(self, settings: HarnessSettings, progress: Progress = silent, folder: Path = Path()) -> None:
+    def __init__(self, settings: HarnessSettings, progress: TaskProgress = silent, folder: Path = Path()) -> None:
         add_current_folder()
         self.settings = settings
         self.progress = progress
@@ -101,7 +98,7 @@ class Project:
         self._contexts = OpenContexts(settings, progress)
 
     @classmethod
-    def open(cls, folder: str | Path | None = None, *, progress: Progress = silent, **settings: Any) -> "Project":
+    def open(cls, folder: str | Path | None = None, *, progress: TaskProgress = silent, **settings: Any) -> "Project":
         """The project in a folder (default: this one), with its `.env` file; settings given here come before the environment's."""
         place = None if folder is None else file_path("A project's folder", folder).absolute()
         if place and not place.is_dir():
@@ -112,7 +109,7 @@ class Project:
         known = ", ".join(golden_sets(self.settings.datasets)) or "no golden set"
         return f"<Project {self.settings.datasets.absolute().parent}: {known}>"
 
-    # ---- what there is
+    # ---- look up
 
     def config(self, what: object = None, changes: Mapping[str, Any] | None = None) -> RagConfig:
         """A configuration, complete, with other values at dotted paths: `config("default", {"retrieve.top_k": 3})`."""
@@ -131,10 +128,10 @@ class Project:
 
     @property
     def counts(self) -> HitCounts | None:
-        """How often the stage store had what was needed, and how often it had to be computed."""
+        """Hits and misses of the stage store."""
         return self._contexts.counts
 
-    # ---- what can be done
+    # ---- act
 
     async def ask(
         self,
@@ -157,7 +154,7 @@ class Project:
         return await asking.ask(resolved, query, self._contexts.get(ContextChoice(corpus, store=False)), emit, placeholders)
 
     async def index(self, what: object = None, *, corpus: str = "") -> IndexManifest:
-        """Build what retrieval stands on, ahead of time, or find it there."""
+        """Build the index ahead of time, or find it there."""
         context = self._contexts.get(ContextChoice(corpus, store=False))
         return (await context.factory.index(self.config(what))).manifest
 
@@ -169,7 +166,7 @@ class Project:
         )
 
     async def verify_index(self, what: object = None, *, corpus: str = "") -> IndexManifest:
-        """Check every file and every row of an index that is there; an `IntegrityError` says what is damaged, and how to mend it."""
+        """Check every file and every row of an existing index; an `IntegrityError` says what is damaged, and how to mend it."""
         documents, settings = self._contexts.get(ContextChoice(corpus, store=False)).corpus, self.settings
         return (await open_index_at(index_uri(self.config(what), documents.digest, settings), settings, whole=True)).manifest
 
@@ -188,7 +185,7 @@ class Project:
         store: bool = True,
         replay_only: bool = False,
     ) -> EvalReport:
-        """Score a configuration or an app on a golden set. With a `name` it is kept as `reports/runs/<name>/`."""
+        """Score a configuration or an app on a golden set. With a `name` it is stored as `reports/runs/<name>/`."""
         options = EvaluationOptions(names("metrics", metrics), judge, concurrency, store, replay_only)
         done = await self.finished_evaluation(what, golden, split, options, cases=cases, name=name, tracking=tracking)
         return done.report
@@ -225,7 +222,7 @@ class Project:
         replay_only: bool = False,
         timing: bool = False,
     ) -> ReportComparison:
-        """Hold B against A on the same questions; both may also be evaluations made before, as reports or by a run's name.
+        """Compare B with A on the same questions; both may also be earlier evaluations, as reports or by a run's name.
 
         B is equivalent by a score between 0 and 1 where the interval of the difference lies inside ±`margin`.
         With `timing` two configurations answer some of them again, in turn and one at a time, and their times are compared.
@@ -245,7 +242,7 @@ class Project:
         store: bool = True,
         replay_only: bool = False,
     ) -> GateResult:
-        """Hold a configuration, or an evaluation made before, against a gate. With a `name` it is kept as `reports/gates/<name>/`."""
+        """Judge a configuration, or an earlier evaluation, by a gate. With a `name` it is stored as `reports/gates/<name>/`."""
         chosen = gate if isinstance(gate, Gate) else load_gate(file_path("A gate", gate))
         with ExitStack() as stack:
             place = stack.enter_context(named_result(self.settings, "gates", name)) if name else None
@@ -258,7 +255,7 @@ class Project:
         return result
 
     async def record_champion(self, what: object = None, gates: str | Path | Sequence[str | Path] = ()) -> list[RecordedChampion]:
-        """Record what ships today, so that gates hold candidates against it; by default for all of experiments/gates."""
+        """Record what ships today, so that gates compare candidates with it; by default for all of experiments/gates."""
         chosen = load_gates(_files(gates), self.folder / GATES)
         subject = resolve(what, self.settings)
         with acting(self.settings, "champion.set", ", ".join(gate.name for gate in chosen)) as result:
@@ -283,7 +280,7 @@ class Project:
     ) -> calibrating.FinishedCalibration:
         """Choose the threshold of a stage (`router`, `cache`, `guard`) from files of labels, or find that none is safe.
 
-        The artefact is kept below home; with a `name` the report is kept as `reports/calibrations/<name>/`. `params` say how the
+        The artefact is stored below home; with a `name` the report is stored as `reports/calibrations/<name>/`. `params` say how the
         stage's labels are read and scored.
         """
         files = calibrating.label_files(stage, _labels(labels), params or {})
@@ -293,7 +290,7 @@ class Project:
     async def verify_calibration(
         self, stage: str, labels: str | Path | Sequence[str | Path], artefact: str, *, params: Mapping[str, Any] | None = None
     ) -> Verification:
-        """Whether the promise of a threshold's artefact, by digest or path, holds on newer labels."""
+        """Whether the guarantee of a threshold's artefact, by digest or path, holds on newer labels."""
         files = calibrating.label_files(stage, _labels(labels), params or {})
         return await calibrating.verify_stage(files, artefact, self.settings, self.progress)
 
@@ -341,7 +338,7 @@ class Project:
         setup = self.open_sweep(chosen, earlier=earlier, store=store, replay_only=replay_only, tracking=tracking)
         estimate = await setup.estimate()
         sweeping.refuse_unpaid(estimate, setup, yes=yes)
-        where = earlier or new_folder(self.settings.reports, chosen.name, datetime.now(UTC))
+        where = earlier or new_sweep_folder(self.settings.reports, chosen.name, datetime.now(UTC))
         return await run_sweep(setup, where, estimate, observer=sweeping.ProjectObserver(where.path, self.progress))
 
     async def reevaluate(self, channel: str = "dev", *, gate: str | Path | None = None) -> FinishedReevaluation:

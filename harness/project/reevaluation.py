@@ -25,7 +25,7 @@ from harness.settings import HarnessSettings
 from harness.sweep.winner import measured
 from serving.pipeline.errors import ConfigError, InfrastructureError, TouchstoneError
 from serving.pipeline.models.prices import price_list
-from serving.release.bundle import load_release, open_releases
+from serving.release.bundle import Release, load_release, open_releases
 from serving.release.channel import Channel, read_channel
 from serving.release.evidence import RecordedReevaluation, ReleaseEvidence, append_evidence
 from serving.storage.files import write_text
@@ -71,34 +71,7 @@ async def reevaluate_channel(
     before = _evaluation_of(promoted, report, settings)
     result = reevaluate(gate, report, Baseline(promoted, channel.evidence, before))
     comparison = compare_reports(before, report) if before else None
-    evidence = ReleaseEvidence(
-        release=release.digest,
-        sums_sha256=hashlib.sha256(release.sums).hexdigest(),
-        previous=release.newest_evidence,
-        corpus=promoted.corpus,
-        corpus_digest=promoted.corpus_digest,
-        measured=(measured(f"channel evaluate {name}", report),),
-        decision=None,
-        verdict=None,
-        mlflow_run="",
-        git_commit=commit(ROOT),
-        price_date=price_list(settings).as_of.isoformat(),
-        prices=price_list(settings).label,
-        forced=None,
-        reevaluation=RecordedReevaluation(
-            channel=name,
-            baseline=channel.evidence,
-            gate=gate.name,
-            gate_digest=gate.digest,
-            state="pass" if result.passed else "fail",
-            message=result.message,
-            differences=result.differences,
-            corpus_version=opened.corpus_version,
-            documents_added=opened.documents_added,
-        ),
-        who=settings.promoter,
-        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
+    evidence = _new_evidence(channel, release, gate, report, result, opened, settings)
     place = new_folder(settings.reports / "channels", name, datetime.now(UTC))
     write_report(report, place / "cases.jsonl")
     labels = (f"promoted by {channel.evidence}", f"{name} now")
@@ -106,6 +79,47 @@ async def reevaluate_channel(
     added = append_evidence(storage, evidence)
     write_text(place / RECORD, evidence.text)
     return FinishedReevaluation(channel, gate.name, result, comparison, added, place, page, opened)
+
+
+def _new_evidence(
+    channel: Channel,
+    release: Release,
+    gate: Gate,
+    report: EvalReport,
+    result: Reevaluation,
+    searched: SearchedIndex,
+    settings: HarnessSettings,
+) -> ReleaseEvidence:
+    """The evidence document of a re-evaluation, which follows the release's newest one and proves no promotion."""
+    promoted, prices = release.evidence[channel.evidence], price_list(settings)
+    return ReleaseEvidence(
+        release=release.digest,
+        sums_sha256=hashlib.sha256(release.sums).hexdigest(),
+        previous=release.newest_evidence,
+        corpus=promoted.corpus,
+        corpus_digest=promoted.corpus_digest,
+        measured=(measured(f"channel evaluate {channel.name}", report),),
+        decision=None,
+        verdict=None,
+        mlflow_run="",
+        git_commit=commit(ROOT),
+        price_date=prices.as_of.isoformat(),
+        prices=prices.label,
+        forced=None,
+        reevaluation=RecordedReevaluation(
+            channel=channel.name,
+            baseline=channel.evidence,
+            gate=gate.name,
+            gate_digest=gate.digest,
+            state="pass" if result.passed else "fail",
+            message=result.message,
+            differences=result.differences,
+            corpus_version=searched.corpus_version,
+            documents_added=searched.documents_added,
+        ),
+        who=settings.promoter,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
 
 
 def _gate_of(evidence: ReleaseEvidence, folder: Path) -> Gate:

@@ -1,4 +1,4 @@
-"""Releases in MLflow's registry: a promotion registers what it made, and what failed then is made up for later."""
+"""Releases in MLflow's registry: a promotion registers its release; what failed then can be registered later."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ OFF = "nothing is registered: TOUCHSTONE_MLFLOW_MODEL is empty"
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """What came of registering a release: where it is, or why it is nowhere."""
+    """The result of registering a release: where it is, or why it is not registered."""
 
     release: RegisteredRelease | None
     problem: str = ""
@@ -35,7 +35,7 @@ def register(digest: str, settings: HarnessSettings) -> RegisteredRelease:
 
 
 def register_promoted(digest: str, settings: HarnessSettings) -> Registration:
-    """Register what was promoted, which stays promoted where that fails."""
+    """Register a promoted release; it stays promoted where that fails."""
     if not settings.mlflow_model:
         return Registration(None, OFF)
     try:
@@ -45,7 +45,7 @@ def register_promoted(digest: str, settings: HarnessSettings) -> Registration:
 
 
 def follow(settings: HarnessSettings) -> str:
-    """Let the registry's aliases follow channels that were moved; why they could not, or nothing."""
+    """Point the registry's aliases at the channels' releases; returns why that failed, or nothing."""
     if not settings.mlflow_model:
         return ""
     try:

@@ -1,4 +1,4 @@
-"""The result of an awaitable for whoever cannot await: a script, or a notebook whose event loop runs already."""
+"""Runs an awaitable for a caller that cannot await: a script, or a notebook whose event loop is running."""
 
 import asyncio
 import inspect

@@ -32,7 +32,7 @@ def template_files() -> list[TemplateFile]:
 
 
 def start_project(folder: Path) -> list[Path]:
-    """Write a new project: all of it or nothing, and never over what is there; the files, as they lie in the folder."""
+    """Write a new project, all of it or nothing, and never over existing files; returns the files."""
     files = template_files()
     _check_free(folder, files)
     with draft_folder(folder.resolve()) as draft:

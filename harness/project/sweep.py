@@ -6,15 +6,15 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from harness.progress import TaskProgress
 from harness.project.arguments import file_path
-from harness.project.contexts import Progress as ProjectProgress
 from harness.reports import write_sweep
 from harness.reports.record import record_sweep
 from harness.settings import HarnessSettings
 from harness.sweep.cost.sweep_estimate import SweepEstimate
 from harness.sweep.experiment import Experiment, load_experiment
 from harness.sweep.folder import SweepFolder, latest
-from harness.sweep.progress import Progress, SweepObserver
+from harness.sweep.progress import SweepObserver, SweepProgress
 from harness.sweep.setup import SweepSetup
 from harness.sweep.verdict import SweepResult
 from harness.sweep.winner import WINNER
@@ -36,26 +36,26 @@ class SweepReporter(SweepObserver):
 
 
 class ProjectObserver(SweepReporter):
-    """Tells a project's progress how many trials are finished."""
+    """Reports the number of finished trials to the project's progress."""
 
-    def __init__(self, folder: Path, progress: ProjectProgress) -> None:
+    def __init__(self, folder: Path, progress: TaskProgress) -> None:
         super().__init__(folder)
         self._progress = progress
 
-    def progressed(self, progress: Progress) -> None:
-        """Tell it."""
+    def progressed(self, progress: SweepProgress) -> None:
+        """Report it."""
         self._progress("trials", progress.done, progress.trials)
 
 
 def refuse_unpaid(estimate: SweepEstimate, setup: SweepSetup, *, yes: bool) -> None:
-    """A `ConfigError` where hosted models would be paid for and nobody has agreed to it."""
+    """Raise `ConfigError` where hosted models would be paid for without consent."""
     if estimate.hosted and not (yes or setup.settings.assume_yes or setup.options.replay_only):
         most = "at a price that is not known" if estimate.unpriced else f"up to ${estimate.usd.high:.2f}"
         raise ConfigError(f"{', '.join(estimate.hosted)} would be paid for, {most}. Pass yes=True to go on.")
 
 
 def earlier_sweep(settings: HarnessSettings, folder: Path | None, experiment: Path | None) -> SweepFolder:
-    """The sweep that is to be gone on with: that of a folder, or the last one, of an experiment or of any."""
+    """The sweep to resume: that of a folder, else the last one, of an experiment or of any."""
     return SweepFolder(folder) if folder else latest(settings.reports, load_experiment(experiment).name if experiment else "")
 
 

@@ -1,4 +1,4 @@
-"""What each tier makes of the tune questions of a golden set: the labels of a router."""
+"""Evaluates each tier alone on the tune questions of a golden set: the labels of a router."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""Indexes that no release stands on: what evaluations and sweeps have left behind."""
+"""Indexes that no release uses, left by evaluations and sweeps."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -25,9 +25,9 @@ class UnusedIndex:
 
 
 def unused_indexes(settings: HarnessSettings, *, unused_days: int, now: datetime | None = None) -> list[UnusedIndex]:
-    """Indexes that were changed last so many days ago and that no release stands on, the oldest first.
+    """Indexes that were last changed so many days ago and that no release uses, oldest first.
 
-    A release that cannot be read ends it: what it stands on is not known, and must not be removed.
+    A release that cannot be read ends the search: its index is unknown, and must not be removed.
     """
     now = now or datetime.now(UTC)
     used = _used(settings)
@@ -42,7 +42,7 @@ def unused_indexes(settings: HarnessSettings, *, unused_days: int, now: datetime
 
 
 def remove_index(settings: HarnessSettings, index: UnusedIndex) -> None:
-    """Remove an index, its manifest first: what is left of a removal that was cut off is no index."""
+    """Remove an index, its manifest first, so that an interrupted removal leaves no valid index."""
     storage = index_storage(settings.index_root, settings)
     manifest = f"{index.recipe}/{FILE}"
     for key in sorted(index.keys, key=lambda key: (key != manifest, key)):

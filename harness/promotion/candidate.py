@@ -1,4 +1,4 @@
-"""What can be promoted: a configuration that a gate was held on, however it is named.
+"""What can be promoted: a configuration that a gate has judged, by any of its names.
 
 A file before a run, a run before a sweep, a sweep before a release, and a run of MLflow last: MLflow is asked only for what nothing
 on this machine is called.
@@ -36,12 +36,12 @@ class Promotable:
     config: RagConfig
     corpus: str
     source: str  # where it comes from
-    for_gate: tuple[str, str]  # how `touchstone gate` is told of it: an option and its value
-    config_digest: str = ""  # what it hashed to when it was proven; "": nothing but a gate has proven it
+    for_gate: tuple[str, str]  # the option of `touchstone gate` that names it, and its value
+    config_digest: str = ""  # its digest when it was proven; "": only a gate has proven it
     measured: tuple[MeasuredSplit, ...] = ()
     verdict: RecordedVerdict | None = None
     mlflow_run: str = ""
-    release: Release | None = None  # a release that is there: it ships with its own prompts, artefacts and index
+    release: Release | None = None  # an existing release: it ships with its own prompts, artefacts and index
 
 
 def find_candidate(word: str, corpus: str, settings: HarnessSettings, find_run: FindRun) -> Promotable:
@@ -97,7 +97,7 @@ def newest_winners(reports: Path) -> dict[tuple[str, str], Path]:
 
 
 def _newest(reports: Path, corpus: str) -> Path:
-    """The only winner there could be meant; where several experiments or corpora have one, it has to be named."""
+    """The only winner that can be meant; where several experiments or corpora have one, it must be named."""
     winners = {key: path for key, path in newest_winners(reports).items() if corpus in ("", key[1])}
     if len(winners) == 1:
         return next(iter(winners.values()))
@@ -159,7 +159,7 @@ def _corpus_of(report: EvalReport, settings: HarnessSettings) -> str:
 
 
 def _release(word: str, settings: HarnessSettings) -> Promotable | None:
-    """A release that is there, by its digest, by how that begins, or by a channel."""
+    """An existing release, by its digest, a prefix of it, or a channel."""
     storage = open_releases(settings.releases, settings)
     if word.startswith(CHANNEL):
         channel = find_channel(storage, word.removeprefix(CHANNEL))

@@ -1,4 +1,4 @@
-"""Which gate's decision allows a promotion: of that very gate, configuration and questions, passed, and not too old."""
+"""Finds the gate's decision that allows a promotion: of this gate, configuration and questions, passed, and recent."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,11 +45,11 @@ class FoundDecision:
 
     @property
     def at(self) -> datetime:
-        """When it was decided."""
+        """The time of the decision."""
         return datetime.fromisoformat(self.decision.decided_at).astimezone(UTC)
 
     def evaluation(self) -> EvalReport | None:
-        """The evaluation that it was decided by, where that still lies beside it."""
+        """The evaluation behind it, where that is still beside it."""
         cases = self.path.with_name("cases.jsonl")
         if not cases.is_file():
             return None
@@ -80,7 +80,7 @@ def _required(file: Path, settings: HarnessSettings) -> RequiredGate:
 
 
 def find_decisions(reports: Path) -> list[FoundDecision]:
-    """Every decision below `<reports>/gates`; files that are none, or of another version, are passed over."""
+    """Every decision below `<reports>/gates`; other files, and those of another version, are ignored."""
     found = []
     for path in sorted(reports.glob("gates/*/decision.json")):
         try:
@@ -154,7 +154,7 @@ def _problem(found: FoundDecision, gate: RequiredGate, config_digest: str, now: 
 
 
 def _doubt(decision: Decision, gate: Gate) -> str:
-    """Why a decision that says pass is none; empty when its rulings are the gate's and come to it."""
+    """Why a passed decision is not valid; empty when its rulings are those of the gate and lead to it."""
     if sorted(one.id for one in decision.rulings) != sorted(rule.id for rule in gate.rules):
         return f"does not rule on what the gate {gate.name!r} asks"
     advisory = {rule.id for rule in gate.rules if rule.advisory}

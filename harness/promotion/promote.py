@@ -1,4 +1,4 @@
-"""A promotion from its beginning to its end: proof demanded, release written, evidence added, channel pointed."""
+"""A promotion, top to bottom: require the proof, write the release, add the evidence, point the channel."""
 
 import hashlib
 import shlex
@@ -53,7 +53,7 @@ async def promote(
     A release that is killed on the way is not whole, or not pointed at; promoting again goes on where it was left.
     """
     now = now or datetime.now(UTC)
-    before = find_channel(storage, channel)  # the channel must still be as it is now when it is pointed in the end
+    before = find_channel(storage, channel)  # the channel must not have changed when it is pointed in the end
     _demand_champion(before, channel, gates)
     digest = _unchanged(candidate, factory)
     found = _proof(candidate, digest, channel, gates, decisions, forced, now)
@@ -97,7 +97,7 @@ async def _written(candidate: Promotable, factory: PipelineFactory, storage: Sto
 
 
 def _demand_champion(before: Channel | None, channel: str, gates: Sequence[RequiredGate]) -> None:
-    """Refuse to replace a release that serves for good where nothing is recorded of it to compare with: a lost record would ask less."""
+    """Refuse to replace a stable release whose champion is not recorded: without the record the gate would demand less."""
     bare = [gate for gate in gates if gate.gate.needs_champion and not gate.champion_digest]
     if before is not None and before.stable and channel not in UNPROVEN and bare and len(bare) == len(gates):
         where = f"{bare[0].gate.golden} {bare[0].gate.split}"

@@ -17,7 +17,7 @@ from serving.release.evidence import MeasuredMetric, MeasuredSplit, RecordedDiff
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """What a release was promoted by: its evaluation, where it is at hand, and what its evidence says of it."""
+    """The baseline of a release: the evaluation that it was promoted by, where it is at hand, and its evidence."""
 
     evidence: ReleaseEvidence
     digest: str
@@ -30,7 +30,7 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True)
 class Reevaluation:
-    """What became of a release."""
+    """A release's results now, compared with its promotion."""
 
     report: EvalReport
     differences: tuple[RecordedDifference, ...]
@@ -44,12 +44,12 @@ class Reevaluation:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing that counts was lost, and the gate's rules still hold."""
+        """Whether no counted metric was lost, and the gate's rules still hold."""
         return not self.worse and not any(ruling.blocks for ruling in self.rulings)
 
     @property
     def message(self) -> str:
-        """What came of it, in a line."""
+        """The result in a line."""
         parts = [f"{one.metric} is worse by {abs(one.difference or 0.0):.3f}, beyond the margin of {one.margin:g}" for one in self.worse]
         broken = [ruling.id for ruling in self.rulings if ruling.blocks]
         parts += [f"{len(broken)} of the gate's rules do not hold any more: {', '.join(broken)}"] if broken else []
@@ -63,7 +63,7 @@ class Reevaluation:
 
 
 def reevaluate(gate: Gate, report: EvalReport, baseline: Baseline) -> Reevaluation:
-    """Compare an evaluation of now with that of the promotion, and rule again on what needs no champion."""
+    """Compare a new evaluation with that of the promotion, and apply again the gate's rules that need no champion."""
     rules = [rule for rule in gate.rules if not isinstance(rule, NonInferiorityRule | LeakRule)]
     return Reevaluation(
         report,

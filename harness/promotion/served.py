@@ -1,9 +1,9 @@
-"""What a server of a channel answers by, opened for an evaluation: the release's own bundle over its own index."""
+"""Opens what a channel's server answers from: the release's bundle over its own index, with the documents added since."""
 
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from harness.evaluation.evaluator import Evaluator, Progress
+from harness.evaluation.evaluator import Evaluator
 from harness.evaluation.factory import with_ranking
 from harness.evaluation.subject import PipelineSubject
 from harness.golden.sets import Split
@@ -14,13 +14,14 @@ from serving.pipeline.artefacts import BundledArtefacts
 from serving.pipeline.build import build_pipeline
 from serving.pipeline.digest import digest_of
 from serving.pipeline.index.build import OpenIndex, open_index
+from serving.pipeline.progress import Progress
 from serving.pipeline.settings import PipelineSettings
 from serving.release.bundle import Release
 
 
 @dataclass(frozen=True, slots=True)
 class SearchedIndex:
-    """The index that questions are searched in, and what it holds beside the release's own."""
+    """The index that a server searches, and what differs from the release's own."""
 
     index: OpenIndex
     documents_added: int = 0
@@ -29,7 +30,7 @@ class SearchedIndex:
 
 
 class OpenSearchedIndex(Protocol):
-    """Opens what a server of a release searches."""
+    """Opens the index that a server of a release searches."""
 
     async def __call__(self, release: Release, settings: PipelineSettings) -> SearchedIndex: ...
 

@@ -89,7 +89,7 @@ class SqliteStageStore(StageStore):
                 batch = distinct[start : start + KEYS_PER_STATEMENT]
                 placeholders = ",".join("?" * len(batch))
                 # only question marks are put in
-                statement = f"SELECT key, value, used_day, sum, written_s FROM kept WHERE stage = ? AND key IN ({placeholders})"  # noqa: S608
+                statement = f"SELECT key, value, used_day, sum, written_s FROM kept WHERE stage = ? AND key IN ({placeholders})"  # noqa: S608 — question marks only
                 rows = self._connection.execute(statement, (stage, *batch))
                 for key, value, day, stored_sum, written_s in rows:
                     if stored_sum is None or _sum(stage, key, value) != stored_sum:

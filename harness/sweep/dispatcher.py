@@ -11,7 +11,7 @@ from harness.golden.sets import Split
 from harness.results.report import EvalReport, first_error
 from harness.sweep.cost.budget import Budget, BudgetExceeded, kept_usd, unkept_cases
 from harness.sweep.engines.base import Engine, PipelineNotBuilt, ScoredBlock, StoreCounts, WorkerDied
-from harness.sweep.progress import Progress, SweepObserver
+from harness.sweep.progress import SweepObserver, SweepProgress
 from harness.sweep.trial import merge_reports
 from serving.pipeline.config import RagConfig
 from serving.pipeline.digest import digest_of
@@ -52,7 +52,7 @@ class Dispatcher:
     engine: Engine
     prices: Prices
     budget: Budget
-    progress: Progress
+    progress: SweepProgress
     block: int  # cases sent at a time
     observer: SweepObserver = field(default_factory=SweepObserver)
 

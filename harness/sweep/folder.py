@@ -232,7 +232,7 @@ class SweepFolder:
         return self.path / "holdout" / f"{trial.number:03d}.jsonl"
 
 
-def new_folder(reports: Path, name: str, now: datetime) -> SweepFolder:
+def new_sweep_folder(reports: Path, name: str, now: datetime) -> SweepFolder:
     """A folder of its own for a new sweep, whoever else begins one in the same second."""
     path = reports / "sweeps" / f"{name}-{now:%Y%m%d-%H%M%S}"
     for number in itertools.count(2):

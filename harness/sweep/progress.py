@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Progress:
+class SweepProgress:
     """How far a sweep is."""
 
     trials: int
@@ -40,7 +40,7 @@ class Progress:
 class SweepObserver:
     """Is notified of a sweep's progress; this base does nothing."""
 
-    def progressed(self, progress: Progress) -> None:
+    def progressed(self, progress: SweepProgress) -> None:
         """A block of cases was scored, or a trial has ended."""
 
     def trial_finished(self, trial: Trial) -> None:

@@ -15,7 +15,7 @@ from harness.sweep.dispatcher import Dispatcher
 from harness.sweep.engines.base import Engine
 from harness.sweep.finalist import Finalist
 from harness.sweep.folder import SweepFolder, SweepRecord
-from harness.sweep.progress import Progress, SweepObserver
+from harness.sweep.progress import SweepObserver, SweepProgress
 from harness.sweep.run_names import sweep_name
 from harness.sweep.search import Search
 from harness.sweep.setup import SweepSetup
@@ -91,7 +91,7 @@ def make_search(
     experiment = setup.experiment
     told = setup.options.store and not experiment.judge  # a judge's kept word does not say what it had cost
     budget = Budget(experiment.budget_usd, estimate.proof_usd, SpendingFile(folder.path), answers_kept=told)
-    progress = Progress(experiment.trials, spent_usd=budget.spent_usd)
+    progress = SweepProgress(experiment.trials, spent_usd=budget.spent_usd)
     progress.count(setup.worker.take_counts())  # the estimate may have built the base's index
     prices = CasePrices(experiment, setup.worker.factory, setup.golden)
     dispatcher = Dispatcher(engine or setup.engine(), prices, budget, progress, experiment.block, observer)

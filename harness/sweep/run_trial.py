@@ -20,12 +20,12 @@ from serving.pipeline.errors import PromptError, RequestError
 
 
 class TimeLimitReached(Exception):
-    """The experiment's time is over, and a trial is not at its end."""
+    """The experiment's time limit was reached within a trial."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrialStart:
-    """What a trial begins with."""
+    """The number, configuration and values of a trial."""
 
     number: int
     config: RagConfig
@@ -43,9 +43,9 @@ class TrialRunner:
     cases: Split
 
     async def run_trial(self, start: TrialStart, base: EvalReport | None = None, reference: Reference | None = None) -> Trial:
-        """Score a configuration; what stops it is the trial's own failure, but an error where it is the base or the champion.
+        """Score a configuration. A refused request or a missing prompt fails the trial; for the base and the champion it is raised.
 
-        `base` is the report of the base, whose model may refuse the same questions; `reference` is what a worse trial is pruned by.
+        `base` is the base's report, whose model may refuse the same questions; a trial that is worse than `reference` is pruned.
         """
         parts: list[EvalReport] = []
         pruned = failed = ""
@@ -74,7 +74,7 @@ class TrialRunner:
         return self.dispatcher.progress.over(self.experiment.timeout_s)
 
     async def _score_in_blocks(self, parts: list[EvalReport], start: TrialStart, reference: Reference | None) -> str:
-        """Add a report for each block of cases, until one shows that the trial is lost: then the reason, else nothing."""
+        """Add a report for each block of cases; returns why the trial was pruned, or nothing."""
         await self.dispatcher.build_index(start.config)
         rules, goal = self.experiment.pruner, self.experiment.goal
         pruner = (Race if rules.name == "race" else Pruner)(rules, goal, self.experiment.direction(goal) == "higher")

@@ -1,4 +1,4 @@
-"""The search: trials on the tune split, several at a time, each kept as soon as it is finished."""
+"""The search: trials on the tune split, several at a time, each stored as soon as it is finished."""
 
 import asyncio
 import contextlib
@@ -35,7 +35,7 @@ class StartingPoint:
 
 
 def starting_points(experiment: Experiment, champion: RagConfig | None) -> list[StartingPoint]:
-    """What is tried before the search: the base, and the champion where it is another configuration."""
+    """The configurations tried before the search: the base, and the champion where it differs."""
     base = StartingPoint("base", experiment.config, values_of(experiment, experiment.config))
     if champion is None or champion == experiment.config:
         return [base]
@@ -101,7 +101,7 @@ class Search:
         return trial
 
     async def _run_trials(self, runner: TrialRunner) -> None:
-        """One trial after the other, until there are enough, or time or money ends; each worker of the engine has one of these."""
+        """Run one trial after the other until there are enough, or time or budget ends; one such loop for each worker."""
         while (number := self._next_number()) is not None:
             if runner.late:
                 self.ended = self._time_over
@@ -133,7 +133,7 @@ class Search:
         return next((number for number in range(self.experiment.trials) if number not in taken), None)
 
     def _suggest(self, number: int) -> Suggestion | None:
-        """Values that make a configuration which was not tried yet; `None` where there are no others."""
+        """Values of a configuration that was not tried yet; `None` where there is none."""
         known = {config.model_dump_json() for config in [*(trial.config for trial in self._trials.values()), *self._running.values()]}
         for attempt in itertools.count():
             suggestion = self._optimizer.ask(number, attempt)
@@ -167,13 +167,13 @@ class Search:
         return max(usable, key=lambda trial: (trial.merit(self._sign), -trial.number), default=None)
 
     def _keep(self, trial: Trial, suggestion: Suggestion | None = None, *, replay: bool = False) -> None:
-        """Write a finished trial down, tell the study, tell the observer."""
+        """Store a finished trial, and report it to the study and the observer."""
         self.folder.keep(trial)
         self._add(trial, suggestion, replay=replay)
         self.observer.trial_finished(trial)
 
     def _add(self, trial: Trial, suggestion: Suggestion | None = None, *, replay: bool = False) -> None:
-        """Count a finished trial in, and tell the study: also of one that it did not suggest in this process."""
+        """Add a finished trial, and report it to the study, also one that it did not suggest in this process."""
         trial = replace(trial, report=slim_for_search(trial.report, self._cases))
         if suggestion:
             self._optimizer.tell(suggestion, trial)

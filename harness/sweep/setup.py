@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.evaluation.context import open_corpus
-from harness.evaluation.factory import IndexProgress
 from harness.gate.champion import champion_path
 from harness.golden.load import load_golden
 from harness.golden.sets import GoldenSet
-from harness.settings import HarnessSettings, otherwise
+from harness.settings import HarnessSettings, settings_overrides
 from harness.stage_store.endpoint import endpoints_of
 from harness.sweep.cost.sweep_estimate import SweepEstimate, estimate_sweep
 from harness.sweep.engines import ENGINES
@@ -24,6 +23,7 @@ from harness.sweep.space.bounds import SpaceModels
 from harness.sweep.trial import Trial
 from serving.pipeline.config import RagConfig, load_config
 from serving.pipeline.errors import ConfigError, PromptError
+from serving.pipeline.progress import Progress
 from serving.pipeline.redact import without_password
 
 
@@ -34,7 +34,7 @@ class SweepOptions:
     store: bool = True
     replay_only: bool = False
     tracking: bool = True
-    index_progress: IndexProgress | None = None  # receives the progress of an index build
+    index_progress: Progress | None = None  # receives the progress of an index build
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def open_sweep(
         computed=experiment.decides_by_time,
         began_s=time.time(),
         limit_shares=1 if workers == 1 else workers + 1,  # this process builds the indexes
-        settings=otherwise(settings),
+        settings=settings_overrides(settings),
     )
     worker = make_worker(plan, options.index_progress)
     refuse_unscorable(experiment, golden, worker.evaluator.tools)

@@ -53,12 +53,12 @@ class Trial:
 
     @property
     def name(self) -> str:
-        """How it is spoken of: base, champion, or its number."""
+        """Its short name: base, champion, or its number."""
         return self.label or str(self.number)
 
     @property
     def title(self) -> str:
-        """The same in a sentence: the base, the champion, trial 7."""
+        """Its name in a sentence: the base, the champion, trial 7."""
         return f"the {self.label}" if self.label else f"trial {self.number}"
 
     @property
@@ -76,7 +76,7 @@ def make_trial(
     base: EvalReport,
     failed: str = "",
 ) -> Trial:
-    """The trial that a report makes, beside that of the base; `failed` says why the configuration could not be scored to its end."""
+    """The trial of a report; `base` is the base's report, and `failed` says why the configuration could not be scored completely."""
     measured = numbers(report)
     objectives = {name: value for name in experiment.objective if (value := measured.get(name)) is not None}
     violations = {}
@@ -104,7 +104,7 @@ def at_fault(report: EvalReport, base: EvalReport) -> list[CaseResult]:
 
 
 def unscored_report(experiment: Experiment, config: RagConfig, split: Split) -> EvalReport:
-    """The report of a configuration that could not be tried on any case."""
+    """The empty report of a configuration that was scored on no case."""
     about = (split.golden, split.golden_digest, split.name, split.digest)
     return EvalReport(Header(config.complete().model_dump(mode="json"), "", "", "", *about, experiment.metrics), ())
 

@@ -296,5 +296,5 @@ def _global_address(settings: HarnessSettings) -> Iterator[None]:
 def _address_before() -> str | None:
     import mlflow
 
-    is_set: bool = mlflow.is_tracking_uri_set()  # type: ignore[no-untyped-call]
+    is_set: bool = mlflow.is_tracking_uri_set()  # type: ignore[no-untyped-call]  # mlflow does not annotate it
     return mlflow.get_tracking_uri() if is_set else None

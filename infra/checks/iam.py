@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from outcome import CheckFailed, CheckSkipped
 from policy_decision import Request, UnknownPolicy, allowed, trusted
-from stand_in import ROOT, Failed, Skipped, WorkingCopy, working_copy
+from stand_in import ROOT, WorkingCopy, working_copy
 
 SKIPPED = 77
 MATRIX = Path(__file__).with_name("iam-matrix.yaml")
@@ -48,7 +49,7 @@ class Role:
 def rendered_roles(place: WorkingCopy) -> tuple[dict[str, Role], dict[str, str]]:
     """Every role of the persistent layer by its name, after an apply on the stand-in, and ARNs that AWS would make up."""
     if place.calls_aws:
-        raise Skipped(
+        raise CheckSkipped(
             "policies are rendered by an apply, which the real provider would make; it needs the folder that TERRAFORM_OFFLINE names"
         )
     place.init("persistent")
@@ -157,7 +158,7 @@ def second_opinion(cases: list[dict[str, Any]], account: str, home: Path) -> tup
     command = ["node", str(Path(__file__).with_name("simulate.mjs")), str(folder)]
     done = subprocess.run(command, input=json.dumps(simulations), capture_output=True, text=True, timeout=120)
     if done.returncode:
-        raise Failed(f"iam-simulate: {done.stderr.strip()[-500:]}")
+        raise CheckFailed(f"iam-simulate: {done.stderr.strip()[-500:]}")
     found = []
     for case, result in zip(cases, json.loads(done.stdout), strict=True):
         if "wrong" in result:
@@ -244,10 +245,10 @@ def main() -> int:
             for more, line in (second_opinion(cases, names["account"], ROOT / ".touchstone"), parliament(roles)):
                 found += more
                 said.append(line)
-    except Skipped as reason:
+    except CheckSkipped as reason:
         print(f"skipped: {reason}")
         return SKIPPED
-    except (Failed, UnknownPolicy) as error:
+    except (CheckFailed, UnknownPolicy) as error:
         print(error)
         return 1
     print("\n".join(found or [line for line in said if line]))

@@ -23,7 +23,8 @@ from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 from infra.checks.image_contents import holds, packages, sizes
-from infra.checks.images import NOBODY, ROOT, Failed, Image, Skipped, opened, refuse
+from infra.checks.images import NOBODY, ROOT, Image, opened, refuse
+from infra.checks.outcome import CheckFailed, CheckSkipped
 from infra.checks.stack_smoke import QUESTION, free_port
 
 Facts = dict[str, Any]
@@ -45,9 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         refuse()
         for name in chosen.images or ["serving"]:
             tried(name)
-    except Skipped as reason:
+    except CheckSkipped as reason:
         say(f"skipped: {reason}")
-    except Failed as failure:
+    except CheckFailed as failure:
         say(f"failed: {failure}")
         return 1
     else:
@@ -71,12 +72,12 @@ def tried(name: str, *, starts: int = 1) -> Facts:
 def look_over(image: Image) -> None:
     """Whether it runs as nobody, says what it was built of, and holds nothing that it should not."""
     if image.config.get("User") != f"{NOBODY}:{NOBODY}":
-        raise Failed(f"it runs as {image.config.get('User') or 'root'}, and not as {NOBODY}:{NOBODY}")
+        raise CheckFailed(f"it runs as {image.config.get('User') or 'root'}, and not as {NOBODY}:{NOBODY}")
     if image.commit not in image.config.get("Labels", {}).values():
-        raise Failed("no label names the commit")
+        raise CheckFailed("no label names the commit")
     unwanted = NOT_SERVING if "serving" in image.name else ("torch",)
     if found := holds(image.root, unwanted, NO_TOOLS):
-        raise Failed(f"it holds {', '.join(found)}")
+        raise CheckFailed(f"it holds {', '.join(found)}")
 
 
 def serve(image: Image, folder: Path, starts: int) -> Facts:
@@ -99,7 +100,7 @@ def serve(image: Image, folder: Path, starts: int) -> Facts:
             facts["ready_mb"] = memory_mb(process.pid)
             answer = ask(port, "/v1/query", {"question": QUESTION}, key)
             if not answer.get("citations"):
-                raise Failed(f"the answer cites nothing: {answer}")
+                raise CheckFailed(f"the answer cites nothing: {answer}")
             facts["asked_mb"] = memory_mb(process.pid)
     say(f"asked: {QUESTION} — {answer['answer']} — cites {', '.join(sorted({one['document'] for one in answer['citations']}))}")
     say(f"start to ready: {min(times):.2f} s, memory {facts['ready_mb']} MB, after the question {facts['asked_mb']} MB")
@@ -129,7 +130,7 @@ def decide(image: Image, folder: Path, starts: int) -> Facts:
     corpora = {"CORPORA": f"{image.config['WorkingDir']}/datasets/corpora"}
     said = image.run(["python", "/work/ray_trial.py", *ports, ON_RAY], writable=writable, environment=told | corpora | IN_RAYS_PODS)
     if missing := [words for words in RAY_SAYS if words not in said]:
-        raise Failed(f"the index was not built on Ray, which did not say {missing}: {said[-1500:]}")
+        raise CheckFailed(f"the index was not built on Ray, which did not say {missing}: {said[-1500:]}")
     seconds["index on Ray"] = round(monotonic() - began, 1)
     say(f"an index built as a job of a Ray cluster with a token: {seconds['index on Ray']} s")
     return {"seconds": seconds, "mlflow": mlflow(image, folder, writable)}
@@ -172,7 +173,7 @@ def until(process: "subprocess.Popen[bytes]", log: Path, done: Callable[[], Any]
     end = monotonic() + PATIENCE_S
     while not done():
         if process.poll() is not None or monotonic() > end:
-            raise Failed(
+            raise CheckFailed(
                 f"it {'ended' if process.poll() is not None else 'did not become ready'}: {log.read_text(errors='replace')[-1500:]}"
             )
         sleep(0.05)
@@ -212,7 +213,7 @@ def touchstone(own: Mapping[str, str], *words: str) -> str:
     command = [str(Path(sys.executable).parent / "touchstone"), *words]
     done = subprocess.run(command, env=plain | dict(own), cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise Failed(f"touchstone {words[0]} ended with {done.returncode}: {done.stderr.strip()[-500:]}")
+        raise CheckFailed(f"touchstone {words[0]} ended with {done.returncode}: {done.stderr.strip()[-500:]}")
     return done.stdout
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from infra.checks.outcome import CheckFailed, CheckSkipped
+
 ROOT = Path(__file__).parents[2]
 BASE = "localhost/touchstone-base:bookworm"
 DEBIAN = ["--quiet", "--variant=minbase", "--include=python3,python3-venv,ca-certificates", "bookworm"]
@@ -18,14 +20,6 @@ NOBODY = "10001"
 # what bubblewrap needs to become that account, and gives up with it
 TO_BECOME = [word for name in ("SETUID", "SETGID", "SETPCAP") for word in ("--cap-add", f"CAP_{name}")]
 BECOME = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all", "--no-new-privs"]
-
-
-class Failed(Exception):
-    """What is not as it should be, in a line."""
-
-
-class Skipped(Exception):
-    """Why nothing can be tried on this machine."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +63,7 @@ class Image:
         words = self.words(command, writable=writable, environment=environment or {})
         done = subprocess.run(words, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
         if done.returncode:
-            raise Failed(f"{' '.join(command)[:100]} ended with {done.returncode}: {(done.stderr or done.stdout).strip()[-1500:]}")
+            raise CheckFailed(f"{' '.join(command)[:100]} ended with {done.returncode}: {(done.stderr or done.stdout).strip()[-1500:]}")
         return done.stdout
 
 
@@ -93,13 +87,13 @@ def opened(recipe: str) -> Iterator[Image]:
 
 
 def refuse() -> None:
-    """Raise `Skipped` where an image cannot be built or started here."""
+    """Raise `CheckSkipped` where an image cannot be built or started here."""
     if missing := [name for name in ("buildah", "bwrap", "setpriv") if not shutil.which(name)]:
-        raise Skipped(f"{', '.join(missing)} is not installed (apt-get install buildah bubblewrap mmdebstrap)")
+        raise CheckSkipped(f"{', '.join(missing)} is not installed (apt-get install buildah bubblewrap mmdebstrap)")
     if os.geteuid() != 0:
-        raise Skipped("it needs root, to mount the image and then give up every right")
+        raise CheckSkipped("it needs root, to mount the image and then give up every right")
     if not os.environ.get("BASE") and not _is_there(BASE) and not shutil.which("mmdebstrap"):
-        raise Skipped("no BASE is named and mmdebstrap is not installed")
+        raise CheckSkipped("no BASE is named and mmdebstrap is not installed")
 
 
 def buildah(*words: str) -> str:
@@ -107,7 +101,7 @@ def buildah(*words: str) -> str:
     own = {"BUILDAH_ISOLATION": "chroot", "STORAGE_DRIVER": os.environ.get("STORAGE_DRIVER", "vfs")}
     done = subprocess.run(["buildah", *words], capture_output=True, text=True, check=False, cwd=ROOT, env=os.environ | own)
     if done.returncode:
-        raise Failed(f"buildah {words[0]} ended with {done.returncode}: {done.stderr.strip()[-1500:]}")
+        raise CheckFailed(f"buildah {words[0]} ended with {done.returncode}: {done.stderr.strip()[-1500:]}")
     return done.stdout.strip()
 
 
@@ -118,7 +112,7 @@ def _commit() -> str:
 def _is_there(tag: str) -> bool:
     try:
         buildah("inspect", "--type", "image", tag)
-    except Failed:
+    except CheckFailed:
         return False
     return True
 

@@ -21,14 +21,12 @@ from urllib.error import URLError
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
+from infra.checks.outcome import CheckFailed
+
 ROOT = Path(__file__).parents[2]
 QUESTION = "Who approves an order of 60,000 EUR?"
 PATIENCE_S = 120
 POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin")) or [Path("/usr/bin")]
-
-
-class Failed(Exception):
-    """What is not as it should be, in a line."""
 
 
 def main() -> int:
@@ -42,7 +40,7 @@ def main() -> int:
         Path(folder).chmod(0o755)  # Postgres runs as somebody else
         try:
             Stack(Path(folder), stack).run()
-        except Failed as failure:
+        except CheckFailed as failure:
             print(f"stack-smoke: failed: {failure}")
             for log in sorted(Path(folder).glob("*.log")):
                 print(f"--- {log.name}\n{log.read_text(errors='replace')[-2000:]}")
@@ -86,7 +84,7 @@ class Stack:
         self.touchstone("eval", "--cases", "10", "--name", "stack", "--config", "experiments/configs/serving.yaml")
         runs = self.post("mlflow", "/api/2.0/mlflow/runs/search", {"experiment_ids": ["1"], "max_results": 5})["runs"]
         if not runs:
-            raise Failed("the evaluation is not in MLflow")
+            raise CheckFailed("the evaluation is not in MLflow")
         say(f"an evaluation is logged in MLflow: run {runs[0]['info']['run_name']}")
 
         self.touchstone("promote", "experiments/configs/serving.yaml", "--force", "--why", "the stack is tried")
@@ -97,9 +95,9 @@ class Stack:
         first = self.post("api", "/v1/query", {"question": QUESTION}, key)
         again = self.post("api", "/v1/query", {"question": QUESTION}, key)
         if not first["citations"]:
-            raise Failed(f"the answer cites nothing: {first['answer']}")
+            raise CheckFailed(f"the answer cites nothing: {first['answer']}")
         if not again["cached"] or again["answer"] != first["answer"]:
-            raise Failed("asked again, the answer was not the remembered one")
+            raise CheckFailed("asked again, the answer was not the remembered one")
         say(f"asked: {first['answer']} — the second time from Redis")
 
         self.post("api", "/v1/feedback", {"trace_id": first["trace_id"], "kind": "thumbs", "value": 1}, key)
@@ -186,7 +184,7 @@ class Stack:
         command = [str(Path(sys.executable).parent / "touchstone"), *words]
         done = subprocess.run(command, env=self.environment, cwd=ROOT, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise Failed(f"touchstone {words[0]} ended with {done.returncode}: {done.stderr.strip()[-500:]}")
+            raise CheckFailed(f"touchstone {words[0]} ended with {done.returncode}: {done.stderr.strip()[-500:]}")
         return done.stdout
 
     def get(self, name: str, path: str, key: str = "") -> Any:
@@ -211,16 +209,16 @@ class Stack:
                 return json.load(answer)
         except URLError as error:
             detail = error.read().decode(errors="replace") if hasattr(error, "read") else ""
-            raise Failed(f"{name} {path}: {error} {detail[:300]}") from None
+            raise CheckFailed(f"{name} {path}: {error} {detail[:300]}") from None
 
     def until(self, what: str, done: Callable[[], Any]) -> None:
         """Wait for something, for a while."""
         end = time.monotonic() + PATIENCE_S
         while not done():
             if (process := self._running.get(what)) and process.poll() is not None:
-                raise Failed(f"{what} ended with {process.returncode}")
+                raise CheckFailed(f"{what} ended with {process.returncode}")
             if time.monotonic() > end:
-                raise Failed(f"{what} was not ready within {PATIENCE_S} s")
+                raise CheckFailed(f"{what} was not ready within {PATIENCE_S} s")
             time.sleep(0.2)
 
 

@@ -19,17 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from outcome import CheckFailed, CheckSkipped
+
 ROOT = Path(__file__).resolve().parents[2]
 LAYERS = ("bootstrap", "persistent", "cluster")
 LOCAL_STATE = 'terraform {\n  backend "local" {}\n}\n'
-
-
-class Skipped(Exception):
-    """What is missing for a check, in one line."""
-
-
-class Failed(Exception):
-    """What Terraform said."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +35,7 @@ class WorkingCopy:
     calls_aws: bool = False
 
     def run(self, layer: str, *arguments: str, without: tuple[str, ...] = ()) -> str:
-        """One command in a layer, without some variables of the environment; `Failed` with its words where it fails."""
+        """One command in a layer, without some variables of the environment; `CheckFailed` with its words where it fails."""
         command = ["terraform", f"-chdir={self.terraform / layer}", *arguments]
         done = subprocess.run(
             command,
@@ -51,7 +45,7 @@ class WorkingCopy:
             timeout=300,
         )
         if done.returncode:
-            raise Failed(f"{layer}: terraform {arguments[0]}\n{_said(done)}")
+            raise CheckFailed(f"{layer}: terraform {arguments[0]}\n{_said(done)}")
         return done.stdout
 
     def init(self, layer: str) -> None:
@@ -80,14 +74,14 @@ def offline_folder(root: Path = ROOT) -> Path | None:
 
 @contextmanager
 def working_copy(terraform: Path = ROOT / "infra" / "terraform", *, home: Path = ROOT / ".touchstone") -> Iterator[WorkingCopy]:
-    """A copy to run Terraform in; `Skipped` where Terraform or the stand-in is missing."""
+    """A copy to run Terraform in; `CheckSkipped` where Terraform or the stand-in is missing."""
     if missing := [layer for layer in LAYERS if not (terraform / layer).is_dir()]:
-        raise Failed(f"{terraform} has no layer {missing[0]!r}; {', '.join(LAYERS)} are needed.")
+        raise CheckFailed(f"{terraform} has no layer {missing[0]!r}; {', '.join(LAYERS)} are needed.")
     if not shutil.which("terraform"):
-        raise Skipped("terraform is not installed, and neither apt nor pip has it: https://developer.hashicorp.com/terraform/install")
+        raise CheckSkipped("terraform is not installed, and neither apt nor pip has it: https://developer.hashicorp.com/terraform/install")
     offline = offline_folder()
     if offline is None and not _registry_answers():
-        raise Skipped(
+        raise CheckSkipped(
             "Terraform's registry is out of reach, and no terraform-offline beside the checkout (or TERRAFORM_OFFLINE) stands in for it"
         )
     settings = _set_up(offline, home / "tools" / "terraform-offline") if offline else None
@@ -121,7 +115,7 @@ def _set_up(offline: Path, cache: Path) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         done = subprocess.run(["bash", str(offline / "setup"), str(cache)], capture_output=True, text=True, timeout=300)
     if done.returncode:
-        raise Skipped(f"the stand-in's packages cannot be had: {(done.stderr.strip().splitlines() or ['no reason given'])[-1]}")
+        raise CheckSkipped(f"the stand-in's packages cannot be had: {(done.stderr.strip().splitlines() or ['no reason given'])[-1]}")
     return cache / "terraformrc"
 
 

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 from made import layers_without_tags, names_that_drift, open_buckets, tags_that_are_missing
-from stand_in import LAYERS, ROOT, Failed, Skipped, WorkingCopy, working_copy
+from outcome import CheckFailed, CheckSkipped
+from stand_in import LAYERS, ROOT, WorkingCopy, working_copy
 
 SKIPPED = 77
 
@@ -19,7 +20,7 @@ def check_form(terraform: Path) -> None:
     command = ["terraform", "fmt", "-check", "-recursive", "-no-color", str(terraform)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
-        raise Failed(f"Not as terraform fmt writes it:\n{done.stdout}{done.stderr}Run: terraform fmt -recursive infra/terraform")
+        raise CheckFailed(f"Not as terraform fmt writes it:\n{done.stdout}{done.stderr}Run: terraform fmt -recursive infra/terraform")
 
 
 def check_layer(place: WorkingCopy, layer: str) -> str:
@@ -40,21 +41,21 @@ def check_layering(place: WorkingCopy) -> str:
     wrong = [*open_buckets(made["bootstrap"]), *open_buckets(made["persistent"]), *names_that_drift(everything, names)]
     wrong += [*tags_that_are_missing(everything), *layers_without_tags(place.terraform, LAYERS)]
     if wrong:
-        raise Failed("\n".join(wrong))
+        raise CheckFailed("\n".join(wrong))
     before = {one["address"]: one["values"] for one in made["persistent"]}
     cluster = len(made["cluster"])
     # as a workflow plans it, which knows neither password nor snapshot; 2, and so a failure, where anything would change
     place.run("cluster", "plan", "-detailed-exitcode", "-input=false", "-no-color", without=("TF_VAR_database_password",))
     place.run("cluster", "destroy", "-auto-approve", "-input=false", "-no-color")
     if left := place.resources("cluster"):
-        raise Failed(f"The cluster layer is destroyed, and this is left: {', '.join(one['address'] for one in left)}")
+        raise CheckFailed(f"The cluster layer is destroyed, and this is left: {', '.join(one['address'] for one in left)}")
     after = {one["address"]: one["values"] for one in place.resources("persistent")}
     if before != after:
-        raise Failed("Destroying the cluster layer changed the persistent layer.")
+        raise CheckFailed("Destroying the cluster layer changed the persistent layer.")
     place.run("persistent", "plan", "-detailed-exitcode", "-input=false", "-no-color")  # 2, and so a failure, where anything would change
     place.run("cluster", "apply", "-auto-approve", "-input=false", "-no-color")
     if (again := len(place.resources("cluster"))) != cluster:
-        raise Failed(f"The cluster layer had {cluster} resources, and has {again} when it is brought back.")
+        raise CheckFailed(f"The cluster layer had {cluster} resources, and has {again} when it is brought back.")
     return f"{len(before)} resources stay while {cluster} of the cluster go and come back"
 
 
@@ -73,10 +74,10 @@ def main() -> int:
                 print("layering: left out, since the provider is the real one and would make things")
             elif not chosen.only:
                 print(check_layering(place))
-    except Skipped as reason:
+    except CheckSkipped as reason:
         print(f"skipped: {reason}")
         return SKIPPED
-    except Failed as error:
+    except CheckFailed as error:
         print(error)
         return 1
     return 0

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from inputs import HOURS_A_WEEK, CostsError, Price, Rule, read_prices, read_rules, read_usage
+from inputs import HOURS_A_WEEK, CostsError, LifecycleRule, ListPrice, read_prices, read_rules, read_usage
 
 HERE = Path(__file__).resolve().parent
 STORAGE = HERE.parent / "terraform" / "persistent" / "storage.tf"
@@ -30,7 +30,7 @@ class Line:
     prices: tuple[str, ...]
 
 
-def bill(prices: Mapping[str, Price], usage: Mapping[str, Any], rules: Mapping[str, Rule]) -> list[Line]:
+def bill(prices: Mapping[str, ListPrice], usage: Mapping[str, Any], rules: Mapping[str, LifecycleRule]) -> list[Line]:
     """Every line of a month."""
 
     def usd(name: str) -> float:
@@ -78,7 +78,7 @@ def bill(prices: Mapping[str, Price], usage: Mapping[str, Any], rules: Mapping[s
     return lines
 
 
-def storage(name: str, prices: Mapping[str, Price], usage: Mapping[str, Any], rule: Rule) -> tuple[float, float]:
+def storage(name: str, prices: Mapping[str, ListPrice], usage: Mapping[str, Any], rule: LifecycleRule) -> tuple[float, float]:
     """Dollars a month for a bucket without any lifecycle, and with the one it has."""
     bucket, months = usage["storage"]["buckets"][name], usage["storage"]["months"]
     standard, archive = prices["s3_standard"].usd, prices["s3_glacier_instant"].usd
@@ -114,7 +114,9 @@ class Savings:
     archive: float  # of storage in S3, if nothing expired
 
 
-def savings(lines: Iterable[Line], prices: Mapping[str, Price], usage: Mapping[str, Any], rules: Mapping[str, Rule]) -> Savings:
+def savings(
+    lines: Iterable[Line], prices: Mapping[str, ListPrice], usage: Mapping[str, Any], rules: Mapping[str, LifecycleRule]
+) -> Savings:
     """What comes out."""
     fixed = [line for line in lines if line.kind != "traffic"]
     running, off, paused = (sum(getattr(line, state) for line in fixed) for state in ("running", "off_hours", "paused"))
@@ -138,7 +140,7 @@ def savings(lines: Iterable[Line], prices: Mapping[str, Price], usage: Mapping[s
     )
 
 
-def page(prices: Mapping[str, Price], usage: Mapping[str, Any], rules: Mapping[str, Rule]) -> str:
+def page(prices: Mapping[str, ListPrice], usage: Mapping[str, Any], rules: Mapping[str, LifecycleRule]) -> str:
     """The table and what is saved, as Markdown."""
     lines = bill(prices, usage, rules)
     saved = savings(lines, prices, usage, rules)
@@ -190,7 +192,7 @@ def page(prices: Mapping[str, Price], usage: Mapping[str, Any], rules: Mapping[s
     ])  # fmt: skip
 
 
-def _mark(line: Line, prices: Mapping[str, Price]) -> str:
+def _mark(line: Line, prices: Mapping[str, ListPrice]) -> str:
     return " *" if any(prices[name].unchecked for name in line.prices) else ""
 
 

@@ -29,7 +29,7 @@ class CostsError(Exception):
 
 
 @dataclass(frozen=True)
-class Price:
+class ListPrice:
     """One list price and the day it is of."""
 
     usd: float
@@ -39,7 +39,7 @@ class Price:
 
 
 @dataclass(frozen=True)
-class Rule:
+class LifecycleRule:
     """What the lifecycle does with a bucket's objects, in days, as Terraform has it."""
 
     archive: float | None
@@ -48,7 +48,7 @@ class Rule:
     old_expire: float | None
 
 
-def read_prices(path: Path) -> dict[str, Price]:
+def read_prices(path: Path) -> dict[str, ListPrice]:
     """The price file; every price has a day, and a source or the word that it has none."""
     data = yaml.safe_load(path.read_text(encoding="utf-8"))
     found = {}
@@ -61,11 +61,11 @@ def read_prices(path: Path) -> dict[str, Price]:
             raise CostsError(f"{path.name}: {name} needs either seen: <address> or unchecked: true.")
         if not _is_number(entry.get("usd")) or entry["usd"] <= 0:
             raise CostsError(f"{path.name}: {name} has usd: {entry.get('usd')!r}; a number above 0 is needed.")
-        found[name] = Price(float(entry["usd"]), str(entry["per"]), entry["as_of"], bool(entry.get("unchecked")))
+        found[name] = ListPrice(float(entry["usd"]), str(entry["per"]), entry["as_of"], bool(entry.get("unchecked")))
     return found
 
 
-def read_usage(path: Path, rules: Mapping[str, Rule]) -> dict[str, Any]:
+def read_usage(path: Path, rules: Mapping[str, LifecycleRule]) -> dict[str, Any]:
     """The assumptions; each is there, a number where one is needed, and none is unknown."""
     usage = yaml.safe_load(path.read_text(encoding="utf-8"))
     models, buckets = (_mapping(usage, name, path.name) for name in ("models", "storage.buckets"))
@@ -135,14 +135,14 @@ def _dotted(entries: Mapping[str, Any], before: str = "") -> Iterable[str]:
             yield f"{before}{name}"
 
 
-def read_rules(path: Path) -> dict[str, Rule]:
+def read_rules(path: Path) -> dict[str, LifecycleRule]:
     """The lifecycle of every bucket, out of the Terraform that sets it."""
     text = path.read_text(encoding="utf-8")
     stage_days = re.search(r"stage_days", text) and _variable(path.with_name("variables.tf"), "stage_days")
     found = {}
     for name, body in re.findall(r"^\s+(\w+)\s+= \{ (archive = .*?) \}$", text, re.MULTILINE):
         values = {key: _days(value, stage_days) for key, value in re.findall(r"(\w+) = ([\w.]+)", body)}
-        found[name] = Rule(values["archive"], values["expire"], values["old_archive"], values["old_expire"])
+        found[name] = LifecycleRule(values["archive"], values["expire"], values["old_archive"], values["old_expire"])
     return found
 
 

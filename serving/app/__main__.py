@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         refuse_taken_port(options.host, options.port)
         settings = AppSettings(**({"channel": options.channel} if options.channel else {}))
-        _refuse_open_door(options.host, settings)
+        _refuse_keyless_host(options.host, settings)
         app = create_app(settings)
     except ValidationError as error:
         return _fail(explain(error, "settings (TOUCHSTONE_* variables)", list(AppSettings.model_fields)), 2)
@@ -56,8 +56,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _refuse_open_door(host: str, settings: AppSettings) -> None:
-    """Without keys whoever reaches the server may do everything: then only this machine reaches it."""
+def _refuse_keyless_host(host: str, settings: AppSettings) -> None:
+    """Without keys anybody who reaches the server may do everything, so then it listens on this machine only."""
     try:
         local = ip_address(host).is_loopback
     except ValueError:

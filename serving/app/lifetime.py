@@ -1,4 +1,4 @@
-"""From the first request to the last: what works beside the questions is begun, and ended in order."""
+"""The app's lifespan: background tasks are started, and ended in order."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def running(service: Service, mcp: "McpEndpoint | None") -> AsyncIterator[None]:
-    """Within it the release and added documents are followed, and what waits to be written is; in the end nothing of it is lost."""
+    """Within the block the release and added documents are followed, and queued writes go on; at the end they are flushed."""
     tasks = [
         asyncio.create_task(work) for work in (service.release_manager.run(), service.repeats.report(service.log), service.documents.run())
     ]

@@ -29,13 +29,13 @@ from serving.app.traces import routes as trace_routes
 from serving.app.traces.wire import FeedbackIn
 from serving.app.web.page import page_router
 
-DOORS = (routes, document_routes, trace_routes, dify, openai, admin_routes)
+ROUTES = (routes, document_routes, trace_routes, dify, openai, admin_routes)
 
 
 def create_app(
     settings: AppSettings | None = None, *, release_manager: ReleaseManager | None = None, log: FilteringBoundLogger | None = None
 ) -> FastAPI:
-    """The API over a channel's release; it starts without one, says so at /readyz, and takes it up when it comes."""
+    """The API over a channel's release; it starts without one, reports that at /readyz, and loads it once promoted."""
     settings = settings or AppSettings()
     log = log or make_logger(settings)
     code_version = settings.version or _version()
@@ -52,11 +52,11 @@ def create_app(
     app.state.service = service
     models: tuple[type[BaseModel], ...] = (ProblemOut, QueryIn, FeedbackIn, dify.DifyIn, openai.ChatIn, openai.ResponsesIn, *MOVES)
     openapi.install(app, *models, question_chars=settings.max_question_chars, authenticated=service.authenticated)
-    routers = (*(door.router for door in DOORS), health.router, page_router())
+    routers = (*(module.router for module in ROUTES), health.router, page_router())
     problems.install(app, [route for router in routers for route in router.routes])
     for router in routers:
         app.include_router(router)
-    bodies = frozenset[str]().union(*(door.BODIES for door in DOORS))
+    bodies = frozenset[str]().union(*(module.BODIES for module in ROUTES))
     app.add_middleware(BodyLimit, paths=bodies, most=settings.max_body_bytes, timeout_s=settings.body_timeout_s)
     if mcp:
         app.router.routes.append(mcp.route)

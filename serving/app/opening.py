@@ -1,4 +1,4 @@
-"""Opens the parts of an app as the settings say; some of them it may do without: traces, spans, scores, the door for agents."""
+"""Opens the parts of an app as the settings say; traces, spans, scores and the MCP endpoint are optional."""
 
 import time
 from functools import partial
@@ -77,7 +77,7 @@ def open_service(settings: AppSettings, log: FilteringBoundLogger, release_manag
 
 
 def watch(metrics: Metrics, service: Service) -> None:
-    """Let every scrape read what the parts tell of themselves."""
+    """Let every scrape read the metrics of the parts."""
     keys, traces, scores, manager = service.keys, service.traces, service.scores, service.release_manager
     metrics.watch(service.concurrency)
     metrics.watch_cache(lambda: manager.serving.pipeline.cache if manager.serving else None)

@@ -89,7 +89,7 @@ class PipelineRunnable(Runnable[Any, Any]):
         async def questions() -> AsyncIterator[Any]:
             yield input
 
-        async with aclosing(self._atransform_stream_with_config(questions(), self._stream_answer, config)) as chunks:  # type: ignore[type-var]
+        async with aclosing(self._atransform_stream_with_config(questions(), self._stream_answer, config)) as chunks:  # type: ignore[type-var]  # LangChain wants addable chunks
             async for chunk in chunks:
                 yield chunk
 
@@ -107,7 +107,7 @@ class PipelineRunnable(Runnable[Any, Any]):
             chunks: asyncio.Queue[str | None] = asyncio.Queue()
             emit = chunks.put_nowait if self._output == "answer" else None
             task = asyncio.create_task(self._pipeline.answer(QuestionInput.query(value), emit=emit))
-            task.add_done_callback(lambda _, end=chunks.put_nowait: end(None))  # type: ignore[misc]
+            task.add_done_callback(lambda _, end=chunks.put_nowait: end(None))  # type: ignore[misc]  # mypy cannot infer a default of a lambda
             try:
                 while (chunk := await chunks.get()) is not None:
                     yield chunk

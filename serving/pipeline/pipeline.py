@@ -255,7 +255,7 @@ class RagPipeline:
         withholds = self.output_guard.withholds or self.escalation.withholds  # the text may still be changed or replaced
         stream = None if withholds else emit
         tiers = TieredAnswerer(self.answerer, self.escalation, self.fallback)
-        attempts, written = await tiers.answer(query, retrieved.hits, route, emit=stream, recorder=recorder, when_down=when_down)
+        written = await tiers.answer(query, retrieved.hits, route, emit=stream, recorder=recorder, when_down=when_down)
         result = written.result
         answer = await self._checked_answer(result.answer, query, result.passages, recorder)
         if result.answer.degraded:
@@ -267,8 +267,8 @@ class RagPipeline:
         if stream and answer.guidance:
             stream(f" {answer.guidance}")
         if stream is None or answer.degraded:
-            _emitted(answer, emit)
-        return WrittenAnswer(answer, written.route, retrieved, result, attempts, written.outages)
+            answer = _emitted(answer, emit)
+        return WrittenAnswer(answer, written.route, retrieved, result, written.attempts, written.outages)
 
     async def _retrieve(self, query: Query, recorder: TraceRecorder) -> RetrievalResult:
         """The passages that were found and that the passage guard allows."""

@@ -66,7 +66,7 @@ class Channel(BaseModel):
 
     @property
     def words(self) -> str:
-        """Where it points, in a few words."""
+        """What it points at, in a few words."""
         return f"{self.stable or 'nothing'} (revision {self.revision})"
 
     @property
@@ -164,7 +164,7 @@ def parse_channel(data: bytes, storage: Storage, name: str) -> Channel:
 
 
 def _contradiction(channel: Channel, name: str) -> str:
-    """What a channel's document says that its name or its history does not; empty when they agree."""
+    """A contradiction between a channel's document and its name or history; empty when they agree."""
     if channel.name != name:
         return f"is the channel {channel.name!r}"
     moves = channel.moves

@@ -1,6 +1,6 @@
 """Changes of a channel: each a compare-and-swap that adds a line to its history.
 
-A change names the document it expects; of two at the same time one is written, and the other is told to look again.
+A change names the revision it expects; of two concurrent changes one is written, and the other fails with a conflict.
 """
 
 from datetime import UTC, datetime, timedelta

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from limits import RateLimitItemPerMinute
 
-from serving.app.__main__ import _refuse_open_door
+from serving.app.__main__ import _refuse_keyless_host
 from serving.app.core.auth import PROTECTED, scope_of
 from serving.app.core.rate import RateWindows
 from serving.app.core.telemetry import make_logger
@@ -179,10 +179,10 @@ HOSTS = [("0.0.0.0", True), ("10.1.2.3", True), ("127.0.0.1", False), ("localhos
 def test_without_keys_the_server_listens_on_this_machine_alone(furnished: House, tmp_path: Path, host: str, open_door: bool) -> None:
     if open_door:
         with pytest.raises(ConfigError, match="touchstone key create"):
-            _refuse_open_door(host, furnished.settings())
+            _refuse_keyless_host(host, furnished.settings())
     else:
-        _refuse_open_door(host, furnished.settings())
-    _refuse_open_door(host, furnished.settings(api_keys=tmp_path / "keys.yaml"))
+        _refuse_keyless_host(host, furnished.settings())
+    _refuse_keyless_host(host, furnished.settings(api_keys=tmp_path / "keys.yaml"))
 
 
 @asynccontextmanager

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli.demo import excerpt, judged
+from harness.cli.demo import decision_summary, excerpt
 from harness.cli.demo_server import demo_server
 from tests.app.conftest import furnished, house
 from tests.app.making import PROMPTS, QUESTION, SAYS, House, config
@@ -46,8 +46,11 @@ def test_an_excerpt_is_one_line() -> None:
 def test_a_gate_that_passed_says_which_rules_did_not_hold() -> None:
     outcomes = ["pass", "fail", "unjudged", "unjudged"]
     decision = {"message": "1 of 4 rules hold, none blocks", "rulings": [{"outcome": one} for one in outcomes]}
-    assert judged(decision) == "1 of 4 rules hold, none blocks (1 advise against it, 2 cannot be judged)."
-    assert judged({"message": "1 of 1 rules hold, none blocks", "rulings": [{"outcome": "pass"}]}) == "1 of 1 rules hold, none blocks."
+    assert decision_summary(decision) == "1 of 4 rules hold, none blocks (1 advise against it, 2 cannot be judged)."
+    assert (
+        decision_summary({"message": "1 of 1 rules hold, none blocks", "rulings": [{"outcome": "pass"}]})
+        == "1 of 1 rules hold, none blocks."
+    )
 
 
 def _stable(house: House) -> str:

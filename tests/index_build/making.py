@@ -6,9 +6,10 @@ from collections.abc import AsyncGenerator, Iterable
 from pathlib import Path
 from typing import Any
 
-from harness.index_build.build import Progress, ShardedIndex, build_sharded
+from harness.index_build.build import ShardedIndex, build_sharded
 from harness.index_build.plan import PartLimits
 from harness.index_build.worker import carry_out
+from harness.progress import TaskProgress
 from harness.settings import HarnessSettings
 from serving.pipeline.config import RagConfig
 from serving.pipeline.index.base import Filter
@@ -83,7 +84,7 @@ async def build_here(
     workers: Any = None,
     config: RagConfig = CONFIG,
     limits: PartLimits = SMALL,
-    progress: Progress = silent,
+    progress: TaskProgress = silent,
 ) -> ShardedIndex:
     """Build with parts so small that there are several."""
     return await build_sharded(config, str(corpus), settings, workers or Here(), progress=progress, limits=limits)

@@ -192,10 +192,10 @@ def test_what_is_missing_for_terraform_is_said(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("TERRAFORM_OFFLINE", "/nowhere")
     monkeypatch.setattr(stand_in, "_registry_answers", lambda: False)  # on no account over the network
     monkeypatch.setattr(stand_in.shutil, "which", lambda name: name)
-    with pytest.raises(stand_in.Skipped, match="terraform-offline"), stand_in.working_copy():
+    with pytest.raises(stand_in.CheckSkipped, match="terraform-offline"), stand_in.working_copy():
         pass
     monkeypatch.setattr(stand_in.shutil, "which", lambda name: None)
-    with pytest.raises(stand_in.Skipped, match="not installed"), stand_in.working_copy():
+    with pytest.raises(stand_in.CheckSkipped, match="not installed"), stand_in.working_copy():
         pass
 
 

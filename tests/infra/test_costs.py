@@ -73,7 +73,7 @@ def test_the_lifecycle_by_hand() -> None:
     """100 GB of which half is old and 12 GB of versions a month, one year: 50 + 12 fresh in Standard, 50 + 132 in Glacier."""
     bucket = {"gb": 100, "old": 0.5, "versions_gb_a_month": 12, "objects_per_gb": 0, "read_old_gb_a_month": 0}
     usage = {"storage": {"months": 12, "buckets": {"documents": bucket}}}
-    rule = costs.Rule(archive=90, expire=None, old_archive=costs.DAYS_A_MONTH, old_expire=12 * costs.DAYS_A_MONTH)
+    rule = costs.LifecycleRule(archive=90, expire=None, old_archive=costs.DAYS_A_MONTH, old_expire=12 * costs.DAYS_A_MONTH)
     without, with_rules = costs.storage("documents", PRICES, usage, rule)
     assert without == pytest.approx((100 + 144) * 0.023)
     assert with_rules == pytest.approx((50 + 12) * 0.023 + (50 + 132) * 0.004)

@@ -10,7 +10,7 @@ import yaml
 
 import touchstone
 from harness.golden.seal import seal
-from harness.settings import otherwise, read_settings
+from harness.settings import read_settings, settings_overrides
 from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import NotProven
 from tests.support.world import CONFIG, REPOSITORY, World, furnish
@@ -190,8 +190,8 @@ def test_settings_given_by_hand_come_first_and_unknown_ones_are_told(tmp_path: P
     found = project.settings
     assert (found.reports, found.aws_region, found.mlflow_uri) == (tmp_path / "elsewhere", "eu-west-1", "http://mlflow")
     assert (found.indexes, found.datasets) == ("s3://bucket/x", tmp_path / "datasets")
-    assert otherwise(read_settings()) == {}
-    assert read_settings(**otherwise(found)) == found
+    assert settings_overrides(read_settings()) == {}
+    assert read_settings(**settings_overrides(found)) == found
     with pytest.raises(ConfigError, match="No setting 'report'. Did you mean 'reports'"):
         Project.open(report="x")
 

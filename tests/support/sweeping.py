@@ -16,7 +16,7 @@ from harness.sweep.dispatcher import Dispatcher, FixedPrices, Prices
 from harness.sweep.engines.base import ScoredBlock, StoreCounts
 from harness.sweep.experiment import Experiment
 from harness.sweep.folder import SweepFolder
-from harness.sweep.progress import Progress, SweepObserver
+from harness.sweep.progress import SweepObserver, SweepProgress
 from harness.sweep.search import Search, StartingPoint, starting_points
 from harness.sweep.trial import Trial
 from harness.tracking.memory import MemoryRun
@@ -107,7 +107,7 @@ def search(
 ) -> Search:
     """A search over a folder."""
     place, money = SweepFolder(folder), budget or Budget(asked.budget_usd)
-    progress = Progress(asked.trials, spent_usd=money.spent_usd)
+    progress = SweepProgress(asked.trials, spent_usd=money.spent_usd)
     told = observer or SweepObserver()
     dispatcher = Dispatcher(engine or RuleEngine(), prices or FixedPrices(), money, progress, asked.block, told)
     return Search(asked, dispatcher, place, MemoryRun("sweep", "r"), earlier=place.finished())

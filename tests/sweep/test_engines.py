@@ -25,7 +25,7 @@ from harness.sweep.engines import ENGINES
 from harness.sweep.engines.base import Engine, WorkerPlan
 from harness.sweep.engines.worker import failure_text, make_worker, read_scored
 from harness.sweep.experiment import EngineChoice
-from harness.sweep.progress import Progress
+from harness.sweep.progress import SweepProgress
 from harness.sweep.setup import connect_engine
 from serving.pipeline.config import RagConfig, load_config
 from serving.pipeline.errors import ConfigError, DataError, InfrastructureError, PromptError, StoreError
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.slow
 
 PATIENCE_S = 120.0
 METRICS = ("recall@5", "quality")
-WORKER = {"local": b"spawn_main", "ray": b"ray::_Carrier"}  # in the command line of a worker process
+WORKER = {"local": b"spawn_main", "ray": b"ray::_RayWorker"}  # in the command line of a worker process
 
 with_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed")
 ray = pytest.param("ray", marks=[with_ray, pytest.mark.slow])
@@ -54,7 +54,7 @@ async def opened(name: str, workers: int, plan: WorkerPlan | None = None) -> Asy
 
 
 def dispatcher(engine: Engine, budget: Budget, case_usd: float = 0.0, index_usd: float = 0.0) -> Dispatcher:
-    return Dispatcher(engine, FixedPrices(case_usd, index_usd), budget, Progress(1), block=100)
+    return Dispatcher(engine, FixedPrices(case_usd, index_usd), budget, SweepProgress(1), block=100)
 
 
 def tune() -> TuneSplit:

@@ -20,7 +20,7 @@ from harness.sweep.cost.estimate import Estimate, spread, total
 from harness.sweep.cost.sweep_estimate import SweepEstimate
 from harness.sweep.experiment import Experiment, load_experiment
 from harness.sweep.folder import SweepFolder
-from harness.sweep.progress import Progress
+from harness.sweep.progress import SweepProgress
 from harness.sweep.setup import SweepOptions, SweepSetup, open_sweep
 from harness.sweep.space.bounds import SpaceModels, dearest, sample
 from serving.pipeline.config import RagConfig
@@ -299,7 +299,7 @@ def test_no_number_of_workers_is_one_a_core(world: World, monkeypatch: pytest.Mo
 
 
 def test_progress_tells_dollars_beside_the_budget_or_beside_the_quote() -> None:
-    progress = Progress(trials=10, done=4, resumed=2, spent_usd=0.0123, started_s=time.monotonic() - 60)
+    progress = SweepProgress(trials=10, done=4, resumed=2, spent_usd=0.0123, started_s=time.monotonic() - 60)
     assert progress_text(progress, experiment(), 0.4).endswith("$0.0123 of about $0.4000 · 3 min left")
     assert "$0.0123 of $2 ·" in progress_text(progress, experiment(budget_usd=2), 0.4)
     assert "$0.0123 ·" in progress_text(progress, experiment())
@@ -308,7 +308,7 @@ def test_progress_tells_dollars_beside_the_budget_or_beside_the_quote() -> None:
 def test_the_quote_of_a_sweep_that_is_gone_on_with_holds_what_was_spent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     quotes: list[float] = []
 
-    def spy(told: SweepPrinter, progress: Progress) -> None:
+    def spy(told: SweepPrinter, progress: SweepProgress) -> None:
         quotes.append(told.quoted_usd)
 
     monkeypatch.setattr(SweepPrinter, "progressed", spy)  # the line is drawn now and then only

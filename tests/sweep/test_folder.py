@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.results.report_file import report_text
-from harness.sweep.folder import SweepFolder, SweepRecord, experiment_of, latest, new_folder, refuse_changed
+from harness.sweep.folder import SweepFolder, SweepRecord, experiment_of, latest, new_sweep_folder, refuse_changed
 from harness.sweep.trial import Trial
 from serving.pipeline.errors import ConfigError, DataError
 from tests.support.sweeping import experiment, search, searched
@@ -85,7 +85,7 @@ def test_a_folder_is_one_process_at_a_time(tmp_path: Path) -> None:
 
 def test_two_sweeps_begun_in_the_same_second_have_a_folder_each(tmp_path: Path) -> None:
     made: list[SweepFolder] = []
-    threads = [threading.Thread(target=lambda: made.append(new_folder(tmp_path, "e", NOON))) for _ in range(5)]
+    threads = [threading.Thread(target=lambda: made.append(new_sweep_folder(tmp_path, "e", NOON))) for _ in range(5)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -96,7 +96,7 @@ def test_two_sweeps_begun_in_the_same_second_have_a_folder_each(tmp_path: Path) 
 def test_what_was_asked_is_read_back_and_the_sweep_begun_last_is_found(tmp_path: Path) -> None:
     for name, seed in (("e", 1), ("f", 2)):
         asked = experiment(name=name, seed=seed)
-        folder = new_folder(tmp_path, name, NOON)
+        folder = new_sweep_folder(tmp_path, name, NOON)
         folder.begin(SweepRecord(experiment=asked.model_dump(mode="json"), golden_digest="g", corpus="tiny", corpus_digest="c"))
         assert experiment_of(folder.record()) == asked
     assert latest(tmp_path, "e").record().experiment["seed"] == 1

@@ -11,7 +11,7 @@ from harness.sweep.cost.budget import Budget
 from harness.sweep.dispatcher import FixedPrices
 from harness.sweep.engines.base import StoreCounts
 from harness.sweep.folder import SweepFolder
-from harness.sweep.progress import Progress, SweepObserver
+from harness.sweep.progress import SweepObserver, SweepProgress
 from harness.sweep.run import prove
 from harness.sweep.run_names import trial_name
 from harness.sweep.search import starting_points
@@ -235,7 +235,7 @@ def test_progress_counts_trials_cases_and_what_the_store_had(tmp_path: Path) -> 
         seen: tuple[int, int] | None = None
         finished: int | None = None
 
-        def progressed(self, progress: Progress) -> None:
+        def progressed(self, progress: SweepProgress) -> None:
             self.seen = progress.done, progress.resumed
 
         def trial_finished(self, trial: Trial) -> None:

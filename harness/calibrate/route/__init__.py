@@ -1,1 +1,1 @@
-"""The room that fits routers and domain classifiers: what is learned with scikit-learn is written down as plain numbers."""
+"""Fits routers and domain classifiers: what is learned with scikit-learn is written down as plain numbers."""

@@ -20,7 +20,7 @@ from serving.pipeline.artefacts import keep_artefact
 from serving.pipeline.digest import sha256_file
 from serving.pipeline.errors import DataError
 from serving.pipeline.fitted.domains import DomainModel
-from serving.pipeline.fitted.logistic import Logistic, plain
+from serving.pipeline.fitted.logistic import Logistic, rounded
 from serving.pipeline.fitted.tfidf import TfIdf, terms_of
 from serving.pipeline.index.base import Vectors
 from serving.pipeline.index.embed import unit
@@ -136,15 +136,15 @@ def fit_domains(
     if len(model.classes_) == 2:  # one score: of the second domain against the first
         weights, biases = np.vstack([-weights / 2, weights / 2]), np.array([-biases[0] / 2, biases[0] / 2])
     table = np.column_stack([vectorizer.idf_, weights[:, :words].T])
-    terms = {str(term): plain(table[place], 4) for place, term in enumerate(vectorizer.get_feature_names_out())}
+    terms = {str(term): rounded(table[place], 4) for place, term in enumerate(vectorizer.get_feature_names_out())}
     meaning = None
     if vectors is not None:
-        rows = tuple(plain(MEANING * row, 4) for row in weights[:, words:])
+        rows = tuple(rounded(MEANING * row, 4) for row in weights[:, words:])
         meaning = Logistic(weights=rows, biases=(0.0,) * len(rows))
     return DomainModel(
         embedder=embedder if meaning else "",
         domains=tuple(str(label) for label in model.classes_),
-        words=TfIdf(pairs=pairs, terms=terms, biases=plain(biases)),
+        words=TfIdf(pairs=pairs, terms=terms, biases=rounded(biases)),
         meaning=meaning,
     )
 

@@ -10,7 +10,7 @@ import numpy as np
 from harness.calibrate.route.training import Training
 from harness.stats.clusters import Numbers
 from serving.pipeline.errors import ConfigError, DataError
-from serving.pipeline.fitted.logistic import Logistic, plain, sigmoid
+from serving.pipeline.fitted.logistic import Logistic, rounded, sigmoid
 from serving.pipeline.fitted.neighbours import Neighbours, as_bytes
 from serving.pipeline.fitted.tfidf import TfIdf, terms_of
 from serving.pipeline.route.gain import CHEAP, DEAR, FittedGain, GainModel, LogisticGain, NeighboursGain, StackedGain, TfIdfGain
@@ -76,10 +76,10 @@ def _fit_logistic(training: Training, strength: float) -> LogisticGain:
     for quality in (training.cheap, training.dear):
         weights, bias = _regression(values, quality, strength)
         own = weights[width:] * scale
-        rows.append(plain(np.concatenate([weights[:width], own])))
+        rows.append(rounded(np.concatenate([weights[:width], own])))
         biases.append(bias - float(own @ mean))
-    usual = plain(np.concatenate([training.vectors.mean(axis=0), mean]), 4)
-    return LogisticGain(signals=NAMES, right=Logistic(weights=tuple(rows), biases=plain(biases)), usual=usual)
+    usual = rounded(np.concatenate([training.vectors.mean(axis=0), mean]), 4)
+    return LogisticGain(signals=NAMES, right=Logistic(weights=tuple(rows), biases=rounded(biases)), usual=usual)
 
 
 def _fit_tfidf(training: Training, strength: float) -> TfIdfGain:
@@ -93,8 +93,8 @@ def _fit_tfidf(training: Training, strength: float) -> TfIdfGain:
     values = vectorizer.fit_transform(training.texts)
     models = [_regression(values, quality, strength) for quality in (training.cheap, training.dear)]
     table = np.column_stack([vectorizer.idf_, *(weights for weights, _ in models)])
-    terms = {str(term): plain(table[place]) for place, term in enumerate(vectorizer.get_feature_names_out())}
-    return TfIdfGain(right=TfIdf(pairs=pairs, terms=terms, biases=plain([bias for _, bias in models])))
+    terms = {str(term): rounded(table[place]) for place, term in enumerate(vectorizer.get_feature_names_out())}
+    return TfIdfGain(right=TfIdf(pairs=pairs, terms=terms, biases=rounded([bias for _, bias in models])))
 
 
 def _fit_neighbours(training: Training, nearest: int, prior: float) -> NeighboursGain:
@@ -103,7 +103,7 @@ def _fit_neighbours(training: Training, nearest: int, prior: float) -> Neighbour
         usable = np.sort(np.random.default_rng(0).choice(usable, MOST_NEIGHBOURS, replace=False))
     vectors, gains = training.vectors[usable], training.gains[usable]
     return NeighboursGain(
-        gained=Neighbours(vectors=as_bytes(vectors), outcomes=plain(gains), nearest=min(nearest, len(usable)), prior=prior)
+        gained=Neighbours(vectors=as_bytes(vectors), outcomes=rounded(gains), nearest=min(nearest, len(usable)), prior=prior)
     )
 
 
@@ -115,7 +115,7 @@ def _fit_stacked(training: Training, fits: Mapping[str, Fit]) -> StackedGain:
     centre, mean = expected.mean(axis=0), float(training.gains.mean())
     weights, _ = nnls(expected - centre, training.gains - mean)
     models: Any = tuple(fit_one(training) for fit_one in fits.values())
-    return StackedGain(models=models, weights=plain(weights), bias=round(mean - float(weights @ centre), 5))
+    return StackedGain(models=models, weights=rounded(weights), bias=round(mean - float(weights @ centre), 5))
 
 
 def _regression(values: Any, quality: Numbers, strength: float) -> tuple[Numbers, float]:

@@ -84,7 +84,7 @@ def check(
     alike: Annotated[float, typer.Option("--alike", min=0.0, max=1.0, help="Cosine from which two questions ask the same.")] = 0.95,
     as_json: AsJson = False,
 ) -> None:
-    """Hold every case against the corpus and the others; say how the set is balanced and what difference it can show."""
+    """Check every case against the corpus and the others; show how the set is balanced and what difference it can detect."""
     from dataclasses import asdict
 
     from harness.cli.golden.tables import show_findings

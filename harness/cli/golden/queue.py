@@ -40,7 +40,7 @@ def add(
     file: Annotated[str, typer.Option("--from", metavar="FILE", help="JSON Lines, a proposal each; - for standard input.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Put proposed cases into a set's queue, after holding their quotes against the corpus; the set itself does not change."""
+    """Put proposed cases into a set's queue, after checking their quotes against the corpus; the set itself does not change."""
     from harness.cli.golden.candidates import line, row
     from harness.golden.candidate import Candidate, Provenance, locate_proposal
     from harness.golden.lines import MAX_PROBLEMS, parse, refuse
@@ -98,7 +98,7 @@ def review(
     state: Annotated[str, typer.Option("--state", help="Of a listing: waiting, accepted, rejected or all.")] = "waiting",
     as_json: AsJson = False,
 ) -> None:
-    """Accept, edit or reject candidates one by one; each decision is kept at once, and --publish makes the next version."""
+    """Accept, edit or reject candidates one by one; each decision is stored at once, and --publish makes the next version."""
     from harness.cli.golden.candidates import review_each
     from harness.golden.review import CandidateReview
 

@@ -1,4 +1,4 @@
-"""What reaches the terminal: documents, questions and ids are data, so nothing in them can steer it."""
+"""Cleans terminal output: documents, questions and ids are data, so their control characters are removed."""
 
 import re
 import sys
@@ -11,7 +11,7 @@ _STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u2
 
 
 def clean(text: str) -> str:
-    """The text with every character that could steer a terminal made visible."""
+    """The text with every character that could control a terminal replaced."""
     return _STEERING.sub("\ufffd", text.replace("\r\n", "\n"))
 
 
@@ -42,7 +42,7 @@ class CleanStream:
 
 @contextmanager
 def clean_streams() -> Iterator[None]:
-    """Let nothing reach standard output and standard error that could steer a terminal."""
+    """Clean standard output and standard error of characters that could control a terminal."""
     with ExitStack() as stack:
         for redirect, stream in ((redirect_stdout, sys.stdout), (redirect_stderr, sys.stderr)):
             if not isinstance(stream, CleanStream):

@@ -1,4 +1,4 @@
-"""A rich console for the command line: as wide as the terminal, and with nothing in its texts that could steer it."""
+"""A rich console for the command line: as wide as the terminal, with cleaned texts."""
 
 import sys
 

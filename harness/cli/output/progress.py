@@ -12,7 +12,7 @@ PLAIN_EVERY_S = 10.0
 
 
 class ProgressLine(Protocol):
-    """Where progress is told."""
+    """Shows the progress of long work."""
 
     def update(self, what: str, done: int, total: int) -> None: ...
 

@@ -36,7 +36,7 @@ class FunctionSubject:
     async def answer(self, query: Query) -> Trace:
         """The function's answer."""
         started, start_s = self.clock.now().isoformat(timespec="milliseconds"), self.clock.seconds()
-        if inspect.iscoroutinefunction(self.function) or inspect.iscoroutinefunction(getattr(self.function, "__call__", None)):  # noqa: B004
+        if inspect.iscoroutinefunction(self.function) or inspect.iscoroutinefunction(getattr(self.function, "__call__", None)):  # noqa: B004 — an object may have an async __call__
             value = await self.function(query.text)
         else:
             value = await run_in_thread(lambda: self._call(query.text))

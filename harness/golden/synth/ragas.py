@@ -93,7 +93,7 @@ def _samples(chat: ConnectedChat, passage: str, count: int, usage: list[Usage]) 
         def is_finished(self, response: LLMResult) -> bool:
             return True
 
-    class Characters(BaseTokenizer):
+    class CharacterTokenizer(BaseTokenizer):
         """Only cuts texts beyond a limit that no passage reaches; ragas' own would be downloaded."""
 
         def encode(self, text: str) -> list[int]:
@@ -125,7 +125,7 @@ def _samples(chat: ConnectedChat, passage: str, count: int, usage: list[Usage]) 
         testset = generator.generate_with_chunks(
             [passage],
             testset_size=count,
-            transforms=[NERExtractor(llm=llm, tokenizer=Characters())],
+            transforms=[NERExtractor(llm=llm, tokenizer=CharacterTokenizer())],
             query_distribution=[(SingleHopSpecificQuerySynthesizer(llm=llm), 1.0)],
             run_config=once,
         )

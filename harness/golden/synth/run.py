@@ -7,9 +7,8 @@ from harness.golden.candidate import Candidate, Provenance
 from harness.golden.queue import Queue
 from harness.golden.synth.base import Generator
 from harness.golden.synth.trivial import KeywordSearch
+from serving.pipeline.progress import Progress
 from serving.pipeline.types import Document, Usage
-
-Progress = Callable[[int, int], None]  # proposals so far, proposals wanted
 
 
 @dataclass(slots=True)

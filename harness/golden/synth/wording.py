@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from serving.pipeline.text.words import WRITTEN_WORD
 from serving.pipeline.types import Document
 
-AUXILIARY = frozenset("is are was were must may can should will shall".split())  # noqa: SIM905
+AUXILIARY = frozenset("is are was were must may can should will shall".split())  # noqa: SIM905 — a list of words reads better so
 VERBS = {  # third person → the form after "does"; only verbs that are seldom nouns in the plural
     "applies": "apply", "approves": "approve", "asks": "ask", "begins": "begin", "calls": "call", "chairs": "chair",
     "checks": "check", "closes": "close", "collects": "collect", "confirms": "confirm", "contains": "contain", "costs": "cost",
@@ -26,19 +26,19 @@ BAD_START = frozenset(
     first for from he her here his if in instead it its last more most neither next no nobody none not nothing of on only or
     other others otherwise our out over per please second she since so such than that their then there these they this those
     three through to two under unless until up we what when where whether which who whoever why with within without you your
-    """.split()  # noqa: SIM905
+    """.split()  # noqa: SIM905 — a list of words reads better so
 )
 BAD_INSIDE = frozenset(
     """
     although and because but he her his if it its no not nor or other our she such than that their them then these they this those
     unless we what when where whether which while who whom whose why you your
-    """.split()  # noqa: SIM905
+    """.split()  # noqa: SIM905 — a list of words reads better so
 )
 BAD_AFTER = frozenset(
     """
     also although because been but either he her his if it its neither never no nobody none not only otherwise our same she such
     that their them then there these they this those thus unless we when where whether which while who whom whose why you your
-    """.split()  # noqa: SIM905
+    """.split()  # noqa: SIM905 — a list of words reads better so
 )
 CODE = re.compile(r"\b(?=[A-Z0-9./-]{0,40}\d)(?=[A-Z0-9./-]{0,40}[A-Z])[A-Z0-9]+(?:[-./][A-Z0-9]+)+\b|\b[A-Z]{1,4}\d{2,}[A-Z]?\b")
 PLAIN_TITLE = re.compile(r"[A-Z][\w&/-]{0,60}(?: [\w&/().-]{1,60}){1,6}")

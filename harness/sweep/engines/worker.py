@@ -12,7 +12,7 @@ from typing import Any
 
 from harness.evaluation.context import open_context
 from harness.evaluation.evaluator import Evaluator
-from harness.evaluation.factory import IndexProgress, PipelineFactory
+from harness.evaluation.factory import PipelineFactory
 from harness.golden.case import Case
 from harness.golden.sets import Split
 from harness.results.report_file import parse_report, report_text
@@ -23,6 +23,7 @@ from serving.pipeline import errors
 from serving.pipeline.config import RagConfig
 from serving.pipeline.errors import RequestError, TouchstoneError, UserError
 from serving.pipeline.packages import add_current_folder
+from serving.pipeline.progress import Progress
 
 
 def index_order(config: RagConfig) -> str:
@@ -93,7 +94,7 @@ class Worker:
         return self.factory.stage_store.counts.take() if self.factory.stage_store else {}
 
 
-def make_worker(plan: WorkerPlan, index_progress: IndexProgress | None = None) -> Worker:
+def make_worker(plan: WorkerPlan, index_progress: Progress | None = None) -> Worker:
     """A worker by the plan and the settings of this process."""
     add_current_folder()
     settings = read_settings(**plan.settings)

@@ -1,4 +1,4 @@
-"""Channels and releases as an administrator sees and moves them: by the same steps as the command line."""
+"""Channels and releases for administrators, by the same steps as the command line."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,7 +36,7 @@ MoveIn = PromoteIn | ApproveIn | RollbackIn | CandidateIn | SwitchIn | WithdrawI
 
 
 class ChannelAdmin:
-    """Moves channels for somebody who has looked at a revision of them."""
+    """Changes channels, for an administrator who has seen a revision of them."""
 
     def __init__(self, storage: Storage, served: str, audit: ApiAudit) -> None:
         self._storage = storage
@@ -115,7 +115,7 @@ class ChannelAdmin:
 
 
 def list_releases(storage: Storage, most: int) -> ReleasesOut:
-    """The newest releases, each verified; one that is not whole is told with its problem."""
+    """The newest releases, each verified; a damaged one is listed with its problem."""
     digests = releases(storage)
     return ReleasesOut(releases=tuple(_listed(storage, digest) for digest in reversed(digests[-most:])), total=len(digests))
 
@@ -182,7 +182,7 @@ def _change(change: ChannelChange) -> ChangeOut:
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """What does not allow a change is the caller's to read: it names the mend."""
+    """Turns errors of a change into problems that the caller may read."""
     try:
         yield
     except (UserError, NotProven, IntegrityError) as error:

@@ -54,7 +54,7 @@ class DifyOut(Wire):
 
     @classmethod
     def of(cls, trace: Trace, setting: DifySetting) -> Self:
-        """The passages that are wanted; our scores have no common scale, so they are told as shares of the best one's."""
+        """The wanted passages; scores have no common scale, so they are shares of the best one's."""
         best = max((hit.score for hit in trace.hits), default=0.0)
         records = [_record(hit, hit.score / best if best > 0.0 else 1.0 / hit.rank) for hit in trace.hits]
         wanted = [record for record in records if record.score >= setting.score_threshold]

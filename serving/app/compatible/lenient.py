@@ -1,9 +1,9 @@
-"""Messages of protocols that are not ours."""
+"""The base of request bodies of other protocols: unknown fields are ignored."""
 
 from pydantic import BaseModel, ConfigDict
 
 
 class LenientModel(BaseModel):
-    """What we do not know of a message is passed over."""
+    """A body whose unknown fields are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")

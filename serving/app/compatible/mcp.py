@@ -77,7 +77,7 @@ async def _call_tool(context: ServerRequestContext[Any, Any], params: CallToolRe
     assert isinstance(request, Request)
     try:
         result = await _result(params.name, params.arguments or {}, request)
-    except Exception as error:  # noqa: BLE001 — told as every failure is: with nothing of the inside in it
+    except Exception as error:  # noqa: BLE001 — becomes a problem, without internal details
         request.state.error = None if isinstance(error, (Rejected, ValidationError)) else error
         return _failed(_words(error))
     data = result.model_dump(mode="json")

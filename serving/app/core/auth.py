@@ -71,7 +71,7 @@ class KeyFile:
 
     @property
     def unreadable(self) -> bool:
-        """Whether the file cannot be read, and nobody is let in."""
+        """Whether the file cannot be read, so that every request is refused."""
         self._look()
         return self._keys is None
 
@@ -113,7 +113,7 @@ def load_keys(settings: AppSettings, log: FilteringBoundLogger) -> KeyFile | Non
 
 
 class Authentication:
-    """Middleware that knows who asks before anything of the request's body is read."""
+    """Middleware that identifies the caller before the request's body is read."""
 
     def __init__(self, app: ASGIApp, keys: KeyFile | None, tokens: TokenVerifier | None = None, refused: Refused | None = None) -> None:
         self._app = app

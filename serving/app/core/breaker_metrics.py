@@ -1,4 +1,4 @@
-"""Which hosted models answer, as numbers for Prometheus."""
+"""The circuit breakers of hosted models, as metrics for Prometheus."""
 
 from collections.abc import Iterator
 

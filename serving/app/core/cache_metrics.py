@@ -1,4 +1,4 @@
-"""What a cache tells of itself, as numbers for Prometheus."""
+"""Metrics of the answer cache, for Prometheus."""
 
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -12,13 +12,13 @@ REACHES: Final = ("full", "raised", "exact", "off")
 
 
 class CacheCollector(Collector):
-    """Reads the cache of the served release at each scrape; counters begin anew with a release."""
+    """Reads the cache of the served release at each scrape; counters restart with a new release."""
 
     def __init__(self, cache: Callable[[], object]) -> None:
         self._cache = cache
 
     def collect(self) -> Iterator[Metric]:
-        """The numbers of a cache that tells any."""
+        """The metrics of a cache that has any."""
         tells = getattr(self._cache(), "state", None)
         state = tells() if callable(tells) else None
         if not isinstance(state, CacheState):

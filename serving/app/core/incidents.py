@@ -1,4 +1,4 @@
-"""One line in the log for whatever a check did other than allow, without the text."""
+"""A log line for every verdict other than allow, without the text."""
 
 from structlog.typing import FilteringBoundLogger
 

@@ -1,4 +1,4 @@
-"""Numbers for Prometheus, in a registry of the app's own."""
+"""Metrics for Prometheus, in a registry of the app's own."""
 
 from collections.abc import Callable
 from typing import Any
@@ -136,7 +136,7 @@ class Metrics:
         self._abandoned.set_function(lambda: concurrency.abandoned)
 
     def watch_cache(self, cache: Callable[[], object]) -> None:
-        """Read what the cache of the served release tells of itself at every scrape."""
+        """Read the cache of the served release at every scrape."""
         self.registry.register(CacheCollector(cache))
 
     def watch_keys(self, unreadable: Callable[[], bool]) -> None:
@@ -181,7 +181,7 @@ class Metrics:
         self._audit_failed.labels(part).inc()
 
     def feedback(self, kind: FeedbackKind, value: float | None) -> None:
-        """Count what somebody said of an answer."""
+        """Count one piece of feedback."""
         self._feedback.labels(kind, f"{value:g}" if value is not None and kind in ("thumbs", "rating") else "").inc()
 
     def watch_connections(self, gate: ConnectionGate) -> None:

@@ -31,7 +31,7 @@ Fetch = Callable[[str], Any]
 
 
 class TokenVerifier:
-    """Knows who a token is of, or that it is none of ours."""
+    """Verifies bearer tokens, and reads the caller from them."""
 
     def __init__(
         self, settings: AppSettings, log: FilteringBoundLogger, *, fetch: Fetch | None = None, clock: Callable[[], float] = time.monotonic

@@ -1,4 +1,4 @@
-"""Requests that another site's page makes a browser send are turned away, where no key tells who asks."""
+"""Rejects cross-site requests of browsers on a server without keys (CSRF, DNS rebinding)."""
 
 from ipaddress import ip_address
 from typing import Final
@@ -15,9 +15,9 @@ OWN: Final = frozenset({"same-origin", "none"})  # Sec-Fetch-Site: of our own pa
 
 
 class SameOrigin:
-    """Middleware for a server without keys, where whoever reaches it may do everything: a browser on this machine reaches it too.
+    """Middleware for a server without keys, which a browser on this machine can reach for any page it shows.
 
-    A name with a dot may be anybody's that was bound to this machine's address; an address, `localhost` or a name of one word cannot.
+    A host name with a dot may be another site's that resolves to this machine; an address, `localhost` or a one-word name cannot.
     """
 
     def __init__(self, app: ASGIApp, *, keyless: bool) -> None:

@@ -1,4 +1,4 @@
-"""Failures as the client reads them: RFC 9457 problems, with nothing of the inside in them."""
+"""Failures as RFC 9457 problems, without internal details."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -115,7 +115,7 @@ def budget_reserved(limit_usd: float) -> Rejected:
 
 
 def keys_unreadable() -> Rejected:
-    """The keys file is broken, so nobody can be told from anybody."""
+    """The keys file cannot be read, so no caller can be identified."""
     detail = "Keys cannot be checked at the moment. Try again shortly."
     return Rejected(Problem(503, "keys-unreadable", detail, {"Retry-After": str(RETRY_S)}))
 
@@ -172,7 +172,7 @@ def too_long(characters: int, most: int) -> Rejected:
 
 
 def problem_of(error: Exception) -> Problem:
-    """The problem that stands for an exception; messages of failures inside stay inside, in the log."""
+    """The problem for an exception; messages of internal failures go to the log only."""
     match error:
         case Rejected():
             return error.problem

@@ -1,4 +1,4 @@
-"""Requests a minute: of each key, in a window that moves; one window for all processes where Redis is named."""
+"""Rate limits per key in a moving window, shared by all processes where Redis is configured."""
 
 import math
 import time

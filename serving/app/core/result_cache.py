@@ -1,4 +1,4 @@
-"""Answers that take long to make are given again for a while."""
+"""A cache for results that take long to compute."""
 
 import asyncio
 import time
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 T = TypeVar("T")
-TIMES: Final = 10.0  # as long as it took: whoever asks again and again keeps a processor busy for a tenth of the time at most
+TIMES: Final = 10.0  # the time it took, so that repeated requests keep a core busy for at most a tenth of the time
 MOST_S: Final = 300.0
 
 
@@ -18,7 +18,7 @@ class _Cached(Generic[T]):
 
 
 class ResultCache(Generic[T]):
-    """Makes one answer at a time, in a thread, and keeps it for ten times as long as that took."""
+    """Computes one result at a time, in a thread, and caches it for ten times as long as that took."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -26,7 +26,7 @@ class ResultCache(Generic[T]):
         self._kept: dict[Hashable, _Cached[T]] = {}
 
     async def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """What is kept under a key, else what is made now; a failure is not kept."""
+        """The cached result of a key, else a new one; failures are not cached."""
         async with self._lock:
             began = self._clock()
             self._kept = {name: one for name, one in self._kept.items() if one.until > began}

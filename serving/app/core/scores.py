@@ -1,4 +1,4 @@
-"""What is said of answers, and what the server makes of them itself, as scores beside their spans: in Langfuse, or as MLflow's assessments.
+"""Sends feedback and the server's own scores of answers to Langfuse or MLflow, beside their spans.
 
 Sent over HTTP by a thread of its own: a request never waits. While the receiver is out scores wait; beyond so many the newest is left
 out and counted.
@@ -32,7 +32,7 @@ AGAIN: Final = (408, 425, 429)  # statuses that say "later", as those from 500 o
 
 @dataclass(frozen=True, slots=True)
 class AnswerScore:
-    """A number, or a word without one, about an answer."""
+    """A score of an answer: a number or a category."""
 
     id: str  # the same again replaces what was sent before
     span_trace: str  # the OpenTelemetry trace of the answer
@@ -45,7 +45,7 @@ class AnswerScore:
 
 
 class ScoreApi(Protocol):
-    """Where scores are kept."""
+    """The API of a place that stores scores."""
 
     def send(self, score: AnswerScore) -> None:
         """Keep a score; raises an `OSError` when that failed."""
@@ -144,7 +144,7 @@ class ScoreWriter:
         return self._waiting.qsize()
 
     def feedback(self, feedback: Feedback, trace: Trace) -> None:
-        """Take on what somebody said of an answer; never waits."""
+        """Queue a piece of feedback; never blocks."""
         text = feedback.text if self._with_text else ""
         self._offer(trace, f"feedback-{feedback.id}", feedback.kind, feedback.value, text, "HUMAN", feedback.at)
 

@@ -60,7 +60,7 @@ class Service:
 
     @property
     def authenticated(self) -> bool:
-        """Whether callers are told from each other."""
+        """Whether callers are identified, by keys or tokens."""
         return self.keys is not None or bool(self.settings.oidc_issuer)
 
     async def refresh_gauges(self) -> None:
@@ -70,7 +70,7 @@ class Service:
             self.metrics.budget_spent(await self.budgets.spent_or_own(EVERYBODY))
 
     def assigned(self, key: str) -> Assignment:
-        """The release that answers whoever has this key, or a 503."""
+        """The release that answers the holder of this key, or a 503."""
         assignment = self.release_manager.assigned(key)
         if assignment is None:
             raise not_ready()

@@ -1,4 +1,4 @@
-"""The OpenTelemetry trace that a question's spans are in: whoever has the question's trace can find it again, on any replica."""
+"""Derives the OpenTelemetry trace id of a question's spans from its trace, so that any replica can find them."""
 
 import hashlib
 import re
@@ -9,7 +9,7 @@ _SAMPLED: Final = 1
 
 
 def span_trace_id(trace_id: str, traceparent: str) -> str:
-    """The caller's trace, where the question came with one; else one that is told from the question's own."""
+    """The caller's trace id, where the question came with one; else one derived from the question's trace."""
     caller = TRACEPARENT_FORM.fullmatch(traceparent)
     return caller["trace"] if caller else hashlib.sha256(trace_id.encode("utf-8", "replace")).hexdigest()[:32]
 

@@ -26,7 +26,7 @@ SECOND_NS: Final = 1_000_000_000
 
 
 class _TraceIds(RandomIdGenerator):
-    """Ids of traces that are told from the question's trace, so that what is said of the answer later finds its spans."""
+    """Trace ids derived from the question's trace, so that later feedback finds its spans."""
 
     def __init__(self) -> None:
         self.wanted: ContextVar[int] = ContextVar("the id of the next trace", default=0)

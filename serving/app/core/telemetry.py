@@ -55,7 +55,7 @@ def uvicorn_logging(settings: AppSettings, repeats: RepeatedEvents) -> dict[str,
 
 
 def facts_of_query(query: Query) -> dict[str, Any]:
-    """The loggable facts of a query before it was checked: nothing that its words could be guessed from."""
+    """The loggable facts of a query before it was checked: nothing that reveals its text."""
     return {"principal": query.principal.id, "question_chars": len(query.text)}
 
 
@@ -107,7 +107,7 @@ def _rendering_processors(settings: AppSettings) -> list[Processor]:
 
 
 def _without_passwords(logger: object, method: str, event: EventDict) -> EventDict:
-    """A line in which no address shows its password: whatever a library puts into a message or an exception."""
+    """The log line with passwords in URLs redacted, also those in a library's messages and exceptions."""
     return {name: _shown(value) for name, value in event.items()}
 
 

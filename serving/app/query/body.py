@@ -1,4 +1,4 @@
-"""The body of a question: read as one thing only, or refused."""
+"""Parses the body of a question strictly: what parsers could read differently is refused."""
 
 import json
 from typing import Any, TypeVar

@@ -96,7 +96,7 @@ class QueryService:
         return AnswerOut.of(trace, self._placeholders, with_trace=self._with_trace)
 
     async def search(self) -> Trace:
-        """The passages that an answer would stand on, within the same limits."""
+        """The passages that an answer would be written from, within the same limits."""
         timeout_s = self._service.settings.request_timeout_s
         with within(timeout_s):
             async with asyncio.timeout(timeout_s), self._service.concurrency.slot():

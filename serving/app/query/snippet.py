@@ -1,4 +1,4 @@
-"""The few words of a passage that matter: where an answer cites it, those that the answer leans on."""
+"""Snippets: the part of a passage that supports the answer, or that matches the question."""
 
 from collections.abc import Iterable
 from typing import Final

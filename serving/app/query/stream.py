@@ -14,11 +14,11 @@ from serving.app.query.service import QueryService, cancel_on_disconnect
 from serving.app.query.wire import AnswerOut
 
 PING_S = 15.0  # a comment after this long without an event keeps proxies from closing the connection
-PING = b": still at it\n\n"
+PING = b": still working\n\n"
 
 
 class StreamFormat(Protocol):
-    """How a stream is written; each method gives whole events."""
+    """The format of a stream; each method returns whole events."""
 
     def begin(self) -> bytes:
         """Before the first text."""
@@ -63,7 +63,7 @@ class AnswerStream(Response):
     media_type = "text/event-stream"
 
     def __init__(self, query: QueryService, form: StreamFormat | None = None, *, ping_s: float = PING_S) -> None:
-        super().__init__(headers={"X-Accel-Buffering": "no"})  # tells nginx not to gather the events
+        super().__init__(headers={"X-Accel-Buffering": "no"})  # nginx must not buffer the events
         del self.headers["content-length"]
         self._query = query
         self._form: StreamFormat = form or NativeFormat()

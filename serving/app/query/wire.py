@@ -148,7 +148,7 @@ class UsageOut(Wire):
 
 
 class AnswerOut(Wire):
-    """The answer with what it stands on."""
+    """The answer with its citations and how it was made."""
 
     model_config = ConfigDict(json_schema_extra={"examples": list(EXAMPLES)})
 
@@ -192,7 +192,7 @@ class AnswerOut(Wire):
             release=trace.release_digest,
             role=trace.role,
             trace_id=trace.id,
-            trace=plain(trace) if with_trace else None,
+            trace=json_data(trace) if with_trace else None,
         )
 
 
@@ -278,14 +278,14 @@ def _shown(chunk: Chunk, claim: frozenset[str]) -> dict[str, str]:
     return {"title": chunk.title, "heading": chunk.heading, "version": chunk.version, "status": chunk.metadata.get(STATUS, ""), **words}
 
 
-def plain(value: Any) -> Any:
+def json_data(value: Any) -> Any:
     """A value of the pipeline as JSON-like data."""
     if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+        return {field.name: json_data(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): json_data(item) for key, item in value.items()}
     if isinstance(value, (set, frozenset)):
-        return sorted(plain(item) for item in value)
+        return sorted(json_data(item) for item in value)
     if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
+        return [json_data(item) for item in value]
     return value.value if isinstance(value, Enum) else value

@@ -23,7 +23,7 @@ State = Literal["current", "loading", "nothing-promoted", "unproven", "damaged",
 
 
 def state_of(error: Exception) -> State:
-    """The word for what keeps a release from being served."""
+    """The state that names why a release cannot be served."""
     match error:
         case DataError():
             return "nothing-promoted"
@@ -169,7 +169,7 @@ class ReleaseManager:
                 await release.pipeline.aclose()
 
     async def _channel(self) -> Channel:
-        """The channel's document; while it cannot be read, nobody knows what is promoted."""
+        """The channel's document; while it cannot be read, the promoted release is unknown."""
         try:
             channel = await asyncio.to_thread(read_channel, self._releases, self._settings.channel)
             if self._seen is not None:
@@ -180,7 +180,7 @@ class ReleaseManager:
         return channel
 
     async def _try(self, channel: Channel) -> None:
-        """Load the channel's candidate beside the stable release, or let go of the last one; a broken one changes nothing else."""
+        """Load the channel's candidate beside the stable release, or release the last one; a broken candidate changes nothing else."""
         trial = channel.candidate
         current = self.candidate
         if current is not None and current.trial == trial:
@@ -219,7 +219,7 @@ class ReleaseManager:
         return list(found.values())
 
     def assigned(self, key: str) -> Assignment | None:
-        """The release that answers whoever has this key; None while there is none."""
+        """The release that answers the holder of this key; `None` while there is none."""
         return None if self.serving is None else assign(self.serving, self.candidate, key)
 
     async def _swap(self, channel: Channel) -> None:

@@ -104,7 +104,7 @@ class ShadowRuns:
 
 
 class _WithoutAnswer:
-    """Tells an observer all of a query but its answer, which is told once it has been compared."""
+    """Passes all events but the answer on to an observer; the answer follows once it was compared."""
 
     def __init__(self, inner: Observer) -> None:
         self._inner = inner

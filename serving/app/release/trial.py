@@ -33,7 +33,7 @@ class Assignment:
 
 
 def assign(stable: LoadedRelease, candidate: LoadedCandidate | None, key: str) -> Assignment:
-    """The release for whoever has this key: the same one at every question, also when the weight grows."""
+    """The release for the holder of this key: the same for every question, and stable while the weight grows."""
     if candidate is None or candidate.trial.mode == "blue-green":
         return Assignment(stable)
     draw = drawn(candidate.trial, key)

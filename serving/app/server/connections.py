@@ -1,4 +1,4 @@
-"""Connections: how many there may be, and how long one may keep a place without asking for anything.
+"""Limits connections: their number, and how long one may stay idle.
 
 A connection that has sent no whole request is cheap to give up, so when all places are taken the newcomer gets the place of the one
 that has waited longest, of the client that has the most: half-open connections push each other out, and never a question.
@@ -136,8 +136,8 @@ class BoundedProtocol(H11Protocol):
         self._header_timer: asyncio.TimerHandle | None = None
         self._send_timer: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take a place, or be told that there is none."""
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # a TCP transport, as uvicorn has it
+        """Take a place, or refuse the connection."""
         super().connection_made(transport)
         self.client_key = client_key(self.client[0] if self.client else "")
         self._admitted = self.gate.admit(self)

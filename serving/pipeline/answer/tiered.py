@@ -1,12 +1,22 @@
 """Answers by the route's tier, once more by a dearer one where the answer is escalated, and by the fallback in an outage."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from serving.pipeline.answer.answerer import Answerer, Emit
+from serving.pipeline.answer.answerer import Answerer, AnswerResult, Emit
 from serving.pipeline.answer.resilient import ResilientResult, WhenDown, answer_resiliently
 from serving.pipeline.route.base import Escalation
 from serving.pipeline.trace_recorder import TraceRecorder, cached_time
-from serving.pipeline.types import Attempt, Hit, Query, Route
+from serving.pipeline.types import Attempt, Hit, ModelOutage, Query, Route
+
+
+@dataclass(frozen=True, slots=True)
+class TieredResult:
+    """An answer with its final route, the attempt that an escalation replaced, and the models that did not answer."""
+
+    result: AnswerResult
+    route: Route
+    attempts: tuple[Attempt, ...] = ()
+    outages: tuple[ModelOutage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,19 +29,19 @@ class TieredAnswerer:
 
     async def answer(
         self, query: Query, hits: tuple[Hit, ...], route: Route, *, emit: Emit | None, recorder: TraceRecorder, when_down: WhenDown
-    ) -> tuple[tuple[Attempt, ...], ResilientResult]:
-        """The answer, with the attempt that an escalation replaced."""
+    ) -> TieredResult:
+        """The answer of the route's tier, or of a dearer one where it is escalated."""
         first = await self._by_tier(query, hits, route, emit, recorder, when_down, self.fallback)
         answer = first.result.answer
         dearer = None if answer.degraded else await self.escalation.escalate(query, first.route, answer, first.result.passages)
         if dearer is None:
-            return (), first
+            return TieredResult(first.result, first.route, outages=first.outages)
         degrade = WhenDown.FAIL if when_down is WhenDown.FAIL else WhenDown.DEGRADE
         second = await self._by_tier(query, hits, dearer, emit, recorder, degrade, fallback="")
         outages = (*first.outages, *second.outages)
         if second.result.answer.degraded:  # a doubtful answer says more than passages alone
-            return (), replace(first, outages=outages)
-        return (Attempt(first.route, answer),), replace(second, outages=outages)
+            return TieredResult(first.result, first.route, outages=outages)
+        return TieredResult(second.result, second.route, (Attempt(first.route, answer),), outages)
 
     async def _by_tier(
         self,

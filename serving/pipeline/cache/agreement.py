@@ -1,4 +1,4 @@
-"""Whether a kept answer and a fresh one say the same: what counts as a disagreement."""
+"""Whether a cached answer and a fresh one agree."""
 
 from typing import Final
 

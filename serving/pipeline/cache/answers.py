@@ -1,4 +1,4 @@
-"""What every cache of ours does: exact look-ups, flights, keeping and dropping."""
+"""The base of our answer caches: exact look-ups, single flight, put and drop."""
 
 import asyncio
 import random
@@ -23,7 +23,7 @@ WAIT_S: Final = 30.0  # for another's answer to the same question; then one goes
 
 
 class AnswerCacheParams(PlugInParams):
-    """How long and how much is kept, and what is worth it."""
+    """How long and how many answers are cached, and which."""
 
     ttl_s: float = Field(default=3600.0, gt=0.0, description="seconds after which an answer is written anew")
     max_entries: int = Field(default=1000, ge=1, le=1_000_000, description="the least recently used are forgotten first")
@@ -38,7 +38,7 @@ class AnswerCacheParams(PlugInParams):
 
 @dataclass(frozen=True, slots=True)
 class CacheState:
-    """What a cache tells of itself."""
+    """The state that a cache reports."""
 
     reach: str
     agreed: int
@@ -56,7 +56,7 @@ class ForgetsDocuments(Protocol):
 
 
 class AnswerCache:
-    """Answers under keyed names in a backend."""
+    """Answers under keyed names in a backend; a subclass defines which questions are alike."""
 
     def __init__(self, params: AnswerCacheParams, parts: Parts, ladder: Sequence[str], *, vectors: QuestionVectors | None) -> None:
         opened = open_backend(parts.settings, parts.clock, ttl_s=params.ttl_s, max_entries=params.max_entries)
@@ -76,7 +76,7 @@ class AnswerCache:
         )
 
     def key(self, query: Query, context: CacheContext) -> EntryKey:
-        """Where the answer to a question is kept."""
+        """The key of a question's answer."""
         return self.key_of(query.text, context)
 
     def key_of(self, question: str, context: CacheContext) -> EntryKey:
@@ -89,7 +89,7 @@ class AnswerCache:
         return None if found is None else CacheHit(found.entry, 1.0, found.age_s, "exact", found.question)
 
     async def missed(self, key: EntryKey, lookup: CacheLookup) -> CacheLookup:
-        """A miss that leads in answering; or the answer of whoever led, if somebody did."""
+        """A miss that holds the lead in answering, or the answer that another leader shared."""
         landed = await self.backend.join(key, WAIT_S)
         if landed.entry is not None:
             return CacheLookup(CacheHit(landed.entry, 1.0, 0.0, "shared"))
@@ -115,7 +115,7 @@ class AnswerCache:
         return self._ladder[min(step, len(self._ladder) - 1)]
 
     def state(self) -> CacheState:
-        """What there is to tell."""
+        """The state of this cache."""
         counts = self.audit.counts
         errors, broken = getattr(getattr(self.backend, "link", None), "errors", 0), getattr(self.backend, "broken", 0)
         return CacheState(self.audit.reach(), counts.agreed, counts.disagreed, counts.unjudged, errors, broken)

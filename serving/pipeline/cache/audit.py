@@ -25,7 +25,7 @@ _PATIENCE_S: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class AuditPolicy:
-    """How much is audited, and what is tolerated."""
+    """The share of hits that is audited, and the share of disagreements that is tolerated."""
 
     share: float  # of the hits
     per_hour: int  # at most, of this process
@@ -71,7 +71,7 @@ class ShadowAudit:
         return self._word(self._backend.reach(self._release))
 
     async def offer(self, hit: CacheHit, fresh: Fresh) -> "asyncio.Task[None] | None":
-        """Audit a hit beside the query, if it is one of those the reach stands for, is sampled, and there is room for it."""
+        """Audit a hit in the background, if its kind is the one that the reach audits, it is sampled, and no other audit runs."""
         step = self._backend.reach(self._release)
         if hit.kind != audited_kind(self._word(step)) or not self._sampled():
             return None
@@ -100,7 +100,7 @@ class ShadowAudit:
                 self.counts.unjudged += 1
                 return
             why = disagreement_of(hit.entry.answer, answer, await self._similarity(hit.entry.answer, answer))
-        except Exception as error:  # noqa: BLE001 — nobody waits for it; the next sample tries again
+        except Exception as error:  # noqa: BLE001 — it runs in the background; the next sample tries again
             self.counts.unjudged += 1
             log.info("An audit of the cache failed: %s", type(error).__name__)
             return
@@ -125,7 +125,7 @@ class ShadowAudit:
         return None if one is None or two is None else float(one @ two)
 
     async def aclose(self) -> None:
-        """Give up what is being audited."""
+        """Cancel the running audits."""
         tasks: list[asyncio.Task[Any]] = [task for task in self._tasks if task.get_loop() is asyncio.get_running_loop()]
         for task in tasks:
             task.cancel()

@@ -76,16 +76,16 @@ class CacheHit:
 
 
 class Flight:
-    """The lead in answering a question that others may be waiting for; this one leads nobody.
+    """The lead in answering a question that others may wait for; this base class is for a cache without waiting.
 
-    Whoever leads either shares an entry or ends the flight without one; then the next of those who wait leads.
+    The leader either shares an entry or ends the flight without one; then the next waiting question leads.
     """
 
     async def share(self, entry: CacheEntry) -> None:
-        """Give an answer to those who wait."""
+        """Share the answer with the waiting questions."""
 
     def end(self) -> None:
-        """Let the next one lead, unless an answer was shared."""
+        """Let the next waiting question lead, unless an answer was shared."""
 
     async def __aenter__(self) -> Self:
         return self

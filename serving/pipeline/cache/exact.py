@@ -21,7 +21,7 @@ class ExactCache:
     stateful: ClassVar[bool] = True
 
     class Params(AnswerCacheParams):
-        """How long and how much is kept, and what is worth it."""
+        """How long and how many answers are cached, and which."""
 
     def __init__(self, params: Params, parts: Parts) -> None:
         self._answers = AnswerCache(params, parts, _LADDER, vectors=None)
@@ -53,7 +53,7 @@ class ExactCache:
         return await self._answers.backend.clear(document=document_id)
 
     def state(self) -> CacheState:
-        """What there is to tell."""
+        """The state of this cache."""
         return self._answers.state()
 
     async def aclose(self) -> None:

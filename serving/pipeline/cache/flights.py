@@ -1,4 +1,4 @@
-"""Equal questions at the same time cost one answer: one flight leads, the others wait for what it shares."""
+"""Single flight: of equal concurrent questions one is answered, and the others wait for its answer."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Keyed names of entries: whoever lacks the deployment's secret can neither guess one nor aim for it."""
+"""Keyed names of entries: without the deployment's secret they can neither be guessed nor forged."""
 
 import hashlib
 import hmac
@@ -15,7 +15,7 @@ LEAST_SECRET: Final = 32  # characters
 
 @dataclass(frozen=True, slots=True)
 class EntryKey:
-    """Where an answer is kept."""
+    """The key of an answer."""
 
     release: str  # digest of the configuration: to count and to clear by, no secret
     scope: str  # of the context

@@ -1,4 +1,4 @@
-"""When two questions are the same but for how they were typed."""
+"""Normalises questions, so that those that differ only in typing are equal."""
 
 import re
 import unicodedata

@@ -30,7 +30,7 @@ class SemanticCache:
     stateful: ClassVar[bool] = True
 
     class Params(AnswerCacheParams):
-        """What counts as the same question, how long and how much is kept, and what is worth it."""
+        """Which questions mean the same, how long and how many answers are cached, and which."""
 
         max_entries: int = Field(default=10_000, ge=1, le=1_000_000, description="the least recently used are forgotten first")
         scorer: Scorer = Field(
@@ -88,7 +88,7 @@ class SemanticCache:
         return await self._answers.backend.clear(document=document_id)
 
     def state(self) -> CacheState:
-        """What there is to tell."""
+        """The state of this cache."""
         return self._answers.state()
 
     async def aclose(self) -> None:
@@ -118,7 +118,7 @@ class SemanticCache:
         return CacheLookup(None, nearest, reason)
 
     async def _vector(self, text: str) -> Vectors | None:
-        """A question's vector; without its model it is looked up exactly, and whoever else needs the model says what is wrong."""
+        """A question's vector; while its model is down the look-up is exact, and the search reports the outage."""
         try:
             return await self._question.vector(text)
         except InfrastructureError:

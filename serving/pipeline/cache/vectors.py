@@ -19,7 +19,7 @@ _BLOCK: Final = 65_536  # numbers multiplied at a time: few enough for one threa
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """A kept question and how alike it is."""
+    """A cached question, and its similarity."""
 
     name: str
     similarity: float

@@ -12,7 +12,7 @@ from serving.pipeline.types import Query, Trace
 
 @dataclass(frozen=True, slots=True)
 class WarmedQuestion:
-    """What became of one question and its other wordings."""
+    """The result of warming one question: which of its wordings were cached."""
 
     trace: Trace
     kept: tuple[str, ...]

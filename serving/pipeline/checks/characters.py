@@ -26,7 +26,7 @@ _LATIN: Final = re.compile("[A-Za-z\u00c0-\u024f]")
 
 
 def find_characters(text: str) -> dict[CharacterClass, list[int]]:
-    """Where characters of each class stand; joiners and marks where they belong are none, nor is the selector of a sign."""
+    """The places of characters of each class; joiners, marks and variation selectors where they belong do not count."""
     right_to_left = any(unicodedata.bidirectional(character) in ("R", "AL") for character in text[:20_000])
     return {
         "surrogates": [match.start() for match in _SURROGATES.finditer(text)],

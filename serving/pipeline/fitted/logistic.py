@@ -57,6 +57,6 @@ def softmax(scores: Numbers) -> Numbers:
     return found
 
 
-def plain(values: Sequence[float] | Numbers, digits: int = 5) -> tuple[float, ...]:
+def rounded(values: Sequence[float] | Numbers, digits: int = 5) -> tuple[float, ...]:
     """Numbers as an artefact holds them, rounded."""
     return tuple(round(float(value), digits) for value in values)

@@ -89,7 +89,7 @@ class BedrockCheck:
             for piece in pieces:
                 request = self._request(piece, context)
                 with metered_calls(Usage(self._name, stage="guard"), _cost).watch():
-                    assessed.append(await self._retry.run(lambda request=request: run_in_thread(lambda: self._ask(request))))  # type: ignore[misc]
+                    assessed.append(await self._retry.run(lambda request=request: run_in_thread(lambda: self._ask(request))))  # type: ignore[misc]  # mypy cannot infer a default of a lambda
         except InfrastructureError as error:
             usage = tuple(one.usage for one in assessed)
             if self._params.on_outage == "fail_closed":

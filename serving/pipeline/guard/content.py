@@ -5,7 +5,7 @@ from typing import ClassVar, Final, Literal
 
 from pydantic import Field
 
-from serving.pipeline.checks.content import CONFIDENCE, TEXT_LIMIT, Category, find_content, phrases_digest
+from serving.pipeline.checks.content import CONFIDENCE, TEXT_LIMIT, find_content, phrases_digest
 from serving.pipeline.guard.base import CheckContext, CheckVerdict, Side
 from serving.pipeline.guard.excerpt import redacted_excerpt
 from serving.pipeline.guard.windows import find_in_thread
@@ -21,7 +21,7 @@ OVERLAP: Final = 200  # characters that two windows of a long text share, so tha
 class ContentCheck:
     """Finds phrases of harmful content; the score is how sure the surest one is that a filter stops. The reason names categories only.
 
-    It knows what is said outright. Irony, allusion, other languages than English and most of what is meant it does not see: ask Bedrock.
+    It finds explicit English phrases only: no irony, allusion or other languages. The check `bedrock` covers more.
     """
 
     version: ClassVar[str] = f"1 {phrases_digest()}"
@@ -56,11 +56,11 @@ class ContentCheck:
         return CheckVerdict(GuardAction(self._params.action), text, worst.score, worst.kind, f"looks like {kinds}", excerpt=excerpt)
 
     def _least(self, category: str) -> float:
-        strengths: Mapping[Category, Strength] = {
+        strengths: Mapping[str, Strength] = {
             "HATE": self._params.hate,
             "INSULTS": self._params.insults,
             "SEXUAL": self._params.sexual,
             "VIOLENCE": self._params.violence,
             "MISCONDUCT": self._params.misconduct,
         }
-        return LEAST[strengths[category]]  # type: ignore[index]
+        return LEAST[strengths[category]]

@@ -21,7 +21,7 @@ from serving.pipeline.types import GuardAction
 
 PiiAction = Literal["allow", "flag", "mask", "block"]
 OVERLAP: Final = 2_500  # characters that two windows of a long text share, so that none of the data is cut in two
-PLACEHOLDERS: Final[Mapping[PiiKind, str]] = {
+PLACEHOLDERS: Final[Mapping[str, str]] = {
     "EMAIL_ADDRESS": "EMAIL", "PHONE_NUMBER": "PHONE", "IBAN_CODE": "IBAN", "CREDIT_CARD": "CARD", "IP_ADDRESS": "IP", "US_SSN": "SSN",
     "CRYPTO": "WALLET", "MAC_ADDRESS": "MAC", "URL_PASSWORD": "URL", "SECRET_KEY": "KEY",
 }  # fmt: skip
@@ -69,20 +69,20 @@ class PiiCheck:
     def __init__(self, params: Params, parts: Parts) -> None:
         prepare()
         self._params = params
-        self._actions = params.actions
+        self._kinds = tuple(params.actions)
+        self._actions = dict[str, GuardAction](params.actions.items())
         self.domains = params.domains
         self.rewrites = GuardAction.MASK in self._actions.values()
         self.blocks = GuardAction.BLOCK in self._actions.values()
 
     async def check(self, text: str, context: CheckContext) -> CheckVerdict:
-        """Whether there is any, and the text without it, also where it is blocked: that text is what may be kept."""
-        kinds = tuple(self._actions)
-        everywhere = await find_in_thread(text, lambda window: find_pii(window, kinds), TEXT_LIMIT, OVERLAP)
+        """Whether the text has personal data, and the text without it; of a blocked text, that is what may be stored."""
+        everywhere = await find_in_thread(text, lambda window: find_pii(window, self._kinds), TEXT_LIMIT, OVERLAP)
         allowed = self._allowed(context) if everywhere and context.side != "input" else ""
         detections = _one_kind_each([one for one in everywhere if not allowed or _letters_and_digits(one.value) not in allowed])
         if not detections:
             return CheckVerdict.allow(text, 0.0)
-        found = {kind: self._actions[kind] for kind in dict.fromkeys(one.kind for one in detections)}  # type: ignore[index]
+        found = {kind: self._actions[kind] for kind in dict.fromkeys(one.kind for one in detections)}
         action = max(found.values(), key=SEVERITY.index)
         rule = ", ".join(kind for kind in found if found[kind] is action)
         without = self._without(text, detections, context, withhold=action is GuardAction.BLOCK)
@@ -93,16 +93,16 @@ class PiiCheck:
         )
 
     def _without(self, text: str, detections: Sequence[Detection], context: CheckContext, *, withhold: bool) -> str:
-        """The text without what is masked; of a text that is blocked, without anything that was found."""
-        chosen = [one for one in detections if withhold or self._actions[one.kind] is GuardAction.MASK]  # type: ignore[index]
+        """The text with masked kinds replaced; of a blocked text, with every detection replaced."""
+        chosen = [one for one in detections if withhold or self._actions[one.kind] is GuardAction.MASK]
         if context.side != "input" or withhold:
             return masked(text, chosen)
         placeholders = Placeholders() if context.placeholders is None else context.placeholders
         placeholders.reserve([text, *(said for turn in context.query.history for said in turn.texts)])
-        return masked(text, chosen, lambda one: placeholders.name(PLACEHOLDERS[one.kind], one.value))  # type: ignore[index]
+        return masked(text, chosen, lambda one: placeholders.name(PLACEHOLDERS[one.kind], one.value))
 
     def _allowed(self, context: CheckContext) -> str:
-        """The letters and digits of all text whose data may be said."""
+        """The letters and digits of the texts whose personal data an answer may repeat."""
         passages = [hit.chunk.text for hit in context.passages] if self._params.allow_passages else []
         return _letters_and_digits(" ".join([context.query.text, *passages]))
 

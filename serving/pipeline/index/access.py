@@ -1,4 +1,4 @@
-"""Who may read a document: a closed schema, so that a restriction written nearly right is refused and never opens a document."""
+"""Who may read a document: a closed schema, so that a misspelt restriction is refused and never opens a document."""
 
 import re
 import unicodedata

@@ -134,14 +134,14 @@ class Store(Protocol):
 
 @runtime_checkable
 class Releasable(Protocol):
-    """A store that holds memory and can let go of it; the next use takes it again."""
+    """A store that can release its memory; the next use loads it again."""
 
     def close(self) -> None: ...
 
 
 @runtime_checkable
 class HealthChecked(Protocol):
-    """A store that says for itself whether it could answer."""
+    """A store with a health check of its own."""
 
     async def probe(self) -> None:
         """Raise when questions could not be answered any more."""

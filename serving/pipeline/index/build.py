@@ -26,12 +26,11 @@ from serving.pipeline.index.manifest import FILE, IndexManifest, forget_outdated
 from serving.pipeline.index.resident.open import searchable
 from serving.pipeline.index.sums import check_sums, damaged, write_sums
 from serving.pipeline.models import EMBEDDINGS
+from serving.pipeline.progress import Progress
 from serving.pipeline.settings import PipelineSettings
 from serving.storage.base import Storage
 from serving.storage.draft import draft_folder, publish_folder
 from serving.storage.place import absolute, below, is_remote
-
-Progress = Callable[[int, int], None]  # chunks stored, chunks to store
 
 
 @dataclass(frozen=True, slots=True)

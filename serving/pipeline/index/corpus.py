@@ -10,11 +10,12 @@ from types import MappingProxyType
 
 from serving.pipeline.digest import digest_all
 from serving.pipeline.errors import DataError
-from serving.pipeline.index.corpus_files import LINES_FILE, Progress, known_suffixes, list_beside_lines, list_files, read_each
+from serving.pipeline.index.corpus_files import LINES_FILE, known_suffixes, list_beside_lines, list_files, read_each
 from serving.pipeline.index.corpus_lines import LineRange, read_lines
 from serving.pipeline.index.facts import SETTINGS_FILE, CorpusRules, check_all_stated, check_all_used, corpus_rules
 from serving.pipeline.index.loaders import LOADERS
 from serving.pipeline.index.reading import Bounds, CorpusFile, Loading, SkippedFile
+from serving.pipeline.progress import Progress
 from serving.pipeline.registry import Spec
 from serving.pipeline.types import PUBLIC, Document
 

@@ -14,10 +14,9 @@ from serving.pipeline.index.loaders.base import decoded
 from serving.pipeline.index.parse import IN_PROCESS, ParseLimits, Parser
 from serving.pipeline.index.read_file import read_file, real_path
 from serving.pipeline.index.reading import CorpusFile, Loading, SkippedFile
+from serving.pipeline.progress import Progress
 from serving.pipeline.text.headings import first_heading
 from serving.pipeline.types import Document
-
-Progress = Callable[[int, int], None]  # files read, files to read
 
 LINES_FILE = "corpus.jsonl"  # where it stands in a folder, it is the whole corpus
 PACKED_FILES = frozenset({".pdf", ".docx"})  # whose bytes are no text

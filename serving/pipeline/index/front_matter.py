@@ -60,7 +60,7 @@ def read_mapping(text: str, name: str, first_line: int = 1) -> LocatedYaml:
 
 
 def refuse_unread(text: str, name: str, first_line: int = 1, *, unfenced: bool = True) -> None:
-    """Refuse a text whose head holds a field about access that nobody will read, such as front matter with four dashes."""
+    """Refuse a text whose head has an access field that would not be read, such as front matter with four dashes."""
     for match in _META.finditer(text, 0, HEAD_CHARACTERS):
         if _in_a_page(match[1]):
             _refuse(match[1], name, first_line + text.count("\n", 0, match.start()))

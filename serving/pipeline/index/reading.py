@@ -1,4 +1,4 @@
-"""What holds for every document of a corpus while its files or lines are read."""
+"""The rules and limits for every document of a corpus while it is read."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -3,7 +3,7 @@
 date: 2026-11-20                     # the day that the prices are for; the list's are taken of that day too
 models:
   amazon.nova-lite-v1:0:             # a model's id, or its name in a configuration; for every region
-    valid_from: 2026-11-01           # a list of such entries tells how a price changed
+    valid_from: 2026-11-01           # a list of such entries has each price with its date
     usd_per_million_input: 0.05
     usd_per_million_output: 0.20
     usd_per_million_cached_input: 0.0125

@@ -155,8 +155,8 @@ def usage_of(message: AIMessage, source: PriceSource, name: str, prices: PriceLi
     tokens = message.usage_metadata
     if tokens is None:
         return Usage(name, simulated=source.simulated, priced=False)
-    details = tokens.get("input_token_details", {})
-    short, hour = (int(details.get(key) or 0) for key in ("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens"))  # type: ignore[call-overload]
+    details = dict[str, Any](tokens.get("input_token_details", {}).items())  # with a provider's own keys
+    short, hour = (int(details.get(key) or 0) for key in ("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens"))
     usd = prices.tokens(
         source.price_model,
         tokens["input_tokens"],

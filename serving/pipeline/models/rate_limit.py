@@ -65,7 +65,7 @@ class CallSlot:
 
     cuts: int  # how often the concurrency had been halved when the call began
     tokens: float = 0.0  # consumed from the bucket in advance
-    abandoned: bool = False  # nobody waits for the call any more, but it runs
+    abandoned: bool = False  # the call was abandoned, but still runs
     began_s: float | None = None  # by the clock of the model's breaker, where it counts the call
 
 
@@ -75,7 +75,7 @@ class RateLimiter:
     def __init__(self, limits: RateLimits, clock: Callable[[], float] = time.monotonic) -> None:
         self.concurrency = limits.concurrency  # now; between 1 and the limit
         self.running = 0
-        self.abandoned = 0  # of these, how many nobody waits for any more
+        self.abandoned = 0  # how many of these were abandoned
         self._limits = limits
         self._clock = clock
         self._stuck_at: float | None = None  # since when every place is held by an abandoned call

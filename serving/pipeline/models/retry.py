@@ -213,7 +213,7 @@ class RetryingChat(WrappingChat):
             yield AIMessageChunk(**message.model_dump(exclude={"type"}))
             return
         if not has_own(model, "_astream"):
-            stream = lambda: model._stream(call.messages, stop=call.stop, **call.arguments)  # noqa: E731
+            stream = lambda: model._stream(call.messages, stop=call.stop, **call.arguments)  # noqa: E731 — bound to this model
             async with aclosing(iterate_in_thread(stream, silence_s=silence_s, calls=calls)) as chunks:
                 async for chunk in chunks:
                     yield chunk_message(chunk)

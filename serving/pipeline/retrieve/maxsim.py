@@ -82,7 +82,7 @@ class MaxSimReranker:
 def _models_with_token_vectors() -> list[str]:
     """The embedding models by name whose `connect` promises an object with token vectors."""
     names = [name for name in EMBEDDINGS.own_names() if not name.endswith("*")]
-    kinds = {name: get_type_hints(EMBEDDINGS.load(name).connect).get("return") for name in names}  # type: ignore[attr-defined]
+    kinds = {name: get_type_hints(EMBEDDINGS.load(name).connect).get("return") for name in names}  # type: ignore[attr-defined]  # every source has it
     return [name for name, kind in kinds.items() if hasattr(kind, "token_vectors")]
 
 

@@ -1,4 +1,4 @@
-"""What a router promises, and what decides that an answer is tried once more."""
+"""The contracts of routers, domain choices and escalations."""
 
 from collections.abc import Sequence
 from typing import ClassVar, Protocol
@@ -21,9 +21,9 @@ class DomainChoice(Protocol):
 
 
 class Escalation(Protocol):
-    """Decides whether an answer is given up for one of a dearer tier, which is then the answer: at most once for a question."""
+    """Decides whether an answer is replaced by one of a dearer tier, at most once per question."""
 
-    withholds: ClassVar[bool]  # whether an answer may be given up, so that no text may be shown before that is decided
+    withholds: ClassVar[bool]  # whether an answer may be replaced, so that no text is streamed before that is decided
 
     async def escalate(self, query: Query, route: Route, answer: Answer, passages: Sequence[Hit]) -> Route | None:
         """The route of the second try, with its reason; None: the answer stays."""

@@ -1,4 +1,4 @@
-"""The signs by which a right answer is told from a wrong one."""
+"""The features by which the confidence model tells right answers from wrong ones."""
 
 import math
 import re

@@ -10,7 +10,7 @@ from serving.pipeline.checks.grounding.support import Claim, Support, support_al
 from serving.pipeline.text.answer_words import without_marks
 from serving.pipeline.types import Hit
 
-_MOST_NAMED: Final = 3  # ungrounded claims told in a reason
+_MOST_NAMED: Final = 3  # ungrounded claims named in a reason
 
 
 @dataclass(frozen=True, slots=True)

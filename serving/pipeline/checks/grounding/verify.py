@@ -89,7 +89,7 @@ def _others(checked: Sequence[CheckedClaim], passages: Sequence[Hit], embedder: 
         exists = any(0 < number <= len(passages) for number in cited)
         if cited and not (one.support.grounded and exists):  # where none of those cited exists, all were looked at
             asked += [(index, number) for number in range(1, len(passages) + 1) if number not in cited]
-    asked = asked[:MOST_PAIRS]  # the claims behind are told as unsupported
+    asked = asked[:MOST_PAIRS]  # the claims beyond count as unsupported
     texts = [Claim(checked[index].claim.text, passages_for(_citing(checked[index].claim, number), passages)) for index, number in asked]
     found: dict[int, VerifiedClaim] = {}
     for (index, number), support in zip(asked, support_all(texts, embedder), strict=True):

@@ -23,7 +23,7 @@ DIRECT_KINDS: Final = frozenset({"override", "role", "secrecy"})  # patterns tha
 CUES: Final = (
     *("first_generate", "first_alter", "first_act", "first_override", "first_question", "first_modal", "asks", "has_yours", "has_model"),
     *("speaker", "has_override", "has_instruction"),
-)  # a sentence with none of them asks nothing of anybody
+)  # a sentence with none of them is no request
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class InjectionDetector:
         return self._best(text, True, vector, lambda kind: True)
 
     def without_orders(self, text: str, threshold: float) -> str:
-        """A passage with a mark in the place of each order; empty where none can be told from the rest, or there are too many."""
+        """A passage with a mark in place of each order; empty where orders cannot be separated from the text, or are too many."""
         cut = text
         for _ in range(MOST_ORDERS):
             found = self.in_passage(cut)
@@ -132,5 +132,5 @@ def closeness(features: dict[str, float], similarity: float) -> dict[str, float]
 
 
 def stored_score(found: Detection | None) -> float:
-    """A score as the index keeps it, never 0: that is the score of a passage that nobody has looked at."""
+    """A score as the index stores it, never 0: 0 means that a passage was not scored."""
     return max(LEAST_STORED, round(found.score, 4) if found else 0.0)

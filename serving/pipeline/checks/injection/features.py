@@ -25,7 +25,7 @@ _NEAR: Final = 6  # words between which two belong together
 
 @dataclass(frozen=True, slots=True)
 class TextContext:
-    """What is known of the text that a sentence stands in."""
+    """The text around a sentence, as the features need it."""
 
     stems: Mapping[str, int]  # how often each content word occurs, the sentence included
     words: int
@@ -35,11 +35,11 @@ class TextContext:
     def of(cls, text: str) -> "TextContext":
         """The surroundings that a text gives its sentences."""
         lines = [line for line in text.split("\n") if line.strip()]
-        found = content_words(text)
+        found = content_stems(text)
         return cls(Counter(found), len(found), sum(line.count("|") >= 2 for line in lines) / len(lines) if lines else 0.0)
 
 
-def content_words(text: str) -> list[str]:
+def content_stems(text: str) -> list[str]:
     """The words of a text that carry meaning, each cut to its first letters, so that its forms are one."""
     folded = without_accents(straight_apostrophes(text)).casefold()
     return [token[:6] for token in _TOKEN.findall(folded) if len(token) > 2 and token not in STOP_WORDS]
@@ -79,7 +79,7 @@ def order_features(sentence: str) -> dict[str, float]:
 
 def place_features(sentence: str, around: TextContext, order: Mapping[str, float]) -> dict[str, float]:
     """How strange a sentence is in the text around it, above all one that asks for something."""
-    own = Counter(content_words(sentence))
+    own = Counter(content_stems(sentence))
     rest = max(0, around.words - sum(own.values()))
     known = sum(1 for word in own if around.stems.get(word, 0) > own[word])
     strange = 1 - known / len(own) if own and rest else 0.5

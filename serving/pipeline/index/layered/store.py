@@ -9,13 +9,13 @@ import numpy as np
 
 from serving.pipeline.errors import StoreError
 from serving.pipeline.index.base import Filter, HealthChecked, Releasable, ScoredChunk, Store, StoredRow, Vectors
+from serving.pipeline.index.checked_vectors import checked_vectors
 from serving.pipeline.index.layered.view import PLAIN, LayeredView, view_of_query
 from serving.pipeline.index.rank import DIGITS
 from serving.pipeline.index.resident.keywords import K1, WordCounts, rarity_of
 from serving.pipeline.index.resident.store import AT_ONCE
 from serving.pipeline.index.resident.words import StopWords, counted_words
 from serving.pipeline.index.shingles import KeepsShingles, Shingles, shingles_of
-from serving.pipeline.index.stores.lance import directions
 from serving.pipeline.types import Chunk
 
 LAST = 2**31 - 1  # no document has a chunk beyond it
@@ -82,7 +82,7 @@ class LayeredStore:
         if view.is_plain:
             return await self.proven.search_vector(vector, k, where)
         found = await self.proven.search_vector(vector, k, _less(where, view))
-        query = directions(np.asarray(vector).reshape(1, -1), self._dimensions)[0]
+        query = checked_vectors(np.asarray(vector).reshape(1, -1), self._dimensions)[0]
         unit = query / np.linalg.norm(query)
 
         least = _least(found, k)

@@ -1,4 +1,4 @@
-"""Text that a file holds and no reader sees: where an order to a model is hidden, so it is not loaded."""
+"""Finds hidden text of a file, in which instructions to a model may be planted; it is not loaded."""
 
 import re
 from collections.abc import Iterator, Mapping

@@ -8,12 +8,12 @@ import numpy as np
 
 from serving.pipeline.errors import StoreError
 from serving.pipeline.index.base import Filter, Releasable, ScoredChunk, Store, StoredRow, Vectors
+from serving.pipeline.index.checked_vectors import checked_vectors
 from serving.pipeline.index.resident.access import AdmittedRows
 from serving.pipeline.index.resident.keywords import KeywordScores, WordCounts
 from serving.pipeline.index.resident.mapped import MappedArrays, map_arrays
 from serving.pipeline.index.resident.rows import SearchedRows
 from serving.pipeline.index.shingles import Shingles, shingles_of
-from serving.pipeline.index.stores.lance import directions
 from serving.pipeline.types import Chunk
 
 AT_ONCE = 20_000  # vectors compared in less time than a hop to another thread and back is worth
@@ -42,7 +42,7 @@ class ResidentStore:
     async def search_vector(self, vector: Vectors, k: int, where: Filter) -> list[ScoredChunk]:
         """The k nearest by cosine similarity."""
         parts = self._parts()
-        query = directions(np.asarray(vector).reshape(1, -1), parts.vectors.shape[1])[0]
+        query = checked_vectors(np.asarray(vector).reshape(1, -1), parts.vectors.shape[1])[0]
         rows, unit = parts.access.rows(where), query / np.linalg.norm(query)
         if len(parts.vectors) > AT_ONCE:
             return parts.best(await asyncio.to_thread(parts.cosines, unit, rows), rows, k)

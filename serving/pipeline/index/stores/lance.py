@@ -14,8 +14,9 @@ from pydantic import Field
 
 from serving.pipeline.errors import IntegrityError, StoreError
 from serving.pipeline.index.base import Filter, ScoredChunk, StoredRow, Vectors, metadata_entries
+from serving.pipeline.index.checked_vectors import checked_vectors
 from serving.pipeline.index.rank import ranked, top_k
-from serving.pipeline.index.stores.sql_filter import quoted, sql_condition, storable
+from serving.pipeline.index.stores.sql_filter import sql_condition, sql_literal, storable
 from serving.pipeline.index.stores.storage_options import storage_options
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.settings import PipelineSettings
@@ -87,7 +88,7 @@ class LanceStore:
         """Append a batch; the first one makes the table."""
         import pyarrow as pa
 
-        rows = directions(vectors, self._dimensions)
+        rows = checked_vectors(vectors, self._dimensions)
         if not len(chunks) == len(texts) == len(rows):
             raise StoreError(f"A batch needs one text and one vector for each chunk, not {len(chunks)}, {len(texts)} and {len(rows)}.")
         with self._lance_errors("written"):
@@ -146,7 +147,7 @@ class LanceStore:
 
     async def search_vector(self, vector: Vectors, k: int, where: Filter) -> list[ScoredChunk]:
         """The k nearest by cosine similarity; exact in a small table, and nearly so in a large one."""
-        query = directions(np.asarray(vector).reshape(1, -1), self._dimensions)[0]
+        query = checked_vectors(np.asarray(vector).reshape(1, -1), self._dimensions)[0]
         condition = sql_condition(where)
         table = await self._table()
 
@@ -178,7 +179,9 @@ class LanceStore:
         """A document's chunks with ordinals first..last, in order."""
         if not storable(document_id):
             return []
-        condition = f"document_id = {quoted(document_id)} AND ordinal >= {int(first)} AND ordinal <= {int(last)} AND {sql_condition(where)}"
+        condition = (
+            f"document_id = {sql_literal(document_id)} AND ordinal >= {int(first)} AND ordinal <= {int(last)} AND {sql_condition(where)}"
+        )
         table = await self._table()
         with self._lance_errors("read"):
             rows = await table.query().where(condition).select(COLUMNS).to_list()
@@ -190,7 +193,7 @@ class LanceStore:
         vectors_by_id: dict[str, Vectors] = {}
         table = await self._table()
         for start in range(0, len(wanted), IDS_PER_QUERY):
-            condition = f"id IN ({', '.join(quoted(chunk_id) for chunk_id in wanted[start : start + IDS_PER_QUERY])})"
+            condition = f"id IN ({', '.join(sql_literal(chunk_id) for chunk_id in wanted[start : start + IDS_PER_QUERY])})"
             with self._lance_errors("read"):
                 rows = await table.query().where(condition).select(["id", "vector"]).to_arrow()
             values = rows["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(-1, self._dimensions)
@@ -293,21 +296,11 @@ class LanceStore:
         return f"Remove {place} and run: touchstone index"
 
 
-def directions(vectors: Vectors, dimensions: int) -> Vectors:
-    """The rows as float32, or a `StoreError` if one is no direction: LanceDB would silently find nothing for it."""
-    rows = np.ascontiguousarray(vectors, dtype=np.float32)
-    if rows.ndim != 2 or rows.shape[1] != dimensions:
-        raise StoreError(f"Vectors of {dimensions} numbers are needed, not an array of shape {rows.shape}: was the index built otherwise?")
-    if not np.isfinite(rows).all() or not rows.any(axis=1).all():
-        raise StoreError("A vector of zeros or with a number that is not finite has no direction to compare.")
-    return rows
-
-
 def _documents(ids: Iterable[str]) -> Iterator[str]:
     """Conditions that together hold for the rows of documents."""
     wanted = sorted({name for name in ids if storable(name)})
     for start in range(0, len(wanted), IDS_PER_QUERY):
-        yield f"document_id IN ({', '.join(quoted(name) for name in wanted[start : start + IDS_PER_QUERY])})"
+        yield f"document_id IN ({', '.join(sql_literal(name) for name in wanted[start : start + IDS_PER_QUERY])})"
 
 
 def _chunk(row: dict[str, Any]) -> Chunk:

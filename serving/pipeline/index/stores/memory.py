@@ -15,9 +15,9 @@ from pydantic import Field
 from serving.pipeline.digest import digest_text
 from serving.pipeline.errors import StoreError
 from serving.pipeline.index.base import Filter, ScoredChunk, StoredRow, Vectors
+from serving.pipeline.index.checked_vectors import checked_vectors
 from serving.pipeline.index.manifest import index_storage
 from serving.pipeline.index.rank import ranked
-from serving.pipeline.index.stores.lance import directions
 from serving.pipeline.registry import Params as PlugInParams
 from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.text.stems import stemmed_words
@@ -47,7 +47,7 @@ class MemoryStore:
 
     async def add(self, chunks: Sequence[Chunk], texts: Sequence[str], vectors: Vectors) -> None:
         """Append a batch."""
-        rows = directions(vectors, self._dimensions)
+        rows = checked_vectors(vectors, self._dimensions)
         if not len(chunks) == len(texts) == len(rows):
             raise StoreError(f"A batch needs one text and one vector for each chunk, not {len(chunks)}, {len(texts)} and {len(rows)}.")
         self._chunks += chunks
@@ -69,7 +69,7 @@ class MemoryStore:
 
     async def search_vector(self, vector: Vectors, k: int, where: Filter) -> list[ScoredChunk]:
         """The k nearest by cosine similarity."""
-        query = directions(np.asarray(vector).reshape(1, -1), self._dimensions)[0]
+        query = checked_vectors(np.asarray(vector).reshape(1, -1), self._dimensions)[0]
         self._load()
         scores = self._units @ (query / np.linalg.norm(query))
         return self._top({place: float(score) for place, score in enumerate(scores)}, k, where)

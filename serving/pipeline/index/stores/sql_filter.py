@@ -20,7 +20,7 @@ def sql_condition(where: Filter) -> str:
     if where.domains is not None:
         domains = _list(where.domains)
         parts.append(NOTHING if domains == "()" else f"domain IN {domains}")
-    parts += [f"array_has(facts, {quoted(fact)})" if storable(fact) else NOTHING for fact in metadata_entries(where.metadata)]
+    parts += [f"array_has(facts, {sql_literal(fact)})" if storable(fact) else NOTHING for fact in metadata_entries(where.metadata)]
     return " AND ".join(parts + left_out)
 
 
@@ -30,10 +30,10 @@ def _group_conditions(where: Filter) -> Iterator[str]:
     if (full := _list(full_names(where.groups, where.tenant))) != "()":
         yield f"array_has_any(groups, make_array{full})"
     if (short := _list(short_names(where.groups, where.tenant))) != "()" and storable(where.tenant):
-        yield f"(tenant = {quoted(where.tenant)} AND array_has_any(groups, make_array{short}))"
+        yield f"(tenant = {sql_literal(where.tenant)} AND array_has_any(groups, make_array{short}))"
 
 
-def quoted(text: str) -> str:
+def sql_literal(text: str) -> str:
     """A text as an SQL literal."""
     return "'" + text.replace("'", "''") + "'"
 
@@ -44,4 +44,4 @@ def storable(text: str) -> bool:
 
 
 def _list(texts: Iterable[str]) -> str:
-    return f"({', '.join(quoted(text) for text in sorted(set(texts)) if storable(text))})"
+    return f"({', '.join(sql_literal(text) for text in sorted(set(texts)) if storable(text))})"

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from serving.pipeline.models.reader.prompt_task import Passage
 from serving.pipeline.models.reader.tables import Table, TableRow, is_row, parse_table
@@ -100,9 +100,9 @@ class _PassageParser:
     def _context(self, *more: str) -> str:
         return " > ".join(part for part in (*(name for _, name in self._path), self._question, *more) if part)
 
-    def _add_unit(self, text: str, **facts: object) -> None:
+    def _add_unit(self, text: str, **facts: Any) -> None:
         if text:
-            self._units.append(Unit(text, self._passage, len(self._units), self._block, **facts))  # type: ignore[arg-type]
+            self._units.append(Unit(text, self._passage, len(self._units), self._block, **facts))
 
     def _code(self, lines: list[str], start: int) -> int:
         end = next((i for i in range(start + 1, len(lines)) if _FENCE.match(lines[i])), len(lines))
