@@ -35,7 +35,7 @@ pytestmark = pytest.mark.slow
 
 PATIENCE_S = 120.0
 METRICS = ("recall@5", "quality")
-WORKER = {"local": b"spawn_main", "ray": b"ray::_Carrier"}  # in the command line of a worker process
+WORKER = {"local": b"spawn_main", "ray": b"ray::_RayWorker"}  # in the command line of a worker process
 
 with_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed")
 ray = pytest.param("ray", marks=[with_ray, pytest.mark.slow])
