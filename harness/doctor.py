@@ -15,7 +15,7 @@ from harness.settings import HarnessSettings
 from serving.pipeline.errors import TouchstoneError
 from serving.pipeline.packages import install_command
 from serving.pipeline.redact import without_password
-from serving.pipeline.redis_address import RedisAddress
+from serving.pipeline.redis.address import RedisAddress
 
 State = Literal["ok", "missing", "failed"]
 ROOM = 50_000_000  # bytes below which the next index or report may find no room
@@ -66,7 +66,7 @@ def _redis(settings: HarnessSettings) -> PartStatus:
         return PartStatus(part, "missing", "TOUCHSTONE_REDIS is not set: each process keeps its own", gives, needed=False)
     if importlib.util.find_spec("redis") is None:
         return PartStatus(part, "missing", f"install it: {install_command('redis')}", gives, needed=False)
-    from serving.pipeline.redis_check import check_redis
+    from serving.pipeline.redis.check import check_redis
 
     return _try(part, lambda: asyncio.run(check_redis(RedisAddress.of(settings))), gives, needed=False)
 

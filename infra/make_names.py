@@ -17,7 +17,7 @@ from harness.guard_policy.terraform import terraform
 from harness.settings import HarnessSettings
 from serving.app.settings import AppSettings
 from serving.pipeline.errors import TouchstoneError
-from serving.pipeline.redis_rights import access_string
+from serving.pipeline.redis.rights import access_string
 from serving.pipeline.settings import variables
 
 ROOT = Path(__file__).resolve().parent.parent

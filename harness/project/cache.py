@@ -20,8 +20,8 @@ from serving.pipeline.cache.warm import WarmedQuestion, warm
 from serving.pipeline.clock import SystemClock
 from serving.pipeline.errors import ConfigError, DataError
 from serving.pipeline.index.build import open_index
-from serving.pipeline.redis_address import RedisAddress
-from serving.pipeline.redis_check import check_redis
+from serving.pipeline.redis.address import RedisAddress
+from serving.pipeline.redis.check import check_redis
 from serving.pipeline.registry import explain
 from serving.pipeline.types import PUBLIC, Principal, Query
 from serving.release.bundle import load_release, open_releases

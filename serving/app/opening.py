@@ -32,7 +32,7 @@ from serving.pipeline.checks.pii import find_pii
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.observer import Observers
 from serving.pipeline.packages import install_command
-from serving.pipeline.redis_address import RedisAddress
+from serving.pipeline.redis.address import RedisAddress
 from serving.pipeline.types import Draw, Query
 from serving.traces.journal import TraceJournal
 from serving.traces.open import DYNAMODB, open_traces

@@ -17,7 +17,7 @@ from serving.app.core.telemetry import make_logger
 from serving.app.settings import AppSettings
 from serving.keys import Caller, create_key
 from serving.pipeline.errors import StoreError
-from serving.pipeline.redis_address import RedisAddress
+from serving.pipeline.redis.address import RedisAddress
 from serving.pipeline.types import Query, Usage
 from tests.app.making import QUESTION, House, opened
 from tests.app.test_auth import bearer

@@ -17,9 +17,9 @@ from serving.app.core.telemetry import make_logger
 from serving.app.settings import AppSettings
 from serving.keys import Caller, create_key
 from serving.pipeline.errors import StoreError
-from serving.pipeline.redis_address import RedisAddress
-from serving.pipeline.redis_check import check_redis
-from serving.pipeline.redis_rights import COMMANDS, access_string
+from serving.pipeline.redis.address import RedisAddress
+from serving.pipeline.redis.check import check_redis
+from serving.pipeline.redis.rights import COMMANDS, access_string
 from tests.app.making import QUESTION, House, config, opened
 from tests.support.elasticache import ACCESS, USERS, SharedCache, as_a_pod, shared_cache
 from tests.support.redis import RedisServer, a_secret, running_redis

@@ -14,9 +14,9 @@ from botocore.exceptions import MetadataRetrievalError
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import AuthenticationError
 
-from serving.pipeline.elasticache import LASTS_S, OLDEST_S, IamCredentials
 from serving.pipeline.errors import ConfigError
-from serving.pipeline.redis_address import RedisAddress
+from serving.pipeline.redis.address import RedisAddress
+from serving.pipeline.redis.elasticache import LASTS_S, OLDEST_S, IamCredentials
 from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.types import Query
 from tests.cache.making import ENTRY, Maker, get, put
@@ -111,7 +111,7 @@ class Counted(IamCredentials):
 def tokens(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Every token that is given to a connection."""
     Counted.given = []
-    monkeypatch.setattr("serving.pipeline.elasticache.IamCredentials", Counted)  # the class is looked up when a pool is opened
+    monkeypatch.setattr("serving.pipeline.redis.elasticache.IamCredentials", Counted)  # the class is looked up when a pool is opened
     return Counted.given
 
 

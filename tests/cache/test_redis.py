@@ -15,7 +15,7 @@ from serving.pipeline.cache.redis_backend import prefix_of
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.index.build import OpenIndex
 from serving.pipeline.pipeline import RagPipeline
-from serving.pipeline.redis_address import RedisAddress
+from serving.pipeline.redis.address import RedisAddress
 from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.types import Principal, Query
 from tests.cache.making import ENTRY, Maker, context, get, put

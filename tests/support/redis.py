@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.pipeline.redis_rights import access_string
+from serving.pipeline.redis.rights import access_string
 from serving.pipeline.settings import PipelineSettings
 from tests.support.ports import free_port
 

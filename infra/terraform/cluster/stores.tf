@@ -25,7 +25,7 @@ resource "aws_elasticache_subnet_group" "cache" {
 }
 
 # Who a channel's servers are in the cache. They sign in with a token of IAM (persistent/roles.tf: each as its own namespace), so no password lies in
-# the state, and reach the keys of their channel by the commands that the application uses: serving/pipeline/redis_rights.py.
+# the state, and reach the keys of their channel by the commands that the application uses: serving/pipeline/redis/rights.py.
 resource "aws_elasticache_user" "channel" {
   for_each      = var.cache ? var.names.cache_users : {}
   user_id       = each.value

@@ -14,7 +14,7 @@ from structlog.typing import FilteringBoundLogger
 from serving.app.core.problems import too_often
 from serving.keys import Caller
 from serving.pipeline.breaker import BreakerLimits, CircuitBreaker
-from serving.pipeline.redis_address import RedisAddress
+from serving.pipeline.redis.address import RedisAddress
 
 if TYPE_CHECKING:
     from redis.asyncio import ConnectionPool

@@ -14,7 +14,7 @@ from serving.app.core.budget import Account
 from serving.pipeline.breaker import BreakerLimits, CircuitBreaker
 from serving.pipeline.errors import StoreError
 from serving.pipeline.redact import without_password
-from serving.pipeline.redis_address import RedisAddress
+from serving.pipeline.redis.address import RedisAddress
 
 PATIENCE_S: Final = 0.5
 LIMITS: Final = BreakerLimits(failures=2, first_rest_s=1.0, longest_rest_s=15.0)  # so that not every question waits for a Redis that is out

@@ -9,7 +9,7 @@ from serving.pipeline.cache.redis_backend import RedisBackend
 from serving.pipeline.cache.redis_link import RedisLink
 from serving.pipeline.clock import Clock
 from serving.pipeline.errors import ConfigError
-from serving.pipeline.redis_address import RedisAddress
+from serving.pipeline.redis.address import RedisAddress
 from serving.pipeline.settings import PipelineSettings
 
 

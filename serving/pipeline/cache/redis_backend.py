@@ -15,7 +15,7 @@ from serving.pipeline.cache.seal import BrokenSeal, KeptAnswer, opened, sealed
 from serving.pipeline.cache.vectors import Neighbour
 from serving.pipeline.clock import Clock
 from serving.pipeline.index.base import Vectors
-from serving.pipeline.redis_address import RedisAddress
+from serving.pipeline.redis.address import RedisAddress
 
 _BATCH: Final = 200  # items of a log read at a time; a lookup reads one batch, the rest is read behind its back
 _SCANNED: Final = 500  # names of a configuration at a time

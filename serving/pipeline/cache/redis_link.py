@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 from serving.pipeline.breaker import CircuitBreaker
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.redact import without_password
-from serving.pipeline.redis_address import RedisAddress
+from serving.pipeline.redis.address import RedisAddress
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)

@@ -4,8 +4,8 @@ from typing import Final
 
 from serving.pipeline.errors import StoreError
 from serving.pipeline.redact import without_password
-from serving.pipeline.redis_address import RedisAddress
-from serving.pipeline.redis_rights import access_string
+from serving.pipeline.redis.address import RedisAddress
+from serving.pipeline.redis.rights import access_string
 
 PATIENCE_S: Final = 5.0
 _TAKE_AWAY: Final = "return redis.call('del',KEYS[1])"

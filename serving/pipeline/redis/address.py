@@ -62,7 +62,7 @@ class RedisAddress:
         if {"username", "password"} & named.keys():
             raise ConfigError("TOUCHSTONE_REDIS names a user or a password, and TOUCHSTONE_REDIS_IAM_USER signs in without: leave one out.")
         try:
-            from serving.pipeline.elasticache import IamCredentials, RenewedConnection
+            from serving.pipeline.redis.elasticache import IamCredentials, RenewedConnection
         except ModuleNotFoundError as error:
             raise ConfigError(f"TOUCHSTONE_REDIS_IAM_USER needs boto3 ({error}). Install it: {install_command('bedrock')}") from None
         named |= {"connection_class": RenewedConnection, "protocol": 2}  # signs in by AUTH, and asks for no news of maintenance
