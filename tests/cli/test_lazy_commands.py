@@ -2,10 +2,14 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
+import typer
+import typer.main
 
-from harness.cli import COMMANDS
+from harness.cli import COMMANDS, app
 from harness.cli.lazy_commands import CommandLocation, LazyCommands
 
 
@@ -30,3 +34,22 @@ def test_a_command_and_a_group_are_loaded_by_name(name: str) -> None:
     command = LazyCommands(COMMANDS)[name]
     assert command.name == name
     assert command.help
+
+
+def named(command: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Every command under one, by its full name."""
+    if not hasattr(command, "list_commands"):
+        yield name, command
+        return
+    context = typer.Context(command)
+    for sub in command.list_commands(context):
+        yield from named(command.get_command(context, sub), f"{name} {sub}".strip())
+
+
+def test_every_command_has_json() -> None:
+    """But for two that run until they are stopped, and one that prints a document of the format that is asked for."""
+    options = {
+        name: [option for parameter in command.params for option in parameter.opts] for name, command in named(typer.main.get_command(app))
+    }
+    assert len(options) > 40
+    assert {name for name, known in options.items() if "--json" not in known} == {"serve", "ui", "guard render"}

@@ -196,7 +196,9 @@ def test_checking_says_sizes_sight_and_problems(world: World) -> None:
     path = world.root / "datasets/golden/tiny/v1/cases.jsonl"
     lines = path.read_text().splitlines()
     path.write_text("\n".join([*lines, lines[0].replace('"t0"', '"twin"')]) + "\n")
-    assert world.touchstone("golden", "seal", "tiny").code == 0
+    sealed = world.touchstone("golden", "seal", "tiny", "--json").json
+    assert isinstance(sealed, dict)
+    assert sealed["cases"] == len(lines) + 1
     said = world.touchstone("golden", "check", "tiny", "--embedder", "none", "--json")
     assert said.code == 2
     assert isinstance(said.json, dict)

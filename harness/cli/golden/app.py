@@ -190,7 +190,7 @@ def split(
 
 
 @app.command()
-def seal(name: Name = "") -> None:
+def seal(name: Name = "", as_json: AsJson = False) -> None:
     """Fill in the offsets of new quotes, check everything and write the sums; nothing changes when a check fails."""
     from harness.golden.load import load_golden
     from harness.golden.seal import seal as write_seal
@@ -198,4 +198,7 @@ def seal(name: Name = "") -> None:
     settings = read_settings()
     golden = load_golden(settings.datasets, name or settings.usual_golden, sealed=False)
     sealed = write_seal(settings.datasets, golden.id, read_corpus(golden.card.corpus, settings))
-    typer.echo(f"{sealed.id}: {len(sealed.cases)} cases sealed, digest {sealed.digest}")
+    if as_json:
+        print_json({"golden": sealed.id, "cases": len(sealed.cases), "digest": sealed.digest})
+    else:
+        typer.echo(f"{sealed.id}: {len(sealed.cases)} cases sealed, digest {sealed.digest}")
