@@ -38,6 +38,20 @@ async def move(api: Open, channel: str, action: str, revision: int, headers: dic
     return await api.client.post(f"/v1/admin/channels/{channel}/{action}", json=body, headers=headers)
 
 
+async def test_a_channel_whose_document_is_damaged_says_so_and_hides_no_other(two: tuple[House, str, str]) -> None:
+    house, _, second = two
+    async with opened(house.settings()) as api:
+        house.storage.put("channels/prod.json", b'{"name": "prod"')
+        channels = (await api.client.get("/v1/admin/channels")).json()["channels"]
+        moved = await move(api, "prod", "rollback", 0)
+    by = {channel["name"]: channel for channel in channels}
+    assert (by["dev"]["stable"], by["dev"]["problem"], by["staging"]["problem"]) == (second, "", "")
+    assert (by["prod"]["stable"], by["prod"]["revision"]) == ("", 0)
+    assert "channels/prod.json is not a channel" in by["prod"]["problem"]
+    assert moved.status_code == 409
+    assert "is not a channel" in moved.json()["detail"]
+
+
 async def test_a_rollback_is_in_the_history_with_its_reason_and_is_served_at_once(two: tuple[House, str, str]) -> None:
     house, first, second = two
     async with opened(house.settings()) as api:

@@ -33,6 +33,17 @@ async def written(server: Listening) -> None:
         await asyncio.sleep(0.01)
 
 
+async def test_a_damaged_channel_is_told_of_beside_the_others(house: House, browser: Browser) -> None:
+    stable = read_channel(house.storage, "dev").stable
+    house.storage.put("channels/staging.json", b"{}")
+    async with listening(house.settings()) as server, visiting(browser, server) as visit:
+        await visit.go("/admin/dashboard")
+        damaged = visit.page.locator("[data-channel=staging]")
+        await damaged.get_by_text("channels/staging.json is not a channel").wait_for()
+        assert await damaged.get_by_role("button").count() == 0
+        assert await visit.page.locator("[data-channel=dev] dd").first.get_attribute("title") == stable
+
+
 async def test_a_question_is_seen_with_its_journey_and_the_channel_is_rolled_back(house: House, browser: Browser) -> None:
     first = read_channel(house.storage, "dev").stable
     second = await release(house, "Nothing is known of that [1].")

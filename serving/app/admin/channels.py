@@ -44,9 +44,8 @@ class ChannelAdmin:
         self._served = served  # the channel of this server
 
     def all(self, now: datetime | None = None) -> tuple[ChannelOut, ...]:
-        """Every channel, also those without a document."""
-        with _told():
-            return tuple(self._shown(name, find_channel(self._storage, name), now or datetime.now(UTC)) for name in CHANNELS)
+        """Every channel, also those without a document; one whose document is damaged says so, and hides no other."""
+        return tuple(self._listed(name, now or datetime.now(UTC)) for name in CHANNELS)
 
     def move(self, name: str, asked: MoveIn, action: Action, caller: Caller) -> ChannelOut:
         """Change a channel, unless it has changed since it was looked at."""
@@ -92,6 +91,12 @@ class ChannelAdmin:
         if now != revision:
             raise DataError(f"Channel {name!r} is at revision {now}, no longer at {revision}; look again.")
         return channel
+
+    def _listed(self, name: str, now: datetime) -> ChannelOut:
+        try:
+            return self._shown(name, find_channel(self._storage, name), now)
+        except (UserError, IntegrityError) as error:
+            return self._shown(name, None, now).model_copy(update={"problem": str(error)})
 
     def _shown(self, name: str, channel: Channel | None, now: datetime) -> ChannelOut:
         candidate = channel.candidate if channel else None

@@ -213,6 +213,7 @@ class ChannelOut(Wire):
     revision: int = Field(description="0: the channel has no document yet")
     updated_at: str
     history: tuple[ChangeOut, ...]
+    problem: str = Field(default="", description="why its document cannot be read; empty: it can")
 
 
 class ChannelsOut(Wire):

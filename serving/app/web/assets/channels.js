@@ -27,18 +27,20 @@ function card(channel, releases, mayMove, moved) {
     }
   };
   const accepted = releases.filter((one) => one.channels.includes(channel.name) && one.digest !== channel.stable);
-  const buttons = mayMove ? actions(channel, accepted, releases, move) : [];
+  const buttons = mayMove && !channel.problem ? actions(channel, accepted, releases, move) : [];
   const { candidate } = channel;
   return h("article", { class: "card channel", "aria-label": `Channel ${channel.name}`, dataset: { channel: channel.name } },
     h("div", { class: "row spread" }, h("h3", {}, channel.name), h("span", { class: "row" }, channel.served_here ? chip("served here", "good") : null, channel.needs_approval ? chip("needs approval") : null)),
-    h("dl", {}, h("dt", {}, "Stable"), h("dd", { class: "mono", title: channel.stable }, channel.stable ? short(channel.stable) : "nothing yet"),
+    h("dl", {}, h("dt", {}, "Stable"), h("dd", { class: "mono", title: channel.stable }, channel.stable ? short(channel.stable) : channel.problem ? "not known" : "nothing yet"),
       h("dt", {}, "Since"), h("dd", {}, channel.updated_at ? `${time(channel.updated_at)}, revision ${channel.revision}` : "–"),
       candidate ? [h("dt", {}, "Candidate"), h("dd", {}, h("span", { class: "mono", title: candidate.release }, short(candidate.release)), `, ${candidate.mode}${candidate.weight ? ` ${percent(candidate.weight)}` : ""}`)] : null,
       channel.approved.length ? [h("dt", {}, "Approved"), h("dd", { class: "mono" }, channel.approved.map(short).join(", "))] : null),
     candidate?.weight ? svg("svg", { class: "weight", viewBox: "0 0 100 10", preserveAspectRatio: "none", role: "img", "aria-label": `The candidate has ${percent(candidate.weight)} of the questions` },
       svg("rect", { class: "c1", width: 100, height: 10 }), svg("rect", { class: "c2", x: 100 - candidate.weight * 100, width: candidate.weight * 100, height: 10 })) : null,
     candidate && mayMove ? judged(channel) : null,
+    channel.problem ? note("bad", channel.problem) : null,
     buttons.length ? h("div", { class: "row" }, buttons) : null,
+    mayMove && !channel.needs_proof && !releases.length ? h("p", { class: "soft small" }, "There is no release yet. Make one: touchstone promote") : null,
     mayMove && channel.needs_proof && !releases.some((one) => one.channels.includes(channel.name)) ? h("p", { class: "soft small" }, "No release here has passed the gate of this channel: there is nothing to promote.") : null,
     told,
     h("details", {}, h("summary", {}, `History (${channel.history.length})`), h("ol", { class: "history", tabindex: "0", "aria-label": `History of ${channel.name}` }, channel.history.map(change))));
