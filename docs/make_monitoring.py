@@ -32,7 +32,8 @@ alerts look at how fast that budget burns, over a long window and a short one, s
 
 In a cluster kube-state-metrics tells how jobs and pods fare ([why so](adr/0051-jobs-are-watched-by-what-kubernetes-says.md)). A channel
 that sleeps, a CronJob that is suspended and a cluster that was paused raise nothing. On one machine there is none, and alerts on it keep
-quiet. What is due at night is never begun in a cluster that is paused every night; nobody is told, since nothing is late there.
+quiet. Jobs run in the morning, when a cluster that is paused every night is there. It is never as old as two days, after which JobMissed
+tells of an evaluation that is not begun: there the workflow `nightly` evaluates from outside, and JobFailed tells of what fails.
 
 ## CloudWatch
 

@@ -126,6 +126,9 @@ def _look_over(names: Mapping[str, Any], path: Path) -> None:
     for bucket in [names["state_bucket"], *names["buckets"].values()]:
         if not re.fullmatch(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", bucket):
             raise NamesError(f"{path}: {bucket!r} cannot name a bucket: 3 to 63 of a-z, 0-9 and -.")
+    for account in names["service_accounts"]:
+        if not account["namespace"].startswith(f"{prefix}-") and account["role"] in ("api", "harness"):
+            raise NamesError(f"{path}: the namespace {account['namespace']!r} has to begin with {prefix}-, where Prometheus looks.")
     for channel in CHANNELS:
         for kind, ending in (("tables", "traces"), ("audit_tables", "audit")):
             if names[kind][channel] != f"{names['namespaces'][channel]}-{ending}":

@@ -1,4 +1,4 @@
-"""Puts what infra/names.yaml says into the manifests below infra/kubernetes: images, namespaces, buckets, secrets, the network."""
+"""Puts what infra/names.yaml says into the manifests and what Prometheus scrapes: images, namespaces, buckets, secrets, the network."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 CHANNELS = ("dev", "staging", "prod")
+MONITORING = "touchstone-monitoring"  # as infra/kubernetes/monitoring has it, by whatever prefix
 OTHER_NETWORKS = r"0\.0\.0\.0/0|169\.254\."  # everywhere, the agent of Pod Identity
 
 
@@ -24,9 +25,9 @@ class Place:
 
 
 def manifests(root: Path, names: Mapping[str, Any]) -> Iterator[tuple[Path, str, list[str]]]:
-    """Every manifest that names something, what it says with the names put in, and which places it has no more."""
+    """Every file that names something, what it says with the names put in, and which places it has no more."""
     for file, places in _places(names).items():
-        path = root / "infra" / "kubernetes" / file
+        path = root / "infra" / file
         text, lost = path.read_text(encoding="utf-8"), []
         for place in places:
             text, number = place.told(text)
@@ -53,7 +54,8 @@ def _places(names: Mapping[str, Any]) -> dict[str, list[Place]]:
     def home(namespace: str) -> list[Place]:
         return [Place("^namespace: ", namespace), serving, harness, Place("path: /metadata/name, value: ", namespace)]
 
-    return {
+    scraped = f"{names['prefix']}-.+"  # names.yaml is refused where a channel's namespace is none of these
+    in_kubernetes = {
         "overlays/dev/kustomization.yaml": home(namespaces["dev"]),
         "overlays/staging/kustomization.yaml": [*home(namespaces["staging"]), *read_from("staging")],
         "overlays/prod/kustomization.yaml": [*home(namespaces["prod"]), *read_from("prod")],
@@ -68,4 +70,10 @@ def _places(names: Mapping[str, Any]) -> dict[str, list[Place]]:
         "ray/namespace.yaml": [Place("^  name: ", homes["sweep"])],
         "ray-index/kustomization.yaml": [Place("^namespace: ", homes["index"]), harness],
         "ray-index/namespace.yaml": [Place("^  name: ", homes["index"])],
+    }
+    return {f"kubernetes/{file}": places for file, places in in_kubernetes.items()} | {
+        "observability/prometheus/prometheus.kubernetes.yml": [
+            Place(r"\[__meta_kubernetes_namespace\], regex: ", scraped, name=r"[^,\s]+"),
+            Place(r"\[namespace\], regex: ", f"{scraped}|{MONITORING}|{homes['mlflow']}", name=r"[^,\s]+"),
+        ]
     }

@@ -21,7 +21,7 @@ import jsonschema
 import kubernetes_validate
 import yaml
 
-from infra.checks import custom_kinds
+from infra.checks import custom_kinds, hours
 from infra.checks.kubernetes_agreement import disagreements
 from infra.checks.kubernetes_analysis import analysis_breaches
 from infra.checks.kubernetes_rules import Doc, breaches, named
@@ -127,6 +127,14 @@ def check_rollouts(overlay: str, kubernetes: Path = ROOT / "infra/kubernetes") -
     return [*analysis_breaches(docs, services)]
 
 
+def check_hours(overlay: str, root: Path = ROOT) -> list[str]:
+    """Jobs of a channel that pauses or its sleep do not leave the time for."""
+    try:
+        return [*hours.breaches(render(root / "infra/kubernetes" / overlay), hours.left_by_pauses(root))]
+    except (hours.HoursError, ValueError) as error:
+        return [str(error)]
+
+
 def main() -> int:
     """A line per kustomization."""
     if not shutil.which("kubectl"):
@@ -143,10 +151,10 @@ def main() -> int:
             print("".join(f"  {one}\n" for one in found), end="")
             docs += [] if found else render(folder)
     for name in OVERLAYS:
-        found = check_rollouts(name)
-        failed |= bool(found)
-        print(f"kubernetes: {name} with rollouts: {'ok' if not found else f'{len(found)} mistakes'}")
-        print("".join(f"  {one}\n" for one in found), end="")
+        for what, found in ((f"{name} with rollouts", check_rollouts(name)), (f"{name} when its jobs run", check_hours(name))):
+            failed |= bool(found)
+            print(f"kubernetes: {what}: {'ok' if not found else f'{len(found)} mistakes'}")
+            print("".join(f"  {one}\n" for one in found), end="")
     if kinds := unchecked(docs):
         print(f"kubernetes: rendered and held to our rules, but no schema is at hand for: {', '.join(sorted(kinds))}")
     return 1 if failed else 0

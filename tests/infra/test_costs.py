@@ -2,6 +2,8 @@
 
 import copy
 import datetime
+import json
+import re
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,14 @@ def test_nodes_cost_by_the_hour_with_auto_modes_share_and_their_disks() -> None:
     node = 0.096 * 1.12 * 730 + 80 * 0.08
     nodes = line("nodes")
     assert (nodes.running, nodes.off_hours, nodes.paused) == (pytest.approx(3 * node), pytest.approx(2 * node), 0.0)
+
+
+def test_images_are_paid_as_many_as_the_lifecycle_keeps() -> None:
+    rules = (ROOT / "infra/terraform/persistent/storage.tf").read_text()
+    [kept] = re.findall(r'tagPatternList = \["made-\*"\], .*countNumber = (\d+)', rules)
+    packed = json.loads((ROOT / "reports/bench/image.json").read_text())
+    gb = sum(one["packed_mb"] for one in packed["images"].values()) / 1000
+    assert USAGE["kept"]["images_gb"] == pytest.approx(int(kept) * gb, rel=0.01)
 
 
 def test_what_is_paid_by_the_hour_is_not_paid_while_paused_and_what_is_kept_is() -> None:

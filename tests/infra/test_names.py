@@ -13,6 +13,7 @@ from tests.infra.scripts import ROOT, script
 
 make_names = script("make_names.py")
 NAMES = make_names.read_names(ROOT / "infra/names.yaml")
+SCRAPED = "infra/observability/prometheus/prometheus.kubernetes.yml"
 SETTINGS = ROOT / "infra/kubernetes/base/settings.env"
 
 
@@ -81,6 +82,37 @@ def test_other_names_reach_every_manifest_and_leave_none_of_the_old_behind(copy:
     assert "namespace: tech-dev\n" in made["overlays/dev/kustomization.yaml"]
     assert made["base/networkpolicy.yaml"].count("10.99.0.0/16") == 2
     assert "cidr: 169.254.170.23/32" in made["base/networkpolicy.yaml"]  # of Pod Identity's agent, and none of ours
+
+
+def test_prometheus_looks_in_the_namespaces_of_another_prefix(copy: Path) -> None:
+    changed(copy, prefix="tech")
+    names = make_names.read_names(copy / "infra/names.yaml")
+    config = yaml.safe_load(make_names.rendered(copy)[copy / SCRAPED])
+    kept = [
+        rule["regex"]
+        for job in config["scrape_configs"]
+        for rule in [*job.get("relabel_configs", []), *job.get("metric_relabel_configs", [])]
+        if rule.get("action") == "keep" and rule["source_labels"] in (["__meta_kubernetes_namespace"], ["namespace"])
+    ]
+    assert len(kept) == 2
+    ours = {one["namespace"] for one in names["service_accounts"]} - {"mlflow"}
+    assert ours >= {"tech-dev", "tech-staging", "tech-prod"}
+    for pattern in kept:
+        assert all(re.fullmatch(pattern, namespace) for namespace in ours)
+        assert not any(re.fullmatch(pattern, namespace) for namespace in ("touchstone-dev", "technical-dev", "kube-system"))
+    assert all(re.fullmatch(kept[1], namespace) for namespace in ("mlflow", "touchstone-monitoring"))
+
+
+def test_a_namespace_that_prometheus_would_not_look_in_is_refused(copy: Path) -> None:
+    edited(copy, 'prod: "{prefix}-prod"', "prod: acme-prod")
+    with pytest.raises(make_names.NamesError, match="'acme-prod' has to begin with "):
+        make_names.rendered(copy)
+
+
+def test_what_prometheus_scrapes_is_held_to_the_prefix(copy: Path) -> None:
+    path = copy / SCRAPED
+    path.write_text(path.read_text().replace(f"regex: {NAMES['prefix']}-.+,", "regex: other-.+,"))
+    assert [line for line in make_names.drifted(copy) if "prometheus.kubernetes.yml is not what" in line]
 
 
 def test_a_name_that_is_changed_in_a_manifest_by_hand_is_told(copy: Path) -> None:

@@ -140,6 +140,8 @@ resource "aws_ecr_repository" "this" {
   }
 }
 
+# Channels name images by digest, which keeps none here. So what is built is counted by itself, and what is signed to it by itself: a signature and an
+# attestation are images with a tag to ECR. An image that no rule takes, as one that was pushed by hand, stays until somebody removes it.
 resource "aws_ecr_lifecycle_policy" "this" {
   for_each   = aws_ecr_repository.this
   repository = each.value.name
@@ -147,14 +149,20 @@ resource "aws_ecr_lifecycle_policy" "this" {
     rules = [
       {
         rulePriority = 1
-        description  = "images without a name"
-        selection    = { tagStatus = "untagged", countType = "sinceImagePushed", countUnit = "days", countNumber = 7 }
+        description  = "signatures and attestations (cosign's tags), two to an image: far more than belong to the images that are kept"
+        selection    = { tagStatus = "tagged", tagPatternList = ["sha256-*"], countType = "imageCountMoreThan", countNumber = 1000 }
         action       = { type = "expire" }
       },
       {
         rulePriority = 2
-        description  = "all but the latest 30"
-        selection    = { tagStatus = "any", countType = "imageCountMoreThan", countNumber = 30 }
+        description  = "all but the latest 100 of what infra/pipelines/build.sh names"
+        selection    = { tagStatus = "tagged", tagPatternList = ["made-*"], countType = "imageCountMoreThan", countNumber = 100 }
+        action       = { type = "expire" }
+      },
+      {
+        rulePriority = 3
+        description  = "what has no tag: a push that was cut off"
+        selection    = { tagStatus = "untagged", countType = "sinceImagePushed", countUnit = "days", countNumber = 3 }
         action       = { type = "expire" }
       },
     ]

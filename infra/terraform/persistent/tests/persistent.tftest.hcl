@@ -36,6 +36,22 @@ run "images_cannot_be_replaced_and_are_scanned" {
   }
 }
 
+run "an_image_that_a_channel_runs_does_not_expire_by_its_own_signatures" {
+  command = plan
+  assert {
+    condition     = alltrue([for one in aws_ecr_lifecycle_policy.this : alltrue([for rule in jsondecode(one.policy).rules : rule.selection.tagStatus != "any"])])
+    error_message = "A rule on any image counts signatures and attestations with the images."
+  }
+  assert {
+    condition     = alltrue([for one in aws_ecr_lifecycle_policy.this : [for rule in jsondecode(one.policy).rules : rule.selection.countNumber if try(rule.selection.tagPatternList == ["made-*"], false)][0] >= 100])
+    error_message = "A hundred of the images that build.sh names are kept."
+  }
+  assert {
+    condition     = alltrue([for one in aws_ecr_lifecycle_policy.this : [for rule in jsondecode(one.policy).rules : rule.selection.countNumber if try(rule.selection.tagPatternList == ["sha256-*"], false)][0] >= 2 * 100])
+    error_message = "A signature and an attestation of every image that is kept are kept too."
+  }
+}
+
 run "the_key_changes_by_itself" {
   command = plan
   assert {
