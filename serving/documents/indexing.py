@@ -168,6 +168,7 @@ class IndexedDocuments:
         except LockedError:
             return Indexed(busy=True)
         try:
+            await asyncio.to_thread(self.additions.mark_used)
             await self.refresh()
             await asyncio.to_thread(self.documents.advance, self.unsaid())
             done = await self._index(self._order.small(self.missing(), most), parser)
@@ -204,6 +205,15 @@ class IndexedDocuments:
         self.additions.begun.look()
         self.documents.refresh()
         self.additions.begun.drop_gone(record.id for record in self.missing())
+
+    def tidy(self) -> None:
+        """Drop the rows of deleted documents, unless another process indexes: for a release that is kept for a rollback."""
+        self.documents.refresh()
+        self.additions.refresh()
+        if self._merging.due():
+            with suppress(LockedError), self.documents.storage.lock(self.additions.lock_key, wait=False):
+                self.additions.refresh()
+                self._merging.tidy()
 
     async def _index(self, records: Sequence[DocumentRecord], parser: Parser) -> Indexed:
         """Index small documents, or some of them where they have many chunks."""

@@ -87,7 +87,16 @@ class ChangeLog:
         blob = self._storage.get(pointer)
         if self._storage.put_if(pointer, json.dumps({"revision": revision}).encode(), expected=blob.version if blob else None) is None:
             return  # another writer made one: its own will do
-        for folder, last in (("changes", before), ("snapshots", before - 1)):
+        self._drop(changes=before, snapshots=before - 1)
+
+    def drop_covered(self) -> None:
+        """Remove all but the newest snapshot and what came after it, and what the grace keeps."""
+        newest = self._newest_snapshot()
+        self._drop(changes=newest, snapshots=newest - 1)
+
+    def _drop(self, *, changes: int, snapshots: int) -> None:
+        """Remove changes and snapshots up to these numbers, the first ones first: a reader that misses one looks for the snapshot."""
+        for folder, last in (("changes", changes), ("snapshots", snapshots)):
             for entry in self._storage.list(f"{self._prefix}/{folder}/"):
                 if _number(entry.key) <= last and entry.modified < self._now() - GRACE:
                     self._storage.delete(entry.key)

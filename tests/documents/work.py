@@ -9,6 +9,7 @@ from serving.documents.indexing import IndexedDocuments
 from serving.documents.open import open_documents
 from serving.documents.order import IndexingLimits
 from serving.documents.store import DocumentStore
+from serving.pipeline.index.layered.unused import retire_unused
 from serving.pipeline.index.parse import Parser
 from tests.documents.making import proven_index, put, settings_at, small_config
 from tests.support.killing import DeadlyStorage
@@ -75,3 +76,32 @@ async def _index_large(home: Path, slices: int) -> None:
     )
     put(store, "large.md", text, id="wiki/large.md", collection="wiki")
     await indexed.catch_up(Parser())
+
+
+class DeadlyRemoval(DeadlyDocuments):
+    """Whatever is written or removed counts."""
+
+    def put(self, key: str, data: bytes) -> None:
+        """Die, or write."""
+        self._count()
+        self._storage.put(key, data)
+
+    def put_if(self, key: str, data: bytes, *, expected: str | None) -> str | None:
+        """Die, or write."""
+        self._count()
+        return self._storage.put_if(key, data, expected=expected)
+
+    def delete(self, key: str) -> None:
+        """Die, or remove."""
+        self._count()
+        self._storage.delete(key)
+
+    def _count(self) -> None:
+        self._left -= 1
+        if self._left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def retire(place: str, write: int) -> None:
+    """Take the rows of unused index configurations away: killed before the n-th write or removal."""
+    retire_unused(DeadlyRemoval(open_documents(settings_at(Path(place))).storage, write), ())

@@ -15,18 +15,20 @@ from serving.app.release.loaded import LoadedRelease
 from serving.app.release.manager import ReleaseManager
 from serving.app.settings import AppSettings
 from serving.app.traces.writer import TraceWriter
+from serving.documents.indexing import IndexedDocuments
 from serving.documents.order import Version
 from serving.documents.record import STATES, DocumentRecord, State
 from serving.documents.store import DocumentStore
 from serving.pipeline.cache.answers import ForgetsDocuments
 from serving.pipeline.errors import TouchstoneError
+from serving.pipeline.index.layered.unused import retire_unused
 from serving.pipeline.index.layered.view import PLAIN, LayeredView
 from serving.pipeline.index.parse import Parser
 from serving.storage.files import write_text
 
 IDLE_POLLS: Final = 5  # polls after which an indexer looks for work that nobody told it of
 RETRY_S: Final = 5.0  # after a failure to index
-SWEEP_S: Final = 3600.0  # how often what killed writers left is removed
+SWEEP_S: Final = 3600.0  # how often what killed writers left, and nobody serves any more, is removed
 FORGOTTEN: Final = "forgotten-documents.json"  # of each home, since traces may be: up to which revision deleted documents left them
 
 Sleep = Callable[[float], Awaitable[None]]
@@ -155,19 +157,37 @@ class DocumentFollower:
                     self._log.info("documents indexed", release=release.digest, documents=done.documents, failed=done.failed)
         if self._wall() - self._swept > SWEEP_S:
             self._swept = self._wall()
-            await asyncio.to_thread(self.documents.remove_orphans)
-            for release in self._loaded():
-                if release.documents is not None:
-                    await asyncio.to_thread(release.documents.remove_orphans)
+            await self._sweep()
         return more
 
     async def aclose(self) -> None:
         """End what parses files."""
         await asyncio.to_thread(self._parser.close)
 
+    async def mark_used(self) -> None:
+        """Mark the index configurations in memory as used, once a day: others are emptied, since nobody drops deleted documents there."""
+        with self._logged("index configurations not marked as used"):
+            for added in self._in_memory():
+                await asyncio.to_thread(added.additions.mark_used)
+
+    async def _sweep(self) -> None:
+        """Remove what killed writers left, and words that are wanted no more, in what is in memory and in what nobody serves."""
+        await asyncio.to_thread(self.documents.remove_orphans)
+        for added in self._in_memory():
+            await asyncio.to_thread(added.remove_orphans)
+            await asyncio.to_thread(added.tidy)
+        kept = {added.additions.recipe.index for added in self._in_memory()}
+        for recipe in await asyncio.to_thread(retire_unused, self.documents.storage, kept):
+            self._log.info("index configuration retired", recipe=recipe, reason="nobody serves it: its rows of added documents are removed")
+
+    def _in_memory(self) -> list[IndexedDocuments]:
+        """The added documents of every release in memory, also of the one that a rollback would bring back."""
+        return [release.documents for release in self._manager.in_memory if release.documents is not None]
+
     async def _follow(self) -> None:
         while True:
             await self.refresh()
+            await self.mark_used()
             await self._sleep(self._settings.documents_poll_s)
 
     async def _index(self) -> None:

@@ -5,6 +5,7 @@ Its keys are
     <prefix>/log/…                    which segments there are, as a log of changes
     <prefix>/segments/<name>.bin      a segment
     <prefix>/begun/…                  what is known of documents that are indexed in slices (see `BegunDocuments`)
+    <prefix>/used                     a mark whose time says when somebody last served this configuration (see `retire_unused`)
 """
 
 import json
@@ -21,6 +22,8 @@ from serving.storage.log import SNAPSHOT_EVERY, ChangeLog
 
 FETCHED_AT_ONCE = 8
 TRIES = 100
+USED = "used"
+MARKED = timedelta(days=1)  # between two marks of one process
 ORPHANED = timedelta(hours=1)  # after which a segment that no log names is that of a writer that was killed
 
 
@@ -40,6 +43,7 @@ class Additions:
         self._names: tuple[str, ...] = ()
         self._revision = 0
         self._segments: dict[str, Segment] = {}
+        self._marked_at: datetime | None = None
 
     @property
     def segments(self) -> tuple[Segment, ...]:
@@ -67,7 +71,10 @@ class Additions:
                 self._names, self._revision = names, revision
                 self._segments = {name: self._segments[name] for name in names}
                 return True
-        raise StoreError(f"{self.storage.place}/{self._prefix}: segments of added documents are gone. Remove that folder: it is made anew.")
+        raise StoreError(
+            f"{self.storage.place}/{self._prefix}: segments of added documents are gone. "
+            "Stop the servers and remove that folder: it is made anew."
+        )
 
     def replace(self, gone: Iterable[str], data: bytes | None) -> None:
         """Add a segment, and take others away, in one change."""
@@ -75,7 +82,7 @@ class Additions:
         removed = list(gone)
         if data is not None:
             self.storage.put(self._key(name), data)
-        change = json.dumps({"add": [name] if data is not None else [], "remove": removed}).encode()
+        change = segments_change([name] if data is not None else [], removed)
         for _ in range(TRIES):
             self.refresh()
             if not set(removed) <= set(self._names):  # another writer, after a lease was lost, was first
@@ -93,6 +100,13 @@ class Additions:
             self._log.write_snapshot(self._revision, json.dumps(self._names).encode())
         for old in removed:  # a replica that still wanted one reads the log again
             self.storage.delete(self._key(old))
+
+    def mark_used(self) -> None:
+        """Say that this configuration is served, at most once a day; a mark that could not be written is tried again a day later."""
+        if self._marked_at is not None and abs(self._now() - self._marked_at) < MARKED:
+            return
+        self._marked_at = self._now()
+        self.storage.put(f"{self._prefix}/{USED}", b"")
 
     def remove_orphans(self) -> int:
         """Remove the segments of writers that were killed before they logged them; how many."""
@@ -119,6 +133,22 @@ class Additions:
 
     def _key(self, name: str) -> str:
         return f"{self._prefix}/segments/{name}.bin"
+
+
+def listed_segments(log: ChangeLog) -> tuple[tuple[str, ...], int]:
+    """The names of the segments that a log comes to, and its revision; nothing is fetched."""
+    logged = log.after(0)
+    if logged is None:
+        return (), 0
+    names = tuple(json.loads(logged.snapshot)) if logged.snapshot is not None else ()
+    for change in logged.changes:
+        names = _changed(names, change)
+    return names, logged.revision
+
+
+def segments_change(added: Iterable[str] = (), removed: Iterable[str] = ()) -> bytes:
+    """A change as the log has it."""
+    return json.dumps({"add": list(added), "remove": list(removed)}).encode()
 
 
 def _changed(names: tuple[str, ...], change: bytes) -> tuple[str, ...]:
