@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -248,3 +249,70 @@ async def test_a_rollback_does_not_bring_back_what_was_deleted_meanwhile(house: 
         await api.release_manager.refresh()
         assert api.release_manager.serving.digest == first
         assert ident not in await found(api)
+
+
+async def test_the_sweep_takes_deleted_words_out_of_what_is_kept_for_a_rollback_and_out_of_what_nobody_serves(house: House, monkeypatch):
+    # nobody else indexes: a new release need not wait for it
+    async with opened(house.settings(index_documents=False, documents_poll_s=3600, catch_up_s=0.0)) as api:
+        documents = follower(api).documents
+        ident = add(api)
+        await follow(api)
+        await follower(api).mark_used()
+        first = api.release_manager.serving.documents
+        mark = f"additions/{first.additions.recipe.index}/used"
+        assert documents.storage.get(mark) is not None
+        await house.release(config(**{"index.context": "title"}))
+        await api.release_manager.refresh()
+        second = api.release_manager.serving.documents
+        assert second.additions.recipe.index != first.additions.recipe.index
+        await follow(api)
+        documents.delete([ident])
+        await follow(api)
+        assert segments(documents.storage, first)  # swept within the hour, not now
+        follower(api)._swept = 0.0
+        await follow(api)
+        assert not segments(documents.storage, first)
+
+        kept = add(api, "sun.md", b"# Solar travel")
+        await first.catch_up(follower(api)._parser)
+        assert segments(documents.storage, first)
+        was = documents.storage.list
+
+        def aged(prefix: str = ""):
+            return [
+                replace(entry, modified=entry.modified - timedelta(days=8)) if first.additions.recipe.index in entry.key else entry
+                for entry in was(prefix)
+            ]
+
+        monkeypatch.setattr(documents.storage, "list", aged)  # a week later
+        follower(api)._swept = 0.0
+        await follow(api)
+        assert segments(documents.storage, first)  # it is in memory
+        await house.release(config(**{"index.context": "title", "retrieve.top_k": 3}))
+        await api.release_manager.refresh()
+        follower(api)._swept = 0.0
+        await follow(api)
+        assert not segments(documents.storage, first)
+        assert "index configuration retired" in api.log_text
+        assert kept in await found(api, "solar travel")
+
+
+def segments(storage, added) -> list[str]:
+    """The segments of a configuration, in its storage."""
+    return [entry.key for entry in storage.list(f"additions/{added.additions.recipe.index}/segments/")]
+
+
+async def test_a_mark_that_cannot_be_written_keeps_no_change_from_being_shown(house: House, monkeypatch):
+    async with by_hand(house) as api:
+
+        def fail(key: str, data: bytes) -> None:
+            raise StoreError("read-only")
+
+        additions = api.release_manager.serving.documents.additions
+        monkeypatch.setattr(additions.storage, "put", fail)
+        additions._marked_at = None
+        follower(api).documents.delete(["leave.md"])
+        await follower(api).mark_used()
+        await follower(api).refresh()
+        assert "leave.md" not in await found(api, "paid leave")
+        assert "index configurations not marked as used" in api.log_text
