@@ -13,6 +13,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstrai
 from serving.pipeline.config import read_yaml
 from serving.pipeline.errors import ConfigError, DataError, StoreError
 from serving.pipeline.plain_yaml import dump_plain
+from serving.pipeline.registry import complaint
 from serving.pipeline.types import PUBLIC, Principal
 from serving.storage.files import write_text
 from serving.storage.lock import file_lock
@@ -145,7 +146,7 @@ def _parsed(path: Path) -> dict[str, Caller]:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part)[:12] for part in first["loc"])  # a key put there by mistake for its hash is not shown whole
         form = "sha256-of-the-key: {id: …, tenant: …, groups: […], domains: […], scopes: […]}"
-        raise ConfigError(f"{path}: {where or 'file'}: {first['msg']}. Each entry is {form}.") from None
+        raise ConfigError(f"{path}: {where or 'file'}: {complaint(first)}. Each entry is {form}.") from None
 
 
 def _now() -> datetime:

@@ -238,9 +238,11 @@ def explain(error: ValidationError, where: str, known: list[str]) -> str:
         bound = f"at least {counts['min_length']}" if "min_length" in counts else f"at most {counts['max_length']}"
         return f"{where}: {path or 'value'}: {bound} must be in it, not {counts['actual_length']}.{more}"
     shown = "" if first["type"] == "missing" else f", not {first['input']!r}"
-    message = (
-        "a mapping, `name: value`, is expected"
-        if first["type"] in ("dict_type", "model_type")
-        else first["msg"][0].lower() + first["msg"][1:]
-    )
-    return f"{where}: {path or 'value'}: {message}{shown}.{more}"
+    return f"{where}: {path or 'value'}: {complaint(first)}{shown}.{more}"
+
+
+def complaint(found: Mapping[str, Any]) -> str:
+    """What pydantic found, in the words of a file and not of Python."""
+    if found["type"] in ("dict_type", "model_type"):
+        return "a mapping, `name: value`, is expected"
+    return str(found["msg"][0].lower() + found["msg"][1:])

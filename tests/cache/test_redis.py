@@ -206,6 +206,8 @@ async def test_nothing_on_redis_tells_a_tenant_a_principal_or_a_secret(shared_re
     client: Any = Redis.from_url(shared_redis.owner_url)
     for key in await client.keys("*"):
         kind = await client.type(key)
+        if kind == b"none":  # one of another test's, whose time was over
+            continue
         value = {
             b"string": client.get,
             b"stream": client.xrange,

@@ -83,6 +83,6 @@ def test_the_only_corpus_and_golden_set_are_meant_where_none_is_named(
     assert "card-price" in capsys.readouterr().out
     assert run(["index", "--set", "index.embedder.name=local:hashing", "--json"]) == 0
     (tmp_path / "datasets/corpora/second").mkdir()
-    assert read_settings().usual_corpus == "techcorp"
+    assert read_settings().usual_corpus == ""
     assert run(["index"]) == 2
-    assert "No corpus 'techcorp'. In datasets/corpora: sample, second" in capsys.readouterr().err
+    assert "Which corpus? There are several in datasets/corpora: sample, second." in capsys.readouterr().err
