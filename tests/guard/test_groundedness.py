@@ -1,5 +1,4 @@
 import asyncio
-import time
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ from serving.pipeline.models.hashing import HashingEmbeddings
 from serving.pipeline.registry import Spec
 from serving.pipeline.text.answer_words import without_citations, without_marks
 from serving.pipeline.types import Chunk, GuardAction, Hit, Query
+from tests.support.growth import outgrown
 from tests.support.parts import some_parts
 
 TEXTS = (
@@ -163,20 +163,21 @@ def test_a_claim_split_over_sentences_is_held_against_its_passage_sentence_by_se
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("start", "piece", "end"),
     [
-        "[1]" * 10_000,
-        "Leave is 25 days " + "[1]" * 10_000 + ".",
-        "[1, 2, 3] x. " * 5_000,
-        "Annual leave is 25 days. " * 40_000,
-        "a" * 1_000_000,
+        ("", "[1]", ""),
+        ("Leave is 25 days ", "[1]", "."),
+        ("", "[1, 2, 3] x. ", ""),
+        ("", "Annual leave is 25 days. ", ""),
+        ("", "a", ""),
     ],
 )
-def test_an_answer_of_any_size_is_checked_in_bounded_time(text: str) -> None:
-    begin = time.process_time()
-    said = says(text, action="mark", citations="repair")
-    assert time.process_time() - begin < 20
-    assert said.action in (GuardAction.ALLOW, GuardAction.FLAG, GuardAction.MASK)
+def test_an_answer_of_any_size_is_checked_in_time_in_proportion(start: str, piece: str, end: str) -> None:
+    def check(text: str) -> None:
+        said = says(text, action="mark", citations="repair")
+        assert said.action in (GuardAction.ALLOW, GuardAction.FLAG, GuardAction.MASK)
+
+    assert not outgrown(check, lambda length: start + (piece * length)[:length] + end, length=20_000)
 
 
 def test_many_false_claims_over_many_passages_are_held_against_a_bounded_number_of_them() -> None:
@@ -184,9 +185,7 @@ def test_many_false_claims_over_many_passages_are_held_against_a_bounded_number_
         Hit(Chunk(f"p{n}#0", f"p{n}", 0, 40, f"Passage {n} tells of {n} gateways in room {n}."), 1.0, n) for n in range(1, 201)
     )
     text = " ".join(f"Directors of floor {n} have {n} days off [{n}]." for n in range(1, 100))
-    begin = time.process_time()
     assert says(text, passages, action="mark", citations="repair").action is GuardAction.MASK
-    assert time.process_time() - begin < 20
 
 
 def test_an_answer_too_long_to_be_checked_is_blocked_or_told() -> None:

@@ -1,7 +1,6 @@
 import asyncio
 import base64
 import codecs
-import time
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from serving.pipeline.guard import CHECKS
 from serving.pipeline.guard.base import CheckContext, CheckVerdict
 from serving.pipeline.registry import Spec
 from serving.pipeline.types import Chunk, GuardAction, Hit, Query
+from tests.support.growth import outgrown
 from tests.support.parts import some_parts
 from tests.support.pipelines import PROMPTS, small_index, small_pipeline
 
@@ -93,11 +93,9 @@ def test_the_longest_run_is_found_wherever_it_begins() -> None:
     assert prompts.longest("abcdefghijklmnopqrstuvw").letters == 0  # 23: chance
 
 
-@pytest.mark.parametrize("text", ["word " * 200_000, "A" * 1_000_000, "\n" * 1_000_000, SYSTEM * 400, "<passage " * 100_000])
-def test_an_answer_of_a_megabyte_is_read_in_bounded_time(text: str) -> None:
-    begin = time.process_time()
-    says(text)
-    assert time.process_time() - begin < 20
+@pytest.mark.parametrize("piece", ["word ", "A", "\n", SYSTEM, "<passage "])
+def test_an_answer_of_a_megabyte_is_read_in_time_in_proportion(piece: str) -> None:
+    assert not outgrown(says, lambda length: (piece * length)[:length], length=125_000)
 
 
 def test_a_leak_behind_a_long_text_is_found() -> None:

@@ -1,7 +1,6 @@
 """Personal data, planted instructions, bad language: what counts and what does not."""
 
 import json
-import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,6 +17,7 @@ from serving.pipeline.checks.pii import KINDS, find_pii
 from serving.pipeline.checks.toxicity import find_toxic
 from serving.pipeline.text.answer_words import normalized
 from serving.pipeline.types import Answer, Chunk, Hit, Query, Trace
+from tests.support.growth import outgrown
 from tests.support.making import a_case
 
 PERSONAL = {
@@ -82,11 +82,11 @@ def test_passages_may_be_allowed() -> None:
     assert Pii(Pii.Params(allow_passages=True)).score(answered(text, text), a_case()).value == 0.0
 
 
-@pytest.mark.parametrize("text", ["4111 1111 " * 2000, "a." * 10_000, "a@" + "a." * 10_000, "AB12 " * 4000])
+@pytest.mark.parametrize(("start", "piece"), [("", "4111 1111 "), ("", "a."), ("a@", "a."), ("", "AB12 ")])
 @pytest.mark.slow
-def test_personal_data_is_sought_in_bounded_time(text: str) -> None:
-    short = timed(lambda: find_pii(text[:5_000]))
-    assert timed(lambda: find_pii(text * 5)) < 20 * short + 1.0  # beyond the limit nothing is looked at
+def test_personal_data_is_sought_in_time_in_proportion(start: str, piece: str) -> None:
+    assert not outgrown(find_pii, lambda length: (start + piece * length)[:length], length=5_000)
+    assert not outgrown(find_pii, lambda length: (start + piece * length)[:length], length=20_000)  # beyond the limit nothing is looked at
 
 
 @pytest.mark.parametrize(
@@ -151,10 +151,9 @@ def test_a_short_order_is_not_found_by_chance() -> None:
     assert how_obeyed("Reply in reverse.", normalized("Please reply in reverse order of receipt.")) == ""
 
 
-@pytest.mark.parametrize("text", ["add " * 20_000, "a.b." * 30_000, '"' * 50_000, "in your " * 9_000, "x" * 100_000])
-def test_orders_are_sought_in_bounded_time(text: str) -> None:
-    short = timed(lambda: find_injections(text[:2_000]))
-    assert timed(lambda: find_injections(text)) < 400 * short + 1.0
+@pytest.mark.parametrize("piece", ["add ", "a.b.", '"', "in your ", "x"])
+def test_orders_are_sought_in_time_in_proportion(piece: str) -> None:
+    assert not outgrown(find_injections, lambda length: (piece * length)[:length], length=12_000)
 
 
 @pytest.mark.parametrize(("text", "value"), [("You moron.", 0.25), ("You moron, this is shitty.", 0.75), ("Go kill yourself.", 1.0)])
@@ -213,9 +212,3 @@ def test_another_list_of_words_is_another_version(
 def test_lower_is_better(name: str) -> None:
     assert metric(name).direction == "lower"
     assert json.dumps(metric(name).version)
-
-
-def timed(work: Any) -> float:
-    begin = time.perf_counter()
-    work()
-    return time.perf_counter() - begin

@@ -5,10 +5,9 @@ A pattern is tried on texts made of its own parts: what leads up to each repeat,
 
 import ast
 import re
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from itertools import islice, product
 from pathlib import Path
 from re import _constants as codes  # type: ignore[attr-defined]
@@ -16,6 +15,8 @@ from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any
 
 import pytest
+
+from tests.support.growth import FLOOR_S, least_seconds, outgrown
 
 pytestmark = pytest.mark.slow
 
@@ -28,10 +29,7 @@ MODULES = [
     if path.stem != "__main__" and "re" in path.read_text(encoding="utf-8")
 ]
 LENGTHS = (24, 400, 1000, 4000)  # short ones first: some patterns double with each character
-FLOOR_S = 0.003  # of processor time; below it, noise decides
-GROWTH = 3.0  # at most, from one length to its double: linear is 2, quadratic 4
 HOPELESS_S = 0.25
-LOOKS = 3  # what grows does so each time; a busy neighbour in the processor's caches does not
 ENDS = ("", "\0")
 PLAIN = (
     " ",
@@ -244,32 +242,19 @@ def _spelled(item: tuple[Any, Any]) -> str:
     )
 
 
-def seconds(attempt: Attempt, pattern: re.Pattern[Any], text: Any, times: int = 1) -> float:
-    """The least processor time of some attempts, which other programs do not lengthen."""
-    least = float("inf")
-    for _ in range(times):
-        started = time.thread_time()
-        attempt(pattern, text)
-        least = min(least, time.thread_time() - started)
-    return least
-
-
 def growth(attempt: Attempt, pattern: re.Pattern[Any], make: Callable[[int], Any]) -> str:
     """How an attempt outgrows its text; empty if it does not."""
     for length in LENGTHS:
-        spent = seconds(attempt, pattern, make(length))
-        if spent > HOPELESS_S:
+        text = make(length)
+        spent = least_seconds(partial(attempt, pattern), text)
+        if spent > HOPELESS_S and (spent := least_seconds(partial(attempt, pattern), text)) > HOPELESS_S:
             return f"{spent:.2f} s on {length} characters"
     if spent <= FLOOR_S:
         return ""
-    for _ in range(LOOKS):
-        half, whole = (seconds(attempt, pattern, make(length), times=4) for length in (LENGTHS[-1] // 2, LENGTHS[-1]))
-        if whole <= FLOOR_S or whole / half <= GROWTH:
-            return ""
-    return f"{half * 1000:.1f} ms on {LENGTHS[-1] // 2} characters, {whole * 1000:.1f} on {LENGTHS[-1]}"
+    return outgrown(partial(attempt, pattern), make, length=LENGTHS[-1] // 2, times=2)
 
 
-def outgrown(use: Use) -> str:
+def outgrown_by(use: Use) -> str:
     """The first hostile text that a pattern outgrows, and how."""
     for make in hostile_texts(use.pattern):
         for method in sorted(use.methods):
@@ -280,15 +265,15 @@ def outgrown(use: Use) -> str:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_every_pattern_of_a_module_is_linear(module: str) -> None:
-    found = [how for use in patterns_of(module) if use.pattern.pattern not in TRUSTED and (how := outgrown(use))]
+    found = [how for use in patterns_of(module) if use.pattern.pattern not in TRUSTED and (how := outgrown_by(use))]
     assert not found, "\n".join(found)
 
 
 @pytest.mark.parametrize("slow", [r"(a+)+$", r"[ \t]+(?=\n)", r"\s*x", r"(?:\w+\s?)*;", r"a.*b.*c", r"\d+(?:,\d+)*%"])
 def test_a_slow_pattern_is_found(slow: str) -> None:
-    assert outgrown(Use(re.compile(slow)))
+    assert outgrown_by(Use(re.compile(slow)))
 
 
 @pytest.mark.parametrize("linear", [r"[a-z]{1,20}x", r"(?<!\s)\s+x", r"\bword\s+here", r"a|b|c+", r"\A\s*x"])
 def test_a_linear_pattern_is_let_be(linear: str) -> None:
-    assert not outgrown(Use(re.compile(linear)))
+    assert not outgrown_by(Use(re.compile(linear)))

@@ -1,6 +1,5 @@
 """The guards: what they keep apart, what they let through, and what no text does to them."""
 
-import time
 import unicodedata
 
 import pytest
@@ -9,6 +8,7 @@ from hypothesis import strategies as st
 
 from serving.pipeline.checks.equivalence.guards import disagreement
 from serving.pipeline.checks.equivalence.wording import LONGEST, parsed
+from tests.support.growth import outgrown
 
 DIFFERENT = [
     ("How do I turn on the alarm?", "How do I turn off the alarm?"),
@@ -167,37 +167,38 @@ def test_on_never_passes_for_off(before, verb, after):
     assert disagreement(off, on)
 
 
+@pytest.mark.parametrize("longest", [LONGEST, 1_000_000])
 @pytest.mark.parametrize(
-    "text",
+    "piece",
     [
-        "9" * 1_000_000,
-        "1 2 " * 250_000,
-        "a-" * 500_000,
-        "twenty " * 150_000,
-        "turn " * 200_000,
-        "\u05d0" * 1_000_000,
-        "\ud800" * 1_000_000,
-        "A" * LONGEST,
-        "1," * (LONGEST // 2),
-        "9" * LONGEST,
-        "a." * (LONGEST // 2),
-        "hundred " * (LONGEST // 8),
-        "two thousand million " * (LONGEST // 21),
-        "Ab " * (LONGEST // 3),
-        "not no " * (LONGEST // 7),
-        "what " * (LONGEST // 5),
-        "1-a" * (LONGEST // 3),
-        "\u0660" * LONGEST,
-        "\ufdfa" * LONGEST,
+        "9",
+        "1 2 ",
+        "a-",
+        "twenty ",
+        "turn ",
+        "\u05d0",
+        "\ud800",
+        "A",
+        "1,",
+        "a.",
+        "hundred ",
+        "two thousand million ",
+        "Ab ",
+        "not no ",
+        "what ",
+        "1-a",
+        "\u0660",
+        "\ufdfa",
     ],
-    ids=lambda text: f"{text[:8]!a} x {len(text)}",
 )
-def test_no_text_takes_long(text):
-    begin = time.process_time()
-    disagreement(text, "How long is the notice period?")
-    disagreement("How long is the notice period?", text + "?")
-    disagreement(text, text + "x")
-    assert time.process_time() - begin < 1.0  # linear work takes some ms
+def test_texts_are_held_against_each_other_in_time_in_proportion(piece, longest):
+    def work(text):
+        parsed.cache_clear()
+        disagreement(text, "How long is the notice period?")
+        disagreement("How long is the notice period?", text + "?")
+        disagreement(text, text + "x")
+
+    assert not outgrown(work, lambda length: (piece * length)[:length], length=longest // 8)
 
 
 def test_a_question_is_parsed_once():
