@@ -35,6 +35,9 @@ demo: setup  ## the whole loop once: sweep → winner → gate → release → A
 test: setup  ## run the whole test suite
 	$(PYTEST)
 
+test-again: setup  ## try once more, one after another, the few tests that failed: what passes now is named as unsteady
+	$(RUN) python -m tests.support.again
+
 quick: setup  ## the developer's loop: lint, import rules, every test that is done at once
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
