@@ -19,6 +19,7 @@ from serving.pipeline.errors import StoreError
 from serving.storage.base import Storage
 
 SNAPSHOT_EVERY = 64  # changes
+SNAPSHOT_LOOKS = 3  # for a snapshot that a newer one may have replaced meanwhile
 LOOK_S = 30.0  # between two looks whether the next change is missing because a snapshot made it superfluous
 GRACE = timedelta(minutes=10)  # how long a change is kept that a snapshot covers, for replicas that are still reading
 
@@ -56,15 +57,16 @@ class ChangeLog:
             return LogTail(None, tuple(changes), revision + len(changes))
         if self._seconds() - self._looked_at < LOOK_S:
             return None
-        newest = self._newest_snapshot()
-        if newest <= revision:
-            self._looked_at = self._seconds()
-            return None
-        blob = self._storage.get(self._snapshot_key(newest))
-        if blob is None:  # a newer one replaced it meanwhile
-            return self.after(revision)
-        changes = self._changes(newest)
-        return LogTail(blob.data, tuple(changes), newest + len(changes))
+        for _ in range(SNAPSHOT_LOOKS):
+            newest = self._newest_snapshot()
+            if newest <= revision:
+                self._looked_at = self._seconds()
+                return None
+            if (blob := self._storage.get(self._snapshot_key(newest))) is not None:
+                changes = self._changes(newest)
+                return LogTail(blob.data, tuple(changes), newest + len(changes))
+        missing = f"{self._storage.place}/{self._snapshot_key(newest)}"
+        raise StoreError(f"{missing} is not there, and snapshot.json names it. Bring it back from an earlier version or a backup.")
 
     def append(self, revision: int, change: bytes) -> bool:
         """Log the change after a revision; whether no other writer was first."""

@@ -10,7 +10,7 @@ from serving.documents import store as store_module
 from serving.documents.open import open_documents
 from serving.documents.record import NewDocument, safe_name
 from serving.documents.store import Addition, DocumentStore, ReadText
-from serving.pipeline.errors import DataError
+from serving.pipeline.errors import DataError, StoreError
 from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.types import Principal
 from serving.storage.log import ChangeLog
@@ -217,6 +217,20 @@ def test_a_writer_that_slept_does_not_write_where_the_log_was_tidied(place):
     log.write_snapshot(6, b"s6")
     assert not log.append(1, b"late")
     assert log.after(2).revision == 6
+
+
+@everywhere
+def test_a_snapshot_that_is_lost_is_named(place):
+    storage = open_documents(place).storage
+    log = ChangeLog(storage, "log")
+    for revision in range(3):
+        assert log.append(revision, b"x")
+    log.write_snapshot(3, b"s3")
+    for revision in (1, 2, 3):
+        storage.delete(f"log/changes/{revision:012d}.json")
+    storage.delete("log/snapshots/000000000003.json")
+    with pytest.raises(StoreError, match=r"log/snapshots/000000000003\.json is not there.* Bring it back"):
+        log.after(0)
 
 
 def test_bytes_of_a_writer_that_was_killed_are_removed_after_a_while(place):
