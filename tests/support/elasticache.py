@@ -21,13 +21,13 @@ from redis import Redis
 
 from serving.pipeline.cache.redis_link import RedisLink
 from tests.support.redis import RedisServer, running_redis
+from tests.support.waiting import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 NAMES: dict[str, Any] = json.loads((ROOT / "infra/terraform/cluster/names.auto.tfvars.json").read_text(encoding="utf-8"))["names"]
 USERS: dict[str, str] = NAMES["cache_users"]
 ACCESS: dict[str, str] = NAMES["cache_access"]
 OWNER, PASSWORD = "owner", "of-a-test"
-PATIENCE_S = 30.0
 
 
 @dataclass(frozen=True)

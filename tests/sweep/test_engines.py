@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -87,6 +87,12 @@ def processes(name: str) -> set[int]:
     return {number for number, line in lines.items() if WORKER[name] in line and ours(number)}
 
 
+def kill(victims: set[int]) -> None:
+    for victim in victims:
+        with suppress(ProcessLookupError):  # a pool that has lost one ends the others
+            os.kill(victim, signal.SIGKILL)
+
+
 async def until(condition: Callable[[], object]) -> None:
     end = time.monotonic() + PATIENCE_S
     while not condition():
@@ -141,8 +147,7 @@ async def test_a_worker_that_is_killed_is_replaced_and_its_cases_are_scored_agai
         both = [asyncio.create_task(sent.score_block(config.replace({"retrieve.top_k": top_k}), tune(), "trial")) for top_k in (2, 3)]
         await until(lambda: len(processes(name)) >= 1)
         victims = processes(name)
-        for victim in victims:
-            os.kill(victim, signal.SIGKILL)
+        kill(victims)
         found = await asyncio.gather(*both)
         assert not victims & processes(name)
         assert known <= victims
@@ -158,8 +163,7 @@ async def test_cases_that_kill_every_worker_end_the_sweep_with_a_clear_line(worl
     async with opened("local", 2) as engine:
         task = asyncio.create_task(dispatcher(engine, Budget()).score_block(config, tune(), "trial"))
         while not task.done():
-            for victim in processes("local"):
-                os.kill(victim, signal.SIGKILL)
+            kill(processes("local"))
             await asyncio.sleep(0.01)
         with pytest.raises(InfrastructureError, match="A worker died 3 times over the same . cases"):
             await task
