@@ -73,7 +73,7 @@ def as_a_pod(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-secret")
-    for module in ("serving.app.core.rate", "serving.app.core.redis_ledger"):
+    for module in ("serving.app.core.rate", "serving.app.core.redis_ledger", "serving.pipeline.redis.check"):
         monkeypatch.setattr(f"{module}.PATIENCE_S", PATIENCE_S)
     monkeypatch.setitem(RedisLink.__init__.__kwdefaults__, "patience_s", PATIENCE_S)  # of links that a pipeline opens for itself
 
