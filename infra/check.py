@@ -15,7 +15,7 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 AREAS = ROOT / "infra" / "checks" / "areas.yaml"
 SKIPPED = 77
-PATIENCE_S = 900
+PATIENCE_S = 3600
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 HOST = "127.0.0.1"
-READY_S = 90.0  # patience with its start, and with its following the channel
-ANSWER_S = 60.0
-STOP_S = 10.0
+READY_S = 300.0  # patience with its start, and with its following the channel
+ANSWER_S = 120.0
+STOP_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)

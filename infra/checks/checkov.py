@@ -29,7 +29,10 @@ def findings(folder: Path) -> dict[str, list[str]]:
         )
         command = [uv, "tool", "run", "--quiet", "--from", f"checkov=={version}", "checkov", "-d", str(copy), "--framework", "terraform"]
         command += ["--output", "json", "--quiet", "--compact", "--skip-download", "--soft-fail"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=900)
+        except subprocess.TimeoutExpired:
+            raise LookupError(f"checkov {version} was not fetched and run within a quarter of an hour") from None
     try:
         said: Any = json.loads(done.stdout)
     except ValueError:

@@ -151,12 +151,14 @@ def second_opinion(cases: list[dict[str, Any]], account: str, home: Path) -> tup
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "node_modules" / "@cloud-copilot" / "iam-simulate").is_dir():
             command = ["npm", "install", "--prefix", str(folder), "--no-audit", "--no-fund", "--ignore-scripts", SIMULATE]
-            done = subprocess.run(command, capture_output=True, text=True, timeout=180)
-            if done.returncode:
+            try:
+                subprocess.run(command, capture_output=True, check=True, timeout=180)
+            except subprocess.SubprocessError:
+                shutil.rmtree(folder / "node_modules", ignore_errors=True)
                 return [], "second opinion left out: npm cannot fetch iam-simulate"
     simulations = [_simulation(case, account) for case in cases]
     command = ["node", str(Path(__file__).with_name("simulate.mjs")), str(folder)]
-    done = subprocess.run(command, input=json.dumps(simulations), capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, input=json.dumps(simulations), capture_output=True, text=True, timeout=900)
     if done.returncode:
         raise CheckFailed(f"iam-simulate: {done.stderr.strip()[-500:]}")
     found = []
@@ -197,7 +199,10 @@ def parliament(roles: Mapping[str, Role]) -> tuple[list[str], str]:
             for number, policy in enumerate(role.policies):
                 (Path(folder) / f"{name}-{number}.json").write_text(re.sub(r"\$\{aws:[^}]+\}", "somebody", policy))  # it knows no variables
         command = [uv, "tool", "run", "--quiet", *PARLIAMENT, "parliament", "--directory", folder, "--json", "--minimum_severity", "LOW"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=180)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+        except subprocess.TimeoutExpired:
+            return [], "parliament left out: it was not fetched and run within ten minutes"
         number = len(list(Path(folder).iterdir()))
     if done.returncode and not done.stdout.strip():
         return [], f"parliament left out: it cannot be fetched or run ({(done.stderr.strip().splitlines() or ['?'])[-1]})"

@@ -42,7 +42,7 @@ class WorkingCopy:
             env={name: value for name, value in self.environment.items() if name not in without},
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=900,
         )
         if done.returncode:
             raise CheckFailed(f"{layer}: terraform {arguments[0]}\n{_said(done)}")
@@ -113,7 +113,7 @@ def _set_up(offline: Path, cache: Path) -> Path:
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        done = subprocess.run(["bash", str(offline / "setup"), str(cache)], capture_output=True, text=True, timeout=300)
+        done = subprocess.run(["bash", str(offline / "setup"), str(cache)], capture_output=True, text=True, timeout=900)
     if done.returncode:
         raise CheckSkipped(f"the stand-in's packages cannot be had: {(done.stderr.strip().splitlines() or ['no reason given'])[-1]}")
     return cache / "terraformrc"

@@ -106,9 +106,7 @@ BOMBS: Mapping[str, Bomb] = {
         lambda: b"".join(b"<font size=%d>" % size for size in range(19_000)) + b"<p>x" * 300_000, "^read 899998$|takes more|memory"
     ),
     "closing.html": Bomb(lambda: b"<div>" * 200_000 + b"</p>" * 200_000, "nests tags more than 20,000 deep"),
-    "attributes.html": Bomb(
-        lambda: b"<div " + b"".join(b"a%d=1 " % n for n in range(400_000)) + b">x</div>", "takes more than 8 s|not read within 32 s"
-    ),
+    "attributes.html": Bomb(lambda: b"<div " + b"".join(b"a%d=1 " % n for n in range(400_000)) + b">x</div>", "takes more than 1 s"),
     "entities.html": Bomb(lambda: b"<p>" + b"&amp;" * 900_000, "^read 900000$"),
     "cells.html": Bomb(lambda: b"<table>" + b"<tr><td>a" * 400_000, "^read 1199998$"),
     "tables.html": Bomb(lambda: b"<table><tr><td>" * 6_000 + b"deep", "^read 4$"),

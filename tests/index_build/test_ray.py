@@ -7,8 +7,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +32,18 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(importlib.util.find_spec("ray
 PATIENCE_S = 120.0
 REPOSITORY = Path(__file__).parents[2]
 DRIVER = """
-import asyncio, sys
+import asyncio, sys, time
 from pathlib import Path
 from harness.index_build.connect import connect_workers
 from harness.settings import HarnessSettings
 from tests.index_build.making import build_here
 
+def stand_still(what, done, total):
+    if what.startswith("embedding") and 0 < done < total:
+        time.sleep(3600)  # until it is killed
+
 settings = HarnessSettings(home=Path(sys.argv[2]))
-asyncio.run(build_here(sys.argv[1], settings, connect_workers(sys.argv[3], 2)))
+asyncio.run(build_here(sys.argv[1], settings, connect_workers(sys.argv[3], 2), progress=stand_still))
 """
 
 
@@ -92,16 +98,21 @@ async def test_ray_reads_one_bucket_and_builds_in_another(
 
 async def test_workers_that_are_killed_in_the_middle_are_replaced(cluster: str, keys: None, tmp_path: Path) -> None:
     corpus, settings = write_corpus(tmp_path / "acme", documents=20), HarnessSettings(home=tmp_path / "home")
-    killed: list[int] = []
+    begun = threading.Event()
 
-    def kill(what: str, done: int, total: int) -> None:
-        if what.startswith("embedding") and 0 < done < total and not killed:
-            killed.extend(workers_at_work())
-            for worker in killed:
+    def look(what: str, done: int, total: int) -> None:
+        if what.startswith("embedding") and done:
+            begun.set()
+
+    def kill() -> None:
+        assert begun.wait(PATIENCE_S)
+        for worker in until(workers_at_work):
+            with suppress(ProcessLookupError):  # it may have ended in this moment
                 os.kill(worker, signal.SIGKILL)
 
-    built = await build_here(corpus, settings, connect_workers("", 2), progress=kill)
-    assert killed
+    killing = asyncio.create_task(asyncio.to_thread(kill))
+    built = await build_here(corpus, settings, connect_workers("", 2), progress=look)
+    await killing
     await assert_same(built, settings, await build_alone(corpus, HarnessSettings(home=tmp_path / "alone")))
 
 

@@ -11,7 +11,7 @@ def ask(host: str, key: str, stop: threading.Event, number: int) -> None:
     """One connection's questions."""
     body = json.dumps({"question": "How many days of paid leave does everyone have?"})
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
-    connection = HTTPConnection(host, 80, timeout=30)
+    connection = HTTPConnection(host, 80, timeout=120)  # longer than the balancer waits for all it asks
     while not stop.is_set():
         said, release = 0, ""
         try:

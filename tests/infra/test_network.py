@@ -18,10 +18,10 @@ import pytest
 
 from serving.keys import Caller, create_key
 from tests.app.making import House, config
+from tests.support.waiting import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 BALANCER, FIRST, SECOND, CLIENT = "10.77.0.1", "10.77.0.2", "10.77.0.3", "10.77.0.4"
-PATIENCE_S = 60.0
 ASKERS = 4  # of asking.py: connections that ask at a time
 
 

@@ -27,11 +27,12 @@ from tests.infra.test_checks import needs_terraform, stand_in
 from tests.support import s3
 from tests.support.ports import free_port
 from tests.support.releasing import at, point
+from tests.support.waiting import until
 
 s3_server = s3.s3_server
 pytestmark = pytest.mark.slow
 NEW = "Everyone has 30 days of paid leave a year [1]."
-MOST_S = 180.0  # after which a server that is waited for is given up
+MOST_S = 300.0  # after which a server that is waited for is given up
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +77,7 @@ def serving(told: Mapping[str, str], home: Path) -> Iterator[tuple["subprocess.P
             [sys.executable, "-m", "serving.app", "--port", str(port)], cwd=home, env=environment, stdout=log, stderr=subprocess.STDOUT
         )
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=MOST_S) as client:
             yield process, client
     finally:
         process.kill()
@@ -120,10 +121,9 @@ def test_one_is_killed_and_the_other_takes_the_next_release_with_no_failed_reque
             "dynamodb", endpoint_url=account["TOUCHSTONE_DYNAMODB_ENDPOINT"], region_name=account["TOUCHSTONE_AWS_REGION"]
         )
         table = traces.Table(account["TOUCHSTONE_TRACES"].removeprefix("dynamodb:"))
-        while not (items := table.scan()["Items"]):
-            assert time.monotonic() < ends
-            time.sleep(0.05)
-        assert {"pk", "sk", "ttl", "everyone", "at"} <= set(next(item for item in items if item["sk"] == "trace"))
+        until(lambda: [item for item in table.scan()["Items"] if item["sk"] == "trace"], MOST_S)
+        trace = next(item for item in table.scan()["Items"] if item["sk"] == "trace")
+        assert {"pk", "sk", "ttl", "everyone", "at"} <= set(trace)
         audit = traces.Table(account["TOUCHSTONE_AUDIT"].removeprefix("dynamodb:"))
         before = audit.scan()["Items"]  # of other files' tests
         dev = client_two.get("/v1/admin/channels").json()["channels"][0]

@@ -218,7 +218,7 @@ def patience(what: str) -> Iterator[None]:
         raise AssertionError(f"{what} does not end")
 
     before = signal.signal(signal.SIGALRM, enough)
-    signal.alarm(30)
+    signal.alarm(300)
     try:
         yield
     finally:

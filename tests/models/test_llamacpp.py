@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
@@ -21,12 +22,14 @@ from serving.pipeline.models.prices import usage_of
 from serving.pipeline.models.smollm2 import SHA256, model_file
 from serving.pipeline.registry import Spec
 from serving.pipeline.settings import PipelineSettings
+from tests.support.waiting import PATIENCE_S
 
 SETTINGS = PipelineSettings(threads=1)
 PRICE = [
     SystemMessage("Answer from the numbered passages only. Put the passage's number in brackets behind the fact."),
     HumanMessage("[1] The TG-4410B costs 1,240 EUR in 2026.\n\nWhat does the TG-4410B cost?"),
 ]
+COUNT = [HumanMessage("Count from one to five thousand, in words.")]
 LEEDS = [HumanMessage("[1] Leeds staff get 27 days of holiday.\n\nHow many days do they get in Leeds?")]
 
 
@@ -75,10 +78,15 @@ async def test_a_stream_brings_the_same_words_piece_by_piece() -> None:
 @pytest.mark.slow
 async def test_a_stream_that_is_left_stops_the_model() -> None:
     model = connected(temperature=1.0, max_tokens=4000).model
-    async for _ in model.astream([HumanMessage("Count from one to five thousand, in words.")]):
+    begin = time.process_time()
+    whole = await model.ainvoke(PRICE)
+    a_token_s = (time.process_time() - begin) / whole.usage_metadata["output_tokens"]
+    async for _ in model.astream(COUNT):
         break
-    message = await asyncio.wait_for(model.ainvoke(LEEDS, max_tokens=5), timeout=30)  # thousands of words would take longer than that
+    begin = time.process_time()
+    message = await model.ainvoke(LEEDS, max_tokens=5)
     assert message.response_metadata["finish_reason"] == "length"
+    assert time.process_time() - begin < 500 * a_token_s  # to write on would take thousands
 
 
 @pytest.mark.slow
@@ -102,7 +110,7 @@ async def test_nobody_else_can_use_the_loaded_model() -> None:
     await model.ainvoke(LEEDS, max_tokens=2)
     address = model._engine._server.listening_address  # llama.cpp opens a port on the loopback
     host, port = address.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=5) as connection:
+    with socket.create_connection((host, int(port)), timeout=PATIENCE_S) as connection:
         connection.sendall(b"GET /v1/models HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         assert b" 401 " in connection.recv(4096)
 
@@ -146,13 +154,14 @@ def test_a_changed_file_of_the_wheel_is_refused(monkeypatch: pytest.MonkeyPatch,
 def test_a_process_that_ends_in_the_middle_of_an_answer_ends_quietly() -> None:
     code = """
         import asyncio
-        from tests.models.test_llamacpp import LEEDS, connected
+        from tests.models.test_llamacpp import COUNT, connected
         async def leave():
-            async with asyncio.timeout(1.0):
-                await connected(temperature=1.0, max_tokens=4000).model.ainvoke(LEEDS)
+            async with asyncio.timeout(None) as limit:
+                async for _ in connected(temperature=1.0, max_tokens=4000).model.astream(COUNT):
+                    limit.reschedule(0)  # it is over
         asyncio.run(leave())
     """
-    ended = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=120, check=False)
+    ended = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False)
     assert ended.returncode == 1  # TimeoutError, and no abort
     assert "TimeoutError" in ended.stderr
     assert "FATAL" not in ended.stderr

@@ -10,6 +10,7 @@ from serving.pipeline.models.rate_limit import RateLimiter, RateLimits
 from serving.pipeline.models.retry import RetryingEmbeddings, RetryPolicy
 from serving.pipeline.models.threads import iterate_in_thread, run_in_thread
 from serving.pipeline.settings import PipelineSettings
+from tests.support.waiting import PATIENCE_S
 
 
 class Blocking:
@@ -20,7 +21,7 @@ class Blocking:
 
     def __call__(self) -> object:
         self.begun.set()
-        assert self.go.wait(20)
+        assert self.go.wait(PATIENCE_S)
         if isinstance(self._result, Exception):
             raise self._result
         return self._result
@@ -30,7 +31,7 @@ async def settle(calls: OpenCalls) -> None:
     """Wait until no call runs."""
     done, loop = asyncio.Event(), asyncio.get_running_loop()
     calls.when_done(lambda: loop.call_soon_threadsafe(done.set))
-    await asyncio.wait_for(done.wait(), 20)
+    await asyncio.wait_for(done.wait(), PATIENCE_S)
 
 
 async def begin(call: Blocking, calls: OpenCalls) -> asyncio.Task:
@@ -39,7 +40,7 @@ async def begin(call: Blocking, calls: OpenCalls) -> asyncio.Task:
             return await run_in_thread(call)
 
     task = asyncio.create_task(work())
-    assert await asyncio.to_thread(call.begun.wait, 20)
+    assert await asyncio.to_thread(call.begun.wait, PATIENCE_S)
     return task
 
 
@@ -104,7 +105,7 @@ async def test_an_iterator_that_nobody_reads_is_closed_and_runs_until_then() -> 
     def numbers() -> Iterator[int]:
         try:
             yield 1
-            assert go.wait(20)
+            assert go.wait(PATIENCE_S)
             yield 2
             raise AssertionError
         finally:
@@ -126,7 +127,7 @@ def policy(limiter: RateLimiter, timeout_s: float = 30.0, attempts: int = 1) -> 
 async def test_a_cancelled_call_in_a_thread_keeps_its_place_until_it_ends() -> None:
     limiter, call = RateLimiter(RateLimits("acme", concurrency=1)), Blocking()
     task = asyncio.create_task(policy(limiter).run(lambda: run_in_thread(call)))
-    await asyncio.to_thread(call.begun.wait, 20)
+    assert await asyncio.to_thread(call.begun.wait, PATIENCE_S)
     task.cancel()
     await asyncio.wait([task])
     assert (limiter.running, limiter.abandoned) == (1, 1)
@@ -134,7 +135,7 @@ async def test_a_cancelled_call_in_a_thread_keeps_its_place_until_it_ends() -> N
     await asyncio.sleep(0)
     assert not following.done()
     call.go.set()
-    await asyncio.wait_for(following, 20)
+    await asyncio.wait_for(following, PATIENCE_S)
     assert (limiter.running, limiter.abandoned) == (1, 0)
 
 
@@ -149,20 +150,31 @@ async def test_a_call_that_timed_out_keeps_its_place_and_no_more_than_allowed_ev
             with lock:
                 running += 1
                 most = max(most, running)
-            go.wait(0.4)
+            assert go.wait(PATIENCE_S)
             with lock:
                 running -= 1
             return [1.0]
 
         embed_documents = None
 
+    async def let_go() -> None:
+        """End the calls that run, once each of them was given up."""
+        nonlocal go
+        while True:
+            if limiter.running == limiter.abandoned > 0:
+                go.set()
+                go = threading.Event()
+            await asyncio.sleep(0.01)
+
     model = RetryingEmbeddings(Model(), policy(limiter, timeout_s=0.2, attempts=3), batch=1)  # type: ignore[arg-type]
+    letting_go = asyncio.create_task(let_go())
     found = await asyncio.gather(*(model.aembed_query("q") for _ in range(4)), return_exceptions=True)
     assert all(isinstance(one, ModelError) for one in found)
     assert most == 2
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while limiter.running:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
+    letting_go.cancel()
     assert limiter.abandoned == 0
 
 
@@ -172,10 +184,10 @@ async def test_where_given_up_calls_hold_every_place_for_good_the_next_is_told_a
     with pytest.raises(ModelError):
         await stuck.run(lambda: run_in_thread(call))
     with pytest.raises(ModelError, match="acme does not answer: all 1 calls"):
-        await asyncio.wait_for(stuck.run(lambda: run_in_thread(call)), 20)
+        await asyncio.wait_for(stuck.run(lambda: run_in_thread(call)), PATIENCE_S)
     assert len(limiter._waiting) == 0
     call.go.set()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while limiter.running:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
     assert await policy(limiter).run(lambda: run_in_thread(lambda: "fine")) == "fine"

@@ -21,13 +21,13 @@ from redis import Redis
 
 from serving.pipeline.cache.redis_link import RedisLink
 from tests.support.redis import RedisServer, running_redis
+from tests.support.waiting import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 NAMES: dict[str, Any] = json.loads((ROOT / "infra/terraform/cluster/names.auto.tfvars.json").read_text(encoding="utf-8"))["names"]
 USERS: dict[str, str] = NAMES["cache_users"]
 ACCESS: dict[str, str] = NAMES["cache_access"]
 OWNER, PASSWORD = "owner", "of-a-test"
-PATIENCE_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def as_a_pod(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-secret")
-    for module in ("serving.app.core.rate", "serving.app.core.redis_ledger"):
+    for module in ("serving.app.core.rate", "serving.app.core.redis_ledger", "serving.pipeline.redis.check"):
         monkeypatch.setattr(f"{module}.PATIENCE_S", PATIENCE_S)
     monkeypatch.setitem(RedisLink.__init__.__kwdefaults__, "patience_s", PATIENCE_S)  # of links that a pipeline opens for itself
 

@@ -15,6 +15,7 @@ import pytest
 from serving.pipeline.redis.rights import access_string
 from serving.pipeline.settings import PipelineSettings
 from tests.support.ports import free_port
+from tests.support.waiting import PATIENCE_S
 
 PREFIX = PipelineSettings.model_fields["redis_prefix"].default
 PROGRAM = shutil.which("redis-server") or shutil.which("valkey-server")
@@ -45,7 +46,7 @@ class RedisServer:
         command = [PROGRAM, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", str(self._folder)]
         command += ["--user", PREFIX, "nopass", *access_string(PREFIX).split()]
         self._process = subprocess.Popen([*command, *self._options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        until = time.monotonic() + 20
+        until = time.monotonic() + PATIENCE_S
         while self._process.poll() is None and time.monotonic() < until:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:

@@ -3,6 +3,8 @@
 import time
 from collections.abc import Callable
 
+PATIENCE_S = 120.0  # a machine may be slow; what is waited for comes
+
 
 def until(done: Callable[[], object], within_s: float) -> None:
     """Ask again and again until it is so; fail when it does not come to be."""

@@ -6,11 +6,13 @@ import json
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -42,15 +44,49 @@ ray = pytest.param("ray", marks=[with_ray, pytest.mark.slow])
 engines = pytest.mark.parametrize("name", ["local", ray])
 
 
+@cache
+def shared_ray() -> Any:
+    """Ray on this machine, which takes seconds to start: an engine uses what it finds."""
+    from harness.ray import RayConnection
+
+    return RayConnection("")
+
+
+def end_shared_ray() -> None:
+    if shared_ray.cache_info().currsize:
+        shared_ray().close()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ray_is_ended() -> Iterator[None]:
+    yield
+    end_shared_ray()
+
+
+@pytest.fixture
+def without_ray() -> None:
+    """For tests in which Ray is started, or reached, anew."""
+    end_shared_ray()
+
+
+def places() -> dict[str, str]:
+    """Where a worker whose folder is not the world's finds documents, and keeps what it makes."""
+    return {name: str(Path(folder).absolute()) for name, folder in (("home", ".touchstone"), ("datasets", "datasets"))}
+
+
 @asynccontextmanager
 async def opened(name: str, workers: int, plan: WorkerPlan | None = None) -> AsyncIterator[Engine]:
     plan = plan or WorkerPlan("tiny", METRICS)
+    if name == "ray":
+        shared_ray().open(2)  # in this thread: with the one that starts them Ray's processes end
+        plan = replace(plan, settings=places())
     engine = connect_engine(EngineChoice(name=name, workers=workers), plan, make_worker(plan))  # type: ignore[arg-type]
     await engine.start()
     try:
         yield engine
     finally:
         await engine.stop()
+        await until(lambda: not processes(name))
 
 
 def dispatcher(engine: Engine, budget: Budget, case_usd: float = 0.0, index_usd: float = 0.0) -> Dispatcher:
@@ -87,6 +123,12 @@ def processes(name: str) -> set[int]:
     return {number for number, line in lines.items() if WORKER[name] in line and ours(number)}
 
 
+def kill(victims: set[int]) -> None:
+    for victim in victims:
+        with suppress(ProcessLookupError):  # a pool that has lost one ends the others
+            os.kill(victim, signal.SIGKILL)
+
+
 async def until(condition: Callable[[], object]) -> None:
     end = time.monotonic() + PATIENCE_S
     while not condition():
@@ -108,7 +150,6 @@ async def test_an_engine_scores_as_this_process_does(world: World, name: str, wo
         found = await asyncio.gather(*(engine.score(config, tune()) for config in configs))
     assert [scores(one.report) for one in found] == await asyncio.to_thread(lambda: [scores(here(config)) for config in configs])
     assert sum(numbers["misses"] for one in found for numbers in one.counts.values()) > 0  # of blocks at once, with whichever ends first
-    await until(lambda: not processes(name))
 
 
 @engines
@@ -141,8 +182,7 @@ async def test_a_worker_that_is_killed_is_replaced_and_its_cases_are_scored_agai
         both = [asyncio.create_task(sent.score_block(config.replace({"retrieve.top_k": top_k}), tune(), "trial")) for top_k in (2, 3)]
         await until(lambda: len(processes(name)) >= 1)
         victims = processes(name)
-        for victim in victims:
-            os.kill(victim, signal.SIGKILL)
+        kill(victims)
         found = await asyncio.gather(*both)
         assert not victims & processes(name)
         assert known <= victims
@@ -158,8 +198,7 @@ async def test_cases_that_kill_every_worker_end_the_sweep_with_a_clear_line(worl
     async with opened("local", 2) as engine:
         task = asyncio.create_task(dispatcher(engine, Budget()).score_block(config, tune(), "trial"))
         while not task.done():
-            for victim in processes("local"):
-                os.kill(victim, signal.SIGKILL)
+            kill(processes("local"))
             await asyncio.sleep(0.01)
         with pytest.raises(InfrastructureError, match="A worker died 3 times over the same . cases"):
             await task
@@ -211,6 +250,7 @@ def test_a_failure_survives_as_what_it_was() -> None:
 
 
 @with_ray
+@pytest.mark.usefixtures("without_ray")
 def test_a_cluster_that_is_not_there_is_one_line_and_exit_code_3(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
     said = world.touchstone("sweep", "small.yaml", "--no-tracking", "--engine", "ray")
@@ -294,6 +334,7 @@ async def test_a_worker_of_a_cluster_that_dies_over_an_index_is_replaced_and_ano
 
 
 @with_ray
+@pytest.mark.usefixtures("without_ray")
 def test_a_sweep_on_ray_finds_what_a_sweep_in_this_process_finds(world: World) -> None:
     from harness.sweep.folder import SweepFolder, latest
     from tests.support.sweeping import plain
@@ -306,3 +347,4 @@ def test_a_sweep_on_ray_finds_what_a_sweep_in_this_process_finds(world: World) -
         found.append(plain(folder.finished()))
     assert found[0] == found[1]
     assert len(found[0]) == 5
+    assert not processes("ray")

@@ -17,6 +17,7 @@ from harness.results.report_file import read_report
 from harness.settings import read_settings
 from harness.sweep.cost.case_cost import CasePrices
 from harness.sweep.cost.estimate import Estimate, spread, total
+from harness.sweep.cost.probe import Probe, probe
 from harness.sweep.cost.sweep_estimate import SweepEstimate
 from harness.sweep.experiment import Experiment, load_experiment
 from harness.sweep.folder import SweepFolder
@@ -292,7 +293,12 @@ def test_only_the_estimate_is_printed_where_only_it_is_asked_for(world: World) -
 
 def test_no_number_of_workers_is_one_a_core(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harness.sweep.experiment.cores", lambda: 4)
-    base = with_chats(LITE, LITE)  # whose calls take their assumed time, beside which the probe's is nothing
+
+    async def timeless(*given: Any) -> Probe:
+        return replace(await probe(*given), ms=0.0, index_seconds=0.0)
+
+    monkeypatch.setattr("harness.sweep.cost.sweep_estimate.probe", timeless)  # what this machine takes now is no part of it
+    base = with_chats(LITE, LITE)  # whose calls take their assumed time
     one, every, four = (estimated(world, base=base, engine={"workers": count}).seconds.high for count in (1, 0, 4))
     assert every == pytest.approx(four, rel=0.05)
     assert every == pytest.approx(one / 4, rel=0.05)
