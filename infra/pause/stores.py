@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from commands import Broken, Commands, Refused
+from infra.pause.commands import Broken, Commands, Refused
 
 
 @dataclass(frozen=True)
