@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -670,7 +671,9 @@ def test_a_build_tells_the_digest_and_nothing_else(commands: Commands) -> None:
     assert (done.returncode, done.stdout) == (0, f"reg/name@sha256:{'d' * 64}\n")
     assert commands.called("docker push --quiet reg/name:abc")
     built = commands.called("docker build")[0]
-    assert "/infra/docker/serving.Dockerfile --tag reg/name:abc --build-arg COMMIT=abc " in built  # which /version and the label tell
+    assert (
+        f"/infra/docker/serving.Dockerfile --tag reg/name:abc --build-arg VERSION={VERSION} --build-arg COMMIT=abc " in built
+    )  # /version and labels tell both
     commands.run("build.sh", "reg/name", "abc", RECIPE="harness")
     assert "/infra/docker/harness.Dockerfile " in commands.called("docker build")[-1]
     commands.does("docker inspect", says="")
@@ -683,6 +686,7 @@ def test_a_build_for_a_pull_request_pushes_nothing(commands: Commands) -> None:
     assert commands.called("docker push") == []
 
 
+VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 BASE = "python@sha256:" + "f" * 64
 
 
@@ -693,7 +697,7 @@ def building(commands: Commands, tmp_path: Path) -> Commands:
     shutil.copytree(ROOT / "infra" / "docker", root / "infra" / "docker")
     for name in ("pyproject.toml", "uv.lock", "serving/a.py", "harness/a.py", "datasets/a.txt", ".dockerignore"):
         (root / name).parent.mkdir(exist_ok=True)
-        (root / name).write_text("1")
+        (root / name).write_text('version = "1.2.3"\n')
     commit(root)
     commands.does("docker")
     commands.does("docker inspect --format {{index", says=BASE)
@@ -726,7 +730,7 @@ def test_an_image_is_named_by_what_it_is_made_of(building: Commands) -> None:
     [first] = tags(building)
     assert re.fullmatch(r"made-[0-9a-f]{40}", first)
     assert building.called("aws")[0].startswith(f"aws ecr describe-images --repository-name name --image-ids imageTag={first} ")
-    assert f" --build-arg BASE={BASE} --build-arg COMMIT=abc " in building.called("docker build")[0]
+    assert f" --build-arg BASE={BASE} --build-arg VERSION=1.2.3 --build-arg COMMIT=abc " in building.called("docker build")[0]
     (root / "datasets/a.txt").write_text("2")  # which the image of the API does not take
     commit(root)
     build(building)
