@@ -40,6 +40,9 @@ if [ -z "${release:-$before}" ]; then fail "$channel serves no release yet: name
 image_before="$(kubectl --namespace "$namespace" get "$deployment" --output 'jsonpath={.spec.template.spec.containers[0].image}')"
 jobs_before="$(kubectl --namespace "$namespace" get cronjobs --output json |
   jq -c '[.items[] | {key: .metadata.name, value: .spec.jobTemplate.spec.template.spec.containers[0].image}] | from_entries')"
+if [ "$(kubectl --namespace "$namespace" get "$deployment" --output 'jsonpath={.spec.replicas}')" = 0 ]; then
+  fail "$channel sleeps, as its hours have it, and nobody would answer the check. Wake it first: infra/pipelines/README.md"
+fi
 mapfile -t jobs < <(jq -r 'keys[]' <<< "$jobs_before")
 if [ -n "$harness" ] && [ "${#jobs[@]}" = 0 ]; then fail "$namespace has no CronJob that could run $harness: apply the overlay first"; fi
 

@@ -597,6 +597,14 @@ def test_an_image_by_its_tag_and_an_unknown_channel_are_refused(deploying: Comma
     assert deploying.called("kubectl") == []
 
 
+def test_a_channel_that_sleeps_is_left_as_it_is(deploying: Commands) -> None:
+    deploying.does("kubectl --namespace touchstone-staging get deployment/touchstone-api --output jsonpath={.spec.replicas}", says="0")
+    done = deploy(deploying)
+    assert done.returncode == 1
+    assert "staging sleeps" in done.stderr
+    assert deploying.called("touchstone promote") == deploying.called("kubectl --namespace touchstone-staging set") == []
+
+
 def test_a_store_of_releases_that_is_out_stops_the_deploy(deploying: Commands) -> None:
     deploying.does("touchstone channel show", code=3, says="the bucket does not answer")
     done = deploy(deploying)
@@ -887,6 +895,24 @@ def test_a_corpus_that_is_not_there_is_said(commands: Commands, repository: Path
     done = bring(commands, repository, "nope")
     assert (done.returncode, commands.calls) == (2, [])
     assert "no corpus 'nope' below datasets/corpora" in done.stderr
+
+
+@pytest.mark.parametrize("corpus", ["../../infra", ".", "--engine", "a/b", "a b"])
+def test_a_corpus_is_one_folder_and_no_path_out_of_it(commands: Commands, repository: Path, corpus: str) -> None:
+    commands.does("touchstone")
+    commands.does("aws")
+    done = bring(commands, repository, corpus)
+    assert (done.returncode, commands.calls) == (2, [])
+    assert f"'{corpus}' is no folder below datasets/corpora" in done.stderr
+
+
+def test_a_push_brings_the_corpus_that_it_changed() -> None:
+    workflow = yaml.safe_load((ROOT / ".github/workflows/data.yml").read_text())
+    triggers = workflow[True]
+    [step] = [step for step in workflow["jobs"]["dev"]["steps"] if "CORPUS" in step.get("env", {})]
+    corpus = triggers["workflow_dispatch"]["inputs"]["corpus"]["default"]
+    assert triggers["push"]["paths"] == [f"datasets/corpora/{corpus}/**"]
+    assert step["env"]["CORPUS"] == f"${{{{ inputs.corpus || '{corpus}' }}}}"
 
 
 def test_the_gate_of_retrieval_is_a_gate() -> None:

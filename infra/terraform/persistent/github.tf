@@ -12,7 +12,7 @@ locals {
     deploy_staging = ["repo:${var.names.github}:environment:staging"]
     deploy_prod    = ["repo:${var.names.github}:environment:prod"]
     evaluate       = ["repo:${var.names.github}:environment:nightly"]
-    plan           = ["repo:${var.names.github}:pull_request", "repo:${var.names.github}:ref:refs/heads/main"]
+    plan           = ["repo:${var.names.github}:pull_request"]
     cluster_layer  = ["repo:${var.names.github}:environment:infra"]
     } : role => [{
       Effect    = "Allow"
