@@ -1,4 +1,4 @@
-"""Brings into a new cluster what it needs, then the channels: their overlays, by the images that ran, until the release is loaded."""
+"""Brings into a new cluster what it needs, then the channels: their overlays, by the images that ran, until their releases are loaded."""
 
 import json
 import secrets
@@ -51,14 +51,18 @@ class Deployer:
                 self.cluster.change("apply", "--server-side", "-f", manifest)
                 self.cluster.change("wait", "--for=condition=Established", f"crd/{known_as}", "--timeout=120s")
 
-    def bring(self, channel: str, release: str, images: Mapping[str, Mapping[str, str]]) -> None:
-        """Apply a channel's overlay with the images that ran, and wait until its servers have loaded the release that it names."""
+    def apply(self, channel: str, release: str, images: Mapping[str, Mapping[str, str]]) -> None:
+        """Apply a channel's overlay, by images that are newer than those which it names."""
         namespace = self.names["namespaces"][channel]
         self.commands.say(f"deploying {channel}, which names {release}")
         self.cluster.change("apply", "-k", f"{KUBERNETES}/overlays/{channel}")
         for workload, containers in images.items():
             pairs = [f"{name}={image}" for name, image in containers.items()]
             self.cluster.change("set", "image", workload, *pairs, "--namespace", namespace)
+
+    def wait(self, channel: str, release: str) -> None:
+        """Until a channel's servers have loaded the release that it names."""
+        namespace = self.names["namespaces"][channel]
         if not self.commands.dry_run:
             for one in self.cluster.items("deployments", "--namespace", namespace):
                 name, timeout = f"deployment/{one['metadata']['name']}", f"--timeout={PATIENCE_S:.0f}s"

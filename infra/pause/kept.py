@@ -33,15 +33,24 @@ class Kept:
         return str(json.loads(said)["stable"]) if said else ""
 
     def write_down(self, images: Images) -> None:
-        """Keep which image every workload runs; a second pause, which finds them gone, keeps what the first wrote."""
+        """Keep which image every workload runs, beside those of channels that are not there: a pause before this one wrote them."""
         if images:
-            self.commands.change("aws", "s3", "cp", "-", self._paused, given=json.dumps(images, indent=2))
+            self._write({**self.written_down(), **images})
             self.commands.say(f"which images run is written to {self._paused}")
 
     def written_down(self) -> Images:
-        """What the last pause wrote."""
+        """What pauses wrote, of channels that have not been brought back since."""
         said = self.read(self._paused)
         return dict(json.loads(said)) if said else {}
+
+    def forget(self, namespace: str) -> None:
+        """A channel runs its images again: what runs from now on is newer than what is written."""
+        images = dict(self.written_down())
+        if images.pop(namespace, None):
+            self._write(images)
+
+    def _write(self, images: Images) -> None:
+        self.commands.change("aws", "s3", "cp", "-", self._paused, given=json.dumps(images, indent=2))
 
     @property
     def _paused(self) -> str:

@@ -52,7 +52,9 @@ class ClusterLayer:
         wanted = {channel: release for channel, release in releases.items() if release}
         deployer.refuse_without_overlay(wanted)
         images = kept.written_down()
-        refuse_nobodys_image(self.names, self.root, wanted, images)
+        is_new = not cluster.is_there()
+        if is_new:
+            refuse_nobodys_image(self.names, self.root, wanted, images)
         stores = Stores(self.names, self.commands)
         for channel in wanted:
             stores.refuse_without_callers(channel)
@@ -65,13 +67,21 @@ class ClusterLayer:
         self.commands.change("terraform", f"-chdir={LAYER}", "apply", "-auto-approve", "-input=false", secret=variables)
         said = "{}" if self.commands.dry_run else self.commands.ask("terraform", f"-chdir={LAYER}", "output", "-json")
         stores.tell_addresses({name: one["value"] for name, one in json.loads(said).items()}, password, known)
-        cluster.sign_in(is_new=True)
+        cluster.sign_in(is_new=is_new)
+        if not is_new:  # what runs is newer than what is written, unless a resume was cut off before it ran again
+            images = {**cluster.images(), **images}
+            refuse_nobodys_image(self.names, self.root, wanted, images)
+            namespaces = [self.names["namespaces"][channel] for channel in wanted]
+            kept.write_down({one: images[one] for one in namespaces if one in images})
         deployer.bring_platform()
         deployer.bring_operators(wanted)
         if not wanted:
             self.commands.say("no channel names a release yet: none is deployed. Promote one (infra/README.md, step 6), then resume again")
         for channel, release in wanted.items():
-            deployer.bring(channel, release, images.get(self.names["namespaces"][channel], {}))
+            namespace = self.names["namespaces"][channel]
+            deployer.apply(channel, release, images.get(namespace, {}))
+            kept.forget(namespace)
+            deployer.wait(channel, release)
         if self.commands.dry_run:
             self.commands.say("nothing was changed")
 

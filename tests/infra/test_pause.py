@@ -39,6 +39,7 @@ class World(Commands):
         self.kinds = "kind: Deployment\n"
         self.grafana = "secret/grafana"
         self.replicas = 1
+        self.image = "repository@sha256:1"
         self.persistent = True  # whether its layer was applied
         self.callers: dict[str, list[str]] | None = {"1": ["AWSCURRENT"]}
         self.loaded = ["", "", "abc123"]
@@ -122,7 +123,7 @@ class World(Commands):
             both = [("ClusterIP", "inner"), ("LoadBalancer", "outer")]
             return json.dumps({"items": [{"metadata": {"namespace": DEV, "name": name}, "spec": {"type": kind}} for kind, name in both]})
         if f"get deployments --namespace {DEV}" in line:
-            container = {"name": "api", "image": "repository@sha256:1"}
+            container = {"name": "api", "image": self.image}
             return json.dumps(
                 {
                     "items": [
@@ -220,6 +221,7 @@ def test_a_snapshot_that_is_still_made_is_waited_for_since_an_older_one_would_lo
 
 def test_a_channel_with_nobodys_image_is_told_before_the_cluster_is_paid_for(checkout: Path) -> None:
     world = World()
+    world.cluster = False
     overlay = checkout / "infra/kubernetes/overlays/dev/kustomization.yaml"
     overlay.write_text(f"images: [{{name: touchstone-serving, digest: {NOBODYS}}}]")
     with pytest.raises(Refused, match="dev names a release, and .*nobody's image"):
@@ -368,6 +370,29 @@ def test_a_second_pause_keeps_what_the_first_wrote_down() -> None:
     before = world.objects[f"s3://{NAMES['state_bucket']}/paused.json"]
     layer(world).pause(discard_volumes=False)
     assert world.objects[f"s3://{NAMES['state_bucket']}/paused.json"] == before
+
+
+def test_a_pause_keeps_what_one_before_it_wrote_of_channels_that_were_not_brought_back() -> None:
+    world = World()
+    paused = f"s3://{NAMES['state_bucket']}/paused.json"
+    world.objects[paused] = json.dumps({NAMES["namespaces"]["staging"]: {"deployments/touchstone-api": {"api": "r@sha256:9"}}})
+    layer(world).pause(discard_volumes=False)
+    assert set(json.loads(world.objects[paused])) == {DEV, NAMES["namespaces"]["staging"]}
+
+
+def test_a_resume_of_what_runs_keeps_images_that_were_deployed_since_the_last_pause(checkout: Path) -> None:
+    world = World()
+    layer(world).pause(discard_volumes=False)
+    layer(world, checkout).resume()
+    assert json.loads(world.objects[f"s3://{NAMES['state_bucket']}/paused.json"]) == {}
+    world.changes.clear()
+    world.image, world.loaded = "repository@sha256:2", ["abc123"]
+    world.fails = " set image "  # killed when the overlay's own images have just been applied
+    with pytest.raises(Broken):
+        layer(world, checkout).resume()
+    world.fails, world.image = "", "repository:of-the-overlay"
+    layer(world, checkout).resume()
+    assert [change.rpartition(" api=")[2].split()[0] for change in world.changes if " set image " in change] == ["repository@sha256:2"]
 
 
 def test_it_comes_back_with_what_ran_and_what_the_channel_names(checkout: Path) -> None:
