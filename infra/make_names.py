@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from manifest_names import CHANNELS, manifests
+from manifest_names import CHANNELS, MONITORING, manifests
 
 from harness.guard_policy.policy import load_policy
 from harness.guard_policy.terraform import terraform
@@ -140,7 +140,7 @@ def _look_over(names: Mapping[str, Any], path: Path) -> None:
             wanted = f"small letters, digits and single hyphens are needed, {LONGEST_USER} at most"
             raise NamesError(f"{path}: {user!r} cannot be a user of ElastiCache: {wanted}.")
     for secret in names["secrets"].values():
-        if secret.partition("/")[0] not in {one["namespace"] for one in names["service_accounts"]}:
+        if secret.partition("/")[0] not in {MONITORING, *(one["namespace"] for one in names["service_accounts"])}:
             raise NamesError(f"{path}: the secret {secret!r} has to begin with the namespace that reads it, as the roles of pods allow it.")
     unknown = {one["role"] for one in names["service_accounts"]} - set(names["roles"])
     if unknown:

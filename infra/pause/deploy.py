@@ -9,6 +9,7 @@ from typing import Any
 
 from infra.pause.commands import PATIENCE_S, Commands, Refused
 from infra.pause.kubectl import Cluster
+from infra.pause.stores import ALERTED
 
 KUBERNETES = "infra/kubernetes"
 PLATFORM = ("cluster", "mlflow", "monitoring")  # what is deployed before the channels, in this order, where it is there
@@ -18,7 +19,8 @@ OPERATORS = {  # of others, that EKS has no add-on for: the kind that needs it, 
         "https://github.com/kedacore/keda/releases/download/v2.20.0/keda-2.20.0.yaml",
     ),
 }
-MONITORING, GRAFANA = "touchstone-monitoring", "grafana"  # where Grafana looks for the password of its administrator
+MONITORING = "touchstone-monitoring"
+GRAFANA, ALERTMANAGER = "grafana", "alertmanager"  # secrets: the password of Grafana's administrator, and where alerts go
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,13 @@ class Deployer:
             if not self._has(f"overlays/{channel}"):
                 raise Refused(f"{KUBERNETES}/overlays/{channel}/kustomization.yaml is not there, so the channel cannot be deployed.")
 
-    def bring_platform(self) -> None:
-        """What the channels stand on."""
+    def bring_platform(self, alerted: Mapping[str, str]) -> None:
+        """What the channels stand on, and who hears of alerts."""
         for name in PLATFORM:
             if self._has(name):
                 self.cluster.change("apply", "-k", f"{KUBERNETES}/{name}")
         self._give_grafana_a_password()
+        self._tell_alertmanager(alerted)
 
     def bring_operators(self, channels: Iterable[str]) -> None:
         """What the channels' manifests need of others; a new cluster has none of it."""
@@ -82,8 +85,21 @@ class Deployer:
             return
         place = ("--namespace", MONITORING)
         if not self.cluster.ask("get", "secret", GRAFANA, *place, "--ignore-not-found", "--output", "name").strip():
-            data = {"password": secrets.token_urlsafe(24)}
-            secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": GRAFANA, "namespace": MONITORING}, "stringData": data}
-            self.cluster.change("apply", "-f", "-", given=json.dumps(secret))
+            self._apply_secret(GRAFANA, {"password": secrets.token_urlsafe(24)})
             look = f"kubectl -n {MONITORING} get secret {GRAFANA} -o jsonpath={{.data.password}} | base64 -d"
             self.commands.say(f"Grafana's administrator has a new password: {look}")
+
+    def _tell_alertmanager(self, alerted: Mapping[str, str]) -> None:
+        if self.commands.dry_run or not self._has("monitoring"):
+            return
+        if silent := sorted(ALERTED - set(alerted)):
+            name = self.names["secrets"]["alerts"]
+            self.commands.say(
+                f"nobody hears of alerts to {', '.join(silent)}: write an address into the secret {name} (infra/README.md, step 4)"
+            )
+        if alerted:
+            self._apply_secret(ALERTMANAGER, alerted)
+
+    def _apply_secret(self, name: str, data: Mapping[str, str]) -> None:
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": MONITORING}, "stringData": dict(data)}
+        self.cluster.change("apply", "-f", "-", given=json.dumps(secret))

@@ -58,6 +58,7 @@ class ClusterLayer:
         stores = Stores(self.names, self.commands)
         for channel in wanted:
             stores.refuse_without_callers(channel)
+        alerted = stores.alert_addresses()
         known = {channel: stores.cache_secret(channel) for channel in self.names["namespaces"]}
         password, snapshot = stores.database_password(), stores.latest_snapshot()
         self.commands.say(
@@ -73,7 +74,7 @@ class ClusterLayer:
             refuse_nobodys_image(self.names, self.root, wanted, images)
             namespaces = [self.names["namespaces"][channel] for channel in wanted]
             kept.write_down({one: images[one] for one in namespaces if one in images})
-        deployer.bring_platform()
+        deployer.bring_platform(alerted)
         deployer.bring_operators(wanted)
         if not wanted:
             self.commands.say("no channel names a release yet: none is deployed. Promote one (infra/README.md, step 6), then resume again")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from infra.pause import __main__ as command
 from infra.pause.commands import Broken, Commands, Refused
 from infra.pause.layer import ClusterLayer
 from infra.pause.refuse import NO_ACCOUNT, NOBODYS
+from infra.pause.stores import ALERTED
 from tests.infra.scripts import ROOT
 
 NAMES = json.loads((ROOT / "infra/terraform/cluster/names.auto.tfvars.json").read_text())["names"] | {"account": "123456789012"}
@@ -45,6 +47,7 @@ class World(Commands):
         self.loaded = ["", "", "abc123"]
         self.changes: list[str] = []
         self.seen: list[str] = []
+        self.applied: list[str] = []  # what kubectl was given to apply
         self.given_secretly: dict[str, str] = {}
         self.fails = ""
 
@@ -56,6 +59,8 @@ class World(Commands):
         self.seen.append(line)
         if self.fails and self.fails in line:
             raise Broken(command, "cut off")
+        if line.endswith(" apply -f -"):
+            self.applied.append(given)
         if " put-secret-value " in line:
             self.secrets[command[command.index("--secret-id") + 1]] = given
             self.changes.append(f"secret {command[command.index('--secret-id') + 1]}")
@@ -254,6 +259,35 @@ def test_what_auto_mode_leaves_to_us_comes_before_what_needs_it(checkout: Path) 
     assert applied == ["cluster", "mlflow", "monitoring", "dev"]
     assert [change for change in world.changes if change.endswith("apply -f -")]  # Grafana's password, which no argument tells
     assert [line for line in world.lines if "Grafana" in line]
+
+
+def test_alertmanager_is_told_where_alerts_go_after_every_resume(checkout: Path) -> None:
+    (checkout / "infra/kubernetes/monitoring").mkdir()
+    (checkout / "infra/kubernetes/monitoring/kustomization.yaml").write_text("")
+    world = World()
+    layer(world, checkout).resume()
+    assert [line for line in world.lines if "nobody hears of alerts to heartbeat, pager, tickets" in line]
+    world = World()
+    world.secrets[NAMES["secrets"]["alerts"]] = json.dumps({"pager": "https://wake.example/1", "tickets": "https://t.example/2"})
+    layer(world, checkout).resume()
+    [given] = [json.loads(text) for text in world.applied]
+    assert (given["metadata"]["name"], given["stringData"]["pager"]) == ("alertmanager", "https://wake.example/1")
+    assert [line for line in world.lines if "nobody hears of alerts to heartbeat:" in line]
+    assert not [line for line in world.seen if "wake.example" in line]
+
+
+@pytest.mark.parametrize("said", ["hunter2", '{"pagers": "https://x.example"}', '{"pager": "http://x.example"}'])
+def test_addresses_for_alerts_that_are_none_are_told_before_the_cluster_is_paid_for(checkout: Path, said: str) -> None:
+    world = World()
+    world.secrets[NAMES["secrets"]["alerts"]] = said
+    with pytest.raises(Refused, match=f"{NAMES['secrets']['alerts']} is not"):
+        layer(world, checkout).resume()
+    assert not world.changes
+
+
+def test_alerts_go_to_those_that_alertmanager_knows() -> None:
+    config = (ROOT / "infra/observability/alertmanager/alertmanager.yml").read_text()
+    assert set(re.findall(r"url_file: /etc/alertmanager/secrets/(\w+)", config)) == ALERTED
 
 
 def test_a_secret_that_somebody_wrote_otherwise_is_told_before_the_cluster_is_paid_for(checkout: Path) -> None:

@@ -288,6 +288,12 @@ module "cluster_layer_role" {
         "arn:aws:secretsmanager:${var.names.region}:${var.names.account}:secret:${name}-??????" if endswith(key, "_cache_secret") || key == "mlflow_database"
       ]
     },
+    {
+      Sid      = "AlertAddresses"
+      Effect   = "Allow"
+      Action   = "secretsmanager:GetSecretValue"
+      Resource = "arn:aws:secretsmanager:${var.names.region}:${var.names.account}:secret:${var.names.secrets.alerts}-??????"
+    },
     { # whether anybody has put the callers there, and never who they are
       Sid      = "LookAtCallers"
       Effect   = "Allow"
