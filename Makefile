@@ -27,7 +27,7 @@ setup: .venv/.made  ## make the environment from uv.lock (brings uv itself when 
 .touchstone/tools/bin/uv:
 	@echo "uv is not installed: putting it into .touchstone/tools"
 	python3 -m venv .touchstone/tools
-	.touchstone/tools/bin/pip install --quiet --disable-pip-version-check uv
+	.touchstone/tools/bin/pip install --quiet --disable-pip-version-check uv==0.13.9
 
 demo: setup  ## the whole loop once: sweep → winner → gate → release → API → rollback (VERBOSE=1 shows what every command says)
 	@$(RUN) python -m harness.cli.demo $(if $(VERBOSE),--verbose)

@@ -116,6 +116,8 @@ def _look_over(names: Mapping[str, Any], path: Path) -> None:
         raise NamesError(f"{path}: prefix is {names.get('prefix')!r}; {wanted}.")
     if not re.fullmatch(r"[\w.-]+(@\d+)?/[\w.-]+(@\d+)?", str(names.get("github"))):
         raise NamesError(f"{path}: github is {names.get('github')!r}; owner/repository or owner@ID/repository@ID is needed.")
+    if not re.fullmatch(r"[\w-]{1,90}", str(names.get("workspace") or "")):
+        raise NamesError(f"{path}: workspace is {names.get('workspace')!r}; one of Terraform's is needed, such as default.")
     _look_over_network(names.get("cidr"), path)
     for name, most in LONGEST.items():
         if not PREFIX.fullmatch(names[name]) or len(names[name]) > most:

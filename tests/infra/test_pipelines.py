@@ -783,6 +783,13 @@ def test_what_is_not_committed_is_not_named_by_the_commit(building: Commands) ->
     assert "commit it, or name a tag" in done.stderr
 
 
+def test_one_uv_makes_images_and_environments_and_no_newer_one_comes_by_itself() -> None:
+    files = [ROOT / "Makefile", *(ROOT / "infra/docker").glob("*.Dockerfile")]
+    versions = {found for file in files for found in re.findall(r"(?:\buv==|^ARG UV=)([\w.]+)", file.read_text(), re.MULTILINE)}
+    assert len(versions) == 1
+    assert all(re.search(r"\buv==", file.read_text()) for file in files)
+
+
 def test_an_image_is_signed_after_what_it_is_made_of_is_attested(commands: Commands) -> None:
     commands.does("cosign")
     commands.does("uv")
