@@ -305,10 +305,10 @@ def deploying(commands: Commands) -> Commands:
 
 
 def deploy(
-    commands: Commands, channel: str = "staging", release: str = "new", image: str = IMAGE, harness: str = HARNESS
+    commands: Commands, channel: str = "staging", release: str = "new", image: str = IMAGE, harness: str = HARNESS, url: str = "https://x"
 ) -> "subprocess.CompletedProcess[str]":
     return commands.run(
-        "deploy.sh", channel, image, harness, release, TOUCHSTONE_URL="https://x", TOUCHSTONE_KEY="the-key-of-the-test", IDENTITY="^x$",
+        "deploy.sh", channel, image, harness, release, TOUCHSTONE_URL=url, TOUCHSTONE_KEY="the-key-of-the-test", IDENTITY="^x$",
         GITHUB_REPOSITORY="o/r", GITHUB_RUN_ID="7", NAMESPACE=f"touchstone-{channel}",
     )  # fmt: skip
 
@@ -375,6 +375,16 @@ def test_a_failed_smoke_test_puts_back_the_release_and_the_image(deploying: Comm
     put_back(deploying)
     assert "the smoke test failed; putting back" in done.stderr
     assert "staging is as it was" in done.stderr
+
+
+def test_a_channel_without_an_address_is_asked_through_the_cluster(deploying: Commands) -> None:
+    done = deploy(deploying, url="")
+    assert done.returncode == 0, done.stderr
+    assert deploying.called("kubectl --namespace touchstone-staging port-forward") == [
+        "kubectl --namespace touchstone-staging port-forward service/touchstone-api 18080:80"
+    ]
+    asked = set(re.findall(r"https?://\S+", "\n".join(deploying.calls)))
+    assert asked == {"http://127.0.0.1:18080/readyz", "http://127.0.0.1:18080/v1/query", "https://token.actions.githubusercontent.com"}
 
 
 def test_an_answer_that_is_none_fails_the_smoke_test(deploying: Commands) -> None:
