@@ -27,7 +27,7 @@ setup: .venv/.made  ## make the environment from uv.lock (brings uv itself when 
 .touchstone/tools/bin/uv:
 	@echo "uv is not installed: putting it into .touchstone/tools"
 	python3 -m venv .touchstone/tools
-	.touchstone/tools/bin/pip install --quiet --disable-pip-version-check uv
+	.touchstone/tools/bin/pip install --quiet --disable-pip-version-check uv==0.13.9
 
 demo: setup  ## the whole loop once: sweep → winner → gate → release → API → rollback (VERBOSE=1 shows what every command says)
 	@$(RUN) python -m harness.cli.demo $(if $(VERBOSE),--verbose)
@@ -111,10 +111,10 @@ costs: setup  ## what a month costs in every state, by infra/costs/prices.yaml a
 	$(RUN) python infra/costs/costs.py
 
 pause: setup  ## take the cluster down and keep everything else (DRY=1: say what would be done; VOLUMES=discard)
-	$(RUN) python infra/pause.py pause $(if $(DRY),--dry-run) $(if $(filter discard,$(VOLUMES)),--discard-volumes)
+	$(RUN) python -m infra.pause pause $(if $(DRY),--dry-run) $(if $(filter discard,$(VOLUMES)),--discard-volumes)
 
 resume: setup  ## bring the cluster back and deploy what the channels name (DRY=1: say what would be done)
-	$(RUN) python infra/pause.py resume $(if $(DRY),--dry-run)
+	$(RUN) python -m infra.pause resume $(if $(DRY),--dry-run)
 
 serve: setup  ## serve the release of CHANNEL (default dev) on port 8080
 	$(RUN) touchstone serve --channel $(CHANNEL)

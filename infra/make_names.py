@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from manifest_names import CHANNELS, manifests
+from manifest_names import CHANNELS, MONITORING, manifests
 
 from harness.guard_policy.policy import load_policy
 from harness.guard_policy.terraform import terraform
@@ -116,6 +116,8 @@ def _look_over(names: Mapping[str, Any], path: Path) -> None:
         raise NamesError(f"{path}: prefix is {names.get('prefix')!r}; {wanted}.")
     if not re.fullmatch(r"[\w.-]+(@\d+)?/[\w.-]+(@\d+)?", str(names.get("github"))):
         raise NamesError(f"{path}: github is {names.get('github')!r}; owner/repository or owner@ID/repository@ID is needed.")
+    if not re.fullmatch(r"[\w-]{1,90}", str(names.get("workspace") or "")):
+        raise NamesError(f"{path}: workspace is {names.get('workspace')!r}; one of Terraform's is needed, such as default.")
     _look_over_network(names.get("cidr"), path)
     for name, most in LONGEST.items():
         if not PREFIX.fullmatch(names[name]) or len(names[name]) > most:
@@ -140,7 +142,7 @@ def _look_over(names: Mapping[str, Any], path: Path) -> None:
             wanted = f"small letters, digits and single hyphens are needed, {LONGEST_USER} at most"
             raise NamesError(f"{path}: {user!r} cannot be a user of ElastiCache: {wanted}.")
     for secret in names["secrets"].values():
-        if secret.partition("/")[0] not in {one["namespace"] for one in names["service_accounts"]}:
+        if secret.partition("/")[0] not in {MONITORING, *(one["namespace"] for one in names["service_accounts"])}:
             raise NamesError(f"{path}: the secret {secret!r} has to begin with the namespace that reads it, as the roles of pods allow it.")
     unknown = {one["role"] for one in names["service_accounts"]} - set(names["roles"])
     if unknown:

@@ -9,13 +9,24 @@ import yaml
 SECRET = re.compile(r"SECRET|PASSWORD|TOKEN|_KEY$|SALT|HEADERS")
 IN_ADDRESS = re.compile(r"://[^/\s:@]*:(?!\$)[^/\s@]+@")
 NONE = ("", "test")  # the second is what moto is told, which takes any
+LOCKED = {"read_only": True, "cap_drop": ["ALL"], "security_opt": ["no-new-privileges:true"]}
 FROM_OUTSIDE = re.compile(r"\$\{\w+")
 
 
 def compose_breaches(text: str) -> list[str]:
     """What a service may not be, or lacks."""
     services: Mapping[str, Mapping[str, Any]] = yaml.safe_load(text).get("services", {})
-    return [f"{name}: {what}" for name, service in services.items() for what in _breaches(service, services)]
+    found = [f"{name}: {what}" for name, service in services.items() for what in _breaches(service, services)]
+    return [*found, *_started_for_nobody(services)]
+
+
+def _started_for_nobody(services: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Services that always start, and are waited for by those of a profile alone."""
+    for name, service in services.items():
+        waiting = [other for other in services.values() if name in dict(_needs(other.get("depends_on", [])))]
+        profiles = sorted({profile for other in waiting for profile in other.get("profiles", [])})
+        if waiting and not service.get("profiles") and all(other.get("profiles") for other in waiting):
+            yield f"{name}: always starts, and only {', '.join(profiles)} waits for it"
 
 
 def _breaches(service: Mapping[str, Any], services: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
@@ -25,6 +36,8 @@ def _breaches(service: Mapping[str, Any], services: Mapping[str, Mapping[str, An
         yield f"runs {image or 'an image without a name'}, which may be another one tomorrow"
     if service.get("privileged") or service.get("cap_add") or service.get("network_mode") == "host" or service.get("pid") == "host":
         yield "gets more rights than it needs"
+    if "build" in service:  # an image of ours, which is made to be started so
+        yield from (f"is ours, and not locked: {setting}" for setting, value in LOCKED.items() if service.get(setting) != value)
     if str(service.get("user", "")).split(":")[0] in ("0", "root"):
         yield "runs as root"
     for volume in service.get("volumes", []):

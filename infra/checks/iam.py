@@ -141,6 +141,18 @@ def check_matrix(roles: Mapping[str, Role], matrix: Mapping[str, Any], names: Ma
     return found, cases
 
 
+def check_github(roles: Mapping[str, Role], matrix: Mapping[str, Any], names: Mapping[str, Any]) -> list[str]:
+    """Every role that a workflow takes on trusts one kind of token, word for word: that of an environment, or of pull requests."""
+    host, found = "token.actions.githubusercontent.com", []
+    for key, name in names["roles"].items():
+        whose = matrix["github"].get(key)
+        wanted = {"StringEquals": {f"{host}:aud": "sts.amazonaws.com", f"{host}:sub": [f"repo:{names['github']}:{whose}"]}}
+        trusting = [one for one in json.loads(roles[name].trust)["Statement"] if host in json.dumps(one)] if name in roles else []
+        if [one["Condition"] for one in trusting] != ([wanted] if whose else []):
+            found.append(f"{key}: workflows take it on otherwise than by a token of {whose or 'none'}")
+    return found
+
+
 def second_opinion(cases: list[dict[str, Any]], account: str, home: Path) -> tuple[list[str], str]:
     """What iam-simulate says otherwise, and a line of what was asked of it."""
     if not shutil.which("npm") or not shutil.which("node"):
@@ -244,7 +256,7 @@ def main() -> int:
             names = json.loads((place.terraform / "persistent" / "names.auto.tfvars.json").read_text())["names"]
         matrix = read_matrix(names, arns)
         found, cases = check_matrix(roles, matrix, names)
-        found += check_breadth(roles) + check_sizes(roles)
+        found += check_github(roles, matrix, names) + check_breadth(roles) + check_sizes(roles)
         said = [f"{len(cases)} cases of {len(roles)} roles, and {sum(map(len, matrix['trust'].values()))} of who takes them on"]
         if not chosen.quick:
             for more, line in (second_opinion(cases, names["account"], ROOT / ".touchstone"), parliament(roles)):

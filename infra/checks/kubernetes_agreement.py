@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from typer.exceptions import TyperException
 from typer.main import get_command
@@ -20,6 +21,7 @@ API = "touchstone-api"
 LONGEST_QUESTION_S = int(AppSettings.model_fields["request_timeout_s"].default) + 5
 BY_HAND = {"grafana"}  # secrets that somebody makes, as the comment beside the reference says
 AGENT = "169.254.170.23/32"  # of EKS Pod Identity
+SPREAD = ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
 SCALERS = ("HorizontalPodAutoscaler", "ScaledObject")
 
 
@@ -35,6 +37,8 @@ def disagreements(docs: Sequence[Doc]) -> Iterator[str]:
         if doc["kind"] == "PodDisruptionBudget" and _blocks(doc, docs):
             yield f"{named(doc)}: lets no pod go, so that no node can ever be emptied"
         if doc["kind"] == "SecretProviderClass":
+            if doc["spec"]["parameters"].get("usePodIdentity") != "true":
+                yield f'{named(doc)}: asks by the rights of no pod: usePodIdentity is not "true"'
             for one in doc["spec"].get("secretObjects", []):
                 for item in one["data"]:
                     if item["objectName"] not in custom_kinds.fetched(doc):
@@ -86,6 +90,8 @@ def _cut_off(pod: Doc, role: str, docs: Sequence[Doc]) -> Iterator[str]:
     if not any("Ingress" in spec.get("policyTypes", ["Ingress"]) for spec in mine):
         yield "no network policy covers it"
     if not any("Egress" in spec.get("policyTypes", []) for spec in mine):
+        if pod.get("serviceAccountName") and role != "watcher":
+            yield "has rights of AWS, and may reach anything: no network policy covers what it asks"
         return
     rules = [rule for spec in mine for rule in spec.get("egress", [])]
     if not any(not rule.get("to") and _opens(rule, 53) for rule in rules):
@@ -93,6 +99,24 @@ def _cut_off(pod: Doc, role: str, docs: Sequence[Doc]) -> Iterator[str]:
     agent = [rule for rule in rules if {"ipBlock": {"cidr": AGENT}} in rule.get("to", []) and _opens(rule, 80)]
     if not agent and pod.get("serviceAccountName") and role != "watcher":  # whose account has rights in Kubernetes, and none of AWS
         yield f"gets no rights of AWS: {AGENT}, port 80, is closed to it"
+    for port, what in _asked(pod, docs).items():
+        if not any(_opens(rule, port) for rule in rules if any("podSelector" not in one for one in rule.get("to", []))):  # nor its like
+            yield f"cannot reach {what}: port {port} is closed to it"
+
+
+def _asked(pod: Doc, docs: Sequence[Doc]) -> dict[int, str]:
+    """The ports that a pod asks, by what it is told."""
+    told = dict[str, str]()
+    for container in containers(pod):
+        told |= _environment(container, docs)
+    asked = {443: "AWS"}
+    if "TOUCHSTONE_REDIS" in told:
+        asked[6379] = "the cache"
+    if uri := told.get("TOUCHSTONE_MLFLOW_URI"):
+        asked[urlsplit(uri).port or 443] = "MLflow"
+    if "MLFLOW_BACKEND_STORE_URI" in told:
+        asked[5432] = "its database"
+    return asked
 
 
 def _opens(rule: Doc, port: int) -> bool:
@@ -130,6 +154,8 @@ def _unsafe_rollout(doc: Doc, docs: Sequence[Doc]) -> Iterator[str]:
         yield f"is ended before its longest question ({pause} s of notice and {LONGEST_QUESTION_S} s are needed)"
     if doc["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] != 0:
         yield "a rollout takes pods away before new ones are ready"
+    apart = {one["topologyKey"] for one in template["spec"].get("topologySpreadConstraints", []) if selects(one["labelSelector"], labels)}
+    yield from (f"its pods may all be in one {key.partition('/')[2]}: no spread over {key}" for key in SPREAD if key not in apart)
     if "startupProbe" not in container:
         yield "no startupProbe: a slow start would be taken for a hang"
 

@@ -18,6 +18,12 @@ LONGEST_APPLY = 262_144  # bytes of one document: `kubectl apply` keeps a copy o
 RECONCILED = ("Deployment", "StatefulSet")
 WATCHERS = frozenset({"prometheus", "kube-state-metrics"})  # ask Kubernetes for what there is: for targets, and for how it fares
 READING = frozenset({"get", "list", "watch"})
+NODE = "169.254.0.0/16"  # where a node tells of itself, and of the rights that it has
+BALANCER = {  # annotations of an Ingress, and what goes wrong without
+    "alb.ingress.kubernetes.io/scheme": ("internal", "its balancer is open to the world"),
+    "alb.ingress.kubernetes.io/listen-ports": ('[{"HTTPS": 443}]', "its balancer answers without TLS"),
+    "alb.ingress.kubernetes.io/healthcheck-path": ("/readyz", "its balancer sends questions to pods that are not ready"),
+}
 
 
 def breaches(docs: Sequence[Doc], *, by_digest: bool = False) -> Iterator[str]:
@@ -104,8 +110,20 @@ def kind_breaches(doc: Doc) -> Iterator[str]:
                 yield f"may {verb} {', '.join(rule['resources'])}: who watches changes nothing"
             for what in sorted({"*", "secrets", "configmaps"} & {*rule["resources"], *rule["apiGroups"]}):
                 yield f"may read {what!r}: a watcher names what it watches, and nothing with secrets in it"
-    if kind == "NetworkPolicy" and any(not rule.get("from") for rule in spec.get("ingress", [])):
-        yield "lets everybody in"
+    if kind == "NetworkPolicy":
+        if any(not rule.get("from") for rule in spec.get("ingress", [])):
+            yield "lets everybody in"
+        for rule in spec.get("egress", []):
+            if not rule.get("to") and 53 not in {one.get("port") for one in rule.get("ports", [])}:  # names are asked of any address
+                yield "lets everything out"
+            if any(
+                one.get("ipBlock", {}).get("cidr") == "0.0.0.0/0" and NODE not in one["ipBlock"].get("except", [])
+                for one in rule.get("to", [])
+            ):
+                yield f"lets pods ask their node for its rights: {NODE} is not left out"
+    if kind == "Ingress":
+        said = doc["metadata"].get("annotations", {})
+        yield from (f"{what}: {name} is not {wanted}" for name, (wanted, what) in BALANCER.items() if said.get(name) != wanted)
 
 
 def pods(doc: Doc) -> Iterator[tuple[Doc, str]]:

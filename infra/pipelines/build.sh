@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # build.sh REPOSITORY [TAG]: build the image of the API (RECIPE=harness: the harness's) and push it; the last line is REPOSITORY@sha256:…
-# For EKS Auto Mode's general nodes (amd64), whatever this machine is. PUSH=no only builds. The API tells COMMIT at /version, which is TAG where not said.
+# For EKS Auto Mode's general nodes (amd64), whatever this machine is. PUSH=no only builds. The API tells at /version, and a label says, the version of
+# pyproject.toml and COMMIT, which is TAG where not said.
 # Without a tag the name says what the image is made of: the files that its Dockerfile takes, as they are committed, and its base by digest. Where ECR
 # has an image of that name that IDENTITY has signed, that one is told and nothing is built.
 set -euo pipefail
@@ -38,7 +39,9 @@ if [ -z "$tag" ]; then
     exit 3
   fi
 fi
-docker build --platform linux/amd64 --file "$root/$recipe" --tag "$repository:$tag" ${base[@]+"${base[@]}"} --build-arg "COMMIT=${COMMIT:-$tag}" "$root" >&2
+version="$(sed -n 's/^version = "\(.*\)"$/\1/p' "$root/pyproject.toml" | head -n 1)"
+docker build --platform linux/amd64 --file "$root/$recipe" --tag "$repository:$tag" ${base[@]+"${base[@]}"} \
+  --build-arg "VERSION=${version:?pyproject.toml names none}" --build-arg "COMMIT=${COMMIT:-$tag}" "$root" >&2
 if [ "${PUSH:-yes}" = no ]; then
   echo "$repository:$tag"
   exit 0

@@ -23,6 +23,7 @@ hold() { # GATE OUT WORDS: go on only where the gate holds
     *) stop "$code" "the gate $(basename "$1" .yaml) could not be judged (exit code $code)" ;;
   esac
 }
+if [[ ! "$corpus" =~ ^[[:alnum:]][[:alnum:]._-]*$ ]]; then stop 2 "'$corpus' is no folder below datasets/corpora"; fi
 if [ ! -d "$root/datasets/corpora/$corpus" ]; then stop 2 "no corpus '$corpus' below datasets/corpora"; fi
 
 if [ -n "${DOCUMENTS_BUCKET:-}" ]; then

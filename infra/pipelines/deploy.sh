@@ -9,9 +9,9 @@ image="${2?REGISTRY/NAME@sha256:…; empty: the servers keep theirs}"
 harness="${3?REGISTRY/NAME@sha256:…; empty: the CronJobs keep theirs}"
 release="${4:-}"
 here="$(cd "$(dirname "$0")" && pwd)"
-url="${TOUCHSTONE_URL:?the address of the channel}"
 overlay="$here/../kubernetes/overlays/$channel/kustomization.yaml"
 namespace="${NAMESPACE:-$(sed -n 's/^namespace: //p' "$overlay" 2> /dev/null || true)}"
+url="${TOUCHSTONE_URL:-cluster:$namespace}"
 deployment="deployment/${DEPLOYMENT:-touchstone-api}"
 patience="${PATIENCE:-600s}"
 
@@ -40,6 +40,9 @@ if [ -z "${release:-$before}" ]; then fail "$channel serves no release yet: name
 image_before="$(kubectl --namespace "$namespace" get "$deployment" --output 'jsonpath={.spec.template.spec.containers[0].image}')"
 jobs_before="$(kubectl --namespace "$namespace" get cronjobs --output json |
   jq -c '[.items[] | {key: .metadata.name, value: .spec.jobTemplate.spec.template.spec.containers[0].image}] | from_entries')"
+if [ "$(kubectl --namespace "$namespace" get "$deployment" --output 'jsonpath={.spec.replicas}')" = 0 ]; then
+  fail "$channel sleeps, as its hours have it, and nobody would answer the check. Wake it first: infra/pipelines/README.md"
+fi
 mapfile -t jobs < <(jq -r 'keys[]' <<< "$jobs_before")
 if [ -n "$harness" ] && [ "${#jobs[@]}" = 0 ]; then fail "$namespace has no CronJob that could run $harness: apply the overlay first"; fi
 

@@ -11,6 +11,7 @@ import pytest
 from tests.infra.scripts import ROOT, script
 
 check = script("check.py")
+arrives = script("checks/arrives.py")
 decision = script("checks/policy_decision.py")
 iam = script("checks/iam.py")
 made = script("checks/made.py")
@@ -78,6 +79,37 @@ def test_a_bucket_without_its_lifecycle_or_tls_is_found() -> None:
         "it has no encryption",
         "it has no versions",
     }
+
+
+@needs_terraform
+@pytest.mark.slow
+def test_who_is_not_told_what_is_read_late_and_what_is_not_reached_are_found(tmp_path: Path) -> None:
+    both = '["cloudwatch.amazonaws.com", "budgets.amazonaws.com"]'
+    broken(tmp_path, "persistent/key.tf", both, '"cloudwatch.amazonaws.com"')
+    broken(tmp_path, "persistent/key.tf", '"logs.${var.names.region}', '"logs.elsewhere')
+    broken(tmp_path, "persistent/alarms.tf", both, '["budgets.amazonaws.com"]')
+    broken(tmp_path, "persistent/alarms.tf", "[aws_sns_topic.alarms.arn]\n    }", "[]\n    }")
+    broken(
+        tmp_path,
+        "modules/bucket/main.tf",
+        'rule.value\n        storage_class = "GLACIER_IR"',
+        'rule.value\n        storage_class = "GLACIER"',
+    )
+    folder = broken(tmp_path, "modules/network/main.tf", 'toset(["s3", "dynamodb"])', 'toset(["s3"])')
+    with stand_in.working_copy(folder) as place:
+        place.init("persistent")
+        place.run("persistent", "apply", "-auto-approve", "-input=false", "-no-color")
+        resources = place.resources("persistent")
+    region = json.loads((folder / "persistent/names.auto.tfvars.json").read_text())["names"]["region"]
+    assert arrives.unheard(resources, region) == [
+        "aws_budgets_budget.month: tells nobody",
+        "budgets.amazonaws.com may not use the key that the topic is encrypted with: what it says is dropped",
+        "cloudwatch.amazonaws.com may not publish to the topic",
+        f"logs.{region}.amazonaws.com may not use the key that logs are encrypted with: no group of logs can be made",
+    ]
+    late = 'module.bucket["documents"].aws_s3_bucket_lifecycle_configuration.this: moves objects to GLACIER, and not to GLACIER_IR'
+    assert late in arrives.slow_archives(resources)
+    assert arrives.paid_roads(resources, region) == ["the network has no endpoint of dynamodb"]
 
 
 def test_what_is_found_by_a_tag_has_it() -> None:
@@ -178,6 +210,20 @@ def test_a_role_without_cases_and_a_policy_of_aws_that_is_not_listed_are_found()
     }
     found, _ = iam.check_matrix(roles, matrix, names)
     assert [line.split(":")[0] for line in found] == ["iam-matrix.yaml has no cases of new", "api", "api"]
+
+
+def test_a_role_that_trusts_more_tokens_of_github_than_its_own_is_found() -> None:
+    host = "token.actions.githubusercontent.com"
+
+    def role(subjects: list[str], operator: str = "StringEquals") -> object:
+        condition = {operator: {f"{host}:aud": "sts.amazonaws.com", f"{host}:sub": [f"repo:o/r:{one}" for one in subjects]}}
+        return iam.Role(json.dumps({"Statement": [{"Principal": {"Federated": f"arn:{host}"}, "Condition": condition}]}))
+
+    roles = {"own": role(["environment:prod"]), "more": role(["environment:prod", "ref:refs/heads/x"]), "like": role(["*"], "StringLike")}
+    names = {"github": "o/r", "roles": {name: name for name in roles}}
+    matrix = {"github": {"own": "environment:prod", "more": "environment:prod"}}
+    found = iam.check_github(roles, matrix, names)
+    assert [line.split(":")[0] for line in found] == ["more", "like"]
 
 
 def test_a_role_with_more_to_it_than_aws_takes_is_found() -> None:

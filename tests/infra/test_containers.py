@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from uuid import uuid4
 
@@ -51,6 +52,14 @@ def test_recipes_and_the_compose_file_keep_the_rules() -> None:
         ("COPY serving /opt/touchstone/app/serving", "COPY . /opt/touchstone/app", "takes everything"),
         ("COPY serving /opt", "ADD https://example.com/serving.tar /opt", "ADD fetches"),
         ("HEALTHCHECK", "# HEALTHCHECK", "health"),
+        ("FROM ${BASE}\n", "FROM docker.io/library/python:3.12-slim-bookworm\n", "no argument of the build can change"),
+        (
+            'org.opencontainers.image.version="${VERSION}"',
+            'org.opencontainers.image.vendor="us"',
+            "no label org.opencontainers.image.version",
+        ),
+        ('revision="${COMMIT}"', 'revision="1"', "no label org.opencontainers.image.revision, which ${COMMIT} says"),
+        ("RUN mkdir -p /var", "RUN apt-get update && apt-get install -y gcc && mkdir -p /var", "installs in the image that is started"),
     ],
 )
 def test_a_recipe_that_breaks_a_rule_is_found(was: str, becomes: str, found: str) -> None:
@@ -78,6 +87,8 @@ def test_a_recipe_that_breaks_a_rule_is_found(was: str, becomes: str, found: str
         ("prometheus:/prometheus", "/var/run/docker.sock:/x", "reaches into its host"),
         ("redis: {condition: service_healthy}", "rediss: {condition: service_healthy}", "waits for rediss, which is no service"),
         ("redis: {condition: service_healthy}", "prometheus: {condition: service_healthy}", "says nothing of it"),
+        ("  read_only: true\n", "", "api: is ours, and not locked: read_only"),
+        ("  minio:\n    profiles: [langfuse]\n", "  minio:\n", "minio: always starts, and only langfuse waits for it"),
         ("redis: {condition: service_healthy}", "moto: {condition: service_started}", "which another profile starts"),
     ],
 )
@@ -86,6 +97,12 @@ def test_a_service_that_breaks_a_rule_is_found(was: str, becomes: str, found: st
     assert any(found in what for what in compose_breaches(COMPOSE.replace(was, becomes, 1))), compose_breaches(
         COMPOSE.replace(was, becomes, 1)
     )
+
+
+def test_whoever_builds_by_hand_is_told_the_version_that_this_is() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    for file in (ROOT / "docs/deploy.md", *(ROOT / "infra/docker").glob("*.Dockerfile")):
+        assert re.findall(r"VERSION=(\d\S+)", file.read_text()) == [version], file
 
 
 def test_an_unknown_key_of_compose_is_found(tmp_path: Path) -> None:
@@ -98,6 +115,8 @@ def test_an_unknown_key_of_compose_is_found(tmp_path: Path) -> None:
 def test_what_the_api_is_told_by_compose_are_settings_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     told = yaml.safe_load(COMPOSE)["services"]["api"]["environment"]
     assert {name for name in told if name.startswith("TOUCHSTONE_")} <= set(variables(AppSettings))
+    by_profile = {name for name, value in told.items() if "STACK_AWS_ENDPOINT" in value}
+    assert by_profile == {"TOUCHSTONE_S3_ENDPOINT", "TOUCHSTONE_DYNAMODB_ENDPOINT"}
     for name, value in told.items():
         monkeypatch.setenv(name, re.sub(r"\$\{\w+(?::[-?]([^}]*))?\}", lambda found: found[1] or "", value))
     settings = AppSettings(_env_file=None)

@@ -51,6 +51,11 @@ def test_nodes_cost_by_the_hour_with_auto_modes_share_and_their_disks() -> None:
     assert (nodes.running, nodes.off_hours, nodes.paused) == (pytest.approx(3 * node), pytest.approx(2 * node), 0.0)
 
 
+def test_secrets_are_paid_as_many_as_terraform_makes() -> None:
+    names = yaml.safe_load((ROOT / "infra/names.yaml").read_text())
+    assert USAGE["kept"]["secrets"] == len(names["secrets"])
+
+
 def test_images_are_paid_as_many_as_the_lifecycle_keeps() -> None:
     rules = (ROOT / "infra/terraform/persistent/storage.tf").read_text()
     [kept] = re.findall(r'tagPatternList = \["made-\*"\], .*countNumber = (\d+)', rules)

@@ -4,15 +4,18 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
+from fastapi.routing import APIRoute
 
 from infra.checks import custom_kinds
 from infra.checks import kubernetes as checks
 from infra.checks.kubernetes_agreement import command_mistake
 from infra.observability.series import families
+from serving.app.admin.routes import router
+from serving.app.release.wire import ReadyOut
 
 ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl is not installed")]
@@ -123,6 +126,16 @@ SECRETS, OVERLAY = "base/secrets.yaml", "overlays/prod/kustomization.yaml"
         (POLICY, "  podSelector: {}", "  podSelector: {matchLabels: {a: b}}", "CronJob ingest: no network policy covers it"),
         (POLICY, "        - {port: 53, protocol: UDP}", "        - {port: 54, protocol: UDP}", None),
         (POLICY, "{cidr: 169.254.170.23/32}", "{cidr: 169.254.170.2/32}", "gets no rights of AWS"),
+        (POLICY, "{port: 6379, protocol: TCP}", "{port: 6378, protocol: TCP}", "cannot reach the cache: port 6379 is closed"),
+        (POLICY, "{port: 5000, protocol: TCP}", "{port: 5001, protocol: TCP}", "cannot reach MLflow: port 5000 is closed"),
+        (POLICY, "{port: 443, protocol: TCP}", "{port: 444, protocol: TCP}", "cannot reach AWS: port 443 is closed"),
+        (POLICY, "  egress:\n", "  egress:\n    - {}\n", "lets everything out"),
+        (POLICY, "            except: [169.254.0.0/16]\n", "", "lets pods ask their node for its rights"),
+        ("base/api/ingress.yaml", "scheme: internal", "scheme: internet-facing", "its balancer is open to the world"),
+        ("base/api/ingress.yaml", '{"HTTPS": 443}', '{"HTTP": 80}', "its balancer answers without TLS"),
+        ("base/api/ingress.yaml", "healthcheck-path: /readyz", "healthcheck-path: /livez", "pods that are not ready"),
+        (DEPLOYMENT, "topologyKey: kubernetes.io/hostname", "topologyKey: kubernetes.io/arch", "all be in one hostname"),
+        (SECRETS, '    usePodIdentity: "true"\n', "", "asks by the rights of no pod"),
         (POLICY, f"      from:\n{BLOCK}", f"      to:\n{BLOCK}", "'to' was unexpected"),
         ("base/namespace.yaml", "enforce: restricted", "enforce: baseline", "lets any pod in"),
         ("base/api/service.yaml", "name: touchstone-api\n  ports", "name: other\n  ports", "no service finds it"),
@@ -173,6 +186,9 @@ SECRET = "\n---\napiVersion: v1\nkind: Secret\nmetadata: {name: keys}\nstringDat
         ("ray", RAYJOB, "                livenessProbe: *alive\n", "", "no livenessProbe"),
         ("ray", RAYJOB, "claimName: sweep-reports", "claimName: sweep-report", "there is no PersistentVolumeClaim sweep-report"),
         ("ray-index", "ray-index/networkpolicy.yaml", "  ingress:\n    - from:", "  ingress:\n    - {}\n    - from:", "lets everybody in"),
+        ("ray", "ray/networkpolicy.yaml", "policyTypes: [Egress]", "policyTypes: [Ingress]", "may reach anything"),
+        ("ray", "ray/networkpolicy.yaml", "{port: 5000, protocol: TCP}", "{port: 5001, protocol: TCP}", "cannot reach MLflow"),
+        ("mlflow", "mlflow/networkpolicy.yaml", ", {port: 5432, protocol: TCP}", "", "cannot reach its database"),
         ("mlflow", MLFLOW, "                name: settings", "                name: other", "there is no ConfigMap other"),
         ("mlflow", "mlflow/secrets.yaml", "  secretObjects:", SECRET + "x: {y:", "does not render"),
         ("monitoring", ACCESS, "prometheus\n---", f"prometheus{SECRET}---", "a secret stands in plain text"),
@@ -297,6 +313,21 @@ ANALYSIS = "components/rollouts/analysis.yaml"
 @pytest.mark.parametrize("overlay", ["overlays/dev", "overlays/staging", "overlays/prod"])
 def test_the_analysis_of_argo_rollouts_asks_what_is_there_in_every_overlay(overlay: str) -> None:
     assert checks.check_rollouts(overlay) == []
+
+
+def test_the_analysis_reads_what_the_api_answers() -> None:
+    template = yaml.safe_load((ROOT / "infra/kubernetes" / ANALYSIS).read_text())
+    web = {metric["name"]: metric["provider"].get("web", {}) for metric in template["spec"]["metrics"]}
+    routes = {route.path: route for route in router.routes if isinstance(route, APIRoute)}
+    path = web["no-worse"]["url"].partition(".local")[2].replace("{{args.channel}}", "{name}")
+    answer = routes[path].response_model
+    field = web["no-worse"]["jsonPath"].removeprefix("{$.").removesuffix("}")
+    words = set(get_args(answer.model_fields[field].annotation))
+    assert {"worse", "no worse", "better"} < words
+    ready = web["serves-what-is-promoted"]
+    assert ready["jsonPath"] == "{$}"
+    [metric] = [one for one in template["spec"]["metrics"] if one["name"] == "serves-what-is-promoted"]
+    assert set(re.findall(r"result\.(\w+)", metric["successCondition"])) <= set(ReadyOut.model_fields)
 
 
 @pytest.mark.parametrize(

@@ -164,6 +164,7 @@ def test_a_mistake_is_one_line_that_names_it(copy: Path, before: str, after: str
         ("region", "us-gov-west-1", "GovCloud"),
         ("region", "US-EAST-1", "eu-central-1"),
         ("region", "", "region is None"),
+        ("workspace", "", "workspace is None"),
         ("prefix", "TechCorp", "a small letter"),
         ("prefix", '""', "a small letter"),
         ("prefix", "a--b", "single hyphens"),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -11,15 +12,19 @@ from typing import Any
 
 import pytest
 
-from tests.infra.scripts import ROOT, script
+from infra.pause import __main__ as command
+from infra.pause.commands import Broken, Commands, Refused
+from infra.pause.layer import ClusterLayer
+from infra.pause.refuse import NO_ACCOUNT, NOBODYS
+from infra.pause.stores import ALERTED
+from tests.infra.scripts import ROOT
 from tests.support.waiting import PATIENCE_S
 
-pause = script("pause.py")
 NAMES = json.loads((ROOT / "infra/terraform/cluster/names.auto.tfvars.json").read_text())["names"] | {"account": "123456789012"}
 DEV = NAMES["namespaces"]["dev"]
 
 
-class World(pause.Commands):
+class World(Commands):
     """An account with a cluster in it: answers by what a command begins with, and the changes that were made."""
 
     def __init__(self, *, dry_run: bool = False) -> None:
@@ -37,11 +42,13 @@ class World(pause.Commands):
         self.kinds = "kind: Deployment\n"
         self.grafana = "secret/grafana"
         self.replicas = 1
+        self.image = "repository@sha256:1"
         self.persistent = True  # whether its layer was applied
         self.callers: dict[str, list[str]] | None = {"1": ["AWSCURRENT"]}
         self.loaded = ["", "", "abc123"]
         self.changes: list[str] = []
         self.seen: list[str] = []
+        self.applied: list[str] = []  # what kubectl was given to apply
         self.given_secretly: dict[str, str] = {}
         self.fails = ""
 
@@ -52,7 +59,9 @@ class World(pause.Commands):
         line = " ".join(command)
         self.seen.append(line)
         if self.fails and self.fails in line:
-            raise pause.Broken(command, "cut off")
+            raise Broken(command, "cut off")
+        if line.endswith(" apply -f -"):
+            self.applied.append(given)
         if " put-secret-value " in line:
             self.secrets[command[command.index("--secret-id") + 1]] = given
             self.changes.append(f"secret {command[command.index('--secret-id') + 1]}")
@@ -72,7 +81,7 @@ class World(pause.Commands):
             return self.workspace
         if "describe-cluster" in line:
             if not self.cluster:
-                raise pause.Broken(command, "An error occurred (ResourceNotFoundException)")
+                raise Broken(command, "An error occurred (ResourceNotFoundException)")
             return self.status
         if line.startswith("kubectl kustomize"):
             return self.kinds
@@ -87,9 +96,7 @@ class World(pause.Commands):
             name = command[command.index("--secret-id") + 1]
             if name not in self.secrets:
                 what = "secret value for staging label: AWSCURRENT" if self.persistent else "secret."
-                raise pause.Broken(
-                    command, f"An error occurred (ResourceNotFoundException): Secrets Manager can't find the specified {what}"
-                )
+                raise Broken(command, f"An error occurred (ResourceNotFoundException): Secrets Manager can't find the specified {what}")
             return self.secrets[name]
         if "describe-secret" in line:
             return json.dumps(self.callers)
@@ -122,7 +129,7 @@ class World(pause.Commands):
             both = [("ClusterIP", "inner"), ("LoadBalancer", "outer")]
             return json.dumps({"items": [{"metadata": {"namespace": DEV, "name": name}, "spec": {"type": kind}} for kind, name in both]})
         if f"get deployments --namespace {DEV}" in line:
-            container = {"name": "api", "image": "repository@sha256:1"}
+            container = {"name": "api", "image": self.image}
             return json.dumps(
                 {
                     "items": [
@@ -148,7 +155,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def layer(world: World, checkout: Path = ROOT) -> Any:
-    return pause.ClusterLayer(NAMES, world, Path("kubeconfig"), checkout)
+    return ClusterLayer(NAMES, world, Path("kubeconfig"), checkout)
 
 
 def test_what_terraform_does_not_know_of_goes_before_the_cluster() -> None:
@@ -165,7 +172,7 @@ def test_what_terraform_does_not_know_of_goes_before_the_cluster() -> None:
 def test_a_load_balancer_that_stays_keeps_the_cluster_up() -> None:
     world = World()
     world.pass_time = lambda: None  # type: ignore[method-assign]
-    with pytest.raises(pause.Broken, match="load balancers or volumes are still there"):
+    with pytest.raises(Broken, match="load balancers or volumes are still there"):
         layer(world).pause(discard_volumes=False)
     assert world.cluster
 
@@ -173,7 +180,7 @@ def test_a_load_balancer_that_stays_keeps_the_cluster_up() -> None:
 def test_volumes_are_not_lost_by_a_slip() -> None:
     world = World()
     world.claims = [("touchstone-sweeps", "sweep-reports")]
-    with pytest.raises(pause.Refused, match="touchstone-sweeps/sweep-reports"):
+    with pytest.raises(Refused, match="touchstone-sweeps/sweep-reports"):
         layer(world).pause(discard_volumes=False)
     assert not world.changes
     layer(world).pause(discard_volumes=True)
@@ -198,7 +205,7 @@ def test_nothing_is_taken_away_while_another_terraform_holds_the_lock(verb: str,
     world = World()
     lock = {"ID": "17", "Who": "ann@desk", "Operation": "OperationTypeApply", "Created": "2026-11-29"}
     world.objects[f"s3://{NAMES['state_bucket']}/cluster.tfstate.tflock"] = json.dumps(lock)
-    with pytest.raises(pause.Refused, match="locked by ann@desk .*force-unlock 17"):
+    with pytest.raises(Refused, match="locked by ann@desk .*force-unlock 17"):
         layer(world).pause(discard_volumes=True) if verb == "pause" else layer(world, checkout).resume()
     assert not world.changes
 
@@ -213,16 +220,17 @@ def test_a_cluster_that_is_half_made_is_not_asked_what_runs_in_it() -> None:
 def test_a_snapshot_that_is_still_made_is_waited_for_since_an_older_one_would_lose_runs(checkout: Path) -> None:
     world = World()
     world.snapshots = [("2026-11-01T00:00:00", "touchstone-mlflow-1", "available"), (None, "touchstone-mlflow-2", "creating")]  # type: ignore[list-item]
-    with pytest.raises(pause.Broken, match="touchstone-mlflow-2 is still being made"):
+    with pytest.raises(Broken, match="touchstone-mlflow-2 is still being made"):
         layer(world, checkout).resume()
     assert not [change for change in world.changes if "apply" in change]
 
 
 def test_a_channel_with_nobodys_image_is_told_before_the_cluster_is_paid_for(checkout: Path) -> None:
     world = World()
+    world.cluster = False
     overlay = checkout / "infra/kubernetes/overlays/dev/kustomization.yaml"
-    overlay.write_text(f"images: [{{name: touchstone-serving, digest: {pause.NOBODYS}}}]")
-    with pytest.raises(pause.Refused, match="dev names a release, and .*nobody's image"):
+    overlay.write_text(f"images: [{{name: touchstone-serving, digest: {NOBODYS}}}]")
+    with pytest.raises(Refused, match="dev names a release, and .*nobody's image"):
         layer(world, checkout).resume()
     assert not world.changes
     world.objects[f"s3://{NAMES['state_bucket']}/paused.json"] = json.dumps({DEV: {"deployments/touchstone-api": {"api": "r@sha256:1"}}})
@@ -254,10 +262,39 @@ def test_what_auto_mode_leaves_to_us_comes_before_what_needs_it(checkout: Path) 
     assert [line for line in world.lines if "Grafana" in line]
 
 
+def test_alertmanager_is_told_where_alerts_go_after_every_resume(checkout: Path) -> None:
+    (checkout / "infra/kubernetes/monitoring").mkdir()
+    (checkout / "infra/kubernetes/monitoring/kustomization.yaml").write_text("")
+    world = World()
+    layer(world, checkout).resume()
+    assert [line for line in world.lines if "nobody hears of alerts to heartbeat, pager, tickets" in line]
+    world = World()
+    world.secrets[NAMES["secrets"]["alerts"]] = json.dumps({"pager": "https://wake.example/1", "tickets": "https://t.example/2"})
+    layer(world, checkout).resume()
+    [given] = [json.loads(text) for text in world.applied]
+    assert (given["metadata"]["name"], given["stringData"]["pager"]) == ("alertmanager", "https://wake.example/1")
+    assert [line for line in world.lines if "nobody hears of alerts to heartbeat:" in line]
+    assert not [line for line in world.seen if "wake.example" in line]
+
+
+@pytest.mark.parametrize("said", ["hunter2", '{"pagers": "https://x.example"}', '{"pager": "http://x.example"}'])
+def test_addresses_for_alerts_that_are_none_are_told_before_the_cluster_is_paid_for(checkout: Path, said: str) -> None:
+    world = World()
+    world.secrets[NAMES["secrets"]["alerts"]] = said
+    with pytest.raises(Refused, match=f"{NAMES['secrets']['alerts']} is not"):
+        layer(world, checkout).resume()
+    assert not world.changes
+
+
+def test_alerts_go_to_those_that_alertmanager_knows() -> None:
+    config = (ROOT / "infra/observability/alertmanager/alertmanager.yml").read_text()
+    assert set(re.findall(r"url_file: /etc/alertmanager/secrets/(\w+)", config)) == ALERTED
+
+
 def test_a_secret_that_somebody_wrote_otherwise_is_told_before_the_cluster_is_paid_for(checkout: Path) -> None:
     world = World()
     world.secrets[NAMES["secrets"]["dev_cache_secret"]] = "hunter2"
-    with pytest.raises(pause.Refused, match=f"{NAMES['secrets']['dev_cache_secret']} is not") as refused:
+    with pytest.raises(Refused, match=f"{NAMES['secrets']['dev_cache_secret']} is not") as refused:
         layer(world, checkout).resume()
     assert not world.changes
     assert "hunter2" not in str(refused.value)
@@ -269,7 +306,7 @@ def test_a_secret_that_somebody_wrote_otherwise_is_told_before_the_cluster_is_pa
 def test_who_is_not_logged_in_or_has_no_state_yet_is_told_what_to_do(fails: str, says: str) -> None:
     world = World()
     world.fails = fails
-    with pytest.raises(pause.Refused, match=says):
+    with pytest.raises(Refused, match=says):
         layer(world).pause(discard_volumes=False)
     assert not world.changes
 
@@ -277,7 +314,7 @@ def test_who_is_not_logged_in_or_has_no_state_yet_is_told_what_to_do(fails: str,
 def test_a_channel_without_callers_is_told_before_the_cluster_is_paid_for(checkout: Path) -> None:
     world = World()
     world.callers = None
-    with pytest.raises(pause.Refused, match=f"{NAMES['secrets']['dev_api_keys']} is empty.*step 4"):
+    with pytest.raises(Refused, match=f"{NAMES['secrets']['dev_api_keys']} is empty.*step 4"):
         layer(world, checkout).resume()
     assert not world.changes
 
@@ -285,21 +322,20 @@ def test_a_channel_without_callers_is_told_before_the_cluster_is_paid_for(checko
 def test_an_account_without_the_persistent_layer_is_told_which_step_is_missing(checkout: Path) -> None:
     world = World()
     world.persistent = False
-    with pytest.raises(pause.Refused, match="There is no secret .*step 3"):
+    with pytest.raises(Refused, match="There is no secret .*step 3"):
         layer(world, checkout).resume()
     assert not world.changes
 
 
 def test_names_that_are_not_there_are_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(pause, "NAMES", ROOT / "infra/terraform/cluster/names.of.nobody.json")
-    assert pause.main(["pause"], World()) == 2
+    monkeypatch.setattr(command, "NAMES", ROOT / "infra/terraform/cluster/names.of.nobody.json")
+    assert command.main(["pause"], World()) == 2
     assert capsys.readouterr().err.endswith("Run: make infra-names\n")
 
 
 STEP = """
 import sys
-sys.path.insert(0, "infra")
-import commands
+from infra.pause import commands
 commands.end_when_told()
 try:
     step = "trap 'sleep 0.6; echo saved > {saved}; exit 1' INT; sleep 0.5; echo begun; while :; do sleep 0.05; done"
@@ -326,15 +362,15 @@ def test_a_running_step_is_let_end_when_the_pause_is_told_to(tmp_path: Path, tol
 def test_another_account_or_workspace_is_refused_before_anything_is_changed(verb: str, what: str, value: str, says: str) -> None:
     world = World()
     setattr(world, what, value)
-    with pytest.raises(pause.Refused, match=says):
+    with pytest.raises(Refused, match=says):
         layer(world).pause(discard_volumes=True) if verb == "pause" else layer(world).resume()
     assert not world.changes
 
 
 def test_the_account_that_comes_with_the_project_is_none() -> None:
     world = World()
-    with pytest.raises(pause.Refused, match="make infra-names"):
-        pause.ClusterLayer(NAMES | {"account": pause.NO_ACCOUNT}, world, Path("kubeconfig")).pause(discard_volumes=False)
+    with pytest.raises(Refused, match="make infra-names"):
+        ClusterLayer(NAMES | {"account": NO_ACCOUNT}, world, Path("kubeconfig")).pause(discard_volumes=False)
     assert not world.seen
 
 
@@ -354,7 +390,7 @@ def test_a_dry_run_changes_nothing_and_says_what_it_would(checkout: Path) -> Non
 def test_a_pause_that_was_killed_goes_on() -> None:
     world = World()
     world.fails = " destroy "
-    with pytest.raises(pause.Broken):
+    with pytest.raises(Broken):
         layer(world).pause(discard_volumes=False)
     world.fails = ""
     layer(world).pause(discard_volumes=False)
@@ -369,6 +405,29 @@ def test_a_second_pause_keeps_what_the_first_wrote_down() -> None:
     before = world.objects[f"s3://{NAMES['state_bucket']}/paused.json"]
     layer(world).pause(discard_volumes=False)
     assert world.objects[f"s3://{NAMES['state_bucket']}/paused.json"] == before
+
+
+def test_a_pause_keeps_what_one_before_it_wrote_of_channels_that_were_not_brought_back() -> None:
+    world = World()
+    paused = f"s3://{NAMES['state_bucket']}/paused.json"
+    world.objects[paused] = json.dumps({NAMES["namespaces"]["staging"]: {"deployments/touchstone-api": {"api": "r@sha256:9"}}})
+    layer(world).pause(discard_volumes=False)
+    assert set(json.loads(world.objects[paused])) == {DEV, NAMES["namespaces"]["staging"]}
+
+
+def test_a_resume_of_what_runs_keeps_images_that_were_deployed_since_the_last_pause(checkout: Path) -> None:
+    world = World()
+    layer(world).pause(discard_volumes=False)
+    layer(world, checkout).resume()
+    assert json.loads(world.objects[f"s3://{NAMES['state_bucket']}/paused.json"]) == {}
+    world.changes.clear()
+    world.image, world.loaded = "repository@sha256:2", ["abc123"]
+    world.fails = " set image "  # killed when the overlay's own images have just been applied
+    with pytest.raises(Broken):
+        layer(world, checkout).resume()
+    world.fails, world.image = "", "repository:of-the-overlay"
+    layer(world, checkout).resume()
+    assert [change.rpartition(" api=")[2].split()[0] for change in world.changes if " set image " in change] == ["repository@sha256:2"]
 
 
 def test_it_comes_back_with_what_ran_and_what_the_channel_names(checkout: Path) -> None:
@@ -403,7 +462,7 @@ def test_addresses_go_into_secrets_and_a_cache_secret_stays_as_it_was(checkout: 
 def test_a_password_is_kept_before_the_database_has_it_and_is_never_an_argument(checkout: Path) -> None:
     world = World()
     world.fails = "apply -auto"
-    with pytest.raises(pause.Broken):
+    with pytest.raises(Broken):
         layer(world, checkout).resume()
     kept = world.secrets[NAMES["secrets"]["mlflow_database"]]
     world.fails = ""
@@ -416,26 +475,26 @@ def test_a_password_is_kept_before_the_database_has_it_and_is_never_an_argument(
 
 def test_a_channel_that_names_nothing_cannot_be_asked_for(checkout: Path) -> None:
     world = World()
-    with pytest.raises(pause.Refused, match="prod names no release"):
+    with pytest.raises(Refused, match="prod names no release"):
         layer(world, checkout).resume(["prod"])
     assert not world.changes
 
 
 def test_a_channel_whose_overlay_is_missing_is_told_before_the_cluster_is_paid_for(tmp_path: Path) -> None:
     world = World()
-    with pytest.raises(pause.Refused, match="overlays/dev"):
+    with pytest.raises(Refused, match="overlays/dev"):
         layer(world, tmp_path).resume()
     assert not world.changes
 
 
 def test_commands_tell_what_failed_and_hear_what_they_are_given(capfd: pytest.CaptureFixture[str]) -> None:
-    commands = pause.Commands()
+    commands = Commands()
     assert commands.ask("printf", "seen") == "seen"
     commands.change("cat", given="as it goes on")
     assert capfd.readouterr().out == "as it goes on"
-    with pytest.raises(pause.Broken, match="sh -c echo no >&2; exit 1 failed: no"):
+    with pytest.raises(Broken, match="sh -c echo no >&2; exit 1 failed: no"):
         commands.change("sh", "-c", "echo no >&2; exit 1")
-    with pytest.raises(pause.Refused, match="no-such-program is not installed"):
+    with pytest.raises(Refused, match="no-such-program is not installed"):
         commands.ask("no-such-program")
 
 

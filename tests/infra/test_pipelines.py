@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -305,10 +306,10 @@ def deploying(commands: Commands) -> Commands:
 
 
 def deploy(
-    commands: Commands, channel: str = "staging", release: str = "new", image: str = IMAGE, harness: str = HARNESS
+    commands: Commands, channel: str = "staging", release: str = "new", image: str = IMAGE, harness: str = HARNESS, url: str = "https://x"
 ) -> "subprocess.CompletedProcess[str]":
     return commands.run(
-        "deploy.sh", channel, image, harness, release, TOUCHSTONE_URL="https://x", TOUCHSTONE_KEY="the-key-of-the-test", IDENTITY="^x$",
+        "deploy.sh", channel, image, harness, release, TOUCHSTONE_URL=url, TOUCHSTONE_KEY="the-key-of-the-test", IDENTITY="^x$",
         GITHUB_REPOSITORY="o/r", GITHUB_RUN_ID="7", NAMESPACE=f"touchstone-{channel}",
     )  # fmt: skip
 
@@ -375,6 +376,16 @@ def test_a_failed_smoke_test_puts_back_the_release_and_the_image(deploying: Comm
     put_back(deploying)
     assert "the smoke test failed; putting back" in done.stderr
     assert "staging is as it was" in done.stderr
+
+
+def test_a_channel_without_an_address_is_asked_through_the_cluster(deploying: Commands) -> None:
+    done = deploy(deploying, url="")
+    assert done.returncode == 0, done.stderr
+    assert deploying.called("kubectl --namespace touchstone-staging port-forward") == [
+        "kubectl --namespace touchstone-staging port-forward service/touchstone-api 18080:80"
+    ]
+    asked = set(re.findall(r"https?://\S+", "\n".join(deploying.calls)))
+    assert asked == {"http://127.0.0.1:18080/readyz", "http://127.0.0.1:18080/v1/query", "https://token.actions.githubusercontent.com"}
 
 
 def test_an_answer_that_is_none_fails_the_smoke_test(deploying: Commands) -> None:
@@ -597,6 +608,14 @@ def test_an_image_by_its_tag_and_an_unknown_channel_are_refused(deploying: Comma
     assert deploying.called("kubectl") == []
 
 
+def test_a_channel_that_sleeps_is_left_as_it_is(deploying: Commands) -> None:
+    deploying.does("kubectl --namespace touchstone-staging get deployment/touchstone-api --output jsonpath={.spec.replicas}", says="0")
+    done = deploy(deploying)
+    assert done.returncode == 1
+    assert "staging sleeps" in done.stderr
+    assert deploying.called("touchstone promote") == deploying.called("kubectl --namespace touchstone-staging set") == []
+
+
 def test_a_store_of_releases_that_is_out_stops_the_deploy(deploying: Commands) -> None:
     deploying.does("touchstone channel show", code=3, says="the bucket does not answer")
     done = deploy(deploying)
@@ -671,7 +690,9 @@ def test_a_build_tells_the_digest_and_nothing_else(commands: Commands) -> None:
     assert (done.returncode, done.stdout) == (0, f"reg/name@sha256:{'d' * 64}\n")
     assert commands.called("docker push --quiet reg/name:abc")
     built = commands.called("docker build")[0]
-    assert "/infra/docker/serving.Dockerfile --tag reg/name:abc --build-arg COMMIT=abc " in built  # which /version and the label tell
+    assert (
+        f"/infra/docker/serving.Dockerfile --tag reg/name:abc --build-arg VERSION={VERSION} --build-arg COMMIT=abc " in built
+    )  # /version and labels tell both
     commands.run("build.sh", "reg/name", "abc", RECIPE="harness")
     assert "/infra/docker/harness.Dockerfile " in commands.called("docker build")[-1]
     commands.does("docker inspect", says="")
@@ -684,6 +705,7 @@ def test_a_build_for_a_pull_request_pushes_nothing(commands: Commands) -> None:
     assert commands.called("docker push") == []
 
 
+VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 BASE = "python@sha256:" + "f" * 64
 
 
@@ -694,7 +716,7 @@ def building(commands: Commands, tmp_path: Path) -> Commands:
     shutil.copytree(ROOT / "infra" / "docker", root / "infra" / "docker")
     for name in ("pyproject.toml", "uv.lock", "serving/a.py", "harness/a.py", "datasets/a.txt", ".dockerignore"):
         (root / name).parent.mkdir(exist_ok=True)
-        (root / name).write_text("1")
+        (root / name).write_text('version = "1.2.3"\n')
     commit(root)
     commands.does("docker")
     commands.does("docker inspect --format {{index", says=BASE)
@@ -727,7 +749,7 @@ def test_an_image_is_named_by_what_it_is_made_of(building: Commands) -> None:
     [first] = tags(building)
     assert re.fullmatch(r"made-[0-9a-f]{40}", first)
     assert building.called("aws")[0].startswith(f"aws ecr describe-images --repository-name name --image-ids imageTag={first} ")
-    assert f" --build-arg BASE={BASE} --build-arg COMMIT=abc " in building.called("docker build")[0]
+    assert f" --build-arg BASE={BASE} --build-arg VERSION=1.2.3 --build-arg COMMIT=abc " in building.called("docker build")[0]
     (root / "datasets/a.txt").write_text("2")  # which the image of the API does not take
     commit(root)
     build(building)
@@ -770,6 +792,13 @@ def test_what_is_not_committed_is_not_named_by_the_commit(building: Commands) ->
     done = build(building)
     assert (done.returncode, building.called("docker build")) == (2, [])
     assert "commit it, or name a tag" in done.stderr
+
+
+def test_one_uv_makes_images_and_environments_and_no_newer_one_comes_by_itself() -> None:
+    files = [ROOT / "Makefile", *(ROOT / "infra/docker").glob("*.Dockerfile")]
+    versions = {found for file in files for found in re.findall(r"(?:\buv==|^ARG UV=)([\w.]+)", file.read_text(), re.MULTILINE)}
+    assert len(versions) == 1
+    assert all(re.search(r"\buv==", file.read_text()) for file in files)
 
 
 def test_an_image_is_signed_after_what_it_is_made_of_is_attested(commands: Commands) -> None:
@@ -884,6 +913,24 @@ def test_a_corpus_that_is_not_there_is_said(commands: Commands, repository: Path
     done = bring(commands, repository, "nope")
     assert (done.returncode, commands.calls) == (2, [])
     assert "no corpus 'nope' below datasets/corpora" in done.stderr
+
+
+@pytest.mark.parametrize("corpus", ["../../infra", ".", "--engine", "a/b", "a b"])
+def test_a_corpus_is_one_folder_and_no_path_out_of_it(commands: Commands, repository: Path, corpus: str) -> None:
+    commands.does("touchstone")
+    commands.does("aws")
+    done = bring(commands, repository, corpus)
+    assert (done.returncode, commands.calls) == (2, [])
+    assert f"'{corpus}' is no folder below datasets/corpora" in done.stderr
+
+
+def test_a_push_brings_the_corpus_that_it_changed() -> None:
+    workflow = yaml.safe_load((ROOT / ".github/workflows/data.yml").read_text())
+    triggers = workflow[True]
+    [step] = [step for step in workflow["jobs"]["dev"]["steps"] if "CORPUS" in step.get("env", {})]
+    corpus = triggers["workflow_dispatch"]["inputs"]["corpus"]["default"]
+    assert triggers["push"]["paths"] == [f"datasets/corpora/{corpus}/**"]
+    assert step["env"]["CORPUS"] == f"${{{{ inputs.corpus || '{corpus}' }}}}"
 
 
 def test_the_gate_of_retrieval_is_a_gate() -> None:

@@ -12,7 +12,7 @@ locals {
     deploy_staging = ["repo:${var.names.github}:environment:staging"]
     deploy_prod    = ["repo:${var.names.github}:environment:prod"]
     evaluate       = ["repo:${var.names.github}:environment:nightly"]
-    plan           = ["repo:${var.names.github}:pull_request", "repo:${var.names.github}:ref:refs/heads/main"]
+    plan           = ["repo:${var.names.github}:pull_request"]
     cluster_layer  = ["repo:${var.names.github}:environment:infra"]
     } : role => [{
       Effect    = "Allow"
@@ -287,6 +287,12 @@ module "cluster_layer_role" {
       Resource = [for key, name in var.names.secrets :
         "arn:aws:secretsmanager:${var.names.region}:${var.names.account}:secret:${name}-??????" if endswith(key, "_cache_secret") || key == "mlflow_database"
       ]
+    },
+    {
+      Sid      = "AlertAddresses"
+      Effect   = "Allow"
+      Action   = "secretsmanager:GetSecretValue"
+      Resource = "arn:aws:secretsmanager:${var.names.region}:${var.names.account}:secret:${var.names.secrets.alerts}-??????"
     },
     { # whether anybody has put the callers there, and never who they are
       Sid      = "LookAtCallers"

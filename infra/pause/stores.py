@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from commands import Broken, Commands, Refused
+from infra.pause.commands import Broken, Commands, Refused
+
+ALERTED = {"pager", "tickets", "heartbeat"}  # as infra/observability/alertmanager/alertmanager.yml calls them
 
 
 @dataclass(frozen=True)
 class Stores:
-    """The cache of the channels and the database of MLflow."""
+    """The cache of the channels, the database of MLflow, and secrets."""
 
     names: Mapping[str, Any]
     commands: Commands
@@ -88,6 +90,17 @@ class Stores:
             raise Refused(
                 f'The secret {name} is not {{"secret": "…", "redis": "…"}}. Put that there, or {{}}: a resume fills it.'
             ) from None
+
+    def alert_addresses(self) -> dict[str, str]:
+        """Where alerts go, as somebody has put it into its secret; empty where nobody has."""
+        name = self.names["secrets"]["alerts"]
+        try:
+            found = json_of(self._secret(name) or "{}")
+        except ValueError:
+            found = {"": ""}
+        if not set(found) <= ALERTED or not all(str(address).startswith("https://") for address in found.values()):
+            raise Refused(f'The secret {name} is not {{"pager": "https://…", "tickets": …, "heartbeat": …}}. Put that there, or {{}}.')
+        return found
 
     def tell_addresses(self, outputs: Mapping[str, str], password: str, known: Mapping[str, Mapping[str, str]]) -> None:
         """Write the addresses that are new with every cluster into the secrets that pods read."""

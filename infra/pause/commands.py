@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
+POLL_S = 15.0
+PATIENCE_S = 900.0  # how long what AWS or Kubernetes does is waited for
 
 
 class Refused(Exception):
@@ -61,6 +63,14 @@ class Commands:
             self.say(f"  would run: {' '.join(command)}")
         else:
             self._run(command, given, secret or {}, shown=True)
+
+    def wait(self, otherwise: str, holds: Callable[[], bool]) -> None:
+        """Until something holds; `Broken` where it does not in time."""
+        for _ in range(int(PATIENCE_S / POLL_S)):
+            if holds():
+                return
+            self.sleep(POLL_S)
+        raise Broken(["waiting"], f"after {PATIENCE_S / 60:.0f} minutes {otherwise}. Look why, then run the same again.")
 
     def _run(self, command: Sequence[str], given: str, secret: Mapping[str, str], *, shown: bool = False) -> str:
         environment, out = {**os.environ, **self.environment, **secret}, None if shown else subprocess.PIPE
