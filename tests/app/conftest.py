@@ -17,6 +17,12 @@ def furnished(tmp_path_factory: pytest.TempPathFactory) -> House:
     return house
 
 
+@pytest.fixture(autouse=True)
+def no_minute_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The minute after which events that repeat themselves are told anew is longer than any test takes."""
+    monkeypatch.setattr("serving.app.server.repeats.INTERVAL_S", 1e6)
+
+
 @pytest.fixture
 def house(furnished: House, tmp_path: Path) -> House:
     """A copy of one's own, to break."""
