@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from tests.app.making import House, config
+from tests.support.days import endless_day
 from tests.support.s3 import s3_bucket, s3_server
 
 __all__ = ["s3_bucket", "s3_server"]
@@ -18,8 +19,9 @@ def furnished(tmp_path_factory: pytest.TempPathFactory) -> House:
 
 
 @pytest.fixture(autouse=True)
-def no_minute_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The minute after which events that repeat themselves are told anew is longer than any test takes."""
+def time_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the day of the budgets ends within a test, nor the minute after which events that repeat themselves are told anew."""
+    endless_day(monkeypatch)
     monkeypatch.setattr("serving.app.server.repeats.INTERVAL_S", 1e6)
 
 

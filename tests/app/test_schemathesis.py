@@ -58,7 +58,8 @@ async def test_nothing_that_the_document_allows_or_forbids_gets_an_answer_that_i
     house: House, tmp_path: Path, keys: bool
 ) -> None:
     headers = {}
-    settings = house.settings(expose_trace=True, traces=str(tmp_path / "traces.db"))
+    patience = {"header_timeout_s": 10.0, "body_timeout_s": 10.0}  # with requests of which never more comes
+    settings = house.settings(expose_trace=True, traces=str(tmp_path / "traces.db"), **patience)
     if keys:
         key = await asyncio.to_thread(create_key, tmp_path / "keys.yaml", Caller(id="fuzzer", scopes=frozenset(SCOPES)))
         settings = settings.model_copy(update={"api_keys": tmp_path / "keys.yaml"})

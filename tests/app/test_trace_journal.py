@@ -76,7 +76,7 @@ def a_writer(
     try:
         yield writer
     finally:
-        writer.close()
+        writer.close(WITHIN_S)
 
 
 def in_journal(folder: Path) -> str:
