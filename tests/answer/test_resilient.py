@@ -18,6 +18,7 @@ from serving.pipeline.registry import Spec
 from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.types import Chunk, Hit, ModelOutage, Query, Trace
 from tests.support.pipelines import ECHO, small_index, small_pipeline
+from tests.support.waiting import WITHIN_S
 
 ASKED = Query("How many days of paid leave does everyone have?")
 DOWN = {"name": "local:scripted", "answers": [{"error": "failed"}]}
@@ -141,13 +142,14 @@ def hanging(spec: Spec, settings: PipelineSettings) -> ConnectedChat:
 async def test_a_model_that_hangs_leaves_time_for_the_fallback_and_for_the_passages(
     index: OpenIndex, streamed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for share in ("SHARE_WITH_FALLBACK", "SHARE_ALONE"):  # smaller ones, so that nobody has to wait for long
-        monkeypatch.setattr(f"serving.pipeline.answer.resilient.{share}", 0.03)
+    small = ["SHARE_WITH_FALLBACK", "GRACE"]  # so that nobody has to wait for long
     emit: Any = (lambda text: None) if streamed else None
     for pro, degraded in ((ECHO, False), (DOWN, True)):
+        for share in (*small, "SHARE_ALONE") if degraded else small:
+            monkeypatch.setattr(f"serving.pipeline.answer.resilient.{share}", 0.002)
         changes = {**TO_LITE, "answer.models.lite": DOWN, "answer.models.pro": pro, "answer.fallback": "pro"}
         pipeline = small_pipeline(index, changes, connect=hanging)
-        with within(6.0) as deadline:
+        with within(WITHIN_S) as deadline:
             trace = await ask(pipeline, emit=emit)
             assert deadline.left_s > 0
         assert trace.answer.degraded is degraded

@@ -17,6 +17,7 @@ from serving.app.core.telemetry import make_logger
 from serving.app.main import create_app
 from serving.app.release.loaded import LoadedRelease, load
 from serving.app.release.manager import ReleaseManager
+from serving.app.release.probe import StoreProbe
 from serving.app.settings import AppSettings
 from serving.pipeline.answer.answerer import Emit
 from serving.pipeline.answer.resilient import WhenDown
@@ -34,10 +35,14 @@ from serving.pipeline.types import Document, Query, Trace
 from serving.release.bundle import write_release
 from serving.storage.base import Storage
 from tests.support.releasing import at, point
+from tests.support.waiting import WITHIN_S
 
 PROMPTS = Path(__file__).parents[2] / "prompts"
 SAYS = "Everyone has 28 days of paid leave a year [1]."
 QUESTION = "How many days of paid leave does everyone have?"
+
+PATIENCE = ("header", "body", "idle", "send", "upload", "request", "otlp")
+PATIENT: dict[str, Any] = {f"{name}_timeout_s": WITHIN_S for name in PATIENCE} | {"catch_up_s": WITHIN_S}
 
 DOCUMENTS = [
     Document("leave.md", "# Leave\n\nEveryone has 28 days of paid leave a year, taken in whole or half days.", "Leave policy", "hr"),
@@ -87,7 +92,8 @@ class House:
         return PipelineSettings(home=self.root / "home", _env_file=None)
 
     def settings(self, **changes: Any) -> AppSettings:
-        return AppSettings(home=self.root / "home", releases=str(self.releases), _env_file=None, **changes)
+        """With more patience than a server has, except where a test says otherwise: this machine may be slow and busy."""
+        return AppSettings(home=self.root / "home", releases=str(self.releases), _env_file=None, **PATIENT | changes)
 
     async def release(self, chosen: RagConfig, *, channel: str | None = "dev", documents: Sequence[Document] = DOCUMENTS) -> str:
         """Build what is missing, write the release and point the channel at it."""
@@ -142,7 +148,7 @@ async def opened(settings: AppSettings, *, load: Loading = load, sleep: Callable
     """The app with its lifespan, after its first look at the channel."""
     stream = io.StringIO()
     log = make_logger(settings, stream)
-    manager = ReleaseManager(settings, log, load=load, sleep=sleep)
+    manager = ReleaseManager(settings, log, load=load, sleep=sleep, probe=StoreProbe(patience_s=WITHIN_S))
     app = create_app(settings, release_manager=manager, log=log)
     transport = httpx.ASGITransport(app=app)
     async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://test") as client:

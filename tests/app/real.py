@@ -13,6 +13,7 @@ from serving.app.server.connections import ConnectionGate
 from serving.app.server.run import BACKLOG, LARGEST_HEAD, connection_gate, protocol_of
 from serving.app.settings import AppSettings
 from tests.app.making import Loading, Open, load, opened
+from tests.support.waiting import WITHIN_S
 
 
 @dataclass(frozen=True)
@@ -26,15 +27,12 @@ class Listening:
     async def connect(self, address: str = "127.0.0.1") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection("127.0.0.1", self.port, local_addr=(address, 0))
 
-    async def send(self, data: bytes, *, address: str = "127.0.0.1", within_s: float = 20.0) -> bytes:
+    async def send(self, data: bytes, *, address: str = "127.0.0.1") -> bytes:
         """All that the server says to some bytes until it closes the connection."""
         reader, writer = await self.connect(address)
         try:
             writer.write(data)
-            async with asyncio.timeout(within_s):
-                return await reader.read()
-        except ConnectionError:
-            return b""
+            return await heard(reader)
         finally:
             writer.close()
             with contextlib.suppress(ConnectionError):
@@ -43,6 +41,16 @@ class Listening:
     async def get(self, path: str = "/livez", *, address: str = "127.0.0.1") -> int:
         """The status of a plain request."""
         return status(await self.send(f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode(), address=address))
+
+
+async def heard(reader: asyncio.StreamReader) -> bytes:
+    """All that is said until the connection ends, in whatever way it does."""
+    said = b""
+    with contextlib.suppress(ConnectionError):
+        async with asyncio.timeout(WITHIN_S):
+            while piece := await reader.read(65_536):
+                said += piece
+    return said
 
 
 def status(response: bytes) -> int:

@@ -23,9 +23,7 @@ from tests.app.test_process import REPOSITORY
 from tests.support.ports import free_port
 from tests.support.releasing import PROMPTS as LIBRARY
 from tests.support.releasing import point
-from tests.support.waiting import until
-
-START_S, SOON_S = 90.0, 30.0
+from tests.support.waiting import WITHIN_S, until
 
 
 @dataclass(frozen=True)
@@ -90,18 +88,18 @@ def replica(estate: Estate, name: str) -> Iterator[Replica]:
     own |= {"TOUCHSTONE_POLL_S": "0.2", "PYTHONPATH": str(REPOSITORY)}
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "serving.app", "--port", str(port)],
+            [sys.executable, "-P", "-m", "tests.app.patient_server", "--port", str(port)],
             cwd=estate.root, env=own, stdout=output, stderr=subprocess.STDOUT,
         )  # fmt: skip
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-            until(lambda: _alive(client, process, log), START_S)
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=WITHIN_S) as client:
+            until(lambda: _alive(client, process, log))
             yield Replica(client, process, log)
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
             try:
-                process.wait(20)
+                process.wait(WITHIN_S)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

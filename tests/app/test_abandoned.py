@@ -13,6 +13,7 @@ from serving.pipeline.registry import Spec
 from tests.app.making import QUESTION, House, config
 from tests.app.real import Listening, listening, status
 from tests.support.paid import SAYS, Till, new_till
+from tests.support.waiting import eventually
 
 BLOCKING, ASYNCHRONOUS = "tests.support.paid:BlockingChat", "tests.support.paid:AsynchronousChat"
 BODY = json.dumps({"question": QUESTION}).encode()
@@ -58,9 +59,7 @@ async def metric(server: Listening, name: str) -> float:
 
 async def settled(server: Listening) -> None:
     """Wait until no question holds a place."""
-    async with asyncio.timeout(20):
-        while server.api.app.state.service.concurrency.running:  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
+    await eventually(lambda: not server.api.app.state.service.concurrency.running)
 
 
 def bounded(house: House, **changes: object) -> object:
@@ -79,9 +78,8 @@ async def test_abandoned_questions_hold_their_places_until_the_provider_has_ende
         till.most = 0
         begun = till.begun
         await hang_up_on(server, 100, path, till, begun + 4)
-        async with asyncio.timeout(20):
-            while server.api.app.state.service.concurrency.waiting:  # noqa: ASYNC110
-                await asyncio.sleep(0.005)
+        concurrency = server.api.app.state.service.concurrency
+        await eventually(lambda: not concurrency.waiting and concurrency.abandoned >= 4)
         assert await server.get() == 200
         running, gone = await metric(server, "touchstone_queries_in_flight "), await metric(server, "touchstone_queries_abandoned ")
         assert till.most == 4
@@ -127,7 +125,7 @@ async def test_a_call_that_can_be_stopped_is_stopped_and_counted_as_of_unknown_p
 async def test_a_question_that_took_too_long_is_told_so_at_once_and_settled_when_the_call_ends(house: House, till: Till) -> None:
     await paid(house, BLOCKING)
     till.go.set()
-    async with listening(bounded(house, request_timeout_s=1.0, degrade=False)) as server:
+    async with listening(bounded(house, request_timeout_s=5.0, degrade=False)) as server:
         till.go.clear()
         begun = till.begun
         late = await server.send(head("/v1/query") + BODY)

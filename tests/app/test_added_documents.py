@@ -18,6 +18,7 @@ from serving.pipeline.types import Query
 from serving.traces.record import REMOVED
 from tests.app.making import House, Open, config, opened
 from tests.support.releasing import point
+from tests.support.waiting import WITHIN_S, eventually
 
 MOON = b"# Lunar travel\n\nTravel to the moon is booked by the lunar desk, and takes nine days."
 ASKED = "Who books lunar travel?"
@@ -48,12 +49,6 @@ def by_hand(house: House):
     return opened(house.settings(index_documents=False, documents_poll_s=3600))
 
 
-async def until(condition) -> None:
-    async with asyncio.timeout(30):
-        while not await condition():  # noqa: ASYNC110 — what it waits for happens in the app
-            await asyncio.sleep(0.01)
-
-
 async def test_an_added_document_is_found_and_a_deleted_one_is_not(house: House):
     async with by_hand(house) as api:
         before = (await api.client.get("/v1/release")).json()
@@ -80,15 +75,9 @@ async def test_the_server_indexes_what_is_added_by_itself(house: House):
         ident = add(api)
         follower(api).wake()
 
-        async def ready() -> bool:
-            return follower(api).state.states["ready"] == 1
-
-        async def in_step() -> bool:
-            return follower(api).state.behind_s == 0.0
-
-        await until(ready)
+        await eventually(lambda: follower(api).state.states["ready"] == 1)
         assert ident in await found(api)
-        await until(in_step)  # a look at the store may be late on a busy machine
+        await eventually(lambda: follower(api).state.behind_s == 0.0)  # a look at the store may be late on a busy machine
 
 
 async def test_a_change_is_behind_since_it_was_made_whatever_is_said_of_it_meanwhile(house: House, monkeypatch: pytest.MonkeyPatch):
@@ -156,11 +145,7 @@ async def test_the_words_of_a_deleted_document_leave_traces_and_cached_answers(h
         await follow(api)
         answer = (await api.ask(ASKED)).json()
         writer = api.app.state.service.traces
-
-        async def written() -> bool:
-            return not writer.waiting
-
-        await until(written)
+        await eventually(lambda: not writer.waiting)
         assert ident in writer.store.get(answer["trace_id"]).documents
         follower(api).documents.delete([ident])
         await follower(api).refresh()
@@ -178,7 +163,7 @@ async def test_a_deletion_is_shown_and_answered_while_words_are_still_being_take
 
     def slow(self: TraceWriter, document_id: str, until: float) -> int:
         begun.set()
-        assert go.wait(60)
+        assert go.wait(3 * WITHIN_S)
         return 0
 
     monkeypatch.setattr(TraceWriter, "forget_document", slow)  # a trace store with thousands of them, or one that is out
@@ -186,16 +171,16 @@ async def test_a_deletion_is_shown_and_answered_while_words_are_still_being_take
     async with opened(house.settings(documents_poll_s=0.05)) as api:
         try:
             first, second = add(api, "moon.md"), add(api, "sun.md")
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(2 * WITHIN_S):
                 assert (await api.client.delete(f"/v1/documents/{first}")).status_code == 204
-                await asyncio.to_thread(begun.wait, 30)
+                assert await asyncio.to_thread(begun.wait, WITHIN_S)
                 assert (await api.client.delete(f"/v1/documents/{second}")).status_code == 204
                 third, view = add(api, "mars.md"), follower(api).view.version
 
-                async def shown() -> bool:
+                def shown() -> bool:
                     return follower(api).view.version != view and follower(api).state_of(follower(api).documents.get(third)) == "ready"
 
-                await until(shown)
+                await eventually(shown)
         finally:
             go.set()
 

@@ -1,6 +1,5 @@
 """What administrators look at and move over HTTP."""
 
-import asyncio
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -22,6 +21,7 @@ from serving.traces.summary import CountedStage, CountedUsage, GuardIncident, Tr
 from tests.app.making import House, Open, config, opened
 from tests.app.test_auth import bearer
 from tests.support.releasing import a_decision, prove
+from tests.support.waiting import eventually
 
 OWN = {"X-Touchstone-CSRF": "1"}
 
@@ -184,8 +184,7 @@ async def test_what_was_asked_is_counted_in_the_window_and_by_the_replica(house:
         await api.client.post("/v1/feedback", json={"trace_id": answers[0]["trace_id"], "kind": "thumbs", "value": -1})
         await api.client.post("/v1/query", content=b"{", headers={"Content-Type": "application/json"})
         writer = api.app.state.service.traces
-        while writer.waiting:  # noqa: ASYNC110  # a thread writes them
-            await asyncio.sleep(0.01)
+        await eventually(lambda: not writer.waiting)
         window = (await api.client.get("/v1/admin/traffic?hours=1")).json()
         own = (await api.client.get("/v1/admin/replica")).json()
     assert (window["questions"], window["traces"], window["complete"]) == (3, 3, True)

@@ -12,6 +12,7 @@ import pytest
 from serving.keys import SCOPES, Caller, create_key
 from tests.app.making import House, events
 from tests.app.real import Listening, listening
+from tests.support.waiting import WITHIN_S
 
 REPOSITORY = Path(__file__).parents[2]
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
@@ -31,7 +32,7 @@ def curl_lines() -> list[tuple[str, str]]:
 
 async def run(words: list[str], folder: Path) -> tuple[bytes, int | None]:
     """What a command says, and its exit code."""
-    bounded = [*words, "--fail-with-body", "--noproxy", "*", "--max-time", "60"]
+    bounded = [*words, "--fail-with-body", "--noproxy", "*", "--max-time", str(WITHIN_S)]
     process = await asyncio.create_subprocess_exec(*bounded, cwd=folder, stdout=asyncio.subprocess.PIPE)
     said, _ = await process.communicate()
     return said, process.returncode
@@ -42,7 +43,7 @@ async def uploaded(server: Listening, key: str, folder: Path) -> str:
     form = ["-H", f"Authorization: Bearer {key}", "-F", "file=@travel.md"]
     said, _ = await run(["curl", "-s", f"http://127.0.0.1:{server.port}/v1/documents", *form], folder)
     ident = str(json.loads(said)["id"])
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(WITHIN_S):
         while json.loads(said)["state"] != "ready":
             said, _ = await run(["curl", "-s", f"http://127.0.0.1:{server.port}/v1/documents/{ident}", *form[:2]], folder)
     return ident

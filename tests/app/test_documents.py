@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from serving.traces.record import REMOVED, TraceRecord
 from tests.app.making import DOCUMENTS, QUESTION, House, Open, config, opened
 from tests.app.test_auth import bearer
 from tests.index.hostile_files import pdf_text, word_file
+from tests.support.waiting import eventually
 
 RULES = b"# Travel\n\nTrains are booked in second class."
 CALLERS = {
@@ -56,10 +57,19 @@ class Library:
 
     async def settled(self, ident: str, who: str = "hr") -> dict[str, Any]:
         """A document when it has been read, or refused."""
-        async with asyncio.timeout(60):
-            while (found := (await self.get(who, f"/{ident}")).json())["state"] in ("waiting", "parsing", "indexing"):  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
-        return found
+        return await settled(lambda: self.get(who, f"/{ident}"))
+
+
+async def settled(ask: Callable[[], Awaitable[httpx.Response]]) -> dict[str, Any]:
+    """What is said of a document when it is worked at no more."""
+    said: dict[str, Any] = {}
+
+    async def done() -> bool:
+        said.update((await ask()).json())
+        return said["state"] not in ("waiting", "parsing", "indexing")
+
+    await eventually(done)
+    return said
 
 
 @asynccontextmanager
@@ -72,10 +82,13 @@ async def library(house: House, tmp_path: Path, **changes: Any) -> AsyncIterator
 
 async def kept_trace(api: Open, trace_id: str) -> TraceRecord:
     """A trace when it is in the store."""
-    async with asyncio.timeout(20):
-        while not (kept := api.app.state.service.traces.store.get(trace_id)):  # noqa: ASYNC110  a thread writes it
-            await asyncio.sleep(0.02)
-    return kept
+    store = api.app.state.service.traces.store
+    await eventually(lambda: store.get(trace_id))
+    return store.get(trace_id)  # type: ignore[no-any-return]
+
+
+def words_of(api: Open, trace_id: str) -> str:
+    return json.dumps(dict(api.app.state.service.traces.store.get(trace_id).trace))
 
 
 async def test_an_upload_is_kept_read_and_shown_to_those_who_may(house: House, tmp_path: Path) -> None:
@@ -419,10 +432,9 @@ async def test_a_deletion_takes_cached_answers_and_the_words_in_traces_with_it(h
         assert (first["cached"], second["cached"]) == (False, True)
         assert (await api.client.delete("/v1/documents/leave.md")).status_code == 204
         for trace_id in (first["trace_id"], second["trace_id"]):
-            async with asyncio.timeout(20):
-                while "28 days" in (words := json.dumps(dict((await kept_trace(api, trace_id)).trace))):  # noqa: ASYNC110  a thread does it
-                    await asyncio.sleep(0.02)
-            assert REMOVED in words
+            await kept_trace(api, trace_id)
+            await eventually(lambda: "28 days" not in words_of(api, trace_id))  # noqa: B023 — it is waited for here
+            assert REMOVED in words_of(api, trace_id)
             shown = (await api.client.get(f"/v1/traces/{trace_id}")).json()
             assert "leave.md" not in json.dumps(shown["reranked_docs"]), "nobody may read it any more"
             assert shown["query"] == QUESTION
@@ -438,7 +450,7 @@ async def test_every_server_follows_the_store_and_one_that_was_killed_catches_up
     async with opened(house.settings(documents_poll_s=0.05)) as api:
         await api.app.state.service.documents.refresh()
         await api.app.state.service.documents.forget_words()
-        assert "28 days" not in json.dumps(dict(api.app.state.service.traces.store.get(trace_id).trace))
+        assert "28 days" not in words_of(api, trace_id)
         assert REMOVED in (await api.client.get(f"/v1/traces/{trace_id}")).text
 
 
@@ -459,10 +471,7 @@ async def test_a_server_that_was_killed_while_it_read_is_continued_by_the_next(h
     added = store.put(NewDocument(name="left.txt", uploader="x"), b"Left words.").record
     store.advance([added.model_copy(update={"state": "parsing"})])  # and then it was killed
     async with opened(house.settings(documents_poll_s=0.05)) as api:
-        async with asyncio.timeout(60):
-            while (found := (await api.client.get(f"/v1/documents/{added.id}")).json())["state"] in ("parsing", "indexing"):  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
-        assert found["state"] == "ready"
+        assert (await settled(lambda: api.client.get(f"/v1/documents/{added.id}")))["state"] == "ready"
         assert (await api.client.get(f"/v1/documents/{added.id}/text")).json()["text"] == "Left words."
 
 

@@ -3,11 +3,13 @@
 import asyncio
 import json
 import logging
+from dataclasses import replace
 
 import pytest
 
 from tests.app.making import QUESTION, House
-from tests.app.real import Listening, listening, status
+from tests.app.real import Listening, heard, listening, status
+from tests.support.waiting import WITHIN_S, eventually
 
 BODY = json.dumps({"question": QUESTION}).encode()
 JSON = b"Content-Type: application/json\r\n"
@@ -66,7 +68,7 @@ async def alive(server: Listening, caplog: pytest.LogCaptureFixture) -> None:
 async def test_what_is_no_request_is_refused_in_one_line(
     furnished: House, caplog: pytest.LogCaptureFixture, sent: bytes, expected: set[int]
 ) -> None:
-    async with listening(furnished.settings(idle_timeout_s=0.2, header_timeout_s=0.5, body_timeout_s=0.5)) as server:
+    async with listening(furnished.settings(idle_timeout_s=0.2)) as server:
         said = await server.send(sent)
         assert status(said) in expected, said[:200]
         if status(said) >= 400:
@@ -75,8 +77,8 @@ async def test_what_is_no_request_is_refused_in_one_line(
 
 
 async def test_a_chunked_body_that_never_ends_is_ended_by_its_size_or_its_time(furnished: House, caplog: pytest.LogCaptureFixture) -> None:
-    async with listening(furnished.settings(body_timeout_s=0.3, header_timeout_s=0.3, idle_timeout_s=0.3)) as server:
-        for chunk, expected in ((b"400\r\n" + b"x" * 1024 + b"\r\n", 413), (b"1\r\nx\r\n", 408)):
+    for chunk, body_timeout_s, expected in ((b"400\r\n" + b"x" * 1024 + b"\r\n", WITHIN_S, 413), (b"1\r\nx\r\n", 0.3, 408)):
+        async with listening(furnished.settings(body_timeout_s=body_timeout_s)) as server:
             reader, writer = await server.connect()
             writer.write(CHUNKED)
 
@@ -86,12 +88,12 @@ async def test_a_chunked_body_that_never_ends_is_ended_by_its_size_or_its_time(f
                     await asyncio.sleep(0.002)
 
             flooding = asyncio.create_task(flood())
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(WITHIN_S):
                 head = await reader.readuntil(b"\r\n\r\n")
             flooding.cancel()
             writer.close()
             assert status(head) == expected
-        await alive(server, caplog)
+            await alive(server, caplog)
 
 
 @pytest.mark.parametrize("after", [b"garbage\r\n\r\n", b"GET", GET + b"\r\n", b"\x00" * 100])
@@ -99,9 +101,16 @@ async def test_what_comes_while_an_answer_is_written_does_not_break_it_and_leave
     furnished: House, caplog: pytest.LogCaptureFixture, after: bytes
 ) -> None:
     request = POST + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY
-    async with listening(furnished.settings(idle_timeout_s=0.3, header_timeout_s=0.3, body_timeout_s=0.3)) as server:
-        said = await server.send(request + after)
-        assert status(said) == 200
+    async with listening(furnished.settings(idle_timeout_s=0.3)) as server:
+        reader, writer = await server.connect()
+        await eventually(lambda: server.gate.count == 1)
+        server.gate.limits = replace(server.gate.limits, header_s=0.3)  # for what comes after, where that is no whole request
+        writer.write(request + after)
+        assert status(await heard(reader)) == 200
+        writer.close()
+        server.gate.limits = replace(server.gate.limits, header_s=WITHIN_S)
+        await alive(server, caplog)
+    async with listening(furnished.settings(body_timeout_s=0.3)) as server:
         said = await server.send(CHUNKED + b"%x\r\n" % len(BODY) + BODY + b"\r\n" + after)
         assert status(said) in (400, 408)
         await alive(server, caplog)
@@ -109,8 +118,8 @@ async def test_what_comes_while_an_answer_is_written_does_not_break_it_and_leave
 
 @pytest.mark.slow
 async def test_a_thousand_requests_in_one_go_are_answered_one_after_another(furnished: House, caplog: pytest.LogCaptureFixture) -> None:
-    async with listening(furnished.settings(idle_timeout_s=0.3, header_timeout_s=0.3)) as server:
-        said = await server.send((GET + b"\r\n") * 1000, within_s=60)
+    async with listening(furnished.settings()) as server:
+        said = await server.send((GET + b"\r\n") * 999 + GET + CLOSE + b"\r\n")
         assert said.count(b"HTTP/1.1 200") == 1000
         await alive(server, caplog)
 

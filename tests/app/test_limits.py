@@ -9,6 +9,7 @@ from serving.app.core.stores import StoreCalls
 from serving.pipeline.answer.answerer import Emit
 from serving.pipeline.types import Query
 from tests.app.making import House, interrupted, opened
+from tests.support.waiting import WITHIN_S
 
 
 async def test_calls_to_a_store_take_turns_and_nobody_waits_for_all_who_asked_before() -> None:
@@ -20,7 +21,7 @@ async def test_calls_to_a_store_take_turns_and_nobody_waits_for_all_who_asked_be
         return "answered"
 
     first = asyncio.create_task(calls.run(hang))
-    assert await asyncio.to_thread(begun.wait, 30.0)
+    assert await asyncio.to_thread(begun.wait, WITHIN_S)
     for _ in range(3):
         with pytest.raises(Rejected, match="Too many requests for traces") as caught:
             await calls.run(hang)
@@ -63,7 +64,7 @@ async def test_the_slow_uploads_of_one_tenant_leave_a_place_to_the_others() -> N
     await asyncio.sleep(0)
     with pytest.raises(Rejected, match="uploads"):
         await upload("slow")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WITHIN_S):
         assert await upload("other") == "received"
     go.set()
     assert await asyncio.gather(*held) == ["received"] * 3

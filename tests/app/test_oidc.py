@@ -22,6 +22,7 @@ ISSUER, AUDIENCE = "https://login.example.com/acme", "touchstone"
 RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 OTHER = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 CURVE = ec.generate_private_key(ec.SECP256R1())
+DAY_S = 86_400
 
 
 def public(key: Any, ident: str) -> dict[str, Any]:
@@ -31,7 +32,7 @@ def public(key: Any, ident: str) -> dict[str, Any]:
 
 def token(key: Any = RSA, ident: str = "k1", algorithm: str = "RS256", **claims: Any) -> str:
     now = int(time.time())
-    said = {"sub": "ann", "iss": ISSUER, "aud": AUDIENCE, "iat": now, "exp": now + 600, "tenant": "acme", "groups": ["hr"], **claims}
+    said = {"sub": "ann", "iss": ISSUER, "aud": AUDIENCE, "iat": now, "exp": now + DAY_S, "tenant": "acme", "groups": ["hr"], **claims}
     kept = {name: value for name, value in said.items() if value is not None}
     return jwt.encode(kept, key, algorithm=algorithm, headers={"kid": ident})
 
@@ -102,7 +103,7 @@ def signed_with_the_published_key() -> str:
         token(aud="another-service"),
         token(iss="https://login.example.com/other"),
         token(exp=int(time.time()) - 60),
-        token(nbf=int(time.time()) + 600),
+        token(nbf=int(time.time()) + DAY_S // 2),
         token(exp=None),
         token(sub=None),
         token(aud=None),

@@ -27,6 +27,7 @@ from serving.pipeline.errors import ConfigError, ModelError, ThrottledError
 from serving.pipeline.types import Query
 from tests.app.making import QUESTION, House, Open, interrupted, opened
 from tests.app.test_auth import DIRECTOR, bearer, sha
+from tests.support.waiting import WITHIN_S, eventually
 
 ASKED = f'{{"question": "{QUESTION}"}}'.encode()
 BODIES = [
@@ -178,7 +179,7 @@ async def test_no_json_gets_an_answer_that_is_not_declared(furnished: House) -> 
         @trying(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
         @given(body=fields | JSON)
         def fuzz(body: Any) -> None:
-            asyncio.run_coroutine_threadsafe(send(body), loop).result(30)
+            asyncio.run_coroutine_threadsafe(send(body), loop).result(WITHIN_S)
 
         await asyncio.to_thread(fuzz)
 
@@ -226,10 +227,7 @@ async def test_the_next_page_of_traces_is_asked_for_by_the_time_that_was_told(fu
     async with opened(furnished.settings(traces=str(tmp_path / "traces.db"))) as api:
         for number in range(3):
             assert (await api.ask(f"{QUESTION} {number}")).status_code == 200
-        assert api.app.state.service.traces is not None
-        async with asyncio.timeout(20):
-            while len((await api.client.get("/v1/traces")).json()["traces"]) < 3:  # noqa: ASYNC110  # a thread writes them
-                await asyncio.sleep(0.05)
+        await eventually(lambda: not api.app.state.service.traces.waiting)
         first = (await api.client.get("/v1/traces", params={"limit": 2})).json()
         rest = (await api.client.get("/v1/traces", params={"limit": 2, "before": first["next"]})).json()
     assert [len(first["traces"]), len(rest["traces"])] == [2, 1]

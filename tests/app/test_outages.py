@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -22,18 +22,13 @@ from tests.app.test_compatible import client as openai_client
 from tests.app.test_mcp import agent
 from tests.doubles.bedrock import CREDENTIALS, Answer, BedrockDouble, Call, Drop, Hang, Malformed, Refusal, ServerError, Throttle
 from tests.support.ports import free_port
-from tests.support.redis import RedisServer, a_secret, running_redis
+from tests.support.redis import RedisServer, a_secret, patient_with_redis, running_redis
 from tests.support.s3 import KEYS
+from tests.support.waiting import WITHIN_S, eventually
 from tests.traces.test_stores import a_table
 
 NOVA, OTHER = "bedrock_converse:amazon.nova-lite-v1:0", "bedrock_converse:amazon.nova-pro-v1:0"
 DOWN = {"name": "local:scripted", "answers": [SAYS, {"error": "failed"}, {"error": "failed"}, {"error": "failed"}, {"error": "failed"}]}
-
-
-async def until(condition: Callable[[], Awaitable[bool]], within_s: float = 20.0) -> None:
-    async with asyncio.timeout(within_s):
-        while not await condition():  # noqa: ASYNC110  # what is waited for happens in another thread or process
-            await asyncio.sleep(0.01)
 
 
 def value(lines: list[str]) -> float:
@@ -131,8 +126,8 @@ async def test_whatever_ails_the_model_passages_come_in_time_and_the_model_is_ta
     provider = Provider()
     with BedrockDouble(provider) as double:
         await house.release(config(**{"answer.models.lite": {"name": NOVA}}))
-        patience_s = 0.6 if isinstance(fault, Hang) else 5.0  # which a test has to wait for, again and again, where nothing comes
-        settings = house.settings(bedrock_endpoint=double.url, request_timeout_s=5.0, model_timeout_s=patience_s, model_failures=4)
+        patience_s = 2.0 if isinstance(fault, Hang) else WITHIN_S  # which a test has to wait for, again and again, where nothing comes
+        settings = house.settings(bedrock_endpoint=double.url, model_timeout_s=patience_s, model_failures=4)
         async with opened(settings) as api:
             assert (await api.ask()).json()["answer"] == SAYS
             provider.fault, before = fault, provider.asked
@@ -145,7 +140,7 @@ async def test_whatever_ails_the_model_passages_come_in_time_and_the_model_is_ta
             async def answered() -> bool:
                 return not (await api.ask()).json()["degraded"]
 
-            await until(answered)
+            await eventually(answered)
             after = await api.metric("touchstone_model_breaker")
     assert [answer["degraded"] for answer in answers] == [True] * 6
     assert f'error="{error}"' in str(failures)
@@ -157,14 +152,14 @@ async def test_whatever_ails_the_model_passages_come_in_time_and_the_model_is_ta
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("hosted")
-async def test_a_model_that_hangs_does_not_use_up_the_time_of_its_fallback(house: House) -> None:
+async def test_a_model_that_hangs_does_not_use_up_the_time_of_its_fallback(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.pipeline.answer.resilient.SHARE_WITH_FALLBACK", 0.03)  # of which nobody has to wait for long
     provider = Provider()
     with BedrockDouble(provider) as double:
         models = {"lite": {"name": NOVA}, "pro": {"name": OTHER}}
         await house.release(config(**{f"answer.models.{tier}": model for tier, model in models.items()}, **{"answer.fallback": "pro"}))
-        async with opened(
-            house.settings(bedrock_endpoint=double.url, request_timeout_s=1.5)
-        ) as api:  # a call may take 60 s by the settings
+        settings = house.settings(bedrock_endpoint=double.url, request_timeout_s=50.0)  # a call may take 60 s by the settings
+        async with opened(settings) as api:
             await api.ask()
             provider.fault = Hang()
             answer = await api.ask()
@@ -183,8 +178,9 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 
 @pytest.mark.parametrize("lost", ["killed", "silent"])
 async def test_without_redis_cache_limits_and_budgets_go_on_in_the_process_and_are_shared_again(
-    house: House, redis: RedisServer, tmp_path: Path, lost: str
+    house: House, redis: RedisServer, tmp_path: Path, lost: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    patient_with_redis(monkeypatch, 2.0)  # which the questions wait for that find it silent
     await house.release(config(**{"cache.lookup.name": "exact"}))
     key = create_key(tmp_path / "keys.yaml", Caller(id="ann", usd_per_day=5.0))
     settings = house.settings(
@@ -212,7 +208,7 @@ async def test_without_redis_cache_limits_and_budgets_go_on_in_the_process_and_a
 
         for breaker in _breakers(api):
             breaker._closed_from = 0.0  # the rest is over: seconds that nobody has to wait for here
-        await until(shared_again)
+        await eventually(shared_again)
         told = [line["event"] for line in api.log]
         errors = await api.metric("touchstone_cache_backend_errors_total")
     assert before["cached"]
@@ -245,20 +241,13 @@ async def recovered(api: Open, lose: Callable[[], object], bring_back: Callable[
     answers = [await api.ask() for _ in range(3)]
     assert [answer.status_code for answer in answers] == [200] * 3
 
-    async def noticed() -> bool:
-        return writer.failing
-
-    await until(noticed)
+    await eventually(lambda: writer.failing)
     ident = answers[0].json()["trace_id"]
     said = await api.client.post("/v1/feedback", json={"trace_id": ident, "kind": "thumbs", "value": 1})
     listed = await api.client.get("/v1/traces")
     waiting = value(await api.metric("touchstone_traces_waiting"))
     bring_back()
-
-    async def written() -> bool:
-        return writer.waiting == 0
-
-    await until(written)
+    await eventually(lambda: writer.waiting == 0)
     assert (said.status_code, listed.status_code, waiting) == (503, reads, 3.0)
     again = await api.client.post("/v1/feedback", json={"trace_id": ident, "kind": "thumbs", "value": 1})
     assert again.status_code < 300
@@ -306,7 +295,7 @@ async def test_without_dynamodb_questions_are_answered_and_their_traces_wait(fur
 
 @pytest.mark.parametrize("what", ["traces", "audit", "channels", "documents"])
 async def test_a_store_that_hangs_takes_no_thread_from_questions_probes_and_other_stores(
-    furnished: House, monkeypatch: pytest.MonkeyPatch, what: str
+    furnished: House, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, what: str
 ) -> None:
     addresses = {"traces": "/v1/traces", "audit": "/v1/admin/audit", "channels": "/v1/admin/channels", "documents": "/v1/documents"}
     go, entered = threading.Event(), threading.Semaphore(0)
@@ -316,7 +305,7 @@ async def test_a_store_that_hangs_takes_no_thread_from_questions_probes_and_othe
         go.wait()
         raise StoreError("It did not answer.")
 
-    async with opened(furnished.settings(traces=str(furnished.root / "t.db"), documents_poll_s=1e6)) as api:
+    async with opened(furnished.settings(traces=str(tmp_path / "t.db"), documents_poll_s=1e6)) as api:
         service = api.app.state.service
         with monkeypatch.context() as patched:
             match what:
@@ -330,8 +319,8 @@ async def test_a_store_that_hangs_takes_no_thread_from_questions_probes_and_othe
                     patched.setattr(service.documents.documents, "refresh", hang)
             waiting = [asyncio.create_task(api.client.get(addresses[what])) for _ in range(64)]  # more than a loop has threads
             try:
-                assert await asyncio.to_thread(entered.acquire, timeout=30.0)
-                async with asyncio.timeout(60.0):
+                assert await asyncio.to_thread(entered.acquire, timeout=WITHIN_S)
+                async with asyncio.timeout(WITHIN_S):
                     assert (await api.ask()).json()["answer"] == SAYS
                     assert (await api.client.get("/readyz")).status_code == 200
                     others = [(await api.client.get(at)).status_code for name, at in addresses.items() if name != what]

@@ -15,6 +15,7 @@ from serving.pipeline.types import Query
 from serving.release.channel import read_channel
 from tests.app.making import SAYS, House, config, interrupted, opened
 from tests.support.releasing import at, point
+from tests.support.waiting import WITHIN_S
 
 
 async def test_a_new_release_is_swapped_in_and_a_query_under_way_ends_on_the_old_one(house: House) -> None:
@@ -120,7 +121,7 @@ async def test_the_channel_is_looked_at_at_the_interval_and_one_trouble_is_logge
             await asyncio.Event().wait()
 
     async with opened(house.settings(poll_s=3), sleep=nap) as api:
-        await asyncio.wait_for(rested.wait(), 10)
+        await asyncio.wait_for(rested.wait(), WITHIN_S)
         warnings = [line for line in api.log if line["level"] == "warning"]
     assert naps == [3, 3, 3, 3]
     assert len(warnings) == 1

@@ -11,7 +11,7 @@ import pytest
 
 from serving.keys import SCOPES, Caller, create_key
 from tests.app.making import QUESTION, config
-from tests.app.replicas import SOON_S, Estate, Replica, bearer, replica
+from tests.app.replicas import Estate, Replica, bearer, replica
 from tests.support.dynamodb import a_table
 from tests.support.redis import RedisServer, a_secret, running_redis
 from tests.support.waiting import until
@@ -48,7 +48,7 @@ def estate(tmp_path: Path, s3_server: str, s3_bucket: str, redis_server: RedisSe
 
 def the_two(stack: ExitStack, estate: Estate, digest: str) -> tuple[Replica, Replica]:
     one, other = (stack.enter_context(replica(estate, name)) for name in ("one", "other"))
-    until(lambda: one.serves(digest) and other.serves(digest), SOON_S)
+    until(lambda: one.serves(digest) and other.serves(digest))
     return one, other
 
 
@@ -76,15 +76,15 @@ def test_two_replicas_share_releases_answers_limits_budgets_and_traces_and_one_o
         price = here["usage"]["usd"]
         assert price > 0
         poor = create_key(keys, Caller(id="poor", usd_per_day=3.5 * price))
-        until(lambda: one.ask("Who knows this key?", poor).status_code != 401, SOON_S)  # the file is looked at once a second
-        until(lambda: other.client.get("/v1/release", headers=bearer(poor)).status_code == 200, SOON_S)
+        until(lambda: one.ask("Who knows this key?", poor).status_code != 401)  # the file is looked at once a second
+        until(lambda: other.client.get("/v1/release", headers=bearer(poor)).status_code == 200)
         paid = [next(turns).ask(f"Question {number}?", poor) for number in range(8)]
         spent = [answer.json()["usage"]["usd"] for answer in paid if answer.status_code == 200]
         assert {answer.status_code for answer in paid} == {200, 429}
         assert len(spent) < 6  # each with a budget of its own would let twice as many pass
         assert sum(spent) <= 4.5 * price * 1.2  # the limit and one question more; questions differ by some words
 
-        until(lambda: other.client.get(f"/v1/traces/{here['trace_id']}", headers=bearer(key)).status_code == 200, SOON_S)
+        until(lambda: other.client.get(f"/v1/traces/{here['trace_id']}", headers=bearer(key)).status_code == 200)
         said = other.client.post(
             "/v1/feedback", json={"trace_id": here["trace_id"], "kind": "correction", "text": "27 days"}, headers=bearer(key)
         )
@@ -93,7 +93,7 @@ def test_two_replicas_share_releases_answers_limits_budgets_and_traces_and_one_o
         assert [one["text"] for one in journey["feedback"]] == ["27 days"]
 
         estate.promote(second)
-        until(lambda: one.serves(second) and other.serves(second), SOON_S)
+        until(lambda: one.serves(second) and other.serves(second))
         assert {(each.ask(QUESTION, key).json()["answer"], each.ask(QUESTION, key).json()["release"]) for each in (one, other)} == {
             (SECOND, second)
         }
@@ -103,7 +103,7 @@ def test_two_replicas_share_releases_answers_limits_budgets_and_traces_and_one_o
         assert (left.status_code, left.json()["answer"]) == (200, SECOND)
         assert other.client.get("/readyz").status_code == 200
         estate.promote(first)
-        until(lambda: other.serves(first), SOON_S)
+        until(lambda: other.serves(first))
 
 
 def test_a_document_given_to_one_replica_is_found_by_the_other_and_gone_from_both(estate: Estate) -> None:
@@ -122,6 +122,6 @@ def test_a_document_given_to_one_replica_is_found_by_the_other_and_gone_from_bot
             passages = by.client.post("/v1/retrieve", json=body, headers=bearer(key)).json()["passages"]
             return any("Friedrichshafen" in passage["text"] for passage in passages)
 
-        until(lambda: found(one) and found(other), SOON_S)
+        until(lambda: found(one) and found(other))
         assert other.client.delete(f"/v1/documents/{ident}", headers=bearer(key)).status_code == 204
-        until(lambda: not found(one) and not found(other), SOON_S)
+        until(lambda: not found(one) and not found(other))

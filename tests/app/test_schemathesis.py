@@ -11,6 +11,7 @@ import pytest
 from serving.keys import SCOPES, Caller, create_key
 from tests.app.making import House
 from tests.app.real import Listening, listening
+from tests.support.waiting import WITHIN_S
 
 pytestmark = pytest.mark.slow
 
@@ -39,10 +40,11 @@ async def trial(server: Listening, folder: Path, headers: Mapping[str, str]) -> 
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "schemathesis.cli", "--config-file", str(folder / "schemathesis.toml"), "--no-color",
         "run", f"http://127.0.0.1:{server.port}/openapi.json", "--checks", "all", "--max-examples", str(EXAMPLES), "--seed", "1",
-        "--no-shrink", "--continue-on-failure", *given, cwd=folder, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        "--no-shrink", "--continue-on-failure", "--request-timeout", str(WITHIN_S), "--suppress-health-check", "too_slow", *given,
+        cwd=folder, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
     try:
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(10 * WITHIN_S):
             said, _ = await process.communicate()
     finally:
         if process.returncode is None:
@@ -56,7 +58,8 @@ async def test_nothing_that_the_document_allows_or_forbids_gets_an_answer_that_i
     house: House, tmp_path: Path, keys: bool
 ) -> None:
     headers = {}
-    settings = house.settings(expose_trace=True, traces=str(tmp_path / "traces.db"))
+    patience = {"header_timeout_s": 10.0, "body_timeout_s": 10.0}  # with requests of which never more comes
+    settings = house.settings(expose_trace=True, traces=str(tmp_path / "traces.db"), **patience)
     if keys:
         key = await asyncio.to_thread(create_key, tmp_path / "keys.yaml", Caller(id="fuzzer", scopes=frozenset(SCOPES)))
         settings = settings.model_copy(update={"api_keys": tmp_path / "keys.yaml"})

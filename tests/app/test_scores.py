@@ -18,6 +18,7 @@ from serving.app.core.telemetry import make_logger
 from serving.app.settings import AppSettings
 from serving.traces.record import Feedback
 from tests.app.making import House, opened
+from tests.support.waiting import WITHIN_S, eventually, until
 from tests.traces.test_stores import a_trace
 
 CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -89,7 +90,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 def writer(receiver: Receiver, kind: str = "langfuse", stream: io.StringIO | None = None, **more: Any) -> ScoreWriter:
-    settings = AppSettings(_env_file=None, **receiver.settings(kind, **more))
+    settings = AppSettings(_env_file=None, **{"otlp_timeout_s": WITHIN_S} | receiver.settings(kind, **more))
     return ScoreWriter(settings, make_logger(settings, stream or io.StringIO()))
 
 
@@ -103,6 +104,7 @@ async def test_feedback_reaches_langfuse_as_a_score_of_the_spans_with_the_receiv
         said = {"trace_id": answer["trace_id"], "kind": "thumbs", "value": -1}
         assert (await api.client.post("/v1/feedback", json=said)).status_code == 200
         kept = (await api.client.post("/v1/feedback", json=said | {"value": 1})).json()
+        await eventually(lambda: len(receiver.got) == 2)
         log = api.log_text
     first, second = receiver.got
     assert (first.method, first.path) == ("POST", "/api/public/scores")
@@ -127,6 +129,7 @@ async def test_a_question_with_a_callers_trace_is_scored_in_that_one_and_unsampl
             asked = await api.client.post("/v1/query", json={"question": "Leave?"}, headers={"traceparent": traceparent})
             said = {"trace_id": asked.json()["trace_id"], "kind": "rating", "value": 4}
             assert (await api.client.post("/v1/feedback", json=said)).status_code == 200
+        await eventually(lambda: len(receiver.got) == 2)
     own = span_trace_id(asked.json()["trace_id"], "")
     assert [one.body["traceId"] for one in receiver.got] == [CALLER.split("-")[1], own]
 
@@ -137,6 +140,7 @@ async def test_feedback_becomes_an_assessment_in_mlflow_and_changes_the_one_that
         for text in ("27 days", "30 days"):
             said = {"trace_id": answer["trace_id"], "kind": "correction", "text": text}
             assert (await api.client.post("/v1/feedback", json=said)).status_code == 200
+        await eventually(lambda: len(receiver.got) == 4)
     place = f"/api/3.0/mlflow/traces/tr-{span_trace_id(answer['trace_id'], '')}"
     assert [(one.method, one.path) for one in receiver.got] == [
         ("GET", place), ("POST", f"{place}/assessments"), ("GET", place), ("PATCH", f"{place}/assessments/a0"),
@@ -153,7 +157,7 @@ def test_what_people_wrote_is_sent_only_where_content_is(receiver: Receiver) -> 
     made = writer(receiver)
     made.start()
     made.feedback(Feedback("f", "t1", 0.0, "public", "ann", "correction", None, "call 0171 555 55"), a_trace("t1"))
-    made.close()
+    made.close(WITHIN_S)
     [got] = receiver.got
     assert "comment" not in got.body
     assert (got.body["value"], got.body["dataType"]) == ("given", "CATEGORICAL")
@@ -165,7 +169,7 @@ def test_the_confidence_of_an_answer_is_a_score_by_the_code(receiver: Receiver) 
     trace = a_trace("t1")
     made.answered(trace)  # no check told one
     made.answered(replace(trace, answer=replace(trace.answer, confidence=0.75)))
-    made.close()
+    made.close(WITHIN_S)
     assessment = receiver.got[-1].body["assessment"]
     assert (assessment["assessment_name"], assessment["feedback"], assessment["source"]["source_type"]) == (
         "confidence",
@@ -183,9 +187,8 @@ def test_while_a_receiver_is_out_scores_wait_and_what_is_too_much_is_counted(rec
     assert (made.waiting, made.lost) == (2, 1)
     receiver.answers += [503, 429]
     made.start()
-    while made.waiting or len(receiver.got) < 4:
-        threading.Event().wait(0.01)
-    made.close()
+    until(lambda: not made.waiting and len(receiver.got) == 4)
+    made.close(WITHIN_S)
     assert (len(receiver.got), made.lost) == (4, 1)
     assert "scores sent again" in stream.getvalue()
     assert SECRET not in stream.getvalue()
@@ -199,9 +202,8 @@ def test_a_score_that_comes_before_its_spans_waits_for_them_behind_the_others(re
     for ident, value in (("early", 1.0), ("changed", -1.0), ("known", 1.0), ("changed", 1.0)):
         made.feedback(replace(thumbs(value), id=ident), a_trace(ident))
     made.start()
-    while len(receiver.assessments) < 3:
-        threading.Event().wait(0.01)
-    made.close()
+    until(lambda: len(receiver.assessments) == 3)
+    made.close(WITHIN_S)
     kept = [(one["metadata"]["touchstone.id"], one["feedback"]["value"]) for one in receiver.assessments]
     assert kept == [("feedback-known", 1.0), ("feedback-changed", 1.0), ("feedback-early", 1.0)]  # what was said first does not come last
     assert made.lost == 0
@@ -214,7 +216,7 @@ def test_a_score_that_is_refused_is_lost_and_keeps_no_other_from_being_sent(rece
     for _ in range(3):
         made.feedback(thumbs(), a_trace("t1"))
     made.start()
-    made.close()
+    made.close(WITHIN_S)
     assert [one.path for one in receiver.got] == ["/api/public/scores"] * 3  # the redirect, and with it the secret, led nowhere
     assert made.lost == 2
     assert "it answers with status 400" in stream.getvalue()
@@ -227,7 +229,7 @@ def test_a_receiver_that_is_not_there_delays_neither_answers_nor_the_end(receive
     made = writer(receiver, stream=stream)
     made.start()
     made.feedback(thumbs(), a_trace("t1"))
-    made.close()
+    made.close(WITHIN_S)
     assert made.lost == 1
     assert "scores not sent" in stream.getvalue()
 

@@ -7,6 +7,7 @@ from serving.pipeline.answer.answerer import Emit
 from serving.pipeline.errors import ModelError
 from serving.pipeline.types import Query
 from tests.app.making import QUESTION, SAYS, House, events, interrupted, opened
+from tests.support.waiting import WITHIN_S
 
 ASKED = {"question": QUESTION}
 
@@ -91,8 +92,8 @@ async def test_a_client_that_hangs_up_ends_the_work(furnished: House) -> None:
         for path in ("/v1/query", "/v1/query/stream"):
             begun.clear()
             ended.clear()
-            sent = await asyncio.wait_for(_hang_up(api.app, path, begun), 10)
-            await asyncio.wait_for(ended.wait(), 10)
+            sent = await asyncio.wait_for(_hang_up(api.app, path, begun), WITHIN_S)
+            await asyncio.wait_for(ended.wait(), WITHIN_S)
             assert sent == []
             assert api.log[-1]["status"] == 499
         assert api.app.state.service.concurrency.running == 0
@@ -117,7 +118,7 @@ async def test_silence_is_filled_with_comments(furnished: House) -> None:
         await asyncio.Event().wait()
 
     slow: QueryService = Slow()  # type: ignore[assignment]
-    await asyncio.wait_for(AnswerStream(slow, ping_s=0.001)({"type": "http", "state": {}}, receive, send), 10)
+    await asyncio.wait_for(AnswerStream(slow, ping_s=0.001)({"type": "http", "state": {}}, receive, send), WITHIN_S)
     assert sent.count(PING) >= 3
     assert b"event: error" in sent[-1]
 

@@ -28,11 +28,9 @@ from serving.traces.record import REMOVED, TraceQuery, TraceRecord
 from serving.traces.sqlite import SqliteTraceStore
 from tests.app.making import QUESTION, House, config, opened
 from tests.app.test_process import REPOSITORY
-from tests.support.waiting import until
+from tests.support.waiting import WITHIN_S, until
 from tests.traces.test_journal import a_record, files, left_behind
 from tests.traces.test_stores import a_trace
-
-WITHIN_S = 60.0
 
 
 class Gate:
@@ -78,7 +76,7 @@ def a_writer(
     try:
         yield writer
     finally:
-        writer.close()
+        writer.close(WITHIN_S)
 
 
 def in_journal(folder: Path) -> str:
@@ -114,14 +112,14 @@ def test_after_a_kill_the_next_process_stores_what_was_written_and_nothing_older
     with subprocess.Popen([sys.executable, "-c", CHILD, str(tmp_path)], env=environment, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == "written\n"
-        until(lambda: len(in_journal(tmp_path).splitlines()) > 150, WITHIN_S)
+        until(lambda: len(in_journal(tmp_path).splitlines()) > 150)
         child.kill()
         assert child.wait() == -signal.SIGKILL
     store = Gate()
     with a_writer(tmp_path, store) as writer:
         assert store.kept == {}  # not before it is known what was deleted
         writer.replay(dict)
-        until(lambda: writer.replayed and not writer.waiting, WITHIN_S)
+        until(lambda: writer.replayed and not writer.waiting)
     assert len(store.kept) > 150
     assert sorted(store.kept) == [f"t{number:06}" for number in range(len(store.kept))]
     assert list(tmp_path.iterdir()) == []
@@ -132,7 +130,7 @@ def test_what_is_stored_is_no_longer_in_the_journal_and_a_stop_leaves_nothing(tm
     with a_writer(tmp_path, store) as writer:
         for number in range(50):
             writer.answered(a_trace(f"t{number}"))
-        until(lambda: not writer.waiting, WITHIN_S)
+        until(lambda: not writer.waiting)
         assert in_journal(tmp_path) == ""
         writer.answered(a_trace("last"))
     assert len(store.kept) == 51
@@ -144,13 +142,13 @@ def test_what_a_stop_cannot_store_is_left_for_the_next_start(tmp_path: Path) -> 
     with a_writer(tmp_path, store, log=log) as writer:
         for number in range(5):
             writer.answered(a_trace(f"t{number}"))
-        until(lambda: writer.failing, WITHIN_S)
+        until(lambda: writer.failing)
     last = json.loads(log.getvalue().splitlines()[-1])
     assert (last["event"], last["count"]) == ("traces left in the journal", 5)
     store.out = False
     with a_writer(tmp_path, store) as writer:
         writer.replay(dict)
-        until(lambda: writer.replayed == 5 and not writer.waiting, WITHIN_S)
+        until(lambda: writer.replayed == 5 and not writer.waiting)
     assert sorted(store.kept) == [f"t{number}" for number in range(5)]
 
 
@@ -159,10 +157,10 @@ def test_while_the_store_is_out_no_more_wait_than_may_and_the_rest_is_counted(tm
     with a_writer(tmp_path, store, most=10) as writer:
         for number in range(25):
             writer.answered(a_trace(f"t{number:02}"))
-        until(lambda: len(in_journal(tmp_path).splitlines()) == 10, WITHIN_S)
+        until(lambda: len(in_journal(tmp_path).splitlines()) == 10)
         assert (writer.waiting, writer.lost) == (10, 15)
         store.out = False
-        until(lambda: not writer.waiting, WITHIN_S)
+        until(lambda: not writer.waiting)
     assert sorted(store.kept) == [f"t{number:02}" for number in range(10)]
 
 
@@ -171,7 +169,7 @@ def test_the_left_ones_count_among_those_that_may_wait(tmp_path: Path) -> None:
     store = Gate()
     with a_writer(tmp_path, store, most=10) as writer:
         writer.replay(dict)
-        until(lambda: writer.replayed and not writer.waiting, WITHIN_S)
+        until(lambda: writer.replayed and not writer.waiting)
         assert (writer.replayed, writer.dropped) == (10, 15)
     assert sorted(store.kept) == [f"t{number:02}" for number in range(10)]
 
@@ -181,9 +179,9 @@ def test_a_process_takes_on_what_another_of_its_folder_leaves_while_it_runs(tmp_
     with a_writer(tmp_path, store) as writer:
         writer.replay(dict)
         writer.answered(a_trace("own"))
-        until(lambda: "own" in store.kept, WITHIN_S)
+        until(lambda: "own" in store.kept)
         left_behind(tmp_path, "a", "b")
-        until(lambda: {"a", "b"} <= set(store.kept), WITHIN_S)
+        until(lambda: {"a", "b"} <= set(store.kept))
         assert writer.replayed == 2
 
 
@@ -194,7 +192,7 @@ def test_words_of_a_deleted_document_come_back_from_no_journal(tmp_path: Path) -
         writer.forget_document("leave.md", until=1500.0)
         writer.forget_document("another.md", until=2500.0)  # by which the first is over
         writer.replay(lambda: {"leave.md": 1500.0})
-        until(lambda: writer.replayed and not writer.waiting, WITHIN_S)
+        until(lambda: writer.replayed and not writer.waiting)
     for record in store.kept.values():
         assert record.documents == ()
         assert record.value().answer.text == REMOVED
@@ -206,7 +204,7 @@ def test_what_was_asked_after_a_document_was_deleted_and_given_again_is_left_as_
     store = Gate()
     with a_writer(tmp_path, store) as writer:
         writer.replay(lambda: {"leave.md": 1000.0})  # the trace ended at 1000.5
-        until(lambda: writer.replayed and not writer.waiting, WITHIN_S)
+        until(lambda: writer.replayed and not writer.waiting)
     assert store.kept["later"] == a_record("later")
 
 
@@ -215,7 +213,7 @@ def test_a_deletion_takes_words_out_of_the_journal_while_the_store_is_out(tmp_pa
     with a_writer(tmp_path, store) as writer:
         writer.answered(a_trace("a"))
         writer.answered(a_trace("b", document="other.md"))
-        until(lambda: len(in_journal(tmp_path).splitlines()) == 2 and writer.failing, WITHIN_S)
+        until(lambda: len(in_journal(tmp_path).splitlines()) == 2 and writer.failing)
         with pytest.raises(StoreError):
             writer.forget_document("leave.md", until=2500.0)
         [first, second] = in_journal(tmp_path).splitlines()
@@ -226,7 +224,7 @@ def test_a_deletion_takes_words_out_of_the_journal_while_the_store_is_out(tmp_pa
         assert found is not None
         assert found.documents == ()
         store.out = False
-        until(lambda: not writer.waiting, WITHIN_S)
+        until(lambda: not writer.waiting)
     assert store.kept["a"].documents == ()
     assert store.kept["b"].documents == ("other.md",)
 
@@ -256,14 +254,14 @@ def test_a_deletion_is_remembered_while_an_older_trace_waits(tmp_path: Path) -> 
     store, now = Gate(out=True), [1000.0]
     with a_writer(tmp_path, store, wall=lambda: now[0]) as writer:
         writer.answered(a_trace("a"))
-        until(lambda: writer.failing, WITHIN_S)
+        until(lambda: writer.failing)
         with pytest.raises(StoreError):
             writer.forget_document("leave.md", until=1120.0)
         now[0] = 5000.0
         with pytest.raises(StoreError):
             writer.forget_document("another.md", until=5120.0)
         store.out = False
-        until(lambda: not writer.waiting, WITHIN_S)
+        until(lambda: not writer.waiting)
     assert store.kept["a"].documents == ()
 
 
@@ -273,7 +271,7 @@ def test_personal_data_is_not_in_the_journal(tmp_path: Path) -> None:
 
     with a_writer(tmp_path, Gate(out=True), mask=masked) as writer:
         writer.answered(a_trace("a"))
-        until(lambda: in_journal(tmp_path), WITHIN_S)
+        until(lambda: in_journal(tmp_path))
         assert "<MASKED>" in in_journal(tmp_path)
         assert "How long?" not in in_journal(tmp_path)
 
@@ -285,7 +283,7 @@ def test_what_is_older_than_traces_are_kept_and_what_is_no_trace_is_dropped(tmp_
     store = Gate()
     with a_writer(tmp_path, store, wall=lambda: 1e6, retention_s=10.0) as writer:
         writer.replay(dict)
-        until(lambda: writer.dropped == 2, WITHIN_S)
+        until(lambda: writer.dropped == 2)
     assert store.kept == {}
     assert list(tmp_path.iterdir()) == []
 
@@ -299,9 +297,9 @@ def test_a_damaged_line_keeps_nothing_from_being_stored(tmp_path: Path, line: st
     store = SqliteTraceStore(tmp_path / "traces.db")
     with a_writer(tmp_path, store) as writer:
         writer.replay(dict)
-        until(lambda: writer.dropped == 1, WITHIN_S)
+        until(lambda: writer.dropped == 1)
         writer.answered(a_trace("later"))
-        until(lambda: not writer.waiting, WITHIN_S)
+        until(lambda: not writer.waiting)
         assert store.get("b") is not None
         assert store.get("later") is not None
 
@@ -314,9 +312,9 @@ def test_a_replay_that_fails_keeps_nothing_from_being_stored(tmp_path: Path) -> 
     log, store = io.StringIO(), Gate()
     with a_writer(tmp_path, store, log=log) as writer:
         writer.replay(damaged)
-        until(lambda: "not replayed" in log.getvalue(), WITHIN_S)
+        until(lambda: "not replayed" in log.getvalue())
         writer.answered(a_trace("later"))
-        until(lambda: "later" in store.kept, WITHIN_S)
+        until(lambda: "later" in store.kept)
     assert "a" not in store.kept
     assert '"id":"a"' in in_journal(tmp_path)
 
@@ -340,7 +338,7 @@ def test_of_traces_that_are_stored_together_only_the_one_that_cannot_be_is_lost(
         for ident in ("a", "odd", "b"):  # which gather meanwhile
             writer.answered(a_trace(ident))
         go.set()
-        until(lambda: not writer.waiting, WITHIN_S)
+        until(lambda: not writer.waiting)
         assert writer.lost == 1
     assert sorted(store.kept) == ["a", "b", "first"]
 
@@ -352,7 +350,7 @@ def test_without_a_folder_to_write_into_traces_are_stored_as_ever_and_it_is_said
         writer.replay(dict)
         for number in range(5):
             writer.answered(a_trace(f"t{number}"))
-        until(lambda: not writer.waiting, WITHIN_S)
+        until(lambda: not writer.waiting)
         assert writer.unjournaled
     assert len(store.kept) == 5
     assert log.getvalue().count("traces not journaled") == len(log.getvalue().splitlines()) == 1
@@ -371,11 +369,11 @@ def test_a_full_disk_is_told_once_and_traces_are_stored_as_ever(tmp_path: Path, 
     with a_writer(tmp_path, store, log=log) as writer:
         for number in range(5):
             writer.answered(a_trace(f"t{number}"))
-        until(lambda: not writer.waiting, WITHIN_S)
+        until(lambda: not writer.waiting)
         assert writer.unjournaled
         full[0] = False
         writer.answered(a_trace("t5"))
-        until(lambda: not writer.waiting, WITHIN_S)
+        until(lambda: not writer.waiting)
         assert not writer.unjournaled
     assert len(store.kept) == 6
     events = [json.loads(line)["event"] for line in log.getvalue().splitlines()]
@@ -415,7 +413,7 @@ async def test_a_server_that_starts_stores_what_a_killed_one_left_without_what_w
             found = api.app.state.service.traces.store.find(TraceQuery(limit=10))
             return {record.id for record in found} == {"a", asked} and not any("leave.md" in record.documents for record in found)
 
-        await asyncio.to_thread(until, stored, WITHIN_S)
+        await asyncio.to_thread(until, stored)
         assert "touchstone_traces_replayed 1.0" in await api.metric("touchstone_traces_replayed")
     assert SqliteTraceStore(tmp_path / "traces.db").get("a") is not None
     assert list(folder.iterdir()) == []

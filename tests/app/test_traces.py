@@ -1,4 +1,3 @@
-import asyncio
 import io
 import time
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from serving.traces.record import Feedback, TraceQuery, TraceRecord
 from serving.traces.sqlite import SqliteTraceStore
 from tests.app.making import QUESTION, SAYS, House, Open, opened
 from tests.app.test_auth import SALARIES, bearer
+from tests.support.waiting import eventually, until
 from tests.traces.test_stores import a_trace
 
 
@@ -142,8 +142,8 @@ async def test_feedback_that_is_none_is_refused(furnished: House, said: dict[str
     assert words in answer.json()["detail"]
 
 
-async def test_no_feedback_spoils_a_trace_or_what_administrators_see(furnished: House) -> None:
-    async with opened(furnished.settings(traces=str(furnished.root / "t.db"))) as api:
+async def test_no_feedback_spoils_a_trace_or_what_administrators_see(furnished: House, tmp_path: Path) -> None:
+    async with opened(furnished.settings(traces=str(tmp_path / "t.db"))) as api:
         ident = (await api.ask()).json()["trace_id"]
         await _written(api)
         said = b'{"trace_id": "%b", "kind": "abandon", "value": 1e999}' % ident.encode()
@@ -222,13 +222,11 @@ def test_traces_wait_while_the_store_is_out_and_beyond_the_bound_they_are_counte
         unstarted.answered(a_trace(f"t{n}"))
     assert (unstarted.waiting, unstarted.lost) == (3, 2)
     unstarted.start()
-    while not unstarted.failing:
-        time.sleep(0.005)
+    until(lambda: unstarted.failing)
     found = unstarted.find("t0")
     assert found is not None
     store.out = False
-    while unstarted.waiting:
-        time.sleep(0.005)
+    until(lambda: not unstarted.waiting)
     unstarted.close()
     assert [record.id for record in store.kept] == ["t0", "t1", "t2"]
     assert log.getvalue().count("traces not written") == 1
@@ -237,10 +235,4 @@ def test_traces_wait_while_the_store_is_out_and_beyond_the_bound_they_are_counte
 
 async def _written(api: Open) -> None:
     """Until every trace is in the store."""
-    writer = api.app.state.service.traces
-
-    def wait() -> None:
-        while writer.waiting:
-            time.sleep(0.01)
-
-    await asyncio.wait_for(asyncio.to_thread(wait), 10)
+    await eventually(lambda: not api.app.state.service.traces.waiting)

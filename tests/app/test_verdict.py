@@ -16,14 +16,14 @@ from serving.traces.record import TraceQuery
 from tests.app.making import QUESTION, House, Open, config, interrupted, opened
 from tests.app.test_auth import bearer
 from tests.app.test_trial import try_beside
+from tests.support.waiting import eventually
 
 VERDICT = "/v1/admin/channels/dev/verdict"
 
 
 async def written(api: Open) -> None:
-    writer = api.app.state.service.traces
-    while writer.waiting:  # noqa: ASYNC110  # a thread writes them
-        await asyncio.sleep(0.01)
+    """Until a thread has written every trace."""
+    await eventually(lambda: not api.app.state.service.traces.waiting)
 
 
 async def tried(api: Open, house: House, mode: Mode, weight: float, chosen: object = None) -> str:

@@ -21,6 +21,7 @@ from tests.audit.making import DAYS_S, Place, act_for_ever, act_often, an_entry
 from tests.support.dynamodb import an_audit_table
 from tests.support.proxy import PAGE, a_proxy
 from tests.support.s3 import KEYS, s3_server
+from tests.support.waiting import WITHIN_S
 
 __all__ = ["s3_server"]
 
@@ -128,7 +129,7 @@ def test_two_processes_write_at_the_same_time_and_every_act_is_whole(place: Plac
         writer.start()
     go.set()
     for writer in writers:
-        writer.join(120)
+        writer.join(WITHIN_S)
     assert [writer.exitcode for writer in writers] == [0, 0]
     acts = found(place, limit=1000)
     assert {act.entry.subject for act in acts} == {f"{who}-{number}" for who in ("ann", "bob") for number in range(TIMES)}
@@ -142,7 +143,7 @@ def test_an_act_whose_process_is_killed_stays_begun(place: Place) -> None:
     begun = context.Event()
     actor = context.Process(target=act_for_ever, args=(place, begun))
     actor.start()
-    assert begun.wait(120)
+    assert begun.wait(WITHIN_S)
     assert actor.pid is not None
     os.kill(actor.pid, signal.SIGKILL)
     actor.join()

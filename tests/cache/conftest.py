@@ -2,7 +2,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.redis import RedisServer, running_redis
+from tests.support.redis import RedisServer, patient_with_redis, running_redis
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Redis has as long as it needs, except where it is taken away."""
+    patient_with_redis(monkeypatch)
 
 
 @pytest.fixture(scope="session")

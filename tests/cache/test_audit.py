@@ -22,6 +22,7 @@ from serving.pipeline.types import Answer, Citation, Principal, Query, Span, Tra
 from tests.cache.making import ENTRY, Maker, context, put
 from tests.support.pipelines import small_index, small_pipeline
 from tests.support.redis import RedisServer, a_secret
+from tests.support.waiting import eventually
 
 
 def cited(text: str, *documents: str, refused: bool = False) -> Answer:
@@ -133,9 +134,7 @@ async def test_the_reach_is_known_to_every_process_and_survives_a_flush(own_redi
     client: Any = __import__("redis.asyncio").asyncio.Redis.from_url(own_redis.owner_url)
     await client.flushall()
     assert (await one.get(query, context(query))).reason == "reach: off"
-    async with asyncio.timeout(20):
-        while not await client.dbsize():  # noqa: ASYNC110  # they write it again, and keep no question waiting for that
-            await asyncio.sleep(0.01)
+    await eventually(client.dbsize)  # they write it again, and keep no question waiting for that
     third = Maker("exact", shared)()
     assert (await third.get(query, context(query))).reason == "reach: off"
     await third._answers.backend.restore("config")

@@ -22,6 +22,7 @@ from serving.pipeline.types import Query
 from tests.cache.making import ENTRY, Maker, get, put
 from tests.support.elasticache import USERS, SharedCache, a_session, as_a_pod, shared_cache
 from tests.support.redis import a_secret
+from tests.support.waiting import WITHIN_S
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +147,7 @@ async def test_connections_that_the_cache_ended_sign_in_anew_and_nothing_is_lost
 
 async def test_many_connections_that_begin_at_once_look_for_credentials_one_after_the_other(tokens: list[str], cache: SharedCache) -> None:
     settings = PipelineSettings(_env_file=None, **cache.settings("dev"))
-    client = Redis.from_pool(RedisAddress.of(settings).pool(BlockingConnectionPool, max_connections=8, timeout=20))
+    client = Redis.from_pool(RedisAddress.of(settings).pool(BlockingConnectionPool, max_connections=8, timeout=WITHIN_S))
     assert all(await asyncio.gather(*(client.ping() for _ in range(32))))
     assert 1 <= len(tokens) <= 8
     await client.aclose()

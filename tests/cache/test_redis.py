@@ -1,7 +1,6 @@
 """What Redis may do to the cache: go away, come back, forget, fill up, be poisoned. Queries go on, and only hits are lost."""
 
 import asyncio
-import time
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +19,8 @@ from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.types import Principal, Query
 from tests.cache.making import ENTRY, Maker, context, get, put
 from tests.support.pipelines import small_index, small_pipeline
-from tests.support.redis import RedisServer, a_secret
+from tests.support.redis import RedisServer, a_secret, patient_with_redis
+from tests.support.waiting import eventually
 
 
 @pytest.fixture(scope="module")
@@ -38,15 +38,6 @@ def pipeline_on(server: RedisServer, index: OpenIndex, secret: str = "", name: s
 
 async def cached(pipeline: RagPipeline, text: str) -> bool:
     return (await pipeline.answer(Query(text))).cached
-
-
-async def until_cached(pipeline: RagPipeline, text: str, patience_s: float = 60.0) -> bool:
-    end = time.monotonic() + patience_s
-    while time.monotonic() < end:
-        if await cached(pipeline, text):
-            return True
-        await asyncio.sleep(0.05)
-    return False
 
 
 async def test_answers_are_shared_between_processes_exactly_and_by_meaning(shared_redis: RedisServer, index: OpenIndex) -> None:
@@ -73,7 +64,10 @@ async def test_another_deployment_on_the_same_redis_sees_nothing(shared_redis: R
 
 
 @pytest.mark.parametrize("stop", ["kill", "pause"])
-async def test_redis_that_stops_mid_load_costs_hits_and_nothing_else(own_redis: RedisServer, index: OpenIndex, stop: str) -> None:
+async def test_redis_that_stops_mid_load_costs_hits_and_nothing_else(
+    own_redis: RedisServer, index: OpenIndex, stop: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patient_with_redis(monkeypatch, 2.0)  # which those wait for that find it silent
     pipeline = pipeline_on(own_redis, index)
     questions = [f"How many days of paid leave does person {number} have?" for number in range(4)]
     assert not await cached(pipeline, questions[0])
@@ -92,26 +86,26 @@ async def test_redis_that_stops_mid_load_costs_hits_and_nothing_else(own_redis: 
     async def more(count: int) -> int:
         """How many were answered when so many more are."""
         wanted = len(answered) + count
-        async with asyncio.timeout(60):
-            while len(answered) < wanted:
-                await asyncio.sleep(0.002)
-                assert not any(worker.done() for worker in workers), "a query failed"
+
+        def answered_more() -> bool:
+            assert not any(worker.done() for worker in workers), "a query failed"
+            return len(answered) >= wanted
+
+        await eventually(answered_more)
         return len(answered)
 
     workers = [asyncio.create_task(load()) for _ in range(4)]
     await more(40)
     link = pipeline.cache._answers.backend.link  # type: ignore[attr-defined]
     getattr(own_redis, stop)()
-    async with asyncio.timeout(60):
-        while not link.away:  # noqa: ASYNC110  # another process stops
-            await asyncio.sleep(0.002)
+    await eventually(lambda: link.away)
     during = await more(len(workers))  # those that were under way
     noticed = link.errors
     await more(400)
     assert link.errors - noticed < 40  # it does not try, and pay the time-out, for each query
     assert not any(answered[during:])
     own_redis.start() if stop == "kill" else own_redis.resume()
-    assert await until_cached(pipeline, questions[0])
+    await eventually(lambda: cached(pipeline, questions[0]))
     over.set()
     await asyncio.gather(*workers)
     await pipeline.aclose()
@@ -126,7 +120,7 @@ async def test_what_redis_forgot_is_a_miss(own_redis: RedisServer, index: OpenIn
     trace = await pipeline.answer(Query(question + " Please."))
     assert not trace.cached
     assert await cached(pipeline, question + " Please.")
-    assert await until_cached(pipeline, question + " please")
+    await eventually(lambda: cached(pipeline, question + " please"))
     await client.aclose()
     await pipeline.aclose()
 

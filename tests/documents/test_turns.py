@@ -20,6 +20,7 @@ from serving.pipeline.index.corpus import Corpus
 from serving.pipeline.index.parse import Parser
 from tests.documents.making import RELEASED, proven_index, put, replica, settings_at, small_config
 from tests.support.killing import killing
+from tests.support.waiting import WITHIN_S, eventually
 
 CONFIG = small_config(chunker={"name": "recursive", "size": 100, "overlap": 0})
 LIMITS = IndexingLimits(small_bytes=400, small_chunks=4, turn_chunks=8, slice_chunks=4, kept_chunks=4, slices=1)
@@ -380,19 +381,18 @@ class Slow(Parser):
     def parse(self, data: bytes, name: str, kind: str):
         if name == "large.md":
             self._loop.call_soon_threadsafe(self.begun.set)
-            asyncio.run_coroutine_threadsafe(self.go.wait(), self._loop).result(60)
+            asyncio.run_coroutine_threadsafe(self.go.wait(), self._loop).result(2 * WITHIN_S)
         return super().parse(data, name, kind)
 
 
 async def test_small_documents_do_not_wait_for_the_reading_of_a_large_one(served: IndexedDocuments):
     parser = Slow()
     first = large(served)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(WITHIN_S):
         stepping = asyncio.create_task(served.step(parser))
         await parser.begun.wait()
         small = put(served.documents, "small.md", "solar tax")
-        while not found(served, small):  # noqa: ASYNC110 — what it waits for happens in the step
-            await asyncio.sleep(0.01)
+        await eventually(lambda: found(served, small))
         assert not stepping.done()
         parser.go.set()
         await stepping

@@ -13,6 +13,7 @@ from serving.pipeline.guard.chain import GuardChain, OnError
 from serving.pipeline.models.threads import run_in_thread
 from serving.pipeline.types import GuardAction, Query, Usage
 from serving.pipeline.usage_meter import metering
+from tests.support.waiting import WITHIN_S
 
 CONTEXT = CheckContext("input", Query("q"))
 CANNOT = "I cannot help with that."
@@ -126,7 +127,7 @@ class Waits(Says):
         self.thread, self.released = thread, threading.Event()
 
     async def check(self, text: str, context: CheckContext) -> CheckVerdict:
-        await (run_in_thread(lambda: self.released.wait(30)) if self.thread else asyncio.Event().wait())
+        await (run_in_thread(lambda: self.released.wait(WITHIN_S)) if self.thread else asyncio.Event().wait())
         raise AssertionError
 
 
@@ -149,12 +150,12 @@ async def test_each_check_has_the_whole_budget_and_one_that_can_only_flag_does_n
 
 
 async def test_a_time_out_of_the_check_itself_is_no_spent_budget() -> None:
-    guarded = await chain({"a": Fails(TimeoutError("its own"))}, timeout_s=30).run("text", CONTEXT)
+    guarded = await chain({"a": Fails(TimeoutError("its own"))}, timeout_s=WITHIN_S).run("text", CONTEXT)
     assert (guarded.verdicts[0].rule, guarded.verdicts[0].reason) == ("error", "TimeoutError")
 
 
 async def test_a_query_that_is_cancelled_is_cancelled_in_its_check_too() -> None:
-    task = asyncio.ensure_future(chain({"a": Waits()}, on_error="allow", timeout_s=30).run("text", CONTEXT))
+    task = asyncio.ensure_future(chain({"a": Waits()}, on_error="allow", timeout_s=WITHIN_S).run("text", CONTEXT))
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

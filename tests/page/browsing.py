@@ -10,6 +10,7 @@ from typing import Any
 from playwright.async_api import Browser, ConsoleMessage, Page, Request, async_playwright
 
 from tests.app.real import Listening
+from tests.support.waiting import WITHIN_S
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 QUIET = (
@@ -18,6 +19,7 @@ QUIET = (
 )  # fmt: skip
 CHECKS = Path(__file__).with_name("checks.js").read_text(encoding="utf-8")
 DESKTOP, PHONE = (1400, 900), (390, 844)
+PATIENCE_MS = 1000 * WITHIN_S
 WATCH = """
 addEventListener("securitypolicyviolation", (event) => console.error(`CSP: ${event.effectiveDirective} ${event.blockedURI}`));
 """
@@ -28,7 +30,7 @@ ANSWERED = "Failed to load resource: the server responded"  # a status that the 
 async def chromium() -> AsyncIterator[Browser]:
     """The browser of this machine, without a network of its own."""
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET), timeout=PATIENCE_MS)
         try:
             yield browser
         finally:
@@ -76,7 +78,7 @@ async def visiting(browser: Browser, server: Listening, *, size: tuple[int, int]
     try:
         await opened.add_init_script(WATCH)
         page = await opened.new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(PATIENCE_MS)
         visit = Visit(page, f"http://127.0.0.1:{server.port}")
         visit.watch()
         yield visit

@@ -17,6 +17,7 @@ from tests.app.making import House, interrupted
 from tests.app.real import listening
 from tests.page.browsing import DESKTOP, PHONE, Visit, check_access, check_unplanted, visiting
 from tests.page.site import PLANTED
+from tests.support.waiting import WITHIN_S, eventually
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.slow]
 LEAVE = "How many days of paid leave does everyone have?"
@@ -70,11 +71,14 @@ async def test_a_question_is_answered_cited_judged_and_followed_up_and_text_stay
         assert LEAVE in str(body["history"])
         assert "Everyone has **28 days**" in str(body["history"])
         assert body["session"]
-        trace = server.api.app.state.service.traces
-        kept = {(one.kind, one.value): one.text for one in trace.store.recent_feedback("public", 0.0, 10)}
-        assert {("thumbs", -1.0), ("correction", None)} <= set(kept)
-        assert any(kind == "click" for kind, _ in kept)
-        assert kept["correction", None].startswith("It is 30 days.")
+        store = server.api.app.state.service.traces.store
+
+        def kept() -> dict[tuple[str, float | None], str]:
+            return {(one.kind, one.value): one.text for one in store.recent_feedback("public", 0.0, 20)}
+
+        await eventually(lambda: {("thumbs", -1.0), ("correction", None)} <= set(kept()))
+        await eventually(lambda: any(kind == "click" for kind, _ in kept()))
+        assert kept()["correction", None].startswith("It is 30 days.")
 
         await page.reload()
         assert await page.locator(".turn").count() == 2
@@ -82,13 +86,14 @@ async def test_a_question_is_answered_cited_judged_and_followed_up_and_text_stay
         await page.locator(".turn").last.get_by_role("button", name="Ask again").click()
         await page.locator(".turn:nth-child(3) .facts").wait_for()
         assert "Answer complete." in await page.locator("#live").inner_text()
+        await page.evaluate("performance.now = () => 0")  # it is left before it could be read, however busy this machine is
         async with page.expect_response(lambda response: "abandon" in (response.request.post_data or "")) as left:
             await page.get_by_text("New conversation").click()
         assert (await left.value).status == 200
         assert await page.locator(".turn").count() == 0
         await page.reload()
         assert await page.locator(".turn").count() == 0
-        assert {"regenerate", "abandon"} <= {one.kind for one in trace.store.recent_feedback("public", 0.0, 20)}
+        await eventually(lambda: {"regenerate", "abandon"} <= {kind for kind, _ in kept()})
 
 
 async def test_what_an_answer_should_warn_of_is_said_in_words(company: House, browser: Browser) -> None:
@@ -157,7 +162,7 @@ async def test_an_answer_can_be_stopped_and_a_failure_is_told_in_plain_words(com
         assert "Answering." in await page.locator("#live").inner_text()
         await page.get_by_role("button", name="Stop").click()
         await page.wait_for_selector("text=Stopped.")
-        await asyncio.wait_for(given_up.wait(), 20)
+        await asyncio.wait_for(given_up.wait(), WITHIN_S)
         assert await focused(page) == "question"
         await visit.ask("Fail, please?")
         assert "took too long" in await page.locator(".turn:last-child").inner_text()

@@ -1,6 +1,5 @@
 """The dashboard in a real browser: what was asked is seen, a channel is moved, and another site moves nothing."""
 
-import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,8 +18,9 @@ from serving.traces.record import TraceRecord
 from tests.app.making import House
 from tests.app.real import Listening, listening
 from tests.app.test_trial import try_beside
-from tests.page.browsing import Visit, check_access, check_unplanted, visiting
+from tests.page.browsing import PATIENCE_MS, Visit, check_access, check_unplanted, visiting
 from tests.page.site import PLANTED, release
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.slow]
 
@@ -28,9 +28,7 @@ LOOKS_AGAIN_MS = 31_000  # when a page has looked again at what is served
 
 
 async def written(server: Listening) -> None:
-    writer = server.api.app.state.service.traces
-    while writer.waiting:  # noqa: ASYNC110  # a thread writes them
-        await asyncio.sleep(0.01)
+    await eventually(lambda: not server.api.app.state.service.traces.waiting)
 
 
 async def test_a_damaged_channel_is_told_of_beside_the_others(house: House, browser: Browser) -> None:
@@ -89,7 +87,7 @@ async def test_a_question_is_seen_with_its_journey_and_the_channel_is_rolled_bac
         moved = read_channel(house.storage, "dev")
         assert (moved.stable, moved.history[-1].why) == (first, f"worse {PLANTED}")
         await page.clock.fast_forward(LOOKS_AGAIN_MS)
-        await page.get_by_text(f"dev · {first[:8]}").wait_for(timeout=60_000)
+        await page.get_by_text(f"dev · {first[:8]}").wait_for()
 
         acts = page.locator("#audit-table")
         row = acts.locator("tbody tr", has_text="channel.rollback")
@@ -115,7 +113,7 @@ async def test_a_question_is_seen_with_its_journey_and_the_channel_is_rolled_bac
         await page.get_by_role("button", name="Stop it").click()
         await card.get_by_text("look again").wait_for()
         assert [change.kind for change in read_channel(house.storage, "dev").history[3:]] == ["candidate", "withdrawal"]
-        assert await acts.locator(".chip", has_text="refused: Conflict").count() == 1
+        await acts.locator(".chip", has_text="refused: Conflict").wait_for()
 
 
 async def test_a_candidate_that_refuses_is_shown_to_be_worse(house: House, browser: Browser) -> None:
@@ -224,6 +222,7 @@ async def test_another_sites_page_in_the_same_browser_moves_and_reads_nothing(ho
         try:
             with evil_site(ATTACK.format(url=url)) as evil:
                 page = await context.new_page()
+                page.set_default_timeout(PATIENCE_MS)
                 await page.goto(evil)
                 await page.wait_for_function("window.results")
                 assert await page.evaluate("window.results") == ["opaque", "refused", "unread"]

@@ -43,8 +43,8 @@ async def test_files_are_dropped_sent_followed_found_and_deleted(house: House, b
         await page.locator("#queue .chip", has_text="ready").wait_for()
         assert HOSTILE_NAME in await page.locator("#queue").inner_text()
         await page.locator("#rows tr", has_text="onerror='window.planted=1'").locator(".chip", has_text="ready").wait_for()
-        assert "1 document added since this release was proven" in await page.locator("#corpus").inner_text()
-        assert "ready" in await page.locator("#live").inner_text()
+        await page.locator("#corpus", has_text="1 document added since this release was proven").wait_for()
+        await page.locator("#live", has_text="ready").wait_for(state="attached")
         await check_access(page)
         await check_unplanted(page)
 
@@ -62,7 +62,7 @@ async def test_files_are_dropped_sent_followed_found_and_deleted(house: House, b
         await row.get_by_role("button", name="Delete").click()
         await page.get_by_role("dialog").get_by_role("button", name="Delete it").click()
         await page.get_by_text("No added document is called that.").wait_for()
-        assert await page.evaluate("document.activeElement.id") == "list-title"
+        await page.wait_for_function("() => document.activeElement.id === 'list-title'")
         await check_unplanted(page)
 
 

@@ -12,6 +12,7 @@ from serving.pipeline.text.stopwords import without_stop_words
 from serving.pipeline.types import Query
 from tests.support.langchain_parts import RETRIEVER, passages_of
 from tests.support.parts import some_parts
+from tests.support.waiting import WITHIN_S
 
 NAMES = [*SEARCHERS.names(), RETRIEVER]
 OPERATORS = ['"', "'", "AND", "OR", "NOT", "--", *"()+-*~^:\\/?{}[];%$&|\0"]
@@ -136,12 +137,12 @@ async def test_both_searches_of_hybrid_run_at_once(embeddings):
 
         async def search_vector(self, vector, k, where):
             self.begun["vector"].set()
-            await asyncio.wait_for(self.begun["text"].wait(), 10)
+            await asyncio.wait_for(self.begun["text"].wait(), WITHIN_S)
             return []
 
         async def search_text(self, text, k, where):
             self.begun["text"].set()
-            await asyncio.wait_for(self.begun["vector"].wait(), 10)
+            await asyncio.wait_for(self.begun["vector"].wait(), WITHIN_S)
             return []
 
     assert await build("hybrid", Meeting(), embeddings).search(Query("leave"), 3) == []

@@ -16,6 +16,7 @@ from serving.pipeline.errors import DataError, LockedError
 from serving.pipeline.settings import PipelineSettings
 from serving.storage.base import Storage
 from serving.storage.open import open_storage
+from tests.support.waiting import WITHIN_S
 
 pytestmark = pytest.mark.slow
 
@@ -226,7 +227,7 @@ def test_a_lock_keeps_other_processes_and_threads_out_until_it_is_given_back(sto
         assert not entered.is_set()
         child.stdin.close()
         assert child.stdout.readline() == "given back\n"
-        assert entered.wait(60)
+        assert entered.wait(WITHIN_S)
         waiting.join()
     assert child.returncode == 0
     with storage.lock("work", wait=False), pytest.raises(LockedError), opened(storage_uri).lock("work", wait=False):

@@ -36,6 +36,7 @@ from serving.traces.summary import GuardIncident, TraceSummary
 from tests.support.dynamodb import a_table
 from tests.support.proxy import PAGE, a_proxy
 from tests.support.s3 import KEYS, s3_server
+from tests.support.waiting import WITHIN_S
 
 __all__ = ["s3_server"]
 
@@ -270,7 +271,7 @@ def test_a_killed_writer_leaves_whole_batches(tmp_path: Path) -> None:
     ready = context.Event()
     writer = context.Process(target=_put_for_ever, args=(tmp_path / "traces.db", ready))
     writer.start()
-    assert ready.wait(60)
+    assert ready.wait(WITHIN_S)
     assert writer.pid is not None
     os.kill(writer.pid, signal.SIGKILL)
     writer.join()
