@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Mapping
+from http.client import HTTPException
 from typing import Any, Final
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
@@ -78,6 +79,10 @@ class TokenVerifier:
         return caller_of(claims, self._settings)
 
     async def _key(self, ident: str) -> Any | None:
+        """The key of an id. A known one waits for no look at the provider, unless it is old and this is who looks."""
+        age_s = self._clock() - self._fetched_at
+        if ident in self._keys and (age_s < FRESH_S or (age_s < STALE_S and self._lock.locked())):
+            return self._keys[ident]
         async with self._lock:
             now = self._clock()
             old, unknown = now - self._fetched_at >= FRESH_S, ident not in self._keys
@@ -130,7 +135,7 @@ def fetch_json(address: str) -> Any:
         if len(data) > MOST_BYTES:
             raise StoreError(f"{address} has more than {MOST_BYTES} bytes.")
         return json.loads(data)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPException) as error:
         raise StoreError(f"{address} does not answer as it should: {error}") from error
 
 
