@@ -4,6 +4,7 @@ Sent over HTTP by a thread of its own: a request never waits. While the receiver
 out and counted.
 """
 
+import http.client
 import json
 import queue
 import threading
@@ -220,7 +221,7 @@ class ScoreWriter:
                 self.lost += 1
                 self._tell(problem, "these are lost")
                 return True
-        except OSError as error:  # of a connection, a name, a time-out; a URLError is one
+        except (OSError, http.client.HTTPException) as error:  # of a connection, a name, a time-out; a URLError is an OSError
             problem = f"{type(error).__name__}: {getattr(error, 'reason', '') or error}"
         except Exception as error:  # noqa: BLE001 — one that cannot be sent must not keep the others from it
             self.lost += 1
