@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -221,15 +222,13 @@ class DocumentFollower:
 
     async def forget_words(self) -> None:
         """Take the words of deleted documents out of traces, at once and again as above; what is done for good is marked."""
-        marked = self._marked
         for record, key in self._due(self._out_of_traces):
             if key.settled and key not in self._out_of_answers:
                 continue  # it settled just now: at the next look
             if self._traces is not None:
                 await asyncio.to_thread(self._traces.forget_document, record.id, _seconds(record.updated_at) + self._answers_s)
             self._out_of_traces.add(key)
-            if key.settled:
-                marked = max(marked, record.revision)
+        marked = self._done_up_to()
         if marked > self._marked:
             await asyncio.to_thread(write_text, self._settings.home / FORGOTTEN, json.dumps({"revision": marked}))
             self._marked = marked
@@ -238,11 +237,21 @@ class DocumentFollower:
 
     def _due(self, done: set["_Deletion"]) -> list[tuple[DocumentRecord, "_Deletion"]]:
         """Deletions that are not among those done, in their order."""
-        deleted = [record for record in self.documents.current.records.values() if record.state == "deleted"]
+        return [(record, key) for record, key in self._unmarked() if key not in done]
+
+    def _unmarked(self) -> list[tuple[DocumentRecord, "_Deletion"]]:
+        """Deletions that are not marked as done for good, in their order."""
         settled = self._wall() - self._answers_s
+        deleted = [one for one in self.documents.current.records.values() if one.state == "deleted" and one.revision > self._marked]
         found = [(record, _Deletion(record.id, record.revision, _seconds(record.updated_at) <= settled)) for record in deleted]
-        left = [(record, key) for record, key in found if record.revision > self._marked and key not in done]
-        return sorted(left, key=lambda one: one[1].revision)
+        return sorted(found, key=lambda one: one[1].revision)
+
+    def _done_up_to(self) -> int:
+        """The revision up to which every deletion is done for good: where clocks differ, a later one may settle first."""
+        done = self._out_of_answers & self._out_of_traces
+        keys = [key for _, key in self._unmarked()]
+        first_open = min((key.revision for key in keys if not key.settled or key not in done), default=math.inf)
+        return max((key.revision for key in keys if key.revision < first_open), default=self._marked)
 
     def _deletions(self) -> dict[str, float]:
         """Every document that was deleted, and until when answers may have words of it."""
