@@ -68,7 +68,7 @@ class RedisLedger:
         """As the protocol says."""
         try:
             return float(await self._redis.get(self._keys(name, day)[0]) or 0.0)
-        except RedisError as error:
+        except (RedisError, OSError, TimeoutError) as error:
             raise _outage(error) from error
 
     async def close(self) -> None:
