@@ -3,10 +3,10 @@
 The endpoint to give Dify is `https://…/v1/dify`; it appends `/retrieval`.
 """
 
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Request, Response
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from serving.app.compatible.lenient import LenientModel
 from serving.app.core.openapi import json_body, problem_responses
@@ -34,7 +34,9 @@ class DifyIn(LenientModel):
     """Dify's question."""
 
     knowledge_id: Name = Field(description="a domain of the documents, or 'all'")
-    query: str = Field(min_length=1, max_length=20_000)
+    query: Annotated[str, StringConstraints(strip_whitespace=True)] = Field(
+        min_length=1, max_length=20_000, json_schema_extra={"pattern": r"\S"}
+    )
     retrieval_setting: DifySetting = DifySetting()
 
 
@@ -69,7 +71,7 @@ async def retrieval(request: Request) -> Response:
     """Find passages for a Dify application."""
     body = read_body(request, DifyIn)
     domains = () if body.knowledge_id == EVERYTHING else (body.knowledge_id,)
-    asked = QueryIn.model_construct(question=body.query.strip(), domains=domains, metadata={}, history=(), session=None)
+    asked = QueryIn.model_construct(question=body.query, domains=domains, metadata={}, history=(), session=None)
     trace = await cancel_on_disconnect(request.receive, QueryService.of(request, asked).search())
     return Response(json_text(DifyOut.of(trace, body.retrieval_setting)), media_type="application/json")
 

@@ -224,6 +224,7 @@ def _first(errors: Sequence[Mapping[str, Any]]) -> str:
     """The first thing wrong, in one line, without the value: it may be a long or private text; what is misspelt comes before what lacks."""
     first, *rest = sorted(errors, key=lambda error: error["type"] == "missing")
     more = f" ({len(rest)} more)" if rest else ""
-    path = ".".join(str(part) for part in first["loc"] if part not in ("body", "query")) or "body"
+    place = first["loc"][1:] if len(first["loc"]) > 1 and first["loc"][0] in ("body", "query") else first["loc"]
+    path = ".".join(map(str, place)) or "body"
     message = "unknown field" if first["type"] == "extra_forbidden" else first["msg"][0].lower() + first["msg"][1:]
     return f"{path}: {message}{more}."
