@@ -12,7 +12,7 @@ from serving.app.compatible.lenient import LenientModel
 from serving.app.core.openapi import json_body, problem_responses
 from serving.app.core.wire import Name, Wire
 from serving.app.query.body import read_body
-from serving.app.query.jsontext import json_text
+from serving.app.query.jsontext import json_response
 from serving.app.query.service import QueryService, cancel_on_disconnect
 from serving.app.query.wire import QueryIn
 from serving.pipeline.types import Hit, Trace
@@ -73,7 +73,7 @@ async def retrieval(request: Request) -> Response:
     domains = () if body.knowledge_id == EVERYTHING else (body.knowledge_id,)
     asked = QueryIn.model_construct(question=body.query, domains=domains, metadata={}, history=(), session=None)
     trace = await cancel_on_disconnect(request.receive, QueryService.of(request, asked).search())
-    return Response(json_text(DifyOut.of(trace, body.retrieval_setting)), media_type="application/json")
+    return json_response(DifyOut.of(trace, body.retrieval_setting))
 
 
 def _record(hit: Hit, score: float) -> DifyRecord:

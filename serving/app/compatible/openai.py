@@ -16,7 +16,7 @@ from serving.app.core.openapi import event_stream, json_body, problem_responses
 from serving.app.core.problems import Problem, Rejected
 from serving.app.core.wire import Name
 from serving.app.query.body import read_body
-from serving.app.query.jsontext import json_text
+from serving.app.query.jsontext import json_response
 from serving.app.query.service import QueryService, cancel_on_disconnect
 from serving.app.query.stream import AnswerStream
 from serving.app.query.wire import QueryIn, TurnIn
@@ -102,7 +102,7 @@ async def chat(request: Request) -> Response:
     if body.stream:
         return AnswerStream(asked, ChatCompletionsFormat(with_usage=bool(body.stream_options and body.stream_options.include_usage)))
     answer = await cancel_on_disconnect(request.receive, asked.answer())
-    return Response(json_text(completion(answer)), media_type="application/json")
+    return json_response(completion(answer))
 
 
 @router.post("/responses", response_class=Response, responses=ASKED, openapi_extra=json_body(ResponsesIn))
@@ -113,7 +113,7 @@ async def responses(request: Request) -> Response:
     if body.stream:
         return AnswerStream(asked, ResponsesFormat())
     answer = await cancel_on_disconnect(request.receive, asked.answer())
-    return Response(json_text(response_of(answer)), media_type="application/json")
+    return json_response(response_of(answer))
 
 
 def _question(messages: tuple[Message, ...], user: str | None) -> QueryIn:

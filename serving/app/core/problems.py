@@ -161,6 +161,11 @@ def invalid(errors: Sequence[Mapping[str, Any]]) -> Rejected:
     return Rejected(Problem(422, "invalid-request", _first(errors)))
 
 
+def refused_field(field: str, why: str) -> Rejected:
+    """One field of a form is not taken."""
+    return invalid([{"type": "value_error", "loc": (field,), "msg": why}])
+
+
 def too_slow() -> Rejected:
     """The body did not come in time."""
     return Rejected(Problem(408, "too-slow", "The request body did not come in time.", {"Connection": "close"}))

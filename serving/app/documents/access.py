@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from serving.app.core.problems import Rejected, invalid
+from serving.app.core.problems import refused_field
 from serving.app.documents.wire import UploadIn
 from serving.keys import Caller
 from serving.pipeline.errors import DataError
@@ -39,12 +39,12 @@ def readers_of(caller: Caller, said: UploadIn) -> UploadReaders:
     groups = sorted(caller.groups) if said.groups is None else sorted(set(said.groups))
     if foreign := [group for group in groups if group not in caller.groups]:
         own = ", ".join(sorted(caller.groups)) or "none"
-        raise refused("groups", f"{', '.join(foreign)}: not among the groups of this key ({own})")
+        raise refused_field("groups", f"{', '.join(foreign)}: not among the groups of this key ({own})")
     if said.groups is None and (meant := [name for name in said.metadata if sounds_like(name)]):
-        raise refused("metadata", f"{meant[0]!r} restricts nobody here. Say `groups` beside it, or give it another name")
+        raise refused_field("metadata", f"{meant[0]!r} restricts nobody here. Say `groups` beside it, or give it another name")
     names = [name_in(caller.tenant, group) for group in groups]
     if None in names:
-        raise refused("groups", f"no document can name a group of the tenant {caller.tenant!r} whose name has a slash")
+        raise refused_field("groups", f"no document can name a group of the tenant {caller.tenant!r} whose name has a slash")
     return UploadReaders(caller.tenant, tuple(name for name in names if name), _domain(caller, said.domain))
 
 
@@ -58,14 +58,14 @@ def said_inside(data: bytes, name: str, suffix: str, *, readers_said: bool) -> U
         document = document_of(name, "", {key: value for key, value in values.items() if key not in OF_ACCESS}, Access(), name)
     except DataError as error:
         what = str(error).partition(". ")[0].rstrip(".")  # how the readers of a corpus are said helps nobody here
-        raise refused("file", what if readers_said else f"{what}. {MEND}") from None
+        raise refused_field("file", what if readers_said else f"{what}. {MEND}") from None
     metadata = dict(document.metadata)
     inside = {"title": document.title, "version": document.version, "status": metadata.pop(STATUS, ""), "metadata": metadata}
     try:
         return UploadIn.model_validate(inside)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        raise refused("file", f"its front matter: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise refused_field("file", f"its front matter: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
 
 def _front_matter(data: bytes, name: str, suffix: str, *, readers_said: bool) -> Mapping[str, Any]:
@@ -87,11 +87,6 @@ def _refuse_restriction(located: LocatedYaml, name: str) -> None:
         raise DataError(f"{rule.where['groups' if rule.groups else 'tenant']}: restricts its readers")
 
 
-def refused(field: str, why: str) -> Rejected:
-    """A field of the upload is not taken."""
-    return invalid([{"type": "value_error", "loc": (field,), "msg": why}])
-
-
 def _domain(caller: Caller, said: str) -> str:
     if caller.domains is None:
         return said or "general"
@@ -100,4 +95,4 @@ def _domain(caller: Caller, said: str) -> str:
     if not said and len(caller.domains) == 1:
         return next(iter(caller.domains))
     own = ", ".join(sorted(caller.domains)) or "none"
-    raise refused("domain", f"{said!r} is not among the domains of this key ({own})" if said else f"name one of this key's: {own}")
+    raise refused_field("domain", f"{said!r} is not among the domains of this key ({own})" if said else f"name one of this key's: {own}")

@@ -4,7 +4,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from serving.app.core.openapi import event_stream, json_body, link, linked, problem_responses
 from serving.app.core.service import service_of
-from serving.app.query.jsontext import json_text
+from serving.app.query.jsontext import json_response
 from serving.app.query.service import QueryService, cancel_on_disconnect
 from serving.app.query.stream import AnswerStream
 from serving.app.query.wire import AnswerOut, QueryIn, RetrievedOut
@@ -29,7 +29,7 @@ router = APIRouter(prefix="/v1", tags=["questions"])
 async def query(request: Request, with_trace: bool = WITH_TRACE) -> Response:
     """Answer a question from the documents the caller may see."""
     answer = await cancel_on_disconnect(request.receive, QueryService.admit(request, with_trace=with_trace).answer())
-    return Response(json_text(answer), media_type="application/json")
+    return json_response(answer)
 
 
 @router.post(
@@ -53,7 +53,7 @@ async def stream(request: Request, with_trace: bool = WITH_TRACE) -> Response:
 async def retrieve(request: Request) -> Response:
     """Find the passages for a question, without an answer."""
     trace = await cancel_on_disconnect(request.receive, QueryService.admit(request, with_trace=False).search())
-    return Response(json_text(RetrievedOut.of(trace)), media_type="application/json")
+    return json_response(RetrievedOut.of(trace))
 
 
 @router.get("/release", response_model=ReleaseOut, responses=problem_responses(401, 403, 429))
@@ -61,4 +61,4 @@ async def release(request: Request) -> Response:
     """What is served, and the evidence for it."""
     service = service_of(request)
     found = ReleaseOut.of(service.loaded(), service.settings.channel, service.settings.examples)
-    return Response(json_text(found), media_type="application/json")
+    return json_response(found)
