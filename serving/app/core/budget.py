@@ -14,7 +14,8 @@ from structlog.typing import FilteringBoundLogger
 from serving.app.core.problems import Rejected, budget_reserved, budget_spent
 from serving.keys import Caller
 from serving.pipeline.errors import InfrastructureError
-from serving.pipeline.types import Query, StageRecord, Trace, Usage
+from serving.pipeline.observer import NullObserver
+from serving.pipeline.types import Query, Trace, Usage
 
 EVERYBODY = "server"  # the account of all callers together
 
@@ -88,22 +89,13 @@ class MemoryLedger:
         return self._days.setdefault((name, day), _Day())
 
 
-class BudgetReservation:
+class BudgetReservation(NullObserver):
     """One question's reservation; an observer of it, that adds up what it costs, also what comes after its end."""
 
     def __init__(self, late: Callable[[float], None]) -> None:
         self._late = late
         self._settled = False
         self.usd = 0.0
-
-    def stage_started(self, query: Query, stage: str) -> None:
-        """Nothing."""
-
-    def stage_finished(self, query: Query, record: StageRecord) -> None:
-        """Nothing."""
-
-    def failed(self, query: Query, error: BaseException) -> None:
-        """Nothing: what it cost comes as `spent`."""
 
     def answered(self, trace: Trace) -> None:
         """Count the whole question."""

@@ -13,6 +13,7 @@ from serving.app.release.added import CorpusState
 from serving.app.release.manager import Readiness
 from serving.app.server.connections import ConnectionGate
 from serving.pipeline.cache.base import MISSES
+from serving.pipeline.observer import NullObserver
 from serving.pipeline.types import GuardAction, GuardVerdict, Query, StageRecord, Trace, Usage
 from serving.traces.record import FeedbackKind
 
@@ -31,7 +32,7 @@ MOST_RELEASES = 20  # that are told apart; a process seldom serves more
 HITS = (0, 1, 2, 4, 6, 8, 12, 20, 50, 100)
 
 
-class Metrics:
+class Metrics(NullObserver):
     """All that is counted; one process, one registry. Queries are counted as their observer."""
 
     def __init__(self) -> None:
@@ -209,9 +210,6 @@ class Metrics:
         """Count a request."""
         self._requests.labels(route, str(status)).inc()
         self._request_seconds.labels(route).observe(seconds)
-
-    def stage_started(self, query: Query, stage: str) -> None:
-        """Nothing: stages are counted when they end."""
 
     def stage_finished(self, query: Query, record: StageRecord) -> None:
         """Count a stage of a query."""

@@ -20,7 +20,8 @@ from structlog.typing import FilteringBoundLogger
 
 from serving.app.core.span_ids import span_trace_id, spans_are_sent
 from serving.app.settings import AppSettings, header_pairs
-from serving.pipeline.types import Query, StageRecord, Trace, Usage
+from serving.pipeline.observer import NullObserver
+from serving.pipeline.types import Trace
 from serving.traces.record import Feedback
 
 PAUSE_S: Final = 0.25
@@ -120,7 +121,7 @@ class MlflowScores:
         return next((one["assessment_id"] for one in found if one.get("metadata", {}).get("touchstone.id") == ident), None)
 
 
-class ScoreWriter:
+class ScoreWriter(NullObserver):
     """An observer that sends the scores of answers, and what people say of them."""
 
     def __init__(self, settings: AppSettings, log: FilteringBoundLogger, api: ScoreApi | None = None) -> None:
@@ -153,18 +154,6 @@ class ScoreWriter:
         """Take on what a check made of an answer."""
         if trace.answer.confidence is not None:
             self._offer(trace, f"confidence-{trace.id}", "confidence", trace.answer.confidence, "", "CODE", time.time())
-
-    def stage_started(self, query: Query, stage: str) -> None:
-        """Nothing."""
-
-    def stage_finished(self, query: Query, record: StageRecord) -> None:
-        """Nothing."""
-
-    def failed(self, query: Query, error: BaseException) -> None:
-        """Nothing."""
-
-    def spent(self, query: Query, usage: Usage) -> None:
-        """Nothing."""
 
     def close(self, patience_s: float = 5.0) -> None:
         """Send what waits, and stop."""

@@ -12,7 +12,8 @@ from structlog.typing import FilteringBoundLogger
 
 from serving.pipeline.digest import digest_of
 from serving.pipeline.errors import TouchstoneError
-from serving.pipeline.types import Draw, Query, StageRecord, Trace, Usage
+from serving.pipeline.observer import NullObserver
+from serving.pipeline.types import Draw, Query, Trace
 from serving.traces.base import TraceStore
 from serving.traces.journal import TraceJournal
 from serving.traces.record import FAILED, TraceRecord
@@ -40,7 +41,7 @@ class EndedQuery:
         return self.trace.id
 
 
-class TraceWriter:
+class TraceWriter(NullObserver):
     """An observer that puts every trace into a store, from a thread of its own.
 
     At most `most` wait; beyond that the newest is left out and counted. While the store is out they wait. `close` writes what waits.
@@ -128,18 +129,6 @@ class TraceWriter:
     def waiting(self) -> int:
         """How many are not in the store yet."""
         return len(self._pending)
-
-    def stage_started(self, query: Query, stage: str) -> None:
-        """Nothing."""
-
-    def stage_finished(self, query: Query, record: StageRecord) -> None:
-        """Nothing."""
-
-    def failed(self, query: Query, error: BaseException) -> None:
-        """Nothing: there is no trace."""
-
-    def spent(self, query: Query, usage: Usage) -> None:
-        """Nothing."""
 
     def answered(self, trace: Trace) -> None:
         """Take a trace on; never waits."""
