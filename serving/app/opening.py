@@ -33,16 +33,15 @@ from serving.pipeline.errors import ConfigError
 from serving.pipeline.observer import Observers
 from serving.pipeline.packages import install_command
 from serving.pipeline.redis.address import RedisAddress
+from serving.pipeline.settings import DYNAMODB, SECONDS_A_DAY
 from serving.pipeline.types import Draw, Query
 from serving.traces.journal import TraceJournal
-from serving.traces.open import DYNAMODB, open_traces
+from serving.traces.open import open_traces
 from serving.traces.privacy import masked_text, without_personal_data
 
 if TYPE_CHECKING:
     from serving.app.compatible.mcp import McpEndpoint
     from serving.app.core.spans import SpanWriter
-
-SECONDS_A_DAY = 86_400.0
 
 
 def open_service(settings: AppSettings, log: FilteringBoundLogger, release_manager: ReleaseManager | None = None) -> Service:

@@ -29,9 +29,9 @@ PRICED: Final = 50  # callers whose mean cost is the scale of what later ones co
 DEAREST: Final = 4.0  # times that mean: a question that costs more counts as this much
 SKEWED: Final = 0.001  # how seldom a draw as it should be is called skewed
 FORECAST: Final = 20  # callers from which on their own values tell how many more are needed
-SILENT: Final[dict[Mode, str]] = {
-    "blue-green": "A blue-green candidate is asked nothing, so nothing is known of it.",
-    "interleave": "Interleaved answers have passages of both releases, and are no release's own.",
+UNJUDGED: Final[dict[Mode, str]] = {  # modes that no verdict can be given on, and what to do instead
+    "blue-green": "A blue-green candidate is asked nothing, so nothing is known of it. Try it as a canary or a shadow.",
+    "interleave": "Interleaved answers have passages of both releases, and are no release's own. Try it as a canary or a shadow.",
 }
 FEWEST: Final = 5  # callers of each release before any measure is called no worse
 
@@ -99,14 +99,8 @@ def decide(
     worse = [one for one in measures if one.outcome == "worse"]
     if worse:
         return replace(counted, verdict="worse", reason=" ".join(one.reason for one in worse))
-    if mode == "blue-green":
-        return replace(
-            counted, reason="A blue-green candidate is asked nothing, so nothing is known of it. Try it as a canary or a shadow."
-        )
-    if mode == "interleave":
-        return replace(
-            counted, reason="Interleaved answers have passages of both releases, and are no release's own. Try it as a canary or a shadow."
-        )
+    if mode in UNJUDGED:
+        return replace(counted, reason=UNJUDGED[mode])
     if mode == "canary" and (skew := _skew(callers)):
         return replace(counted, reason=skew)
     return _agreed(counted, rules) if callers else _nobody_yet(counted, mode, weight, rules)

@@ -22,11 +22,10 @@ from serving.audit.record import Act, Detail
 from serving.documents.record import DocumentRecord, NewDocument, safe_name
 from serving.documents.store import Added
 from serving.keys import Caller
-from serving.pipeline.index.base import Filter
+from serving.pipeline.index.base import LAST_ORDINAL, Filter
 from serving.pipeline.types import STATUS, Chunk, Principal
 
 MOST_TEXT: Final = 200_000  # characters of one answer
-EVERY: Final = 2**31 - 1  # no document has so many chunks
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +166,7 @@ class DocumentService:
         """The chunks of a document in the index that is served."""
         loaded = self._manager.serving
         where = Filter(reader.tenant, reader.groups, reader.domains)
-        chunks = await loaded.pipeline.index.store.slice(ident, 0, EVERY, where) if loaded else []
+        chunks = await loaded.pipeline.index.store.slice(ident, 0, LAST_ORDINAL, where) if loaded else []
         if not chunks:
             raise _missing(ident)
         return chunks
