@@ -137,15 +137,15 @@ def open_mcp(settings: AppSettings, log: FilteringBoundLogger, version: str) -> 
 
 def open_budgets(settings: AppSettings, log: FilteringBoundLogger) -> Budgets:
     """What counts money: one ledger for all processes where Redis is named, else this process's own."""
-    alone = MemoryLedger(time.monotonic)
-    ledger: BudgetLedger = alone
+    local = MemoryLedger(time.monotonic)
+    ledger: BudgetLedger = local
     if settings.redis:
         try:
             from serving.app.core.redis_ledger import RedisLedger
         except ImportError as error:
             raise ConfigError(f"TOUCHSTONE_REDIS needs the package redis ({error}). Install it: {install_command('redis')}") from error
         ledger = RedisLedger(RedisAddress.of(settings))
-    return Budgets(ledger, log, server_usd=settings.usd_per_day, lasts_s=2 * settings.request_timeout_s, alone=alone)
+    return Budgets(ledger, log, server_usd=settings.usd_per_day, lasts_s=2 * settings.request_timeout_s, local=local)
 
 
 def open_trace_writer(settings: AppSettings, log: FilteringBoundLogger) -> TraceWriter | None:

@@ -102,7 +102,7 @@ class SqliteTraceStore:
 
     def summaries(self, query: TraceQuery) -> list[TraceSummary]:
         """What is counted of traces, in their order; by a connection of its own: thousands take a second, and nobody waits for it."""
-        with self._told(), closing(sqlite3.connect(self.place, timeout=BUSY_S)) as connection:
+        with self._sqlite_errors(), closing(sqlite3.connect(self.place, timeout=BUSY_S)) as connection:
             rows = _rows(connection, _COUNTED, query)
         return [TraceSummary.of(_counted(*row)) for row in rows]
 
@@ -165,11 +165,11 @@ class SqliteTraceStore:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        with self._lock, self._told():
+        with self._lock, self._sqlite_errors():
             yield
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _sqlite_errors(self) -> Iterator[None]:
         try:
             yield
         except sqlite3.Error as error:

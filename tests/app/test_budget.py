@@ -37,7 +37,7 @@ class Clock:
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A Redis of the tests' own, with which ledgers have more patience: a busy machine is no Redis that is away."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("serving.app.core.redis_ledger.PATIENCE_S", 30.0)
+        patch.setattr("serving.app.core.redis_ledger.TIMEOUT_S", 30.0)
         for server in running_redis(tmp_path_factory.mktemp("redis")):
             yield server.url
 

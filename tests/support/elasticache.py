@@ -74,8 +74,8 @@ def as_a_pod(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-secret")
     for module in ("serving.app.core.rate", "serving.app.core.redis_ledger"):
-        monkeypatch.setattr(f"{module}.PATIENCE_S", PATIENCE_S)
-    monkeypatch.setitem(RedisLink.__init__.__kwdefaults__, "patience_s", PATIENCE_S)  # of links that a pipeline opens for itself
+        monkeypatch.setattr(f"{module}.TIMEOUT_S", PATIENCE_S)
+    monkeypatch.setitem(RedisLink.__init__.__kwdefaults__, "timeout_s", PATIENCE_S)  # of links that a pipeline opens for itself
 
 
 def a_session(key: str = "AKIDEXAMPLE", secret: str = "a-secret", token: str | None = "a-token") -> Session:

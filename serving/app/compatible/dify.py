@@ -17,7 +17,7 @@ from serving.app.query.service import QueryService, cancel_on_disconnect
 from serving.app.query.wire import QueryIn
 from serving.pipeline.types import Hit, Trace
 
-BODIES = frozenset({"/v1/dify/retrieval"})
+BODY_PATHS = frozenset({"/v1/dify/retrieval"})
 EVERYTHING = "all"  # the knowledge id that stands for every domain
 
 router = APIRouter(prefix="/v1/dify", tags=["compatible"])
@@ -63,10 +63,10 @@ class DifyOut(Wire):
         return cls(records=tuple(wanted[: setting.top_k]))
 
 
-ASKED = problem_responses(401, 403, 413, 415, 422, 429, 504)
+QUESTION_RESPONSES = problem_responses(401, 403, 413, 415, 422, 429, 504)
 
 
-@router.post("/retrieval", response_model=DifyOut, responses=ASKED, openapi_extra=json_body(DifyIn))
+@router.post("/retrieval", response_model=DifyOut, responses=QUESTION_RESPONSES, openapi_extra=json_body(DifyIn))
 async def retrieval(request: Request) -> Response:
     """Find passages for a Dify application."""
     body = read_body(request, DifyIn)

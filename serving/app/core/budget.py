@@ -127,14 +127,14 @@ class Budgets:
         *,
         server_usd: float | None,
         lasts_s: float,
-        alone: BudgetLedger,
+        local: BudgetLedger,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._ledger = ledger
         self._log = log
         self._server_usd = server_usd
         self._lasts_s = lasts_s
-        self._alone = alone  # while the shared one is out
+        self._local = local  # while the shared one is out
         self._now = now
         self._out = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -157,7 +157,7 @@ class Budgets:
         try:
             for account in accounts:
                 if not await self._reserve(account, day, ident, most_usd):
-                    raise await self._none_left(account, day)
+                    raise await self._refusal(account, day)
                 reserved.append(account)
             yield reservation
         finally:
@@ -173,7 +173,7 @@ class Budgets:
         try:
             return await self.spent(name)
         except InfrastructureError:
-            return await self._alone.spent(name, self._now().date().isoformat())
+            return await self._local.spent(name, self._now().date().isoformat())
 
     async def close(self) -> None:
         """Settle what came late, and let go of the ledger."""
@@ -184,15 +184,15 @@ class Budgets:
         try:
             allowed = await self._ledger.reserve(account, day, ident, usd, self._lasts_s)
         except InfrastructureError as error:
-            self._told(error)
-            return await self._alone.reserve(account, day, ident, usd, self._lasts_s)
-        self._told(None)
+            self._log_outage(error)
+            return await self._local.reserve(account, day, ident, usd, self._lasts_s)
+        self._log_outage(None)
         return allowed
 
-    async def _none_left(self, account: Account, day: str) -> Rejected:
+    async def _refusal(self, account: Account, day: str) -> Rejected:
         """Why nothing could be reserved: all is spent, or the rest may come back within moments."""
         try:
-            spent = await (self._alone if self._out else self._ledger).spent(account.name, day)
+            spent = await (self._local if self._out else self._ledger).spent(account.name, day)
         except InfrastructureError:
             spent = account.limit_usd
         return (
@@ -206,15 +206,15 @@ class Budgets:
             try:
                 await self._ledger.settle(account.name, day, ident, usd)
             except InfrastructureError as error:
-                self._told(error)
-                await self._alone.settle(account.name, day, ident, usd)
+                self._log_outage(error)
+                await self._local.settle(account.name, day, ident, usd)
 
     def _settle_later(self, accounts: Sequence[Account], day: str, usd: float) -> None:
         task = asyncio.ensure_future(self._settle(accounts, day, "", usd))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _told(self, error: Exception | None) -> None:
+    def _log_outage(self, error: Exception | None) -> None:
         if (error is not None) != self._out:
             self._out = error is not None
             if error:

@@ -23,7 +23,7 @@ ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDS
 FRESH_S: Final = 3600.0  # how long keys are taken as they were
 STALE_S: Final = 86_400.0  # how long they still serve while the provider cannot be reached
 AGAIN_S: Final = 60.0  # between two looks because of a key that is not known
-PATIENCE_S: Final = 3.0
+TIMEOUT_S: Final = 3.0
 MOST_BYTES: Final = 256 * 1024
 LEEWAY_S: Final = 30.0  # by which clocks may differ
 SCOPE_PREFIX: Final = "touchstone:"
@@ -130,7 +130,7 @@ def caller_of(claims: Mapping[str, Any], settings: AppSettings) -> Caller | None
 def fetch_json(address: str) -> Any:
     """A JSON document by HTTP, bounded in size and time."""
     try:
-        with urlopen(Request(address, headers={"Accept": "application/json"}), timeout=PATIENCE_S) as response:  # noqa: S310 — checked
+        with urlopen(Request(address, headers={"Accept": "application/json"}), timeout=TIMEOUT_S) as response:  # noqa: S310 — checked
             data = response.read(MOST_BYTES + 1)
         if len(data) > MOST_BYTES:
             raise StoreError(f"{address} has more than {MOST_BYTES} bytes.")

@@ -155,11 +155,11 @@ class ScoreWriter(NullObserver):
         if trace.answer.confidence is not None:
             self._offer(trace, f"confidence-{trace.id}", "confidence", trace.answer.confidence, "", "CODE", time.time())
 
-    def close(self, patience_s: float = 5.0) -> None:
+    def close(self, timeout_s: float = 5.0) -> None:
         """Send what waits, and stop."""
         self._stop.set()
         if self._thread.is_alive():
-            self._thread.join(patience_s)
+            self._thread.join(timeout_s)
         if left := self._waiting.qsize():
             self.lost += left
             self._log.error("scores lost", count=left, place=self.place)

@@ -12,7 +12,7 @@ from serving.app.documents.wire import CURSOR, DocumentOut, DocumentsOut, Docume
 from serving.app.query.jsontext import json_response
 from serving.keys import Caller
 
-BODIES = frozenset[str]()  # an upload is read by its route: it is no body to be held in memory
+BODY_PATHS = frozenset[str]()  # an upload is read by its route: it is no body to be held in memory
 FORM: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -49,7 +49,7 @@ Start = Annotated[int, Query(ge=0, le=2**31, description="the first character")]
 End = Annotated[int | None, Query(ge=0, le=2**31, description=f"behind the last one; at most {MOST_TEXT} at a time")]
 
 router = APIRouter(prefix="/v1", tags=["documents"])
-READ = problem_responses(401, 403, 404, 422, 429)
+READ_RESPONSES = problem_responses(401, 403, 404, 422, 429)
 
 
 @router.post(
@@ -71,7 +71,7 @@ async def upload(request: Request) -> Response:
     return json_response(document, 200 if document.duplicate else 202)
 
 
-@router.get("/documents", response_model=DocumentsOut, responses=READ)
+@router.get("/documents", response_model=DocumentsOut, responses=READ_RESPONSES)
 async def documents(request: Request, limit: Limit = 50, cursor: Cursor = "", q: Words = "") -> Response:
     """The documents that were added and that the caller may read, the newest first; a key that may only ingest sees its own."""
     caller = request_caller(request)
@@ -79,7 +79,7 @@ async def documents(request: Request, limit: Limit = 50, cursor: Cursor = "", q:
     return json_response(found)
 
 
-@router.get("/documents/{ident:path}/text", response_model=DocumentTextOut, responses=READ)
+@router.get("/documents/{ident:path}/text", response_model=DocumentTextOut, responses=READ_RESPONSES)
 async def text(request: Request, ident: DocumentId, start: Start = 0, end: End = None) -> Response:
     """The text of a document, or a part of it by the offsets that citations have; of the release's own corpus too."""
     caller = request_caller(request)
@@ -88,14 +88,14 @@ async def text(request: Request, ident: DocumentId, start: Start = 0, end: End =
     return json_response(await _documents(request).text(ident, caller, start, end))
 
 
-@router.get("/documents/{ident:path}", response_model=DocumentOut, responses=READ)
+@router.get("/documents/{ident:path}", response_model=DocumentOut, responses=READ_RESPONSES)
 async def document(request: Request, ident: DocumentId) -> Response:
     """A document, and how far it is on its way to be found."""
     caller = request_caller(request)
     return json_response(await _documents(request).get(ident, caller, own=not _may_query(caller)))
 
 
-@router.delete("/documents/{ident:path}", status_code=204, response_class=Response, responses=READ)
+@router.delete("/documents/{ident:path}", status_code=204, response_class=Response, responses=READ_RESPONSES)
 async def delete(request: Request, ident: DocumentId) -> Response:
     """Remove a document, with cached answers that were written from it and its words in traces; another's only as an administrator."""
     await _documents(request).delete(ident, request_caller(request))

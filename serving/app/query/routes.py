@@ -10,10 +10,10 @@ from serving.app.query.stream import AnswerStream
 from serving.app.query.wire import AnswerOut, QueryIn, RetrievedOut
 from serving.app.release.wire import ReleaseOut
 
-ASKED = problem_responses(401, 403, 413, 415, 422, 429, 504)
+QUESTION_RESPONSES = problem_responses(401, 403, 413, 415, 422, 429, 504)
 WITH_TRACE = Query(default=False, alias="trace", description="show the whole trace, where the server exposes it")
-BODIES = frozenset({"/v1/query", "/v1/query/stream", "/v1/retrieve"})  # whose bodies are read
-ANSWERED = linked(
+BODY_PATHS = frozenset({"/v1/query", "/v1/query/stream", "/v1/retrieve"})  # whose bodies are read
+ANSWER_LINKS = linked(
     trace=link("trace_v1_traces__trace_id__get", "how it came about", trace_id="$response.body#/trace_id"),
     feedback=link(
         "feedback_v1_feedback_post",
@@ -25,7 +25,7 @@ ANSWERED = linked(
 router = APIRouter(prefix="/v1", tags=["questions"])
 
 
-@router.post("/query", response_model=AnswerOut, responses=ANSWERED | ASKED, openapi_extra=json_body(QueryIn))
+@router.post("/query", response_model=AnswerOut, responses=ANSWER_LINKS | QUESTION_RESPONSES, openapi_extra=json_body(QueryIn))
 async def query(request: Request, with_trace: bool = WITH_TRACE) -> Response:
     """Answer a question from the documents the caller may see."""
     answer = await cancel_on_disconnect(request.receive, QueryService.admit(request, with_trace=with_trace).answer())
@@ -40,7 +40,7 @@ async def query(request: Request, with_trace: bool = WITH_TRACE) -> Response:
             "content": event_stream("token", "answer", "error"),
             "description": "`token` events {text}, then one `answer` (AnswerOut), or one `error` (ProblemOut)",
         },
-        **ASKED,
+        **QUESTION_RESPONSES,
     },
     openapi_extra=json_body(QueryIn),
 )
@@ -49,7 +49,7 @@ async def stream(request: Request, with_trace: bool = WITH_TRACE) -> Response:
     return AnswerStream(QueryService.admit(request, with_trace=with_trace))
 
 
-@router.post("/retrieve", response_model=RetrievedOut, responses=ASKED, openapi_extra=json_body(QueryIn))
+@router.post("/retrieve", response_model=RetrievedOut, responses=QUESTION_RESPONSES, openapi_extra=json_body(QueryIn))
 async def retrieve(request: Request) -> Response:
     """Find the passages for a question, without an answer."""
     trace = await cancel_on_disconnect(request.receive, QueryService.admit(request, with_trace=False).search())

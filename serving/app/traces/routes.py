@@ -18,7 +18,7 @@ from serving.pipeline.digest import digest_of
 from serving.traces.base import TraceStore
 from serving.traces.record import Feedback, TraceQuery, TraceRecord
 
-BODIES = frozenset({"/v1/feedback"})
+BODY_PATHS = frozenset({"/v1/feedback"})
 
 router = APIRouter(prefix="/v1", tags=["traces"])
 
@@ -35,11 +35,11 @@ Role = Annotated[str, Query(max_length=20, description="stable, canary, shadow o
 Release = Annotated[str, Query(max_length=64, description="a release's digest")]
 
 
-FIRST = linked(first=link("trace_v1_traces__trace_id__get", "the newest", trace_id="$response.body#/traces/0/id"))
-OF_TRACE = linked(trace=link("trace_v1_traces__trace_id__get", "of what it was said", trace_id="$response.body#/trace_id"))
+FIRST_LINK = linked(first=link("trace_v1_traces__trace_id__get", "the newest", trace_id="$response.body#/traces/0/id"))
+TRACE_LINK = linked(trace=link("trace_v1_traces__trace_id__get", "of what it was said", trace_id="$response.body#/trace_id"))
 
 
-@router.get("/traces", response_model=TracesOut, responses=FIRST | problem_responses(401, 403, 404, 422, 429))
+@router.get("/traces", response_model=TracesOut, responses=FIRST_LINK | problem_responses(401, 403, 404, 422, 429))
 async def traces(request: Request, limit: Limit = 50, before: Before = None, role: Role = "", release: Release = "") -> Response:
     """The caller's own traces, or with the scope admin those of its tenant, the newest first."""
     service, caller = service_of(request), request_caller(request)
@@ -61,20 +61,20 @@ async def traces(request: Request, limit: Limit = 50, before: Before = None, rol
 async def trace(request: Request, trace_id: TraceId) -> Response:
     """The whole journey of a question, with nothing of documents that the reader may not see."""
     service, caller = service_of(request), request_caller(request)
-    record = await _readable(trace_id, service, caller)
-    feedback = await service.stores.traces.run(_looked_into, record, service, caller)
+    record = await _own_trace(trace_id, service, caller)
+    feedback = await service.stores.traces.run(_audited_feedback, record, service, caller)
     now = await service.library.may_read(list(record.documents), caller.principal())
     return json_response(TraceOut.of(record.readable_by(caller.principal(), now), feedback))
 
 
-GIVEN = OF_TRACE | problem_responses(401, 403, 404, 413, 415, 422, 429)
+FEEDBACK_RESPONSES = TRACE_LINK | problem_responses(401, 403, 404, 413, 415, 422, 429)
 
 
-@router.post("/feedback", response_model=FeedbackOut, responses=GIVEN, openapi_extra=json_body(FeedbackIn))
+@router.post("/feedback", response_model=FeedbackOut, responses=FEEDBACK_RESPONSES, openapi_extra=json_body(FeedbackIn))
 async def feedback(request: Request) -> Response:
     """Say something of an answer: by whom it was given for, or an administrator."""
     service, caller, body = service_of(request), request_caller(request), read_body(request, FeedbackIn)
-    record = await _readable(body.trace_id, service, caller)
+    record = await _own_trace(body.trace_id, service, caller)
     ident = body.id or (str(int(body.value)) if body.kind == "click" and body.value else "")
     kept = Feedback(
         id=digest_of([record.id, caller.tenant, caller.id, body.kind, ident]),
@@ -93,7 +93,7 @@ async def feedback(request: Request) -> Response:
     return json_response(FeedbackOut.of(kept))
 
 
-def _looked_into(record: TraceRecord, service: Service, caller: Caller) -> list[Feedback]:
+def _audited_feedback(record: TraceRecord, service: Service, caller: Caller) -> list[Feedback]:
     """What was said of an answer; that a trace of another person is read stands in the audit trail first."""
     if record.principal == caller.id:
         return _store(service).feedback(record.id)
@@ -102,7 +102,7 @@ def _looked_into(record: TraceRecord, service: Service, caller: Caller) -> list[
         return _store(service).feedback(record.id)
 
 
-async def _readable(trace_id: str, service: Service, caller: Caller) -> TraceRecord:
+async def _own_trace(trace_id: str, service: Service, caller: Caller) -> TraceRecord:
     """A trace that the caller may read; of another's it is not told whether there is one."""
     record = await service.stores.traces.run(_writer(service).find, trace_id)
     mine = record is not None and record.tenant == caller.tenant and (record.principal == caller.id or _is_admin(caller, service))

@@ -145,13 +145,13 @@ class TraceWriter(NullObserver):
         bare = replace(query, text="", history=(), metadata={})
         self.answered(Trace(ident, bare, "", "", release, role=FAILED, pair=pair, draw=draw))
 
-    def close(self, patience_s: float = 10.0) -> None:
+    def close(self, timeout_s: float = 10.0) -> None:
         """Write what waits, and stop."""
         self._stop.set()
         if self._thread.is_alive():
-            self._thread.join(patience_s)
+            self._thread.join(timeout_s)
         if self._noting.is_alive():
-            self._noting.join(patience_s)
+            self._noting.join(timeout_s)
         left = 0
         if self._journal is not None and (left := self._journal.close()):
             self._log.warning(
