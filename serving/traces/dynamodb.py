@@ -19,7 +19,7 @@ from itertools import islice
 from typing import Any
 
 from serving.pipeline.errors import StoreError
-from serving.traces.record import FAILED, MOST_SAID, Feedback, TraceQuery, TraceRecord
+from serving.traces.record import FAILED, FEEDBACK_SHOWN, Feedback, TraceQuery, TraceRecord
 from serving.traces.summary import TraceSummary
 
 BY_TENANT, BY_TIME = "by_tenant", "by_time"  # the indexes: (tenant, at) and (everyone, at), all attributes projected
@@ -44,7 +44,7 @@ class DynamoTraceStore:
             self._table = boto3.resource("dynamodb", region_name=region, endpoint_url=endpoint or None, config=config).Table(table)
 
     def put(self, traces: Sequence[TraceRecord]) -> None:
-        """Keep traces."""
+        """Store traces."""
         with self._dynamodb_errors(), self._table.batch_writer(overwrite_by_pkeys=["pk", "sk"]) as batch:
             for record in traces:
                 batch.put_item(Item=self._item(record))
@@ -89,7 +89,7 @@ class DynamoTraceStore:
         return [TraceSummary.of(record) for record in self.find(query)]
 
     def put_feedback(self, feedback: Feedback) -> None:
-        """Keep what somebody said."""
+        """Store feedback."""
         data = {name: _number(value) for name, value in asdict(feedback).items() if value is not None and name != "tenant"}
         place = {"everyone": _feedback_of(feedback.tenant), "about_tenant": feedback.tenant}  # no `tenant`: that index is of traces
         keys = {"pk": f"trace#{feedback.trace_id}", "sk": f"feedback#{feedback.id}", "ttl": self._ends(feedback.at)}
@@ -97,15 +97,15 @@ class DynamoTraceStore:
             _checked(self._table.put_item(Item=data | place | keys))
 
     def feedback(self, trace_id: str) -> list[Feedback]:
-        """What was said of an answer, the oldest first."""
+        """The feedback on an answer, the oldest first."""
         from boto3.dynamodb.conditions import Key
 
         found = self._pages({"KeyConditionExpression": Key("pk").eq(f"trace#{trace_id}") & Key("sk").begins_with("feedback#")})
-        newest = nlargest(MOST_SAID, map(_feedback, found), key=lambda one: (one.at, one.id))  # of any number, so many in memory
+        newest = nlargest(FEEDBACK_SHOWN, map(_feedback, found), key=lambda one: (one.at, one.id))  # of any number, so many in memory
         return newest[::-1]
 
     def recent_feedback(self, tenant: str, since: float, limit: int, *, complaints: bool = False) -> list[Feedback]:
-        """What was said since a time, the newest first."""
+        """The feedback since a time, the newest first."""
         from boto3.dynamodb.conditions import Attr, Key
 
         key = Key("everyone").eq(_feedback_of(tenant)) & Key("at").gte(Decimal(str(since)))

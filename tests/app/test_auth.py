@@ -183,10 +183,10 @@ async def test_the_api_follows_its_keys_file(furnished: House, keys: Path) -> No
     async with opened(furnished.settings(api_keys=keys)) as api:
         assert (await api.client.get("/v1/release", headers=bearer(CLERK))).status_code == 200
         rewrite(keys, yaml.safe_dump({sha(DIRECTOR): {"id": "director"}}))
-        api.app.state.service.keys._looked_at -= CHECK_EVERY_S
+        api.app.state.service.keys._checked_at -= CHECK_EVERY_S
         assert (await api.client.get("/v1/release", headers=bearer(CLERK))).status_code == 401
         rewrite(keys, "")
-        api.app.state.service.keys._looked_at -= CHECK_EVERY_S
+        api.app.state.service.keys._checked_at -= CHECK_EVERY_S
         down = await api.client.get("/v1/release", headers=bearer(DIRECTOR))
         assert (down.status_code, down.json()["type"]) == (503, "urn:touchstone:problem:keys-unreadable")
         assert (await api.client.get("/readyz")).status_code == 200

@@ -88,6 +88,7 @@ class KeyFile:
         return find_caller(self._keys, token.strip(), self._now()) if scheme.lower() == "bearer" else None
 
     def _reload_if_changed(self) -> None:
+        """Read the file again where it has changed, at most once a second."""
         now = self._clock()
         if now - self._checked_at < CHECK_EVERY_S:
             return

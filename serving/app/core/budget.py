@@ -44,7 +44,7 @@ class BudgetLedger(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""
         ...
 
 
@@ -62,7 +62,7 @@ class MemoryLedger:
         self._days: dict[tuple[str, str], _Day] = {}
 
     async def reserve(self, account: Account, day: str, ident: str, usd: float, lasts_s: float) -> bool:
-        """As the protocol says."""
+        """See `BudgetLedger`."""
         of, now = self._of(account.name, day), self._clock()
         of.reserved = {one: (amount, until) for one, (amount, until) in of.reserved.items() if until > now}
         if of.spent + sum(amount for amount, _ in of.reserved.values()) >= account.limit_usd:
@@ -71,13 +71,13 @@ class MemoryLedger:
         return True
 
     async def settle(self, name: str, day: str, ident: str, usd: float) -> None:
-        """As the protocol says."""
+        """See `BudgetLedger`."""
         of = self._of(name, day)
         of.reserved.pop(ident, None)
         of.spent += usd
 
     async def spent(self, name: str, day: str) -> float:
-        """As the protocol says."""
+        """See `BudgetLedger`."""
         return self._of(name, day).spent
 
     async def close(self) -> None:
@@ -176,7 +176,7 @@ class Budgets:
             return await self._local.spent(name, self._now().date().isoformat())
 
     async def close(self) -> None:
-        """Settle what came late, and let go of the ledger."""
+        """Settle what came late, and close the ledger."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._ledger.close()
 

@@ -12,7 +12,7 @@ from serving.app.core.limits import ConcurrencyLimit
 from serving.app.release.added import CorpusState
 from serving.app.release.manager import Readiness
 from serving.app.server.connections import ConnectionGate
-from serving.pipeline.cache.base import MISSES
+from serving.pipeline.cache.base import MISS_REASONS
 from serving.pipeline.observer import NullObserver
 from serving.pipeline.types import GuardAction, GuardVerdict, Query, StageRecord, Trace, Usage
 from serving.traces.record import FeedbackKind
@@ -122,7 +122,7 @@ class Metrics(NullObserver):
             self._feedback.labels("thumbs", value)
         for kind in (*HIT_KINDS, "other"):
             self._cache_hits.labels(kind)
-        for reason in (*MISSES, "other"):
+        for reason in (*MISS_REASONS, "other"):
             self._cache_misses.labels(reason)
         for finding in (*sorted(FINDINGS), "toxic", "other"):
             self._answer_findings.labels(finding)
@@ -223,7 +223,7 @@ class Metrics(NullObserver):
         """Count what calls cost, of an answered query or of another."""
         self._tokens.labels(usage.model, "input").inc(usage.input_tokens)
         self._tokens.labels(usage.model, "output").inc(usage.output_tokens)
-        self._usd.labels(usage.model, usage.stage, _label(usage.simulated)).inc(usage.usd)
+        self._usd.labels(usage.model, usage.stage, _bool_label(usage.simulated)).inc(usage.usd)
         if not usage.priced:
             self._unpriced.labels(usage.model).inc(usage.calls)
 
@@ -263,7 +263,7 @@ class Metrics(NullObserver):
                 self._cache_hits.labels(record.kind if record.kind in HIT_KINDS else "other").inc()
             else:
                 word = record.reason.partition(":")[0]
-                self._cache_misses.labels(word if word in MISSES else "other").inc()
+                self._cache_misses.labels(word if word in MISS_REASONS else "other").inc()
         if searched and shown:
             self._hits.observe(len(trace.hits))
             self._count_retrieval(trace)
@@ -320,5 +320,5 @@ def _finding(verdict: GuardVerdict) -> str:
     return "toxic" if verdict.rule in TOXIC else verdict.rule if verdict.rule in FINDINGS else "other"
 
 
-def _label(value: Any) -> str:
+def _bool_label(value: Any) -> str:
     return "true" if value else "false"

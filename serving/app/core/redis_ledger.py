@@ -18,7 +18,7 @@ from serving.pipeline.redis.address import RedisAddress
 
 TIMEOUT_S: Final = 0.5
 LIMITS: Final = BreakerLimits(failures=2, first_rest_s=1.0, longest_rest_s=15.0)  # so that not every question waits for a Redis that is out
-TTL_S: Final = 3 * 86_400
+TTL_S: Final = 3 * 86_400  # of a day's counters
 KEYS: Final = "budget"  # below the prefix of the deployment
 
 # spent: a number; reserved: a hash of reservation → "dollars until". Both keys have one name in braces: a cluster keeps them together.
@@ -55,17 +55,17 @@ class RedisLedger:
         self._clock = clock
 
     async def reserve(self, account: Account, day: str, ident: str, usd: float, lasts_s: float) -> bool:
-        """As the protocol says; by the clock of this machine, as reservations last much longer than clocks differ."""
+        """See `BudgetLedger`; by the clock of this machine, since reservations last much longer than clocks differ."""
         now = time.time()
         values = [repr(now), repr(account.limit_usd), ident, repr(usd), repr(now + lasts_s), str(TTL_S)]
         return bool(await self._run(_RESERVE, account.name, day, values))
 
     async def settle(self, name: str, day: str, ident: str, usd: float) -> None:
-        """As the protocol says."""
+        """See `BudgetLedger`."""
         await self._run(_SETTLE, name, day, [ident, f"{usd:.12f}", str(TTL_S)])
 
     async def spent(self, name: str, day: str) -> float:
-        """As the protocol says."""
+        """See `BudgetLedger`."""
         try:
             return float(await self._redis.get(self._keys(name, day)[0]) or 0.0)
         except (RedisError, OSError, TimeoutError) as error:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 T = TypeVar("T")
-CACHED_TIMES: Final = 10.0  # the time it took, so that repeated requests keep a core busy for at most a tenth of the time
+CACHED_TIMES: Final = 10.0  # times as long as it took to compute, so that repeated requests keep a core busy a tenth of the time at most
 MOST_S: Final = 300.0
 
 

@@ -50,7 +50,7 @@ class ScoreApi(Protocol):
     """The API of a place that stores scores."""
 
     def send(self, score: AnswerScore) -> None:
-        """Keep a score; raises an `OSError` when that failed."""
+        """Store a score; raises an `OSError` when that failed."""
         ...
 
 
@@ -122,7 +122,7 @@ class MlflowScores:
 
 
 class ScoreWriter(NullObserver):
-    """An observer that sends the scores of answers, and what people say of them."""
+    """An observer that sends the scores of answers, and feedback on them."""
 
     def __init__(self, settings: AppSettings, log: FilteringBoundLogger, api: ScoreApi | None = None) -> None:
         self._share = settings.otlp_share
@@ -151,12 +151,12 @@ class ScoreWriter(NullObserver):
         self._offer(trace, f"feedback-{feedback.id}", feedback.kind, feedback.value, text, "HUMAN", feedback.at)
 
     def answered(self, trace: Trace) -> None:
-        """Take on what a check made of an answer."""
+        """Queue the confidence that a check gave an answer."""
         if trace.answer.confidence is not None:
             self._offer(trace, f"confidence-{trace.id}", "confidence", trace.answer.confidence, "", "CODE", time.time())
 
     def close(self, timeout_s: float = 5.0) -> None:
-        """Send what waits, and stop."""
+        """Send what waits, then stop; what is left after the timeout is lost."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(timeout_s)

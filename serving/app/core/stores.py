@@ -1,4 +1,4 @@
-"""Stores are asked in threads of their own: one that hangs takes none from questions, probes and other stores."""
+"""Calls of stores in threads of their own: a store that hangs takes no thread from questions, probes and other stores."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from serving.pipeline.models.threads import run_in_thread
 T = TypeVar("T")
 RUNNING: Final = 8  # calls to one store at a time
 WAITING: Final = 1000  # that wait for their turn; about as many as there are connections
-TIMEOUT_S: Final = 10.0  # with its turn
+TIMEOUT_S: Final = 10.0  # of waiting for a turn
 
 
 class StoreCalls:
@@ -38,7 +38,7 @@ class StoreCalls:
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """What is asked of each store."""
+    """The calls of each store."""
 
     traces: StoreCalls = field(default_factory=lambda: StoreCalls("requests for traces"))
     audit: StoreCalls = field(default_factory=lambda: StoreCalls("requests for the audit trail"))

@@ -23,12 +23,12 @@ HEAD_BYTES: Final = 65_536  # of a request beside its file
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A file that has come whole, with what was said of it."""
+    """A file that has come whole, with the fields beside it."""
 
     file: UploadFile
     name: str
     size: int
-    said: UploadIn
+    fields: UploadIn
 
     async def data(self) -> bytes:
         """The bytes, all in memory."""
@@ -85,26 +85,26 @@ def _upload(form: FormData, most: int) -> Upload:
         raise too_large(most)
     if not size:
         raise refused_field("file", "is empty")
-    return Upload(file, str(file.filename), size, _said(form))
+    return Upload(file, str(file.filename), size, _form_fields(form))
 
 
-def _said(form: FormData) -> UploadIn:
+def _form_fields(form: FormData) -> UploadIn:
     """The fields beside the file; one that comes twice can be read in two ways."""
-    fields = [(name, value) for name, value in form.multi_items() if isinstance(value, str)]
-    said: dict[str, Any] = {}
-    for name, value in fields:
+    texts = [(name, value) for name, value in form.multi_items() if isinstance(value, str)]
+    fields: dict[str, Any] = {}
+    for name, value in texts:
         if name not in FIELDS:
             raise refused_field(name[:64], f"unknown field. Known: file, {', '.join(FIELDS)}")
         if name == "groups":
-            said.setdefault("groups", []).append(value)
-        elif name in said:
+            fields.setdefault("groups", []).append(value)
+        elif name in fields:
             raise refused_field(name, "is given twice")
         else:
-            said[name] = _metadata(value) if name == "metadata" else value
-    if said.get("groups") == [""]:  # said in so many words: everyone of the tenant
-        said["groups"] = []
+            fields[name] = _metadata(value) if name == "metadata" else value
+    if fields.get("groups") == [""]:  # said in so many words: everyone of the tenant
+        fields["groups"] = []
     try:
-        return UploadIn.model_validate(said)
+        return UploadIn.model_validate(fields)
     except ValidationError as error:
         raise invalid(error.errors(include_url=False, include_input=False)) from None
 

@@ -114,21 +114,21 @@ class _WithoutAnswer:
         self._count = count
 
     def stage_started(self, query: Query, stage: str) -> None:
-        """As it comes."""
+        """Passed on as it is."""
         self._inner.stage_started(query, stage)
 
     def stage_finished(self, query: Query, record: StageRecord) -> None:
-        """As it comes."""
+        """Passed on as it is."""
         self._inner.stage_finished(query, record)
 
     def answered(self, trace: Trace) -> None:
         """Nothing yet."""
 
     def failed(self, query: Query, error: BaseException) -> None:
-        """As it comes."""
+        """Passed on as it is."""
         self._inner.failed(query, error)
 
     def spent(self, query: Query, usage: Usage) -> None:
-        """As it comes: of a query that failed, or that had ended."""
+        """Passed on, and counted: of a query that failed, or that had ended."""
         self._count(usage.usd)
         self._inner.spent(query, usage)

@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, Final
 
-from serving.pipeline.cache.backend import CacheSize, FoundAnswer, Landed
+from serving.pipeline.cache.backend import CacheSize, FoundAnswer, JoinResult
 from serving.pipeline.cache.base import CacheEntry
 from serving.pipeline.cache.keys import CacheKeys, EntryKey
 from serving.pipeline.cache.redis_flights import RedisFlights
 from serving.pipeline.cache.redis_link import RedisLink
 from serving.pipeline.cache.redis_vectors import FollowedScope, FollowedScopes, log_item, stream_start
-from serving.pipeline.cache.seal import BrokenSeal, KeptAnswer, opened, sealed
+from serving.pipeline.cache.seal import BrokenSeal, StoredAnswer, opened, sealed
 from serving.pipeline.cache.vectors import Neighbour
 from serving.pipeline.clock import Clock
 from serving.pipeline.index.base import Vectors
@@ -86,7 +86,7 @@ class RedisBackend:
     async def write(self, key: EntryKey, question: str, entry: CacheEntry, vector: Vectors | None) -> None:
         """Keep an answer; the least recently used beyond the bound go."""
         place, log, used, now_s = self._entry(key), self._log(key), self._used(key.release), self._now_s()
-        data = sealed(KeptAnswer(entry, question, now_s), place, self._keys)
+        data = sealed(StoredAnswer(entry, question, now_s), place, self._keys)
         if data is None:
             return
         item = None if vector is None else log_item(log, key.question, vector, now_s * 1000, self._keys)
@@ -118,7 +118,7 @@ class RedisBackend:
         self._forget(key)
         await self._redis.run(lambda client: client.unlink(self._entry(key)))
 
-    async def join(self, key: EntryKey, wait_s: float) -> Landed:
+    async def join(self, key: EntryKey, wait_s: float) -> JoinResult:
         """Lead all processes in answering a question, or wait for whoever leads."""
         return await self._flights.join(key, wait_s)
 

@@ -14,7 +14,7 @@ from serving.pipeline.redis.address import RedisAddress
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-TIMEOUT_S: Final = 0.25  # with one round trip
+TIMEOUT_S: Final = 0.25  # of one round trip
 _CONNECTIONS: Final = 32  # of one process
 
 
