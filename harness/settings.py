@@ -10,9 +10,8 @@ from serving.pipeline.digest import digest_text
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.redact import without_password
 from serving.pipeline.registry import explain, near
-from serving.pipeline.settings import PipelineSettings
+from serving.pipeline.settings import DYNAMODB, PipelineSettings
 from serving.storage.place import is_remote
-from serving.traces.open import DYNAMODB
 
 DEFAULT_CORPUS = "techcorp"  # where a project has several
 DEFAULT_GOLDEN = "techcorp/v1"

@@ -185,13 +185,13 @@ def verdict(
     It may be asked at any time and as often as you like. In JSON `verdict` is one of worse, no worse, better, undecided.
     """
     from harness.project.verdict import judge_candidate
+    from serving.verdict.plain import plain_verdict
     from serving.verdict.rules import VerdictRules
-    from serving.verdict.told import told
 
     rules = VerdictRules.of(alpha=alpha, margin=margin, slow_ms=slow_ms, minutes=minutes, at_least=at_least)
     judged = judge_candidate(read_settings(), name, rules)
     if as_json:
-        print_json(told(judged))
+        print_json(plain_verdict(judged))
     else:
         show_verdict(judged)
     raise typer.Exit({"worse": 1, "undecided": UNDECIDED}.get(judged.found.verdict, 0))

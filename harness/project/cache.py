@@ -134,9 +134,7 @@ def shared_backend(settings: HarnessSettings) -> RedisBackend:
     """The cache on Redis; a mistake where each process has its own."""
     if not settings.redis:
         raise ConfigError("Each process caches answers in its own memory, out of reach from here. Share them: set TOUCHSTONE_REDIS.")
-    return RedisBackend(
-        RedisLink(RedisAddress.of(settings), patience_s=5.0), shared_keys(settings), SystemClock(), ttl_s=1.0, max_entries=1
-    )
+    return RedisBackend(RedisLink(RedisAddress.of(settings), timeout_s=5.0), shared_keys(settings), SystemClock(), ttl_s=1.0, max_entries=1)
 
 
 async def _reached(settings: HarnessSettings) -> RedisBackend:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from harness.settings import HarnessSettings
 from serving.pipeline.errors import DataError
+from serving.pipeline.settings import DYNAMODB, SECONDS_A_DAY
 from serving.release.bundle import open_releases
 from serving.release.channel import read_channel
-from serving.traces.open import DYNAMODB, SECONDS_A_DAY, open_traces
+from serving.traces.open import open_traces
 from serving.verdict.read import CandidateTrial, TrialVerdict, read_verdict
 from serving.verdict.rules import VerdictRules
 

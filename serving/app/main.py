@@ -56,7 +56,7 @@ def create_app(
     problems.install(app, [route for router in routers for route in router.routes])
     for router in routers:
         app.include_router(router)
-    bodies = frozenset[str]().union(*(module.BODIES for module in ROUTES))
+    bodies = frozenset[str]().union(*(module.BODY_PATHS for module in ROUTES))
     app.add_middleware(BodyLimit, paths=bodies, most=settings.max_body_bytes, timeout_s=settings.body_timeout_s)
     if mcp:
         app.router.routes.append(mcp.route)

@@ -33,16 +33,15 @@ from serving.pipeline.errors import ConfigError
 from serving.pipeline.observer import Observers
 from serving.pipeline.packages import install_command
 from serving.pipeline.redis.address import RedisAddress
+from serving.pipeline.settings import DYNAMODB, SECONDS_A_DAY
 from serving.pipeline.types import Draw, Query
 from serving.traces.journal import TraceJournal
-from serving.traces.open import DYNAMODB, open_traces
+from serving.traces.open import open_traces
 from serving.traces.privacy import masked_text, without_personal_data
 
 if TYPE_CHECKING:
     from serving.app.compatible.mcp import McpEndpoint
     from serving.app.core.spans import SpanWriter
-
-SECONDS_A_DAY = 86_400.0
 
 
 def open_service(settings: AppSettings, log: FilteringBoundLogger, release_manager: ReleaseManager | None = None) -> Service:
@@ -138,15 +137,15 @@ def open_mcp(settings: AppSettings, log: FilteringBoundLogger, version: str) -> 
 
 def open_budgets(settings: AppSettings, log: FilteringBoundLogger) -> Budgets:
     """What counts money: one ledger for all processes where Redis is named, else this process's own."""
-    alone = MemoryLedger(time.monotonic)
-    ledger: BudgetLedger = alone
+    local = MemoryLedger(time.monotonic)
+    ledger: BudgetLedger = local
     if settings.redis:
         try:
             from serving.app.core.redis_ledger import RedisLedger
         except ImportError as error:
             raise ConfigError(f"TOUCHSTONE_REDIS needs the package redis ({error}). Install it: {install_command('redis')}") from error
         ledger = RedisLedger(RedisAddress.of(settings))
-    return Budgets(ledger, log, server_usd=settings.usd_per_day, lasts_s=2 * settings.request_timeout_s, alone=alone)
+    return Budgets(ledger, log, server_usd=settings.usd_per_day, lasts_s=2 * settings.request_timeout_s, local=local)
 
 
 def open_trace_writer(settings: AppSettings, log: FilteringBoundLogger) -> TraceWriter | None:

@@ -42,8 +42,8 @@ class DynamoAuditStore:
 
     def append_outcome(self, entry: AuditEntry, outcome: AuditOutcome) -> None:
         """Write how it ended, where nothing is written of that yet."""
-        told = {"ending": outcome.ending, "reason": outcome.reason, "at": _number(outcome.at), "details": _text(outcome.details)}
-        self._put(self._key(entry, OUTCOME) | told)
+        columns = {"ending": outcome.ending, "reason": outcome.reason, "at": _number(outcome.at), "details": _text(outcome.details)}
+        self._put(self._key(entry, OUTCOME) | columns)
 
     def find(self, query: AuditQuery) -> list[AuditedAct]:
         """Acts, the newest first; an outcome comes before its entry."""
@@ -74,7 +74,7 @@ class DynamoAuditStore:
         if not (query.who or query.action or query.subject):  # else as much as a call brings, since most of it may be of others
             asked["Limit"] = 2 * query.limit + 1
         while True:
-            with self._calls() as table:
+            with self._table() as table:
                 page = table.query(**asked)
                 items = page["Items"]
             yield from (item for item in items if item["sk"] < end)
@@ -90,7 +90,7 @@ class DynamoAuditStore:
         from boto3.dynamodb.types import TypeDeserializer
         from botocore.exceptions import ClientError
 
-        with self._calls() as table:
+        with self._table() as table:
             try:
                 answer = table.put_item(
                     Item=dict(item), ConditionExpression="attribute_not_exists(pk)", ReturnValuesOnConditionCheckFailure="ALL_OLD"
@@ -104,7 +104,7 @@ class DynamoAuditStore:
         return None
 
     @contextmanager
-    def _calls(self) -> Iterator[Any]:
+    def _table(self) -> Iterator[Any]:
         import boto3
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError, ClientError

@@ -7,10 +7,7 @@ from serving.audit.base import AuditStore
 from serving.audit.sqlite import SqliteAuditStore
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.packages import install_command
-from serving.pipeline.settings import PipelineSettings
-
-DYNAMODB = "dynamodb:"
-SECONDS_A_DAY = 86_400.0
+from serving.pipeline.settings import DYNAMODB, SECONDS_A_DAY, PipelineSettings
 
 
 def open_audit(settings: PipelineSettings) -> AuditStore:

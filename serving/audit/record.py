@@ -128,12 +128,12 @@ def time_key(at: float) -> str:
     return f"{min(max(at, 0.0), 9_999_999_999.0):017.6f}"
 
 
-def ruling(error: BaseException) -> tuple[Ending, str]:
+def ending_of(error: BaseException) -> tuple[Ending, str]:
     """How an act ended that raised this."""
-    return ("refused" if isinstance(error, (UserError, NotProven)) else "failed"), title_of(error)
+    return ("refused" if isinstance(error, (UserError, NotProven)) else "failed"), error_title(error)
 
 
-def title_of(error: BaseException) -> str:
+def error_title(error: BaseException) -> str:
     """The kind of an error in words, and nothing of its message."""
     if isinstance(error, Exception):
         return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", type(error).__name__).capitalize()

@@ -66,7 +66,7 @@ class SqliteAuditStore:
         conditions = {"e.tenant = ?": query.tenant, "e.place >= ?": first, "e.place < ?": end}
         asked = {"e.who = ?": query.who, "e.action = ?": query.action, "e.subject = ?": query.subject}
         conditions |= {condition: value for condition, value in asked.items() if value}
-        with self._told():
+        with self._sqlite_errors():
             try:
                 self._path.stat()
             except FileNotFoundError:  # nothing was done yet
@@ -91,7 +91,7 @@ class SqliteAuditStore:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._told(), closing(self._opened()) as connection:
+        with self._sqlite_errors(), closing(self._opened()) as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -102,7 +102,7 @@ class SqliteAuditStore:
                 raise
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _sqlite_errors(self) -> Iterator[None]:
         try:
             yield
         except (OSError, sqlite3.Error) as error:

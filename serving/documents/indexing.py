@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
-from serving.documents.merging import SegmentMerging, held_versions
+from serving.documents.merging import SegmentMerging, indexed_versions
 from serving.documents.order import IndexingLimits, IndexingOrder, Version
 from serving.documents.reading import DocumentReading, ReadDocument, failed_record
 from serving.documents.record import DocumentRecord
@@ -31,7 +31,7 @@ from serving.pipeline.types import Chunk
 
 DOCUMENTS = 64  # small ones indexed under one lease
 EMBEDDED = 64  # chunks embedded at a time: a question in between waits for no more
-AT_HAND = 2  # large documents whose chunks are in memory
+OPEN_DOCUMENTS = 2  # large documents whose chunks stay in memory between two slices
 READING_S = 0.2  # between two looks for small documents while a large one is read
 PLAIN_TEXT = "A plain sentence."  # which every embedding model can embed
 
@@ -103,11 +103,11 @@ class IndexedDocuments:
         self.embeddings = index.embeddings
         self._rows = ChunkRows(config.index, index.embeddings)
         self._order = IndexingOrder(limits)
-        self._at_hand: dict[Version, SlicedDocument] = {}  # the one that had the last slice at the end
-        self._shown = (-1, -1)  # revisions of documents and segments
-        self._found: frozenset[Version] = frozenset()  # the versions of documents that are shown
-        self._showing = asyncio.Lock()
-        self._held_at: tuple[int, frozenset[Version]] = (-1, frozenset())  # by the revision of the segments
+        self._open_documents: dict[Version, SlicedDocument] = {}  # the one that had the last slice at the end
+        self._shown_revisions = (-1, -1)  # revisions of documents and segments
+        self._shown_versions: frozenset[Version] = frozenset()  # the versions of documents that are shown
+        self._refresh_lock = asyncio.Lock()
+        self._versions_at: tuple[int, frozenset[Version]] = (-1, frozenset())  # by the revision of the segments
         self._reading = DocumentReading(documents)
         self._merging = SegmentMerging(documents, self.additions, clock)
 
@@ -118,18 +118,18 @@ class IndexedDocuments:
 
     def holds(self, record: DocumentRecord) -> bool:
         """Whether a document is found in the version that its record has."""
-        return (record.id, record.content) in self._found
+        return (record.id, record.content) in self._shown_versions
 
     def missing(self) -> list[DocumentRecord]:
         """The documents that are wanted and not indexed, the oldest change first."""
-        held = self._held()
+        indexed = self._indexed_versions()
         wanted = (record for record in self.documents.current.records.values() if record.live)
-        return sorted((record for record in wanted if (record.id, record.content) not in held), key=lambda one: (one.revision, one.id))
+        return sorted((record for record in wanted if (record.id, record.content) not in indexed), key=lambda one: (one.revision, one.id))
 
-    def unsaid(self) -> list[DocumentRecord]:
+    def unrecorded(self) -> list[DocumentRecord]:
         """Documents that are indexed though their records do not say so: deleted, and added again before their rows were dropped."""
-        held = self._held()
-        found = [one for one in self.documents.current.live if one.state != "ready" and (one.id, one.content) in held]
+        indexed = self._indexed_versions()
+        found = [one for one in self.documents.current.live if one.state != "ready" and (one.id, one.content) in indexed]
         chunks = {(one.id, one.content): one.chunks for segment in self.additions.segments for one in segment.documents} if found else {}
         return [
             one.model_copy(update={"state": "ready", "reason": "", "chunks": chunks[one.id, one.content], "progress": 0.0}) for one in found
@@ -138,48 +138,48 @@ class IndexedDocuments:
     @property
     def unfinished(self) -> bool:
         """Whether there is something to index, or to say."""
-        return bool(self.missing() or self.unsaid())
+        return bool(self.missing() or self.unrecorded())
 
     async def refresh(self, *, documents: bool = True) -> bool:
         """Take in what was changed since, and show it; whether anything was. Without `documents`, their store was just read."""
-        async with self._showing:
+        async with self._refresh_lock:
             if documents:
                 await asyncio.to_thread(self.documents.refresh)
             await asyncio.to_thread(self.additions.refresh)
             revisions = (self.documents.current.revision, self.additions.revision)
-            if revisions == self._shown:
+            if revisions == self._shown_revisions:
                 return False
             wanted, segments = self.documents.current, self.additions.segments
             changed = [record.id for record in wanted.records.values()]
             proven = await self.store.proven_chunks(changed)
             self.store.show(await asyncio.to_thread(layered_view, wanted, segments, proven))
-            self._found = frozenset((one.id, one.content) for segment in segments for one in segment.documents)
-            self._shown = revisions
+            self._shown_versions = frozenset((one.id, one.content) for segment in segments for one in segment.documents)
+            self._shown_revisions = revisions
             return True
 
     async def step(self, parser: Parser, *, most: int = DOCUMENTS) -> Indexed:
         """Index some of what is missing, unless another process does so: small documents, then a slice of a large one."""
         await self.refresh()
-        if not self.unfinished and not self._merging.due() and not await asyncio.to_thread(self._begun_in_vain):
+        if not self.unfinished and not self._merging.due() and not await asyncio.to_thread(self._has_obsolete):
             return Indexed()
-        held = ExitStack()
+        lease = ExitStack()
         try:
-            await asyncio.to_thread(held.enter_context, self.documents.storage.lock(self.additions.lock_key, wait=False))
+            await asyncio.to_thread(lease.enter_context, self.documents.storage.lock(self.additions.lock_key, wait=False))
         except LockedError:
             return Indexed(busy=True)
         try:
             await asyncio.to_thread(self.additions.mark_used)
             await self.refresh()
-            await asyncio.to_thread(self.documents.advance, self.unsaid())
+            await asyncio.to_thread(self.documents.advance, self.unrecorded())
             done = await self._index(self._order.small(self.missing(), most), parser)
             large = self._order.large(self.missing())
             if large is not None:
                 done = done.and_then(await self._index_slices(large, parser))
-            await asyncio.to_thread(self._let_go)
+            await asyncio.to_thread(self._drop_obsolete)
             await asyncio.to_thread(self._merging.tidy)
         finally:
             with suppress(LockedError):  # the lease was lost: what another holder wrote of the same documents is the same
-                await asyncio.to_thread(held.close)
+                await asyncio.to_thread(lease.close)
         await self.refresh()
         return done
 
@@ -264,16 +264,16 @@ class IndexedDocuments:
     async def _index_slices(self, record: DocumentRecord, parser: Parser) -> Indexed:
         """Embed some chunks of a large document, slice by slice until it is done, small ones came, or its turn is over."""
         version, done = (record.id, record.content), Indexed()
-        if version in self._at_hand:
-            one = self._at_hand.pop(version)
-            one.take(await asyncio.to_thread(self.additions.begun.fetch, record.id, one.parts))  # of another process that had the lease
+        if version in self._open_documents:
+            one = self._open_documents.pop(version)
+            one.merge(await asyncio.to_thread(self.additions.begun.fetch, record.id, one.parts))  # of another process that had the lease
         else:
-            taking = asyncio.create_task(self._taken_up(record, parser))
-            done = await self._index_until(taking, parser)
-            one = await taking
-        self._at_hand[version] = one
-        while len(self._at_hand) > AT_HAND:
-            self._at_hand.pop(next(iter(self._at_hand)))
+            opening = asyncio.create_task(self._opened(record, parser))
+            done = await self._index_until(opening, parser)
+            one = await opening
+        self._open_documents[version] = one
+        while len(self._open_documents) > OPEN_DOCUMENTS:
+            self._open_documents.pop(next(iter(self._open_documents)))
         limits = self._order.limits
         for number in range(1, limits.slices + 1):
             done = done.and_then(await self._index_slice(one, record))
@@ -282,8 +282,8 @@ class IndexedDocuments:
             if version not in {(each.id, each.content) for each in missing}:
                 return done
             over = number == limits.slices or bool(self._order.small(missing, 1))
-            if one.unkept and (over or len(one.unkept) >= limits.kept_chunks):
-                await asyncio.to_thread(self._keep, one)
+            if one.unsaved and (over or len(one.unsaved) >= limits.saved_chunks):
+                await asyncio.to_thread(self._save_part, one)
             if over:
                 break
         if record.state != "ready" and one.tenths / 10 > record.progress:
@@ -291,16 +291,16 @@ class IndexedDocuments:
             await asyncio.to_thread(self.documents.advance, [now])
         return done
 
-    async def _index_until(self, taking: "asyncio.Task[SlicedDocument]", parser: Parser) -> Indexed:
+    async def _index_until(self, opening: "asyncio.Task[SlicedDocument]", parser: Parser) -> Indexed:
         """Index small documents while a large one is read."""
         done = Indexed()
         try:
-            while not (await asyncio.wait({taking}, timeout=READING_S))[0]:
+            while not (await asyncio.wait({opening}, timeout=READING_S))[0]:
                 await asyncio.to_thread(self.documents.refresh)
                 done = done.and_then(await self._index(self._order.small(self.missing(), DOCUMENTS), parser))
         finally:
-            taking.cancel()  # of no effect where it is done
-            await asyncio.gather(taking, return_exceptions=True)
+            opening.cancel()  # of no effect where it is done
+            await asyncio.gather(opening, return_exceptions=True)
         return done
 
     async def _index_slice(self, one: SlicedDocument, record: DocumentRecord) -> Indexed:
@@ -309,7 +309,7 @@ class IndexedDocuments:
         try:
             rows = [row async for batch in self._rows.batches(chunks, EMBEDDED) for row in batch]
         except (RequestError, DataError, ModelError) as error:
-            one.reason = await self._why(error)
+            one.reason = await self._failure_reason(error)
         if one.reason:
             written = await asyncio.to_thread(self.documents.advance, [failed_record(record, one.reason)])
             return Indexed(failed=len(written))  # none where it was deleted meanwhile
@@ -319,7 +319,7 @@ class IndexedDocuments:
         rows = [row async for batch in self._rows.batches(one.chunks, known=one.computed) for row in batch]
         return Indexed(await self._write([_Rows(record, rows, "")]))
 
-    async def _taken_up(self, record: DocumentRecord, parser: Parser) -> SlicedDocument:
+    async def _opened(self, record: DocumentRecord, parser: Parser) -> SlicedDocument:
         """A large document with its chunks, and what is known of them: of its last version, and of slices that were done before."""
         read = await self._reading.read([record], parser)
         chunked = [await asyncio.to_thread(self._chunked, one, read.failed) for one in read.readable]
@@ -330,16 +330,16 @@ class IndexedDocuments:
 
     def _sliced(self, record: DocumentRecord, chunks: list[Chunk]) -> SlicedDocument:
         keys = list(map(self._rows.key, chunks))
-        one = SlicedDocument(record, chunks, keys, self._known([record.id]), reason="" if chunks else "It has no text.")
-        one.take(self.additions.begun.fetch(record.id, one.parts))
+        one = SlicedDocument(record, chunks, keys, self._computed([record.id]), reason="" if chunks else "It has no text.")
+        one.merge(self.additions.begun.fetch(record.id, one.parts))
         return one
 
-    def _keep(self, one: SlicedDocument) -> None:
+    def _save_part(self, one: SlicedDocument) -> None:
         """Keep what was computed of a document, for whoever goes on with it."""
-        one.parts.add(self.additions.begun.keep(one.record.id, one.unkept))
-        one.unkept = {}
+        one.parts.add(self.additions.begun.keep(one.record.id, one.unsaved))
+        one.unsaved = {}
 
-    def _known(self, idents: Iterable[str]) -> dict[ChunkKey, ComputedChunk]:
+    def _computed(self, idents: Iterable[str]) -> dict[ChunkKey, ComputedChunk]:
         """What is known of documents from other versions of them."""
         return {
             key: computed
@@ -348,35 +348,35 @@ class IndexedDocuments:
             for key, computed in computed_of(segment.rows_of(ident)).items()
         }
 
-    async def _why(self, error: RequestError | DataError | ModelError) -> str:
+    async def _failure_reason(self, error: RequestError | DataError | ModelError) -> str:
         """Why a document has no rows; raises where it is the model that is out, and not this text that it chokes on."""
         if isinstance(error, ModelError):
             await embed(self.embeddings, [PLAIN_TEXT])
         return str(error)
 
-    def _let_go(self) -> None:
+    def _drop_obsolete(self) -> None:
         """Drop what was begun of documents that nobody wants any more, or that are indexed."""
         missing = self.missing()
         versions = {(record.id, record.content) for record in missing}
-        self._at_hand = {version: one for version, one in self._at_hand.items() if version in versions}
+        self._open_documents = {version: one for version, one in self._open_documents.items() if version in versions}
         self.additions.begun.drop_gone(record.id for record in missing)
 
-    def _begun_in_vain(self) -> bool:
+    def _has_obsolete(self) -> bool:
         """Whether something is kept of a document that is not to be indexed any more."""
         missing = self.missing()
         versions = {(record.id, record.content) for record in missing}
-        return not self._at_hand.keys() <= versions or bool(self.additions.begun.gone(record.id for record in missing))
+        return not self._open_documents.keys() <= versions or bool(self.additions.begun.gone(record.id for record in missing))
 
     async def _rows_of(self, group: Sequence["_Chunked"]) -> list["_Rows"]:
         """The rows of documents, or why one has none; what a model refuses of one keeps no other out."""
         chunks = [chunk for one in group for chunk in one.chunks]
-        known = self._known(one.record.id for one in group)
+        known = self._computed(one.record.id for one in group)
         try:
             rows = [row async for batch in self._rows.batches(chunks, EMBEDDED, known) for row in batch]
         except (RequestError, DataError, ModelError) as error:
             if len(group) > 1:
                 return [each for one in group for each in await self._rows_of([one])]
-            return [_Rows(group[0].record, [], await self._why(error))]
+            return [_Rows(group[0].record, [], await self._failure_reason(error))]
         found: list[_Rows] = []
         for one in group:
             own, rows = rows[: len(one.chunks)], rows[len(one.chunks) :]
@@ -399,8 +399,8 @@ class IndexedDocuments:
         await self.refresh()
         return len(indexed)
 
-    def _held(self) -> frozenset[Version]:
+    def _indexed_versions(self) -> frozenset[Version]:
         """The versions of documents that are in segments."""
-        if self._held_at[0] != self.additions.revision:
-            self._held_at = (self.additions.revision, held_versions(self.additions))
-        return self._held_at[1]
+        if self._versions_at[0] != self.additions.revision:
+            self._versions_at = (self.additions.revision, indexed_versions(self.additions))
+        return self._versions_at[1]

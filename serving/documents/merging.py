@@ -17,7 +17,7 @@ LARGEST = 16_384  # rows of a merged segment
 REWRITE_S = 60.0  # between two large segments that are written anew because a document in them was deleted
 
 
-def held_versions(additions: Additions) -> frozenset[Version]:
+def indexed_versions(additions: Additions) -> frozenset[Version]:
     """The versions of documents that are in segments."""
     return frozenset((one.id, one.content) for segment in additions.segments for one in segment.documents)
 
@@ -33,7 +33,7 @@ class SegmentMerging:
 
     def due(self) -> list[Segment]:
         """Segments to be written anew as one: one with rows of documents that are gone, else some of about a size."""
-        wanted = self._kept(self._documents.current)
+        wanted = self._wanted_versions(self._documents.current)
         seen: set[Version] = set()
         tiers: dict[int, list[Segment]] = {}
         for segment in self._additions.segments:
@@ -51,7 +51,7 @@ class SegmentMerging:
     def tidy(self) -> None:
         """Merge segments and drop dead rows until nothing is left to do."""
         while chosen := self.due():
-            wanted = self._kept(self._documents.refresh())
+            wanted = self._wanted_versions(self._documents.refresh())
             before: set[Version] = set()
             for segment in self._additions.segments:
                 if segment is chosen[0]:
@@ -70,9 +70,9 @@ class SegmentMerging:
             data = pack_segment(self._additions.recipe, kept, rows) if rows else None
             self._additions.replace([segment.name for segment in chosen], data)
 
-    def _kept(self, documents: DocumentSet) -> set[Version]:
+    def _wanted_versions(self, documents: DocumentSet) -> set[Version]:
         """The versions whose rows are kept: of each wanted document that one, or until it is indexed the last, whose vectors it may use."""
         held = {one.id: (one.id, one.content) for segment in self._additions.segments for one in segment.documents}
         wanted = {(record.id, record.content) for record in documents.live}
-        waiting = {ident for ident, _ in wanted - held_versions(self._additions)}
+        waiting = {ident for ident, _ in wanted - indexed_versions(self._additions)}
         return wanted | {held[ident] for ident in waiting & held.keys()}

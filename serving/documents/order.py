@@ -19,7 +19,7 @@ class IndexingLimits:
     turn_chunks: int = 128  # of small documents before a large one that waits has its turn
     batch_chunks: int = 2048  # of them where no large one waits
     slice_chunks: int = 32  # of a large document before it is looked whether small ones came
-    kept_chunks: int = 64  # whose vectors are kept at a time, and lost at most when a process is killed
+    saved_chunks: int = 64  # whose vectors are kept at a time, and lost at most when a process is killed
     slices: int = 8  # in a row while no small ones came, before it is looked which large document is due
     oldest_every: int = 4  # of so many turns, one is of the large document that has waited longest; the others of the smallest
 

@@ -45,7 +45,7 @@ class DocumentReading:
                 unread.append(record)
             else:
                 done.readable.append(ReadDocument(record, known))
-        await self._say(unread, "parsing")
+        await self._advance(unread, "parsing")
         for record in unread:
             try:
                 data = await asyncio.to_thread(self._documents.data, record)
@@ -60,11 +60,11 @@ class DocumentReading:
             else:
                 await asyncio.to_thread(self._documents.put_text, record.stored, read)
                 done.readable.append(ReadDocument(record, read))
-        await self._say([one.record for one in done.readable], "indexing")
+        await self._advance([one.record for one in done.readable], "indexing")
         return done
 
-    async def _say(self, records: Iterable[DocumentRecord], state: State) -> None:
-        """Say what happens to documents that are not ready under any configuration."""
+    async def _advance(self, records: Iterable[DocumentRecord], state: State) -> None:
+        """Record the state of documents that are not ready under any configuration."""
         changed = [record.model_copy(update={"state": state}) for record in records if record.state not in ("ready", state)]
         await asyncio.to_thread(self._documents.advance, changed)
 

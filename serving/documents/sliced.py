@@ -18,7 +18,7 @@ class SlicedDocument:
     keys: Sequence[ChunkKey]  # of the chunks
     computed: dict[ChunkKey, ComputedChunk]
     parts: set[str] = field(default_factory=set)  # the kept parts that are among what is computed
-    unkept: dict[ChunkKey, ComputedChunk] = field(default_factory=dict)  # what is computed and in no part yet
+    unsaved: dict[ChunkKey, ComputedChunk] = field(default_factory=dict)  # what is computed and in no part yet
     reason: str = ""  # why it has no rows
 
     @property
@@ -31,7 +31,7 @@ class SlicedDocument:
         """How many tenths of its chunks are known."""
         return 10 * sum(key in self.computed for key in self.keys) // max(len(self.keys), 1)
 
-    def take(self, computed: Mapping[ChunkKey, ComputedChunk]) -> None:
+    def merge(self, computed: Mapping[ChunkKey, ComputedChunk]) -> None:
         """Add what was kept by whoever worked at it before."""
         self.computed.update(computed)
 
@@ -39,7 +39,7 @@ class SlicedDocument:
         """Add what was computed now."""
         new = computed_of(rows)
         self.computed.update(new)
-        self.unkept.update(new)
+        self.unsaved.update(new)
 
 
 def computed_of(rows: Iterable[StoredRow]) -> dict[ChunkKey, ComputedChunk]:

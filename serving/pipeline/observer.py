@@ -28,6 +28,25 @@ class Observer(Protocol):
     def spent(self, query: Query, usage: Usage) -> None: ...
 
 
+class NullObserver:
+    """Ignores every event; a subclass handles those that it needs."""
+
+    def stage_started(self, query: Query, stage: str) -> None:
+        """A stage has begun."""
+
+    def stage_finished(self, query: Query, record: StageRecord) -> None:
+        """A stage has ended."""
+
+    def answered(self, trace: Trace) -> None:
+        """A query was answered."""
+
+    def failed(self, query: Query, error: BaseException) -> None:
+        """A query failed."""
+
+    def spent(self, query: Query, usage: Usage) -> None:
+        """Usage that is in no trace."""
+
+
 class Observers:
     """Several observers as one; one that raises is logged the first time, and never breaks an answer."""
 

@@ -14,13 +14,15 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from serving.pipeline.errors import ConfigError
 
 PREFIX = "TOUCHSTONE_"
+DYNAMODB = "dynamodb:"  # how the place of a table begins
+SECONDS_A_DAY = 86_400.0
 PLACES = {  # of settings that name a folder or a file, and what else may stand there
     "indexes": "s3://",
     "documents": "s3://",
     "releases": "s3://",
     "stages": "s3://",
-    "audit": "dynamodb:",
-    "traces": "dynamodb:",
+    "audit": DYNAMODB,
+    "traces": DYNAMODB,
 }
 ALIKE = 0.83  # from which a variable that is no setting is taken for a misspelt one
 
@@ -113,7 +115,7 @@ class PipelineSettings(BaseSettings):
             place = str(getattr(self, name, "") or "")
             kind, colon, _ = place.partition(":")
             if colon and len(kind) > 1 and "/" not in kind and not place.startswith(scheme):
-                known = f"a file, or {scheme}<table>" if scheme == "dynamodb:" else f"a folder, or {scheme}bucket/prefix"
+                known = f"a file, or {scheme}<table>" if scheme == DYNAMODB else f"a folder, or {scheme}bucket/prefix"
                 raise ValueError(f"{PREFIX}{name.upper()} is {place!r}: write {known}; a file or folder of such a name is ./{place}")
         return self
 

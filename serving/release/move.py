@@ -54,7 +54,7 @@ def set_candidate(
 def withdraw_candidate(storage: Storage, name: str, *, expected: Channel, who: str, why: str) -> Channel:
     """Serve the stable release alone."""
     if expected.candidate is None:
-        raise DataError(f"Channel {name!r} has no candidate.")
+        raise DataError(f"Channel {name!r} has no candidate. See: touchstone channel show {name}")
     return _changed(storage, name, expected, to="", evidence="", who=who, why=why, kind="withdrawal")
 
 

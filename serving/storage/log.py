@@ -20,7 +20,7 @@ from serving.storage.base import Storage
 
 SNAPSHOT_EVERY = 64  # changes
 SNAPSHOT_LOOKS = 3  # for a snapshot that a newer one may have replaced meanwhile
-LOOK_S = 30.0  # between two looks whether the next change is missing because a snapshot made it superfluous
+SNAPSHOT_CHECK_S = 30.0  # between two looks whether the next change is missing because a snapshot made it superfluous
 GRACE = timedelta(minutes=10)  # how long a change is kept that a snapshot covers, for replicas that are still reading
 
 
@@ -48,19 +48,19 @@ class ChangeLog:
         self._prefix = prefix
         self._now = now
         self._seconds = seconds
-        self._looked_at = -math.inf  # when the newest snapshot was last looked for
+        self._checked_at = -math.inf  # when the newest snapshot was last looked for
 
     def after(self, revision: int) -> LogTail | None:
         """What was logged after a revision; `None` where nothing was, which takes one request, and a second one now and then."""
         changes = self._changes(revision)
         if changes:
             return LogTail(None, tuple(changes), revision + len(changes))
-        if self._seconds() - self._looked_at < LOOK_S:
+        if self._seconds() - self._checked_at < SNAPSHOT_CHECK_S:
             return None
         for _ in range(SNAPSHOT_LOOKS):
             newest = self._newest_snapshot()
             if newest <= revision:
-                self._looked_at = self._seconds()
+                self._checked_at = self._seconds()
                 return None
             if (blob := self._storage.get(self._snapshot_key(newest))) is not None:
                 changes = self._changes(newest)
@@ -71,11 +71,11 @@ class ChangeLog:
     def append(self, revision: int, change: bytes) -> bool:
         """Log the change after a revision; whether no other writer was first."""
         if self._storage.put_if(self._change_key(revision + 1), change, expected=None) is None:
-            self._looked_at = -math.inf
+            self._checked_at = -math.inf
             return False
         if self._newest_snapshot() > revision:  # this writer slept so long that its place in the log had been tidied away
             self._storage.delete(self._change_key(revision + 1))
-            self._looked_at = -math.inf
+            self._checked_at = -math.inf
             return False
         return True
 

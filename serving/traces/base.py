@@ -13,7 +13,7 @@ class TraceStore(Protocol):
     place: str
 
     def put(self, traces: Sequence[TraceRecord]) -> None:
-        """Keep traces; one that is there is replaced."""
+        """Store traces; one that is there is replaced."""
         ...
 
     def get(self, trace_id: str) -> TraceRecord | None:
@@ -29,15 +29,15 @@ class TraceStore(Protocol):
         ...
 
     def put_feedback(self, feedback: Feedback) -> None:
-        """Keep what somebody said; the same id again replaces it."""
+        """Store feedback; the same id again replaces it."""
         ...
 
     def feedback(self, trace_id: str) -> list[Feedback]:
-        """What was said of an answer, the oldest first; the newest `MOST_SAID` of it."""
+        """The feedback on an answer, the oldest first: at most the newest `FEEDBACK_SHOWN`."""
         ...
 
     def recent_feedback(self, tenant: str, since: float, limit: int, *, complaints: bool = False) -> list[Feedback]:
-        """What was said of a tenant's answers since a time, or the complaints alone; the newest first."""
+        """The feedback on a tenant's answers since a time, or the complaints alone; the newest first."""
         ...
 
     def forget_document(self, document_id: str) -> int:
@@ -49,5 +49,5 @@ class TraceStore(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of files and connections."""
+        """Close files and connections."""
         ...

@@ -19,14 +19,14 @@ from itertools import islice
 from typing import Any
 
 from serving.pipeline.errors import StoreError
-from serving.traces.record import FAILED, MOST_SAID, Feedback, TraceQuery, TraceRecord
+from serving.traces.record import FAILED, FEEDBACK_SHOWN, Feedback, TraceQuery, TraceRecord
 from serving.traces.summary import TraceSummary
 
 BY_TENANT, BY_TIME = "by_tenant", "by_time"  # the indexes: (tenant, at) and (everyone, at), all attributes projected
 EVERYONE = "1"
 BATCH = 25  # items of one call
 MOST_BYTES = 350_000  # of a trace, compressed; an item may have 400 KB
-UNLIKE = "answers as no DynamoDB does. Is TOUCHSTONE_DYNAMODB_ENDPOINT right?"
+NOT_DYNAMODB = "answers as no DynamoDB does. Is TOUCHSTONE_DYNAMODB_ENDPOINT right?"
 BULKY = ("hits", "prompt", "ranking", "attempts")  # what a trace that is too large leaves out
 
 
@@ -40,12 +40,12 @@ class DynamoTraceStore:
         self.place = f"dynamodb:{table}"
         self._retention_s = retention_s
         config = Config(connect_timeout=3, read_timeout=5, retries={"mode": "standard", "max_attempts": 3})
-        with self._calls():
+        with self._dynamodb_errors():
             self._table = boto3.resource("dynamodb", region_name=region, endpoint_url=endpoint or None, config=config).Table(table)
 
     def put(self, traces: Sequence[TraceRecord]) -> None:
-        """Keep traces."""
-        with self._calls(), self._table.batch_writer(overwrite_by_pkeys=["pk", "sk"]) as batch:
+        """Store traces."""
+        with self._dynamodb_errors(), self._table.batch_writer(overwrite_by_pkeys=["pk", "sk"]) as batch:
             for record in traces:
                 batch.put_item(Item=self._item(record))
                 for document in record.documents:
@@ -53,7 +53,7 @@ class DynamoTraceStore:
 
     def get(self, trace_id: str) -> TraceRecord | None:
         """A trace by its id."""
-        with self._calls():
+        with self._dynamodb_errors():
             answer = _checked(self._table.get_item(Key={"pk": f"trace#{trace_id}", "sk": "trace"}, ConsistentRead=True))
             item = answer.get("Item")
         return _record(item) if item else None
@@ -89,26 +89,26 @@ class DynamoTraceStore:
         return [TraceSummary.of(record) for record in self.find(query)]
 
     def put_feedback(self, feedback: Feedback) -> None:
-        """Keep what somebody said."""
+        """Store feedback."""
         data = {name: _number(value) for name, value in asdict(feedback).items() if value is not None and name != "tenant"}
-        place = {"everyone": _said_in(feedback.tenant), "about_tenant": feedback.tenant}  # no `tenant`: that index is of traces
+        place = {"everyone": _feedback_of(feedback.tenant), "about_tenant": feedback.tenant}  # no `tenant`: that index is of traces
         keys = {"pk": f"trace#{feedback.trace_id}", "sk": f"feedback#{feedback.id}", "ttl": self._ends(feedback.at)}
-        with self._calls():
+        with self._dynamodb_errors():
             _checked(self._table.put_item(Item=data | place | keys))
 
     def feedback(self, trace_id: str) -> list[Feedback]:
-        """What was said of an answer, the oldest first."""
+        """The feedback on an answer, the oldest first."""
         from boto3.dynamodb.conditions import Key
 
         found = self._pages({"KeyConditionExpression": Key("pk").eq(f"trace#{trace_id}") & Key("sk").begins_with("feedback#")})
-        newest = nlargest(MOST_SAID, map(_feedback, found), key=lambda one: (one.at, one.id))  # of any number, so many in memory
+        newest = nlargest(FEEDBACK_SHOWN, map(_feedback, found), key=lambda one: (one.at, one.id))  # of any number, so many in memory
         return newest[::-1]
 
     def recent_feedback(self, tenant: str, since: float, limit: int, *, complaints: bool = False) -> list[Feedback]:
-        """What was said since a time, the newest first."""
+        """The feedback since a time, the newest first."""
         from boto3.dynamodb.conditions import Attr, Key
 
-        key = Key("everyone").eq(_said_in(tenant)) & Key("at").gte(Decimal(str(since)))
+        key = Key("everyone").eq(_feedback_of(tenant)) & Key("at").gte(Decimal(str(since)))
         asked: dict[str, Any] = {"IndexName": BY_TIME, "KeyConditionExpression": key, "ScanIndexForward": False, "Limit": min(limit, 1000)}
         if complaints:
             asked["FilterExpression"] = Attr("kind").eq("correction") | (Attr("kind").eq("thumbs") & Attr("value").eq(Decimal(-1)))
@@ -121,9 +121,9 @@ class DynamoTraceStore:
         holding = [item["sk"] for item in self._pages({"KeyConditionExpression": Key("pk").eq(f"document#{document_id}")})]
         for trace_id in holding:
             if record := self.get(trace_id):
-                with self._calls():
+                with self._dynamodb_errors():
                     self._table.put_item(Item=self._item(record.without_words_of(document_id)))
-            with self._calls():
+            with self._dynamodb_errors():
                 self._table.delete_item(Key={"pk": f"document#{document_id}", "sk": trace_id})
         return len(holding)
 
@@ -149,7 +149,7 @@ class DynamoTraceStore:
     def _pages(self, asked: dict[str, Any]) -> Iterator[Mapping[str, Any]]:
         start: dict[str, Any] = {}
         while True:
-            with self._calls():
+            with self._dynamodb_errors():
                 page = self._table.query(**asked, **start)
                 items = page["Items"]
             yield from items
@@ -158,7 +158,7 @@ class DynamoTraceStore:
             start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
 
     @contextmanager
-    def _calls(self) -> Iterator[None]:
+    def _dynamodb_errors(self) -> Iterator[None]:
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
@@ -166,7 +166,7 @@ class DynamoTraceStore:
         except (BotoCoreError, ClientError) as error:
             raise StoreError(f"The trace store {self.place} does not answer: {error}") from error
         except (KeyError, AttributeError) as error:  # what boto3 makes of a page of a proxy
-            raise StoreError(f"The trace store {self.place} {UNLIKE}") from error
+            raise StoreError(f"The trace store {self.place} {NOT_DYNAMODB}") from error
 
 
 def _checked(answer: Any) -> Mapping[str, Any]:
@@ -176,7 +176,7 @@ def _checked(answer: Any) -> Mapping[str, Any]:
     return found
 
 
-def _said_in(tenant: str) -> str:
+def _feedback_of(tenant: str) -> str:
     return f"feedback#{tenant}"
 
 

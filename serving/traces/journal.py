@@ -184,7 +184,7 @@ class TraceJournal:
 
     def open(self) -> None:
         """Begin a file of this process; an `OSError` says why there is none."""
-        self._files.append(self._made())
+        self._files.append(self._new_file())
 
     def append(self, records: Sequence[TraceRecord]) -> None:
         """Keep traces until they are stored."""
@@ -197,7 +197,7 @@ class TraceJournal:
             for file in [one for one in self._files if any(ident in one for ident in idents)]:
                 with suppress(OSError):  # they would only be stored again
                     file.stored(idents)
-            self._let_go()
+            self._close_finished()
 
     def change(self, records: Mapping[str, TraceRecord]) -> None:
         """Keep others in place of these; nothing of the old ones stays, even where an `OSError` says that the new ones are not there."""
@@ -214,8 +214,8 @@ class TraceJournal:
         records: list[TraceRecord] = []
         dropped, problem = 0, ""
         with self._lock:
-            self._look_after_own()
-            for path in self._others():
+            self._replace_removed_own()
+            for path in self._files_of_others():
                 free = room - len(records)
                 try:
                     file = JournalFile.take(path)
@@ -233,7 +233,7 @@ class TraceJournal:
                 records += left.records[:free]
                 dropped += left.dropped + len(left.records[free:])
                 self._files.append(file)
-            self._let_go()
+            self._close_finished()
         return LeftTraces(tuple(records), dropped, problem)
 
     def close(self) -> int:
@@ -245,18 +245,18 @@ class TraceJournal:
             self._files.clear()
         return left
 
-    def _made(self) -> JournalFile:
+    def _new_file(self) -> JournalFile:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return JournalFile.make(self.folder / f"{uuid4().hex}{SUFFIX}")
 
-    def _look_after_own(self) -> None:
+    def _replace_removed_own(self) -> None:
         """Begin another file where somebody has removed this process's: what is written into that is lost."""
         own = self._files[0]
         if not own.path.exists():
-            self._files[0] = self._made()
+            self._files[0] = self._new_file()
             own.discard()
 
-    def _others(self) -> list[Path]:
+    def _files_of_others(self) -> list[Path]:
         """The files that are not held here, the oldest first."""
         held = {file.path for file in self._files}
         found = []
@@ -266,7 +266,7 @@ class TraceJournal:
                     found.append((path.lstat().st_mtime, path))
         return [path for _, path in sorted(found) if path not in held]
 
-    def _let_go(self) -> None:
+    def _close_finished(self) -> None:
         """Remove the files that were taken on and are done with."""
         for file in [one for one in self._files[1:] if not len(one)]:
             file.close()

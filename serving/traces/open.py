@@ -4,12 +4,9 @@ from pathlib import Path
 
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.packages import install_command
-from serving.pipeline.settings import PipelineSettings
+from serving.pipeline.settings import DYNAMODB, SECONDS_A_DAY, PipelineSettings
 from serving.traces.base import TraceStore
 from serving.traces.sqlite import SqliteTraceStore
-
-DYNAMODB = "dynamodb:"
-SECONDS_A_DAY = 86_400.0
 
 
 def open_traces(place: str, settings: PipelineSettings, *, retention_days: float, endpoint: str = "") -> TraceStore:

@@ -1,4 +1,4 @@
-"""What is kept of a query, and what people say of its answer."""
+"""What is stored of a query, and the feedback on its answer."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
@@ -9,7 +9,7 @@ from serving.pipeline.index.base import Filter
 from serving.pipeline.types import Answer, Hit, Principal, Trace
 
 FAILED = "failed"  # the role of what is no answer
-MOST_SAID = 500  # pieces of feedback that are shown with an answer: one reader may give any number
+FEEDBACK_SHOWN = 500  # pieces of feedback that are shown with an answer: one reader may give any number
 FeedbackKind = Literal["thumbs", "rating", "correction", "regenerate", "click", "abandon"]
 FEEDBACK_KINDS: tuple[FeedbackKind, ...] = get_args(FeedbackKind)
 
@@ -18,7 +18,7 @@ _TRACE = Codec(Trace)
 
 @dataclass(frozen=True, slots=True)
 class TraceRecord:
-    """A trace with what it is found by."""
+    """A trace with the columns that it is found by."""
 
     id: str
     at: float  # seconds since 1970
@@ -32,7 +32,7 @@ class TraceRecord:
 
     @classmethod
     def of(cls, trace: Trace, at: float) -> "TraceRecord":
-        """What is kept of a trace: all of it."""
+        """The record of a trace, which holds all of it."""
         who = trace.query.principal
         documents = dict.fromkeys(hit.chunk.document_id for hit in (*trace.hits, *trace.passages) if hit.chunk.text != REMOVED)
         return cls(
@@ -96,7 +96,7 @@ REMOVED = "(removed with the document that it was made of)"
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """What somebody said of an answer; the same id again replaces it."""
+    """A piece of feedback on an answer; the same id again replaces it."""
 
     id: str
     trace_id: str

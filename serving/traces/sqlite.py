@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from serving.pipeline.errors import StoreError
-from serving.traces.record import FAILED, MOST_SAID, REMOVED, Feedback, TraceQuery, TraceRecord
+from serving.traces.record import FAILED, FEEDBACK_SHOWN, REMOVED, Feedback, TraceQuery, TraceRecord
 from serving.traces.summary import TraceSummary
 
 BUSY_S = 10.0  # to wait for another process that is writing
@@ -68,7 +68,7 @@ class SqliteTraceStore:
             raise StoreError(f"The trace store {path} cannot be opened: {error}.") from error
 
     def put(self, traces: Sequence[TraceRecord]) -> None:
-        """Keep traces, all or none."""
+        """Store traces, all or none."""
         with self._transaction() as run:
             ids = json.dumps([record.id for record in traces])
             known = run(f"{_FOUND} WHERE id IN (SELECT value FROM json_each(?))", ids).fetchall()  # noqa: S608 — ours
@@ -102,12 +102,12 @@ class SqliteTraceStore:
 
     def summaries(self, query: TraceQuery) -> list[TraceSummary]:
         """What is counted of traces, in their order; by a connection of its own: thousands take a second, and nobody waits for it."""
-        with self._told(), closing(sqlite3.connect(self.place, timeout=BUSY_S)) as connection:
+        with self._sqlite_errors(), closing(sqlite3.connect(self.place, timeout=BUSY_S)) as connection:
             rows = _rows(connection, _COUNTED, query)
         return [TraceSummary.of(_counted(*row)) for row in rows]
 
     def put_feedback(self, feedback: Feedback) -> None:
-        """Keep what somebody said."""
+        """Store feedback."""
         with self._transaction() as run:
             run(
                 "INSERT OR REPLACE INTO feedback VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -116,14 +116,14 @@ class SqliteTraceStore:
             )  # fmt: skip
 
     def feedback(self, trace_id: str) -> list[Feedback]:
-        """What was said of an answer, the oldest first."""
+        """The feedback on an answer, the oldest first."""
         with self._locked():
             statement = f"{_SAID} WHERE trace = ? ORDER BY at DESC, id DESC LIMIT ?"
-            rows = self._connection.execute(statement, (trace_id, MOST_SAID)).fetchall()
+            rows = self._connection.execute(statement, (trace_id, FEEDBACK_SHOWN)).fetchall()
         return [Feedback(*row) for row in reversed(rows)]
 
     def recent_feedback(self, tenant: str, since: float, limit: int, *, complaints: bool = False) -> list[Feedback]:
-        """What was said since a time, the newest first."""
+        """The feedback since a time, the newest first."""
         with self._locked():
             only = " AND (kind = 'correction' OR (kind = 'thumbs' AND value = -1.0))" if complaints else ""
             statement = f"{_SAID} WHERE tenant = ? AND at >= ?{only} ORDER BY at DESC, id LIMIT ?"
@@ -165,11 +165,11 @@ class SqliteTraceStore:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        with self._lock, self._told():
+        with self._lock, self._sqlite_errors():
             yield
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _sqlite_errors(self) -> Iterator[None]:
         try:
             yield
         except sqlite3.Error as error:

@@ -29,9 +29,9 @@ PRICED: Final = 50  # callers whose mean cost is the scale of what later ones co
 DEAREST: Final = 4.0  # times that mean: a question that costs more counts as this much
 SKEWED: Final = 0.001  # how seldom a draw as it should be is called skewed
 FORECAST: Final = 20  # callers from which on their own values tell how many more are needed
-SILENT: Final[dict[Mode, str]] = {
-    "blue-green": "A blue-green candidate is asked nothing, so nothing is known of it.",
-    "interleave": "Interleaved answers have passages of both releases, and are no release's own.",
+UNJUDGED: Final[dict[Mode, str]] = {  # modes that no verdict can be given on, and what to do instead
+    "blue-green": "A blue-green candidate is asked nothing, so nothing is known of it. Try it as a canary or a shadow.",
+    "interleave": "Interleaved answers have passages of both releases, and are no release's own. Try it as a canary or a shadow.",
 }
 FEWEST: Final = 5  # callers of each release before any measure is called no worse
 
@@ -99,14 +99,8 @@ def decide(
     worse = [one for one in measures if one.outcome == "worse"]
     if worse:
         return replace(counted, verdict="worse", reason=" ".join(one.reason for one in worse))
-    if mode == "blue-green":
-        return replace(
-            counted, reason="A blue-green candidate is asked nothing, so nothing is known of it. Try it as a canary or a shadow."
-        )
-    if mode == "interleave":
-        return replace(
-            counted, reason="Interleaved answers have passages of both releases, and are no release's own. Try it as a canary or a shadow."
-        )
+    if mode in UNJUDGED:
+        return replace(counted, reason=UNJUDGED[mode])
     if mode == "canary" and (skew := _skew(callers)):
         return replace(counted, reason=skew)
     return _agreed(counted, rules) if callers else _nobody_yet(counted, mode, weight, rules)
@@ -119,7 +113,7 @@ def _agreed(counted: CandidateVerdict, rules: VerdictRules) -> CandidateVerdict:
     missing = max(0, rules.at_least - counted.candidate_questions)
     if measured and not open_ones and not missing:
         better = [one for one in measured if one.outcome == "better"]
-        said = " ".join(one.reason for one in better) or f"In {_listed(measured)} a loss beyond the margin is ruled out."
+        said = " ".join(one.reason for one in better) or f"In {_names(measured)} a loss beyond the margin is ruled out."
         return replace(counted, verdict="better" if better else "no worse", reason=said)
     each = counted.questions / counted.callers
     share = counted.candidate_questions / counted.questions if counted.candidate_questions else 1.0
@@ -130,7 +124,7 @@ def _agreed(counted: CandidateVerdict, rules: VerdictRules) -> CandidateVerdict:
         return replace(counted, needed=needed, reason=said + more)
     surely = [one.reason for one in open_ones if one.name == "disagreements" and not one.needed]
     return replace(
-        counted, needed=needed, reason=" ".join(surely) or f"Not decided by {counted.callers} callers: {_listed(open_ones)}.{more}"
+        counted, needed=needed, reason=" ".join(surely) or f"Not decided by {counted.callers} callers: {_names(open_ones)}.{more}"
     )
 
 
@@ -148,7 +142,7 @@ def _nobody_yet(counted: CandidateVerdict, mode: Mode, weight: float, rules: Ver
     return replace(counted, needed=needed, reason=f"{said} At least about {needed:,} callers will be needed.")
 
 
-def _listed(measures: Sequence[Measured]) -> str:
+def _names(measures: Sequence[Measured]) -> str:
     return ", ".join(one.name for one in measures)
 
 
@@ -162,42 +156,61 @@ def _skew(callers: Sequence[DrawnCaller]) -> str:
     return f"{said}: traces of one release are missing, and nothing can be said by the others."
 
 
+Known = list[tuple[DrawnCaller, float]]  # callers of whom a measure is known, each with its mean
+
+
 def _measure(name: MeasureName, callers: Sequence[DrawnCaller], mode: Mode, rules: VerdictRules, count: int) -> Measured:
-    known = [(caller, mean) for caller in callers if (mean := caller.mean(name)) is not None]
-    margin = rules.margins[name]
+    """One of so many measures, as far as it is known."""
+    known: Known = [(caller, mean) for caller in callers if (mean := caller.mean(name)) is not None]
     if name == "complaints" and known and not any(mean > 0.0 for _, mean in known):
         return _unmeasured(name, "Nobody has complained of an answer, or said anything: silence is no praise.", rules)
     if not known:
         return _unmeasured(name, "Nothing of it is known yet.", rules)
-    scale, started = 1.0, 0
     if name == "cost":
-        if len(known) < len(callers):
-            return _unmeasured(name, "What some questions cost is not known.", rules)
-        started = PRICED
-        scale = DEAREST * sum(_cost_of(caller, mean) for caller, mean in known[:PRICED]) / PRICED
-        if scale <= 0.0:
-            return _unmeasured(name, "No question is known to have cost anything.", rules)
-        if len(known) <= PRICED:
-            said = f"The first {PRICED} callers tell what a question costs; it is compared from then on."
-            return Measured(name, "undecided", margin, said, needed=PRICED + 1 - len(known))
-        margin = margin / DEAREST
-    means = np.array([min(mean / scale, 1.0) for _, mean in known[started:]])
-    chosen = np.array([caller.chosen for caller, _ in known[started:]], dtype=np.bool_)
+        return _cost(known, mode, rules, count, complete=len(known) == len(callers))
+    if name == "disagreements":
+        return _disagreements(shares(np.array([min(mean, 1.0) for _, mean in known])), rules.margins[name], rules, count)
+    return _difference(name, known, mode, rules, count, margin=rules.margins[name])
+
+
+def _cost(known: Known, mode: Mode, rules: VerdictRules, count: int, *, complete: bool) -> Measured:
+    """What questions cost, on the scale of what those of the first callers did; later callers are compared."""
+    if not complete:
+        return _unmeasured("cost", "What some questions cost is not known.", rules)
+    scale = DEAREST * sum(_cost_of(caller, mean) for caller, mean in known[:PRICED]) / PRICED
+    if scale <= 0.0:
+        return _unmeasured("cost", "No question is known to have cost anything.", rules)
+    margin = rules.margins["cost"]
+    if len(known) <= PRICED:
+        reason = f"The first {PRICED} callers tell what a question costs; it is compared from then on."
+        return Measured("cost", "undecided", margin, reason, needed=PRICED + 1 - len(known))
+    return _difference("cost", known[PRICED:], mode, rules, count, margin=margin / DEAREST, scale=scale)
+
+
+def _difference(
+    name: MeasureName, known: Known, mode: Mode, rules: VerdictRules, count: int, *, margin: float, scale: float = 1.0
+) -> Measured:
+    """The difference between both releases, against its margin; `scale` is what 1 stands for."""
+    means = np.array([min(mean / scale, 1.0) for _, mean in known])
     if mode == "canary":
-        seen = drawn(means, chosen, np.array([caller.weight for caller, _ in known[started:]]))
-        found = _mean(means[chosen]), _mean(means[~chosen])
-    elif name == "disagreements":
-        return _disagreements(shares(means), margin, rules, count)
+        chosen = np.array([caller.chosen for caller, _ in known], dtype=np.bool_)
+        seen = drawn(means, chosen, np.array([caller.weight for caller, _ in known]))
+        candidate, stable = _mean(means[chosen]), _mean(means[~chosen])
+        fewest = min(int(chosen.sum()), int((~chosen).sum()))
     else:
-        shown = np.array([min((caller.mean(name, shown=True) or 0.0) / scale, 1.0) for caller, _ in known[started:]])
-        seen, found = paired(means - shown), (_mean(means), _mean(shown))
-    fewest = min(int(chosen.sum()), int((~chosen).sum())) if mode == "canary" else len(means)
-    one = _held(name, seen, margin, rules.alpha, count, enough=fewest >= FEWEST)
-    told = replace(one, candidate=_times(found[0], scale), stable=_times(found[1], scale))
-    if name == "cost":
-        difference, low, high = (_times(value, scale) for value in (told.difference, told.low, told.high))
-        told = replace(told, margin=margin * scale, difference=difference, low=low, high=high)
-    return replace(told, reason=_sentence(told))
+        shown = np.array([min((caller.mean(name, shown=True) or 0.0) / scale, 1.0) for caller, _ in known])
+        seen, candidate, stable, fewest = paired(means - shown), _mean(means), _mean(shown), len(means)
+    one = _compared(name, seen, margin, rules.alpha, count, enough=fewest >= FEWEST)
+    scaled = replace(
+        one,
+        candidate=_scaled(candidate, scale),
+        stable=_scaled(stable, scale),
+        margin=margin * scale,
+        difference=_scaled(one.difference, scale),
+        low=_scaled(one.low, scale),
+        high=_scaled(one.high, scale),
+    )
+    return replace(scaled, reason=_sentence(scaled))
 
 
 def _cost_of(caller: DrawnCaller, mean: float) -> float:
@@ -206,7 +219,7 @@ def _cost_of(caller: DrawnCaller, mean: float) -> float:
     return mean if shown is None else shown
 
 
-def _held(name: MeasureName, seen: Observations, margin: float, alpha: float, count: int, *, enough: bool) -> Measured:
+def _compared(name: MeasureName, seen: Observations, margin: float, alpha: float, count: int, *, enough: bool) -> Measured:
     """A difference against its margin; more of anything measured is a loss."""
     seen = seen.gathered
     low, high = lower_bound(seen, alpha / count), upper_bound(seen, alpha)
@@ -217,7 +230,7 @@ def _held(name: MeasureName, seen: Observations, margin: float, alpha: float, co
         return replace(one, outcome="better")
     if enough and high < margin:
         return replace(one, outcome="no worse")
-    forecast = seen if seen.count >= FORECAST else _spotless(seen)
+    forecast = seen if seen.count >= FORECAST else _without_events(seen)
     return replace(one, needed=more_needed(forecast, margin, alpha) or more_needed(seen.negated, -margin, alpha / count) or 0)
 
 
@@ -234,7 +247,7 @@ def _disagreements(seen: Observations, margin: float, rules: VerdictRules, count
     return replace(one, needed=more_needed(seen, margin, rules.alpha) or 1, reason=_sentence(one))
 
 
-def _spotless(seen: Observations) -> Observations:
+def _without_events(seen: Observations) -> Observations:
     """As many observations in which nothing was found: what can be said while there are hardly any."""
     return Observations(np.zeros(1), seen.least[-1:], seen.most[-1:], np.array([float(seen.count)]))
 
@@ -251,7 +264,7 @@ def _mean(values: Numbers) -> float | None:
     return float(values.mean()) if len(values) else None
 
 
-def _times(value: float | None, scale: float) -> float | None:
+def _scaled(value: float | None, scale: float) -> float | None:
     return None if value is None else value * scale
 
 

@@ -301,3 +301,22 @@ async def test_a_mark_that_cannot_be_written_keeps_no_change_from_being_shown(ho
         await follower(api).refresh()
         assert "leave.md" not in await found(api, "paid leave")
         assert "index configurations not marked as used" in api.log_text
+
+
+async def test_no_deletion_counts_as_done_before_an_earlier_one_whose_answers_may_still_come(house: House, monkeypatch):
+    """Two machines write the log, and the clock of the first is ahead: the earlier change has the later time."""
+    forgotten: list[str] = []
+    monkeypatch.setattr(TraceWriter, "forget_document", lambda self, document_id, until: forgotten.append(document_id))
+    monkeypatch.setattr(DocumentFollower, "_forget", lambda self: asyncio.sleep(0))  # here the test looks itself
+    async with by_hand(house) as api:
+        now = time.time()
+        wait_s = 2 * api.app.state.service.settings.request_timeout_s
+        ahead, behind = add(api, "moon.md"), add(api, "sun.md")
+        for ident, at in ((ahead, now + 60), (behind, now)):
+            monkeypatch.setattr(follower(api).documents, "_now", lambda at=at: datetime.fromtimestamp(at, UTC))
+            follower(api).documents.delete([ident])
+        for passed_s in (wait_s + 1, wait_s + 61):
+            monkeypatch.setattr(follower(api), "_wall", lambda passed_s=passed_s: now + passed_s)
+            await follower(api).refresh()
+            await follower(api).forget_words()
+    assert forgotten == [ahead, behind, ahead]

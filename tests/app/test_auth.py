@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from serving.app.core.auth import LOOK_S, KeyFile
+from serving.app.core.auth import CHECK_EVERY_S, KeyFile
 from serving.app.core.problems import Rejected
 from serving.app.core.telemetry import make_logger
 from serving.app.main import create_app
@@ -150,7 +150,7 @@ def test_a_key_works_from_when_it_is_in_the_file_until_it_is_not(keys: Path) -> 
     assert (known(DIRECTOR), known(new)) == ("director", None)
     keys.write_text(yaml.safe_dump({sha(new): {"id": "newcomer"}}))
     assert known(DIRECTOR) == "director"  # looked at a moment ago
-    clock.now += LOOK_S
+    clock.now += CHECK_EVERY_S
     assert (known(DIRECTOR), known(CLERK), known(new)) == (None, None, "newcomer")
     assert "keys read again" in log.getvalue()
 
@@ -163,7 +163,7 @@ def test_while_the_file_is_broken_nobody_is_let_in_and_one_line_says_so(keys: Pa
     if broken is not None:
         keys.write_text(broken)
     for _ in range(3):
-        clock.now += LOOK_S
+        clock.now += CHECK_EVERY_S
         for key in (DIRECTOR, "wrong"):
             with pytest.raises(Rejected) as caught:
                 file.caller(f"Bearer {key}")
@@ -171,7 +171,7 @@ def test_while_the_file_is_broken_nobody_is_let_in_and_one_line_says_so(keys: Pa
     assert log.getvalue().count("keys unreadable") == 1
     assert '"level": "error"' in log.getvalue()
     keys.write_text(good)
-    clock.now += LOOK_S
+    clock.now += CHECK_EVERY_S
     assert file.caller(f"Bearer {DIRECTOR}") is not None
 
 
@@ -183,10 +183,10 @@ async def test_the_api_follows_its_keys_file(furnished: House, keys: Path) -> No
     async with opened(furnished.settings(api_keys=keys)) as api:
         assert (await api.client.get("/v1/release", headers=bearer(CLERK))).status_code == 200
         rewrite(keys, yaml.safe_dump({sha(DIRECTOR): {"id": "director"}}))
-        api.app.state.service.keys._looked_at -= LOOK_S
+        api.app.state.service.keys._checked_at -= CHECK_EVERY_S
         assert (await api.client.get("/v1/release", headers=bearer(CLERK))).status_code == 401
         rewrite(keys, "")
-        api.app.state.service.keys._looked_at -= LOOK_S
+        api.app.state.service.keys._checked_at -= CHECK_EVERY_S
         down = await api.client.get("/v1/release", headers=bearer(DIRECTOR))
         assert (down.status_code, down.json()["type"]) == (503, "urn:touchstone:problem:keys-unreadable")
         assert (await api.client.get("/readyz")).status_code == 200

@@ -16,7 +16,7 @@ from serving.app.core.redis_ledger import RedisLedger
 from serving.app.core.telemetry import make_logger
 from serving.app.settings import AppSettings
 from serving.keys import Caller, create_key
-from serving.pipeline.errors import StoreError
+from serving.pipeline.errors import InfrastructureError, StoreError
 from serving.pipeline.redis.address import RedisAddress
 from serving.pipeline.types import Query, Usage
 from tests.app.making import QUESTION, House, opened
@@ -222,3 +222,16 @@ def test_the_time_to_midnight_is_never_nothing() -> None:
             <= budgets(MemoryLedger(Clock()), now=lambda moment=moment: moment)._seconds_to_midnight()
             <= timedelta(days=1).total_seconds()
         )
+
+
+@pytest.mark.parametrize("fault", [OSError("no route to host"), TimeoutError()])
+async def test_whatever_keeps_the_shared_ledger_from_answering_is_an_outage(fault: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = RedisLedger(RedisAddress("redis://127.0.0.1:1"))
+
+    async def fail(*given: object) -> None:
+        raise fault
+
+    monkeypatch.setattr(ledger._redis, "get", fail)
+    with pytest.raises(InfrastructureError):
+        await ledger.spent("server", DAY)
+    await ledger.close()

@@ -145,3 +145,10 @@ async def test_dify_finds_passages_by_its_own_protocol(furnished: House) -> None
     assert [record["score"] for record in strict] == [1.0]
     assert {record["metadata"]["document"] for record in elsewhere} <= {"expenses.md"}
     assert refused.status_code == 422
+
+
+async def test_dify_is_told_that_a_blank_question_is_none(furnished: House) -> None:
+    async with opened(furnished.settings()) as api:
+        refused = await api.client.post("/v1/dify/retrieval", json={"knowledge_id": "all", "query": "  \n"})
+    assert refused.status_code == 422
+    assert refused.json()["detail"].startswith("query: ")

@@ -115,3 +115,24 @@ async def test_the_server_writes_them_where_it_is_told_to(furnished: House, caps
     assert (read["Requests"], read["Answers"], read["Ready"], read["ReleaseCurrent"]) == (1, 1, 1, 1)
     assert read["Usd"] == pytest.approx(answer["usage"]["usd"], abs=1e-9)
     assert read["IndexAge"] >= 0
+
+
+async def test_lines_go_on_after_one_whose_numbers_could_not_be_brought_up_to_date() -> None:
+    metrics, written, slept = Metrics(), [], asyncio.Event()
+
+    async def prepare() -> None:
+        if not written:
+            raise RuntimeError("a part that is being swapped")
+
+    async def sleep(seconds: float) -> None:
+        if len(written) == 2:
+            slept.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(MetricLines(metrics.registry, "dev", write=written.append).run(prepare, sleep))
+    async with asyncio.timeout(30):
+        await asyncio.wait({task, asyncio.create_task(slept.wait())}, return_when=asyncio.FIRST_COMPLETED)
+    assert not task.done()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task

@@ -13,7 +13,7 @@ from tests.support.waiting import WITHIN_S
 
 
 async def test_calls_to_a_store_take_turns_and_nobody_waits_for_all_who_asked_before() -> None:
-    calls, go, begun = StoreCalls("requests for traces", 1, patience_s=0.05), threading.Event(), threading.Event()
+    calls, go, begun = StoreCalls("requests for traces", 1, timeout_s=0.05), threading.Event(), threading.Event()
 
     def hang() -> str:
         begun.set()

@@ -1,6 +1,9 @@
+import asyncio
 import base64
 import io
 import json
+import socket
+import threading
 import time
 from typing import Any
 
@@ -9,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from serving.app.core.oidc import AGAIN_S, ALGORITHMS, FRESH_S, STALE_S, TokenVerifier
+from serving.app.core.oidc import AGAIN_S, ALGORITHMS, FRESH_S, STALE_S, TokenVerifier, fetch_json
 from serving.app.core.problems import Rejected
 from serving.app.core.telemetry import make_logger
 from serving.app.settings import AppSettings
@@ -190,3 +193,43 @@ async def test_scopes_that_are_no_words_give_none_of_ours() -> None:
     found = await verifier(Provider()).caller(token(scope=7))
     assert found is not None
     assert found.scopes == {"query", "feedback"}
+
+
+async def test_a_token_by_a_known_key_waits_for_no_look_at_the_provider() -> None:
+    provider, clock = Provider(), Clock()
+    asked, go = threading.Event(), threading.Event()
+
+    def slow(address: str) -> Any:
+        asked.set()
+        assert go.wait(30)
+        return provider(address)
+
+    known = verifier(provider, clock)
+    assert await known.caller(token()) is not None
+    known._fetch = slow
+    for passed_s, ident in ((AGAIN_S, "unknown"), (FRESH_S, "k1")):  # somebody names a new key; the known ones are old
+        clock.now += passed_s
+        looking = asyncio.create_task(known.caller(token(ident=ident)))
+        try:
+            await asyncio.to_thread(asked.wait, 30)
+            assert await asyncio.wait_for(known.caller(token()), 30) is not None
+            assert not looking.done()
+        finally:
+            go.set()
+            await looking
+        asked.clear()
+        go.clear()
+
+
+def test_an_answer_that_is_no_http_is_an_outage_of_the_provider(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(b"NONSENSE\r\n\r\n")
+
+        threading.Thread(target=answer, daemon=True).start()
+        with pytest.raises(StoreError, match="does not answer as it should"):
+            fetch_json(f"http://127.0.0.1:{server.getsockname()[1]}/keys")

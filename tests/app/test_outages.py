@@ -374,7 +374,7 @@ async def test_a_broken_file_of_keys_lets_nobody_in_until_it_is_whole(furnished:
         statuses = []
         for text in (whole, "{", whole):
             path.write_text(text)
-            keys._looked_at = float("-inf")  # a second later
+            keys._checked_at = float("-inf")  # a second later
             statuses.append((await api.ask()).status_code)
         told = [line["event"] for line in api.log if line["event"].startswith("keys")]
     assert statuses == [200, 503, 200]

@@ -205,7 +205,7 @@ async def test_a_store_that_is_silent_is_asked_once_for_all_who_want_to_know(fur
 
     monkeypatch.setattr("serving.app.release.probe.probe", silence)  # stands for a store that hangs
     async with opened(furnished.settings()) as api:
-        api.release_manager._probe = StoreProbe(patience_s=0.05, fresh_s=60)
+        api.release_manager._probe = StoreProbe(timeout_s=0.05, fresh_s=60)
         answers = await asyncio.gather(*(api.client.get("/readyz") for _ in range(20)))
     assert {answer.status_code for answer in answers} == {503}
     assert asked == 1

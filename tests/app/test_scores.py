@@ -6,13 +6,14 @@ import json
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from http.client import BadStatusLine
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from serving.app.core.scores import ScoreWriter
+from serving.app.core.scores import AnswerScore, ScoreWriter
 from serving.app.core.span_ids import span_trace_id, spans_are_sent
 from serving.app.core.telemetry import make_logger
 from serving.app.settings import AppSettings
@@ -267,3 +268,25 @@ async def test_spans_have_the_trace_that_scores_name(furnished: House) -> None:
     finally:
         spans.server.shutdown()
         spans.server.server_close()
+
+
+def test_a_receiver_that_breaks_off_gets_the_score_again(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.app.core.scores.RETRY_S", 0.01)
+    sent: list[str] = []
+
+    class BreakingOff:
+        """The interface of a receiver whose first answer is no HTTP."""
+
+        def send(self, score: AnswerScore) -> None:
+            sent.append(score.id)
+            if len(sent) == 1:
+                raise BadStatusLine("")
+
+    settings = AppSettings(_env_file=None, **receiver.settings("langfuse"))
+    made = ScoreWriter(settings, make_logger(settings, io.StringIO()), BreakingOff())
+    made.start()
+    made.feedback(thumbs(), a_trace("t1"))
+    while made.waiting or (len(sent) < 2 and not made.lost):
+        threading.Event().wait(0.01)
+    made.close()
+    assert (sent, made.lost) == (["feedback-f1"] * 2, 0)

@@ -51,3 +51,10 @@ def test_a_client_that_shows_titles_alone_sees_that_a_document_does_not_hold_any
     assert [title_of(CitationOut(status=status, **cited)) for status in ("", "current", "superseded")] == [
         "Leave", "Leave", "Leave (superseded)",
     ]  # fmt: skip
+
+
+def test_letters_that_grow_when_their_case_is_folded_shift_no_snippet() -> None:
+    """Of ß two letters are made: a place in the folded text is no place in the text."""
+    row = f"{'ß' * 120} {'ß' * 120} {'ß' * 120} Straße"
+    assert snippet(row, frozenset({"strasse"})).endswith("Straße")
+    assert "word" in snippet(f"{'ß' * 300} word", frozenset({"word"}))

@@ -62,7 +62,7 @@ class Gate:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("RETRY_S", "GATHER_S", "PAUSE_S", "LOOK_S"):
+    for name in ("RETRY_S", "GATHER_S", "PAUSE_S", "REPLAY_EVERY_S"):
         monkeypatch.setattr(f"serving.app.traces.writer.{name}", 0.01)
 
 

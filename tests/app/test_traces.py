@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from serving.app.core.telemetry import make_logger
+from serving.app.release.added import DocumentFollower
 from serving.app.settings import AppSettings
 from serving.app.traces.writer import TraceWriter
 from serving.keys import Caller, create_key
@@ -236,3 +237,19 @@ def test_traces_wait_while_the_store_is_out_and_beyond_the_bound_they_are_counte
 async def _written(api: Open) -> None:
     """Until every trace is in the store."""
     await eventually(lambda: not api.app.state.service.traces.waiting)
+
+
+async def test_a_part_that_fails_at_the_end_keeps_no_trace_from_being_written(
+    furnished: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(self: DocumentFollower) -> None:
+        raise RuntimeError("a follower that crashed")
+
+    monkeypatch.setattr(DocumentFollower, "aclose", broken)
+
+    settings = furnished.settings(traces=str(tmp_path / "traces.db"))
+    with pytest.raises(RuntimeError, match="a follower that crashed"):
+        async with opened(settings) as api:
+            asked = (await api.ask()).json()["trace_id"]
+    assert SqliteTraceStore(tmp_path / "traces.db").get(asked) is not None
+    assert [line["event"] for line in api.log][-1] == "stopped"

@@ -8,14 +8,15 @@ from hypothesis import strategies as st
 
 from serving.app.release.interleave import CANDIDATE, STABLE, credit, team_draft
 from serving.app.release.trial import share_of
+from serving.pipeline.answer.answerer import Emit
 from serving.pipeline.errors import ModelError
 from serving.pipeline.observer import Observer
-from serving.pipeline.types import Answer, Chunk, Citation, Hit, Query, Trace, Turn
+from serving.pipeline.types import Answer, Chunk, Citation, Hit, Query, Trace, Turn, Usage
 from serving.release.channel import Mode, read_channel
 from serving.release.move import promote_candidate, set_candidate, withdraw_candidate
-from tests.app.making import QUESTION, SAYS, House, config, opened
+from tests.app.making import QUESTION, SAYS, House, config, interrupted, opened
 from tests.support.making import a_trace
-from tests.support.releasing import prove
+from tests.support.releasing import point, prove
 
 NEW = "The candidate says so [1]."
 
@@ -203,3 +204,60 @@ def test_credit_goes_to_the_team_whose_passages_are_cited() -> None:
     trace = Trace("t", Query("q"), "c", "i", passages=drafted, answer=Answer("x [1]", (Citation(1, cited.chunk.id, cited.chunk.span),)))
     team = STABLE if STABLE in cited.sources else CANDIDATE
     assert credit(trace) == {STABLE: 0, CANDIDATE: 0} | {team: 1}
+
+
+async def test_a_candidate_that_is_promoted_by_newer_evidence_keeps_its_cache_open(house: House) -> None:
+    closed: list[str] = []
+    async with opened(house.settings(), load=interrupted(_nothing_before)) as api:
+        promoted = await try_beside(house, "blue-green", 0.5)
+        await api.release_manager.refresh()
+        tried = api.release_manager.candidate
+        assert tried is not None
+        monitored = replace(tried.loaded, pipeline=_Closing(closed, promoted))
+        api.release_manager.candidate = replace(tried, loaded=monitored)
+        point(house.storage, "dev", promoted)  # by evidence of its own, not by the candidate's
+        await api.release_manager.refresh()
+        serving = api.release_manager.serving
+        assert serving is not None
+        assert (serving.pipeline, closed) == (monitored.pipeline, [])
+
+
+class _Closing:
+    """A pipeline that notes its end."""
+
+    def __init__(self, closed: list[str], config_digest: str) -> None:
+        self.closed = closed
+        self.config_digest = config_digest
+
+    async def aclose(self) -> None:
+        self.closed.append(self.config_digest)
+
+
+async def _nothing_before(query: Query, emit: Emit | None) -> None:
+    pass
+
+
+class FailingDearly:
+    """A pipeline that fails after it has paid for calls."""
+
+    config_digest = "failing"
+
+    async def answer(self, query: Query, *, observer: Observer) -> Trace:
+        error = ModelError("no model answers")
+        observer.failed(query, error)
+        observer.spent(query, Usage("m", usd=0.75))
+        raise error
+
+
+async def test_what_a_shadow_costs_that_fails_counts_against_its_hour(house: House) -> None:
+    async with opened(house.settings(shadow_usd_per_hour=1.0)) as api:
+        service = api.app.state.service
+        await try_beside(house, "shadow", 1.0)
+        await api.release_manager.refresh()
+        candidate = api.release_manager.candidate
+        dear = replace(candidate, loaded=replace(candidate.loaded, pipeline=FailingDearly()))
+        offered = []
+        for _ in range(3):
+            offered.append(service.shadows.offer(dear, Query(QUESTION), a_trace(answer="x"), "k", service.observers))
+            await asyncio.gather(*service.shadows._tasks)
+    assert (offered, service.shadows.left_out) == ([True, True, False], 1)

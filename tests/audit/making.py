@@ -6,11 +6,11 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 
 from serving.audit.base import AuditStore
-from serving.audit.open import SECONDS_A_DAY, open_audit
+from serving.audit.open import open_audit
 from serving.audit.record import Act, AuditedAct, AuditEntry, AuditOutcome, AuditQuery
 from serving.audit.trail import AuditTrail
 from serving.pipeline.errors import StoreError, TouchstoneError
-from serving.pipeline.settings import PipelineSettings
+from serving.pipeline.settings import SECONDS_A_DAY, PipelineSettings
 
 DAYS = 30.0
 DAYS_S = DAYS * SECONDS_A_DAY

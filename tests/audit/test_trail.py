@@ -2,7 +2,7 @@
 
 import pytest
 
-from serving.audit.record import LONGEST_TEXT, MOST_DETAILS, Act, AuditEntry, AuditOutcome, AuditQuery, title_of
+from serving.audit.record import LONGEST_TEXT, MOST_DETAILS, Act, AuditEntry, AuditOutcome, AuditQuery, error_title
 from serving.audit.trail import AuditTrail
 from serving.pipeline.errors import DataError, NotProven, NotRecorded, StoreError, TouchstoneError
 from tests.audit.making import FailingStore, an_act, nothing_is_lost
@@ -90,4 +90,4 @@ def test_an_entry_is_bounded_and_holds_no_key_and_no_password() -> None:
 
 
 def test_titles_are_words() -> None:
-    assert [title_of(error) for error in (NotRecorded(), OSError(), SystemExit())] == ["Not recorded", "Os error", "Stopped"]
+    assert [error_title(error) for error in (NotRecorded(), OSError(), SystemExit())] == ["Not recorded", "Os error", "Stopped"]

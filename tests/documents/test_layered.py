@@ -121,7 +121,7 @@ changes = st.one_of(
     done=st.lists(changes, min_size=1, max_size=9),
     asked=texts,
     k=st.integers(1, 6),
-    limits=st.sampled_from([None, IndexingLimits(small_bytes=30, slice_chunks=1, kept_chunks=1, slices=1)]),
+    limits=st.sampled_from([None, IndexingLimits(small_bytes=30, slice_chunks=1, saved_chunks=1, slices=1)]),
 )
 async def test_any_additions_and_deletions_are_found_as_a_naive_model_finds_them(
     home: Path, tmp_path_factory: pytest.TempPathFactory, parser: Parser, done: list, asked: str, k: int, limits: IndexingLimits | None

@@ -23,7 +23,7 @@ from tests.support.killing import killing
 from tests.support.waiting import WITHIN_S, eventually
 
 CONFIG = small_config(chunker={"name": "recursive", "size": 100, "overlap": 0})
-LIMITS = IndexingLimits(small_bytes=400, small_chunks=4, turn_chunks=8, slice_chunks=4, kept_chunks=4, slices=1)
+LIMITS = IndexingLimits(small_bytes=400, small_chunks=4, turn_chunks=8, slice_chunks=4, saved_chunks=4, slices=1)
 EVERYONE = Filter(everything=True)
 
 
@@ -228,7 +228,7 @@ async def test_another_process_goes_on_where_one_was_stopped(served: IndexedDocu
 
 
 async def test_what_a_turn_computed_is_kept_at_its_end_however_little(home: Path, tmp_path: Path, parser: Parser):
-    one, other = [await opened(home, tmp_path / "documents", replace(LIMITS, kept_chunks=100)) for _ in range(2)]
+    one, other = [await opened(home, tmp_path / "documents", replace(LIMITS, saved_chunks=100)) for _ in range(2)]
     large(one)
     await one.step(parser)
     await other.catch_up(parser)
@@ -299,10 +299,10 @@ async def test_a_large_document_that_is_deleted_while_the_model_is_out_stays_in_
     with pytest.raises(ModelError, match="is out"):
         await served.step(parser)
     assert served.documents.get(first).state == "indexing"
-    assert served._at_hand
+    assert served._open_documents
     served.documents.delete([first])
     await served.step(parser)
-    assert not served._at_hand
+    assert not served._open_documents
 
 
 async def test_a_large_document_that_the_model_chokes_on_fails_alone(served: IndexedDocuments, parser: Parser):

@@ -68,7 +68,7 @@ def index_large(place: str, slices: int) -> None:
 async def _index_large(home: Path, slices: int) -> None:
     settings = settings_at(home)
     store = DocumentStore(DeadlyAfterSlices(open_documents(settings).storage, slices))
-    limits = IndexingLimits(small_bytes=400, slice_chunks=4, kept_chunks=4)
+    limits = IndexingLimits(small_bytes=400, slice_chunks=4, saved_chunks=4)
     config = small_config(chunker={"name": "recursive", "size": 100, "overlap": 0})
     indexed = IndexedDocuments(store, config, await proven_index(settings, config), limits=limits)
     text = "\n\n".join(

@@ -86,8 +86,8 @@ def running_redis(folder: Path, *options: str, tls: bool = False) -> Iterator[Re
 def patient_with_redis(monkeypatch: pytest.MonkeyPatch, patience_s: float = WITHIN_S) -> None:
     """More patience with Redis than a server has, which goes on without it: a busy machine is no Redis that is away."""
     for module in ("serving.app.core.rate", "serving.app.core.redis_ledger", "serving.pipeline.redis.check"):
-        monkeypatch.setattr(f"{module}.PATIENCE_S", patience_s)
-    monkeypatch.setitem(RedisLink.__init__.__kwdefaults__, "patience_s", patience_s)  # of links that a pipeline opens for itself
+        monkeypatch.setattr(f"{module}.TIMEOUT_S", patience_s)
+    monkeypatch.setitem(RedisLink.__init__.__kwdefaults__, "timeout_s", patience_s)  # of links that a pipeline opens for itself
 
 
 def a_secret() -> str:

@@ -120,7 +120,7 @@ def test_feedback_is_kept_with_its_answer_and_the_same_again_replaces_it(opened:
 
 def test_of_much_feedback_on_one_answer_the_newest_is_shown(opened: Callable[[], TraceStore], monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("sqlite", "dynamodb"):
-        monkeypatch.setattr(f"serving.traces.{name}.MOST_SAID", 3)
+        monkeypatch.setattr(f"serving.traces.{name}.FEEDBACK_SHOWN", 3)
     store = opened()
     store.put([TraceRecord.of(a_trace("t1"), 1000.0)])
     said = [Feedback(f"f{n}", "t1", 1001.0 + n, "acme", "ann", "click", float(n + 1)) for n in range(5)]

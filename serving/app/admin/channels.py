@@ -49,15 +49,15 @@ class ChannelAdmin:
 
     def move(self, name: str, asked: MoveIn, action: Action, caller: Caller) -> ChannelOut:
         """Change a channel, unless it has changed since it was looked at."""
-        with self._audit.doing(self._audit.act(caller, action, name, _asked(asked))) as result, _told():
+        with self._audit.doing(self._audit.act(caller, action, name, _details(asked))) as result, _as_problems():
             expected = self._expected(name, asked.revision)
             moved = self._moved(name, asked, expected, self._audit.who(caller))
             result |= {"from": expected.stable if expected else "", "to": moved.stable, "revision": moved.revision}
             return self._shown(name, moved, datetime.now(UTC))
 
-    def tried(self, name: str) -> Channel:
+    def with_candidate(self, name: str) -> Channel:
         """A channel that has a candidate."""
-        with _told():
+        with _as_problems():
             channel = find_channel(self._storage, name)
         if channel is None or channel.candidate is None:
             raise not_found(no_candidate(name))
@@ -72,18 +72,18 @@ class ChannelAdmin:
             case ApproveIn():
                 return approve_release(self._storage, name, asked.release, hours=asked.hours, expected=expected, who=who, why=why)
             case RollbackIn():
-                return roll_back(self._storage, name, asked.release or "", expected=_there(name, expected), who=who, why=why)
+                return roll_back(self._storage, name, asked.release or "", expected=_existing(name, expected), who=who, why=why)
             case CandidateIn():
                 proof = newest_proof(name, load_release(self._storage, asked.release))
-                there = _there(name, expected)
+                existing = _existing(name, expected)
                 mode, weight = asked.mode, asked.weight
                 return set_candidate(
-                    self._storage, name, asked.release, evidence=proof, mode=mode, weight=weight, expected=there, who=who, why=why
+                    self._storage, name, asked.release, evidence=proof, mode=mode, weight=weight, expected=existing, who=who, why=why
                 )
             case SwitchIn():
-                return promote_candidate(self._storage, name, expected=_there(name, expected), who=who, why=why)
+                return promote_candidate(self._storage, name, expected=_existing(name, expected), who=who, why=why)
             case WithdrawIn():
-                return withdraw_candidate(self._storage, name, expected=_there(name, expected), who=who, why=why)
+                return withdraw_candidate(self._storage, name, expected=_existing(name, expected), who=who, why=why)
 
     def _expected(self, name: str, revision: int) -> Channel | None:
         channel = find_channel(self._storage, name)
@@ -160,12 +160,12 @@ def _accepted(name: str, release: Release) -> bool:
         return False
 
 
-def _asked(asked: MoveIn) -> dict[str, Detail]:
+def _details(asked: MoveIn) -> dict[str, Detail]:
     """What is asked for, as the audit trail has it."""
     return {name: value for name, value in asked.model_dump().items() if value is not None}
 
 
-def _there(name: str, channel: Channel | None) -> Channel:
+def _existing(name: str, channel: Channel | None) -> Channel:
     if channel is None:
         raise DataError(f"Channel {name!r} points at nothing yet.")
     return channel
@@ -186,7 +186,7 @@ def _change(change: ChannelChange) -> ChangeOut:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _as_problems() -> Iterator[None]:
     """Turns errors of a change into problems that the caller may read."""
     try:
         yield

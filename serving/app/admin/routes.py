@@ -8,9 +8,9 @@ from starlette.background import BackgroundTask
 
 from serving.app.admin.audit import AuditOut, Cursor, Since, Subject, Until, Who
 from serving.app.admin.channels import ChannelAdmin, list_releases
-from serving.app.admin.judged import CandidateVerdictOut
 from serving.app.admin.replica import replica
 from serving.app.admin.traffic import traffic
+from serving.app.admin.verdict_wire import CandidateVerdictOut
 from serving.app.admin.wire import (
     ApproveIn,
     CandidateIn,
@@ -28,43 +28,43 @@ from serving.app.core.audit import MOVES
 from serving.app.core.openapi import json_body, problem_responses
 from serving.app.core.origin import check_origin
 from serving.app.core.problems import Problem, Rejected, cross_site, not_found
-from serving.app.core.service import Service, service_of
+from serving.app.core.service import Service, request_caller, service_of
 from serving.app.core.wire import Wire
 from serving.app.query.body import read_body
-from serving.app.query.jsontext import json_text
+from serving.app.query.jsontext import json_response
 from serving.app.traces.wire import seconds_of
 from serving.audit.record import Action, AuditQuery
 from serving.keys import Caller
+from serving.pipeline.settings import SECONDS_A_DAY
 from serving.release.bundle import open_releases
 from serving.release.channel import CHANNELS
-from serving.traces.open import SECONDS_A_DAY
 from serving.traces.record import TraceQuery
+from serving.verdict.plain import plain_verdict
 from serving.verdict.read import read_verdict
 from serving.verdict.rules import VerdictRules
-from serving.verdict.told import told
 
-BODIES = frozenset(f"/v1/admin/channels/{name}/{move}" for name in CHANNELS for move in MOVES)
+BODY_PATHS = frozenset(f"/v1/admin/channels/{name}/{move}" for name in CHANNELS for move in MOVES)
 MOST_TRACES: Final = 5000  # counted for one window
 MOST_FEEDBACK: Final = 2000
 MOST_RELEASES: Final = 20
 HOUR_S: Final = 3600.0
-LOOKED = problem_responses(401, 403, 404, 422, 429)
-JUDGED = problem_responses(401, 403, 404, 409, 422, 429)
-MOVED = problem_responses(401, 403, 404, 409, 413, 415, 422, 429)
+READ_RESPONSES = problem_responses(401, 403, 404, 422, 429)
+VERDICT_RESPONSES = problem_responses(401, 403, 404, 409, 422, 429)
+MOVE_RESPONSES = problem_responses(401, 403, 404, 409, 413, 415, 422, 429)
 
 router = APIRouter(prefix="/v1/admin", tags=["admin"])
 
 Hours = Annotated[float, Query(gt=0, le=24 * 90, description="the window, up to now")]
 Name = Annotated[str, Path(max_length=20, description=" | ".join(CHANNELS))]
-Token = Annotated[
+CsrfToken = Annotated[
     str, Header(alias="X-Touchstone-CSRF", max_length=20, description="any word: only a page of this server's own can send it")
 ]
 
 
-@router.get("/traffic", response_model=TrafficOut, responses=LOOKED)
+@router.get("/traffic", response_model=TrafficOut, responses=READ_RESPONSES)
 async def read_traffic(request: Request, hours: Hours = 24.0) -> Response:
     """The tenant's questions in a window, counted from the traces of every replica: at most the newest 5,000."""
-    service, caller = service_of(request), _caller(request)
+    service, caller = service_of(request), request_caller(request)
     if service.traces is None:
         raise not_found("This server keeps no traces.")
     until = service.wall()
@@ -74,21 +74,21 @@ async def read_traffic(request: Request, hours: Hours = 24.0) -> Response:
     summaries = await service.stores.traces.run(store.summaries, query)
     feedback = await service.stores.traces.run(store.recent_feedback, caller.tenant, since, MOST_FEEDBACK)
     complete = len(summaries) < MOST_TRACES
-    return _json(await asyncio.to_thread(traffic, summaries, feedback, since=since, until=until, complete=complete))
+    return json_response(await asyncio.to_thread(traffic, summaries, feedback, since=since, until=until, complete=complete))
 
 
-@router.get("/replica", response_model=ReplicaOut, responses=LOOKED)
+@router.get("/replica", response_model=ReplicaOut, responses=READ_RESPONSES)
 async def read_replica(request: Request) -> Response:
     """The numbers of the one process that answers, since it began; another replica has its own."""
-    return _json(await replica(service_of(request), _caller(request), request.app.version))
+    return json_response(await replica(service_of(request), request_caller(request), request.app.version))
 
 
 @router.get("/channels", response_model=ChannelsOut, responses=problem_responses(401, 403, 409, 429))
 async def read_channels(request: Request) -> Response:
     """Every channel with its candidate and its history."""
     service = service_of(request)
-    found = await service.stores.channels.run(_desk(service).all)
-    return _json(ChannelsOut(channels=found, may_move=_may_move(service, _caller(request))))
+    found = await service.stores.channels.run(_channel_admin(service).all)
+    return json_response(ChannelsOut(channels=found, may_move=_may_move(service, request_caller(request))))
 
 
 @router.get("/audit", response_model=AuditOut, responses=problem_responses(401, 403, 422, 429))
@@ -103,7 +103,7 @@ async def read_audit(
     limit: Annotated[int, Query(ge=1, le=200, description="how many at most")] = 50,
 ) -> Response:
     """Who did what in the caller's tenant, the newest first; the operator's has the moves of channels too."""
-    service, caller = service_of(request), _caller(request)
+    service, caller = service_of(request), request_caller(request)
     query = AuditQuery(
         tenant=caller.tenant,
         since=seconds_of(since),
@@ -114,10 +114,10 @@ async def read_audit(
         before=cursor,
         limit=limit,
     )
-    return _json(AuditOut.of(await service.stores.audit.run(service.audit.store.find, query), limit))
+    return json_response(AuditOut.of(await service.stores.audit.run(service.audit.store.find, query), limit))
 
 
-@router.get("/channels/{name}/verdict", response_model=CandidateVerdictOut, responses=JUDGED)
+@router.get("/channels/{name}/verdict", response_model=CandidateVerdictOut, responses=VERDICT_RESPONSES)
 async def read_candidate_verdict(
     request: Request,
     name: Name,
@@ -132,60 +132,60 @@ async def read_candidate_verdict(
     """Whether the candidate is as good as the stable release, by all tenants' traces since it was set; it may be asked at any time."""
     service = service_of(request)
     _check_channel(name)
-    if not _may_move(service, _caller(request)):
+    if not _may_move(service, request_caller(request)):
         raise _not_operator(service)
     if service.traces is None:
         raise not_found("This server keeps no traces, and a verdict is made of them: TOUCHSTONE_KEEP_TRACES.")
     rules = VerdictRules.of(alpha=alpha, margin=margin, slow_ms=slow_ms, minutes=minutes, at_least=at_least)
-    channel = await service.stores.channels.run(_desk(service).tried, name)
+    channel = await service.stores.channels.run(_channel_admin(service).with_candidate, name)
     store, retention_s = service.traces.store, service.settings.trace_days * SECONDS_A_DAY
     judged = await service.verdicts.get(
         (name, channel.revision, alpha, margin, slow_ms, minutes, at_least),
         lambda: read_verdict(channel, store, rules, now=service.wall(), retention_s=retention_s),
     )
-    return _json(CandidateVerdictOut.model_validate(told(judged)))
+    return json_response(CandidateVerdictOut.model_validate(plain_verdict(judged)))
 
 
-@router.get("/releases", response_model=ReleasesOut, responses=LOOKED)
+@router.get("/releases", response_model=ReleasesOut, responses=READ_RESPONSES)
 async def read_releases(request: Request, limit: Annotated[int, Query(ge=1, le=MOST_RELEASES)] = 10) -> Response:
     """The newest releases, each verified, with what proves them."""
     service = service_of(request)
     settings = service.settings
-    return _json(await service.stores.channels.run(lambda: list_releases(open_releases(settings.releases, settings), limit)))
+    return json_response(await service.stores.channels.run(lambda: list_releases(open_releases(settings.releases, settings), limit)))
 
 
-async def own_page(request: Request, token: Token) -> None:
+async def require_own_page(request: Request, token: CsrfToken) -> None:
     """Refuse a change that another site's page makes a browser ask for: such a page cannot add a header of its own."""
     try:
         check_origin(request.headers)
         if not token.strip():
             raise cross_site()
     except Rejected as error:
-        await service_of(request).audit.refused_request(_caller(request), request.method, request.url.path, error)
+        await service_of(request).audit.refused_request(request_caller(request), request.method, request.url.path, error)
         raise
 
 
 def _move_route(action: str, model: type[Wire], promise: str) -> None:
     async def move(request: Request, name: Name) -> Response:
-        service, caller = service_of(request), _caller(request)
+        service, caller = service_of(request), request_caller(request)
         _check_channel(name)
         if not _may_move(service, caller):
             refusal = _not_operator(service)
             await service.audit.refused(service.audit.act(caller, MOVES[action], name), refusal)
             raise refusal
         asked: Any = read_body(request, model)
-        moved = await service.stores.channels.run(_desk(service).move, name, asked, MOVES[action], caller)
+        moved = await service.stores.channels.run(_channel_admin(service).move, name, asked, MOVES[action], caller)
         service.log.warning("channel moved", channel=name, action=action, revision=moved.revision, by=service.audit.who(caller))
-        return _json(moved, BackgroundTask(service.release_manager.refresh))
+        return json_response(moved, background=BackgroundTask(service.release_manager.refresh))
 
     move.__doc__ = promise
     move.__name__ = f"{action}_channel"
     router.post(
         f"/channels/{{name}}/{action}",
         response_model=ChannelOut,
-        responses=MOVED,
+        responses=MOVE_RESPONSES,
         openapi_extra=json_body(model),
-        dependencies=[Depends(own_page)],
+        dependencies=[Depends(require_own_page)],
     )(move)
 
 
@@ -215,15 +215,6 @@ def _not_operator(service: Service) -> Rejected:
     return Rejected(Problem(403, "forbidden", f"Channels are everybody's: administrators of the tenant {tenant!r} move them."))
 
 
-def _desk(service: Service) -> ChannelAdmin:
+def _channel_admin(service: Service) -> ChannelAdmin:
     settings = service.settings
     return ChannelAdmin(open_releases(settings.releases, settings), settings.channel, service.audit)
-
-
-def _caller(request: Request) -> Caller:
-    caller: Caller = request.state.caller
-    return caller
-
-
-def _json(value: Wire, after: BackgroundTask | None = None) -> Response:
-    return Response(json_text(value), media_type="application/json", background=after)

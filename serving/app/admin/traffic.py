@@ -1,4 +1,4 @@
-"""Counts traces: how many, how quick, how dear, by which way."""
+"""Counts traces: how many there are, their times, costs and routes."""
 
 import math
 from collections import Counter
@@ -27,12 +27,12 @@ STAGES: Final = ("guard", "cache", "retrieve", "route", "answer")
 
 
 def traffic(summaries: Sequence[TraceSummary], feedback: Sequence[Feedback], *, since: float, until: float, complete: bool) -> TrafficOut:
-    """The window as its traces, the newest first, tell it."""
+    """What happened in a window, counted from its traces, which come the newest first."""
     if not complete and summaries:
         since = summaries[-1].at  # what is older was not read
     shown = [one for one in summaries if one.role != SHADOW]
     usage = [use for one in shown for use in one.usage]
-    sure = [one.confidence for one in shown if one.confidence is not None]
+    confidences = [one.confidence for one in shown if one.confidence is not None]
     return TrafficOut(
         since=time_text(since),
         until=time_text(until),
@@ -48,7 +48,7 @@ def traffic(summaries: Sequence[TraceSummary], feedback: Sequence[Feedback], *, 
         output_tokens=sum(use.output_tokens for use in usage),
         times=percentiles(one.milliseconds for one in shown),
         first_token=percentiles(one.first_token_ms for one in shown if one.first_token_ms is not None),
-        confidence=sum(sure) / len(sure) if sure else None,
+        confidence=sum(confidences) / len(confidences) if confidences else None,
         buckets=_buckets(shown, since, until),
         stages=_stages(shown),
         routes=_shares(shown, lambda one: one.tier or "no model"),
@@ -58,7 +58,7 @@ def traffic(summaries: Sequence[TraceSummary], feedback: Sequence[Feedback], *, 
         incidents=tuple(_incidents(shown))[:SHOWN],
         incident_counts=_counts(f"{one.check}: {one.rule or 'unnamed'} → {one.action}" for one in _incidents(shown)),
         feedback=tuple(FeedbackOut.of(one) for one in feedback[:SHOWN]),
-        feedback_counts=_counts(_said(one) for one in feedback),
+        feedback_counts=_counts(_feedback_label(one) for one in feedback),
     )
 
 
@@ -150,7 +150,7 @@ def _models(shown: Sequence[TraceSummary]) -> tuple[ShareOut, ...]:
 def _releases(summaries: Sequence[TraceSummary], feedback: Sequence[Feedback]) -> tuple[ReleaseTrafficOut, ...]:
     thumbs = {(one.trace_id, one.principal): one.value for one in reversed(feedback) if one.kind == "thumbs"}
     of = {one.id: (one.release, one.role) for one in summaries}
-    said = Counter((of[trace], value) for (trace, _), value in thumbs.items() if trace in of)
+    thumbs_by_release = Counter((of[trace], value) for (trace, _), value in thumbs.items() if trace in of)
     return tuple(
         ReleaseTrafficOut(
             release=release,
@@ -160,8 +160,8 @@ def _releases(summaries: Sequence[TraceSummary], feedback: Sequence[Feedback]) -
             cached=sum(bool(one.cache) for one in ones),
             usd=sum(one.usd for one in ones),
             times=percentiles(one.milliseconds for one in ones),
-            thumbs_up=said[(release, role), 1.0],
-            thumbs_down=said[(release, role), -1.0],
+            thumbs_up=thumbs_by_release[(release, role), 1.0],
+            thumbs_down=thumbs_by_release[(release, role), -1.0],
         )
         for (release, role), ones in _grouped(summaries, lambda one: (one.release, one.role)).items()
     )
@@ -185,8 +185,8 @@ def _degraded(ones: Iterable[TraceSummary]) -> int:
     return sum(one.degraded and not one.refused for one in ones)
 
 
-def _said(one: Feedback) -> str:
-    """A kind of feedback in a word or two."""
+def _feedback_label(one: Feedback) -> str:
+    """A piece of feedback in a word or two."""
     if one.kind == "thumbs":
         return "thumbs up" if one.value == 1.0 else "thumbs down"
     return f"rating {one.value:g}" if one.kind == "rating" and one.value is not None else one.kind

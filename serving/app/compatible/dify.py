@@ -3,21 +3,21 @@
 The endpoint to give Dify is `https://…/v1/dify`; it appends `/retrieval`.
 """
 
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Request, Response
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from serving.app.compatible.lenient import LenientModel
 from serving.app.core.openapi import json_body, problem_responses
 from serving.app.core.wire import Name, Wire
 from serving.app.query.body import read_body
-from serving.app.query.jsontext import json_text
+from serving.app.query.jsontext import json_response
 from serving.app.query.service import QueryService, cancel_on_disconnect
 from serving.app.query.wire import QueryIn
 from serving.pipeline.types import Hit, Trace
 
-BODIES = frozenset({"/v1/dify/retrieval"})
+BODY_PATHS = frozenset({"/v1/dify/retrieval"})
 EVERYTHING = "all"  # the knowledge id that stands for every domain
 
 router = APIRouter(prefix="/v1/dify", tags=["compatible"])
@@ -34,7 +34,9 @@ class DifyIn(LenientModel):
     """Dify's question."""
 
     knowledge_id: Name = Field(description="a domain of the documents, or 'all'")
-    query: str = Field(min_length=1, max_length=20_000)
+    query: Annotated[str, StringConstraints(strip_whitespace=True)] = Field(
+        min_length=1, max_length=20_000, json_schema_extra={"pattern": r"\S"}
+    )
     retrieval_setting: DifySetting = DifySetting()
 
 
@@ -61,17 +63,17 @@ class DifyOut(Wire):
         return cls(records=tuple(wanted[: setting.top_k]))
 
 
-ASKED = problem_responses(401, 403, 413, 415, 422, 429, 504)
+QUESTION_RESPONSES = problem_responses(401, 403, 413, 415, 422, 429, 504)
 
 
-@router.post("/retrieval", response_model=DifyOut, responses=ASKED, openapi_extra=json_body(DifyIn))
+@router.post("/retrieval", response_model=DifyOut, responses=QUESTION_RESPONSES, openapi_extra=json_body(DifyIn))
 async def retrieval(request: Request) -> Response:
     """Find passages for a Dify application."""
     body = read_body(request, DifyIn)
     domains = () if body.knowledge_id == EVERYTHING else (body.knowledge_id,)
-    asked = QueryIn.model_construct(question=body.query.strip(), domains=domains, metadata={}, history=(), session=None)
+    asked = QueryIn.model_construct(question=body.query, domains=domains, metadata={}, history=(), session=None)
     trace = await cancel_on_disconnect(request.receive, QueryService.of(request, asked).search())
-    return Response(json_text(DifyOut.of(trace, body.retrieval_setting)), media_type="application/json")
+    return json_response(DifyOut.of(trace, body.retrieval_setting))
 
 
 def _record(hit: Hit, score: float) -> DifyRecord:

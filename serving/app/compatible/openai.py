@@ -16,15 +16,15 @@ from serving.app.core.openapi import event_stream, json_body, problem_responses
 from serving.app.core.problems import Problem, Rejected
 from serving.app.core.wire import Name
 from serving.app.query.body import read_body
-from serving.app.query.jsontext import json_text
+from serving.app.query.jsontext import json_response
 from serving.app.query.service import QueryService, cancel_on_disconnect
 from serving.app.query.stream import AnswerStream
 from serving.app.query.wire import QueryIn, TurnIn
 
 MOST_TURNS: Final = 20
 TURN_CHARS: Final = 4000
-BODIES = frozenset({"/v1/chat/completions", "/v1/responses"})
-ASKED: dict[int | str, dict[str, Any]] = {
+BODY_PATHS = frozenset({"/v1/chat/completions", "/v1/responses"})
+QUESTION_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "As OpenAI's API answers; with `stream`, as events",
         "content": {"application/json": {"schema": {"type": "object"}}, **event_stream()},
@@ -34,21 +34,21 @@ ASKED: dict[int | str, dict[str, Any]] = {
 
 router = APIRouter(prefix="/v1", tags=["compatible"])
 
-Said = Annotated[str, StringConstraints(max_length=100_000)]
+MessageText = Annotated[str, StringConstraints(max_length=100_000)]
 
 
 class Part(LenientModel):
     """A piece of a message; only texts are read."""
 
     type: str = "text"
-    text: Said = ""
+    text: MessageText = ""
 
 
 class Message(LenientModel):
     """One message of the conversation."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: Said | tuple[Part, ...] | None = None
+    content: MessageText | tuple[Part, ...] | None = None
 
     @property
     def text(self) -> str:
@@ -78,7 +78,7 @@ class ResponsesIn(LenientModel):
     """A request of the responses API."""
 
     model: str = MODEL
-    input: Said | tuple[Message, ...]
+    input: MessageText | tuple[Message, ...]
     stream: bool = False
     user: Name | None = None
 
@@ -94,7 +94,7 @@ async def models(request: Request) -> dict[str, Any]:
     return {"object": "list", "data": [{"id": MODEL, "object": "model", "created": 0, "owned_by": MODEL}]}
 
 
-@router.post("/chat/completions", response_class=Response, responses=ASKED, openapi_extra=json_body(ChatIn))
+@router.post("/chat/completions", response_class=Response, responses=QUESTION_RESPONSES, openapi_extra=json_body(ChatIn))
 async def chat(request: Request) -> Response:
     """Answer as OpenAI's chat completions do; with `stream`, in chunks."""
     body = read_body(request, ChatIn)
@@ -102,10 +102,10 @@ async def chat(request: Request) -> Response:
     if body.stream:
         return AnswerStream(asked, ChatCompletionsFormat(with_usage=bool(body.stream_options and body.stream_options.include_usage)))
     answer = await cancel_on_disconnect(request.receive, asked.answer())
-    return Response(json_text(completion(answer)), media_type="application/json")
+    return json_response(completion(answer))
 
 
-@router.post("/responses", response_class=Response, responses=ASKED, openapi_extra=json_body(ResponsesIn))
+@router.post("/responses", response_class=Response, responses=QUESTION_RESPONSES, openapi_extra=json_body(ResponsesIn))
 async def responses(request: Request) -> Response:
     """Answer as OpenAI's responses API does; with `stream`, in its events."""
     body = read_body(request, ResponsesIn)
@@ -113,7 +113,7 @@ async def responses(request: Request) -> Response:
     if body.stream:
         return AnswerStream(asked, ResponsesFormat())
     answer = await cancel_on_disconnect(request.receive, asked.answer())
-    return Response(json_text(response_of(answer)), media_type="application/json")
+    return json_response(response_of(answer))
 
 
 def _question(messages: tuple[Message, ...], user: str | None) -> QueryIn:

@@ -15,7 +15,7 @@ from serving.app.core.stores import StoreCalls
 from serving.app.server.repeats import RepeatedEvents
 from serving.app.settings import AppSettings
 from serving.audit.base import AuditStore
-from serving.audit.record import Act, Action, AuditEntry, Detail, Details, Ending, ruling
+from serving.audit.record import Act, Action, AuditEntry, Detail, Details, Ending, ending_of
 from serving.audit.trail import AuditTrail
 from serving.keys import Caller
 from serving.pipeline.errors import NotRecorded, TouchstoneError
@@ -51,7 +51,7 @@ class ApiAudit:
     ) -> None:
         self.store = store
         self._calls = calls
-        self._trail = AuditTrail(store, "api", lost=self._lost, ruling=_ruling)
+        self._trail = AuditTrail(store, "api", lost=self._lost, ending_of=_ending_of)
         self._settings = settings
         self._metrics = metrics
         self._repeats = repeats
@@ -72,7 +72,7 @@ class ApiAudit:
 
     @contextmanager
     def doing(self, act: Act) -> Iterator[dict[str, Detail]]:
-        """Within it the act is done, and not where it cannot be written down; it blocks, and belongs in a thread."""
+        """Within the block an act is done, after it was written down; else a `NotRecorded`. It blocks, and belongs in a thread."""
         try:
             with self._trail.act(act) as result:
                 yield result
@@ -81,7 +81,7 @@ class ApiAudit:
             raise
 
     async def refused(self, act: Act, error: Rejected) -> None:
-        """Write down what is refused, the first ones of a caller in a minute; it stays refused where that cannot be written."""
+        """Write down what is refused, at most the first `REFUSALS` of a caller in a minute; a trail that is out changes no refusal."""
         if not self._has_room(act.who):
             return
         try:
@@ -91,7 +91,7 @@ class ApiAudit:
             self._log.error("refusal not in the audit trail", action=act.action, by=act.who, reason=str(failure))
 
     async def refused_request(self, caller: Caller, method: str, path: str, error: Rejected) -> None:
-        """The same of a request that no route has seen; of the same caller and action once a minute, since it costs the caller nothing."""
+        """The same for a request that no route has seen; once a minute for each caller and action, since such a request costs nothing."""
         act = self._act_of(caller, method, path)
         if act and self._repeats.first(f"refused {act.action} by {act.who}"):
             await self.refused(act, error)
@@ -123,7 +123,7 @@ def title(error: Rejected) -> str:
     return str(error.problem.body["title"])
 
 
-def _ruling(error: BaseException) -> tuple[Ending, str]:
+def _ending_of(error: BaseException) -> tuple[Ending, str]:
     if not isinstance(error, Rejected):
-        return ruling(error)
+        return ending_of(error)
     return ("refused" if problem_of(error).status < 500 else "failed"), title(error)

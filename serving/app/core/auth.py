@@ -18,7 +18,7 @@ from serving.keys import Scope as KeyScope
 from serving.pipeline.errors import TouchstoneError
 from serving.pipeline.types import Principal
 
-LOOK_S: Final = 1.0  # how often the keys file is looked at
+CHECK_EVERY_S: Final = 1.0  # how often the keys file is looked at
 PROTECTED: Final = "/v1/"  # what is below needs a key where keys are in force
 EVERYONE: Final = Caller(id=Principal().id, scopes=frozenset(SCOPES))  # without keys: a server that listens on this machine alone
 NEEDED: Final[Mapping[tuple[tuple[str, ...], str], KeyScope]] = {
@@ -36,7 +36,7 @@ NEEDED: Final[Mapping[tuple[tuple[str, ...], str], KeyScope]] = {
     (("POST", "DELETE"), "/v1/documents"): "ingest",
     (("GET",), "/v1/documents"): "query",
 }
-ENOUGH_TOO: Final[Mapping[tuple[str, str], KeyScope]] = {("GET", "/v1/documents"): "ingest"}  # who uploads may see what became of it
+ALSO_ENOUGH: Final[Mapping[tuple[str, str], KeyScope]] = {("GET", "/v1/documents"): "ingest"}  # who uploads may see what became of it
 
 
 Refused = Callable[[Caller, str, str, Rejected], Awaitable[None]]  # told who is refused what: method and path
@@ -61,7 +61,7 @@ class KeyFile:
         self._now = now
         self._log = log
         self._clock = clock
-        self._looked_at = clock()
+        self._checked_at = clock()
         self._signature = _signature(path)
         self._keys: Keys | None = read_keys(path)
 
@@ -72,7 +72,7 @@ class KeyFile:
     @property
     def unreadable(self) -> bool:
         """Whether the file cannot be read, so that every request is refused."""
-        self._look()
+        self._reload_if_changed()
         return self._keys is None
 
     def callers(self) -> tuple[Caller, ...]:
@@ -81,17 +81,18 @@ class KeyFile:
 
     def caller(self, authorization: str) -> Caller | None:
         """Who asks, by the `Authorization` header; None for no valid key, and a 503 while the file cannot be read."""
-        self._look()
+        self._reload_if_changed()
         if self._keys is None:
             raise keys_unreadable()
         scheme, _, token = authorization.partition(" ")
         return find_caller(self._keys, token.strip(), self._now()) if scheme.lower() == "bearer" else None
 
-    def _look(self) -> None:
+    def _reload_if_changed(self) -> None:
+        """Read the file again where it has changed, at most once a second."""
         now = self._clock()
-        if now - self._looked_at < LOOK_S:
+        if now - self._checked_at < CHECK_EVERY_S:
             return
-        self._looked_at = now
+        self._checked_at = now
         signature = _signature(self._path)
         if signature == self._signature and self._keys is not None:
             return
@@ -161,7 +162,7 @@ def _check_scope(caller: Caller, scope: Scope) -> None:
     needed = scope_of(scope["method"], scope["path"])
     others = (
         enough
-        for (method, prefix), enough in ENOUGH_TOO.items()
+        for (method, prefix), enough in ALSO_ENOUGH.items()
         if method == scope["method"] and (scope["path"] == prefix or scope["path"].startswith(f"{prefix}/"))
     )
     if caller.scopes.isdisjoint({needed, "admin", *others}):

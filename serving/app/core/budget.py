@@ -14,7 +14,8 @@ from structlog.typing import FilteringBoundLogger
 from serving.app.core.problems import Rejected, budget_reserved, budget_spent
 from serving.keys import Caller
 from serving.pipeline.errors import InfrastructureError
-from serving.pipeline.types import Query, StageRecord, Trace, Usage
+from serving.pipeline.observer import NullObserver
+from serving.pipeline.types import Query, Trace, Usage
 
 EVERYBODY = "server"  # the account of all callers together
 
@@ -43,7 +44,7 @@ class BudgetLedger(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""
         ...
 
 
@@ -61,7 +62,7 @@ class MemoryLedger:
         self._days: dict[tuple[str, str], _Day] = {}
 
     async def reserve(self, account: Account, day: str, ident: str, usd: float, lasts_s: float) -> bool:
-        """As the protocol says."""
+        """See `BudgetLedger`."""
         of, now = self._of(account.name, day), self._clock()
         of.reserved = {one: (amount, until) for one, (amount, until) in of.reserved.items() if until > now}
         if of.spent + sum(amount for amount, _ in of.reserved.values()) >= account.limit_usd:
@@ -70,13 +71,13 @@ class MemoryLedger:
         return True
 
     async def settle(self, name: str, day: str, ident: str, usd: float) -> None:
-        """As the protocol says."""
+        """See `BudgetLedger`."""
         of = self._of(name, day)
         of.reserved.pop(ident, None)
         of.spent += usd
 
     async def spent(self, name: str, day: str) -> float:
-        """As the protocol says."""
+        """See `BudgetLedger`."""
         return self._of(name, day).spent
 
     async def close(self) -> None:
@@ -88,22 +89,13 @@ class MemoryLedger:
         return self._days.setdefault((name, day), _Day())
 
 
-class BudgetReservation:
+class BudgetReservation(NullObserver):
     """One question's reservation; an observer of it, that adds up what it costs, also what comes after its end."""
 
     def __init__(self, late: Callable[[float], None]) -> None:
         self._late = late
         self._settled = False
         self.usd = 0.0
-
-    def stage_started(self, query: Query, stage: str) -> None:
-        """Nothing."""
-
-    def stage_finished(self, query: Query, record: StageRecord) -> None:
-        """Nothing."""
-
-    def failed(self, query: Query, error: BaseException) -> None:
-        """Nothing: what it cost comes as `spent`."""
 
     def answered(self, trace: Trace) -> None:
         """Count the whole question."""
@@ -135,14 +127,14 @@ class Budgets:
         *,
         server_usd: float | None,
         lasts_s: float,
-        alone: BudgetLedger,
+        local: BudgetLedger,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._ledger = ledger
         self._log = log
         self._server_usd = server_usd
         self._lasts_s = lasts_s
-        self._alone = alone  # while the shared one is out
+        self._local = local  # while the shared one is out
         self._now = now
         self._out = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -165,7 +157,7 @@ class Budgets:
         try:
             for account in accounts:
                 if not await self._reserve(account, day, ident, most_usd):
-                    raise await self._none_left(account, day)
+                    raise await self._refusal(account, day)
                 reserved.append(account)
             yield reservation
         finally:
@@ -181,10 +173,10 @@ class Budgets:
         try:
             return await self.spent(name)
         except InfrastructureError:
-            return await self._alone.spent(name, self._now().date().isoformat())
+            return await self._local.spent(name, self._now().date().isoformat())
 
     async def close(self) -> None:
-        """Settle what came late, and let go of the ledger."""
+        """Settle what came late, and close the ledger."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._ledger.close()
 
@@ -192,15 +184,15 @@ class Budgets:
         try:
             allowed = await self._ledger.reserve(account, day, ident, usd, self._lasts_s)
         except InfrastructureError as error:
-            self._told(error)
-            return await self._alone.reserve(account, day, ident, usd, self._lasts_s)
-        self._told(None)
+            self._log_outage(error)
+            return await self._local.reserve(account, day, ident, usd, self._lasts_s)
+        self._log_outage(None)
         return allowed
 
-    async def _none_left(self, account: Account, day: str) -> Rejected:
+    async def _refusal(self, account: Account, day: str) -> Rejected:
         """Why nothing could be reserved: all is spent, or the rest may come back within moments."""
         try:
-            spent = await (self._alone if self._out else self._ledger).spent(account.name, day)
+            spent = await (self._local if self._out else self._ledger).spent(account.name, day)
         except InfrastructureError:
             spent = account.limit_usd
         return (
@@ -214,15 +206,15 @@ class Budgets:
             try:
                 await self._ledger.settle(account.name, day, ident, usd)
             except InfrastructureError as error:
-                self._told(error)
-                await self._alone.settle(account.name, day, ident, usd)
+                self._log_outage(error)
+                await self._local.settle(account.name, day, ident, usd)
 
     def _settle_later(self, accounts: Sequence[Account], day: str, usd: float) -> None:
         task = asyncio.ensure_future(self._settle(accounts, day, "", usd))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _told(self, error: Exception | None) -> None:
+    def _log_outage(self, error: Exception | None) -> None:
         if (error is not None) != self._out:
             self._out = error is not None
             if error:

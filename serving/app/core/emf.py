@@ -6,18 +6,20 @@ what happened since the one before, of this process; CloudWatch adds up those of
 
 import asyncio
 import json
+import logging
 import re
 import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from prometheus_client import CollectorRegistry
 
 from serving.pipeline.errors import TouchstoneError
+
+log = logging.getLogger(__name__)
 
 NAMESPACE: Final = "Touchstone"
 DIMENSION: Final = "Channel"
@@ -100,8 +102,12 @@ class MetricLines:
         try:
             while True:
                 await sleep(EVERY_S)
-                with suppress(TouchstoneError):  # the gauges stay as they were
+                try:
                     await prepare()
+                except TouchstoneError:  # an outage, which its own part has logged: the gauges stay as they were
+                    pass
+                except Exception:  # a line a minute, whatever fails
+                    log.exception("The metrics are not up to date; this line has what is known.")
                 self._write(self.line())
         finally:
             self._write(self.line())

@@ -2,26 +2,15 @@
 
 from structlog.typing import FilteringBoundLogger
 
-from serving.pipeline.types import GuardAction, Query, StageRecord, Trace, Usage
+from serving.pipeline.observer import NullObserver
+from serving.pipeline.types import GuardAction, Trace
 
 
-class IncidentLog:
+class IncidentLog(NullObserver):
     """An observer of queries. The trace has the excerpt; the log has what an alarm needs."""
 
     def __init__(self, log: FilteringBoundLogger) -> None:
         self._log = log
-
-    def stage_started(self, query: Query, stage: str) -> None:
-        """Nothing: incidents are told with the answer."""
-
-    def stage_finished(self, query: Query, record: StageRecord) -> None:
-        """Nothing: incidents are told with the answer."""
-
-    def failed(self, query: Query, error: BaseException) -> None:
-        """Nothing: the request's own line has the error."""
-
-    def spent(self, query: Query, usage: Usage) -> None:
-        """Nothing."""
 
     def answered(self, trace: Trace) -> None:
         """A line for each incident."""

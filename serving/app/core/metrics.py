@@ -12,12 +12,13 @@ from serving.app.core.limits import ConcurrencyLimit
 from serving.app.release.added import CorpusState
 from serving.app.release.manager import Readiness
 from serving.app.server.connections import ConnectionGate
-from serving.pipeline.cache.base import MISSES
+from serving.pipeline.cache.base import MISS_REASONS
+from serving.pipeline.observer import NullObserver
 from serving.pipeline.types import GuardAction, GuardVerdict, Query, StageRecord, Trace, Usage
 from serving.traces.record import FeedbackKind
 
-SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
-TENTHS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+TIME_BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+DECILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 FINDINGS = frozenset({"low_confidence", "ungrounded", "wrong_citation", "prompt_leak", "prompt_delimiters", "error", "timeout"})
 TOXIC = frozenset({"mild", "strong", "severe"})
 ROLES = frozenset({"stable", "canary", "shadow", "interleave"})
@@ -25,13 +26,13 @@ OUTCOMES = ("answered", "refused", "ungrounded")
 HIT_KINDS = ("exact", "semantic", "shared")
 MOST_RULES = 200  # of all checks together
 LONGEST_RULE = 60  # characters
-SCORES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 2.0, 5.0, 10.0, 20.0)  # searches have no common scale
-SPEEDS = (1, 2, 5, 10, 20, 30, 50, 75, 100, 150, 200, 500, 1000, 10_000)
+SCORE_BUCKETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 2.0, 5.0, 10.0, 20.0)  # searches have no common scale
+SPEED_BUCKETS = (1, 2, 5, 10, 20, 30, 50, 75, 100, 150, 200, 500, 1000, 10_000)
 MOST_RELEASES = 20  # that are told apart; a process seldom serves more
-HITS = (0, 1, 2, 4, 6, 8, 12, 20, 50, 100)
+HIT_BUCKETS = (0, 1, 2, 4, 6, 8, 12, 20, 50, 100)
 
 
-class Metrics:
+class Metrics(NullObserver):
     """All that is counted; one process, one registry. Queries are counted as their observer."""
 
     def __init__(self) -> None:
@@ -46,7 +47,7 @@ class Metrics:
         def gauge(name: str, about: str, *labels: str) -> Gauge:
             return Gauge(f"touchstone_{name}", about, labels, registry=self.registry)
 
-        def histogram(name: str, about: str, *labels: str, buckets: tuple[float, ...] = SECONDS) -> Histogram:
+        def histogram(name: str, about: str, *labels: str, buckets: tuple[float, ...] = TIME_BUCKETS) -> Histogram:
             return Histogram(f"touchstone_{name}", about, labels, buckets=buckets, registry=self.registry)
 
         self._requests = counter("requests", "Requests by route and status", "route", "status")
@@ -67,7 +68,7 @@ class Metrics:
         self._cache_misses = counter("cache_misses", "Queries looked up and not found, by why", "reason")
         self._guard = counter("guard_verdicts", "What checks decided", "side", "check", "action")
         self._answer_findings = counter("answer_findings", "Answers that a check of the output found fault with, by the finding", "finding")
-        self._confidence = histogram("answer_confidence", "Probability that an answer is right, where a check tells it", buckets=TENTHS)
+        self._confidence = histogram("answer_confidence", "Probability that an answer is right, where a check tells it", buckets=DECILES)
         self._incidents = counter("guard_incidents", "What a rule of a check did other than allow", "side", "check", "rule", "action")
         self._rules: set[tuple[str, str]] = set()
         self._audit_failed = counter("audit_failures", "Entries and outcomes of the audit trail that could not be written", "part")
@@ -81,13 +82,13 @@ class Metrics:
         self._scores_waiting = gauge("scores_waiting", "Scores that are not sent yet")
         self._shadows_left_out = gauge("shadows_left_out", "Questions that a shadow release was not asked: too many at a time, or too dear")
         self._candidate_broken = gauge("candidate_broken", "1 when the channel has a candidate that cannot be tried")
-        self._hits = histogram("hits", "Passages found for a query; a shadow's are not among them", buckets=HITS)
-        self._best_score = histogram("best_score", "Score of the best passage of a query, on its searcher's scale", buckets=SCORES)
+        self._hits = histogram("hits", "Passages found for a query; a shadow's are not among them", buckets=HIT_BUCKETS)
+        self._best_score = histogram("best_score", "Score of the best passage of a query, on its searcher's scale", buckets=SCORE_BUCKETS)
         self._duplicates = counter("duplicate_passages", "Passages left out because another one says the same")
         self._dropped = counter("dropped_passages", "Passages found that did not fit into the prompt")
-        self._cited_share = histogram("cited_share", "Share of the passages in the prompt that the answer cites", buckets=(0.0, *TENTHS))
+        self._cited_share = histogram("cited_share", "Share of the passages in the prompt that the answer cites", buckets=(0.0, *DECILES))
         self._truncated = counter("truncated", "Answers that hit their model's output limit")
-        self._speed = histogram("output_tokens_per_second", "Tokens that a model wrote a second of its stage", buckets=SPEEDS)
+        self._speed = histogram("output_tokens_per_second", "Tokens that a model wrote a second of its stage", buckets=SPEED_BUCKETS)
         self._release_answers = counter("release_answers", "Queries answered, by release and its role", "release", "role")
         self._releases: set[str] = set()
         self._running = gauge("queries_in_flight", "Queries being worked on")
@@ -121,7 +122,7 @@ class Metrics:
             self._feedback.labels("thumbs", value)
         for kind in (*HIT_KINDS, "other"):
             self._cache_hits.labels(kind)
-        for reason in (*MISSES, "other"):
+        for reason in (*MISS_REASONS, "other"):
             self._cache_misses.labels(reason)
         for finding in (*sorted(FINDINGS), "toxic", "other"):
             self._answer_findings.labels(finding)
@@ -210,9 +211,6 @@ class Metrics:
         self._requests.labels(route, str(status)).inc()
         self._request_seconds.labels(route).observe(seconds)
 
-    def stage_started(self, query: Query, stage: str) -> None:
-        """Nothing: stages are counted when they end."""
-
     def stage_finished(self, query: Query, record: StageRecord) -> None:
         """Count a stage of a query."""
         self._stage_seconds.labels(record.stage).observe(record.milliseconds / 1000)
@@ -225,7 +223,7 @@ class Metrics:
         """Count what calls cost, of an answered query or of another."""
         self._tokens.labels(usage.model, "input").inc(usage.input_tokens)
         self._tokens.labels(usage.model, "output").inc(usage.output_tokens)
-        self._usd.labels(usage.model, usage.stage, _label(usage.simulated)).inc(usage.usd)
+        self._usd.labels(usage.model, usage.stage, _bool_label(usage.simulated)).inc(usage.usd)
         if not usage.priced:
             self._unpriced.labels(usage.model).inc(usage.calls)
 
@@ -265,12 +263,12 @@ class Metrics:
                 self._cache_hits.labels(record.kind if record.kind in HIT_KINDS else "other").inc()
             else:
                 word = record.reason.partition(":")[0]
-                self._cache_misses.labels(word if word in MISSES else "other").inc()
+                self._cache_misses.labels(word if word in MISS_REASONS else "other").inc()
         if searched and shown:
             self._hits.observe(len(trace.hits))
-            self._read(trace)
+            self._count_retrieval(trace)
 
-    def _read(self, trace: Trace) -> None:
+    def _count_retrieval(self, trace: Trace) -> None:
         """Count what was found for a query, and what of it was used."""
         if trace.hits:
             self._best_score.observe(trace.hits[0].score)
@@ -322,5 +320,5 @@ def _finding(verdict: GuardVerdict) -> str:
     return "toxic" if verdict.rule in TOXIC else verdict.rule if verdict.rule in FINDINGS else "other"
 
 
-def _label(value: Any) -> str:
+def _bool_label(value: Any) -> str:
     return "true" if value else "false"

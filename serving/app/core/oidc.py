@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Mapping
+from http.client import HTTPException
 from typing import Any, Final
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
@@ -22,7 +23,7 @@ ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDS
 FRESH_S: Final = 3600.0  # how long keys are taken as they were
 STALE_S: Final = 86_400.0  # how long they still serve while the provider cannot be reached
 AGAIN_S: Final = 60.0  # between two looks because of a key that is not known
-PATIENCE_S: Final = 3.0
+TIMEOUT_S: Final = 3.0
 MOST_BYTES: Final = 256 * 1024
 LEEWAY_S: Final = 30.0  # by which clocks may differ
 SCOPE_PREFIX: Final = "touchstone:"
@@ -78,6 +79,10 @@ class TokenVerifier:
         return caller_of(claims, self._settings)
 
     async def _key(self, ident: str) -> Any | None:
+        """The key of an id. A known one waits for no look at the provider, unless it is old and this is who looks."""
+        age_s = self._clock() - self._fetched_at
+        if ident in self._keys and (age_s < FRESH_S or (age_s < STALE_S and self._lock.locked())):
+            return self._keys[ident]
         async with self._lock:
             now = self._clock()
             old, unknown = now - self._fetched_at >= FRESH_S, ident not in self._keys
@@ -125,12 +130,12 @@ def caller_of(claims: Mapping[str, Any], settings: AppSettings) -> Caller | None
 def fetch_json(address: str) -> Any:
     """A JSON document by HTTP, bounded in size and time."""
     try:
-        with urlopen(Request(address, headers={"Accept": "application/json"}), timeout=PATIENCE_S) as response:  # noqa: S310 — checked
+        with urlopen(Request(address, headers={"Accept": "application/json"}), timeout=TIMEOUT_S) as response:  # noqa: S310 — checked
             data = response.read(MOST_BYTES + 1)
         if len(data) > MOST_BYTES:
             raise StoreError(f"{address} has more than {MOST_BYTES} bytes.")
         return json.loads(data)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPException) as error:
         raise StoreError(f"{address} does not answer as it should: {error}") from error
 
 

@@ -161,6 +161,11 @@ def invalid(errors: Sequence[Mapping[str, Any]]) -> Rejected:
     return Rejected(Problem(422, "invalid-request", _first(errors)))
 
 
+def refused_field(field: str, why: str) -> Rejected:
+    """One field of a form is not taken."""
+    return invalid([{"type": "value_error", "loc": (field,), "msg": why}])
+
+
 def too_slow() -> Rejected:
     """The body did not come in time."""
     return Rejected(Problem(408, "too-slow", "The request body did not come in time.", {"Connection": "close"}))
@@ -224,6 +229,7 @@ def _first(errors: Sequence[Mapping[str, Any]]) -> str:
     """The first thing wrong, in one line, without the value: it may be a long or private text; what is misspelt comes before what lacks."""
     first, *rest = sorted(errors, key=lambda error: error["type"] == "missing")
     more = f" ({len(rest)} more)" if rest else ""
-    path = ".".join(str(part) for part in first["loc"] if part not in ("body", "query")) or "body"
+    place = first["loc"][1:] if len(first["loc"]) > 1 and first["loc"][0] in ("body", "query") else first["loc"]
+    path = ".".join(map(str, place)) or "body"
     message = "unknown field" if first["type"] == "extra_forbidden" else first["msg"][0].lower() + first["msg"][1:]
     return f"{path}: {message}{more}."

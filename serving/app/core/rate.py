@@ -19,7 +19,7 @@ from serving.pipeline.redis.address import RedisAddress
 if TYPE_CHECKING:
     from redis.asyncio import ConnectionPool
 
-PATIENCE_S: Final = 0.5
+TIMEOUT_S: Final = 0.5
 LIMITS: Final = BreakerLimits(failures=1, first_rest_s=5.0, longest_rest_s=15.0)  # so that not every request waits for a Redis that is out
 KEYS: Final = "rate"  # below the prefix of the deployment
 
@@ -30,7 +30,7 @@ class RateWindows:
     def __init__(self, redis: RedisAddress | None, log: FilteringBoundLogger, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._log = log
         self._clock = clock
-        self._alone = MovingWindowRateLimiter(MemoryStorage())
+        self._local = MovingWindowRateLimiter(MemoryStorage())
         self._pool = _redis_pool(redis) if redis else None
         self._shared = MovingWindowRateLimiter(_redis_storage(self._pool, redis.key(KEYS))) if redis and self._pool else None
         self._breaker = CircuitBreaker(clock, LIMITS)
@@ -48,7 +48,7 @@ class RateWindows:
                 if self._breaker.succeeded():
                     self._log.info("rate limits shared again")
                 return wait_s
-        return await _admit(self._alone, limit, who)
+        return await _admit(self._local, limit, who)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -87,7 +87,7 @@ def _redis_pool(redis: RedisAddress) -> "ConnectionPool":
     """Connections to any address that the client takes."""
     from redis.asyncio import ConnectionPool
 
-    return redis.pool(ConnectionPool, socket_timeout=PATIENCE_S, socket_connect_timeout=PATIENCE_S)
+    return redis.pool(ConnectionPool, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S)
 
 
 def _redis_storage(pool: "ConnectionPool", prefix: str) -> Storage:

@@ -16,9 +16,9 @@ from serving.pipeline.errors import StoreError
 from serving.pipeline.redact import without_password
 from serving.pipeline.redis.address import RedisAddress
 
-PATIENCE_S: Final = 0.5
+TIMEOUT_S: Final = 0.5
 LIMITS: Final = BreakerLimits(failures=2, first_rest_s=1.0, longest_rest_s=15.0)  # so that not every question waits for a Redis that is out
-KEPT_S: Final = 3 * 86_400
+TTL_S: Final = 3 * 86_400  # of a day's counters
 KEYS: Final = "budget"  # below the prefix of the deployment
 
 # spent: a number; reserved: a hash of reservation → "dollars until". Both keys have one name in braces: a cluster keeps them together.
@@ -48,27 +48,27 @@ class RedisLedger:
 
     def __init__(self, redis: RedisAddress, *, clock: Callable[[], float] = time.monotonic) -> None:
         retry = Retry(NoBackoff(), 1, supported_errors=(LostConnection,))  # a connection that died while it was idle
-        pool = redis.pool(ConnectionPool, socket_timeout=PATIENCE_S, socket_connect_timeout=PATIENCE_S, retry=retry)
+        pool = redis.pool(ConnectionPool, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S, retry=retry)
         self._redis = Redis.from_pool(pool)
         self._address = redis
         self._breaker = CircuitBreaker(clock, LIMITS)
         self._clock = clock
 
     async def reserve(self, account: Account, day: str, ident: str, usd: float, lasts_s: float) -> bool:
-        """As the protocol says; by the clock of this machine, as reservations last much longer than clocks differ."""
+        """See `BudgetLedger`; by the clock of this machine, since reservations last much longer than clocks differ."""
         now = time.time()
-        values = [repr(now), repr(account.limit_usd), ident, repr(usd), repr(now + lasts_s), str(KEPT_S)]
+        values = [repr(now), repr(account.limit_usd), ident, repr(usd), repr(now + lasts_s), str(TTL_S)]
         return bool(await self._run(_RESERVE, account.name, day, values))
 
     async def settle(self, name: str, day: str, ident: str, usd: float) -> None:
-        """As the protocol says."""
-        await self._run(_SETTLE, name, day, [ident, f"{usd:.12f}", str(KEPT_S)])
+        """See `BudgetLedger`."""
+        await self._run(_SETTLE, name, day, [ident, f"{usd:.12f}", str(TTL_S)])
 
     async def spent(self, name: str, day: str) -> float:
-        """As the protocol says."""
+        """See `BudgetLedger`."""
         try:
             return float(await self._redis.get(self._keys(name, day)[0]) or 0.0)
-        except RedisError as error:
+        except (RedisError, OSError, TimeoutError) as error:
             raise _outage(error) from error
 
     async def close(self) -> None:

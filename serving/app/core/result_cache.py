@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 T = TypeVar("T")
-TIMES: Final = 10.0  # the time it took, so that repeated requests keep a core busy for at most a tenth of the time
+CACHED_TIMES: Final = 10.0  # times as long as it took to compute, so that repeated requests keep a core busy a tenth of the time at most
 MOST_S: Final = 300.0
 
 
@@ -23,16 +23,16 @@ class ResultCache(Generic[T]):
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = asyncio.Lock()
-        self._kept: dict[Hashable, _Cached[T]] = {}
+        self._results: dict[Hashable, _Cached[T]] = {}
 
     async def get(self, key: Hashable, make: Callable[[], T]) -> T:
         """The cached result of a key, else a new one; failures are not cached."""
         async with self._lock:
             began = self._clock()
-            self._kept = {name: one for name, one in self._kept.items() if one.until > began}
-            if key in self._kept:
-                return self._kept[key].value
+            self._results = {name: one for name, one in self._results.items() if one.until > began}
+            if key in self._results:
+                return self._results[key].value
             value = await asyncio.to_thread(make)
             ended = self._clock()
-            self._kept[key] = _Cached(value, ended + min(MOST_S, TIMES * (ended - began)))
+            self._results[key] = _Cached(value, ended + min(MOST_S, CACHED_TIMES * (ended - began)))
             return value

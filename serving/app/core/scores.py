@@ -4,6 +4,7 @@ Sent over HTTP by a thread of its own: a request never waits. While the receiver
 out and counted.
 """
 
+import http.client
 import json
 import queue
 import threading
@@ -19,7 +20,8 @@ from structlog.typing import FilteringBoundLogger
 
 from serving.app.core.span_ids import span_trace_id, spans_are_sent
 from serving.app.settings import AppSettings, header_pairs
-from serving.pipeline.types import Query, StageRecord, Trace, Usage
+from serving.pipeline.observer import NullObserver
+from serving.pipeline.types import Trace
 from serving.traces.record import Feedback
 
 PAUSE_S: Final = 0.25
@@ -48,7 +50,7 @@ class ScoreApi(Protocol):
     """The API of a place that stores scores."""
 
     def send(self, score: AnswerScore) -> None:
-        """Keep a score; raises an `OSError` when that failed."""
+        """Store a score; raises an `OSError` when that failed."""
         ...
 
 
@@ -119,8 +121,8 @@ class MlflowScores:
         return next((one["assessment_id"] for one in found if one.get("metadata", {}).get("touchstone.id") == ident), None)
 
 
-class ScoreWriter:
-    """An observer that sends the scores of answers, and what people say of them."""
+class ScoreWriter(NullObserver):
+    """An observer that sends the scores of answers, and feedback on them."""
 
     def __init__(self, settings: AppSettings, log: FilteringBoundLogger, api: ScoreApi | None = None) -> None:
         self._share = settings.otlp_share
@@ -149,27 +151,15 @@ class ScoreWriter:
         self._offer(trace, f"feedback-{feedback.id}", feedback.kind, feedback.value, text, "HUMAN", feedback.at)
 
     def answered(self, trace: Trace) -> None:
-        """Take on what a check made of an answer."""
+        """Queue the confidence that a check gave an answer."""
         if trace.answer.confidence is not None:
             self._offer(trace, f"confidence-{trace.id}", "confidence", trace.answer.confidence, "", "CODE", time.time())
 
-    def stage_started(self, query: Query, stage: str) -> None:
-        """Nothing."""
-
-    def stage_finished(self, query: Query, record: StageRecord) -> None:
-        """Nothing."""
-
-    def failed(self, query: Query, error: BaseException) -> None:
-        """Nothing."""
-
-    def spent(self, query: Query, usage: Usage) -> None:
-        """Nothing."""
-
-    def close(self, patience_s: float = 5.0) -> None:
-        """Send what waits, and stop."""
+    def close(self, timeout_s: float = 5.0) -> None:
+        """Send what waits, then stop; what is left after the timeout is lost."""
         self._stop.set()
         if self._thread.is_alive():
-            self._thread.join(patience_s)
+            self._thread.join(timeout_s)
         if left := self._waiting.qsize():
             self.lost += left
             self._log.error("scores lost", count=left, place=self.place)
@@ -220,7 +210,7 @@ class ScoreWriter:
                 self.lost += 1
                 self._tell(problem, "these are lost")
                 return True
-        except OSError as error:  # of a connection, a name, a time-out; a URLError is one
+        except (OSError, http.client.HTTPException) as error:  # of a connection, a name, a time-out; a URLError is an OSError
             problem = f"{type(error).__name__}: {getattr(error, 'reason', '') or error}"
         except Exception as error:  # noqa: BLE001 — one that cannot be sent must not keep the others from it
             self.lost += 1

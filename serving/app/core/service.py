@@ -27,6 +27,7 @@ from serving.app.release.trial import Assignment
 from serving.app.server.repeats import RepeatedEvents
 from serving.app.settings import AppSettings
 from serving.app.traces.writer import TraceWriter
+from serving.keys import Caller
 from serving.pipeline.observer import Observers
 from serving.verdict.read import TrialVerdict
 
@@ -88,3 +89,8 @@ class Service:
 def service_of(request: Request) -> Service:
     """The service that a request has come to."""
     return cast(Service, request.app.state.service)
+
+
+def request_caller(request: Request) -> Caller:
+    """Who sent a request, as `Authentication` identified it."""
+    return cast(Caller, request.state.caller)

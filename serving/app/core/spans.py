@@ -20,7 +20,8 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from serving.app.core.span_ids import span_trace_id
 from serving.app.core.telemetry import TRACEPARENT
 from serving.app.settings import AppSettings, header_pairs
-from serving.pipeline.types import Query, StageRecord, Trace, Usage
+from serving.pipeline.observer import NullObserver
+from serving.pipeline.types import Query, StageRecord, Trace
 
 SECOND_NS: Final = 1_000_000_000
 
@@ -38,7 +39,7 @@ class _TraceIds(RandomIdGenerator):
         return wanted or super().generate_trace_id()
 
 
-class SpanWriter:
+class SpanWriter(NullObserver):
     """An observer that sends the spans of each question."""
 
     def __init__(self, settings: AppSettings, exporter: SpanExporter | None = None) -> None:
@@ -52,15 +53,6 @@ class SpanWriter:
         )
         self._provider.add_span_processor(BatchSpanProcessor(sends))
         self._tracer = self._provider.get_tracer("touchstone")
-
-    def stage_started(self, query: Query, stage: str) -> None:
-        """Nothing: the trace tells it."""
-
-    def stage_finished(self, query: Query, record: StageRecord) -> None:
-        """Nothing: the trace tells it."""
-
-    def spent(self, query: Query, usage: Usage) -> None:
-        """Nothing."""
 
     def failed(self, query: Query, error: BaseException) -> None:
         """A span without stages, so that failures are seen beside answers."""

@@ -1,7 +1,6 @@
 """Logs: one JSON object per line, with no question and no secret in them."""
 
 import logging
-import re
 import sys
 from collections.abc import Mapping
 from contextvars import ContextVar
@@ -10,6 +9,7 @@ from typing import Any, Final, TextIO, cast
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor
 
+from serving.app.core.span_ids import TRACEPARENT_FORM
 from serving.app.server.repeats import RepeatedEvents, RepeatFilter
 from serving.app.settings import AppSettings
 from serving.pipeline.digest import digest_text
@@ -17,7 +17,6 @@ from serving.pipeline.redact import without_password
 from serving.pipeline.types import GuardAction, Query, Trace
 
 TRACEPARENT: Final[ContextVar[str]] = ContextVar("the traceparent of the request that is being answered", default="")
-_TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-(?P<trace>[0-9a-f]{32})-(?P<span>[0-9a-f]{16})-[0-9a-f]{2}")
 
 
 def make_logger(settings: AppSettings, stream: TextIO | None = None) -> FilteringBoundLogger:
@@ -91,7 +90,7 @@ def _question_digest(trace: Trace) -> dict[str, str]:
 
 def caller_trace(traceparent: str | None) -> dict[str, str]:
     """The caller's trace and span by its W3C `traceparent` header; nothing of one that is malformed."""
-    match = _TRACEPARENT.fullmatch(traceparent or "")
+    match = TRACEPARENT_FORM.fullmatch(traceparent or "")
     return {"caller_trace_id": match["trace"], "caller_span_id": match["span"]} if match else {}
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from serving.app.core.problems import Rejected, invalid
+from serving.app.core.problems import refused_field
 from serving.app.documents.wire import UploadIn
 from serving.keys import Caller
 from serving.pipeline.errors import DataError
@@ -20,8 +20,8 @@ from serving.pipeline.types import STATUS
 
 MARKDOWN = frozenset({".md", ".markdown"})
 PACKED = frozenset({".pdf", ".docx"})
-OF_ACCESS = frozenset({"tenant", "groups", "access", "domain"})
-LINES = 200  # of a text, in which something that looks like front matter is looked for
+ACCESS_KEYS = frozenset({"tenant", "groups", "access", "domain"})
+FRONT_MATTER_LINES = 200  # of a text, in which something that looks like front matter is looked for
 MEND = "What a file says of its readers is not followed: say `groups` with the upload"
 
 
@@ -34,49 +34,49 @@ class UploadReaders:
     domain: str
 
 
-def readers_of(caller: Caller, said: UploadIn) -> UploadReaders:
-    """The readers that an uploader chooses; where it says nothing of groups, its own."""
-    groups = sorted(caller.groups) if said.groups is None else sorted(set(said.groups))
+def readers_of(caller: Caller, fields: UploadIn) -> UploadReaders:
+    """The readers that an uploader chooses; where the upload names no groups, those of its key."""
+    groups = sorted(caller.groups) if fields.groups is None else sorted(set(fields.groups))
     if foreign := [group for group in groups if group not in caller.groups]:
         own = ", ".join(sorted(caller.groups)) or "none"
-        raise refused("groups", f"{', '.join(foreign)}: not among the groups of this key ({own})")
-    if said.groups is None and (meant := [name for name in said.metadata if sounds_like(name)]):
-        raise refused("metadata", f"{meant[0]!r} restricts nobody here. Say `groups` beside it, or give it another name")
+        raise refused_field("groups", f"{', '.join(foreign)}: not among the groups of this key ({own})")
+    if fields.groups is None and (meant := [name for name in fields.metadata if sounds_like(name)]):
+        raise refused_field("metadata", f"{meant[0]!r} restricts nobody here. Say `groups` beside it, or give it another name")
     names = [name_in(caller.tenant, group) for group in groups]
     if None in names:
-        raise refused("groups", f"no document can name a group of the tenant {caller.tenant!r} whose name has a slash")
-    return UploadReaders(caller.tenant, tuple(name for name in names if name), _domain(caller, said.domain))
+        raise refused_field("groups", f"no document can name a group of the tenant {caller.tenant!r} whose name has a slash")
+    return UploadReaders(caller.tenant, tuple(name for name in names if name), _domain(caller, fields.domain))
 
 
-def said_inside(data: bytes, name: str, suffix: str, *, readers_said: bool) -> UploadIn:
-    """What front matter says of its document, without its readers; held to what a form may say.
+def front_matter_fields(data: bytes, name: str, suffix: str, *, readers_given: bool) -> UploadIn:
+    """The fields that a file's front matter gives, without its readers; they are held to what a form may say.
 
     A restriction in the file that would not hold is refused, unless the upload says itself who reads it.
     """
     try:
-        values = _front_matter(data, name, suffix, readers_said=readers_said)
-        document = document_of(name, "", {key: value for key, value in values.items() if key not in OF_ACCESS}, Access(), name)
+        values = _front_matter(data, name, suffix, readers_given=readers_given)
+        document = document_of(name, "", {key: value for key, value in values.items() if key not in ACCESS_KEYS}, Access(), name)
     except DataError as error:
         what = str(error).partition(". ")[0].rstrip(".")  # how the readers of a corpus are said helps nobody here
-        raise refused("file", what if readers_said else f"{what}. {MEND}") from None
+        raise refused_field("file", what if readers_given else f"{what}. {MEND}") from None
     metadata = dict(document.metadata)
-    inside = {"title": document.title, "version": document.version, "status": metadata.pop(STATUS, ""), "metadata": metadata}
+    in_file = {"title": document.title, "version": document.version, "status": metadata.pop(STATUS, ""), "metadata": metadata}
     try:
-        return UploadIn.model_validate(inside)
+        return UploadIn.model_validate(in_file)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        raise refused("file", f"its front matter: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise refused_field("file", f"its front matter: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
 
-def _front_matter(data: bytes, name: str, suffix: str, *, readers_said: bool) -> Mapping[str, Any]:
+def _front_matter(data: bytes, name: str, suffix: str, *, readers_given: bool) -> Mapping[str, Any]:
     if suffix in PACKED:
         return {}
     markdown = suffix in MARKDOWN
     text = decoded(data if markdown else data[:HEAD_BYTES])[0]
     located, first = read_front_matter(text, name) if markdown else (NOTHING, 1)
-    if not readers_said:
+    if not readers_given:
         _refuse_restriction(located, name)
-        refuse_unread("\n".join(text.split("\n", first + LINES)[first - 1 : first - 1 + LINES]), name, first)
+        refuse_unread("\n".join(text.split("\n", first + FRONT_MATTER_LINES)[first - 1 : first - 1 + FRONT_MATTER_LINES]), name, first)
     return dict(located.data)
 
 
@@ -87,17 +87,14 @@ def _refuse_restriction(located: LocatedYaml, name: str) -> None:
         raise DataError(f"{rule.where['groups' if rule.groups else 'tenant']}: restricts its readers")
 
 
-def refused(field: str, why: str) -> Rejected:
-    """A field of the upload is not taken."""
-    return invalid([{"type": "value_error", "loc": (field,), "msg": why}])
-
-
-def _domain(caller: Caller, said: str) -> str:
+def _domain(caller: Caller, wanted: str) -> str:
     if caller.domains is None:
-        return said or "general"
-    if said in caller.domains:
-        return said
-    if not said and len(caller.domains) == 1:
+        return wanted or "general"
+    if wanted in caller.domains:
+        return wanted
+    if not wanted and len(caller.domains) == 1:
         return next(iter(caller.domains))
     own = ", ".join(sorted(caller.domains)) or "none"
-    raise refused("domain", f"{said!r} is not among the domains of this key ({own})" if said else f"name one of this key's: {own}")
+    raise refused_field(
+        "domain", f"{wanted!r} is not among the domains of this key ({own})" if wanted else f"name one of this key's: {own}"
+    )

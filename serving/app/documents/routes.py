@@ -5,15 +5,14 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from serving.app.core.openapi import problem_responses
-from serving.app.core.service import service_of
-from serving.app.core.wire import Wire
+from serving.app.core.service import request_caller, service_of
 from serving.app.documents.service import MOST_TEXT, DocumentService
 from serving.app.documents.upload import received
 from serving.app.documents.wire import CURSOR, DocumentOut, DocumentsOut, DocumentTextOut
-from serving.app.query.jsontext import json_text
+from serving.app.query.jsontext import json_response
 from serving.keys import Caller
 
-BODIES = frozenset[str]()  # an upload is read by its route: it is no body to be held in memory
+BODY_PATHS = frozenset[str]()  # an upload is read by its route: it is no body to be held in memory
 FORM: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -50,7 +49,7 @@ Start = Annotated[int, Query(ge=0, le=2**31, description="the first character")]
 End = Annotated[int | None, Query(ge=0, le=2**31, description=f"behind the last one; at most {MOST_TEXT} at a time")]
 
 router = APIRouter(prefix="/v1", tags=["documents"])
-READ = problem_responses(401, 403, 404, 422, 429)
+READ_RESPONSES = problem_responses(401, 403, 404, 422, 429)
 
 
 @router.post(
@@ -62,44 +61,44 @@ READ = problem_responses(401, 403, 404, 422, 429)
 )
 async def upload(request: Request) -> Response:
     """Add a document: it is read and indexed beside the answers, and can be found in a few seconds."""
-    service, caller = service_of(request), _caller(request)
+    service, caller = service_of(request), request_caller(request)
     settings = service.settings
     async with (
         service.uploads.slot(caller.tenant),
         received(request.headers, request.receive, most=settings.max_upload_bytes, timeout_s=settings.upload_timeout_s) as file,
     ):
         document = await _documents(request).add(file, caller)
-    return _json(document, 200 if document.duplicate else 202)
+    return json_response(document, 200 if document.duplicate else 202)
 
 
-@router.get("/documents", response_model=DocumentsOut, responses=READ)
+@router.get("/documents", response_model=DocumentsOut, responses=READ_RESPONSES)
 async def documents(request: Request, limit: Limit = 50, cursor: Cursor = "", q: Words = "") -> Response:
     """The documents that were added and that the caller may read, the newest first; a key that may only ingest sees its own."""
-    caller = _caller(request)
+    caller = request_caller(request)
     found = await _documents(request).find(caller, words=q, cursor=cursor, limit=limit, own=not _may_query(caller))
-    return _json(found)
+    return json_response(found)
 
 
-@router.get("/documents/{ident:path}/text", response_model=DocumentTextOut, responses=READ)
+@router.get("/documents/{ident:path}/text", response_model=DocumentTextOut, responses=READ_RESPONSES)
 async def text(request: Request, ident: DocumentId, start: Start = 0, end: End = None) -> Response:
     """The text of a document, or a part of it by the offsets that citations have; of the release's own corpus too."""
-    caller = _caller(request)
+    caller = request_caller(request)
     if not _may_query(caller):
         await _documents(request).get(ident, caller, own=True)
-    return _json(await _documents(request).text(ident, caller, start, end))
+    return json_response(await _documents(request).text(ident, caller, start, end))
 
 
-@router.get("/documents/{ident:path}", response_model=DocumentOut, responses=READ)
+@router.get("/documents/{ident:path}", response_model=DocumentOut, responses=READ_RESPONSES)
 async def document(request: Request, ident: DocumentId) -> Response:
     """A document, and how far it is on its way to be found."""
-    caller = _caller(request)
-    return _json(await _documents(request).get(ident, caller, own=not _may_query(caller)))
+    caller = request_caller(request)
+    return json_response(await _documents(request).get(ident, caller, own=not _may_query(caller)))
 
 
-@router.delete("/documents/{ident:path}", status_code=204, response_class=Response, responses=READ)
+@router.delete("/documents/{ident:path}", status_code=204, response_class=Response, responses=READ_RESPONSES)
 async def delete(request: Request, ident: DocumentId) -> Response:
     """Remove a document, with cached answers that were written from it and its words in traces; another's only as an administrator."""
-    await _documents(request).delete(ident, _caller(request))
+    await _documents(request).delete(ident, request_caller(request))
     return Response(status_code=204)
 
 
@@ -107,14 +106,5 @@ def _documents(request: Request) -> DocumentService:
     return service_of(request).library
 
 
-def _caller(request: Request) -> Caller:
-    caller: Caller = request.state.caller
-    return caller
-
-
 def _may_query(caller: Caller) -> bool:
     return not caller.scopes.isdisjoint({"query", "admin"})
-
-
-def _json(value: Wire, status: int = 200) -> Response:
-    return Response(json_text(value), status, media_type="application/json")

@@ -11,7 +11,7 @@ from structlog.typing import FilteringBoundLogger
 from serving.app.core.audit import ApiAudit
 from serving.app.core.problems import Rejected, forbidden_document, invalid, not_found, quota_reached, unsupported_file
 from serving.app.core.stores import StoreCalls
-from serving.app.documents.access import UploadReaders, readers_of, said_inside
+from serving.app.documents.access import UploadReaders, front_matter_fields, readers_of
 from serving.app.documents.kinds import LOOKED_AT, MEDIA_TYPES, TAKEN, objection, suffix_of
 from serving.app.documents.upload import Upload
 from serving.app.documents.wire import DocumentOut, DocumentsOut, DocumentTextOut, UploadIn, cursor_of, place_of
@@ -22,11 +22,10 @@ from serving.audit.record import Act, Detail
 from serving.documents.record import DocumentRecord, NewDocument, safe_name
 from serving.documents.store import Added
 from serving.keys import Caller
-from serving.pipeline.index.base import Filter
+from serving.pipeline.index.base import LAST_ORDINAL, Filter
 from serving.pipeline.types import STATUS, Chunk, Principal
 
 MOST_TEXT: Final = 200_000  # characters of one answer
-EVERY: Final = 2**31 - 1  # no document has so many chunks
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +69,7 @@ class DocumentService:
         await upload.file.seek(0)
         if why := objection(suffix, await upload.file.read(8 * LOOKED_AT)):
             raise unsupported_file(f"{name!r} {why}. Files that are taken: {TAKEN}.")
-        readers = readers_of(caller, upload.said)
+        readers = readers_of(caller, upload.fields)
         async with self._adding:
             data = await upload.data()
             added = await self._calls.run(self._put, name, suffix, upload, data, readers, caller)
@@ -167,7 +166,7 @@ class DocumentService:
         """The chunks of a document in the index that is served."""
         loaded = self._manager.serving
         where = Filter(reader.tenant, reader.groups, reader.domains)
-        chunks = await loaded.pipeline.index.store.slice(ident, 0, EVERY, where) if loaded else []
+        chunks = await loaded.pipeline.index.store.slice(ident, 0, LAST_ORDINAL, where) if loaded else []
         if not chunks:
             raise _missing(ident)
         return chunks
@@ -177,17 +176,17 @@ class DocumentService:
         return None if read is None else Text(record.document(read.text, read.title).title, record.version, record.status, read.text)
 
     def _put(self, name: str, suffix: str, upload: Upload, data: bytes, readers: UploadReaders, caller: Caller) -> Added:
-        inside = said_inside(data, name, suffix, readers_said=upload.said.groups is not None)
-        about = _about(name, suffix, upload.said, inside, readers, caller)
+        in_file = front_matter_fields(data, name, suffix, readers_given=upload.fields.groups is not None)
+        about = _about(name, suffix, upload.fields, in_file, readers, caller)
         self._store.refresh()
-        same = self._same(about, data)
-        if same is not None:
-            if not _is_uploader(caller, same):
-                return Added(same, duplicate=True)
-            about = about.model_copy(update={"id": same.id, "name": same.name, **_kept(same, upload)})
-        facts: dict[str, Detail] = {"sha256": sha256(data).hexdigest(), "bytes": len(data), "replaces": same is not None}
+        existing = self._same(about, data)
+        if existing is not None:
+            if not _is_uploader(caller, existing):
+                return Added(existing, duplicate=True)
+            about = about.model_copy(update={"id": existing.id, "name": existing.name, **_earlier_values(existing, upload)})
+        facts: dict[str, Detail] = {"sha256": sha256(data).hexdigest(), "bytes": len(data), "replaces": existing is not None}
         with self._audit.doing(self._audit.act(caller, "document.add", about.identified(data), facts, tenant=readers.tenant)) as result:
-            if same is None and (why := self._beyond_quota(readers.tenant, len(data))):
+            if existing is None and (why := self._beyond_quota(readers.tenant, len(data))):
                 raise quota_reached(why)
             added = self._store.put(about, data)
             if added.duplicate:
@@ -205,37 +204,37 @@ class DocumentService:
         return next((record for record in records if record.live and record.id.rpartition("/")[0] == ident), None)
 
     def _beyond_quota(self, tenant: str, size: int) -> str:
-        kept = [record for record in self._store.current.records.values() if record.tenant == tenant and record.state != "deleted"]
+        stored = [record for record in self._store.current.records.values() if record.tenant == tenant and record.state != "deleted"]
         most, most_bytes = self._settings.tenant_documents, self._settings.tenant_document_bytes
-        if len(kept) >= most:
+        if len(stored) >= most:
             return f"{most} documents"
-        return f"{most_bytes} bytes of documents" if sum(record.bytes for record in kept) + size > most_bytes else ""
+        return f"{most_bytes} bytes of documents" if sum(record.bytes for record in stored) + size > most_bytes else ""
 
 
-def _about(name: str, suffix: str, said: UploadIn, inside: UploadIn, readers: UploadReaders, caller: Caller) -> NewDocument:
+def _about(name: str, suffix: str, fields: UploadIn, in_file: UploadIn, readers: UploadReaders, caller: Caller) -> NewDocument:
     """A new document: what its upload says, and where that says nothing, what its file does."""
     try:
         return NewDocument(
             name=name,
-            title=said.title or inside.title,
+            title=fields.title or in_file.title,
             media_type=MEDIA_TYPES[suffix],
             tenant=readers.tenant,
             groups=readers.groups,
             domain=readers.domain,
-            version=said.version or inside.version,
-            status=said.status or said.metadata.get(STATUS, "") or inside.status,
-            metadata={name: value for name, value in {**inside.metadata, **said.metadata}.items() if name != STATUS},
+            version=fields.version or in_file.version,
+            status=fields.status or fields.metadata.get(STATUS, "") or in_file.status,
+            metadata={name: value for name, value in {**in_file.metadata, **fields.metadata}.items() if name != STATUS},
             uploader=caller.id,
         )
     except ValidationError as error:  # of the key's own names, which are longer than any document may have them
         raise invalid(error.errors(include_url=False, include_input=False)) from None
 
 
-def _kept(same: DocumentRecord, upload: Upload) -> dict[str, object]:
+def _earlier_values(existing: DocumentRecord, upload: Upload) -> dict[str, object]:
     """What an earlier upload of the same file said and this one does not."""
-    said = upload.said
-    given = {"title": said.title, "version": said.version, "status": said.status, "metadata": said.metadata}
-    return {name: getattr(same, name) for name, value in given.items() if not value}
+    fields = upload.fields
+    given = {"title": fields.title, "version": fields.version, "status": fields.status, "metadata": fields.metadata}
+    return {name: getattr(existing, name) for name, value in given.items() if not value}
 
 
 def _joined(chunks: list[Chunk]) -> Text:

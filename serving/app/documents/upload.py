@@ -12,7 +12,7 @@ from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.types import Receive
 
-from serving.app.core.problems import ClientDisconnected, Rejected, invalid, not_multipart, too_large, too_slow
+from serving.app.core.problems import ClientDisconnected, invalid, not_multipart, refused_field, too_large, too_slow
 from serving.app.documents.wire import FIELDS, UploadIn
 
 FORM: Final = "multipart/form-data"
@@ -23,12 +23,12 @@ HEAD_BYTES: Final = 65_536  # of a request beside its file
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A file that has come whole, with what was said of it."""
+    """A file that has come whole, with the fields beside it."""
 
     file: UploadFile
     name: str
     size: int
-    said: UploadIn
+    fields: UploadIn
 
     async def data(self) -> bytes:
         """The bytes, all in memory."""
@@ -78,33 +78,33 @@ async def _bounded(receive: Receive, most: int) -> AsyncGenerator[bytes, None]:
 def _upload(form: FormData, most: int) -> Upload:
     files = [(name, value) for name, value in form.multi_items() if isinstance(value, UploadFile)]
     if len(files) != 1 or files[0][0] != "file" or not files[0][1].filename:
-        raise _refused("file", "one file is needed, in the field `file`, with its name")
+        raise refused_field("file", "one file is needed, in the field `file`, with its name")
     file = files[0][1]
     size = file.size or 0
     if size > most:
         raise too_large(most)
     if not size:
-        raise _refused("file", "is empty")
-    return Upload(file, str(file.filename), size, _said(form))
+        raise refused_field("file", "is empty")
+    return Upload(file, str(file.filename), size, _form_fields(form))
 
 
-def _said(form: FormData) -> UploadIn:
+def _form_fields(form: FormData) -> UploadIn:
     """The fields beside the file; one that comes twice can be read in two ways."""
-    fields = [(name, value) for name, value in form.multi_items() if isinstance(value, str)]
-    said: dict[str, Any] = {}
-    for name, value in fields:
+    texts = [(name, value) for name, value in form.multi_items() if isinstance(value, str)]
+    fields: dict[str, Any] = {}
+    for name, value in texts:
         if name not in FIELDS:
-            raise _refused(name[:64], f"unknown field. Known: file, {', '.join(FIELDS)}")
+            raise refused_field(name[:64], f"unknown field. Known: file, {', '.join(FIELDS)}")
         if name == "groups":
-            said.setdefault("groups", []).append(value)
-        elif name in said:
-            raise _refused(name, "is given twice")
+            fields.setdefault("groups", []).append(value)
+        elif name in fields:
+            raise refused_field(name, "is given twice")
         else:
-            said[name] = _metadata(value) if name == "metadata" else value
-    if said.get("groups") == [""]:  # said in so many words: everyone of the tenant
-        said["groups"] = []
+            fields[name] = _metadata(value) if name == "metadata" else value
+    if fields.get("groups") == [""]:  # said in so many words: everyone of the tenant
+        fields["groups"] = []
     try:
-        return UploadIn.model_validate(said)
+        return UploadIn.model_validate(fields)
     except ValidationError as error:
         raise invalid(error.errors(include_url=False, include_input=False)) from None
 
@@ -113,11 +113,7 @@ def _metadata(value: str) -> Any:
     try:
         return json.loads(value) if value.strip() else {}
     except (ValueError, RecursionError):
-        raise _refused("metadata", "is not JSON") from None
-
-
-def _refused(field: str, why: str) -> Rejected:
-    return invalid([{"type": "value_error", "loc": (field,), "msg": why}])
+        raise refused_field("metadata", "is not JSON") from None
 
 
 def _words(error: Exception) -> str:

@@ -107,7 +107,7 @@ class QueryService:
 
 
 def _drawn_by(session: str | None, query: Query, *, authenticated: bool) -> str:
-    """Of whom it is drawn which release answers: a session belongs to its tenant, and none is the caller who has its name."""
+    """The key by which a release is drawn: the session within its tenant, else the caller; no session is taken for a caller."""
     tenant, who = query.principal.tenant, query.principal.id if authenticated else query.id
     return "\0".join((tenant, "session", session) if session else (tenant, "caller", who))
 

@@ -1,6 +1,5 @@
 """Snippets: the part of a passage that supports the answer, or that matches the question."""
 
-from collections.abc import Iterable
 from typing import Final
 
 from serving.pipeline.answer.cite import marker_spans
@@ -45,11 +44,10 @@ def claims_by_marker(answer: str) -> dict[int, frozenset[str]]:
     return claims
 
 
-def _window(text: str, start: int, end: int, wanted: Iterable[str], most: int) -> str:
+def _window(text: str, start: int, end: int, wanted: frozenset[str], most: int) -> str:
     """A part of a long sentence or table row, cut between words, in which the first wanted word stands."""
-    lowered = text[start:end].casefold()
-    places = [place for word in wanted if (place := lowered.find(word)) >= 0]
-    first = start + max(0, min(places, default=0) - most // 3)
+    found = next((match.start() for match in WORD.finditer(text, start, end) if match[0].casefold() in wanted), start)
+    first = max(start, found - most // 3)
     first = text.find(" ", first, end) + 1 if first > start and text.find(" ", first, min(end, first + 40)) >= 0 else first
     last = min(end, first + most)
     cut = text.rfind(" ", first + most // 2, last) if last < end else -1

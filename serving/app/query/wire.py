@@ -12,7 +12,7 @@ from serving.app.query.snippet import claims_by_marker, content_words, snippet
 from serving.pipeline.guard.placeholders import Placeholders
 from serving.pipeline.types import STATUS, Chunk, Hit, Principal, Query, Trace, Turn
 
-Said = Annotated[str, StringConstraints(max_length=4000)]
+TurnText = Annotated[str, StringConstraints(max_length=4000)]
 Value = Annotated[str, StringConstraints(max_length=200)]
 EXAMPLES: Final[tuple[JsonValue, ...]] = (
     {
@@ -57,8 +57,8 @@ EXAMPLES: Final[tuple[JsonValue, ...]] = (
 class TurnIn(Wire):
     """A turn of the conversation before."""
 
-    question: Said = Field(description="what was asked")
-    answer: Said = Field(default="", description="what was answered")
+    question: TurnText = Field(description="what was asked")
+    answer: TurnText = Field(default="", description="what was answered")
 
 
 class QueryIn(Wire):
@@ -69,7 +69,7 @@ class QueryIn(Wire):
     )
     domains: tuple[Name, ...] = Field(default=(), max_length=32, description="look only here; empty: everywhere the caller may")
     metadata: dict[Name, Value] = Field(default_factory=dict, max_length=16, description="look only in documents with these values")
-    history: tuple[TurnIn | Said, ...] = Field(
+    history: tuple[TurnIn | TurnText, ...] = Field(
         default=(),
         max_length=20,
         description="the conversation before, the oldest turn first; a text alone is a question. The last ones complete a follow-up",
@@ -78,8 +78,8 @@ class QueryIn(Wire):
 
     def query(self, principal: Principal, request_id: str) -> Query:
         """The question as the pipeline takes it."""
-        said = (Turn(turn) if isinstance(turn, str) else Turn(turn.question, turn.answer) for turn in self.history)
-        history = tuple(turn for turn in said if turn.question.strip())
+        turns = (Turn(turn) if isinstance(turn, str) else Turn(turn.question, turn.answer) for turn in self.history)
+        history = tuple(turn for turn in turns if turn.question.strip())
         return Query(self.question, principal, self.domains, self.metadata, request_id, history)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -47,7 +48,7 @@ class CorpusState:
 
 @dataclass(frozen=True, slots=True)
 class _Deletion:
-    """A deletion that was seen to; `settled`: when no answer could still be written from the document."""
+    """A deletion that was acted on; `settled`: at a time when no answer could still be written from the document."""
 
     ident: str
     revision: int
@@ -55,7 +56,7 @@ class _Deletion:
 
 
 class DocumentFollower:
-    """Polls the store of documents; tasks of their own index what is missing and go over traces, so that showing waits for neither."""
+    """Polls the store of documents. Indexing, and taking deleted words out of traces, are tasks of their own: showing waits for neither."""
 
     def __init__(
         self,
@@ -76,13 +77,13 @@ class DocumentFollower:
         self._sleep = sleep
         self._wall = wall
         self._parser = Parser(workers=2)  # a small file waits for no large one
-        self._work = asyncio.Event()
+        self._indexing_due = asyncio.Event()
         self._seen_at = wall()
-        self._words = asyncio.Event()
+        self._forgetting_due = asyncio.Event()
         self._answers_s = 2 * settings.request_timeout_s  # after which no answer is being written that began before
-        self._out_of_answers: set[_Deletion] = set()
-        self._out_of_traces: set[_Deletion] = set()
-        self._marked = -1  # up to which revision all were taken out for good; -1: not read yet
+        self._forgotten_in_answers: set[_Deletion] = set()
+        self._forgotten_in_traces: set[_Deletion] = set()
+        self._forgotten_up_to = -1  # up to which revision all were taken out for good; -1: not read yet
         self._failures: dict[str, str] = {}
         self._swept = 0.0
         self._missing_since: dict[Version, float] = {}  # a record's own time changes with its state
@@ -114,7 +115,7 @@ class DocumentFollower:
 
     def wake(self) -> None:
         """Something was added or deleted: look now."""
-        self._work.set()
+        self._indexing_due.set()
 
     async def run(self) -> None:
         """Follow and index until cancelled."""
@@ -132,19 +133,19 @@ class DocumentFollower:
                 added = release.documents
                 if added is not None and await added.refresh(documents=added.documents is not self.documents):
                     view = added.view
-                    told = {"corpus_version": view.version, "added": view.added, "removed": view.removed}
-                    self._log.info("corpus served", release=release.digest, **told)
-            if self._marked < 0:
-                self._marked = await asyncio.to_thread(self._marker)
+                    facts = {"corpus_version": view.version, "added": view.added, "removed": view.removed}
+                    self._log.info("corpus served", release=release.digest, **facts)
+            if self._forgotten_up_to < 0:
+                self._forgotten_up_to = await asyncio.to_thread(self._read_marker)
                 if self._traces is not None:
-                    self._traces.replay(self._deletions)
+                    self._traces.replay(self._deleted_until)
             await self._forget_answers()
-            if self._due(self._out_of_traces):
-                self._words.set()
+            if self._deletions_due(self._forgotten_in_traces):
+                self._forgetting_due.set()
             self._seen_at = self._wall()
             self._behind_s()
             if any(release.documents is not None and release.documents.unfinished for release in self._loaded()):
-                self._work.set()
+                self._indexing_due.set()
 
     async def index_once(self) -> bool:
         """Index a batch for each release that answers; whether there may be more to do."""
@@ -194,8 +195,8 @@ class DocumentFollower:
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(IDLE_POLLS * self._settings.documents_poll_s):
-                    await self._work.wait()
-            self._work.clear()
+                    await self._indexing_due.wait()
+            self._indexing_due.clear()
             failed = True
             with self._logged("documents not indexed"):
                 while await self.index_once():
@@ -206,50 +207,60 @@ class DocumentFollower:
 
     async def _forget(self) -> None:
         while True:
-            await self._words.wait()
-            self._words.clear()
+            await self._forgetting_due.wait()
+            self._forgetting_due.clear()
             with self._logged("deleted documents not forgotten"):
                 await self.forget_words()
 
     async def _forget_answers(self) -> None:
         """Take deleted documents out of cached answers: at once, and again when no query can still have them."""
-        for record, key in self._due(self._out_of_answers):
+        for record, key in self._deletions_due(self._forgotten_in_answers):
             for release in self._manager.in_memory:
                 if isinstance(release.pipeline.cache, ForgetsDocuments):
                     await release.pipeline.cache.forget_document(record.id)
-            self._out_of_answers.add(key)
+            self._forgotten_in_answers.add(key)
 
     async def forget_words(self) -> None:
         """Take the words of deleted documents out of traces, at once and again as above; what is done for good is marked."""
-        marked = self._marked
-        for record, key in self._due(self._out_of_traces):
-            if key.settled and key not in self._out_of_answers:
+        for record, key in self._deletions_due(self._forgotten_in_traces):
+            if key.settled and key not in self._forgotten_in_answers:
                 continue  # it settled just now: at the next look
             if self._traces is not None:
                 await asyncio.to_thread(self._traces.forget_document, record.id, _seconds(record.updated_at) + self._answers_s)
-            self._out_of_traces.add(key)
-            if key.settled:
-                marked = max(marked, record.revision)
-        if marked > self._marked:
+            self._forgotten_in_traces.add(key)
+        marked = self._done_up_to()
+        if marked > self._forgotten_up_to:
             await asyncio.to_thread(write_text, self._settings.home / FORGOTTEN, json.dumps({"revision": marked}))
-            self._marked = marked
-            for done in (self._out_of_answers, self._out_of_traces):
+            self._forgotten_up_to = marked
+            for done in (self._forgotten_in_answers, self._forgotten_in_traces):
                 done.difference_update([key for key in done if key.revision <= marked])
 
-    def _due(self, done: set["_Deletion"]) -> list[tuple[DocumentRecord, "_Deletion"]]:
+    def _deletions_due(self, done: set["_Deletion"]) -> list[tuple[DocumentRecord, "_Deletion"]]:
         """Deletions that are not among those done, in their order."""
-        deleted = [record for record in self.documents.current.records.values() if record.state == "deleted"]
-        settled = self._wall() - self._answers_s
-        found = [(record, _Deletion(record.id, record.revision, _seconds(record.updated_at) <= settled)) for record in deleted]
-        left = [(record, key) for record, key in found if record.revision > self._marked and key not in done]
-        return sorted(left, key=lambda one: one[1].revision)
+        return [(record, key) for record, key in self._unmarked() if key not in done]
 
-    def _deletions(self) -> dict[str, float]:
+    def _unmarked(self) -> list[tuple[DocumentRecord, "_Deletion"]]:
+        """Deletions that are not marked as done for good, in their order."""
+        settled = self._wall() - self._answers_s
+        deleted = [
+            one for one in self.documents.current.records.values() if one.state == "deleted" and one.revision > self._forgotten_up_to
+        ]
+        found = [(record, _Deletion(record.id, record.revision, _seconds(record.updated_at) <= settled)) for record in deleted]
+        return sorted(found, key=lambda one: one[1].revision)
+
+    def _done_up_to(self) -> int:
+        """The revision up to which every deletion is done for good: where clocks differ, a later one may settle first."""
+        done = self._forgotten_in_answers & self._forgotten_in_traces
+        keys = [key for _, key in self._unmarked()]
+        first_open = min((key.revision for key in keys if not key.settled or key not in done), default=math.inf)
+        return max((key.revision for key in keys if key.revision < first_open), default=self._forgotten_up_to)
+
+    def _deleted_until(self) -> dict[str, float]:
         """Every document that was deleted, and until when answers may have words of it."""
         deleted = [record for record in self.documents.current.records.values() if record.state == "deleted"]
         return {record.id: _seconds(record.updated_at) + self._answers_s for record in deleted}
 
-    def _marker(self) -> int:
+    def _read_marker(self) -> int:
         try:
             return int(json.loads((self._settings.home / FORGOTTEN).read_text(encoding="utf-8"))["revision"])
         except (OSError, ValueError, KeyError, TypeError):

@@ -15,6 +15,7 @@ from serving.app.release.probe import StoreProbe
 from serving.app.release.trial import Assignment, LoadedCandidate, assign
 from serving.app.settings import AppSettings
 from serving.pipeline.errors import DataError, InfrastructureError, IntegrityError, NotProven, TouchstoneError
+from serving.pipeline.pipeline import RagPipeline
 from serving.release.bundle import open_releases
 from serving.release.channel import CandidateRelease, Channel, check_not_replayed, check_proven, read_channel
 
@@ -188,7 +189,7 @@ class ReleaseManager:
         same = current is not None and trial is not None and _named(current.trial) == _named(trial)
         known = current.loaded if current is not None and same else None
         self.candidate = None
-        if current is not None and known is None and all(current.loaded is not one for one in (self.serving, self._previous)):
+        if current is not None and known is None and not self._keeps(current.loaded.pipeline):
             await current.loaded.pipeline.aclose()
         if trial is None:
             self._broken = ""
@@ -232,13 +233,17 @@ class ReleaseManager:
         else:
             next_release = await self._load(self._settings, channel.stable, self.serving, evidence=channel.evidence)
             _check(next_release, channel)
-        kept, given_up = (self.serving, next_release), self._previous
-        self._previous, self.serving = kept
-        if given_up is not None and all(given_up.pipeline is not one.pipeline for one in kept if one is not None):
+        given_up = self._previous
+        self._previous, self.serving = self.serving, next_release
+        if given_up is not None and not self._keeps(given_up.pipeline):
             await given_up.pipeline.aclose()
         previous = self._previous.digest if self._previous else None
         self._after_swap()
         self._log.info("release served", release=channel.stable, channel=self._settings.channel, before=previous, evidence=channel.evidence)
+
+    def _keeps(self, pipeline: RagPipeline) -> bool:
+        """Whether a pipeline is that of the release being served, or of the one before; other evidence makes another release of it."""
+        return any(release is not None and release.pipeline is pipeline for release in (self.serving, self._previous))
 
     async def _with_evidence(self, current: LoadedRelease, channel: Channel) -> LoadedRelease:
         """The loaded release with other evidence."""

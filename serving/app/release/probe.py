@@ -8,15 +8,15 @@ from typing import Final
 from serving.pipeline.errors import TouchstoneError
 from serving.pipeline.pipeline import RagPipeline
 
-PATIENCE_S: Final = 2.0
+TIMEOUT_S: Final = 2.0
 FRESH_S: Final = 3.0  # how long an answer is good for: probes come from every balancer and kubelet
 
 
 class StoreProbe:
     """The last answer of a pipeline's store, asked again when it is old."""
 
-    def __init__(self, *, patience_s: float = PATIENCE_S, fresh_s: float = FRESH_S, clock: Callable[[], float] = time.monotonic) -> None:
-        self._patience_s = patience_s
+    def __init__(self, *, timeout_s: float = TIMEOUT_S, fresh_s: float = FRESH_S, clock: Callable[[], float] = time.monotonic) -> None:
+        self._timeout_s = timeout_s
         self._fresh_s = fresh_s
         self._clock = clock
         self._lock = asyncio.Lock()
@@ -34,10 +34,10 @@ class StoreProbe:
 
     async def _ask(self, pipeline: RagPipeline) -> str:
         try:
-            async with asyncio.timeout(self._patience_s):
+            async with asyncio.timeout(self._timeout_s):
                 await probe(pipeline)
         except TimeoutError:
-            return f"The index did not answer within {self._patience_s:g} s."
+            return f"The index did not answer within {self._timeout_s:g} s."
         except TouchstoneError as error:
             return str(error)
         except Exception as error:  # noqa: BLE001 — whatever a question would fail by

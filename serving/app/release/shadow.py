@@ -73,7 +73,7 @@ class ShadowRuns:
         marked = RoleObserver(observer, "shadow", shown.id, draw)
         try:
             async with asyncio.timeout(self._timeout_s):
-                trace = await candidate.loaded.pipeline.answer(query, observer=_WithoutAnswer(marked))
+                trace = await candidate.loaded.pipeline.answer(query, observer=_WithoutAnswer(marked, self._count))
         except (TouchstoneError, TimeoutError) as error:  # the observer has counted it
             self._compared(None)
             self._log.warning("shadow failed", release=candidate.loaded.digest, error=type(error).__name__)
@@ -83,7 +83,7 @@ class ShadowRuns:
             self._log.exception("shadow crashed", release=candidate.loaded.digest)
             self._failed(query, draw, shown.id)
         else:
-            self._spent.append((self._clock(), trace.usd))
+            self._count(trace.usd)
             await self._compare(candidate, shown, trace, marked)
 
     async def _compare(self, candidate: LoadedCandidate, shown: Trace, trace: Trace, observer: RoleObserver) -> None:
@@ -97,6 +97,9 @@ class ShadowRuns:
         finally:
             observer.answered(replace(trace, disagreement=disagreement))
 
+    def _count(self, usd: float) -> None:
+        self._spent.append((self._clock(), usd))
+
     def _usd_last_hour(self) -> float:
         while self._spent and self._spent[0][0] < self._clock() - HOUR_S:
             self._spent.popleft()
@@ -104,26 +107,28 @@ class ShadowRuns:
 
 
 class _WithoutAnswer:
-    """Passes all events but the answer on to an observer; the answer follows once it was compared."""
+    """Passes all events but the answer on to an observer; the answer follows once it was compared. Usage that is in no trace is counted."""
 
-    def __init__(self, inner: Observer) -> None:
+    def __init__(self, inner: Observer, count: Callable[[float], None]) -> None:
         self._inner = inner
+        self._count = count
 
     def stage_started(self, query: Query, stage: str) -> None:
-        """As it comes."""
+        """Passed on as it is."""
         self._inner.stage_started(query, stage)
 
     def stage_finished(self, query: Query, record: StageRecord) -> None:
-        """As it comes."""
+        """Passed on as it is."""
         self._inner.stage_finished(query, record)
 
     def answered(self, trace: Trace) -> None:
         """Nothing yet."""
 
     def failed(self, query: Query, error: BaseException) -> None:
-        """As it comes."""
+        """Passed on as it is."""
         self._inner.failed(query, error)
 
     def spent(self, query: Query, usage: Usage) -> None:
-        """As it comes."""
+        """Passed on, and counted: of a query that failed, or that had ended."""
+        self._count(usage.usd)
         self._inner.spent(query, usage)

@@ -59,7 +59,7 @@ def share_of(key: str, release: str) -> float:
 
 
 class RoleObserver:
-    """Tells an observer of a query with the role in which it was answered."""
+    """Passes the events of a query on to an observer, its trace with the role in which it was answered."""
 
     def __init__(self, inner: Observer, role: Role, pair: str = "", draw: Draw | None = None) -> None:
         self._inner = inner
@@ -68,11 +68,11 @@ class RoleObserver:
         self._draw = draw
 
     def stage_started(self, query: Query, stage: str) -> None:
-        """As it comes."""
+        """Passed on as it is."""
         self._inner.stage_started(query, stage)
 
     def stage_finished(self, query: Query, record: StageRecord) -> None:
-        """As it comes."""
+        """Passed on as it is."""
         self._inner.stage_finished(query, record)
 
     def answered(self, trace: Trace) -> None:
@@ -80,12 +80,12 @@ class RoleObserver:
         self._inner.answered(self.marked(trace))
 
     def failed(self, query: Query, error: BaseException) -> None:
-        """As it comes; not of a shadow, whose failure nobody was shown: who asks it counts that."""
+        """Passed on; not of a shadow, whose failure nobody was shown: who asks it counts that."""
         if self._role != "shadow":
             self._inner.failed(query, error)
 
     def spent(self, query: Query, usage: Usage) -> None:
-        """As it comes."""
+        """Passed on as it is."""
         self._inner.spent(query, usage)
 
     def marked(self, trace: Trace) -> Trace:

@@ -19,7 +19,7 @@ from serving.app.core.problems import Problem
 from serving.app.server.repeats import RepeatedEvents
 from serving.app.settings import AppSettings
 
-PIECE: Final = 8_192  # bytes parsed at once: a head is at most so much larger than the largest that may be incomplete
+PARSED_AT_ONCE: Final = 8_192  # bytes parsed at once: a head is at most so much larger than the largest that may be incomplete
 LINGER_S: Final = 5.0  # after which a closed connection whose client reads nothing is cut off
 REFUSED: Final = Problem(503, "too-many-connections", "Too many connections at the moment. Try again shortly.")
 MALFORMED: Final = Problem(400, "malformed-request", "This is not an HTTP request that we understand.")
@@ -72,24 +72,24 @@ class ConnectionGate:
         client = connection.client_key
         if self._by_client[client] >= self.limits.per_client:
             if not self._evict(client):
-                self.note("refused-client", client)
+                self.count_ended("refused-client", client)
                 return False
         elif self.count >= self.limits.total:
             most = max(self._waiting, key=lambda key: len(self._waiting[key]), default=None)
             if most is None or not self._evict(most):
-                self.note("refused", client)
+                self.count_ended("refused", client)
                 return False
         self.count += 1
         self._by_client[client] += 1
-        self.waits(connection)
+        self.mark_idle(connection)
         return True
 
-    def waits(self, connection: "BoundedProtocol") -> None:
-        """A connection has no request under way: its place may be given to another."""
+    def mark_idle(self, connection: "BoundedProtocol") -> None:
+        """Mark a connection as without a request under way: its place may be given to another."""
         self._waiting.setdefault(connection.client_key, {}).setdefault(connection)
 
-    def works(self, connection: "BoundedProtocol") -> None:
-        """A connection's request is being answered: it keeps its place."""
+    def mark_busy(self, connection: "BoundedProtocol") -> None:
+        """Mark a connection as answering a request: it keeps its place."""
         client = connection.client_key
         waiting = self._waiting.get(client)
         if waiting is not None:
@@ -99,14 +99,14 @@ class ConnectionGate:
 
     def leave(self, connection: "BoundedProtocol") -> None:
         """Give back the place of a connection that was admitted."""
-        self.works(connection)
+        self.mark_busy(connection)
         client = connection.client_key
         self.count -= 1
         self._by_client[client] -= 1
         if not self._by_client[client]:
             del self._by_client[client]
 
-    def note(self, reason: str, client: str) -> None:
+    def count_ended(self, reason: str, client: str) -> None:
         """Count a connection that we ended; the first of a minute is logged with its client's address."""
         self._on_ended(reason)
         if self._repeats.first(f"connection {reason}"):
@@ -117,8 +117,8 @@ class ConnectionGate:
         if not waiting:
             return False
         victim = next(iter(waiting))
-        self.note("evicted", client)
-        victim.cut()
+        self.count_ended("evicted", client)
+        victim.abort()
         return True
 
 
@@ -142,7 +142,7 @@ class BoundedProtocol(H11Protocol):
         self.client_key = client_key(self.client[0] if self.client else "")
         self._admitted = self.gate.admit(self)
         if self._admitted:
-            self._watch()
+            self._update_timers()
         else:
             self._refuse(REFUSED)
 
@@ -157,41 +157,41 @@ class BoundedProtocol(H11Protocol):
     def data_received(self, data: bytes) -> None:
         """Parse what came, in pieces, since a head that came whole has no largest size for h11; none of it once the connection is over."""
         self._received = True
-        for start in range(0, len(data), PIECE):
+        for start in range(0, len(data), PARSED_AT_ONCE):
             if self.transport.is_closing():
                 return
-            super().data_received(data[start : start + PIECE])
+            super().data_received(data[start : start + PARSED_AT_ONCE])
 
     def handle_events(self) -> None:
         """Handle what was parsed, then see what the connection waits for."""
         super().handle_events()
-        self._watch()
+        self._update_timers()
 
     def on_response_complete(self) -> None:
         """Wait for the next request."""
         self._answered = True
         super().on_response_complete()
-        self._watch()
+        self._update_timers()
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is not HTTP; an answer under way has nobody to read it any more."""
-        self.gate.note("malformed", self.client_key)
+        self.gate.count_ended("malformed", self.client_key)
         begun = self._busy and self.cycle.response_started
         if self._busy:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         if begun:
-            self.cut()
+            self.abort()
         else:
             self._refuse(MALFORMED)
 
     def pause_writing(self) -> None:
-        """The client does not read: it has so long to begin."""
+        """Start the timer after which a client that does not read is cut off."""
         super().pause_writing()
-        self._send_timer = self._send_timer or self.loop.call_later(self.gate.limits.send_s, self._not_read)
+        self._send_timer = self._send_timer or self.loop.call_later(self.gate.limits.send_s, self._on_send_timeout)
 
     def resume_writing(self) -> None:
-        """The client reads again."""
+        """Stop that timer: the client reads again."""
         super().resume_writing()
         _cancel(self._send_timer)
         self._send_timer = None
@@ -200,7 +200,7 @@ class BoundedProtocol(H11Protocol):
         """End an idle connection."""
         self._close()
 
-    def cut(self) -> None:
+    def abort(self) -> None:
         """End the connection at once, and free its place for another."""
         self._leave()
         self.transport.abort()
@@ -209,31 +209,31 @@ class BoundedProtocol(H11Protocol):
     def _busy(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
-    def _watch(self) -> None:
+    def _update_timers(self) -> None:
         """Set the timer for headers unless a request is under way, or the connection rests between two."""
         if not self._admitted:
             return
         if self._busy:
-            self.gate.works(self)
+            self.gate.mark_busy(self)
             _cancel(self._header_timer)
             self._header_timer = None
             return
-        self.gate.waits(self)
+        self.gate.mark_idle(self)
         if self.timeout_keep_alive_task is None and self._header_timer is None and not self.transport.is_closing():
-            self._header_timer = self.loop.call_later(self.gate.limits.header_s, self._unfinished)
+            self._header_timer = self.loop.call_later(self.gate.limits.header_s, self._on_header_timeout)
 
-    def _unfinished(self) -> None:
+    def _on_header_timeout(self) -> None:
         self._header_timer = None
-        self.gate.note("unfinished", self.client_key)
+        self.gate.count_ended("unfinished", self.client_key)
         if self._received and not self._answered:
             self._refuse(UNFINISHED)
         else:  # nothing was asked, or what follows an answer is no request
             self._close()
 
-    def _not_read(self) -> None:
+    def _on_send_timeout(self) -> None:
         self._send_timer = None
-        self.gate.note("unread", self.client_key)
-        self.cut()
+        self.gate.count_ended("unread", self.client_key)
+        self.abort()
 
     def _refuse(self, problem: Problem) -> None:
         self.transport.write(raw_response(problem))

@@ -1,10 +1,10 @@
-"""The garbage collector and what stays: a release, its models and its index live until the next release."""
+"""Keeps the garbage collector from walking over a release, its models and its index, which live until the next release."""
 
 import gc
 
 
 def settle_memory() -> None:
-    """Take what is alive out of the collector's sight, so that no collection walks over it again; what the last call took is looked at."""
+    """Collect garbage, then freeze what is alive, so that no later collection walks over it; what was frozen before is looked at first."""
     gc.unfreeze()
     gc.collect()
     gc.freeze()

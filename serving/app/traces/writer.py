@@ -12,7 +12,8 @@ from structlog.typing import FilteringBoundLogger
 
 from serving.pipeline.digest import digest_of
 from serving.pipeline.errors import TouchstoneError
-from serving.pipeline.types import Draw, Query, StageRecord, Trace, Usage
+from serving.pipeline.observer import NullObserver
+from serving.pipeline.types import Draw, Query, Trace
 from serving.traces.base import TraceStore
 from serving.traces.journal import TraceJournal
 from serving.traces.record import FAILED, TraceRecord
@@ -22,7 +23,7 @@ PAUSE_S: Final = 0.25  # between two looks at whether to stop
 GATHER_S: Final = 0.1  # a trace waits for others, since one transaction, or one write, for many costs far less
 RETRY_S: Final = 2.0
 SWEEP_S: Final = 3600.0  # how often what is too old is removed
-LOOK_S: Final = 10.0  # between two looks for what dead processes left
+REPLAY_EVERY_S: Final = 10.0  # between two looks for what dead processes left
 
 Waiting = TypeVar("Waiting")
 
@@ -40,7 +41,7 @@ class EndedQuery:
         return self.trace.id
 
 
-class TraceWriter:
+class TraceWriter(NullObserver):
     """An observer that puts every trace into a store, from a thread of its own.
 
     At most `most` wait; beyond that the newest is left out and counted. While the store is out they wait. `close` writes what waits.
@@ -71,13 +72,13 @@ class TraceWriter:
         self._waiting: queue.SimpleQueue[EndedQuery | TraceRecord] = queue.SimpleQueue()  # for the store
         self._pending: dict[str, EndedQuery | TraceRecord] = {}  # by id: those that wait and those that are being written
         self._stop = threading.Event()
-        self._noting = threading.Thread(target=self._note, daemon=True, name="trace-journal")
+        self._journal_thread = threading.Thread(target=self._run_journal, daemon=True, name="trace-journal")
         self._thread = threading.Thread(target=self._run, daemon=True, name="trace-writer")
-        self._putting = threading.Lock()
+        self._store_lock = threading.Lock()
         self._forgotten: dict[str, float] = {}  # documents that were deleted, and until when answers may have words of them
         self._deleted: Callable[[], Mapping[str, float]] | None = None
-        self._look_at = 0.0
-        self._left_problem = ""
+        self._next_replay_at = 0.0
+        self._journal_problem = ""
         self.lost = 0
         self.replayed = 0
         self.dropped = 0
@@ -90,10 +91,10 @@ class TraceWriter:
             try:
                 self._journal.open()
             except OSError as error:
-                self._tell_journal(error)
+                self._log_journal(error)
                 self._journal = None
             else:
-                self._noting.start()
+                self._journal_thread.start()
         self._thread.start()
 
     def find(self, trace_id: str) -> TraceRecord | None:
@@ -113,11 +114,11 @@ class TraceWriter:
         waiting = list(self._pending.values())
         oldest = min((one.at for one in waiting), default=self._wall())
         self._forgotten = {ident: last for ident, last in self._forgotten.items() if last >= oldest} | {document_id: until}
-        with self._putting:  # what is being written has been made before, and has to be there
+        with self._store_lock:  # what is being written has been made before, and has to be there
             pass
         if self._journal is not None:
             holding = [one for one in waiting if isinstance(one, TraceRecord) and document_id in one.documents]
-            self._change_journal({one.id: self._record(one) for one in holding})
+            self._rewrite_journal({one.id: self._record(one) for one in holding})
         return self.store.forget_document(document_id)
 
     def masked(self, text: str) -> str:
@@ -128,18 +129,6 @@ class TraceWriter:
     def waiting(self) -> int:
         """How many are not in the store yet."""
         return len(self._pending)
-
-    def stage_started(self, query: Query, stage: str) -> None:
-        """Nothing."""
-
-    def stage_finished(self, query: Query, record: StageRecord) -> None:
-        """Nothing."""
-
-    def failed(self, query: Query, error: BaseException) -> None:
-        """Nothing: there is no trace."""
-
-    def spent(self, query: Query, usage: Usage) -> None:
-        """Nothing."""
 
     def answered(self, trace: Trace) -> None:
         """Take a trace on; never waits."""
@@ -156,13 +145,13 @@ class TraceWriter:
         bare = replace(query, text="", history=(), metadata={})
         self.answered(Trace(ident, bare, "", "", release, role=FAILED, pair=pair, draw=draw))
 
-    def close(self, patience_s: float = 10.0) -> None:
+    def close(self, timeout_s: float = 10.0) -> None:
         """Write what waits, and stop."""
         self._stop.set()
         if self._thread.is_alive():
-            self._thread.join(patience_s)
-        if self._noting.is_alive():
-            self._noting.join(patience_s)
+            self._thread.join(timeout_s)
+        if self._journal_thread.is_alive():
+            self._journal_thread.join(timeout_s)
         left = 0
         if self._journal is not None and (left := self._journal.close()):
             self._log.warning(
@@ -172,39 +161,39 @@ class TraceWriter:
             self._log.error("traces lost", count=len(self._pending) - left, place=self.store.place)
         self.store.close()
 
-    def _note(self) -> None:
+    def _run_journal(self) -> None:
         """Write what has ended into the journal, and hand it on."""
         while not (self._stop.is_set() and self._ended.empty()):
             ended = self._batch_of(self._ended)
-            for waiting in self._noted(ended) if ended else ():
+            for waiting in self._journaled(ended) if ended else ():
                 self._pending[waiting.id] = waiting
                 self._waiting.put(waiting)
 
-    def _noted(self, ended: Sequence[EndedQuery]) -> list[EndedQuery | TraceRecord]:
+    def _journaled(self, ended: Sequence[EndedQuery]) -> list[EndedQuery | TraceRecord]:
         """What waits for the store, after it was written into the journal."""
         assert self._journal is not None
-        noted: list[EndedQuery | TraceRecord] = []
+        records: list[EndedQuery | TraceRecord] = []
         for one in ended:
             try:
-                noted.append(self._record(one))
+                records.append(self._record(one))
             except Exception:  # noqa: BLE001 — the store's thread meets it again, and tells it
-                noted.append(one)
+                records.append(one)
         try:
-            self._journal.append([one for one in noted if isinstance(one, TraceRecord)])
-            self._tell_journal(None)
+            self._journal.append([one for one in records if isinstance(one, TraceRecord)])
+            self._log_journal(None)
         except OSError as error:
-            self._tell_journal(error)
-        return noted
+            self._log_journal(error)
+        return records
 
     def _run(self) -> None:
         swept = -SWEEP_S
-        while not (self._stop.is_set() and not self._noting.is_alive() and self._waiting.empty()):
-            if self._deleted is not None and not self._stop.is_set() and time.monotonic() >= self._look_at:
+        while not (self._stop.is_set() and not self._journal_thread.is_alive() and self._waiting.empty()):
+            if self._deleted is not None and not self._stop.is_set() and time.monotonic() >= self._next_replay_at:
                 try:
                     self._replay(self._deleted)
                 except Exception:  # noqa: BLE001 — whatever was left must not keep what comes from being stored
                     self._log.exception("a journal of traces not replayed", effect="it is left where it is")
-                self._look_at = time.monotonic() + LOOK_S
+                self._next_replay_at = time.monotonic() + REPLAY_EVERY_S
             batch = self._batch_of(self._waiting)
             while batch := self._write(batch):
                 if self._stop.is_set():
@@ -216,7 +205,7 @@ class TraceWriter:
 
     def _record(self, waiting: EndedQuery | TraceRecord) -> TraceRecord:
         record = waiting if isinstance(waiting, TraceRecord) else TraceRecord.of(self._mask(waiting.trace), waiting.at)
-        return _without(record, self._forgotten)
+        return _without_deleted(record, self._forgotten)
 
     def _batch_of(self, waiting: "queue.SimpleQueue[Waiting]") -> list[Waiting]:
         """What waits, after a short while in which more may come."""
@@ -238,7 +227,7 @@ class TraceWriter:
         if not batch:
             return []
         try:
-            with self._putting:
+            with self._store_lock:
                 self.store.put([self._record(waiting) for waiting in batch])
         except TouchstoneError as error:
             if not self.failing:
@@ -275,15 +264,17 @@ class TraceWriter:
         try:
             left = journal.take_on(self._most - len(self._pending), self._most)
         except OSError as error:
-            return self._tell_journal(error)
-        if left.problem and left.problem != self._left_problem:
+            return self._log_journal(error)
+        if left.problem and left.problem != self._journal_problem:
             self._log.warning("a journal of traces not read", reason=left.problem)
-        self._left_problem = left.problem
+        self._journal_problem = left.problem
         if not left.records and not left.dropped:
             return
-        kept = self._kept(left.records, deleted())
+        kept = self._storable(left.records, deleted())
         journal.stored([record.id for record in left.records if record.id not in kept])
-        self._change_journal({record.id: kept[record.id] for record in left.records if record.id in kept and kept[record.id] is not record})
+        self._rewrite_journal(
+            {record.id: kept[record.id] for record in left.records if record.id in kept and kept[record.id] is not record}
+        )
         for record in kept.values():
             self._pending[record.id] = record
             self._waiting.put(record)
@@ -292,7 +283,7 @@ class TraceWriter:
         self.dropped += dropped
         self._log.info("traces replayed", place=str(journal.folder), count=len(kept), dropped=dropped)
 
-    def _kept(self, left: Sequence[TraceRecord], deleted: Mapping[str, float]) -> dict[str, TraceRecord]:
+    def _storable(self, left: Sequence[TraceRecord], deleted: Mapping[str, float]) -> dict[str, TraceRecord]:
         """What may be stored of what was left: nothing too old, nothing that is no trace, and no words of deleted documents."""
         oldest = self._wall() - self._retention_s if self._retention_s else 0.0
         kept = {}
@@ -300,17 +291,17 @@ class TraceWriter:
             with suppress(ValueError, TypeError):
                 record.value()
                 if record.at >= oldest:
-                    kept[record.id] = _without(record, deleted)
+                    kept[record.id] = _without_deleted(record, deleted)
         return kept
 
-    def _change_journal(self, changed: Mapping[str, TraceRecord]) -> None:
+    def _rewrite_journal(self, changed: Mapping[str, TraceRecord]) -> None:
         if self._journal is not None and changed:
             try:
                 self._journal.change(changed)
             except OSError as error:
-                self._tell_journal(error)
+                self._log_journal(error)
 
-    def _tell_journal(self, error: OSError | None) -> None:
+    def _log_journal(self, error: OSError | None) -> None:
         """Log a failure of the journal once, and its end."""
         assert self._journal is not None
         place = str(self._journal.folder)
@@ -329,7 +320,7 @@ class TraceWriter:
             self._log.warning("old traces not removed", place=self.store.place, reason=str(error))
 
 
-def _without(record: TraceRecord, deleted: Mapping[str, float]) -> TraceRecord:
+def _without_deleted(record: TraceRecord, deleted: Mapping[str, float]) -> TraceRecord:
     """A record with no words of deleted documents, each given with the time until which answers may have some."""
     for document_id in record.documents:
         if record.at <= deleted.get(document_id, 0.0):

@@ -16,12 +16,12 @@ from serving.pipeline.answer.logprob import mean_logprob
 from serving.pipeline.answer.pack import fenced, pack_passages
 from serving.pipeline.answer.refuse import is_refusal
 from serving.pipeline.config import AnswerConfig
-from serving.pipeline.errors import ConfigError, ModelError, RequestError
+from serving.pipeline.errors import ConfigError, ModelError, RequestError, TouchstoneError
 from serving.pipeline.models.chat import with_output_limit
 from serving.pipeline.models.connect import ConnectedChat
 from serving.pipeline.models.prices import usage_of
 from serving.pipeline.plain_yaml import load_plain
-from serving.pipeline.prompts import PromptLibrary
+from serving.pipeline.prompts import Prompt, PromptLibrary
 from serving.pipeline.types import Answer, Hit, Query, Route, Usage
 
 Emit = Callable[[str], None]  # receives the answer's text in pieces
@@ -85,11 +85,7 @@ class Answerer:
         domain = domain_of(query, hits, route.domain)
         prompt = choose_prompt(self._config.prompt, self._prompts, domain)
         if not hits:
-            if emit is not None:
-                emit(prompt.refusal)
-            none_used = Usage(chat.name, simulated=chat.source.simulated, calls=0)
-            return AnswerResult(Answer(prompt.refusal, refused=True), (), 0, prompt.id, "", none_used)
-
+            return _refusal(chat, prompt, emit)
         packed = pack_passages(hits, self._config.context_tokens, marked=self._marked)
         values = {"question": fenced(query.text.strip()), "passages": packed.text, "domain": domain}
         rendered = prompt.render(**{name: values[name] for name in prompt.variables if name in values})
@@ -102,10 +98,7 @@ class Answerer:
         text = unmarked(text) if self._marked else text
         if not text:
             abandoned.discard(message)
-        if not text and _hit_limit(message):  # spent on reasoning: a retry would fail the same way
-            raise RequestError(f"{chat.name} came to its limit of output before its first word. Raise answer.max_tokens.")
-        if not text:  # an empty answer is a failure: as a refusal, it would score on every unanswerable question
-            raise ModelError(f"{chat.name} answered with no text. Try again; see `touchstone doctor`.")
+            raise _no_text(chat, message)
         parsed = parse_citations(text, packed.passages)
         refused = is_refusal(text, prompt.refusal)
         return AnswerResult(
@@ -155,6 +148,21 @@ class Answerer:
         if message is None:
             raise ModelError(f"{chat.name} ended its stream without a word. Try again; see `touchstone doctor`.")
         return message, None if first_token_ms is None else round(first_token_ms, 3)
+
+
+def _refusal(chat: ConnectedChat, prompt: Prompt, emit: Emit | None) -> AnswerResult:
+    """The refusal where there are no passages; no model is called."""
+    if emit is not None:
+        emit(prompt.refusal)
+    none_used = Usage(chat.name, simulated=chat.source.simulated, calls=0)
+    return AnswerResult(Answer(prompt.refusal, refused=True), (), 0, prompt.id, "", none_used)
+
+
+def _no_text(chat: ConnectedChat, message: AIMessage) -> TouchstoneError:
+    """Why an answer has no text: a failure, since as a refusal it would score on every unanswerable question."""
+    if _hit_limit(message):  # spent on reasoning: a retry would fail the same way
+        return RequestError(f"{chat.name} came to its limit of output before its first word. Raise answer.max_tokens.")
+    return ModelError(f"{chat.name} answered with no text. Try again; see `touchstone doctor`.")
 
 
 @cache

@@ -90,18 +90,18 @@ class AnswerCache:
 
     async def missed(self, key: EntryKey, lookup: CacheLookup) -> CacheLookup:
         """A miss that holds the lead in answering, or the answer that another leader shared."""
-        landed = await self.backend.join(key, WAIT_S)
-        if landed.entry is not None:
-            return CacheLookup(CacheHit(landed.entry, 1.0, 0.0, "shared"))
+        joined = await self.backend.join(key, WAIT_S)
+        if joined.entry is not None:
+            return CacheLookup(CacheHit(joined.entry, 1.0, 0.0, "shared"))
         try:
             again = await self.exact(key)  # kept between the look-up and taking the lead
         except BaseException:  # cancelled
-            landed.flight.end()
+            joined.flight.end()
             raise
         if again is not None:
-            landed.flight.end()
+            joined.flight.end()
             return CacheLookup(again)
-        return CacheLookup(None, lookup.nearest, lookup.reason, landed.flight)
+        return CacheLookup(None, lookup.nearest, lookup.reason, joined.flight)
 
     async def put(self, key: EntryKey, query: Query, entry: CacheEntry, vector: Vectors | None) -> None:
         """Keep an answer, if it is sure enough."""

@@ -20,7 +20,7 @@ Fresh = Callable[[], Awaitable[Answer | None]]
 ALPHA: Final = 0.05  # chance of a false alarm at one step of the reach, ever
 _AT_A_TIME: Final = 1
 _HOUR_S: Final = 3600.0
-_PATIENCE_S: Final = 60.0
+_TIMEOUT_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class ShadowAudit:
 
     async def _audit(self, step: int, hit: CacheHit, fresh: Fresh) -> None:
         try:
-            async with asyncio.timeout(_PATIENCE_S):
+            async with asyncio.timeout(_TIMEOUT_S):
                 answer = await fresh()
             if answer is None:
                 self.counts.unjudged += 1

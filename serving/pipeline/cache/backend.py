@@ -29,7 +29,7 @@ class FoundNeighbour:
 
 
 @dataclass(frozen=True, slots=True)
-class Landed:
+class JoinResult:
     """What became of waiting for another's flight: an answer, or the lead."""
 
     entry: CacheEntry | None
@@ -59,7 +59,7 @@ class CacheBackend(Protocol):
 
     async def drop(self, key: EntryKey) -> None: ...
 
-    async def join(self, key: EntryKey, wait_s: float) -> Landed:
+    async def join(self, key: EntryKey, wait_s: float) -> JoinResult:
         """Lead in answering a question, or wait for whoever leads, and then take the lead if no answer was shared."""
         ...
 

@@ -100,7 +100,7 @@ class CacheLookup:
 
     hit: CacheHit | None = None
     nearest: float | None = None  # on a miss, the similarity of the nearest question, where the cache knows it
-    reason: str = ""  # on a miss: a word of `MISSES`, and after a colon what more there is to say
+    reason: str = ""  # on a miss: a word of `MISS_REASONS`, and after a colon what more there is to say
     flight: Flight = field(default_factory=Flight, compare=False)  # on a miss: to be ended
 
     @property
@@ -112,7 +112,7 @@ class CacheLookup:
         return CacheRecord(True, hit.similarity, round(hit.age_s, 3), hit.entry.writer, hit.kind)
 
 
-MISSES = {
+MISS_REASONS = {
     "new": "no question like it is kept",
     "far": "the nearest question is less alike than the threshold",
     "guard": "a guard says that the nearest question is another",

@@ -11,7 +11,7 @@ from serving.pipeline.types import Answer, Chunk, GuardAction, GuardVerdict, Que
 
 
 def bypass_reason(query: Query, checked: GuardResult) -> str:
-    """Why a question bypasses the cache, a key of `MISSES`; empty where it does not."""
+    """Why a question bypasses the cache, a key of `MISS_REASONS`; empty where it does not."""
     if query.history:
         return "history"
     if checked.action is GuardAction.MASK:  # the masked values are this caller's alone

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
-from serving.pipeline.cache.backend import Landed
+from serving.pipeline.cache.backend import JoinResult
 from serving.pipeline.cache.base import CacheEntry, Flight
 from serving.pipeline.cache.keys import EntryKey
 
@@ -42,21 +42,21 @@ class Flights:
     def __init__(self) -> None:
         self._shared: dict[EntryKey, _Shared] = {}
 
-    async def join(self, key: EntryKey, wait_s: float) -> Landed:
+    async def join(self, key: EntryKey, wait_s: float) -> JoinResult:
         """The lead in a flight, or the answer that another flight shared."""
         loop = asyncio.get_running_loop()
         until = loop.time() + wait_s
         while (shared := self._shared.get(key)) is not None and not shared.get_loop().is_closed():
             remaining = until - loop.time()
             if remaining <= 0 or shared.get_loop() is not loop:
-                return Landed(None)
+                return JoinResult(None)
             done, _ = await asyncio.wait([shared], timeout=remaining)
             if not done:
-                return Landed(None)
+                return JoinResult(None)
             if (entry := shared.result()) is not None:
-                return Landed(entry)
+                return JoinResult(entry)
         mine = self._shared[key] = loop.create_future()
-        return Landed(None, LedFlight(mine, lambda: self._leave(key, mine)))
+        return JoinResult(None, LedFlight(mine, lambda: self._leave(key, mine)))
 
     def _leave(self, key: EntryKey, shared: _Shared) -> None:
         if self._shared.get(key) is shared:

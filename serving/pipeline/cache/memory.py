@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from serving.pipeline.cache.backend import CacheSize, FoundAnswer, Landed
+from serving.pipeline.cache.backend import CacheSize, FoundAnswer, JoinResult
 from serving.pipeline.cache.base import CacheEntry
 from serving.pipeline.cache.flights import Flights
 from serving.pipeline.cache.keys import EntryKey
@@ -65,7 +65,7 @@ class MemoryBackend:
         """Forget an answer."""
         self._forget(key)
 
-    async def join(self, key: EntryKey, wait_s: float) -> Landed:
+    async def join(self, key: EntryKey, wait_s: float) -> JoinResult:
         """Lead in answering a question, or wait for whoever leads."""
         return await self._flights.join(key, wait_s)
 

@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, Final
 
-from serving.pipeline.cache.backend import CacheSize, FoundAnswer, Landed
+from serving.pipeline.cache.backend import CacheSize, FoundAnswer, JoinResult
 from serving.pipeline.cache.base import CacheEntry
 from serving.pipeline.cache.keys import CacheKeys, EntryKey
 from serving.pipeline.cache.redis_flights import RedisFlights
 from serving.pipeline.cache.redis_link import RedisLink
 from serving.pipeline.cache.redis_vectors import FollowedScope, FollowedScopes, log_item, stream_start
-from serving.pipeline.cache.seal import BrokenSeal, KeptAnswer, opened, sealed
+from serving.pipeline.cache.seal import BrokenSeal, StoredAnswer, opened, sealed
 from serving.pipeline.cache.vectors import Neighbour
 from serving.pipeline.clock import Clock
 from serving.pipeline.index.base import Vectors
@@ -56,12 +56,12 @@ class RedisBackend:
             pipe.get(place)
             pipe.hget(self._audits(key.release), "reach")
             pipe.zadd(self._used(key.release), {key.question: now_s}, xx=True)
-            return _told(await pipe.execute(raise_on_error=False))
+            return _with_rights(await pipe.execute(raise_on_error=False))
 
         found = await self._redis.run(look)
         if found is None:
             return None
-        self._saw_reach(key.release, found[1])
+        self._update_reach(key.release, found[1])
         if not isinstance(found[0], bytes):
             self._forget(key)
             return None
@@ -86,7 +86,7 @@ class RedisBackend:
     async def write(self, key: EntryKey, question: str, entry: CacheEntry, vector: Vectors | None) -> None:
         """Keep an answer; the least recently used beyond the bound go."""
         place, log, used, now_s = self._entry(key), self._log(key), self._used(key.release), self._now_s()
-        data = sealed(KeptAnswer(entry, question, now_s), place, self._keys)
+        data = sealed(StoredAnswer(entry, question, now_s), place, self._keys)
         if data is None:
             return
         item = None if vector is None else log_item(log, key.question, vector, now_s * 1000, self._keys)
@@ -118,7 +118,7 @@ class RedisBackend:
         self._forget(key)
         await self._redis.run(lambda client: client.unlink(self._entry(key)))
 
-    async def join(self, key: EntryKey, wait_s: float) -> Landed:
+    async def join(self, key: EntryKey, wait_s: float) -> JoinResult:
         """Lead all processes in answering a question, or wait for whoever leads."""
         return await self._flights.join(key, wait_s)
 
@@ -143,7 +143,7 @@ class RedisBackend:
         """Lower the reach by one step, unless another process did."""
         self._reach[release] = max(self._reach.get(release, 0), reach + 1)
         found = await self._redis.run(lambda client: client.eval(_LOWER, 1, self._audits(release), reach))
-        self._saw_reach(release, found)
+        self._update_reach(release, found)
 
     async def restore(self, release: str) -> None:
         """Give the cache its whole reach back, and count its audits again."""
@@ -224,15 +224,15 @@ class RedisBackend:
 
         await self._redis.run(trim)
 
-    def _saw_reach(self, release: str, value: object) -> None:
+    def _update_reach(self, release: str, value: object) -> None:
         """Take up what another process or an operator decided; Redis' forgetting it decides nothing."""
         known = self._reach.get(release, 0)
         if isinstance(value, (bytes, str, int)) and str(value.decode() if isinstance(value, bytes) else value).isdigit():
             self._reach[release] = int(value)
         elif known and value is None:
-            self._start(self._redis.run(lambda client: self._tell_reach(client, release, known)))
+            self._start(self._redis.run(lambda client: self._publish_reach(client, release, known)))
 
-    async def _tell_reach(self, client: Any, release: str, reach: int) -> None:
+    async def _publish_reach(self, client: Any, release: str, reach: int) -> None:
         pipe = client.pipeline(transaction=False)
         pipe.hsetnx(self._audits(release), "reach", reach)
         pipe.sadd(self._known, release)
@@ -292,7 +292,7 @@ def prefix_of(keys: CacheKeys, address: RedisAddress) -> str:
     return address.key("cache", keys.mac("deployment")[:12])
 
 
-def _told(found: list[Any]) -> list[Any]:
+def _with_rights(found: list[Any]) -> list[Any]:
     """What was found; a key of another type is a miss, a right that we lack is not."""
     from redis.exceptions import NoPermissionError
 

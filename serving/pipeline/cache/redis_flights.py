@@ -5,12 +5,12 @@ import secrets
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from serving.pipeline.cache.backend import Landed
+from serving.pipeline.cache.backend import JoinResult
 from serving.pipeline.cache.base import CacheEntry, Flight
 from serving.pipeline.cache.flights import Flights
 from serving.pipeline.cache.keys import CacheKeys, EntryKey
 from serving.pipeline.cache.redis_link import RedisLink
-from serving.pipeline.cache.seal import BrokenSeal, KeptAnswer, opened, sealed
+from serving.pipeline.cache.seal import BrokenSeal, StoredAnswer, opened, sealed
 
 LEASE_MS: Final = 4000  # renewed while the leader works
 _RENEWALS: Final = 300  # at most: some minutes, longer than any question may take
@@ -67,28 +67,28 @@ class RedisFlights:
         self._start = start
         self._local = Flights()
 
-    async def join(self, key: EntryKey, wait_s: float) -> Landed:
+    async def join(self, key: EntryKey, wait_s: float) -> JoinResult:
         """The lead of all processes, or the answer that another flight shared; without Redis, the lead of this process."""
         loop = asyncio.get_running_loop()
         until = loop.time() + wait_s
-        landed = await self._local.join(key, wait_s)
-        if landed.entry is not None or type(landed.flight) is Flight:
-            return landed
+        joined = await self._local.join(key, wait_s)
+        if joined.entry is not None or type(joined.flight) is Flight:
+            return joined
         lease = f"{self._prefix}:f:{key.question}"
         try:
             while True:
                 token = secrets.token_hex(16)
                 holder = await self._holder(lease, token)
                 if holder == token:
-                    return Landed(None, LeasedFlight(landed.flight, lease, token, self._redis, self._publisher(token), self._start))
+                    return JoinResult(None, LeasedFlight(joined.flight, lease, token, self._redis, self._publisher(token), self._start))
                 entry = await self._awaited(lease, holder, until) if holder else None
                 if entry is not None:
-                    await landed.flight.share(entry)
-                    return Landed(entry)
+                    await joined.flight.share(entry)
+                    return JoinResult(entry)
                 if not holder or loop.time() >= until:
-                    return landed
+                    return joined
         except BaseException:  # cancelled: the next of this process leads
-            landed.flight.end()
+            joined.flight.end()
             raise
 
     async def _holder(self, lease: str, token: str) -> str | None:
@@ -123,7 +123,7 @@ class RedisFlights:
 
     def _publisher(self, token: str) -> Callable[[CacheEntry], Any]:
         async def publish(entry: CacheEntry) -> None:
-            data = sealed(KeptAnswer(entry, "", self._clock()), self._place(token), self._keys)
+            data = sealed(StoredAnswer(entry, "", self._clock()), self._place(token), self._keys)
             if data is not None:
                 await self._redis.run(lambda client: client.set(self._place(token), data, px=_SHARED_MS))
 

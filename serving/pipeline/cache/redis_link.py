@@ -14,16 +14,16 @@ from serving.pipeline.redis.address import RedisAddress
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-PATIENCE_S: Final = 0.25  # with one round trip
+TIMEOUT_S: Final = 0.25  # of one round trip
 _CONNECTIONS: Final = 32  # of one process
 
 
 class RedisLink:
     """Runs commands; where they fail, `None` is all that comes back."""
 
-    def __init__(self, address: RedisAddress, *, patience_s: float = PATIENCE_S, seconds: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, address: RedisAddress, *, timeout_s: float = TIMEOUT_S, seconds: Callable[[], float] = time.monotonic) -> None:
         self.address = address
-        self._patience_s = patience_s
+        self._timeout_s = timeout_s
         self._seconds = seconds
         self._breaker = CircuitBreaker(seconds)
         self._client: Any = self._open_client()  # connects to nothing yet; a wrong address is told when the pipeline is built
@@ -44,7 +44,7 @@ class RedisLink:
             return None
         started_s = self._seconds()
         try:
-            async with asyncio.timeout(2 * self._patience_s):
+            async with asyncio.timeout(2 * self._timeout_s):
                 result = await work(self._of_this_loop())
         except ResponseError as error:  # it is there: out of memory, read only, a key of another type, no right
             self.errors += 1
@@ -95,9 +95,9 @@ class RedisLink:
         pool = self.address.pool(
             BlockingConnectionPool,
             max_connections=_CONNECTIONS,
-            timeout=self._patience_s,
-            socket_timeout=self._patience_s,
-            socket_connect_timeout=self._patience_s,
+            timeout=self._timeout_s,
+            socket_timeout=self._timeout_s,
+            socket_connect_timeout=self._timeout_s,
             retry=Retry(NoBackoff(), 1, supported_errors=(ConnectionError,)),  # a connection that died while it was idle
         )
         return Redis(connection_pool=pool)

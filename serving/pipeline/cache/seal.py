@@ -14,7 +14,7 @@ MOST_BYTES: Final = 512 * 1024  # of one entry
 
 
 @dataclass(frozen=True, slots=True)
-class KeptAnswer:
+class StoredAnswer:
     """An entry with the question that it was written for."""
 
     entry: CacheEntry
@@ -22,14 +22,14 @@ class KeptAnswer:
     at_s: float  # when it was written, by the backend's clock
 
 
-_CODEC: Final = Codec(KeptAnswer)
+_CODEC: Final = Codec(StoredAnswer)
 
 
 class BrokenSeal(Exception):
     """Bytes that are no entry of this deployment's, or not the one of this place."""
 
 
-def sealed(kept: KeptAnswer, place: str, keys: CacheKeys) -> bytes | None:
+def sealed(kept: StoredAnswer, place: str, keys: CacheKeys) -> bytes | None:
     """The bytes of an entry for one place; none for one that is too large or has no JSON form."""
     try:
         data = json.dumps(_CODEC.dump(kept, sparse=True), ensure_ascii=False, separators=(",", ":")).encode()
@@ -40,7 +40,7 @@ def sealed(kept: KeptAnswer, place: str, keys: CacheKeys) -> bytes | None:
     return b"\n".join((FORMAT, keys.mac("entry", place, data).encode(), data))
 
 
-def opened(data: bytes, place: str, keys: CacheKeys) -> KeptAnswer:
+def opened(data: bytes, place: str, keys: CacheKeys) -> StoredAnswer:
     """The entry in some bytes, or `BrokenSeal`."""
     head, _, rest = data.partition(b"\n")
     mac, _, body = rest.partition(b"\n")

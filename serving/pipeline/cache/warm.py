@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from serving.pipeline.cache.base import MISSES
+from serving.pipeline.cache.base import MISS_REASONS
 from serving.pipeline.cache.eligibility import bypass_reason
 from serving.pipeline.guard.base import CheckContext
 from serving.pipeline.pipeline import RagPipeline
@@ -27,14 +27,14 @@ async def warm(pipeline: RagPipeline, query: Query, variants: Sequence[str]) -> 
     lookup.flight.end()
     if lookup.hit is None or lookup.hit.kind == "shared":
         why = trace.cache.reason if trace.cache and trace.cache.reason in ("masked", "flagged", "history") else ""
-        return WarmedQuestion(trace, (), (query.text, *variants), MISSES.get(why) or _why_not(trace))
+        return WarmedQuestion(trace, (), (query.text, *variants), MISS_REASONS.get(why) or _why_not(trace))
     kept, left_out, reason = [query.text], list[str](), ""
     for variant in variants:
         other = replace(query, text=variant)
         checked = await pipeline.input_guard.run(variant, CheckContext("input", other))
         if unfit := bypass_reason(other, checked):
             left_out.append(variant)
-            reason = MISSES[unfit]
+            reason = MISS_REASONS[unfit]
             continue
         await pipeline.cache.put(other, pipeline.context(other), lookup.hit.entry)
         kept.append(variant)

@@ -13,6 +13,7 @@ from serving.pipeline.tenant_groups import groups_let_in
 from serving.pipeline.types import PUBLIC, Chunk, Document, Principal, Query
 
 Vectors = NDArray[np.float32]
+LAST_ORDINAL = 2**31 - 1  # no document has as many chunks
 
 
 class Chunker(Protocol):

@@ -7,7 +7,7 @@ from serving.pipeline.redact import without_password
 from serving.pipeline.redis.address import RedisAddress
 from serving.pipeline.redis.rights import access_string
 
-PATIENCE_S: Final = 5.0
+TIMEOUT_S: Final = 5.0
 _TAKE_AWAY: Final = "return redis.call('del',KEYS[1])"
 
 
@@ -16,7 +16,7 @@ async def check_redis(address: RedisAddress) -> str:
     from redis.asyncio import ConnectionPool, Redis
     from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
-    pool = address.pool(ConnectionPool, socket_timeout=PATIENCE_S, socket_connect_timeout=PATIENCE_S)
+    pool = address.pool(ConnectionPool, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S)
     client = Redis.from_pool(pool)
     key = address.key("check")
     try:

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field, replace
 from langchain_core.documents import Document as FoundDocument
 
 from serving.pipeline.digest import digest_text
-from serving.pipeline.index.base import Filter, Store
+from serving.pipeline.index.base import LAST_ORDINAL, Filter, Store
 from serving.pipeline.types import Chunk
 
 EVERYTHING = Filter(everything=True)
-LAST_ORDINAL = 2**31 - 1  # no document has as many chunks
 SEARCHED_WORDS = 60  # words of a text that are looked up, where its metadata names no document
 CANDIDATES = 20  # chunks that share them
 NAME_KEYS = ("document_id", "id", "source")  # under which metadata may name the document

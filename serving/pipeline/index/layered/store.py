@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from serving.pipeline.errors import StoreError
-from serving.pipeline.index.base import Filter, HealthChecked, Releasable, ScoredChunk, Store, StoredRow, Vectors
+from serving.pipeline.index.base import LAST_ORDINAL, Filter, HealthChecked, Releasable, ScoredChunk, Store, StoredRow, Vectors
 from serving.pipeline.index.checked_vectors import checked_vectors
 from serving.pipeline.index.layered.view import PLAIN, LayeredView, view_of_query
 from serving.pipeline.index.rank import DIGITS
@@ -18,7 +18,6 @@ from serving.pipeline.index.resident.words import StopWords, counted_words
 from serving.pipeline.index.shingles import KeepsShingles, Shingles, shingles_of
 from serving.pipeline.types import Chunk
 
-LAST = 2**31 - 1  # no document has a chunk beyond it
 TYPICAL = (K1 + 1) * 2 / (2 + K1)  # what BM25 makes of a word that stands twice in a text of mean length, in units of its rarity
 
 
@@ -65,7 +64,7 @@ class LayeredStore:
     async def proven_chunks(self, ids: Iterable[str]) -> dict[str, int]:
         """Those of these documents that the proven index has, and how many chunks each."""
         for ident in set(ids) - self._chunks_of.keys():
-            self._chunks_of[ident] = len(await self.proven.slice(ident, 0, LAST, Filter(everything=True)))
+            self._chunks_of[ident] = len(await self.proven.slice(ident, 0, LAST_ORDINAL, Filter(everything=True)))
         return {ident: count for ident in ids if (count := self._chunks_of[ident])}
 
     async def add(self, chunks: Sequence[Chunk], texts: Sequence[str], vectors: Vectors) -> None:
@@ -139,7 +138,9 @@ class LayeredStore:
                     found[chunk_id] = np.array(one.segment.vectors[row])
         rest = await self.proven.vectors(wanted - found.keys())
         if view.hidden and rest:
-            hidden = {chunk.id for ident in view.hidden for chunk in await self.proven.slice(ident, 0, LAST, Filter(everything=True))}
+            hidden = {
+                chunk.id for ident in view.hidden for chunk in await self.proven.slice(ident, 0, LAST_ORDINAL, Filter(everything=True))
+            }
             rest = {chunk_id: vector for chunk_id, vector in rest.items() if chunk_id not in hidden}
         return dict(sorted((rest | found).items()))
 

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from serving.verdict.read import TrialVerdict
 
 
-def told(judged: TrialVerdict) -> dict[str, object]:
+def plain_verdict(verdict: TrialVerdict) -> dict[str, object]:
     """What was found of a trial, and by which rules."""
-    trial, rules, found = judged.trial, judged.rules, judged.found
+    trial, rules, found = verdict.trial, verdict.rules, verdict.found
     return {
         "channel": trial.channel,
         "stable": trial.stable,
@@ -16,7 +16,7 @@ def told(judged: TrialVerdict) -> dict[str, object]:
         "mode": trial.mode,
         "weight": trial.weight,
         "since": trial.since,
-        "until": datetime.fromtimestamp(judged.until, UTC).isoformat(timespec="microseconds"),
+        "until": datetime.fromtimestamp(verdict.until, UTC).isoformat(timespec="microseconds"),
         "verdict": found.verdict,
         "reason": found.reason,
         "callers": found.callers,
@@ -26,8 +26,8 @@ def told(judged: TrialVerdict) -> dict[str, object]:
         "needed_questions": found.needed,
         "measures": [asdict(one) for one in found.measures],
         "notes": list(found.notes),
-        "traces": judged.traces,
-        "complete": judged.complete,
+        "traces": verdict.traces,
+        "complete": verdict.complete,
         "alpha": rules.alpha,
         "slow_ms": rules.slow_ms,
         "turn_minutes": rules.turn_s / 60.0,
