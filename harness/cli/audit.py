@@ -65,7 +65,7 @@ def audit(
             outcome,
             _words(said),
         )
-    terminal_console(markup=False, width=WIDTH, wrap=True).print(table)
+    terminal_console(width=WIDTH, wrap=True).print(table)
 
 
 def _row(one: AuditedAct) -> dict[str, Any]:

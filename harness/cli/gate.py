@@ -122,7 +122,7 @@ def show_decision(decision: "Decision") -> None:
     from harness.cli.output.console import terminal_console
     from harness.gate.summary import flips_text, mean_text, threshold_text, value_text
 
-    console = terminal_console(markup=False)
+    console = terminal_console()
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("rule", "of", "mean", "judged", "needed", "cases", "outcome"):
         table.add_column(name, justify="right" if name in ("mean", "judged", "needed", "cases") else "left", overflow="fold")

@@ -37,9 +37,9 @@ def show_evaluation(report: EvalReport) -> None:
         table.add_row(kind, *(number_text(slice_intervals[kind].mean) for slice_intervals in slices), str(case_count))
     console.print(table)
     for reason, names in _unscored(report).items():
-        console.print(f"not scored: {', '.join(names)}: {reason}", markup=False)
+        console.print(f"not scored: {', '.join(names)}: {reason}")
     if report.errors:
-        console.print(f"{len(report.errors)} of {count} cases have no answer: {first_error(report)}", markup=False)
+        console.print(f"{len(report.errors)} of {count} cases have no answer: {first_error(report)}")
     if report.costs:
         money = " simulated" if report.simulated else ""
         costs = report.costs
@@ -82,7 +82,7 @@ def show_sweep(result: SweepResult) -> None:
         f"{name} on the holdout, {len(result.winner.holdout.rows)} cases, margin ±{margin:g}; the tune means are the best of many"
     )
     console.print(table)
-    console.print(_finalists_times(result), markup=False)
+    console.print(_finalists_times(result))
     console.print(result.reason)
     before, after = result.incumbent.trial.config.flat(), result.winner.trial.config.flat()
     for path in sorted(before.keys() | after.keys()):
