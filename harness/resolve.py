@@ -152,7 +152,7 @@ def find_report(word: str, reports: Path) -> ReportSource:
     if word == LATEST:
         if not known:
             raise ConfigError(f"Nothing in {reports} to report on yet. Run: touchstone sweep experiments/quickstart.yaml")
-        return max(known, key=lambda kept: ((kept.path / STATE if kept.kind == "sweep" else kept.path).stat().st_mtime, str(kept.path)))
+        return max(known, key=_last_change)
     path = Path(word)
     if path.is_file() and path.suffix == ".jsonl":
         return ReportSource("evaluation", path)
@@ -161,14 +161,20 @@ def find_report(word: str, reports: Path) -> ReportSource:
             return ReportSource("sweep", folder)
         if (folder / CASES).is_file():
             return ReportSource("evaluation", folder / CASES)
-    names = [kept.folder.name for kept in known]
-    if any(name.startswith(f"{word}-") for name in names):
+    names = [source.folder.name for source in known]
+    if any(source.kind == "sweep" and source.folder.name.startswith(f"{word}-") for source in known):
         return ReportSource("sweep", latest(reports, word).path)
     listed = ", ".join(sorted(names)[-10:]) or "none"
-    experiments = [kept.folder.name.rsplit("-", 2)[0] for kept in known if kept.kind == "sweep"]
+    experiments = [source.folder.name.rsplit("-", 2)[0] for source in known if source.kind == "sweep"]
     raise ConfigError(
         f"No sweep and no evaluation {word!r}.{near(word, [*names, *experiments, LATEST])} In {reports}: {listed}. Or write {LATEST}."
     )
+
+
+def _last_change(source: ReportSource) -> tuple[float, str]:
+    """What orders sources by time."""
+    file = source.path / STATE if source.kind == "sweep" else source.path
+    return file.stat().st_mtime, str(source.path)
 
 
 def _all(reports: Path) -> list[ReportSource]:
