@@ -1,6 +1,6 @@
 """Resolves what a word or an object names: an evaluation, a sweep, a configuration, a release, an app of the user's."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -113,16 +113,21 @@ def resolve_word(word: str, settings: HarnessSettings) -> Resolved:
         if (folder / CASES).is_file():
             return RecordedRun(folder.name if folder.parent == runs else word, read_report(folder / CASES), folder / CASES)
     known = releases(open_releases(settings.releases, settings))
-    found = [digest for digest in known if len(word) >= SHORTEST and digest.startswith(word)]
-    if len(found) > 1:
-        raise ConfigError(f"{word!r} begins {len(found)} releases: {', '.join(found)}. Write more of the digest.")
-    if found:
-        return release_config(found[0], settings)
+    if digest := release_beginning(word, known):
+        return release_config(digest, settings)
     names = sorted(folder.parent.name for folder in runs.glob(f"*/{CASES}"))
     raise ConfigError(
         f"{word!r} names nothing to compare.{near(word, [*names, *known, 'default'])} Write {KINDS}. "
         f"Runs: {', '.join(names[-10:]) or 'none'}. Releases: {', '.join(known[-5:]) or 'none'}."
     )
+
+
+def release_beginning(word: str, known: Sequence[str]) -> str:
+    """The digest that begins with a word; empty where none does, and a `ConfigError` where several do."""
+    found = [digest for digest in known if len(word) >= SHORTEST and digest.startswith(word)]
+    if len(found) > 1:
+        raise ConfigError(f"{word!r} begins {len(found)} releases: {', '.join(found)}. Write more of the digest.")
+    return next(iter(found), "")
 
 
 def release_config(digest: str, settings: HarnessSettings, how: str = "", evidence: str | None = None) -> NamedConfig:

@@ -233,7 +233,7 @@ def show_reevaluation(done: "FinishedReevaluation") -> None:
     console.print(table)
     for ruling in done.result.rulings:
         if ruling.blocks:
-            console.print(f"{ruling.word}: {ruling.id}: {ruling.reason}")
+            console.print(f"{ruling.outcome_text}: {ruling.id}: {ruling.reason}")
     console.print(f"{'not seen to be worse' if done.result.passed else 'worse'}: {done.result.message}")
     console.print(f"\nreport    {done.page}\nevidence  {done.evidence}")
 
