@@ -152,7 +152,7 @@ def run(folder: Path, experiment: Experiment, plain_trials: int, *, store: bool)
             print(f"  {folder.name}: trial {trial.number} {trial.state} {trial.objective:.4f} {passed:.0f} s", file=sys.stderr)
 
     where = SweepFolder(folder)
-    with where.held():
+    with where.locked():
         engine = None if store else Afresh(experiment, plain_trials)
         search = make_search(setup, where, estimate, MemoryRun("sweep", "r"), Printed(), engine=engine)
 
@@ -183,7 +183,7 @@ def scores(folder: Path) -> dict[str, Any]:
     """Everything that a run found and that is not time: values, states and each case's every score."""
     found = {}
     for one in SweepFolder(folder).finished():
-        report: EvalReport = SweepFolder(folder).whole(one)
+        report: EvalReport = SweepFolder(folder).full_report(one)
         rows = {row.case.id: {score.metric: (score.value, score.reason) for score in row.scores} for row in report.rows}
         answers = {row.case.id: row.trace.answer.text for row in report.rows if row.trace}
         found[str(one.number)] = [dict(one.values), one.state, one.why, one.objectives, rows, answers]

@@ -1,4 +1,4 @@
-"""What the command line writes down of an act that others see, before it and after."""
+"""Writes an act of the command line that others see into the audit trail: before it, and its outcome after."""
 
 import logging
 from collections.abc import Iterator, Mapping
@@ -14,15 +14,15 @@ _LOG = logging.getLogger(__name__)
 
 
 @contextmanager
-def acting(
+def audited_act(
     settings: HarnessSettings, action: Action, subject: str, details: Mapping[str, Detail] | None = None, *, tenant: str = ""
 ) -> Iterator[dict[str, Detail]]:
-    """Within it the act is done, in the name of whoever runs the command; what came of it goes into the result."""
-    trail = AuditTrail(open_audit(settings), "command line", lost=_lost)
+    """The block is the act, done in the name of whoever runs the command; its outcome goes into the dictionary that it is given."""
+    trail = AuditTrail(open_audit(settings), "command line", lost=_log_lost_outcome)
     given = {name: value for name, value in (details or {}).items() if value != ""}
     with trail.act(Act(tenant or settings.operator_tenant, settings.promoter, action, subject, given)) as result:
         yield result
 
 
-def _lost(entry: AuditEntry, error: TouchstoneError) -> None:
+def _log_lost_outcome(entry: AuditEntry, error: TouchstoneError) -> None:
     _LOG.warning("%s is done, and stays begun in the audit trail: %s", entry.action, error)

@@ -52,7 +52,7 @@ def check_parts(settings: HarnessSettings) -> Iterator[PartStatus]:
     yield _try("MiniLM weights", lambda: _minilm(settings), "the default embedder and local:reader-pro", needed=True)
     yield _try("home", lambda: _home(settings.home), "where indexes and runs are kept", needed=True)
     yield _try("golden sets", lambda: _golden(settings.datasets), "what configurations are scored on", needed=False)
-    yield _try("prompts", lambda: _prompts(settings.prompts), "what models are told", needed=True)
+    yield _try("prompts", lambda: _prompts(settings.prompts), "the prompts of models and judges", needed=True)
     yield _try("MLflow", lambda: _mlflow(settings), "runs to compare; or use --no-tracking", needed=False)
     yield _aws()
     yield _endpoint("Bedrock", settings.bedrock_endpoint, "hosted models instead of the local readers")
@@ -63,7 +63,9 @@ def check_parts(settings: HarnessSettings) -> Iterator[PartStatus]:
 def _redis(settings: HarnessSettings) -> PartStatus:
     part, gives = "Redis", "answers, limits and budgets that processes share"
     if not settings.redis:
-        return PartStatus(part, "missing", "TOUCHSTONE_REDIS is not set: each process keeps its own", gives, needed=False)
+        return PartStatus(
+            part, "missing", "TOUCHSTONE_REDIS is not set: each process has a cache, limits and budgets of its own", gives, needed=False
+        )
     if importlib.util.find_spec("redis") is None:
         return PartStatus(part, "missing", f"install it: {install_command('redis')}", gives, needed=False)
     from serving.pipeline.redis.check import check_redis

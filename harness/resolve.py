@@ -1,6 +1,6 @@
 """Resolves what a word or an object names: an evaluation, a sweep, a configuration, a release, an app of the user's."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -113,16 +113,21 @@ def resolve_word(word: str, settings: HarnessSettings) -> Resolved:
         if (folder / CASES).is_file():
             return RecordedRun(folder.name if folder.parent == runs else word, read_report(folder / CASES), folder / CASES)
     known = releases(open_releases(settings.releases, settings))
-    found = [digest for digest in known if len(word) >= SHORTEST and digest.startswith(word)]
-    if len(found) > 1:
-        raise ConfigError(f"{word!r} begins {len(found)} releases: {', '.join(found)}. Write more of the digest.")
-    if found:
-        return release_config(found[0], settings)
+    if digest := release_beginning(word, known):
+        return release_config(digest, settings)
     names = sorted(folder.parent.name for folder in runs.glob(f"*/{CASES}"))
     raise ConfigError(
         f"{word!r} names nothing to compare.{near(word, [*names, *known, 'default'])} Write {KINDS}. "
         f"Runs: {', '.join(names[-10:]) or 'none'}. Releases: {', '.join(known[-5:]) or 'none'}."
     )
+
+
+def release_beginning(word: str, known: Sequence[str]) -> str:
+    """The digest that begins with a word; empty where none does, and a `ConfigError` where several do."""
+    found = [digest for digest in known if len(word) >= SHORTEST and digest.startswith(word)]
+    if len(found) > 1:
+        raise ConfigError(f"{word!r} begins {len(found)} releases: {', '.join(found)}. Write more of the digest.")
+    return next(iter(found), "")
 
 
 def release_config(digest: str, settings: HarnessSettings, how: str = "", evidence: str | None = None) -> NamedConfig:
@@ -152,7 +157,7 @@ def find_report(word: str, reports: Path) -> ReportSource:
     if word == LATEST:
         if not known:
             raise ConfigError(f"Nothing in {reports} to report on yet. Run: touchstone sweep experiments/quickstart.yaml")
-        return max(known, key=lambda kept: ((kept.path / STATE if kept.kind == "sweep" else kept.path).stat().st_mtime, str(kept.path)))
+        return max(known, key=_last_change)
     path = Path(word)
     if path.is_file() and path.suffix == ".jsonl":
         return ReportSource("evaluation", path)
@@ -161,14 +166,20 @@ def find_report(word: str, reports: Path) -> ReportSource:
             return ReportSource("sweep", folder)
         if (folder / CASES).is_file():
             return ReportSource("evaluation", folder / CASES)
-    names = [kept.folder.name for kept in known]
-    if any(name.startswith(f"{word}-") for name in names):
+    names = [source.folder.name for source in known]
+    if any(source.kind == "sweep" and source.folder.name.startswith(f"{word}-") for source in known):
         return ReportSource("sweep", latest(reports, word).path)
     listed = ", ".join(sorted(names)[-10:]) or "none"
-    experiments = [kept.folder.name.rsplit("-", 2)[0] for kept in known if kept.kind == "sweep"]
+    experiments = [source.folder.name.rsplit("-", 2)[0] for source in known if source.kind == "sweep"]
     raise ConfigError(
         f"No sweep and no evaluation {word!r}.{near(word, [*names, *experiments, LATEST])} In {reports}: {listed}. Or write {LATEST}."
     )
+
+
+def _last_change(source: ReportSource) -> tuple[float, str]:
+    """What orders sources by time."""
+    file = source.path / STATE if source.kind == "sweep" else source.path
+    return file.stat().st_mtime, str(source.path)
 
 
 def _all(reports: Path) -> list[ReportSource]:

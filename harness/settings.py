@@ -1,4 +1,4 @@
-"""Where the harness keeps things and whom it tells; the only file of the harness that reads the environment."""
+"""The settings of the harness: its folders, MLflow, who acts; the only file of the harness that reads the environment."""
 
 import getpass
 from pathlib import Path
@@ -120,10 +120,10 @@ def _usual(root: Path, default: str) -> str:
     return names[0] if len(names) == 1 else default
 
 
-def which(kind: str, root: Path) -> ConfigError:
-    """What is said where none is named and it is not plain which one is meant."""
+def ambiguous(kind: str, root: Path, how: str) -> ConfigError:
+    """The error where none is named and several could be meant."""
     names = sorted(path.name for path in root.glob("[!.]*") if path.is_dir())
-    return ConfigError(f"Which {kind}? There are several in {root}: {', '.join(names)}. Name one.")
+    return ConfigError(f"Which {kind}? There are several in {root}: {', '.join(names)}. Name one{how}.")
 
 
 def read_settings(folder: Path | None = None, **changes: Any) -> HarnessSettings:

@@ -15,7 +15,7 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 AREAS = ROOT / "infra" / "checks" / "areas.yaml"
 SKIPPED = 77
-PATIENCE_S = 3600
+TIMEOUT_S = 3600
 
 
 @dataclass(frozen=True)
@@ -24,19 +24,18 @@ class AreaResult:
 
     area: str
     code: int
-    said: str
+    output: str
     seconds: float
 
     @property
-    def word(self) -> str:
+    def state(self) -> str:
         """ok, skipped or FAILED."""
         return {0: "ok", SKIPPED: "skipped"}.get(self.code, "FAILED")
 
 
 def run(area: str, command: str, root: Path = ROOT) -> AreaResult:
     """Run one command; one that cannot be started or does not end is a failure, never a pass."""
-    words = shlex.split(command)
-    words = [sys.executable if words[0] == "python" else words[0], *words[1:]]
+    program, *arguments = shlex.split(command)
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("TOUCHSTONE_", "AWS_"))}
     environment |= {
         "PYTHONPATH": str(root),
@@ -45,19 +44,25 @@ def run(area: str, command: str, root: Path = ROOT) -> AreaResult:
     began = time.monotonic()
     try:
         done = subprocess.run(
-            words, cwd=root, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, stdin=subprocess.DEVNULL
+            [sys.executable if program == "python" else program, *arguments],
+            cwd=root,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            stdin=subprocess.DEVNULL,
         )
-        code, said = done.returncode, f"{done.stdout}{done.stderr}"
+        code, output = done.returncode, f"{done.stdout}{done.stderr}"
     except (OSError, subprocess.TimeoutExpired) as error:
-        code, said = 1, str(error)
-    return AreaResult(area, code, said.strip(), time.monotonic() - began)
+        code, output = 1, str(error)
+    return AreaResult(area, code, output.strip(), time.monotonic() - began)
 
 
 def shown(outcome: AreaResult) -> str:
-    """A line for an area that holds, all that it said for one that does not."""
-    lines = outcome.said.splitlines() or ["said nothing"]
+    """A line for an area that passed, all of its output for one that did not."""
+    lines = outcome.output.splitlines() or ["said nothing"]
     text = " · ".join(lines) if outcome.code == 0 else lines[-1].removeprefix("skipped: ") if outcome.code == SKIPPED else ""
-    head = f"{outcome.word:<8} {outcome.area:<14} {outcome.seconds:5.1f} s  {text}".rstrip()
+    head = f"{outcome.state:<8} {outcome.area:<14} {outcome.seconds:5.1f} s  {text}".rstrip()
     return head if text else "\n".join([head, *(f"    {line}" for line in lines)])
 
 
@@ -80,7 +85,7 @@ def main() -> int:
         for outcome in pool.map(lambda item: run(*item), wanted.items()):
             print(shown(outcome), flush=True)
             outcomes.append(outcome)
-    number = {word: sum(outcome.word == word for outcome in outcomes) for word in ("ok", "FAILED", "skipped")}
+    number = {state: sum(outcome.state == state for outcome in outcomes) for state in ("ok", "FAILED", "skipped")}
     print(f"{number['ok']} passed, {number['FAILED']} failed, {number['skipped']} skipped")
     return 1 if number["FAILED"] else 0
 

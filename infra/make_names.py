@@ -22,7 +22,7 @@ from serving.pipeline.settings import variables
 
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = ("bootstrap", "persistent", "cluster")
-KEPT_REMOTELY = ("persistent", "cluster")  # the bootstrap layer makes the bucket that the others keep their state in
+REMOTE_STATE = ("persistent", "cluster")  # the bootstrap layer makes the bucket that the others keep their state in
 POLICY = Path("experiments/guards/techcorp.yaml")
 MADE = "# Made from infra/names.yaml by `make infra-names`; change it there."
 ROUNDS = 5  # entries that stand on entries that stand on entries
@@ -50,7 +50,7 @@ def read_names(path: Path) -> dict[str, Any]:
         names = filled
     else:
         raise NamesError(f"{path}: entries stand on each other in a circle, or on more than {ROUNDS} others.")
-    _look_over(names, path)
+    _check(names, path)
     return dict(names)
 
 
@@ -62,16 +62,16 @@ def rendered(root: Path) -> dict[Path, str]:
     values = json.dumps({"names": for_terraform}, indent=2) + "\n"
     infra = root / "infra"
     files = {infra / "terraform" / layer / "names.auto.tfvars.json": values for layer in LAYERS}
-    files |= {infra / "terraform" / layer / "backend.hcl": _backend(names, layer) for layer in KEPT_REMOTELY}
+    files |= {infra / "terraform" / layer / "backend.hcl": _backend(names, layer) for layer in REMOTE_STATE}
     files[infra / "kubernetes" / "base" / "settings.env"] = _env(names["settings"] | names["channel_settings"]["dev"])
     for channel in CHANNELS:
         files[infra / "kubernetes" / "overlays" / channel / "channel.env"] = _env(names["channel_settings"][channel])
-    told = {
+    jobs = {
         "mlflow": _mlflow(names),
         "ray": _jobs(names, "STAGES", "INDEXES", "MLFLOW_URI"),
         "ray-index": _jobs(names, "INDEXES") | _corpora(names),
     }
-    files |= {infra / "kubernetes" / folder / "settings.env": _env(values) for folder, values in told.items()}
+    files |= {infra / "kubernetes" / folder / "settings.env": _env(values) for folder, values in jobs.items()}
     files[infra / "terraform" / "modules" / "guardrail" / "main.tf"] = terraform(load_policy(root / POLICY))
     for path, text, lost in manifests(root, names):
         if lost:
@@ -83,7 +83,7 @@ def rendered(root: Path) -> dict[Path, str]:
 
 
 def drifted(root: Path) -> list[str]:
-    """What is not as names.yaml and the guard policy have it, in a line each."""
+    """The files that are not as names.yaml and the guard policy have them, a line each."""
     found = []
     for path, text in rendered(root).items():
         if not path.is_file():
@@ -104,7 +104,16 @@ def _filled(value: Any, names: Mapping[str, Any], path: Path) -> Any:
         raise NamesError(f"{path}: {value!r} names an entry that is not there: {error}.") from None
 
 
-def _look_over(names: Mapping[str, Any], path: Path) -> None:
+def _check(names: Mapping[str, Any], path: Path) -> None:
+    """A `NamesError` for the first entry that AWS, Kubernetes or the application would refuse."""
+    _check_account(names, path)
+    _check_network(names.get("cidr"), path)
+    _check_resources(names, path)
+    _check_channels(names, path)
+    _check_settings(names, path)
+
+
+def _check_account(names: Mapping[str, Any], path: Path) -> None:
     if not re.fullmatch(r"\d{12}", str(names.get("account"))):
         raise NamesError(f"{path}: account is {names.get('account')!r}; twelve digits between quotes are needed.")
     if not REGION.fullmatch(str(names.get("region"))):
@@ -118,7 +127,9 @@ def _look_over(names: Mapping[str, Any], path: Path) -> None:
         raise NamesError(f"{path}: github is {names.get('github')!r}; owner/repository or owner@ID/repository@ID is needed.")
     if not re.fullmatch(r"[\w-]{1,90}", str(names.get("workspace") or "")):
         raise NamesError(f"{path}: workspace is {names.get('workspace')!r}; one of Terraform's is needed, such as default.")
-    _look_over_network(names.get("cidr"), path)
+
+
+def _check_resources(names: Mapping[str, Any], path: Path) -> None:
     for name, most in LONGEST.items():
         if not PREFIX.fullmatch(names[name]) or len(names[name]) > most:
             raise NamesError(f"{path}: {name} is {names[name]!r}; small letters, digits and single hyphens are needed, {most} at most.")
@@ -128,9 +139,18 @@ def _look_over(names: Mapping[str, Any], path: Path) -> None:
     for bucket in [names["state_bucket"], *names["buckets"].values()]:
         if not re.fullmatch(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", bucket):
             raise NamesError(f"{path}: {bucket!r} cannot name a bucket: 3 to 63 of a-z, 0-9 and -.")
+    unknown = {one["role"] for one in names["service_accounts"]} - set(names["roles"])
+    if unknown:
+        raise NamesError(f"{path}: service_accounts names roles that are not there: {', '.join(sorted(unknown))}.")
+
+
+def _check_channels(names: Mapping[str, Any], path: Path) -> None:
+    """What stands on the namespaces: roles allow them, and Prometheus looks in them."""
     for account in names["service_accounts"]:
-        if not account["namespace"].startswith(f"{prefix}-") and account["role"] in ("api", "harness"):
-            raise NamesError(f"{path}: the namespace {account['namespace']!r} has to begin with {prefix}-, where Prometheus looks.")
+        if not account["namespace"].startswith(f"{names['prefix']}-") and account["role"] in ("api", "harness"):
+            raise NamesError(
+                f"{path}: the namespace {account['namespace']!r} has to begin with {names['prefix']}-, where Prometheus looks."
+            )
     for channel in CHANNELS:
         for kind, ending in (("tables", "traces"), ("audit_tables", "audit")):
             if names[kind][channel] != f"{names['namespaces'][channel]}-{ending}":
@@ -144,16 +164,16 @@ def _look_over(names: Mapping[str, Any], path: Path) -> None:
     for secret in names["secrets"].values():
         if secret.partition("/")[0] not in {MONITORING, *(one["namespace"] for one in names["service_accounts"])}:
             raise NamesError(f"{path}: the secret {secret!r} has to begin with the namespace that reads it, as the roles of pods allow it.")
-    unknown = {one["role"] for one in names["service_accounts"]} - set(names["roles"])
-    if unknown:
-        raise NamesError(f"{path}: service_accounts names roles that are not there: {', '.join(sorted(unknown))}.")
+
+
+def _check_settings(names: Mapping[str, Any], path: Path) -> None:
     known = {*variables(AppSettings), *variables(HarnessSettings)}
     for variable in [*names["settings"], *(one for channel in CHANNELS for one in names["channel_settings"][channel])]:
         if variable not in known:
             raise NamesError(f"{path}: {variable} is no setting of the application. See them all: touchstone config settings")
 
 
-def _look_over_network(cidr: object, path: Path) -> None:
+def _check_network(cidr: object, path: Path) -> None:
     try:
         network = ipaddress.ip_network(str(cidr))
     except ValueError as error:
@@ -186,7 +206,7 @@ def _corpora(names: Mapping[str, Any]) -> dict[str, str]:
     return {"CORPORA": f"s3://{names['buckets']['documents']}/corpora"}  # where infra/pipelines/data.sh puts them
 
 
-def _said(error: Exception) -> str:
+def _error_line(error: Exception) -> str:
     """A mistake in one line."""
     if isinstance(error, NamesError):
         return str(error)
@@ -211,7 +231,7 @@ def main() -> int:
             path.write_text(text, encoding="utf-8")
             print(path.relative_to(chosen.root))
     except (NamesError, TouchstoneError, KeyError, TypeError, AttributeError, OSError, yaml.YAMLError) as error:
-        print(_said(error), file=sys.stderr)
+        print(_error_line(error), file=sys.stderr)
         return 2
     return 0
 

@@ -19,7 +19,7 @@ class Place:
     value: str
     name: str = r"[^\s}\]\"']+"
 
-    def told(self, text: str) -> tuple[str, int]:
+    def put_into(self, text: str) -> tuple[str, int]:
         """The text with the name put in, and how often it stands there."""
         return re.subn(f"(?m)({self.before}){self.name}", lambda found: found[1] + self.value, text)
 
@@ -30,7 +30,7 @@ def manifests(root: Path, names: Mapping[str, Any]) -> Iterator[tuple[Path, str,
         path = root / "infra" / file
         text, lost = path.read_text(encoding="utf-8"), []
         for place in places:
-            text, number = place.told(text)
+            text, number = place.put_into(text)
             if not number:
                 lost.append(place.before)
         yield path, text, lost

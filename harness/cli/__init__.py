@@ -108,8 +108,8 @@ def _run(arguments: Sequence[str] | None) -> int:
         if context is not None and not context.args and type(error).__name__ == "NoArgsIsHelpError":
             typer.echo(error.format_message(), err=True)
             return 2
-        said = error.format_message().replace("Value error, ", "")  # what the parser's own validation puts before its words
-        return _say(f"{said} See: {context.command_path if context else 'touchstone'} --help", 2)
+        message = error.format_message().replace("Value error, ", "")  # what the parser's own validation puts before its words
+        return _say(f"{message} See: {context.command_path if context else 'touchstone'} --help", 2)
     except (typer.Abort, KeyboardInterrupt, asyncio.CancelledError):
         return _say(STOPPED, STOPPED_CODE)
     except TouchstoneError as error:

@@ -55,7 +55,7 @@ def audit(
     for one in found:
         entry, ended = one.entry, one.outcome
         outcome = f"{one.state}: {ended.reason}" if ended and ended.reason else one.state
-        said = {**entry.details, **(ended.details if ended else {})}
+        details = {**entry.details, **(ended.details if ended else {})}
         table.add_row(
             f"{datetime.fromtimestamp(entry.at, UTC):%Y-%m-%d %H:%M:%S}",
             entry.who,
@@ -63,24 +63,24 @@ def audit(
             entry.action,
             entry.subject,
             outcome,
-            _words(said),
+            _details_text(details),
         )
-    terminal_console(markup=False, width=WIDTH, wrap=True).print(table)
+    terminal_console(width=WIDTH, wrap=True).print(table)
 
 
 def _row(one: AuditedAct) -> dict[str, Any]:
     entry, ended = one.entry, one.outcome
     facts = {"id": entry.id, "at": _shown(entry.at), "tenant": entry.tenant, "who": entry.who, "source": entry.source}
     facts |= {"action": entry.action, "subject": entry.subject}
-    told = {"outcome": one.state, "reason": ended.reason if ended else "", "ended_at": _shown(ended.at) if ended else None}
-    return {**facts, "details": dict(entry.details), **told, "result": dict(ended.details) if ended else {}}
+    ended_fields = {"outcome": one.state, "reason": ended.reason if ended else "", "ended_at": _shown(ended.at) if ended else None}
+    return {**facts, "details": dict(entry.details), **ended_fields, "result": dict(ended.details) if ended else {}}
 
 
 def _shown(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="microseconds")
 
 
-def _words(details: Details) -> str:
+def _details_text(details: Details) -> str:
     """Details in a line; of a sum what tells it from others, since --json has all of it."""
     return ", ".join(f"{name} {str(value)[:12] if name == 'sha256' else value}" for name, value in details.items())
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from harness.audit import acting
+from harness.audit import audited_act
 from harness.cli.interrupt import run_async
 from harness.cli.options import AsJson, print_json
 from harness.cli.output.progress import progress_line
@@ -30,7 +30,7 @@ def warm(
 
     settings = read_settings()
     questions = reviewed_questions(source, settings)
-    with progress_line() as line, acting(settings, "cache.warm", channel, {"questions": len(questions)}) as result:
+    with progress_line() as line, audited_act(settings, "cache.warm", channel, {"questions": len(questions)}) as result:
         results = run_async(warm_cache(questions, channel, settings, lambda done, total: line.update("warming", done, total)))
         result["kept"] = sum(len(one.kept) for one in results)
     kept, left_out = sum(len(one.kept) for one in results), [one for one in results if one.left_out]
@@ -76,7 +76,7 @@ def clear(
         raise ConfigError("--reach forgets no answers: leave --document out.")
     settings = read_settings()
     if reach:
-        with acting(settings, "cache.reach", release or "every release") as result:
+        with audited_act(settings, "cache.reach", release or "every release") as result:
             restored = run_async(restore_reach(settings, release))
             result["restored"] = ", ".join(restored)
         if as_json:
@@ -84,7 +84,7 @@ def clear(
             return
         typer.echo(f"the whole reach is back for {', '.join(restored)}" if restored else "no cache's reach was lowered")
         return
-    with acting(settings, "cache.clear", document or release or "everything", {"document": document, "release": release}) as result:
+    with audited_act(settings, "cache.clear", document or release or "everything", {"document": document, "release": release}) as result:
         count = run_async(clear_shared_cache(settings, document=document, release=release))
         result["forgotten"] = count
     if as_json:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from harness.cli.gate import judged
+from harness.cli.gate import recorded_run
 from harness.cli.interrupt import run_async
 from harness.cli.options import AsJson, ConfigFile, Set, print_json, read_config
 from harness.cli.output.progress import progress_line
@@ -34,7 +34,7 @@ def set_champion(
     if sum((run is not None, bool(release), config is not None or bool(change))) > 1:
         raise ConfigError("Give one of --run, --release and --config (with --set).")
     settings = read_settings()
-    what = judged(run) if run else release_config(release, settings) if release else read_config(config, change)
+    what = recorded_run(run) if run else release_config(release, settings) if release else read_config(config, change)
     with progress_line(quiet=as_json) as line:
         champions = run_async(Project(settings, line.update).record_champion(what, gates or ()))
     if as_json:

@@ -218,7 +218,7 @@ def show_reevaluation(done: "FinishedReevaluation") -> None:
     from harness.cli.output.tables import terminal_table
     from harness.stats.text import number_text
 
-    console, head, channel = terminal_console(markup=False), done.result.report.header, done.channel
+    console, head, channel = terminal_console(), done.result.report.header, done.channel
     console.print(f"{channel.name} serves {channel.stable}, promoted by {channel.evidence}")
     console.print(f"evaluated again on {head.golden} {head.split}, {len(done.result.report.rows)} cases, by the gate {done.gate}")
     if done.searched.corpus_version:
@@ -233,7 +233,7 @@ def show_reevaluation(done: "FinishedReevaluation") -> None:
     console.print(table)
     for ruling in done.result.rulings:
         if ruling.blocks:
-            console.print(f"{ruling.word}: {ruling.id}: {ruling.reason}")
+            console.print(f"{ruling.outcome_text}: {ruling.id}: {ruling.reason}")
     console.print(f"{'not seen to be worse' if done.result.passed else 'worse'}: {done.result.message}")
     console.print(f"\nreport    {done.page}\nevidence  {done.evidence}")
 
@@ -243,7 +243,7 @@ def show_verdict(judged: "TrialVerdict") -> None:
     from harness.cli.output.console import terminal_console
     from harness.cli.output.tables import terminal_table
 
-    console, trial, found = terminal_console(markup=False), judged.trial, judged.found
+    console, trial, found = terminal_console(), judged.trial, judged.found
     console.print(f"{trial.channel}: {trial.mode} {trial.release} beside {trial.stable} since {trial.since}")
     of = f"{found.candidate_callers} of {found.callers} callers, {found.candidate_questions} of {found.questions} questions"
     console.print(f"counted: {of} are the candidate's, in turns of {judged.rules.turn_s / 60:g} minutes; {judged.traces} traces were read")

@@ -12,9 +12,9 @@ MAX_LINES = 10  # lines of what may be long
 def show_comparison(comparison: ReportComparison, labels: tuple[str, str]) -> None:
     """The verdict, every metric, what it costs, what moved, and what was changed."""
     console, head = terminal_console(), comparison.after.header
-    console.print(f"A  {labels[0]}\nB  {labels[1]}\n{head.golden} {head.split}, {comparison.cases} cases", markup=False)
+    console.print(f"A  {labels[0]}\nB  {labels[1]}\n{head.golden} {head.split}, {comparison.cases} cases")
     for note in comparison.notes:
-        console.print(f"note: {note}", markup=False)
+        console.print(f"note: {note}")
     table = terminal_table("metric", "A", "B", "B − A, interval", "p", "verdict", "detectable", "cases")
     for difference in comparison.metrics:
         paired = difference.comparison
@@ -39,7 +39,7 @@ def show_comparison(comparison: ReportComparison, labels: tuple[str, str]) -> No
     console.print(table)
     moved = [part for part in comparison.slices if part.moved]
     for part in moved[:MAX_LINES]:
-        console.print(f"  {part.by} {part.name}: {part.metric} {difference_text(part.comparison)}, {part.comparison.outcome}", markup=False)
+        console.print(f"  {part.by} {part.name}: {part.metric} {difference_text(part.comparison)}, {part.comparison.outcome}")
     if not moved:
         console.print(f"no slice moved by more than chance allows ({len(comparison.slices)} looked at, corrected for all)")
     mixed = len(comparison.flipped("mixed"))
@@ -48,10 +48,10 @@ def show_comparison(comparison: ReportComparison, labels: tuple[str, str]) -> No
         + (f", {mixed} by one metric gained and by another lost" if mixed else "")
     )
     for change in comparison.changes[:MAX_LINES]:
-        console.print(f"  {change.path}: {_value_cell(change.before)} → {_value_cell(change.after)}", markup=False)
+        console.print(f"  {change.path}: {_value_cell(change.before)} → {_value_cell(change.after)}")
     if len(comparison.changes) > MAX_LINES:
         console.print(f"  and {len(comparison.changes) - MAX_LINES} more fields of the configuration")
-    console.print(comparison.verdict, markup=False)
+    console.print(comparison.verdict)
 
 
 def _value_cell(value: object) -> str:

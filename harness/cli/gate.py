@@ -57,7 +57,7 @@ def gate(
     try:
         with progress_line(quiet=as_json) as line:
             project = Project(settings, line.update)
-            what = judged(run) if run else named_candidate(project, candidate) if candidate else read_config(config, change)
+            what = recorded_run(run) if run else named_candidate(project, candidate) if candidate else read_config(config, change)
             result = run_async(project.gate(file, what, champion=champion, store=store, replay_only=replay_only))
     except (TouchstoneError, OSError) as error:
         if not isinstance(error, UserError):
@@ -76,12 +76,12 @@ def named_candidate(project: "Project", word: str) -> "str | RagConfig":
     return found.release.digest if found.release else found.config
 
 
-def judged(run: Path) -> "RecordedRun":
-    """An evaluation's file as the subject of a gate."""
+def recorded_run(file: Path) -> "RecordedRun":
+    """An evaluation from its file, to be judged as it is."""
     from harness.resolve import RecordedRun
     from harness.results.report_file import read_report
 
-    return RecordedRun(str(run), read_report(run), run)
+    return RecordedRun(str(file), read_report(file), file)
 
 
 def _report_decision(
@@ -122,7 +122,7 @@ def show_decision(decision: "Decision") -> None:
     from harness.cli.output.console import terminal_console
     from harness.gate.summary import flips_text, mean_text, threshold_text, value_text
 
-    console = terminal_console(markup=False)
+    console = terminal_console()
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("rule", "of", "mean", "judged", "needed", "cases", "outcome"):
         table.add_column(name, justify="right" if name in ("mean", "judged", "needed", "cases") else "left", overflow="fold")
@@ -134,12 +134,12 @@ def show_decision(decision: "Decision") -> None:
             value_text(ruling),
             threshold_text(ruling),
             f"{ruling.count}/{ruling.of}" if ruling.of else "–",
-            ruling.word,
+            ruling.outcome_text,
         )
     console.print(table)
     for ruling in decision.rulings:
         if ruling.outcome != "pass":
-            console.print(_printable(f"{ruling.word}: {ruling.id}: {ruling.reason}" + (f" ({ruling.why})" if ruling.why else "")))
+            console.print(_printable(f"{ruling.outcome_text}: {ruling.id}: {ruling.reason}" + (f" ({ruling.why})" if ruling.why else "")))
     flips = decision.changes
     if flips.metric:
         console.print(f"against the champion, {flips.metric}: {flips_text(flips)}")

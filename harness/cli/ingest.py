@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.audit import acting
+from harness.audit import audited_act
 from harness.cli.interrupt import run_async
 from harness.cli.options import AsJson, print_json
 from harness.cli.output.progress import ProgressLine, progress_line
@@ -112,10 +112,10 @@ def _ingested(
         with ExitStack() as acts:
             for record in records:
                 details: dict[str, Detail] = {"collection": collection, "sha256": record.sha256, "bytes": record.bytes}
-                acts.enter_context(acting(settings, "document.delete", record.id, details, tenant=record.tenant))
+                acts.enter_context(audited_act(settings, "document.delete", record.id, details, tenant=record.tenant))
             yield
 
-    with acting(settings, "document.ingest", collection, {"prune": prune}, tenant=tenant) as result:
+    with audited_act(settings, "document.ingest", collection, {"prune": prune}, tenant=tenant) as result:
         done = run.run(
             prune=prune,
             dry_run=False,

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from harness.audit import acting
+from harness.audit import audited_act
 from harness.cli.options import AsJson, print_json
 from harness.settings import read_settings
 from serving.keys import SCOPES, SHOWN, Caller, create_key, hash_of, read_keys, revoke_key, rotate_key
@@ -48,7 +48,7 @@ def create(
     except ValidationError as error:
         raise ConfigError(explain(error, "key", list(Caller.model_fields))) from None
     about = {"tenant": caller.tenant, "scopes": ", ".join(sorted(caller.scopes)), "file": str(keys)}
-    with acting(read_settings(), "key.create", ident, about) as result:
+    with audited_act(read_settings(), "key.create", ident, about) as result:
         key = create_key(keys, caller)
         result["hash"] = hash_of(key)[:SHOWN]
     if as_json:
@@ -79,7 +79,7 @@ def list_keys(keys: KeysFile = DEFAULT, as_json: AsJson = False) -> None:
 @app.command()
 def revoke(name: Annotated[str, typer.Argument(help=NAMED)], keys: KeysFile = DEFAULT, as_json: AsJson = False) -> None:
     """Take a key out, or every key of an id; a running server refuses it within a second."""
-    with acting(read_settings(), "key.revoke", name, {"file": str(keys)}) as result:
+    with audited_act(read_settings(), "key.revoke", name, {"file": str(keys)}) as result:
         gone = revoke_key(keys, name)
         result["hashes"] = ", ".join(digest[:SHOWN] for digest in gone)
     if as_json:
@@ -98,7 +98,7 @@ def rotate(
 ) -> None:
     """Make a new key with the rights of an old one, which goes on working for a while."""
     overlap = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=hours)
-    with acting(read_settings(), "key.rotate", name, {"file": str(keys), "old_until": overlap.isoformat()}) as result:
+    with audited_act(read_settings(), "key.rotate", name, {"file": str(keys), "old_until": overlap.isoformat()}) as result:
         key = rotate_key(keys, name, overlap)
         result["hash"] = hash_of(key)[:SHOWN]
     if as_json:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.audit import acting
+from harness.audit import audited_act
 from harness.cli.options import AsJson, follow_channels, print_json
 from harness.settings import read_settings
 from serving.pipeline.errors import DataError
@@ -104,7 +104,7 @@ def register(
         raise DataError("No channel names a release yet. Run: touchstone promote")
     done = []
     for digest in named:
-        with acting(settings, "release.register", digest) as result:
+        with audited_act(settings, "release.register", digest) as result:
             done.append(register_release(digest, settings))
             result["new"] = done[-1].new
     if as_json:

@@ -26,7 +26,7 @@ def print_diff(diff: ReleaseDiff) -> None:
             table.add_column(heading, justify="left" if heading == "metric" else "right")
         for pair in diff.metrics:
             if pair.cases == cases:
-                table.add_row(Text(pair.metric), _words(pair.before), _words(pair.after))
+                table.add_row(Text(pair.metric), _metric_text(pair.before), _metric_text(pair.after))
         console.print(table)
 
 
@@ -39,7 +39,7 @@ def _print_changes(title: str, changes: tuple[ChangedValue, ...]) -> None:
     terminal_console().print(table)
 
 
-def _words(metric: MeasuredMetric | None) -> str:
+def _metric_text(metric: MeasuredMetric | None) -> str:
     if metric is None or metric.mean is None:
         return "–"
     interval = f" [{metric.low:.3f}, {metric.high:.3f}]" if metric.low is not None and metric.high is not None else ""

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from harness.audit import acting
+from harness.audit import audited_act
 from harness.cli.options import AsJson, print_json
 from harness.settings import read_settings
 from harness.stage_store.layered import LayeredStageStore
@@ -57,7 +57,7 @@ def gc(
     known = [size.stage for size in stage_store.sizes()]
     if stage and stage not in known:
         raise ConfigError(f"Nothing of stage {stage!r} is kept. Kept: {', '.join(known) or 'nothing'}.")
-    with acting(settings, "store.gc", stage_store.place, {"stage": stage, "unused_days": days}) as result:
+    with audited_act(settings, "store.gc", stage_store.place, {"stage": stage, "unused_days": days}) as result:
         count = stage_store.remove(stage=stage, unused_days=days)
         result["removed"] = count
     if as_json:
@@ -74,7 +74,7 @@ def _remove_indexes(days: int, *, dry_run: bool, as_json: bool) -> None:
     settings = read_settings()
     found = unused_indexes(settings, unused_days=days)
     for index in () if dry_run else found:
-        with acting(settings, "index.delete", index.recipe, {"place": settings.index_root, "unused_days": days, "bytes": index.bytes}):
+        with audited_act(settings, "index.delete", index.recipe, {"place": settings.index_root, "unused_days": days, "bytes": index.bytes}):
             remove_index(settings, index)
     if as_json:
         rows = [{"index": one.recipe, "changed_at": one.changed_at.isoformat(), "bytes": one.bytes, "whole": one.whole} for one in found]

@@ -12,7 +12,7 @@ from harness.cli.interrupt import run_in
 from harness.cli.options import AsJson, ReplayOnly, UseStore, print_json
 from harness.cli.output.progress import ProgressLine, progress_line
 from harness.settings import read_settings
-from harness.stage_store.base import kept_before
+from harness.stage_store.base import reused_share
 from harness.sweep.experiment import Experiment
 from harness.sweep.progress import SweepObserver, SweepProgress
 from harness.sweep.trial import Trial
@@ -160,9 +160,9 @@ def progress_text(progress: SweepProgress, experiment: Experiment, quoted_usd: f
     elapsed_s = max(time.monotonic() - progress.started_s, 1e-9)
     parts = [f"best {progress.best.objective:.3f} (trial {progress.best.name})"] if progress.best else []
     parts.append(f"{progress.cases / elapsed_s:.1f} cases/s")
-    share = kept_before(progress.counts)
+    share = reused_share(progress.counts)
     if share.needed:
-        parts.append(f"{share.kept / share.needed:.0%} kept from before")
+        parts.append(f"{share.reused / share.needed:.0%} kept from before")
     quoted = f" of about {dollars(quoted_usd)}" if quoted_usd else ""
     limit = f" of ${experiment.budget_usd:g}" if experiment.budget_usd else quoted
     parts.append(f"${progress.spent_usd:.4f}{limit}")

@@ -9,7 +9,7 @@ from harness.evaluation.evaluator import Evaluator
 from harness.evaluation.factory import PipelineFactory
 from harness.judges import connect_judge
 from harness.judges.tools import EMBEDDER, Tools
-from harness.settings import HarnessSettings, no_project, which
+from harness.settings import HarnessSettings, ambiguous, no_project
 from harness.stage_store.base import StageStore
 from harness.stage_store.embed import cached_embeddings
 from harness.stage_store.open import open_stage_store
@@ -68,7 +68,7 @@ def corpus_path(name: str | Path, settings: HarnessSettings) -> Path:
     """Where a corpus lies: below the datasets, or at a path."""
     root = settings.datasets / "corpora"
     if name == "" == settings.usual_corpus:
-        raise which("corpus", root)
+        raise ambiguous("corpus", root, " with --corpus")
     if not isinstance(name, str | Path) or not str(name).strip():
         raise ConfigError(f"A corpus is a name, or the path of a folder or a .jsonl file, not {name!r}.")
     for path in (root / name, Path(name)):

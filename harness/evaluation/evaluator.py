@@ -36,7 +36,7 @@ class Evaluator:
     concurrency: int = 4
     case_timeout_s: float = CASE_TIMEOUT_S
     tools: Tools | None = None  # for the metrics that need an embedding model or a judge
-    stage_store: StageStore | None = None  # where scores are kept
+    stage_store: StageStore | None = None  # of scores
     part: bool = False  # of a larger evaluation, whose caller checks whether a model refused every request
 
     @property
@@ -113,13 +113,13 @@ class Evaluator:
         except UserError as error:
             if not isinstance(error, RequestError):  # a refused request may be due to this question only
                 raise
-            return _unanswered(await _kept(subject, case), scorers, CaseError(REFUSED, str(error), infrastructure=False))
+            return _unanswered(await _masked(subject, case), scorers, CaseError(REFUSED, str(error), infrastructure=False))
         except asyncio.CancelledError as error:
             if (task := asyncio.current_task()) is None or task.cancelling():  # the evaluation itself is stopped
                 raise
-            return _unanswered(await _kept(subject, case), scorers, _case_error(error, self.case_timeout_s))
+            return _unanswered(await _masked(subject, case), scorers, _case_error(error, self.case_timeout_s))
         except Exception as error:  # noqa: BLE001 — a crash of one case does not end the others
-            return _unanswered(await _kept(subject, case), scorers, _case_error(error, self.case_timeout_s))
+            return _unanswered(await _masked(subject, case), scorers, _case_error(error, self.case_timeout_s))
         return await self._score(trace, case, scorers)
 
     async def _score(self, trace: Trace, case: Case, scorers: Sequence[Metric | JudgedMetric]) -> CaseResult:
@@ -135,13 +135,13 @@ class Evaluator:
             results += await asyncio.to_thread(lambda: [_compute(scorer, trace, case) for scorer in computed_metrics])
         results += await asyncio.gather(*(_ask_judge(scorer, trace, case) for scorer in judged_metrics))
         if cached_scores:
-            cached_scores.keep([result.score for result in results if result.cacheable])
+            cached_scores.store_all([result.score for result in results if result.cacheable])
         scores |= {result.score.metric: result.score for result in results}
         outage = next((result.outage for result in results if result.outage), None)
-        return CaseResult(_as_checked(case, trace), tuple(scores[scorer.name] for scorer in scorers), trace, outage)
+        return CaseResult(_as_guarded(case, trace), tuple(scores[scorer.name] for scorer in scorers), trace, outage)
 
 
-def _as_checked(case: Case, trace: Trace) -> Case:
+def _as_guarded(case: Case, trace: Trace) -> Case:
     """The case with its question, and those before it, as the guard left them: results are written down."""
     changed = any(one.side == "input" and one.action in (GuardAction.MASK, GuardAction.BLOCK) for one in trace.guard)
     if not changed or not trace.query.text.strip():
@@ -150,12 +150,12 @@ def _as_checked(case: Case, trace: Trace) -> Case:
     return case.model_copy(update={"question": trace.query.text, "history": history})
 
 
-async def _kept(subject: Subject, case: Case) -> Case:
+async def _masked(subject: Subject, case: Case) -> Case:
     """The same for a case without a trace."""
     if not isinstance(subject, PipelineSubject):
         return case
-    question = await subject.kept(case.question)
-    turns = [PriorTurn(question=await subject.kept(turn.question), answer=await subject.kept(turn.answer)) for turn in case.history]
+    question = await subject.masked(case.question)
+    turns = [PriorTurn(question=await subject.masked(turn.question), answer=await subject.masked(turn.answer)) for turn in case.history]
     same = question == case.question and tuple(turns) == case.history
     return case if same else case.model_copy(update={"question": question, "history": tuple(turns)})
 

@@ -73,6 +73,6 @@ class PipelineSubject:
         """The pipeline's answer."""
         return await self.pipeline.answer(query)
 
-    async def kept(self, question: str) -> str:
-        """A question as it may be stored, for one without a trace."""
+    async def masked(self, question: str) -> str:
+        """A question as it may be stored, with personal data masked by the input guard; for one without a trace."""
         return await self.pipeline.input_guard.masked(question, CheckContext("input", Query(question)))

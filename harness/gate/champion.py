@@ -22,7 +22,7 @@ from serving.storage.files import write_text
 
 _HEADER = Codec(Header)
 _ROW = Codec(CaseResult)
-MEND = "Run: touchstone champion set"  # with the gate's file; those in experiments/gates need not be given
+RECORD_ONE = "Run: touchstone champion set"  # with the gate's file; those in experiments/gates need not be given
 
 
 def champion_path(champions: Path, golden: str, split: str) -> Path:
@@ -30,33 +30,33 @@ def champion_path(champions: Path, golden: str, split: str) -> Path:
     return champions / f"{golden.replace('/', '-')}-{split}.jsonl"
 
 
-def mend(gate: str) -> str:
-    """What to run for a champion of a gate's cases."""
-    return f"{MEND} {shlex.quote(gate)}" if gate else MEND
+def how_to_record(gate: str) -> str:
+    """The command that records a champion of a gate's cases."""
+    return f"{RECORD_ONE} {shlex.quote(gate)}" if gate else RECORD_ONE
 
 
 def read_champion(path: Path, *, golden: str, golden_digest: str, split_digest: str | None, gate: str = "") -> EvalReport:
     """The champion's evaluation, refused when it is not of exactly these cases; `gate` is the file of the gate that asks for it."""
     if not path.is_file():
-        raise DataError(f"No champion to compare with: {str(path)!r} is not there. {mend(gate)}")
+        raise DataError(f"No champion to compare with: {str(path)!r} is not there. {how_to_record(gate)}")
     report = read_report(path)
     head = report.header
     if (head.golden, head.golden_digest) != (golden, golden_digest):
-        raise DataError(f"{path}: made on {head.golden} {head.golden_digest}, and {golden} is {golden_digest} now. {mend(gate)}")
+        raise DataError(f"{path}: made on {head.golden} {head.golden_digest}, and {golden} is {golden_digest} now. {how_to_record(gate)}")
     if split_digest not in (None, head.split_digest):
-        raise DataError(f"{path}: not made on the cases of this split. {mend(gate)}")
+        raise DataError(f"{path}: not made on the cases of this split. {how_to_record(gate)}")
     return report
 
 
 def not_comparable(champion: Header, candidate: Header, metric: str) -> str:
     """Why a metric of two evaluations must not be compared; empty when it may be."""
     if metric not in champion.metrics:
-        return f"not comparable: the champion was not scored by {metric}. {MEND}"
+        return f"not comparable: the champion was not scored by {metric}. {RECORD_ONE}"
     if asks_judge(metric) and champion.judge != candidate.judge:
-        return f"not comparable: {metric} is the word of judge {champion.judge or '?'} and of {candidate.judge or '?'}. {MEND}"
+        return f"not comparable: {metric} is the word of judge {champion.judge or '?'} and of {candidate.judge or '?'}. {RECORD_ONE}"
     before, after = champion.metric_versions.get(metric, ""), candidate.metric_versions.get(metric, "")
     if before != after:
-        return f"not comparable: {metric} was version {before or '?'} for the champion and is {after or '?'} now. {MEND}"
+        return f"not comparable: {metric} was version {before or '?'} for the champion and is {after or '?'} now. {RECORD_ONE}"
     return ""
 
 

@@ -48,8 +48,8 @@ class Ruling:
         return self.outcome == "fail" and not self.advisory
 
     @property
-    def word(self) -> str:
-        """The outcome in a word or two."""
+    def outcome_text(self) -> str:
+        """The outcome as people read it."""
         if self.outcome == "unjudged":
             return "not judged"
         return f"{self.outcome} (advisory)" if self.advisory else self.outcome

@@ -33,7 +33,7 @@ def _case(suite: Xml.Element, decision: Decision, ruling: Ruling) -> None:
         failure = Xml.SubElement(case, "failure", type=ruling.rule, message=message)
         failure.text = _clean(ruling.why) or None
     elif ruling.outcome != "pass":
-        Xml.SubElement(case, "skipped", message=f"{ruling.word}: {message}")
+        Xml.SubElement(case, "skipped", message=f"{ruling.outcome_text}: {message}")
     else:
         Xml.SubElement(case, "system-out").text = message
 

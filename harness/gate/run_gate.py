@@ -59,7 +59,7 @@ class GateResult:
     def display(self) -> Display:
         """The state, and every ruling."""
         rows = [
-            (ruling.id, ruling.subject, mean_text(ruling), value_text(ruling), threshold_text(ruling), ruling.word)
+            (ruling.id, ruling.subject, mean_text(ruling), value_text(ruling), threshold_text(ruling), ruling.outcome_text)
             for ruling in self.decision.rulings
         ]
         return Display(

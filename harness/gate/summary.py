@@ -53,7 +53,7 @@ def _row(ruling: Ruling) -> str:
         threshold_text(ruling),
         f"{ruling.count}/{ruling.of}" if ruling.of else "–",
     ]
-    return f"| {' | '.join(markdown_literal(cell) for cell in cells)} | {SIGNS.get(ruling.word, ruling.word)} |"
+    return f"| {' | '.join(markdown_literal(cell) for cell in cells)} | {SIGNS.get(ruling.outcome_text, ruling.outcome_text)} |"
 
 
 def mean_text(ruling: Ruling) -> str:

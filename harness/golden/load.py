@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from harness.golden.case import Case
 from harness.golden.lines import read_rows, refuse
 from harness.golden.sets import Card, GoldenSet
-from harness.settings import no_project, which
+from harness.settings import ambiguous, no_project
 from serving.pipeline.digest import sha256_file
 from serving.pipeline.errors import ConfigError, DataError
 from serving.pipeline.plain_yaml import YamlError, load_plain
@@ -29,7 +29,7 @@ def load_golden(root: Path, name: str, *, sealed: bool = True) -> GoldenSet:
     if not isinstance(name, str):
         raise ConfigError(f"A golden set is named by a text, such as {known[0] if known else 'mine/v1'!r}, not {name!r}.")
     if name == "":
-        raise which("golden set", root / "golden")
+        raise ambiguous("golden set", root / "golden", " with --golden, or as the argument of golden …")
     if "/" not in name:
         versions = [other for other in known if other.split("/")[0] == name]
         name = max(versions, key=lambda other: int(other.rsplit("/v", 1)[1]), default=name)

@@ -53,11 +53,11 @@ async def build_sharded(
     plan = await asyncio.to_thread(plan_corpus, corpus, settings, limits or PartLimits())
     storage = building_storage(settings)
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(_held(storage, f"locks/{plan.key}", progress))
+        await stack.enter_async_context(_locked(storage, f"locks/{plan.key}", progress))
         sent = await stack.enter_async_context(workers)
         build = _ShardedBuild(config.complete(), plan, settings, order_settings(settings), storage, sent, progress, now)
         loaded = await build.load()
-        await stack.enter_async_context(_held(storage, f"locks/{config.digest('index', corpus=loaded.digest)}", progress))
+        await stack.enter_async_context(_locked(storage, f"locks/{config.digest('index', corpus=loaded.digest)}", progress))
         manifest = await build.index(loaded)
     return ShardedIndex(manifest, loaded.public, tuple(loaded.skipped), loaded.unused_rules)
 
@@ -148,7 +148,7 @@ class _ShardedBuild(BuildContext):
 
 
 @asynccontextmanager
-async def _held(storage: Storage, key: str, progress: TaskProgress) -> AsyncIterator[None]:
+async def _locked(storage: Storage, key: str, progress: TaskProgress) -> AsyncIterator[None]:
     """Hold a lock against other drivers; a killed driver's lock ends by itself, in a bucket after a minute."""
     try:
         lock = storage.lock(key, wait=False)

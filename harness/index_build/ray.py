@@ -16,7 +16,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 TRIES = 4  # of one task, where workers die over it
-PATIENCE_S = 300.0  # for the first worker; a cluster that grows on demand takes its time
+START_TIMEOUT_S = 300.0  # for the first worker; a cluster that grows on demand takes its time
 
 
 class RayWorkers:
@@ -33,11 +33,11 @@ class RayWorkers:
         if in_cluster and not self._wanted:
             self.workers = in_cluster
         try:
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(START_TIMEOUT_S):
                 await self._reply(_ready.remote())
         except TimeoutError:
             await asyncio.to_thread(self._ray.close)
-            late = f"gave no worker within {PATIENCE_S:g} s. Has it a free core? See: ray status"
+            late = f"gave no worker within {START_TIMEOUT_S:g} s. Has it a free core? See: ray status"
             raise InfrastructureError(f"{self._ray.where} {late}") from None
         except BaseException:
             await asyncio.to_thread(self._ray.close)
@@ -55,7 +55,7 @@ class RayWorkers:
         try:
             while True:
                 while len(running) < self.workers and (order := next(waiting, None)) is not None:
-                    running.add(asyncio.create_task(self._carried_out(*order)))
+                    running.add(asyncio.create_task(self._result_of(*order)))
                 if not running:
                     return
                 done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
@@ -66,7 +66,7 @@ class RayWorkers:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
 
-    async def _carried_out(self, place: int, order: str) -> tuple[int, str]:
+    async def _result_of(self, place: int, order: str) -> tuple[int, str]:
         return place, str(await self._reply(_task.remote(order)))
 
     async def _reply(self, reference: Any) -> Any:
@@ -84,9 +84,9 @@ class RayWorkers:
             raise InfrastructureError(f"{self._ray.where} failed: {why.rstrip('.')}. It may be short of memory. {again}") from error
 
 
-def _hello() -> None:
+def _ready_check() -> None:
     """Answers once a worker is there."""
 
 
 _task: Any = ray.remote(num_cpus=1, max_retries=TRIES - 1)(carry_out)
-_ready: Any = ray.remote(num_cpus=1, max_retries=TRIES - 1)(_hello)
+_ready: Any = ray.remote(num_cpus=1, max_retries=TRIES - 1)(_ready_check)

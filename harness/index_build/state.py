@@ -31,7 +31,7 @@ class BuildFile(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-Kept = TypeVar("Kept", bound=BuildFile)
+File = TypeVar("File", bound=BuildFile)
 
 
 class LoadedPart(BuildFile):
@@ -125,7 +125,7 @@ class RowsLedger:
         return None if blob is None else _parsed(LedgerEntry, blob.data, key)
 
     def write(self, part: str, entry: LedgerEntry) -> None:
-        """Note it."""
+        """Record what is known of a part's rows."""
         self._storage.put(f"{self._prefix}/{part}.json", entry.model_dump_json().encode())
 
     def digests(self, part: str) -> bytes | None:
@@ -134,7 +134,7 @@ class RowsLedger:
         return None if blob is None else blob.data
 
     def write_digests(self, part: str, digests: bytes) -> None:
-        """Keep them."""
+        """Store the digests of a part's rows."""
         self._storage.put(f"{self._prefix}/{part}.digests", digests)
 
     def forget_digests(self, part: str) -> None:
@@ -159,7 +159,7 @@ def _needed(storage: Storage, key: str) -> bytes:
     return blob.data
 
 
-def _parsed(model: type[Kept], data: bytes, key: str) -> Kept:
+def _parsed(model: type[File], data: bytes, key: str) -> File:
     try:
         return model.model_validate_json(data)
     except ValidationError as error:

@@ -47,15 +47,15 @@ class TableBuild:
         assert isinstance(store, LanceStore)
         await store.add([], [], np.empty((0, dimensions), np.float32))  # so that workers find a table, and do not all make one
         await self._rows(self._loaded.parts, dimensions)
-        content, chunks = await asyncio.to_thread(self._promised)
+        content, chunks = await asyncio.to_thread(self._expected_content)
         if chunks == 0:
             raise DataError(f"Corpus {self._loaded.name!r} has nothing to index: {self._loaded.documents} documents, no text.")
         version = await self._finished(store)
-        if await self._found(store, chunks) != content:
-            await self._rows(await asyncio.to_thread(self._doubted), dimensions, again=True)
-            content, chunks = await asyncio.to_thread(self._promised)
+        if await self._stored_content(store, chunks) != content:
+            await self._rows(await asyncio.to_thread(self._suspect_parts), dimensions, again=True)
+            content, chunks = await asyncio.to_thread(self._expected_content)
             version = await self._finished(store)
-            if await self._found(store, chunks) != content:
+            if await self._stored_content(store, chunks) != content:
                 store.close()
                 await asyncio.to_thread(self._discard)
                 raise IntegrityError(
@@ -92,7 +92,7 @@ class TableBuild:
         await store.finish()
         return await store.forget_versions()
 
-    async def _found(self, store: LanceStore, chunks: int) -> str:
+    async def _stored_content(self, store: LanceStore, chunks: int) -> str:
         """The content digest of what the table holds."""
         with SpilledDigest() as total:
             async for rows in store.rows():
@@ -102,7 +102,7 @@ class TableBuild:
                 self._build.progress("checking chunks", total.rows, chunks)
             return total.hexdigest()
 
-    def _promised(self) -> tuple[str, int]:
+    def _expected_content(self) -> tuple[str, int]:
         """The content digest and number of the rows that the workers made."""
         with SpilledDigest() as total:
             for part in self._loaded.parts:
@@ -112,16 +112,16 @@ class TableBuild:
                 total.add(digests)
             return total.hexdigest(), total.rows
 
-    def _doubted(self) -> list[RowsPart]:
+    def _suspect_parts(self) -> list[RowsPart]:
         """The parts that were given out more than once, to be made again: a worker given up for dead may have appended late."""
-        doubted = []
+        suspects = []
         for part in self._loaded.parts:
             entry = self._ledger.read(part.key)
             if entry is None or entry.tries > 1:
                 self._ledger.forget_digests(part.key)
                 self._ledger.write(part.key, LedgerEntry(state="appending", tries=entry.tries if entry else 1))
-                doubted.append(part)
-        return doubted
+                suspects.append(part)
+        return suspects
 
     def _discard(self) -> None:
         """Remove the table, then its state, so that the next build starts over."""

@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 
 from serving.pipeline.errors import ConfigError, DataError, StoreError
 
-HOW = "Write git+https://host/repository[@ref][#folder], or git+/path/of/a/repository[@ref][#folder]."
-KEPT_VARIABLES = ("PATH", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "SSL_CERT_FILE")
-OURS = {
+FORMS = "Write git+https://host/repository[@ref][#folder], or git+/path/of/a/repository[@ref][#folder]."
+INHERITED_VARIABLES = ("PATH", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "SSL_CERT_FILE")
+GIT_VARIABLES = {
     "GIT_CONFIG_NOSYSTEM": "1",
     "GIT_CONFIG_GLOBAL": os.devnull,
     "GIT_TERMINAL_PROMPT": "0",
@@ -58,10 +58,10 @@ class GitLocation:
             at = ref = ""
         repository = cls._checked_address(address)
         if at and (not _REF.fullmatch(ref) or ".." in ref):
-            raise ConfigError(f"{source!r}: {ref!r} is not the name of a branch, a tag or a commit. {HOW}")
+            raise ConfigError(f"{source!r}: {ref!r} is not the name of a branch, a tag or a commit. {FORMS}")
         parts = PurePosixPath(folder).parts
         if folder.startswith("/") or ".." in parts or ".git" in parts:
-            raise ConfigError(f"{source!r}: {folder!r} is not a folder in a repository. {HOW}")
+            raise ConfigError(f"{source!r}: {folder!r} is not a folder in a repository. {FORMS}")
         return cls(repository, ref if at else "HEAD", "/".join(parts))
 
     @staticmethod
@@ -69,10 +69,10 @@ class GitLocation:
         if "://" not in address:
             if address.startswith("/") or (address and Path(address).is_dir()):
                 return str(Path(address).resolve())
-            raise ConfigError(f"git+{address!s} is no address of a repository. {HOW}")
+            raise ConfigError(f"git+{address!s} is no address of a repository. {FORMS}")
         parts = urlsplit(address)
         if parts.scheme != "https" or not parts.hostname:
-            raise ConfigError(f"Repositories are fetched by https, not by {parts.scheme!r}. {HOW}")
+            raise ConfigError(f"Repositories are fetched by https, not by {parts.scheme!r}. {FORMS}")
         if parts.username is not None or parts.password is not None:
             raise ConfigError("An address with a name or a password is not taken: records would keep it. Clone it, and ingest the folder.")
         return address
@@ -137,7 +137,7 @@ class _Git:
             preexec_fn=self._limit,
         ) as process:
             try:
-                out, said = process.communicate(timeout=max(self.deadline - time.monotonic(), 0.1))
+                out, errors = process.communicate(timeout=max(self.deadline - time.monotonic(), 0.1))
             except BaseException as error:
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
@@ -145,21 +145,21 @@ class _Git:
                     raise StoreError("git took too long to fetch the repository. Try again, or raise --max-seconds.") from None
                 raise
         if process.returncode:
-            raise _failure(said.decode("utf-8", "replace"))
+            raise _failure(errors.decode("utf-8", "replace"))
         return out
 
     def _environment(self) -> Mapping[str, str]:
-        kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
-        return kept | OURS | {"GIT_ALLOW_PROTOCOL": self.protocols, "HOME": str(self.home)}
+        inherited = {name: os.environ[name] for name in INHERITED_VARIABLES if name in os.environ}
+        return inherited | GIT_VARIABLES | {"GIT_ALLOW_PROTOCOL": self.protocols, "HOME": str(self.home)}
 
     def _limit(self) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (self.most_bytes, self.most_bytes))
 
 
-def _failure(said: str) -> Exception:
-    lines: Sequence[str] = [line.strip() for line in said.splitlines() if line.strip()]
+def _failure(stderr: str) -> Exception:
+    lines: Sequence[str] = [line.strip() for line in stderr.splitlines() if line.strip()]
     reason = next((line for line in lines if line.startswith(("fatal:", "error:"))), lines[-1] if lines else "no reason given")
     reason = reason.partition(": ")[2] or reason
-    if any(word in said for word in ("Could not resolve", "unable to access", "timed out", "Connection")):
+    if any(word in stderr for word in ("Could not resolve", "unable to access", "timed out", "Connection")):
         return StoreError(f"git could not reach the repository: {reason[:300]}")
     return DataError(f"git: {reason[:300]}")

@@ -2,12 +2,12 @@
 
 import asyncio
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
+from harness.golden.lines import read_rows, refuse
 from harness.golden.load import load_golden
 from harness.resolve import CHANNEL, NamedConfig, resolve_word
 from harness.settings import HarnessSettings
@@ -20,13 +20,11 @@ from serving.pipeline.cache.warm import WarmedQuestion, warm
 from serving.pipeline.clock import SystemClock
 from serving.pipeline.errors import ConfigError, DataError
 from serving.pipeline.index.build import open_index
+from serving.pipeline.progress import Progress
 from serving.pipeline.redis.address import RedisAddress
 from serving.pipeline.redis.check import check_redis
-from serving.pipeline.registry import explain
 from serving.pipeline.types import PUBLIC, Principal, Query
 from serving.release.bundle import load_release, open_releases
-
-Told = Callable[[int, int], None]  # questions done, in all
 
 
 class ReviewedQuestion(BaseModel):
@@ -61,25 +59,19 @@ def reviewed_questions(source: str, settings: HarnessSettings) -> list[ReviewedQ
     path = Path(source)
     if path.suffix != ".jsonl":
         return _of_golden(source, settings)
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read: {getattr(error, 'strerror', None) or 'it is not UTF-8'}.") from None
-    found: list[ReviewedQuestion] = []
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            try:
-                found.append(ReviewedQuestion.model_validate_json(line))
-            except ValidationError as error:
-                raise DataError(explain(error, f"{path}, line {number}", list(ReviewedQuestion.model_fields))) from None
+    problems: list[str] = []
+    found = [row for _, row in read_rows(path, ReviewedQuestion, problems)]
+    refuse(problems)
     if not found:
         raise DataError(f"{path} has no question. A line is {json.dumps({'question': '…', 'variants': ['…']}, ensure_ascii=False)}")
     return found
 
 
-async def warm_cache(questions: list[ReviewedQuestion], channel: str, settings: HarnessSettings, told: Told) -> list[WarmedQuestion]:
+async def warm_cache(
+    questions: list[ReviewedQuestion], channel: str, settings: HarnessSettings, progress: Progress
+) -> list[WarmedQuestion]:
     """Answer questions by the release of a channel, into the cache that its processes share."""
-    await (await _reached(settings)).aclose()  # else nothing would be kept, question after question
+    await (await _connect(settings)).aclose()  # else nothing would be kept, question after question
     named = resolve_word(f"{CHANNEL}{channel}", settings)
     assert isinstance(named, NamedConfig)
     release = load_release(open_releases(settings.releases, settings), named.release, evidence=named.evidence)
@@ -93,7 +85,7 @@ async def warm_cache(questions: list[ReviewedQuestion], channel: str, settings: 
     try:
         for question in questions:
             results.append(await warm(pipeline, question.query, question.variants))
-            told(len(results), len(questions))
+            progress(len(results), len(questions))
     finally:
         await pipeline.aclose()
         index.close()
@@ -102,7 +94,7 @@ async def warm_cache(questions: list[ReviewedQuestion], channel: str, settings: 
 
 async def shared_cache_size(settings: HarnessSettings) -> SharedCacheSize:
     """What is in the cache that processes share."""
-    backend = await _reached(settings)
+    backend = await _connect(settings)
     try:
         size = await backend.size()
         return SharedCacheSize(dict(size.entries), size.bytes or 0, await backend.releases())
@@ -112,7 +104,7 @@ async def shared_cache_size(settings: HarnessSettings) -> SharedCacheSize:
 
 async def clear_shared_cache(settings: HarnessSettings, *, document: str = "", release: str = "") -> int:
     """Forget all that processes share, what was written from a document, or by a release."""
-    backend = await _reached(settings)
+    backend = await _connect(settings)
     try:
         return await backend.clear(document=document, release=release)
     finally:
@@ -121,7 +113,7 @@ async def clear_shared_cache(settings: HarnessSettings, *, document: str = "", r
 
 async def restore_reach(settings: HarnessSettings, release: str = "") -> list[str]:
     """Give caches whose reach was lowered all of it back; the digests of their configurations."""
-    backend = await _reached(settings)
+    backend = await _connect(settings)
     try:
         lowered = [digest for digest, steps in (await backend.releases()).items() if steps and release in ("", digest)]
         await asyncio.gather(*(backend.restore(digest) for digest in lowered))
@@ -130,15 +122,16 @@ async def restore_reach(settings: HarnessSettings, release: str = "") -> list[st
         await backend.aclose()
 
 
-def shared_backend(settings: HarnessSettings) -> RedisBackend:
+def _shared_backend(settings: HarnessSettings) -> RedisBackend:
     """The cache on Redis; a mistake where each process has its own."""
     if not settings.redis:
         raise ConfigError("Each process caches answers in its own memory, out of reach from here. Share them: set TOUCHSTONE_REDIS.")
     return RedisBackend(RedisLink(RedisAddress.of(settings), timeout_s=5.0), shared_keys(settings), SystemClock(), ttl_s=1.0, max_entries=1)
 
 
-async def _reached(settings: HarnessSettings) -> RedisBackend:
-    backend = shared_backend(settings)
+async def _connect(settings: HarnessSettings) -> RedisBackend:
+    """The shared cache, once its Redis has answered."""
+    backend = _shared_backend(settings)
     await check_redis(backend.link.address)
     return backend
 

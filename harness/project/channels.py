@@ -1,21 +1,19 @@
-"""What a person does to channels and releases: look, compare, approve, try beside, switch, go back."""
+"""What a person does with channels and releases: list, compare, approve, try a candidate, switch to it, roll back."""
 
 from collections.abc import Callable
 from pathlib import Path
 
-from harness.audit import acting
+from harness.audit import audited_act
 from harness.promotion.decisions import PROMOTION, required_gates
 from harness.promotion.diff import ReleaseDiff, diff_releases
+from harness.resolve import CHANNEL, release_beginning
 from harness.settings import HarnessSettings
 from serving.audit.record import Action, Detail
-from serving.pipeline.errors import ConfigError, DataError, NotProven
+from serving.pipeline.errors import DataError, NotProven
 from serving.release.bundle import load_release, open_releases, releases
 from serving.release.channel import CHANNELS, UNPROVEN, Channel, Mode, find_channel, read_channel
 from serving.release.evidence import found_worse
 from serving.release.move import approve_release, point_channel, promote_candidate, roll_back, set_candidate, withdraw_candidate
-
-SHORTEST = 4  # characters of a digest that name a release
-CHANNEL = "channel:"
 
 
 class Channels:
@@ -52,12 +50,8 @@ class Channels:
         """The digest of the release that a word names."""
         if word.startswith(CHANNEL):
             return self.get(word.removeprefix(CHANNEL)).stable
-        found = [digest for digest in releases(self._storage) if len(word) >= SHORTEST and digest.startswith(word)]
-        if len(found) > 1:
-            raise ConfigError(f"{word!r} begins {len(found)} releases: {', '.join(found)}. Write more of the digest.")
-        if not found:
-            load_release(self._storage, word)  # says what is known
-        return found[0]
+        digest = release_beginning(word, releases(self._storage))
+        return digest or load_release(self._storage, word).digest  # which raises with those that are known
 
     def diff(self, before: str, after: str) -> ReleaseDiff:
         """What turns one release into another."""
@@ -66,18 +60,18 @@ class Channels:
     def point(self, name: str, word: str, *, why: str = "", revision: int | None = None) -> Channel:
         """Point a channel at a release that is there, by its newest evidence."""
         digest = self.release(word)
-        expected = self._seen(name, revision)
+        expected = self._at_revision(name, revision)
         who, reason = self._who, why or "set by hand"
 
         def move() -> Channel:
             evidence = self._evidence(name, digest)
             return point_channel(self._storage, name, digest, evidence=evidence, expected=expected, who=who, why=reason)
 
-        return self._moved("channel.promote", name, expected, move, release=digest, why=why)
+        return self._audited_move("channel.promote", name, expected, move, release=digest, why=why)
 
     def try_candidate(self, name: str, word: str, mode: Mode, weight: float, *, why: str = "", revision: int | None = None) -> Channel:
         """Try a release beside the stable one of a channel."""
-        digest, expected = self.release(word), self._known(name, revision)
+        digest, expected = self.release(word), self._existing(name, revision)
 
         def move() -> Channel:
             evidence = self._evidence(name, digest)
@@ -85,26 +79,26 @@ class Channels:
                 self._storage, name, digest, evidence=evidence, mode=mode, weight=weight, expected=expected, who=self._who, why=why
             )
 
-        return self._moved("channel.candidate", name, expected, move, release=digest, mode=mode, weight=weight, why=why)
+        return self._audited_move("channel.candidate", name, expected, move, release=digest, mode=mode, weight=weight, why=why)
 
     def withdraw(self, name: str, *, why: str = "", revision: int | None = None) -> Channel:
         """End the trial of a channel's candidate."""
-        expected = self._known(name, revision)
+        expected = self._existing(name, revision)
         tried = expected.candidate.release if expected.candidate else ""
 
         def move() -> Channel:
             return withdraw_candidate(self._storage, name, expected=expected, who=self._who, why=why)
 
-        return self._moved("channel.withdraw", name, expected, move, release=tried, why=why)
+        return self._audited_move("channel.withdraw", name, expected, move, release=tried, why=why)
 
     def switch(self, name: str, *, why: str = "", revision: int | None = None) -> Channel:
         """Make the candidate of a channel its stable release."""
-        expected = self._known(name, revision)
+        expected = self._existing(name, revision)
 
         def move() -> Channel:
             return promote_candidate(self._storage, name, expected=expected, who=self._who, why=why or "the candidate takes over")
 
-        return self._moved("channel.switch", name, expected, move, why=why)
+        return self._audited_move("channel.switch", name, expected, move, why=why)
 
     def approve(self, name: str, word: str, *, why: str, hours: float = 72.0) -> Channel:
         """Let a release be served on a channel that needs an approval."""
@@ -114,35 +108,37 @@ class Channels:
         def move() -> Channel:
             return approve_release(self._storage, name, digest, hours=hours, expected=expected, who=self._who, why=why)
 
-        return self._moved("channel.approve", name, expected, move, release=digest, hours=hours, why=why)
+        return self._audited_move("channel.approve", name, expected, move, release=digest, hours=hours, why=why)
 
     def roll_back(self, name: str, word: str = "", *, why: str = "", revision: int | None = None) -> Channel:
         """Point a channel at what it pointed at before, or at another release that it has served."""
-        expected = self._known(name, revision)
+        expected = self._existing(name, revision)
         target = self.release(word) if word else ""
 
         def move() -> Channel:
             return roll_back(self._storage, name, target, expected=expected, who=self._who, why=why or "rolled back")
 
-        return self._moved("channel.rollback", name, expected, move, release=target, why=why)
+        return self._audited_move("channel.rollback", name, expected, move, release=target, why=why)
 
-    def _moved(self, action: Action, name: str, before: Channel | None, move: Callable[[], Channel], **details: Detail) -> Channel:
-        """A channel after a move, which stands in the audit trail."""
+    def _audited_move(self, action: Action, name: str, before: Channel | None, move: Callable[[], Channel], **details: Detail) -> Channel:
+        """Move a channel, with an entry in the audit trail; the channel after it."""
         seen: dict[str, Detail] = {"from": before.stable if before else "", "revision": before.revision if before else 0}
-        with acting(self._settings, action, name, details | seen) as result:
+        with audited_act(self._settings, action, name, details | seen) as result:
             after = move()
             result |= {"to": after.stable, "revision": after.revision}
         return after
 
-    def _seen(self, name: str, revision: int | None) -> Channel | None:
+    def _at_revision(self, name: str, revision: int | None) -> Channel | None:
+        """The channel as it is now; a `DataError` where the caller has looked at another revision."""
         channel = find_channel(self._storage, name)
         now = channel.revision if channel else 0
         if revision is not None and now != revision:
             raise DataError(f"Channel {name!r} is at revision {now}, no longer at {revision}; look again.")
         return channel
 
-    def _known(self, name: str, revision: int | None) -> Channel:
-        return self._seen(name, revision) or read_channel(self._storage, name)
+    def _existing(self, name: str, revision: int | None) -> Channel:
+        """The same, of a channel that points at something."""
+        return self._at_revision(name, revision) or read_channel(self._storage, name)
 
     def _evidence(self, name: str, digest: str) -> str:
         """The newest evidence that a channel accepts."""

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from harness.audit import acting
+from harness.audit import audited_act
 from harness.calibrate.verify import Verification
 from harness.comparison.values import ReportComparison
 from harness.gate.gate import Gate, load_gate
@@ -258,7 +258,7 @@ class Project:
         """Record what ships today, so that gates compare candidates with it; by default for all of experiments/gates."""
         chosen = load_gates(_files(gates), self.folder / GATES)
         subject = resolve(what, self.settings)
-        with acting(self.settings, "champion.set", ", ".join(gate.name for gate in chosen)) as result:
+        with audited_act(self.settings, "champion.set", ", ".join(gate.name for gate in chosen)) as result:
             champions = await record_champions(chosen, subject, self._contexts)
             result |= {"config": champions[0].report.header.config_digest if champions else "", "files": len(champions)}
         return champions
@@ -348,7 +348,7 @@ class Project:
         """
         file = file_path("A gate", gate) if gate else None
         check_channel(channel)
-        with acting(self.settings, "channel.evaluate", channel) as result:
+        with audited_act(self.settings, "channel.evaluate", channel) as result:
             done = await reevaluate_channel(channel, self._contexts, gate_file=file, folder=self.folder)
             result |= {"release": done.channel.stable, "evidence": done.evidence, "passed": done.result.passed}
         return done
@@ -386,7 +386,7 @@ class Project:
         before = find_channel(open_releases(settings.releases, settings), channel)
         seen = (before.stable, before.revision) if before else ("", 0)
         asked: dict[str, Detail] = {"candidate": chosen.source, "from": seen[0], "revision": seen[1], "forced": force, "why": why}
-        with acting(settings, "channel.promote", channel, asked) as result:
+        with audited_act(settings, "channel.promote", channel, asked) as result:
             done = await self._promoted(chosen, channel, required, decision, why if force else None)
             result |= {"to": done.channel.stable, "revision": done.channel.revision, "evidence": done.channel.evidence}
         return done

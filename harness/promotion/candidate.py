@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.golden.load import load_golden
-from harness.resolve import CASES, CHANNEL, SHORTEST
+from harness.resolve import CASES, CHANNEL, release_beginning
 from harness.results.report import EvalReport
 from harness.results.report_file import read_report
 from harness.settings import HarnessSettings
@@ -103,7 +103,7 @@ def _newest(reports: Path, corpus: str) -> Path:
         return next(iter(winners.values()))
     if winners:
         listed = "; ".join(f"{experiment} on {of}: {path}" for (experiment, of), path in winners.items())
-        raise ConfigError(f"{len(winners)} experiments have a winner, so name one. {listed}")
+        raise ConfigError(f"{len(winners)} experiments have a winner, so name one. The files: {listed}")
     on = f" on {corpus}" if corpus else ""
     raise DataError(f"No sweep{on} has a winner in {reports / 'sweeps'} yet. Run: touchstone sweep experiments/quickstart.yaml")
 
@@ -116,7 +116,7 @@ def _winners_of(word: str, reports: Path) -> list[Path]:
     of = {key: path for key, path in newest_winners(reports).items() if key[0] == word}
     if len(of) > 1:
         listed = "; ".join(f"on {corpus}: {path}" for (_, corpus), path in of.items())
-        raise ConfigError(f"The experiment {word!r} has winners on {len(of)} corpora, so name one. {listed}")
+        raise ConfigError(f"The experiment {word!r} has winners on {len(of)} corpora, so name one. The files: {listed}")
     return list(of.values())
 
 
@@ -165,14 +165,12 @@ def _release(word: str, settings: HarnessSettings) -> Promotable | None:
         channel = find_channel(storage, word.removeprefix(CHANNEL))
         if channel is None or not channel.stable:
             raise DataError(f"Channel {word.removeprefix(CHANNEL)!r} points at nothing yet, so there is no release to promote from it.")
-        found = [channel.stable]
+        digest = channel.stable
     else:
-        found = [digest for digest in releases(storage) if len(word) >= SHORTEST and digest.startswith(word)]
-    if len(found) > 1:
-        raise ConfigError(f"{word!r} begins {len(found)} releases: {', '.join(found)}. Write more of the digest.")
-    if not found:
+        digest = release_beginning(word, releases(storage))
+    if not digest:
         return None
-    release = load_release(storage, found[0])
+    release = load_release(storage, digest)
     newest = list(release.evidence.values())[-1:]
     return Promotable(
         config=release.config,

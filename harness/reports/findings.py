@@ -13,7 +13,7 @@ from harness.reports.page import slice_metrics
 from harness.results.case_result import CaseResult
 from harness.results.numbers import numbers
 from harness.results.report import EvalReport
-from harness.stage_store.base import kept_before
+from harness.stage_store.base import reused_share
 from harness.stats import MARGIN
 from harness.sweep.experiment import Experiment
 from harness.sweep.finalist import Finalist
@@ -169,8 +169,8 @@ class SweepFindings:
     @property
     def store_reads(self) -> tuple[int, int]:
         """Outputs of stages that an earlier run kept, and all that were needed."""
-        share = kept_before(self.result.counts if self.result else {})
-        return share.kept, share.needed
+        share = reused_share(self.result.counts if self.result else {})
+        return share.reused, share.needed
 
 
 def state_of(trial: Trial) -> str:

@@ -63,7 +63,7 @@ def _write(findings: SweepFindings, sweep: SweepFolder, folder: Path) -> Path:
         charts=Charts(figures(findings)) if findings.trials else None,
         changes=change_rows(findings),
         verdict=verdict_text(findings),
-        weakest=weakest(sweep.whole(trial), findings.goal) if trial else [],
+        weakest=weakest(sweep.full_report(trial), findings.goal) if trial else [],
         config=config_text(trial.config) if trial else "",
         seen=scored_cases([finished.report for finished in findings.trials]),
         listed=MAX_TRIALS,

@@ -58,15 +58,15 @@ class EvalReport:
 
     @cached_property
     def costs(self) -> dict[str, float | None]:
-        """Tokens, US dollars (`None` where a model has no known price), refusals, truncation: the mean over the traces."""
+        """Tokens of answers, US dollars (`None` where a model has no known price), refusals, truncation: the mean over the traces."""
         traces = self.traces
         if not traces:
             return {}
         usage = [use for trace in traces for use in trace.usage]
-        count = len(traces)
+        answers, count = [use for use in usage if use.stage == "answer"], len(traces)
         return {
-            "input_tokens": sum(use.input_tokens for use in usage if use.stage == "answer") / count,
-            "output_tokens": sum(use.output_tokens for use in usage) / count,
+            "input_tokens": sum(use.input_tokens for use in answers) / count,
+            "output_tokens": sum(use.output_tokens for use in answers) / count,
             "usd": sum(use.usd for use in usage) / count if all(use.priced for use in usage) else None,
             "pro_share": self.tier_shares.get("pro", 0.0),
             **{f"tier_share.{tier}": share for tier, share in self.tier_shares.items()},

@@ -20,23 +20,32 @@ def for_everyone(report: EvalReport) -> EvalReport:
 
 
 def row_for_everyone(row: CaseResult) -> CaseResult:
-    """One case, marked where something was left out."""
-    if row.trace is None or not is_restricted(row.trace):
+    """One case, marked where something was left out: its references too where its asker needs a group, whatever was found for it."""
+    found_restricted = row.trace is not None and is_restricted(row.trace)
+    if not found_restricted and not row.case.principal_groups:
         return row
     scores = tuple(replace(score, reason="" if score.value is not None else score.reason) for score in row.scores)  # a judge may quote
-    told = {"answers": (RESTRICTED,) if row.case.answers else (), "key_facts": ()}
-    return replace(row, case=row.case.model_copy(update=told), scores=scores, trace=_trace(row.trace))
+    references = {"answers": (RESTRICTED,) if row.case.answers else (), "key_facts": ()}
+    trace = _trace(row.trace) if row.trace is not None and found_restricted else row.trace
+    return replace(row, case=row.case.model_copy(update=references), scores=scores, trace=trace)
 
 
 def _trace(trace: Trace) -> Trace:
-    said = trace.answer
-    answer = Answer(RESTRICTED, said.citations, said.refused, said.model, said.truncated, said.confidence, mean_logprob=said.mean_logprob)
+    answer = trace.answer
     return replace(
         trace,
         hits=tuple(map(_hit, trace.hits)),
         passages=tuple(map(_hit, trace.passages)),
         prompt=RESTRICTED if trace.prompt else "",
-        answer=answer,
+        answer=Answer(
+            RESTRICTED,
+            answer.citations,
+            answer.refused,
+            answer.model,
+            answer.truncated,
+            answer.confidence,
+            mean_logprob=answer.mean_logprob,
+        ),
         attempts=tuple(replace(attempt, answer=Answer(RESTRICTED, refused=attempt.answer.refused)) for attempt in trace.attempts),
         guard=tuple(replace(verdict, text="", excerpt="", warning="") for verdict in trace.guard),
     )

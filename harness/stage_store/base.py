@@ -90,9 +90,9 @@ class HitCounts:
         return list(dict.fromkeys([*self.hits, *self.misses]))
 
     def summary(self) -> str:
-        """What an earlier run kept of all that was needed, by stage, and what was damaged: "retrieve 148/148, answer 0/148"."""
-        shares = {stage: kept_before({stage: counts}) for stage, counts in self.as_dict().items()}
-        parts = [f"{stage} {share.kept}/{share.needed}" for stage, share in shares.items()]
+        """How many of the outputs that were needed an earlier run had stored, by stage, and how many were damaged: "retrieve 148/148"."""
+        shares = {stage: reused_share({stage: counts}) for stage, counts in self.as_dict().items()}
+        parts = [f"{stage} {share.reused}/{share.needed}" for stage, share in shares.items()]
         if self.damaged:
             parts.append(f"{self.damaged.total()} damaged and computed again")
         return ", ".join(parts)
@@ -104,16 +104,16 @@ class HitCounts:
 
 @dataclass(frozen=True, slots=True)
 class ReusedShare:
-    """How many of the outputs that a run needed were kept by an earlier one."""
+    """How many of the outputs that a run needed an earlier one had stored."""
 
-    kept: int
+    reused: int
     needed: int
 
 
-def kept_before(counts: Mapping[str, Mapping[str, int]]) -> ReusedShare:
-    """What an earlier run kept of all that was needed; what this run computed and met again counts for neither."""
-    kept = sum(numbers["hits"] - numbers.get("again", 0) for numbers in counts.values())
-    return ReusedShare(kept, kept + sum(numbers["misses"] for numbers in counts.values()))
+def reused_share(counts: Mapping[str, Mapping[str, int]]) -> ReusedShare:
+    """The share that an earlier run had stored; what this run computed and needed again counts as neither."""
+    reused = sum(numbers["hits"] - numbers.get("again", 0) for numbers in counts.values())
+    return ReusedShare(reused, reused + sum(numbers["misses"] for numbers in counts.values()))
 
 
 def key_of(*parts: Any) -> str:

@@ -20,7 +20,7 @@ class CachedChunks:
     store: StageStore
     _known: set[str] = field(default_factory=set)  # names known to be stored: most chunks are results again and again
 
-    def keep(self, chunks: Sequence[Chunk]) -> list[str]:
+    def store_all(self, chunks: Sequence[Chunk]) -> list[str]:
         """Store chunks; returns their names."""
         dumped = [_CHUNK.dump(chunk) for chunk in chunks]
         names = [key_of(values) for values in dumped]

@@ -11,7 +11,7 @@ from langchain_core.embeddings import Embeddings
 
 from harness.stage_store.base import StageStore, key_of
 from harness.stage_store.endpoint import endpoints_of
-from harness.stage_store.kept import note_kept
+from harness.stage_store.reuse import note_reuse
 from serving.pipeline.errors import ConfigError, DataError
 from serving.pipeline.index.base import Vectors
 from serving.pipeline.index.embed import unit
@@ -24,7 +24,7 @@ from serving.pipeline.retrieve.vector import HasPrecisions
 from serving.pipeline.settings import PipelineSettings
 
 STAGE = "embed"
-TOKEN_VECTOR_BYTES = 64 * 1024 * 1024  # some 220 passages of 190 tokens: a small corpus, and no large one whatever is kept
+TOKEN_VECTOR_BYTES = 64 * 1024 * 1024  # some 220 passages of 190 tokens: a small corpus whole, and a bound for a large one
 _FLOAT = np.dtype("<f4")
 
 
@@ -48,18 +48,18 @@ class CachedEmbeddings(Embeddings):
         key, tokens_key = key_of(self._model, "query", text), key_of(self._model, "query tokens", text)
         stored = self._store.get(STAGE, key)
         if stored is not None:
-            note_kept(STAGE)
-            if self._billed and (told := self._store.get(STAGE, tokens_key)) is not None:
-                note_tokens(int(told))
+            note_reuse(STAGE)
+            if self._billed and (tokens := self._store.get(STAGE, tokens_key)) is not None:
+                note_tokens(int(tokens))
         else:
             with counting_tokens() as counted:
                 vector = np.asarray(self._inner.embed_query(text), dtype=_FLOAT)
             stored = vector.tobytes()
             if np.isfinite(vector).all():  # the searcher refuses any other
-                told_tokens = {tokens_key: str(counted[-1]).encode()} if counted else {}
-                self._store.put_many(STAGE, {key: stored, **told_tokens})
-            for tokens in counted:
-                note_tokens(tokens)
+                billed_tokens = {tokens_key: str(counted[-1]).encode()} if counted else {}
+                self._store.put_many(STAGE, {key: stored, **billed_tokens})
+            for count in counted:
+                note_tokens(count)
         row: list[float] = np.frombuffer(stored, dtype=_FLOAT).tolist()
         return row
 
@@ -115,7 +115,7 @@ class CachedTokenEmbeddings(CachedEmbeddings):
         with self._lock:
             if text in self._in_memory:
                 self._in_memory.move_to_end(text)
-                note_kept(STAGE)
+                note_reuse(STAGE)
                 return self._in_memory[text]
         assert isinstance(self._inner, TokenEmbeddings)
         vectors = self._inner.token_vectors(text)

@@ -6,7 +6,7 @@ from typing import Any
 
 from harness.stage_store.base import StageStore, key_of, pack, unpack
 from harness.stage_store.chunks import CachedChunks
-from harness.stage_store.kept import noting_kept
+from harness.stage_store.reuse import noting_reuse
 from serving.pipeline.codec import Codec
 from serving.pipeline.index.base import Filter
 from serving.pipeline.models.prices import PACKAGE, PriceList
@@ -26,7 +26,7 @@ class CachedRetriever:
     store: StageStore
     chunks: CachedChunks
     config_digest: str  # of the index and retrieve sections, the code behind them and the corpus
-    ranked: int  # places of the ranking that the results tell
+    ranked: int  # how many places of the ranking the results have
     prices: PriceList = PACKAGE
 
     async def retrieve(self, query: Query) -> RetrievalResult:
@@ -36,14 +36,14 @@ class CachedRetriever:
         if stored is not None and (cached := self._unpack(unpack(stored))) is not None:
             return cached
         start_s = time.perf_counter()
-        with noting_kept() as kept:
+        with noting_reuse() as reused:
             retrieved = await self.inner.retrieve(query)
         elapsed_ms = round((time.perf_counter() - start_s) * 1000, 3)
         self._put(key, retrieved, elapsed_ms)
-        return replace(retrieved, detail={**retrieved.detail, "kept_parts": len(kept)}) if kept else retrieved
+        return replace(retrieved, detail={**retrieved.detail, "kept_parts": len(reused)}) if reused else retrieved
 
     def _put(self, key: str, retrieved: RetrievalResult, elapsed_ms: float) -> None:
-        names = self.chunks.keep([hit.chunk for hit in retrieved.hits])
+        names = self.chunks.store_all([hit.chunk for hit in retrieved.hits])
         hits = [
             [name, hit.score, {source: [source_rank.rank, source_rank.score] for source, source_rank in hit.sources.items()}]
             for name, hit in zip(names, retrieved.hits, strict=True)

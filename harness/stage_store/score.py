@@ -41,7 +41,7 @@ class CachedScores:
         stored = self.store.get_many(STAGE, list(self.keys.values()))
         return {name: Score(name, *unpack(stored[key])) for name, key in self.keys.items() if key in stored}
 
-    def keep(self, scores: Sequence[Score]) -> None:
+    def store_all(self, scores: Sequence[Score]) -> None:
         """Store new scores."""
         new = {self.keys[score.metric]: pack([score.value, score.reason]) for score in scores if score.metric in self.keys}
         self.store.put_many(STAGE, new)

@@ -8,7 +8,7 @@ import numpy as np
 
 from harness.stage_store.base import StageStore, key_of, pack, unpack
 from harness.stage_store.chunks import CachedChunks
-from harness.stage_store.kept import note_kept
+from harness.stage_store.reuse import note_reuse
 from serving.pipeline.index.base import Filter, ScoredChunk, Store, StoredRow, Vectors
 from serving.pipeline.types import Chunk
 
@@ -50,10 +50,10 @@ class CachedSearches:
         if stored is not None:
             stored_hits = unpack(stored)[:k]
             if (chunks := self.chunks.find([name for name, _ in stored_hits])) is not None:
-                note_kept(STAGE)
+                note_reuse(STAGE)
                 return [ScoredChunk(chunk, score) for chunk, (_, score) in zip(chunks, stored_hits, strict=True)]
         hits = await search(length)
-        names = self.chunks.keep([hit.chunk for hit in hits])
+        names = self.chunks.store_all([hit.chunk for hit in hits])
         self.stage_store.put(STAGE, key, pack([[name, hit.score] for name, hit in zip(names, hits, strict=True)]))
         return hits[:k]
 

@@ -58,9 +58,9 @@ def log_wealth(scores: Sequence[float] | Numbers, goal: float, forecasters: Numb
 def _forecasts(values: Numbers, forecasters: Numbers, left: Numbers) -> tuple[Numbers, Numbers]:
     """Of each case, from what was seen before it: the forecast, and the mean of the forecasts of all cases not seen by then."""
     seen = len(values)
-    told = forecasters[:, :seen]
-    errors = np.cumsum((told - values) ** 2, axis=1) - (told - values) ** 2
+    predicted = forecasters[:, :seen]
+    errors = np.cumsum((predicted - values) ** 2, axis=1) - (predicted - values) ** 2
     weights = np.exp(-SHARPNESS * (errors - errors.min(axis=0)))
     weights /= weights.sum(axis=0)
     rest = forecasters[:, ::-1].cumsum(axis=1)[:, ::-1][:, :seen] / left
-    return (weights * told).sum(axis=0), (weights * rest).sum(axis=0)
+    return (weights * predicted).sum(axis=0), (weights * rest).sum(axis=0)

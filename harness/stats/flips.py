@@ -1,4 +1,4 @@
-"""The paired permutation test: were A and B alike, every difference could as well have had the other sign."""
+"""The sign-flip permutation test of paired differences: were A and B alike, every difference could have had the other sign."""
 
 import numpy as np
 

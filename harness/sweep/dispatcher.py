@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 from harness.evaluation.stateful import is_stateful
 from harness.golden.sets import Split
 from harness.results.report import EvalReport, first_error
-from harness.sweep.cost.budget import Budget, BudgetExceeded, kept_usd, unkept_cases
+from harness.sweep.cost.budget import Budget, BudgetExceeded, stored_usd, unstored_cases
 from harness.sweep.engines.base import Engine, PipelineNotBuilt, ScoredBlock, StoreCounts, WorkerDied
 from harness.sweep.progress import SweepObserver, SweepProgress
 from harness.sweep.trial import merge_reports
@@ -116,18 +116,18 @@ class Dispatcher:
         key = digest_of([config.model_dump(mode="json"), block.digest])
         reservation = await self.budget.reserve_cases(len(block.cases), case_usd, key)
         usd: float | None = None  # of a block that does not come back, nobody knows
-        before_usd, unkept_usd = 0.0, math.inf
+        already_paid_usd, unstored_usd = 0.0, math.inf
         try:
             scored = await self.engine.score(config, block)
             usd = self.budget.block_usd(scored.report, scored.judge_usd, case_usd)
-            before_usd, unkept_usd = kept_usd(scored.report), unkept_cases(scored.report) * case_usd
+            already_paid_usd, unstored_usd = stored_usd(scored.report), unstored_cases(scored.report) * case_usd
         except PipelineNotBuilt as error:
             usd = 0.0
             raise error.reason from None
         except asyncio.CancelledError:
-            self.budget.leave(reservation)
+            self.budget.abandon(reservation)
             raise
         finally:
             if self.budget.holds(reservation):
-                self.budget.settle(reservation, usd, kept_usd=before_usd, unkept_usd=unkept_usd)
+                self.budget.settle(reservation, usd, stored_usd=already_paid_usd, unstored_usd=unstored_usd)
         return scored

@@ -56,8 +56,8 @@ class EngineChoice(ExperimentModel):
     address: str = ""  # of a Ray cluster; empty: one on this machine
 
     @property
-    def at_once(self) -> int:
-        """Trials at a time; on a cluster of another size than this machine's the engine finds its own number."""
+    def worker_count(self) -> int:
+        """Workers, and so trials at a time; by default one per core. An engine on a cluster of another size finds its own number."""
         return self.workers or cores()
 
 

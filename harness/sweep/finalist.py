@@ -45,8 +45,8 @@ def usd_of(finalist: Finalist) -> float:
     return math.inf if usd is None else usd
 
 
-def said_of(challengers: Sequence[Finalist]) -> Outcome:
-    """The most that may be said of challengers that did not win: as long as one is undecided, nothing is decided."""
+def combined_outcome(challengers: Sequence[Finalist]) -> Outcome:
+    """One outcome for all challengers that did not win: as long as one of them is undecided, so is the whole."""
     outcomes = {one.against.outcome for one in challengers if one.against}
     if "undecided" in outcomes or not outcomes - {"better"}:
         return "undecided"

@@ -1,6 +1,5 @@
 """A sweep on disk: what it was begun with, every finished trial, and its result; enough to go on after any end."""
 
-import itertools
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -11,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from harness.results.new_folder import new_folder
 from harness.results.report import EvalReport
 from harness.results.report_file import read_report, write_report
 from harness.results.slim import slim_row
@@ -105,23 +105,23 @@ class SweepFolder:
     path: Path
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Keep every other process away while this one goes on with the sweep."""
+    def locked(self) -> Iterator[None]:
+        """Hold the sweep's lock: no other process goes on with it meanwhile."""
         self.path.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
             try:
                 stack.enter_context(file_lock(self.path / ".lock", wait=False))
             except BlockingIOError:
                 raise ConfigError(f"The sweep in {self.path} is running in another process. Wait for it, or stop it first.") from None
-            for left in self.path.rglob(".*.*.*"):  # what a killed process had not written to its end
-                left.unlink()
+            for unfinished in self.path.rglob(".*.*.*"):  # what a killed process had not written to its end
+                unfinished.unlink()
             yield
 
     def exists(self) -> bool:
         """Whether a sweep was begun here."""
         return (self.path / STATE).is_file()
 
-    def begin(self, record: SweepRecord) -> None:
+    def write_record(self, record: SweepRecord) -> None:
         """Write down what a sweep is begun with."""
         write_text(self.path / STATE, record.model_dump_json(indent=1))
 
@@ -139,19 +139,19 @@ class SweepFolder:
         _parse_experiment(record.experiment, path)
         return record
 
-    def keep(self, trial: Trial) -> None:
-        """Keep a finished trial: its report first, then the record that says it is finished."""
+    def write_trial(self, trial: Trial) -> None:
+        """Write a finished trial: its report first, then the record that says it is finished."""
         write_report(trial.report, self._trial_report(trial.number))
         facts = {name: getattr(trial, name) for name in TrialRecord.model_fields}
         record = TrialRecord.model_validate(facts | {"values": dict(trial.values), "violations": dict(trial.violations)})
         write_text(self._trial_report(trial.number).with_suffix(".json"), record.model_dump_json(indent=1))
 
-    def count(self) -> int:
+    def finished_count(self) -> int:
         """How many trials are finished."""
         return len(list((self.path / "trials").glob("*.json")))
 
-    def whole(self, trial: Trial) -> EvalReport:
-        """A trial's report with all that was found and read; as the trial has it where none is kept here."""
+    def full_report(self, trial: Trial) -> EvalReport:
+        """A trial's report with all that was found and read; as the trial has it where none was written here."""
         path = self._trial_report(trial.number)
         return read_report(path) if path.is_file() else trial.report
 
@@ -171,7 +171,7 @@ class SweepFolder:
         return sorted(trials, key=lambda trial: trial.number)
 
     def write_result(self, result: SweepResult) -> None:
-        """Keep what the sweep found: the finalists' reports on the holdout first, then the verdict."""
+        """Write what the sweep found: the finalists' reports on the holdout first, then the verdict."""
         for finalist in result.finalists:
             write_report(finalist.holdout, self._holdout_report(finalist.trial))
         record = ResultRecord(
@@ -234,15 +234,7 @@ class SweepFolder:
 
 def new_sweep_folder(reports: Path, name: str, now: datetime) -> SweepFolder:
     """A folder of its own for a new sweep, whoever else begins one in the same second."""
-    path = reports / "sweeps" / f"{name}-{now:%Y%m%d-%H%M%S}"
-    for number in itertools.count(2):
-        try:
-            path.mkdir(parents=True)
-        except FileExistsError:
-            path = path.with_name(f"{name}-{now:%Y%m%d-%H%M%S}-{number}")
-        else:
-            break
-    return SweepFolder(path)
+    return SweepFolder(new_folder(reports / "sweeps", name, now))
 
 
 def latest(reports: Path, name: str = "") -> SweepFolder:

@@ -60,8 +60,8 @@ def importances(experiment: Experiment, trials: Sequence[Trial]) -> list[Importa
     return sorted(listed, key=lambda importance: (-importance.share, importance.path))
 
 
-def replayed(experiment: Experiment, trials: Sequence[Trial]) -> Optimizer:
-    """An optimizer that was told of these trials."""
+def replayed_optimizer(experiment: Experiment, trials: Sequence[Trial]) -> Optimizer:
+    """An optimizer that knows these trials, as if it had run them."""
     optimizer = Optimizer(experiment)
     for trial in trials:
         optimizer.replay(trial)

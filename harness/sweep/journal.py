@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.sweep.experiment import Experiment
-from harness.sweep.importance import replayed
+from harness.sweep.importance import replayed_optimizer
 from harness.sweep.trial import Trial
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def journal(experiment: Experiment, trials: Sequence[Trial]) -> str:
     from optuna.storages.journal import JournalFileBackend
 
     inside = [trial for trial in trials if trial.values]
-    known = replayed(experiment, inside).study
+    known = replayed_optimizer(experiment, inside).study
     pairs = zip(known.get_trials(deepcopy=False), inside, strict=True)
     ended = [_as_it_ended(suggested, trial, experiment) for suggested, trial in pairs]
     with tempfile.TemporaryDirectory() as folder:

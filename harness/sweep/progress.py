@@ -1,4 +1,4 @@
-"""How far a sweep is, and who is told."""
+"""The progress of a sweep, and the observer that is notified of it."""
 
 import time
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ class SweepProgress:
     counts: dict[str, dict[str, int]] = field(default_factory=dict)  # hits and misses of the stage store, by stage
     started_s: float = field(default_factory=time.monotonic)
 
-    def over(self, limit_s: float | None) -> bool:
+    def is_past(self, limit_s: float | None) -> bool:
         """Whether this process has worked on it for longer than a limit."""
         return limit_s is not None and time.monotonic() - self.started_s > limit_s
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from harness.stats import Comparison
 from harness.stats.text import difference_text, number_text, p_value_text, seen_text
-from harness.sweep.finalist import Finalist, cheaper, said_of, saves, usd_of
+from harness.sweep.finalist import Finalist, cheaper, combined_outcome, saves, usd_of
 
 
 def reason_of(
@@ -48,10 +48,10 @@ def _stays(
         return f"The {name} stays: no other trial kept to every constraint, so none was held against it."
     if best is None or best.against is None:
         return f"The {name} stays: no finalist answered every case of the holdout."
-    verdict = said_of(challengers)
-    if verdict == "worse":
+    outcome = combined_outcome(challengers)
+    if outcome == "worse":
         return f"The {name} stays: every finalist is worse. The nearest is {best.trial.title}, {_difference(best.against, metric)}."
-    if verdict == "equivalent":
+    if outcome == "equivalent":
         what = f"equivalent to it within {margin:g} or worse, and none both saves {cheaper_by:.0%} and keeps up with the best finalist"
         return f"The {name} stays: every finalist is {what}. The nearest is {best.trial.title}, {_difference(best.against, metric)}."
     open_ = [one for one in challengers if one.against and one.against.outcome == "undecided"]

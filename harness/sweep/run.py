@@ -36,7 +36,7 @@ async def run_sweep(
     Whoever calls this has agreed to pay for hosted models. Pages and the tracking record are the observer's, in `sweep_finished`.
     """
     observer = observer or SweepObserver()
-    with folder.held():
+    with folder.locked():
         before = folder.record() if folder.exists() else None
         finished = folder.finished() if before else []
         setup.refuse_mixed(finished)
@@ -44,7 +44,7 @@ async def run_sweep(
             sweep_name(folder.path.name), before.run_id if before else ""
         ) as run:
             run.tags({"touchstone.sweep": folder.path.name})
-            write_record(setup, folder, estimate, run, before)
+            record_start(setup, folder, estimate, run, before)
             if finished:
                 run.forget({trial.run_id for trial in finished})
             search = make_search(setup, folder, estimate, run, observer, finished)
@@ -55,16 +55,16 @@ async def run_sweep(
     return result
 
 
-def write_record(setup: SweepSetup, folder: SweepFolder, estimate: SweepEstimate, run: Run, before: SweepRecord | None) -> None:
+def record_start(setup: SweepSetup, folder: SweepFolder, estimate: SweepEstimate, run: Run, before: SweepRecord | None) -> None:
     """Write down what the sweep is begun with; where it is gone on with, only its tracking run and the agreement may be new."""
     run_id = run.id if setup.options.tracking else ""  # a run in memory cannot be gone on with
     agreed = not setup.options.replay_only or (before is not None and before.agreed)
     if before is not None:
         changed = before.model_copy(update={"run_id": run_id or before.run_id, "agreed": agreed})
         if changed != before:
-            folder.begin(changed)
+            folder.write_record(changed)
         return
-    folder.begin(
+    folder.write_record(
         SweepRecord(
             experiment=setup.experiment.model_dump(mode="json"),
             **setup.digests,
@@ -89,8 +89,8 @@ def make_search(
 ) -> Search:
     """The search with its engine and its budget."""
     experiment = setup.experiment
-    told = setup.options.store and not experiment.judge  # a judge's kept word does not say what it had cost
-    budget = Budget(experiment.budget_usd, estimate.proof_usd, SpendingFile(folder.path), answers_kept=told)
+    costs_stored = setup.options.store and not experiment.judge  # a stored verdict does not say what it had cost
+    budget = Budget(experiment.budget_usd, estimate.proof_usd, SpendingFile(folder.path), answers_stored=costs_stored)
     progress = SweepProgress(experiment.trials, spent_usd=budget.spent_usd)
     progress.count(setup.worker.take_counts())  # the estimate may have built the base's index
     prices = CasePrices(experiment, setup.worker.factory, setup.golden)

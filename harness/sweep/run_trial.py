@@ -69,9 +69,9 @@ class TrialRunner:
         return replace(trial, label=start.label, run_id=run.id)
 
     @property
-    def late(self) -> bool:
-        """Whether the experiment's time is over."""
-        return self.dispatcher.progress.over(self.experiment.timeout_s)
+    def out_of_time(self) -> bool:
+        """Whether the experiment's time limit has passed."""
+        return self.dispatcher.progress.is_past(self.experiment.timeout_s)
 
     async def _score_in_blocks(self, parts: list[EvalReport], start: TrialStart, reference: Reference | None) -> str:
         """Add a report for each block of cases; returns why the trial was pruned, or nothing."""
@@ -80,7 +80,7 @@ class TrialRunner:
         pruner = (Race if rules.name == "race" else Pruner)(rules, goal, self.experiment.direction(goal) == "higher")
         blocks = self.dispatcher.blocks(start.config, self.cases)
         for block in blocks:
-            if parts and self.late and not start.label:
+            if parts and self.out_of_time and not start.label:
                 raise TimeLimitReached
             parts.append(await self.dispatcher.score_block(start.config, block, f"trial {start.number}"))
             raise_if_all_refused([row for part in parts for row in part.rows])

@@ -73,7 +73,7 @@ class Search:
         for number, start in enumerate(starts):
             if number not in self._trials:
                 trial = await self._run_start(runner, number, start)
-                self._keep(trial, replay=start.values is not None)
+                self._store_trial(trial, replay=start.values is not None)
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(max(1, self.dispatcher.engine.workers)):
@@ -103,8 +103,8 @@ class Search:
     async def _run_trials(self, runner: TrialRunner) -> None:
         """Run one trial after the other until there are enough, or time or budget ends; one such loop for each worker."""
         while (number := self._next_number()) is not None:
-            if runner.late:
-                self.ended = self._time_over
+            if runner.out_of_time:
+                self.ended = self._out_of_time_text
                 return
             suggestion = self._suggest(number)
             if suggestion is None:
@@ -118,14 +118,14 @@ class Search:
                 self.ended = f"the next cases might not be paid for by the budget of ${self.experiment.budget_usd:g}"
                 return
             except TimeLimitReached:
-                self.ended = self._time_over
+                self.ended = self._out_of_time_text
                 return
             finally:
                 del self._running[number]
-            self._keep(trial, suggestion)
+            self._store_trial(trial, suggestion)
 
     @property
-    def _time_over(self) -> str:
+    def _out_of_time_text(self) -> str:
         return f"the time of {self.experiment.timeout_s:g} s was over"
 
     def _next_number(self) -> int | None:
@@ -166,9 +166,9 @@ class Search:
         usable = [trial for trial in self._trials.values() if trial.usable]
         return max(usable, key=lambda trial: (trial.merit(self._sign), -trial.number), default=None)
 
-    def _keep(self, trial: Trial, suggestion: Suggestion | None = None, *, replay: bool = False) -> None:
+    def _store_trial(self, trial: Trial, suggestion: Suggestion | None = None, *, replay: bool = False) -> None:
         """Store a finished trial, and report it to the study and the observer."""
-        self.folder.keep(trial)
+        self.folder.write_trial(trial)
         self._add(trial, suggestion, replay=replay)
         self.observer.trial_finished(trial)
 

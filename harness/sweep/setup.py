@@ -58,7 +58,7 @@ class SweepSetup:
 
     async def estimate(self) -> SweepEstimate:
         """What it will cost from here on; no hosted model is asked for it."""
-        finished = self.earlier.count() if self.earlier else 0
+        finished = self.earlier.finished_count() if self.earlier else 0
         configs = [start.config for start in self.starts]
         return await estimate_sweep(self.experiment, self.worker.factory, self.golden, configs, finished)
 
@@ -112,7 +112,7 @@ def open_sweep(
     digests["endpoints"] = _endpoints(experiment, champion, settings)
     if record:
         refuse_changed(record, digests)
-    workers = experiment.engine.at_once
+    workers = experiment.engine.worker_count
     plan = WorkerPlan(
         corpus,
         experiment.metrics,

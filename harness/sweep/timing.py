@@ -7,7 +7,7 @@ from harness.evaluation.timing import TimedConfig, time_against
 from harness.golden.case import Case
 from harness.results.timing import TimingComparison
 from harness.sweep.cost.budget import BudgetExceeded
-from harness.sweep.cost.timed import asks_elsewhere, timed_answers, timed_cases
+from harness.sweep.cost.timed import needs_paid_model, timed_answers, timed_cases
 from harness.sweep.dispatcher import Dispatcher
 from harness.sweep.finalist import Finalist
 from harness.sweep.setup import SweepSetup
@@ -20,7 +20,7 @@ async def with_times(setup: SweepSetup, dispatcher: Dispatcher, finalists: Seque
     configs = [finalist.trial.config for finalist in finalists]
     tune = setup.golden.tune().cases
     cases = tune[: timed_cases(setup.experiment, configs, len(tune))]
-    unanswerable = setup.options.replay_only and any(map(asks_elsewhere, configs))
+    unanswerable = setup.options.replay_only and any(map(needs_paid_model, configs))
     if not cases or not others or unanswerable:
         return [*finalists]
     timings = await _timings(setup, dispatcher, configs, cases)

@@ -10,7 +10,7 @@ from harness.results.display import Display
 from harness.stats import MARGIN
 from harness.stats.text import number_text
 from harness.sweep.experiment import Experiment
-from harness.sweep.finalist import Finalist, said_of, saves, usd_of
+from harness.sweep.finalist import Finalist, combined_outcome, saves, usd_of
 from harness.sweep.frame import trials_frame
 from harness.sweep.reason import reason_of
 from harness.sweep.trial import Trial, at_fault
@@ -53,7 +53,7 @@ class SweepResult:
         """What the winner is to the incumbent; where the incumbent stays, the most that may be said of its challengers."""
         if self.winner.against:
             return self.winner.against.outcome
-        return said_of(self.finalists[1:])
+        return combined_outcome(self.finalists[1:])
 
     def trials_dataframe(self) -> "pd.DataFrame":
         """A row a trial, in Optuna's manner."""

@@ -95,13 +95,13 @@ def breaches(docs: Sequence[Mapping[str, Any]], up: Hours) -> Iterator[str]:
             yield f"CronJob {name}: its time zone is {spec.get('timeZone')}; pauses know Etc/UTC alone"
         if not days or not all(any(whole.hold(*one) for one in runs if one[0] == day) for day in days):
             yield (
-                f"CronJob {name}: {spec['schedule']!r} is not run to its end where nights are paused: the cluster is there {_told(up)};"
-                f" leave {COMES_BACK} minutes to come back, and {takes} to run"
+                f"CronJob {name}: {spec['schedule']!r} is not run to its end where nights are paused: the cluster is there"
+                f" {_hours_text(up)}; leave {COMES_BACK} minutes to come back, and {takes} to run"
             )
         if waking and not all(waking.hold(*one) for one in runs):
-            yield f"CronJob {name}: {spec['schedule']!r} runs while its channel sleeps, which is awake {_told(waking)}"
+            yield f"CronJob {name}: {spec['schedule']!r} runs while its channel sleeps, which is awake {_hours_text(waking)}"
 
 
-def _told(hours: Hours) -> str:
+def _hours_text(hours: Hours) -> str:
     start, end = (f"{minute // 60:02d}:{minute % 60:02d}" for minute in (hours.start, hours.end))
     return f"from {start} to {end} on the days {', '.join(map(str, sorted(hours.days)))}"

@@ -89,12 +89,12 @@ def serve(image: Image, folder: Path, starts: int) -> Facts:
     key = json.loads(touchstone(own, "key", "create", "smoke", "--keys", str(data / "keys.yaml"), "--json"))["key"]
     give(data)
     home = next(one.partition("=")[2] for one in image.config["Env"] if one.startswith("HOME="))
-    told = {"TOUCHSTONE_RELEASES": f"{home}/releases", "TOUCHSTONE_API_KEYS": f"{home}/keys.yaml"}
+    settings = {"TOUCHSTONE_RELEASES": f"{home}/releases", "TOUCHSTONE_API_KEYS": f"{home}/keys.yaml"}
     times, facts = [], Facts()
     for _ in range(starts):
         port, began = free_port(), monotonic()
         command = [*image.config["Entrypoint"], "--host", "0.0.0.0", "--port", str(port)]
-        with running(image, command, folder / "serving.log", writable={home: data}, environment=told) as process:
+        with running(image, command, folder / "serving.log", writable={home: data}, environment=settings) as process:
             until(process, folder / "serving.log", lambda port=port: ask(port, "/readyz").get("current"))
             times.append(monotonic() - began)
             facts["ready_mb"] = memory_mb(process.pid)
@@ -113,7 +113,7 @@ def decide(image: Image, folder: Path, starts: int) -> Facts:
     work.mkdir()
     give(work)
     writable = {"/work": work}
-    told = {"TOUCHSTONE_REPORTS": "/work/reports", "TOUCHSTONE_LOOKS": "/work/looks.jsonl", "TOUCHSTONE_ASSUME_YES": "true"}
+    settings = {"TOUCHSTONE_REPORTS": "/work/reports", "TOUCHSTONE_LOOKS": "/work/looks.jsonl", "TOUCHSTONE_ASSUME_YES": "true"}
     seconds = {}
     for name, command in {
         "doctor": ["touchstone", "doctor"],
@@ -121,14 +121,14 @@ def decide(image: Image, folder: Path, starts: int) -> Facts:
         "sweep": ["touchstone", "sweep", "experiments/quickstart.yaml", "--trials", "2", "--yes"],
     }.items():
         began = monotonic()
-        image.run(command, writable=writable, environment=told)
+        image.run(command, writable=writable, environment=settings)
         seconds[name] = round(monotonic() - began, 1)
         say(f"{' '.join(command[:3])}: {seconds[name]} s")
     began = monotonic()
     shutil.copy(ROOT / "infra/docker/ray_trial.py", work)
     ports = [str(free_port()) for _ in range(3)]
     corpora = {"CORPORA": f"{image.config['WorkingDir']}/datasets/corpora"}
-    said = image.run(["python", "/work/ray_trial.py", *ports, ON_RAY], writable=writable, environment=told | corpora | IN_RAYS_PODS)
+    said = image.run(["python", "/work/ray_trial.py", *ports, ON_RAY], writable=writable, environment=settings | corpora | IN_RAYS_PODS)
     if missing := [words for words in RAY_SAYS if words not in said]:
         raise CheckFailed(f"the index was not built on Ray, which did not say {missing}: {said[-1500:]}")
     seconds["index on Ray"] = round(monotonic() - began, 1)
@@ -139,9 +139,9 @@ def decide(image: Image, folder: Path, starts: int) -> Facts:
 def mlflow(image: Image, folder: Path, writable: Mapping[str, Path]) -> Facts:
     """MLflow's server as infra/kubernetes/mlflow starts it, on a database of its own."""
     port, began = free_port(), monotonic()
-    told = {"MLFLOW_BACKEND_STORE_URI": "sqlite:////work/mlflow.db", "MLFLOW_ARTIFACTS_DESTINATION": "/work/artifacts"}
+    settings = {"MLFLOW_BACKEND_STORE_URI": "sqlite:////work/mlflow.db", "MLFLOW_ARTIFACTS_DESTINATION": "/work/artifacts"}
     command = ["mlflow", "server", "--host=127.0.0.1", f"--port={port}", "--workers=2"]
-    own = told | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    own = settings | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     with running(image, command, folder / "mlflow.log", writable=writable, environment=own) as process:
         until(process, folder / "mlflow.log", lambda: ask(port, "/health"))
         facts = {"ready_s": round(monotonic() - began, 1), "memory_mb": memory_mb(process.pid)}

@@ -148,7 +148,7 @@ async def opened(settings: AppSettings, *, load: Loading = load, sleep: Callable
     """The app with its lifespan, after its first look at the channel."""
     stream = io.StringIO()
     log = make_logger(settings, stream)
-    manager = ReleaseManager(settings, log, load=load, sleep=sleep, probe=StoreProbe(patience_s=WITHIN_S))
+    manager = ReleaseManager(settings, log, load=load, sleep=sleep, probe=StoreProbe(timeout_s=WITHIN_S))
     app = create_app(settings, release_manager=manager, log=log)
     transport = httpx.ASGITransport(app=app)
     async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://test") as client:

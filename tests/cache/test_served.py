@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from harness.cli import run
+from harness.project.cache import reviewed_questions
+from harness.settings import HarnessSettings
 from tests.app.making import QUESTION, House, config, opened
 from tests.app.test_metrics import numbers
 from tests.support.redis import RedisServer, a_secret
@@ -81,11 +83,18 @@ def test_reviewed_wordings_are_warmed_counted_served_and_cleared(
     assert said(capsys, "cache", "stats").startswith("0 answers, 0.0 MB")
 
 
+def test_a_reviewed_question_may_hold_any_separator_of_lines_but_the_line_feed(tmp_path: Path) -> None:
+    file = tmp_path / "reviewed.jsonl"
+    file.write_text(json.dumps({"question": "One\u2028or two?", "variants": ["One\x85or two?"]}, ensure_ascii=False) + "\n")
+    [read] = reviewed_questions(str(file), HarnessSettings(_env_file=None))
+    assert (read.question, read.variants) == ("One\u2028or two?", ("One\x85or two?",))
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("{}", "reviewed.jsonl, line 1: question: field required"),
-        ('{"question": "q", "variant": ["p"]}', "reviewed.jsonl, line 1: unknown key 'variant'. Did you mean 'variants'?"),
+        ("{}", "reviewed.jsonl:1: question: field required"),
+        ('{"question": "q", "variant": ["p"]}', "reviewed.jsonl:1: unknown key 'variant'. Did you mean 'variants'?"),
         ("", "reviewed.jsonl has no question. A line is"),
     ],
 )

@@ -139,6 +139,12 @@ def test_outcomes_in_a_file_are_fitted_on_one_part_and_the_other_is_given(tmp_pa
     assert json.loads(kept.read_text()) == labelled.fitted
 
 
+def test_notes_call_the_tiers_as_they_were_named(tmp_path: Path):
+    labelled = decisions(tmp_path, [lines(tmp_path, outcome_rows())], model="tfidf", tiers=("small", "large"))
+    assert any(note.startswith("large gains ") and " over small on 240 questions" in note for note in labelled.notes)
+    assert not any("pro" in note.split() or "lite" in note.split() for note in labelled.notes)
+
+
 def test_verified_are_all_questions_and_nothing_is_fitted(tmp_path: Path):
     file = lines(tmp_path, outcome_rows())
     first = decisions(tmp_path, [file], model="logistic")
@@ -177,6 +183,12 @@ def test_a_wrong_line_is_named(tmp_path: Path, row, told):
         read_outcomes([])
     with pytest.raises(DataError, match="cannot be read"):
         read_outcomes([tmp_path / "none.jsonl"])
+
+
+def test_texts_of_one_page_leave_none_to_calibrate_a_classifier_on(tmp_path: Path):
+    rows = [{"text": f"{label} {n}", "label": label, "page": "only one"} for label in ("hr", "it") for n in range(10)]
+    with pytest.raises(DataError, match="No texts are left to calibrate on. Lower fit_share, or add texts"):
+        decisions(tmp_path, [lines(tmp_path, rows)], source=DomainSource, fit_share=0.99)
 
 
 def test_a_classifier_is_fitted_on_texts_and_acts_where_it_is_sure(tmp_path: Path):

@@ -14,8 +14,12 @@ def test_in_a_project_of_several_sets_it_is_asked_which_one(world: World) -> Non
     datasets = world.root / "datasets"
     shutil.copytree(datasets / "golden" / "tiny", datasets / "golden" / "other")
     shutil.copytree(datasets / "corpora" / "tiny", datasets / "corpora" / "other")
-    assert "Which golden set? There are several in datasets/golden: other, tiny. Name one." in refused(world, "golden", "check")
-    assert "Which corpus? There are several in datasets/corpora: other, tiny. Name one." in refused(world, "index", "-c", "tiny.yaml")
+    assert "Which golden set? There are several in datasets/golden: other, tiny. Name one with --golden, or" in refused(
+        world, "golden", "check"
+    )
+    assert "Which corpus? There are several in datasets/corpora: other, tiny. Name one with --corpus." in refused(
+        world, "index", "-c", "tiny.yaml"
+    )
 
 
 def test_a_choice_that_is_none_is_told_without_the_parsers_own_words(world: World) -> None:

@@ -4,10 +4,12 @@ import os
 
 import pytest
 from rich.console import Console
+from rich.text import Text
 
 from harness.cli.output.clean import CleanStream, clean, clean_streams
 from harness.cli.output.console import terminal_console
 from harness.cli.output.progress import progress_line
+from harness.cli.output.tables import terminal_table
 from tests.support.world import World
 
 STEERING = "\x1b[2J\x07\r\x9b31m\u202eexe\u2066"
@@ -41,11 +43,21 @@ def test_a_console_cleans_texts_and_keeps_its_own_codes(monkeypatch: pytest.Monk
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.delenv("NO_COLOR", raising=False)
     console = terminal_console()
-    console.print(f"[bold]{STEERING}[/bold] end")
+    console.print(Text(STEERING, style="bold"), "end")
     said = screen.getvalue()
     assert "\x1b[1m" in said
     assert "\x1b[2J" not in said
     assert "\x9b" not in said
+
+
+def test_square_brackets_are_printed_as_they_stand(capsys: pytest.CaptureFixture[str]) -> None:
+    console, table = terminal_console(), terminal_table("metric", "difference")
+    table.add_row("usd", "+0.100 [too few cases]")
+    console.print("prompt: [draft] → [/final]")
+    console.print(table)
+    printed = capsys.readouterr().out
+    assert "[draft] → [/final]" in printed
+    assert "+0.100 [too few cases]" in printed
 
 
 def test_a_live_line_cleans_what_is_being_done(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,7 +66,7 @@ def test_a_live_line_cleans_what_is_being_done(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("sys.stderr", screen)
     monkeypatch.setenv("TERM", "xterm-256color")
     with progress_line() as line:
-        line.update("\x1b[2Jworking", 1, 2)
+        line.update("\x1b[2Jworking [/on it]", 1, 2)
         line.say("\x1b[2Jsaid")
     assert "\x1b[2J" not in screen.getvalue()
     assert "said" in screen.getvalue()

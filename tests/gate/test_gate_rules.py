@@ -173,7 +173,7 @@ def test_an_outage_leaves_the_gate_undecided_whatever_the_rest_scored() -> None:
 def test_an_advisory_rule_never_blocks() -> None:
     decision = decided(a_report(0.0), FLOOR | {"advisory": True})
     assert (decision.state, decision.exit_code) == ("pass", 0)
-    assert decision.rulings[0].word == "fail (advisory)"
+    assert decision.rulings[0].outcome_text == "fail (advisory)"
 
 
 def test_a_leak_fails_and_nothing_to_keep_apart_is_not_judged() -> None:

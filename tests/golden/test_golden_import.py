@@ -393,6 +393,8 @@ def test_an_unclear_source_says_what_to_name(tmp_path: Path) -> None:
     source = jsonl(tmp_path / "odd.jsonl", {"text": "x"})
     with pytest.raises(ConfigError, match="has the shape of no known format. Name the format: import FORMAT SOURCE. Known: cases, ids"):
         format_of(source)
+    with pytest.raises(ConfigError, match='Its first line has text; a line of cases is {"id": …, "question": …'):
+        format_of(source)
     with pytest.raises(ConfigError, match="No golden format 'biers'. Did you mean 'beir'"):
         format_of(source, "biers")
     both = a_source(tmp_path, *QUESTIONS)

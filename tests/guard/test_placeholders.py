@@ -184,7 +184,7 @@ def test_history_is_kept_without_what_is_masked_even_if_the_question_has_none(in
 
 def test_a_case_that_came_to_nothing_is_written_down_without_personal_data_too(index: OpenIndex) -> None:
     subject = PipelineSubject(pipeline(index), RagConfig())
-    assert asyncio.run(subject.kept(f"I am {MAIL}. How long?")) == "I am <EMAIL_1>. How long?"
+    assert asyncio.run(subject.masked(f"I am {MAIL}. How long?")) == "I am <EMAIL_1>. How long?"
 
     class Away:
         async def retrieve(self, query: Query) -> RetrievalResult:

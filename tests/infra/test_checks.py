@@ -250,6 +250,6 @@ def test_an_area_that_fails_cannot_start_or_is_skipped_is_told_apart(tmp_path: P
         "good": "python -c 'print(1)'", "bad": "python -c 'raise SystemExit(3)'", "none": "no-such-program",
         "left": "python -c 'print(\"skipped: no tool\"); raise SystemExit(77)'",
     }.items()}  # fmt: skip
-    assert {name: outcome.word for name, outcome in words.items()} == {"good": "ok", "bad": "FAILED", "none": "FAILED", "left": "skipped"}
+    assert {name: outcome.state for name, outcome in words.items()} == {"good": "ok", "bad": "FAILED", "none": "FAILED", "left": "skipped"}
     assert check.shown(words["left"]).endswith("no tool")
     assert "no-such-program" in check.shown(words["none"])

@@ -13,4 +13,4 @@ def test_the_rule_holds(decision: Decision, rule: str) -> None:
     ruling = decision.ruling(rule)
     assert not ruling.blocks, f"{ruling.subject}: {ruling.reason}"
     if ruling.outcome != "pass":
-        pytest.skip(f"{ruling.word}: {ruling.reason}")
+        pytest.skip(f"{ruling.outcome_text}: {ruling.reason}")

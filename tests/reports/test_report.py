@@ -87,9 +87,9 @@ def a_result(words: str = "30 days", experiment: Experiment = EXPERIMENT) -> Swe
 def kept(folder: Path, result: SweepResult) -> SweepFolder:
     where = SweepFolder(folder)
     asked = result.experiment.model_dump(mode="json")
-    where.begin(SweepRecord(experiment=asked, golden_digest="g", corpus="c", corpus_digest="k"))
+    where.write_record(SweepRecord(experiment=asked, golden_digest="g", corpus="c", corpus_digest="k"))
     for one in result.trials:
-        where.keep(one)
+        where.write_trial(one)
     return where
 
 
@@ -321,7 +321,7 @@ def test_a_sweep_without_a_verdict_says_so_and_shows_what_is_known(tmp_path: Pat
     assert "No verdict yet: 4 of 20 trials are finished" in text and "touchstone sweep --resume" in text
     assert "wins" not in text and 'id="chart-history"' in text
     empty = SweepFolder(tmp_path / "empty")
-    empty.begin(where.record())
+    empty.write_record(where.record())
     assert "0 of 20 trials" in write_sweep_folder(empty.path, tmp_path / "none").page.read_text()
 
 
@@ -329,7 +329,7 @@ def test_a_sweep_gone_on_with_has_no_verdict_until_it_ends_again(tmp_path: Path)
     result = a_result()
     where = kept(tmp_path, result)
     where.write_result(result)
-    where.keep(a_trial(4, {"retrieve.top_k": 5, "answer.prompt.version": 2}, HIGH))
+    where.write_trial(a_trial(4, {"retrieve.top_k": 5, "answer.prompt.version": 2}, HIGH))
     assert where.read_result() is None
 
 

@@ -97,6 +97,10 @@ def test_an_unknown_run_is_one_line_with_near_names(world: World) -> None:
     assert said.code == 2
     assert "to report on yet" in said.err
     assert world.touchstone("eval", "-c", "tiny.yaml", "--golden", "tiny", "--no-tracking", "--name", "first").code == 0
+    assert world.touchstone("eval", "-c", "tiny.yaml", "--golden", "tiny", "--no-tracking", "--name", "second-try").code == 0
+    said = world.touchstone("report", "second")
+    assert said.code == 2
+    assert "No sweep and no evaluation 'second'. Did you mean 'second-try'?" in said.err
     said = world.touchstone("report", "frist")
     assert said.code == 2
     assert "Did you mean 'first'?" in said.err

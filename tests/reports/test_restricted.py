@@ -8,6 +8,7 @@ import pytest
 
 from harness.comparison.compare import compare_reports
 from harness.reports.comparison import write_comparison
+from harness.results.case_result import CaseError
 from harness.results.frames import frame_rows
 from harness.results.report import EvalReport
 from harness.results.restricted import RESTRICTED, for_everyone
@@ -52,6 +53,22 @@ def test_a_comparison_leaves_them_out_too(tmp_path: Path) -> None:
     for path in (tmp_path / "compared").iterdir():
         assert SECRET not in path.read_text(), path.name
     assert RESTRICTED.split(";")[0] in (tmp_path / "compared" / "report.html").read_text()
+
+
+@pytest.mark.parametrize("found", ["public passages alone", "nothing: it crashed"])
+def test_references_of_a_restricted_question_are_left_out_whatever_was_found(tmp_path: Path, found: str) -> None:
+    report = an_evaluation()
+    asked = {"answers": (SECRET,), "key_facts": (SECRET,), "principal_groups": ("hr",)}
+    rows = [replace(row, case=row.case.model_copy(update=asked)) for row in report.rows]
+    if found.startswith("nothing"):
+        rows = [replace(row, trace=None, error=CaseError("Timeout", "no answer within 120 s", infrastructure=True)) for row in rows]
+    report = replace(report, rows=tuple(rows))
+    assert SECRET not in page_of(report, tmp_path)
+    open_to_all = for_everyone(report)
+    assert SECRET not in str(list(frame_rows(open_to_all.to_pandas())))
+    assert open_to_all.summary == report.summary
+    if not found.startswith("nothing"):
+        assert "30 days" in str(list(frame_rows(open_to_all.to_pandas())))  # the answer was made of public passages
 
 
 def test_what_everyone_may_read_stays_as_it_is(tmp_path: Path) -> None:

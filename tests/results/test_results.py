@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -16,8 +17,6 @@ from tests.support.making import a_case, a_hit, a_trace, unanswerable
 
 
 def a_full_trace() -> Trace:
-    from dataclasses import replace
-
     hit = replace(a_hit(0, 15), sources=MappingProxyType({"vector": SourceRank(1, 0.5)}))
     usage = Usage("local:reader-lite", 100, 10, 0.001, simulated=True)
     stages = (StageRecord("retrieve", "d", 1.5, {"candidates": 3}), StageRecord("answer", "d", 2.5))
@@ -87,6 +86,12 @@ def test_dollars_are_unknown_where_one_model_has_no_known_price() -> None:
 
     unpriced = replace(a_full_trace(), usage=(Usage("m", 10, 5, priced=False),))
     assert a_report(SCORED, CaseResult(a_case(id="c3"), (), unpriced)).costs["usd"] is None
+
+
+def test_tokens_are_those_of_answers_read_as_well_as_written() -> None:
+    rewritten = replace(a_trace(a_hit(0, 15)), usage=(Usage("m", 100, 10), Usage("m", 40, 7, stage="retrieve")))
+    costs = a_report(CaseResult(a_case(), (), rewritten)).costs
+    assert (costs["input_tokens"], costs["output_tokens"]) == (100, 10)
 
 
 def test_a_report_from_before_prompts_were_named_is_read(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from harness.metrics import metric
 from harness.results.report import EvalReport
 from harness.results.score import Score
 from harness.settings import HarnessSettings
-from harness.stage_store.base import HitCounts, ReusedShare, kept_before, key_of, pack, unpack
+from harness.stage_store.base import HitCounts, ReusedShare, key_of, pack, reused_share, unpack
 from harness.stage_store.chunks import CachedChunks
 from harness.stage_store.embed import CachedEmbeddings, CachedTokenEmbeddings
 from harness.stage_store.open import configured_stage_store, open_stage_store
@@ -155,10 +155,10 @@ def test_kept_from_before_is_what_an_earlier_run_kept(world: World) -> None:
     evaluated(world, config, stages)
     count = len(evaluated(world, config, stages).rows)
     assert stages.counts.hits["retrieve"] == count
-    assert kept_before({"retrieve": stages.counts.as_dict()["retrieve"]}) == ReusedShare(0, count)  # computed here, and met again
+    assert reused_share({"retrieve": stages.counts.as_dict()["retrieve"]}) == ReusedShare(0, count)  # computed here, and met again
     later = SqliteStageStore(world.root / "kept")
     evaluated(world, config, later)
-    assert kept_before({"retrieve": later.counts.as_dict()["retrieve"]}) == ReusedShare(count, count)
+    assert reused_share({"retrieve": later.counts.as_dict()["retrieve"]}) == ReusedShare(count, count)
     assert f"retrieve {count}/{count}" in later.counts.summary()
 
 

@@ -204,9 +204,9 @@ def test_what_a_killed_process_had_reserved_is_settled_when_its_block_is_scored_
     asked, ledger, kept = experiment(trials=1), SpendingFile(tmp_path / "money"), set[str]()
     first, second = KeepingEngine(kept, cut_off_after=3), KeepingEngine(kept)
     with pytest.raises(asyncio.CancelledError):
-        searched(search(asked, tmp_path / "a", first, Budget(1.0, ledger=ledger, answers_kept=True), PRICES))
+        searched(search(asked, tmp_path / "a", first, Budget(1.0, ledger=ledger, answers_stored=True), PRICES))
     assert list(ledger.read().on_its_way.values()) == pytest.approx([5 * CASE_USD])
-    budget = Budget(1.0, ledger=ledger, answers_kept=True)
+    budget = Budget(1.0, ledger=ledger, answers_stored=True)
     searched(search(asked, tmp_path / "b", second, budget, PRICES))
     assert first.bill_usd > 0
     assert second.bill_usd > 0
@@ -216,14 +216,14 @@ def test_what_a_killed_process_had_reserved_is_settled_when_its_block_is_scored_
 
 
 def test_a_killed_process_counts_at_its_most_against_the_limit_until_it_is_settled(tmp_path: Path) -> None:
-    budget = Budget(1.0, ledger=SpendingFile(tmp_path), answers_kept=True)
+    budget = Budget(1.0, ledger=SpendingFile(tmp_path), answers_stored=True)
     budget.reserve(0.6, "block")  # and the process is killed
-    again = Budget(1.0, ledger=SpendingFile(tmp_path), answers_kept=True)
+    again = Budget(1.0, ledger=SpendingFile(tmp_path), answers_stored=True)
     assert again.spent_usd == 0.0
     with pytest.raises(BudgetExceeded):
         again.reserve(0.5)
     taken = again.reserve(0.4, "block")
-    again.settle(taken, 0.1, kept_usd=0.2, unkept_usd=0.05)
+    again.settle(taken, 0.1, stored_usd=0.2, unstored_usd=0.05)
     assert again.spent_usd == pytest.approx(0.3)
     assert again.uncertain_usd == pytest.approx(0.05)
     unknown = Budget(1.0, ledger=SpendingFile(tmp_path))

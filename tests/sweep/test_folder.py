@@ -24,7 +24,7 @@ def trials_of(folder: Path) -> list[Trial]:
 def test_what_was_kept_is_found_again_to_the_last_bit(tmp_path: Path) -> None:
     kept = trials_of(tmp_path)
     marked = replace(kept[2], state="pruned", why="worse", label="champion", violations={"cost.usd": 1e-17}, objectives=(1 / 3,))
-    SweepFolder(tmp_path).keep(marked)
+    SweepFolder(tmp_path).write_trial(marked)
     found = SweepFolder(tmp_path).finished()
     for one, again in zip([*kept[:2], marked], found, strict=True):
         assert replace(one, report=again.report) == again
@@ -76,8 +76,8 @@ def test_a_damaged_trial_is_named_with_its_mend(tmp_path: Path, damage: str) -> 
 @pytest.mark.slow
 def test_a_folder_is_one_process_at_a_time(tmp_path: Path) -> None:
     start = "import sys; from pathlib import Path; from harness.sweep.folder import SweepFolder\n"
-    script = start + "with SweepFolder(Path(sys.argv[1])).held(): pass"
-    with SweepFolder(tmp_path).held():
+    script = start + "with SweepFolder(Path(sys.argv[1])).locked(): pass"
+    with SweepFolder(tmp_path).locked():
         other = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True)
         assert "is running in another process" in other.stderr
     assert subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True).returncode == 0
@@ -97,7 +97,7 @@ def test_what_was_asked_is_read_back_and_the_sweep_begun_last_is_found(tmp_path:
     for name, seed in (("e", 1), ("f", 2)):
         asked = experiment(name=name, seed=seed)
         folder = new_sweep_folder(tmp_path, name, NOON)
-        folder.begin(SweepRecord(experiment=asked.model_dump(mode="json"), golden_digest="g", corpus="tiny", corpus_digest="c"))
+        folder.write_record(SweepRecord(experiment=asked.model_dump(mode="json"), golden_digest="g", corpus="tiny", corpus_digest="c"))
         assert experiment_of(folder.record()) == asked
     assert latest(tmp_path, "e").record().experiment["seed"] == 1
     with pytest.raises(ConfigError, match="No sweep of 'g'"):

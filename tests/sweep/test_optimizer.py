@@ -11,7 +11,7 @@ import pytest
 from harness.results.header import Header
 from harness.results.report import EvalReport
 from harness.sweep.experiment import Experiment
-from harness.sweep.importance import replayed
+from harness.sweep.importance import replayed_optimizer
 from harness.sweep.optimizer.local_search import neighbour
 from harness.sweep.optimizer.optimizer import ATTEMPTS, ORIGINS, Optimizer
 from harness.sweep.search import starting_points
@@ -86,7 +86,7 @@ def test_another_process_suggests_the_same(tmp_path: Path) -> None:
 def test_nsga2_breeds_its_trials_from_earlier_ones(tmp_path: Path) -> None:
     asked = experiment(space=LARGE, trials=40, sampler="nsga2", **OBJECTIVES)
     trials = searched(search(asked, tmp_path / "bred"))
-    study = replayed(asked, trials).study
+    study = replayed_optimizer(asked, trials).study
     generations = [trial.system_attrs["NSGAIISampler:generation"] for trial in study.trials]
     assert generations == sorted(generations)
     assert generations[-1] == 4  # of eight trials each

@@ -243,7 +243,7 @@ def test_a_sweep_is_not_gone_on_with_by_other_prompts(world: World, monkeypatch:
     assert got.code == 2
     assert "Trial 0 was scored by what is no longer there (its configuration digest " in got.err
     assert "Put it back, or begin a new sweep." in got.err
-    assert SweepFolder(folder_of(world, "small")).count() == 4
+    assert SweepFolder(folder_of(world, "small")).finished_count() == 4
 
 
 def test_a_trial_that_could_not_be_tried_at_all_is_no_obstacle_to_going_on(world: World) -> None:

@@ -207,7 +207,7 @@ def test_a_trial_is_not_finished_when_the_time_is_over(tmp_path: Path) -> None:
 def test_finished_trials_are_kept_whole_and_held_without_what_was_read(tmp_path: Path) -> None:
     made = search(experiment(trials=3), tmp_path)
     for one in searched(made):
-        whole = made.folder.whole(one)
+        whole = made.folder.full_report(one)
         assert all(row.trace and row.trace.prompt for row in whole.rows)
         assert not any(row.trace and row.trace.prompt for row in one.report.rows)
         assert numbers(whole) == numbers(one.report)

@@ -11,7 +11,7 @@ from harness.results.report import EvalReport
 from harness.results.score import Score
 from harness.results.timing import TimingComparison
 from harness.sweep.experiment import Experiment
-from harness.sweep.finalist import Finalist, said_of
+from harness.sweep.finalist import Finalist, combined_outcome
 from harness.sweep.trial import Trial
 from harness.sweep.verdict import SweepResult, choose
 from serving.pipeline.config import RagConfig
@@ -71,7 +71,7 @@ def test_when_everything_is_worse_the_base_stays() -> None:
     choice = choose(found, "quality")
     assert choice.winner is found[0]
     assert choice.reason.startswith("The base stays: every finalist is worse. The nearest is trial 1, quality -0.500 [")
-    assert said_of(found[1:]) == "worse"
+    assert combined_outcome(found[1:]) == "worse"
 
 
 def test_a_cheaper_prompt_that_lost_four_in_five_of_fourteen_questions_does_not_ship() -> None:
@@ -89,7 +89,7 @@ def test_a_cheaper_prompt_that_lost_four_in_five_of_fourteen_questions_does_not_
 def test_on_five_questions_not_even_the_loss_of_most_of_them_is_decided_and_nothing_ships() -> None:
     found = finalists(a_report([1.0] * 5, usd=0.002), a_report([0.2] * 5, usd=0.0005))
     choice = choose(found, "quality")
-    assert (choice.winner, said_of(found[1:])) == (found[0], "undecided")
+    assert (choice.winner, combined_outcome(found[1:])) == (found[0], "undecided")
     against = found[1].against
     assert against is not None and against.low >= -1.0 and against.high <= 1.0
     assert "5 cases show no difference below about 0.9" in choice.reason

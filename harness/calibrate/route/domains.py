@@ -73,6 +73,8 @@ class DomainSource:
             times = [row.at for row in rows]
             sides = fit_split(groups, times if all(times) else (), fit_share=self._params.fit_share)
             kept, fit_count = list(sides.calibration), len(sides.fit)
+            if not kept:
+                raise DataError("No texts are left to calibrate on. Lower fit_share, or add texts.")
             request.progress("texts fitted on", 0, fit_count)
             labels = [rows[place].label for place in sides.fit]
             fitted_vectors = None if vectors is None else vectors[list(sides.fit)]

@@ -71,7 +71,7 @@ class RouterSource:
                 raise DataError("No questions are left to calibrate on. Lower fit_share, or add cases.")
             request.progress("questions fitted on", 0, len(sides.fit))
             gain, fit_count, kept = fit(params.model, training.take(sides.fit)), len(sides.fit), list(sides.calibration)
-            notes = [*outcomes.notes, *_notes(outcomes, training, gain, sides.fit)]
+            notes = [*outcomes.notes, *_notes(tiers, training, gain, sides.fit)]
             digest = keep_artefact(self._settings.artefact_folder, gain.model_dump(mode="json"))
             notes.append(f"The model without a threshold is the artefact {digest}: for a sweep over route.router.threshold.")
         part = training.take(kept)
@@ -145,9 +145,9 @@ def _order_text(expected: Numbers, lengths: Numbers, gains: Numbers, tiers: Sequ
     return f"APGR {own.average_recovered:.3f} (question length {length:.3f}, chance .5), {calls}; {best}."
 
 
-def _notes(outcomes: Outcomes, training: Training, gain: FittedGain, fitted: Sequence[int]) -> list[str]:
+def _notes(tiers: Sequence[str], training: Training, gain: FittedGain, fitted: Sequence[int]) -> list[str]:
     """What the tiers are worth beside each other, and what the model learned of it."""
-    cheap, dear = outcomes.tiers
+    cheap, dear = tiers
     gained = compare_paired(training.cheap.tolist(), training.dear.tolist(), training.groups)
     interval = f"{gained.low:+.3f} to {gained.high:+.3f}"
     notes = [f"{dear} gains {gained.difference:+.3f} ({interval}) over {cheap} on {len(training)} questions."]

@@ -16,7 +16,7 @@ KEYS = "[a]ccept  [e]dit  [r]eject  [s]kip  [q]uit"
 
 def show_candidate(candidate: Candidate, quotes: Sequence[QuoteContext], near: NearestCase | None, place: str = "") -> None:
     """A candidate as a reviewer reads it: the proposal, its evidence in context, its marks and the case most like it."""
-    console, case = terminal_console(markup=False, wrap=True), candidate.case
+    console, case = terminal_console(wrap=True), candidate.case
     console.print(
         Text(f"\n{place}{candidate.id}  {case.domain} · {case.kind} · {case.difficulty} · {candidate.provenance.text}", style="dim")
     )

@@ -10,10 +10,13 @@ from harness.cli.output.clean import clean
 FILE_WIDTH = 400  # of a pipe or a file: wider than any table, so that none is cut or folded there
 
 
-def terminal_console(*, stderr: bool = False, width: int = FILE_WIDTH, markup: bool = True, wrap: bool = False) -> Console:
-    """A console that adds its own codes to cleaned texts; `width` is that of what is no terminal, `wrap` breaks lines between words."""
+def terminal_console(*, stderr: bool = False, width: int = FILE_WIDTH, wrap: bool = False) -> Console:
+    """A console that adds its own codes to cleaned texts; `width` is that of what is no terminal, `wrap` breaks lines between words.
+
+    Square brackets are printed as they stand: rich would read "[too few cases]" as markup, and leave it out.
+    """
     stream = sys.stderr if stderr else sys.stdout
-    console = Console(stderr=stderr, width=None if stream.isatty() else width, soft_wrap=not wrap, markup=markup, highlight=False)
+    console = Console(stderr=stderr, width=None if stream.isatty() else width, soft_wrap=not wrap, markup=False, highlight=False)
     console.push_render_hook(_Cleaning())
     return console
 

@@ -47,7 +47,7 @@ def progress_line(*, quiet: bool = False) -> Iterator[ProgressLine]:
 
     from harness.cli.output.console import terminal_console
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=terminal_console(stderr=True, wrap=True), transient=True) as bar:
         task = bar.add_task("starting", total=None)
 
@@ -60,6 +60,6 @@ def progress_line(*, quiet: bool = False) -> Iterator[ProgressLine]:
 
             def say(self, message: str) -> None:
                 """Print above the bar."""
-                bar.console.print(message, markup=False, highlight=False)
+                bar.console.print(message)
 
         yield Live()

@@ -12,7 +12,7 @@ from harness.reports.findings import state_of
 from harness.reports.page import interval_text, objective_first
 from harness.results.report import EvalReport, first_error
 from harness.results.times import times_text, timing_text
-from harness.stage_store.base import kept_before
+from harness.stage_store.base import reused_share
 from harness.stats.text import difference_text, number_text, p_value_text
 from harness.sweep.verdict import SweepResult
 
@@ -37,9 +37,9 @@ def show_evaluation(report: EvalReport) -> None:
         table.add_row(kind, *(number_text(slice_intervals[kind].mean) for slice_intervals in slices), str(case_count))
     console.print(table)
     for reason, names in _unscored(report).items():
-        console.print(f"not scored: {', '.join(names)}: {reason}", markup=False)
+        console.print(f"not scored: {', '.join(names)}: {reason}")
     if report.errors:
-        console.print(f"{len(report.errors)} of {count} cases have no answer: {first_error(report)}", markup=False)
+        console.print(f"{len(report.errors)} of {count} cases have no answer: {first_error(report)}")
     if report.costs:
         money = " simulated" if report.simulated else ""
         costs = report.costs
@@ -82,7 +82,7 @@ def show_sweep(result: SweepResult) -> None:
         f"{name} on the holdout, {len(result.winner.holdout.rows)} cases, margin ±{margin:g}; the tune means are the best of many"
     )
     console.print(table)
-    console.print(_finalists_times(result), markup=False)
+    console.print(_finalists_times(result))
     console.print(result.reason)
     before, after = result.incumbent.trial.config.flat(), result.winner.trial.config.flat()
     for path in sorted(before.keys() | after.keys()):
@@ -104,8 +104,8 @@ def _trials_and_cost(result: SweepResult) -> str:
     """How the trials ended and what they cost, in a line."""
     states = Counter(state_of(trial) for trial in result.trials)
     parts = [f"{len(result.trials)} trials: " + ", ".join(f"{count} {state}" for state, count in states.items())]
-    share = kept_before(result.counts)
-    parts += [f"{share.kept / share.needed:.0%} of stage outputs kept from before"] if share.needed else []
+    share = reused_share(result.counts)
+    parts += [f"{share.reused / share.needed:.0%} of stage outputs kept from before"] if share.needed else []
     parts.append(f"${result.spent_usd:.4f}{' simulated' if result.winner.holdout.simulated else ''}, {result.seconds:.0f} s")
     return "; ".join([*parts, *([f"ended early: {result.ended}"] if result.ended else [])])
 

@@ -61,11 +61,11 @@ def trace_of(app_answer: AppAnswer, query: Query, config_digest: str, started_at
 
 
 def _answer(text: str, name: str) -> Answer:
-    text = _whole(text)
+    text = _encodable(text)
     return Answer(text, refused=is_refusal(text, ""), model=name)
 
 
-def _whole(text: str) -> str:
+def _encodable(text: str) -> str:
     """A text that can be written down: half of a character, as a cut JSON escape leaves it, is shown as lost."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
@@ -96,7 +96,7 @@ def _passages(given: Any) -> tuple[Hit, ...]:
 def _chunk(passage: Any, rank: int) -> Chunk:
     """A passage: text, a mapping with `text` or `page_content`, or a LangChain Document."""
     if isinstance(passage, str):
-        return Chunk(f"#{rank}", "", 0, 0, _whole(passage))
+        return Chunk(f"#{rank}", "", 0, 0, _encodable(passage))
     content = getattr(passage, "page_content", None)
     facts: Mapping[str, Any]
     if content is None and isinstance(passage, Mapping):
@@ -106,13 +106,13 @@ def _chunk(passage: Any, rank: int) -> Chunk:
         facts = _metadata(getattr(passage, "metadata", None), rank)
     if not isinstance(content, str):
         raise BadAnswer(f"its passage {rank} has no text")
-    content = _whole(content)
-    document = _whole(str(next((facts[name] for name in DOCUMENT if facts.get(name)), "")))
+    content = _encodable(content)
+    document = _encodable(str(next((facts[name] for name in DOCUMENT if facts.get(name)), "")))
     start = next((facts[name] for name in START if isinstance(facts.get(name), int) and facts[name] >= 0), None)
     end = 0 if start is None else facts["end"] if isinstance(facts.get("end"), int) else start + len(content)
-    title = _whole(str(facts.get("title") or ""))
+    title = _encodable(str(facts.get("title") or ""))
     ident = f"{document}#{start}-{end}" if start is not None else f"{document}#{rank}"
-    return Chunk(ident, document, start or 0, end, content, title=title, heading=_whole(str(facts.get("heading") or "")))
+    return Chunk(ident, document, start or 0, end, content, title=title, heading=_encodable(str(facts.get("heading") or "")))
 
 
 def _metadata(given: Any, rank: int) -> Mapping[str, Any]:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from harness.golden.formats.base import GoldenFormat, refuse_unreadable
+from harness.golden.formats.base import GoldenFormat, first_row, refuse_unreadable
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.registry import Registry, Spec
 
@@ -33,4 +33,11 @@ def format_of(source: Path, name: str = "") -> str:
     if not fitting:
         refuse_unreadable(source)
     problem = f"fits {' and '.join(fitting)}" if fitting else "has the shape of no known format"
-    raise ConfigError(f"{source}: {problem}. Name the format: import FORMAT SOURCE. Known: {known}.")
+    raise ConfigError(f"{source}: {problem}. Name the format: import FORMAT SOURCE. Known: {known}.{'' if fitting else _hint(source)}")
+
+
+def _hint(source: Path) -> str:
+    """What the first line has, and what a case of our own has."""
+    fields = ", ".join(first_row(source))
+    case = '{"id": …, "question": …, "answers": […], "evidence": [{"document": …, "quote": …}]}'
+    return f" Its first line has {fields}; a line of cases is {case}." if fields else ""

@@ -86,7 +86,7 @@ def _judgements(path: Path) -> dict[str, tuple[list[str], dict[str, int]]]:
             continue
         if line.number == 1 and cells[-1].strip() == "score":
             continue
-        if len(cells) != 3 or not cells[0] or not cells[1] or not _whole(cells[2]):
+        if len(cells) != 3 or not cells[0] or not cells[1] or not _is_whole_number(cells[2]):
             problems.append(f"{line.where}: query-id, corpus-id and a whole score between tabs are needed, not {line.text[:60]!r}.")
             continue
         query, document, grade = cells[0], cells[1], int(cells[2])
@@ -100,6 +100,6 @@ def _judgements(path: Path) -> dict[str, tuple[list[str], dict[str, int]]]:
     return {query: (places, {name: grade for name, grade in grades.items() if grade >= 1}) for query, (places, grades) in by_query.items()}
 
 
-def _whole(cell: str) -> bool:
+def _is_whole_number(cell: str) -> bool:
     digits = cell.strip().removeprefix("-")
     return digits.isascii() and digits.isdecimal() and len(digits) < 10

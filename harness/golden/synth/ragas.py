@@ -60,22 +60,37 @@ class RagasGenerator:
 
 def _samples(chat: ConnectedChat, passage: str, count: int, usage: list[Usage]) -> list[Any]:
     """What ragas makes of one passage; blocking, with an event loop of its own."""
-    from langchain_core.outputs import Generation, LLMResult
-    from ragas.embeddings.base import BaseRagasEmbeddings
-    from ragas.llms.base import BaseRagasLLM
     from ragas.run_config import RunConfig
     from ragas.testset import TestsetGenerator
     from ragas.testset.persona import Persona
     from ragas.testset.synthesizers.single_hop.specific import SingleHopSpecificQuerySynthesizer
     from ragas.testset.synthesizers.testset_schema import Testset
     from ragas.testset.transforms.extractors import NERExtractor
-    from ragas.tokenizers import BaseTokenizer
 
     failed: list[TouchstoneError] = []
+    once = RunConfig(max_retries=1, max_workers=1)  # patience is the model's own, see models/retry.py
+    llm = _ragas_model(chat, usage, failed, once)
+    name, role = PERSONA
+    generator = TestsetGenerator(llm=llm, embedding_model=_no_embeddings(), persona_list=[Persona(name=name, role_description=role)])
+    try:
+        testset = generator.generate_with_chunks(
+            [passage],
+            testset_size=count,
+            transforms=[NERExtractor(llm=llm, tokenizer=_character_tokenizer())],
+            query_distribution=[(SingleHopSpecificQuerySynthesizer(llm=llm), 1.0)],
+            run_config=once,
+        )
+    except Exception as error:  # noqa: BLE001  an outage of the model is raised as such, whatever ragas makes of it
+        raise failed[0] if failed else error from None
+    return [sample.eval_sample for sample in testset.samples] if isinstance(testset, Testset) else []
+
+
+def _ragas_model(chat: ConnectedChat, usage: list[Usage], failed: list[TouchstoneError], run_config: Any) -> Any:
+    """Our chat model as ragas calls one; it notes what each call cost, and the error of one that failed."""
+    from langchain_core.outputs import Generation, LLMResult
+    from ragas.llms.base import BaseRagasLLM
 
     class ChatModel(BaseRagasLLM):
-        """Our chat model as ragas calls one."""
-
         def generate_text(self, prompt: Any, n: int = 1, temperature: float = 0.01, stop: Any = None, callbacks: Any = None) -> LLMResult:
             raise ModelError("ragas asked without waiting, which is not supported.")
 
@@ -93,18 +108,28 @@ def _samples(chat: ConnectedChat, passage: str, count: int, usage: list[Usage]) 
         def is_finished(self, response: LLMResult) -> bool:
             return True
 
-    class CharacterTokenizer(BaseTokenizer):
-        """Only cuts texts beyond a limit that no passage reaches; ragas' own would be downloaded."""
+    return ChatModel(run_config=run_config)
 
+
+def _character_tokenizer() -> Any:
+    """A tokenizer that only cuts texts beyond a limit that no passage reaches; ragas' own would be downloaded."""
+    from ragas.tokenizers import BaseTokenizer
+
+    class CharacterTokenizer(BaseTokenizer):
         def encode(self, text: str) -> list[int]:
             return [ord(letter) for letter in text]
 
         def decode(self, tokens: list[int]) -> str:
             return "".join(chr(token) for token in tokens)
 
-    class NoEmbeddings(BaseRagasEmbeddings):
-        """Single-hop questions need none; ragas wants an object."""
+    return CharacterTokenizer()
 
+
+def _no_embeddings() -> Any:
+    """An embedding model that is never asked: single-hop questions need none, and ragas wants an object."""
+    from ragas.embeddings.base import BaseRagasEmbeddings
+
+    class NoEmbeddings(BaseRagasEmbeddings):
         async def aembed_query(self, text: str) -> list[float]:
             raise ModelError("ragas asked for an embedding, which single-hop questions do not need.")
 
@@ -117,21 +142,7 @@ def _samples(chat: ConnectedChat, passage: str, count: int, usage: list[Usage]) 
         def embed_documents(self, texts: list[str]) -> list[list[float]]:
             return [self.embed_query(text) for text in texts]
 
-    once = RunConfig(max_retries=1, max_workers=1)  # patience is the model's own, see models/retry.py
-    llm = ChatModel(run_config=once)
-    name, role = PERSONA
-    generator = TestsetGenerator(llm=llm, embedding_model=NoEmbeddings(), persona_list=[Persona(name=name, role_description=role)])
-    try:
-        testset = generator.generate_with_chunks(
-            [passage],
-            testset_size=count,
-            transforms=[NERExtractor(llm=llm, tokenizer=CharacterTokenizer())],
-            query_distribution=[(SingleHopSpecificQuerySynthesizer(llm=llm), 1.0)],
-            run_config=once,
-        )
-    except Exception as error:  # noqa: BLE001  an outage of the model is told as such, whatever ragas makes of it
-        raise failed[0] if failed else error from None
-    return [sample.eval_sample for sample in testset.samples] if isinstance(testset, Testset) else []
+    return NoEmbeddings()
 
 
 def _proposed(document: Document, passage: str, sample: Any, name: str) -> GeneratedProposal | None:

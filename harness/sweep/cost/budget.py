@@ -12,7 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.evaluation.evaluator import was_refused
 from harness.results.report import EvalReport
+from serving.pipeline.answer.answerer import KEPT_MS
 from serving.pipeline.errors import DataError
+from serving.pipeline.types import Trace
 from serving.storage.files import write_text
 
 FILE = "spent.json"
@@ -27,7 +29,7 @@ class Spending(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    usd: float = 0.0  # settled, and reserved for work of which nothing is kept
+    usd: float = 0.0  # settled, and reserved for work whose answers are not stored
     on_its_way: dict[str, float] = Field(default_factory=dict)  # reserved for blocks, by their keys: settled when they are scored again
     lost_usd: float = 0.0  # at most so much went to calls that were cut off, of which nobody knows: counted against the limit
     indexes: tuple[str, ...] = ()  # whose vectors are paid for
@@ -61,7 +63,7 @@ class Reservation:
     """Dollars set aside for work on its way."""
 
     usd: float
-    key: str = ""  # of a block whose answers are kept, should this process be killed
+    key: str = ""  # of a block whose answers are stored, should this process be killed
     earlier_usd: float = 0.0  # reserved by a killed process for the same block
 
 
@@ -69,21 +71,21 @@ class Reservation:
 class Budget:
     """Reserves the most that work may cost before it is sent, and settles at its price when it is back.
 
-    What was reserved for a block when its process was killed is settled when the block is scored again: its answers that are kept
-    say what was paid for them.
+    What was reserved for a block when its process was killed is settled when the block is scored again: its stored answers say what
+    was paid for them.
     """
 
     limit_usd: float | None = None
-    proof_usd: float = 0.0  # kept for the proof on the holdout
+    proof_usd: float = 0.0  # set aside for the proof on the holdout
     ledger: SpendingFile | None = None
-    answers_kept: bool = False  # whether all that is paid for is kept, so that a killed process' costs can be told
+    answers_stored: bool = False  # whether all that is paid for is stored, so that the costs of a killed process can be found out
     spent_usd: float = field(default=0.0, init=False)
     dearest_usd: float = field(default=0.0, init=False)  # of a case that passed its bound
 
     def __post_init__(self) -> None:
         before = self.ledger.read() if self.ledger else Spending()
-        self.spent_usd = before.usd + (0.0 if self.answers_kept else sum(before.on_its_way.values()))
-        self._earlier = dict(before.on_its_way) if self.answers_kept else {}
+        self.spent_usd = before.usd + (0.0 if self.answers_stored else sum(before.on_its_way.values()))
+        self._earlier = dict(before.on_its_way) if self.answers_stored else {}
         self._lost_usd = before.lost_usd
         self._indexes = dict.fromkeys(before.indexes)
         self._building: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -105,7 +107,7 @@ class Budget:
         taken_usd = self.spent_usd + self.reserved_usd + self.uncertain_usd
         if self.limit_usd is not None and taken_usd + usd > self.limit_usd - self.proof_usd:
             raise BudgetExceeded
-        reservation = Reservation(usd, key if self.answers_kept else "", self._earlier.pop(key, 0.0))
+        reservation = Reservation(usd, key if self.answers_stored else "", self._earlier.pop(key, 0.0))
         self._reservations.append(reservation)
         self._write()
         return reservation
@@ -125,25 +127,25 @@ class Budget:
             self._settled.clear()
             await self._settled.wait()
 
-    def settle(self, reservation: Reservation, usd: float | None, *, kept_usd: float = 0.0, unkept_usd: float = math.inf) -> None:
+    def settle(self, reservation: Reservation, usd: float | None, *, stored_usd: float = 0.0, unstored_usd: float = math.inf) -> None:
         """The work is back and has cost so much; where nobody knows, as much as was reserved.
 
-        Of a block that a killed process was at, what is kept had cost `kept_usd`, and the cases of which nothing is kept may have cost
-        up to `unkept_usd` when their calls were cut off.
+        Of a block that a killed process was at, the stored answers had cost `stored_usd`, and the cases without one may have cost up to
+        `unstored_usd` when their calls were cut off.
         """
         self._reservations.remove(reservation)
         self.spent_usd += reservation.usd if usd is None else usd
         if reservation.earlier_usd:
-            self.spent_usd += min(kept_usd, reservation.earlier_usd)
-            self._lost_usd += max(0.0, min(reservation.earlier_usd - kept_usd, unkept_usd))
+            self.spent_usd += min(stored_usd, reservation.earlier_usd)
+            self._lost_usd += max(0.0, min(reservation.earlier_usd - stored_usd, unstored_usd))
         self._settled.set()
         self._write()
 
     def holds(self, reservation: Reservation) -> bool:
-        """Whether it is neither settled nor left."""
+        """Whether it is neither settled nor abandoned."""
         return any(one is reservation for one in self._reservations)
 
-    def leave(self, reservation: Reservation) -> None:
+    def abandon(self, reservation: Reservation) -> None:
         """The work was cut off with this process: what it has cost is found out when it is done again."""
         if not reservation.key:
             self.settle(reservation, None)
@@ -192,28 +194,32 @@ class Budget:
 
 
 def report_usd(report: EvalReport, case_usd: float = 0.0) -> float:
-    """What a report's cases cost now: what was kept from before costs nothing again, a case without a trace may have cost the most."""
+    """What a report's cases cost now: a stored output costs nothing again, a case without a trace may have cost the most."""
     total = 0.0
     for row in report.rows:
         if row.trace is None:
             total += 0.0 if was_refused(row) else case_usd
             continue
-        kept = {stage.stage for stage in row.trace.stages if "kept_ms" in stage.detail}
-        total += sum(use.usd for use in row.trace.usage if use.stage not in kept)
+        stored = _stored_stages(row.trace)
+        total += sum(use.usd for use in row.trace.usage if use.stage not in stored)
     return total
 
 
-def kept_usd(report: EvalReport) -> float:
-    """What the answers that were kept from before had cost when they were asked for."""
+def stored_usd(report: EvalReport) -> float:
+    """What the stored answers of a report had cost when they were asked for."""
     total = 0.0
     for row in report.rows:
         if row.trace is not None:
-            kept = {stage.stage for stage in row.trace.stages if "kept_ms" in stage.detail}
-            total += sum(use.usd for use in row.trace.usage if use.stage in kept)
+            stored = _stored_stages(row.trace)
+            total += sum(use.usd for use in row.trace.usage if use.stage in stored)
     return total
 
 
-def unkept_cases(report: EvalReport) -> int:
-    """How many cases have no answer that was kept from before."""
-    answered = [row.trace.stages for row in report.rows if row.trace is not None]
-    return len(report.rows) - sum(any(stage.stage == "answer" and "kept_ms" in stage.detail for stage in stages) for stages in answered)
+def unstored_cases(report: EvalReport) -> int:
+    """How many cases have no stored answer."""
+    return len(report.rows) - sum("answer" in _stored_stages(trace) for trace in report.traces)
+
+
+def _stored_stages(trace: Trace) -> set[str]:
+    """The stages of a trace whose outputs came from the stage store."""
+    return {stage.stage for stage in trace.stages if KEPT_MS in stage.detail}

@@ -60,16 +60,18 @@ class CallCost:
     hosted_calls: Estimate
 
 
-def call_cost(shares: Sequence[tuple[ModelPrice, float]], asked: Estimate, said: Estimate, calls: Estimate = ONE) -> CallCost:
-    """Calls by one of several models, each with its likely share: the least and the most are the cheapest's and the dearest's."""
+def call_cost(
+    shares: Sequence[tuple[ModelPrice, float]], input_tokens: Estimate, output_tokens: Estimate, calls: Estimate = ONE
+) -> CallCost:
+    """Calls by one of several models, each with its likely share: the low and the high end are the cheapest's and the dearest's."""
     usd = Estimate(
-        low=min(model.usd(asked.low, said.low) for model, _ in shares),
-        likely=sum(share * model.usd(asked.likely, said.likely) for model, share in shares),
-        high=max(model.usd(asked.high, said.high) for model, _ in shares),
-        bound=max(model.usd(asked.bound, said.bound) for model, _ in shares),
+        low=min(model.usd(input_tokens.low, output_tokens.low) for model, _ in shares),
+        likely=sum(share * model.usd(input_tokens.likely, output_tokens.likely) for model, share in shares),
+        high=max(model.usd(input_tokens.high, output_tokens.high) for model, _ in shares),
+        bound=max(model.usd(input_tokens.bound, output_tokens.bound) for model, _ in shares),
     )
-    away = any(hosted(model.name) for model, _ in shares)
-    return CallCost(asked * calls, said * calls, usd * calls, calls if away else Estimate())
+    any_hosted = any(hosted(model.name) for model, _ in shares)
+    return CallCost(input_tokens * calls, output_tokens * calls, usd * calls, calls if any_hosted else Estimate())
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +92,10 @@ class MetricCalls:
         limit = max(self.max_tokens, self.answers * answer.output_tokens.bound)
         share = Estimate(low=0, likely=1 / texts.likely, high=1 / texts.high, bound=1 / texts.high)  # of the passages, in each call
         again = Estimate(bound=self.prompt_tokens + limit)  # a reply that could not be read is shown once more
-        asked = Estimate.exactly(self.prompt_tokens) + answer.input_tokens * share + answer.output_tokens + again
-        said = Estimate(low=VERDICT_TOKENS[0], likely=VERDICT_TOKENS[1], high=limit, bound=limit)
+        prompt = Estimate.exactly(self.prompt_tokens) + answer.input_tokens * share + answer.output_tokens + again
+        reply = Estimate(low=VERDICT_TOKENS[0], likely=VERDICT_TOKENS[1], high=limit, bound=limit)
         calls = Estimate.exactly(self.calls).model_copy(update={"bound": self.calls * self.tries})
-        return call_cost([(self.model, 1.0)], asked, said, texts * calls)
+        return call_cost([(self.model, 1.0)], prompt, reply, texts * calls)
 
 
 def judged_metrics(experiment: Experiment, settings: PipelineSettings) -> list[MetricCalls]:

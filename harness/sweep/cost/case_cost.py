@@ -79,15 +79,15 @@ class CasePrices:
             (ModelPrice.of(spec, self.factory.settings), shares[tier] / sum(shares.values())) for tier, spec in config.tiers().items()
         ]
         low, likely, high = (share * config.answer.max_tokens for share in SHARES)
-        if (said := self.probe.answer_tokens) is not None:
-            low, likely = min(said, low), min(said, high)
-        prompt, written = self._prompt_tokens(config), Estimate(low=low, likely=likely, high=high, bound=high)
-        once = call_cost(models, prompt, written)
+        if (answered := self.probe.answer_tokens) is not None:
+            low, likely = min(answered, low), min(answered, high)
+        prompt, reply = self._prompt_tokens(config), Estimate(low=low, likely=likely, high=high, bound=high)
+        once = call_cost(models, prompt, reply)
         if config.route.escalate.name == "none" or len(models) == 1:
             return once
-        dearest = max(models, key=lambda model: call_cost([model], prompt, written).usd.bound)
-        again = call_cost([dearest], prompt, written, Estimate(likely=TRIED_AGAIN, high=1, bound=1))
-        before = call_cost([model for model in models if model is not dearest], prompt, written)  # the dearest is the end of every climb
+        dearest = max(models, key=lambda model: call_cost([model], prompt, reply).usd.bound)
+        again = call_cost([dearest], prompt, reply, Estimate(likely=TRIED_AGAIN, high=1, bound=1))
+        before = call_cost([model for model in models if model is not dearest], prompt, reply)  # the dearest is the end of every climb
         most = {name: max(getattr(once.usd, name), getattr(before.usd, name) + getattr(again.usd, name)) for name in ("high", "bound")}
         return CallCost(
             input_tokens=once.input_tokens + again.input_tokens,
@@ -100,22 +100,22 @@ class CasePrices:
         """Template, question and passages, for which `context_tokens` is the limit."""
         templates = [len(text) for text in self.factory.prompts.texts(config.answer.prompt).values()]
         questions = [len(case.question) for case in self.golden.cases]
-        room, found, longer = config.answer.context_tokens, self.probe.passage_tokens, self._longer(config)
-        most = room if longer is None or self.probe.full else min(found * max(1.0, longer), room)
+        room, found, ratio = config.answer.context_tokens, self.probe.passage_tokens, self._length_ratio(config)
+        most = room if ratio is None or self.probe.full else min(found * max(1.0, ratio), room)
         rest = fmean(templates) / 4 + fmean(questions) / 4
         return Estimate(
-            low=rest + min(found * min(1.0, longer or 0.5), room),
-            likely=rest + min(found * (longer or 1.0), room),
+            low=rest + min(found * min(1.0, ratio or 0.5), room),
+            likely=rest + min(found * (ratio or 1.0), room),
             high=max(templates) / 4 + (fmean(questions) / 4 + most) * self._bytes_per_character,
             bound=(max(templates) + max(questions) + 4 * room) * self._bytes_per_character / BYTES_PER_TOKEN + FRAME_TOKENS,
         )
 
     def _passages(self, config: RagConfig) -> Estimate:
         """How many passages a judge may be shown."""
-        most, likely = _hits(config), max(1.0, self.probe.passages * (self._longer(config) or 1.0))
+        most, likely = _hits(config), max(1.0, self.probe.passages * (self._length_ratio(config) or 1.0))
         return Estimate(low=1, likely=min(likely, most), high=most, bound=most)
 
-    def _longer(self, config: RagConfig) -> float | None:
+    def _length_ratio(self, config: RagConfig) -> float | None:
         """How many times as much text retrieval may find as the probed base's; `None` where chunkers of two kinds are compared."""
         base, hits = self.experiment.config, _hits(config) / _hits(self.experiment.config)
         if config.index.chunker == base.index.chunker:

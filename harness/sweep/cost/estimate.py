@@ -1,4 +1,4 @@
-"""A number that is not known yet: at least, likely, at most as far as one can tell, and a bound that it cannot pass."""
+"""Estimates of numbers that are not known yet, and their sums and products."""
 
 from collections.abc import Iterable, Sequence
 from statistics import fmean
@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Estimate(BaseModel):
-    """Three guesses at one number, and its bound, which budget reservations go by."""
+    """A number as it may turn out: low, likely, high, and a bound that it cannot pass, which is what budgets reserve."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -34,7 +34,7 @@ def total(parts: Iterable[Estimate]) -> Estimate:
     return sum(parts, Estimate())
 
 
-def spread(of: Sequence[Estimate]) -> Estimate:
-    """One estimate for any of several: the least, the mean of what is likely, the most."""
-    ends = {"high": max(one.high for one in of), "bound": max(one.bound for one in of)}
-    return Estimate(low=min(one.low for one in of), likely=fmean(one.likely for one in of), **ends)
+def spread(estimates: Sequence[Estimate]) -> Estimate:
+    """One estimate for any of several: the lowest low end, the mean of what is likely, the highest high end and bound."""
+    ends = {"high": max(one.high for one in estimates), "bound": max(one.bound for one in estimates)}
+    return Estimate(low=min(one.low for one in estimates), likely=fmean(one.likely for one in estimates), **ends)

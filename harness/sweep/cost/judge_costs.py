@@ -1,4 +1,4 @@
-"""What judges are paid: answers carry their price in their traces, verdicts do not."""
+"""Counts what judges cost: answers carry their price in their traces, verdicts do not."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -33,7 +33,7 @@ class JudgeCosts:
 
 
 class CountedJudge:
-    """A judge whose verdicts are counted; one that was kept cost nothing."""
+    """A judge whose verdicts are counted; a stored one cost nothing."""
 
     def __init__(self, judge: Judge, costs: JudgeCosts) -> None:
         self.name = judge.name
@@ -50,7 +50,7 @@ class CountedJudge:
 
 
 class CallListener(BaseCallbackHandler):
-    """Hears what a library asks of the judge's model."""
+    """Counts the calls that a library makes to the judge's model."""
 
     def __init__(self, source: PriceSource, costs: JudgeCosts, prices: PriceList) -> None:
         self._source = source

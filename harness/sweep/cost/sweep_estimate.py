@@ -1,6 +1,6 @@
 """What a sweep will cost, before its first call: tokens, dollars and time, from a sample of its configurations.
 
-Nothing that is kept is subtracted: what the stage store has is free, so every figure is an "at most" of its kind.
+Nothing is subtracted for what the stage store has already: that is free, so every figure is an "at most" of its kind.
 """
 
 import math
@@ -24,7 +24,7 @@ from serving.pipeline.models.prices import price_list
 from serving.pipeline.registry import Spec
 from serving.pipeline.settings import PipelineSettings
 
-# Assumptions, each told where it was used.
+# Assumptions; each that was used is named in `assumed`.
 CALL_S = (0.5, 2.0, 6.0)  # of a call to a hosted model: low, likely, high
 SLOWER = 1.5  # than the base's: the slowest mean of a search
 CUT_CHARACTERS = 200_000  # of the corpus, cut by each recipe of the sample
@@ -102,12 +102,12 @@ async def estimate_sweep(
         + min(experiment.block, held_out) * case_usd.bound
         + (timed * case_usd.bound if experiment.timing_cases else 0.0),
         simulated=any(model.simulated for model in chats),
-        hosted=(away := tuple(filter(hosted, known))),
+        hosted=(hosted_names := tuple(filter(hosted, known))),
         unpriced=tuple(name for name, priced in known.items() if not priced),
         prices=price_list(settings).label,
         assumed=(
             *([f"an answer of {SHARES[0]:.0%} to {SHARES[2]:.0%} of max_tokens"] if probed.answer_tokens is None else []),
-            *([f"{CALL_S[0]:g} to {CALL_S[2]:g} s a hosted call"] if away else []),
+            *([f"{CALL_S[0]:g} to {CALL_S[2]:g} s a hosted call"] if hosted_names else []),
         ),
     )
 
@@ -168,7 +168,7 @@ def _timed_seconds(answers: int, ms: float, calls: Estimate) -> Estimate:
 
 def _case_seconds(experiment: Experiment, settings: PipelineSettings, ms: float, calls: Estimate) -> Estimate:
     """Here as long as the probe took; elsewhere as long as calls are assumed to take, or as the provider's limits make them."""
-    workers = experiment.engine.at_once
+    workers = experiment.engine.worker_count
     lanes = workers * min(experiment.concurrency, settings.model_concurrency)
     pause = 60 / settings.requests_per_minute if settings.requests_per_minute else 0.0
     low, likely, high = (max(seconds / lanes, pause) for seconds in CALL_S)

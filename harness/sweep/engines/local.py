@@ -24,7 +24,7 @@ class LocalEngine:
     """One worker is this process itself; more are processes of their own."""
 
     def __init__(self, choice: EngineChoice, plan: WorkerPlan, worker: Worker) -> None:
-        self.workers = choice.at_once
+        self.workers = choice.worker_count
         self._plan = plan
         self._worker = worker
         self._pool: ProcessPoolExecutor | None = None
@@ -74,7 +74,7 @@ class LocalEngine:
 
 @contextmanager
 def _ctrl_c_blocked() -> Iterator[None]:
-    """Processes begun in this block never hear Ctrl-C: it is the driver's to hear, who ends them."""
+    """Processes begun in this block never receive Ctrl-C: the driver does, and ends them."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -23,7 +23,7 @@ from serving.pipeline.errors import InfrastructureError, TouchstoneError
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
-PATIENCE_S = 300.0  # for the first worker; a cluster that grows on demand takes its time
+START_TIMEOUT_S = 300.0  # for the first worker; a cluster that grows on demand takes its time
 
 
 class RayEngine:
@@ -32,12 +32,12 @@ class RayEngine:
     def __init__(self, choice: EngineChoice, plan: WorkerPlan, worker: Worker) -> None:
         settings = worker.factory.settings
         self._ray = RayConnection(choice.address or (settings.ray_address if isinstance(settings, HarnessSettings) else ""))
-        self.workers = choice.at_once
+        self.workers = choice.worker_count
         self._wanted = choice.workers
         self._plan = plan
         self._idle: asyncio.Queue[Any] = asyncio.Queue()
         self._workers: set[Any] = set()
-        self._hiring: set[asyncio.Task[None]] = set()
+        self._starting: set[asyncio.Task[None]] = set()
         self._built: dict[str, asyncio.Task[StoreCounts]] = {}
 
     async def start(self) -> None:
@@ -46,13 +46,13 @@ class RayEngine:
         if cores and not self._wanted:
             self.workers = cores
         for _ in range(self.workers):
-            self._hire()
+            self._start_worker()
         try:
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(START_TIMEOUT_S):
                 self._idle.put_nowait(await self._idle.get())
         except TimeoutError:
             await self.stop()
-            late = f"gave no worker within {PATIENCE_S:g} s. Has it a free core? See: ray status"
+            late = f"gave no worker within {START_TIMEOUT_S:g} s. Has it a free core? See: ray status"
             raise InfrastructureError(f"{self._ray.where} {late}") from None
 
     async def index(self, config: RagConfig) -> StoreCounts:
@@ -70,19 +70,19 @@ class RayEngine:
 
     async def stop(self) -> None:
         """End every worker, and the cluster if it is ours."""
-        for task in [*self._hiring, *self._built.values()]:
+        for task in [*self._starting, *self._built.values()]:
             task.cancel()
         for worker in list(self._workers):
-            self._dismiss(worker)
+            self._stop_worker(worker)
         await asyncio.to_thread(self._ray.close)
 
-    def _hire(self) -> None:
-        """Ask for a worker; it is idle as soon as it is there."""
-        task = asyncio.create_task(self._hired())
-        self._hiring.add(task)
-        task.add_done_callback(self._hiring.discard)
+    def _start_worker(self) -> None:
+        """Start a worker; it is idle as soon as it is ready."""
+        task = asyncio.create_task(self._await_worker())
+        self._starting.add(task)
+        task.add_done_callback(self._starting.discard)
 
-    async def _hired(self) -> None:
+    async def _await_worker(self) -> None:
         worker = _Actor.remote(plan_text(replace(self._plan, limit_shares=self.workers)))  # only a cluster knows how many they are
         self._workers.add(worker)
         try:
@@ -108,15 +108,15 @@ class RayEngine:
         except RayTaskError:  # a mistake of ours, with its trace
             raise
         except RayActorError:
-            self._dismiss(worker)
-            self._hire()
+            self._stop_worker(worker)
+            self._start_worker()
             raise WorkerDied(f"{self._ray.where} may be short of memory.") from None
         except RayError as error:
             raise InfrastructureError(f"{self._ray.where} failed: {str(error).splitlines()[0]}") from error
         self._idle.put_nowait(worker)
         return reply
 
-    def _dismiss(self, worker: Any) -> None:
+    def _stop_worker(self, worker: Any) -> None:
         self._workers.discard(worker)
         if not isinstance(worker, RayError):
             with contextlib.suppress(RayError, ValueError):

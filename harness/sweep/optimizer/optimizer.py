@@ -1,4 +1,4 @@
-"""Optuna's study behind ask and tell, made again in each process from the trials that are finished."""
+"""Suggests trials by an Optuna study (ask and tell), which each process rebuilds from the finished trials."""
 
 import random
 import warnings
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import optuna
 
 ATTEMPTS = 100  # times that one trial's values may be found to be known already
-CLEVER = 10  # of these, before values are drawn at random: a small space is soon searched where the sampler likes to look
+SAMPLER_ATTEMPTS = 10  # of these, by the sampler; then values are drawn at random: a small space is soon searched where it likes to look
 STEPS = 0.5  # share of trials that are steps of a local search, by the default sampler
 ORIGINS = 3  # trials that a step may begin at: of the best alone all steps may soon be known
 
@@ -71,7 +71,7 @@ class Optimizer:
 
     def _local_step(self, number: int, attempt: int) -> dict[str, Any]:
         """A step from one of the best trials; empty where it is the sampler's turn."""
-        if self._experiment.sampler != "mixed" or attempt >= CLEVER or len(self._usable) + self._given_up < self._startup:
+        if self._experiment.sampler != "mixed" or attempt >= SAMPLER_ATTEMPTS or len(self._usable) + self._given_up < self._startup:
             return {}
         chance = random.Random(self._seed(number, attempt))  # noqa: S311 — an order, not a secret
         if chance.random() >= STEPS:
@@ -152,7 +152,7 @@ class Optimizer:
         from optuna.exceptions import ExperimentalWarning
 
         seed = self._seed(number, attempt)
-        match self._experiment.sampler if attempt < CLEVER else "random":
+        match self._experiment.sampler if attempt < SAMPLER_ATTEMPTS else "random":
             case "random" | "grid":
                 return samplers.RandomSampler(seed=seed)
             case "nsga2":
