@@ -47,7 +47,7 @@ def estate(tmp_path: Path, s3_server: str, s3_bucket: str, redis_server: RedisSe
 
 
 def the_two(stack: ExitStack, estate: Estate, digest: str) -> tuple[Replica, Replica]:
-    one, other = (stack.enter_context(replica(estate, name)) for name in ("one", "other"))
+    one, other = (stack.enter_context(replica(estate, name, module="tests.app.patient_server")) for name in ("one", "other"))
     until(lambda: one.serves(digest) and other.serves(digest))
     return one, other
 
