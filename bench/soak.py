@@ -43,7 +43,7 @@ from _load import cpu_s, rss_mb
 from serving.keys import SCOPES, Caller, create_key
 from serving.traces.dynamodb import DynamoTraceStore
 from tests.app.making import QUESTION, config, events
-from tests.app.replicas import Estate, Replica, bearer, replica
+from tests.app.whole.replicas import Estate, Replica, bearer, replica
 from tests.support.dynamodb import a_table
 from tests.support.ports import free_port
 from tests.support.redis import PROGRAM, RedisServer, a_secret

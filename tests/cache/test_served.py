@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from harness.cli import run
+from tests.app.core.test_metrics import numbers
 from tests.app.making import QUESTION, House, config, opened
-from tests.app.test_metrics import numbers
 from tests.support.redis import RedisServer, a_secret
 
 REVIEWED = [

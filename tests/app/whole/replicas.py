@@ -19,7 +19,7 @@ from serving.pipeline.settings import PipelineSettings
 from serving.release.bundle import open_releases, write_release
 from serving.storage.base import Storage
 from tests.app.making import DOCUMENTS, PROMPTS
-from tests.app.test_process import REPOSITORY
+from tests.app.server.test_process import REPOSITORY
 from tests.support.ports import free_port
 from tests.support.releasing import PROMPTS as LIBRARY
 from tests.support.releasing import point

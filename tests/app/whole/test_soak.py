@@ -14,7 +14,7 @@ import pytest
 from tests.support.redis import PROGRAM
 from tests.support.waiting import WITHIN_S
 
-BENCH = Path(__file__).parents[2] / "bench"
+BENCH = Path(__file__).parents[3] / "bench"
 A, B = "a" * 16, "b" * 16
 
 
