@@ -38,7 +38,7 @@ from serving.traces.journal import TraceJournal
 from serving.traces.record import TraceRecord
 from serving.traces.sqlite import SqliteTraceStore
 from tests.app.making import QUESTION, config
-from tests.app.replicas import Estate, Replica, replica
+from tests.app.whole.replicas import Estate, Replica, replica
 from tests.support.dynamodb import a_table
 from tests.support.s3 import KEYS
 from tests.support.waiting import until

@@ -15,7 +15,7 @@ ends with a graceful stop, a start, a kill -9 and another start. Exit code 1, wi
   kill: the store is slower than the questions there, and what waited for it lies in the journal;
 - memory grows: by more than 10 % from the second to the last quarter of the time, where that is a minute or more.
 
-On a machine that is slow or busy, `--patience 10` gives the server ten times as long for all that it has to do in time.
+On a machine that is slow or busy, `--patience 2` gives the server twice as long for all that it has to do in time.
 
 The trace store is DynamoDB's protocol as moto speaks it, Redis is a real one.
 """
@@ -43,7 +43,7 @@ from _load import cpu_s, rss_mb
 from serving.keys import SCOPES, Caller, create_key
 from serving.traces.dynamodb import DynamoTraceStore
 from tests.app.making import QUESTION, config, events
-from tests.app.replicas import Estate, Replica, bearer, replica
+from tests.app.whole.replicas import Estate, Replica, bearer, replica
 from tests.support.dynamodb import a_table
 from tests.support.ports import free_port
 from tests.support.redis import PROGRAM, RedisServer, a_secret
@@ -364,7 +364,7 @@ async def asked_until_killed(server: Replica, key: str, options: argparse.Namesp
                     await asyncio.sleep(options.kill_pause)
 
     asking = [asyncio.create_task(ask(number)) for number in range(4)]
-    await asyncio.sleep(3 * options.patience)
+    await asyncio.sleep(3)
     killed = time.monotonic()
     await asyncio.to_thread(server.kill)
     await asyncio.gather(*asking)

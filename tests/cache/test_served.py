@@ -9,8 +9,8 @@ import pytest
 from harness.cli import run
 from harness.project.cache import reviewed_questions
 from harness.settings import HarnessSettings
+from tests.app.core.test_metrics import numbers
 from tests.app.making import QUESTION, House, config, opened
-from tests.app.test_metrics import numbers
 from tests.support.redis import RedisServer, a_secret
 
 REVIEWED = [

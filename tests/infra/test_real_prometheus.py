@@ -18,7 +18,7 @@ import yaml
 
 from infra.checks.observability import ROOT, Observability
 from tests.app.making import QUESTION, House, config
-from tests.app.test_process import running
+from tests.app.server.test_process import running
 from tests.support.ports import free_port
 from tests.support.waiting import until
 

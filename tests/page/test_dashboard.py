@@ -17,7 +17,7 @@ from serving.release.channel import read_channel
 from serving.traces.record import TraceRecord
 from tests.app.making import House
 from tests.app.real import Listening, listening
-from tests.app.test_trial import try_beside
+from tests.app.release.test_trial import try_beside
 from tests.page.browsing import PATIENCE_MS, Visit, check_access, check_unplanted, visiting
 from tests.page.site import PLANTED, release
 from tests.support.waiting import eventually

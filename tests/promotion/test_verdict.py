@@ -11,7 +11,7 @@ from serving.release.channel import read_channel
 from serving.traces.record import TraceRecord
 from serving.traces.sqlite import SqliteTraceStore
 from tests.app.making import House, config
-from tests.app.test_trial import try_beside
+from tests.app.release.test_trial import try_beside
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """What a deployment does on its Redis, as the rights of a user: `infra/make_names.py` gives it to Terraform, and tests run under it.
 
-A new command is added here, or a server of the cluster is refused it: `tests/app/test_redis_rights.py`.
+A new command is added here, or a server of the cluster is refused it: `tests/app/core/test_redis_rights.py`.
 """
 
 from typing import Final

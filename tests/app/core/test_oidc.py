@@ -18,8 +18,8 @@ from serving.app.core.telemetry import make_logger
 from serving.app.settings import AppSettings
 from serving.keys import Caller
 from serving.pipeline.errors import ConfigError, StoreError
+from tests.app.core.test_auth import bearer
 from tests.app.making import QUESTION, House, opened
-from tests.app.test_auth import bearer
 
 ISSUER, AUDIENCE = "https://login.example.com/acme", "touchstone"
 RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)

@@ -22,7 +22,7 @@ from tests.support.waiting import WITHIN_S
 
 pytestmark = pytest.mark.slow
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 MOST_S = 5 * WITHIN_S  # after which a test that hangs is ended; a process may take long to start
 
 

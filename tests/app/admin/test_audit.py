@@ -15,9 +15,9 @@ from serving.documents.open import open_documents
 from serving.keys import Caller, create_key
 from serving.pipeline.errors import StoreError
 from serving.release.channel import read_channel
+from tests.app.admin.test_admin import OWN, move
+from tests.app.core.test_auth import bearer
 from tests.app.making import QUESTION, House, Open, config, opened
-from tests.app.test_admin import OWN, move
-from tests.app.test_auth import bearer
 
 WORDS = b"# Zebras\n\nThe zebra crossing is painted on Tuesdays."
 CALLERS = (

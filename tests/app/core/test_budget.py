@@ -19,8 +19,8 @@ from serving.keys import Caller, create_key
 from serving.pipeline.errors import InfrastructureError, StoreError
 from serving.pipeline.redis.address import RedisAddress
 from serving.pipeline.types import Query, Usage
+from tests.app.core.test_auth import bearer
 from tests.app.making import QUESTION, House, opened
-from tests.app.test_auth import bearer
 from tests.support.redis import patient_with_redis, running_redis
 from tests.support.waiting import eventually
 

@@ -14,8 +14,8 @@ from serving.keys import Caller, create_key
 from serving.pipeline.errors import StoreError
 from serving.traces.record import Feedback, TraceQuery, TraceRecord
 from serving.traces.sqlite import SqliteTraceStore
+from tests.app.core.test_auth import SALARIES, bearer
 from tests.app.making import QUESTION, SAYS, House, Open, opened
-from tests.app.test_auth import SALARIES, bearer
 from tests.support.waiting import eventually, until
 from tests.traces.test_stores import a_trace
 

@@ -19,9 +19,9 @@ from serving.app.settings import AppSettings
 from serving.keys import PREFIX, Caller, create_key, find_caller, hash_of, read_keys, revoke_key, rotate_key
 from serving.pipeline.errors import ConfigError, DataError
 from serving.pipeline.redis.address import RedisAddress
+from tests.app.core.test_auth import bearer
+from tests.app.core.test_budget import redis_url
 from tests.app.making import QUESTION, House, opened
-from tests.app.test_auth import bearer
-from tests.app.test_budget import redis_url
 from tests.support.world import World
 
 __all__ = ["redis_url"]

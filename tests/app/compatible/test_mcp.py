@@ -14,8 +14,8 @@ from serving.keys import Caller, create_key
 from serving.pipeline.answer.answerer import Emit
 from serving.pipeline.errors import ModelError
 from serving.pipeline.types import Query
+from tests.app.core.test_auth import SALARIES, bearer
 from tests.app.making import QUESTION, SAYS, House, Open, interrupted, opened
-from tests.app.test_auth import SALARIES, bearer
 
 
 @asynccontextmanager

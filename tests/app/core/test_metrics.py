@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from serving.app.core.metrics import MOST_RELEASES, MOST_RULES, Metrics
 from serving.pipeline.types import Answer, Attempt, GuardAction, GuardVerdict, Query, Route, StageRecord, Trace, Usage
 from tests.app.making import SAYS, House, config, opened
-from tests.app.test_trial import try_beside
+from tests.app.release.test_trial import try_beside
 from tests.support.making import a_trace
 
 

@@ -27,7 +27,7 @@ from serving.traces.journal import TraceJournal
 from serving.traces.record import REMOVED, TraceQuery, TraceRecord
 from serving.traces.sqlite import SqliteTraceStore
 from tests.app.making import QUESTION, House, config, opened
-from tests.app.test_process import REPOSITORY
+from tests.app.server.test_process import REPOSITORY
 from tests.support.waiting import WITHIN_S, until
 from tests.traces.test_journal import a_record, files, left_behind
 from tests.traces.test_stores import a_trace
@@ -86,7 +86,7 @@ def in_journal(folder: Path) -> str:
 CHILD = """
 import sys, time
 from pathlib import Path
-from tests.app.test_trace_journal import Hanging, a_writer
+from tests.app.traces.test_trace_journal import Hanging, a_writer
 from tests.traces.test_stores import a_trace
 
 with a_writer(Path(sys.argv[1]), Hanging(), most=100_000) as writer:

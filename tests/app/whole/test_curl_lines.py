@@ -14,7 +14,7 @@ from tests.app.making import House, events
 from tests.app.real import Listening, listening
 from tests.support.waiting import WITHIN_S
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
 LINE = re.compile(r"^ {4}(curl (?:.*\\\n)*.*)$", re.MULTILINE)
 SERVER = re.compile(r"(?:http://)?(?:localhost|127\.0\.0\.1):8080")

@@ -16,8 +16,8 @@ from serving.documents.open import open_documents
 from serving.documents.record import NewDocument
 from serving.keys import Caller, create_key
 from serving.traces.record import REMOVED, TraceRecord
+from tests.app.core.test_auth import bearer
 from tests.app.making import DOCUMENTS, QUESTION, House, Open, config, opened
-from tests.app.test_auth import bearer
 from tests.index.hostile_files import pdf_text, word_file
 from tests.support.waiting import eventually
 

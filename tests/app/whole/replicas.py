@@ -19,7 +19,7 @@ from serving.pipeline.settings import PipelineSettings
 from serving.release.bundle import open_releases, write_release
 from serving.storage.base import Storage
 from tests.app.making import DOCUMENTS, PROMPTS
-from tests.app.test_process import REPOSITORY
+from tests.app.server.test_process import REPOSITORY
 from tests.support.ports import free_port
 from tests.support.releasing import PROMPTS as LIBRARY
 from tests.support.releasing import point
@@ -80,15 +80,15 @@ def bearer(key: str) -> dict[str, str]:
 
 
 @contextmanager
-def replica(estate: Estate, name: str) -> Iterator[Replica]:
-    """A server process with a home of its own."""
+def replica(estate: Estate, name: str, *, module: str = "serving.app") -> Iterator[Replica]:
+    """A server process with a home of its own, started by the name of its module."""
     port, log = free_port(), estate.root / f"{name}.log"
     own = {key: value for key, value in os.environ.items() if not key.startswith("TOUCHSTONE_")}
     own |= {**estate.shared, "TOUCHSTONE_HOME": str(estate.root / name), "TOUCHSTONE_PROMPTS": str(PROMPTS)}
     own |= {"TOUCHSTONE_POLL_S": "0.2", "PYTHONPATH": str(REPOSITORY)}
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "tests.app.patient_server", "--port", str(port)],
+            [sys.executable, "-P", "-m", module, "--port", str(port)],
             cwd=estate.root, env=own, stdout=output, stderr=subprocess.STDOUT,
         )  # fmt: skip
     try:

@@ -257,7 +257,7 @@ def test_what_is_sampled_is_what_opentelemetry_samples() -> None:
 
 
 async def test_spans_have_the_trace_that_scores_name(furnished: House) -> None:
-    from tests.app.test_spans import Receiver as SpanReceiver
+    from tests.app.core.test_spans import Receiver as SpanReceiver
 
     spans = SpanReceiver()
     try:

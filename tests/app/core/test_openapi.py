@@ -25,8 +25,8 @@ from serving.app.traces.wire import FeedbackOut, TraceOut, TracesOut
 from serving.pipeline.answer.answerer import Emit
 from serving.pipeline.errors import ConfigError, ModelError, ThrottledError
 from serving.pipeline.types import Query
+from tests.app.core.test_auth import DIRECTOR, bearer, sha
 from tests.app.making import QUESTION, House, Open, interrupted, opened
-from tests.app.test_auth import DIRECTOR, bearer, sha
 from tests.support.waiting import WITHIN_S, eventually
 
 ASKED = f'{{"question": "{QUESTION}"}}'.encode()

@@ -18,8 +18,8 @@ from serving.release.channel import read_channel
 from serving.release.proof import newest_proof
 from serving.traces.record import Feedback
 from serving.traces.summary import CountedStage, CountedUsage, GuardIncident, TraceSummary
+from tests.app.core.test_auth import bearer
 from tests.app.making import House, Open, config, opened
-from tests.app.test_auth import bearer
 from tests.support.releasing import a_decision, prove
 from tests.support.waiting import eventually
 

@@ -11,7 +11,7 @@ import pytest
 
 from serving.keys import SCOPES, Caller, create_key
 from tests.app.making import QUESTION, config
-from tests.app.replicas import Estate, Replica, bearer, replica
+from tests.app.whole.replicas import Estate, Replica, bearer, replica
 from tests.support.dynamodb import a_table
 from tests.support.redis import RedisServer, a_secret, running_redis
 from tests.support.waiting import until
@@ -47,7 +47,7 @@ def estate(tmp_path: Path, s3_server: str, s3_bucket: str, redis_server: RedisSe
 
 
 def the_two(stack: ExitStack, estate: Estate, digest: str) -> tuple[Replica, Replica]:
-    one, other = (stack.enter_context(replica(estate, name)) for name in ("one", "other"))
+    one, other = (stack.enter_context(replica(estate, name, module="tests.app.whole.patient_server")) for name in ("one", "other"))
     until(lambda: one.serves(digest) and other.serves(digest))
     return one, other
 

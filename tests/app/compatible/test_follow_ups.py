@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from tests.app.compatible.test_compatible import client
+from tests.app.compatible.test_mcp import agent
 from tests.app.making import QUESTION, SAYS, House, opened
-from tests.app.test_compatible import client
-from tests.app.test_mcp import agent
 
 WHOLE = "How many days of paid leave does everyone have for directors?"
 FOLLOW_UP = "And for directors?"

@@ -14,7 +14,7 @@ import pytest
 from tests.support.redis import PROGRAM
 from tests.support.waiting import WITHIN_S
 
-BENCH = Path(__file__).parents[2] / "bench"
+BENCH = Path(__file__).parents[3] / "bench"
 A, B = "a" * 16, "b" * 16
 
 
@@ -81,7 +81,7 @@ def test_memory_that_grows_is_seen_and_a_moment_of_it_is_not(soak: ModuleType) -
 @pytest.mark.skipif(PROGRAM is None, reason="redis-server is not installed: apt install redis-server")
 def test_nothing_is_wrong_lost_or_unannounced_while_releases_swap_and_stores_go_and_come(tmp_path: Path) -> None:
     command = [sys.executable, str(BENCH / "soak.py"), "--seconds", "16", "--swaps", "5", "--losses", "2", "--workers", "3"]
-    command += ["--patience", "3", "--kill-pause", "0.05"]  # the double of the trace store takes long to find one thing among many
+    command += ["--patience", "2", "--kill-pause", "0.05"]  # the double of the trace store takes long to find one thing among many
     done = subprocess.run(
         [*command, "--out", str(tmp_path)], cwd=BENCH.parent, capture_output=True, text=True, check=False, timeout=15 * WITHIN_S,
     )  # fmt: skip

@@ -17,9 +17,9 @@ from serving.pipeline.answer.resilient import FALLBACK_WARNING
 from serving.pipeline.errors import StoreError
 from serving.pipeline.models.breakers import _BREAKERS
 from serving.pipeline.models.rate_limit import rate_limiter_of
+from tests.app.compatible.test_compatible import client as openai_client
+from tests.app.compatible.test_mcp import agent
 from tests.app.making import QUESTION, SAYS, House, Open, config, events, opened
-from tests.app.test_compatible import client as openai_client
-from tests.app.test_mcp import agent
 from tests.doubles.bedrock import CREDENTIALS, Answer, BedrockDouble, Call, Drop, Hang, Malformed, Refusal, ServerError, Throttle
 from tests.support.ports import free_port
 from tests.support.redis import RedisServer, a_secret, patient_with_redis, running_redis

@@ -13,9 +13,9 @@ from serving.pipeline.types import Query
 from serving.release.channel import Mode, read_channel
 from serving.release.move import withdraw_candidate
 from serving.traces.record import TraceQuery
+from tests.app.core.test_auth import bearer
 from tests.app.making import QUESTION, House, Open, config, interrupted, opened
-from tests.app.test_auth import bearer
-from tests.app.test_trial import try_beside
+from tests.app.release.test_trial import try_beside
 from tests.support.waiting import eventually
 
 VERDICT = "/v1/admin/channels/dev/verdict"
