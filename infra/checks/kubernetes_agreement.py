@@ -21,6 +21,7 @@ API = "touchstone-api"
 LONGEST_QUESTION_S = int(AppSettings.model_fields["request_timeout_s"].default) + 5
 BY_HAND = {"grafana"}  # secrets that somebody makes, as the comment beside the reference says
 AGENT = "169.254.170.23/32"  # of EKS Pod Identity
+MONITORING = "touchstone-monitoring"
 SPREAD = ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
 SCALERS = ("HorizontalPodAutoscaler", "ScaledObject")
 
@@ -156,8 +157,22 @@ def _unsafe_rollout(doc: Doc, docs: Sequence[Doc]) -> Iterator[str]:
         yield "a rollout takes pods away before new ones are ready"
     apart = {one["topologyKey"] for one in template["spec"].get("topologySpreadConstraints", []) if selects(one["labelSelector"], labels)}
     yield from (f"its pods may all be in one {key.partition('/')[2]}: no spread over {key}" for key in SPREAD if key not in apart)
+    paths = {probe: container.get(f"{probe}Probe", {}).get("httpGet", {}).get("path") for probe in ("readiness", "liveness")}
+    if paths != {"readiness": "/readyz", "liveness": "/livez"}:
+        yield "is ready by /readyz, which tells of its release, and alive by /livez, since a restart mends no bucket"
+    if not any(_lets_in(one["spec"], MONITORING) for one in docs if _covers(one, labels)):
+        yield f"no network policy lets {MONITORING} in, which asks for its metrics"
     if "startupProbe" not in container:
         yield "no startupProbe: a slow start would be taken for a hang"
+
+
+def _covers(doc: Doc, labels: Doc) -> bool:
+    return doc["kind"] == "NetworkPolicy" and selects(doc["spec"].get("podSelector", {}), labels)
+
+
+def _lets_in(policy: Doc, namespace: str) -> bool:
+    wanted = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}
+    return any(wanted in rule.get("from", []) for rule in policy.get("ingress", []))
 
 
 def _blocks(budget: Doc, docs: Sequence[Doc]) -> bool:
@@ -174,6 +189,10 @@ def _blocks(budget: Doc, docs: Sequence[Doc]) -> bool:
 
 
 def _no_backend(doc: Doc, docs: Sequence[Doc]) -> Iterator[str]:
+    said = doc["metadata"].get("annotations", {}).get("alb.ingress.kubernetes.io/target-group-attributes", "")
+    delay = re.search(r"deregistration_delay\.timeout_seconds=(\d+)", said)
+    if delay is None or int(delay[1]) < LONGEST_QUESTION_S:
+        yield f"its balancer cuts off what a pod that goes is answering: a deregistration delay of {LONGEST_QUESTION_S} s is needed"
     services = {one["metadata"]["name"]: {port.get("name") for port in one["spec"]["ports"]} for one in docs if one["kind"] == "Service"}
     for path in (path for rule in doc["spec"]["rules"] for path in rule["http"]["paths"]):
         service = path["backend"]["service"]

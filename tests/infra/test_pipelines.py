@@ -32,7 +32,8 @@ OLD_IMAGE = "1.dkr.ecr.eu-west-1.amazonaws.com/touchstone-serving@sha256:" + "b"
 
 
 @pytest.mark.parametrize(
-    "check", ["schema", "zizmor", "shellcheck", "pinned", "careful", "secrets_arrive", "scripts_are_used", "images_are_built"]
+    "check",
+    ["schema", "zizmor", "shellcheck", "pinned", "careful", "secrets_arrive", "roles_are_guarded", "scripts_are_used", "images_are_built"],
 )
 def test_what_is_there_holds(check: str) -> None:
     assert list(getattr(Pipelines(), check)()) == []
@@ -116,6 +117,30 @@ BROKEN = [
         "careful",
         workflow("quality.yml", "  pull_request:\n", "  pull_request_target:\n"),
         "quality.yml runs with the repository's rights",
+    ),
+    (
+        "a role behind no environment",
+        "roles_are_guarded",
+        workflow("deploy-channel.yml", "    environment: ${{ inputs.channel }}\n", ""),
+        "deploy-channel.yml: deploy takes a role behind no environment",
+    ),
+    (
+        "a role in an environment that nobody guards",
+        "roles_are_guarded",
+        workflow("infra.yml", "    environment: infra\n", "    environment: trial\n"),
+        "infra.yml: apply takes a role in the environment trial, which no role trusts",
+    ),
+    (
+        "a plan of what a stranger wrote",
+        "roles_are_guarded",
+        workflow("infra.yml", " && github.event.pull_request.head.repo.full_name == github.repository", ""),
+        "infra.yml: plan takes a role behind no environment, and not only for pull requests",
+    ),
+    (
+        "a signature of any branch",
+        "roles_are_guarded",
+        workflow("deploy-channel.yml", "@refs/heads/main$", "@.*"),
+        "deploy-channel.yml: IDENTITY takes signatures of others",
     ),
     ("an unknown field", "schema", workflow("ci.yml", "timeout-minutes: 60", "timeout: 60"), "timeout"),
     (
@@ -1102,6 +1127,16 @@ def test_nothing_that_waits_for_an_approval_holds_up_who_changes_the_cluster() -
     assert groups["apply"] == groups["hours"]
     assert groups["approval"] not in (groups["apply"], groups["plan"])
     assert "concurrency" not in yaml.safe_load((ROOT / ".github/workflows/infra.yml").read_text())
+
+
+def test_the_cluster_layer_is_changed_after_an_approval_and_a_channel_after_the_one_before_it() -> None:
+    jobs = jobs_of("infra.yml")
+    assert (jobs["apply"]["needs"], jobs["approval"]["environment"]) == ("approval", "infra-approval")
+    assert "if" not in jobs["apply"]  # which could begin it although the approval was refused
+    jobs = jobs_of("deploy.yml")
+    for channel, before in (("staging", "dev"), ("prod", "staging")):
+        assert before in jobs[channel]["needs"]
+        assert jobs[channel]["if"] == f"${{{{ !cancelled() && needs.{before}.result == 'success' }}}}"
 
 
 def test_documents_and_deploys_do_not_meet_on_a_channel() -> None:

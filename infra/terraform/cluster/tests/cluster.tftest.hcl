@@ -127,6 +127,10 @@ run "the_database_leaves_a_snapshot" {
     condition     = !aws_db_instance.database[0].skip_final_snapshot && !aws_db_instance.database[0].publicly_accessible && aws_db_instance.database[0].storage_encrypted
     error_message = "A pause would lose MLflow's runs, or anyone could read them."
   }
+  assert {
+    condition     = aws_db_instance.database[0].password == null
+    error_message = "The password stays in the state: it is written by password_wo, which keeps nothing."
+  }
 }
 
 run "from_a_snapshot_it_comes_back" {
