@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.infra.scripts import ROOT, script
-from tests.support.waiting import PATIENCE_S
+from tests.support.waiting import WITHIN_S
 
 pause = script("pause.py")
 NAMES = json.loads((ROOT / "infra/terraform/cluster/names.auto.tfvars.json").read_text())["names"] | {"account": "123456789012"}
@@ -317,7 +317,7 @@ def test_a_running_step_is_let_end_when_the_pause_is_told_to(tmp_path: Path, tol
         assert process.stdout.readline() == "begun\n"
         # Ctrl-C reaches everything that runs in the terminal, `kill` the one process
         os.killpg(process.pid, told) if told == signal.SIGINT else os.kill(process.pid, told)
-        assert process.wait(timeout=PATIENCE_S) == 130
+        assert process.wait(timeout=WITHIN_S) == 130
     assert (tmp_path / "saved").read_text() == "saved\n"
 
 

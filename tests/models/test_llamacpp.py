@@ -22,7 +22,7 @@ from serving.pipeline.models.prices import usage_of
 from serving.pipeline.models.smollm2 import SHA256, model_file
 from serving.pipeline.registry import Spec
 from serving.pipeline.settings import PipelineSettings
-from tests.support.waiting import PATIENCE_S
+from tests.support.waiting import WITHIN_S
 
 SETTINGS = PipelineSettings(threads=1)
 PRICE = [
@@ -110,7 +110,7 @@ async def test_nobody_else_can_use_the_loaded_model() -> None:
     await model.ainvoke(LEEDS, max_tokens=2)
     address = model._engine._server.listening_address  # llama.cpp opens a port on the loopback
     host, port = address.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=PATIENCE_S) as connection:
+    with socket.create_connection((host, int(port)), timeout=WITHIN_S) as connection:
         connection.sendall(b"GET /v1/models HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         assert b" 401 " in connection.recv(4096)
 

@@ -19,9 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from redis import Redis
 
-from serving.pipeline.cache.redis_link import RedisLink
-from tests.support.redis import RedisServer, running_redis
-from tests.support.waiting import PATIENCE_S
+from tests.support.redis import RedisServer, patient_with_redis, running_redis
 
 ROOT = Path(__file__).parents[2]
 NAMES: dict[str, Any] = json.loads((ROOT / "infra/terraform/cluster/names.auto.tfvars.json").read_text(encoding="utf-8"))["names"]
@@ -68,14 +66,12 @@ def shared_cache(folder: Path) -> Iterator[SharedCache]:
 
 
 def as_a_pod(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Credentials of AWS, and more patience with Redis than a server has: what is tried are rights, however busy this machine is."""
+    """Credentials of AWS, and patience with Redis: what is tried are rights, however busy this machine is."""
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-secret")
-    for module in ("serving.app.core.rate", "serving.app.core.redis_ledger", "serving.pipeline.redis.check"):
-        monkeypatch.setattr(f"{module}.PATIENCE_S", PATIENCE_S)
-    monkeypatch.setitem(RedisLink.__init__.__kwdefaults__, "patience_s", PATIENCE_S)  # of links that a pipeline opens for itself
+    patient_with_redis(monkeypatch)
 
 
 def a_session(key: str = "AKIDEXAMPLE", secret: str = "a-secret", token: str | None = "a-token") -> Session:

@@ -9,7 +9,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
-from tests.support.waiting import PATIENCE_S
+from tests.support.waiting import WITHIN_S
 
 SAYS = "Everyone has 28 days of paid leave a year [1]."
 USAGE = {"input_tokens": 100, "output_tokens": 10, "total_tokens": 110}
@@ -42,7 +42,7 @@ class Till:
 
         def wait() -> bool:
             with self.lock:
-                return self.lock.wait_for(lambda: getattr(self, name) >= number, timeout=PATIENCE_S)
+                return self.lock.wait_for(lambda: getattr(self, name) >= number, timeout=WITHIN_S)
 
         assert await asyncio.to_thread(wait), (name, number, vars(self))
 
@@ -67,7 +67,7 @@ class BlockingChat(BaseChatModel):
         till = TILL
         till.begin()
         try:
-            assert till.go.wait(PATIENCE_S)
+            assert till.go.wait(2 * WITHIN_S)
         finally:
             till.end()
         return ChatResult(generations=[ChatGeneration(message=AIMessage(SAYS, usage_metadata=USAGE))])
@@ -79,7 +79,7 @@ class BlockingChat(BaseChatModel):
         till.begin()
         try:
             yield ChatGenerationChunk(message=AIMessageChunk("Everyone "))
-            assert till.go.wait(PATIENCE_S)
+            assert till.go.wait(2 * WITHIN_S)
             yield ChatGenerationChunk(message=AIMessageChunk("has 28 days [1].", usage_metadata=USAGE))
         finally:
             till.end()

@@ -17,7 +17,7 @@ from serving.pipeline.prompts import PromptLibrary
 from serving.storage.base import Storage
 from tests.support.killing import DeadlyStorage
 from tests.support.releasing import at
-from tests.support.waiting import PATIENCE_S
+from tests.support.waiting import WITHIN_S
 
 
 def factory(settings: HarnessSettings, kind: type[PipelineFactory] = PipelineFactory, **more: Any) -> PipelineFactory:
@@ -50,7 +50,7 @@ class MeetingFactory(PipelineFactory):
 
     async def index(self, config: RagConfig) -> OpenIndex:
         """The index, once all are here."""
-        async with asyncio.timeout(PATIENCE_S):  # one that failed before would keep the others waiting
+        async with asyncio.timeout(WITHIN_S):  # one that failed before would keep the others waiting
             await self.meeting.wait()
         return await super().index(config)
 

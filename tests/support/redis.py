@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from serving.pipeline.cache.redis_link import RedisLink
 from serving.pipeline.redis.rights import access_string
 from serving.pipeline.settings import PipelineSettings
 from tests.support.ports import free_port
-from tests.support.waiting import PATIENCE_S
+from tests.support.waiting import WITHIN_S
 
 PREFIX = PipelineSettings.model_fields["redis_prefix"].default
 PROGRAM = shutil.which("redis-server") or shutil.which("valkey-server")
@@ -46,7 +47,7 @@ class RedisServer:
         command = [PROGRAM, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", str(self._folder)]
         command += ["--user", PREFIX, "nopass", *access_string(PREFIX).split()]
         self._process = subprocess.Popen([*command, *self._options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        until = time.monotonic() + PATIENCE_S
+        until = time.monotonic() + WITHIN_S
         while self._process.poll() is None and time.monotonic() < until:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:
@@ -80,6 +81,13 @@ def running_redis(folder: Path, *options: str, tls: bool = False) -> Iterator[Re
         yield server
     finally:
         server.kill()
+
+
+def patient_with_redis(monkeypatch: pytest.MonkeyPatch, patience_s: float = WITHIN_S) -> None:
+    """More patience with Redis than a server has, which goes on without it: a busy machine is no Redis that is away."""
+    for module in ("serving.app.core.rate", "serving.app.core.redis_ledger", "serving.pipeline.redis.check"):
+        monkeypatch.setattr(f"{module}.PATIENCE_S", patience_s)
+    monkeypatch.setitem(RedisLink.__init__.__kwdefaults__, "patience_s", patience_s)  # of links that a pipeline opens for itself
 
 
 def a_secret() -> str:
