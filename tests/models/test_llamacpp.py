@@ -30,6 +30,7 @@ PRICE = [
     HumanMessage("[1] The TG-4410B costs 1,240 EUR in 2026.\n\nWhat does the TG-4410B cost?"),
 ]
 COUNT = [HumanMessage("Count from one to five thousand, in words.")]
+ENDLESS = {"temperature": 5.0, "max_tokens": 4000}  # any word is as likely as the end
 LEEDS = [HumanMessage("[1] Leeds staff get 27 days of holiday.\n\nHow many days do they get in Leeds?")]
 
 
@@ -77,16 +78,16 @@ async def test_a_stream_brings_the_same_words_piece_by_piece() -> None:
 
 @pytest.mark.slow
 async def test_a_stream_that_is_left_stops_the_model() -> None:
-    model = connected(temperature=1.0, max_tokens=4000).model
+    model = connected().model
     begin = time.process_time()
     whole = await model.ainvoke(PRICE)
     a_token_s = (time.process_time() - begin) / whole.usage_metadata["output_tokens"]
-    async for _ in model.astream(COUNT):
+    async for _ in connected(**ENDLESS).model.astream(COUNT):
         break
     begin = time.process_time()
     message = await model.ainvoke(LEEDS, max_tokens=5)
     assert message.response_metadata["finish_reason"] == "length"
-    assert time.process_time() - begin < 500 * a_token_s  # to write on would take thousands
+    assert time.process_time() - begin < 500 * a_token_s  # whoever writes on writes thousands
 
 
 @pytest.mark.slow
@@ -154,10 +155,10 @@ def test_a_changed_file_of_the_wheel_is_refused(monkeypatch: pytest.MonkeyPatch,
 def test_a_process_that_ends_in_the_middle_of_an_answer_ends_quietly() -> None:
     code = """
         import asyncio
-        from tests.models.test_llamacpp import COUNT, connected
+        from tests.models.test_llamacpp import COUNT, ENDLESS, connected
         async def leave():
             async with asyncio.timeout(None) as limit:
-                async for _ in connected(temperature=1.0, max_tokens=4000).model.astream(COUNT):
+                async for _ in connected(**ENDLESS).model.astream(COUNT):
                     limit.reschedule(0)  # it is over
         asyncio.run(leave())
     """
