@@ -5,6 +5,7 @@ One line a check; exit code 1 where one does not hold, 77 where nothing is wrong
 
 import argparse
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -46,13 +47,15 @@ ROUTES: Final = (  # labels of an alert, and who hears of it
     ({"alertname": "SomethingNew"}, "tickets"),
 )
 
+SELDOM_TIDIED = {"GOGC": "800"}  # with 250 MB promtool tries the rules in two thirds of the processor time
+
 
 def run(*command: str, cwd: Path | None = None) -> str:
     """What a tool complains of; empty when it is content."""
     program = shutil.which(command[0])
     if program is None:
         raise ToolMissing(f"{command[0]} is not installed: {INSTALL}")
-    done = subprocess.run([program, *command[1:]], cwd=cwd, capture_output=True, text=True, check=False)
+    done = subprocess.run([program, *command[1:]], cwd=cwd, env=os.environ | SELDOM_TIDIED, capture_output=True, text=True, check=False)
     return "" if done.returncode == 0 else (done.stdout + done.stderr).strip() or f"exit code {done.returncode}"
 
 

@@ -16,7 +16,7 @@ import yaml
 from harness.settings import HarnessSettings
 from serving.app.settings import AppSettings
 from serving.pipeline.settings import PipelineSettings, misspelt, variables
-from tests.support.waiting import PATIENCE_S
+from tests.support.waiting import WITHIN_S
 from tests.support.world import CONFIG, World
 
 QUESTION = "How many days of paid holiday does an employee have?"
@@ -238,7 +238,7 @@ def test_ctrl_c_while_indexing_ends_at_once_and_leaves_nothing_half_written(worl
             while process.poll() is None and not (world.root / "embedding").exists():
                 time.sleep(0.01)  # the other process needs the core
             process.send_signal(signal.SIGINT)
-            _, said = process.communicate(timeout=PATIENCE_S)  # the thread never ends: it must not be waited for
+            _, said = process.communicate(timeout=WITHIN_S)  # the thread never ends: it must not be waited for
         finally:
             process.kill()
     assert process.returncode == 130, said

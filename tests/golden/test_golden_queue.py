@@ -12,7 +12,7 @@ from harness.golden.queue import Queue
 from serving.pipeline.errors import DataError
 from serving.pipeline.index.corpus import Corpus
 from serving.pipeline.types import Document
-from tests.support.waiting import PATIENCE_S
+from tests.support.waiting import WITHIN_S
 from tests.support.world import World
 from tests.support.writers import hold, write_many
 
@@ -93,7 +93,7 @@ def test_a_killed_writer_leaves_the_file_whole_and_the_lock_free(tmp_path: Path)
     held = spawn.Event()
     writer = spawn.Process(target=hold, args=(tmp_path, held))
     writer.start()
-    assert held.wait(PATIENCE_S)
+    assert held.wait(WITHIN_S)
     assert writer.pid is not None
     os.kill(writer.pid, signal.SIGKILL)
     writer.join()

@@ -19,7 +19,7 @@ from serving.pipeline.index.parse import ParseLimits, Parser
 from serving.pipeline.registry import Spec
 from tests.contract.inputs import FILES
 from tests.index.hostile_files import BOMBS, PARAGRAPH, pdf_text, word_file
-from tests.support.waiting import PATIENCE_S, until
+from tests.support.waiting import WITHIN_S, until
 
 pytestmark = pytest.mark.slow  # each starts a process that imports the parsers
 
@@ -106,7 +106,7 @@ def test_a_worker_that_crashes_refuses_its_file_alone(parser: Parser) -> None:
     pipe = parser._workers[0]._process.stdin.fileno()
 
     def crash() -> None:
-        until(lambda: unread(pipe), PATIENCE_S)
+        until(lambda: unread(pipe))
         for number in (signal.SIGSEGV, signal.SIGCONT):
             os.kill(pid, number)
 
@@ -126,7 +126,7 @@ def test_an_interrupt_ends_the_worker_with_the_file_it_has() -> None:
         before = processor_ticks(pid)
 
         def interrupt() -> None:
-            until(lambda: processor_ticks(pid) > before + 10, PATIENCE_S)  # it is at the file
+            until(lambda: processor_ticks(pid) > before + 10)  # it is at the file
             os.kill(os.getpid(), signal.SIGINT)
 
         with pytest.raises(KeyboardInterrupt):
@@ -185,7 +185,7 @@ def test_a_worker_ends_when_its_parent_is_gone(parser: Parser) -> None:
         assert process is not None
         assert process.stdin is not None
         process.stdin.close()  # as the end of this process would
-        assert process.wait(timeout=PATIENCE_S) == 0
+        assert process.wait(timeout=WITHIN_S) == 0
 
 
 def test_a_worker_knows_nothing_of_its_parents_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ def ask(host: str, key: str, stop: threading.Event, number: int) -> None:
             connection.close()
         sys.stdout.write(json.dumps({"at": time.monotonic(), "by": number, "status": said, "release": release}) + "\n")
         sys.stdout.flush()
-        time.sleep(0.02)
+        time.sleep(0.1)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import pytest
 
 from serving.keys import Caller, create_key
 from tests.app.making import House, config
-from tests.support.waiting import PATIENCE_S
+from tests.support.waiting import WITHIN_S
 
 ROOT = Path(__file__).parents[2]
 BALANCER, FIRST, SECOND, CLIENT = "10.77.0.1", "10.77.0.2", "10.77.0.3", "10.77.0.4"
@@ -112,12 +112,12 @@ class Network:
         """End a host's process; what it ended with."""
         process = self.processes.pop(host)
         process.send_signal(how)
-        return process.wait(timeout=PATIENCE_S)
+        return process.wait(timeout=WITHIN_S)
 
     def until(self, done: Callable[[], bool], what: str) -> None:
-        end = time.monotonic() + PATIENCE_S
+        end = time.monotonic() + WITHIN_S
         while not done():
-            assert time.monotonic() < end, f"not within {PATIENCE_S:g} s: {what}"
+            assert time.monotonic() < end, f"not within {WITHIN_S:g} s: {what}"
             time.sleep(0.1)
 
     @contextmanager
@@ -133,7 +133,7 @@ class Network:
                 yield load
                 load.some_more()
             finally:
-                process.communicate("", timeout=PATIENCE_S)
+                process.communicate("", timeout=WITHIN_S)
 
 
 @dataclass(frozen=True)

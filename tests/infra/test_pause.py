@@ -18,7 +18,7 @@ from infra.pause.layer import ClusterLayer
 from infra.pause.refuse import NO_ACCOUNT, NOBODYS
 from infra.pause.stores import ALERTED
 from tests.infra.scripts import ROOT
-from tests.support.waiting import PATIENCE_S
+from tests.support.waiting import WITHIN_S
 
 NAMES = json.loads((ROOT / "infra/terraform/cluster/names.auto.tfvars.json").read_text())["names"] | {"account": "123456789012"}
 DEV = NAMES["namespaces"]["dev"]
@@ -353,7 +353,7 @@ def test_a_running_step_is_let_end_when_the_pause_is_told_to(tmp_path: Path, tol
         assert process.stdout.readline() == "begun\n"
         # Ctrl-C reaches everything that runs in the terminal, `kill` the one process
         os.killpg(process.pid, told) if told == signal.SIGINT else os.kill(process.pid, told)
-        assert process.wait(timeout=PATIENCE_S) == 130
+        assert process.wait(timeout=WITHIN_S) == 130
     assert (tmp_path / "saved").read_text() == "saved\n"
 
 

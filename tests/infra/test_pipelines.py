@@ -15,7 +15,7 @@ import yaml
 
 from infra.checks.kubernetes_agreement import command_mistake
 from infra.checks.pipelines import ROOT, Pipelines, ToolMissing
-from tests.support.waiting import PATIENCE_S
+from tests.support.waiting import WITHIN_S
 from tests.test_docs import mistake
 
 SCRIPTS = ROOT / "infra" / "pipelines"
@@ -267,7 +267,7 @@ class Commands:
             capture_output=True,
             text=True,
             check=False,
-            timeout=PATIENCE_S,
+            timeout=WITHIN_S,
         )
 
     @property

@@ -30,7 +30,7 @@ from tests.doubles.bedrock import (
     Throttle,
 )
 from tests.support.ports import free_port
-from tests.support.waiting import PATIENCE_S, until
+from tests.support.waiting import WITHIN_S, until
 
 pytestmark = pytest.mark.slow
 
@@ -173,7 +173,7 @@ async def test_a_silent_endpoint_is_given_up_after_the_timeout(stream: bool):
         connected = chat(double, model_timeout_s=0.2)
         with pytest.raises(ModelError, match="did not answer"):
             await (streamed(connected) if stream else connected.model.ainvoke(QUESTION))
-        await asyncio.to_thread(until, lambda: len(double.calls) >= 2, PATIENCE_S)  # who hung up may be read later
+        await asyncio.to_thread(until, lambda: len(double.calls) >= 2, WITHIN_S)  # who hung up may be read later
     assert len(double.calls) == 2
 
 
@@ -273,7 +273,7 @@ class ThreeAtOnce:
             self._running += 1
             if self._running > 3:
                 self._fourth.set()
-        self._three.wait(timeout=PATIENCE_S)  # fewer than three would wait for ever: it breaks, and the call fails
+        self._three.wait(timeout=WITHIN_S)  # fewer than three would wait for ever: it breaks, and the call fails
         self._fourth.wait(timeout=0.2)
         with self._lock:
             self._running -= 1

@@ -16,7 +16,7 @@ from serving.pipeline.models.threads import run_in_thread
 from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.types import Usage
 from serving.pipeline.usage_meter import metering
-from tests.support.waiting import PATIENCE_S
+from tests.support.waiting import WITHIN_S
 
 TITAN = "bedrock:amazon.titan-embed-text-v2:0"
 
@@ -48,7 +48,7 @@ async def test_a_vector_that_comes_too_late_is_told_when_it_comes() -> None:
     go, told = threading.Event(), list[Usage]()
 
     def late() -> list[float]:
-        go.wait(PATIENCE_S)
+        go.wait(WITHIN_S)
         return [1.0]
 
     with metering(told.append):
@@ -56,7 +56,7 @@ async def test_a_vector_that_comes_too_late_is_told_when_it_comes() -> None:
             await asyncio.wait_for(billed(Hosted(late)).aembed_query("eight ch"), 0.01)
         assert told == []
         go.set()
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(WITHIN_S):
             while not told:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
     assert told == [Usage(TITAN, 2, 0, pytest.approx(2 * 0.02e-6), stage="retrieve", estimated=True)]

@@ -22,7 +22,7 @@ from serving.pipeline.models.prices import usage_of
 from serving.pipeline.models.smollm2 import SHA256, model_file
 from serving.pipeline.registry import Spec
 from serving.pipeline.settings import PipelineSettings
-from tests.support.waiting import PATIENCE_S
+from tests.support.waiting import WITHIN_S
 
 SETTINGS = PipelineSettings(threads=1)
 PRICE = [
@@ -30,6 +30,7 @@ PRICE = [
     HumanMessage("[1] The TG-4410B costs 1,240 EUR in 2026.\n\nWhat does the TG-4410B cost?"),
 ]
 COUNT = [HumanMessage("Count from one to five thousand, in words.")]
+ENDLESS = {"temperature": 5.0, "max_tokens": 4000}  # any word is as likely as the end
 LEEDS = [HumanMessage("[1] Leeds staff get 27 days of holiday.\n\nHow many days do they get in Leeds?")]
 
 
@@ -77,16 +78,16 @@ async def test_a_stream_brings_the_same_words_piece_by_piece() -> None:
 
 @pytest.mark.slow
 async def test_a_stream_that_is_left_stops_the_model() -> None:
-    model = connected(temperature=1.0, max_tokens=4000).model
+    model = connected().model
     begin = time.process_time()
     whole = await model.ainvoke(PRICE)
     a_token_s = (time.process_time() - begin) / whole.usage_metadata["output_tokens"]
-    async for _ in model.astream(COUNT):
+    async for _ in connected(**ENDLESS).model.astream(COUNT):
         break
     begin = time.process_time()
     message = await model.ainvoke(LEEDS, max_tokens=5)
     assert message.response_metadata["finish_reason"] == "length"
-    assert time.process_time() - begin < 500 * a_token_s  # to write on would take thousands
+    assert time.process_time() - begin < 500 * a_token_s  # whoever writes on writes thousands
 
 
 @pytest.mark.slow
@@ -110,7 +111,7 @@ async def test_nobody_else_can_use_the_loaded_model() -> None:
     await model.ainvoke(LEEDS, max_tokens=2)
     address = model._engine._server.listening_address  # llama.cpp opens a port on the loopback
     host, port = address.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=PATIENCE_S) as connection:
+    with socket.create_connection((host, int(port)), timeout=WITHIN_S) as connection:
         connection.sendall(b"GET /v1/models HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         assert b" 401 " in connection.recv(4096)
 
@@ -154,10 +155,10 @@ def test_a_changed_file_of_the_wheel_is_refused(monkeypatch: pytest.MonkeyPatch,
 def test_a_process_that_ends_in_the_middle_of_an_answer_ends_quietly() -> None:
     code = """
         import asyncio
-        from tests.models.test_llamacpp import COUNT, connected
+        from tests.models.test_llamacpp import COUNT, ENDLESS, connected
         async def leave():
             async with asyncio.timeout(None) as limit:
-                async for _ in connected(temperature=1.0, max_tokens=4000).model.astream(COUNT):
+                async for _ in connected(**ENDLESS).model.astream(COUNT):
                     limit.reschedule(0)  # it is over
         asyncio.run(leave())
     """

@@ -10,7 +10,7 @@ from serving.pipeline.models.rate_limit import RateLimiter, RateLimits
 from serving.pipeline.models.retry import RetryingEmbeddings, RetryPolicy
 from serving.pipeline.models.threads import iterate_in_thread, run_in_thread
 from serving.pipeline.settings import PipelineSettings
-from tests.support.waiting import PATIENCE_S
+from tests.support.waiting import WITHIN_S
 
 
 class Blocking:
@@ -21,7 +21,7 @@ class Blocking:
 
     def __call__(self) -> object:
         self.begun.set()
-        assert self.go.wait(PATIENCE_S)
+        assert self.go.wait(WITHIN_S)
         if isinstance(self._result, Exception):
             raise self._result
         return self._result
@@ -31,7 +31,7 @@ async def settle(calls: OpenCalls) -> None:
     """Wait until no call runs."""
     done, loop = asyncio.Event(), asyncio.get_running_loop()
     calls.when_done(lambda: loop.call_soon_threadsafe(done.set))
-    await asyncio.wait_for(done.wait(), PATIENCE_S)
+    await asyncio.wait_for(done.wait(), WITHIN_S)
 
 
 async def begin(call: Blocking, calls: OpenCalls) -> asyncio.Task:
@@ -40,7 +40,7 @@ async def begin(call: Blocking, calls: OpenCalls) -> asyncio.Task:
             return await run_in_thread(call)
 
     task = asyncio.create_task(work())
-    assert await asyncio.to_thread(call.begun.wait, PATIENCE_S)
+    assert await asyncio.to_thread(call.begun.wait, WITHIN_S)
     return task
 
 
@@ -105,7 +105,7 @@ async def test_an_iterator_that_nobody_reads_is_closed_and_runs_until_then() -> 
     def numbers() -> Iterator[int]:
         try:
             yield 1
-            assert go.wait(PATIENCE_S)
+            assert go.wait(WITHIN_S)
             yield 2
             raise AssertionError
         finally:
@@ -127,7 +127,7 @@ def policy(limiter: RateLimiter, timeout_s: float = 30.0, attempts: int = 1) -> 
 async def test_a_cancelled_call_in_a_thread_keeps_its_place_until_it_ends() -> None:
     limiter, call = RateLimiter(RateLimits("acme", concurrency=1)), Blocking()
     task = asyncio.create_task(policy(limiter).run(lambda: run_in_thread(call)))
-    assert await asyncio.to_thread(call.begun.wait, PATIENCE_S)
+    assert await asyncio.to_thread(call.begun.wait, WITHIN_S)
     task.cancel()
     await asyncio.wait([task])
     assert (limiter.running, limiter.abandoned) == (1, 1)
@@ -135,7 +135,7 @@ async def test_a_cancelled_call_in_a_thread_keeps_its_place_until_it_ends() -> N
     await asyncio.sleep(0)
     assert not following.done()
     call.go.set()
-    await asyncio.wait_for(following, PATIENCE_S)
+    await asyncio.wait_for(following, WITHIN_S)
     assert (limiter.running, limiter.abandoned) == (1, 0)
 
 
@@ -150,7 +150,7 @@ async def test_a_call_that_timed_out_keeps_its_place_and_no_more_than_allowed_ev
             with lock:
                 running += 1
                 most = max(most, running)
-            assert go.wait(PATIENCE_S)
+            assert go.wait(WITHIN_S)
             with lock:
                 running -= 1
             return [1.0]
@@ -171,7 +171,7 @@ async def test_a_call_that_timed_out_keeps_its_place_and_no_more_than_allowed_ev
     found = await asyncio.gather(*(model.aembed_query("q") for _ in range(4)), return_exceptions=True)
     assert all(isinstance(one, ModelError) for one in found)
     assert most == 2
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(WITHIN_S):
         while limiter.running:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     letting_go.cancel()
@@ -184,10 +184,10 @@ async def test_where_given_up_calls_hold_every_place_for_good_the_next_is_told_a
     with pytest.raises(ModelError):
         await stuck.run(lambda: run_in_thread(call))
     with pytest.raises(ModelError, match="acme does not answer: all 1 calls"):
-        await asyncio.wait_for(stuck.run(lambda: run_in_thread(call)), PATIENCE_S)
+        await asyncio.wait_for(stuck.run(lambda: run_in_thread(call)), WITHIN_S)
     assert len(limiter._waiting) == 0
     call.go.set()
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(WITHIN_S):
         while limiter.running:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
     assert await policy(limiter).run(lambda: run_in_thread(lambda: "fine")) == "fine"

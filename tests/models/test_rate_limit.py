@@ -9,7 +9,7 @@ from serving.pipeline.errors import ModelError, ThrottledError
 from serving.pipeline.models.rate_limit import BURST_S, RateLimiter, RateLimits, TokenBucket, rate_limiter_of
 from serving.pipeline.models.retry import RetryPolicy
 from serving.pipeline.settings import PipelineSettings
-from tests.support.waiting import PATIENCE_S
+from tests.support.waiting import WITHIN_S
 
 LIMITS = RateLimits("acme", concurrency=4)
 
@@ -162,7 +162,7 @@ def test_event_loops_of_several_threads_share_one_pace():
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(PATIENCE_S)
+        thread.join(WITHIN_S)
         assert not thread.is_alive()
     assert most[0] == 2
     assert limiter.running == 0

@@ -389,12 +389,12 @@ def test_several_processes_write_at_once(tmp_path: Path) -> None:
 
 
 WRITER = """
-import sys
+import os, sys
 from pathlib import Path
 from harness.stage_store.sqlite import SqliteStageStore
 stages = SqliteStageStore(Path(sys.argv[1]))
-number = 0
-while True:
+number, parent = 0, os.getppid()
+while os.getppid() == parent:  # and not for ever, where the tests are killed
     stages.put_many("answer", {f"{number}-a": b"x" * 2000, f"{number}-b": b"x" * 2000})
     number += 1
 """

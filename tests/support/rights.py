@@ -19,7 +19,7 @@ import boto3
 
 from tests.infra.scripts import script
 from tests.support.s3 import KEYS
-from tests.support.waiting import PATIENCE_S
+from tests.support.waiting import WITHIN_S
 
 decision = script("checks/policy_decision.py")
 Request = decision.Request
@@ -222,7 +222,7 @@ def _handler(gateway: Gateway) -> Callable[..., BaseHTTPRequestHandler]:
 
         def _answered(self, call: Call) -> tuple[int, Iterable[tuple[str, str]], bytes]:
             behind = urlsplit(gateway.behind(call))
-            connection = HTTPConnection(behind.hostname or "", behind.port, timeout=PATIENCE_S)
+            connection = HTTPConnection(behind.hostname or "", behind.port, timeout=WITHIN_S)
             kept = {
                 name: value
                 for name, value in self.headers.items()

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 
 WITHIN_S = 120.0  # after which a test that hangs fails: far beyond what anything takes on a machine that is slow and busy
-PATIENCE_S = WITHIN_S
 
 
 def until(done: Callable[[], object], within_s: float = WITHIN_S) -> None:
