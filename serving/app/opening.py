@@ -22,7 +22,7 @@ from serving.app.release.added import DocumentFollower
 from serving.app.release.loaded import load
 from serving.app.release.manager import ReleaseManager
 from serving.app.release.shadow import ShadowRuns
-from serving.app.server.memory import settle_memory
+from serving.app.server.garbage import settle_memory
 from serving.app.server.repeats import RepeatedEvents
 from serving.app.settings import AppSettings
 from serving.app.traces.writer import TraceWriter

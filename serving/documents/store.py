@@ -17,7 +17,7 @@ from uuid import uuid4
 
 from pydantic import TypeAdapter, ValidationError
 
-from serving.documents.record import STATES, DocumentRecord, NewDocument, State, content_digest
+from serving.documents.record import DocumentRecord, NewDocument, content_digest
 from serving.pipeline.digest import digest_all
 from serving.pipeline.errors import DataError, StoreError
 from serving.pipeline.types import Principal
@@ -83,13 +83,6 @@ class DocumentSet:
         """A digest of what is wanted and what is not, the same on every replica; empty where nothing was ever changed."""
         changed = [f"{record.id}\n{record.content if record.state != 'deleted' else 'deleted'}" for record in self.records.values()]
         return digest_all(changed) if changed else ""
-
-    def counts(self) -> dict[State, int]:
-        """How many records there are in each state."""
-        counts: dict[State, int] = dict.fromkeys(STATES, 0)
-        for record in self.records.values():
-            counts[record.state] += 1
-        return counts
 
 
 class DocumentStore:

@@ -27,15 +27,15 @@ def layered_view(wanted: DocumentSet, segments: Sequence[Segment], proven: dict[
     changed: list[str] = []
     for record in wanted.records.values():
         if record.id in shown or record.id in deleted:
-            said = f"{record.id}\n{record.content if record.id in shown else 'deleted'}"
-            changed.append(said)
+            change = f"{record.id}\n{record.content if record.id in shown else 'deleted'}"
+            changed.append(change)
             for tenant in _tenants(record, proven):
-                by_tenant.setdefault(tenant, []).append(said)
+                by_tenant.setdefault(tenant, []).append(change)
     return LayeredView(
         segments=tuple(live),
         hidden=frozenset(hidden),
         version=digest_all(changed) if changed else "",
-        versions=MappingProxyType({tenant: digest_all(said) for tenant, said in by_tenant.items()}),
+        versions=MappingProxyType({tenant: digest_all(change) for tenant, change in by_tenant.items()}),
         added=len(shown),
         removed=len(deleted & proven.keys()),
         added_chunks=sum(one.count for one in live),

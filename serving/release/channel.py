@@ -104,9 +104,9 @@ def check_proven(name: str, evidence: ReleaseEvidence) -> None:
         return
     state = evidence.decision.state if evidence.decision else ""
     if state != "pass" or evidence.forced:
-        said = "was forced" if evidence.forced else f"has a decision that says {state}" if state else "has no decision"
+        reason = "was forced" if evidence.forced else f"has a decision that says {state}" if state else "has no decision"
         rule = f"Channel {name!r} serves what a gate has passed"
-        raise NotProven(f"{rule}, and the evidence of {evidence.release} {said}. Pass the gate, then promote.")
+        raise NotProven(f"{rule}, and the evidence of {evidence.release} {reason}. Pass the gate, then promote.")
 
 
 def check_approved(
@@ -123,19 +123,19 @@ def check_approved(
     if approval is None:
         lapsed = channel.newest_approval(release) if channel else None
         why = f"that of {lapsed.who} lapsed at {lapsed.until}" if lapsed else f"no approval of {release} holds"
-        said = f"Channel {name!r} serves what somebody has approved, and {why}"
-        raise NotProven(f"{said}. Promote it to staging first, if it is nowhere yet, then run: {run}")
+        reason = f"Channel {name!r} serves what somebody has approved, and {why}"
+        raise NotProven(f"{reason}. Promote it to staging first, if it is nowhere yet, then run: {run}")
     if approval.evidence and evidence is not None and approval.evidence not in evidence:
-        said = f"{approval.who} approved {release} by the evidence {approval.evidence}, which it would not be served by"
-        raise NotProven(f"{said}. Look at it again, then run: {run}")
+        reason = f"{approval.who} approved {release} by the evidence {approval.evidence}, which it would not be served by"
+        raise NotProven(f"{reason}. Look at it again, then run: {run}")
 
 
 def check_not_replayed(now: Channel, seen: Channel) -> None:
     """Refuse the document that a channel had before the one seen last: going back is a move of its own."""
     count = len(now.history)
     if count < len(seen.history) and now.history == seen.history[:count]:
-        said = f"Channel {now.name!r} is at revision {now.revision} again after revision {seen.revision}"
-        raise IntegrityError(f"{said}: an old document was put in its place. To go back: touchstone release rollback")
+        reason = f"Channel {now.name!r} is at revision {now.revision} again after revision {seen.revision}"
+        raise IntegrityError(f"{reason}: an old document was put in its place. To go back: touchstone release rollback")
 
 
 def check_channel(name: str) -> None:

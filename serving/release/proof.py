@@ -16,11 +16,11 @@ def newest_proof(name: str, release: Release) -> str:
         raise DataError(f"Release {release.digest} has no evidence yet. Run: touchstone promote")
     accepted = [digest for digest, evidence in release.evidence.items() if evidence.reevaluation is None and _accepts(name, evidence)]
     if not accepted:
-        said = f"Channel {name!r} serves what the gate {PROVING_GATE!r} has passed, and no evidence of {release.digest} says so"
-        raise NotProven(f"{said}. Promote it there: touchstone promote FILE --channel {name}")
+        reason = f"Channel {name!r} serves what the gate {PROVING_GATE!r} has passed, and no evidence of {release.digest} says so"
+        raise NotProven(f"{reason}. Promote it there: touchstone promote FILE --channel {name}")
     if name not in UNPROVEN and (worse := found_worse(release.evidence, release.evidence[accepted[-1]].created_at)):
-        said = f"Release {release.digest} was found worse than when it was promoted, on {worse.created_at}"
-        raise NotProven(f"{said}. Let the gate decide again: touchstone gate")
+        reason = f"Release {release.digest} was found worse than when it was promoted, on {worse.created_at}"
+        raise NotProven(f"{reason}. Let the gate decide again: touchstone gate")
     return accepted[-1]
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from serving.pipeline.codec import Codec
 from serving.pipeline.index.base import Filter
@@ -11,7 +11,6 @@ from serving.pipeline.types import Answer, Hit, Principal, Trace
 FAILED = "failed"  # the role of what is no answer
 FEEDBACK_SHOWN = 500  # pieces of feedback that are shown with an answer: one reader may give any number
 FeedbackKind = Literal["thumbs", "rating", "correction", "regenerate", "click", "abandon"]
-FEEDBACK_KINDS: tuple[FeedbackKind, ...] = get_args(FeedbackKind)
 
 _TRACE = Codec(Trace)
 

@@ -48,7 +48,7 @@ SELECT id, at, tenant, principal, release, role, pair, json_object(
     )
 ) FROM traces
 """  # SQLite reads the texts, without holding this process's other threads up
-_SAID = "SELECT id, trace, at, tenant, principal, kind, value, text FROM feedback"
+_FEEDBACK = "SELECT id, trace, at, tenant, principal, kind, value, text FROM feedback"
 
 
 class SqliteTraceStore:
@@ -118,7 +118,7 @@ class SqliteTraceStore:
     def feedback(self, trace_id: str) -> list[Feedback]:
         """The feedback on an answer, the oldest first."""
         with self._locked():
-            statement = f"{_SAID} WHERE trace = ? ORDER BY at DESC, id DESC LIMIT ?"
+            statement = f"{_FEEDBACK} WHERE trace = ? ORDER BY at DESC, id DESC LIMIT ?"
             rows = self._connection.execute(statement, (trace_id, FEEDBACK_SHOWN)).fetchall()
         return [Feedback(*row) for row in reversed(rows)]
 
@@ -126,7 +126,7 @@ class SqliteTraceStore:
         """The feedback since a time, the newest first."""
         with self._locked():
             only = " AND (kind = 'correction' OR (kind = 'thumbs' AND value = -1.0))" if complaints else ""
-            statement = f"{_SAID} WHERE tenant = ? AND at >= ?{only} ORDER BY at DESC, id LIMIT ?"
+            statement = f"{_FEEDBACK} WHERE tenant = ? AND at >= ?{only} ORDER BY at DESC, id LIMIT ?"
             rows = self._connection.execute(statement, (tenant, since, limit)).fetchall()
         return [Feedback(*row) for row in rows]
 

@@ -80,16 +80,16 @@ class CallerLedger:
         over = [caller for caller in self._callers.values() if caller.at + self._rules.turn_s <= now]
         if self._mode != CANARY or feedback is None:
             return over
-        said: dict[str, float] = {}  # when somebody first complained of an answer
+        complained_at: dict[str, float] = {}  # when somebody first complained of an answer
         for one in feedback:
             if one.complains:
-                said[one.trace_id] = min(one.at, said.get(one.trace_id, one.at))
-        return [self._complained(caller, said) for caller in over]
+                complained_at[one.trace_id] = min(one.at, complained_at.get(one.trace_id, one.at))
+        return [self._complained(caller, complained_at) for caller in over]
 
-    def _complained(self, caller: DrawnCaller, said: Mapping[str, float]) -> DrawnCaller:
+    def _complained(self, caller: DrawnCaller, complained_at: Mapping[str, float]) -> DrawnCaller:
         end = caller.at + self._rules.turn_s
         known = [
-            AskedQuestion(one.trace, one.tenant, {**one.values, "complaints": float(said.get(one.trace, end + 1.0) <= end)})
+            AskedQuestion(one.trace, one.tenant, {**one.values, "complaints": float(complained_at.get(one.trace, end + 1.0) <= end)})
             for one in caller.questions
         ]
         return DrawnCaller(caller.at, caller.chosen, caller.weight, known)

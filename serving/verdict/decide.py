@@ -113,15 +113,15 @@ def _agreed(counted: CandidateVerdict, rules: VerdictRules) -> CandidateVerdict:
     missing = max(0, rules.at_least - counted.candidate_questions)
     if measured and not open_ones and not missing:
         better = [one for one in measured if one.outcome == "better"]
-        said = " ".join(one.reason for one in better) or f"In {_names(measured)} a loss beyond the margin is ruled out."
-        return replace(counted, verdict="better" if better else "no worse", reason=said)
+        reason = " ".join(one.reason for one in better) or f"In {_names(measured)} a loss beyond the margin is ruled out."
+        return replace(counted, verdict="better" if better else "no worse", reason=reason)
     each = counted.questions / counted.callers
     share = counted.candidate_questions / counted.questions if counted.candidate_questions else 1.0
     needed = max([math.ceil(max((one.needed for one in open_ones), default=0) * each), math.ceil(missing / share)])
     more = f" About {needed:,} questions more would decide, if they go on alike." if needed else ""
     if not open_ones:
-        said = f"The candidate has answered {counted.candidate_questions} questions that count, of at least {rules.at_least}."
-        return replace(counted, needed=needed, reason=said + more)
+        reason = f"The candidate has answered {counted.candidate_questions} questions that count, of at least {rules.at_least}."
+        return replace(counted, needed=needed, reason=reason + more)
     surely = [one.reason for one in open_ones if one.name == "disagreements" and not one.needed]
     return replace(
         counted, needed=needed, reason=" ".join(surely) or f"Not decided by {counted.callers} callers: {_names(open_ones)}.{more}"
@@ -130,16 +130,16 @@ def _agreed(counted: CandidateVerdict, rules: VerdictRules) -> CandidateVerdict:
 
 def _nobody_yet(counted: CandidateVerdict, mode: Mode, weight: float, rules: VerdictRules) -> CandidateVerdict:
     """No verdict, and how many callers it takes at best: where nothing bad ever happens."""
-    said = f"No caller's turn of {rules.turn_s / 60:g} minutes has been counted yet."
+    reason = f"No caller's turn of {rules.turn_s / 60:g} minutes has been counted yet."
     if mode == "canary" and weight == 1.0:
         return replace(
-            counted, reason=f"{said} At a weight of 100 % nobody is asked of the stable release: there is nothing to compare with."
+            counted, reason=f"{reason} At a weight of 100 % nobody is asked of the stable release: there is nothing to compare with."
         )
     none = np.zeros(1)
     best = drawn(none, none > 0.0, none + weight) if mode == "canary" else paired(none)
     margin = min(rules.margins[name] for name in MEASURED[mode] if name not in ("cost", "disagreements"))
     needed = max(1 + (more_needed(best, margin, rules.alpha) or 0), math.ceil(rules.at_least / weight))
-    return replace(counted, needed=needed, reason=f"{said} At least about {needed:,} callers will be needed.")
+    return replace(counted, needed=needed, reason=f"{reason} At least about {needed:,} callers will be needed.")
 
 
 def _names(measures: Sequence[Measured]) -> str:
@@ -152,8 +152,8 @@ def _skew(callers: Sequence[DrawnCaller]) -> str:
     weights = np.array([caller.weight for caller in callers])
     if not callers or skewed_draws(chosen, weights) < math.log(1.0 / SKEWED):
         return ""
-    said = f"The candidate has answered {int(chosen.sum())} of {len(callers)} callers where its weights say about {weights.sum():.0f}"
-    return f"{said}: traces of one release are missing, and nothing can be said by the others."
+    reason = f"The candidate has answered {int(chosen.sum())} of {len(callers)} callers where its weights say about {weights.sum():.0f}"
+    return f"{reason}: traces of one release are missing, and nothing can be said by the others."
 
 
 Known = list[tuple[DrawnCaller, float]]  # callers of whom a measure is known, each with its mean
@@ -242,8 +242,8 @@ def _disagreements(seen: Observations, margin: float, rules: VerdictRules, count
     if high < margin:
         return replace(one, outcome="no worse", reason=_sentence(one))
     if low > margin:
-        said = f"Both releases say something else in {seen.mean:.1%} of the pairs, surely in more than {margin:.0%}"
-        return replace(one, reason=f"{said}; which of them is right nobody has measured: read the pairs.")
+        reason = f"Both releases say something else in {seen.mean:.1%} of the pairs, surely in more than {margin:.0%}"
+        return replace(one, reason=f"{reason}; which of them is right nobody has measured: read the pairs.")
     return replace(one, needed=more_needed(seen, margin, rules.alpha) or 1, reason=_sentence(one))
 
 

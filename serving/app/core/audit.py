@@ -82,7 +82,7 @@ class ApiAudit:
 
     async def refused(self, act: Act, error: Rejected) -> None:
         """Write down what is refused, at most the first `REFUSALS` of a caller in a minute; a trail that is out changes no refusal."""
-        if not self._has_room(act.who):
+        if not self._within_limit(act.who):
             return
         try:
             await self._calls.run(self._trail.refused, act, title(error))
@@ -96,7 +96,7 @@ class ApiAudit:
         if act and self._repeats.first(f"refused {act.action} by {act.who}"):
             await self.refused(act, error)
 
-    def _has_room(self, who: str) -> bool:
+    def _within_limit(self, who: str) -> bool:
         if time.monotonic() - self._counted_since >= MINUTE_S:
             self._counted_since = time.monotonic()
             self._refusals.clear()

@@ -6,7 +6,7 @@ from typing import Final
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from serving.pipeline.cache.answers import CacheState
+from serving.pipeline.cache.answers import CacheState, ReportsState
 
 REACHES: Final = ("full", "raised", "exact", "off")
 
@@ -19,9 +19,9 @@ class CacheCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """The metrics of a cache that has any."""
-        tells = getattr(self._cache(), "state", None)
-        state = tells() if callable(tells) else None
-        if not isinstance(state, CacheState):
+        cache = self._cache()
+        state = cache.state() if isinstance(cache, ReportsState) else None
+        if not isinstance(state, CacheState):  # of a cache from elsewhere, `state` may be something else
             return
         audits = CounterMetricFamily("touchstone_cache_audits", "Cached answers compared with fresh ones, by outcome", labels=["outcome"])
         for outcome in ("agreed", "disagreed", "unjudged"):

@@ -208,18 +208,18 @@ class ScoreWriter(NullObserver):
                 return True
             if error.code not in AGAIN and error.code < 500:
                 self.lost += 1
-                self._tell(problem, "these are lost")
+                self._log_failure(problem, "these are lost")
                 return True
         except (OSError, http.client.HTTPException) as error:  # of a connection, a name, a time-out; a URLError is an OSError
             problem = f"{type(error).__name__}: {getattr(error, 'reason', '') or error}"
         except Exception as error:  # noqa: BLE001 — one that cannot be sent must not keep the others from it
             self.lost += 1
-            self._tell(f"{type(error).__name__}", "these are lost")
+            self._log_failure(f"{type(error).__name__}", "these are lost")
             return True
-        self._tell(problem, "they wait in memory")
+        self._log_failure(problem, "they wait in memory")
         return not problem
 
-    def _tell(self, problem: str, effect: str) -> None:
+    def _log_failure(self, problem: str, effect: str) -> None:
         """Log a failure once, and its end."""
         if problem and problem != self._failing:
             self._log.error("scores not sent", place=self.place, reason=problem, effect=effect)

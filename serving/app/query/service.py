@@ -77,8 +77,8 @@ class QueryService:
                 self._service.concurrency.slot(),
                 self._service.budgets.question(self._caller, pipeline.most_usd) as reservation,
             ):
-                drawn, told = self._assignment, Observers([self._service.observers, reservation])
-                observer = RoleObserver(told, drawn.role, draw=drawn.draw)
+                drawn, observers = self._assignment, Observers([self._service.observers, reservation])
+                observer = RoleObserver(observers, drawn.role, draw=drawn.draw)
                 self._running = True
                 trace = await pipeline.answer(
                     self._query,

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from serving.app.core.service import Service
 from serving.app.core.telemetry import uvicorn_logging
 from serving.app.server.connections import BoundedProtocol, ConnectionGate, ConnectionLimits
-from serving.app.server.files import raise_open_files
+from serving.app.server.open_files import raise_open_files
 from serving.app.settings import AppSettings
 
 SHUTDOWN_MARGIN_S: Final = 5  # after the longest question, when stopping

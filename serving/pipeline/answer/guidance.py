@@ -48,8 +48,8 @@ def _names(candidates: Iterable[str], most: int, but: Sequence[str] = ()) -> lis
         if len(names) == most:
             break
         name = quoted(_NUMBER.sub("", _ODD.sub(" ", candidate[: 4 * LONGEST]).strip()), LONGEST).strip(" .")
-        said = any(name.casefold() in other for other in known)
-        if any(map(str.isalpha, name)) and not said and not find_injections(candidate):
+        repeated = any(name.casefold() in other for other in known)
+        if any(map(str.isalpha, name)) and not repeated and not find_injections(candidate):
             names.append(name)
             known.add(name.casefold())
     return names

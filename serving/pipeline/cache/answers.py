@@ -49,6 +49,13 @@ class CacheState:
 
 
 @runtime_checkable
+class ReportsState(Protocol):
+    """A cache whose state can be shown as metrics."""
+
+    def state(self) -> CacheState: ...
+
+
+@runtime_checkable
 class ForgetsDocuments(Protocol):
     """A cache that can forget what was written from a document."""
 
@@ -117,8 +124,7 @@ class AnswerCache:
     def state(self) -> CacheState:
         """The state of this cache."""
         counts = self.audit.counts
-        errors, broken = getattr(getattr(self.backend, "link", None), "errors", 0), getattr(self.backend, "broken", 0)
-        return CacheState(self.audit.reach(), counts.agreed, counts.disagreed, counts.unjudged, errors, broken)
+        return CacheState(self.audit.reach(), counts.agreed, counts.disagreed, counts.unjudged, self.backend.errors, self.backend.broken)
 
     async def aclose(self) -> None:
         """End what runs beside queries."""

@@ -68,12 +68,12 @@ class ShadowAudit:
 
     def reach(self) -> str:
         """How far the cache reaches now: a word of its ladder."""
-        return self._word(self._backend.reach(self._release))
+        return self._reach_at(self._backend.reach(self._release))
 
     async def offer(self, hit: CacheHit, fresh: Fresh) -> "asyncio.Task[None] | None":
         """Audit a hit in the background, if its kind is the one that the reach audits, it is sampled, and no other audit runs."""
         step = self._backend.reach(self._release)
-        if hit.kind != audited_kind(self._word(step)) or not self._sampled():
+        if hit.kind != audited_kind(self._reach_at(step)) or not self._sampled():
             return None
         task = asyncio.get_running_loop().create_task(self._audit(step, hit, fresh))
         self._tasks.add(task)
@@ -115,8 +115,8 @@ class ShadowAudit:
         audits, bad = await self._backend.audited(self._release, f"step{step}", disagreed)
         if alarms(audits, bad, tolerated=self._policy.tolerated, alpha=ALPHA) and step + 1 < len(self._ladder):
             await self._backend.lower(self._release, step)
-            told = f"{bad} of {audits} audited hits disagree with a fresh answer, more than the {self._policy.tolerated:.1%} tolerated"
-            log.warning("The cache reaches less far: %s, was %s. %s.", self._word(step + 1), self._word(step), told)
+            reason = f"{bad} of {audits} audited hits disagree with a fresh answer, more than the {self._policy.tolerated:.1%} tolerated"
+            log.warning("The cache reaches less far: %s, was %s. %s.", self._reach_at(step + 1), self._reach_at(step), reason)
 
     async def _similarity(self, kept: Answer, fresh: Answer) -> float | None:
         if self._vectors is None:
@@ -131,7 +131,7 @@ class ShadowAudit:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _word(self, step: int) -> str:
+    def _reach_at(self, step: int) -> str:
         return self._ladder[min(step, len(self._ladder) - 1)]
 
 

@@ -1,4 +1,4 @@
-"""Where answers are kept: the contract of a backend."""
+"""Where answers are stored: the contract of a backend."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,15 +20,6 @@ class FoundAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class FoundNeighbour:
-    """A question near another, with its answer."""
-
-    key: EntryKey
-    similarity: float
-    found: FoundAnswer
-
-
-@dataclass(frozen=True, slots=True)
 class JoinResult:
     """What became of waiting for another's flight: an answer, or the lead."""
 
@@ -45,7 +36,14 @@ class CacheSize:
 
 
 class CacheBackend(Protocol):
-    """Keeps answers for a while; out of reach, it has none and takes none."""
+    """Stores answers for a while; out of reach, it has none and takes none."""
+
+    broken: int  # entries whose seal did not hold
+
+    @property
+    def errors(self) -> int:
+        """Round trips that failed."""
+        ...
 
     async def read(self, key: EntryKey) -> FoundAnswer | None:
         """The answer under a key."""

@@ -45,8 +45,8 @@ class CacheContext:
         where = self.where
         domains = None if where.domains is None else sorted(where.domains)
         access = [where.tenant, where.groups_in_full, domains, sorted(where.metadata.items()), where.everything]
-        said = [self.language, [turn.texts for turn in self.history]]
-        return json.dumps([self.config, self.release, self.index, self.index_version, self.prompts, access, said])
+        conversation = [self.language, [turn.texts for turn in self.history]]
+        return json.dumps([self.config, self.release, self.index, self.index_version, self.prompts, access, conversation])
 
 
 @dataclass(frozen=True, slots=True)

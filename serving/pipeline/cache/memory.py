@@ -1,4 +1,4 @@
-"""Answers kept in this process."""
+"""Answers stored in this process."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -31,6 +31,7 @@ class MemoryBackend:
         self._flights = Flights()
         self._audits: dict[tuple[str, str], tuple[int, int]] = {}
         self._reach: dict[str, int] = {}
+        self.broken = self.errors = 0  # nothing leaves this process
 
     async def read(self, key: EntryKey) -> FoundAnswer | None:
         """The answer under a key, unless it is too old."""

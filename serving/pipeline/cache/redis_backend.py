@@ -1,4 +1,4 @@
-"""Answers kept on Redis or Valkey, for all processes of a deployment."""
+"""Answers stored on Redis or Valkey, for all processes of a deployment."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -190,6 +190,11 @@ class RedisBackend:
     def link(self) -> RedisLink:
         """The connection."""
         return self._redis
+
+    @property
+    def errors(self) -> int:
+        """Round trips that failed."""
+        return self._redis.errors
 
     async def aclose(self) -> None:
         """Stop following, and close the connections."""

@@ -105,10 +105,6 @@ class FollowedScopes:
         """The scope of a log, if it is followed."""
         return self._scopes.get(place)
 
-    def clear(self) -> None:
-        """Forget every vector."""
-        self._scopes.clear()
-
 
 def _seal(keys: CacheKeys, place: str, name: str, data: bytes, time: str) -> bytes:
     return keys.mac("vector", place, name, data, time)[:_MAC].encode()

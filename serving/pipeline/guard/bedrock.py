@@ -171,7 +171,7 @@ def _masked(piece: str, assessed: _Assessed, context: CheckContext) -> str:
     if context.side != "input" or not all(one.match and one.match in piece for one in found):
         return assessed.output or _without_matches(piece, found)
     placeholders = Placeholders() if context.placeholders is None else context.placeholders
-    placeholders.reserve([piece, *(said for turn in context.query.history for said in turn.texts)])
+    placeholders.reserve([piece, *(part for turn in context.query.history for part in turn.texts)])
     for one in sorted(found, key=lambda one: -len(one.match)):
         piece = piece.replace(one.match, placeholders.name(_letters(one.rule), one.match))
     return piece

@@ -49,14 +49,14 @@ class LeakCheck:
         return await run_in_thread(lambda: self._verdict(text, context))
 
     def _verdict(self, text: str, context: CheckContext) -> CheckVerdict:
-        said_before = (context.query.text, *(hit.chunk.text for hit in context.passages), *self._refusals)
-        runs = [self._prompts.longest(window, said_before) for _, window in windows(text, TEXT_LIMIT, OVERLAP)]
+        quotable = (context.query.text, *(hit.chunk.text for hit in context.passages), *self._refusals)
+        runs = [self._prompts.longest(window, quotable) for _, window in windows(text, TEXT_LIMIT, OVERLAP)]
         longest = max(runs, key=lambda run: run.letters, default=Recitation(0, ""))
         score = min(1.0, longest.letters / CERTAIN)
         action = GuardAction(self._params.action)
         if score >= self._params.threshold:
             return CheckVerdict(action, text, score, "prompt_leak", f"{longest.letters} letters in a row are the prompt's")
-        fences = [fence for fence in fences_in(text) if not any(fence in known for known in said_before)] if self._params.delimiters else []
+        fences = [fence for fence in fences_in(text) if not any(fence in known for known in quotable)] if self._params.delimiters else []
         if fences:
             return CheckVerdict(action, text, 1.0, "prompt_delimiters", f"{len(fences)} delimiters of the prompt")
         return CheckVerdict.allow(text, score)

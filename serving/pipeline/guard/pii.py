@@ -98,7 +98,7 @@ class PiiCheck:
         if context.side != "input" or withhold:
             return masked(text, chosen)
         placeholders = Placeholders() if context.placeholders is None else context.placeholders
-        placeholders.reserve([text, *(said for turn in context.query.history for said in turn.texts)])
+        placeholders.reserve([text, *(part for turn in context.query.history for part in turn.texts)])
         return masked(text, chosen, lambda one: placeholders.name(PLACEHOLDERS[one.kind], one.value))
 
     def _allowed(self, context: CheckContext) -> str:

@@ -46,8 +46,8 @@ class Loading:
 
     def document(self, name: str, text: str, where: str, values: Mapping[str, Any], *own: Fields) -> Document:
         """The document of a text, under the corpus' rules narrowed by its own; `values` are what stands where nobody says otherwise."""
-        said = own if self.trusted else tuple(fields.without_access() for fields in own)
-        access = self.rules.access(name, *said)
+        trusted_fields = own if self.trusted else tuple(fields.without_access() for fields in own)
+        access = self.rules.access(name, *trusted_fields)
         if not access.stated:
             self.silent.append(name)
-        return document_of(name, text, {**values, **self.rules.values(name, *said)}, access, where)
+        return document_of(name, text, {**values, **self.rules.values(name, *trusted_fields)}, access, where)

@@ -117,9 +117,9 @@ class BedrockEmbeddings:
 
 def _note_tokens(parsed: dict[str, Any], **_: Any) -> None:
     """The tokens of a text, of the head of an answer."""
-    said = parsed.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("x-amzn-bedrock-input-token-count", "")
-    if said.isdecimal():
-        note_tokens(int(said))
+    header = parsed.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("x-amzn-bedrock-input-token-count", "")
+    if header.isdecimal():
+        note_tokens(int(header))
 
 
 def model_id(name: str) -> str:

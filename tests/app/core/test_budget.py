@@ -118,7 +118,7 @@ def budgets(ledger: BudgetLedger, log: io.StringIO | None = None, **changes: Any
     given: dict[str, Any] = {
         "server_usd": None,
         "lasts_s": 60,
-        "alone": MemoryLedger(Clock()),
+        "local": MemoryLedger(Clock()),
         "now": lambda: datetime(2026, 11, 1, 23, 59, tzinfo=UTC),
     }
     return Budgets(ledger, make_logger(AppSettings(_env_file=None), log or io.StringIO()), **(given | changes))

@@ -125,7 +125,7 @@ async def test_the_budget_the_age_of_the_index_and_keys_that_cannot_be_read_are_
     async with opened(furnished.settings(usd_per_day=12.5, api_keys=keys)) as api:
         before = await numbers(api)
         keys.write_text("not: [a file of keys")
-        monkeypatch.setattr(api.app.state.service.keys, "_looked_at", -10.0)  # a second later
+        monkeypatch.setattr(api.app.state.service.keys, "_checked_at", -10.0)  # a second later
         after = await numbers(api)
         created = api.release_manager.serving.release.index.created_at
     assert (before["touchstone_keys_unreadable", ()], after["touchstone_keys_unreadable", ()]) == (0, 1)

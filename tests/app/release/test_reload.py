@@ -7,7 +7,7 @@ import weakref
 from serving.app.core.telemetry import make_logger
 from serving.app.release.loaded import LoadedRelease, load
 from serving.app.release.manager import ReleaseManager
-from serving.app.server.memory import settle_memory
+from serving.app.server.garbage import settle_memory
 from serving.app.settings import AppSettings
 from serving.pipeline.answer.answerer import Emit
 from serving.pipeline.digest import sha256_file

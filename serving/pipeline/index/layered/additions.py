@@ -152,6 +152,6 @@ def segments_change(added: Iterable[str] = (), removed: Iterable[str] = ()) -> b
 
 
 def _changed(names: tuple[str, ...], change: bytes) -> tuple[str, ...]:
-    said = json.loads(change)
-    gone = set(said["remove"])
-    return (*(name for name in names if name not in gone), *said["add"])
+    logged_change = json.loads(change)
+    gone = set(logged_change["remove"])
+    return (*(name for name in names if name not in gone), *logged_change["add"])

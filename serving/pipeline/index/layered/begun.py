@@ -49,10 +49,6 @@ class BegunDocuments:
         known.update(new)
         return {key: computed for part in parts for key, computed in part.items()}
 
-    def drop(self, document_id: str) -> None:
-        """Remove what was kept of a document: its rows are in a segment, or nobody wants them."""
-        self._drop(digest_text(document_id))
-
     def gone(self, missing: Iterable[str]) -> list[str]:
         """The digests of documents that have parts, as far as is known here, and are none of the missing ones."""
         known = self._all()

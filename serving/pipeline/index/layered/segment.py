@@ -19,7 +19,7 @@ from serving.pipeline.index.resident.access import AdmittedRows, packed_access
 from serving.pipeline.index.resident.chunks import packed_chunks
 from serving.pipeline.index.resident.keywords import K1, NAME, B, CountedTexts
 from serving.pipeline.index.resident.mapped import MappedArrays, arrays_as_bytes, arrays_of_bytes
-from serving.pipeline.index.resident.names import Rows, RowsByText
+from serving.pipeline.index.resident.packed import Rows, RowsByText
 from serving.pipeline.index.resident.rows import SearchedRows
 from serving.pipeline.index.shingles import new_shingles
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from serving.pipeline.index.base import Filter, metadata_entries
 from serving.pipeline.index.resident.mapped import Array, MappedArrays
-from serving.pipeline.index.resident.names import Rows, RowsByText, packed_rows
+from serving.pipeline.index.resident.packed import Rows, RowsByText, packed_rows
 from serving.pipeline.tenant_groups import full_names, short_names
 from serving.pipeline.types import PUBLIC, Chunk
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from serving.pipeline.index.resident.mapped import Array, MappedArrays
-from serving.pipeline.index.resident.names import RowsByText, SortedTexts, Texts, packed_rows, packed_texts
+from serving.pipeline.index.resident.packed import RowsByText, SortedTexts, Texts, packed_rows, packed_texts
 from serving.pipeline.types import Chunk
 
 CHUNKS_IN_MEMORY = 4096  # the last ones read

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.pipeline.index.resident.mapped import Array, MappedArrays
-from serving.pipeline.index.resident.names import Rows, RowsByText, packed_texts
+from serving.pipeline.index.resident.packed import Rows, RowsByText, packed_texts
 from serving.pipeline.index.resident.words import StopWords, counted_words
 
 K1, B = 1.2, 0.75  # LanceDB's

@@ -7,7 +7,7 @@ from serving.pipeline.index.base import ScoredChunk, Vectors
 from serving.pipeline.index.rank import best_places
 from serving.pipeline.index.resident.chunks import ChunkTable
 from serving.pipeline.index.resident.mapped import MappedArrays
-from serving.pipeline.index.resident.names import Rows
+from serving.pipeline.index.resident.packed import Rows
 from serving.pipeline.index.shingles import Shingles
 
 

@@ -9,7 +9,7 @@ from serving.pipeline.models.reader.evidence import UnitEvidence
 from serving.pipeline.models.reader.question import ParsedQuestion
 from serving.pipeline.models.reader.words import codes
 
-_FEATURES: Final = ("one", "cover", "count", "shown", "passage", "codes_missing", "names_missing", "unknown", "close", "topic")
+# by: one, cover, count, shown, passage, codes missing, names missing, unknown, close, topic
 WEIGHTS: Final = {  # logistic regression on answerable, unrelated and (with less weight) unanswerable questions
     False: (-3.4, 0.8, 10.3, 0.8, 0.4, -3.0, -1.15, -0.3, 0.0, 0.0),  # by words alone
     True: (-5.4, 0.0, 9.0, 0.0, 0.0, -3.0, -1.2, -2.0, 5.7, 5.4),

@@ -93,12 +93,12 @@ def _conversation(turns: Sequence[Turn], most: int) -> str:
     lines: list[str] = []
     left = most
     for turn in reversed(turns):
-        said = [f"Reader: {' '.join(turn.question.split())}"]
+        turn_lines = [f"Reader: {' '.join(turn.question.split())}"]
         if turn.answer:
-            said.append(f"Service: {' '.join(turn.answer.split())[:500]}")
-        size = sum(map(len, said))
+            turn_lines.append(f"Service: {' '.join(turn.answer.split())[:500]}")
+        size = sum(map(len, turn_lines))
         if size > left:
             break
         left -= size
-        lines[:0] = said
+        lines[:0] = turn_lines
     return "\n".join(lines)
