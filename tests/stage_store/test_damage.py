@@ -97,10 +97,10 @@ def test_a_damaged_vector_is_embedded_again_and_a_damaged_score_is_scored_again(
     change(store.path, "embed", np.zeros(4, "<f4").tobytes())
     assert embeddings.vectors(["text"]).tolist() == first.tolist()
     scores = CachedScores(store, {"quality": "k"})
-    scores.keep([Score("quality", 0.0)])
+    scores.store_all([Score("quality", 0.0)])
     change(store.path, "score", pack([1.0, ""]))
     assert scores.find() == {}
-    scores.keep([Score("quality", 0.0)])
+    scores.store_all([Score("quality", 0.0)])
     assert scores.find() == {"quality": Score("quality", 0.0, "")}
 
 

@@ -213,7 +213,7 @@ def test_a_score_is_kept_for_the_title_and_heading_that_a_passage_had(tmp_path: 
         return CachedScores.of(stages, trace, a_case(), [metric("key_facts")])
 
     stages, trace = SqliteStageStore(tmp_path), a_trace(a_hit(0, 50), answer="30 days")
-    kept(trace).keep([Score("key_facts", 1.0)])
+    kept(trace).store_all([Score("key_facts", 1.0)])
     assert kept(trace).find() == {"key_facts": Score("key_facts", 1.0)}
     hit = replace(trace.hits[0], chunk=replace(trace.hits[0].chunk, title="Leave in 2019"))  # groundedness reads it
     assert kept(replace(trace, passages=(hit,))).find() == {}

@@ -22,13 +22,13 @@ PAID = LOCAL.replace({"answer.models.lite.name": NOVA})
 
 
 def test_models_of_this_machine_are_timed_and_paid_ones_only_where_it_is_asked_for() -> None:
-    assert timed_cases(experiment(), [LOCAL], there=200) == 30
-    assert timed_cases(experiment(), [LOCAL, PAID], there=200) == 0
-    assert timed_cases(experiment(), [LOCAL.replace({"index.embedder.name": "bedrock:amazon.titan-embed-text-v2:0"})], there=200) == 0
-    assert timed_cases(experiment(timing_cases=12), [LOCAL, PAID], there=200) == 12
-    assert timed_cases(experiment(timing_cases=0), [LOCAL], there=200) == 0
-    assert timed_cases(experiment(), [LOCAL], there=9) == 9
-    assert timed_cases(experiment(), [LOCAL], there=4) == 0  # too few for an interval
+    assert timed_cases(experiment(), [LOCAL], available=200) == 30
+    assert timed_cases(experiment(), [LOCAL, PAID], available=200) == 0
+    assert timed_cases(experiment(), [LOCAL.replace({"index.embedder.name": "bedrock:amazon.titan-embed-text-v2:0"})], available=200) == 0
+    assert timed_cases(experiment(timing_cases=12), [LOCAL, PAID], available=200) == 12
+    assert timed_cases(experiment(timing_cases=0), [LOCAL], available=200) == 0
+    assert timed_cases(experiment(), [LOCAL], available=9) == 9
+    assert timed_cases(experiment(), [LOCAL], available=4) == 0  # too few for an interval
     assert timed_answers(30, 4) == 140
 
 
