@@ -387,7 +387,7 @@ def slope_mb_per_minute(memory: list[tuple[float, float]]) -> float:
 
 
 @contextmanager
-def trace_store(patience: float) -> Iterator[int]:
+def trace_store(patience: float = 1.0) -> Iterator[int]:
     """The port of a server that speaks DynamoDB's protocol."""
     port = free_port()
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]

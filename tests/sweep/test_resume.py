@@ -179,7 +179,7 @@ def test_a_sweep_killed_again_and_again_ends_with_the_same_trials_and_numbers(wo
 def test_ctrl_c_ends_cleanly_with_what_is_known_so_far(world: World, workers: str) -> None:
     more_cases(world)
     process = started(world, "sweep", str(written(world, "stopped", trials=40)), "--workers", workers)
-    wait_for(world, lambda: SweepFolder(folder_of(world, "stopped")).count() > 2, process)
+    wait_for(world, lambda: SweepFolder(folder_of(world, "stopped")).finished_count() > 2, process)
     os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to the workers as well
     assert process.wait(PATIENCE_S) == 130, said(world)
     wait_for(world, lambda: not alive(process.pid))
