@@ -3,12 +3,13 @@
     pk                  sk                       what
     trace#<id>          trace                    a trace; `everyone` and `at`, `tenant` and `at` are the keys of its two indexes
     trace#<id>          feedback#<id>            what somebody said of it; `everyone` is feedback#<tenant>, so that an index has what is new
-    document#<id>       <trace id>               a trace that holds words of a document
+    document#<id>       <trace id>               a trace that holds words of a document; of an id that is too long for a key its digest
 
 Every item ends by its `ttl`, so nothing has to be removed.
 """
 
 import gzip
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from serving.traces.summary import TraceSummary
 BY_TENANT, BY_TIME = "by_tenant", "by_time"  # the indexes: (tenant, at) and (everyone, at), all attributes projected
 EVERYONE = "1"
 BATCH = 25  # items of one call
+LONGEST_KEY = 2048  # bytes
 MOST_BYTES = 350_000  # of a trace, compressed; an item may have 400 KB
 NOT_DYNAMODB = "answers as no DynamoDB does. Is TOUCHSTONE_DYNAMODB_ENDPOINT right?"
 BULKY = ("hits", "prompt", "ranking", "attempts")  # what a trace that is too large leaves out
@@ -49,7 +51,7 @@ class DynamoTraceStore:
             for record in traces:
                 batch.put_item(Item=self._item(record))
                 for document in record.documents:
-                    batch.put_item(Item={"pk": f"document#{document}", "sk": record.id, "ttl": self._ends(record.at)})
+                    batch.put_item(Item={"pk": _document_key(document), "sk": record.id, "ttl": self._ends(record.at)})
 
     def get(self, trace_id: str) -> TraceRecord | None:
         """A trace by its id."""
@@ -118,13 +120,13 @@ class DynamoTraceStore:
         """Take a document's words out of every trace; killed on the way, the same call goes on."""
         from boto3.dynamodb.conditions import Key
 
-        holding = [item["sk"] for item in self._pages({"KeyConditionExpression": Key("pk").eq(f"document#{document_id}")})]
+        holding = [item["sk"] for item in self._pages({"KeyConditionExpression": Key("pk").eq(_document_key(document_id))})]
         for trace_id in holding:
             if record := self.get(trace_id):
                 with self._dynamodb_errors():
                     self._table.put_item(Item=self._item(record.without_words_of(document_id)))
             with self._dynamodb_errors():
-                self._table.delete_item(Key={"pk": f"document#{document_id}", "sk": trace_id})
+                self._table.delete_item(Key={"pk": _document_key(document_id), "sk": trace_id})
         return len(holding)
 
     def forget_before(self, at: float) -> int:
@@ -174,6 +176,11 @@ def _checked(answer: Any) -> Mapping[str, Any]:
     answer["ResponseMetadata"]["RequestId"]
     found: Mapping[str, Any] = answer
     return found
+
+
+def _document_key(document_id: str) -> str:
+    key = f"document#{document_id}"
+    return key if len(key.encode()) <= LONGEST_KEY else f"document#sha256:{hashlib.sha256(document_id.encode()).hexdigest()}"
 
 
 def _feedback_of(tenant: str) -> str:

@@ -202,6 +202,15 @@ def test_a_document_that_is_deleted_leaves_no_words_in_any_trace(opened: Callabl
     assert other.value() == a_trace("t2", document="other.md")
 
 
+@pytest.mark.parametrize("length", [509, 510, 1000])  # characters of four bytes
+def test_a_document_with_a_long_id_is_found_in_traces_as_any_other(opened: Callable[[], TraceStore], length: int) -> None:
+    store, document = opened(), "\U0001f4c4" * length
+    store.put([TraceRecord.of(a_trace("t1", document=document), 1000.0)])
+    assert store.forget_document(document) == 1
+    forgotten = opened().get("t1")
+    assert forgotten is not None and "words" not in str(forgotten.trace)
+
+
 def test_putting_a_trace_costs_the_same_however_many_are_there(tmp_path: Path) -> None:
     store = SqliteTraceStore(tmp_path / "traces.db")
     steps = 0

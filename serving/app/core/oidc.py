@@ -122,7 +122,8 @@ def caller_of(claims: Mapping[str, Any], settings: AppSettings) -> Caller | None
     rights = {"scopes": [scope for scope in SCOPES if scope in granted]} if granted else {}
     host = urlsplit(settings.oidc_issuer).hostname
     try:
-        return Caller.model_validate({"id": f"{claims['sub']}@{host}", "tenant": tenant or PUBLIC, "groups": groups or [], **rights})
+        who = {"id": f"{claims['sub']}@{host}", "tenant": PUBLIC if tenant is None else tenant, "groups": [] if groups is None else groups}
+        return Caller.model_validate(who | rights)
     except ValidationError:
         return None
 
