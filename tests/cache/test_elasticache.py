@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import hmac
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
@@ -20,19 +19,13 @@ from serving.pipeline.redis.elasticache import LASTS_S, OLDEST_S, IamCredentials
 from serving.pipeline.settings import PipelineSettings
 from serving.pipeline.types import Query
 from tests.cache.making import ENTRY, Maker, get, put
-from tests.support.elasticache import USERS, SharedCache, a_session, as_a_pod, shared_cache
+from tests.support.elasticache import USERS, SharedCache, a_session, cache, pod
 from tests.support.redis import a_secret
 from tests.support.waiting import WITHIN_S
 
+__all__ = ["cache", "pod"]
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedCache]:
-    yield from shared_cache(tmp_path_factory.mktemp("cache"))
-
-
-@pytest.fixture(autouse=True)
-def pod(monkeypatch: pytest.MonkeyPatch) -> None:
-    as_a_pod(monkeypatch)
+pytestmark = pytest.mark.usefixtures("pod")
 
 
 def signature(secret: str, host: str, query: dict[str, str], region: str) -> str:

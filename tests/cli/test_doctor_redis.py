@@ -1,22 +1,14 @@
 """`touchstone doctor` says in one line whether the Redis that a deployment shares lets it in."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from harness.doctor import _redis
 from harness.settings import HarnessSettings
-from tests.support.elasticache import USERS, SharedCache, as_a_pod, shared_cache
+from tests.support.elasticache import USERS, SharedCache, cache, pod
 
+__all__ = ["cache", "pod"]
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedCache]:
-    yield from shared_cache(tmp_path_factory.mktemp("cache"))
-
-
-@pytest.fixture(autouse=True)
-def pod(monkeypatch: pytest.MonkeyPatch) -> None:
-    as_a_pod(monkeypatch)
+pytestmark = pytest.mark.usefixtures("pod")
 
 
 def test_doctor_says_who_we_are_on_redis_or_what_to_mend(cache: SharedCache) -> None:

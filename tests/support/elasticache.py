@@ -54,8 +54,10 @@ class SharedCache:
             yield client
 
 
-def shared_cache(folder: Path) -> Iterator[SharedCache]:
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedCache]:
     """With the user of each channel and its access string as Terraform is given it; without a default user."""
+    folder = tmp_path_factory.mktemp("cache")
     certificate, key = _certificate(folder)
     options = ["--port", "0", "--tls-cert-file", str(certificate), "--tls-key-file", str(key), "--tls-auth-clients", "no"]
     for channel, user in USERS.items():
@@ -65,7 +67,8 @@ def shared_cache(folder: Path) -> Iterator[SharedCache]:
         yield SharedCache(server, certificate)
 
 
-def as_a_pod(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def pod(monkeypatch: pytest.MonkeyPatch) -> None:
     """Credentials of AWS, and patience with Redis: what is tried are rights, however busy this machine is."""
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name, raising=False)

@@ -21,21 +21,15 @@ from serving.pipeline.redis.address import RedisAddress
 from serving.pipeline.redis.check import check_redis
 from serving.pipeline.redis.rights import COMMANDS, access_string
 from tests.app.making import QUESTION, House, config, opened
-from tests.support.elasticache import ACCESS, USERS, SharedCache, as_a_pod, shared_cache
+from tests.support.elasticache import ACCESS, USERS, SharedCache, cache, pod
 from tests.support.redis import RedisServer, a_secret, running_redis
+
+__all__ = ["cache", "pod"]
+
+pytestmark = pytest.mark.usefixtures("pod")
 
 DAY = "2026-11-01"
 DEV, PROD = USERS["dev"], USERS["prod"]
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedCache]:
-    yield from shared_cache(tmp_path_factory.mktemp("cache"))
-
-
-@pytest.fixture(autouse=True)
-def pod(monkeypatch: pytest.MonkeyPatch) -> None:
-    as_a_pod(monkeypatch)
 
 
 def address(cache: SharedCache, channel: str) -> RedisAddress:
