@@ -142,7 +142,9 @@ async def test_a_leader_that_is_cancelled_hands_over(made: Maker, joined: Joined
 async def test_one_who_waits_and_is_cancelled_leaves_the_others_waiting(made: Maker, joined: Joined) -> None:
     one, other = two(made)
     lead = await look(one)
-    first, second = asyncio.create_task(look(other)), asyncio.create_task(look(other))
+    first = asyncio.create_task(look(other))
+    await joined.wait_for(1)  # the first is the one who asks elsewhere
+    second = asyncio.create_task(look(other))
     await joined.wait_for(2)
     first.cancel()
     await joined.wait_for(2, elsewhere=2)  # the other one asks in its place
