@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from serving.pipeline.breaker import CircuitBreaker
 from serving.pipeline.cache.keys import CacheKeys
 from serving.pipeline.cache.redis_backend import prefix_of
+from serving.pipeline.cache.redis_link import RedisLink
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.index.build import OpenIndex
 from serving.pipeline.pipeline import RagPipeline
@@ -279,3 +280,21 @@ def test_a_breaker_tries_once_after_each_rest_and_rests_longer_each_time() -> No
     now[0] = 2.6
     assert breaker.attempt() and breaker.succeeded()
     assert breaker.attempt() and breaker.attempt() and not breaker.open
+
+
+async def test_a_command_that_loses_a_cancellation_ends_its_task_all_the_same() -> None:
+    begun, answer = asyncio.Event(), asyncio.get_running_loop().create_future()
+
+    async def sent(_: Any) -> str:
+        begun.set()
+        try:
+            return await answer  # type: ignore[no-any-return]
+        except asyncio.CancelledError:
+            return "what `asyncio.wait_for` gives back where both come at once"
+
+    link = RedisLink(RedisAddress.of(PipelineSettings(_env_file=None, redis="redis://127.0.0.1:1/0")))
+    task = asyncio.create_task(link.run(sent))
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task

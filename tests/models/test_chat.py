@@ -1,5 +1,6 @@
 """The chat models that stand in front of others: one run per call for callbacks, whatever stands in between."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from serving.pipeline.models.chat import with_output_limit
 from serving.pipeline.models.fakes import EchoChat
 from serving.pipeline.models.retry import RetryPolicy, retrying_chat
 from serving.pipeline.settings import PipelineSettings
+from tests.support.waiting import eventually
 
 WORDS = ["In ", "France."]
 USAGE = UsageMetadata(input_tokens=3, output_tokens=2, total_tokens=5)
@@ -57,6 +59,22 @@ class Provider(BaseChatModel):
         if run_manager:
             run_manager.on_text("blocking")
         return self._result()
+
+
+class Waiting(Provider):
+    """A model whose pieces come when a test lets them."""
+
+    come: list[asyncio.Future[str]]
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        for piece in self.come:
+            yield ChatGenerationChunk(message=AIMessageChunk(content=await piece))
 
 
 class Streaming(Provider):
@@ -192,3 +210,23 @@ def test_the_lower_limit_holds(own: int | None, most: int, limit: int) -> None:
 def test_a_model_without_a_limit_is_left_as_it_is() -> None:
     model = EchoChat()
     assert with_output_limit(model, 100) is model
+
+
+async def test_a_stream_that_is_cancelled_as_a_piece_comes_ends() -> None:
+    come = [asyncio.get_running_loop().create_future() for _ in range(3)]
+    patient = retrying_chat(Waiting(come=come), RetryPolicy("acme", PipelineSettings(_env_file=None)))
+    read: list[str] = []
+
+    async def reading() -> None:
+        async for piece in patient.astream("How long?"):
+            read.append(str(piece.content))  # noqa: PERF401 — seen as they come
+
+    task = asyncio.create_task(reading())
+    come[0].set_result("Everyone ")
+    await eventually(lambda: read)
+    come[1].set_result("has ")
+    come[2].set_result("28 days.")
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert read == ["Everyone "]

@@ -15,6 +15,7 @@ from serving.app.core.problems import too_often
 from serving.keys import Caller
 from serving.pipeline.breaker import BreakerLimits, CircuitBreaker
 from serving.pipeline.redis.address import RedisAddress
+from serving.pipeline.redis.cancelling import cancellation_kept
 
 if TYPE_CHECKING:
     from redis.asyncio import ConnectionPool
@@ -77,9 +78,10 @@ class RateLimit:
 
 
 async def _admit(limiter: MovingWindowRateLimiter, limit: RateLimitItemPerMinute, who: str) -> int:
-    if await limiter.hit(limit, who):
-        return 0
-    window = await limiter.get_window_stats(limit, who)
+    with cancellation_kept():
+        if await limiter.hit(limit, who):
+            return 0
+        window = await limiter.get_window_stats(limit, who)
     return max(1, math.ceil(window.reset_time - time.time()))
 
 

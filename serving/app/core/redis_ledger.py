@@ -15,6 +15,7 @@ from serving.pipeline.breaker import BreakerLimits, CircuitBreaker
 from serving.pipeline.errors import StoreError
 from serving.pipeline.redact import without_password
 from serving.pipeline.redis.address import RedisAddress
+from serving.pipeline.redis.cancelling import cancellation_kept
 
 TIMEOUT_S: Final = 0.5
 LIMITS: Final = BreakerLimits(failures=2, first_rest_s=1.0, longest_rest_s=15.0)  # so that not every question waits for a Redis that is out
@@ -67,7 +68,8 @@ class RedisLedger:
     async def spent(self, name: str, day: str) -> float:
         """See `BudgetLedger`."""
         try:
-            return float(await self._redis.get(self._keys(name, day)[0]) or 0.0)
+            with cancellation_kept():
+                return float(await self._redis.get(self._keys(name, day)[0]) or 0.0)
         except (RedisError, OSError, TimeoutError) as error:
             raise _outage(error) from error
 
@@ -80,7 +82,8 @@ class RedisLedger:
             raise StoreError("Redis does not answer, and is left alone for a while.")
         began_s = self._clock()
         try:
-            done = await cast(Awaitable[object], self._redis.eval(script, 2, *self._keys(name, day), *values))
+            with cancellation_kept():
+                done = await cast(Awaitable[object], self._redis.eval(script, 2, *self._keys(name, day), *values))
         except ResponseError as error:  # it is there
             self._breaker.succeeded()
             raise _outage(error) from error

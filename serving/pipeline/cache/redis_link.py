@@ -10,6 +10,7 @@ from serving.pipeline.breaker import CircuitBreaker
 from serving.pipeline.errors import ConfigError
 from serving.pipeline.redact import without_password
 from serving.pipeline.redis.address import RedisAddress
+from serving.pipeline.redis.cancelling import cancellation_kept
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -44,8 +45,9 @@ class RedisLink:
             return None
         started_s = self._seconds()
         try:
-            async with asyncio.timeout(2 * self._timeout_s):
-                result = await work(self._of_this_loop())
+            with cancellation_kept():
+                async with asyncio.timeout(2 * self._timeout_s):
+                    result = await work(self._of_this_loop())
         except ResponseError as error:  # it is there: out of memory, read only, a key of another type, no right
             self.errors += 1
             self._breaker.succeeded()

@@ -209,7 +209,8 @@ class RetryingChat(WrappingChat):
         model, silence_s = self._limited_inner(), self.policy.timeout_s
         if not streams(model, call):
             with calls.watch():
-                message = await asyncio.wait_for(self._ask(call), silence_s)
+                async with asyncio.timeout(silence_s):
+                    message = await self._ask(call)
             yield AIMessageChunk(**message.model_dump(exclude={"type"}))
             return
         if not has_own(model, "_astream"):
@@ -221,9 +222,11 @@ class RetryingChat(WrappingChat):
         async with aclosing(self._ask_in_chunks(call)) as chunks:
             while True:
                 try:
-                    yield await asyncio.wait_for(anext(chunks), silence_s)
+                    async with asyncio.timeout(silence_s):
+                        answered = await anext(chunks)
                 except StopAsyncIteration:
                     return
+                yield answered
 
 
 def _prompt_tokens(messages: Sequence[BaseMessage]) -> float:

@@ -71,7 +71,11 @@ async def iterate_in_thread(
 
     _start(work)
     try:
-        while (item := await asyncio.wait_for(items.get(), silence_s)) is not _END:
+        while True:
+            async with asyncio.timeout(silence_s):
+                item = await items.get()
+            if item is _END:
+                return
             if isinstance(item, _Failed):
                 raise item.error
             yield item
