@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.again import pytest_sessionfinish
 from tests.support.aws import read_descriptions_once
 from tests.support.mlflow import empty_database, tracked
 from tests.support.world import world
 
-__all__ = ["empty_database", "tracked", "world"]
+__all__ = ["empty_database", "pytest_sessionfinish", "tracked", "world"]
 
 HERE = Path(__file__).parent
 # Files that take long, the longest first: each file is one process's, and what comes last must be short, or that process ends long after

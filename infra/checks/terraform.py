@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from arrives import paid_roads, slow_archives, unheard
+from delivery import missing_endpoints, undelivered_alarms, unreadable_archives
 from made import layers_without_tags, names_that_drift, open_buckets, tags_that_are_missing
 from outcome import CheckFailed, CheckSkipped
 from stand_in import LAYERS, ROOT, WorkingCopy, working_copy
@@ -40,7 +40,11 @@ def check_layering(place: WorkingCopy) -> str:
     names = json.loads((place.terraform / "cluster" / "names.auto.tfvars.json").read_text(encoding="utf-8"))["names"]
     everything = [one for resources in made.values() for one in resources]
     wrong = [*open_buckets(made["bootstrap"]), *open_buckets(made["persistent"]), *names_that_drift(everything, names)]
-    wrong += [*unheard(everything, names["region"]), *slow_archives(everything), *paid_roads(everything, names["region"])]
+    wrong += [
+        *undelivered_alarms(everything, names["region"]),
+        *unreadable_archives(everything),
+        *missing_endpoints(everything, names["region"]),
+    ]
     wrong += [*tags_that_are_missing(everything), *layers_without_tags(place.terraform, LAYERS)]
     if wrong:
         raise CheckFailed("\n".join(wrong))

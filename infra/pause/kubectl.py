@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.pause.commands import Broken, Commands
-from infra.pause.kept import Images
+from infra.pause.saved import Images
 
 SERVICE = "touchstone-api:80"  # of a channel, whose /readyz says which release is loaded
 WORKLOADS = ("deployments", "cronjobs")

@@ -12,9 +12,9 @@ from typing import Any
 from infra.pause.commands import ROOT, Commands, Refused
 from infra.pause.deploy import Deployer
 from infra.pause.drain import Drain
-from infra.pause.kept import Kept
 from infra.pause.kubectl import Cluster
 from infra.pause.refuse import LAYER, refuse_elsewhere, refuse_nobodys_image, refuse_while_locked
+from infra.pause.saved import SavedState
 from infra.pause.stores import Stores
 
 
@@ -29,12 +29,12 @@ class ClusterLayer:
 
     def pause(self, *, discard_volumes: bool) -> None:
         """Write down what runs, remove what Terraform does not know of, destroy the layer, and say what is left."""
-        cluster, kept = self._begin()
+        cluster, saved = self._begin()
         if cluster.is_there():
             cluster.sign_in()
             drain = Drain(self.names, cluster, self.commands)
             claims = drain.refuse_to_lose_volumes(discard_volumes=discard_volumes)
-            kept.write_down(cluster.images())
+            saved.write_down(cluster.images())
             drain.run({one["metadata"]["namespace"] for one in claims})
         else:
             self.commands.say("there is no cluster to drain")
@@ -44,14 +44,14 @@ class ClusterLayer:
 
     def resume(self, channels: Sequence[str] = ()) -> None:
         """Bring the layer back with the database's latest snapshot, tell pods its addresses, and deploy what the channels name."""
-        cluster, kept = self._begin()
+        cluster, saved = self._begin()
         deployer = Deployer(self.names, cluster, self.commands, self.root)
-        releases = {channel: kept.release_of(channel) for channel in channels or self.names["namespaces"]}
+        releases = {channel: saved.release_of(channel) for channel in channels or self.names["namespaces"]}
         if nameless := [channel for channel in channels if not releases[channel]]:
             raise Refused(f"The channel {nameless[0]} names no release. Promote one first: touchstone promote --channel {nameless[0]}")
         wanted = {channel: release for channel, release in releases.items() if release}
         deployer.refuse_without_overlay(wanted)
-        images = kept.written_down()
+        images = saved.written_down()
         is_new = not cluster.is_there()
         if is_new:
             refuse_nobodys_image(self.names, self.root, wanted, images)
@@ -73,7 +73,7 @@ class ClusterLayer:
             images = {**cluster.images(), **images}
             refuse_nobodys_image(self.names, self.root, wanted, images)
             namespaces = [self.names["namespaces"][channel] for channel in wanted]
-            kept.write_down({one: images[one] for one in namespaces if one in images})
+            saved.write_down({one: images[one] for one in namespaces if one in images})
         deployer.bring_platform(alerted)
         deployer.bring_operators(wanted)
         if not wanted:
@@ -81,16 +81,16 @@ class ClusterLayer:
         for channel, release in wanted.items():
             namespace = self.names["namespaces"][channel]
             deployer.apply(channel, release, images.get(namespace, {}))
-            kept.forget(namespace)
+            saved.forget(namespace)
             deployer.wait(channel, release)
         if self.commands.dry_run:
             self.commands.say("nothing was changed")
 
-    def _begin(self) -> tuple[Cluster, Kept]:
+    def _begin(self) -> tuple[Cluster, SavedState]:
         refuse_elsewhere(self.names, self.commands)
-        kept = Kept(self.names, self.commands)
-        refuse_while_locked(self.names, kept)
-        return Cluster(self.names, self.commands, self.kubeconfig), kept
+        saved = SavedState(self.names, self.commands)
+        refuse_while_locked(self.names, saved)
+        return Cluster(self.names, self.commands, self.kubeconfig), saved
 
     def _say_what_is_left(self) -> None:
         if self.commands.dry_run:

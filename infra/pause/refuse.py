@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.pause.commands import Broken, Commands, Refused
-from infra.pause.kept import Kept
+from infra.pause.saved import SavedState
 from infra.pause.stores import json_of
 
 LAYER = "infra/terraform/cluster"
@@ -35,11 +35,11 @@ def refuse_elsewhere(names: Mapping[str, Any], commands: Commands) -> None:
         raise Refused(f"Terraform's workspace is {current!r}, and infra/names.yaml means {workspace!r}. Nothing is done. Run: {mend}")
 
 
-def refuse_while_locked(names: Mapping[str, Any], kept: Kept) -> None:
+def refuse_while_locked(names: Mapping[str, Any], saved: SavedState) -> None:
     """`Refused` while another Terraform works on the layer: what is taken away before it would find that out is not put back."""
     workspace = names["workspace"]
     key = "cluster.tfstate.tflock" if workspace == "default" else f"env:/{workspace}/cluster.tfstate.tflock"
-    if said := kept.read(f"s3://{names['state_bucket']}/{key}"):
+    if said := saved.read(f"s3://{names['state_bucket']}/{key}"):
         lock = json_of(said)
         who = f"{lock.get('Who', 'somebody')} ({lock.get('Operation', '?')} since {lock.get('Created', '?')})"
         mend = f"Wait for them; if nobody works there any more: terraform -chdir={LAYER} force-unlock {lock.get('ID', 'ID')}"

@@ -11,7 +11,7 @@ import pytest
 from tests.infra.scripts import ROOT, script
 
 check = script("check.py")
-arrives = script("checks/arrives.py")
+delivery = script("checks/delivery.py")
 decision = script("checks/policy_decision.py")
 iam = script("checks/iam.py")
 made = script("checks/made.py")
@@ -101,15 +101,15 @@ def test_who_is_not_told_what_is_read_late_and_what_is_not_reached_are_found(tmp
         place.run("persistent", "apply", "-auto-approve", "-input=false", "-no-color")
         resources = place.resources("persistent")
     region = json.loads((folder / "persistent/names.auto.tfvars.json").read_text())["names"]["region"]
-    assert arrives.unheard(resources, region) == [
+    assert delivery.undelivered_alarms(resources, region) == [
         "aws_budgets_budget.month: tells nobody",
         "budgets.amazonaws.com may not use the key that the topic is encrypted with: what it says is dropped",
         "cloudwatch.amazonaws.com may not publish to the topic",
         f"logs.{region}.amazonaws.com may not use the key that logs are encrypted with: no group of logs can be made",
     ]
     late = 'module.bucket["documents"].aws_s3_bucket_lifecycle_configuration.this: moves objects to GLACIER, and not to GLACIER_IR'
-    assert late in arrives.slow_archives(resources)
-    assert arrives.paid_roads(resources, region) == ["the network has no endpoint of dynamodb"]
+    assert late in delivery.unreadable_archives(resources)
+    assert delivery.missing_endpoints(resources, region) == ["the network has no endpoint of dynamodb"]
 
 
 def test_what_is_found_by_a_tag_has_it() -> None:

@@ -19,10 +19,10 @@ def until(done: Callable[[], object], within_s: float = WITHIN_S) -> None:
 async def eventually(done: Callable[[], object], within_s: float = WITHIN_S) -> None:
     """The same while the loop goes on; `done` may be a coroutine function."""
     end = time.monotonic() + within_s
-    while not await _told(done()):
+    while not await _awaited(done()):
         assert time.monotonic() < end, "it did not come to be in time"
         await asyncio.sleep(0.01)
 
 
-async def _told(found: object) -> object:
+async def _awaited(found: object) -> object:
     return await found if inspect.isawaitable(found) else found

@@ -13,7 +13,7 @@ Images = Mapping[str, Mapping[str, Mapping[str, str]]]  # by namespace, workload
 
 
 @dataclass(frozen=True)
-class Kept:
+class SavedState:
     """The buckets of state and of releases."""
 
     names: Mapping[str, Any]
